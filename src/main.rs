@@ -1,0 +1,2 @@
+//! onex
+fn main() {}
