@@ -1,0 +1,60 @@
+//! What one instance knows: the bucket as far as it has come, and what it is writing itself.
+
+use super::{
+    command::{Action, Command},
+    decide::Reserved,
+    ids::CommandId,
+    index::Index,
+    key::{Key, PortKey, Revision},
+    record::Stored,
+    time::Now,
+};
+
+/// The index with the keys that are being written.
+pub struct Core {
+    /// The bucket as far as the follower has come.
+    pub index: Index,
+    /// What is being written by this instance.
+    pub reserved: Reserved,
+}
+
+impl Core {
+    /// Knows nothing yet.
+    pub fn new(index: Index) -> Self {
+        Self {
+            index,
+            reserved: Reserved::default(),
+        }
+    }
+
+    /// The follower saw `stored` under `key` at `revision`, with `pending` more behind it.
+    pub fn apply(&mut self, key: &Key, revision: Revision, stored: Stored, pending: u64, now: Now) {
+        self.index.apply(key, revision, stored, pending, now);
+        if let Key::Port(key) = key {
+            self.reserved.passed(key, revision);
+        }
+    }
+
+    /// Leases to end now: due, and not being written already. At most `most`.
+    pub fn reap(&mut self, now: Now, most: usize) -> Vec<PortKey> {
+        self.index.advance(now.mono);
+        self.index
+            .due()
+            .filter(|key| !self.reserved.contains(key))
+            .take(most)
+            .cloned()
+            .collect()
+    }
+}
+
+impl Command {
+    /// The reaper's: end what is due under `key`.
+    pub fn expire(id: CommandId, key: PortKey) -> Self {
+        Self {
+            id,
+            correlation_id: None,
+            confirmed: false,
+            action: Action::Expire(key),
+        }
+    }
+}

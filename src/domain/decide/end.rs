@@ -1,0 +1,114 @@
+//! Ends of leases: release, expiry, and grants that are taken back.
+
+use crate::domain::{
+    command::{Answer, Decision, Effect, Refusal},
+    ids::{LeaseId, RequesterId},
+    key::PortKey,
+    mechanism::Mechanism,
+    record::{Body, Ended, Last, Request, Rest},
+    standing::Standing,
+};
+
+use super::Case;
+
+impl Case<'_> {
+    /// Its holder gives it back. Once it has ended the answer says how, as long as that is remembered.
+    pub(super) fn release(
+        &self,
+        requester_id: RequesterId,
+        lease_id: LeaseId,
+        request: Option<Request>,
+    ) -> Result<Decision, Refusal> {
+        self.check_digest(requester_id, request)?;
+        match self.live(requester_id, lease_id) {
+            Ok(live) => {
+                self.check_reserved(live.key)?;
+                Ok(self.end(live.key, Ended::Released, request))
+            }
+            Err(Refusal::LeaseExpired) => self.ended(lease_id).ok_or(Refusal::LeaseNotFound),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn ended(&self, lease_id: LeaseId) -> Option<Decision> {
+        let (_, entry) = self.index.find_lease(lease_id)?;
+        let rest = entry.rest()?;
+        Some(Decision::Answer(Answer::Ended {
+            lease_id,
+            ended: rest.ended,
+            at: rest.ended_at,
+        }))
+    }
+
+    /// Its time is up, by this instance's clock. If another one has renewed it, the write is lost.
+    pub(super) fn expire(&self, key: &PortKey) -> Result<Decision, Refusal> {
+        self.check_reserved(key)?;
+        if self.index.standing(key, self.now.mono) != Standing::Due {
+            return Ok(Decision::Answer(Answer::Nothing));
+        }
+        let known = self
+            .index
+            .entry(key)
+            .is_some_and(|entry| entry.record.is_some());
+        Ok(self.end(
+            key,
+            if known {
+                Ended::Expired
+            } else {
+                Ended::Overwritten
+            },
+            None,
+        ))
+    }
+
+    /// The caller of that grant never got it.
+    pub(super) fn withdraw(
+        &self,
+        key: &PortKey,
+        lease_id: LeaseId,
+        ended: Ended,
+    ) -> Result<Decision, Refusal> {
+        let lease = self.index.entry(key).and_then(|entry| entry.lease());
+        if lease.is_none_or(|lease| lease.lease_id != lease_id) {
+            return Ok(Decision::Answer(Answer::Nothing));
+        }
+        self.check_reserved(key)?;
+        Ok(self.end(key, ended, None))
+    }
+
+    /// The write that ends what is under `key`.
+    pub(super) fn end(&self, key: &PortKey, ended: Ended, release: Option<Request>) -> Decision {
+        let entry = self.index.entry(key);
+        let lease = entry.and_then(|entry| entry.lease());
+        let last = entry.zip(lease).map(|(entry, lease)| {
+            // A caller that never got this lease may ask again under the same id.
+            let got = !matches!(ended, Ended::InUse | Ended::Duplicate)
+                && self.index.mechanisms.on(Mechanism::Replay);
+            Last {
+                lease_id: lease.lease_id,
+                requester_id: lease.requester_id,
+                name: lease.name.clone(),
+                granted: lease.granted.unwrap_or(entry.revision.0),
+                request: lease.request.filter(|_| got),
+                release,
+            }
+        });
+        let answer = lease.map_or(Answer::Nothing, |lease| Answer::Ended {
+            lease_id: lease.lease_id,
+            ended,
+            at: self.now.wall,
+        });
+        let happened = self.transition(ended.event(), lease, Some(ended));
+        let rest = Rest {
+            last,
+            ended,
+            ended_at: self.now.wall,
+            rest_ms: ended.rest_millis(),
+        };
+        Decision::Commit {
+            write: self.write(key, Body::Rest(rest), Some(happened)),
+            answer,
+            then: Effect::Reply,
+        }
+    }
+}

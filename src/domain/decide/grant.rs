@@ -1,0 +1,278 @@
+//! Grants.
+
+use crate::domain::{
+    command::{Answer, Decision, Effect, Held, Refusal, Unavailable, Wish},
+    ids::{LeaseId, Port, Transport},
+    key::{PortKey, Revision},
+    mechanism::Mechanism,
+    pool::Class,
+    record::{Body, Ended, Happened, Lease, OUTBOX_TRANSITIONS_MAX, Record},
+    standing::Standing,
+};
+
+use super::{Case, Live};
+
+/// What a client is told to wait when no timer says when a port comes free, in milliseconds.
+const RETRY_AFTER_MILLIS: u64 = 1_000;
+
+impl<'a> Case<'a> {
+    /// Grants a port, or finds the lease that this request got already.
+    pub(super) fn grant(&self, wish: &Wish) -> Result<Decision, Refusal> {
+        if wish.ttl > self.index.policy.ttl_max {
+            return Err(Refusal::TtlTooLong(self.index.policy.ttl_max.seconds()));
+        }
+        self.check_digest(wish.requester_id, wish.request)?;
+        if let Some(decision) = self.granted_before(wish)? {
+            return Ok(decision);
+        }
+        self.check_bounds(wish)?;
+        let key = self.choose(wish)?;
+        Ok(self.grant_key(wish, &key))
+    }
+
+    /// This command's lease id.
+    fn lease_id(&self) -> LeaseId {
+        LeaseId(self.command.id.0)
+    }
+
+    /// What this request has led to already. Of two grants for one request the one that was first in
+    /// the stream wins; the other is ended here when it is this command's own.
+    fn granted_before(&self, wish: &Wish) -> Result<Option<Decision>, Refusal> {
+        let mine = self.index.find_lease(self.lease_id());
+        let first = match wish.request {
+            Some(request) => self
+                .index
+                .find_request(wish.requester_id, request.id)
+                .filter_map(|(key, entry)| {
+                    let record = entry.record.as_deref()?;
+                    remembers_grant(record, request).then_some((
+                        record.granted(entry.revision)?,
+                        key,
+                        entry,
+                    ))
+                })
+                .min_by_key(|(granted, _, _)| *granted)
+                .map(|(_, key, entry)| (key, entry)),
+            None => mine,
+        };
+        let echo = self.index.mechanisms.on(Mechanism::Echo);
+        let first = if echo { first } else { mine.or(first) };
+        if let (Some((first, _)), Some((key, entry))) = (first, mine)
+            && first != key
+            && entry.lease().is_some()
+        {
+            self.check_reserved(key)?;
+            let end = self.end(key, Ended::Duplicate, None);
+            return Ok(Some(match end {
+                Decision::Commit { write, answer, .. } => Decision::Commit {
+                    write,
+                    answer,
+                    then: Effect::Again,
+                },
+                answer @ Decision::Answer(_) => answer,
+            }));
+        }
+        match first {
+            None => Ok(None),
+            Some((key, entry)) => match entry.lease() {
+                Some(lease) => {
+                    let held = self.held(&Live { key, entry, lease });
+                    Ok(Some(Decision::Answer(Answer::Lease(held))))
+                }
+                None => Err(Refusal::LeaseExpired),
+            },
+        }
+    }
+
+    fn check_bounds(&self, wish: &Wish) -> Result<(), Refusal> {
+        let policy = &self.index.policy;
+        if !self.index.knows_host(&wish.host) {
+            if policy.known_hosts_only {
+                return Err(Refusal::PoolNotFound(wish.host.to_string()));
+            }
+            if self.index.hosts() >= policy.hosts_max {
+                return Err(Refusal::LimitExceeded {
+                    what: "hosts",
+                    limit: policy.hosts_max,
+                });
+            }
+        }
+        let held = self
+            .index
+            .held_by(wish.requester_id, None)
+            .take(policy.holder_leases_max)
+            .count();
+        if held >= policy.holder_leases_max {
+            let limit = policy.holder_leases_max;
+            return Err(Refusal::LimitExceeded {
+                what: "leases of one requester",
+                limit,
+            });
+        }
+        Ok(())
+    }
+
+    /// The port to grant: the one asked for, else the one that this requester's lease of that name
+    /// had last, else one that is free.
+    fn choose(&self, wish: &Wish) -> Result<PortKey, Refusal> {
+        let key = |port: Port| PortKey {
+            host: wish.host.clone(),
+            transport: wish.transport,
+            port,
+        };
+        if let Some(preferred) = wish.preferred.map(key) {
+            match self.available(&preferred) {
+                Ok(()) => return Ok(preferred),
+                Err(refusal) if wish.exact => return Err(refusal),
+                Err(_) => {}
+            }
+        }
+        let sticky = wish
+            .name
+            .as_ref()
+            .and_then(|name| self.index.last_named(wish.requester_id, name))
+            .filter(|key| key.host == wish.host && key.transport == wish.transport);
+        if let Some(sticky) = sticky
+            && self.available(sticky).is_ok()
+        {
+            return Ok(sticky.clone());
+        }
+        let mut waits = None;
+        for candidate in self
+            .index
+            .pool(&wish.host, wish.transport)
+            .candidates(self.seed(wish))
+        {
+            let candidate = key(candidate);
+            match self.available(&candidate) {
+                Ok(()) => return Ok(candidate),
+                Err(refusal @ (Refusal::Busy | Refusal::Contended)) => waits = Some(refusal),
+                Err(_) => {}
+            }
+        }
+        Err(waits.unwrap_or_else(|| self.exhausted(&wish.host, wish.transport)))
+    }
+
+    /// Two instances that were given the same request start at the same port, and one of them loses.
+    fn seed(&self, wish: &Wish) -> u64 {
+        let id = wish
+            .request
+            .map_or(self.command.id.0, |request| request.id.0);
+        let high_and_low = |id: uuid::Uuid| {
+            let (high, low) = id.as_u64_pair();
+            high ^ low
+        };
+        mix(mix(high_and_low(id)) ^ high_and_low(wish.requester_id.0))
+    }
+
+    /// Whether that port can be granted now, and if not, why.
+    fn available(&self, key: &PortKey) -> Result<(), Refusal> {
+        let policy = &self.index.policy;
+        if !self
+            .index
+            .pool(&key.host, key.transport)
+            .is_usable(key.port)
+        {
+            let reserved = policy.reserved.iter().any(|range| range.contains(key.port));
+            let why = if reserved {
+                Unavailable::Reserved
+            } else {
+                Unavailable::Outside
+            };
+            return Err(Refusal::PortUnavailable(why));
+        }
+        match self.index.standing(key, self.now.mono) {
+            Standing::Free => {}
+            Standing::Due if !self.index.mechanisms.on(Mechanism::EndingIsAWrite) => {}
+            Standing::Held(_) | Standing::Due => {
+                return Err(Refusal::PortUnavailable(Unavailable::Held));
+            }
+            Standing::Resting(_) => {
+                let (class, _) = self
+                    .index
+                    .entry(key)
+                    .map_or((Class::Resting, None), |entry| {
+                        entry.class(self.now.mono, self.index.terms())
+                    });
+                let quarantined = class == Class::Quarantined;
+                let why = if quarantined {
+                    Unavailable::Quarantined
+                } else {
+                    Unavailable::Resting
+                };
+                return Err(Refusal::PortUnavailable(why));
+            }
+        }
+        self.check_reserved(key)?;
+        let waiting = self.index.entry(key).and_then(|entry| {
+            let record = entry.record.as_deref()?;
+            Some(
+                record
+                    .outbox_after(entry.revision, self.index.outbox.out_to())
+                    .len(),
+            )
+        });
+        if waiting.unwrap_or(0) >= OUTBOX_TRANSITIONS_MAX {
+            return Err(Refusal::Busy);
+        }
+        Ok(())
+    }
+
+    fn exhausted(&self, host: &crate::domain::ids::Host, transport: Transport) -> Refusal {
+        let next = self
+            .index
+            .next_free(host, transport)
+            .map(|at| at.since(self.now.mono));
+        Refusal::Exhausted {
+            retry_after_ms: next.unwrap_or(RETRY_AFTER_MILLIS).max(1),
+        }
+    }
+
+    fn grant_key(&self, wish: &Wish, key: &PortKey) -> Decision {
+        let lease = Lease {
+            lease_id: self.lease_id(),
+            requester_id: wish.requester_id,
+            protocol: wish.protocol.clone(),
+            ttl: wish.ttl,
+            ports: vec![key.port],
+            name: wish.name.clone(),
+            labels: wish.labels.clone(),
+            requested_at: wish.requested_at,
+            granted_at: self.now.wall,
+            renewed_at: self.now.wall,
+            granted: None,
+            request: wish.request,
+            renewal: None,
+            unknown: Default::default(),
+        };
+        let happened = self.transition(Happened::Leased, Some(&lease), None);
+        let echo = wish.request.is_some() && self.index.mechanisms.on(Mechanism::Echo);
+        let probe = self.index.policy.probe && key.host == self.index.policy.host;
+        Decision::Commit {
+            write: self.write(key, Body::Lease(lease.clone()), Some(happened)),
+            answer: Answer::Lease(Held {
+                key: key.clone(),
+                lease,
+                revision: Revision::default(),
+                since: self.now.mono,
+                probed: None,
+            }),
+            then: Effect::Grant { echo, probe },
+        }
+    }
+}
+
+fn remembers_grant(record: &Record, request: crate::domain::record::Request) -> bool {
+    let remembered = match &record.body {
+        Body::Lease(lease) => lease.request,
+        Body::Rest(rest) => rest.last.as_ref().and_then(|last| last.request),
+    };
+    remembered == Some(request)
+}
+
+/// Spreads neighbouring numbers over all of them (the finaliser of splitmix64).
+fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}

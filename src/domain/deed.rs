@@ -1,0 +1,365 @@
+//! One command from its arrival to its outcome, as a state machine: it says what to do next and is fed
+//! what came of it. It does nothing itself; the service and the simulation drive the same one.
+
+use super::{
+    command::{Action, Answer, Command, Decision, Effect, Probed, Refusal, Unavailable},
+    core::Core,
+    decide::decide,
+    ids::{CommandId, LeaseId},
+    key::{Key, PortKey, Revision},
+    mechanism::Mechanism,
+    record::Ended,
+    time::{Moment, Now},
+    write::Write,
+};
+
+/// How often a command is decided again after others wrote its keys; then it is CONTENDED.
+pub const TRIES_MAX: u32 = 24;
+/// How many ports are tried that other programs turn out to use; then the pool counts as exhausted.
+pub const PROBES_MAX: u32 = 64;
+/// Ports in use after which each further try waits: the pool is crowded.
+const PROBES_UNPAUSED_MAX: u32 = 4;
+/// What a client is told to wait when the pool is full of other programs, in milliseconds.
+const CROWDED_RETRY_MILLIS: u64 = 1_000;
+
+/// What to do next. Each is fed back with [`Fed::Go`] when it is done, unless its line says otherwise.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Pass a barrier. [`Fed::Failed`] when that cannot be had.
+    Barrier,
+    /// Write. Fed back with what the store said.
+    Write(Write),
+    /// Wait until the follower shows that key past that revision.
+    Moved(PortKey, Revision),
+    /// Wait for an exact point at that revision or later.
+    Exact(Revision),
+    /// Try to bind the port. Fed back with what came of it.
+    Probe(PortKey),
+    /// Wait a random time that grows with the number.
+    Pause(u32),
+    /// It has an outcome.
+    Done(Result<Answer, Refusal>),
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fed {
+    /// It is done.
+    Go,
+    /// The barrier cannot be had.
+    Failed,
+    /// The store acknowledged the write at that revision.
+    Written(Revision),
+    /// The key was at another revision: the write can never land.
+    Lost,
+    /// Nobody knows: the write may have landed, or may still land.
+    Unknown,
+    /// The write never left, or nobody was there to take it.
+    Unsent,
+    /// What trying the port said, with an id for the grant that follows if there is one.
+    Probed(Probed, CommandId),
+}
+
+#[derive(Debug)]
+enum State {
+    Deciding,
+    Confirming,
+    ProbingFirst(Write, Answer, Effect),
+    Writing(Write, Answer, Effect),
+    Repeating(Write, Answer, Effect),
+    Moving(PortKey),
+    Probing(PortKey, Answer),
+    Done,
+}
+
+/// A command under way.
+#[derive(Debug)]
+pub struct Deed {
+    command: Command,
+    /// What has to be ended before the command goes on.
+    undo: Option<Command>,
+    deadline: Moment,
+    state: State,
+    tries: u32,
+    probes: u32,
+    probe_due: bool,
+    unsettled: bool,
+}
+
+impl Deed {
+    /// Begins no new write at or after `deadline`; what is begun is settled.
+    pub fn new(command: Command, deadline: Moment) -> Self {
+        Self {
+            command,
+            undo: None,
+            deadline,
+            state: State::Deciding,
+            tries: 0,
+            probes: 0,
+            probe_due: false,
+            unsettled: false,
+        }
+    }
+
+    /// Whether a write is under way of which nobody knows yet whether it landed, or one has landed
+    /// that is not answered yet.
+    pub fn is_unsettled(&self) -> bool {
+        self.unsettled
+    }
+
+    /// What to do next, given what came of the last step; [`Fed::Go`] for the first.
+    pub fn step(&mut self, core: &mut Core, fed: Fed, now: Now) -> Step {
+        match (std::mem::replace(&mut self.state, State::Done), fed) {
+            (State::Deciding, _) => self.decide(core, now),
+            (State::Confirming, Fed::Failed) => Step::Done(Err(Refusal::Unreachable)),
+            (State::Confirming, _) => {
+                self.command.confirmed = true;
+                self.decide(core, now)
+            }
+            (State::ProbingFirst(write, answer, then), Fed::Probed(probed, id)) => match probed {
+                Probed::InUse => self.avoid(id),
+                Probed::Bindable | Probed::Unknown => self.write(write, answer, then),
+            },
+            (State::Writing(write, answer, then), Fed::Written(revision)) => {
+                self.written(core, &write, answer.at(revision), then, revision)
+            }
+            (State::Writing(write, _, _), Fed::Lost) => self.lost(write),
+            (State::Writing(write, answer, then), Fed::Unknown) => {
+                self.unsettled = true;
+                if core.index.mechanisms.on(Mechanism::SettleByWrite) {
+                    self.repeat(write, answer, then)
+                } else {
+                    self.again(core, &write)
+                }
+            }
+            (State::Writing(write, answer, then), Fed::Unsent) => {
+                if self.unsettled || now.mono < self.deadline {
+                    self.repeat(write, answer, then)
+                } else {
+                    free(core, &write);
+                    Step::Done(Err(Refusal::Unreachable))
+                }
+            }
+            (State::Repeating(write, answer, then), _) => self.write(write, answer, then),
+            (State::Moving(key), _) => {
+                core.reserved.remove(&key);
+                self.pause()
+            }
+            (State::Probing(key, answer), Fed::Probed(probed, id)) => {
+                self.probed(core, key, answer, probed, id, now)
+            }
+            (
+                State::ProbingFirst(..) | State::Writing(..) | State::Probing(..) | State::Done,
+                _,
+            ) => {
+                debug_assert!(false, "fed {fed:?} to a step that does not take it");
+                Step::Done(Err(Refusal::Unreachable))
+            }
+        }
+    }
+
+    fn decide(&mut self, core: &mut Core, now: Now) -> Step {
+        core.index.advance(now.mono);
+        let command = self.undo.as_ref().unwrap_or(&self.command);
+        match decide(&core.index, &core.reserved, command, now) {
+            Ok(Decision::Answer(answer)) => self.answered(core, answer),
+            Ok(Decision::Commit {
+                write,
+                answer,
+                then,
+            }) => self.commit(core, write, answer, then, now),
+            Err(Refusal::Contended) => self.pause(),
+            Err(refusal)
+                if refusal.needs_barrier()
+                    && !self.command.confirmed
+                    && core.index.mechanisms.on(Mechanism::Barrier) =>
+            {
+                self.state = State::Confirming;
+                Step::Barrier
+            }
+            Err(refusal) => Step::Done(Err(refusal)),
+        }
+    }
+
+    fn commit(
+        &mut self,
+        core: &mut Core,
+        write: Write,
+        answer: Answer,
+        then: Effect,
+        now: Now,
+    ) -> Step {
+        // What ends a grant that its caller never gets is begun late as well.
+        let ends = matches!(then, Effect::Again) || self.undo.is_some();
+        if now.mono >= self.deadline && !ends {
+            return Step::Done(Err(Refusal::Unreachable));
+        }
+        if let Key::Port(key) = &write.key {
+            core.reserved.insert(key.clone());
+            if matches!(then, Effect::Grant { probe: true, .. })
+                && !core.index.mechanisms.on(Mechanism::ProbeAfterGrant)
+            {
+                let key = key.clone();
+                self.state = State::ProbingFirst(write, answer, then);
+                return Step::Probe(key);
+            }
+        }
+        self.write(write, answer, then)
+    }
+
+    fn write(&mut self, write: Write, answer: Answer, then: Effect) -> Step {
+        let step = Step::Write(write.clone());
+        self.state = State::Writing(write, answer, then);
+        step
+    }
+
+    /// The same write with the same expected revision: if it lands, no earlier one can any more.
+    fn repeat(&mut self, write: Write, answer: Answer, then: Effect) -> Step {
+        self.tries += 1;
+        self.state = State::Repeating(write, answer, then);
+        Step::Pause(self.tries)
+    }
+
+    fn written(
+        &mut self,
+        core: &mut Core,
+        write: &Write,
+        answer: Answer,
+        then: Effect,
+        revision: Revision,
+    ) -> Step {
+        if let Key::Port(key) = &write.key {
+            let seen = core.index.revision(&write.key);
+            core.reserved.written(key, revision, seen);
+        }
+        match then {
+            Effect::Reply if self.undo.is_some() => self.undone(),
+            Effect::Reply => {
+                self.unsettled = false;
+                Step::Done(Ok(answer))
+            }
+            Effect::Again => {
+                self.probe_due = false;
+                self.state = State::Deciding;
+                Step::Exact(revision)
+            }
+            Effect::Grant { echo, probe } => {
+                self.unsettled = true;
+                self.probe_due = probe && core.index.mechanisms.on(Mechanism::ProbeAfterGrant);
+                if echo {
+                    self.state = State::Deciding;
+                    return Step::Exact(revision);
+                }
+                self.answered(core, answer)
+            }
+        }
+    }
+
+    fn answered(&mut self, core: &Core, answer: Answer) -> Step {
+        if self.undo.is_some() {
+            return self.undone();
+        }
+        if let Answer::Lease(held) = &answer
+            && held.lease.lease_id == LeaseId(self.command.id.0)
+            && self.probe_due
+            && core.index.policy.host == held.key.host
+        {
+            let key = held.key.clone();
+            self.state = State::Probing(key.clone(), answer);
+            return Step::Probe(key);
+        }
+        self.unsettled = false;
+        Step::Done(Ok(answer))
+    }
+
+    fn probed(
+        &mut self,
+        core: &mut Core,
+        key: PortKey,
+        answer: Answer,
+        probed: Probed,
+        id: CommandId,
+        now: Now,
+    ) -> Step {
+        self.probe_due = false;
+        match (answer, probed) {
+            (Answer::Lease(held), Probed::InUse) => {
+                self.undo = Some(Command {
+                    action: Action::Withdraw(key, held.lease.lease_id, Ended::InUse),
+                    ..self.command.clone()
+                });
+                self.command.id = id;
+                self.decide(core, now)
+            }
+            (Answer::Lease(held), Probed::Bindable | Probed::Unknown) => {
+                self.unsettled = false;
+                let probed = Some(probed);
+                Step::Done(Ok(Answer::Lease(super::command::Held { probed, ..held })))
+            }
+            (answer @ (Answer::Ended { .. } | Answer::Nothing), _) => Step::Done(Ok(answer)),
+        }
+    }
+
+    /// The grant of a port in use is taken back; on to the next port.
+    fn undone(&mut self) -> Step {
+        self.undo = None;
+        self.unsettled = false;
+        self.avoid(self.command.id)
+    }
+
+    fn avoid(&mut self, id: CommandId) -> Step {
+        self.command.id = id;
+        self.probes += 1;
+        let exact = matches!(&self.command.action, Action::Lease(wish) if wish.exact);
+        if exact {
+            return Step::Done(Err(Refusal::PortUnavailable(Unavailable::InUse)));
+        }
+        if self.probes >= PROBES_MAX {
+            return Step::Done(Err(Refusal::Exhausted {
+                retry_after_ms: CROWDED_RETRY_MILLIS,
+            }));
+        }
+        self.state = State::Deciding;
+        Step::Pause(self.probes.saturating_sub(PROBES_UNPAUSED_MAX))
+    }
+
+    fn lost(&mut self, write: Write) -> Step {
+        match write.key {
+            Key::Port(key) => {
+                self.state = State::Moving(key.clone());
+                Step::Moved(key, write.expected)
+            }
+            Key::Sys | Key::Barrier | Key::Checkpoint => self.pause(),
+        }
+    }
+
+    fn again(&mut self, core: &mut Core, write: &Write) -> Step {
+        free(core, write);
+        self.pause()
+    }
+
+    fn pause(&mut self) -> Step {
+        self.tries += 1;
+        if self.tries > TRIES_MAX && !self.unsettled {
+            return Step::Done(Err(Refusal::Contended));
+        }
+        self.state = State::Deciding;
+        Step::Pause(self.tries)
+    }
+}
+
+fn free(core: &mut Core, write: &Write) {
+    if let Key::Port(key) = &write.key {
+        core.reserved.remove(key);
+    }
+}
+
+impl Answer {
+    /// The same, true since `revision`.
+    fn at(self, revision: Revision) -> Self {
+        match self {
+            Self::Lease(held) => Self::Lease(super::command::Held { revision, ..held }),
+            answer @ (Self::Ended { .. } | Self::Nothing) => answer,
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Names and numbers with a checked constructor each: a value of these types is a valid one.
+
+use std::{fmt, net::IpAddr, num::NonZeroU16, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Longest token, in characters. Source: `docs/protocol.md`, "Frame".
+pub const TOKEN_CHARS_MAX: usize = 128;
+/// Longest host name, in characters. Source: RFC 1035, section 2.3.4, less the trailing dot.
+pub const HOST_CHARS_MAX: usize = 253;
+/// Longest label, in characters.
+pub const LABEL_CHARS_MAX: usize = 128;
+/// Longest TTL that any registry allows, in seconds: one day.
+pub const TTL_SECONDS_MAX: u32 = 86_400;
+
+/// Why a text or number is not a value of the type asked for; says what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// One lease, from its grant to its end. A port that is granted again gets a new one.
+    LeaseId
+);
+uuid_id!(
+    /// Who holds a lease: a name that the caller chose, not a secret.
+    RequesterId
+);
+uuid_id!(
+    /// The caller's name for one write: the same again does no second deed.
+    RequestId
+);
+uuid_id!(
+    /// What a request asked for, condensed; tells a retry from another request under the same id.
+    Digest
+);
+uuid_id!(
+    /// One command inside a registry; marks the record that it wrote.
+    CommandId
+);
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Invalid;
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                Self::check(&text)?;
+                Ok(Self(text.into_boxed_str()))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Invalid;
+            fn from_str(text: &str) -> Result<Self, Invalid> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0.into_string()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id!(
+    /// A protocol: 1–128 of letters, digits, `-` and `_`.
+    Token
+);
+text_id!(
+    /// A lease's name: 1–128 of letters, digits, `-`, `_`, and single dots inside.
+    Name
+);
+text_id!(
+    /// A machine or network namespace: a lower-case host name, or an IP address.
+    Host
+);
+text_id!(
+    /// A lease's label: 1–128 characters, none of them a control character.
+    Label
+);
+
+fn is_token_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-' || c == '_'
+}
+
+impl Token {
+    fn check(text: &str) -> Result<(), Invalid> {
+        if (1..=TOKEN_CHARS_MAX).contains(&text.len()) && text.chars().all(is_token_char) {
+            return Ok(());
+        }
+        Err(Invalid(format!(
+            "must be 1 to {TOKEN_CHARS_MAX} letters, digits, '-' or '_'"
+        )))
+    }
+}
+
+impl Name {
+    fn check(text: &str) -> Result<(), Invalid> {
+        let parts = text
+            .split('.')
+            .all(|part| !part.is_empty() && part.chars().all(is_token_char));
+        if parts && text.len() <= TOKEN_CHARS_MAX {
+            return Ok(());
+        }
+        Err(Invalid(format!(
+            "must be 1 to {TOKEN_CHARS_MAX} letters, digits, '-' or '_', with single dots inside"
+        )))
+    }
+}
+
+impl Host {
+    fn check(text: &str) -> Result<(), Invalid> {
+        let label = |part: &str| {
+            !part.is_empty()
+                && part
+                    .chars()
+                    .all(|c| is_token_char(c) && !c.is_ascii_uppercase())
+        };
+        let address = || {
+            text.parse::<IpAddr>()
+                .is_ok_and(|ip| ip.to_string() == text)
+        };
+        if text.len() <= HOST_CHARS_MAX && (text.split('.').all(label) || address()) {
+            return Ok(());
+        }
+        Err(Invalid(format!(
+            "must be a lower-case host name of at most {HOST_CHARS_MAX} characters, \
+             or an IP address in its shortest form"
+        )))
+    }
+}
+
+impl Host {
+    /// A value that sorts before every host there can be.
+    pub(super) fn lowest() -> Self {
+        Self(Box::default())
+    }
+}
+
+impl Label {
+    fn check(text: &str) -> Result<(), Invalid> {
+        let count = text.chars().count();
+        if (1..=LABEL_CHARS_MAX).contains(&count) && !text.chars().any(char::is_control) {
+            return Ok(());
+        }
+        Err(Invalid(format!(
+            "must be 1 to {LABEL_CHARS_MAX} characters, none of them a control character"
+        )))
+    }
+}
+
+/// Which of a host's two port spaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Transport {
+    /// Both of them, in the order of their keys.
+    pub const ALL: [Self; 2] = [Self::Tcp, Self::Udp];
+
+    /// As it stands in keys and on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Transport {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::ALL
+            .into_iter()
+            .find(|transport| transport.as_str() == text)
+            .ok_or_else(|| Invalid("must be \"tcp\" or \"udp\"".to_owned()))
+    }
+}
+
+/// A port number, 1 to 65535.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Port(NonZeroU16);
+
+impl Port {
+    /// Port 1.
+    pub const LOWEST: Self = Self(NonZeroU16::MIN);
+
+    /// The port of that number; none for 0.
+    pub fn new(number: u16) -> Option<Self> {
+        NonZeroU16::new(number).map(Self)
+    }
+
+    /// The number.
+    pub fn number(self) -> u16 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How long a lease lasts without a renewal, in whole seconds: 1 to [`TTL_SECONDS_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct Ttl(u32);
+
+impl Ttl {
+    /// The longest there is.
+    pub const MAX: Self = Self(TTL_SECONDS_MAX);
+    /// What a lease gets that asks for none: 60 s.
+    pub const DEFAULT: Self = Self(60);
+
+    /// In seconds.
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+
+    /// In milliseconds.
+    pub fn millis(self) -> u64 {
+        u64::from(self.0) * 1000
+    }
+}
+
+impl TryFrom<u32> for Ttl {
+    type Error = Invalid;
+    fn try_from(seconds: u32) -> Result<Self, Invalid> {
+        if (1..=TTL_SECONDS_MAX).contains(&seconds) {
+            return Ok(Self(seconds));
+        }
+        Err(Invalid(format!("must be 1 to {TTL_SECONDS_MAX} seconds")))
+    }
+}
+
+impl From<Ttl> for u32 {
+    fn from(ttl: Ttl) -> u32 {
+        ttl.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check<T: FromStr<Err = Invalid>>(text: &str, valid: bool) {
+        assert_eq!(text.parse::<T>().is_ok(), valid, "{text:?}");
+    }
+
+    #[test]
+    fn texts_are_checked() {
+        check::<Token>("jetstream", true);
+        check::<Token>("a-b_C9", true);
+        check::<Token>("", false);
+        check::<Token>("a.b", false);
+        check::<Token>("a b", false);
+        check::<Token>(&"x".repeat(TOKEN_CHARS_MAX), true);
+        check::<Token>(&"x".repeat(TOKEN_CHARS_MAX + 1), false);
+        check::<Name>("api.v1", true);
+        check::<Name>(".api", false);
+        check::<Name>("api..v1", false);
+        check::<Name>("api*", false);
+        check::<Host>("build-7.lab", true);
+        check::<Host>("10.0.0.1", true);
+        check::<Host>("::1", true);
+        check::<Host>("0:0::1", false);
+        check::<Host>("Build", false);
+        check::<Host>("a..b", false);
+        check::<Host>("a>b", false);
+        check::<Label>("team: blue", true);
+        check::<Label>("", false);
+        check::<Label>("a\nb", false);
+    }
+
+    #[test]
+    fn numbers_are_checked() {
+        assert!(Port::new(0).is_none());
+        assert_eq!(Port::new(65_535).map(Port::number), Some(65_535));
+        assert!(Ttl::try_from(0).is_err());
+        assert!(Ttl::try_from(86_401).is_err());
+        assert_eq!(Ttl::try_from(86_400), Ok(Ttl::MAX));
+    }
+}

@@ -1,0 +1,183 @@
+//! Keys of the bucket: the one place where they are spelled and parsed.
+
+use std::{fmt, str::FromStr};
+
+use super::ids::{Host, Invalid, Port, Transport};
+
+/// A position in the bucket's stream: 0 means that nothing was ever written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Revision(pub u64);
+
+/// Bits of a revision on the wire that hold the position in the stream; those above hold the lineage.
+const LINEAGE_SHIFT: u32 = 44;
+
+impl Revision {
+    /// As programs outside see it: it grows even when the store went backwards, because `lineage` does.
+    pub fn wire(self, lineage: u64) -> u64 {
+        (lineage << LINEAGE_SHIFT) | self.0
+    }
+
+    /// The lineage and the revision that a number from outside names.
+    pub fn from_wire(number: u64) -> (u64, Self) {
+        (
+            number >> LINEAGE_SHIFT,
+            Self(number & ((1 << LINEAGE_SHIFT) - 1)),
+        )
+    }
+}
+
+/// One port of one host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortKey {
+    /// Where it is bound.
+    pub host: Host,
+    /// In which port space.
+    pub transport: Transport,
+    /// Its number.
+    pub port: Port,
+}
+
+/// What a key of the bucket names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// A port: a lease, or how the last one ended.
+    Port(PortKey),
+    /// The registry's own settings.
+    Sys,
+    /// Written to learn how far the bucket has come.
+    Barrier,
+    /// Who publishes events, and how far.
+    Checkpoint,
+}
+
+/// Escapes what may not stand in one token of a key or subject: every character outside
+/// `[A-Za-z0-9_-]` becomes `=XX`, its bytes in hexadecimal.
+pub fn escape(text: &str) -> String {
+    use fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_' {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "={byte:02X}");
+        }
+    }
+    out
+}
+
+/// The text that [`escape`] made into `token`; none when it never does.
+pub fn unescape(token: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(token.len());
+    let mut rest = token.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'=' {
+            let hex = [rest.next()?, rest.next()?];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&hex).ok()?, 16).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    (escape(&text) == token).then_some(text)
+}
+
+impl fmt::Display for PortKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "port.{}.{}.{}",
+            escape(self.host.as_str()),
+            self.transport,
+            self.port
+        )
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(key) => key.fmt(f),
+            Self::Sys => f.write_str("sys"),
+            Self::Barrier => f.write_str("sys.barrier"),
+            Self::Checkpoint => f.write_str("sys.checkpoint"),
+        }
+    }
+}
+
+impl FromStr for PortKey {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        parse_port(text).ok_or_else(|| Invalid(format!("not a port's key: {text}")))
+    }
+}
+
+fn parse_port(text: &str) -> Option<PortKey> {
+    let mut tokens = text.strip_prefix("port.")?.split('.');
+    let host = unescape(tokens.next()?)?.parse().ok()?;
+    let transport = tokens.next()?.parse().ok()?;
+    let digits = tokens.next()?;
+    let port = Port::new(digits.parse().ok()?)?;
+    // "+80" and "080" parse as numbers and are other keys than "80".
+    (tokens.next().is_none() && port.to_string() == digits).then_some(PortKey {
+        host,
+        transport,
+        port,
+    })
+}
+
+impl FromStr for Key {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "sys" => Ok(Self::Sys),
+            "sys.barrier" => Ok(Self::Barrier),
+            "sys.checkpoint" => Ok(Self::Checkpoint),
+            _ => text.parse().map(Self::Port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_dot_in_a_host_does_not_make_two_tokens() {
+        let key: PortKey = "port.10=2E0=2E0=2E1.tcp.80".parse().unwrap();
+        assert_eq!(key.host.as_str(), "10.0.0.1");
+        assert_eq!(key.to_string(), "port.10=2E0=2E0=2E1.tcp.80");
+        assert!("port.10.0.0.1.tcp.80".parse::<PortKey>().is_err());
+    }
+
+    #[test]
+    fn one_spelling_a_port() {
+        for text in [
+            "port.a.tcp.080",
+            "port.a.tcp.+80",
+            "port.a.tcp.0",
+            "port.a.TCP.80",
+            "port.=61.tcp.80",
+            "port.a.tcp",
+        ] {
+            assert!(text.parse::<Key>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_later_lineage_is_a_higher_revision() {
+        assert!(Revision(1).wire(1) > Revision(1 << 40).wire(0));
+        assert_eq!(Revision::from_wire(Revision(77).wire(3)), (3, Revision(77)));
+    }
+
+    proptest! {
+        #[test]
+        fn escaping_is_undone(text in ".*") {
+            let token = escape(&text);
+            prop_assert!(!token.contains(['.', '*', '>', ' ']));
+            prop_assert_eq!(unescape(&token), Some(text));
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The mechanisms that carry the invariants, by name, so that a test can switch one off and see what
+//! breaks. Outside of tests they are on, and nothing can change that.
+
+/// One mechanism of `docs/architecture.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Mechanism {
+    /// Every write names the revision that it was judged at.
+    CompareAndSet,
+    /// A lease that is due is held until a write has ended it.
+    EndingIsAWrite,
+    /// A TTL counts from the first observation, not from a time that someone else wrote down.
+    OwnClock,
+    /// An unknown outcome is settled by repeating the write.
+    SettleByWrite,
+    /// A negative answer is decided again behind a barrier.
+    Barrier,
+    /// A barrier waits for a point with nothing pending behind it.
+    ExactPoints,
+    /// A request that got a lease is remembered.
+    Replay,
+    /// A grant under a request id is judged again when the follower has passed it.
+    Echo,
+    /// A record carries its transitions until they are published.
+    CarryTransitions,
+    /// The checkpoint moves only after the events are out.
+    CheckpointAfterEvents,
+    /// A renewal only lengthens.
+    OnlyLengthens,
+    /// A port is tried after the write that grants it, not before.
+    ProbeAfterGrant,
+    /// A foreign write over a record counts as a holder that nobody knows.
+    ForeignIsHeld,
+    /// A follower that missed a message starts again.
+    FollowerGap,
+    /// A registry counts longer than the holder does.
+    Slack,
+}
+
+/// Which mechanisms are on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mechanisms {
+    #[cfg(test)]
+    off: u32,
+}
+
+impl Mechanisms {
+    /// Whether it is on.
+    #[cfg_attr(
+        not(test),
+        expect(clippy::unused_self, reason = "all are on outside of tests")
+    )]
+    pub fn on(self, mechanism: Mechanism) -> bool {
+        #[cfg(test)]
+        return self.off & (1 << mechanism as u32) == 0;
+        #[cfg(not(test))]
+        {
+            let _ = mechanism;
+            true
+        }
+    }
+
+    /// All but one.
+    #[cfg(test)]
+    pub(crate) fn without(mechanism: Mechanism) -> Self {
+        Self {
+            off: 1 << mechanism as u32,
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The registry as a pure state machine: no async, no NATS, no clock, no randomness, and no JSON but
+//! for members of records that this version does not know and carries along.
+
+pub mod command;
+pub mod core;
+pub mod cursor;
+pub mod decide;
+pub mod deed;
+pub mod ids;
+pub mod index;
+pub mod key;
+pub mod mechanism;
+pub mod outbox;
+pub mod pool;
+pub mod record;
+pub mod standing;
+pub mod time;
+pub mod write;

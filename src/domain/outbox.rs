@@ -1,0 +1,218 @@
+//! From the transitions that records carry to events that are out: what waits, who publishes, and how
+//! far that has come.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::{
+    key::{Key, PortKey, Revision},
+    mechanism::{Mechanism, Mechanisms},
+    record::{Checkpoint, FORMAT, Record, Stored, Transition},
+    time::Moment,
+    write::Write,
+};
+
+/// How long a publisher may make no progress before another instance takes over, in milliseconds.
+pub const TAKEOVER_MILLIS: u64 = 10_000;
+/// Events in one round, at most; then the checkpoint moves.
+pub const ROUND_EVENTS_MAX: usize = 512;
+
+/// A transition with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// Where in the stream.
+    pub revision: Revision,
+    /// Of which port.
+    pub key: PortKey,
+    /// What happened.
+    pub transition: Transition,
+}
+
+/// What a publisher has to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Publish {
+    /// Nothing.
+    Idle,
+    /// Become the publisher.
+    Claim(Write),
+    /// Send these, in order; then call [`Outbox::sent`]; then do the write.
+    Send(Vec<Told>, Write),
+}
+
+/// What is not published yet, and who publishes.
+pub struct Outbox {
+    me: Uuid,
+    waiting: BTreeMap<(Revision, PortKey), Transition>,
+    sent: BTreeSet<(Revision, PortKey)>,
+    checkpoint: Option<Checkpoint>,
+    checkpoint_revision: Revision,
+    progress: Moment,
+    gaps: u64,
+}
+
+impl Outbox {
+    /// Nothing waits.
+    pub fn new(me: Uuid) -> Self {
+        Self {
+            me,
+            waiting: BTreeMap::new(),
+            sent: BTreeSet::new(),
+            checkpoint: None,
+            checkpoint_revision: Revision::default(),
+            progress: Moment::default(),
+            gaps: 0,
+        }
+    }
+
+    /// Up to where events are known to be out.
+    pub fn out_to(&self) -> Revision {
+        self.checkpoint
+            .as_ref()
+            .map_or(Revision::default(), |checkpoint| {
+                Revision(checkpoint.out_to)
+            })
+    }
+
+    /// Where the checkpoint is in the stream.
+    pub fn checkpoint_revision(&self) -> Revision {
+        self.checkpoint_revision
+    }
+
+    /// Whether this instance publishes.
+    pub fn is_mine(&self) -> bool {
+        self.checkpoint
+            .as_ref()
+            .is_some_and(|checkpoint| checkpoint.owner == self.me)
+    }
+
+    /// Transitions that this instance, as the publisher, never saw: each is an event lost. 0, unless
+    /// something wrote to the bucket that should not.
+    pub fn gaps(&self) -> u64 {
+        self.gaps
+    }
+
+    /// How many transitions wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none wait.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// A record passes by. `known` is how many transitions of its key this instance had seen.
+    pub fn observe(
+        &mut self,
+        key: &PortKey,
+        revision: Revision,
+        record: &Record,
+        known: Option<u64>,
+        now: Moment,
+    ) {
+        if self.waiting.is_empty() {
+            self.progress = self.progress.max(now);
+        }
+        let out_to = self.out_to();
+        for transition in &record.outbox {
+            let at = transition.revision.map_or(revision, Revision);
+            // What this instance sees for the first time waits even when the checkpoint says that it
+            // is out: a publisher may have passed it without seeing it.
+            if at > out_to || known.is_some_and(|known| transition.n > known) {
+                self.waiting
+                    .entry((at, key.clone()))
+                    .or_insert_with(|| transition.clone());
+            }
+        }
+        let first = record
+            .outbox
+            .first()
+            .map_or(record.transitions + 1, |transition| transition.n);
+        if let Some(known) = known
+            && self.is_mine()
+        {
+            self.gaps += first.saturating_sub(known + 1);
+        }
+    }
+
+    /// The checkpoint passes by.
+    pub fn checkpoint(&mut self, revision: Revision, checkpoint: Checkpoint, now: Moment) {
+        let out_to = Revision(checkpoint.out_to);
+        let mine = checkpoint.owner == self.me;
+        self.waiting
+            .retain(|at, _| at.0 > out_to || (mine && !self.sent.contains(at)));
+        self.sent.retain(|at| at.0 > out_to);
+        self.checkpoint = Some(checkpoint);
+        self.checkpoint_revision = revision;
+        self.progress = now;
+    }
+
+    /// Something foreign is where the checkpoint was: somebody has to claim it again.
+    pub fn foreign(&mut self, revision: Revision) {
+        self.checkpoint = None;
+        self.checkpoint_revision = revision;
+    }
+
+    /// What to do next. `exact` is the last exact point: nothing that happened before it is unseen.
+    pub fn next(&self, exact: Revision, now: Moment, mechanisms: Mechanisms) -> Publish {
+        if self.waiting.is_empty() {
+            return Publish::Idle;
+        }
+        if !self.is_mine() {
+            let vacant = self.checkpoint.is_none();
+            if vacant || now.since(self.progress) >= TAKEOVER_MILLIS {
+                return Publish::Claim(self.write(self.out_to()));
+            }
+            return Publish::Idle;
+        }
+        let told: Vec<Told> = self
+            .waiting
+            .range(..(Revision(exact.0 + 1), PortKey::first()))
+            .take(ROUND_EVENTS_MAX)
+            .map(|((revision, key), transition)| Told {
+                revision: *revision,
+                key: key.clone(),
+                transition: transition.clone(),
+            })
+            .collect();
+        let Some(last) = told.last() else {
+            return Publish::Idle;
+        };
+        let to = if told.len() < ROUND_EVENTS_MAX {
+            exact
+        } else {
+            last.revision
+        };
+        let write = self.write(to.max(self.out_to()));
+        if mechanisms.on(Mechanism::CheckpointAfterEvents) {
+            Publish::Send(told, write)
+        } else {
+            Publish::Claim(write)
+        }
+    }
+
+    /// These are in the events stream now.
+    pub fn sent(&mut self, told: &[Told]) {
+        self.sent
+            .extend(told.iter().map(|told| (told.revision, told.key.clone())));
+    }
+
+    fn write(&self, out_to: Revision) -> Write {
+        let checkpoint = Checkpoint {
+            format: FORMAT,
+            owner: self.me,
+            out_to: out_to.0,
+            unknown: self
+                .checkpoint
+                .as_ref()
+                .map(|checkpoint| checkpoint.unknown.clone())
+                .unwrap_or_default(),
+        };
+        Write {
+            key: Key::Checkpoint,
+            expected: self.checkpoint_revision,
+            value: Stored::Checkpoint(checkpoint),
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What is stored under a key, in words of the domain. How it is written as bytes is the store's.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    ids::{CommandId, Digest, Label, LeaseId, Name, Port, RequestId, RequesterId, Token, Ttl},
+    key::Revision,
+};
+
+/// The format of every record that this version writes; a later one is not understood.
+pub const FORMAT: u32 = 1;
+
+/// Transitions that a port's record carries before a grant is refused (BUSY) until they are published.
+/// An end always fits: a lease must never outlive its time because events are slow.
+pub const OUTBOX_TRANSITIONS_MAX: usize = 6;
+
+/// How long a port rests that another program was using, in milliseconds: one minute.
+pub const IN_USE_REST_MILLIS: u64 = 60_000;
+
+/// Members that this version does not know; carried along when a record is rewritten.
+pub type Unknown = BTreeMap<String, serde_json::Value>;
+
+/// What one port's key holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The command that wrote it: after an unknown outcome it tells whose write landed.
+    pub write: CommandId,
+    /// How many transitions this key has made, ever.
+    pub transitions: u64,
+    /// The last of them, those that are not known to be published.
+    pub outbox: Vec<Transition>,
+    /// Held, or at rest.
+    #[serde(flatten)]
+    pub body: Body,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// Held, or at rest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body {
+    /// Someone holds it until a write says that it has ended.
+    Lease(Lease),
+    /// Nobody holds it.
+    Rest(Rest),
+}
+
+/// A lease that no write has ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Which.
+    pub lease_id: LeaseId,
+    /// Whose.
+    pub requester_id: RequesterId,
+    /// What will be spoken there.
+    pub protocol: Token,
+    /// How long it lasts without a renewal.
+    pub ttl: Ttl,
+    /// What it holds, on the host and transport of its key.
+    pub ports: Vec<Port>,
+    /// By which it can be found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// By which it can be found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Label>,
+    /// When the caller says that it asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<Timestamp>,
+    /// When it was granted, for people.
+    pub granted_at: Timestamp,
+    /// When it was granted or last renewed, for people.
+    pub renewed_at: Timestamp,
+    /// Where in the stream its grant is; absent in the grant itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted: Option<u64>,
+    /// The request that was granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    /// The request that last renewed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Request>,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// A port that nobody holds, and what is remembered of its last lease.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rest {
+    /// The last lease; absent when a foreign write destroyed its record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Last>,
+    /// How it ended.
+    pub ended: Ended,
+    /// When, for people.
+    pub ended_at: Timestamp,
+    /// For how long nobody gets it, from when this is first seen.
+    pub rest_ms: u64,
+}
+
+/// What is remembered of a lease that has ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Last {
+    /// Which.
+    pub lease_id: LeaseId,
+    /// Whose.
+    pub requester_id: RequesterId,
+    /// Its name: the same requester's same name gets the port again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// Where in the stream its grant is.
+    pub granted: u64,
+    /// The request that was granted; absent when its caller never got this lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    /// The request that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Request>,
+}
+
+/// How a lease ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// Its holder gave it back.
+    Released,
+    /// Its time was up.
+    Expired,
+    /// Another program had the port; the caller was given another one.
+    InUse,
+    /// Two instances granted the same request; the caller has the other lease.
+    Duplicate,
+    /// Its record was overwritten from outside, and the longest TTL has passed since.
+    Overwritten,
+}
+
+/// A write that a caller named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its name.
+    pub id: RequestId,
+    /// What it asked for.
+    pub digest: Digest,
+}
+
+/// Something that happened to a port and that an event tells.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Transition {
+    /// Counts this key's transitions from 1.
+    pub n: u64,
+    /// What.
+    pub event: Happened,
+    /// When, for people.
+    pub at: Timestamp,
+    /// Where in the stream; absent while that is the record's own revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// Which lease; absent when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_id: Option<LeaseId>,
+    /// Whose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester_id: Option<RequesterId>,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// The request that caused it; absent when it was the registry itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// How the lease ended, where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Ended>,
+}
+
+/// The kinds of [`Transition`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Happened {
+    /// A port was granted.
+    Leased,
+    /// Its holder gave it back, or it was a second grant for one request.
+    Released,
+    /// Its time was up.
+    Expired,
+    /// It rests: another program is using it.
+    Quarantined,
+}
+
+impl Ended {
+    /// The event that tells of such an end.
+    pub fn event(self) -> Happened {
+        match self {
+            Self::Released | Self::Duplicate => Happened::Released,
+            Self::Expired | Self::Overwritten => Happened::Expired,
+            Self::InUse => Happened::Quarantined,
+        }
+    }
+
+    /// How long the port then rests, in milliseconds. Nothing where the holder stopped first.
+    pub fn rest_millis(self) -> u64 {
+        match self {
+            Self::InUse => IN_USE_REST_MILLIS,
+            Self::Released | Self::Expired | Self::Duplicate | Self::Overwritten => 0,
+        }
+    }
+}
+
+/// The registry's own settings, under `sys`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sys {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Grows when a store that went backwards is accepted.
+    pub lineage: u64,
+    /// The longest TTL that any instance ever allowed.
+    pub ttl_max: Ttl,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// Who publishes events, and up to where they are out, under `sys.checkpoint`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The instance.
+    pub owner: Uuid,
+    /// Every transition up to this position of the stream is out.
+    pub out_to: u64,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// What the follower found under a key.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Stored {
+    /// A port's record.
+    Port(Box<Record>),
+    /// The settings.
+    Sys(Sys),
+    /// The publisher's.
+    Checkpoint(Checkpoint),
+    /// A barrier; what it says does not matter.
+    Barrier,
+    /// Something that no registry wrote, a marker of `nats kv del` among them.
+    Foreign,
+}
+
+impl Record {
+    /// The lease, when there is one.
+    pub fn lease(&self) -> Option<&Lease> {
+        match &self.body {
+            Body::Lease(lease) => Some(lease),
+            Body::Rest(_) => None,
+        }
+    }
+
+    /// The revision at which the lease that it holds or last held was granted, if that is known.
+    pub fn granted(&self, own: Revision) -> Option<Revision> {
+        match &self.body {
+            Body::Lease(lease) => Some(lease.granted.map_or(own, Revision)),
+            Body::Rest(rest) => rest.last.as_ref().map(|last| Revision(last.granted)),
+        }
+    }
+
+    /// The outbox as the next record has to carry it: without what is published up to `out_to`, and
+    /// with this record's own revision where that was still open.
+    pub fn outbox_after(&self, own: Revision, out_to: Revision) -> Vec<Transition> {
+        self.outbox
+            .iter()
+            .filter(|transition| transition.revision.unwrap_or(own.0) > out_to.0)
+            .map(|transition| Transition {
+                revision: Some(transition.revision.unwrap_or(own.0)),
+                ..transition.clone()
+            })
+            .collect()
+    }
+}

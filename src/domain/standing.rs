@@ -1,0 +1,163 @@
+//! What an entry is at a moment. The only judge: nothing else compares a record with the time.
+
+use super::{
+    ids::Ttl,
+    key::Revision,
+    mechanism::{Mechanism, Mechanisms},
+    pool::Class,
+    record::{Body, Ended, Lease, Record, Rest},
+    time::{Moment, slack},
+};
+
+/// How long the request that got a port is remembered at the cost of using another port first, in
+/// milliseconds: ten minutes.
+pub const YOUNG_MILLIS: u64 = 600_000;
+
+/// What is stored under a port's key, and when this instance first saw it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Where in the stream it is.
+    pub revision: Revision,
+    /// When this instance first saw that revision. Every count starts here: a registry that was
+    /// away, stopped or slow thinks that a lease lasts longer, never shorter.
+    pub observed: Moment,
+    /// How many transitions the key had made when it was last understood.
+    pub transitions: u64,
+    /// The record; none when something foreign was written over it.
+    pub record: Option<Box<Record>>,
+}
+
+/// What every entry is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// The longest TTL that any instance allowed.
+    pub longest: Ttl,
+    /// Which mechanisms are on.
+    pub mechanisms: Mechanisms,
+}
+
+impl Terms {
+    /// How long a registry counts what a holder counts as well.
+    fn lengthened(self, millis: u64) -> u64 {
+        let slack = if self.mechanisms.on(Mechanism::Slack) {
+            slack(millis)
+        } else {
+            0
+        };
+        millis + slack
+    }
+}
+
+/// What a port is at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has it.
+    Free,
+    /// Nobody has it, and nobody gets it before that moment.
+    Resting(Moment),
+    /// Someone has it, until that moment at least.
+    Held(Moment),
+    /// Its time is up by this instance's clock. It is held all the same until a write ends it.
+    Due,
+}
+
+impl Entry {
+    /// The lease, when the record holds one.
+    pub fn lease(&self) -> Option<&Lease> {
+        self.record.as_deref().and_then(Record::lease)
+    }
+
+    /// What is remembered of the last lease, when the record is a rest.
+    pub fn rest(&self) -> Option<&Rest> {
+        match self.record.as_deref().map(|record| &record.body) {
+            Some(Body::Rest(rest)) => Some(rest),
+            _ => None,
+        }
+    }
+
+    /// When its time is up. Something foreign is held for the longest TTL there is: who was told
+    /// what is not known.
+    fn due(&self, terms: Terms) -> Moment {
+        let ttl = self.lease().map_or(terms.longest, |lease| lease.ttl);
+        self.observed.plus(terms.lengthened(ttl.millis()))
+    }
+
+    /// What the port is.
+    pub fn standing(&self, now: Moment, terms: Terms) -> Standing {
+        match self.rest() {
+            Some(rest) if rest.rest_ms > 0 => {
+                let until = self.observed.plus(terms.lengthened(rest.rest_ms));
+                if now < until {
+                    Standing::Resting(until)
+                } else {
+                    Standing::Free
+                }
+            }
+            Some(_) => Standing::Free,
+            None if self.record.is_none() && !terms.mechanisms.on(Mechanism::ForeignIsHeld) => {
+                Standing::Free
+            }
+            None => {
+                let due = self.due(terms);
+                if now < due {
+                    Standing::Held(due)
+                } else {
+                    Standing::Due
+                }
+            }
+        }
+    }
+
+    /// What the port is to its pool, and when that changes by itself.
+    pub fn class(&self, now: Moment, terms: Terms) -> (Class, Option<Moment>) {
+        match (self.standing(now, terms), self.rest()) {
+            (Standing::Held(due), _) => (Class::Held, Some(due)),
+            (Standing::Due, _) => (Class::Held, None),
+            (
+                Standing::Resting(until),
+                Some(Rest {
+                    ended: Ended::InUse,
+                    ..
+                }),
+            ) => (Class::Quarantined, Some(until)),
+            (Standing::Resting(until), _) => (Class::Resting, Some(until)),
+            (Standing::Free, rest) => {
+                let old = self.observed.plus(YOUNG_MILLIS);
+                let remembers = rest
+                    .and_then(|rest| rest.last.as_ref())
+                    .is_some_and(|last| last.request.is_some());
+                if remembers && now < old {
+                    (Class::Young, Some(old))
+                } else {
+                    (Class::Free, None)
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_write_holds_the_port_for_the_longest_ttl() {
+        let entry = Entry {
+            revision: Revision(9),
+            observed: Moment(1_000),
+            transitions: 0,
+            record: None,
+        };
+        let terms = Terms {
+            longest: Ttl::try_from(100).unwrap(),
+            mechanisms: Mechanisms::default(),
+        };
+        let until = Moment(1_000 + 100_000 + 600);
+        assert_eq!(entry.standing(Moment(1_000), terms), Standing::Held(until));
+        assert_eq!(
+            entry.standing(Moment(until.0 - 1), terms),
+            Standing::Held(until)
+        );
+        assert_eq!(entry.standing(until, terms), Standing::Due);
+    }
+}

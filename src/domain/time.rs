@@ -1,0 +1,42 @@
+//! Time as an argument: nothing in this module tree reads a clock.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A moment on this process's monotonic clock, in milliseconds from a start that means nothing.
+///
+/// Moments of two processes, or of one before and after a restart, cannot be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// That many milliseconds later.
+    #[must_use]
+    pub fn plus(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// Milliseconds since `earlier`; 0 when that is still to come.
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// What the time is: the monotonic clock decides, the wall clock is written down for people.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Decides.
+    pub mono: Moment,
+    /// For people.
+    pub wall: Timestamp,
+}
+
+/// Constant part of [`slack`], in milliseconds.
+pub const SLACK_MILLIS: u64 = 500;
+
+/// What a registry adds to a time that a holder counts as well, in milliseconds: for two clocks that
+/// differ in rate by up to one part in a thousand, and half a second for their granularity.
+pub fn slack(millis: u64) -> u64 {
+    millis / 1000 + SLACK_MILLIS
+}
