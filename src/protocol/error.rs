@@ -1,0 +1,211 @@
+//! Errors on the wire: a stable code each, and one place that says what it means.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::domain::command::Refusal;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal, $number:literal, $retryable:literal;)*) => {
+        /// What went wrong, by a name that does not change. Clients treat one that they do not know by
+        /// its `retryable`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum ErrorCode {
+            $($(#[$doc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl ErrorCode {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// As it stands on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// Its number, in the style of HTTP.
+            pub fn number(self) -> u16 {
+                match self { $(Self::$variant => $number,)* }
+            }
+
+            /// Whether the same request may succeed later.
+            pub fn retryable(self) -> bool {
+                match self { $(Self::$variant => $retryable,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request is not one: `details.pointer` says where. For an empty body `details.help` teaches.
+    InvalidRequest = "INVALID_REQUEST", 400, false;
+    /// The lease belongs to another requester.
+    NotHolder = "NOT_HOLDER", 403, false;
+    /// There is no such lease, and none is remembered. The port must not be used.
+    LeaseNotFound = "LEASE_NOT_FOUND", 404, false;
+    /// The host has no pool.
+    PoolNotFound = "POOL_NOT_FOUND", 404, false;
+    /// The one port that will do cannot be had: `details.state` says why.
+    PortUnavailable = "PORT_UNAVAILABLE", 409, false;
+    /// The lease has ended. The port must not be used.
+    LeaseExpired = "LEASE_EXPIRED", 409, false;
+    /// The request id came with other parameters before.
+    IdempotencyMismatch = "IDEMPOTENCY_MISMATCH", 409, false;
+    /// The store is not the one that the revision came from.
+    StoreChanged = "STORE_CHANGED", 409, false;
+    /// The request, or its answer, is larger than `details.limit` bytes.
+    TooLarge = "TOO_LARGE", 413, false;
+    /// A bound is reached: `details.limit`.
+    LimitExceeded = "LIMIT_EXCEEDED", 429, false;
+    /// No port of the pool is free; `retry_after_ms` from the soonest expiry.
+    ResourceExhausted = "RESOURCE_EXHAUSTED", 503, true;
+    /// Others kept writing the same keys; nothing was done.
+    Contended = "CONTENDED", 503, true;
+    /// This instance has not caught up with `min_revision` in time; nothing was done.
+    Stale = "STALE", 503, true;
+    /// Too much is under way; nothing was done.
+    Busy = "BUSY", 503, true;
+    /// The store did not answer. `details.outcome`: `none`, nothing was done; `unknown`, it may have
+    /// been: ask again with the same request id.
+    StoreUnavailable = "STORE_UNAVAILABLE", 503, true;
+    /// A fault of the registry's own; its log has more, under the correlation id.
+    Internal = "INTERNAL", 500, false;
+}
+
+/// An error, as the body of a reply has it under `error`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
+#[error("{}: {message}", code.as_str())]
+pub struct Error {
+    /// The stable name.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// When, in milliseconds, where that is known.
+    pub retry_after_ms: Option<u64>,
+    /// The request's, or one that the registry made.
+    pub correlation_id: String,
+    /// What programs need: see the code.
+    #[serde(default)]
+    pub details: Map<String, Value>,
+}
+
+/// The body of a reply that is an error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ErrorReply {
+    /// The error.
+    pub error: Error,
+}
+
+/// Whether a deed may have been done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was not.
+    None,
+    /// It may have been, or may still be.
+    Unknown,
+}
+
+impl Error {
+    /// An error without details. The correlation id is filled in where the reply is made.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            retryable: code.retryable(),
+            retry_after_ms: None,
+            correlation_id: String::new(),
+            details: Map::new(),
+        }
+    }
+
+    /// With a member of `details`.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The field at `pointer` is wrong.
+    pub fn invalid(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::InvalidRequest, message).with("pointer", pointer.into())
+    }
+
+    /// The store did not answer in time.
+    pub fn unavailable(outcome: Outcome) -> Self {
+        let (outcome, message) = match outcome {
+            Outcome::None => ("none", "the store did not answer in time; nothing was done"),
+            Outcome::Unknown => (
+                "unknown",
+                "the store did not answer in time; it may have been done: ask again with the same request_id",
+            ),
+        };
+        Self::new(ErrorCode::StoreUnavailable, message).with("outcome", outcome)
+    }
+
+    /// Larger than `limit` bytes.
+    pub fn too_large(what: &str, limit: usize) -> Self {
+        Self::new(
+            ErrorCode::TooLarge,
+            format!("{what} is larger than {limit} bytes"),
+        )
+        .with("limit", json!(limit))
+    }
+
+    fn after(mut self, millis: u64) -> Self {
+        self.retry_after_ms = Some(millis);
+        self
+    }
+}
+
+/// What a client is told to wait when a bound on what is under way is reached, in milliseconds.
+pub const BUSY_RETRY_MILLIS: u64 = 100;
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            Refusal::TtlTooLong(_) => Self::invalid("/ttl", message),
+            Refusal::IdempotencyMismatch => Self::new(ErrorCode::IdempotencyMismatch, message),
+            Refusal::LeaseExpired => Self::new(
+                ErrorCode::LeaseExpired,
+                format!("{message}: stop using its port"),
+            ),
+            Refusal::LeaseNotFound => Self::new(
+                ErrorCode::LeaseNotFound,
+                format!("{message}: its port must not be used"),
+            ),
+            Refusal::NotHolder => Self::new(ErrorCode::NotHolder, message),
+            Refusal::PoolNotFound(host) => {
+                Self::new(ErrorCode::PoolNotFound, message).with("host", host)
+            }
+            Refusal::LimitExceeded { what, limit } => Self::new(ErrorCode::LimitExceeded, message)
+                .with("limit", json!(limit))
+                .with("bound", what),
+            Refusal::PortUnavailable(state) => {
+                Self::new(ErrorCode::PortUnavailable, message).with("state", state.as_str())
+            }
+            Refusal::Exhausted { retry_after_ms } => {
+                Self::new(ErrorCode::ResourceExhausted, message).after(retry_after_ms)
+            }
+            Refusal::Busy => Self::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS),
+            Refusal::Contended => Self::new(ErrorCode::Contended, message).after(BUSY_RETRY_MILLIS),
+            Refusal::Unreachable => Self::unavailable(Outcome::None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_spelled_once() {
+        for code in ErrorCode::ALL {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+            assert!((400..600).contains(&code.number()));
+        }
+    }
+}

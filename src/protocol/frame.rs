@@ -1,0 +1,329 @@
+//! From the bytes of a message to a checked request, or to an error that says which field is wrong.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::domain::ids::Digest;
+
+use super::{
+    endpoint::Endpoint,
+    error::{Error, ErrorCode},
+    names::{Namespace, PROTOCOL_MINOR},
+};
+
+/// Bytes of a request, at most.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// How long a caller waits that does not say, in milliseconds.
+pub const TIMEOUT_MILLIS_DEFAULT: u64 = 4_000;
+/// How long a caller may say that it waits, in milliseconds.
+pub const TIMEOUT_MILLIS_MAX: u64 = 300_000;
+/// Characters of a correlation id, at most; they must be visible ASCII.
+pub const CORRELATION_ID_CHARS_MAX: usize = 128;
+
+/// A request with the fields that are ignored because its protocol minor is a later one.
+#[derive(Debug, PartialEq)]
+pub struct Parsed<T> {
+    /// The request.
+    pub request: T,
+    /// JSON Pointers.
+    pub ignored: Vec<String>,
+}
+
+/// Parses the body of a request to `endpoint`, from a caller that speaks protocol 1.`minor`.
+pub fn parse<T: DeserializeOwned>(
+    endpoint: Endpoint,
+    namespace: &Namespace,
+    minor: u32,
+    body: &[u8],
+) -> Result<Parsed<T>, Error> {
+    if body.len() > REQUEST_BYTES_MAX {
+        return Err(Error::too_large("the request", REQUEST_BYTES_MAX));
+    }
+    let empty = body.trim_ascii().is_empty();
+    let body = if empty { b"{}" } else { body };
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::invalid("", "the body must be one JSON object"));
+    }
+    match parse_object(endpoint, minor, body) {
+        Err(error) if empty => {
+            let help = serde_json::to_value(endpoint.help(namespace)).unwrap_or(Value::Null);
+            Err(error.with("help", help))
+        }
+        result => result,
+    }
+}
+
+fn parse_object<T: DeserializeOwned>(
+    endpoint: Endpoint,
+    minor: u32,
+    body: &[u8],
+) -> Result<Parsed<T>, Error> {
+    let mut unknown = Vec::new();
+    let mut track = serde_path_to_error::Track::new();
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let request: Result<T, _> = serde_ignored::deserialize(
+        serde_path_to_error::Deserializer::new(&mut json, &mut track),
+        |path| unknown.push(path.to_string()),
+    );
+    let request = request.map_err(|error| {
+        let pointer = pointer(track.path().iter());
+        let text = error.to_string();
+        if let Some(field) = named_by(&text, "missing field `") {
+            return Error::invalid(format!("{pointer}/{field}"), format!("{field} is required"));
+        }
+        if let Some(field) = named_by(&text, "duplicate field `") {
+            return Error::invalid(
+                format!("{pointer}/{field}"),
+                format!("{field} is there twice"),
+            );
+        }
+        Error::invalid(pointer, said_plainly(&error))
+    })?;
+    json.end()
+        .map_err(|error| Error::invalid("", said_plainly(&error)))?;
+    // serde_ignored joins the parts of a path with dots; unknown fields of these requests are at the top.
+    let ignored: Vec<String> = unknown
+        .iter()
+        .map(|field| format!("/{}", escape_pointer(field)))
+        .collect();
+    match unknown.first() {
+        Some(field) if minor <= PROTOCOL_MINOR => Err(unknown_field(endpoint, field)),
+        _ => Ok(Parsed { request, ignored }),
+    }
+}
+
+fn unknown_field(endpoint: Endpoint, field: &str) -> Error {
+    let schema = endpoint.request_schema();
+    let known = schema.get("properties").and_then(Value::as_object);
+    let nearest = known
+        .into_iter()
+        .flat_map(|properties| properties.keys())
+        .map(|name| (strsim::damerau_levenshtein(name, field), name))
+        .filter(|(distance, name)| *distance <= name.len().max(3) / 3)
+        .min();
+    let pointer = format!("/{}", escape_pointer(field));
+    let name: String = field.chars().take(CORRELATION_ID_CHARS_MAX).collect();
+    match nearest {
+        Some((_, nearest)) => Error::invalid(
+            pointer,
+            format!("unknown field {name:?}; did you mean {nearest:?}?"),
+        )
+        .with("nearest", nearest.as_str()),
+        None => Error::invalid(pointer, format!("unknown field {name:?}")),
+    }
+}
+
+/// The field that a message of serde's names behind `words`.
+fn named_by<'a>(message: &'a str, words: &str) -> Option<&'a str> {
+    message.strip_prefix(words)?.split('`').next()
+}
+
+fn said_plainly(error: &serde_json::Error) -> String {
+    if error.is_data() {
+        let text = error.to_string();
+        return text.split(" at line ").next().unwrap_or(&text).to_owned();
+    }
+    format!("the body is not JSON: {error}")
+}
+
+fn escape_pointer(part: &str) -> String {
+    part.replace('~', "~0").replace('/', "~1")
+}
+
+fn pointer<'a>(segments: impl Iterator<Item = &'a serde_path_to_error::Segment>) -> String {
+    use serde_path_to_error::Segment;
+    segments.fold(String::new(), |pointer, segment| match segment {
+        Segment::Seq { index } => format!("{pointer}/{index}"),
+        Segment::Map { key } => format!("{pointer}/{}", escape_pointer(key)),
+        Segment::Enum { .. } | Segment::Unknown => pointer,
+    })
+}
+
+/// The caller's protocol minor, from its header.
+pub fn protocol_minor(header: Option<&str>) -> Result<u32, Error> {
+    let Some(text) = header else { return Ok(0) };
+    let minor = text.strip_prefix("1.").and_then(|minor| minor.parse().ok());
+    minor.ok_or_else(|| {
+        Error::new(
+            ErrorCode::InvalidRequest,
+            "header Onex-Protocol must be 1.<minor>",
+        )
+        .with("header", "Onex-Protocol")
+    })
+}
+
+/// How long the caller waits, from its header, in milliseconds.
+pub fn timeout_millis(header: Option<&str>) -> Result<u64, Error> {
+    let Some(text) = header else {
+        return Ok(TIMEOUT_MILLIS_DEFAULT);
+    };
+    let millis = text
+        .parse()
+        .ok()
+        .filter(|millis| (1..=TIMEOUT_MILLIS_MAX).contains(millis));
+    millis.ok_or_else(|| {
+        let message = format!("header Onex-Timeout-Ms must be 1 to {TIMEOUT_MILLIS_MAX}");
+        Error::new(ErrorCode::InvalidRequest, message).with("header", "Onex-Timeout-Ms")
+    })
+}
+
+/// The caller's correlation id, from its header; none when it sent none.
+pub fn correlation_id(header: Option<&str>) -> Result<Option<String>, Error> {
+    let Some(text) = header else { return Ok(None) };
+    let good = (1..=CORRELATION_ID_CHARS_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if good {
+        return Ok(Some(text.to_owned()));
+    }
+    let message = format!(
+        "header Onex-Correlation-Id must be 1 to {CORRELATION_ID_CHARS_MAX} visible ASCII characters without spaces"
+    );
+    Err(Error::new(ErrorCode::InvalidRequest, message).with("header", "Onex-Correlation-Id"))
+}
+
+/// What a request asks for, condensed: all of it but what a retry may change.
+pub fn digest<T: Serialize>(endpoint: Endpoint, request: &T) -> Digest {
+    const LEFT_OUT: [&str; 3] = ["request_id", "requested_at", "min_revision"];
+    let value = serde_json::to_value(request).unwrap_or(Value::Null);
+    let sorted: BTreeMap<&String, &Value> = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !LEFT_OUT.contains(&name.as_str()))
+        .collect();
+    let text = json!([endpoint.name(), sorted]).to_string();
+    Digest(Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::port::LeaseRequest;
+
+    const ID: &str = "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21";
+
+    fn lease(minor: u32, body: &str) -> Result<Parsed<LeaseRequest>, Error> {
+        parse(
+            Endpoint::PortLease,
+            &Namespace::default(),
+            minor,
+            body.as_bytes(),
+        )
+    }
+
+    #[track_caller]
+    fn check(body: &str, pointer: &str, message: &str) {
+        let error = lease(0, body).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidRequest);
+        assert_eq!(error.details["pointer"], pointer, "{error}");
+        assert!(error.message.contains(message), "{error}");
+    }
+
+    #[test]
+    fn errors_say_which_field_and_what_would_be_right() {
+        check("[]", "", "one JSON object");
+        check("\"x\"", "", "one JSON object");
+        check("{", "", "not JSON");
+        check("{} {}", "/requester_id", "required");
+        check(
+            &format!(r#"{{"requester_id":"{ID}"}}"#),
+            "/protocol",
+            "required",
+        );
+        check(
+            &format!(r#"{{"requester_id":"{ID}","protocol":"http"}} x"#),
+            "",
+            "not JSON",
+        );
+        check(
+            &format!(r#"{{"requester_id":"{ID}","protocol":"h t"}}"#),
+            "/protocol",
+            "letters, digits",
+        );
+        check(
+            &format!(r#"{{"requester_id":"{ID}","protocol":"http","ttl":0}}"#),
+            "/ttl",
+            "1 to 86400",
+        );
+        check(
+            &format!(r#"{{"requester_id":"{ID}","protocol":"http","ttl":1.5}}"#),
+            "/ttl",
+            "",
+        );
+        check(
+            &format!(r#"{{"requester_id":"{ID}","protocol":"http","labels":["a",""]}}"#),
+            "/labels/1",
+            "1 to 128",
+        );
+        check(
+            &format!(r#"{{"requester_id":"x","protocol":"http"}}"#),
+            "/requester_id",
+            "UUID",
+        );
+        check(
+            &format!(r#"{{"requester_id":"{ID}","protocol":"http","preferred_port":0}}"#),
+            "/preferred_port",
+            "",
+        );
+        check(
+            &format!(r#"{{"requester_id":"{ID}","protocol":"http","prefered_port":1}}"#),
+            "/prefered_port",
+            "\"preferred_port\"",
+        );
+        check(
+            &format!(r#"{{"requester_id":"{ID}","protocol":"http","a/b":1}}"#),
+            "/a~1b",
+            "unknown field",
+        );
+        check(
+            &format!(r#"{{"requester_id":"{ID}","requester_id":"{ID}","protocol":"http"}}"#),
+            "/requester_id",
+            "twice",
+        );
+        check(
+            &format!("{}1{}", "{\"a\":".repeat(500), "}".repeat(500)),
+            "/requester_id",
+            "required",
+        );
+    }
+
+    #[test]
+    fn an_empty_body_teaches() {
+        let error = lease(0, " ").unwrap_err();
+        assert_eq!(error.details["help"]["endpoint"], "port.lease");
+        assert!(error.details["help"]["request_schema"].is_object());
+    }
+
+    #[test]
+    fn a_later_minor_may_say_more() {
+        let body = format!(r#"{{"requester_id":"{ID}","protocol":"http","colour":"red"}}"#);
+        assert_eq!(
+            lease(PROTOCOL_MINOR + 1, &body).unwrap().ignored,
+            ["/colour"]
+        );
+        assert!(lease(PROTOCOL_MINOR, &body).is_err());
+        assert!(protocol_minor(Some("2.0")).is_err());
+        assert_eq!(protocol_minor(Some("1.7")), Ok(7));
+    }
+
+    #[test]
+    fn a_digest_leaves_out_what_a_retry_may_change() {
+        let one = lease(
+            0,
+            &format!(r#"{{"requester_id":"{ID}","protocol":"http","request_id":"{ID}"}}"#),
+        )
+        .unwrap();
+        let two = lease(0, &format!(r#"{{"protocol":"http","requester_id":"{ID}","requested_at":"2026-01-01T00:00:00Z"}}"#)).unwrap();
+        let three = lease(
+            0,
+            &format!(r#"{{"requester_id":"{ID}","protocol":"http","ttl":5}}"#),
+        )
+        .unwrap();
+        let digest = |parsed: &Parsed<LeaseRequest>| digest(Endpoint::PortLease, &parsed.request);
+        assert_eq!(digest(&one), digest(&two));
+        assert_ne!(digest(&one), digest(&three));
+    }
+}

@@ -1,0 +1,117 @@
+//! Every subject, bucket, stream and header, spelled once.
+
+use crate::domain::{ids::Invalid, key::PortKey, record::Happened};
+
+/// Name of the micro service, and of its queue group.
+pub const SERVICE: &str = "onex-registry";
+/// The protocol's version that this build speaks: major 1, this minor.
+pub const PROTOCOL_MINOR: u32 = 0;
+
+/// The protocol version that the caller speaks, `1.<minor>`.
+pub const HEADER_PROTOCOL: &str = "Onex-Protocol";
+/// The caller's name for what it is doing; comes back in the reply and in every event.
+pub const HEADER_CORRELATION_ID: &str = "Onex-Correlation-Id";
+/// How long the caller waits, in milliseconds.
+pub const HEADER_TIMEOUT_MS: &str = "Onex-Timeout-Ms";
+/// An error's number, by the micro service convention.
+pub const HEADER_ERROR_NUMBER: &str = "Nats-Service-Error-Code";
+/// An error's text, by the micro service convention.
+pub const HEADER_ERROR: &str = "Nats-Service-Error";
+
+/// Longest namespace, in characters.
+const NAMESPACE_CHARS_MAX: usize = 32;
+
+/// What keeps several registries on one NATS system apart; the default one has no name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Namespace(Option<String>);
+
+impl std::str::FromStr for Namespace {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+        if (1..=NAMESPACE_CHARS_MAX).contains(&text.len())
+            && text.chars().all(good)
+            && text != "registry"
+        {
+            return Ok(Self(Some(text.to_owned())));
+        }
+        Err(Invalid(format!(
+            "must be 1 to {NAMESPACE_CHARS_MAX} lower-case letters, digits, '-' or '_', and not \"registry\""
+        )))
+    }
+}
+
+impl Namespace {
+    /// Its name; none for the default one.
+    pub fn name(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
+    /// What every subject of the registry begins with, less the dot.
+    pub fn prefix(&self) -> String {
+        match &self.0 {
+            None => "onex.registry.v1".to_owned(),
+            Some(name) => format!("onex.{name}.registry.v1"),
+        }
+    }
+
+    /// The subject of an endpoint.
+    pub fn subject(&self, endpoint: &str) -> String {
+        format!("{}.{endpoint}", self.prefix())
+    }
+
+    /// The key-value bucket.
+    pub fn bucket(&self) -> String {
+        match &self.0 {
+            None => "onex-registry".to_owned(),
+            Some(name) => format!("onex-registry-{name}"),
+        }
+    }
+
+    /// The stream of events.
+    pub fn events_stream(&self) -> String {
+        match &self.0 {
+            None => "ONEX_REGISTRY_EVENTS".to_owned(),
+            Some(name) => format!("ONEX_REGISTRY_EVENTS_{name}"),
+        }
+    }
+
+    /// The subjects that the stream of events keeps.
+    pub fn events(&self) -> String {
+        format!("{}.event.>", self.prefix())
+    }
+
+    /// The subject of one event.
+    pub fn event(&self, happened: Happened, key: &PortKey) -> String {
+        format!("{}.event.{}.{key}", self.prefix(), event_kind(happened))
+    }
+}
+
+/// An event's kind.
+pub fn event_kind(happened: Happened) -> &'static str {
+    match happened {
+        Happened::Leased => "port.leased",
+        Happened::Released => "port.released",
+        Happened::Expired => "port.expired",
+        Happened::Quarantined => "port.quarantined",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_keeps_apart() {
+        let default = Namespace::default();
+        assert_eq!(default.subject("port.lease"), "onex.registry.v1.port.lease");
+        assert_eq!(default.bucket(), "onex-registry");
+        let named: Namespace = "ci-7".parse().unwrap();
+        assert_eq!(named.subject("help"), "onex.ci-7.registry.v1.help");
+        assert_eq!(named.bucket(), "onex-registry-ci-7");
+        assert_eq!(named.events_stream(), "ONEX_REGISTRY_EVENTS_ci-7");
+        for bad in ["", "CI", "a.b", "registry", "a*"] {
+            assert!(bad.parse::<Namespace>().is_err(), "{bad:?}");
+        }
+    }
+}

