@@ -244,8 +244,7 @@ impl Refusal {
             Self::LeaseNotFound
             | Self::PoolNotFound(_)
             | Self::LimitExceeded { .. }
-            | Self::Exhausted { .. }
-            | Self::Busy => true,
+            | Self::Exhausted { .. } => true,
             Self::PortUnavailable(why) => match why {
                 Unavailable::Held | Unavailable::Resting | Unavailable::Quarantined => true,
                 Unavailable::Reserved | Unavailable::Outside | Unavailable::InUse => false,
@@ -254,6 +253,7 @@ impl Refusal {
             | Self::IdempotencyMismatch
             | Self::LeaseExpired
             | Self::NotHolder
+            | Self::Busy
             | Self::Contended
             | Self::Unreachable => false,
         }

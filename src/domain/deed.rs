@@ -143,7 +143,7 @@ impl Deed {
             (State::Repeating(write, answer, then), _) => self.write(write, answer, then),
             (State::Moving(key), _) => {
                 core.reserved.remove(&key);
-                self.pause()
+                self.pause(Refusal::Contended)
             }
             (State::Probing(key, answer), Fed::Probed(probed, id)) => {
                 self.probed(core, key, answer, probed, id, now)
@@ -168,7 +168,7 @@ impl Deed {
                 answer,
                 then,
             }) => self.commit(core, write, answer, then, now),
-            Err(Refusal::Contended) => self.pause(),
+            Err(refusal @ (Refusal::Contended | Refusal::Busy)) => self.pause(refusal),
             Err(refusal)
                 if refusal.needs_barrier()
                     && !self.command.confirmed
@@ -329,19 +329,20 @@ impl Deed {
                 self.state = State::Moving(key.clone());
                 Step::Moved(key, write.expected)
             }
-            Key::Sys | Key::Barrier | Key::Checkpoint => self.pause(),
+            Key::Sys | Key::Barrier | Key::Checkpoint => self.pause(Refusal::Contended),
         }
     }
 
     fn again(&mut self, core: &mut Core, write: &Write) -> Step {
         free(core, write);
-        self.pause()
+        self.pause(Refusal::Contended)
     }
 
-    fn pause(&mut self) -> Step {
+    /// Decides again after a while; after too many times it is `refusal`.
+    fn pause(&mut self, refusal: Refusal) -> Step {
         self.tries += 1;
         if self.tries > TRIES_MAX && !self.unsettled {
-            return Step::Done(Err(Refusal::Contended));
+            return Step::Done(Err(refusal));
         }
         self.state = State::Deciding;
         Step::Pause(self.tries)

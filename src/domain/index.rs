@@ -1,12 +1,15 @@
 //! What the bucket says, as far as the follower has come. [`Index::apply`] and [`Index::advance`] are
 //! all that changes it; the follower calls both, in the order of the stream.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use uuid::Uuid;
 
 use super::{
-    ids::{Digest, Host, Label, LeaseId, Name, RequestId, RequesterId, Transport, Ttl},
+    ids::{Digest, Host, Label, LeaseId, Name, Port, RequestId, RequesterId, Transport, Ttl},
     key::{Key, PortKey, Revision},
     mechanism::{Mechanism, Mechanisms},
     outbox::Outbox,
@@ -345,6 +348,31 @@ impl Index {
             .map(|(key, _)| key)
     }
 
+    /// The keys of one host that were ever written, from `after` on.
+    pub fn keys_on<'a>(
+        &'a self,
+        host: &'a Host,
+        after: Option<&PortKey>,
+    ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
+        let first = PortKey {
+            host: host.clone(),
+            transport: Transport::Tcp,
+            port: Port::LOWEST,
+        };
+        let start = after
+            .filter(|after| **after >= first)
+            .map_or(Bound::Included(first), |key| Bound::Excluded(key.clone()));
+        self.ports
+            .range((start, Bound::Unbounded))
+            .map(|(key, _)| key)
+            .take_while(move |key| key.host == *host)
+    }
+
+    /// How many leases are live.
+    pub fn live_leases(&self) -> usize {
+        self.holders.len()
+    }
+
     /// The port that this requester's lease of that name had last.
     pub fn last_named(&self, requester: RequesterId, name: &Name) -> Option<&PortKey> {
         self.last_names
@@ -417,6 +445,11 @@ impl Index {
         })
     }
 
+    /// The registry's own settings, when they have been seen, and where.
+    pub fn sys(&self) -> Option<&(Revision, Sys)> {
+        self.sys.as_ref()
+    }
+
     /// The store's lineage.
     pub fn lineage(&self) -> u64 {
         self.sys.as_ref().map_or(0, |(_, sys)| sys.lineage)
@@ -441,7 +474,7 @@ impl PortKey {
             .get_or_init(|| Self {
                 host: Host::lowest(),
                 transport: Transport::Tcp,
-                port: super::ids::Port::LOWEST,
+                port: Port::LOWEST,
             })
             .clone()
     }
@@ -452,12 +485,11 @@ fn range_after<'a, T: Ord + Clone>(
     value: T,
     after: Option<&PortKey>,
 ) -> impl Iterator<Item = &'a PortKey> + use<'a, T> {
-    use std::ops::Bound::{Excluded, Included, Unbounded};
     let start = after.map_or_else(
-        || Included((value.clone(), PortKey::first())),
-        |key| Excluded((value.clone(), key.clone())),
+        || Bound::Included((value.clone(), PortKey::first())),
+        |key| Bound::Excluded((value.clone(), key.clone())),
     );
-    set.range((start, Unbounded))
+    set.range((start, Bound::Unbounded))
         .take_while(move |(other, _)| *other == value)
         .map(|(_, key)| key)
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     key::{Key, PortKey, Revision},
     mechanism::{Mechanism, Mechanisms},
-    record::{Checkpoint, FORMAT, Record, Stored, Transition},
+    record::{Checkpoint, FORMAT, OUTBOX_TRANSITIONS_MAX, Record, Stored, Transition},
     time::Moment,
     write::Write,
 };
@@ -49,6 +49,7 @@ pub struct Outbox {
     checkpoint_revision: Revision,
     progress: Moment,
     gaps: u64,
+    crowded: bool,
 }
 
 impl Outbox {
@@ -62,6 +63,7 @@ impl Outbox {
             checkpoint_revision: Revision::default(),
             progress: Moment::default(),
             gaps: 0,
+            crowded: false,
         }
     }
 
@@ -92,6 +94,11 @@ impl Outbox {
         self.gaps
     }
 
+    /// Whether some record has filled half of its room since the checkpoint last moved.
+    pub fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
     /// How many transitions wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
@@ -115,6 +122,7 @@ impl Outbox {
             self.progress = self.progress.max(now);
         }
         let out_to = self.out_to();
+        self.crowded |= record.outbox_after(revision, out_to).len() * 2 >= OUTBOX_TRANSITIONS_MAX;
         for transition in &record.outbox {
             let at = transition.revision.map_or(revision, Revision);
             // What this instance sees for the first time waits even when the checkpoint says that it
@@ -146,6 +154,7 @@ impl Outbox {
         self.checkpoint = Some(checkpoint);
         self.checkpoint_revision = revision;
         self.progress = now;
+        self.crowded = false;
     }
 
     /// Something foreign is where the checkpoint was: somebody has to claim it again.

@@ -1,0 +1,132 @@
+//! Whether a port of this host can be bound, tried as its user would bind it.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::domain::{
+    command::Probed,
+    ids::{Port, Transport},
+    key::PortKey,
+    pool::PortRange,
+};
+
+/// Tries to bind the port on all addresses of both families, and lets go at once.
+///
+/// Without `SO_REUSEPORT`, which would let it share a port with a program that has it. TCP is tried with
+/// `SO_REUSEADDR`, as nearly every server sets it: without, a port whose last connections are in
+/// `TIME_WAIT` would count as in use. UDP is not: there it would hide a program that has the port.
+pub(super) fn probe(key: &PortKey) -> Probed {
+    let families = [
+        (
+            Domain::IPV4,
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, key.port.number())),
+        ),
+        (
+            Domain::IPV6,
+            SocketAddr::from((Ipv6Addr::UNSPECIFIED, key.port.number())),
+        ),
+    ];
+    let mut bindable = false;
+    for (domain, address) in families {
+        match bind(domain, key.transport, address) {
+            Ok(()) => bindable = true,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Probed::InUse,
+            // No such family here, or a port that only root may bind: nothing is known.
+            Err(error) => tracing::debug!(%key, %error, "cannot be tried"),
+        }
+    }
+    if bindable {
+        Probed::Bindable
+    } else {
+        Probed::Unknown
+    }
+}
+
+fn bind(domain: Domain, transport: Transport, address: SocketAddr) -> io::Result<()> {
+    let kind = match transport {
+        Transport::Tcp => Type::STREAM,
+        Transport::Udp => Type::DGRAM,
+    };
+    let socket = Socket::new(domain, kind, None)?;
+    if domain == Domain::IPV6 {
+        socket.set_only_v6(true)?;
+    }
+    if transport == Transport::Tcp {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&address.into())
+}
+
+/// The range from which the kernel takes ports for outgoing connections; none where it does not say.
+pub fn ephemeral_range() -> Option<PortRange> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut numbers = text
+        .split_whitespace()
+        .map(|number| number.parse().ok().and_then(Port::new));
+    Some(PortRange {
+        first: numbers.next()??,
+        last: numbers.next()??,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+
+    fn key(transport: Transport, port: u16) -> PortKey {
+        PortKey {
+            host: "here".parse().unwrap(),
+            transport,
+            port: Port::new(port).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_listener_is_seen_in_either_family_and_on_any_address() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+            let Ok(listener) = TcpListener::bind(address) else {
+                continue;
+            };
+            let port = listener.local_addr().unwrap().port();
+            assert_eq!(
+                probe(&key(Transport::Tcp, port)),
+                Probed::InUse,
+                "{address}"
+            );
+            drop(listener);
+            assert_eq!(
+                probe(&key(Transport::Tcp, port)),
+                Probed::Bindable,
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn tcp_and_udp_are_two_port_spaces() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        assert_eq!(probe(&key(Transport::Udp, port)), Probed::InUse);
+        assert_eq!(probe(&key(Transport::Tcp, port)), Probed::Bindable);
+    }
+
+    #[test]
+    fn connections_in_time_wait_do_not_count() {
+        use std::io::Read as _;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        // The side that closes first keeps the connection in TIME_WAIT: here the one with the port.
+        drop(server);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        drop((client, listener));
+        assert_eq!(probe(&key(Transport::Tcp, port)), Probed::Bindable);
+    }
+}

@@ -1,0 +1,65 @@
+//! Learning how far the bucket has come: a write that the follower then delivers with nothing behind
+//! it. Whatever was acknowledged before the write is in the index after it. One write serves all who
+//! wait.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::store::{Store, Written};
+
+use super::mirror::Mirror;
+
+/// How long the follower may take to deliver a barrier; after that it starts again.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Commands that wait for a barrier, at most.
+const WAITERS_MAX: usize = 4_096;
+
+/// Asks for barriers.
+#[derive(Clone)]
+pub(super) struct Barrier(mpsc::Sender<oneshot::Sender<bool>>);
+
+impl Barrier {
+    /// Starts the task that writes them.
+    pub(super) fn start(store: Store, mirror: Arc<Mirror>, restart: Arc<Notify>) -> Self {
+        let (sender, requests) = mpsc::channel(WAITERS_MAX);
+        tokio::spawn(run(store, mirror, restart, requests));
+        Self(sender)
+    }
+
+    /// Passes one that is written after this call; false when that cannot be had.
+    pub(super) async fn pass(&self) -> bool {
+        let (sender, passed) = oneshot::channel();
+        self.0.send(sender).await.is_ok() && passed.await.unwrap_or(false)
+    }
+}
+
+async fn run(
+    store: Store,
+    mirror: Arc<Mirror>,
+    restart: Arc<Notify>,
+    mut requests: mpsc::Receiver<oneshot::Sender<bool>>,
+) {
+    let mut waiters = Vec::new();
+    while requests.recv_many(&mut waiters, WAITERS_MAX).await > 0 {
+        let passed = match store.write_barrier().await {
+            Written::At(revision) => {
+                let delivered = tokio::time::timeout(DELIVERY_TIMEOUT, mirror.exact(revision))
+                    .await
+                    .is_ok();
+                if !delivered {
+                    tracing::warn!(
+                        revision = revision.0,
+                        "a barrier was written and does not come"
+                    );
+                    restart.notify_one();
+                }
+                delivered
+            }
+            Written::Lost | Written::Unknown | Written::Unsent => false,
+        };
+        for waiter in waiters.drain(..) {
+            let _ = waiter.send(passed);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The one place where the service reads a clock.
+
+use std::time::{Duration, Instant};
+
+use jiff::{Timestamp, Unit};
+
+use crate::domain::time::{Moment, Now};
+
+/// This process's clock. It stands while the machine sleeps, which only makes leases last longer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock(Instant);
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn now(self) -> Now {
+        let wall = Timestamp::now();
+        Now {
+            mono: Moment(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            wall: wall.round(Unit::Millisecond).unwrap_or(wall),
+        }
+    }
+
+    /// How long until that moment.
+    pub(super) fn until(self, moment: Moment) -> Duration {
+        Duration::from_millis(moment.since(self.now().mono))
+    }
+}

@@ -1,0 +1,27 @@
+//! Why a running registry stops by itself: it would have to break a promise to go on.
+
+use crate::domain::key::Revision;
+
+/// A reason to stop serving at once.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// The bucket was deleted and made again.
+    #[error(
+        "the bucket was deleted and made again while the registry was running; what was leased is not in it"
+    )]
+    Recreated,
+    /// The bucket's stream is shorter than it was.
+    #[error(
+        "the bucket has gone backwards, to revision {} from {}: a backup was restored, or the server lost acknowledged \
+         writes", .last.0, .seen.0
+    )]
+    Backwards {
+        /// What it says now.
+        last: Revision,
+        /// What was seen before.
+        seen: Revision,
+    },
+    /// The connection for good.
+    #[error("the connection to NATS was closed for good")]
+    Closed,
+}

@@ -1,0 +1,149 @@
+//! Brings the bucket into the mirror, in the order of its stream. Nothing else writes the index.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use tokio::sync::Notify;
+
+use crate::{
+    domain::{cursor::Cursor, key::Key, record::Stored},
+    store::{
+        Identity, Store,
+        codec::Found,
+        follow::{Delivery, FollowError},
+    },
+};
+
+use super::{clock::Clock, fatal::Fatal, mirror::Mirror};
+
+/// How long to wait before following again after that failed.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// Follows the bucket for ever.
+pub(super) struct Follower {
+    pub(super) store: Store,
+    pub(super) mirror: Arc<Mirror>,
+    pub(super) clock: Clock,
+    /// Told when the consumer is not to be trusted any more: after a reconnect, or when a barrier that
+    /// was written does not come.
+    pub(super) restart: Arc<Notify>,
+    /// The stream as it was when it was opened.
+    pub(super) opened: Identity,
+    /// The first record of a later version, if there is one: its key and format.
+    pub(super) later: Arc<OnceLock<(String, u32)>>,
+}
+
+impl Follower {
+    /// Ends only when the store is not to be served from any more.
+    pub(super) async fn run(self) -> Fatal {
+        let mut cursor = Cursor::default();
+        loop {
+            if let Err(fatal) = self.check(&cursor).await {
+                return fatal;
+            }
+            match self.follow(&mut cursor).await {
+                Ok(()) => tracing::debug!(after = cursor.last().0, "following again"),
+                Err(error) => {
+                    tracing::warn!(error = %crate::chain(&error), after = cursor.last().0, "following again");
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// A store that is another one, or that has gone backwards, is not served from.
+    async fn check(&self, cursor: &Cursor) -> Result<(), Fatal> {
+        match self.store.identity().await {
+            Ok(identity) if identity.created != self.opened.created => Err(Fatal::Recreated),
+            Ok(identity) if identity.last < cursor.last() => Err(Fatal::Backwards {
+                last: identity.last,
+                seen: cursor.last(),
+            }),
+            Ok(_) => Ok(()),
+            // It cannot be asked now; following fails as well, and this is asked again.
+            Err(error) => {
+                tracing::debug!(%error, "the stream cannot be looked up");
+                Ok(())
+            }
+        }
+    }
+
+    async fn follow(&self, cursor: &mut Cursor) -> Result<(), FollowError> {
+        let mut deliveries = std::pin::pin!(self.store.follow(cursor.last()).await?);
+        cursor.restart();
+        loop {
+            let delivery = tokio::select! {
+                delivery = deliveries.next() => delivery,
+                () = self.restart.notified() => return Ok(()),
+            };
+            let Some(delivery) = delivery.transpose()? else {
+                return Ok(());
+            };
+            if !cursor.take(delivery.delivered, delivery.revision) {
+                tracing::warn!(
+                    delivered = delivery.delivered,
+                    revision = delivery.revision.0,
+                    "the consumer skipped a message",
+                );
+                return Ok(());
+            }
+            self.bring(delivery);
+        }
+    }
+
+    fn bring(&self, delivery: Delivery) {
+        let Delivery {
+            key,
+            subject,
+            revision,
+            pending,
+            found,
+            ..
+        } = delivery;
+        let Some(key) = key else {
+            tracing::debug!(
+                key = subject,
+                revision = revision.0,
+                "a key that this version does not know"
+            );
+            return self.mirror.pass(revision, pending);
+        };
+        let stored = match found {
+            Found::Stored(stored) => stored,
+            Found::Later(format) => {
+                tracing::error!(
+                    key = subject,
+                    revision = revision.0,
+                    format,
+                    "a record of a later version"
+                );
+                // Only the first is kept.
+                let _ = self.later.set((subject, format));
+                Stored::Foreign
+            }
+            Found::Foreign(what) => {
+                if matches!(key, Key::Port(_)) {
+                    tracing::error!(
+                        key = subject,
+                        revision = revision.0,
+                        what,
+                        "something foreign was written over a port: held by nobody knows whom, for the longest ttl",
+                    );
+                } else {
+                    tracing::error!(
+                        key = subject,
+                        revision = revision.0,
+                        what,
+                        "something foreign was written"
+                    );
+                }
+                Stored::Foreign
+            }
+        };
+        self.mirror
+            .apply(&key, revision, stored, pending, self.clock.now());
+    }
+}

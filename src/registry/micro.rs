@@ -1,0 +1,205 @@
+//! The micro service conventions (ADR-32 of NATS): what `nats micro ls`, `info` and `stats` ask for.
+//!
+//! The client library has them as well, and there an error has an empty body, and stopping drops what
+//! is under way. Here an error has a body, is counted, and stopping is a drain.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_nats::{Client, Message, Subscriber};
+use futures::{StreamExt, stream::select_all};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::protocol::{
+    endpoint::Endpoint,
+    error::Error,
+    names::{Namespace, SERVICE},
+};
+
+/// What the service says of itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Identity {
+    pub(super) name: String,
+    pub(super) id: String,
+    pub(super) version: String,
+    pub(super) metadata: BTreeMap<String, String>,
+}
+
+/// What one endpoint has done.
+#[derive(Debug, Clone, Default)]
+struct Counted {
+    requests: u64,
+    errors: u64,
+    processing: Duration,
+    last_error: String,
+    without_reply: u64,
+}
+
+/// The service's side of the conventions.
+pub(super) struct Micro {
+    client: Client,
+    identity: Identity,
+    namespace: Namespace,
+    started: Timestamp,
+    counted: Mutex<BTreeMap<Endpoint, Counted>>,
+}
+
+impl Micro {
+    pub(super) fn new(
+        client: Client,
+        identity: Identity,
+        namespace: Namespace,
+        started: Timestamp,
+    ) -> Self {
+        let counted = Endpoint::ALL
+            .map(|endpoint| (endpoint, Counted::default()))
+            .into();
+        Self {
+            client,
+            identity,
+            namespace,
+            started,
+            counted: Mutex::new(counted),
+        }
+    }
+
+    /// Counts one request.
+    pub(super) fn count(&self, endpoint: Endpoint, took: Duration, error: Option<&Error>) {
+        self.counted(endpoint, |counted| {
+            counted.requests += 1;
+            counted.processing += took;
+            if let Some(error) = error {
+                counted.errors += 1;
+                counted.last_error = format!("{}:{}", error.code.number(), error.code.as_str());
+            }
+        });
+    }
+
+    /// Counts a message to which there is nobody to reply: nothing was done.
+    pub(super) fn count_without_reply(&self, endpoint: Endpoint) {
+        self.counted(endpoint, |counted| counted.without_reply += 1);
+    }
+
+    fn counted(&self, endpoint: Endpoint, f: impl FnOnce(&mut Counted)) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        f(counted.entry(endpoint).or_default());
+    }
+
+    /// Listens where a client asks for services: all, those of this name, this one.
+    pub(super) async fn listen(self: &Arc<Self>) -> Result<(), async_nats::SubscribeError> {
+        for verb in ["PING", "INFO", "STATS"] {
+            let subjects = [
+                format!("$SRV.{verb}"),
+                format!("$SRV.{verb}.{}", self.identity.name),
+                format!("$SRV.{verb}.{}.{}", self.identity.name, self.identity.id),
+            ];
+            let mut subscriptions: Vec<Subscriber> = Vec::new();
+            for subject in subjects {
+                subscriptions.push(self.client.subscribe(subject).await?);
+            }
+            let this = Arc::clone(self);
+            tokio::spawn(async move {
+                let mut messages = select_all(subscriptions);
+                while let Some(message) = messages.next().await {
+                    this.answer(verb, message).await;
+                }
+            });
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, verb: &str, message: Message) {
+        let Some(reply) = message.reply else { return };
+        let body = match verb {
+            "PING" => self.say("ping", json!({})),
+            "INFO" => self.say(
+                "info",
+                json!({ "description": DESCRIPTION, "endpoints": self.info() }),
+            ),
+            _ => self.say(
+                "stats",
+                json!({ "started": self.started, "endpoints": self.stats() }),
+            ),
+        };
+        if let Err(error) = self.client.publish(reply, body.to_string().into()).await {
+            tracing::debug!(%error, verb, "cannot answer");
+        }
+    }
+
+    fn say(&self, what: &str, more: Value) -> Value {
+        let mut body = json!({
+            "type": format!("io.nats.micro.v1.{what}_response"),
+            "name": self.identity.name,
+            "id": self.identity.id,
+            "version": self.identity.version,
+            "metadata": self.identity.metadata,
+        });
+        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+            body.extend(more);
+        }
+        body
+    }
+
+    fn info(&self) -> Vec<Value> {
+        let one = |endpoint: Endpoint| {
+            json!({
+                "name": endpoint.micro_name(),
+                "subject": self.namespace.subject(endpoint.name()),
+                "queue_group": SERVICE,
+                "metadata": { "description": endpoint.description() },
+            })
+        };
+        Endpoint::ALL.map(one).into()
+    }
+
+    fn stats(&self) -> Vec<Value> {
+        let counted = self
+            .counted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let one = |(endpoint, counted): (Endpoint, Counted)| {
+            let nanos = u64::try_from(counted.processing.as_nanos()).unwrap_or(u64::MAX);
+            json!({
+                "name": endpoint.micro_name(),
+                "subject": self.namespace.subject(endpoint.name()),
+                "queue_group": SERVICE,
+                "num_requests": counted.requests,
+                "num_errors": counted.errors,
+                "last_error": counted.last_error,
+                "processing_time": nanos,
+                "average_processing_time": nanos.checked_div(counted.requests).unwrap_or(0),
+                "data": { "without_reply": counted.without_reply },
+            })
+        };
+        counted.into_iter().map(one).collect()
+    }
+}
+
+const DESCRIPTION: &str =
+    "Leases ports and says what there is. Ask the help endpoint for all requests.";
+
+/// Asks all services of this name who they are, and gathers what comes within `patience`.
+pub(super) async fn peers(
+    client: &Client,
+    patience: Duration,
+) -> Result<Vec<Identity>, async_nats::Error> {
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await?;
+    client
+        .publish_with_reply(format!("$SRV.PING.{SERVICE}"), inbox, "".into())
+        .await?;
+    let mut peers = Vec::new();
+    let gather = async {
+        while let Some(message) = answers.next().await {
+            peers.extend(serde_json::from_slice::<Identity>(&message.payload));
+        }
+    };
+    let _ = tokio::time::timeout(patience, gather).await;
+    Ok(peers)
+}

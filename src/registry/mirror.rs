@@ -1,0 +1,147 @@
+//! What this instance knows, shared between its tasks, and waiting for it to know more.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::domain::{
+    core::Core,
+    key::{Key, PortKey, Revision},
+    record::Stored,
+    time::Now,
+};
+
+/// The core behind a lock that is never held across an await.
+pub(super) struct Mirror {
+    inner: Mutex<Inner>,
+    /// Told after every message of the bucket.
+    pub(super) changed: Notify,
+}
+
+struct Inner {
+    core: Core,
+    exact: BTreeMap<Revision, Vec<oneshot::Sender<()>>>,
+    moved: BTreeMap<PortKey, Vec<(Revision, oneshot::Sender<()>)>>,
+}
+
+impl Mirror {
+    pub(super) fn new(core: Core) -> Self {
+        let inner = Inner {
+            core,
+            exact: BTreeMap::new(),
+            moved: BTreeMap::new(),
+        };
+        Self {
+            inner: Mutex::new(inner),
+            changed: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // The core is changed by plain assignments that leave it whole; a panic in a reader says nothing
+        // about it.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the core, or lets a command change what it has reserved.
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut Core) -> R) -> R {
+        f(&mut self.lock().core)
+    }
+
+    /// The follower saw a record.
+    pub(super) fn apply(
+        &self,
+        key: &Key,
+        revision: Revision,
+        stored: Stored,
+        pending: u64,
+        now: Now,
+    ) {
+        let mut inner = self.lock();
+        inner.core.apply(key, revision, stored, pending, now);
+        if let Key::Port(key) = key {
+            inner.wake_moved(key, revision);
+        }
+        inner.wake_exact();
+        drop(inner);
+        self.changed.notify_waiters();
+    }
+
+    /// The follower saw something that this version has no use for.
+    pub(super) fn pass(&self, revision: Revision, pending: u64) {
+        let mut inner = self.lock();
+        inner.core.index.seen(revision, pending);
+        inner.wake_exact();
+        drop(inner);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits for an exact point at `revision` or later.
+    pub(super) async fn exact(&self, revision: Revision) {
+        let waiter = {
+            let mut inner = self.lock();
+            if inner.core.index.exact() >= revision {
+                return;
+            }
+            let (sender, waiter) = oneshot::channel();
+            inner.exact.entry(revision).or_default().push(sender);
+            waiter
+        };
+        // The sender lives as long as the mirror does.
+        let _ = waiter.await;
+    }
+
+    /// Waits until the follower shows `key` past `revision`.
+    pub(super) async fn moved(&self, key: &PortKey, revision: Revision) {
+        let waiter = {
+            let mut inner = self.lock();
+            if inner
+                .core
+                .index
+                .entry(key)
+                .is_some_and(|entry| entry.revision > revision)
+            {
+                return;
+            }
+            let (sender, waiter) = oneshot::channel();
+            inner
+                .moved
+                .entry(key.clone())
+                .or_default()
+                .push((revision, sender));
+            waiter
+        };
+        let _ = waiter.await;
+    }
+}
+
+impl Inner {
+    fn wake_exact(&mut self) {
+        let exact = self.core.index.exact();
+        while let Some(first) = self.exact.first_entry()
+            && *first.key() <= exact
+        {
+            for waiter in first.remove() {
+                // A waiter that has gone does not mind.
+                let _ = waiter.send(());
+            }
+        }
+    }
+
+    fn wake_moved(&mut self, key: &PortKey, revision: Revision) {
+        let Some(waiters) = self.moved.remove(key) else {
+            return;
+        };
+        let (ready, still): (Vec<_>, Vec<_>) =
+            waiters.into_iter().partition(|(past, _)| revision > *past);
+        for (_, waiter) in ready {
+            let _ = waiter.send(());
+        }
+        if !still.is_empty() {
+            self.moved.insert(key.clone(), still);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The running registry.
+
+mod availability;
+mod barrier;
+mod clock;
+mod commit;
+mod fatal;
+mod follower;
+mod micro;
+mod mirror;
+mod peers;
+mod publisher;
+mod queries;
+mod reaper;
+mod requests;
+mod serve;
+pub mod settings;
+mod start;
+mod stop;
+mod view;
+
+pub use availability::ephemeral_range;
+pub use fatal::Fatal;
+pub use start::{Registry, StartError};

@@ -1,0 +1,136 @@
+//! The other instances, as far as they answer.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_nats::Client;
+
+use crate::protocol::{
+    describe::Instance,
+    names::{Namespace, SERVICE},
+};
+
+use super::micro::{self, Identity};
+
+/// How often the others are asked.
+const ASK_INTERVAL: Duration = Duration::from_secs(5);
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Metadata under which an instance says what it is.
+pub(super) const META_NAMESPACE: &str = "namespace";
+pub(super) const META_HOST: &str = "host";
+pub(super) const META_RANGES: &str = "ranges";
+pub(super) const META_PROTOCOL: &str = "protocol";
+pub(super) const META_REGISTRY_ID: &str = "registry_id";
+
+/// Who was heard of lately.
+#[derive(Clone)]
+pub(super) struct Peers {
+    own: Instance,
+    heard: Arc<Mutex<BTreeSet<Instance>>>,
+}
+
+impl Peers {
+    /// Asks from time to time, for ever.
+    pub(super) fn start(client: Client, namespace: Namespace, own: Instance) -> Self {
+        let this = Self {
+            own,
+            heard: Arc::default(),
+        };
+        let peers = this.clone();
+        tokio::spawn(async move {
+            loop {
+                match micro::peers(&client, PATIENCE).await {
+                    Ok(found) => {
+                        let found = found
+                            .iter()
+                            .filter(|peer| is_in(peer, &namespace))
+                            .map(instance)
+                            .collect();
+                        *peers.heard.lock().unwrap_or_else(PoisonError::into_inner) = found;
+                    }
+                    Err(error) => tracing::debug!(%error, "cannot ask for other instances"),
+                }
+                tokio::time::sleep(ASK_INTERVAL).await;
+            }
+        });
+        this
+    }
+
+    /// All of them, this one included.
+    pub(super) fn known(&self) -> BTreeSet<Instance> {
+        let mut known = self
+            .heard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        known.insert(self.own.clone());
+        known
+    }
+}
+
+fn is_in(peer: &Identity, namespace: &Namespace) -> bool {
+    peer.name == SERVICE
+        && peer.metadata.get(META_NAMESPACE).map_or("", String::as_str)
+            == namespace.name().unwrap_or("")
+}
+
+fn instance(peer: &Identity) -> Instance {
+    Instance {
+        registry_id: peer
+            .metadata
+            .get(META_REGISTRY_ID)
+            .cloned()
+            .unwrap_or_else(|| peer.id.clone()),
+        version: peer.version.clone(),
+        host: peer.metadata.get(META_HOST).cloned(),
+    }
+}
+
+/// Registries of other namespaces that grant ports of the same host from ranges that touch ours: two
+/// lines each, for the message. `ours` and theirs are ranges as `20000-29999,31000`.
+pub(super) async fn overlaps(
+    client: &Client,
+    namespace: &Namespace,
+    host: &str,
+    ours: &[crate::domain::pool::PortRange],
+) -> Result<Vec<String>, async_nats::Error> {
+    let peers = micro::peers(client, PATIENCE).await?;
+    let touches = |peer: &&Identity| {
+        let theirs = peer
+            .metadata
+            .get(META_RANGES)
+            .map(|text| super::settings::parse_ranges(text));
+        let Some(Ok(theirs)) = theirs else {
+            return false;
+        };
+        !is_in(peer, namespace)
+            && peer
+                .metadata
+                .get(META_HOST)
+                .is_some_and(|other| other == host)
+            && theirs.iter().any(|their| {
+                ours.iter()
+                    .any(|our| our.first <= their.last && their.first <= our.last)
+            })
+    };
+    Ok(peers
+        .iter()
+        .filter(touches)
+        .map(|peer| {
+            let other = peer
+                .metadata
+                .get(META_NAMESPACE)
+                .filter(|name| !name.is_empty());
+            let ranges = peer.metadata.get(META_RANGES).map_or("", String::as_str);
+            format!(
+                "namespace {} grants {ranges} on {host}",
+                other.map_or("(default)", String::as_str)
+            )
+        })
+        .collect())
+}

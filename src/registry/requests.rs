@@ -1,0 +1,313 @@
+//! From a parsed request to commands, and from their outcomes to a reply: leases, heartbeats, releases.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        command::{Action, Answer, Command, Wish},
+        ids::{CommandId, LeaseId, RequestId, Transport, Ttl},
+        record::Request,
+        time::Moment,
+    },
+    protocol::{
+        endpoint::Endpoint,
+        error::{Error, ErrorCode, Outcome},
+        frame::digest,
+        port::{
+            HEARTBEAT_LEASES_MAX, HeartbeatReply, HeartbeatRequest, LEASE_LABELS_MAX, LeaseReply,
+            LeaseRequest, Lost, ReleaseReply, ReleaseRequest, Renewed, TransportWish,
+        },
+    },
+};
+
+use super::{
+    commit::{Commit, Known},
+    view,
+};
+
+/// Leases of one heartbeat that are renewed at the same time.
+const HEARTBEAT_CONCURRENCY: usize = 64;
+
+/// What every command of one request has in common.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) correlation_id: String,
+    /// No write is begun at or after this.
+    pub(super) deadline: Moment,
+    /// The same for the runtime's clock: then there is an answer, whatever it is.
+    pub(super) until: tokio::time::Instant,
+    /// Given back when all that the request began is settled.
+    pub(super) permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// The reply to a heartbeat: of one lease, or of several.
+pub(super) enum Heartbeat {
+    One(Box<LeaseReply>),
+    Several(HeartbeatReply),
+}
+
+impl Commit {
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: LeaseRequest,
+    ) -> Result<LeaseReply, Error> {
+        let named = request.request_id.map(|id| Request {
+            id,
+            digest: digest(Endpoint::PortLease, &request),
+        });
+        let host = self.mirror.with(|core| core.index.policy.host.clone());
+        let wish = wish(request, host, named)?;
+        match self.run(caller, Action::Lease(wish), false).await? {
+            Answer::Lease(held) => Ok(self.mirror.with(|core| {
+                let index = &core.index;
+                view::granted(
+                    held,
+                    index.applied(),
+                    index.lineage(),
+                    self.clock.now().mono,
+                )
+            })),
+            Answer::Ended { .. } | Answer::Nothing => {
+                Err(Error::new(ErrorCode::Internal, "a grant granted nothing"))
+            }
+        }
+    }
+
+    pub(super) async fn heartbeat(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: HeartbeatRequest,
+    ) -> Result<Heartbeat, Error> {
+        let named = named(Endpoint::PortHeartbeat, request.request_id, &request);
+        match (request.lease_id, &request.lease_ids) {
+            (Some(_), Some(_)) => Err(Error::invalid(
+                "/lease_ids",
+                "only one of lease_id and lease_ids may be given",
+            )),
+            (Some(lease_id), None) => {
+                let lease = self.renew(caller, &request, lease_id, named).await?;
+                Ok(Heartbeat::One(Box::new(lease)))
+            }
+            (None, Some(lease_ids)) if lease_ids.len() > HEARTBEAT_LEASES_MAX => {
+                let message = format!("must be at most {HEARTBEAT_LEASES_MAX} leases");
+                Err(Error::invalid("/lease_ids", message).with("limit", HEARTBEAT_LEASES_MAX))
+            }
+            (None, Some(lease_ids)) => Ok(Heartbeat::Several(
+                self.renew_several(caller, &request, lease_ids.clone(), named)
+                    .await,
+            )),
+            (None, None) => {
+                if !matches!(
+                    tokio::time::timeout_at(caller.until, self.barrier.pass()).await,
+                    Ok(true)
+                ) {
+                    return Err(Error::unavailable(Outcome::None));
+                }
+                let mine = self.mirror.with(|core| {
+                    let index = &core.index;
+                    let lease_id = |key| index.entry(key)?.lease().map(|lease| lease.lease_id);
+                    index
+                        .held_by(request.requester_id, None)
+                        .take(HEARTBEAT_LEASES_MAX)
+                        .filter_map(lease_id)
+                        .collect()
+                });
+                Ok(Heartbeat::Several(
+                    self.renew_several(caller, &request, mine, named).await,
+                ))
+            }
+        }
+    }
+
+    async fn renew(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: &HeartbeatRequest,
+        lease_id: LeaseId,
+        named: Option<Request>,
+    ) -> Result<LeaseReply, Error> {
+        let action = Action::Renew {
+            requester_id: request.requester_id,
+            lease_id,
+            ttl: request.ttl,
+            request: named,
+        };
+        match self.run(caller, action, false).await? {
+            Answer::Lease(held) => Ok(self.mirror.with(|core| {
+                let index = &core.index;
+                view::lease(
+                    held,
+                    index.applied(),
+                    index.lineage(),
+                    self.clock.now().mono,
+                )
+            })),
+            Answer::Ended { .. } | Answer::Nothing => {
+                Err(Error::new(ErrorCode::Internal, "a renewal renewed nothing"))
+            }
+        }
+    }
+
+    async fn renew_several(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: &HeartbeatRequest,
+        lease_ids: Vec<LeaseId>,
+        named: Option<Request>,
+    ) -> HeartbeatReply {
+        let mut reply = HeartbeatReply::default();
+        let mut renewals = stream::iter(lease_ids)
+            .map(|lease_id| async move {
+                (lease_id, self.renew(caller, request, lease_id, named).await)
+            })
+            .buffer_unordered(HEARTBEAT_CONCURRENCY);
+        while let Some((lease_id, renewed)) = renewals.next().await {
+            match renewed {
+                Ok(lease) => {
+                    reply.revision = reply.revision.max(lease.revision);
+                    reply.renewed.push(Renewed {
+                        lease_id,
+                        fencing_token: lease.fencing_token,
+                        expires_in_ms: lease.expires_in_ms,
+                    });
+                }
+                Err(error) if error.retryable => reply.unknown.push(lease_id),
+                Err(error) => reply.lost.push(Lost {
+                    lease_id,
+                    code: error.code,
+                }),
+            }
+        }
+        let applied = self
+            .mirror
+            .with(|core| core.index.applied().wire(core.index.lineage()));
+        reply.revision = reply.revision.max(applied);
+        reply
+    }
+
+    pub(super) async fn release(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: ReleaseRequest,
+    ) -> Result<ReleaseReply, Error> {
+        let named = named(Endpoint::PortRelease, request.request_id, &request);
+        let ReleaseRequest {
+            requester_id,
+            lease_id,
+            ..
+        } = request;
+        let answer = self
+            .run(
+                caller,
+                Action::Release {
+                    requester_id,
+                    lease_id,
+                    request: named,
+                },
+                false,
+            )
+            .await?;
+        self.mirror.with(|core| {
+            // The release is in the index at the latest when the follower has passed its write.
+            let revision = core.index.applied();
+            view::released(answer, revision, core.index.lineage())
+        })
+    }
+
+    /// Runs one command of a request to its outcome or to the caller's deadline.
+    async fn run(
+        self: &Arc<Self>,
+        caller: &Caller,
+        action: Action,
+        confirmed: bool,
+    ) -> Result<Answer, Error> {
+        let command = Command {
+            id: CommandId(Uuid::now_v7()),
+            correlation_id: Some(caller.correlation_id.clone()),
+            confirmed,
+            action,
+        };
+        let ticket = self.begin(command, caller.deadline, Some(Arc::clone(&caller.permit)));
+        match ticket.outcome(caller.until).await {
+            Known::Done(outcome) => outcome.map_err(Error::from),
+            Known::Nothing => Err(Error::unavailable(Outcome::None)),
+            Known::Unsettled => Err(Error::unavailable(Outcome::Unknown)),
+            Known::Broken => Err(Error::new(ErrorCode::Internal, "the request's task died")),
+        }
+    }
+}
+
+fn named<T: serde::Serialize>(
+    endpoint: Endpoint,
+    id: Option<RequestId>,
+    request: &T,
+) -> Option<Request> {
+    id.map(|id| Request {
+        id,
+        digest: digest(endpoint, request),
+    })
+}
+
+/// What a lease request asks for, with its defaults; refuses what this version does not offer.
+fn wish(
+    request: LeaseRequest,
+    own: crate::domain::ids::Host,
+    named: Option<Request>,
+) -> Result<Wish, Error> {
+    if request.node_id.is_some() {
+        return Err(Error::invalid(
+            "/node_id",
+            "leases bound to a node are not offered by this version",
+        ));
+    }
+    if request.count.is_some_and(|count| count != 1) {
+        return Err(Error::invalid(
+            "/count",
+            "must be 1: sets of ports are not offered by this version",
+        ));
+    }
+    if request.labels.len() > LEASE_LABELS_MAX {
+        return Err(
+            Error::invalid("/labels", format!("must be at most {LEASE_LABELS_MAX}"))
+                .with("limit", LEASE_LABELS_MAX),
+        );
+    }
+    let exact = request.exact.unwrap_or(false);
+    if exact && request.preferred_port.is_none() {
+        return Err(Error::invalid(
+            "/preferred_port",
+            "preferred_port is required with exact",
+        ));
+    }
+    let transport = match request.transport.unwrap_or_default() {
+        TransportWish::Tcp => Transport::Tcp,
+        TransportWish::Udp => Transport::Udp,
+        TransportWish::Both => {
+            return Err(Error::invalid(
+                "/transport",
+                "must be \"tcp\" or \"udp\": both is not offered by this version",
+            ));
+        }
+    };
+    let mut labels = request.labels;
+    labels.sort();
+    labels.dedup();
+    Ok(Wish {
+        requester_id: request.requester_id,
+        protocol: request.protocol,
+        ttl: request.ttl.unwrap_or(Ttl::DEFAULT),
+        host: request.host.unwrap_or(own),
+        transport,
+        preferred: request.preferred_port,
+        exact,
+        name: request.name,
+        labels,
+        requested_at: request.requested_at,
+        request: named,
+    })
+}

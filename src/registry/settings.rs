@@ -1,0 +1,126 @@
+//! What an instance is told at its start.
+
+use crate::{
+    domain::{
+        ids::{Host, Invalid, Port, TTL_SECONDS_MAX, Ttl},
+        pool::PortRange,
+    },
+    protocol::names::Namespace,
+};
+
+/// Leases that one requester may hold: as many as one heartbeat can renew.
+pub const HOLDER_LEASES_MAX: usize = crate::protocol::port::HEARTBEAT_LEASES_MAX;
+/// Hosts for which ports are kept. Each takes about 50 KiB of memory, for good.
+pub const HOSTS_MAX: usize = 1_024;
+/// Requests under way at the same time; one more is BUSY.
+pub const REQUESTS_IN_FLIGHT_MAX: u32 = 1_024;
+/// What is granted unless told otherwise: below the range from which Linux takes ports for outgoing
+/// connections (32768-60999 by default), above what services are registered for in practice.
+pub const RANGES_DEFAULT: &str = "20000-29999";
+
+/// An instance's settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Keeps registries on one NATS system apart.
+    pub namespace: Namespace,
+    /// Where it runs; the default of a request's `host`.
+    pub host: Host,
+    /// Whether ports of that host are tried after a grant.
+    pub probe: bool,
+    /// What is granted.
+    pub ranges: Vec<PortRange>,
+    /// What is never granted.
+    pub reserved: Vec<PortRange>,
+    /// The longest TTL.
+    pub ttl_max: Ttl,
+    /// Copies of the bucket and of the stream of events.
+    pub replicas: usize,
+    /// Whether hosts that have no pool yet are refused.
+    pub known_hosts_only: bool,
+    /// Leases that one requester may hold.
+    pub holder_leases_max: usize,
+    /// Hosts for which ports are kept.
+    pub hosts_max: usize,
+    /// Requests under way at the same time.
+    pub requests_in_flight_max: u32,
+}
+
+impl Settings {
+    /// All defaults, on that host.
+    pub fn on(host: Host) -> Self {
+        Self {
+            namespace: Namespace::default(),
+            host,
+            probe: true,
+            ranges: parse_ranges(RANGES_DEFAULT).unwrap_or_default(),
+            reserved: Vec::new(),
+            ttl_max: Ttl::MAX,
+            replicas: 1,
+            known_hosts_only: false,
+            holder_leases_max: HOLDER_LEASES_MAX,
+            hosts_max: HOSTS_MAX,
+            requests_in_flight_max: REQUESTS_IN_FLIGHT_MAX,
+        }
+    }
+}
+
+/// Ports and ranges of ports with commas between, as `20000-29999,31000`.
+pub fn parse_ranges(text: &str) -> Result<Vec<PortRange>, Invalid> {
+    let invalid = || {
+        Invalid(format!(
+            "{text:?} is not a list of ports and ranges such as 20000-29999,31000"
+        ))
+    };
+    let port = |text: &str| {
+        text.trim()
+            .parse()
+            .ok()
+            .and_then(Port::new)
+            .ok_or_else(invalid)
+    };
+    let mut ranges = Vec::new();
+    for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let range = PortRange {
+            first: port(first)?,
+            last: port(last)?,
+        };
+        if range.first > range.last {
+            return Err(invalid());
+        }
+        ranges.push(range);
+    }
+    ranges.sort();
+    Ok(ranges)
+}
+
+/// The text that [`parse_ranges`] takes.
+pub fn show_ranges(ranges: &[PortRange]) -> String {
+    ranges
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// A TTL bound from the command line, in seconds.
+pub fn parse_ttl(text: &str) -> Result<Ttl, Invalid> {
+    let seconds: u32 = text
+        .parse()
+        .map_err(|_| Invalid(format!("must be 1 to {TTL_SECONDS_MAX} seconds")))?;
+    Ttl::try_from(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_read_and_shown() {
+        let ranges = parse_ranges("31000, 20000-29999").unwrap();
+        assert_eq!(show_ranges(&ranges), "20000-29999,31000");
+        for bad in ["x", "0-5", "9-8", "1-70000", "-"] {
+            assert!(parse_ranges(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Starting: connections, store, catching up, settings, and then the first request.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use async_nats::Event;
+use tokio::sync::{Notify, Semaphore};
+use uuid::Uuid;
+
+use crate::{
+    connect,
+    domain::{
+        core::Core,
+        index::{Index, Policy},
+        key::{Key, Revision},
+        record::{FORMAT, Stored, Sys},
+        write::Write,
+    },
+    protocol::{
+        describe::{self, Instance},
+        names::{PROTOCOL_MINOR, SERVICE},
+    },
+    store::{
+        Store, Written,
+        open::{Names, OpenError},
+    },
+};
+
+use super::{
+    barrier::Barrier,
+    clock::Clock,
+    commit::Commit,
+    fatal::Fatal,
+    follower::Follower,
+    micro::{Identity, Micro},
+    mirror::Mirror,
+    peers::{self, Peers},
+    publisher::Publisher,
+    reaper,
+    serve::{Listening, Server},
+    settings::{Settings, show_ranges},
+    stop::Stop,
+};
+
+/// How long an instance may take to catch up with the bucket at its start.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often the settings are tried to be written.
+const SETTINGS_TRIES_MAX: usize = 20;
+
+/// Why a registry did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No connection.
+    #[error("no connection to NATS")]
+    Connect(#[from] connect::Error),
+    /// No store.
+    #[error("the store cannot be used")]
+    Store(#[from] OpenError),
+    /// The stream does not say what it is.
+    #[error("the bucket's stream cannot be looked up")]
+    Identity(#[from] async_nats::jetstream::stream::InfoError),
+    /// The bucket does not come.
+    #[error("the bucket did not arrive within {} s", CATCH_UP_TIMEOUT.as_secs())]
+    CatchUp,
+    /// Something of a later version is in the bucket.
+    #[error(
+        "the bucket holds records of format {format}, and this version understands up to {FORMAT}: {key}. \
+         Start a newer onex"
+    )]
+    LaterFormat {
+        /// Where.
+        key: String,
+        /// Which.
+        format: u32,
+    },
+    /// The settings are gone.
+    #[error(
+        "the bucket has leases and no settings under `sys`: somebody deleted them. Restore the bucket from a backup"
+    )]
+    NoSettings,
+    /// The settings cannot be written.
+    #[error("the settings cannot be written to the bucket")]
+    Settings,
+    /// Another namespace grants the same ports.
+    #[error("another registry grants the same ports: {}. Choose other --ports", .0.join("; "))]
+    Overlap(Vec<String>),
+    /// No subscription.
+    #[error("cannot subscribe")]
+    Subscribe(#[from] async_nats::SubscribeError),
+    /// Something ended while starting.
+    #[error("the store cannot be served from")]
+    Fatal(#[from] Fatal),
+}
+
+/// A registry that takes requests.
+pub struct Registry {
+    server: Arc<Server>,
+    listening: Listening,
+    stop: Stop,
+}
+
+impl Registry {
+    /// Starts one.
+    pub async fn start(settings: Settings, nats: &connect::Options) -> Result<Self, StartError> {
+        let began = Instant::now();
+        let registry_id = Uuid::now_v7();
+        let clock = Clock::start();
+        let stop = Stop::new();
+        let restart = Arc::new(Notify::new());
+
+        let requests = nats
+            .connect(
+                &format!("{SERVICE} requests"),
+                |event| tracing::debug!(%event, "requests"),
+            )
+            .await?;
+        let store_client = {
+            let restart = Arc::clone(&restart);
+            let on_event = move |event: Event| {
+                match event {
+                    Event::Connected => restart.notify_one(),
+                    Event::Disconnected => {
+                        tracing::warn!("the connection to NATS is lost; trying again")
+                    }
+                    _ => {}
+                }
+                tracing::debug!(%event, "store");
+            };
+            nats.connect(&format!("{SERVICE} store"), on_event).await?
+        };
+        tracing::info!(
+            nats = nats.shown(),
+            version = requests.server_info().version,
+            ms = millis(began),
+            "connected"
+        );
+        refuse_overlap(&requests, &settings).await?;
+
+        let names = Names {
+            bucket: settings.namespace.bucket(),
+            events_stream: settings.namespace.events_stream(),
+            events_subjects: settings.namespace.events(),
+            replicas: settings.replicas,
+        };
+        let store = Store::open(store_client, &names).await?;
+        let opened = store.identity().await?;
+        tracing::info!(
+            bucket = names.bucket,
+            revision = opened.last.0,
+            ms = millis(began),
+            "opened the bucket"
+        );
+
+        let index = Index::new(policy(&settings, registry_id));
+        let mirror = Arc::new(Mirror::new(Core::new(index)));
+        let later = Arc::new(OnceLock::new());
+        let follower = Follower {
+            store: store.clone(),
+            mirror: Arc::clone(&mirror),
+            clock,
+            restart: Arc::clone(&restart),
+            opened,
+            later: Arc::clone(&later),
+        };
+        tokio::spawn({
+            let stop = stop.clone();
+            async move { stop.fail(follower.run().await) }
+        });
+        let barrier = Barrier::start(store.clone(), Arc::clone(&mirror), restart);
+        catch_up(&barrier, &stop).await?;
+        if let Some((key, format)) = later.get() {
+            return Err(StartError::LaterFormat {
+                key: key.clone(),
+                format: *format,
+            });
+        }
+        ensure_settings(&store, &mirror, &barrier, &settings).await?;
+        let leases = mirror.with(|core| core.index.live_leases());
+        tracing::info!(leases, ms = millis(began), "caught up with the bucket");
+
+        let commit = Arc::new(Commit {
+            store,
+            mirror,
+            barrier,
+            clock,
+            stop: stop.clone(),
+        });
+        tokio::spawn(reaper::run(Arc::clone(&commit)));
+        tokio::spawn(
+            Publisher {
+                commit: Arc::clone(&commit),
+                namespace: settings.namespace.clone(),
+            }
+            .run(),
+        );
+        let server = Arc::new(server(&settings, registry_id, requests, commit));
+        let listening = server.listen().await?;
+        server.micro.listen().await?;
+        if let Err(error) = server.client.flush().await {
+            tracing::debug!(%error, "cannot flush");
+        }
+        tracing::info!(
+            registry_id = %registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
+            prefix = settings.namespace.prefix(), ms = millis(began), "ready",
+        );
+        Ok(Self {
+            server,
+            listening,
+            stop,
+        })
+    }
+
+    /// Waits until it cannot serve any more; says why.
+    pub async fn failed(&self) -> Fatal {
+        self.stop.failed().await
+    }
+
+    /// Stops taking requests, answers those that were taken, and ends.
+    pub async fn drain(self) {
+        self.server.drain(self.listening).await;
+    }
+}
+
+fn millis(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn policy(settings: &Settings, registry_id: Uuid) -> Policy {
+    Policy {
+        registry_id,
+        host: settings.host.clone(),
+        probe: settings.probe,
+        ranges: settings.ranges.clone(),
+        reserved: settings.reserved.clone(),
+        ttl_max: settings.ttl_max,
+        holder_leases_max: settings.holder_leases_max,
+        hosts_max: settings.hosts_max,
+        known_hosts_only: settings.known_hosts_only,
+    }
+}
+
+async fn refuse_overlap(
+    client: &async_nats::Client,
+    settings: &Settings,
+) -> Result<(), StartError> {
+    match peers::overlaps(
+        client,
+        &settings.namespace,
+        settings.host.as_str(),
+        &settings.ranges,
+    )
+    .await
+    {
+        Ok(overlaps) if overlaps.is_empty() => Ok(()),
+        Ok(overlaps) => Err(StartError::Overlap(overlaps)),
+        Err(error) => {
+            tracing::warn!(%error, "cannot ask for registries of other namespaces");
+            Ok(())
+        }
+    }
+}
+
+async fn catch_up(barrier: &Barrier, stop: &Stop) -> Result<(), StartError> {
+    let passed = async {
+        while !barrier.pass().await {
+            tracing::info!("waiting for the bucket");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::select! {
+        passed = tokio::time::timeout(CATCH_UP_TIMEOUT, passed) => passed.map_err(|_| StartError::CatchUp),
+        fatal = stop.failed() => Err(fatal.into()),
+    }
+}
+
+/// Makes the settings under `sys` in a new bucket, and raises the longest TTL where this instance
+/// allows a longer one.
+async fn ensure_settings(
+    store: &Store,
+    mirror: &Mirror,
+    barrier: &Barrier,
+    settings: &Settings,
+) -> Result<(), StartError> {
+    for _ in 0..SETTINGS_TRIES_MAX {
+        let (known, used) = mirror.with(|core| {
+            (
+                core.index.sys().cloned(),
+                core.index.keys_after(None).next().is_some(),
+            )
+        });
+        let (expected, sys) = match known {
+            Some((_, sys)) if sys.ttl_max >= settings.ttl_max => return Ok(()),
+            Some((revision, sys)) => (
+                revision,
+                Sys {
+                    ttl_max: settings.ttl_max,
+                    ..sys
+                },
+            ),
+            None if used => return Err(StartError::NoSettings),
+            None => {
+                let sys = Sys {
+                    format: FORMAT,
+                    lineage: 0,
+                    ttl_max: settings.ttl_max,
+                    unknown: BTreeMap::default(),
+                };
+                (Revision::default(), sys)
+            }
+        };
+        let write = Write {
+            key: Key::Sys,
+            expected,
+            value: Stored::Sys(sys),
+        };
+        let written = store.write(&write).await;
+        tracing::debug!(?written, "settings");
+        if written == Written::Unsent {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        // Behind it the index knows the settings, of this write or of the one that won.
+        barrier.pass().await;
+    }
+    Err(StartError::Settings)
+}
+
+fn server(
+    settings: &Settings,
+    registry_id: Uuid,
+    client: async_nats::Client,
+    commit: Arc<Commit>,
+) -> Server {
+    let started = commit.clock.now().wall;
+    let protocol = format!("1.{PROTOCOL_MINOR}");
+    let metadata = [
+        (
+            peers::META_NAMESPACE,
+            settings.namespace.name().unwrap_or_default().to_owned(),
+        ),
+        (peers::META_HOST, settings.host.to_string()),
+        (peers::META_RANGES, show_ranges(&settings.ranges)),
+        (peers::META_PROTOCOL, protocol.clone()),
+        (peers::META_REGISTRY_ID, registry_id.to_string()),
+    ];
+    let identity = Identity {
+        name: SERVICE.to_owned(),
+        id: registry_id.simple().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        metadata: metadata
+            .map(|(name, value)| (name.to_owned(), value))
+            .into(),
+    };
+    let own = Instance {
+        registry_id: registry_id.to_string(),
+        version: identity.version.clone(),
+        host: Some(settings.host.to_string()),
+    };
+    let registry = describe::Registry {
+        registry_id,
+        version: identity.version.clone(),
+        protocol,
+        namespace: settings.namespace.name().map(str::to_owned),
+        host: settings.host.clone(),
+        started_at: started,
+        ttl_max: settings.ttl_max,
+        probes: settings.probe,
+        nats_server: client.server_info().version,
+        lineage: 0,
+    };
+    let micro = Arc::new(Micro::new(
+        client.clone(),
+        identity,
+        settings.namespace.clone(),
+        started,
+    ));
+    Server {
+        peers: Peers::start(client.clone(), settings.namespace.clone(), own),
+        client,
+        commit,
+        micro,
+        namespace: settings.namespace.clone(),
+        registry,
+        in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max as usize)),
+        in_flight_max: settings.requests_in_flight_max,
+    }
+}
