@@ -1,1 +1,3 @@
 //! onex-registry.
+
+pub mod embedded;
