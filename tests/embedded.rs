@@ -361,6 +361,19 @@ async fn a_server_that_cannot_start_is_told_with_its_last_words() {
     assert!(refused.to_string().contains("[FTL]"), "{refused}");
 }
 
+#[tokio::test]
+async fn a_lock_that_cannot_be_made_is_told_with_the_reason() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(data.path().join("nats/lock")).unwrap();
+    let refused = start(data.path(), "127.0.0.1:0").await.unwrap_err();
+    let lock = data.path().join("nats/lock");
+    let reason = format!(
+        "nats-server did not start: cannot use {}: Is a directory",
+        lock.display()
+    );
+    assert!(refused.to_string().starts_with(&reason), "{refused}");
+}
+
 #[test]
 fn a_server_outlives_the_thread_that_asked_for_it() {
     let data = tempfile::tempdir().unwrap();

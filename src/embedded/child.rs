@@ -6,6 +6,7 @@
 //! by the registry, between "locked" and "go".
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, Write as _};
@@ -30,6 +31,8 @@ pub(super) const WAITING: &str = "waiting";
 pub(super) const LOCKED: &str = "locked";
 /// The child says: somebody else kept the lock.
 pub(super) const BUSY: &str = "busy";
+/// The child says: I give up, for the reason that follows on the line.
+pub(super) const FAILED: &str = "failed: ";
 /// The registry says: become nats-server.
 pub(super) const GO: &str = "go";
 
@@ -82,26 +85,48 @@ impl Arguments {
 
 /// The body of `onex nats-child PARENT SERVER FOLDER`: becomes nats-server, or says why not.
 pub fn child(arguments: impl IntoIterator<Item = OsString>) -> Result<Infallible, Error> {
-    let Arguments {
-        parent,
-        server,
-        folder,
-    } = Arguments::parse(arguments)?;
+    let failed = become_child(Arguments::parse(arguments)?);
+    let reason = failed.source().map_or_else(
+        || failed.to_string(),
+        |source| format!("{failed}: {source}"),
+    );
+    // If the registry is gone there is nobody to tell; if the server's program could not be run, this is in its log.
+    let _ = say(&format!("{FAILED}{reason}"));
+    Err(failed)
+}
+
+/// Returns only when it failed, with the reason.
+fn become_child(arguments: Arguments) -> Error {
+    match prepare(&arguments).and_then(|files| become_server(&arguments, files)) {
+        Ok(source) => Error::Exec {
+            path: arguments.server,
+            source,
+        },
+        Err(error) => error,
+    }
+}
+
+/// What the server inherits.
+struct Files {
+    lock: File,
+    output: File,
+}
+
+/// Everything up to the registry's "go".
+fn prepare(arguments: &Arguments) -> Result<Files, Error> {
     set_parent_process_death_signal(Some(Signal::TERM)).map_err(|error| Error::Spawn {
         source: error.into(),
     })?;
     // Whoever died before the line above sends no signal any more.
-    if getppid() != Some(parent) {
+    if getppid() != Some(arguments.parent) {
         return Err(Error::Orphan);
     }
-    let lock = lock(&folder)?;
+    let lock = lock(&arguments.folder)?;
+    let path = arguments.folder.output();
+    let output = File::create(&path).map_err(data_error(&path))?;
     say(LOCKED)?;
     listen_for_go()?;
-    let failed = become_server(&server, &folder, &lock)?;
-    Err(Error::Exec {
-        path: server,
-        source: failed,
-    })
+    Ok(Files { lock, output })
 }
 
 fn lock(folder: &Folder) -> Result<File, Error> {
@@ -164,21 +189,18 @@ fn listen_for_go() -> Result<(), Error> {
 }
 
 /// Returns only when it failed, with the reason.
-fn become_server(server: &Path, folder: &Folder, lock: &File) -> Result<io::Error, Error> {
-    let output_path = folder.output();
-    let output = File::create(&output_path).map_err(data_error(&output_path))?;
-    let errors = output.try_clone().map_err(data_error(&output_path))?;
+fn become_server(arguments: &Arguments, files: Files) -> Result<io::Error, Error> {
+    let spawn = |source| Error::Spawn { source };
+    let errors = files.output.try_clone().map_err(spawn)?;
     // The lock lives as long as the server only if the server inherits it.
-    fcntl_setfd(lock, FdFlags::empty()).map_err(|error| Error::Spawn {
-        source: error.into(),
-    })?;
-    Ok(Command::new(server)
+    fcntl_setfd(&files.lock, FdFlags::empty()).map_err(|error| spawn(error.into()))?;
+    Ok(Command::new(&arguments.server)
         // The file that says the ports is named after this.
         .arg0(super::ready::SERVER_NAME)
         .arg("--config")
-        .arg(folder.config())
+        .arg(arguments.folder.config())
         .stdin(Stdio::null())
-        .stdout(output)
+        .stdout(files.output)
         .stderr(errors)
         .exec())
 }

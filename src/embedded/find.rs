@@ -97,17 +97,17 @@ async fn check(program: &Path) -> Result<Found, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
-    /// A program that answers `--version` with `says`.
+    /// A program that answers `--version` with `says`. Another process writes it: a file that this one has open for
+    /// writing, or a child that a test beside this one is just starting, cannot be run.
     fn fake(folder: &Path, says: &str) -> PathBuf {
-        fs::create_dir_all(folder).unwrap();
         let path = folder.join(NAME);
-        fs::write(&path, format!("#!/bin/sh\necho '{says}'\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let script = "mkdir -p \"$1\" && printf '#!/bin/sh\\necho \"%s\"\\n' \"$2\" > \"$1/$3\" && chmod 755 \"$1/$3\"";
+        let status = std::process::Command::new("sh")
+            .args(["-c", script, "sh", folder.to_str().unwrap(), says, NAME])
+            .status();
+        assert!(status.unwrap().success());
         path
     }
 

@@ -202,7 +202,14 @@ async fn await_lock(
                     holder: holder(folder),
                 });
             }
-            other => warn!(line = other, "nats-child says something unknown"),
+            other => {
+                if let Some(why) = other.strip_prefix(child::FAILED) {
+                    return Err(Error::Exited {
+                        how: why.to_owned(),
+                    });
+                }
+                warn!(line = other, "nats-child says something unknown");
+            }
         }
     }
     Err(Error::Exited {
