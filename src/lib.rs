@@ -1,9 +1,12 @@
 //! onex-registry.
 
+pub mod cli;
 pub mod connect;
 pub mod domain;
+pub mod embedded;
 pub mod protocol;
 pub mod registry;
+pub mod server_version;
 pub mod store;
 
 /// An error with all that caused it, on one line.

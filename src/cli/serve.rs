@@ -1,0 +1,209 @@
+//! `onex serve`: runs the registry, with a NATS server of its own or on a running one.
+
+use std::{
+    io::IsTerminal,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    connect::Options,
+    domain::{ids::{Host, Ttl}, pool::PortRange},
+    embedded,
+    registry::{Registry, ephemeral_range, settings::{self, Settings, parse_ttl}},
+};
+
+use super::connection::Flags;
+
+/// Runs the registry.
+///
+/// Without --nats it starts a NATS server of its own on the loopback address, with its data in --data.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Start a NATS server of its own, even when NATS_URL is set.
+    #[arg(long)]
+    embedded: bool,
+    /// Where the NATS server of its own listens.
+    #[arg(long, env = "ONEX_LISTEN", value_name = "ADDR:PORT", default_value_t = embedded::Options::LISTEN_DEFAULT)]
+    listen: SocketAddr,
+    /// Where the NATS server of its own keeps its data [default: $XDG_DATA_HOME/onex-registry, or
+    /// ~/.local/share/onex-registry].
+    #[arg(long, env = "ONEX_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The host that this registry's ports are on [default: this machine's name].
+    #[arg(long, env = "ONEX_HOST", value_name = "NAME")]
+    host: Option<Host>,
+    /// Ports to grant: numbers and ranges with commas between.
+    #[arg(long, env = "ONEX_PORTS", value_name = "RANGES", default_value = settings::RANGES_DEFAULT)]
+    ports: String,
+    /// Ports never to grant: numbers and ranges with commas between.
+    #[arg(long, env = "ONEX_RESERVED", value_name = "RANGES", default_value = "")]
+    reserved: String,
+    /// Longest TTL to grant, in seconds, 1 to 86400.
+    #[arg(long, env = "ONEX_TTL_MAX", value_name = "SECONDS", default_value = "86400", value_parser = parse_ttl)]
+    ttl_max: Ttl,
+    /// Copies of the bucket on a cluster: 1, 3 or 5.
+    #[arg(long, env = "ONEX_REPLICAS", value_name = "N", default_value = "1", value_parser = ["1", "3", "5"])]
+    replicas: String,
+    /// Refuse hosts that have no pool yet.
+    #[arg(long, env = "ONEX_KNOWN_HOSTS_ONLY")]
+    known_hosts_only: bool,
+    /// Do not try ports of --host after a grant: this process is not on that machine's network (in a
+    /// container, for instance). Leases are `unverified` then.
+    #[arg(long, env = "ONEX_NO_PROBE")]
+    no_probe: bool,
+    /// Leases that one requester may hold.
+    #[arg(long, env = "ONEX_HOLDER_LEASES_MAX", value_name = "N", default_value_t = settings::HOLDER_LEASES_MAX)]
+    holder_leases_max: usize,
+    /// Hosts for which ports are kept.
+    #[arg(long, env = "ONEX_HOSTS_MAX", value_name = "N", default_value_t = settings::HOSTS_MAX)]
+    hosts_max: usize,
+    /// Requests under way at the same time; one more is told BUSY.
+    #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX)]
+    in_flight_max: u32,
+    /// Log as JSON lines. What is logged: RUST_LOG, for instance RUST_LOG=debug.
+    #[arg(long, env = "ONEX_LOG_JSON")]
+    log_json: bool,
+}
+
+impl Serve {
+    pub(super) async fn run(self, flags: &Flags) -> ExitCode {
+        self.log();
+        match self.serve(flags).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("onex serve: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn log(&self) {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,async_nats=error"));
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        if self.log_json {
+            log.json().init();
+        } else {
+            log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+        }
+    }
+
+    async fn serve(self, flags: &Flags) -> anyhow::Result<()> {
+        // Before anything is started: a signal that comes meanwhile must not leave it behind.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let settings = self.settings(flags)?;
+        warn_of_ephemeral_ports(&settings.ranges);
+        let mut server = match &flags.nats {
+            Some(_) if !self.embedded => None,
+            _ => Some(embedded::Server::start(&self.embedded_options()?).await?),
+        };
+        let nats = match &server {
+            Some(server) => Options::at(server.url()),
+            None => flags.options(flags.nats.clone().unwrap_or_default()),
+        };
+        let outcome = tokio::select! {
+            outcome = run(settings, &nats, &mut terminate, &mut interrupt) => outcome,
+            how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
+        };
+        if let Some(server) = server {
+            server.stop().await;
+        }
+        outcome
+    }
+
+    fn settings(&self, flags: &Flags) -> anyhow::Result<Settings> {
+        let host = match &self.host {
+            Some(host) => host.clone(),
+            None => own_host().context("this machine's name cannot be used as a host; choose one with --host")?,
+        };
+        let ranges = settings::parse_ranges(&self.ports).context("--ports")?;
+        anyhow::ensure!(!ranges.is_empty(), "--ports names no port");
+        Ok(Settings {
+            namespace: flags.namespace(),
+            probe: !self.no_probe,
+            ranges,
+            reserved: settings::parse_ranges(&self.reserved).context("--reserved")?,
+            ttl_max: self.ttl_max,
+            replicas: self.replicas.parse()?,
+            known_hosts_only: self.known_hosts_only,
+            holder_leases_max: self.holder_leases_max,
+            hosts_max: self.hosts_max,
+            requests_in_flight_max: self.in_flight_max,
+            ..Settings::on(host)
+        })
+    }
+
+    fn embedded_options(&self) -> anyhow::Result<embedded::Options> {
+        let data = match &self.data {
+            Some(data) => data.clone(),
+            None => super::data_folder().context("no home folder; say where to keep data with --data")?,
+        };
+        Ok(embedded::Options { listen: self.listen, data })
+    }
+}
+
+/// Serves until it is told to stop; then answers what is under way.
+async fn run(
+    settings: Settings,
+    nats: &Options,
+    terminate: &mut tokio::signal::unix::Signal,
+    interrupt: &mut tokio::signal::unix::Signal,
+) -> anyhow::Result<()> {
+    let told = async {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    };
+    tokio::pin!(told);
+    let subject = settings.namespace.subject("port.lease");
+    let registry = tokio::select! {
+        registry = Registry::start(settings, nats) => registry?,
+        signal = &mut told => {
+            tracing::info!(signal, "stopped while starting");
+            return Ok(());
+        }
+    };
+    tracing::info!("try: nats --server {} req {subject} ''", nats.shown());
+    tokio::select! {
+        fatal = registry.failed() => Err(fatal.into()),
+        signal = &mut told => {
+            tracing::info!(signal, "draining");
+            registry.drain().await;
+            tracing::info!("stopped");
+            Ok(())
+        }
+    }
+}
+
+async fn exited(server: &mut Option<embedded::Server>) -> String {
+    match server {
+        Some(server) => server.exited().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn own_host() -> anyhow::Result<Host> {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    Ok(name.parse()?)
+}
+
+fn warn_of_ephemeral_ports(ranges: &[PortRange]) {
+    let Some(ephemeral) = ephemeral_range() else { return };
+    for range in ranges {
+        if range.first <= ephemeral.last && ephemeral.first <= range.last {
+            tracing::warn!(
+                ports = %range, ephemeral = %ephemeral,
+                "the kernel takes ports of this range for outgoing connections: some will be in use when they are \
+                 granted. Choose --ports outside of net.ipv4.ip_local_port_range",
+            );
+        }
+    }
+}
