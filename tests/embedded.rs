@@ -12,7 +12,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use onex_registry::embedded::{Error, Options, SERVER_VERSION_MIN, Server, Version};
+use onex_registry::embedded::{Error, Options, Server};
+use onex_registry::server_version::{SERVER_VERSION_MIN, Version};
 use rustix::process::{Pid, Signal, getpgid, kill_process};
 
 use monitored::Monitored;

@@ -6,9 +6,6 @@ use clap::Args;
 
 use crate::{connect::Options, protocol::names::Namespace};
 
-/// Where a client looks when nobody says.
-pub(super) const URL_DEFAULT: &str = "nats://127.0.0.1:4222";
-
 /// Which server, and who we are to it.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "NATS")]
@@ -23,10 +20,22 @@ pub(super) struct Flags {
     #[arg(long, global = true, env = "NATS_CA", value_name = "FILE")]
     pub(super) tls_ca: Option<PathBuf>,
     /// Client certificate.
-    #[arg(long, global = true, env = "NATS_CERT", value_name = "FILE", requires = "tls_key")]
+    #[arg(
+        long,
+        global = true,
+        env = "NATS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
     pub(super) tls_cert: Option<PathBuf>,
     /// Key of the client certificate.
-    #[arg(long, global = true, env = "NATS_KEY", value_name = "FILE", requires = "tls_cert")]
+    #[arg(
+        long,
+        global = true,
+        env = "NATS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
     pub(super) tls_key: Option<PathBuf>,
     /// Keeps several registries on one NATS system apart.
     #[arg(long, global = true, env = "ONEX_NAMESPACE", value_name = "NS")]

@@ -41,7 +41,12 @@ pub fn run() -> ExitCode {
 
 /// Where data is kept that has to last; none when there is no home folder.
 fn data_folder() -> Option<std::path::PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(std::path::PathBuf::from);
-    let base = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")))?;
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(std::path::PathBuf::from)
+    };
+    let base =
+        set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")))?;
     Some(base.join("onex-registry"))
 }

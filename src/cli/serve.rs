@@ -1,11 +1,6 @@
 //! `onex serve`: runs the registry, with a NATS server of its own or on a running one.
 
-use std::{
-    io::IsTerminal,
-    net::SocketAddr,
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::Args;
@@ -14,9 +9,15 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     connect::Options,
-    domain::{ids::{Host, Ttl}, pool::PortRange},
+    domain::{
+        ids::{Host, Ttl},
+        pool::PortRange,
+    },
     embedded,
-    registry::{Registry, ephemeral_range, settings::{self, Settings, parse_ttl}},
+    registry::{
+        Registry, ephemeral_range,
+        settings::{self, Settings, parse_ttl},
+    },
 };
 
 use super::connection::Flags;
@@ -25,6 +26,7 @@ use super::connection::Flags;
 ///
 /// Without --nats it starts a NATS server of its own on the loopback address, with its data in --data.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Serve {
     /// Start a NATS server of its own, even when NATS_URL is set.
     #[arg(long)]
@@ -67,7 +69,7 @@ pub(super) struct Serve {
     /// Requests under way at the same time; one more is told BUSY.
     #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX)]
     in_flight_max: u32,
-    /// Log as JSON lines. What is logged: RUST_LOG, for instance RUST_LOG=debug.
+    /// Log as JSON lines. RUST_LOG says what is logged: `info` by default.
     #[arg(long, env = "ONEX_LOG_JSON")]
     log_json: bool,
 }
@@ -85,12 +87,17 @@ impl Serve {
     }
 
     fn log(&self) {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,async_nats=error"));
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let filter = EnvFilter::try_from_default_env()
+            .unwrap_or_else(|_| EnvFilter::new("info,async_nats=error"));
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
         if self.log_json {
             log.json().init();
         } else {
-            log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+            log.with_ansi(std::io::stderr().is_terminal())
+                .with_target(false)
+                .init();
         }
     }
 
@@ -121,7 +128,8 @@ impl Serve {
     fn settings(&self, flags: &Flags) -> anyhow::Result<Settings> {
         let host = match &self.host {
             Some(host) => host.clone(),
-            None => own_host().context("this machine's name cannot be used as a host; choose one with --host")?,
+            None => own_host()
+                .context("this machine's name cannot be used as a host; choose one with --host")?,
         };
         let ranges = settings::parse_ranges(&self.ports).context("--ports")?;
         anyhow::ensure!(!ranges.is_empty(), "--ports names no port");
@@ -143,9 +151,13 @@ impl Serve {
     fn embedded_options(&self) -> anyhow::Result<embedded::Options> {
         let data = match &self.data {
             Some(data) => data.clone(),
-            None => super::data_folder().context("no home folder; say where to keep data with --data")?,
+            None => super::data_folder()
+                .context("no home folder; say where to keep data with --data")?,
         };
-        Ok(embedded::Options { listen: self.listen, data })
+        Ok(embedded::Options {
+            listen: self.listen,
+            data,
+        })
     }
 }
 
@@ -191,12 +203,17 @@ async fn exited(server: &mut Option<embedded::Server>) -> String {
 }
 
 fn own_host() -> anyhow::Result<Host> {
-    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .to_ascii_lowercase();
     Ok(name.parse()?)
 }
 
 fn warn_of_ephemeral_ports(ranges: &[PortRange]) {
-    let Some(ephemeral) = ephemeral_range() else { return };
+    let Some(ephemeral) = ephemeral_range() else {
+        return;
+    };
     for range in ranges {
         if range.first <= ephemeral.last && ephemeral.first <= range.last {
             tracing::warn!(

@@ -46,10 +46,6 @@ pub struct Mechanisms {
 
 impl Mechanisms {
     /// Whether it is on.
-    #[cfg_attr(
-        not(test),
-        expect(clippy::unused_self, reason = "all are on outside of tests")
-    )]
     pub fn on(self, mechanism: Mechanism) -> bool {
         #[cfg(test)]
         return self.off & (1 << mechanism as u32) == 0;

@@ -242,7 +242,7 @@ mod tests {
             members in prop::collection::btree_set(1u16.., 0..200), start in 1u16..
         ) {
             let mut set = PortSet::empty();
-            members.iter().for_each(|n| set.set(port(*n), true));
+            for n in &members { set.set(port(*n), true); }
             let got: Vec<u16> = set.around(port(start)).map(Port::number).collect();
             let want: Vec<u16> = members.range(start..).chain(members.range(..start)).copied().collect();
             prop_assert_eq!(got, want);

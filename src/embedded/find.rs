@@ -13,7 +13,6 @@ use tokio::time::timeout;
 use super::error::Error;
 use crate::server_version::{SERVER_VERSION_MIN, Version};
 
-
 const NAME: &str = "nats-server";
 
 /// Long enough for a cold disk; a program that hangs on `--version` is no nats-server.
@@ -93,6 +92,7 @@ async fn check(program: &Path) -> Result<Found, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server_version::INSTALL;
 
     /// A program that answers `--version` with `says`. Another process writes it: a file that this one has open for
     /// writing, or a child that a test beside this one is just starting, cannot be run.

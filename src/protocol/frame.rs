@@ -90,9 +90,14 @@ fn parse_object<T: DeserializeOwned>(
         .map(|field| format!("/{}", escape_pointer(field)))
         .collect();
     match unknown.first() {
-        Some(field) if minor <= PROTOCOL_MINOR => Err(unknown_field(endpoint, field)),
+        Some(field) if !is_later(minor) => Err(unknown_field(endpoint, field)),
         _ => Ok(Parsed { request, ignored }),
     }
+}
+
+/// Whether a caller that speaks that minor may name fields that this build does not know.
+fn is_later(minor: u32) -> bool {
+    minor > PROTOCOL_MINOR
 }
 
 fn unknown_field(endpoint: Endpoint, field: &str) -> Error {
@@ -259,7 +264,7 @@ mod tests {
             "1 to 128",
         );
         check(
-            &format!(r#"{{"requester_id":"x","protocol":"http"}}"#),
+            r#"{"requester_id":"x","protocol":"http"}"#,
             "/requester_id",
             "UUID",
         );

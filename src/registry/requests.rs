@@ -215,7 +215,7 @@ impl Commit {
         self.mirror.with(|core| {
             // The release is in the index at the latest when the follower has passed its write.
             let revision = core.index.applied();
-            view::released(answer, revision, core.index.lineage())
+            view::released(&answer, revision, core.index.lineage())
         })
     }
 

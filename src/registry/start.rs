@@ -46,7 +46,7 @@ use super::{
 };
 
 /// How long an instance may take to catch up with the bucket at its start.
-const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
+const CATCH_UP_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often the settings are tried to be written.
 const SETTINGS_TRIES_MAX: usize = 20;
 
@@ -111,26 +111,9 @@ impl Registry {
         let stop = Stop::new();
         let restart = Arc::new(Notify::new());
 
-        let requests = nats
-            .connect(
-                &format!("{SERVICE} requests"),
-                |event| tracing::debug!(%event, "requests"),
-            )
-            .await?;
-        let store_client = {
-            let restart = Arc::clone(&restart);
-            let on_event = move |event: Event| {
-                match event {
-                    Event::Connected => restart.notify_one(),
-                    Event::Disconnected => {
-                        tracing::warn!("the connection to NATS is lost; trying again")
-                    }
-                    _ => {}
-                }
-                tracing::debug!(%event, "store");
-            };
-            nats.connect(&format!("{SERVICE} store"), on_event).await?
-        };
+        let requests = nats.connect(&format!("{SERVICE} requests"), |_| ()).await?;
+        let on_event = store_events(Arc::clone(&restart), stop.clone());
+        let store_client = nats.connect(&format!("{SERVICE} store"), on_event).await?;
         tracing::info!(
             nats = nats.shown(),
             version = requests.server_info().version,
@@ -220,7 +203,23 @@ impl Registry {
 
     /// Stops taking requests, answers those that were taken, and ends.
     pub async fn drain(self) {
+        self.stop.end();
         self.server.drain(self.listening).await;
+    }
+}
+
+/// What to do when the store's connection is lost, or back.
+fn store_events(restart: Arc<Notify>, stop: Stop) -> impl Fn(Event) + Send + Sync + 'static {
+    move |event| {
+        tracing::debug!(%event, "store");
+        match event {
+            // The consumer is not to be trusted over a reconnect.
+            Event::Connected => restart.notify_one(),
+            Event::Disconnected if !stop.is_ending() => {
+                tracing::warn!("the connection to NATS is lost; trying again");
+            }
+            _ => {}
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Telling every task that the registry stops, and why.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::watch;
 
@@ -11,6 +14,7 @@ use super::fatal::Fatal;
 pub(super) struct Stop {
     reason: Arc<Mutex<Option<Fatal>>>,
     stopped: watch::Sender<bool>,
+    ending: Arc<AtomicBool>,
 }
 
 impl Stop {
@@ -18,6 +22,7 @@ impl Stop {
         Self {
             reason: Arc::default(),
             stopped: watch::Sender::new(false),
+            ending: Arc::default(),
         }
     }
 
@@ -27,6 +32,16 @@ impl Stop {
         reason.get_or_insert(fatal);
         drop(reason);
         self.stopped.send_replace(true);
+    }
+
+    /// The process is about to end: what is lost from now on is no news.
+    pub(super) fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process is about to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
     }
 
     /// Waits for a reason.

@@ -79,11 +79,11 @@ pub(super) fn granted(held: Held, revision: Revision, lineage: u64, now: Moment)
 
 /// The reply to a release.
 pub(super) fn released(
-    answer: Answer,
+    answer: &Answer,
     revision: Revision,
     lineage: u64,
 ) -> Result<ReleaseReply, Error> {
-    match answer {
+    match *answer {
         Answer::Ended {
             lease_id,
             ended,

@@ -9,11 +9,10 @@ use async_nats::{
     },
 };
 
-
 use crate::server_version::{INSTALL, SERVER_VERSION_MIN, Version};
 
 /// How long an event is kept, unless the stream was made with another setting: seven days.
-const EVENTS_AGE_MAX: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
+const EVENTS_AGE_MAX: std::time::Duration = std::time::Duration::from_hours(7 * 24);
 /// How many bytes of events are kept; the oldest go first: 1 GiB.
 const EVENTS_BYTES_MAX: i64 = 1 << 30;
 
@@ -82,7 +81,11 @@ pub(super) async fn open(
 
 fn check_server(client: &Client) -> Result<(), OpenError> {
     let info = client.server_info();
-    if info.version.parse::<Version>().is_ok_and(|version| version >= SERVER_VERSION_MIN) {
+    if info
+        .version
+        .parse::<Version>()
+        .is_ok_and(|version| version >= SERVER_VERSION_MIN)
+    {
         return Ok(());
     }
     let server = format!("{}:{}", info.host, info.port);

@@ -2,11 +2,11 @@
 
 use crate::domain::{
     command::{Answer, Decision, Effect, Held, Refusal, Unavailable, Wish},
-    ids::{LeaseId, Port, Transport},
+    ids::{Host, LeaseId, Port, Transport},
     key::{PortKey, Revision},
     mechanism::Mechanism,
     pool::Class,
-    record::{Body, Ended, Happened, Lease, OUTBOX_TRANSITIONS_MAX, Record},
+    record::{Body, Ended, Happened, Lease, OUTBOX_TRANSITIONS_MAX, Record, Request, Unknown},
     standing::Standing,
 };
 
@@ -15,7 +15,7 @@ use super::{Case, Live};
 /// What a client is told to wait when no timer says when a port comes free, in milliseconds.
 const RETRY_AFTER_MILLIS: u64 = 1_000;
 
-impl<'a> Case<'a> {
+impl Case<'_> {
     /// Grants a port, or finds the lease that this request got already.
     pub(super) fn grant(&self, wish: &Wish) -> Result<Decision, Refusal> {
         if wish.ttl > self.index.policy.ttl_max {
@@ -76,7 +76,7 @@ impl<'a> Case<'a> {
             None => Ok(None),
             Some((key, entry)) => match entry.lease() {
                 Some(lease) => {
-                    let held = self.held(&Live { key, entry, lease });
+                    let held = Live { key, entry, lease }.held();
                     Ok(Some(Decision::Answer(Answer::Lease(held))))
                 }
                 None => Err(Refusal::LeaseExpired),
@@ -218,7 +218,7 @@ impl<'a> Case<'a> {
         Ok(())
     }
 
-    fn exhausted(&self, host: &crate::domain::ids::Host, transport: Transport) -> Refusal {
+    fn exhausted(&self, host: &Host, transport: Transport) -> Refusal {
         let next = self
             .index
             .next_free(host, transport)
@@ -243,7 +243,7 @@ impl<'a> Case<'a> {
             granted: None,
             request: wish.request,
             renewal: None,
-            unknown: Default::default(),
+            unknown: Unknown::new(),
         };
         let happened = self.transition(Happened::Leased, Some(&lease), None);
         let echo = wish.request.is_some() && self.index.mechanisms.on(Mechanism::Echo);
@@ -262,7 +262,7 @@ impl<'a> Case<'a> {
     }
 }
 
-fn remembers_grant(record: &Record, request: crate::domain::record::Request) -> bool {
+fn remembers_grant(record: &Record, request: Request) -> bool {
     let remembered = match &record.body {
         Body::Lease(lease) => lease.request,
         Body::Rest(rest) => rest.last.as_ref().and_then(|last| last.request),

@@ -105,6 +105,18 @@ struct Live<'a> {
     lease: &'a Lease,
 }
 
+impl Live<'_> {
+    fn held(&self) -> Held {
+        Held {
+            key: self.key.clone(),
+            lease: self.lease.clone(),
+            revision: self.entry.revision,
+            since: self.entry.observed,
+            probed: None,
+        }
+    }
+}
+
 impl<'a> Case<'a> {
     /// The lease of that id, which must be `requester_id`'s.
     fn live(&self, requester_id: RequesterId, lease_id: LeaseId) -> Result<Live<'a>, Refusal> {
@@ -150,16 +162,6 @@ impl<'a> Case<'a> {
             Err(Refusal::Contended)
         } else {
             Ok(())
-        }
-    }
-
-    fn held(&self, live: &Live<'_>) -> Held {
-        Held {
-            key: live.key.clone(),
-            lease: live.lease.clone(),
-            revision: live.entry.revision,
-            since: live.entry.observed,
-            probed: None,
         }
     }
 

@@ -39,7 +39,7 @@ impl Case<'_> {
             .as_ref()
             .is_some_and(|record| record.write == self.command.id);
         if repeated || written {
-            return Ok(Decision::Answer(Answer::Lease(self.held(&live))));
+            return Ok(Decision::Answer(Answer::Lease(live.held())));
         }
         // A holder whose reply was lost counts the longer of two times.
         let ttl = match ttl {
