@@ -1,6 +1,7 @@
 //! onex-registry.
 
 pub mod cli;
+pub mod client;
 pub mod connect;
 pub mod domain;
 pub mod embedded;

@@ -1,0 +1,96 @@
+//! Lists, from their first page to their last.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::protocol::{
+    describe::{DescribeReply, DescribeRequest},
+    endpoint::Endpoint,
+    pool::{PoolItem, PoolListRequest},
+    port::{LeaseReply, ListRequest, Page, ResolveRequest},
+};
+
+use super::{Client, Error, call::Again};
+
+/// A request that is answered with pages.
+pub trait Pages: Serialize + Clone + Sync {
+    /// A page.
+    type Page: DeserializeOwned + Send;
+    /// Who answers it.
+    const ENDPOINT: Endpoint;
+
+    /// Asks for the page at `cursor`, from an instance that knows `revision` at least.
+    #[must_use]
+    fn at(self, cursor: String, revision: u64) -> Self;
+    /// Where the next page begins, taken out of `page`; none on the last one.
+    fn next(page: &mut Self::Page) -> Option<String>;
+    /// What `page` is true for.
+    fn revision(page: &Self::Page) -> u64;
+    /// Puts the items of `more` behind those of `page`.
+    fn append(page: &mut Self::Page, more: Self::Page);
+}
+
+macro_rules! pages {
+    ($request:ty, $page:ty, $items:ident, $endpoint:expr) => {
+        impl Pages for $request {
+            type Page = $page;
+            const ENDPOINT: Endpoint = $endpoint;
+
+            fn at(self, cursor: String, revision: u64) -> Self {
+                Self {
+                    cursor: Some(cursor),
+                    min_revision: self.min_revision.max(Some(revision)),
+                    ..self
+                }
+            }
+
+            fn next(page: &mut $page) -> Option<String> {
+                page.next_cursor.take()
+            }
+
+            fn revision(page: &$page) -> u64 {
+                page.revision
+            }
+
+            fn append(page: &mut $page, more: $page) {
+                page.$items.extend(more.$items);
+            }
+        }
+    };
+}
+
+pages!(ListRequest, Page<LeaseReply>, items, Endpoint::PortList);
+pages!(
+    ResolveRequest,
+    Page<LeaseReply>,
+    items,
+    Endpoint::PortResolve
+);
+pages!(PoolListRequest, Page<PoolItem>, items, Endpoint::PoolList);
+pages!(DescribeRequest, DescribeReply, pools, Endpoint::Describe);
+
+impl Client {
+    pub(super) async fn page<R: Pages>(&self, request: &R) -> Result<R::Page, Error> {
+        self.call(R::ENDPOINT, request, Again::Harmless).await
+    }
+
+    /// All pages from `request` on, as one without a next. Each may take the timeout.
+    ///
+    /// Its revision is the first page's. Pages after it know that much or more, whichever instance
+    /// answers, so an item that existed then and has not changed since is in it.
+    pub async fn all<R: Pages>(&self, request: &R) -> Result<R::Page, Error> {
+        let mut all = self.page(request).await?;
+        let mut next = R::next(&mut all);
+        while let Some(cursor) = next {
+            let following = request.clone().at(cursor.clone(), R::revision(&all));
+            let mut more = self.page(&following).await?;
+            next = R::next(&mut more);
+            if next.as_ref() == Some(&cursor) {
+                return Err(Error::Endless {
+                    endpoint: R::ENDPOINT,
+                });
+            }
+            R::append(&mut all, more);
+        }
+        Ok(all)
+    }
+}
