@@ -1,30 +1,79 @@
 //! The command line: one file a command.
 
 mod connection;
+mod context;
+mod describe;
+mod failure;
+mod output;
+mod parse;
+mod pool;
+mod port;
+mod requester;
 mod serve;
+mod session;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+
+use failure::{Exit, Failure};
+use output::{Format, Output};
+use session::Session;
 
 /// Port leases on an event bus, over NATS.
 #[derive(Debug, Parser)]
-#[command(name = "onex", version, about, max_term_width = 100)]
+#[command(
+    name = "onex",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Start a registry and lease a port of it:\n  onex serve &\n  onex port lease --name api\n\n\
+        Exit codes: 0 done, 1 refused or failed, 2 usage, 3 partly done, 69 no NATS server or no registry\n\
+        reached, 75 refused now but worth a retry."
+)]
 struct Onex {
+    #[command(flatten)]
+    asking: Asking,
     #[command(flatten)]
     connection: connection::Flags,
     #[command(subcommand)]
     command: Command,
 }
 
+/// How a registry is asked: all commands but `serve`.
+#[derive(Debug, Args)]
+struct Asking {
+    /// How data is shown.
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "ONEX_OUTPUT",
+        value_enum,
+        default_value_t
+    )]
+    output: Format,
+    /// How long to wait for the connection, and then for each answer.
+    #[arg(long, global = true, value_name = "TIME", default_value = "4s", value_parser = parse::timeout)]
+    timeout: Duration,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    #[command(subcommand)]
+    Port(port::Port),
+    #[command(subcommand)]
+    Pool(pool::Pool),
+    Describe(describe::Describe),
 }
 
 /// Runs what the arguments say.
 pub fn run() -> ExitCode {
-    let onex = Onex::parse();
+    let onex = match Onex::try_parse() {
+        Ok(onex) => onex,
+        Err(error) => return misused(&error),
+    };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -32,21 +81,87 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(async {
-        match onex.command {
-            Command::Serve(serve) => serve.run(&onex.connection).await,
+    if let Command::Serve(serve) = onex.command {
+        return runtime.block_on(serve.run(&onex.connection));
+    }
+    let output = Output::new(onex.asking.output);
+    let exit = match runtime.block_on(onex.ask(output)) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit
         }
-    })
+    };
+    // A name that is still being looked up must not hold up the exit.
+    runtime.shutdown_background();
+    exit.into()
 }
 
-/// Where data is kept that has to last; none when there is no home folder.
-fn data_folder() -> Option<std::path::PathBuf> {
+impl Onex {
+    async fn ask(self, output: Output) -> Result<Exit, Failure> {
+        let session = Session::open(&self.connection, self.asking.timeout, output).await?;
+        match self.command {
+            // It asks nobody.
+            Command::Serve(_) => Ok(Exit::Usage),
+            Command::Port(port) => port.run(&session).await,
+            Command::Pool(pool) => pool.run(&session).await,
+            Command::Describe(describe) => describe.run(&session).await,
+        }
+    }
+}
+
+/// The command line cannot be followed, or asked for help or the version.
+fn misused(error: &clap::Error) -> ExitCode {
+    let asked = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
+    if asked || !wants_json() {
+        let _ = error.print();
+        return if asked { Exit::Done } else { Exit::Usage }.into();
+    }
+    let text = error.to_string();
+    let message = text.lines().next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    Output::new(Format::Json).failure(&Failure::usage(message));
+    Exit::Usage.into()
+}
+
+/// Whether arguments that cannot be followed ask for JSON all the same.
+fn wants_json() -> bool {
+    let arguments: Vec<String> = std::env::args().collect();
+    let one =
+        |argument: &String| matches!(argument.as_str(), "-ojson" | "-o=json" | "--output=json");
+    let two = |pair: &[String]| matches!(pair, [flag, value] if (flag == "-o" || flag == "--output") && value == "json");
+    arguments.iter().any(one)
+        || arguments.windows(2).any(two)
+        || std::env::var("ONEX_OUTPUT").is_ok_and(|format| format == "json")
+}
+
+/// A base folder of the XDG specification: where `variable` says, else below the home folder; none when
+/// there is none.
+fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
     let set = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())
-            .map(std::path::PathBuf::from)
+            .map(PathBuf::from)
     };
-    let base =
-        set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")))?;
-    Some(base.join("onex-registry"))
+    set(variable).or_else(|| Some(set("HOME")?.join(below_home)))
+}
+
+/// Where data is kept that has to last; none when there is no home folder.
+fn data_folder() -> Option<PathBuf> {
+    Some(xdg("XDG_DATA_HOME", ".local/share")?.join("onex-registry"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Onex::command().debug_assert();
+    }
 }

@@ -24,11 +24,12 @@ use super::connection::Flags;
 
 /// Runs the registry.
 ///
-/// Without --nats it starts a NATS server of its own on the loopback address, with its data in --data.
+/// Without --nats and --context it starts a NATS server of its own on the loopback address, with its data
+/// in --data.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Serve {
-    /// Start a NATS server of its own, even when NATS_URL is set.
+    /// Start a NATS server of its own, even when NATS_URL or NATS_CONTEXT is set.
     #[arg(long)]
     embedded: bool,
     /// Where the NATS server of its own listens.
@@ -107,13 +108,19 @@ impl Serve {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let settings = self.settings(flags)?;
         warn_of_ephemeral_ports(&settings.ranges);
-        let mut server = match &flags.nats {
-            Some(_) if !self.embedded => None,
-            _ => Some(embedded::Server::start(&self.embedded_options()?).await?),
+        let running = if self.embedded {
+            None
+        } else {
+            flags
+                .named()
+                .map_err(|failure| anyhow::anyhow!(failure.into_message()))?
         };
-        let nats = match &server {
-            Some(server) => Options::at(server.url()),
-            None => flags.options(flags.nats.clone().unwrap_or_default()),
+        let (mut server, nats) = if let Some(running) = running {
+            (None, running)
+        } else {
+            let server = embedded::Server::start(&self.embedded_options()?).await?;
+            let nats = Options::at(server.url());
+            (Some(server), nats)
         };
         let outcome = tokio::select! {
             outcome = run(settings, &nats, &mut terminate, &mut interrupt) => outcome,

@@ -1,0 +1,229 @@
+//! How a command ends that did not do what it was told: for people, for programs, and as an exit code.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::{
+    client,
+    protocol::error::{self, ErrorCode},
+};
+
+/// Exit codes. They do not change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Done.
+    Done = 0,
+    /// Refused, or failed.
+    Failed = 1,
+    /// The command line is wrong, or what it names is not there.
+    Usage = 2,
+    /// Some of it is done.
+    Partly = 3,
+    /// No NATS server, no registry, or no answer in time. The number is `EX_UNAVAILABLE` of sysexits.h.
+    Unreachable = 69,
+    /// Refused now; the same command may work later. The number is `EX_TEMPFAIL` of sysexits.h.
+    Later = 75,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command was not done.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    /// The member `error` of what programs get: the registry's own where it sent one.
+    error: Value,
+    /// What happened.
+    message: String,
+    /// What to do.
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure that the registry knows nothing of.
+    pub(super) fn new(exit: Exit, code: &str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let retryable = matches!(exit, Exit::Unreachable | Exit::Later);
+        let error = json!({
+            "code": code, "message": message, "retryable": retryable, "retry_after_ms": null, "details": {},
+        });
+        Self {
+            exit,
+            error,
+            message,
+            hint: None,
+        }
+    }
+
+    /// The command line is wrong.
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, "USAGE", message)
+    }
+
+    /// With what to do.
+    #[must_use]
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What happened, alone.
+    pub(super) fn into_message(self) -> String {
+        self.message
+    }
+
+    /// For people: what happened, and on the next line what to do.
+    pub(super) fn text(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("onex: {}\n      {hint}", self.message),
+            None => format!("onex: {}", self.message),
+        }
+    }
+
+    /// For programs: as the registry's errors, with `hint` where there is one.
+    pub(super) fn json(&self) -> Value {
+        let mut error = self.error.clone();
+        if let (Some(object), Some(hint)) = (error.as_object_mut(), &self.hint) {
+            object.insert("hint".to_owned(), hint.as_str().into());
+        }
+        json!({ "error": error })
+    }
+
+    fn refused(refusal: &error::Error) -> Self {
+        let pointer = refusal.details.get("pointer").and_then(Value::as_str);
+        let field = pointer.map(|pointer| pointer.trim_start_matches('/'));
+        let message = match field.filter(|field| !field.is_empty()) {
+            Some(field) if !refusal.message.contains(field) => {
+                format!("{field} {}", refusal.message)
+            }
+            _ => refusal.message.clone(),
+        };
+        let failure = Self {
+            exit: if refusal.retryable {
+                Exit::Later
+            } else {
+                Exit::Failed
+            },
+            error: serde_json::to_value(refusal).unwrap_or_default(),
+            message,
+            hint: None,
+        };
+        match hint(refusal) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<client::Error> for Failure {
+    fn from(error: client::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            client::Error::Refused(refusal) => Self::refused(&refusal),
+            client::Error::RefusedOtherwise {
+                retryable, whole, ..
+            } => Self {
+                exit: if retryable { Exit::Later } else { Exit::Failed },
+                error: whole,
+                message,
+                hint: None,
+            },
+            client::Error::NoResponders { .. } => {
+                Self::new(Exit::Unreachable, "NO_REGISTRY", message)
+            }
+            client::Error::TimedOut { .. } => Self::new(Exit::Unreachable, "TIMED_OUT", message)
+                .hint("it may have been done all the same; wait longer with --timeout"),
+            client::Error::Connection(_) => {
+                Self::new(Exit::Unreachable, "CONNECTION_LOST", message)
+                    .hint("it may have been done all the same; see `onex port list`")
+            }
+            client::Error::TooLarge(_) => Self::new(Exit::Failed, "TOO_LARGE", message),
+            client::Error::Malformed { .. } | client::Error::Endless { .. } => {
+                Self::new(Exit::Failed, "MALFORMED_REPLY", crate::chain(&error))
+                    .hint("does something else than a registry of this protocol answer there?")
+            }
+        }
+    }
+}
+
+/// What someone at a terminal can do about a refusal.
+fn hint(refusal: &error::Error) -> Option<String> {
+    let text = match refusal.code {
+        ErrorCode::NotHolder => {
+            "it was leased under another requester id: say which with --requester"
+        }
+        ErrorCode::LeaseNotFound | ErrorCode::LeaseExpired => {
+            "whatever uses the port must stop; take a new one with `onex port lease`"
+        }
+        ErrorCode::PoolNotFound => "`onex pool list` shows the hosts that there are",
+        ErrorCode::PortUnavailable => "without --exact you get another one",
+        ErrorCode::IdempotencyMismatch => "choose another --request-id",
+        ErrorCode::LimitExceeded => {
+            "`onex port list --mine` shows what you hold; `onex port release` gives it back"
+        }
+        ErrorCode::ResourceExhausted => return Some(exhausted(refusal.retry_after_ms)),
+        ErrorCode::StoreUnavailable => "ask again; with the same --request-id it is not done twice",
+        ErrorCode::Contended | ErrorCode::Stale | ErrorCode::Busy => {
+            "nothing was done; ask again, or wait longer with --timeout"
+        }
+        ErrorCode::Internal => return Some(internal(&refusal.correlation_id)),
+        ErrorCode::InvalidRequest | ErrorCode::StoreChanged | ErrorCode::TooLarge => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn exhausted(retry_after_ms: Option<u64>) -> String {
+    let when = retry_after_ms.map_or_else(String::new, |millis| {
+        let soonest = super::output::span(millis);
+        format!("; the soonest may be free in {soonest}")
+    });
+    format!("`onex pool list` shows what is held{when}")
+}
+
+fn internal(correlation_id: &str) -> String {
+    format!("the registry's log has more under correlation_id={correlation_id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_its_field_once() {
+        let failure = |pointer: &str, message: &str| {
+            Failure::refused(&error::Error::invalid(pointer, message)).text()
+        };
+        assert_eq!(failure("/ttl", "must be 1"), "onex: ttl must be 1");
+        assert_eq!(failure("/ttl", "ttl is odd"), "onex: ttl is odd");
+        assert_eq!(failure("", "no object"), "onex: no object");
+    }
+
+    #[test]
+    fn programs_get_the_registrys_error_with_the_hint() {
+        let refusal = error::Error::new(ErrorCode::PortUnavailable, "taken").with("state", "held");
+        let failure = Failure::from(client::Error::Refused(refusal));
+        assert_eq!(failure.exit, Exit::Failed);
+        let error = &failure.json()["error"];
+        assert_eq!(error["code"], "PORT_UNAVAILABLE");
+        assert_eq!(error["details"]["state"], "held");
+        assert!(error["hint"].as_str().unwrap().contains("--exact"));
+    }
+
+    #[test]
+    fn a_later_versions_error_keeps_its_code() {
+        let failure = Failure::from(client::Error::RefusedOtherwise {
+            code: "TOO_WARM".into(),
+            message: "m".into(),
+            retryable: true,
+            retry_after_ms: None,
+            whole: json!({"code": "TOO_WARM"}),
+        });
+        assert_eq!(failure.exit, Exit::Later);
+        assert_eq!(failure.json()["error"]["code"], "TOO_WARM");
+    }
+}

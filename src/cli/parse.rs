@@ -1,0 +1,96 @@
+//! Arguments from their text, for those that the domain has no text form of.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+use crate::{
+    client::TIMEOUT_MAX,
+    domain::ids::{Invalid, LeaseId, Port, RequestId, RequesterId, TTL_SECONDS_MAX, Ttl},
+    protocol::port::{Limit, TransportWish},
+};
+
+fn uuid(text: &str) -> Result<Uuid, Invalid> {
+    text.parse()
+        .map_err(|_| Invalid("must be a UUID, as 0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21".to_owned()))
+}
+
+pub(super) fn requester_id(text: &str) -> Result<RequesterId, Invalid> {
+    uuid(text).map(RequesterId)
+}
+
+pub(super) fn lease_id(text: &str) -> Result<LeaseId, Invalid> {
+    uuid(text).map(LeaseId)
+}
+
+pub(super) fn request_id(text: &str) -> Result<RequestId, Invalid> {
+    uuid(text).map(RequestId)
+}
+
+pub(super) fn port(text: &str) -> Result<Port, Invalid> {
+    let port = text.parse().ok().and_then(Port::new);
+    port.ok_or_else(|| Invalid("must be 1 to 65535".to_owned()))
+}
+
+/// A TTL: seconds, or a span such as `90s` or `2h`.
+pub(super) fn ttl(text: &str) -> Result<Ttl, Invalid> {
+    let seconds = text.parse().ok().or_else(|| {
+        let span: SignedDuration = text.parse().ok()?;
+        let whole = span.subsec_nanos() == 0;
+        u32::try_from(span.as_secs()).ok().filter(|_| whole)
+    });
+    let ttl = seconds.and_then(|seconds| Ttl::try_from(seconds).ok());
+    ttl.ok_or_else(|| {
+        Invalid(format!(
+            "must be 1 to {TTL_SECONDS_MAX} seconds, as 90 or 90s or 2h"
+        ))
+    })
+}
+
+/// A timeout, such as `4s` or `500ms`.
+pub(super) fn timeout(text: &str) -> Result<Duration, Invalid> {
+    let span = text.parse::<SignedDuration>().ok();
+    span.and_then(|span| Duration::try_from(span).ok())
+        .filter(|span| (Duration::from_millis(1)..=TIMEOUT_MAX).contains(span))
+        .ok_or_else(|| {
+            Invalid(format!(
+                "must be 1ms to {}s, as 4s or 500ms",
+                TIMEOUT_MAX.as_secs()
+            ))
+        })
+}
+
+/// How many items a page may have.
+pub(super) fn limit(text: &str) -> Result<Limit, Invalid> {
+    let number: u16 = text.parse().unwrap_or_default();
+    Limit::try_from(number)
+}
+
+/// A transport as a request may wish for it.
+pub(super) fn transport(text: &str) -> Result<TransportWish, Invalid> {
+    match text {
+        "tcp" => Ok(TransportWish::Tcp),
+        "udp" => Ok(TransportWish::Udp),
+        "both" => Ok(TransportWish::Both),
+        _ => Err(Invalid("must be \"tcp\" or \"udp\"".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_units_and_bounds() {
+        assert_eq!(ttl("90").map(Ttl::seconds), Ok(90));
+        assert_eq!(ttl("2h").map(Ttl::seconds), Ok(7200));
+        for bad in ["0", "-1", "1.5s", "86401", "25h", "soon", ""] {
+            assert!(ttl(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(timeout("500ms"), Ok(Duration::from_millis(500)));
+        for bad in ["0s", "4", "-4s", "301s", ""] {
+            assert!(timeout(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `onex pool`: the ports that there are.
+
+use clap::{Args, Subcommand};
+
+use crate::{
+    domain::ids::Host,
+    protocol::pool::{PoolItem, PoolListRequest, Range},
+};
+
+use super::{
+    failure::{Exit, Failure},
+    output::Table,
+    session::Session,
+};
+
+/// Shows the ports that there are to lease.
+#[derive(Debug, Subcommand)]
+pub(super) enum Pool {
+    List(List),
+}
+
+/// Lists the pools: how many ports are free, held, resting or quarantined.
+///
+/// A port rests after a lease that its holder did not end, and is quarantined when something that never
+/// asked was using it.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  onex pool list --host build-7")]
+pub(super) struct List {
+    /// Only of this host.
+    #[arg(long, value_name = "NAME")]
+    host: Option<Host>,
+}
+
+impl Pool {
+    pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
+        let Self::List(list) = self;
+        let request = PoolListRequest {
+            host: list.host,
+            ..PoolListRequest::default()
+        };
+        let pools = session.client.all(&request).await;
+        let pools = pools.map_err(|error| session.failure(error))?;
+        session
+            .output
+            .show(&pools, |pools| vec![table(&pools.items)])?;
+        Ok(Exit::Done)
+    }
+}
+
+/// A line for each pool. What can be leased at all is the sum of the numbers, and is left out.
+pub(super) fn table(pools: &[PoolItem]) -> Table {
+    let header = [
+        "HOST",
+        "TRANSPORT",
+        "FREE",
+        "HELD",
+        "RESTING",
+        "QUARANTINED",
+        "PORTS",
+    ];
+    Table::new(&header).rows(pools, |pool| {
+        let mut ports = ranges(&pool.ranges);
+        if !pool.reserved.is_empty() {
+            ports = format!("{ports} without {}", ranges(&pool.reserved));
+        }
+        [
+            pool.host.to_string(),
+            pool.transport.to_string(),
+            pool.free.to_string(),
+            pool.held.to_string(),
+            pool.resting.to_string(),
+            pool.quarantined.to_string(),
+            ports,
+        ]
+    })
+}
+
+fn ranges(ranges: &[Range]) -> String {
+    let shown = ranges.iter().map(|range| match range {
+        Range { first, last } if first == last => first.to_string(),
+        Range { first, last } => format!("{first}-{last}"),
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,131 @@
+//! Who holds what the command line leases: one id for each user, kept.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use uuid::Uuid;
+
+use crate::domain::ids::RequesterId;
+
+use super::{
+    failure::{Exit, Failure},
+    parse,
+};
+
+const VARIABLE: &str = "ONEX_REQUESTER_ID";
+const FILE: &str = "requester-id";
+
+/// Says who asks.
+#[derive(Debug, Args)]
+pub(super) struct Who {
+    /// Who holds it: a UUID [default: one that is made once and kept in
+    /// ~/.local/state/onex-registry/requester-id].
+    #[arg(long, env = VARIABLE, value_name = "UUID", value_parser = parse::requester_id)]
+    requester: Option<RequesterId>,
+}
+
+impl Who {
+    /// The id that was given, else the user's.
+    pub(super) fn id(&self) -> Result<RequesterId, Failure> {
+        match self.requester {
+            Some(id) => Ok(id),
+            None => own(),
+        }
+    }
+}
+
+/// Who asks, for a command that has a flag of another meaning: by the environment, else the user's.
+pub(super) fn mine() -> Result<RequesterId, Failure> {
+    let told = std::env::var(VARIABLE).ok();
+    match told.filter(|text| !text.is_empty()) {
+        Some(text) => parse::requester_id(&text)
+            .map_err(|error| Failure::usage(format!("{VARIABLE} {error}"))),
+        None => own(),
+    }
+}
+
+/// The user's id; made where there is none yet.
+fn own() -> Result<RequesterId, Failure> {
+    let failed = |message: String| {
+        Failure::new(Exit::Failed, "NO_REQUESTER_ID", message)
+            .hint("say who asks with --requester UUID, or ONEX_REQUESTER_ID")
+    };
+    let folder = folder().ok_or_else(|| failed("there is no home folder".to_owned()))?;
+    let path = folder.join(FILE);
+    let text = kept(&folder, &path)
+        .map_err(|error| failed(format!("cannot keep {}: {error}", path.display())))?;
+    let id = text.trim().parse().map(RequesterId);
+    id.map_err(|_| failed(format!("{} holds no UUID", path.display())))
+}
+
+fn folder() -> Option<PathBuf> {
+    Some(super::xdg("XDG_STATE_HOME", ".local/state")?.join("onex-registry"))
+}
+
+/// What stands in the file. Of several processes that make it at the same time one wins, and all use
+/// what that one wrote.
+fn kept(folder: &Path, path: &Path) -> io::Result<String> {
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        read => return read,
+    }
+    // The mode is what the XDG base directory specification asks for.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let id = Uuid::now_v7();
+    let draft = folder.join(format!("{FILE}.{id}"));
+    write(&draft, id)?;
+    // A link never replaces a file, and what it names is whole.
+    let linked = std::fs::hard_link(&draft, path);
+    std::fs::remove_file(&draft)?;
+    match linked {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => std::fs::read_to_string(path),
+    }
+}
+
+fn write(path: &Path, id: Uuid) -> io::Result<()> {
+    let mut file: File = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    writeln!(file, "{id}")?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn all_who_make_it_at_the_same_time_get_one_id() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("state/onex-registry");
+        let path = folder.join(FILE);
+        let ids: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..16)
+                .map(|_| scope.spawn(|| kept(&folder, &path).unwrap()))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        assert!(ids[0].trim().parse::<Uuid>().is_ok());
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        let left = std::fs::read_dir(&folder).unwrap().count();
+        assert_eq!(left, 1, "a draft is left");
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
