@@ -25,16 +25,29 @@ pub(super) struct Flags {
     #[arg(long, global = true, value_name = "NAME")]
     context: Option<String>,
     /// Credentials file.
-    #[arg(long, global = true, env = "NATS_CREDS", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "NATS_CREDS",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     creds: Option<PathBuf>,
     /// Root certificates to trust besides the system's.
-    #[arg(long, global = true, env = "NATS_CA", value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        env = "NATS_CA",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     tls_ca: Option<PathBuf>,
     /// Client certificate.
     #[arg(
         long,
         global = true,
         env = "NATS_CERT",
+        hide_env_values = true,
         value_name = "FILE",
         requires = "tls_key"
     )]
@@ -44,12 +57,19 @@ pub(super) struct Flags {
         long,
         global = true,
         env = "NATS_KEY",
+        hide_env_values = true,
         value_name = "FILE",
         requires = "tls_cert"
     )]
     tls_key: Option<PathBuf>,
     /// Keeps several registries on one NATS system apart.
-    #[arg(long, global = true, env = "ONEX_NAMESPACE", value_name = "NS")]
+    #[arg(
+        long,
+        global = true,
+        env = "ONEX_NAMESPACE",
+        hide_env_values = true,
+        value_name = "NS"
+    )]
     namespace: Option<Namespace>,
 }
 

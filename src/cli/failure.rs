@@ -158,7 +158,7 @@ fn hint(refusal: &error::Error) -> Option<String> {
             "it was leased under another requester id: say which with --requester"
         }
         ErrorCode::LeaseNotFound | ErrorCode::LeaseExpired => {
-            "whatever uses the port must stop; take a new one with `onex port lease`"
+            "take a new one with `onex port lease`"
         }
         ErrorCode::PoolNotFound => "`onex pool list` shows the hosts that there are",
         ErrorCode::PortUnavailable => "without --exact you get another one",

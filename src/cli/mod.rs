@@ -40,17 +40,21 @@ struct Onex {
     command: Command,
 }
 
-/// How a registry is asked: all commands but `serve`.
+/// How a registry is asked.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Asking (all commands but serve)")]
 struct Asking {
-    /// How data is shown.
+    /// How data is shown: table, or json for one JSON document; errors are JSON then too, on stderr.
     #[arg(
         short,
         long,
         global = true,
         env = "ONEX_OUTPUT",
+        value_name = "FORMAT",
         value_enum,
-        default_value_t
+        default_value_t,
+        hide_possible_values = true,
+        hide_env_values = true
     )]
     output: Format,
     /// How long to wait for the connection, and then for each answer.
@@ -121,8 +125,10 @@ fn misused(error: &clap::Error) -> ExitCode {
         return if asked { Exit::Done } else { Exit::Usage }.into();
     }
     let text = error.to_string();
-    let message = text.lines().next().unwrap_or_default();
-    let message = message.strip_prefix("error: ").unwrap_or(message);
+    // After the first empty line comes what people need to try again.
+    let message = text.split("\n\n").next().unwrap_or_default();
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
     Output::new(Format::Json).failure(&Failure::usage(message));
     Exit::Usage.into()
 }

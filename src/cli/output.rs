@@ -150,13 +150,17 @@ impl Table {
     }
 }
 
-/// A span of time for people, from milliseconds.
+/// A span of time for people, from milliseconds: the two largest units, less what is zero.
 pub(super) fn span(millis: u64) -> String {
+    if (1..1000).contains(&millis) {
+        return format!("{millis}ms");
+    }
     let seconds = millis / 1000;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0) if millis > 0 => format!("{millis}ms"),
         (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, 0) => format!("{minutes}m"),
         (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, 0, _) => format!("{hours}h"),
         (hours, minutes, _) => format!("{hours}h{minutes}m"),
     }
 }
@@ -171,8 +175,10 @@ mod tests {
             (0, "0s"),
             (250, "250ms"),
             (59_999, "59s"),
+            (60_000, "1m"),
             (61_000, "1m1s"),
-            (86_400_000, "24h0m"),
+            (3_661_000, "1h1m"),
+            (86_400_000, "24h"),
         ] {
             assert_eq!(span(millis), text);
         }

@@ -25,7 +25,7 @@ const FILE: &str = "requester-id";
 pub(super) struct Who {
     /// Who holds it: a UUID [default: one that is made once and kept in
     /// ~/.local/state/onex-registry/requester-id].
-    #[arg(long, env = VARIABLE, value_name = "UUID", value_parser = parse::requester_id)]
+    #[arg(long, env = VARIABLE, hide_env_values = true, value_name = "UUID", value_parser = parse::requester_id)]
     requester: Option<RequesterId>,
 }
 

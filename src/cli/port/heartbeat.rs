@@ -55,7 +55,10 @@ impl Heartbeat {
         };
         let reply = reply.map_err(|error| session.failure(error))?;
         session.output.show(&reply, |reply| vec![table(reply)])?;
-        Ok(settled(session, &reply))
+        for note in notes(&reply) {
+            session.output.note(note);
+        }
+        Ok(exit(&reply))
     }
 }
 
@@ -66,30 +69,32 @@ fn one_renewed(session: &Session, lease: &LeaseReply) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// How it ends, and why, when not all is done.
-fn settled(session: &Session, reply: &HeartbeatReply) -> Exit {
+/// Says why, when not all is done.
+fn notes(reply: &HeartbeatReply) -> Vec<&'static str> {
+    let mut notes = Vec::new();
     if reply.renewed.is_empty() && reply.lost.is_empty() && reply.unknown.is_empty() {
-        session.output.note("You hold no lease.");
+        notes.push("You hold no lease.");
     }
     if !reply.lost.is_empty() {
-        session
-            .output
-            .note("Whatever uses the port of a lost lease must stop.");
+        notes.push("Whatever uses the port of a lost lease must stop.");
     }
     if !reply.unknown.is_empty() {
-        session
-            .output
-            .note("Some were not settled in time: ask again.");
+        notes.push("Some were not settled in time: ask again.");
     }
-    match (
+    notes
+}
+
+fn exit(reply: &HeartbeatReply) -> Exit {
+    let none = (
         reply.renewed.is_empty(),
         reply.lost.is_empty(),
         reply.unknown.is_empty(),
-    ) {
+    );
+    match none {
         (_, true, true) => Exit::Done,
         (true, true, false) => Exit::Later,
         (true, false, true) => Exit::Failed,
-        (_, _, _) => Exit::Partly,
+        (false, _, _) | (true, false, false) => Exit::Partly,
     }
 }
 
@@ -113,4 +118,40 @@ fn table(reply: &HeartbeatReply) -> Table {
             [lease_id.to_string(), "unknown".to_owned(), "-".to_owned()]
         })
         .whole(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{
+        error::ErrorCode,
+        port::{Lost, Renewed},
+    };
+
+    #[test]
+    fn the_exit_code_says_how_much_is_done() {
+        let lease_id = LeaseId(Uuid::nil());
+        let check = |renewed: usize, lost: usize, unknown: usize, expected| {
+            let renewal = Renewed {
+                lease_id,
+                fencing_token: 1,
+                expires_in_ms: 1,
+            };
+            let code = ErrorCode::LeaseExpired;
+            let reply = HeartbeatReply {
+                renewed: vec![renewal; renewed],
+                lost: vec![Lost { lease_id, code }; lost],
+                unknown: vec![lease_id; unknown],
+                ..HeartbeatReply::default()
+            };
+            assert_eq!(exit(&reply), expected, "{reply:?}");
+        };
+        check(0, 0, 0, Exit::Done);
+        check(2, 0, 0, Exit::Done);
+        check(1, 1, 0, Exit::Partly);
+        check(1, 0, 1, Exit::Partly);
+        check(0, 1, 0, Exit::Failed);
+        check(0, 0, 1, Exit::Later);
+        check(0, 1, 1, Exit::Partly);
+    }
 }

@@ -1,7 +1,7 @@
 //! `onex port lease`
 
 use clap::Args;
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use uuid::Uuid;
 
 use crate::{
@@ -92,7 +92,7 @@ impl Lease {
             name: self.name,
             labels: self.labels,
             request_id: Some(self.request_id.unwrap_or_else(|| RequestId(Uuid::now_v7()))),
-            requested_at: Some(Timestamp::now()),
+            requested_at: Timestamp::now().round(Unit::Millisecond).ok(),
             min_revision: None,
         })
     }
