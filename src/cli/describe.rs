@@ -19,7 +19,7 @@ pub(super) struct Describe {}
 impl Describe {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let reply = session.client.all(&DescribeRequest::default()).await;
-        let reply = reply.map_err(|error| session.failure(error))?;
+        let reply = session.settle(reply).await?;
         session.output.show(&reply, |reply| {
             vec![summary(reply), instances(reply), pool::table(&reply.pools)]
         })?;

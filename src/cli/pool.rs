@@ -39,7 +39,7 @@ impl Pool {
             ..PoolListRequest::default()
         };
         let pools = session.client.all(&request).await;
-        let pools = pools.map_err(|error| session.failure(error))?;
+        let pools = session.settle(pools).await?;
         session
             .output
             .show(&pools, |pools| vec![table(&pools.items)])?;

@@ -1,11 +1,9 @@
 //! One command's conversation with the registry.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use async_nats::{ConnectErrorKind, Event};
+use tokio::sync::watch;
 
 use crate::{
     client::{self, Client},
@@ -19,6 +17,9 @@ use super::{
     output::Output,
 };
 
+/// How long a complaint of the server may come after the answer that it explains.
+const COMPLAINT_PATIENCE: Duration = Duration::from_millis(100);
+
 /// A connected client, and where its answers go.
 pub(super) struct Session {
     pub(super) client: Client,
@@ -26,8 +27,8 @@ pub(super) struct Session {
     /// The server, to be shown.
     server: String,
     namespace: Namespace,
-    /// What the server complained of last: it does not say so in a reply.
-    complaint: Arc<Mutex<Option<String>>>,
+    /// What the server complained of last. It says so beside its answers, not in them.
+    complaint: watch::Receiver<Option<String>>,
 }
 
 impl Session {
@@ -37,11 +38,10 @@ impl Session {
         output: Output,
     ) -> Result<Self, Failure> {
         let target = flags.target()?;
-        let complaint = Arc::new(Mutex::new(None));
-        let heard = Arc::clone(&complaint);
+        let (complain, complaint) = watch::channel(None);
         let on_event = move |event| {
             if let Event::ServerError(error) = event {
-                *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+                complain.send_replace(Some(error.to_string()));
             }
         };
         let connecting = target.options.connect("onex", on_event);
@@ -59,36 +59,46 @@ impl Session {
         })
     }
 
-    /// What a failed call means here.
-    pub(super) fn failure(&self, error: client::Error) -> Failure {
-        let complaint = self
-            .complaint
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let server = &self.server;
-        match (&error, complaint) {
-            (client::Error::NoResponders { .. }, _) => {
-                let (registry, flag) = match self.namespace.name() {
-                    None => ("no registry".to_owned(), String::new()),
-                    Some(name) => (
-                        format!("no registry of namespace {name:?}"),
-                        format!(" --namespace {name}"),
-                    ),
-                };
-                let message =
-                    format!("a NATS server answers at {server}, but {registry} serves there");
-                Failure::new(Exit::Unreachable, "NO_REGISTRY", message).hint(format!(
-                    "start one with `onex serve --nats {server}{flag}`, or say where it is with --nats or --namespace"
-                ))
-            }
-            (client::Error::TimedOut { .. }, Some(complaint)) => {
-                let message = format!("{error}: the NATS server at {server} says: {complaint}");
-                Failure::new(Exit::Unreachable, "TIMED_OUT", message)
-                    .hint("may these credentials ask the registry? choose others with --creds or --context")
-            }
-            _ => error.into(),
+    /// What came of a call.
+    pub(super) async fn settle<T>(&self, called: Result<T, client::Error>) -> Result<T, Failure> {
+        match called {
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(self.failure(error).await),
         }
+    }
+
+    async fn failure(&self, error: client::Error) -> Failure {
+        let unanswered = matches!(
+            error,
+            client::Error::NoResponders { .. } | client::Error::TimedOut { .. }
+        );
+        if !unanswered {
+            return error.into();
+        }
+        // A server that does not let a request through says either of the two as well.
+        let mut complaint = self.complaint.clone();
+        let complained = complaint.wait_for(Option::is_some);
+        let server = &self.server;
+        if let Ok(Ok(complaint)) = tokio::time::timeout(COMPLAINT_PATIENCE, complained).await {
+            let complaint = complaint.as_deref().unwrap_or_default();
+            let message = format!("the NATS server at {server} refused the request: {complaint}");
+            return Failure::new(Exit::Failed, "ACCESS_DENIED", message)
+                .hint("say who you are with --creds or --context");
+        }
+        if matches!(error, client::Error::TimedOut { .. }) {
+            return error.into();
+        }
+        let (registry, flag) = match self.namespace.name() {
+            None => ("no registry".to_owned(), String::new()),
+            Some(name) => (
+                format!("no registry of namespace {name:?}"),
+                format!(" --namespace {name}"),
+            ),
+        };
+        let message = format!("a NATS server answers at {server}, but {registry} serves there");
+        Failure::new(Exit::Unreachable, "NO_REGISTRY", message).hint(format!(
+            "start one with `onex serve --nats {server}{flag}`, or say where it is with --nats or --namespace"
+        ))
     }
 }
 

@@ -44,7 +44,7 @@ impl Heartbeat {
         let reply = match self.lease_ids.as_slice() {
             &[one] => {
                 let lease = client.heartbeat(requester_id, one, self.ttl, named).await;
-                return one_renewed(session, &lease.map_err(|error| session.failure(error))?);
+                return one_renewed(session, &session.settle(lease).await?);
             }
             [] => client.heartbeat_all(requester_id, self.ttl, named).await,
             _ => {
@@ -53,7 +53,7 @@ impl Heartbeat {
                     .await
             }
         };
-        let reply = reply.map_err(|error| session.failure(error))?;
+        let reply = session.settle(reply).await?;
         session.output.show(&reply, |reply| vec![table(reply)])?;
         for note in notes(&reply) {
             session.output.note(note);

@@ -61,7 +61,7 @@ pub(in crate::cli) struct Lease {
 impl Lease {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let lease = session.client.lease(&self.request()?).await;
-        let lease = lease.map_err(|error| session.failure(error))?;
+        let lease = session.settle(lease).await?;
         session.output.show(&lease, |lease| {
             vec![super::table(std::slice::from_ref(lease))]
         })?;

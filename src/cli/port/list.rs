@@ -66,7 +66,7 @@ impl List {
             ..ListRequest::default()
         };
         let leases = session.client.all(&request).await;
-        let leases = leases.map_err(|error| session.failure(error))?;
+        let leases = session.settle(leases).await?;
         session
             .output
             .show(&leases, |leases| vec![super::table(&leases.items)])?;

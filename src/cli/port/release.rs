@@ -60,7 +60,7 @@ impl Release {
             min_revision: None,
         };
         let released = session.client.release(&request).await;
-        let released = released.map_err(|error| session.failure(error))?;
+        let released = session.settle(released).await?;
         session
             .output
             .show(&released, |released| vec![table(released)])?;
@@ -80,7 +80,7 @@ impl Release {
             ..ListRequest::default()
         };
         let held = session.client.all(&request).await;
-        let held = held.map_err(|error| session.failure(error))?.items;
+        let held = session.settle(held).await?.items;
         let meant = |lease: &&LeaseReply| {
             self.port.is_none_or(|port| lease.ports.contains(&port))
                 && self

@@ -47,7 +47,7 @@ impl Resolve {
             ..ResolveRequest::default()
         };
         let found = session.client.all(&request).await;
-        let found = found.map_err(|error| session.failure(error))?;
+        let found = session.settle(found).await?;
         session
             .output
             .show(&found, |found| vec![table(&found.items)])?;
