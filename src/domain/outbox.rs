@@ -122,7 +122,7 @@ impl Outbox {
             self.progress = self.progress.max(now);
         }
         let out_to = self.out_to();
-        self.crowded |= record.outbox_after(revision, out_to).len() * 2 >= OUTBOX_TRANSITIONS_MAX;
+        self.crowded |= record.unpublished(revision, out_to) * 2 >= OUTBOX_TRANSITIONS_MAX;
         for transition in &record.outbox {
             let at = transition.revision.map_or(revision, Revision);
             // What this instance sees for the first time waits even when the checkpoint says that it
@@ -169,9 +169,12 @@ impl Outbox {
             return Publish::Idle;
         }
         if !self.is_mine() {
-            let vacant = self.checkpoint.is_none();
+            let vacant = self
+                .checkpoint
+                .as_ref()
+                .is_none_or(|checkpoint| checkpoint.owner.is_nil());
             if vacant || now.since(self.progress) >= TAKEOVER_MILLIS {
-                return Publish::Claim(self.write(self.out_to()));
+                return Publish::Claim(self.write(self.me, self.out_to()));
             }
             return Publish::Idle;
         }
@@ -193,7 +196,7 @@ impl Outbox {
         } else {
             last.revision
         };
-        let write = self.write(to.max(self.out_to()));
+        let write = self.write(self.me, to.max(self.out_to()));
         if mechanisms.on(Mechanism::CheckpointAfterEvents) {
             Publish::Send(told, write)
         } else {
@@ -207,10 +210,17 @@ impl Outbox {
             .extend(told.iter().map(|told| (told.revision, told.key.clone())));
     }
 
-    fn write(&self, out_to: Revision) -> Write {
+    /// The write by which this instance, when it stops, leaves publishing to whoever is next; none when
+    /// it does not publish.
+    pub fn resign(&self) -> Option<Write> {
+        self.is_mine()
+            .then(|| self.write(Uuid::nil(), self.out_to()))
+    }
+
+    fn write(&self, owner: Uuid, out_to: Revision) -> Write {
         let checkpoint = Checkpoint {
             format: FORMAT,
-            owner: self.me,
+            owner,
             out_to: out_to.0,
             unknown: self
                 .checkpoint

@@ -233,7 +233,7 @@ pub struct Sys {
 pub struct Checkpoint {
     /// [`FORMAT`].
     pub format: u32,
-    /// The instance.
+    /// The instance; nil when the last one has stopped.
     pub owner: Uuid,
     /// Every transition up to this position of the stream is out.
     pub out_to: u64,
@@ -272,6 +272,14 @@ impl Record {
             Body::Lease(lease) => Some(lease.granted.map_or(own, Revision)),
             Body::Rest(rest) => rest.last.as_ref().map(|last| Revision(last.granted)),
         }
+    }
+
+    /// How many of its transitions are not published up to `out_to`.
+    pub fn unpublished(&self, own: Revision, out_to: Revision) -> usize {
+        self.outbox
+            .iter()
+            .filter(|transition| transition.revision.unwrap_or(own.0) > out_to.0)
+            .count()
     }
 
     /// The outbox as the next record has to carry it: without what is published up to `out_to`, and

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::{
     domain::{cursor::Cursor, key::Key, record::Stored},
     store::{
-        Identity, Store,
+        Identity, Store, Written,
         codec::Found,
         follow::{Delivery, FollowError},
     },
@@ -56,18 +56,27 @@ impl Follower {
 
     /// A store that is another one, or that has gone backwards, is not served from.
     async fn check(&self, cursor: &Cursor) -> Result<(), Fatal> {
-        match self.store.identity().await {
-            Ok(identity) if identity.created != self.opened.created => Err(Fatal::Recreated),
-            Ok(identity) if identity.last < cursor.last() => Err(Fatal::Backwards {
-                last: identity.last,
-                seen: cursor.last(),
-            }),
-            Ok(_) => Ok(()),
+        let identity = match self.store.identity().await {
+            Ok(identity) => identity,
             // It cannot be asked now; following fails as well, and this is asked again.
             Err(error) => {
                 tracing::debug!(%error, "the stream cannot be looked up");
-                Ok(())
+                return Ok(());
             }
+        };
+        if identity.created != self.opened.created {
+            return Err(Fatal::Recreated);
+        }
+        if identity.last >= cursor.last() {
+            return Ok(());
+        }
+        // A server that is cut off from the others says old things as well. A write tells the two apart.
+        match self.store.write_barrier().await {
+            Written::At(last) if last <= cursor.last() => Err(Fatal::Backwards {
+                last,
+                seen: cursor.last(),
+            }),
+            Written::At(_) | Written::Lost | Written::Unknown | Written::Unsent => Ok(()),
         }
     }
 

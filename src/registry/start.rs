@@ -205,6 +205,11 @@ impl Registry {
     pub async fn drain(self) {
         self.stop.end();
         self.server.drain(self.listening).await;
+        let commit = &self.server.commit;
+        if let Some(write) = commit.mirror.with(|core| core.index.outbox.resign()) {
+            let written = commit.store.write(&write).await;
+            tracing::debug!(?written, "left publishing to others");
+        }
     }
 }
 

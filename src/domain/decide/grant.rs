@@ -206,11 +206,7 @@ impl Case<'_> {
         self.check_reserved(key)?;
         let waiting = self.index.entry(key).and_then(|entry| {
             let record = entry.record.as_deref()?;
-            Some(
-                record
-                    .outbox_after(entry.revision, self.index.outbox.out_to())
-                    .len(),
-            )
+            Some(record.unpublished(entry.revision, self.index.outbox.out_to()))
         });
         if waiting.unwrap_or(0) >= OUTBOX_TRANSITIONS_MAX {
             return Err(Refusal::Busy);
