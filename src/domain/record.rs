@@ -274,6 +274,18 @@ impl Record {
         }
     }
 
+    /// Every request that it remembers.
+    pub fn requests(&self) -> impl Iterator<Item = &Request> {
+        let (first, second) = match &self.body {
+            Body::Lease(lease) => (&lease.request, &lease.renewal),
+            Body::Rest(rest) => match &rest.last {
+                Some(last) => (&last.request, &last.release),
+                None => (&None, &None),
+            },
+        };
+        first.iter().chain(second)
+    }
+
     /// How many of its transitions are not published up to `out_to`.
     pub fn unpublished(&self, own: Revision, out_to: Revision) -> usize {
         self.outbox

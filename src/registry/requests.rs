@@ -112,6 +112,7 @@ impl Commit {
                     let index = &core.index;
                     let lease_id = |key| index.entry(key)?.lease().map(|lease| lease.lease_id);
                     index
+                        .lookup
                         .held_by(request.requester_id, None)
                         .take(HEARTBEAT_LEASES_MAX)
                         .filter_map(lease_id)

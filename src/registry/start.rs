@@ -14,8 +14,9 @@ use crate::{
     connect,
     domain::{
         core::Core,
-        index::{Index, Policy},
+        index::Index,
         key::{Key, Revision},
+        policy::Policy,
         record::{FORMAT, Stored, Sys},
         write::Write,
     },
@@ -61,7 +62,7 @@ pub enum StartError {
     Store(#[from] OpenError),
     /// The stream does not say what it is.
     #[error("the bucket's stream cannot be looked up")]
-    Identity(#[from] async_nats::jetstream::stream::InfoError),
+    Identity(#[from] crate::store::InfoError),
     /// The bucket does not come.
     #[error("the bucket did not arrive within {} s", CATCH_UP_TIMEOUT.as_secs())]
     CatchUp,
@@ -161,7 +162,7 @@ impl Registry {
             });
         }
         ensure_settings(&store, &mirror, &barrier, &settings).await?;
-        let leases = mirror.with(|core| core.index.live_leases());
+        let leases = mirror.with(|core| core.index.lookup.live_leases());
         tracing::info!(leases, ms = millis(began), "caught up with the bucket");
 
         let commit = Arc::new(Commit {

@@ -6,8 +6,9 @@ use crate::{
     domain::{
         command::{Answer, Held, Probed},
         ids::{Host, Transport},
-        index::{Index, Policy},
+        index::Index,
         key::Revision,
+        policy::Policy,
         pool::Pool,
         record::Ended,
         time::Moment,

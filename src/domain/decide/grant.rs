@@ -99,6 +99,7 @@ impl Case<'_> {
         }
         let held = self
             .index
+            .lookup
             .held_by(wish.requester_id, None)
             .take(policy.holder_leases_max)
             .count();
@@ -130,7 +131,7 @@ impl Case<'_> {
         let sticky = wish
             .name
             .as_ref()
-            .and_then(|name| self.index.last_named(wish.requester_id, name))
+            .and_then(|name| self.index.lookup.last_named(wish.requester_id, name))
             .filter(|key| key.host == wish.host && key.transport == wish.transport);
         if let Some(sticky) = sticky
             && self.available(sticky).is_ok()
