@@ -104,7 +104,7 @@ impl Deed {
     /// Whether a write is under way of which nobody knows yet whether it landed, or one has landed
     /// that is not answered yet.
     pub fn is_unsettled(&self) -> bool {
-        self.unsettled
+        self.unsettled || matches!(self.state, State::Writing(..))
     }
 
     /// What to do next, given what came of the last step; [`Fed::Go`] for the first.
@@ -132,15 +132,15 @@ impl Deed {
                     self.again(core, &write)
                 }
             }
-            (State::Writing(write, answer, then), Fed::Unsent) => {
+            (State::Writing(write, answer, then), Fed::Unsent) => self.repeat(write, answer, then),
+            (State::Repeating(write, answer, then), _) => {
                 if self.unsettled || now.mono < self.deadline {
-                    self.repeat(write, answer, then)
+                    self.write(write, answer, then)
                 } else {
                     free(core, &write);
                     Step::Done(Err(Refusal::Unreachable))
                 }
             }
-            (State::Repeating(write, answer, then), _) => self.write(write, answer, then),
             (State::Moving(key), _) => {
                 core.reserved.remove(&key);
                 self.pause()

@@ -247,7 +247,8 @@ impl World {
         one.jobs.insert(id, job);
         if caller {
             let ticket = self.ticket(instance, id);
-            self.after(CALLER_MILLIS, Event::Deadline(ticket));
+            let deadline = self.instances[instance].clock.when(now.mono.0 + CALLER_MILLIS);
+            self.after(deadline - self.time, Event::Deadline(ticket));
         }
         self.drive(instance, id, Fed::Go);
     }
