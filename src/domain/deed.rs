@@ -76,13 +76,13 @@ enum State {
 #[derive(Debug)]
 pub struct Deed {
     command: Command,
-    /// What has to be ended before the command goes on.
-    undo: Option<Command>,
+    /// What has to be ended before the command goes on, under another id.
+    undo: Option<(Command, CommandId)>,
     deadline: Moment,
     state: State,
     tries: u32,
     probes: u32,
-    probe_due: bool,
+    probed: bool,
     unsettled: bool,
 }
 
@@ -96,7 +96,7 @@ impl Deed {
             state: State::Deciding,
             tries: 0,
             probes: 0,
-            probe_due: false,
+            probed: false,
             unsettled: false,
         }
     }
@@ -146,7 +146,7 @@ impl Deed {
                 self.pause()
             }
             (State::Probing(key, answer), Fed::Probed(probed, id)) => {
-                self.probed(core, key, answer, probed, id, now)
+                self.tried(key, answer, probed, id)
             }
             (
                 State::ProbingFirst(..) | State::Writing(..) | State::Probing(..) | State::Done,
@@ -160,9 +160,13 @@ impl Deed {
 
     fn decide(&mut self, core: &mut Core, now: Now) -> Step {
         core.index.advance(now.mono);
-        let command = self.undo.as_ref().unwrap_or(&self.command);
+        let command = self.undo.as_ref().map_or(&self.command, |(undo, _)| undo);
         match decide(&core.index, &core.reserved, command, now) {
             Ok(Decision::Answer(answer)) => self.answered(core, answer),
+            Ok(Decision::Wait(revision)) => {
+                self.state = State::Deciding;
+                Step::Exact(revision)
+            }
             Ok(Decision::Commit {
                 write,
                 answer,
@@ -239,13 +243,11 @@ impl Deed {
                 Step::Done(Ok(answer))
             }
             Effect::Again => {
-                self.probe_due = false;
                 self.state = State::Deciding;
                 Step::Exact(revision)
             }
-            Effect::Grant { echo, probe } => {
+            Effect::Grant { echo, .. } => {
                 self.unsettled = true;
-                self.probe_due = probe && core.index.mechanisms.on(Mechanism::ProbeAfterGrant);
                 if echo {
                     self.state = State::Deciding;
                     return Step::Exact(revision);
@@ -256,13 +258,16 @@ impl Deed {
     }
 
     fn answered(&mut self, core: &Core, answer: Answer) -> Step {
-        if self.undo.is_some() {
+        if self.undo.is_some() && !matches!(answer, Answer::Lease(_)) {
             return self.undone();
         }
+        let policy = &core.index.policy;
         if let Answer::Lease(held) = &answer
             && held.lease.lease_id == LeaseId(self.command.id.0)
-            && self.probe_due
-            && core.index.policy.host == held.key.host
+            && held.lease.unanswered
+            && !self.probed
+            && (policy.probe && policy.host == held.key.host)
+            && core.index.mechanisms.on(Mechanism::ProbeAfterGrant)
         {
             let key = held.key.clone();
             self.state = State::Probing(key.clone(), answer);
@@ -272,24 +277,18 @@ impl Deed {
         Step::Done(Ok(answer))
     }
 
-    fn probed(
-        &mut self,
-        core: &mut Core,
-        key: PortKey,
-        answer: Answer,
-        probed: Probed,
-        id: CommandId,
-        now: Now,
-    ) -> Step {
-        self.probe_due = false;
+    fn tried(&mut self, key: PortKey, answer: Answer, probed: Probed, id: CommandId) -> Step {
+        self.probed = true;
         match (answer, probed) {
             (Answer::Lease(held), Probed::InUse) => {
-                self.undo = Some(Command {
-                    action: Action::Withdraw(key, held.lease.lease_id, Ended::InUse),
+                let undo = Command {
+                    action: Action::Withdraw(key.clone(), held.lease.lease_id, Ended::InUse),
                     ..self.command.clone()
-                });
-                self.command.id = id;
-                self.decide(core, now)
+                };
+                self.undo = Some((undo, id));
+                self.state = State::Deciding;
+                // The grant itself has to be seen before it can be ended.
+                Step::Moved(key, Revision(held.revision.0.saturating_sub(1)))
             }
             (Answer::Lease(held), Probed::Bindable | Probed::Unknown) => {
                 self.unsettled = false;
@@ -302,9 +301,10 @@ impl Deed {
 
     /// The grant of a port in use is taken back; on to the next port.
     fn undone(&mut self) -> Step {
-        self.undo = None;
+        let next = self.undo.take().map_or(self.command.id, |(_, next)| next);
         self.unsettled = false;
-        self.avoid(self.command.id)
+        self.probed = false;
+        self.avoid(next)
     }
 
     fn avoid(&mut self, id: CommandId) -> Step {

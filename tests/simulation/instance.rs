@@ -247,7 +247,9 @@ impl World {
         one.jobs.insert(id, job);
         if caller {
             let ticket = self.ticket(instance, id);
-            let deadline = self.instances[instance].clock.when(now.mono.0 + CALLER_MILLIS);
+            let deadline = self.instances[instance]
+                .clock
+                .when(now.mono.0 + CALLER_MILLIS);
             self.after(deadline - self.time, Event::Deadline(ticket));
         }
         self.drive(instance, id, Fed::Go);
@@ -265,6 +267,13 @@ impl World {
                 job.ids.push(id);
             }
             let step = job.deed.step(&mut one.core, fed, now);
+            if self.loud {
+                let step = format!("{step:?}");
+                eprintln!(
+                    "{:>9}   #{instance}.{id} {fed:?} -> {:.90}",
+                    self.time, step
+                );
+            }
             let wait = match step {
                 Step::Done(outcome) => return self.done(instance, id, outcome),
                 Step::Moved(key, at) if one.core.index.revision(&Key::Port(key.clone())) > at => {
@@ -363,7 +372,9 @@ impl World {
             Wait::Probe(at, key) if *at == attempt => {
                 let key = key.clone();
                 let caller = job.ask.as_ref().map(|ask| ask.holder);
-                let probed = self.probe(instance, &key, caller);
+                let ids = job.ids.clone();
+                self.probed(instance, &key, &ids, caller);
+                let probed = self.probe(&key);
                 let next = CommandId(self.chance.uuid());
                 self.drive(instance, id, Fed::Probed(probed, next));
             }
@@ -371,8 +382,7 @@ impl World {
         }
     }
 
-    fn probe(&mut self, instance: usize, key: &PortKey, caller: Option<usize>) -> Probed {
-        self.probed(instance, key, caller);
+    fn probe(&mut self, key: &PortKey) -> Probed {
         let taken = self.strangers.contains(key) || self.holders.iter().any(|one| one.binds(key));
         if self.trouble(20) {
             Probed::Unknown

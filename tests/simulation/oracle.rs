@@ -2,7 +2,7 @@
 
 use crate::domain::{
     command::{Action, Answer, Held, Refusal, Unavailable, Wish},
-    ids::LeaseId,
+    ids::{CommandId, LeaseId},
     key::{Key, PortKey, Revision},
     record::{Body, Ended, Happened, Stored},
     standing::Standing,
@@ -137,11 +137,20 @@ impl World {
     }
 
     /// A port is being tried.
-    pub(super) fn probed(&mut self, instance: usize, key: &PortKey, caller: Option<usize>) {
+    ///
+    /// Its own holder may have heard of it from another instance; then nothing is taken from it.
+    pub(super) fn probed(
+        &mut self,
+        instance: usize,
+        key: &PortKey,
+        job: &[CommandId],
+        caller: Option<usize>,
+    ) {
         let rules = self.setup.rules;
         let holder = self.holders.iter().position(|one| {
-            one.holds(self.time, rules)
-                .is_some_and(|held| held.key == *key)
+            one.holds(self.time, rules).is_some_and(|held| {
+                held.key == *key && !job.iter().any(|id| id.0 == held.lease_id.0)
+            })
         });
         if let Some(holder) = holder {
             let text = format!("#{instance} tries {key} for {caller:?}, which {holder} holds");
