@@ -141,6 +141,11 @@ impl World {
             return;
         }
         one.core.apply(&key, revision, stored, pending, now);
+        trace!(
+            self,
+            "  #{instance} sees @{} {key}, {pending} pending",
+            revision.0
+        );
         self.progress(instance);
     }
 

@@ -82,7 +82,10 @@ impl World {
 
     /// An event reaches the events stream.
     pub(super) fn publish(&mut self, ticket: Ticket, told: &Told, last: bool) {
-        if self.down {
+        let batch = (ticket.instance, ticket.attempt);
+        if self.down || self.broken.contains(&batch) {
+            // What comes behind is sent only when this one is acknowledged.
+            self.broken.insert(batch);
             return;
         }
         trace!(

@@ -1,6 +1,6 @@
 //! The run: what is due next happens next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
     command::{Action, Refusal},
@@ -83,6 +83,8 @@ pub(super) struct World {
     /// Ports that programs have bound that never asked.
     pub(super) strangers: Vec<PortKey>,
     pub(super) down: bool,
+    /// Rounds of events of which one was lost on the way.
+    pub(super) broken: BTreeSet<(usize, u64)>,
     /// The faults have stopped.
     pub(super) calm: bool,
     pub(super) check: Check,
@@ -128,6 +130,7 @@ impl World {
             holders,
             strangers: Vec::new(),
             down: false,
+            broken: BTreeSet::new(),
             calm: false,
             check: Check::default(),
             counts: BTreeMap::new(),
