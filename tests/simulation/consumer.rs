@@ -140,7 +140,12 @@ impl World {
             self.subscribe(instance, false);
             return;
         }
+        let gaps = one.core.index.outbox.gaps();
         one.core.apply(&key, revision, stored, pending, now);
+        let gaps = one.core.index.outbox.gaps() - gaps;
+        if gaps > 0 {
+            trace!(self, "#{instance} counts {gaps} events lost");
+        }
         trace!(
             self,
             "  #{instance} sees @{} {key}, {pending} pending",
