@@ -37,7 +37,8 @@ pub enum Step {
     Probe(PortKey),
     /// Wait a random time that grows with the number.
     Pause(u32),
-    /// It has an outcome.
+    /// It has an outcome. With [`Refusal::Unreachable`], [`Deed::is_unsettled`] says whether something
+    /// may have been done all the same.
     Done(Result<Answer, Refusal>),
 }
 
@@ -83,6 +84,9 @@ pub struct Deed {
     tries: u32,
     probes: u32,
     probed: bool,
+    /// When the grant was decided on. Its port is not tried once its TTL has passed since: then it may
+    /// have ended without this instance knowing, and another may hold it.
+    granting: Moment,
     unsettled: bool,
 }
 
@@ -97,6 +101,7 @@ impl Deed {
             tries: 0,
             probes: 0,
             probed: false,
+            granting: Moment::default(),
             unsettled: false,
         }
     }
@@ -121,7 +126,7 @@ impl Deed {
                 Probed::Bindable | Probed::Unknown => self.write(write, answer, then),
             },
             (State::Writing(write, answer, then), Fed::Written(revision)) => {
-                self.written(core, &write, answer.at(revision), then, revision)
+                self.written(core, &write, answer.at(revision), then, revision, now)
             }
             (State::Writing(write, _, _), Fed::Lost) => self.lost(write),
             (State::Writing(write, answer, then), Fed::Unknown) => {
@@ -162,7 +167,7 @@ impl Deed {
         core.index.advance(now.mono);
         let command = self.undo.as_ref().map_or(&self.command, |(undo, _)| undo);
         match decide(&core.index, &core.reserved, command, now) {
-            Ok(Decision::Answer(answer)) => self.answered(core, answer),
+            Ok(Decision::Answer(answer)) => self.answered(core, answer, now),
             Ok(Decision::Wait(revision)) => {
                 self.state = State::Deciding;
                 Step::Exact(revision)
@@ -198,6 +203,9 @@ impl Deed {
         if now.mono >= self.deadline && !ends {
             return Step::Done(Err(Refusal::Unreachable));
         }
+        if matches!(then, Effect::Grant { .. }) {
+            self.granting = now.mono;
+        }
         if let Key::Port(key) = &write.key {
             core.reserved.insert(key.clone());
             if matches!(then, Effect::Grant { probe: true, .. })
@@ -231,6 +239,7 @@ impl Deed {
         answer: Answer,
         then: Effect,
         revision: Revision,
+        now: Now,
     ) -> Step {
         if let Key::Port(key) = &write.key {
             let seen = core.index.revision(&write.key);
@@ -252,12 +261,12 @@ impl Deed {
                     self.state = State::Deciding;
                     return Step::Exact(revision);
                 }
-                self.answered(core, answer)
+                self.answered(core, answer, now)
             }
         }
     }
 
-    fn answered(&mut self, core: &Core, answer: Answer) -> Step {
+    fn answered(&mut self, core: &Core, answer: Answer, now: Now) -> Step {
         if self.undo.is_some() && !matches!(answer, Answer::Lease(_)) {
             return self.undone();
         }
@@ -266,6 +275,7 @@ impl Deed {
             && held.lease.lease_id == LeaseId(self.command.id.0)
             && held.lease.unanswered
             && !self.probed
+            && now.mono.since(self.granting) < held.lease.ttl.millis()
             && (policy.probe && policy.host == held.key.host)
             && core.index.mechanisms.on(Mechanism::ProbeAfterGrant)
         {

@@ -484,6 +484,9 @@ impl World {
         if job.ask.is_some() && !job.answered {
             let outcome = match outcome {
                 Ok(answer) => Outcome::Done(answer),
+                Err(Refusal::Unreachable) => Outcome::TimedOut {
+                    unknown: job.deed.is_unsettled(),
+                },
                 Err(refusal) => Outcome::Refused(refusal),
             };
             self.answer(instance, &job, outcome);
