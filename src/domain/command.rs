@@ -95,6 +95,8 @@ pub enum Decision {
         /// What comes before the answer.
         then: Effect,
     },
+    /// Decide again at an exact point there or later.
+    Wait(Revision),
 }
 
 /// What comes between an acknowledged write and its answer.

@@ -83,6 +83,7 @@ impl Index {
         self.applied = revision.max(self.applied);
         if pending == 0 || !self.mechanisms.on(Mechanism::ExactPoints) {
             self.exact = self.applied;
+            self.outbox.settle();
         }
     }
 

@@ -48,6 +48,7 @@ pub struct Outbox {
     checkpoint: Option<Checkpoint>,
     checkpoint_revision: Revision,
     progress: Moment,
+    suspected: u64,
     gaps: u64,
     crowded: bool,
 }
@@ -62,6 +63,7 @@ impl Outbox {
             checkpoint: None,
             checkpoint_revision: Revision::default(),
             progress: Moment::default(),
+            suspected: 0,
             gaps: 0,
             crowded: false,
         }
@@ -140,8 +142,17 @@ impl Outbox {
         if let Some(known) = known
             && self.is_mine()
         {
-            self.gaps += first.saturating_sub(known + 1);
+            self.suspected += first.saturating_sub(known + 1);
         }
+    }
+
+    /// The follower is at an exact point. What looked like a gap was none when another instance turns
+    /// out to publish since: it has told what this one did not see.
+    pub fn settle(&mut self) {
+        if self.is_mine() {
+            self.gaps += self.suspected;
+        }
+        self.suspected = 0;
     }
 
     /// The checkpoint passes by.

@@ -88,6 +88,10 @@ pub struct Lease {
     /// The request that last renewed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewal: Option<Request>,
+    /// Its command may still take it back: the port is in use, or the request was granted twice.
+    /// Whoever tells anybody else of this lease writes it without this mark first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,

@@ -99,10 +99,7 @@ impl Commit {
         loop {
             let now = self.clock.now();
             let step = self.mirror.with(|core| deed.step(core, fed, now));
-            unsettled.store(
-                deed.is_unsettled() || matches!(step, Step::Write(_)),
-                Ordering::Release,
-            );
+            unsettled.store(deed.is_unsettled(), Ordering::Release);
             fed = match step {
                 Step::Done(outcome) => return outcome,
                 Step::Barrier if self.barrier.pass().await => Fed::Go,
