@@ -181,7 +181,7 @@ pub enum Refusal {
     #[error("there is no pool for host {0:?}")]
     PoolNotFound(String),
     /// A bound is reached.
-    #[error("{what} is at its bound of {limit}")]
+    #[error("at most {limit} {what} are allowed")]
     LimitExceeded {
         /// Of what.
         what: &'static str,

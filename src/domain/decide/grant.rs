@@ -136,7 +136,7 @@ impl Case<'_> {
         if held >= policy.holder_leases_max {
             let limit = policy.holder_leases_max;
             return Err(Refusal::LimitExceeded {
-                what: "leases of one requester",
+                what: "leases per requester",
                 limit,
             });
         }
