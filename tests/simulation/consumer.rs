@@ -148,8 +148,7 @@ impl World {
         }
         trace!(
             self,
-            "  #{instance} sees @{} {key}, {pending} pending",
-            revision.0
+            "  #{instance} sees @{} {key}, {pending} pending", revision.0
         );
         self.progress(instance);
     }
