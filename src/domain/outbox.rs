@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::{
     key::{Key, PortKey, Revision},
-    mechanism::{Mechanism, Mechanisms},
     record::{Checkpoint, FORMAT, Record, Stored, Transition},
     time::Moment,
     write::Write,
@@ -166,7 +165,7 @@ impl Outbox {
     }
 
     /// What to do next. `exact` is the last exact point: nothing that happened before it is unseen.
-    pub fn next(&self, exact: Revision, now: Moment, mechanisms: Mechanisms) -> Publish {
+    pub fn next(&self, exact: Revision, now: Moment) -> Publish {
         if self.waiting.is_empty() {
             return Publish::Idle;
         }
@@ -196,11 +195,7 @@ impl Outbox {
             last.revision
         };
         let write = self.write(to.max(self.out_to()));
-        if mechanisms.on(Mechanism::CheckpointAfterEvents) {
-            Publish::Send(told, write)
-        } else {
-            Publish::Claim(write)
-        }
+        Publish::Send(told, write)
     }
 
     /// These are in the events stream now.
