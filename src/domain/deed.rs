@@ -2,7 +2,7 @@
 //! what came of it. It does nothing itself; the service and the simulation drive the same one.
 
 use super::{
-    command::{Action, Answer, Command, Decision, Effect, Probed, Refusal, Unavailable},
+    command::{Action, Answer, Command, Decision, Effect, Held, Probed, Refusal, Unavailable},
     core::Core,
     decide::decide,
     ids::{CommandId, LeaseId},
@@ -33,7 +33,7 @@ pub enum Step {
     Moved(PortKey, Revision),
     /// Wait for an exact point at that revision or later.
     Exact(Revision),
-    /// Try to bind the port. Fed back with what came of it.
+    /// Try to bind the port, if [`Deed::may_probe`] at that moment. Fed back with what came of it.
     Probe(PortKey),
     /// Wait a random time that grows with the number.
     Pause(u32),
@@ -110,6 +110,20 @@ impl Deed {
     /// that is not answered yet.
     pub fn is_unsettled(&self) -> bool {
         self.unsettled || matches!(self.state, State::Writing(..))
+    }
+
+    /// Whether a port may still be tried; asked right before it is, because much time may have passed
+    /// since the step said so. Otherwise what trying it said is [`Probed::Unknown`].
+    pub fn may_probe(&self, now: Moment) -> bool {
+        match &self.state {
+            State::Probing(_, Answer::Lease(held)) => self.is_held(held, now),
+            _ => true,
+        }
+    }
+
+    /// Whether the grant is held whatever this instance has not seen: counted as its holder would.
+    fn is_held(&self, held: &Held, now: Moment) -> bool {
+        now.since(self.granting) < held.lease.ttl.millis()
     }
 
     /// What to do next, given what came of the last step; [`Fed::Go`] for the first.
@@ -275,7 +289,7 @@ impl Deed {
             && held.lease.lease_id == LeaseId(self.command.id.0)
             && held.lease.unanswered
             && !self.probed
-            && now.mono.since(self.granting) < held.lease.ttl.millis()
+            && self.is_held(held, now.mono)
             && (policy.probe && policy.host == held.key.host)
             && core.index.mechanisms.on(Mechanism::ProbeAfterGrant)
         {
@@ -303,7 +317,7 @@ impl Deed {
             (Answer::Lease(held), Probed::Bindable | Probed::Unknown) => {
                 self.unsettled = false;
                 let probed = Some(probed);
-                Step::Done(Ok(Answer::Lease(super::command::Held { probed, ..held })))
+                Step::Done(Ok(Answer::Lease(Held { probed, ..held })))
             }
             (answer @ (Answer::Ended { .. } | Answer::Nothing), _) => Step::Done(Ok(answer)),
         }
@@ -369,7 +383,7 @@ impl Answer {
     /// The same, true since `revision`.
     fn at(self, revision: Revision) -> Self {
         match self {
-            Self::Lease(held) => Self::Lease(super::command::Held { revision, ..held }),
+            Self::Lease(held) => Self::Lease(Held { revision, ..held }),
             answer @ (Self::Ended { .. } | Self::Nothing) => answer,
         }
     }

@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::{
     key::{Key, PortKey, Revision},
-    mechanism::{Mechanism, Mechanisms},
     record::{Checkpoint, FORMAT, OUTBOX_TRANSITIONS_MAX, Record, Stored, Transition},
     time::Moment,
     write::Write,
@@ -175,7 +174,7 @@ impl Outbox {
     }
 
     /// What to do next. `exact` is the last exact point: nothing that happened before it is unseen.
-    pub fn next(&self, exact: Revision, now: Moment, mechanisms: Mechanisms) -> Publish {
+    pub fn next(&self, exact: Revision, now: Moment) -> Publish {
         if self.waiting.is_empty() {
             return Publish::Idle;
         }
@@ -208,11 +207,7 @@ impl Outbox {
             last.revision
         };
         let write = self.write(self.me, to.max(self.out_to()));
-        if mechanisms.on(Mechanism::CheckpointAfterEvents) {
-            Publish::Send(told, write)
-        } else {
-            Publish::Claim(write)
-        }
+        Publish::Send(told, write)
     }
 
     /// These are in the events stream now.

@@ -73,7 +73,7 @@ impl Publisher {
                     "events were lost: records were overwritten from outside"
                 );
             }
-            index.outbox.next(index.exact(), now.mono, index.mechanisms)
+            index.outbox.next(index.exact(), now.mono)
         })
     }
 

@@ -53,6 +53,8 @@ pub(super) struct Holder {
     requests: Vec<Sent>,
     belief: Option<Belief>,
     stopped: BTreeSet<LeaseId>,
+    /// What it will claim again if its release fails; never, by the rules.
+    kept: Option<Belief>,
     bound: bool,
     bind_at: u64,
     renew_at: u64,
@@ -72,6 +74,7 @@ impl Holder {
             requests: Vec::new(),
             belief: None,
             stopped: BTreeSet::new(),
+            kept: None,
             bound: false,
             bind_at: 0,
             renew_at: 0,
@@ -336,9 +339,10 @@ impl World {
             request: self.request(300),
         };
         trace!(self, "holder {holder} releases {lease_id}");
-        if self.setup.rules.stops_at_release {
-            self.holders[holder].stop();
-        }
+        let keeps = !self.setup.rules.stops_at_release;
+        let one = &mut self.holders[holder];
+        one.kept = one.belief.take().filter(|_| keeps);
+        one.stop();
         let request = self.say(holder, action);
         self.holders[holder].phase = Phase::Releasing(request);
     }
@@ -370,12 +374,12 @@ impl World {
             }
             Outcome::Refused(Refusal::Unreachable | Refusal::Busy | Refusal::Contended)
             | Outcome::TimedOut { .. } => {
-                if !self.setup.rules.stops_at_release
-                    && let Phase::Releasing(_) = one.phase
-                {
+                if let Some(kept) = one.kept.take() {
                     // "It was not released, so it is still mine."
+                    one.belief = Some(kept);
                     one.phase = Phase::Holding(None);
                     one.leave_at = u64::MAX;
+                    self.alone(ask.holder);
                 } else if current {
                     one.retry_at = one.retry_at.min(one.clock.at(self.time) + 200);
                 }

@@ -374,8 +374,12 @@ impl World {
                 let key = key.clone();
                 let caller = job.ask.as_ref().map(|ask| ask.holder);
                 let ids = job.ids.clone();
-                self.probed(instance, &key, &ids, caller);
-                let probed = self.probe(&key);
+                let probed = if job.deed.may_probe(self.now(instance).mono) {
+                    self.probed(instance, &key, &ids, caller);
+                    self.probe(&key)
+                } else {
+                    Probed::Unknown
+                };
                 let next = CommandId(self.chance.uuid());
                 self.drive(instance, id, Fed::Probed(probed, next));
             }

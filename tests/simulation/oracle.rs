@@ -4,7 +4,7 @@ use crate::domain::{
     command::{Action, Answer, Held, Refusal, Unavailable, Wish},
     ids::{CommandId, LeaseId},
     key::{Key, PortKey, Revision},
-    record::{Body, Ended, Happened, Stored},
+    record::{Body, Ended, Happened, Request, Stored},
     standing::Standing,
     write::Write,
 };
@@ -257,12 +257,9 @@ impl World {
             match past.what {
                 What::Lease(other) if answered.contains(&other) => live += 1,
                 What::Rest(Some(other), _) if other != id && past.revision.0 < granted => {
-                    let stored = self.store.log.get(&past.revision.0);
-                    if let Some((key, Stored::Port(record))) = stored
-                        && let Body::Rest(rest) = &record.body
-                        && rest.last.as_ref().and_then(|last| last.request) == Some(request)
-                    {
-                        text = Some(format!("{id} was granted though {key} remembers {other}"));
+                    let remembered = self.remembers(past.revision, request);
+                    if remembered || answered.contains(&other) {
+                        text = Some(format!("{id} was granted after {other} had ended"));
                     }
                 }
                 _ => {}
@@ -273,6 +270,17 @@ impl World {
         }
         if let Some(text) = text {
             self.fail(Rule::NoSecondDeed, text);
+        }
+    }
+
+    /// Whether the rest that was written there names that request.
+    fn remembers(&self, revision: Revision, request: Request) -> bool {
+        let Some((_, Stored::Port(record))) = self.store.log.get(&revision.0) else {
+            return false;
+        };
+        match &record.body {
+            Body::Rest(rest) => rest.last.as_ref().and_then(|last| last.request) == Some(request),
+            Body::Lease(_) => false,
         }
     }
 

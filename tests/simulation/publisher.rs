@@ -2,6 +2,7 @@
 
 use crate::domain::{
     deed::Fed,
+    mechanism::Mechanism,
     outbox::{Publish, Told},
     write::Write,
 };
@@ -18,8 +19,10 @@ const SEND_MILLIS: u64 = 3_000;
 enum State {
     #[default]
     Idle,
-    Sending(Vec<Told>, Write),
+    Sending(Vec<Told>, Option<Write>),
     Writing,
+    /// What comes when the checkpoint moves before the events are out.
+    WritingFirst(Vec<Told>),
 }
 
 /// What one instance is publishing.
@@ -37,14 +40,24 @@ impl World {
             return;
         }
         let index = &one.core.index;
-        match index
-            .outbox
-            .next(index.exact(), now.mono, self.setup.mechanisms)
-        {
+        match index.outbox.next(index.exact(), now.mono) {
             Publish::Idle => {}
             Publish::Claim(write) => self.write_checkpoint(instance, write),
-            Publish::Send(told, write) => self.send_events(instance, told, write),
+            Publish::Send(told, write) if self.checkpoint_last() => {
+                self.send_events(instance, told, Some(write));
+            }
+            Publish::Send(told, write) => {
+                let attempt = self.send(instance, PUBLISHER, write);
+                self.instances[instance].publisher = Publisher {
+                    attempt,
+                    state: State::WritingFirst(told),
+                };
+            }
         }
+    }
+
+    fn checkpoint_last(&self) -> bool {
+        self.setup.mechanisms.on(Mechanism::CheckpointAfterEvents)
     }
 
     fn write_checkpoint(&mut self, instance: usize, write: Write) {
@@ -56,7 +69,7 @@ impl World {
     }
 
     /// One after another: none arrives before those that come first.
-    fn send_events(&mut self, instance: usize, told: Vec<Told>, write: Write) {
+    fn send_events(&mut self, instance: usize, told: Vec<Told>, write: Option<Write>) {
         let ticket = self.ticket(instance, PUBLISHER);
         self.after(SEND_MILLIS, Event::Fed(ticket, Fed::Unknown));
         let reachable = self.instances[instance].cut.is_none();
@@ -107,8 +120,11 @@ impl World {
         match (std::mem::take(&mut one.publisher.state), fed) {
             (State::Sending(told, write), Fed::Go) => {
                 one.core.index.outbox.sent(&told);
-                self.write_checkpoint(instance, write);
+                if let Some(write) = write {
+                    self.write_checkpoint(instance, write);
+                }
             }
+            (State::WritingFirst(told), Fed::Written(_)) => self.send_events(instance, told, None),
             (State::Writing, Fed::Written(_)) => self.count("checkpoints"),
             _ => {}
         }
