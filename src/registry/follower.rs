@@ -36,22 +36,37 @@ pub(super) struct Follower {
     pub(super) later: Arc<OnceLock<(String, u32)>>,
 }
 
+/// Why one attempt to follow ended.
+enum Ended {
+    Fatal(Fatal),
+    Follow(FollowError),
+}
+
 impl Follower {
     /// Ends only when the store is not to be served from any more.
     pub(super) async fn run(self) -> Fatal {
         let mut cursor = Cursor::default();
         loop {
-            if let Err(fatal) = self.check(&cursor).await {
-                return fatal;
-            }
-            match self.follow(&mut cursor).await {
+            // Whatever is waited for: after a reconnect its answer may never come.
+            let ended = tokio::select! {
+                ended = self.attempt(&mut cursor) => ended,
+                () = self.restart.notified() => Ok(()),
+            };
+            match ended {
                 Ok(()) => tracing::debug!(after = cursor.last().0, "following again"),
-                Err(error) => {
-                    tracing::warn!(error = %crate::chain(&error), after = cursor.last().0, "following again");
+                Err(Ended::Fatal(fatal)) => return fatal,
+                Err(Ended::Follow(error)) => {
+                    let error = crate::chain(&error);
+                    tracing::warn!(error, after = cursor.last().0, "following again");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }
         }
+    }
+
+    async fn attempt(&self, cursor: &mut Cursor) -> Result<(), Ended> {
+        self.check(cursor).await.map_err(Ended::Fatal)?;
+        self.follow(cursor).await.map_err(Ended::Follow)
     }
 
     /// A store that is another one, or that has gone backwards, is not served from.
@@ -83,14 +98,8 @@ impl Follower {
     async fn follow(&self, cursor: &mut Cursor) -> Result<(), FollowError> {
         let mut deliveries = std::pin::pin!(self.store.follow(cursor.last()).await?);
         cursor.restart();
-        loop {
-            let delivery = tokio::select! {
-                delivery = deliveries.next() => delivery,
-                () = self.restart.notified() => return Ok(()),
-            };
-            let Some(delivery) = delivery.transpose()? else {
-                return Ok(());
-            };
+        while let Some(delivery) = deliveries.next().await {
+            let delivery = delivery?;
             if !cursor.take(delivery.delivered, delivery.revision) {
                 tracing::warn!(
                     delivered = delivery.delivered,
@@ -101,6 +110,7 @@ impl Follower {
             }
             self.bring(delivery);
         }
+        Ok(())
     }
 
     fn bring(&self, delivery: Delivery) {
