@@ -128,6 +128,8 @@ pub enum Answer {
         ended: Ended,
         /// When, for people.
         at: Timestamp,
+        /// Where in the stream; 0 while that is being written.
+        revision: Revision,
     },
     /// There was nothing to do.
     Nothing,

@@ -213,11 +213,8 @@ impl Commit {
                 false,
             )
             .await?;
-        self.mirror.with(|core| {
-            // The release is in the index at the latest when the follower has passed its write.
-            let revision = core.index.applied();
-            view::released(&answer, revision, core.index.lineage())
-        })
+        self.mirror
+            .with(|core| view::released(&answer, core.index.applied(), core.index.lineage()))
     }
 
     /// Runs one command of a request to its outcome or to the caller's deadline.

@@ -48,6 +48,8 @@ use super::{
 
 /// How long an instance may take to catch up with the bucket at its start.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a registry that stops waits until its events are out.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the settings are tried to be written.
 const SETTINGS_TRIES_MAX: usize = 20;
 
@@ -100,6 +102,7 @@ pub enum StartError {
 pub struct Registry {
     server: Arc<Server>,
     listening: Listening,
+    publisher: tokio::task::JoinHandle<()>,
     stop: Stop,
 }
 
@@ -173,7 +176,7 @@ impl Registry {
             stop: stop.clone(),
         });
         tokio::spawn(reaper::run(Arc::clone(&commit)));
-        tokio::spawn(
+        let publisher = tokio::spawn(
             Publisher {
                 commit: Arc::clone(&commit),
                 namespace: settings.namespace.clone(),
@@ -193,6 +196,7 @@ impl Registry {
         Ok(Self {
             server,
             listening,
+            publisher,
             stop,
         })
     }
@@ -207,6 +211,14 @@ impl Registry {
         self.stop.end();
         self.server.drain(self.listening).await;
         let commit = &self.server.commit;
+        let published = commit.mirror.until(|core| core.index.outbox.is_empty());
+        if tokio::time::timeout(PUBLISH_TIMEOUT, published)
+            .await
+            .is_err()
+        {
+            tracing::info!("some events are left for the next publisher");
+        }
+        self.publisher.abort();
         if let Some(write) = commit.mirror.with(|core| core.index.outbox.resign()) {
             let written = commit.store.write(&write).await;
             tracing::debug!(?written, "left publishing to others");
