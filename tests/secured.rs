@@ -1,7 +1,7 @@
 //! A NATS server that asks who its clients are: certificates on both sides, and credentials of an operator's account.
 
 // The lints' exception for tests does not reach the helpers of one.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{
     fs,
