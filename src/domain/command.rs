@@ -126,6 +126,8 @@ pub enum Answer {
         ended: Ended,
         /// When, for people.
         at: Timestamp,
+        /// The revision of the write that ended it; 0 while that is being written.
+        revision: Revision,
     },
     /// There was nothing to do.
     Nothing,

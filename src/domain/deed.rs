@@ -360,7 +360,18 @@ impl Answer {
     fn at(self, revision: Revision) -> Self {
         match self {
             Self::Lease(held) => Self::Lease(super::command::Held { revision, ..held }),
-            answer @ (Self::Ended { .. } | Self::Nothing) => answer,
+            Self::Ended {
+                lease_id,
+                ended,
+                at,
+                ..
+            } => Self::Ended {
+                lease_id,
+                ended,
+                at,
+                revision,
+            },
+            Self::Nothing => Self::Nothing,
         }
     }
 }

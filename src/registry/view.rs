@@ -77,7 +77,7 @@ pub(super) fn granted(held: Held, revision: Revision, lineage: u64, now: Moment)
     }
 }
 
-/// The reply to a release.
+/// The reply to a release; true for `revision` or for the end's own, if that is later.
 pub(super) fn released(
     answer: &Answer,
     revision: Revision,
@@ -88,6 +88,7 @@ pub(super) fn released(
             lease_id,
             ended,
             at,
+            revision: own,
         } => Ok(ReleaseReply {
             lease_id,
             status: if ended == Ended::Released {
@@ -96,7 +97,7 @@ pub(super) fn released(
                 EndStatus::Expired
             },
             released_at: at,
-            revision: revision.wire(lineage),
+            revision: revision.max(own).wire(lineage),
             ignored: Vec::new(),
         }),
         Answer::Lease(_) | Answer::Nothing => {

@@ -3,7 +3,7 @@
 use crate::domain::{
     command::{Answer, Decision, Effect, Refusal},
     ids::{LeaseId, RequesterId},
-    key::PortKey,
+    key::{PortKey, Revision},
     mechanism::Mechanism,
     record::{Body, Ended, Last, Request, Rest},
     standing::Standing,
@@ -37,6 +37,7 @@ impl Case<'_> {
             lease_id,
             ended: rest.ended,
             at: rest.ended_at,
+            revision: entry.revision,
         }))
     }
 
@@ -97,6 +98,7 @@ impl Case<'_> {
             lease_id: lease.lease_id,
             ended,
             at: self.now.wall,
+            revision: Revision::default(),
         });
         let happened = self.transition(ended.event(), lease, Some(ended));
         let rest = Rest {
