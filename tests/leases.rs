@@ -728,7 +728,7 @@ async fn an_answer_is_as_new_as_it_was_asked_for() {
         ("port.lease", wish(requester, json!({}))),
         ("describe", json!({})),
     ] {
-        body["min_revision"] = json!(1 << 40);
+        body["min_revision"] = json!(1_u64 << 40);
         let before = Instant::now();
         let refused = caller.refused(endpoint, body, ErrorCode::Stale).await;
         assert!(refused.retryable());
