@@ -40,7 +40,8 @@ pub(crate) struct Holder {
 /// How a request ended that was repeated until something was known.
 enum Known {
     Granted(Value),
-    Refused(Refused),
+    /// Also whether an earlier try was not answered: it may have been done then.
+    Refused(Refused, bool),
     /// No answer before its time was up: the holder behaves as if it had nothing.
     Nothing,
 }
@@ -79,6 +80,7 @@ impl Holder {
     /// Sends the request again and again until it is answered for good or `until` has come.
     async fn insist(&self, endpoint: &str, body: Value, until: Instant) -> Known {
         let timeout = TRY.as_millis().to_string();
+        let mut again = false;
         loop {
             let headers = header_map(&[("Onex-Timeout-Ms", timeout.as_str())]);
             let reply = self
@@ -87,10 +89,11 @@ impl Holder {
                 .await;
             match reply.map(super::Reply::outcome) {
                 Ok(Ok(reply)) => return Known::Granted(reply),
-                Ok(Err(refused)) if !refused.retryable() => return Known::Refused(refused),
+                Ok(Err(refused)) if !refused.retryable() => return Known::Refused(refused, again),
                 Ok(Err(refused)) => self.ledger.count(&refused.code),
                 Err(_) => self.ledger.count("no answer"),
             }
+            again = true;
             if Instant::now() >= until {
                 return Known::Nothing;
             }
@@ -108,8 +111,8 @@ impl Holder {
         let lease = match self.insist("port.lease", body, sent + self.ttl()).await {
             Known::Granted(lease) => lease,
             // Granted, never heard of, and ended meanwhile.
-            Known::Refused(refused) if refused.is(ErrorCode::LeaseExpired) => return,
-            Known::Refused(refused) => {
+            Known::Refused(refused, true) if refused.is(ErrorCode::LeaseExpired) => return,
+            Known::Refused(refused, _) => {
                 return self
                     .ledger
                     .broken(format!("a lease was refused: {:#}", refused.error));
@@ -158,7 +161,7 @@ impl Holder {
                 self.ledger.count("renewed");
                 true
             }
-            Known::Refused(refused) => {
+            Known::Refused(refused, _) => {
                 // It was refused although the time that was acknowledged is not over: it was lost.
                 if Instant::now() < belief.to {
                     let left = belief.to - Instant::now();
@@ -183,12 +186,14 @@ impl Holder {
         });
         match self.insist("port.release", body, until).await {
             Known::Granted(_) => self.ledger.count("released"),
-            Known::Refused(refused) if Instant::now() < until => {
+            // It was done, and somebody has the port since: that it was this holder's is forgotten.
+            Known::Refused(refused, true) if refused.is(ErrorCode::LeaseNotFound) => {}
+            Known::Refused(refused, _) if Instant::now() < until => {
                 let error = refused.error;
                 self.ledger
                     .broken(format!("not released: {belief:#?}\n{error:#}"));
             }
-            Known::Refused(_) | Known::Nothing => {}
+            Known::Refused(..) | Known::Nothing => {}
         }
     }
 }

@@ -75,10 +75,15 @@ impl Registry {
             .unwrap();
         let log = Arc::new(Log::default());
         let reader = BufReader::new(child.stderr.take().unwrap());
+        // For looking at a failure: with RUST_LOG, everything that every instance says, as it comes.
+        let aloud = std::env::var_os("ONEX_TEST_ALOUD").map(|_| child.id());
         thread::spawn({
             let log = Arc::clone(&log);
             move || {
                 for line in reader.lines().map_while(Result::ok) {
+                    if let Some(pid) = aloud {
+                        eprintln!("[{pid}] {line}");
+                    }
                     log.lines.lock().unwrap().0.push(line);
                     log.news.notify_all();
                 }
