@@ -60,8 +60,11 @@ impl Commit {
             id,
             digest: digest(Endpoint::PortLease, &request),
         });
-        let host = self.mirror.with(|core| core.index.policy.host.clone());
-        let wish = wish(request, host, named)?;
+        let (host, ttl_max) = self.mirror.with(|core| {
+            let policy = &core.index.policy;
+            (policy.host.clone(), policy.ttl_max)
+        });
+        let wish = wish(request, host, ttl_max, named)?;
         match self.run(caller, Action::Lease(wish), false).await? {
             Answer::Lease(held) => Ok(self.mirror.with(|core| {
                 let index = &core.index;
@@ -255,6 +258,7 @@ fn named<T: serde::Serialize>(
 fn wish(
     request: LeaseRequest,
     own: crate::domain::ids::Host,
+    ttl_max: Ttl,
     named: Option<Request>,
 ) -> Result<Wish, Error> {
     if request.node_id.is_some() {
@@ -298,7 +302,7 @@ fn wish(
     Ok(Wish {
         requester_id: request.requester_id,
         protocol: request.protocol,
-        ttl: request.ttl.unwrap_or(Ttl::DEFAULT),
+        ttl: request.ttl.unwrap_or(Ttl::DEFAULT.min(ttl_max)),
         host: request.host.unwrap_or(own),
         transport,
         preferred: request.preferred_port,

@@ -1,0 +1,42 @@
+//! What the tests against real processes share: a nats-server, registries, callers, holders, and what they tell.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(unused_imports, reason = "each test file uses a part of it")]
+
+mod caller;
+mod events;
+mod holder;
+mod ledger;
+mod nats;
+mod registry;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+pub(crate) use caller::{Caller, Refused, Reply, header_map, wish};
+pub(crate) use events::{Event, Events};
+pub(crate) use holder::{Holder, HolderPlan};
+pub(crate) use ledger::Ledger;
+pub(crate) use nats::{Nats, free_port};
+pub(crate) use registry::Registry;
+
+/// Far longer than anything here takes; reached only when a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How long between two looks at a condition.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Looks until there is something to see.
+pub(crate) async fn until<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let since = Instant::now();
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(since.elapsed() < PATIENCE, "waited in vain for: {what}");
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
