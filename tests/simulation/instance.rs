@@ -186,13 +186,12 @@ impl World {
         let ticket = self.ticket(instance, job);
         self.after(ACK_MILLIS, Event::Fed(ticket, Fed::Unknown));
         let unreachable = self.down || self.instances[instance].cut.is_some();
-        let late = |chance: &mut Chance| chance.between((500, 25_000));
         if self.trouble(self.setup.write_unsent) || (unreachable && self.chance.hit(300)) {
             self.count("writes unsent");
             self.after(1, Event::Fed(ticket, Fed::Unsent));
         } else if self.trouble(self.setup.write_late) || (unreachable && self.chance.hit(400)) {
             self.count("writes late");
-            let after = late(&mut self.chance);
+            let after = self.chance.between(self.setup.late);
             self.after(after, Event::Land(ticket, Box::new(write)));
         } else if !unreachable {
             let after = self.latency();

@@ -65,6 +65,15 @@ impl World {
             self.fail(Rule::TrueAnswers, text);
         }
         self.check.wrote.insert(record.write);
+        let live = |past: &Past| matches!(what, What::Lease(_)) && past.what == what;
+        let keys = self.check.past.values().filter_map(|past| past.last());
+        if keys.filter(|past| live(past)).count() > 1 {
+            let text = format!(
+                "@{} {key}: {what:?} is live under another key as well",
+                revision.0
+            );
+            self.fail(Rule::NoSecondDeed, text);
+        }
         for transition in record.outbox.iter().filter(|one| one.revision.is_none()) {
             self.count(match (transition.event, transition.outcome) {
                 (Happened::Leased, _) => "grants",

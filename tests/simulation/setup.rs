@@ -31,6 +31,8 @@ pub(super) struct Setup {
     pub(super) tick: (u64, u64),
     pub(super) ack_lost: u64,
     pub(super) write_late: u64,
+    /// How late, in milliseconds.
+    pub(super) late: (u64, u64),
     pub(super) write_unsent: u64,
     pub(super) delivery_dropped: u64,
     pub(super) delivery_slow: u64,
@@ -71,6 +73,7 @@ impl Setup {
             tick: (200, 600),
             ack_lost: 0,
             write_late: 0,
+            late: (500, 25_000),
             write_unsent: 0,
             delivery_dropped: 0,
             delivery_slow: 0,

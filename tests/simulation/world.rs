@@ -106,7 +106,7 @@ pub(super) use trace;
 
 /// How long the slowest things take after the faults have stopped, in milliseconds: a late write, the
 /// longest TTL, a rest of a minute, a takeover of the checkpoint.
-const SETTLE_MILLIS: u64 = 200_000;
+const SETTLE_MILLIS: u64 = 150_000;
 
 pub(super) fn host(own: bool) -> Host {
     if own { "here" } else { "there" }.parse().unwrap()
@@ -149,7 +149,8 @@ impl World {
     ) -> Result<BTreeMap<&'static str, u64>, Violation> {
         let mut world = Self::new(setup, seed, loud);
         world.begin();
-        let end = world.setup.trouble + SETTLE_MILLIS;
+        let longest = 3_000 * u64::from(world.setup.ttl_max);
+        let end = world.setup.trouble + SETTLE_MILLIS + longest;
         while let Some(((at, _), event)) = world.queue.pop_first() {
             if at > end {
                 break;
