@@ -376,6 +376,9 @@ impl World {
             }
             for key in self.ports() {
                 let standing = index.standing(&key, now);
+                if one.core.reserved.contains(&key) {
+                    stuck.push(format!("{key} is reserved"));
+                }
                 if standing != Standing::Free {
                     stuck.push(format!("{key} is {standing:?}"));
                 }

@@ -59,7 +59,8 @@ pub(super) enum Event {
     Publish(Ticket, Box<Told>, bool),
     Fed(Ticket, Fed),
     Wake(Ticket),
-    Deadline(Ticket),
+    /// On the instance's own clock.
+    Deadline(Ticket, u64),
     Serve(usize, u64),
     Deliver(usize, u64, Box<Message>),
     Tick(usize, u64),
@@ -240,7 +241,7 @@ impl World {
             Event::Publish(ticket, told, last) => self.publish(ticket, &told, last),
             Event::Fed(ticket, fed) => self.feed(ticket, fed),
             Event::Wake(ticket) => self.wake(ticket),
-            Event::Deadline(ticket) => self.deadline(ticket),
+            Event::Deadline(ticket, reading) => self.deadline(ticket, reading),
             Event::Serve(instance, subscription) => self.serve(instance, subscription),
             Event::Deliver(instance, subscription, message) => {
                 self.deliver(instance, subscription, *message);
@@ -312,7 +313,7 @@ impl Event {
     /// The instance whose process has to run for this to happen.
     fn inside(&self) -> Option<usize> {
         match self {
-            Self::Fed(ticket, _) | Self::Wake(ticket) | Self::Deadline(ticket) => {
+            Self::Fed(ticket, _) | Self::Wake(ticket) | Self::Deadline(ticket, _) => {
                 Some(ticket.instance)
             }
             Self::Deliver(instance, ..) | Self::Tick(instance, _) | Self::Ask(instance, _) => {
