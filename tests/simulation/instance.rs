@@ -278,6 +278,9 @@ impl World {
                 job.ids.push(id);
             }
             let step = job.deed.step(&mut one.core, fed, now);
+            if job.ids.last() != Some(&job.deed.id()) {
+                job.ids.push(job.deed.id());
+            }
             if self.loud {
                 let step = format!("{step:?}");
                 eprintln!(

@@ -65,6 +65,18 @@ impl World {
             self.fail(Rule::TrueAnswers, text);
         }
         self.check.wrote.insert(record.write);
+        let back = match what {
+            What::Rest(lease_id, _) => {
+                self.check.ended.extend(lease_id);
+                false
+            }
+            What::Lease(lease_id) => self.check.ended.contains(&lease_id),
+            What::Foreign => false,
+        };
+        if back {
+            let text = format!("@{} {key}: {what:?} had ended", revision.0);
+            self.fail(Rule::NothingLost, text);
+        }
         let live = |past: &Past| matches!(what, What::Lease(_)) && past.what == what;
         let keys = self.check.past.values().filter_map(|past| past.last());
         if keys.filter(|past| live(past)).count() > 1 {
