@@ -84,6 +84,9 @@ pub struct Deed {
     tries: u32,
     probes: u32,
     probed: bool,
+    /// A lease of this command's id may have been in the stream and have ended: another grant needs
+    /// another id, because the end of a lease is final.
+    spent: bool,
     /// When the grant was decided on. Its port is not tried once its TTL has passed since: then it may
     /// have ended without this instance knowing, and another may hold it.
     granting: Moment,
@@ -101,6 +104,7 @@ impl Deed {
             tries: 0,
             probes: 0,
             probed: false,
+            spent: false,
             granting: Moment::default(),
             unsettled: false,
         }
@@ -110,6 +114,11 @@ impl Deed {
     /// that is not answered yet.
     pub fn is_unsettled(&self) -> bool {
         self.unsettled || matches!(self.state, State::Writing(..))
+    }
+
+    /// The command's id as it is now: a grant that is given up for another one changes it.
+    pub fn id(&self) -> CommandId {
+        self.command.id
     }
 
     /// Whether a port may still be tried; asked right before it is, because much time may have passed
@@ -190,7 +199,14 @@ impl Deed {
                 write,
                 answer,
                 then,
-            }) => self.commit(core, write, answer, then, now),
+            }) => {
+                if self.spent && matches!(then, Effect::Grant { .. }) {
+                    self.command.id = self.command.id.next();
+                    self.spent = false;
+                    return self.decide(core, now);
+                }
+                self.commit(core, write, answer, then, now)
+            }
             Err(refusal @ (Refusal::Contended | Refusal::Busy)) => self.pause(refusal),
             Err(refusal)
                 if refusal.needs_barrier()
@@ -271,6 +287,7 @@ impl Deed {
             }
             Effect::Grant { echo, .. } => {
                 self.unsettled = true;
+                self.spent = true;
                 if echo {
                     self.state = State::Deciding;
                     return Step::Exact(revision);
@@ -333,6 +350,7 @@ impl Deed {
 
     fn avoid(&mut self, id: CommandId) -> Step {
         self.command.id = id;
+        self.spent = false;
         self.probes += 1;
         let exact = matches!(&self.command.action, Action::Lease(wish) if wish.exact);
         if exact {
@@ -348,6 +366,7 @@ impl Deed {
     }
 
     fn lost(&mut self, write: Write) -> Step {
+        self.spent |= self.unsettled;
         match write.key {
             Key::Port(key) => {
                 self.state = State::Moving(key.clone());

@@ -96,6 +96,7 @@ pub(super) struct Check {
     /// Where something was last written over a port from outside.
     pub(super) foreign: HashMap<PortKey, Revision>,
     pub(super) overwritten: BTreeSet<LeaseId>,
+    pub(super) ended: BTreeSet<LeaseId>,
     /// Commands of which a caller was told that they did nothing.
     pub(super) undone: BTreeSet<CommandId>,
     /// Commands that wrote something.

@@ -5,7 +5,7 @@ use super::{
     store::Log,
     world::{Event, World, trace},
 };
-use crate::domain::key::Key;
+use crate::domain::{key::Key, record::Stored};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -63,6 +63,7 @@ impl World {
         let lasts = match fault {
             Fault::Pause if one.up && !one.paused => {
                 one.paused = true;
+                one.paused_at = self.time;
                 (200, 2 * ttl + 2_000)
             }
             Fault::Crash if one.up => {
@@ -93,6 +94,11 @@ impl World {
     }
 
     fn strike_port(&mut self) {
+        if self.chance.hit(200) {
+            self.count("checkpoints overwritten");
+            self.store.put(Key::Checkpoint, Stored::Foreign);
+            return self.rouse();
+        }
         let ports = self.ports();
         let key = ports[self.chance.index(ports.len())].clone();
         if self.store.value(&Key::Port(key.clone())).is_some() {
@@ -113,7 +119,13 @@ impl World {
 
     pub(super) fn heal(&mut self, fault: Fault, instance: usize) {
         match fault {
-            Fault::Pause => self.resume(instance),
+            Fault::Pause => {
+                let one = &mut self.instances[instance];
+                if one.paused && self.setup.clocks_stand {
+                    one.clock.stood(self.time - one.paused_at);
+                }
+                self.resume(instance);
+            }
             Fault::Crash if !self.instances[instance].up => self.start(instance),
             Fault::Cut => {
                 self.instances[instance].cut = None::<Log>;

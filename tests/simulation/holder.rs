@@ -407,9 +407,14 @@ impl World {
         } else {
             sent.last
         };
+        // It has bound the port that it was granted; a renewal does not move it.
+        let bound = one
+            .belief
+            .as_ref()
+            .filter(|old| old.lease_id == held.lease.lease_id);
         let belief = Belief {
             lease_id: held.lease.lease_id,
-            key: held.key.clone(),
+            key: bound.map_or(&held.key, |old| &old.key).clone(),
             token: held.revision.0,
             until: from + held.lease.ttl.millis(),
         };

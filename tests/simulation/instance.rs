@@ -75,6 +75,7 @@ pub(super) struct Instance {
     pub(super) incarnation: u64,
     pub(super) up: bool,
     pub(super) paused: bool,
+    pub(super) paused_at: u64,
     /// What the server that it talks to still shows, when that is cut off from the others.
     pub(super) cut: Option<Log>,
     pub(super) backlog: Vec<Event>,
@@ -114,6 +115,7 @@ impl Instance {
             incarnation: 0,
             up: false,
             paused: false,
+            paused_at: 0,
             cut: None,
             backlog: Vec::new(),
             publisher: Publisher::default(),
@@ -146,7 +148,16 @@ impl World {
 
     /// A process begins: it knows nothing.
     pub(super) fn start(&mut self, instance: usize) {
-        let core = new_core(&mut self.chance, &self.setup);
+        let mut core = new_core(&mut self.chance, &self.setup);
+        if self.setup.keeps_id {
+            let before = self.instances[instance].core.index.policy.registry_id;
+            let policy = Policy {
+                registry_id: before,
+                ..core.index.policy
+            };
+            core = Core::new(Index::new(policy));
+            core.index.mechanisms = self.setup.mechanisms;
+        }
         let clock = Clock::new(&mut self.chance, self.setup.walls_apart);
         let one = &mut self.instances[instance];
         one.core = core;
@@ -187,13 +198,14 @@ impl World {
         let ticket = self.ticket(instance, job);
         self.after(ACK_MILLIS, Event::Fed(ticket, Fed::Unknown));
         let unreachable = self.down || self.instances[instance].cut.is_some();
-        let late = |chance: &mut Chance| chance.between((500, 25_000));
         if self.trouble(self.setup.write_unsent) || (unreachable && self.chance.hit(300)) {
             self.count("writes unsent");
-            self.after(1, Event::Fed(ticket, Fed::Unsent));
+            // The other answer is "undecided": nothing has landed, and nobody knows.
+            let fed = [Fed::Unsent, Fed::Unknown][self.chance.index(2)];
+            self.after(1, Event::Fed(ticket, fed));
         } else if self.trouble(self.setup.write_late) || (unreachable && self.chance.hit(400)) {
             self.count("writes late");
-            let after = late(&mut self.chance);
+            let after = self.chance.between(self.setup.late);
             self.after(after, Event::Land(ticket, Box::new(write)));
         } else if !unreachable {
             let after = self.latency();
@@ -248,10 +260,9 @@ impl World {
         one.jobs.insert(id, job);
         if caller {
             let ticket = self.ticket(instance, id);
-            let deadline = self.instances[instance]
-                .clock
-                .when(now.mono.0 + CALLER_MILLIS);
-            self.after(deadline - self.time, Event::Deadline(ticket));
+            let reading = now.mono.0 + CALLER_MILLIS;
+            let deadline = self.instances[instance].clock.when(reading);
+            self.after(deadline - self.time, Event::Deadline(ticket, reading));
         }
         self.drive(instance, id, Fed::Go);
     }
@@ -268,6 +279,9 @@ impl World {
                 job.ids.push(id);
             }
             let step = job.deed.step(&mut one.core, fed, now);
+            if job.ids.last() != Some(&job.deed.id()) {
+                job.ids.push(job.deed.id());
+            }
             if self.loud {
                 let step = format!("{step:?}");
                 eprintln!(
@@ -499,9 +513,15 @@ impl World {
     }
 
     /// The caller waits no longer.
-    pub(super) fn deadline(&mut self, ticket: Ticket) {
+    pub(super) fn deadline(&mut self, ticket: Ticket, reading: u64) {
         if !self.live(ticket) {
             return;
+        }
+        let clock = self.instances[ticket.instance].clock;
+        if clock.at(self.time) < reading {
+            // The clock stood in the meantime.
+            let after = clock.when(reading) - self.time;
+            return self.after(after, Event::Deadline(ticket, reading));
         }
         let Some(mut job) = self.instances[ticket.instance].jobs.remove(&ticket.job) else {
             return;

@@ -65,6 +65,27 @@ impl World {
             self.fail(Rule::TrueAnswers, text);
         }
         self.check.wrote.insert(record.write);
+        let back = match what {
+            What::Rest(lease_id, _) => {
+                self.check.ended.extend(lease_id);
+                false
+            }
+            What::Lease(lease_id) => self.check.ended.contains(&lease_id),
+            What::Foreign => false,
+        };
+        if back {
+            let text = format!("@{} {key}: {what:?} had ended", revision.0);
+            self.fail(Rule::NothingLost, text);
+        }
+        let live = |past: &Past| matches!(what, What::Lease(_)) && past.what == what;
+        let keys = self.check.past.values().filter_map(|past| past.last());
+        if keys.filter(|past| live(past)).count() > 1 {
+            let text = format!(
+                "@{} {key}: {what:?} is live under another key as well",
+                revision.0
+            );
+            self.fail(Rule::NoSecondDeed, text);
+        }
         for transition in record.outbox.iter().filter(|one| one.revision.is_none()) {
             self.count(match (transition.event, transition.outcome) {
                 (Happened::Leased, _) => "grants",
@@ -367,6 +388,9 @@ impl World {
             }
             for key in self.ports() {
                 let standing = index.standing(&key, now);
+                if one.core.reserved.contains(&key) {
+                    stuck.push(format!("{key} is reserved"));
+                }
                 if standing != Standing::Free {
                     stuck.push(format!("{key} is {standing:?}"));
                 }

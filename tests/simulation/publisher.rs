@@ -75,7 +75,7 @@ impl World {
         let reachable = self.instances[instance].cut.is_none();
         let late = self.trouble(self.setup.write_late);
         let mut after = if late {
-            self.chance.between((500, 25_000))
+            self.chance.between(self.setup.late)
         } else {
             0
         };

@@ -83,7 +83,7 @@ fn schedule(mechanism: Mechanism) -> (Setup, &'static [Rule]) {
                 dies: 0,
                 ..lag()
             },
-            &[Rule::NothingLost],
+            &[Rule::TrueAnswers, Rule::NothingLost],
         ),
         Mechanism::OwnClock => (
             Setup {
@@ -95,10 +95,15 @@ fn schedule(mechanism: Mechanism) -> (Setup, &'static [Rule]) {
         ),
         Mechanism::SettleByWrite => (
             Setup {
-                write_late: 150,
+                write_late: 250,
+                late: (1_500, 5_000),
+                ports: 4,
+                holders: 7,
+                ttl: (2, 5),
+                exact: 0,
                 ..Setup::calm()
             },
-            &[Rule::TrueAnswers, Rule::OneHolder, Rule::NothingLost],
+            &[Rule::NoSecondDeed, Rule::NothingLost],
         ),
         Mechanism::Barrier => (
             Setup {
@@ -112,7 +117,7 @@ fn schedule(mechanism: Mechanism) -> (Setup, &'static [Rule]) {
                 pause: 8_000,
                 ..lag()
             },
-            &[Rule::TrueAnswers, Rule::NothingLost, Rule::EventsComplete],
+            &[Rule::TrueAnswers, Rule::NothingLost],
         ),
         Mechanism::Replay => (
             Setup {
@@ -190,19 +195,14 @@ fn schedule(mechanism: Mechanism) -> (Setup, &'static [Rule]) {
                 delivery_dropped: 60,
                 ..Setup::calm()
             },
-            &[
-                Rule::TrueAnswers,
-                Rule::NothingLost,
-                Rule::EventsComplete,
-                Rule::NothingStuck,
-            ],
+            &[Rule::TrueAnswers, Rule::NothingLost],
         ),
         Mechanism::Slack => (
             Setup {
                 ports: 1,
-                ttl: (600, 600),
-                ttl_max: 600,
-                trouble: 4_000_000,
+                ttl: (60, 60),
+                ttl_max: 60,
+                trouble: 600_000,
                 latency: (1, 2),
                 releases: 0,
                 dies: 0,

@@ -31,6 +31,8 @@ pub(super) struct Setup {
     pub(super) tick: (u64, u64),
     pub(super) ack_lost: u64,
     pub(super) write_late: u64,
+    /// How late, in milliseconds.
+    pub(super) late: (u64, u64),
     pub(super) write_unsent: u64,
     pub(super) delivery_dropped: u64,
     pub(super) delivery_slow: u64,
@@ -45,6 +47,10 @@ pub(super) struct Setup {
     pub(super) stranger: u64,
     pub(super) probe: bool,
     pub(super) walls_apart: bool,
+    /// A stopped instance's clock stands still, as that of a machine that sleeps.
+    pub(super) clocks_stand: bool,
+    /// An instance that begins anew is the same one to the others.
+    pub(super) keeps_id: bool,
     pub(super) with_request_id: u64,
     pub(super) exact: u64,
     pub(super) named: u64,
@@ -71,6 +77,7 @@ impl Setup {
             tick: (200, 600),
             ack_lost: 0,
             write_late: 0,
+            late: (500, 25_000),
             write_unsent: 0,
             delivery_dropped: 0,
             delivery_slow: 0,
@@ -85,6 +92,8 @@ impl Setup {
             stranger: 0,
             probe: false,
             walls_apart: false,
+            clocks_stand: false,
+            keeps_id: false,
             with_request_id: 700,
             exact: 200,
             named: 200,
@@ -121,6 +130,7 @@ impl Setup {
             }
         };
         let ttl = chance.between((1, 6));
+        let probe = chance.hit(600);
         Self {
             instances: 2 + chance.index(2),
             holders: 2 + chance.index(4),
@@ -144,8 +154,11 @@ impl Setup {
             down: span(chance, 20_000),
             foreign: if chance.hit(200) { 30_000 } else { 0 },
             stranger: span(chance, 8_000),
-            probe: chance.hit(600),
+            probe,
             walls_apart: chance.hit(700),
+            // A registry tries ports of its own machine only, and whoever holds those has slept as well.
+            clocks_stand: !probe && chance.hit(500),
+            keeps_id: chance.hit(500),
             with_request_id: chance.between((300, 1000)),
             exact: chance.below(500),
             named: chance.below(500),

@@ -59,7 +59,8 @@ pub(super) enum Event {
     Publish(Ticket, Box<Told>, bool),
     Fed(Ticket, Fed),
     Wake(Ticket),
-    Deadline(Ticket),
+    /// On the instance's own clock.
+    Deadline(Ticket, u64),
     Serve(usize, u64),
     Deliver(usize, u64, Box<Message>),
     Tick(usize, u64),
@@ -106,7 +107,7 @@ pub(super) use trace;
 
 /// How long the slowest things take after the faults have stopped, in milliseconds: a late write, the
 /// longest TTL, a rest of a minute, a takeover of the checkpoint.
-const SETTLE_MILLIS: u64 = 200_000;
+const SETTLE_MILLIS: u64 = 150_000;
 
 pub(super) fn host(own: bool) -> Host {
     if own { "here" } else { "there" }.parse().unwrap()
@@ -149,7 +150,8 @@ impl World {
     ) -> Result<BTreeMap<&'static str, u64>, Violation> {
         let mut world = Self::new(setup, seed, loud);
         world.begin();
-        let end = world.setup.trouble + SETTLE_MILLIS;
+        let longest = 3_000 * u64::from(world.setup.ttl_max);
+        let end = world.setup.trouble + SETTLE_MILLIS + longest;
         while let Some(((at, _), event)) = world.queue.pop_first() {
             if at > end {
                 break;
@@ -239,7 +241,7 @@ impl World {
             Event::Publish(ticket, told, last) => self.publish(ticket, &told, last),
             Event::Fed(ticket, fed) => self.feed(ticket, fed),
             Event::Wake(ticket) => self.wake(ticket),
-            Event::Deadline(ticket) => self.deadline(ticket),
+            Event::Deadline(ticket, reading) => self.deadline(ticket, reading),
             Event::Serve(instance, subscription) => self.serve(instance, subscription),
             Event::Deliver(instance, subscription, message) => {
                 self.deliver(instance, subscription, *message);
@@ -311,7 +313,7 @@ impl Event {
     /// The instance whose process has to run for this to happen.
     fn inside(&self) -> Option<usize> {
         match self {
-            Self::Fed(ticket, _) | Self::Wake(ticket) | Self::Deadline(ticket) => {
+            Self::Fed(ticket, _) | Self::Wake(ticket) | Self::Deadline(ticket, _) => {
                 Some(ticket.instance)
             }
             Self::Deliver(instance, ..) | Self::Tick(instance, _) | Self::Ask(instance, _) => {
