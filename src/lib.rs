@@ -21,3 +21,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "../tests/simulation/mod.rs"]
+mod simulation;

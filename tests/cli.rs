@@ -20,12 +20,9 @@ use onex_registry::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use harness::{PATIENCE, Registry};
-use monitored::Monitored;
+use harness::{Nats, PATIENCE, Registry};
 
 mod harness;
-#[allow(dead_code, reason = "shared with other tests, which ask it more")]
-mod monitored;
 
 const NOBODY: &str = "nats://127.0.0.1:1";
 const NO_LEASE: &str = "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f";
@@ -687,8 +684,10 @@ fn serve_takes_a_context_that_is_named_and_never_the_selected_one() {
     let user = User::new();
     user.context("nowhere", &json!({"url": NOBODY}));
     user.select("nowhere");
-    let home = [("HOME", user.home.path().as_os_str())];
-    let registry = Registry::start_in(&[], &home);
+    let data = user.path("data");
+    let own = ["--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let mut registry = Registry::spawn_at_home(&own, Some(user.home.path()));
+    registry.await_ready();
 
     user.context("first", &json!({"url": registry.url()}));
     let args = [
@@ -699,7 +698,8 @@ fn serve_takes_a_context_that_is_named_and_never_the_selected_one() {
         "--ports",
         "19000-19009",
     ];
-    let second = Registry::start_in(&args, &home);
+    let mut second = Registry::spawn_at_home(&args, Some(user.home.path()));
+    second.await_ready();
     assert_eq!(second.url(), registry.url());
     let asked = user
         .run("describe -o json --context first --namespace second")
@@ -709,11 +709,10 @@ fn serve_takes_a_context_that_is_named_and_never_the_selected_one() {
 
 #[test]
 fn a_context_says_who_we_are() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\nauthorization { user: ann, password: secret }\n";
-    let server = Monitored::start(config, folder.path());
+    let server = Nats::start_with("authorization { user: ann, password: secret }");
+    let url = server.url();
     let user = User::new();
-    let context = |password: &str| json!({"url": server.nats, "user": "ann", "password": password});
+    let context = |password: &str| json!({"url": url, "user": "ann", "password": password});
     user.context("right", &context("secret"));
     user.context("wrong", &context("guess"));
     // Let in, and told that nobody serves there.
@@ -721,7 +720,7 @@ fn a_context_says_who_we_are() {
     assert_eq!(error["code"], "NO_REGISTRY");
     for line in [
         "describe --context wrong",
-        &format!("describe --nats {}", server.nats),
+        &format!("describe --nats {url}"),
     ] {
         let error = user.run(&format!("{line} -o json")).json_error(1);
         assert_eq!(error["code"], "ACCESS_DENIED", "{line}");
@@ -729,21 +728,19 @@ fn a_context_says_who_we_are() {
     }
     // A context that only the environment names is not shown to a server that a flag names.
     let user = user.with("NATS_CONTEXT", "right");
-    user.run(&format!("describe --nats {}", server.nats))
-        .exits(1);
+    user.run(&format!("describe --nats {url}")).exits(1);
     user.run("describe").exits(69);
 }
 
 #[test]
 fn what_may_not_be_asked_is_told_as_that() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\nauthorization { users: [{\n  user: ann, password: secret\n  \
-        permissions: { publish: { deny: \"onex.>\" } }\n}] }\n";
-    let server = Monitored::start(config, folder.path());
+    let server = Nats::start_with(
+        "authorization { users: [{ user: ann, password: secret, permissions: { publish: { deny: \"onex.>\" } } }] }",
+    );
     let user = User::new();
     user.context(
         "ann",
-        &json!({"url": server.nats, "user": "ann", "password": "secret"}),
+        &json!({"url": server.url(), "user": "ann", "password": "secret"}),
     );
     let error = user
         .run("describe --context ann --timeout 1s -o json")

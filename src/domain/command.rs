@@ -95,6 +95,8 @@ pub enum Decision {
         /// What comes before the answer.
         then: Effect,
     },
+    /// Decide again at an exact point there or later.
+    Wait(Revision),
 }
 
 /// What comes between an acknowledged write and its answer.
@@ -126,6 +128,8 @@ pub enum Answer {
         ended: Ended,
         /// When, for people.
         at: Timestamp,
+        /// Where in the stream; 0 while that is being written.
+        revision: Revision,
     },
     /// There was nothing to do.
     Nothing,
@@ -179,7 +183,7 @@ pub enum Refusal {
     #[error("there is no pool for host {0:?}")]
     PoolNotFound(String),
     /// A bound is reached.
-    #[error("{what} is at its bound of {limit}")]
+    #[error("at most {limit} {what} are allowed")]
     LimitExceeded {
         /// Of what.
         what: &'static str,

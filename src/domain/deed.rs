@@ -2,7 +2,7 @@
 //! what came of it. It does nothing itself; the service and the simulation drive the same one.
 
 use super::{
-    command::{Action, Answer, Command, Decision, Effect, Probed, Refusal, Unavailable},
+    command::{Action, Answer, Command, Decision, Effect, Held, Probed, Refusal, Unavailable},
     core::Core,
     decide::decide,
     ids::{CommandId, LeaseId},
@@ -33,11 +33,12 @@ pub enum Step {
     Moved(PortKey, Revision),
     /// Wait for an exact point at that revision or later.
     Exact(Revision),
-    /// Try to bind the port. Fed back with what came of it.
+    /// Try to bind the port, if [`Deed::may_probe`] at that moment. Fed back with what came of it.
     Probe(PortKey),
     /// Wait a random time that grows with the number.
     Pause(u32),
-    /// It has an outcome.
+    /// It has an outcome. With [`Refusal::Unreachable`], [`Deed::is_unsettled`] says whether something
+    /// may have been done all the same.
     Done(Result<Answer, Refusal>),
 }
 
@@ -76,13 +77,19 @@ enum State {
 #[derive(Debug)]
 pub struct Deed {
     command: Command,
-    /// What has to be ended before the command goes on.
-    undo: Option<Command>,
+    /// What has to be ended before the command goes on, under another id.
+    undo: Option<(Command, CommandId)>,
     deadline: Moment,
     state: State,
     tries: u32,
     probes: u32,
-    probe_due: bool,
+    probed: bool,
+    /// A lease of this command's id may have been in the stream and have ended: another grant needs
+    /// another id, because the end of a lease is final.
+    spent: bool,
+    /// When the grant was decided on. Its port is not tried once its TTL has passed since: then it may
+    /// have ended without this instance knowing, and another may hold it.
+    granting: Moment,
     unsettled: bool,
 }
 
@@ -96,7 +103,9 @@ impl Deed {
             state: State::Deciding,
             tries: 0,
             probes: 0,
-            probe_due: false,
+            probed: false,
+            spent: false,
+            granting: Moment::default(),
             unsettled: false,
         }
     }
@@ -104,7 +113,26 @@ impl Deed {
     /// Whether a write is under way of which nobody knows yet whether it landed, or one has landed
     /// that is not answered yet.
     pub fn is_unsettled(&self) -> bool {
-        self.unsettled
+        self.unsettled || matches!(self.state, State::Writing(..))
+    }
+
+    /// The command's id as it is now: a grant that is given up for another one changes it.
+    pub fn id(&self) -> CommandId {
+        self.command.id
+    }
+
+    /// Whether a port may still be tried; asked right before it is, because much time may have passed
+    /// since the step said so. Otherwise what trying it said is [`Probed::Unknown`].
+    pub fn may_probe(&self, now: Moment) -> bool {
+        match &self.state {
+            State::Probing(_, Answer::Lease(held)) => self.is_held(held, now),
+            _ => true,
+        }
+    }
+
+    /// Whether the grant is held whatever this instance has not seen: counted as its holder would.
+    fn is_held(&self, held: &Held, now: Moment) -> bool {
+        now.since(self.granting) < held.lease.ttl.millis()
     }
 
     /// What to do next, given what came of the last step; [`Fed::Go`] for the first.
@@ -121,7 +149,7 @@ impl Deed {
                 Probed::Bindable | Probed::Unknown => self.write(write, answer, then),
             },
             (State::Writing(write, answer, then), Fed::Written(revision)) => {
-                self.written(core, &write, answer.at(revision), then, revision)
+                self.written(core, &write, answer.at(revision), then, revision, now)
             }
             (State::Writing(write, _, _), Fed::Lost) => self.lost(write),
             (State::Writing(write, answer, then), Fed::Unknown) => {
@@ -132,21 +160,21 @@ impl Deed {
                     self.again(core, &write)
                 }
             }
-            (State::Writing(write, answer, then), Fed::Unsent) => {
+            (State::Writing(write, answer, then), Fed::Unsent) => self.repeat(write, answer, then),
+            (State::Repeating(write, answer, then), _) => {
                 if self.unsettled || now.mono < self.deadline {
-                    self.repeat(write, answer, then)
+                    self.write(write, answer, then)
                 } else {
                     free(core, &write);
                     Step::Done(Err(Refusal::Unreachable))
                 }
             }
-            (State::Repeating(write, answer, then), _) => self.write(write, answer, then),
             (State::Moving(key), _) => {
                 core.reserved.remove(&key);
                 self.pause(Refusal::Contended)
             }
             (State::Probing(key, answer), Fed::Probed(probed, id)) => {
-                self.probed(core, key, answer, probed, id, now)
+                self.tried(key, answer, probed, id)
             }
             (
                 State::ProbingFirst(..) | State::Writing(..) | State::Probing(..) | State::Done,
@@ -160,14 +188,25 @@ impl Deed {
 
     fn decide(&mut self, core: &mut Core, now: Now) -> Step {
         core.index.advance(now.mono);
-        let command = self.undo.as_ref().unwrap_or(&self.command);
+        let command = self.undo.as_ref().map_or(&self.command, |(undo, _)| undo);
         match decide(&core.index, &core.reserved, command, now) {
-            Ok(Decision::Answer(answer)) => self.answered(core, answer),
+            Ok(Decision::Answer(answer)) => self.answered(core, answer, now),
+            Ok(Decision::Wait(revision)) => {
+                self.state = State::Deciding;
+                Step::Exact(revision)
+            }
             Ok(Decision::Commit {
                 write,
                 answer,
                 then,
-            }) => self.commit(core, write, answer, then, now),
+            }) => {
+                if self.spent && matches!(then, Effect::Grant { .. }) {
+                    self.command.id = self.command.id.next();
+                    self.spent = false;
+                    return self.decide(core, now);
+                }
+                self.commit(core, write, answer, then, now)
+            }
             Err(refusal @ (Refusal::Contended | Refusal::Busy)) => self.pause(refusal),
             Err(refusal)
                 if refusal.needs_barrier()
@@ -193,6 +232,9 @@ impl Deed {
         let ends = matches!(then, Effect::Again) || self.undo.is_some();
         if now.mono >= self.deadline && !ends {
             return Step::Done(Err(Refusal::Unreachable));
+        }
+        if matches!(then, Effect::Grant { .. }) {
+            self.granting = now.mono;
         }
         if let Key::Port(key) = &write.key {
             core.reserved.insert(key.clone());
@@ -227,6 +269,7 @@ impl Deed {
         answer: Answer,
         then: Effect,
         revision: Revision,
+        now: Now,
     ) -> Step {
         if let Key::Port(key) = &write.key {
             let seen = core.index.revision(&write.key);
@@ -239,30 +282,33 @@ impl Deed {
                 Step::Done(Ok(answer))
             }
             Effect::Again => {
-                self.probe_due = false;
                 self.state = State::Deciding;
                 Step::Exact(revision)
             }
-            Effect::Grant { echo, probe } => {
+            Effect::Grant { echo, .. } => {
                 self.unsettled = true;
-                self.probe_due = probe && core.index.mechanisms.on(Mechanism::ProbeAfterGrant);
+                self.spent = true;
                 if echo {
                     self.state = State::Deciding;
                     return Step::Exact(revision);
                 }
-                self.answered(core, answer)
+                self.answered(core, answer, now)
             }
         }
     }
 
-    fn answered(&mut self, core: &Core, answer: Answer) -> Step {
-        if self.undo.is_some() {
+    fn answered(&mut self, core: &Core, answer: Answer, now: Now) -> Step {
+        if self.undo.is_some() && !matches!(answer, Answer::Lease(_)) {
             return self.undone();
         }
+        let policy = &core.index.policy;
         if let Answer::Lease(held) = &answer
             && held.lease.lease_id == LeaseId(self.command.id.0)
-            && self.probe_due
-            && core.index.policy.host == held.key.host
+            && held.lease.unanswered
+            && !self.probed
+            && self.is_held(held, now.mono)
+            && (policy.probe && policy.host == held.key.host)
+            && core.index.mechanisms.on(Mechanism::ProbeAfterGrant)
         {
             let key = held.key.clone();
             self.state = State::Probing(key.clone(), answer);
@@ -272,29 +318,23 @@ impl Deed {
         Step::Done(Ok(answer))
     }
 
-    fn probed(
-        &mut self,
-        core: &mut Core,
-        key: PortKey,
-        answer: Answer,
-        probed: Probed,
-        id: CommandId,
-        now: Now,
-    ) -> Step {
-        self.probe_due = false;
+    fn tried(&mut self, key: PortKey, answer: Answer, probed: Probed, id: CommandId) -> Step {
+        self.probed = true;
         match (answer, probed) {
             (Answer::Lease(held), Probed::InUse) => {
-                self.undo = Some(Command {
-                    action: Action::Withdraw(key, held.lease.lease_id, Ended::InUse),
+                let undo = Command {
+                    action: Action::Withdraw(key.clone(), held.lease.lease_id, Ended::InUse),
                     ..self.command.clone()
-                });
-                self.command.id = id;
-                self.decide(core, now)
+                };
+                self.undo = Some((undo, id));
+                self.state = State::Deciding;
+                // The grant itself has to be seen before it can be ended.
+                Step::Moved(key, Revision(held.revision.0.saturating_sub(1)))
             }
             (Answer::Lease(held), Probed::Bindable | Probed::Unknown) => {
                 self.unsettled = false;
                 let probed = Some(probed);
-                Step::Done(Ok(Answer::Lease(super::command::Held { probed, ..held })))
+                Step::Done(Ok(Answer::Lease(Held { probed, ..held })))
             }
             (answer @ (Answer::Ended { .. } | Answer::Nothing), _) => Step::Done(Ok(answer)),
         }
@@ -302,13 +342,15 @@ impl Deed {
 
     /// The grant of a port in use is taken back; on to the next port.
     fn undone(&mut self) -> Step {
-        self.undo = None;
+        let next = self.undo.take().map_or(self.command.id, |(_, next)| next);
         self.unsettled = false;
-        self.avoid(self.command.id)
+        self.probed = false;
+        self.avoid(next)
     }
 
     fn avoid(&mut self, id: CommandId) -> Step {
         self.command.id = id;
+        self.spent = false;
         self.probes += 1;
         let exact = matches!(&self.command.action, Action::Lease(wish) if wish.exact);
         if exact {
@@ -324,6 +366,7 @@ impl Deed {
     }
 
     fn lost(&mut self, write: Write) -> Step {
+        self.spent |= self.unsettled;
         match write.key {
             Key::Port(key) => {
                 self.state = State::Moving(key.clone());
@@ -359,8 +402,19 @@ impl Answer {
     /// The same, true since `revision`.
     fn at(self, revision: Revision) -> Self {
         match self {
-            Self::Lease(held) => Self::Lease(super::command::Held { revision, ..held }),
-            answer @ (Self::Ended { .. } | Self::Nothing) => answer,
+            Self::Lease(held) => Self::Lease(Held { revision, ..held }),
+            Self::Ended {
+                lease_id,
+                ended,
+                at,
+                ..
+            } => Self::Ended {
+                lease_id,
+                ended,
+                at,
+                revision,
+            },
+            Self::Nothing => Self::Nothing,
         }
     }
 }

@@ -55,6 +55,14 @@ uuid_id!(
     CommandId
 );
 
+impl CommandId {
+    /// Another one: the random tail of a UUID is counted up.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(Uuid::from_u128(self.0.as_u128().wrapping_add(1)))
+    }
+}
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -6,41 +6,18 @@ use std::{
     ops::Bound,
 };
 
-use uuid::Uuid;
-
 use super::{
-    ids::{Digest, Host, Label, LeaseId, Name, Port, RequestId, RequesterId, Transport, Ttl},
+    ids::{Digest, Host, LeaseId, Port, RequestId, RequesterId, Transport, Ttl},
     key::{Key, PortKey, Revision},
+    lookup::Lookup,
     mechanism::{Mechanism, Mechanisms},
     outbox::Outbox,
-    pool::{Class, Pool, PortRange},
-    record::{Body, Last, Record, Request, Stored, Sys},
+    policy::Policy,
+    pool::{Class, Pool},
+    record::{Record, Stored, Sys},
     standing::{Entry, Standing, Terms},
     time::{Moment, Now},
 };
-
-/// What this instance was told at its start.
-#[derive(Debug, Clone)]
-pub struct Policy {
-    /// This instance.
-    pub registry_id: Uuid,
-    /// Where it runs; the default of a request's `host`.
-    pub host: Host,
-    /// Whether ports of its own host are tried after a grant.
-    pub probe: bool,
-    /// What may be granted on every host.
-    pub ranges: Vec<PortRange>,
-    /// What is never granted.
-    pub reserved: Vec<PortRange>,
-    /// The longest TTL that a request may ask for.
-    pub ttl_max: Ttl,
-    /// How many leases one requester may hold.
-    pub holder_leases_max: usize,
-    /// For how many hosts ports are kept.
-    pub hosts_max: usize,
-    /// Whether a host that has no pool yet is refused.
-    pub known_hosts_only: bool,
-}
 
 /// The follower's view of the bucket, with what makes looking things up cheap.
 pub struct Index {
@@ -50,18 +27,14 @@ pub struct Index {
     pub mechanisms: Mechanisms,
     /// What is not published yet.
     pub outbox: Outbox,
+    /// Where what is looked up by something else than its key is.
+    pub lookup: Lookup,
     ports: BTreeMap<PortKey, Entry>,
     classes: BTreeMap<PortKey, (Class, Option<Moment>)>,
     timers: BTreeSet<(Moment, PortKey)>,
     due: BTreeSet<PortKey>,
     pools: BTreeMap<(Host, Transport), Pool>,
     fresh_pool: Pool,
-    leases: BTreeMap<LeaseId, PortKey>,
-    holders: BTreeSet<(RequesterId, PortKey)>,
-    requests: BTreeSet<(RequesterId, RequestId, PortKey)>,
-    names: BTreeSet<(Name, PortKey)>,
-    labels: BTreeSet<(Label, PortKey)>,
-    last_names: BTreeMap<(RequesterId, Name), (Revision, PortKey)>,
     sys: Option<(Revision, Sys)>,
     applied: Revision,
     exact: Revision,
@@ -83,12 +56,7 @@ impl Index {
             due: BTreeSet::new(),
             pools: own.into(),
             fresh_pool,
-            leases: BTreeMap::new(),
-            holders: BTreeSet::new(),
-            requests: BTreeSet::new(),
-            names: BTreeSet::new(),
-            labels: BTreeSet::new(),
-            last_names: BTreeMap::new(),
+            lookup: Lookup::default(),
             sys: None,
             applied: Revision::default(),
             exact: Revision::default(),
@@ -115,6 +83,7 @@ impl Index {
         self.applied = revision.max(self.applied);
         if pending == 0 || !self.mechanisms.on(Mechanism::ExactPoints) {
             self.exact = self.applied;
+            self.outbox.settle();
         }
     }
 
@@ -131,14 +100,14 @@ impl Index {
     fn put(&mut self, key: &PortKey, revision: Revision, record: Option<Box<Record>>, now: Now) {
         let before = self.ports.remove(key);
         if let Some(record) = before.as_ref().and_then(|entry| entry.record.as_deref()) {
-            self.forget(key, record);
+            self.lookup.forget(key, record);
         }
         let known = before.as_ref().map(|entry| entry.transitions);
         let transitions = record
             .as_ref()
             .map_or(known.unwrap_or(0), |record| record.transitions);
         if let Some(record) = record.as_deref() {
-            self.remember(key, revision, record);
+            self.lookup.remember(key, record);
             self.outbox.observe(key, revision, record, known, now.mono);
         }
         let observed = self.observed(record.as_deref(), now);
@@ -189,71 +158,6 @@ impl Index {
             .reclass(key.port, from, class);
     }
 
-    fn remember(&mut self, key: &PortKey, revision: Revision, record: &Record) {
-        let holder = match &record.body {
-            Body::Lease(lease) => {
-                self.holders.insert((lease.requester_id, key.clone()));
-                if let Some(name) = &lease.name {
-                    self.names.insert((name.clone(), key.clone()));
-                }
-                for label in &lease.labels {
-                    self.labels.insert((label.clone(), key.clone()));
-                }
-                Some((lease.requester_id, lease.lease_id, lease.name.as_ref()))
-            }
-            Body::Rest(rest) => rest
-                .last
-                .as_ref()
-                .map(|last| (last.requester_id, last.lease_id, last.name.as_ref())),
-        };
-        let Some((requester, lease_id, name)) = holder else {
-            return;
-        };
-        self.leases.insert(lease_id, key.clone());
-        for request in requests(record) {
-            self.requests.insert((requester, request.id, key.clone()));
-        }
-        if let Some(name) = name {
-            self.last_names
-                .insert((requester, name.clone()), (revision, key.clone()));
-        }
-    }
-
-    fn forget(&mut self, key: &PortKey, record: &Record) {
-        let (requester, lease_id, name) = match &record.body {
-            Body::Lease(lease) => {
-                self.holders.remove(&(lease.requester_id, key.clone()));
-                if let Some(name) = &lease.name {
-                    self.names.remove(&(name.clone(), key.clone()));
-                }
-                for label in &lease.labels {
-                    self.labels.remove(&(label.clone(), key.clone()));
-                }
-                (lease.requester_id, lease.lease_id, lease.name.as_ref())
-            }
-            Body::Rest(rest) => match &rest.last {
-                Some(last) => (last.requester_id, last.lease_id, last.name.as_ref()),
-                None => return,
-            },
-        };
-        if self.leases.get(&lease_id) == Some(key) {
-            self.leases.remove(&lease_id);
-        }
-        for request in requests(record) {
-            self.requests.remove(&(requester, request.id, key.clone()));
-        }
-        if let Some(name) = name {
-            let name = (requester, name.clone());
-            if self
-                .last_names
-                .get(&name)
-                .is_some_and(|(_, last)| last == key)
-            {
-                self.last_names.remove(&name);
-            }
-        }
-    }
-
     /// The entry of a port; none when nothing was ever written there.
     pub fn entry(&self, key: &PortKey) -> Option<&Entry> {
         self.ports.get(key)
@@ -284,7 +188,7 @@ impl Index {
 
     /// The key of a lease, live or remembered, with its entry.
     pub fn find_lease(&self, lease_id: LeaseId) -> Option<(&PortKey, &Entry)> {
-        let key = self.leases.get(&lease_id)?;
+        let key = self.lookup.lease(lease_id)?;
         Some((key, self.ports.get(key)?))
     }
 
@@ -294,46 +198,18 @@ impl Index {
         requester: RequesterId,
         id: RequestId,
     ) -> impl Iterator<Item = (&PortKey, &Entry)> {
-        self.requests
-            .range((requester, id, PortKey::first())..)
-            .take_while(move |(holder, request, _)| *holder == requester && *request == id)
-            .filter_map(|(_, _, key)| Some((key, self.ports.get(key)?)))
+        self.lookup
+            .requested(requester, id)
+            .filter_map(|key| Some((key, self.ports.get(key)?)))
     }
 
     /// The digest under which any record remembers that request.
     pub fn find_digest(&self, requester: RequesterId, id: RequestId) -> Option<Digest> {
         self.find_request(requester, id)
             .filter_map(|(_, entry)| entry.record.as_deref())
-            .flat_map(requests)
+            .flat_map(Record::requests)
             .find(|request| request.id == id)
             .map(|request| request.digest)
-    }
-
-    /// The keys of one requester's live leases, from `after` on.
-    pub fn held_by<'a>(
-        &'a self,
-        requester: RequesterId,
-        after: Option<&PortKey>,
-    ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
-        range_after(&self.holders, requester, after)
-    }
-
-    /// The keys of the live leases of that name, from `after` on.
-    pub fn named<'a>(
-        &'a self,
-        name: Name,
-        after: Option<&PortKey>,
-    ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
-        range_after(&self.names, name, after)
-    }
-
-    /// The keys of the live leases with that label, from `after` on.
-    pub fn labelled<'a>(
-        &'a self,
-        label: Label,
-        after: Option<&PortKey>,
-    ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
-        range_after(&self.labels, label, after)
     }
 
     /// All keys that were ever written, from `after` on.
@@ -366,18 +242,6 @@ impl Index {
             .range((start, Bound::Unbounded))
             .map(|(key, _)| key)
             .take_while(move |key| key.host == *host)
-    }
-
-    /// How many leases are live.
-    pub fn live_leases(&self) -> usize {
-        self.holders.len()
-    }
-
-    /// The port that this requester's lease of that name had last.
-    pub fn last_named(&self, requester: RequesterId, name: &Name) -> Option<&PortKey> {
-        self.last_names
-            .get(&(requester, name.clone()))
-            .map(|(_, key)| key)
     }
 
     /// The pool of a host; what a new one would be when the host has none yet.
@@ -464,46 +328,4 @@ impl Index {
     pub fn exact(&self) -> Revision {
         self.exact
     }
-}
-
-impl PortKey {
-    /// The lowest key there can be.
-    pub(super) fn first() -> Self {
-        static LOWEST: std::sync::OnceLock<PortKey> = std::sync::OnceLock::new();
-        LOWEST
-            .get_or_init(|| Self {
-                host: Host::lowest(),
-                transport: Transport::Tcp,
-                port: Port::LOWEST,
-            })
-            .clone()
-    }
-}
-
-fn range_after<'a, T: Ord + Clone>(
-    set: &'a BTreeSet<(T, PortKey)>,
-    value: T,
-    after: Option<&PortKey>,
-) -> impl Iterator<Item = &'a PortKey> + use<'a, T> {
-    let start = after.map_or_else(
-        || Bound::Included((value.clone(), PortKey::first())),
-        |key| Bound::Excluded((value.clone(), key.clone())),
-    );
-    set.range((start, Bound::Unbounded))
-        .take_while(move |(other, _)| *other == value)
-        .map(|(_, key)| key)
-}
-
-/// Every request that a record remembers.
-fn requests(record: &Record) -> impl Iterator<Item = &Request> {
-    let (first, second) = match &record.body {
-        Body::Lease(lease) => (&lease.request, &lease.renewal),
-        Body::Rest(rest) => match &rest.last {
-            Some(Last {
-                request, release, ..
-            }) => (request, release),
-            None => (&None, &None),
-        },
-    };
-    first.iter().chain(second)
 }

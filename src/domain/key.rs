@@ -82,6 +82,20 @@ pub fn unescape(token: &str) -> Option<String> {
     (escape(&text) == token).then_some(text)
 }
 
+impl PortKey {
+    /// The lowest key there can be.
+    pub(super) fn first() -> Self {
+        static LOWEST: std::sync::OnceLock<PortKey> = std::sync::OnceLock::new();
+        LOWEST
+            .get_or_init(|| Self {
+                host: Host::lowest(),
+                transport: Transport::Tcp,
+                port: Port::LOWEST,
+            })
+            .clone()
+    }
+}
+
 impl fmt::Display for PortKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -21,6 +21,9 @@ pub enum Mechanism {
     Replay,
     /// A grant under a request id is judged again when the follower has passed it.
     Echo,
+    /// A grant that its own command has not answered yet is answered to another only after a write
+    /// that says so; from then on it is not taken back.
+    Adopt,
     /// A record carries its transitions until they are published.
     CarryTransitions,
     /// The checkpoint moves only after the events are out.

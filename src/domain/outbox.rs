@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::{
     key::{Key, PortKey, Revision},
-    mechanism::{Mechanism, Mechanisms},
     record::{Checkpoint, FORMAT, OUTBOX_TRANSITIONS_MAX, Record, Stored, Transition},
     time::Moment,
     write::Write,
@@ -48,6 +47,7 @@ pub struct Outbox {
     checkpoint: Option<Checkpoint>,
     checkpoint_revision: Revision,
     progress: Moment,
+    suspected: u64,
     gaps: u64,
     crowded: bool,
 }
@@ -62,6 +62,7 @@ impl Outbox {
             checkpoint: None,
             checkpoint_revision: Revision::default(),
             progress: Moment::default(),
+            suspected: 0,
             gaps: 0,
             crowded: false,
         }
@@ -122,7 +123,7 @@ impl Outbox {
             self.progress = self.progress.max(now);
         }
         let out_to = self.out_to();
-        self.crowded |= record.outbox_after(revision, out_to).len() * 2 >= OUTBOX_TRANSITIONS_MAX;
+        self.crowded |= record.unpublished(revision, out_to) * 2 >= OUTBOX_TRANSITIONS_MAX;
         for transition in &record.outbox {
             let at = transition.revision.map_or(revision, Revision);
             // What this instance sees for the first time waits even when the checkpoint says that it
@@ -140,8 +141,17 @@ impl Outbox {
         if let Some(known) = known
             && self.is_mine()
         {
-            self.gaps += first.saturating_sub(known + 1);
+            self.suspected += first.saturating_sub(known + 1);
         }
+    }
+
+    /// The follower is at an exact point. What looked like a gap was none when another instance turns
+    /// out to publish since: it has told what this one did not see.
+    pub fn settle(&mut self) {
+        if self.is_mine() {
+            self.gaps += self.suspected;
+        }
+        self.suspected = 0;
     }
 
     /// The checkpoint passes by.
@@ -164,14 +174,17 @@ impl Outbox {
     }
 
     /// What to do next. `exact` is the last exact point: nothing that happened before it is unseen.
-    pub fn next(&self, exact: Revision, now: Moment, mechanisms: Mechanisms) -> Publish {
+    pub fn next(&self, exact: Revision, now: Moment) -> Publish {
         if self.waiting.is_empty() {
             return Publish::Idle;
         }
         if !self.is_mine() {
-            let vacant = self.checkpoint.is_none();
+            let vacant = self
+                .checkpoint
+                .as_ref()
+                .is_none_or(|checkpoint| checkpoint.owner.is_nil());
             if vacant || now.since(self.progress) >= TAKEOVER_MILLIS {
-                return Publish::Claim(self.write(self.out_to()));
+                return Publish::Claim(self.write(self.me, self.out_to()));
             }
             return Publish::Idle;
         }
@@ -193,12 +206,8 @@ impl Outbox {
         } else {
             last.revision
         };
-        let write = self.write(to.max(self.out_to()));
-        if mechanisms.on(Mechanism::CheckpointAfterEvents) {
-            Publish::Send(told, write)
-        } else {
-            Publish::Claim(write)
-        }
+        let write = self.write(self.me, to.max(self.out_to()));
+        Publish::Send(told, write)
     }
 
     /// These are in the events stream now.
@@ -207,10 +216,17 @@ impl Outbox {
             .extend(told.iter().map(|told| (told.revision, told.key.clone())));
     }
 
-    fn write(&self, out_to: Revision) -> Write {
+    /// The write by which this instance, when it stops, leaves publishing to whoever is next; none when
+    /// it does not publish.
+    pub fn resign(&self) -> Option<Write> {
+        self.is_mine()
+            .then(|| self.write(Uuid::nil(), self.out_to()))
+    }
+
+    fn write(&self, owner: Uuid, out_to: Revision) -> Write {
         let checkpoint = Checkpoint {
             format: FORMAT,
-            owner: self.me,
+            owner,
             out_to: out_to.0,
             unknown: self
                 .checkpoint

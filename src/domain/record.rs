@@ -88,6 +88,10 @@ pub struct Lease {
     /// The request that last renewed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewal: Option<Request>,
+    /// Its command may still take it back: the port is in use, or the request was granted twice.
+    /// Whoever tells anybody else of this lease writes it without this mark first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unanswered: bool,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -233,7 +237,7 @@ pub struct Sys {
 pub struct Checkpoint {
     /// [`FORMAT`].
     pub format: u32,
-    /// The instance.
+    /// The instance; nil when the last one has stopped.
     pub owner: Uuid,
     /// Every transition up to this position of the stream is out.
     pub out_to: u64,
@@ -272,6 +276,26 @@ impl Record {
             Body::Lease(lease) => Some(lease.granted.map_or(own, Revision)),
             Body::Rest(rest) => rest.last.as_ref().map(|last| Revision(last.granted)),
         }
+    }
+
+    /// Every request that it remembers.
+    pub fn requests(&self) -> impl Iterator<Item = &Request> {
+        let (first, second) = match &self.body {
+            Body::Lease(lease) => (&lease.request, &lease.renewal),
+            Body::Rest(rest) => match &rest.last {
+                Some(last) => (&last.request, &last.release),
+                None => (&None, &None),
+            },
+        };
+        first.iter().chain(second)
+    }
+
+    /// How many of its transitions are not published up to `out_to`.
+    pub fn unpublished(&self, own: Revision, out_to: Revision) -> usize {
+        self.outbox
+            .iter()
+            .filter(|transition| transition.revision.unwrap_or(own.0) > out_to.0)
+            .count()
     }
 
     /// The outbox as the next record has to carry it: without what is published up to `out_to`, and

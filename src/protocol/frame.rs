@@ -68,31 +68,37 @@ fn parse_object<T: DeserializeOwned>(
         serde_path_to_error::Deserializer::new(&mut json, &mut track),
         |path| unknown.push(path.to_string()),
     );
-    let request = request.map_err(|error| {
-        let pointer = pointer(track.path().iter());
-        let text = error.to_string();
-        if let Some(field) = named_by(&text, "missing field `") {
-            return Error::invalid(format!("{pointer}/{field}"), format!("{field} is required"));
+    let typo = || match unknown.first() {
+        Some(field) if !is_later(minor) => Err(unknown_field(endpoint, field)),
+        _ => Ok(()),
+    };
+    let request = match request {
+        Ok(request) => request,
+        Err(error) => {
+            let pointer = pointer(track.path().iter());
+            let text = error.to_string();
+            if let Some(field) = named_by(&text, "missing field `") {
+                // A required field that is misspelt is missing as well.
+                typo()?;
+                let message = format!("{field} is required");
+                return Err(Error::invalid(format!("{pointer}/{field}"), message));
+            }
+            if let Some(field) = named_by(&text, "duplicate field `") {
+                let message = format!("{field} is there twice");
+                return Err(Error::invalid(format!("{pointer}/{field}"), message));
+            }
+            return Err(Error::invalid(pointer, said_plainly(&error)));
         }
-        if let Some(field) = named_by(&text, "duplicate field `") {
-            return Error::invalid(
-                format!("{pointer}/{field}"),
-                format!("{field} is there twice"),
-            );
-        }
-        Error::invalid(pointer, said_plainly(&error))
-    })?;
+    };
     json.end()
         .map_err(|error| Error::invalid("", said_plainly(&error)))?;
+    typo()?;
     // serde_ignored joins the parts of a path with dots; unknown fields of these requests are at the top.
-    let ignored: Vec<String> = unknown
+    let ignored = unknown
         .iter()
         .map(|field| format!("/{}", escape_pointer(field)))
         .collect();
-    match unknown.first() {
-        Some(field) if !is_later(minor) => Err(unknown_field(endpoint, field)),
-        _ => Ok(Parsed { request, ignored }),
-    }
+    Ok(Parsed { request, ignored })
 }
 
 /// Whether a caller that speaks that minor may name fields that this build does not know.
@@ -233,6 +239,8 @@ mod tests {
         check("\"x\"", "", "one JSON object");
         check("{", "", "not JSON");
         check("{} {}", "/requester_id", "required");
+        let typo = format!(r#"{{"requester_id":"{ID}","protocl":"http"}}"#);
+        check(&typo, "/protocl", "did you mean \"protocol\"?");
         check(
             &format!(r#"{{"requester_id":"{ID}"}}"#),
             "/protocol",
@@ -290,8 +298,8 @@ mod tests {
         );
         check(
             &format!("{}1{}", "{\"a\":".repeat(500), "}".repeat(500)),
-            "/requester_id",
-            "required",
+            "/a",
+            "unknown field",
         );
     }
 

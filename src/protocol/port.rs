@@ -48,7 +48,7 @@ pub struct LeaseRequest {
     /// What will be spoken there: `http`, `grpc`, `redis`, `jetstream`, …
     #[schemars(with = "TokenText")]
     pub protocol: Token,
-    /// Seconds that the lease lasts without a heartbeat. Default 60.
+    /// Seconds that the lease lasts without a heartbeat. Default 60, or the longest allowed if that is less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<TtlSeconds>")]
     pub ttl: Option<Ttl>,

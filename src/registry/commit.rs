@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        command::{Answer, Command, Refusal},
+        command::{Answer, Command, Probed, Refusal},
         deed::{Deed, Fed, Step},
         ids::CommandId,
         key::{Key, Revision},
@@ -59,10 +59,15 @@ impl Ticket {
     /// Waits for the outcome until `deadline`.
     pub(super) async fn outcome(self, deadline: tokio::time::Instant) -> Known {
         match tokio::time::timeout_at(deadline, self.outcome).await {
+            Err(_) | Ok(Ok(Err(Refusal::Unreachable))) => {
+                if self.unsettled.load(Ordering::Acquire) {
+                    Known::Unsettled
+                } else {
+                    Known::Nothing
+                }
+            }
             Ok(Ok(outcome)) => Known::Done(outcome),
             Ok(Err(_)) => Known::Broken,
-            Err(_) if self.unsettled.load(Ordering::Acquire) => Known::Unsettled,
-            Err(_) => Known::Nothing,
         }
     }
 }
@@ -99,10 +104,7 @@ impl Commit {
         loop {
             let now = self.clock.now();
             let step = self.mirror.with(|core| deed.step(core, fed, now));
-            unsettled.store(
-                deed.is_unsettled() || matches!(step, Step::Write(_)),
-                Ordering::Release,
-            );
+            unsettled.store(deed.is_unsettled(), Ordering::Release);
             fed = match step {
                 Step::Done(outcome) => return outcome,
                 Step::Barrier if self.barrier.pass().await => Fed::Go,
@@ -122,7 +124,13 @@ impl Commit {
                     Fed::Go
                 }
                 Step::Probe(key) => {
-                    Fed::Probed(availability::probe(&key), CommandId(Uuid::now_v7()))
+                    // The runtime may have been stopped since the step was decided.
+                    let probed = if deed.may_probe(self.clock.now().mono) {
+                        availability::probe(&key)
+                    } else {
+                        Probed::Unknown
+                    };
+                    Fed::Probed(probed, CommandId(Uuid::now_v7()))
                 }
                 Step::Pause(tries) => {
                     tokio::time::sleep(pause(tries)).await;

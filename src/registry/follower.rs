@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::{
     domain::{cursor::Cursor, key::Key, record::Stored},
     store::{
-        Identity, Store,
+        Identity, Store, Written,
         codec::Found,
         follow::{Delivery, FollowError},
     },
@@ -36,52 +36,70 @@ pub(super) struct Follower {
     pub(super) later: Arc<OnceLock<(String, u32)>>,
 }
 
+/// Why one attempt to follow ended.
+enum Ended {
+    Fatal(Fatal),
+    Follow(FollowError),
+}
+
 impl Follower {
     /// Ends only when the store is not to be served from any more.
     pub(super) async fn run(self) -> Fatal {
         let mut cursor = Cursor::default();
         loop {
-            if let Err(fatal) = self.check(&cursor).await {
-                return fatal;
-            }
-            match self.follow(&mut cursor).await {
+            // Whatever is waited for: after a reconnect its answer may never come.
+            let ended = tokio::select! {
+                ended = self.attempt(&mut cursor) => ended,
+                () = self.restart.notified() => Ok(()),
+            };
+            match ended {
                 Ok(()) => tracing::debug!(after = cursor.last().0, "following again"),
-                Err(error) => {
-                    tracing::warn!(error = %crate::chain(&error), after = cursor.last().0, "following again");
+                Err(Ended::Fatal(fatal)) => return fatal,
+                Err(Ended::Follow(error)) => {
+                    let error = crate::chain(&error);
+                    tracing::warn!(error, after = cursor.last().0, "following again");
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }
         }
     }
 
+    async fn attempt(&self, cursor: &mut Cursor) -> Result<(), Ended> {
+        self.check(cursor).await.map_err(Ended::Fatal)?;
+        self.follow(cursor).await.map_err(Ended::Follow)
+    }
+
     /// A store that is another one, or that has gone backwards, is not served from.
     async fn check(&self, cursor: &Cursor) -> Result<(), Fatal> {
-        match self.store.identity().await {
-            Ok(identity) if identity.created != self.opened.created => Err(Fatal::Recreated),
-            Ok(identity) if identity.last < cursor.last() => Err(Fatal::Backwards {
-                last: identity.last,
-                seen: cursor.last(),
-            }),
-            Ok(_) => Ok(()),
+        let identity = match self.store.identity().await {
+            Ok(identity) => identity,
             // It cannot be asked now; following fails as well, and this is asked again.
             Err(error) => {
                 tracing::debug!(%error, "the stream cannot be looked up");
-                Ok(())
+                return Ok(());
             }
+        };
+        if identity.created != self.opened.created {
+            return Err(Fatal::Recreated);
+        }
+        if identity.last >= cursor.last() {
+            return Ok(());
+        }
+        // A server that is cut off from the others says old things as well. A write tells the two apart.
+        match self.store.write_barrier().await {
+            Written::At(last) if last <= cursor.last() => Err(Fatal::Backwards {
+                last,
+                seen: cursor.last(),
+            }),
+            Written::At(_) | Written::Lost | Written::Unknown | Written::Unsent => Ok(()),
         }
     }
 
     async fn follow(&self, cursor: &mut Cursor) -> Result<(), FollowError> {
         let mut deliveries = std::pin::pin!(self.store.follow(cursor.last()).await?);
         cursor.restart();
-        loop {
-            let delivery = tokio::select! {
-                delivery = deliveries.next() => delivery,
-                () = self.restart.notified() => return Ok(()),
-            };
-            let Some(delivery) = delivery.transpose()? else {
-                return Ok(());
-            };
+        while let Some(delivery) = deliveries.next().await {
+            let delivery = delivery?;
             if !cursor.take(delivery.delivered, delivery.revision) {
                 tracing::warn!(
                     delivered = delivery.delivered,
@@ -92,6 +110,7 @@ impl Follower {
             }
             self.bring(delivery);
         }
+        Ok(())
     }
 
     fn bring(&self, delivery: Delivery) {

@@ -94,6 +94,17 @@ impl Mirror {
         let _ = waiter.await;
     }
 
+    /// Waits until the core is as `is_so` says.
+    pub(super) async fn until(&self, is_so: impl Fn(&Core) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if is_so(&self.lock().core) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Waits until the follower shows `key` past `revision`.
     pub(super) async fn moved(&self, key: &PortKey, revision: Revision) {
         let waiter = {

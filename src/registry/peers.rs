@@ -18,7 +18,7 @@ use super::micro::{self, Identity};
 /// How often the others are asked.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Metadata under which an instance says what it is.
 pub(super) const META_NAMESPACE: &str = "namespace";

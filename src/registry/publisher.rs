@@ -44,7 +44,7 @@ impl Publisher {
                 }
                 Publish::Claim(write) => {
                     let written = self.commit.store.write(&write).await;
-                    tracing::info!(?written, "claiming to publish events");
+                    tracing::debug!(?written, "claiming to publish events");
                     self.settled(written).await;
                 }
                 Publish::Send(told, write) => {
@@ -73,25 +73,16 @@ impl Publisher {
                     "events were lost: records were overwritten from outside"
                 );
             }
-            index.outbox.next(index.exact(), now.mono, index.mechanisms)
+            index.outbox.next(index.exact(), now.mono)
         })
     }
 
     /// Waits a little for more to come, unless a record is running out of room.
     async fn gather(&self) {
-        let crowded = async {
-            loop {
-                let changed = self.commit.mirror.changed.notified();
-                if self
-                    .commit
-                    .mirror
-                    .with(|core| core.index.outbox.is_crowded())
-                {
-                    return;
-                }
-                changed.await;
-            }
-        };
+        let crowded = self
+            .commit
+            .mirror
+            .until(|core| core.index.outbox.is_crowded());
         let _ = tokio::time::timeout(GATHER, crowded).await;
     }
 

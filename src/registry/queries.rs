@@ -91,9 +91,9 @@ fn leases(
     // The narrowest set that holds all of them.
     let keys: Box<dyn Iterator<Item = &PortKey>> =
         match (filter.name, filter.requester, filter.label, filter.host) {
-            (Some(name), _, _, _) => Box::new(index.named(name.clone(), after)),
-            (None, Some(requester), _, _) => Box::new(index.held_by(requester, after)),
-            (None, None, Some(label), _) => Box::new(index.labelled(label.clone(), after)),
+            (Some(name), _, _, _) => Box::new(index.lookup.named(name.clone(), after)),
+            (None, Some(requester), _, _) => Box::new(index.lookup.held_by(requester, after)),
+            (None, None, Some(label), _) => Box::new(index.lookup.labelled(label.clone(), after)),
             (None, None, None, Some(host)) => Box::new(index.keys_on(host, after)),
             (None, None, None, None) => Box::new(index.keys_after(after)),
         };
@@ -212,7 +212,7 @@ pub(super) fn describe(
         },
         instances: instances.into_iter().collect(),
         counts: Totals {
-            leases: index.live_leases(),
+            leases: index.lookup.live_leases(),
             hosts: index.hosts(),
             events_waiting: index.outbox.len(),
         },

@@ -60,8 +60,11 @@ impl Commit {
             id,
             digest: digest(Endpoint::PortLease, &request),
         });
-        let host = self.mirror.with(|core| core.index.policy.host.clone());
-        let wish = wish(request, host, named)?;
+        let (host, ttl_max) = self.mirror.with(|core| {
+            let policy = &core.index.policy;
+            (policy.host.clone(), policy.ttl_max)
+        });
+        let wish = wish(request, host, ttl_max, named)?;
         match self.run(caller, Action::Lease(wish), false).await? {
             Answer::Lease(held) => Ok(self.mirror.with(|core| {
                 let index = &core.index;
@@ -112,6 +115,7 @@ impl Commit {
                     let index = &core.index;
                     let lease_id = |key| index.entry(key)?.lease().map(|lease| lease.lease_id);
                     index
+                        .lookup
                         .held_by(request.requester_id, None)
                         .take(HEARTBEAT_LEASES_MAX)
                         .filter_map(lease_id)
@@ -212,11 +216,8 @@ impl Commit {
                 false,
             )
             .await?;
-        self.mirror.with(|core| {
-            // The release is in the index at the latest when the follower has passed its write.
-            let revision = core.index.applied();
-            view::released(&answer, revision, core.index.lineage())
-        })
+        self.mirror
+            .with(|core| view::released(&answer, core.index.applied(), core.index.lineage()))
     }
 
     /// Runs one command of a request to its outcome or to the caller's deadline.
@@ -257,6 +258,7 @@ fn named<T: serde::Serialize>(
 fn wish(
     request: LeaseRequest,
     own: crate::domain::ids::Host,
+    ttl_max: Ttl,
     named: Option<Request>,
 ) -> Result<Wish, Error> {
     if request.node_id.is_some() {
@@ -300,7 +302,7 @@ fn wish(
     Ok(Wish {
         requester_id: request.requester_id,
         protocol: request.protocol,
-        ttl: request.ttl.unwrap_or(Ttl::DEFAULT),
+        ttl: request.ttl.unwrap_or(Ttl::DEFAULT.min(ttl_max)),
         host: request.host.unwrap_or(own),
         transport,
         preferred: request.preferred_port,

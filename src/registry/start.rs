@@ -14,8 +14,9 @@ use crate::{
     connect,
     domain::{
         core::Core,
-        index::{Index, Policy},
+        index::Index,
         key::{Key, Revision},
+        policy::Policy,
         record::{FORMAT, Stored, Sys},
         write::Write,
     },
@@ -47,6 +48,8 @@ use super::{
 
 /// How long an instance may take to catch up with the bucket at its start.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a registry that stops waits until its events are out.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the settings are tried to be written.
 const SETTINGS_TRIES_MAX: usize = 20;
 
@@ -61,7 +64,7 @@ pub enum StartError {
     Store(#[from] OpenError),
     /// The stream does not say what it is.
     #[error("the bucket's stream cannot be looked up")]
-    Identity(#[from] async_nats::jetstream::stream::InfoError),
+    Identity(#[from] crate::store::InfoError),
     /// The bucket does not come.
     #[error("the bucket did not arrive within {} s", CATCH_UP_TIMEOUT.as_secs())]
     CatchUp,
@@ -99,6 +102,7 @@ pub enum StartError {
 pub struct Registry {
     server: Arc<Server>,
     listening: Listening,
+    publisher: tokio::task::JoinHandle<()>,
     stop: Stop,
 }
 
@@ -161,7 +165,7 @@ impl Registry {
             });
         }
         ensure_settings(&store, &mirror, &barrier, &settings).await?;
-        let leases = mirror.with(|core| core.index.live_leases());
+        let leases = mirror.with(|core| core.index.lookup.live_leases());
         tracing::info!(leases, ms = millis(began), "caught up with the bucket");
 
         let commit = Arc::new(Commit {
@@ -172,7 +176,7 @@ impl Registry {
             stop: stop.clone(),
         });
         tokio::spawn(reaper::run(Arc::clone(&commit)));
-        tokio::spawn(
+        let publisher = tokio::spawn(
             Publisher {
                 commit: Arc::clone(&commit),
                 namespace: settings.namespace.clone(),
@@ -192,6 +196,7 @@ impl Registry {
         Ok(Self {
             server,
             listening,
+            publisher,
             stop,
         })
     }
@@ -205,6 +210,19 @@ impl Registry {
     pub async fn drain(self) {
         self.stop.end();
         self.server.drain(self.listening).await;
+        let commit = &self.server.commit;
+        let published = commit.mirror.until(|core| core.index.outbox.is_empty());
+        if tokio::time::timeout(PUBLISH_TIMEOUT, published)
+            .await
+            .is_err()
+        {
+            tracing::info!("some events are left for the next publisher");
+        }
+        self.publisher.abort();
+        if let Some(write) = commit.mirror.with(|core| core.index.outbox.resign()) {
+            let written = commit.store.write(&write).await;
+            tracing::debug!(?written, "left publishing to others");
+        }
     }
 }
 

@@ -6,8 +6,9 @@ use crate::{
     domain::{
         command::{Answer, Held, Probed},
         ids::{Host, Transport},
-        index::{Index, Policy},
+        index::Index,
         key::Revision,
+        policy::Policy,
         pool::Pool,
         record::Ended,
         time::Moment,
@@ -77,10 +78,10 @@ pub(super) fn granted(held: Held, revision: Revision, lineage: u64, now: Moment)
     }
 }
 
-/// The reply to a release.
+/// The reply to a release; true for `applied` or for its own revision, if that is later.
 pub(super) fn released(
     answer: &Answer,
-    revision: Revision,
+    applied: Revision,
     lineage: u64,
 ) -> Result<ReleaseReply, Error> {
     match *answer {
@@ -88,6 +89,7 @@ pub(super) fn released(
             lease_id,
             ended,
             at,
+            revision,
         } => Ok(ReleaseReply {
             lease_id,
             status: if ended == Ended::Released {
@@ -96,7 +98,7 @@ pub(super) fn released(
                 EndStatus::Expired
             },
             released_at: at,
-            revision: revision.wire(lineage),
+            revision: applied.max(revision).wire(lineage),
             ignored: Vec::new(),
         }),
         Answer::Lease(_) | Answer::Nothing => {

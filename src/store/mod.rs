@@ -17,6 +17,7 @@ use crate::domain::{
     write::Write,
 };
 
+pub use async_nats::jetstream::stream::InfoError;
 use follow::{Delivery, FollowError};
 use open::{Names, OpenError};
 
@@ -91,7 +92,7 @@ impl Store {
     }
 
     /// Which stream this is now.
-    pub async fn identity(&self) -> Result<Identity, jetstream::stream::InfoError> {
+    pub async fn identity(&self) -> Result<Identity, InfoError> {
         let info = self.stream.get_info().await?;
         Ok(Identity {
             created: info.created.unix_timestamp_nanos(),

@@ -3,13 +3,13 @@
 use crate::domain::{
     command::{Answer, Decision, Effect, Refusal},
     ids::{LeaseId, RequesterId},
-    key::PortKey,
+    key::{PortKey, Revision},
     mechanism::Mechanism,
     record::{Body, Ended, Last, Request, Rest},
     standing::Standing,
 };
 
-use super::Case;
+use super::{Case, Live};
 
 impl Case<'_> {
     /// Its holder gives it back. Once it has ended the answer says how, as long as that is remembered.
@@ -37,6 +37,7 @@ impl Case<'_> {
             lease_id,
             ended: rest.ended,
             at: rest.ended_at,
+            revision: entry.revision,
         }))
     }
 
@@ -61,16 +62,23 @@ impl Case<'_> {
         ))
     }
 
-    /// The caller of that grant never got it.
+    /// The caller of that grant never got it; unless another command has told it in the meantime.
     pub(super) fn withdraw(
         &self,
         key: &PortKey,
         lease_id: LeaseId,
         ended: Ended,
     ) -> Result<Decision, Refusal> {
-        let lease = self.index.entry(key).and_then(|entry| entry.lease());
-        if lease.is_none_or(|lease| lease.lease_id != lease_id) {
+        let entry = self.index.entry(key);
+        let Some((entry, lease)) = entry.and_then(|entry| Some((entry, entry.lease()?))) else {
             return Ok(Decision::Answer(Answer::Nothing));
+        };
+        if lease.lease_id != lease_id {
+            return Ok(Decision::Answer(Answer::Nothing));
+        }
+        if !self.may_take_back(lease) {
+            let held = Live { key, entry, lease }.held();
+            return Ok(Decision::Answer(Answer::Lease(held)));
         }
         self.check_reserved(key)?;
         Ok(self.end(key, ended, None))
@@ -97,6 +105,7 @@ impl Case<'_> {
             lease_id: lease.lease_id,
             ended,
             at: self.now.wall,
+            revision: Revision::default(),
         });
         let happened = self.transition(ended.event(), lease, Some(ended));
         let rest = Rest {

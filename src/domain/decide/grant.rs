@@ -59,7 +59,7 @@ impl Case<'_> {
         let first = if echo { first } else { mine.or(first) };
         if let (Some((first, _)), Some((key, entry))) = (first, mine)
             && first != key
-            && entry.lease().is_some()
+            && entry.lease().is_some_and(|lease| self.may_take_back(lease))
         {
             self.check_reserved(key)?;
             let end = self.end(key, Ended::Duplicate, None);
@@ -69,19 +69,49 @@ impl Case<'_> {
                     answer,
                     then: Effect::Again,
                 },
-                answer @ Decision::Answer(_) => answer,
+                other @ (Decision::Answer(_) | Decision::Wait(_)) => other,
             }));
         }
         match first {
             None => Ok(None),
             Some((key, entry)) => match entry.lease() {
-                Some(lease) => {
-                    let held = Live { key, entry, lease }.held();
-                    Ok(Some(Decision::Answer(Answer::Lease(held))))
-                }
+                Some(lease) => self.granted(&Live { key, entry, lease }).map(Some),
                 None => Err(Refusal::LeaseExpired),
             },
         }
+    }
+
+    /// The lease that this request has led to. While it is not answered, only an exact point shows
+    /// that it is the first one, and its own command may still take it back.
+    fn granted(&self, live: &Live<'_>) -> Result<Decision, Refusal> {
+        let granted = live.lease.granted.map_or(live.entry.revision, Revision);
+        let settled = !live.lease.unanswered || !self.index.mechanisms.on(Mechanism::Adopt);
+        let mine = live.lease.lease_id == self.lease_id();
+        if !settled && self.index.exact() < granted {
+            return Ok(Decision::Wait(granted));
+        }
+        if settled || mine {
+            return Ok(Decision::Answer(Answer::Lease(live.held())));
+        }
+        self.check_reserved(live.key)?;
+        let lease = Lease {
+            granted: Some(granted.0),
+            unanswered: false,
+            ..live.lease.clone()
+        };
+        Ok(Decision::Commit {
+            write: self.write(live.key, Body::Lease(lease.clone()), None),
+            answer: Answer::Lease(Held {
+                lease,
+                ..live.held()
+            }),
+            then: Effect::Reply,
+        })
+    }
+
+    /// Whether nobody was told of that grant but, at most, by its own command.
+    pub(super) fn may_take_back(&self, lease: &Lease) -> bool {
+        lease.unanswered || !self.index.mechanisms.on(Mechanism::Adopt)
     }
 
     fn check_bounds(&self, wish: &Wish) -> Result<(), Refusal> {
@@ -99,13 +129,14 @@ impl Case<'_> {
         }
         let held = self
             .index
+            .lookup
             .held_by(wish.requester_id, None)
             .take(policy.holder_leases_max)
             .count();
         if held >= policy.holder_leases_max {
             let limit = policy.holder_leases_max;
             return Err(Refusal::LimitExceeded {
-                what: "leases of one requester",
+                what: "leases per requester",
                 limit,
             });
         }
@@ -130,7 +161,7 @@ impl Case<'_> {
         let sticky = wish
             .name
             .as_ref()
-            .and_then(|name| self.index.last_named(wish.requester_id, name))
+            .and_then(|name| self.index.lookup.last_named(wish.requester_id, name))
             .filter(|key| key.host == wish.host && key.transport == wish.transport);
         if let Some(sticky) = sticky
             && self.available(sticky).is_ok()
@@ -206,11 +237,7 @@ impl Case<'_> {
         self.check_reserved(key)?;
         let waiting = self.index.entry(key).and_then(|entry| {
             let record = entry.record.as_deref()?;
-            Some(
-                record
-                    .outbox_after(entry.revision, self.index.outbox.out_to())
-                    .len(),
-            )
+            Some(record.unpublished(entry.revision, self.index.outbox.out_to()))
         });
         if waiting.unwrap_or(0) >= OUTBOX_TRANSITIONS_MAX {
             return Err(Refusal::Busy);
@@ -229,6 +256,8 @@ impl Case<'_> {
     }
 
     fn grant_key(&self, wish: &Wish, key: &PortKey) -> Decision {
+        let echo = wish.request.is_some() && self.index.mechanisms.on(Mechanism::Echo);
+        let probe = self.index.policy.probe && key.host == self.index.policy.host;
         let lease = Lease {
             lease_id: self.lease_id(),
             requester_id: wish.requester_id,
@@ -243,11 +272,10 @@ impl Case<'_> {
             granted: None,
             request: wish.request,
             renewal: None,
+            unanswered: echo || probe,
             unknown: Unknown::new(),
         };
         let happened = self.transition(Happened::Leased, Some(&lease), None);
-        let echo = wish.request.is_some() && self.index.mechanisms.on(Mechanism::Echo);
-        let probe = self.index.policy.probe && key.host == self.index.policy.host;
         Decision::Commit {
             write: self.write(key, Body::Lease(lease.clone()), Some(happened)),
             answer: Answer::Lease(Held {

@@ -51,6 +51,7 @@ impl Case<'_> {
             renewed_at: self.now.wall,
             granted: Some(live.lease.granted.unwrap_or(live.entry.revision.0)),
             renewal: request,
+            unanswered: false,
             ..live.lease.clone()
         };
         Ok(Decision::Commit {

@@ -1,0 +1,157 @@
+//! From what a caller names (a lease, a request, a holder, a name, a label) to the ports it stands for.
+//! Derived from the records, one by one, as the index puts them in and takes them out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
+
+use super::{
+    ids::{Label, LeaseId, Name, RequestId, RequesterId},
+    key::PortKey,
+    record::{Body, Record},
+};
+
+/// The maps.
+#[derive(Default)]
+pub struct Lookup {
+    leases: BTreeMap<LeaseId, PortKey>,
+    holders: BTreeSet<(RequesterId, PortKey)>,
+    requests: BTreeSet<(RequesterId, RequestId, PortKey)>,
+    names: BTreeSet<(Name, PortKey)>,
+    labels: BTreeSet<(Label, PortKey)>,
+    last_names: BTreeMap<(RequesterId, Name), PortKey>,
+}
+
+impl Lookup {
+    /// A record is put in.
+    pub(super) fn remember(&mut self, key: &PortKey, record: &Record) {
+        let holder = match &record.body {
+            Body::Lease(lease) => {
+                self.holders.insert((lease.requester_id, key.clone()));
+                if let Some(name) = &lease.name {
+                    self.names.insert((name.clone(), key.clone()));
+                }
+                for label in &lease.labels {
+                    self.labels.insert((label.clone(), key.clone()));
+                }
+                Some((lease.requester_id, lease.lease_id, lease.name.as_ref()))
+            }
+            Body::Rest(rest) => rest
+                .last
+                .as_ref()
+                .map(|last| (last.requester_id, last.lease_id, last.name.as_ref())),
+        };
+        let Some((requester, lease_id, name)) = holder else {
+            return;
+        };
+        self.leases.insert(lease_id, key.clone());
+        for request in record.requests() {
+            self.requests.insert((requester, request.id, key.clone()));
+        }
+        if let Some(name) = name {
+            self.last_names
+                .insert((requester, name.clone()), key.clone());
+        }
+    }
+
+    /// A record is taken out.
+    pub(super) fn forget(&mut self, key: &PortKey, record: &Record) {
+        let (requester, lease_id, name) = match &record.body {
+            Body::Lease(lease) => {
+                self.holders.remove(&(lease.requester_id, key.clone()));
+                if let Some(name) = &lease.name {
+                    self.names.remove(&(name.clone(), key.clone()));
+                }
+                for label in &lease.labels {
+                    self.labels.remove(&(label.clone(), key.clone()));
+                }
+                (lease.requester_id, lease.lease_id, lease.name.as_ref())
+            }
+            Body::Rest(rest) => match &rest.last {
+                Some(last) => (last.requester_id, last.lease_id, last.name.as_ref()),
+                None => return,
+            },
+        };
+        if self.leases.get(&lease_id) == Some(key) {
+            self.leases.remove(&lease_id);
+        }
+        for request in record.requests() {
+            self.requests.remove(&(requester, request.id, key.clone()));
+        }
+        if let Some(name) = name {
+            let name = (requester, name.clone());
+            if self.last_names.get(&name) == Some(key) {
+                self.last_names.remove(&name);
+            }
+        }
+    }
+
+    /// The key of a lease, live or remembered.
+    pub fn lease(&self, lease_id: LeaseId) -> Option<&PortKey> {
+        self.leases.get(&lease_id)
+    }
+
+    /// The keys whose records remember that request of that requester.
+    pub fn requested(
+        &self,
+        requester: RequesterId,
+        id: RequestId,
+    ) -> impl Iterator<Item = &PortKey> {
+        self.requests
+            .range((requester, id, PortKey::first())..)
+            .take_while(move |(holder, request, _)| *holder == requester && *request == id)
+            .map(|(_, _, key)| key)
+    }
+
+    /// The keys of one requester's live leases, from `after` on.
+    pub fn held_by<'a>(
+        &'a self,
+        requester: RequesterId,
+        after: Option<&PortKey>,
+    ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
+        range_after(&self.holders, requester, after)
+    }
+
+    /// The keys of the live leases of that name, from `after` on.
+    pub fn named<'a>(
+        &'a self,
+        name: Name,
+        after: Option<&PortKey>,
+    ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
+        range_after(&self.names, name, after)
+    }
+
+    /// The keys of the live leases with that label, from `after` on.
+    pub fn labelled<'a>(
+        &'a self,
+        label: Label,
+        after: Option<&PortKey>,
+    ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
+        range_after(&self.labels, label, after)
+    }
+
+    /// How many leases are live.
+    pub fn live_leases(&self) -> usize {
+        self.holders.len()
+    }
+
+    /// The port that this requester's lease of that name had last.
+    pub fn last_named(&self, requester: RequesterId, name: &Name) -> Option<&PortKey> {
+        self.last_names.get(&(requester, name.clone()))
+    }
+}
+
+fn range_after<'a, T: Ord + Clone>(
+    set: &'a BTreeSet<(T, PortKey)>,
+    value: T,
+    after: Option<&PortKey>,
+) -> impl Iterator<Item = &'a PortKey> + use<'a, T> {
+    let start = after.map_or_else(
+        || Bound::Included((value.clone(), PortKey::first())),
+        |key| Bound::Excluded((value.clone(), key.clone())),
+    );
+    set.range((start, Bound::Unbounded))
+        .take_while(move |(other, _)| *other == value)
+        .map(|(_, key)| key)
+}

@@ -1,0 +1,31 @@
+//! What an instance was told at its start.
+
+use uuid::Uuid;
+
+use super::{
+    ids::{Host, Ttl},
+    pool::PortRange,
+};
+
+/// What this instance was told at its start.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// This instance.
+    pub registry_id: Uuid,
+    /// Where it runs; the default of a request's `host`.
+    pub host: Host,
+    /// Whether ports of its own host are tried after a grant.
+    pub probe: bool,
+    /// What may be granted on every host.
+    pub ranges: Vec<PortRange>,
+    /// What is never granted.
+    pub reserved: Vec<PortRange>,
+    /// The longest TTL that a request may ask for.
+    pub ttl_max: Ttl,
+    /// How many leases one requester may hold.
+    pub holder_leases_max: usize,
+    /// For how many hosts ports are kept.
+    pub hosts_max: usize,
+    /// Whether a host that has no pool yet is refused.
+    pub known_hosts_only: bool,
+}

@@ -1,0 +1,203 @@
+//! What `docs/architecture.md` says about the source, as tests: which module may use which, and what each must not know.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Lines that a source file should not exceed.
+const FILE_LINES_MAX: usize = 450;
+
+/// Module -> the modules of ours that it may use.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("main", &["cli", "embedded"]),
+    (
+        "cli",
+        &[
+            "client", "connect", "domain", "embedded", "protocol", "registry", "store",
+        ],
+    ),
+    ("client", &["protocol", "domain"]),
+    ("registry", &["connect", "store", "protocol", "domain"]),
+    ("store", &["domain", "server_version"]),
+    ("protocol", &["domain"]),
+    ("domain", &[]),
+    ("embedded", &["server_version"]),
+    ("connect", &[]),
+    ("server_version", &[]),
+];
+
+/// Words that must not stand in a module's code, and the files that are excepted.
+const ABSENCES: &[(&str, &[&str], &[&str])] = &[
+    (
+        "domain",
+        &[
+            "tokio",
+            "async_nats",
+            "async fn",
+            "Instant::now",
+            "SystemTime",
+            "Timestamp::now",
+            "new_v4",
+            "now_v7",
+        ],
+        &[],
+    ),
+    // Members of records that this version does not know are carried along as they are.
+    ("domain", &["serde_json"], &["record.rs"]),
+    ("protocol", &["tokio", "async_nats", "async fn"], &[]),
+    ("registry", &["jetstream", "$KV", "$JS"], &[]),
+    (
+        "registry",
+        &["Instant::now()"],
+        &["clock.rs", "serve.rs", "start.rs", "reaper.rs"],
+    ),
+    ("cli", &["jetstream", "$KV", "$JS"], &[]),
+    ("client", &["jetstream", "$KV", "$JS"], &[]),
+];
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The top-level module that a file belongs to.
+fn module(file: &Path) -> String {
+    let below = file.strip_prefix(source()).unwrap();
+    let first = below
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_string_lossy()
+        .into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// A file's code without its tests and comments.
+fn code(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The modules of ours that a file uses: by `crate::a`, by `crate::{a, b::c}`, from main by our name.
+fn used(code: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for start in ["crate::", "onex_registry::"] {
+        for (at, _) in code.match_indices(start) {
+            let rest = &code[at + start.len()..];
+            match rest.strip_prefix('{') {
+                None => drop(used.insert(word(rest))),
+                Some(list) => {
+                    let mut depth = 0;
+                    let mut part = String::new();
+                    for c in list.chars() {
+                        match c {
+                            '{' => depth += 1,
+                            '}' if depth == 0 => break,
+                            '}' => depth -= 1,
+                            ',' if depth == 0 => {
+                                used.insert(word(part.trim()));
+                                part.clear();
+                                continue;
+                            }
+                            _ => {}
+                        }
+                        part.push(c);
+                    }
+                    used.insert(word(part.trim()));
+                }
+            }
+        }
+    }
+    used
+}
+
+fn word(text: &str) -> String {
+    text.chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+        .collect()
+}
+
+#[test]
+fn arrows_run_one_way() {
+    let modules: BTreeSet<&str> = ARROWS.iter().map(|(module, _)| *module).collect();
+    let mut wrong = Vec::new();
+    for file in files(&source()) {
+        let module = module(&file);
+        if module == "lib" {
+            continue;
+        }
+        let allowed = ARROWS.iter().find(|(name, _)| *name == module);
+        let (_, allowed) = allowed.unwrap_or_else(|| panic!("{module} has no arrows"));
+        for used in used(&code(&file)) {
+            if modules.contains(used.as_str())
+                && used != module
+                && !allowed.contains(&used.as_str())
+            {
+                wrong.push(format!("{}: {module} -> {used}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_a_module_must_not_know() {
+    let mut wrong = Vec::new();
+    for (module, words, excepted) in ABSENCES {
+        for file in files(&source().join(module)) {
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            let code = code(&file);
+            if !excepted.contains(&name.as_str()) {
+                wrong.extend(
+                    words
+                        .iter()
+                        .filter(|word| code.contains(**word))
+                        .map(|word| format!("{}: {word}", file.display())),
+                );
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_stay_small() {
+    let long: Vec<String> = files(&source())
+        .into_iter()
+        .map(|file| (code(&file).lines().count(), file))
+        .filter(|(lines, _)| *lines > FILE_LINES_MAX)
+        .map(|(lines, file)| format!("{}: {lines}", file.display()))
+        .collect();
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}
+
+#[test]
+fn the_scan_sees_every_form_of_import() {
+    let code =
+        "use crate::{a::{x, y}, b, c::d};\nlet z = crate::e::f();\nuse onex_registry::{g};\n";
+    let want = ["a", "b", "c", "e", "g"].map(str::to_owned);
+    assert_eq!(used(code), want.into());
+}

@@ -1,0 +1,118 @@
+//! A nats-server process that can be killed and started again on the same port with the same data.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::PATIENCE;
+
+pub(crate) struct Nats {
+    folder: TempDir,
+    port: u16,
+    child: Child,
+}
+
+/// A port below those that the kernel gives to outgoing connections: nobody takes it while its server is away.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(10_000 + (std::process::id() * 37 + next) % 10_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+impl Nats {
+    /// With JetStream, synced to disk before each acknowledgement.
+    pub(crate) fn start() -> Self {
+        Self::start_with("jetstream { store_dir: \"FOLDER/store\", sync_interval: always }")
+    }
+
+    /// With these lines in its configuration, where `FOLDER` stands for a folder of its own.
+    pub(crate) fn start_with(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let config = config.replace("FOLDER", folder.path().to_str().unwrap());
+        let text = format!("host: \"127.0.0.1\"\nport: {port}\n{config}\n");
+        std::fs::write(folder.path().join("nats.conf"), text).unwrap();
+        let child = run(&folder);
+        let mut nats = Self {
+            folder,
+            port,
+            child,
+        };
+        nats.await_ready();
+        nats
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// On the same port, with the same data.
+    pub(crate) fn start_again(&mut self) {
+        self.child = run(&self.folder);
+        self.await_ready();
+    }
+
+    /// JetStream is there before the first client is greeted.
+    fn await_ready(&mut self) {
+        let since = Instant::now();
+        while !greets(self.port) {
+            // Its port may be in use for a moment by what is left of its last run.
+            if self.child.try_wait().unwrap().is_some() {
+                self.child = run(&self.folder);
+            }
+            let said = || std::fs::read_to_string(self.folder.path().join("nats.log"));
+            assert!(since.elapsed() < PATIENCE, "no greeting:\n{:?}", said());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn greets(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else {
+        return false;
+    };
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut greeting = [0; 5];
+    stream.read_exact(&mut greeting).is_ok() && &greeting == b"INFO "
+}
+
+fn run(folder: &TempDir) -> Child {
+    let server = std::env::var_os("ONEX_NATS_SERVER").unwrap_or_else(|| "nats-server".into());
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.path().join("nats.log"))
+        .unwrap();
+    Command::new(server)
+        .arg("--config")
+        .arg(folder.path().join("nats.conf"))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

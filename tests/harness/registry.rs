@@ -1,0 +1,221 @@
+//! An `onex serve` process, and signals to it.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::{Nats, PATIENCE};
+
+/// The line of its log behind which the registry takes requests; it names the server.
+const READY: &str = "try: nats --server ";
+
+pub(crate) struct Registry {
+    child: Child,
+    log: Arc<Log>,
+    url: String,
+    _data: Option<TempDir>,
+}
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<(Vec<String>, bool)>,
+    news: Condvar,
+}
+
+impl Registry {
+    /// One with a NATS server of its own, ready. What it stores goes when it does.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut all = vec!["--embedded", "--listen", "127.0.0.1:0", "--data"];
+        all.push(data.path().to_str().unwrap());
+        all.extend(args);
+        let mut registry = Self::spawn(&all);
+        registry.await_ready();
+        registry._data = Some(data);
+        registry
+    }
+
+    /// One that uses `nats`, ready.
+    pub(crate) fn on(nats: &Nats, args: &[&str]) -> Self {
+        let mut registry = Self::spawn_on(nats, args);
+        registry.await_ready();
+        registry
+    }
+
+    /// One that uses `nats`, just started.
+    pub(crate) fn spawn_on(nats: &Nats, args: &[&str]) -> Self {
+        let url = nats.url();
+        let mut all = vec!["--nats", url.as_str()];
+        all.extend(args);
+        Self::spawn(&all)
+    }
+
+    /// `onex serve` with these arguments, just started.
+    pub(crate) fn spawn(args: &[&str]) -> Self {
+        Self::spawn_at_home(args, None)
+    }
+
+    /// The same, for a user with that home folder, where it is not this process's.
+    pub(crate) fn spawn_at_home(args: &[&str], home: Option<&Path>) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onex"));
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy();
+            if name.starts_with("ONEX_") && name != "ONEX_NATS_SERVER" || name.starts_with("NATS_")
+            {
+                command.env_remove(name.as_ref());
+            }
+        }
+        if let Some(home) = home {
+            command.env("HOME", home).env_remove("XDG_CONFIG_HOME");
+        }
+        let mut child = command
+            .arg("serve")
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Log::default());
+        let reader = BufReader::new(child.stderr.take().unwrap());
+        // For looking at a failure: with RUST_LOG, everything that every instance says, as it comes.
+        let aloud = std::env::var_os("ONEX_TEST_ALOUD").map(|_| child.id());
+        thread::spawn({
+            let log = Arc::clone(&log);
+            move || {
+                for line in reader.lines().map_while(Result::ok) {
+                    if let Some(pid) = aloud {
+                        eprintln!("[{pid}] {line}");
+                    }
+                    log.lines.lock().unwrap().0.push(line);
+                    log.news.notify_all();
+                }
+                log.lines.lock().unwrap().1 = true;
+                log.news.notify_all();
+            }
+        });
+        Self {
+            child,
+            log,
+            url: String::new(),
+            _data: None,
+        }
+    }
+
+    /// Waits until it takes requests.
+    pub(crate) fn await_ready(&mut self) {
+        let line = self.line(READY);
+        self.url = line.split_whitespace().next().unwrap().to_owned();
+    }
+
+    /// Waits for a line with `mark`; what follows it.
+    pub(crate) fn line(&self, mark: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        let mut guard = self.log.lines.lock().unwrap();
+        loop {
+            let found = guard.0.iter().find_map(|line| line.split_once(mark));
+            if let Some((_, rest)) = found {
+                return rest.to_owned();
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(
+                !guard.1 && !left.is_zero(),
+                "no {mark:?} in its log:\n{}",
+                guard.0.join("\n")
+            );
+            guard = self.log.news.wait_timeout(guard, left).unwrap().0;
+        }
+    }
+
+    /// Where its NATS server is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn said(&self) -> String {
+        self.log.lines.lock().unwrap().0.join("\n")
+    }
+
+    /// SIGKILL, and it is gone.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGSTOP.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until it ends by itself: how, and all that it said.
+    pub(crate) fn ended(&mut self) -> (ExitStatus, String) {
+        let since = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(
+                since.elapsed() < PATIENCE,
+                "it does not end:\n{}",
+                self.said()
+            );
+            thread::sleep(Duration::from_millis(5));
+        };
+        let mut guard = self.log.lines.lock().unwrap();
+        while !guard.1 {
+            guard = self.log.news.wait_timeout(guard, PATIENCE).unwrap().0;
+        }
+        (status, guard.0.join("\n"))
+    }
+
+    /// What it said when it refused to go on: it ended by itself, not with success, and not by a panic.
+    #[track_caller]
+    pub(crate) fn refusal(mut self) -> String {
+        let (status, said) = self.ended();
+        assert_eq!(status.code(), Some(1), "{said}");
+        let last = said.lines().rfind(|line| line.starts_with("onex serve: "));
+        last.unwrap_or_else(|| panic!("no reason given:\n{said}"))
+            .to_owned()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // A server of its own ends with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!(
+                "--- registry {} said:\n{}\n---",
+                self.child.id(),
+                self.said()
+            );
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A NATS server that asks who its clients are: certificates on both sides, and credentials of an operator's account.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use monitored::Monitored;
+use onex_registry::connect::Options;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::{Value, json};
+
+mod monitored;
+
+const ONEX: &str = env!("CARGO_BIN_EXE_onex");
+
+/// Certificates as files.
+struct Certificates {
+    ca: PathBuf,
+    server: (PathBuf, PathBuf),
+    client: (PathBuf, PathBuf),
+}
+
+impl Certificates {
+    fn make(folder: &Path) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let ca = folder.join("ca.pem");
+        fs::write(&ca, issuer.pem()).unwrap();
+        let signed = |name: &str| {
+            let key = KeyPair::generate().unwrap();
+            let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+            let certificate = CertificateParams::new(names)
+                .unwrap()
+                .signed_by(&key, &issuer)
+                .unwrap();
+            let files = (
+                folder.join(format!("{name}.pem")),
+                folder.join(format!("{name}.key")),
+            );
+            fs::write(&files.0, certificate.pem()).unwrap();
+            fs::write(&files.1, key.serialize_pem()).unwrap();
+            files
+        };
+        Self {
+            ca,
+            server: signed("server"),
+            client: signed("client"),
+        }
+    }
+}
+
+/// What an operator hands out: the server's part of its configuration, and a user's credentials.
+struct Operator {
+    config: String,
+    creds: PathBuf,
+}
+
+impl Operator {
+    /// With the `nats` command, as an administrator would.
+    fn make(folder: &Path) -> Self {
+        let creds = folder.join("user.creds");
+        let creds_text = creds.to_str().unwrap();
+        let nats = |words: &[&str]| {
+            let output = Command::new("nats")
+                .args(words)
+                .env("XDG_CONFIG_HOME", folder)
+                .env("XDG_DATA_HOME", folder)
+                .env("HOME", folder)
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            assert!(
+                output.status.success(),
+                "{words:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        };
+        nats(&["auth", "operator", "add", "TEST"]);
+        nats(&[
+            "auth",
+            "account",
+            "add",
+            "APP",
+            "--defaults",
+            "--jetstream",
+            "--js-disk=1GiB",
+            "--js-memory=1GiB",
+        ]);
+        nats(&["auth", "user", "add", "registry", "APP", "--defaults"]);
+        nats(&["auth", "user", "credential", creds_text, "registry", "APP"]);
+        let store = folder.join("nats/nsc/stores/TEST");
+        let jwt = |file: &str| {
+            fs::read_to_string(store.join(file))
+                .unwrap()
+                .trim()
+                .to_owned()
+        };
+        let accounts = ["SYSTEM", "APP"].map(|name| jwt(&format!("accounts/{name}/{name}.jwt")));
+        let [system, app] = accounts.each_ref().map(|jwt| subject(jwt));
+        let [system_jwt, app_jwt] = &accounts;
+        let operator = jwt("TEST.jwt");
+        let config = format!(
+            "operator: {operator}\nsystem_account: {system}\nresolver: MEMORY\n\
+             resolver_preload: {{ {system}: {system_jwt}, {app}: {app_jwt} }}\n"
+        );
+        Self { config, creds }
+    }
+}
+
+/// Whom a JWT is about.
+fn subject(jwt: &str) -> String {
+    let body = jwt.split('.').nth(1).unwrap();
+    let decoded = Command::new("python3")
+        .args(["-c", "import base64,sys; b=sys.argv[1]; print(base64.urlsafe_b64decode(b + '=' * (-len(b) % 4)).decode())", body])
+        .output()
+        .unwrap();
+    let claims: Value = serde_json::from_slice(&decoded.stdout).unwrap();
+    claims["sub"].as_str().unwrap().to_owned()
+}
+
+struct Serve(Child);
+
+impl Serve {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(ONEX)
+            .arg("serve")
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        let ready = lines.by_ref().map(Result::unwrap).any(|line| {
+            said.push_str(&line);
+            said.push('\n');
+            line.contains(" ready ")
+        });
+        assert!(ready, "{said}");
+        // It must be able to go on writing.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self(child)
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_and_certificates_let_in_and_nothing_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::make(folder.path());
+    let operator = Operator::make(folder.path());
+    let (ca, (cert, key)) = (certificates.ca.to_str().unwrap(), &certificates.server);
+    let config = format!(
+        "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\n\
+         jetstream {{ store_dir: \"{}\", sync_interval: always }}\n\
+         tls {{ cert_file: \"{}\", key_file: \"{}\", ca_file: \"{ca}\", verify: true }}\n{}",
+        folder.path().join("store").display(),
+        cert.display(),
+        key.display(),
+        operator.config,
+    );
+    let server = Monitored::start(&config, folder.path());
+    let port = server.nats.rsplit(':').next().unwrap();
+    let url = format!("tls://localhost:{port}");
+    let creds = operator.creds.to_str().unwrap();
+    let (cert, key) = (
+        certificates.client.0.to_str().unwrap(),
+        certificates.client.1.to_str().unwrap(),
+    );
+    let all = [
+        "--nats",
+        &url,
+        "--creds",
+        creds,
+        "--tls-ca",
+        ca,
+        "--tls-cert",
+        cert,
+        "--tls-key",
+        key,
+    ];
+
+    // Without the credentials, without the client's certificate, without trust in the server's.
+    for without in ["--creds", "--tls-cert", "--tls-ca"] {
+        let mut arguments: Vec<&str> = all.to_vec();
+        let at = arguments.iter().position(|word| *word == without).unwrap();
+        arguments.drain(at..at + if without == "--tls-cert" { 4 } else { 2 });
+        let output = Command::new(ONEX)
+            .arg("serve")
+            .args(&arguments)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{without}: {said}");
+        assert!(
+            said.contains(&format!("cannot connect to NATS at {url}")),
+            "{without}: {said}"
+        );
+    }
+
+    let _serve = Serve::start(&all);
+    let options = Options {
+        creds: Some(operator.creds.clone()),
+        tls_ca: Some(certificates.ca.clone()),
+        tls_cert: Some(certificates.client.clone()),
+        ..Options::at(&url)
+    };
+    let client = options.connect("test", |_| ()).await.unwrap();
+    let wish = json!({"requester_id": "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21", "protocol": "http"});
+    let reply = client
+        .request("onex.registry.v1.port.lease", wish.to_string().into())
+        .await
+        .unwrap();
+    let lease: Value = serde_json::from_slice(&reply.payload).unwrap();
+    assert_eq!(lease["status"], "active", "{lease}");
+    assert!(server.get("/healthz").0 == 200);
+}

@@ -1,0 +1,467 @@
+//! Programs that want ports, with the rules that every client has to keep ("A holder's clock").
+
+use std::collections::BTreeSet;
+
+use crate::domain::{
+    command::{Action, Answer, Held, Refusal, Wish},
+    ids::{Digest, LeaseId, RequestId, RequesterId, Transport, Ttl},
+    key::PortKey,
+    record::Request,
+};
+
+use super::{
+    chance::{Chance, Clock},
+    setup::Rules,
+    world::{Ask, Event, Outcome, World, host, trace},
+};
+
+/// How often a request is sent again before a holder gives up.
+const TRIES_MAX: u32 = 6;
+
+/// One request, sent once or more often.
+struct Sent {
+    first: u64,
+    last: u64,
+    tries: u32,
+    action: Action,
+}
+
+/// What a holder thinks that it has.
+#[derive(Debug, Clone)]
+pub(super) struct Belief {
+    pub(super) lease_id: LeaseId,
+    pub(super) key: PortKey,
+    token: u64,
+    until: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    Idle,
+    Asking(usize),
+    Holding(Option<usize>),
+    Releasing(usize),
+}
+
+pub(super) struct Holder {
+    requester: RequesterId,
+    clock: Clock,
+    asleep: Option<(u64, u64)>,
+    life: u64,
+    alarm: u64,
+    phase: Phase,
+    requests: Vec<Sent>,
+    belief: Option<Belief>,
+    stopped: BTreeSet<LeaseId>,
+    /// What it will claim again if its release fails; never, by the rules.
+    kept: Option<Belief>,
+    bound: bool,
+    bind_at: u64,
+    renew_at: u64,
+    retry_at: u64,
+    leave_at: u64,
+}
+
+impl Holder {
+    pub(super) fn new(chance: &mut Chance) -> Self {
+        Self {
+            requester: RequesterId(chance.uuid()),
+            clock: Clock::new(chance, false),
+            asleep: None,
+            life: 0,
+            alarm: 0,
+            phase: Phase::Idle,
+            requests: Vec::new(),
+            belief: None,
+            stopped: BTreeSet::new(),
+            kept: None,
+            bound: false,
+            bind_at: 0,
+            renew_at: 0,
+            retry_at: 0,
+            leave_at: 0,
+        }
+    }
+
+    /// What its own clock shows.
+    fn reading(&self, time: u64, rules: Rules) -> u64 {
+        match self.asleep {
+            Some((since, _)) if !rules.clock_runs_asleep => self.clock.at(since),
+            _ => self.clock.at(time),
+        }
+    }
+
+    /// What it holds now, by its own reckoning.
+    pub(super) fn holds(&self, time: u64, rules: Rules) -> Option<&Belief> {
+        let reading = self.reading(time, rules);
+        self.belief.as_ref().filter(|belief| reading < belief.until)
+    }
+
+    /// Whether its process has that port bound.
+    pub(super) fn binds(&self, key: &PortKey) -> bool {
+        self.bound
+            && self
+                .belief
+                .as_ref()
+                .is_some_and(|belief| belief.key == *key)
+    }
+
+    /// Whatever it had or waited for is nothing to it any more.
+    fn leave(&mut self) {
+        self.life += 1;
+        self.phase = Phase::Idle;
+        self.requests.clear();
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        self.belief = None;
+        self.bound = false;
+    }
+}
+
+impl World {
+    pub(super) fn alarm(&mut self, holder: usize, after: u64) {
+        let one = &mut self.holders[holder];
+        one.alarm += 1;
+        let alarm = one.alarm;
+        self.after(after, Event::Holder(holder, 0, alarm));
+    }
+
+    /// A holder looks at its clock.
+    pub(super) fn holder(&mut self, holder: usize, _: u64, alarm: u64) {
+        if self.holders[holder].alarm != alarm {
+            return;
+        }
+        self.wake_up(holder);
+        let rules = self.setup.rules;
+        let one = &mut self.holders[holder];
+        let now = one.reading(self.time, rules);
+        if one.belief.is_some() && one.holds(self.time, rules).is_none() {
+            trace!(self, "holder {holder} stops: its time is up");
+            self.count("ran out");
+            self.holders[holder].leave();
+        }
+        match self.holders[holder].phase {
+            Phase::Idle if !self.calm => self.ask_for_port(holder),
+            Phase::Idle => {}
+            Phase::Asking(request) => self.retry(holder, request, now),
+            Phase::Releasing(request) => self.retry(holder, request, now),
+            Phase::Holding(renewal) => self.hold(holder, renewal, now),
+        }
+        let asleep = self.holders[holder].asleep;
+        let after = match (asleep, self.holders[holder].phase) {
+            (Some((_, until)), _) => until - self.time,
+            (None, Phase::Idle) => self.chance.between((100, 3_000)),
+            (None, _) => self.chance.between((10, 300)),
+        };
+        self.alarm(holder, after);
+    }
+
+    fn wake_up(&mut self, holder: usize) {
+        let rules = self.setup.rules;
+        let time = self.time;
+        let one = &mut self.holders[holder];
+        if let Some((since, _)) = one.asleep.take() {
+            if !rules.clock_runs_asleep {
+                one.clock.stood(time - since);
+            }
+            trace!(self, "holder {holder} wakes");
+        }
+    }
+
+    fn ask_for_port(&mut self, holder: usize) {
+        let own = !self.chance.hit(self.setup.other_host);
+        let ttl = self.chance.between(self.setup.ttl);
+        let port = u16::try_from(self.chance.below(u64::from(self.setup.ports))).unwrap();
+        let exact = self.chance.hit(self.setup.exact);
+        let prefers = exact || self.chance.hit(200);
+        let named = self.chance.hit(self.setup.named);
+        let request = self.request(self.setup.with_request_id);
+        let one = &mut self.holders[holder];
+        one.leave();
+        one.stopped.clear();
+        let wish = Wish {
+            requester_id: one.requester,
+            protocol: "http".parse().unwrap(),
+            ttl: Ttl::try_from(u32::try_from(ttl).unwrap()).unwrap(),
+            host: host(own),
+            transport: Transport::Tcp,
+            preferred: prefers.then(|| crate::domain::ids::Port::new(20_000 + port).unwrap()),
+            exact,
+            name: named.then(|| "api".parse().unwrap()),
+            labels: Vec::new(),
+            requested_at: None,
+            request,
+        };
+        let request = self.say(holder, Action::Lease(wish));
+        self.holders[holder].phase = Phase::Asking(request);
+    }
+
+    fn request(&mut self, per_mille: u64) -> Option<Request> {
+        self.chance.hit(per_mille).then(|| Request {
+            id: RequestId(self.chance.uuid()),
+            digest: Digest(self.chance.uuid()),
+        })
+    }
+
+    /// Something new is asked.
+    fn say(&mut self, holder: usize, action: Action) -> usize {
+        let now = self.holders[holder].reading(self.time, self.setup.rules);
+        let one = &mut self.holders[holder];
+        one.requests.push(Sent {
+            first: now,
+            last: now,
+            tries: 0,
+            action,
+        });
+        let request = one.requests.len() - 1;
+        self.say_again(holder, request, now);
+        request
+    }
+
+    fn say_again(&mut self, holder: usize, request: usize, now: u64) {
+        let wait = self.chance.between((600, 5_000));
+        let one = &mut self.holders[holder];
+        one.retry_at = now + wait;
+        let sent = &mut one.requests[request];
+        sent.tries += 1;
+        sent.last = now;
+        let ask = Ask {
+            holder,
+            life: one.life,
+            request,
+            action: sent.action.clone(),
+        };
+        if !self.trouble(self.setup.request_lost) {
+            let (instance, after) = (self.chance.index(self.instances.len()), self.latency());
+            self.after(after, Event::Ask(instance, Box::new(ask.clone())));
+        }
+        if self.trouble(self.setup.request_twice) {
+            self.count("requests twice");
+            let instance = self.chance.index(self.instances.len());
+            let after = self.chance.between((1, 15_000));
+            self.after(after, Event::Ask(instance, Box::new(ask)));
+        }
+    }
+
+    /// The same once more when no answer has come, or a new one where it has no name.
+    fn retry(&mut self, holder: usize, request: usize, now: u64) {
+        let one = &self.holders[holder];
+        if now < one.retry_at {
+            return;
+        }
+        if one.requests[request].tries >= TRIES_MAX || one.requests.len() > 12 {
+            self.count("gave up");
+            return self.holders[holder].leave();
+        }
+        let action = one.requests[request].action.clone();
+        let named = match &action {
+            Action::Lease(wish) => wish.request.is_some(),
+            Action::Renew { request, .. } | Action::Release { request, .. } => request.is_some(),
+            _ => false,
+        };
+        if named {
+            return self.say_again(holder, request, now);
+        }
+        let request = self.say(holder, action);
+        let phase = &mut self.holders[holder].phase;
+        *phase = match phase {
+            Phase::Asking(_) => Phase::Asking(request),
+            Phase::Releasing(_) => Phase::Releasing(request),
+            Phase::Holding(_) | Phase::Idle => Phase::Holding(Some(request)),
+        };
+    }
+
+    fn hold(&mut self, holder: usize, renewal: Option<usize>, now: u64) {
+        let one = &self.holders[holder];
+        let Some(belief) = one.belief.clone() else {
+            return self.holders[holder].leave();
+        };
+        if !one.bound && now >= one.bind_at {
+            let others = self.holders.iter().any(|other| other.binds(&belief.key));
+            if others || self.strangers.contains(&belief.key) {
+                self.count("binds failed");
+                return self.release(holder, belief.lease_id);
+            }
+            self.holders[holder].bound = true;
+        }
+        if self.calm || now >= self.holders[holder].leave_at {
+            if !self.calm && self.chance.hit(self.setup.dies) {
+                self.count("died");
+                trace!(self, "holder {holder} dies");
+                return self.holders[holder].leave();
+            }
+            if self.chance.hit(self.setup.releases) {
+                return self.release(holder, belief.lease_id);
+            }
+            // Renews no more, and uses the port as long as it may.
+            return;
+        }
+        if self.trouble(self.setup.sleeps / 20) {
+            let longest = self.setup.ttl.1 * 2_000;
+            let lasts = self.chance.between((500, longest));
+            self.count("slept");
+            trace!(self, "holder {holder} sleeps for {lasts} ms");
+            self.holders[holder].asleep = Some((self.time, self.time + lasts));
+            return;
+        }
+        match renewal {
+            Some(request) => {
+                if self.holders[holder].requests[request].tries >= TRIES_MAX {
+                    self.holders[holder].phase = Phase::Holding(None);
+                } else {
+                    self.retry(holder, request, now);
+                }
+            }
+            None if now >= self.holders[holder].renew_at => {
+                let ttl = self.chance.hit(self.setup.changes_ttl).then(|| {
+                    let ttl = self.chance.between(self.setup.ttl);
+                    Ttl::try_from(u32::try_from(ttl).unwrap()).unwrap()
+                });
+                let action = Action::Renew {
+                    requester_id: self.holders[holder].requester,
+                    lease_id: belief.lease_id,
+                    ttl,
+                    request: self.request(500),
+                };
+                let request = self.say(holder, action);
+                self.holders[holder].phase = Phase::Holding(Some(request));
+            }
+            None => {}
+        }
+    }
+
+    fn release(&mut self, holder: usize, lease_id: LeaseId) {
+        let action = Action::Release {
+            requester_id: self.holders[holder].requester,
+            lease_id,
+            request: self.request(300),
+        };
+        trace!(self, "holder {holder} releases {lease_id}");
+        let keeps = !self.setup.rules.stops_at_release;
+        let one = &mut self.holders[holder];
+        one.kept = one.belief.take().filter(|_| keeps);
+        one.stop();
+        let request = self.say(holder, action);
+        self.holders[holder].phase = Phase::Releasing(request);
+    }
+
+    /// A reply reaches a holder.
+    pub(super) fn replied(&mut self, ask: Ask, outcome: Outcome) {
+        let one = &mut self.holders[ask.holder];
+        if one.life != ask.life {
+            return;
+        }
+        if let Some((_, until)) = one.asleep {
+            let after = until - self.time + 1;
+            return self.after(after, Event::Reply(Box::new((ask, outcome))));
+        }
+        let current = match one.phase {
+            Phase::Asking(request) | Phase::Releasing(request) => Some(request),
+            Phase::Holding(request) => request,
+            Phase::Idle => None,
+        } == Some(ask.request);
+        match outcome {
+            Outcome::Done(Answer::Lease(held)) => self.believe(&ask, &held, current),
+            Outcome::Refused(Refusal::LeaseExpired | Refusal::LeaseNotFound) => {
+                self.told_gone(&ask)
+            }
+            Outcome::Done(Answer::Ended { .. }) => {
+                if matches!(one.phase, Phase::Releasing(_)) {
+                    one.leave();
+                }
+            }
+            Outcome::Refused(Refusal::Unreachable | Refusal::Busy | Refusal::Contended)
+            | Outcome::TimedOut { .. } => {
+                if let Some(kept) = one.kept.take() {
+                    // "It was not released, so it is still mine."
+                    one.belief = Some(kept);
+                    one.phase = Phase::Holding(None);
+                    one.leave_at = u64::MAX;
+                    self.alone(ask.holder);
+                } else if current {
+                    one.retry_at = one.retry_at.min(one.clock.at(self.time) + 200);
+                }
+            }
+            Outcome::Done(Answer::Nothing) | Outcome::Refused(_) => {
+                if current && matches!(one.phase, Phase::Asking(_)) {
+                    one.leave();
+                }
+            }
+        }
+    }
+
+    fn believe(&mut self, ask: &Ask, held: &Held, current: bool) {
+        let rules = self.setup.rules;
+        let linger = self.chance.between((0, 40_000));
+        let binds_after = self.chance.between((0, 2_500));
+        let one = &mut self.holders[ask.holder];
+        if matches!(one.phase, Phase::Releasing(_)) || one.stopped.contains(&held.lease.lease_id) {
+            return;
+        }
+        let now = one.reading(self.time, rules);
+        let sent = &one.requests[ask.request];
+        let from = if rules.counts_from_first {
+            sent.first
+        } else {
+            sent.last
+        };
+        // It has bound the port that it was granted; a renewal does not move it.
+        let bound = one
+            .belief
+            .as_ref()
+            .filter(|old| old.lease_id == held.lease.lease_id);
+        let belief = Belief {
+            lease_id: held.lease.lease_id,
+            key: bound.map_or(&held.key, |old| &old.key).clone(),
+            token: held.revision.0,
+            until: from + held.lease.ttl.millis(),
+        };
+        let newer = one.belief.as_ref().is_none_or(|old| {
+            !rules.believes_highest || (old.token, old.until) <= (belief.token, belief.until)
+        });
+        if !newer {
+            return;
+        }
+        let left = belief.until.saturating_sub(now);
+        one.renew_at = now + left / 3;
+        if one
+            .belief
+            .as_ref()
+            .is_none_or(|old| old.lease_id != belief.lease_id)
+        {
+            one.bound = false;
+            one.bind_at = now + binds_after;
+            one.leave_at = now + linger;
+        }
+        if current || matches!(one.phase, Phase::Asking(_)) {
+            one.phase = Phase::Holding(None);
+        }
+        trace!(self, "holder {} believes {belief:?}", ask.holder);
+        one.belief = Some(belief);
+        self.alone(ask.holder);
+    }
+
+    fn told_gone(&mut self, ask: &Ask) {
+        let one = &self.holders[ask.holder];
+        let of = match &ask.action {
+            Action::Renew { lease_id, .. } | Action::Release { lease_id, .. } => Some(*lease_id),
+            Action::Lease(wish) if wish.request.is_some() => {
+                one.belief.as_ref().map(|belief| belief.lease_id)
+            }
+            _ => None,
+        };
+        self.gone(ask.holder, of);
+        let one = &mut self.holders[ask.holder];
+        one.stopped.extend(of);
+        if one
+            .belief
+            .as_ref()
+            .is_some_and(|belief| Some(belief.lease_id) == of)
+            || matches!(one.phase, Phase::Releasing(_) | Phase::Asking(_))
+        {
+            one.leave();
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The core in a world where everything goes wrong: several instances over one simulated stream, holders
+//! that retry, die and sleep, clocks that run apart. One seed is one run; nothing here reads a clock.
+//!
+//! `ONEX_SIM_SEED=<seed> cargo test simulation::random` replays one run and prints what happened,
+//! `ONEX_SIM_SEEDS=<count>` runs that many.
+
+mod chance;
+mod check;
+mod consumer;
+mod faults;
+mod holder;
+mod instance;
+mod oracle;
+mod publisher;
+mod random;
+mod schedules;
+mod setup;
+mod store;
+mod world;

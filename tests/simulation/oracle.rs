@@ -1,0 +1,456 @@
+//! The judge: looks at the stream, the holders and the answers from outside.
+
+use crate::domain::{
+    command::{Action, Answer, Held, Refusal, Unavailable, Wish},
+    ids::{CommandId, LeaseId},
+    key::{Key, PortKey, Revision},
+    record::{Body, Ended, Happened, Request, Stored},
+    standing::Standing,
+    write::Write,
+};
+
+use super::{
+    check::{Past, Rule, What},
+    instance::Job,
+    world::{Outcome, World, host},
+};
+
+impl World {
+    fn fail(&mut self, rule: Rule, text: String) {
+        self.check.fail(self.time, rule, text);
+    }
+
+    /// A holder has come to believe something.
+    pub(super) fn alone(&mut self, holder: usize) {
+        let rules = self.setup.rules;
+        let Some(mine) = self.holders[holder].holds(self.time, rules).cloned() else {
+            return;
+        };
+        self.count("beliefs");
+        for other in 0..self.holders.len() {
+            let same = self.holders[other]
+                .holds(self.time, rules)
+                .is_some_and(|other| other.key == mine.key);
+            if other != holder && same {
+                let text = format!("{} is held by {holder} and by {other}", mine.key);
+                self.fail(Rule::OneHolder, text);
+            }
+        }
+    }
+
+    /// A holder is told that its lease is no more.
+    pub(super) fn gone(&mut self, holder: usize, of: Option<LeaseId>) {
+        let held = self.holders[holder].holds(self.time, self.setup.rules);
+        let Some(belief) = held.filter(|held| Some(held.lease_id) == of) else {
+            return;
+        };
+        if !self.check.overwritten.contains(&belief.lease_id) {
+            let text = format!("holder {holder} is told that it lost {belief:?}");
+            self.fail(Rule::NothingLost, text);
+        }
+    }
+
+    /// A write is in the stream.
+    pub(super) fn landed(&mut self, write: &Write, revision: Revision, before: Option<Stored>) {
+        let (Key::Port(key), Stored::Port(record)) = (&write.key, &write.value) else {
+            return;
+        };
+        let what = What::of(&write.value);
+        self.record(key, revision, what);
+        if self.check.undone.contains(&record.write) {
+            let text = format!(
+                "@{} {key}: its caller was told that nothing was done",
+                revision.0
+            );
+            self.fail(Rule::TrueAnswers, text);
+        }
+        self.check.wrote.insert(record.write);
+        let back = match what {
+            What::Rest(lease_id, _) => {
+                self.check.ended.extend(lease_id);
+                false
+            }
+            What::Lease(lease_id) => self.check.ended.contains(&lease_id),
+            What::Foreign => false,
+        };
+        if back {
+            let text = format!("@{} {key}: {what:?} had ended", revision.0);
+            self.fail(Rule::NothingLost, text);
+        }
+        let live = |past: &Past| matches!(what, What::Lease(_)) && past.what == what;
+        let keys = self.check.past.values().filter_map(|past| past.last());
+        if keys.filter(|past| live(past)).count() > 1 {
+            let text = format!(
+                "@{} {key}: {what:?} is live under another key as well",
+                revision.0
+            );
+            self.fail(Rule::NoSecondDeed, text);
+        }
+        for transition in record.outbox.iter().filter(|one| one.revision.is_none()) {
+            self.count(match (transition.event, transition.outcome) {
+                (Happened::Leased, _) => "grants",
+                (_, Some(Ended::Duplicate)) => "duplicates ended",
+                (Happened::Released, _) => "releases",
+                (_, Some(Ended::Overwritten)) => "overwritten ended",
+                (Happened::Expired, _) => "expiries",
+                (Happened::Quarantined, _) => "quarantines",
+            });
+            let entry = (revision, key.clone(), transition.clone());
+            self.check.transitions.push(entry);
+        }
+        let before = before.as_ref().map(What::of);
+        if let Some(What::Lease(lost)) = before
+            && what == What::Lease(lost)
+        {
+            self.count("renewals");
+        } else if let Some(What::Lease(lost)) = before {
+            self.ended(lost, revision, &write.value);
+        }
+    }
+
+    /// A lease is no longer in the stream: nobody may still count on it.
+    fn ended(&mut self, lost: LeaseId, revision: Revision, now: &Stored) {
+        let rules = self.setup.rules;
+        let holder = (0..self.holders.len()).find(|holder| {
+            let held = self.holders[*holder].holds(self.time, rules);
+            held.is_some_and(|held| held.lease_id == lost)
+        });
+        if let Some(holder) = holder
+            && !self.check.overwritten.contains(&lost)
+        {
+            let how = match now {
+                Stored::Port(record) => match &record.body {
+                    Body::Rest(rest) => format!("{:?}", rest.ended),
+                    Body::Lease(_) => "granted to another".to_owned(),
+                },
+                other => format!("{other:?}"),
+            };
+            let text = format!(
+                "@{}: holder {holder} still counts on {lost}: {how}",
+                revision.0
+            );
+            self.fail(Rule::NothingLost, text);
+        }
+    }
+
+    fn record(&mut self, key: &PortKey, revision: Revision, what: What) {
+        let past = Past {
+            time: self.time,
+            revision,
+            what,
+        };
+        self.check.past.entry(key.clone()).or_default().push(past);
+    }
+
+    /// Something was written over a port from outside.
+    pub(super) fn overwritten(
+        &mut self,
+        key: &PortKey,
+        revision: Revision,
+        before: Option<Stored>,
+    ) {
+        self.record(key, revision, What::Foreign);
+        self.check.foreign.insert(key.clone(), revision);
+        let lost = before
+            .as_ref()
+            .and_then(|before| What::of(before).lease_id());
+        self.check.overwritten.extend(lost);
+    }
+
+    /// A port is being tried.
+    ///
+    /// Its own holder may have heard of it from another instance; then nothing is taken from it.
+    pub(super) fn probed(
+        &mut self,
+        instance: usize,
+        key: &PortKey,
+        job: &[CommandId],
+        caller: Option<usize>,
+    ) {
+        let rules = self.setup.rules;
+        let holder = self.holders.iter().position(|one| {
+            one.holds(self.time, rules).is_some_and(|held| {
+                held.key == *key && !job.iter().any(|id| id.0 == held.lease_id.0)
+            })
+        });
+        if let Some(holder) = holder {
+            let text = format!("#{instance} tries {key} for {caller:?}, which {holder} holds");
+            self.fail(Rule::ProbesApart, text);
+        }
+    }
+
+    /// An instance answers.
+    pub(super) fn judge(&mut self, instance: usize, job: &Job, outcome: &Outcome) {
+        let Some(ask) = &job.ask else {
+            return;
+        };
+        match outcome {
+            Outcome::Done(Answer::Lease(held)) => {
+                self.judge_token(held);
+                if let Action::Lease(wish) = &ask.action {
+                    self.judge_deed(wish, held);
+                }
+                return;
+            }
+            Outcome::Done(_) | Outcome::TimedOut { unknown: true } => return,
+            Outcome::TimedOut { unknown: false } => self.count("timed out, nothing done"),
+            Outcome::Refused(refusal) => {
+                self.count(refusal_name(refusal));
+                let wish = match &ask.action {
+                    Action::Lease(wish) => Some(wish),
+                    _ => None,
+                };
+                if let Some(text) = self.is_false(job, &ask.action, wish, refusal) {
+                    let text = format!("#{instance} to holder {}: {refusal:?}: {text}", ask.holder);
+                    self.fail(Rule::TrueAnswers, text);
+                }
+                if matches!(
+                    refusal,
+                    Refusal::LeaseExpired | Refusal::LeaseNotFound | Refusal::NotHolder
+                ) {
+                    return;
+                }
+            }
+        }
+        self.judge_undone(job, outcome);
+    }
+
+    /// The caller is told that nothing was done.
+    fn judge_undone(&mut self, job: &Job, outcome: &Outcome) {
+        let lease = matches!(
+            job.ask.as_ref().map(|ask| &ask.action),
+            Some(Action::Lease(_))
+        );
+        for id in &job.ids {
+            let live = || {
+                let mut now = self.check.past.values().filter_map(|past| past.last());
+                now.any(|past| past.what == What::Lease(LeaseId(id.0)))
+            };
+            let done = if lease {
+                live()
+            } else {
+                self.check.wrote.contains(id)
+            };
+            if done {
+                let text = format!("{outcome:?}, but {} has written", id.0);
+                self.fail(Rule::TrueAnswers, text);
+            }
+            self.check.undone.insert(*id);
+        }
+    }
+
+    fn judge_token(&mut self, held: &Held) {
+        let id = held.lease.lease_id;
+        let token = held.revision.0;
+        let known = self.check.past.get(&held.key).is_some_and(|past| {
+            past.iter()
+                .any(|past| past.revision == held.revision && past.what == What::Lease(id))
+        });
+        let tokens = self.check.tokens.entry(held.key.clone()).or_default();
+        let apart = tokens
+            .iter()
+            .all(|(other, (low, high))| *other == id || token < *low || token > *high);
+        let (low, high) = tokens.entry(id).or_insert((token, token));
+        *low = token.min(*low);
+        *high = token.max(*high);
+        if !known || !apart {
+            let text = format!("{}: token {token} of {id}; others: {tokens:?}", held.key);
+            self.fail(Rule::TokensGrow, text);
+        }
+    }
+
+    fn judge_deed(&mut self, wish: &Wish, held: &Held) {
+        let Some(request) = wish.request else {
+            return;
+        };
+        let id = held.lease.lease_id;
+        let granted = held.lease.granted.unwrap_or(held.revision.0);
+        let answered = self
+            .check
+            .answered
+            .entry((wish.requester_id, request.id))
+            .or_default();
+        answered.insert(id);
+        let answered = answered.clone();
+        let mut live = 0;
+        let mut text = None;
+        for past in self.check.past.values().filter_map(|past| past.last()) {
+            match past.what {
+                What::Lease(other) if answered.contains(&other) => live += 1,
+                What::Rest(Some(other), _) if other != id && past.revision.0 < granted => {
+                    let remembered = self.remembers(past.revision, request);
+                    if remembered || answered.contains(&other) {
+                        text = Some(format!("{id} was granted after {other} had ended"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        if live > 1 {
+            text = Some(format!("of {answered:?}, {live} are live"));
+        }
+        if let Some(text) = text {
+            self.fail(Rule::NoSecondDeed, text);
+        }
+    }
+
+    /// Whether the rest that was written there names that request.
+    fn remembers(&self, revision: Revision, request: Request) -> bool {
+        let Some((_, Stored::Port(record))) = self.store.log.get(&revision.0) else {
+            return false;
+        };
+        match &record.body {
+            Body::Rest(rest) => rest.last.as_ref().and_then(|last| last.request) == Some(request),
+            Body::Lease(_) => false,
+        }
+    }
+
+    /// Why a refusal was false all the time from the request to now; none when it was true once.
+    fn is_false(
+        &self,
+        job: &Job,
+        action: &Action,
+        wish: Option<&Wish>,
+        refusal: &Refusal,
+    ) -> Option<String> {
+        let lease_id = match action {
+            Action::Renew { lease_id, .. } | Action::Release { lease_id, .. } => Some(*lease_id),
+            _ => None,
+        };
+        match refusal {
+            Refusal::LeaseNotFound => self.check.past.values().find_map(|past| {
+                let last = past.last()?;
+                let first = past.iter().find(|past| past.what.lease_id() == lease_id)?;
+                let there = last.what.lease_id() == lease_id && first.revision <= job.behind;
+                there.then(|| format!("it is there since @{}", first.revision.0))
+            }),
+            Refusal::LeaseExpired => {
+                let mut now = self.check.past.values().filter_map(|past| past.last());
+                now.find(|past| lease_id.map(What::Lease) == Some(past.what))
+                    .map(|past| format!("it is live @{}", past.revision.0))
+            }
+            Refusal::PortUnavailable(why) => {
+                let wish = wish?;
+                let key = PortKey {
+                    host: wish.host.clone(),
+                    transport: wish.transport,
+                    port: wish.preferred?,
+                };
+                let right = |what: What| match why {
+                    Unavailable::Held => matches!(what, What::Lease(_) | What::Foreign),
+                    Unavailable::Resting | Unavailable::Quarantined => {
+                        matches!(what, What::Rest(_, true))
+                    }
+                    _ => true,
+                };
+                let mut since = self.check.since(&key, job.arrived);
+                let in_use = *why == Unavailable::InUse;
+                (!in_use && !since.any(|past| right(past.what)))
+                    .then(|| format!("{key} was not at any moment"))
+            }
+            Refusal::Exhausted { .. } => {
+                let ports: Vec<PortKey> = self
+                    .ports()
+                    .into_iter()
+                    .filter(|key| key.host == wish.map_or(host(true), |wish| wish.host.clone()))
+                    .collect();
+                let full = |time: u64| {
+                    let taken =
+                        |key: &PortKey| self.check.at(key, time).is_some_and(What::is_taken);
+                    ports.iter().all(taken)
+                };
+                let changes = ports
+                    .iter()
+                    .flat_map(|key| self.check.since(key, job.arrived))
+                    .map(|past| past.time);
+                let once = full(job.arrived) || changes.filter(|at| *at > job.arrived).any(full);
+                (!once).then(|| "a port was free at every moment".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// The faults have stopped long ago.
+    pub(super) fn settled(&mut self) {
+        if self.check.violation.is_some() {
+            return;
+        }
+        for instance in 0..self.instances.len() {
+            let now = self.now(instance).mono;
+            let one = &self.instances[instance];
+            let index = &one.core.index;
+            let mut stuck = Vec::new();
+            if one.jobs() > 0 {
+                stuck.push(format!("{} jobs: {}", one.jobs(), one.waits()));
+            }
+            if index.exact() != super::world::revision(&self.store) {
+                stuck.push(format!("at {:?} of {}", index.exact(), self.store.last));
+            }
+            for key in self.ports() {
+                let standing = index.standing(&key, now);
+                if one.core.reserved.contains(&key) {
+                    stuck.push(format!("{key} is reserved"));
+                }
+                if standing != Standing::Free {
+                    stuck.push(format!("{key} is {standing:?}"));
+                }
+            }
+            if !index.outbox.is_empty() {
+                stuck.push(format!("{} transitions wait", index.outbox.len()));
+            }
+            let gaps = index.outbox.gaps();
+            if !stuck.is_empty() {
+                self.fail(
+                    Rule::NothingStuck,
+                    format!("#{instance}: {}", stuck.join(", ")),
+                );
+            } else if gaps > 0 && self.check.foreign.is_empty() {
+                let text = format!("#{instance} counts {gaps} events as lost");
+                self.fail(Rule::EventsComplete, text);
+            }
+        }
+        self.judge_events();
+    }
+
+    fn judge_events(&mut self) {
+        let foreign = |key: &PortKey, at: Revision| {
+            self.check
+                .foreign
+                .get(key)
+                .is_some_and(|until| at <= *until)
+        };
+        let mut text = None;
+        for (revision, key, transition) in &self.check.transitions {
+            if !foreign(key, *revision) && !self.events.contains(*revision, key) {
+                text.get_or_insert(format!("@{} {key}: never told: {transition:?}", revision.0));
+            }
+        }
+        let mut last = std::collections::HashMap::new();
+        for told in &self.events.told {
+            let before = last.insert(told.key.clone(), told.revision);
+            if before.is_some_and(|before| before > told.revision)
+                && !self.check.foreign.contains_key(&told.key)
+            {
+                text.get_or_insert(format!("@{} {}: out of order", told.revision.0, told.key));
+            }
+        }
+        let told = self.events.told.len() as u64;
+        self.counts.insert("events", told);
+        if let Some(text) = text {
+            self.fail(Rule::EventsComplete, text);
+        }
+    }
+}
+
+fn refusal_name(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::LeaseExpired => "refused: expired",
+        Refusal::LeaseNotFound => "refused: not found",
+        Refusal::PortUnavailable(_) => "refused: unavailable",
+        Refusal::Exhausted { .. } => "refused: exhausted",
+        Refusal::Busy => "refused: busy",
+        Refusal::Contended => "refused: contended",
+        Refusal::Unreachable => "refused: unreachable",
+        _ => "refused: other",
+    }
+}

@@ -1,0 +1,71 @@
+//! The stream as the server keeps it: one value a key, one sequence for all.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::domain::{
+    key::{Key, PortKey, Revision},
+    outbox::Told,
+    record::Stored,
+    write::Write,
+};
+
+/// What is alive in the stream, by its sequence.
+pub(super) type Log = BTreeMap<u64, (Key, Stored)>;
+
+/// The bucket.
+#[derive(Default)]
+pub(super) struct Store {
+    pub(super) last: u64,
+    pub(super) log: Log,
+    at: HashMap<Key, u64>,
+}
+
+impl Store {
+    /// The key's revision; 0 when it has none.
+    pub(super) fn revision(&self, key: &Key) -> u64 {
+        self.at.get(key).copied().unwrap_or(0)
+    }
+
+    pub(super) fn value(&self, key: &Key) -> Option<&Stored> {
+        let at = self.at.get(key)?;
+        self.log.get(at).map(|(_, stored)| stored)
+    }
+
+    /// Without asking what was there.
+    pub(super) fn put(&mut self, key: Key, value: Stored) -> Revision {
+        self.last += 1;
+        if let Some(before) = self.at.insert(key.clone(), self.last) {
+            self.log.remove(&before);
+        }
+        self.log.insert(self.last, (key, value));
+        Revision(self.last)
+    }
+
+    /// None when the key is at another revision than expected. A barrier expects nothing.
+    pub(super) fn write(&mut self, write: &Write, compare: bool) -> Option<Revision> {
+        let free = matches!(write.key, Key::Barrier) || !compare;
+        if !free && self.revision(&write.key) != write.expected.0 {
+            return None;
+        }
+        Some(self.put(write.key.clone(), write.value.clone()))
+    }
+}
+
+/// The events stream: each id once.
+#[derive(Default)]
+pub(super) struct Events {
+    pub(super) told: Vec<Told>,
+    ids: BTreeSet<(Revision, PortKey)>,
+}
+
+impl Events {
+    pub(super) fn append(&mut self, told: &Told) {
+        if self.ids.insert((told.revision, told.key.clone())) {
+            self.told.push(told.clone());
+        }
+    }
+
+    pub(super) fn contains(&self, revision: Revision, key: &PortKey) -> bool {
+        self.ids.contains(&(revision, key.clone()))
+    }
+}

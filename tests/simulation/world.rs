@@ -1,0 +1,341 @@
+//! The run: what is due next happens next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::{
+    command::{Action, Refusal},
+    deed::Fed,
+    ids::{Host, Port, Transport},
+    key::{Key, PortKey, Revision},
+    outbox::Told,
+    record::{FORMAT, Stored, Sys},
+    write::Write,
+};
+
+use super::{
+    chance::Chance,
+    check::{Check, Violation},
+    consumer::Message,
+    faults::Fault,
+    holder::Holder,
+    instance::Instance,
+    setup::Setup,
+    store::{Events, Store},
+};
+
+/// Which wait of which instance something is for; void when the instance has begun anew since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    pub(super) instance: usize,
+    pub(super) incarnation: u64,
+    pub(super) job: u64,
+    pub(super) attempt: u64,
+}
+
+/// A request on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) holder: usize,
+    pub(super) life: u64,
+    /// Which of the holder's requests; a retry under the same request id is the same one.
+    pub(super) request: usize,
+    pub(super) action: Action,
+}
+
+/// What a caller is told.
+#[derive(Debug, Clone)]
+pub(super) enum Outcome {
+    Done(crate::domain::command::Answer),
+    Refused(Refusal),
+    /// The caller's deadline passed; whether anything was done is unknown, or nothing was.
+    TimedOut {
+        unknown: bool,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Event {
+    Land(Ticket, Box<Write>),
+    Publish(Ticket, Box<Told>, bool),
+    Fed(Ticket, Fed),
+    Wake(Ticket),
+    /// On the instance's own clock.
+    Deadline(Ticket, u64),
+    Serve(usize, u64),
+    Deliver(usize, u64, Box<Message>),
+    Tick(usize, u64),
+    Ask(usize, Box<Ask>),
+    Reply(Box<(Ask, Outcome)>),
+    Holder(usize, u64, u64),
+    Fault(Fault),
+    Heal(Fault, usize),
+    StrangerLeaves(PortKey),
+    Calm,
+}
+
+pub(super) struct World {
+    pub(super) setup: Setup,
+    pub(super) chance: Chance,
+    pub(super) time: u64,
+    pub(super) store: Store,
+    pub(super) events: Events,
+    pub(super) instances: Vec<Instance>,
+    pub(super) holders: Vec<Holder>,
+    /// Ports that programs have bound that never asked.
+    pub(super) strangers: Vec<PortKey>,
+    pub(super) down: bool,
+    /// Rounds of events of which one was lost on the way.
+    pub(super) broken: BTreeSet<(usize, u64)>,
+    /// The faults have stopped.
+    pub(super) calm: bool,
+    pub(super) check: Check,
+    pub(super) counts: BTreeMap<&'static str, u64>,
+    pub(super) loud: bool,
+    queue: BTreeMap<(u64, u64), Event>,
+    queued: u64,
+}
+
+/// Prints what happens when the run is a replay.
+macro_rules! trace {
+    ($world:expr, $($what:tt)+) => {
+        if $world.loud {
+            eprintln!("{:>9} {}", $world.time, format_args!($($what)+));
+        }
+    };
+}
+pub(super) use trace;
+
+/// How long the slowest things take after the faults have stopped, in milliseconds: a late write, the
+/// longest TTL, a rest of a minute, a takeover of the checkpoint.
+const SETTLE_MILLIS: u64 = 150_000;
+
+pub(super) fn host(own: bool) -> Host {
+    if own { "here" } else { "there" }.parse().unwrap()
+}
+
+impl World {
+    fn new(setup: Setup, seed: u64, loud: bool) -> Self {
+        let mut chance = Chance::new(seed);
+        let instances = (0..setup.instances)
+            .map(|_| Instance::new(&mut chance, &setup))
+            .collect();
+        let holders = (0..setup.holders)
+            .map(|_| Holder::new(&mut chance))
+            .collect();
+        Self {
+            chance,
+            time: 0,
+            store: Store::default(),
+            events: Events::default(),
+            instances,
+            holders,
+            strangers: Vec::new(),
+            down: false,
+            broken: BTreeSet::new(),
+            calm: false,
+            check: Check::default(),
+            counts: BTreeMap::new(),
+            loud,
+            queue: BTreeMap::new(),
+            queued: 0,
+            setup,
+        }
+    }
+
+    /// One run to its end, or to the first violation.
+    pub(super) fn run(
+        setup: Setup,
+        seed: u64,
+        loud: bool,
+    ) -> Result<BTreeMap<&'static str, u64>, Violation> {
+        let mut world = Self::new(setup, seed, loud);
+        world.begin();
+        let longest = 3_000 * u64::from(world.setup.ttl_max);
+        let end = world.setup.trouble + SETTLE_MILLIS + longest;
+        while let Some(((at, _), event)) = world.queue.pop_first() {
+            if at > end {
+                break;
+            }
+            world.time = at;
+            world.happen(event);
+            if let Some(violation) = world.check.violation.take() {
+                return Err(violation);
+            }
+        }
+        world.settled();
+        match world.check.violation.take() {
+            Some(violation) => Err(violation),
+            None => Ok(world.counts),
+        }
+    }
+
+    fn begin(&mut self) {
+        let sys = Sys {
+            format: FORMAT,
+            lineage: 0,
+            ttl_max: u32::try_from(self.setup.ttl_max)
+                .unwrap()
+                .try_into()
+                .unwrap(),
+            unknown: BTreeMap::default(),
+        };
+        self.store.put(Key::Sys, Stored::Sys(sys));
+        for instance in 0..self.instances.len() {
+            self.start(instance);
+        }
+        for holder in 0..self.holders.len() {
+            let after = self.chance.below(3_000);
+            self.alarm(holder, after);
+        }
+        for fault in Fault::ALL {
+            self.plan(fault);
+        }
+        self.after(self.setup.trouble, Event::Calm);
+    }
+
+    pub(super) fn after(&mut self, millis: u64, event: Event) {
+        self.queued += 1;
+        self.queue.insert((self.time + millis, self.queued), event);
+    }
+
+    pub(super) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    pub(super) fn latency(&mut self) -> u64 {
+        self.chance.between(self.setup.latency)
+    }
+
+    /// True so often while things go wrong, never afterwards.
+    pub(super) fn trouble(&mut self, per_mille: u64) -> bool {
+        !self.calm && self.chance.hit(per_mille)
+    }
+
+    /// A port by its number in the pool.
+    pub(super) fn port(&self, own: bool, number: u16) -> PortKey {
+        PortKey {
+            host: host(own),
+            transport: Transport::Tcp,
+            port: Port::new(20_000 + number).unwrap(),
+        }
+    }
+
+    /// Every port that can be granted.
+    pub(super) fn ports(&self) -> Vec<PortKey> {
+        [true, false]
+            .into_iter()
+            .flat_map(|own| (0..self.setup.ports).map(move |number| (own, number)))
+            .map(|(own, number)| self.port(own, number))
+            .collect()
+    }
+
+    fn happen(&mut self, event: Event) {
+        if let Some(instance) = event.inside()
+            && self.instances[instance].paused
+        {
+            self.instances[instance].backlog.push(event);
+            return;
+        }
+        match event {
+            Event::Land(ticket, write) => self.land(ticket, *write),
+            Event::Publish(ticket, told, last) => self.publish(ticket, &told, last),
+            Event::Fed(ticket, fed) => self.feed(ticket, fed),
+            Event::Wake(ticket) => self.wake(ticket),
+            Event::Deadline(ticket, reading) => self.deadline(ticket, reading),
+            Event::Serve(instance, subscription) => self.serve(instance, subscription),
+            Event::Deliver(instance, subscription, message) => {
+                self.deliver(instance, subscription, *message);
+            }
+            Event::Tick(instance, incarnation) => self.tick(instance, incarnation),
+            Event::Ask(instance, ask) => self.asked(instance, *ask),
+            Event::Reply(reply) => {
+                let (ask, outcome) = *reply;
+                self.replied(ask, outcome);
+            }
+            Event::Holder(holder, life, alarm) => self.holder(holder, life, alarm),
+            Event::Fault(fault) => self.strike(fault),
+            Event::Heal(fault, instance) => self.heal(fault, instance),
+            Event::StrangerLeaves(key) => self.strangers.retain(|other| *other != key),
+            Event::Calm => self.calm_down(),
+        }
+    }
+
+    /// A write reaches the server.
+    fn land(&mut self, ticket: Ticket, write: Write) {
+        if self.down {
+            trace!(self, "lost on the way: {}", write.key);
+            return;
+        }
+        let compare = self
+            .setup
+            .mechanisms
+            .on(crate::domain::mechanism::Mechanism::CompareAndSet);
+        let before = self.store.value(&write.key).cloned();
+        let fed = match self.store.write(&write, compare) {
+            Some(revision) => {
+                trace!(
+                    self,
+                    "landed @{} {} from #{}",
+                    revision.0,
+                    short(&write),
+                    ticket.instance
+                );
+                self.landed(&write, revision, before);
+                Fed::Written(revision)
+            }
+            None => {
+                self.count("conflicts");
+                trace!(self, "conflict {} from #{}", short(&write), ticket.instance);
+                Fed::Lost
+            }
+        };
+        self.rouse();
+        if self.trouble(self.setup.ack_lost) || self.instances[ticket.instance].cut.is_some() {
+            self.count("acks lost");
+            return;
+        }
+        let after = self.latency();
+        self.after(after, Event::Fed(ticket, fed));
+    }
+
+    /// Something is written over a port from outside.
+    pub(super) fn overwrite(&mut self, key: PortKey) {
+        let before = self.store.value(&Key::Port(key.clone())).cloned();
+        let revision = self.store.put(Key::Port(key.clone()), Stored::Foreign);
+        trace!(self, "foreign @{} {key}", revision.0);
+        self.count("foreign");
+        self.overwritten(&key, revision, before);
+        self.rouse();
+    }
+}
+
+impl Event {
+    /// The instance whose process has to run for this to happen.
+    fn inside(&self) -> Option<usize> {
+        match self {
+            Self::Fed(ticket, _) | Self::Wake(ticket) | Self::Deadline(ticket, _) => {
+                Some(ticket.instance)
+            }
+            Self::Deliver(instance, ..) | Self::Tick(instance, _) | Self::Ask(instance, _) => {
+                Some(*instance)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn short(write: &Write) -> String {
+    let what = match &write.value {
+        Stored::Port(record) => match record.lease() {
+            Some(lease) => format!("lease {} ttl {}", lease.lease_id, lease.ttl.seconds()),
+            None => format!("rest {:?}", record.body),
+        },
+        other => format!("{other:?}"),
+    };
+    format!("{} (at {}) {what}", write.key, write.expected.0)
+}
+
+/// As a position in the stream.
+pub(super) fn revision(store: &Store) -> Revision {
+    Revision(store.last)
+}
