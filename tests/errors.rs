@@ -289,7 +289,10 @@ async fn contended() -> Refused {
     })
     .await;
     acknowledge(&caller, true).await;
-    first.await.unwrap().unwrap();
+    match first.await.unwrap() {
+        Ok(renewed) => assert_eq!(renewed["lease_id"], lease["lease_id"]),
+        Err(refused) => assert!(refused.is(ErrorCode::Contended), "{refused:?}"),
+    }
     refused
 }
 
