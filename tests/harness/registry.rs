@@ -32,12 +32,18 @@ impl Registry {
     /// One with a NATS server of its own, ready. What it stores goes when it does.
     pub(crate) fn start(args: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
+        let mut registry = Self::start_in(data.path(), args);
+        registry._data = Some(data);
+        registry
+    }
+
+    /// The same, and what it stores stays.
+    pub(crate) fn start_in(data: &Path, args: &[&str]) -> Self {
         let mut all = vec!["--embedded", "--listen", "127.0.0.1:0", "--data"];
-        all.push(data.path().to_str().unwrap());
+        all.push(data.to_str().unwrap());
         all.extend(args);
         let mut registry = Self::spawn(&all);
         registry.await_ready();
-        registry._data = Some(data);
         registry
     }
 

@@ -1,0 +1,606 @@
+//! Every error that these endpoints can say, said by a real registry; and what is no request at all.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream;
+use harness::{Caller, Nats, Refused, Registry, until, wish};
+use onex_registry::protocol::error::ErrorCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+mod harness;
+
+const UNTRIED: [&str; 3] = ["--host", "here", "--no-probe"];
+
+async fn start(args: &[&str]) -> (Registry, Caller) {
+    let registry = Registry::start(&[&UNTRIED, args].concat());
+    let caller = Caller::of(&registry).await;
+    (registry, caller)
+}
+
+/// The bucket's stream stops acknowledging, or does so again: what is written is stored all the same.
+async fn acknowledge(caller: &Caller, acks: bool) {
+    let context = jetstream::new(caller.client.clone());
+    let mut config = context
+        .get_stream("KV_onex-registry")
+        .await
+        .unwrap()
+        .cached_info()
+        .config
+        .clone();
+    config.no_ack = !acks;
+    context.update_stream(config).await.unwrap();
+}
+
+/// A registry says every code that it can say. `INTERNAL` is not among them: it is for faults that nobody knows how to
+/// bring about.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_code_is_said() {
+    for code in ErrorCode::ALL {
+        let refused = match code {
+            ErrorCode::InvalidRequest => invalid_request().await,
+            ErrorCode::NotHolder => not_holder().await,
+            ErrorCode::LeaseNotFound => lease_not_found().await,
+            ErrorCode::PoolNotFound => pool_not_found().await,
+            ErrorCode::PortUnavailable => port_unavailable().await,
+            ErrorCode::LeaseExpired => lease_expired().await,
+            ErrorCode::IdempotencyMismatch => idempotency_mismatch().await,
+            ErrorCode::StoreChanged => store_changed().await,
+            ErrorCode::TooLarge => too_large().await,
+            ErrorCode::LimitExceeded => limit_exceeded().await,
+            ErrorCode::ResourceExhausted => resource_exhausted().await,
+            ErrorCode::Contended => contended().await,
+            ErrorCode::Stale => stale().await,
+            ErrorCode::Busy => busy().await,
+            ErrorCode::StoreUnavailable => store_unavailable().await,
+            ErrorCode::Internal => continue,
+        };
+        assert_eq!(refused.code, code.as_str(), "{:#}", refused.error);
+    }
+}
+
+async fn invalid_request() -> Refused {
+    let (_registry, caller) = start(&[]).await;
+    for (body, pointer) in [
+        (json!({"node_id": "n"}), "/node_id"),
+        (json!({"count": 2}), "/count"),
+        (json!({"transport": "both"}), "/transport"),
+        (json!({"exact": true}), "/preferred_port"),
+        (json!({"labels": vec!["x"; 17]}), "/labels"),
+    ] {
+        let body = wish(Uuid::new_v4(), body);
+        let refused = caller
+            .refused("port.lease", body, ErrorCode::InvalidRequest)
+            .await;
+        assert_eq!(refused.detail("pointer"), pointer);
+    }
+    let ids = vec![Uuid::nil(); 1_001];
+    let id = Uuid::nil();
+    for (endpoint, body, pointer) in [
+        (
+            "port.heartbeat",
+            json!({"requester_id": id, "lease_id": id, "lease_ids": []}),
+            "/lease_ids",
+        ),
+        (
+            "port.heartbeat",
+            json!({"requester_id": id, "lease_ids": ids}),
+            "/lease_ids",
+        ),
+        ("port.resolve", json!({}), "/name"),
+        ("port.resolve", json!({"name": "a", "label": "b"}), "/label"),
+        ("port.list", json!({"node_id": "n"}), "/node_id"),
+        ("pool.list", json!({"cursor": "x"}), "/cursor"),
+        ("describe", json!({"cursor": "=.tcp"}), "/cursor"),
+        ("describe", json!({"node_id": "n"}), "/node_id"),
+        ("describe", json!({"sections": []}), "/sections"),
+    ] {
+        let refused = caller
+            .refused(endpoint, body, ErrorCode::InvalidRequest)
+            .await;
+        assert_eq!(refused.detail("pointer"), pointer, "{endpoint}");
+    }
+    caller
+        .refused("port.lease", json!({}), ErrorCode::InvalidRequest)
+        .await
+}
+
+async fn not_holder() -> Refused {
+    let (_registry, caller) = start(&[]).await;
+    let lease = caller.lease(Uuid::new_v4(), json!({})).await;
+    let other = json!({"requester_id": Uuid::new_v4(), "lease_id": lease["lease_id"]});
+    caller
+        .refused("port.heartbeat", other.clone(), ErrorCode::NotHolder)
+        .await;
+    caller
+        .refused("port.release", other, ErrorCode::NotHolder)
+        .await
+}
+
+async fn lease_not_found() -> Refused {
+    let (_registry, caller) = start(&[]).await;
+    let never = json!({"requester_id": Uuid::new_v4(), "lease_id": Uuid::new_v4()});
+    caller
+        .refused("port.heartbeat", never.clone(), ErrorCode::LeaseNotFound)
+        .await;
+    caller
+        .refused("port.release", never, ErrorCode::LeaseNotFound)
+        .await
+}
+
+async fn pool_not_found() -> Refused {
+    let (_registry, caller) = start(&["--known-hosts-only"]).await;
+    let elsewhere = wish(Uuid::new_v4(), json!({"host": "elsewhere"}));
+    let refused = caller
+        .refused("port.lease", elsewhere, ErrorCode::PoolNotFound)
+        .await;
+    assert_eq!(refused.detail("host"), "elsewhere");
+    refused
+}
+
+async fn port_unavailable() -> Refused {
+    let (_registry, caller) = start(&[]).await;
+    let outside = wish(Uuid::new_v4(), json!({"preferred_port": 1, "exact": true}));
+    caller
+        .refused("port.lease", outside, ErrorCode::PortUnavailable)
+        .await
+}
+
+async fn lease_expired() -> Refused {
+    let (_registry, caller) = start(&[]).await;
+    let requester = Uuid::new_v4();
+    let lease = caller.lease(requester, json!({})).await;
+    let mine = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
+    caller.get("port.release", mine.clone()).await;
+    caller
+        .refused("port.heartbeat", mine, ErrorCode::LeaseExpired)
+        .await
+}
+
+async fn idempotency_mismatch() -> Refused {
+    let (_registry, caller) = start(&[]).await;
+    let (requester, request) = (Uuid::new_v4(), Uuid::new_v4());
+    caller
+        .lease(requester, json!({"request_id": request}))
+        .await;
+    let other = wish(requester, json!({"request_id": request, "ttl": 61}));
+    caller
+        .refused("port.lease", other, ErrorCode::IdempotencyMismatch)
+        .await
+}
+
+/// The lineage of a bucket grows when somebody accepts that it has gone backwards; here it is written by hand.
+async fn store_changed() -> Refused {
+    let nats = Nats::start();
+    let mut registry = Registry::on(&nats, &UNTRIED);
+    let caller = Caller::connect(&nats.url()).await;
+    let lease = caller.lease(Uuid::new_v4(), json!({})).await;
+    registry.terminate();
+    assert!(registry.ended().0.success());
+    let context = jetstream::new(caller.client.clone());
+    let bucket = context.get_key_value("onex-registry").await.unwrap();
+    let sys = json!({"format": 1, "lineage": 1, "ttl_max": 86_400});
+    bucket.put("sys", sys.to_string().into()).await.unwrap();
+    let _registry = Registry::on(&nats, &UNTRIED);
+    let before = json!({"min_revision": lease["revision"]});
+    let page = caller.get("port.list", json!({})).await;
+    assert!(page["revision"].as_u64().unwrap() > 1 << 44, "{page:#}");
+    assert!(page["items"][0]["fencing_token"].as_u64() > lease["fencing_token"].as_u64());
+    caller
+        .refused("port.list", before, ErrorCode::StoreChanged)
+        .await
+}
+
+async fn too_large() -> Refused {
+    let (_registry, caller) = start(&[]).await;
+    let mut body = wish(Uuid::new_v4(), json!({})).to_string();
+    body.push_str(&" ".repeat(64 * 1024 + 1 - body.len()));
+    let refused = caller
+        .raw("port.lease", &[], body.clone())
+        .await
+        .unwrap_err();
+    assert_eq!(refused.detail("limit"), 64 * 1024);
+    body.pop();
+    caller.raw("port.lease", &[], body).await.unwrap();
+    refused
+}
+
+async fn limit_exceeded() -> Refused {
+    let (_registry, caller) = start(&["--holder-leases-max", "2", "--hosts-max", "2"]).await;
+    let requester = Uuid::new_v4();
+    caller.lease(requester, json!({"host": "there"})).await;
+    let third = wish(requester, json!({"host": "elsewhere"}));
+    let refused = caller
+        .refused("port.lease", third, ErrorCode::LimitExceeded)
+        .await;
+    assert_eq!(
+        (refused.detail("limit"), refused.detail("bound")),
+        (&json!(2), &json!("hosts"))
+    );
+    let lease = caller.lease(requester, json!({})).await;
+    let refused = caller
+        .refused(
+            "port.lease",
+            wish(requester, json!({})),
+            ErrorCode::LimitExceeded,
+        )
+        .await;
+    assert_eq!(refused.detail("limit"), 2);
+    caller
+        .get(
+            "port.release",
+            json!({"requester_id": requester, "lease_id": lease["lease_id"]}),
+        )
+        .await;
+    caller.lease(requester, json!({})).await;
+    refused
+}
+
+async fn resource_exhausted() -> Refused {
+    let (_registry, caller) = start(&["--ports", "20000"]).await;
+    caller.lease(Uuid::new_v4(), json!({"ttl": 10})).await;
+    let refused = caller
+        .refused(
+            "port.lease",
+            wish(Uuid::new_v4(), json!({})),
+            ErrorCode::ResourceExhausted,
+        )
+        .await;
+    let after = refused.error["retry_after_ms"].as_u64().unwrap();
+    assert!((5_000..=11_000).contains(&after), "{after}");
+    refused
+}
+
+/// One write to a lease hangs; a second one waits its turn in vain.
+async fn contended() -> Refused {
+    let (_registry, caller) = start(&[]).await;
+    let requester = Uuid::new_v4();
+    let lease = caller.lease(requester, json!({})).await;
+    acknowledge(&caller, false).await;
+    let mine = json!({"requester_id": requester, "lease_id": lease["lease_id"]}).to_string();
+    let first = tokio::spawn({
+        let (caller, mine) = (caller.clone(), mine.clone());
+        async move {
+            caller
+                .raw("port.heartbeat", &[("Onex-Timeout-Ms", "60000")], mine)
+                .await
+        }
+    });
+    let refused = until("a refusal", async || {
+        // The two may come in either order.
+        let answer = caller
+            .raw(
+                "port.heartbeat",
+                &[("Onex-Timeout-Ms", "10000")],
+                mine.clone(),
+            )
+            .await;
+        answer
+            .err()
+            .filter(|refused| refused.is(ErrorCode::Contended))
+    })
+    .await;
+    acknowledge(&caller, true).await;
+    match first.await.unwrap() {
+        Ok(renewed) => assert_eq!(renewed["lease_id"], lease["lease_id"]),
+        Err(refused) => assert!(refused.is(ErrorCode::Contended), "{refused:?}"),
+    }
+    refused
+}
+
+async fn stale() -> Refused {
+    let (_registry, caller) = start(&[]).await;
+    let lease = caller.lease(Uuid::new_v4(), json!({})).await;
+    let next = lease["revision"].as_u64().unwrap() + 1_000;
+    let refused = caller
+        .refused("port.list", json!({"min_revision": next}), ErrorCode::Stale)
+        .await;
+    assert!(refused.detail("revision").as_u64().unwrap() < next);
+    refused
+}
+
+/// One request is under way and hangs; there is room for no other.
+async fn busy() -> Refused {
+    let (_registry, caller) = start(&["--in-flight-max", "1"]).await;
+    acknowledge(&caller, false).await;
+    let body = wish(Uuid::new_v4(), json!({})).to_string();
+    let hangs = tokio::spawn({
+        let caller = caller.clone();
+        async move {
+            caller
+                .raw("port.lease", &[("Onex-Timeout-Ms", "60000")], body)
+                .await
+        }
+    });
+    let refused = until("a refusal", async || {
+        caller.ask("help", json!({})).await.err()
+    })
+    .await;
+    assert!(refused.error["retry_after_ms"].as_u64().is_some());
+    acknowledge(&caller, true).await;
+    hangs.await.unwrap().unwrap();
+    until("room", async || caller.ask("help", json!({})).await.ok()).await;
+    refused
+}
+
+/// No acknowledgement comes: it may have been done, and the same request again finds out. No bucket: nothing was done.
+async fn store_unavailable() -> Refused {
+    let (_registry, caller) = start(&[]).await;
+    acknowledge(&caller, false).await;
+    let requester = Uuid::new_v4();
+    let body = wish(requester, json!({"request_id": Uuid::new_v4()})).to_string();
+    let before = Instant::now();
+    let unknown = caller
+        .raw("port.lease", &[("Onex-Timeout-Ms", "500")], body.clone())
+        .await
+        .unwrap_err();
+    assert!(before.elapsed() < Duration::from_secs(10));
+    assert_eq!(unknown.detail("outcome"), "unknown", "{:#}", unknown.error);
+    acknowledge(&caller, true).await;
+    let lease = caller
+        .raw("port.lease", &[("Onex-Timeout-Ms", "20000")], body)
+        .await
+        .unwrap();
+    let page = caller
+        .get("port.list", json!({"requester_id": requester}))
+        .await;
+    assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page:#}");
+    assert_eq!(page["items"][0]["lease_id"], lease["lease_id"]);
+
+    let context = jetstream::new(caller.client.clone());
+    context.delete_stream("KV_onex-registry").await.unwrap();
+    let body = wish(requester, json!({"request_id": Uuid::new_v4()})).to_string();
+    let none = caller
+        .raw("port.lease", &[("Onex-Timeout-Ms", "500")], body)
+        .await
+        .unwrap_err();
+    assert_eq!(none.detail("outcome"), "none", "{:#}", none.error);
+    assert!(none.is(ErrorCode::StoreUnavailable));
+    let body = json!({"requester_id": requester}).to_string();
+    let none = caller
+        .raw("port.heartbeat", &[("Onex-Timeout-Ms", "500")], body)
+        .await
+        .unwrap_err();
+    assert_eq!(none.detail("outcome"), "none", "{:#}", none.error);
+    unknown
+}
+
+/// Requests that are well but for one field, which has a value that its schema does not allow: made from what `help`
+/// teaches.
+fn wrong(help: &Value) -> Vec<(Value, String)> {
+    let mut cases = Vec::new();
+    let example = &help["example"];
+    let id = json!(Uuid::nil());
+    for (field, schema) in help["request_schema"]["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
+        let types = match &schema["type"] {
+            Value::String(one) => vec![one.as_str()],
+            Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+            other => panic!("a type of {field}: {other}"),
+        };
+        let values = [
+            ("boolean", json!(true)),
+            ("integer", json!(1)),
+            ("number", json!(1.5)),
+            ("string", json!("x")),
+            ("array", json!([])),
+            ("object", json!({})),
+            ("null", Value::Null),
+        ];
+        let mut bad: Vec<Value> = values
+            .into_iter()
+            .filter(|(name, _)| !types.contains(name))
+            .map(|(_, value)| value)
+            .collect();
+        if types.contains(&"integer") {
+            bad.extend([json!(-1), json!(1e300), json!(u64::MAX), json!("1")]);
+            let over = schema["maximum"].as_u64().map(|most| json!(most + 1));
+            let under = schema["minimum"]
+                .as_u64()
+                .filter(|least| *least > 0)
+                .map(|_| json!(0));
+            bad.extend(over.into_iter().chain(under));
+            // Where the schema names no bound, 2^64 - 1 may be a number like any other.
+            if schema.get("maximum").is_none() {
+                bad.retain(|value| *value != json!(u64::MAX));
+            }
+        }
+        if types.contains(&"string") {
+            if let Some(most) = schema["maxLength"].as_u64() {
+                bad.push(json!("x".repeat(usize::try_from(most).unwrap() + 1)));
+                bad.push(json!(""));
+            }
+            if schema.get("pattern").is_some() {
+                bad.extend([
+                    json!("a b"),
+                    json!("a*"),
+                    json!("é"),
+                    json!("a\u{0}"),
+                    json!("a>"),
+                ]);
+            }
+            if schema.get("format").is_some() || schema.get("enum").is_some() {
+                bad.extend([json!(""), json!("no-such")]);
+            }
+        }
+        if types.contains(&"array") {
+            bad.extend([json!([null]), json!([{}]), json!([1]), json!([[]])]);
+        }
+        for value in bad {
+            let mut body = example.clone();
+            if field == "lease_ids" {
+                body.as_object_mut().unwrap().remove("lease_id");
+            }
+            body["requester_id"] = body
+                .get("requester_id")
+                .cloned()
+                .unwrap_or_else(|| id.clone());
+            if help["request_schema"]["properties"]
+                .get("requester_id")
+                .is_none()
+            {
+                body.as_object_mut().unwrap().remove("requester_id");
+            }
+            body[field.as_str()] = value;
+            cases.push((body, format!("/{field}")));
+        }
+    }
+    cases
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_value_of_any_field_is_named() {
+    let (_registry, caller) = start(&[]).await;
+    let help = caller.get("help", json!({})).await;
+    let mut tried = 0;
+    for one in help["endpoints"].as_array().unwrap() {
+        let endpoint = one["endpoint"].as_str().unwrap();
+        for (body, field) in wrong(one) {
+            tried += 1;
+            let refused = caller
+                .refused(endpoint, body.clone(), ErrorCode::InvalidRequest)
+                .await;
+            let pointer = refused.detail("pointer").as_str().unwrap();
+            let inside = pointer.strip_prefix(&field);
+            assert!(
+                inside.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+                "{endpoint} {body}: {pointer}"
+            );
+        }
+        // And what it teaches is a request.
+        if let Err(refused) = caller.ask(endpoint, one["example"].clone()).await {
+            assert!(
+                refused.is(ErrorCode::LeaseNotFound),
+                "{endpoint} {refused:?}"
+            );
+        }
+    }
+    assert!(tried > 200, "{tried}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_is_answered_and_the_next_request_served() {
+    let (mut registry, caller) = start(&[]).await;
+    let good = wish(Uuid::new_v4(), json!({"ttl": 5})).to_string();
+    let most = caller.client.server_info().max_payload;
+    let deep = |open: &str, close: &str| format!("{}{}", open.repeat(20_000), close.repeat(20_000));
+    let mut bodies: Vec<Vec<u8>> = vec![
+        deep("[", "]").into(),
+        deep("{\"a\":", "}").into(),
+        format!(
+            "{}{}",
+            &good[..good.len() - 1],
+            format_args!(",\"x\":{}}}", deep("[", "]"))
+        )
+        .into(),
+        good.replace("http", "\u{0}").into(),
+        good.replace('{', "[").into(),
+        format!("[{good}]").into(),
+        format!("{good}{good}").into(),
+        format!("\u{feff}{good}").into(),
+        format!("{good}\0").into(),
+        b"null".to_vec(),
+        b"0".to_vec(),
+        b"\"\"".to_vec(),
+        b"{}{}".to_vec(),
+        b"{\"requester_id\":NaN}".to_vec(),
+        b"\0\0\0\0".to_vec(),
+        vec![0xff; 100],
+        good.replace("http", "ht\\ud800tp").into(),
+        vec![b'{'; 65_536],
+        vec![b' '; 65_537],
+        vec![b'x'; most - 200],
+        good.bytes()
+            .chain(std::iter::repeat_n(b' ', most - 200 - good.len()))
+            .collect(),
+    ];
+    let mut invalid = good.clone().into_bytes();
+    let at = good.find("http").unwrap();
+    invalid[at] = 0xc3;
+    invalid[at + 1] = 0x28;
+    bodies.push(invalid);
+    // Cut off anywhere.
+    bodies.extend((1..good.len()).map(|end| good.as_bytes()[..end].to_vec()));
+    for endpoint in [
+        "port.lease",
+        "port.heartbeat",
+        "port.release",
+        "port.list",
+        "port.resolve",
+        "pool.list",
+        "describe",
+        "help",
+    ] {
+        // The other endpoints share the parser; a few of each are enough.
+        let share = if endpoint == "port.lease" { 1 } else { 5 };
+        for body in bodies.iter().step_by(share) {
+            let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+            let refused = caller.raw(endpoint, &[], body.clone()).await;
+            let refused = refused.expect_err(&shown);
+            let known = [ErrorCode::InvalidRequest, ErrorCode::TooLarge];
+            assert!(
+                known.iter().any(|code| refused.is(*code)),
+                "{endpoint} {shown}: {refused:?}"
+            );
+        }
+        caller.raw("port.lease", &[], good.clone()).await.unwrap();
+    }
+    // Headers that say nothing sensible, many of them, and a body of each kind with nobody to reply to.
+    let long = "x".repeat(20_000);
+    let headers = [
+        ("X-Long", long.as_str()),
+        ("Onex-Unknown", "1"),
+        ("traceparent", "garbage"),
+        ("Onex-Identity", "me"),
+    ];
+    caller
+        .raw("port.lease", &headers, good.clone())
+        .await
+        .unwrap();
+    let before = requests(&caller).await;
+    for body in &bodies {
+        for endpoint in ["port.lease", "help"] {
+            caller
+                .client
+                .publish(caller.subject(endpoint), body.clone().into())
+                .await
+                .unwrap();
+        }
+    }
+    until("them to be counted", async || {
+        let now = requests(&caller).await;
+        (now.1 >= before.1 + 2 * bodies.len() as u64).then_some(())
+    })
+    .await;
+    assert_eq!(
+        requests(&caller).await.0,
+        before.0,
+        "nothing was done for them"
+    );
+    caller.raw("port.lease", &[], good).await.unwrap();
+    assert!(registry.runs());
+    assert!(!registry.said().contains("panicked"), "{}", registry.said());
+}
+
+/// Requests that were answered, and messages without a reply subject.
+async fn requests(caller: &Caller) -> (u64, u64) {
+    let stats = caller.micro("STATS").await;
+    let endpoints = stats[0]["endpoints"].as_array().unwrap();
+    endpoints.iter().fold((0, 0), |(requests, without), one| {
+        (
+            requests + one["num_requests"].as_u64().unwrap(),
+            without + one["data"]["without_reply"].as_u64().unwrap(),
+        )
+    })
+}

