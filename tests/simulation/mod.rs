@@ -8,6 +8,7 @@ mod chance;
 mod check;
 mod consumer;
 mod faults;
+mod found;
 mod holder;
 mod instance;
 mod oracle;
