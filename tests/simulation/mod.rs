@@ -4,9 +4,12 @@
 //! `ONEX_SIM_SEED=<seed> cargo test simulation::random` replays one run and prints what happened,
 //! `ONEX_SIM_SEEDS=<count>` runs that many.
 
+mod answers;
+mod barrier;
 mod chance;
 mod check;
 mod consumer;
+mod deeds;
 mod faults;
 mod found;
 mod holder;
@@ -14,6 +17,7 @@ mod instance;
 mod oracle;
 mod publisher;
 mod random;
+mod replies;
 mod schedules;
 mod setup;
 mod store;

@@ -7,6 +7,7 @@ use crate::domain::{
     deed::Fed,
     ids::{Host, Port, Transport},
     key::{Key, PortKey, Revision},
+    mechanism::Mechanism,
     outbox::Told,
     record::{FORMAT, Stored, Sys},
     write::Write,
@@ -266,10 +267,8 @@ impl World {
             trace!(self, "lost on the way: {}", write.key);
             return;
         }
-        let compare = self
-            .setup
-            .mechanisms
-            .on(crate::domain::mechanism::Mechanism::CompareAndSet);
+        let compares = self.setup.checkpoint_compares || write.key != Key::Checkpoint;
+        let compare = self.setup.mechanisms.on(Mechanism::CompareAndSet) && compares;
         let before = self.store.value(&write.key).cloned();
         let fed = match self.store.write(&write, compare) {
             Some(revision) => {
