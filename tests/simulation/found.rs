@@ -102,7 +102,7 @@ impl Bench {
 
     /// Steps to a write.
     #[track_caller]
-    fn to_write(&mut self, instance: usize, deed: &mut Deed, fed: Fed) -> Write {
+    fn until_write(&mut self, instance: usize, deed: &mut Deed, fed: Fed) -> Write {
         let mut step = self.step(instance, deed, fed);
         while let Step::Pause(_) = step {
             step = self.step(instance, deed, Fed::Go);
@@ -158,7 +158,7 @@ fn ended(write: &Write) -> Ended {
 fn nobody_knows_while_the_first_write_is_under_way() {
     let mut bench = Bench::new(1);
     let mut deed = bench.lease(None);
-    bench.to_write(0, &mut deed, Fed::Go);
+    bench.until_write(0, &mut deed, Fed::Go);
     assert!(deed.is_unsettled());
 }
 
@@ -166,7 +166,7 @@ fn nobody_knows_while_the_first_write_is_under_way() {
 fn a_write_that_never_left_does_not_leave_after_the_deadline() {
     let mut bench = Bench::new(1);
     let mut deed = bench.lease(None);
-    let write = bench.to_write(0, &mut deed, Fed::Go);
+    let write = bench.until_write(0, &mut deed, Fed::Go);
     assert!(matches!(
         bench.step(0, &mut deed, Fed::Unsent),
         Step::Pause(_)
@@ -183,7 +183,7 @@ fn a_write_that_never_left_does_not_leave_after_the_deadline() {
 fn a_port_in_use_is_given_back_though_its_grant_is_not_seen_yet() {
     let mut bench = Bench::new(1);
     let mut deed = bench.lease(None);
-    let write = bench.to_write(0, &mut deed, Fed::Go);
+    let write = bench.until_write(0, &mut deed, Fed::Go);
     let revision = bench.land(&write);
     let key = port_of(&write);
     let step = bench.step(0, &mut deed, Fed::Written(revision));
@@ -192,7 +192,7 @@ fn a_port_in_use_is_given_back_though_its_grant_is_not_seen_yet() {
     let step = bench.step(0, &mut deed, Fed::Probed(Probed::InUse, next));
     assert_eq!(step, Step::Moved(key, Revision(revision.0 - 1)));
     bench.follow(0);
-    let write = bench.to_write(0, &mut deed, Fed::Go);
+    let write = bench.until_write(0, &mut deed, Fed::Go);
     assert_eq!(ended(&write), Ended::InUse);
 }
 
@@ -200,7 +200,7 @@ fn a_port_in_use_is_given_back_though_its_grant_is_not_seen_yet() {
 fn a_lease_that_another_instance_told_of_is_not_taken_back() {
     let mut bench = Bench::new(2);
     let mut first = bench.lease(Some(1));
-    let write = bench.to_write(0, &mut first, Fed::Go);
+    let write = bench.until_write(0, &mut first, Fed::Go);
     let revision = bench.land(&write);
     let key = port_of(&write);
     let step = bench.step(0, &mut first, Fed::Written(revision));
@@ -211,7 +211,7 @@ fn a_lease_that_another_instance_told_of_is_not_taken_back() {
     // The same request at another instance: it is told of the lease, and binds the port.
     bench.follow(1);
     let mut again = bench.lease(Some(1));
-    let adopt = bench.to_write(1, &mut again, Fed::Go);
+    let adopt = bench.until_write(1, &mut again, Fed::Go);
     let adopted = bench.land(&adopt);
     let told = bench.step(1, &mut again, Fed::Written(adopted));
     let Step::Done(Ok(Answer::Lease(held))) = told else {
@@ -222,7 +222,7 @@ fn a_lease_that_another_instance_told_of_is_not_taken_back() {
     let next = bench.id();
     let step = bench.step(0, &mut first, Fed::Probed(Probed::InUse, next));
     assert_eq!(step, Step::Moved(key.clone(), Revision(revision.0 - 1)));
-    let end = bench.to_write(0, &mut first, Fed::Go);
+    let end = bench.until_write(0, &mut first, Fed::Go);
     assert!(bench.store.write(&end, true).is_none());
     assert_eq!(
         bench.step(0, &mut first, Fed::Lost),
@@ -241,9 +241,9 @@ fn a_lease_that_another_instance_told_of_is_not_taken_back() {
 fn a_grant_whose_acknowledgement_was_lost_is_judged_and_tried_as_well() {
     let mut bench = Bench::new(1);
     let mut deed = bench.lease(Some(1));
-    let write = bench.to_write(0, &mut deed, Fed::Go);
+    let write = bench.until_write(0, &mut deed, Fed::Go);
     let revision = bench.land(&write);
-    let repeated = bench.to_write(0, &mut deed, Fed::Unknown);
+    let repeated = bench.until_write(0, &mut deed, Fed::Unknown);
     assert_eq!(repeated, write);
     let key = port_of(&write);
     let step = bench.step(0, &mut deed, Fed::Lost);
@@ -261,7 +261,7 @@ fn a_grant_whose_acknowledgement_was_lost_is_judged_and_tried_as_well() {
 fn a_port_whose_lease_may_have_ended_is_not_tried() {
     let mut bench = Bench::new(1);
     let mut deed = bench.lease(None);
-    let write = bench.to_write(0, &mut deed, Fed::Go);
+    let write = bench.until_write(0, &mut deed, Fed::Go);
     let revision = bench.land(&write);
     let step = bench.step(0, &mut deed, Fed::Written(revision));
     assert_eq!(step, Step::Probe(port_of(&write)));
@@ -273,7 +273,7 @@ fn a_port_whose_lease_may_have_ended_is_not_tried() {
 fn an_outcome_that_was_unknown_once_is_not_called_none() {
     let mut bench = Bench::new(1);
     let mut deed = bench.lease(None);
-    let write = bench.to_write(0, &mut deed, Fed::Go);
+    let write = bench.until_write(0, &mut deed, Fed::Go);
     let lease_id = LeaseId(deed.id().0);
     let revision = bench.land(&write);
     bench.step(0, &mut deed, Fed::Written(revision));
@@ -285,13 +285,13 @@ fn an_outcome_that_was_unknown_once_is_not_called_none() {
         request: None,
     };
     let mut release = bench.deed(release);
-    let end = bench.to_write(0, &mut release, Fed::Go);
+    let end = bench.until_write(0, &mut release, Fed::Go);
     bench.land(&end);
     // It has landed, its acknowledgement is lost, and the port is granted on.
-    bench.to_write(0, &mut release, Fed::Unknown);
+    bench.until_write(0, &mut release, Fed::Unknown);
     bench.follow(0);
     let mut other = bench.lease(None);
-    let mut write = bench.to_write(0, &mut other, Fed::Go);
+    let mut write = bench.until_write(0, &mut other, Fed::Go);
     (write.key, write.expected) = (end.key.clone(), Revision(bench.store.last));
     bench.land(&write);
     bench.follow(0);
@@ -311,7 +311,7 @@ fn an_outcome_that_was_unknown_once_is_not_called_none() {
 fn a_lease_id_that_has_ended_is_not_granted_again() {
     let mut bench = Bench::new(1);
     let mut deed = bench.lease(None);
-    let write = bench.to_write(0, &mut deed, Fed::Go);
+    let write = bench.until_write(0, &mut deed, Fed::Go);
     let first = deed.id();
     let revision = bench.land(&write);
     bench.follow(0);
@@ -323,11 +323,11 @@ fn a_lease_id_that_has_ended_is_not_granted_again() {
     {
         lease.lease_id = LeaseId(Uuid::from_u128(1));
     }
-    bench.to_write(0, &mut deed, Fed::Unknown);
+    bench.until_write(0, &mut deed, Fed::Unknown);
     bench.land(&taken);
     bench.step(0, &mut deed, Fed::Lost);
     bench.follow(0);
-    let write = bench.to_write(0, &mut deed, Fed::Go);
+    let write = bench.until_write(0, &mut deed, Fed::Go);
     assert_ne!(port_of(&write), port_of(&taken));
     assert_ne!(deed.id(), first);
 }
@@ -336,7 +336,7 @@ fn a_lease_id_that_has_ended_is_not_granted_again() {
 fn a_publisher_that_was_replaced_unawares_counts_no_gap() {
     let mut bench = Bench::new(2);
     let mut deed = bench.lease(None);
-    let write = bench.to_write(0, &mut deed, Fed::Go);
+    let write = bench.until_write(0, &mut deed, Fed::Go);
     let revision = bench.land(&write);
     bench.follow(0);
     let claim = bench.cores[0]

@@ -145,8 +145,9 @@ impl World {
         match self.holders[holder].phase {
             Phase::Idle if !self.calm => self.ask_for_port(holder),
             Phase::Idle => {}
-            Phase::Asking(request) => self.retry(holder, request, now),
-            Phase::Releasing(request) => self.retry(holder, request, now),
+            Phase::Asking(request) | Phase::Releasing(request) => {
+                self.retry(holder, request, now);
+            }
             Phase::Holding(renewal) => self.hold(holder, renewal, now),
         }
         let asleep = self.holders[holder].asleep;

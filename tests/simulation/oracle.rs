@@ -49,7 +49,7 @@ impl World {
     }
 
     /// A write is in the stream.
-    pub(super) fn landed(&mut self, write: &Write, revision: Revision, before: Option<Stored>) {
+    pub(super) fn landed(&mut self, write: &Write, revision: Revision, before: Option<&Stored>) {
         let (Key::Port(key), Stored::Port(record)) = (&write.key, &write.value) else {
             return;
         };
@@ -96,7 +96,7 @@ impl World {
             let entry = (revision, key.clone(), transition.clone());
             self.check.transitions.push(entry);
         }
-        let before = before.as_ref().map(What::of);
+        let before = before.map(What::of);
         if let Some(What::Lease(lost)) = before
             && what == What::Lease(lost)
         {
@@ -145,13 +145,11 @@ impl World {
         &mut self,
         key: &PortKey,
         revision: Revision,
-        before: Option<Stored>,
+        before: Option<&Stored>,
     ) {
         self.record(key, revision, What::Foreign);
         self.check.foreign.insert(key.clone(), revision);
-        let lost = before
-            .as_ref()
-            .and_then(|before| What::of(before).lease_id());
+        let lost = before.and_then(|before| What::of(before).lease_id());
         self.check.overwritten.extend(lost);
     }
 

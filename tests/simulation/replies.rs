@@ -26,7 +26,7 @@ impl World {
         match outcome {
             Outcome::Done(Answer::Lease(held)) => self.believe(&ask, &held, current),
             Outcome::Refused(Refusal::LeaseExpired | Refusal::LeaseNotFound) => {
-                self.told_gone(&ask)
+                self.told_gone(&ask);
             }
             Outcome::Done(Answer::Ended { .. }) => {
                 if matches!(one.phase, Phase::Releasing(_)) {
