@@ -113,10 +113,6 @@ impl Check {
         self.violation.get_or_insert(Violation { rule, text, time });
     }
 
-    pub(super) fn now(&self, key: &PortKey) -> Option<&Past> {
-        self.past.get(key)?.last()
-    }
-
     /// What the key held at some time between `from` and now, the value at `from` included.
     pub(super) fn since(&self, key: &PortKey, from: u64) -> impl Iterator<Item = &Past> {
         let past = self.past.get(key).map_or(&[][..], Vec::as_slice);

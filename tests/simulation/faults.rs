@@ -102,13 +102,13 @@ impl World {
         let ports = self.ports();
         let key = ports[self.chance.index(ports.len())].clone();
         if self.store.value(&Key::Port(key.clone())).is_some() {
-            self.overwrite(key);
+            self.overwrite(&key);
         }
     }
 
     fn strike_host(&mut self) {
         let port = u16::try_from(self.chance.below(u64::from(self.setup.ports))).unwrap();
-        let key = self.port(true, port);
+        let key = Self::port(true, port);
         if self.strangers.contains(&key) || self.holders.iter().any(|one| one.binds(&key)) {
             return;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::domain::{
-    command::{Action, Answer, Held, Refusal, Wish},
+    command::{Action, Wish},
     ids::{Digest, LeaseId, RequestId, RequesterId, Transport, Ttl},
     key::PortKey,
     record::Request,
@@ -12,18 +12,18 @@ use crate::domain::{
 use super::{
     chance::{Chance, Clock},
     setup::Rules,
-    world::{Ask, Event, Outcome, World, host, trace},
+    world::{Ask, Event, World, host, trace},
 };
 
 /// How often a request is sent again before a holder gives up.
 const TRIES_MAX: u32 = 6;
 
 /// One request, sent once or more often.
-struct Sent {
-    first: u64,
-    last: u64,
-    tries: u32,
-    action: Action,
+pub(super) struct Sent {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) tries: u32,
+    pub(super) action: Action,
 }
 
 /// What a holder thinks that it has.
@@ -31,12 +31,12 @@ struct Sent {
 pub(super) struct Belief {
     pub(super) lease_id: LeaseId,
     pub(super) key: PortKey,
-    token: u64,
-    until: u64,
+    pub(super) token: u64,
+    pub(super) until: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Phase {
+pub(super) enum Phase {
     Idle,
     Asking(usize),
     Holding(Option<usize>),
@@ -44,22 +44,22 @@ enum Phase {
 }
 
 pub(super) struct Holder {
-    requester: RequesterId,
-    clock: Clock,
-    asleep: Option<(u64, u64)>,
-    life: u64,
-    alarm: u64,
-    phase: Phase,
-    requests: Vec<Sent>,
-    belief: Option<Belief>,
-    stopped: BTreeSet<LeaseId>,
+    pub(super) requester: RequesterId,
+    pub(super) clock: Clock,
+    pub(super) asleep: Option<(u64, u64)>,
+    pub(super) life: u64,
+    pub(super) alarm: u64,
+    pub(super) phase: Phase,
+    pub(super) requests: Vec<Sent>,
+    pub(super) belief: Option<Belief>,
+    pub(super) stopped: BTreeSet<LeaseId>,
     /// What it will claim again if its release fails; never, by the rules.
-    kept: Option<Belief>,
-    bound: bool,
-    bind_at: u64,
-    renew_at: u64,
-    retry_at: u64,
-    leave_at: u64,
+    pub(super) kept: Option<Belief>,
+    pub(super) bound: bool,
+    pub(super) bind_at: u64,
+    pub(super) renew_at: u64,
+    pub(super) retry_at: u64,
+    pub(super) leave_at: u64,
 }
 
 impl Holder {
@@ -84,7 +84,7 @@ impl Holder {
     }
 
     /// What its own clock shows.
-    fn reading(&self, time: u64, rules: Rules) -> u64 {
+    pub(super) fn reading(&self, time: u64, rules: Rules) -> u64 {
         match self.asleep {
             Some((since, _)) if !rules.clock_runs_asleep => self.clock.at(since),
             _ => self.clock.at(time),
@@ -107,7 +107,7 @@ impl Holder {
     }
 
     /// Whatever it had or waited for is nothing to it any more.
-    fn leave(&mut self) {
+    pub(super) fn leave(&mut self) {
         self.life += 1;
         self.phase = Phase::Idle;
         self.requests.clear();
@@ -145,8 +145,9 @@ impl World {
         match self.holders[holder].phase {
             Phase::Idle if !self.calm => self.ask_for_port(holder),
             Phase::Idle => {}
-            Phase::Asking(request) => self.retry(holder, request, now),
-            Phase::Releasing(request) => self.retry(holder, request, now),
+            Phase::Asking(request) | Phase::Releasing(request) => {
+                self.retry(holder, request, now);
+            }
             Phase::Holding(renewal) => self.hold(holder, renewal, now),
         }
         let asleep = self.holders[holder].asleep;
@@ -345,123 +346,5 @@ impl World {
         one.stop();
         let request = self.say(holder, action);
         self.holders[holder].phase = Phase::Releasing(request);
-    }
-
-    /// A reply reaches a holder.
-    pub(super) fn replied(&mut self, ask: Ask, outcome: Outcome) {
-        let one = &mut self.holders[ask.holder];
-        if one.life != ask.life {
-            return;
-        }
-        if let Some((_, until)) = one.asleep {
-            let after = until - self.time + 1;
-            return self.after(after, Event::Reply(Box::new((ask, outcome))));
-        }
-        let current = match one.phase {
-            Phase::Asking(request) | Phase::Releasing(request) => Some(request),
-            Phase::Holding(request) => request,
-            Phase::Idle => None,
-        } == Some(ask.request);
-        match outcome {
-            Outcome::Done(Answer::Lease(held)) => self.believe(&ask, &held, current),
-            Outcome::Refused(Refusal::LeaseExpired | Refusal::LeaseNotFound) => {
-                self.told_gone(&ask)
-            }
-            Outcome::Done(Answer::Ended { .. }) => {
-                if matches!(one.phase, Phase::Releasing(_)) {
-                    one.leave();
-                }
-            }
-            Outcome::Refused(Refusal::Unreachable | Refusal::Busy | Refusal::Contended)
-            | Outcome::TimedOut { .. } => {
-                if let Some(kept) = one.kept.take() {
-                    // "It was not released, so it is still mine."
-                    one.belief = Some(kept);
-                    one.phase = Phase::Holding(None);
-                    one.leave_at = u64::MAX;
-                    self.alone(ask.holder);
-                } else if current {
-                    one.retry_at = one.retry_at.min(one.clock.at(self.time) + 200);
-                }
-            }
-            Outcome::Done(Answer::Nothing) | Outcome::Refused(_) => {
-                if current && matches!(one.phase, Phase::Asking(_)) {
-                    one.leave();
-                }
-            }
-        }
-    }
-
-    fn believe(&mut self, ask: &Ask, held: &Held, current: bool) {
-        let rules = self.setup.rules;
-        let linger = self.chance.between((0, 40_000));
-        let binds_after = self.chance.between((0, 2_500));
-        let one = &mut self.holders[ask.holder];
-        if matches!(one.phase, Phase::Releasing(_)) || one.stopped.contains(&held.lease.lease_id) {
-            return;
-        }
-        let now = one.reading(self.time, rules);
-        let sent = &one.requests[ask.request];
-        let from = if rules.counts_from_first {
-            sent.first
-        } else {
-            sent.last
-        };
-        // It has bound the port that it was granted; a renewal does not move it.
-        let bound = one
-            .belief
-            .as_ref()
-            .filter(|old| old.lease_id == held.lease.lease_id);
-        let belief = Belief {
-            lease_id: held.lease.lease_id,
-            key: bound.map_or(&held.key, |old| &old.key).clone(),
-            token: held.revision.0,
-            until: from + held.lease.ttl.millis(),
-        };
-        let newer = one.belief.as_ref().is_none_or(|old| {
-            !rules.believes_highest || (old.token, old.until) <= (belief.token, belief.until)
-        });
-        if !newer {
-            return;
-        }
-        let left = belief.until.saturating_sub(now);
-        one.renew_at = now + left / 3;
-        if one
-            .belief
-            .as_ref()
-            .is_none_or(|old| old.lease_id != belief.lease_id)
-        {
-            one.bound = false;
-            one.bind_at = now + binds_after;
-            one.leave_at = now + linger;
-        }
-        if current || matches!(one.phase, Phase::Asking(_)) {
-            one.phase = Phase::Holding(None);
-        }
-        trace!(self, "holder {} believes {belief:?}", ask.holder);
-        one.belief = Some(belief);
-        self.alone(ask.holder);
-    }
-
-    fn told_gone(&mut self, ask: &Ask) {
-        let one = &self.holders[ask.holder];
-        let of = match &ask.action {
-            Action::Renew { lease_id, .. } | Action::Release { lease_id, .. } => Some(*lease_id),
-            Action::Lease(wish) if wish.request.is_some() => {
-                one.belief.as_ref().map(|belief| belief.lease_id)
-            }
-            _ => None,
-        };
-        self.gone(ask.holder, of);
-        let one = &mut self.holders[ask.holder];
-        one.stopped.extend(of);
-        if one
-            .belief
-            .as_ref()
-            .is_some_and(|belief| Some(belief.lease_id) == of)
-            || matches!(one.phase, Phase::Releasing(_) | Phase::Asking(_))
-        {
-            one.leave();
-        }
     }
 }

@@ -1,14 +1,14 @@
-//! One registry instance: the steps of its deeds, done as the service does them.
+//! One registry instance: how it starts, writes, reaps and dies.
 
 use std::collections::BTreeMap;
 
 use crate::domain::{
-    command::{Action, Command, Probed, Refusal},
+    command::Command,
     core::Core,
-    deed::{Deed, Fed, Step},
+    deed::Fed,
     ids::{CommandId, Ttl},
     index::Index,
-    key::{Key, PortKey, Revision},
+    key::Key,
     policy::Policy,
     pool::PortRange,
     time::Now,
@@ -16,57 +16,23 @@ use crate::domain::{
 };
 
 use super::{
+    barrier::Barrier,
     chance::{Chance, Clock},
     consumer::Consumer,
+    deeds::{Job, Wait},
     publisher::Publisher,
     setup::Setup,
     store::Log,
-    world::{Ask, Event, Outcome, Ticket, World, host, trace},
+    world::{Event, Ticket, World, host, trace},
 };
 
 /// How long an instance waits for an acknowledgement, in milliseconds.
 const ACK_MILLIS: u64 = 2_000;
-/// How long a barrier may take altogether.
-const BARRIER_MILLIS: u64 = 5_000;
-/// What a caller allows.
-const CALLER_MILLIS: u64 = 4_000;
 const REAPED_AT_ONCE_MAX: usize = 16;
 /// Jobs that are not deeds.
-const BARRIER: u64 = 0;
+pub(super) const BARRIER: u64 = 0;
 pub(super) const PUBLISHER: u64 = 1;
 const FIRST_DEED: u64 = 2;
-
-#[derive(Debug, PartialEq)]
-enum Wait {
-    Ack(u64),
-    Barrier,
-    Moved(PortKey, Revision),
-    Exact(Revision),
-    Pause(u64),
-    Probe(u64, PortKey),
-}
-
-/// A deed under way, and who asked for it.
-pub(super) struct Job {
-    deed: Deed,
-    wait: Wait,
-    pub(super) ask: Option<Ask>,
-    answered: bool,
-    reaps: Option<PortKey>,
-    /// When it came, and how far the stream was then.
-    pub(super) arrived: u64,
-    pub(super) behind: Revision,
-    /// Every id that its command has had.
-    pub(super) ids: Vec<CommandId>,
-}
-
-#[derive(Default)]
-struct Barrier {
-    waiting: Vec<u64>,
-    current: Vec<u64>,
-    attempt: u64,
-    reach: Option<Revision>,
-}
 
 pub(super) struct Instance {
     pub(super) core: Core,
@@ -81,9 +47,9 @@ pub(super) struct Instance {
     pub(super) backlog: Vec<Event>,
     pub(super) publisher: Publisher,
     pub(super) attempt: u64,
-    jobs: BTreeMap<u64, Job>,
-    jobs_ever: u64,
-    barrier: Barrier,
+    pub(super) jobs: BTreeMap<u64, Job>,
+    pub(super) jobs_ever: u64,
+    pub(super) barrier: Barrier,
 }
 
 fn new_core(chance: &mut Chance, setup: &Setup) -> Core {
@@ -214,125 +180,7 @@ impl World {
         ticket.attempt
     }
 
-    /// A request reaches an instance.
-    pub(super) fn asked(&mut self, instance: usize, ask: Ask) {
-        if !self.instances[instance].up {
-            return;
-        }
-        let command = Command {
-            id: CommandId(self.chance.uuid()),
-            correlation_id: Some(format!("{}/{}/{}", ask.holder, ask.life, ask.request)),
-            confirmed: false,
-            action: ask.action.clone(),
-        };
-        trace!(
-            self,
-            "#{instance} is asked by holder {} ({}): {}",
-            ask.holder,
-            ask.request,
-            brief(&ask.action)
-        );
-        self.begin_deed(instance, command, Some(ask), None);
-    }
-
-    fn begin_deed(
-        &mut self,
-        instance: usize,
-        command: Command,
-        ask: Option<Ask>,
-        reaps: Option<PortKey>,
-    ) {
-        let now = self.now(instance);
-        let caller = ask.is_some();
-        let job = Job {
-            ids: vec![command.id],
-            deed: Deed::new(command, now.mono.plus(CALLER_MILLIS)),
-            wait: Wait::Pause(0),
-            ask,
-            answered: false,
-            reaps,
-            arrived: self.time,
-            behind: Revision(self.store.last),
-        };
-        let one = &mut self.instances[instance];
-        let id = one.jobs_ever;
-        one.jobs_ever += 1;
-        one.jobs.insert(id, job);
-        if caller {
-            let ticket = self.ticket(instance, id);
-            let reading = now.mono.0 + CALLER_MILLIS;
-            let deadline = self.instances[instance].clock.when(reading);
-            self.after(deadline - self.time, Event::Deadline(ticket, reading));
-        }
-        self.drive(instance, id, Fed::Go);
-    }
-
-    fn drive(&mut self, instance: usize, id: u64, fed: Fed) {
-        let mut fed = fed;
-        loop {
-            let now = self.now(instance);
-            let one = &mut self.instances[instance];
-            let Some(job) = one.jobs.get_mut(&id) else {
-                return;
-            };
-            if let Fed::Probed(_, id) = fed {
-                job.ids.push(id);
-            }
-            let step = job.deed.step(&mut one.core, fed, now);
-            if job.ids.last() != Some(&job.deed.id()) {
-                job.ids.push(job.deed.id());
-            }
-            if self.loud {
-                let step = format!("{step:?}");
-                eprintln!(
-                    "{:>9}   #{instance}.{id} {fed:?} -> {:.90}",
-                    self.time, step
-                );
-            }
-            let wait = match step {
-                Step::Done(outcome) => return self.done(instance, id, outcome),
-                Step::Moved(key, at) if one.core.index.revision(&Key::Port(key.clone())) > at => {
-                    fed = Fed::Go;
-                    continue;
-                }
-                Step::Exact(at) if one.core.index.exact() >= at => {
-                    fed = Fed::Go;
-                    continue;
-                }
-                Step::Moved(key, at) => Wait::Moved(key, at),
-                Step::Exact(at) => Wait::Exact(at),
-                Step::Barrier => {
-                    job.wait = Wait::Barrier;
-                    one.barrier.waiting.push(id);
-                    return self.raise_barrier(instance);
-                }
-                Step::Write(write) => Wait::Ack(self.send(instance, id, write)),
-                Step::Pause(times) => {
-                    let longest = if times == 0 {
-                        0
-                    } else {
-                        (10 << times.min(7)).min(1_000)
-                    };
-                    let after = self.chance.below(longest + 1);
-                    let ticket = self.ticket(instance, id);
-                    self.after(after, Event::Wake(ticket));
-                    Wait::Pause(ticket.attempt)
-                }
-                Step::Probe(key) => {
-                    let ticket = self.ticket(instance, id);
-                    let after = self.latency();
-                    self.after(after, Event::Wake(ticket));
-                    Wait::Probe(ticket.attempt, key)
-                }
-            };
-            if let Some(job) = self.instances[instance].jobs.get_mut(&id) {
-                job.wait = wait;
-            }
-            return;
-        }
-    }
-
-    fn live(&self, ticket: Ticket) -> bool {
+    pub(super) fn live(&self, ticket: Ticket) -> bool {
         self.instances[ticket.instance].incarnation == ticket.incarnation
     }
 
@@ -366,54 +214,6 @@ impl World {
         }
     }
 
-    pub(super) fn wake(&mut self, ticket: Ticket) {
-        let Ticket {
-            instance,
-            job: id,
-            attempt,
-            ..
-        } = ticket;
-        if !self.live(ticket) {
-            return;
-        }
-        if id == BARRIER {
-            return self.barrier_fed(instance, attempt, Fed::Unknown);
-        }
-        let Some(job) = self.instances[instance].jobs.get(&id) else {
-            return;
-        };
-        match &job.wait {
-            Wait::Pause(at) if *at == attempt => self.drive(instance, id, Fed::Go),
-            Wait::Probe(at, key) if *at == attempt => {
-                let key = key.clone();
-                let caller = job.ask.as_ref().map(|ask| ask.holder);
-                let ids = job.ids.clone();
-                let probed = if job.deed.may_probe(self.now(instance).mono) {
-                    self.probed(instance, &key, &ids, caller);
-                    self.probe(&key)
-                } else {
-                    Probed::Unknown
-                };
-                let next = CommandId(self.chance.uuid());
-                self.drive(instance, id, Fed::Probed(probed, next));
-            }
-            _ => {}
-        }
-    }
-
-    fn probe(&mut self, key: &PortKey) -> Probed {
-        let taken = self.strangers.contains(key) || self.holders.iter().any(|one| one.binds(key));
-        if self.trouble(20) {
-            Probed::Unknown
-        } else if taken {
-            self.count("probes in use");
-            Probed::InUse
-        } else {
-            self.count("probes bindable");
-            Probed::Bindable
-        }
-    }
-
     /// What waits for the follower may have waited long enough.
     pub(super) fn progress(&mut self, instance: usize) {
         let index = &self.instances[instance].core.index;
@@ -441,116 +241,6 @@ impl World {
         }
     }
 
-    fn raise_barrier(&mut self, instance: usize) {
-        let barrier = &mut self.instances[instance].barrier;
-        if !barrier.current.is_empty() || barrier.waiting.is_empty() {
-            return;
-        }
-        barrier.current = std::mem::take(&mut barrier.waiting);
-        barrier.reach = None;
-        let write = Write {
-            key: Key::Barrier,
-            expected: Revision::default(),
-            value: crate::domain::record::Stored::Barrier,
-        };
-        let attempt = self.send(instance, BARRIER, write);
-        self.instances[instance].barrier.attempt = attempt;
-        let ticket = Ticket {
-            instance,
-            incarnation: self.instances[instance].incarnation,
-            job: BARRIER,
-            attempt,
-        };
-        self.after(BARRIER_MILLIS, Event::Wake(ticket));
-    }
-
-    fn barrier_fed(&mut self, instance: usize, attempt: u64, fed: Fed) {
-        let barrier = &mut self.instances[instance].barrier;
-        if barrier.attempt != attempt || barrier.current.is_empty() {
-            return;
-        }
-        match fed {
-            Fed::Written(revision) => {
-                barrier.reach = Some(revision);
-                self.progress(instance);
-            }
-            _ if barrier.reach.is_none() || fed != Fed::Unknown => {
-                self.count("barriers failed");
-                self.lower_barrier(instance, Fed::Failed);
-            }
-            _ => {}
-        }
-    }
-
-    fn lower_barrier(&mut self, instance: usize, fed: Fed) {
-        let barrier = &mut self.instances[instance].barrier;
-        barrier.reach = None;
-        for id in std::mem::take(&mut barrier.current) {
-            self.drive(instance, id, fed);
-        }
-        self.raise_barrier(instance);
-    }
-
-    fn done(
-        &mut self,
-        instance: usize,
-        id: u64,
-        outcome: Result<crate::domain::command::Answer, Refusal>,
-    ) {
-        let Some(job) = self.instances[instance].jobs.remove(&id) else {
-            return;
-        };
-        if job.ask.is_some() && !job.answered {
-            let outcome = match outcome {
-                Ok(answer) => Outcome::Done(answer),
-                Err(Refusal::Unreachable) => Outcome::TimedOut {
-                    unknown: job.deed.is_unsettled(),
-                },
-                Err(refusal) => Outcome::Refused(refusal),
-            };
-            self.answer(instance, &job, outcome);
-        }
-    }
-
-    /// The caller waits no longer.
-    pub(super) fn deadline(&mut self, ticket: Ticket, reading: u64) {
-        if !self.live(ticket) {
-            return;
-        }
-        let clock = self.instances[ticket.instance].clock;
-        if clock.at(self.time) < reading {
-            // The clock stood in the meantime.
-            let after = clock.when(reading) - self.time;
-            return self.after(after, Event::Deadline(ticket, reading));
-        }
-        let Some(mut job) = self.instances[ticket.instance].jobs.remove(&ticket.job) else {
-            return;
-        };
-        if !job.answered {
-            job.answered = true;
-            let unknown = job.deed.is_unsettled();
-            self.answer(ticket.instance, &job, Outcome::TimedOut { unknown });
-        }
-        self.instances[ticket.instance].jobs.insert(ticket.job, job);
-    }
-
-    fn answer(&mut self, instance: usize, job: &Job, outcome: Outcome) {
-        self.judge(instance, job, &outcome);
-        let Some(ask) = job.ask.clone() else {
-            return;
-        };
-        trace!(
-            self,
-            "#{instance} answers holder {} ({}): {outcome:?}", ask.holder, ask.request
-        );
-        if self.trouble(self.setup.reply_lost) {
-            self.count("replies lost");
-            return;
-        }
-        let after = self.latency();
-        self.after(after, Event::Reply(Box::new((ask, outcome))));
-    }
-
     /// The reaper's and the publisher's turn.
     pub(super) fn tick(&mut self, instance: usize, incarnation: u64) {
         let now = self.now(instance);
@@ -574,20 +264,5 @@ impl World {
             one.clock.when(at.0).saturating_sub(self.time).max(1)
         });
         self.after(after.min(change), Event::Tick(instance, incarnation));
-    }
-}
-
-fn brief(action: &Action) -> String {
-    match action {
-        Action::Lease(wish) => format!(
-            "lease ttl {} preferred {:?} exact {} request {:?}",
-            wish.ttl.seconds(),
-            wish.preferred,
-            wish.exact,
-            wish.request.map(|request| request.id.0)
-        ),
-        Action::Renew { lease_id, ttl, .. } => format!("renew {lease_id} {ttl:?}"),
-        Action::Release { lease_id, .. } => format!("release {lease_id}"),
-        other => format!("{other:?}"),
     }
 }

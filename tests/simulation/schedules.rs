@@ -300,6 +300,25 @@ fn s16_a_probe_against_its_own_holder() {
 }
 
 #[test]
+fn s18_a_pause_across_a_ttl() {
+    let setup = Setup {
+        pause: 5_000,
+        down: 20_000,
+        cut: 20_000,
+        sleeps: 200,
+        write_late: 50,
+        probe: true,
+        ttl: (1, 3),
+        ..lag()
+    };
+    let without = Setup {
+        mechanisms: Mechanisms::without(Mechanism::CompareAndSet),
+        ..setup.clone()
+    };
+    check(&setup, &without, &[Rule::OneHolder, Rule::NothingLost]);
+}
+
+#[test]
 fn s18_clocks_run_apart() {
     needs(Mechanism::Slack);
 }
@@ -312,6 +331,42 @@ fn s19_a_follower_misses_a_message() {
 #[test]
 fn s21_skipped_values() {
     needs(Mechanism::ExactPoints);
+}
+
+#[test]
+fn s22_an_end_that_its_holder_did_not_ask_for() {
+    // A second grant for one request is found out while its caller may have heard of it elsewhere.
+    let setup = Setup {
+        instances: 3,
+        ports: 4,
+        exact: 0,
+        request_twice: 600,
+        reply_lost: 300,
+        with_request_id: 1000,
+        ..lag()
+    };
+    let without = Setup {
+        mechanisms: Mechanisms::without(Mechanism::Adopt),
+        ..setup.clone()
+    };
+    check(&setup, &without, &[Rule::NoSecondDeed, Rule::NothingLost]);
+}
+
+#[test]
+fn s24_two_publish() {
+    let setup = Setup {
+        instances: 3,
+        pause: 4_000,
+        ttl: (12, 14),
+        write_late: 100,
+        ack_lost: 50,
+        ..lag()
+    };
+    let without = Setup {
+        checkpoint_compares: false,
+        ..setup.clone()
+    };
+    check(&setup, &without, &[Rule::EventsComplete]);
 }
 
 #[test]

@@ -13,8 +13,6 @@ pub(super) struct Rules {
     pub(super) clock_runs_asleep: bool,
     /// It never uses a port again after it sent a release.
     pub(super) stops_at_release: bool,
-    /// It believes only the reply with the highest fencing token.
-    pub(super) believes_highest: bool,
 }
 
 /// Chances are per thousand; spans are milliseconds between two faults of a kind, 0 for never.
@@ -51,6 +49,8 @@ pub(super) struct Setup {
     pub(super) clocks_stand: bool,
     /// An instance that begins anew is the same one to the others.
     pub(super) keeps_id: bool,
+    /// The store compares revisions for the checkpoint as well.
+    pub(super) checkpoint_compares: bool,
     pub(super) with_request_id: u64,
     pub(super) exact: u64,
     pub(super) named: u64,
@@ -94,6 +94,7 @@ impl Setup {
             walls_apart: false,
             clocks_stand: false,
             keeps_id: false,
+            checkpoint_compares: true,
             with_request_id: 700,
             exact: 200,
             named: 200,
@@ -107,7 +108,6 @@ impl Setup {
                 counts_from_first: true,
                 clock_runs_asleep: true,
                 stops_at_release: true,
-                believes_highest: true,
             },
         }
     }

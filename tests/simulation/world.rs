@@ -7,6 +7,7 @@ use crate::domain::{
     deed::Fed,
     ids::{Host, Port, Transport},
     key::{Key, PortKey, Revision},
+    mechanism::Mechanism,
     outbox::Told,
     record::{FORMAT, Stored, Sys},
     write::Write,
@@ -173,10 +174,7 @@ impl World {
         let sys = Sys {
             format: FORMAT,
             lineage: 0,
-            ttl_max: u32::try_from(self.setup.ttl_max)
-                .unwrap()
-                .try_into()
-                .unwrap(),
+            ttl_max: self.setup.ttl_max.try_into().unwrap(),
             unknown: BTreeMap::default(),
         };
         self.store.put(Key::Sys, Stored::Sys(sys));
@@ -212,7 +210,7 @@ impl World {
     }
 
     /// A port by its number in the pool.
-    pub(super) fn port(&self, own: bool, number: u16) -> PortKey {
+    pub(super) fn port(own: bool, number: u16) -> PortKey {
         PortKey {
             host: host(own),
             transport: Transport::Tcp,
@@ -225,7 +223,7 @@ impl World {
         [true, false]
             .into_iter()
             .flat_map(|own| (0..self.setup.ports).map(move |number| (own, number)))
-            .map(|(own, number)| self.port(own, number))
+            .map(|(own, number)| Self::port(own, number))
             .collect()
     }
 
@@ -237,7 +235,7 @@ impl World {
             return;
         }
         match event {
-            Event::Land(ticket, write) => self.land(ticket, *write),
+            Event::Land(ticket, write) => self.land(ticket, &write),
             Event::Publish(ticket, told, last) => self.publish(ticket, &told, last),
             Event::Fed(ticket, fed) => self.feed(ticket, fed),
             Event::Wake(ticket) => self.wake(ticket),
@@ -261,33 +259,28 @@ impl World {
     }
 
     /// A write reaches the server.
-    fn land(&mut self, ticket: Ticket, write: Write) {
+    fn land(&mut self, ticket: Ticket, write: &Write) {
         if self.down {
             trace!(self, "lost on the way: {}", write.key);
             return;
         }
-        let compare = self
-            .setup
-            .mechanisms
-            .on(crate::domain::mechanism::Mechanism::CompareAndSet);
+        let compares = self.setup.checkpoint_compares || write.key != Key::Checkpoint;
+        let compare = self.setup.mechanisms.on(Mechanism::CompareAndSet) && compares;
         let before = self.store.value(&write.key).cloned();
-        let fed = match self.store.write(&write, compare) {
-            Some(revision) => {
-                trace!(
-                    self,
-                    "landed @{} {} from #{}",
-                    revision.0,
-                    short(&write),
-                    ticket.instance
-                );
-                self.landed(&write, revision, before);
-                Fed::Written(revision)
-            }
-            None => {
-                self.count("conflicts");
-                trace!(self, "conflict {} from #{}", short(&write), ticket.instance);
-                Fed::Lost
-            }
+        let fed = if let Some(revision) = self.store.write(write, compare) {
+            trace!(
+                self,
+                "landed @{} {} from #{}",
+                revision.0,
+                short(write),
+                ticket.instance
+            );
+            self.landed(write, revision, before.as_ref());
+            Fed::Written(revision)
+        } else {
+            self.count("conflicts");
+            trace!(self, "conflict {} from #{}", short(write), ticket.instance);
+            Fed::Lost
         };
         self.rouse();
         if self.trouble(self.setup.ack_lost) || self.instances[ticket.instance].cut.is_some() {
@@ -299,12 +292,12 @@ impl World {
     }
 
     /// Something is written over a port from outside.
-    pub(super) fn overwrite(&mut self, key: PortKey) {
+    pub(super) fn overwrite(&mut self, key: &PortKey) {
         let before = self.store.value(&Key::Port(key.clone())).cloned();
         let revision = self.store.put(Key::Port(key.clone()), Stored::Foreign);
         trace!(self, "foreign @{} {key}", revision.0);
         self.count("foreign");
-        self.overwritten(&key, revision, before);
+        self.overwritten(key, revision, before.as_ref());
         self.rouse();
     }
 }
