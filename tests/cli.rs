@@ -321,10 +321,17 @@ fn tables_fit_into_80_columns() {
     ]);
     let user = User::of(&registry).with("COLUMNS", "80");
     let name = "a-service-with-a-rather-long-name.of-a-team";
-    user.run(&format!(
-        "port lease --name {name} --protocol jetstream --label blue --ttl 24h"
-    ))
-    .exits(0);
+    let lease = user
+        .run(&format!(
+            "port lease --name {name} --protocol jetstream --label blue --ttl 24h -o json"
+        ))
+        .json();
+    let listed = user.run("port list").stdout;
+    let lease_id = lease["lease_id"].as_str().unwrap();
+    assert!(
+        listed.contains(lease_id),
+        "what is copied is in one piece: {listed}"
+    );
     for line in [
         "port list",
         &format!("port resolve {name}"),

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -145,7 +145,11 @@ impl Registry {
     }
 
     pub(crate) fn said(&self) -> String {
-        self.log.lines.lock().unwrap().0.join("\n")
+        // Asked for when a test has failed as well, with the log in its hands perhaps: a second panic
+        // would take the other tests with it.
+        let lines = self.log.lines.lock();
+        let lines = lines.unwrap_or_else(PoisonError::into_inner);
+        lines.0.join("\n")
     }
 
     /// SIGKILL, and it is gone.
