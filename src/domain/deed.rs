@@ -82,6 +82,7 @@ pub struct Deed {
     deadline: Moment,
     state: State,
     tries: u32,
+    waits: u32,
     probes: u32,
     probed: bool,
     /// A lease of this command's id may have been in the stream and have ended: another grant needs
@@ -102,6 +103,7 @@ impl Deed {
             deadline,
             state: State::Deciding,
             tries: 0,
+            waits: 0,
             probes: 0,
             probed: false,
             spent: false,
@@ -207,7 +209,8 @@ impl Deed {
                 }
                 self.commit(core, write, answer, then, now)
             }
-            Err(refusal @ (Refusal::Contended | Refusal::Busy)) => self.pause(refusal),
+            Err(Refusal::Contended) => self.wait(now),
+            Err(Refusal::Busy) => self.pause(Refusal::Busy),
             Err(refusal)
                 if refusal.needs_barrier()
                     && !self.command.confirmed
@@ -379,6 +382,17 @@ impl Deed {
     fn again(&mut self, core: &mut Core, write: &Write) -> Step {
         free(core, write);
         self.pause(Refusal::Contended)
+    }
+
+    /// Another command of this instance is writing the key: decides again when that may be settled,
+    /// for as long as its own caller waits.
+    fn wait(&mut self, now: Now) -> Step {
+        if now.mono >= self.deadline && !self.unsettled {
+            return Step::Done(Err(Refusal::Contended));
+        }
+        self.waits += 1;
+        self.state = State::Deciding;
+        Step::Pause(self.waits)
     }
 
     /// Decides again after a while; after too many times it is `refusal`.

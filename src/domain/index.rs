@@ -13,7 +13,7 @@ use super::{
     mechanism::{Mechanism, Mechanisms},
     outbox::Outbox,
     policy::Policy,
-    pool::{Class, Pool},
+    pool::{Class, HostPools, Pool},
     record::{Record, Stored, Sys},
     standing::{Entry, Standing, Terms},
     time::{Moment, Now},
@@ -33,7 +33,7 @@ pub struct Index {
     classes: BTreeMap<PortKey, (Class, Option<Moment>)>,
     timers: BTreeSet<(Moment, PortKey)>,
     due: BTreeSet<PortKey>,
-    pools: BTreeMap<(Host, Transport), Pool>,
+    pools: BTreeMap<Host, HostPools>,
     fresh_pool: Pool,
     sys: Option<(Revision, Sys)>,
     applied: Revision,
@@ -44,8 +44,7 @@ impl Index {
     /// An empty one.
     pub fn new(policy: Policy) -> Self {
         let fresh_pool = Pool::new(&policy.ranges, &policy.reserved);
-        let own =
-            Transport::ALL.map(|transport| ((policy.host.clone(), transport), fresh_pool.clone()));
+        let own = (policy.host.clone(), HostPools::fresh(&fresh_pool));
         Self {
             outbox: Outbox::new(policy.registry_id),
             policy,
@@ -54,7 +53,7 @@ impl Index {
             classes: BTreeMap::new(),
             timers: BTreeSet::new(),
             due: BTreeSet::new(),
-            pools: own.into(),
+            pools: BTreeMap::from([own]),
             fresh_pool,
             lookup: Lookup::default(),
             sys: None,
@@ -152,10 +151,13 @@ impl Index {
             self.due.remove(key);
         }
         let from = before.map_or(Class::Free, |(class, _)| class);
-        self.pools
-            .entry((key.host.clone(), key.transport))
-            .or_insert_with(|| self.fresh_pool.clone())
-            .reclass(key.port, from, class);
+        if !self.pools.contains_key(&key.host) {
+            let pools = HostPools::fresh(&self.fresh_pool);
+            self.pools.insert(key.host.clone(), pools);
+        }
+        if let Some(pools) = self.pools.get_mut(&key.host) {
+            pools.of_mut(key.transport).reclass(key.port, from, class);
+        }
     }
 
     /// The entry of a port; none when nothing was ever written there.
@@ -247,31 +249,25 @@ impl Index {
     /// The pool of a host; what a new one would be when the host has none yet.
     pub fn pool(&self, host: &Host, transport: Transport) -> &Pool {
         self.pools
-            .get(&(host.clone(), transport))
-            .unwrap_or(&self.fresh_pool)
+            .get(host)
+            .map_or(&self.fresh_pool, |pools| pools.of(transport))
     }
 
-    /// Every pool there is, in the order of their keys.
-    pub fn pools(&self) -> impl Iterator<Item = (&(Host, Transport), &Pool)> {
-        self.pools.iter()
+    /// Every pool there is, in the order of host and transport.
+    pub fn pools(&self) -> impl Iterator<Item = ((&Host, Transport), &Pool)> {
+        self.pools.iter().flat_map(|(host, pools)| {
+            Transport::ALL.map(|transport| ((host, transport), pools.of(transport)))
+        })
     }
 
-    /// Whether the host has a pool.
+    /// Whether the host has pools.
     pub fn knows_host(&self, host: &Host) -> bool {
-        Transport::ALL
-            .iter()
-            .any(|transport| self.pools.contains_key(&(host.clone(), *transport)))
+        self.pools.contains_key(host)
     }
 
-    /// How many hosts have a pool.
+    /// How many hosts have pools.
     pub fn hosts(&self) -> usize {
-        let mut count = 0;
-        let mut last = None;
-        for (host, _) in self.pools.keys() {
-            count += usize::from(last != Some(host));
-            last = Some(host);
-        }
-        count
+        self.pools.len()
     }
 
     /// Leases whose time is up, for the reaper.

@@ -1,6 +1,6 @@
 //! The ports of one host and transport: which may be granted, and picking one fast.
 
-use super::ids::Port;
+use super::ids::{Port, Transport};
 
 const WORDS: usize = 1024;
 
@@ -216,6 +216,38 @@ impl Pool {
             left -= ones;
         }
         None
+    }
+}
+
+/// Both pools of a host: it has them from its first use on.
+pub struct HostPools {
+    tcp: Pool,
+    udp: Pool,
+}
+
+impl HostPools {
+    /// Both as `pool`.
+    pub fn fresh(pool: &Pool) -> Self {
+        Self {
+            tcp: pool.clone(),
+            udp: pool.clone(),
+        }
+    }
+
+    /// The one of that transport.
+    pub fn of(&self, transport: Transport) -> &Pool {
+        match transport {
+            Transport::Tcp => &self.tcp,
+            Transport::Udp => &self.udp,
+        }
+    }
+
+    /// The one of that transport, to change it.
+    pub fn of_mut(&mut self, transport: Transport) -> &mut Pool {
+        match transport {
+            Transport::Tcp => &mut self.tcp,
+            Transport::Udp => &mut self.udp,
+        }
     }
 }
 

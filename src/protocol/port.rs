@@ -9,12 +9,8 @@ use crate::domain::ids::{
     Host, Invalid, Label, LeaseId, Name, Port, RequestId, RequesterId, Token, Transport, Ttl,
 };
 
-use super::{
-    error::ErrorCode,
-    schema::{
-        HostText, LabelText, NameText, PortNumber, Time, TokenText, TransportText, TtlSeconds,
-        UuidText,
-    },
+use super::schema::{
+    HostText, LabelText, NameText, PortNumber, Time, TokenText, TransportText, TtlSeconds, UuidText,
 };
 
 /// Labels of one lease, at most.
@@ -243,6 +239,10 @@ pub struct ResolveRequest {
 pub enum LeaseStatus {
     /// No write has ended it.
     Active,
+    /// One that a later version knows.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
 }
 
 /// Whether a port was tried.
@@ -253,6 +253,10 @@ pub enum Availability {
     Verified,
     /// Nobody could try it.
     Unverified,
+    /// One that a later version knows.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
 }
 
 /// A live lease.
@@ -347,8 +351,9 @@ pub struct Lost {
     /// Which.
     #[schemars(with = "UuidText")]
     pub lease_id: LeaseId,
-    /// Why. With `LEASE_EXPIRED`, `LEASE_NOT_FOUND` and `NOT_HOLDER`: stop using its port.
-    pub code: ErrorCode,
+    /// Why: an error code. With `LEASE_EXPIRED`, `LEASE_NOT_FOUND` and `NOT_HOLDER`: stop using its
+    /// port.
+    pub code: String,
 }
 
 /// What came of a heartbeat for several leases.
@@ -376,6 +381,10 @@ pub enum EndStatus {
     Released,
     /// It had ended by itself.
     Expired,
+    /// One that a later version knows.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
 }
 
 /// A lease that has ended.

@@ -148,15 +148,19 @@ pub(super) fn pools(
         .transpose()?;
     let mut found = index
         .pools()
-        .filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after))
-        .filter(|((host, _), _)| request.host.as_ref().is_none_or(|wanted| host == wanted));
+        .filter(|((host, transport), _)| {
+            after
+                .as_ref()
+                .is_none_or(|after| (*host, *transport) > (&after.0, after.1))
+        })
+        .filter(|((host, _), _)| request.host.as_ref().is_none_or(|wanted| *host == wanted));
     let mut last = None;
     let items = found
         .by_ref()
         .take(limit)
         .map(|((host, transport), pool)| {
             last = Some(format!("{}.{transport}", escape(host.as_str())));
-            view::pool(&index.policy, host, *transport, pool)
+            view::pool(&index.policy, host, transport, pool)
         })
         .collect();
     let next_cursor = found.next().and(last);

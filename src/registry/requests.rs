@@ -183,7 +183,7 @@ impl Commit {
                 Err(error) if error.retryable => reply.unknown.push(lease_id),
                 Err(error) => reply.lost.push(Lost {
                     lease_id,
-                    code: error.code,
+                    code: error.code.as_str().to_owned(),
                 }),
             }
         }

@@ -116,6 +116,7 @@ fn table(released: &ReleaseReply) -> Table {
     let status = match released.status {
         EndStatus::Released => "released",
         EndStatus::Expired => "expired before",
+        EndStatus::Other => "ended",
     };
     Table::new(&["LEASE ID", "STATUS", "ENDED"]).row([
         released.lease_id.to_string(),
