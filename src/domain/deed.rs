@@ -91,6 +91,8 @@ pub struct Deed {
     /// have ended without this instance knowing, and another may hold it.
     granting: Moment,
     unsettled: bool,
+    /// What keeps it from going on, while it pauses for that.
+    waits: Option<Refusal>,
 }
 
 impl Deed {
@@ -107,6 +109,7 @@ impl Deed {
             spent: false,
             granting: Moment::default(),
             unsettled: false,
+            waits: None,
         }
     }
 
@@ -114,6 +117,11 @@ impl Deed {
     /// that is not answered yet.
     pub fn is_unsettled(&self) -> bool {
         self.unsettled || matches!(self.state, State::Writing(..))
+    }
+
+    /// Why it is not done yet, when others are the reason: the outcome for a caller that waits no longer.
+    pub fn waits_for(&self) -> Option<&Refusal> {
+        self.waits.as_ref().filter(|_| !self.is_unsettled())
     }
 
     /// The command's id as it is now: a grant that is given up for another one changes it.
@@ -250,6 +258,7 @@ impl Deed {
     }
 
     fn write(&mut self, write: Write, answer: Answer, then: Effect) -> Step {
+        self.waits = None;
         let step = Step::Write(write.clone());
         self.state = State::Writing(write, answer, then);
         step
@@ -387,6 +396,7 @@ impl Deed {
         if self.tries > TRIES_MAX && !self.unsettled {
             return Step::Done(Err(refusal));
         }
+        self.waits = Some(refusal);
         self.state = State::Deciding;
         Step::Pause(self.tries)
     }
