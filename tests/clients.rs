@@ -67,7 +67,8 @@ fn nats_req_leases_renews_lists_and_releases() {
     let mine = json!({"requester_id": REQUESTER, "lease_id": lease["lease_id"]}).to_string();
     let renewed = request(&registry, "port.heartbeat", &mine);
     assert!(renewed["fencing_token"].as_u64() > lease["fencing_token"].as_u64());
-    let listed = request(&registry, "port.list", "{}");
+    let newest = json!({"min_revision": renewed["revision"]}).to_string();
+    let listed = request(&registry, "port.list", &newest);
     assert_eq!(
         listed["items"][0]["lease_id"], lease["lease_id"],
         "{listed:#}"

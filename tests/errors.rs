@@ -386,7 +386,7 @@ async fn store_unavailable() -> Refused {
     })
     .await;
     let page = caller
-        .get("port.list", json!({"requester_id": requester}))
+        .see("port.list", json!({"requester_id": requester}))
         .await;
     assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page:#}");
     assert_eq!(page["items"][0]["lease_id"], lease["lease_id"]);
