@@ -331,6 +331,38 @@ async fn busy() -> Refused {
     refused
 }
 
+/// The events of a port cannot be published: nobody gets it again until they are, whether the caller waits long or not.
+/// A lease that is live stays what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_whose_events_wait_is_busy() {
+    let (_registry, caller) = start(&["--ports", "20000-20001"]).await;
+    let context = jetstream::new(caller.client.clone());
+    context.delete_stream("ONEX_REGISTRY_EVENTS").await.unwrap();
+    let requester = Uuid::new_v4();
+    let exact = wish(requester, json!({"preferred_port": 20_000, "exact": true}));
+    for _ in 0..3 {
+        let lease = caller.get("port.lease", exact.clone()).await;
+        let mine = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
+        caller.get("port.heartbeat", mine.clone()).await;
+        caller.get("port.release", mine).await;
+    }
+    for patience in ["100", "4000"] {
+        let headers = [("Onex-Timeout-Ms", patience)];
+        let refused = caller
+            .raw("port.lease", &headers, exact.to_string())
+            .await
+            .unwrap_err();
+        assert!(
+            refused.is(ErrorCode::Busy),
+            "{patience}: {:#}",
+            refused.error
+        );
+        assert!(refused.error["retry_after_ms"].as_u64().is_some());
+    }
+    // The other port is not.
+    caller.lease(requester, json!({})).await;
+}
+
 /// No acknowledgement comes: it may have been done, and the same request again finds out. No bucket: nothing was done.
 async fn store_unavailable() -> Refused {
     let (_registry, caller) = start(&[]).await;
@@ -345,12 +377,16 @@ async fn store_unavailable() -> Refused {
     assert!(before.elapsed() < Duration::from_secs(10));
     assert_eq!(unknown.detail("outcome"), "unknown", "{:#}", unknown.error);
     acknowledge(&caller, true).await;
-    let lease = caller
-        .raw("port.lease", &[("Onex-Timeout-Ms", "20000")], body)
-        .await
-        .unwrap();
+    // While the first one waits for its acknowledgement the second one waits for the first.
+    let lease = until("the request to be settled", async || {
+        let answer = caller.raw("port.lease", &[], body.clone()).await;
+        answer
+            .inspect_err(|refused| assert!(refused.is(ErrorCode::Contended), "{refused:?}"))
+            .ok()
+    })
+    .await;
     let page = caller
-        .get("port.list", json!({"requester_id": requester}))
+        .see("port.list", json!({"requester_id": requester}))
         .await;
     assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page:#}");
     assert_eq!(page["items"][0]["lease_id"], lease["lease_id"]);

@@ -9,12 +9,11 @@
 )]
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use harness::{Caller, Events, Holder, HolderPlan, Ledger, Nats, PATIENCE, Registry, until, wish};
+use harness::{Caller, Events, Holder, HolderPlan, Ledger, Nats, Registry, until, wish};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -25,7 +24,7 @@ mod harness;
 /// the events of a dead instance wait for another one to publish them.
 const ARGS: [&str; 5] = ["--host", "here", "--no-probe", "--ports", "20000-20299"];
 const KILLS: u32 = 20;
-const HOLDERS: usize = 16;
+const HOLDERS: u32 = 16;
 
 /// Holders at work, and leases that are never given back while they are.
 struct Load {
@@ -52,9 +51,9 @@ impl Load {
         let mut holders = JoinSet::new();
         for n in 0..HOLDERS {
             let plan = HolderPlan {
-                ttl: 1 + n as u64 % 3,
-                renewals: n as u32 % 4,
-                pace: Duration::from_millis(20 + 15 * (n as u64 % 5)),
+                ttl: 1 + u64::from(n) % 3,
+                renewals: n % 4,
+                pace: Duration::from_millis(20 + 15 * (u64::from(n) % 5)),
                 releases: n % 4 != 3,
                 // Half of them come back to the port that they had.
                 more: if n % 2 == 0 {
@@ -104,7 +103,7 @@ impl Load {
         }
         // What nobody gave back ends by itself.
         until("all leases to end", async || {
-            let page = self.caller.get("port.list", json!({})).await;
+            let page = self.caller.see("port.list", json!({})).await;
             page["items"].as_array().unwrap().is_empty().then_some(())
         })
         .await;
@@ -335,7 +334,7 @@ async fn leases_survive_a_restart_with_their_full_ttl() {
     let mut registry = Registry::start_in(data.path(), &ARGS);
     let back = Instant::now();
     let caller = Caller::of(&registry).await;
-    let page = caller.get("port.list", json!({"name": "x"})).await;
+    let page = caller.see("port.list", json!({"name": "x"})).await;
     let item = &page["items"][0];
     for same in [
         "lease_id",
@@ -351,7 +350,7 @@ async fn leases_survive_a_restart_with_their_full_ttl() {
     let mine = json!({"requester_id": requester, "lease_id": kept["lease_id"]});
     until("the lease to end", async || {
         caller.get("port.heartbeat", mine.clone()).await;
-        let page = caller.get("port.list", json!({"name": "x"})).await;
+        let page = caller.see("port.list", json!({"name": "x"})).await;
         page["items"].as_array().unwrap().is_empty().then_some(())
     })
     .await;

@@ -207,7 +207,7 @@ async fn ports_go_from_hand_to_hand() {
     }
     assert!(ports.values().any(|leases| *leases > 5), "{ports:?}");
     until("all to be given back", async || {
-        let page = callers[0].get("port.list", json!({})).await;
+        let page = callers[0].see("port.list", json!({})).await;
         page["items"].as_array().unwrap().is_empty().then_some(())
     })
     .await;
@@ -285,7 +285,7 @@ async fn a_port_in_use_is_never_granted() {
             )
             .await;
         assert!(refused.error["retry_after_ms"].as_u64().is_some());
-        let pool = caller.get("pool.list", json!({"host": "here"})).await;
+        let pool = caller.see("pool.list", json!({"host": "here"})).await;
         let pool = pool["items"]
             .as_array()
             .unwrap()
@@ -297,7 +297,7 @@ async fn a_port_in_use_is_never_granted() {
             ["held", "quarantined", "resting", "free"].map(|name| pool[name].as_u64().unwrap());
         assert_eq!(counts, [1, 9, 0, 0], "{pool:#}");
         let mine = caller
-            .get("port.list", json!({"requester_id": requester}))
+            .see("port.list", json!({"requester_id": requester}))
             .await;
         let items = mine["items"].as_array().unwrap();
         assert_eq!(

@@ -92,6 +92,8 @@ pub struct Deed {
     /// have ended without this instance knowing, and another may hold it.
     granting: Moment,
     unsettled: bool,
+    /// What keeps it from going on, while it pauses for that.
+    waits: Option<Refusal>,
 }
 
 impl Deed {
@@ -109,6 +111,7 @@ impl Deed {
             spent: false,
             granting: Moment::default(),
             unsettled: false,
+            waits: None,
         }
     }
 
@@ -116,6 +119,11 @@ impl Deed {
     /// that is not answered yet.
     pub fn is_unsettled(&self) -> bool {
         self.unsettled || matches!(self.state, State::Writing(..))
+    }
+
+    /// Why it is not done yet, when others are the reason: the outcome for a caller that waits no longer.
+    pub fn waits_for(&self) -> Option<&Refusal> {
+        self.waits.as_ref().filter(|_| !self.is_unsettled())
     }
 
     /// The command's id as it is now: a grant that is given up for another one changes it.
@@ -253,6 +261,7 @@ impl Deed {
     }
 
     fn write(&mut self, write: Write, answer: Answer, then: Effect) -> Step {
+        self.waits = None;
         let step = Step::Write(write.clone());
         self.state = State::Writing(write, answer, then);
         step
@@ -401,6 +410,7 @@ impl Deed {
         if self.tries > TRIES_MAX && !self.unsettled {
             return Step::Done(Err(refusal));
         }
+        self.waits = Some(refusal);
         self.state = State::Deciding;
         Step::Pause(self.tries)
     }

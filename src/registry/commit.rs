@@ -1,10 +1,7 @@
 //! Carries commands out: does what each says is next, and feeds back what came of it.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -41,7 +38,16 @@ pub(super) struct Commit {
 /// A command under way.
 pub(super) struct Ticket {
     outcome: oneshot::Receiver<Result<Answer, Refusal>>,
-    unsettled: Arc<AtomicBool>,
+    mirror: Arc<Mirror>,
+    progress: Arc<Mutex<Progress>>,
+}
+
+/// How far a command has come: written and read under the mirror's lock, so that a command that is
+/// decided on before its deadline is known to be under way at its deadline.
+#[derive(Debug, Clone, Default)]
+struct Progress {
+    unsettled: bool,
+    waits_for: Option<Refusal>,
 }
 
 /// What is known of a command at its caller's deadline.
@@ -60,10 +66,11 @@ impl Ticket {
     pub(super) async fn outcome(self, deadline: tokio::time::Instant) -> Known {
         match tokio::time::timeout_at(deadline, self.outcome).await {
             Err(_) | Ok(Ok(Err(Refusal::Unreachable))) => {
-                if self.unsettled.load(Ordering::Acquire) {
-                    Known::Unsettled
-                } else {
-                    Known::Nothing
+                let progress = self.mirror.with(|_| lock(&self.progress).clone());
+                match progress.waits_for {
+                    _ if progress.unsettled => Known::Unsettled,
+                    Some(refusal) => Known::Done(Err(refusal)),
+                    None => Known::Nothing,
                 }
             }
             Ok(Ok(outcome)) => Known::Done(outcome),
@@ -82,15 +89,16 @@ impl Commit {
         permit: Option<Arc<OwnedSemaphorePermit>>,
     ) -> Ticket {
         let (sender, outcome) = oneshot::channel();
-        let unsettled = Arc::new(AtomicBool::new(false));
+        let progress = Arc::<Mutex<Progress>>::default();
         let ticket = Ticket {
             outcome,
-            unsettled: Arc::clone(&unsettled),
+            mirror: Arc::clone(&self.mirror),
+            progress: Arc::clone(&progress),
         };
         let this = Arc::clone(self);
         tokio::spawn(async move {
             let outcome = this
-                .carry_out(Deed::new(command, deadline), &unsettled)
+                .carry_out(Deed::new(command, deadline), &progress)
                 .await;
             // The caller may have gone.
             let _ = sender.send(outcome);
@@ -99,12 +107,22 @@ impl Commit {
         ticket
     }
 
-    async fn carry_out(&self, mut deed: Deed, unsettled: &AtomicBool) -> Result<Answer, Refusal> {
+    async fn carry_out(
+        &self,
+        mut deed: Deed,
+        progress: &Mutex<Progress>,
+    ) -> Result<Answer, Refusal> {
         let mut fed = Fed::Go;
         loop {
-            let now = self.clock.now();
-            let step = self.mirror.with(|core| deed.step(core, fed, now));
-            unsettled.store(deed.is_unsettled(), Ordering::Release);
+            let step = self.mirror.with(|core| {
+                // Read here: the lock may have been waited for past the deadline.
+                let step = deed.step(core, fed, self.clock.now());
+                *lock(progress) = Progress {
+                    unsettled: deed.is_unsettled(),
+                    waits_for: deed.waits_for().cloned(),
+                };
+                step
+            });
             fed = match step {
                 Step::Done(outcome) => return outcome,
                 Step::Barrier if self.barrier.pass().await => Fed::Go,
@@ -158,6 +176,10 @@ impl Commit {
             Written::Unsent => Fed::Unsent,
         }
     }
+}
+
+fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A random time below a bound that doubles with each try.

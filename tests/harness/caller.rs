@@ -1,5 +1,7 @@
 //! Requests with JSON in and out. Every reply is checked for what all replies have in common.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, RequestError};
@@ -16,6 +18,8 @@ const PREFIX: &str = "onex.registry.v1";
 pub(crate) struct Caller {
     pub(crate) client: Client,
     pub(crate) prefix: String,
+    /// The latest revision that it was told.
+    seen: Arc<AtomicU64>,
 }
 
 /// A reply as it came.
@@ -38,6 +42,7 @@ impl Caller {
         Self {
             client,
             prefix: PREFIX.to_owned(),
+            seen: Arc::default(),
         }
     }
 
@@ -78,7 +83,11 @@ impl Caller {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Result<Value, Refused> {
-        self.reply(endpoint, headers, body).await.outcome()
+        let answer = self.reply(endpoint, headers, body).await.outcome()?;
+        if let Some(revision) = answer["revision"].as_u64() {
+            self.seen.fetch_max(revision, Ordering::Relaxed);
+        }
+        Ok(answer)
     }
 
     pub(crate) async fn reply(
@@ -109,6 +118,17 @@ impl Caller {
                 Err(refused) => panic!("{place}: {endpoint} {asked}: {:#}", refused.error),
             }
         }
+    }
+
+    /// The same, and the answer shows all that this caller was told of before.
+    #[track_caller]
+    pub(crate) fn see(
+        &self,
+        endpoint: &str,
+        mut body: Value,
+    ) -> impl Future<Output = Value> + use<'_> {
+        body["min_revision"] = json!(self.seen.load(Ordering::Relaxed));
+        self.get(endpoint, body)
     }
 
     /// A request that must be refused with that code.

@@ -19,7 +19,8 @@ pub(crate) struct Registry {
     child: Child,
     log: Arc<Log>,
     url: String,
-    _data: Option<TempDir>,
+    /// Goes when it does.
+    data: Option<TempDir>,
 }
 
 #[derive(Default)]
@@ -33,7 +34,7 @@ impl Registry {
     pub(crate) fn start(args: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut registry = Self::start_in(data.path(), args);
-        registry._data = Some(data);
+        registry.data = Some(data);
         registry
     }
 
@@ -110,14 +111,15 @@ impl Registry {
             child,
             log,
             url: String::new(),
-            _data: None,
+            data: None,
         }
     }
 
     /// Waits until it takes requests.
     pub(crate) fn await_ready(&mut self) {
         let line = self.line(READY);
-        self.url = line.split_whitespace().next().unwrap().to_owned();
+        let url = line.split_whitespace().next().unwrap();
+        url.clone_into(&mut self.url);
     }
 
     /// Waits for a line with `mark`; what follows it.
