@@ -12,7 +12,7 @@ use super::{
     world::{Event, Ticket, World, trace},
 };
 
-/// How long a publisher waits for the events stream, in milliseconds.
+/// How long a publisher waits for the events stream to take one event, in milliseconds.
 const SEND_MILLIS: u64 = 3_000;
 
 #[derive(Default)]
@@ -71,7 +71,8 @@ impl World {
     /// One after another: none arrives before those that come first.
     fn send_events(&mut self, instance: usize, told: Vec<Told>, write: Option<Write>) {
         let ticket = self.ticket(instance, PUBLISHER);
-        self.after(SEND_MILLIS, Event::Fed(ticket, Fed::Unknown));
+        let longest = SEND_MILLIS * (told.len() as u64 + 1);
+        self.after(longest, Event::Fed(ticket, Fed::Unknown));
         let reachable = self.instances[instance].cut.is_none();
         let late = self.trouble(self.setup.write_late);
         let mut after = if late {
