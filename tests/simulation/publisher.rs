@@ -87,7 +87,11 @@ impl World {
             takes += **pause;
             takes <= ROUND_MILLIS_MAX
         });
-        let fits = in_time.count().max(1);
+        let fits = if self.setup.breaks_off {
+            in_time.count().max(1)
+        } else {
+            told.len()
+        };
         if let Some(unsent) = told.get(fits) {
             let outbox = &self.instances[instance].core.index.outbox;
             write = write.map(|_| outbox.up_to(unsent));

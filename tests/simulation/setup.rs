@@ -49,6 +49,8 @@ pub(super) struct Setup {
     pub(super) clocks_stand: bool,
     /// An instance that begins anew is the same one to the others.
     pub(super) keeps_id: bool,
+    /// A publisher breaks off a round that takes long.
+    pub(super) breaks_off: bool,
     /// All holders ask under one name.
     pub(super) one_requester: bool,
     /// The store compares revisions for the checkpoint as well.
@@ -96,6 +98,7 @@ impl Setup {
             walls_apart: false,
             clocks_stand: false,
             keeps_id: false,
+            breaks_off: true,
             one_requester: false,
             checkpoint_compares: true,
             with_request_id: 700,
