@@ -17,6 +17,11 @@ pub const TAKEOVER_MILLIS: u64 = 10_000;
 /// Events in one round, at most; then the checkpoint moves.
 pub const ROUND_EVENTS_MAX: usize = 512;
 
+/// For how long a round may send, in milliseconds; then it is broken off and the checkpoint moves as far
+/// as it came ([`Outbox::up_to`]). A longer one would look like no progress: another instance would take
+/// over and begin the same round again, and so on without end.
+pub const ROUND_MILLIS_MAX: u64 = TAKEOVER_MILLIS / 3;
+
 /// A transition with its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
@@ -208,6 +213,12 @@ impl Outbox {
         };
         let write = self.write(self.me, to.max(self.out_to()));
         Publish::Send(told, write)
+    }
+
+    /// The checkpoint of a round that was broken off before `unsent`.
+    pub fn up_to(&self, unsent: &Told) -> Write {
+        let sent = Revision(unsent.revision.0.saturating_sub(1));
+        self.write(sent.max(self.out_to()))
     }
 
     /// These are in the events stream now.

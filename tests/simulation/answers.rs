@@ -178,7 +178,7 @@ impl World {
                     }
                     _ => true,
                 };
-                let mut since = self.check.since(&key, job.arrived);
+                let mut since = self.check.since(&key, job.behind);
                 let in_use = *why == Unavailable::InUse;
                 (!in_use && !since.any(|past| right(past.what)))
                     .then(|| format!("{key} was not at any moment"))
@@ -189,16 +189,15 @@ impl World {
                     .into_iter()
                     .filter(|key| key.host == wish.map_or(host(true), |wish| wish.host.clone()))
                     .collect();
-                let full = |time: u64| {
-                    let taken =
-                        |key: &PortKey| self.check.at(key, time).is_some_and(What::is_taken);
+                let full = |at: Revision| {
+                    let taken = |key: &PortKey| self.check.at(key, at).is_some_and(What::is_taken);
                     ports.iter().all(taken)
                 };
                 let changes = ports
                     .iter()
-                    .flat_map(|key| self.check.since(key, job.arrived))
-                    .map(|past| past.time);
-                let once = full(job.arrived) || changes.filter(|at| *at > job.arrived).any(full);
+                    .flat_map(|key| self.check.since(key, job.behind))
+                    .map(|past| past.revision);
+                let once = full(job.behind) || changes.filter(|at| *at > job.behind).any(full);
                 (!once).then(|| "a port was free at every moment".to_owned())
             }
             _ => None,

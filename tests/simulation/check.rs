@@ -37,10 +37,9 @@ pub(super) struct Violation {
     pub(super) time: u64,
 }
 
-/// What a port's key held from some time on.
+/// What a port's key held from some point on.
 #[derive(Debug, Clone)]
 pub(super) struct Past {
-    pub(super) time: u64,
     pub(super) revision: Revision,
     pub(super) what: What,
 }
@@ -113,19 +112,17 @@ impl Check {
         self.violation.get_or_insert(Violation { rule, text, time });
     }
 
-    /// What the key held at some time between `from` and now, the value at `from` included.
-    pub(super) fn since(&self, key: &PortKey, from: u64) -> impl Iterator<Item = &Past> {
+    /// What the key held at some point between `from` and now, the value at `from` included.
+    pub(super) fn since(&self, key: &PortKey, from: Revision) -> impl Iterator<Item = &Past> {
         let past = self.past.get(key).map_or(&[][..], Vec::as_slice);
-        let first = past
-            .partition_point(|past| past.time < from)
-            .saturating_sub(1);
-        past.iter().skip(first)
+        let behind = past.partition_point(|past| past.revision <= from);
+        past.iter().skip(behind.saturating_sub(1))
     }
 
-    /// What the key held at that time.
-    pub(super) fn at(&self, key: &PortKey, time: u64) -> Option<What> {
+    /// What the key held when the stream was there.
+    pub(super) fn at(&self, key: &PortKey, revision: Revision) -> Option<What> {
         let past = self.past.get(key)?;
-        let after = past.partition_point(|past| past.time <= time);
+        let after = past.partition_point(|past| past.revision <= revision);
         past.get(after.checked_sub(1)?).map(|past| past.what)
     }
 }

@@ -32,8 +32,7 @@ pub(super) struct Job {
     pub(super) ask: Option<Ask>,
     answered: bool,
     pub(super) reaps: Option<PortKey>,
-    /// When it came, and how far the stream was then.
-    pub(super) arrived: u64,
+    /// How far the stream was when it came.
     pub(super) behind: Revision,
     /// Every id that its command has had.
     pub(super) ids: Vec<CommandId>,
@@ -56,7 +55,6 @@ impl World {
             ask,
             answered: false,
             reaps,
-            arrived: self.time,
             behind: Revision(self.store.last),
         };
         let one = &mut self.instances[instance];

@@ -63,9 +63,9 @@ pub(super) struct Holder {
 }
 
 impl Holder {
-    pub(super) fn new(chance: &mut Chance) -> Self {
+    pub(super) fn new(chance: &mut Chance, requester: RequesterId) -> Self {
         Self {
-            requester: RequesterId(chance.uuid()),
+            requester,
             clock: Clock::new(chance, false),
             asleep: None,
             life: 0,

@@ -132,11 +132,7 @@ impl World {
     }
 
     fn record(&mut self, key: &PortKey, revision: Revision, what: What) {
-        let past = Past {
-            time: self.time,
-            revision,
-            what,
-        };
+        let past = Past { revision, what };
         self.check.past.entry(key.clone()).or_default().push(past);
     }
 

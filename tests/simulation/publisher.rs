@@ -3,7 +3,7 @@
 use crate::domain::{
     deed::Fed,
     mechanism::Mechanism,
-    outbox::{Publish, Told},
+    outbox::{Publish, ROUND_MILLIS_MAX, Told},
     write::Write,
 };
 
@@ -12,7 +12,7 @@ use super::{
     world::{Event, Ticket, World, trace},
 };
 
-/// How long a publisher waits for the events stream, in milliseconds.
+/// How long a publisher waits for the events stream to take one event, in milliseconds.
 const SEND_MILLIS: u64 = 3_000;
 
 #[derive(Default)]
@@ -70,8 +70,10 @@ impl World {
 
     /// One after another: none arrives before those that come first.
     fn send_events(&mut self, instance: usize, told: Vec<Told>, write: Option<Write>) {
+        let (mut told, mut write) = (told, write);
         let ticket = self.ticket(instance, PUBLISHER);
-        self.after(SEND_MILLIS, Event::Fed(ticket, Fed::Unknown));
+        let longest = SEND_MILLIS * (told.len() as u64 + 1);
+        self.after(longest, Event::Fed(ticket, Fed::Unknown));
         let reachable = self.instances[instance].cut.is_none();
         let late = self.trouble(self.setup.write_late);
         let mut after = if late {
@@ -79,11 +81,28 @@ impl World {
         } else {
             0
         };
-        for (n, one) in told.iter().enumerate() {
+        let pauses: Vec<u64> = told.iter().map(|_| self.latency()).collect();
+        let mut takes = 0;
+        let in_time = pauses.iter().take_while(|pause| {
+            takes += **pause;
+            takes <= ROUND_MILLIS_MAX
+        });
+        let fits = if self.setup.breaks_off {
+            in_time.count().max(1)
+        } else {
+            told.len()
+        };
+        if let Some(unsent) = told.get(fits) {
+            let outbox = &self.instances[instance].core.index.outbox;
+            write = write.map(|_| outbox.up_to(unsent));
+            told.truncate(fits);
+            self.count("rounds broken off");
+        }
+        for (n, (one, pause)) in told.iter().zip(pauses).enumerate() {
             if !reachable || self.trouble(self.setup.ack_lost) {
                 break;
             }
-            after += self.latency();
+            after += pause;
             let last = n + 1 == told.len();
             self.after(after, Event::Publish(ticket, Box::new(one.clone()), last));
         }

@@ -100,6 +100,7 @@ fn random() {
         "ran out",
         "beliefs",
         "checkpoints",
+        "rounds broken off",
         "events",
         "refused: exhausted",
         "refused: unavailable",

@@ -4,7 +4,7 @@
 use crate::domain::mechanism::{Mechanism, Mechanisms};
 
 use super::{
-    check::{Rule, Violation},
+    check::Rule,
     setup::{Rules, Setup},
     world::World,
 };
@@ -14,27 +14,23 @@ const GREEN_SEEDS: u64 = 40;
 /// Runs of which one must turn red.
 const RED_SEEDS: u64 = 400;
 
-fn run(setup: &Setup, seed: u64) -> Result<(), Violation> {
-    World::run(setup.clone(), seed, false).map(drop)
-}
-
 /// `broken` without something, fine with it.
 #[track_caller]
 fn check(setup: &Setup, without: &Setup, broken: &[Rule]) {
     for seed in 0..GREEN_SEEDS {
-        if let Err(violation) = run(setup, seed) {
+        if let Err(violation) = World::run(setup.clone(), seed, false) {
             panic!("seed {seed}: {violation:?}");
         }
     }
     let mut others = Vec::new();
     for seed in 0..RED_SEEDS {
-        match run(without, seed) {
+        match World::run(without.clone(), seed, false) {
             Err(violation) if broken.contains(&violation.rule) => {
                 eprintln!("red as expected, seed {seed}: {violation:?}");
                 return;
             }
             Err(violation) => others.push(violation.rule),
-            Ok(()) => {}
+            Ok(_) => {}
         }
     }
     panic!("nothing broke {broken:?} in {RED_SEEDS} runs; other rules: {others:?}");
@@ -377,6 +373,22 @@ fn s23_a_heartbeat_that_shortens() {
 #[test]
 fn s24_a_publisher_dies() {
     needs(Mechanism::CheckpointAfterEvents);
+}
+
+#[test]
+fn s24_a_slow_events_stream() {
+    let setup = Setup {
+        instances: 3,
+        holders: 6,
+        ports: 4,
+        latency: (1, 1_200),
+        ..Setup::calm()
+    };
+    let without = Setup {
+        breaks_off: false,
+        ..setup.clone()
+    };
+    check(&setup, &without, &[Rule::NothingStuck]);
 }
 
 #[test]

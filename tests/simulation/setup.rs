@@ -49,6 +49,10 @@ pub(super) struct Setup {
     pub(super) clocks_stand: bool,
     /// An instance that begins anew is the same one to the others.
     pub(super) keeps_id: bool,
+    /// A publisher breaks off a round that takes long.
+    pub(super) breaks_off: bool,
+    /// All holders ask under one name.
+    pub(super) one_requester: bool,
     /// The store compares revisions for the checkpoint as well.
     pub(super) checkpoint_compares: bool,
     pub(super) with_request_id: u64,
@@ -94,6 +98,8 @@ impl Setup {
             walls_apart: false,
             clocks_stand: false,
             keeps_id: false,
+            breaks_off: true,
+            one_requester: false,
             checkpoint_compares: true,
             with_request_id: 700,
             exact: 200,
@@ -131,6 +137,8 @@ impl Setup {
         };
         let ttl = chance.between((1, 6));
         let probe = chance.hit(600);
+        let slow = if chance.hit(150) { 1_500 } else { 40 };
+        let latency = (1, chance.between((1, slow)));
         Self {
             instances: 2 + chance.index(2),
             holders: 2 + chance.index(4),
@@ -138,7 +146,7 @@ impl Setup {
             ttl: (ttl, ttl + chance.below(10)),
             ttl_max: 16,
             trouble: chance.between((40_000, 140_000)),
-            latency: (1, chance.between((1, 40))),
+            latency,
             tick: (100, chance.between((200, 2_000))),
             ack_lost: rate(chance, 150),
             write_late: rate(chance, 100),
@@ -159,6 +167,7 @@ impl Setup {
             // A registry tries ports of its own machine only, and whoever holds those has slept as well.
             clocks_stand: !probe && chance.hit(500),
             keeps_id: chance.hit(500),
+            one_requester: chance.hit(150),
             with_request_id: chance.between((300, 1000)),
             exact: chance.below(500),
             named: chance.below(500),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::domain::{
     command::{Action, Refusal},
     deed::Fed,
-    ids::{Host, Port, Transport},
+    ids::{Host, Port, RequesterId, Transport},
     key::{Key, PortKey, Revision},
     mechanism::Mechanism,
     outbox::Told,
@@ -120,8 +120,13 @@ impl World {
         let instances = (0..setup.instances)
             .map(|_| Instance::new(&mut chance, &setup))
             .collect();
+        let shared = RequesterId(chance.uuid());
         let holders = (0..setup.holders)
-            .map(|_| Holder::new(&mut chance))
+            .map(|_| {
+                let own = RequesterId(chance.uuid());
+                let requester = if setup.one_requester { shared } else { own };
+                Holder::new(&mut chance, requester)
+            })
             .collect();
         Self {
             chance,
