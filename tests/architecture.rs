@@ -54,7 +54,13 @@ const ABSENCES: &[(&str, &[&str], &[&str])] = &[
     (
         "registry",
         &["Instant::now()"],
-        &["clock.rs", "serve.rs", "start.rs", "reaper.rs"],
+        &[
+            "clock.rs",
+            "serve.rs",
+            "start.rs",
+            "reaper.rs",
+            "publisher.rs",
+        ],
     ),
     ("cli", &["jetstream", "$KV", "$JS"], &[]),
     ("client", &["jetstream", "$KV", "$JS"], &[]),

@@ -82,7 +82,7 @@ pub struct Deed {
     deadline: Moment,
     state: State,
     tries: u32,
-    waits: u32,
+    turns: u32,
     probes: u32,
     probed: bool,
     /// A lease of this command's id may have been in the stream and have ended: another grant needs
@@ -105,7 +105,7 @@ impl Deed {
             deadline,
             state: State::Deciding,
             tries: 0,
-            waits: 0,
+            turns: 0,
             probes: 0,
             probed: false,
             spent: false,
@@ -399,9 +399,10 @@ impl Deed {
         if now.mono >= self.deadline && !self.unsettled {
             return Step::Done(Err(Refusal::Contended));
         }
-        self.waits += 1;
+        self.turns += 1;
+        self.waits = Some(Refusal::Contended);
         self.state = State::Deciding;
-        Step::Pause(self.waits)
+        Step::Pause(self.turns)
     }
 
     /// Decides again after a while; after too many times it is `refusal`.

@@ -218,7 +218,7 @@ impl Outbox {
     /// The checkpoint of a round that was broken off before `unsent`.
     pub fn up_to(&self, unsent: &Told) -> Write {
         let sent = Revision(unsent.revision.0.saturating_sub(1));
-        self.write(sent.max(self.out_to()))
+        self.write(self.me, sent.max(self.out_to()))
     }
 
     /// These are in the events stream now.

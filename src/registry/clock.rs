@@ -1,4 +1,4 @@
-//! The one place where the service reads a clock.
+//! The one place from which decisions get the time. Others only measure how long something took.
 
 use std::time::{Duration, Instant};
 

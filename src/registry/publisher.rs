@@ -1,16 +1,21 @@
 //! Publishes what happened: from the outbox of the records into the stream of events. One instance at a
 //! time does; which one, and how far it has come, is in the bucket.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_nats::HeaderMap;
-use futures::{StreamExt, stream};
+use futures::future::join_all;
 use serde_json::json;
 
 use crate::{
     domain::{
         key::PortKey,
-        outbox::{Publish, Told},
+        outbox::{Publish, ROUND_MILLIS_MAX, Told},
+        write::Write,
     },
     protocol::names::{Namespace, event_kind},
     store::Written,
@@ -47,19 +52,25 @@ impl Publisher {
                     tracing::debug!(?written, "claiming to publish events");
                     self.settled(written).await;
                 }
-                Publish::Send(told, write) => {
-                    if self.send(&told).await {
-                        self.commit
-                            .mirror
-                            .with(|core| core.index.outbox.sent(&told));
-                        let written = self.commit.store.write(&write).await;
-                        self.settled(written).await;
-                    } else {
-                        tokio::time::sleep(LOOK_INTERVAL).await;
-                    }
-                }
+                Publish::Send(told, write) => self.round(&told, write).await,
             }
         }
+    }
+
+    /// Sends what is to be told, and moves the checkpoint as far as that came.
+    async fn round(&self, told: &[Told], whole: Write) {
+        let count = self.send(told).await;
+        let (sent, unsent) = told.split_at(count);
+        if sent.is_empty() {
+            return tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        let write = self.commit.mirror.with(|core| {
+            let outbox = &mut core.index.outbox;
+            outbox.sent(sent);
+            unsent.first().map_or(whole, |unsent| outbox.up_to(unsent))
+        });
+        let written = self.commit.store.write(&write).await;
+        self.settled(written).await;
     }
 
     fn next(&self, gaps: &mut u64) -> Publish {
@@ -97,27 +108,37 @@ impl Publisher {
         }
     }
 
-    /// Sends them. Those of one key leave in their order, each when the one before it is stored.
-    async fn send(&self, told: &[Told]) -> bool {
-        let mut by_key: BTreeMap<PortKey, Vec<Told>> = BTreeMap::new();
-        for event in told {
-            by_key
-                .entry(event.key.clone())
-                .or_default()
-                .push(event.clone());
+    /// Sends them, some at a time, until all are stored, one is not, or the round has lasted long enough.
+    /// How many from the start are stored.
+    async fn send(&self, told: &[Told]) -> usize {
+        let began = Instant::now();
+        let mut sent = 0;
+        for some in told.chunks(EVENTS_IN_FLIGHT) {
+            let lasted = began.elapsed() >= Duration::from_millis(ROUND_MILLIS_MAX);
+            if sent > 0 && lasted || !self.send_some(some).await {
+                break;
+            }
+            sent += some.len();
         }
-        stream::iter(by_key.into_values())
-            .map(|events| async move {
-                for event in &events {
-                    if !matches!(self.send_one(event).await, Written::At(_)) {
-                        return false;
-                    }
+        sent
+    }
+
+    /// Sends them at the same time, but those of one key in their order, each when the one before it is
+    /// stored; false when one is not.
+    async fn send_some(&self, told: &[Told]) -> bool {
+        let mut by_key: BTreeMap<&PortKey, Vec<&Told>> = BTreeMap::new();
+        for event in told {
+            by_key.entry(&event.key).or_default().push(event);
+        }
+        let in_order = by_key.into_values().map(async |events| {
+            for event in events {
+                if !matches!(self.send_one(event).await, Written::At(_)) {
+                    return false;
                 }
-                true
-            })
-            .buffer_unordered(EVENTS_IN_FLIGHT)
-            .all(std::future::ready)
-            .await
+            }
+            true
+        });
+        join_all(in_order).await.into_iter().all(|stored| stored)
     }
 
     /// One event: CloudEvents 1.0, binary mode.
