@@ -19,6 +19,10 @@ pub const TRIES_MAX: u32 = 24;
 pub const PROBES_MAX: u32 = 64;
 /// Ports in use after which each further try waits: the pool is crowded.
 const PROBES_UNPAUSED_MAX: u32 = 4;
+/// How long after the grant was decided on its port may be tried, in milliseconds; no TTL is shorter.
+/// Later the lease may have ended without this instance knowing: its time was up, or another instance
+/// told the caller of it, who gave it back. Then the port may be someone else's.
+const PROBE_AFTER_MILLIS_MAX: u64 = 1_000;
 /// What a client is told to wait when the pool is full of other programs, in milliseconds.
 const CROWDED_RETRY_MILLIS: u64 = 1_000;
 
@@ -88,8 +92,7 @@ pub struct Deed {
     /// A lease of this command's id may have been in the stream and have ended: another grant needs
     /// another id, because the end of a lease is final.
     spent: bool,
-    /// When the grant was decided on. Its port is not tried once its TTL has passed since: then it may
-    /// have ended without this instance knowing, and another may hold it.
+    /// When the grant was decided on.
     granting: Moment,
     unsettled: bool,
     /// What keeps it from going on, while it pauses for that.
@@ -134,15 +137,7 @@ impl Deed {
     /// Whether a port may still be tried; asked right before it is, because much time may have passed
     /// since the step said so. Otherwise what trying it said is [`Probed::Unknown`].
     pub fn may_probe(&self, now: Moment) -> bool {
-        match &self.state {
-            State::Probing(_, Answer::Lease(held)) => self.is_held(held, now),
-            _ => true,
-        }
-    }
-
-    /// Whether the grant is held whatever this instance has not seen: counted as its holder would.
-    fn is_held(&self, held: &Held, now: Moment) -> bool {
-        now.since(self.granting) < held.lease.ttl.millis()
+        now.since(self.granting) < PROBE_AFTER_MILLIS_MAX
     }
 
     /// What to do next, given what came of the last step; [`Fed::Go`] for the first.
@@ -318,7 +313,7 @@ impl Deed {
             && held.lease.lease_id == LeaseId(self.command.id.0)
             && held.lease.unanswered
             && !self.probed
-            && self.is_held(held, now.mono)
+            && self.may_probe(now.mono)
             && (policy.probe && policy.host == held.key.host)
             && core.index.mechanisms.on(Mechanism::ProbeAfterGrant)
         {

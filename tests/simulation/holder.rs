@@ -241,7 +241,7 @@ impl World {
         if self.trouble(self.setup.request_twice) {
             self.count("requests twice");
             let instance = self.chance.index(self.instances.len());
-            let after = self.chance.between((1, 15_000));
+            let after = self.chance.between(self.setup.twice_after);
             self.after(after, Event::Ask(instance, Box::new(ask)));
         }
     }

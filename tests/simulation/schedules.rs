@@ -138,11 +138,12 @@ fn schedule(mechanism: Mechanism) -> (Setup, &'static [Rule]) {
         Mechanism::Adopt => (
             Setup {
                 probe: true,
-                pause: 5_000,
-                reply_lost: 300,
-                request_twice: 300,
+                stranger: 3_000,
+                latency: (1, 150),
+                request_twice: 900,
+                twice_after: (1, 200),
                 with_request_id: 1000,
-                ..lag()
+                ..Setup::calm()
             },
             &[Rule::NothingLost],
         ),

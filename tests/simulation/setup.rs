@@ -36,6 +36,8 @@ pub(super) struct Setup {
     pub(super) delivery_slow: u64,
     pub(super) request_lost: u64,
     pub(super) request_twice: u64,
+    /// How much later the second one arrives, in milliseconds.
+    pub(super) twice_after: (u64, u64),
     pub(super) reply_lost: u64,
     pub(super) pause: u64,
     pub(super) crash: u64,
@@ -87,6 +89,7 @@ impl Setup {
             delivery_slow: 0,
             request_lost: 0,
             request_twice: 0,
+            twice_after: (1, 15_000),
             reply_lost: 0,
             pause: 0,
             crash: 0,
