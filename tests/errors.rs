@@ -216,8 +216,14 @@ async fn too_large() -> Refused {
 async fn limit_exceeded() -> Refused {
     let (_registry, caller) = start(&["--holder-leases-max", "2", "--hosts-max", "2"]).await;
     let requester = Uuid::new_v4();
-    caller.lease(requester, json!({"host": "there"})).await;
-    let third = wish(requester, json!({"host": "elsewhere"}));
+    let first = caller.lease(requester, json!({"host": "there"})).await;
+    // Bounds are judged by what an instance has seen: what is under way can pass them.
+    let seen = |more: Value, lease: &Value| {
+        let mut body = wish(requester, more);
+        body["min_revision"] = lease["revision"].clone();
+        body
+    };
+    let third = seen(json!({"host": "elsewhere"}), &first);
     let refused = caller
         .refused("port.lease", third, ErrorCode::LimitExceeded)
         .await;
@@ -229,7 +235,7 @@ async fn limit_exceeded() -> Refused {
     let refused = caller
         .refused(
             "port.lease",
-            wish(requester, json!({})),
+            seen(json!({}), &lease),
             ErrorCode::LimitExceeded,
         )
         .await;
