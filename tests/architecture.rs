@@ -57,6 +57,7 @@ const ABSENCES: &[(&str, &[&str], &[&str])] = &[
         &[
             "clock.rs",
             "serve.rs",
+            "answer.rs",
             "start.rs",
             "reaper.rs",
             "publisher.rs",

@@ -285,7 +285,8 @@ fn json_is_one_document_with_the_wires_members() {
             "free",
         ],
     );
-    assert_eq!(pools["items"][0]["held"], 1);
+    assert_eq!(pools["items"][1]["transport"], "udp");
+    assert_eq!(pools["items"][1]["held"], 1);
     let registry = user.run("describe -o json").json();
     assert_members(
         &registry,

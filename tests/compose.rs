@@ -227,7 +227,6 @@ fn the_health_check_passes() {
 }
 
 #[tokio::test]
-#[ignore = "needs `onex serve` and `onex describe`"]
 async fn the_registry_command_serves_and_its_health_check_passes() {
     let project = project();
     let config = std::fs::read_to_string(nats_config(&project)).unwrap();

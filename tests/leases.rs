@@ -159,16 +159,17 @@ async fn preferred_and_exact_ports() {
         known,
         [
             ("10.0.0.9", "tcp", 1),
+            ("10.0.0.9", "udp", 0),
             ("here", "tcp", 5),
             ("here", "udp", 1)
         ]
     );
-    let pool = &pools["items"][1];
+    let pool = &pools["items"][2];
     assert_eq!(pool["ranges"], json!([{"first": 20_000, "last": 20_099}]));
     assert_eq!(pool["reserved"], json!([{"first": 20_050, "last": 20_050}]));
     assert_eq!((number(pool, "capacity"), number(pool, "free")), (99, 94));
     let of_host = caller.see("pool.list", json!({"host": "10.0.0.9"})).await;
-    assert_eq!(of_host["items"].as_array().unwrap().len(), 1);
+    assert_eq!(of_host["items"].as_array().unwrap().len(), 2);
     // Page by page.
     let mut seen = 0;
     let mut request = json!({"limit": 1});
@@ -180,7 +181,7 @@ async fn preferred_and_exact_ports() {
         };
         request = json!({"limit": 1, "cursor": cursor});
     }
-    assert_eq!(seen, 3);
+    assert_eq!(seen, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -986,7 +987,7 @@ async fn describe_says_what_there_is() {
     assert_eq!(instances.len(), 1);
     assert_eq!(instances[0]["registry_id"], registry["registry_id"]);
     let pools = described["pools"].as_array().unwrap();
-    assert_eq!(pools.len(), 3, "{pools:#?}");
+    assert_eq!(pools.len(), 4, "{pools:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

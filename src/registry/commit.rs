@@ -170,7 +170,10 @@ impl Commit {
                 });
                 Fed::Unknown
             }
-            Written::At(revision) => Fed::Written(revision),
+            Written::At(revision) => {
+                self.mirror.acknowledge(revision);
+                Fed::Written(revision)
+            }
             Written::Lost => Fed::Lost,
             Written::Unknown => Fed::Unknown,
             Written::Unsent => Fed::Unsent,

@@ -25,6 +25,7 @@ struct Inner {
     core: Core,
     exact: BTreeMap<Revision, Vec<oneshot::Sender<()>>>,
     moved: BTreeMap<PortKey, Vec<(Revision, oneshot::Sender<()>)>>,
+    acknowledged: Revision,
 }
 
 impl Mirror {
@@ -33,6 +34,7 @@ impl Mirror {
             core,
             exact: BTreeMap::new(),
             moved: BTreeMap::new(),
+            acknowledged: Revision::default(),
         };
         Self {
             inner: Mutex::new(inner),
@@ -92,6 +94,19 @@ impl Mirror {
         };
         // The sender lives as long as the mirror does.
         let _ = waiter.await;
+    }
+
+    /// A write of this instance was acknowledged.
+    pub(super) fn acknowledge(&self, revision: Revision) {
+        let mut inner = self.lock();
+        inner.acknowledged = inner.acknowledged.max(revision);
+    }
+
+    /// Waits until the index shows every write of this instance that was acknowledged before: whoever
+    /// was answered sees what was done, when it asks the same instance.
+    pub(super) async fn own_writes(&self) {
+        let acknowledged = self.lock().acknowledged;
+        self.exact(acknowledged).await;
     }
 
     /// Waits until the core is as `is_so` says.

@@ -1,5 +1,6 @@
 //! The running registry.
 
+mod answer;
 mod availability;
 mod barrier;
 mod clock;

@@ -8,40 +8,20 @@ use std::{
 use async_nats::{Client, HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use tokio::{sync::Semaphore, task::JoinHandle};
 use uuid::Uuid;
 
-use crate::{
-    domain::key::Revision,
-    protocol::{
-        describe::{DescribeRequest, HelpRequest, Registry},
-        endpoint::{self, Endpoint},
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode, ErrorReply},
-        frame::{self, Parsed},
-        names::{
-            HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_PROTOCOL,
-            HEADER_TIMEOUT_MS, Namespace, SERVICE,
-        },
-        pool::PoolListRequest,
-        port::{
-            HeartbeatRequest, LeaseRequest, Limit, ListRequest, ReleaseRequest, ResolveRequest,
-        },
-    },
+use crate::protocol::{
+    describe::Registry,
+    endpoint::Endpoint,
+    error::{BUSY_RETRY_MILLIS, Error, ErrorCode, ErrorReply},
+    frame::{self},
+    names::{HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, Namespace, SERVICE},
 };
 
-use super::{
-    commit::Commit,
-    micro::Micro,
-    peers::Peers,
-    queries,
-    requests::{Caller, Heartbeat},
-};
+use super::{commit::Commit, micro::Micro, peers::Peers};
 
-/// The part of the caller's patience that is left for the answer to reach it.
-const REPLY_PART: u64 = 10;
-/// How long an answer waits for `min_revision`, at most.
-const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 /// Bytes that a reply's headers may take.
 const HEADERS_BYTES: usize = 4 * 1024;
 /// How long a drain waits for what is under way.
@@ -210,207 +190,25 @@ impl Server {
         }
     }
 
-    fn reply_bytes_max(&self) -> usize {
+    pub(super) fn reply_bytes_max(&self) -> usize {
         self.client.max_payload().saturating_sub(HEADERS_BYTES)
-    }
-
-    async fn answer(
-        self: &Arc<Self>,
-        received: &Received,
-        correlation_id: &str,
-        permit: Arc<tokio::sync::OwnedSemaphorePermit>,
-    ) -> Result<Bytes, Error> {
-        let patience = frame::timeout_millis(received.header(HEADER_TIMEOUT_MS))?;
-        let patience = Duration::from_millis(patience - patience / REPLY_PART);
-        let left = patience.saturating_sub(received.at.elapsed());
-        let now = self.commit.clock.now().mono;
-        let caller = Caller {
-            correlation_id: correlation_id.to_owned(),
-            deadline: now.plus(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
-            until: tokio::time::Instant::now() + left,
-            permit,
-        };
-        match received.endpoint {
-            Endpoint::PortLease => {
-                let Parsed { request, ignored } = self.parse::<LeaseRequest>(received)?;
-                self.catch_up(request.min_revision, &caller).await?;
-                let mut reply = self.commit.lease(&caller, request).await?;
-                reply.ignored = ignored;
-                to_bytes(&reply)
-            }
-            Endpoint::PortHeartbeat => {
-                let Parsed { request, ignored } = self.parse::<HeartbeatRequest>(received)?;
-                self.catch_up(request.min_revision, &caller).await?;
-                match self.commit.heartbeat(&caller, request).await? {
-                    Heartbeat::One(mut lease) => {
-                        lease.ignored = ignored;
-                        to_bytes(&lease)
-                    }
-                    Heartbeat::Several(mut reply) => {
-                        reply.ignored = ignored;
-                        to_bytes(&reply)
-                    }
-                }
-            }
-            Endpoint::PortRelease => {
-                let Parsed { request, ignored } = self.parse::<ReleaseRequest>(received)?;
-                self.catch_up(request.min_revision, &caller).await?;
-                let mut reply = self.commit.release(&caller, request).await?;
-                reply.ignored = ignored;
-                to_bytes(&reply)
-            }
-            Endpoint::PortList => {
-                let Parsed { request, ignored } = self.parse::<ListRequest>(received)?;
-                self.catch_up(request.min_revision, &caller).await?;
-                self.page(request.limit, |index, limit, now| {
-                    let page = queries::list(index, &request, limit, now)?;
-                    to_bytes(&crate::protocol::port::Page {
-                        ignored: ignored.clone(),
-                        ..page
-                    })
-                })
-            }
-            Endpoint::PortResolve => {
-                let Parsed { request, ignored } = self.parse::<ResolveRequest>(received)?;
-                self.catch_up(request.min_revision, &caller).await?;
-                self.page(request.limit, |index, limit, now| {
-                    let page = queries::resolve(index, &request, limit, now)?;
-                    to_bytes(&crate::protocol::port::Page {
-                        ignored: ignored.clone(),
-                        ..page
-                    })
-                })
-            }
-            Endpoint::PoolList => {
-                let Parsed { request, ignored } = self.parse::<PoolListRequest>(received)?;
-                self.catch_up(request.min_revision, &caller).await?;
-                self.page(request.limit, |index, limit, _| {
-                    let page = queries::pools(index, &request, limit)?;
-                    to_bytes(&crate::protocol::port::Page {
-                        ignored: ignored.clone(),
-                        ..page
-                    })
-                })
-            }
-            Endpoint::Describe => {
-                let Parsed { request, ignored } = self.parse::<DescribeRequest>(received)?;
-                self.catch_up(request.min_revision, &caller).await?;
-                self.page(request.limit, |index, limit, _| {
-                    let instances = self.peers.known();
-                    let reply = queries::describe(
-                        index,
-                        &request,
-                        limit,
-                        self.registry.clone(),
-                        instances,
-                    )?;
-                    to_bytes(&crate::protocol::describe::DescribeReply {
-                        ignored: ignored.clone(),
-                        ..reply
-                    })
-                })
-            }
-            Endpoint::Help => {
-                let Parsed { ignored, .. } = self.parse::<HelpRequest>(received)?;
-                to_bytes(&crate::protocol::describe::HelpReply {
-                    ignored,
-                    ..endpoint::help(&self.namespace)
-                })
-            }
-        }
-    }
-
-    fn parse<T: DeserializeOwned>(&self, received: &Received) -> Result<Parsed<T>, Error> {
-        let minor = frame::protocol_minor(received.header(HEADER_PROTOCOL))?;
-        frame::parse(
-            received.endpoint,
-            &self.namespace,
-            minor,
-            &received.message.payload,
-        )
-    }
-
-    /// Makes a page, and a shorter one where that does not fit into a message.
-    fn page(
-        &self,
-        limit: Option<Limit>,
-        make: impl Fn(
-            &crate::domain::index::Index,
-            usize,
-            crate::domain::time::Moment,
-        ) -> Result<Bytes, Error>,
-    ) -> Result<Bytes, Error> {
-        let now = self.commit.clock.now().mono;
-        let mut limit = limit.unwrap_or_default().get();
-        loop {
-            let body = self.commit.mirror.with(|core| {
-                core.index.advance(now);
-                make(&core.index, limit, now)
-            })?;
-            if body.len() <= self.reply_bytes_max() || limit == 1 {
-                return Ok(body);
-            }
-            limit /= 2;
-        }
-    }
-
-    /// Waits until the index knows a revision that the caller has seen.
-    async fn catch_up(&self, min_revision: Option<u64>, caller: &Caller) -> Result<(), Error> {
-        let Some(number) = min_revision else {
-            return Ok(());
-        };
-        let (lineage, wanted) = Revision::from_wire(number);
-        let (own, knows) = self
-            .commit
-            .mirror
-            .with(|core| (core.index.lineage(), queries::knows(&core.index, wanted)));
-        if lineage < own {
-            let message = "min_revision is from before the store was restored";
-            return Err(
-                Error::new(ErrorCode::StoreChanged, message).with("pointer", "/min_revision")
-            );
-        }
-        if knows && lineage == own {
-            return Ok(());
-        }
-        let until = caller.until.min(tokio::time::Instant::now() + CATCH_UP_MAX);
-        // A barrier brings an exact point even when nobody writes.
-        let caught_up = async { self.commit.barrier.pass().await && self.knows(wanted) };
-        if lineage == own && matches!(tokio::time::timeout_at(until, caught_up).await, Ok(true)) {
-            return Ok(());
-        }
-        let mut stale = Error::new(
-            ErrorCode::Stale,
-            "this instance has not seen min_revision yet",
-        );
-        stale.retry_after_ms = Some(BUSY_RETRY_MILLIS);
-        let applied = self
-            .commit
-            .mirror
-            .with(|core| core.index.applied().wire(own));
-        Err(stale.with("revision", applied))
-    }
-
-    fn knows(&self, wanted: Revision) -> bool {
-        self.commit
-            .mirror
-            .with(|core| queries::knows(&core.index, wanted))
     }
 }
 
-struct Received {
-    at: Instant,
-    endpoint: Endpoint,
-    message: Message,
+/// A message as it was taken.
+pub(super) struct Received {
+    pub(super) at: Instant,
+    pub(super) endpoint: Endpoint,
+    pub(super) message: Message,
 }
 
 impl Received {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         Some(self.message.headers.as_ref()?.get(name)?.as_str())
     }
 }
 
-fn to_bytes<T: Serialize>(value: &T) -> Result<Bytes, Error> {
+pub(super) fn to_bytes<T: Serialize>(value: &T) -> Result<Bytes, Error> {
     let bytes = serde_json::to_vec(value);
     bytes
         .map(Bytes::from)

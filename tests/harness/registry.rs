@@ -160,9 +160,20 @@ impl Registry {
         self.child.wait().unwrap();
     }
 
-    /// SIGSTOP.
+    /// SIGSTOP, and every thread of it stands.
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let stands = |task: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            let (_, state) = stat.rsplit_once(") ").unwrap_or_default();
+            state.starts_with('T')
+        };
+        let since = Instant::now();
+        while !std::fs::read_dir(&tasks).unwrap().flatten().all(stands) {
+            assert!(since.elapsed() < PATIENCE, "it does not stop");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// SIGCONT.
