@@ -109,16 +109,25 @@ fn is_later(minor: u32) -> bool {
 fn unknown_field(endpoint: Endpoint, field: &str) -> Error {
     let schema = endpoint.request_schema();
     let known = schema.get("properties").and_then(Value::as_object);
+    let required = schema.get("required").and_then(Value::as_array);
+    let optional =
+        |name: &str| !required.is_some_and(|required| required.iter().any(|one| one == name));
     let nearest = known
         .into_iter()
         .flat_map(|properties| properties.keys())
-        .map(|name| (strsim::damerau_levenshtein(name, field), name))
-        .filter(|(distance, name)| *distance <= name.len().max(3) / 3)
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(name, field),
+                optional(name),
+                name,
+            )
+        })
+        .filter(|(distance, _, name)| *distance <= name.len().max(3) / 3)
         .min();
     let pointer = format!("/{}", escape_pointer(field));
     let name: String = field.chars().take(CORRELATION_ID_CHARS_MAX).collect();
     match nearest {
-        Some((_, nearest)) => Error::invalid(
+        Some((_, _, nearest)) => Error::invalid(
             pointer,
             format!("unknown field {name:?}; did you mean {nearest:?}?"),
         )
