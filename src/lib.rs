@@ -1,4 +1,4 @@
-//! onex-registry.
+#![doc = include_str!("../docs/architecture.md")]
 
 pub mod cli;
 pub mod client;

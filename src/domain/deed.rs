@@ -61,8 +61,8 @@ pub enum Fed {
     Unknown,
     /// The write never left, or nobody was there to take it.
     Unsent,
-    /// What trying the port said, with an id for the grant that follows if there is one.
-    Probed(Probed, CommandId),
+    /// What trying the port said.
+    Probed(Probed),
 }
 
 #[derive(Debug)]
@@ -81,8 +81,8 @@ enum State {
 #[derive(Debug)]
 pub struct Deed {
     command: Command,
-    /// What has to be ended before the command goes on, under another id.
-    undo: Option<(Command, CommandId)>,
+    /// What has to be ended before the command goes on.
+    undo: Option<Command>,
     deadline: Moment,
     state: State,
     tries: u32,
@@ -149,8 +149,8 @@ impl Deed {
                 self.command.confirmed = true;
                 self.decide(core, now)
             }
-            (State::ProbingFirst(write, answer, then), Fed::Probed(probed, id)) => match probed {
-                Probed::InUse => self.avoid(id),
+            (State::ProbingFirst(write, answer, then), Fed::Probed(probed)) => match probed {
+                Probed::InUse => self.avoid(),
                 Probed::Bindable | Probed::Unknown => self.write(write, answer, then),
             },
             (State::Writing(write, answer, then), Fed::Written(revision)) => {
@@ -178,9 +178,7 @@ impl Deed {
                 core.reserved.remove(&key);
                 self.pause(Refusal::Contended)
             }
-            (State::Probing(key, answer), Fed::Probed(probed, id)) => {
-                self.tried(key, answer, probed, id)
-            }
+            (State::Probing(key, answer), Fed::Probed(probed)) => self.tried(key, answer, probed),
             (
                 State::ProbingFirst(..) | State::Writing(..) | State::Probing(..) | State::Done,
                 _,
@@ -193,7 +191,7 @@ impl Deed {
 
     fn decide(&mut self, core: &mut Core, now: Now) -> Step {
         core.index.advance(now.mono);
-        let command = self.undo.as_ref().map_or(&self.command, |(undo, _)| undo);
+        let command = self.undo.as_ref().unwrap_or(&self.command);
         match decide(&core.index, &core.reserved, command, now) {
             Ok(Decision::Answer(answer)) => self.answered(core, answer, now),
             Ok(Decision::Wait(revision)) => {
@@ -206,8 +204,7 @@ impl Deed {
                 then,
             }) => {
                 if self.spent && matches!(then, Effect::Grant { .. }) {
-                    self.command.id = self.command.id.next();
-                    self.spent = false;
+                    self.another_id();
                     return self.decide(core, now);
                 }
                 self.commit(core, write, answer, then, now)
@@ -325,7 +322,7 @@ impl Deed {
         Step::Done(Ok(answer))
     }
 
-    fn tried(&mut self, key: PortKey, answer: Answer, probed: Probed, id: CommandId) -> Step {
+    fn tried(&mut self, key: PortKey, answer: Answer, probed: Probed) -> Step {
         self.probed = true;
         match (answer, probed) {
             (Answer::Lease(held), Probed::InUse) => {
@@ -333,7 +330,7 @@ impl Deed {
                     action: Action::Withdraw(key.clone(), held.lease.lease_id, Ended::InUse),
                     ..self.command.clone()
                 };
-                self.undo = Some((undo, id));
+                self.undo = Some(undo);
                 self.state = State::Deciding;
                 // The grant itself has to be seen before it can be ended.
                 Step::Moved(key, Revision(held.revision.0.saturating_sub(1)))
@@ -349,15 +346,14 @@ impl Deed {
 
     /// The grant of a port in use is taken back; on to the next port.
     fn undone(&mut self) -> Step {
-        let next = self.undo.take().map_or(self.command.id, |(_, next)| next);
+        self.undo = None;
         self.unsettled = false;
         self.probed = false;
-        self.avoid(next)
+        self.avoid()
     }
 
-    fn avoid(&mut self, id: CommandId) -> Step {
-        self.command.id = id;
-        self.spent = false;
+    fn avoid(&mut self) -> Step {
+        self.another_id();
         self.probes += 1;
         let exact = matches!(&self.command.action, Action::Lease(wish) if wish.exact);
         if exact {
@@ -370,6 +366,12 @@ impl Deed {
         }
         self.state = State::Deciding;
         Step::Pause(self.probes.saturating_sub(PROBES_UNPAUSED_MAX))
+    }
+
+    /// What was granted under this id has ended: the next grant is another lease.
+    fn another_id(&mut self) {
+        self.command.id = self.command.id.next();
+        self.spent = false;
     }
 
     fn lost(&mut self, write: Write) -> Step {

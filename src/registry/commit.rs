@@ -12,7 +12,6 @@ use crate::{
     domain::{
         command::{Answer, Command, Probed, Refusal},
         deed::{Deed, Fed, Step},
-        ids::CommandId,
         key::{Key, Revision},
         time::Moment,
     },
@@ -148,7 +147,7 @@ impl Commit {
                     } else {
                         Probed::Unknown
                     };
-                    Fed::Probed(probed, CommandId(Uuid::now_v7()))
+                    Fed::Probed(probed)
                 }
                 Step::Pause(tries) => {
                     tokio::time::sleep(pause(tries)).await;

@@ -78,9 +78,6 @@ impl World {
             let Some(job) = one.jobs.get_mut(&id) else {
                 return;
             };
-            if let Fed::Probed(_, id) = fed {
-                job.ids.push(id);
-            }
             let step = job.deed.step(&mut one.core, fed, now);
             if job.ids.last() != Some(&job.deed.id()) {
                 job.ids.push(job.deed.id());
@@ -163,8 +160,7 @@ impl World {
                 } else {
                     Probed::Unknown
                 };
-                let next = CommandId(self.chance.uuid());
-                self.drive(instance, id, Fed::Probed(probed, next));
+                self.drive(instance, id, Fed::Probed(probed));
             }
             _ => {}
         }

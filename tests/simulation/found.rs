@@ -189,8 +189,7 @@ fn a_port_in_use_is_given_back_though_its_grant_is_not_seen_yet() {
     let key = port_of(&write);
     let step = bench.step(0, &mut deed, Fed::Written(revision));
     assert_eq!(step, Step::Probe(key.clone()));
-    let next = bench.id();
-    let step = bench.step(0, &mut deed, Fed::Probed(Probed::InUse, next));
+    let step = bench.step(0, &mut deed, Fed::Probed(Probed::InUse));
     assert_eq!(step, Step::Moved(key, Revision(revision.0 - 1)));
     bench.follow(0);
     let write = bench.until_write(0, &mut deed, Fed::Go);
@@ -220,8 +219,7 @@ fn a_lease_that_another_instance_told_of_is_not_taken_back() {
     };
     assert_eq!((held.revision, held.key), (adopted, key.clone()));
 
-    let next = bench.id();
-    let step = bench.step(0, &mut first, Fed::Probed(Probed::InUse, next));
+    let step = bench.step(0, &mut first, Fed::Probed(Probed::InUse));
     assert_eq!(step, Step::Moved(key.clone(), Revision(revision.0 - 1)));
     let end = bench.until_write(0, &mut first, Fed::Go);
     assert!(bench.store.write(&end, true).is_none());
