@@ -285,7 +285,7 @@ async fn contended() -> Refused {
         let answer = caller
             .raw(
                 "port.heartbeat",
-                &[("Onex-Timeout-Ms", "10000")],
+                &[("Onex-Timeout-Ms", "1000")],
                 mine.clone(),
             )
             .await;
