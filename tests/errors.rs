@@ -285,7 +285,7 @@ async fn contended() -> Refused {
         let answer = caller
             .raw(
                 "port.heartbeat",
-                &[("Onex-Timeout-Ms", "10000")],
+                &[("Onex-Timeout-Ms", "1000")],
                 mine.clone(),
             )
             .await;
@@ -321,9 +321,14 @@ async fn busy() -> Refused {
     let hangs = tokio::spawn({
         let caller = caller.clone();
         async move {
-            caller
-                .raw("port.lease", &[("Onex-Timeout-Ms", "60000")], body)
-                .await
+            // It may come while another request is under way.
+            loop {
+                let headers = [("Onex-Timeout-Ms", "60000")];
+                match caller.raw("port.lease", &headers, body.clone()).await {
+                    Err(refused) if refused.is(ErrorCode::Busy) => {}
+                    answer => return answer,
+                }
+            }
         }
     });
     let refused = until("a refusal", async || {
