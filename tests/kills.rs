@@ -305,8 +305,8 @@ async fn what_is_in_flight_at_a_sigterm_is_answered() {
             (lease["num_requests"].as_u64() > Some(100)).then_some(())
         })
         .await;
-        instance.terminate();
         told.set(Instant::now()).unwrap();
+        instance.terminate();
         let (status, said) = instance.ended();
         assert!(status.success(), "{said}");
         assert!(!said.contains("panicked"), "{said}");
