@@ -174,6 +174,16 @@ async fn settings_that_somebody_deleted() {
     bucket(&caller).await.delete("sys").await.unwrap();
     let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
     says(&refusal, &["`sys`", "deleted", "backup"]);
+
+    // Without a lease nothing is lost, and it is not for the registry to judge that.
+    let nats = Nats::start();
+    let mut registry = Registry::on(&nats, &UNTRIED);
+    let caller = Caller::connect(&nats.url()).await;
+    registry.terminate();
+    assert!(registry.ended().0.success());
+    bucket(&caller).await.delete("sys").await.unwrap();
+    let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
+    says(&refusal, &["`sys`", "deleted"]);
 }
 
 #[test]

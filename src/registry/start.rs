@@ -85,7 +85,10 @@ pub enum StartError {
     )]
     NoSettings,
     /// The settings cannot be written.
-    #[error("the settings cannot be written to the bucket")]
+    #[error(
+        "the settings cannot be written to the bucket under `sys`: somebody deleted them, or wrote something else \
+         there, or the server takes no writes"
+    )]
     Settings,
     /// Another namespace grants the same ports.
     #[error("another registry grants the same ports: {}. Choose other --ports", .0.join("; "))]
