@@ -1,15 +1,19 @@
 //! Takes requests, and sees that each gets an answer.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_nats::{Client, HeaderMap, Message, Subscriber};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use serde::Serialize;
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 use uuid::Uuid;
 
 use crate::protocol::{
@@ -24,8 +28,15 @@ use super::{commit::Commit, micro::Micro, peers::Peers};
 
 /// Bytes that a reply's headers may take.
 const HEADERS_BYTES: usize = 4 * 1024;
+/// How long the server may take to do what it is told.
+const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a drain waits for what is under way.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// To a server: unsubscribe at once, because this is no number that it takes for a count of messages; to
+/// the client library: a count that is never reached, so that it goes on handing over what still comes.
+/// The library's own drain forgets a subscription too early and loses requests.
+const UNSUBSCRIBE_NOW: u64 = 10_000_000_000;
 
 /// What requests are answered with.
 pub(super) struct Server {
@@ -37,15 +48,30 @@ pub(super) struct Server {
     pub(super) peers: Peers,
     pub(super) in_flight: Arc<Semaphore>,
     pub(super) in_flight_max: u32,
+    /// One for each subscription that has told the server that it ends.
+    pub(super) unsubscribed: Semaphore,
+}
+
+/// How far a registry has come with stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Phase {
+    Serving,
+    /// The server routes no more requests here; what it has routed still comes.
+    Unsubscribed,
+    /// All that it had routed is here.
+    Complete,
 }
 
 /// The subscriptions, each with the task that reads it.
-pub(super) struct Listening(Vec<JoinHandle<()>>, tokio::sync::watch::Sender<bool>);
+pub(super) struct Listening {
+    tasks: Vec<JoinHandle<()>>,
+    phase: watch::Sender<Phase>,
+}
 
 impl Server {
     /// Subscribes to every endpoint, as one of the queue group.
     pub(super) async fn listen(self: &Arc<Self>) -> Result<Listening, async_nats::SubscribeError> {
-        let draining = tokio::sync::watch::Sender::new(false);
+        let phase = watch::Sender::new(Phase::Serving);
         let mut tasks = Vec::new();
         for endpoint in Endpoint::ALL {
             let subject = self.namespace.subject(endpoint.name());
@@ -53,21 +79,21 @@ impl Server {
                 .client
                 .queue_subscribe(subject, SERVICE.to_owned())
                 .await?;
-            let this = Arc::clone(self);
-            tasks.push(tokio::spawn(this.take(
-                endpoint,
-                subscription,
-                draining.subscribe(),
-            )));
+            let take = Arc::clone(self).take(endpoint, subscription, phase.subscribe());
+            tasks.push(tokio::spawn(take));
         }
-        Ok(Listening(tasks, draining))
+        Ok(Listening { tasks, phase })
     }
 
     /// Stops taking requests, and waits until those that were taken are answered.
     pub(super) async fn drain(&self, listening: Listening) {
-        let Listening(tasks, draining) = listening;
-        draining.send_replace(true);
+        let Listening { tasks, phase } = listening;
         let all = async {
+            phase.send_replace(Phase::Unsubscribed);
+            let told = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+            let _ = self.unsubscribed.acquire_many(told).await;
+            self.round_trip().await;
+            phase.send_replace(Phase::Complete);
             for task in tasks {
                 let _ = task.await;
             }
@@ -85,16 +111,21 @@ impl Server {
         self: Arc<Self>,
         endpoint: Endpoint,
         mut messages: Subscriber,
-        mut draining: tokio::sync::watch::Receiver<bool>,
+        mut phase: watch::Receiver<Phase>,
     ) {
-        let mut drained = false;
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
-                _ = draining.changed(), if !drained => {
-                    drained = true;
-                    // What the server has sent already still comes.
-                    if messages.drain().await.is_err() {
+                Ok(()) = phase.changed() => {
+                    let phase = *phase.borrow_and_update();
+                    let done = if phase == Phase::Unsubscribed {
+                        let done = messages.unsubscribe_after(UNSUBSCRIBE_NOW).await;
+                        self.unsubscribed.add_permits(1);
+                        done
+                    } else {
+                        messages.unsubscribe().await
+                    };
+                    if done.is_err() {
                         return;
                     }
                     continue;
@@ -104,6 +135,18 @@ impl Server {
                 Some(message) => self.accept(endpoint, message).await,
                 None => return,
             }
+        }
+    }
+
+    /// Waits until the server has done all that this connection has told it so far: a message to oneself
+    /// comes behind it, and behind everything that the server had routed here before.
+    pub(super) async fn round_trip(&self) {
+        let inbox = self.client.new_inbox();
+        let Ok(mut echo) = self.client.subscribe(inbox.clone()).await else {
+            return;
+        };
+        if self.client.publish(inbox, Bytes::new()).await.is_ok() {
+            let _ = tokio::time::timeout(ROUND_TRIP_TIMEOUT, echo.next()).await;
         }
     }
 
@@ -132,7 +175,12 @@ impl Server {
         tokio::spawn(async move {
             let permit = Arc::new(permit);
             let answer = match correlation_id {
-                Ok(_) => this.answer(&received, &id, Arc::clone(&permit)).await,
+                Ok(_) => {
+                    let answer = this.answer(&received, &id, Arc::clone(&permit));
+                    // A fault of ours must not leave the caller without an answer.
+                    let answer = AssertUnwindSafe(answer).catch_unwind().await;
+                    answer.unwrap_or_else(|_| Err(fault()))
+                }
                 Err(error) => Err(error),
             };
             this.reply(&received, reply, id, answer).await;
@@ -193,6 +241,13 @@ impl Server {
     pub(super) fn reply_bytes_max(&self) -> usize {
         self.client.max_payload().saturating_sub(HEADERS_BYTES)
     }
+}
+
+fn fault() -> Error {
+    Error::new(
+        ErrorCode::Internal,
+        "the registry has a fault; its log has more",
+    )
 }
 
 /// A message as it was taken.

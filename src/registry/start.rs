@@ -189,9 +189,8 @@ impl Registry {
         let server = Arc::new(server(&settings, registry_id, requests, commit));
         let listening = server.listen().await?;
         server.micro.listen().await?;
-        if let Err(error) = server.client.flush().await {
-            tracing::debug!(%error, "cannot flush");
-        }
+        // Ready is when the server routes requests here.
+        server.round_trip().await;
         tracing::info!(
             registry_id = %registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
             prefix = settings.namespace.prefix(), ms = millis(began), "ready",
@@ -405,5 +404,6 @@ fn server(
         registry,
         in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max as usize)),
         in_flight_max: settings.requests_in_flight_max,
+        unsubscribed: Semaphore::new(0),
     }
 }
