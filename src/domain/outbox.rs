@@ -14,6 +14,8 @@ use super::{
 
 /// How long a publisher may make no progress before another instance takes over, in milliseconds.
 pub const TAKEOVER_MILLIS: u64 = 10_000;
+/// How long it may make none before others ask whether it is still there, in milliseconds.
+pub const LATE_MILLIS: u64 = 1_000;
 /// Events in one round, at most; then the checkpoint moves.
 pub const ROUND_EVENTS_MAX: usize = 512;
 
@@ -55,6 +57,7 @@ pub struct Outbox {
     suspected: u64,
     gaps: u64,
     crowded: bool,
+    gone: Option<Uuid>,
 }
 
 impl Outbox {
@@ -70,6 +73,7 @@ impl Outbox {
             suspected: 0,
             gaps: 0,
             crowded: false,
+            gone: None,
         }
     }
 
@@ -103,6 +107,19 @@ impl Outbox {
     /// Whether some record has filled half of its room since the checkpoint last moved.
     pub fn is_crowded(&self) -> bool {
         self.crowded
+    }
+
+    /// Whom another instance waits for: the publisher, while transitions wait and the checkpoint has not
+    /// moved for a while.
+    pub fn awaits(&self, now: Moment) -> Option<Uuid> {
+        let owner = self.checkpoint.as_ref()?.owner;
+        let late = !self.waiting.is_empty() && now.since(self.progress) >= LATE_MILLIS;
+        (late && owner != self.me).then_some(owner)
+    }
+
+    /// That instance has ended: nobody has to wait for it.
+    pub fn gone(&mut self, owner: Uuid) {
+        self.gone = Some(owner);
     }
 
     /// How many transitions wait.
@@ -184,10 +201,9 @@ impl Outbox {
             return Publish::Idle;
         }
         if !self.is_mine() {
-            let vacant = self
-                .checkpoint
-                .as_ref()
-                .is_none_or(|checkpoint| checkpoint.owner.is_nil());
+            let vacant = self.checkpoint.as_ref().is_none_or(|checkpoint| {
+                checkpoint.owner.is_nil() || Some(checkpoint.owner) == self.gone
+            });
             if vacant || now.since(self.progress) >= TAKEOVER_MILLIS {
                 return Publish::Claim(self.write(self.me, self.out_to()));
             }

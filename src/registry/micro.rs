@@ -9,11 +9,13 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, Message, Subscriber};
+use async_nats::{Client, Message, RequestErrorKind, Subscriber};
+use bytes::Bytes;
 use futures::{StreamExt, stream::select_all};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::protocol::{
     endpoint::Endpoint,
@@ -179,6 +181,18 @@ impl Micro {
         };
         counted.into_iter().map(one).collect()
     }
+}
+
+/// Whether that instance is not connected any more. One that is slow or stopped is not gone.
+pub(super) async fn is_gone(client: &Client, registry_id: Uuid) -> bool {
+    let subject = format!("$SRV.PING.{SERVICE}.{}", service_id(registry_id));
+    let asked = client.request(subject, Bytes::new()).await;
+    asked.is_err_and(|error| error.kind() == RequestErrorKind::NoResponders)
+}
+
+/// An instance's id as a micro service: one token.
+pub(super) fn service_id(registry_id: Uuid) -> String {
+    registry_id.simple().to_string()
 }
 
 const DESCRIPTION: &str =

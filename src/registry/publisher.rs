@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::HeaderMap;
+use async_nats::{Client, HeaderMap};
 use futures::future::join_all;
 use serde_json::json;
 
@@ -21,7 +21,7 @@ use crate::{
     store::Written,
 };
 
-use super::commit::Commit;
+use super::{commit::Commit, micro};
 
 /// How long events are gathered before a round, so that one checkpoint serves many.
 const GATHER: Duration = Duration::from_millis(100);
@@ -34,6 +34,8 @@ const EVENTS_IN_FLIGHT: usize = 64;
 pub(super) struct Publisher {
     pub(super) commit: Arc<Commit>,
     pub(super) namespace: Namespace,
+    /// To ask whether the publisher is still there.
+    pub(super) client: Client,
 }
 
 impl Publisher {
@@ -46,6 +48,7 @@ impl Publisher {
                 Publish::Idle => {
                     let _ = tokio::time::timeout(LOOK_INTERVAL, changed).await;
                     self.gather().await;
+                    self.look_after_the_publisher().await;
                 }
                 Publish::Claim(write) => {
                     let written = self.commit.store.write(&write).await;
@@ -62,6 +65,11 @@ impl Publisher {
         let count = self.send(told).await;
         let (sent, unsent) = told.split_at(count);
         if sent.is_empty() {
+            tracing::warn!(
+                waiting = told.len(),
+                "events cannot be published; trying again"
+            );
+            self.commit.store.ensure_events().await;
             return tokio::time::sleep(LOOK_INTERVAL).await;
         }
         let write = self.commit.mirror.with(|core| {
@@ -71,6 +79,18 @@ impl Publisher {
         });
         let written = self.commit.store.write(&write).await;
         self.settled(written).await;
+    }
+
+    /// When another instance publishes and is late: is it still there?
+    async fn look_after_the_publisher(&self) {
+        let now = self.commit.clock.now().mono;
+        let mirror = &self.commit.mirror;
+        let Some(publisher) = mirror.with(|core| core.index.outbox.awaits(now)) else {
+            return;
+        };
+        if micro::is_gone(&self.client, publisher).await {
+            mirror.with(|core| core.index.outbox.gone(publisher));
+        }
     }
 
     fn next(&self, gaps: &mut u64) -> Publish {

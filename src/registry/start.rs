@@ -36,7 +36,7 @@ use super::{
     commit::Commit,
     fatal::Fatal,
     follower::Follower,
-    micro::{Identity, Micro},
+    micro::{Identity, Micro, service_id},
     mirror::Mirror,
     peers::{self, Peers},
     publisher::Publisher,
@@ -183,6 +183,7 @@ impl Registry {
             Publisher {
                 commit: Arc::clone(&commit),
                 namespace: settings.namespace.clone(),
+                client: requests.clone(),
             }
             .run(),
         );
@@ -366,7 +367,7 @@ fn server(
     ];
     let identity = Identity {
         name: SERVICE.to_owned(),
-        id: registry_id.simple().to_string(),
+        id: service_id(registry_id),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         metadata: metadata
             .map(|(name, value)| (name.to_owned(), value))

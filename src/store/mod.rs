@@ -57,6 +57,7 @@ pub struct Store {
     client: Client,
     stream: jetstream::stream::Stream,
     key_prefix: String,
+    names: Names,
 }
 
 #[derive(Deserialize)]
@@ -88,6 +89,7 @@ impl Store {
             client,
             stream,
             key_prefix: format!("$KV.{}.", names.bucket),
+            names: names.clone(),
         })
     }
 
@@ -150,6 +152,14 @@ impl Store {
         payload: Bytes,
     ) -> Written {
         self.publish(subject, headers, payload).await
+    }
+
+    /// Makes the stream of events again, if somebody has removed it.
+    pub async fn ensure_events(&self) {
+        let context = jetstream::new(self.client.clone());
+        if let Err(error) = open::ensure_events(&context, &self.names).await {
+            tracing::warn!(error = crate::chain(&error), "the stream of events");
+        }
     }
 
     fn subject(&self, key: &Key) -> String {

@@ -76,6 +76,14 @@ pub(super) async fn open(
         .await
         .map_err(OpenError::NoJetStream)?;
     ensure(context, bucket(names), DIFFERENCES_BUCKET).await?;
+    ensure_events(context, names).await
+}
+
+/// Makes sure that the stream of events is there and right.
+pub(super) async fn ensure_events(
+    context: &jetstream::Context,
+    names: &Names,
+) -> Result<(), OpenError> {
     ensure(context, events(names), DIFFERENCES_EVENTS).await
 }
 
