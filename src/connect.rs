@@ -16,7 +16,8 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// Where the server is, and who we are to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// One URL or several with commas between; user and password may stand in it.
+    /// One URL or several with commas between; user and password, or a token, may stand in the first
+    /// that has any.
     pub url: String,
     /// A file with a JWT and its seed.
     pub creds: Option<PathBuf>,
@@ -116,8 +117,18 @@ impl Options {
                     .map_err(|error| Error::Url(self.shown(), error))
             })
             .collect::<Result<_, _>>()?;
-        self.prepared(name)
-            .await?
+        let mut options = self.prepared(name).await?;
+        // The client library leaves what stands in a URL alone.
+        let named = servers.iter().find_map(|server| {
+            let user = server.username()?;
+            Some((user.to_owned(), server.password().map(str::to_owned)))
+        });
+        match named {
+            Some((user, Some(password))) => options = options.user_and_password(user, password),
+            Some((token, None)) => options = options.token(token),
+            None => {}
+        }
+        options
             .event_callback(move |event| {
                 on_event(event);
                 std::future::ready(())

@@ -61,6 +61,8 @@ const ABSENCES: &[(&str, &[&str], &[&str])] = &[
             "start.rs",
             "reaper.rs",
             "publisher.rs",
+            "seldom.rs",
+            "stall.rs",
         ],
     ),
     ("cli", &["jetstream", "$KV", "$JS"], &[]),

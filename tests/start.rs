@@ -173,7 +173,10 @@ async fn settings_that_somebody_deleted() {
     let (nats, caller, _lease) = left_behind().await;
     bucket(&caller).await.delete("sys").await.unwrap();
     let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
-    says(&refusal, &["`sys`", "deleted", "backup"]);
+    says(
+        &refusal,
+        &["`sys`", "deleted", "nats kv put onex-registry sys"],
+    );
 
     // Without a lease nothing is lost, and it is not for the registry to judge that.
     let nats = Nats::start();
@@ -292,12 +295,7 @@ async fn foreign_hands_on_a_held_port() {
     let mut registry = Registry::on(&nats, &args);
     let caller = Caller::connect(&nats.url()).await;
     let bucket = bucket(&caller).await;
-    for garbage in [
-        None,
-        Some("garbage"),
-        Some("{\"format\":1}"),
-        Some("{\"format\":7}"),
-    ] {
+    for garbage in [None, Some("garbage"), Some("{\"format\":1}")] {
         let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
         let lease = caller.lease(one, json!({"ttl": 1})).await;
         match garbage {
@@ -356,7 +354,7 @@ async fn foreign_hands_on_a_held_port() {
         .0
         .iter()
         .filter(|event| event.body["outcome"] == "overwritten");
-    assert_eq!(overwritten.count(), 4);
+    assert_eq!(overwritten.count(), 3);
 }
 
 /// Other keys than ports: nothing of it stops a registry that runs.

@@ -240,7 +240,11 @@ impl Deed {
             self.granting = now.mono;
         }
         if let Key::Port(key) = &write.key {
-            core.reserved.insert(key.clone());
+            let grant_to = match (&answer, then) {
+                (Answer::Lease(held), Effect::Grant { .. }) => Some(held.lease.requester_id),
+                _ => None,
+            };
+            core.reserved.insert(key.clone(), grant_to);
             if matches!(then, Effect::Grant { probe: true, .. })
                 && !core.index.mechanisms.on(Mechanism::ProbeAfterGrant)
             {

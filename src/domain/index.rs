@@ -1,13 +1,10 @@
 //! What the bucket says, as far as the follower has come. [`Index::apply`] and [`Index::advance`] are
 //! all that changes it; the follower calls both, in the order of the stream.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    ids::{Digest, Host, LeaseId, Port, RequestId, RequesterId, Transport, Ttl},
+    ids::{Digest, Host, LeaseId, RequestId, RequesterId, Transport, Ttl},
     key::{Key, PortKey, Revision},
     lookup::Lookup,
     mechanism::{Mechanism, Mechanisms},
@@ -66,7 +63,13 @@ impl Index {
     pub fn apply(&mut self, key: &Key, revision: Revision, stored: Stored, pending: u64, now: Now) {
         match (key, stored) {
             (Key::Port(key), Stored::Port(record)) => self.put(key, revision, Some(record), now),
-            (Key::Port(key), _) => self.put(key, revision, None, now),
+            (Key::Port(key), stored) => {
+                self.put(key, revision, None, now);
+                if let Some(entry) = self.ports.get_mut(key) {
+                    entry.later = stored == Stored::Later;
+                }
+                self.reclass(key, now.mono);
+            }
             (Key::Sys, Stored::Sys(sys)) => self.sys = Some((revision, sys)),
             (Key::Checkpoint, Stored::Checkpoint(checkpoint)) => {
                 self.outbox.checkpoint(revision, checkpoint, now.mono);
@@ -117,6 +120,7 @@ impl Index {
                 observed,
                 transitions,
                 record,
+                later: false,
             },
         );
         self.reclass(key, now.mono);
@@ -214,36 +218,9 @@ impl Index {
             .map(|request| request.digest)
     }
 
-    /// All keys that were ever written, from `after` on.
-    pub fn keys_after<'a>(
-        &'a self,
-        after: Option<&PortKey>,
-    ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let start = after.map_or(Unbounded, Excluded);
-        self.ports
-            .range::<PortKey, _>((start, Unbounded))
-            .map(|(key, _)| key)
-    }
-
-    /// The keys of one host that were ever written, from `after` on.
-    pub fn keys_on<'a>(
-        &'a self,
-        host: &'a Host,
-        after: Option<&PortKey>,
-    ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
-        let first = PortKey {
-            host: host.clone(),
-            transport: Transport::Tcp,
-            port: Port::LOWEST,
-        };
-        let start = after
-            .filter(|after| **after >= first)
-            .map_or(Bound::Included(first), |key| Bound::Excluded(key.clone()));
-        self.ports
-            .range((start, Bound::Unbounded))
-            .map(|(key, _)| key)
-            .take_while(move |key| key.host == *host)
+    /// Whether any port was ever written.
+    pub fn is_used(&self) -> bool {
+        !self.ports.is_empty()
     }
 
     /// The pool of a host; what a new one would be when the host has none yet.

@@ -85,14 +85,17 @@ pub fn unescape(token: &str) -> Option<String> {
 impl PortKey {
     /// The lowest key there can be.
     pub(super) fn first() -> Self {
-        static LOWEST: std::sync::OnceLock<PortKey> = std::sync::OnceLock::new();
-        LOWEST
-            .get_or_init(|| Self {
-                host: Host::lowest(),
-                transport: Transport::Tcp,
-                port: Port::LOWEST,
-            })
-            .clone()
+        static LOWEST: std::sync::OnceLock<Host> = std::sync::OnceLock::new();
+        Self::first_on(LOWEST.get_or_init(Host::lowest))
+    }
+
+    /// The lowest key of a host.
+    pub(super) fn first_on(host: &Host) -> Self {
+        Self {
+            host: host.clone(),
+            transport: Transport::Tcp,
+            port: Port::LOWEST,
+        }
     }
 }
 

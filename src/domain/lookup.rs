@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    ids::{Label, LeaseId, Name, RequestId, RequesterId},
+    ids::{Host, Label, LeaseId, Name, RequestId, RequesterId},
     key::PortKey,
     record::{Body, Record},
 };
@@ -20,6 +20,7 @@ pub struct Lookup {
     requests: BTreeSet<(RequesterId, RequestId, PortKey)>,
     names: BTreeSet<(Name, PortKey)>,
     labels: BTreeSet<(Label, PortKey)>,
+    live: BTreeSet<PortKey>,
     last_names: BTreeMap<(RequesterId, Name), PortKey>,
 }
 
@@ -28,6 +29,7 @@ impl Lookup {
     pub(super) fn remember(&mut self, key: &PortKey, record: &Record) {
         let holder = match &record.body {
             Body::Lease(lease) => {
+                self.live.insert(key.clone());
                 self.holders.insert((lease.requester_id, key.clone()));
                 if let Some(name) = &lease.name {
                     self.names.insert((name.clone(), key.clone()));
@@ -59,6 +61,7 @@ impl Lookup {
     pub(super) fn forget(&mut self, key: &PortKey, record: &Record) {
         let (requester, lease_id, name) = match &record.body {
             Body::Lease(lease) => {
+                self.live.remove(key);
                 self.holders.remove(&(lease.requester_id, key.clone()));
                 if let Some(name) = &lease.name {
                     self.names.remove(&(name.clone(), key.clone()));
@@ -133,7 +136,23 @@ impl Lookup {
 
     /// How many leases are live.
     pub fn live_leases(&self) -> usize {
-        self.holders.len()
+        self.live.len()
+    }
+
+    /// The keys of all live leases, of one host or of all, from `after` on.
+    pub fn live<'a>(
+        &'a self,
+        host: Option<&'a Host>,
+        after: Option<&PortKey>,
+    ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
+        let first = host.map_or_else(PortKey::first, PortKey::first_on);
+        let start = match after {
+            Some(after) if *after >= first => Bound::Excluded(after.clone()),
+            _ => Bound::Included(first),
+        };
+        self.live
+            .range((start, Bound::Unbounded))
+            .take_while(move |key| host.is_none_or(|host| key.host == *host))
     }
 
     /// The port that this requester's lease of that name had last.

@@ -159,11 +159,13 @@ impl Outbox {
         let first = record
             .outbox
             .first()
-            .map_or(record.transitions + 1, |transition| transition.n);
+            .map_or(record.transitions.saturating_add(1), |transition| {
+                transition.n
+            });
         if let Some(known) = known
             && self.is_mine()
         {
-            self.suspected += first.saturating_sub(known + 1);
+            self.suspected += first.saturating_sub(known.saturating_add(1));
         }
     }
 

@@ -257,6 +257,8 @@ pub enum Stored {
     Checkpoint(Checkpoint),
     /// A barrier; what it says does not matter.
     Barrier,
+    /// A record of a later version: it means something that is not understood here.
+    Later,
     /// Something that no registry wrote, a marker of `nats kv del` among them.
     Foreign,
 }

@@ -25,6 +25,8 @@ pub struct Entry {
     pub transitions: u64,
     /// The record; none when something foreign was written over it.
     pub record: Option<Box<Record>>,
+    /// Whether there is a record of a later version: this one never ends what it does not understand.
+    pub later: bool,
 }
 
 /// What every entry is judged by.
@@ -44,7 +46,7 @@ impl Terms {
         } else {
             0
         };
-        millis + slack
+        millis.saturating_add(slack)
     }
 }
 
@@ -97,6 +99,7 @@ impl Entry {
             None if self.record.is_none() && !terms.mechanisms.on(Mechanism::ForeignIsHeld) => {
                 Standing::Free
             }
+            None if self.later => Standing::Held(Moment(u64::MAX)),
             None => {
                 let due = self.due(terms);
                 if now < due {
@@ -147,6 +150,7 @@ mod tests {
             observed: Moment(1_000),
             transitions: 0,
             record: None,
+            later: false,
         };
         let terms = Terms {
             longest: Ttl::try_from(100).unwrap(),
@@ -159,5 +163,22 @@ mod tests {
             Standing::Held(until)
         );
         assert_eq!(entry.standing(until, terms), Standing::Due);
+    }
+
+    #[test]
+    fn what_a_later_version_wrote_is_left_alone() {
+        let entry = Entry {
+            revision: Revision(9),
+            observed: Moment(1_000),
+            transitions: 0,
+            record: None,
+            later: true,
+        };
+        let terms = Terms {
+            longest: Ttl::try_from(1).unwrap(),
+            mechanisms: Mechanisms::default(),
+        };
+        let standing = entry.standing(Moment(u64::MAX / 2), terms);
+        assert_eq!(standing, Standing::Held(Moment(u64::MAX)));
     }
 }

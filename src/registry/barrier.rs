@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::store::{Store, Written};
 
-use super::mirror::Mirror;
+use super::{fatal::Fatal, mirror::Mirror, stop::Stop};
 
 /// How long the follower may take to deliver a barrier; after that it starts again.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,9 +21,17 @@ pub(super) struct Barrier(mpsc::Sender<oneshot::Sender<bool>>);
 
 impl Barrier {
     /// Starts the task that writes them.
-    pub(super) fn start(store: Store, mirror: Arc<Mirror>, restart: Arc<Notify>) -> Self {
+    pub(super) fn start(
+        store: Store,
+        mirror: Arc<Mirror>,
+        restart: Arc<Notify>,
+        stop: &Stop,
+    ) -> Self {
         let (sender, requests) = mpsc::channel(WAITERS_MAX);
-        tokio::spawn(run(store, mirror, restart, requests));
+        stop.watch(
+            "barrier",
+            run(store, mirror, restart, requests, stop.clone()),
+        );
         Self(sender)
     }
 
@@ -39,10 +47,16 @@ async fn run(
     mirror: Arc<Mirror>,
     restart: Arc<Notify>,
     mut requests: mpsc::Receiver<oneshot::Sender<bool>>,
+    stop: Stop,
 ) {
     let mut waiters = Vec::new();
     while requests.recv_many(&mut waiters, WAITERS_MAX).await > 0 {
+        let seen = mirror.with(|core| core.index.applied());
         let passed = match store.write_barrier().await {
+            Written::At(last) if last <= seen => {
+                stop.fail(Fatal::Backwards { last, seen });
+                false
+            }
             Written::At(revision) => {
                 let delivered = tokio::time::timeout(DELIVERY_TIMEOUT, mirror.exact(revision))
                     .await

@@ -21,7 +21,7 @@ pub enum Fatal {
         /// What was seen before.
         seen: Revision,
     },
-    /// The connection for good.
-    #[error("the connection to NATS was closed for good")]
-    Closed,
+    /// A part of the registry ended that never should.
+    #[error("the {0} ended: a fault of the registry's own")]
+    TaskEnded(&'static str),
 }

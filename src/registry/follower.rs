@@ -11,13 +11,13 @@ use tokio::sync::Notify;
 use crate::{
     domain::{cursor::Cursor, key::Key, record::Stored},
     store::{
-        Identity, Store, Written,
+        Identity, InfoError, Store, Written,
         codec::Found,
         follow::{Delivery, FollowError},
     },
 };
 
-use super::{clock::Clock, fatal::Fatal, mirror::Mirror};
+use super::{clock::Clock, fatal::Fatal, mirror::Mirror, seldom::Seldom};
 
 /// How long to wait before following again after that failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -37,15 +37,25 @@ pub(super) struct Follower {
 }
 
 /// Why one attempt to follow ended.
+#[derive(Debug, thiserror::Error)]
 enum Ended {
-    Fatal(Fatal),
-    Follow(FollowError),
+    #[error("the store is not to be served from")]
+    Fatal(#[source] Fatal),
+    #[error("the bucket cannot be followed")]
+    Follow(#[source] FollowError),
+    #[error("the bucket's stream cannot be looked up")]
+    Unknown(#[source] InfoError),
+    #[error(
+        "the bucket's stream looks shorter than it was, and a write that would tell is not acknowledged"
+    )]
+    Undecided,
 }
 
 impl Follower {
     /// Ends only when the store is not to be served from any more.
     pub(super) async fn run(self) -> Fatal {
         let mut cursor = Cursor::default();
+        let complaints = Seldom::default();
         loop {
             // Whatever is waited for: after a reconnect its answer may never come.
             let ended = tokio::select! {
@@ -55,9 +65,11 @@ impl Follower {
             match ended {
                 Ok(()) => tracing::debug!(after = cursor.last().0, "following again"),
                 Err(Ended::Fatal(fatal)) => return fatal,
-                Err(Ended::Follow(error)) => {
-                    let error = crate::chain(&error);
-                    tracing::warn!(error, after = cursor.last().0, "following again");
+                Err(error) => {
+                    if complaints.may() {
+                        let error = crate::chain(&error);
+                        tracing::warn!(error, after = cursor.last().0, "following again");
+                    }
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }
@@ -65,41 +77,40 @@ impl Follower {
     }
 
     async fn attempt(&self, cursor: &mut Cursor) -> Result<(), Ended> {
-        self.check(cursor).await.map_err(Ended::Fatal)?;
-        self.follow(cursor).await.map_err(Ended::Follow)
+        self.check(cursor).await?;
+        self.follow(cursor).await
     }
 
     /// A store that is another one, or that has gone backwards, is not served from.
-    async fn check(&self, cursor: &Cursor) -> Result<(), Fatal> {
-        let identity = match self.store.identity().await {
-            Ok(identity) => identity,
-            // It cannot be asked now; following fails as well, and this is asked again.
-            Err(error) => {
-                tracing::debug!(%error, "the stream cannot be looked up");
-                return Ok(());
-            }
-        };
+    async fn check(&self, cursor: &Cursor) -> Result<(), Ended> {
+        let identity = self.store.identity().await.map_err(Ended::Unknown)?;
         if identity.created != self.opened.created {
-            return Err(Fatal::Recreated);
+            return Err(Ended::Fatal(Fatal::Recreated));
         }
         if identity.last >= cursor.last() {
             return Ok(());
         }
         // A server that is cut off from the others says old things as well. A write tells the two apart.
         match self.store.write_barrier().await {
-            Written::At(last) if last <= cursor.last() => Err(Fatal::Backwards {
-                last,
-                seen: cursor.last(),
-            }),
-            Written::At(_) | Written::Lost | Written::Unknown | Written::Unsent => Ok(()),
+            Written::At(last) if last <= cursor.last() => {
+                let seen = cursor.last();
+                Err(Ended::Fatal(Fatal::Backwards { last, seen }))
+            }
+            Written::At(_) => Ok(()),
+            Written::Lost | Written::Unknown | Written::Unsent => Err(Ended::Undecided),
         }
     }
 
-    async fn follow(&self, cursor: &mut Cursor) -> Result<(), FollowError> {
-        let mut deliveries = std::pin::pin!(self.store.follow(cursor.last()).await?);
+    async fn follow(&self, cursor: &mut Cursor) -> Result<(), Ended> {
+        let mut deliveries = std::pin::pin!(
+            self.store
+                .follow(cursor.last())
+                .await
+                .map_err(Ended::Follow)?
+        );
         cursor.restart();
         while let Some(delivery) = deliveries.next().await {
-            let delivery = delivery?;
+            let delivery = delivery.map_err(Ended::Follow)?;
             if !cursor.take(delivery.delivered, delivery.revision) {
                 tracing::warn!(
                     delivered = delivery.delivered,
@@ -133,15 +144,10 @@ impl Follower {
         let stored = match found {
             Found::Stored(stored) => stored,
             Found::Later(format) => {
-                tracing::error!(
-                    key = subject,
-                    revision = revision.0,
-                    format,
-                    "a record of a later version"
-                );
+                tracing::error!(key = subject, format, "a record of a later version");
                 // Only the first is kept.
                 let _ = self.later.set((subject, format));
-                Stored::Foreign
+                Stored::Later
             }
             Found::Foreign(what) => {
                 if matches!(key, Key::Port(_)) {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::protocol::{
     endpoint::Endpoint,
     error::Error,
-    names::{Namespace, SERVICE},
+    names::{Namespace, SERVICE, is_inbox},
 };
 
 /// What the service says of itself.
@@ -116,7 +116,9 @@ impl Micro {
     }
 
     async fn answer(&self, verb: &str, message: Message) {
-        let Some(reply) = message.reply else { return };
+        let Some(reply) = message.reply.filter(|reply| is_inbox(reply)) else {
+            return;
+        };
         let body = match verb {
             "PING" => self.say("ping", json!({})),
             "INFO" => self.say(

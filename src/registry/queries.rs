@@ -94,8 +94,7 @@ fn leases(
             (Some(name), _, _, _) => Box::new(index.lookup.named(name.clone(), after)),
             (None, Some(requester), _, _) => Box::new(index.lookup.held_by(requester, after)),
             (None, None, Some(label), _) => Box::new(index.lookup.labelled(label.clone(), after)),
-            (None, None, None, Some(host)) => Box::new(index.keys_on(host, after)),
-            (None, None, None, None) => Box::new(index.keys_after(after)),
+            (None, None, None, host) => Box::new(index.lookup.live(host, after)),
         };
     let mut found = keys
         .filter(|key| filter.host.is_none_or(|host| key.host == *host))

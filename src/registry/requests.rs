@@ -65,7 +65,7 @@ impl Commit {
             (policy.host.clone(), policy.ttl_max)
         });
         let wish = wish(request, host, ttl_max, named)?;
-        match self.run(caller, Action::Lease(wish), false).await? {
+        match self.run(caller, Action::Lease(wish)).await? {
             Answer::Lease(held) => Ok(self.mirror.with(|core| {
                 let index = &core.index;
                 view::granted(
@@ -100,10 +100,11 @@ impl Commit {
                 let message = format!("must be at most {HEARTBEAT_LEASES_MAX} leases");
                 Err(Error::invalid("/lease_ids", message).with("limit", HEARTBEAT_LEASES_MAX))
             }
-            (None, Some(lease_ids)) => Ok(Heartbeat::Several(
-                self.renew_several(caller, &request, lease_ids.clone(), named)
-                    .await,
-            )),
+            (None, Some(lease_ids)) => {
+                let lease_ids = lease_ids.clone();
+                let reply = self.renew_several(caller, &request, lease_ids, named);
+                Ok(Heartbeat::Several(reply.await?))
+            }
             (None, None) => {
                 if !matches!(
                     tokio::time::timeout_at(caller.until, self.barrier.pass()).await,
@@ -111,19 +112,17 @@ impl Commit {
                 ) {
                     return Err(Error::unavailable(Outcome::None));
                 }
-                let mine = self.mirror.with(|core| {
+                let mut mine: Vec<LeaseId> = self.mirror.with(|core| {
                     let index = &core.index;
                     let lease_id = |key| index.entry(key)?.lease().map(|lease| lease.lease_id);
-                    index
-                        .lookup
-                        .held_by(request.requester_id, None)
-                        .take(HEARTBEAT_LEASES_MAX)
-                        .filter_map(lease_id)
-                        .collect()
+                    let held = index.lookup.held_by(request.requester_id, None);
+                    held.filter_map(lease_id).collect()
                 });
-                Ok(Heartbeat::Several(
-                    self.renew_several(caller, &request, mine, named).await,
-                ))
+                // More than one heartbeat renews: those that it leaves out are named, never forgotten.
+                let rest = mine.split_off(mine.len().min(HEARTBEAT_LEASES_MAX));
+                let mut reply = self.renew_several(caller, &request, mine, named).await?;
+                reply.unknown.extend(rest);
+                Ok(Heartbeat::Several(reply))
             }
         }
     }
@@ -141,7 +140,7 @@ impl Commit {
             ttl: request.ttl,
             request: named,
         };
-        match self.run(caller, action, false).await? {
+        match self.run(caller, action).await? {
             Answer::Lease(held) => Ok(self.mirror.with(|core| {
                 let index = &core.index;
                 view::lease(
@@ -163,7 +162,7 @@ impl Commit {
         request: &HeartbeatRequest,
         lease_ids: Vec<LeaseId>,
         named: Option<Request>,
-    ) -> HeartbeatReply {
+    ) -> Result<HeartbeatReply, Error> {
         let mut reply = HeartbeatReply::default();
         let mut renewals = stream::iter(lease_ids)
             .map(|lease_id| async move {
@@ -180,18 +179,22 @@ impl Commit {
                         expires_in_ms: lease.expires_in_ms,
                     });
                 }
-                Err(error) if error.retryable => reply.unknown.push(lease_id),
-                Err(error) => reply.lost.push(Lost {
+                Err(error) if says_stop(error.code) => reply.lost.push(Lost {
                     lease_id,
                     code: error.code.as_str().to_owned(),
                 }),
+                Err(error) if error.retryable || error.code == ErrorCode::Internal => {
+                    reply.unknown.push(lease_id);
+                }
+                // What is wrong with the request is wrong with all of it.
+                Err(error) => return Err(error),
             }
         }
         let applied = self
             .mirror
             .with(|core| core.index.applied().wire(core.index.lineage()));
         reply.revision = reply.revision.max(applied);
-        reply
+        Ok(reply)
     }
 
     pub(super) async fn release(
@@ -213,7 +216,6 @@ impl Commit {
                     lease_id,
                     request: named,
                 },
-                false,
             )
             .await?;
         self.mirror
@@ -221,16 +223,11 @@ impl Commit {
     }
 
     /// Runs one command of a request to its outcome or to the caller's deadline.
-    async fn run(
-        self: &Arc<Self>,
-        caller: &Caller,
-        action: Action,
-        confirmed: bool,
-    ) -> Result<Answer, Error> {
+    async fn run(self: &Arc<Self>, caller: &Caller, action: Action) -> Result<Answer, Error> {
         let command = Command {
             id: CommandId(Uuid::now_v7()),
             correlation_id: Some(caller.correlation_id.clone()),
-            confirmed,
+            confirmed: false,
             action,
         };
         let ticket = self.begin(command, caller.deadline, Some(Arc::clone(&caller.permit)));
@@ -241,6 +238,14 @@ impl Commit {
             Known::Broken => Err(Error::new(ErrorCode::Internal, "the request's task died")),
         }
     }
+}
+
+/// Whether the holder must stop using the port.
+fn says_stop(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::LeaseExpired | ErrorCode::LeaseNotFound | ErrorCode::NotHolder
+    )
 }
 
 fn named<T: serde::Serialize>(

@@ -20,18 +20,18 @@ use crate::protocol::{
     describe::Registry,
     endpoint::Endpoint,
     error::{BUSY_RETRY_MILLIS, Error, ErrorCode, ErrorReply},
-    frame::{self},
-    names::{HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, Namespace, SERVICE},
+    frame,
+    names::{
+        HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, Namespace, SERVICE, is_inbox,
+    },
 };
 
-use super::{commit::Commit, micro::Micro, peers::Peers};
+use super::{commit::Commit, micro::Micro, peers::Peers, seldom::Seldom, stall::Stall};
 
 /// Bytes that a reply's headers may take.
 const HEADERS_BYTES: usize = 4 * 1024;
 /// How long the server may take to do what it is told.
 const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a drain waits for what is under way.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// To a server: unsubscribe at once, because this is no number that it takes for a count of messages; to
 /// the client library: a count that is never reached, so that it goes on handing over what still comes.
@@ -48,6 +48,10 @@ pub(super) struct Server {
     pub(super) peers: Peers,
     pub(super) in_flight: Arc<Semaphore>,
     pub(super) in_flight_max: u32,
+    /// Keeps one complaint about the store from becoming thousands.
+    pub(super) complaints: Seldom,
+    /// When requests may be older than they look.
+    pub(super) stall: Stall,
     /// One for each subscription that has told the server that it ends.
     pub(super) unsubscribed: Semaphore,
 }
@@ -88,20 +92,15 @@ impl Server {
     /// Stops taking requests, and waits until those that were taken are answered.
     pub(super) async fn drain(&self, listening: Listening) {
         let Listening { tasks, phase } = listening;
-        let all = async {
-            phase.send_replace(Phase::Unsubscribed);
-            let told = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
-            let _ = self.unsubscribed.acquire_many(told).await;
-            self.round_trip().await;
-            phase.send_replace(Phase::Complete);
-            for task in tasks {
-                let _ = task.await;
-            }
-            let _ = self.in_flight.acquire_many(self.in_flight_max).await;
-        };
-        if tokio::time::timeout(DRAIN_TIMEOUT, all).await.is_err() {
-            tracing::warn!("some requests were not settled in time");
+        phase.send_replace(Phase::Unsubscribed);
+        let told = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+        let _ = self.unsubscribed.acquire_many(told).await;
+        self.round_trip().await;
+        phase.send_replace(Phase::Complete);
+        for task in tasks {
+            let _ = task.await;
         }
+        let _ = self.in_flight.acquire_many(self.in_flight_max).await;
         if let Err(error) = self.client.flush().await {
             tracing::debug!(%error, "cannot flush");
         }
@@ -150,13 +149,24 @@ impl Server {
         }
     }
 
+    /// After a stall: what had waited is taken when the server has answered to what is said after it.
+    pub(super) async fn watch_for_stalls(self: Arc<Self>) {
+        loop {
+            self.stall.noticed().await;
+            tracing::warn!("this process stood still; requests that waited count from before");
+            self.round_trip().await;
+            self.stall.over();
+        }
+    }
+
     async fn accept(self: &Arc<Self>, endpoint: Endpoint, message: Message) {
-        let Some(reply) = message.reply.clone() else {
+        let reply = message.reply.clone().filter(|reply| is_inbox(reply));
+        let Some(reply) = reply else {
             self.micro.count_without_reply(endpoint);
             return;
         };
         let received = Received {
-            at: Instant::now(),
+            at: self.stall.arrived(),
             endpoint,
             message,
         };
@@ -217,13 +227,7 @@ impl Server {
                     correlation_id,
                     ..error
                 };
-                tracing::debug!(
-                    endpoint = received.endpoint.name(),
-                    code = error.code.as_str(),
-                    correlation_id = error.correlation_id,
-                    message = error.message,
-                    "refused",
-                );
+                self.log(received.endpoint, &error);
                 headers.insert(HEADER_ERROR_NUMBER, error.code.number().to_string());
                 headers.insert(HEADER_ERROR, error.code.as_str());
                 to_bytes(&ErrorReply { error }).unwrap_or_default()
@@ -235,6 +239,21 @@ impl Server {
             .await
         {
             tracing::debug!(%error, "cannot reply");
+        }
+    }
+
+    /// A caller's mistakes are its own; what the registry cannot do is for whoever runs it.
+    fn log(&self, endpoint: Endpoint, error: &Error) {
+        let (endpoint, code) = (endpoint.name(), error.code.as_str());
+        let (correlation_id, message) = (&error.correlation_id, &error.message);
+        match error.code {
+            ErrorCode::Internal => {
+                tracing::error!(endpoint, code, correlation_id, message, "a fault");
+            }
+            ErrorCode::StoreUnavailable if self.complaints.may() => {
+                tracing::warn!(endpoint, code, correlation_id, "the store does not answer");
+            }
+            _ => tracing::debug!(endpoint, code, correlation_id, message, "refused"),
         }
     }
 

@@ -2,12 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use async_nats::Event;
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::AbortHandle,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -41,8 +47,10 @@ use super::{
     peers::{self, Peers},
     publisher::Publisher,
     reaper,
+    seldom::Seldom,
     serve::{Listening, Server},
     settings::{Settings, show_ranges},
+    stall::Stall,
     stop::Stop,
 };
 
@@ -50,6 +58,8 @@ use super::{
 const CATCH_UP_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a registry that stops waits until its events are out.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a registry that stops may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the settings are tried to be written.
 const SETTINGS_TRIES_MAX: usize = 20;
 
@@ -81,9 +91,10 @@ pub enum StartError {
     },
     /// The settings are gone.
     #[error(
-        "the bucket has leases and no settings under `sys`: somebody deleted them. Restore the bucket from a backup"
+        "the bucket has no settings under `sys`: somebody deleted them, or wrote something else. Put them back with: \
+         nats kv put {0} sys '{{\"format\":1,\"lineage\":0,\"ttl_max\":86400}}'"
     )]
-    NoSettings,
+    NoSettings(String),
     /// The settings cannot be written.
     #[error(
         "the settings cannot be written to the bucket under `sys`: somebody deleted them, or wrote something else \
@@ -93,6 +104,9 @@ pub enum StartError {
     /// Another namespace grants the same ports.
     #[error("another registry grants the same ports: {}. Choose other --ports", .0.join("; "))]
     Overlap(Vec<String>),
+    /// The server does not let it subscribe.
+    #[error("the NATS server does not allow what a registry needs: {0}")]
+    Refused(String),
     /// No subscription.
     #[error("cannot subscribe")]
     Subscribe(#[from] async_nats::SubscribeError),
@@ -105,7 +119,7 @@ pub enum StartError {
 pub struct Registry {
     server: Arc<Server>,
     listening: Listening,
-    publisher: tokio::task::JoinHandle<()>,
+    publisher: AbortHandle,
     stop: Stop,
 }
 
@@ -118,7 +132,11 @@ impl Registry {
         let stop = Stop::new();
         let restart = Arc::new(Notify::new());
 
-        let requests = nats.connect(&format!("{SERVICE} requests"), |_| ()).await?;
+        let refused = Arc::new(OnceLock::new());
+        let on_event = request_events(Arc::clone(&refused));
+        let requests = nats
+            .connect(&format!("{SERVICE} requests"), on_event)
+            .await?;
         let on_event = store_events(Arc::clone(&restart), stop.clone());
         let store_client = nats.connect(&format!("{SERVICE} store"), on_event).await?;
         tracing::info!(
@@ -155,17 +173,14 @@ impl Registry {
             opened,
             later: Arc::clone(&later),
         };
-        tokio::spawn({
-            let stop = stop.clone();
-            async move { stop.fail(follower.run().await) }
+        let failing = stop.clone();
+        stop.watch("follower", async move {
+            failing.fail(follower.run().await);
         });
-        let barrier = Barrier::start(store.clone(), Arc::clone(&mirror), restart);
+        let barrier = Barrier::start(store.clone(), Arc::clone(&mirror), restart, &stop);
         catch_up(&barrier, &stop).await?;
-        if let Some((key, format)) = later.get() {
-            return Err(StartError::LaterFormat {
-                key: key.clone(),
-                format: *format,
-            });
+        if let Some((key, format)) = later.get().cloned() {
+            return Err(StartError::LaterFormat { key, format });
         }
         ensure_settings(&store, &mirror, &barrier, &settings).await?;
         let leases = mirror.with(|core| core.index.lookup.live_leases());
@@ -178,20 +193,22 @@ impl Registry {
             clock,
             stop: stop.clone(),
         });
-        tokio::spawn(reaper::run(Arc::clone(&commit)));
-        let publisher = tokio::spawn(
-            Publisher {
-                commit: Arc::clone(&commit),
-                namespace: settings.namespace.clone(),
-                client: requests.clone(),
-            }
-            .run(),
-        );
+        stop.watch("reaper", reaper::run(Arc::clone(&commit)));
+        let publisher = Publisher {
+            commit: Arc::clone(&commit),
+            namespace: settings.namespace.clone(),
+            client: requests.clone(),
+        };
+        let publisher = stop.watch("publisher", publisher.run());
         let server = Arc::new(server(&settings, registry_id, requests, commit));
         let listening = server.listen().await?;
         server.micro.listen().await?;
         // Ready is when the server routes requests here.
         server.round_trip().await;
+        if let Some(refusal) = refused.get() {
+            return Err(StartError::Refused(refusal.clone()));
+        }
+        stop.watch("watch for stalls", Arc::clone(&server).watch_for_stalls());
         tracing::info!(
             registry_id = %registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
             prefix = settings.namespace.prefix(), ms = millis(began), "ready",
@@ -209,34 +226,68 @@ impl Registry {
         self.stop.failed().await
     }
 
-    /// Stops taking requests, answers those that were taken, and ends.
+    /// Stops taking requests, answers those that were taken, and ends; within [`DRAIN_TIMEOUT`].
     pub async fn drain(self) {
         self.stop.end();
-        self.server.drain(self.listening).await;
-        let commit = &self.server.commit;
-        let published = commit.mirror.until(|core| core.index.outbox.is_empty());
-        if tokio::time::timeout(PUBLISH_TIMEOUT, published)
-            .await
-            .is_err()
-        {
-            tracing::info!("some events are left for the next publisher");
+        let drained = async {
+            self.server.drain(self.listening).await;
+            leave_publishing(&self.server.commit, &self.publisher).await;
+        };
+        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+            tracing::warn!("some requests were not settled in time");
         }
-        self.publisher.abort();
-        if let Some(write) = commit.mirror.with(|core| core.index.outbox.resign()) {
-            let written = commit.store.write(&write).await;
-            tracing::debug!(?written, "left publishing to others");
+    }
+}
+
+/// Waits a while until the events are out, and leaves publishing to whoever is next.
+async fn leave_publishing(commit: &Commit, publisher: &AbortHandle) {
+    let all_out = commit.mirror.until(|core| core.index.outbox.is_empty());
+    if tokio::time::timeout(PUBLISH_TIMEOUT, all_out)
+        .await
+        .is_err()
+    {
+        tracing::info!("some events are left for the next publisher");
+    }
+    publisher.abort();
+    if let Some(write) = commit.mirror.with(|core| core.index.outbox.resign()) {
+        let written = commit.store.write(&write).await;
+        tracing::debug!(?written, "left publishing to others");
+    }
+}
+
+/// What to do with news of the connection that takes requests; `refused` keeps what the server does not
+/// allow.
+fn request_events(refused: Arc<OnceLock<String>>) -> impl Fn(Event) + Send + Sync + 'static {
+    let lost = Seldom::default();
+    move |event| match event {
+        Event::SlowConsumer(_) if lost.may() => {
+            tracing::error!("requests come faster than they are taken; some are lost");
         }
+        Event::ServerError(error) => {
+            tracing::error!(%error, "the NATS server refuses");
+            // Only the first is kept.
+            let _ = refused.set(error.to_string());
+        }
+        event => tracing::debug!(%event, "requests"),
     }
 }
 
 /// What to do when the store's connection is lost, or back.
 fn store_events(restart: Arc<Notify>, stop: Stop) -> impl Fn(Event) + Send + Sync + 'static {
+    let lost = AtomicBool::new(false);
     move |event| {
         tracing::debug!(%event, "store");
         match event {
             // The consumer is not to be trusted over a reconnect.
-            Event::Connected => restart.notify_one(),
+            Event::Connected => {
+                restart.notify_one();
+                if lost.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the connection to NATS is back");
+                }
+            }
+            Event::ServerError(error) => tracing::error!(%error, "the NATS server refuses"),
             Event::Disconnected if !stop.is_ending() => {
+                lost.store(true, Ordering::Relaxed);
                 tracing::warn!("the connection to NATS is lost; trying again");
             }
             _ => {}
@@ -305,12 +356,7 @@ async fn ensure_settings(
     settings: &Settings,
 ) -> Result<(), StartError> {
     for _ in 0..SETTINGS_TRIES_MAX {
-        let (known, used) = mirror.with(|core| {
-            (
-                core.index.sys().cloned(),
-                core.index.keys_after(None).next().is_some(),
-            )
-        });
+        let (known, used) = mirror.with(|core| (core.index.sys().cloned(), core.index.is_used()));
         let (expected, sys) = match known {
             Some((_, sys)) if sys.ttl_max >= settings.ttl_max => return Ok(()),
             Some((revision, sys)) => (
@@ -320,7 +366,7 @@ async fn ensure_settings(
                     ..sys
                 },
             ),
-            None if used => return Err(StartError::NoSettings),
+            None if used => return Err(StartError::NoSettings(settings.namespace.bucket())),
             None => {
                 let sys = Sys {
                     format: FORMAT,
@@ -405,6 +451,8 @@ fn server(
         registry,
         in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max as usize)),
         in_flight_max: settings.requests_in_flight_max,
+        complaints: Seldom::default(),
+        stall: Stall::new(),
         unsubscribed: Semaphore::new(0),
     }
 }

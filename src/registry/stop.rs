@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::AbortHandle};
 
 use super::fatal::Fatal;
 
@@ -34,6 +34,23 @@ impl Stop {
         self.stopped.send_replace(true);
     }
 
+    /// Runs a part of the registry that never ends; if it does, the registry stops.
+    pub(super) fn watch<F>(&self, name: &'static str, part: F) -> AbortHandle
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let part = tokio::spawn(part);
+        let abort = part.abort_handle();
+        let stop = self.clone();
+        tokio::spawn(async move {
+            let cancelled = part.await.is_err_and(|error| error.is_cancelled());
+            if !cancelled && !stop.is_ending() {
+                stop.fail(Fatal::TaskEnded(name));
+            }
+        });
+        abort
+    }
+
     /// The process is about to end: what is lost from now on is no news.
     pub(super) fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
@@ -54,6 +71,6 @@ impl Stop {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        reason.unwrap_or(Fatal::Closed)
+        reason.unwrap_or(Fatal::TaskEnded("registry"))
     }
 }

@@ -31,7 +31,9 @@ pub fn encode(stored: &Stored) -> Result<Vec<u8>, serde_json::Error> {
         Stored::Port(record) => serde_json::to_vec(record),
         Stored::Sys(sys) => serde_json::to_vec(sys),
         Stored::Checkpoint(checkpoint) => serde_json::to_vec(checkpoint),
-        Stored::Barrier | Stored::Foreign => serde_json::to_vec(&json!({ "format": FORMAT })),
+        Stored::Barrier | Stored::Later | Stored::Foreign => {
+            serde_json::to_vec(&json!({ "format": FORMAT }))
+        }
     }
 }
 

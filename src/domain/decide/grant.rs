@@ -120,21 +120,20 @@ impl Case<'_> {
             if policy.known_hosts_only {
                 return Err(Refusal::PoolNotFound(wish.host.to_string()));
             }
-            if self.index.hosts() >= policy.hosts_max {
+            let coming = self.reserved.hosts();
+            let new = coming
+                .into_iter()
+                .filter(|host| **host != wish.host && !self.index.knows_host(host));
+            if self.index.hosts() + new.count() >= policy.hosts_max {
                 return Err(Refusal::LimitExceeded {
                     what: "hosts",
                     limit: policy.hosts_max,
                 });
             }
         }
-        let held = self
-            .index
-            .lookup
-            .held_by(wish.requester_id, None)
-            .take(policy.holder_leases_max)
-            .count();
-        if held >= policy.holder_leases_max {
-            let limit = policy.holder_leases_max;
+        let limit = policy.holder_leases_max;
+        let held = self.index.lookup.held_by(wish.requester_id, None);
+        if held.take(limit).count() + self.reserved.grants_to(wish.requester_id) >= limit {
             return Err(Refusal::LimitExceeded {
                 what: "leases per requester",
                 limit,

@@ -4,11 +4,11 @@ mod end;
 mod grant;
 mod renew;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     command::{Action, Command, Decision, Held, Refusal},
-    ids::{LeaseId, RequesterId},
+    ids::{Host, LeaseId, RequesterId},
     index::Index,
     key::{PortKey, Revision},
     record::{Body, Ended, FORMAT, Happened, Lease, Record, Request, Stored, Transition},
@@ -20,7 +20,16 @@ use super::{
 /// Keys that a command of this instance is writing. Each stays from the decision until the follower
 /// has passed the write, so that no second command judges what is about to change.
 #[derive(Debug, Default)]
-pub struct Reserved(BTreeMap<PortKey, Option<Revision>>);
+pub struct Reserved(BTreeMap<PortKey, Pending>);
+
+/// One write under way.
+#[derive(Debug)]
+struct Pending {
+    /// Where it is in the stream, once that is known.
+    at: Option<Revision>,
+    /// Who gets the port, when it is a grant.
+    grant_to: Option<RequesterId>,
+}
 
 impl Reserved {
     /// Whether a write to that key is under way.
@@ -28,17 +37,32 @@ impl Reserved {
         self.0.contains_key(key)
     }
 
-    /// A write to that key is under way.
-    pub fn insert(&mut self, key: PortKey) {
-        self.0.insert(key, None);
+    /// How many grants to that requester are under way: they count as held.
+    pub fn grants_to(&self, requester: RequesterId) -> usize {
+        let granted = |pending: &&Pending| pending.grant_to == Some(requester);
+        self.0.values().filter(granted).count()
+    }
+
+    /// Hosts of grants under way.
+    pub fn hosts(&self) -> BTreeSet<&Host> {
+        let grants = self
+            .0
+            .iter()
+            .filter(|(_, pending)| pending.grant_to.is_some());
+        grants.map(|(key, _)| &key.host).collect()
+    }
+
+    /// A write to that key is under way: a grant to `grant_to`, if to anyone.
+    pub fn insert(&mut self, key: PortKey, grant_to: Option<RequesterId>) {
+        self.0.insert(key, Pending { at: None, grant_to });
     }
 
     /// The write was acknowledged at `revision`; the follower is at `seen`.
     pub fn written(&mut self, key: &PortKey, revision: Revision, seen: Revision) {
         if seen >= revision {
             self.0.remove(key);
-        } else if let Some(until) = self.0.get_mut(key) {
-            *until = Some(revision);
+        } else if let Some(pending) = self.0.get_mut(key) {
+            pending.at = Some(revision);
         }
     }
 
@@ -49,11 +73,8 @@ impl Reserved {
 
     /// The follower is at `revision` for that key.
     pub fn passed(&mut self, key: &PortKey, revision: Revision) {
-        if self
-            .0
-            .get(key)
-            .is_some_and(|until| until.is_some_and(|until| revision >= until))
-        {
+        let pending = self.0.get(key).and_then(|pending| pending.at);
+        if pending.is_some_and(|at| revision >= at) {
             self.0.remove(key);
         }
     }
@@ -181,7 +202,7 @@ impl<'a> Case<'a> {
         {
             outbox.clear();
         }
-        let transitions = made + u64::from(happened.is_some());
+        let transitions = made.saturating_add(u64::from(happened.is_some()));
         outbox.extend(happened.map(|happened| Transition {
             n: transitions,
             ..happened
