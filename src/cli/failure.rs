@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     client,
+    domain::command::{BOUND_HOSTS, BOUND_LEASES},
     protocol::error::{self, ErrorCode},
 };
 
@@ -163,9 +164,7 @@ fn hint(refusal: &error::Error) -> Option<String> {
         ErrorCode::PoolNotFound => "`onex pool list` shows the hosts that there are",
         ErrorCode::PortUnavailable => "without --exact you get another one",
         ErrorCode::IdempotencyMismatch => "choose another --request-id",
-        ErrorCode::LimitExceeded => {
-            "`onex port list --mine` shows what you hold; `onex port release` gives it back"
-        }
+        ErrorCode::LimitExceeded => return limit(refusal).map(str::to_owned),
         ErrorCode::ResourceExhausted => return Some(exhausted(refusal.retry_after_ms)),
         ErrorCode::StoreUnavailable => "ask again; with the same --request-id it is not done twice",
         ErrorCode::Contended | ErrorCode::Stale | ErrorCode::Busy => {
@@ -185,6 +184,19 @@ fn exhausted(retry_after_ms: Option<u64>) -> String {
     format!("`onex pool list` shows what is held{when}")
 }
 
+/// By the bound that is reached; nothing for one that a later version knows.
+fn limit(refusal: &error::Error) -> Option<&'static str> {
+    match refusal.details.get("bound")?.as_str()? {
+        BOUND_HOSTS => Some(
+            "`onex pool list` shows the hosts that there are; `onex serve --hosts-max` allows more",
+        ),
+        BOUND_LEASES => {
+            Some("`onex port list --mine` shows what you hold; `onex port release` gives it back")
+        }
+        _ => None,
+    }
+}
+
 fn internal(correlation_id: &str) -> String {
     format!("the registry's log has more under correlation_id={correlation_id}")
 }
@@ -192,6 +204,7 @@ fn internal(correlation_id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::command::Refusal;
 
     #[test]
     fn a_refusal_names_its_field_once() {
@@ -212,6 +225,19 @@ mod tests {
         assert_eq!(error["code"], "PORT_UNAVAILABLE");
         assert_eq!(error["details"]["state"], "held");
         assert!(error["hint"].as_str().unwrap().contains("--exact"));
+    }
+
+    #[test]
+    fn a_bound_says_how_to_make_room_under_it() {
+        let hint = |what, limit| {
+            let refusal = error::Error::from(Refusal::LimitExceeded { what, limit });
+            Failure::from(client::Error::Refused(refusal)).text()
+        };
+        let hosts = hint(BOUND_HOSTS, 1);
+        assert!(hosts.contains("--hosts-max"), "{hosts}");
+        assert!(hosts.contains("no more hosts are allowed: the limit is 1"));
+        assert!(hint(BOUND_LEASES, 1000).contains("release"));
+        assert!(!hint("moons", 2).contains('`'));
     }
 
     #[test]

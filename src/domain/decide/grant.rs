@@ -1,7 +1,9 @@
 //! Grants.
 
 use crate::domain::{
-    command::{Answer, Decision, Effect, Held, Refusal, Unavailable, Wish},
+    command::{
+        Answer, BOUND_HOSTS, BOUND_LEASES, Decision, Effect, Held, Refusal, Unavailable, Wish,
+    },
     ids::{Host, LeaseId, Port, Transport},
     key::{PortKey, Revision},
     mechanism::Mechanism,
@@ -122,7 +124,7 @@ impl Case<'_> {
             }
             if self.index.hosts() >= policy.hosts_max {
                 return Err(Refusal::LimitExceeded {
-                    what: "hosts",
+                    what: BOUND_HOSTS,
                     limit: policy.hosts_max,
                 });
             }
@@ -136,7 +138,7 @@ impl Case<'_> {
         if held >= policy.holder_leases_max {
             let limit = policy.holder_leases_max;
             return Err(Refusal::LimitExceeded {
-                what: "leases per requester",
+                what: BOUND_LEASES,
                 limit,
             });
         }
