@@ -98,7 +98,12 @@ pub fn run() -> ExitCode {
         command,
     } = onex;
     let question = match command {
-        Command::Serve(serve) => return runtime.block_on(serve.run(&connection)),
+        Command::Serve(serve) => {
+            let exit = runtime.block_on(serve.run(&connection));
+            // A name that is still being looked up must not hold up the exit.
+            runtime.shutdown_background();
+            return exit;
+        }
         Command::Ask(question) => question,
     };
     let output = Output::new(asking.output);
@@ -110,7 +115,7 @@ pub fn run() -> ExitCode {
             failure.exit
         }
     };
-    // A name that is still being looked up must not hold up the exit.
+    // Nor here.
     runtime.shutdown_background();
     exit.into()
 }
