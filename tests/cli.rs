@@ -574,8 +574,17 @@ fn nobody_there_exits_with_69() {
 
 /// Someone who answers requests to `port.list` of a namespace with `replies`, and to more of them never.
 async fn answering(url: &str, namespace: &str, replies: &'static [&'static str]) {
+    answering_to("port.list", url, namespace, replies).await;
+}
+
+async fn answering_to(
+    endpoint: &str,
+    url: &str,
+    namespace: &str,
+    replies: &'static [&'static str],
+) {
     let nats = async_nats::connect(url).await.unwrap();
-    let subject = format!("onex.{namespace}.registry.v1.port.list");
+    let subject = format!("onex.{namespace}.registry.v1.{endpoint}");
     let mut requests = nats.subscribe(subject).await.unwrap();
     nats.flush().await.unwrap();
     tokio::spawn(async move {
@@ -608,6 +617,70 @@ async fn no_answer_exits_with_69_and_no_sense_with_1() {
         .run("port list --namespace round -o json")
         .json_error(1);
     assert_eq!(error["code"], "MALFORMED_REPLY");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_outcome_names_the_request_to_repeat() {
+    let registry = Registry::start(&[]);
+    let user = User::of(&registry);
+    for (endpoint, line) in [
+        ("port.lease", "port lease".to_owned()),
+        (
+            "port.release",
+            format!("port release --lease-id {NO_LEASE}"),
+        ),
+    ] {
+        answering_to(endpoint, registry.url(), "silent", &[]).await;
+        let line = format!("{line} --namespace silent --timeout 200ms");
+        let error = user.run(&format!("{line} -o json")).json_error(69);
+        assert_eq!(error["code"], "TIMED_OUT");
+        let request_id = error["request_id"].as_str().unwrap();
+        let flag = format!("--request-id {request_id}");
+        assert!(error["hint"].as_str().unwrap().contains(&flag), "{error}");
+        let told = user.run(&format!("{line} {flag}")).exits(69).stderr;
+        assert!(told.contains(&flag), "{told}");
+    }
+}
+
+/// The first instance lags; that a lease does not exist is said by one that has checked it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_one_instance_has_not_seen_is_found() {
+    const NONE: &str = r#"{"items":[],"revision":1}"#;
+    const CHECKED: &str = r#"{"renewed":[],"unknown":[],"revision":9,
+        "lost":[{"lease_id":"0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f","code":"LEASE_NOT_FOUND"}]}"#;
+    const UNCHECKED: &str = r#"{"renewed":[],"lost":[],"revision":1,
+        "unknown":["0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f"]}"#;
+    const FOUND: &str = r#"{"items":[{"lease_id":"0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f","status":"active","port":20000,
+        "ports":[20000],"host":"here","transport":"tcp","protocol":"tcp",
+        "requester_id":"0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21","assigned_to":"0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21",
+        "ttl":60,"granted_at":"2026-01-01T00:00:00Z","expires_at":"2026-01-01T00:01:00Z","expires_in_ms":1,
+        "renew_after_ms":1,"fencing_token":9,"revision":9}],"revision":9}"#;
+    const RELEASED: &str = r#"{"lease_id":"0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f","status":"released",
+        "released_at":"2026-01-01T00:00:00Z","revision":10}"#;
+    let registry = Registry::start(&[]);
+    let user = User::of(&registry);
+    let url = registry.url();
+    let nats = async_nats::connect(url).await.unwrap();
+    let mut lists = nats
+        .subscribe("onex.lags.registry.v1.port.list")
+        .await
+        .unwrap();
+    nats.flush().await.unwrap();
+    answering(url, "lags", &[NONE, FOUND]).await;
+    answering_to("port.heartbeat", url, "lags", &[CHECKED]).await;
+    answering_to("port.release", url, "lags", &[RELEASED]).await;
+    let released = user.run("port release --port 20000 --namespace lags -o json");
+    assert_eq!(released.json()["lease_id"], NO_LEASE);
+    lists.next().await.unwrap();
+    let second: Value = serde_json::from_slice(&lists.next().await.unwrap().payload).unwrap();
+    assert_eq!(second["min_revision"], 9);
+
+    answering(url, "stuck", &[NONE]).await;
+    answering_to("port.heartbeat", url, "stuck", &[UNCHECKED]).await;
+    let error = user
+        .run("port release --port 20000 --namespace stuck -o json")
+        .json_error(75);
+    assert_eq!(error["code"], "NOT_SEEN");
 }
 
 #[test]

@@ -130,6 +130,31 @@ async fn a_write_with_a_request_id_is_asked_again_as_the_same_within_the_timeout
     );
 }
 
+/// "Nothing was done" is true of the last try, and not of the one before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_is_unknown_stays_so_until_it_is_settled() {
+    let mut unknown = refusal("STORE_UNAVAILABLE", true, None);
+    unknown["error"]["details"]["outcome"] = json!("unknown");
+    for later in ["BUSY", "A_LATER_CODE"] {
+        let busy = refusal(later, true, Some(3_600_000));
+        let registry = Scripted::new(Endpoint::PortRelease, vec![unknown.clone(), busy]).await;
+        let error = registry
+            .client
+            .release(&release(Some(ID)))
+            .await
+            .unwrap_err();
+        assert!(error.may_be_done(), "{error:?}");
+    }
+    let gone = refusal("LEASE_EXPIRED", false, None);
+    let registry = Scripted::new(Endpoint::PortRelease, vec![unknown, gone]).await;
+    let error = registry
+        .client
+        .release(&release(Some(ID)))
+        .await
+        .unwrap_err();
+    assert!(!error.may_be_done(), "{error:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_could_be_done_twice_or_cannot_help_is_asked_once() {
     #[track_caller]

@@ -8,13 +8,16 @@
     clippy::indexing_slicing
 )]
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, kv};
-use harness::{Caller, Events, Nats, Registry, until, wish};
+use harness::{Caller, Events, Nats, PATIENCE, Registry, until, wish};
 use onex_registry::protocol::error::ErrorCode;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -215,6 +218,61 @@ fn a_data_folder_in_use() {
         Registry::spawn(&["--embedded", "--listen", "127.0.0.1:0", "--data", folder]).refusal();
     says(&refusal, &[folder, "onex"]);
     drop(first);
+}
+
+/// Told to stop it does not wait for the folder, and leaves nobody behind who does.
+#[test]
+fn a_stop_while_the_data_folder_is_awaited() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::create_dir(data.path().join("nats")).unwrap();
+    let lock = File::create(data.path().join("nats/lock")).unwrap();
+    lock.lock().unwrap();
+    let folder = data.path().to_str().unwrap();
+    let mut registry =
+        Registry::spawn(&["--embedded", "--listen", "127.0.0.1:0", "--data", folder]);
+    registry.line("the data folder is in use, waiting");
+    let children = registry.children();
+    assert_eq!(children.len(), 1);
+    let since = Instant::now();
+    registry.terminate();
+    let (status, said) = registry.ended();
+    assert!(status.success(), "{said}");
+    says(&said, &["stopped while starting"]);
+    // It would have waited for ten seconds.
+    assert!(since.elapsed() < Duration::from_secs(5));
+    assert!(!is_there(children[0]));
+}
+
+/// A zombie that nobody fetches is none.
+fn is_there(id: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, state)| !state.starts_with('Z'))
+}
+
+/// The first signal lets a NATS server that stands still end in its time; the second does not wait for it.
+#[test]
+fn a_second_signal_does_not_wait() {
+    let mut registry = Registry::start(&UNTRIED);
+    let [server] = registry.children()[..] else {
+        panic!("not one child");
+    };
+    let pid = Pid::from_raw(server.try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    registry.terminate();
+    registry.line("draining");
+    thread::sleep(Duration::from_millis(300));
+    assert!(registry.runs());
+    let since = Instant::now();
+    registry.terminate();
+    let refusal = registry.refusal();
+    says(&refusal, &["SIGTERM", "again"]);
+    assert!(since.elapsed() < Duration::from_secs(2));
+    kill_process(pid, Signal::CONT).unwrap();
+    while is_there(server) {
+        assert!(since.elapsed() < PATIENCE, "the server stays");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

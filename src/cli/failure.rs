@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 
 use crate::{
     client,
+    domain::{
+        command::{BOUND_HOSTS, BOUND_LEASES},
+        ids::RequestId,
+    },
     protocol::error::{self, ErrorCode},
 };
 
@@ -42,6 +46,10 @@ pub(super) struct Failure {
     message: String,
     /// What to do.
     hint: Option<String>,
+    /// Whether what was asked for may have been done all the same.
+    may_be_done: bool,
+    /// The name under which it can be asked for again without being done twice.
+    request_id: Option<RequestId>,
 }
 
 impl Failure {
@@ -57,6 +65,8 @@ impl Failure {
             error,
             message,
             hint: None,
+            may_be_done: false,
+            request_id: None,
         }
     }
 
@@ -72,6 +82,23 @@ impl Failure {
         self
     }
 
+    /// Where the outcome is unknown: the flags to give so that it is not done twice. `request_id` is one of
+    /// them.
+    #[must_use]
+    pub(super) fn repeat_with(self, request_id: RequestId, flags: &str) -> Self {
+        if !self.may_be_done {
+            return self;
+        }
+        let hint = format!(
+            "it may have been done all the same: ask again with {flags}, and it is not done twice; wait longer with \
+             --timeout"
+        );
+        Self {
+            request_id: Some(request_id),
+            ..self.hint(hint)
+        }
+    }
+
     /// What happened, alone.
     pub(super) fn into_message(self) -> String {
         self.message
@@ -85,11 +112,17 @@ impl Failure {
         }
     }
 
-    /// For programs: as the registry's errors, with `hint` where there is one.
+    /// For programs: as the registry's errors, with `hint` and `request_id` where there are.
     pub(super) fn json(&self) -> Value {
         let mut error = self.error.clone();
-        if let (Some(object), Some(hint)) = (error.as_object_mut(), &self.hint) {
-            object.insert("hint".to_owned(), hint.as_str().into());
+        let more = [
+            ("hint", self.hint.clone()),
+            ("request_id", self.request_id.map(|id| id.0.to_string())),
+        ];
+        for (name, text) in more {
+            if let (Some(object), Some(text)) = (error.as_object_mut(), text) {
+                object.insert(name.to_owned(), text.into());
+            }
         }
         json!({ "error": error })
     }
@@ -110,8 +143,7 @@ impl Failure {
                 Exit::Failed
             },
             error: serde_json::to_value(refusal).unwrap_or_default(),
-            message,
-            hint: None,
+            ..Self::new(Exit::Failed, "", message)
         };
         match hint(refusal) {
             Some(hint) => failure.hint(hint),
@@ -123,15 +155,15 @@ impl Failure {
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
         let message = error.to_string();
-        match error {
+        let may_be_done = error.may_be_done();
+        let failure = match error {
             client::Error::Refused(refusal) => Self::refused(&refusal),
             client::Error::RefusedOtherwise {
                 retryable, whole, ..
             } => Self {
                 exit: if retryable { Exit::Later } else { Exit::Failed },
                 error: whole,
-                message,
-                hint: None,
+                ..Self::new(Exit::Failed, "", message)
             },
             client::Error::NoResponders { .. } => {
                 Self::new(Exit::Unreachable, "NO_REGISTRY", message)
@@ -147,6 +179,10 @@ impl From<client::Error> for Failure {
                 Self::new(Exit::Failed, "MALFORMED_REPLY", crate::chain(&error))
                     .hint("does something else than a registry of this protocol answer there?")
             }
+        };
+        Self {
+            may_be_done,
+            ..failure
         }
     }
 }
@@ -163,11 +199,10 @@ fn hint(refusal: &error::Error) -> Option<String> {
         ErrorCode::PoolNotFound => "`onex pool list` shows the hosts that there are",
         ErrorCode::PortUnavailable => "without --exact you get another one",
         ErrorCode::IdempotencyMismatch => "choose another --request-id",
-        ErrorCode::LimitExceeded => {
-            "`onex port list --mine` shows what you hold; `onex port release` gives it back"
-        }
+        ErrorCode::LimitExceeded => return limit(refusal).map(str::to_owned),
         ErrorCode::ResourceExhausted => return Some(exhausted(refusal.retry_after_ms)),
-        ErrorCode::StoreUnavailable => "ask again; with the same --request-id it is not done twice",
+        // The message says whether anything was done.
+        ErrorCode::StoreUnavailable => "ask again, or wait longer with --timeout",
         ErrorCode::Contended | ErrorCode::Stale | ErrorCode::Busy => {
             "nothing was done; ask again, or wait longer with --timeout"
         }
@@ -185,6 +220,19 @@ fn exhausted(retry_after_ms: Option<u64>) -> String {
     format!("`onex pool list` shows what is held{when}")
 }
 
+/// By the bound that is reached; nothing for one that a later version knows.
+fn limit(refusal: &error::Error) -> Option<&'static str> {
+    match refusal.details.get("bound")?.as_str()? {
+        BOUND_HOSTS => Some(
+            "`onex pool list` shows the hosts that there are; `onex serve --hosts-max` allows more",
+        ),
+        BOUND_LEASES => {
+            Some("`onex port list --mine` shows what you hold; `onex port release` gives it back")
+        }
+        _ => None,
+    }
+}
+
 fn internal(correlation_id: &str) -> String {
     format!("the registry's log has more under correlation_id={correlation_id}")
 }
@@ -192,6 +240,10 @@ fn internal(correlation_id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        domain::command::Refusal,
+        protocol::{endpoint::Endpoint, error::Outcome},
+    };
 
     #[test]
     fn a_refusal_names_its_field_once() {
@@ -212,6 +264,41 @@ mod tests {
         assert_eq!(error["code"], "PORT_UNAVAILABLE");
         assert_eq!(error["details"]["state"], "held");
         assert!(error["hint"].as_str().unwrap().contains("--exact"));
+    }
+
+    #[test]
+    fn a_bound_says_how_to_make_room_under_it() {
+        let hint = |what, limit| {
+            let refusal = error::Error::from(Refusal::LimitExceeded { what, limit });
+            Failure::from(client::Error::Refused(refusal)).text()
+        };
+        let hosts = hint(BOUND_HOSTS, 1);
+        assert!(hosts.contains("--hosts-max"), "{hosts}");
+        assert!(hosts.contains("no more hosts are allowed: the limit is 1"));
+        assert!(hint(BOUND_LEASES, 1000).contains("release"));
+        assert!(!hint("moons", 2).contains('`'));
+    }
+
+    #[test]
+    fn an_unknown_outcome_says_how_to_ask_again() {
+        let id: uuid::Uuid = "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f".parse().unwrap();
+        let repeated = |error: client::Error| {
+            let flags = format!("--request-id {id}");
+            Failure::from(error).repeat_with(RequestId(id), &flags)
+        };
+        let unavailable = |outcome| client::Error::Refused(error::Error::unavailable(outcome));
+        let timed_out = client::Error::TimedOut {
+            endpoint: Endpoint::PortLease,
+            after: std::time::Duration::from_secs(4),
+        };
+        for error in [unavailable(Outcome::Unknown), timed_out] {
+            let failure = repeated(error);
+            assert_eq!(failure.json()["error"]["request_id"], id.to_string());
+            let text = failure.text();
+            assert!(text.contains(&format!("--request-id {id}")), "{text}");
+        }
+        let failure = repeated(unavailable(Outcome::None));
+        assert!(failure.json()["error"].get("request_id").is_none());
     }
 
     #[test]

@@ -65,6 +65,13 @@ struct Asking {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    #[command(flatten)]
+    Ask(Question),
+}
+
+/// What a running registry is asked.
+#[derive(Debug, Subcommand)]
+enum Question {
     #[command(subcommand)]
     Port(port::Port),
     #[command(subcommand)]
@@ -85,31 +92,46 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if let Command::Serve(serve) = onex.command {
-        return runtime.block_on(serve.run(&onex.connection));
-    }
-    let output = Output::new(onex.asking.output);
-    let exit = match runtime.block_on(onex.ask(output)) {
+    let Onex {
+        asking,
+        connection,
+        command,
+    } = onex;
+    let question = match command {
+        Command::Serve(serve) => {
+            let exit = runtime.block_on(serve.run(&connection));
+            // A name that is still being looked up must not hold up the exit.
+            runtime.shutdown_background();
+            return exit;
+        }
+        Command::Ask(question) => question,
+    };
+    let output = Output::new(asking.output);
+    let asked = question.ask(&connection, asking.timeout, output);
+    let exit = match runtime.block_on(asked) {
         Ok(exit) => exit,
         Err(failure) => {
             output.failure(&failure);
             failure.exit
         }
     };
-    // A name that is still being looked up must not hold up the exit.
+    // Nor here.
     runtime.shutdown_background();
     exit.into()
 }
 
-impl Onex {
-    async fn ask(self, output: Output) -> Result<Exit, Failure> {
-        let session = Session::open(&self.connection, self.asking.timeout, output).await?;
-        match self.command {
-            // It asks nobody.
-            Command::Serve(_) => Ok(Exit::Usage),
-            Command::Port(port) => port.run(&session).await,
-            Command::Pool(pool) => pool.run(&session).await,
-            Command::Describe(describe) => describe.run(&session).await,
+impl Question {
+    async fn ask(
+        self,
+        connection: &connection::Flags,
+        timeout: Duration,
+        output: Output,
+    ) -> Result<Exit, Failure> {
+        let session = Session::open(connection, timeout, output).await?;
+        match self {
+            Self::Port(port) => port.run(&session).await,
+            Self::Pool(pool) => pool.run(&session).await,
+            Self::Describe(describe) => describe.run(&session).await,
         }
     }
 }

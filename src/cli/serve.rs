@@ -1,10 +1,19 @@
 //! `onex serve`: runs the registry, with a NATS server of its own or on a running one.
 
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    io::IsTerminal,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -22,10 +31,14 @@ use crate::{
 
 use super::connection::Flags;
 
+/// A signal that comes again within this time is the same one: timeout(1), for instance, sends its to
+/// the process and then to the group.
+const SIGNAL_ECHO: Duration = Duration::from_millis(200);
+
 /// Runs the registry.
 ///
 /// Without --nats and --context it starts a NATS server of its own on the loopback address, with its data
-/// in --data.
+/// in --data. Ctrl-C or SIGTERM lets it answer what is under way and stop; a second one stops it at once.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Serve {
@@ -104,8 +117,17 @@ impl Serve {
 
     async fn serve(self, flags: &Flags) -> anyhow::Result<()> {
         // Before anything is started: a signal that comes meanwhile must not leave it behind.
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut signals = Signals::catch()?;
+        let (tell, told) = watch::channel(None);
+        tokio::select! {
+            outcome = self.serve_until(flags, Told(told)) => outcome,
+            again = signals.listen(&tell) => Err(anyhow::anyhow!(
+                "{again} came again: stopped at once, whatever was under way"
+            )),
+        }
+    }
+
+    async fn serve_until(self, flags: &Flags, told: Told) -> anyhow::Result<()> {
         let settings = self.settings(flags)?;
         warn_of_ephemeral_ports(&settings.ranges);
         let running = if self.embedded {
@@ -118,12 +140,19 @@ impl Serve {
         let (mut server, nats) = if let Some(running) = running {
             (None, running)
         } else {
-            let server = embedded::Server::start(&self.embedded_options()?).await?;
+            let options = self.embedded_options()?;
+            let give_up = async {
+                told.to_stop().await;
+            };
+            let Some(server) = embedded::Server::start_unless(&options, give_up).await? else {
+                stopped_while_starting(told.to_stop().await);
+                return Ok(());
+            };
             let nats = Options::at(server.url());
             (Some(server), nats)
         };
         let outcome = tokio::select! {
-            outcome = run(settings, &nats, &mut terminate, &mut interrupt) => outcome,
+            outcome = run(settings, &nats, &told) => outcome,
             how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
         };
         if let Some(server) = server {
@@ -168,32 +197,71 @@ impl Serve {
     }
 }
 
-/// Serves until it is told to stop; then answers what is under way.
-async fn run(
-    settings: Settings,
-    nats: &Options,
-    terminate: &mut tokio::signal::unix::Signal,
-    interrupt: &mut tokio::signal::unix::Signal,
-) -> anyhow::Result<()> {
-    let told = async {
+/// The signals that end a process, from now on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
-    };
-    tokio::pin!(told);
+    }
+
+    /// Tells of the first signal, and returns with the second.
+    async fn listen(&mut self, tell: &watch::Sender<Option<&'static str>>) -> &'static str {
+        tell.send_replace(Some(self.next().await));
+        let since = Instant::now();
+        loop {
+            let again = self.next().await;
+            if since.elapsed() >= SIGNAL_ECHO {
+                return again;
+            }
+        }
+    }
+}
+
+/// Where it is said when to stop, and by which signal.
+struct Told(watch::Receiver<Option<&'static str>>);
+
+impl Told {
+    async fn to_stop(&self) -> &'static str {
+        match self.0.clone().wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(signal)) => signal,
+            // Nobody is left to say so.
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+fn stopped_while_starting(signal: &str) {
+    tracing::info!(signal, "stopped while starting");
+}
+
+/// Serves until it is told to stop; then answers what is under way.
+async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
     let subject = settings.namespace.subject("port.lease");
     let registry = tokio::select! {
         registry = Registry::start(settings, nats) => registry?,
-        signal = &mut told => {
-            tracing::info!(signal, "stopped while starting");
+        signal = told.to_stop() => {
+            stopped_while_starting(signal);
             return Ok(());
         }
     };
     tracing::info!("try: nats --server {} req {subject} ''", nats.shown());
     tokio::select! {
         fatal = registry.failed() => Err(fatal.into()),
-        signal = &mut told => {
+        signal = told.to_stop() => {
             tracing::info!(signal, "draining");
             registry.drain().await;
             tracing::info!("stopped");

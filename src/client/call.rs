@@ -86,6 +86,7 @@ impl Client {
         let body =
             serde_json::to_vec(request).map_err(|source| Error::Malformed { endpoint, source })?;
         let mut pause = PAUSE_FIRST;
+        let mut unsettled = None;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let error = match self.send(endpoint, body.clone(), left).await {
@@ -95,7 +96,14 @@ impl Client {
             let wait = jittered(error.retry_after().unwrap_or(pause));
             let repeat = again == Again::Harmless && error.is_refusal() && error.retryable();
             if !repeat || Instant::now() + wait >= until {
-                return Err(error);
+                // "Nothing was done" is about the last try only.
+                return Err(match unsettled {
+                    Some(earlier) if error.retryable() => earlier,
+                    _ => error,
+                });
+            }
+            if error.may_be_done() {
+                unsettled = Some(error);
             }
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(PAUSE_MAX);

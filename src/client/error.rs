@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::{RequestError, RequestErrorKind};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::protocol::{endpoint::Endpoint, error};
 
@@ -25,7 +26,7 @@ pub enum Error {
         /// When, in milliseconds, where that is known.
         retry_after_ms: Option<u64>,
         /// The whole error, as it came.
-        whole: serde_json::Value,
+        whole: Value,
     },
     /// A NATS server answers, and nobody serves this subject there. Nothing was done.
     #[error("nobody serves {subject}")]
@@ -75,6 +76,21 @@ impl Error {
         }
     }
 
+    /// Whether it may have been done all the same, or may still be: the same request, with the same
+    /// request id, finds out.
+    pub fn may_be_done(&self) -> bool {
+        let unknown = |outcome: Option<&Value>| outcome.is_some_and(|outcome| outcome == "unknown");
+        match self {
+            Self::Refused(error) => unknown(error.details.get("outcome")),
+            Self::RefusedOtherwise { whole, .. } => unknown(whole.pointer("/details/outcome")),
+            Self::TimedOut { .. } | Self::Connection(_) => true,
+            Self::NoResponders { .. }
+            | Self::TooLarge(_)
+            | Self::Malformed { .. }
+            | Self::Endless { .. } => false,
+        }
+    }
+
     /// Whether the registry answered, and said no.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::RefusedOtherwise { .. })
@@ -120,7 +136,7 @@ impl Error {
             error: T,
         }
         let malformed = |source| Self::Malformed { endpoint, source };
-        let whole = match serde_json::from_slice::<Reply<serde_json::Value>>(body) {
+        let whole = match serde_json::from_slice::<Reply<Value>>(body) {
             Ok(reply) => reply.error,
             Err(error) => return malformed(error),
         };

@@ -161,6 +161,11 @@ pub enum Probed {
     Unknown,
 }
 
+/// The bound on hosts, as a refusal names it.
+pub const BOUND_HOSTS: &str = "hosts";
+/// The bound on what one requester holds, as a refusal names it.
+pub const BOUND_LEASES: &str = "leases per requester";
+
 /// Why nothing was done. The order of the variants is the order in which they are judged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -183,7 +188,7 @@ pub enum Refusal {
     #[error("there is no pool for host {0:?}")]
     PoolNotFound(String),
     /// A bound is reached.
-    #[error("at most {limit} {what} are allowed")]
+    #[error("no more {what} are allowed: the limit is {limit}")]
     LimitExceeded {
         /// Of what.
         what: &'static str,

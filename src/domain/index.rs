@@ -1,5 +1,6 @@
-//! What the bucket says, as far as the follower has come. [`Index::apply`] and [`Index::advance`] are
-//! all that changes it; the follower calls both, in the order of the stream.
+//! What the bucket says, as far as the follower has come. Records come in by [`Index::apply`] and
+//! [`Index::seen`] only, from the follower, in the order of the stream. Time passes by [`Index::advance`],
+//! which whoever is about to judge calls: a command, the reaper, a page of pools.
 
 use std::collections::{BTreeMap, BTreeSet};
 

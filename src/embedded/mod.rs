@@ -69,11 +69,36 @@ impl Server {
         Self::start_by(options, &program).await
     }
 
+    /// As [`Server::start`], until `told` to give up: none then, and nothing of the server runs any more.
+    pub async fn start_unless(
+        options: &Options,
+        told: impl Future<Output = ()>,
+    ) -> Result<Option<Self>, Error> {
+        let program = std::env::current_exe().map_err(|source| Error::Spawn { source })?;
+        Self::start_by_unless(options, &program, told).await
+    }
+
     /// As [`Server::start`], for a program that has no `nats-child` subcommand itself: `onex` is the path of one that
     /// has.
     pub async fn start_by(options: &Options, onex: &Path) -> Result<Self, Error> {
+        let never = std::future::pending();
+        let started = Self::start_by_unless(options, onex, never).await?;
+        started.ok_or_else(|| Error::Exited {
+            how: "its start was given up".into(),
+        })
+    }
+
+    async fn start_by_unless(
+        options: &Options,
+        onex: &Path,
+        told: impl Future<Output = ()>,
+    ) -> Result<Option<Self>, Error> {
         let began = Instant::now();
-        let found = find::find().await?;
+        tokio::pin!(told);
+        let found = tokio::select! {
+            found = find::find() => found?,
+            () = &mut told => return Ok(None),
+        };
         info!(path = %found.path.display(), version = %found.version, took_ms = millis(began), "found nats-server");
         if !options.listen.ip().is_loopback() {
             warn!(listen = %options.listen, "the server asks nobody who they are, and listens beyond this machine");
@@ -88,9 +113,17 @@ impl Server {
         let (mut process, pipes) = Process::spawn(command)
             .await
             .map_err(|source| Error::Spawn { source })?;
-        let outcome = bring_up(&mut process, pipes, &folder, options).await;
+        let outcome = tokio::select! {
+            outcome = bring_up(&mut process, pipes, &folder, options) => outcome.map(Some),
+            () = &mut told => Ok(None),
+        };
         let (address, version) = match outcome {
-            Ok(ready) => ready,
+            Ok(Some(ready)) => ready,
+            Ok(None) => {
+                // It may have come as far as to write: it ends in order, and before this returns.
+                process.stop().await;
+                return Ok(None);
+            }
             Err(error) => {
                 process.stop().await;
                 return Err(error);
@@ -104,12 +137,12 @@ impl Server {
             ready_after_ms = millis(began),
             "nats-server accepts clients"
         );
-        Ok(Self {
+        Ok(Some(Self {
             process,
             folder,
             url,
             version,
-        })
+        }))
     }
 
     /// Where this machine reaches the server.

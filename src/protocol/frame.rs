@@ -313,6 +313,19 @@ mod tests {
     }
 
     #[test]
+    fn a_null_is_nothing_said() {
+        let bare = format!(r#"{{"requester_id":"{ID}","protocol":"http"}}"#);
+        let mut nulls: Value = serde_json::from_str(&bare).unwrap();
+        let members = nulls.as_object_mut().unwrap();
+        let schema = Endpoint::PortLease.request_schema();
+        for field in schema["properties"].as_object().unwrap().keys() {
+            members.entry(field).or_insert(Value::Null);
+        }
+        let parsed = |body: &str| lease(0, body).map(|parsed| parsed.request);
+        assert_eq!(parsed(&nulls.to_string()), parsed(&bare));
+    }
+
+    #[test]
     fn an_empty_body_teaches() {
         let error = lease(0, " ").unwrap_err();
         assert_eq!(error.details["help"]["endpoint"], "port.lease");

@@ -2,8 +2,7 @@
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::domain::ids::{
     Host, Invalid, Label, LeaseId, Name, Port, RequestId, RequesterId, Token, Transport, Ttl,
@@ -77,8 +76,12 @@ pub struct LeaseRequest {
     #[schemars(with = "Option<NameText>")]
     pub name: Option<Name>,
     /// At most 16, by which it can be found.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<LabelText>", length(max = LEASE_LABELS_MAX))]
+    #[serde(
+        default,
+        deserialize_with = "or_empty",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    #[schemars(with = "Option<Vec<LabelText>>", length(max = LEASE_LABELS_MAX))]
     pub labels: Vec<Label>,
     /// Your name for this request: the same again is answered with what it got, never done twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,6 +94,11 @@ pub struct LeaseRequest {
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_revision: Option<u64>,
+}
+
+/// A list that may be null: clients that keep what they do not say as a null send it for every field.
+fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// Lets leases last their TTL again.
@@ -419,6 +427,3 @@ pub struct Page<T> {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
 }
-
-/// A registry instance.
-pub type RegistryId = Uuid;

@@ -91,8 +91,8 @@ fn instance(peer: &Identity) -> Instance {
     }
 }
 
-/// Registries of other namespaces that grant ports of the same host from ranges that touch ours: two
-/// lines each, for the message. `ours` and theirs are ranges as `20000-29999,31000`.
+/// Registries of other namespaces that grant ports of the same host from ranges that touch ours: a
+/// line each, for the message. `ours` and theirs are ranges as `20000-29999,31000`.
 pub(super) async fn overlaps(
     client: &Client,
     namespace: &Namespace,

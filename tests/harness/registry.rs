@@ -191,6 +191,17 @@ impl Registry {
         kill_process(pid, signal).unwrap();
     }
 
+    /// Its child processes: a NATS server of its own.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let of_task = |task: std::fs::DirEntry| {
+            let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            let ids = text.split_whitespace().map(|id| id.parse().unwrap());
+            ids.collect::<Vec<u32>>()
+        };
+        tasks.flatten().flat_map(of_task).collect()
+    }
+
     /// Whether it has not ended.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

@@ -60,8 +60,11 @@ pub(in crate::cli) struct Lease {
 
 impl Lease {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
-        let lease = session.client.lease(&self.request()?).await;
-        let lease = session.settle(lease).await?;
+        let request_id = self.request_id.unwrap_or_else(|| RequestId(Uuid::now_v7()));
+        let lease = session.client.lease(&self.request(request_id)?).await;
+        let lease = session.settle(lease).await.map_err(|failure| {
+            failure.repeat_with(request_id, &format!("--request-id {}", request_id.0))
+        })?;
         session.output.show(&lease, |lease| {
             vec![super::table(std::slice::from_ref(lease))]
         })?;
@@ -71,7 +74,7 @@ impl Lease {
         Ok(Exit::Done)
     }
 
-    fn request(self) -> Result<LeaseRequest, Failure> {
+    fn request(self, request_id: RequestId) -> Result<LeaseRequest, Failure> {
         let protocol = match (self.protocol, self.transport) {
             (Some(protocol), _) => protocol,
             (None, transport) => default_protocol(transport)
@@ -91,7 +94,7 @@ impl Lease {
             node_id: None,
             name: self.name,
             labels: self.labels,
-            request_id: Some(self.request_id.unwrap_or_else(|| RequestId(Uuid::now_v7()))),
+            request_id: Some(request_id),
             requested_at: Timestamp::now().round(Unit::Millisecond).ok(),
             min_revision: None,
         })

@@ -53,18 +53,48 @@ impl Release {
             Some(lease_id) => lease_id,
             None => self.look_up(session, requester_id).await?,
         };
+        let request_id = self.request_id.unwrap_or_else(|| RequestId(Uuid::now_v7()));
         let request = ReleaseRequest {
             requester_id,
             lease_id,
-            request_id: Some(self.request_id.unwrap_or_else(|| RequestId(Uuid::now_v7()))),
+            request_id: Some(request_id),
             min_revision: None,
         };
         let released = session.client.release(&request).await;
-        let released = session.settle(released).await?;
+        let released = session.settle(released).await.map_err(|failure| {
+            // By port or name it could not be found any more.
+            let flags = format!("--lease-id {} --request-id {}", lease_id.0, request_id.0);
+            failure.repeat_with(request_id, &flags)
+        })?;
         session
             .output
             .show(&released, |released| vec![table(released)])?;
         Ok(Exit::Done)
+    }
+
+    /// The requester's leases that may be meant, from an instance that knows `revision` at least.
+    async fn found(
+        &self,
+        session: &Session,
+        requester_id: RequesterId,
+        revision: Option<u64>,
+    ) -> Result<Vec<LeaseReply>, Failure> {
+        let request = ListRequest {
+            host: self.host.clone(),
+            requester_id: Some(requester_id),
+            name: self.name.clone(),
+            min_revision: revision,
+            ..ListRequest::default()
+        };
+        let held = session.client.all(&request).await;
+        let mut held = session.settle(held).await?.items;
+        held.retain(|lease| {
+            self.port.is_none_or(|port| lease.ports.contains(&port))
+                && self
+                    .transport
+                    .is_none_or(|transport| lease.transport == transport)
+        });
+        Ok(held)
     }
 
     /// The one lease of the requester that is meant.
@@ -73,21 +103,12 @@ impl Release {
         session: &Session,
         requester_id: RequesterId,
     ) -> Result<LeaseId, Failure> {
-        let request = ListRequest {
-            host: self.host.clone(),
-            requester_id: Some(requester_id),
-            name: self.name.clone(),
-            ..ListRequest::default()
-        };
-        let held = session.client.all(&request).await;
-        let held = session.settle(held).await?.items;
-        let meant = |lease: &&LeaseReply| {
-            self.port.is_none_or(|port| lease.ports.contains(&port))
-                && self
-                    .transport
-                    .is_none_or(|transport| lease.transport == transport)
-        };
-        let found: Vec<_> = held.iter().filter(meant).collect();
+        let mut found = self.found(session, requester_id, None).await?;
+        if found.is_empty() {
+            // An instance that lags does not know a lease that was just granted.
+            let revision = up_to_date(session, requester_id).await?;
+            found = self.found(session, requester_id, Some(revision)).await?;
+        }
         match found.as_slice() {
             [one] => Ok(one.lease_id),
             [] => Err(Failure::new(
@@ -110,6 +131,27 @@ impl Release {
             }
         }
     }
+}
+
+/// A revision behind everything that was acknowledged until now: where a registry says that a lease does
+/// not exist it has checked that, and a lease id that was just made up is no lease.
+async fn up_to_date(session: &Session, requester_id: RequesterId) -> Result<u64, Failure> {
+    let nobodys = vec![LeaseId(Uuid::now_v7())];
+    let request_id = Some(RequestId(Uuid::now_v7()));
+    let reply = session
+        .client
+        .heartbeat_several(requester_id, nobodys, None, request_id)
+        .await;
+    let reply = session.settle(reply).await?;
+    if reply.lost.is_empty() {
+        return Err(Failure::new(
+            Exit::Later,
+            "NOT_SEEN",
+            "you hold no such lease as far as the registry knows, and it could not check that in time",
+        )
+        .hint("ask again, or wait longer with --timeout"));
+    }
+    Ok(reply.revision)
 }
 
 fn table(released: &ReleaseReply) -> Table {

@@ -1,7 +1,9 @@
 //! Grants.
 
 use crate::domain::{
-    command::{Answer, Decision, Effect, Held, Refusal, Unavailable, Wish},
+    command::{
+        Answer, BOUND_HOSTS, BOUND_LEASES, Decision, Effect, Held, Refusal, Unavailable, Wish,
+    },
     ids::{Host, LeaseId, Port, Transport},
     key::{PortKey, Revision},
     mechanism::Mechanism,
@@ -126,7 +128,7 @@ impl Case<'_> {
                 .filter(|host| **host != wish.host && !self.index.knows_host(host));
             if self.index.hosts() + new.count() >= policy.hosts_max {
                 return Err(Refusal::LimitExceeded {
-                    what: "hosts",
+                    what: BOUND_HOSTS,
                     limit: policy.hosts_max,
                 });
             }
@@ -135,7 +137,7 @@ impl Case<'_> {
         let held = self.index.lookup.held_by(wish.requester_id, None);
         if held.take(limit).count() + self.reserved.grants_to(wish.requester_id) >= limit {
             return Err(Refusal::LimitExceeded {
-                what: "leases per requester",
+                what: BOUND_LEASES,
                 limit,
             });
         }
