@@ -227,3 +227,28 @@ async fn credentials_and_certificates_let_in_and_nothing_else_does() {
     assert_eq!(lease["status"], "active", "{lease}");
     assert!(server.get("/healthz").0 == 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_and_password_in_the_url_are_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\njetstream {{ store_dir: \"{}\" }}\n\
+         authorization {{ user: onex, password: \"s3cret\" }}\n",
+        folder.path().join("store").display(),
+    );
+    let server = Monitored::start(&config, folder.path());
+    let address = server.nats.trim_start_matches("nats://");
+    let output = Command::new(ONEX)
+        .args(["serve", "--nats", &format!("nats://onex:wrong@{address}")])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(!said.contains("wrong"), "the password is shown: {said}");
+
+    let url = format!("nats://onex:s3cret@{address}");
+    let _serve = Serve::start(&["--nats", &url]);
+    let client = Options::at(&url).connect("test", |_| ()).await.unwrap();
+    let asked = client.request("onex.registry.v1.describe", "{}".into());
+    assert!(asked.await.unwrap().headers.is_some());
+}

@@ -121,6 +121,7 @@ impl Index {
                 observed,
                 transitions,
                 record,
+                vanished: false,
                 later: false,
             },
         );
@@ -162,6 +163,15 @@ impl Index {
         }
         if let Some(pools) = self.pools.get_mut(&key.host) {
             pools.of_mut(key.transport).reclass(key.port, from, class);
+        }
+    }
+
+    /// A write lost against `revision`, and behind a barrier the key is still there: the message is gone,
+    /// for somebody gave it a time to live.
+    pub fn vanish(&mut self, key: &PortKey, revision: Revision) {
+        let entry = self.ports.get_mut(key);
+        if let Some(entry) = entry.filter(|entry| entry.revision == revision) {
+            entry.vanished = true;
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Entry {
     pub transitions: u64,
     /// The record; none when something foreign was written over it.
     pub record: Option<Box<Record>>,
+    /// Whether its message is known to be gone from the stream: then the key counts as never written.
+    pub vanished: bool,
     /// Whether there is a record of a later version: this one never ends what it does not understand.
     pub later: bool,
 }
@@ -150,6 +152,7 @@ mod tests {
             observed: Moment(1_000),
             transitions: 0,
             record: None,
+            vanished: false,
             later: false,
         };
         let terms = Terms {
@@ -172,6 +175,7 @@ mod tests {
             observed: Moment(1_000),
             transitions: 0,
             record: None,
+            vanished: false,
             later: true,
         };
         let terms = Terms {

@@ -12,7 +12,7 @@ use crate::{
     domain::{
         command::{Answer, Command, Probed, Refusal},
         deed::{Deed, Fed, Step},
-        key::{Key, Revision},
+        key::{Key, PortKey, Revision},
         time::Moment,
     },
     store::{Store, Written},
@@ -24,6 +24,9 @@ use super::{
 
 /// The longest pause between two tries, in milliseconds.
 const PAUSE_MILLIS_MAX: u64 = 100;
+
+/// How long the follower may take to show who won a key; then it is asked whether it can at all.
+const MOVED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What commands are carried out with.
 pub(super) struct Commit {
@@ -133,7 +136,7 @@ impl Commit {
                     self.fed(written, before, &write.key)
                 }
                 Step::Moved(key, past) => {
-                    self.mirror.moved(&key, past).await;
+                    self.moved(&key, past).await;
                     Fed::Go
                 }
                 Step::Exact(revision) => {
@@ -154,6 +157,22 @@ impl Commit {
                     Fed::Go
                 }
             };
+        }
+    }
+
+    /// Waits until the follower shows `key` past `past`; not for ever, for its message may be gone.
+    async fn moved(&self, key: &PortKey, past: Revision) {
+        let moved = self.mirror.moved(key, past);
+        if tokio::time::timeout(MOVED_TIMEOUT, moved).await.is_ok() || !self.barrier.pass().await {
+            return;
+        }
+        let vanished = self.mirror.with(|core| {
+            let unmoved = core.index.revision(&Key::Port(key.clone())) == past;
+            core.index.vanish(key, past);
+            unmoved
+        });
+        if vanished {
+            tracing::error!(%key, revision = past.0, "its message has vanished from the bucket");
         }
     }
 

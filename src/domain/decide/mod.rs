@@ -191,6 +191,12 @@ impl<'a> Case<'a> {
         let entry = self.index.entry(key);
         let before = entry.and_then(|entry| entry.record.as_deref());
         let revision = entry.map_or(Revision::default(), |entry| entry.revision);
+        let vanished = entry.is_some_and(|entry| entry.vanished);
+        let expected = if vanished {
+            Revision::default()
+        } else {
+            revision
+        };
         let made = entry.map_or(0, |entry| entry.transitions);
         let mut outbox = before
             .map(|record| record.outbox_after(revision, self.index.outbox.out_to()))
@@ -209,7 +215,7 @@ impl<'a> Case<'a> {
         }));
         Write {
             key: super::key::Key::Port(key.clone()),
-            expected: revision,
+            expected,
             value: Stored::Port(Box::new(Record {
                 format: FORMAT,
                 write: self.command.id,

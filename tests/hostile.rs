@@ -1,0 +1,180 @@
+//! Callers and hands that mean no good, or know no better.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, jetstream};
+use harness::{Caller, Nats, Registry, until, wish};
+use onex_registry::protocol::error::ErrorCode;
+use serde_json::json;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+mod harness;
+
+const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
+
+fn with(more: &[&'static str]) -> Vec<&'static str> {
+    ARGS.iter().chain(more).copied().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_goes_to_no_key_and_no_interface() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let holder = Uuid::new_v4();
+    let lease = caller.lease(holder, json!({})).await;
+    let key = format!("port.here.tcp.{}", lease["port"]);
+    let context = jetstream::new(caller.client.clone());
+    let bucket = context.get_stream("KV_onex-registry").await.unwrap();
+    let before = bucket.get_info().await.unwrap().state.last_sequence;
+    let asked = [
+        "onex.registry.v1.help",
+        "$SRV.PING",
+        "$SRV.INFO.onex-registry",
+    ];
+    for reply in [
+        format!("$KV.onex-registry.{key}"),
+        "$KV.onex-registry.sys".to_owned(),
+        "$JS.API.STREAM.DELETE.KV_onex-registry".to_owned(),
+        "onex.registry.v1.event.port.leased.x".to_owned(),
+        "onex.registry.v1.port.list".to_owned(),
+    ] {
+        for subject in asked {
+            let sent = caller
+                .client
+                .publish_with_reply(subject, reply.clone(), "{}".into());
+            sent.await.unwrap();
+        }
+    }
+    // They are counted, and nothing was written.
+    until("the messages to be counted", async || {
+        let stats = caller.micro("STATS").await;
+        let endpoints = stats[0]["endpoints"].as_array()?;
+        let help = endpoints.iter().find(|one| one["name"] == "help")?;
+        (help["data"]["without_reply"] == 5).then_some(())
+    })
+    .await;
+    let mine = json!({"requester_id": holder, "lease_id": lease["lease_id"]});
+    caller.get("port.heartbeat", mine).await;
+    let after = bucket.get_info().await.unwrap().state.last_sequence;
+    // The heartbeat, and at most the publisher's claim and its checkpoint.
+    assert!(after - before <= 3, "{before} to {after}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bounds_hold_for_many_at_once() {
+    let registry = Registry::start(&with(&["--holder-leases-max", "10", "--hosts-max", "4"]));
+    let caller = Caller::of(&registry).await;
+    let holder = Uuid::new_v4();
+    let mut callers = JoinSet::new();
+    for n in 0..150 {
+        let caller = caller.clone();
+        callers.spawn(async move {
+            let one = caller.ask("port.lease", wish(holder, json!({}))).await;
+            let host = json!({"host": format!("host-{n}")});
+            let other = caller.ask("port.lease", wish(Uuid::new_v4(), host)).await;
+            (one.is_ok(), other.is_ok())
+        });
+    }
+    let outcomes = callers.join_all().await;
+    assert_eq!(outcomes.iter().filter(|(one, _)| *one).count(), 10);
+    // The registry's own host is the fourth.
+    assert_eq!(outcomes.iter().filter(|(_, other)| *other).count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_heartbeat_loses_no_lease() {
+    let registry = Registry::start(&with(&["--ttl-max", "100"]));
+    let caller = Caller::of(&registry).await;
+    let holder = Uuid::new_v4();
+    let lease = caller.lease(holder, json!({})).await;
+    for which in [json!({"lease_ids": [lease["lease_id"]]}), json!({})] {
+        let mut body = which;
+        body["requester_id"] = json!(holder);
+        body["ttl"] = json!(1000);
+        let refused = caller
+            .refused("port.heartbeat", body, ErrorCode::InvalidRequest)
+            .await;
+        assert_eq!(refused.detail("pointer"), "/ttl");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_caller_has_gone_is_not_carried_out() {
+    let nats = Nats::start();
+    let registry = Registry::on(&nats, &ARGS);
+    let caller = Caller::connect(&nats.url()).await;
+    let holder = Uuid::new_v4();
+    registry.pause();
+    let mut headers = HeaderMap::new();
+    headers.insert("Onex-Timeout-Ms", "500");
+    let body = wish(holder, json!({"ttl": 86400})).to_string();
+    // Longer than the caller says that it waits, and than what a busy machine might stand still.
+    let patience = Duration::from_secs(2);
+    assert!(
+        caller
+            .send("port.lease", headers, body, patience)
+            .await
+            .is_err()
+    );
+    registry.resume();
+    let seen = caller
+        .see("port.list", json!({"requester_id": holder}))
+        .await;
+    assert_eq!(seen["items"], json!([]));
+    // Whoever asks now is served.
+    caller.lease(holder, json!({})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_message_vanishes_comes_back() {
+    let registry = Registry::start(&with(&["--ports", "20000", "--ttl-max", "1"]));
+    let caller = Caller::of(&registry).await;
+    let lease = caller.lease(Uuid::new_v4(), json!({})).await;
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-TTL", "1s");
+    let subject = "$KV.onex-registry.port.here.tcp.20000";
+    let context = jetstream::new(caller.client.clone());
+    let stored = context.publish_with_headers(subject, headers, "garbage".into());
+    stored.await.unwrap().await.unwrap();
+    let again = until("the port to come back", async || {
+        caller
+            .ask("port.lease", wish(Uuid::new_v4(), json!({})))
+            .await
+            .ok()
+    })
+    .await;
+    assert!(again["fencing_token"].as_u64() > lease["fencing_token"].as_u64());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_absurd_numbers_stops_nothing() {
+    let mut registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let lease = caller.lease(Uuid::new_v4(), json!({})).await;
+    let record = json!({
+        "format": 1, "write": Uuid::new_v4(), "transitions": u64::MAX, "outbox": [],
+        "rest": {"ended": "expired", "ended_at": "2026-01-01T00:00:00Z", "rest_ms": u64::MAX},
+    });
+    let context = jetstream::new(caller.client.clone());
+    let subject = format!("$KV.onex-registry.port.here.tcp.{}", lease["port"]);
+    let stored = context.publish(subject, record.to_string().into());
+    stored.await.unwrap().await.unwrap();
+    caller.lease(Uuid::new_v4(), json!({})).await;
+    assert!(registry.runs());
+    assert!(!registry.said().contains("panicked"), "{}", registry.said());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_ends_a_registry_whose_nats_is_away() {
+    let mut nats = Nats::start();
+    let mut registry = Registry::on(&nats, &ARGS);
+    nats.kill();
+    registry.line("the connection to NATS is lost");
+    registry.terminate();
+    let (status, said) = registry.ended();
+    assert!(status.success(), "{said}");
+}
