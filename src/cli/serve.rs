@@ -73,6 +73,12 @@ pub(super) struct Serve {
     /// Copies of the bucket on a cluster: 1, 3 or 5.
     #[arg(long, env = "ONEX_REPLICAS", value_name = "N", default_value = "1", value_parser = ["1", "3", "5"])]
     replicas: String,
+    /// Bytes of events to keep, the oldest going first. A stream that exists keeps its setting.
+    #[arg(long, env = "ONEX_EVENTS_BYTES_MAX", value_name = "BYTES", default_value_t = settings::EVENTS_BYTES_MAX, value_parser = value_parser!(i64).range(1..))]
+    events_bytes_max: i64,
+    /// How long to keep events, in seconds. A stream that exists keeps its setting.
+    #[arg(long, env = "ONEX_EVENTS_AGE_MAX", value_name = "SECONDS", default_value_t = settings::EVENTS_AGE_SECONDS, value_parser = value_parser!(u64).range(1..=settings::EVENTS_AGE_SECONDS_MAX))]
+    events_age_max: u64,
     /// Refuse hosts that have no pool yet.
     #[arg(long, env = "ONEX_KNOWN_HOSTS_ONLY")]
     known_hosts_only: bool,
@@ -204,6 +210,8 @@ impl Serve {
             reserved: settings::parse_ranges(&self.reserved).context("--reserved")?,
             ttl_max: self.ttl_max,
             replicas: self.replicas.parse()?,
+            events_bytes_max: self.events_bytes_max,
+            events_age_max: Duration::from_secs(self.events_age_max),
             known_hosts_only: self.known_hosts_only,
             holder_leases_max: self.holder_leases_max,
             hosts_max: self.hosts_max,
