@@ -518,6 +518,41 @@ fn a_command_line_that_cannot_be_followed_exits_with_2() {
 }
 
 #[test]
+fn flags_of_serve_that_contradict_each_other_exit_with_2() {
+    let user = User::new();
+    for (line, word) in [
+        ("--embedded --nats nats://127.0.0.1:1", "--embedded"),
+        ("--embedded --context here", "--context"),
+        ("--nats nats://127.0.0.1:1 --listen 127.0.0.1:0", "--listen"),
+        ("--data /nowhere --context here", "--data"),
+        ("--creds /nowhere", "--creds"),
+        ("--embedded --creds /nowhere", "--creds"),
+        ("--tls-ca /nowhere", "--tls-ca"),
+        ("--tls-cert /nowhere --tls-key /nowhere", "--tls-cert"),
+        ("--in-flight-max 0", "--in-flight-max"),
+        ("--holder-leases-max 0", "--holder-leases-max"),
+        ("--holder-leases-max 1001", "--holder-leases-max"),
+        ("--hosts-max 0", "--hosts-max"),
+    ] {
+        let told = user.run(&format!("serve {line}")).exits(2).stderr;
+        assert!(told.starts_with("error: ") && told.contains(word), "{told}");
+    }
+    // The environment is for all commands, and a flag goes before it.
+    let user = User::new()
+        .with("NATS_URL", NOBODY)
+        .with("NATS_CREDS", "/nowhere")
+        .with("ONEX_DATA", "/proc/nowhere")
+        .with("ONEX_LISTEN", "127.0.0.1:0");
+    // No program is found without a PATH; it was looked for.
+    let told = user.run("serve --embedded").exits(1).stderr;
+    assert!(told.contains("no nats-server"), "{told}");
+    let told = user.run(&format!("serve --nats {NOBODY}")).exits(1).stderr;
+    assert!(told.contains("/nowhere"), "{told}");
+    let told = user.run("serve --creds /no/where").exits(1).stderr;
+    assert!(told.contains("/no/where"), "{told}");
+}
+
+#[test]
 fn every_command_has_an_example() {
     let user = User::new();
     for command in [

@@ -146,6 +146,34 @@ async fn a_stream_of_events_with_other_settings() {
     says(&refusal, &["ONEX_REGISTRY_EVENTS", "subjects", "other.>"]);
 }
 
+/// The server sets aside what a stream may become.
+#[tokio::test(flavor = "multi_thread")]
+async fn room_for_events() {
+    let nats = Nats::start_with(
+        "jetstream { store_dir: \"FOLDER/store\", max_file_store: 100MB, sync_interval: always }",
+    );
+    let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
+    says(
+        &refusal,
+        &["ONEX_REGISTRY_EVENTS", "1073741824", "--events-bytes-max"],
+    );
+    let bounds = ["--events-bytes-max", "1048576", "--events-age-max", "3600"];
+    let args = [&UNTRIED[..], &bounds[..]].concat();
+    let _registry = Registry::on(&nats, &args);
+    let caller = Caller::connect(&nats.url()).await;
+    let context = jetstream::new(caller.client.clone());
+    let kept = async || {
+        let stream = context.get_stream("ONEX_REGISTRY_EVENTS").await.unwrap();
+        let config = &stream.cached_info().config;
+        (config.max_bytes, config.max_age)
+    };
+    let made = (1 << 20, Duration::from_hours(1));
+    assert_eq!(kept().await, made);
+    // Another instance leaves it as it is.
+    let _other = Registry::on(&nats, &UNTRIED);
+    assert_eq!(kept().await, made);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_of_a_later_version() {
     for on_port in [true, false] {

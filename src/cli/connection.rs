@@ -105,6 +105,13 @@ struct Choice {
     context: Option<(String, &'static str)>,
 }
 
+impl Choice {
+    /// Whether it names a server.
+    fn says(&self) -> bool {
+        self.url.is_some() || self.context.is_some()
+    }
+}
+
 impl Flags {
     /// The server to ask: by the flags, else by the environment, else by the selected context, else the
     /// default one.
@@ -114,14 +121,23 @@ impl Flags {
 
     /// The server that flags or environment name; none when they name none.
     pub(super) fn named(&self) -> Result<Option<Options>, Failure> {
-        let choice = self.choose(Surroundings {
-            selected: None,
-            ..Surroundings::look()
-        });
-        if choice.url.is_none() && choice.context.is_none() {
+        let choice = self.choose_named();
+        if !choice.says() {
             return Ok(None);
         }
         Ok(Some(self.follow(choice)?.options))
+    }
+
+    /// Whether flags or environment name a server.
+    pub(super) fn name_one(&self) -> bool {
+        self.choose_named().says()
+    }
+
+    fn choose_named(&self) -> Choice {
+        self.choose(Surroundings {
+            selected: None,
+            ..Surroundings::look()
+        })
     }
 
     /// A flag outranks the environment, also for what it does not say: credentials of a context that only
@@ -139,10 +155,9 @@ impl Flags {
             url: None,
             context: around.selected.map(|name| (name, "selected")),
         };
-        let says = |choice: &Choice| choice.url.is_some() || choice.context.is_some();
         [flags, environment]
             .into_iter()
-            .find(says)
+            .find(Choice::says)
             .unwrap_or(selected)
     }
 

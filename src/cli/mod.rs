@@ -14,7 +14,7 @@ mod session;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 use failure::{Exit, Failure};
 use output::{Format, Output};
@@ -81,7 +81,7 @@ enum Question {
 
 /// Runs what the arguments say.
 pub fn run() -> ExitCode {
-    let onex = match Onex::try_parse() {
+    let onex = match Onex::read() {
         Ok(onex) => onex,
         Err(error) => return misused(&error),
     };
@@ -118,6 +118,25 @@ pub fn run() -> ExitCode {
     // Nor here.
     runtime.shutdown_background();
     exit.into()
+}
+
+impl Onex {
+    fn read() -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let given = command.try_get_matches_from_mut(std::env::args_os())?;
+        let onex = Self::from_arg_matches(&given).map_err(|error| error.format(&mut command))?;
+        if let (Command::Serve(serve), Some((name, given))) = (&onex.command, given.subcommand())
+            && let Some(why) = serve.misuse(&onex.connection, given)
+        {
+            let error = clap::Error::raw(ErrorKind::ArgumentConflict, why);
+            let command = command.find_subcommand_mut(name);
+            return Err(match command {
+                Some(command) => error.format(command),
+                None => error,
+            });
+        }
+        Ok(onex)
+    }
 }
 
 impl Question {
@@ -184,8 +203,6 @@ fn data_folder() -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

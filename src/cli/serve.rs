@@ -3,13 +3,19 @@
 use std::{
     io::IsTerminal,
     net::SocketAddr,
+    ops::RangeBounds,
     path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use clap::Args;
+use clap::{
+    ArgMatches, Args,
+    builder::{RangedU64ValueParser, ValueParser},
+    parser::ValueSource,
+    value_parser,
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -67,6 +73,12 @@ pub(super) struct Serve {
     /// Copies of the bucket on a cluster: 1, 3 or 5.
     #[arg(long, env = "ONEX_REPLICAS", value_name = "N", default_value = "1", value_parser = ["1", "3", "5"])]
     replicas: String,
+    /// Bytes of events to keep, the oldest going first. A stream that exists keeps its setting.
+    #[arg(long, env = "ONEX_EVENTS_BYTES_MAX", value_name = "BYTES", default_value_t = settings::EVENTS_BYTES_MAX, value_parser = value_parser!(i64).range(1..))]
+    events_bytes_max: i64,
+    /// How long to keep events, in seconds. A stream that exists keeps its setting.
+    #[arg(long, env = "ONEX_EVENTS_AGE_MAX", value_name = "SECONDS", default_value_t = settings::EVENTS_AGE_SECONDS, value_parser = value_parser!(u64).range(1..=settings::EVENTS_AGE_SECONDS_MAX))]
+    events_age_max: u64,
     /// Refuse hosts that have no pool yet.
     #[arg(long, env = "ONEX_KNOWN_HOSTS_ONLY")]
     known_hosts_only: bool,
@@ -74,14 +86,14 @@ pub(super) struct Serve {
     /// container, for instance). Leases are `unverified` then.
     #[arg(long, env = "ONEX_NO_PROBE")]
     no_probe: bool,
-    /// Leases that one requester may hold.
-    #[arg(long, env = "ONEX_HOLDER_LEASES_MAX", value_name = "N", default_value_t = settings::HOLDER_LEASES_MAX)]
+    /// Leases that one requester may hold, 1 to 1000.
+    #[arg(long, env = "ONEX_HOLDER_LEASES_MAX", value_name = "N", default_value_t = settings::HOLDER_LEASES_MAX, value_parser = number(1..=settings::HOLDER_LEASES_MAX as u64))]
     holder_leases_max: usize,
     /// Hosts for which ports are kept.
-    #[arg(long, env = "ONEX_HOSTS_MAX", value_name = "N", default_value_t = settings::HOSTS_MAX)]
+    #[arg(long, env = "ONEX_HOSTS_MAX", value_name = "N", default_value_t = settings::HOSTS_MAX, value_parser = number(1..))]
     hosts_max: usize,
     /// Requests under way at the same time; one more is told BUSY.
-    #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX)]
+    #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX, value_parser = value_parser!(u32).range(1..))]
     in_flight_max: u32,
     /// Log as JSON lines. RUST_LOG says what is logged: `info` by default.
     #[arg(long, env = "ONEX_LOG_JSON")]
@@ -89,6 +101,28 @@ pub(super) struct Serve {
 }
 
 impl Serve {
+    /// Why these flags cannot be meant, `given` being what they were parsed from. What comes from the
+    /// environment is there for every command, and is passed over where it has no meaning.
+    pub(super) fn misuse(&self, flags: &Flags, given: &ArgMatches) -> Option<String> {
+        let is_flag = |id: &&str| given.value_source(id) == Some(ValueSource::CommandLine);
+        let flag = |id: &str| format!("--{}", id.replace('_', "-"));
+        let own = ["embedded", "listen", "data"].into_iter().find(is_flag);
+        let running = ["nats", "context"].into_iter().find(is_flag);
+        if let (Some(own), Some(running)) = (own, running) {
+            let (own, running) = (flag(own), flag(running));
+            return Some(format!(
+                "{own} is for a NATS server of its own, and {running} names a running one: give one of the two"
+            ));
+        }
+        let whoever = ["creds", "tls_ca", "tls_cert", "tls_key"];
+        let who = whoever.into_iter().find(is_flag)?;
+        let starts_one = self.embedded || !flags.name_one();
+        starts_one.then(|| {
+            let who = flag(who);
+            format!("{who} is for a running NATS server: say which with --nats or --context")
+        })
+    }
+
     pub(super) async fn run(self, flags: &Flags) -> ExitCode {
         self.log();
         match self.serve(flags).await {
@@ -176,6 +210,8 @@ impl Serve {
             reserved: settings::parse_ranges(&self.reserved).context("--reserved")?,
             ttl_max: self.ttl_max,
             replicas: self.replicas.parse()?,
+            events_bytes_max: self.events_bytes_max,
+            events_age_max: Duration::from_secs(self.events_age_max),
             known_hosts_only: self.known_hosts_only,
             holder_leases_max: self.holder_leases_max,
             hosts_max: self.hosts_max,
@@ -195,6 +231,10 @@ impl Serve {
             data,
         })
     }
+}
+
+fn number(range: impl RangeBounds<u64>) -> ValueParser {
+    RangedU64ValueParser::<usize>::new().range(range).into()
 }
 
 /// The signals that end a process, from now on.

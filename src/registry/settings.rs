@@ -1,5 +1,7 @@
 //! What an instance is told at its start.
 
+use std::time::Duration;
+
 use crate::{
     domain::{
         ids::{Host, Invalid, Port, TTL_SECONDS_MAX, Ttl},
@@ -14,6 +16,13 @@ pub const HOLDER_LEASES_MAX: usize = crate::protocol::port::HEARTBEAT_LEASES_MAX
 pub const HOSTS_MAX: usize = 1_024;
 /// Requests under way at the same time; one more is BUSY.
 pub const REQUESTS_IN_FLIGHT_MAX: u32 = 1_024;
+/// Bytes of events that are kept; the oldest go first: 1 GiB.
+pub const EVENTS_BYTES_MAX: i64 = 1 << 30;
+/// Seconds that an event is kept: seven days.
+pub const EVENTS_AGE_SECONDS: u64 = 7 * 24 * 60 * 60;
+/// Seconds that an event can be told to be kept, at most: a hundred years. The server counts nanoseconds
+/// in 64 bits.
+pub const EVENTS_AGE_SECONDS_MAX: u64 = 100 * 365 * 24 * 60 * 60;
 /// What is granted unless told otherwise: below the range from which Linux takes ports for outgoing
 /// connections (32768-60999 by default), above what services are registered for in practice.
 pub const RANGES_DEFAULT: &str = "20000-29999";
@@ -35,6 +44,10 @@ pub struct Settings {
     pub ttl_max: Ttl,
     /// Copies of the bucket and of the stream of events.
     pub replicas: usize,
+    /// Bytes of events that are kept, where this instance makes their stream.
+    pub events_bytes_max: i64,
+    /// How long an event is kept, where this instance makes their stream.
+    pub events_age_max: Duration,
     /// Whether hosts that have no pool yet are refused.
     pub known_hosts_only: bool,
     /// Leases that one requester may hold.
@@ -56,6 +69,8 @@ impl Settings {
             reserved: Vec::new(),
             ttl_max: Ttl::MAX,
             replicas: 1,
+            events_bytes_max: EVENTS_BYTES_MAX,
+            events_age_max: Duration::from_secs(EVENTS_AGE_SECONDS),
             known_hosts_only: false,
             holder_leases_max: HOLDER_LEASES_MAX,
             hosts_max: HOSTS_MAX,

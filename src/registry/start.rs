@@ -152,6 +152,8 @@ impl Registry {
             events_stream: settings.namespace.events_stream(),
             events_subjects: settings.namespace.events(),
             replicas: settings.replicas,
+            events_bytes_max: settings.events_bytes_max,
+            events_age_max: settings.events_age_max,
         };
         let store = Store::open(store_client, &names).await?;
         let opened = store.identity().await?;

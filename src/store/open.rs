@@ -1,22 +1,19 @@
 //! The bucket and the stream of events: made with every flag named, and checked before use.
 
+use std::time::Duration;
+
 use async_nats::{
     Client,
     jetstream::{
         self, ErrorCode,
-        context::GetStreamErrorKind,
+        context::{CreateStreamErrorKind, GetStreamErrorKind},
         stream::{Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType},
     },
 };
 
 use crate::server_version::{INSTALL, SERVER_VERSION_MIN, Version};
 
-/// How long an event is kept, unless the stream was made with another setting: seven days.
-const EVENTS_AGE_MAX: std::time::Duration = std::time::Duration::from_hours(7 * 24);
-/// How many bytes of events are kept; the oldest go first: 1 GiB.
-const EVENTS_BYTES_MAX: i64 = 1 << 30;
-
-/// Names and replicas of what is opened.
+/// Names, replicas and sizes of what is opened.
 #[derive(Debug, Clone)]
 pub struct Names {
     /// The key-value bucket.
@@ -27,6 +24,10 @@ pub struct Names {
     pub events_subjects: String,
     /// Copies of each, 1, 3 or 5.
     pub replicas: usize,
+    /// How many bytes of events are kept, the oldest going first, where their stream is made.
+    pub events_bytes_max: i64,
+    /// How long an event is kept, where their stream is made.
+    pub events_age_max: Duration,
 }
 
 /// Why the store cannot be used.
@@ -55,6 +56,19 @@ pub enum OpenError {
         stream: String,
         /// What is, and what would be right.
         differences: Vec<String>,
+    },
+    /// The server sets room aside for a stream of a bounded size, and has less.
+    #[error(
+        "the NATS server has no room for stream {stream} of {bytes} bytes. Choose a smaller --events-bytes-max"
+    )]
+    NoRoom {
+        /// Which.
+        stream: String,
+        /// How large it may become.
+        bytes: i64,
+        /// What the server says.
+        #[source]
+        source: jetstream::context::CreateStreamError,
     },
     /// A stream cannot be made.
     #[error("cannot create stream {0}")]
@@ -134,8 +148,8 @@ fn events(names: &Names) -> Config {
         description: Some("onex-registry: what happened, as CloudEvents.".to_owned()),
         subjects: vec![names.events_subjects.clone()],
         max_messages: -1,
-        max_bytes: EVENTS_BYTES_MAX,
-        max_age: EVENTS_AGE_MAX,
+        max_bytes: names.events_bytes_max,
+        max_age: names.events_age_max,
         discard: DiscardPolicy::Old,
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
@@ -201,10 +215,9 @@ async fn ensure(
         Ok(stream) => stream.cached_info().config.clone(),
         Err(error) if is_missing(&error) => {
             tracing::info!(stream = %want.name, replicas = want.num_replicas, "creating stream");
-            let name = want.name.clone();
             let created = context.create_stream(want.clone()).await;
             created
-                .map_err(|error| OpenError::Create(name, error))?
+                .map_err(|error| not_created(&want, error))?
                 .cached_info()
                 .config
                 .clone()
@@ -228,6 +241,23 @@ async fn ensure(
         stream: want.name,
         differences,
     })
+}
+
+fn not_created(want: &Config, error: jetstream::context::CreateStreamError) -> OpenError {
+    let stream = want.name.clone();
+    let no_room = matches!(
+        error.kind(),
+        CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED
+    );
+    // The bucket has no bound, and no room is set aside for it.
+    if no_room && want.max_bytes > 0 {
+        return OpenError::NoRoom {
+            stream,
+            bytes: want.max_bytes,
+            source: error,
+        };
+    }
+    OpenError::Create(stream, error)
 }
 
 fn is_missing(error: &jetstream::context::GetStreamError) -> bool {

@@ -17,7 +17,8 @@ use crate::{
 
 /// Gives a lease back. Stop using the port before.
 ///
-/// Which one is said by its id, or by port or name among those that you hold.
+/// Which one is said by its id, or by port or name among those that you hold. That you hold none is said
+/// only when the registry has checked it (exit code 1); when it could not in time, the exit code is 75.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  onex port release --name api\n  onex port release --port 20080"
