@@ -3,7 +3,7 @@
 // The lints' exception for tests does not reach the helpers of one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::time::Duration;
+use std::{io::Write as _, net::TcpStream, time::Duration};
 
 use async_nats::{HeaderMap, jetstream};
 use harness::{Caller, Nats, Registry, until, wish};
@@ -177,4 +177,34 @@ async fn a_signal_ends_a_registry_whose_nats_is_away() {
     registry.terminate();
     let (status, said) = registry.ended();
     assert!(status.success(), "{said}");
+}
+
+/// What no client library sends: the one that reads it here does not survive it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_is_none_takes_no_lease_away() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let holder = Uuid::new_v4();
+    let lease = caller.lease(holder, json!({})).await;
+    let address = registry.url().trim_start_matches("nats://").to_owned();
+    for subject in ["onex.registry.v1.port.list", "$SRV.PING"] {
+        let header = "NATS/1.0\r\nA: b\rc\r\n\r\n";
+        let (size, all) = (header.len(), header.len() + 2);
+        let mut raw = TcpStream::connect(&address).unwrap();
+        let message = format!("HPUB {subject} _INBOX.x {size} {all}\r\n{header}{{}}\r\n");
+        let connect = "CONNECT {\"verbose\":false,\"headers\":true}\r\n";
+        raw.write_all(format!("{connect}{message}PING\r\n").as_bytes())
+            .unwrap();
+        let mine = json!({"requester_id": holder, "lease_id": lease["lease_id"]});
+        until("the registry to serve", async || {
+            let headers = HeaderMap::new();
+            let patience = Duration::from_secs(1);
+            let reply = caller
+                .send("port.heartbeat", headers, mine.to_string(), patience)
+                .await;
+            reply.ok()?.outcome().ok()
+        })
+        .await;
+    }
+    registry.line("starting again");
 }

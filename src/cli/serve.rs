@@ -291,21 +291,30 @@ fn stopped_while_starting(signal: &str) {
 /// Serves until it is told to stop; then answers what is under way.
 async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
     let subject = settings.namespace.subject("port.lease");
-    let registry = tokio::select! {
-        registry = Registry::start(settings, nats) => registry?,
-        signal = told.to_stop() => {
-            stopped_while_starting(signal);
-            return Ok(());
-        }
-    };
-    tracing::info!("try: nats --server {} req {subject} ''", nats.shown());
-    tokio::select! {
-        fatal = registry.failed() => Err(fatal.into()),
-        signal = told.to_stop() => {
-            tracing::info!(signal, "draining");
-            registry.drain().await;
-            tracing::info!("stopped");
-            Ok(())
+    loop {
+        let registry = tokio::select! {
+            registry = Registry::start(settings.clone(), nats) => registry?,
+            signal = told.to_stop() => {
+                stopped_while_starting(signal);
+                return Ok(());
+            }
+        };
+        tracing::info!("try: nats --server {} req {subject} ''", nats.shown());
+        tokio::select! {
+            fatal = registry.failed() => {
+                if !fatal.is_passing() {
+                    return Err(fatal.into());
+                }
+                // Leases outlast a registry: a new one goes on where this one ended.
+                tracing::error!(%fatal, "starting again");
+                registry.abandon();
+            }
+            signal = told.to_stop() => {
+                tracing::info!(signal, "draining");
+                registry.drain().await;
+                tracing::info!("stopped");
+                return Ok(());
+            }
         }
     }
 }

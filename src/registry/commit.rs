@@ -99,9 +99,11 @@ impl Commit {
         };
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            let outcome = this
-                .carry_out(Deed::new(command, deadline), &progress)
-                .await;
+            let deed = Deed::new(command, deadline);
+            let outcome = tokio::select! {
+                outcome = this.carry_out(deed, &progress) => outcome,
+                () = this.stop.abandoned() => return,
+            };
             // The caller may have gone.
             let _ = sender.send(outcome);
             drop(permit);

@@ -21,7 +21,22 @@ pub enum Fatal {
         /// What was seen before.
         seen: Revision,
     },
+    /// A connection is dead, and will not come back by itself.
+    #[error(
+        "a connection to NATS ended for good, probably by a message with a header that is none"
+    )]
+    ConnectionEnded,
     /// A part of the registry ended that never should.
     #[error("the {0} ended: a fault of the registry's own")]
     TaskEnded(&'static str),
+}
+
+impl Fatal {
+    /// Whether starting again is all that it takes: nothing is known to be wrong with the store.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::ConnectionEnded | Self::TaskEnded(_) => true,
+            Self::Recreated | Self::Backwards { .. } => false,
+        }
+    }
 }

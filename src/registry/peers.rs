@@ -13,7 +13,10 @@ use crate::protocol::{
     names::{Namespace, SERVICE},
 };
 
-use super::micro::{self, Identity};
+use super::{
+    micro::{self, Identity},
+    stop::Stop,
+};
 
 /// How often the others are asked.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
@@ -36,13 +39,13 @@ pub(super) struct Peers {
 
 impl Peers {
     /// Asks from time to time, for ever.
-    pub(super) fn start(client: Client, namespace: Namespace, own: Instance) -> Self {
+    pub(super) fn start(client: Client, namespace: Namespace, own: Instance, stop: &Stop) -> Self {
         let this = Self {
             own,
             heard: Arc::default(),
         };
         let peers = this.clone();
-        tokio::spawn(async move {
+        stop.watch("search for other instances", async move {
             loop {
                 match micro::peers(&client, PATIENCE).await {
                     Ok(found) => {

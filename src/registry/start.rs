@@ -145,6 +145,8 @@ impl Registry {
             ms = millis(began),
             "connected"
         );
+        stop.watch_connection(&requests).await?;
+        stop.watch_connection(&store_client).await?;
         refuse_overlap(&requests, &settings).await?;
 
         let names = Names {
@@ -226,6 +228,11 @@ impl Registry {
     /// Waits until it cannot serve any more; says why.
     pub async fn failed(&self) -> Fatal {
         self.stop.failed().await
+    }
+
+    /// Ends at once, whatever is under way: another one takes its place.
+    pub fn abandon(self) {
+        self.stop.abandon();
     }
 
     /// Stops taking requests, answers those that were taken, and ends; within [`DRAIN_TIMEOUT`].
@@ -445,7 +452,12 @@ fn server(
         started,
     ));
     Server {
-        peers: Peers::start(client.clone(), settings.namespace.clone(), own),
+        peers: Peers::start(
+            client.clone(),
+            settings.namespace.clone(),
+            own,
+            &commit.stop,
+        ),
         client,
         commit,
         micro,

@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use async_nats::{Client, SubscribeError};
+use futures::StreamExt;
 use tokio::{sync::watch, task::AbortHandle};
 
 use super::fatal::Fatal;
@@ -15,6 +17,7 @@ pub(super) struct Stop {
     reason: Arc<Mutex<Option<Fatal>>>,
     stopped: watch::Sender<bool>,
     ending: Arc<AtomicBool>,
+    abandoned: watch::Sender<bool>,
 }
 
 impl Stop {
@@ -23,6 +26,7 @@ impl Stop {
             reason: Arc::default(),
             stopped: watch::Sender::new(false),
             ending: Arc::default(),
+            abandoned: watch::Sender::new(false),
         }
     }
 
@@ -41,14 +45,48 @@ impl Stop {
     {
         let part = tokio::spawn(part);
         let abort = part.abort_handle();
-        let stop = self.clone();
+        let (stop, part_ends) = (self.clone(), part.abort_handle());
         tokio::spawn(async move {
-            let cancelled = part.await.is_err_and(|error| error.is_cancelled());
+            let ended = tokio::select! {
+                ended = part => ended,
+                () = stop.abandoned() => return part_ends.abort(),
+            };
+            let cancelled = ended.is_err_and(|error| error.is_cancelled());
             if !cancelled && !stop.is_ending() {
                 stop.fail(Fatal::TaskEnded(name));
             }
         });
         abort
+    }
+
+    /// Everything that still runs of this registry ends, whatever it is doing.
+    pub(super) fn abandon(&self) {
+        self.end();
+        self.abandoned.send_replace(true);
+    }
+
+    /// Waits until the registry is abandoned.
+    pub(super) async fn abandoned(&self) {
+        let mut abandoned = self.abandoned.subscribe();
+        // The sender is a field of this.
+        let _ = abandoned.wait_for(|abandoned| *abandoned).await;
+    }
+
+    /// Notices when a connection is dead. The client library connects again by itself, but for a fault of
+    /// its own; then every subscription just ends.
+    pub(super) async fn watch_connection(&self, client: &Client) -> Result<(), SubscribeError> {
+        let mut canary = client.subscribe(client.new_inbox()).await?;
+        let stop = self.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = async { while canary.next().await.is_some() {} } => {}
+                () = stop.abandoned() => return,
+            }
+            if !stop.is_ending() {
+                stop.fail(Fatal::ConnectionEnded);
+            }
+        });
+        Ok(())
     }
 
     /// The process is about to end: what is lost from now on is no news.
