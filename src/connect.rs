@@ -9,7 +9,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Messages that wait in one subscription, at most; what comes after that is dropped by the client.
 const SUBSCRIPTION_MESSAGES_MAX: usize = 16 * 1024;
 /// Commands that wait to be written to the socket, at most; senders wait after that.
-const CLIENT_COMMANDS_MAX: usize = 4 * 1024;
+const CLIENT_COMMANDS_MAX: usize = 512;
 /// How often the server is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 

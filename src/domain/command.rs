@@ -196,7 +196,7 @@ pub enum Refusal {
         limit: usize,
     },
     /// The one port that will do cannot be had.
-    #[error("the port is {}", .0.as_str())]
+    #[error("{}", .0.said())]
     PortUnavailable(Unavailable),
     /// No port can be had now.
     #[error("no port of the pool is free")]
@@ -233,6 +233,18 @@ pub enum Unavailable {
 }
 
 impl Unavailable {
+    /// For people.
+    pub fn said(self) -> &'static str {
+        match self {
+            Self::Held => "somebody holds the port",
+            Self::Resting => "the port rests: its last holder may still count on it",
+            Self::Quarantined => "the port rests: another program was using it",
+            Self::Reserved => "the port is reserved and never granted",
+            Self::Outside => "the port is in none of the ranges that are granted",
+            Self::InUse => "another program is using the port",
+        }
+    }
+
     /// As it stands on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -12,6 +12,7 @@ use super::{
     pool::PoolItem,
     port::{Limit, PAGE_ITEMS_MAX},
     schema::{HostText, Time, TtlSeconds},
+    time,
 };
 
 /// Asks what there is.
@@ -51,6 +52,7 @@ pub struct Registry {
     #[schemars(with = "HostText")]
     pub host: Host,
     /// When it started, for people.
+    #[serde(serialize_with = "time::serialize")]
     #[schemars(with = "Time")]
     pub started_at: Timestamp,
     /// The longest TTL that it grants, in seconds.

@@ -8,3 +8,4 @@ pub mod names;
 pub mod pool;
 pub mod port;
 pub mod schema;
+pub mod time;

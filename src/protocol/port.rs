@@ -8,8 +8,12 @@ use crate::domain::ids::{
     Host, Invalid, Label, LeaseId, Name, Port, RequestId, RequesterId, Token, Transport, Ttl,
 };
 
-use super::schema::{
-    HostText, LabelText, NameText, PortNumber, Time, TokenText, TransportText, TtlSeconds, UuidText,
+use super::{
+    schema::{
+        HostText, LabelText, NameText, PortNumber, Time, TokenText, TransportText, TtlSeconds,
+        UuidText,
+    },
+    time,
 };
 
 /// Labels of one lease, at most.
@@ -312,13 +316,19 @@ pub struct LeaseReply {
     #[schemars(with = "TtlSeconds")]
     pub ttl: Ttl,
     /// When its holder says that it asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "time::optional"
+    )]
     #[schemars(with = "Option<Time>")]
     pub requested_at: Option<Timestamp>,
     /// When it was granted, for people.
+    #[serde(serialize_with = "time::serialize")]
     #[schemars(with = "Time")]
     pub granted_at: Timestamp,
     /// When it ends without a heartbeat, for people.
+    #[serde(serialize_with = "time::serialize")]
     #[schemars(with = "Time")]
     pub expires_at: Timestamp,
     /// What is left, for people: 0 when it is due and has not ended.
@@ -404,6 +414,7 @@ pub struct ReleaseReply {
     /// How.
     pub status: EndStatus,
     /// When, for people.
+    #[serde(serialize_with = "time::serialize")]
     #[schemars(with = "Time")]
     pub released_at: Timestamp,
     /// What this answer is true for.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
@@ -30,6 +30,9 @@ use super::{
 
 /// The part of the caller's patience that is left for the answer to reach it.
 const REPLY_PART: u64 = 10;
+/// Bytes of a page, at most: what waits to be sent to slow readers is bounded by this times the requests
+/// under way and the messages that the connection holds.
+const PAGE_BYTES_MAX: usize = 256 * 1024;
 /// How long an answer waits for `min_revision`, at most.
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 /// How long a read waits for what this instance has written, at most.
@@ -81,65 +84,78 @@ impl Server {
                 reply.ignored = ignored;
                 to_bytes(&reply)
             }
-            Endpoint::PortList => {
-                let Parsed { request, ignored } = self.parse::<ListRequest>(received)?;
-                self.see(request.min_revision, &caller).await?;
-                self.page(request.limit, |index, limit, now| {
-                    let page = queries::list(index, &request, limit, now)?;
-                    to_bytes(&Page {
-                        ignored: ignored.clone(),
-                        ..page
-                    })
-                })
-            }
-            Endpoint::PortResolve => {
-                let Parsed { request, ignored } = self.parse::<ResolveRequest>(received)?;
-                self.see(request.min_revision, &caller).await?;
-                self.page(request.limit, |index, limit, now| {
-                    let page = queries::resolve(index, &request, limit, now)?;
-                    to_bytes(&Page {
-                        ignored: ignored.clone(),
-                        ..page
-                    })
-                })
-            }
-            Endpoint::PoolList => {
-                let Parsed { request, ignored } = self.parse::<PoolListRequest>(received)?;
-                self.see(request.min_revision, &caller).await?;
-                self.page(request.limit, |index, limit, _| {
-                    let page = queries::pools(index, &request, limit)?;
-                    to_bytes(&Page {
-                        ignored: ignored.clone(),
-                        ..page
-                    })
-                })
-            }
-            Endpoint::Describe => {
-                let Parsed { request, ignored } = self.parse::<DescribeRequest>(received)?;
-                self.see(request.min_revision, &caller).await?;
-                self.page(request.limit, |index, limit, _| {
-                    let instances = self.peers.known();
-                    let reply = queries::describe(
-                        index,
-                        &request,
-                        limit,
-                        self.registry.clone(),
-                        instances,
-                    )?;
-                    to_bytes(&DescribeReply {
-                        ignored: ignored.clone(),
-                        ..reply
-                    })
-                })
-            }
-            Endpoint::Help => {
-                let Parsed { ignored, .. } = self.parse::<HelpRequest>(received)?;
-                to_bytes(&HelpReply {
-                    ignored,
-                    ..endpoint::help(&self.namespace)
-                })
-            }
+            Endpoint::PortList => self.list(received, &caller).await,
+            Endpoint::PortResolve => self.resolve(received, &caller).await,
+            Endpoint::PoolList => self.pools(received, &caller).await,
+            Endpoint::Describe => self.describe(received, &caller).await,
+            Endpoint::Help => self.help(received),
         }
+    }
+
+    async fn list(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
+        let Parsed { request, ignored } = self.parse::<ListRequest>(received)?;
+        self.see(request.min_revision, caller).await?;
+        self.page(request.limit, |index, limit, now| {
+            let page = queries::list(index, &request, limit, now)?;
+            Ok(Page {
+                ignored: ignored.clone(),
+                ..page
+            })
+        })
+    }
+
+    async fn resolve(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
+        let Parsed { request, ignored } = self.parse::<ResolveRequest>(received)?;
+        self.see(request.min_revision, caller).await?;
+        let page = self.page(request.limit, |index, limit, now| {
+            let page = queries::resolve(index, &request, limit, now)?;
+            Ok(Page {
+                ignored: ignored.clone(),
+                ..page
+            })
+        });
+        // Every field has a default, and still it is no request: an empty body is taught here.
+        let empty = received.message.payload.trim_ascii().is_empty();
+        page.map_err(
+            |error| match serde_json::to_value(received.endpoint.help(&self.namespace)) {
+                Ok(help) if empty => error.with("help", help),
+                _ => error,
+            },
+        )
+    }
+
+    async fn pools(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
+        let Parsed { request, ignored } = self.parse::<PoolListRequest>(received)?;
+        self.see(request.min_revision, caller).await?;
+        self.page(request.limit, |index, limit, _| {
+            let page = queries::pools(index, &request, limit)?;
+            Ok(Page {
+                ignored: ignored.clone(),
+                ..page
+            })
+        })
+    }
+
+    async fn describe(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
+        let Parsed { request, ignored } = self.parse::<DescribeRequest>(received)?;
+        self.see(request.min_revision, caller).await?;
+        self.page(request.limit, |index, limit, _| {
+            let instances = self.peers.known();
+            let reply =
+                queries::describe(index, &request, limit, self.registry.clone(), instances)?;
+            Ok(DescribeReply {
+                ignored: ignored.clone(),
+                ..reply
+            })
+        })
+    }
+
+    fn help(&self, received: &Received) -> Result<Bytes, Error> {
+        let Parsed { ignored, .. } = self.parse::<HelpRequest>(received)?;
+        to_bytes(&HelpReply {
+            ignored,
+            ..endpoint::help(&self.namespace)
+        })
     }
 
     fn parse<T: DeserializeOwned>(&self, received: &Received) -> Result<Parsed<T>, Error> {
@@ -152,23 +168,27 @@ impl Server {
         )
     }
 
-    /// Makes a page, and a shorter one where that does not fit into a message.
-    fn page(
+    /// Makes a page, and a shorter one where that would be too long. What it says is copied out of the
+    /// index first, so that others wait for the copy only.
+    fn page<T: Serialize>(
         &self,
         limit: Option<Limit>,
-        make: impl Fn(&Index, usize, Moment) -> Result<Bytes, Error>,
+        make: impl Fn(&Index, usize, Moment) -> Result<T, Error>,
     ) -> Result<Bytes, Error> {
         let now = self.commit.clock.now().mono;
+        let bytes_max = self.reply_bytes_max().min(PAGE_BYTES_MAX);
         let mut limit = limit.unwrap_or_default().get();
         loop {
-            let body = self.commit.mirror.with(|core| {
+            let page = self.commit.mirror.with(|core| {
                 core.index.advance(now);
                 make(&core.index, limit, now)
             })?;
-            if body.len() <= self.reply_bytes_max() || limit == 1 {
+            let body = to_bytes(&page)?;
+            if body.len() <= bytes_max || limit == 1 {
                 return Ok(body);
             }
-            limit /= 2;
+            // As many as fit if they are all alike, less a tenth because they are not.
+            limit = (limit * bytes_max / body.len() * 9 / 10).max(1);
         }
     }
 

@@ -17,7 +17,10 @@ use crate::{
         outbox::{Publish, ROUND_MILLIS_MAX, Told},
         write::Write,
     },
-    protocol::names::{Namespace, event_kind},
+    protocol::{
+        names::{Namespace, event_kind},
+        time,
+    },
     store::Written,
 };
 
@@ -184,7 +187,7 @@ impl Publisher {
             ("ce-source", &self.namespace.prefix()),
             ("ce-type", kind),
             ("ce-subject", &key.to_string()),
-            ("ce-time", &transition.at.to_string()),
+            ("ce-time", &time::show(transition.at)),
             ("content-type", "application/json"),
         ] {
             headers.insert(name, value);
@@ -192,7 +195,7 @@ impl Publisher {
         let body = json!({
             "event": kind,
             "revision": revision,
-            "at": transition.at,
+            "at": time::show(transition.at),
             "host": key.host,
             "transport": key.transport,
             "port": key.port,

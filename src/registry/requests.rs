@@ -1,6 +1,6 @@
 //! From a parsed request to commands, and from their outcomes to a reply: leases, heartbeats, releases.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{StreamExt, stream};
 use tokio::sync::OwnedSemaphorePermit;
@@ -101,7 +101,8 @@ impl Commit {
                 Err(Error::invalid("/lease_ids", message).with("limit", HEARTBEAT_LEASES_MAX))
             }
             (None, Some(lease_ids)) => {
-                let lease_ids = lease_ids.clone();
+                let unique: BTreeSet<LeaseId> = lease_ids.iter().copied().collect();
+                let lease_ids = unique.into_iter().collect();
                 let reply = self.renew_several(caller, &request, lease_ids, named);
                 Ok(Heartbeat::Several(reply.await?))
             }

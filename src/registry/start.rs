@@ -54,7 +54,7 @@ use super::{
     stop::Stop,
 };
 
-/// How long an instance may take to catch up with the bucket at its start.
+/// How long nothing of the bucket may arrive while an instance catches up with it at its start.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a registry that stops waits until its events are out.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -76,7 +76,7 @@ pub enum StartError {
     #[error("the bucket's stream cannot be looked up")]
     Identity(#[from] crate::store::InfoError),
     /// The bucket does not come.
-    #[error("the bucket did not arrive within {} s", CATCH_UP_TIMEOUT.as_secs())]
+    #[error("nothing of the bucket arrived for {} s", CATCH_UP_TIMEOUT.as_secs())]
     CatchUp,
     /// Something of a later version is in the bucket.
     #[error(
@@ -182,7 +182,7 @@ impl Registry {
             failing.fail(follower.run().await);
         });
         let barrier = Barrier::start(store.clone(), Arc::clone(&mirror), restart, &stop);
-        catch_up(&barrier, &stop).await?;
+        catch_up(&barrier, &mirror, &stop).await?;
         if let Some((key, format)) = later.get().cloned() {
             return Err(StartError::LaterFormat { key, format });
         }
@@ -343,15 +343,24 @@ async fn refuse_overlap(
     }
 }
 
-async fn catch_up(barrier: &Barrier, stop: &Stop) -> Result<(), StartError> {
+async fn catch_up(barrier: &Barrier, mirror: &Mirror, stop: &Stop) -> Result<(), StartError> {
+    let applied = || mirror.with(|core| core.index.applied());
     let passed = async {
+        let (mut seen, mut since) = (applied(), Instant::now());
         while !barrier.pass().await {
-            tracing::info!("waiting for the bucket");
+            let now = applied();
+            tracing::info!(revision = now.0, "reading the bucket");
+            if now > seen {
+                (seen, since) = (now, Instant::now());
+            } else if since.elapsed() >= CATCH_UP_TIMEOUT {
+                return Err(StartError::CatchUp);
+            }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
+        Ok(())
     };
     tokio::select! {
-        passed = tokio::time::timeout(CATCH_UP_TIMEOUT, passed) => passed.map_err(|_| StartError::CatchUp),
+        passed = passed => passed,
         fatal = stop.failed() => Err(fatal.into()),
     }
 }
