@@ -348,7 +348,13 @@ async fn busy() -> Refused {
 async fn a_port_whose_events_wait_is_busy() {
     let (_registry, caller) = start(&["--ports", "20000-20001"]).await;
     let context = jetstream::new(caller.client.clone());
-    context.delete_stream("ONEX_REGISTRY_EVENTS").await.unwrap();
+    // One that were deleted would be made again.
+    let mut stream = context.get_stream("ONEX_REGISTRY_EVENTS").await.unwrap();
+    let full = jetstream::stream::Config {
+        max_message_size: 1,
+        ..stream.info().await.unwrap().config.clone()
+    };
+    context.update_stream(&full).await.unwrap();
     let requester = Uuid::new_v4();
     let exact = wish(requester, json!({"preferred_port": 20_000, "exact": true}));
     for _ in 0..3 {
