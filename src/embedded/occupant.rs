@@ -158,10 +158,12 @@ mod tests {
 
     #[test]
     fn a_free_port_is_bindable_and_nobodys() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
-        bindable(address).unwrap();
-        assert_eq!(occupant(address), Occupant::Unknown);
+        // A port that is let go may be taken at once by whatever runs beside this: one of many is not.
+        assert!((0..20).any(|_| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            drop(listener);
+            bindable(address).is_ok() && occupant(address) == Occupant::Unknown
+        }));
     }
 }
