@@ -9,6 +9,7 @@ mod fatal;
 mod follower;
 mod micro;
 mod mirror;
+mod news;
 mod peers;
 mod publisher;
 mod queries;
@@ -20,6 +21,7 @@ pub mod settings;
 mod stall;
 mod start;
 mod stop;
+mod sys;
 mod view;
 
 pub use availability::ephemeral_range;

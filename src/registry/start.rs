@@ -1,15 +1,10 @@
 //! Starting: connections, store, catching up, settings, and then the first request.
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
-use async_nats::Event;
 use tokio::{
     sync::{Notify, Semaphore},
     task::AbortHandle,
@@ -18,20 +13,13 @@ use uuid::Uuid;
 
 use crate::{
     connect,
-    domain::{
-        core::Core,
-        index::Index,
-        key::{Key, Revision},
-        policy::Policy,
-        record::{FORMAT, Stored, Sys},
-        write::Write,
-    },
+    domain::{core::Core, index::Index, policy::Policy, record::FORMAT},
     protocol::{
         describe::{self, Instance},
         names::{PROTOCOL_MINOR, SERVICE},
     },
     store::{
-        Store, Written,
+        Store,
         open::{Names, OpenError},
     },
 };
@@ -44,6 +32,7 @@ use super::{
     follower::Follower,
     micro::{Identity, Micro, service_id},
     mirror::Mirror,
+    news::{request_events, store_events},
     peers::{self, Peers},
     publisher::Publisher,
     reaper,
@@ -52,6 +41,7 @@ use super::{
     settings::{Settings, show_ranges},
     stall::Stall,
     stop::Stop,
+    sys::ensure_settings,
 };
 
 /// How long nothing of the bucket may arrive while an instance catches up with it at its start.
@@ -60,8 +50,6 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_mins(1);
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a registry that stops may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often the settings are tried to be written.
-const SETTINGS_TRIES_MAX: usize = 20;
 
 /// Why a registry did not start.
 #[derive(Debug, thiserror::Error)]
@@ -264,46 +252,6 @@ async fn leave_publishing(commit: &Commit, publisher: &AbortHandle) {
     }
 }
 
-/// What to do with news of the connection that takes requests; `refused` keeps what the server does not
-/// allow.
-fn request_events(refused: Arc<OnceLock<String>>) -> impl Fn(Event) + Send + Sync + 'static {
-    let lost = Seldom::default();
-    move |event| match event {
-        Event::SlowConsumer(_) if lost.may() => {
-            tracing::error!("requests come faster than they are taken; some are lost");
-        }
-        Event::ServerError(error) => {
-            tracing::error!(%error, "the NATS server refuses");
-            // Only the first is kept.
-            let _ = refused.set(error.to_string());
-        }
-        event => tracing::debug!(%event, "requests"),
-    }
-}
-
-/// What to do when the store's connection is lost, or back.
-fn store_events(restart: Arc<Notify>, stop: Stop) -> impl Fn(Event) + Send + Sync + 'static {
-    let lost = AtomicBool::new(false);
-    move |event| {
-        tracing::debug!(%event, "store");
-        match event {
-            // The consumer is not to be trusted over a reconnect.
-            Event::Connected => {
-                restart.notify_one();
-                if lost.swap(false, Ordering::Relaxed) {
-                    tracing::info!("the connection to NATS is back");
-                }
-            }
-            Event::ServerError(error) => tracing::error!(%error, "the NATS server refuses"),
-            Event::Disconnected if !stop.is_ending() => {
-                lost.store(true, Ordering::Relaxed);
-                tracing::warn!("the connection to NATS is lost; trying again");
-            }
-            _ => {}
-        }
-    }
-}
-
 fn millis(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
@@ -363,52 +311,6 @@ async fn catch_up(barrier: &Barrier, mirror: &Mirror, stop: &Stop) -> Result<(),
         passed = passed => passed,
         fatal = stop.failed() => Err(fatal.into()),
     }
-}
-
-/// Makes the settings under `sys` in a new bucket, and raises the longest TTL where this instance
-/// allows a longer one.
-async fn ensure_settings(
-    store: &Store,
-    mirror: &Mirror,
-    barrier: &Barrier,
-    settings: &Settings,
-) -> Result<(), StartError> {
-    for _ in 0..SETTINGS_TRIES_MAX {
-        let (known, used) = mirror.with(|core| (core.index.sys().cloned(), core.index.is_used()));
-        let (expected, sys) = match known {
-            Some((_, sys)) if sys.ttl_max >= settings.ttl_max => return Ok(()),
-            Some((revision, sys)) => (
-                revision,
-                Sys {
-                    ttl_max: settings.ttl_max,
-                    ..sys
-                },
-            ),
-            None if used => return Err(StartError::NoSettings(settings.namespace.bucket())),
-            None => {
-                let sys = Sys {
-                    format: FORMAT,
-                    lineage: 0,
-                    ttl_max: settings.ttl_max,
-                    unknown: BTreeMap::default(),
-                };
-                (Revision::default(), sys)
-            }
-        };
-        let write = Write {
-            key: Key::Sys,
-            expected,
-            value: Stored::Sys(sys),
-        };
-        let written = store.write(&write).await;
-        tracing::debug!(?written, "settings");
-        if written == Written::Unsent {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        // Behind it the index knows the settings, of this write or of the one that won.
-        barrier.pass().await;
-    }
-    Err(StartError::Settings)
 }
 
 fn server(

@@ -24,7 +24,7 @@ pub(crate) use caller::{Caller, Refused, Reply, header_map, wish};
 pub(crate) use events::{Event, Events};
 pub(crate) use holder::{Holder, HolderPlan};
 pub(crate) use ledger::Ledger;
-pub(crate) use nats::{Nats, free_port};
+pub(crate) use nats::Nats;
 pub(crate) use registry::Registry;
 
 /// Far longer than anything here takes; reached only when a test fails.

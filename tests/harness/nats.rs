@@ -19,7 +19,7 @@ pub(crate) struct Nats {
 }
 
 /// A port below those that the kernel gives to outgoing connections: nobody takes it while its server is away.
-pub(crate) fn free_port() -> u16 {
+fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let next = NEXT.fetch_add(1, Ordering::Relaxed);

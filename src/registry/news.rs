@@ -1,0 +1,56 @@
+//! What to do when a connection is lost, or back, or refused something.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use async_nats::Event;
+use tokio::sync::Notify;
+
+use super::{seldom::Seldom, stop::Stop};
+
+/// What to do with news of the connection that takes requests; `refused` keeps what the server does not
+/// allow.
+pub(super) fn request_events(
+    refused: Arc<OnceLock<String>>,
+) -> impl Fn(Event) + Send + Sync + 'static {
+    let lost = Seldom::default();
+    move |event| match event {
+        Event::SlowConsumer(_) if lost.may() => {
+            tracing::error!("requests come faster than they are taken; some are lost");
+        }
+        Event::ServerError(error) => {
+            tracing::error!(%error, "the NATS server refuses");
+            // Only the first is kept.
+            let _ = refused.set(error.to_string());
+        }
+        event => tracing::debug!(%event, "requests"),
+    }
+}
+
+/// What to do when the store's connection is lost, or back.
+pub(super) fn store_events(
+    restart: Arc<Notify>,
+    stop: Stop,
+) -> impl Fn(Event) + Send + Sync + 'static {
+    let lost = AtomicBool::new(false);
+    move |event| {
+        tracing::debug!(%event, "store");
+        match event {
+            // The consumer is not to be trusted over a reconnect.
+            Event::Connected => {
+                restart.notify_one();
+                if lost.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the connection to NATS is back");
+                }
+            }
+            Event::ServerError(error) => tracing::error!(%error, "the NATS server refuses"),
+            Event::Disconnected if !stop.is_ending() => {
+                lost.store(true, Ordering::Relaxed);
+                tracing::warn!("the connection to NATS is lost; trying again");
+            }
+            _ => {}
+        }
+    }
+}
