@@ -58,7 +58,7 @@ pub(super) fn table(pools: &[PoolItem]) -> Table {
         "QUARANTINED",
         "PORTS",
     ];
-    Table::new(&header).rows(pools, |pool| {
+    let table = Table::new(&header).rows(pools, |pool| {
         let mut ports = ranges(&pool.ranges);
         if !pool.reserved.is_empty() {
             ports = format!("{ports} without {}", ranges(&pool.reserved));
@@ -72,7 +72,9 @@ pub(super) fn table(pools: &[PoolItem]) -> Table {
             pool.quarantined.to_string(),
             ports,
         ]
-    })
+    });
+    // A number that is broken into two lines reads as another number.
+    (1..header.len()).fold(table, Table::whole)
 }
 
 fn ranges(ranges: &[Range]) -> String {

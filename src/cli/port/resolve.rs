@@ -60,24 +60,26 @@ impl Resolve {
 
 fn table(leases: &[LeaseReply]) -> Table {
     let header = ["ADDRESS", "TRANSPORT", "PROTOCOL", "NAME", "LABELS"];
-    Table::new(&header).rows(leases, |lease| {
-        let host = lease.host.as_str();
-        let address = if host.contains(':') {
-            format!("[{host}]:{}", lease.port)
-        } else {
-            format!("{host}:{}", lease.port)
-        };
-        let labels: Vec<_> = lease.labels.iter().map(Label::as_str).collect();
-        [
-            address,
-            lease.transport.to_string(),
-            lease.protocol.to_string(),
-            lease
-                .name
-                .as_ref()
-                .map_or("-", |name| name.as_str())
-                .to_owned(),
-            labels.join(", "),
-        ]
-    })
+    Table::new(&header)
+        .rows(leases, |lease| {
+            let host = lease.host.as_str();
+            let address = if host.contains(':') {
+                format!("[{host}]:{}", lease.port)
+            } else {
+                format!("{host}:{}", lease.port)
+            };
+            let labels: Vec<_> = lease.labels.iter().map(Label::as_str).collect();
+            [
+                address,
+                lease.transport.to_string(),
+                lease.protocol.to_string(),
+                lease
+                    .name
+                    .as_ref()
+                    .map_or("-", |name| name.as_str())
+                    .to_owned(),
+                labels.join(", "),
+            ]
+        })
+        .whole(0)
 }
