@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "client", "connect", "domain", "embedded", "protocol", "registry", "store",
+            "client", "connect", "domain", "embedded", "protocol", "registry",
         ],
     ),
     ("client", &["protocol", "domain"]),

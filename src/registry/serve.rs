@@ -57,7 +57,7 @@ pub(super) struct Server {
 }
 
 /// How far a registry has come with stopping.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Serving,
     /// The server routes no more requests here; what it has routed still comes.

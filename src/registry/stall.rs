@@ -2,7 +2,7 @@
 //! callers may have given up: they count from before the stop.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -12,8 +12,7 @@ const TICK: Duration = Duration::from_millis(100);
 const STALL_MIN: Duration = Duration::from_secs(1);
 
 /// When the process was last seen running, and since when it stood still if that is not over.
-#[derive(Clone)]
-pub(super) struct Stall(Arc<Mutex<Seen>>);
+pub(super) struct Stall(Mutex<Seen>);
 
 struct Seen {
     running: Instant,
@@ -22,10 +21,10 @@ struct Seen {
 
 impl Stall {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Seen {
+        Self(Mutex::new(Seen {
             running: Instant::now(),
             stood_since: None,
-        })))
+        }))
     }
 
     /// Waits until the process has stood still.

@@ -97,6 +97,7 @@ impl Holder {
             if Instant::now() >= until {
                 return Known::Nothing;
             }
+            // A client does not ask again at once.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
