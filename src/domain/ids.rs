@@ -51,6 +51,10 @@ uuid_id!(
     Digest
 );
 uuid_id!(
+    /// One life of a node, from a registration to its end. A node that is announced anew gets a new one.
+    Incarnation
+);
+uuid_id!(
     /// One command inside a registry; marks the record that it wrote.
     CommandId
 );
@@ -115,6 +119,14 @@ text_id!(
     Name
 );
 text_id!(
+    /// A node: 1–128 of letters, digits, `-`, `_`, and single dots inside.
+    NodeId
+);
+text_id!(
+    /// A bus: 1–128 of letters, digits, `-` and `_`.
+    BusId
+);
+text_id!(
     /// A machine or network namespace: a lower-case host name, or an IP address.
     Host
 );
@@ -127,28 +139,48 @@ fn is_token_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '-' || c == '_'
 }
 
+fn check_token(text: &str) -> Result<(), Invalid> {
+    if (1..=TOKEN_CHARS_MAX).contains(&text.len()) && text.chars().all(is_token_char) {
+        return Ok(());
+    }
+    Err(Invalid(format!(
+        "must be 1 to {TOKEN_CHARS_MAX} letters, digits, '-' or '_'"
+    )))
+}
+
+fn check_dotted(text: &str) -> Result<(), Invalid> {
+    let parts = text
+        .split('.')
+        .all(|part| !part.is_empty() && part.chars().all(is_token_char));
+    if parts && text.len() <= TOKEN_CHARS_MAX {
+        return Ok(());
+    }
+    Err(Invalid(format!(
+        "must be 1 to {TOKEN_CHARS_MAX} letters, digits, '-' or '_', with single dots inside"
+    )))
+}
+
 impl Token {
     fn check(text: &str) -> Result<(), Invalid> {
-        if (1..=TOKEN_CHARS_MAX).contains(&text.len()) && text.chars().all(is_token_char) {
-            return Ok(());
-        }
-        Err(Invalid(format!(
-            "must be 1 to {TOKEN_CHARS_MAX} letters, digits, '-' or '_'"
-        )))
+        check_token(text)
+    }
+}
+
+impl BusId {
+    fn check(text: &str) -> Result<(), Invalid> {
+        check_token(text)
     }
 }
 
 impl Name {
     fn check(text: &str) -> Result<(), Invalid> {
-        let parts = text
-            .split('.')
-            .all(|part| !part.is_empty() && part.chars().all(is_token_char));
-        if parts && text.len() <= TOKEN_CHARS_MAX {
-            return Ok(());
-        }
-        Err(Invalid(format!(
-            "must be 1 to {TOKEN_CHARS_MAX} letters, digits, '-' or '_', with single dots inside"
-        )))
+        check_dotted(text)
+    }
+}
+
+impl NodeId {
+    fn check(text: &str) -> Result<(), Invalid> {
+        check_dotted(text)
     }
 }
 
