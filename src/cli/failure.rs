@@ -196,6 +196,10 @@ fn hint(refusal: &error::Error) -> Option<String> {
         ErrorCode::LeaseNotFound | ErrorCode::LeaseExpired => {
             "take a new one with `onex port lease`"
         }
+        ErrorCode::NodeNotFound => "`onex node list` shows the nodes that there are",
+        ErrorCode::ToolNotFound => "`onex tool list` shows the tools that there are",
+        ErrorCode::BusNotFound => "`onex bus list` shows the buses that there are",
+        ErrorCode::SchemaNotFound => "`onex schema list` shows the schemas that there are",
         ErrorCode::PoolNotFound => "`onex pool list` shows the hosts that there are",
         ErrorCode::PortUnavailable => "without --exact you get another one",
         ErrorCode::IdempotencyMismatch => "choose another --request-id",
@@ -207,7 +211,11 @@ fn hint(refusal: &error::Error) -> Option<String> {
             "nothing was done; ask again, or wait longer with --timeout"
         }
         ErrorCode::Internal => return Some(internal(&refusal.correlation_id)),
-        ErrorCode::InvalidRequest | ErrorCode::StoreChanged | ErrorCode::TooLarge => return None,
+        ErrorCode::InvalidRequest
+        | ErrorCode::Forbidden
+        | ErrorCode::Superseded
+        | ErrorCode::StoreChanged
+        | ErrorCode::TooLarge => return None,
     };
     Some(text.to_owned())
 }

@@ -29,6 +29,7 @@ use crate::{
         pool::PortRange,
     },
     embedded,
+    protocol::subject::{SubjectPattern, ToolSubjects},
     registry::{
         Registry, ephemeral_range,
         settings::{self, Settings, parse_ttl},
@@ -92,6 +93,24 @@ pub(super) struct Serve {
     /// Hosts for which ports are kept.
     #[arg(long, env = "ONEX_HOSTS_MAX", value_name = "N", default_value_t = settings::HOSTS_MAX, value_parser = number(1..))]
     hosts_max: usize,
+    /// Nodes that may be known, those that have ended and are still remembered included.
+    #[arg(long, env = "ONEX_NODES_MAX", value_name = "N", default_value_t = settings::NODES_MAX, value_parser = number(1..))]
+    nodes_max: usize,
+    /// Buses that may be known, those that have ended and are still remembered included.
+    #[arg(long, env = "ONEX_BUSES_MAX", value_name = "N", default_value_t = settings::BUSES_MAX, value_parser = number(1..))]
+    buses_max: usize,
+    /// Seconds for which a node or bus that has ended is remembered.
+    #[arg(long, env = "ONEX_RETENTION", value_name = "SECONDS", default_value_t = settings::RETENTION_SECONDS, value_parser = value_parser!(u64).range(1..=settings::EVENTS_AGE_SECONDS_MAX))]
+    retention: u64,
+    /// Subjects on which tools may listen beside their own defaults, with commas between: `calc.>,text.*`.
+    /// Default: any that is not the server's or a registry's.
+    #[arg(
+        long,
+        env = "ONEX_TOOL_SUBJECTS",
+        value_name = "SUBJECTS",
+        value_delimiter = ','
+    )]
+    tool_subjects: Vec<SubjectPattern>,
     /// Requests under way at the same time; one more is told BUSY.
     #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX, value_parser = value_parser!(u32).range(1..))]
     in_flight_max: u32,
@@ -215,6 +234,10 @@ impl Serve {
             known_hosts_only: self.known_hosts_only,
             holder_leases_max: self.holder_leases_max,
             hosts_max: self.hosts_max,
+            nodes_max: self.nodes_max,
+            buses_max: self.buses_max,
+            retention: Duration::from_secs(self.retention),
+            tool_subjects: ToolSubjects::new(self.tool_subjects.clone()),
             requests_in_flight_max: self.in_flight_max,
             ..Settings::on(host)
         })

@@ -1,13 +1,23 @@
 //! What a registry can be asked to do, and what it can say to that.
 
 use jiff::Timestamp;
+use semver::Version;
 
 use super::{
-    ids::{CommandId, Host, Label, LeaseId, Name, Port, RequesterId, Token, Transport, Ttl},
-    key::{PortKey, Revision},
-    record::{Ended, Lease, Request},
+    ids::{
+        BusId, CommandId, Host, Label, LeaseId, Name, NodeId, Port, RequesterId, Token, Transport,
+        Ttl,
+    },
+    key::{Key, PortKey, Revision},
+    node::{Live, Registration, Tool},
+    record::{Ended, Lease, Request, Unknown},
     time::Moment,
+    trust::{self, Lifecycle},
     write::Write,
+};
+
+pub use super::refusal::{
+    BOUND_BUSES, BOUND_HOSTS, BOUND_LEASES, BOUND_NODES, BOUND_VALIDATORS, Refusal, Unavailable,
 };
 
 /// One thing to do.
@@ -48,10 +58,122 @@ pub enum Action {
         /// The caller's name for this.
         request: Option<Request>,
     },
-    /// End what is due under that key.
-    Expire(PortKey),
+    /// Announce a node, anew or again.
+    Announce(Box<Announce>),
+    /// Let a node's life last its TTL again.
+    Beat {
+        /// Which life.
+        of: Claim,
+        /// A longer TTL from now on.
+        ttl: Option<Ttl>,
+        /// What it says of its health, when it says anything.
+        health: Option<serde_json::Value>,
+    },
+    /// End a node's life.
+    Leave(Claim),
+    /// Offer a tool, or another contract in its place.
+    AddTool {
+        /// By which life.
+        of: Claim,
+        /// The tool.
+        tool: Box<Tool>,
+        /// The caller's name for this.
+        request: Option<Request>,
+    },
+    /// Offer a tool no longer.
+    RemoveTool {
+        /// By which life.
+        of: Claim,
+        /// Its name.
+        name: Token,
+        /// Its version; all of them if none.
+        version: Option<Version>,
+        /// The caller's name for this.
+        request: Option<Request>,
+    },
+    /// Announce a bus.
+    AnnounceBus(Box<BusWish>),
+    /// End a bus.
+    RemoveBus {
+        /// Who asks.
+        requester_id: RequesterId,
+        /// Which.
+        bus_id: BusId,
+    },
+    /// Say what a validator thinks of a node.
+    Judge(Box<Judgement>),
+    /// Do what time asks for under that key: end what is due, forget what ended long ago.
+    Settle(Key),
     /// End that grant, which its caller never got.
     Withdraw(PortKey, LeaseId, Ended),
+}
+
+/// Who acts for a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Which node.
+    pub node_id: NodeId,
+    /// Who asks.
+    pub requester_id: RequesterId,
+    /// Which life of it.
+    pub epoch: u64,
+}
+
+/// A node that announces itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Announce {
+    /// Which.
+    pub node_id: NodeId,
+    /// Who asks.
+    pub requester_id: RequesterId,
+    /// Which life; none for the next one.
+    pub epoch: Option<u64>,
+    /// The next one, once it has been chosen for this command.
+    pub chosen: Option<u64>,
+    /// How long it lasts without a heartbeat.
+    pub ttl: Ttl,
+    /// What it says of itself.
+    pub registration: Registration,
+    /// The caller's name for this.
+    pub request: Option<Request>,
+}
+
+/// A bus that is announced.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BusWish {
+    /// Which.
+    pub bus_id: BusId,
+    /// Who asks.
+    pub requester_id: RequesterId,
+    /// What is spoken there.
+    pub protocol: Token,
+    /// The node that it ends with.
+    pub node_id: Option<NodeId>,
+    /// The lease that it ends with.
+    pub lease_id: Option<LeaseId>,
+    /// Everything else that was said of it.
+    pub more: Unknown,
+    /// The caller's name for this.
+    pub request: Option<Request>,
+}
+
+/// What a validator thinks of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// Of which.
+    pub node_id: NodeId,
+    /// Who thinks so.
+    pub validator_id: NodeId,
+    /// Who asks.
+    pub requester_id: RequesterId,
+    /// What.
+    pub outcome: trust::Outcome,
+    /// In which way it failed.
+    pub failure_mode: Option<Label>,
+    /// How far it has come.
+    pub lifecycle: Option<Lifecycle>,
+    /// The caller's name for this.
+    pub request: Option<Request>,
 }
 
 /// The port that someone wants.
@@ -63,6 +185,8 @@ pub struct Wish {
     pub protocol: Token,
     /// For how long without a renewal.
     pub ttl: Ttl,
+    /// The node whose life it ends with; then it has no TTL of its own.
+    pub node_id: Option<NodeId>,
     /// On which host.
     pub host: Host,
     /// In which port space.
@@ -88,8 +212,8 @@ pub enum Decision {
     Answer(Answer),
     /// Write, and if that is acknowledged give the answer.
     Commit {
-        /// The write.
-        write: Write,
+        /// The writes, in one piece; what the others hang on comes last.
+        writes: Vec<Write>,
         /// What is true once it is acknowledged.
         answer: Answer,
         /// What comes before the answer.
@@ -104,8 +228,12 @@ pub enum Decision {
 pub enum Effect {
     /// Nothing.
     Reply,
-    /// The command is decided again once this is seen: another lease is its answer.
+    /// The command is decided again once this is seen: what is found then is its answer.
     Again,
+    /// The same, for a write that is no end of something: none is begun late.
+    Recheck,
+    /// Wait until this is seen.
+    Seen,
     /// It is a grant: judge it again if `echo`, then try the port if `probe`.
     Grant {
         /// Another instance may have granted the same request.
@@ -131,8 +259,25 @@ pub enum Answer {
         /// Where in the stream; 0 while that is being written.
         revision: Revision,
     },
+    /// This node is known, and this is its life.
+    Node(Box<Known>),
+    /// What was asked for is so, since that revision at the latest; 0 while that is being written.
+    Done(Revision),
     /// There was nothing to do.
     Nothing,
+}
+
+/// A node as its caller is told of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// Which.
+    pub node_id: NodeId,
+    /// Its life.
+    pub live: Live,
+    /// Where in the stream that is; 0 while it is being written.
+    pub revision: Revision,
+    /// Since when its TTL counts, by this instance's clock.
+    pub since: Moment,
 }
 
 /// A live lease.
@@ -159,124 +304,4 @@ pub enum Probed {
     InUse,
     /// It could not be tried.
     Unknown,
-}
-
-/// The bound on hosts, as a refusal names it.
-pub const BOUND_HOSTS: &str = "hosts";
-/// The bound on what one requester holds, as a refusal names it.
-pub const BOUND_LEASES: &str = "leases per requester";
-
-/// Why nothing was done. The order of the variants is the order in which they are judged.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The TTL is above the registry's bound.
-    #[error("ttl must be at most {0} seconds here")]
-    TtlTooLong(u32),
-    /// The request id came with other parameters before.
-    #[error("this request_id was used before with other parameters")]
-    IdempotencyMismatch,
-    /// The lease has ended and is still remembered.
-    #[error("the lease has ended")]
-    LeaseExpired,
-    /// There is no such lease, and none is remembered.
-    #[error("there is no such lease")]
-    LeaseNotFound,
-    /// The lease is someone else's.
-    #[error("the lease belongs to another requester")]
-    NotHolder,
-    /// The host has no pool, and new ones are not allowed.
-    #[error("there is no pool for host {0:?}")]
-    PoolNotFound(String),
-    /// A bound is reached.
-    #[error("no more {what} are allowed: the limit is {limit}")]
-    LimitExceeded {
-        /// Of what.
-        what: &'static str,
-        /// Which.
-        limit: usize,
-    },
-    /// The one port that will do cannot be had.
-    #[error("{}", .0.said())]
-    PortUnavailable(Unavailable),
-    /// No port can be had now.
-    #[error("no port of the pool is free")]
-    Exhausted {
-        /// When one may be, in milliseconds.
-        retry_after_ms: u64,
-    },
-    /// The port's events are not published yet.
-    #[error("events of this port wait to be published")]
-    Busy,
-    /// Others write the same keys.
-    #[error("others are writing the same keys")]
-    Contended,
-    /// The store did not answer; nothing was done.
-    #[error("the store cannot be reached; nothing was done")]
-    Unreachable,
-}
-
-/// Why a port cannot be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unavailable {
-    /// Someone has it.
-    Held,
-    /// It rests.
-    Resting,
-    /// It rests: another program was using it.
-    Quarantined,
-    /// It is never granted.
-    Reserved,
-    /// It is in no range.
-    Outside,
-    /// Another program is using it.
-    InUse,
-}
-
-impl Unavailable {
-    /// For people.
-    pub fn said(self) -> &'static str {
-        match self {
-            Self::Held => "somebody holds the port",
-            Self::Resting => "the port rests: its last holder may still count on it",
-            Self::Quarantined => "the port rests: another program was using it",
-            Self::Reserved => "the port is reserved and never granted",
-            Self::Outside => "the port is in none of the ranges that are granted",
-            Self::InUse => "another program is using the port",
-        }
-    }
-
-    /// As it stands on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Held => "held",
-            Self::Resting => "resting",
-            Self::Quarantined => "quarantined",
-            Self::Reserved => "reserved",
-            Self::Outside => "outside",
-            Self::InUse => "in_use",
-        }
-    }
-}
-
-impl Refusal {
-    /// Whether an index that lags could be the reason: then it is judged again behind a barrier.
-    pub fn needs_barrier(&self) -> bool {
-        match self {
-            Self::LeaseNotFound
-            | Self::PoolNotFound(_)
-            | Self::LimitExceeded { .. }
-            | Self::Exhausted { .. } => true,
-            Self::PortUnavailable(why) => match why {
-                Unavailable::Held | Unavailable::Resting | Unavailable::Quarantined => true,
-                Unavailable::Reserved | Unavailable::Outside | Unavailable::InUse => false,
-            },
-            Self::TtlTooLong(_)
-            | Self::IdempotencyMismatch
-            | Self::LeaseExpired
-            | Self::NotHolder
-            | Self::Busy
-            | Self::Contended
-            | Self::Unreachable => false,
-        }
-    }
 }

@@ -2,11 +2,11 @@
 
 use super::{
     command::{Action, Command},
-    decide::Reserved,
     ids::CommandId,
     index::Index,
-    key::{Key, PortKey, Revision},
+    key::{Key, Revision},
     record::Stored,
+    reserved::Reserved,
     time::Now,
 };
 
@@ -30,13 +30,11 @@ impl Core {
     /// The follower saw `stored` under `key` at `revision`, with `pending` more behind it.
     pub fn apply(&mut self, key: &Key, revision: Revision, stored: Stored, pending: u64, now: Now) {
         self.index.apply(key, revision, stored, pending, now);
-        if let Key::Port(key) = key {
-            self.reserved.passed(key, revision);
-        }
+        self.reserved.passed(key, revision);
     }
 
-    /// Leases to end now: due, and not being written already. At most `most`.
-    pub fn reap(&mut self, now: Now, most: usize) -> Vec<PortKey> {
+    /// Keys to write now because time asks for it, and that are not being written already. At most `most`.
+    pub fn reap(&mut self, now: Now, most: usize) -> Vec<Key> {
         self.index.advance(now.mono);
         self.index
             .due()
@@ -48,13 +46,13 @@ impl Core {
 }
 
 impl Command {
-    /// The reaper's: end what is due under `key`.
-    pub fn expire(id: CommandId, key: PortKey) -> Self {
+    /// The reaper's: do what time asks for under `key`.
+    pub fn settle(id: CommandId, key: Key) -> Self {
         Self {
             id,
             correlation_id: None,
             confirmed: false,
-            action: Action::Expire(key),
+            action: Action::Settle(key),
         }
     }
 }

@@ -2,7 +2,9 @@
 //! what came of it. It does nothing itself; the service and the simulation drive the same one.
 
 use super::{
-    command::{Action, Answer, Command, Decision, Effect, Held, Probed, Refusal, Unavailable},
+    command::{
+        Action, Answer, Command, Decision, Effect, Held, Known, Probed, Refusal, Unavailable,
+    },
     core::Core,
     decide::decide,
     ids::{CommandId, LeaseId},
@@ -31,10 +33,10 @@ const CROWDED_RETRY_MILLIS: u64 = 1_000;
 pub enum Step {
     /// Pass a barrier. [`Fed::Failed`] when that cannot be had.
     Barrier,
-    /// Write. Fed back with what the store said.
-    Write(Write),
-    /// Wait until the follower shows that key past that revision.
-    Moved(PortKey, Revision),
+    /// Write, in one piece. Fed back with what the store said; a revision is that of the last one.
+    Write(Vec<Write>),
+    /// Wait until the follower shows one of those keys past its revision.
+    Moved(Vec<(Key, Revision)>),
     /// Wait for an exact point at that revision or later.
     Exact(Revision),
     /// Try to bind the port, if [`Deed::may_probe`] at that moment. Fed back with what came of it.
@@ -69,10 +71,11 @@ pub enum Fed {
 enum State {
     Deciding,
     Confirming,
-    ProbingFirst(Write, Answer, Effect),
-    Writing(Write, Answer, Effect),
-    Repeating(Write, Answer, Effect),
-    Moving(PortKey),
+    ProbingFirst(Vec<Write>, Answer, Effect),
+    Writing(Vec<Write>, Answer, Effect),
+    Repeating(Vec<Write>, Answer, Effect),
+    Moving(Vec<Key>),
+    Seeing(Answer),
     Probing(PortKey, Answer),
     Done,
 }
@@ -174,9 +177,15 @@ impl Deed {
                     Step::Done(Err(Refusal::Unreachable))
                 }
             }
-            (State::Moving(key), _) => {
-                core.reserved.remove(&key);
+            (State::Moving(keys), _) => {
+                for key in &keys {
+                    core.reserved.remove(key);
+                }
                 self.pause(Refusal::Contended)
+            }
+            (State::Seeing(answer), _) => {
+                self.unsettled = false;
+                Step::Done(Ok(answer))
             }
             (State::Probing(key, answer), Fed::Probed(probed)) => self.tried(key, answer, probed),
             (
@@ -199,7 +208,7 @@ impl Deed {
                 Step::Exact(revision)
             }
             Ok(Decision::Commit {
-                write,
+                writes,
                 answer,
                 then,
             }) => {
@@ -207,7 +216,7 @@ impl Deed {
                     self.another_id();
                     return self.decide(core, now);
                 }
-                self.commit(core, write, answer, then, now)
+                self.commit(core, writes, answer, then, now)
             }
             Err(Refusal::Contended) => self.wait(now),
             Err(Refusal::Busy) => self.pause(Refusal::Busy),
@@ -226,7 +235,7 @@ impl Deed {
     fn commit(
         &mut self,
         core: &mut Core,
-        write: Write,
+        writes: Vec<Write>,
         answer: Answer,
         then: Effect,
         now: Now,
@@ -239,49 +248,63 @@ impl Deed {
         if matches!(then, Effect::Grant { .. }) {
             self.granting = now.mono;
         }
-        if let Key::Port(key) = &write.key {
-            let grant_to = match (&answer, then) {
-                (Answer::Lease(held), Effect::Grant { .. }) => Some(held.lease.requester_id),
-                _ => None,
-            };
-            core.reserved.insert(key.clone(), grant_to);
-            if matches!(then, Effect::Grant { probe: true, .. })
-                && !core.index.mechanisms.on(Mechanism::ProbeAfterGrant)
-            {
-                let key = key.clone();
-                self.state = State::ProbingFirst(write, answer, then);
-                return Step::Probe(key);
-            }
+        if let (Action::Announce(announce), Answer::Node(known)) =
+            (&mut self.command.action, &answer)
+            && announce.epoch.is_none()
+        {
+            // Chosen once: when this is decided again, another life of that epoch is not its own.
+            announce.chosen.get_or_insert(known.live.epoch);
         }
-        self.write(write, answer, then)
+        let grant_to = match (&answer, then) {
+            (Answer::Lease(held), Effect::Grant { .. }) => Some(held.lease.requester_id),
+            _ => None,
+        };
+        for write in &writes {
+            core.reserved.insert(write.key.clone(), grant_to);
+        }
+        if let [
+            Write {
+                key: Key::Port(key),
+                ..
+            },
+        ] = writes.as_slice()
+            && matches!(then, Effect::Grant { probe: true, .. })
+            && !core.index.mechanisms.on(Mechanism::ProbeAfterGrant)
+        {
+            let key = key.clone();
+            self.state = State::ProbingFirst(writes, answer, then);
+            return Step::Probe(key);
+        }
+        self.write(writes, answer, then)
     }
 
-    fn write(&mut self, write: Write, answer: Answer, then: Effect) -> Step {
+    fn write(&mut self, writes: Vec<Write>, answer: Answer, then: Effect) -> Step {
         self.waits = None;
-        let step = Step::Write(write.clone());
-        self.state = State::Writing(write, answer, then);
+        let step = Step::Write(writes.clone());
+        self.state = State::Writing(writes, answer, then);
         step
     }
 
     /// The same write with the same expected revision: if it lands, no earlier one can any more.
-    fn repeat(&mut self, write: Write, answer: Answer, then: Effect) -> Step {
+    fn repeat(&mut self, writes: Vec<Write>, answer: Answer, then: Effect) -> Step {
         self.tries += 1;
-        self.state = State::Repeating(write, answer, then);
+        self.state = State::Repeating(writes, answer, then);
         Step::Pause(self.tries)
     }
 
     fn written(
         &mut self,
         core: &mut Core,
-        write: &Write,
+        writes: &[Write],
         answer: Answer,
         then: Effect,
         revision: Revision,
         now: Now,
     ) -> Step {
-        if let Key::Port(key) = &write.key {
+        for (behind, write) in (0..).zip(writes.iter().rev()) {
             let seen = core.index.revision(&write.key);
-            core.reserved.written(key, revision, seen);
+            let at = Revision(revision.0.saturating_sub(behind));
+            core.reserved.written(&write.key, at, seen);
         }
         match then {
             Effect::Reply if self.undo.is_some() => self.undone(),
@@ -289,8 +312,14 @@ impl Deed {
                 self.unsettled = false;
                 Step::Done(Ok(answer))
             }
-            Effect::Again => {
+            Effect::Again | Effect::Recheck => {
+                self.unsettled = true;
                 self.state = State::Deciding;
+                Step::Exact(revision)
+            }
+            Effect::Seen => {
+                self.unsettled = true;
+                self.state = State::Seeing(answer);
                 Step::Exact(revision)
             }
             Effect::Grant { echo, .. } => {
@@ -337,14 +366,15 @@ impl Deed {
                 self.undo = Some(undo);
                 self.state = State::Deciding;
                 // The grant itself has to be seen before it can be ended.
-                Step::Moved(key, Revision(held.revision.0.saturating_sub(1)))
+                let before = Revision(held.revision.0.saturating_sub(1));
+                Step::Moved(vec![(Key::Port(key), before)])
             }
             (Answer::Lease(held), Probed::Bindable | Probed::Unknown) => {
                 self.unsettled = false;
                 let probed = Some(probed);
                 Step::Done(Ok(Answer::Lease(Held { probed, ..held })))
             }
-            (answer @ (Answer::Ended { .. } | Answer::Nothing), _) => Step::Done(Ok(answer)),
+            (answer, _) => Step::Done(Ok(answer)),
         }
     }
 
@@ -378,19 +408,16 @@ impl Deed {
         self.spent = false;
     }
 
-    fn lost(&mut self, write: Write) -> Step {
+    fn lost(&mut self, writes: Vec<Write>) -> Step {
         self.spent |= self.unsettled;
-        match write.key {
-            Key::Port(key) => {
-                self.state = State::Moving(key.clone());
-                Step::Moved(key, write.expected)
-            }
-            Key::Sys | Key::Barrier | Key::Checkpoint => self.pause(Refusal::Contended),
-        }
+        let judged = |write: Write| (write.key, write.expected);
+        let judged: Vec<_> = writes.into_iter().map(judged).collect();
+        self.state = State::Moving(judged.iter().map(|(key, _)| key.clone()).collect());
+        Step::Moved(judged)
     }
 
-    fn again(&mut self, core: &mut Core, write: &Write) -> Step {
-        free(core, write);
+    fn again(&mut self, core: &mut Core, writes: &[Write]) -> Step {
+        free(core, writes);
         self.pause(Refusal::Contended)
     }
 
@@ -418,9 +445,9 @@ impl Deed {
     }
 }
 
-fn free(core: &mut Core, write: &Write) {
-    if let Key::Port(key) = &write.key {
-        core.reserved.remove(key);
+fn free(core: &mut Core, writes: &[Write]) {
+    for write in writes {
+        core.reserved.remove(&write.key);
     }
 }
 
@@ -440,6 +467,8 @@ impl Answer {
                 at,
                 revision,
             },
+            Self::Node(known) => Self::Node(Box::new(Known { revision, ..*known })),
+            Self::Done(_) => Self::Done(revision),
             Self::Nothing => Self::Nothing,
         }
     }

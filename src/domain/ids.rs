@@ -206,10 +206,23 @@ impl Host {
     }
 }
 
-impl Host {
-    /// A value that sorts before every host there can be.
-    pub(super) fn lowest() -> Self {
-        Self(Box::default())
+macro_rules! ends {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// A value that sorts before every other there can be.
+            pub(super) fn lowest() -> Self {
+                Self(Box::default())
+            }
+        }
+    )*};
+}
+
+ends!(Host NodeId BusId);
+
+impl NodeId {
+    /// A value that sorts behind every other there can be.
+    pub(super) fn highest() -> Self {
+        Self(char::MAX.to_string().into_boxed_str())
     }
 }
 

@@ -5,15 +5,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    ids::{Digest, Host, LeaseId, RequestId, RequesterId, Transport, Ttl},
+    agenda::{Agenda, Change},
+    bus::{self, Bus},
+    command::Held,
+    ids::{Digest, Host, LeaseId, NodeId, RequestId, RequesterId, Transport, Ttl},
     key::{Key, PortKey, Revision},
     lookup::Lookup,
     mechanism::{Mechanism, Mechanisms},
+    nodes::{Nodes, due_from, forget_again, is_out, marker_change},
     outbox::Outbox,
     policy::Policy,
     pool::{Class, HostPools, Pool},
-    record::{Record, Stored, Sys},
-    standing::{Entry, Standing, Terms},
+    record::{Ended, Lease, Record, Stored, Sys},
+    standing::{Bond, Entry, Standing, Terms},
     time::{Moment, Now},
 };
 
@@ -27,10 +31,13 @@ pub struct Index {
     pub outbox: Outbox,
     /// Where what is looked up by something else than its key is.
     pub lookup: Lookup,
+    /// Nodes, buses and verdicts.
+    pub nodes: Nodes,
     ports: BTreeMap<PortKey, Entry>,
-    classes: BTreeMap<PortKey, (Class, Option<Moment>)>,
-    timers: BTreeSet<(Moment, PortKey)>,
-    due: BTreeSet<PortKey>,
+    classes: BTreeMap<PortKey, Class>,
+    agenda: Agenda,
+    /// What hangs on another key that has changed: it is judged at the next exact point.
+    hanging: BTreeSet<Key>,
     pools: BTreeMap<Host, HostPools>,
     fresh_pool: Pool,
     sys: Option<(Revision, Sys)>,
@@ -47,10 +54,11 @@ impl Index {
             outbox: Outbox::new(policy.registry_id),
             policy,
             mechanisms: Mechanisms::default(),
+            nodes: Nodes::default(),
             ports: BTreeMap::new(),
             classes: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            due: BTreeSet::new(),
+            agenda: Agenda::default(),
+            hanging: BTreeSet::new(),
             pools: BTreeMap::from([own]),
             fresh_pool,
             lookup: Lookup::default(),
@@ -62,14 +70,63 @@ impl Index {
 
     /// The follower saw `stored` under `key` at `revision`, with `pending` more behind it.
     pub fn apply(&mut self, key: &Key, revision: Revision, stored: Stored, pending: u64, now: Now) {
+        let later = stored == Stored::Later;
+        let forgotten = stored == Stored::Forgotten;
         match (key, stored) {
-            (Key::Port(key), Stored::Port(record)) => self.put(key, revision, Some(record), now),
-            (Key::Port(key), stored) => {
-                self.put(key, revision, None, now);
-                if let Some(entry) = self.ports.get_mut(key) {
-                    entry.later = stored == Stored::Later;
+            (Key::Port(port), Stored::Port(record)) => {
+                self.put_port(port, revision, Some(record), now)
+            }
+            (Key::Port(port), _) => {
+                self.put_port(port, revision, None, now);
+                if let Some(entry) = self.ports.get_mut(port) {
+                    entry.later = later;
                 }
-                self.reclass(key, now.mono);
+            }
+            (Key::Node(id), stored) => {
+                let record = if let Stored::Node(record) = stored {
+                    Some(record)
+                } else {
+                    None
+                };
+                let entry = entry(revision, record, later, forgotten, now.mono);
+                let known = self.nodes.put_node(id, entry.clone());
+                self.observe(key, &entry, known, now.mono);
+            }
+            (Key::Live(id), stored) => {
+                let record = if let Stored::Live(record) = stored {
+                    Some(record)
+                } else {
+                    None
+                };
+                let entry = entry(revision, record, later, forgotten, now.mono);
+                let life =
+                    |nodes: &Nodes| nodes.live(id).map(|live| (live.incarnation, live.ended));
+                let before = life(&self.nodes);
+                let known = self.nodes.put_live(id, entry.clone());
+                self.observe(key, &entry, known, now.mono);
+                if life(&self.nodes) != before || before.is_none() {
+                    self.hang_on_node(id);
+                }
+            }
+            (Key::Bus(id), stored) => {
+                let record = if let Stored::Bus(record) = stored {
+                    Some(record)
+                } else {
+                    None
+                };
+                let entry = entry(revision, record, later, forgotten, now.mono);
+                let known = self.nodes.put_bus(id, entry.clone());
+                self.observe(key, &entry, known, now.mono);
+            }
+            (Key::Verdict(id), stored) => {
+                let record = if let Stored::Verdict(record) = stored {
+                    Some(record)
+                } else {
+                    None
+                };
+                let entry = entry(revision, record, later, forgotten, now.mono);
+                let known = self.nodes.put_verdict(id, entry.clone());
+                self.observe(key, &entry, known, now.mono);
             }
             (Key::Sys, Stored::Sys(sys)) => self.sys = Some((revision, sys)),
             (Key::Checkpoint, Stored::Checkpoint(checkpoint)) => {
@@ -78,54 +135,68 @@ impl Index {
             (Key::Checkpoint, _) => self.outbox.foreign(revision),
             (Key::Sys | Key::Barrier, _) => {}
         }
-        self.seen(revision, pending);
+        self.look_again(key, now.mono);
+        self.seen(revision, pending, now.mono);
     }
 
     /// The follower saw `revision`, whatever it is, with `pending` more behind it.
-    pub fn seen(&mut self, revision: Revision, pending: u64) {
+    pub fn seen(&mut self, revision: Revision, pending: u64, now: Moment) {
         self.applied = revision.max(self.applied);
         if pending == 0 || !self.mechanisms.on(Mechanism::ExactPoints) {
             self.exact = self.applied;
             self.outbox.settle();
         }
+        if pending == 0 || !self.mechanisms.on(Mechanism::BondAtExactPoint) {
+            for key in std::mem::take(&mut self.hanging) {
+                self.look_again(&key, now);
+            }
+        }
     }
 
     /// Time passes: rests end, leases fall due.
     pub fn advance(&mut self, now: Moment) {
-        while let Some((at, _)) = self.timers.first()
-            && *at <= now
-            && let Some((_, key)) = self.timers.pop_first()
-        {
-            self.reclass(&key, now);
+        while let Some(key) = self.agenda.pop(now) {
+            self.look_again(&key, now);
         }
     }
 
-    fn put(&mut self, key: &PortKey, revision: Revision, record: Option<Box<Record>>, now: Now) {
-        let before = self.ports.remove(key);
+    fn observe<B>(&mut self, key: &Key, entry: &Entry<B>, known: Option<u64>, now: Moment) {
+        if let Some(record) = entry.record.as_deref() {
+            self.outbox.observe(key, entry.revision, record, known, now);
+        }
+        self.hanging.insert(key.clone());
+    }
+
+    fn put_port(
+        &mut self,
+        port: &PortKey,
+        revision: Revision,
+        record: Option<Box<Record>>,
+        now: Now,
+    ) {
+        let before = self.ports.remove(port);
         if let Some(record) = before.as_ref().and_then(|entry| entry.record.as_deref()) {
-            self.lookup.forget(key, record);
+            self.lookup.forget(port, record);
+            if let Some(lease) = record.lease() {
+                let buses = self.nodes.buses_of_lease(lease.lease_id);
+                self.hanging.extend(buses.cloned().map(Key::Bus));
+            }
         }
         let known = before.as_ref().map(|entry| entry.transitions);
-        let transitions = record
-            .as_ref()
-            .map_or(known.unwrap_or(0), |record| record.transitions);
-        if let Some(record) = record.as_deref() {
-            self.lookup.remember(key, record);
-            self.outbox.observe(key, revision, record, known, now.mono);
+        let mut entry = entry(revision, record, false, false, now.mono);
+        if entry.record.is_none() {
+            entry.transitions = known.unwrap_or(0);
         }
-        let observed = self.observed(record.as_deref(), now);
-        self.ports.insert(
-            key.clone(),
-            Entry {
-                revision,
-                observed,
-                transitions,
-                record,
-                vanished: false,
-                later: false,
-            },
-        );
-        self.reclass(key, now.mono);
+        if let Some(record) = entry.record.as_deref() {
+            self.lookup.remember(port, record);
+            let key = Key::Port(port.clone());
+            self.outbox.observe(&key, revision, record, known, now.mono);
+            if record.lease().is_some_and(|lease| lease.node.is_some()) {
+                self.hanging.insert(key);
+            }
+        }
+        entry.observed = self.observed(entry.record.as_deref(), now);
+        self.ports.insert(port.clone(), entry);
     }
 
     /// When a record counts as first seen: now, whatever anybody's clock said when it was written.
@@ -139,39 +210,193 @@ impl Index {
         }
     }
 
-    fn reclass(&mut self, key: &PortKey, now: Moment) {
-        let Some(entry) = self.ports.get(key) else {
-            return;
+    /// Everything that ends or may be forgotten with a node's life.
+    fn hang_on_node(&mut self, id: &NodeId) {
+        let ports = self.lookup.bound_to(id, None).cloned().map(Key::Port);
+        let buses = self.nodes.buses_of_node(id).cloned().map(Key::Bus);
+        self.hanging.extend(ports.chain(buses));
+        self.hanging
+            .extend([Key::Node(id.clone()), Key::Verdict(id.clone())]);
+    }
+
+    /// What time, or another key, has made of that one.
+    fn look_again(&mut self, key: &Key, now: Moment) {
+        let change = match key {
+            Key::Port(port) => self.reclass(port, now),
+            Key::Sys | Key::Barrier | Key::Checkpoint => return,
+            Key::Node(_) | Key::Live(_) | Key::Bus(_) | Key::Verdict(_) => self.change(key, now),
         };
-        let (class, change) = entry.class(now, self.terms());
-        let before = self.classes.insert(key.clone(), (class, change));
-        if let Some(at) = before.and_then(|(_, change)| change) {
-            self.timers.remove(&(at, key.clone()));
+        if let Change::Due = change
+            && self.is_marker(key)
+        {
+            self.agenda.set(key, Change::At(Moment::NEVER));
+            return self.nodes.drop_marker(key);
         }
-        match change {
-            Some(at) => drop(self.timers.insert((at, key.clone()))),
-            None if class == Class::Held => drop(self.due.insert(key.clone())),
-            None => {}
-        }
-        if change.is_some() || class != Class::Held {
-            self.due.remove(key);
-        }
-        let from = before.map_or(Class::Free, |(class, _)| class);
-        if !self.pools.contains_key(&key.host) {
+        self.agenda.set(key, change);
+    }
+
+    fn reclass(&mut self, port: &PortKey, now: Moment) -> Change {
+        let Some(entry) = self.ports.get(port) else {
+            return Change::At(Moment::NEVER);
+        };
+        let (class, change) = entry.class(now, self.terms(), self.bond(entry));
+        let before = self.classes.insert(port.clone(), class);
+        if !self.pools.contains_key(&port.host) {
             let pools = HostPools::fresh(&self.fresh_pool);
-            self.pools.insert(key.host.clone(), pools);
+            self.pools.insert(port.host.clone(), pools);
         }
-        if let Some(pools) = self.pools.get_mut(&key.host) {
-            pools.of_mut(key.transport).reclass(key.port, from, class);
+        if let Some(pools) = self.pools.get_mut(&port.host) {
+            let from = before.unwrap_or(Class::Free);
+            pools.of_mut(port.transport).reclass(port.port, from, class);
+        }
+        change
+    }
+
+    /// When a key of a node or bus changes by itself.
+    pub fn change(&self, key: &Key, now: Moment) -> Change {
+        let terms = self.terms();
+        let retention = self.policy.retention_millis;
+        let nodes = &self.nodes;
+        let change = match key {
+            Key::Live(id) => nodes.life_change(id, now, terms, retention),
+            Key::Node(id) => nodes.said(id).map_or(Change::At(Moment::NEVER), |entry| {
+                nodes.orphan_change(id, entry, now, retention)
+            }),
+            Key::Verdict(id) => nodes
+                .verdict(id)
+                .map_or(Change::At(Moment::NEVER), |entry| {
+                    nodes.orphan_change(id, entry, now, retention)
+                }),
+            Key::Bus(id) => nodes.bus(id).map_or(Change::At(Moment::NEVER), |entry| {
+                self.bus_change(entry, now)
+            }),
+            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => Change::At(Moment::NEVER),
+        };
+        match change {
+            Change::Due if !self.is_marker(key) && !self.may_go(key) => forget_again(now),
+            change => change,
+        }
+    }
+
+    fn bus_change(&self, entry: &Entry<Bus>, now: Moment) -> Change {
+        if entry.forgotten {
+            return marker_change(entry.observed, now);
+        }
+        match entry.body().map(|bus| &bus.bus) {
+            _ if entry.later => Change::At(Moment::NEVER),
+            Some(bus) if bus.ended.is_none() => match self.bus_over(bus, entry.revision) {
+                Some(_) => Change::Due,
+                None => Change::At(Moment::NEVER),
+            },
+            _ => due_from(entry.observed.plus(self.policy.retention_millis), now),
+        }
+    }
+
+    /// How what a bus hangs on has ended, when it has.
+    pub fn bus_over(&self, bus: &bus::Announcement, since: Revision) -> Option<Ended> {
+        if let Some(life) = &bus.node
+            && let Bond::Over(ended, _) = self.nodes.bond(life, since, self.exact, self.terms())
+        {
+            return Some(ended);
+        }
+        let lease_id = bus.lease_id?;
+        let live = self
+            .find_lease(lease_id)
+            .is_some_and(|(key, entry)| entry.lease().is_some() && self.lease_over(key).is_none());
+        (!live && self.exact >= since).then_some(Ended::Expired)
+    }
+
+    fn is_marker(&self, key: &Key) -> bool {
+        match key {
+            Key::Node(id) => self.nodes.said(id).is_some_and(|entry| entry.forgotten),
+            Key::Live(id) => self.nodes.life(id).is_some_and(|entry| entry.forgotten),
+            Key::Bus(id) => self.nodes.bus(id).is_some_and(|entry| entry.forgotten),
+            Key::Verdict(id) => self.nodes.verdict(id).is_some_and(|entry| entry.forgotten),
+            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => false,
+        }
+    }
+
+    /// Whether what is due under a key may be done now: a life is forgotten only when nothing hangs on
+    /// it any more, and nothing is forgotten of which events are not out.
+    fn may_go(&self, key: &Key) -> bool {
+        let out_to = self.outbox.out_to();
+        match key {
+            Key::Live(id) => self.nodes.life(id).is_some_and(|entry| {
+                let live = self.nodes.live(id).is_some_and(|live| live.ended.is_none());
+                let free = self.lookup.bound_to(id, None).next().is_none()
+                    && is_out(entry, out_to)
+                    && self
+                        .nodes
+                        .said(id)
+                        .is_none_or(|entry| is_out(entry, out_to))
+                    && self
+                        .nodes
+                        .verdict(id)
+                        .is_none_or(|entry| is_out(entry, out_to));
+                live || free
+            }),
+            Key::Bus(id) => self.nodes.bus(id).is_some_and(|entry| {
+                let live = entry.body().is_some_and(|bus| bus.bus.ended.is_none());
+                live || is_out(entry, out_to)
+            }),
+            Key::Node(id) => self
+                .nodes
+                .said(id)
+                .is_some_and(|entry| is_out(entry, out_to)),
+            Key::Verdict(id) => self
+                .nodes
+                .verdict(id)
+                .is_some_and(|entry| is_out(entry, out_to)),
+            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => false,
+        }
+    }
+
+    /// What a lease hangs on, when it is bound to a node.
+    pub fn bond(&self, entry: &Entry) -> Option<Bond> {
+        let life = entry.lease()?.node.as_ref()?;
+        Some(
+            self.nodes
+                .bond(life, entry.revision, self.exact, self.terms()),
+        )
+    }
+
+    /// A lease as its holder is told of it: one that is bound to a node lasts as long as that does.
+    pub fn held(&self, key: &PortKey, entry: &Entry, lease: Lease) -> Held {
+        let seen = lease
+            .node
+            .as_ref()
+            .and_then(|life| self.nodes.seen(&life.node_id));
+        let (since, ttl) = seen.map_or((entry.observed, lease.ttl), |seen| {
+            (seen.since, seen.live.ttl)
+        });
+        Held {
+            key: key.clone(),
+            lease: Lease { ttl, ..lease },
+            revision: entry.revision,
+            since,
+            probed: None,
+        }
+    }
+
+    /// How a node's end has ended the lease under that key, when it has.
+    pub fn lease_over(&self, key: &PortKey) -> Option<(Ended, Ttl)> {
+        match self.bond(self.ports.get(key)?)? {
+            Bond::Over(ended, ttl) => Some((ended, ttl)),
+            Bond::Holds | Bond::Until(_) => None,
         }
     }
 
     /// A write lost against `revision`, and behind a barrier the key is still there: the message is gone,
     /// for somebody gave it a time to live.
-    pub fn vanish(&mut self, key: &PortKey, revision: Revision) {
-        let entry = self.ports.get_mut(key);
-        if let Some(entry) = entry.filter(|entry| entry.revision == revision) {
-            entry.vanished = true;
+    pub fn vanish(&mut self, key: &Key, revision: Revision) {
+        match key {
+            Key::Port(port) => {
+                let entry = self.ports.get_mut(port);
+                if let Some(entry) = entry.filter(|entry| entry.revision == revision) {
+                    entry.vanished = true;
+                }
+            }
+            key => self.nodes.vanish(key, revision),
         }
     }
 
@@ -182,25 +407,24 @@ impl Index {
 
     /// The revision of a key; 0 when nothing was ever written there.
     pub fn revision(&self, key: &Key) -> Revision {
-        match key {
-            Key::Port(key) => self
-                .ports
-                .get(key)
-                .map_or(Revision::default(), |entry| entry.revision),
-            Key::Sys => self
-                .sys
-                .as_ref()
-                .map_or(Revision::default(), |(revision, _)| *revision),
-            Key::Checkpoint => self.outbox.checkpoint_revision(),
-            Key::Barrier => Revision::default(),
-        }
+        let revision = match key {
+            Key::Port(key) => self.ports.get(key).map(|entry| entry.revision),
+            Key::Node(id) => self.nodes.said(id).map(|entry| entry.revision),
+            Key::Live(id) => self.nodes.life(id).map(|entry| entry.revision),
+            Key::Bus(id) => self.nodes.bus(id).map(|entry| entry.revision),
+            Key::Verdict(id) => self.nodes.verdict(id).map(|entry| entry.revision),
+            Key::Sys => self.sys.as_ref().map(|(revision, _)| *revision),
+            Key::Checkpoint => Some(self.outbox.checkpoint_revision()),
+            Key::Barrier => None,
+        };
+        revision.unwrap_or_default()
     }
 
     /// What a port is.
     pub fn standing(&self, key: &PortKey, now: Moment) -> Standing {
-        self.ports
-            .get(key)
-            .map_or(Standing::Free, |entry| entry.standing(now, self.terms()))
+        self.ports.get(key).map_or(Standing::Free, |entry| {
+            entry.standing(now, self.terms(), self.bond(entry))
+        })
     }
 
     /// The key of a lease, live or remembered, with its entry.
@@ -258,24 +482,19 @@ impl Index {
         self.pools.len()
     }
 
-    /// Leases whose time is up, for the reaper.
-    pub fn due(&self) -> impl Iterator<Item = &PortKey> {
-        self.due.iter()
+    /// Keys with something that time asks for, for the reaper.
+    pub fn due(&self) -> impl Iterator<Item = &Key> {
+        self.agenda.due()
     }
 
     /// When the next rest ends or lease falls due.
     pub fn next_change(&self) -> Option<Moment> {
-        self.timers.first().map(|(at, _)| *at)
+        self.agenda.next()
     }
 
-    /// When a port of that pool may come free by itself; looks at a bounded number of timers.
+    /// When a port of that pool may come free by itself.
     pub fn next_free(&self, host: &Host, transport: Transport) -> Option<Moment> {
-        const TIMERS_LOOKED_AT_MAX: usize = 1_000;
-        self.timers
-            .iter()
-            .take(TIMERS_LOOKED_AT_MAX)
-            .find(|(_, key)| key.host == *host && key.transport == transport)
-            .map(|(at, _)| *at)
+        self.agenda.next_of(host, transport)
     }
 
     /// What every entry is judged by.
@@ -311,5 +530,24 @@ impl Index {
     /// The last point at which nothing was pending: what the index said then was all there was.
     pub fn exact(&self) -> Revision {
         self.exact
+    }
+}
+
+/// An entry as it is when its record has just been seen.
+fn entry<B>(
+    revision: Revision,
+    record: Option<Box<Record<B>>>,
+    later: bool,
+    forgotten: bool,
+    now: Moment,
+) -> Entry<B> {
+    Entry {
+        revision,
+        observed: now,
+        transitions: record.as_ref().map_or(0, |record| record.transitions),
+        record,
+        vanished: false,
+        later,
+        forgotten,
     }
 }

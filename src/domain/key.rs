@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::ids::{Host, Invalid, Port, Transport};
+use super::ids::{BusId, Host, Invalid, NodeId, Port, Transport};
 
 /// A position in the bucket's stream: 0 means that nothing was ever written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -38,10 +38,18 @@ pub struct PortKey {
 }
 
 /// What a key of the bucket names.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// A port: a lease, or how the last one ended.
     Port(PortKey),
+    /// What a node announced.
+    Node(NodeId),
+    /// Whether a node lives.
+    Live(NodeId),
+    /// A bus.
+    Bus(BusId),
+    /// What validators say of a node.
+    Verdict(NodeId),
     /// The registry's own settings.
     Sys,
     /// Written to learn how far the bucket has come.
@@ -49,6 +57,11 @@ pub enum Key {
     /// Who publishes events, and how far.
     Checkpoint,
 }
+
+const NODE: &str = "node.";
+const LIVE: &str = "live.";
+const BUS: &str = "bus.";
+const VERDICT: &str = "verdict.";
 
 /// Escapes what may not stand in one token of a key or subject: every character outside
 /// `[A-Za-z0-9_-]` becomes `=XX`, its bytes in hexadecimal.
@@ -115,6 +128,10 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Port(key) => key.fmt(f),
+            Self::Node(id) => write!(f, "{NODE}{}", escape(id.as_str())),
+            Self::Live(id) => write!(f, "{LIVE}{}", escape(id.as_str())),
+            Self::Bus(id) => write!(f, "{BUS}{}", escape(id.as_str())),
+            Self::Verdict(id) => write!(f, "{VERDICT}{}", escape(id.as_str())),
             Self::Sys => f.write_str("sys"),
             Self::Barrier => f.write_str("sys.barrier"),
             Self::Checkpoint => f.write_str("sys.checkpoint"),
@@ -150,7 +167,44 @@ impl FromStr for Key {
             "sys" => Ok(Self::Sys),
             "sys.barrier" => Ok(Self::Barrier),
             "sys.checkpoint" => Ok(Self::Checkpoint),
-            _ => text.parse().map(Self::Port),
+            _ if text.starts_with("port.") => text.parse().map(Self::Port),
+            _ => parse_named(text).ok_or_else(|| Invalid(format!("not a key: {text}"))),
+        }
+    }
+}
+
+fn parse_named(text: &str) -> Option<Key> {
+    fn id<T: FromStr>(token: &str) -> Option<T> {
+        unescape(token)?.parse().ok()
+    }
+    if let Some(token) = text.strip_prefix(NODE) {
+        id(token).map(Key::Node)
+    } else if let Some(token) = text.strip_prefix(LIVE) {
+        id(token).map(Key::Live)
+    } else if let Some(token) = text.strip_prefix(BUS) {
+        id(token).map(Key::Bus)
+    } else {
+        id(text.strip_prefix(VERDICT)?).map(Key::Verdict)
+    }
+}
+
+impl From<PortKey> for Key {
+    fn from(key: PortKey) -> Self {
+        Self::Port(key)
+    }
+}
+
+impl Key {
+    /// The lowest there can be.
+    pub(super) fn first() -> Self {
+        Self::Port(PortKey::first())
+    }
+
+    /// The port that it names, if it does.
+    pub fn port(&self) -> Option<&PortKey> {
+        match self {
+            Self::Port(key) => Some(key),
+            _ => None,
         }
     }
 }
@@ -167,6 +221,23 @@ mod tests {
         assert_eq!(key.host.as_str(), "10.0.0.1");
         assert_eq!(key.to_string(), "port.10=2E0=2E0=2E1.tcp.80");
         assert!("port.10.0.0.1.tcp.80".parse::<PortKey>().is_err());
+    }
+
+    #[test]
+    fn a_dot_in_a_node_does_not_make_two_tokens() {
+        let key = Key::Node("a.b".parse().unwrap());
+        assert_eq!(key.to_string(), "node.a=2Eb");
+        for key in [
+            key,
+            Key::Live("a.b".parse().unwrap()),
+            Key::Bus("a-b".parse().unwrap()),
+            Key::Verdict("a.b".parse().unwrap()),
+        ] {
+            assert_eq!(key.to_string().parse(), Ok(key));
+        }
+        for text in ["node.a.b", "node.", "live.a=2eb", "bus.a=2Eb", "verdicts.a"] {
+            assert!(text.parse::<Key>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    ids::{Host, Label, LeaseId, Name, RequestId, RequesterId},
+    ids::{Host, Label, LeaseId, Name, NodeId, RequestId, RequesterId},
     key::PortKey,
     record::{Body, Record},
 };
@@ -21,6 +21,7 @@ pub struct Lookup {
     names: BTreeSet<(Name, PortKey)>,
     labels: BTreeSet<(Label, PortKey)>,
     live: BTreeSet<PortKey>,
+    bound: BTreeSet<(NodeId, PortKey)>,
     last_names: BTreeMap<(RequesterId, Name), PortKey>,
 }
 
@@ -36,6 +37,9 @@ impl Lookup {
                 }
                 for label in &lease.labels {
                     self.labels.insert((label.clone(), key.clone()));
+                }
+                if let Some(life) = &lease.node {
+                    self.bound.insert((life.node_id.clone(), key.clone()));
                 }
                 Some((lease.requester_id, lease.lease_id, lease.name.as_ref()))
             }
@@ -68,6 +72,9 @@ impl Lookup {
                 }
                 for label in &lease.labels {
                     self.labels.remove(&(label.clone(), key.clone()));
+                }
+                if let Some(life) = &lease.node {
+                    self.bound.remove(&(life.node_id.clone(), key.clone()));
                 }
                 (lease.requester_id, lease.lease_id, lease.name.as_ref())
             }
@@ -132,6 +139,15 @@ impl Lookup {
         after: Option<&PortKey>,
     ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
         range_after(&self.labels, label, after)
+    }
+
+    /// The keys of the leases that are bound to that node, whichever life of it, from `after` on.
+    pub fn bound_to<'a>(
+        &'a self,
+        node: &NodeId,
+        after: Option<&PortKey>,
+    ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
+        range_after(&self.bound, node.clone(), after)
     }
 
     /// How many leases are live.

@@ -38,6 +38,14 @@ pub enum Mechanism {
     FollowerGap,
     /// A registry counts longer than the holder does.
     Slack,
+    /// What needs several keys is written in one piece.
+    AtomicBatch,
+    /// That something hangs on a life which is not there is believed only at an exact point.
+    BondAtExactPoint,
+    /// What hung on a life that another one ended rests for as long as its holder may count on it.
+    SupersededRests,
+    /// A life that has ended does not begin again under its epoch.
+    EndedEpoch,
 }
 
 /// Which mechanisms are on.

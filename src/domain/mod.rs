@@ -1,6 +1,8 @@
 //! The registry as a pure state machine: no async, no NATS, no clock, no randomness, and no JSON but
 //! for members of records that this version does not know and carries along.
 
+pub mod agenda;
+pub mod bus;
 pub mod command;
 pub mod core;
 pub mod cursor;
@@ -11,10 +13,16 @@ pub mod index;
 pub mod key;
 pub mod lookup;
 pub mod mechanism;
+pub mod node;
+pub mod nodes;
 pub mod outbox;
 pub mod policy;
 pub mod pool;
 pub mod record;
+pub mod refusal;
+pub mod reserved;
 pub mod standing;
 pub mod time;
+pub mod transition;
+pub mod trust;
 pub mod write;

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::{
-    key::{Key, PortKey, Revision},
-    record::{Checkpoint, FORMAT, OUTBOX_TRANSITIONS_MAX, Record, Stored, Transition},
+    key::{Key, Revision},
+    record::{Checkpoint, FORMAT, OUTBOX_TRANSITIONS_MAX, Record, Stored},
     time::Moment,
+    transition::Transition,
     write::Write,
 };
 
@@ -29,8 +30,8 @@ pub const ROUND_MILLIS_MAX: u64 = TAKEOVER_MILLIS / 3;
 pub struct Told {
     /// Where in the stream.
     pub revision: Revision,
-    /// Of which port.
-    pub key: PortKey,
+    /// Under which key.
+    pub key: Key,
     /// What happened.
     pub transition: Transition,
 }
@@ -49,8 +50,8 @@ pub enum Publish {
 /// What is not published yet, and who publishes.
 pub struct Outbox {
     me: Uuid,
-    waiting: BTreeMap<(Revision, PortKey), Transition>,
-    sent: BTreeSet<(Revision, PortKey)>,
+    waiting: BTreeMap<(Revision, Key), Transition>,
+    sent: BTreeSet<(Revision, Key)>,
     checkpoint: Option<Checkpoint>,
     checkpoint_revision: Revision,
     progress: Moment,
@@ -133,11 +134,11 @@ impl Outbox {
     }
 
     /// A record passes by. `known` is how many transitions of its key this instance had seen.
-    pub fn observe(
+    pub fn observe<B>(
         &mut self,
-        key: &PortKey,
+        key: &Key,
         revision: Revision,
-        record: &Record,
+        record: &Record<B>,
         known: Option<u64>,
         now: Moment,
     ) {
@@ -213,7 +214,7 @@ impl Outbox {
         }
         let told: Vec<Told> = self
             .waiting
-            .range(..(Revision(exact.0 + 1), PortKey::first()))
+            .range(..(Revision(exact.0 + 1), Key::first()))
             .take(ROUND_EVENTS_MAX)
             .map(|((revision, key), transition)| Told {
                 revision: *revision,

@@ -28,4 +28,12 @@ pub struct Policy {
     pub hosts_max: usize,
     /// Whether a host that has no pool yet is refused.
     pub known_hosts_only: bool,
+    /// How many nodes may be known, ended ones included.
+    pub nodes_max: usize,
+    /// How many buses may be known, ended ones included.
+    pub buses_max: usize,
+    /// How long a registration may be with all its tools, in bytes.
+    pub node_bytes_max: usize,
+    /// How long a node or bus that has ended is remembered, in milliseconds.
+    pub retention_millis: u64,
 }

@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    bus::Bus,
     ids::{CommandId, Digest, Label, LeaseId, Name, Port, RequestId, RequesterId, Token, Ttl},
     key::Revision,
+    node::{Announced, Life, Lived},
+    transition::{Happened, Transition},
+    trust::Judged,
 };
 
 /// The format of every record that this version writes; a later one is not understood.
@@ -24,9 +28,9 @@ pub const IN_USE_REST_MILLIS: u64 = 60_000;
 /// Members that this version does not know; carried along when a record is rewritten.
 pub type Unknown = BTreeMap<String, serde_json::Value>;
 
-/// What one port's key holds.
+/// What a key holds: a port's, unless it says otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Record<B = Body> {
     /// [`FORMAT`].
     pub format: u32,
     /// The command that wrote it: after an unknown outcome it tells whose write landed.
@@ -35,9 +39,9 @@ pub struct Record {
     pub transitions: u64,
     /// The last of them, those that are not known to be published.
     pub outbox: Vec<Transition>,
-    /// Held, or at rest.
+    /// What it is about.
     #[serde(flatten)]
-    pub body: Body,
+    pub body: B,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -62,8 +66,11 @@ pub struct Lease {
     pub requester_id: RequesterId,
     /// What will be spoken there.
     pub protocol: Token,
-    /// How long it lasts without a renewal.
+    /// How long it lasts without a renewal. Of a lease that is bound to a node: what the node's was.
     pub ttl: Ttl,
+    /// The life of a node that it ends with; it then needs no renewal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Life>,
     /// What it holds, on the host and transport of its key.
     pub ports: Vec<Port>,
     /// By which it can be found.
@@ -145,6 +152,10 @@ pub enum Ended {
     Duplicate,
     /// Its record was overwritten from outside, and the longest TTL has passed since.
     Overwritten,
+    /// The life of the node that it was bound to was ended by another one; its holder still counts on it.
+    Superseded,
+    /// The node that it was to be bound to had ended before anybody was told of it.
+    NodeGone,
 }
 
 /// A write that a caller named.
@@ -156,64 +167,28 @@ pub struct Request {
     pub digest: Digest,
 }
 
-/// Something that happened to a port and that an event tells.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Transition {
-    /// Counts this key's transitions from 1.
-    pub n: u64,
-    /// What.
-    pub event: Happened,
-    /// When, for people.
-    pub at: Timestamp,
-    /// Where in the stream; absent while that is the record's own revision.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision: Option<u64>,
-    /// Which lease; absent when that is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease_id: Option<LeaseId>,
-    /// Whose.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requester_id: Option<RequesterId>,
-    /// Its name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<Name>,
-    /// The request that caused it; absent when it was the registry itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub correlation_id: Option<String>,
-    /// How the lease ended, where it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<Ended>,
-}
-
-/// The kinds of [`Transition`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Happened {
-    /// A port was granted.
-    Leased,
-    /// Its holder gave it back, or it was a second grant for one request.
-    Released,
-    /// Its time was up.
-    Expired,
-    /// It rests: another program is using it.
-    Quarantined,
-}
-
 impl Ended {
     /// The event that tells of such an end.
     pub fn event(self) -> Happened {
         match self {
-            Self::Released | Self::Duplicate => Happened::Released,
+            Self::Released | Self::Duplicate | Self::NodeGone => Happened::Released,
             Self::Expired | Self::Overwritten => Happened::Expired,
             Self::InUse => Happened::Quarantined,
+            Self::Superseded => Happened::Revoked,
         }
     }
 
-    /// How long the port then rests, in milliseconds. Nothing where the holder stopped first.
-    pub fn rest_millis(self) -> u64 {
+    /// How long the port then rests, in milliseconds, when its holder may count on it for `ttl`. Nothing
+    /// where the holder stopped first.
+    pub fn rest_millis(self, ttl: Ttl) -> u64 {
         match self {
             Self::InUse => IN_USE_REST_MILLIS,
-            Self::Released | Self::Expired | Self::Duplicate | Self::Overwritten => 0,
+            Self::Superseded => ttl.millis(),
+            Self::Released
+            | Self::Expired
+            | Self::Duplicate
+            | Self::Overwritten
+            | Self::NodeGone => 0,
         }
     }
 }
@@ -251,6 +226,16 @@ pub struct Checkpoint {
 pub enum Stored {
     /// A port's record.
     Port(Box<Record>),
+    /// A node's announcement.
+    Node(Box<Record<Announced>>),
+    /// A node's life.
+    Live(Box<Record<Lived>>),
+    /// A bus.
+    Bus(Box<Record<Bus>>),
+    /// What validators say of a node.
+    Verdict(Box<Record<Judged>>),
+    /// A marker by which a registry has removed the key; the server removes it in its turn.
+    Forgotten,
     /// The settings.
     Sys(Sys),
     /// The publisher's.
@@ -291,7 +276,9 @@ impl Record {
         };
         first.iter().chain(second)
     }
+}
 
+impl<B> Record<B> {
     /// How many of its transitions are not published up to `out_to`.
     pub fn unpublished(&self, own: Revision, out_to: Revision) -> usize {
         self.outbox

@@ -1,6 +1,7 @@
 //! What an entry is at a moment. The only judge: nothing else compares a record with the time.
 
 use super::{
+    agenda::Change,
     ids::Ttl,
     key::Revision,
     mechanism::{Mechanism, Mechanisms},
@@ -13,9 +14,9 @@ use super::{
 /// milliseconds: ten minutes.
 pub const YOUNG_MILLIS: u64 = 600_000;
 
-/// What is stored under a port's key, and when this instance first saw it.
+/// What is stored under a key, and when this instance first saw it.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct Entry<B = Body> {
     /// Where in the stream it is.
     pub revision: Revision,
     /// When this instance first saw that revision. Every count starts here: a registry that was
@@ -24,11 +25,24 @@ pub struct Entry {
     /// How many transitions the key had made when it was last understood.
     pub transitions: u64,
     /// The record; none when something foreign was written over it.
-    pub record: Option<Box<Record>>,
+    pub record: Option<Box<Record<B>>>,
     /// Whether its message is known to be gone from the stream: then the key counts as never written.
     pub vanished: bool,
     /// Whether there is a record of a later version: this one never ends what it does not understand.
     pub later: bool,
+    /// Whether a registry has removed it: there is a marker that the server will remove as well.
+    pub forgotten: bool,
+}
+
+/// What a lease hangs on that is bound to a node's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bond {
+    /// The node lives, or nobody can say yet that it does not.
+    Holds,
+    /// Nobody knows whether it lives; it counts as living until then.
+    Until(Moment),
+    /// It is over: how that ends the lease, and for how long its holder may still count on it.
+    Over(Ended, Ttl),
 }
 
 /// What every entry is judged by.
@@ -42,7 +56,7 @@ pub struct Terms {
 
 impl Terms {
     /// How long a registry counts what a holder counts as well.
-    fn lengthened(self, millis: u64) -> u64 {
+    pub(super) fn lengthened(self, millis: u64) -> u64 {
         let slack = if self.mechanisms.on(Mechanism::Slack) {
             slack(millis)
         } else {
@@ -63,6 +77,22 @@ pub enum Standing {
     Held(Moment),
     /// Its time is up by this instance's clock. It is held all the same until a write ends it.
     Due,
+}
+
+impl<B> Entry<B> {
+    /// What a write has to expect.
+    pub fn expected(&self) -> Revision {
+        if self.vanished {
+            Revision::default()
+        } else {
+            self.revision
+        }
+    }
+
+    /// What the record is about.
+    pub fn body(&self) -> Option<&B> {
+        self.record.as_deref().map(|record| &record.body)
+    }
 }
 
 impl Entry {
@@ -86,8 +116,14 @@ impl Entry {
         self.observed.plus(terms.lengthened(ttl.millis()))
     }
 
-    /// What the port is.
-    pub fn standing(&self, now: Moment, terms: Terms) -> Standing {
+    /// What the port is; `bond` when it is leased with a node.
+    pub fn standing(&self, now: Moment, terms: Terms, bond: Option<Bond>) -> Standing {
+        match bond {
+            Some(Bond::Holds) => return Standing::Held(Moment::NEVER),
+            Some(Bond::Until(until)) if now < until => return Standing::Held(until),
+            Some(Bond::Until(_) | Bond::Over(..)) => return Standing::Due,
+            None => {}
+        }
         match self.rest() {
             Some(rest) if rest.rest_ms > 0 => {
                 let until = self.observed.plus(terms.lengthened(rest.rest_ms));
@@ -101,7 +137,7 @@ impl Entry {
             None if self.record.is_none() && !terms.mechanisms.on(Mechanism::ForeignIsHeld) => {
                 Standing::Free
             }
-            None if self.later => Standing::Held(Moment(u64::MAX)),
+            None if self.later => Standing::Held(Moment::NEVER),
             None => {
                 let due = self.due(terms);
                 if now < due {
@@ -114,27 +150,27 @@ impl Entry {
     }
 
     /// What the port is to its pool, and when that changes by itself.
-    pub fn class(&self, now: Moment, terms: Terms) -> (Class, Option<Moment>) {
-        match (self.standing(now, terms), self.rest()) {
-            (Standing::Held(due), _) => (Class::Held, Some(due)),
-            (Standing::Due, _) => (Class::Held, None),
+    pub fn class(&self, now: Moment, terms: Terms, bond: Option<Bond>) -> (Class, Change) {
+        match (self.standing(now, terms, bond), self.rest()) {
+            (Standing::Held(due), _) => (Class::Held, Change::At(due)),
+            (Standing::Due, _) => (Class::Held, Change::Due),
             (
                 Standing::Resting(until),
                 Some(Rest {
                     ended: Ended::InUse,
                     ..
                 }),
-            ) => (Class::Quarantined, Some(until)),
-            (Standing::Resting(until), _) => (Class::Resting, Some(until)),
+            ) => (Class::Quarantined, Change::At(until)),
+            (Standing::Resting(until), _) => (Class::Resting, Change::At(until)),
             (Standing::Free, rest) => {
                 let old = self.observed.plus(YOUNG_MILLIS);
                 let remembers = rest
                     .and_then(|rest| rest.last.as_ref())
                     .is_some_and(|last| last.request.is_some());
                 if remembers && now < old {
-                    (Class::Young, Some(old))
+                    (Class::Young, Change::At(old))
                 } else {
-                    (Class::Free, None)
+                    (Class::Free, Change::At(Moment::NEVER))
                 }
             }
         }
@@ -147,42 +183,47 @@ mod tests {
 
     #[test]
     fn a_foreign_write_holds_the_port_for_the_longest_ttl() {
-        let entry = Entry {
+        let entry: Entry = Entry {
             revision: Revision(9),
             observed: Moment(1_000),
             transitions: 0,
             record: None,
             vanished: false,
             later: false,
+            forgotten: false,
         };
         let terms = Terms {
             longest: Ttl::try_from(100).unwrap(),
             mechanisms: Mechanisms::default(),
         };
         let until = Moment(1_000 + 100_000 + 600);
-        assert_eq!(entry.standing(Moment(1_000), terms), Standing::Held(until));
         assert_eq!(
-            entry.standing(Moment(until.0 - 1), terms),
+            entry.standing(Moment(1_000), terms, None),
             Standing::Held(until)
         );
-        assert_eq!(entry.standing(until, terms), Standing::Due);
+        assert_eq!(
+            entry.standing(Moment(until.0 - 1), terms, None),
+            Standing::Held(until)
+        );
+        assert_eq!(entry.standing(until, terms, None), Standing::Due);
     }
 
     #[test]
     fn what_a_later_version_wrote_is_left_alone() {
-        let entry = Entry {
+        let entry: Entry = Entry {
             revision: Revision(9),
             observed: Moment(1_000),
             transitions: 0,
             record: None,
             vanished: false,
             later: true,
+            forgotten: false,
         };
         let terms = Terms {
             longest: Ttl::try_from(1).unwrap(),
             mechanisms: Mechanisms::default(),
         };
-        let standing = entry.standing(Moment(u64::MAX / 2), terms);
-        assert_eq!(standing, Standing::Held(Moment(u64::MAX)));
+        let standing = entry.standing(Moment(u64::MAX / 2), terms, None);
+        assert_eq!(standing, Standing::Held(Moment::NEVER));
     }
 }

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Moment(pub u64);
 
 impl Moment {
+    /// One that does not come.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// That many milliseconds later.
     #[must_use]
     pub fn plus(self, millis: u64) -> Self {

@@ -6,25 +6,30 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::ids::{Host, Ttl};
+use crate::domain::ids::{Host, NodeId, Ttl};
 
 use super::{
+    bus::BusItem,
+    node_view::{NodeItem, NodeView, Section},
     pool::PoolItem,
     port::{Limit, PAGE_ITEMS_MAX},
-    schema::{HostText, Time, TtlSeconds},
+    schema::{HostText, NameText, Time, TtlSeconds},
     time,
+    tool::ToolItem,
 };
 
 /// Asks what there is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DescribeRequest {
-    /// One node. Part of the protocol and not offered yet.
+    /// Describe this node in the place of the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node_id: Option<String>,
-    /// Only these sections. Part of the protocol and not offered yet.
+    #[schemars(with = "Option<NameText>")]
+    pub node_id: Option<NodeId>,
+    /// Only these. Of a node all six; of the registry `ports` are its pools, `node` its nodes, and `schema` and
+    /// `trust` say nothing. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sections: Option<Vec<String>>,
-    /// Pools on this page, at most: 1 to 1,000, default 100.
+    pub sections: Option<Vec<Section>>,
+    /// Items of the registry on this page, pools, nodes, tools and buses together, at most: 1 to 1,000, default 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u16>", range(min = 1, max = PAGE_ITEMS_MAX))]
     pub limit: Option<Limit>,
@@ -85,6 +90,12 @@ pub struct Totals {
     pub leases: usize,
     /// Hosts with a pool.
     pub hosts: usize,
+    /// Live nodes.
+    pub nodes: usize,
+    /// Tools of live nodes, by their names.
+    pub tools: usize,
+    /// Buses that are active.
+    pub buses: usize,
     /// Events that wait to be published.
     pub events_waiting: usize,
 }
@@ -98,11 +109,36 @@ pub struct DescribeReply {
     pub instances: Vec<Instance>,
     /// How much there is.
     pub counts: Totals,
-    /// The pools, a page of them.
+    /// The pools, those of this page.
     pub pools: Vec<PoolItem>,
+    /// The nodes, those of this page.
+    #[serde(default)]
+    pub nodes: Vec<NodeItem>,
+    /// The tools, those of this page.
+    #[serde(default)]
+    pub tools: Vec<ToolItem>,
+    /// The buses, those of this page.
+    #[serde(default)]
+    pub buses: Vec<BusItem>,
     /// Where the next page begins; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
+    /// What this answer is true for.
+    pub revision: u64,
+    /// Fields of the request that a later protocol minor knows, and this registry does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeDescribeReply {
+    /// Which.
+    #[schemars(with = "NameText")]
+    pub node_id: NodeId,
+    /// All about it, or the sections that were asked for.
+    #[serde(flatten)]
+    pub view: NodeView,
     /// What this answer is true for.
     pub revision: u64,
     /// Fields of the request that a later protocol minor knows, and this registry does not.
@@ -129,6 +165,9 @@ pub struct Help {
     pub response_schema: Value,
     /// A request.
     pub example: Value,
+    /// The codes of the errors that it can answer with.
+    #[serde(default)]
+    pub errors: Vec<String>,
 }
 
 /// An error that can come back.
@@ -140,6 +179,9 @@ pub struct ErrorHelp {
     pub number: u16,
     /// Whether the same request may succeed later.
     pub retryable: bool,
+    /// What it means.
+    #[serde(default)]
+    pub meaning: String,
 }
 
 /// All endpoints.

@@ -1,18 +1,6 @@
-//! The endpoints: each once, with what it teaches about itself.
+//! The endpoints: each once.
 
-use schemars::{JsonSchema, generate::SchemaSettings};
-use serde_json::{Value, json};
-
-use super::{
-    describe::{DescribeReply, DescribeRequest, ErrorHelp, Help, HelpReply, HelpRequest},
-    error::ErrorCode,
-    names::Namespace,
-    pool::{PoolItem, PoolListRequest},
-    port::{
-        HeartbeatReply, HeartbeatRequest, LeaseReply, LeaseRequest, ListRequest, Page,
-        ReleaseReply, ReleaseRequest, ResolveRequest,
-    },
-};
+use super::error::ErrorCode;
 
 /// An endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +17,36 @@ pub enum Endpoint {
     PortResolve,
     /// `pool.list`
     PoolList,
+    /// `node.register`
+    NodeRegister,
+    /// `node.heartbeat`
+    NodeHeartbeat,
+    /// `node.deregister`
+    NodeDeregister,
+    /// `node.list`
+    NodeList,
+    /// `tool.register`
+    ToolRegister,
+    /// `tool.deregister`
+    ToolDeregister,
+    /// `tool.list`
+    ToolList,
+    /// `tool.describe`
+    ToolDescribe,
+    /// `bus.register`
+    BusRegister,
+    /// `bus.deregister`
+    BusDeregister,
+    /// `bus.list`
+    BusList,
+    /// `schema.list`
+    SchemaList,
+    /// `schema.get`
+    SchemaGet,
+    /// `trust.report`
+    TrustReport,
+    /// `trust.get`
+    TrustGet,
     /// `describe`
     Describe,
     /// `help`
@@ -39,17 +57,41 @@ pub enum Endpoint {
 pub const HOLDERS_CLOCK: &str = "You hold the port until ttl seconds after the moment before you first sent the \
     request that was granted or last renewed (a retry with the same request_id does not restart it), on a clock that \
     runs while the machine sleeps, by the reply with the highest fencing_token. Then stop using it. After you have \
-    sent port.release, or were told LEASE_EXPIRED or LEASE_NOT_FOUND, never use it again.";
+    sent port.release, or were told LEASE_EXPIRED or LEASE_NOT_FOUND, never use it again. A port that you leased with \
+    a node_id is yours as long as the node is: the same rule with node.register and node.heartbeat in the place of \
+    port.lease and port.heartbeat.";
+
+/// Bytes of a request, at most.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a request that carries a tool's schemas, at most.
+pub const TOOL_REQUEST_BYTES_MAX: usize = 192 * 1024;
+/// Bytes of a request that announces a node, at most, and of the node with all tools that it adds later.
+pub const NODE_BYTES_MAX: usize = 448 * 1024;
 
 impl Endpoint {
     /// All of them, in the order in which help lists them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 23] = [
         Self::PortLease,
         Self::PortHeartbeat,
         Self::PortRelease,
         Self::PortList,
         Self::PortResolve,
         Self::PoolList,
+        Self::NodeRegister,
+        Self::NodeHeartbeat,
+        Self::NodeDeregister,
+        Self::NodeList,
+        Self::ToolRegister,
+        Self::ToolDeregister,
+        Self::ToolList,
+        Self::ToolDescribe,
+        Self::BusRegister,
+        Self::BusDeregister,
+        Self::BusList,
+        Self::SchemaList,
+        Self::SchemaGet,
+        Self::TrustReport,
+        Self::TrustGet,
         Self::Describe,
         Self::Help,
     ];
@@ -63,6 +105,21 @@ impl Endpoint {
             Self::PortList => "port.list",
             Self::PortResolve => "port.resolve",
             Self::PoolList => "pool.list",
+            Self::NodeRegister => "node.register",
+            Self::NodeHeartbeat => "node.heartbeat",
+            Self::NodeDeregister => "node.deregister",
+            Self::NodeList => "node.list",
+            Self::ToolRegister => "tool.register",
+            Self::ToolDeregister => "tool.deregister",
+            Self::ToolList => "tool.list",
+            Self::ToolDescribe => "tool.describe",
+            Self::BusRegister => "bus.register",
+            Self::BusDeregister => "bus.deregister",
+            Self::BusList => "bus.list",
+            Self::SchemaList => "schema.list",
+            Self::SchemaGet => "schema.get",
+            Self::TrustReport => "trust.report",
+            Self::TrustGet => "trust.get",
             Self::Describe => "describe",
             Self::Help => "help",
         }
@@ -88,130 +145,169 @@ impl Endpoint {
             Self::PoolList => {
                 "Lists the ports there are to grant, by host and transport, and how many are free."
             }
+            Self::NodeRegister => {
+                "Announces a node with its ports and tools, or again what has changed; keep it alive with \
+                node.heartbeat."
+            }
+            Self::NodeHeartbeat => {
+                "Lets a node last its ttl again, and with it all that ends with it."
+            }
+            Self::NodeDeregister => {
+                "Ends a node; its leases, tools and buses end with it. Stop using its ports before you send this."
+            }
+            Self::NodeList => {
+                "Lists nodes in the order of their ids, for a while also those that have ended."
+            }
+            Self::ToolRegister => {
+                "Adds a tool to a live node, or puts another contract in its place."
+            }
+            Self::ToolDeregister => "Takes a tool from a live node.",
+            Self::ToolList => "Lists the tools of live nodes in the order of their names.",
+            Self::ToolDescribe => "Shows a tool's contract, and who offers it.",
+            Self::BusRegister => "Announces a bus, which may end with a node or with a lease.",
+            Self::BusDeregister => "Ends a bus.",
+            Self::BusList => "Lists buses in the order of their ids.",
+            Self::SchemaList => {
+                "Lists the JSON Schemas of messages, tools and nodes in the order of kind and name."
+            }
+            Self::SchemaGet => "Shows one JSON Schema.",
+            Self::TrustReport => "Says whether a node does what its contract says; for validators.",
+            Self::TrustGet => "Says how far a node is to be trusted, and why.",
             Self::Describe => {
-                "Says what this registry is, which instances share the work, and what there is."
+                "Says what this registry is, which instances share the work, and what there is; with a node_id, all \
+                about that node."
             }
             Self::Help => "Lists the endpoints with their schemas and an example of each.",
         }
     }
 
-    /// A request that it takes.
-    pub fn example(self) -> Value {
-        let requester = "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21";
-        let lease = "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f";
+    /// Bytes that a request to it may have.
+    pub fn request_bytes_max(self) -> usize {
         match self {
-            Self::PortLease => {
-                json!({"requester_id": requester, "protocol": "http", "ttl": 60, "name": "api"})
-            }
-            Self::PortHeartbeat | Self::PortRelease => {
-                json!({"requester_id": requester, "lease_id": lease})
-            }
-            Self::PortList => json!({"requester_id": requester, "limit": 50}),
-            Self::PortResolve => json!({"name": "api"}),
-            Self::PoolList => json!({"limit": 10}),
-            Self::Describe | Self::Help => json!({}),
+            Self::NodeRegister => NODE_BYTES_MAX,
+            Self::ToolRegister => TOOL_REQUEST_BYTES_MAX,
+            _ => REQUEST_BYTES_MAX,
         }
     }
 
-    /// JSON Schema 2020-12 of what it takes.
-    pub fn request_schema(self) -> Value {
+    /// The errors that it can answer with, and no others.
+    pub fn errors(self) -> Vec<ErrorCode> {
+        use ErrorCode as Code;
+        let own: &[Code] = match self {
+            Self::PortLease => &[
+                Code::PoolNotFound,
+                Code::PortUnavailable,
+                Code::LeaseExpired,
+                Code::IdempotencyMismatch,
+                Code::LimitExceeded,
+                Code::ResourceExhausted,
+                Code::NodeNotFound,
+                Code::NotHolder,
+            ],
+            Self::PortHeartbeat => &[
+                Code::NotHolder,
+                Code::LeaseNotFound,
+                Code::LeaseExpired,
+                Code::IdempotencyMismatch,
+            ],
+            Self::PortRelease => &[
+                Code::NotHolder,
+                Code::LeaseNotFound,
+                Code::IdempotencyMismatch,
+            ],
+            Self::NodeRegister => &[
+                Code::Superseded,
+                Code::NotHolder,
+                Code::LeaseNotFound,
+                Code::LeaseExpired,
+                Code::IdempotencyMismatch,
+                Code::Forbidden,
+                Code::LimitExceeded,
+            ],
+            Self::NodeHeartbeat | Self::NodeDeregister => {
+                &[Code::NodeNotFound, Code::Superseded, Code::NotHolder]
+            }
+            Self::ToolRegister => &[
+                Code::NodeNotFound,
+                Code::Superseded,
+                Code::NotHolder,
+                Code::IdempotencyMismatch,
+                Code::Forbidden,
+                Code::LimitExceeded,
+            ],
+            Self::ToolDeregister => &[
+                Code::NodeNotFound,
+                Code::ToolNotFound,
+                Code::Superseded,
+                Code::NotHolder,
+                Code::IdempotencyMismatch,
+                Code::Forbidden,
+            ],
+            Self::BusRegister => &[
+                Code::NodeNotFound,
+                Code::LeaseNotFound,
+                Code::LeaseExpired,
+                Code::NotHolder,
+                Code::IdempotencyMismatch,
+                Code::LimitExceeded,
+            ],
+            Self::BusDeregister => &[Code::BusNotFound, Code::NotHolder],
+            Self::TrustReport => &[
+                Code::NodeNotFound,
+                Code::Forbidden,
+                Code::IdempotencyMismatch,
+                Code::LimitExceeded,
+            ],
+            Self::TrustGet | Self::Describe => &[Code::NodeNotFound],
+            Self::ToolDescribe => &[Code::ToolNotFound],
+            Self::SchemaGet => &[Code::SchemaNotFound],
+            Self::PortList
+            | Self::PortResolve
+            | Self::PoolList
+            | Self::NodeList
+            | Self::ToolList
+            | Self::BusList
+            | Self::SchemaList
+            | Self::Help => &[],
+        };
+        let may = |code: &Code| match code {
+            Code::InvalidRequest | Code::TooLarge | Code::Busy | Code::Internal => true,
+            // Those that take min_revision.
+            Code::StoreChanged | Code::Stale => self != Self::Help,
+            Code::Contended => self.writes(),
+            // A negative answer is checked, and that takes a write.
+            Code::StoreUnavailable => self.writes() || !own.is_empty(),
+            code => own.contains(code),
+        };
+        ErrorCode::ALL.iter().copied().filter(may).collect()
+    }
+
+    /// Whether it changes anything.
+    pub fn writes(self) -> bool {
         match self {
-            Self::PortLease => request::<LeaseRequest>(),
-            Self::PortHeartbeat => request::<HeartbeatRequest>(),
-            Self::PortRelease => request::<ReleaseRequest>(),
-            Self::PortList => request::<ListRequest>(),
-            Self::PortResolve => request::<ResolveRequest>(),
-            Self::PoolList => request::<PoolListRequest>(),
-            Self::Describe => request::<DescribeRequest>(),
-            Self::Help => request::<HelpRequest>(),
+            Self::PortLease
+            | Self::PortHeartbeat
+            | Self::PortRelease
+            | Self::NodeRegister
+            | Self::NodeHeartbeat
+            | Self::NodeDeregister
+            | Self::ToolRegister
+            | Self::ToolDeregister
+            | Self::BusRegister
+            | Self::BusDeregister
+            | Self::TrustReport => true,
+            Self::PortList
+            | Self::PortResolve
+            | Self::PoolList
+            | Self::NodeList
+            | Self::ToolList
+            | Self::ToolDescribe
+            | Self::BusList
+            | Self::SchemaList
+            | Self::SchemaGet
+            | Self::TrustGet
+            | Self::Describe
+            | Self::Help => false,
         }
-    }
-
-    /// JSON Schema 2020-12 of what it answers, when that is no error.
-    pub fn response_schema(self) -> Value {
-        match self {
-            Self::PortLease => schema::<LeaseReply>(),
-            Self::PortHeartbeat => {
-                json!({"oneOf": [schema::<LeaseReply>(), schema::<HeartbeatReply>()]})
-            }
-            Self::PortRelease => schema::<ReleaseReply>(),
-            Self::PortList | Self::PortResolve => schema::<Page<LeaseReply>>(),
-            Self::PoolList => schema::<Page<PoolItem>>(),
-            Self::Describe => schema::<DescribeReply>(),
-            Self::Help => schema::<HelpReply>(),
-        }
-    }
-
-    /// All that it teaches about itself.
-    pub fn help(self, namespace: &Namespace) -> Help {
-        Help {
-            endpoint: self.name().to_owned(),
-            subject: namespace.subject(self.name()),
-            description: self.description().to_owned(),
-            request_schema: self.request_schema(),
-            response_schema: self.response_schema(),
-            example: self.example(),
-        }
-    }
-}
-
-/// What the `help` endpoint answers.
-pub fn help(namespace: &Namespace) -> HelpReply {
-    HelpReply {
-        endpoints: Endpoint::ALL
-            .map(|endpoint| endpoint.help(namespace))
-            .into(),
-        errors: ErrorCode::ALL
-            .iter()
-            .map(|code| ErrorHelp {
-                code: code.as_str().to_owned(),
-                number: code.number(),
-                retryable: code.retryable(),
-            })
-            .collect(),
-        holders_clock: HOLDERS_CLOCK.to_owned(),
-        ignored: Vec::new(),
-    }
-}
-
-fn schema<T: JsonSchema>() -> Value {
-    SchemaSettings::draft2020_12()
-        .with(|settings| settings.inline_subschemas = true)
-        .into_generator()
-        .into_root_schema_for::<T>()
-        .to_value()
-}
-
-/// A request's schema: what it does not name is refused.
-fn request<T: JsonSchema>() -> Value {
-    let mut schema = schema::<T>();
-    if let Some(object) = schema.as_object_mut() {
-        object.insert("additionalProperties".to_owned(), Value::Bool(false));
-    }
-    schema
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn examples_name_known_fields_only() {
-        for endpoint in Endpoint::ALL {
-            let schema = endpoint.request_schema();
-            for field in endpoint.example().as_object().unwrap().keys() {
-                assert!(
-                    schema["properties"].get(field).is_some(),
-                    "{endpoint:?} {field}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn schemas_say_what_is_checked() {
-        let schema = Endpoint::PortLease.request_schema();
-        assert_eq!(schema["properties"]["ttl"]["maximum"], 86_400, "{schema:#}");
-        assert_eq!(schema["required"], json!(["requester_id", "protocol"]));
     }
 }

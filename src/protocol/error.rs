@@ -7,12 +7,12 @@ use serde_json::{Map, Value, json};
 use crate::domain::command::Refusal;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal, $number:literal, $retryable:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident = $text:literal, $number:literal, $retryable:literal;)*) => {
         /// What went wrong, by a name that does not change. Clients treat one that they do not know by
         /// its `retryable`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum ErrorCode {
-            $($(#[$doc])* #[serde(rename = $text)] $variant,)*
+            $($(#[doc = $doc])* #[serde(rename = $text)] $variant,)*
         }
 
         impl ErrorCode {
@@ -33,6 +33,11 @@ macro_rules! codes {
             pub fn retryable(self) -> bool {
                 match self { $(Self::$variant => $retryable,)* }
             }
+
+            /// What it means.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),*).trim_ascii(),)* }
+            }
         }
     };
 }
@@ -40,16 +45,28 @@ macro_rules! codes {
 codes! {
     /// The request is not one: `details.pointer` says where. For an empty body `details.help` teaches.
     InvalidRequest = "INVALID_REQUEST", 400, false;
-    /// The lease belongs to another requester.
+    /// Who asks may not do this: `details.reason` says why.
+    Forbidden = "FORBIDDEN", 403, false;
+    /// It belongs to another requester.
     NotHolder = "NOT_HOLDER", 403, false;
     /// There is no such lease, and none is remembered. The port must not be used.
     LeaseNotFound = "LEASE_NOT_FOUND", 404, false;
+    /// There is no such node, or it has ended. Register it again.
+    NodeNotFound = "NODE_NOT_FOUND", 404, false;
+    /// Nobody offers such a tool.
+    ToolNotFound = "TOOL_NOT_FOUND", 404, false;
+    /// There is no such bus.
+    BusNotFound = "BUS_NOT_FOUND", 404, false;
+    /// There is no such schema.
+    SchemaNotFound = "SCHEMA_NOT_FOUND", 404, false;
     /// The host has no pool.
     PoolNotFound = "POOL_NOT_FOUND", 404, false;
     /// The one port that will do cannot be had: `details.state` says why.
     PortUnavailable = "PORT_UNAVAILABLE", 409, false;
     /// The lease has ended. The port must not be used.
     LeaseExpired = "LEASE_EXPIRED", 409, false;
+    /// That epoch of the node is over: `details.epoch` is the last one.
+    Superseded = "SUPERSEDED", 409, false;
     /// The request id came with other parameters before.
     IdempotencyMismatch = "IDEMPOTENCY_MISMATCH", 409, false;
     /// The store is not the one that the revision came from.
@@ -178,6 +195,32 @@ impl From<Refusal> for Error {
                 format!("{message}: its port must not be used"),
             ),
             Refusal::NotHolder => Self::new(ErrorCode::NotHolder, message),
+            Refusal::NodeNotFound => Self::new(ErrorCode::NodeNotFound, message),
+            Refusal::ToolNotFound => Self::new(ErrorCode::ToolNotFound, message),
+            Refusal::BusNotFound => Self::new(ErrorCode::BusNotFound, message),
+            Refusal::Superseded { last, .. } => {
+                Self::new(ErrorCode::Superseded, message).with("epoch", last)
+            }
+            Refusal::NodeTaken { epoch } => Self::new(
+                ErrorCode::NotHolder,
+                format!("{message}: to take it over, register it with a higher epoch"),
+            )
+            .with("epoch", epoch),
+            Refusal::Frozen => Self::new(ErrorCode::Forbidden, message).with("reason", "frozen"),
+            Refusal::NotValidator => {
+                Self::new(ErrorCode::Forbidden, message).with("reason", "not_validator")
+            }
+            Refusal::OwnVerdict => {
+                Self::new(ErrorCode::Forbidden, message).with("reason", "own_verdict")
+            }
+            Refusal::Inbound { index, why } => {
+                let pointer = format!("/inbound_ports/{index}/lease_id");
+                Self::from(*why).with("pointer", pointer)
+            }
+            Refusal::OtherPort(_) => Self::new(ErrorCode::InvalidRequest, message),
+            Refusal::NodeTooLarge(limit) => {
+                Self::too_large("the registration with its tools", limit)
+            }
             Refusal::PoolNotFound(host) => {
                 Self::new(ErrorCode::PoolNotFound, message).with("host", host)
             }

@@ -12,10 +12,10 @@ use super::{
     endpoint::Endpoint,
     error::{Error, ErrorCode},
     names::{Namespace, PROTOCOL_MINOR},
+    pointer,
+    unknown::Unknown,
 };
 
-/// Bytes of a request, at most.
-pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// How long a caller waits that does not say, in milliseconds.
 pub const TIMEOUT_MILLIS_DEFAULT: u64 = 4_000;
 /// How long a caller may say that it waits, in milliseconds.
@@ -39,15 +39,16 @@ pub fn parse<T: DeserializeOwned>(
     minor: u32,
     body: &[u8],
 ) -> Result<Parsed<T>, Error> {
-    if body.len() > REQUEST_BYTES_MAX {
-        return Err(Error::too_large("the request", REQUEST_BYTES_MAX));
+    let limit = endpoint.request_bytes_max();
+    if body.len() > limit {
+        return Err(Error::too_large("the request", limit));
     }
     let empty = body.trim_ascii().is_empty();
     let body = if empty { b"{}" } else { body };
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Error::invalid("", "the body must be one JSON object"));
     }
-    match parse_object(endpoint, minor, body) {
+    match parse_object(|| endpoint.request_schema(), minor, body) {
         Err(error) if empty => {
             let help = serde_json::to_value(endpoint.help(namespace)).unwrap_or(Value::Null);
             Err(error.with("help", help))
@@ -56,8 +57,9 @@ pub fn parse<T: DeserializeOwned>(
     }
 }
 
+/// `schema` is the request's, asked for only where a field has to be refused.
 fn parse_object<T: DeserializeOwned>(
-    endpoint: Endpoint,
+    schema: impl FnOnce() -> Value,
     minor: u32,
     body: &[u8],
 ) -> Result<Parsed<T>, Error> {
@@ -66,16 +68,16 @@ fn parse_object<T: DeserializeOwned>(
     let mut json = serde_json::Deserializer::from_slice(body);
     let request: Result<T, _> = serde_ignored::deserialize(
         serde_path_to_error::Deserializer::new(&mut json, &mut track),
-        |path| unknown.push(path.to_string()),
+        |path| unknown.push(Unknown::at(&path)),
     );
     let typo = || match unknown.first() {
-        Some(field) if !is_later(minor) => Err(unknown_field(endpoint, field)),
+        Some(field) if !is_later(minor) => Err(field.refusal(&schema())),
         _ => Ok(()),
     };
     let request = match request {
         Ok(request) => request,
         Err(error) => {
-            let pointer = pointer(track.path().iter());
+            let pointer = pointer_to(track.path().iter());
             let text = error.to_string();
             if let Some(field) = named_by(&text, "missing field `") {
                 // A required field that is misspelt is missing as well.
@@ -93,47 +95,13 @@ fn parse_object<T: DeserializeOwned>(
     json.end()
         .map_err(|error| Error::invalid("", said_plainly(&error)))?;
     typo()?;
-    // serde_ignored joins the parts of a path with dots; unknown fields of these requests are at the top.
-    let ignored = unknown
-        .iter()
-        .map(|field| format!("/{}", escape_pointer(field)))
-        .collect();
+    let ignored = unknown.iter().map(Unknown::pointer).collect();
     Ok(Parsed { request, ignored })
 }
 
 /// Whether a caller that speaks that minor may name fields that this build does not know.
 fn is_later(minor: u32) -> bool {
     minor > PROTOCOL_MINOR
-}
-
-fn unknown_field(endpoint: Endpoint, field: &str) -> Error {
-    let schema = endpoint.request_schema();
-    let known = schema.get("properties").and_then(Value::as_object);
-    let required = schema.get("required").and_then(Value::as_array);
-    let optional =
-        |name: &str| !required.is_some_and(|required| required.iter().any(|one| one == name));
-    let nearest = known
-        .into_iter()
-        .flat_map(|properties| properties.keys())
-        .map(|name| {
-            (
-                strsim::damerau_levenshtein(name, field),
-                optional(name),
-                name,
-            )
-        })
-        .filter(|(distance, _, name)| *distance <= name.len().max(3) / 3)
-        .min();
-    let pointer = format!("/{}", escape_pointer(field));
-    let name: String = field.chars().take(CORRELATION_ID_CHARS_MAX).collect();
-    match nearest {
-        Some((_, _, nearest)) => Error::invalid(
-            pointer,
-            format!("unknown field {name:?}; did you mean {nearest:?}?"),
-        )
-        .with("nearest", nearest.as_str()),
-        None => Error::invalid(pointer, format!("unknown field {name:?}")),
-    }
 }
 
 /// The field that a message of serde's names behind `words`.
@@ -149,15 +117,11 @@ fn said_plainly(error: &serde_json::Error) -> String {
     format!("the body is not JSON: {error}")
 }
 
-fn escape_pointer(part: &str) -> String {
-    part.replace('~', "~0").replace('/', "~1")
-}
-
-fn pointer<'a>(segments: impl Iterator<Item = &'a serde_path_to_error::Segment>) -> String {
+fn pointer_to<'a>(segments: impl Iterator<Item = &'a serde_path_to_error::Segment>) -> String {
     use serde_path_to_error::Segment;
     segments.fold(String::new(), |pointer, segment| match segment {
         Segment::Seq { index } => format!("{pointer}/{index}"),
-        Segment::Map { key } => format!("{pointer}/{}", escape_pointer(key)),
+        Segment::Map { key } => pointer::member(&pointer, key),
         Segment::Enum { .. } | Segment::Unknown => pointer,
     })
 }
@@ -342,6 +306,103 @@ mod tests {
         assert!(lease(PROTOCOL_MINOR, &body).is_err());
         assert!(protocol_minor(Some("2.0")).is_err());
         assert_eq!(protocol_minor(Some("1.7")), Ok(7));
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize, schemars::JsonSchema)]
+    struct Outer {
+        #[serde(default)]
+        tools: Vec<crate::protocol::tool::Tool>,
+        #[serde(default)]
+        schema: Option<crate::protocol::node::NodeSchema>,
+        #[serde(default)]
+        #[schemars(with = "crate::protocol::schema::AnyJson")]
+        health: Option<Value>,
+        #[serde(default)]
+        named: BTreeMap<String, Inner>,
+        #[serde(default)]
+        tree: Option<Box<Tree>>,
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize, schemars::JsonSchema)]
+    struct Inner {
+        #[serde(default)]
+        colour: String,
+    }
+
+    #[derive(Debug, PartialEq, serde::Deserialize, schemars::JsonSchema)]
+    struct Tree {
+        #[serde(default)]
+        branches: Vec<Tree>,
+        #[serde(default)]
+        leaves: u8,
+    }
+
+    #[track_caller]
+    fn check_nested(body: &str, pointer: &str, nearest: Option<&str>) {
+        let schema = || schemars::schema_for!(Outer).to_value();
+        let error = parse_object::<Outer>(schema, 0, body.as_bytes()).unwrap_err();
+        assert_eq!(error.details["pointer"], pointer, "{error}");
+        let found = error.details.get("nearest").and_then(Value::as_str);
+        assert_eq!(found, nearest, "{error}");
+        let later = parse_object::<Outer>(schema, PROTOCOL_MINOR + 1, body.as_bytes());
+        if let Ok(parsed) = later {
+            assert_eq!(parsed.ignored, [pointer]);
+        }
+    }
+
+    #[test]
+    fn a_typo_is_found_wherever_it_stands() {
+        let tool = r#"{"name":"a","version":"1.0.0"}"#;
+        let typo = r#"{"name":"a","version":"1.0.0","inptu_schema":{}}"#;
+        check_nested(
+            &format!(r#"{{"tools":[{tool},{tool},{tool},{typo}]}}"#),
+            "/tools/3/inptu_schema",
+            Some("input_schema"),
+        );
+        check_nested(
+            r#"{"tools":[{"name":"a","vesrion":"1.0.0"}]}"#,
+            "/tools/0/vesrion",
+            Some("version"),
+        );
+        check_nested(r#"{"tools":[{"name":"a"}]}"#, "/tools/0/version", None);
+        check_nested(
+            r#"{"schema":{"inputs":[{"name":"a","type":"b","requird":true}]}}"#,
+            "/schema/inputs/0/requird",
+            Some("required"),
+        );
+        check_nested(
+            r#"{"schema":{"accept_context":true}}"#,
+            "/schema/accept_context",
+            Some("accepts_context"),
+        );
+        check_nested(
+            r#"{"named":{"a.b/c":{"color":""}}}"#,
+            "/named/a.b~1c/color",
+            Some("colour"),
+        );
+        check_nested(
+            r#"{"tree":{"branches":[{"branches":[{"leafs":1}]}]}}"#,
+            "/tree/branches/0/branches/0/leafs",
+            Some("leaves"),
+        );
+        // Known at the top only.
+        check_nested(r#"{"tree":{"tools":[]}}"#, "/tree/tools", None);
+        check_nested(r#"{"too.ls":1}"#, "/too.ls", Some("tools"));
+        check_nested(r#"{"a~b":1}"#, "/a~0b", None);
+        check_nested(
+            r#"{"tools":[{"name":"a","version":"1"}]}"#,
+            "/tools/0/version",
+            None,
+        );
+    }
+
+    #[test]
+    fn what_is_free_is_not_judged() {
+        let schema = || schemars::schema_for!(Outer).to_value();
+        let body = r#"{"health":{"inptu":[{"x":1}]},"tools":[{"name":"a","version":"1.0.0",
+            "input_schema":{"x-own":{"y":1}}}]}"#;
+        let parsed = parse_object::<Outer>(schema, 0, body.as_bytes()).unwrap();
+        assert!(parsed.ignored.is_empty());
     }
 
     #[test]

@@ -1,11 +1,37 @@
 //! The wire protocol: subjects, headers, requests, replies and errors. Both sides use these types.
 
+pub mod bounds;
+pub mod bus;
+pub mod canonical;
+pub mod catalog;
+pub mod contract;
 pub mod describe;
+pub mod detail;
 pub mod endpoint;
 pub mod error;
+pub mod event;
+mod event_schema;
+mod examples;
 pub mod frame;
 pub mod names;
+pub mod node;
+pub mod node_life;
+pub mod node_view;
+mod pointer;
 pub mod pool;
 pub mod port;
+pub mod records;
 pub mod schema;
+mod schema_graph;
+pub mod schemas;
+pub mod subject;
+pub mod teach;
 pub mod time;
+pub mod tool;
+pub mod trust;
+mod unknown;
+pub mod uri;
+pub mod validator;
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,10 @@
 //! Every subject, bucket, stream and header, spelled once.
 
-use crate::domain::{ids::Invalid, key::PortKey, record::Happened};
+use crate::domain::{
+    ids::{Invalid, NodeId, Token},
+    key::escape,
+    transition::Kind,
+};
 
 /// Name of the micro service, and of its queue group.
 pub const SERVICE: &str = "onex-registry";
@@ -17,6 +21,22 @@ pub const HEADER_TIMEOUT_MS: &str = "Onex-Timeout-Ms";
 pub const HEADER_ERROR_NUMBER: &str = "Nats-Service-Error-Code";
 /// An error's text, by the micro service convention.
 pub const HEADER_ERROR: &str = "Nats-Service-Error";
+/// An event's name, by which the same one again is known.
+pub const HEADER_MESSAGE_ID: &str = "Nats-Msg-Id";
+/// The version of CloudEvents.
+pub const HEADER_CE_SPECVERSION: &str = "ce-specversion";
+/// The same as [`HEADER_MESSAGE_ID`].
+pub const HEADER_CE_ID: &str = "ce-id";
+/// The registry that an event comes from: its prefix.
+pub const HEADER_CE_SOURCE: &str = "ce-source";
+/// An event's kind.
+pub const HEADER_CE_TYPE: &str = "ce-type";
+/// The key of the bucket that an event is about.
+pub const HEADER_CE_SUBJECT: &str = "ce-subject";
+/// When it happened.
+pub const HEADER_CE_TIME: &str = "ce-time";
+/// What an event's body is.
+pub const HEADER_CONTENT_TYPE: &str = "content-type";
 
 /// Longest namespace, in characters.
 const NAMESPACE_CHARS_MAX: usize = 32;
@@ -60,6 +80,15 @@ impl Namespace {
         format!("{}.{endpoint}", self.prefix())
     }
 
+    /// Where a tool listens that names no subject.
+    pub fn tool_subject(&self, tool: &Token, node: &NodeId) -> String {
+        let node = escape(node.as_str());
+        match &self.0 {
+            None => format!("onex.node.v1.tool.{tool}.{node}"),
+            Some(name) => format!("onex.{name}.node.v1.tool.{tool}.{node}"),
+        }
+    }
+
     /// The key-value bucket.
     pub fn bucket(&self) -> String {
         match &self.0 {
@@ -82,8 +111,8 @@ impl Namespace {
     }
 
     /// The subject of one event.
-    pub fn event(&self, happened: Happened, key: &PortKey) -> String {
-        format!("{}.event.{}.{key}", self.prefix(), event_kind(happened))
+    pub fn event(&self, kind: Kind, key: &str) -> String {
+        format!("{}.event.{}.{key}", self.prefix(), event_kind(kind))
     }
 }
 
@@ -93,13 +122,24 @@ pub fn is_inbox(reply: &str) -> bool {
     !reply.starts_with('$') && !reply.starts_with("onex.") && !reply.contains(['*', '>'])
 }
 
-/// An event's kind.
-pub fn event_kind(happened: Happened) -> &'static str {
-    match happened {
-        Happened::Leased => "port.leased",
-        Happened::Released => "port.released",
-        Happened::Expired => "port.expired",
-        Happened::Quarantined => "port.quarantined",
+/// An event's kind, as it stands in its subject.
+pub fn event_kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::PortLeased => "port.leased",
+        Kind::PortReleased => "port.released",
+        Kind::PortExpired => "port.expired",
+        Kind::PortQuarantined => "port.quarantined",
+        Kind::PortRevoked => "port.revoked",
+        Kind::NodeRegistered => "node.registered",
+        Kind::NodeRejoined => "node.rejoined",
+        Kind::NodeExpired => "node.expired",
+        Kind::NodeDeregistered => "node.deregistered",
+        Kind::ToolRegistered => "tool.registered",
+        Kind::ToolRemoved => "tool.removed",
+        Kind::ToolCollision => "tool.collision",
+        Kind::BusRegistered => "bus.registered",
+        Kind::BusRemoved => "bus.removed",
+        Kind::TrustChanged => "trust.changed",
     }
 }
 
@@ -131,6 +171,15 @@ mod tests {
         assert_eq!(named.subject("help"), "onex.ci-7.registry.v1.help");
         assert_eq!(named.bucket(), "onex-registry-ci-7");
         assert_eq!(named.events_stream(), "ONEX_REGISTRY_EVENTS_ci-7");
+        let (tool, node) = ("add".parse().unwrap(), "calc.1".parse().unwrap());
+        assert_eq!(
+            default.tool_subject(&tool, &node),
+            "onex.node.v1.tool.add.calc=2E1"
+        );
+        assert_eq!(
+            named.tool_subject(&tool, &node),
+            "onex.ci-7.node.v1.tool.add.calc=2E1"
+        );
         for bad in ["", "CI", "a.b", "registry", "a*"] {
             assert!(bad.parse::<Namespace>().is_err(), "{bad:?}");
         }

@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::domain::ids::{
-    Host, Invalid, Label, LeaseId, Name, Port, RequestId, RequesterId, Token, Transport, Ttl,
+    Host, Invalid, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId, Token, Transport,
+    Ttl,
 };
 
 use super::{
@@ -72,9 +73,11 @@ pub struct LeaseRequest {
     /// Whether several ports have to be neighbours. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contiguous: Option<bool>,
-    /// The node that the lease ends with. Part of the protocol and not offered yet.
+    /// The node that the lease ends with, which must be yours and live. It then needs no heartbeat of its own
+    /// and takes no `ttl`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node_id: Option<String>,
+    #[schemars(with = "Option<NameText>")]
+    pub node_id: Option<NodeId>,
     /// Your name for it: you get the same port again when it is free, and others can resolve it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<NameText>")]
@@ -195,9 +198,10 @@ pub struct ListRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<UuidText>")]
     pub requester_id: Option<RequesterId>,
-    /// Only of this node. Part of the protocol and not offered yet.
+    /// Only those that end with this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node_id: Option<String>,
+    #[schemars(with = "Option<NameText>")]
+    pub node_id: Option<NodeId>,
     /// Only of this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<NameText>")]
@@ -304,6 +308,10 @@ pub struct LeaseReply {
     /// The same as `requester_id`, by its older name.
     #[schemars(with = "UuidText")]
     pub assigned_to: RequesterId,
+    /// The node that it ends with: its TTL is the node's, and so are its heartbeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<NameText>")]
+    pub node_id: Option<NodeId>,
     /// Its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<NameText>")]

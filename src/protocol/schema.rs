@@ -2,9 +2,42 @@
 
 use std::borrow::Cow;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
+use serde_json::Value;
 
 use crate::domain::ids::{HOST_CHARS_MAX, LABEL_CHARS_MAX, TOKEN_CHARS_MAX, TTL_SECONDS_MAX};
+
+use super::{
+    bounds::{NUMBER_MAX, VERSION_CHARS_MAX},
+    uri::URI_CHARS_MAX,
+};
+
+/// JSON Schema 2020-12 of a type, all in one piece.
+pub(super) fn of<T: JsonSchema>() -> Value {
+    SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value()
+}
+
+/// The same, to stand inside another schema.
+pub(super) fn of_part<T: JsonSchema>() -> Value {
+    let mut schema = of::<T>();
+    if let Some(members) = schema.as_object_mut() {
+        members.remove("$schema");
+    }
+    schema
+}
+
+/// The same of a request: what it does not name is refused.
+pub(super) fn of_request<T: JsonSchema>() -> Value {
+    let mut schema = of::<T>();
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("additionalProperties".to_owned(), Value::Bool(false));
+    }
+    schema
+}
 
 macro_rules! schema {
     ($(#[$doc:meta])* $name:ident, $schema:expr) => {
@@ -74,4 +107,34 @@ schema!(
     /// A transport.
     TransportText,
     json_schema!({"type": "string", "enum": ["tcp", "udp"]})
+);
+schema!(
+    /// A semantic version.
+    VersionText,
+    json_schema!({"type": "string", "pattern": r"^\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?$", "maxLength": VERSION_CHARS_MAX})
+);
+schema!(
+    /// A range of semantic versions.
+    VersionRangeText,
+    json_schema!({"type": "string", "minLength": 1, "maxLength": VERSION_CHARS_MAX, "examples": ["^1.2", ">=1, <3"]})
+);
+schema!(
+    /// A number that every JSON library keeps exactly.
+    SafeNumber,
+    json_schema!({"type": "integer", "minimum": 0, "maximum": NUMBER_MAX})
+);
+schema!(
+    /// An address.
+    UriText,
+    json_schema!({"type": "string", "minLength": 1, "maxLength": URI_CHARS_MAX})
+);
+schema!(
+    /// A JSON Schema.
+    SchemaDocument,
+    json_schema!({"type": ["object", "boolean"]})
+);
+schema!(
+    /// Any JSON.
+    AnyJson,
+    json_schema!(true)
 );

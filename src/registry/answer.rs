@@ -9,23 +9,23 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     domain::{index::Index, key::Revision, time::Moment},
     protocol::{
-        describe::{DescribeReply, DescribeRequest, HelpReply, HelpRequest},
-        endpoint::{self, Endpoint},
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
+        contract::ToolRules,
+        describe::{DescribeRequest, HelpReply, HelpRequest},
+        endpoint::Endpoint,
+        error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
         frame::{self, Parsed},
         names::{HEADER_PROTOCOL, HEADER_TIMEOUT_MS},
-        pool::PoolListRequest,
-        port::{
-            HeartbeatRequest, LeaseRequest, Limit, ListRequest, Page, ReleaseRequest,
-            ResolveRequest,
-        },
+        port::Limit,
+        teach,
+        trust::TrustGetRequest,
     },
 };
 
 use super::{
-    queries,
-    requests::{Caller, Heartbeat},
+    queries::{self, Here},
+    requests::Caller,
     serve::{Received, Server, to_bytes},
+    shape::{Answered, Asked},
 };
 
 /// The part of the caller's patience that is left for the answer to reach it.
@@ -55,98 +55,242 @@ impl Server {
             until: tokio::time::Instant::now() + left,
             permit,
         };
-        match received.endpoint {
-            Endpoint::PortLease => {
-                let Parsed { request, ignored } = self.parse::<LeaseRequest>(received)?;
-                self.catch_up(request.min_revision, &caller).await?;
-                let mut reply = self.commit.lease(&caller, request).await?;
-                reply.ignored = ignored;
-                to_bytes(&reply)
-            }
-            Endpoint::PortHeartbeat => {
-                let Parsed { request, ignored } = self.parse::<HeartbeatRequest>(received)?;
-                self.catch_up(request.min_revision, &caller).await?;
-                match self.commit.heartbeat(&caller, request).await? {
-                    Heartbeat::One(mut lease) => {
-                        lease.ignored = ignored;
-                        to_bytes(&lease)
-                    }
-                    Heartbeat::Several(mut reply) => {
-                        reply.ignored = ignored;
-                        to_bytes(&reply)
-                    }
-                }
-            }
-            Endpoint::PortRelease => {
-                let Parsed { request, ignored } = self.parse::<ReleaseRequest>(received)?;
-                self.catch_up(request.min_revision, &caller).await?;
-                let mut reply = self.commit.release(&caller, request).await?;
-                reply.ignored = ignored;
-                to_bytes(&reply)
-            }
-            Endpoint::PortList => self.list(received, &caller).await,
-            Endpoint::PortResolve => self.resolve(received, &caller).await,
-            Endpoint::PoolList => self.pools(received, &caller).await,
-            Endpoint::Describe => self.describe(received, &caller).await,
-            Endpoint::Help => self.help(received),
+        if received.endpoint.writes() {
+            self.change(received, &caller).await
+        } else {
+            self.tell(received, &caller).await
         }
     }
 
-    async fn list(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
-        let Parsed { request, ignored } = self.parse::<ListRequest>(received)?;
-        self.see(request.min_revision, caller).await?;
-        self.page(request.limit, |index, limit, now| {
-            let page = queries::list(index, &request, limit, now)?;
-            Ok(Page {
-                ignored: ignored.clone(),
-                ..page
-            })
+    /// What an endpoint answers that changes something.
+    async fn change(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
+        let (commit, rules) = (&self.commit, self.tool_rules());
+        match received.endpoint {
+            Endpoint::PortLease => {
+                let run = async |request| commit.lease(caller, request).await;
+                self.run(received, caller, run).await
+            }
+            Endpoint::PortHeartbeat => {
+                let run = async |request| commit.heartbeat(caller, request).await;
+                self.run(received, caller, run).await
+            }
+            Endpoint::PortRelease => {
+                let run = async |request| commit.release(caller, request).await;
+                self.run(received, caller, run).await
+            }
+            Endpoint::NodeRegister => {
+                let run = async |request| commit.register(caller, request, rules).await;
+                self.run(received, caller, run).await
+            }
+            Endpoint::NodeHeartbeat => {
+                let run = async |request| commit.node_heartbeat(caller, request).await;
+                self.run(received, caller, run).await
+            }
+            Endpoint::NodeDeregister => {
+                let run = async |request| commit.deregister(caller, request).await;
+                self.run(received, caller, run).await
+            }
+            Endpoint::ToolRegister => {
+                let run = async |request| commit.register_tool(caller, request, rules).await;
+                self.run(received, caller, run).await
+            }
+            Endpoint::ToolDeregister => {
+                let run = async |request| commit.deregister_tool(caller, request).await;
+                self.run(received, caller, run).await
+            }
+            Endpoint::BusRegister => {
+                let run = async |request| commit.register_bus(caller, request).await;
+                self.run(received, caller, run).await
+            }
+            Endpoint::BusDeregister => {
+                let run = async |request| commit.deregister_bus(caller, request).await;
+                self.run(received, caller, run).await
+            }
+            Endpoint::TrustReport => {
+                let run = async |request| commit.report(caller, request).await;
+                self.run(received, caller, run).await
+            }
+            Endpoint::PortList
+            | Endpoint::PortResolve
+            | Endpoint::PoolList
+            | Endpoint::NodeList
+            | Endpoint::ToolList
+            | Endpoint::ToolDescribe
+            | Endpoint::BusList
+            | Endpoint::SchemaList
+            | Endpoint::SchemaGet
+            | Endpoint::TrustGet
+            | Endpoint::Describe
+            | Endpoint::Help => Err(misrouted()),
+        }
+    }
+
+    /// What an endpoint answers that changes nothing.
+    async fn tell(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
+        match received.endpoint {
+            Endpoint::PortList => self.list(received, caller, queries::list).await,
+            Endpoint::PortResolve => self.resolve(received, caller).await,
+            Endpoint::PoolList => {
+                let make =
+                    |index: &Index, request: &_, limit, _| queries::pools(index, request, limit);
+                self.list(received, caller, make).await
+            }
+            Endpoint::NodeList => self.list(received, caller, queries::nodes).await,
+            Endpoint::ToolList => {
+                let make =
+                    |index: &Index, request: &_, limit, _| queries::tools(index, request, limit);
+                self.list(received, caller, make).await
+            }
+            Endpoint::ToolDescribe => self.one(received, caller, queries::tool).await,
+            Endpoint::BusList => {
+                let make =
+                    |index: &Index, request: &_, limit, _| queries::buses(index, request, limit);
+                self.list(received, caller, make).await
+            }
+            Endpoint::SchemaList => {
+                let make =
+                    |index: &Index, request: &_, limit, _| queries::schemas(index, request, limit);
+                self.list(received, caller, make).await
+            }
+            Endpoint::SchemaGet => {
+                let make = |index: &Index, request: &_, _| queries::schema(index, request);
+                self.one(received, caller, make).await
+            }
+            Endpoint::TrustGet => {
+                let make = |index: &Index, request: &TrustGetRequest, _| {
+                    queries::trust(index, &request.node_id)
+                };
+                self.one(received, caller, make).await
+            }
+            Endpoint::Describe => self.describe(received, caller).await,
+            Endpoint::Help => self.help(received),
+            Endpoint::PortLease
+            | Endpoint::PortHeartbeat
+            | Endpoint::PortRelease
+            | Endpoint::NodeRegister
+            | Endpoint::NodeHeartbeat
+            | Endpoint::NodeDeregister
+            | Endpoint::ToolRegister
+            | Endpoint::ToolDeregister
+            | Endpoint::BusRegister
+            | Endpoint::BusDeregister
+            | Endpoint::TrustReport => Err(misrouted()),
+        }
+    }
+
+    fn tool_rules(&self) -> ToolRules<'_> {
+        ToolRules {
+            namespace: &self.namespace,
+            subjects: &self.tool_subjects,
+        }
+    }
+
+    /// A command: parsed, carried out, and answered.
+    async fn run<Q: DeserializeOwned + Asked, R: Serialize + Answered>(
+        &self,
+        received: &Received,
+        caller: &Caller,
+        run: impl AsyncFnOnce(Q) -> Result<R, Error>,
+    ) -> Result<Bytes, Error> {
+        let Parsed { request, ignored } = self.parse::<Q>(received)?;
+        self.catch_up(request.min_revision(), caller).await?;
+        let mut reply = run(request).await?;
+        reply.ignore(ignored);
+        to_bytes(&reply)
+    }
+
+    /// A list: as much of it as fits.
+    async fn list<Q: DeserializeOwned + Asked, R: Serialize + Answered>(
+        &self,
+        received: &Received,
+        caller: &Caller,
+        make: impl Fn(&Index, &Q, usize, Moment) -> Result<R, Error>,
+    ) -> Result<Bytes, Error> {
+        let Parsed { request, ignored } = self.parse::<Q>(received)?;
+        self.see(request.min_revision(), caller).await?;
+        self.page(request.limit(), |index, limit, now| {
+            let mut page = make(index, &request, limit, now)?;
+            page.ignore(ignored.clone());
+            Ok(page)
         })
+    }
+
+    /// One thing. That it is not there is said behind a barrier only.
+    async fn one<Q: DeserializeOwned + Asked, R: Serialize + Answered>(
+        &self,
+        received: &Received,
+        caller: &Caller,
+        make: impl Fn(&Index, &Q, Moment) -> Result<R, Error>,
+    ) -> Result<Bytes, Error> {
+        let Parsed { request, ignored } = self.parse::<Q>(received)?;
+        self.see(request.min_revision(), caller).await?;
+        let mut reply = self
+            .found(caller, |index, now| make(index, &request, now))
+            .await?;
+        reply.ignore(ignored);
+        to_bytes(&reply)
+    }
+
+    async fn found<R>(
+        &self,
+        caller: &Caller,
+        make: impl Fn(&Index, Moment) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let look = || {
+            let now = self.commit.clock.now().mono;
+            self.commit.mirror.with(|core| {
+                core.index.advance(now);
+                make(&core.index, now)
+            })
+        };
+        match look() {
+            Err(error) if error.code.number() == 404 => {
+                let passed = self.commit.barrier.pass();
+                if !matches!(
+                    tokio::time::timeout_at(caller.until, passed).await,
+                    Ok(true)
+                ) {
+                    return Err(Error::unavailable(Outcome::None));
+                }
+                look()
+            }
+            found => found,
+        }
     }
 
     async fn resolve(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
-        let Parsed { request, ignored } = self.parse::<ResolveRequest>(received)?;
-        self.see(request.min_revision, caller).await?;
-        let page = self.page(request.limit, |index, limit, now| {
-            let page = queries::resolve(index, &request, limit, now)?;
-            Ok(Page {
-                ignored: ignored.clone(),
-                ..page
-            })
-        });
         // Every field has a default, and still it is no request: an empty body is taught here.
         let empty = received.message.payload.trim_ascii().is_empty();
-        page.map_err(
-            |error| match serde_json::to_value(received.endpoint.help(&self.namespace)) {
-                Ok(help) if empty => error.with("help", help),
-                _ => error,
-            },
-        )
-    }
-
-    async fn pools(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
-        let Parsed { request, ignored } = self.parse::<PoolListRequest>(received)?;
-        self.see(request.min_revision, caller).await?;
-        self.page(request.limit, |index, limit, _| {
-            let page = queries::pools(index, &request, limit)?;
-            Ok(Page {
-                ignored: ignored.clone(),
-                ..page
-            })
-        })
+        self.list(received, caller, queries::resolve)
+            .await
+            .map_err(
+                |error| match serde_json::to_value(received.endpoint.help(&self.namespace)) {
+                    Ok(help) if empty => error.with("help", help),
+                    _ => error,
+                },
+            )
     }
 
     async fn describe(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
         let Parsed { request, ignored } = self.parse::<DescribeRequest>(received)?;
         self.see(request.min_revision, caller).await?;
-        self.page(request.limit, |index, limit, _| {
-            let instances = self.peers.known();
-            let reply =
-                queries::describe(index, &request, limit, self.registry.clone(), instances)?;
-            Ok(DescribeReply {
-                ignored: ignored.clone(),
-                ..reply
-            })
+        if let Some(node_id) = &request.node_id {
+            let mut reply = self
+                .found(caller, |index, now| {
+                    queries::node(index, &request, node_id, now)
+                })
+                .await?;
+            reply.ignored = ignored;
+            return to_bytes(&reply);
+        }
+        self.page(request.limit, |index, limit, now| {
+            let here = Here {
+                registry: self.registry.clone(),
+                instances: self.peers.known(),
+            };
+            let mut reply = queries::registry(index, &request, limit, here, now)?;
+            reply.ignored.clone_from(&ignored);
+            Ok(reply)
         })
     }
 
@@ -154,7 +298,7 @@ impl Server {
         let Parsed { ignored, .. } = self.parse::<HelpRequest>(received)?;
         to_bytes(&HelpReply {
             ignored,
-            ..endpoint::help(&self.namespace)
+            ..teach::help(&self.namespace)
         })
     }
 
@@ -245,4 +389,11 @@ impl Server {
             .mirror
             .with(|core| queries::knows(&core.index, wanted))
     }
+}
+
+fn misrouted() -> Error {
+    Error::new(
+        ErrorCode::Internal,
+        "an endpoint is answered in the wrong place",
+    )
 }

@@ -4,11 +4,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::store::{Store, Written};
 
-use super::{fatal::Fatal, mirror::Mirror, stop::Stop};
+use super::{fatal::Fatal, follower::Restart, mirror::Mirror, stop::Stop};
 
 /// How long the follower may take to deliver a barrier; after that it starts again.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ impl Barrier {
     pub(super) fn start(
         store: Store,
         mirror: Arc<Mirror>,
-        restart: Arc<Notify>,
+        restart: Arc<Restart>,
         stop: &Stop,
     ) -> Self {
         let (sender, requests) = mpsc::channel(WAITERS_MAX);
@@ -45,7 +45,7 @@ impl Barrier {
 async fn run(
     store: Store,
     mirror: Arc<Mirror>,
-    restart: Arc<Notify>,
+    restart: Arc<Restart>,
     mut requests: mpsc::Receiver<oneshot::Sender<bool>>,
     stop: Stop,
 ) {
@@ -68,7 +68,7 @@ async fn run(
                         revision = revision.0,
                         "a barrier was written and does not come"
                     );
-                    restart.notify_one();
+                    restart.again();
                 }
                 delivered
             }

@@ -12,14 +12,16 @@ use crate::{
     domain::{
         command::{Answer, Command, Probed, Refusal},
         deed::{Deed, Fed, Step},
-        key::{Key, PortKey, Revision},
+        key::{Key, Revision},
         time::Moment,
+        write::Write,
     },
     store::{Store, Written},
 };
 
 use super::{
-    availability, barrier::Barrier, clock::Clock, fatal::Fatal, mirror::Mirror, stop::Stop,
+    availability, barrier::Barrier, clock::Clock, fatal::Fatal, follower::Restart, mirror::Mirror,
+    stop::Stop,
 };
 
 /// The longest pause between two tries, in milliseconds.
@@ -35,6 +37,7 @@ pub(super) struct Commit {
     pub(super) barrier: Barrier,
     pub(super) clock: Clock,
     pub(super) stop: Stop,
+    pub(super) restart: Arc<Restart>,
 }
 
 /// A command under way.
@@ -131,14 +134,16 @@ impl Commit {
                 Step::Done(outcome) => return outcome,
                 Step::Barrier if self.barrier.pass().await => Fed::Go,
                 Step::Barrier => Fed::Failed,
-                Step::Write(write) => {
+                Step::Write(writes) => {
                     let before = self.mirror.with(|core| core.index.applied());
-                    let written = self.store.write(&write).await;
-                    tracing::debug!(key = %write.key, expected = write.expected.0, ?written, "write");
-                    self.fed(written, before, &write.key)
+                    let written = self.store.write(&writes).await;
+                    for write in &writes {
+                        tracing::debug!(key = %write.key, expected = write.expected.0, ?written, "write");
+                    }
+                    self.fed(written, before, &writes)
                 }
-                Step::Moved(key, past) => {
-                    self.moved(&key, past).await;
+                Step::Moved(judged) => {
+                    self.moved(&judged).await;
                     Fed::Go
                 }
                 Step::Exact(revision) => {
@@ -162,28 +167,48 @@ impl Commit {
         }
     }
 
-    /// Waits until the follower shows `key` past `past`; not for ever, for its message may be gone.
-    async fn moved(&self, key: &PortKey, past: Revision) {
-        let moved = self.mirror.moved(key, past);
+    /// Waits until the follower shows one of the keys past its revision; not for ever, for its message may
+    /// be gone.
+    async fn moved(&self, judged: &[(Key, Revision)]) {
+        let moved = self.mirror.moved(judged);
         if tokio::time::timeout(MOVED_TIMEOUT, moved).await.is_ok() || !self.barrier.pass().await {
             return;
         }
-        let vanished = self.mirror.with(|core| {
-            let unmoved = core.index.revision(&Key::Port(key.clone())) == past;
-            core.index.vanish(key, past);
-            unmoved
-        });
-        if vanished {
-            tracing::error!(%key, revision = past.0, "its message has vanished from the bucket");
+        let index_at = |key: &Key| self.mirror.with(|core| core.index.revision(key));
+        for (key, past) in judged {
+            if index_at(key) > *past {
+                return;
+            }
+        }
+        for (key, _) in judged {
+            let known = index_at(key);
+            match self.store.locate(key).await {
+                Some(Revision(0)) if known > Revision(0) => {
+                    tracing::error!(%key, revision = known.0, "its message has vanished from the bucket");
+                    self.mirror.with(|core| core.index.vanish(key, known));
+                }
+                Some(there) if there < known || (known == Revision(0) && there > known) => {
+                    tracing::error!(%key, revision = there.0, "a message has come back into the bucket");
+                    self.restart.from_start();
+                }
+                Some(_) | None => {}
+            }
         }
     }
 
     /// An acknowledgement at or below what was applied before the write was sent is one of a store that
     /// has gone backwards.
-    fn fed(&self, written: Written, before: Revision, key: &Key) -> Fed {
+    fn fed(&self, written: Written, before: Revision, writes: &[Write]) -> Fed {
         match written {
             Written::At(revision) if revision <= before => {
-                tracing::error!(%key, revision = revision.0, applied = before.0, "acknowledged below what was applied");
+                let keys: Vec<String> = writes.iter().map(|write| write.key.to_string()).collect();
+                let keys = keys.join(" ");
+                tracing::error!(
+                    keys,
+                    revision = revision.0,
+                    applied = before.0,
+                    "acknowledged below what was applied"
+                );
                 self.stop.fail(Fatal::Backwards {
                     last: revision,
                     seen: before,

@@ -1,7 +1,10 @@
 //! Brings the bucket into the mirror, in the order of its stream. Nothing else writes the index.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,13 +30,34 @@ pub(super) struct Follower {
     pub(super) store: Store,
     pub(super) mirror: Arc<Mirror>,
     pub(super) clock: Clock,
-    /// Told when the consumer is not to be trusted any more: after a reconnect, or when a barrier that
-    /// was written does not come.
-    pub(super) restart: Arc<Notify>,
+    /// Told when the consumer is not to be trusted any more.
+    pub(super) restart: Arc<Restart>,
     /// The stream as it was when it was opened.
     pub(super) opened: Identity,
     /// The first record of a later version, if there is one: its key and format.
     pub(super) later: Arc<OnceLock<(String, u32)>>,
+}
+
+/// Makes the follower begin anew.
+#[derive(Debug, Default)]
+pub(super) struct Restart {
+    told: Notify,
+    from_start: AtomicBool,
+}
+
+impl Restart {
+    /// With what comes behind the last message: after a reconnect, or when a barrier that was written does
+    /// not come.
+    pub(super) fn again(&self) {
+        self.told.notify_one();
+    }
+
+    /// With everything: a message is in the bucket that this follower has not seen and is behind. A server
+    /// that is killed may bring back what lay under a message that it had removed (nats-server issue 8505).
+    pub(super) fn from_start(&self) {
+        self.from_start.store(true, Ordering::Relaxed);
+        self.told.notify_one();
+    }
 }
 
 /// Why one attempt to follow ended.
@@ -60,8 +84,11 @@ impl Follower {
             // Whatever is waited for: after a reconnect its answer may never come.
             let ended = tokio::select! {
                 ended = self.attempt(&mut cursor) => ended,
-                () = self.restart.notified() => Ok(()),
+                () = self.restart.told.notified() => Ok(()),
             };
+            if self.restart.from_start.swap(false, Ordering::Relaxed) {
+                cursor = Cursor::default();
+            }
             match ended {
                 Ok(()) => tracing::debug!(after = cursor.last().0, "following again"),
                 Err(Ended::Fatal(fatal)) => return fatal,
@@ -139,7 +166,8 @@ impl Follower {
                 revision = revision.0,
                 "a key that this version does not know"
             );
-            return self.mirror.pass(revision, pending);
+            let now = self.clock.now().mono;
+            return self.mirror.pass(revision, pending, now);
         };
         let stored = match found {
             Found::Stored(stored) => stored,

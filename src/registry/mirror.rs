@@ -2,16 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::{Notify, oneshot};
 
 use crate::domain::{
     core::Core,
-    key::{Key, PortKey, Revision},
+    key::{Key, Revision},
     record::Stored,
-    time::Now,
+    time::{Moment, Now},
 };
 
 /// The core behind a lock that is never held across an await.
@@ -24,7 +24,7 @@ pub(super) struct Mirror {
 struct Inner {
     core: Core,
     exact: BTreeMap<Revision, Vec<oneshot::Sender<()>>>,
-    moved: BTreeMap<PortKey, Vec<(Revision, oneshot::Sender<()>)>>,
+    moved: BTreeMap<Key, Vec<(Revision, Arc<Notify>)>>,
     acknowledged: Revision,
 }
 
@@ -64,18 +64,16 @@ impl Mirror {
     ) {
         let mut inner = self.lock();
         inner.core.apply(key, revision, stored, pending, now);
-        if let Key::Port(key) = key {
-            inner.wake_moved(key, revision);
-        }
+        inner.wake_moved(key, revision);
         inner.wake_exact();
         drop(inner);
         self.changed.notify_waiters();
     }
 
     /// The follower saw something that this version has no use for.
-    pub(super) fn pass(&self, revision: Revision, pending: u64) {
+    pub(super) fn pass(&self, revision: Revision, pending: u64, now: Moment) {
         let mut inner = self.lock();
-        inner.core.index.seen(revision, pending);
+        inner.core.index.seen(revision, pending, now);
         inner.wake_exact();
         drop(inner);
         self.changed.notify_waiters();
@@ -120,27 +118,22 @@ impl Mirror {
         }
     }
 
-    /// Waits until the follower shows `key` past `revision`.
-    pub(super) async fn moved(&self, key: &PortKey, revision: Revision) {
-        let waiter = {
+    /// Waits until the follower shows one of the keys past its revision.
+    pub(super) async fn moved(&self, judged: &[(Key, Revision)]) {
+        let told = Arc::new(Notify::new());
+        {
             let mut inner = self.lock();
-            if inner
-                .core
-                .index
-                .entry(key)
-                .is_some_and(|entry| entry.revision > revision)
-            {
+            let index = &inner.core.index;
+            if judged.iter().any(|(key, past)| index.revision(key) > *past) {
                 return;
             }
-            let (sender, waiter) = oneshot::channel();
-            inner
-                .moved
-                .entry(key.clone())
-                .or_default()
-                .push((revision, sender));
-            waiter
-        };
-        let _ = waiter.await;
+            for (key, past) in judged {
+                let waiters = inner.moved.entry(key.clone()).or_default();
+                waiters.retain(|(_, waiter)| Arc::strong_count(waiter) > 1);
+                waiters.push((*past, Arc::clone(&told)));
+            }
+        }
+        told.notified().await;
     }
 }
 
@@ -157,17 +150,21 @@ impl Inner {
         }
     }
 
-    fn wake_moved(&mut self, key: &PortKey, revision: Revision) {
-        let Some(waiters) = self.moved.remove(key) else {
+    fn wake_moved(&mut self, key: &Key, revision: Revision) {
+        let Some(waiters) = self.moved.get_mut(key) else {
             return;
         };
-        let (ready, still): (Vec<_>, Vec<_>) =
-            waiters.into_iter().partition(|(past, _)| revision > *past);
-        for (_, waiter) in ready {
-            let _ = waiter.send(());
-        }
-        if !still.is_empty() {
-            self.moved.insert(key.clone(), still);
+        waiters.retain(|(past, waiter)| {
+            let moved = revision > *past;
+            if moved {
+                // Kept until it waits, should it not wait yet.
+                waiter.notify_one();
+            }
+            // One that waits under several keys, or no longer, leaves the others behind.
+            !moved && Arc::strong_count(waiter) > 1
+        });
+        if waiters.is_empty() {
+            self.moved.remove(key);
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The running registry.
 
+mod announce;
 mod answer;
 mod availability;
 mod barrier;
+mod buses;
 mod clock;
 mod commit;
 mod fatal;
@@ -10,6 +12,7 @@ mod follower;
 mod micro;
 mod mirror;
 mod news;
+mod nodes;
 mod peers;
 mod publisher;
 mod queries;
@@ -18,6 +21,7 @@ mod requests;
 mod seldom;
 mod serve;
 pub mod settings;
+mod shape;
 mod stall;
 mod start;
 mod stop;

@@ -6,9 +6,8 @@ use std::sync::{
 };
 
 use async_nats::Event;
-use tokio::sync::Notify;
 
-use super::{seldom::Seldom, stop::Stop};
+use super::{follower::Restart, seldom::Seldom, stop::Stop};
 
 /// What to do with news of the connection that takes requests; `refused` keeps what the server does not
 /// allow.
@@ -31,7 +30,7 @@ pub(super) fn request_events(
 
 /// What to do when the store's connection is lost, or back.
 pub(super) fn store_events(
-    restart: Arc<Notify>,
+    restart: Arc<Restart>,
     stop: Stop,
 ) -> impl Fn(Event) + Send + Sync + 'static {
     let lost = AtomicBool::new(false);
@@ -40,7 +39,7 @@ pub(super) fn store_events(
         match event {
             // The consumer is not to be trusted over a reconnect.
             Event::Connected => {
-                restart.notify_one();
+                restart.again();
                 if lost.swap(false, Ordering::Relaxed) {
                     tracing::info!("the connection to NATS is back");
                 }

@@ -9,17 +9,18 @@ use std::{
 
 use async_nats::{Client, HeaderMap};
 use futures::future::join_all;
-use serde_json::json;
+use uuid::Uuid;
 
 use crate::{
     domain::{
-        key::PortKey,
+        key::Key,
         outbox::{Publish, ROUND_MILLIS_MAX, Told},
+        transition::Kind,
         write::Write,
     },
     protocol::{
+        event::{About, Envelope, EventBody},
         names::{Namespace, event_kind},
-        time,
     },
     store::Written,
 };
@@ -54,7 +55,7 @@ impl Publisher {
                     self.look_after_the_publisher().await;
                 }
                 Publish::Claim(write) => {
-                    let written = self.commit.store.write(&write).await;
+                    let written = self.commit.store.write(std::slice::from_ref(&write)).await;
                     tracing::debug!(?written, "claiming to publish events");
                     self.settled(written).await;
                 }
@@ -80,7 +81,7 @@ impl Publisher {
             outbox.sent(sent);
             unsent.first().map_or(whole, |unsent| outbox.up_to(unsent))
         });
-        let written = self.commit.store.write(&write).await;
+        let written = self.commit.store.write(std::slice::from_ref(&write)).await;
         self.settled(written).await;
     }
 
@@ -146,16 +147,16 @@ impl Publisher {
         sent
     }
 
-    /// Sends them at the same time, but those of one key in their order, each when the one before it is
-    /// stored; false when one is not.
+    /// Sends them at the same time, but those of one key, or one node, in their order, each when the one
+    /// before it is stored; false when one is not.
     async fn send_some(&self, told: &[Told]) -> bool {
-        let mut by_key: BTreeMap<&PortKey, Vec<&Told>> = BTreeMap::new();
+        let mut by_lane: BTreeMap<Key, Vec<&Told>> = BTreeMap::new();
         for event in told {
-            by_key.entry(&event.key).or_default().push(event);
+            by_lane.entry(lane(&event.key)).or_default().push(event);
         }
-        let in_order = by_key.into_values().map(async |events| {
+        let in_order = by_lane.into_values().map(async |events| {
             for event in events {
-                if !matches!(self.send_one(event).await, Written::At(_)) {
+                if !self.send_one(event).await {
                     return false;
                 }
             }
@@ -164,52 +165,78 @@ impl Publisher {
         join_all(in_order).await.into_iter().all(|stored| stored)
     }
 
-    /// One event: CloudEvents 1.0, binary mode.
-    async fn send_one(&self, told: &Told) -> Written {
-        let Told {
-            revision,
-            key,
-            transition,
-        } = told;
+    /// The events of one transition; false when one is not stored.
+    async fn send_one(&self, told: &Told) -> bool {
         let (lineage, registry_id) = self
             .commit
             .mirror
             .with(|core| (core.index.lineage(), core.index.policy.registry_id));
-        let kind = event_kind(transition.event);
-        let revision = revision.wire(lineage);
-        let id = format!("{revision}.{kind}.{key}");
-        let subject = self.namespace.event(transition.event, key);
+        let revision = told.revision.wire(lineage);
+        for (kind, tool) in told.transition.events() {
+            let Some(about) = About::of(told, tool) else {
+                continue;
+            };
+            if !matches!(
+                self.send_event(told, kind, about, revision, registry_id)
+                    .await,
+                Written::At(_)
+            ) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// One event: CloudEvents 1.0, binary mode.
+    async fn send_event(
+        &self,
+        told: &Told,
+        kind: Kind,
+        about: About,
+        revision: u64,
+        registry_id: Uuid,
+    ) -> Written {
+        let transition = &told.transition;
+        let key = about.key();
+        let subject = self.namespace.event(kind, &key);
+        let envelope = Envelope {
+            namespace: &self.namespace,
+            kind,
+            key,
+            revision,
+            at: transition.at,
+        };
         let mut headers = HeaderMap::new();
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, id.as_str());
-        for (name, value) in [
-            ("ce-specversion", "1.0"),
-            ("ce-id", &id),
-            ("ce-source", &self.namespace.prefix()),
-            ("ce-type", kind),
-            ("ce-subject", &key.to_string()),
-            ("ce-time", &time::show(transition.at)),
-            ("content-type", "application/json"),
-        ] {
+        for (name, value) in envelope.headers() {
             headers.insert(name, value);
         }
-        let body = json!({
-            "event": kind,
-            "revision": revision,
-            "at": time::show(transition.at),
-            "host": key.host,
-            "transport": key.transport,
-            "port": key.port,
-            "lease_id": transition.lease_id,
-            "requester_id": transition.requester_id,
-            "name": transition.name,
-            "outcome": transition.outcome,
-            "correlation_id": transition.correlation_id,
-            "registry_id": registry_id,
-            "n": transition.n,
-        });
+        let body = EventBody {
+            event: event_kind(kind).to_owned(),
+            revision,
+            at: transition.at,
+            about,
+            correlation_id: transition.correlation_id.clone(),
+            registry_id,
+            n: transition.n,
+        };
+        let body = match serde_json::to_vec(&body) {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::error!(key = %told.key, %error, "an event cannot be encoded");
+                return Written::Unsent;
+            }
+        };
         self.commit
             .store
-            .publish_event(subject, headers, body.to_string().into())
+            .publish_event(subject, headers, body.into())
             .await
+    }
+}
+
+/// What is told in its order: all that happens to one key, and to a node under any of its keys.
+fn lane(key: &Key) -> Key {
+    match key {
+        Key::Live(id) | Key::Verdict(id) => Key::Node(id.clone()),
+        key => key.clone(),
     }
 }

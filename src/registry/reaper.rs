@@ -1,4 +1,4 @@
-//! Ends leases whose time is up.
+//! Does what time asks for: ends leases and nodes whose time is up, forgets what ended long ago.
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,12 +39,12 @@ async fn round(commit: &Arc<Commit>) {
     if due.is_empty() {
         return;
     }
-    tracing::debug!(leases = due.len(), "ending what is due");
+    tracing::debug!(keys = due.len(), "ending what is due");
     let deadline = now.mono.plus(END_TIMEOUT_MILLIS);
     let until = tokio::time::Instant::now() + Duration::from_millis(END_TIMEOUT_MILLIS);
     stream::iter(due)
         .map(|key| {
-            let command = Command::expire(CommandId(Uuid::now_v7()), key);
+            let command = Command::settle(CommandId(Uuid::now_v7()), key);
             commit.begin(command, deadline, None).outcome(until)
         })
         .buffer_unordered(ROUND_CONCURRENCY)

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{StreamExt, stream};
+use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
@@ -45,6 +46,8 @@ pub(super) struct Caller {
 }
 
 /// The reply to a heartbeat: of one lease, or of several.
+#[derive(Serialize)]
+#[serde(untagged)]
 pub(super) enum Heartbeat {
     One(Box<LeaseReply>),
     Several(HeartbeatReply),
@@ -75,7 +78,7 @@ impl Commit {
                     self.clock.now().mono,
                 )
             })),
-            Answer::Ended { .. } | Answer::Nothing => {
+            Answer::Ended { .. } | Answer::Node(_) | Answer::Done(_) | Answer::Nothing => {
                 Err(Error::new(ErrorCode::Internal, "a grant granted nothing"))
             }
         }
@@ -151,7 +154,7 @@ impl Commit {
                     self.clock.now().mono,
                 )
             })),
-            Answer::Ended { .. } | Answer::Nothing => {
+            Answer::Ended { .. } | Answer::Node(_) | Answer::Done(_) | Answer::Nothing => {
                 Err(Error::new(ErrorCode::Internal, "a renewal renewed nothing"))
             }
         }
@@ -224,7 +227,11 @@ impl Commit {
     }
 
     /// Runs one command of a request to its outcome or to the caller's deadline.
-    async fn run(self: &Arc<Self>, caller: &Caller, action: Action) -> Result<Answer, Error> {
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        caller: &Caller,
+        action: Action,
+    ) -> Result<Answer, Error> {
         let command = Command {
             id: CommandId(Uuid::now_v7()),
             correlation_id: Some(caller.correlation_id.clone()),
@@ -249,7 +256,7 @@ fn says_stop(code: ErrorCode) -> bool {
     )
 }
 
-fn named<T: serde::Serialize>(
+pub(super) fn named<T: serde::Serialize>(
     endpoint: Endpoint,
     id: Option<RequestId>,
     request: &T,
@@ -267,10 +274,10 @@ fn wish(
     ttl_max: Ttl,
     named: Option<Request>,
 ) -> Result<Wish, Error> {
-    if request.node_id.is_some() {
+    if request.node_id.is_some() && request.ttl.is_some() {
         return Err(Error::invalid(
-            "/node_id",
-            "leases bound to a node are not offered by this version",
+            "/ttl",
+            "a lease with a node_id ends with that node: it has no ttl of its own",
         ));
     }
     if request.count.is_some_and(|count| count != 1) {
@@ -309,6 +316,7 @@ fn wish(
         requester_id: request.requester_id,
         protocol: request.protocol,
         ttl: request.ttl.unwrap_or(Ttl::DEFAULT.min(ttl_max)),
+        node_id: request.node_id,
         host: request.host.unwrap_or(own),
         transport,
         preferred: request.preferred_port,

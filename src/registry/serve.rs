@@ -24,6 +24,7 @@ use crate::protocol::{
     names::{
         HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, Namespace, SERVICE, is_inbox,
     },
+    subject::ToolSubjects,
 };
 
 use super::{commit::Commit, micro::Micro, peers::Peers, seldom::Seldom, stall::Stall};
@@ -44,6 +45,7 @@ pub(super) struct Server {
     pub(super) commit: Arc<Commit>,
     pub(super) micro: Arc<Micro>,
     pub(super) namespace: Namespace,
+    pub(super) tool_subjects: ToolSubjects,
     pub(super) registry: Registry,
     pub(super) peers: Peers,
     pub(super) in_flight: Arc<Semaphore>,

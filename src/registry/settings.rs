@@ -7,13 +7,19 @@ use crate::{
         ids::{Host, Invalid, Port, TTL_SECONDS_MAX, Ttl},
         pool::PortRange,
     },
-    protocol::names::Namespace,
+    protocol::{names::Namespace, subject::ToolSubjects},
 };
 
 /// Leases that one requester may hold: as many as one heartbeat can renew.
 pub const HOLDER_LEASES_MAX: usize = crate::protocol::port::HEARTBEAT_LEASES_MAX;
 /// Hosts for which ports are kept. Each takes about 50 KiB of memory, for good.
 pub const HOSTS_MAX: usize = 1_024;
+/// Nodes that may be known, those that have ended and are still remembered included.
+pub const NODES_MAX: usize = 10_000;
+/// Buses that may be known, those that have ended and are still remembered included.
+pub const BUSES_MAX: usize = 10_000;
+/// Seconds for which a node or bus that has ended is remembered: an hour.
+pub const RETENTION_SECONDS: u64 = 3_600;
 /// Requests under way at the same time; one more is BUSY.
 pub const REQUESTS_IN_FLIGHT_MAX: u32 = 1_024;
 /// Bytes of events that are kept; the oldest go first: 1 GiB.
@@ -54,6 +60,14 @@ pub struct Settings {
     pub holder_leases_max: usize,
     /// Hosts for which ports are kept.
     pub hosts_max: usize,
+    /// Nodes that may be known.
+    pub nodes_max: usize,
+    /// Buses that may be known.
+    pub buses_max: usize,
+    /// For how long a node or bus that has ended is remembered.
+    pub retention: Duration,
+    /// Where tools may listen.
+    pub tool_subjects: ToolSubjects,
     /// Requests under way at the same time.
     pub requests_in_flight_max: u32,
 }
@@ -74,6 +88,10 @@ impl Settings {
             known_hosts_only: false,
             holder_leases_max: HOLDER_LEASES_MAX,
             hosts_max: HOSTS_MAX,
+            nodes_max: NODES_MAX,
+            buses_max: BUSES_MAX,
+            retention: Duration::from_secs(RETENTION_SECONDS),
+            tool_subjects: ToolSubjects::default(),
             requests_in_flight_max: REQUESTS_IN_FLIGHT_MAX,
         }
     }

@@ -5,10 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::{Notify, Semaphore},
-    task::AbortHandle,
-};
+use tokio::{sync::Semaphore, task::AbortHandle};
 use uuid::Uuid;
 
 use crate::{
@@ -16,6 +13,7 @@ use crate::{
     domain::{core::Core, index::Index, policy::Policy, record::FORMAT},
     protocol::{
         describe::{self, Instance},
+        endpoint::NODE_BYTES_MAX,
         names::{PROTOCOL_MINOR, SERVICE},
     },
     store::{
@@ -29,7 +27,7 @@ use super::{
     clock::Clock,
     commit::Commit,
     fatal::Fatal,
-    follower::Follower,
+    follower::{Follower, Restart},
     micro::{Identity, Micro, service_id},
     mirror::Mirror,
     news::{request_events, store_events},
@@ -118,7 +116,7 @@ impl Registry {
         let registry_id = Uuid::now_v7();
         let clock = Clock::start();
         let stop = Stop::new();
-        let restart = Arc::new(Notify::new());
+        let restart = Arc::new(Restart::default());
 
         let refused = Arc::new(OnceLock::new());
         let on_event = request_events(Arc::clone(&refused));
@@ -154,7 +152,8 @@ impl Registry {
             "opened the bucket"
         );
 
-        let index = Index::new(policy(&settings, registry_id));
+        let node_bytes_max = node_bytes_max(requests.max_payload());
+        let index = Index::new(policy(&settings, registry_id, node_bytes_max));
         let mirror = Arc::new(Mirror::new(Core::new(index)));
         let later = Arc::new(OnceLock::new());
         let follower = Follower {
@@ -169,7 +168,12 @@ impl Registry {
         stop.watch("follower", async move {
             failing.fail(follower.run().await);
         });
-        let barrier = Barrier::start(store.clone(), Arc::clone(&mirror), restart, &stop);
+        let barrier = Barrier::start(
+            store.clone(),
+            Arc::clone(&mirror),
+            Arc::clone(&restart),
+            &stop,
+        );
         catch_up(&barrier, &mirror, &stop).await?;
         if let Some((key, format)) = later.get().cloned() {
             return Err(StartError::LaterFormat { key, format });
@@ -184,6 +188,7 @@ impl Registry {
             barrier,
             clock,
             stop: stop.clone(),
+            restart,
         });
         stop.watch("reaper", reaper::run(Arc::clone(&commit)));
         let publisher = Publisher {
@@ -247,7 +252,7 @@ async fn leave_publishing(commit: &Commit, publisher: &AbortHandle) {
     }
     publisher.abort();
     if let Some(write) = commit.mirror.with(|core| core.index.outbox.resign()) {
-        let written = commit.store.write(&write).await;
+        let written = commit.store.write(std::slice::from_ref(&write)).await;
         tracing::debug!(?written, "left publishing to others");
     }
 }
@@ -256,7 +261,12 @@ fn millis(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-fn policy(settings: &Settings, registry_id: Uuid) -> Policy {
+/// How long a registration may be, so that `describe` can answer with all of it.
+fn node_bytes_max(payload_max: usize) -> usize {
+    NODE_BYTES_MAX.min(payload_max / 2)
+}
+
+fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Policy {
     Policy {
         registry_id,
         host: settings.host.clone(),
@@ -267,6 +277,10 @@ fn policy(settings: &Settings, registry_id: Uuid) -> Policy {
         holder_leases_max: settings.holder_leases_max,
         hosts_max: settings.hosts_max,
         known_hosts_only: settings.known_hosts_only,
+        nodes_max: settings.nodes_max,
+        buses_max: settings.buses_max,
+        node_bytes_max,
+        retention_millis: u64::try_from(settings.retention.as_millis()).unwrap_or(u64::MAX),
     }
 }
 
@@ -372,6 +386,7 @@ fn server(
         client,
         commit,
         micro,
+        tool_subjects: settings.tool_subjects.clone(),
         namespace: settings.namespace.clone(),
         registry,
         in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max as usize)),

@@ -51,7 +51,7 @@ pub(super) async fn ensure_settings(
             expected,
             value: Stored::Sys(sys),
         };
-        let written = store.write(&write).await;
+        let written = store.write(std::slice::from_ref(&write)).await;
         tracing::debug!(?written, "settings");
         if written == Written::Unsent {
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -44,6 +44,7 @@ pub(super) fn lease(held: Held, revision: Revision, lineage: u64, now: Moment) -
         protocol: lease.protocol,
         requester_id: lease.requester_id,
         assigned_to: lease.requester_id,
+        node_id: lease.node.map(|life| life.node_id),
         name: lease.name,
         labels: lease.labels,
         ttl: lease.ttl,
@@ -101,7 +102,7 @@ pub(super) fn released(
             revision: applied.max(revision).wire(lineage),
             ignored: Vec::new(),
         }),
-        Answer::Lease(_) | Answer::Nothing => {
+        Answer::Lease(_) | Answer::Node(_) | Answer::Done(_) | Answer::Nothing => {
             Err(Error::new(ErrorCode::Internal, "a release ended nothing"))
         }
     }
@@ -126,11 +127,8 @@ pub(super) fn pool(policy: &Policy, host: &Host, transport: Transport, pool: &Po
 /// A live lease of the index.
 pub(super) fn held(index: &Index, key: &crate::domain::key::PortKey) -> Option<Held> {
     let entry = index.entry(key)?;
-    Some(Held {
-        key: key.clone(),
-        lease: entry.lease()?.clone(),
-        revision: entry.revision,
-        since: entry.observed,
-        probed: None,
-    })
+    let lease = entry.lease()?.clone();
+    // One that has ended with its node is no longer there, though the port's record does not say so yet.
+    let over = lease.node.is_some() && index.lease_over(key).is_some();
+    (!over).then(|| index.held(key, entry, lease))
 }

@@ -9,6 +9,9 @@ use crate::domain::{
     record::{FORMAT, Stored},
 };
 
+/// On the marker of a key that a registry removed, to tell it from one by `nats kv del`.
+pub(super) const HEADER_FORGOTTEN: &str = "Onex-Forgotten";
+
 /// What a message of the bucket turned out to be.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Found {
@@ -29,6 +32,11 @@ struct AnyRecord {
 pub fn encode(stored: &Stored) -> Result<Vec<u8>, serde_json::Error> {
     match stored {
         Stored::Port(record) => serde_json::to_vec(record),
+        Stored::Node(record) => serde_json::to_vec(record),
+        Stored::Live(record) => serde_json::to_vec(record),
+        Stored::Bus(record) => serde_json::to_vec(record),
+        Stored::Verdict(record) => serde_json::to_vec(record),
+        Stored::Forgotten => Ok(Vec::new()),
         Stored::Sys(sys) => serde_json::to_vec(sys),
         Stored::Checkpoint(checkpoint) => serde_json::to_vec(checkpoint),
         Stored::Barrier | Stored::Later | Stored::Foreign => {
@@ -43,10 +51,20 @@ pub fn decode(key: &Key, headers: Option<&HeaderMap>, payload: &[u8]) -> Found {
     if let Some(marker) =
         headers.and_then(|headers| MARKERS.iter().find_map(|name| headers.get(*name)))
     {
-        return Found::Foreign(format!("a marker: {marker}"));
+        let removed = headers.is_some_and(|headers| headers.get(HEADER_FORGOTTEN).is_some());
+        return match key {
+            Key::Node(_) | Key::Live(_) | Key::Bus(_) | Key::Verdict(_) if removed => {
+                Found::Stored(Stored::Forgotten)
+            }
+            _ => Found::Foreign(format!("a marker: {marker}")),
+        };
     }
     match key {
         Key::Port(_) => parse(payload).map(|record| Stored::Port(Box::new(record))),
+        Key::Node(_) => parse(payload).map(|record| Stored::Node(Box::new(record))),
+        Key::Live(_) => parse(payload).map(|record| Stored::Live(Box::new(record))),
+        Key::Bus(_) => parse(payload).map(|record| Stored::Bus(Box::new(record))),
+        Key::Verdict(_) => parse(payload).map(|record| Stored::Verdict(Box::new(record))),
         Key::Sys => parse(payload).map(Stored::Sys),
         Key::Checkpoint => parse(payload).map(Stored::Checkpoint),
         Key::Barrier => Ok(Stored::Barrier),

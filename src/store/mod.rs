@@ -1,5 +1,6 @@
 //! The store: one JetStream key-value bucket and one stream of events. Nothing else speaks JetStream.
 
+mod batch;
 pub mod codec;
 pub mod follow;
 pub mod open;
@@ -13,11 +14,14 @@ use serde::Deserialize;
 
 use crate::domain::{
     key::{Key, Revision},
+    nodes::MARKER_SECONDS,
     record::Stored,
     write::Write,
 };
 
 pub use async_nats::jetstream::stream::InfoError;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use batch::Batches;
 use follow::{Delivery, FollowError};
 use open::{Names, OpenError};
 
@@ -58,6 +62,7 @@ pub struct Store {
     stream: jetstream::stream::Stream,
     key_prefix: String,
     names: Names,
+    batches: Batches,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +80,14 @@ struct AckError {
     description: String,
 }
 
+/// A compare-and-set as it is sent.
+#[derive(Debug, Clone)]
+struct Message {
+    subject: String,
+    headers: HeaderMap,
+    payload: Bytes,
+}
+
 impl Store {
     /// Opens it: checks the server, makes what is missing, checks what is there.
     pub async fn open(client: Client, names: &Names) -> Result<Self, OpenError> {
@@ -90,6 +103,7 @@ impl Store {
             stream,
             key_prefix: format!("$KV.{}.", names.bucket),
             names: names.clone(),
+            batches: Batches::default(),
         })
     }
 
@@ -110,21 +124,62 @@ impl Store {
         follow::follow(&self.stream, self.key_prefix.clone(), after).await
     }
 
-    /// One compare-and-set.
-    pub async fn write(&self, write: &Write) -> Written {
+    /// Compare-and-sets in one piece: all of them, or none. A revision is that of the last one.
+    pub async fn write(&self, writes: &[Write]) -> Written {
+        let messages: Option<Vec<_>> = writes.iter().map(|write| self.message(write)).collect();
+        match messages.as_deref() {
+            None | Some([]) => Written::Unsent,
+            Some([message]) => {
+                let Message {
+                    subject,
+                    headers,
+                    payload,
+                } = message.clone();
+                self.publish(subject, headers, payload).await
+            }
+            Some([first @ .., last]) => self.batches.write(self, first, last).await,
+        }
+    }
+
+    fn message(&self, write: &Write) -> Option<Message> {
         let mut headers = HeaderMap::new();
         headers.insert(
             async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
             write.expected.0.to_string(),
         );
+        if write.value == Stored::Forgotten {
+            headers.insert("KV-Operation", "DEL");
+            headers.insert(codec::HEADER_FORGOTTEN, "1");
+            headers.insert(
+                async_nats::header::NATS_MESSAGE_TTL,
+                format!("{MARKER_SECONDS}s"),
+            );
+        }
         match codec::encode(&write.value) {
-            Ok(payload) => {
-                self.publish(self.subject(&write.key), headers, payload.into())
-                    .await
-            }
+            Ok(payload) => Some(Message {
+                subject: self.subject(&write.key),
+                headers,
+                payload: payload.into(),
+            }),
             Err(error) => {
                 tracing::error!(key = %write.key, %error, "a record cannot be encoded");
-                Written::Unsent
+                None
+            }
+        }
+    }
+
+    /// Where the server says that a key's message is; 0 when it says that there is none. This is a hint and
+    /// nothing more: a server that is cut off from the others says old things. Only a write judges.
+    pub async fn locate(&self, key: &Key) -> Option<Revision> {
+        let subject = self.subject(key);
+        match self.stream.get_last_raw_message_by_subject(&subject).await {
+            Ok(message) => Some(Revision(message.sequence)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+                Some(Revision::default())
+            }
+            Err(error) => {
+                tracing::debug!(%key, %error, "cannot look a message up");
+                None
             }
         }
     }

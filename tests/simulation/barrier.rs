@@ -36,7 +36,7 @@ impl World {
             expected: Revision::default(),
             value: Stored::Barrier,
         };
-        let attempt = self.send(instance, BARRIER, write);
+        let attempt = self.send(instance, BARRIER, vec![write]);
         self.instances[instance].barrier.attempt = attempt;
         let ticket = Ticket {
             instance,

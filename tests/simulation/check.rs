@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::domain::{
     ids::{CommandId, LeaseId, RequestId, RequesterId},
-    key::{PortKey, Revision},
-    record::{Record, Stored, Transition},
+    key::{Key, PortKey, Revision},
+    record::{Record, Stored},
+    transition::Transition,
 };
 
 /// The promises of `docs/architecture.md`, as far as a run can judge them.
@@ -91,7 +92,7 @@ pub(super) struct Check {
     pub(super) violation: Option<Violation>,
     pub(super) past: HashMap<PortKey, Vec<Past>>,
     /// Every transition that was ever written.
-    pub(super) transitions: Vec<(Revision, PortKey, Transition)>,
+    pub(super) transitions: Vec<(Revision, Key, Transition)>,
     /// Where something was last written over a port from outside.
     pub(super) foreign: HashMap<PortKey, Revision>,
     pub(super) overwritten: BTreeSet<LeaseId>,

@@ -19,7 +19,7 @@ const CALLER_MILLIS: u64 = 4_000;
 pub(super) enum Wait {
     Ack(u64),
     Barrier,
-    Moved(PortKey, Revision),
+    Moved(Vec<(Key, Revision)>),
     Exact(Revision),
     Pause(u64),
     Probe(u64, PortKey),
@@ -31,7 +31,7 @@ pub(super) struct Job {
     pub(super) wait: Wait,
     pub(super) ask: Option<Ask>,
     answered: bool,
-    pub(super) reaps: Option<PortKey>,
+    pub(super) reaps: Option<Key>,
     /// How far the stream was when it came.
     pub(super) behind: Revision,
     /// Every id that its command has had.
@@ -44,7 +44,7 @@ impl World {
         instance: usize,
         command: Command,
         ask: Option<Ask>,
-        reaps: Option<PortKey>,
+        reaps: Option<Key>,
     ) {
         let now = self.now(instance);
         let caller = ask.is_some();
@@ -91,7 +91,11 @@ impl World {
             }
             let wait = match step {
                 Step::Done(outcome) => return self.done(instance, id, outcome),
-                Step::Moved(key, at) if one.core.index.revision(&Key::Port(key.clone())) > at => {
+                Step::Moved(judged)
+                    if judged
+                        .iter()
+                        .any(|(key, at)| one.core.index.revision(key) > *at) =>
+                {
                     fed = Fed::Go;
                     continue;
                 }
@@ -99,14 +103,14 @@ impl World {
                     fed = Fed::Go;
                     continue;
                 }
-                Step::Moved(key, at) => Wait::Moved(key, at),
+                Step::Moved(judged) => Wait::Moved(judged),
                 Step::Exact(at) => Wait::Exact(at),
                 Step::Barrier => {
                     job.wait = Wait::Barrier;
                     one.barrier.waiting.push(id);
                     return self.raise_barrier(instance);
                 }
-                Step::Write(write) => Wait::Ack(self.send(instance, id, write)),
+                Step::Write(writes) => Wait::Ack(self.send(instance, id, writes)),
                 Step::Pause(times) => {
                     let longest = if times == 0 {
                         0

@@ -45,6 +45,10 @@ impl Bench {
                 holder_leases_max: 64,
                 hosts_max: 4,
                 known_hosts_only: false,
+                nodes_max: 64,
+                buses_max: 64,
+                node_bytes_max: 1 << 20,
+                retention_millis: 60_000,
             }))
         };
         Self {
@@ -82,6 +86,7 @@ impl Bench {
             requester_id: requester(),
             protocol: "http".parse().unwrap(),
             ttl: Ttl::try_from(2).unwrap(),
+            node_id: None,
             host: host(true),
             transport: Transport::Tcp,
             preferred: None,
@@ -109,7 +114,10 @@ impl Bench {
             step = self.step(instance, deed, Fed::Go);
         }
         match step {
-            Step::Write(write) => write,
+            Step::Write(mut writes) => {
+                assert_eq!(writes.len(), 1);
+                writes.remove(0)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -117,7 +125,7 @@ impl Bench {
     /// The write lands.
     #[track_caller]
     fn land(&mut self, write: &Write) -> Revision {
-        self.store.write(write, true).unwrap()
+        self.store.write(std::slice::from_ref(write), true).unwrap()
     }
 
     /// The instance's follower comes to the end of the stream.
@@ -177,7 +185,7 @@ fn a_write_that_never_left_does_not_leave_after_the_deadline() {
     let step = bench.step(0, &mut deed, Fed::Go);
     assert_eq!(step, Step::Done(Err(Refusal::Unreachable)));
     assert!(!deed.is_unsettled());
-    assert!(!bench.cores[0].reserved.contains(&port_of(&write)));
+    assert!(!bench.cores[0].reserved.contains(&write.key));
 }
 
 #[test]
@@ -190,7 +198,10 @@ fn a_port_in_use_is_given_back_though_its_grant_is_not_seen_yet() {
     let step = bench.step(0, &mut deed, Fed::Written(revision));
     assert_eq!(step, Step::Probe(key.clone()));
     let step = bench.step(0, &mut deed, Fed::Probed(Probed::InUse));
-    assert_eq!(step, Step::Moved(key, Revision(revision.0 - 1)));
+    assert_eq!(
+        step,
+        Step::Moved(vec![(Key::Port(key), Revision(revision.0 - 1))])
+    );
     bench.follow(0);
     let write = bench.until_write(0, &mut deed, Fed::Go);
     assert_eq!(ended(&write), Ended::InUse);
@@ -220,12 +231,20 @@ fn a_lease_that_another_instance_told_of_is_not_taken_back() {
     assert_eq!((held.revision, held.key), (adopted, key.clone()));
 
     let step = bench.step(0, &mut first, Fed::Probed(Probed::InUse));
-    assert_eq!(step, Step::Moved(key.clone(), Revision(revision.0 - 1)));
+    assert_eq!(
+        step,
+        Step::Moved(vec![(Key::Port(key.clone()), Revision(revision.0 - 1))])
+    );
     let end = bench.until_write(0, &mut first, Fed::Go);
-    assert!(bench.store.write(&end, true).is_none());
+    assert!(
+        bench
+            .store
+            .write(std::slice::from_ref(&end), true)
+            .is_none()
+    );
     assert_eq!(
         bench.step(0, &mut first, Fed::Lost),
-        Step::Moved(key, revision)
+        Step::Moved(vec![(Key::Port(key), revision)])
     );
     bench.follow(0);
     assert!(matches!(bench.step(0, &mut first, Fed::Go), Step::Pause(_)));
@@ -246,13 +265,17 @@ fn a_grant_whose_acknowledgement_was_lost_is_judged_and_tried_as_well() {
     assert_eq!(repeated, write);
     let key = port_of(&write);
     let step = bench.step(0, &mut deed, Fed::Lost);
-    assert_eq!(step, Step::Moved(key.clone(), write.expected));
+    assert_eq!(
+        step,
+        Step::Moved(vec![(Key::Port(key.clone()), write.expected)])
+    );
     // Seen, but not at an exact point: something is still behind it.
     let now = bench.now();
     bench.cores[0].apply(&write.key, revision, write.value, 1, now);
     assert!(matches!(bench.step(0, &mut deed, Fed::Go), Step::Pause(_)));
     assert_eq!(bench.step(0, &mut deed, Fed::Go), Step::Exact(revision));
-    bench.cores[0].index.seen(Revision(revision.0 + 1), 0);
+    let now = bench.now().mono;
+    bench.cores[0].index.seen(Revision(revision.0 + 1), 0, now);
     assert_eq!(bench.step(0, &mut deed, Fed::Go), Step::Probe(key));
 }
 
@@ -295,7 +318,10 @@ fn an_outcome_that_was_unknown_once_is_not_called_none() {
     bench.land(&write);
     bench.follow(0);
     let step = bench.step(0, &mut release, Fed::Lost);
-    assert_eq!(step, Step::Moved(port_of(&end), end.expected));
+    assert_eq!(
+        step,
+        Step::Moved(vec![(Key::Port(port_of(&end)), end.expected)])
+    );
     assert!(matches!(
         bench.step(0, &mut release, Fed::Go),
         Step::Pause(_)

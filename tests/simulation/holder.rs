@@ -186,6 +186,7 @@ impl World {
             requester_id: one.requester,
             protocol: "http".parse().unwrap(),
             ttl: Ttl::try_from(u32::try_from(ttl).unwrap()).unwrap(),
+            node_id: None,
             host: host(own),
             transport: Transport::Tcp,
             preferred: prefers.then(|| crate::domain::ids::Port::new(20_000 + port).unwrap()),

@@ -8,7 +8,6 @@ use crate::domain::{
     deed::Fed,
     ids::{CommandId, Ttl},
     index::Index,
-    key::Key,
     policy::Policy,
     pool::PortRange,
     time::Now,
@@ -67,6 +66,10 @@ fn new_core(chance: &mut Chance, setup: &Setup) -> Core {
         holder_leases_max: 64,
         hosts_max: 4,
         known_hosts_only: false,
+        nodes_max: 64,
+        buses_max: 64,
+        node_bytes_max: 1 << 20,
+        retention_millis: setup.retention,
     });
     index.mechanisms = setup.mechanisms;
     Core::new(index)
@@ -160,7 +163,7 @@ impl World {
     }
 
     /// Sends a write; what comes of it is fed to the job.
-    pub(super) fn send(&mut self, instance: usize, job: u64, write: Write) -> u64 {
+    pub(super) fn send(&mut self, instance: usize, job: u64, writes: Vec<Write>) -> u64 {
         let ticket = self.ticket(instance, job);
         self.after(ACK_MILLIS, Event::Fed(ticket, Fed::Unknown));
         let unreachable = self.down || self.instances[instance].cut.is_some();
@@ -172,10 +175,10 @@ impl World {
         } else if self.trouble(self.setup.write_late) || (unreachable && self.chance.hit(400)) {
             self.count("writes late");
             let after = self.chance.between(self.setup.late);
-            self.after(after, Event::Land(ticket, Box::new(write)));
+            self.after(after, Event::Land(ticket, writes));
         } else if !unreachable {
             let after = self.latency();
-            self.after(after, Event::Land(ticket, Box::new(write)));
+            self.after(after, Event::Land(ticket, writes));
         }
         ticket.attempt
     }
@@ -221,7 +224,7 @@ impl World {
             .jobs
             .iter()
             .filter(|(_, job)| match &job.wait {
-                Wait::Moved(key, at) => index.revision(&Key::Port(key.clone())) > *at,
+                Wait::Moved(judged) => judged.iter().any(|(key, at)| index.revision(key) > *at),
                 Wait::Exact(at) => index.exact() >= *at,
                 _ => false,
             })
@@ -253,7 +256,7 @@ impl World {
             if self.instances[instance].jobs.values().any(busy) {
                 continue;
             }
-            let command = Command::expire(CommandId(self.chance.uuid()), key.clone());
+            let command = Command::settle(CommandId(self.chance.uuid()), key.clone());
             self.begin_deed(instance, command, None, Some(key));
         }
         self.publish_next(instance);

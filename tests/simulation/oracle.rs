@@ -3,8 +3,9 @@
 use crate::domain::{
     ids::{CommandId, LeaseId},
     key::{Key, PortKey, Revision},
-    record::{Body, Ended, Happened, Stored},
+    record::{Body, Ended, Stored},
     standing::Standing,
+    transition::Happened,
     write::Write,
 };
 
@@ -92,8 +93,10 @@ impl World {
                 (_, Some(Ended::Overwritten)) => "overwritten ended",
                 (Happened::Expired, _) => "expiries",
                 (Happened::Quarantined, _) => "quarantines",
+                (Happened::Revoked, _) => "revocations",
+                _ => "others",
             });
-            let entry = (revision, key.clone(), transition.clone());
+            let entry = (revision, write.key.clone(), transition.clone());
             self.check.transitions.push(entry);
         }
         let before = before.map(What::of);
@@ -189,7 +192,7 @@ impl World {
             }
             for key in self.ports() {
                 let standing = index.standing(&key, now);
-                if one.core.reserved.contains(&key) {
+                if one.core.reserved.contains(&Key::Port(key.clone())) {
                     stuck.push(format!("{key} is reserved"));
                 }
                 if standing != Standing::Free {
@@ -214,10 +217,9 @@ impl World {
     }
 
     fn judge_events(&mut self) {
-        let foreign = |key: &PortKey, at: Revision| {
-            self.check
-                .foreign
-                .get(key)
+        let foreign = |key: &Key, at: Revision| {
+            let port = key.port();
+            port.and_then(|port| self.check.foreign.get(port))
                 .is_some_and(|until| at <= *until)
         };
         let mut text = None;
@@ -230,7 +232,10 @@ impl World {
         for told in &self.events.told {
             let before = last.insert(told.key.clone(), told.revision);
             if before.is_some_and(|before| before > told.revision)
-                && !self.check.foreign.contains_key(&told.key)
+                && !told
+                    .key
+                    .port()
+                    .is_some_and(|port| self.check.foreign.contains_key(port))
             {
                 text.get_or_insert(format!("@{} {}: out of order", told.revision.0, told.key));
             }

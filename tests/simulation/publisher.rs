@@ -47,7 +47,7 @@ impl World {
                 self.send_events(instance, told, Some(write));
             }
             Publish::Send(told, write) => {
-                let attempt = self.send(instance, PUBLISHER, write);
+                let attempt = self.send(instance, PUBLISHER, vec![write]);
                 self.instances[instance].publisher = Publisher {
                     attempt,
                     state: State::WritingFirst(told),
@@ -61,7 +61,7 @@ impl World {
     }
 
     fn write_checkpoint(&mut self, instance: usize, write: Write) {
-        let attempt = self.send(instance, PUBLISHER, write);
+        let attempt = self.send(instance, PUBLISHER, vec![write]);
         self.instances[instance].publisher = Publisher {
             attempt,
             state: State::Writing,

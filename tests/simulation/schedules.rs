@@ -207,6 +207,10 @@ fn schedule(mechanism: Mechanism) -> (Setup, &'static [Rule]) {
             },
             &[Rule::OneHolder, Rule::NothingLost],
         ),
+        Mechanism::AtomicBatch
+        | Mechanism::BondAtExactPoint
+        | Mechanism::SupersededRests
+        | Mechanism::EndedEpoch => (Setup::calm(), &[]),
     }
 }
 

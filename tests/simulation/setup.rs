@@ -23,6 +23,8 @@ pub(super) struct Setup {
     pub(super) ports: u16,
     pub(super) ttl: (u64, u64),
     pub(super) ttl_max: u32,
+    /// For how long nodes and buses that have ended are remembered, in milliseconds.
+    pub(super) retention: u64,
     /// For how long things go wrong, in milliseconds.
     pub(super) trouble: u64,
     pub(super) latency: (u64, u64),
@@ -78,6 +80,7 @@ impl Setup {
             ports: 2,
             ttl: (3, 12),
             ttl_max: 15,
+            retention: 60_000,
             trouble: 150_000,
             latency: (1, 8),
             tick: (200, 600),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::domain::{
-    key::{Key, PortKey, Revision},
+    key::{Key, Revision},
     outbox::Told,
     record::Stored,
     write::Write,
@@ -41,13 +41,19 @@ impl Store {
         Revision(self.last)
     }
 
-    /// None when the key is at another revision than expected. A barrier expects nothing.
-    pub(super) fn write(&mut self, write: &Write, compare: bool) -> Option<Revision> {
-        let free = matches!(write.key, Key::Barrier) || !compare;
-        if !free && self.revision(&write.key) != write.expected.0 {
+    /// All of them, or none: none when a key is at another revision than expected. A barrier expects
+    /// nothing. The revision is that of the last one.
+    pub(super) fn write(&mut self, writes: &[Write], compare: bool) -> Option<Revision> {
+        let fits = |write: &Write| {
+            matches!(write.key, Key::Barrier)
+                || !compare
+                || self.revision(&write.key) == write.expected.0
+        };
+        if !writes.iter().all(fits) {
             return None;
         }
-        Some(self.put(write.key.clone(), write.value.clone()))
+        let put = |write: &Write| self.put(write.key.clone(), write.value.clone());
+        writes.iter().map(put).last()
     }
 }
 
@@ -55,7 +61,7 @@ impl Store {
 #[derive(Default)]
 pub(super) struct Events {
     pub(super) told: Vec<Told>,
-    ids: BTreeSet<(Revision, PortKey)>,
+    ids: BTreeSet<(Revision, Key)>,
 }
 
 impl Events {
@@ -65,7 +71,7 @@ impl Events {
         }
     }
 
-    pub(super) fn contains(&self, revision: Revision, key: &PortKey) -> bool {
+    pub(super) fn contains(&self, revision: Revision, key: &Key) -> bool {
         self.ids.contains(&(revision, key.clone()))
     }
 }

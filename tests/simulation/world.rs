@@ -56,7 +56,7 @@ pub(super) enum Outcome {
 
 #[derive(Debug, Clone)]
 pub(super) enum Event {
-    Land(Ticket, Box<Write>),
+    Land(Ticket, Vec<Write>),
     Publish(Ticket, Box<Told>, bool),
     Fed(Ticket, Fed),
     Wake(Ticket),
@@ -240,7 +240,7 @@ impl World {
             return;
         }
         match event {
-            Event::Land(ticket, write) => self.land(ticket, &write),
+            Event::Land(ticket, writes) => self.land(ticket, &writes),
             Event::Publish(ticket, told, last) => self.publish(ticket, &told, last),
             Event::Fed(ticket, fed) => self.feed(ticket, fed),
             Event::Wake(ticket) => self.wake(ticket),
@@ -264,27 +264,32 @@ impl World {
     }
 
     /// A write reaches the server.
-    fn land(&mut self, ticket: Ticket, write: &Write) {
+    fn land(&mut self, ticket: Ticket, writes: &[Write]) {
+        let shown = writes.iter().map(short).collect::<Vec<_>>().join(" + ");
         if self.down {
-            trace!(self, "lost on the way: {}", write.key);
+            trace!(self, "lost on the way: {shown}");
             return;
         }
-        let compares = self.setup.checkpoint_compares || write.key != Key::Checkpoint;
+        let checkpoint = writes.iter().any(|write| write.key == Key::Checkpoint);
+        let compares = self.setup.checkpoint_compares || !checkpoint;
         let compare = self.setup.mechanisms.on(Mechanism::CompareAndSet) && compares;
-        let before = self.store.value(&write.key).cloned();
-        let fed = if let Some(revision) = self.store.write(write, compare) {
+        let before: Vec<_> = writes
+            .iter()
+            .map(|write| self.store.value(&write.key).cloned())
+            .collect();
+        let fed = if let Some(revision) = self.store.write(writes, compare) {
             trace!(
                 self,
-                "landed @{} {} from #{}",
-                revision.0,
-                short(write),
-                ticket.instance
+                "landed @{} {shown} from #{}", revision.0, ticket.instance
             );
-            self.landed(write, revision, before.as_ref());
+            let first = revision.0 + 1 - writes.len() as u64;
+            for (at, (write, before)) in (first..).zip(writes.iter().zip(before)) {
+                self.landed(write, Revision(at), before.as_ref());
+            }
             Fed::Written(revision)
         } else {
             self.count("conflicts");
-            trace!(self, "conflict {} from #{}", short(write), ticket.instance);
+            trace!(self, "conflict {shown} from #{}", ticket.instance);
             Fed::Lost
         };
         self.rouse();

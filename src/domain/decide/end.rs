@@ -3,13 +3,13 @@
 use crate::domain::{
     command::{Answer, Decision, Effect, Refusal},
     ids::{LeaseId, RequesterId},
-    key::{PortKey, Revision},
+    key::{Key, PortKey, Revision},
     mechanism::Mechanism,
     record::{Body, Ended, Last, Request, Rest},
     standing::Standing,
 };
 
-use super::{Case, Live};
+use super::{Case, LiveLease};
 
 impl Case<'_> {
     /// Its holder gives it back. Once it has ended the answer says how, as long as that is remembered.
@@ -22,18 +22,24 @@ impl Case<'_> {
         self.check_digest(requester_id, request)?;
         match self.live(requester_id, lease_id) {
             Ok(live) => {
-                self.check_reserved(live.key)?;
+                self.check_reserved(&Key::Port(live.key.clone()))?;
                 Ok(self.end(live.key, Ended::Released, request))
             }
-            Err(Refusal::LeaseExpired) => self.ended(lease_id).ok_or(Refusal::LeaseNotFound),
+            Err(Refusal::LeaseExpired) => self.ended(lease_id),
             Err(refusal) => Err(refusal),
         }
     }
 
-    fn ended(&self, lease_id: LeaseId) -> Option<Decision> {
-        let (_, entry) = self.index.find_lease(lease_id)?;
-        let rest = entry.rest()?;
-        Some(Decision::Answer(Answer::Ended {
+    fn ended(&self, lease_id: LeaseId) -> Result<Decision, Refusal> {
+        let found = self.index.find_lease(lease_id);
+        let (key, entry) = found.ok_or(Refusal::LeaseNotFound)?;
+        if let Some((ended, _)) = self.index.lease_over(key) {
+            // It ended with its node, and the port's record does not say so yet.
+            self.check_reserved(&Key::Port(key.clone()))?;
+            return Ok(self.end(key, ended, None));
+        }
+        let rest = entry.rest().ok_or(Refusal::LeaseNotFound)?;
+        Ok(Decision::Answer(Answer::Ended {
             lease_id,
             ended: rest.ended,
             at: rest.ended_at,
@@ -43,9 +49,12 @@ impl Case<'_> {
 
     /// Its time is up, by this instance's clock. If another one has renewed it, the write is lost.
     pub(super) fn expire(&self, key: &PortKey) -> Result<Decision, Refusal> {
-        self.check_reserved(key)?;
+        self.check_reserved(&Key::Port(key.clone()))?;
         if self.index.standing(key, self.now.mono) != Standing::Due {
             return Ok(Decision::Answer(Answer::Nothing));
+        }
+        if let Some((ended, _)) = self.index.lease_over(key) {
+            return Ok(self.end(key, ended, None));
         }
         let known = self
             .index
@@ -77,11 +86,19 @@ impl Case<'_> {
             return Ok(Decision::Answer(Answer::Nothing));
         }
         if !self.may_take_back(lease) {
-            let held = Live { key, entry, lease }.held();
+            let held = self.held(&LiveLease { key, entry, lease });
             return Ok(Decision::Answer(Answer::Lease(held)));
         }
-        self.check_reserved(key)?;
+        self.check_reserved(&Key::Port(key.clone()))?;
         Ok(self.end(key, ended, None))
+    }
+
+    fn rest_millis(&self, key: &PortKey, ended: Ended) -> u64 {
+        if ended == Ended::Superseded && !self.index.mechanisms.on(Mechanism::SupersededRests) {
+            return 0;
+        }
+        let over = self.index.lease_over(key);
+        ended.rest_millis(over.map_or(self.index.ttl_longest(), |(_, ttl)| ttl))
     }
 
     /// The write that ends what is under `key`.
@@ -90,7 +107,7 @@ impl Case<'_> {
         let lease = entry.and_then(|entry| entry.lease());
         let last = entry.zip(lease).map(|(entry, lease)| {
             // A caller that never got this lease may ask again under the same id.
-            let got = !matches!(ended, Ended::InUse | Ended::Duplicate)
+            let got = !matches!(ended, Ended::InUse | Ended::Duplicate | Ended::NodeGone)
                 && self.index.mechanisms.on(Mechanism::Replay);
             Last {
                 lease_id: lease.lease_id,
@@ -112,10 +129,10 @@ impl Case<'_> {
             last,
             ended,
             ended_at: self.now.wall,
-            rest_ms: ended.rest_millis(),
+            rest_ms: self.rest_millis(key, ended),
         };
         Decision::Commit {
-            write: self.write(key, Body::Rest(rest), Some(happened)),
+            writes: vec![self.write_port(key, Body::Rest(rest), Some(happened))],
             answer,
             then: Effect::Reply,
         }

@@ -1,18 +1,22 @@
 //! Grants.
 
 use crate::domain::{
+    agenda::Change,
     command::{
         Answer, BOUND_HOSTS, BOUND_LEASES, Decision, Effect, Held, Refusal, Unavailable, Wish,
     },
     ids::{Host, LeaseId, Port, Transport},
-    key::{PortKey, Revision},
+    key::{Key, PortKey, Revision},
     mechanism::Mechanism,
+    node::Life,
+    nodes::Seen,
     pool::Class,
-    record::{Body, Ended, Happened, Lease, OUTBOX_TRANSITIONS_MAX, Record, Request, Unknown},
+    record::{Body, Ended, Lease, Record, Request, Unknown},
     standing::Standing,
+    transition::Happened,
 };
 
-use super::{Case, Live};
+use super::{Case, LiveLease};
 
 /// What a client is told to wait when no timer says when a port comes free, in milliseconds.
 const RETRY_AFTER_MILLIS: u64 = 1_000;
@@ -27,9 +31,13 @@ impl Case<'_> {
         if let Some(decision) = self.granted_before(wish)? {
             return Ok(decision);
         }
+        let node = wish.node_id.as_ref();
+        let node = node
+            .map(|node_id| self.living(node_id, wish.requester_id))
+            .transpose()?;
         self.check_bounds(wish)?;
         let key = self.choose(wish)?;
-        Ok(self.grant_key(wish, &key))
+        Ok(self.grant_key(wish, &key, node))
     }
 
     /// This command's lease id.
@@ -63,29 +71,45 @@ impl Case<'_> {
             && first != key
             && entry.lease().is_some_and(|lease| self.may_take_back(lease))
         {
-            self.check_reserved(key)?;
-            let end = self.end(key, Ended::Duplicate, None);
-            return Ok(Some(match end {
-                Decision::Commit { write, answer, .. } => Decision::Commit {
-                    write,
-                    answer,
-                    then: Effect::Again,
-                },
-                other @ (Decision::Answer(_) | Decision::Wait(_)) => other,
-            }));
+            return self.take_back(key, Ended::Duplicate).map(Some);
         }
         match first {
             None => Ok(None),
             Some((key, entry)) => match entry.lease() {
-                Some(lease) => self.granted(&Live { key, entry, lease }).map(Some),
+                Some(lease) if self.index.lease_over(key).is_some() => {
+                    if lease.lease_id != self.lease_id() || !self.may_take_back(lease) {
+                        return Err(Refusal::LeaseExpired);
+                    }
+                    self.take_back(key, Ended::NodeGone).map(Some)
+                }
+                None if entry
+                    .rest()
+                    .is_some_and(|rest| rest.ended == Ended::NodeGone) =>
+                {
+                    Err(Refusal::NodeNotFound)
+                }
+                Some(lease) => self.granted(&LiveLease { key, entry, lease }).map(Some),
                 None => Err(Refusal::LeaseExpired),
             },
         }
     }
 
+    /// Ends a grant that nobody was told of; the command is decided again then.
+    fn take_back(&self, key: &PortKey, ended: Ended) -> Result<Decision, Refusal> {
+        self.check_reserved(&Key::Port(key.clone()))?;
+        Ok(match self.end(key, ended, None) {
+            Decision::Commit { writes, answer, .. } => Decision::Commit {
+                writes,
+                answer,
+                then: Effect::Again,
+            },
+            other @ (Decision::Answer(_) | Decision::Wait(_)) => other,
+        })
+    }
+
     /// The lease that this request has led to. While it is not answered, only an exact point shows
     /// that it is the first one, and its own command may still take it back.
-    fn granted(&self, live: &Live<'_>) -> Result<Decision, Refusal> {
+    fn granted(&self, live: &LiveLease<'_>) -> Result<Decision, Refusal> {
         let granted = live.lease.granted.map_or(live.entry.revision, Revision);
         let settled = !live.lease.unanswered || !self.index.mechanisms.on(Mechanism::Adopt);
         let mine = live.lease.lease_id == self.lease_id();
@@ -93,19 +117,19 @@ impl Case<'_> {
             return Ok(Decision::Wait(granted));
         }
         if settled || mine {
-            return Ok(Decision::Answer(Answer::Lease(live.held())));
+            return Ok(Decision::Answer(Answer::Lease(self.held(live))));
         }
-        self.check_reserved(live.key)?;
+        self.check_reserved(&Key::Port(live.key.clone()))?;
         let lease = Lease {
             granted: Some(granted.0),
             unanswered: false,
             ..live.lease.clone()
         };
         Ok(Decision::Commit {
-            write: self.write(live.key, Body::Lease(lease.clone()), None),
+            writes: vec![self.write_port(live.key, Body::Lease(lease.clone()), None)],
             answer: Answer::Lease(Held {
                 lease,
-                ..live.held()
+                ..self.held(live)
             }),
             then: Effect::Reply,
         })
@@ -223,8 +247,8 @@ impl Case<'_> {
                 let (class, _) = self
                     .index
                     .entry(key)
-                    .map_or((Class::Resting, None), |entry| {
-                        entry.class(self.now.mono, self.index.terms())
+                    .map_or((Class::Resting, Change::Due), |entry| {
+                        entry.class(self.now.mono, self.index.terms(), self.index.bond(entry))
                     });
                 let quarantined = class == Class::Quarantined;
                 let why = if quarantined {
@@ -235,15 +259,8 @@ impl Case<'_> {
                 return Err(Refusal::PortUnavailable(why));
             }
         }
-        self.check_reserved(key)?;
-        let waiting = self.index.entry(key).and_then(|entry| {
-            let record = entry.record.as_deref()?;
-            Some(record.unpublished(entry.revision, self.index.outbox.out_to()))
-        });
-        if waiting.unwrap_or(0) >= OUTBOX_TRANSITIONS_MAX {
-            return Err(Refusal::Busy);
-        }
-        Ok(())
+        self.check_reserved(&Key::Port(key.clone()))?;
+        self.check_room(self.index.entry(key))
     }
 
     fn exhausted(&self, host: &Host, transport: Transport) -> Refusal {
@@ -256,14 +273,19 @@ impl Case<'_> {
         }
     }
 
-    fn grant_key(&self, wish: &Wish, key: &PortKey) -> Decision {
-        let echo = wish.request.is_some() && self.index.mechanisms.on(Mechanism::Echo);
+    fn grant_key(&self, wish: &Wish, key: &PortKey, node: Option<Seen<'_>>) -> Decision {
+        let judged_again = wish.request.is_some() || node.is_some();
+        let echo = judged_again && self.index.mechanisms.on(Mechanism::Echo);
         let probe = self.index.policy.probe && key.host == self.index.policy.host;
         let lease = Lease {
             lease_id: self.lease_id(),
             requester_id: wish.requester_id,
             protocol: wish.protocol.clone(),
-            ttl: wish.ttl,
+            ttl: node.map_or(wish.ttl, |node| node.live.ttl),
+            node: node.map(|node| Life {
+                node_id: node.node_id.clone(),
+                incarnation: node.live.incarnation,
+            }),
             ports: vec![key.port],
             name: wish.name.clone(),
             labels: wish.labels.clone(),
@@ -278,12 +300,12 @@ impl Case<'_> {
         };
         let happened = self.transition(Happened::Leased, Some(&lease), None);
         Decision::Commit {
-            write: self.write(key, Body::Lease(lease.clone()), Some(happened)),
+            writes: vec![self.write_port(key, Body::Lease(lease.clone()), Some(happened))],
             answer: Answer::Lease(Held {
                 key: key.clone(),
                 lease,
                 revision: Revision::default(),
-                since: self.now.mono,
+                since: node.map_or(self.now.mono, |node| node.since),
                 probed: None,
             }),
             then: Effect::Grant { echo, probe },

@@ -1,84 +1,30 @@
 //! Decisions: a command and the index in, what to write or why not out. Nothing here does anything.
 
+mod bus;
 mod end;
 mod grant;
+mod node;
 mod renew;
-
-use std::collections::{BTreeMap, BTreeSet};
+mod settle;
+mod tool;
+mod trust;
 
 use super::{
+    bus::Bus,
     command::{Action, Command, Decision, Held, Refusal},
-    ids::{Host, LeaseId, RequesterId},
+    ids::{LeaseId, RequesterId},
     index::Index,
-    key::{PortKey, Revision},
-    record::{Body, Ended, FORMAT, Happened, Lease, Record, Request, Stored, Transition},
+    key::{Key, PortKey},
+    mechanism::Mechanism,
+    node::{Announced, Lived},
+    record::{Body, Ended, FORMAT, Lease, OUTBOX_TRANSITIONS_MAX, Record, Request, Stored},
+    reserved::Reserved,
     standing::Entry,
     time::Now,
+    transition::{Happened, Transition},
+    trust::Judged,
     write::Write,
 };
-
-/// Keys that a command of this instance is writing. Each stays from the decision until the follower
-/// has passed the write, so that no second command judges what is about to change.
-#[derive(Debug, Default)]
-pub struct Reserved(BTreeMap<PortKey, Pending>);
-
-/// One write under way.
-#[derive(Debug)]
-struct Pending {
-    /// Where it is in the stream, once that is known.
-    at: Option<Revision>,
-    /// Who gets the port, when it is a grant.
-    grant_to: Option<RequesterId>,
-}
-
-impl Reserved {
-    /// Whether a write to that key is under way.
-    pub fn contains(&self, key: &PortKey) -> bool {
-        self.0.contains_key(key)
-    }
-
-    /// How many grants to that requester are under way: they count as held.
-    pub fn grants_to(&self, requester: RequesterId) -> usize {
-        let granted = |pending: &&Pending| pending.grant_to == Some(requester);
-        self.0.values().filter(granted).count()
-    }
-
-    /// Hosts of grants under way.
-    pub fn hosts(&self) -> BTreeSet<&Host> {
-        let grants = self
-            .0
-            .iter()
-            .filter(|(_, pending)| pending.grant_to.is_some());
-        grants.map(|(key, _)| &key.host).collect()
-    }
-
-    /// A write to that key is under way: a grant to `grant_to`, if to anyone.
-    pub fn insert(&mut self, key: PortKey, grant_to: Option<RequesterId>) {
-        self.0.insert(key, Pending { at: None, grant_to });
-    }
-
-    /// The write was acknowledged at `revision`; the follower is at `seen`.
-    pub fn written(&mut self, key: &PortKey, revision: Revision, seen: Revision) {
-        if seen >= revision {
-            self.0.remove(key);
-        } else if let Some(pending) = self.0.get_mut(key) {
-            pending.at = Some(revision);
-        }
-    }
-
-    /// No write is under way any more.
-    pub fn remove(&mut self, key: &PortKey) {
-        self.0.remove(key);
-    }
-
-    /// The follower is at `revision` for that key.
-    pub fn passed(&mut self, key: &PortKey, revision: Revision) {
-        let pending = self.0.get(key).and_then(|pending| pending.at);
-        if pending.is_some_and(|at| revision >= at) {
-            self.0.remove(key);
-        }
-    }
-}
 
 /// Decides `command` by what the index says.
 pub fn decide(
@@ -106,7 +52,23 @@ pub fn decide(
             lease_id,
             request,
         } => case.release(*requester_id, *lease_id, *request),
-        Action::Expire(key) => case.expire(key),
+        Action::Announce(announce) => case.announce(announce),
+        Action::Beat { of, ttl, health } => case.beat(of, *ttl, health.as_ref()),
+        Action::Leave(of) => case.leave(of),
+        Action::AddTool { of, tool, request } => case.add_tool(of, tool, *request),
+        Action::RemoveTool {
+            of,
+            name,
+            version,
+            request,
+        } => case.remove_tool(of, name, version.as_ref(), *request),
+        Action::AnnounceBus(wish) => case.announce_bus(wish),
+        Action::RemoveBus {
+            requester_id,
+            bus_id,
+        } => case.remove_bus(*requester_id, bus_id),
+        Action::Judge(judgement) => case.judge(judgement),
+        Action::Settle(key) => case.settle(key),
         Action::Withdraw(key, lease_id, ended) => case.withdraw(key, *lease_id, *ended),
     }
 }
@@ -120,27 +82,20 @@ struct Case<'a> {
 }
 
 /// A live lease with its place.
-struct Live<'a> {
+struct LiveLease<'a> {
     key: &'a PortKey,
     entry: &'a Entry,
     lease: &'a Lease,
 }
 
-impl Live<'_> {
-    fn held(&self) -> Held {
-        Held {
-            key: self.key.clone(),
-            lease: self.lease.clone(),
-            revision: self.entry.revision,
-            since: self.entry.observed,
-            probed: None,
-        }
-    }
-}
-
 impl<'a> Case<'a> {
+    /// As its holder is told of it. One that is bound to a node lasts as long as that does.
+    fn held(&self, of: &LiveLease<'_>) -> Held {
+        self.index.held(of.key, of.entry, of.lease.clone())
+    }
+
     /// The lease of that id, which must be `requester_id`'s.
-    fn live(&self, requester_id: RequesterId, lease_id: LeaseId) -> Result<Live<'a>, Refusal> {
+    fn live(&self, requester_id: RequesterId, lease_id: LeaseId) -> Result<LiveLease<'a>, Refusal> {
         let (key, entry) = self
             .index
             .find_lease(lease_id)
@@ -159,7 +114,10 @@ impl<'a> Case<'a> {
             return Err(Refusal::NotHolder);
         }
         let lease = entry.lease().ok_or(Refusal::LeaseExpired)?;
-        Ok(Live { key, entry, lease })
+        if self.index.lease_over(key).is_some() {
+            return Err(Refusal::LeaseExpired);
+        }
+        Ok(LiveLease { key, entry, lease })
     }
 
     /// Refuses what came before under the same request id with other parameters.
@@ -178,7 +136,7 @@ impl<'a> Case<'a> {
     }
 
     /// Waits its turn where another command of this instance is writing the key.
-    fn check_reserved(&self, key: &PortKey) -> Result<(), Refusal> {
+    fn check_reserved(&self, key: &Key) -> Result<(), Refusal> {
         if self.reserved.contains(key) {
             Err(Refusal::Contended)
         } else {
@@ -186,46 +144,80 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// The write that puts `body` under a port's key, with what happened when something did.
+    fn write_port(&self, port: &PortKey, body: Body, happened: Option<Transition>) -> Write {
+        self.write(
+            Key::Port(port.clone()),
+            self.index.entry(port),
+            body,
+            happened,
+        )
+    }
+
     /// The write that puts `body` under `key`, with what happened when something did.
-    fn write(&self, key: &PortKey, body: Body, happened: Option<Transition>) -> Write {
-        let entry = self.index.entry(key);
-        let before = entry.and_then(|entry| entry.record.as_deref());
-        let revision = entry.map_or(Revision::default(), |entry| entry.revision);
-        let vanished = entry.is_some_and(|entry| entry.vanished);
-        let expected = if vanished {
-            Revision::default()
-        } else {
-            revision
-        };
+    fn write<B: Kept>(
+        &self,
+        key: Key,
+        entry: Option<&Entry<B>>,
+        body: B,
+        happened: Option<Transition>,
+    ) -> Write {
+        let before = entry.and_then(|entry| Some((entry, entry.record.as_deref()?)));
         let made = entry.map_or(0, |entry| entry.transitions);
+        let out_to = self.index.outbox.out_to();
+        let carries = self.index.mechanisms.on(Mechanism::CarryTransitions);
         let mut outbox = before
-            .map(|record| record.outbox_after(revision, self.index.outbox.out_to()))
+            .filter(|_| carries)
+            .map(|(entry, record)| record.outbox_after(entry.revision, out_to))
             .unwrap_or_default();
-        if !self
-            .index
-            .mechanisms
-            .on(super::mechanism::Mechanism::CarryTransitions)
-        {
-            outbox.clear();
-        }
         let transitions = made.saturating_add(u64::from(happened.is_some()));
         outbox.extend(happened.map(|happened| Transition {
             n: transitions,
             ..happened
         }));
         Write {
-            key: super::key::Key::Port(key.clone()),
-            expected,
-            value: Stored::Port(Box::new(Record {
+            key,
+            expected: entry.map(Entry::expected).unwrap_or_default(),
+            value: B::stored(Box::new(Record {
                 format: FORMAT,
                 write: self.command.id,
                 transitions,
                 outbox,
                 body,
                 unknown: before
-                    .map(|record| record.unknown.clone())
+                    .map(|(_, record)| record.unknown.clone())
                     .unwrap_or_default(),
             })),
+        }
+    }
+
+    /// The write by which a key is removed.
+    fn forget<B>(key: Key, entry: &Entry<B>) -> Write {
+        Write {
+            key,
+            expected: entry.expected(),
+            value: Stored::Forgotten,
+        }
+    }
+
+    /// Whether a record has room for another transition.
+    fn check_room<B>(&self, entry: Option<&Entry<B>>) -> Result<(), Refusal> {
+        let waiting = entry.and_then(|entry| {
+            let record = entry.record.as_deref()?;
+            Some(record.unpublished(entry.revision, self.index.outbox.out_to()))
+        });
+        if waiting.unwrap_or(0) >= OUTBOX_TRANSITIONS_MAX {
+            return Err(Refusal::Busy);
+        }
+        Ok(())
+    }
+
+    /// What happened, without more.
+    fn happened(&self, event: Happened, requester_id: Option<RequesterId>) -> Transition {
+        let correlation_id = self.command.correlation_id.clone();
+        Transition {
+            requester_id,
+            ..Transition::new(event, self.now.wall, correlation_id)
         }
     }
 
@@ -236,15 +228,27 @@ impl<'a> Case<'a> {
         outcome: Option<Ended>,
     ) -> Transition {
         Transition {
-            n: 0,
-            event,
-            at: self.now.wall,
-            revision: None,
             lease_id: of.map(|lease| lease.lease_id),
-            requester_id: of.map(|lease| lease.requester_id),
             name: of.and_then(|lease| lease.name.clone()),
-            correlation_id: self.command.correlation_id.clone(),
             outcome,
+            ..self.happened(event, of.map(|lease| lease.requester_id))
         }
     }
 }
+
+/// What a record can be about.
+trait Kept: Sized {
+    fn stored(record: Box<Record<Self>>) -> Stored;
+}
+
+macro_rules! kept {
+    ($($body:ty = $variant:ident)*) => {$(
+        impl Kept for $body {
+            fn stored(record: Box<Record<Self>>) -> Stored {
+                Stored::$variant(record)
+            }
+        }
+    )*};
+}
+
+kept!(Body = Port Announced = Node Lived = Live Bus = Bus Judged = Verdict);

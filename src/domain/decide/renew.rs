@@ -3,7 +3,7 @@
 use crate::domain::{
     command::{Answer, Decision, Effect, Held, Refusal},
     ids::{LeaseId, RequesterId, Ttl},
-    key::Revision,
+    key::{Key, Revision},
     mechanism::Mechanism,
     record::{Body, Lease, Request},
     standing::Standing,
@@ -31,15 +31,17 @@ impl Case<'_> {
         {
             return Err(Refusal::LeaseExpired);
         }
-        self.check_reserved(live.key)?;
+        self.check_reserved(&Key::Port(live.key.clone()))?;
         let repeated = request.is_some() && live.lease.renewal == request;
         let written = live
             .entry
             .record
             .as_ref()
             .is_some_and(|record| record.write == self.command.id);
-        if repeated || written {
-            return Ok(Decision::Answer(Answer::Lease(live.held())));
+        // One that is bound to a node needs no renewal; it is only told of as one that stays.
+        let bound = live.lease.node.is_some() && !live.lease.unanswered;
+        if repeated || written || bound {
+            return Ok(Decision::Answer(Answer::Lease(self.held(&live))));
         }
         // A holder whose reply was lost counts the longer of two times.
         let ttl = match ttl {
@@ -54,14 +56,18 @@ impl Case<'_> {
             unanswered: false,
             ..live.lease.clone()
         };
+        let held = self.held(&live);
         Ok(Decision::Commit {
-            write: self.write(live.key, Body::Lease(lease.clone()), None),
+            writes: vec![self.write_port(live.key, Body::Lease(lease.clone()), None)],
             answer: Answer::Lease(Held {
-                key: live.key.clone(),
-                lease,
                 revision: Revision::default(),
-                since: self.now.mono,
-                probed: None,
+                since: if lease.node.is_some() {
+                    held.since
+                } else {
+                    self.now.mono
+                },
+                lease,
+                ..held
             }),
             then: Effect::Reply,
         })

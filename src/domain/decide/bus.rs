@@ -1,0 +1,116 @@
+//! Buses.
+
+use crate::domain::{
+    bus::{Announcement, Bus, BusEnded},
+    command::{Answer, BOUND_BUSES, BusWish, Decision, Effect, Refusal},
+    ids::{BusId, RequesterId},
+    key::{Key, Revision},
+    node::Life,
+    record::Ended,
+    transition::{Happened, Transition},
+};
+
+use super::Case;
+
+impl Case<'_> {
+    /// Announces a bus, anew or again.
+    pub(super) fn announce_bus(&self, wish: &BusWish) -> Result<Decision, Refusal> {
+        let key = Key::Bus(wish.bus_id.clone());
+        self.check_reserved(&key)?;
+        let entry = self.index.nodes.bus(&wish.bus_id);
+        let before = entry.and_then(|entry| Some((entry.revision, &entry.body()?.bus)));
+        if let Some((revision, bus)) = before {
+            let lives = bus.ended.is_none() && self.index.bus_over(bus, revision).is_none();
+            if lives && bus.requester_id != wish.requester_id {
+                return Err(Refusal::NotHolder);
+            }
+            if let Some(request) = wish.request
+                && let Some(same) = bus.request.filter(|same| same.id == request.id)
+            {
+                return if same == request {
+                    Ok(Decision::Answer(Answer::Done(revision)))
+                } else {
+                    Err(Refusal::IdempotencyMismatch)
+                };
+            }
+        }
+        let node = wish.node_id.as_ref();
+        let node = node
+            .map(|node_id| self.living(node_id, wish.requester_id))
+            .transpose()?;
+        if let Some(lease_id) = wish.lease_id {
+            self.live(wish.requester_id, lease_id)?;
+        }
+        let limit = self.index.policy.buses_max;
+        if entry.is_none() && self.index.nodes.buses_len() >= limit {
+            return Err(Refusal::LimitExceeded {
+                what: BOUND_BUSES,
+                limit,
+            });
+        }
+        self.check_room(entry)?;
+        let bus = Announcement {
+            requester_id: wish.requester_id,
+            protocol: wish.protocol.clone(),
+            node: node.map(|node| Life {
+                node_id: node.node_id.clone(),
+                incarnation: node.live.incarnation,
+            }),
+            lease_id: wish.lease_id,
+            registered_at: self.now.wall,
+            ended: None,
+            request: wish.request,
+            more: wish.more.clone(),
+        };
+        let news = before.is_none_or(|(_, bus)| bus.ended.is_some());
+        let happened = self.happened(Happened::BusRegistered, Some(wish.requester_id));
+        let write = self.write(key, entry, Bus { bus }, news.then_some(happened));
+        Ok(Decision::Commit {
+            writes: vec![write],
+            answer: Answer::Done(Revision::default()),
+            then: Effect::Seen,
+        })
+    }
+
+    /// Ends a bus for who announced it. Again: the same.
+    pub(super) fn remove_bus(
+        &self,
+        requester_id: RequesterId,
+        bus_id: &BusId,
+    ) -> Result<Decision, Refusal> {
+        self.check_reserved(&Key::Bus(bus_id.clone()))?;
+        let entry = self.index.nodes.bus(bus_id);
+        let bus = entry.and_then(|entry| Some((entry.revision, &entry.body()?.bus)));
+        let (revision, bus) = bus.ok_or(Refusal::BusNotFound)?;
+        if bus.requester_id != requester_id {
+            return Err(Refusal::NotHolder);
+        }
+        if bus.ended.is_some() {
+            return Ok(Decision::Answer(Answer::Done(revision)));
+        }
+        Ok(self.end_bus(bus_id, bus, Ended::Released))
+    }
+
+    /// The write that ends a bus.
+    pub(super) fn end_bus(&self, bus_id: &BusId, bus: &Announcement, how: Ended) -> Decision {
+        let happened = self.happened(Happened::BusRemoved, Some(bus.requester_id));
+        let bus = Announcement {
+            ended: Some(BusEnded {
+                how,
+                at: self.now.wall,
+            }),
+            ..bus.clone()
+        };
+        let happened = Transition {
+            outcome: Some(how),
+            ..happened
+        };
+        let entry = self.index.nodes.bus(bus_id);
+        let write = self.write(Key::Bus(bus_id.clone()), entry, Bus { bus }, Some(happened));
+        Decision::Commit {
+            writes: vec![write],
+            answer: Answer::Done(Revision::default()),
+            then: Effect::Seen,
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Nodes: what they announce, and the life that they lead.
+
+use jiff::Timestamp;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{
+    ids::{Host, Incarnation, LeaseId, Name, NodeId, RequesterId, Token, Ttl},
+    record::{Request, Unknown},
+};
+
+/// Requests that a node's record remembers, so that the same again does no second deed.
+pub const REQUESTS_REMEMBERED: usize = 8;
+
+/// What one `node.<id>` holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Announced {
+    /// What was announced.
+    pub node: Node,
+}
+
+/// What one `live.<id>` holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lived {
+    /// The life that it leads or last led.
+    pub live: Live,
+}
+
+/// One life of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// Whose.
+    pub node_id: NodeId,
+    /// Which.
+    pub incarnation: Incarnation,
+}
+
+/// A node as it was announced.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// The life that it was announced for: it is what the node is only as long as that is the one it leads.
+    pub incarnation: Incarnation,
+    /// What it said.
+    pub registration: Registration,
+    /// The last requests that changed it, oldest first; at most [`REQUESTS_REMEMBERED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<Request>,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// What a node says of itself: members that are judged or looked up by have types, all others are carried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Registration {
+    /// Its version.
+    pub version: Version,
+    /// What kind of node it is.
+    pub node_type: NodeType,
+    /// By which it can be found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Name>,
+    /// Where it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+    /// Of all that callers rely on, its tools' contracts among it: see [`Registration::seal`].
+    pub contract_hash: String,
+    /// Of all that callers rely on but its tools.
+    pub base_hash: String,
+    /// How long it is as JSON, less its tools, in bytes.
+    pub bytes: usize,
+    /// Where it can be reached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inbound_ports: Vec<Inbound>,
+    /// What it offers, by name and version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<Tool>,
+    /// Everything else that it said.
+    #[serde(flatten)]
+    pub more: Unknown,
+}
+
+/// A port on which a node listens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inbound {
+    /// The lease of it, when it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_id: Option<LeaseId>,
+    /// Its number.
+    pub port: u16,
+    /// Everything else that was said of it.
+    #[serde(flatten)]
+    pub more: Unknown,
+}
+
+/// A tool that a node offers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tool {
+    /// Its name.
+    pub name: Token,
+    /// Its version.
+    pub version: Version,
+    /// Of its contract.
+    pub contract_hash: String,
+    /// How long it is as JSON, in bytes.
+    pub bytes: usize,
+    /// Where the node takes its requests.
+    pub subject: String,
+    /// By which it can be found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Name>,
+    /// Everything else that was said of it.
+    #[serde(flatten)]
+    pub more: Unknown,
+}
+
+/// What kind of node it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeType {
+    /// It offers tools.
+    Tool,
+    /// It judges other nodes.
+    Validator,
+    /// It tests.
+    Test,
+    /// It connects something else to the bus.
+    Adapter,
+    /// It acts on its own.
+    Agent,
+    /// One that a later version knows.
+    #[serde(other)]
+    Other,
+}
+
+/// The life that a node leads, or last led.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Live {
+    /// Which.
+    pub incarnation: Incarnation,
+    /// Counts a node's lives.
+    pub epoch: u64,
+    /// Whose node it is.
+    pub requester_id: RequesterId,
+    /// How long it lasts without a heartbeat.
+    pub ttl: Ttl,
+    /// When it began, for people.
+    pub registered_at: Timestamp,
+    /// The last announcement or heartbeat, for people.
+    pub renewed_at: Timestamp,
+    /// How and when it ended; absent while it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<LifeEnded>,
+    /// What an earlier life may still be counted on for by its holder: it was ended by this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_ttl: Option<Ttl>,
+    /// The request that it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    /// What the node says of its health.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<serde_json::Value>,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// The end of a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifeEnded {
+    /// How.
+    pub how: LifeEnd,
+    /// When, for people.
+    pub at: Timestamp,
+}
+
+/// How a life ends. One that another one follows without an end has no such mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LifeEnd {
+    /// The node took its leave.
+    Deregistered,
+    /// Its time was up.
+    Expired,
+}
+
+impl Registration {
+    /// The same with its tools in order and with the contract hash that follows from them: SHA-256 over
+    /// lines of the base hash and of each tool's name, version and contract hash.
+    #[must_use]
+    pub fn seal(mut self) -> Self {
+        self.tools
+            .sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
+        let mut hash = Sha256::new();
+        hash.update(&self.base_hash);
+        for tool in &self.tools {
+            hash.update(format!(
+                "\n{} {} {}",
+                tool.name, tool.version, tool.contract_hash
+            ));
+        }
+        self.contract_hash = format!("sha256:{:x}", hash.finalize());
+        self
+    }
+
+    /// How long it is as JSON, in bytes.
+    pub fn total_bytes(&self) -> usize {
+        self.bytes + self.tools.iter().map(|tool| tool.bytes).sum::<usize>()
+    }
+
+    /// The tool of that name and version.
+    pub fn tool(&self, name: &Token, version: &Version) -> Option<&Tool> {
+        self.tools
+            .iter()
+            .find(|tool| tool.name == *name && tool.version == *version)
+    }
+}

@@ -1,0 +1,470 @@
+//! Nodes, buses and verdicts as the index knows them, and what hangs on a node's life.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    agenda::Change,
+    bus::{self, Bus},
+    ids::{BusId, Incarnation, LeaseId, NodeId, Token},
+    key::{Key, Revision},
+    mechanism::Mechanism,
+    node::{Announced, Life, LifeEnd, Live, Lived, Node, Tool},
+    record::{Ended, Record},
+    standing::{Bond, Entry, Terms},
+    time::Moment,
+    trust::{Judged, Trust, Verdicts},
+};
+
+/// How long the server keeps the marker of a removed key, in seconds: long enough for every follower to
+/// have seen it.
+pub const MARKER_SECONDS: u64 = 3_600;
+/// What is added to that before a key counts as never written, in milliseconds: the server looks for what
+/// it has to remove every now and then.
+const MARKER_SLACK_MILLIS: u64 = 10_000;
+/// After which time it is tried again to forget what could not be forgotten, in milliseconds.
+const FORGET_RETRY_MILLIS: u64 = 1_000;
+
+/// The announcement of a node, and the one before while the life that it belongs to has not been seen.
+#[derive(Debug)]
+struct Said {
+    latest: Entry<Announced>,
+    before: Option<(Revision, Node)>,
+}
+
+/// Nodes, buses and verdicts.
+#[derive(Debug, Default)]
+pub struct Nodes {
+    said: BTreeMap<NodeId, Said>,
+    lives: BTreeMap<NodeId, Entry<Lived>>,
+    buses: BTreeMap<BusId, Entry<Bus>>,
+    verdicts: BTreeMap<NodeId, Entry<Judged>>,
+    tools: BTreeSet<(Token, NodeId)>,
+    node_buses: BTreeSet<(NodeId, BusId)>,
+    lease_buses: BTreeSet<(LeaseId, BusId)>,
+}
+
+/// A node whose announcement and life are both there.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// Which.
+    pub node_id: &'a NodeId,
+    /// What it announced.
+    pub node: &'a Node,
+    /// Where in the stream that is.
+    pub said_at: Revision,
+    /// The life that it leads or last led.
+    pub live: &'a Live,
+    /// Where in the stream that is.
+    pub revision: Revision,
+    /// Since when its TTL counts, by this instance's clock.
+    pub since: Moment,
+}
+
+impl Seen<'_> {
+    /// Whether no write has ended it.
+    pub fn is_live(&self) -> bool {
+        self.live.ended.is_none()
+    }
+
+    /// What is left of its TTL, in milliseconds; 0 when it is due.
+    pub fn left(&self, now: Moment) -> u64 {
+        self.live.ttl.millis().saturating_sub(now.since(self.since))
+    }
+}
+
+impl Nodes {
+    /// A node's announcement is seen; says how many transitions its key was known to have made.
+    pub(super) fn put_node(&mut self, id: &NodeId, entry: Entry<Announced>) -> Option<u64> {
+        let before = self.said.remove(id);
+        for tool in before.iter().flat_map(tools) {
+            self.tools.remove(&(tool, id.clone()));
+        }
+        let known = before.as_ref().map(|said| said.latest.transitions);
+        let shown = before.and_then(|said| match said.before {
+            Some(before) => Some(before),
+            None => Some((said.latest.revision, said.latest.record?.body.node)),
+        });
+        let now = self.incarnation(id);
+        let is_of = |node: &Node| Some(node.incarnation) == now;
+        let latest_fits = entry.body().is_some_and(|said| is_of(&said.node));
+        let said = Said {
+            before: shown.filter(|(_, node)| !latest_fits && is_of(node)),
+            latest: entry,
+        };
+        for tool in tools(&said) {
+            self.tools.insert((tool, id.clone()));
+        }
+        self.said.insert(id.clone(), said);
+        known
+    }
+
+    /// A node's life is seen.
+    pub(super) fn put_live(&mut self, id: &NodeId, entry: Entry<Lived>) -> Option<u64> {
+        let known = self.lives.insert(id.clone(), entry);
+        let now = self.incarnation(id);
+        if let Some(said) = self.said.get_mut(id) {
+            let fits = said
+                .latest
+                .body()
+                .is_some_and(|latest| Some(latest.node.incarnation) == now);
+            if fits && let Some((_, before)) = said.before.take() {
+                for tool in before.registration.tools {
+                    self.tools.remove(&(tool.name, id.clone()));
+                }
+                for tool in tools(said) {
+                    self.tools.insert((tool, id.clone()));
+                }
+            }
+        }
+        known.map(|entry| entry.transitions)
+    }
+
+    /// A bus is seen.
+    pub(super) fn put_bus(&mut self, id: &BusId, entry: Entry<Bus>) -> Option<u64> {
+        let before = self.buses.remove(id);
+        if let Some(bus) = before.as_ref().and_then(Entry::body) {
+            if let Some(life) = &bus.bus.node {
+                self.node_buses.remove(&(life.node_id.clone(), id.clone()));
+            }
+            if let Some(lease_id) = bus.bus.lease_id {
+                self.lease_buses.remove(&(lease_id, id.clone()));
+            }
+        }
+        if let Some(bus) = entry.body() {
+            if let Some(life) = &bus.bus.node {
+                self.node_buses.insert((life.node_id.clone(), id.clone()));
+            }
+            if let Some(lease_id) = bus.bus.lease_id {
+                self.lease_buses.insert((lease_id, id.clone()));
+            }
+        }
+        self.buses.insert(id.clone(), entry);
+        before.map(|entry| entry.transitions)
+    }
+
+    /// Verdicts are seen.
+    pub(super) fn put_verdict(&mut self, id: &NodeId, entry: Entry<Judged>) -> Option<u64> {
+        let known = self.verdicts.insert(id.clone(), entry);
+        known.map(|entry| entry.transitions)
+    }
+
+    /// The marker of a removed key has gone from the stream.
+    pub(super) fn drop_marker(&mut self, key: &Key) {
+        match key {
+            Key::Node(id) => drop(self.said.remove(id)),
+            Key::Live(id) => drop(self.lives.remove(id)),
+            Key::Bus(id) => drop(self.buses.remove(id)),
+            Key::Verdict(id) => drop(self.verdicts.remove(id)),
+            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => {}
+        }
+    }
+
+    /// Its message is known to be gone from the stream.
+    pub(super) fn vanish(&mut self, key: &Key, revision: Revision) {
+        let vanished = match key {
+            Key::Node(id) => self.said.get_mut(id).map(|said| {
+                let latest = &mut said.latest;
+                (latest.revision, &mut latest.vanished)
+            }),
+            Key::Live(id) => self.lives.get_mut(id).map(vanishing),
+            Key::Bus(id) => self.buses.get_mut(id).map(vanishing),
+            Key::Verdict(id) => self.verdicts.get_mut(id).map(vanishing),
+            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => None,
+        };
+        if let Some((at, vanished)) = vanished
+            && at == revision
+        {
+            *vanished = true;
+        }
+    }
+
+    fn incarnation(&self, id: &NodeId) -> Option<Incarnation> {
+        Some(self.live(id)?.incarnation)
+    }
+
+    /// The entry under `node.<id>`.
+    pub fn said(&self, id: &NodeId) -> Option<&Entry<Announced>> {
+        self.said.get(id).map(|said| &said.latest)
+    }
+
+    /// The entry under `live.<id>`.
+    pub fn life(&self, id: &NodeId) -> Option<&Entry<Lived>> {
+        self.lives.get(id)
+    }
+
+    /// The life that a node leads or last led.
+    pub fn live(&self, id: &NodeId) -> Option<&Live> {
+        Some(&self.lives.get(id)?.body()?.live)
+    }
+
+    /// The entry under `bus.<id>`.
+    pub fn bus(&self, id: &BusId) -> Option<&Entry<Bus>> {
+        self.buses.get(id)
+    }
+
+    /// The entry under `verdict.<id>`.
+    pub fn verdict(&self, id: &NodeId) -> Option<&Entry<Judged>> {
+        self.verdicts.get(id)
+    }
+
+    /// What validators say of a node.
+    pub fn verdicts(&self, id: &NodeId) -> Option<&Verdicts> {
+        Some(&self.verdicts.get(id)?.body()?.verdicts)
+    }
+
+    /// What follows from that for its present contract.
+    pub fn trust(&self, seen: &Seen<'_>) -> Trust {
+        let contract = &seen.node.registration.contract_hash;
+        self.verdicts(seen.node_id).map_or_else(
+            || Verdicts::default().trust(contract),
+            |verdicts| verdicts.trust(contract),
+        )
+    }
+
+    /// A node, live or ended and still remembered.
+    pub fn seen<'a>(&'a self, id: &NodeId) -> Option<Seen<'a>> {
+        let (node_id, life) = self.lives.get_key_value(id)?;
+        let live = &life.body()?.live;
+        let said = self.said.get(id)?;
+        let latest = said.latest.body().map(|said| &said.node);
+        let latest = latest.map(|node| (said.latest.revision, node));
+        let before = said.before.as_ref().map(|(at, node)| (*at, node));
+        let (said_at, node) = [latest, before]
+            .into_iter()
+            .flatten()
+            .find(|(_, node)| node.incarnation == live.incarnation)?;
+        Some(Seen {
+            node_id,
+            node,
+            said_at,
+            live,
+            revision: life.revision,
+            since: life.observed,
+        })
+    }
+
+    /// All of them behind `after`, in the order of their ids.
+    pub fn all<'a>(&'a self, after: Option<&NodeId>) -> impl Iterator<Item = Seen<'a>> + use<'a> {
+        let ids = match after {
+            None => self.lives.range::<NodeId, _>(..),
+            Some(after) => self
+                .lives
+                .range::<NodeId, _>((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)),
+        };
+        ids.filter_map(|(id, _)| self.seen(id))
+    }
+
+    /// Nodes that offer a tool of that name, and live.
+    pub fn providers<'a>(&'a self, tool: &Token) -> impl Iterator<Item = Seen<'a>> + use<'a> {
+        let tool = tool.clone();
+        let first = (tool.clone(), NodeId::lowest());
+        self.tools
+            .range(first..)
+            .take_while(move |(name, _)| *name == tool)
+            .filter_map(|(name, id)| {
+                let seen = self.seen(id)?;
+                let offered = &seen.node.registration.tools;
+                (seen.is_live() && offered.iter().any(|tool| tool.name == *name)).then_some(seen)
+            })
+    }
+
+    /// Nodes other than `id` that live and offer that tool in that version under another contract.
+    pub fn colliding<'a>(
+        &'a self,
+        id: &NodeId,
+        tool: &Tool,
+    ) -> impl Iterator<Item = &'a NodeId> + use<'a> {
+        let (id, tool) = (id.clone(), tool.clone());
+        self.providers(&tool.name).filter_map(move |seen| {
+            let theirs = seen.node.registration.tool(&tool.name, &tool.version)?;
+            let collides = *seen.node_id != id && theirs.contract_hash != tool.contract_hash;
+            collides.then_some(seen.node_id)
+        })
+    }
+
+    /// Names of tools behind `after` that any node has announced, in their order.
+    pub fn tool_names<'a>(
+        &'a self,
+        after: Option<&Token>,
+    ) -> impl Iterator<Item = &'a Token> + use<'a> {
+        let start = after.map_or(std::ops::Bound::Unbounded, |name| {
+            std::ops::Bound::Excluded((name.clone(), NodeId::highest()))
+        });
+        let mut last = None;
+        self.tools
+            .range((start, std::ops::Bound::Unbounded))
+            .map(|(name, _)| name)
+            .filter(move |name| {
+                let new = last != Some(*name);
+                last = Some(*name);
+                new
+            })
+    }
+
+    /// All buses behind `after`, in the order of their ids.
+    pub fn all_buses<'a>(
+        &'a self,
+        after: Option<&BusId>,
+    ) -> impl Iterator<Item = (&'a BusId, &'a bus::Announcement)> + use<'a> {
+        let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        self.buses
+            .range::<BusId, _>((start, std::ops::Bound::Unbounded))
+            .filter_map(|(id, entry)| Some((id, &entry.body()?.bus)))
+    }
+
+    /// Buses that end with a life of that node.
+    pub fn buses_of_node<'a>(&'a self, id: &NodeId) -> impl Iterator<Item = &'a BusId> + use<'a> {
+        let id = id.clone();
+        self.node_buses
+            .range((id.clone(), BusId::lowest())..)
+            .take_while(move |(node, _)| *node == id)
+            .map(|(_, bus)| bus)
+    }
+
+    /// Buses that end with that lease.
+    pub fn buses_of_lease(&self, lease_id: LeaseId) -> impl Iterator<Item = &BusId> {
+        self.lease_buses
+            .range((lease_id, BusId::lowest())..)
+            .take_while(move |(lease, _)| *lease == lease_id)
+            .map(|(_, bus)| bus)
+    }
+
+    /// How many keys of nodes there are.
+    pub fn len(&self) -> usize {
+        self.lives.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lives.is_empty()
+    }
+
+    /// How many buses there are.
+    pub fn buses_len(&self) -> usize {
+        self.buses.len()
+    }
+
+    /// What hangs on that life, by a record at `since`; `exact` is the index's last exact point.
+    ///
+    /// A life that has not been seen, or another one in its place, says something only at an exact point
+    /// behind that record: in between the follower may have skipped what was overwritten.
+    pub fn bond(&self, life: &Life, since: Revision, exact: Revision, terms: Terms) -> Bond {
+        let entry = self.lives.get(&life.node_id);
+        let live = entry.and_then(|entry| Some(&entry.body()?.live));
+        if let Some(live) = live
+            && live.incarnation == life.incarnation
+        {
+            return match live.ended.map(|ended| ended.how) {
+                None => Bond::Holds,
+                Some(LifeEnd::Deregistered) => Bond::Over(Ended::Released, live.ttl),
+                Some(LifeEnd::Expired) => Bond::Over(Ended::Expired, live.ttl),
+            };
+        }
+        if exact < since && terms.mechanisms.on(Mechanism::BondAtExactPoint) {
+            return Bond::Holds;
+        }
+        match (live, entry) {
+            (
+                Some(Live {
+                    superseded_ttl: Some(ttl),
+                    ..
+                }),
+                _,
+            ) => Bond::Over(Ended::Superseded, *ttl),
+            (Some(_), _) => Bond::Over(Ended::Expired, terms.longest),
+            (None, Some(entry)) if entry.later => Bond::Holds,
+            // Something foreign is there: who was told what is not known.
+            (None, Some(entry)) if !entry.forgotten => {
+                let longest = terms.lengthened(terms.longest.millis());
+                Bond::Until(entry.observed.plus(longest))
+            }
+            (None, _) => Bond::Over(Ended::Superseded, terms.longest),
+        }
+    }
+
+    /// When a node's life changes by itself: it falls due, or it ended so long ago that it is forgotten.
+    pub(super) fn life_change(
+        &self,
+        id: &NodeId,
+        now: Moment,
+        terms: Terms,
+        retention: u64,
+    ) -> Change {
+        let Some(entry) = self.lives.get(id) else {
+            return Change::At(Moment::NEVER);
+        };
+        let at = match entry.body().map(|lived| &lived.live) {
+            _ if entry.forgotten => return marker_change(entry.observed, now),
+            _ if entry.later => Moment::NEVER,
+            None => entry
+                .observed
+                .plus(terms.lengthened(terms.longest.millis()).max(retention)),
+            Some(live) if live.ended.is_none() => {
+                entry.observed.plus(terms.lengthened(live.ttl.millis()))
+            }
+            Some(_) => entry.observed.plus(retention),
+        };
+        due_from(at, now)
+    }
+
+    /// When something that belongs to a node which is not there any more is forgotten.
+    pub(super) fn orphan_change<B>(
+        &self,
+        id: &NodeId,
+        entry: &Entry<B>,
+        now: Moment,
+        retention: u64,
+    ) -> Change {
+        if entry.forgotten {
+            return marker_change(entry.observed, now);
+        }
+        let owner = self.lives.get(id).is_some_and(|life| !life.forgotten);
+        if owner || entry.later {
+            return Change::At(Moment::NEVER);
+        }
+        due_from(entry.observed.plus(retention), now)
+    }
+}
+
+fn tools(said: &Said) -> impl Iterator<Item = Token> + use<> {
+    let latest = said.latest.body().map(|said| &said.node);
+    let before = said.before.as_ref().map(|(_, node)| node);
+    let names: BTreeSet<Token> = latest
+        .into_iter()
+        .chain(before)
+        .flat_map(|node| node.registration.tools.iter())
+        .map(|tool| tool.name.clone())
+        .collect();
+    names.into_iter()
+}
+
+fn vanishing<B>(entry: &mut Entry<B>) -> (Revision, &mut bool) {
+    (entry.revision, &mut entry.vanished)
+}
+
+/// When a marker that was seen then has gone.
+pub(super) fn marker_change(observed: Moment, now: Moment) -> Change {
+    due_from(
+        observed.plus(MARKER_SECONDS * 1000 + MARKER_SLACK_MILLIS),
+        now,
+    )
+}
+
+pub(super) fn due_from(at: Moment, now: Moment) -> Change {
+    if now < at {
+        Change::At(at)
+    } else {
+        Change::Due
+    }
+}
+
+/// When it is tried again to forget what something keeps from being forgotten.
+pub(super) fn forget_again(now: Moment) -> Change {
+    Change::At(now.plus(FORGET_RETRY_MILLIS))
+}
+
+/// Whether every transition of a record is out.
+pub(super) fn is_out<B>(entry: &Entry<B>, out_to: Revision) -> bool {
+    let unpublished = |record: &Record<B>| record.unpublished(entry.revision, out_to) > 0;
+    !entry.record.as_deref().is_some_and(unpublished)
+}

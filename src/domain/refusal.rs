@@ -1,0 +1,187 @@
+//! Why a registry does not do what it is asked to.
+
+use super::ids::Port;
+
+/// The bound on hosts, as a refusal names it.
+pub const BOUND_HOSTS: &str = "hosts";
+/// The bound on what one requester holds, as a refusal names it.
+pub const BOUND_LEASES: &str = "leases per requester";
+
+/// The bound on nodes, as a refusal names it.
+pub const BOUND_NODES: &str = "nodes";
+/// The bound on buses, as a refusal names it.
+pub const BOUND_BUSES: &str = "buses";
+/// The bound on who judges one node, as a refusal names it.
+pub const BOUND_VALIDATORS: &str = "validators of one node";
+
+/// Why nothing was done. The order of the variants is the order in which they are judged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The TTL is above the registry's bound.
+    #[error("ttl must be at most {0} seconds here")]
+    TtlTooLong(u32),
+    /// The request id came with other parameters before.
+    #[error("this request_id was used before with other parameters")]
+    IdempotencyMismatch,
+    /// The lease has ended and is still remembered.
+    #[error("the lease has ended")]
+    LeaseExpired,
+    /// There is no such lease, and none is remembered.
+    #[error("there is no such lease")]
+    LeaseNotFound,
+    /// The lease is someone else's.
+    #[error("the lease belongs to another requester")]
+    NotHolder,
+    /// There is no such node.
+    #[error("there is no such node")]
+    NodeNotFound,
+    /// That life of the node is over.
+    #[error("epoch {asked} of the node is over: the last one is {last}")]
+    Superseded {
+        /// The one that was named.
+        asked: u64,
+        /// The last one.
+        last: u64,
+    },
+    /// Someone else's node of that name lives.
+    #[error("the node belongs to another requester and lives, in epoch {epoch}")]
+    NodeTaken {
+        /// The epoch that it lives in.
+        epoch: u64,
+    },
+    /// The node offers no such tool.
+    #[error("the node offers no such tool")]
+    ToolNotFound,
+    /// There is no such bus.
+    #[error("there is no such bus")]
+    BusNotFound,
+    /// The node's contract must not change.
+    #[error("the node is frozen: its contract must not change")]
+    Frozen,
+    /// Who judges is no validator.
+    #[error("no node of type validator lives by that id and requester")]
+    NotValidator,
+    /// Nobody judges itself.
+    #[error("a node cannot judge itself")]
+    OwnVerdict,
+    /// A port that a node says it listens on is not leased like that.
+    #[error("{why}")]
+    Inbound {
+        /// Which of its ports.
+        index: usize,
+        /// Why not.
+        why: Box<Refusal>,
+    },
+    /// The lease is of another port.
+    #[error("the lease is of port {0}")]
+    OtherPort(Port),
+    /// The registration is too long.
+    #[error("the registration with its tools is larger than {0} bytes")]
+    NodeTooLarge(usize),
+    /// The host has no pool, and new ones are not allowed.
+    #[error("there is no pool for host {0:?}")]
+    PoolNotFound(String),
+    /// A bound is reached.
+    #[error("no more {what} are allowed: the limit is {limit}")]
+    LimitExceeded {
+        /// Of what.
+        what: &'static str,
+        /// Which.
+        limit: usize,
+    },
+    /// The one port that will do cannot be had.
+    #[error("{}", .0.said())]
+    PortUnavailable(Unavailable),
+    /// No port can be had now.
+    #[error("no port of the pool is free")]
+    Exhausted {
+        /// When one may be, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// The port's events are not published yet.
+    #[error("events of this port wait to be published")]
+    Busy,
+    /// Others write the same keys.
+    #[error("others are writing the same keys")]
+    Contended,
+    /// The store did not answer; nothing was done.
+    #[error("the store cannot be reached; nothing was done")]
+    Unreachable,
+}
+
+/// Why a port cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unavailable {
+    /// Someone has it.
+    Held,
+    /// It rests.
+    Resting,
+    /// It rests: another program was using it.
+    Quarantined,
+    /// It is never granted.
+    Reserved,
+    /// It is in no range.
+    Outside,
+    /// Another program is using it.
+    InUse,
+}
+
+impl Unavailable {
+    /// For people.
+    pub fn said(self) -> &'static str {
+        match self {
+            Self::Held => "somebody holds the port",
+            Self::Resting => "the port rests: its last holder may still count on it",
+            Self::Quarantined => "the port rests: another program was using it",
+            Self::Reserved => "the port is reserved and never granted",
+            Self::Outside => "the port is in none of the ranges that are granted",
+            Self::InUse => "another program is using the port",
+        }
+    }
+
+    /// As it stands on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Resting => "resting",
+            Self::Quarantined => "quarantined",
+            Self::Reserved => "reserved",
+            Self::Outside => "outside",
+            Self::InUse => "in_use",
+        }
+    }
+}
+
+impl Refusal {
+    /// Whether an index that lags could be the reason: then it is judged again behind a barrier.
+    pub fn needs_barrier(&self) -> bool {
+        match self {
+            Self::LeaseNotFound
+            | Self::NodeNotFound
+            | Self::NodeTaken { .. }
+            | Self::ToolNotFound
+            | Self::BusNotFound
+            | Self::Frozen
+            | Self::NotValidator
+            | Self::PoolNotFound(_)
+            | Self::LimitExceeded { .. }
+            | Self::Exhausted { .. } => true,
+            Self::Inbound { why, .. } => why.needs_barrier(),
+            Self::PortUnavailable(why) => match why {
+                Unavailable::Held | Unavailable::Resting | Unavailable::Quarantined => true,
+                Unavailable::Reserved | Unavailable::Outside | Unavailable::InUse => false,
+            },
+            Self::TtlTooLong(_)
+            | Self::IdempotencyMismatch
+            | Self::LeaseExpired
+            | Self::NotHolder
+            | Self::Superseded { .. }
+            | Self::OwnVerdict
+            | Self::OtherPort(_)
+            | Self::NodeTooLarge(_)
+            | Self::Busy
+            | Self::Contended
+            | Self::Unreachable => false,
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Whether a tool may be announced as it is: what the types do not already say.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use crate::domain::ids::NodeId;
+
+use super::{
+    error::Error,
+    names::Namespace,
+    subject::{ToolSubjects, check_subject},
+    tool::Tool,
+    validator::Validator,
+};
+
+/// Regular expressions in all tools of one node, at most: a short one may take long to compile.
+pub const NODE_PATTERNS_MAX: usize = 256;
+
+/// What a registry holds every tool to.
+#[derive(Debug, Clone, Copy)]
+pub struct ToolRules<'a> {
+    /// The registry's.
+    pub namespace: &'a Namespace,
+    /// Where tools may listen.
+    pub subjects: &'a ToolSubjects,
+}
+
+/// A tool's schemas, ready for use.
+#[derive(Debug)]
+pub struct Contract {
+    /// What its arguments must be.
+    pub input: Validator,
+    /// What its result must be.
+    pub output: Validator,
+}
+
+/// Checks a tool of `node`; errors point into the tool.
+pub fn check_tool(tool: &Tool, node: &NodeId, rules: ToolRules<'_>) -> Result<Contract, Error> {
+    let contract = compile(tool)?;
+    if let Some(subject) = &tool.subject {
+        check_subject(subject.as_str(), rules.namespace, node, rules.subjects)
+            .map_err(|invalid| Error::invalid("/subject", invalid.to_string()))?;
+    }
+    Ok(contract)
+}
+
+/// Checks all tools of `node`; errors point into the list's parent: `/tools/3/version`. The contracts
+/// come in the order of the tools. They may take much memory: keep those only that are in use.
+pub fn check_tools(
+    tools: &[Tool],
+    node: &NodeId,
+    rules: ToolRules<'_>,
+) -> Result<Vec<Contract>, Error> {
+    let mut contracts = Vec::new();
+    let mut seen = HashSet::new();
+    let mut patterns = 0;
+    for (index, tool) in tools.iter().enumerate() {
+        let parent = format!("/tools/{index}");
+        if !seen.insert((&tool.name, &tool.version)) {
+            let message = "another tool of this node has that name and version";
+            return Err(Error::invalid(parent + "/version", message));
+        }
+        let contract = check_tool(tool, node, rules).map_err(|error| below(&parent, error))?;
+        patterns += contract.input.patterns() + contract.output.patterns();
+        if patterns > NODE_PATTERNS_MAX {
+            let message = format!(
+                "the tools of a node must hold at most {NODE_PATTERNS_MAX} regular expressions"
+            );
+            return Err(Error::invalid(parent, message));
+        }
+        contracts.push(contract);
+    }
+    Ok(contracts)
+}
+
+/// Checks and compiles a tool's schemas; errors point into the tool.
+pub fn compile(tool: &Tool) -> Result<Contract, Error> {
+    let input =
+        Validator::compile(&tool.input_schema).map_err(|error| below("/input_schema", error))?;
+    if !admits_objects(&tool.input_schema) {
+        let message = "must admit an object: arguments are one";
+        return Err(Error::invalid("/input_schema", message));
+    }
+    let output =
+        Validator::compile(&tool.output_schema).map_err(|error| below("/output_schema", error))?;
+    Ok(Contract { input, output })
+}
+
+/// Where a tool of `node` listens.
+pub fn subject_of(tool: &Tool, node: &NodeId, namespace: &Namespace) -> String {
+    match &tool.subject {
+        Some(subject) => subject.as_str().to_owned(),
+        None => namespace.tool_subject(&tool.name, node),
+    }
+}
+
+/// The error with its pointer moved below `parent`, which is a pointer itself.
+#[must_use]
+pub fn below(parent: &str, mut error: Error) -> Error {
+    if let Some(Value::String(pointer)) = error.details.get_mut("pointer") {
+        pointer.insert_str(0, parent);
+    }
+    error
+}
+
+fn admits_objects(schema: &Value) -> bool {
+    match schema.get("type") {
+        Some(Value::String(kind)) => kind == "object",
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "object"),
+        _ => *schema != Value::Bool(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a table reads better without borrows"
+    )]
+    fn check(changes: Value, refused_at: Option<&str>) {
+        let mut tool = json!({"name": "add", "version": "1.0.0"});
+        for (name, value) in changes.as_object().unwrap() {
+            tool[name] = value.clone();
+        }
+        let tool: Tool = serde_json::from_value(tool).unwrap();
+        let rules = ToolRules {
+            namespace: &Namespace::default(),
+            subjects: &ToolSubjects::new(vec!["calc.>".parse().unwrap()]),
+        };
+        let error = check_tool(&tool, &"calc".parse().unwrap(), rules).err();
+        let pointer = error.as_ref().map(|error| &error.details["pointer"]);
+        assert_eq!(pointer, refused_at.map(Value::from).as_ref(), "{error:?}");
+    }
+
+    #[test]
+    fn errors_point_into_the_tool() {
+        check(json!({}), None);
+        check(json!({"subject": "calc.add"}), None);
+        check(json!({"subject": "onex.node.v1.tool.add.calc"}), None);
+        check(json!({"subject": "other.add"}), Some("/subject"));
+        check(json!({"subject": "$JS.API"}), Some("/subject"));
+        check(json!({"input_schema": false}), Some("/input_schema"));
+        check(json!({"input_schema": true}), None);
+        check(json!({"input_schema": {}}), None);
+        check(
+            json!({"input_schema": {"type": "string"}}),
+            Some("/input_schema"),
+        );
+        check(
+            json!({"input_schema": {"type": ["string", "object"]}}),
+            None,
+        );
+        check(json!({"output_schema": {"type": "string"}}), None);
+        check(json!({"output_schema": false}), None);
+        check(
+            json!({"input_schema": {"properties": {"a": {"pattern": "("}}}}),
+            Some("/input_schema/properties/a/pattern"),
+        );
+        check(
+            json!({"output_schema": {"$ref": "http://x/"}}),
+            Some("/output_schema/$ref"),
+        );
+        check(json!({"output_schema": 1}), Some("/output_schema"));
+    }
+
+    #[track_caller]
+    fn check_all(tools: Value, refused_at: Option<&str>) {
+        let tools: Vec<Tool> = serde_json::from_value(tools).unwrap();
+        let rules = ToolRules {
+            namespace: &Namespace::default(),
+            subjects: &ToolSubjects::default(),
+        };
+        let result = check_tools(&tools, &"calc".parse().unwrap(), rules);
+        let pointer = result.as_ref().err().map(|error| &error.details["pointer"]);
+        assert_eq!(pointer, refused_at.map(Value::from).as_ref());
+    }
+
+    #[test]
+    fn tools_of_one_node_go_together() {
+        let tool = |name: usize, version: &str, patterns: usize| {
+            let schema = json!({"allOf": vec![json!({"pattern": "x"}); patterns]});
+            json!({"name": format!("t{name}"), "version": version, "output_schema": schema})
+        };
+        check_all(json!([]), None);
+        check_all(json!([tool(1, "1.0.0", 1), tool(1, "1.0.1", 1)]), None);
+        check_all(
+            json!([tool(1, "1.0.0", 1), tool(1, "1.0.0", 2)]),
+            Some("/tools/1/version"),
+        );
+        let mut many: Vec<Value> = (0..4).map(|name| tool(name, "1.0.0", 64)).collect();
+        check_all(json!(many), None);
+        many.push(tool(4, "1.0.0", 1));
+        check_all(json!(many), Some("/tools/4"));
+        check_all(
+            json!([tool(1, "1.0.0", 1), {"name": "a", "version": "1.0.0", "subject": "$a"}]),
+            Some("/tools/1/subject"),
+        );
+    }
+
+    #[test]
+    fn a_tool_listens_where_it_says_or_where_all_do() {
+        let mut tool: Tool =
+            serde_json::from_value(json!({"name": "add", "version": "1.0.0"})).unwrap();
+        let node: NodeId = "calc.1".parse().unwrap();
+        let namespace = Namespace::default();
+        assert_eq!(
+            subject_of(&tool, &node, &namespace),
+            "onex.node.v1.tool.add.calc=2E1"
+        );
+        tool.subject = Some("calc.add".to_owned().try_into().unwrap());
+        assert_eq!(subject_of(&tool, &node, &namespace), "calc.add");
+    }
+}

@@ -1,0 +1,238 @@
+//! What `details` of an error has, by its code, and the schema of every error.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    describe::Help,
+    endpoint::Endpoint,
+    error::{BUSY_RETRY_MILLIS, Error, ErrorCode, ErrorReply},
+    names::Namespace,
+    schema,
+    schemas::{Message, remark},
+};
+
+/// A member of `details`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Which bound is reached.
+    Bound,
+    /// The last life of the node.
+    Epoch,
+    /// The header that is wrong.
+    Header,
+    /// How to use the endpoint.
+    Help,
+    /// The host that has no pool.
+    Host,
+    /// What may not be exceeded.
+    Limit,
+    /// The known field that an unknown one looks like.
+    Nearest,
+    /// Whether something was done.
+    Outcome,
+    /// The field.
+    Pointer,
+    /// Why not.
+    Reason,
+    /// How far this instance is.
+    Revision,
+    /// What the port is.
+    State,
+}
+
+/// Whether a member is always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum There {
+    /// In every error of that code.
+    Always,
+    /// Where there is something to say.
+    Sometimes,
+}
+
+impl ErrorCode {
+    /// The members that `details` has, and no others.
+    pub fn details(self) -> &'static [(Detail, There)] {
+        use There::{Always, Sometimes};
+        match self {
+            Self::InvalidRequest => &[
+                (Detail::Pointer, Sometimes),
+                (Detail::Header, Sometimes),
+                (Detail::Nearest, Sometimes),
+                (Detail::Limit, Sometimes),
+                (Detail::Help, Sometimes),
+            ],
+            Self::PoolNotFound => &[(Detail::Host, Always)],
+            Self::PortUnavailable => &[(Detail::State, Always)],
+            Self::StoreChanged => &[(Detail::Pointer, Always)],
+            Self::TooLarge => &[(Detail::Limit, Always)],
+            Self::LimitExceeded => &[(Detail::Limit, Always), (Detail::Bound, Always)],
+            Self::Stale => &[(Detail::Revision, Always)],
+            Self::StoreUnavailable => &[(Detail::Outcome, Always)],
+            Self::Forbidden => &[(Detail::Reason, Always)],
+            Self::NotHolder => &[(Detail::Epoch, Sometimes), (Detail::Pointer, Sometimes)],
+            Self::Superseded => &[(Detail::Epoch, Always)],
+            Self::LeaseNotFound | Self::LeaseExpired => &[(Detail::Pointer, Sometimes)],
+            Self::NodeNotFound
+            | Self::ToolNotFound
+            | Self::BusNotFound
+            | Self::SchemaNotFound
+            | Self::IdempotencyMismatch
+            | Self::ResourceExhausted
+            | Self::Contended
+            | Self::Busy
+            | Self::Internal => &[],
+        }
+    }
+}
+
+impl Detail {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bound => "bound",
+            Self::Epoch => "epoch",
+            Self::Header => "header",
+            Self::Help => "help",
+            Self::Host => "host",
+            Self::Limit => "limit",
+            Self::Nearest => "nearest",
+            Self::Outcome => "outcome",
+            Self::Pointer => "pointer",
+            Self::Reason => "reason",
+            Self::Revision => "revision",
+            Self::State => "state",
+        }
+    }
+
+    fn schema(self) -> Value {
+        match self {
+            Self::Bound => text("Which bound is reached."),
+            Self::Epoch => number("The node's last epoch."),
+            Self::Header => text("The header that is wrong."),
+            Self::Help => {
+                let mut help = schema::of_part::<Help>();
+                remark(&mut help, "For an empty body: how to use the endpoint.");
+                help
+            }
+            Self::Host => text("The host that has no pool."),
+            Self::Limit => number("What may not be exceeded."),
+            Self::Nearest => text("The known field that an unknown one looks like."),
+            Self::Outcome => one_of(
+                "`none`: nothing was done. `unknown`: it may have been; ask again with the same request_id.",
+                &["none", "unknown"],
+            ),
+            Self::Pointer => text("The field, as a JSON Pointer."),
+            Self::Reason => one_of(
+                "Why not. `frozen`: the node's contract must not change. `not_validator`: no node of type validator \
+                lives by that id and requester. `own_verdict`: nobody judges itself.",
+                &["frozen", "not_validator", "own_verdict"],
+            ),
+            Self::Revision => number("How far this instance is."),
+            Self::State => one_of(
+                "What the port is. `in_use`: another program has it. `outside`: in no range.",
+                &[
+                    "held",
+                    "resting",
+                    "quarantined",
+                    "in_use",
+                    "reserved",
+                    "outside",
+                ],
+            ),
+        }
+    }
+
+    fn example(self) -> Value {
+        match self {
+            Self::Bound => json!("hosts"),
+            Self::Epoch => json!(3),
+            Self::Header => json!("Onex-Timeout-Ms"),
+            Self::Help => json!(Endpoint::Help.help(&Namespace::default())),
+            Self::Host => json!("build-7"),
+            Self::Limit => json!(1_000),
+            Self::Nearest => json!("preferred_port"),
+            Self::Outcome => json!("unknown"),
+            Self::Pointer => json!("/min_revision"),
+            Self::Reason => json!("frozen"),
+            Self::Revision => json!(1_234),
+            Self::State => json!("held"),
+        }
+    }
+}
+
+fn text(description: &str) -> Value {
+    json!({"type": "string", "description": description})
+}
+
+fn number(description: &str) -> Value {
+    json!({"type": "integer", "minimum": 0, "description": description})
+}
+
+fn one_of(description: &str, values: &[&str]) -> Value {
+    json!({"type": "string", "enum": values, "description": description})
+}
+
+/// The schema of every reply that is an error: what all have, and what there is by its code.
+pub(super) fn message() -> Message {
+    let mut schema = schema::of::<ErrorReply>();
+    let by_code: Vec<Value> = ErrorCode::ALL.iter().copied().map(of_code).collect();
+    if let Some(Value::Object(error)) = schema.pointer_mut("/properties/error") {
+        error.insert("allOf".to_owned(), Value::Array(by_code));
+    }
+    let examples = ErrorCode::ALL.iter().copied().map(example).collect();
+    Message::new("error", "Any error", schema, examples)
+}
+
+fn of_code(code: ErrorCode) -> Value {
+    let mut members = Map::new();
+    let mut always = Vec::new();
+    for (detail, there) in code.details() {
+        members.insert(detail.name().to_owned(), detail.schema());
+        if *there == There::Always {
+            always.push(detail.name());
+        }
+    }
+    json!({
+        "if": {"properties": {"code": {"const": code.as_str()}}},
+        "then": {"properties": {
+            "retryable": {"const": code.retryable()},
+            "details": {"type": "object", "properties": members, "required": always},
+        }},
+    })
+}
+
+fn example(code: ErrorCode) -> Value {
+    let mut error = Error::new(code, code.meaning());
+    "0198f3a0-9c11-7d20-8b1e-0c5d6e7f8091".clone_into(&mut error.correlation_id);
+    if code.retryable() && code != ErrorCode::StoreUnavailable {
+        error.retry_after_ms = Some(BUSY_RETRY_MILLIS);
+    }
+    for (detail, there) in code.details() {
+        if *there == There::Always || *detail == Detail::Pointer {
+            error = error.with(detail.name(), detail.example());
+        }
+    }
+    json!(ErrorReply { error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_those_that_there_are() {
+        use crate::domain::command::Unavailable;
+        let schema = Detail::State.schema();
+        let known = schema["enum"].as_array().unwrap();
+        for state in [
+            Unavailable::Held,
+            Unavailable::Resting,
+            Unavailable::Quarantined,
+            Unavailable::InUse,
+            Unavailable::Reserved,
+            Unavailable::Outside,
+        ] {
+            assert!(known.contains(&json!(state.as_str())), "{state:?}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Events: their bodies, their headers, and their schemas.
+//!
+//! A new kind: a variant of [`Kind`], its text in [`event_kind`], and an arm in [`About::of`]. What a family of
+//! kinds is about is a struct of its own, like [`PortEvent`]. Their schemas are made in `event_schema`.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::domain::{
+    ids::{BusId, Host, LeaseId, Name, NodeId, Port, RequesterId, Token, Transport},
+    key::{Key, escape},
+    outbox::Told,
+    record::Ended,
+    transition::Kind,
+};
+
+use super::{
+    names::{
+        HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
+        HEADER_CE_TYPE, HEADER_CONTENT_TYPE, HEADER_MESSAGE_ID, Namespace, event_kind,
+    },
+    records::EndedText,
+    schema::{HostText, NameText, PortNumber, Time, TokenText, TransportText, UuidText},
+    time,
+};
+
+/// The version of CloudEvents that the headers follow.
+pub(super) const CE_SPECVERSION: &str = "1.0";
+/// What a body is.
+pub(super) const CONTENT_TYPE: &str = "application/json";
+
+/// The body of an event: what all have, and what it is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EventBody<T> {
+    /// Its kind.
+    pub event: String,
+    /// Where it happened in the course of the registry, as in replies.
+    pub revision: u64,
+    /// When, for people.
+    #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "Time")]
+    pub at: Timestamp,
+    /// What it is about.
+    #[serde(flatten)]
+    pub about: T,
+    /// Of the request that caused it; null when the registry did it by itself.
+    pub correlation_id: Option<String>,
+    /// The instance that told it.
+    pub registry_id: Uuid,
+    /// Counts what happened to this key from 1, without a gap.
+    pub n: u64,
+}
+
+/// What a `port.*` event is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PortEvent {
+    /// Where.
+    #[schemars(with = "HostText")]
+    pub host: Host,
+    /// In which port space.
+    #[schemars(with = "TransportText")]
+    pub transport: Transport,
+    /// Which port.
+    #[schemars(with = "PortNumber")]
+    pub port: Port,
+    /// Which lease; null when its record was destroyed.
+    #[schemars(with = "Option<UuidText>")]
+    pub lease_id: Option<LeaseId>,
+    /// Whose; null when its record was destroyed.
+    #[schemars(with = "Option<UuidText>")]
+    pub requester_id: Option<RequesterId>,
+    /// Its name; null where it has none.
+    #[schemars(with = "Option<NameText>")]
+    pub name: Option<Name>,
+    /// How the lease ended; null where it began.
+    #[schemars(with = "Option<EndedText>")]
+    pub outcome: Option<Ended>,
+}
+
+/// What a `node.*` event is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeEvent {
+    /// Which node.
+    #[schemars(with = "NameText")]
+    pub node_id: NodeId,
+    /// Whose.
+    #[schemars(with = "Option<UuidText>")]
+    pub requester_id: Option<RequesterId>,
+    /// Which life of it.
+    pub epoch: Option<u64>,
+}
+
+/// What a `tool.*` event is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ToolEvent {
+    /// Which tool.
+    #[schemars(with = "TokenText")]
+    pub tool_name: Token,
+    /// Whose.
+    #[serde(flatten)]
+    pub node: NodeEvent,
+}
+
+/// What a `bus.*` event is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BusEvent {
+    /// Which bus.
+    #[schemars(with = "TokenText")]
+    pub bus_id: BusId,
+    /// Whose.
+    #[schemars(with = "Option<UuidText>")]
+    pub requester_id: Option<RequesterId>,
+    /// How it ended; null where it began.
+    #[schemars(with = "Option<EndedText>")]
+    pub outcome: Option<Ended>,
+}
+
+/// What a `trust.*` event is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TrustEvent {
+    /// Of which node.
+    #[schemars(with = "NameText")]
+    pub node_id: NodeId,
+    /// Who judged it.
+    #[schemars(with = "Option<NameText>")]
+    pub validator_id: Option<NodeId>,
+    /// Whether it found it good.
+    pub passed: Option<bool>,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum About {
+    /// A port.
+    Port(PortEvent),
+    /// A tool.
+    Tool(ToolEvent),
+    /// A node.
+    Node(NodeEvent),
+    /// A bus.
+    Bus(BusEvent),
+    /// Trust in a node.
+    Trust(TrustEvent),
+}
+
+impl About {
+    /// Of what happened, for one of its events; none for a key of which nothing is told.
+    pub fn of(told: &Told, tool: Option<&Token>) -> Option<Self> {
+        let transition = &told.transition;
+        let node = |id: &NodeId| NodeEvent {
+            node_id: id.clone(),
+            requester_id: transition.requester_id,
+            epoch: transition.epoch,
+        };
+        Some(match (&told.key, tool) {
+            (Key::Port(key), _) => Self::Port(PortEvent {
+                host: key.host.clone(),
+                transport: key.transport,
+                port: key.port,
+                lease_id: transition.lease_id,
+                requester_id: transition.requester_id,
+                name: transition.name.clone(),
+                outcome: transition.outcome,
+            }),
+            (Key::Node(id) | Key::Live(id), Some(tool)) => Self::Tool(ToolEvent {
+                tool_name: tool.clone(),
+                node: node(id),
+            }),
+            (Key::Node(id) | Key::Live(id), None) => Self::Node(node(id)),
+            (Key::Bus(id), _) => Self::Bus(BusEvent {
+                bus_id: id.clone(),
+                requester_id: transition.requester_id,
+                outcome: transition.outcome,
+            }),
+            (Key::Verdict(id), _) => Self::Trust(TrustEvent {
+                node_id: id.clone(),
+                validator_id: transition.validator_id.clone(),
+                passed: transition.passed,
+            }),
+            (Key::Sys | Key::Barrier | Key::Checkpoint, _) => return None,
+        })
+    }
+
+    /// What stands in the event's subject behind its kind.
+    pub fn key(&self) -> String {
+        let node = |id: &NodeId| format!("node.{}", escape(id.as_str()));
+        match self {
+            Self::Port(port) => crate::domain::key::PortKey {
+                host: port.host.clone(),
+                transport: port.transport,
+                port: port.port,
+            }
+            .to_string(),
+            Self::Tool(tool) => {
+                let node_id = escape(tool.node.node_id.as_str());
+                format!("tool.{}.{node_id}", tool.tool_name)
+            }
+            Self::Node(event) => node(&event.node_id),
+            Self::Bus(event) => format!("bus.{}", event.bus_id),
+            Self::Trust(event) => node(&event.node_id),
+        }
+    }
+}
+
+/// What the headers of an event say.
+pub struct Envelope<'a> {
+    /// Whose event.
+    pub namespace: &'a Namespace,
+    /// What happened.
+    pub kind: Kind,
+    /// What it happened to: see [`About::key`].
+    pub key: String,
+    /// As in the body.
+    pub revision: u64,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Envelope<'_> {
+    /// CloudEvents 1.0 in binary mode, and the name by which the same event again is known.
+    pub fn headers(self) -> [(&'static str, String); 8] {
+        let kind = event_kind(self.kind);
+        let id = format!("{}.{kind}.{}", self.revision, self.key);
+        [
+            (HEADER_MESSAGE_ID, id.clone()),
+            (HEADER_CE_SPECVERSION, CE_SPECVERSION.to_owned()),
+            (HEADER_CE_ID, id),
+            (HEADER_CE_SOURCE, self.namespace.prefix()),
+            (HEADER_CE_TYPE, kind.to_owned()),
+            (HEADER_CE_SUBJECT, self.key),
+            (HEADER_CE_TIME, time::show(self.at)),
+            (HEADER_CONTENT_TYPE, CONTENT_TYPE.to_owned()),
+        ]
+    }
+}

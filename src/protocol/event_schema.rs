@@ -1,0 +1,184 @@
+//! The schemas of events.
+
+use serde_json::{Value, json};
+
+use crate::domain::transition::Kind;
+
+use super::{
+    event::{
+        BusEvent, CE_SPECVERSION, CONTENT_TYPE, EventBody, NodeEvent, PortEvent, ToolEvent,
+        TrustEvent,
+    },
+    names::{
+        HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
+        HEADER_CE_TYPE, HEADER_CONTENT_TYPE, HEADER_MESSAGE_ID, Namespace, event_kind,
+    },
+    schema,
+    schemas::{Message, remark},
+};
+
+/// What a family of kinds is about.
+enum Family {
+    Port,
+    Node,
+    Tool,
+    Bus,
+    Trust,
+}
+
+/// The schema of each kind.
+pub(super) fn messages() -> impl Iterator<Item = Message> {
+    Kind::ALL.into_iter().map(message)
+}
+
+fn message(of: Kind) -> Message {
+    let kind = event_kind(of);
+    let mut schema = match family(of) {
+        Family::Port => schema::of::<EventBody<PortEvent>>(),
+        Family::Node => schema::of::<EventBody<NodeEvent>>(),
+        Family::Tool => schema::of::<EventBody<ToolEvent>>(),
+        Family::Bus => schema::of::<EventBody<BusEvent>>(),
+        Family::Trust => schema::of::<EventBody<TrustEvent>>(),
+    };
+    if let Some(event) = schema.pointer_mut("/properties/event") {
+        *event = json!({"const": kind, "description": "Its kind."});
+    }
+    if let Some(schema) = schema.as_object_mut() {
+        let subject = format!("{}.event.{kind}.<key>", Namespace::default().prefix());
+        schema.insert("x-nats-subject".to_owned(), json!(subject));
+        schema.insert("x-nats-headers".to_owned(), headers_schema(kind));
+    }
+    remark(&mut schema, description(of));
+    let title = format!("Event {kind}");
+    Message::new(&format!("event.{kind}"), &title, schema, vec![example(of)])
+}
+
+fn family(kind: Kind) -> Family {
+    match kind {
+        Kind::PortLeased
+        | Kind::PortReleased
+        | Kind::PortExpired
+        | Kind::PortQuarantined
+        | Kind::PortRevoked => Family::Port,
+        Kind::NodeRegistered | Kind::NodeRejoined | Kind::NodeExpired | Kind::NodeDeregistered => {
+            Family::Node
+        }
+        Kind::ToolRegistered | Kind::ToolRemoved | Kind::ToolCollision => Family::Tool,
+        Kind::BusRegistered | Kind::BusRemoved => Family::Bus,
+        Kind::TrustChanged => Family::Trust,
+    }
+}
+
+fn description(kind: Kind) -> &'static str {
+    match kind {
+        Kind::PortLeased => "A port was granted.",
+        Kind::PortReleased => {
+            "Its holder gave a port back; with outcome `duplicate`: a second grant for one request was taken back; \
+            `node_gone`: a grant to a node that had ended before anybody was told was taken back."
+        }
+        Kind::PortExpired => {
+            "A lease's time was up, or its node's; with outcome `overwritten`: its record was destroyed from \
+            outside, and the longest TTL has passed."
+        }
+        Kind::PortQuarantined => {
+            "Another program had the port: the grant was taken back and the port rests."
+        }
+        Kind::PortRevoked => {
+            "A lease was ended that its holder still counts on; with outcome `superseded`: its node was announced \
+            in a later epoch. The port rests."
+        }
+        Kind::NodeRegistered => "A node was announced.",
+        Kind::NodeRejoined => "A node was announced again after its time had been up.",
+        Kind::NodeExpired => {
+            "A node's time was up; its leases, tools and buses have ended with it."
+        }
+        Kind::NodeDeregistered => {
+            "A node took its leave; its leases, tools and buses have ended with it."
+        }
+        Kind::ToolRegistered => "A node offers a tool, or offers it under another contract.",
+        Kind::ToolRemoved => "A node offers a tool no longer.",
+        Kind::ToolCollision => {
+            "A node offers a tool under a name and version that another node offers under another contract."
+        }
+        Kind::BusRegistered => "A bus was announced.",
+        Kind::BusRemoved => "A bus is no more: it was taken back, or what it hung on has ended.",
+        Kind::TrustChanged => "A validator judged a node.",
+    }
+}
+
+fn headers_schema(kind: &str) -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    let one = |value: &str| json!({"const": value});
+    let properties = json!({
+        HEADER_MESSAGE_ID: text("<revision>.<kind>.<key>; the same event again has the same."),
+        HEADER_CE_SPECVERSION: one(CE_SPECVERSION),
+        HEADER_CE_ID: text("The same as Nats-Msg-Id."),
+        HEADER_CE_SOURCE: text("What the registry's subjects begin with."),
+        HEADER_CE_TYPE: one(kind),
+        HEADER_CE_SUBJECT: text("The key of the bucket that it is about."),
+        HEADER_CE_TIME: {"type": "string", "format": "date-time", "description": "When it happened."},
+        HEADER_CONTENT_TYPE: one(CONTENT_TYPE),
+    });
+    let required: Vec<&String> = properties
+        .as_object()
+        .into_iter()
+        .flat_map(|all| all.keys())
+        .collect();
+    json!({"type": "object", "required": required, "properties": properties})
+}
+
+fn example(kind: Kind) -> Value {
+    let requester = "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21";
+    let node = json!({"node_id": "text.summariser", "requester_id": requester, "epoch": 3});
+    let about = match family(kind) {
+        Family::Port => json!({
+            "host": "build-7",
+            "transport": "tcp",
+            "port": 20_017,
+            "lease_id": "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f",
+            "requester_id": requester,
+            "name": "api",
+            "outcome": outcome(kind),
+        }),
+        Family::Node => node,
+        Family::Tool => {
+            let mut tool = node;
+            if let Some(members) = tool.as_object_mut() {
+                members.insert("tool_name".to_owned(), json!("summarise"));
+            }
+            tool
+        }
+        Family::Bus => json!({
+            "bus_id": "metrics", "requester_id": requester, "outcome": outcome(kind),
+        }),
+        Family::Trust => json!({
+            "node_id": "text.summariser", "validator_id": "contract-checker", "passed": true,
+        }),
+    };
+    let by_itself = matches!(
+        kind,
+        Kind::PortExpired | Kind::PortRevoked | Kind::NodeExpired
+    );
+    let mut example = json!({
+        "event": event_kind(kind),
+        "revision": 4_711,
+        "at": "2026-11-22T10:04:07.600Z",
+        "correlation_id": if by_itself { Value::Null } else { json!("deploy-81") },
+        "registry_id": "0198f39f-0a4d-7b5e-8f60-718293a4b5c6",
+        "n": 3,
+    });
+    if let (Some(example), Value::Object(about)) = (example.as_object_mut(), about) {
+        example.extend(about);
+    }
+    example
+}
+
+fn outcome(kind: Kind) -> Value {
+    match kind {
+        Kind::PortReleased | Kind::BusRemoved => json!("released"),
+        Kind::PortExpired => json!("expired"),
+        Kind::PortQuarantined => json!("in_use"),
+        Kind::PortRevoked => json!("superseded"),
+        _ => Value::Null,
+    }
+}

@@ -1,0 +1,189 @@
+//! Subjects on which tools listen. The registry publishes there with rights of its own, so whoever
+//! announces a tool must not be able to choose just any.
+
+use std::{fmt, str::FromStr};
+
+use crate::domain::ids::{Invalid, NodeId, Token};
+
+use super::names::Namespace;
+
+/// Longest subject of a tool, in characters.
+pub const SUBJECT_CHARS_MAX: usize = 255;
+
+/// A subject with wildcards: `*` for one token, `>` at the end for one or more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectPattern(Box<str>);
+
+impl SubjectPattern {
+    /// Whether a subject without wildcards is one of these.
+    pub fn matches(&self, subject: &str) -> bool {
+        let mut tokens = subject.split('.');
+        for part in self.0.split('.') {
+            match (part, tokens.next()) {
+                (">", Some(_)) => return true,
+                ("*", Some(_)) => {}
+                (part, Some(token)) if part == token => {}
+                _ => return false,
+            }
+        }
+        tokens.next().is_none()
+    }
+}
+
+impl FromStr for SubjectPattern {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let tokens = text.split('.').count();
+        let good = |(at, token): (usize, &str)| match token {
+            "*" => true,
+            ">" => at + 1 == tokens,
+            _ => is_literal(token),
+        };
+        if text.chars().count() <= SUBJECT_CHARS_MAX && text.split('.').enumerate().all(good) {
+            return Ok(Self(text.into()));
+        }
+        Err(Invalid(format!(
+            "must be a subject of at most {SUBJECT_CHARS_MAX} characters, with '*' for one token or '>' at the end"
+        )))
+    }
+}
+
+impl fmt::Display for SubjectPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where tools may listen, beyond the rules that hold everywhere. The default narrows nothing: an
+/// endpoint that was there before this registry can be a tool.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ToolSubjects(Vec<SubjectPattern>);
+
+impl ToolSubjects {
+    /// Only these; none means all.
+    pub fn new(patterns: Vec<SubjectPattern>) -> Self {
+        Self(patterns)
+    }
+
+    fn allow(&self, subject: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(subject))
+    }
+}
+
+/// Whether a tool of `node` may listen on `subject`; says what is wrong with it.
+///
+/// Refused are wildcards, interfaces of the server (`$…`), inboxes and the like (`_…`), every registry's
+/// own subjects, and the default subjects of other nodes. The node's own default subjects are always
+/// allowed, all others within `subjects`.
+pub fn check_subject(
+    subject: &str,
+    namespace: &Namespace,
+    node: &NodeId,
+    subjects: &ToolSubjects,
+) -> Result<(), Invalid> {
+    let refuse = |message: String| Err(Invalid(message));
+    if subject.chars().count() > SUBJECT_CHARS_MAX {
+        return refuse(format!("must be at most {SUBJECT_CHARS_MAX} characters"));
+    }
+    if !subject.split('.').all(is_literal) {
+        return refuse("must be a subject without wildcards, spaces and empty tokens".to_owned());
+    }
+    if subject.starts_with(['$', '_']) {
+        return refuse(
+            "must not begin with '$' or '_': such subjects are not for tools".to_owned(),
+        );
+    }
+    let tokens: Vec<&str> = subject.split('.').collect();
+    match tokens.as_slice() {
+        ["onex", "registry", ..] | ["onex", _, "registry", ..] => {
+            return refuse("must not be a subject of a registry".to_owned());
+        }
+        ["onex", "node", "v1", ..] | ["onex", _, "node", "v1", ..] => {
+            let own = |name: &str| {
+                let name: Result<Token, _> = name.parse();
+                name.is_ok_and(|name| namespace.tool_subject(&name, node) == subject)
+            };
+            if tokens.iter().rev().nth(1).is_some_and(|name| own(name)) {
+                return Ok(());
+            }
+            return refuse("must not be the default subject of another node's tool".to_owned());
+        }
+        _ => {}
+    }
+    if subjects.allow(subject) {
+        return Ok(());
+    }
+    refuse("must be a subject that this registry allows for tools (--tool-subjects)".to_owned())
+}
+
+fn is_literal(token: &str) -> bool {
+    let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '*' | '>');
+    !token.is_empty() && !token.contains(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(subject: &str, allowed: &[&str], good: bool) {
+        let patterns = allowed.iter().map(|text| text.parse().unwrap()).collect();
+        let result = check_subject(
+            subject,
+            &"ci".parse().unwrap(),
+            &"calc.1".parse().unwrap(),
+            &ToolSubjects::new(patterns),
+        );
+        assert_eq!(result.is_ok(), good, "{subject}: {result:?}");
+    }
+
+    #[test]
+    fn a_tool_cannot_listen_just_anywhere() {
+        check("calc.add", &[], true);
+        check("onex.ci.node.v1.tool.add.calc=2E1", &[], true);
+        check("onex.ci.node.v1.tool.add.calc=2E1", &["tools.>"], true);
+        check("onex.ci.node.v1.tool.add.calc=2E2", &[], false);
+        check("onex.ci.node.v1.tool.add.calc.1", &[], false);
+        check("onex.node.v1.tool.add.calc=2E1", &[], false);
+        check("onex.other.node.v1.tool.add.calc=2E1", &[], false);
+        check("onex.ci.node.v1", &[], false);
+        check("onex.registry.v1.port.lease", &[], false);
+        check("onex.registry.v2.port.lease", &[], false);
+        check("onex.ci.registry.v1.port.lease", &[], false);
+        check("onex.any.registry", &[], false);
+        check("onex.any.thing", &[], true);
+        check("$JS.API.STREAM.DELETE.x", &[], false);
+        check("$KV.onex-registry.sys", &[], false);
+        check("_INBOX.abc.1", &[], false);
+        check("calc.*", &[], false);
+        check("calc.>", &[], false);
+        check("calc.a>b", &[], false);
+        check("calc..add", &[], false);
+        check("", &[], false);
+        check(".calc", &[], false);
+        check("calc add", &[], false);
+        check("calc.a\nb", &[], false);
+        check(&"x".repeat(SUBJECT_CHARS_MAX), &[], true);
+        check(&"x".repeat(SUBJECT_CHARS_MAX + 1), &[], false);
+        check("tools.add", &["tools.*"], true);
+        check("tools.add.2", &["tools.*"], false);
+        check("tools.add.2", &["svc.x", "tools.>"], true);
+        check("tools", &["tools.>"], false);
+        check("other.add", &["tools.>"], false);
+    }
+
+    #[test]
+    fn patterns_are_checked() {
+        for (text, good) in [
+            (">", true),
+            ("*", true),
+            ("a.*.b.>", true),
+            ("a.>.b", false),
+            ("a*", false),
+            ("", false),
+            ("a..b", false),
+        ] {
+            assert_eq!(text.parse::<SubjectPattern>().is_ok(), good, "{text}");
+        }
+    }
+}

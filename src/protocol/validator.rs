@@ -1,0 +1,563 @@
+//! JSON Schemas that strangers wrote, and values checked against them in bounded time.
+
+use std::collections::HashMap;
+
+use jsonschema::{Draft, PatternOptions};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    error::Error,
+    schema_graph::{Edge, Graph, Node, Place},
+};
+
+pub use super::schema_graph::{
+    PATTERN_BYTES_MAX, SCHEMA_CHAIN_MAX, SCHEMA_DEPTH_MAX, SCHEMA_NODES_MAX, SCHEMA_PATTERNS_MAX,
+};
+
+/// Bytes of a schema, at most, white space not counted.
+pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one compiled regular expression, at most; those of one schema cannot take more than 64 times
+/// as much.
+pub const PATTERN_COMPILED_BYTES_MAX: usize = 128 * 1024;
+/// Violations that are told, at most.
+pub const VIOLATIONS_MAX: usize = 64;
+/// Longest message of a violation, in characters: it may quote the value.
+pub const VIOLATION_CHARS_MAX: usize = 256;
+/// Steps that checking one value may take: a schema that looks at a value, and an eighth of a name or
+/// value of a list in it. They take a fraction of a second, and no await can be within.
+pub const VALIDATION_STEPS_MAX: u64 = 250_000;
+/// How deep a schema may look into a value, by schemas one below the other. A thread's stack holds them.
+pub const VALIDATION_DEPTH_MAX: usize = 256;
+
+/// What is wrong with a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Violation {
+    /// Where: a JSON Pointer into the value.
+    pub pointer: String,
+    /// What, for people.
+    pub message: String,
+}
+
+/// A compiled JSON Schema.
+#[derive(Debug)]
+pub struct Validator {
+    compiled: jsonschema::Validator,
+    graph: Graph,
+}
+
+impl Validator {
+    /// Checks and compiles JSON Schema 2020-12. It must not refer to other documents, not go round in
+    /// circles, and stay within the bounds; errors point into the schema.
+    pub fn compile(schema: &Value) -> Result<Self, Error> {
+        if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
+            return Err(Error::invalid(
+                "",
+                "must be a schema: an object, true or false",
+            ));
+        }
+        if schema.to_string().len() > SCHEMA_BYTES_MAX {
+            let message = format!("must be at most {SCHEMA_BYTES_MAX} bytes");
+            return Err(Error::invalid("", message));
+        }
+        let graph = Graph::of(schema)?;
+        let compiled = build(schema).map_err(|error| {
+            let pointer = error.instance_path().to_string();
+            if graph.patterns.contains(&pointer) {
+                return Error::invalid(
+                    pointer,
+                    format!(
+                        "must be a regular expression without look-around and back-references, of at \
+                         most {PATTERN_COMPILED_BYTES_MAX} bytes when compiled"
+                    ),
+                );
+            }
+            let message = shortened(&error.to_string());
+            Error::invalid(pointer, format!("must be JSON Schema 2020-12: {message}"))
+        })?;
+        Ok(Self { compiled, graph })
+    }
+
+    /// How many regular expressions it holds.
+    pub fn patterns(&self) -> usize {
+        self.graph.patterns.len()
+    }
+
+    /// What is wrong with a value: the first 64 things. None: it is as the schema says.
+    pub fn violations(&self, value: &Value) -> Vec<Violation> {
+        let mut work = Work {
+            graph: &self.graph,
+            known: HashMap::new(),
+        };
+        if work
+            .of(0, value, 1)
+            .is_none_or(|steps| steps > VALIDATION_STEPS_MAX)
+        {
+            return vec![Violation {
+                pointer: String::new(),
+                message: "is too large or too deep for its schema to be checked".to_owned(),
+            }];
+        }
+        if self.compiled.is_valid(value) {
+            return Vec::new();
+        }
+        self.compiled
+            .iter_errors(value)
+            .take(VIOLATIONS_MAX)
+            .map(|error| Violation {
+                pointer: error.instance_path().to_string(),
+                message: shortened(&error.to_string()),
+            })
+            .collect()
+    }
+}
+
+fn build(schema: &Value) -> Result<jsonschema::Validator, jsonschema::ValidationError<'static>> {
+    jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .offline()
+        .with_pattern_options(
+            PatternOptions::regex()
+                .size_limit(PATTERN_COMPILED_BYTES_MAX)
+                .dfa_size_limit(PATTERN_COMPILED_BYTES_MAX),
+        )
+        .build(schema)
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(VIOLATION_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// Counts what checking a value would take, before it is done: a schema may be written so that a short
+/// value takes years.
+struct Work<'a> {
+    graph: &'a Graph,
+    /// By schema and by address of a value within the one that is checked.
+    known: HashMap<(usize, usize), u64>,
+}
+
+impl Work<'_> {
+    /// Steps for a schema at a value; none when they are too many or too deep.
+    fn of(&mut self, at: usize, value: &Value, depth: usize) -> Option<u64> {
+        let key = (at, std::ptr::from_ref(value).addr());
+        if let Some(steps) = self.known.get(&key) {
+            return Some(*steps);
+        }
+        let room = u64::try_from(self.known.len()).unwrap_or(u64::MAX) < VALIDATION_STEPS_MAX;
+        let node = self.graph.nodes.get(at)?;
+        if depth > VALIDATION_DEPTH_MAX || !room {
+            return None;
+        }
+        let mut steps = 1 + node.weight + node.patterns.saturating_mul(text_length(value) / 16);
+        for edge in &node.edges {
+            let more = self.along(node, edge, value, depth + 1)?;
+            let times = if node.twice && edge.place == Place::Here {
+                2
+            } else {
+                1
+            };
+            steps = steps.saturating_add(more.saturating_mul(times));
+            if steps > VALIDATION_STEPS_MAX {
+                return None;
+            }
+        }
+        self.known.insert(key, steps);
+        Some(steps)
+    }
+
+    fn along(&mut self, node: &Node, edge: &Edge, value: &Value, depth: usize) -> Option<u64> {
+        let mut steps: u64 = 0;
+        let mut add = |work: &mut Self, value: &Value| {
+            steps = steps.saturating_add(work.of(edge.to, value, depth)?);
+            (steps <= VALIDATION_STEPS_MAX).then_some(())
+        };
+        match (&edge.place, value) {
+            (Place::Here, _) => add(self, value)?,
+            (Place::Member(name), Value::Object(members)) => {
+                if let Some(member) = members.get(name) {
+                    add(self, member)?;
+                }
+            }
+            (Place::Members, Value::Object(members)) => {
+                for member in members.values() {
+                    add(self, member)?;
+                }
+            }
+            (Place::OtherMembers, Value::Object(members)) => {
+                for (name, member) in members {
+                    if !node.names(name) {
+                        add(self, member)?;
+                    }
+                }
+            }
+            (Place::Names, Value::Object(members)) => {
+                // A name holds nothing, as null does.
+                for _ in members {
+                    add(self, &Value::Null)?;
+                }
+            }
+            (Place::Item(index), Value::Array(items)) => {
+                if let Some(item) = items.get(*index) {
+                    add(self, item)?;
+                }
+            }
+            (Place::ItemsFrom(first), Value::Array(items)) => {
+                for item in items.iter().skip(*first) {
+                    add(self, item)?;
+                }
+            }
+            _ => {}
+        }
+        Some(steps)
+    }
+}
+
+/// Bytes that regular expressions may have to look at.
+fn text_length(value: &Value) -> u64 {
+    let length = match value {
+        Value::String(text) => text.len(),
+        Value::Object(members) => members.keys().map(String::len).sum(),
+        _ => 0,
+    };
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a table reads better without borrows"
+    )]
+    fn check(schema: Value, refused_at: Option<&str>) {
+        let result = Validator::compile(&schema);
+        let pointer = result
+            .as_ref()
+            .err()
+            .map(|error| error.details["pointer"].as_str().unwrap());
+        assert_eq!(pointer, refused_at, "{:?}", result.as_ref().err());
+    }
+
+    fn nested(depth: usize) -> Value {
+        (1..depth).fold(json!({}), |schema, _| json!({"items": schema}))
+    }
+
+    fn chain(length: usize) -> Value {
+        let defs: serde_json::Map<String, Value> = (1..length)
+            .map(|at| {
+                let next = json!({"$ref": format!("#/$defs/{}", at + 1)});
+                let last = at + 1 == length;
+                (
+                    at.to_string(),
+                    if last {
+                        json!({"type": "object"})
+                    } else {
+                        next
+                    },
+                )
+            })
+            .collect();
+        json!({"$defs": defs, "$ref": "#/$defs/1"})
+    }
+
+    #[test]
+    fn good_schemas_are_taken() {
+        check(json!(true), None);
+        check(json!({}), None);
+        check(
+            json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "https://example.com/a"}),
+            None,
+        );
+        check(
+            json!({"$id": "https://json-schema.org/draft/2020-12/schema", "type": "object"}),
+            None,
+        );
+        check(
+            json!({"$ref": "#/$defs/a%20b", "$defs": {"a b": {"type": "string"}}}),
+            None,
+        );
+        check(
+            json!({"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"type": "string"}}}),
+            None,
+        );
+        check(
+            json!({"$ref": "#/definitions/x", "definitions": {"x": true}}),
+            None,
+        );
+        // It stays itself, whatever it is called.
+        for id in [
+            "https://json-schema.org/draft/2020-12/schema",
+            "add.json",
+            "urn:x:y",
+            "/a/b",
+        ] {
+            let schema = json!({
+                "$id": id, "items": {"$ref": "#/$defs/own"}, "$defs": {"own": {"type": "null"}},
+            });
+            violates(schema.clone(), json!([null]), &[]);
+            violates(schema, json!([1]), &["/0"]);
+        }
+        check(
+            json!({"items": {"$ref": "#it"}, "$defs": {"x": {"$anchor": "it"}}}),
+            None,
+        );
+        check(json!({"properties": {"child": {"$ref": "#"}}}), None);
+        check(
+            json!({"$dynamicAnchor": "t", "items": {"$dynamicRef": "#t"}}),
+            None,
+        );
+        check(
+            json!({"properties": {"$ref": {"type": "string"}, "$id": {}, "pattern": {}}}),
+            None,
+        );
+        check(
+            json!({"enum": [{"$ref": "http://x"}], "default": {"$id": 1}, "x-own": {"pattern": "("}}),
+            None,
+        );
+        check(
+            json!({"pattern": r"^\d{3}-[a-z]+\w$", "patternProperties": {"^x-": {}}}),
+            None,
+        );
+        check(nested(SCHEMA_DEPTH_MAX), None);
+        check(chain(SCHEMA_CHAIN_MAX), None);
+    }
+
+    #[test]
+    fn what_is_no_schema_is_refused() {
+        check(json!("x"), Some(""));
+        check(json!(null), Some(""));
+        check(json!({"type": "objekt"}), Some("/type"));
+        check(
+            json!({"properties": {"a": {"minimum": "1"}}}),
+            Some("/properties/a/minimum"),
+        );
+        check(json!({"properties": {"a": 1}}), Some("/properties/a"));
+        check(json!({"items": [{}]}), Some("/items"));
+        check(
+            json!({"$schema": "http://json-schema.org/draft-07/schema#"}),
+            Some("/$schema"),
+        );
+        check(json!({"additionalItems": false}), Some("/additionalItems"));
+        check(
+            json!({"dependencies": {"a": {"$ref": "#"}}}),
+            Some("/dependencies"),
+        );
+    }
+
+    #[test]
+    fn other_documents_are_out_of_reach() {
+        check(json!({"$ref": "http://169.254.169.254/"}), Some("/$ref"));
+        check(json!({"$ref": "file:///etc/passwd"}), Some("/$ref"));
+        check(json!({"$ref": "other.json#/x"}), Some("/$ref"));
+        check(json!({"$ref": ""}), Some("/$ref"));
+        check(json!({"$ref": 5}), Some("/$ref"));
+        check(
+            json!({"$ref": "https://json-schema.org/draft/2020-12/schema"}),
+            Some("/$ref"),
+        );
+        check(
+            json!({"items": {"$dynamicRef": "http://x/"}}),
+            Some("/items/$dynamicRef"),
+        );
+        check(
+            json!({"items": {"$recursiveRef": "#"}}),
+            Some("/items/$recursiveRef"),
+        );
+        check(
+            json!({"properties": {"a/b": {"$id": "http://x/"}}}),
+            Some("/properties/a~1b/$id"),
+        );
+        check(
+            json!({"$ref": "#/$defs/b", "$defs": {"a": {}}}),
+            Some("/$ref"),
+        );
+        check(json!({"$ref": "#nowhere"}), Some("/$ref"));
+        check(json!({"$ref": "#/enum/0", "enum": [{}]}), Some("/$ref"));
+        check(
+            json!({"$defs": {"a": {"$anchor": "x"}, "b": {"$anchor": "x"}}}),
+            Some("/$defs/b/$anchor"),
+        );
+    }
+
+    #[test]
+    fn circles_are_refused() {
+        check(json!({"$ref": "#"}), Some(""));
+        check(
+            json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"allOf": [{"$ref": "#/$defs/a"}]}}}),
+            Some("/$defs/a"),
+        );
+        check(json!({"not": {"$dynamicRef": "#"}}), Some(""));
+        check(
+            json!({"items": {"anyOf": [{"$ref": "#/items"}]}}),
+            Some("/items"),
+        );
+    }
+
+    #[test]
+    fn bounds_hold() {
+        check(
+            nested(SCHEMA_DEPTH_MAX + 1),
+            Some(&"/items".repeat(SCHEMA_DEPTH_MAX)),
+        );
+        check(chain(SCHEMA_CHAIN_MAX + 1), Some("/$defs/32"));
+        check(
+            json!({"description": "x".repeat(SCHEMA_BYTES_MAX)}),
+            Some(""),
+        );
+        check(
+            json!({"allOf": vec![json!({}); SCHEMA_NODES_MAX]}),
+            Some(&format!("/allOf/{}", SCHEMA_NODES_MAX - 1)),
+        );
+        check(
+            json!({"allOf": vec![json!({"pattern": "x"}); SCHEMA_PATTERNS_MAX + 1]}),
+            Some(&format!("/allOf/{SCHEMA_PATTERNS_MAX}/pattern")),
+        );
+        check(
+            json!({"pattern": "x".repeat(PATTERN_BYTES_MAX + 1)}),
+            Some("/pattern"),
+        );
+    }
+
+    #[test]
+    fn patterns_are_bounded() {
+        check(json!({"pattern": "(a{1000}){1000}"}), Some("/pattern"));
+        check(json!({"pattern": r"^\p{L}{100}$"}), Some("/pattern"));
+        check(json!({"pattern": r"^\p{L}+$"}), None);
+        check(json!({"pattern": "(?=a)b"}), Some("/pattern"));
+        check(json!({"pattern": "(?<!a)b"}), Some("/pattern"));
+        check(json!({"pattern": r"(a)\1"}), Some("/pattern"));
+        check(json!({"pattern": "("}), Some("/pattern"));
+        check(
+            json!({"patternProperties": {"a/(": {}}}),
+            Some("/patternProperties/a~1("),
+        );
+        check(
+            json!({"properties": {"a": {"pattern": r"\p{L}{1000}"}}}),
+            Some("/properties/a/pattern"),
+        );
+    }
+
+    #[track_caller]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a table reads better without borrows"
+    )]
+    fn violates(schema: Value, value: Value, pointers: &[&str]) {
+        let violations = Validator::compile(&schema).unwrap().violations(&value);
+        let found: Vec<&str> = violations.iter().map(|one| one.pointer.as_str()).collect();
+        assert_eq!(found, pointers, "{violations:?}");
+    }
+
+    #[test]
+    fn violations_say_where() {
+        let schema = json!({
+            "type": "object", "required": ["a"], "additionalProperties": false,
+            "properties": {"a": {"type": "integer"}, "b/c": {"items": {"maxLength": 2}}},
+        });
+        violates(schema.clone(), json!({"a": 1, "b/c": ["xy"]}), &[]);
+        violates(schema.clone(), json!({}), &[""]);
+        violates(schema.clone(), json!({"a": "1"}), &["/a"]);
+        violates(
+            schema.clone(),
+            json!({"a": 1, "b/c": ["", "xyz"]}),
+            &["/b~1c/1"],
+        );
+        violates(schema.clone(), json!({"a": 1, "z": 1}), &[""]);
+        let many = json!(vec!["x"; 100]);
+        let validator = Validator::compile(&json!({"items": {"type": "null"}})).unwrap();
+        assert_eq!(validator.violations(&many).len(), VIOLATIONS_MAX);
+        let long = json!("x".repeat(10_000));
+        let validator = Validator::compile(&json!({"type": "null"})).unwrap();
+        let message = &validator.violations(&long)[0].message;
+        assert!(message.chars().count() <= VIOLATION_CHARS_MAX + 1);
+    }
+
+    /// `{"x": {"x": …}}` with `inner` inside.
+    fn deep(depth: usize, inner: Value) -> Value {
+        (0..depth).fold(inner, |value, _| json!({"x": value}))
+    }
+
+    #[test]
+    fn no_schema_takes_for_ever() {
+        let begun = Instant::now();
+        // Each of 15 definitions asks for the next one twice.
+        let defs: serde_json::Map<String, Value> = (0..15)
+            .map(|at| {
+                let next = json!({"$ref": format!("#/$defs/d{}", at + 1)});
+                (format!("d{at}"), json!({"allOf": [next, next]}))
+            })
+            .chain([("d15".to_owned(), json!({"type": "null"}))])
+            .collect();
+        let flat = json!({"items": {"$ref": "#/$defs/d0"}, "$defs": defs});
+        // Twice as much with every level of the value.
+        let branch = json!({"properties": {"x": {"$ref": "#"}}});
+        let wide = json!({"anyOf": [branch, branch], "properties": {"y": {"type": "null"}}});
+        let seen = (0..15).fold(
+            json!({}),
+            |schema, _| json!({"allOf": [schema], "unevaluatedProperties": true}),
+        );
+        let seen = json!({"additionalProperties": {"allOf": [seen.clone(), {"properties": {"x": {"$ref": "#"}}}], "unevaluatedProperties": false}});
+        for (schema, value) in [
+            (flat, json!(vec!["x"; 100])),
+            (wide, deep(100, json!({"y": 1}))),
+            (seen, deep(60, json!({"y": 1}))),
+        ] {
+            let violations = Validator::compile(&schema).unwrap().violations(&value);
+            assert_eq!(violations.len(), 1, "{violations:?}");
+            assert!(
+                violations[0].message.contains("too large"),
+                "{violations:?}"
+            );
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_tree_may_be_as_deep_as_json_is_read() {
+        let tree = json!({
+            "properties": {"x": {"$ref": "#"}, "y": {"$ref": "#"}},
+            "additionalProperties": false,
+        });
+        violates(tree.clone(), deep(120, json!({"y": {}})), &[]);
+        violates(tree, deep(120, json!({"z": {}})), &[&"/x".repeat(120)]);
+        let tree =
+            json!({"properties": {"x": {"$ref": "#"}}, "additionalProperties": {"$ref": "#"}});
+        violates(tree, deep(120, json!({"z": {}})), &[]);
+    }
+
+    #[test]
+    fn the_deepest_fits_a_stack() {
+        // Half of what a thread of the runtime has.
+        let run = || {
+            let length = SCHEMA_CHAIN_MAX;
+            let mut schema = chain(length - 1);
+            let last = format!("{}", length - 2);
+            schema["$defs"][last] = json!({"properties": {"x": {"$ref": "#"}}, "required": ["y"]});
+            let validator = Validator::compile(&schema).unwrap();
+            let levels = VALIDATION_DEPTH_MAX / length - 1;
+            assert!(
+                !validator.violations(&deep(levels, json!({})))[0]
+                    .message
+                    .contains("too deep")
+            );
+            assert!(
+                validator.violations(&deep(levels + 2, json!({})))[0]
+                    .message
+                    .contains("too deep")
+            );
+            drop(Validator::compile(&nested(SCHEMA_DEPTH_MAX)).unwrap());
+        };
+        let thread = std::thread::Builder::new().stack_size(1024 * 1024);
+        thread.spawn(run).unwrap().join().unwrap();
+    }
+}

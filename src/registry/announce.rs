@@ -1,0 +1,153 @@
+//! From what a node announces to what is kept of it.
+
+use serde_json::{Map, Value};
+
+use crate::{
+    domain::{
+        command::Announce,
+        ids::{NodeId, Ttl},
+        node::{self, Registration},
+        record::Request,
+    },
+    protocol::{
+        canonical::{contract_hash, node_base_hash},
+        contract::{ToolRules, below, check_tool, subject_of},
+        error::{Error, ErrorCode},
+        node::RegisterRequest,
+        tool::Tool,
+    },
+};
+
+/// Members of a request that say how it is to be carried out, or that have a place of their own.
+const NOT_CARRIED: [&str; 12] = [
+    "node_id",
+    "requester_id",
+    "epoch",
+    "ttl",
+    "request_id",
+    "requested_at",
+    "min_revision",
+    "version",
+    "node_type",
+    "tags",
+    "host",
+    "inbound_ports",
+];
+
+/// What a node announces, checked.
+pub(super) fn announce(
+    request: RegisterRequest,
+    ttl_max: Ttl,
+    named: Option<Request>,
+    rules: ToolRules<'_>,
+) -> Result<Announce, Error> {
+    let node_id = request.node_id.clone();
+    let tools = tools(&request, rules)?;
+    let mut more = members(&request)?;
+    more.remove("tools");
+    let bytes = Value::Object(more.clone()).to_string().len();
+    let inbound_ports = inbound_ports(&request)?;
+    more.retain(|name, _| !NOT_CARRIED.contains(&name.as_str()));
+    let mut tags = request.tags;
+    tags.sort();
+    tags.dedup();
+    let registration = Registration {
+        base_hash: node_base_hash(
+            &request.version,
+            request.node_type.as_str(),
+            request.schema.as_ref(),
+        ),
+        version: request.version,
+        node_type: node_type(request.node_type),
+        tags,
+        host: request.host,
+        contract_hash: String::new(),
+        bytes,
+        inbound_ports,
+        tools,
+        more: more.into_iter().collect(),
+    };
+    Ok(Announce {
+        node_id,
+        requester_id: request.requester_id,
+        epoch: request.epoch,
+        chosen: None,
+        ttl: request.ttl.unwrap_or(Ttl::DEFAULT.min(ttl_max)),
+        registration: registration.seal(),
+        request: named,
+    })
+}
+
+fn node_type(kind: crate::protocol::node::NodeType) -> node::NodeType {
+    use crate::protocol::node::NodeType as Wire;
+    match kind {
+        Wire::Tool => node::NodeType::Tool,
+        Wire::Validator => node::NodeType::Validator,
+        Wire::Test => node::NodeType::Test,
+        Wire::Adapter => node::NodeType::Adapter,
+        Wire::Agent => node::NodeType::Agent,
+    }
+}
+
+fn inbound_ports(request: &RegisterRequest) -> Result<Vec<node::Inbound>, Error> {
+    request
+        .inbound_ports
+        .iter()
+        .map(|port| {
+            let mut more = members(port)?;
+            more.retain(|name, _| name != "lease_id" && name != "port");
+            Ok(node::Inbound {
+                lease_id: port.lease_id,
+                port: port.port.number(),
+                more: more.into_iter().collect(),
+            })
+        })
+        .collect()
+}
+
+fn tools(request: &RegisterRequest, rules: ToolRules<'_>) -> Result<Vec<node::Tool>, Error> {
+    let mut kept: Vec<node::Tool> = Vec::new();
+    for (index, tool) in request.tools.iter().enumerate() {
+        let pointer = format!("/tools/{index}");
+        let twice = |other: &node::Tool| other.name == tool.name && other.version == tool.version;
+        if kept.iter().any(twice) {
+            let message = "a tool of that name and version is there twice";
+            return Err(Error::invalid(format!("{pointer}/name"), message));
+        }
+        let checked = self::tool(tool, &request.node_id, rules);
+        kept.push(checked.map_err(|error| below(&pointer, error))?);
+    }
+    Ok(kept)
+}
+
+/// A tool as it is kept; errors point into it.
+pub(super) fn tool(
+    tool: &Tool,
+    node_id: &NodeId,
+    rules: ToolRules<'_>,
+) -> Result<node::Tool, Error> {
+    check_tool(tool, node_id, rules)?;
+    let mut more = members(tool)?;
+    let bytes = Value::Object(more.clone()).to_string().len();
+    more.retain(|name, _| !["name", "version", "tags", "subject"].contains(&name.as_str()));
+    let mut tags = tool.tags.clone();
+    tags.sort();
+    tags.dedup();
+    Ok(node::Tool {
+        name: tool.name.clone(),
+        version: tool.version.clone(),
+        contract_hash: contract_hash(tool),
+        bytes,
+        subject: subject_of(tool, node_id, rules.namespace),
+        tags,
+        more: more.into_iter().collect(),
+    })
+}
+
+pub(super) fn members<T: serde::Serialize>(value: &T) -> Result<Map<String, Value>, Error> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(Error::new(ErrorCode::Internal, "a request is no object")),
+        Err(error) => Err(Error::new(ErrorCode::Internal, error.to_string())),
+    }
+}

@@ -1,0 +1,128 @@
+//! From a parsed request to commands, and from their outcomes to a reply: buses and trust.
+
+use std::sync::Arc;
+
+use crate::{
+    domain::{
+        command::{Action, BusWish, Judgement},
+        index::Index,
+        trust::{Lifecycle as Stage, Outcome},
+    },
+    protocol::{
+        bus::{BusDeregisterRequest, BusRegisterRequest, BusReply, BusStatus},
+        endpoint::Endpoint,
+        error::Error,
+        trust::{Lifecycle, ReportRequest, TrustReply, Verdict},
+    },
+};
+
+use super::{
+    announce::members,
+    commit::Commit,
+    queries::{endpoint_of, trust},
+    requests::{Caller, named},
+};
+
+/// Members of a bus that are not carried as they come.
+const NOT_CARRIED: [&str; 7] = [
+    "bus_id",
+    "requester_id",
+    "protocol",
+    "node_id",
+    "lease_id",
+    "request_id",
+    "min_revision",
+];
+
+impl Commit {
+    pub(super) async fn register_bus(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: BusRegisterRequest,
+    ) -> Result<BusReply, Error> {
+        let named = named(Endpoint::BusRegister, request.request_id, &request);
+        let mut more = members(&request)?;
+        more.retain(|name, _| !NOT_CARRIED.contains(&name.as_str()));
+        let bus_id = request.bus_id.clone();
+        let wish = BusWish {
+            bus_id: request.bus_id,
+            requester_id: request.requester_id,
+            protocol: request.protocol,
+            node_id: request.node_id,
+            lease_id: request.lease_id,
+            more: more.into_iter().collect(),
+            request: named,
+        };
+        self.done(caller, Action::AnnounceBus(Box::new(wish)))
+            .await?;
+        Ok(self.mirror.with(|core| {
+            let bus = core.index.nodes.bus(&bus_id).and_then(|entry| entry.body());
+            BusReply {
+                endpoint_uri: bus.and_then(|bus| endpoint_of(&bus.bus)),
+                status: BusStatus::Accepted,
+                warnings: Vec::new(),
+                revision: revision(&core.index),
+                ignored: Vec::new(),
+                bus_id,
+            }
+        }))
+    }
+
+    pub(super) async fn deregister_bus(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: BusDeregisterRequest,
+    ) -> Result<BusReply, Error> {
+        let action = Action::RemoveBus {
+            requester_id: request.requester_id,
+            bus_id: request.bus_id.clone(),
+        };
+        self.done(caller, action).await?;
+        Ok(self.mirror.with(|core| BusReply {
+            bus_id: request.bus_id,
+            status: BusStatus::Removed,
+            endpoint_uri: None,
+            warnings: Vec::new(),
+            revision: revision(&core.index),
+            ignored: Vec::new(),
+        }))
+    }
+
+    pub(super) async fn report(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: ReportRequest,
+    ) -> Result<TrustReply, Error> {
+        let named = named(Endpoint::TrustReport, request.request_id, &request);
+        if request.outcome == Verdict::Pass && request.failure_mode.is_some() {
+            return Err(Error::invalid(
+                "/failure_mode",
+                "only a report with outcome \"fail\" has a failure_mode",
+            ));
+        }
+        let node_id = request.node_id.clone();
+        let judgement = Judgement {
+            node_id: request.node_id,
+            validator_id: request.validator_id,
+            requester_id: request.requester_id,
+            outcome: match request.outcome {
+                Verdict::Pass => Outcome::Pass,
+                Verdict::Fail => Outcome::Fail,
+            },
+            failure_mode: request.failure_mode,
+            lifecycle: request.lifecycle.map(|lifecycle| match lifecycle {
+                Lifecycle::Canary => Stage::Canary,
+                Lifecycle::Validated => Stage::Validated,
+                Lifecycle::Frozen => Stage::Frozen,
+            }),
+            request: named,
+        };
+        self.done(caller, Action::Judge(Box::new(judgement)))
+            .await?;
+        self.mirror.with(|core| trust(&core.index, &node_id))
+    }
+}
+
+fn revision(index: &Index) -> u64 {
+    index.applied().wire(index.lineage())
+}

@@ -1,0 +1,234 @@
+//! From a parsed request to commands, and from their outcomes to a reply: nodes and their tools.
+
+use std::sync::Arc;
+
+use crate::{
+    domain::{
+        command::{Action, Answer, Claim, Known},
+        index::Index,
+        nodes::Seen,
+        time::Moment,
+    },
+    protocol::{
+        bounds::Open,
+        contract::{ToolRules, below},
+        endpoint::Endpoint,
+        error::{Error, ErrorCode},
+        node::{RegisterReply, RegisterRequest, RegisterStatus},
+        node_life::{
+            DeregisterReply, DeregisterRequest, HeartbeatReply, HeartbeatRequest, NodeEnd,
+        },
+        tool::{ToolChangeReply, ToolDeregisterRequest, ToolRegisterRequest, ToolStatus},
+    },
+};
+
+use super::{
+    announce,
+    commit::Commit,
+    queries::{collisions, state},
+    requests::{Caller, named},
+};
+
+/// A heartbeat is due after this part of what is left.
+const HEARTBEAT_AFTER_PART: u64 = 3;
+
+impl Commit {
+    pub(super) async fn register(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: RegisterRequest,
+        rules: ToolRules<'_>,
+    ) -> Result<RegisterReply, Error> {
+        let named = named(Endpoint::NodeRegister, request.request_id, &request);
+        let (ttl_max, registry_id) = self.mirror.with(|core| {
+            let policy = &core.index.policy;
+            (policy.ttl_max, policy.registry_id)
+        });
+        let announce = announce::announce(request, ttl_max, named, rules)?;
+        let registration = announce.registration.clone();
+        let known = self
+            .node(caller, Action::Announce(Box::new(announce)))
+            .await?;
+        Ok(self.mirror.with(|core| {
+            let (index, now) = (&core.index, self.clock.now().mono);
+            let verdicts = index.nodes.verdicts(&known.node_id);
+            let trust = verdicts
+                .cloned()
+                .unwrap_or_default()
+                .trust(&registration.contract_hash);
+            let left = left(&known, now);
+            RegisterReply {
+                status: RegisterStatus::Accepted,
+                registry_id,
+                trust_state: Open::Known(state(trust.state)),
+                ttl: known.live.ttl,
+                epoch: known.live.epoch,
+                expires_in_ms: left,
+                heartbeat_after_ms: left / HEARTBEAT_AFTER_PART,
+                warnings: collisions(index, &known.node_id, &registration.tools),
+                revision: revision(index, &known),
+                ignored: Vec::new(),
+                node_id: known.node_id,
+            }
+        }))
+    }
+
+    pub(super) async fn node_heartbeat(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: HeartbeatRequest,
+    ) -> Result<HeartbeatReply, Error> {
+        let action = Action::Beat {
+            of: Claim {
+                node_id: request.node_id,
+                requester_id: request.requester_id,
+                epoch: request.epoch,
+            },
+            ttl: request.ttl,
+            health: request.health,
+        };
+        let known = self.node(caller, action).await?;
+        Ok(self.mirror.with(|core| {
+            let left = left(&known, self.clock.now().mono);
+            HeartbeatReply {
+                expires_in_ms: left,
+                heartbeat_after_ms: left / HEARTBEAT_AFTER_PART,
+                revision: revision(&core.index, &known),
+                ignored: Vec::new(),
+                node_id: known.node_id,
+            }
+        }))
+    }
+
+    pub(super) async fn deregister(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: DeregisterRequest,
+    ) -> Result<DeregisterReply, Error> {
+        let claim = Claim {
+            node_id: request.node_id,
+            requester_id: request.requester_id,
+            epoch: request.epoch,
+        };
+        let known = self.node(caller, Action::Leave(claim)).await?;
+        let ended = known.live.ended.ok_or_else(wrong)?;
+        Ok(self.mirror.with(|core| DeregisterReply {
+            epoch: known.live.epoch,
+            status: NodeEnd::Deregistered,
+            ended_at: ended.at,
+            revision: revision(&core.index, &known),
+            ignored: Vec::new(),
+            node_id: known.node_id,
+        }))
+    }
+
+    pub(super) async fn register_tool(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: ToolRegisterRequest,
+        rules: ToolRules<'_>,
+    ) -> Result<ToolChangeReply, Error> {
+        let named = named(Endpoint::ToolRegister, request.request_id, &request);
+        let tool = announce::tool(&request.tool, &request.node_id, rules);
+        let tool = tool.map_err(|error| below("/tool", error))?;
+        let action = Action::AddTool {
+            of: Claim {
+                node_id: request.node_id.clone(),
+                requester_id: request.requester_id,
+                epoch: request.epoch,
+            },
+            tool: Box::new(tool.clone()),
+            request: named,
+        };
+        self.done(caller, action).await?;
+        Ok(self.mirror.with(|core| ToolChangeReply {
+            name: tool.name.clone(),
+            version: Some(tool.version.clone()),
+            contract_hash: Some(tool.contract_hash.clone()),
+            status: ToolStatus::Accepted,
+            warnings: collisions(&core.index, &request.node_id, std::slice::from_ref(&tool)),
+            revision: core.index.applied().wire(core.index.lineage()),
+            ignored: Vec::new(),
+            node_id: request.node_id,
+        }))
+    }
+
+    pub(super) async fn deregister_tool(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: ToolDeregisterRequest,
+    ) -> Result<ToolChangeReply, Error> {
+        let named = named(Endpoint::ToolDeregister, request.request_id, &request);
+        let hash = self.mirror.with(|core| {
+            let seen = core
+                .index
+                .nodes
+                .seen(&request.node_id)
+                .filter(Seen::is_live)?;
+            let version = request.version.as_ref()?;
+            let tool = seen.node.registration.tool(&request.name, version)?;
+            Some(tool.contract_hash.clone())
+        });
+        let action = Action::RemoveTool {
+            of: Claim {
+                node_id: request.node_id.clone(),
+                requester_id: request.requester_id,
+                epoch: request.epoch,
+            },
+            name: request.name.clone(),
+            version: request.version.clone(),
+            request: named,
+        };
+        self.done(caller, action).await?;
+        Ok(self.mirror.with(|core| ToolChangeReply {
+            node_id: request.node_id,
+            name: request.name,
+            version: request.version,
+            contract_hash: hash,
+            status: ToolStatus::Removed,
+            warnings: Vec::new(),
+            revision: core.index.applied().wire(core.index.lineage()),
+            ignored: Vec::new(),
+        }))
+    }
+
+    async fn node(self: &Arc<Self>, caller: &Caller, action: Action) -> Result<Known, Error> {
+        match self.run(caller, action).await? {
+            Answer::Node(known) => Ok(*known),
+            Answer::Lease(_) | Answer::Ended { .. } | Answer::Done(_) | Answer::Nothing => {
+                Err(wrong())
+            }
+        }
+    }
+
+    /// Runs a command whose answer is that it is done.
+    pub(super) async fn done(
+        self: &Arc<Self>,
+        caller: &Caller,
+        action: Action,
+    ) -> Result<(), Error> {
+        match self.run(caller, action).await? {
+            Answer::Done(_) => Ok(()),
+            Answer::Lease(_) | Answer::Ended { .. } | Answer::Node(_) | Answer::Nothing => {
+                Err(wrong())
+            }
+        }
+    }
+}
+
+fn left(known: &Known, now: Moment) -> u64 {
+    let ttl = known.live.ttl.millis();
+    ttl.saturating_sub(now.since(known.since))
+}
+
+/// What an answer about a node is true for: its own revision, or how far the index is, if that is later.
+fn revision(index: &Index, known: &Known) -> u64 {
+    index.applied().max(known.revision).wire(index.lineage())
+}
+
+fn wrong() -> Error {
+    Error::new(
+        ErrorCode::Internal,
+        "a command was answered as another one would be",
+    )
+}

@@ -1,0 +1,151 @@
+//! The registry as a whole.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    domain::{index::Index, nodes::Seen, time::Moment},
+    protocol::{
+        bus::BusListRequest,
+        describe::{DescribeReply, DescribeRequest, Instance, Registry, Totals},
+        error::Error,
+        node_view::{NodeListRequest, Section},
+        pool::PoolListRequest,
+        tool::ToolListRequest,
+    },
+};
+
+use super::{bad_cursor, buses, nodes, pools::pools, tools::tools};
+
+/// The lists that follow each other on the pages of the registry.
+const LISTS: [(Section, &str); 4] = [
+    (Section::Ports, "ports"),
+    (Section::Node, "node"),
+    (Section::Tools, "tools"),
+    (Section::Buses, "buses"),
+];
+
+/// The instance that answers, and those that share the work.
+pub(in crate::registry) struct Here {
+    pub(in crate::registry) registry: Registry,
+    pub(in crate::registry) instances: BTreeSet<Instance>,
+}
+
+/// The registry, with a page of at most `limit` of what there is: pools first, then nodes, tools, buses.
+pub(in crate::registry) fn registry(
+    index: &Index,
+    request: &DescribeRequest,
+    limit: usize,
+    here: Here,
+    now: Moment,
+) -> Result<DescribeReply, Error> {
+    let sections = request.sections.as_ref();
+    let wanted: Vec<(Section, &str)> = LISTS
+        .into_iter()
+        .filter(|(section, _)| sections.is_none_or(|sections| sections.contains(section)))
+        .collect();
+    let (mut at, mut cursor) = match request.cursor.as_deref() {
+        None => (0, None),
+        Some(text) => {
+            let (name, rest) = text.split_once(':').ok_or_else(bad_cursor)?;
+            let at = wanted.iter().position(|(_, other)| *other == name);
+            let rest = Some(rest.to_owned()).filter(|rest| !rest.is_empty());
+            (at.ok_or_else(bad_cursor)?, rest)
+        }
+    };
+    let mut reply = DescribeReply {
+        registry: Registry {
+            lineage: index.lineage(),
+            ..here.registry
+        },
+        instances: here.instances.into_iter().collect(),
+        counts: totals(index),
+        pools: Vec::new(),
+        nodes: Vec::new(),
+        tools: Vec::new(),
+        buses: Vec::new(),
+        next_cursor: None,
+        revision: index.applied().wire(index.lineage()),
+        ignored: Vec::new(),
+    };
+    let mut left = limit;
+    while let Some((section, name)) = wanted.get(at) {
+        if left == 0 {
+            reply.next_cursor = Some(format!("{name}:"));
+            break;
+        }
+        let (count, next) = fill(index, &mut reply, *section, cursor.take(), left, now)?;
+        left = left.saturating_sub(count);
+        if let Some(next) = next {
+            reply.next_cursor = Some(format!("{name}:{next}"));
+            break;
+        }
+        at += 1;
+    }
+    Ok(reply)
+}
+
+/// Puts a page of one list into the reply; says how many items that were and where the next begins.
+fn fill(
+    index: &Index,
+    reply: &mut DescribeReply,
+    section: Section,
+    cursor: Option<String>,
+    limit: usize,
+    now: Moment,
+) -> Result<(usize, Option<String>), Error> {
+    Ok(match section {
+        Section::Ports => {
+            let request = PoolListRequest {
+                cursor,
+                ..PoolListRequest::default()
+            };
+            let page = pools(index, &request, limit)?;
+            reply.pools = page.items;
+            (reply.pools.len(), page.next_cursor)
+        }
+        Section::Node => {
+            let request = NodeListRequest {
+                cursor,
+                ..NodeListRequest::default()
+            };
+            let page = nodes::nodes(index, &request, limit, now)?;
+            reply.nodes = page.items;
+            (reply.nodes.len(), page.next_cursor)
+        }
+        Section::Tools => {
+            let request = ToolListRequest {
+                cursor,
+                ..ToolListRequest::default()
+            };
+            let page = tools(index, &request, limit)?;
+            reply.tools = page.items;
+            (reply.tools.len(), page.next_cursor)
+        }
+        Section::Buses => {
+            let request = BusListRequest {
+                cursor,
+                ..BusListRequest::default()
+            };
+            let page = buses::buses(index, &request, limit)?;
+            reply.buses = page.items;
+            (reply.buses.len(), page.next_cursor)
+        }
+        Section::Schema | Section::Trust => (0, None),
+    })
+}
+
+fn totals(index: &Index) -> Totals {
+    let nodes = &index.nodes;
+    let offered = |name: &&crate::domain::ids::Token| nodes.providers(name).next().is_some();
+    Totals {
+        leases: index.lookup.live_leases(),
+        hosts: index.hosts(),
+        nodes: nodes.all(None).filter(Seen::is_live).count(),
+        tools: nodes.tool_names(None).filter(offered).count(),
+        buses: nodes
+            .all_buses(None)
+            .filter(|(id, bus)| buses::is_active(index, id, bus))
+            .count(),
+        events_waiting: index.outbox.len(),
+    }
+}

@@ -1,0 +1,56 @@
+//! What is answered from the index alone.
+
+mod buses;
+mod describe;
+mod leases;
+mod nodes;
+mod pools;
+mod schemas;
+mod tools;
+
+pub(super) use buses::{buses, endpoint_of};
+pub(super) use describe::{Here, registry};
+pub(super) use leases::{list, resolve};
+pub(super) use nodes::{node, nodes, state, trust};
+pub(super) use pools::pools;
+pub(super) use schemas::{schema, schemas};
+pub(super) use tools::{collisions, tool, tools};
+
+use crate::{
+    domain::{index::Index, key::Revision},
+    protocol::{error::Error, port::Page},
+};
+
+/// A page of what `found` has, each with the cursor behind it.
+fn page<T>(index: &Index, found: impl Iterator<Item = (String, T)>, limit: usize) -> Page<T> {
+    let mut found = found.peekable();
+    let mut items = Vec::new();
+    let mut last = None;
+    while items.len() < limit
+        && let Some((cursor, item)) = found.next()
+    {
+        items.push(item);
+        last = Some(cursor);
+    }
+    Page {
+        items,
+        next_cursor: found.peek().and(last),
+        revision: index.applied().wire(index.lineage()),
+        ignored: Vec::new(),
+    }
+}
+
+/// What a cursor says, by how it was made.
+fn cursor<T>(text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {
+    text.map(|text| parse(text).ok_or_else(bad_cursor))
+        .transpose()
+}
+
+fn bad_cursor() -> Error {
+    Error::invalid("/cursor", "must be the next_cursor of the page before")
+}
+
+/// Whether the index knows `wanted`, a revision from outside: it says how far it is, exactly.
+pub(super) fn knows(index: &Index, wanted: Revision) -> bool {
+    index.exact() >= wanted
+}

@@ -1,0 +1,289 @@
+//! Nodes: in lists, one by one, and how far they are trusted.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::{
+    domain::{
+        ids::NodeId,
+        index::Index,
+        node::{LifeEnd, NodeType as Type},
+        nodes::Seen,
+        time::Moment,
+        trust::{self, Lifecycle as Stage, TrustState as State},
+    },
+    protocol::{
+        bounds::Open,
+        describe::{DescribeRequest, NodeDescribeReply},
+        error::{Error, ErrorCode},
+        node::NodeType,
+        node_life::NodeEnd,
+        node_view::{
+            Liveness, NodeItem, NodeListRequest, NodeMetadata, NodePorts, NodeTool, NodeView,
+            Section,
+        },
+        port::Page,
+        trust::{Computed, Lifecycle, Trust, TrustReply, TrustState},
+    },
+};
+
+use super::super::view;
+use super::{buses, cursor, page};
+
+/// Leases that a node's description shows.
+const LEASES_SHOWN_MAX: usize = 100;
+/// How a score comes about, for people.
+const RULE: &str = "the part of the validators whose last report on the present contract is a pass; trusted above \
+    one half, verified with two or more and no fail";
+
+/// Nodes, a page of at most `limit`.
+pub(in crate::registry) fn nodes(
+    index: &Index,
+    request: &NodeListRequest,
+    limit: usize,
+    now: Moment,
+) -> Result<Page<NodeItem>, Error> {
+    let after = cursor(request.cursor.as_deref(), |text| {
+        text.parse::<NodeId>().ok()
+    })?;
+    let trusted_only = request.trusted_only.unwrap_or(false);
+    let found = index
+        .nodes
+        .all(after.as_ref())
+        .filter(|seen| {
+            let said = &seen.node.registration;
+            request
+                .node_type
+                .is_none_or(|kind| node_type(said.node_type) == Open::Known(kind))
+                && request
+                    .tag
+                    .as_ref()
+                    .is_none_or(|tag| said.tags.contains(tag))
+                && request
+                    .host
+                    .as_ref()
+                    .is_none_or(|host| said.host.as_ref() == Some(host))
+                && request
+                    .liveness
+                    .is_none_or(|wanted| liveness(seen, now) == wanted)
+                && (!trusted_only || index.nodes.trust(seen).state != State::Untrusted)
+        })
+        .map(|seen| (seen.node_id.to_string(), item(index, &seen, now)));
+    Ok(page(index, found, limit))
+}
+
+/// One node, with the sections that are asked for.
+pub(in crate::registry) fn node(
+    index: &Index,
+    request: &DescribeRequest,
+    node_id: &NodeId,
+    now: Moment,
+) -> Result<NodeDescribeReply, Error> {
+    let seen = found(index, node_id)?;
+    let wanted = |section: Section| {
+        let sections = request.sections.as_ref();
+        sections.is_none_or(|sections| sections.contains(&section))
+    };
+    let view = NodeView {
+        node: wanted(Section::Node).then(|| metadata(index, &seen, now)),
+        ports: wanted(Section::Ports).then(|| ports(index, &seen, now)),
+        schema: wanted(Section::Schema).then(|| said(&seen, "schema").unwrap_or_default()),
+        trust: wanted(Section::Trust).then(|| trust_of(index, &seen)),
+        tools: wanted(Section::Tools).then(|| tools(index, &seen)),
+        buses: wanted(Section::Buses).then(|| buses::of_node(index, node_id)),
+    };
+    Ok(NodeDescribeReply {
+        node_id: node_id.clone(),
+        view,
+        revision: index.applied().wire(index.lineage()),
+        ignored: Vec::new(),
+    })
+}
+
+/// How far a node is trusted.
+pub(in crate::registry) fn trust(index: &Index, node_id: &NodeId) -> Result<TrustReply, Error> {
+    let seen = found(index, node_id)?;
+    Ok(TrustReply {
+        node_id: node_id.clone(),
+        trust: trust_of(index, &seen),
+        revision: index.applied().wire(index.lineage()),
+        ignored: Vec::new(),
+    })
+}
+
+fn found<'a>(index: &'a Index, node_id: &NodeId) -> Result<Seen<'a>, Error> {
+    index
+        .nodes
+        .seen(node_id)
+        .ok_or_else(|| Error::new(ErrorCode::NodeNotFound, "there is no such node"))
+}
+
+fn node_type(kind: Type) -> Open<NodeType> {
+    Open::Known(match kind {
+        Type::Tool => NodeType::Tool,
+        Type::Validator => NodeType::Validator,
+        Type::Test => NodeType::Test,
+        Type::Adapter => NodeType::Adapter,
+        Type::Agent => NodeType::Agent,
+        Type::Other => return Open::Other("other".to_owned()),
+    })
+}
+
+fn liveness(seen: &Seen<'_>, now: Moment) -> Liveness {
+    if !seen.is_live() {
+        Liveness::Ended
+    } else if seen.left(now) == 0 {
+        Liveness::Expired
+    } else {
+        Liveness::Online
+    }
+}
+
+/// A node in short.
+pub(super) fn item(index: &Index, seen: &Seen<'_>, now: Moment) -> NodeItem {
+    let said = &seen.node.registration;
+    let trust = index.nodes.trust(seen);
+    NodeItem {
+        node_id: seen.node_id.clone(),
+        version: said.version.clone(),
+        node_type: node_type(said.node_type),
+        host: said.host.clone(),
+        tags: said.tags.clone(),
+        liveness: Open::Known(liveness(seen, now)),
+        epoch: seen.live.epoch,
+        registered_at: seen.live.registered_at,
+        ended_at: seen.live.ended.map(|ended| ended.at),
+        ended: seen.live.ended.map(|ended| match ended.how {
+            LifeEnd::Deregistered => NodeEnd::Deregistered,
+            LifeEnd::Expired => NodeEnd::Expired,
+        }),
+        expires_in_ms: if seen.is_live() { seen.left(now) } else { 0 },
+        tools: said.tools.len(),
+        trust_state: Open::Known(state(trust.state)),
+        trust_score: trust.score(),
+    }
+}
+
+fn metadata(index: &Index, seen: &Seen<'_>, now: Moment) -> NodeMetadata {
+    let live = seen.live;
+    let ttl = jiff::SignedDuration::from_secs(live.ttl.seconds().into());
+    NodeMetadata {
+        summary: item(index, seen, now),
+        version_hash: said(seen, "version_hash"),
+        description: said(seen, "description"),
+        execution_mode: said(seen, "execution_mode"),
+        ttl: live.ttl,
+        requester_id: live.requester_id,
+        expires_at: live
+            .renewed_at
+            .saturating_add(ttl)
+            .unwrap_or(live.renewed_at),
+        last_heartbeat_at: Some(live.renewed_at).filter(|at| *at > live.registered_at),
+        health: live.health.clone(),
+        capabilities: said(seen, "capabilities"),
+        graph_binding: said(seen, "graph_binding"),
+        owned_by_agent: said(seen, "owned_by_agent"),
+        subscribed_by_agents: said(seen, "subscribed_by_agents").unwrap_or_default(),
+        upstream_nodes: said(seen, "upstream_nodes").unwrap_or_default(),
+        downstream_nodes: said(seen, "downstream_nodes").unwrap_or_default(),
+        contract_hash: seen.node.registration.contract_hash.clone(),
+        execution_count: None,
+        success_rate: None,
+        last_execution_timestamp: None,
+    }
+}
+
+/// A member of what a node said of itself that the domain only carries along.
+fn said<T: DeserializeOwned>(seen: &Seen<'_>, name: &str) -> Option<T> {
+    let value = seen.node.registration.more.get(name)?;
+    serde_json::from_value(value.clone()).ok()
+}
+
+fn ports(index: &Index, seen: &Seen<'_>, now: Moment) -> NodePorts {
+    let inbound = seen.node.registration.inbound_ports.iter();
+    let (revision, lineage) = (index.applied(), index.lineage());
+    let mut leases: Vec<_> = index
+        .lookup
+        .bound_to(seen.node_id, None)
+        .filter_map(|key| view::held(index, key))
+        .map(|held| view::lease(held, revision, lineage, now))
+        .collect();
+    let lease_count = leases.len();
+    leases.truncate(LEASES_SHOWN_MAX);
+    NodePorts {
+        inbound: inbound.filter_map(|port| again(port)).collect(),
+        outbound: said(seen, "outbound_ports").unwrap_or_default(),
+        leases,
+        lease_count,
+    }
+}
+
+fn tools(index: &Index, seen: &Seen<'_>) -> Vec<NodeTool> {
+    let offered = seen.node.registration.tools.iter();
+    offered
+        .filter_map(|tool| {
+            Some(NodeTool {
+                tool: again(tool)?,
+                contract_hash: tool.contract_hash.clone(),
+                collision: index.nodes.colliding(seen.node_id, tool).next().is_some(),
+            })
+        })
+        .collect()
+}
+
+/// What the domain carries as the type by which it came; members of the domain's own are not in that.
+pub(super) fn again<T: serde::Serialize, U: DeserializeOwned>(carried: &T) -> Option<U> {
+    let value: Value = serde_json::to_value(carried).ok()?;
+    let Value::Object(members) = value else {
+        return None;
+    };
+    let own = ["contract_hash", "bytes"];
+    let members: Map<String, Value> = members
+        .into_iter()
+        .filter(|(name, _)| !own.contains(&name.as_str()))
+        .collect();
+    serde_json::from_value(Value::Object(members)).ok()
+}
+
+/// How far a node is trusted, and why.
+pub(super) fn trust_of(index: &Index, seen: &Seen<'_>) -> Trust {
+    let trust = index.nodes.trust(seen);
+    let verdicts = index.nodes.verdicts(seen.node_id);
+    let all = verdicts.map_or(0, |verdicts| verdicts.latest.len());
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let reports = trust.passes + trust.fails;
+    Trust {
+        trust_state: Open::Known(state(trust.state)),
+        trust_score: trust.score(),
+        validated: trust.is_validated(),
+        registry_lifecycle: trust.lifecycle.map(|stage| Open::Known(lifecycle(stage))),
+        computed: Computed {
+            rule: RULE.to_owned(),
+            reports: count(reports),
+            passed: count(trust.passes),
+            failed: count(trust.fails),
+            validators: count(trust.validator_ids.len()),
+            outdated: count(all.saturating_sub(reports)),
+        },
+        validator_ids: trust.validator_ids,
+        failure_modes: trust.failure_modes,
+        contract_hash: seen.node.registration.contract_hash.clone(),
+    }
+}
+
+/// As it stands on the wire.
+pub(in crate::registry) fn state(state: State) -> TrustState {
+    match state {
+        trust::TrustState::Untrusted => TrustState::Untrusted,
+        trust::TrustState::Trusted => TrustState::Trusted,
+        trust::TrustState::Verified => TrustState::Verified,
+    }
+}
+
+fn lifecycle(stage: Stage) -> Lifecycle {
+    match stage {
+        Stage::Canary => Lifecycle::Canary,
+        Stage::Validated => Lifecycle::Validated,
+        Stage::Frozen => Lifecycle::Frozen,
+    }
+}

@@ -1,0 +1,194 @@
+//! The JSON Schemas that there are: of messages, of tools, of nodes.
+
+use serde_json::{Value, json};
+
+use crate::{
+    domain::{index::Index, node::Tool, nodes::Seen},
+    protocol::{
+        bounds::Open,
+        catalog::{SchemaGetReply, SchemaGetRequest, SchemaItem, SchemaKind, SchemaListRequest},
+        error::{Error, ErrorCode},
+        port::Page,
+        schemas::{self, Message},
+    },
+};
+
+use super::{cursor, page};
+
+/// The messages, which do not change while this runs.
+fn messages() -> &'static [Message] {
+    static MESSAGES: std::sync::OnceLock<Vec<Message>> = std::sync::OnceLock::new();
+    MESSAGES.get_or_init(|| {
+        let mut messages = schemas::all();
+        messages.sort_by(|one, other| one.name.cmp(&other.name));
+        messages
+    })
+}
+
+/// Schemas, a page of at most `limit`, in the order of kind and name.
+pub(in crate::registry) fn schemas(
+    index: &Index,
+    request: &SchemaListRequest,
+    limit: usize,
+) -> Result<Page<SchemaItem>, Error> {
+    let after = cursor(request.cursor.as_deref(), |text| {
+        let (kind, name) = text.split_once(':')?;
+        Some((rank(kind)?, name.to_owned()))
+    })?;
+    let wanted = |kind: SchemaKind| request.kind.is_none_or(|wanted| wanted == kind);
+    let behind = |kind: SchemaKind, name: &str| {
+        let after = after.as_ref();
+        after.is_none_or(|(last, text)| (kind as usize, name) > (*last, text.as_str()))
+    };
+    let messages = messages().iter().map(|message| {
+        let title = message.schema.get("title").and_then(Value::as_str);
+        item(
+            SchemaKind::Message,
+            &message.name,
+            title.unwrap_or_default(),
+        )
+    });
+    let tools = tool_schemas(index)
+        .into_iter()
+        .map(|(name, title, _)| item(SchemaKind::Tool, &name, &title));
+    let nodes = node_names(index)
+        .into_iter()
+        .map(|(name, title)| item(SchemaKind::Node, &name, &title));
+    let found = messages
+        .chain(tools)
+        .chain(nodes)
+        .filter(|(kind, _)| wanted(*kind))
+        .filter(|(kind, item)| behind(*kind, &item.name))
+        .map(|(kind, item)| (format!("{}:{}", text(kind), item.name), item));
+    Ok(page(index, found, limit))
+}
+
+/// One schema.
+pub(in crate::registry) fn schema(
+    index: &Index,
+    request: &SchemaGetRequest,
+) -> Result<SchemaGetReply, Error> {
+    let name = request.name.as_str();
+    let wanted = |kind: SchemaKind| request.kind.is_none_or(|wanted| wanted == kind);
+    let message = || {
+        let found = messages().iter().find(|message| message.name == name);
+        found.map(|message| message.schema.clone())
+    };
+    let tool = || {
+        let mut found = tool_schemas(index).into_iter();
+        found
+            .find(|(other, _, _)| other == name)
+            .map(|(_, _, schema)| schema)
+    };
+    let node = || {
+        let seen = index
+            .nodes
+            .seen(&name.parse().ok()?)
+            .filter(Seen::is_live)?;
+        let schema = seen.node.registration.more.get("schema");
+        Some(schema.cloned().unwrap_or_else(|| json!({})))
+    };
+    let found = [
+        (
+            SchemaKind::Message,
+            wanted(SchemaKind::Message).then(message).flatten(),
+        ),
+        (
+            SchemaKind::Tool,
+            wanted(SchemaKind::Tool).then(tool).flatten(),
+        ),
+        (
+            SchemaKind::Node,
+            wanted(SchemaKind::Node).then(node).flatten(),
+        ),
+    ]
+    .into_iter()
+    .find_map(|(kind, schema)| Some((kind, schema?)));
+    let (kind, schema) = found.ok_or_else(|| {
+        Error::new(
+            ErrorCode::SchemaNotFound,
+            "there is no such schema: schema.list has their names",
+        )
+    })?;
+    Ok(SchemaGetReply {
+        kind: Open::Known(kind),
+        name: name.to_owned(),
+        schema,
+        revision: index.applied().wire(index.lineage()),
+        ignored: Vec::new(),
+    })
+}
+
+fn item(kind: SchemaKind, name: &str, title: &str) -> (SchemaKind, SchemaItem) {
+    let item = SchemaItem {
+        kind: Open::Known(kind),
+        name: name.to_owned(),
+        title: title.to_owned(),
+    };
+    (kind, item)
+}
+
+fn text(kind: SchemaKind) -> &'static str {
+    match kind {
+        SchemaKind::Message => "message",
+        SchemaKind::Tool => "tool",
+        SchemaKind::Node => "node",
+    }
+}
+
+fn rank(text: &str) -> Option<usize> {
+    let kinds = [SchemaKind::Message, SchemaKind::Tool, SchemaKind::Node];
+    let found = kinds.into_iter().find(|kind| self::text(*kind) == text);
+    found.map(|kind| kind as usize)
+}
+
+/// The schemas of the tools that live nodes offer: `name@version.input` and `.output`. Where two nodes
+/// offer different contracts by one name and version, `#` and the first digits of the hash follow.
+fn tool_schemas(index: &Index) -> Vec<(String, String, Value)> {
+    let mut found: Vec<(String, String, Value)> = Vec::new();
+    for name in index.nodes.tool_names(None) {
+        let mut offered: Vec<&Tool> = index
+            .nodes
+            .providers(name)
+            .flat_map(|seen| seen.node.registration.tools.iter())
+            .filter(|tool| tool.name == *name)
+            .collect();
+        offered.sort_by(|one, other| {
+            (&one.version, &one.contract_hash).cmp(&(&other.version, &other.contract_hash))
+        });
+        offered.dedup_by(|one, other| {
+            one.version == other.version && one.contract_hash == other.contract_hash
+        });
+        for tool in &offered {
+            let same = offered.iter().filter(|other| other.version == tool.version);
+            let mark = if same.count() > 1 {
+                let digits = tool.contract_hash.trim_start_matches("sha256:");
+                format!("#{}", digits.chars().take(12).collect::<String>())
+            } else {
+                String::new()
+            };
+            for (part, what) in [("input", "arguments"), ("output", "result")] {
+                let schema = tool.more.get(&format!("{part}_schema"));
+                found.push((
+                    format!("{name}@{}{mark}.{part}", tool.version),
+                    format!("The {what} of {name} {}", tool.version),
+                    schema.cloned().unwrap_or(Value::Bool(true)),
+                ));
+            }
+        }
+    }
+    found.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+    found
+}
+
+fn node_names(index: &Index) -> Vec<(String, String)> {
+    index
+        .nodes
+        .all(None)
+        .filter(Seen::is_live)
+        .map(|seen| {
+            let id = seen.node_id;
+            (id.to_string(), format!("The inputs and outputs of {id}"))
+        })
+        .collect()
+}

@@ -1,0 +1,200 @@
+//! Tools: in lists, and one by one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use semver::Version;
+
+use crate::{
+    domain::{
+        ids::{Name, NodeId, Token},
+        index::Index,
+        node::Tool,
+        nodes::Seen,
+        time::Moment,
+    },
+    protocol::{
+        bounds::Open,
+        error::{Error, ErrorCode},
+        port::Page,
+        tool::{
+            PROVIDERS_SHOWN_MAX, Provider, ToolDescribeReply, ToolDescribeRequest, ToolItem,
+            ToolListRequest, Variant,
+        },
+    },
+};
+
+use super::nodes::{again, state};
+use super::{cursor, page};
+
+/// A tool as one node offers it.
+type Offer<'a> = (Seen<'a>, &'a Tool);
+
+/// Tools of live nodes, a page of at most `limit`.
+pub(in crate::registry) fn tools(
+    index: &Index,
+    request: &ToolListRequest,
+    limit: usize,
+) -> Result<Page<ToolItem>, Error> {
+    let after = cursor(request.cursor.as_deref(), |text| text.parse::<Token>().ok())?;
+    let names: Box<dyn Iterator<Item = &Token>> = match &request.name {
+        Some(name) if after.as_ref().is_none_or(|after| after < name) => {
+            Box::new(std::iter::once(name))
+        }
+        Some(_) => Box::new(std::iter::empty()),
+        None => Box::new(index.nodes.tool_names(after.as_ref())),
+    };
+    let found = names.filter_map(|name| {
+        let offers: Vec<Offer<'_>> = offers(index, name)
+            .filter(|(seen, tool)| {
+                request
+                    .node_id
+                    .as_ref()
+                    .is_none_or(|node| seen.node_id == node)
+                    && request
+                        .tag
+                        .as_ref()
+                        .is_none_or(|tag| tool.tags.contains(tag))
+                    && request
+                        .version
+                        .as_ref()
+                        .is_none_or(|range| range.matches(&tool.version))
+            })
+            .collect();
+        (!offers.is_empty()).then(|| (name.to_string(), item(index, name, &offers)))
+    });
+    Ok(page(index, found, limit))
+}
+
+/// What live nodes offer by that name.
+fn offers<'a>(index: &'a Index, name: &Token) -> impl Iterator<Item = Offer<'a>> {
+    let name = name.clone();
+    index.nodes.providers(&name).flat_map(move |seen| {
+        let name = name.clone();
+        let tools = seen.node.registration.tools.iter();
+        tools
+            .filter(move |tool| tool.name == name)
+            .map(move |tool| (seen, tool))
+    })
+}
+
+fn item(index: &Index, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
+    let providers: BTreeSet<&NodeId> = offers.iter().map(|(seen, _)| seen.node_id).collect();
+    let hashes: BTreeSet<&str> = offers
+        .iter()
+        .map(|(_, tool)| tool.contract_hash.as_str())
+        .collect();
+    let tags: BTreeSet<&Name> = offers.iter().flat_map(|(_, tool)| &tool.tags).collect();
+    ToolItem {
+        name: name.clone(),
+        versions: versions(offers),
+        providers: providers.len(),
+        provider_node_ids: providers
+            .into_iter()
+            .take(PROVIDERS_SHOWN_MAX)
+            .cloned()
+            .collect(),
+        contract_hash: hashes
+            .first()
+            .filter(|_| hashes.len() == 1)
+            .map(|hash| (*hash).to_owned()),
+        collision: offers
+            .iter()
+            .any(|(seen, tool)| index.nodes.colliding(seen.node_id, tool).next().is_some()),
+        tags: tags.into_iter().cloned().collect(),
+    }
+}
+
+fn versions(offers: &[Offer<'_>]) -> Vec<Version> {
+    let versions: BTreeSet<&Version> = offers.iter().map(|(_, tool)| &tool.version).collect();
+    versions.into_iter().rev().cloned().collect()
+}
+
+/// One tool in one version: the newest unless the request says which.
+pub(in crate::registry) fn tool(
+    index: &Index,
+    request: &ToolDescribeRequest,
+    now: Moment,
+) -> Result<ToolDescribeReply, Error> {
+    let missing = || Error::new(ErrorCode::ToolNotFound, "no live node offers such a tool");
+    let all: Vec<Offer<'_>> = offers(index, &request.name).collect();
+    let versions = versions(&all);
+    let version = request.version.as_ref().or(versions.first());
+    let version = version.ok_or_else(missing)?.clone();
+    let offers: Vec<Offer<'_>> = all
+        .into_iter()
+        .filter(|(_, tool)| tool.version == version)
+        .collect();
+    let mut contracts: BTreeMap<&str, (usize, &Tool)> = BTreeMap::new();
+    for (_, tool) in &offers {
+        contracts.entry(&tool.contract_hash).or_insert((0, tool)).0 += 1;
+    }
+    // The one that most offer; of equals the one whose hash comes first.
+    let most = contracts.values().map(|(count, _)| *count).max();
+    let chosen = contracts
+        .iter()
+        .find(|(_, (count, _))| Some(*count) == most)
+        .map(|(hash, (_, tool))| (*hash, *tool));
+    let (hash, chosen) = chosen.ok_or_else(missing)?;
+    let variants = contracts.iter().filter(|(other, _)| **other != hash);
+    Ok(ToolDescribeReply {
+        name: request.name.clone(),
+        contract: again(chosen).ok_or_else(missing)?,
+        contract_hash: hash.to_owned(),
+        collision: contracts.len() > 1,
+        variants: variants
+            .filter_map(|(hash, (_, tool))| {
+                Some(Variant {
+                    contract_hash: (*hash).to_owned(),
+                    contract: again(*tool)?,
+                })
+            })
+            .collect(),
+        providers: offers
+            .iter()
+            .map(|offer| provider(index, offer, now))
+            .collect(),
+        versions,
+        version,
+        revision: index.applied().wire(index.lineage()),
+        ignored: Vec::new(),
+    })
+}
+
+fn provider(index: &Index, (seen, tool): &Offer<'_>, now: Moment) -> Provider {
+    let trust = index.nodes.trust(seen);
+    let left = seen.left(now);
+    Provider {
+        node_id: seen.node_id.clone(),
+        host: seen.node.registration.host.clone(),
+        subject: tool.subject.clone(),
+        contract_hash: tool.contract_hash.clone(),
+        trust_state: Open::Known(state(trust.state)),
+        trust_score: trust.score(),
+        health: seen.live.health.clone(),
+        online: left > 0,
+        expires_in_ms: left,
+    }
+}
+
+/// What a registrant is told of those of its tools that other nodes offer under another contract.
+pub(in crate::registry) fn collisions(index: &Index, id: &NodeId, tools: &[Tool]) -> Vec<String> {
+    tools
+        .iter()
+        .filter_map(|tool| {
+            let others: Vec<String> = index
+                .nodes
+                .colliding(id, tool)
+                .take(PROVIDERS_SHOWN_MAX)
+                .map(ToString::to_string)
+                .collect();
+            (!others.is_empty()).then(|| {
+                format!(
+                    "tool {} {} is offered under another contract by {}",
+                    tool.name,
+                    tool.version,
+                    others.join(", ")
+                )
+            })
+        })
+        .collect()
+}

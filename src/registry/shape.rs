@@ -1,0 +1,103 @@
+//! What requests have in common, and what replies have.
+
+use crate::protocol::{
+    bus::{BusDeregisterRequest, BusListRequest, BusRegisterRequest, BusReply},
+    catalog::{SchemaGetReply, SchemaGetRequest, SchemaListRequest},
+    node::{RegisterReply, RegisterRequest},
+    node_life, node_view,
+    pool::PoolListRequest,
+    port::{
+        HeartbeatRequest, LeaseReply, LeaseRequest, Limit, ListRequest, Page, ReleaseReply,
+        ReleaseRequest, ResolveRequest,
+    },
+    tool::{
+        ToolChangeReply, ToolDeregisterRequest, ToolDescribeReply, ToolDescribeRequest,
+        ToolListRequest, ToolRegisterRequest,
+    },
+    trust::{ReportRequest, TrustGetRequest, TrustReply},
+};
+
+use super::requests::Heartbeat;
+
+/// A request.
+pub(super) trait Asked {
+    /// What the answering instance has to know.
+    fn min_revision(&self) -> Option<u64>;
+    /// Items of a page, at most.
+    fn limit(&self) -> Option<Limit> {
+        None
+    }
+}
+
+/// A reply.
+pub(super) trait Answered {
+    /// Says which fields of the request were ignored.
+    fn ignore(&mut self, ignored: Vec<String>);
+}
+
+macro_rules! asked {
+    ($($request:ty)*) => {$(
+        impl Asked for $request {
+            fn min_revision(&self) -> Option<u64> {
+                self.min_revision
+            }
+        }
+    )*};
+}
+
+macro_rules! asked_for_pages {
+    ($($request:ty)*) => {$(
+        impl Asked for $request {
+            fn min_revision(&self) -> Option<u64> {
+                self.min_revision
+            }
+
+            fn limit(&self) -> Option<Limit> {
+                self.limit
+            }
+        }
+    )*};
+}
+
+macro_rules! answered {
+    ($($reply:ty)*) => {$(
+        impl Answered for $reply {
+            fn ignore(&mut self, ignored: Vec<String>) {
+                self.ignored = ignored;
+            }
+        }
+    )*};
+}
+
+asked! {
+    LeaseRequest HeartbeatRequest ReleaseRequest
+    RegisterRequest node_life::HeartbeatRequest node_life::DeregisterRequest
+    ToolRegisterRequest ToolDeregisterRequest ToolDescribeRequest
+    BusRegisterRequest BusDeregisterRequest
+    SchemaGetRequest ReportRequest TrustGetRequest
+}
+
+asked_for_pages! {
+    ListRequest ResolveRequest PoolListRequest node_view::NodeListRequest ToolListRequest BusListRequest
+    SchemaListRequest
+}
+
+answered! {
+    LeaseReply ReleaseReply RegisterReply node_life::HeartbeatReply node_life::DeregisterReply
+    ToolChangeReply ToolDescribeReply BusReply SchemaGetReply TrustReply
+}
+
+impl<T> Answered for Page<T> {
+    fn ignore(&mut self, ignored: Vec<String>) {
+        self.ignored = ignored;
+    }
+}
+
+impl Answered for Heartbeat {
+    fn ignore(&mut self, ignored: Vec<String>) {
+        match self {
+            Self::One(lease) => lease.ignored = ignored,
+            Self::Several(reply) => reply.ignored = ignored,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Several compare-and-sets in one piece, by the server's atomic batches (ADR-50).
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use super::{Message, Store, Written};
+
+/// Batches of one instance under way at the same time. A server allows 50 on one stream, and one that is
+/// abandoned takes up room for ten seconds: several instances share them.
+const BATCHES_IN_FLIGHT_MAX: usize = 8;
+
+const HEADER_BATCH_ID: &str = "Nats-Batch-Id";
+const HEADER_BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+const HEADER_BATCH_COMMIT: &str = "Nats-Batch-Commit";
+
+/// Keeps batches within their bound.
+#[derive(Debug, Clone)]
+pub(super) struct Batches(Arc<Semaphore>);
+
+impl Default for Batches {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(BATCHES_IN_FLIGHT_MAX)))
+    }
+}
+
+impl Batches {
+    /// Sends `first` and then `last`, which commits them all. Only the commit is answered: what is wrong
+    /// with any of them is said there.
+    pub(super) async fn write(&self, store: &Store, first: &[Message], last: &Message) -> Written {
+        let Ok(_permit) = self.0.acquire().await else {
+            return Written::Unsent;
+        };
+        let id = Uuid::now_v7().simple().to_string();
+        for (n, message) in (1..).zip(first) {
+            let Message {
+                subject,
+                headers,
+                payload,
+            } = numbered(message, &id, n);
+            let sent = store.client.publish_with_headers(subject, headers, payload);
+            if sent.await.is_err() {
+                return Written::Unsent;
+            }
+        }
+        let Message {
+            subject,
+            mut headers,
+            payload,
+        } = numbered(last, &id, first.len() + 1);
+        headers.insert(HEADER_BATCH_COMMIT, "1");
+        store.publish(subject, headers, payload).await
+    }
+}
+
+fn numbered(message: &Message, id: &str, n: usize) -> Message {
+    let mut message = message.clone();
+    message.headers.insert(HEADER_BATCH_ID, id);
+    message.headers.insert(HEADER_BATCH_SEQUENCE, n.to_string());
+    message
+}
