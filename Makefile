@@ -7,6 +7,8 @@ SHELL := /bin/bash
 .PHONY: help serve test fmt lint deny tools tools-serve clean-tools
 
 TOOLS := $(CURDIR)/.tools
+# What the tests write down for tests/traffic.rs.
+TRAFFIC := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/traffic
 PYTHON ?= python3
 CARGO ?= cargo
 GO ?= go
@@ -28,7 +30,11 @@ serve: tools-serve
 
 test: tools
 	@echo '==> cargo test (the first time builds for a few minutes)'
-	@PATH="$(TOOLS)/bin:$$PATH" $(CARGO) test --locked $(ARGS)
+	@rm -rf "$(TRAFFIC)"
+	@PATH="$(TOOLS)/bin:$$PATH" ONEX_TRAFFIC="$(TRAFFIC)" $(CARGO) test --locked $(ARGS)
+	@echo '==> what the tests sent and got, against schemas/$(if $(strip $(ARGS)),; a part of the tests cannot show that none is missing)'
+	@ONEX_TRAFFIC="$(TRAFFIC)" $(CARGO) test --locked --quiet --test traffic -- --ignored --nocapture \
+	    $(if $(strip $(ARGS)),every_message_is_well)
 
 fmt:
 	@$(CARGO) fmt

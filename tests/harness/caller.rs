@@ -10,7 +10,7 @@ use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Registry, until};
+use super::{Registry, traffic::Sent, until};
 
 const PREFIX: &str = "onex.registry.v1";
 
@@ -62,18 +62,22 @@ impl Caller {
         body: impl Into<Bytes>,
         patience: Duration,
     ) -> Result<Reply, RequestError> {
+        let body = body.into();
+        let sent = Sent::new(&headers, &body);
         let request = async_nats::Request::new()
             .headers(headers)
-            .payload(body.into())
+            .payload(body)
             .timeout(Some(patience));
         let message = self
             .client
             .send_request(self.subject(endpoint), request)
             .await?;
-        Ok(Reply {
+        let reply = Reply {
             headers: message.headers.unwrap_or_default(),
             body: serde_json::from_slice(&message.payload).expect("a reply is JSON"),
-        })
+        };
+        sent.answered(endpoint, &reply);
+        Ok(reply)
     }
 
     /// Sends these bytes; what came, or the error that came.

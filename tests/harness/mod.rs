@@ -16,6 +16,7 @@ mod holder;
 mod ledger;
 mod nats;
 mod registry;
+mod traffic;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

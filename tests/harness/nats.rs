@@ -112,6 +112,9 @@ fn run(folder: &TempDir) -> Child {
 
 impl Drop for Nats {
     fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            super::traffic::read_streams(&self.url());
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -19,6 +19,7 @@ pub(crate) struct Registry {
     child: Child,
     log: Arc<Log>,
     url: String,
+    own_server: bool,
     /// Goes when it does.
     data: Option<TempDir>,
 }
@@ -111,6 +112,7 @@ impl Registry {
             child,
             log,
             url: String::new(),
+            own_server: !args.contains(&"--nats"),
             data: None,
         }
     }
@@ -242,6 +244,9 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         // A server of its own ends with it.
+        if self.own_server && self.runs() {
+            super::traffic::read_streams(&self.url);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {

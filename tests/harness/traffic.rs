@@ -1,0 +1,225 @@
+//! Writes down what callers send and get, and what is in the streams when a server's time is over, for
+//! `tests/traffic.rs` to judge; only where `ONEX_TRAFFIC` names a folder. Nothing here listens while a test runs: one
+//! more subscriber would be an answer to a test that asks whether there is any.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::{self, consumer::DeliverPolicy};
+use futures::{StreamExt as _, TryStreamExt as _};
+use onex_registry::protocol::endpoint::REQUEST_BYTES_MAX;
+use serde_json::{Map, Value, json};
+
+use super::Reply;
+
+/// Messages of one shape that are kept of one test binary.
+const ALIKE_MAX: u32 = 16;
+/// Bytes of one test binary's file, about.
+const FILE_BYTES_MAX: usize = 16 << 20;
+/// Messages that are read of one stream, the last ones.
+const STREAM_MESSAGES_MAX: u64 = 2_000;
+/// How long reading a server's streams may take: it may be dead, or stand still.
+const READ_TIMEOUT: Duration = Duration::from_secs(3);
+/// Items of a list that its shape is made of.
+const SHAPE_ITEMS_MAX: usize = 32;
+/// Characters of a word, at most.
+const WORD_CHARS_MAX: usize = 24;
+
+/// Every write of a registry has it; what tests write to the bucket with their own hands has not.
+const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
+
+struct Recorder {
+    file: File,
+    bytes: usize,
+    seen: HashMap<u64, u32>,
+}
+
+fn recorder() -> Option<&'static Mutex<Recorder>> {
+    static RECORDER: OnceLock<Option<Mutex<Recorder>>> = OnceLock::new();
+    let open = || {
+        let folder = PathBuf::from(std::env::var_os("ONEX_TRAFFIC")?);
+        let program = std::env::current_exe().unwrap();
+        let name = program.file_stem().unwrap().to_str().unwrap();
+        let binary = name.rsplit_once('-').map_or(name, |(binary, _)| binary);
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = format!("{binary}-{}.jsonl", std::process::id());
+        Some(Mutex::new(Recorder {
+            file: File::create(folder.join(file)).unwrap(),
+            bytes: 0,
+            seen: HashMap::new(),
+        }))
+    };
+    RECORDER.get_or_init(open).as_ref()
+}
+
+/// Writes it down, unless there are enough that look like it.
+fn write(recorder: &Mutex<Recorder>, shape: u64, line: impl FnOnce() -> Value) {
+    let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
+    let alike = recorder.seen.entry(shape).or_default();
+    *alike += 1;
+    if *alike > ALIKE_MAX || recorder.bytes > FILE_BYTES_MAX {
+        return;
+    }
+    let line = format!("{}\n", line());
+    recorder.bytes += line.len();
+    recorder.file.write_all(line.as_bytes()).unwrap();
+}
+
+/// What a message looks like: names and types, and of the values those that are words, as states and codes are.
+fn shape(value: &Value, into: &mut DefaultHasher) {
+    std::mem::discriminant(value).hash(into);
+    match value {
+        // How many there are and in which order does not matter.
+        Value::Array(items) => {
+            let shapes = items.iter().take(SHAPE_ITEMS_MAX).map(|item| {
+                let mut hasher = DefaultHasher::new();
+                shape(item, &mut hasher);
+                hasher.finish()
+            });
+            shapes.collect::<BTreeSet<u64>>().hash(into);
+        }
+        Value::Object(members) => {
+            for (name, value) in members {
+                name.hash(into);
+                shape(value, into);
+            }
+        }
+        Value::String(text) if is_word(text) => text.hash(into),
+        _ => {}
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    text.len() <= WORD_CHARS_MAX
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+}
+
+fn plain(headers: &HeaderMap) -> Value {
+    let pairs = headers.iter().filter_map(|(name, values)| {
+        let first = values.first()?;
+        Some((name.to_string(), json!(first.as_str())))
+    });
+    Value::Object(pairs.collect::<Map<String, Value>>())
+}
+
+/// A request that a caller is about to send.
+pub(super) struct Sent(Option<(&'static Mutex<Recorder>, HeaderMap, bytes::Bytes)>);
+
+impl Sent {
+    pub(super) fn new(headers: &HeaderMap, body: &bytes::Bytes) -> Self {
+        Self(recorder().map(|recorder| (recorder, headers.clone(), body.clone())))
+    }
+
+    /// And what came of it.
+    pub(super) fn answered(self, endpoint: &str, reply: &Reply) {
+        let Some((recorder, headers, body)) = self.0 else {
+            return;
+        };
+        // An empty body is an empty request. One that is no JSON or too long can only be refused.
+        let request = match body.trim_ascii() {
+            b"" => json!({}),
+            _ if body.len() > REQUEST_BYTES_MAX => Value::Null,
+            body => serde_json::from_slice(body).unwrap_or_default(),
+        };
+        let mut hasher = DefaultHasher::new();
+        endpoint.hash(&mut hasher);
+        shape(&plain(&headers), &mut hasher);
+        shape(&request, &mut hasher);
+        shape(&reply.body, &mut hasher);
+        let error = &reply.body["error"];
+        error["code"].as_str().hash(&mut hasher);
+        error["details"]["pointer"].as_str().hash(&mut hasher);
+        write(recorder, hasher.finish(), || {
+            json!({
+                "exchange": endpoint, "headers": plain(&headers), "request": request,
+                "reply_headers": plain(&reply.headers), "reply": reply.body,
+            })
+        });
+    }
+}
+
+/// Reads what the streams of a server hold, if it still runs.
+pub(super) fn read_streams(url: &str) {
+    let Some(recorder) = recorder() else { return };
+    if thread::panicking() {
+        return;
+    }
+    let url = url.to_owned();
+    // The test's runtime, if it has one, is not to be waited in.
+    let reader = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        // What cannot be read is not judged: tests stop, break and guard servers.
+        let read = async { tokio::time::timeout(READ_TIMEOUT, read(recorder, &url)).await };
+        let _ = runtime.block_on(read);
+        runtime.shutdown_background();
+    });
+    reader.join().unwrap();
+}
+
+async fn read(recorder: &Mutex<Recorder>, url: &str) -> Result<(), async_nats::Error> {
+    let client = async_nats::connect(url).await?;
+    let context = jetstream::new(client);
+    let names: Vec<String> = context.stream_names().try_collect().await?;
+    for name in names {
+        let events = name.starts_with("ONEX_REGISTRY_EVENTS");
+        if !events && !name.starts_with("KV_onex-registry") {
+            continue;
+        }
+        let stream = context.get_stream(name).await?;
+        let state = &stream.cached_info().state;
+        if state.messages == 0 {
+            continue;
+        }
+        let last = state.last_sequence;
+        let start_sequence = last.saturating_sub(STREAM_MESSAGES_MAX).max(1);
+        let config = jetstream::consumer::pull::OrderedConfig {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
+            ..Default::default()
+        };
+        let mut messages = stream.create_consumer(config).await?.messages().await?;
+        while let Some(message) = messages.next().await {
+            let message = message?;
+            note(recorder, events, &message);
+            let info = message.info()?;
+            if info.pending == 0 || info.stream_sequence >= last {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn note(recorder: &Mutex<Recorder>, event: bool, message: &jetstream::Message) {
+    let headers = message.headers.clone().unwrap_or_default();
+    let body: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
+    let subject = message.subject.as_str();
+    // $KV, the bucket, the key.
+    let key = subject.splitn(3, '.').nth(2).unwrap_or_default();
+    let barrier = key == "sys.barrier" && body["format"] == 1;
+    if !event && !barrier && headers.get(EXPECTED).is_none() {
+        return;
+    }
+    let mut hasher = DefaultHasher::new();
+    let kind = key.split('.').next().filter(|_| !event);
+    (event, kind, body["event"].as_str()).hash(&mut hasher);
+    shape(&body, &mut hasher);
+    write(recorder, hasher.finish(), || {
+        if event {
+            json!({"event": subject, "headers": plain(&headers), "body": body})
+        } else {
+            json!({"record": key, "body": body})
+        }
+    });
+}

@@ -1,0 +1,364 @@
+//! `schemas/` is what the code says, every message has its schema, and the schemas say the truth of the types.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use onex_registry::domain::ids::{CommandId, Digest, LeaseId, Port, RequestId, RequesterId, Token, Ttl};
+use onex_registry::domain::key::{Key, PortKey};
+use onex_registry::domain::record::{
+    Body, Checkpoint, Ended, FORMAT, Last, Lease, OUTBOX_TRANSITIONS_MAX, Record, Request, Rest,
+    Stored, Sys,
+};
+use onex_registry::domain::transition::{Happened, Kind, Transition};
+use onex_registry::protocol::endpoint::Endpoint;
+use onex_registry::protocol::error::ErrorCode;
+use onex_registry::protocol::names::{Namespace, event_kind};
+use onex_registry::protocol::schemas;
+use onex_registry::protocol::teach;
+use onex_registry::store::codec;
+use serde_json::{Value, json};
+use strict::Schemas;
+use uuid::Uuid;
+
+mod strict;
+
+const WRITE: &str = "ONEX_WRITE_SCHEMAS=1 cargo test --test schemas";
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas")
+}
+
+fn found() -> BTreeMap<String, String> {
+    let entries = fs::read_dir(folder()).into_iter().flatten();
+    let text = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        (name, fs::read_to_string(path).unwrap())
+    };
+    entries.map(text).collect()
+}
+
+#[test]
+fn the_folder_is_what_the_code_says() {
+    let text = |schema: &Value| format!("{schema:#}\n");
+    let wanted: BTreeMap<String, String> = schemas::all()
+        .iter()
+        .map(|message| (format!("{}.json", message.name), text(&message.schema)))
+        .collect();
+    let found = found();
+    if std::env::var_os("ONEX_WRITE_SCHEMAS").is_some() {
+        fs::create_dir_all(folder()).unwrap();
+        for name in found.keys().filter(|name| !wanted.contains_key(*name)) {
+            fs::remove_file(folder().join(name)).unwrap();
+        }
+        for (name, text) in &wanted {
+            fs::write(folder().join(name), text).unwrap();
+        }
+        return;
+    }
+    let names: BTreeSet<&String> = wanted.keys().chain(found.keys()).collect();
+    let differ: Vec<&String> = names
+        .into_iter()
+        .filter(|name| wanted.get(*name) != found.get(*name))
+        .collect();
+    assert!(
+        differ.is_empty(),
+        "schemas/ is not what the code says: {differ:?}; to write it anew: {WRITE}"
+    );
+}
+
+/// Adding an endpoint, a kind of event or a code without its schema is noticed here.
+#[test]
+fn every_message_has_a_schema() {
+    let schemas = Schemas::new();
+    let mut wanted = BTreeSet::from(["error".to_owned()]);
+    for endpoint in Endpoint::ALL {
+        for of in ["request", "reply"] {
+            wanted.insert(format!("{}.{of}", endpoint.name()));
+        }
+    }
+    let events = Kind::ALL
+        .iter()
+        .map(|happened| format!("event.{}", event_kind(*happened)));
+    wanted.extend(events);
+    let named: BTreeSet<String> = schemas
+        .names()
+        .filter(|name| !name.starts_with("record."))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(named, wanted);
+    let codes: Vec<&Value> = schemas.get("error").unwrap()["properties"]["error"]["allOf"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|by_code| &by_code["if"]["properties"]["code"]["const"])
+        .collect();
+    let all: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(codes, all);
+}
+
+/// What can happen is told by the kinds that `Kind::ALL` lists, and by no others: serde's complaint names all
+/// that can happen.
+#[test]
+fn the_list_of_kinds_is_complete() {
+    let complaint = serde_json::from_str::<Happened>("\"no-such\"").unwrap_err();
+    let complaint = complaint.to_string();
+    let (_, listed) = complaint.split_once("expected one of ").unwrap();
+    let tool: Token = "add".parse().unwrap();
+    let mut told = BTreeSet::new();
+    for name in listed.split('`').skip(1).step_by(2) {
+        let transition = Transition {
+            tools_added: vec![tool.clone()],
+            tools_removed: vec![tool.clone()],
+            collisions: vec![tool.clone()],
+            ..Transition::new(
+                serde_json::from_value(json!(name)).unwrap(),
+                "2026-11-22T10:04:07Z".parse().unwrap(),
+                None,
+            )
+        };
+        told.extend(transition.events().map(|(kind, _)| kind));
+    }
+    assert_eq!(told, BTreeSet::from(Kind::ALL));
+}
+
+#[test]
+fn every_schema_says_what_it_is_and_shows_it() {
+    let schemas = Schemas::new();
+    for name in schemas.names() {
+        let schema = schemas.get(name).unwrap();
+        assert!(jsonschema::meta::is_valid(schema), "{name}");
+        assert_eq!(
+            schema["$schema"],
+            "https://json-schema.org/draft/2020-12/schema"
+        );
+        assert_eq!(schema["$id"], format!("urn:onex:registry:v1:{name}"));
+        for member in ["title", "description"] {
+            assert!(
+                schema[member].as_str().is_some_and(|text| !text.is_empty()),
+                "{name}: {member}"
+            );
+        }
+        let examples = schema["examples"].as_array().unwrap();
+        assert!(!examples.is_empty(), "{name}");
+        for example in examples {
+            let errors = schemas.errors(name, example);
+            assert!(errors.is_empty(), "{name}: {errors:#?}\n{example:#}");
+        }
+    }
+}
+
+#[test]
+fn help_has_the_same_schemas() {
+    let schemas = Schemas::new();
+    let help = json!(teach::help(&Namespace::default()));
+    for one in help["endpoints"].as_array().unwrap() {
+        let name = one["endpoint"].as_str().unwrap();
+        let request = schemas.get(&format!("{name}.request")).unwrap();
+        let reply = schemas.get(&format!("{name}.reply")).unwrap();
+        assert_eq!(
+            (&one["request_schema"], &one["response_schema"]),
+            (request, reply)
+        );
+    }
+    assert_eq!(schemas.errors("help.reply", &help), [""; 0]);
+}
+
+/// Which optional members are there: of a few thousand of these every pair is.
+struct Choice(u64);
+
+impl Choice {
+    fn of(n: u64) -> Self {
+        Self(n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n >> 7)
+    }
+
+    fn next(&mut self, below: usize) -> usize {
+        let Self(state) = self;
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(*state >> 33).unwrap() % below
+    }
+
+    fn maybe<T>(&mut self, value: T) -> Option<T> {
+        (self.next(2) == 1).then_some(value)
+    }
+
+    fn request(&mut self) -> Option<Request> {
+        self.maybe(Request {
+            id: RequestId(Uuid::new_v4()),
+            digest: Digest(Uuid::new_v4()),
+        })
+    }
+
+    fn ended(&mut self) -> Ended {
+        let all = [
+            Ended::Released,
+            Ended::Expired,
+            Ended::InUse,
+            Ended::Duplicate,
+            Ended::Overwritten,
+        ];
+        all[self.next(all.len())]
+    }
+
+    fn transition(&mut self) -> Transition {
+        let ended = self.ended();
+        let happened = [Happened::Leased, Happened::Released, Happened::Expired];
+        let at = "2026-11-22T10:04:07.6Z".parse().unwrap();
+        Transition {
+            n: 7,
+            revision: self.maybe(1 << 43),
+            lease_id: self.maybe(LeaseId(Uuid::new_v4())),
+            requester_id: self.maybe(RequesterId(Uuid::nil())),
+            name: self.maybe("api.v1".parse().unwrap()),
+            outcome: self.maybe(ended),
+            ..Transition::new(
+                happened[self.next(happened.len())],
+                at,
+                self.maybe("x/y".to_owned()),
+            )
+        }
+    }
+
+    fn lease(&mut self) -> Lease {
+        Lease {
+            lease_id: LeaseId(Uuid::now_v7()),
+            requester_id: RequesterId(Uuid::new_v4()),
+            protocol: "http".parse().unwrap(),
+            ttl: Ttl::MAX,
+            node: None,
+            ports: vec![Port::LOWEST],
+            name: self.maybe("api".parse().unwrap()),
+            labels: self
+                .maybe("team: blue".parse().unwrap())
+                .into_iter()
+                .collect(),
+            requested_at: self.maybe("1970-01-01T00:00:00Z".parse().unwrap()),
+            granted_at: "2026-11-22T10:04:07.123456789Z".parse().unwrap(),
+            renewed_at: "2026-11-22T10:04:07Z".parse().unwrap(),
+            granted: self.maybe(3),
+            request: self.request(),
+            renewal: self.request(),
+            unanswered: self.next(2) == 1,
+            unknown: BTreeMap::new(),
+        }
+    }
+
+    fn rest(&mut self) -> Rest {
+        let last = Last {
+            lease_id: LeaseId(Uuid::now_v7()),
+            requester_id: RequesterId(Uuid::new_v4()),
+            name: self.maybe("api".parse().unwrap()),
+            granted: 3,
+            request: self.request(),
+            release: self.request(),
+        };
+        Rest {
+            last: self.maybe(last),
+            ended: self.ended(),
+            ended_at: "2026-11-22T10:05:00Z".parse().unwrap(),
+            rest_ms: 60_000,
+        }
+    }
+
+    fn record(&mut self) -> Record {
+        let waiting = self.next(OUTBOX_TRANSITIONS_MAX + 1);
+        Record {
+            format: FORMAT,
+            write: CommandId(Uuid::new_v4()),
+            transitions: 7,
+            outbox: (0..waiting).map(|_| self.transition()).collect(),
+            body: match self.next(2) {
+                0 => Body::Lease(self.lease()),
+                _ => Body::Rest(self.rest()),
+            },
+            unknown: BTreeMap::new(),
+        }
+    }
+}
+
+/// The members that a schema names, each by its path.
+fn named(schema: &Value, path: &str, into: &mut BTreeSet<String>) {
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}/{name}");
+        named(schema, &path, into);
+        named(&schema["items"], &path, into);
+        for one in schema["anyOf"].as_array().into_iter().flatten() {
+            named(one, &path, into);
+        }
+        into.insert(path);
+    }
+}
+
+/// The members that a record has, by the same paths.
+fn present(record: &Value, path: &str, into: &mut BTreeSet<String>) {
+    for item in record.as_array().into_iter().flatten() {
+        present(item, path, into);
+    }
+    for (name, value) in record.as_object().into_iter().flatten() {
+        let path = format!("{path}/{name}");
+        present(value, &path, into);
+        into.insert(path);
+    }
+}
+
+/// The schemas of records are written by hand: every record that the types can make is well by them, and they name no
+/// member that no record has.
+#[test]
+fn the_schemas_of_records_are_true_of_the_types() {
+    let schemas = Schemas::new();
+    let port = PortKey {
+        host: "here".parse().unwrap(),
+        transport: onex_registry::domain::ids::Transport::Tcp,
+        port: Port::LOWEST,
+    };
+    let port = Key::Port(port);
+    let mut records: Vec<(Key, Stored)> = (0..4_000)
+        .map(|n| Stored::Port(Box::new(Choice::of(n).record())))
+        .map(|stored| (port.clone(), stored))
+        .collect();
+    let sys = Sys {
+        format: FORMAT,
+        lineage: 1,
+        ttl_max: Ttl::DEFAULT,
+        unknown: BTreeMap::new(),
+    };
+    let checkpoint = Checkpoint {
+        format: FORMAT,
+        owner: Uuid::nil(),
+        out_to: 0,
+        unknown: BTreeMap::new(),
+    };
+    records.extend([
+        (Key::Sys, Stored::Sys(sys)),
+        (Key::Checkpoint, Stored::Checkpoint(checkpoint)),
+        (Key::Barrier, Stored::Barrier),
+    ]);
+    let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (key, stored) in &records {
+        let bytes = codec::encode(stored).unwrap();
+        let found = codec::decode(key, None, &bytes);
+        assert_eq!(found, codec::Found::Stored(stored.clone()));
+        let record: Value = serde_json::from_slice(&bytes).unwrap();
+        let name = schemas.of_record(&key.to_string(), &record).unwrap();
+        let errors = schemas.errors(&name, &record);
+        assert!(errors.is_empty(), "{name}: {errors:#?}\n{record:#}");
+        present(&record, "", seen.entry(name).or_default());
+    }
+    let names: Vec<&str> = schemas.names().collect();
+    for name in names.iter().filter(|name| name.starts_with("record.")) {
+        let mut wanted = BTreeSet::new();
+        named(schemas.get(name).unwrap(), "", &mut wanted);
+        assert_eq!(seen.get(*name), Some(&wanted), "{name}");
+    }
+}

@@ -1,0 +1,122 @@
+//! Schemas as the tests read them: strictly. A reader takes what it does not know; what this registry sends is known,
+//! so a member that a schema does not name is an error here.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::BTreeMap;
+
+use jsonschema::Validator;
+use onex_registry::protocol::schemas;
+use serde_json::Value;
+
+/// The member of an event's schema that says what its headers are.
+const HEADERS: &str = "x-nats-headers";
+
+/// Every schema, by its name.
+pub(crate) struct Schemas {
+    raw: BTreeMap<String, Value>,
+    validators: BTreeMap<String, Validator>,
+    headers: BTreeMap<String, Validator>,
+}
+
+impl Schemas {
+    pub(crate) fn new() -> Self {
+        let raw: BTreeMap<String, Value> = schemas::all()
+            .into_iter()
+            .map(|message| (message.name, message.schema))
+            .collect();
+        let strict = |(name, schema): (&String, &Value)| (name.clone(), compile(schema));
+        let of_headers = |(name, schema): (&String, &Value)| {
+            let headers = schema.get(HEADERS)?;
+            Some((name.clone(), compile(headers)))
+        };
+        Self {
+            validators: raw.iter().map(strict).collect(),
+            headers: raw.iter().filter_map(of_headers).collect(),
+            raw,
+        }
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.raw.keys().map(String::as_str)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        self.raw.get(name)
+    }
+
+    /// The name of the schema for what the bucket has under `key`: that of the key, or of its first token, or of that
+    /// and the member that tells such records apart.
+    pub(crate) fn of_record(&self, key: &str, record: &Value) -> Option<String> {
+        let whole = format!("record.{key}");
+        let first = format!("record.{}", key.split('.').next()?);
+        let members = record.as_object().into_iter().flat_map(|all| all.keys());
+        let by_member = members.map(|member| format!("{first}.{member}"));
+        [whole, first.clone()]
+            .into_iter()
+            .chain(by_member)
+            .find(|name| self.raw.contains_key(name))
+    }
+
+    /// What is wrong with a message of that name; nothing when it is well.
+    pub(crate) fn errors(&self, name: &str, message: &Value) -> Vec<String> {
+        match self.validators.get(name) {
+            Some(validator) => said(validator, message),
+            None => vec![format!("no schema is named {name}")],
+        }
+    }
+
+    /// What is wrong with the headers of an event.
+    pub(crate) fn header_errors(&self, name: &str, headers: &Value) -> Vec<String> {
+        match self.headers.get(name) {
+            Some(validator) => said(validator, headers),
+            None => vec![format!("no schema of headers is named {name}")],
+        }
+    }
+}
+
+fn said(validator: &Validator, message: &Value) -> Vec<String> {
+    let errors = validator.iter_errors(message);
+    errors
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect()
+}
+
+fn compile(schema: &Value) -> Validator {
+    let mut schema = schema.clone();
+    close(&mut schema);
+    jsonschema::options()
+        .should_validate_formats(true)
+        .build(&schema)
+        .unwrap_or_else(|error| panic!("no schema: {error}\n{schema:#}"))
+}
+
+/// Objects with named members have no others, unless the schema says something of the others.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            let named =
+                members.contains_key("properties") && members.get("type").is_some_and(is_object);
+            if named && !members.contains_key("additionalProperties") {
+                members.insert("additionalProperties".to_owned(), Value::Bool(false));
+            }
+            for (name, value) in members.iter_mut() {
+                if !["const", "default", "enum", "examples"].contains(&name.as_str()) {
+                    close(value);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// Whether a type, or one of several, is `object`.
+fn is_object(types: &Value) -> bool {
+    types == "object"
+        || types
+            .as_array()
+            .is_some_and(|types| types.iter().any(|one| one == "object"))
+}
