@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use onex_registry::domain::ids::{CommandId, Digest, LeaseId, Port, RequestId, RequesterId, Token, Ttl};
+use onex_registry::domain::ids::{
+    CommandId, Digest, LeaseId, Port, RequestId, RequesterId, Token, Ttl,
+};
 use onex_registry::domain::key::{Key, PortKey};
 use onex_registry::domain::record::{
     Body, Checkpoint, Ended, FORMAT, Last, Lease, OUTBOX_TRANSITIONS_MAX, Record, Request, Rest,

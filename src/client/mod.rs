@@ -5,6 +5,7 @@
 
 mod call;
 mod error;
+mod nodes;
 mod pages;
 
 pub use call::{Client, TIMEOUT_DEFAULT, TIMEOUT_MAX};
@@ -97,7 +98,7 @@ impl Client {
         self.page(request).await
     }
 
-    /// `describe`: with one page of pools. [`Client::all`] runs to the end.
+    /// `describe` for the registry: one page of pools, nodes, tools and buses. [`Client::all`] runs to the end.
     pub async fn describe(&self, request: &DescribeRequest) -> Result<DescribeReply, Error> {
         self.page(request).await
     }

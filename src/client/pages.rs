@@ -3,10 +3,14 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::protocol::{
+    bus::{BusItem, BusListRequest},
+    catalog::{SchemaItem, SchemaListRequest},
     describe::{DescribeReply, DescribeRequest},
     endpoint::Endpoint,
+    node_view::{NodeItem, NodeListRequest},
     pool::{PoolItem, PoolListRequest},
     port::{LeaseReply, ListRequest, Page, ResolveRequest},
+    tool::{ToolItem, ToolListRequest},
 };
 
 use super::{Client, Error, call::Again};
@@ -30,7 +34,7 @@ pub trait Pages: Serialize + Clone + Sync {
 }
 
 macro_rules! pages {
-    ($request:ty, $page:ty, $items:ident, $endpoint:expr) => {
+    ($request:ty, $page:ty, [$($items:ident),+], $endpoint:expr) => {
         impl Pages for $request {
             type Page = $page;
             const ENDPOINT: Endpoint = $endpoint;
@@ -52,21 +56,34 @@ macro_rules! pages {
             }
 
             fn append(page: &mut $page, more: $page) {
-                page.$items.extend(more.$items);
+                $(page.$items.extend(more.$items);)+
             }
         }
     };
 }
 
-pages!(ListRequest, Page<LeaseReply>, items, Endpoint::PortList);
+macro_rules! lists {
+    ($($request:ty => $item:ty, $endpoint:ident;)+) => {
+        $(pages!($request, Page<$item>, [items], Endpoint::$endpoint);)+
+    };
+}
+
+lists! {
+    ListRequest => LeaseReply, PortList;
+    ResolveRequest => LeaseReply, PortResolve;
+    PoolListRequest => PoolItem, PoolList;
+    NodeListRequest => NodeItem, NodeList;
+    ToolListRequest => ToolItem, ToolList;
+    BusListRequest => BusItem, BusList;
+    SchemaListRequest => SchemaItem, SchemaList;
+}
+
 pages!(
-    ResolveRequest,
-    Page<LeaseReply>,
-    items,
-    Endpoint::PortResolve
+    DescribeRequest,
+    DescribeReply,
+    [pools, nodes, tools, buses],
+    Endpoint::Describe
 );
-pages!(PoolListRequest, Page<PoolItem>, items, Endpoint::PoolList);
-pages!(DescribeRequest, DescribeReply, pools, Endpoint::Describe);
 
 impl Client {
     pub(super) async fn page<R: Pages>(&self, request: &R) -> Result<R::Page, Error> {
