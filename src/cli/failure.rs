@@ -175,6 +175,7 @@ impl From<client::Error> for Failure {
                     .hint("it may have been done all the same; see `onex port list`")
             }
             client::Error::TooLarge(_) => Self::new(Exit::Failed, "TOO_LARGE", message),
+            client::Error::Unfit { .. } => Self::usage(message),
             client::Error::Malformed { .. } | client::Error::Endless { .. } => {
                 Self::new(Exit::Failed, "MALFORMED_REPLY", crate::chain(&error))
                     .hint("does something else than a registry of this protocol answer there?")
