@@ -271,6 +271,83 @@ async fn every_field_is_taken() {
     }
 }
 
+/// What is said with every field is shown with every member.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_said_is_shown() {
+    let registry = Registry::start(&[&UNTRIED[..], &["--reserved", "20007"]].concat());
+    let caller = Caller::of(&registry).await;
+    let world = World::of(&caller).await;
+    let (node, requester) = (&world.node, world.requester);
+    let announced = registration(&world);
+    caller.get("node.register", announced.clone()).await;
+    let lease = json!({
+        "name": "shown", "labels": ["team: red"], "requested_at": "2026-11-22T10:04:07.000Z", "node_id": node,
+    });
+    let lease = caller.lease(requester, lease).await;
+    let mine = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
+    let same = |other: &Value| {
+        for member in ["lease_id", "node_id", "labels", "requested_at", "port"] {
+            assert!(!lease[member].is_null(), "{member}: {lease:#}");
+            assert_eq!(other[member], lease[member], "{member}");
+        }
+    };
+    same(&caller.get("port.heartbeat", mine).await);
+    let shown = async |endpoint: &str, body: Value| {
+        let page = caller.see(endpoint, body).await;
+        page["items"][0].clone()
+    };
+    same(&shown("port.list", json!({"node_id": node})).await);
+    same(&shown("port.resolve", json!({"name": "shown"})).await);
+
+    let described = caller.see("describe", json!({"node_id": node})).await;
+    let ports = &described["ports"];
+    same(&ports["leases"][0]);
+    for (section, said) in [
+        (&ports["inbound"], &announced["inbound_ports"]),
+        (&ports["outbound"], &announced["outbound_ports"]),
+        (&described["schema"], &announced["schema"]),
+    ] {
+        assert_eq!(section, said);
+    }
+    for said in [
+        "capabilities",
+        "graph_binding",
+        "owned_by_agent",
+        "description",
+        "upstream_nodes",
+    ] {
+        assert_eq!(described["node"][said], announced[said], "{said}");
+    }
+    let contract = caller.see("tool.describe", json!({"name": "add"})).await;
+    for (name, value) in announced["tools"][0].as_object().unwrap() {
+        assert_eq!(described["tools"][0][name], *value, "{name}");
+        assert_eq!(contract["contract"][name], *value, "{name}");
+    }
+    for name in ["b1", "b2"] {
+        let bus = json!({
+            "bus_id": name, "protocol": "redis", "endpoint_uri": "redis://here", "requester_id": requester,
+        });
+        caller.get("bus.register", bus).await;
+    }
+    let other = world.of_node(json!({"epoch": 2, "tool": tool("subtract")}));
+    caller.get("tool.register", other).await;
+    for list in ["node.list", "tool.list", "bus.list"] {
+        let first = caller.see(list, json!({"limit": 1})).await;
+        let next = json!({"limit": 1, "cursor": first["next_cursor"]});
+        let next = caller.see(list, next).await;
+        assert_ne!(first["items"], next["items"], "{list}");
+    }
+    let page = caller.see("describe", json!({})).await;
+    assert_eq!(
+        page["pools"][0]["reserved"],
+        json!([{"first": 20_007, "last": 20_007}])
+    );
+    let leave = world.of_node(json!({"epoch": 2}));
+    caller.get("node.deregister", leave).await;
+    let ended = caller.see("describe", json!({"node_id": node})).await;
+    assert_eq!(ended["node"]["ended"], "deregistered");
+}
+
 /// Values that the schema of a field does not allow.
 fn wrong(field: &str, schema: &Value) -> Vec<Value> {
     let mut values = vec![

@@ -151,7 +151,7 @@ fn join(path: &str, name: &str) -> String {
 
 /// The field that a JSON Pointer into a request names, as [`fields`] has it: where it leads into free JSON, the field
 /// that holds that.
-pub(crate) fn field_of(pointer: &str, fields: &[(String, &Value)]) -> Option<String> {
+pub(crate) fn field_of(pointer: &str, fields: &[String]) -> Option<String> {
     let is_index = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let parts = pointer.split('/').skip(1);
     let parts: Vec<&str> = parts
@@ -159,7 +159,7 @@ pub(crate) fn field_of(pointer: &str, fields: &[(String, &Value)]) -> Option<Str
         .collect();
     let known = |length: &usize| {
         let path = parts[..*length].join("/");
-        fields.iter().any(|(field, _)| *field == path)
+        fields.contains(&path)
     };
     let length = (1..=parts.len()).rev().find(known)?;
     Some(parts[..length].join("/"))
