@@ -14,7 +14,7 @@ use super::{
 pub const REQUESTS_REMEMBERED: usize = 8;
 
 /// Tools of one node, at most.
-pub const TOOLS_MAX: usize = 256;
+pub const NODE_TOOLS_MAX: usize = 256;
 
 /// What one `node.<id>` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use crate::domain::{
     command::{Answer, BOUND_TOOLS, Claim, Decision, Effect, Refusal},
     ids::Token,
     key::{Key, Revision},
-    node::{Announced, Node, Registration, TOOLS_MAX, Tool},
+    node::{Announced, NODE_TOOLS_MAX, Node, Registration, Tool},
     nodes::Seen,
     record::Request,
     transition::Transition,
@@ -35,10 +35,10 @@ impl Case<'_> {
             .iter()
             .filter(|other| other.name != tool.name || other.version != tool.version);
         let tools: Vec<Tool> = others.chain([tool]).cloned().collect();
-        if tools.len() > TOOLS_MAX {
+        if tools.len() > NODE_TOOLS_MAX {
             return Err(Refusal::LimitExceeded {
                 what: BOUND_TOOLS,
-                limit: TOOLS_MAX,
+                limit: NODE_TOOLS_MAX,
             });
         }
         self.change_tools(&seen, tools, request)
