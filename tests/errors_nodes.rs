@@ -218,7 +218,7 @@ async fn what_is_someone_elses_is_left_alone() {
     ];
     mine.refused(ErrorCode::NotHolder, json!({"epoch": 1}), &requests)
         .await;
-    let inbound = inbound(&lease, lease["port"].clone());
+    let inbound = inbound(&lease, &lease["port"]);
     let request = ("node.register", other.node("m", inbound));
     mine.refused(ErrorCode::NotHolder, at_lease_id(), &[request])
         .await;
@@ -226,7 +226,7 @@ async fn what_is_someone_elses_is_left_alone() {
 }
 
 /// Of a node that listens on a leased port, or says so.
-fn inbound(lease: &Value, port: Value) -> Value {
+fn inbound(lease: &Value, port: &Value) -> Value {
     json!({"inbound_ports": [{
         "name": "api", "port": port, "protocol": "http", "lease_id": lease["lease_id"],
     }]})
@@ -242,14 +242,14 @@ async fn a_lease_that_is_named_is_live_and_of_that_port() {
     let never = json!({"lease_id": Uuid::now_v7(), "port": 20_000});
     let lease = mine.caller.lease(mine.requester, json!({})).await;
     let port = lease["port"].as_u64().unwrap();
-    let of_other = mine.node("n", inbound(&lease, json!(port ^ 1)));
+    let of_other = mine.node("n", inbound(&lease, &json!(port ^ 1)));
     mine.refused(
         ErrorCode::InvalidRequest,
         at_lease_id(),
         &[("node.register", of_other)],
     )
     .await;
-    mine.register("n", inbound(&lease, json!(port))).await;
+    mine.register("n", inbound(&lease, &lease["port"])).await;
 
     let release = json!({"requester_id": mine.requester, "lease_id": lease["lease_id"]});
     mine.caller.get("port.release", release).await;
@@ -257,7 +257,7 @@ async fn a_lease_that_is_named_is_live_and_of_that_port() {
         (&never, ErrorCode::LeaseNotFound),
         (&lease, ErrorCode::LeaseExpired),
     ] {
-        let register = mine.node("n", inbound(lease, lease["port"].clone()));
+        let register = mine.node("n", inbound(lease, &lease["port"]));
         mine.refused(code, at_lease_id(), &[("node.register", register)])
             .await;
         let bus = mine.bus("b", json!({"lease_id": lease["lease_id"]}));

@@ -100,7 +100,8 @@ impl Story {
 
     /// A lease and a bus that end with that node.
     async fn hang_on(&self, node_id: &str) {
-        let lease = json!({"host": "there", "node_id": node_id});
+        let name = format!("of-{node_id}");
+        let lease = json!({"host": "there", "node_id": node_id, "name": name});
         self.caller.lease(self.requester, lease).await;
         let bus = json!({
             "bus_id": format!("bus-of-{node_id}"), "requester_id": self.requester, "protocol": "redis",
@@ -131,68 +132,62 @@ impl Story {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn everything_that_happens_is_told() {
-    // Another program has one of the ports.
-    let taken = TcpListener::bind(("0.0.0.0", 0)).unwrap();
-    let port = taken.local_addr().unwrap().port();
-    let ports = format!("{port},20000-29999");
-    let registry = Registry::start(&["--host", "here", "--ports", &ports, "--retention", "1"]);
-    let caller = Caller::of(&registry).await;
-    let requester = Uuid::new_v4();
-    let story = Story { caller, requester };
-    let tool = |more: Value| {
-        let mut tool = json!({"name": "add", "version": "1.0.0"});
-        let more = more.as_object().unwrap().clone();
-        tool.as_object_mut().unwrap().extend(more);
-        json!({"tools": [tool]})
-    };
+/// With the tool `add`.
+fn offering(more: &Value) -> Value {
+    let mut tool = json!({"name": "add", "version": "1.0.0"});
+    let more = more.as_object().unwrap().clone();
+    tool.as_object_mut().unwrap().extend(more);
+    json!({"tools": [tool]})
+}
 
-    let lease = json!({"preferred_port": port});
-    story.caller.lease(requester, lease).await;
-    let lease = story
-        .caller
-        .lease(requester, json!({"host": "there"}))
-        .await;
-    let mine = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
-    story.caller.get("port.release", mine).await;
-    story
-        .caller
-        .lease(requester, json!({"host": "there", "ttl": 1}))
-        .await;
-
-    // One that is superseded, one that expires and comes back, one that judges and leaves, one that is judged and leaves.
-    story.register("first", tool(json!({}))).await;
-    story.hang_on("first").await;
-    assert_eq!(story.register("first", tool(json!({}))).await, 2);
-    let other = tool(json!({"idempotent": true, "tags": ["x"]}));
-    let mut short = other.clone();
-    short["ttl"] = json!(1);
-    story.register("second", short).await;
-    story.hang_on("second").await;
-    story
-        .register("third", json!({"node_type": "validator"}))
-        .await;
-    story.hang_on("third").await;
-    story.register("fourth", json!({"node_type": "test"})).await;
-    for judged in ["first", "fourth"] {
-        let report = json!({
-            "node_id": judged, "validator_id": "third", "requester_id": requester, "outcome": "fail",
-        });
-        story.caller.get("trust.report", report).await;
+impl Story {
+    /// Leases: of a port that another program has, one that is given back, and one that is not.
+    async fn lease(&self, taken: u16) -> Value {
+        let lease = |more: Value| self.caller.lease(self.requester, more);
+        lease(json!({"preferred_port": taken})).await;
+        let given_back = lease(json!({"host": "there"})).await;
+        let mine = json!({"requester_id": self.requester, "lease_id": given_back["lease_id"]});
+        self.caller.get("port.release", mine).await;
+        lease(json!({"host": "there", "ttl": 1, "name": "lost"})).await;
+        given_back
     }
-    story.of_node("node.deregister", "fourth", json!({})).await;
-    let subtract = json!({"tool": {"name": "subtract", "version": "1.0.0"}});
-    story.of_node("tool.register", "third", subtract).await;
-    let subtract = json!({"name": "subtract"});
-    story.of_node("tool.deregister", "third", subtract).await;
-    story.of_node("node.deregister", "third", json!({})).await;
-    story
-        .told("node.expired", json!({"node_id": "second"}))
-        .await;
-    assert_eq!(story.register("second", other).await, 2);
 
-    let nodes = [
+    /// Nodes: one that is superseded, one that expires and comes back, one that judges and leaves, one that is judged
+    /// and leaves.
+    async fn announce(&self) {
+        self.register("first", offering(&json!({}))).await;
+        self.hang_on("first").await;
+        assert_eq!(self.register("first", offering(&json!({}))).await, 2);
+        let other = offering(&json!({"idempotent": true}));
+        let mut short = other.clone();
+        short["ttl"] = json!(1);
+        self.register("second", short).await;
+        self.hang_on("second").await;
+        self.register("third", json!({"node_type": "validator"}))
+            .await;
+        self.hang_on("third").await;
+        self.register("fourth", json!({"node_type": "test"})).await;
+        for judged in ["first", "fourth"] {
+            let report = json!({
+                "node_id": judged, "validator_id": "third", "requester_id": self.requester, "outcome": "fail",
+            });
+            self.caller.get("trust.report", report).await;
+        }
+        self.of_node("node.deregister", "fourth", json!({})).await;
+        let subtract = json!({"tool": {"name": "subtract", "version": "1.0.0"}});
+        self.of_node("tool.register", "third", subtract).await;
+        let subtract = json!({"name": "subtract"});
+        self.of_node("tool.deregister", "third", subtract).await;
+        self.of_node("node.deregister", "third", json!({})).await;
+        self.told("node.expired", json!({"node_id": "second"}))
+            .await;
+        assert_eq!(self.register("second", other).await, 2);
+    }
+}
+
+/// What is told of the nodes in the story, and of what they have.
+fn of_nodes(requester: Uuid) -> Vec<(&'static str, Value)> {
+    vec![
         (
             "node.registered",
             json!({"node_id": "first", "epoch": 2, "requester_id": requester}),
@@ -241,38 +236,51 @@ async fn everything_that_happens_is_told() {
         ),
         (
             "trust.changed",
-            json!({"node_id": "first", "validator_id": "third", "passed": false}),
+            json!({"node_id": "first", "validator_id": "third"}),
         ),
-    ];
-    let ports = [
+    ]
+}
+
+/// What is told of the ports in the story.
+fn of_ports(taken: u16, given_back: &Value) -> Vec<(&'static str, Value)> {
+    let of = |name: &str, outcome: &str| json!({"host": "there", "name": name, "outcome": outcome});
+    vec![
         (
             "port.leased",
-            json!({"host": "here", "port": port, "outcome": null}),
+            json!({"host": "here", "port": taken, "outcome": null}),
         ),
         (
             "port.quarantined",
-            json!({"host": "here", "port": port, "outcome": "in_use"}),
+            json!({"host": "here", "port": taken, "outcome": "in_use"}),
         ),
         (
             "port.released",
-            json!({"lease_id": lease["lease_id"], "outcome": "released"}),
+            json!({"lease_id": given_back["lease_id"], "outcome": "released"}),
         ),
-        // Of a lease, of a node that expired and of one that left.
-        (
-            "port.expired",
-            json!({"host": "there", "outcome": "expired"}),
-        ),
-        (
-            "port.released",
-            json!({"host": "there", "outcome": "released"}),
-        ),
-        (
-            "port.revoked",
-            json!({"host": "there", "outcome": "superseded", "correlation_id": null}),
-        ),
-    ];
+        ("port.expired", of("lost", "expired")),
+        ("port.expired", of("of-second", "expired")),
+        ("port.released", of("of-third", "released")),
+        ("port.revoked", of("of-first", "superseded")),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_happens_is_told() {
+    // Another program has one of the ports.
+    let listener = TcpListener::bind(("0.0.0.0", 0)).unwrap();
+    let taken = listener.local_addr().unwrap().port();
+    let ports = format!("{taken},20000-29999");
+    let registry = Registry::start(&["--host", "here", "--ports", &ports, "--retention", "1"]);
+    let caller = Caller::of(&registry).await;
+    let requester = Uuid::new_v4();
+    let story = Story { caller, requester };
+    let given_back = story.lease(taken).await;
+    story.announce().await;
+    let all = of_nodes(requester)
+        .into_iter()
+        .chain(of_ports(taken, &given_back));
     let mut kinds = BTreeSet::new();
-    for (kind, members) in nodes.into_iter().chain(ports) {
+    for (kind, members) in all {
         let event = story.told(kind, members).await;
         let at = format!("onex.registry.v1.event.{kind}.");
         assert!(event.subject.starts_with(&at), "{}", event.subject);
@@ -280,7 +288,6 @@ async fn everything_that_happens_is_told() {
     }
     let all: BTreeSet<&str> = Kind::ALL.into_iter().map(event_kind).collect();
     assert_eq!(kinds, all);
-
     forgotten(&story.caller).await;
 }
 

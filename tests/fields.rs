@@ -342,8 +342,8 @@ async fn all_that_is_said_is_shown() {
         page["pools"][0]["reserved"],
         json!([{"first": 20_007, "last": 20_007}])
     );
-    let leave = world.of_node(json!({"epoch": 2}));
-    caller.get("node.deregister", leave).await;
+    let over = world.of_node(json!({"epoch": 2}));
+    caller.get("node.deregister", over).await;
     let ended = caller.see("describe", json!({"node_id": node})).await;
     assert_eq!(ended["node"]["ended"], "deregistered");
 }
@@ -404,8 +404,8 @@ fn all_wrong(field: &str, schema: &Value, right: &Value, free_bytes: usize) -> V
         values.extend(members(right));
     }
     // No keyword that says what it is: any JSON. And documents that are schemas.
-    let says = |keyword: &&str| schema.get(*keyword).is_some();
-    let free = !["type", "anyOf", "oneOf"].iter().any(|one| says(one));
+    let says = |keyword| schema.get(keyword).is_some();
+    let free = !["type", "anyOf", "oneOf"].into_iter().any(says);
     let is_schema = schema["type"] == json!(["object", "boolean", "null"]);
     if free || is_schema {
         values.push(json!({"x": "x".repeat(free_bytes)}));
@@ -562,7 +562,7 @@ async fn an_empty_body_is_answered_or_taught() {
     World::of(&caller).await;
     for endpoint in Endpoint::ALL {
         let name = endpoint.name();
-        let lists = name.ends_with(".list");
+        let lists = name.split('.').next_back() == Some("list");
         let answered = lists || matches!(endpoint, Endpoint::Describe | Endpoint::Help);
         for body in ["", " \n"] {
             let answer = caller.raw(name, &[], body).await;

@@ -312,16 +312,16 @@ impl Choice {
         }
     }
 
-    fn record<B>(&mut self, outbox: impl Fn(&mut Self) -> Transition, body: B) -> Box<Record<B>> {
+    fn record<B>(&mut self, outbox: impl Fn(&mut Self) -> Transition, body: B) -> Record<B> {
         let waiting = self.next(OUTBOX_TRANSITIONS_MAX + 1);
-        Box::new(Record {
+        Record {
             format: FORMAT,
             write: CommandId(Uuid::new_v4()),
             transitions: 7,
             outbox: (0..waiting).map(|_| outbox(self)).collect(),
             body,
             unknown: BTreeMap::new(),
-        })
+        }
     }
 
     fn port(&mut self) -> Stored {
@@ -329,7 +329,7 @@ impl Choice {
             0 => Body::Lease(self.lease()),
             _ => Body::Rest(self.rest()),
         };
-        Stored::Port(self.record(Self::port_transition, body))
+        Stored::Port(Box::new(self.record(Self::port_transition, body)))
     }
 
     /// Those of `all` that are there, as members that the domain carries along.
@@ -411,7 +411,7 @@ impl Choice {
             requests: self.request().into_iter().collect(),
             unknown: BTreeMap::new(),
         };
-        Stored::Node(self.record(outbox, Announced { node }))
+        Stored::Node(Box::new(self.record(outbox, Announced { node })))
     }
 
     fn live(&mut self) -> Stored {
@@ -438,7 +438,7 @@ impl Choice {
             health: self.maybe(json!(["good"])),
             unknown: BTreeMap::new(),
         };
-        Stored::Live(self.record(outbox, Lived { live }))
+        Stored::Live(Box::new(self.record(outbox, Lived { live })))
     }
 
     fn bus(&mut self) -> Stored {
@@ -461,7 +461,7 @@ impl Choice {
             request: self.request(),
             more: serde_json::from_value(more).unwrap(),
         };
-        Stored::Bus(self.record(outbox, Bus { bus }))
+        Stored::Bus(Box::new(self.record(outbox, Bus { bus })))
     }
 
     fn verdict(&mut self) -> Stored {
@@ -487,7 +487,7 @@ impl Choice {
             }),
             unknown: BTreeMap::new(),
         };
-        Stored::Verdict(self.record(outbox, Judged { verdicts }))
+        Stored::Verdict(Box::new(self.record(outbox, Judged { verdicts })))
     }
 }
 
