@@ -160,7 +160,7 @@ impl Story {
         assert_eq!(self.register("first", offering(&json!({}))).await, 2);
         let other = offering(&json!({"idempotent": true}));
         let mut short = other.clone();
-        short["ttl"] = json!(1);
+        short["ttl"] = json!(3);
         self.register("second", short).await;
         self.hang_on("second").await;
         self.register("third", json!({"node_type": "validator"}))
@@ -270,7 +270,7 @@ async fn everything_that_happens_is_told() {
     let listener = TcpListener::bind(("0.0.0.0", 0)).unwrap();
     let taken = listener.local_addr().unwrap().port();
     let ports = format!("{taken},20000-29999");
-    let registry = Registry::start(&["--host", "here", "--ports", &ports, "--retention", "1"]);
+    let registry = Registry::start(&["--host", "here", "--ports", &ports, "--retention", "5"]);
     let caller = Caller::of(&registry).await;
     let requester = Uuid::new_v4();
     let story = Story { caller, requester };

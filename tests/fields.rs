@@ -29,7 +29,7 @@ mod strict;
 const UNTRIED: [&str; 3] = ["--host", "here", "--no-probe"];
 
 /// A caller that waits this long is told that the store does not answer, and does not hold the test up.
-const SHORT: [(&str, &str); 1] = [("Onex-Timeout-Ms", "1000")];
+const SHORT: [(&str, &str); 1] = [("Onex-Timeout-Ms", "2000")];
 
 /// What requests can name: made anew for each endpoint, so that none is in another one's way.
 struct World {
