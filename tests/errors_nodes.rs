@@ -441,3 +441,19 @@ async fn a_node_that_grows_too_large_is_refused() {
     let node = mine.caller.see("describe", json!({"node_id": "n"})).await;
     assert_eq!(node["tools"].as_array().unwrap().len(), n);
 }
+
+/// Names as long as they may be: the subject of the tool is made of both, and still it is shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_the_longest_names_is_shown() {
+    let (_registry, mine) = start(&[]).await;
+    let node = format!("{}.{}", "n".repeat(63), "m".repeat(64));
+    let name = "t".repeat(128);
+    mine.register(&node, json!({"tools": [tool(&name)]})).await;
+    let described = mine.caller.see("describe", json!({"node_id": node})).await;
+    assert_eq!(described["tools"][0]["name"], name, "{described:#}");
+    let described = mine
+        .caller
+        .see("tool.describe", json!({"name": name}))
+        .await;
+    assert_eq!(described["providers"][0]["node_id"], node);
+}
