@@ -46,6 +46,10 @@ pub struct Node {
     /// The last requests that changed it, oldest first; at most [`REQUESTS_REMEMBERED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
+    /// The last requests that its earlier lives began with or were changed by, oldest first; at most
+    /// [`REQUESTS_REMEMBERED`]. One that comes late must not begin another life.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Request>,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,

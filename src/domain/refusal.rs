@@ -36,13 +36,17 @@ pub enum Refusal {
     #[error("there is no such node")]
     NodeNotFound,
     /// That life of the node is over.
-    #[error("epoch {asked} of the node is over: the last one is {last}")]
+    #[error("that life of the node is over (the last epoch is {last})")]
     Superseded {
-        /// The one that was named.
-        asked: u64,
-        /// The last one.
+        /// The epoch of its last life.
         last: u64,
     },
+    /// The node is someone else's.
+    #[error("the node belongs to another requester")]
+    NotNodesHolder,
+    /// The bus is someone else's.
+    #[error("the bus belongs to another requester")]
+    NotBusHolder,
     /// Someone else's node of that name lives.
     #[error("the node belongs to another requester and lives, in epoch {epoch}")]
     NodeTaken {
@@ -158,6 +162,8 @@ impl Refusal {
         match self {
             Self::LeaseNotFound
             | Self::NodeNotFound
+            | Self::NotNodesHolder
+            | Self::NotBusHolder
             | Self::NodeTaken { .. }
             | Self::ToolNotFound
             | Self::BusNotFound
