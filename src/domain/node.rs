@@ -107,7 +107,7 @@ pub struct Tool {
     pub version: Version,
     /// Of its contract.
     pub contract_hash: String,
-    /// How long it is as JSON, in bytes.
+    /// How long it is where its node is described, as JSON, in bytes.
     pub bytes: usize,
     /// Where the node takes its requests.
     pub subject: String,
