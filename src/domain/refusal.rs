@@ -32,8 +32,8 @@ pub enum Refusal {
     /// The lease is someone else's.
     #[error("the lease belongs to another requester")]
     NotHolder,
-    /// There is no such node.
-    #[error("there is no such node")]
+    /// No such node lives.
+    #[error("there is no such node, or it has ended")]
     NodeNotFound,
     /// That life of the node is over.
     #[error("that life of the node is over (the last epoch is {last})")]
