@@ -129,6 +129,26 @@ async fn a_bus_is_active_as_its_node_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_bus_is_told_before_it_begins_again() {
+    let (_registry, caller) = start(&[]).await;
+    let owner = Uuid::new_v4();
+    for _ in 0..20 {
+        caller.register(owner, "calc", json!({})).await;
+        // The next life has just ended the bus of the one before, and nobody may have written that down yet.
+        caller
+            .get(
+                "bus.register",
+                bus(owner, "queue", json!({"node_id": "calc"})),
+            )
+            .await;
+    }
+    let events = Events::published(&caller).await;
+    let told = events.about("bus_id", "queue");
+    let expected = ["bus.registered", "bus.removed"].into_iter().cycle();
+    assert_eq!(told, expected.take(39).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bus_is_active_as_its_lease_is() {
     let (_registry, caller) = start(&[]).await;
     let (owner, other) = (Uuid::new_v4(), Uuid::new_v4());

@@ -227,6 +227,10 @@ async fn sections_are_those_asked_for() {
         seen["ports"],
         json!({"inbound": [], "outbound": [], "leases": [], "lease_count": 0})
     );
+    // Two pools and a node fill the page, and nothing is behind them.
+    let full = caller.see("describe", json!({"limit": 3})).await;
+    assert_eq!(full["nodes"].as_array().unwrap().len(), 1);
+    assert!(full.get("next_cursor").is_none());
     let unknown = json!({"node_id": "calc", "sections": ["node", "metrics"]});
     let refused = caller
         .refused("describe", unknown, ErrorCode::InvalidRequest)
