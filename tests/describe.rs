@@ -10,10 +10,12 @@
 )]
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use harness::{Caller, Nats, Registry, claim, node, tool, until};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 mod harness;
@@ -258,6 +260,34 @@ async fn that_a_node_is_not_there_is_said_behind_a_barrier() {
         caller.register(Uuid::new_v4(), &node_id, json!({})).await;
         caller.get("describe", missing).await;
     }
+    drop((one, two));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_negative_answers_of_two_instances_keep_nobody_waiting() {
+    let nats = Nats::start();
+    let one = Registry::on(&nats, &ARGS);
+    let two = Registry::on(&nats, &ARGS);
+    let caller = Caller::connect(&nats.url()).await;
+    // Each is a barrier, and each instance's overwrites the other's.
+    let mut askers = JoinSet::new();
+    for _ in 0..8 {
+        let caller = caller.clone();
+        askers.spawn(async move {
+            let mut longest = Duration::ZERO;
+            for _ in 0..60 {
+                let since = Instant::now();
+                let missing = json!({"node_id": "nobody"});
+                caller
+                    .refused("describe", missing, ErrorCode::NodeNotFound)
+                    .await;
+                longest = longest.max(since.elapsed());
+            }
+            longest
+        });
+    }
+    let longest = askers.join_all().await.into_iter().max().unwrap();
+    assert!(longest < Duration::from_millis(1_500), "{longest:?}");
     drop((one, two));
 }
 

@@ -971,6 +971,27 @@ async fn of_many_that_announce_one_node_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whose_a_node_is_is_judged_by_no_old_view() {
+    let nats = Nats::start();
+    let instances = [Registry::on(&nats, &ARGS), Registry::on(&nats, &ARGS)];
+    let caller = Caller::connect(&nats.url()).await;
+    // It goes from hand to hand, and each acts for it at once, whichever instance is asked.
+    for epoch in 1..60 {
+        let owner = Uuid::new_v4();
+        caller
+            .register(owner, "calc", json!({"epoch": epoch}))
+            .await;
+        let on = json!({"bus_id": "queue", "protocol": "redis", "endpoint_uri": "redis://h", "requester_id": owner,
+            "node_id": "calc"});
+        caller.get("bus.register", on).await;
+        caller
+            .get("node.heartbeat", claim(owner, "calc", epoch))
+            .await;
+    }
+    drop(instances);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_accepted_is_whole_after_kills() {
     let mut all = Killed::start(&[]);
     let owner = Uuid::new_v4();
