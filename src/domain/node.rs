@@ -49,6 +49,10 @@ pub struct Node {
     /// The last requests that changed it, oldest first; at most [`REQUESTS_REMEMBERED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
+    /// The last requests that its earlier lives began with or were changed by, oldest first; at most
+    /// [`REQUESTS_REMEMBERED`]. One that comes late must not begin another life.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Request>,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -106,7 +110,7 @@ pub struct Tool {
     pub version: Version,
     /// Of its contract.
     pub contract_hash: String,
-    /// How long it is as JSON, in bytes.
+    /// How long it is where its node is described, as JSON, in bytes.
     pub bytes: usize,
     /// Where the node takes its requests.
     pub subject: String,

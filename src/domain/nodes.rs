@@ -41,6 +41,14 @@ pub struct Nodes {
     tools: BTreeSet<(Token, NodeId)>,
     node_buses: BTreeSet<(NodeId, BusId)>,
     lease_buses: BTreeSet<(LeaseId, BusId)>,
+    markers: Markers,
+}
+
+/// How many of the keys are markers of what was forgotten.
+#[derive(Debug, Default)]
+struct Markers {
+    lives: usize,
+    buses: usize,
 }
 
 /// A node whose announcement and life are both there.
@@ -100,7 +108,9 @@ impl Nodes {
 
     /// A node's life is seen.
     pub(super) fn put_live(&mut self, id: &NodeId, entry: Entry<Lived>) -> Option<u64> {
+        self.markers.lives += usize::from(entry.forgotten);
         let known = self.lives.insert(id.clone(), entry);
+        self.markers.lives -= usize::from(known.as_ref().is_some_and(|entry| entry.forgotten));
         let now = self.incarnation(id);
         if let Some(said) = self.said.get_mut(id) {
             let fits = said
@@ -138,6 +148,8 @@ impl Nodes {
                 self.lease_buses.insert((lease_id, id.clone()));
             }
         }
+        self.markers.buses += usize::from(entry.forgotten);
+        self.markers.buses -= usize::from(before.as_ref().is_some_and(|entry| entry.forgotten));
         self.buses.insert(id.clone(), entry);
         before.map(|entry| entry.transitions)
     }
@@ -152,8 +164,14 @@ impl Nodes {
     pub(super) fn drop_marker(&mut self, key: &Key) {
         match key {
             Key::Node(id) => drop(self.said.remove(id)),
-            Key::Live(id) => drop(self.lives.remove(id)),
-            Key::Bus(id) => drop(self.buses.remove(id)),
+            Key::Live(id) => {
+                let gone = self.lives.remove(id);
+                self.markers.lives -= usize::from(gone.is_some_and(|entry| entry.forgotten));
+            }
+            Key::Bus(id) => {
+                let gone = self.buses.remove(id);
+                self.markers.buses -= usize::from(gone.is_some_and(|entry| entry.forgotten));
+            }
             Key::Verdict(id) => drop(self.verdicts.remove(id)),
             Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => {}
         }
@@ -329,19 +347,14 @@ impl Nodes {
             .map(|(_, bus)| bus)
     }
 
-    /// How many keys of nodes there are.
-    pub fn len(&self) -> usize {
-        self.lives.len()
+    /// How many nodes are known, those that have ended and are not forgotten yet included.
+    pub fn known(&self) -> usize {
+        self.lives.len() - self.markers.lives
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.lives.is_empty()
-    }
-
-    /// How many buses there are.
-    pub fn buses_len(&self) -> usize {
-        self.buses.len()
+    /// How many buses are known, those that have ended and are not forgotten yet included.
+    pub fn buses_known(&self) -> usize {
+        self.buses.len() - self.markers.buses
     }
 
     /// What hangs on that life, by a record at `since`; `exact` is the index's last exact point.

@@ -34,17 +34,21 @@ pub enum Refusal {
     /// The lease is someone else's.
     #[error("the lease belongs to another requester")]
     NotHolder,
-    /// There is no such node.
-    #[error("there is no such node")]
+    /// No such node lives.
+    #[error("there is no such node, or it has ended")]
     NodeNotFound,
     /// That life of the node is over.
-    #[error("epoch {asked} of the node is over: the last one is {last}")]
+    #[error("that life of the node is over (the last epoch is {last})")]
     Superseded {
-        /// The one that was named.
-        asked: u64,
-        /// The last one.
+        /// The epoch of its last life.
         last: u64,
     },
+    /// The node is someone else's.
+    #[error("the node belongs to another requester")]
+    NotNodesHolder,
+    /// The bus is someone else's.
+    #[error("the bus belongs to another requester")]
+    NotBusHolder,
     /// Someone else's node of that name lives.
     #[error("the node belongs to another requester and lives, in epoch {epoch}")]
     NodeTaken {
@@ -160,6 +164,8 @@ impl Refusal {
         match self {
             Self::LeaseNotFound
             | Self::NodeNotFound
+            | Self::NotNodesHolder
+            | Self::NotBusHolder
             | Self::NodeTaken { .. }
             | Self::ToolNotFound
             | Self::BusNotFound

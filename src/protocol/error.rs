@@ -194,13 +194,17 @@ impl From<Refusal> for Error {
                 ErrorCode::LeaseNotFound,
                 format!("{message}: its port must not be used"),
             ),
-            Refusal::NotHolder => Self::new(ErrorCode::NotHolder, message),
+            Refusal::NotHolder | Refusal::NotNodesHolder | Refusal::NotBusHolder => {
+                Self::new(ErrorCode::NotHolder, message)
+            }
             Refusal::NodeNotFound => Self::new(ErrorCode::NodeNotFound, message),
             Refusal::ToolNotFound => Self::new(ErrorCode::ToolNotFound, message),
             Refusal::BusNotFound => Self::new(ErrorCode::BusNotFound, message),
-            Refusal::Superseded { last, .. } => {
-                Self::new(ErrorCode::Superseded, message).with("epoch", last)
-            }
+            Refusal::Superseded { last } => Self::new(
+                ErrorCode::Superseded,
+                format!("{message}: a new life takes a higher epoch, or none"),
+            )
+            .with("epoch", last),
             Refusal::NodeTaken { epoch } => Self::new(
                 ErrorCode::NotHolder,
                 format!("{message}: to take it over, register it with a higher epoch"),

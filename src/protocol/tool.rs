@@ -27,6 +27,8 @@ pub const TOOL_SIDE_EFFECTS_MAX: usize = 32;
 pub const TOOL_TAGS_MAX: usize = 32;
 /// Providers that a list names of one tool; `providers` counts them all.
 pub const PROVIDERS_SHOWN_MAX: usize = 16;
+/// Versions, and tags, that a list shows of one tool: no item is larger than a page.
+pub const VERSIONS_SHOWN_MAX: usize = 64;
 
 /// What others may call, and on which terms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -240,8 +242,8 @@ pub struct ToolItem {
     /// Its name.
     #[schemars(with = "TokenText")]
     pub name: Token,
-    /// Its versions, the newest first.
-    #[schemars(with = "Vec<VersionText>")]
+    /// Its versions, the newest first, at most 64.
+    #[schemars(with = "Vec<VersionText>", length(max = VERSIONS_SHOWN_MAX))]
     pub versions: Vec<Version>,
     /// How many nodes offer it.
     pub providers: usize,
@@ -252,8 +254,8 @@ pub struct ToolItem {
     pub contract_hash: Option<String>,
     /// Whether nodes offer different contracts by the same name and version.
     pub collision: bool,
-    /// The tags of all of them.
-    #[schemars(with = "Vec<NameText>")]
+    /// The tags of all of them, at most 64.
+    #[schemars(with = "Vec<NameText>", length(max = VERSIONS_SHOWN_MAX))]
     pub tags: Vec<Name>,
 }
 

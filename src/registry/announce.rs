@@ -128,7 +128,7 @@ pub(super) fn tool(
 ) -> Result<node::Tool, Error> {
     check_tool(tool, node_id, rules)?;
     let mut more = members(tool)?;
-    let bytes = Value::Object(more.clone()).to_string().len();
+    let bytes = described_bytes(&more, tool, node_id, rules);
     more.retain(|name, _| !["name", "version", "tags", "subject"].contains(&name.as_str()));
     let mut tags = tool.tags.clone();
     tags.sort();
@@ -142,6 +142,21 @@ pub(super) fn tool(
         tags,
         more: more.into_iter().collect(),
     })
+}
+
+/// How long a tool is where its node is described: with its subject, its hash, and whether it collides.
+fn described_bytes(
+    members: &Map<String, Value>,
+    tool: &Tool,
+    node_id: &NodeId,
+    rules: ToolRules<'_>,
+) -> usize {
+    let mut all = members.clone();
+    let subject = subject_of(tool, node_id, rules.namespace);
+    all.insert("subject".to_owned(), Value::String(subject));
+    all.insert("contract_hash".to_owned(), contract_hash(tool).into());
+    all.insert("collision".to_owned(), Value::Bool(false));
+    Value::Object(all).to_string().len()
 }
 
 pub(super) fn members<T: serde::Serialize>(value: &T) -> Result<Map<String, Value>, Error> {

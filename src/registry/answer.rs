@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    domain::{index::Index, key::Revision, time::Moment},
+    domain::{ids::NodeId, index::Index, key::Revision, time::Moment},
     protocol::{
         contract::ToolRules,
         describe::{DescribeRequest, HelpReply, HelpRequest},
@@ -275,13 +275,9 @@ impl Server {
         let Parsed { request, ignored } = self.parse::<DescribeRequest>(received)?;
         self.see(request.min_revision, caller).await?;
         if let Some(node_id) = &request.node_id {
-            let mut reply = self
-                .found(caller, |index, now| {
-                    queries::node(index, &request, node_id, now)
-                })
-                .await?;
-            reply.ignored = ignored;
-            return to_bytes(&reply);
+            return self
+                .describe_node(&request, node_id, &ignored, caller)
+                .await;
         }
         self.page(request.limit, |index, limit, now| {
             let here = Here {
@@ -292,6 +288,35 @@ impl Server {
             reply.ignored.clone_from(&ignored);
             Ok(reply)
         })
+    }
+
+    /// All of a node that is asked for, but as many of its leases and buses only as there is room for.
+    async fn describe_node(
+        &self,
+        request: &DescribeRequest,
+        node_id: &NodeId,
+        ignored: &[String],
+        caller: &Caller,
+    ) -> Result<Bytes, Error> {
+        let bytes_max = self.reply_bytes_max();
+        let mut shown = queries::SHOWN_MAX;
+        loop {
+            let mut reply = self
+                .found(caller, |index, now| {
+                    queries::node(index, request, node_id, shown, now)
+                })
+                .await?;
+            reply.ignored = ignored.to_vec();
+            let body = to_bytes(&reply)?;
+            if body.len() <= bytes_max {
+                return Ok(body);
+            }
+            if shown == 0 {
+                let what = "the description of this node with these sections";
+                return Err(Error::too_large(what, bytes_max));
+            }
+            shown /= 2;
+        }
     }
 
     fn help(&self, received: &Received) -> Result<Bytes, Error> {

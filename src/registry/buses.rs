@@ -57,9 +57,14 @@ impl Commit {
             .await?;
         Ok(self.mirror.with(|core| {
             let bus = core.index.nodes.bus(&bus_id).and_then(|entry| entry.body());
+            // The answer to the same request again is what has become of the bus since.
+            let bus = bus.filter(|bus| bus.bus.ended.is_none());
             BusReply {
                 endpoint_uri: bus.and_then(|bus| endpoint_of(&bus.bus)),
-                status: BusStatus::Accepted,
+                status: match bus {
+                    Some(_) => BusStatus::Accepted,
+                    None => BusStatus::Removed,
+                },
                 warnings: Vec::new(),
                 revision: revision(&core.index),
                 ignored: Vec::new(),

@@ -160,6 +160,7 @@ impl Follower {
             found,
             ..
         } = delivery;
+        tracing::trace!(key = subject, revision = revision.0, pending, "delivered");
         let Some(key) = key else {
             tracing::debug!(
                 key = subject,

@@ -261,9 +261,11 @@ fn millis(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long a registration may be, so that `describe` can answer with all of it.
+/// How long a registration may be where messages may have `payload_max` bytes: `describe` answers with
+/// all of it, and beside it with the node's health and trust, and with as many of its leases and buses as
+/// there is room for.
 fn node_bytes_max(payload_max: usize) -> usize {
-    NODE_BYTES_MAX.min(payload_max / 2)
+    NODE_BYTES_MAX.min(payload_max / 16 * 7)
 }
 
 fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Policy {

@@ -39,14 +39,16 @@ impl<'a> Case<'a> {
         }
         let course = self.course(announce)?;
         self.check_frozen(node_id, &announce.registration)?;
-        self.check_inbound(announce)?;
+        self.check_inbound(announce, &course)?;
         let limit = self.index.policy.node_bytes_max;
         if announce.registration.total_bytes() > limit {
             return Err(Refusal::NodeTooLarge(limit));
         }
-        let known = self.index.nodes.life(node_id).is_some();
         let limit = self.index.policy.nodes_max;
-        if !known && self.index.nodes.len() + self.reserved.lives() >= limit {
+        let nodes = &self.index.nodes;
+        let known = |id: &NodeId| nodes.life(id).is_some_and(|entry| !entry.forgotten);
+        let coming = self.reserved.lives().filter(|id| !known(id)).count();
+        if !known(node_id) && nodes.known() + coming >= limit {
             return Err(Refusal::LimitExceeded {
                 what: BOUND_NODES,
                 limit,
@@ -61,8 +63,17 @@ impl<'a> Case<'a> {
         let Some(seen) = self.index.nodes.seen(&announce.node_id) else {
             return Ok(None);
         };
+        let earlier = announce
+            .request
+            .is_some_and(|request| seen.node.earlier.contains(&request));
+        if earlier {
+            // It led to a life that another one has followed since.
+            return Err(superseded(seen.live));
+        }
         let requests = seen.live.request.iter().chain(&seen.node.requests);
-        let same = announce.request.and_then(|request| {
+        // Another requester's request under the same id is another request.
+        let mine = seen.live.requester_id == announce.requester_id;
+        let same = announce.request.filter(|_| mine).and_then(|request| {
             requests
                 .copied()
                 .find(|remembered| remembered.id == request.id)
@@ -77,7 +88,7 @@ impl<'a> Case<'a> {
             return Ok(None);
         }
         if !seen.is_live() {
-            return Err(superseded(seen.live.epoch, seen.live));
+            return Err(superseded(seen.live));
         }
         Ok(Some(Decision::Answer(known(&seen))))
     }
@@ -96,10 +107,11 @@ impl<'a> Case<'a> {
             None if lives && other => Err(Refusal::NodeTaken { epoch: live.epoch }),
             None => Ok(Course::Begins(live.epoch.saturating_add(1))),
             Some(epoch) if epoch > live.epoch => Ok(Course::Begins(epoch)),
+            // One that was chosen for this announcement and went to another requester's was never its own.
+            Some(epoch) if epoch == live.epoch && lives && other => {
+                Err(Refusal::NodeTaken { epoch })
+            }
             Some(epoch) if epoch == live.epoch && lives && announce.chosen.is_none() => {
-                if other {
-                    return Err(Refusal::NodeTaken { epoch });
-                }
                 // What it announced may have been overwritten from outside; its life has not.
                 Ok(Course::Goes)
             }
@@ -108,7 +120,7 @@ impl<'a> Case<'a> {
             {
                 Ok(Course::Begins(epoch))
             }
-            Some(epoch) => Err(superseded(epoch, live)),
+            Some(_) => Err(superseded(live)),
         }
     }
 
@@ -133,15 +145,21 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// A port that a node says it has leased is leased, and by who announces the node.
-    fn check_inbound(&self, announce: &Announce) -> Result<(), Refusal> {
+    /// A port that a node says it has leased is leased, and by who announces the node. A lease that ends
+    /// with the node's last life ends by this announcement when that begins another one.
+    fn check_inbound(&self, announce: &Announce, course: &Course) -> Result<(), Refusal> {
         for (index, inbound) in announce.registration.inbound_ports.iter().enumerate() {
             let Some(lease_id) = inbound.lease_id else {
                 continue;
             };
             let checked = self.live(announce.requester_id, lease_id).and_then(|live| {
                 let ports = &live.lease.ports;
+                let life = live.lease.node.as_ref();
+                let of_last = life.is_some_and(|life| life.node_id == announce.node_id);
                 match ports.first() {
+                    _ if of_last && matches!(course, Course::Begins(_)) => {
+                        Err(Refusal::LeaseExpired)
+                    }
                     Some(port) if !ports.iter().any(|port| port.number() == inbound.port) => {
                         Err(Refusal::OtherPort(*port))
                     }
@@ -188,18 +206,23 @@ impl<'a> Case<'a> {
         happened.requester_id = Some(announce.requester_id);
         happened.epoch = Some(live.epoch);
         let told = !goes || happened.tells_of_tools();
-        let mut requests = before
-            .filter(|_| goes)
-            .map(|seen| seen.node.requests.clone())
+        let (mut requests, mut earlier) = before
+            .map(|seen| (seen.node.requests.clone(), seen.node.earlier.clone()))
             .unwrap_or_default();
         if goes {
             remember(&mut requests, announce.request);
+        } else {
+            remember(&mut earlier, old.and_then(|old| old.request));
+            for request in std::mem::take(&mut requests) {
+                remember(&mut earlier, Some(request));
+            }
         }
         let unknown = before.map(|seen| seen.node.unknown.clone());
         let node = Node {
             incarnation: live.incarnation,
             registration: announce.registration.clone(),
             requests,
+            earlier,
             unknown: unknown.unwrap_or_default(),
         };
         let answer = Answer::Node(Box::new(Known {
@@ -295,14 +318,14 @@ impl<'a> Case<'a> {
         let nodes = &self.index.nodes;
         let live = nodes.live(&of.node_id).ok_or(Refusal::NodeNotFound)?;
         if of.epoch < live.epoch {
-            return Err(superseded(of.epoch, live));
+            return Err(superseded(live));
         }
         let seen = nodes.seen(&of.node_id).ok_or(Refusal::NodeNotFound)?;
         if of.epoch > live.epoch || !seen.is_live() {
             return Err(Refusal::NodeNotFound);
         }
         if live.requester_id != of.requester_id {
-            return Err(Refusal::NotHolder);
+            return Err(Refusal::NotNodesHolder);
         }
         Ok(seen)
     }
@@ -316,7 +339,7 @@ impl<'a> Case<'a> {
         let seen = self.index.nodes.seen(id).filter(Seen::is_live);
         let seen = seen.ok_or(Refusal::NodeNotFound)?;
         if seen.live.requester_id != requester_id {
-            return Err(Refusal::NotHolder);
+            return Err(Refusal::NotNodesHolder);
         }
         Ok(seen)
     }
@@ -422,11 +445,8 @@ fn known(seen: &Seen<'_>) -> Answer {
     }))
 }
 
-fn superseded(asked: u64, live: &Live) -> Refusal {
-    Refusal::Superseded {
-        asked,
-        last: live.epoch,
-    }
+fn superseded(live: &Live) -> Refusal {
+    Refusal::Superseded { last: live.epoch }
 }
 
 /// The last requests with another one.

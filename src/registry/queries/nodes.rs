@@ -30,8 +30,8 @@ use crate::{
 use super::super::view;
 use super::{buses, cursor, page};
 
-/// Leases that a node's description shows.
-const LEASES_SHOWN_MAX: usize = 100;
+/// Leases, and buses, that a node's description shows where there is room for them.
+pub(in crate::registry) const SHOWN_MAX: usize = 100;
 /// How a score comes about, for people.
 const RULE: &str = "the part of the validators whose last report on the present contract is a pass; trusted above \
     one half, verified with two or more and no fail";
@@ -72,11 +72,12 @@ pub(in crate::registry) fn nodes(
     Ok(page(index, found, limit))
 }
 
-/// One node, with the sections that are asked for.
+/// One node, with the sections that are asked for, and at most `shown` of its leases and of its buses.
 pub(in crate::registry) fn node(
     index: &Index,
     request: &DescribeRequest,
     node_id: &NodeId,
+    shown: usize,
     now: Moment,
 ) -> Result<NodeDescribeReply, Error> {
     let seen = found(index, node_id)?;
@@ -86,11 +87,12 @@ pub(in crate::registry) fn node(
     };
     let view = NodeView {
         node: wanted(Section::Node).then(|| metadata(index, &seen, now)),
-        ports: wanted(Section::Ports).then(|| ports(index, &seen, now)),
+        ports: wanted(Section::Ports).then(|| ports(index, &seen, shown, now)),
         schema: wanted(Section::Schema).then(|| said(&seen, "schema").unwrap_or_default()),
         trust: wanted(Section::Trust).then(|| trust_of(index, &seen)),
         tools: wanted(Section::Tools).then(|| tools(index, &seen)),
-        buses: wanted(Section::Buses).then(|| buses::of_node(index, node_id)),
+        buses: wanted(Section::Buses).then(|| buses::of_node(index, node_id, shown)),
+        bus_count: wanted(Section::Buses).then(|| index.nodes.buses_of_node(node_id).count()),
     };
     Ok(NodeDescribeReply {
         node_id: node_id.clone(),
@@ -199,7 +201,7 @@ fn said<T: DeserializeOwned>(seen: &Seen<'_>, name: &str) -> Option<T> {
     serde_json::from_value(value.clone()).ok()
 }
 
-fn ports(index: &Index, seen: &Seen<'_>, now: Moment) -> NodePorts {
+fn ports(index: &Index, seen: &Seen<'_>, shown: usize, now: Moment) -> NodePorts {
     let inbound = seen.node.registration.inbound_ports.iter();
     let (revision, lineage) = (index.applied(), index.lineage());
     let mut leases: Vec<_> = index
@@ -209,7 +211,7 @@ fn ports(index: &Index, seen: &Seen<'_>, now: Moment) -> NodePorts {
         .map(|held| view::lease(held, revision, lineage, now))
         .collect();
     let lease_count = leases.len();
-    leases.truncate(LEASES_SHOWN_MAX);
+    leases.truncate(shown);
     NodePorts {
         inbound: inbound.filter_map(|port| again(port)).collect(),
         outbound: said(seen, "outbound_ports").unwrap_or_default(),

@@ -18,7 +18,7 @@ use crate::{
         port::Page,
         tool::{
             PROVIDERS_SHOWN_MAX, Provider, ToolDescribeReply, ToolDescribeRequest, ToolItem,
-            ToolListRequest, Variant,
+            ToolListRequest, VERSIONS_SHOWN_MAX, Variant,
         },
     },
 };
@@ -86,7 +86,10 @@ fn item(index: &Index, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
     let tags: BTreeSet<&Name> = offers.iter().flat_map(|(_, tool)| &tool.tags).collect();
     ToolItem {
         name: name.clone(),
-        versions: versions(offers),
+        versions: versions(offers)
+            .into_iter()
+            .take(VERSIONS_SHOWN_MAX)
+            .collect(),
         providers: providers.len(),
         provider_node_ids: providers
             .into_iter()
@@ -100,7 +103,7 @@ fn item(index: &Index, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
         collision: offers
             .iter()
             .any(|(seen, tool)| index.nodes.colliding(seen.node_id, tool).next().is_some()),
-        tags: tags.into_iter().cloned().collect(),
+        tags: tags.into_iter().take(VERSIONS_SHOWN_MAX).cloned().collect(),
     }
 }
 
