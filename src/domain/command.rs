@@ -17,7 +17,8 @@ use super::{
 };
 
 pub use super::refusal::{
-    BOUND_BUSES, BOUND_HOSTS, BOUND_LEASES, BOUND_NODES, BOUND_VALIDATORS, Refusal, Unavailable,
+    BOUND_BUSES, BOUND_HOSTS, BOUND_LEASES, BOUND_NODES, BOUND_PATTERNS, BOUND_TOOLS,
+    BOUND_VALIDATORS, Refusal, Unavailable,
 };
 
 /// One thing to do.
@@ -91,6 +92,8 @@ pub enum Action {
         /// The caller's name for this.
         request: Option<Request>,
     },
+    /// See whether a life goes on for which something was done.
+    Still(Claim),
     /// Announce a bus.
     AnnounceBus(Box<BusWish>),
     /// End a bus.
@@ -172,6 +175,8 @@ pub struct Judgement {
     pub failure_mode: Option<Label>,
     /// How far it has come.
     pub lifecycle: Option<Lifecycle>,
+    /// The contract that was examined; none for the one that the node has now.
+    pub contract_hash: Option<String>,
     /// The caller's name for this.
     pub request: Option<Request>,
 }
@@ -230,7 +235,8 @@ pub enum Effect {
     Reply,
     /// The command is decided again once this is seen: what is found then is its answer.
     Again,
-    /// The same, for a write that is no end of something: none is begun late.
+    /// Once this is seen it is looked whether the life for which it was done goes on. Others may have
+    /// changed what was done since: that it was done is all the same.
     Recheck,
     /// Wait until this is seen.
     Seen,

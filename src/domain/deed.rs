@@ -314,6 +314,13 @@ impl Deed {
             }
             Effect::Again | Effect::Recheck => {
                 self.unsettled = true;
+                if let (
+                    Effect::Recheck,
+                    Action::AddTool { of, .. } | Action::RemoveTool { of, .. },
+                ) = (then, &self.command.action)
+                {
+                    self.command.action = Action::Still(of.clone());
+                }
                 self.state = State::Deciding;
                 Step::Exact(revision)
             }

@@ -9,7 +9,6 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     domain::{index::Index, key::Revision, time::Moment},
     protocol::{
-        contract::ToolRules,
         describe::{DescribeRequest, HelpReply, HelpRequest},
         endpoint::Endpoint,
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
@@ -17,6 +16,7 @@ use crate::{
         names::{HEADER_PROTOCOL, HEADER_TIMEOUT_MS},
         port::Limit,
         teach,
+        tool::ToolDescribeRequest,
         trust::TrustGetRequest,
     },
 };
@@ -64,7 +64,7 @@ impl Server {
 
     /// What an endpoint answers that changes something.
     async fn change(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
-        let (commit, rules) = (&self.commit, self.tool_rules());
+        let (commit, contracts) = (&self.commit, &self.contracts);
         match received.endpoint {
             Endpoint::PortLease => {
                 let run = async |request| commit.lease(caller, request).await;
@@ -79,7 +79,7 @@ impl Server {
                 self.run(received, caller, run).await
             }
             Endpoint::NodeRegister => {
-                let run = async |request| commit.register(caller, request, rules).await;
+                let run = async |request| commit.register(caller, request, contracts).await;
                 self.run(received, caller, run).await
             }
             Endpoint::NodeHeartbeat => {
@@ -91,7 +91,7 @@ impl Server {
                 self.run(received, caller, run).await
             }
             Endpoint::ToolRegister => {
-                let run = async |request| commit.register_tool(caller, request, rules).await;
+                let run = async |request| commit.register_tool(caller, request, contracts).await;
                 self.run(received, caller, run).await
             }
             Endpoint::ToolDeregister => {
@@ -141,7 +141,7 @@ impl Server {
                     |index: &Index, request: &_, limit, _| queries::tools(index, request, limit);
                 self.list(received, caller, make).await
             }
-            Endpoint::ToolDescribe => self.one(received, caller, queries::tool).await,
+            Endpoint::ToolDescribe => self.describe_tool(received, caller).await,
             Endpoint::BusList => {
                 let make =
                     |index: &Index, request: &_, limit, _| queries::buses(index, request, limit);
@@ -175,13 +175,6 @@ impl Server {
             | Endpoint::BusRegister
             | Endpoint::BusDeregister
             | Endpoint::TrustReport => Err(misrouted()),
-        }
-    }
-
-    fn tool_rules(&self) -> ToolRules<'_> {
-        ToolRules {
-            namespace: &self.namespace,
-            subjects: &self.tool_subjects,
         }
     }
 
@@ -269,6 +262,18 @@ impl Server {
                     _ => error,
                 },
             )
+    }
+
+    async fn describe_tool(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
+        let Parsed { request, ignored } = self.parse::<ToolDescribeRequest>(received)?;
+        self.see(request.min_revision, caller).await?;
+        self.found(caller, |index, now| queries::tool(index, &request, 1, now))
+            .await?;
+        self.page(request.limit, |index, limit, now| {
+            let mut reply = queries::tool(index, &request, limit, now)?;
+            reply.ignored.clone_from(&ignored);
+            Ok(reply)
+        })
     }
 
     async fn describe(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
