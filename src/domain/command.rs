@@ -92,8 +92,8 @@ pub enum Action {
         /// The caller's name for this.
         request: Option<Request>,
     },
-    /// See whether a life goes on for which something was done.
-    Still(Claim),
+    /// Look again at what was announced, once it is seen.
+    Review(Box<Review>),
     /// Announce a bus.
     AnnounceBus(Box<BusWish>),
     /// End a bus.
@@ -109,6 +109,23 @@ pub enum Action {
     Settle(Key),
     /// End that grant, which its caller never got.
     Withdraw(PortKey, LeaseId, Ended),
+}
+
+/// Something that was announced and is seen now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Review {
+    /// By which life.
+    pub of: Claim,
+    /// The tools that were announced.
+    pub tools: Vec<Tool>,
+    /// What had been seen when it was decided on.
+    pub decided: Revision,
+    /// Where it is in the stream.
+    pub landed: Revision,
+    /// The answer if the life goes on.
+    pub answer: Answer,
+    /// Whether it is the answer also when it does not.
+    pub anyway: bool,
 }
 
 /// Who acts for a node.
@@ -235,9 +252,9 @@ pub enum Effect {
     Reply,
     /// The command is decided again once this is seen: what is found then is its answer.
     Again,
-    /// Once this is seen it is looked whether the life for which it was done goes on. Others may have
-    /// changed what was done since: that it was done is all the same.
-    Recheck,
+    /// Once this is seen it is reviewed: [`Review`]. Others may have changed what was done since: that it
+    /// was done is all the same.
+    Review,
     /// Wait until this is seen.
     Seen,
     /// It is a grant: judge it again if `echo`, then try the port if `probe`.

@@ -114,7 +114,12 @@ fn said_plainly(error: &serde_json::Error) -> String {
         let text = error.to_string();
         return text.split(" at line ").next().unwrap_or(&text).to_owned();
     }
-    format!("the body is not JSON: {error}")
+    let text = error.to_string();
+    if text.starts_with("recursion limit exceeded") {
+        // Of `serde_json`, which has no name for it.
+        return "is nested too deep: JSON is read 127 levels deep".to_owned();
+    }
+    format!("the body is not JSON: {text}")
 }
 
 fn pointer_to<'a>(segments: impl Iterator<Item = &'a serde_path_to_error::Segment>) -> String {

@@ -9,8 +9,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     domain::{index::Index, key::Revision, time::Moment},
     protocol::{
+        contract::ToolRules,
         describe::{DescribeRequest, HelpReply, HelpRequest},
-        endpoint::Endpoint,
+        endpoint::{Endpoint, REQUEST_BYTES_MAX},
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
         frame::{self, Parsed},
         names::{HEADER_PROTOCOL, HEADER_TIMEOUT_MS},
@@ -179,13 +180,13 @@ impl Server {
     }
 
     /// A command: parsed, carried out, and answered.
-    async fn run<Q: DeserializeOwned + Asked, R: Serialize + Answered>(
+    async fn run<Q: DeserializeOwned + Asked + Send + 'static, R: Serialize + Answered>(
         &self,
         received: &Received,
         caller: &Caller,
         run: impl AsyncFnOnce(Q) -> Result<R, Error>,
     ) -> Result<Bytes, Error> {
-        let Parsed { request, ignored } = self.parse::<Q>(received)?;
+        let Parsed { request, ignored } = self.parse_any::<Q>(received, caller).await?;
         self.catch_up(request.min_revision(), caller).await?;
         let mut reply = run(request).await?;
         reply.ignore(ignored);
@@ -305,6 +306,22 @@ impl Server {
             ignored,
             ..teach::help(&self.namespace)
         })
+    }
+
+    /// Parses a long request away from the threads that serve.
+    async fn parse_any<Q: DeserializeOwned + Send + 'static>(
+        &self,
+        received: &Received,
+        caller: &Caller,
+    ) -> Result<Parsed<Q>, Error> {
+        let (endpoint, body) = (received.endpoint, received.message.payload.clone());
+        if !(REQUEST_BYTES_MAX..=endpoint.request_bytes_max()).contains(&body.len()) {
+            return self.parse(received);
+        }
+        let minor = frame::protocol_minor(received.header(HEADER_PROTOCOL))?;
+        let parse =
+            move |rules: ToolRules<'_>| frame::parse(endpoint, rules.namespace, minor, &body);
+        self.contracts.check(caller, parse).await
     }
 
     fn parse<T: DeserializeOwned>(&self, received: &Received) -> Result<Parsed<T>, Error> {

@@ -40,12 +40,14 @@ impl Commit {
         request: RegisterRequest,
         contracts: &Contracts,
     ) -> Result<RegisterReply, Error> {
-        let named = named(Endpoint::NodeRegister, request.request_id, &request);
         let (ttl_max, registry_id) = self.mirror.with(|core| {
             let policy = &core.index.policy;
             (policy.ttl_max, policy.registry_id)
         });
-        let check = move |rules: ToolRules<'_>| announce::announce(request, ttl_max, named, rules);
+        let check = move |rules: ToolRules<'_>| {
+            let named = named(Endpoint::NodeRegister, request.request_id, &request);
+            announce::announce(request, ttl_max, named, rules)
+        };
         let announce = contracts.check(caller, check).await?;
         let registration = announce.registration.clone();
         let known = self
@@ -130,13 +132,13 @@ impl Commit {
         request: ToolRegisterRequest,
         contracts: &Contracts,
     ) -> Result<ToolChangeReply, Error> {
-        let named = named(Endpoint::ToolRegister, request.request_id, &request);
         let check = move |rules: ToolRules<'_>| {
+            let named = named(Endpoint::ToolRegister, request.request_id, &request);
             let tool = announce::tool(&request.tool, &request.node_id, rules);
             let tool = tool.map_err(|error| below("/tool", error))?;
-            Ok((request, tool))
+            Ok((request, tool, named))
         };
-        let (request, tool) = contracts.check(caller, check).await?;
+        let (request, tool, named) = contracts.check(caller, check).await?;
         let action = Action::AddTool {
             of: Claim {
                 node_id: request.node_id.clone(),

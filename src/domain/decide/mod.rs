@@ -5,6 +5,7 @@ mod end;
 mod grant;
 mod node;
 mod renew;
+mod review;
 mod settle;
 mod tool;
 mod trust;
@@ -62,7 +63,7 @@ pub fn decide(
             version,
             request,
         } => case.remove_tool(of, name, version.as_ref(), *request),
-        Action::Still(of) => case.still(of),
+        Action::Review(review) => case.review(review),
         Action::AnnounceBus(wish) => case.announce_bus(wish),
         Action::RemoveBus {
             requester_id,

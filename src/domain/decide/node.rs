@@ -225,8 +225,7 @@ impl<'a> Case<'a> {
         Decision::Commit {
             writes: vec![said, lives],
             answer,
-            // What others announced before is seen then: the caller is told of all collisions with it.
-            then: Effect::Seen,
+            then: Effect::Review,
         }
     }
 

@@ -118,7 +118,7 @@ impl Case<'_> {
         Ok(Decision::Commit {
             writes: vec![self.write(Key::Node(id.clone()), said, Announced { node }, happened)],
             answer: Answer::Done(Revision::default()),
-            then: Effect::Recheck,
+            then: Effect::Review,
         })
     }
 
@@ -141,11 +141,5 @@ impl Case<'_> {
             return Err(Refusal::NodeTooLarge(limit));
         }
         Ok(())
-    }
-
-    /// Whether a life goes on for which something was done: what was done is known to have been.
-    pub(super) fn still(&self, of: &Claim) -> Result<Decision, Refusal> {
-        let seen = self.claimed(of)?;
-        Ok(Decision::Answer(Answer::Done(seen.said_at)))
     }
 }
