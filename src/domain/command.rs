@@ -17,8 +17,8 @@ use super::{
 };
 
 pub use super::refusal::{
-    BOUND_BUSES, BOUND_HOSTS, BOUND_LEASES, BOUND_NODES, BOUND_TOOLS, BOUND_VALIDATORS, Refusal,
-    Unavailable,
+    BOUND_BUSES, BOUND_HOSTS, BOUND_LEASES, BOUND_NODES, BOUND_PATTERNS, BOUND_TOOLS,
+    BOUND_VALIDATORS, Refusal, Unavailable,
 };
 
 /// One thing to do.
@@ -92,6 +92,8 @@ pub enum Action {
         /// The caller's name for this.
         request: Option<Request>,
     },
+    /// Look again at what was announced, once it is seen.
+    Review(Box<Review>),
     /// Announce a bus.
     AnnounceBus(Box<BusWish>),
     /// End a bus.
@@ -107,6 +109,23 @@ pub enum Action {
     Settle(Key),
     /// End that grant, which its caller never got.
     Withdraw(PortKey, LeaseId, Ended),
+}
+
+/// Something that was announced and is seen now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Review {
+    /// By which life.
+    pub of: Claim,
+    /// The tools that were announced.
+    pub tools: Vec<Tool>,
+    /// What had been seen when it was decided on.
+    pub decided: Revision,
+    /// Where it is in the stream.
+    pub landed: Revision,
+    /// The answer if the life goes on.
+    pub answer: Answer,
+    /// Whether it is the answer also when it does not.
+    pub anyway: bool,
 }
 
 /// Who acts for a node.
@@ -173,6 +192,8 @@ pub struct Judgement {
     pub failure_mode: Option<Label>,
     /// How far it has come.
     pub lifecycle: Option<Lifecycle>,
+    /// The contract that was examined; none for the one that the node has now.
+    pub contract_hash: Option<String>,
     /// The caller's name for this.
     pub request: Option<Request>,
 }
@@ -231,8 +252,9 @@ pub enum Effect {
     Reply,
     /// The command is decided again once this is seen: what is found then is its answer.
     Again,
-    /// The same, for a write that is no end of something: none is begun late.
-    Recheck,
+    /// Once this is seen it is reviewed: [`Review`]. Others may have changed what was done since: that it
+    /// was done is all the same.
+    Review,
     /// Wait until this is seen.
     Seen,
     /// It is a grant: judge it again if `echo`, then try the port if `probe`.

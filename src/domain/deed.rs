@@ -3,7 +3,8 @@
 
 use super::{
     command::{
-        Action, Answer, Command, Decision, Effect, Held, Known, Probed, Refusal, Unavailable,
+        Action, Answer, Claim, Command, Decision, Effect, Held, Known, Probed, Refusal, Review,
+        Unavailable,
     },
     core::Core,
     decide::decide,
@@ -97,6 +98,8 @@ pub struct Deed {
     spent: bool,
     /// When the grant was decided on.
     granting: Moment,
+    /// What had been seen when the last write was decided on.
+    decided: Revision,
     unsettled: bool,
     /// What keeps it from going on, while it pauses for that.
     waits: Option<Refusal>,
@@ -116,6 +119,7 @@ impl Deed {
             probed: false,
             spent: false,
             granting: Moment::default(),
+            decided: Revision::default(),
             unsettled: false,
             waits: None,
         }
@@ -240,9 +244,12 @@ impl Deed {
         then: Effect,
         now: Now,
     ) -> Step {
-        // What ends a grant that its caller never gets is begun late as well.
-        let ends = matches!(then, Effect::Again) || self.undo.is_some();
-        if now.mono >= self.deadline && !ends {
+        // What ends a grant that its caller never gets is begun late as well, and so is what has to be told
+        // of something that was done.
+        let late = matches!(then, Effect::Again)
+            || self.undo.is_some()
+            || matches!(self.command.action, Action::Review(_));
+        if now.mono >= self.deadline && !late {
             return Step::Done(Err(Refusal::Unreachable));
         }
         if matches!(then, Effect::Grant { .. }) {
@@ -259,6 +266,7 @@ impl Deed {
             (Answer::Lease(held), Effect::Grant { .. }) => Some(held.lease.requester_id),
             _ => None,
         };
+        self.decided = core.index.applied();
         for write in &writes {
             core.reserved.insert(write.key.clone(), grant_to);
         }
@@ -312,8 +320,11 @@ impl Deed {
                 self.unsettled = false;
                 Step::Done(Ok(answer))
             }
-            Effect::Again | Effect::Recheck => {
+            Effect::Again | Effect::Review => {
                 self.unsettled = true;
+                if then == Effect::Review {
+                    self.review(answer, revision);
+                }
                 self.state = State::Deciding;
                 Step::Exact(revision)
             }
@@ -332,6 +343,31 @@ impl Deed {
                 self.answered(core, answer, now)
             }
         }
+    }
+
+    /// From here on the command is to look at what it has done.
+    fn review(&mut self, answer: Answer, landed: Revision) {
+        let (of, tools, anyway) = match (&self.command.action, &answer) {
+            (Action::AddTool { of, tool, .. }, _) => (of.clone(), vec![(**tool).clone()], false),
+            (Action::RemoveTool { of, .. }, _) => (of.clone(), Vec::new(), false),
+            (Action::Announce(announce), Answer::Node(known)) => {
+                let of = Claim {
+                    node_id: announce.node_id.clone(),
+                    requester_id: announce.requester_id,
+                    epoch: known.live.epoch,
+                };
+                (of, announce.registration.tools.clone(), true)
+            }
+            _ => return,
+        };
+        self.command.action = Action::Review(Box::new(Review {
+            of,
+            tools,
+            decided: self.decided,
+            landed,
+            answer,
+            anyway,
+        }));
     }
 
     fn answered(&mut self, core: &Core, answer: Answer, now: Now) -> Step {

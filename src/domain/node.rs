@@ -15,6 +15,8 @@ pub const REQUESTS_REMEMBERED: usize = 8;
 
 /// Tools of one node, at most.
 pub const NODE_TOOLS_MAX: usize = 256;
+/// Regular expressions in all tools of one node, at most: a short one may take long to compile.
+pub const NODE_PATTERNS_MAX: usize = 256;
 
 /// What one `node.<id>` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -112,6 +114,9 @@ pub struct Tool {
     pub contract_hash: String,
     /// How long it is where its node is described, as JSON, in bytes.
     pub bytes: usize,
+    /// How many regular expressions its schemas hold.
+    #[serde(default)]
+    pub patterns: usize,
     /// Where the node takes its requests.
     pub subject: String,
     /// By which it can be found.
@@ -192,20 +197,28 @@ pub enum LifeEnd {
     Expired,
 }
 
+impl Tool {
+    /// Whether it is the one of that name and version.
+    pub fn is(&self, name: &Token, version: &Version) -> bool {
+        self.name == *name && self.version == *version
+    }
+}
+
 impl Registration {
     /// The same with its tools in order and with the contract hash that follows from them: SHA-256 over
-    /// lines of the base hash and of each tool's name, version and contract hash.
+    /// the base hash and, each on a line of its own behind that, the name, version and contract hash of
+    /// every tool, the lines in the order of their bytes.
     #[must_use]
     pub fn seal(mut self) -> Self {
         self.tools
             .sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
+        let line = |tool: &Tool| format!("\n{} {} {}", tool.name, tool.version, tool.contract_hash);
+        let mut lines: Vec<String> = self.tools.iter().map(line).collect();
+        lines.sort_unstable();
         let mut hash = Sha256::new();
         hash.update(&self.base_hash);
-        for tool in &self.tools {
-            hash.update(format!(
-                "\n{} {} {}",
-                tool.name, tool.version, tool.contract_hash
-            ));
+        for line in lines {
+            hash.update(line);
         }
         self.contract_hash = format!("sha256:{:x}", hash.finalize());
         self
@@ -216,10 +229,13 @@ impl Registration {
         self.bytes + self.tools.iter().map(|tool| tool.bytes).sum::<usize>()
     }
 
+    /// How many regular expressions its tools hold.
+    pub fn patterns(&self) -> usize {
+        self.tools.iter().map(|tool| tool.patterns).sum()
+    }
+
     /// The tool of that name and version.
     pub fn tool(&self, name: &Token, version: &Version) -> Option<&Tool> {
-        self.tools
-            .iter()
-            .find(|tool| tool.name == *name && tool.version == *version)
+        self.tools.iter().find(|tool| tool.is(name, version))
     }
 }

@@ -1,6 +1,11 @@
 //! Nodes, buses and verdicts as the index knows them, and what hangs on a node's life.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
+
+use semver::Version;
 
 use super::{
     agenda::Change,
@@ -39,6 +44,8 @@ pub struct Nodes {
     buses: BTreeMap<BusId, Entry<Bus>>,
     verdicts: BTreeMap<NodeId, Entry<Judged>>,
     tools: BTreeSet<(Token, NodeId)>,
+    /// By name and version: under which contract which node may offer that tool.
+    contracts: BTreeMap<(Token, Version), BTreeSet<(String, NodeId)>>,
     node_buses: BTreeSet<(NodeId, BusId)>,
     lease_buses: BTreeSet<(LeaseId, BusId)>,
     markers: Markers,
@@ -84,8 +91,8 @@ impl Nodes {
     /// A node's announcement is seen; says how many transitions its key was known to have made.
     pub(super) fn put_node(&mut self, id: &NodeId, entry: Entry<Announced>) -> Option<u64> {
         let before = self.said.remove(id);
-        for tool in before.iter().flat_map(tools) {
-            self.tools.remove(&(tool, id.clone()));
+        if let Some(before) = &before {
+            self.withdraw(id, before);
         }
         let known = before.as_ref().map(|said| said.latest.transitions);
         let shown = before.and_then(|said| match said.before {
@@ -99,9 +106,7 @@ impl Nodes {
             before: shown.filter(|(_, node)| !latest_fits && is_of(node)),
             latest: entry,
         };
-        for tool in tools(&said) {
-            self.tools.insert((tool, id.clone()));
-        }
+        self.offer(id, &said);
         self.said.insert(id.clone(), said);
         known
     }
@@ -112,21 +117,40 @@ impl Nodes {
         let known = self.lives.insert(id.clone(), entry);
         self.markers.lives -= usize::from(known.as_ref().is_some_and(|entry| entry.forgotten));
         let now = self.incarnation(id);
-        if let Some(said) = self.said.get_mut(id) {
-            let fits = said
-                .latest
-                .body()
-                .is_some_and(|latest| Some(latest.node.incarnation) == now);
-            if fits && let Some((_, before)) = said.before.take() {
-                for tool in before.registration.tools {
-                    self.tools.remove(&(tool.name, id.clone()));
-                }
-                for tool in tools(said) {
-                    self.tools.insert((tool, id.clone()));
+        let fits = self.said(id).and_then(Entry::body);
+        let fits = fits.is_some_and(|latest| Some(latest.node.incarnation) == now);
+        if fits && let Some(mut said) = self.said.remove(id) {
+            if said.before.is_some() {
+                self.withdraw(id, &said);
+                said.before = None;
+                self.offer(id, &said);
+            }
+            self.said.insert(id.clone(), said);
+        }
+        known.map(|entry| entry.transitions)
+    }
+
+    /// What is announced there can be found by.
+    fn offer(&mut self, id: &NodeId, said: &Said) {
+        for tool in said.tools() {
+            self.tools.insert((tool.name.clone(), id.clone()));
+            let contracts = self.contracts.entry(versioned(tool)).or_default();
+            contracts.insert((tool.contract_hash.clone(), id.clone()));
+        }
+    }
+
+    /// It cannot any more.
+    fn withdraw(&mut self, id: &NodeId, said: &Said) {
+        for tool in said.tools() {
+            self.tools.remove(&(tool.name.clone(), id.clone()));
+            let key = versioned(tool);
+            if let Some(contracts) = self.contracts.get_mut(&key) {
+                contracts.remove(&(tool.contract_hash.clone(), id.clone()));
+                if contracts.is_empty() {
+                    self.contracts.remove(&key);
                 }
             }
         }
-        known.map(|entry| entry.transitions)
     }
 
     /// A bus is seen.
@@ -267,7 +291,7 @@ impl Nodes {
             None => self.lives.range::<NodeId, _>(..),
             Some(after) => self
                 .lives
-                .range::<NodeId, _>((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)),
+                .range::<NodeId, _>((Bound::Excluded(after), Bound::Unbounded)),
         };
         ids.filter_map(|(id, _)| self.seen(id))
     }
@@ -292,11 +316,20 @@ impl Nodes {
         id: &NodeId,
         tool: &Tool,
     ) -> impl Iterator<Item = &'a NodeId> + use<'a> {
-        let (id, tool) = (id.clone(), tool.clone());
-        self.providers(&tool.name).filter_map(move |seen| {
-            let theirs = seen.node.registration.tool(&tool.name, &tool.version)?;
-            let collides = *seen.node_id != id && theirs.contract_hash != tool.contract_hash;
-            collides.then_some(seen.node_id)
+        let (id, key) = (id.clone(), versioned(tool));
+        let own = |id| (tool.contract_hash.clone(), id);
+        let below = (Bound::Unbounded, Bound::Excluded(own(NodeId::lowest())));
+        let above = (Bound::Excluded(own(NodeId::highest())), Bound::Unbounded);
+        // All that offer the same one are passed over at once.
+        let contracts = self.contracts.get(&key).into_iter();
+        let others = contracts.flat_map(move |contracts| {
+            let below = contracts.range(below.clone());
+            below.chain(contracts.range(above.clone()))
+        });
+        others.filter_map(move |(hash, other)| {
+            let seen = self.seen(other).filter(Seen::is_live)?;
+            let theirs = seen.node.registration.tool(&key.0, &key.1)?;
+            (*other != id && theirs.contract_hash == *hash).then_some(seen.node_id)
         })
     }
 
@@ -305,12 +338,12 @@ impl Nodes {
         &'a self,
         after: Option<&Token>,
     ) -> impl Iterator<Item = &'a Token> + use<'a> {
-        let start = after.map_or(std::ops::Bound::Unbounded, |name| {
-            std::ops::Bound::Excluded((name.clone(), NodeId::highest()))
+        let start = after.map_or(Bound::Unbounded, |name| {
+            Bound::Excluded((name.clone(), NodeId::highest()))
         });
         let mut last = None;
         self.tools
-            .range((start, std::ops::Bound::Unbounded))
+            .range((start, Bound::Unbounded))
             .map(|(name, _)| name)
             .filter(move |name| {
                 let new = last != Some(*name);
@@ -324,9 +357,9 @@ impl Nodes {
         &'a self,
         after: Option<&BusId>,
     ) -> impl Iterator<Item = (&'a BusId, &'a bus::Announcement)> + use<'a> {
-        let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.buses
-            .range::<BusId, _>((start, std::ops::Bound::Unbounded))
+            .range::<BusId, _>((start, Bound::Unbounded))
             .filter_map(|(id, entry)| Some((id, &entry.body()?.bus)))
     }
 
@@ -439,16 +472,17 @@ impl Nodes {
     }
 }
 
-fn tools(said: &Said) -> impl Iterator<Item = Token> + use<> {
-    let latest = said.latest.body().map(|said| &said.node);
-    let before = said.before.as_ref().map(|(_, node)| node);
-    let names: BTreeSet<Token> = latest
-        .into_iter()
-        .chain(before)
-        .flat_map(|node| node.registration.tools.iter())
-        .map(|tool| tool.name.clone())
-        .collect();
-    names.into_iter()
+impl Said {
+    fn tools(&self) -> impl Iterator<Item = &Tool> {
+        let latest = self.latest.body().map(|said| &said.node);
+        let before = self.before.as_ref().map(|(_, node)| node);
+        let nodes = latest.into_iter().chain(before);
+        nodes.flat_map(|node| node.registration.tools.iter())
+    }
+}
+
+fn versioned(tool: &Tool) -> (Token, Version) {
+    (tool.name.clone(), tool.version.clone())
 }
 
 fn vanishing<B>(entry: &mut Entry<B>) -> (Revision, &mut bool) {

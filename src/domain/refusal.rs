@@ -11,10 +11,12 @@ pub const BOUND_LEASES: &str = "leases per requester";
 pub const BOUND_NODES: &str = "nodes";
 /// The bound on buses, as a refusal names it.
 pub const BOUND_BUSES: &str = "buses";
+/// The bound on who judges one node, as a refusal names it.
+pub const BOUND_VALIDATORS: &str = "validators of one contract";
 /// The bound on tools, as a refusal names it.
 pub const BOUND_TOOLS: &str = "tools of one node";
-/// The bound on who judges one node, as a refusal names it.
-pub const BOUND_VALIDATORS: &str = "validators of one node";
+/// The bound on regular expressions, as a refusal names it.
+pub const BOUND_PATTERNS: &str = "regular expressions of one node";
 
 /// Why nothing was done. The order of the variants is the order in which they are judged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +64,9 @@ pub enum Refusal {
     #[error("there is no such bus")]
     BusNotFound,
     /// The node's contract must not change.
-    #[error("the node is frozen: its contract must not change")]
+    #[error(
+        "the node is frozen: its contract must not change until a validator reports it as canary or validated"
+    )]
     Frozen,
     /// Who judges is no validator.
     #[error("no node of type validator lives by that id and requester")]
@@ -70,6 +74,9 @@ pub enum Refusal {
     /// Nobody judges itself.
     #[error("a node cannot judge itself")]
     OwnVerdict,
+    /// The node has another contract than the one that was examined.
+    #[error("the node has another contract by now: {0}")]
+    OtherContract(String),
     /// A port that a node says it listens on is not leased like that.
     #[error("{why}")]
     Inbound {
@@ -171,6 +178,7 @@ impl Refusal {
             | Self::BusNotFound
             | Self::Frozen
             | Self::NotValidator
+            | Self::OtherContract(_)
             | Self::PoolNotFound(_)
             | Self::LimitExceeded { .. }
             | Self::Exhausted { .. } => true,

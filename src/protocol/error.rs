@@ -217,6 +217,7 @@ impl From<Refusal> for Error {
             Refusal::OwnVerdict => {
                 Self::new(ErrorCode::Forbidden, message).with("reason", "own_verdict")
             }
+            Refusal::OtherContract(_) => Self::invalid("/contract_hash", message),
             Refusal::Inbound { index, why } => {
                 let pointer = format!("/inbound_ports/{index}/lease_id");
                 Self::from(*why).with("pointer", pointer)

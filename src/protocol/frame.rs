@@ -115,7 +115,12 @@ fn said_plainly(error: &serde_json::Error) -> String {
         let text = text.split(" at line ").next().unwrap_or(&text);
         return what_must_be(text).unwrap_or_else(|| text.to_owned());
     }
-    format!("the body is not JSON: {error}")
+    let text = error.to_string();
+    if text.starts_with("recursion limit exceeded") {
+        // Of `serde_json`, which has no name for it.
+        return "is nested too deep: JSON is read 127 levels deep".to_owned();
+    }
+    format!("the body is not JSON: {text}")
 }
 
 /// What serde says of a value that will not do, in words of JSON and not of Rust.

@@ -22,10 +22,10 @@ use super::{
     uri::EndpointUri,
 };
 
+pub use crate::domain::node::NODE_TOOLS_MAX;
+
 /// Longest description, in characters.
 pub const DESCRIPTION_CHARS_MAX: usize = 4_096;
-/// Tools of one node, at most.
-pub const NODE_TOOLS_MAX: usize = crate::domain::node::NODE_TOOLS_MAX;
 /// Tags of one node, at most.
 pub const NODE_TAGS_MAX: usize = 32;
 /// Inbound ports of one node, at most, and as many outbound ones.

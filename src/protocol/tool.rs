@@ -29,6 +29,10 @@ pub const TOOL_TAGS_MAX: usize = 32;
 pub const PROVIDERS_SHOWN_MAX: usize = 16;
 /// Versions, and tags, that a list shows of one tool: no item is larger than a page.
 pub const VERSIONS_SHOWN_MAX: usize = 64;
+/// Other contracts by the same name and version that are named, at most.
+pub const VARIANTS_SHOWN_MAX: usize = 64;
+/// Bytes that those of them take together that are shown in full.
+pub const VARIANTS_BYTES_MAX: usize = 64 * 1024;
 
 /// What others may call, and on which terms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -273,6 +277,13 @@ pub struct ToolDescribeRequest {
     )]
     #[schemars(with = "Option<VersionText>")]
     pub version: Option<Version>,
+    /// Providers of this page, at most: 1 to 1,000, default 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u16>", range(min = 1, max = PAGE_ITEMS_MAX))]
+    pub limit: Option<Limit>,
+    /// `next_cursor` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_revision: Option<u64>,
@@ -283,8 +294,10 @@ pub struct ToolDescribeRequest {
 pub struct Variant {
     /// What callers rely on, condensed.
     pub contract_hash: String,
-    /// The whole.
-    pub contract: Tool,
+    /// How many nodes offer it.
+    pub providers: usize,
+    /// The whole; null where that would make the answer too long: `describe` of a node that offers it has it.
+    pub contract: Option<Tool>,
 }
 
 /// A node that offers a tool.
@@ -328,10 +341,16 @@ pub struct ToolDescribeReply {
     pub contract_hash: String,
     /// Whether nodes offer different contracts by this name and version.
     pub collision: bool,
-    /// The other contracts by this name and version.
+    /// The other contracts by this name and version, at most 64.
+    #[schemars(length(max = VARIANTS_SHOWN_MAX))]
     pub variants: Vec<Variant>,
-    /// Who offers it.
+    /// Who offers it, or another contract by its name and version, in the order of their ids: a page.
     pub providers: Vec<Provider>,
+    /// Where the next page of providers begins; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+    /// How many providers there are.
+    pub provider_count: usize,
     /// All its versions, the newest first.
     #[schemars(with = "Vec<VersionText>")]
     pub versions: Vec<Version>,

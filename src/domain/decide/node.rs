@@ -1,10 +1,8 @@
 //! Nodes: their announcement, their heartbeats, and their leave.
 
-use std::collections::BTreeSet;
-
 use crate::domain::{
     command::{Announce, Answer, BOUND_NODES, Claim, Decision, Effect, Known, Refusal},
-    ids::{Incarnation, NodeId, RequesterId, Token, Ttl},
+    ids::{Incarnation, NodeId, RequesterId, Ttl},
     key::{Key, Revision},
     mechanism::Mechanism,
     node::{
@@ -12,7 +10,7 @@ use crate::domain::{
     },
     nodes::Seen,
     record::{Request, Unknown},
-    transition::{Happened, Transition},
+    transition::{Happened, ToolTold, Transition},
     write::Write,
 };
 
@@ -138,11 +136,15 @@ impl<'a> Case<'a> {
         id: &NodeId,
         registration: &Registration,
     ) -> Result<(), Refusal> {
-        let verdicts = self.index.nodes.verdicts(id);
-        match verdicts.and_then(|verdicts| verdicts.frozen()) {
-            Some(frozen) if frozen != registration.contract_hash => Err(Refusal::Frozen),
-            _ => Ok(()),
+        let nodes = &self.index.nodes;
+        let Some((seen, verdicts)) = nodes.seen(id).zip(nodes.verdicts(id)) else {
+            return Ok(());
+        };
+        let has = &seen.node.registration.contract_hash;
+        if verdicts.is_frozen(has) && *has != registration.contract_hash {
+            return Err(Refusal::Frozen);
         }
+        Ok(())
     }
 
     /// A port that a node says it has leased is leased, and by who announces the node. A lease that ends
@@ -246,7 +248,7 @@ impl<'a> Case<'a> {
         Decision::Commit {
             writes: vec![said, lives],
             answer,
-            then: Effect::Reply,
+            then: Effect::Review,
         }
     }
 
@@ -278,39 +280,26 @@ impl<'a> Case<'a> {
 
     /// What is told of a node whose tools change.
     pub(super) fn tools_changed(&self, id: &NodeId, from: &[Tool], to: &[Tool]) -> Transition {
-        let contract = |tool: &Tool| (tool.version.clone(), tool.contract_hash.clone());
-        let names = |tools: &[Tool]| -> BTreeSet<Token> {
-            tools.iter().map(|tool| tool.name.clone()).collect()
+        let offers = |tools: &[Tool], tool: &Tool| {
+            let mut same = tools
+                .iter()
+                .filter(|other| other.is(&tool.name, &tool.version));
+            same.next().map(|same| same.contract_hash.clone())
         };
-        let contracts = |tools: &[Tool], name: &Token| -> BTreeSet<_> {
-            let named = tools.iter().filter(|tool| tool.name == *name);
-            named.map(contract).collect()
+        let added = to
+            .iter()
+            .filter(|tool| offers(from, tool).as_ref() != Some(&tool.contract_hash));
+        let removed = from.iter().filter(|tool| offers(to, tool).is_none());
+        let collision = |tool: &Tool| {
+            let other = self.index.nodes.colliding(id, tool).next();
+            other.map(|other| told(tool, Some(other)))
         };
-        let (before, after) = (names(from), names(to));
-        let added: Vec<Token> = after
-            .iter()
-            .filter(|name| contracts(from, name) != contracts(to, name))
-            .cloned()
-            .collect();
-        let collisions = added
-            .iter()
-            .filter(|name| {
-                let mut mine = to.iter().filter(|tool| tool.name == **name);
-                mine.any(|tool| self.collides(id, tool))
-            })
-            .cloned()
-            .collect();
         Transition {
-            tools_removed: before.difference(&after).cloned().collect(),
-            collisions,
-            tools_added: added,
+            tools_removed: removed.map(|tool| told(tool, None)).collect(),
+            collisions: added.clone().filter_map(collision).collect(),
+            tools_added: added.map(|tool| told(tool, None)).collect(),
             ..self.happened(Happened::ToolsChanged, None)
         }
-    }
-
-    /// Whether another node that lives offers that tool in that version under another contract.
-    fn collides(&self, id: &NodeId, tool: &Tool) -> bool {
-        self.index.nodes.colliding(id, tool).next().is_some()
     }
 
     /// The life of that epoch, which must last and be `requester_id`'s.
@@ -447,6 +436,15 @@ fn known(seen: &Seen<'_>) -> Answer {
 
 fn superseded(live: &Live) -> Refusal {
     Refusal::Superseded { last: live.epoch }
+}
+
+/// A tool as an event tells of it.
+pub(super) fn told(tool: &Tool, other: Option<&NodeId>) -> ToolTold {
+    ToolTold {
+        name: tool.name.clone(),
+        version: tool.version.clone(),
+        other: other.cloned(),
+    }
 }
 
 /// The last requests with another one.

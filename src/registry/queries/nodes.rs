@@ -10,7 +10,7 @@ use crate::{
         node::{LifeEnd, NodeType as Type},
         nodes::Seen,
         time::Moment,
-        trust::{self, Lifecycle as Stage, TrustState as State},
+        trust::TrustState as State,
     },
     protocol::{
         bounds::Open,
@@ -23,7 +23,7 @@ use crate::{
             Section,
         },
         port::Page,
-        trust::{Computed, Lifecycle, Trust, TrustReply, TrustState},
+        trust::{Computed, Trust, TrustReply},
     },
 };
 
@@ -161,7 +161,7 @@ pub(super) fn item(index: &Index, seen: &Seen<'_>, now: Moment) -> NodeItem {
         }),
         expires_in_ms: if seen.is_live() { seen.left(now) } else { 0 },
         tools: said.tools.len(),
-        trust_state: Open::Known(state(trust.state)),
+        trust_state: Open::Known(trust.state.into()),
         trust_score: trust.score(),
     }
 }
@@ -239,7 +239,7 @@ pub(super) fn again<T: serde::Serialize, U: DeserializeOwned>(carried: &T) -> Op
     let Value::Object(members) = value else {
         return None;
     };
-    let own = ["contract_hash", "bytes"];
+    let own = ["contract_hash", "bytes", "patterns"];
     let members: Map<String, Value> = members
         .into_iter()
         .filter(|(name, _)| !own.contains(&name.as_str()))
@@ -251,41 +251,25 @@ pub(super) fn again<T: serde::Serialize, U: DeserializeOwned>(carried: &T) -> Op
 pub(super) fn trust_of(index: &Index, seen: &Seen<'_>) -> Trust {
     let trust = index.nodes.trust(seen);
     let verdicts = index.nodes.verdicts(seen.node_id);
-    let all = verdicts.map_or(0, |verdicts| verdicts.latest.len());
+    let contract = &seen.node.registration.contract_hash;
+    let outdated = verdicts.map_or(0, |verdicts| verdicts.outdated(contract));
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let reports = trust.passes + trust.fails;
     Trust {
-        trust_state: Open::Known(state(trust.state)),
+        trust_state: Open::Known(trust.state.into()),
         trust_score: trust.score(),
         validated: trust.is_validated(),
-        registry_lifecycle: trust.lifecycle.map(|stage| Open::Known(lifecycle(stage))),
+        registry_lifecycle: trust.lifecycle.map(|stage| Open::Known(stage.into())),
         computed: Computed {
             rule: RULE.to_owned(),
             reports: count(reports),
             passed: count(trust.passes),
             failed: count(trust.fails),
             validators: count(trust.validator_ids.len()),
-            outdated: count(all.saturating_sub(reports)),
+            outdated: count(outdated),
         },
         validator_ids: trust.validator_ids,
         failure_modes: trust.failure_modes,
         contract_hash: seen.node.registration.contract_hash.clone(),
-    }
-}
-
-/// As it stands on the wire.
-pub(in crate::registry) fn state(state: State) -> TrustState {
-    match state {
-        trust::TrustState::Untrusted => TrustState::Untrusted,
-        trust::TrustState::Trusted => TrustState::Trusted,
-        trust::TrustState::Verified => TrustState::Verified,
-    }
-}
-
-fn lifecycle(stage: Stage) -> Lifecycle {
-    match stage {
-        Stage::Canary => Lifecycle::Canary,
-        Stage::Validated => Lifecycle::Validated,
-        Stage::Frozen => Lifecycle::Frozen,
     }
 }

@@ -18,12 +18,12 @@ use crate::{
         port::Page,
         tool::{
             PROVIDERS_SHOWN_MAX, Provider, ToolDescribeReply, ToolDescribeRequest, ToolItem,
-            ToolListRequest, VERSIONS_SHOWN_MAX, Variant,
+            ToolListRequest, VARIANTS_BYTES_MAX, VARIANTS_SHOWN_MAX, VERSIONS_SHOWN_MAX, Variant,
         },
     },
 };
 
-use super::nodes::{again, state};
+use super::nodes::again;
 use super::{cursor, page};
 
 /// A tool as one node offers it.
@@ -112,12 +112,16 @@ fn versions(offers: &[Offer<'_>]) -> Vec<Version> {
     versions.into_iter().rev().cloned().collect()
 }
 
-/// One tool in one version: the newest unless the request says which.
+/// One tool in one version, the newest unless the request says which, with a page of its providers.
 pub(in crate::registry) fn tool(
     index: &Index,
     request: &ToolDescribeRequest,
+    limit: usize,
     now: Moment,
 ) -> Result<ToolDescribeReply, Error> {
+    let after = cursor(request.cursor.as_deref(), |text| {
+        text.parse::<NodeId>().ok()
+    })?;
     let missing = || Error::new(ErrorCode::ToolNotFound, "no live node offers such a tool");
     let all: Vec<Offer<'_>> = offers(index, &request.name).collect();
     let versions = versions(&all);
@@ -127,10 +131,7 @@ pub(in crate::registry) fn tool(
         .into_iter()
         .filter(|(_, tool)| tool.version == version)
         .collect();
-    let mut contracts: BTreeMap<&str, (usize, &Tool)> = BTreeMap::new();
-    for (_, tool) in &offers {
-        contracts.entry(&tool.contract_hash).or_insert((0, tool)).0 += 1;
-    }
+    let contracts = contracts(&offers);
     // The one that most offer; of equals the one whose hash comes first.
     let most = contracts.values().map(|(count, _)| *count).max();
     let chosen = contracts
@@ -138,29 +139,55 @@ pub(in crate::registry) fn tool(
         .find(|(_, (count, _))| Some(*count) == most)
         .map(|(hash, (_, tool))| (*hash, *tool));
     let (hash, chosen) = chosen.ok_or_else(missing)?;
-    let variants = contracts.iter().filter(|(other, _)| **other != hash);
+    let behind = offers
+        .iter()
+        .filter(|(seen, _)| after.as_ref().is_none_or(|after| seen.node_id > after))
+        .map(|offer| (offer.0.node_id.to_string(), provider(index, offer, now)));
+    let providers = page(index, behind, limit);
     Ok(ToolDescribeReply {
         name: request.name.clone(),
         contract: again(chosen).ok_or_else(missing)?,
         contract_hash: hash.to_owned(),
         collision: contracts.len() > 1,
-        variants: variants
-            .filter_map(|(hash, (_, tool))| {
-                Some(Variant {
-                    contract_hash: (*hash).to_owned(),
-                    contract: again(*tool)?,
-                })
-            })
-            .collect(),
-        providers: offers
-            .iter()
-            .map(|offer| provider(index, offer, now))
-            .collect(),
+        variants: variants(&contracts, hash),
+        provider_count: offers.len(),
+        next_cursor: providers.next_cursor,
+        providers: providers.items,
         versions,
         version,
-        revision: index.applied().wire(index.lineage()),
+        revision: providers.revision,
         ignored: Vec::new(),
     })
+}
+
+/// By hash: how many nodes offer that contract, and the tool as one of them does.
+type Contracts<'a> = BTreeMap<&'a str, (usize, &'a Tool)>;
+
+fn contracts<'a>(offers: &[Offer<'a>]) -> Contracts<'a> {
+    let mut contracts = Contracts::new();
+    for (_, tool) in offers {
+        contracts.entry(&tool.contract_hash).or_insert((0, tool)).0 += 1;
+    }
+    contracts
+}
+
+/// All contracts but that one, in full as far as they fit.
+fn variants(contracts: &Contracts<'_>, hash: &str) -> Vec<Variant> {
+    let mut room = VARIANTS_BYTES_MAX;
+    contracts
+        .iter()
+        .filter(|(other, _)| **other != hash)
+        .take(VARIANTS_SHOWN_MAX)
+        .map(|(hash, (providers, tool))| {
+            let left = room.checked_sub(tool.bytes);
+            room = left.unwrap_or(room);
+            Variant {
+                contract_hash: (*hash).to_owned(),
+                providers: *providers,
+                contract: left.and_then(|_| again(*tool)),
+            }
+        })
+        .collect()
 }
 
 fn provider(index: &Index, (seen, tool): &Offer<'_>, now: Moment) -> Provider {
@@ -171,7 +198,7 @@ fn provider(index: &Index, (seen, tool): &Offer<'_>, now: Moment) -> Provider {
         host: seen.node.registration.host.clone(),
         subject: tool.subject.clone(),
         contract_hash: tool.contract_hash.clone(),
-        trust_state: Open::Known(state(trust.state)),
+        trust_state: Open::Known(trust.state.into()),
         trust_score: trust.score(),
         health: seen.live.health.clone(),
         online: left > 0,
