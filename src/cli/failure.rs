@@ -99,6 +99,16 @@ impl Failure {
         }
     }
 
+    /// With what it was about.
+    #[must_use]
+    pub(super) fn about(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        if let Some(error) = self.error.as_object_mut() {
+            error.insert("message".to_owned(), self.message.clone().into());
+        }
+        self
+    }
+
     /// What happened, alone.
     pub(super) fn into_message(self) -> String {
         self.message
