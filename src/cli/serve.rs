@@ -37,7 +37,7 @@ use crate::{
     },
 };
 
-use super::{connection::Flags, own_host};
+use super::connection::Flags;
 
 /// A signal that comes again within this time is the same one: timeout(1), for instance, sends its to
 /// the process and then to the group.
