@@ -77,7 +77,10 @@ async fn main() -> anyhow::Result<()> {
             life = node.online() => match life {
                 Ok(life) => life,
                 // Another copy has taken over: there is nothing to do, and nothing failed.
-                Err(why) => return Ok(eprintln!("{}", chain(&why))),
+                Err(why) => {
+                    eprintln!("{}", chain(&why));
+                    return Ok(());
+                }
             },
             () = &mut stop => break,
         };

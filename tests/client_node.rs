@@ -89,19 +89,16 @@ async fn is_free(client: &Client, port: Port) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_is_what_its_builder_said_and_leaves_nothing_behind() {
+async fn a_node_is_what_its_builder_said() {
     let registry = Registry::start(&ARGS);
     let client = client(registry.url()).await;
-    let beats = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&beats);
     let node = calc()
         .node_type(NodeType::Adapter)
         .description("Calculates.")
         .tag("maths")
-        .ttl(2)
         .port("http", "http")
         .port_like("data", "udp-thing", |wish| {
-            wish.preferred_port = Port::new(23_456)
+            wish.preferred_port = Port::new(23_456);
         })
         .fixed_port("metrics", "http", 9_100)
         .bus("elsewhere", "redis", "redis://me:secret@elsewhere:6379")
@@ -113,14 +110,13 @@ async fn a_node_is_what_its_builder_said_and_leaves_nothing_behind() {
             ..Tool::of::<Add, Sum>("add", "1.0.0").unwrap()
         })
         .capabilities(json!({"decimals": 17}))
-        .health(move || json!({"beats": counted.fetch_add(1, Ordering::Relaxed)}))
         .announce(|request| request.owned_by_agent = Some("abacus".parse().unwrap()))
         .start(&client)
         .await
         .unwrap();
     let life = online(&node).await;
     assert_eq!(life.epoch(), 1);
-    assert_eq!(life.warnings(), [String::new(); 0]);
+    assert!(life.warnings().is_empty(), "{:?}", life.warnings());
     assert_eq!(life.port("data"), Port::new(23_456));
     assert_eq!(life.port("other"), None);
     assert_eq!(
@@ -173,6 +169,23 @@ async fn a_node_is_what_its_builder_said_and_leaves_nothing_behind() {
     assert_eq!(input["required"], json!(["terms"]));
     assert_eq!(add["contract"]["output_schema"]["required"], json!(["sum"]));
     assert_eq!(add["contract"]["idempotent"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_kept_past_its_ttl_and_leaves_nothing_behind() {
+    let registry = Registry::start(&ARGS);
+    let client = client(registry.url()).await;
+    let beats = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&beats);
+    let node = calc()
+        .ttl(2)
+        .port("http", "http")
+        .health(move || json!({"beats": counted.fetch_add(1, Ordering::Relaxed)}));
+    let node = node.start(&client).await.unwrap();
+    let life = online(&node).await;
+    let listener = life.listen("http", HERE).await.unwrap();
+    let port = life.port("http").unwrap();
+    assert_eq!(listener.local_addr().unwrap().port(), port.number());
 
     // Real time has to pass: several times the TTL.
     let end = BootTime::now() + Duration::from_secs(7);
@@ -193,9 +206,7 @@ async fn a_node_is_what_its_builder_said_and_leaves_nothing_behind() {
     assert!(matches!(over(&life).await, Loss::Released));
     assert!(life.remaining().is_zero());
     until("its ports to be free", async || {
-        is_free(&client, Port::new(port).unwrap())
-            .await
-            .then_some(())
+        is_free(&client, port).await.then_some(())
     })
     .await;
     let mine = ListRequest {

@@ -224,9 +224,9 @@ impl Keeper {
     }
 }
 
-/// Waits before the node is announced again, and says what to wait the next time.
+/// Waits before something is asked again, and says what to wait the next time.
 pub(super) async fn wait(error: &Error, pause: Duration) -> Duration {
-    tracing::warn!(error = %crate::chain(error), "the node is not what it should be yet");
+    tracing::warn!(error = %crate::chain(error), "not done yet, asking again");
     let asked = error.retry_after().unwrap_or(Duration::ZERO);
     let now = if error.retryable() {
         pause.max(asked.min(PAUSE_REFUSED))

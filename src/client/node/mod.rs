@@ -37,13 +37,16 @@ pub use life::Life;
 /// ```no_run
 /// # async fn serve(_: tokio::net::TcpListener) {}
 /// # async fn example(nats: async_nats::Client) -> Result<(), Box<dyn std::error::Error>> {
-/// use onex_registry::{client::{Client, Node}, protocol::names::Namespace};
+/// use onex_registry::{client::{Client, Error, Node}, protocol::names::Namespace};
 ///
 /// let client = Client::new(nats, Namespace::default());
 /// let node = Node::builder("calc").version("1.0.0").port("http", "http").start(&client).await?;
 /// loop {
 ///     let life = node.online().await?;
-///     let listener = life.listen("http", [127, 0, 0, 1].into()).await?;
+///     let listener = match life.listen("http", [127, 0, 0, 1].into()).await {
+///         Err(Error::Over(_)) => continue,
+///         listener => listener?,
+///     };
 ///     tokio::select! {
 ///         () = serve(listener) => break,
 ///         why = life.over() => eprintln!("stopped serving: {why}"),
