@@ -185,7 +185,9 @@ impl From<client::Error> for Failure {
                     .hint("it may have been done all the same; see `onex port list`")
             }
             client::Error::TooLarge(_) => Self::new(Exit::Failed, "TOO_LARGE", message),
-            client::Error::Unfit { .. } => Self::usage(message),
+            client::Error::Unfit(error) => Self::usage(Self::refused(&error).message),
+            client::Error::Over(_) => Self::new(Exit::Failed, "OVER", crate::chain(&error)),
+            client::Error::Listen { .. } => Self::new(Exit::Failed, "LISTEN", crate::chain(&error)),
             client::Error::Malformed { .. } | client::Error::Endless { .. } => {
                 Self::new(Exit::Failed, "MALFORMED_REPLY", crate::chain(&error))
                     .hint("does something else than a registry of this protocol answer there?")

@@ -17,8 +17,6 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
-use crate::domain::ids::{Host, Invalid};
-
 pub use run::{RUN_CHILD, run_child};
 
 use failure::{Exit, Failure};
@@ -195,15 +193,6 @@ fn wants_json() -> bool {
     arguments.iter().any(one)
         || arguments.windows(2).any(two)
         || std::env::var("ONEX_OUTPUT").is_ok_and(|format| format == "json")
-}
-
-/// This machine's host name, in lower case as hosts are.
-fn own_host() -> Result<Host, Invalid> {
-    let name = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .to_ascii_lowercase();
-    name.parse()
 }
 
 /// A base folder of the XDG specification: where `variable` says, else below the home folder; none when
