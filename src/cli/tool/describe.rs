@@ -1,0 +1,197 @@
+//! `onex tool describe`
+
+use clap::Args;
+use semver::Version;
+use serde_json::Value;
+
+use crate::{
+    cli::{
+        failure::{Exit, Failure},
+        nearest,
+        node::{listed, said, trusted},
+        output::{Block, Detail, Line, Lines, NOTHING, SECTION_INDENT, Table, json, span, word},
+        session::Session,
+        signature::{arguments, kind, signature},
+        watch,
+    },
+    client,
+    domain::ids::Token,
+    protocol::{
+        error::ErrorCode,
+        tool::{Provider, ToolDescribeReply, ToolDescribeRequest, ToolListRequest},
+    },
+};
+
+use super::SIGNATURE_INDENT;
+
+/// Digits of a contract's hash that tell it from the others of a tool.
+const HASH_CHARS_SHOWN: usize = 12;
+
+/// Says how a tool is called, what comes of it, and who offers it.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  onex tool describe add --version 1.0.0\n  onex tool describe add -o json"
+)]
+pub(in crate::cli) struct Describe {
+    /// The tool.
+    #[arg(value_name = "NAME")]
+    name: Token,
+    /// Which version [default: the newest that a live node offers].
+    #[arg(long)]
+    version: Option<Version>,
+}
+
+impl Describe {
+    pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
+        let request = ToolDescribeRequest {
+            name: self.name,
+            version: self.version,
+            min_revision: None,
+        };
+        let called = session.client.describe_tool(&request).await;
+        let reply = match session.seen(called).await {
+            Ok(reply) => reply,
+            Err(failure) => return Err(suggest(session, failure, &request.name).await),
+        };
+        session
+            .output
+            .show(&reply, |reply| vec![reply.name.to_string()], blocks)?;
+        Ok(Exit::Done)
+    }
+}
+
+async fn suggest(session: &Session, failure: Failure, name: &Token) -> Failure {
+    let tools = async {
+        let request = ToolListRequest {
+            limit: watch::most(),
+            ..ToolListRequest::default()
+        };
+        let page = session.client.tools(&request).await?;
+        let names = page.items.iter().map(|tool| tool.name.to_string());
+        Ok::<Vec<String>, client::Error>(names.collect())
+    };
+    nearest::suggest(failure, ErrorCode::ToolNotFound, name.as_str(), tools).await
+}
+
+fn blocks(reply: &ToolDescribeReply, detail: Detail) -> Vec<Block> {
+    let contract = &reply.contract;
+    let (input, output) = (&contract.input_schema, &contract.output_schema);
+    let call = signature(reply.name.as_str(), input, output);
+    let description = contract.description.as_ref().map(|text| text.as_str());
+    let mut blocks = vec![
+        Block::Heading(format!("TOOL {} {}", reply.name, reply.version)),
+        Lines::from_iter([Line::new(SECTION_INDENT, SIGNATURE_INDENT, call)]).into(),
+        Lines::paragraphs(SECTION_INDENT, description.unwrap_or_default()).into(),
+        Block::Table(summary(reply), SECTION_INDENT),
+    ];
+    if !arguments(input).is_empty() {
+        blocks.push(Block::Heading("ARGUMENTS".to_owned()));
+        blocks.push(Block::Table(argument_table(input), SECTION_INDENT));
+    }
+    let count = reply.providers.len();
+    blocks.push(Block::Heading(format!("PROVIDERS ({count})")));
+    let providers = providers(&reply.providers, reply.collision, detail);
+    blocks.push(Block::Table(providers, SECTION_INDENT));
+    if !reply.variants.is_empty() {
+        let count = reply.variants.len();
+        let heading = format!("OTHER CONTRACTS BY THIS NAME AND VERSION ({count})");
+        blocks.push(Block::Heading(heading));
+        blocks.push(variants(reply).into());
+    }
+    for (heading, schema) in [("INPUT SCHEMA", input), ("OUTPUT SCHEMA", output)] {
+        blocks.push(Block::Heading(heading.to_owned()));
+        let text = json(schema).unwrap_or_default();
+        blocks.push(Lines::verbatim(SECTION_INDENT, &text).into());
+    }
+    blocks
+}
+
+fn summary(reply: &ToolDescribeReply) -> Table {
+    let contract = &reply.contract;
+    let collision = match reply.variants.len() {
+        0 if !reply.collision => "no".to_owned(),
+        count => format!(
+            "yes: nodes offer {} contracts by this name and version",
+            count + 1
+        ),
+    };
+    let idempotent = if contract.idempotent {
+        "yes"
+    } else {
+        "no: calling it twice may do more than calling it once"
+    };
+    Table::values()
+        .row(["Versions", &listed(&reply.versions)])
+        .row(["Idempotent", idempotent])
+        .row(["Side effects", &listed(&contract.side_effects)])
+        .row(["Error codes", &listed(&contract.error_codes)])
+        .row(["Tags", &listed(&contract.tags)])
+        .row(["Collision", &collision])
+        .row(["Contract", &reply.contract_hash])
+        .whole(0)
+}
+
+fn argument_table(input: &Value) -> Table {
+    Table::new(&["NAME", "TYPE", "REQUIRED", "DESCRIPTION"])
+        .rows(arguments(input), |(name, schema, required)| {
+            let description = schema.get("description").and_then(Value::as_str);
+            [
+                name.to_owned(),
+                kind(input, schema),
+                if required { "yes" } else { "no" }.to_owned(),
+                description.unwrap_or(NOTHING).to_owned(),
+            ]
+        })
+        .whole(2)
+}
+
+/// A line for each node that offers it; which contract, where there are several.
+fn providers(providers: &[Provider], several: bool, detail: Detail) -> Table {
+    let mut header = vec!["NODE", "HOST", "LEFT", "TRUST"];
+    if several {
+        header.push("CONTRACT");
+    }
+    header.push("SUBJECT");
+    if detail.is_wide() {
+        header.push("HEALTH");
+    }
+    Table::new(&header)
+        .rows(providers, |provider| {
+            let mut cells = vec![
+                provider.node_id.to_string(),
+                said(provider.host.as_ref()),
+                if provider.online {
+                    span(provider.expires_in_ms)
+                } else {
+                    "due".to_owned()
+                },
+                trusted(&word(&provider.trust_state), provider.trust_score),
+            ];
+            if several {
+                cells.push(short(&provider.contract_hash));
+            }
+            cells.push(provider.subject.clone());
+            if detail.is_wide() {
+                cells.push(said(provider.health.as_ref()));
+            }
+            cells
+        })
+        .whole(2)
+}
+
+fn variants(reply: &ToolDescribeReply) -> Lines {
+    let calls = reply.variants.iter().map(|variant| {
+        let contract = &variant.contract;
+        let (input, output) = (&contract.input_schema, &contract.output_schema);
+        let call = signature(reply.name.as_str(), input, output);
+        let text = format!("{}  {call}", short(&variant.contract_hash));
+        Line::new(SECTION_INDENT, SIGNATURE_INDENT, text)
+    });
+    calls.collect()
+}
+
+/// What tells a hash from others: the digits behind the name of its kind.
+fn short(hash: &str) -> String {
+    let digits = hash.rsplit(':').next().unwrap_or(hash);
+    digits.chars().take(HASH_CHARS_SHOWN).collect()
+}
