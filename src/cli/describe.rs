@@ -110,14 +110,17 @@ fn blocks(reply: &DescribeReply, sections: &[Section], detail: Detail) -> Vec<Bl
             ),
             Section::Schema | Section::Trust => continue,
         };
-        blocks.push(Block::Heading(format!("{heading} ({count})")));
-        if count > 0 {
-            blocks.push(Block::Table(table, SECTION_INDENT));
-        }
-        if count > most {
-            let more = format!("… {} more: {list}", count - most);
-            blocks.push(Lines::paragraphs(SECTION_INDENT, &more).into());
-        }
+        let shown = if count > most {
+            format!("{count}, the first {most}; `{list}` has all")
+        } else {
+            count.to_string()
+        };
+        blocks.push(Block::Heading(format!("{heading} ({shown})")));
+        blocks.push(if count == 0 {
+            Lines::paragraphs(SECTION_INDENT, "none").into()
+        } else {
+            Block::Table(table, SECTION_INDENT)
+        });
     }
     blocks
 }

@@ -29,10 +29,13 @@ pub(super) async fn suggest(
 }
 
 fn nearest(name: &str, names: Vec<String>) -> Option<String> {
+    if names.iter().any(|other| other == name) {
+        return None;
+    }
     let allowed = (name.chars().count() / DIFFERENT_PARTS).max(1);
     let near = names.into_iter().filter_map(|other| {
         let distance = strsim::damerau_levenshtein(name, &other);
-        (distance > 0 && distance <= allowed).then_some((distance, other))
+        (distance <= allowed).then_some((distance, other))
     });
     near.min().map(|(_, other)| other)
 }
@@ -51,5 +54,10 @@ mod tests {
         assert_eq!(near("search", &names), None);
         assert_eq!(near("a", &["b"]).as_deref(), Some("b"));
         assert_eq!(near("a", &[]), None);
+        assert_eq!(
+            near("calc.1", &names),
+            None,
+            "it is there, and something else is wrong"
+        );
     }
 }

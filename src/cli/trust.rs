@@ -42,9 +42,9 @@ impl Trust {
         session.output.show(
             &reply,
             |reply| vec![reply.node_id.to_string()],
-            |reply, _| {
+            |reply, detail| {
                 let heading = Block::Heading(format!("TRUST IN {}", reply.node_id));
-                vec![heading, node::trust(&reply.trust)]
+                vec![heading, node::trust(&reply.trust, detail)]
             },
         )?;
         Ok(Exit::Done)

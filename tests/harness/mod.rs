@@ -17,6 +17,7 @@ mod ledger;
 mod nats;
 mod registry;
 mod traffic;
+mod user;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ pub(crate) use holder::{Holder, HolderPlan};
 pub(crate) use ledger::Ledger;
 pub(crate) use nats::Nats;
 pub(crate) use registry::Registry;
+pub(crate) use user::{Ran, User, assert_members};
 
 /// Far longer than anything here takes; reached only when a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

@@ -18,13 +18,16 @@ use crate::{
 use super::{
     failure::{Exit, Failure},
     nearest,
-    output::{Detail, NOTHING, Table, at, span, word},
+    output::{Detail, NOTHING, Table, at, shortened, span, word},
     session::Session,
     watch,
 };
 
 pub(super) use describe::describe;
 pub(super) use sections::trust;
+
+/// Columns of a hash that are shown: the name of its kind and a dozen digits.
+const HASH_COLUMNS_MAX: usize = 20;
 
 /// Finds nodes, and says what they are and offer.
 #[derive(Debug, Subcommand)]
@@ -47,11 +50,9 @@ impl Node {
 
 /// A line for each node.
 pub(super) fn table(nodes: &[NodeItem], detail: Detail) -> Table {
-    let mut header = vec![
-        "NODE", "TYPE", "VERSION", "STATE", "LEFT", "TOOLS", "TRUST", "HOST",
-    ];
+    let mut header = vec!["NODE", "TYPE", "VERSION", "STATE", "TOOLS", "TRUST", "HOST"];
     if detail.is_wide() {
-        header.extend(["EPOCH", "REGISTERED", "ENDED", "TAGS"]);
+        header.extend(["SCORE", "EPOCH", "REGISTERED", "ENDED", "TAGS"]);
     }
     let table = Table::new(&header).rows(nodes, |node| {
         let mut cells = vec![
@@ -59,49 +60,53 @@ pub(super) fn table(nodes: &[NodeItem], detail: Detail) -> Table {
             word(&node.node_type),
             node.version.to_string(),
             state(node),
-            left(node),
             node.tools.to_string(),
-            trusted(&word(&node.trust_state), node.trust_score),
+            word(&node.trust_state),
             said(node.host.as_ref()),
         ];
         if detail.is_wide() {
             cells.extend([
+                score(node.trust_score),
                 node.epoch.to_string(),
                 at(node.registered_at),
-                node.ended_at.map_or_else(|| NOTHING.to_owned(), at),
+                ended(node),
                 listed(&node.tags),
             ]);
         }
         cells
     });
-    // Short words that read as others when they are broken.
-    [1, 4, 5].into_iter().fold(table, Table::whole)
+    // Short words are not worth a break.
+    [1, 3, 4, 5].into_iter().fold(table, Table::whole)
 }
 
-/// Whether it is alive, and if not how it ended.
+/// Whether it is alive, and if so what is left of its time without a heartbeat.
 fn state(node: &NodeItem) -> String {
-    match &node.ended {
-        Some(how) => word(how),
-        None => word(&node.liveness),
+    let state = word(&node.liveness);
+    match node.liveness.known() {
+        Some(Liveness::Online) => format!("{state} {}", span(node.expires_in_ms)),
+        _ => state,
     }
 }
 
-/// What is left of its time without a heartbeat.
-fn left(node: &NodeItem) -> String {
-    if node.liveness.known() == Some(&Liveness::Ended) {
-        return NOTHING.to_owned();
+/// When and how it ended, if it has.
+fn ended(node: &NodeItem) -> String {
+    match (node.ended_at, &node.ended) {
+        (Some(when), Some(how)) => format!("{} ({})", at(when), word(how)),
+        (Some(when), None) => at(when),
+        (None, _) => NOTHING.to_owned(),
     }
-    if node.expires_in_ms == 0 {
-        return "due".to_owned();
-    }
-    span(node.expires_in_ms)
 }
 
-/// `trusted 0.67`; without a number while nobody has examined it.
-pub(super) fn trusted(state: &str, score: Option<f64>) -> String {
-    match score {
-        Some(score) => format!("{state} {score:.2}"),
-        None => state.to_owned(),
+/// A score, if anybody has examined it.
+pub(super) fn score(score: Option<f64>) -> String {
+    score.map_or_else(|| NOTHING.to_owned(), |score| format!("{score:.2}"))
+}
+
+/// A hash: what tells it from others, or all of it.
+pub(super) fn hash(hash: &str, detail: Detail) -> String {
+    match detail {
+        Detail::Wide => hash.to_owned(),
+        Detail::Short => shortened(hash, HASH_COLUMNS_MAX).into_owned(),
     }
 }
 

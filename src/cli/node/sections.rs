@@ -16,11 +16,12 @@ use crate::{
         describe::NodeDescribeReply,
         node::{InboundPort, NodeSchema, OutboundPort, SchemaField},
         node_view::{Liveness, NodeMetadata, NodePorts, NodeTool},
+        port::LeaseReply,
         trust::Trust,
     },
 };
 
-use super::{listed, said};
+use super::{hash, listed, said};
 
 /// Columns of a node's own JSON that are shown.
 const JSON_COLUMNS_MAX: usize = 240;
@@ -43,10 +44,18 @@ pub(super) fn blocks(reply: &NodeDescribeReply, detail: Detail) -> Vec<Block> {
     }
     if let Some(found) = &view.trust {
         blocks.push(Block::Heading("TRUST".to_owned()));
-        blocks.push(trust(found));
+        blocks.push(trust(found, detail));
     }
     if let Some(found) = &view.tools {
-        blocks.push(Block::Heading(format!("TOOLS ({})", found.len())));
+        let ended = view
+            .node
+            .as_ref()
+            .is_some_and(|node| node.summary.ended.is_some());
+        let count = match found.len() {
+            count if count > 0 && ended => format!("{count}, none to be called: it has ended"),
+            count => count.to_string(),
+        };
+        blocks.push(Block::Heading(format!("TOOLS ({count})")));
         blocks.push(tools(found, detail));
     }
     if let Some(found) = &view.buses {
@@ -74,7 +83,7 @@ fn metadata(node: &NodeMetadata, detail: Detail) -> Vec<Block> {
         .row(["Version", &summary.version.to_string()])
         .row(["Host", &said(summary.host.as_ref())])
         .row([
-            "Runs",
+            "Execution mode",
             &node
                 .execution_mode
                 .as_ref()
@@ -106,7 +115,7 @@ fn metadata(node: &NodeMetadata, detail: Detail) -> Vec<Block> {
         ]);
     let table = optional(table, node, detail)
         .row(["Requester", &node.requester_id.to_string()])
-        .row(["Contract", &node.contract_hash])
+        .row(["Contract", &hash(&node.contract_hash, detail)])
         .whole(0);
     let description = node.description.as_deref().unwrap_or_default();
     vec![
@@ -146,7 +155,7 @@ fn state(node: &NodeMetadata) -> String {
     let summary = &node.summary;
     if let (Some(when), Some(how)) = (summary.ended_at, &summary.ended) {
         let how = word(how);
-        return format!("ended {}, {how}: its tools cannot be called", at(when));
+        return format!("ended {} ({how})", at(when));
     }
     let ttl = span(node.ttl.millis());
     match summary.liveness.known() {
@@ -162,48 +171,63 @@ fn state(node: &NodeMetadata) -> String {
 }
 
 fn ports(ports: &NodePorts, detail: Detail) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    let mut part = |name: String, table: Option<Table>| {
-        if let Some(table) = table {
-            blocks.push(Block::Subheading(name));
-            blocks.push(Block::Table(table, SECTION_INDENT));
-        }
-    };
     let NodePorts {
         inbound,
         outbound,
         leases,
         lease_count,
     } = ports;
-    let some = |is_empty: bool, table: fn(&NodePorts, Detail) -> Table| {
-        (!is_empty).then(|| table(ports, detail))
-    };
-    part(
-        "Listens on".to_owned(),
-        some(inbound.is_empty(), |ports, detail| {
-            listens(&ports.inbound, detail)
-        }),
-    );
-    part(
-        "Sends to".to_owned(),
-        some(outbound.is_empty(), |ports, _| sends(&ports.outbound)),
-    );
-    let shown = match leases.len() {
-        shown if shown < *lease_count => format!(
-            "Leases that end with it ({lease_count}, the first {shown}; `onex port list --node` has all)"
-        ),
-        shown => format!("Leases that end with it ({shown})"),
-    };
-    part(
-        shown,
-        some(leases.is_empty(), |ports, detail| {
-            port::table(&ports.leases, detail)
-        }),
-    );
-    if blocks.is_empty() {
-        blocks.push(none());
+    let mut parts = Vec::new();
+    if !inbound.is_empty() {
+        parts.push(("Listens on".to_owned(), listens(inbound, detail)));
     }
-    blocks
+    if !outbound.is_empty() {
+        parts.push(("Sends to".to_owned(), sends(outbound)));
+    }
+    if let Some(first) = leases.first() {
+        let mut count = lease_count.to_string();
+        if leases.len() < *lease_count {
+            let shown = leases.len();
+            count = format!("{count}, the first {shown}; `onex port list --node` has all");
+        }
+        let mut heading = format!("Leases that end with it ({count})");
+        let together = leases.iter().all(|lease| lease.host == first.host);
+        let table = if together && !detail.is_wide() {
+            heading += &format!(", on {}", first.host);
+            leases_of_a_host(leases)
+        } else {
+            port::table(leases, detail)
+        };
+        parts.push((heading, table));
+    }
+    if parts.is_empty() {
+        return vec![none()];
+    }
+    parts
+        .into_iter()
+        .flat_map(|(heading, table)| {
+            [
+                Block::Subheading(heading),
+                Block::Table(table, SECTION_INDENT),
+            ]
+        })
+        .collect()
+}
+
+fn leases_of_a_host(leases: &[LeaseReply]) -> Table {
+    Table::new(&["PORT", "NAME", "PROTOCOL", "LEFT", "LEASE ID"])
+        .rows(leases, |lease| {
+            [
+                port::address(lease),
+                said(lease.name.as_ref()),
+                lease.protocol.to_string(),
+                port::left(lease.expires_in_ms),
+                lease.lease_id.to_string(),
+            ]
+        })
+        .whole(0)
+        .whole(3)
+        .whole(4)
 }
 
 fn listens(ports: &[InboundPort], detail: Detail) -> Table {
@@ -269,7 +293,7 @@ fn fields(fields: &[SchemaField]) -> Table {
 }
 
 /// How far a node is trusted, and why.
-pub(in crate::cli) fn trust(trust: &Trust) -> Block {
+pub(in crate::cli) fn trust(trust: &Trust, detail: Detail) -> Block {
     let table = Table::values()
         .row(["State", &word(&trust.trust_state)])
         .row(["Score", &score(trust)])
@@ -285,7 +309,7 @@ pub(in crate::cli) fn trust(trust: &Trust) -> Block {
         ])
         .row(["Reports", &reports(trust)])
         .row(["Rule", &trust.computed.rule])
-        .row(["Contract", &trust.contract_hash])
+        .row(["Contract", &hash(&trust.contract_hash, detail)])
         .whole(0);
     Block::Table(table, SECTION_INDENT)
 }

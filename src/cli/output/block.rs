@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    Table,
+    Detail, Table,
     text::{plain, shortened, wrapped},
 };
 
@@ -124,13 +124,13 @@ impl From<Lines> for Block {
 }
 
 /// The blocks below each other, in lines of at most `width` columns, without a line feed at the end.
-pub(super) fn render(blocks: Vec<Block>, width: Option<u16>) -> String {
+pub(super) fn render(blocks: Vec<Block>, width: Option<u16>, detail: Detail) -> String {
     let width = width.map(|width| width.max(WIDTH_COLUMNS_MIN));
     let mut lines: Vec<String> = Vec::new();
     let mut under_heading = true;
     for block in blocks {
         let heading = matches!(block, Block::Heading(_) | Block::Subheading(_));
-        let rendered = block.render(width);
+        let rendered = block.render(width, detail);
         if rendered.is_empty() {
             continue;
         }
@@ -144,7 +144,7 @@ pub(super) fn render(blocks: Vec<Block>, width: Option<u16>) -> String {
 }
 
 impl Block {
-    fn render(self, width: Option<u16>) -> Vec<String> {
+    fn render(self, width: Option<u16>, detail: Detail) -> Vec<String> {
         let mut lines = Vec::new();
         match self {
             Self::Heading(text) => Line::new(0, SECTION_INDENT, text).render(width, &mut lines),
@@ -154,7 +154,7 @@ impl Block {
             Self::Lines(Lines(all)) => all.iter().for_each(|line| line.render(width, &mut lines)),
             Self::Table(table, indent) => {
                 let width = width.map(|width| width.saturating_sub(indent));
-                let text = table.render(width);
+                let text = table.render(width, detail);
                 lines.extend(text.lines().map(|line| indented(indent, line)));
             }
         }
@@ -188,17 +188,20 @@ mod tests {
             ]
         };
         let wide = "NUMBERS\nOne  1\n\n  Two  2\n\nTEXT\n  one two three four five six\n  one two three four five six";
-        assert_eq!(render(blocks(), None), wide);
+        assert_eq!(render(blocks(), None, Detail::Short), wide);
         let narrow = "NUMBERS\nOne  1\n\n  Two  2\n\nTEXT\n  one two three four\n      five six\n  one two three fou…";
-        assert_eq!(render(blocks(), Some(20)), narrow);
+        assert_eq!(render(blocks(), Some(20), Detail::Short), narrow);
     }
 
     #[test]
     fn a_document_keeps_its_shape() {
         let lines = Lines::verbatim(2, "{\n  \"a\": [\n    1\n  ]\n}");
-        let text = render(vec![lines.into()], Some(80));
+        let text = render(vec![lines.into()], Some(80), Detail::Short);
         assert_eq!(text, "  {\n    \"a\": [\n      1\n    ]\n  }");
         let paragraphs = Lines::paragraphs(1, "one\n\n two \n");
-        assert_eq!(render(vec![paragraphs.into()], None), " one\n two");
+        assert_eq!(
+            render(vec![paragraphs.into()], None, Detail::Short),
+            " one\n two"
+        );
     }
 }

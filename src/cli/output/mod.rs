@@ -185,7 +185,7 @@ impl Output {
                 .map(|name| text::plain(name).into_owned() + "\n")
                 .collect(),
             (Format::Table | Format::Wide, _) => {
-                block::render(blocks(value, detail), screen::width()) + "\n"
+                block::render(blocks(value, detail), screen::width(), detail) + "\n"
             }
         };
         let parted = place == Place::InStream

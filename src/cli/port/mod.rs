@@ -84,12 +84,12 @@ fn show(session: &Session, lease: &LeaseReply) -> Result<(), Failure> {
 }
 
 /// The port with its transport: `20000/tcp`.
-fn address(lease: &LeaseReply) -> String {
+pub(super) fn address(lease: &LeaseReply) -> String {
     format!("{}/{}", lease.port, lease.transport)
 }
 
 /// What is left of a lease. One whose time is up has not ended before the registry says so.
-fn left(millis: u64) -> String {
+pub(super) fn left(millis: u64) -> String {
     if millis == 0 {
         return "due".to_owned();
     }

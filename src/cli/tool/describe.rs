@@ -8,7 +8,7 @@ use crate::{
     cli::{
         failure::{Exit, Failure},
         nearest,
-        node::{listed, said, trusted},
+        node::{hash, listed, said, score},
         output::{Block, Detail, Line, Lines, NOTHING, SECTION_INDENT, Table, json, span, word},
         session::Session,
         signature::{arguments, kind, signature},
@@ -23,9 +23,6 @@ use crate::{
 };
 
 use super::SIGNATURE_INDENT;
-
-/// Digits of a contract's hash that tell it from the others of a tool.
-const HASH_CHARS_SHOWN: usize = 12;
 
 /// Says how a tool is called, what comes of it, and who offers it.
 #[derive(Debug, Args)]
@@ -51,7 +48,7 @@ impl Describe {
         let called = session.client.describe_tool(&request).await;
         let reply = match session.seen(called).await {
             Ok(reply) => reply,
-            Err(failure) => return Err(suggest(session, failure, &request.name).await),
+            Err(failure) => return Err(suggest(session, failure, &request).await),
         };
         session
             .output
@@ -60,7 +57,19 @@ impl Describe {
     }
 }
 
-async fn suggest(session: &Session, failure: Failure, name: &Token) -> Failure {
+/// The failure, with the versions that there are, or the tool that was probably meant.
+async fn suggest(session: &Session, failure: Failure, asked: &ToolDescribeRequest) -> Failure {
+    let name = asked.name.as_str();
+    if asked.version.is_some() && failure.is(ErrorCode::ToolNotFound) {
+        let request = ToolListRequest {
+            name: Some(asked.name.clone()),
+            ..ToolListRequest::default()
+        };
+        let found = session.client.tools(&request).await;
+        if let Some(tool) = found.ok().and_then(|page| page.items.into_iter().next()) {
+            return failure.hint(format!("{name} is offered as {}", listed(&tool.versions)));
+        }
+    }
     let tools = async {
         let request = ToolListRequest {
             limit: watch::most(),
@@ -70,7 +79,7 @@ async fn suggest(session: &Session, failure: Failure, name: &Token) -> Failure {
         let names = page.items.iter().map(|tool| tool.name.to_string());
         Ok::<Vec<String>, client::Error>(names.collect())
     };
-    nearest::suggest(failure, ErrorCode::ToolNotFound, name.as_str(), tools).await
+    nearest::suggest(failure, ErrorCode::ToolNotFound, name, tools).await
 }
 
 fn blocks(reply: &ToolDescribeReply, detail: Detail) -> Vec<Block> {
@@ -82,7 +91,7 @@ fn blocks(reply: &ToolDescribeReply, detail: Detail) -> Vec<Block> {
         Block::Heading(format!("TOOL {} {}", reply.name, reply.version)),
         Lines::from_iter([Line::new(SECTION_INDENT, SIGNATURE_INDENT, call)]).into(),
         Lines::paragraphs(SECTION_INDENT, description.unwrap_or_default()).into(),
-        Block::Table(summary(reply), SECTION_INDENT),
+        Block::Table(summary(reply, detail), SECTION_INDENT),
     ];
     if !arguments(input).is_empty() {
         blocks.push(Block::Heading("ARGUMENTS".to_owned()));
@@ -96,7 +105,7 @@ fn blocks(reply: &ToolDescribeReply, detail: Detail) -> Vec<Block> {
         let count = reply.variants.len();
         let heading = format!("OTHER CONTRACTS BY THIS NAME AND VERSION ({count})");
         blocks.push(Block::Heading(heading));
-        blocks.push(variants(reply).into());
+        blocks.push(variants(reply, detail).into());
     }
     for (heading, schema) in [("INPUT SCHEMA", input), ("OUTPUT SCHEMA", output)] {
         blocks.push(Block::Heading(heading.to_owned()));
@@ -106,7 +115,7 @@ fn blocks(reply: &ToolDescribeReply, detail: Detail) -> Vec<Block> {
     blocks
 }
 
-fn summary(reply: &ToolDescribeReply) -> Table {
+fn summary(reply: &ToolDescribeReply, detail: Detail) -> Table {
     let contract = &reply.contract;
     let collision = match reply.variants.len() {
         0 if !reply.collision => "no".to_owned(),
@@ -127,7 +136,7 @@ fn summary(reply: &ToolDescribeReply) -> Table {
         .row(["Error codes", &listed(&contract.error_codes)])
         .row(["Tags", &listed(&contract.tags)])
         .row(["Collision", &collision])
-        .row(["Contract", &reply.contract_hash])
+        .row(["Contract", &hash(&reply.contract_hash, detail)])
         .whole(0)
 }
 
@@ -147,7 +156,7 @@ fn argument_table(input: &Value) -> Table {
 
 /// A line for each node that offers it; which contract, where there are several.
 fn providers(providers: &[Provider], several: bool, detail: Detail) -> Table {
-    let mut header = vec!["NODE", "HOST", "LEFT", "TRUST"];
+    let mut header = vec!["NODE", "HOST", "LEFT", "TRUST", "SCORE"];
     if several {
         header.push("CONTRACT");
     }
@@ -165,10 +174,11 @@ fn providers(providers: &[Provider], several: bool, detail: Detail) -> Table {
                 } else {
                     "due".to_owned()
                 },
-                trusted(&word(&provider.trust_state), provider.trust_score),
+                word(&provider.trust_state),
+                score(provider.trust_score),
             ];
             if several {
-                cells.push(short(&provider.contract_hash));
+                cells.push(hash(&provider.contract_hash, detail));
             }
             cells.push(provider.subject.clone());
             if detail.is_wide() {
@@ -177,21 +187,16 @@ fn providers(providers: &[Provider], several: bool, detail: Detail) -> Table {
             cells
         })
         .whole(2)
+        .whole(3)
 }
 
-fn variants(reply: &ToolDescribeReply) -> Lines {
+fn variants(reply: &ToolDescribeReply, detail: Detail) -> Lines {
     let calls = reply.variants.iter().map(|variant| {
         let contract = &variant.contract;
         let (input, output) = (&contract.input_schema, &contract.output_schema);
         let call = signature(reply.name.as_str(), input, output);
-        let text = format!("{}  {call}", short(&variant.contract_hash));
+        let text = format!("{}  {call}", hash(&variant.contract_hash, detail));
         Line::new(SECTION_INDENT, SIGNATURE_INDENT, text)
     });
     calls.collect()
-}
-
-/// What tells a hash from others: the digits behind the name of its kind.
-fn short(hash: &str) -> String {
-    let digits = hash.rsplit(':').next().unwrap_or(hash);
-    digits.chars().take(HASH_CHARS_SHOWN).collect()
 }
