@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     failure::{Exit, Failure},
-    output::{Block, Detail, Reader, reader_is_gone},
+    output::{Block, Detail, Reader, begin_drawing, reader_is_gone},
     parse,
     session::Session,
 };
@@ -109,7 +109,7 @@ where
     let redraws = output.redraws();
     let mut list = session.all(&request).await?;
     if redraws {
-        output.begin_drawing()?;
+        begin_drawing()?;
     }
     let mut shown = None;
     let mut trouble = None;

@@ -170,13 +170,13 @@ fn state(node: &NodeMetadata) -> String {
     }
 }
 
-fn ports(ports: &NodePorts, detail: Detail) -> Vec<Block> {
+fn ports(known: &NodePorts, detail: Detail) -> Vec<Block> {
     let NodePorts {
         inbound,
         outbound,
         leases,
         lease_count,
-    } = ports;
+    } = known;
     let mut parts = Vec::new();
     if !inbound.is_empty() {
         parts.push(("Listens on".to_owned(), listens(inbound, detail)));
@@ -193,7 +193,7 @@ fn ports(ports: &NodePorts, detail: Detail) -> Vec<Block> {
         let mut heading = format!("Leases that end with it ({count})");
         let together = leases.iter().all(|lease| lease.host == first.host);
         let table = if together && !detail.is_wide() {
-            heading += &format!(", on {}", first.host);
+            heading = format!("{heading}, on {}", first.host);
             leases_of_a_host(leases)
         } else {
             port::table(leases, detail)
@@ -324,14 +324,11 @@ fn score(trust: &Trust) -> String {
 /// What the score was computed from.
 fn reports(trust: &Trust) -> String {
     let computed = &trust.computed;
-    let mut text = format!("{} passed, {} failed", computed.passed, computed.failed);
-    if computed.outdated > 0 {
-        text += &format!(
-            "; {} on what it was before, which do not count",
-            computed.outdated
-        );
+    let text = format!("{} passed, {} failed", computed.passed, computed.failed);
+    match computed.outdated {
+        0 => text,
+        outdated => format!("{text}; {outdated} on what it was before, which do not count"),
     }
-    text
 }
 
 fn tools(tools: &[NodeTool], detail: Detail) -> Block {

@@ -3,7 +3,7 @@
 //! What strangers said stands in it: no character of theirs reaches a terminal that would obey it, and what
 //! a program reads is what they said all the same.
 
-use std::io;
+use std::{fmt::Write as _, io};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -58,7 +58,7 @@ fn escaped(json: String) -> String {
             continue;
         }
         for unit in c.encode_utf16(&mut [0; 2]) {
-            safe.push_str(&format!("\\u{unit:04x}"));
+            let _ = write!(safe, "\\u{unit:04x}");
         }
     }
     safe

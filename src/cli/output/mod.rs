@@ -97,8 +97,8 @@ impl Output {
         names: impl Fn(&T) -> Vec<String>,
         blocks: impl Fn(&T, Detail) -> Vec<Block>,
     ) -> Result<(), Failure> {
-        let text = self.text(value, Place::Alone, names, blocks)?;
-        put(&text).map(|_| ())
+        let text = self.text(value, Place::Alone, names, blocks);
+        put(text).map(|_| ())
     }
 
     /// Shows one of several values that follow each other, so that what reads them knows where one ends: one
@@ -109,13 +109,7 @@ impl Output {
         names: impl Fn(&T) -> Vec<String>,
         blocks: impl Fn(&T, Detail) -> Vec<Block>,
     ) -> Result<Reader, Failure> {
-        let text = self.text(value, Place::InStream, names, blocks)?;
-        put(&text)
-    }
-
-    /// Moves what a terminal shows out of the way of what will be drawn.
-    pub(super) fn begin_drawing(self) -> Result<Reader, Failure> {
-        put(&screen::cleared())
+        put(self.text(value, Place::InStream, names, blocks))
     }
 
     /// Shows data in the place of what the terminal showed before.
@@ -125,18 +119,18 @@ impl Output {
         names: impl Fn(&T) -> Vec<String>,
         blocks: impl Fn(&T, Detail) -> Vec<Block>,
     ) -> Result<Reader, Failure> {
-        let text = self.text(value, Place::Alone, names, blocks)?;
-        put(&screen::drawn(&text))
+        let text = self.text(value, Place::Alone, names, blocks);
+        put(text.map(|text| screen::drawn(&text)))
     }
 
     /// Shows what is JSON by itself: as that, also to people.
     pub(super) fn show_json(self, value: &serde_json::Value, name: &str) -> Result<(), Failure> {
         let text = match self.format {
-            Format::Name => text::plain(name).into_owned() + "\n",
-            Format::Yaml => document::yaml(value).map_err(unwritable)?,
-            Format::Table | Format::Wide | Format::Json => json(value).map_err(unwritable)? + "\n",
+            Format::Name => Ok(text::plain(name).into_owned() + "\n"),
+            Format::Yaml => document::yaml(value),
+            Format::Table | Format::Wide | Format::Json => json(value).map(|text| text + "\n"),
         };
-        put(&text).map(|_| ())
+        put(text).map(|_| ())
     }
 
     /// Whether a list that changes is drawn again in its place, and not behind what was there.
@@ -166,19 +160,17 @@ impl Output {
         place: Place,
         names: impl Fn(&T) -> Vec<String>,
         blocks: impl Fn(&T, Detail) -> Vec<Block>,
-    ) -> Result<String, Failure> {
+    ) -> io::Result<String> {
         let detail = match self.format {
             Format::Wide => Detail::Wide,
             _ => Detail::Short,
         };
         let text = match (self.format, place) {
-            (Format::Json, Place::Alone) => json(value).map_err(unwritable)? + "\n",
-            (Format::Json, Place::InStream) => {
-                document::json_line(value).map_err(unwritable)? + "\n"
-            }
-            (Format::Yaml, Place::Alone) => document::yaml(value).map_err(unwritable)?,
+            (Format::Json, Place::Alone) => json(value)? + "\n",
+            (Format::Json, Place::InStream) => json_line(value)? + "\n",
+            (Format::Yaml, Place::Alone) => document::yaml(value)?,
             (Format::Yaml, Place::InStream) => {
-                document::YAML_START.to_owned() + &document::yaml(value).map_err(unwritable)?
+                document::YAML_START.to_owned() + &document::yaml(value)?
             }
             (Format::Name, _) => names(value)
                 .iter()
@@ -194,18 +186,25 @@ impl Output {
     }
 }
 
-fn put(text: &str) -> Result<Reader, Failure> {
-    let mut stdout = io::stdout().lock();
-    let written = stdout.write_all(text.as_bytes());
-    match written.and_then(|()| stdout.flush()) {
+/// Moves what a terminal shows out of the way of what will be drawn.
+pub(super) fn begin_drawing() -> Result<Reader, Failure> {
+    put(Ok(screen::cleared()))
+}
+
+fn put(text: io::Result<String>) -> Result<Reader, Failure> {
+    let written = text.and_then(|text| {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()
+    });
+    match written {
         Ok(()) => Ok(Reader::There),
         // Whoever reads has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
-        Err(error) => Err(unwritable(error)),
+        Err(error) => Err(Failure::new(
+            Exit::Failed,
+            "OUTPUT",
+            format!("cannot write to stdout: {error}"),
+        )),
     }
-}
-
-fn unwritable(error: io::Error) -> Failure {
-    let message = format!("cannot write to stdout: {error}");
-    Failure::new(Exit::Failed, "OUTPUT", message)
 }

@@ -59,18 +59,18 @@ fn on_rows(text: &str, rows: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     // The cursor waits on the last row.
     let room = if rows == 0 { usize::MAX } else { rows - 1 };
+    let fits = lines.len() <= room;
+    let shown = if fits {
+        lines.len()
+    } else {
+        room.saturating_sub(1)
+    };
+    let rest = (!fits).then(|| format!("… {} more lines", lines.len() - shown));
     let mut screen = TOP.to_owned();
-    let mut draw = |line: &str| {
+    for line in lines.into_iter().take(shown).chain(rest.as_deref()) {
         screen.push_str(line);
         screen.push_str(REST_OF_LINE);
         screen.push('\n');
-    };
-    if lines.len() <= room {
-        lines.iter().for_each(|line| draw(line));
-    } else {
-        let shown = room.saturating_sub(1);
-        lines.iter().take(shown).for_each(|line| draw(line));
-        draw(&format!("… {} more lines", lines.len() - shown));
     }
     screen + REST_OF_SCREEN
 }

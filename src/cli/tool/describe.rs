@@ -17,6 +17,7 @@ use crate::{
     client,
     domain::ids::Token,
     protocol::{
+        bounds::Text,
         error::ErrorCode,
         tool::{Provider, ToolDescribeReply, ToolDescribeRequest, ToolListRequest},
     },
@@ -86,7 +87,7 @@ fn blocks(reply: &ToolDescribeReply, detail: Detail) -> Vec<Block> {
     let contract = &reply.contract;
     let (input, output) = (&contract.input_schema, &contract.output_schema);
     let call = signature(reply.name.as_str(), input, output);
-    let description = contract.description.as_ref().map(|text| text.as_str());
+    let description = contract.description.as_ref().map(Text::as_str);
     let mut blocks = vec![
         Block::Heading(format!("TOOL {} {}", reply.name, reply.version)),
         Lines::from_iter([Line::new(SECTION_INDENT, SIGNATURE_INDENT, call)]).into(),

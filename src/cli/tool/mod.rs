@@ -5,7 +5,10 @@ mod list;
 
 use clap::Subcommand;
 
-use crate::protocol::tool::{Tool as Contract, ToolItem};
+use crate::protocol::{
+    bounds::Text,
+    tool::{Tool as Contract, ToolItem},
+};
 
 use super::{
     failure::{Exit, Failure},
@@ -58,7 +61,7 @@ pub(super) fn lines(offer: &Offer<'_>, detail: Detail) -> Vec<Line> {
         Line::new(SECTION_INDENT, SIGNATURE_INDENT, call),
         about(remarks(tool, *collision)),
     ];
-    let description = tool.description.as_ref().map(|text| text.as_str());
+    let description = tool.description.as_ref().map(Text::as_str);
     let description = description.unwrap_or_default();
     match detail {
         Detail::Short => {
