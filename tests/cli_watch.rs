@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::StreamExt;
 use rustix::{
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -293,6 +294,50 @@ async fn a_registry_that_goes_and_comes_back_is_waited_for() {
     assert_eq!(watching.stdout.lines(9)[5..], ["a", "b", "c", ""]);
     assert_eq!(watching.ended_by(Signal::INT), Some(0));
     assert_eq!(json.ended_by(Signal::INT), Some(0));
+}
+
+/// An instance that lags must not take back what another one has shown; but a store that was put back is no reason to
+/// wait for what will never be.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_shown_is_the_least_that_the_next_answer_knows() {
+    const REPLIES: [(Option<&str>, &str); 4] = [
+        (None, r#"{"items":[],"revision":9}"#),
+        (None, r#"{"items":[],"revision":11}"#),
+        (
+            Some("409"),
+            r#"{"error":{"code":"STORE_CHANGED","message":"m","retryable":false,"retry_after_ms":null,
+                "correlation_id":"c","details":{}}}"#,
+        ),
+        (
+            None,
+            r#"{"items":[{"kind":"tool","name":"x","title":"t"}],"revision":2}"#,
+        ),
+    ];
+    let registry = Registry::start(&[]);
+    let nats = async_nats::connect(registry.url()).await.unwrap();
+    let subject = "onex.scripted.registry.v1.schema.list";
+    let mut requests = nats.subscribe(subject).await.unwrap();
+    nats.flush().await.unwrap();
+    let line = "schema list --watch=100ms -o json --namespace scripted";
+    let watching = Watching::start(registry.url(), line);
+    let mut asked = Vec::new();
+    for (number, reply) in REPLIES {
+        let request = requests.next().await.unwrap();
+        let body: Value = serde_json::from_slice(&request.payload).unwrap();
+        asked.push(body["min_revision"].as_u64());
+        let mut headers = async_nats::HeaderMap::new();
+        if let Some(number) = number {
+            headers.insert("Nats-Service-Error-Code", number);
+        }
+        let to = request.reply.unwrap();
+        nats.publish_with_headers(to, headers, reply.into())
+            .await
+            .unwrap();
+    }
+    assert_eq!(asked, [None, Some(9), Some(11), None]);
+    let lines = watching.stdout.lines(2);
+    assert!(lines[1].contains("\"name\":\"x\""), "{lines:?}");
+    assert_eq!(watching.stderr.so_far(), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use crate::{
 use super::{
     failure::{Exit, Failure},
     node::said,
-    output::{Detail, Table, UNMEASURED, at},
+    output::{Detail, Table, UNMEASURED, at, yes_or_no},
     session::Session,
     watch::Listing,
 };
@@ -85,7 +85,7 @@ pub(super) fn table(buses: &[BusItem], detail: Detail) -> Table {
         let mut cells = vec![
             bus.bus_id.to_string(),
             bus.protocol.to_string(),
-            yes_or_no(bus.active),
+            yes_or_no(bus.active).to_owned(),
             direction(bus).to_owned(),
             said(bus.node_id.as_ref()),
             bus.endpoint_uri.to_string(),
@@ -94,7 +94,10 @@ pub(super) fn table(buses: &[BusItem], detail: Detail) -> Table {
             cells.extend([
                 measured(bus.subscriber_count.map(|count| count.to_string())),
                 measured(bus.messages_per_sec.map(|rate| format!("{rate:.1}"))),
-                measured(bus.health_check_passed.map(yes_or_no)),
+                measured(
+                    bus.health_check_passed
+                        .map(|passed| yes_or_no(passed).to_owned()),
+                ),
                 said(bus.lease_id.map(|id| id.0).as_ref()),
                 bus.requester_id.to_string(),
                 at(bus.registered_at),
@@ -103,10 +106,6 @@ pub(super) fn table(buses: &[BusItem], detail: Detail) -> Table {
         cells
     });
     [2, 3].into_iter().fold(table, Table::whole)
-}
-
-fn yes_or_no(flag: bool) -> String {
-    if flag { "yes" } else { "no" }.to_owned()
 }
 
 fn direction(bus: &BusItem) -> &'static str {

@@ -7,7 +7,7 @@ use crate::{
         bus,
         output::{
             Block, Detail, Lines, NOTHING, SECTION_INDENT, Table, UNMEASURED, at, json_line,
-            shortened, span, word,
+            shortened, span, word, yes_or_no,
         },
         port,
         tool::{self, Offer},
@@ -344,8 +344,4 @@ fn tools(tools: &[NodeTool], detail: Detail) -> Block {
         tool::lines(&offer, detail)
     });
     lines.collect::<Lines>().into()
-}
-
-fn yes_or_no(flag: bool) -> &'static str {
-    if flag { "yes" } else { "no" }
 }

@@ -17,7 +17,7 @@ pub(super) use block::{Block, Line, Lines, SECTION_INDENT};
 pub(super) use document::{json, json_line, word};
 pub(super) use screen::{is_drawn, reader_is_gone};
 pub(super) use table::Table;
-pub(super) use text::{at, first_line, shortened, span};
+pub(super) use text::{at, first_line, shortened, span, yes_or_no};
 
 /// What stands where nothing is known or nothing was said.
 pub(super) const NOTHING: &str = "-";

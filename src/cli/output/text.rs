@@ -102,6 +102,11 @@ pub(super) fn wrapped(text: &str, first: usize, columns: usize) -> Vec<String> {
     lines
 }
 
+/// For people.
+pub(crate) fn yes_or_no(flag: bool) -> &'static str {
+    if flag { "yes" } else { "no" }
+}
+
 /// A point in time for people.
 pub(crate) fn at(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()

@@ -9,7 +9,9 @@ use crate::{
         failure::{Exit, Failure},
         nearest,
         node::{hash, listed, said, score},
-        output::{Block, Detail, Line, Lines, NOTHING, SECTION_INDENT, Table, json, span, word},
+        output::{
+            Block, Detail, Line, Lines, NOTHING, SECTION_INDENT, Table, json, span, word, yes_or_no,
+        },
         session::Session,
         signature::{arguments, kind, signature},
         watch,
@@ -148,7 +150,7 @@ fn argument_table(input: &Value) -> Table {
             [
                 name.to_owned(),
                 kind(input, schema),
-                if required { "yes" } else { "no" }.to_owned(),
+                yes_or_no(required).to_owned(),
                 description.unwrap_or(NOTHING).to_owned(),
             ]
         })

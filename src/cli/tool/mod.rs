@@ -13,7 +13,7 @@ use crate::protocol::{
 use super::{
     failure::{Exit, Failure},
     node::listed,
-    output::{Detail, Line, NOTHING, SECTION_INDENT, Table, first_line},
+    output::{Detail, Line, NOTHING, SECTION_INDENT, Table, first_line, yes_or_no},
     session::Session,
     signature::signature,
 };
@@ -112,7 +112,7 @@ pub(super) fn table(tools: &[ToolItem], detail: Detail) -> Table {
             tool.name.to_string(),
             listed(&tool.versions),
             tool.providers.to_string(),
-            if tool.collision { "yes" } else { "no" }.to_owned(),
+            yes_or_no(tool.collision).to_owned(),
             listed(&tool.tags),
         ];
         if detail.is_wide() {
