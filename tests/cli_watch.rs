@@ -192,6 +192,9 @@ async fn programs_get_a_line_for_every_change() {
     let requester = Uuid::from_u128(1);
     let heartbeat = json!({"node_id": "a", "requester_id": requester, "epoch": 1});
     caller.get("node.heartbeat", heartbeat).await;
+    let asked = caller.client.subscribe(caller.subject("node.list")).await;
+    asked.unwrap().take(4).collect::<Vec<_>>().await;
+    assert_eq!(watching.stdout.so_far().lines().count(), 1);
     register(&caller, "b").await;
     assert_eq!(ids(&watching.stdout.lines(2)[1]), ["a", "b"]);
     let end = json!({"node_id": "a", "requester_id": requester, "epoch": 1});
