@@ -224,7 +224,7 @@ TOOLS (20)
     Adds two numbers in the given mode, rounds half to even, and says in which…
   tool-03(left: number, right: number, mode?: "fast"|"exact", options?:
         {digits?: integer}) -> {sum: number}
-    1.2.0; COLLISION: others offer another contract by this name and version
+    1.2.0; COLLISION: others offer it under another contract
     Adds two numbers in the given mode, rounds half to even, and says in which…
 "#;
 

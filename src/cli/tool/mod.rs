@@ -85,7 +85,7 @@ pub(super) fn lines(offer: &Offer<'_>, detail: Detail) -> Vec<Line> {
     lines
 }
 
-/// `1.0.0, idempotent; changes: disk; COLLISION: …`
+/// `1.0.0; idempotent; side effects: disk; COLLISION: …`
 fn remarks(tool: &Contract, collision: bool) -> String {
     let mut remarks = vec![tool.version.to_string()];
     if tool.idempotent {
@@ -96,7 +96,7 @@ fn remarks(tool: &Contract, collision: bool) -> String {
     }
     if collision {
         remarks
-            .push("COLLISION: others offer another contract by this name and version".to_owned());
+            .push("COLLISION: others offer it under another contract".to_owned());
     }
     remarks.join("; ")
 }
