@@ -95,8 +95,7 @@ fn remarks(tool: &Contract, collision: bool) -> String {
         remarks.push(format!("side effects: {}", listed(&tool.side_effects)));
     }
     if collision {
-        remarks
-            .push("COLLISION: others offer it under another contract".to_owned());
+        remarks.push("COLLISION: others offer it under another contract".to_owned());
     }
     remarks.join("; ")
 }
