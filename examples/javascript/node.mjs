@@ -157,6 +157,7 @@ class Node {
       // A program that never asked the registry was quicker: another one, please.
       const mine = { requester_id: REQUESTER_ID, lease_id: lease.lease_id };
       await ask(this.nc, "port.release", this.validity, mine);
+      await sleep(100);
     }
   }
 

@@ -140,6 +140,7 @@ class Node:
             # A program that never asked the registry was quicker: another one, please.
             mine = {"requester_id": REQUESTER_ID, "lease_id": lease["lease_id"]}
             await ask(self.nc, "port.release", self.valid_until, **mine)
+            await asyncio.sleep(0.1)
 
     async def leave(self):
         """Ends the node; its port and its tool end with it. Nobody is served any more by now."""
