@@ -59,23 +59,32 @@ enum Language {
 }
 
 impl Language {
-    /// What runs the example; `folder` is there for it to use.
-    fn command(self, folder: &Path) -> Command {
+    /// What runs the node that is to be copied; `folder` is there for it to use.
+    fn node(self, folder: &Path) -> Command {
+        match self {
+            Self::Python => self.command(folder, "node.py"),
+            Self::JavaScript => self.command(folder, "node.mjs"),
+        }
+    }
+
+    /// What runs a script of that language's examples.
+    fn command(self, folder: &Path, script: &str) -> Command {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         match self {
             Self::Python => {
                 let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
                 let mut command = Command::new(python);
                 command
-                    .arg(root.join("examples/python/node.py"))
+                    .arg(root.join("examples/python").join(script))
                     .env("PYTHONPATH", installed("nats-py"))
                     .env("PYTHONDONTWRITEBYTECODE", "1");
                 command
             }
             Self::JavaScript => {
                 // A module is looked for beside the file that wants it.
-                let script = folder.join("node.mjs");
-                std::fs::copy(root.join("examples/javascript/node.mjs"), &script).unwrap();
+                let original = root.join("examples/javascript").join(script);
+                let script = folder.join(script);
+                std::fs::copy(original, &script).unwrap();
                 let modules = folder.join("node_modules");
                 if !modules.exists() {
                     std::os::unix::fs::symlink(installed("nats-js/node_modules"), modules).unwrap();
@@ -111,7 +120,7 @@ impl Example {
         let folder = tempfile::tempdir().unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
         let child = language
-            .command(folder.path())
+            .node(folder.path())
             .arg(id)
             .env("NATS_URL", url)
             .env("ONEX_HOST", "here")
@@ -546,3 +555,73 @@ async fn says_what_is_wrong(language: Language) {
     assert!(said.contains(ErrorCode::InvalidRequest.as_str()), "{said}");
     assert!(said.contains("/ttl"), "it says which field: {said}");
 }
+
+/// A port for a test, given back when the test is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_for_a_test_is_given_back() {
+    let bus = Bus::start().await;
+    for (language, script) in [
+        (Language::Python, "port_for_a_test.py"),
+        (Language::JavaScript, "port-for-a-test.mjs"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = language
+            .command(folder.path(), script)
+            .env("NATS_URL", bus.nats.url())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let wrong = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{language:?}: {wrong}");
+        let port = said.trim().strip_prefix("the test runs on port ").unwrap();
+        bus.is_free(port.parse().unwrap()).await;
+        let leases = bus.caller.get("port.list", json!({})).await;
+        assert_eq!(leases["items"], json!([]), "{language:?}: {leases:#}");
+    }
+}
+
+/// What the guide shows is what the examples do, line by line.
+#[test]
+fn the_guide_shows_the_examples() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let lines = |text: &str| -> String {
+        let trimmed: Vec<&str> = text.lines().map(str::trim).collect();
+        format!("\n{}\n", trimmed.join("\n"))
+    };
+    let guide = read("docs/nodes.md");
+    let fenced: Vec<&str> = guide.split("\n```").collect();
+    for (tag, files) in SHOWN {
+        let sources: String = files.iter().map(|file| lines(&read(file))).collect();
+        let blocks = fenced
+            .iter()
+            .filter_map(|block| block.strip_prefix(tag)?.strip_prefix('\n'));
+        let mut shown = 0;
+        for block in blocks {
+            shown += 1;
+            assert!(
+                sources.contains(&lines(block)),
+                "not in {files:?}:\n{block}"
+            );
+        }
+        assert!(shown > 2, "the guide shows {shown} pieces in {tag}");
+    }
+}
+
+/// By the tag of a block of code: where it is from.
+const SHOWN: [(&str, &[&str]); 2] = [
+    (
+        "python",
+        &[
+            "examples/python/node.py",
+            "examples/python/port_for_a_test.py",
+        ],
+    ),
+    (
+        "js",
+        &[
+            "examples/javascript/node.mjs",
+            "examples/javascript/port-for-a-test.mjs",
+        ],
+    ),
+];

@@ -119,8 +119,8 @@ class Node {
       const lease = await this.lease();
       server = lease.server;
       // Others learn of the port only now that somebody listens there.
-      const { lease_id, port, protocol } = lease;
-      const inbound_ports = [{ name: "http", lease_id, port, protocol }];
+      const { lease_id, port } = lease;
+      const inbound_ports = [{ name: "http", protocol: "http", port, lease_id, dynamic: true }];
       const about = { ...ABOUT, epoch: this.epoch, inbound_ports };
       let reply = await this.renew("node.register", about);
       console.log(`online: ${NODE_ID}, epoch ${this.epoch}, port ${port}`);

@@ -111,8 +111,9 @@ class Node:
             self.epoch = (await self.renew("node.register", **ABOUT))["epoch"]
             lease, server = await self.listen()
             # Others learn of the port only now that somebody listens there.
-            port = {key: lease[key] for key in ("lease_id", "port", "protocol")} | {"name": "http"}
-            about = ABOUT | {"epoch": self.epoch, "inbound_ports": [port]}
+            port = {"name": "http", "protocol": "http", "port": lease["port"], "dynamic": True}
+            ports = [port | {"lease_id": lease["lease_id"]}]
+            about = ABOUT | {"epoch": self.epoch, "inbound_ports": ports}
             reply = await self.renew("node.register", **about)
             print(f"online: {NODE_ID}, epoch {self.epoch}, port {lease['port']}", flush=True)
             while True:
