@@ -99,6 +99,16 @@ impl Failure {
         }
     }
 
+    /// With what it was about.
+    #[must_use]
+    pub(super) fn about(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        if let Some(error) = self.error.as_object_mut() {
+            error.insert("message".to_owned(), self.message.clone().into());
+        }
+        self
+    }
+
     /// What happened, alone.
     pub(super) fn into_message(self) -> String {
         self.message
@@ -175,6 +185,7 @@ impl From<client::Error> for Failure {
                     .hint("it may have been done all the same; see `onex port list`")
             }
             client::Error::TooLarge(_) => Self::new(Exit::Failed, "TOO_LARGE", message),
+            client::Error::Unfit { .. } => Self::usage(message),
             client::Error::Malformed { .. } | client::Error::Endless { .. } => {
                 Self::new(Exit::Failed, "MALFORMED_REPLY", crate::chain(&error))
                     .hint("does something else than a registry of this protocol answer there?")

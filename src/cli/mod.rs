@@ -9,12 +9,17 @@ mod parse;
 mod pool;
 mod port;
 mod requester;
+mod run;
 mod serve;
 mod session;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+
+use crate::domain::ids::{Host, Invalid};
+
+pub use run::{RUN_CHILD, run_child};
 
 use failure::{Exit, Failure};
 use output::{Format, Output};
@@ -65,6 +70,7 @@ struct Asking {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Run(run::Run),
     #[command(flatten)]
     Ask(Question),
 }
@@ -101,6 +107,12 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => {
             let exit = runtime.block_on(serve.run(&connection));
             // A name that is still being looked up must not hold up the exit.
+            runtime.shutdown_background();
+            return exit;
+        }
+        Command::Run(run) => {
+            let output = Output::new(asking.output);
+            let exit = runtime.block_on(run.run(&connection, asking.timeout, output));
             runtime.shutdown_background();
             return exit;
         }
@@ -183,6 +195,15 @@ fn wants_json() -> bool {
     arguments.iter().any(one)
         || arguments.windows(2).any(two)
         || std::env::var("ONEX_OUTPUT").is_ok_and(|format| format == "json")
+}
+
+/// This machine's host name, in lower case as hosts are.
+fn own_host() -> Result<Host, Invalid> {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .to_ascii_lowercase();
+    name.parse()
 }
 
 /// A base folder of the XDG specification: where `variable` says, else below the home folder; none when

@@ -36,7 +36,7 @@ use crate::{
     },
 };
 
-use super::connection::Flags;
+use super::{connection::Flags, own_host};
 
 /// A signal that comes again within this time is the same one: timeout(1), for instance, sends its to
 /// the process and then to the group.
@@ -347,14 +347,6 @@ async fn exited(server: &mut Option<embedded::Server>) -> String {
         Some(server) => server.exited().await,
         None => std::future::pending().await,
     }
-}
-
-fn own_host() -> anyhow::Result<Host> {
-    let name = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .to_ascii_lowercase();
-    Ok(name.parse()?)
 }
 
 fn warn_of_ephemeral_ports(ranges: &[PortRange]) {

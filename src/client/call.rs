@@ -17,13 +17,15 @@ use crate::{
     },
 };
 
-use super::Error;
+use super::{Error, clock::BootTime};
 
 /// How long a call may take that does not say, all repetitions together.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_millis(TIMEOUT_MILLIS_DEFAULT);
 /// How long a call may take at most: a registry takes no longer timeout.
 pub const TIMEOUT_MAX: Duration = Duration::from_millis(TIMEOUT_MILLIS_MAX);
 
+/// How often a call is made that must come through, where no answer comes.
+const TRIES_MAX: u32 = 3;
 /// What is waited before the first repetition where the registry does not say; each further one waits
 /// twice as long, up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
@@ -74,6 +76,11 @@ impl Client {
         }
     }
 
+    /// How long a call may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Makes a call, again where that is harmless and may help, within the timeout. A refusal that says
     /// to come back later than that is returned at once.
     pub(super) async fn call<Req: Serialize, Rep: DeserializeOwned>(
@@ -96,11 +103,7 @@ impl Client {
             let wait = jittered(error.retry_after().unwrap_or(pause));
             let repeat = again == Again::Harmless && error.is_refusal() && error.retryable();
             if !repeat || Instant::now() + wait >= until {
-                // "Nothing was done" is about the last try only.
-                return Err(match unsettled {
-                    Some(earlier) if error.retryable() => earlier,
-                    _ => error,
-                });
+                return Err(after(unsettled, error));
             }
             if error.may_be_done() {
                 unsettled = Some(error);
@@ -108,6 +111,35 @@ impl Client {
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// Makes a call that is harmless to repeat, also where no answer came: [`TRIES_MAX`] times at most, each for up
+    /// to the timeout, and not after `until`, for as long as it is worth `again`.
+    pub(super) async fn insist<Req: Serialize, Rep: DeserializeOwned>(
+        &self,
+        endpoint: Endpoint,
+        request: &Req,
+        until: BootTime,
+        again: fn(&Error) -> bool,
+    ) -> Result<Rep, Error> {
+        let mut unsettled = None;
+        for further in (0..TRIES_MAX).rev() {
+            let left = until.since(BootTime::now());
+            let client = self.clone().with_timeout(self.timeout.min(left));
+            let error = match client.call(endpoint, request, Again::Harmless).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            let wait = jittered(PAUSE_FIRST);
+            if further == 0 || !again(&error) || BootTime::now() + wait >= until {
+                return Err(after(unsettled, error));
+            }
+            if error.may_be_done() {
+                unsettled = Some(error);
+            }
+            tokio::time::sleep(wait).await;
+        }
+        Err(Error::Connection(None))
     }
 
     /// Sends it once. What comes back is no error.
@@ -144,6 +176,14 @@ impl Client {
             return Err(Error::of_body(endpoint, &message.payload));
         }
         Ok(message)
+    }
+}
+
+/// What is to be said of several tries. "Nothing was done" is about the last one only.
+fn after(unsettled: Option<Error>, last: Error) -> Error {
+    match unsettled {
+        Some(earlier) if last.retryable() => earlier,
+        _ => last,
     }
 }
 

@@ -6,7 +6,10 @@ use async_nats::{RequestError, RequestErrorKind};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::protocol::{endpoint::Endpoint, error};
+use crate::protocol::{
+    endpoint::Endpoint,
+    error::{self, ErrorCode},
+};
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +60,14 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// The request is none for this call. Nothing was sent.
+    #[error("{field} {message}")]
+    Unfit {
+        /// Which field of it.
+        field: &'static str,
+        /// What would be right.
+        message: &'static str,
+    },
     /// A list goes round in circles.
     #[error("the list of {} does not end: a page names itself as the next one", endpoint.name())]
     Endless {
@@ -72,7 +83,18 @@ impl Error {
             Self::Refused(error) => error.retryable,
             Self::RefusedOtherwise { retryable, .. } => *retryable,
             Self::NoResponders { .. } | Self::TimedOut { .. } | Self::Connection(_) => true,
-            Self::TooLarge(_) | Self::Malformed { .. } | Self::Endless { .. } => false,
+            Self::TooLarge(_)
+            | Self::Malformed { .. }
+            | Self::Unfit { .. }
+            | Self::Endless { .. } => false,
+        }
+    }
+
+    /// The registry's code, where it refused with one that this version knows.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused(error) => Some(error.code),
+            _ => None,
         }
     }
 
@@ -87,6 +109,7 @@ impl Error {
             Self::NoResponders { .. }
             | Self::TooLarge(_)
             | Self::Malformed { .. }
+            | Self::Unfit { .. }
             | Self::Endless { .. } => false,
         }
     }
@@ -164,7 +187,6 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::error::ErrorCode;
 
     fn of(body: &str) -> Error {
         Error::of_body(Endpoint::PortLease, body.as_bytes())

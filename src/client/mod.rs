@@ -1,15 +1,22 @@
 //! Typed calls to a registry, for the command line and for other programs.
 //!
-//! Timeouts and repetitions are here; when a lease has to be renewed, and when its port must no longer be
-//! used, is for the holder to know: see [`LeaseReply`].
+//! [`Client`] has a call for every endpoint, with timeouts and repetitions. [`Client::hold`] takes a lease and keeps
+//! it: [`LeaseGuard`] renews, and tells when the port must no longer be used.
 
 mod call;
+mod clock;
 mod error;
+mod hold;
+mod loss;
 mod nodes;
 mod pages;
+mod tenure;
 
 pub use call::{Client, TIMEOUT_DEFAULT, TIMEOUT_MAX};
+pub use clock::{BootTime, sleep_until};
 pub use error::Error;
+pub use hold::LeaseGuard;
+pub use loss::Loss;
 pub use pages::Pages;
 
 use crate::domain::ids::{LeaseId, RequestId, RequesterId, Ttl};

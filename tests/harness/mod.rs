@@ -15,6 +15,7 @@ mod events;
 mod holder;
 mod ledger;
 mod nats;
+mod proxy;
 mod registry;
 mod traffic;
 
@@ -26,6 +27,7 @@ pub(crate) use events::{Event, Events};
 pub(crate) use holder::{Holder, HolderPlan};
 pub(crate) use ledger::Ledger;
 pub(crate) use nats::Nats;
+pub(crate) use proxy::Proxy;
 pub(crate) use registry::Registry;
 
 /// Far longer than anything here takes; reached only when a test fails.
