@@ -17,7 +17,8 @@ use super::{
 };
 
 pub use super::refusal::{
-    BOUND_BUSES, BOUND_HOSTS, BOUND_LEASES, BOUND_NODES, BOUND_VALIDATORS, Refusal, Unavailable,
+    BOUND_BUSES, BOUND_HOSTS, BOUND_LEASES, BOUND_NODES, BOUND_TOOLS, BOUND_VALIDATORS, Refusal,
+    Unavailable,
 };
 
 /// One thing to do.

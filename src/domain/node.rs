@@ -13,6 +13,9 @@ use super::{
 /// Requests that a node's record remembers, so that the same again does no second deed.
 pub const REQUESTS_REMEMBERED: usize = 8;
 
+/// Tools of one node, at most.
+pub const NODE_TOOLS_MAX: usize = 256;
+
 /// What one `node.<id>` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Announced {

@@ -11,6 +11,8 @@ pub const BOUND_LEASES: &str = "leases per requester";
 pub const BOUND_NODES: &str = "nodes";
 /// The bound on buses, as a refusal names it.
 pub const BOUND_BUSES: &str = "buses";
+/// The bound on tools, as a refusal names it.
+pub const BOUND_TOOLS: &str = "tools of one node";
 /// The bound on who judges one node, as a refusal names it.
 pub const BOUND_VALIDATORS: &str = "validators of one node";
 

@@ -157,18 +157,22 @@ pub(super) fn replies(endpoint: Endpoint) -> Vec<Value> {
                 "revision": 4_711,
             }),
         ],
-        Endpoint::Help => vec![json!({
-            "endpoints": [{
-                "endpoint": "help", "subject": "onex.registry.v1.help", "description": Endpoint::Help.description(),
-                "request_schema": {"type": "object"}, "response_schema": {"type": "object"}, "example": {},
-                "errors": ["INVALID_REQUEST", "TOO_LARGE", "BUSY", "INTERNAL"],
-            }],
-            "errors": [{
-                "code": "BUSY", "number": 503, "retryable": true, "meaning": ErrorCode::Busy.meaning(),
-            }],
-            "holders_clock": HOLDERS_CLOCK,
-        })],
+        Endpoint::Help => vec![help()],
     }
+}
+
+fn help() -> Value {
+    json!({
+        "endpoints": [{
+            "endpoint": "help", "subject": "onex.registry.v1.help", "description": Endpoint::Help.description(),
+            "request_schema": {"type": "object"}, "response_schema": {"type": "object"}, "example": {},
+            "errors": ["INVALID_REQUEST", "TOO_LARGE", "BUSY", "INTERNAL"],
+        }],
+        "errors": [{
+            "code": "BUSY", "number": 503, "retryable": true, "meaning": ErrorCode::Busy.meaning(),
+        }],
+        "holders_clock": HOLDERS_CLOCK,
+    })
 }
 
 fn lease() -> Value {

@@ -16,6 +16,7 @@ pub mod frame;
 pub mod names;
 pub mod node;
 pub mod node_life;
+mod node_records;
 pub mod node_view;
 mod pointer;
 pub mod pool;

@@ -212,7 +212,7 @@ pub struct NodePorts {
     pub inbound: Vec<InboundPort>,
     /// Where it sends to.
     pub outbound: Vec<OutboundPort>,
-    /// The leases that end with it, the first hundred: `port.list` with its node_id has all.
+    /// The leases that end with it, the first hundred: `port.list` with its `node_id` has all.
     pub leases: Vec<LeaseReply>,
     /// How many there are.
     pub lease_count: usize,

@@ -143,7 +143,7 @@ pub struct HeartbeatRequest {
     pub lease_id: Option<LeaseId>,
     /// Several leases, at most 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<UuidText>>")]
+    #[schemars(with = "Option<Vec<UuidText>>", length(max = HEARTBEAT_LEASES_MAX))]
     pub lease_ids: Option<Vec<LeaseId>>,
     /// A new TTL in seconds; a shorter one than the lease has changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -30,13 +30,28 @@ pub(super) fn of_part<T: JsonSchema>() -> Value {
     schema
 }
 
-/// The same of a request: what it does not name is refused.
+/// The same of a request: what it does not name is refused, in the objects within it as well.
 pub(super) fn of_request<T: JsonSchema>() -> Value {
     let mut schema = of::<T>();
     if let Some(object) = schema.as_object_mut() {
         object.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
+    close(&mut schema);
     schema
+}
+
+/// Objects whose members have names have no others. What is free JSON names none.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(keywords) => {
+            if keywords.contains_key("properties") {
+                keywords.insert("additionalProperties".to_owned(), Value::Bool(false));
+            }
+            keywords.values_mut().for_each(close);
+        }
+        Value::Array(several) => several.iter_mut().for_each(close),
+        _ => {}
+    }
 }
 
 macro_rules! schema {

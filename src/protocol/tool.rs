@@ -115,6 +115,7 @@ pub struct ToolRegisterRequest {
     #[schemars(with = "SafeNumber")]
     pub epoch: u64,
     /// The tool.
+    #[serde(deserialize_with = "bounds::object")]
     pub tool: Tool,
     /// Your name for this request: the same again is answered with the present state, never done twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,10 +3,10 @@
 use semver::Version;
 
 use crate::domain::{
-    command::{Answer, Claim, Decision, Effect, Refusal},
+    command::{Answer, BOUND_TOOLS, Claim, Decision, Effect, Refusal},
     ids::Token,
     key::{Key, Revision},
-    node::{Announced, Node, Registration, Tool},
+    node::{Announced, NODE_TOOLS_MAX, Node, Registration, Tool},
     nodes::Seen,
     record::Request,
     transition::Transition,
@@ -34,7 +34,13 @@ impl Case<'_> {
         let others = tools
             .iter()
             .filter(|other| other.name != tool.name || other.version != tool.version);
-        let tools = others.chain([tool]).cloned().collect();
+        let tools: Vec<Tool> = others.chain([tool]).cloned().collect();
+        if tools.len() > NODE_TOOLS_MAX {
+            return Err(Refusal::LimitExceeded {
+                what: BOUND_TOOLS,
+                limit: NODE_TOOLS_MAX,
+            });
+        }
         self.change_tools(&seen, tools, request)
     }
 
