@@ -16,8 +16,8 @@ mod events;
 mod holder;
 mod ledger;
 mod nats;
-mod proxy;
 mod node;
+mod proxy;
 mod registry;
 mod traffic;
 
@@ -30,8 +30,8 @@ pub(crate) use events::{Event, Events};
 pub(crate) use holder::{Holder, HolderPlan};
 pub(crate) use ledger::Ledger;
 pub(crate) use nats::Nats;
-pub(crate) use proxy::Proxy;
 pub(crate) use node::{claim, node, tool};
+pub(crate) use proxy::Proxy;
 pub(crate) use registry::Registry;
 
 /// Far longer than anything here takes; reached only when a test fails.
