@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use harness::{Caller, Events, Nats, Registry, until};
 use onex_registry::{
     domain::node::{NODE_PATTERNS_MAX, NODE_TOOLS_MAX},
-    protocol::{endpoint::NODE_BYTES_MAX, error::ErrorCode},
+    protocol::{endpoint::NODE_BYTES_MAX, error::ErrorCode, subject::SUBJECT_CHARS_MAX},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -635,7 +635,7 @@ async fn a_tool_listens_where_it_may() {
         "onex.ci.registry.v1.port.lease",
         "onex.node.v1.tool.add.other",
         "onex.ci.node.v1.tool.add.calc=2E1",
-        &format!("calc.{}", "x".repeat(255)),
+        &format!("calc.{}", "x".repeat(SUBJECT_CHARS_MAX)),
     ] {
         let refused = caller
             .refused("node.register", register(bad), ErrorCode::InvalidRequest)
