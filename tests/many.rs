@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use onex_registry::client::{self, Client};
+use onex_registry::client::Client;
 use onex_registry::domain::ids::RequesterId;
 use onex_registry::protocol::describe::DescribeRequest;
 use onex_registry::protocol::names::Namespace;
