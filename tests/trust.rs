@@ -491,6 +491,30 @@ async fn what_is_frozen_and_changed_at_the_same_moment_is_one_of_the_two() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_contracts_that_collide_the_trusted_one_is_shown() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let (me, owner) = (Uuid::new_v4(), Uuid::new_v4());
+    caller
+        .get("node.register", node("judge", "validator", me))
+        .await;
+    for (id, contract) in [("one", "A"), ("two", "B"), ("three", "B")] {
+        caller
+            .get("node.register", of_contract(id, owner, contract))
+            .await;
+    }
+    let shown = async || {
+        let tool = caller.see("tool.describe", json!({"name": "add"})).await;
+        tool["contract"]["input_schema"]["properties"].clone()
+    };
+    assert_eq!(shown().await, json!({"B": true}));
+    caller
+        .get("trust.report", report("one", "judge", me, json!({})))
+        .await;
+    assert_eq!(shown().await, json!({"A": true}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn validators_of_a_contract_are_bounded() {
     let registry = Registry::start(&[&ARGS[..], &["--retention", "1"]].concat());
     let caller = Caller::of(&registry).await;
