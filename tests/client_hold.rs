@@ -208,16 +208,8 @@ async fn what_cannot_be_kept_is_refused() {
         ..wish(1)
     };
     let error = client.hold(&bound).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Unfit {
-                field: "node_id",
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::Unfit(_)), "{error:?}");
+    assert!(error.to_string().contains("/node_id"), "{error}");
     let _guard = client.hold(&wish(60)).await.unwrap();
     let error = client.hold(&wish(60)).await.unwrap_err();
     refused(&error, ErrorCode::ResourceExhausted);

@@ -408,7 +408,7 @@ async fn bounds_on_one_node_hold() {
     let report = ("trust.report", mine.report("n", "judge", json!({})));
     mine.refused(
         ErrorCode::LimitExceeded,
-        bound("validators of one node", 64),
+        bound("validators of one contract", 64),
         &[report],
     )
     .await;

@@ -41,6 +41,8 @@ struct World {
     port: u16,
     /// A node in its first epoch. It offers `add` 1.0.0.
     node: String,
+    /// Of that node.
+    contract_hash: Value,
     /// Another one, of type validator.
     validator: String,
     /// A bus that ends with the node.
@@ -72,12 +74,14 @@ impl World {
             "node_id": node,
         });
         let announced = caller.get("bus.register", body).await;
+        let trust = caller.see("trust.get", json!({"node_id": node})).await;
         Self {
             requester,
             lease_id: lease["lease_id"].clone(),
             leased: lease["port"].clone(),
             port,
             node,
+            contract_hash: trust["contract_hash"].clone(),
             validator,
             bus,
             revision: announced["revision"].as_u64().unwrap(),
@@ -162,7 +166,9 @@ fn right(endpoint: Endpoint, world: &World) -> Vec<Value> {
             "min_revision": revision,
         })],
         Endpoint::ToolDescribe => {
-            vec![json!({"name": "add", "version": "1.0.0", "min_revision": revision})]
+            vec![json!({
+                "name": "add", "version": "1.0.0", "limit": 1, "cursor": "a", "min_revision": revision,
+            })]
         }
         Endpoint::BusRegister => vec![json!({
             "bus_id": bus, "protocol": "redis", "endpoint_uri": "redis://here:20000/0", "inbound": true,
@@ -183,7 +189,8 @@ fn right(endpoint: Endpoint, world: &World) -> Vec<Value> {
         }
         Endpoint::TrustReport => vec![json!({
             "node_id": node, "validator_id": validator, "requester_id": requester, "outcome": "fail",
-            "failure_mode": "slow", "lifecycle": "canary", "request_id": request, "min_revision": revision,
+            "failure_mode": "slow", "lifecycle": "canary", "contract_hash": world.contract_hash,
+            "request_id": request, "min_revision": revision,
         })],
         Endpoint::TrustGet => vec![json!({"node_id": node, "min_revision": revision})],
         Endpoint::Describe => vec![

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use onex_registry::domain::bus::{Announcement, Bus, BusEnded};
 use onex_registry::domain::ids::{
-    CommandId, Digest, Incarnation, LeaseId, NodeId, Port, RequestId, RequesterId, Token, Ttl,
+    CommandId, Digest, Incarnation, LeaseId, NodeId, Port, RequestId, RequesterId, Ttl,
 };
 use onex_registry::domain::key::Key;
 use onex_registry::domain::node::{
@@ -25,8 +25,10 @@ use onex_registry::domain::record::{
     Body, Checkpoint, Ended, FORMAT, Last, Lease, OUTBOX_TRANSITIONS_MAX, Record, Request, Rest,
     Stored, Sys,
 };
-use onex_registry::domain::transition::{Happened, Kind, Transition};
-use onex_registry::domain::trust::{Judged, Lifecycle, Outcome, Stage, Verdict, Verdicts};
+use onex_registry::domain::transition::{Happened, JudgedTold, Kind, ToolTold, Transition};
+use onex_registry::domain::trust::{
+    Judged, Lifecycle, OnContract, Outcome, TrustState, Verdict, Verdicts,
+};
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use onex_registry::protocol::names::{Namespace, event_kind};
@@ -121,7 +123,11 @@ fn the_list_of_kinds_is_complete() {
     let complaint = serde_json::from_str::<Happened>("\"no-such\"").unwrap_err();
     let complaint = complaint.to_string();
     let (_, listed) = complaint.split_once("expected one of ").unwrap();
-    let tool: Token = "add".parse().unwrap();
+    let tool = ToolTold {
+        name: "add".parse().unwrap(),
+        version: "1.0.0".parse().unwrap(),
+        other: None,
+    };
     let mut told = BTreeSet::new();
     for name in listed.split('`').skip(1).step_by(2) {
         let transition = Transition {
@@ -261,7 +267,11 @@ impl Choice {
     }
 
     fn tools_changed(&mut self, all: &[Happened]) -> Transition {
-        let tool: Token = "add".parse().unwrap();
+        let tool = ToolTold {
+            name: "add".parse().unwrap(),
+            version: "1.0.0".parse().unwrap(),
+            other: self.maybe("other".parse().unwrap()),
+        };
         Transition {
             epoch: self.maybe(1),
             tools_added: self.maybe(tool.clone()).into_iter().collect(),
@@ -350,6 +360,7 @@ impl Choice {
             version: "1.0.0-rc.1+x".parse().unwrap(),
             contract_hash: "sha256:0".to_owned(),
             bytes: 3,
+            patterns: 1,
             subject: "calc.add".to_owned(),
             tags: self.maybe("math".parse().unwrap()).into_iter().collect(),
             more: self.some_of(more),
@@ -409,6 +420,7 @@ impl Choice {
             incarnation: Incarnation(Uuid::now_v7()),
             registration: self.registration(),
             requests: self.request().into_iter().collect(),
+            earlier: self.request().into_iter().collect(),
             unknown: BTreeMap::new(),
         };
         Stored::Node(Box::new(self.record(outbox, Announced { node })))
@@ -464,27 +476,51 @@ impl Choice {
         Stored::Bus(Box::new(self.record(outbox, Bus { bus })))
     }
 
+    fn lifecycle(&mut self) -> Option<Lifecycle> {
+        let all = [Lifecycle::Canary, Lifecycle::Validated, Lifecycle::Frozen];
+        let one = self.one_of(&all);
+        self.maybe(one)
+    }
+
+    fn judged(&mut self) -> Box<JudgedTold> {
+        Box::new(JudgedTold {
+            validator_id: "checker".parse().unwrap(),
+            outcome: self.one_of(&[Outcome::Pass, Outcome::Fail]),
+            failure_mode: self.maybe("slow".parse().unwrap()),
+            contract_hash: "sha256:0".to_owned(),
+            state: self.one_of(&[
+                TrustState::Untrusted,
+                TrustState::Trusted,
+                TrustState::Verified,
+            ]),
+            passes: 1,
+            fails: 0,
+            lifecycle: self.lifecycle(),
+        })
+    }
+
     fn verdict(&mut self) -> Stored {
-        let outbox = |choice: &mut Self| Transition {
-            validator_id: choice.maybe("checker".parse().unwrap()),
-            passed: choice.maybe(true),
-            ..choice.transition(&[Happened::TrustChanged])
+        let outbox = |choice: &mut Self| {
+            let judged = choice.judged();
+            Transition {
+                judged: choice.maybe(judged),
+                ..choice.transition(&[Happened::TrustChanged])
+            }
         };
-        let lifecycle = self.one_of(&[Lifecycle::Canary, Lifecycle::Validated, Lifecycle::Frozen]);
         let verdict = Verdict {
             validator_id: "checker".parse().unwrap(),
-            contract_hash: "sha256:0".to_owned(),
             outcome: self.one_of(&[Outcome::Pass, Outcome::Fail]),
             failure_mode: self.maybe("slow".parse().unwrap()),
             at: time(),
-            request: self.request(),
+            requests: self.request().into_iter().collect(),
+        };
+        let on_contract = OnContract {
+            contract_hash: "sha256:0".to_owned(),
+            lifecycle: self.lifecycle(),
+            latest: self.maybe(verdict).into_iter().collect(),
         };
         let verdicts = Verdicts {
-            latest: self.maybe(verdict).into_iter().collect(),
-            stage: self.maybe(Stage {
-                lifecycle,
-                contract_hash: "sha256:0".to_owned(),
-            }),
+            contracts: self.maybe(on_contract).into_iter().collect(),
             unknown: BTreeMap::new(),
         };
         Stored::Verdict(Box::new(self.record(outbox, Judged { verdicts })))
@@ -528,7 +564,7 @@ fn the_schemas_of_records_are_true_of_the_types() {
     let node: NodeId = "a.b".parse().unwrap();
     let port = Key::Port("port.here.tcp.1".parse().unwrap());
     let mut records: Vec<(Key, Stored)> = Vec::new();
-    for n in 0..4_000 {
+    for n in 0..2_000 {
         let mut choice = Choice::of(n);
         records.extend([
             (port.clone(), choice.port()),

@@ -23,6 +23,7 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    client::own_host,
     connect::Options,
     domain::{
         ids::{Host, Ttl},
@@ -36,7 +37,7 @@ use crate::{
     },
 };
 
-use super::{connection::Flags, own_host};
+use super::connection::Flags;
 
 /// A signal that comes again within this time is the same one: timeout(1), for instance, sends its to
 /// the process and then to the group.

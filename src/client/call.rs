@@ -76,6 +76,16 @@ impl Client {
         }
     }
 
+    /// The same, with calls that take up to `patience` if that is less.
+    pub(super) fn at_most(&self, patience: Duration) -> Self {
+        self.clone().with_timeout(self.timeout.min(patience))
+    }
+
+    /// Which registry's.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     /// How long a call may take.
     pub fn timeout(&self) -> Duration {
         self.timeout
@@ -125,7 +135,7 @@ impl Client {
         let mut unsettled = None;
         for further in (0..TRIES_MAX).rev() {
             let left = until.since(BootTime::now());
-            let client = self.clone().with_timeout(self.timeout.min(left));
+            let client = self.at_most(left);
             let error = match client.call(endpoint, request, Again::Harmless).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
@@ -192,7 +202,7 @@ fn read<T: DeserializeOwned>(endpoint: Endpoint, message: &Message) -> Result<T,
 }
 
 /// Up to twice as long: callers that were refused together must not come back together.
-fn jittered(wait: Duration) -> Duration {
+pub(super) fn jittered(wait: Duration) -> Duration {
     let chance = Uuid::new_v4().as_u128() & u128::from(u8::MAX);
     let part = u32::try_from(chance).unwrap_or(0);
     wait + wait * part / u32::from(u8::MAX)

@@ -1,24 +1,28 @@
 //! What can come of a call that is not its reply.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use async_nats::{RequestError, RequestErrorKind};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::protocol::{
-    endpoint::Endpoint,
-    error::{self, ErrorCode},
+use super::Loss;
+use crate::{
+    domain::ids::Port,
+    protocol::{
+        endpoint::Endpoint,
+        error::{self, ErrorCode},
+    },
 };
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The registry refused.
-    #[error("{}", .0.message)]
-    Refused(#[source] error::Error),
+    #[error(transparent)]
+    Refused(error::Error),
     /// The registry refused, with a code that this version does not know.
-    #[error("{message}")]
+    #[error("{code}: {message}")]
     RefusedOtherwise {
         /// The code.
         code: String,
@@ -60,13 +64,24 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
-    /// The request is none for this call. Nothing was sent.
-    #[error("{field} {message}")]
-    Unfit {
-        /// Which field of it.
-        field: &'static str,
-        /// What would be right.
-        message: &'static str,
+    /// The request is none for this call; said as the registry would. Nothing was sent.
+    #[error(transparent)]
+    Unfit(error::Error),
+    /// The node's life is over.
+    #[error("the node's life is over")]
+    Over(
+        /// Why.
+        #[source]
+        Loss,
+    ),
+    /// A port that was leased cannot be listened on.
+    #[error("cannot listen on port {port}")]
+    Listen {
+        /// Which.
+        port: Port,
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
     /// A list goes round in circles.
     #[error("the list of {} does not end: a page names itself as the next one", endpoint.name())]
@@ -85,15 +100,22 @@ impl Error {
             Self::NoResponders { .. } | Self::TimedOut { .. } | Self::Connection(_) => true,
             Self::TooLarge(_)
             | Self::Malformed { .. }
-            | Self::Unfit { .. }
+            | Self::Unfit(_)
+            | Self::Over(_)
+            | Self::Listen { .. }
             | Self::Endless { .. } => false,
         }
     }
 
-    /// The registry's code, where it refused with one that this version knows.
+    /// What is wrong with a request that is not sent: at `pointer`, a JSON Pointer.
+    pub(super) fn unfit(pointer: &str, message: impl Into<String>) -> Self {
+        Self::Unfit(error::Error::invalid(pointer, message))
+    }
+
+    /// The code, where it is a refusal with one that this version knows.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
-            Self::Refused(error) => Some(error.code),
+            Self::Refused(error) | Self::Unfit(error) => Some(error.code),
             _ => None,
         }
     }
@@ -109,7 +131,9 @@ impl Error {
             Self::NoResponders { .. }
             | Self::TooLarge(_)
             | Self::Malformed { .. }
-            | Self::Unfit { .. }
+            | Self::Unfit(_)
+            | Self::Over(_)
+            | Self::Listen { .. }
             | Self::Endless { .. } => false,
         }
     }

@@ -1,17 +1,17 @@
 //! A lease that is kept for as long as it is needed.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
 };
-use uuid::Uuid;
 
 use crate::{
     domain::ids::{LeaseId, Port, RequestId, RequesterId, Ttl},
     protocol::{
         endpoint::Endpoint,
+        error::ErrorCode,
         port::{HeartbeatRequest, LeaseReply, LeaseRequest, ReleaseReply, ReleaseRequest},
     },
 };
@@ -20,8 +20,9 @@ use super::{
     Client, Error,
     clock::{BootTime, sleep_until},
     heartbeat,
-    loss::{Loss, tells_of_loss},
-    tenure::{Asked, Step, Tenure},
+    keep::{Kept, fresh, keep},
+    loss::Loss,
+    tenure::{Asked, Tenure},
 };
 
 /// A lease that is renewed in the background until it is released, dropped or lost.
@@ -155,6 +156,29 @@ impl LeaseGuard {
     }
 }
 
+impl Kept for Keeper {
+    async fn renew(&self, id: RequestId, patience: Duration) -> Result<(Ttl, u64), Error> {
+        let client = self.client.at_most(patience);
+        let lease = client.heartbeat(self.requester_id, self.lease_id, None, Some(id));
+        let lease = lease.await?;
+        Ok((lease.ttl, lease.fencing_token))
+    }
+
+    fn is_loss(error: &Error) -> bool {
+        matches!(
+            error.code(),
+            Some(ErrorCode::LeaseExpired | ErrorCode::LeaseNotFound | ErrorCode::NotHolder)
+        )
+    }
+
+    fn renewed(&self, tenure: &Tenure) {
+        self.state.send_modify(|state| {
+            state.until = tenure.until();
+            state.token = tenure.token();
+        });
+    }
+}
+
 /// What runs in the background of a guard.
 struct Keeper {
     client: Client,
@@ -171,7 +195,7 @@ impl Keeper {
     ) -> Result<ReleaseReply, Error> {
         let (loss, held) = tokio::select! {
             _ = &mut gone => (Loss::Released, false),
-            loss = self.keep(&mut tenure) => (loss, true),
+            loss = keep(&self, &mut tenure) => (loss, true),
         };
         self.state.send_modify(|state| {
             state.until = state.until.min(BootTime::now());
@@ -181,48 +205,6 @@ impl Keeper {
             let _ = gone.await;
         }
         self.give_back(tenure.until()).await
-    }
-
-    /// Renews until it is lost.
-    async fn keep(&self, tenure: &mut Tenure) -> Loss {
-        let mut last = None;
-        loop {
-            let (asked, patience) = match tenure.step(BootTime::now(), fresh()) {
-                Step::Over => return Loss::Expired(last),
-                Step::Wait(until) => {
-                    sleep_until(until).await;
-                    continue;
-                }
-                Step::Send(asked, patience) => (asked, patience),
-            };
-            let renewed = tokio::select! {
-                renewed = self.renew(asked.id, patience) => renewed,
-                () = sleep_until(tenure.until()) => continue,
-            };
-            match renewed {
-                Ok(lease) => {
-                    tenure.renewed(asked, lease.ttl, lease.fencing_token, BootTime::now());
-                    last = None;
-                    self.state.send_modify(|state| {
-                        state.until = tenure.until();
-                        state.token = tenure.token();
-                    });
-                }
-                Err(error) if tells_of_loss(&error) => return Loss::Told(Arc::new(error)),
-                Err(error) => {
-                    tenure.failed(&error, BootTime::now());
-                    last = Some(Arc::new(error));
-                }
-            }
-        }
-    }
-
-    async fn renew(&self, id: RequestId, patience: Duration) -> Result<LeaseReply, Error> {
-        let client = self.client.clone();
-        let client = client.with_timeout(patience.min(self.client.timeout()));
-        client
-            .heartbeat(self.requester_id, self.lease_id, None, Some(id))
-            .await
     }
 
     async fn give_back(&self, until: BootTime) -> Result<ReleaseReply, Error> {
@@ -238,10 +220,6 @@ impl Keeper {
             .insist(Endpoint::PortRelease, &request, until, Error::retryable)
             .await
     }
-}
-
-fn fresh() -> RequestId {
-    RequestId(Uuid::now_v7())
 }
 
 impl Client {
@@ -260,15 +238,10 @@ impl Client {
     /// Outside of a Tokio runtime, and in one without timers.
     pub async fn hold(&self, request: &LeaseRequest) -> Result<LeaseGuard, Error> {
         if request.node_id.is_some() {
-            return Err(Error::Unfit {
-                field: "node_id",
-                message: "must be absent: a lease of a node lasts as the node does, and is not kept by itself",
-            });
+            let message = "must be absent: a lease of a node lasts as the node does, and is not kept by itself";
+            return Err(Error::unfit("/node_id", message));
         }
-        let asked = Asked {
-            id: request.request_id.unwrap_or_else(fresh),
-            sent: BootTime::now(),
-        };
+        let asked = Asked::now(request.request_id.unwrap_or_else(fresh));
         let until =
             asked.sent + Duration::from_millis(request.ttl.unwrap_or(Ttl::DEFAULT).millis());
         let wish = LeaseRequest {
@@ -292,10 +265,7 @@ impl Client {
     }
 
     async fn renewed_at_once(&self, lease: &LeaseReply, until: BootTime) -> Result<Tenure, Error> {
-        let asked = Asked {
-            id: fresh(),
-            sent: BootTime::now(),
-        };
+        let asked = Asked::now(fresh());
         let renewal = HeartbeatRequest {
             lease_id: Some(lease.lease_id),
             ..heartbeat(lease.requester_id, None, Some(asked.id))

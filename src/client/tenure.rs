@@ -1,4 +1,4 @@
-//! When a holder renews, and when its time is up. No clock and no randomness in here: both are given.
+//! When a holder renews, and when its time is up. Neither clock nor chance decides in here: both are given.
 
 use std::time::Duration;
 
@@ -24,6 +24,16 @@ const PAUSE_PART: u32 = 8;
 pub(super) struct Asked {
     pub(super) id: RequestId,
     pub(super) sent: BootTime,
+}
+
+impl Asked {
+    /// One that is about to be sent.
+    pub(super) fn now(id: RequestId) -> Self {
+        Self {
+            id,
+            sent: BootTime::now(),
+        }
+    }
 }
 
 /// What a holder has to do.

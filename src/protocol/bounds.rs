@@ -218,10 +218,14 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
 
 /// For `deserialize_with`: a semantic version.
 pub(super) fn version<'de, D: Deserializer<'de>>(from: D) -> Result<Version, D::Error> {
-    let text = String::deserialize(from)?;
+    parse_version(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+/// A semantic version.
+pub fn parse_version(text: &str) -> Result<Version, Invalid> {
     let version = (text.len() <= VERSION_CHARS_MAX).then(|| text.parse().ok());
     version.flatten().ok_or_else(|| {
-        D::Error::custom(format!(
+        Invalid(format!(
             "must be a semantic version like 1.2.0, of at most {VERSION_CHARS_MAX} characters"
         ))
     })

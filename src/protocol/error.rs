@@ -1,5 +1,7 @@
 //! Errors on the wire: a stable code each, and one place that says what it means.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -92,7 +94,6 @@ codes! {
 
 /// An error, as the body of a reply has it under `error`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
-#[error("{}: {message}", code.as_str())]
 pub struct Error {
     /// The stable name.
     pub code: ErrorCode,
@@ -107,6 +108,18 @@ pub struct Error {
     /// What programs need: see the code.
     #[serde(default)]
     pub details: Map<String, Value>,
+}
+
+/// The code, the field if it is about one, and the message.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.code.as_str())?;
+        let pointer = self.details.get("pointer").and_then(Value::as_str);
+        if let Some(pointer) = pointer.filter(|pointer| !pointer.is_empty()) {
+            write!(f, "{pointer}: ")?;
+        }
+        f.write_str(&self.message)
+    }
 }
 
 /// The body of a reply that is an error.

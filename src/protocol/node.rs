@@ -325,6 +325,43 @@ pub struct RegisterRequest {
     pub min_revision: Option<u64>,
 }
 
+impl RegisterRequest {
+    /// Of a node that says no more than it must.
+    pub fn new(
+        node_id: NodeId,
+        version: Version,
+        node_type: NodeType,
+        requester_id: RequesterId,
+    ) -> Self {
+        Self {
+            node_id,
+            version,
+            version_hash: None,
+            node_type,
+            description: None,
+            tags: Vec::new(),
+            execution_mode: None,
+            host: None,
+            ttl: None,
+            epoch: None,
+            requester_id,
+            schema: None,
+            inbound_ports: Vec::new(),
+            outbound_ports: Vec::new(),
+            tools: Vec::new(),
+            capabilities: None,
+            graph_binding: None,
+            owned_by_agent: None,
+            subscribed_by_agents: Vec::new(),
+            upstream_nodes: Vec::new(),
+            downstream_nodes: Vec::new(),
+            request_id: None,
+            requested_at: None,
+            min_revision: None,
+        }
+    }
+}
+
 /// What became of an announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

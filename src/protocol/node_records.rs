@@ -17,7 +17,7 @@ use super::{
     },
     schemas::Message,
     tool::Tool,
-    trust::{Lifecycle, Verdict},
+    trust::{Lifecycle, TrustState, Verdict},
 };
 
 /// What a node announced.
@@ -38,6 +38,9 @@ struct Node {
     /// The last requests that changed it, at most eight.
     #[schemars(default)]
     requests: Vec<Request>,
+    /// The last requests of its earlier lives, at most eight.
+    #[schemars(default)]
+    earlier: Vec<Request>,
 }
 
 /// What a node says of itself.
@@ -101,6 +104,9 @@ struct OfferedTool {
     contract_hash: String,
     /// How long it is as JSON, in bytes.
     bytes: u64,
+    /// How many regular expressions its schemas hold.
+    #[schemars(default)]
+    patterns: u64,
 }
 
 /// Tools of a running node changed.
@@ -121,13 +127,24 @@ struct ToolsChanged {
     epoch: Option<u64>,
     /// Tools that it offers from now on, or under another contract; each is an event.
     #[schemars(default)]
-    tools_added: Vec<TokenText>,
+    tools_added: Vec<ToolTold>,
     /// Tools that it offers no longer; each is an event.
     #[schemars(default)]
-    tools_removed: Vec<TokenText>,
-    /// Of the added ones those that other nodes offer under another contract; each is an event.
+    tools_removed: Vec<ToolTold>,
+    /// Tools that other nodes offer under another contract; each is an event.
     #[schemars(default)]
-    collisions: Vec<TokenText>,
+    collisions: Vec<ToolTold>,
+}
+
+/// A tool that an event is about.
+#[derive(JsonSchema)]
+struct ToolTold {
+    /// Its name.
+    name: TokenText,
+    /// Its version.
+    version: VersionText,
+    /// A node that offers another contract by that name and version.
+    other: Option<NameText>,
 }
 
 /// What happens to what a node announced.
@@ -291,10 +308,19 @@ struct VerdictRecord {
 /// What validators say of a node.
 #[derive(JsonSchema)]
 struct Verdicts {
-    /// The last word of each, on the contract that was judged last; at most 64.
+    /// By contract, the one that was judged last at the end; at most four.
+    contracts: Vec<OnContract>,
+}
+
+/// What validators say of one contract of a node.
+#[derive(JsonSchema)]
+struct OnContract {
+    /// Which contract.
+    contract_hash: String,
+    /// How far the node has come with it.
+    lifecycle: Option<Lifecycle>,
+    /// The last word of each validator, the latest at the end; at most 64.
     latest: Vec<Judgement>,
-    /// How far the node has come.
-    stage: Option<Stage>,
 }
 
 /// One validator's word.
@@ -302,25 +328,15 @@ struct Verdicts {
 struct Judgement {
     /// Whose.
     validator_id: NameText,
-    /// On which contract.
-    contract_hash: String,
     /// What it says.
     outcome: Verdict,
     /// In which way the node failed.
     failure_mode: Option<LabelText>,
     /// When, for people.
     at: Time,
-    /// The request that said so.
-    request: Option<Request>,
-}
-
-/// How far a node has come with one contract.
-#[derive(JsonSchema)]
-struct Stage {
-    /// How far.
-    lifecycle: Lifecycle,
-    /// With which contract.
-    contract_hash: String,
+    /// The last requests that said so, at most four.
+    #[schemars(default)]
+    requests: Vec<Request>,
 }
 
 /// A node was judged.
@@ -330,10 +346,29 @@ struct VerdictTransition {
     happened: Happened,
     /// What.
     event: VerdictHappened,
-    /// Who judged it.
-    validator_id: Option<NameText>,
-    /// Whether it found it good.
-    passed: Option<bool>,
+    /// How.
+    judged: Option<JudgedTold>,
+}
+
+/// What a validator said of a node, and what follows from it.
+#[derive(JsonSchema)]
+struct JudgedTold {
+    /// Which validator.
+    validator_id: NameText,
+    /// What it says.
+    outcome: Verdict,
+    /// In which way the node failed.
+    failure_mode: Option<LabelText>,
+    /// Of which contract.
+    contract_hash: String,
+    /// How far the node is trusted now.
+    state: TrustState,
+    /// Validators that say yes.
+    passes: u64,
+    /// Validators that say no.
+    fails: u64,
+    /// How far the node has come.
+    lifecycle: Option<Lifecycle>,
 }
 
 /// What happens to verdicts.
@@ -360,7 +395,7 @@ pub(super) fn messages() -> impl Iterator<Item = Message> {
                     "version": "1.2.0", "node_type": "tool", "tags": ["text"], "host": "build-7",
                     "contract_hash": HASH, "base_hash": HASH, "bytes": 212,
                     "tools": [{
-                        "name": "summarise", "version": "1.0.0", "contract_hash": HASH, "bytes": 304,
+                        "name": "summarise", "version": "1.0.0", "contract_hash": HASH, "bytes": 304, "patterns": 0,
                         "subject": "onex.node.v1.tool.summarise.text=2Esummariser", "idempotent": true,
                         "input_schema": {"type": "object"}, "output_schema": true,
                     }],
@@ -374,7 +409,7 @@ pub(super) fn messages() -> impl Iterator<Item = Message> {
             with_common(json!({
                 "outbox": [{
                     "n": 1, "event": "node_registered", "at": TIME, "requester_id": REQUESTER, "epoch": 1,
-                    "correlation_id": "deploy-81", "tools_added": ["summarise"],
+                    "correlation_id": "deploy-81", "tools_added": [{"name": "summarise", "version": "1.0.0"}],
                 }],
                 "live": {
                     "incarnation": WRITE, "epoch": 1, "requester_id": REQUESTER, "ttl": 60, "registered_at": TIME,
@@ -397,10 +432,10 @@ pub(super) fn messages() -> impl Iterator<Item = Message> {
             "Record of what validators say of a node",
             schema::of::<VerdictRecord>(),
             with_common(json!({"verdicts": {
-                "latest": [{
-                    "validator_id": "contract-checker", "contract_hash": HASH, "outcome": "pass", "at": TIME,
+                "contracts": [{
+                    "contract_hash": HASH, "lifecycle": "canary",
+                    "latest": [{"validator_id": "contract-checker", "outcome": "pass", "at": TIME}],
                 }],
-                "stage": {"lifecycle": "canary", "contract_hash": HASH},
             }})),
         ),
     ]

@@ -54,6 +54,26 @@ fn close(schema: &mut Value) {
     }
 }
 
+/// JSON Schema of what a type of somebody else's reads, without the name that it has there.
+pub(super) fn read_by<T: JsonSchema>() -> Value {
+    nameless::<T>(SchemaSettings::draft2020_12().for_deserialize())
+}
+
+/// JSON Schema of what a type of somebody else's writes, without the name that it has there.
+pub(super) fn written_by<T: JsonSchema>() -> Value {
+    nameless::<T>(SchemaSettings::draft2020_12().for_serialize())
+}
+
+fn nameless<T: JsonSchema>(settings: SchemaSettings) -> Value {
+    let mut schema = settings
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<T>();
+    schema.remove("$schema");
+    schema.remove("title");
+    schema.to_value()
+}
+
 macro_rules! schema {
     ($(#[$doc:meta])* $name:ident, $schema:expr) => {
         $(#[$doc])*

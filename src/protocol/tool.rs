@@ -5,15 +5,15 @@ use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::ids::{Host, Label, Name, NodeId, RequestId, RequesterId, Token};
+use crate::domain::ids::{Host, Invalid, Label, Name, NodeId, RequestId, RequesterId, Token};
 
 use super::{
     bounds::{self, Open, Text, list, or_default},
     node::DESCRIPTION_CHARS_MAX,
     port::{Limit, PAGE_ITEMS_MAX},
     schema::{
-        AnyJson, HostText, LabelText, NameText, SafeNumber, SchemaDocument, TokenText, UuidText,
-        VersionRangeText, VersionText,
+        self, AnyJson, HostText, LabelText, NameText, SafeNumber, SchemaDocument, TokenText,
+        UuidText, VersionRangeText, VersionText,
     },
     subject::SUBJECT_CHARS_MAX,
     trust::TrustState,
@@ -87,6 +87,53 @@ pub struct Tool {
     /// Where it listens. Default: a subject made of its name and the node's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Text<SUBJECT_CHARS_MAX>>,
+}
+
+impl Tool {
+    /// A tool that takes an `Input` and gives an `Output`, with the contract that follows from these types: what
+    /// `Input` reads, and what `Output` writes. Doc comments become descriptions. `Input` has to be a struct, or
+    /// something else that stands as an object in JSON.
+    ///
+    /// ```
+    /// use onex_registry::protocol::tool::Tool;
+    /// use schemars::JsonSchema;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Deserialize, JsonSchema)]
+    /// struct Add {
+    ///     /// What to add up.
+    ///     terms: Vec<f64>,
+    /// }
+    ///
+    /// #[derive(Serialize, JsonSchema)]
+    /// struct Sum {
+    ///     sum: f64,
+    /// }
+    ///
+    /// let add = Tool { idempotent: true, ..Tool::of::<Add, Sum>("add", "1.0.0")? };
+    /// assert_eq!(add.input_schema["required"], serde_json::json!(["terms"]));
+    /// # Ok::<_, onex_registry::domain::ids::Invalid>(())
+    /// ```
+    pub fn of<Input: JsonSchema, Output: JsonSchema>(
+        name: &str,
+        version: &str,
+    ) -> Result<Self, Invalid> {
+        Ok(Self {
+            name: name
+                .parse()
+                .map_err(|error| Invalid(format!("the name of a tool {error}")))?,
+            version: bounds::parse_version(version)
+                .map_err(|error| Invalid(format!("the version of a tool {error}")))?,
+            description: None,
+            input_schema: schema::read_by::<Input>(),
+            output_schema: schema::written_by::<Output>(),
+            error_codes: Vec::new(),
+            side_effects: Vec::new(),
+            idempotent: false,
+            tags: Vec::new(),
+            subject: None,
+        })
+    }
 }
 
 /// An input schema that says nothing else.

@@ -20,6 +20,7 @@ mod node;
 mod proxy;
 mod registry;
 mod traffic;
+mod user;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ pub(crate) use nats::Nats;
 pub(crate) use node::{claim, node, tool};
 pub(crate) use proxy::Proxy;
 pub(crate) use registry::Registry;
+pub(crate) use user::{Ran, User, assert_members};
 
 /// Far longer than anything here takes; reached only when a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

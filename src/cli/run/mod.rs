@@ -12,7 +12,7 @@ use clap::Args;
 use futures::future::{join_all, select_all};
 
 use crate::{
-    client::{LeaseGuard, Loss},
+    client::{LeaseGuard, Loss, own_host},
     domain::ids::{Host, Name, Ttl},
     protocol::port::{LeaseReply, LeaseRequest},
 };
@@ -21,7 +21,7 @@ use super::{
     connection,
     failure::{Exit, Failure},
     output::Output,
-    own_host, parse,
+    parse,
     requester::Who,
     session::Session,
 };
