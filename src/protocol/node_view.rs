@@ -250,7 +250,7 @@ pub struct NodeView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<NodeTool>>,
     /// Its buses: the first hundred, or fewer where the answer would be too large. `bus.list` with its
-    /// node_id has all.
+    /// `node_id` has all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buses: Option<Vec<BusItem>>,
     /// How many there are.

@@ -136,14 +136,7 @@ impl Registry {
         stop.watch_connection(&store_client).await?;
         refuse_overlap(&requests, &settings).await?;
 
-        let names = Names {
-            bucket: settings.namespace.bucket(),
-            events_stream: settings.namespace.events_stream(),
-            events_subjects: settings.namespace.events(),
-            replicas: settings.replicas,
-            events_bytes_max: settings.events_bytes_max,
-            events_age_max: settings.events_age_max,
-        };
+        let names = names(&settings);
         let store = Store::open(store_client, &names).await?;
         let opened = store.identity().await?;
         tracing::info!(
@@ -267,6 +260,18 @@ fn millis(began: Instant) -> u64 {
 /// there is room for.
 fn node_bytes_max(payload_max: usize) -> usize {
     NODE_BYTES_MAX.min(payload_max / 16 * 7)
+}
+
+/// What the bucket and the stream of events are called, and how they are made.
+fn names(settings: &Settings) -> Names {
+    Names {
+        bucket: settings.namespace.bucket(),
+        events_stream: settings.namespace.events_stream(),
+        events_subjects: settings.namespace.events(),
+        replicas: settings.replicas,
+        events_bytes_max: settings.events_bytes_max,
+        events_age_max: settings.events_age_max,
+    }
 }
 
 fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Policy {

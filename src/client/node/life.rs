@@ -12,8 +12,8 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     client::{BootTime, Error, Loss, sleep_until},
-    domain::ids::{Name, Port},
-    protocol::port::LeaseReply,
+    domain::ids::{LeaseId, Name, Port},
+    protocol::{error::ErrorCode, port::LeaseReply},
 };
 
 use super::{
@@ -105,25 +105,35 @@ impl Life {
             }
             // Kept until there is a better one, or it would come again.
             in_use.push(lease.lease_id);
-            lease = self.another(&name).await?;
+            lease = self.another(&name, &mut in_use).await?;
         };
-        for lease_id in in_use {
-            // It ends with the node if not now.
-            let _ = self.speaker.release(lease_id, self.until()).await;
-        }
+        self.give_back(&mut in_use).await;
         let listener = listener?;
         self.say(&name).await?;
         Ok(listener)
     }
 
-    async fn another(&self, name: &Name) -> Result<LeaseReply, Error> {
+    /// Leases another port. Where there is none because these are kept, they are given back first: a program
+    /// may have left one of them meanwhile.
+    async fn another(&self, name: &Name, kept: &mut Vec<LeaseId>) -> Result<LeaseReply, Error> {
         let mut pause = PAUSE_FIRST;
         loop {
             let another = self.speaker.another_port(&self.lived, name, self.until());
-            match another.await {
+            let error = match another.await {
                 Ok(lease) => return Ok(lease),
-                Err(error) => patience(error, &mut pause).await?,
+                Err(error) => error,
+            };
+            if error.code() == Some(ErrorCode::ResourceExhausted) {
+                self.give_back(kept).await;
             }
+            patience(error, &mut pause).await?;
+        }
+    }
+
+    async fn give_back(&self, kept: &mut Vec<LeaseId>) {
+        for lease_id in kept.drain(..) {
+            // It ends with the node if not now.
+            let _ = self.speaker.release(lease_id, self.until()).await;
         }
     }
 

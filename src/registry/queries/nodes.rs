@@ -213,7 +213,7 @@ fn ports(index: &Index, seen: &Seen<'_>, shown: usize, now: Moment) -> NodePorts
     let lease_count = leases.len();
     leases.truncate(shown);
     NodePorts {
-        inbound: inbound.filter_map(|port| again(port)).collect(),
+        inbound: inbound.filter_map(again).collect(),
         outbound: said(seen, "outbound_ports").unwrap_or_default(),
         leases,
         lease_count,
