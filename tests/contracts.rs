@@ -23,6 +23,10 @@ mod harness;
 const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
 const DOC: &str = include_str!("../docs/tools.md");
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a body reads better without borrows"
+)]
 fn node(id: &str, requester: Uuid, tools: Value) -> Value {
     json!({
         "node_id": id, "version": "1.0.0", "node_type": "tool", "requester_id": requester, "tools": tools,

@@ -34,6 +34,10 @@ fn of_member(name: &str, version: &str, member: &str) -> Value {
     tool(name, version, json!({"input_schema": schema}))
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a body reads better without borrows"
+)]
 fn node(id: &str, requester: Uuid, tools: Value) -> Value {
     json!({
         "node_id": id, "version": "1.0.0", "node_type": "tool", "requester_id": requester, "tools": tools,

@@ -76,45 +76,7 @@ async fn what_follows_from_reports() {
         caller
             .get("node.register", of_contract(&id, owner, "A"))
             .await;
-        for step in steps.split(',').map(str::trim) {
-            let words: Vec<&str> = step.split_whitespace().collect();
-            let said = match words.as_slice() {
-                ["contract", next, "refused"] => {
-                    let refused = of_contract(&id, owner, next);
-                    caller
-                        .refused("node.register", refused, ErrorCode::Forbidden)
-                        .await;
-                    continue;
-                }
-                ["contract", next] => {
-                    caller
-                        .get("node.register", of_contract(&id, owner, next))
-                        .await;
-                    continue;
-                }
-                [validator, "pass", stage] => (validator, json!({}), stage),
-                [validator, "fail", mode, stage] => {
-                    let failed = json!({"outcome": "fail"});
-                    let mode = match *mode {
-                        "-" => failed,
-                        mode => with(failed, json!({"failure_mode": mode})),
-                    };
-                    (validator, mode, stage)
-                }
-                [] => continue,
-                other => panic!("no step: {other:?}"),
-            };
-            let (validator, mut more, stage) = said;
-            if *stage != "-" {
-                more["lifecycle"] = json!(stage);
-            }
-            let report = report(&id, validator, validators[*validator], more);
-            let reply = caller.get("trust.report", report).await;
-            // The answer to a report is what follows from it.
-            let mut seen = trust(&caller, &id).await;
-            seen["revision"] = reply["revision"].clone();
-            assert_eq!(reply, seen, "{row}");
-        }
+        take(&caller, &validators, &id, owner, steps).await;
         let list = |text: &str| -> Value { text.split_whitespace().collect() };
         let trust = trust(&caller, &id).await;
         let expected = json!({
@@ -125,38 +87,93 @@ async fn what_follows_from_reports() {
         for (member, value) in expected.as_object().unwrap() {
             assert_eq!(trust[member], *value, "{member}: {row}");
         }
-        let described = caller.see("describe", json!({"node_id": id})).await;
-        assert_eq!(described["trust"]["trust_state"], *state, "{row}");
-        assert_eq!(described["trust"]["computed"], trust["computed"], "{row}");
-        assert_eq!(described["node"]["trust_state"], *state, "{row}");
-        let summary = caller
-            .see("node.list", json!({"node_type": "tool", "limit": 1000}))
-            .await;
-        let items = summary["items"].as_array().unwrap();
-        let item = items.iter().find(|item| item["node_id"] == id).unwrap();
-        assert_eq!(item["trust_state"], *state, "{row}");
-        assert_eq!(item["trust_score"], trust["trust_score"], "{row}");
-        let only = json!({"trusted_only": true, "node_type": "tool", "limit": 1000});
-        let only = caller.see("node.list", only).await;
-        let listed = only["items"].as_array().unwrap().iter();
-        let listed = listed.filter(|item| item["node_id"] == id).count();
-        assert_eq!(listed == 1, *state != "untrusted", "{row}");
-        let tool = caller
-            .see("tool.describe", json!({"name": "add", "limit": 1000}))
-            .await;
-        let providers = tool["providers"].as_array().unwrap();
-        let provider = providers.iter().find(|one| one["node_id"] == id).unwrap();
-        assert_eq!(provider["trust_state"], *state, "{row}");
-        assert_eq!(provider["trust_score"], trust["trust_score"], "{row}");
-        let contract = trust["contract_hash"].clone();
-        let again = with(
-            node(&id, "tool", owner),
-            json!({"tools": [tool_of(providers, &tool, &id)]}),
-        );
-        let again = caller.get("node.register", again).await;
-        assert_eq!(again["trust_state"], *state, "{row}");
-        assert_eq!(self::trust(&caller, &id).await["contract_hash"], contract);
+        everywhere(&caller, &id, owner, &trust).await;
     }
+}
+
+/// Takes the steps of a row, one by one.
+async fn take(
+    caller: &Caller,
+    validators: &BTreeMap<String, Uuid>,
+    id: &str,
+    owner: Uuid,
+    steps: &str,
+) {
+    for step in steps.split(',').map(str::trim) {
+        let words: Vec<&str> = step.split_whitespace().collect();
+        let said = match words.as_slice() {
+            ["contract", next, "refused"] => {
+                let refused = of_contract(id, owner, next);
+                caller
+                    .refused("node.register", refused, ErrorCode::Forbidden)
+                    .await;
+                continue;
+            }
+            ["contract", next] => {
+                caller
+                    .get("node.register", of_contract(id, owner, next))
+                    .await;
+                continue;
+            }
+            [validator, "pass", stage] => (validator, json!({}), stage),
+            [validator, "fail", mode, stage] => {
+                let failed = json!({"outcome": "fail"});
+                let mode = match *mode {
+                    "-" => failed,
+                    mode => with(failed, json!({"failure_mode": mode})),
+                };
+                (validator, mode, stage)
+            }
+            [] => continue,
+            other => panic!("no step: {other:?}"),
+        };
+        let (validator, mut more, stage) = said;
+        if *stage != "-" {
+            more["lifecycle"] = json!(stage);
+        }
+        let report = report(id, validator, validators[*validator], more);
+        let reply = caller.get("trust.report", report).await;
+        // The answer to a report is what follows from it.
+        let mut seen = trust(caller, id).await;
+        seen["revision"] = reply["revision"].clone();
+        assert_eq!(reply, seen, "{steps}");
+    }
+}
+
+/// The same is said wherever a node's trust is shown.
+async fn everywhere(caller: &Caller, id: &str, owner: Uuid, trust: &Value) {
+    let state = &trust["trust_state"];
+    let described = caller.see("describe", json!({"node_id": id})).await;
+    assert_eq!(described["trust"]["trust_state"], *state, "{id}");
+    assert_eq!(described["trust"]["computed"], trust["computed"], "{id}");
+    assert_eq!(described["node"]["trust_state"], *state, "{id}");
+    let summary = caller
+        .see("node.list", json!({"node_type": "tool", "limit": 1000}))
+        .await;
+    let items = summary["items"].as_array().unwrap();
+    let item = items.iter().find(|item| item["node_id"] == id).unwrap();
+    assert_eq!(item["trust_state"], *state, "{id}");
+    assert_eq!(item["trust_score"], trust["trust_score"], "{id}");
+    let only = json!({"trusted_only": true, "node_type": "tool", "limit": 1000});
+    let only = caller.see("node.list", only).await;
+    let listed = only["items"].as_array().unwrap().iter();
+    let listed = listed.filter(|item| item["node_id"] == id).count();
+    assert_eq!(listed == 1, *state != "untrusted", "{id}");
+    let tool = caller
+        .see("tool.describe", json!({"name": "add", "limit": 1000}))
+        .await;
+    let providers = tool["providers"].as_array().unwrap();
+    let provider = providers.iter().find(|one| one["node_id"] == id).unwrap();
+    assert_eq!(provider["trust_state"], *state, "{id}");
+    assert_eq!(provider["trust_score"], trust["trust_score"], "{id}");
+    let contract = trust["contract_hash"].clone();
+    let again = with(
+        node(id, "tool", owner),
+        json!({"tools": [tool_of(providers, &tool, id)]}),
+    );
+    let again = caller.get("node.register", again).await;
+    assert_eq!(again["trust_state"], *state, "{id}");
+    assert_eq!(self::trust(caller, id).await["contract_hash"], contract);
 }
 
 /// The tool as that node offers it.
@@ -454,20 +471,18 @@ async fn what_is_frozen_and_changed_at_the_same_moment_is_one_of_the_two() {
         );
         frozen.unwrap();
         let now = trust(&caller, &id).await;
-        match changed {
+        let first = if let Err(refused) = changed {
             // It was frozen first: then it is what was frozen.
-            Err(refused) => {
-                assert!(refused.is(ErrorCode::Forbidden), "{:#}", refused.error);
-                assert_eq!(now["registry_lifecycle"], "frozen");
-                assert_eq!(now["contract_hash"], examined);
-                seen[0] += 1;
-            }
+            assert!(refused.is(ErrorCode::Forbidden), "{:#}", refused.error);
+            assert_eq!(now["registry_lifecycle"], "frozen");
+            assert_eq!(now["contract_hash"], examined);
+            0
+        } else {
             // It changed first, and was frozen as it is now, or the verdict is on what it was.
-            Ok(_) => {
-                assert_ne!(now["contract_hash"], examined);
-                seen[1] += 1;
-            }
-        }
+            assert_ne!(now["contract_hash"], examined);
+            1
+        };
+        seen[first] += 1;
         // In either case it may be announced as it is.
         let contract = if now["contract_hash"] == examined {
             "A"
@@ -488,6 +503,30 @@ async fn what_is_frozen_and_changed_at_the_same_moment_is_one_of_the_two() {
         let last = tools.into_iter().map(revision).max().unwrap();
         assert!(revision(frozen) > last, "{frozen:#?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_contracts_that_collide_the_trusted_one_is_shown() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let (me, owner) = (Uuid::new_v4(), Uuid::new_v4());
+    caller
+        .get("node.register", node("judge", "validator", me))
+        .await;
+    for (id, contract) in [("one", "A"), ("two", "B"), ("three", "B")] {
+        caller
+            .get("node.register", of_contract(id, owner, contract))
+            .await;
+    }
+    let shown = async || {
+        let tool = caller.see("tool.describe", json!({"name": "add"})).await;
+        tool["contract"]["input_schema"]["properties"].clone()
+    };
+    assert_eq!(shown().await, json!({"B": true}));
+    caller
+        .get("trust.report", report("one", "judge", me, json!({})))
+        .await;
+    assert_eq!(shown().await, json!({"A": true}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

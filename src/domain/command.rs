@@ -11,6 +11,7 @@ use super::{
     key::{Key, PortKey, Revision},
     node::{Live, Registration, Tool},
     record::{Ended, Lease, Request, Unknown},
+    review::Review,
     time::Moment,
     trust::{self, Lifecycle},
     write::Write,
@@ -109,23 +110,6 @@ pub enum Action {
     Settle(Key),
     /// End that grant, which its caller never got.
     Withdraw(PortKey, LeaseId, Ended),
-}
-
-/// Something that was announced and is seen now.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Review {
-    /// By which life.
-    pub of: Claim,
-    /// The tools that were announced.
-    pub tools: Vec<Tool>,
-    /// What had been seen when it was decided on.
-    pub decided: Revision,
-    /// Where it is in the stream.
-    pub landed: Revision,
-    /// The answer if the life goes on.
-    pub answer: Answer,
-    /// Whether it is the answer also when it does not.
-    pub anyway: bool,
 }
 
 /// Who acts for a node.

@@ -3,8 +3,7 @@
 
 use super::{
     command::{
-        Action, Answer, Claim, Command, Decision, Effect, Held, Known, Probed, Refusal, Review,
-        Unavailable,
+        Action, Answer, Command, Decision, Effect, Held, Known, Probed, Refusal, Unavailable,
     },
     core::Core,
     decide::decide,
@@ -12,6 +11,7 @@ use super::{
     key::{Key, PortKey, Revision},
     mechanism::Mechanism,
     record::Ended,
+    review::Review,
     time::{Moment, Now},
     write::Write,
 };
@@ -322,8 +322,9 @@ impl Deed {
             }
             Effect::Again | Effect::Review => {
                 self.unsettled = true;
-                if then == Effect::Review {
-                    self.review(answer, revision);
+                let review = Review::of(&self.command.action, &answer, self.decided, revision);
+                if let Some(review) = review.filter(|_| then == Effect::Review) {
+                    self.command.action = Action::Review(Box::new(review));
                 }
                 self.state = State::Deciding;
                 Step::Exact(revision)
@@ -343,31 +344,6 @@ impl Deed {
                 self.answered(core, answer, now)
             }
         }
-    }
-
-    /// From here on the command is to look at what it has done.
-    fn review(&mut self, answer: Answer, landed: Revision) {
-        let (of, tools, anyway) = match (&self.command.action, &answer) {
-            (Action::AddTool { of, tool, .. }, _) => (of.clone(), vec![(**tool).clone()], false),
-            (Action::RemoveTool { of, .. }, _) => (of.clone(), Vec::new(), false),
-            (Action::Announce(announce), Answer::Node(known)) => {
-                let of = Claim {
-                    node_id: announce.node_id.clone(),
-                    requester_id: announce.requester_id,
-                    epoch: known.live.epoch,
-                };
-                (of, announce.registration.tools.clone(), true)
-            }
-            _ => return,
-        };
-        self.command.action = Action::Review(Box::new(Review {
-            of,
-            tools,
-            decided: self.decided,
-            landed,
-            answer,
-            anyway,
-        }));
     }
 
     fn answered(&mut self, core: &Core, answer: Answer, now: Now) -> Step {

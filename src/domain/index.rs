@@ -74,7 +74,7 @@ impl Index {
         let forgotten = stored == Stored::Forgotten;
         match (key, stored) {
             (Key::Port(port), Stored::Port(record)) => {
-                self.put_port(port, revision, Some(record), now)
+                self.put_port(port, revision, Some(record), now);
             }
             (Key::Port(port), _) => {
                 self.put_port(port, revision, None, now);

@@ -5,8 +5,6 @@ use std::{
     ops::Bound,
 };
 
-use semver::Version;
-
 use super::{
     agenda::Change,
     bus::{self, Bus},
@@ -14,6 +12,7 @@ use super::{
     key::{Key, Revision},
     mechanism::Mechanism,
     node::{Announced, Life, LifeEnd, Live, Lived, Node, Tool},
+    offers::Offers,
     record::{Ended, Record},
     standing::{Bond, Entry, Terms},
     time::Moment,
@@ -43,9 +42,7 @@ pub struct Nodes {
     lives: BTreeMap<NodeId, Entry<Lived>>,
     buses: BTreeMap<BusId, Entry<Bus>>,
     verdicts: BTreeMap<NodeId, Entry<Judged>>,
-    tools: BTreeSet<(Token, NodeId)>,
-    /// By name and version: under which contract which node may offer that tool.
-    contracts: BTreeMap<(Token, Version), BTreeSet<(String, NodeId)>>,
+    offers: Offers,
     node_buses: BTreeSet<(NodeId, BusId)>,
     lease_buses: BTreeSet<(LeaseId, BusId)>,
     markers: Markers,
@@ -92,7 +89,7 @@ impl Nodes {
     pub(super) fn put_node(&mut self, id: &NodeId, entry: Entry<Announced>) -> Option<u64> {
         let before = self.said.remove(id);
         if let Some(before) = &before {
-            self.withdraw(id, before);
+            self.offers.remove(id, before.tools());
         }
         let known = before.as_ref().map(|said| said.latest.transitions);
         let shown = before.and_then(|said| match said.before {
@@ -106,7 +103,7 @@ impl Nodes {
             before: shown.filter(|(_, node)| !latest_fits && is_of(node)),
             latest: entry,
         };
-        self.offer(id, &said);
+        self.offers.add(id, said.tools());
         self.said.insert(id.clone(), said);
         known
     }
@@ -121,36 +118,13 @@ impl Nodes {
         let fits = fits.is_some_and(|latest| Some(latest.node.incarnation) == now);
         if fits && let Some(mut said) = self.said.remove(id) {
             if said.before.is_some() {
-                self.withdraw(id, &said);
+                self.offers.remove(id, said.tools());
                 said.before = None;
-                self.offer(id, &said);
+                self.offers.add(id, said.tools());
             }
             self.said.insert(id.clone(), said);
         }
         known.map(|entry| entry.transitions)
-    }
-
-    /// What is announced there can be found by.
-    fn offer(&mut self, id: &NodeId, said: &Said) {
-        for tool in said.tools() {
-            self.tools.insert((tool.name.clone(), id.clone()));
-            let contracts = self.contracts.entry(versioned(tool)).or_default();
-            contracts.insert((tool.contract_hash.clone(), id.clone()));
-        }
-    }
-
-    /// It cannot any more.
-    fn withdraw(&mut self, id: &NodeId, said: &Said) {
-        for tool in said.tools() {
-            self.tools.remove(&(tool.name.clone(), id.clone()));
-            let key = versioned(tool);
-            if let Some(contracts) = self.contracts.get_mut(&key) {
-                contracts.remove(&(tool.contract_hash.clone(), id.clone()));
-                if contracts.is_empty() {
-                    self.contracts.remove(&key);
-                }
-            }
-        }
     }
 
     /// A bus is seen.
@@ -297,17 +271,14 @@ impl Nodes {
     }
 
     /// Nodes that offer a tool of that name, and live.
-    pub fn providers<'a>(&'a self, tool: &Token) -> impl Iterator<Item = Seen<'a>> + use<'a> {
-        let tool = tool.clone();
-        let first = (tool.clone(), NodeId::lowest());
-        self.tools
-            .range(first..)
-            .take_while(move |(name, _)| *name == tool)
-            .filter_map(|(name, id)| {
-                let seen = self.seen(id)?;
-                let offered = &seen.node.registration.tools;
-                (seen.is_live() && offered.iter().any(|tool| tool.name == *name)).then_some(seen)
-            })
+    pub fn providers<'a>(&'a self, name: &Token) -> impl Iterator<Item = Seen<'a>> + use<'a> {
+        let of_name = self.offers.of_name(name);
+        let name = name.clone();
+        of_name.filter_map(move |id| {
+            let seen = self.seen(id).filter(Seen::is_live)?;
+            let mut offered = seen.node.registration.tools.iter();
+            offered.any(|tool| tool.name == name).then_some(seen)
+        })
     }
 
     /// Nodes other than `id` that live and offer that tool in that version under another contract.
@@ -316,20 +287,12 @@ impl Nodes {
         id: &NodeId,
         tool: &Tool,
     ) -> impl Iterator<Item = &'a NodeId> + use<'a> {
-        let (id, key) = (id.clone(), versioned(tool));
-        let own = |id| (tool.contract_hash.clone(), id);
-        let below = (Bound::Unbounded, Bound::Excluded(own(NodeId::lowest())));
-        let above = (Bound::Excluded(own(NodeId::highest())), Bound::Unbounded);
-        // All that offer the same one are passed over at once.
-        let contracts = self.contracts.get(&key).into_iter();
-        let others = contracts.flat_map(move |contracts| {
-            let below = contracts.range(below.clone());
-            below.chain(contracts.range(above.clone()))
-        });
-        others.filter_map(move |(hash, other)| {
+        let differing = self.offers.differing(tool);
+        let (id, name, version) = (id.clone(), tool.name.clone(), tool.version.clone());
+        differing.filter_map(move |(hash, other)| {
             let seen = self.seen(other).filter(Seen::is_live)?;
-            let theirs = seen.node.registration.tool(&key.0, &key.1)?;
-            (*other != id && theirs.contract_hash == *hash).then_some(seen.node_id)
+            let theirs = seen.node.registration.tool(&name, &version)?;
+            (*other != id && theirs.contract_hash == hash).then_some(seen.node_id)
         })
     }
 
@@ -338,18 +301,7 @@ impl Nodes {
         &'a self,
         after: Option<&Token>,
     ) -> impl Iterator<Item = &'a Token> + use<'a> {
-        let start = after.map_or(Bound::Unbounded, |name| {
-            Bound::Excluded((name.clone(), NodeId::highest()))
-        });
-        let mut last = None;
-        self.tools
-            .range((start, Bound::Unbounded))
-            .map(|(name, _)| name)
-            .filter(move |name| {
-                let new = last != Some(*name);
-                last = Some(*name);
-                new
-            })
+        self.offers.names(after)
     }
 
     /// All buses behind `after`, in the order of their ids.
@@ -479,10 +431,6 @@ impl Said {
         let nodes = latest.into_iter().chain(before);
         nodes.flat_map(|node| node.registration.tools.iter())
     }
-}
-
-fn versioned(tool: &Tool) -> (Token, Version) {
-    (tool.name.clone(), tool.version.clone())
 }
 
 fn vanishing<B>(entry: &mut Entry<B>) -> (Revision, &mut bool) {

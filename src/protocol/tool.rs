@@ -382,7 +382,7 @@ pub struct ToolDescribeReply {
     /// The version that is described.
     #[schemars(with = "VersionText")]
     pub version: Version,
-    /// The whole contract: where there are several, the one that most nodes offer.
+    /// The whole contract: where there are several, the one that most trusted nodes offer, then most nodes.
     pub contract: Tool,
     /// What callers rely on, condensed: the schemas, errors and effects, but no description.
     pub contract_hash: String,

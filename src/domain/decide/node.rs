@@ -9,7 +9,7 @@ use crate::domain::{
         Announced, LifeEnd, LifeEnded, Live, Lived, Node, REQUESTS_REMEMBERED, Registration, Tool,
     },
     nodes::Seen,
-    record::{Request, Unknown},
+    record::Request,
     transition::{Happened, ToolTold, Transition},
     write::Write,
 };
@@ -272,9 +272,7 @@ impl<'a> Case<'a> {
             superseded_ttl: superseded,
             request: announce.request,
             health: None,
-            unknown: old
-                .map(|old| old.unknown.clone())
-                .unwrap_or_else(Unknown::new),
+            unknown: old.map(|old| old.unknown.clone()).unwrap_or_default(),
         }
     }
 

@@ -2,9 +2,10 @@
 //! the same tools at the same moment?
 
 use crate::domain::{
-    command::{Decision, Effect, Refusal, Review},
+    command::{Decision, Effect, Refusal},
     key::Key,
     nodes::Seen,
+    review::Review,
     standing::Entry,
     transition::{Happened, ToolTold, Transition},
 };
@@ -46,10 +47,9 @@ impl Case<'_> {
     /// had been seen.
     fn missed(&self, seen: &Seen<'_>, review: &Review) -> Vec<ToolTold> {
         let nodes = &self.index.nodes;
-        let between = review.decided..review.landed;
         let unseen = |other: &&_| {
             let said_at = nodes.seen(other).map(|other| other.said_at);
-            said_at.is_some_and(|at| at > review.decided && between.contains(&at))
+            said_at.is_some_and(|at| at > review.decided && at < review.landed)
         };
         let offered = |tool: &&_| seen.node.registration.tools.contains(tool);
         let tools = review.tools.iter().filter(offered);

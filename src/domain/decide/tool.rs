@@ -28,7 +28,7 @@ impl Case<'_> {
         let there = tools.contains(tool);
         // One that changes nothing is written all the same when it has a name: it is not to be done when
         // it comes again after something else.
-        if self.changed_before(&seen, request)? || there && request.is_none() {
+        if changed_before(&seen, request)? || there && request.is_none() {
             return Ok(Decision::Answer(Answer::Done(seen.said_at)));
         }
         let others = tools
@@ -47,7 +47,7 @@ impl Case<'_> {
         request: Option<Request>,
     ) -> Result<Decision, Refusal> {
         let seen = self.claimed(of)?;
-        if self.changed_before(&seen, request)? {
+        if changed_before(&seen, request)? {
             return Ok(Decision::Answer(Answer::Done(seen.said_at)));
         }
         let named = |tool: &Tool| {
@@ -70,18 +70,6 @@ impl Case<'_> {
         let said = self.index.nodes.said(seen.node_id);
         let record = said.and_then(|entry| entry.record.as_deref());
         record.is_some_and(|record| record.write == self.command.id)
-    }
-
-    /// Whether this request has changed the node already.
-    fn changed_before(&self, seen: &Seen<'_>, request: Option<Request>) -> Result<bool, Refusal> {
-        let Some(request) = request else {
-            return Ok(false);
-        };
-        let mut remembered = seen.node.requests.iter();
-        match remembered.find(|remembered| remembered.id == request.id) {
-            Some(same) if *same != request => Err(Refusal::IdempotencyMismatch),
-            same => Ok(same.is_some()),
-        }
     }
 
     fn change_tools(
@@ -141,5 +129,17 @@ impl Case<'_> {
             return Err(Refusal::NodeTooLarge(limit));
         }
         Ok(())
+    }
+}
+
+/// Whether this request has changed the node already.
+fn changed_before(seen: &Seen<'_>, request: Option<Request>) -> Result<bool, Refusal> {
+    let Some(request) = request else {
+        return Ok(false);
+    };
+    let mut remembered = seen.node.requests.iter();
+    match remembered.find(|remembered| remembered.id == request.id) {
+        Some(same) if *same != request => Err(Refusal::IdempotencyMismatch),
+        same => Ok(same.is_some()),
     }
 }

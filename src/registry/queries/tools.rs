@@ -11,6 +11,7 @@ use crate::{
         node::Tool,
         nodes::Seen,
         time::Moment,
+        trust::TrustState,
     },
     protocol::{
         bounds::Open,
@@ -131,13 +132,12 @@ pub(in crate::registry) fn tool(
         .into_iter()
         .filter(|(_, tool)| tool.version == version)
         .collect();
-    let contracts = contracts(&offers);
-    // The one that most offer; of equals the one whose hash comes first.
-    let most = contracts.values().map(|(count, _)| *count).max();
+    let contracts = contracts(index, &offers);
+    let standing = |offered: &Offered<'_>| (offered.trusted, offered.providers);
+    let most = contracts.values().map(standing).max();
     let chosen = contracts
         .iter()
-        .find(|(_, (count, _))| Some(*count) == most)
-        .map(|(hash, (_, tool))| (*hash, *tool));
+        .find(|(_, offered)| Some(standing(offered)) == most);
     let (hash, chosen) = chosen.ok_or_else(missing)?;
     let behind = offers
         .iter()
@@ -146,8 +146,8 @@ pub(in crate::registry) fn tool(
     let providers = page(index, behind, limit);
     Ok(ToolDescribeReply {
         name: request.name.clone(),
-        contract: again(chosen).ok_or_else(missing)?,
-        contract_hash: hash.to_owned(),
+        contract: again(chosen.tool).ok_or_else(missing)?,
+        contract_hash: (*hash).to_owned(),
         collision: contracts.len() > 1,
         variants: variants(&contracts, hash),
         provider_count: offers.len(),
@@ -160,13 +160,30 @@ pub(in crate::registry) fn tool(
     })
 }
 
-/// By hash: how many nodes offer that contract, and the tool as one of them does.
-type Contracts<'a> = BTreeMap<&'a str, (usize, &'a Tool)>;
+/// A contract that is offered.
+struct Offered<'a> {
+    /// How many nodes offer it.
+    providers: usize,
+    /// How many of them are trusted.
+    trusted: usize,
+    /// The tool as one of them offers it.
+    tool: &'a Tool,
+}
 
-fn contracts<'a>(offers: &[Offer<'a>]) -> Contracts<'a> {
+/// By hash.
+type Contracts<'a> = BTreeMap<&'a str, Offered<'a>>;
+
+fn contracts<'a>(index: &Index, offers: &[Offer<'a>]) -> Contracts<'a> {
     let mut contracts = Contracts::new();
-    for (_, tool) in offers {
-        contracts.entry(&tool.contract_hash).or_insert((0, tool)).0 += 1;
+    for (seen, tool) in offers {
+        let offered = contracts.entry(&tool.contract_hash).or_insert(Offered {
+            providers: 0,
+            trusted: 0,
+            tool,
+        });
+        offered.providers += 1;
+        let trusted = index.nodes.trust(seen).state != TrustState::Untrusted;
+        offered.trusted += usize::from(trusted);
     }
     contracts
 }
@@ -178,13 +195,13 @@ fn variants(contracts: &Contracts<'_>, hash: &str) -> Vec<Variant> {
         .iter()
         .filter(|(other, _)| **other != hash)
         .take(VARIANTS_SHOWN_MAX)
-        .map(|(hash, (providers, tool))| {
-            let left = room.checked_sub(tool.bytes);
+        .map(|(hash, offered)| {
+            let left = room.checked_sub(offered.tool.bytes);
             room = left.unwrap_or(room);
             Variant {
                 contract_hash: (*hash).to_owned(),
-                providers: *providers,
-                contract: left.and_then(|_| again(*tool)),
+                providers: offered.providers,
+                contract: left.and_then(|_| again(offered.tool)),
             }
         })
         .collect()
