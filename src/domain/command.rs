@@ -187,6 +187,8 @@ pub struct Wish {
     pub ttl: Ttl,
     /// The node whose life it ends with; then it has no TTL of its own.
     pub node_id: Option<NodeId>,
+    /// Which life of it; none for the one that it leads.
+    pub epoch: Option<u64>,
     /// On which host.
     pub host: Host,
     /// In which port space.

@@ -255,17 +255,16 @@ impl Index {
     /// When a key of a node or bus changes by itself.
     pub fn change(&self, key: &Key, now: Moment) -> Change {
         let terms = self.terms();
-        let retention = self.policy.retention_millis;
         let nodes = &self.nodes;
         let change = match key {
-            Key::Live(id) => nodes.life_change(id, now, terms, retention),
+            Key::Live(id) => nodes.life_change(id, now, terms, &self.policy),
             Key::Node(id) => nodes.said(id).map_or(Change::At(Moment::NEVER), |entry| {
-                nodes.orphan_change(id, entry, now, retention)
+                nodes.orphan_change(id, entry, now, &self.policy)
             }),
             Key::Verdict(id) => nodes
                 .verdict(id)
                 .map_or(Change::At(Moment::NEVER), |entry| {
-                    nodes.orphan_change(id, entry, now, retention)
+                    nodes.orphan_change(id, entry, now, &self.policy)
                 }),
             Key::Bus(id) => nodes.bus(id).map_or(Change::At(Moment::NEVER), |entry| {
                 self.bus_change(entry, now)
@@ -280,7 +279,7 @@ impl Index {
 
     fn bus_change(&self, entry: &Entry<Bus>, now: Moment) -> Change {
         if entry.forgotten {
-            return marker_change(entry.observed, now);
+            return marker_change(entry.observed, now, &self.policy);
         }
         match entry.body().map(|bus| &bus.bus) {
             _ if entry.later => Change::At(Moment::NEVER),

@@ -9,6 +9,7 @@ use super::{
     key::{Key, Revision},
     mechanism::Mechanism,
     node::{Announced, Life, LifeEnd, Live, Lived, Node, Tool},
+    policy::Policy,
     record::{Ended, Record},
     standing::{Bond, Entry, Terms},
     time::Moment,
@@ -388,13 +389,14 @@ impl Nodes {
         id: &NodeId,
         now: Moment,
         terms: Terms,
-        retention: u64,
+        policy: &Policy,
     ) -> Change {
+        let retention = policy.retention_millis;
         let Some(entry) = self.lives.get(id) else {
             return Change::At(Moment::NEVER);
         };
         let at = match entry.body().map(|lived| &lived.live) {
-            _ if entry.forgotten => return marker_change(entry.observed, now),
+            _ if entry.forgotten => return marker_change(entry.observed, now, policy),
             _ if entry.later => Moment::NEVER,
             None => entry
                 .observed
@@ -413,16 +415,16 @@ impl Nodes {
         id: &NodeId,
         entry: &Entry<B>,
         now: Moment,
-        retention: u64,
+        policy: &Policy,
     ) -> Change {
         if entry.forgotten {
-            return marker_change(entry.observed, now);
+            return marker_change(entry.observed, now, policy);
         }
         let owner = self.lives.get(id).is_some_and(|life| !life.forgotten);
         if owner || entry.later {
             return Change::At(Moment::NEVER);
         }
-        due_from(entry.observed.plus(retention), now)
+        due_from(entry.observed.plus(policy.retention_millis), now)
     }
 }
 
@@ -443,9 +445,9 @@ fn vanishing<B>(entry: &mut Entry<B>) -> (Revision, &mut bool) {
 }
 
 /// When a marker that was seen then has gone.
-pub(super) fn marker_change(observed: Moment, now: Moment) -> Change {
+pub(super) fn marker_change(observed: Moment, now: Moment, policy: &Policy) -> Change {
     due_from(
-        observed.plus(MARKER_SECONDS * 1000 + MARKER_SLACK_MILLIS),
+        observed.plus(policy.marker_millis.saturating_add(MARKER_SLACK_MILLIS)),
         now,
     )
 }

@@ -317,6 +317,7 @@ fn wish(
         protocol: request.protocol,
         ttl: request.ttl.unwrap_or(Ttl::DEFAULT.min(ttl_max)),
         node_id: request.node_id,
+        epoch: None,
         host: request.host.unwrap_or(own),
         transport,
         preferred: request.preferred_port,

@@ -36,13 +36,17 @@ impl World {
                     _ => None,
                 };
                 if let Some(text) = self.is_false(job, &ask.action, wish, refusal) {
-                    let text = format!("#{instance} to holder {}: {refusal:?}: {text}", ask.holder);
+                    let text = format!("#{instance} to {}: {refusal:?}: {text}", ask.who);
                     self.fail(Rule::TrueAnswers, text);
                 }
                 if matches!(
                     refusal,
-                    Refusal::LeaseExpired | Refusal::LeaseNotFound | Refusal::NotHolder
-                ) {
+                    Refusal::LeaseExpired
+                        | Refusal::LeaseNotFound
+                        | Refusal::NotHolder
+                        | Refusal::Superseded { .. }
+                ) || (*refusal == Refusal::NodeNotFound && wish.is_none())
+                {
                     return;
                 }
             }
@@ -200,7 +204,7 @@ impl World {
                 let once = full(job.behind) || changes.filter(|at| *at > job.behind).any(full);
                 (!once).then(|| "a port was free at every moment".to_owned())
             }
-            _ => None,
+            other => self.node_is_false(job.behind, action, other),
         }
     }
 }
@@ -214,6 +218,12 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::Busy => "refused: busy",
         Refusal::Contended => "refused: contended",
         Refusal::Unreachable => "refused: unreachable",
+        Refusal::NodeNotFound => "refused: no node",
+        Refusal::Superseded { .. } => "refused: superseded",
+        Refusal::NodeTaken { .. } => "refused: taken",
+        Refusal::ToolNotFound => "refused: no tool",
+        Refusal::BusNotFound => "refused: no bus",
+        Refusal::NotValidator => "refused: no validator",
         _ => "refused: other",
     }
 }

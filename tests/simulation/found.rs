@@ -49,6 +49,7 @@ impl Bench {
                 buses_max: 64,
                 node_bytes_max: 1 << 20,
                 retention_millis: 60_000,
+                marker_millis: 60_000,
             }))
         };
         Self {
@@ -87,6 +88,7 @@ impl Bench {
             protocol: "http".parse().unwrap(),
             ttl: Ttl::try_from(2).unwrap(),
             node_id: None,
+            epoch: None,
             host: host(true),
             transport: Transport::Tcp,
             preferred: None,

@@ -70,6 +70,7 @@ fn new_core(chance: &mut Chance, setup: &Setup) -> Core {
         buses_max: 64,
         node_bytes_max: 1 << 20,
         retention_millis: setup.retention,
+        marker_millis: setup.marker,
     });
     index.mechanisms = setup.mechanisms;
     Core::new(index)
@@ -224,7 +225,7 @@ impl World {
             .jobs
             .iter()
             .filter(|(_, job)| match &job.wait {
-                Wait::Moved(judged) => judged.iter().any(|(key, at)| index.revision(key) > *at),
+                Wait::Moved(judged, _) => judged.iter().any(|(key, at)| index.revision(key) > *at),
                 Wait::Exact(at) => index.exact() >= *at,
                 _ => false,
             })

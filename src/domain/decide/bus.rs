@@ -36,7 +36,7 @@ impl Case<'_> {
         }
         let node = wish.node_id.as_ref();
         let node = node
-            .map(|node_id| self.living(node_id, wish.requester_id))
+            .map(|node_id| self.living(node_id, wish.requester_id, None))
             .transpose()?;
         if let Some(lease_id) = wish.lease_id {
             self.live(wish.requester_id, lease_id)?;

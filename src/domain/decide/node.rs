@@ -307,12 +307,20 @@ impl<'a> Case<'a> {
         Ok(seen)
     }
 
-    /// A node that lives, in whatever epoch, and is `requester_id`'s.
+    /// A node that lives, in that epoch if one is named, and is `requester_id`'s.
     pub(super) fn living(
         &self,
         id: &NodeId,
         requester_id: RequesterId,
+        epoch: Option<u64>,
     ) -> Result<Seen<'a>, Refusal> {
+        if let Some(epoch) = epoch {
+            return self.claimed(&Claim {
+                node_id: id.clone(),
+                requester_id,
+                epoch,
+            });
+        }
         let seen = self.index.nodes.seen(id).filter(Seen::is_live);
         let seen = seen.ok_or(Refusal::NodeNotFound)?;
         if seen.live.requester_id != requester_id {
