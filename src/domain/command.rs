@@ -128,7 +128,7 @@ pub struct Announce {
     pub requester_id: RequesterId,
     /// Which life; none for the next one.
     pub epoch: Option<u64>,
-    /// The next one, once it has been chosen for this command.
+    /// The next one, once it has been chosen for this command and may have been written.
     pub chosen: Option<u64>,
     /// How long it lasts without a heartbeat.
     pub ttl: Ttl,
@@ -232,8 +232,6 @@ pub enum Effect {
     Reply,
     /// The command is decided again once this is seen: what is found then is its answer.
     Again,
-    /// The same, for a write that is no end of something: none is begun late.
-    Recheck,
     /// Wait until this is seen.
     Seen,
     /// It is a grant: judge it again if `echo`, then try the port if `probe`.

@@ -148,6 +148,7 @@ impl Index {
         }
         if pending == 0 || !self.mechanisms.on(Mechanism::BondAtExactPoint) {
             for key in std::mem::take(&mut self.hanging) {
+                self.nodes.settle(&key);
                 self.look_again(&key, now);
             }
         }

@@ -46,9 +46,21 @@ pub struct Node {
     /// The last requests that changed it, oldest first; at most [`REQUESTS_REMEMBERED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
+    /// The requests that its earlier lives began with, oldest first; at most [`REQUESTS_REMEMBERED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Begun>,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
+}
+
+/// What a life began with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Which life.
+    pub epoch: u64,
+    /// The request.
+    pub request: Request,
 }
 
 /// What a node says of itself: members that are judged or looked up by have types, all others are carried.

@@ -103,21 +103,29 @@ impl Nodes {
     pub(super) fn put_live(&mut self, id: &NodeId, entry: Entry<Lived>) -> Option<u64> {
         let known = self.lives.insert(id.clone(), entry);
         let now = self.incarnation(id);
-        if let Some(said) = self.said.get_mut(id) {
-            let fits = said
-                .latest
-                .body()
-                .is_some_and(|latest| Some(latest.node.incarnation) == now);
-            if fits && let Some((_, before)) = said.before.take() {
-                for tool in before.registration.tools {
-                    self.tools.remove(&(tool.name, id.clone()));
-                }
-                for tool in tools(said) {
-                    self.tools.insert((tool, id.clone()));
-                }
-            }
+        let before = self.said.get(id).and_then(|said| said.before.as_ref());
+        if before.is_some_and(|(_, before)| Some(before.incarnation) != now) {
+            self.settle(&Key::Node(id.clone()));
         }
         known.map(|entry| entry.transitions)
+    }
+
+    /// The follower is at an exact point: a life that the last announcement belongs to would have been seen.
+    pub(super) fn settle(&mut self, key: &Key) {
+        let Key::Node(id) = key else {
+            return;
+        };
+        let Some(said) = self.said.get_mut(id) else {
+            return;
+        };
+        if let Some((_, before)) = said.before.take() {
+            for tool in before.registration.tools {
+                self.tools.remove(&(tool.name, id.clone()));
+            }
+            for tool in tools(said) {
+                self.tools.insert((tool, id.clone()));
+            }
+        }
     }
 
     /// A bus is seen.
@@ -152,7 +160,11 @@ impl Nodes {
     /// The marker of a removed key has gone from the stream.
     pub(super) fn drop_marker(&mut self, key: &Key) {
         match key {
-            Key::Node(id) => drop(self.said.remove(id)),
+            Key::Node(id) => {
+                for tool in self.said.remove(id).iter().flat_map(tools) {
+                    self.tools.remove(&(tool, id.clone()));
+                }
+            }
             Key::Live(id) => drop(self.lives.remove(id)),
             Key::Bus(id) => drop(self.buses.remove(id)),
             Key::Verdict(id) => drop(self.verdicts.remove(id)),

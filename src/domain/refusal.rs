@@ -157,6 +157,7 @@ impl Refusal {
     pub fn needs_barrier(&self) -> bool {
         match self {
             Self::LeaseNotFound
+            | Self::NotHolder
             | Self::NodeNotFound
             | Self::NodeTaken { .. }
             | Self::ToolNotFound
@@ -174,7 +175,6 @@ impl Refusal {
             Self::TtlTooLong(_)
             | Self::IdempotencyMismatch
             | Self::LeaseExpired
-            | Self::NotHolder
             | Self::Superseded { .. }
             | Self::OwnVerdict
             | Self::OtherPort(_)

@@ -25,6 +25,8 @@ use super::{
 const NODES: [&str; 3] = ["a", "a.b", "a-b"];
 const TOOLS: [&str; 3] = ["add", "sub", "mul"];
 const BUSES: [&str; 2] = ["x", "y"];
+/// Whoever starts processes chooses epochs that the registry does not: two processes of one epoch are one.
+const EPOCHS_APART: u64 = 1_000;
 /// Ports of one process, at most.
 const PORTS_MAX: usize = 2;
 
@@ -228,7 +230,7 @@ impl World {
         } else if self.chance.hit(self.setup.with_epoch) {
             let id = self.owners[owner].node_id.clone();
             let highest = self.epochs.entry(id).or_default();
-            *highest += 1;
+            *highest = (*highest / EPOCHS_APART + 1) * EPOCHS_APART;
             Some(*highest)
         } else {
             None

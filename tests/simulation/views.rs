@@ -6,7 +6,7 @@ use crate::domain::{
     ids::NodeId,
     index::Index,
     key::{Key, PortKey, Revision},
-    node::Life,
+    node::{Life, Live},
     nodes::Seen,
     record::{Body, Ended, Stored},
     standing::{Bond, Standing},
@@ -69,6 +69,13 @@ fn node(index: &Index, check: &Check, at: Revision, id: &NodeId) -> Option<Strin
         (None, None) => true,
         _ => false,
     };
+    let short = |at: Revision, live: &Live| {
+        let Live { epoch, ended, .. } = live;
+        let ended = ended.map(|ended| ended.how);
+        format!("epoch {epoch}, ended {ended:?}, announced @{}", at.0)
+    };
+    let seen = seen.map(|seen| short(seen.said_at, seen.live));
+    let truth = truth.map(|truth| short(truth.said_at, truth.live));
     (!same).then(|| format!("{id} is shown as {seen:?}, and is {truth:?}"))
 }
 

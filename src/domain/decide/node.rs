@@ -8,10 +8,12 @@ use crate::domain::{
     key::{Key, Revision},
     mechanism::Mechanism,
     node::{
-        Announced, LifeEnd, LifeEnded, Live, Lived, Node, REQUESTS_REMEMBERED, Registration, Tool,
+        Announced, Begun, LifeEnd, LifeEnded, Live, Lived, Node, REQUESTS_REMEMBERED, Registration, Tool,
     },
     nodes::Seen,
     record::{Request, Unknown},
+    standing::Entry,
+    time::Moment,
     transition::{Happened, Transition},
     write::Write,
 };
@@ -58,28 +60,42 @@ impl<'a> Case<'a> {
 
     /// What this request, or this command, has led to already.
     fn announced_before(&self, announce: &Announce) -> Result<Option<Decision>, Refusal> {
-        let Some(seen) = self.index.nodes.seen(&announce.node_id) else {
+        let nodes = &self.index.nodes;
+        let (life, live) = match nodes.life(&announce.node_id) {
+            Some(life) => (life, nodes.live(&announce.node_id)),
+            None => return Ok(None),
+        };
+        let Some(live) = live else {
             return Ok(None);
         };
-        let requests = seen.live.request.iter().chain(&seen.node.requests);
+        let said = nodes.said(&announce.node_id).and_then(Entry::body);
+        let now = said.filter(|said| said.node.incarnation == live.incarnation);
+        let now = now.into_iter().flat_map(|said| &said.node.requests);
+        let earlier = said.into_iter().flat_map(|said| &said.node.earlier);
+        let now = live.request.iter().chain(now).map(|one| (live.epoch, one));
+        let earlier = earlier.map(|begun| (begun.epoch, &begun.request));
         let same = announce.request.and_then(|request| {
-            requests
-                .copied()
-                .find(|remembered| remembered.id == request.id)
+            let mut remembered = now.chain(earlier);
+            remembered.find(|(_, remembered)| remembered.id == request.id)
         });
-        if let Some(same) = same
-            && Some(same) != announce.request
-        {
-            return Err(Refusal::IdempotencyMismatch);
+        let own = live.incarnation == Incarnation(self.command.id.0);
+        let epoch = match same {
+            Some((_, same)) if Some(*same) != announce.request => {
+                return Err(Refusal::IdempotencyMismatch);
+            }
+            Some((epoch, _)) => epoch,
+            None if own => live.epoch,
+            None => return Ok(None),
+        };
+        if epoch != live.epoch || live.ended.is_some() {
+            return Err(superseded(epoch, live));
         }
-        let own = seen.live.incarnation == Incarnation(self.command.id.0);
-        if same.is_none() && !own {
-            return Ok(None);
-        }
-        if !seen.is_live() {
-            return Err(superseded(seen.live.epoch, seen.live));
-        }
-        Ok(Some(Decision::Answer(known(&seen))))
+        Ok(Some(Decision::Answer(known(
+            &announce.node_id,
+            live,
+            life.revision,
+            life.observed,
+        ))))
     }
 
     fn course(&self, announce: &Announce) -> Result<Course, Refusal> {
@@ -91,12 +107,13 @@ impl<'a> Case<'a> {
         };
         let lives = live.ended.is_none();
         let other = live.requester_id != announce.requester_id;
-        let asked = announce.epoch.or(announce.chosen);
-        match asked {
+        // Epochs only grow: a life of the chosen epoch that is not its own is in the place of its own.
+        let chosen = announce.chosen.filter(|chosen| *chosen != live.epoch);
+        match announce.epoch.or(chosen) {
             None if lives && other => Err(Refusal::NodeTaken { epoch: live.epoch }),
             None => Ok(Course::Begins(live.epoch.saturating_add(1))),
             Some(epoch) if epoch > live.epoch => Ok(Course::Begins(epoch)),
-            Some(epoch) if epoch == live.epoch && lives && announce.chosen.is_none() => {
+            Some(epoch) if epoch == live.epoch && lives => {
                 if other {
                     return Err(Refusal::NodeTaken { epoch });
                 }
@@ -200,6 +217,7 @@ impl<'a> Case<'a> {
             incarnation: live.incarnation,
             registration: announce.registration.clone(),
             requests,
+            earlier: self.earlier(node_id, old.filter(|_| !goes)),
             unknown: unknown.unwrap_or_default(),
         };
         let answer = Answer::Node(Box::new(Known {
@@ -225,6 +243,19 @@ impl<'a> Case<'a> {
             answer,
             then: Effect::Reply,
         }
+    }
+
+    /// The requests that earlier lives began with; `old` is the one that is followed by another one now.
+    fn earlier(&self, id: &NodeId, old: Option<&Live>) -> Vec<Begun> {
+        let said = self.index.nodes.said(id).and_then(Entry::body);
+        let mut earlier = said.map_or(Vec::new(), |said| said.node.earlier.clone());
+        earlier.extend(old.and_then(|old| {
+            let epoch = old.epoch;
+            old.request.map(|request| Begun { epoch, request })
+        }));
+        let surplus = earlier.len().saturating_sub(REQUESTS_REMEMBERED);
+        earlier.drain(..surplus);
+        earlier
     }
 
     fn begins(&self, announce: &Announce, epoch: u64) -> Live {
@@ -368,7 +399,9 @@ impl<'a> Case<'a> {
                 .ended
                 .is_some_and(|ended| ended.how == LifeEnd::Deregistered)
         {
-            return Ok(Decision::Answer(known(&seen)));
+            let Seen { node_id, live, .. } = seen;
+            let answer = known(node_id, live, seen.revision, seen.since);
+            return Ok(Decision::Answer(answer));
         }
         let seen = self.claimed(of)?;
         self.check_reserved(&Key::Live(of.node_id.clone()))?;
@@ -421,12 +454,12 @@ impl<'a> Case<'a> {
     }
 }
 
-fn known(seen: &Seen<'_>) -> Answer {
+fn known(id: &NodeId, live: &Live, revision: Revision, since: Moment) -> Answer {
     Answer::Node(Box::new(Known {
-        node_id: seen.node_id.clone(),
-        live: seen.live.clone(),
-        revision: seen.revision,
-        since: seen.since,
+        node_id: id.clone(),
+        live: live.clone(),
+        revision,
+        since,
     }))
 }
 

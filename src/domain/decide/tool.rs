@@ -6,7 +6,7 @@ use crate::domain::{
     command::{Answer, Claim, Decision, Effect, Refusal},
     ids::Token,
     key::{Key, Revision},
-    node::{Announced, Node, Registration, Tool},
+    node::{Announced, Live, Lived, Node, Registration, Tool},
     nodes::Seen,
     record::Request,
     transition::Transition,
@@ -15,8 +15,7 @@ use crate::domain::{
 use super::{Case, node::remember};
 
 impl Case<'_> {
-    /// Offers a tool, in the place of what the node offered by that name and version. It is answered only
-    /// when it is seen and the node still lives.
+    /// Offers a tool, in the place of what the node offered by that name and version.
     pub(super) fn add_tool(
         &self,
         of: &Claim,
@@ -98,6 +97,7 @@ impl Case<'_> {
         }
         self.check_frozen(id, &registration)?;
         self.check_reserved(&Key::Node(id.clone()))?;
+        self.check_reserved(&Key::Live(id.clone()))?;
         let said = self.index.nodes.said(id);
         self.check_room(said)?;
         let happened = self.tools_changed(id, &seen.node.registration.tools, &registration.tools);
@@ -114,10 +114,20 @@ impl Case<'_> {
             ..happened
         };
         let happened = happened.tells_of_tools().then_some(happened);
+        // Its life is written as well: the tools change while it lasts, or not at all, and whoever ends it
+        // knows what it offered.
+        let life = self.index.nodes.life(id);
+        let live = Live {
+            renewed_at: self.now.wall,
+            ..seen.live.clone()
+        };
         Ok(Decision::Commit {
-            writes: vec![self.write(Key::Node(id.clone()), said, Announced { node }, happened)],
+            writes: vec![
+                self.write(Key::Node(id.clone()), said, Announced { node }, happened),
+                self.write(Key::Live(id.clone()), life, Lived { live }, None),
+            ],
             answer: Answer::Done(Revision::default()),
-            then: Effect::Recheck,
+            then: Effect::Seen,
         })
     }
 }
