@@ -99,6 +99,8 @@ pub enum Action {
         requester_id: RequesterId,
         /// Which.
         bus_id: BusId,
+        /// The caller's name for this.
+        request: Option<Request>,
     },
     /// Say what a validator thinks of a node.
     Judge(Box<Judgement>),

@@ -13,6 +13,10 @@ pub const VALIDATORS_MAX: usize = 64;
 /// Verdicts from which a node whose verdicts are all good is verified.
 pub const VERIFIED_VERDICTS_MIN: usize = 2;
 
+/// Requests of verdicts that are no more that are remembered, so that the same again does not bring an old
+/// verdict back.
+pub const EARLIER_REPORTS_MAX: usize = 32;
+
 /// What one `verdict.<node>` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
@@ -28,6 +32,10 @@ pub struct Verdicts {
     /// How far the node has come with the contract that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
+    /// The requests of verdicts that others took the place of, oldest first; at most
+    /// [`EARLIER_REPORTS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Request>,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -191,6 +199,10 @@ impl Verdicts {
         if latest.len() >= VALIDATORS_MAX {
             return None;
         }
+        let replaced = self.latest.iter().filter(|other| !latest.contains(other));
+        let mut earlier = self.earlier.clone();
+        earlier.extend(replaced.filter_map(|other| other.request));
+        earlier.drain(..earlier.len().saturating_sub(EARLIER_REPORTS_MAX));
         let stage = lifecycle
             .or(self.lifecycle(&verdict.contract_hash))
             .map(|lifecycle| Stage {
@@ -202,6 +214,7 @@ impl Verdicts {
         Some(Self {
             latest,
             stage,
+            earlier,
             unknown: self.unknown.clone(),
         })
     }

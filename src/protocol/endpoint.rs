@@ -251,7 +251,11 @@ impl Endpoint {
                 Code::IdempotencyMismatch,
                 Code::LimitExceeded,
             ],
-            Self::BusDeregister => &[Code::BusNotFound, Code::NotHolder],
+            Self::BusDeregister => &[
+                Code::BusNotFound,
+                Code::NotHolder,
+                Code::IdempotencyMismatch,
+            ],
             Self::TrustReport => &[
                 Code::NodeNotFound,
                 Code::Forbidden,

@@ -10,9 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     connect,
-    domain::{
-        core::Core, index::Index, nodes::MARKER_SECONDS, policy::Policy, record::FORMAT,
-    },
+    domain::{core::Core, index::Index, nodes::MARKER_SECONDS, policy::Policy, record::FORMAT},
     protocol::{
         describe::{self, Instance},
         endpoint::NODE_BYTES_MAX,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::domain::{
+    bus::Announcement,
     ids::{Incarnation, NodeId, Token},
     key::{Key, Revision},
     node::{LifeEnd, Live},
@@ -18,7 +19,12 @@ use super::{
 
 impl World {
     /// Something is written under a key that is no port's.
-    pub(super) fn life_landed(&mut self, write: &Write, revision: Revision, before: Option<&Stored>) {
+    pub(super) fn life_landed(
+        &mut self,
+        write: &Write,
+        revision: Revision,
+        before: Option<&Stored>,
+    ) {
         match (&write.key, &write.value) {
             (key, Stored::Forgotten) => self.forgotten(key, revision),
             (Key::Live(id), Stored::Live(record)) => {
@@ -38,23 +44,36 @@ impl World {
                     }
                     _ => &[],
                 };
-                self.requested(key, revision, Some(node.incarnation), &node.requests, before);
+                self.requested(
+                    key,
+                    revision,
+                    Some(node.incarnation),
+                    &node.requests,
+                    before,
+                );
             }
             (key @ Key::Bus(_), Stored::Bus(record)) => {
-                let before = match before {
-                    Some(Stored::Bus(record)) => record.body.bus.request,
-                    _ => None,
+                let requests = |bus: &Announcement| -> Vec<Request> {
+                    bus.request.iter().chain(&bus.earlier).copied().collect()
                 };
-                let request = record.body.bus.request;
-                self.requested(key, revision, None, request.as_slice(), before.as_slice());
+                let before = match before {
+                    Some(Stored::Bus(record)) => requests(&record.body.bus),
+                    _ => Vec::new(),
+                };
+                let now = requests(&record.body.bus);
+                self.requested(key, revision, None, &now, &before);
             }
             (key @ Key::Verdict(_), Stored::Verdict(record)) => {
                 let requests = |stored: &Stored| -> Vec<Request> {
                     let Stored::Verdict(record) = stored else {
                         return Vec::new();
                     };
-                    let latest = record.body.verdicts.latest.iter();
-                    latest.filter_map(|verdict| verdict.request).collect()
+                    let verdicts = &record.body.verdicts;
+                    let latest = verdicts.latest.iter();
+                    latest
+                        .filter_map(|verdict| verdict.request)
+                        .chain(verdicts.earlier.iter().copied())
+                        .collect()
                 };
                 let now = requests(&Stored::Verdict(record.clone()));
                 let before = before.map(requests).unwrap_or_default();
@@ -98,11 +117,14 @@ impl World {
             }
             if before.ended.is_none() {
                 self.count("lives superseded");
-                self.check.fates.entry(before.incarnation).and_modify(|fate| {
-                    if *fate == Fate::Lasts {
-                        *fate = Fate::Superseded;
-                    }
-                });
+                self.check
+                    .fates
+                    .entry(before.incarnation)
+                    .and_modify(|fate| {
+                        if *fate == Fate::Lasts {
+                            *fate = Fate::Superseded;
+                        }
+                    });
             }
         }
         let Some(request) = live.request else {
@@ -172,9 +194,7 @@ impl World {
             );
             self.fail(Rule::EventsComplete, text);
         }
-        if let Key::Bus(_) = key {
-            self.check.changed.retain(|(of, ..)| of != key);
-        }
+        self.check.changed.retain(|(of, ..)| of != key);
         let Key::Live(id) = key else {
             return;
         };
@@ -194,16 +214,22 @@ impl World {
             .map(|(key, _)| key.to_string())
             .collect();
         if !hanging.is_empty() {
-            let text = format!("@{} {id} is forgotten, and {hanging:?} hang on it", revision.0);
+            let text = format!(
+                "@{} {id} is forgotten, and {hanging:?} hang on it",
+                revision.0
+            );
             self.fail(Rule::Described, text);
         }
     }
 
     /// Somebody who is no registry wrote there.
     pub(super) fn life_overwritten(&mut self, key: &Key) {
+        // What it remembered of requests is gone as well.
+        self.check.changed.retain(|(of, ..)| of != key);
         let (Key::Node(id) | Key::Live(id)) = key else {
             return;
         };
+        self.check.begun.retain(|(of, _), _| of != id);
         let history = self.check.history.get(&Key::Live(id.clone()));
         let lives = history.into_iter().flatten().rev();
         let last = lives.filter_map(|(_, stored)| match stored {

@@ -68,7 +68,9 @@ impl World {
                 let about = about?;
                 let missing = |at: Revision| {
                     let node = self.check.living(&about.id, at);
-                    node.is_none_or(|node| about.epoch.is_some_and(|epoch| node.live.epoch != epoch))
+                    node.is_none_or(|node| {
+                        about.epoch.is_some_and(|epoch| node.live.epoch != epoch)
+                    })
                 };
                 self.never(&keys(&about.id), behind, missing)
                     .then(|| format!("{} lived all the time", about.id))
@@ -149,7 +151,8 @@ impl World {
                         Stored::Port(record) => record.lease().is_some_and(|lease| {
                             let life = lease.node.as_ref();
                             let lives = life.is_none_or(|life| {
-                                let now = self.check.living(&life.node_id, Revision(self.store.last));
+                                let now =
+                                    self.check.living(&life.node_id, Revision(self.store.last));
                                 now.is_some_and(|now| now.live.incarnation == life.incarnation)
                             });
                             lease.lease_id == lease_id && lives
@@ -157,7 +160,9 @@ impl World {
                         _ => false,
                     })
                 };
-                leases.all(live).then(|| format!("all are live, and {why:?}"))
+                leases
+                    .all(live)
+                    .then(|| format!("all are live, and {why:?}"))
             }
             Refusal::IdempotencyMismatch
             | Refusal::TtlTooLong(_)
@@ -190,6 +195,7 @@ impl World {
             Action::RemoveBus {
                 requester_id,
                 bus_id,
+                ..
             } => other_bus(bus_id.clone(), *requester_id),
             _ => false,
         };

@@ -60,7 +60,8 @@ impl World {
                 self.refused(owner, None, Some(*lease_id), &refusal);
             }
             (Action::Announce(_), Outcome::Refused(refusal)) => {
-                if let Refusal::Superseded { last, .. } | Refusal::NodeTaken { epoch: last } = refusal
+                if let Refusal::Superseded { last, .. } | Refusal::NodeTaken { epoch: last } =
+                    refusal
                 {
                     let id = self.owners[owner].node_id.clone();
                     let highest = self.epochs.entry(id).or_default();
@@ -158,14 +159,17 @@ impl World {
             Refusal::Superseded { .. } | Refusal::NodeNotFound | Refusal::NotHolder => {
                 let one = &self.owners[owner];
                 let of = one.alive.as_ref().map(|alive| alive.epoch);
-                if lease_id.is_some() || of.is_none() || epoch.is_some_and(|epoch| of != Some(epoch))
+                if lease_id.is_some()
+                    || of.is_none()
+                    || epoch.is_some_and(|epoch| of != Some(epoch))
                 {
                     return;
                 }
                 if let Some(alive) = one.lives(time, rules) {
                     let fate = self.check.fates.get(&alive.incarnation).copied();
                     if !matches!(fate, Some(Fate::Superseded | Fate::Overwritten)) {
-                        let text = format!("owner {owner} is told {refusal:?}, is {fate:?}: {alive:?}");
+                        let text =
+                            format!("owner {owner} is told {refusal:?}, is {fate:?}: {alive:?}");
                         self.fail(Rule::NothingLost, text);
                     }
                 }

@@ -170,9 +170,9 @@ impl World {
         job: &[CommandId],
         caller: Option<Who>,
     ) {
-        let holder = self.held().find(|(_, lease_id, held)| {
-            *held == key && !job.iter().any(|id| id.0 == lease_id.0)
-        });
+        let holder = self
+            .held()
+            .find(|(_, lease_id, held)| *held == key && !job.iter().any(|id| id.0 == lease_id.0));
         if let Some((holder, ..)) = holder {
             let text = format!("#{instance} tries {key} for {caller:?}, which {holder} holds");
             self.fail(Rule::ProbesApart, text);

@@ -345,7 +345,8 @@ impl World {
             Action::Judge(judgement) => judgement.request.is_some(),
             Action::Release { request, .. }
             | Action::AddTool { request, .. }
-            | Action::RemoveTool { request, .. } => request.is_some(),
+            | Action::RemoveTool { request, .. }
+            | Action::RemoveBus { request, .. } => request.is_some(),
             _ => false,
         };
         if named {
@@ -457,6 +458,7 @@ impl World {
                     return Some(Action::RemoveBus {
                         requester_id,
                         bus_id,
+                        request,
                     });
                 }
                 let (by_node, by_lease) = (self.chance.hit(700), self.chance.hit(500));

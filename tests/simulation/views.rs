@@ -36,7 +36,9 @@ impl World {
                 .or_else(|| lists(index, check, at, names))
                 .or_else(|| {
                     let ports = self.ports().into_iter();
-                    ports.into_iter().find_map(|key| port(index, check, at, now, &key))
+                    ports
+                        .into_iter()
+                        .find_map(|key| port(index, check, at, now, &key))
                 })
                 .or_else(|| bound(index, check, at, names, &self.ports()))
                 .or_else(|| buses(index, check, at));
@@ -81,7 +83,11 @@ fn node(index: &Index, check: &Check, at: Revision, id: &NodeId) -> Option<Strin
 
 /// Lists of nodes, and of tools with those that offer them.
 fn lists(index: &Index, check: &Check, at: Revision, names: usize) -> Option<String> {
-    let listed: Vec<NodeId> = index.nodes.all(None).map(|seen| seen.node_id.clone()).collect();
+    let listed: Vec<NodeId> = index
+        .nodes
+        .all(None)
+        .map(|seen| seen.node_id.clone())
+        .collect();
     let mut known: Vec<NodeId> = node_ids(names)
         .filter(|id| check.node(id, at).is_some())
         .collect();
@@ -110,13 +116,7 @@ fn lists(index: &Index, check: &Check, at: Revision, names: usize) -> Option<Str
 }
 
 /// A port is held for exactly as long as what it hangs on lasts, and ends as that did.
-fn port(
-    index: &Index,
-    check: &Check,
-    at: Revision,
-    now: Moment,
-    key: &PortKey,
-) -> Option<String> {
+fn port(index: &Index, check: &Check, at: Revision, now: Moment, key: &PortKey) -> Option<String> {
     let (_, stored) = check.stored(&Key::Port(key.clone()), at)?;
     let standing = index.standing(key, now);
     let taken = matches!(standing, Standing::Held(_) | Standing::Due);
@@ -146,10 +146,7 @@ fn port(
         (Some(Bond::Over(how, _)), fate) => (how, fate),
         _ => return None,
     };
-    let wrong = matches!(
-        how,
-        (Ended::Released | Ended::Expired, Fate::Superseded)
-    );
+    let wrong = matches!(how, (Ended::Released | Ended::Expired, Fate::Superseded));
     wrong.then(|| format!("{key} ended as {:?}, its node's life as {:?}", how.0, how.1))
 }
 

@@ -8,7 +8,8 @@ use crate::domain::{
     key::{Key, Revision},
     mechanism::Mechanism,
     node::{
-        Announced, Begun, LifeEnd, LifeEnded, Live, Lived, Node, REQUESTS_REMEMBERED, Registration, Tool,
+        Announced, Begun, LifeEnd, LifeEnded, Live, Lived, Node, REQUESTS_REMEMBERED, Registration,
+        Tool,
     },
     nodes::Seen,
     record::{Request, Unknown},

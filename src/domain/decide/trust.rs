@@ -38,13 +38,14 @@ impl Case<'_> {
         let empty = Verdicts::default();
         let before = entry.and_then(|entry| Some(&entry.body()?.verdicts));
         let before = before.unwrap_or(&empty);
-        let last = before
-            .latest
-            .iter()
-            .find(|verdict| verdict.validator_id == *validator_id);
+        let latest = before.latest.iter().filter_map(|verdict| {
+            let own = verdict.validator_id == *validator_id;
+            verdict.request.filter(|_| own)
+        });
         if let Some(request) = judgement.request
-            && let Some(same) = last.and_then(|last| last.request)
-            && same.id == request.id
+            && let Some(same) = latest
+                .chain(before.earlier.iter().copied())
+                .find(|same| same.id == request.id)
         {
             let revision = entry.map_or(Revision::default(), |entry| entry.revision);
             return if same == request {
