@@ -260,12 +260,12 @@ impl Index {
         let change = match key {
             Key::Live(id) => nodes.life_change(id, now, terms, &self.policy),
             Key::Node(id) => nodes.said(id).map_or(Change::At(Moment::NEVER), |entry| {
-                nodes.orphan_change(id, entry, now, &self.policy)
+                nodes.orphan_change(id, entry, self.exact, now, &self.policy)
             }),
             Key::Verdict(id) => nodes
                 .verdict(id)
                 .map_or(Change::At(Moment::NEVER), |entry| {
-                    nodes.orphan_change(id, entry, now, &self.policy)
+                    nodes.orphan_change(id, entry, self.exact, now, &self.policy)
                 }),
             Key::Bus(id) => nodes.bus(id).map_or(Change::At(Moment::NEVER), |entry| {
                 self.bus_change(entry, now)
@@ -323,7 +323,13 @@ impl Index {
         match key {
             Key::Live(id) => self.nodes.life(id).is_some_and(|entry| {
                 let live = self.nodes.live(id).is_some_and(|live| live.ended.is_none());
-                let free = self.lookup.bound_to(id, None).next().is_none()
+                // What hangs on it is known at an exact point behind it.
+                let free = self.exact >= entry.revision
+                    && self.lookup.bound_to(id, None).next().is_none()
+                    && self
+                        .nodes
+                        .buses_of_node(id)
+                        .all(|bus| self.nodes.has_ended(bus))
                     && is_out(entry, out_to)
                     && self
                         .nodes

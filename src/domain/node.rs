@@ -13,6 +13,9 @@ use super::{
 /// Requests that a node's record remembers, so that the same again does no second deed.
 pub const REQUESTS_REMEMBERED: usize = 8;
 
+/// Earlier lives of a node of which the request that they began with is remembered.
+pub const EARLIER_LIVES_MAX: usize = 16;
+
 /// What one `node.<id>` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Announced {
@@ -46,7 +49,7 @@ pub struct Node {
     /// The last requests that changed it, oldest first; at most [`REQUESTS_REMEMBERED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
-    /// The requests that its earlier lives began with, oldest first; at most [`REQUESTS_REMEMBERED`].
+    /// The requests that its earlier lives began with, oldest first; at most [`EARLIER_LIVES_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Begun>,
     /// See [`Unknown`].

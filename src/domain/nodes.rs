@@ -215,6 +215,12 @@ impl Nodes {
         self.buses.get(id)
     }
 
+    /// Whether a write has ended that bus.
+    pub(super) fn has_ended(&self, id: &BusId) -> bool {
+        let body = self.buses.get(id).and_then(Entry::body);
+        body.is_none_or(|bus| bus.bus.ended.is_some())
+    }
+
     /// The entry under `verdict.<id>`.
     pub fn verdict(&self, id: &NodeId) -> Option<&Entry<Judged>> {
         self.verdicts.get(id)
@@ -421,11 +427,13 @@ impl Nodes {
         due_from(at, now)
     }
 
-    /// When something that belongs to a node which is not there any more is forgotten.
+    /// When something that belongs to a node which is not there any more is forgotten; `exact` is the index's
+    /// last exact point. Before that the node may be there and not have been seen yet.
     pub(super) fn orphan_change<B>(
         &self,
         id: &NodeId,
         entry: &Entry<B>,
+        exact: Revision,
         now: Moment,
         policy: &Policy,
     ) -> Change {
@@ -433,7 +441,7 @@ impl Nodes {
             return marker_change(entry.observed, now, policy);
         }
         let owner = self.lives.get(id).is_some_and(|life| !life.forgotten);
-        if owner || entry.later {
+        if owner || entry.later || exact < entry.revision {
             return Change::At(Moment::NEVER);
         }
         due_from(entry.observed.plus(policy.retention_millis), now)

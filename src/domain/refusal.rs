@@ -160,6 +160,8 @@ impl Refusal {
             | Self::NotHolder
             | Self::NodeNotFound
             | Self::NodeTaken { .. }
+            // A node that was forgotten begins with low epochs again.
+            | Self::Superseded { .. }
             | Self::ToolNotFound
             | Self::BusNotFound
             | Self::Frozen
@@ -175,7 +177,6 @@ impl Refusal {
             Self::TtlTooLong(_)
             | Self::IdempotencyMismatch
             | Self::LeaseExpired
-            | Self::Superseded { .. }
             | Self::OwnVerdict
             | Self::OtherPort(_)
             | Self::NodeTooLarge(_)

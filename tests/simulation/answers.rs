@@ -45,7 +45,11 @@ impl World {
                         | Refusal::LeaseNotFound
                         | Refusal::NotHolder
                         | Refusal::Superseded { .. }
-                ) || (*refusal == Refusal::NodeNotFound && wish.is_none())
+                ) || wish.is_none()
+                    && matches!(
+                        refusal,
+                        Refusal::NodeNotFound | Refusal::ToolNotFound | Refusal::BusNotFound
+                    )
                 {
                     return;
                 }

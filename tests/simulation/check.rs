@@ -121,10 +121,8 @@ pub(super) struct Check {
     pub(super) history: HashMap<Key, Vec<(Revision, Stored)>>,
     /// What became of every life that was ever begun.
     pub(super) fates: HashMap<Incarnation, Fate>,
-    /// What requests have changed, by the key and, where that counts, the life.
-    pub(super) changed: BTreeSet<(Key, Option<Incarnation>, RequestId)>,
-    /// What was begun by requests, since the node was last forgotten.
-    pub(super) begun: BTreeMap<(NodeId, RequestId), Incarnation>,
+    /// Requests that have changed a key, in their order, since what it remembers was last forgotten.
+    pub(super) changed: BTreeMap<Key, Vec<RequestId>>,
     /// What a follower of the events knows of a node.
     pub(super) told: BTreeMap<NodeId, Told>,
     pub(super) overwritten: BTreeSet<LeaseId>,

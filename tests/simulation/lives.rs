@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::domain::{
     bus::Announcement,
-    ids::{Incarnation, NodeId, Token},
+    ids::{Incarnation, NodeId, RequestId, Token},
     key::{Key, Revision},
-    node::{LifeEnd, Live},
+    node::{LifeEnd, Live, REQUESTS_REMEMBERED},
     record::{Request, Stored},
     transition::{Happened, Transition},
     write::Write,
@@ -44,13 +44,7 @@ impl World {
                     }
                     _ => &[],
                 };
-                self.requested(
-                    key,
-                    revision,
-                    Some(node.incarnation),
-                    &node.requests,
-                    before,
-                );
+                self.requested(key, revision, &node.requests, before);
             }
             (key @ Key::Bus(_), Stored::Bus(record)) => {
                 let requests = |bus: &Announcement| -> Vec<Request> {
@@ -61,7 +55,7 @@ impl World {
                     _ => Vec::new(),
                 };
                 let now = requests(&record.body.bus);
-                self.requested(key, revision, None, &now, &before);
+                self.requested(key, revision, &now, &before);
             }
             (key @ Key::Verdict(_), Stored::Verdict(record)) => {
                 let requests = |stored: &Stored| -> Vec<Request> {
@@ -77,7 +71,7 @@ impl World {
                 };
                 let now = requests(&Stored::Verdict(record.clone()));
                 let before = before.map(requests).unwrap_or_default();
-                self.requested(key, revision, None, &now, &before);
+                self.requested(key, revision, &now, &before);
             }
             _ => {}
         }
@@ -130,14 +124,7 @@ impl World {
         let Some(request) = live.request else {
             return;
         };
-        let begun = (id.clone(), request.id);
-        if let Some(other) = self.check.begun.insert(begun, incarnation) {
-            let text = format!(
-                "@{} {id}: {incarnation} is begun by the request that began {other}",
-                revision.0
-            );
-            self.fail(Rule::NoSecondDeed, text);
-        }
+        self.changes_by(&Key::Live(id.clone()), revision, request.id);
     }
 
     /// A life has ended by a write of its own: nobody may still count on it.
@@ -164,7 +151,6 @@ impl World {
         &mut self,
         key: &Key,
         revision: Revision,
-        life: Option<Incarnation>,
         requests: &[Request],
         before: &[Request],
     ) {
@@ -172,11 +158,18 @@ impl World {
             if before.contains(request) {
                 continue;
             }
-            let new = (key.clone(), life, request.id);
-            if !self.check.changed.insert(new) {
-                let text = format!("@{} {key}: {} a second time", revision.0, request.id);
-                self.fail(Rule::NoSecondDeed, text);
-            }
+            self.changes_by(key, revision, request.id);
+        }
+    }
+
+    fn changes_by(&mut self, key: &Key, revision: Revision, request: RequestId) {
+        let changed = self.check.changed.entry(key.clone()).or_default();
+        let mut remembered = changed.iter().rev().take(REQUESTS_REMEMBERED);
+        let again = remembered.any(|other| *other == request);
+        changed.push(request);
+        if again {
+            let text = format!("@{} {key}: {request} a second time", revision.0);
+            self.fail(Rule::NoSecondDeed, text);
         }
     }
 
@@ -194,11 +187,10 @@ impl World {
             );
             self.fail(Rule::EventsComplete, text);
         }
-        self.check.changed.retain(|(of, ..)| of != key);
+        self.check.changed.remove(key);
         let Key::Live(id) = key else {
             return;
         };
-        self.check.begun.retain(|(of, _), _| of != id);
         let hanging: Vec<String> = self
             .store
             .log
@@ -225,11 +217,11 @@ impl World {
     /// Somebody who is no registry wrote there.
     pub(super) fn life_overwritten(&mut self, key: &Key) {
         // What it remembered of requests is gone as well.
-        self.check.changed.retain(|(of, ..)| of != key);
+        self.check.changed.remove(key);
         let (Key::Node(id) | Key::Live(id)) = key else {
             return;
         };
-        self.check.begun.retain(|(of, _), _| of != id);
+        self.check.changed.remove(&Key::Live(id.clone()));
         let history = self.check.history.get(&Key::Live(id.clone()));
         let lives = history.into_iter().flatten().rev();
         let last = lives.filter_map(|(_, stored)| match stored {

@@ -92,6 +92,10 @@ impl World {
             }
             Refusal::Superseded { asked, last } => {
                 let about = about?;
+                let mut keys = keys(&about.id).into_iter();
+                if keys.any(|key| self.check.foreign.contains_key(&key)) {
+                    return None;
+                }
                 let history = self.check.history.get(&Key::Live(about.id.clone()));
                 let over = history.into_iter().flatten().any(|(_, stored)| {
                     let Stored::Live(record) = stored else {

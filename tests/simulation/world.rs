@@ -186,7 +186,12 @@ impl World {
         let mut world = Self::new(setup, seed, loud);
         world.begin();
         let longest = 3_000 * u64::from(world.setup.ttl_max);
-        let end = world.setup.trouble + SETTLE_MILLIS + longest;
+        let forgets = if world.setup.owners > 0 {
+            world.setup.retention + world.setup.marker
+        } else {
+            0
+        };
+        let end = world.setup.trouble + SETTLE_MILLIS + longest + forgets;
         while let Some(((at, _), event)) = world.queue.pop_first() {
             if at > end {
                 break;

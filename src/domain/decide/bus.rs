@@ -54,7 +54,7 @@ impl Case<'_> {
             registered_at: self.now.wall,
             ended: None,
             request: wish.request,
-            earlier: before.map_or(Vec::new(), |(_, bus)| earlier(bus, wish.requester_id, None)),
+            earlier: before.map_or(Vec::new(), |(_, bus)| earlier(bus, None)),
             more: wish.more.clone(),
         };
         let news = before.is_none_or(|(_, bus)| bus.ended.is_some());
@@ -86,7 +86,7 @@ impl Case<'_> {
         }
         let bus = Announcement {
             request: None,
-            earlier: earlier(bus, requester_id, request),
+            earlier: earlier(bus, request),
             ..bus.clone()
         };
         Ok(self.end_bus(bus_id, &bus, Ended::Released))
@@ -122,25 +122,21 @@ fn changed_before(
     requester_id: RequesterId,
     request: Option<Request>,
 ) -> Result<bool, Refusal> {
-    let Some(request) = request.filter(|_| bus.requester_id == requester_id) else {
+    let Some(request) = request else {
         return Ok(false);
     };
     let mut remembered = bus.request.iter().chain(&bus.earlier);
     match remembered.find(|remembered| remembered.id == request.id) {
-        Some(same) if *same != request => Err(Refusal::IdempotencyMismatch),
-        same => Ok(same.is_some()),
+        // An id belongs to its requester.
+        Some(same) if *same != request && bus.requester_id == requester_id => {
+            Err(Refusal::IdempotencyMismatch)
+        }
+        same => Ok(same == Some(&request)),
     }
 }
 
-/// The requests that a bus has come from, with another one; those of another requester are nothing to it.
-fn earlier(
-    bus: &Announcement,
-    requester_id: RequesterId,
-    request: Option<Request>,
-) -> Vec<Request> {
-    if bus.requester_id != requester_id {
-        return request.into_iter().collect();
-    }
+/// The requests that a bus has come from, with another one.
+fn earlier(bus: &Announcement, request: Option<Request>) -> Vec<Request> {
     let mut earlier = bus.earlier.clone();
     remember(&mut earlier, bus.request);
     remember(&mut earlier, request);

@@ -8,8 +8,8 @@ use crate::domain::{
     key::{Key, Revision},
     mechanism::Mechanism,
     node::{
-        Announced, Begun, LifeEnd, LifeEnded, Live, Lived, Node, REQUESTS_REMEMBERED, Registration,
-        Tool,
+        Announced, Begun, EARLIER_LIVES_MAX, LifeEnd, LifeEnded, Live, Lived, Node,
+        REQUESTS_REMEMBERED, Registration, Tool,
     },
     nodes::Seen,
     record::{Request, Unknown},
@@ -81,12 +81,13 @@ impl<'a> Case<'a> {
         });
         let own = live.incarnation == Incarnation(self.command.id.0);
         let epoch = match same {
-            Some((_, same)) if Some(*same) != announce.request => {
+            Some((epoch, same)) if Some(*same) == announce.request => epoch,
+            // An id belongs to its requester.
+            Some(_) if live.requester_id == announce.requester_id => {
                 return Err(Refusal::IdempotencyMismatch);
             }
-            Some((epoch, _)) => epoch,
-            None if own => live.epoch,
-            None => return Ok(None),
+            _ if own => live.epoch,
+            _ => return Ok(None),
         };
         if epoch != live.epoch || live.ended.is_some() {
             return Err(superseded(epoch, live));
@@ -254,7 +255,7 @@ impl<'a> Case<'a> {
             let epoch = old.epoch;
             old.request.map(|request| Begun { epoch, request })
         }));
-        let surplus = earlier.len().saturating_sub(REQUESTS_REMEMBERED);
+        let surplus = earlier.len().saturating_sub(EARLIER_LIVES_MAX);
         earlier.drain(..surplus);
         earlier
     }
