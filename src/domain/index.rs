@@ -68,6 +68,13 @@ impl Index {
         }
     }
 
+    /// Switches mechanisms off.
+    #[cfg(test)]
+    pub(crate) fn switch(&mut self, mechanisms: Mechanisms) {
+        self.mechanisms = mechanisms;
+        self.nodes.mechanisms = mechanisms;
+    }
+
     /// The follower saw `stored` under `key` at `revision`, with `pending` more behind it.
     pub fn apply(&mut self, key: &Key, revision: Revision, stored: Stored, pending: u64, now: Now) {
         let later = stored == Stored::Later;
@@ -324,7 +331,9 @@ impl Index {
             Key::Live(id) => self.nodes.life(id).is_some_and(|entry| {
                 let live = self.nodes.live(id).is_some_and(|live| live.ended.is_none());
                 // What hangs on it is known at an exact point behind it.
-                let free = self.exact >= entry.revision
+                let known = self.exact >= entry.revision
+                    || !self.mechanisms.on(Mechanism::ForgetAtExactPoint);
+                let free = known
                     && self.lookup.bound_to(id, None).next().is_none()
                     && self
                         .nodes

@@ -7,7 +7,7 @@ use super::{
     bus::{self, Bus},
     ids::{BusId, Incarnation, LeaseId, NodeId, Token},
     key::{Key, Revision},
-    mechanism::Mechanism,
+    mechanism::{Mechanism, Mechanisms},
     node::{Announced, Life, LifeEnd, Live, Lived, Node, Tool},
     policy::Policy,
     record::{Ended, Record},
@@ -35,6 +35,8 @@ struct Said {
 /// Nodes, buses and verdicts.
 #[derive(Debug, Default)]
 pub struct Nodes {
+    /// Which mechanisms are on: all of them, outside the simulation.
+    pub mechanisms: Mechanisms,
     said: BTreeMap<NodeId, Said>,
     lives: BTreeMap<NodeId, Entry<Lived>>,
     buses: BTreeMap<BusId, Entry<Bus>>,
@@ -248,10 +250,9 @@ impl Nodes {
         let latest = said.latest.body().map(|said| &said.node);
         let latest = latest.map(|node| (said.latest.revision, node));
         let before = said.before.as_ref().map(|(at, node)| (*at, node));
-        let (said_at, node) = [latest, before]
-            .into_iter()
-            .flatten()
-            .find(|(_, node)| node.incarnation == live.incarnation)?;
+        let (said_at, node) = [latest, before].into_iter().flatten().find(|(_, node)| {
+            node.incarnation == live.incarnation || !self.mechanisms.on(Mechanism::OneLife)
+        })?;
         Some(Seen {
             node_id,
             node,
@@ -441,7 +442,8 @@ impl Nodes {
             return marker_change(entry.observed, now, policy);
         }
         let owner = self.lives.get(id).is_some_and(|life| !life.forgotten);
-        if owner || entry.later || exact < entry.revision {
+        let known = exact >= entry.revision || !self.mechanisms.on(Mechanism::ForgetAtExactPoint);
+        if owner || entry.later || !known {
             return Change::At(Moment::NEVER);
         }
         due_from(entry.observed.plus(policy.retention_millis), now)

@@ -22,6 +22,7 @@ impl World {
         match outcome {
             Outcome::Done(Answer::Lease(held)) => {
                 self.judge_token(held);
+                self.judge_bond(instance, held);
                 if let Action::Lease(wish) = &ask.action {
                     self.judge_deed(wish, held);
                 }
@@ -158,9 +159,11 @@ impl World {
     ) -> Option<String> {
         let lease_id = match action {
             Action::Renew { lease_id, .. } | Action::Release { lease_id, .. } => Some(*lease_id),
+            Action::AnnounceBus(wish) => wish.lease_id,
             _ => None,
         };
         match refusal {
+            Refusal::LeaseNotFound if lease_id.is_none() => Some("of none".to_owned()),
             Refusal::LeaseNotFound => self.check.past.values().find_map(|past| {
                 let last = past.last()?;
                 let first = past.iter().find(|past| past.what.lease_id() == lease_id)?;
@@ -168,9 +171,8 @@ impl World {
                 there.then(|| format!("it is there since @{}", first.revision.0))
             }),
             Refusal::LeaseExpired => {
-                let mut now = self.check.past.values().filter_map(|past| past.last());
-                now.find(|past| lease_id.map(What::Lease) == Some(past.what))
-                    .map(|past| format!("it is live @{}", past.revision.0))
+                let live = lease_id.is_some_and(|lease_id| self.is_live(lease_id));
+                live.then(|| "it is live".to_owned())
             }
             Refusal::PortUnavailable(why) => {
                 let wish = wish?;

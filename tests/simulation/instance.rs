@@ -72,7 +72,7 @@ fn new_core(chance: &mut Chance, setup: &Setup) -> Core {
         retention_millis: setup.retention,
         marker_millis: setup.marker,
     });
-    index.mechanisms = setup.mechanisms;
+    index.switch(setup.mechanisms);
     Core::new(index)
 }
 
@@ -126,7 +126,7 @@ impl World {
                 ..core.index.policy
             };
             core = Core::new(Index::new(policy));
-            core.index.mechanisms = self.setup.mechanisms;
+            core.index.switch(self.setup.mechanisms);
         }
         let clock = Clock::new(&mut self.chance, self.setup.walls_apart);
         let one = &mut self.instances[instance];

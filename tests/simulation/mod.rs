@@ -31,6 +31,7 @@ mod publisher;
 mod random;
 mod replies;
 mod schedules;
+mod schedules_nodes;
 mod setup;
 mod store;
 mod views;

@@ -1,13 +1,13 @@
 //! The judge of what is said of nodes, tools and buses: true at some moment between request and answer.
 
 use crate::domain::{
-    command::{Action, Refusal},
-    ids::{NodeId, RequesterId},
+    command::{Action, Held, Refusal},
+    ids::{LeaseId, NodeId, RequesterId},
     key::{Key, Revision},
     record::Stored,
 };
 
-use super::world::World;
+use super::{check::Rule, world::World};
 
 /// The life of a node that a request is about.
 struct About {
@@ -150,23 +150,8 @@ impl World {
                 };
                 let ports = &announce.registration.inbound_ports;
                 let mut leases = ports.iter().filter_map(|port| port.lease_id);
-                let live = |lease_id| {
-                    self.store.log.values().any(|(_, stored)| match stored {
-                        Stored::Port(record) => record.lease().is_some_and(|lease| {
-                            let life = lease.node.as_ref();
-                            let lives = life.is_none_or(|life| {
-                                let now =
-                                    self.check.living(&life.node_id, Revision(self.store.last));
-                                now.is_some_and(|now| now.live.incarnation == life.incarnation)
-                            });
-                            lease.lease_id == lease_id && lives
-                        }),
-                        _ => false,
-                    })
-                };
-                leases
-                    .all(live)
-                    .then(|| format!("all are live, and {why:?}"))
+                let live = leases.all(|lease_id| self.is_live(lease_id));
+                live.then(|| format!("all are live, and {why:?}"))
             }
             Refusal::IdempotencyMismatch
             | Refusal::TtlTooLong(_)
@@ -176,6 +161,34 @@ impl World {
             | Refusal::Frozen
             | Refusal::LimitExceeded { .. } => Some("there is no reason for it".to_owned()),
             _ => None,
+        }
+    }
+
+    /// Whether that lease is live now, and with it the node that it is bound to.
+    pub(super) fn is_live(&self, lease_id: LeaseId) -> bool {
+        let at = Revision(self.store.last);
+        self.store.log.values().any(|(_, stored)| match stored {
+            Stored::Port(record) => record.lease().is_some_and(|lease| {
+                let life = lease.node.as_ref();
+                let lasts = life.is_none_or(|life| self.check.lasts(life, at) == Some(true));
+                lease.lease_id == lease_id && lasts
+            }),
+            _ => false,
+        })
+    }
+
+    /// A lease that is bound to a node is told of only when both were there at one moment.
+    pub(super) fn judge_bond(&mut self, instance: usize, held: &Held) {
+        let Some(life) = &held.lease.node else {
+            return;
+        };
+        let granted = Revision(held.lease.granted.unwrap_or(held.revision.0));
+        if self.check.lasts(life, granted) == Some(false) {
+            let text = format!(
+                "#{instance} tells of {}, whose node had ended before @{}",
+                held.key, granted.0
+            );
+            self.fail(Rule::TrueAnswers, text);
         }
     }
 

@@ -3,16 +3,23 @@
 use crate::domain::{
     ids::{CommandId, LeaseId},
     key::{Key, PortKey, Revision},
-    record::{Body, Ended, Stored},
+    record::{Body, Ended, Lease, Stored},
     standing::Standing,
     transition::Happened,
     write::Write,
 };
 
 use super::{
-    check::{Past, Rule, What, common},
+    check::{Fate, Past, Rule, What, common},
     world::{Who, World},
 };
+
+fn lease(stored: &Stored) -> Option<&Lease> {
+    match stored {
+        Stored::Port(record) => record.lease(),
+        _ => None,
+    }
+}
 
 impl World {
     pub(super) fn fail(&mut self, rule: Rule, text: String) {
@@ -60,13 +67,12 @@ impl World {
             );
             self.fail(Rule::NoSecondDeed, text);
         }
-        let before = before.map(What::of);
-        if let Some(What::Lease(lost)) = before
-            && what == What::Lease(lost)
-        {
-            self.count("renewals");
-        } else if let Some(What::Lease(lost)) = before {
-            self.ended(lost, revision, &write.value);
+        if let Some(lost) = before.and_then(lease) {
+            if what == What::Lease(lost.lease_id) {
+                self.count("renewals");
+            } else {
+                self.ended(lost, revision, &write.value);
+            }
         }
     }
 
@@ -113,7 +119,7 @@ impl World {
     }
 
     /// A lease is no longer in the stream: nobody may still count on it.
-    fn ended(&mut self, lost: LeaseId, revision: Revision, now: &Stored) {
+    fn ended(&mut self, lost: &Lease, revision: Revision, now: &Stored) {
         let superseded = match now {
             Stored::Port(record) => match &record.body {
                 Body::Rest(rest) => rest.ended == Ended::Superseded,
@@ -121,8 +127,13 @@ impl World {
             },
             _ => false,
         };
+        let fate = lost
+            .node
+            .as_ref()
+            .and_then(|life| self.check.fates.get(&life.incarnation));
+        let lost = lost.lease_id;
         // Its holder did not ask for that end: the port rests instead.
-        if superseded || self.check.overwritten.contains(&lost) {
+        if superseded && fate != Some(&Fate::Lasts) || self.check.overwritten.contains(&lost) {
             return;
         }
         let holder = self.held().find(|(_, lease_id, _)| *lease_id == lost);

@@ -72,7 +72,8 @@ impl<'a> Case<'a> {
         let said = nodes.said(&announce.node_id).and_then(Entry::body);
         let now = said.filter(|said| said.node.incarnation == live.incarnation);
         let now = now.into_iter().flat_map(|said| &said.node.requests);
-        let earlier = said.into_iter().flat_map(|said| &said.node.earlier);
+        let earlier = said.filter(|_| self.index.mechanisms.on(Mechanism::EarlierLives));
+        let earlier = earlier.into_iter().flat_map(|said| &said.node.earlier);
         let now = live.request.iter().chain(now).map(|one| (live.epoch, one));
         let earlier = earlier.map(|begun| (begun.epoch, &begun.request));
         let same = announce.request.and_then(|request| {
@@ -373,7 +374,11 @@ impl<'a> Case<'a> {
         let seen = self.claimed(of)?;
         self.check_reserved(&Key::Live(of.node_id.clone()))?;
         let live = Live {
-            ttl: ttl.map_or(seen.live.ttl, |ttl| ttl.max(seen.live.ttl)),
+            // A node whose reply was lost counts the longer of two times.
+            ttl: match ttl {
+                Some(ttl) if !self.index.mechanisms.on(Mechanism::OnlyLengthens) => ttl,
+                ttl => ttl.map_or(seen.live.ttl, |ttl| ttl.max(seen.live.ttl)),
+            },
             renewed_at: self.now.wall,
             health: health.or(seen.live.health.as_ref()).cloned(),
             ..seen.live.clone()
