@@ -6,6 +6,7 @@ use crate::domain::{
     bus::Announcement,
     ids::{Incarnation, NodeId, RequestId, Token},
     key::{Key, Revision},
+    mechanism::Mechanism,
     node::{LifeEnd, Live, REQUESTS_REMEMBERED},
     record::{Request, Stored},
     transition::{Happened, Transition},
@@ -243,6 +244,10 @@ impl World {
             for transition in transitions.iter().filter(|one| one.revision.is_none()) {
                 self.follow_events(id, transition);
             }
+        }
+        if !self.setup.mechanisms.on(Mechanism::AtomicBatch) {
+            // A part of it says a part of what is so.
+            return;
         }
         let ids: BTreeSet<&NodeId> = writes
             .iter()

@@ -77,7 +77,7 @@ impl World {
 
     /// It lives, until its TTL after it first asked.
     fn lives_by(&mut self, owner: usize, ask: &Ask, known: &Known) {
-        let linger = self.chance.between((0, 40_000));
+        let linger = self.chance.between(self.setup.lingers);
         let rules = self.setup.rules;
         let one = &mut self.owners[owner];
         let now = one.reading(self.time, rules);

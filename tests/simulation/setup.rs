@@ -40,6 +40,8 @@ pub(super) struct Setup {
     pub(super) other_owner: u64,
     /// For how long a place is empty between two processes, in milliseconds.
     pub(super) away: (u64, u64),
+    /// For how long a process means to live, in milliseconds.
+    pub(super) lingers: (u64, u64),
     /// How often a process that lives does something else than stay alive.
     pub(super) errands: u64,
     /// For how long things go wrong, in milliseconds.
@@ -105,6 +107,7 @@ impl Setup {
             same_epoch: 0,
             other_owner: 0,
             away: (100, 8_000),
+            lingers: (0, 40_000),
             errands: 100,
             trouble: 150_000,
             latency: (1, 8),
