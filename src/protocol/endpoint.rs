@@ -202,6 +202,7 @@ impl Endpoint {
                 Code::LimitExceeded,
                 Code::ResourceExhausted,
                 Code::NodeNotFound,
+                Code::Superseded,
                 Code::NotHolder,
             ],
             Self::PortHeartbeat => &[
