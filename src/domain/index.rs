@@ -238,7 +238,7 @@ impl Index {
             && self.is_marker(key)
         {
             self.agenda.set(key, Change::At(Moment::NEVER));
-            return self.nodes.drop_marker(key);
+            return self.nodes.drop_key(key);
         }
         self.agenda.set(key, change);
     }
@@ -401,17 +401,23 @@ impl Index {
         }
     }
 
-    /// A write lost against `revision`, and behind a barrier the key is still there: the message is gone,
-    /// for somebody gave it a time to live.
+    /// A write lost against `revision`, and behind a barrier the key is still there: the message is gone. On
+    /// a port somebody gave it a time to live, and the port stays what it was; anything else was removed by a
+    /// registry, and this one was away for as long as the marker was there.
     pub fn vanish(&mut self, key: &Key, revision: Revision) {
-        match key {
-            Key::Port(port) => {
-                let entry = self.ports.get_mut(port);
-                if let Some(entry) = entry.filter(|entry| entry.revision == revision) {
-                    entry.vanished = true;
-                }
+        let Key::Port(port) = key else {
+            if self.revision(key) == revision {
+                self.nodes.drop_key(key);
+                self.agenda.set(key, Change::At(Moment::NEVER));
             }
-            key => self.nodes.vanish(key, revision),
+            if let Key::Live(id) = key {
+                self.hang_on_node(id);
+            }
+            return;
+        };
+        let entry = self.ports.get_mut(port);
+        if let Some(entry) = entry.filter(|entry| entry.revision == revision) {
+            entry.vanished = true;
         }
     }
 

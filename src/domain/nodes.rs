@@ -132,15 +132,7 @@ impl Nodes {
 
     /// A bus is seen.
     pub(super) fn put_bus(&mut self, id: &BusId, entry: Entry<Bus>) -> Option<u64> {
-        let before = self.buses.remove(id);
-        if let Some(bus) = before.as_ref().and_then(Entry::body) {
-            if let Some(life) = &bus.bus.node {
-                self.node_buses.remove(&(life.node_id.clone(), id.clone()));
-            }
-            if let Some(lease_id) = bus.bus.lease_id {
-                self.lease_buses.remove(&(lease_id, id.clone()));
-            }
-        }
+        let before = self.take_bus(id);
         if let Some(bus) = entry.body() {
             if let Some(life) = &bus.bus.node {
                 self.node_buses.insert((life.node_id.clone(), id.clone()));
@@ -153,14 +145,27 @@ impl Nodes {
         before.map(|entry| entry.transitions)
     }
 
+    fn take_bus(&mut self, id: &BusId) -> Option<Entry<Bus>> {
+        let before = self.buses.remove(id);
+        if let Some(bus) = before.as_ref().and_then(Entry::body) {
+            if let Some(life) = &bus.bus.node {
+                self.node_buses.remove(&(life.node_id.clone(), id.clone()));
+            }
+            if let Some(lease_id) = bus.bus.lease_id {
+                self.lease_buses.remove(&(lease_id, id.clone()));
+            }
+        }
+        before
+    }
+
     /// Verdicts are seen.
     pub(super) fn put_verdict(&mut self, id: &NodeId, entry: Entry<Judged>) -> Option<u64> {
         let known = self.verdicts.insert(id.clone(), entry);
         known.map(|entry| entry.transitions)
     }
 
-    /// The marker of a removed key has gone from the stream.
-    pub(super) fn drop_marker(&mut self, key: &Key) {
+    /// Nothing is in the stream under a key any more: its marker has gone, seen or not.
+    pub(super) fn drop_key(&mut self, key: &Key) {
         match key {
             Key::Node(id) => {
                 for tool in self.said.remove(id).iter().flat_map(tools) {
@@ -168,28 +173,9 @@ impl Nodes {
                 }
             }
             Key::Live(id) => drop(self.lives.remove(id)),
-            Key::Bus(id) => drop(self.buses.remove(id)),
+            Key::Bus(id) => drop(self.take_bus(id)),
             Key::Verdict(id) => drop(self.verdicts.remove(id)),
             Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => {}
-        }
-    }
-
-    /// Its message is known to be gone from the stream.
-    pub(super) fn vanish(&mut self, key: &Key, revision: Revision) {
-        let vanished = match key {
-            Key::Node(id) => self.said.get_mut(id).map(|said| {
-                let latest = &mut said.latest;
-                (latest.revision, &mut latest.vanished)
-            }),
-            Key::Live(id) => self.lives.get_mut(id).map(vanishing),
-            Key::Bus(id) => self.buses.get_mut(id).map(vanishing),
-            Key::Verdict(id) => self.verdicts.get_mut(id).map(vanishing),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => None,
-        };
-        if let Some((at, vanished)) = vanished
-            && at == revision
-        {
-            *vanished = true;
         }
     }
 
@@ -460,10 +446,6 @@ fn tools(said: &Said) -> impl Iterator<Item = Token> + use<> {
         .map(|tool| tool.name.clone())
         .collect();
     names.into_iter()
-}
-
-fn vanishing<B>(entry: &mut Entry<B>) -> (Revision, &mut bool) {
-    (entry.revision, &mut entry.vanished)
 }
 
 /// When a marker that was seen then has gone.

@@ -401,3 +401,40 @@ fn an_announcement_that_is_half_seen_is_not_written_over() {
     };
     assert_eq!(node.incarnation, live.body.live.incarnation);
 }
+
+#[test]
+fn a_node_that_was_forgotten_while_an_instance_was_away_does_not_come_back() {
+    let mut bench = Bench::new(2);
+    known(bench.done(0, announce(None)));
+    bench.done(0, bus(requester(), None)).unwrap();
+    (0..2).for_each(|instance| bench.follow(instance));
+    // It ended, was forgotten, and its markers are gone; the other instance saw nothing of that.
+    let keys = [
+        Key::Node(node_id()),
+        Key::Live(node_id()),
+        Key::Bus("x".parse().unwrap()),
+    ];
+    for key in &keys {
+        let marker = bench.store.put(key.clone(), Stored::Forgotten);
+        bench.store.remove(key, marker);
+    }
+    bench.time += 100_000;
+    let mut deed = bench.deed(Action::Settle(Key::Live(node_id())));
+    let step = bench.step(1, &mut deed, Fed::Go);
+    assert!(matches!(step, Step::Write(_)), "{step:?}");
+    let step = bench.step(1, &mut deed, Fed::Lost);
+    assert!(matches!(step, Step::Moved(_)), "{step:?}");
+    let index = &mut bench.cores[1].index;
+    for key in &keys {
+        let revision = index.revision(key);
+        index.vanish(key, revision);
+    }
+    let mut step = bench.step(1, &mut deed, Fed::Go);
+    while let Step::Pause(_) = step {
+        step = bench.step(1, &mut deed, Fed::Go);
+    }
+    assert_eq!(step, Step::Done(Ok(Answer::Nothing)));
+    let nodes = &bench.cores[1].index.nodes;
+    assert!(nodes.is_empty() && nodes.buses_len() == 0);
+    assert_eq!(nodes.tool_names(None).next(), None);
+}
