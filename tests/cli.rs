@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -20,7 +20,7 @@ use onex_registry::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use harness::{Nats, PATIENCE, Registry};
+use harness::{Nats, Registry, User, assert_members};
 
 mod harness;
 
@@ -29,132 +29,6 @@ const NO_LEASE: &str = "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f";
 
 /// A page that names itself as the next one.
 const ROUND: &str = r#"{"items":[],"next_cursor":"a","revision":1}"#;
-
-/// A user: a home folder, and what is in the environment.
-struct User {
-    home: tempfile::TempDir,
-    environment: Vec<(&'static str, String)>,
-}
-
-/// What a command came to.
-struct Ran {
-    line: String,
-    exit: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl User {
-    fn new() -> Self {
-        Self {
-            home: tempfile::tempdir().unwrap(),
-            environment: Vec::new(),
-        }
-    }
-
-    /// One to whom that registry is the only one.
-    fn of(registry: &Registry) -> Self {
-        Self::new().with("NATS_URL", registry.url())
-    }
-
-    fn with(mut self, name: &'static str, value: &str) -> Self {
-        self.environment.push((name, value.to_owned()));
-        self
-    }
-
-    fn path(&self, below_home: &str) -> PathBuf {
-        self.home.path().join(below_home)
-    }
-
-    fn requester_file(&self) -> PathBuf {
-        self.path(".local/state/onex-registry/requester-id")
-    }
-
-    /// Runs `onex` with the words of `line`.
-    fn run(&self, line: &str) -> Ran {
-        let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_onex"))
-            .args(line.split_whitespace())
-            .env_clear()
-            .env("HOME", self.home.path())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .timeout(PATIENCE)
-            .output()
-            .unwrap();
-        Ran {
-            line: line.to_owned(),
-            exit: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    /// Writes a context of the `nats` command line.
-    fn context(&self, name: &str, context: &Value) {
-        let folder = self.path(".config/nats/context");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(format!("{name}.json")), context.to_string()).unwrap();
-    }
-
-    fn select(&self, name: &str) {
-        std::fs::write(self.path(".config/nats/context.txt"), format!("{name}\n")).unwrap();
-    }
-}
-
-impl Ran {
-    #[track_caller]
-    fn exits(self, exit: i32) -> Self {
-        let Self {
-            line,
-            stdout,
-            stderr,
-            ..
-        } = &self;
-        assert_eq!(self.exit, exit, "onex {line}\n{stdout}\n{stderr}");
-        self
-    }
-
-    /// Stdout, which is one JSON document; stderr is empty.
-    #[track_caller]
-    fn json(self) -> Value {
-        let this = self.exits(0);
-        assert_eq!(this.stderr, "", "onex {}", this.line);
-        serde_json::from_str(&this.stdout).unwrap()
-    }
-
-    /// The `error` on stderr, which is one JSON document; stdout is empty.
-    #[track_caller]
-    fn json_error(self, exit: i32) -> Value {
-        let this = self.exits(exit);
-        assert_eq!(this.stdout, "", "onex {}", this.line);
-        let mut whole: Value = serde_json::from_str(&this.stderr).unwrap();
-        whole["error"].take()
-    }
-
-    /// The cells of a table without gaps in it; the first row is the header.
-    #[track_caller]
-    fn table(self) -> Vec<Vec<String>> {
-        let this = self.exits(0);
-        let cells = |line: &str| {
-            line.split("  ")
-                .map(str::trim)
-                .filter(|it| !it.is_empty())
-                .map(str::to_owned)
-                .collect()
-        };
-        this.stdout.lines().map(cells).collect()
-    }
-}
-
-#[track_caller]
-fn assert_members(value: &Value, expected: &[&str]) {
-    let members: BTreeSet<_> = value
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
-    assert_eq!(members, expected.iter().copied().collect(), "{value:#}");
-}
 
 #[test]
 fn a_lease_is_taken_seen_renewed_and_released() {
@@ -290,7 +164,16 @@ fn json_is_one_document_with_the_wires_members() {
     let registry = user.run("describe -o json").json();
     assert_members(
         &registry,
-        &["registry", "instances", "counts", "pools", "revision"],
+        &[
+            "registry",
+            "instances",
+            "counts",
+            "pools",
+            "nodes",
+            "tools",
+            "buses",
+            "revision",
+        ],
     );
     assert_eq!(registry["counts"]["leases"], 1);
     let hosts: BTreeSet<_> = registry["pools"]

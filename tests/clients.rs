@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use harness::Registry;
+use onex_registry::protocol::endpoint::Endpoint;
 use serde_json::{Value, json};
 
 mod harness;
@@ -106,6 +107,12 @@ fn nats_req_with_an_empty_body_teaches() {
     assert_eq!(lease["status"], "active", "{lease:#}");
     let described = request(&registry, "describe", "");
     assert_eq!(described["counts"]["hosts"], 1, "{described:#}");
+    // So does every other endpoint, or it answers.
+    for endpoint in Endpoint::ALL {
+        let reply = request(&registry, endpoint.name(), "");
+        let taught = reply["error"]["details"]["help"]["endpoint"] == endpoint.name();
+        assert!(taught || reply.get("error").is_none(), "{reply:#}");
+    }
 }
 
 #[test]

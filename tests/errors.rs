@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
 use harness::{Caller, Nats, Refused, Registry, until, wish};
+use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -61,7 +62,7 @@ async fn every_code_is_said() {
             ErrorCode::Stale => stale().await,
             ErrorCode::Busy => busy().await,
             ErrorCode::StoreUnavailable => store_unavailable().await,
-            // Of nodes, tools, buses, schemas and trust: tests/nodes.rs and tests/tools.rs.
+            // Of nodes, tools, buses, schemas and trust: tests/errors_nodes.rs.
             ErrorCode::Forbidden
             | ErrorCode::NodeNotFound
             | ErrorCode::ToolNotFound
@@ -474,16 +475,7 @@ async fn garbage_is_answered_and_the_next_request_served() {
     bodies.push(invalid);
     // Cut off anywhere.
     bodies.extend((1..good.len()).map(|end| good.as_bytes()[..end].to_vec()));
-    for endpoint in [
-        "port.lease",
-        "port.heartbeat",
-        "port.release",
-        "port.list",
-        "port.resolve",
-        "pool.list",
-        "describe",
-        "help",
-    ] {
+    for endpoint in Endpoint::ALL.map(Endpoint::name) {
         // The other endpoints share the parser; a few of each are enough.
         let share = if endpoint == "port.lease" { 1 } else { 5 };
         for body in bodies.iter().step_by(share) {

@@ -12,15 +12,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+use onex_registry::domain::bus::{Announcement, Bus, BusEnded};
 use onex_registry::domain::ids::{
-    CommandId, Digest, LeaseId, Port, RequestId, RequesterId, Token, Ttl,
+    CommandId, Digest, Incarnation, LeaseId, NodeId, Port, RequestId, RequesterId, Ttl,
 };
-use onex_registry::domain::key::{Key, PortKey};
+use onex_registry::domain::key::Key;
+use onex_registry::domain::node::{
+    Announced, Inbound, Life, LifeEnd, LifeEnded, Live, Lived, Node, NodeType, Registration, Tool,
+};
 use onex_registry::domain::record::{
     Body, Checkpoint, Ended, FORMAT, Last, Lease, OUTBOX_TRANSITIONS_MAX, Record, Request, Rest,
     Stored, Sys,
 };
-use onex_registry::domain::transition::{Happened, Kind, Transition};
+use onex_registry::domain::transition::{Happened, JudgedTold, Kind, ToolTold, Transition};
+use onex_registry::domain::trust::{
+    Judged, Lifecycle, OnContract, Outcome, TrustState, Verdict, Verdicts,
+};
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use onex_registry::protocol::names::{Namespace, event_kind};
@@ -115,7 +123,11 @@ fn the_list_of_kinds_is_complete() {
     let complaint = serde_json::from_str::<Happened>("\"no-such\"").unwrap_err();
     let complaint = complaint.to_string();
     let (_, listed) = complaint.split_once("expected one of ").unwrap();
-    let tool: Token = "add".parse().unwrap();
+    let tool = ToolTold {
+        name: "add".parse().unwrap(),
+        version: "1.0.0".parse().unwrap(),
+        other: None,
+    };
     let mut told = BTreeSet::new();
     for name in listed.split('`').skip(1).step_by(2) {
         let transition = Transition {
@@ -202,33 +214,70 @@ impl Choice {
         })
     }
 
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.next(all.len())]
+    }
+
     fn ended(&mut self) -> Ended {
-        let all = [
+        self.one_of(&[
             Ended::Released,
             Ended::Expired,
             Ended::InUse,
             Ended::Duplicate,
             Ended::Overwritten,
-        ];
-        all[self.next(all.len())]
+            Ended::Superseded,
+            Ended::NodeGone,
+        ])
     }
 
-    fn transition(&mut self) -> Transition {
-        let ended = self.ended();
-        let happened = [Happened::Leased, Happened::Released, Happened::Expired];
-        let at = "2026-11-22T10:04:07.6Z".parse().unwrap();
+    fn life(&mut self) -> Option<Life> {
+        self.maybe(Life {
+            node_id: "text.summariser".parse().unwrap(),
+            incarnation: Incarnation(Uuid::now_v7()),
+        })
+    }
+
+    /// What all transitions may have, and nothing else.
+    fn transition(&mut self, all: &[Happened]) -> Transition {
+        let event = self.one_of(all);
+        let correlation_id = self.maybe("x/y".to_owned());
         Transition {
             n: 7,
             revision: self.maybe(1 << 43),
-            lease_id: self.maybe(LeaseId(Uuid::new_v4())),
             requester_id: self.maybe(RequesterId(Uuid::nil())),
+            ..Transition::new(event, time(), correlation_id)
+        }
+    }
+
+    fn port_transition(&mut self) -> Transition {
+        let all = [
+            Happened::Leased,
+            Happened::Released,
+            Happened::Expired,
+            Happened::Quarantined,
+            Happened::Revoked,
+        ];
+        let ended = self.ended();
+        Transition {
+            lease_id: self.maybe(LeaseId(Uuid::new_v4())),
             name: self.maybe("api.v1".parse().unwrap()),
             outcome: self.maybe(ended),
-            ..Transition::new(
-                happened[self.next(happened.len())],
-                at,
-                self.maybe("x/y".to_owned()),
-            )
+            ..self.transition(&all)
+        }
+    }
+
+    fn tools_changed(&mut self, all: &[Happened]) -> Transition {
+        let tool = ToolTold {
+            name: "add".parse().unwrap(),
+            version: "1.0.0".parse().unwrap(),
+            other: self.maybe("other".parse().unwrap()),
+        };
+        Transition {
+            epoch: self.maybe(1),
+            tools_added: self.maybe(tool.clone()).into_iter().collect(),
+            tools_removed: self.maybe(tool.clone()).into_iter().collect(),
+            collisions: self.maybe(tool).into_iter().collect(),
+            ..self.transition(all)
         }
     }
 
@@ -238,7 +287,7 @@ impl Choice {
             requester_id: RequesterId(Uuid::new_v4()),
             protocol: "http".parse().unwrap(),
             ttl: Ttl::MAX,
-            node: None,
+            node: self.life(),
             ports: vec![Port::LOWEST],
             name: self.maybe("api".parse().unwrap()),
             labels: self
@@ -247,7 +296,7 @@ impl Choice {
                 .collect(),
             requested_at: self.maybe("1970-01-01T00:00:00Z".parse().unwrap()),
             granted_at: "2026-11-22T10:04:07.123456789Z".parse().unwrap(),
-            renewed_at: "2026-11-22T10:04:07Z".parse().unwrap(),
+            renewed_at: time(),
             granted: self.maybe(3),
             request: self.request(),
             renewal: self.request(),
@@ -273,20 +322,214 @@ impl Choice {
         }
     }
 
-    fn record(&mut self) -> Record {
+    fn record<B>(&mut self, outbox: impl Fn(&mut Self) -> Transition, body: B) -> Record<B> {
         let waiting = self.next(OUTBOX_TRANSITIONS_MAX + 1);
         Record {
             format: FORMAT,
             write: CommandId(Uuid::new_v4()),
             transitions: 7,
-            outbox: (0..waiting).map(|_| self.transition()).collect(),
-            body: match self.next(2) {
-                0 => Body::Lease(self.lease()),
-                _ => Body::Rest(self.rest()),
-            },
+            outbox: (0..waiting).map(|_| outbox(self)).collect(),
+            body,
             unknown: BTreeMap::new(),
         }
     }
+
+    fn port(&mut self) -> Stored {
+        let body = match self.next(2) {
+            0 => Body::Lease(self.lease()),
+            _ => Body::Rest(self.rest()),
+        };
+        Stored::Port(Box::new(self.record(Self::port_transition, body)))
+    }
+
+    /// Those of `all` that are there, as members that the domain carries along.
+    fn some_of(&mut self, all: Value) -> BTreeMap<String, Value> {
+        let Value::Object(all) = all else {
+            panic!("no object: {all}")
+        };
+        all.into_iter().filter(|_| self.next(2) == 1).collect()
+    }
+
+    fn tool(&mut self) -> Tool {
+        let more = json!({
+            "description": "Adds.", "input_schema": true, "output_schema": false, "error_codes": ["OVERFLOW"],
+            "side_effects": ["none"], "idempotent": true,
+        });
+        Tool {
+            name: "add".parse().unwrap(),
+            version: "1.0.0-rc.1+x".parse().unwrap(),
+            contract_hash: "sha256:0".to_owned(),
+            bytes: 3,
+            patterns: 1,
+            subject: "calc.add".to_owned(),
+            tags: self.maybe("math".parse().unwrap()).into_iter().collect(),
+            more: self.some_of(more),
+        }
+    }
+
+    fn inbound(&mut self) -> Inbound {
+        let mut more = self.some_of(json!({"endpoint_uri": "http://here:80/", "dynamic": true}));
+        more.extend([
+            ("name".to_owned(), json!("api.v1")),
+            ("protocol".to_owned(), json!("http")),
+        ]);
+        Inbound {
+            lease_id: self.maybe(LeaseId(Uuid::now_v7())),
+            port: 80,
+            more,
+        }
+    }
+
+    fn registration(&mut self) -> Registration {
+        let field = json!({"name": "a", "type": "text", "required": true, "description": "b", "schema": true});
+        let more = json!({
+            "version_hash": "x", "description": "y", "execution_mode": "memory",
+            "schema": {
+                "inputs": [field], "outputs": [field], "accepts_context": true, "modifies_state": false,
+                "side_effects": ["z"],
+            },
+            "outbound_ports": [{"name": "out", "topic": "a.>", "protocol": "nats"}],
+            "capabilities": [1, null], "graph_binding": "left", "owned_by_agent": "agent",
+            "subscribed_by_agents": ["agent"], "upstream_nodes": ["a.b"], "downstream_nodes": ["c"],
+        });
+        let (tool, inbound) = (self.tool(), self.inbound());
+        let node_type = self.one_of(&[
+            NodeType::Tool,
+            NodeType::Validator,
+            NodeType::Test,
+            NodeType::Adapter,
+            NodeType::Agent,
+        ]);
+        Registration {
+            version: "1.0.0".parse().unwrap(),
+            node_type,
+            tags: self.maybe("text".parse().unwrap()).into_iter().collect(),
+            host: self.maybe("here".parse().unwrap()),
+            contract_hash: "sha256:0".to_owned(),
+            base_hash: "sha256:1".to_owned(),
+            bytes: 17,
+            inbound_ports: self.maybe(inbound).into_iter().collect(),
+            tools: self.maybe(tool).into_iter().collect(),
+            more: self.some_of(more),
+        }
+    }
+
+    fn node(&mut self) -> Stored {
+        let outbox = |choice: &mut Self| choice.tools_changed(&[Happened::ToolsChanged]);
+        let node = Node {
+            incarnation: Incarnation(Uuid::now_v7()),
+            registration: self.registration(),
+            requests: self.request().into_iter().collect(),
+            earlier: self.request().into_iter().collect(),
+            unknown: BTreeMap::new(),
+        };
+        Stored::Node(Box::new(self.record(outbox, Announced { node })))
+    }
+
+    fn live(&mut self) -> Stored {
+        let outbox = |choice: &mut Self| {
+            choice.tools_changed(&[
+                Happened::NodeRegistered,
+                Happened::NodeRejoined,
+                Happened::NodeExpired,
+                Happened::NodeDeregistered,
+                Happened::ToolsChanged,
+            ])
+        };
+        let how = self.one_of(&[LifeEnd::Deregistered, LifeEnd::Expired]);
+        let live = Live {
+            incarnation: Incarnation(Uuid::now_v7()),
+            epoch: 1,
+            requester_id: RequesterId(Uuid::new_v4()),
+            ttl: Ttl::DEFAULT,
+            registered_at: time(),
+            renewed_at: time(),
+            ended: self.maybe(LifeEnded { how, at: time() }),
+            superseded_ttl: self.maybe(Ttl::MAX),
+            request: self.request(),
+            health: self.maybe(json!(["good"])),
+            unknown: BTreeMap::new(),
+        };
+        Stored::Live(Box::new(self.record(outbox, Lived { live })))
+    }
+
+    fn bus(&mut self) -> Stored {
+        let outbox = |choice: &mut Self| {
+            let ended = choice.ended();
+            Transition {
+                outcome: choice.maybe(ended),
+                ..choice.transition(&[Happened::BusRegistered, Happened::BusRemoved])
+            }
+        };
+        let how = self.ended();
+        let more = json!({"endpoint_uri": "redis://here", "inbound": true, "outbound": false});
+        let bus = Announcement {
+            requester_id: RequesterId(Uuid::new_v4()),
+            protocol: "redis".parse().unwrap(),
+            node: self.life(),
+            lease_id: self.maybe(LeaseId(Uuid::now_v7())),
+            registered_at: time(),
+            ended: self.maybe(BusEnded { how, at: time() }),
+            request: self.request(),
+            earlier: self.request().into_iter().collect(),
+            more: serde_json::from_value(more).unwrap(),
+        };
+        Stored::Bus(Box::new(self.record(outbox, Bus { bus })))
+    }
+
+    fn lifecycle(&mut self) -> Option<Lifecycle> {
+        let all = [Lifecycle::Canary, Lifecycle::Validated, Lifecycle::Frozen];
+        let one = self.one_of(&all);
+        self.maybe(one)
+    }
+
+    fn judged(&mut self) -> Box<JudgedTold> {
+        Box::new(JudgedTold {
+            validator_id: "checker".parse().unwrap(),
+            outcome: self.one_of(&[Outcome::Pass, Outcome::Fail]),
+            failure_mode: self.maybe("slow".parse().unwrap()),
+            contract_hash: "sha256:0".to_owned(),
+            state: self.one_of(&[
+                TrustState::Untrusted,
+                TrustState::Trusted,
+                TrustState::Verified,
+            ]),
+            passes: 1,
+            fails: 0,
+            lifecycle: self.lifecycle(),
+        })
+    }
+
+    fn verdict(&mut self) -> Stored {
+        let outbox = |choice: &mut Self| {
+            let judged = choice.judged();
+            Transition {
+                judged: choice.maybe(judged),
+                ..choice.transition(&[Happened::TrustChanged])
+            }
+        };
+        let verdict = Verdict {
+            validator_id: "checker".parse().unwrap(),
+            outcome: self.one_of(&[Outcome::Pass, Outcome::Fail]),
+            failure_mode: self.maybe("slow".parse().unwrap()),
+            at: time(),
+            requests: self.request().into_iter().collect(),
+        };
+        let on_contract = OnContract {
+            contract_hash: "sha256:0".to_owned(),
+            lifecycle: self.lifecycle(),
+            latest: self.maybe(verdict).into_iter().collect(),
+        };
+        let verdicts = Verdicts {
+            contracts: self.maybe(on_contract).into_iter().collect(),
+            unknown: BTreeMap::new(),
+        };
+        Stored::Verdict(Box::new(self.record(outbox, Judged { verdicts })))
+    }
+}
+
+fn time() -> Timestamp {
+    "2026-11-22T10:04:07.6Z".parse().unwrap()
 }
 
 /// The members that a schema names, each by its path.
@@ -319,16 +562,19 @@ fn present(record: &Value, path: &str, into: &mut BTreeSet<String>) {
 #[test]
 fn the_schemas_of_records_are_true_of_the_types() {
     let schemas = Schemas::new();
-    let port = PortKey {
-        host: "here".parse().unwrap(),
-        transport: onex_registry::domain::ids::Transport::Tcp,
-        port: Port::LOWEST,
-    };
-    let port = Key::Port(port);
-    let mut records: Vec<(Key, Stored)> = (0..4_000)
-        .map(|n| Stored::Port(Box::new(Choice::of(n).record())))
-        .map(|stored| (port.clone(), stored))
-        .collect();
+    let node: NodeId = "a.b".parse().unwrap();
+    let port = Key::Port("port.here.tcp.1".parse().unwrap());
+    let mut records: Vec<(Key, Stored)> = Vec::new();
+    for n in 0..2_000 {
+        let mut choice = Choice::of(n);
+        records.extend([
+            (port.clone(), choice.port()),
+            (Key::Node(node.clone()), choice.node()),
+            (Key::Live(node.clone()), choice.live()),
+            (Key::Bus("a".parse().unwrap()), choice.bus()),
+            (Key::Verdict(node.clone()), choice.verdict()),
+        ]);
+    }
     let sys = Sys {
         format: FORMAT,
         lineage: 1,

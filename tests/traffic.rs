@@ -14,13 +14,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
+use onex_registry::domain::nodes::MARKER_SECONDS;
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use onex_registry::protocol::frame;
 use onex_registry::protocol::names::{
     HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_PROTOCOL, PROTOCOL_MINOR,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use strict::Schemas;
 
 mod strict;
@@ -31,13 +32,44 @@ const NEVER_SAID: &[(ErrorCode, &str)] = &[(
     "for faults of the registry's own that nobody knows how to bring about",
 )];
 
-/// Fields that no request may have yet.
-const NEVER_ACCEPTED: &[(&str, &str, &str)] = &[
-    ("port.lease", "node_id", "nodes are not offered yet"),
-    ("port.list", "node_id", "nodes are not offered yet"),
-    ("describe", "node_id", "nodes are not offered yet"),
-    ("describe", "sections", "sections are not offered yet"),
+/// Codes beside `INVALID_REQUEST` that name a field where they come for what it says: the field, and of which
+/// endpoint, where that is not all that have it.
+const NAMED_BY: &[(ErrorCode, &str, Option<Endpoint>)] = &[
+    (ErrorCode::StoreChanged, "min_revision", None),
+    (
+        ErrorCode::NotHolder,
+        INBOUND_LEASE,
+        Some(Endpoint::NodeRegister),
+    ),
+    (
+        ErrorCode::LeaseNotFound,
+        INBOUND_LEASE,
+        Some(Endpoint::NodeRegister),
+    ),
+    (
+        ErrorCode::LeaseExpired,
+        INBOUND_LEASE,
+        Some(Endpoint::NodeRegister),
+    ),
 ];
+const INBOUND_LEASE: &str = "inbound_ports/*/lease_id";
+
+/// Members that a reply never has, with the endpoint where it is not all of them. By their ends: what is shown of a
+/// lease, whichever reply shows it.
+const NEVER_GIVEN: &[(&str, Option<Endpoint>, &str)] = &[
+    ("availability", None, "in the reply to port.lease only"),
+    ("verified_on", None, "in the reply to port.lease only"),
+    ("items/*/ignored", None, "of a reply as a whole only"),
+    ("ports/leases/*/ignored", None, "of a reply as a whole only"),
+    (
+        "endpoint_uri",
+        Some(Endpoint::BusDeregister),
+        "of a bus that there is only",
+    ),
+];
+
+/// The kinds of keys that a registry removes after a while.
+const REMOVED: [&str; 4] = ["node", "live", "bus", "verdict"];
 
 /// Kinds of complaints that are printed, and characters of one.
 const COMPLAINTS_MAX: usize = 40;
@@ -46,8 +78,12 @@ const COMPLAINT_CHARS_MAX: usize = 600;
 /// What was seen of one endpoint.
 #[derive(Default)]
 struct Seen {
-    /// Times that a field was in a request that was not refused, and times that it was refused.
-    fields: BTreeMap<String, (u64, u64)>,
+    /// Times that a field was in a request that was not refused.
+    taken: BTreeMap<String, u64>,
+    /// Times that a member was in a reply, null or not.
+    given: BTreeMap<String, u64>,
+    /// Times that a code named a field.
+    named: BTreeMap<(String, String), u64>,
     codes: BTreeMap<String, u64>,
     replies: u64,
 }
@@ -55,8 +91,14 @@ struct Seen {
 /// Everything that was recorded, and what is wrong with it.
 struct Traffic {
     schemas: Schemas,
+    /// What a request to each endpoint may have.
+    fields: BTreeMap<&'static str, Vec<String>>,
+    /// What a reply of each endpoint may have.
+    members: BTreeMap<&'static str, Vec<String>>,
     endpoints: BTreeMap<String, Seen>,
-    /// Events and records, by the names of their schemas.
+    /// Members of `details`, by the code.
+    details: BTreeMap<(String, String), u64>,
+    /// Events and records, by the names of their schemas, and markers of removed keys.
     others: BTreeMap<String, u64>,
     complaints: BTreeMap<String, Complaint>,
 }
@@ -73,11 +115,29 @@ fn folder() -> PathBuf {
     PathBuf::from(folder.expect("ONEX_TRAFFIC names the folder; make test sets it"))
 }
 
+/// The fields that a schema of each endpoint names.
+fn of_each(schema: impl Fn(Endpoint) -> Value) -> BTreeMap<&'static str, Vec<String>> {
+    let fields = |endpoint: Endpoint| {
+        let schema = schema(endpoint);
+        let mut fields: Vec<String> = strict::fields(&schema)
+            .into_iter()
+            .map(|(field, _)| field)
+            .collect();
+        // Where there are several shapes, once.
+        fields.dedup();
+        (endpoint.name(), fields)
+    };
+    Endpoint::ALL.into_iter().map(fields).collect()
+}
+
 impl Traffic {
     fn read() -> Self {
         let mut traffic = Self {
             schemas: Schemas::new(),
+            fields: of_each(Endpoint::request_schema),
+            members: of_each(Endpoint::response_schema),
             endpoints: BTreeMap::new(),
+            details: BTreeMap::new(),
             others: BTreeMap::new(),
             complaints: BTreeMap::new(),
         };
@@ -123,6 +183,8 @@ impl Traffic {
             self.exchange(endpoint, line)
         } else if let Some(subject) = line["event"].as_str() {
             self.event(subject, line)
+        } else if let Some(key) = line["marker"].as_str() {
+            self.marker(key, line)
         } else {
             self.record(line["record"].as_str().unwrap(), &line["body"])
         }
@@ -139,12 +201,16 @@ impl Traffic {
         if reply_headers[HEADER_CORRELATION_ID].as_str().is_none() {
             wrong.push(format!("{name}: a reply without {HEADER_CORRELATION_ID}"));
         }
+        let fields = &self.fields[name];
         if reply.get("error").is_none() {
             seen.replies += 1;
-            for (field, value) in request.as_object().into_iter().flatten() {
-                if !value.is_null() {
-                    seen.fields.entry(field.clone()).or_default().0 += 1;
-                }
+            for field in fields {
+                let said = has(request, &parts(field), |value| !value.is_null());
+                *seen.taken.entry(field.clone()).or_default() += u64::from(said);
+            }
+            for member in &self.members[name] {
+                let given = has(reply, &parts(member), |_| true);
+                *seen.given.entry(member.clone()).or_default() += u64::from(given);
             }
             let minor = frame::protocol_minor(headers[HEADER_PROTOCOL].as_str()).unwrap();
             let later = minor > PROTOCOL_MINOR;
@@ -157,11 +223,18 @@ impl Traffic {
         let error = &reply["error"];
         let code = error["code"].as_str().unwrap_or_default();
         *seen.codes.entry(code.to_owned()).or_default() += 1;
-        let field = error["details"]["pointer"].as_str().unwrap_or_default();
-        if code == ErrorCode::InvalidRequest.as_str()
-            && let Some(field) = field.split('/').nth(1)
-        {
-            seen.fields.entry(field.to_owned()).or_default().1 += 1;
+        for detail in error["details"].as_object().into_iter().flat_map(Map::keys) {
+            let said = (code.to_owned(), detail.clone());
+            *self.details.entry(said).or_default() += 1;
+        }
+        let pointer = error["details"]["pointer"].as_str().unwrap_or_default();
+        if let Some(field) = strict::field_of(pointer, fields) {
+            let invalid = code == ErrorCode::InvalidRequest.as_str();
+            if !invalid && !may_name(*endpoint, &field, code) {
+                wrong.push(format!("{name}: {code} names {field}, and is not said to"));
+            }
+            let named = (field, code.to_owned());
+            *seen.named.entry(named).or_default() += 1;
         }
         match endpoint.errors().iter().find(|one| one.as_str() == code) {
             None => wrong.push(format!("{name} answered {code}, which it does not declare")),
@@ -209,6 +282,19 @@ impl Traffic {
         wrong
     }
 
+    fn marker(&mut self, key: &str, line: &Value) -> Vec<String> {
+        let kind = key.split('.').next().unwrap_or_default();
+        *self.others.entry(marker_of(kind)).or_default() += 1;
+        let headers = &line["headers"];
+        let well = REMOVED.contains(&kind)
+            && line["bytes"] == 0
+            && headers["KV-Operation"] == "DEL"
+            && headers["Onex-Forgotten"] == "1"
+            && headers["Nats-TTL"] == format!("{MARKER_SECONDS}s");
+        let wrong = format!("{}: it is no marker of a registry's", marker_of(kind));
+        (!well).then_some(wrong).into_iter().collect()
+    }
+
     fn errors(&self, name: &str, message: &Value) -> Vec<String> {
         let errors = self.schemas.errors(name, message);
         errors
@@ -217,51 +303,52 @@ impl Traffic {
             .collect()
     }
 
-    /// The fields that a request to `endpoint` may have.
-    fn fields(&self, endpoint: Endpoint) -> Vec<String> {
-        let schema = self.schemas.get(&format!("{}.request", endpoint.name()));
-        let properties = schema.unwrap()["properties"].as_object();
-        properties
-            .into_iter()
-            .flat_map(|all| all.keys().cloned())
-            .collect()
-    }
-
-    /// How often each field was taken and refused, and each declared code was said; events and records.
+    /// Endpoint by endpoint: how often each field was taken, and named by each code that may name it; how often each
+    /// declared code was said. Then events, records, and markers of removed keys.
     fn table(&self) -> String {
         let none = Seen::default();
         let mut table = String::new();
         for endpoint in Endpoint::ALL {
-            let seen = self.endpoints.get(endpoint.name()).unwrap_or(&none);
             let name = endpoint.name();
+            let seen = self.endpoints.get(name).unwrap_or(&none);
             writeln!(table, "{name}: {} replies", seen.replies).unwrap();
-            for field in self.fields(endpoint) {
-                let (taken, refused) = seen.fields.get(&field).unwrap_or(&(0, 0));
-                writeln!(
-                    table,
-                    "    {field:<24} taken {taken:>5}   refused {refused:>5}"
-                )
-                .unwrap();
+            for field in &self.fields[name] {
+                let taken = seen.taken.get(field).unwrap_or(&0);
+                write!(table, "    {field:<32} taken {taken:>5}").unwrap();
+                for code in naming(endpoint, field) {
+                    let named = (field.clone(), code.as_str().to_owned());
+                    let count = seen.named.get(&named).unwrap_or(&0);
+                    write!(table, "   {} {count:>4}", code.as_str()).unwrap();
+                }
+                table.push('\n');
             }
-            let codes = endpoint.errors();
-            let counts = codes.iter().map(|code| {
+            for member in &self.members[name] {
+                let given = seen.given.get(member).unwrap_or(&0);
+                writeln!(table, "    {member:<32} given {given:>5}").unwrap();
+            }
+            for code in endpoint.errors() {
                 let count = seen.codes.get(code.as_str()).unwrap_or(&0);
-                format!("{} {count}", code.as_str())
-            });
-            writeln!(table, "    {}", counts.collect::<Vec<_>>().join(", ")).unwrap();
+                writeln!(table, "    {:<32} said  {count:>5}", code.as_str()).unwrap();
+            }
+        }
+        for (code, detail) in details() {
+            let count = self.details.get(&(code.clone(), detail.clone()));
+            writeln!(table, "{code} details {detail}: {}", count.unwrap_or(&0)).unwrap();
         }
         for name in self.events_and_records() {
-            let count = self.others.get(name).unwrap_or(&0);
+            let count = self.others.get(&name).unwrap_or(&0);
             writeln!(table, "{name}: {count}").unwrap();
         }
         table
     }
 
-    fn events_and_records(&self) -> impl Iterator<Item = &str> {
+    fn events_and_records(&self) -> impl Iterator<Item = String> {
         let kinds = ["event.", "record."];
         self.schemas
             .names()
             .filter(move |name| kinds.iter().any(|kind| name.starts_with(kind)))
+            .map(str::to_owned)
+            .chain(REMOVED.map(marker_of))
     }
 
     /// What was never seen and should have been; and what was seen of which it is said that it cannot be.
@@ -277,12 +364,19 @@ impl Traffic {
             let name = endpoint.name();
             let seen = self.endpoints.get(name).unwrap_or(&none);
             expect(seen.replies > 0, false, format!("{name}: a reply"));
-            for field in self.fields(endpoint) {
-                let (taken, refused) = seen.fields.get(&field).unwrap_or(&(0, 0));
-                let never = |(at, of, _): &(&str, &str, &str)| (*at, *of) == (name, &field);
-                let never = NEVER_ACCEPTED.iter().any(never);
-                expect(*taken > 0, never, format!("{name}: {field} taken"));
-                expect(*refused > 0, false, format!("{name}: {field} refused"));
+            for field in &self.fields[name] {
+                let taken = seen.taken.get(field).is_some_and(|taken| *taken > 0);
+                expect(taken, false, format!("{name}: {field} taken"));
+                for code in naming(endpoint, field) {
+                    let named = (field.clone(), code.as_str().to_owned());
+                    let what = format!("{name}: {field} named by {}", code.as_str());
+                    expect(seen.named.contains_key(&named), false, what);
+                }
+            }
+            for member in &self.members[name] {
+                let given = seen.given.get(member).is_some_and(|given| *given > 0);
+                let never = never_given(endpoint, member);
+                expect(given, never, format!("{name}: {member} given"));
             }
             for code in endpoint.errors() {
                 let said = seen.codes.contains_key(code.as_str());
@@ -290,11 +384,70 @@ impl Traffic {
                 expect(said, never, format!("{name}: {}", code.as_str()));
             }
         }
+        for (code, detail) in details() {
+            let what = format!("{code} with {detail}");
+            expect(self.details.contains_key(&(code, detail)), false, what);
+        }
         for name in self.events_and_records() {
-            expect(self.others.contains_key(name), false, name.to_owned());
+            expect(self.others.contains_key(&name), false, name);
         }
         missing
     }
+}
+
+/// Each code with each member that its `details` may have.
+fn details() -> impl Iterator<Item = (String, String)> {
+    ErrorCode::ALL.iter().flat_map(|code| {
+        let details = code.details().iter();
+        details.map(|(detail, _)| (code.as_str().to_owned(), detail.name().to_owned()))
+    })
+}
+
+/// The name under which markers of such keys are counted.
+fn marker_of(kind: &str) -> String {
+    format!("marker.{kind}")
+}
+
+fn parts(field: &str) -> Vec<&str> {
+    field.split('/').collect()
+}
+
+/// Whether a message has that field, with a value of that sort: in any item, where it is one of a list's.
+fn has(message: &Value, field: &[&str], of_sort: fn(&Value) -> bool) -> bool {
+    match field {
+        [] => of_sort(message),
+        ["*", rest @ ..] => {
+            let mut items = message.as_array().into_iter().flatten();
+            items.any(|item| has(item, rest, of_sort))
+        }
+        [name, rest @ ..] => {
+            let value = message.get(name);
+            value.is_some_and(|value| has(value, rest, of_sort))
+        }
+    }
+}
+
+fn never_given(endpoint: Endpoint, member: &str) -> bool {
+    let mut all = NEVER_GIVEN.iter();
+    all.any(|(end, at, _)| {
+        let here = at.map_or(endpoint != Endpoint::PortLease, |at| at == endpoint);
+        let rest = member.strip_suffix(end);
+        here && rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+    })
+}
+
+/// The codes that may name that field.
+fn naming(endpoint: Endpoint, field: &str) -> impl Iterator<Item = ErrorCode> {
+    let others = NAMED_BY
+        .iter()
+        .filter(move |(_, other, at)| *other == field && at.is_none_or(|at| at == endpoint));
+    [ErrorCode::InvalidRequest]
+        .into_iter()
+        .chain(others.map(|(code, ..)| *code))
+}
+
+fn may_name(endpoint: Endpoint, field: &str, code: &str) -> bool {
+    naming(endpoint, field).any(|one| one.as_str() == code)
 }
 
 #[test]

@@ -1,30 +1,132 @@
-//! `onex describe`: the registry itself.
+//! `onex describe`: the registry itself, or a node.
 
 use clap::Args;
 
-use crate::protocol::describe::{DescribeReply, DescribeRequest};
-
-use super::{
-    failure::{Exit, Failure},
-    output::Table,
-    pool,
-    session::Session,
+use crate::{
+    domain::ids::NodeId,
+    protocol::{
+        describe::{DescribeReply, DescribeRequest},
+        node_view::Section,
+    },
 };
 
-/// Says what the registry is, which instances share its work, and what it has.
+use super::{
+    bus,
+    failure::{Exit, Failure},
+    node,
+    output::{Block, Detail, Lines, NOTHING, SECTION_INDENT, Table, at, span, word},
+    parse, pool,
+    session::Session,
+    tool, watch,
+};
+
+/// Lines of each table, unless all is to be seen or that table is asked for.
+const ROWS_SHOWN_MAX: usize = 10;
+
+/// The sections of a registry, and what lists all that one shows.
+const LISTS: [(Section, &str, &str); 4] = [
+    (Section::Ports, "POOLS", "onex pool list"),
+    (Section::Node, "NODES", "onex node list"),
+    (Section::Tools, "TOOLS", "onex tool list"),
+    (Section::Buses, "BUSES", "onex bus list"),
+];
+
+/// Says what the registry is, which instances share its work, and what it has; or what one node is.
+///
+/// Tables of the registry show their first ten lines: `-o wide`, or `--section` with the name of one, shows
+/// all.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  onex describe -o json")]
-pub(super) struct Describe {}
+#[command(
+    after_help = "Examples:\n  onex describe -o json\n  onex describe --section tools\n  \
+        onex describe --node calc.1 --section trust"
+)]
+pub(super) struct Describe {
+    /// Describe this node.
+    #[arg(long, value_name = "NODE")]
+    node: Option<NodeId>,
+    /// Only this: of the registry ports, node, tools or buses, of a node also schema and trust; may be given
+    /// several times.
+    #[arg(long = "section", value_name = "SECTION", value_parser = parse::section)]
+    sections: Vec<Section>,
+}
 
 impl Describe {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
-        let reply = session.client.all(&DescribeRequest::default()).await;
-        let reply = session.settle(reply).await?;
-        session.output.show(&reply, |reply| {
-            vec![summary(reply), instances(reply), pool::table(&reply.pools)]
-        })?;
+        if let Some(node_id) = self.node {
+            return node::describe(session, node_id, self.sections).await;
+        }
+        let sections = self.sections;
+        let known = |section: &&Section| LISTS.iter().any(|(other, ..)| other == *section);
+        if let Some(other) = sections.iter().find(|section| !known(section)) {
+            let name = word(other);
+            let message = format!("--section {name} is of a node: say which with --node");
+            return Err(Failure::usage(message));
+        }
+        let request = DescribeRequest {
+            sections: Some(sections.clone()).filter(|sections| !sections.is_empty()),
+            limit: watch::most(),
+            ..DescribeRequest::default()
+        };
+        let reply = session.all(&request).await?;
+        session.output.show(
+            &reply,
+            |reply| vec![reply.registry.registry_id.to_string()],
+            |reply, detail| blocks(reply, &sections, detail),
+        )?;
         Ok(Exit::Done)
     }
+}
+
+fn blocks(reply: &DescribeReply, sections: &[Section], detail: Detail) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let most = if sections.is_empty() && !detail.is_wide() {
+        ROWS_SHOWN_MAX
+    } else {
+        usize::MAX
+    };
+    if sections.is_empty() {
+        blocks.extend([summary(reply).into(), instances(reply).into()]);
+    }
+    for (section, heading, list) in LISTS {
+        if !sections.is_empty() && !sections.contains(&section) {
+            continue;
+        }
+        let (count, table) = match section {
+            Section::Ports => (
+                reply.pools.len(),
+                pool::table(first(&reply.pools, most), detail),
+            ),
+            Section::Node => (
+                reply.nodes.len(),
+                node::table(first(&reply.nodes, most), detail),
+            ),
+            Section::Tools => (
+                reply.tools.len(),
+                tool::table(first(&reply.tools, most), detail),
+            ),
+            Section::Buses => (
+                reply.buses.len(),
+                bus::table(first(&reply.buses, most), detail),
+            ),
+            Section::Schema | Section::Trust => continue,
+        };
+        let shown = if count > most {
+            format!("{count}, the first {most}; `{list}` has all")
+        } else {
+            count.to_string()
+        };
+        blocks.push(Block::Heading(format!("{heading} ({shown})")));
+        blocks.push(if count == 0 {
+            Lines::paragraphs(SECTION_INDENT, "none").into()
+        } else {
+            Block::Table(table, SECTION_INDENT)
+        });
+    }
+    blocks
+}
+
+fn first<T>(items: &[T], most: usize) -> &[T] {
+    items.get(..most).unwrap_or(items)
 }
 
 fn summary(reply: &DescribeReply) -> Table {
@@ -36,7 +138,6 @@ fn summary(reply: &DescribeReply) -> Table {
     } else {
         "its ports are not tried"
     };
-    let ttl = super::output::span(registry.ttl_max.millis());
     Table::values()
         .row(["Registry", &registry.registry_id.to_string()])
         .row([
@@ -49,27 +150,25 @@ fn summary(reply: &DescribeReply) -> Table {
         ])
         .row(["Host", &format!("{} ({probes})", registry.host)])
         .row(["NATS server", &registry.nats_server])
-        .row([
-            "Started",
-            &registry
-                .started_at
-                .strftime("%Y-%m-%d %H:%M:%S UTC")
-                .to_string(),
-        ])
-        .row(["Longest TTL", &ttl])
+        .row(["Started", &at(registry.started_at)])
+        .row(["Longest TTL", &span(registry.ttl_max.millis())])
         .row([
             "Live leases",
             &format!("{} (hosts with a pool: {})", counts.leases, counts.hosts),
         ])
+        .row(["Live nodes", &counts.nodes.to_string()])
+        .row(["Tools", &counts.tools.to_string()])
+        .row(["Active buses", &counts.buses.to_string()])
         .row(["Events waiting", &counts.events_waiting.to_string()])
         .row([
             "Revision",
             &format!("{} (lineage {})", reply.revision, registry.lineage),
         ])
+        .whole(0)
 }
 
 fn instances(reply: &DescribeReply) -> Table {
-    let unknown = || "-".to_owned();
+    let unknown = || NOTHING.to_owned();
     Table::new(&["INSTANCE", "VERSION", "HOST"])
         .rows(&reply.instances, |instance| {
             [

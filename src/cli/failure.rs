@@ -99,6 +99,43 @@ impl Failure {
         }
     }
 
+    /// With what it was about.
+    #[must_use]
+    pub(super) fn about(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        if let Some(error) = self.error.as_object_mut() {
+            error.insert("message".to_owned(), self.message.clone().into());
+        }
+        self
+    }
+
+    /// For a question: it has done nothing, whatever became of it.
+    #[must_use]
+    pub(super) fn of_a_question(self) -> Self {
+        if !self.may_be_done {
+            return self;
+        }
+        Self {
+            may_be_done: false,
+            ..self.hint("ask again, or wait longer with --timeout")
+        }
+    }
+
+    /// Whether it is the registry's refusal with that code.
+    pub(super) fn is(&self, code: ErrorCode) -> bool {
+        self.error.get("code").and_then(Value::as_str) == Some(code.as_str())
+    }
+
+    /// With the name that was probably meant.
+    #[must_use]
+    pub(super) fn did_you_mean(self, name: &str) -> Self {
+        let hint = match &self.hint {
+            Some(hint) => format!("did you mean {name}? {hint}"),
+            None => format!("did you mean {name}?"),
+        };
+        self.hint(hint)
+    }
+
     /// What happened, alone.
     pub(super) fn into_message(self) -> String {
         self.message
@@ -175,6 +212,9 @@ impl From<client::Error> for Failure {
                     .hint("it may have been done all the same; see `onex port list`")
             }
             client::Error::TooLarge(_) => Self::new(Exit::Failed, "TOO_LARGE", message),
+            client::Error::Unfit(error) => Self::usage(Self::refused(&error).message),
+            client::Error::Over(_) => Self::new(Exit::Failed, "OVER", crate::chain(&error)),
+            client::Error::Listen { .. } => Self::new(Exit::Failed, "LISTEN", crate::chain(&error)),
             client::Error::Malformed { .. } | client::Error::Endless { .. } => {
                 Self::new(Exit::Failed, "MALFORMED_REPLY", crate::chain(&error))
                     .hint("does something else than a registry of this protocol answer there?")

@@ -1,33 +1,45 @@
 //! The command line: one file a command.
 
+mod bus;
 mod connection;
 mod context;
 mod describe;
 mod failure;
+mod nearest;
+mod node;
 mod output;
 mod parse;
 mod pool;
 mod port;
 mod requester;
+mod run;
+mod schema;
 mod serve;
 mod session;
+mod signature;
+mod tool;
+mod trust;
+mod watch;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
+pub use run::{RUN_CHILD, run_child};
+
 use failure::{Exit, Failure};
 use output::{Format, Output};
 use session::Session;
 
-/// Port leases on an event bus, over NATS.
+/// Port leases, nodes and tools on an event bus, over NATS.
 #[derive(Debug, Parser)]
 #[command(
     name = "onex",
     version,
     about,
     max_term_width = 100,
-    after_help = "Start a registry and lease a port of it:\n  onex serve &\n  onex port lease --name api\n\n\
+    after_help = "Start a registry, lease a port of it, see who is there:\n  onex serve &\n  onex port lease --name api\n  \
+        onex node list --watch\n\n\
         Exit codes: 0 done, 1 refused or failed, 2 usage, 3 partly done, 69 no NATS server or no registry\n\
         reached, 75 refused now but worth a retry."
 )]
@@ -44,7 +56,8 @@ struct Onex {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Asking (all commands but serve)")]
 struct Asking {
-    /// How data is shown: table, or json for one JSON document; errors are JSON then too, on stderr.
+    /// How data is shown: table, wide for all there is, json or yaml for one document, name for names alone, one a
+    /// line, as other commands take them. With json errors are JSON too, on stderr.
     #[arg(
         short,
         long,
@@ -65,6 +78,7 @@ struct Asking {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Run(run::Run),
     #[command(flatten)]
     Ask(Question),
 }
@@ -77,6 +91,16 @@ enum Question {
     #[command(subcommand)]
     Pool(pool::Pool),
     Describe(describe::Describe),
+    #[command(subcommand)]
+    Node(node::Node),
+    #[command(subcommand)]
+    Tool(tool::Tool),
+    #[command(subcommand)]
+    Bus(bus::Bus),
+    #[command(subcommand)]
+    Schema(schema::Schema),
+    #[command(subcommand)]
+    Trust(trust::Trust),
 }
 
 /// Runs what the arguments say.
@@ -101,6 +125,12 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => {
             let exit = runtime.block_on(serve.run(&connection));
             // A name that is still being looked up must not hold up the exit.
+            runtime.shutdown_background();
+            return exit;
+        }
+        Command::Run(run) => {
+            let output = Output::new(asking.output);
+            let exit = runtime.block_on(run.run(&connection, asking.timeout, output));
             runtime.shutdown_background();
             return exit;
         }
@@ -151,6 +181,11 @@ impl Question {
             Self::Port(port) => port.run(&session).await,
             Self::Pool(pool) => pool.run(&session).await,
             Self::Describe(describe) => describe.run(&session).await,
+            Self::Node(node) => node.run(&session).await,
+            Self::Tool(tool) => tool.run(&session).await,
+            Self::Bus(bus) => bus.run(&session).await,
+            Self::Schema(schema) => schema.run(&session).await,
+            Self::Trust(trust) => trust.run(&session).await,
         }
     }
 }

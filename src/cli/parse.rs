@@ -3,13 +3,27 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
     client::TIMEOUT_MAX,
     domain::ids::{Invalid, LeaseId, Port, RequestId, RequesterId, TTL_SECONDS_MAX, Ttl},
-    protocol::port::{Limit, TransportWish},
+    protocol::{
+        bounds::Text,
+        catalog::{SCHEMA_NAME_CHARS_MAX, SchemaKind},
+        node::NodeType,
+        node_view::{Liveness, Section},
+        port::{Limit, TransportWish},
+    },
 };
+
+use super::output::word;
+
+/// How often something may be asked again at most: each time costs the registry as much as the first.
+const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// How often something is asked again at least.
+const INTERVAL_MAX: Duration = Duration::from_hours(1);
 
 fn uuid(text: &str) -> Result<Uuid, Invalid> {
     text.parse()
@@ -61,6 +75,72 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Invalid> {
         })
 }
 
+/// How often something is asked again: seconds, or a span such as `500ms`.
+pub(super) fn interval(text: &str) -> Result<Duration, Invalid> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let span = || Duration::try_from(text.parse::<SignedDuration>().ok()?).ok();
+    seconds
+        .or_else(span)
+        .filter(|span| (INTERVAL_MIN..=INTERVAL_MAX).contains(span))
+        .ok_or_else(|| {
+            Invalid(format!(
+                "must be {}ms to {}s, as 2 or 500ms",
+                INTERVAL_MIN.as_millis(),
+                INTERVAL_MAX.as_secs()
+            ))
+        })
+}
+
+/// A value of a closed list, as it stands on the wire.
+fn one_of<T: Serialize + Copy>(all: &[T], text: &str) -> Result<T, Invalid> {
+    let found = all.iter().find(|value| word(*value) == text).copied();
+    found.ok_or_else(|| {
+        let words: Vec<_> = all
+            .iter()
+            .map(|value| format!("{:?}", word(value)))
+            .collect();
+        Invalid(format!("must be one of {}", words.join(", ")))
+    })
+}
+
+/// What a node is.
+pub(super) fn node_type(text: &str) -> Result<NodeType, Invalid> {
+    let all = [
+        NodeType::Tool,
+        NodeType::Validator,
+        NodeType::Test,
+        NodeType::Adapter,
+        NodeType::Agent,
+    ];
+    one_of(&all, text)
+}
+
+/// Whether a node is alive.
+pub(super) fn liveness(text: &str) -> Result<Liveness, Invalid> {
+    one_of(
+        &[Liveness::Online, Liveness::Expired, Liveness::Ended],
+        text,
+    )
+}
+
+/// A section of a description.
+pub(super) fn section(text: &str) -> Result<Section, Invalid> {
+    one_of(&Section::ALL, text)
+}
+
+/// What a schema describes.
+pub(super) fn schema_kind(text: &str) -> Result<SchemaKind, Invalid> {
+    one_of(
+        &[SchemaKind::Message, SchemaKind::Tool, SchemaKind::Node],
+        text,
+    )
+}
+
+/// The name of a schema.
+pub(super) fn schema_name(text: &str) -> Result<Text<SCHEMA_NAME_CHARS_MAX>, Invalid> {
+    text.to_owned().try_into()
+}
+
 /// How many items a page may have.
 pub(super) fn limit(text: &str) -> Result<Limit, Invalid> {
     let number: u16 = text.parse().unwrap_or_default();
@@ -92,5 +172,20 @@ mod tests {
         for bad in ["0s", "4", "-4s", "301s", ""] {
             assert!(timeout(bad).is_err(), "{bad:?}");
         }
+        assert_eq!(interval("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));
+        for bad in ["0", "99ms", "-1s", "2h", "often", ""] {
+            assert!(interval(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_closed_list_is_told() {
+        assert_eq!(node_type("agent"), Ok(NodeType::Agent));
+        assert_eq!(section("tools"), Ok(Section::Tools));
+        let Err(Invalid(told)) = liveness("dead") else {
+            panic!("a word that is none of them");
+        };
+        assert_eq!(told, r#"must be one of "online", "expired", "ended""#);
     }
 }

@@ -9,12 +9,14 @@ use crate::{
 
 use super::{
     failure::{Exit, Failure},
-    output::Table,
+    output::{Detail, Table},
     session::Session,
+    watch::Listing,
 };
 
 /// Shows the ports that there are to lease.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  onex pool list --host build-7")]
 pub(super) enum Pool {
     List(List),
 }
@@ -29,6 +31,8 @@ pub(super) struct List {
     /// Only of this host.
     #[arg(long, value_name = "NAME")]
     host: Option<Host>,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 impl Pool {
@@ -36,20 +40,33 @@ impl Pool {
         let Self::List(list) = self;
         let request = PoolListRequest {
             host: list.host,
+            limit: list.listing.limit(),
             ..PoolListRequest::default()
         };
-        let pools = session.client.all(&request).await;
-        let pools = session.settle(pools).await?;
-        session
-            .output
-            .show(&pools, |pools| vec![table(&pools.items)])?;
+        list.listing
+            .show(
+                session,
+                request,
+                |pools| {
+                    let mut hosts: Vec<_> = pools
+                        .items
+                        .iter()
+                        .map(|pool| pool.host.to_string())
+                        .collect();
+                    hosts.dedup();
+                    hosts
+                },
+                |pools, detail| vec![table(&pools.items, detail).into()],
+            )
+            .await?;
         Ok(Exit::Done)
     }
 }
 
-/// A line for each pool. What can be leased at all is the sum of the numbers, and is left out.
-pub(super) fn table(pools: &[PoolItem]) -> Table {
-    let header = [
+/// A line for each pool. What can be leased at all is the sum of the numbers, and is left out unless all is to be
+/// seen.
+pub(super) fn table(pools: &[PoolItem], detail: Detail) -> Table {
+    let mut header = vec![
         "HOST",
         "TRANSPORT",
         "FREE",
@@ -58,12 +75,15 @@ pub(super) fn table(pools: &[PoolItem]) -> Table {
         "QUARANTINED",
         "PORTS",
     ];
+    if detail.is_wide() {
+        header.push("CAPACITY");
+    }
     let table = Table::new(&header).rows(pools, |pool| {
         let mut ports = ranges(&pool.ranges);
         if !pool.reserved.is_empty() {
             ports = format!("{ports} without {}", ranges(&pool.reserved));
         }
-        [
+        let mut cells = vec![
             pool.host.to_string(),
             pool.transport.to_string(),
             pool.free.to_string(),
@@ -71,7 +91,11 @@ pub(super) fn table(pools: &[PoolItem]) -> Table {
             pool.resting.to_string(),
             pool.quarantined.to_string(),
             ports,
-        ]
+        ];
+        if detail.is_wide() {
+            cells.push(pool.capacity.to_string());
+        }
+        cells
     });
     // A number that is broken into two lines reads as another number.
     (1..header.len()).fold(table, Table::whole)

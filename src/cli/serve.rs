@@ -23,6 +23,7 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    client::own_host,
     connect::Options,
     domain::{
         ids::{Host, Ttl},
@@ -347,14 +348,6 @@ async fn exited(server: &mut Option<embedded::Server>) -> String {
         Some(server) => server.exited().await,
         None => std::future::pending().await,
     }
-}
-
-fn own_host() -> anyhow::Result<Host> {
-    let name = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .to_ascii_lowercase();
-    Ok(name.parse()?)
 }
 
 fn warn_of_ephemeral_ports(ranges: &[PortRange]) {

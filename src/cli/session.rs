@@ -1,12 +1,12 @@
 //! One command's conversation with the registry.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::{ConnectErrorKind, Event};
 use tokio::sync::watch;
 
 use crate::{
-    client::{self, Client},
+    client::{self, Client, Pages},
     connect,
     protocol::names::Namespace,
 };
@@ -28,7 +28,7 @@ pub(super) struct Session {
     server: String,
     namespace: Namespace,
     /// What the server complained of last. It says so beside its answers, not in them.
-    complaint: watch::Receiver<Option<String>>,
+    complaint: Arc<watch::Sender<Option<String>>>,
 }
 
 impl Session {
@@ -38,7 +38,8 @@ impl Session {
         output: Output,
     ) -> Result<Self, Failure> {
         let target = flags.target()?;
-        let (complain, complaint) = watch::channel(None);
+        let complaint = Arc::new(watch::Sender::new(None));
+        let complain = Arc::clone(&complaint);
         let on_event = move |event| {
             if let Event::ServerError(error) = event {
                 complain.send_replace(Some(error.to_string()));
@@ -59,6 +60,20 @@ impl Session {
         })
     }
 
+    /// All pages of a list.
+    pub(super) async fn all<R: Pages>(&self, request: &R) -> Result<R::Page, Failure> {
+        // What the server complained of before has nothing to do with it.
+        self.complaint.send_replace(None);
+        let list = self.client.all(request).await;
+        self.seen(list).await
+    }
+
+    /// What came of a call that only asks.
+    pub(super) async fn seen<T>(&self, called: Result<T, client::Error>) -> Result<T, Failure> {
+        let settled = self.settle(called).await;
+        settled.map_err(Failure::of_a_question)
+    }
+
     /// What came of a call.
     pub(super) async fn settle<T>(&self, called: Result<T, client::Error>) -> Result<T, Failure> {
         match called {
@@ -76,7 +91,7 @@ impl Session {
             return error.into();
         }
         // A server that does not let a request through says either of the two as well.
-        let mut complaint = self.complaint.clone();
+        let mut complaint = self.complaint.subscribe();
         let complained = complaint.wait_for(Option::is_some);
         let server = &self.server;
         if let Ok(Ok(complaint)) = tokio::time::timeout(COMPLAINT_PATIENCE, complained).await {

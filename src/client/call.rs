@@ -17,13 +17,15 @@ use crate::{
     },
 };
 
-use super::Error;
+use super::{Error, clock::BootTime};
 
 /// How long a call may take that does not say, all repetitions together.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_millis(TIMEOUT_MILLIS_DEFAULT);
 /// How long a call may take at most: a registry takes no longer timeout.
 pub const TIMEOUT_MAX: Duration = Duration::from_millis(TIMEOUT_MILLIS_MAX);
 
+/// How often a call is made that must come through, where no answer comes.
+const TRIES_MAX: u32 = 3;
 /// What is waited before the first repetition where the registry does not say; each further one waits
 /// twice as long, up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
@@ -74,6 +76,21 @@ impl Client {
         }
     }
 
+    /// The same, with calls that take up to `patience` if that is less.
+    pub(super) fn at_most(&self, patience: Duration) -> Self {
+        self.clone().with_timeout(self.timeout.min(patience))
+    }
+
+    /// Which registry's.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// How long a call may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Makes a call, again where that is harmless and may help, within the timeout. A refusal that says
     /// to come back later than that is returned at once.
     pub(super) async fn call<Req: Serialize, Rep: DeserializeOwned>(
@@ -96,11 +113,7 @@ impl Client {
             let wait = jittered(error.retry_after().unwrap_or(pause));
             let repeat = again == Again::Harmless && error.is_refusal() && error.retryable();
             if !repeat || Instant::now() + wait >= until {
-                // "Nothing was done" is about the last try only.
-                return Err(match unsettled {
-                    Some(earlier) if error.retryable() => earlier,
-                    _ => error,
-                });
+                return Err(after(unsettled, error));
             }
             if error.may_be_done() {
                 unsettled = Some(error);
@@ -108,6 +121,35 @@ impl Client {
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// Makes a call that is harmless to repeat, also where no answer came: [`TRIES_MAX`] times at most, each for up
+    /// to the timeout, and not after `until`, for as long as it is worth `again`.
+    pub(super) async fn insist<Req: Serialize, Rep: DeserializeOwned>(
+        &self,
+        endpoint: Endpoint,
+        request: &Req,
+        until: BootTime,
+        again: fn(&Error) -> bool,
+    ) -> Result<Rep, Error> {
+        let mut unsettled = None;
+        for further in (0..TRIES_MAX).rev() {
+            let left = until.since(BootTime::now());
+            let client = self.at_most(left);
+            let error = match client.call(endpoint, request, Again::Harmless).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            let wait = jittered(PAUSE_FIRST);
+            if further == 0 || !again(&error) || BootTime::now() + wait >= until {
+                return Err(after(unsettled, error));
+            }
+            if error.may_be_done() {
+                unsettled = Some(error);
+            }
+            tokio::time::sleep(wait).await;
+        }
+        Err(Error::Connection(None))
     }
 
     /// Sends it once. What comes back is no error.
@@ -147,12 +189,20 @@ impl Client {
     }
 }
 
+/// What is to be said of several tries. "Nothing was done" is about the last one only.
+fn after(unsettled: Option<Error>, last: Error) -> Error {
+    match unsettled {
+        Some(earlier) if last.retryable() => earlier,
+        _ => last,
+    }
+}
+
 fn read<T: DeserializeOwned>(endpoint: Endpoint, message: &Message) -> Result<T, Error> {
     serde_json::from_slice(&message.payload).map_err(|source| Error::Malformed { endpoint, source })
 }
 
 /// Up to twice as long: callers that were refused together must not come back together.
-fn jittered(wait: Duration) -> Duration {
+pub(super) fn jittered(wait: Duration) -> Duration {
     let chance = Uuid::new_v4().as_u128() & u128::from(u8::MAX);
     let part = u32::try_from(chance).unwrap_or(0);
     wait + wait * part / u32::from(u8::MAX)

@@ -1,21 +1,28 @@
 //! What can come of a call that is not its reply.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use async_nats::{RequestError, RequestErrorKind};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::protocol::{endpoint::Endpoint, error};
+use super::Loss;
+use crate::{
+    domain::ids::Port,
+    protocol::{
+        endpoint::Endpoint,
+        error::{self, ErrorCode},
+    },
+};
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The registry refused.
-    #[error("{}", .0.message)]
-    Refused(#[source] error::Error),
+    #[error(transparent)]
+    Refused(error::Error),
     /// The registry refused, with a code that this version does not know.
-    #[error("{message}")]
+    #[error("{code}: {message}")]
     RefusedOtherwise {
         /// The code.
         code: String,
@@ -57,6 +64,25 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// The request is none for this call; said as the registry would. Nothing was sent.
+    #[error(transparent)]
+    Unfit(error::Error),
+    /// The node's life is over.
+    #[error("the node's life is over")]
+    Over(
+        /// Why.
+        #[source]
+        Loss,
+    ),
+    /// A port that was leased cannot be listened on.
+    #[error("cannot listen on port {port}")]
+    Listen {
+        /// Which.
+        port: Port,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// A list goes round in circles.
     #[error("the list of {} does not end: a page names itself as the next one", endpoint.name())]
     Endless {
@@ -72,7 +98,25 @@ impl Error {
             Self::Refused(error) => error.retryable,
             Self::RefusedOtherwise { retryable, .. } => *retryable,
             Self::NoResponders { .. } | Self::TimedOut { .. } | Self::Connection(_) => true,
-            Self::TooLarge(_) | Self::Malformed { .. } | Self::Endless { .. } => false,
+            Self::TooLarge(_)
+            | Self::Malformed { .. }
+            | Self::Unfit(_)
+            | Self::Over(_)
+            | Self::Listen { .. }
+            | Self::Endless { .. } => false,
+        }
+    }
+
+    /// What is wrong with a request that is not sent: at `pointer`, a JSON Pointer.
+    pub(super) fn unfit(pointer: &str, message: impl Into<String>) -> Self {
+        Self::Unfit(error::Error::invalid(pointer, message))
+    }
+
+    /// The code, where it is a refusal with one that this version knows.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused(error) | Self::Unfit(error) => Some(error.code),
+            _ => None,
         }
     }
 
@@ -87,6 +131,9 @@ impl Error {
             Self::NoResponders { .. }
             | Self::TooLarge(_)
             | Self::Malformed { .. }
+            | Self::Unfit(_)
+            | Self::Over(_)
+            | Self::Listen { .. }
             | Self::Endless { .. } => false,
         }
     }
@@ -164,7 +211,6 @@ impl Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::error::ErrorCode;
 
     fn of(body: &str) -> Error {
         Error::of_body(Endpoint::PortLease, body.as_bytes())

@@ -1,18 +1,29 @@
 //! Typed calls to a registry, for the command line and for other programs.
 //!
-//! Timeouts and repetitions are here; when a lease has to be renewed, and when its port must no longer be
-//! used, is for the holder to know: see [`LeaseReply`].
+//! [`Client`] has a call for every endpoint, with timeouts and repetitions. [`Client::hold`] takes a lease and keeps
+//! it: [`LeaseGuard`] renews, and tells when the port must no longer be used. [`Node::builder`] registers a node and keeps
+//! it alive, with its ports.
 
 mod call;
+mod clock;
 mod error;
+mod hold;
+mod keep;
+mod loss;
+mod node;
 mod nodes;
 mod pages;
+mod tenure;
 
 pub use call::{Client, TIMEOUT_DEFAULT, TIMEOUT_MAX};
+pub use clock::{BootTime, sleep_until};
 pub use error::Error;
+pub use hold::LeaseGuard;
+pub use loss::Loss;
+pub use node::{Life, Node, NodeBuilder, OnLoss};
 pub use pages::Pages;
 
-use crate::domain::ids::{LeaseId, RequestId, RequesterId, Ttl};
+use crate::domain::ids::{Host, Invalid, LeaseId, RequestId, RequesterId, Ttl};
 use crate::protocol::{
     describe::{DescribeReply, DescribeRequest, HelpReply, HelpRequest},
     endpoint::Endpoint,
@@ -108,6 +119,15 @@ impl Client {
         self.call(Endpoint::Help, &HelpRequest {}, Again::Harmless)
             .await
     }
+}
+
+/// This machine by the name that a registry on it takes by itself: its host name, in lower case.
+pub fn own_host() -> Result<Host, Invalid> {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .to_ascii_lowercase();
+    name.parse()
 }
 
 fn heartbeat(

@@ -92,13 +92,12 @@ impl Client {
         self.page(request).await
     }
 
-    /// `tool.describe`.
+    /// `tool.describe`: with one page of providers. [`Client::all`] runs to the end.
     pub async fn describe_tool(
         &self,
         request: &ToolDescribeRequest,
     ) -> Result<ToolDescribeReply, Error> {
-        self.call(Endpoint::ToolDescribe, request, Again::Harmless)
-            .await
+        self.page(request).await
     }
 
     /// `bus.register`.

@@ -10,7 +10,7 @@ use crate::protocol::{
     node_view::{NodeItem, NodeListRequest},
     pool::{PoolItem, PoolListRequest},
     port::{LeaseReply, ListRequest, Page, ResolveRequest},
-    tool::{ToolItem, ToolListRequest},
+    tool::{ToolDescribeReply, ToolDescribeRequest, ToolItem, ToolListRequest},
 };
 
 use super::{Client, Error, call::Again};
@@ -25,6 +25,9 @@ pub trait Pages: Serialize + Clone + Sync {
     /// Asks for the page at `cursor`, from an instance that knows `revision` at least.
     #[must_use]
     fn at(self, cursor: String, revision: u64) -> Self;
+    /// Asks an instance that knows `revision` at least.
+    #[must_use]
+    fn behind(self, revision: u64) -> Self;
     /// Where the next page begins, taken out of `page`; none on the last one.
     fn next(page: &mut Self::Page) -> Option<String>;
     /// What `page` is true for.
@@ -42,6 +45,12 @@ macro_rules! pages {
             fn at(self, cursor: String, revision: u64) -> Self {
                 Self {
                     cursor: Some(cursor),
+                    ..Pages::behind(self, revision)
+                }
+            }
+
+            fn behind(self, revision: u64) -> Self {
+                Self {
                     min_revision: self.min_revision.max(Some(revision)),
                     ..self
                 }
@@ -83,6 +92,13 @@ pages!(
     DescribeReply,
     [pools, nodes, tools, buses],
     Endpoint::Describe
+);
+
+pages!(
+    ToolDescribeRequest,
+    ToolDescribeReply,
+    [providers],
+    Endpoint::ToolDescribe
 );
 
 impl Client {

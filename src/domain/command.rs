@@ -11,13 +11,15 @@ use super::{
     key::{Key, PortKey, Revision},
     node::{Live, Registration, Tool},
     record::{Ended, Lease, Request, Unknown},
+    review::Review,
     time::Moment,
     trust::{self, Lifecycle},
     write::Write,
 };
 
 pub use super::refusal::{
-    BOUND_BUSES, BOUND_HOSTS, BOUND_LEASES, BOUND_NODES, BOUND_VALIDATORS, Refusal, Unavailable,
+    BOUND_BUSES, BOUND_HOSTS, BOUND_LEASES, BOUND_NODES, BOUND_PATTERNS, BOUND_TOOLS,
+    BOUND_VALIDATORS, Refusal, Unavailable,
 };
 
 /// One thing to do.
@@ -91,6 +93,8 @@ pub enum Action {
         /// The caller's name for this.
         request: Option<Request>,
     },
+    /// Look again at what was announced, once it is seen.
+    Review(Box<Review>),
     /// Announce a bus.
     AnnounceBus(Box<BusWish>),
     /// End a bus.
@@ -174,6 +178,8 @@ pub struct Judgement {
     pub failure_mode: Option<Label>,
     /// How far it has come.
     pub lifecycle: Option<Lifecycle>,
+    /// The contract that was examined; none for the one that the node has now.
+    pub contract_hash: Option<String>,
     /// The caller's name for this.
     pub request: Option<Request>,
 }
@@ -234,6 +240,9 @@ pub enum Effect {
     Reply,
     /// The command is decided again once this is seen: what is found then is its answer.
     Again,
+    /// Once this is seen it is reviewed: [`Review`]. Others may have changed what was done since: that it
+    /// was done is all the same.
+    Review,
     /// Wait until this is seen.
     Seen,
     /// It is a grant: judge it again if `echo`, then try the port if `probe`.

@@ -33,6 +33,12 @@ impl Core {
         self.reserved.passed(key, revision);
     }
 
+    /// Whether there is a key to write now that is not being written already.
+    pub fn is_due(&self) -> bool {
+        let mut due = self.index.due();
+        due.any(|key| !self.reserved.contains(key))
+    }
+
     /// Keys to write now because time asks for it, and that are not being written already. At most `most`.
     pub fn reap(&mut self, now: Now, most: usize) -> Vec<Key> {
         self.index.advance(now.mono);

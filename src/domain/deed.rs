@@ -11,6 +11,7 @@ use super::{
     key::{Key, PortKey, Revision},
     mechanism::Mechanism,
     record::Ended,
+    review::Review,
     time::{Moment, Now},
     write::Write,
 };
@@ -97,6 +98,8 @@ pub struct Deed {
     spent: bool,
     /// When the grant was decided on.
     granting: Moment,
+    /// What had been seen when the last write was decided on.
+    decided: Revision,
     unsettled: bool,
     /// What keeps it from going on, while it pauses for that.
     waits: Option<Refusal>,
@@ -116,6 +119,7 @@ impl Deed {
             probed: false,
             spent: false,
             granting: Moment::default(),
+            decided: Revision::default(),
             unsettled: false,
             waits: None,
         }
@@ -240,9 +244,12 @@ impl Deed {
         then: Effect,
         now: Now,
     ) -> Step {
-        // What ends a grant that its caller never gets is begun late as well.
-        let ends = matches!(then, Effect::Again) || self.undo.is_some();
-        if now.mono >= self.deadline && !ends {
+        // What ends a grant that its caller never gets is begun late as well, and so is what has to be told
+        // of something that was done.
+        let late = matches!(then, Effect::Again)
+            || self.undo.is_some()
+            || matches!(self.command.action, Action::Review(_));
+        if now.mono >= self.deadline && !late {
             return Step::Done(Err(Refusal::Unreachable));
         }
         if matches!(then, Effect::Grant { .. }) {
@@ -258,6 +265,7 @@ impl Deed {
             (Answer::Lease(held), Effect::Grant { .. }) => Some(held.lease.requester_id),
             _ => None,
         };
+        self.decided = core.index.applied();
         for write in &writes {
             core.reserved.insert(write.key.clone(), grant_to);
         }
@@ -311,8 +319,12 @@ impl Deed {
                 self.unsettled = false;
                 Step::Done(Ok(answer))
             }
-            Effect::Again => {
+            Effect::Again | Effect::Review => {
                 self.unsettled = true;
+                let review = Review::of(&self.command.action, &answer, self.decided, revision);
+                if let Some(review) = review.filter(|_| then == Effect::Review) {
+                    self.command.action = Action::Review(Box::new(review));
+                }
                 self.state = State::Deciding;
                 Step::Exact(revision)
             }

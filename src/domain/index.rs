@@ -381,12 +381,20 @@ impl Index {
             .node
             .as_ref()
             .and_then(|life| self.nodes.seen(&life.node_id));
-        let (since, ttl) = seen.map_or((entry.observed, lease.ttl), |seen| {
-            (seen.since, seen.live.ttl)
-        });
+        let (since, lease) = match seen {
+            None => (entry.observed, lease),
+            Some(seen) => (
+                seen.since,
+                Lease {
+                    ttl: seen.live.ttl,
+                    renewed_at: seen.live.renewed_at,
+                    ..lease
+                },
+            ),
+        };
         Held {
             key: key.clone(),
-            lease: Lease { ttl, ..lease },
+            lease,
             revision: entry.revision,
             since,
             probed: None,

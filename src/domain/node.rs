@@ -15,6 +15,10 @@ pub const REQUESTS_REMEMBERED: usize = 8;
 
 /// Earlier lives of a node of which the request that they began with is remembered.
 pub const EARLIER_LIVES_MAX: usize = 16;
+/// Tools of one node, at most.
+pub const NODE_TOOLS_MAX: usize = 256;
+/// Regular expressions in all tools of one node, at most: a short one may take long to compile.
+pub const NODE_PATTERNS_MAX: usize = 256;
 
 /// What one `node.<id>` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,21 +53,13 @@ pub struct Node {
     /// The last requests that changed it, oldest first; at most [`REQUESTS_REMEMBERED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
-    /// The requests that its earlier lives began with, oldest first; at most [`EARLIER_LIVES_MAX`].
+    /// The requests that its earlier lives began with, oldest first; at most [`EARLIER_LIVES_MAX`]. One that
+    /// comes late must not begin another life.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub earlier: Vec<Begun>,
+    pub earlier: Vec<Request>,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
-}
-
-/// What a life began with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Begun {
-    /// Which life.
-    pub epoch: u64,
-    /// The request.
-    pub request: Request,
 }
 
 /// What a node says of itself: members that are judged or looked up by have types, all others are carried.
@@ -118,8 +114,11 @@ pub struct Tool {
     pub version: Version,
     /// Of its contract.
     pub contract_hash: String,
-    /// How long it is as JSON, in bytes.
+    /// How long it is where its node is described, as JSON, in bytes.
     pub bytes: usize,
+    /// How many regular expressions its schemas hold.
+    #[serde(default)]
+    pub patterns: usize,
     /// Where the node takes its requests.
     pub subject: String,
     /// By which it can be found.
@@ -200,20 +199,28 @@ pub enum LifeEnd {
     Expired,
 }
 
+impl Tool {
+    /// Whether it is the one of that name and version.
+    pub fn is(&self, name: &Token, version: &Version) -> bool {
+        self.name == *name && self.version == *version
+    }
+}
+
 impl Registration {
     /// The same with its tools in order and with the contract hash that follows from them: SHA-256 over
-    /// lines of the base hash and of each tool's name, version and contract hash.
+    /// the base hash and, each on a line of its own behind that, the name, version and contract hash of
+    /// every tool, the lines in the order of their bytes.
     #[must_use]
     pub fn seal(mut self) -> Self {
         self.tools
             .sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
+        let line = |tool: &Tool| format!("\n{} {} {}", tool.name, tool.version, tool.contract_hash);
+        let mut lines: Vec<String> = self.tools.iter().map(line).collect();
+        lines.sort_unstable();
         let mut hash = Sha256::new();
         hash.update(&self.base_hash);
-        for tool in &self.tools {
-            hash.update(format!(
-                "\n{} {} {}",
-                tool.name, tool.version, tool.contract_hash
-            ));
+        for line in lines {
+            hash.update(line);
         }
         self.contract_hash = format!("sha256:{:x}", hash.finalize());
         self
@@ -224,10 +231,13 @@ impl Registration {
         self.bytes + self.tools.iter().map(|tool| tool.bytes).sum::<usize>()
     }
 
+    /// How many regular expressions its tools hold.
+    pub fn patterns(&self) -> usize {
+        self.tools.iter().map(|tool| tool.patterns).sum()
+    }
+
     /// The tool of that name and version.
     pub fn tool(&self, name: &Token, version: &Version) -> Option<&Tool> {
-        self.tools
-            .iter()
-            .find(|tool| tool.name == *name && tool.version == *version)
+        self.tools.iter().find(|tool| tool.is(name, version))
     }
 }

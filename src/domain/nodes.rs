@@ -1,6 +1,9 @@
 //! Nodes, buses and verdicts as the index knows them, and what hangs on a node's life.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use super::{
     agenda::Change,
@@ -9,6 +12,7 @@ use super::{
     key::{Key, Revision},
     mechanism::{Mechanism, Mechanisms},
     node::{Announced, Life, LifeEnd, Live, Lived, Node, Tool},
+    offers::Offers,
     policy::Policy,
     record::{Ended, Record},
     standing::{Bond, Entry, Terms},
@@ -41,9 +45,17 @@ pub struct Nodes {
     lives: BTreeMap<NodeId, Entry<Lived>>,
     buses: BTreeMap<BusId, Entry<Bus>>,
     verdicts: BTreeMap<NodeId, Entry<Judged>>,
-    tools: BTreeSet<(Token, NodeId)>,
+    offers: Offers,
     node_buses: BTreeSet<(NodeId, BusId)>,
     lease_buses: BTreeSet<(LeaseId, BusId)>,
+    markers: Markers,
+}
+
+/// How many of the keys are markers of what was forgotten.
+#[derive(Debug, Default)]
+struct Markers {
+    lives: usize,
+    buses: usize,
 }
 
 /// A node whose announcement and life are both there.
@@ -79,8 +91,8 @@ impl Nodes {
     /// A node's announcement is seen; says how many transitions its key was known to have made.
     pub(super) fn put_node(&mut self, id: &NodeId, entry: Entry<Announced>) -> Option<u64> {
         let before = self.said.remove(id);
-        for tool in before.iter().flat_map(tools) {
-            self.tools.remove(&(tool, id.clone()));
+        if let Some(before) = &before {
+            self.offers.remove(id, before.tools());
         }
         let known = before.as_ref().map(|said| said.latest.transitions);
         let shown = before.and_then(|said| match said.before {
@@ -94,16 +106,16 @@ impl Nodes {
             before: shown.filter(|(_, node)| !latest_fits && is_of(node)),
             latest: entry,
         };
-        for tool in tools(&said) {
-            self.tools.insert((tool, id.clone()));
-        }
+        self.offers.add(id, said.tools());
         self.said.insert(id.clone(), said);
         known
     }
 
     /// A node's life is seen.
     pub(super) fn put_live(&mut self, id: &NodeId, entry: Entry<Lived>) -> Option<u64> {
+        self.markers.lives += usize::from(entry.forgotten);
         let known = self.lives.insert(id.clone(), entry);
+        self.markers.lives -= usize::from(known.as_ref().is_some_and(|entry| entry.forgotten));
         let now = self.incarnation(id);
         let before = self.said.get(id).and_then(|said| said.before.as_ref());
         if before.is_some_and(|(_, before)| Some(before.incarnation) != now) {
@@ -120,13 +132,10 @@ impl Nodes {
         let Some(said) = self.said.get_mut(id) else {
             return;
         };
-        if let Some((_, before)) = said.before.take() {
-            for tool in before.registration.tools {
-                self.tools.remove(&(tool.name, id.clone()));
-            }
-            for tool in tools(said) {
-                self.tools.insert((tool, id.clone()));
-            }
+        if said.before.is_some() {
+            self.offers.remove(id, said.tools());
+            said.before = None;
+            self.offers.add(id, said.tools());
         }
     }
 
@@ -141,12 +150,14 @@ impl Nodes {
                 self.lease_buses.insert((lease_id, id.clone()));
             }
         }
+        self.markers.buses += usize::from(entry.forgotten);
         self.buses.insert(id.clone(), entry);
         before.map(|entry| entry.transitions)
     }
 
     fn take_bus(&mut self, id: &BusId) -> Option<Entry<Bus>> {
         let before = self.buses.remove(id);
+        self.markers.buses -= usize::from(before.as_ref().is_some_and(|entry| entry.forgotten));
         if let Some(bus) = before.as_ref().and_then(Entry::body) {
             if let Some(life) = &bus.bus.node {
                 self.node_buses.remove(&(life.node_id.clone(), id.clone()));
@@ -168,11 +179,14 @@ impl Nodes {
     pub(super) fn drop_key(&mut self, key: &Key) {
         match key {
             Key::Node(id) => {
-                for tool in self.said.remove(id).iter().flat_map(tools) {
-                    self.tools.remove(&(tool, id.clone()));
+                if let Some(said) = self.said.remove(id) {
+                    self.offers.remove(id, said.tools());
                 }
             }
-            Key::Live(id) => drop(self.lives.remove(id)),
+            Key::Live(id) => {
+                let gone = self.lives.remove(id);
+                self.markers.lives -= usize::from(gone.is_some_and(|entry| entry.forgotten));
+            }
             Key::Bus(id) => drop(self.take_bus(id)),
             Key::Verdict(id) => drop(self.verdicts.remove(id)),
             Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => {}
@@ -255,23 +269,20 @@ impl Nodes {
             None => self.lives.range::<NodeId, _>(..),
             Some(after) => self
                 .lives
-                .range::<NodeId, _>((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)),
+                .range::<NodeId, _>((Bound::Excluded(after), Bound::Unbounded)),
         };
         ids.filter_map(|(id, _)| self.seen(id))
     }
 
     /// Nodes that offer a tool of that name, and live.
-    pub fn providers<'a>(&'a self, tool: &Token) -> impl Iterator<Item = Seen<'a>> + use<'a> {
-        let tool = tool.clone();
-        let first = (tool.clone(), NodeId::lowest());
-        self.tools
-            .range(first..)
-            .take_while(move |(name, _)| *name == tool)
-            .filter_map(|(name, id)| {
-                let seen = self.seen(id)?;
-                let offered = &seen.node.registration.tools;
-                (seen.is_live() && offered.iter().any(|tool| tool.name == *name)).then_some(seen)
-            })
+    pub fn providers<'a>(&'a self, name: &Token) -> impl Iterator<Item = Seen<'a>> + use<'a> {
+        let of_name = self.offers.of_name(name);
+        let name = name.clone();
+        of_name.filter_map(move |id| {
+            let seen = self.seen(id).filter(Seen::is_live)?;
+            let mut offered = seen.node.registration.tools.iter();
+            offered.any(|tool| tool.name == name).then_some(seen)
+        })
     }
 
     /// Nodes other than `id` that live and offer that tool in that version under another contract.
@@ -280,11 +291,12 @@ impl Nodes {
         id: &NodeId,
         tool: &Tool,
     ) -> impl Iterator<Item = &'a NodeId> + use<'a> {
-        let (id, tool) = (id.clone(), tool.clone());
-        self.providers(&tool.name).filter_map(move |seen| {
-            let theirs = seen.node.registration.tool(&tool.name, &tool.version)?;
-            let collides = *seen.node_id != id && theirs.contract_hash != tool.contract_hash;
-            collides.then_some(seen.node_id)
+        let differing = self.offers.differing(tool);
+        let (id, name, version) = (id.clone(), tool.name.clone(), tool.version.clone());
+        differing.filter_map(move |(hash, other)| {
+            let seen = self.seen(other).filter(Seen::is_live)?;
+            let theirs = seen.node.registration.tool(&name, &version)?;
+            (*other != id && theirs.contract_hash == hash).then_some(seen.node_id)
         })
     }
 
@@ -293,18 +305,7 @@ impl Nodes {
         &'a self,
         after: Option<&Token>,
     ) -> impl Iterator<Item = &'a Token> + use<'a> {
-        let start = after.map_or(std::ops::Bound::Unbounded, |name| {
-            std::ops::Bound::Excluded((name.clone(), NodeId::highest()))
-        });
-        let mut last = None;
-        self.tools
-            .range((start, std::ops::Bound::Unbounded))
-            .map(|(name, _)| name)
-            .filter(move |name| {
-                let new = last != Some(*name);
-                last = Some(*name);
-                new
-            })
+        self.offers.names(after)
     }
 
     /// All buses behind `after`, in the order of their ids.
@@ -312,9 +313,9 @@ impl Nodes {
         &'a self,
         after: Option<&BusId>,
     ) -> impl Iterator<Item = (&'a BusId, &'a bus::Announcement)> + use<'a> {
-        let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.buses
-            .range::<BusId, _>((start, std::ops::Bound::Unbounded))
+            .range::<BusId, _>((start, Bound::Unbounded))
             .filter_map(|(id, entry)| Some((id, &entry.body()?.bus)))
     }
 
@@ -335,19 +336,14 @@ impl Nodes {
             .map(|(_, bus)| bus)
     }
 
-    /// How many keys of nodes there are.
-    pub fn len(&self) -> usize {
-        self.lives.len()
+    /// How many nodes are known, those that have ended and are not forgotten yet included.
+    pub fn known(&self) -> usize {
+        self.lives.len() - self.markers.lives
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.lives.is_empty()
-    }
-
-    /// How many buses there are.
-    pub fn buses_len(&self) -> usize {
-        self.buses.len()
+    /// How many buses are known, those that have ended and are not forgotten yet included.
+    pub fn buses_known(&self) -> usize {
+        self.buses.len() - self.markers.buses
     }
 
     /// What hangs on that life, by a record at `since`; `exact` is the index's last exact point.
@@ -436,16 +432,13 @@ impl Nodes {
     }
 }
 
-fn tools(said: &Said) -> impl Iterator<Item = Token> + use<> {
-    let latest = said.latest.body().map(|said| &said.node);
-    let before = said.before.as_ref().map(|(_, node)| node);
-    let names: BTreeSet<Token> = latest
-        .into_iter()
-        .chain(before)
-        .flat_map(|node| node.registration.tools.iter())
-        .map(|tool| tool.name.clone())
-        .collect();
-    names.into_iter()
+impl Said {
+    fn tools(&self) -> impl Iterator<Item = &Tool> {
+        let latest = self.latest.body().map(|said| &said.node);
+        let before = self.before.as_ref().map(|(_, node)| node);
+        let nodes = latest.into_iter().chain(before);
+        nodes.flat_map(|node| node.registration.tools.iter())
+    }
 }
 
 /// When a marker that was seen then has gone.

@@ -22,6 +22,10 @@ pub const FORMAT: u32 = 1;
 /// An end always fits: a lease must never outlive its time because events are slow.
 pub const OUTBOX_TRANSITIONS_MAX: usize = 6;
 
+/// Tools of which the unpublished transitions of a key may tell before an announcement waits: a record
+/// has to fit a message, with another announcement and an end in it.
+pub const OUTBOX_TOOLS_MAX: usize = 256;
+
 /// How long a port rests that another program was using, in milliseconds: one minute.
 pub const IN_USE_REST_MILLIS: u64 = 60_000;
 
@@ -281,18 +285,26 @@ impl Record {
 impl<B> Record<B> {
     /// How many of its transitions are not published up to `out_to`.
     pub fn unpublished(&self, own: Revision, out_to: Revision) -> usize {
+        self.waiting(own, out_to).count()
+    }
+
+    /// Whether there is room for another transition before those are published that are not up to
+    /// `out_to`. An end is not asked.
+    pub fn has_room(&self, own: Revision, out_to: Revision) -> bool {
+        let tools: usize = self.waiting(own, out_to).map(Transition::tools).sum();
+        self.unpublished(own, out_to) < OUTBOX_TRANSITIONS_MAX && tools <= OUTBOX_TOOLS_MAX
+    }
+
+    fn waiting(&self, own: Revision, out_to: Revision) -> impl Iterator<Item = &Transition> {
         self.outbox
             .iter()
-            .filter(|transition| transition.revision.unwrap_or(own.0) > out_to.0)
-            .count()
+            .filter(move |transition| transition.revision.unwrap_or(own.0) > out_to.0)
     }
 
     /// The outbox as the next record has to carry it: without what is published up to `out_to`, and
     /// with this record's own revision where that was still open.
     pub fn outbox_after(&self, own: Revision, out_to: Revision) -> Vec<Transition> {
-        self.outbox
-            .iter()
-            .filter(|transition| transition.revision.unwrap_or(own.0) > out_to.0)
+        self.waiting(own, out_to)
             .map(|transition| Transition {
                 revision: Some(transition.revision.unwrap_or(own.0)),
                 ..transition.clone()

@@ -12,7 +12,11 @@ pub const BOUND_NODES: &str = "nodes";
 /// The bound on buses, as a refusal names it.
 pub const BOUND_BUSES: &str = "buses";
 /// The bound on who judges one node, as a refusal names it.
-pub const BOUND_VALIDATORS: &str = "validators of one node";
+pub const BOUND_VALIDATORS: &str = "validators of one contract";
+/// The bound on tools, as a refusal names it.
+pub const BOUND_TOOLS: &str = "tools of one node";
+/// The bound on regular expressions, as a refusal names it.
+pub const BOUND_PATTERNS: &str = "regular expressions of one node";
 
 /// Why nothing was done. The order of the variants is the order in which they are judged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,17 +36,21 @@ pub enum Refusal {
     /// The lease is someone else's.
     #[error("the lease belongs to another requester")]
     NotHolder,
-    /// There is no such node.
-    #[error("there is no such node")]
+    /// No such node lives.
+    #[error("there is no such node, or it has ended")]
     NodeNotFound,
     /// That life of the node is over.
-    #[error("epoch {asked} of the node is over: the last one is {last}")]
+    #[error("that life of the node is over (the last epoch is {last})")]
     Superseded {
-        /// The one that was named.
-        asked: u64,
-        /// The last one.
+        /// The epoch of its last life.
         last: u64,
     },
+    /// The node is someone else's.
+    #[error("the node belongs to another requester")]
+    NotNodesHolder,
+    /// The bus is someone else's.
+    #[error("the bus belongs to another requester")]
+    NotBusHolder,
     /// Someone else's node of that name lives.
     #[error("the node belongs to another requester and lives, in epoch {epoch}")]
     NodeTaken {
@@ -56,7 +64,9 @@ pub enum Refusal {
     #[error("there is no such bus")]
     BusNotFound,
     /// The node's contract must not change.
-    #[error("the node is frozen: its contract must not change")]
+    #[error(
+        "the node is frozen: its contract must not change until a validator reports it as canary or validated"
+    )]
     Frozen,
     /// Who judges is no validator.
     #[error("no node of type validator lives by that id and requester")]
@@ -64,6 +74,9 @@ pub enum Refusal {
     /// Nobody judges itself.
     #[error("a node cannot judge itself")]
     OwnVerdict,
+    /// The node has another contract than the one that was examined.
+    #[error("the node has another contract by now: {0}")]
+    OtherContract(String),
     /// A port that a node says it listens on is not leased like that.
     #[error("{why}")]
     Inbound {
@@ -157,8 +170,9 @@ impl Refusal {
     pub fn needs_barrier(&self) -> bool {
         match self {
             Self::LeaseNotFound
-            | Self::NotHolder
             | Self::NodeNotFound
+            | Self::NotNodesHolder
+            | Self::NotBusHolder
             | Self::NodeTaken { .. }
             // A node that was forgotten begins with low epochs again.
             | Self::Superseded { .. }
@@ -166,6 +180,7 @@ impl Refusal {
             | Self::BusNotFound
             | Self::Frozen
             | Self::NotValidator
+            | Self::OtherContract(_)
             | Self::PoolNotFound(_)
             | Self::LimitExceeded { .. }
             | Self::Exhausted { .. } => true,
@@ -177,6 +192,7 @@ impl Refusal {
             Self::TtlTooLong(_)
             | Self::IdempotencyMismatch
             | Self::LeaseExpired
+            | Self::NotHolder
             | Self::OwnVerdict
             | Self::OtherPort(_)
             | Self::NodeTooLarge(_)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    ids::{Host, RequesterId},
+    ids::{BusId, Host, NodeId, RequesterId},
     key::{Key, Revision},
 };
 
@@ -44,10 +44,20 @@ impl Reserved {
             .collect()
     }
 
-    /// How many nodes' lives are being written.
-    pub fn lives(&self) -> usize {
-        let lives = |key: &&Key| matches!(key, Key::Live(_));
-        self.0.keys().filter(lives).count()
+    /// Nodes whose lives are being written.
+    pub fn lives(&self) -> impl Iterator<Item = &NodeId> {
+        self.0.keys().filter_map(|key| match key {
+            Key::Live(id) => Some(id),
+            _ => None,
+        })
+    }
+
+    /// Buses that are being written.
+    pub fn buses(&self) -> impl Iterator<Item = &BusId> {
+        self.0.keys().filter_map(|key| match key {
+            Key::Bus(id) => Some(id),
+            _ => None,
+        })
     }
 
     /// A write to that key is under way: a grant to `grant_to`, if to anyone.

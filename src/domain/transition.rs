@@ -1,11 +1,13 @@
 //! What happened to a key and has to be told as events: part of its record until it is published.
 
 use jiff::Timestamp;
+use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ids::{LeaseId, Name, NodeId, RequesterId, Token},
+    ids::{Label, LeaseId, Name, NodeId, RequesterId, Token},
     record::Ended,
+    trust::{Lifecycle, Outcome, TrustState},
 };
 
 /// Something that happened to a key and that events tell.
@@ -40,19 +42,51 @@ pub struct Transition {
     pub epoch: Option<u64>,
     /// Tools that a node offers from now on, or under another contract; each is an event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tools_added: Vec<Token>,
+    pub tools_added: Vec<ToolTold>,
     /// Tools that a node offers no longer; each is an event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tools_removed: Vec<Token>,
-    /// Of the added ones those that other nodes offer under another contract; each is an event.
+    pub tools_removed: Vec<ToolTold>,
+    /// Tools of a node that another one offers under another contract; each is an event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub collisions: Vec<Token>,
-    /// Who judged a node.
+    pub collisions: Vec<ToolTold>,
+    /// How a node was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub validator_id: Option<NodeId>,
-    /// Whether the judgement was good.
+    pub judged: Option<Box<JudgedTold>>,
+}
+
+/// A tool that an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolTold {
+    /// Its name.
+    pub name: Token,
+    /// Its version.
+    pub version: Version,
+    /// A node that offers another contract by that name and version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub passed: Option<bool>,
+    pub other: Option<NodeId>,
+}
+
+/// What a validator said of a node, and what follows from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JudgedTold {
+    /// Which validator.
+    pub validator_id: NodeId,
+    /// What it says.
+    pub outcome: Outcome,
+    /// In which way the node failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_mode: Option<Label>,
+    /// Of which contract.
+    pub contract_hash: String,
+    /// Whether the node is to be trusted now.
+    pub state: TrustState,
+    /// Validators that say yes.
+    pub passes: usize,
+    /// Validators that say no.
+    pub fails: usize,
+    /// How far the node has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<Lifecycle>,
 }
 
 /// What can happen.
@@ -166,7 +200,7 @@ impl Happened {
 
 impl Transition {
     /// The events that tell of it, each with the tool that it is about.
-    pub fn events(&self) -> impl Iterator<Item = (Kind, Option<&Token>)> {
+    pub fn events(&self) -> impl Iterator<Item = (Kind, Option<&ToolTold>)> {
         let own = self.event.kind().map(|kind| (kind, None));
         let of = |kind| move |tool| (kind, Some(tool));
         let removed = self.tools_removed.iter().map(of(Kind::ToolRemoved));
@@ -178,9 +212,14 @@ impl Transition {
             .chain(collisions)
     }
 
-    /// Whether any tool is added or removed.
+    /// How many tools it tells of, one in several ways counted several times.
+    pub fn tools(&self) -> usize {
+        self.tools_added.len() + self.tools_removed.len() + self.collisions.len()
+    }
+
+    /// Whether it tells of any tool.
     pub fn tells_of_tools(&self) -> bool {
-        !self.tools_added.is_empty() || !self.tools_removed.is_empty()
+        self.tools() > 0
     }
 
     /// Of that kind, at that time, and nothing else said. Its number is given when it is written.
@@ -199,8 +238,7 @@ impl Transition {
             tools_added: Vec::new(),
             tools_removed: Vec::new(),
             collisions: Vec::new(),
-            validator_id: None,
-            passed: None,
+            judged: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use semver::{Version, VersionReq};
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{Error as _, IntoDeserializer, SeqAccess, Visitor, value},
+    de::{Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor, value},
 };
 use serde_json::Value;
 
@@ -171,12 +171,61 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Items<T, MAX> 
     }
 }
 
+/// For `deserialize_with`: a list of at most `MAX` objects; null is an empty one.
+pub(super) fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MAX: usize>(
+    from: D,
+) -> Result<Vec<T>, D::Error> {
+    let list: Vec<Object<T>> = list::<D, _, MAX>(from)?;
+    Ok(list.into_iter().map(|object| object.0).collect())
+}
+
+/// For `deserialize_with`: an object.
+pub(super) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    Object::deserialize(from).map(|object| object.0)
+}
+
+/// For `deserialize_with`: an object or null.
+pub(super) fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    Ok(Option::<Object<T>>::deserialize(from)?.map(|object| object.0))
+}
+
+/// What a struct derives takes its members from a list as well, by their order. This takes them by their names only.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Members(PhantomData)).map(Self)
+    }
+}
+
+struct Members<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(value::MapAccessDeserializer::new(members))
+    }
+}
+
 /// For `deserialize_with`: a semantic version.
 pub(super) fn version<'de, D: Deserializer<'de>>(from: D) -> Result<Version, D::Error> {
-    let text = String::deserialize(from)?;
+    parse_version(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+/// A semantic version.
+pub fn parse_version(text: &str) -> Result<Version, Invalid> {
     let version = (text.len() <= VERSION_CHARS_MAX).then(|| text.parse().ok());
     version.flatten().ok_or_else(|| {
-        D::Error::custom(format!(
+        Invalid(format!(
             "must be a semantic version like 1.2.0, of at most {VERSION_CHARS_MAX} characters"
         ))
     })
@@ -243,6 +292,20 @@ pub(super) fn json<'de, D: Deserializer<'de>, const BYTES_MAX: usize>(
     )))
 }
 
+/// For `deserialize_with`: a JSON Schema, by its outward form only, of at most `BYTES_MAX` bytes, white space not
+/// counted; null is nothing said.
+pub(super) fn schema<'de, D: Deserializer<'de>, const BYTES_MAX: usize>(
+    from: D,
+) -> Result<Option<Value>, D::Error> {
+    let value = json::<_, BYTES_MAX>(from)?;
+    match value {
+        None | Some(Value::Object(_) | Value::Bool(_)) => Ok(value),
+        Some(_) => Err(D::Error::custom(
+            "must be a JSON Schema: an object, true or false",
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -264,8 +327,20 @@ mod tests {
         number: Option<u64>,
         #[serde(default, deserialize_with = "json::<_, 8>")]
         json: Option<Value>,
+        #[serde(default, deserialize_with = "schema::<_, 8>")]
+        schema: Option<Value>,
         #[serde(default, deserialize_with = "or_default")]
         flag: bool,
+        #[serde(default, deserialize_with = "optional_object")]
+        inner: Option<Inner>,
+        #[serde(default, deserialize_with = "objects::<_, _, 2>")]
+        inners: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only whether it can be read")]
+    struct Inner {
+        number: u8,
     }
 
     #[track_caller]
@@ -279,7 +354,7 @@ mod tests {
         check(json!({}), true);
         check(
             json!({"list": null, "text": null, "version": null, "range": null, "number": null,
-                "json": null, "flag": null}),
+                "json": null, "schema": null, "flag": null, "inner": null, "inners": null}),
             true,
         );
         check(json!({"list": [1, 2]}), true);
@@ -300,6 +375,15 @@ mod tests {
         check(json!({"number": NUMBER_MAX + 1}), false);
         check(json!({"json": {"a": 12}}), true);
         check(json!({"json": {"a": 123}}), false);
+        check(json!({"schema": {"a": 12}}), true);
+        check(json!({"schema": {"a": 123}}), false);
+        check(json!({"schema": true}), true);
+        check(json!({"schema": 1}), false);
+        check(json!({"inner": {"number": 1}}), true);
+        check(json!({"inner": [1]}), false);
+        check(json!({"inners": [{"number": 1}, {"number": 2}]}), true);
+        check(json!({"inners": vec![json!({"number": 1}); 3]}), false);
+        check(json!({"inners": [[1]]}), false);
     }
 
     #[test]

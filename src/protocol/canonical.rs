@@ -1,4 +1,6 @@
 //! Contracts condensed: the same for everybody who writes the same contract, however it is spelled.
+//!
+//! `docs/tools.md` describes the form for implementations in other languages, with an example.
 
 use std::fmt::Write as _;
 
@@ -8,20 +10,23 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::ids::Label;
 
-use super::{node::NodeSchema, tool::Tool};
+use super::{
+    keyword::{FOR_PEOPLE, Holds, holds},
+    node::{NodeSchema, SchemaField},
+    tool::Tool,
+};
 
 /// What a caller of the tool relies on, condensed: its name, version, schemas, errors, side effects and
-/// whether it is idempotent; not its description, its tags and where it listens.
+/// whether it is idempotent; not its description, its tags and where it listens, and nothing in its
+/// schemas that is for people only.
 ///
-/// The hash is over JSON without white space, with the members of objects in the order of their bytes,
-/// numbers in their shortest form (1.0 is 1), and errors and side effects as sorted sets. What was not
-/// said is what it stands for.
+/// What was not said is what it stands for; errors and side effects are sets.
 pub fn contract_hash(tool: &Tool) -> String {
-    sha256(json!({
+    sha256(&json!({
         "name": tool.name,
         "version": tool.version,
-        "input_schema": tool.input_schema,
-        "output_schema": tool.output_schema,
+        "input_schema": relied_on(&tool.input_schema),
+        "output_schema": relied_on(&tool.output_schema),
         "error_codes": set(&tool.error_codes),
         "side_effects": set(&tool.side_effects),
         "idempotent": tool.idempotent,
@@ -33,12 +38,12 @@ pub fn contract_hash(tool: &Tool) -> String {
 /// [`Registration::seal`](crate::domain::node::Registration::seal)'s.
 pub fn node_base_hash(version: &Version, node_type: &str, schema: Option<&NodeSchema>) -> String {
     let schema = schema.cloned().unwrap_or_default();
-    sha256(json!({
+    sha256(&json!({
         "version": version,
         "node_type": node_type,
         "schema": {
-            "inputs": schema.inputs,
-            "outputs": schema.outputs,
+            "inputs": fields(&schema.inputs),
+            "outputs": fields(&schema.outputs),
             "accepts_context": schema.accepts_context,
             "modifies_state": schema.modifies_state,
             "side_effects": set(&schema.side_effects),
@@ -46,58 +51,142 @@ pub fn node_base_hash(version: &Version, node_type: &str, schema: Option<&NodeSc
     }))
 }
 
-fn set(labels: &[Label]) -> Vec<&Label> {
-    let mut labels: Vec<_> = labels.iter().collect();
-    labels.sort_unstable();
+fn fields(fields: &[SchemaField]) -> Vec<Value> {
+    let field = |field: &SchemaField| {
+        json!({
+            "name": field.name,
+            "type": field.kind,
+            "required": field.required,
+            "schema": field.schema.as_ref().map(relied_on),
+        })
+    };
+    fields.iter().map(field).collect()
+}
+
+fn set(labels: &[Label]) -> Vec<&str> {
+    let mut labels: Vec<_> = labels.iter().map(Label::as_str).collect();
+    labels.sort_unstable_by(|one, other| in_order(one, other));
     labels.dedup();
     labels
 }
 
-fn sha256(value: Value) -> String {
-    let text = canonical(value).to_string();
-    Sha256::digest(text)
-        .iter()
-        .fold("sha256:".to_owned(), |mut hex, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
-}
-
-/// The one form of all JSON that means the same.
-pub(super) fn canonical(value: Value) -> Value {
-    match value {
-        Value::Number(number) => Value::Number(shortest(number)),
-        Value::Array(items) => items.into_iter().map(canonical).collect(),
-        Value::Object(members) => {
-            let mut members: Vec<_> = members.into_iter().collect();
-            // A map may keep the order in which its members came.
-            members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-            let members = members
-                .into_iter()
-                .map(|(name, value)| (name, canonical(value)));
-            Value::Object(members.collect::<Map<_, _>>())
-        }
-        Value::Null | Value::Bool(_) | Value::String(_) => value,
-    }
-}
-
-/// A whole number is one, however it is written.
-fn shortest(number: Number) -> Number {
-    let Some(float) = number.as_f64().filter(|_| number.is_f64()) else {
-        return number;
+/// A schema without what is for people only. What an unknown keyword holds is kept as it is.
+fn relied_on(schema: &Value) -> Value {
+    let Value::Object(members) = schema else {
+        return schema.clone();
     };
-    // What has no fraction and may fit 64 bits; larger ones are read as floats, however they are written.
-    if float.fract() == 0.0 && float.abs() < 2_f64.powi(64) {
-        let text = format!("{float:.0}");
-        let whole = text.parse::<u64>().map(Number::from);
-        let whole = whole.or_else(|_| text.parse::<i64>().map(Number::from));
-        if text == "-0" {
-            return Number::from(0);
+    let members = members
+        .iter()
+        .filter(|(keyword, _)| !FOR_PEOPLE.contains(&keyword.as_str()));
+    let below = |(keyword, value): (&String, &Value)| {
+        let value = match (holds(keyword), value) {
+            (Some(Holds::Schema), schema) => relied_on(schema),
+            (Some(Holds::List), Value::Array(list)) => list.iter().map(relied_on).collect(),
+            (Some(Holds::Named), Value::Object(named)) => {
+                let named = named.iter();
+                let named = named.map(|(name, schema)| (name.clone(), relied_on(schema)));
+                Value::Object(named.collect::<Map<_, _>>())
+            }
+            _ => value.clone(),
+        };
+        (keyword.clone(), value)
+    };
+    Value::Object(members.map(below).collect())
+}
+
+fn sha256(value: &Value) -> String {
+    let mut text = String::new();
+    write(value, &mut text);
+    let hash = Sha256::digest(text);
+    format!("sha256:{hash:x}")
+}
+
+/// Appends the one form of all JSON that means the same. Source: RFC 8785 (JCS).
+fn write(value: &Value, out: &mut String) {
+    match value {
+        Value::Number(number) => write_number(number, out),
+        Value::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                write(item, out);
+            }
+            out.push(']');
         }
-        return whole.unwrap_or(number);
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by(|(one, _), (other, _)| in_order(one, other));
+            out.push('{');
+            for (at, (name, member)) in members.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                // Text has one form already: only what must be escaped is.
+                write_text(name, out);
+                out.push(':');
+                write(member, out);
+            }
+            out.push('}');
+        }
+        Value::String(text) => write_text(text, out),
+        Value::Null | Value::Bool(_) => {
+            let _ = write!(out, "{value}");
+        }
     }
-    number
+}
+
+fn write_text(text: &str, out: &mut String) {
+    // Writing to a String cannot fail.
+    let _ = write!(out, "{}", Value::from(text));
+}
+
+/// By UTF-16 code units. Source: RFC 8785, section 3.2.3.
+fn in_order(one: &str, other: &str) -> std::cmp::Ordering {
+    one.encode_utf16().cmp(other.encode_utf16())
+}
+
+/// The shortest digits that stand for a number, and behind how many of them the point goes.
+fn shortest(float: f64) -> (String, i32) {
+    // The standard library's digits are as short, but of two that are as near not always the even ones.
+    let text = Number::from_f64(float).unwrap_or(0.into()).to_string();
+    let (number, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_start_matches('0');
+    let signed = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
+    let zeros = signed(all.len()) - signed(digits.len());
+    let point = signed(whole.len()) - zeros + exponent.parse::<i32>().unwrap_or_default();
+    (digits.trim_end_matches('0').to_owned(), point)
+}
+
+/// As JavaScript writes it: every number is a double. Source: RFC 8785, section 3.2.2.3, which is
+/// ECMA-262, `Number::toString`.
+fn write_number(number: &Number, out: &mut String) {
+    let float = number.as_f64().unwrap_or_default();
+    let (digits, point) = shortest(float.abs());
+    let length = i32::try_from(digits.len()).unwrap_or(i32::MAX);
+    if float < 0.0 {
+        out.push('-');
+    }
+    let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or_default());
+    let split = |at: i32| digits.split_at(usize::try_from(at).unwrap_or_default());
+    if float == 0.0 {
+        out.push('0');
+    } else if (length..=21).contains(&point) {
+        out.push_str(&digits);
+        out.push_str(&zeros(point - length));
+    } else if (1..=21).contains(&point) {
+        let (whole, fraction) = split(point);
+        let _ = write!(out, "{whole}.{fraction}");
+    } else if (-5..=0).contains(&point) {
+        let _ = write!(out, "0.{}{digits}", zeros(-point));
+    } else {
+        let (first, rest) = split(1);
+        let dot = if rest.is_empty() { "" } else { "." };
+        let _ = write!(out, "{first}{dot}{rest}e{:+}", point - 1);
+    }
 }
 
 #[cfg(test)]
@@ -148,6 +237,20 @@ mod tests {
             ),
             true,
         );
+        for keyword in ["title", "description", "$comment"] {
+            let mut said = full();
+            said["input_schema"][keyword] = json!("adds");
+            said["input_schema"]["properties"]["a"][keyword] = json!("the first");
+            check(&said.to_string(), true);
+            // Here it is a member's name.
+            let mut named = full();
+            named["input_schema"]["properties"][keyword] = json!({"type": "string"});
+            check(&named.to_string(), false);
+            // Here it is a value.
+            let mut value = full();
+            value["input_schema"]["properties"]["a"]["const"] = json!({keyword: "x"});
+            check(&value.to_string(), false);
+        }
         check(&with("name", &json!("sub")), false);
         check(&with("version", &json!("1.2.1")), false);
         check(&with("version", &json!("1.2.0+x")), false);
@@ -193,24 +296,78 @@ mod tests {
         );
     }
 
+    #[track_caller]
+    fn form(text: &str, canonical: &str) {
+        let mut written = String::new();
+        write(&serde_json::from_str(text).unwrap(), &mut written);
+        assert_eq!(written, canonical, "{text}");
+    }
+
+    /// Source: RFC 8785, appendix B.
     #[test]
-    fn whole_numbers_have_one_form() {
-        for (one, other) in [
-            ("1", "1.0"),
-            ("100", "1e2"),
-            ("0", "-0.0"),
-            ("-5", "-5.0"),
-            ("9007199254740992", "9007199254740992.0"),
-            ("10000000000000000000", "1e19"),
+    fn numbers_are_written_as_javascript_writes_them() {
+        for (bits, text) in [
+            (0x0000_0000_0000_0000, "0"),
+            (0x8000_0000_0000_0000, "0"),
+            (0x0000_0000_0000_0001, "5e-324"),
+            (0x8000_0000_0000_0001, "-5e-324"),
+            (0x7fef_ffff_ffff_ffff, "1.7976931348623157e+308"),
+            (0x4340_0000_0000_0000, "9007199254740992"),
+            (0xc340_0000_0000_0000, "-9007199254740992"),
+            (0x4430_0000_0000_0000, "295147905179352830000"),
+            (0x44b5_2d02_c7e1_4af5, "9.999999999999997e+22"),
+            (0x44b5_2d02_c7e1_4af6, "1e+23"),
+            (0x44b5_2d02_c7e1_4af7, "1.0000000000000001e+23"),
+            (0x444b_1ae4_d6e2_ef4e, "999999999999999700000"),
+            (0x444b_1ae4_d6e2_ef4f, "999999999999999900000"),
+            (0x444b_1ae4_d6e2_ef50, "1e+21"),
+            (0x3eb0_c6f7_a0b5_ed8c, "9.999999999999997e-7"),
+            (0x3eb0_c6f7_a0b5_ed8d, "0.000001"),
+            (0x41b3_de43_5555_5553, "333333333.3333332"),
+            (0x41b3_de43_5555_5557, "333333333.33333343"),
+            (0xbecb_f647_612f_3696, "-0.0000033333333333333333"),
+            (0x4314_3ff3_c1cb_0959, "1424953923781206.2"),
         ] {
-            let form = |text: &str| canonical(serde_json::from_str(text).unwrap()).to_string();
-            assert_eq!(form(one), form(other), "{one} {other}");
+            let number = Number::from_f64(f64::from_bits(bits)).unwrap();
+            let mut written = String::new();
+            write_number(&number, &mut written);
+            assert_eq!(written, text, "{bits:x}");
+            // And it is read as what it was.
+            form(&number.to_string(), text);
         }
-        let form = |text: &str| canonical(serde_json::from_str(text).unwrap()).to_string();
-        assert_ne!(form("9007199254740993"), form("9007199254740992"));
-        assert_ne!(form("1.5"), form("1"));
-        assert_ne!(form("1"), form("\"1\""));
-        assert_ne!(form("1e300"), form("1e301"));
+        for (text, canonical) in [
+            ("1", "1"),
+            ("1.0", "1"),
+            ("1e2", "100"),
+            ("-0.0", "0"),
+            ("-5.0", "-5"),
+            ("10000000000000000000", "10000000000000000000"),
+            ("1e19", "10000000000000000000"),
+            ("0.1", "0.1"),
+            ("1.50", "1.5"),
+            ("9007199254740993", "9007199254740992"),
+            ("1E-7", "1e-7"),
+        ] {
+            form(text, canonical);
+        }
+    }
+
+    /// Source: RFC 8785, section 3.2.3 and 3.2.4.
+    #[test]
+    fn text_and_members_have_one_form() {
+        form(
+            r#"{ "b" : 1, "a" : [ null , true ] }"#,
+            r#"{"a":[null,true],"b":1}"#,
+        );
+        form(r#""\u0041\/\u00e9""#, "\"A/é\"");
+        form(
+            r#""\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/""#,
+            r#""€$\u000f\nA'B\"\\\\\"/""#,
+        );
+        form(
+            r#"{"\u20ac":1,"\r":2,"\ufb33":3,"1":4,"\ud83d\ude00":5,"\u0080":6,"\u00f6":7}"#,
+            "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"ö\":7,\"€\":1,\"😀\":5,\"\u{fb33}\":3}",
+        );
     }
 
     fn any_json() -> impl Strategy<Value = Value> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::domain::ids::NodeId;
 
 use super::{
+    admits,
     error::Error,
     names::Namespace,
     subject::{ToolSubjects, check_subject},
@@ -14,8 +15,7 @@ use super::{
     validator::Validator,
 };
 
-/// Regular expressions in all tools of one node, at most: a short one may take long to compile.
-pub const NODE_PATTERNS_MAX: usize = 256;
+pub use crate::domain::node::NODE_PATTERNS_MAX;
 
 /// What a registry holds every tool to.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +35,13 @@ pub struct Contract {
     pub output: Validator,
 }
 
+impl Contract {
+    /// How many regular expressions it holds.
+    pub fn patterns(&self) -> usize {
+        self.input.patterns() + self.output.patterns()
+    }
+}
+
 /// Checks a tool of `node`; errors point into the tool.
 pub fn check_tool(tool: &Tool, node: &NodeId, rules: ToolRules<'_>) -> Result<Contract, Error> {
     let contract = compile(tool)?;
@@ -45,16 +52,15 @@ pub fn check_tool(tool: &Tool, node: &NodeId, rules: ToolRules<'_>) -> Result<Co
     Ok(contract)
 }
 
-/// Checks all tools of `node`; errors point into the list's parent: `/tools/3/version`. The contracts
-/// come in the order of the tools. They may take much memory: keep those only that are in use.
+/// Checks all tools of `node`; errors point into the list's parent: `/tools/3/version`. How many regular
+/// expressions each holds, in the order of the tools.
 pub fn check_tools(
     tools: &[Tool],
     node: &NodeId,
     rules: ToolRules<'_>,
-) -> Result<Vec<Contract>, Error> {
-    let mut contracts = Vec::new();
+) -> Result<Vec<usize>, Error> {
+    let mut each = Vec::new();
     let mut seen = HashSet::new();
-    let mut patterns = 0;
     for (index, tool) in tools.iter().enumerate() {
         let parent = format!("/tools/{index}");
         if !seen.insert((&tool.name, &tool.version)) {
@@ -62,25 +68,24 @@ pub fn check_tools(
             return Err(Error::invalid(parent + "/version", message));
         }
         let contract = check_tool(tool, node, rules).map_err(|error| below(&parent, error))?;
-        patterns += contract.input.patterns() + contract.output.patterns();
-        if patterns > NODE_PATTERNS_MAX {
+        each.push(contract.patterns());
+        if each.iter().sum::<usize>() > NODE_PATTERNS_MAX {
             let message = format!(
                 "the tools of a node must hold at most {NODE_PATTERNS_MAX} regular expressions"
             );
             return Err(Error::invalid(parent, message));
         }
-        contracts.push(contract);
     }
-    Ok(contracts)
+    Ok(each)
 }
 
 /// Checks and compiles a tool's schemas; errors point into the tool.
 pub fn compile(tool: &Tool) -> Result<Contract, Error> {
     let input =
         Validator::compile(&tool.input_schema).map_err(|error| below("/input_schema", error))?;
-    if !admits_objects(&tool.input_schema) {
+    if let Some(pointer) = admits::no_object(&tool.input_schema) {
         let message = "must admit an object: arguments are one";
-        return Err(Error::invalid("/input_schema", message));
+        return Err(Error::invalid(format!("/input_schema{pointer}"), message));
     }
     let output =
         Validator::compile(&tool.output_schema).map_err(|error| below("/output_schema", error))?;
@@ -102,14 +107,6 @@ pub fn below(parent: &str, mut error: Error) -> Error {
         pointer.insert_str(0, parent);
     }
     error
-}
-
-fn admits_objects(schema: &Value) -> bool {
-    match schema.get("type") {
-        Some(Value::String(kind)) => kind == "object",
-        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "object"),
-        _ => *schema != Value::Bool(false),
-    }
 }
 
 #[cfg(test)]
@@ -150,7 +147,7 @@ mod tests {
         check(json!({"input_schema": {}}), None);
         check(
             json!({"input_schema": {"type": "string"}}),
-            Some("/input_schema"),
+            Some("/input_schema/type"),
         );
         check(
             json!({"input_schema": {"type": ["string", "object"]}}),

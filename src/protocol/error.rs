@@ -1,5 +1,7 @@
 //! Errors on the wire: a stable code each, and one place that says what it means.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -92,7 +94,6 @@ codes! {
 
 /// An error, as the body of a reply has it under `error`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, thiserror::Error)]
-#[error("{}: {message}", code.as_str())]
 pub struct Error {
     /// The stable name.
     pub code: ErrorCode,
@@ -107,6 +108,18 @@ pub struct Error {
     /// What programs need: see the code.
     #[serde(default)]
     pub details: Map<String, Value>,
+}
+
+/// The code, the field if it is about one, and the message.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.code.as_str())?;
+        let pointer = self.details.get("pointer").and_then(Value::as_str);
+        if let Some(pointer) = pointer.filter(|pointer| !pointer.is_empty()) {
+            write!(f, "{pointer}: ")?;
+        }
+        f.write_str(&self.message)
+    }
 }
 
 /// The body of a reply that is an error.
@@ -194,13 +207,17 @@ impl From<Refusal> for Error {
                 ErrorCode::LeaseNotFound,
                 format!("{message}: its port must not be used"),
             ),
-            Refusal::NotHolder => Self::new(ErrorCode::NotHolder, message),
+            Refusal::NotHolder | Refusal::NotNodesHolder | Refusal::NotBusHolder => {
+                Self::new(ErrorCode::NotHolder, message)
+            }
             Refusal::NodeNotFound => Self::new(ErrorCode::NodeNotFound, message),
             Refusal::ToolNotFound => Self::new(ErrorCode::ToolNotFound, message),
             Refusal::BusNotFound => Self::new(ErrorCode::BusNotFound, message),
-            Refusal::Superseded { last, .. } => {
-                Self::new(ErrorCode::Superseded, message).with("epoch", last)
-            }
+            Refusal::Superseded { last } => Self::new(
+                ErrorCode::Superseded,
+                format!("{message}: a new life takes a higher epoch, or none"),
+            )
+            .with("epoch", last),
             Refusal::NodeTaken { epoch } => Self::new(
                 ErrorCode::NotHolder,
                 format!("{message}: to take it over, register it with a higher epoch"),
@@ -213,6 +230,7 @@ impl From<Refusal> for Error {
             Refusal::OwnVerdict => {
                 Self::new(ErrorCode::Forbidden, message).with("reason", "own_verdict")
             }
+            Refusal::OtherContract(_) => Self::invalid("/contract_hash", message),
             Refusal::Inbound { index, why } => {
                 let pointer = format!("/inbound_ports/{index}/lease_id");
                 Self::from(*why).with("pointer", pointer)

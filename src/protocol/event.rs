@@ -5,25 +5,32 @@
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
+use semver::Version;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    ids::{BusId, Host, LeaseId, Name, NodeId, Port, RequesterId, Token, Transport},
+    ids::{BusId, Host, Label, LeaseId, Name, NodeId, Port, RequesterId, Token, Transport},
     key::{Key, escape},
     outbox::Told,
     record::Ended,
-    transition::Kind,
+    transition::{JudgedTold, Kind, ToolTold, Transition},
+    trust::score,
 };
 
 use super::{
+    bounds::Open,
     names::{
         HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
         HEADER_CE_TYPE, HEADER_CONTENT_TYPE, HEADER_MESSAGE_ID, Namespace, event_kind,
     },
     records::EndedText,
-    schema::{HostText, NameText, PortNumber, Time, TokenText, TransportText, UuidText},
+    schema::{
+        HostText, LabelText, NameText, PortNumber, Time, TokenText, TransportText, UuidText,
+        VersionText,
+    },
     time,
+    trust::{Lifecycle, TrustState, Verdict},
 };
 
 /// The version of CloudEvents that the headers follow.
@@ -49,7 +56,10 @@ pub struct EventBody<T> {
     pub correlation_id: Option<String>,
     /// The instance that told it.
     pub registry_id: Uuid,
-    /// Counts what happened to this key from 1, without a gap.
+    /// The key of the bucket that it happened to: `live.calc`.
+    pub record: String,
+    /// Counts what happened to that key from 1, without a gap. What happened to it at once has one number:
+    /// a node that is announced, and its tools.
     pub n: u64,
 }
 
@@ -98,6 +108,13 @@ pub struct ToolEvent {
     /// Which tool.
     #[schemars(with = "TokenText")]
     pub tool_name: Token,
+    /// In which version.
+    #[schemars(with = "VersionText")]
+    pub tool_version: Version,
+    /// A node that offers another contract by that name and version; in collisions only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<NameText>")]
+    pub other_node_id: Option<NodeId>,
     /// Whose.
     #[serde(flatten)]
     pub node: NodeEvent,
@@ -124,10 +141,25 @@ pub struct TrustEvent {
     #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// Who judged it.
-    #[schemars(with = "Option<NameText>")]
-    pub validator_id: Option<NodeId>,
-    /// Whether it found it good.
-    pub passed: Option<bool>,
+    #[schemars(with = "NameText")]
+    pub validator_id: NodeId,
+    /// Who registered that validator.
+    #[schemars(with = "Option<UuidText>")]
+    pub requester_id: Option<RequesterId>,
+    /// What it found.
+    pub outcome: Open<Verdict>,
+    /// In which way the node failed; null where it did not, or nobody said.
+    #[schemars(with = "Option<LabelText>")]
+    pub failure_mode: Option<Label>,
+    /// Which contract of the node was judged.
+    pub contract_hash: String,
+    /// How far the node is trusted now, with that contract.
+    pub trust_state: Open<TrustState>,
+    /// 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
+    pub trust_score: Option<f64>,
+    /// How far it is on its way into use; null while no validator has said.
+    pub registry_lifecycle: Option<Open<Lifecycle>>,
 }
 
 /// What an event is about.
@@ -148,7 +180,7 @@ pub enum About {
 
 impl About {
     /// Of what happened, for one of its events; none for a key of which nothing is told.
-    pub fn of(told: &Told, tool: Option<&Token>) -> Option<Self> {
+    pub fn of(told: &Told, tool: Option<&ToolTold>) -> Option<Self> {
         let transition = &told.transition;
         let node = |id: &NodeId| NodeEvent {
             node_id: id.clone(),
@@ -166,7 +198,9 @@ impl About {
                 outcome: transition.outcome,
             }),
             (Key::Node(id) | Key::Live(id), Some(tool)) => Self::Tool(ToolEvent {
-                tool_name: tool.clone(),
+                tool_name: tool.name.clone(),
+                tool_version: tool.version.clone(),
+                other_node_id: tool.other.clone(),
                 node: node(id),
             }),
             (Key::Node(id) | Key::Live(id), None) => Self::Node(node(id)),
@@ -175,11 +209,9 @@ impl About {
                 requester_id: transition.requester_id,
                 outcome: transition.outcome,
             }),
-            (Key::Verdict(id), _) => Self::Trust(TrustEvent {
-                node_id: id.clone(),
-                validator_id: transition.validator_id.clone(),
-                passed: transition.passed,
-            }),
+            (Key::Verdict(id), _) => {
+                Self::Trust(trust(id, transition, transition.judged.as_deref()?))
+            }
             (Key::Sys | Key::Barrier | Key::Checkpoint, _) => return None,
         })
     }
@@ -196,12 +228,27 @@ impl About {
             .to_string(),
             Self::Tool(tool) => {
                 let node_id = escape(tool.node.node_id.as_str());
-                format!("tool.{}.{node_id}", tool.tool_name)
+                let version = escape(&tool.tool_version.to_string());
+                format!("tool.{}.{node_id}.{version}", tool.tool_name)
             }
             Self::Node(event) => node(&event.node_id),
             Self::Bus(event) => format!("bus.{}", event.bus_id),
             Self::Trust(event) => node(&event.node_id),
         }
+    }
+}
+
+fn trust(node_id: &NodeId, transition: &Transition, judged: &JudgedTold) -> TrustEvent {
+    TrustEvent {
+        node_id: node_id.clone(),
+        validator_id: judged.validator_id.clone(),
+        requester_id: transition.requester_id,
+        outcome: Open::Known(judged.outcome.into()),
+        failure_mode: judged.failure_mode.clone(),
+        contract_hash: judged.contract_hash.clone(),
+        trust_state: Open::Known(judged.state.into()),
+        trust_score: score(judged.passes, judged.fails),
+        registry_lifecycle: judged.lifecycle.map(|stage| Open::Known(stage.into())),
     }
 }
 

@@ -102,7 +102,7 @@ fn description(kind: Kind) -> &'static str {
         }
         Kind::BusRegistered => "A bus was announced.",
         Kind::BusRemoved => "A bus is no more: it was taken back, or what it hung on has ended.",
-        Kind::TrustChanged => "A validator judged a node.",
+        Kind::TrustChanged => "A validator judged a node, and that changed how far it is trusted.",
     }
 }
 
@@ -115,7 +115,7 @@ fn headers_schema(kind: &str) -> Value {
         HEADER_CE_ID: text("The same as Nats-Msg-Id."),
         HEADER_CE_SOURCE: text("What the registry's subjects begin with."),
         HEADER_CE_TYPE: one(kind),
-        HEADER_CE_SUBJECT: text("The key of the bucket that it is about."),
+        HEADER_CE_SUBJECT: text("What it is about: the <key> of its subject."),
         HEADER_CE_TIME: {"type": "string", "format": "date-time", "description": "When it happened."},
         HEADER_CONTENT_TYPE: one(CONTENT_TYPE),
     });
@@ -145,6 +145,10 @@ fn example(kind: Kind) -> Value {
             let mut tool = node;
             if let Some(members) = tool.as_object_mut() {
                 members.insert("tool_name".to_owned(), json!("summarise"));
+                members.insert("tool_version".to_owned(), json!("1.2.0"));
+                if kind == Kind::ToolCollision {
+                    members.insert("other_node_id".to_owned(), json!("text.other"));
+                }
             }
             tool
         }
@@ -152,7 +156,10 @@ fn example(kind: Kind) -> Value {
             "bus_id": "metrics", "requester_id": requester, "outcome": outcome(kind),
         }),
         Family::Trust => json!({
-            "node_id": "text.summariser", "validator_id": "contract-checker", "passed": true,
+            "node_id": "text.summariser", "validator_id": "contract-checker", "requester_id": requester,
+            "outcome": "pass", "failure_mode": null, "trust_state": "trusted", "trust_score": 1.0,
+            "contract_hash": "sha256:a63cd4d5d24f75a2d637afe8a85987002016d4be1325fc15b761d5cdae066303",
+            "registry_lifecycle": "canary",
         }),
     };
     let by_itself = matches!(
@@ -165,12 +172,22 @@ fn example(kind: Kind) -> Value {
         "at": "2026-11-22T10:04:07.600Z",
         "correlation_id": if by_itself { Value::Null } else { json!("deploy-81") },
         "registry_id": "0198f39f-0a4d-7b5e-8f60-718293a4b5c6",
+        "record": record(kind),
         "n": 3,
     });
     if let (Some(example), Value::Object(about)) = (example.as_object_mut(), about) {
         example.extend(about);
     }
     example
+}
+
+fn record(kind: Kind) -> &'static str {
+    match family(kind) {
+        Family::Port => "port.build-7.tcp.20017",
+        Family::Node | Family::Tool => "live.text=2Esummariser",
+        Family::Bus => "bus.metrics",
+        Family::Trust => "verdict.text=2Esummariser",
+    }
 }
 
 fn outcome(kind: Kind) -> Value {

@@ -110,7 +110,7 @@ pub(super) fn replies(endpoint: Endpoint) -> Vec<Value> {
         Endpoint::ToolList => vec![json!({"items": [tool_item()], "revision": 4_713})],
         Endpoint::ToolDescribe => vec![json!({
             "name": "summarise", "version": "1.0.0", "contract": tool(), "contract_hash": HASH, "collision": false,
-            "variants": [], "versions": ["1.0.0"], "revision": 4_713,
+            "variants": [], "versions": ["1.0.0"], "revision": 4_713, "provider_count": 1,
             "providers": [{
                 "node_id": NODE, "host": "build-7", "subject": "onex.node.v1.tool.summarise.text=2Esummariser",
                 "contract_hash": HASH, "trust_state": "trusted", "trust_score": 1.0, "health": {"queue": 0},
@@ -157,18 +157,22 @@ pub(super) fn replies(endpoint: Endpoint) -> Vec<Value> {
                 "revision": 4_711,
             }),
         ],
-        Endpoint::Help => vec![json!({
-            "endpoints": [{
-                "endpoint": "help", "subject": "onex.registry.v1.help", "description": Endpoint::Help.description(),
-                "request_schema": {"type": "object"}, "response_schema": {"type": "object"}, "example": {},
-                "errors": ["INVALID_REQUEST", "TOO_LARGE", "BUSY", "INTERNAL"],
-            }],
-            "errors": [{
-                "code": "BUSY", "number": 503, "retryable": true, "meaning": ErrorCode::Busy.meaning(),
-            }],
-            "holders_clock": HOLDERS_CLOCK,
-        })],
+        Endpoint::Help => vec![help()],
     }
+}
+
+fn help() -> Value {
+    json!({
+        "endpoints": [{
+            "endpoint": "help", "subject": "onex.registry.v1.help", "description": Endpoint::Help.description(),
+            "request_schema": {"type": "object"}, "response_schema": {"type": "object"}, "example": {},
+            "errors": ["INVALID_REQUEST", "TOO_LARGE", "BUSY", "INTERNAL"],
+        }],
+        "errors": [{
+            "code": "BUSY", "number": 503, "retryable": true, "meaning": ErrorCode::Busy.meaning(),
+        }],
+        "holders_clock": HOLDERS_CLOCK,
+    })
 }
 
 fn lease() -> Value {

@@ -112,9 +112,32 @@ fn named_by<'a>(message: &'a str, words: &str) -> Option<&'a str> {
 fn said_plainly(error: &serde_json::Error) -> String {
     if error.is_data() {
         let text = error.to_string();
-        return text.split(" at line ").next().unwrap_or(&text).to_owned();
+        let text = text.split(" at line ").next().unwrap_or(&text);
+        return what_must_be(text).unwrap_or_else(|| text.to_owned());
     }
-    format!("the body is not JSON: {error}")
+    let text = error.to_string();
+    if text.starts_with("recursion limit exceeded") {
+        // Of `serde_json`, which has no name for it.
+        return "is nested too deep: JSON is read 127 levels deep".to_owned();
+    }
+    format!("the body is not JSON: {text}")
+}
+
+/// What serde says of a value that will not do, in words of JSON and not of Rust.
+fn what_must_be(text: &str) -> Option<String> {
+    let (found, expected) = text.split_once(", expected ")?;
+    let found = ["unknown variant ", "invalid value: ", "invalid type: "]
+        .iter()
+        .find_map(|kind| found.strip_prefix(kind))?;
+    let expected = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "a nonzero u16" => "a number from 1 to 65535",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        expected if expected.starts_with("struct ") => "an object",
+        expected => expected,
+    };
+    Some(format!("must be {expected}, not {found}"))
 }
 
 fn pointer_to<'a>(segments: impl Iterator<Item = &'a serde_path_to_error::Segment>) -> String {
@@ -252,7 +275,22 @@ mod tests {
         check(
             &format!(r#"{{"requester_id":"{ID}","protocol":"http","preferred_port":0}}"#),
             "/preferred_port",
-            "",
+            "must be a number from 1 to 65535, not integer `0`",
+        );
+        check(
+            &format!(r#"{{"requester_id":"{ID}","protocol":"http","transport":"tpc"}}"#),
+            "/transport",
+            "must be one of `tcp`, `udp`, `both`, not `tpc`",
+        );
+        check(
+            &format!(r#"{{"requester_id":"{ID}","protocol":"http","exact":"yes"}}"#),
+            "/exact",
+            "must be true or false, not string \"yes\"",
+        );
+        check(
+            &format!(r#"{{"requester_id":"{ID}","protocol":"http","labels":"a"}}"#),
+            "/labels",
+            "must be a list, not string \"a\"",
         );
         check(
             &format!(r#"{{"requester_id":"{ID}","protocol":"http","prefered_port":1}}"#),

@@ -1,5 +1,6 @@
 //! The wire protocol: subjects, headers, requests, replies and errors. Both sides use these types.
 
+mod admits;
 pub mod bounds;
 pub mod bus;
 pub mod canonical;
@@ -13,9 +14,11 @@ pub mod event;
 mod event_schema;
 mod examples;
 pub mod frame;
+mod keyword;
 pub mod names;
 pub mod node;
 pub mod node_life;
+mod node_records;
 pub mod node_view;
 mod pointer;
 pub mod pool;

@@ -39,7 +39,7 @@ pub const HEADER_CE_TIME: &str = "ce-time";
 pub const HEADER_CONTENT_TYPE: &str = "content-type";
 
 /// Longest namespace, in characters.
-const NAMESPACE_CHARS_MAX: usize = 32;
+pub(super) const NAMESPACE_CHARS_MAX: usize = 32;
 
 /// What keeps several registries on one NATS system apart; the default one has no name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

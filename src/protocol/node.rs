@@ -22,10 +22,10 @@ use super::{
     uri::EndpointUri,
 };
 
+pub use crate::domain::node::NODE_TOOLS_MAX;
+
 /// Longest description, in characters.
 pub const DESCRIPTION_CHARS_MAX: usize = 4_096;
-/// Tools of one node, at most.
-pub const NODE_TOOLS_MAX: usize = 256;
 /// Tags of one node, at most.
 pub const NODE_TAGS_MAX: usize = 32;
 /// Inbound ports of one node, at most, and as many outbound ones.
@@ -110,7 +110,7 @@ pub struct SchemaField {
     /// Its JSON Schema, at most 16 KiB.
     #[serde(
         default,
-        deserialize_with = "bounds::json::<_, FIELD_SCHEMA_BYTES_MAX>",
+        deserialize_with = "bounds::schema::<_, FIELD_SCHEMA_BYTES_MAX>",
         skip_serializing_if = "Option::is_none"
     )]
     #[schemars(with = "Option<SchemaDocument>")]
@@ -121,11 +121,17 @@ pub struct SchemaField {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeSchema {
     /// What goes in, at most 128.
-    #[serde(default, deserialize_with = "list::<_, _, NODE_SCHEMA_FIELDS_MAX>")]
+    #[serde(
+        default,
+        deserialize_with = "bounds::objects::<_, _, NODE_SCHEMA_FIELDS_MAX>"
+    )]
     #[schemars(with = "Option<Vec<SchemaField>>", length(max = NODE_SCHEMA_FIELDS_MAX))]
     pub inputs: Vec<SchemaField>,
     /// What comes out, at most 128.
-    #[serde(default, deserialize_with = "list::<_, _, NODE_SCHEMA_FIELDS_MAX>")]
+    #[serde(
+        default,
+        deserialize_with = "bounds::objects::<_, _, NODE_SCHEMA_FIELDS_MAX>"
+    )]
     #[schemars(with = "Option<Vec<SchemaField>>", length(max = NODE_SCHEMA_FIELDS_MAX))]
     pub outputs: Vec<SchemaField>,
     /// Whether it takes a context along with its inputs. Default false.
@@ -232,12 +238,16 @@ pub struct RegisterRequest {
     #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// What goes in and what comes out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "bounds::optional_object",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub schema: Option<NodeSchema>,
     /// Where it listens, at most 64.
     #[serde(
         default,
-        deserialize_with = "list::<_, _, NODE_PORTS_MAX>",
+        deserialize_with = "bounds::objects::<_, _, NODE_PORTS_MAX>",
         skip_serializing_if = "Vec::is_empty"
     )]
     #[schemars(with = "Option<Vec<InboundPort>>", length(max = NODE_PORTS_MAX))]
@@ -245,7 +255,7 @@ pub struct RegisterRequest {
     /// Where it sends to, at most 64.
     #[serde(
         default,
-        deserialize_with = "list::<_, _, NODE_PORTS_MAX>",
+        deserialize_with = "bounds::objects::<_, _, NODE_PORTS_MAX>",
         skip_serializing_if = "Vec::is_empty"
     )]
     #[schemars(with = "Option<Vec<OutboundPort>>", length(max = NODE_PORTS_MAX))]
@@ -253,7 +263,7 @@ pub struct RegisterRequest {
     /// What others may call, at most 256.
     #[serde(
         default,
-        deserialize_with = "list::<_, _, NODE_TOOLS_MAX>",
+        deserialize_with = "bounds::objects::<_, _, NODE_TOOLS_MAX>",
         skip_serializing_if = "Vec::is_empty"
     )]
     #[schemars(with = "Option<Vec<Tool>>", length(max = NODE_TOOLS_MAX))]
@@ -313,6 +323,43 @@ pub struct RegisterRequest {
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_revision: Option<u64>,
+}
+
+impl RegisterRequest {
+    /// Of a node that says no more than it must.
+    pub fn new(
+        node_id: NodeId,
+        version: Version,
+        node_type: NodeType,
+        requester_id: RequesterId,
+    ) -> Self {
+        Self {
+            node_id,
+            version,
+            version_hash: None,
+            node_type,
+            description: None,
+            tags: Vec::new(),
+            execution_mode: None,
+            host: None,
+            ttl: None,
+            epoch: None,
+            requester_id,
+            schema: None,
+            inbound_ports: Vec::new(),
+            outbound_ports: Vec::new(),
+            tools: Vec::new(),
+            capabilities: None,
+            graph_binding: None,
+            owned_by_agent: None,
+            subscribed_by_agents: Vec::new(),
+            upstream_nodes: Vec::new(),
+            downstream_nodes: Vec::new(),
+            request_id: None,
+            requested_at: None,
+            min_revision: None,
+        }
+    }
 }
 
 /// What became of an announcement.

@@ -212,7 +212,8 @@ pub struct NodePorts {
     pub inbound: Vec<InboundPort>,
     /// Where it sends to.
     pub outbound: Vec<OutboundPort>,
-    /// The leases that end with it, the first hundred: `port.list` with its node_id has all.
+    /// The leases that end with it: the first hundred, or fewer where the answer would be too large.
+    /// `port.list` with its `node_id` has all.
     pub leases: Vec<LeaseReply>,
     /// How many there are.
     pub lease_count: usize,
@@ -248,7 +249,11 @@ pub struct NodeView {
     /// What others may call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<NodeTool>>,
-    /// Its buses.
+    /// Its buses: the first hundred, or fewer where the answer would be too large. `bus.list` with its
+    /// `node_id` has all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub buses: Option<Vec<BusItem>>,
+    /// How many there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bus_count: Option<usize>,
 }

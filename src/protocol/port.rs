@@ -107,6 +107,30 @@ pub struct LeaseRequest {
     pub min_revision: Option<u64>,
 }
 
+impl LeaseRequest {
+    /// For any one port, for as long as is usual, on the registry's own host.
+    pub fn new(requester_id: RequesterId, protocol: Token) -> Self {
+        Self {
+            requester_id,
+            protocol,
+            ttl: None,
+            host: None,
+            transport: None,
+            preferred_port: None,
+            exact: None,
+            count: None,
+            contiguous: None,
+            node_id: None,
+            epoch: None,
+            name: None,
+            labels: Vec::new(),
+            request_id: None,
+            requested_at: None,
+            min_revision: None,
+        }
+    }
+}
+
 /// A list that may be null: clients that keep what they do not say as a null send it for every field.
 fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
@@ -124,7 +148,7 @@ pub struct HeartbeatRequest {
     pub lease_id: Option<LeaseId>,
     /// Several leases, at most 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<UuidText>>")]
+    #[schemars(with = "Option<Vec<UuidText>>", length(max = HEARTBEAT_LEASES_MAX))]
     pub lease_ids: Option<Vec<LeaseId>>,
     /// A new TTL in seconds; a shorter one than the lease has changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,7 +2,8 @@
 //! of schemas. `tests/schemas.rs` holds one against the other.
 //!
 //! A new record: a struct that mirrors it, and a line in [`messages`]. Its schema's name is `record.<key>`, or
-//! `record.<first token of the key>`, or that and the member that tells it from others under such keys.
+//! `record.<first token of the key>`, or that and the member that tells it from others under such keys. Those of nodes
+//! and buses are in `node_records`. The marker of a removed key has no body.
 
 #![expect(
     dead_code,
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use super::{
+    node_records,
     schema::{self, LabelText, NameText, PortNumber, Time, TokenText, TtlSeconds, UuidText},
     schemas::Message,
 };
@@ -21,7 +23,7 @@ use super::{
 #[derive(JsonSchema)]
 struct PortLease {
     #[schemars(flatten)]
-    common: PortCommon,
+    common: Common<Transition>,
     lease: Held,
 }
 
@@ -29,12 +31,13 @@ struct PortLease {
 #[derive(JsonSchema)]
 struct PortRest {
     #[schemars(flatten)]
-    common: PortCommon,
+    common: Common<Transition>,
     rest: Resting,
 }
 
+/// What the records of ports, nodes and buses have in common; `T` is what can happen to their key.
 #[derive(JsonSchema)]
-struct PortCommon {
+pub(super) struct Common<T> {
     /// The format of the record: 1. A later one is not understood.
     format: u32,
     /// The command that wrote it.
@@ -42,7 +45,7 @@ struct PortCommon {
     /// How many transitions this key has made, ever.
     transitions: u64,
     /// The last of them, those that are not known to be published.
-    outbox: Vec<Transition>,
+    outbox: Vec<T>,
 }
 
 /// A lease that no write has ended.
@@ -54,8 +57,10 @@ struct Held {
     requester_id: UuidText,
     /// What will be spoken there.
     protocol: TokenText,
-    /// Seconds that it lasts without a renewal.
+    /// Seconds that it lasts without a renewal; with a node, what the node's were.
     ttl: TtlSeconds,
+    /// The life of a node that it ends with.
+    node: Option<Life>,
     /// What it holds, on the host and transport of its key.
     ports: Vec<PortNumber>,
     /// Its name.
@@ -112,37 +117,53 @@ struct Last {
 
 /// A write that a caller named.
 #[derive(JsonSchema)]
-struct Request {
+pub(super) struct Request {
     /// Its name.
     id: UuidText,
     /// What it asked for, condensed.
     digest: UuidText,
 }
 
-/// Something that happened to the port and that an event tells.
+/// One life of one node.
 #[derive(JsonSchema)]
-struct Transition {
+pub(super) struct Life {
+    /// Whose.
+    node_id: NameText,
+    /// Which.
+    incarnation: UuidText,
+}
+
+/// What all transitions have in common.
+#[derive(JsonSchema)]
+pub(super) struct Happened {
     /// Counts this key's transitions from 1.
     n: u64,
-    /// What.
-    event: HappenedText,
     /// When, for people.
     at: Time,
     /// Where in the stream; absent while that is the record's own revision.
     revision: Option<u64>,
+    /// Whose it is; of a verdict, who reported it. Absent when that is not known.
+    requester_id: Option<UuidText>,
+    /// Of the request that caused it; absent when it was the registry itself.
+    correlation_id: Option<String>,
+}
+
+/// Something that happened to the port and that an event tells.
+#[derive(JsonSchema)]
+struct Transition {
+    #[schemars(flatten)]
+    happened: Happened,
+    /// What.
+    event: HappenedText,
     /// Which lease; absent when that is not known.
     lease_id: Option<UuidText>,
-    /// Whose.
-    requester_id: Option<UuidText>,
     /// Its name.
     name: Option<NameText>,
-    /// Of the request that caused it.
-    correlation_id: Option<String>,
     /// How the lease ended, where it did.
     outcome: Option<EndedText>,
 }
 
-/// How a lease ended.
+/// How a lease or bus ended.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "snake_case")]
 pub(super) enum EndedText {
@@ -156,6 +177,10 @@ pub(super) enum EndedText {
     Duplicate,
     /// Its record was overwritten from outside, and the longest TTL has passed since.
     Overwritten,
+    /// The life of the node that it hung on was ended by a later one; its holder may still count on it.
+    Superseded,
+    /// The node that it was to hang on had ended before anybody was told of it.
+    NodeGone,
 }
 
 /// What happened to a port.
@@ -164,12 +189,14 @@ pub(super) enum EndedText {
 enum HappenedText {
     /// It was granted.
     Leased,
-    /// Its holder gave it back, or it was a second grant for one request.
+    /// Its holder gave it back, or a grant that nobody was told of was taken back.
     Released,
     /// Its time was up.
     Expired,
     /// It rests: another program is using it.
     Quarantined,
+    /// It was taken from a holder who may still count on it.
+    Revoked,
 }
 
 /// The registry's own settings.
@@ -201,14 +228,11 @@ struct Barrier {
     format: u32,
 }
 
-const WRITE: &str = "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f";
-const REQUESTER: &str = "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21";
+pub(super) const WRITE: &str = "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f";
+pub(super) const REQUESTER: &str = "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21";
 
 /// The schema of each record, with the name of its file.
 pub(super) fn messages() -> impl Iterator<Item = Message> {
-    let message = |key: &str, title: &str, schema: Value, example: Value| {
-        Message::new(&format!("record.{key}"), title, schema, vec![example])
-    };
     [
         message(
             "port.lease",
@@ -242,6 +266,12 @@ pub(super) fn messages() -> impl Iterator<Item = Message> {
         ),
     ]
     .into_iter()
+    .chain(node_records::messages())
+}
+
+/// The schema of the record under keys like `key`.
+pub(super) fn message(key: &str, title: &str, schema: Value, example: Value) -> Message {
+    Message::new(&format!("record.{key}"), title, schema, vec![example])
 }
 
 fn lease() -> Value {

@@ -30,13 +30,48 @@ pub(super) fn of_part<T: JsonSchema>() -> Value {
     schema
 }
 
-/// The same of a request: what it does not name is refused.
+/// The same of a request: what it does not name is refused, in the objects within it as well.
 pub(super) fn of_request<T: JsonSchema>() -> Value {
     let mut schema = of::<T>();
     if let Some(object) = schema.as_object_mut() {
         object.insert("additionalProperties".to_owned(), Value::Bool(false));
     }
+    close(&mut schema);
     schema
+}
+
+/// Objects whose members have names have no others. What is free JSON names none.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(keywords) => {
+            if keywords.contains_key("properties") {
+                keywords.insert("additionalProperties".to_owned(), Value::Bool(false));
+            }
+            keywords.values_mut().for_each(close);
+        }
+        Value::Array(several) => several.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// JSON Schema of what a type of somebody else's reads, without the name that it has there.
+pub(super) fn read_by<T: JsonSchema>() -> Value {
+    nameless::<T>(SchemaSettings::draft2020_12().for_deserialize())
+}
+
+/// JSON Schema of what a type of somebody else's writes, without the name that it has there.
+pub(super) fn written_by<T: JsonSchema>() -> Value {
+    nameless::<T>(SchemaSettings::draft2020_12().for_serialize())
+}
+
+fn nameless<T: JsonSchema>(settings: SchemaSettings) -> Value {
+    let mut schema = settings
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<T>();
+    schema.remove("$schema");
+    schema.remove("title");
+    schema.to_value()
 }
 
 macro_rules! schema {

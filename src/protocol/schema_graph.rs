@@ -5,7 +5,12 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::{error::Error, pointer, uri::percent_decoded};
+use super::{
+    error::Error,
+    keyword::{Holds, holds},
+    pointer,
+    uri::percent_decoded,
+};
 
 /// Schemas within one schema, at most, itself included.
 pub const SCHEMA_NODES_MAX: usize = 2_000;
@@ -198,19 +203,6 @@ impl Graph {
         members: &Map<String, Value>,
         depth: usize,
     ) -> Result<(), Error> {
-        let single = match keyword {
-            "not" | "if" | "then" | "else" => Some(Place::Here),
-            "items" => {
-                let prefix = members.get("prefixItems").and_then(Value::as_array);
-                Some(Place::ItemsFrom(prefix.map_or(0, Vec::len)))
-            }
-            "contains" | "unevaluatedItems" => Some(Place::ItemsFrom(0)),
-            "additionalProperties" => Some(Place::OtherMembers),
-            "unevaluatedProperties" => Some(Place::Members),
-            "propertyNames" => Some(Place::Names),
-            "contentSchema" => Some(Place::Nowhere),
-            _ => None,
-        };
         let below = self.pointer_of(at, keyword);
         let length = match value {
             Value::Array(items) => items.len(),
@@ -224,11 +216,11 @@ impl Graph {
                 node.properties = members.keys().cloned().collect();
             }
         });
-        if let Some(place) = single {
-            return self.apply(at, place, value, &below, depth);
-        }
-        match (keyword, value) {
-            ("allOf" | "anyOf" | "oneOf" | "prefixItems", Value::Array(items)) => {
+        match (holds(keyword), value) {
+            (Some(Holds::Schema), _) => {
+                self.apply(at, place(keyword, members), value, &below, depth)?;
+            }
+            (Some(Holds::List), Value::Array(items)) => {
                 for (index, item) in items.iter().enumerate() {
                     let place = match keyword {
                         "prefixItems" => Place::Item(index),
@@ -237,11 +229,8 @@ impl Graph {
                     self.apply(at, place, item, &format!("{below}/{index}"), depth)?;
                 }
             }
-            (
-                "properties" | "patternProperties" | "dependentSchemas" | "$defs" | "definitions",
-                Value::Object(members),
-            ) => {
-                for (name, schema) in members {
+            (Some(Holds::Named), Value::Object(named)) => {
+                for (name, schema) in named {
                     let place = match keyword {
                         "properties" => Place::Member(name.clone()),
                         "patternProperties" => Place::Members,
@@ -255,7 +244,9 @@ impl Graph {
                     self.apply(at, place, schema, &pointer, depth)?;
                 }
             }
-            ("pattern", Value::String(pattern)) => self.pattern(at, pattern, below)?,
+            (None, Value::String(pattern)) if keyword == "pattern" => {
+                self.pattern(at, pattern, below)?;
+            }
             _ => {}
         }
         Ok(())
@@ -374,6 +365,22 @@ enum Chain {
     Unknown,
     Begun,
     Known(usize),
+}
+
+/// At which values the one schema under that keyword looks, among `members` of the schema that has it.
+fn place(keyword: &str, members: &Map<String, Value>) -> Place {
+    match keyword {
+        "items" => {
+            let prefix = members.get("prefixItems").and_then(Value::as_array);
+            Place::ItemsFrom(prefix.map_or(0, Vec::len))
+        }
+        "contains" | "unevaluatedItems" => Place::ItemsFrom(0),
+        "additionalProperties" => Place::OtherMembers,
+        "unevaluatedProperties" => Place::Members,
+        "propertyNames" => Place::Names,
+        "contentSchema" => Place::Nowhere,
+        _ => Place::Here,
+    }
 }
 
 fn size(length: usize) -> u64 {

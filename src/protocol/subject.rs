@@ -7,8 +7,8 @@ use crate::domain::ids::{Invalid, NodeId, Token};
 
 use super::names::Namespace;
 
-/// Longest subject of a tool, in characters.
-pub const SUBJECT_CHARS_MAX: usize = 255;
+/// Longest subject of a tool, in characters: no default is longer, whatever the names of tool and node are.
+pub const SUBJECT_CHARS_MAX: usize = 512;
 
 /// A subject with wildcards: `*` for one token, `>` at the end for one or more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +123,9 @@ fn is_literal(token: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::names::NAMESPACE_CHARS_MAX;
     use super::*;
+    use crate::domain::ids::TOKEN_CHARS_MAX;
 
     #[track_caller]
     fn check(subject: &str, allowed: &[&str], good: bool) {
@@ -170,6 +172,21 @@ mod tests {
         check("tools.add.2", &["svc.x", "tools.>"], true);
         check("tools", &["tools.>"], false);
         check("other.add", &["tools.>"], false);
+    }
+
+    #[test]
+    fn every_default_is_a_subject() {
+        let longest =
+            |part: &str, chars: usize| part.repeat(chars.div_ceil(part.len()))[..chars].to_owned();
+        let tool: Token = longest("x", TOKEN_CHARS_MAX).parse().unwrap();
+        // One with as many characters to escape as there can be.
+        let dots = longest("x.", TOKEN_CHARS_MAX - 1);
+        let node: NodeId = dots.trim_end_matches('.').parse().unwrap();
+        let namespace: Namespace = longest("n", NAMESPACE_CHARS_MAX).parse().unwrap();
+        let subject = namespace.tool_subject(&tool, &node);
+        assert!(subject.len() <= SUBJECT_CHARS_MAX, "{}", subject.len());
+        let any = ToolSubjects::default();
+        assert!(check_subject(&subject, &namespace, &node, &any).is_ok());
     }
 
     #[test]

@@ -234,7 +234,7 @@ fn replies_are_open_and_do_not_guess() {
     reply::<NodeTool>(&tool, &[]);
     let described = json!({
         "name": "add", "version": "1.0.0", "contract": {"name": "add", "version": "1.0.0"},
-        "contract_hash": "sha256:0", "collision": false, "variants": [], "versions": ["1.0.0"],
+        "contract_hash": "sha256:0", "collision": false, "variants": [], "versions": ["1.0.0"], "provider_count": 1,
         "revision": 1,
         "providers": [{
             "node_id": "calc", "subject": "calc.add", "contract_hash": "sha256:0", "online": true,

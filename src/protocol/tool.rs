@@ -5,15 +5,15 @@ use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::ids::{Host, Label, Name, NodeId, RequestId, RequesterId, Token};
+use crate::domain::ids::{Host, Invalid, Label, Name, NodeId, RequestId, RequesterId, Token};
 
 use super::{
     bounds::{self, Open, Text, list, or_default},
     node::DESCRIPTION_CHARS_MAX,
     port::{Limit, PAGE_ITEMS_MAX},
     schema::{
-        AnyJson, HostText, LabelText, NameText, SafeNumber, SchemaDocument, TokenText, UuidText,
-        VersionRangeText, VersionText,
+        self, AnyJson, HostText, LabelText, NameText, SafeNumber, SchemaDocument, TokenText,
+        UuidText, VersionRangeText, VersionText,
     },
     subject::SUBJECT_CHARS_MAX,
     trust::TrustState,
@@ -27,6 +27,12 @@ pub const TOOL_SIDE_EFFECTS_MAX: usize = 32;
 pub const TOOL_TAGS_MAX: usize = 32;
 /// Providers that a list names of one tool; `providers` counts them all.
 pub const PROVIDERS_SHOWN_MAX: usize = 16;
+/// Versions, and tags, that a list shows of one tool: no item is larger than a page.
+pub const VERSIONS_SHOWN_MAX: usize = 64;
+/// Other contracts by the same name and version that are named, at most.
+pub const VARIANTS_SHOWN_MAX: usize = 64;
+/// Bytes that those of them take together that are shown in full.
+pub const VARIANTS_BYTES_MAX: usize = 64 * 1024;
 
 /// What others may call, and on which terms.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -83,6 +89,53 @@ pub struct Tool {
     pub subject: Option<Text<SUBJECT_CHARS_MAX>>,
 }
 
+impl Tool {
+    /// A tool that takes an `Input` and gives an `Output`, with the contract that follows from these types: what
+    /// `Input` reads, and what `Output` writes. Doc comments become descriptions. `Input` has to be a struct, or
+    /// something else that stands as an object in JSON.
+    ///
+    /// ```
+    /// use onex_registry::protocol::tool::Tool;
+    /// use schemars::JsonSchema;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Deserialize, JsonSchema)]
+    /// struct Add {
+    ///     /// What to add up.
+    ///     terms: Vec<f64>,
+    /// }
+    ///
+    /// #[derive(Serialize, JsonSchema)]
+    /// struct Sum {
+    ///     sum: f64,
+    /// }
+    ///
+    /// let add = Tool { idempotent: true, ..Tool::of::<Add, Sum>("add", "1.0.0")? };
+    /// assert_eq!(add.input_schema["required"], serde_json::json!(["terms"]));
+    /// # Ok::<_, onex_registry::domain::ids::Invalid>(())
+    /// ```
+    pub fn of<Input: JsonSchema, Output: JsonSchema>(
+        name: &str,
+        version: &str,
+    ) -> Result<Self, Invalid> {
+        Ok(Self {
+            name: name
+                .parse()
+                .map_err(|error| Invalid(format!("the name of a tool {error}")))?,
+            version: bounds::parse_version(version)
+                .map_err(|error| Invalid(format!("the version of a tool {error}")))?,
+            description: None,
+            input_schema: schema::read_by::<Input>(),
+            output_schema: schema::written_by::<Output>(),
+            error_codes: Vec::new(),
+            side_effects: Vec::new(),
+            idempotent: false,
+            tags: Vec::new(),
+            subject: None,
+        })
+    }
+}
+
 /// An input schema that says nothing else.
 pub fn any_object() -> Value {
     json!({"type": "object"})
@@ -115,6 +168,7 @@ pub struct ToolRegisterRequest {
     #[schemars(with = "SafeNumber")]
     pub epoch: u64,
     /// The tool.
+    #[serde(deserialize_with = "bounds::object")]
     pub tool: Tool,
     /// Your name for this request: the same again is answered with the present state, never done twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -239,8 +293,8 @@ pub struct ToolItem {
     /// Its name.
     #[schemars(with = "TokenText")]
     pub name: Token,
-    /// Its versions, the newest first.
-    #[schemars(with = "Vec<VersionText>")]
+    /// Its versions, the newest first, at most 64.
+    #[schemars(with = "Vec<VersionText>", length(max = VERSIONS_SHOWN_MAX))]
     pub versions: Vec<Version>,
     /// How many nodes offer it.
     pub providers: usize,
@@ -251,8 +305,8 @@ pub struct ToolItem {
     pub contract_hash: Option<String>,
     /// Whether nodes offer different contracts by the same name and version.
     pub collision: bool,
-    /// The tags of all of them.
-    #[schemars(with = "Vec<NameText>")]
+    /// The tags of all of them, at most 64.
+    #[schemars(with = "Vec<NameText>", length(max = VERSIONS_SHOWN_MAX))]
     pub tags: Vec<Name>,
 }
 
@@ -270,6 +324,13 @@ pub struct ToolDescribeRequest {
     )]
     #[schemars(with = "Option<VersionText>")]
     pub version: Option<Version>,
+    /// Providers of this page, at most: 1 to 1,000, default 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u16>", range(min = 1, max = PAGE_ITEMS_MAX))]
+    pub limit: Option<Limit>,
+    /// `next_cursor` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_revision: Option<u64>,
@@ -280,8 +341,10 @@ pub struct ToolDescribeRequest {
 pub struct Variant {
     /// What callers rely on, condensed.
     pub contract_hash: String,
-    /// The whole.
-    pub contract: Tool,
+    /// How many nodes offer it.
+    pub providers: usize,
+    /// The whole; null where that would make the answer too long: `describe` of a node that offers it has it.
+    pub contract: Option<Tool>,
 }
 
 /// A node that offers a tool.
@@ -319,16 +382,22 @@ pub struct ToolDescribeReply {
     /// The version that is described.
     #[schemars(with = "VersionText")]
     pub version: Version,
-    /// The whole contract: where there are several, the one that most nodes offer.
+    /// The whole contract: where there are several, the one that most trusted nodes offer, then most nodes.
     pub contract: Tool,
     /// What callers rely on, condensed: the schemas, errors and effects, but no description.
     pub contract_hash: String,
     /// Whether nodes offer different contracts by this name and version.
     pub collision: bool,
-    /// The other contracts by this name and version.
+    /// The other contracts by this name and version, at most 64.
+    #[schemars(length(max = VARIANTS_SHOWN_MAX))]
     pub variants: Vec<Variant>,
-    /// Who offers it.
+    /// Who offers it, or another contract by its name and version, in the order of their ids: a page.
     pub providers: Vec<Provider>,
+    /// Where the next page of providers begins; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+    /// How many providers there are.
+    pub provider_count: usize,
     /// All its versions, the newest first.
     #[schemars(with = "Vec<VersionText>")]
     pub versions: Vec<Version>,

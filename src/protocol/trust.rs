@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::{Label, NodeId, RequestId, RequesterId};
+use crate::domain::{
+    ids::{Label, NodeId, RequestId, RequesterId},
+    trust::{self, Outcome},
+};
 
 use super::{
     bounds::Open,
@@ -16,11 +19,11 @@ use super::{
 )]
 #[serde(rename_all = "lowercase")]
 pub enum TrustState {
-    /// No validator has vouched for what it is now.
+    /// Nobody has examined what it is now, or at least half of those who have found it bad.
     Untrusted,
-    /// A validator has.
+    /// More than half of those who have examined it found it good.
     Trusted,
-    /// Several have, independently.
+    /// Two or more validators found it good, and none bad.
     Verified,
 }
 
@@ -48,13 +51,61 @@ pub enum Lifecycle {
     Frozen,
 }
 
+impl From<trust::TrustState> for TrustState {
+    fn from(state: trust::TrustState) -> Self {
+        match state {
+            trust::TrustState::Untrusted => Self::Untrusted,
+            trust::TrustState::Trusted => Self::Trusted,
+            trust::TrustState::Verified => Self::Verified,
+        }
+    }
+}
+
+impl From<Outcome> for Verdict {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Pass => Self::Pass,
+            Outcome::Fail => Self::Fail,
+        }
+    }
+}
+
+impl From<trust::Lifecycle> for Lifecycle {
+    fn from(stage: trust::Lifecycle) -> Self {
+        match stage {
+            trust::Lifecycle::Canary => Self::Canary,
+            trust::Lifecycle::Validated => Self::Validated,
+            trust::Lifecycle::Frozen => Self::Frozen,
+        }
+    }
+}
+
+impl From<Verdict> for Outcome {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Pass => Self::Pass,
+            Verdict::Fail => Self::Fail,
+        }
+    }
+}
+
+impl From<Lifecycle> for trust::Lifecycle {
+    fn from(stage: Lifecycle) -> Self {
+        match stage {
+            Lifecycle::Canary => Self::Canary,
+            Lifecycle::Validated => Self::Validated,
+            Lifecycle::Frozen => Self::Frozen,
+        }
+    }
+}
+
 /// Says what a validator found out about a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReportRequest {
     /// The node that was examined.
     #[schemars(with = "NameText")]
     pub node_id: NodeId,
-    /// Who examined it: your identity, or a node of type `validator` that you have registered.
+    /// Who examined it: a node of type `validator` that you have registered and that is alive.
     #[schemars(with = "NameText")]
     pub validator_id: NodeId,
     /// Who registered the validator.
@@ -66,9 +117,14 @@ pub struct ReportRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<LabelText>")]
     pub failure_mode: Option<Label>,
-    /// How far it is now. Default: as before.
+    /// How far it is now. Default: as before. With `outcome` `fail` only `canary`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
+    /// The contract that you examined, from `trust.get`: refused when the node has another one by now.
+    /// Default: whichever it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<LabelText>")]
+    pub contract_hash: Option<Label>,
     /// Your name for this request: the same again is answered with the present state, never done twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<UuidText>")]
@@ -102,7 +158,7 @@ pub struct Computed {
     pub failed: u64,
     /// Validators that they are from.
     pub validators: u64,
-    /// Reports that do not count any more: the node's contract has changed since.
+    /// Reports that do not count now: they are on other contracts that the node had.
     pub outdated: u64,
 }
 
@@ -114,7 +170,7 @@ pub struct Trust {
     /// 0 to 1; null while nobody has examined it.
     #[schemars(range(min = 0, max = 1))]
     pub trust_score: Option<f64>,
-    /// Whether a validator has examined what it is now and found it good.
+    /// Whether a validator has examined what it is now and found it good, and none found it bad.
     pub validated: bool,
     /// Who examined what it is now.
     #[schemars(with = "Vec<NameText>")]
@@ -127,7 +183,7 @@ pub struct Trust {
     /// What this was computed from.
     pub computed: Computed,
     /// What it is now, condensed: its version, type, schema and tools. When this changes, older reports
-    /// do not count any more.
+    /// do not count, until it is as it was.
     pub contract_hash: String,
 }
 

@@ -31,6 +31,10 @@ pub const VALIDATION_STEPS_MAX: u64 = 250_000;
 /// How deep a schema may look into a value, by schemas one below the other. A thread's stack holds them.
 pub const VALIDATION_DEPTH_MAX: usize = 256;
 
+/// What the keyword `type` may say.
+const TYPES: &str = "\"array\", \"boolean\", \"integer\", \"null\", \"number\", \"object\", \"string\", or a \
+    list of different ones of these";
+
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Violation {
@@ -73,7 +77,11 @@ impl Validator {
                     ),
                 );
             }
-            let message = shortened(&error.to_string());
+            let message = if pointer.ends_with("/type") {
+                TYPES.to_owned()
+            } else {
+                shortened(&error.to_string())
+            };
             Error::invalid(pointer, format!("must be JSON Schema 2020-12: {message}"))
         })?;
         Ok(Self { compiled, graph })

@@ -11,7 +11,7 @@ use crate::{
     },
     protocol::{
         canonical::{contract_hash, node_base_hash},
-        contract::{ToolRules, below, check_tool, subject_of},
+        contract::{ToolRules, check_tool, check_tools, subject_of},
         error::{Error, ErrorCode},
         node::RegisterRequest,
         tool::Tool,
@@ -106,18 +106,10 @@ fn inbound_ports(request: &RegisterRequest) -> Result<Vec<node::Inbound>, Error>
 }
 
 fn tools(request: &RegisterRequest, rules: ToolRules<'_>) -> Result<Vec<node::Tool>, Error> {
-    let mut kept: Vec<node::Tool> = Vec::new();
-    for (index, tool) in request.tools.iter().enumerate() {
-        let pointer = format!("/tools/{index}");
-        let twice = |other: &node::Tool| other.name == tool.name && other.version == tool.version;
-        if kept.iter().any(twice) {
-            let message = "a tool of that name and version is there twice";
-            return Err(Error::invalid(format!("{pointer}/name"), message));
-        }
-        let checked = self::tool(tool, &request.node_id, rules);
-        kept.push(checked.map_err(|error| below(&pointer, error))?);
-    }
-    Ok(kept)
+    let patterns = check_tools(&request.tools, &request.node_id, rules)?;
+    let tools = request.tools.iter().zip(patterns);
+    let kept = |(tool, patterns)| kept(tool, &request.node_id, rules, patterns);
+    tools.map(kept).collect()
 }
 
 /// A tool as it is kept; errors point into it.
@@ -126,9 +118,18 @@ pub(super) fn tool(
     node_id: &NodeId,
     rules: ToolRules<'_>,
 ) -> Result<node::Tool, Error> {
-    check_tool(tool, node_id, rules)?;
+    let patterns = check_tool(tool, node_id, rules)?.patterns();
+    kept(tool, node_id, rules, patterns)
+}
+
+fn kept(
+    tool: &Tool,
+    node_id: &NodeId,
+    rules: ToolRules<'_>,
+    patterns: usize,
+) -> Result<node::Tool, Error> {
     let mut more = members(tool)?;
-    let bytes = Value::Object(more.clone()).to_string().len();
+    let bytes = described_bytes(&more, tool, node_id, rules);
     more.retain(|name, _| !["name", "version", "tags", "subject"].contains(&name.as_str()));
     let mut tags = tool.tags.clone();
     tags.sort();
@@ -138,10 +139,26 @@ pub(super) fn tool(
         version: tool.version.clone(),
         contract_hash: contract_hash(tool),
         bytes,
+        patterns,
         subject: subject_of(tool, node_id, rules.namespace),
         tags,
         more: more.into_iter().collect(),
     })
+}
+
+/// How long a tool is where its node is described: with its subject, its hash, and whether it collides.
+fn described_bytes(
+    members: &Map<String, Value>,
+    tool: &Tool,
+    node_id: &NodeId,
+    rules: ToolRules<'_>,
+) -> usize {
+    let mut all = members.clone();
+    let subject = subject_of(tool, node_id, rules.namespace);
+    all.insert("subject".to_owned(), Value::String(subject));
+    all.insert("contract_hash".to_owned(), contract_hash(tool).into());
+    all.insert("collision".to_owned(), Value::Bool(false));
+    Value::Object(all).to_string().len()
 }
 
 pub(super) fn members<T: serde::Serialize>(value: &T) -> Result<Map<String, Value>, Error> {

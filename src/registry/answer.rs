@@ -7,16 +7,17 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    domain::{index::Index, key::Revision, time::Moment},
+    domain::{ids::NodeId, index::Index, key::Revision, time::Moment},
     protocol::{
         contract::ToolRules,
         describe::{DescribeRequest, HelpReply, HelpRequest},
-        endpoint::Endpoint,
+        endpoint::{Endpoint, REQUEST_BYTES_MAX},
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
         frame::{self, Parsed},
         names::{HEADER_PROTOCOL, HEADER_TIMEOUT_MS},
         port::Limit,
         teach,
+        tool::ToolDescribeRequest,
         trust::TrustGetRequest,
     },
 };
@@ -64,7 +65,7 @@ impl Server {
 
     /// What an endpoint answers that changes something.
     async fn change(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
-        let (commit, rules) = (&self.commit, self.tool_rules());
+        let (commit, contracts) = (&self.commit, &self.contracts);
         match received.endpoint {
             Endpoint::PortLease => {
                 let run = async |request| commit.lease(caller, request).await;
@@ -79,7 +80,7 @@ impl Server {
                 self.run(received, caller, run).await
             }
             Endpoint::NodeRegister => {
-                let run = async |request| commit.register(caller, request, rules).await;
+                let run = async |request| commit.register(caller, request, contracts).await;
                 self.run(received, caller, run).await
             }
             Endpoint::NodeHeartbeat => {
@@ -91,7 +92,7 @@ impl Server {
                 self.run(received, caller, run).await
             }
             Endpoint::ToolRegister => {
-                let run = async |request| commit.register_tool(caller, request, rules).await;
+                let run = async |request| commit.register_tool(caller, request, contracts).await;
                 self.run(received, caller, run).await
             }
             Endpoint::ToolDeregister => {
@@ -141,7 +142,7 @@ impl Server {
                     |index: &Index, request: &_, limit, _| queries::tools(index, request, limit);
                 self.list(received, caller, make).await
             }
-            Endpoint::ToolDescribe => self.one(received, caller, queries::tool).await,
+            Endpoint::ToolDescribe => self.describe_tool(received, caller).await,
             Endpoint::BusList => {
                 let make =
                     |index: &Index, request: &_, limit, _| queries::buses(index, request, limit);
@@ -178,21 +179,14 @@ impl Server {
         }
     }
 
-    fn tool_rules(&self) -> ToolRules<'_> {
-        ToolRules {
-            namespace: &self.namespace,
-            subjects: &self.tool_subjects,
-        }
-    }
-
     /// A command: parsed, carried out, and answered.
-    async fn run<Q: DeserializeOwned + Asked, R: Serialize + Answered>(
+    async fn run<Q: DeserializeOwned + Asked + Send + 'static, R: Serialize + Answered>(
         &self,
         received: &Received,
         caller: &Caller,
         run: impl AsyncFnOnce(Q) -> Result<R, Error>,
     ) -> Result<Bytes, Error> {
-        let Parsed { request, ignored } = self.parse::<Q>(received)?;
+        let Parsed { request, ignored } = self.parse_any::<Q>(received, caller).await?;
         self.catch_up(request.min_revision(), caller).await?;
         let mut reply = run(request).await?;
         reply.ignore(ignored);
@@ -271,17 +265,25 @@ impl Server {
             )
     }
 
+    async fn describe_tool(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
+        let Parsed { request, ignored } = self.parse::<ToolDescribeRequest>(received)?;
+        self.see(request.min_revision, caller).await?;
+        self.found(caller, |index, now| queries::tool(index, &request, 1, now))
+            .await?;
+        self.page(request.limit, |index, limit, now| {
+            let mut reply = queries::tool(index, &request, limit, now)?;
+            reply.ignored.clone_from(&ignored);
+            Ok(reply)
+        })
+    }
+
     async fn describe(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
         let Parsed { request, ignored } = self.parse::<DescribeRequest>(received)?;
         self.see(request.min_revision, caller).await?;
         if let Some(node_id) = &request.node_id {
-            let mut reply = self
-                .found(caller, |index, now| {
-                    queries::node(index, &request, node_id, now)
-                })
-                .await?;
-            reply.ignored = ignored;
-            return to_bytes(&reply);
+            return self
+                .describe_node(&request, node_id, &ignored, caller)
+                .await;
         }
         self.page(request.limit, |index, limit, now| {
             let here = Here {
@@ -294,12 +296,57 @@ impl Server {
         })
     }
 
+    /// All of a node that is asked for, but as many of its leases and buses only as there is room for.
+    async fn describe_node(
+        &self,
+        request: &DescribeRequest,
+        node_id: &NodeId,
+        ignored: &[String],
+        caller: &Caller,
+    ) -> Result<Bytes, Error> {
+        let bytes_max = self.reply_bytes_max();
+        let mut shown = queries::SHOWN_MAX;
+        loop {
+            let mut reply = self
+                .found(caller, |index, now| {
+                    queries::node(index, request, node_id, shown, now)
+                })
+                .await?;
+            reply.ignored = ignored.to_vec();
+            let body = to_bytes(&reply)?;
+            if body.len() <= bytes_max {
+                return Ok(body);
+            }
+            if shown == 0 {
+                let what = "the description of this node with these sections";
+                return Err(Error::too_large(what, bytes_max));
+            }
+            shown /= 2;
+        }
+    }
+
     fn help(&self, received: &Received) -> Result<Bytes, Error> {
         let Parsed { ignored, .. } = self.parse::<HelpRequest>(received)?;
         to_bytes(&HelpReply {
             ignored,
             ..teach::help(&self.namespace)
         })
+    }
+
+    /// Parses a long request away from the threads that serve.
+    async fn parse_any<Q: DeserializeOwned + Send + 'static>(
+        &self,
+        received: &Received,
+        caller: &Caller,
+    ) -> Result<Parsed<Q>, Error> {
+        let (endpoint, body) = (received.endpoint, received.message.payload.clone());
+        if !(REQUEST_BYTES_MAX..=endpoint.request_bytes_max()).contains(&body.len()) {
+            return self.parse(received);
+        }
+        let minor = frame::protocol_minor(received.header(HEADER_PROTOCOL))?;
+        let parse =
+            move |rules: ToolRules<'_>| frame::parse(endpoint, rules.namespace, minor, &body);
+        self.contracts.check(caller, parse).await
     }
 
     fn parse<T: DeserializeOwned>(&self, received: &Received) -> Result<Parsed<T>, Error> {

@@ -6,7 +6,6 @@ use crate::{
     domain::{
         command::{Action, BusWish, Judgement},
         index::Index,
-        trust::{Lifecycle as Stage, Outcome},
     },
     protocol::{
         bus::{BusDeregisterRequest, BusRegisterRequest, BusReply, BusStatus},
@@ -57,9 +56,14 @@ impl Commit {
             .await?;
         Ok(self.mirror.with(|core| {
             let bus = core.index.nodes.bus(&bus_id).and_then(|entry| entry.body());
+            // The answer to the same request again is what has become of the bus since.
+            let bus = bus.filter(|bus| bus.bus.ended.is_none());
             BusReply {
                 endpoint_uri: bus.and_then(|bus| endpoint_of(&bus.bus)),
-                status: BusStatus::Accepted,
+                status: match bus {
+                    Some(_) => BusStatus::Accepted,
+                    None => BusStatus::Removed,
+                },
                 warnings: Vec::new(),
                 revision: revision(&core.index),
                 ignored: Vec::new(),
@@ -101,21 +105,25 @@ impl Commit {
                 "only a report with outcome \"fail\" has a failure_mode",
             ));
         }
+        if request.outcome == Verdict::Fail
+            && request
+                .lifecycle
+                .is_some_and(|stage| stage != Lifecycle::Canary)
+        {
+            return Err(Error::invalid(
+                "/lifecycle",
+                "a report with outcome \"fail\" can only say \"canary\"",
+            ));
+        }
         let node_id = request.node_id.clone();
         let judgement = Judgement {
             node_id: request.node_id,
             validator_id: request.validator_id,
             requester_id: request.requester_id,
-            outcome: match request.outcome {
-                Verdict::Pass => Outcome::Pass,
-                Verdict::Fail => Outcome::Fail,
-            },
+            outcome: request.outcome.into(),
             failure_mode: request.failure_mode,
-            lifecycle: request.lifecycle.map(|lifecycle| match lifecycle {
-                Lifecycle::Canary => Stage::Canary,
-                Lifecycle::Validated => Stage::Validated,
-                Lifecycle::Frozen => Stage::Frozen,
-            }),
+            lifecycle: request.lifecycle.map(Into::into),
+            contract_hash: request.contract_hash.map(String::from),
             request: named,
         };
         self.done(caller, Action::Judge(Box::new(judgement)))

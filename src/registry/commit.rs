@@ -189,7 +189,7 @@ impl Commit {
                 }
                 Some(there) if there < known || (known == Revision(0) && there > known) => {
                     tracing::error!(%key, revision = there.0, "a message has come back into the bucket");
-                    self.restart.from_start();
+                    self.restart.all_again();
                 }
                 Some(_) | None => {}
             }

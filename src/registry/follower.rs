@@ -54,7 +54,7 @@ impl Restart {
 
     /// With everything: a message is in the bucket that this follower has not seen and is behind. A server
     /// that is killed may bring back what lay under a message that it had removed (nats-server issue 8505).
-    pub(super) fn from_start(&self) {
+    pub(super) fn all_again(&self) {
         self.from_start.store(true, Ordering::Relaxed);
         self.told.notify_one();
     }
@@ -160,6 +160,7 @@ impl Follower {
             found,
             ..
         } = delivery;
+        tracing::trace!(key = subject, revision = revision.0, pending, "delivered");
         let Some(key) = key else {
             tracing::debug!(
                 key = subject,

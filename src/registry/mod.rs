@@ -7,6 +7,7 @@ mod barrier;
 mod buses;
 mod clock;
 mod commit;
+mod contracts;
 mod fatal;
 mod follower;
 mod micro;

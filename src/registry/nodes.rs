@@ -25,7 +25,8 @@ use crate::{
 use super::{
     announce,
     commit::Commit,
-    queries::{collisions, state},
+    contracts::Contracts,
+    queries::collisions,
     requests::{Caller, named},
 };
 
@@ -37,14 +38,17 @@ impl Commit {
         self: &Arc<Self>,
         caller: &Caller,
         request: RegisterRequest,
-        rules: ToolRules<'_>,
+        contracts: &Contracts,
     ) -> Result<RegisterReply, Error> {
-        let named = named(Endpoint::NodeRegister, request.request_id, &request);
         let (ttl_max, registry_id) = self.mirror.with(|core| {
             let policy = &core.index.policy;
             (policy.ttl_max, policy.registry_id)
         });
-        let announce = announce::announce(request, ttl_max, named, rules)?;
+        let check = move |rules: ToolRules<'_>| {
+            let named = named(Endpoint::NodeRegister, request.request_id, &request);
+            announce::announce(request, ttl_max, named, rules)
+        };
+        let announce = contracts.check(caller, check).await?;
         let registration = announce.registration.clone();
         let known = self
             .node(caller, Action::Announce(Box::new(announce)))
@@ -60,7 +64,7 @@ impl Commit {
             RegisterReply {
                 status: RegisterStatus::Accepted,
                 registry_id,
-                trust_state: Open::Known(state(trust.state)),
+                trust_state: Open::Known(trust.state.into()),
                 ttl: known.live.ttl,
                 epoch: known.live.epoch,
                 expires_in_ms: left,
@@ -126,11 +130,15 @@ impl Commit {
         self: &Arc<Self>,
         caller: &Caller,
         request: ToolRegisterRequest,
-        rules: ToolRules<'_>,
+        contracts: &Contracts,
     ) -> Result<ToolChangeReply, Error> {
-        let named = named(Endpoint::ToolRegister, request.request_id, &request);
-        let tool = announce::tool(&request.tool, &request.node_id, rules);
-        let tool = tool.map_err(|error| below("/tool", error))?;
+        let check = move |rules: ToolRules<'_>| {
+            let named = named(Endpoint::ToolRegister, request.request_id, &request);
+            let tool = announce::tool(&request.tool, &request.node_id, rules);
+            let tool = tool.map_err(|error| below("/tool", error))?;
+            Ok((request, tool, named))
+        };
+        let (request, tool, named) = contracts.check(caller, check).await?;
         let action = Action::AddTool {
             of: Claim {
                 node_id: request.node_id.clone(),

@@ -217,6 +217,7 @@ impl Publisher {
             about,
             correlation_id: transition.correlation_id.clone(),
             registry_id,
+            record: told.key.to_string(),
             n: transition.n,
         };
         let body = match serde_json::to_vec(&body) {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::{StreamExt, stream};
 use uuid::Uuid;
 
-use crate::domain::{command::Command, ids::CommandId};
+use crate::domain::{command::Command, core::Core, ids::CommandId};
 
 use super::commit::Commit;
 
@@ -27,8 +27,11 @@ pub(super) async fn run(commit: Arc<Commit>) {
         let wait = next.map_or(ROUND_INTERVAL_MAX, |at| {
             commit.clock.until(at).min(ROUND_INTERVAL_MAX)
         });
+        // What hangs on a node that has ended is due as soon as that is seen.
+        let due = commit.mirror.until(Core::is_due);
+        let _ = tokio::time::timeout(wait, due).await;
         let (_, random) = Uuid::new_v4().as_u64_pair();
-        tokio::time::sleep(wait + Duration::from_millis(1 + random % ROUND_JITTER_MILLIS)).await;
+        tokio::time::sleep(Duration::from_millis(1 + random % ROUND_JITTER_MILLIS)).await;
         round(&commit).await;
     }
 }

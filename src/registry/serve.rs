@@ -24,10 +24,11 @@ use crate::protocol::{
     names::{
         HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, Namespace, SERVICE, is_inbox,
     },
-    subject::ToolSubjects,
 };
 
-use super::{commit::Commit, micro::Micro, peers::Peers, seldom::Seldom, stall::Stall};
+use super::{
+    commit::Commit, contracts::Contracts, micro::Micro, peers::Peers, seldom::Seldom, stall::Stall,
+};
 
 /// Bytes that a reply's headers may take.
 const HEADERS_BYTES: usize = 4 * 1024;
@@ -45,7 +46,7 @@ pub(super) struct Server {
     pub(super) commit: Arc<Commit>,
     pub(super) micro: Arc<Micro>,
     pub(super) namespace: Namespace,
-    pub(super) tool_subjects: ToolSubjects,
+    pub(super) contracts: Contracts,
     pub(super) registry: Registry,
     pub(super) peers: Peers,
     pub(super) in_flight: Arc<Semaphore>,

@@ -26,6 +26,7 @@ use super::{
     barrier::Barrier,
     clock::Clock,
     commit::Commit,
+    contracts::Contracts,
     fatal::Fatal,
     follower::{Follower, Restart},
     micro::{Identity, Micro, service_id},
@@ -135,14 +136,7 @@ impl Registry {
         stop.watch_connection(&store_client).await?;
         refuse_overlap(&requests, &settings).await?;
 
-        let names = Names {
-            bucket: settings.namespace.bucket(),
-            events_stream: settings.namespace.events_stream(),
-            events_subjects: settings.namespace.events(),
-            replicas: settings.replicas,
-            events_bytes_max: settings.events_bytes_max,
-            events_age_max: settings.events_age_max,
-        };
+        let names = names(&settings);
         let store = Store::open(store_client, &names).await?;
         let opened = store.identity().await?;
         tracing::info!(
@@ -261,9 +255,23 @@ fn millis(began: Instant) -> u64 {
     u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long a registration may be, so that `describe` can answer with all of it.
+/// How long a registration may be where messages may have `payload_max` bytes: `describe` answers with
+/// all of it, and beside it with the node's health and trust, and with as many of its leases and buses as
+/// there is room for.
 fn node_bytes_max(payload_max: usize) -> usize {
-    NODE_BYTES_MAX.min(payload_max / 2)
+    NODE_BYTES_MAX.min(payload_max / 16 * 7)
+}
+
+/// What the bucket and the stream of events are called, and how they are made.
+fn names(settings: &Settings) -> Names {
+    Names {
+        bucket: settings.namespace.bucket(),
+        events_stream: settings.namespace.events_stream(),
+        events_subjects: settings.namespace.events(),
+        replicas: settings.replicas,
+        events_bytes_max: settings.events_bytes_max,
+        events_age_max: settings.events_age_max,
+    }
 }
 
 fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Policy {
@@ -387,7 +395,7 @@ fn server(
         client,
         commit,
         micro,
-        tool_subjects: settings.tool_subjects.clone(),
+        contracts: Contracts::new(settings.namespace.clone(), settings.tool_subjects.clone()),
         namespace: settings.namespace.clone(),
         registry,
         in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max as usize)),

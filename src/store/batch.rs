@@ -1,8 +1,8 @@
 //! Several compare-and-sets in one piece, by the server's atomic batches (ADR-50).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 use uuid::Uuid;
 
 use super::{Message, Store, Written};
@@ -10,6 +10,9 @@ use super::{Message, Store, Written};
 /// Batches of one instance under way at the same time. A server allows 50 on one stream, and one that is
 /// abandoned takes up room for ten seconds: several instances share them.
 const BATCHES_IN_FLIGHT_MAX: usize = 8;
+
+/// How long a batch waits for its turn. Then it was not sent: whoever wants it decides whether it still does.
+const TURN_WAIT_MAX: Duration = Duration::from_millis(500);
 
 const HEADER_BATCH_ID: &str = "Nats-Batch-Id";
 const HEADER_BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
@@ -29,7 +32,7 @@ impl Batches {
     /// Sends `first` and then `last`, which commits them all. Only the commit is answered: what is wrong
     /// with any of them is said there.
     pub(super) async fn write(&self, store: &Store, first: &[Message], last: &Message) -> Written {
-        let Ok(_permit) = self.0.acquire().await else {
+        let Ok(Ok(_permit)) = timeout(TURN_WAIT_MAX, self.0.acquire()).await else {
             return Written::Unsent;
         };
         let id = Uuid::now_v7().simple().to_string();

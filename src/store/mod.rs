@@ -235,6 +235,10 @@ impl Store {
                 Ok(Ack { .. }) | Err(_) => Written::Unknown,
             },
             Err(error) if error.kind() == RequestErrorKind::NoResponders => Written::Unsent,
+            Err(error) if error.kind() == RequestErrorKind::MaxPayloadExceeded => {
+                tracing::warn!(%error, "a record is larger than a message may be");
+                Written::Unsent
+            }
             Err(error) => {
                 tracing::debug!(%error, "no acknowledgement");
                 Written::Unknown

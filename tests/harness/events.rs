@@ -84,6 +84,12 @@ impl Events {
         self.0.iter().filter(|event| event.kind() == kind).collect()
     }
 
+    /// The kinds that were told of what a member names, in their order.
+    pub(crate) fn about(&self, member: &str, value: &str) -> Vec<&str> {
+        let of_it = self.0.iter().filter(|event| event.body[member] == value);
+        of_it.map(Event::kind).collect()
+    }
+
     /// The kinds that were told of one lease, in their order.
     pub(crate) fn of_lease(&self, lease_id: &str) -> Vec<&str> {
         let of_it = self

@@ -10,23 +10,31 @@
     clippy::indexing_slicing
 )]
 
+mod bucket;
 mod caller;
 mod events;
 mod holder;
 mod ledger;
 mod nats;
+mod node;
+mod proxy;
 mod registry;
 mod traffic;
+mod user;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+pub(crate) use bucket::{Bucket, Stored};
 pub(crate) use caller::{Caller, Refused, Reply, header_map, wish};
 pub(crate) use events::{Event, Events};
 pub(crate) use holder::{Holder, HolderPlan};
 pub(crate) use ledger::Ledger;
 pub(crate) use nats::Nats;
+pub(crate) use node::{claim, node, tool};
+pub(crate) use proxy::Proxy;
 pub(crate) use registry::Registry;
+pub(crate) use user::{Ran, User, assert_members};
 
 /// Far longer than anything here takes; reached only when a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, consumer::DeliverPolicy};
 use futures::{StreamExt as _, TryStreamExt as _};
-use onex_registry::protocol::endpoint::REQUEST_BYTES_MAX;
+use onex_registry::protocol::endpoint::{Endpoint, REQUEST_BYTES_MAX};
 use serde_json::{Map, Value, json};
 
 use super::Reply;
@@ -34,6 +34,8 @@ const WORD_CHARS_MAX: usize = 24;
 
 /// Every write of a registry has it; what tests write to the bucket with their own hands has not.
 const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
+/// The marker of a removed key has it.
+const OPERATION: &str = "KV-Operation";
 
 struct Recorder {
     file: File,
@@ -124,10 +126,12 @@ impl Sent {
         let Some((recorder, headers, body)) = self.0 else {
             return;
         };
+        let known = Endpoint::ALL.iter().find(|one| one.name() == endpoint);
+        let bytes_max = known.map_or(REQUEST_BYTES_MAX, |endpoint| endpoint.request_bytes_max());
         // An empty body is an empty request. One that is no JSON or too long can only be refused.
         let request = match body.trim_ascii() {
             b"" => json!({}),
-            _ if body.len() > REQUEST_BYTES_MAX => Value::Null,
+            _ if body.len() > bytes_max => Value::Null,
             body => serde_json::from_slice(body).unwrap_or_default(),
         };
         let mut hasher = DefaultHasher::new();
@@ -211,13 +215,17 @@ fn note(recorder: &Mutex<Recorder>, event: bool, message: &jetstream::Message) {
     if !event && !barrier && headers.get(EXPECTED).is_none() {
         return;
     }
+    let marker = headers.get(OPERATION).is_some();
     let mut hasher = DefaultHasher::new();
     let kind = key.split('.').next().filter(|_| !event);
-    (event, kind, body["event"].as_str()).hash(&mut hasher);
+    (event, marker, kind, body["event"].as_str()).hash(&mut hasher);
     shape(&body, &mut hasher);
     write(recorder, hasher.finish(), || {
         if event {
             json!({"event": subject, "headers": plain(&headers), "body": body})
+        } else if marker {
+            let bytes = message.payload.len();
+            json!({"marker": key, "headers": plain(&headers), "bytes": bytes})
         } else {
             json!({"record": key, "body": body})
         }

@@ -45,6 +45,8 @@ impl World {
                     Refusal::LeaseExpired
                         | Refusal::LeaseNotFound
                         | Refusal::NotHolder
+                        | Refusal::NotNodesHolder
+                        | Refusal::NotBusHolder
                         | Refusal::Superseded { .. }
                 ) || wish.is_none()
                     && matches!(

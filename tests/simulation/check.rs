@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use semver::Version;
+
 use crate::domain::{
     ids::{CommandId, Incarnation, LeaseId, NodeId, RequestId, RequesterId, Token},
     key::{Key, PortKey, Revision},
@@ -105,7 +107,7 @@ pub(super) enum Fate {
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) lives: bool,
-    pub(super) tools: BTreeSet<Token>,
+    pub(super) tools: BTreeSet<(Token, Version)>,
 }
 
 /// What a run remembers.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use semver::Version;
+
 use crate::domain::{
     bus::Announcement,
     ids::{Incarnation, NodeId, RequestId, Token},
@@ -9,7 +11,7 @@ use crate::domain::{
     mechanism::Mechanism,
     node::{LifeEnd, Live, REQUESTS_REMEMBERED},
     record::{Request, Stored},
-    transition::{Happened, Transition},
+    transition::{Happened, ToolTold, Transition},
     write::Write,
 };
 
@@ -63,11 +65,10 @@ impl World {
                     let Stored::Verdict(record) = stored else {
                         return Vec::new();
                     };
-                    let verdicts = &record.body.verdicts;
-                    let latest = verdicts.latest.iter();
-                    latest
-                        .filter_map(|verdict| verdict.request)
-                        .chain(verdicts.earlier.iter().copied())
+                    let contracts = record.body.verdicts.contracts.iter();
+                    let verdicts = contracts.flat_map(|on| &on.latest);
+                    verdicts
+                        .flat_map(|verdict| verdict.requests.iter().copied())
                         .collect()
                 };
                 let now = requests(&Stored::Verdict(record.clone()));
@@ -262,10 +263,10 @@ impl World {
                 continue;
             }
             let living = self.check.living(id, revision);
-            let tools: BTreeSet<Token> = living
+            let tools: BTreeSet<(Token, Version)> = living
                 .iter()
                 .flat_map(|living| &living.node.registration.tools)
-                .map(|tool| tool.name.clone())
+                .map(|tool| (tool.name.clone(), tool.version.clone()))
                 .collect();
             let lives = living.is_some();
             let told = self.check.told.entry(id.clone()).or_default();
@@ -286,9 +287,11 @@ impl World {
             Happened::NodeExpired | Happened::NodeDeregistered => told.lives = false,
             _ => {}
         }
+        let versioned = |tool: &ToolTold| (tool.name.clone(), tool.version.clone());
         for tool in &transition.tools_removed {
-            told.tools.remove(tool);
+            told.tools.remove(&versioned(tool));
         }
-        told.tools.extend(transition.tools_added.iter().cloned());
+        told.tools
+            .extend(transition.tools_added.iter().map(versioned));
     }
 }

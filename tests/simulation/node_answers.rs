@@ -90,23 +90,30 @@ impl World {
                 self.never(&keys(&about.id), behind, taken)
                     .then(|| format!("{} was never taken", about.id))
             }
-            Refusal::Superseded { asked, last } => {
+            Refusal::Superseded { last } => {
                 let about = about?;
                 let mut keys = keys(&about.id).into_iter();
                 if keys.any(|key| self.check.foreign.contains_key(&key)) {
                     return None;
                 }
+                let asked = match action {
+                    Action::Announce(announce) => announce.epoch,
+                    _ => about.epoch,
+                };
                 let history = self.check.history.get(&Key::Live(about.id.clone()));
                 let over = history.into_iter().flatten().any(|(_, stored)| {
                     let Stored::Live(record) = stored else {
                         return false;
                     };
                     let live = &record.body.live;
-                    live.epoch == *last && (last > asked || live.ended.is_some())
+                    live.epoch == *last
+                        && (asked.is_none_or(|asked| *last > asked) || live.ended.is_some())
                 });
                 (!over).then(|| format!("no life of {} is behind that", about.id))
             }
-            Refusal::NotHolder => self.is_holder(behind, action, about.as_ref()),
+            Refusal::NotNodesHolder | Refusal::NotBusHolder => {
+                self.is_holder(behind, action, about.as_ref())
+            }
             Refusal::ToolNotFound => {
                 let (about, Action::RemoveTool { name, .. }) = (about?, action) else {
                     return Some("that was not asked for".to_owned());
@@ -159,6 +166,7 @@ impl World {
             | Refusal::OtherPort(_)
             | Refusal::NodeTooLarge(_)
             | Refusal::Frozen
+            | Refusal::OtherContract(_)
             | Refusal::LimitExceeded { .. } => Some("there is no reason for it".to_owned()),
             _ => None,
         }

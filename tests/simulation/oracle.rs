@@ -223,7 +223,8 @@ impl World {
                     stuck.push(format!("{key} is there"));
                 }
             }
-            let known = index.nodes.len() + index.nodes.buses_len();
+            let nodes = index.nodes.all(None).count();
+            let known = nodes + index.nodes.known() + index.nodes.buses_known();
             if known > 0 || index.nodes.tool_names(None).next().is_some() {
                 stuck.push(format!("{known} nodes and buses are known"));
             }

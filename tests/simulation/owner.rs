@@ -289,6 +289,7 @@ impl World {
             version: semver::Version::new(1, self.chance.below(2), 0),
             contract_hash: self.chance.below(2).to_string(),
             bytes: 10,
+            patterns: 0,
             subject: format!("tool.{name}"),
             tags: Vec::new(),
             more: Unknown::new(),
@@ -488,6 +489,7 @@ impl World {
                         outcome: if passes { Outcome::Pass } else { Outcome::Fail },
                         failure_mode: None,
                         lifecycle: None,
+                        contract_hash: None,
                         request,
                     }))
                 })

@@ -120,3 +120,47 @@ fn is_object(types: &Value) -> bool {
             .as_array()
             .is_some_and(|types| types.iter().any(|one| one == "object"))
 }
+
+/// The fields that a request of that schema may have, and those of the objects and lists in it: `tools/*/name`, with
+/// the schema of each. What is free JSON has none.
+pub(crate) fn fields(schema: &Value) -> Vec<(String, &Value)> {
+    let mut found = Vec::new();
+    let mut open = vec![(String::new(), schema)];
+    while let Some((path, schema)) = open.pop() {
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let path = join(&path, name);
+            open.push((join(&path, "*"), &field["items"]));
+            open.push((path.clone(), field));
+            found.push((path, field));
+        }
+        for keyword in ["anyOf", "oneOf", "allOf"] {
+            let chosen = schema[keyword].as_array().into_iter().flatten();
+            open.extend(chosen.map(|one| (path.clone(), one)));
+        }
+    }
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    found
+}
+
+fn join(path: &str, name: &str) -> String {
+    match path {
+        "" => name.to_owned(),
+        path => format!("{path}/{name}"),
+    }
+}
+
+/// The field that a JSON Pointer into a request names, as [`fields`] has it: where it leads into free JSON, the field
+/// that holds that.
+pub(crate) fn field_of(pointer: &str, fields: &[String]) -> Option<String> {
+    let is_index = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = pointer.split('/').skip(1);
+    let parts: Vec<&str> = parts
+        .map(|part| if is_index(part) { "*" } else { part })
+        .collect();
+    let known = |length: &usize| {
+        let path = parts[..*length].join("/");
+        fields.contains(&path)
+    };
+    let length = (1..=parts.len()).rev().find(known)?;
+    Some(parts[..length].join("/"))
+}

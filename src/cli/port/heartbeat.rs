@@ -54,7 +54,16 @@ impl Heartbeat {
             }
         };
         let reply = session.settle(reply).await?;
-        session.output.show(&reply, |reply| vec![table(reply)])?;
+        session.output.show(
+            &reply,
+            |reply| {
+                let renewed = reply.renewed.iter();
+                renewed
+                    .map(|renewed| renewed.lease_id.to_string())
+                    .collect()
+            },
+            |reply, _| vec![table(reply).into()],
+        )?;
         for note in notes(&reply) {
             session.output.note(note);
         }
@@ -63,9 +72,7 @@ impl Heartbeat {
 }
 
 fn one_renewed(session: &Session, lease: &LeaseReply) -> Result<Exit, Failure> {
-    session.output.show(lease, |lease| {
-        vec![super::table(std::slice::from_ref(lease))]
-    })?;
+    super::show(session, lease)?;
     Ok(Exit::Done)
 }
 

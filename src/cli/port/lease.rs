@@ -65,9 +65,7 @@ impl Lease {
         let lease = session.settle(lease).await.map_err(|failure| {
             failure.repeat_with(request_id, &format!("--request-id {}", request_id.0))
         })?;
-        session.output.show(&lease, |lease| {
-            vec![super::table(std::slice::from_ref(lease))]
-        })?;
+        super::show(session, &lease)?;
         for note in notes(&lease) {
             session.output.note(&note);
         }

@@ -7,9 +7,10 @@ use crate::{
         failure::{Exit, Failure},
         parse, requester,
         session::Session,
+        watch::Listing,
     },
-    domain::ids::{Host, Label, Name, RequesterId},
-    protocol::port::{Limit, ListRequest, PAGE_ITEMS_MAX},
+    domain::ids::{Host, Label, Name, NodeId, RequesterId},
+    protocol::port::ListRequest,
 };
 
 /// Lists live leases, by host, transport and port, to the end.
@@ -31,23 +32,11 @@ pub(in crate::cli) struct List {
     /// Only with this label.
     #[arg(long)]
     label: Option<Label>,
+    /// Only those that end with this node.
+    #[arg(long, value_name = "NODE")]
+    node: Option<NodeId>,
     #[command(flatten)]
-    page: Page,
-}
-
-/// How much is asked for at once.
-#[derive(Debug, Args)]
-pub(super) struct Page {
-    /// Items to ask for at once, 1 to 1000. All come, whatever it is [default: 1000].
-    #[arg(long, value_name = "N", value_parser = parse::limit)]
-    limit: Option<Limit>,
-}
-
-impl Page {
-    /// As much as there may be, unless told otherwise.
-    pub(super) fn limit(&self) -> Option<Limit> {
-        self.limit.or(Limit::try_from(PAGE_ITEMS_MAX).ok())
-    }
+    listing: Listing,
 }
 
 impl List {
@@ -62,14 +51,24 @@ impl List {
             requester_id,
             name: self.name,
             label: self.label,
-            limit: self.page.limit(),
+            node_id: self.node,
+            limit: self.listing.limit(),
             ..ListRequest::default()
         };
-        let leases = session.client.all(&request).await;
-        let leases = session.settle(leases).await?;
-        session
-            .output
-            .show(&leases, |leases| vec![super::table(&leases.items)])?;
+        self.listing
+            .show(
+                session,
+                request,
+                |leases| {
+                    leases
+                        .items
+                        .iter()
+                        .map(|lease| lease.lease_id.to_string())
+                        .collect()
+                },
+                |leases, detail| vec![super::table(&leases.items, detail).into()],
+            )
+            .await?;
         Ok(Exit::Done)
     }
 }

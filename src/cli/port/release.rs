@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::{
     cli::{
         failure::{Exit, Failure},
-        output::Table,
+        output::{Table, at},
         parse,
         requester::Who,
         session::Session,
@@ -67,9 +67,11 @@ impl Release {
             let flags = format!("--lease-id {} --request-id {}", lease_id.0, request_id.0);
             failure.repeat_with(request_id, &flags)
         })?;
-        session
-            .output
-            .show(&released, |released| vec![table(released)])?;
+        session.output.show(
+            &released,
+            |released| vec![released.lease_id.to_string()],
+            |released, _| vec![table(released).into()],
+        )?;
         Ok(Exit::Done)
     }
 
@@ -87,8 +89,7 @@ impl Release {
             min_revision: revision,
             ..ListRequest::default()
         };
-        let held = session.client.all(&request).await;
-        let mut held = session.settle(held).await?.items;
+        let mut held = session.all(&request).await?.items;
         held.retain(|lease| {
             self.port.is_none_or(|port| lease.ports.contains(&port))
                 && self
@@ -164,9 +165,6 @@ fn table(released: &ReleaseReply) -> Table {
     Table::new(&["LEASE ID", "STATUS", "ENDED"]).row([
         released.lease_id.to_string(),
         status.to_owned(),
-        released
-            .released_at
-            .strftime("%Y-%m-%d %H:%M:%S UTC")
-            .to_string(),
+        at(released.released_at),
     ])
 }

@@ -5,14 +5,14 @@ use clap::Args;
 use crate::{
     cli::{
         failure::{Exit, Failure},
-        output::Table,
+        node::said,
+        output::{Detail, Table},
         session::Session,
+        watch::Listing,
     },
     domain::ids::{Host, Label, Name},
     protocol::port::{LeaseReply, ResolveRequest},
 };
-
-use super::list::Page;
 
 /// Finds what to connect to: the live leases of a name, or with a label.
 ///
@@ -34,7 +34,7 @@ pub(in crate::cli) struct Resolve {
     #[arg(long, value_name = "NAME")]
     host: Option<Host>,
     #[command(flatten)]
-    page: Page,
+    listing: Listing,
 }
 
 impl Resolve {
@@ -43,43 +43,57 @@ impl Resolve {
             name: self.word.or(self.name),
             label: self.label,
             host: self.host,
-            limit: self.page.limit(),
+            limit: self.listing.limit(),
             ..ResolveRequest::default()
         };
-        let found = session.client.all(&request).await;
-        let found = session.settle(found).await?;
-        session
-            .output
-            .show(&found, |found| vec![table(&found.items)])?;
-        if found.items.is_empty() {
+        let found = self
+            .listing
+            .show(
+                session,
+                request,
+                |found| found.items.iter().map(address).collect(),
+                |found, detail| vec![table(&found.items, detail).into()],
+            )
+            .await?;
+        if found.is_some_and(|found| found.items.is_empty()) {
             session.output.note("Nobody holds such a lease.");
         }
         Ok(Exit::Done)
     }
 }
 
-fn table(leases: &[LeaseReply]) -> Table {
-    let header = ["ADDRESS", "TRANSPORT", "PROTOCOL", "NAME", "LABELS"];
+/// What to connect to.
+fn address(lease: &LeaseReply) -> String {
+    let host = lease.host.as_str();
+    if host.contains(':') {
+        return format!("[{host}]:{}", lease.port);
+    }
+    format!("{host}:{}", lease.port)
+}
+
+fn table(leases: &[LeaseReply], detail: Detail) -> Table {
+    let mut header = vec!["ADDRESS", "TRANSPORT", "PROTOCOL", "NAME", "LABELS"];
+    if detail.is_wide() {
+        header.extend(["NODE", "LEFT", "LEASE ID"]);
+    }
     Table::new(&header)
         .rows(leases, |lease| {
-            let host = lease.host.as_str();
-            let address = if host.contains(':') {
-                format!("[{host}]:{}", lease.port)
-            } else {
-                format!("{host}:{}", lease.port)
-            };
             let labels: Vec<_> = lease.labels.iter().map(Label::as_str).collect();
-            [
-                address,
+            let mut cells = vec![
+                address(lease),
                 lease.transport.to_string(),
                 lease.protocol.to_string(),
-                lease
-                    .name
-                    .as_ref()
-                    .map_or("-", |name| name.as_str())
-                    .to_owned(),
+                said(lease.name.as_ref()),
                 labels.join(", "),
-            ]
+            ];
+            if detail.is_wide() {
+                cells.extend([
+                    said(lease.node_id.as_ref()),
+                    super::left(lease.expires_in_ms),
+                    lease.lease_id.to_string(),
+                ]);
+            }
+            cells
         })
         .whole(0)
 }

@@ -20,9 +20,13 @@ impl Case<'_> {
         let entry = self.index.nodes.bus(&wish.bus_id);
         let before = entry.and_then(|entry| Some((entry.revision, &entry.body()?.bus)));
         if let Some((revision, bus)) = before {
-            let lives = bus.ended.is_none() && self.index.bus_over(bus, revision).is_none();
-            if lives && bus.requester_id != wish.requester_id {
-                return Err(Refusal::NotHolder);
+            let over = self.index.bus_over(bus, revision).is_some();
+            if bus.ended.is_none() && over {
+                // Its end is to be told before it is announced again: the reaper is about to write it.
+                return Err(Refusal::Contended);
+            }
+            if bus.ended.is_none() && bus.requester_id != wish.requester_id {
+                return Err(Refusal::NotBusHolder);
             }
             if changed_before(bus, wish.requester_id, wish.request)? {
                 return Ok(Decision::Answer(Answer::Done(revision)));
@@ -36,7 +40,10 @@ impl Case<'_> {
             self.live(wish.requester_id, lease_id)?;
         }
         let limit = self.index.policy.buses_max;
-        if entry.is_none() && self.index.nodes.buses_len() >= limit {
+        let nodes = &self.index.nodes;
+        let known = |id: &BusId| nodes.bus(id).is_some_and(|entry| !entry.forgotten);
+        let coming = self.reserved.buses().filter(|id| !known(id)).count();
+        if !known(&wish.bus_id) && nodes.buses_known() + coming >= limit {
             return Err(Refusal::LimitExceeded {
                 what: BOUND_BUSES,
                 limit,
@@ -79,7 +86,7 @@ impl Case<'_> {
         let bus = entry.and_then(|entry| Some((entry.revision, &entry.body()?.bus)));
         let (revision, bus) = bus.ok_or(Refusal::BusNotFound)?;
         if bus.requester_id != requester_id {
-            return Err(Refusal::NotHolder);
+            return Err(Refusal::NotBusHolder);
         }
         if changed_before(bus, requester_id, request)? || bus.ended.is_some() {
             return Ok(Decision::Answer(Answer::Done(revision)));

@@ -240,6 +240,10 @@ impl Case<'_> {
         match self.index.standing(key, self.now.mono) {
             Standing::Free => {}
             Standing::Due if !self.index.mechanisms.on(Mechanism::EndingIsAWrite) => {}
+            // Its lease has ended with its node, and the reaper is about to write that.
+            Standing::Due if self.index.lease_over(key).is_some() => {
+                return Err(Refusal::Contended);
+            }
             Standing::Held(_) | Standing::Due => {
                 return Err(Refusal::PortUnavailable(Unavailable::Held));
             }
@@ -264,6 +268,13 @@ impl Case<'_> {
     }
 
     fn exhausted(&self, host: &Host, transport: Transport) -> Refusal {
+        let is_over = |key: &PortKey| {
+            key.host == *host && key.transport == transport && self.index.lease_over(key).is_some()
+        };
+        // What a node held that has gone is free as soon as the reaper has written that.
+        if self.index.due().filter_map(Key::port).any(is_over) {
+            return Refusal::Contended;
+        }
         let next = self
             .index
             .next_free(host, transport)

@@ -5,6 +5,7 @@ mod end;
 mod grant;
 mod node;
 mod renew;
+mod review;
 mod settle;
 mod tool;
 mod trust;
@@ -17,7 +18,7 @@ use super::{
     key::{Key, PortKey},
     mechanism::Mechanism,
     node::{Announced, Lived},
-    record::{Body, Ended, FORMAT, Lease, OUTBOX_TRANSITIONS_MAX, Record, Request, Stored},
+    record::{Body, Ended, FORMAT, Lease, Record, Request, Stored},
     reserved::Reserved,
     standing::Entry,
     time::Now,
@@ -62,6 +63,7 @@ pub fn decide(
             version,
             request,
         } => case.remove_tool(of, name, version.as_ref(), *request),
+        Action::Review(review) => case.review(review),
         Action::AnnounceBus(wish) => case.announce_bus(wish),
         Action::RemoveBus {
             requester_id,
@@ -203,11 +205,11 @@ impl<'a> Case<'a> {
 
     /// Whether a record has room for another transition.
     fn check_room<B>(&self, entry: Option<&Entry<B>>) -> Result<(), Refusal> {
-        let waiting = entry.and_then(|entry| {
+        let room = entry.and_then(|entry| {
             let record = entry.record.as_deref()?;
-            Some(record.unpublished(entry.revision, self.index.outbox.out_to()))
+            Some(record.has_room(entry.revision, self.index.outbox.out_to()))
         });
-        if waiting.unwrap_or(0) >= OUTBOX_TRANSITIONS_MAX {
+        if room == Some(false) {
             return Err(Refusal::Busy);
         }
         Ok(())

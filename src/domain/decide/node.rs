@@ -1,21 +1,19 @@
 //! Nodes: their announcement, their heartbeats, and their leave.
 
-use std::collections::BTreeSet;
-
 use crate::domain::{
     command::{Announce, Answer, BOUND_NODES, Claim, Decision, Effect, Known, Refusal},
-    ids::{Incarnation, NodeId, RequesterId, Token, Ttl},
+    ids::{Incarnation, NodeId, RequesterId, Ttl},
     key::{Key, Revision},
     mechanism::Mechanism,
     node::{
-        Announced, Begun, EARLIER_LIVES_MAX, LifeEnd, LifeEnded, Live, Lived, Node,
-        REQUESTS_REMEMBERED, Registration, Tool,
+        Announced, EARLIER_LIVES_MAX, LifeEnd, LifeEnded, Live, Lived, Node, REQUESTS_REMEMBERED,
+        Registration, Tool,
     },
     nodes::Seen,
     record::{Request, Unknown},
     standing::Entry,
     time::Moment,
-    transition::{Happened, Transition},
+    transition::{Happened, ToolTold, Transition},
     write::Write,
 };
 
@@ -42,14 +40,16 @@ impl<'a> Case<'a> {
         }
         let course = self.course(announce)?;
         self.check_frozen(node_id, &announce.registration)?;
-        self.check_inbound(announce)?;
+        self.check_inbound(announce, &course)?;
         let limit = self.index.policy.node_bytes_max;
         if announce.registration.total_bytes() > limit {
             return Err(Refusal::NodeTooLarge(limit));
         }
-        let known = self.index.nodes.life(node_id).is_some();
         let limit = self.index.policy.nodes_max;
-        if !known && self.index.nodes.len() + self.reserved.lives() >= limit {
+        let nodes = &self.index.nodes;
+        let known = |id: &NodeId| nodes.life(id).is_some_and(|entry| !entry.forgotten);
+        let coming = self.reserved.lives().filter(|id| !known(id)).count();
+        if !known(node_id) && nodes.known() + coming >= limit {
             return Err(Refusal::LimitExceeded {
                 what: BOUND_NODES,
                 limit,
@@ -62,43 +62,45 @@ impl<'a> Case<'a> {
     /// What this request, or this command, has led to already.
     fn announced_before(&self, announce: &Announce) -> Result<Option<Decision>, Refusal> {
         let nodes = &self.index.nodes;
-        let (life, live) = match nodes.life(&announce.node_id) {
-            Some(life) => (life, nodes.live(&announce.node_id)),
-            None => return Ok(None),
-        };
-        let Some(live) = live else {
+        let Some((life, live)) = nodes
+            .life(&announce.node_id)
+            .and_then(|life| Some((life, &life.body()?.live)))
+        else {
             return Ok(None);
         };
         let said = nodes.said(&announce.node_id).and_then(Entry::body);
-        let now = said.filter(|said| said.node.incarnation == live.incarnation);
-        let now = now.into_iter().flat_map(|said| &said.node.requests);
-        let earlier = said.filter(|_| self.index.mechanisms.on(Mechanism::EarlierLives));
-        let earlier = earlier.into_iter().flat_map(|said| &said.node.earlier);
-        let now = live.request.iter().chain(now).map(|one| (live.epoch, one));
-        let earlier = earlier.map(|begun| (begun.epoch, &begun.request));
-        let same = announce.request.and_then(|request| {
-            let mut remembered = now.chain(earlier);
-            remembered.find(|(_, remembered)| remembered.id == request.id)
+        let earlier = said.zip(announce.request).is_some_and(|(said, request)| {
+            self.index.mechanisms.on(Mechanism::EarlierLives)
+                && said.node.earlier.contains(&request)
         });
-        let own = live.incarnation == Incarnation(self.command.id.0);
-        let epoch = match same {
-            Some((epoch, same)) if Some(*same) == announce.request => epoch,
-            // An id belongs to its requester.
-            Some(_) if live.requester_id == announce.requester_id => {
-                return Err(Refusal::IdempotencyMismatch);
-            }
-            _ if own => live.epoch,
-            _ => return Ok(None),
-        };
-        if epoch != live.epoch || live.ended.is_some() {
-            return Err(superseded(epoch, live));
+        if earlier {
+            // It led to a life that another one has followed since.
+            return Err(superseded(live));
         }
-        Ok(Some(Decision::Answer(known(
-            &announce.node_id,
-            live,
-            life.revision,
-            life.observed,
-        ))))
+        let said = said.filter(|said| said.node.incarnation == live.incarnation);
+        let requests = said.into_iter().flat_map(|said| &said.node.requests);
+        // Another requester's request under the same id is another request.
+        let mine = live.requester_id == announce.requester_id;
+        let same = announce.request.filter(|_| mine).and_then(|request| {
+            let mut remembered = live.request.iter().chain(requests);
+            remembered
+                .find(|remembered| remembered.id == request.id)
+                .copied()
+        });
+        if let Some(same) = same
+            && Some(same) != announce.request
+        {
+            return Err(Refusal::IdempotencyMismatch);
+        }
+        let own = live.incarnation == Incarnation(self.command.id.0);
+        if same.is_none() && !own {
+            return Ok(None);
+        }
+        if live.ended.is_some() {
+            return Err(superseded(live));
+        }
+        let answer = known(&announce.node_id, live, life.revision, life.observed);
+        Ok(Some(Decision::Answer(answer)))
     }
 
     fn course(&self, announce: &Announce) -> Result<Course, Refusal> {
@@ -116,10 +118,10 @@ impl<'a> Case<'a> {
             None if lives && other => Err(Refusal::NodeTaken { epoch: live.epoch }),
             None => Ok(Course::Begins(live.epoch.saturating_add(1))),
             Some(epoch) if epoch > live.epoch => Ok(Course::Begins(epoch)),
+            Some(epoch) if epoch == live.epoch && lives && other => {
+                Err(Refusal::NodeTaken { epoch })
+            }
             Some(epoch) if epoch == live.epoch && lives => {
-                if other {
-                    return Err(Refusal::NodeTaken { epoch });
-                }
                 // What it announced may have been overwritten from outside; its life has not.
                 Ok(Course::Goes)
             }
@@ -128,7 +130,7 @@ impl<'a> Case<'a> {
             {
                 Ok(Course::Begins(epoch))
             }
-            Some(epoch) => Err(superseded(epoch, live)),
+            Some(_) => Err(superseded(live)),
         }
     }
 
@@ -146,22 +148,32 @@ impl<'a> Case<'a> {
         id: &NodeId,
         registration: &Registration,
     ) -> Result<(), Refusal> {
-        let verdicts = self.index.nodes.verdicts(id);
-        match verdicts.and_then(|verdicts| verdicts.frozen()) {
-            Some(frozen) if frozen != registration.contract_hash => Err(Refusal::Frozen),
-            _ => Ok(()),
+        let nodes = &self.index.nodes;
+        let Some((seen, verdicts)) = nodes.seen(id).zip(nodes.verdicts(id)) else {
+            return Ok(());
+        };
+        let has = &seen.node.registration.contract_hash;
+        if verdicts.is_frozen(has) && *has != registration.contract_hash {
+            return Err(Refusal::Frozen);
         }
+        Ok(())
     }
 
-    /// A port that a node says it has leased is leased, and by who announces the node.
-    fn check_inbound(&self, announce: &Announce) -> Result<(), Refusal> {
+    /// A port that a node says it has leased is leased, and by who announces the node. A lease that ends
+    /// with the node's last life ends by this announcement when that begins another one.
+    fn check_inbound(&self, announce: &Announce, course: &Course) -> Result<(), Refusal> {
         for (index, inbound) in announce.registration.inbound_ports.iter().enumerate() {
             let Some(lease_id) = inbound.lease_id else {
                 continue;
             };
             let checked = self.live(announce.requester_id, lease_id).and_then(|live| {
                 let ports = &live.lease.ports;
+                let life = live.lease.node.as_ref();
+                let of_last = life.is_some_and(|life| life.node_id == announce.node_id);
                 match ports.first() {
+                    _ if of_last && matches!(course, Course::Begins(_)) => {
+                        Err(Refusal::LeaseExpired)
+                    }
                     Some(port) if !ports.iter().any(|port| port.number() == inbound.port) => {
                         Err(Refusal::OtherPort(*port))
                     }
@@ -244,18 +256,15 @@ impl<'a> Case<'a> {
         Decision::Commit {
             writes: vec![said, lives],
             answer,
-            then: Effect::Reply,
+            then: Effect::Review,
         }
     }
 
     /// The requests that earlier lives began with; `old` is the one that is followed by another one now.
-    fn earlier(&self, id: &NodeId, old: Option<&Live>) -> Vec<Begun> {
+    fn earlier(&self, id: &NodeId, old: Option<&Live>) -> Vec<Request> {
         let said = self.index.nodes.said(id).and_then(Entry::body);
         let mut earlier = said.map_or(Vec::new(), |said| said.node.earlier.clone());
-        earlier.extend(old.and_then(|old| {
-            let epoch = old.epoch;
-            old.request.map(|request| Begun { epoch, request })
-        }));
+        earlier.extend(old.and_then(|old| old.request));
         let surplus = earlier.len().saturating_sub(EARLIER_LIVES_MAX);
         earlier.drain(..surplus);
         earlier
@@ -289,39 +298,26 @@ impl<'a> Case<'a> {
 
     /// What is told of a node whose tools change.
     pub(super) fn tools_changed(&self, id: &NodeId, from: &[Tool], to: &[Tool]) -> Transition {
-        let contract = |tool: &Tool| (tool.version.clone(), tool.contract_hash.clone());
-        let names = |tools: &[Tool]| -> BTreeSet<Token> {
-            tools.iter().map(|tool| tool.name.clone()).collect()
+        let offers = |tools: &[Tool], tool: &Tool| {
+            let mut same = tools
+                .iter()
+                .filter(|other| other.is(&tool.name, &tool.version));
+            same.next().map(|same| same.contract_hash.clone())
         };
-        let contracts = |tools: &[Tool], name: &Token| -> BTreeSet<_> {
-            let named = tools.iter().filter(|tool| tool.name == *name);
-            named.map(contract).collect()
+        let added = to
+            .iter()
+            .filter(|tool| offers(from, tool).as_ref() != Some(&tool.contract_hash));
+        let removed = from.iter().filter(|tool| offers(to, tool).is_none());
+        let collision = |tool: &Tool| {
+            let other = self.index.nodes.colliding(id, tool).next();
+            other.map(|other| told(tool, Some(other)))
         };
-        let (before, after) = (names(from), names(to));
-        let added: Vec<Token> = after
-            .iter()
-            .filter(|name| contracts(from, name) != contracts(to, name))
-            .cloned()
-            .collect();
-        let collisions = added
-            .iter()
-            .filter(|name| {
-                let mut mine = to.iter().filter(|tool| tool.name == **name);
-                mine.any(|tool| self.collides(id, tool))
-            })
-            .cloned()
-            .collect();
         Transition {
-            tools_removed: before.difference(&after).cloned().collect(),
-            collisions,
-            tools_added: added,
+            tools_removed: removed.map(|tool| told(tool, None)).collect(),
+            collisions: added.clone().filter_map(collision).collect(),
+            tools_added: added.map(|tool| told(tool, None)).collect(),
             ..self.happened(Happened::ToolsChanged, None)
         }
-    }
-
-    /// Whether another node that lives offers that tool in that version under another contract.
-    fn collides(&self, id: &NodeId, tool: &Tool) -> bool {
-        self.index.nodes.colliding(id, tool).next().is_some()
     }
 
     /// The life of that epoch, which must last and be `requester_id`'s.
@@ -329,14 +325,14 @@ impl<'a> Case<'a> {
         let nodes = &self.index.nodes;
         let live = nodes.live(&of.node_id).ok_or(Refusal::NodeNotFound)?;
         if of.epoch < live.epoch {
-            return Err(superseded(of.epoch, live));
+            return Err(superseded(live));
         }
         let seen = nodes.seen(&of.node_id).ok_or(Refusal::NodeNotFound)?;
         if of.epoch > live.epoch || !seen.is_live() {
             return Err(Refusal::NodeNotFound);
         }
         if live.requester_id != of.requester_id {
-            return Err(Refusal::NotHolder);
+            return Err(Refusal::NotNodesHolder);
         }
         Ok(seen)
     }
@@ -358,7 +354,7 @@ impl<'a> Case<'a> {
         let seen = self.index.nodes.seen(id).filter(Seen::is_live);
         let seen = seen.ok_or(Refusal::NodeNotFound)?;
         if seen.live.requester_id != requester_id {
-            return Err(Refusal::NotHolder);
+            return Err(Refusal::NotNodesHolder);
         }
         Ok(seen)
     }
@@ -455,6 +451,27 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// The writes that put `node` in the place of what the node has announced, with what happened when
+    /// something did. Its life is written as well, for as long as it lasts: what was announced changes while
+    /// it does, or not at all, and whoever ends it knows what was announced.
+    pub(super) fn write_node(
+        &self,
+        seen: &Seen<'_>,
+        node: Announced,
+        happened: Option<Transition>,
+    ) -> Result<Vec<Write>, Refusal> {
+        let id = seen.node_id;
+        let (said, life) = (Key::Node(id.clone()), Key::Live(id.clone()));
+        self.check_reserved(&said)?;
+        self.check_reserved(&life)?;
+        let said = self.write(said, self.index.nodes.said(id), node, happened);
+        let live = Live {
+            renewed_at: self.now.wall,
+            ..seen.live.clone()
+        };
+        Ok(vec![said, self.write_live(id, live, None)])
+    }
+
     fn write_live(&self, id: &NodeId, live: Live, happened: Option<Transition>) -> Write {
         let life = self.index.nodes.life(id);
         self.write(Key::Live(id.clone()), life, Lived { live }, happened)
@@ -470,10 +487,16 @@ fn known(id: &NodeId, live: &Live, revision: Revision, since: Moment) -> Answer 
     }))
 }
 
-fn superseded(asked: u64, live: &Live) -> Refusal {
-    Refusal::Superseded {
-        asked,
-        last: live.epoch,
+fn superseded(live: &Live) -> Refusal {
+    Refusal::Superseded { last: live.epoch }
+}
+
+/// A tool as an event tells of it.
+pub(super) fn told(tool: &Tool, other: Option<&NodeId>) -> ToolTold {
+    ToolTold {
+        name: tool.name.clone(),
+        version: tool.version.clone(),
+        other: other.cloned(),
     }
 }
 

@@ -3,10 +3,10 @@
 use semver::Version;
 
 use crate::domain::{
-    command::{Answer, Claim, Decision, Effect, Refusal},
+    command::{Answer, BOUND_PATTERNS, BOUND_TOOLS, Claim, Decision, Effect, Refusal},
     ids::Token,
-    key::{Key, Revision},
-    node::{Announced, Live, Lived, Node, Registration, Tool},
+    key::Revision,
+    node::{Announced, NODE_PATTERNS_MAX, NODE_TOOLS_MAX, Node, Registration, Tool},
     nodes::Seen,
     record::Request,
     transition::Transition,
@@ -15,7 +15,8 @@ use crate::domain::{
 use super::{Case, node::remember};
 
 impl Case<'_> {
-    /// Offers a tool, in the place of what the node offered by that name and version.
+    /// Offers a tool, in the place of what the node offered by that name and version. It is answered only
+    /// when it is seen and the node still lives.
     pub(super) fn add_tool(
         &self,
         of: &Claim,
@@ -23,16 +24,16 @@ impl Case<'_> {
         request: Option<Request>,
     ) -> Result<Decision, Refusal> {
         let seen = self.claimed(of)?;
-        if self.changed_before(&seen, request)? {
-            return Ok(Decision::Answer(Answer::Done(seen.said_at)));
-        }
         let tools = &seen.node.registration.tools;
-        if tools.contains(tool) {
+        let there = tools.contains(tool);
+        // One that changes nothing is written all the same when it has a name: it is not to be done when
+        // it comes again after something else.
+        if self.changed_before(&seen, request)? || there && request.is_none() {
             return Ok(Decision::Answer(Answer::Done(seen.said_at)));
         }
         let others = tools
             .iter()
-            .filter(|other| other.name != tool.name || other.version != tool.version);
+            .filter(|other| !other.is(&tool.name, &tool.version));
         let tools = others.chain([tool]).cloned().collect();
         self.change_tools(&seen, tools, request)
     }
@@ -53,18 +54,22 @@ impl Case<'_> {
             tool.name == *name && version.is_none_or(|version| tool.version == *version)
         };
         let tools = &seen.node.registration.tools;
-        let wrote = self.index.nodes.said(&of.node_id).is_some_and(|entry| {
-            let record = entry.record.as_deref();
-            record.is_some_and(|record| record.write == self.command.id)
-        });
         if !tools.iter().any(named) {
-            if wrote {
-                return Ok(Decision::Answer(Answer::Done(seen.said_at)));
-            }
-            return Err(Refusal::ToolNotFound);
+            // After an unknown outcome it may be this very command that has removed it.
+            return if self.wrote(&seen) {
+                Ok(Decision::Answer(Answer::Done(seen.said_at)))
+            } else {
+                Err(Refusal::ToolNotFound)
+            };
         }
         let tools = tools.iter().filter(|tool| !named(tool)).cloned().collect();
         self.change_tools(&seen, tools, request)
+    }
+
+    fn wrote(&self, seen: &Seen<'_>) -> bool {
+        let said = self.index.nodes.said(seen.node_id);
+        let record = said.and_then(|entry| entry.record.as_deref());
+        record.is_some_and(|record| record.write == self.command.id)
     }
 
     /// Whether this request has changed the node already.
@@ -86,21 +91,21 @@ impl Case<'_> {
         request: Option<Request>,
     ) -> Result<Decision, Refusal> {
         let id = seen.node_id;
+        let before = &seen.node.registration;
         let registration = Registration {
             tools,
-            ..seen.node.registration.clone()
+            ..before.clone()
         };
         let registration = registration.seal();
-        let limit = self.index.policy.node_bytes_max;
-        if registration.total_bytes() > limit {
-            return Err(Refusal::NodeTooLarge(limit));
-        }
         self.check_frozen(id, &registration)?;
-        self.check_reserved(&Key::Node(id.clone()))?;
-        self.check_reserved(&Key::Live(id.clone()))?;
-        let said = self.index.nodes.said(id);
-        self.check_room(said)?;
-        let happened = self.tools_changed(id, &seen.node.registration.tools, &registration.tools);
+        self.check_tool_bounds(before, &registration)?;
+        self.check_room(self.index.nodes.said(id))?;
+        let happened = Transition {
+            requester_id: Some(seen.live.requester_id),
+            epoch: Some(seen.live.epoch),
+            ..self.tools_changed(id, &before.tools, &registration.tools)
+        };
+        let happened = happened.tells_of_tools().then_some(happened);
         let mut requests = seen.node.requests.clone();
         remember(&mut requests, request);
         let node = Node {
@@ -108,26 +113,31 @@ impl Case<'_> {
             requests,
             ..seen.node.clone()
         };
-        let happened = Transition {
-            requester_id: Some(seen.live.requester_id),
-            epoch: Some(seen.live.epoch),
-            ..happened
-        };
-        let happened = happened.tells_of_tools().then_some(happened);
-        // Its life is written as well: the tools change while it lasts, or not at all, and whoever ends it
-        // knows what it offered.
-        let life = self.index.nodes.life(id);
-        let live = Live {
-            renewed_at: self.now.wall,
-            ..seen.live.clone()
-        };
         Ok(Decision::Commit {
-            writes: vec![
-                self.write(Key::Node(id.clone()), said, Announced { node }, happened),
-                self.write(Key::Live(id.clone()), life, Lived { live }, None),
-            ],
+            writes: self.write_node(seen, Announced { node }, happened)?,
             answer: Answer::Done(Revision::default()),
-            then: Effect::Seen,
+            then: Effect::Review,
         })
+    }
+
+    /// A node's tools stay within its bounds; one that is beyond them may still get smaller.
+    fn check_tool_bounds(
+        &self,
+        before: &Registration,
+        after: &Registration,
+    ) -> Result<(), Refusal> {
+        let exceeded = |what, limit, of: fn(&Registration) -> usize| {
+            if of(after) > limit && of(after) > of(before) {
+                return Err(Refusal::LimitExceeded { what, limit });
+            }
+            Ok(())
+        };
+        exceeded(BOUND_TOOLS, NODE_TOOLS_MAX, |said| said.tools.len())?;
+        exceeded(BOUND_PATTERNS, NODE_PATTERNS_MAX, Registration::patterns)?;
+        let limit = self.index.policy.node_bytes_max;
+        if after.total_bytes() > limit && after.total_bytes() > before.total_bytes() {
+            return Err(Refusal::NodeTooLarge(limit));
+        }
+        Ok(())
     }
 }

@@ -38,11 +38,12 @@ pub(in crate::registry) fn buses(
     Ok(page(index, found, limit))
 }
 
-/// All buses of a node, in the order of their ids.
-pub(super) fn of_node(index: &Index, node: &NodeId) -> Vec<BusItem> {
+/// The first buses of a node, in the order of their ids.
+pub(super) fn of_node(index: &Index, node: &NodeId, shown: usize) -> Vec<BusItem> {
     index
         .nodes
         .buses_of_node(node)
+        .take(shown)
         .filter_map(|id| item(index, id, &index.nodes.bus(id)?.body()?.bus))
         .collect()
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use crate::{
     domain::{index::Index, nodes::Seen, time::Moment},
     protocol::{
-        bus::BusListRequest,
+        bus::{BusItem, BusListRequest},
         describe::{DescribeReply, DescribeRequest, Instance, Registry, Totals},
         error::Error,
-        node_view::{NodeListRequest, Section},
-        pool::PoolListRequest,
-        tool::ToolListRequest,
+        node_view::{NodeItem, NodeListRequest, Section},
+        pool::{PoolItem, PoolListRequest},
+        tool::{ToolItem, ToolListRequest},
     },
 };
 
@@ -68,26 +68,47 @@ pub(in crate::registry) fn registry(
         ignored: Vec::new(),
     };
     let mut left = limit;
+    let mut lists = Lists::default();
     while let Some((section, name)) = wanted.get(at) {
         if left == 0 {
-            reply.next_cursor = Some(format!("{name}:"));
-            break;
-        }
-        let (count, next) = fill(index, &mut reply, *section, cursor.take(), left, now)?;
-        left = left.saturating_sub(count);
-        if let Some(next) = next {
-            reply.next_cursor = Some(format!("{name}:{next}"));
-            break;
+            // Whether anything is left: the last page says so.
+            let (more, _) = fill(index, &mut Lists::default(), *section, None, 1, now)?;
+            if more > 0 {
+                reply.next_cursor = Some(format!("{name}:"));
+                break;
+            }
+        } else {
+            let (count, next) = fill(index, &mut lists, *section, cursor.take(), left, now)?;
+            left = left.saturating_sub(count);
+            if let Some(next) = next {
+                reply.next_cursor = Some(format!("{name}:{next}"));
+                break;
+            }
         }
         at += 1;
     }
-    Ok(reply)
+    Ok(DescribeReply {
+        pools: lists.pools,
+        nodes: lists.nodes,
+        tools: lists.tools,
+        buses: lists.buses,
+        ..reply
+    })
 }
 
-/// Puts a page of one list into the reply; says how many items that were and where the next begins.
+/// What a page has of each list.
+#[derive(Default)]
+struct Lists {
+    pools: Vec<PoolItem>,
+    nodes: Vec<NodeItem>,
+    tools: Vec<ToolItem>,
+    buses: Vec<BusItem>,
+}
+
+/// Puts a page of one list among the others; says how many items that were and where the next begins.
 fn fill(
     index: &Index,
-    reply: &mut DescribeReply,
+    reply: &mut Lists,
     section: Section,
     cursor: Option<String>,
     limit: usize,

@@ -11,7 +11,7 @@ mod tools;
 pub(super) use buses::{buses, endpoint_of};
 pub(super) use describe::{Here, registry};
 pub(super) use leases::{list, resolve};
-pub(super) use nodes::{node, nodes, state, trust};
+pub(super) use nodes::{SHOWN_MAX, node, nodes, trust};
 pub(super) use pools::pools;
 pub(super) use schemas::{schema, schemas};
 pub(super) use tools::{collisions, tool, tools};

@@ -10,7 +10,7 @@ use crate::{
         node::{LifeEnd, NodeType as Type},
         nodes::Seen,
         time::Moment,
-        trust::{self, Lifecycle as Stage, TrustState as State},
+        trust::TrustState as State,
     },
     protocol::{
         bounds::Open,
@@ -23,15 +23,15 @@ use crate::{
             Section,
         },
         port::Page,
-        trust::{Computed, Lifecycle, Trust, TrustReply, TrustState},
+        trust::{Computed, Trust, TrustReply},
     },
 };
 
 use super::super::view;
 use super::{buses, cursor, page};
 
-/// Leases that a node's description shows.
-const LEASES_SHOWN_MAX: usize = 100;
+/// Leases, and buses, that a node's description shows where there is room for them.
+pub(in crate::registry) const SHOWN_MAX: usize = 100;
 /// How a score comes about, for people.
 const RULE: &str = "the part of the validators whose last report on the present contract is a pass; trusted above \
     one half, verified with two or more and no fail";
@@ -72,11 +72,12 @@ pub(in crate::registry) fn nodes(
     Ok(page(index, found, limit))
 }
 
-/// One node, with the sections that are asked for.
+/// One node, with the sections that are asked for, and at most `shown` of its leases and of its buses.
 pub(in crate::registry) fn node(
     index: &Index,
     request: &DescribeRequest,
     node_id: &NodeId,
+    shown: usize,
     now: Moment,
 ) -> Result<NodeDescribeReply, Error> {
     let seen = found(index, node_id)?;
@@ -86,11 +87,12 @@ pub(in crate::registry) fn node(
     };
     let view = NodeView {
         node: wanted(Section::Node).then(|| metadata(index, &seen, now)),
-        ports: wanted(Section::Ports).then(|| ports(index, &seen, now)),
+        ports: wanted(Section::Ports).then(|| ports(index, &seen, shown, now)),
         schema: wanted(Section::Schema).then(|| said(&seen, "schema").unwrap_or_default()),
         trust: wanted(Section::Trust).then(|| trust_of(index, &seen)),
         tools: wanted(Section::Tools).then(|| tools(index, &seen)),
-        buses: wanted(Section::Buses).then(|| buses::of_node(index, node_id)),
+        buses: wanted(Section::Buses).then(|| buses::of_node(index, node_id, shown)),
+        bus_count: wanted(Section::Buses).then(|| index.nodes.buses_of_node(node_id).count()),
     };
     Ok(NodeDescribeReply {
         node_id: node_id.clone(),
@@ -159,7 +161,7 @@ pub(super) fn item(index: &Index, seen: &Seen<'_>, now: Moment) -> NodeItem {
         }),
         expires_in_ms: if seen.is_live() { seen.left(now) } else { 0 },
         tools: said.tools.len(),
-        trust_state: Open::Known(state(trust.state)),
+        trust_state: Open::Known(trust.state.into()),
         trust_score: trust.score(),
     }
 }
@@ -199,7 +201,7 @@ fn said<T: DeserializeOwned>(seen: &Seen<'_>, name: &str) -> Option<T> {
     serde_json::from_value(value.clone()).ok()
 }
 
-fn ports(index: &Index, seen: &Seen<'_>, now: Moment) -> NodePorts {
+fn ports(index: &Index, seen: &Seen<'_>, shown: usize, now: Moment) -> NodePorts {
     let inbound = seen.node.registration.inbound_ports.iter();
     let (revision, lineage) = (index.applied(), index.lineage());
     let mut leases: Vec<_> = index
@@ -209,9 +211,9 @@ fn ports(index: &Index, seen: &Seen<'_>, now: Moment) -> NodePorts {
         .map(|held| view::lease(held, revision, lineage, now))
         .collect();
     let lease_count = leases.len();
-    leases.truncate(LEASES_SHOWN_MAX);
+    leases.truncate(shown);
     NodePorts {
-        inbound: inbound.filter_map(|port| again(port)).collect(),
+        inbound: inbound.filter_map(again).collect(),
         outbound: said(seen, "outbound_ports").unwrap_or_default(),
         leases,
         lease_count,
@@ -237,7 +239,7 @@ pub(super) fn again<T: serde::Serialize, U: DeserializeOwned>(carried: &T) -> Op
     let Value::Object(members) = value else {
         return None;
     };
-    let own = ["contract_hash", "bytes"];
+    let own = ["contract_hash", "bytes", "patterns"];
     let members: Map<String, Value> = members
         .into_iter()
         .filter(|(name, _)| !own.contains(&name.as_str()))
@@ -249,41 +251,25 @@ pub(super) fn again<T: serde::Serialize, U: DeserializeOwned>(carried: &T) -> Op
 pub(super) fn trust_of(index: &Index, seen: &Seen<'_>) -> Trust {
     let trust = index.nodes.trust(seen);
     let verdicts = index.nodes.verdicts(seen.node_id);
-    let all = verdicts.map_or(0, |verdicts| verdicts.latest.len());
+    let contract = &seen.node.registration.contract_hash;
+    let outdated = verdicts.map_or(0, |verdicts| verdicts.outdated(contract));
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let reports = trust.passes + trust.fails;
     Trust {
-        trust_state: Open::Known(state(trust.state)),
+        trust_state: Open::Known(trust.state.into()),
         trust_score: trust.score(),
         validated: trust.is_validated(),
-        registry_lifecycle: trust.lifecycle.map(|stage| Open::Known(lifecycle(stage))),
+        registry_lifecycle: trust.lifecycle.map(|stage| Open::Known(stage.into())),
         computed: Computed {
             rule: RULE.to_owned(),
             reports: count(reports),
             passed: count(trust.passes),
             failed: count(trust.fails),
             validators: count(trust.validator_ids.len()),
-            outdated: count(all.saturating_sub(reports)),
+            outdated: count(outdated),
         },
         validator_ids: trust.validator_ids,
         failure_modes: trust.failure_modes,
         contract_hash: seen.node.registration.contract_hash.clone(),
-    }
-}
-
-/// As it stands on the wire.
-pub(in crate::registry) fn state(state: State) -> TrustState {
-    match state {
-        trust::TrustState::Untrusted => TrustState::Untrusted,
-        trust::TrustState::Trusted => TrustState::Trusted,
-        trust::TrustState::Verified => TrustState::Verified,
-    }
-}
-
-fn lifecycle(stage: Stage) -> Lifecycle {
-    match stage {
-        Stage::Canary => Lifecycle::Canary,
-        Stage::Validated => Lifecycle::Validated,
-        Stage::Frozen => Lifecycle::Frozen,
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    domain::{index::Index, node::Tool, nodes::Seen},
+    domain::{ids::Token, index::Index, node::Tool, nodes::Seen},
     protocol::{
         bounds::Open,
         catalog::{SchemaGetReply, SchemaGetRequest, SchemaItem, SchemaKind, SchemaListRequest},
@@ -48,7 +48,7 @@ pub(in crate::registry) fn schemas(
             title.unwrap_or_default(),
         )
     });
-    let tools = tool_schemas(index)
+    let tools = tool_schemas(index, index.nodes.tool_names(None))
         .into_iter()
         .map(|(name, title, _)| item(SchemaKind::Tool, &name, &title));
     let nodes = node_names(index)
@@ -75,10 +75,12 @@ pub(in crate::registry) fn schema(
         found.map(|message| message.schema.clone())
     };
     let tool = || {
-        let mut found = tool_schemas(index).into_iter();
+        let (tool, _) = name.split_once('@')?;
+        let tool = tool.parse().ok()?;
+        let mut found = tool_schemas(index, std::iter::once(&tool)).into_iter();
         found
             .find(|(other, _, _)| other == name)
-            .map(|(_, _, schema)| schema)
+            .map(|(_, _, schema)| schema.cloned().unwrap_or(Value::Bool(true)))
     };
     let node = || {
         let seen = index
@@ -142,11 +144,15 @@ fn rank(text: &str) -> Option<usize> {
     found.map(|kind| kind as usize)
 }
 
-/// The schemas of the tools that live nodes offer: `name@version.input` and `.output`. Where two nodes
-/// offer different contracts by one name and version, `#` and the first digits of the hash follow.
-fn tool_schemas(index: &Index) -> Vec<(String, String, Value)> {
-    let mut found: Vec<(String, String, Value)> = Vec::new();
-    for name in index.nodes.tool_names(None) {
+/// The schemas of tools of those names that live nodes offer, none where a tool does not say one:
+/// `name@version.input` and `.output`. Where two nodes offer different contracts by one name and version,
+/// `#` and the first digits of the hash follow the version.
+fn tool_schemas<'a, 'n>(
+    index: &'a Index,
+    names: impl Iterator<Item = &'n Token>,
+) -> Vec<(String, String, Option<&'a Value>)> {
+    let mut found = Vec::new();
+    for name in names {
         let mut offered: Vec<&Tool> = index
             .nodes
             .providers(name)
@@ -172,7 +178,7 @@ fn tool_schemas(index: &Index) -> Vec<(String, String, Value)> {
                 found.push((
                     format!("{name}@{}{mark}.{part}", tool.version),
                     format!("The {what} of {name} {}", tool.version),
-                    schema.cloned().unwrap_or(Value::Bool(true)),
+                    schema,
                 ));
             }
         }

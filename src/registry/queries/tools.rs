@@ -11,6 +11,7 @@ use crate::{
         node::Tool,
         nodes::Seen,
         time::Moment,
+        trust::TrustState,
     },
     protocol::{
         bounds::Open,
@@ -18,12 +19,12 @@ use crate::{
         port::Page,
         tool::{
             PROVIDERS_SHOWN_MAX, Provider, ToolDescribeReply, ToolDescribeRequest, ToolItem,
-            ToolListRequest, Variant,
+            ToolListRequest, VARIANTS_BYTES_MAX, VARIANTS_SHOWN_MAX, VERSIONS_SHOWN_MAX, Variant,
         },
     },
 };
 
-use super::nodes::{again, state};
+use super::nodes::again;
 use super::{cursor, page};
 
 /// A tool as one node offers it.
@@ -86,7 +87,10 @@ fn item(index: &Index, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
     let tags: BTreeSet<&Name> = offers.iter().flat_map(|(_, tool)| &tool.tags).collect();
     ToolItem {
         name: name.clone(),
-        versions: versions(offers),
+        versions: versions(offers)
+            .into_iter()
+            .take(VERSIONS_SHOWN_MAX)
+            .collect(),
         providers: providers.len(),
         provider_node_ids: providers
             .into_iter()
@@ -100,7 +104,7 @@ fn item(index: &Index, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
         collision: offers
             .iter()
             .any(|(seen, tool)| index.nodes.colliding(seen.node_id, tool).next().is_some()),
-        tags: tags.into_iter().cloned().collect(),
+        tags: tags.into_iter().take(VERSIONS_SHOWN_MAX).cloned().collect(),
     }
 }
 
@@ -109,12 +113,16 @@ fn versions(offers: &[Offer<'_>]) -> Vec<Version> {
     versions.into_iter().rev().cloned().collect()
 }
 
-/// One tool in one version: the newest unless the request says which.
+/// One tool in one version, the newest unless the request says which, with a page of its providers.
 pub(in crate::registry) fn tool(
     index: &Index,
     request: &ToolDescribeRequest,
+    limit: usize,
     now: Moment,
 ) -> Result<ToolDescribeReply, Error> {
+    let after = cursor(request.cursor.as_deref(), |text| {
+        text.parse::<NodeId>().ok()
+    })?;
     let missing = || Error::new(ErrorCode::ToolNotFound, "no live node offers such a tool");
     let all: Vec<Offer<'_>> = offers(index, &request.name).collect();
     let versions = versions(&all);
@@ -124,40 +132,79 @@ pub(in crate::registry) fn tool(
         .into_iter()
         .filter(|(_, tool)| tool.version == version)
         .collect();
-    let mut contracts: BTreeMap<&str, (usize, &Tool)> = BTreeMap::new();
-    for (_, tool) in &offers {
-        contracts.entry(&tool.contract_hash).or_insert((0, tool)).0 += 1;
-    }
-    // The one that most offer; of equals the one whose hash comes first.
-    let most = contracts.values().map(|(count, _)| *count).max();
+    let contracts = contracts(index, &offers);
+    let standing = |offered: &Offered<'_>| (offered.trusted, offered.providers);
+    let most = contracts.values().map(standing).max();
     let chosen = contracts
         .iter()
-        .find(|(_, (count, _))| Some(*count) == most)
-        .map(|(hash, (_, tool))| (*hash, *tool));
+        .find(|(_, offered)| Some(standing(offered)) == most);
     let (hash, chosen) = chosen.ok_or_else(missing)?;
-    let variants = contracts.iter().filter(|(other, _)| **other != hash);
+    let behind = offers
+        .iter()
+        .filter(|(seen, _)| after.as_ref().is_none_or(|after| seen.node_id > after))
+        .map(|offer| (offer.0.node_id.to_string(), provider(index, offer, now)));
+    let providers = page(index, behind, limit);
     Ok(ToolDescribeReply {
         name: request.name.clone(),
-        contract: again(chosen).ok_or_else(missing)?,
-        contract_hash: hash.to_owned(),
+        contract: again(chosen.tool).ok_or_else(missing)?,
+        contract_hash: (*hash).to_owned(),
         collision: contracts.len() > 1,
-        variants: variants
-            .filter_map(|(hash, (_, tool))| {
-                Some(Variant {
-                    contract_hash: (*hash).to_owned(),
-                    contract: again(*tool)?,
-                })
-            })
-            .collect(),
-        providers: offers
-            .iter()
-            .map(|offer| provider(index, offer, now))
-            .collect(),
+        variants: variants(&contracts, hash),
+        provider_count: offers.len(),
+        next_cursor: providers.next_cursor,
+        providers: providers.items,
         versions,
         version,
-        revision: index.applied().wire(index.lineage()),
+        revision: providers.revision,
         ignored: Vec::new(),
     })
+}
+
+/// A contract that is offered.
+struct Offered<'a> {
+    /// How many nodes offer it.
+    providers: usize,
+    /// How many of them are trusted.
+    trusted: usize,
+    /// The tool as one of them offers it.
+    tool: &'a Tool,
+}
+
+/// By hash.
+type Contracts<'a> = BTreeMap<&'a str, Offered<'a>>;
+
+fn contracts<'a>(index: &Index, offers: &[Offer<'a>]) -> Contracts<'a> {
+    let mut contracts = Contracts::new();
+    for (seen, tool) in offers {
+        let offered = contracts.entry(&tool.contract_hash).or_insert(Offered {
+            providers: 0,
+            trusted: 0,
+            tool,
+        });
+        offered.providers += 1;
+        let trusted = index.nodes.trust(seen).state != TrustState::Untrusted;
+        offered.trusted += usize::from(trusted);
+    }
+    contracts
+}
+
+/// All contracts but that one, in full as far as they fit.
+fn variants(contracts: &Contracts<'_>, hash: &str) -> Vec<Variant> {
+    let mut room = VARIANTS_BYTES_MAX;
+    contracts
+        .iter()
+        .filter(|(other, _)| **other != hash)
+        .take(VARIANTS_SHOWN_MAX)
+        .map(|(hash, offered)| {
+            let left = room.checked_sub(offered.tool.bytes);
+            room = left.unwrap_or(room);
+            Variant {
+                contract_hash: (*hash).to_owned(),
+                providers: offered.providers,
+                contract: left.and_then(|_| again(offered.tool)),
+            }
+        })
+        .collect()
 }
 
 fn provider(index: &Index, (seen, tool): &Offer<'_>, now: Moment) -> Provider {
@@ -168,7 +215,7 @@ fn provider(index: &Index, (seen, tool): &Offer<'_>, now: Moment) -> Provider {
         host: seen.node.registration.host.clone(),
         subject: tool.subject.clone(),
         contract_hash: tool.contract_hash.clone(),
-        trust_state: Open::Known(state(trust.state)),
+        trust_state: Open::Known(trust.state.into()),
         trust_score: trust.score(),
         health: seen.live.health.clone(),
         online: left > 0,

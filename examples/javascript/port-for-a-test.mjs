@@ -1,0 +1,39 @@
+// A port for as long as a test takes.
+//
+//     NATS_URL=nats://127.0.0.1:4222 node port-for-a-test.mjs
+
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { connect } from "@nats-io/transport-node";
+
+/**
+ * Calls `test` with a port of the registry's host that nobody else gets. Without a heartbeat it is ours
+ * for `ttl` seconds: more than the test takes.
+ */
+async function withPort(nc, test, { protocol = "http", ttl = 60 } = {}) {
+  const requester_id = randomUUID();
+  const ask = async (endpoint, fields) => {
+    const request = JSON.stringify({ requester_id, request_id: randomUUID(), ...fields });
+    const reply = await nc.request(`onex.registry.v1.${endpoint}`, request, { timeout: 5000 });
+    const answer = reply.json();
+    if (answer.error) throw new Error(JSON.stringify(answer.error));
+    return answer;
+  };
+  const { port, lease_id } = await ask("port.lease", { protocol, ttl });
+  try {
+    return await test(port);
+  } finally {
+    // A test that is killed does not get here: then the port is free when the ttl is over.
+    await ask("port.release", { lease_id });
+  }
+}
+
+const nc = await connect({ servers: process.env.NATS_URL ?? "nats://127.0.0.1:4222" });
+await withPort(nc, async (port) => {
+  const server = createServer().listen(port, "127.0.0.1");
+  await once(server, "listening");
+  console.log("the test runs on port", port);
+  server.close();
+});
+await nc.close();

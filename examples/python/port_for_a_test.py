@@ -1,0 +1,46 @@
+"""A port for as long as a test takes.
+
+NATS_URL=nats://127.0.0.1:4222 python3 port_for_a_test.py
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import uuid
+
+import nats
+
+
+@contextlib.asynccontextmanager
+async def leased_port(nc, protocol="http", ttl=60):
+    """A port of the registry's host that nobody else gets. Without a heartbeat it is ours for `ttl`
+    seconds: more than the test takes."""
+    requester_id = str(uuid.uuid4())
+
+    async def ask(endpoint, **fields):
+        request = {"requester_id": requester_id, "request_id": str(uuid.uuid4()), **fields}
+        reply = await nc.request(
+            f"onex.registry.v1.{endpoint}", json.dumps(request).encode(), timeout=5
+        )
+        answer = json.loads(reply.data)
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer
+
+    lease = await ask("port.lease", protocol=protocol, ttl=ttl)
+    try:
+        yield lease["port"]
+    finally:  # a test that is killed does not get here: then the port is free when the ttl is over
+        await ask("port.release", lease_id=lease["lease_id"])
+
+
+async def main():
+    async with await nats.connect(os.environ.get("NATS_URL", "nats://127.0.0.1:4222")) as nc:
+        async with leased_port(nc) as port:
+            server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port)
+            print("the test runs on port", port)
+            server.close()
+
+
+asyncio.run(main())

@@ -1,0 +1,207 @@
+//! What people are shown: blocks below each other, as wide as there is room.
+
+use unicode_width::UnicodeWidthStr;
+
+use super::{
+    Detail, Table,
+    text::{plain, shortened, wrapped},
+};
+
+/// Narrower than this nothing is laid out; a line is longer than the terminal then.
+const WIDTH_COLUMNS_MIN: u16 = 20;
+
+/// Columns before what stands under a heading.
+pub(crate) const SECTION_INDENT: u16 = 2;
+
+/// A part of what is shown.
+pub(crate) enum Block {
+    /// What the next blocks are about. No empty line comes behind it.
+    Heading(String),
+    /// The same, for a part of what stands under a heading.
+    Subheading(String),
+    /// A table, and how many columns it is moved to the right.
+    Table(Table, u16),
+    /// Lines of text.
+    Lines(Lines),
+}
+
+impl From<Table> for Block {
+    fn from(table: Table) -> Self {
+        Self::Table(table, 0)
+    }
+}
+
+/// Lines of text, without empty ones between.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lines(Vec<Line>);
+
+/// A line, or what would be one if there were room.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    text: String,
+    /// Columns before it.
+    indent: u16,
+    /// Columns before what does not fit on the first line.
+    hanging: u16,
+    /// Whether what does not fit on the first line is left out.
+    cut: bool,
+}
+
+impl Line {
+    /// One that goes on below itself, `hanging` columns from the left.
+    pub(crate) fn new(indent: u16, hanging: u16, text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            indent,
+            hanging,
+            cut: false,
+        }
+    }
+
+    /// One that is cut where the room ends.
+    pub(crate) fn cut(indent: u16, text: impl Into<String>) -> Self {
+        Self {
+            cut: true,
+            ..Self::new(indent, indent, text)
+        }
+    }
+
+    fn render(&self, width: Option<u16>, into: &mut Vec<String>) {
+        let text = plain(&self.text);
+        let room = |indent: u16| width.map(|width| usize::from(width.saturating_sub(indent)));
+        let (Some(first), Some(others)) = (room(self.indent), room(self.hanging)) else {
+            into.push(indented(self.indent, &text));
+            return;
+        };
+        if self.cut {
+            into.push(indented(self.indent, &shortened(&text, first)));
+            return;
+        }
+        if text.width() <= first {
+            into.push(indented(self.indent, &text));
+            return;
+        }
+        let lines = wrapped(&text, first, others);
+        for (number, line) in lines.iter().enumerate() {
+            let indent = if number == 0 {
+                self.indent
+            } else {
+                self.hanging
+            };
+            into.push(indented(indent, line));
+        }
+    }
+}
+
+impl Lines {
+    /// The paragraphs of a text, one line each.
+    pub(crate) fn paragraphs(indent: u16, text: &str) -> Self {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.map(|line| Line::new(indent, indent, line)).collect()
+    }
+
+    /// A document whose line breaks and indents are its own.
+    pub(crate) fn verbatim(indent: u16, text: &str) -> Self {
+        let deeper = |line: &str| {
+            let spaces = line.len() - line.trim_start_matches(' ').len();
+            let own = indent.saturating_add(u16::try_from(spaces).unwrap_or(0));
+            Line::new(own, own + 2, line.trim_start_matches(' '))
+        };
+        text.lines().map(deeper).collect()
+    }
+}
+
+impl FromIterator<Line> for Lines {
+    fn from_iter<I: IntoIterator<Item = Line>>(lines: I) -> Self {
+        Self(lines.into_iter().collect())
+    }
+}
+
+impl From<Lines> for Block {
+    fn from(lines: Lines) -> Self {
+        Self::Lines(lines)
+    }
+}
+
+/// The blocks below each other, in lines of at most `width` columns, without a line feed at the end.
+pub(super) fn render(blocks: Vec<Block>, width: Option<u16>, detail: Detail) -> String {
+    let width = width.map(|width| width.max(WIDTH_COLUMNS_MIN));
+    let mut lines: Vec<String> = Vec::new();
+    let mut under_heading = true;
+    for block in blocks {
+        let heading = matches!(block, Block::Heading(_) | Block::Subheading(_));
+        let rendered = block.render(width, detail);
+        if rendered.is_empty() {
+            continue;
+        }
+        if !under_heading && !lines.is_empty() {
+            lines.push(String::new());
+        }
+        lines.extend(rendered);
+        under_heading = heading;
+    }
+    lines.join("\n")
+}
+
+impl Block {
+    fn render(self, width: Option<u16>, detail: Detail) -> Vec<String> {
+        let mut lines = Vec::new();
+        match self {
+            Self::Heading(text) => Line::new(0, SECTION_INDENT, text).render(width, &mut lines),
+            Self::Subheading(text) => {
+                Line::new(SECTION_INDENT, SECTION_INDENT, text).render(width, &mut lines);
+            }
+            Self::Lines(Lines(all)) => all.iter().for_each(|line| line.render(width, &mut lines)),
+            Self::Table(table, indent) => {
+                let width = width.map(|width| width.saturating_sub(indent));
+                let text = table.render(width, detail);
+                lines.extend(text.lines().map(|line| indented(indent, line)));
+            }
+        }
+        lines
+    }
+}
+
+fn indented(columns: u16, text: &str) -> String {
+    let line = " ".repeat(usize::from(columns)) + text;
+    line.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_stand_below_each_other_and_lines_fit() {
+        let blocks = || {
+            vec![
+                Block::Heading("NUMBERS".to_owned()),
+                Table::values().row(["One", "1"]).into(),
+                Lines::default().into(),
+                Block::Table(Table::values().row(["Two", "2"]), 2),
+                Block::Heading("TEXT".to_owned()),
+                Lines::from_iter([
+                    Line::new(2, 6, "one two three four five six"),
+                    Line::cut(2, "one two three four five six"),
+                ])
+                .into(),
+            ]
+        };
+        let wide = "NUMBERS\nOne  1\n\n  Two  2\n\nTEXT\n  one two three four five six\n  one two three four five six";
+        assert_eq!(render(blocks(), None, Detail::Short), wide);
+        let narrow = "NUMBERS\nOne  1\n\n  Two  2\n\nTEXT\n  one two three four\n      five six\n  one two three fou…";
+        assert_eq!(render(blocks(), Some(20), Detail::Short), narrow);
+    }
+
+    #[test]
+    fn a_document_keeps_its_shape() {
+        let lines = Lines::verbatim(2, "{\n  \"a\": [\n    1\n  ]\n}");
+        let text = render(vec![lines.into()], Some(80), Detail::Short);
+        assert_eq!(text, "  {\n    \"a\": [\n      1\n    ]\n  }");
+        let paragraphs = Lines::paragraphs(1, "one\n\n two \n");
+        assert_eq!(
+            render(vec![paragraphs.into()], None, Detail::Short),
+            " one\n two"
+        );
+    }
+}

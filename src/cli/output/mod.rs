@@ -1,0 +1,210 @@
+//! What comes out: data on stdout, in the format that was asked for, and all else on stderr.
+
+mod block;
+mod document;
+mod screen;
+mod table;
+mod text;
+
+use std::io::{self, ErrorKind, Write};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::failure::{Exit, Failure};
+
+pub(super) use block::{Block, Line, Lines, SECTION_INDENT};
+pub(super) use document::{json, json_line, word};
+pub(super) use screen::{is_drawn, reader_is_gone};
+pub(super) use table::Table;
+pub(super) use text::{at, first_line, shortened, span, yes_or_no};
+
+/// What stands where nothing is known or nothing was said.
+pub(super) const NOTHING: &str = "-";
+/// What stands where a number would, had anybody measured.
+pub(super) const UNMEASURED: &str = "not measured";
+
+/// How data is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For people, with all that there is.
+    Wide,
+    /// One JSON document; errors are JSON too, on stderr.
+    Json,
+    /// One YAML document.
+    Yaml,
+    /// Names alone, one a line, as other commands take them.
+    Name,
+}
+
+impl Format {
+    /// Whether people read it.
+    fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+}
+
+/// How much people are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// What fits a screen.
+    Short,
+    /// Everything.
+    Wide,
+}
+
+impl Detail {
+    /// Whether that is everything.
+    pub(super) fn is_wide(self) -> bool {
+        self == Self::Wide
+    }
+}
+
+/// Whether a list stands alone, or is one of several that follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Alone,
+    InStream,
+}
+
+/// Whether somebody still reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// As far as can be told.
+    There,
+    /// Has seen enough.
+    Gone,
+}
+
+/// Where data, notes and errors go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Output {
+    format: Format,
+}
+
+impl Output {
+    pub(super) fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// Shows data: `value`, its `names`, or the blocks that `blocks` makes of it.
+    pub(super) fn show<T: Serialize>(
+        self,
+        value: &T,
+        names: impl Fn(&T) -> Vec<String>,
+        blocks: impl Fn(&T, Detail) -> Vec<Block>,
+    ) -> Result<(), Failure> {
+        let text = self.text(value, Place::Alone, names, blocks);
+        put(text).map(|_| ())
+    }
+
+    /// Shows one of several values that follow each other, so that what reads them knows where one ends: one
+    /// line of JSON, one YAML document, or else with an empty line behind it.
+    pub(super) fn show_next<T: Serialize>(
+        self,
+        value: &T,
+        names: impl Fn(&T) -> Vec<String>,
+        blocks: impl Fn(&T, Detail) -> Vec<Block>,
+    ) -> Result<Reader, Failure> {
+        put(self.text(value, Place::InStream, names, blocks))
+    }
+
+    /// Shows data in the place of what the terminal showed before.
+    pub(super) fn redraw<T: Serialize>(
+        self,
+        value: &T,
+        names: impl Fn(&T) -> Vec<String>,
+        blocks: impl Fn(&T, Detail) -> Vec<Block>,
+    ) -> Result<Reader, Failure> {
+        let text = self.text(value, Place::Alone, names, blocks);
+        put(text.map(|text| screen::drawn(&text)))
+    }
+
+    /// Shows what is JSON by itself: as that, also to people.
+    pub(super) fn show_json(self, value: &serde_json::Value, name: &str) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Name => Ok(text::plain(name).into_owned() + "\n"),
+            Format::Yaml => document::yaml(value),
+            Format::Table | Format::Wide | Format::Json => json(value).map(|text| text + "\n"),
+        };
+        put(text).map(|_| ())
+    }
+
+    /// Whether a list that changes is drawn again in its place, and not behind what was there.
+    pub(super) fn redraws(self) -> bool {
+        matches!(self.format, Format::Table | Format::Wide | Format::Name) && is_drawn()
+    }
+
+    /// Tells people something that is not data. Programs do not get it.
+    pub(super) fn note(self, text: &str) {
+        if self.format.is_for_people() {
+            let _ = writeln!(io::stderr(), "{}", text::plain_lines(text));
+        }
+    }
+
+    /// Tells why it was not done.
+    pub(super) fn failure(self, failure: &Failure) {
+        let text = match self.format {
+            Format::Json => json(&failure.json()).unwrap_or_default(),
+            _ => text::plain_lines(&failure.text()),
+        };
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    fn text<T: Serialize>(
+        self,
+        value: &T,
+        place: Place,
+        names: impl Fn(&T) -> Vec<String>,
+        blocks: impl Fn(&T, Detail) -> Vec<Block>,
+    ) -> io::Result<String> {
+        let detail = match self.format {
+            Format::Wide => Detail::Wide,
+            _ => Detail::Short,
+        };
+        let text = match (self.format, place) {
+            (Format::Json, Place::Alone) => json(value)? + "\n",
+            (Format::Json, Place::InStream) => json_line(value)? + "\n",
+            (Format::Yaml, Place::Alone) => document::yaml(value)?,
+            (Format::Yaml, Place::InStream) => {
+                document::YAML_START.to_owned() + &document::yaml(value)?
+            }
+            (Format::Name, _) => names(value)
+                .iter()
+                .map(|name| text::plain(name).into_owned() + "\n")
+                .collect(),
+            (Format::Table | Format::Wide, _) => {
+                block::render(blocks(value, detail), screen::width(), detail) + "\n"
+            }
+        };
+        let parted = place == Place::InStream
+            && matches!(self.format, Format::Table | Format::Wide | Format::Name);
+        Ok(if parted { text + "\n" } else { text })
+    }
+}
+
+/// Moves what a terminal shows out of the way of what will be drawn.
+pub(super) fn begin_drawing() -> Result<Reader, Failure> {
+    put(Ok(screen::cleared()))
+}
+
+fn put(text: io::Result<String>) -> Result<Reader, Failure> {
+    let written = text.and_then(|text| {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()
+    });
+    match written {
+        Ok(()) => Ok(Reader::There),
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Failure::new(
+            Exit::Failed,
+            "OUTPUT",
+            format!("cannot write to stdout: {error}"),
+        )),
+    }
+}

@@ -1,0 +1,173 @@
+//! Text for people: what strangers said made harmless, measured in columns, broken into lines.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// What stands for the rest of a text.
+const ELLIPSIS: &str = "…";
+
+/// Whether a terminal would obey this character, or a reader be misled by it: control characters, those that
+/// turn the direction of writing, line separators, and tags that nobody sees.
+pub(super) fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// On one line, and with nothing that a terminal obeys: spaces for line feeds and tabs, and other unsafe
+/// characters as `\u{1b}`.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => plain.push(' '),
+            c if is_unsafe(c) => plain.extend(c.escape_unicode()),
+            c => plain.push(c),
+        }
+    }
+    Cow::Owned(plain)
+}
+
+/// The same, line by line.
+pub(super) fn plain_lines(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(plain).collect();
+    lines.join("\n")
+}
+
+/// What comes before the first line feed that has text before it.
+pub(crate) fn first_line(text: &str) -> &str {
+    text.trim().lines().next().unwrap_or_default().trim_end()
+}
+
+/// At most `columns` wide; where it is longer, with a sign for the rest.
+pub(crate) fn shortened(text: &str, columns: usize) -> Cow<'_, str> {
+    if text.width() <= columns {
+        return Cow::Borrowed(text);
+    }
+    let room = columns.saturating_sub(ELLIPSIS.width());
+    let mut taken = 0;
+    let fitting = text.chars().take_while(|c| {
+        taken += c.width().unwrap_or(0);
+        taken <= room
+    });
+    let mut short: String = fitting.collect();
+    short.truncate(short.trim_end().len());
+    Cow::Owned(short + ELLIPSIS)
+}
+
+/// Lines of at most `columns`, the first one of at most `first`: broken at spaces, and within a word only where
+/// it is longer than a line. At least one.
+pub(super) fn wrapped(text: &str, first: usize, columns: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    let mut left = first.max(1);
+    let room = columns.max(1);
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let width = word.width();
+        if !line.is_empty() {
+            if 1 + width > left {
+                lines.push(std::mem::take(&mut line));
+                left = room;
+            } else {
+                line.push(' ');
+                left -= 1;
+            }
+        }
+        for c in word.chars() {
+            let width = c.width().unwrap_or(0);
+            if width > left && !line.is_empty() {
+                lines.push(std::mem::take(&mut line));
+                left = room;
+            }
+            line.push(c);
+            left = left.saturating_sub(width);
+        }
+    }
+    if !line.is_empty() || lines.is_empty() {
+        lines.push(line);
+    }
+    lines
+}
+
+/// For people.
+pub(crate) fn yes_or_no(flag: bool) -> &'static str {
+    if flag { "yes" } else { "no" }
+}
+
+/// A point in time for people.
+pub(crate) fn at(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A span of time for people, from milliseconds: the two largest units, less what is zero.
+pub(crate) fn span(millis: u64) -> String {
+    if (1..1000).contains(&millis) {
+        return format!("{millis}ms");
+    }
+    let seconds = millis / 1000;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, 0) => format!("{minutes}m"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, 0, _) => format!("{hours}h"),
+        (hours, minutes, _) => format!("{hours}h{minutes}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_short() {
+        for (millis, text) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (59_999, "59s"),
+            (60_000, "1m"),
+            (61_000, "1m1s"),
+            (3_661_000, "1h1m"),
+            (86_400_000, "24h"),
+        ] {
+            assert_eq!(span(millis), text);
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_left() {
+        assert_eq!(plain("naïve → 日本"), "naïve → 日本");
+        assert_eq!(plain("a\nb\tc"), "a b c");
+        assert_eq!(plain("\u{1b}]0;x\u{7}"), r"\u{1b}]0;x\u{7}");
+        assert_eq!(plain("\u{9b}2J\r\u{7f}"), r"\u{9b}2J\u{d}\u{7f}");
+        assert_eq!(plain("\u{202e}txt\u{2028}"), r"\u{202e}txt\u{2028}");
+        assert_eq!(plain_lines("a\u{1b}\nb"), "a\\u{1b}\nb");
+    }
+
+    #[test]
+    fn lines_are_measured_in_columns() {
+        assert_eq!(shortened("abcdef", 6), "abcdef");
+        assert_eq!(shortened("abcdefg", 6), "abcde…");
+        assert_eq!(shortened("abc  defg", 6), "abc…");
+        assert_eq!(shortened("日本語です", 5), "日本…");
+        assert_eq!(wrapped("one two three", 7, 7), ["one two", "three"]);
+        assert_eq!(wrapped("one two three", 7, 3), ["one two", "thr", "ee"]);
+        assert_eq!(wrapped("  one   two ", 20, 20), ["one two"]);
+        assert_eq!(wrapped("a bcdefgh i", 4, 4), ["a", "bcde", "fgh", "i"]);
+        assert_eq!(wrapped("日本語", 4, 4), ["日本", "語"]);
+        assert_eq!(wrapped("", 4, 4), [""]);
+        assert_eq!(first_line(" \n a b \n c"), "a b");
+    }
+}

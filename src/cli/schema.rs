@@ -1,0 +1,129 @@
+//! `onex schema`: JSON Schemas of messages, tools and nodes.
+
+use clap::{Args, Subcommand};
+
+use crate::{
+    client,
+    protocol::{
+        bounds::Text,
+        catalog::{
+            SCHEMA_NAME_CHARS_MAX, SchemaGetRequest, SchemaItem, SchemaKind, SchemaListRequest,
+        },
+        error::ErrorCode,
+    },
+};
+
+use super::{
+    failure::{Exit, Failure},
+    nearest,
+    output::{Table, word},
+    parse,
+    session::Session,
+    watch::{self, Listing},
+};
+
+/// Finds JSON Schemas, and gets them.
+#[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Examples:\n  onex schema list --kind tool\n  onex schema get port.lease.request"
+)]
+pub(super) enum Schema {
+    List(List),
+    Get(Get),
+}
+
+/// Lists schemas by kind and name, to the end: of the registry's own messages, of what the tools of live nodes
+/// take and give, and of live nodes.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  onex schema list --kind tool\n  onex schema list --kind message -o name"
+)]
+pub(super) struct List {
+    /// Only of this kind: message, tool or node.
+    #[arg(long, value_parser = parse::schema_kind)]
+    kind: Option<SchemaKind>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+/// Gets one schema: what comes is the schema itself, as JSON unless -o says yaml.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  onex schema get port.lease.request\n  onex schema get add@1.0.0.input > add.json"
+)]
+pub(super) struct Get {
+    /// Its name, as `onex schema list` shows it.
+    #[arg(value_name = "NAME", value_parser = parse::schema_name)]
+    name: Text<SCHEMA_NAME_CHARS_MAX>,
+    /// Of this kind, where several have that name: message, tool or node.
+    #[arg(long, value_parser = parse::schema_kind)]
+    kind: Option<SchemaKind>,
+}
+
+impl Schema {
+    pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
+        match self {
+            Self::List(list) => list.run(session).await,
+            Self::Get(get) => get.run(session).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, session: &Session) -> Result<Exit, Failure> {
+        let request = SchemaListRequest {
+            kind: self.kind,
+            limit: self.listing.limit(),
+            ..SchemaListRequest::default()
+        };
+        self.listing
+            .show(
+                session,
+                request,
+                |schemas| schemas.items.iter().map(|item| item.name.clone()).collect(),
+                |schemas, _| vec![table(&schemas.items).into()],
+            )
+            .await?;
+        Ok(Exit::Done)
+    }
+}
+
+fn table(schemas: &[SchemaItem]) -> Table {
+    Table::new(&["KIND", "NAME", "TITLE"])
+        .rows(schemas, |item| {
+            [word(&item.kind), item.name.clone(), item.title.clone()]
+        })
+        .whole(0)
+}
+
+impl Get {
+    async fn run(self, session: &Session) -> Result<Exit, Failure> {
+        let request = SchemaGetRequest {
+            name: self.name,
+            kind: self.kind,
+            min_revision: None,
+        };
+        let called = session.client.schema(&request).await;
+        let reply = match session.seen(called).await {
+            Ok(reply) => reply,
+            Err(failure) => return Err(suggest(session, failure, &request).await),
+        };
+        session.output.show_json(&reply.schema, &reply.name)?;
+        Ok(Exit::Done)
+    }
+}
+
+async fn suggest(session: &Session, failure: Failure, asked: &SchemaGetRequest) -> Failure {
+    let schemas = async {
+        let request = SchemaListRequest {
+            kind: asked.kind,
+            limit: watch::most(),
+            ..SchemaListRequest::default()
+        };
+        let page = session.client.schemas(&request).await?;
+        let names = page.items.into_iter().map(|item| item.name);
+        Ok::<Vec<String>, client::Error>(names.collect())
+    };
+    let name = asked.name.as_str();
+    nearest::suggest(failure, ErrorCode::SchemaNotFound, name, schemas).await
+}

@@ -1,0 +1,279 @@
+//! A lease that is kept for as long as it is needed.
+
+use std::{future::Future, time::Duration};
+
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    domain::ids::{LeaseId, Port, RequestId, RequesterId, Ttl},
+    protocol::{
+        endpoint::Endpoint,
+        error::ErrorCode,
+        port::{HeartbeatRequest, LeaseReply, LeaseRequest, ReleaseReply, ReleaseRequest},
+    },
+};
+
+use super::{
+    Client, Error,
+    clock::{BootTime, sleep_until},
+    heartbeat,
+    keep::{Kept, fresh, keep},
+    loss::Loss,
+    tenure::{Asked, Tenure},
+};
+
+/// A lease that is renewed in the background until it is released, dropped or lost.
+///
+/// It counts as a holder has to: from before the granted or last renewed request was *first* sent, on a clock that
+/// runs while the machine sleeps. A registry counts from when it saw the request, and a little more. So
+/// [`lost`](Self::lost) resolves, and [`remaining`](Self::remaining) is zero, before the registry gives the port to
+/// someone else, also when there is no registry to be reached.
+///
+/// What a guard cannot do is stop the program from using the port. Watch [`lost`](Self::lost) beside the work, and
+/// where a late use would do harm look at [`remaining`](Self::remaining) before it: after a sleep of the machine the
+/// program may run again before the guard does. What is written to through the port should be given
+/// [`fencing_token`](Self::fencing_token).
+///
+/// Dropping it gives the lease back as well as possible: the release is sent by the runtime that the guard was made
+/// on, and nobody waits for it. A program that exits at once, or whose runtime ends, does not get it out; then the
+/// lease ends by itself when its TTL has passed. [`release`](Self::release) waits.
+///
+/// ```no_run
+/// # async fn serve(_: std::net::SocketAddr) {}
+/// # async fn example(nats: async_nats::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use onex_registry::{
+///     client::Client,
+///     domain::ids::RequesterId,
+///     protocol::{names::Namespace, port::LeaseRequest},
+/// };
+///
+/// let client = Client::new(nats, Namespace::default());
+/// let me = RequesterId(uuid::Uuid::new_v4());
+/// let lease = client.hold(&LeaseRequest::new(me, "http".parse()?)).await?;
+/// tokio::select! {
+///     () = serve(([127, 0, 0, 1], lease.port().number()).into()) => {}
+///     why = lease.lost() => eprintln!("the port must not be used any more: {why}"),
+/// }
+/// lease.release().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "the lease is given back when its guard is dropped"]
+#[derive(Debug)]
+pub struct LeaseGuard {
+    lease: LeaseReply,
+    state: watch::Receiver<State>,
+    /// Dropped, it tells the keeper to give the lease back.
+    held: oneshot::Sender<()>,
+    keeper: JoinHandle<Result<ReleaseReply, Error>>,
+}
+
+/// What the keeper tells.
+#[derive(Debug, Clone)]
+struct State {
+    until: BootTime,
+    token: u64,
+    loss: Option<Loss>,
+}
+
+impl LeaseGuard {
+    fn new(client: Client, lease: LeaseReply, tenure: Tenure) -> Self {
+        let (sender, state) = watch::channel(State {
+            until: tenure.until(),
+            token: tenure.token(),
+            loss: None,
+        });
+        let (held, gone) = oneshot::channel();
+        let keeper = Keeper {
+            client,
+            requester_id: lease.requester_id,
+            lease_id: lease.lease_id,
+            state: sender,
+        };
+        Self {
+            lease,
+            state,
+            held,
+            keeper: tokio::spawn(keeper.run(tenure, gone)),
+        }
+    }
+
+    /// The lease as it was granted. How long it lasts meanwhile, and its present token, are not in there.
+    pub fn lease(&self) -> &LeaseReply {
+        &self.lease
+    }
+
+    /// Its port; the first of them where there are several.
+    pub fn port(&self) -> Port {
+        self.lease.port
+    }
+
+    /// The highest token that was heard of.
+    pub fn fencing_token(&self) -> u64 {
+        self.state.borrow().token
+    }
+
+    /// Until when the port may be used if no further renewal comes through. In the past once the lease is lost.
+    pub fn valid_until(&self) -> BootTime {
+        self.state.borrow().until
+    }
+
+    /// How long the port may be used if no further renewal comes through; zero once the lease is lost. Right also
+    /// just after a sleep of the machine.
+    pub fn remaining(&self) -> Duration {
+        self.valid_until().since(BootTime::now())
+    }
+
+    /// Resolves when the port must not be used any more, to why. It may be asked for as often as wanted, and
+    /// outlives the guard.
+    pub fn lost(&self) -> impl Future<Output = Loss> + Send + use<> {
+        let mut state = self.state.clone();
+        async move {
+            let lost = state.wait_for(|state| state.loss.is_some()).await;
+            if let Some(loss) = lost.ok().and_then(|state| state.loss.clone()) {
+                return loss;
+            }
+            // The runtime that it was kept by is gone: nobody renews it.
+            let until = state.borrow().until;
+            sleep_until(until).await;
+            Loss::Expired(None)
+        }
+    }
+
+    /// Stops renewing, tells the registry that the port is free, and waits for its answer: asked again where none
+    /// comes, for three times the client's timeout at most, and not when the lease has ended by itself. Stop using the
+    /// port before: it may be someone else's from now on, whatever is returned.
+    ///
+    /// After an error the lease ends when its TTL has passed, if it has not already. If the returned future is
+    /// dropped the release goes on.
+    pub async fn release(self) -> Result<ReleaseReply, Error> {
+        drop(self.held);
+        // It does not panic; it is stopped when its runtime ends.
+        self.keeper.await.unwrap_or(Err(Error::Connection(None)))
+    }
+}
+
+impl Kept for Keeper {
+    async fn renew(&self, id: RequestId, patience: Duration) -> Result<(Ttl, u64), Error> {
+        let client = self.client.at_most(patience);
+        let lease = client.heartbeat(self.requester_id, self.lease_id, None, Some(id));
+        let lease = lease.await?;
+        Ok((lease.ttl, lease.fencing_token))
+    }
+
+    fn is_loss(error: &Error) -> bool {
+        matches!(
+            error.code(),
+            Some(ErrorCode::LeaseExpired | ErrorCode::LeaseNotFound | ErrorCode::NotHolder)
+        )
+    }
+
+    fn renewed(&self, tenure: &Tenure) {
+        self.state.send_modify(|state| {
+            state.until = tenure.until();
+            state.token = tenure.token();
+        });
+    }
+}
+
+/// What runs in the background of a guard.
+struct Keeper {
+    client: Client,
+    requester_id: RequesterId,
+    lease_id: LeaseId,
+    state: watch::Sender<State>,
+}
+
+impl Keeper {
+    async fn run(
+        self,
+        mut tenure: Tenure,
+        mut gone: oneshot::Receiver<()>,
+    ) -> Result<ReleaseReply, Error> {
+        let (loss, held) = tokio::select! {
+            _ = &mut gone => (Loss::Released, false),
+            loss = keep(&self, &mut tenure) => (loss, true),
+        };
+        self.state.send_modify(|state| {
+            state.until = state.until.min(BootTime::now());
+            state.loss = Some(loss);
+        });
+        if held {
+            let _ = gone.await;
+        }
+        self.give_back(tenure.until()).await
+    }
+
+    async fn give_back(&self, until: BootTime) -> Result<ReleaseReply, Error> {
+        let request = ReleaseRequest {
+            requester_id: self.requester_id,
+            lease_id: self.lease_id,
+            request_id: Some(fresh()),
+            min_revision: None,
+        };
+        // When its time is up by this clock it may not be by the registry's: once it is worth to say so.
+        let until = until.max(BootTime::now() + self.client.timeout());
+        self.client
+            .insist(Endpoint::PortRelease, &request, until, Error::retryable)
+            .await
+    }
+}
+
+impl Client {
+    /// Takes a lease and keeps it: see [`LeaseGuard`]. Where no answer comes it is asked for again, as the same,
+    /// for three times the client's timeout and no longer than the lease would last.
+    ///
+    /// The guard makes a request id of its own. One that is given may have been sent before, by a program that was
+    /// started anew for instance: the lease is then renewed at once, because it may be older than it looks.
+    ///
+    /// A lease that is bound to a node is refused with [`Error::Unfit`]: it has no time of its own. After any other
+    /// error for which [`Error::may_be_done`], and when the returned future is dropped, there may be a lease that
+    /// nobody keeps: it ends when its TTL has passed.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime, and in one without timers.
+    pub async fn hold(&self, request: &LeaseRequest) -> Result<LeaseGuard, Error> {
+        if request.node_id.is_some() {
+            let message = "must be absent: a lease of a node lasts as the node does, and is not kept by itself";
+            return Err(Error::unfit("/node_id", message));
+        }
+        let asked = Asked::now(request.request_id.unwrap_or_else(fresh));
+        let until =
+            asked.sent + Duration::from_millis(request.ttl.unwrap_or(Ttl::DEFAULT).millis());
+        let wish = LeaseRequest {
+            request_id: Some(asked.id),
+            ..request.clone()
+        };
+        let lease: LeaseReply = self
+            .insist(Endpoint::PortLease, &wish, until, Error::may_be_done)
+            .await?;
+        let tenure = match request.request_id {
+            None => Tenure::granted(asked, lease.ttl, lease.fencing_token, BootTime::now()),
+            Some(_) => self.renewed_at_once(&lease, until).await?,
+        };
+        if tenure.until() <= BootTime::now() {
+            return Err(Error::TimedOut {
+                endpoint: Endpoint::PortLease,
+                after: BootTime::now().since(asked.sent),
+            });
+        }
+        Ok(LeaseGuard::new(self.clone(), lease, tenure))
+    }
+
+    async fn renewed_at_once(&self, lease: &LeaseReply, until: BootTime) -> Result<Tenure, Error> {
+        let asked = Asked::now(fresh());
+        let renewal = HeartbeatRequest {
+            lease_id: Some(lease.lease_id),
+            ..heartbeat(lease.requester_id, None, Some(asked.id))
+        };
+        let lease: LeaseReply = self
+            .insist(Endpoint::PortHeartbeat, &renewal, until, Error::may_be_done)
+            .await?;
+        let now = BootTime::now();
+        Ok(Tenure::granted(asked, lease.ttl, lease.fencing_token, now))
+    }
+}

@@ -1,0 +1,238 @@
+//! What runs in the background of a node: heartbeats, and the next life when one is over.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    client::{
+        BootTime, Error, Loss,
+        call::jittered,
+        keep::{Kept, fresh, keep},
+        tenure::{Asked, Tenure},
+    },
+    domain::ids::{RequestId, Ttl},
+    protocol::{
+        error::ErrorCode,
+        node::HEALTH_BYTES_MAX,
+        node_life::{DeregisterReply, HeartbeatReply, HeartbeatRequest},
+    },
+};
+
+use super::{
+    announce::{Lived, Speaker},
+    builder::OnLoss,
+};
+
+/// What is waited before registering is tried again; twice as long each further time, up to [`PAUSE_MAX`].
+pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(100);
+/// What is waited at most where trying again may help: a node is soon back when its registry is.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// What is waited where the registry says that trying again does not help: until somebody has seen to it. Also
+/// the most that is waited where it says how long.
+const PAUSE_REFUSED: Duration = Duration::from_secs(10);
+
+/// What is told of a node.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) phase: Phase,
+    /// Until when the present life lasts if no further heartbeat comes through; past when there is none.
+    pub(super) until: BootTime,
+}
+
+/// How a node is.
+#[derive(Debug, Clone)]
+pub(super) enum Phase {
+    /// It lives.
+    Online(Arc<Lived>),
+    /// It does not, and is trying to.
+    Offline,
+    /// It does not, for this reason, and will not.
+    Ended(Loss),
+}
+
+pub(super) struct Keeper {
+    pub(super) speaker: Speaker,
+    pub(super) state: watch::Sender<State>,
+}
+
+/// One life, as it is renewed.
+struct Beating<'a> {
+    keeper: &'a Keeper,
+    lived: &'a Lived,
+}
+
+impl Kept for Beating<'_> {
+    async fn renew(&self, id: RequestId, patience: Duration) -> Result<(Ttl, u64), Error> {
+        let reply = self.keeper.beat(self.lived, id, patience).await?;
+        Ok((self.lived.ttl, reply.revision))
+    }
+
+    fn is_loss(error: &Error) -> bool {
+        is_over(error)
+    }
+
+    fn renewed(&self, tenure: &Tenure) {
+        self.keeper
+            .state
+            .send_modify(|state| state.until = tenure.until());
+    }
+}
+
+/// Whether a refusal means that the life is over.
+pub(super) fn is_over(error: &Error) -> bool {
+    error.code() == Some(ErrorCode::NodeNotFound) || is_taken(error)
+}
+
+/// Whether somebody else has the node.
+fn is_taken(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Some(ErrorCode::Superseded | ErrorCode::NotHolder)
+    )
+}
+
+impl Keeper {
+    /// Until `gone`, and then it takes leave.
+    pub(super) async fn run(
+        self,
+        lived: Arc<Lived>,
+        mut tenure: Tenure,
+        mut gone: oneshot::Receiver<()>,
+    ) -> Result<DeregisterReply, Error> {
+        let mut lived = lived;
+        loop {
+            let beating = Beating {
+                keeper: &self,
+                lived: &lived,
+            };
+            let loss = tokio::select! {
+                _ = &mut gone => break,
+                loss = keep(&beating, &mut tenure) => loss,
+            };
+            tracing::warn!(epoch = lived.epoch, why = %crate::chain(&loss), "a life of the node is over");
+            self.over(&lived, &loss, Phase::Offline);
+            let next = tokio::select! {
+                _ = &mut gone => break,
+                next = self.next(&lived, loss) => next,
+            };
+            match next {
+                Ok((begun, its)) => {
+                    lived = Arc::new(begun);
+                    tenure = its;
+                    tracing::info!(epoch = lived.epoch, "the node is online again");
+                    self.state.send_replace(State {
+                        phase: Phase::Online(Arc::clone(&lived)),
+                        until: tenure.until(),
+                    });
+                }
+                Err(loss) => {
+                    self.over(&lived, &loss, Phase::Ended(loss.clone()));
+                    let _ = gone.await;
+                    break;
+                }
+            }
+        }
+        self.over(&lived, &Loss::Released, Phase::Ended(Loss::Released));
+        self.speaker.leave(lived.epoch).await
+    }
+
+    /// The first reason stays.
+    fn over(&self, lived: &Lived, loss: &Loss, phase: Phase) {
+        let _ = lived.loss.set(loss.clone());
+        self.state.send_modify(|state| {
+            if !matches!(state.phase, Phase::Ended(_)) {
+                state.phase = phase;
+            }
+            state.until = state.until.min(BootTime::now());
+        });
+    }
+
+    /// The life after the one that was lost, as soon as there can be one; or why there will be none.
+    async fn next(&self, lived: &Lived, loss: Loss) -> Result<(Lived, Tenure), Loss> {
+        let plan = &self.speaker.plan;
+        let stops = match &loss {
+            Loss::Told(error) if is_taken(error) => plan.on_superseded == OnLoss::Stop,
+            Loss::Told(_) | Loss::Expired(_) => plan.on_expired == OnLoss::Stop,
+            Loss::Released => true,
+        };
+        if stops {
+            return Err(loss);
+        }
+        // By the registry's clock it may not be over: then nobody else has got any of its ports, and it goes on.
+        let mut may_go_on = matches!(loss, Loss::Expired(_));
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let begun = if may_go_on {
+                self.resumed(lived).await
+            } else {
+                self.speaker.announce().await
+            };
+            let error = match begun {
+                Ok(begun) => return Ok(begun),
+                Err(error) => error,
+            };
+            if is_taken(&error) && plan.on_superseded == OnLoss::Stop {
+                return Err(Loss::Told(Arc::new(error)));
+            }
+            if may_go_on && is_over(&error) {
+                may_go_on = false;
+                continue;
+            }
+            pause = wait(&error, pause).await;
+        }
+    }
+
+    /// The life that was thought to be over.
+    async fn resumed(&self, lived: &Lived) -> Result<(Lived, Tenure), Error> {
+        let asked = Asked::now(fresh());
+        let patience = self.speaker.client.timeout();
+        let reply = self.beat(lived, asked.id, patience).await?;
+        let now = BootTime::now();
+        Ok((
+            lived.again(),
+            Tenure::granted(asked, lived.ttl, reply.revision, now),
+        ))
+    }
+
+    async fn beat(
+        &self,
+        lived: &Lived,
+        id: RequestId,
+        patience: Duration,
+    ) -> Result<HeartbeatReply, Error> {
+        let Speaker { client, plan } = &self.speaker;
+        let health = plan.health.as_ref().map(|health| health());
+        let bytes = health.as_ref().map_or(0, |said| said.to_string().len());
+        if bytes > HEALTH_BYTES_MAX {
+            tracing::warn!(
+                bytes,
+                HEALTH_BYTES_MAX,
+                "the node's health is too large to be sent"
+            );
+        }
+        let request = HeartbeatRequest {
+            node_id: plan.request.node_id.clone(),
+            requester_id: plan.request.requester_id,
+            epoch: lived.epoch,
+            ttl: None,
+            health: health.filter(|_| bytes <= HEALTH_BYTES_MAX),
+            request_id: Some(id),
+            min_revision: None,
+        };
+        client.at_most(patience).node_heartbeat(&request).await
+    }
+}
+
+/// Waits before something is asked again, and says what to wait the next time.
+pub(super) async fn wait(error: &Error, pause: Duration) -> Duration {
+    tracing::warn!(error = %crate::chain(error), "not done yet, asking again");
+    let asked = error.retry_after().unwrap_or(Duration::ZERO);
+    let now = if error.retryable() {
+        pause.max(asked.min(PAUSE_REFUSED))
+    } else {
+        PAUSE_REFUSED
+    };
+    tokio::time::sleep(jittered(now)).await;
+    (pause * 2).min(PAUSE_MAX)
+}

@@ -1,0 +1,201 @@
+//! One life of a node, as the program sees it.
+
+use std::{
+    future::Future,
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{
+    client::{BootTime, Error, Loss, sleep_until},
+    domain::ids::{LeaseId, Name, Port},
+    protocol::{error::ErrorCode, port::LeaseReply},
+};
+
+use super::{
+    announce::{Leased, Lived, Speaker, no_such_port},
+    keeper::{PAUSE_FIRST, Phase, State, is_over, wait},
+};
+
+/// Ports that are tried for one listener, at most, when programs that never asked listen on them. The registry
+/// tries as many where it can.
+const PORTS_TRIED_MAX: usize = 64;
+
+/// A node from when it is online to when it is not. Its ports are this life's: the next one may have others.
+#[derive(Debug)]
+pub struct Life {
+    pub(super) speaker: Speaker,
+    pub(super) lived: Arc<Lived>,
+    pub(super) state: watch::Receiver<State>,
+}
+
+impl Life {
+    /// Which life of the node it is, by the registry's count. One that was thought to be over, and was not, has
+    /// the same.
+    pub fn epoch(&self) -> u64 {
+        self.lived.epoch
+    }
+
+    /// What the registry found worth a look, though it was done.
+    pub fn warnings(&self) -> &[String] {
+        &self.lived.warnings
+    }
+
+    /// The leased port of that name; none if the node has none of that name.
+    pub fn port(&self, name: &str) -> Option<Port> {
+        self.leased(name).map(|leased| leased.lease.port)
+    }
+
+    /// All leased ports, by their names, in the order in which they were named.
+    pub fn ports(&self) -> Vec<(Name, LeaseReply)> {
+        let ports = self.lived.ports().into_iter();
+        ports.map(|leased| (leased.name, leased.lease)).collect()
+    }
+
+    fn leased(&self, name: &str) -> Option<Leased> {
+        let mut ports = self.lived.ports().into_iter();
+        ports.find(|leased| leased.name.as_str() == name)
+    }
+
+    /// Listens on the leased port of that name, at an address of this machine, and then tells the registry that it does.
+    /// Where a program has the port that never asked the registry, another one is leased in its place, unless only
+    /// that one will do.
+    ///
+    /// What may pass is tried again for as long as the life lasts; when it is over before, that is
+    /// [`Error::Over`]. After any other error the node lives on, with a port that may be another one.
+    ///
+    /// Drop the listener when the life is over: the next one may have the same port.
+    pub async fn listen(&self, name: &str, address: IpAddr) -> Result<TcpListener, Error> {
+        tokio::select! {
+            listener = self.listen_on(name, address) => listener,
+            why = self.over() => Err(Error::Over(why)),
+        }
+    }
+
+    /// Tells the registry that the leased port of that name is listened on, for a program that sees to that by itself.
+    /// The same as [`listen`](Self::listen) goes for errors.
+    pub async fn announce(&self, name: &str) -> Result<(), Error> {
+        let leased = self.leased(name).ok_or_else(|| no_such_port(name))?;
+        tokio::select! {
+            said = self.say(&leased.name) => said,
+            why = self.over() => Err(Error::Over(why)),
+        }
+    }
+
+    async fn listen_on(&self, name: &str, address: IpAddr) -> Result<TcpListener, Error> {
+        let Leased { name, lease, .. } = self.leased(name).ok_or_else(|| no_such_port(name))?;
+        let mut lease = lease;
+        let mut in_use = Vec::new();
+        let listener = loop {
+            let port = lease.port;
+            let error = match TcpListener::bind(SocketAddr::new(address, port.number())).await {
+                Ok(listener) => break Ok(listener),
+                Err(error) => error,
+            };
+            let another = error.kind() == ErrorKind::AddrInUse && self.speaker.may_change(&name);
+            if !another || in_use.len() == PORTS_TRIED_MAX {
+                break Err(Error::Listen {
+                    port,
+                    source: error,
+                });
+            }
+            // Kept until there is a better one, or it would come again.
+            in_use.push(lease.lease_id);
+            lease = self.another(&name, &mut in_use).await?;
+        };
+        self.give_back(&mut in_use).await;
+        let listener = listener?;
+        self.say(&name).await?;
+        Ok(listener)
+    }
+
+    /// Leases another port. Where there is none because these are kept, they are given back first: a program
+    /// may have left one of them meanwhile.
+    async fn another(&self, name: &Name, kept: &mut Vec<LeaseId>) -> Result<LeaseReply, Error> {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let another = self.speaker.another_port(&self.lived, name, self.until());
+            let error = match another.await {
+                Ok(lease) => return Ok(lease),
+                Err(error) => error,
+            };
+            if error.code() == Some(ErrorCode::ResourceExhausted) {
+                self.give_back(kept).await;
+            }
+            patience(error, &mut pause).await?;
+        }
+    }
+
+    async fn give_back(&self, kept: &mut Vec<LeaseId>) {
+        for lease_id in kept.drain(..) {
+            // It ends with the node if not now.
+            let _ = self.speaker.release(lease_id, self.until()).await;
+        }
+    }
+
+    async fn say(&self, name: &Name) -> Result<(), Error> {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            match self.speaker.open(&self.lived, name, self.until()).await {
+                Ok(()) => return Ok(()),
+                Err(error) => patience(error, &mut pause).await?,
+            }
+        }
+    }
+
+    fn is_now(&self, state: &State) -> bool {
+        matches!(&state.phase, Phase::Online(lived) if Arc::ptr_eq(lived, &self.lived))
+    }
+
+    fn until(&self) -> BootTime {
+        self.state.borrow().until
+    }
+
+    /// Until when the life lasts, and its ports may be used, if no further heartbeat comes through. In the past once it
+    /// is over.
+    pub fn valid_until(&self) -> BootTime {
+        let state = self.state.borrow();
+        if self.is_now(&state) {
+            state.until
+        } else {
+            state.until.min(BootTime::now())
+        }
+    }
+
+    /// How long the life lasts, and its ports may be used, if no further heartbeat comes through; zero once it is over.
+    /// Right also just after a sleep of the machine: look before a use that would do harm when it is late.
+    pub fn remaining(&self) -> Duration {
+        self.valid_until().since(BootTime::now())
+    }
+
+    /// Resolves when the life is over and its ports must not be used any more, to why: before the registry can give
+    /// them to someone else. It may be asked for as often as wanted.
+    pub fn over(&self) -> impl Future<Output = Loss> + Send + use<> {
+        let mut state = self.state.clone();
+        let lived = Arc::clone(&self.lived);
+        async move {
+            let over = state.wait_for(|_| lived.loss.get().is_some()).await.is_ok();
+            if let (true, Some(loss)) = (over, lived.loss.get()) {
+                return loss.clone();
+            }
+            // The runtime that it was kept by is gone: nobody renews it.
+            let until = state.borrow().until;
+            sleep_until(until).await;
+            Loss::Expired(None)
+        }
+    }
+}
+
+/// Waits where asking again may help, and where the error means that the life is over: then whoever waits is told so
+/// in a moment. Else the error.
+async fn patience(error: Error, pause: &mut Duration) -> Result<(), Error> {
+    if !error.retryable() && !is_over(&error) {
+        return Err(error);
+    }
+    *pause = wait(&error, *pause).await;
+    Ok(())
+}

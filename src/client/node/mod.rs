@@ -1,0 +1,149 @@
+//! A node: registered, and kept alive for as long as its program runs.
+
+mod announce;
+mod builder;
+mod keeper;
+mod life;
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    domain::ids::NodeId,
+    protocol::{contract::subject_of, node_life::DeregisterReply},
+};
+
+use super::{Client, Error, Loss};
+
+use announce::Speaker;
+use builder::Plan;
+use keeper::{Keeper, Phase, State, wait};
+
+pub use builder::{NodeBuilder, OnLoss};
+pub use life::Life;
+
+/// A node that is kept registered in the background, with its ports and buses, until it takes leave.
+///
+/// Heartbeats are sent on a holder's clock, as [`LeaseGuard`](super::LeaseGuard) does it: a [`Life`] is over before the
+/// registry can give its ports to someone else. Then the node registers anew, and the next life may have other ports; or
+/// it stops, when another program has registered the same node. [`NodeBuilder::on_expired`] and
+/// [`NodeBuilder::on_superseded`] say otherwise. When the registry turns out to have waited longer, the life that was
+/// thought to be over goes on, with the same ports.
+///
+/// ```no_run
+/// # async fn serve(_: tokio::net::TcpListener) {}
+/// # async fn example(nats: async_nats::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use onex_registry::{client::{Client, Error, Node}, protocol::names::Namespace};
+///
+/// let client = Client::new(nats, Namespace::default());
+/// let node = Node::builder("calc").version("1.0.0").port("http", "http").start(&client).await?;
+/// loop {
+///     let life = node.online().await?;
+///     let listener = match life.listen("http", [127, 0, 0, 1].into()).await {
+///         Err(Error::Over(_)) => continue,
+///         listener => listener?,
+///     };
+///     tokio::select! {
+///         () = serve(listener) => break,
+///         why = life.over() => eprintln!("stopped serving: {why}"),
+///     }
+/// }
+/// node.deregister().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Dropping it takes leave as well as possible: nobody waits for it, and a program that exits at once does not get the
+/// word out. Then node and ports end when the TTL has passed.
+#[must_use = "the node takes leave when it is dropped"]
+#[derive(Debug)]
+pub struct Node {
+    speaker: Speaker,
+    state: watch::Receiver<State>,
+    /// Dropped, it tells the keeper to take leave.
+    held: oneshot::Sender<()>,
+    keeper: JoinHandle<Result<DeregisterReply, Error>>,
+}
+
+impl Node {
+    /// A node to be, by its name: 1 to 128 letters, digits, `-`, `_`, and single dots inside.
+    pub fn builder(id: &str) -> NodeBuilder {
+        NodeBuilder::new(id)
+    }
+
+    async fn start(client: &Client, plan: Plan) -> Result<Self, Error> {
+        let speaker = Speaker {
+            client: client.clone(),
+            plan: Arc::new(plan),
+        };
+        let mut pause = keeper::PAUSE_FIRST;
+        let (lived, tenure) = loop {
+            match speaker.announce().await {
+                Ok(begun) => break begun,
+                Err(error) if error.retryable() => pause = wait(&error, pause).await,
+                Err(error) => return Err(error),
+            }
+        };
+        let lived = Arc::new(lived);
+        let (sender, state) = watch::channel(State {
+            phase: Phase::Online(Arc::clone(&lived)),
+            until: tenure.until(),
+        });
+        let (held, gone) = oneshot::channel();
+        let keeper = Keeper {
+            speaker: speaker.clone(),
+            state: sender,
+        };
+        Ok(Self {
+            speaker,
+            state,
+            held,
+            keeper: tokio::spawn(keeper.run(lived, tenure, gone)),
+        })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &NodeId {
+        &self.speaker.plan.request.node_id
+    }
+
+    /// Where its tool of that name takes its calls; none if it has none of that name.
+    pub fn tool_subject(&self, name: &str) -> Option<String> {
+        let Speaker { client, plan } = &self.speaker;
+        let tools = &plan.request.tools;
+        let tool = tools.iter().find(|tool| tool.name.as_str() == name)?;
+        Some(subject_of(tool, self.id(), client.namespace()))
+    }
+
+    /// The present life; while there is none, the next one. An error when there will be no other: why.
+    pub async fn online(&self) -> Result<Life, Loss> {
+        let mut state = self.state.clone();
+        let settled = state.wait_for(|state| !matches!(state.phase, Phase::Offline));
+        let lived = match settled.await.ok().map(|state| state.phase.clone()) {
+            Some(Phase::Online(lived)) => lived,
+            Some(Phase::Ended(loss)) => return Err(loss),
+            // Its runtime is gone.
+            Some(Phase::Offline) | None => return Err(Loss::Expired(None)),
+        };
+        Ok(Life {
+            speaker: self.speaker.clone(),
+            lived,
+            state,
+        })
+    }
+
+    /// Takes leave: heartbeats stop, and the registry is told, again where no answer comes, for three times the client's
+    /// timeout at most. The node's ports, buses and tools end with it: stop using them before.
+    ///
+    /// After an error they end when the TTL has passed, if they have not already. If the returned future is dropped it
+    /// goes on.
+    pub async fn deregister(self) -> Result<DeregisterReply, Error> {
+        drop(self.held);
+        // It does not panic; it is stopped when its runtime ends.
+        self.keeper.await.unwrap_or(Err(Error::Connection(None)))
+    }
+}

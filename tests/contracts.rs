@@ -1,0 +1,503 @@
+//! Contracts: what is refused and where, what their hash is made of, and that none holds others up.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{
+    collections::BTreeSet,
+    io::Write as _,
+    process::{Command, Stdio},
+    sync::Arc,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use harness::{Caller, Nats, Registry, wish};
+use onex_registry::protocol::error::ErrorCode;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+mod harness;
+
+const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
+const DOC: &str = include_str!("../docs/tools.md");
+
+fn node(id: &str, requester: Uuid, tools: Value) -> Value {
+    json!({
+        "node_id": id, "version": "1.0.0", "node_type": "tool", "requester_id": requester, "tools": tools,
+    })
+}
+
+fn nested(depth: usize) -> Value {
+    (0..depth).fold(json!({}), |schema, _| json!({"items": schema}))
+}
+
+/// Definitions of which each asks for the next one twice.
+fn doubling(count: usize) -> Value {
+    let defs: Map<String, Value> = (0..count)
+        .map(|at| {
+            let next = json!({"$ref": format!("#/$defs/d{}", at + 1)});
+            (format!("d{at}"), json!({"allOf": [next, next]}))
+        })
+        .chain([(format!("d{count}"), json!({"type": "null"}))])
+        .collect();
+    json!({"$defs": defs, "properties": {"x": {"$ref": "#/$defs/d0"}}})
+}
+
+/// Schemas of arguments that are no contract, and where they are wrong.
+fn bad_schemas() -> Vec<(Value, String)> {
+    let x = |schema: Value| json!({"properties": {"x": schema}});
+    let long = "x".repeat(1_025);
+    let bad = [
+        // No schema.
+        (json!("object"), ""),
+        (json!(7), ""),
+        (json!({"type": "objekt"}), "/type"),
+        (x(json!({"type": "nummer"})), "/properties/x/type"),
+        (x(json!({"minimum": "1"})), "/properties/x/minimum"),
+        (x(json!(1)), "/properties/x"),
+        (json!({"required": "x"}), "/required"),
+        (json!({"items": [{}]}), "/items"),
+        (
+            json!({"$schema": "http://json-schema.org/draft-07/schema#"}),
+            "/$schema",
+        ),
+        // What is elsewhere.
+        (
+            x(json!({"$ref": "http://169.254.169.254/"})),
+            "/properties/x/$ref",
+        ),
+        (
+            x(json!({"$ref": "https://example.com/a.json"})),
+            "/properties/x/$ref",
+        ),
+        (
+            x(json!({"$ref": "file:///etc/passwd"})),
+            "/properties/x/$ref",
+        ),
+        (x(json!({"$ref": "other.json#/a"})), "/properties/x/$ref"),
+        (
+            x(json!({"$dynamicRef": "http://a/#b"})),
+            "/properties/x/$dynamicRef",
+        ),
+        (x(json!({"$id": "http://a/"})), "/properties/x/$id"),
+        (
+            json!({"$id": "http://a/b", "$ref": "http://a/b#/$defs/c", "$defs": {"c": {}}}),
+            "/$ref",
+        ),
+        // What is nowhere, or goes round in circles.
+        (x(json!({"$ref": "#/$defs/a"})), "/properties/x/$ref"),
+        (x(json!({"$ref": "#a"})), "/properties/x/$ref"),
+        (json!({"$ref": "#"}), ""),
+        (
+            json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"anyOf": [{"$ref": "#/$defs/a"}]}}}),
+            "/$defs/a",
+        ),
+        (
+            json!({"$dynamicAnchor": "a", "not": {"$dynamicRef": "#a"}}),
+            "",
+        ),
+        // Patterns.
+        (x(json!({"pattern": "("})), "/properties/x/pattern"),
+        (
+            x(json!({"pattern": "(a{1000}){1000}"})),
+            "/properties/x/pattern",
+        ),
+        (
+            x(json!({"pattern": r"\p{L}{1000}"})),
+            "/properties/x/pattern",
+        ),
+        (x(json!({"pattern": "(?=a)"})), "/properties/x/pattern"),
+        (x(json!({"pattern": r"(a)\1"})), "/properties/x/pattern"),
+        (x(json!({"pattern": long})), "/properties/x/pattern"),
+        (
+            json!({"patternProperties": {"a/(": {}}}),
+            "/patternProperties/a~1(",
+        ),
+        (
+            json!({"allOf": vec![json!({"pattern": "x"}); 65]}),
+            "/allOf/64/pattern",
+        ),
+        // Too deep, too large.
+        (nested(40), &"/items".repeat(32)),
+        (json!({"allOf": vec![json!({}); 2_000]}), "/allOf/1999"),
+        (json!({"x-a": "x".repeat(64 * 1024)}), ""),
+        (doubling(33), "/$defs/d16"),
+        // Nothing that a caller could send.
+        (json!(false), ""),
+        (json!({"type": "string"}), "/type"),
+        (json!({"type": ["null", "array"]}), "/type"),
+        (json!({"enum": [1, "a"]}), "/enum"),
+        (json!({"const": null}), "/const"),
+        (json!({"not": {}}), "/not"),
+        (json!({"allOf": [{}, {"type": "number"}]}), "/allOf/1/type"),
+        (
+            json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": "array"}}}),
+            "/$defs/a/type",
+        ),
+    ];
+    bad.into_iter()
+        .map(|(schema, at)| (schema, at.to_owned()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_contract_is_refused_with_a_pointer_to_the_fault() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let me = Uuid::new_v4();
+    caller
+        .get("node.register", node("calc", me, json!([])))
+        .await;
+    let good = json!({"name": "good", "version": "1.0.0"});
+    for (schema, at) in bad_schemas() {
+        let bad = json!({"name": "bad", "version": "1.0.0", "input_schema": schema});
+        let tools = node("calc", me, json!([good, bad]));
+        let refused = caller
+            .refused("node.register", tools, ErrorCode::InvalidRequest)
+            .await;
+        let pointer = refused.detail("pointer").as_str().unwrap();
+        assert_eq!(
+            pointer,
+            format!("/tools/1/input_schema{at}"),
+            "{:#}",
+            refused.error
+        );
+        let one = json!({"node_id": "calc", "requester_id": me, "epoch": 1, "tool": bad});
+        let refused = caller
+            .refused("tool.register", one, ErrorCode::InvalidRequest)
+            .await;
+        let pointer = refused.detail("pointer").as_str().unwrap();
+        assert_eq!(pointer, format!("/tool/input_schema{at}"));
+        assert!(refused.error["message"].as_str().unwrap().len() < 400);
+    }
+    // A result may be anything, or nothing.
+    for schema in [json!({"type": "string"}), json!(false), Value::Null] {
+        let tool = json!({"name": "any", "version": "1.0.0", "output_schema": schema});
+        let one = json!({"node_id": "calc", "requester_id": me, "epoch": 1, "tool": tool});
+        caller.get("tool.register", one).await;
+    }
+    let list = caller.see("tool.list", json!({})).await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_else_is_wrong_with_a_tool_is_pointed_to() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let me = Uuid::new_v4();
+    let tool = |member: &str, value: Value| {
+        let mut tool = json!({"name": "bad", "version": "1.0.0"});
+        tool[member] = value;
+        tool
+    };
+    let twice = json!({"name": "twice", "version": "1.0.0"});
+    for (tools, at) in [
+        (json!([tool("name", json!("a.b"))]), "/tools/0/name"),
+        (json!([tool("name", json!(""))]), "/tools/0/name"),
+        (json!([{"version": "1.0.0"}]), "/tools/0/name"),
+        (json!([{"name": "a"}]), "/tools/0/version"),
+        (json!([tool("version", json!("1.0"))]), "/tools/0/version"),
+        (
+            json!([tool("inptu_schema", json!({}))]),
+            "/tools/0/inptu_schema",
+        ),
+        (
+            json!([tool("idempotent", json!("yes"))]),
+            "/tools/0/idempotent",
+        ),
+        (
+            json!([tool("error_codes", json!([""]))]),
+            "/tools/0/error_codes/0",
+        ),
+        (json!([tool("tags", json!(["a b"]))]), "/tools/0/tags/0"),
+        (
+            json!([tool("description", json!("x".repeat(4_097)))]),
+            "/tools/0/description",
+        ),
+        (json!([twice, twice]), "/tools/1/version"),
+    ] {
+        let refused = caller
+            .refused(
+                "node.register",
+                node("calc", me, tools),
+                ErrorCode::InvalidRequest,
+            )
+            .await;
+        assert_eq!(refused.detail("pointer"), at);
+    }
+    // Deeper than JSON is read at all: what is wrong is said, and that it is JSON is not doubted.
+    let tools = json!([tool("input_schema", nested(200))]);
+    let refused = caller
+        .refused(
+            "node.register",
+            node("calc", me, tools),
+            ErrorCode::InvalidRequest,
+        )
+        .await;
+    let pointer = refused.detail("pointer").as_str().unwrap();
+    assert!(
+        pointer.starts_with("/tools/0/input_schema/items"),
+        "{pointer}"
+    );
+    let message = refused.error["message"].as_str().unwrap();
+    assert!(message.contains("deep"), "{message}");
+}
+
+/// The same contract, written in several ways.
+fn spellings() -> [String; 4] {
+    let plain = r#"{"name":"add","version":"1.0.0","input_schema":{"type":"object","properties":{"é":{"minimum":1,"maximum":100}}},"error_codes":["A","B"],"side_effects":["x"]}"#;
+    let turned = r#"{"side_effects": ["x", "x"], "error_codes": ["B", "A"], "version": "1.0.0",
+        "input_schema": {"properties": {"é": {"maximum": 1e2, "minimum": 1.0}}, "type": "object"}, "name": "add"}"#;
+    let escaped = plain
+        .replace('é', r"\u00e9")
+        .replace("\"type\"", r#""\u0074ype""#);
+    let said = plain.replace(
+        r#""input_schema":{"#,
+        r#""description":"Adds.","tags":["math"],"subject":"calc.add","idempotent":false,"output_schema":true,
+            "input_schema":{"title":"Two numbers","description":"To add.","$comment":"for now","examples":[{"é":1}],"#,
+    );
+    [plain.to_owned(), turned.to_owned(), escaped, said]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_has_one_hash_however_and_wherever_it_is_said() {
+    let data = tempfile::tempdir().unwrap();
+    let mut registry = Registry::start_in(data.path(), &ARGS);
+    let caller = Caller::of(&registry).await;
+    let me = Uuid::new_v4();
+    let mut hashes = BTreeSet::new();
+    for (n, tool) in spellings().into_iter().enumerate() {
+        let mut body = node(&format!("n{n}"), me, json!(["TOOL"]));
+        body["ttl"] = json!(3_600);
+        let body = body.to_string().replace("\"TOOL\"", &tool);
+        let reply = caller.raw("node.register", &[], body).await.unwrap();
+        assert_eq!(reply["warnings"], json!([]), "{tool}");
+        let one = format!(r#"{{"node_id":"n{n}","requester_id":"{me}","epoch":1,"tool":{tool}}}"#);
+        let reply = caller.raw("tool.register", &[], one).await.unwrap();
+        hashes.insert(reply["contract_hash"].as_str().unwrap().to_owned());
+    }
+    let list = caller.see("tool.list", json!({})).await;
+    assert_eq!(
+        (
+            &list["items"][0]["providers"],
+            &list["items"][0]["collision"]
+        ),
+        (&json!(4), &json!(false))
+    );
+    let hash = list["items"][0]["contract_hash"].clone();
+    let nodes: BTreeSet<String> = [0, 1, 2, 3].map(|n| format!("n{n}")).into();
+    for id in &nodes {
+        let trust = caller.see("trust.get", json!({"node_id": id})).await;
+        hashes.insert(format!("node {}", trust["contract_hash"]));
+    }
+    // One of the tool, one of the nodes.
+    assert_eq!(hashes.len(), 2, "{hashes:?}");
+    assert!(hashes.contains(hash.as_str().unwrap()));
+
+    registry.terminate();
+    registry.ended();
+    let registry = Registry::start_in(data.path(), &ARGS);
+    let caller = Caller::of(&registry).await;
+    let list = caller.see("tool.list", json!({})).await;
+    assert_eq!(list["items"][0]["contract_hash"], hash);
+    let described = caller.see("tool.describe", json!({"name": "add"})).await;
+    // What it says comes back as it is, numbers included.
+    let again =
+        json!({"node_id": "n0", "requester_id": me, "epoch": 1, "tool": described["contract"]});
+    let again = caller.get("tool.register", again).await;
+    assert_eq!(again["contract_hash"], hash);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_callers_rely_on_counts() {
+    let nats = Nats::start();
+    let _both = [Registry::on(&nats, &ARGS), Registry::on(&nats, &ARGS)];
+    let caller = Caller::connect(&nats.url()).await;
+    let me = Uuid::new_v4();
+    caller
+        .get("node.register", node("calc", me, json!([])))
+        .await;
+    let base = json!({
+        "name": "add", "version": "1.0.0", "input_schema": {"properties": {"a": {"maximum": 0.1}}},
+        "output_schema": {"type": "number"}, "error_codes": ["A"], "side_effects": ["x"], "idempotent": true,
+    });
+    let mut hashes = BTreeSet::new();
+    let mut changed = vec![base.clone()];
+    for (member, value) in [
+        ("name", json!("sum")),
+        ("version", json!("1.0.1")),
+        (
+            "input_schema",
+            json!({"properties": {"a": {"maximum": 0.2}}}),
+        ),
+        (
+            "input_schema",
+            json!({"properties": {"b": {"maximum": 0.1}}}),
+        ),
+        (
+            "input_schema",
+            json!({"properties": {"a": {"maximum": 0.1}}, "required": ["a"]}),
+        ),
+        (
+            "input_schema",
+            json!({"properties": {"a": {"maximum": 0.1, "default": 0}}}),
+        ),
+        (
+            "input_schema",
+            json!({"properties": {"a": {"maximum": 0.1}, "title": {}}}),
+        ),
+        ("output_schema", json!({"type": "integer"})),
+        ("error_codes", json!(["A", "B"])),
+        ("side_effects", json!([])),
+        ("idempotent", json!(false)),
+    ] {
+        let mut tool = base.clone();
+        tool[member] = value;
+        changed.push(tool);
+    }
+    let count = changed.len();
+    for tool in changed {
+        let one = json!({"node_id": "calc", "requester_id": me, "epoch": 1, "tool": tool});
+        let reply = caller.get("tool.register", one).await;
+        assert!(hashes.insert(reply["contract_hash"].to_string()), "{tool}");
+    }
+    assert_eq!(hashes.len(), count);
+}
+
+/// What stands between the first line of that kind behind `mark` and the end of its block.
+fn block<'a>(mark: &str, kind: &str) -> &'a str {
+    let (_, behind) = DOC.split_once(mark).unwrap();
+    let (_, block) = behind.split_once(&format!("```{kind}\n")).unwrap();
+    block.split_once("\n```").unwrap().0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_implementation_can_compute_the_hash() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let me = Uuid::new_v4();
+    caller
+        .get("node.register", node("calc", me, json!([])))
+        .await;
+    let example: Value = serde_json::from_str(block("## The contract hash", "json")).unwrap();
+    let canonical = block("In canonical form", "text");
+    let hash = block("Its hash", "text");
+    assert_eq!(format!("sha256:{:x}", Sha256::digest(canonical)), hash);
+
+    let program = block("In Python", "python");
+    let mut tools = vec![example];
+    tools.extend(spellings().map(|tool| serde_json::from_str(&tool).unwrap()));
+    tools.push(json!({"name": "bare", "version": "1.0.0"}));
+    tools.push(json!({
+        "name": "all", "version": "1.0.0-rc.1+b", "output_schema": {
+            "allOf": [{"title": "x"}, true], "$defs": {"description": {"description": "y"}},
+            "additionalProperties": {"examples": [1]}, "x-own": {"title": "stays"}, "const": {"title": "stays"},
+            "prefixItems": [{"$comment": "z"}], "if": {"title": "z"}, "dependentSchemas": {"a": {"title": "z"}},
+        },
+    }));
+    for (n, tool) in tools.iter().enumerate() {
+        let one = json!({"node_id": "calc", "requester_id": me, "epoch": 1, "tool": tool});
+        let reply = caller.get("tool.register", one).await;
+        let python = Command::new("python3")
+            .args(["-c", program])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut python = python.unwrap();
+        let mut stdin = python.stdin.take().unwrap();
+        stdin.write_all(tool.to_string().as_bytes()).unwrap();
+        drop(stdin);
+        let said = python.wait_with_output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        assert_eq!(reply["contract_hash"], said.trim(), "{tool}");
+        if n == 0 {
+            assert_eq!(said.trim(), hash);
+        }
+    }
+}
+
+/// Registrations that take as long as any to be checked.
+fn hostile() -> Vec<Value> {
+    let pattern = |n: usize| json!({"pattern": format!(r"(\p{{Lu}}|\p{{Ll}}|\p{{Lt}}){{4}}{n}")});
+    let patterns = |n: usize| {
+        let schema = json!({"allOf": (0..64).map(|m| pattern(64 * n + m)).collect::<Vec<_>>()});
+        json!({"name": format!("t{n}"), "version": "1.0.0", "output_schema": schema})
+    };
+    let wide = |n: usize| {
+        let schema = json!({"anyOf": vec![json!({"properties": {"a": {"enum": [1, 2]}}}); 900]});
+        json!({"name": format!("t{n}"), "version": "1.0.0", "input_schema": schema, "output_schema": schema})
+    };
+    let mut last = (0..4).map(patterns).collect::<Vec<_>>();
+    // All is checked, and refused at the end.
+    last.push(json!({"name": "last", "version": "1.0.0", "output_schema": {"type": "x"}}));
+    vec![
+        (0..4).map(patterns).collect(),
+        (0..5).map(wide).collect(),
+        last.into(),
+        json!([{"name": "twice", "version": "1.0.0", "input_schema": doubling(15)}]),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_contract_holds_nobody_up() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let me = Uuid::new_v4();
+    // Made beforehand: that is work as well.
+    let bodies: Vec<Vec<bytes::Bytes>> = (0..8)
+        .map(|n| {
+            let tools = hostile().into_iter();
+            let body = |tools| node(&format!("h{n}"), me, tools).to_string().into();
+            tools.map(body).collect()
+        })
+        .collect();
+    // A machine that is busy takes its time.
+    let patient = [("Onex-Timeout-Ms", "60000")];
+    let alone = Instant::now();
+    let body = bodies[0][0].clone();
+    caller.raw("node.register", &patient, body).await.unwrap();
+    let alone = alone.elapsed();
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut flood = tokio::task::JoinSet::new();
+    for bodies in bodies {
+        let (caller, stop) = (Caller::of(&registry).await, Arc::clone(&stop));
+        flood.spawn(async move {
+            let mut answers = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let body = bodies[answers % bodies.len()].clone();
+                match caller.raw("node.register", &[], body).await {
+                    Ok(_) => {}
+                    Err(refused) => assert!(
+                        refused.retryable() || refused.is(ErrorCode::InvalidRequest),
+                        "{:#}",
+                        refused.error
+                    ),
+                }
+                answers += 1;
+            }
+            answers
+        });
+    }
+    let mut took: Vec<Duration> = Vec::new();
+    let since = Instant::now();
+    while took.len() < 30 || since.elapsed() < alone * 2 {
+        let begun = Instant::now();
+        let body = wish(Uuid::new_v4(), json!({})).to_string();
+        caller.raw("port.lease", &patient, body).await.unwrap();
+        took.push(begun.elapsed());
+    }
+    stop.store(true, Ordering::Relaxed);
+    let answers: usize = flood.join_all().await.into_iter().sum();
+    took.sort();
+    let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
+    println!(
+        "a check takes {alone:?}; {answers} at the same time as {} leases: {median:?}, at most {longest:?}",
+        took.len()
+    );
+    assert!(answers >= 8);
+    // On the threads that serve, some lease would wait for as many checks as there are threads.
+    assert!(longest < alone / 4, "{longest:?} of {alone:?}");
+}

@@ -1,0 +1,648 @@
+//! The nodes of examples/, which users copy: the same cases for each language, against real servers.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use harness::{Caller, Nats, PATIENCE, Registry, until, wish};
+use onex_registry::protocol::error::ErrorCode;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use uuid::Uuid;
+
+mod harness;
+
+/// All cases for an example. One in another language takes a node's id as its argument and `NATS_URL`,
+/// `ONEX_HOST` and `ONEX_TTL` from its environment, offers the tool `greet`, and answers HTTP with its id.
+macro_rules! cases {
+    ($($language:ident = $variant:expr;)+) => {$(
+        mod $language {
+            use super::*;
+
+            cases!(@ $variant => serves_and_leaves is_killed_and_starts_again takes_the_place_of_its_last_start
+                outlives_a_registry outlives_a_nats_server stops_in_time_when_nobody_answers
+                serves_nobody_after_a_pause steps_aside_for_a_higher_epoch takes_another_port_when_one_is_in_use
+                waits_for_a_registry says_what_is_wrong);
+        }
+    )+};
+    (@ $variant:expr => $($case:ident)+) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $case() {
+            super::$case($variant).await;
+        }
+    )+};
+}
+
+cases! {
+    python = Language::Python;
+    javascript = Language::JavaScript;
+    rust = Language::Rust;
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Language {
+    Python,
+    JavaScript,
+    Rust,
+}
+
+impl Language {
+    /// What runs the node that is to be copied; `folder` is there for it to use.
+    fn node(self, folder: &Path) -> Command {
+        match self {
+            Self::Python => self.command(folder, "node.py"),
+            Self::JavaScript => self.command(folder, "node.mjs"),
+            Self::Rust => self.command(folder, "node"),
+        }
+    }
+
+    /// What runs a script of that language's examples.
+    fn command(self, folder: &Path, script: &str) -> Command {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        match self {
+            Self::Python => {
+                let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+                let mut command = Command::new(python);
+                command
+                    .arg(root.join("examples/python").join(script))
+                    .env("PYTHONPATH", installed("nats-py"))
+                    .env("PYTHONDONTWRITEBYTECODE", "1");
+                command
+            }
+            Self::JavaScript => {
+                // A module is looked for beside the file that wants it.
+                let original = root.join("examples/javascript").join(script);
+                let script = folder.join(script);
+                std::fs::copy(original, &script).unwrap();
+                let modules = folder.join("node_modules");
+                if !modules.exists() {
+                    std::os::unix::fs::symlink(installed("nats-js/node_modules"), modules).unwrap();
+                }
+                let mut command = Command::new("node");
+                command.arg(script);
+                command
+            }
+            // Cargo builds examples before it runs tests, beside the program.
+            Self::Rust => {
+                let programs = Path::new(env!("CARGO_BIN_EXE_onex")).parent().unwrap();
+                let program = programs.join("examples").join(script);
+                let shown = program.display();
+                assert!(
+                    program.exists(),
+                    "{shown} is missing; `cargo build --examples` makes it"
+                );
+                Command::new(program)
+            }
+        }
+    }
+}
+
+fn installed(what: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(".tools")
+        .join(what);
+    let shown = path.display();
+    assert!(
+        path.is_dir(),
+        "{shown} is missing; `make tools` installs it"
+    );
+    path
+}
+
+/// An example that runs.
+struct Example {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Example {
+    fn start(language: Language, url: &str, id: &str, ttl: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = File::create(folder.path().join("log")).unwrap();
+        let child = language
+            .node(folder.path())
+            .arg(id)
+            .env("NATS_URL", url)
+            .env("ONEX_HOST", "here")
+            .env("ONEX_TTL", ttl.to_string())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child, folder }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// SIGKILL, and it is gone.
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits until it ends by itself.
+    fn ended(&mut self) -> ExitStatus {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(since.elapsed() < PATIENCE, "it does not end");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- the example said:\n{}\n---", self.said());
+        }
+    }
+}
+
+/// A NATS server, a registry that probes, and who looks at both.
+struct Bus {
+    registry: Registry,
+    caller: Caller,
+    /// Last, so that it outlives its registry.
+    nats: Nats,
+}
+
+const ARGS: [&str; 4] = ["--host", "here", "--ports", "20000-29999"];
+
+impl Bus {
+    async fn start() -> Self {
+        let nats = Nats::start();
+        let registry = Registry::on(&nats, &ARGS);
+        let caller = Caller::of(&registry).await;
+        Self {
+            registry,
+            caller,
+            nats,
+        }
+    }
+
+    async fn restart_registry(&mut self) {
+        self.registry = Registry::on(&self.nats, &ARGS);
+        self.caller.await_answer().await;
+    }
+
+    /// What the list of nodes says of `id`; nothing while nobody answers.
+    async fn listed(&self, id: &str) -> Option<Value> {
+        let nodes = self.caller.ask("node.list", json!({})).await.ok()?;
+        let nodes = nodes["items"].as_array().unwrap();
+        nodes.iter().find(|node| node["node_id"] == id).cloned()
+    }
+
+    /// Waits until `id` is online in that epoch or a later one, says where it listens, and answers there.
+    async fn online(&self, id: &str, epoch: u64) -> Online {
+        until("the node to be online and to answer", async || {
+            let node = self.listed(id).await?;
+            if node["liveness"] != "online" || node["epoch"].as_u64() < Some(epoch) {
+                return None;
+            }
+            let described = self
+                .caller
+                .ask("describe", json!({"node_id": id}))
+                .await
+                .ok()?;
+            let port = described["ports"]["inbound"][0]["port"].as_u64()?;
+            let port = u16::try_from(port).unwrap();
+            let epoch = described["node"]["epoch"].as_u64().unwrap();
+            let online = Online {
+                described,
+                port,
+                epoch,
+            };
+            (get(port).await? == said_by(id)).then_some(online)
+        })
+        .await
+    }
+
+    /// Waits for a heartbeat that came after this.
+    async fn beats(&self, id: &str) {
+        let last = async || {
+            let asked = json!({"node_id": id, "sections": ["node"]});
+            let described = self.caller.ask("describe", asked).await.ok()?;
+            described["node"]["last_heartbeat_at"]
+                .as_str()
+                .map(str::to_owned)
+        };
+        let before = until("the time of a heartbeat", last).await;
+        until("another heartbeat", async || {
+            last().await.filter(|now| *now != before)
+        })
+        .await;
+    }
+
+    /// Waits until the node has ended, and says how.
+    async fn ended(&self, id: &str) -> String {
+        until("the end of the node", async || {
+            let node = self.listed(id).await?;
+            (node["liveness"] == "ended").then(|| node["ended"].as_str().unwrap().to_owned())
+        })
+        .await
+    }
+
+    /// Waits until somebody else gets exactly that port; the registry has bound it then.
+    async fn is_free(&self, port: u16) {
+        let requester = Uuid::new_v4();
+        let exact = json!({"preferred_port": port, "exact": true});
+        // What ended with a node is ended one by one.
+        let lease = until("the port to be free", async || {
+            let wish = wish(requester, exact.clone());
+            match self.caller.ask("port.lease", wish).await {
+                Ok(lease) => Some(lease),
+                Err(refused) => {
+                    let passes = refused.retryable() || refused.detail("state") == "held";
+                    assert!(passes, "{:#}", refused.error);
+                    None
+                }
+            }
+        })
+        .await;
+        assert_eq!(lease["availability"], "verified", "{lease:#}");
+        let mine = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
+        self.caller.get("port.release", mine).await;
+    }
+}
+
+struct Online {
+    described: Value,
+    port: u16,
+    epoch: u64,
+}
+
+fn said_by(id: &str) -> String {
+    format!("{id} is here\n")
+}
+
+/// The body of what is answered there; nothing where nobody listens or answers.
+async fn get(port: u16) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.ok()?;
+    read(&mut stream).await
+}
+
+async fn read(stream: &mut TcpStream) -> Option<String> {
+    let mut text = String::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await;
+    read.expect("it neither answers nor hangs up").ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    assert!(head.contains(" 200 OK"), "{text}");
+    Some(body.to_owned())
+}
+
+/// A node of its own for each test: what answers HTTP there is not taken for another test's.
+fn new_id() -> String {
+    format!("greeter.{}", Uuid::new_v4().simple())
+}
+
+async fn serves_and_leaves(language: Language) {
+    let bus = Bus::start().await;
+    let id = new_id();
+    let mut example = Example::start(language, &bus.nats.url(), &id, 3);
+    let online = bus.online(&id, 1).await;
+    let leases = online.described["ports"]["leases"].as_array().unwrap();
+    assert_eq!(leases.len(), 1, "{:#}", online.described);
+    assert_eq!(
+        leases[0]["lease_id"], online.described["ports"]["inbound"][0]["lease_id"],
+        "{:#}",
+        online.described
+    );
+
+    let tools = bus.caller.get("tool.list", json!({"node_id": id})).await;
+    assert_eq!(tools["items"][0]["name"], "greet", "{tools:#}");
+    let tool = bus
+        .caller
+        .get("tool.describe", json!({"name": "greet"}))
+        .await;
+    assert_eq!(
+        tool["contract"]["input_schema"]["required"],
+        json!(["name"]),
+        "{tool:#}"
+    );
+    // Where the registry says that the tool listens, it listens.
+    let subject = tool["providers"][0]["subject"].as_str().unwrap().to_owned();
+    let call =
+        |arguments: &'static str| bus.caller.client.request(subject.clone(), arguments.into());
+    let reply = call(r#"{"name": "Ada"}"#).await.unwrap();
+    let reply: Value = serde_json::from_slice(&reply.payload).unwrap();
+    assert_eq!(reply, json!({"greeting": "Hello, Ada!"}));
+    for wrong in ["", "[]", "{}", r#"{"name": 1}"#] {
+        let refused = call(wrong).await.unwrap();
+        let headers = refused.headers.expect(wrong);
+        assert_eq!(
+            headers.get("Nats-Service-Error-Code").unwrap().as_str(),
+            "400",
+            "{wrong}"
+        );
+    }
+
+    // What it says of its health is of now.
+    until("its health to tell of the greeting", async || {
+        let asked = json!({"node_id": id, "sections": ["node"]});
+        let described = bus.caller.get("describe", asked).await;
+        let health = &described["node"]["health"];
+        (*health == json!({"status": "ok", "greeted": 1})).then_some(())
+    })
+    .await;
+
+    example.signal(Signal::TERM);
+    let status = example.ended();
+    assert!(status.success(), "{status}");
+    assert_eq!(bus.ended(&id).await, "deregistered");
+    let tools = bus.caller.get("tool.list", json!({})).await;
+    assert_eq!(tools["items"], json!([]), "{tools:#}");
+    let leases = bus.caller.get("port.list", json!({})).await;
+    assert_eq!(leases["items"], json!([]), "{leases:#}");
+    bus.is_free(online.port).await;
+}
+
+async fn is_killed_and_starts_again(language: Language) {
+    let bus = Bus::start().await;
+    let id = new_id();
+    let mut example = Example::start(language, &bus.nats.url(), &id, 3);
+    let online = bus.online(&id, 1).await;
+    example.kill();
+    assert_eq!(bus.ended(&id).await, "expired");
+    bus.is_free(online.port).await;
+    let mut example = Example::start(language, &bus.nats.url(), &id, 3);
+    assert_eq!(bus.online(&id, 2).await.epoch, 2);
+    // Ctrl-C does as SIGTERM.
+    example.signal(Signal::INT);
+    let status = example.ended();
+    assert!(status.success(), "{status}");
+    assert_eq!(bus.ended(&id).await, "deregistered");
+}
+
+/// It need not wait until the time of the one that was killed has run out.
+async fn takes_the_place_of_its_last_start(language: Language) {
+    let bus = Bus::start().await;
+    let id = new_id();
+    let an_hour = 3600;
+    let mut example = Example::start(language, &bus.nats.url(), &id, an_hour);
+    let first = bus.online(&id, 1).await;
+    example.kill();
+    let _example = Example::start(language, &bus.nats.url(), &id, an_hour);
+    let second = bus.online(&id, 2).await;
+    assert_ne!(
+        first.port, second.port,
+        "nobody knows that the first has stopped"
+    );
+    assert_eq!(second.described["ports"]["lease_count"], 1);
+}
+
+async fn outlives_a_registry(language: Language) {
+    let mut bus = Bus::start().await;
+    let id = new_id();
+    let _example = Example::start(language, &bus.nats.url(), &id, 12);
+    let before = bus.online(&id, 1).await;
+    bus.registry.kill();
+    bus.restart_registry().await;
+    bus.beats(&id).await;
+    let after = bus.online(&id, 1).await;
+    assert_eq!((after.epoch, after.port), (before.epoch, before.port));
+}
+
+async fn outlives_a_nats_server(language: Language) {
+    let mut bus = Bus::start().await;
+    let id = new_id();
+    let _example = Example::start(language, &bus.nats.url(), &id, 12);
+    bus.online(&id, 1).await;
+    bus.nats.kill();
+    bus.nats.start_again();
+    bus.caller.await_answer().await;
+    bus.online(&id, 1).await;
+    bus.beats(&id).await;
+    bus.online(&id, 1).await;
+}
+
+/// The registry is away for longer than the TTL: the node stops before its time is up, and comes back.
+async fn stops_in_time_when_nobody_answers(language: Language) {
+    let mut bus = Bus::start().await;
+    let id = new_id();
+    let ttl = Duration::from_secs(3);
+    let _example = Example::start(language, &bus.nats.url(), &id, ttl.as_secs());
+    let online = bus.online(&id, 1).await;
+    bus.registry.kill();
+    // What was renewed last was asked for before this.
+    let gone = Instant::now();
+    while get(online.port).await.is_some() {
+        // The question is put after this: an answer is from later still.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(gone.elapsed() < ttl, "it still answers");
+    }
+    bus.restart_registry().await;
+    if let Language::Rust = language {
+        // It asks whether its life goes on after all, and nobody has ended that.
+        let again = bus.online(&id, 1).await;
+        assert_eq!(online.port, again.port);
+    } else {
+        let again = bus.online(&id, 2).await;
+        assert_ne!(
+            online.port, again.port,
+            "the registry cannot know that the node stopped"
+        );
+    }
+}
+
+/// It is paused for longer than its TTL, and the request came meanwhile: the answer would be another's to give.
+async fn serves_nobody_after_a_pause(language: Language) {
+    let bus = Bus::start().await;
+    let id = new_id();
+    let example = Example::start(language, &bus.nats.url(), &id, 3);
+    let online = bus.online(&id, 1).await;
+    example.signal(Signal::STOP);
+    assert_eq!(bus.ended(&id).await, "expired");
+    // The kernel accepts for it.
+    let mut stream = TcpStream::connect(("127.0.0.1", online.port))
+        .await
+        .unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    example.signal(Signal::CONT);
+    assert_eq!(read(&mut stream).await, None);
+    assert_eq!(bus.online(&id, 2).await.epoch, 2);
+}
+
+async fn steps_aside_for_a_higher_epoch(language: Language) {
+    let bus = Bus::start().await;
+    let id = new_id();
+    let mut first = Example::start(language, &bus.nats.url(), &id, 6);
+    let old = bus.online(&id, 1).await;
+    let _second = Example::start(language, &bus.nats.url(), &id, 6);
+    let new = bus.online(&id, 2).await;
+    assert_ne!(old.port, new.port);
+    let status = first.ended();
+    assert!(status.success(), "nothing failed: {status}");
+    assert!(first.said().contains("SUPERSEDED"), "{}", first.said());
+    assert_eq!(get(old.port).await, None);
+    bus.beats(&id).await;
+    assert_eq!(bus.online(&id, 2).await.port, new.port);
+}
+
+/// Ports with programs that never asked, and a registry that does not look. In the end one program is gone.
+async fn takes_another_port_when_one_is_in_use(language: Language) {
+    let mut taken = eight_taken_ports();
+    let port_of = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    let (first, last) = (port_of(&taken[0]), port_of(&taken[7]));
+    let range = format!("{first}-{last}");
+    let nats = Nats::start();
+    let registry = Registry::on(&nats, &["--host", "here", "--no-probe", "--ports", &range]);
+    let caller = Caller::of(&registry).await;
+    let bus = Bus {
+        registry,
+        caller,
+        nats,
+    };
+    let id = new_id();
+    let _example = Example::start(language, &bus.nats.url(), &id, 30);
+    let leases = async || {
+        let leases = bus.caller.get("port.list", json!({})).await;
+        leases["items"].as_array().unwrap().len()
+    };
+    until("a port that is in use to be leased", async || {
+        (leases().await == 1).then_some(())
+    })
+    .await;
+    taken.pop();
+    assert_eq!(bus.online(&id, 1).await.port, last);
+    assert_eq!(leases().await, 1);
+}
+
+/// Listeners on eight neighbouring ports.
+fn eight_taken_ports() -> Vec<TcpListener> {
+    let start = 30_000 + u16::try_from(Uuid::new_v4().as_u128() % 200).unwrap() * 8;
+    (start..32_000)
+        .step_by(8)
+        .find_map(|first| {
+            let bind = |port: u16| TcpListener::bind(("127.0.0.1", port)).ok();
+            (first..first + 8).map(bind).collect::<Option<Vec<_>>>()
+        })
+        .expect("eight free ports")
+}
+
+/// It may be started before the registry, and before the bus.
+async fn waits_for_a_registry(language: Language) {
+    let mut nats = Nats::start();
+    let url = nats.url();
+    nats.kill();
+    let id = new_id();
+    let _example = Example::start(language, &url, &id, 30);
+    nats.start_again();
+    let registry = Registry::on(&nats, &ARGS);
+    let caller = Caller::of(&registry).await;
+    let bus = Bus {
+        registry,
+        caller,
+        nats,
+    };
+    bus.online(&id, 1).await;
+}
+
+/// What cannot be mended by asking again ends it, with the reason.
+async fn says_what_is_wrong(language: Language) {
+    let bus = Bus::start().await;
+    let mut example = Example::start(language, &bus.nats.url(), &new_id(), 86_401);
+    let status = example.ended();
+    assert_eq!(status.code(), Some(1), "{status}");
+    let said = example.said();
+    assert!(said.contains(ErrorCode::InvalidRequest.as_str()), "{said}");
+    assert!(said.contains("/ttl"), "it says which field: {said}");
+}
+
+/// A port for a test, given back when the test is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_for_a_test_is_given_back() {
+    let bus = Bus::start().await;
+    for (language, script) in [
+        (Language::Python, "port_for_a_test.py"),
+        (Language::JavaScript, "port-for-a-test.mjs"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = language
+            .command(folder.path(), script)
+            .env("NATS_URL", bus.nats.url())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let wrong = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{language:?}: {wrong}");
+        let port = said.trim().strip_prefix("the test runs on port ").unwrap();
+        bus.is_free(port.parse().unwrap()).await;
+        let leases = bus.caller.get("port.list", json!({})).await;
+        assert_eq!(leases["items"], json!([]), "{language:?}: {leases:#}");
+    }
+}
+
+/// What the guide shows is what the examples do, line by line.
+#[test]
+fn the_guide_shows_the_examples() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let lines = |text: &str| -> String {
+        let trimmed: Vec<&str> = text.lines().map(str::trim).collect();
+        format!("\n{}\n", trimmed.join("\n"))
+    };
+    let guide = read("docs/nodes.md");
+    let fenced: Vec<&str> = guide.split("\n```").collect();
+    for (tag, files) in SHOWN {
+        let sources: String = files.iter().map(|file| lines(&read(file))).collect();
+        let blocks = fenced
+            .iter()
+            .filter_map(|block| block.strip_prefix(tag)?.strip_prefix('\n'));
+        let mut shown = 0;
+        for block in blocks {
+            shown += 1;
+            assert!(
+                sources.contains(&lines(block)),
+                "not in {files:?}:\n{block}"
+            );
+        }
+        assert!(shown > 2, "the guide shows {shown} pieces in {tag}");
+    }
+}
+
+/// By the tag of a block of code: where it is from.
+const SHOWN: [(&str, &[&str]); 3] = [
+    ("rust", &["examples/node.rs"]),
+    (
+        "python",
+        &[
+            "examples/python/node.py",
+            "examples/python/port_for_a_test.py",
+        ],
+    ),
+    (
+        "js",
+        &[
+            "examples/javascript/node.mjs",
+            "examples/javascript/port-for-a-test.mjs",
+        ],
+    ),
+];
