@@ -10,7 +10,7 @@ use super::{
     },
     key::{Key, PortKey, Revision},
     node::{Live, Registration, Tool},
-    record::{Ended, Lease, Request, Unknown},
+    record::{Ended, Json, Lease, Request, Unknown},
     review::Review,
     time::Moment,
     trust::{self, Lifecycle},
@@ -69,7 +69,7 @@ pub enum Action {
         /// A longer TTL from now on.
         ttl: Option<Ttl>,
         /// What it says of its health, when it says anything.
-        health: Option<serde_json::Value>,
+        health: Option<Json>,
     },
     /// End a node's life.
     Leave(Claim),

@@ -2,17 +2,18 @@
 //! [`Index::seen`] only, from the follower, in the order of the stream. Time passes by [`Index::advance`],
 //! which whoever is about to judge calls: a command, the reaper, a page of pools.
 
+mod due;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     agenda::{Agenda, Change},
-    bus::{self, Bus},
     command::Held,
     ids::{Digest, Host, LeaseId, NodeId, RequestId, RequesterId, Transport, Ttl},
     key::{Key, PortKey, Revision},
     lookup::Lookup,
     mechanism::{Mechanism, Mechanisms},
-    nodes::{Nodes, due_from, forget_again, is_out, marker_change},
+    nodes::Nodes,
     outbox::Outbox,
     policy::Policy,
     pool::{Class, HostPools, Pool},
@@ -258,112 +259,6 @@ impl Index {
             pools.of_mut(port.transport).reclass(port.port, from, class);
         }
         change
-    }
-
-    /// When a key of a node or bus changes by itself.
-    pub fn change(&self, key: &Key, now: Moment) -> Change {
-        let terms = self.terms();
-        let nodes = &self.nodes;
-        let change = match key {
-            Key::Live(id) => nodes.life_change(id, now, terms, &self.policy),
-            Key::Node(id) => nodes.said(id).map_or(Change::At(Moment::NEVER), |entry| {
-                nodes.orphan_change(id, entry, self.exact, now, &self.policy)
-            }),
-            Key::Verdict(id) => nodes
-                .verdict(id)
-                .map_or(Change::At(Moment::NEVER), |entry| {
-                    nodes.orphan_change(id, entry, self.exact, now, &self.policy)
-                }),
-            Key::Bus(id) => nodes.bus(id).map_or(Change::At(Moment::NEVER), |entry| {
-                self.bus_change(entry, now)
-            }),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => Change::At(Moment::NEVER),
-        };
-        match change {
-            Change::Due if !self.is_marker(key) && !self.may_go(key) => forget_again(now),
-            change => change,
-        }
-    }
-
-    fn bus_change(&self, entry: &Entry<Bus>, now: Moment) -> Change {
-        if entry.forgotten {
-            return marker_change(entry.observed, now, &self.policy);
-        }
-        match entry.body().map(|bus| &bus.bus) {
-            _ if entry.later => Change::At(Moment::NEVER),
-            Some(bus) if bus.ended.is_none() => match self.bus_over(bus, entry.revision) {
-                Some(_) => Change::Due,
-                None => Change::At(Moment::NEVER),
-            },
-            _ => due_from(entry.observed.plus(self.policy.retention_millis), now),
-        }
-    }
-
-    /// How what a bus hangs on has ended, when it has.
-    pub fn bus_over(&self, bus: &bus::Announcement, since: Revision) -> Option<Ended> {
-        if let Some(life) = &bus.node
-            && let Bond::Over(ended, _) = self.nodes.bond(life, since, self.exact, self.terms())
-        {
-            return Some(ended);
-        }
-        let lease_id = bus.lease_id?;
-        let live = self
-            .find_lease(lease_id)
-            .is_some_and(|(key, entry)| entry.lease().is_some() && self.lease_over(key).is_none());
-        (!live && self.exact >= since).then_some(Ended::Expired)
-    }
-
-    fn is_marker(&self, key: &Key) -> bool {
-        match key {
-            Key::Node(id) => self.nodes.said(id).is_some_and(|entry| entry.forgotten),
-            Key::Live(id) => self.nodes.life(id).is_some_and(|entry| entry.forgotten),
-            Key::Bus(id) => self.nodes.bus(id).is_some_and(|entry| entry.forgotten),
-            Key::Verdict(id) => self.nodes.verdict(id).is_some_and(|entry| entry.forgotten),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => false,
-        }
-    }
-
-    /// Whether what is due under a key may be done now: a life is forgotten only when nothing hangs on
-    /// it any more, and nothing is forgotten of which events are not out.
-    fn may_go(&self, key: &Key) -> bool {
-        let out_to = self.outbox.out_to();
-        match key {
-            Key::Live(id) => self.nodes.life(id).is_some_and(|entry| {
-                let live = self.nodes.live(id).is_some_and(|live| live.ended.is_none());
-                // What hangs on it is known at an exact point behind it.
-                let known = self.exact >= entry.revision
-                    || !self.mechanisms.on(Mechanism::ForgetAtExactPoint);
-                let free = known
-                    && self.lookup.bound_to(id, None).next().is_none()
-                    && self
-                        .nodes
-                        .buses_of_node(id)
-                        .all(|bus| self.nodes.has_ended(bus))
-                    && is_out(entry, out_to)
-                    && self
-                        .nodes
-                        .said(id)
-                        .is_none_or(|entry| is_out(entry, out_to))
-                    && self
-                        .nodes
-                        .verdict(id)
-                        .is_none_or(|entry| is_out(entry, out_to));
-                live || free
-            }),
-            Key::Bus(id) => self.nodes.bus(id).is_some_and(|entry| {
-                let live = entry.body().is_some_and(|bus| bus.bus.ended.is_none());
-                live || is_out(entry, out_to)
-            }),
-            Key::Node(id) => self
-                .nodes
-                .said(id)
-                .is_some_and(|entry| is_out(entry, out_to)),
-            Key::Verdict(id) => self
-                .nodes
-                .verdict(id)
-                .is_some_and(|entry| is_out(entry, out_to)),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => false,
-        }
     }
 
     /// What a lease hangs on, when it is bound to a node.

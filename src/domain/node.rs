@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     ids::{Host, Incarnation, LeaseId, Name, NodeId, RequesterId, Token, Ttl},
-    record::{Request, Unknown},
+    record::{Json, Request, Unknown},
 };
 
 /// Requests that a node's record remembers, so that the same again does no second deed.
@@ -15,6 +15,10 @@ pub const REQUESTS_REMEMBERED: usize = 8;
 
 /// Earlier lives of a node of which the request that they began with is remembered.
 pub const EARLIER_LIVES_MAX: usize = 16;
+/// The highest epoch that may be named for a new life: 2^52. The registry counts on from there, and numbers on
+/// the wire are exact up to 2^53, so nobody can name one that leaves no room for the next.
+pub const EPOCH_NAMED_MAX: u64 = 1 << 52;
+
 /// Tools of one node, at most.
 pub const NODE_TOOLS_MAX: usize = 256;
 /// Regular expressions in all tools of one node, at most: a short one may take long to compile.
@@ -174,7 +178,7 @@ pub struct Live {
     pub request: Option<Request>,
     /// What the node says of its health.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health: Option<serde_json::Value>,
+    pub health: Option<Json>,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,

@@ -29,8 +29,11 @@ pub const OUTBOX_TOOLS_MAX: usize = 256;
 /// How long a port rests that another program was using, in milliseconds: one minute.
 pub const IN_USE_REST_MILLIS: u64 = 60_000;
 
+/// What is carried along as it came, and means nothing here.
+pub type Json = serde_json::Value;
+
 /// Members that this version does not know; carried along when a record is rewritten.
-pub type Unknown = BTreeMap<String, serde_json::Value>;
+pub type Unknown = BTreeMap<String, Json>;
 
 /// What a key holds: a port's, unless it says otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

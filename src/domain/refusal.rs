@@ -1,6 +1,6 @@
 //! Why a registry does not do what it is asked to.
 
-use super::ids::Port;
+use super::{ids::Port, node::EPOCH_NAMED_MAX};
 
 /// The bound on hosts, as a refusal names it.
 pub const BOUND_HOSTS: &str = "hosts";
@@ -24,6 +24,11 @@ pub enum Refusal {
     /// The TTL is above the registry's bound.
     #[error("ttl must be at most {0} seconds here")]
     TtlTooLong(u32),
+    /// A new life's epoch is above the bound.
+    #[error(
+        "the epoch of a new life must be at most {EPOCH_NAMED_MAX}; without one the registry gives the next"
+    )]
+    EpochTooHigh,
     /// The request id came with other parameters before.
     #[error("this request_id was used before with other parameters")]
     IdempotencyMismatch,
@@ -190,6 +195,7 @@ impl Refusal {
                 Unavailable::Reserved | Unavailable::Outside | Unavailable::InUse => false,
             },
             Self::TtlTooLong(_)
+            | Self::EpochTooHigh
             | Self::IdempotencyMismatch
             | Self::LeaseExpired
             | Self::NotHolder

@@ -198,6 +198,7 @@ impl From<Refusal> for Error {
         let message = refusal.to_string();
         match refusal {
             Refusal::TtlTooLong(_) => Self::invalid("/ttl", message),
+            Refusal::EpochTooHigh => Self::invalid("/epoch", message),
             Refusal::IdempotencyMismatch => Self::new(ErrorCode::IdempotencyMismatch, message),
             Refusal::LeaseExpired => Self::new(
                 ErrorCode::LeaseExpired,

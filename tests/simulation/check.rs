@@ -222,15 +222,15 @@ pub(super) struct True<'a> {
 
 /// What every record has: the command that wrote it, and the transitions that it carries.
 pub(super) fn common(stored: &Stored) -> Option<(CommandId, &[Transition])> {
-    fn of<B>(record: &Record<B>) -> Option<(CommandId, &[Transition])> {
-        Some((record.write, record.outbox.as_slice()))
+    fn of<B>(record: &Record<B>) -> (CommandId, &[Transition]) {
+        (record.write, record.outbox.as_slice())
     }
-    match stored {
+    Some(match stored {
         Stored::Port(record) => of(record),
         Stored::Node(record) => of(record),
         Stored::Live(record) => of(record),
         Stored::Bus(record) => of(record),
         Stored::Verdict(record) => of(record),
-        _ => None,
-    }
+        _ => return None,
+    })
 }

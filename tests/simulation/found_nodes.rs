@@ -21,6 +21,7 @@ fn node_id() -> NodeId {
     NODE.parse().unwrap()
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as commands take it")]
 fn named(id: u128) -> Option<Request> {
     Some(Request {
         id: RequestId(Uuid::from_u128(id)),

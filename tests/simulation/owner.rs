@@ -245,7 +245,10 @@ impl World {
         let request = self.request(self.setup.with_request_id);
         let tools = TOOLS
             .iter()
-            .filter_map(|name| self.chance.hit(500).then(|| self.tool(name)))
+            .filter_map(|name| {
+                let offered = self.chance.hit(500);
+                offered.then(|| self.tool(name))
+            })
             .collect();
         let unlike = self.chance.uuid().to_string();
         let one = &self.owners[owner];

@@ -3,6 +3,7 @@
 mod bus;
 mod end;
 mod grant;
+mod life;
 mod node;
 mod renew;
 mod review;
