@@ -286,7 +286,15 @@ async fn a_node_with_twenty_tools_is_read_on_80_columns() {
     assert_members(
         &whole,
         &[
-            "node_id", "node", "ports", "schema", "trust", "tools", "buses", "revision",
+            "node_id",
+            "node",
+            "ports",
+            "schema",
+            "trust",
+            "tools",
+            "buses",
+            "bus_count",
+            "revision",
         ],
     );
     let piped = User::of(&registry)

@@ -79,6 +79,7 @@ async fn invalid_request() -> Refused {
     let (_registry, caller) = start(&[]).await;
     for (body, pointer) in [
         (json!({"node_id": "n", "ttl": 9}), "/ttl"),
+        (json!({"epoch": 1}), "/node_id"),
         (json!({"count": 2}), "/count"),
         (json!({"transport": "both"}), "/transport"),
         (json!({"exact": true}), "/preferred_port"),

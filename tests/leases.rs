@@ -1042,3 +1042,35 @@ async fn a_caller_that_does_not_wait_starts_nothing_late() {
         caller.get("port.release", body).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_superseded_gets_no_port_with_its_node() {
+    let (_registry, caller) = start(&[]).await;
+    let requester = Uuid::new_v4();
+    let node = json!({
+        "node_id": "worker", "requester_id": requester, "version": "1.0.0", "node_type": "tool",
+    });
+    let first = number(
+        &caller.ask("node.register", node.clone()).await.unwrap(),
+        "epoch",
+    );
+    let lease = caller
+        .lease(requester, json!({"node_id": "worker", "epoch": first}))
+        .await;
+    assert_eq!(lease["node_id"], "worker");
+
+    let second = number(&caller.ask("node.register", node).await.unwrap(), "epoch");
+    assert!(second > first);
+    let body = wish(requester, json!({"node_id": "worker", "epoch": first}));
+    let refused = caller
+        .refused("port.lease", body, ErrorCode::Superseded)
+        .await;
+    assert_eq!(*refused.detail("epoch"), json!(second));
+    caller
+        .lease(requester, json!({"node_id": "worker", "epoch": second}))
+        .await;
+    let body = wish(requester, json!({"node_id": "worker", "epoch": second + 1}));
+    caller
+        .refused("port.lease", body, ErrorCode::NodeNotFound)
+        .await;
+}

@@ -471,6 +471,7 @@ impl Choice {
             registered_at: time(),
             ended: self.maybe(BusEnded { how, at: time() }),
             request: self.request(),
+            earlier: self.request().into_iter().collect(),
             more: serde_json::from_value(more).unwrap(),
         };
         Stored::Bus(Box::new(self.record(outbox, Bus { bus })))

@@ -37,6 +37,10 @@ pub struct Announcement {
     /// The request that it was announced by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Request>,
+    /// The requests that announced or ended it before, oldest first; at most
+    /// [`REQUESTS_REMEMBERED`](super::node::REQUESTS_REMEMBERED).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Request>,
     /// Everything else that was said of it.
     #[serde(flatten)]
     pub more: Unknown,

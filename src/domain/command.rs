@@ -103,6 +103,8 @@ pub enum Action {
         requester_id: RequesterId,
         /// Which.
         bus_id: BusId,
+        /// The caller's name for this.
+        request: Option<Request>,
     },
     /// Say what a validator thinks of a node.
     Judge(Box<Judgement>),
@@ -132,7 +134,7 @@ pub struct Announce {
     pub requester_id: RequesterId,
     /// Which life; none for the next one.
     pub epoch: Option<u64>,
-    /// The next one, once it has been chosen for this command.
+    /// The next one, once it has been chosen for this command and may have been written.
     pub chosen: Option<u64>,
     /// How long it lasts without a heartbeat.
     pub ttl: Ttl,
@@ -193,6 +195,8 @@ pub struct Wish {
     pub ttl: Ttl,
     /// The node whose life it ends with; then it has no TTL of its own.
     pub node_id: Option<NodeId>,
+    /// Which life of it; none for the one that it leads.
+    pub epoch: Option<u64>,
     /// On which host.
     pub host: Host,
     /// In which port space.

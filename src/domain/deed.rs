@@ -259,8 +259,7 @@ impl Deed {
             (&mut self.command.action, &answer)
             && announce.epoch.is_none()
         {
-            // Chosen once: when this is decided again, another life of that epoch is not its own.
-            announce.chosen.get_or_insert(known.live.epoch);
+            announce.chosen = Some(known.live.epoch);
         }
         let grant_to = match (&answer, then) {
             (Answer::Lease(held), Effect::Grant { .. }) => Some(held.lease.requester_id),
@@ -422,6 +421,12 @@ impl Deed {
 
     fn lost(&mut self, writes: Vec<Write>) -> Step {
         self.spent |= self.unsettled;
+        if let Action::Announce(announce) = &mut self.command.action
+            && !self.unsettled
+        {
+            // No life of that epoch is its own, and none will be.
+            announce.chosen = None;
+        }
         let judged = |write: Write| (write.key, write.expected);
         let judged: Vec<_> = writes.into_iter().map(judged).collect();
         self.state = State::Moving(judged.iter().map(|(key, _)| key.clone()).collect());

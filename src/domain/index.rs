@@ -68,6 +68,13 @@ impl Index {
         }
     }
 
+    /// Switches mechanisms off.
+    #[cfg(test)]
+    pub(crate) fn switch(&mut self, mechanisms: Mechanisms) {
+        self.mechanisms = mechanisms;
+        self.nodes.mechanisms = mechanisms;
+    }
+
     /// The follower saw `stored` under `key` at `revision`, with `pending` more behind it.
     pub fn apply(&mut self, key: &Key, revision: Revision, stored: Stored, pending: u64, now: Now) {
         let later = stored == Stored::Later;
@@ -148,6 +155,7 @@ impl Index {
         }
         if pending == 0 || !self.mechanisms.on(Mechanism::BondAtExactPoint) {
             for key in std::mem::take(&mut self.hanging) {
+                self.nodes.settle(&key);
                 self.look_again(&key, now);
             }
         }
@@ -230,7 +238,7 @@ impl Index {
             && self.is_marker(key)
         {
             self.agenda.set(key, Change::At(Moment::NEVER));
-            return self.nodes.drop_marker(key);
+            return self.nodes.drop_key(key);
         }
         self.agenda.set(key, change);
     }
@@ -255,17 +263,16 @@ impl Index {
     /// When a key of a node or bus changes by itself.
     pub fn change(&self, key: &Key, now: Moment) -> Change {
         let terms = self.terms();
-        let retention = self.policy.retention_millis;
         let nodes = &self.nodes;
         let change = match key {
-            Key::Live(id) => nodes.life_change(id, now, terms, retention),
+            Key::Live(id) => nodes.life_change(id, now, terms, &self.policy),
             Key::Node(id) => nodes.said(id).map_or(Change::At(Moment::NEVER), |entry| {
-                nodes.orphan_change(id, entry, now, retention)
+                nodes.orphan_change(id, entry, self.exact, now, &self.policy)
             }),
             Key::Verdict(id) => nodes
                 .verdict(id)
                 .map_or(Change::At(Moment::NEVER), |entry| {
-                    nodes.orphan_change(id, entry, now, retention)
+                    nodes.orphan_change(id, entry, self.exact, now, &self.policy)
                 }),
             Key::Bus(id) => nodes.bus(id).map_or(Change::At(Moment::NEVER), |entry| {
                 self.bus_change(entry, now)
@@ -280,7 +287,7 @@ impl Index {
 
     fn bus_change(&self, entry: &Entry<Bus>, now: Moment) -> Change {
         if entry.forgotten {
-            return marker_change(entry.observed, now);
+            return marker_change(entry.observed, now, &self.policy);
         }
         match entry.body().map(|bus| &bus.bus) {
             _ if entry.later => Change::At(Moment::NEVER),
@@ -323,7 +330,15 @@ impl Index {
         match key {
             Key::Live(id) => self.nodes.life(id).is_some_and(|entry| {
                 let live = self.nodes.live(id).is_some_and(|live| live.ended.is_none());
-                let free = self.lookup.bound_to(id, None).next().is_none()
+                // What hangs on it is known at an exact point behind it.
+                let known = self.exact >= entry.revision
+                    || !self.mechanisms.on(Mechanism::ForgetAtExactPoint);
+                let free = known
+                    && self.lookup.bound_to(id, None).next().is_none()
+                    && self
+                        .nodes
+                        .buses_of_node(id)
+                        .all(|bus| self.nodes.has_ended(bus))
                     && is_out(entry, out_to)
                     && self
                         .nodes
@@ -394,17 +409,23 @@ impl Index {
         }
     }
 
-    /// A write lost against `revision`, and behind a barrier the key is still there: the message is gone,
-    /// for somebody gave it a time to live.
+    /// A write lost against `revision`, and behind a barrier the key is still there: the message is gone. On
+    /// a port somebody gave it a time to live, and the port stays what it was; anything else was removed by a
+    /// registry, and this one was away for as long as the marker was there.
     pub fn vanish(&mut self, key: &Key, revision: Revision) {
-        match key {
-            Key::Port(port) => {
-                let entry = self.ports.get_mut(port);
-                if let Some(entry) = entry.filter(|entry| entry.revision == revision) {
-                    entry.vanished = true;
-                }
+        let Key::Port(port) = key else {
+            if self.revision(key) == revision {
+                self.nodes.drop_key(key);
+                self.agenda.set(key, Change::At(Moment::NEVER));
             }
-            key => self.nodes.vanish(key, revision),
+            if let Key::Live(id) = key {
+                self.hang_on_node(id);
+            }
+            return;
+        };
+        let entry = self.ports.get_mut(port);
+        if let Some(entry) = entry.filter(|entry| entry.revision == revision) {
+            entry.vanished = true;
         }
     }
 

@@ -46,6 +46,12 @@ pub enum Mechanism {
     SupersededRests,
     /// A life that has ended does not begin again under its epoch.
     EndedEpoch,
+    /// A node is shown with what was announced for the life that it leads, or not at all.
+    OneLife,
+    /// That nothing hangs on what is to be forgotten is believed only at an exact point.
+    ForgetAtExactPoint,
+    /// A life that begins remembers the requests that earlier ones began with.
+    EarlierLives,
 }
 
 /// Which mechanisms are on.

@@ -13,6 +13,8 @@ use super::{
 /// Requests that a node's record remembers, so that the same again does no second deed.
 pub const REQUESTS_REMEMBERED: usize = 8;
 
+/// Earlier lives of a node of which the request that they began with is remembered.
+pub const EARLIER_LIVES_MAX: usize = 16;
 /// Tools of one node, at most.
 pub const NODE_TOOLS_MAX: usize = 256;
 /// Regular expressions in all tools of one node, at most: a short one may take long to compile.
@@ -51,8 +53,8 @@ pub struct Node {
     /// The last requests that changed it, oldest first; at most [`REQUESTS_REMEMBERED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
-    /// The last requests that its earlier lives began with or were changed by, oldest first; at most
-    /// [`REQUESTS_REMEMBERED`]. One that comes late must not begin another life.
+    /// The requests that its earlier lives began with, oldest first; at most [`EARLIER_LIVES_MAX`]. One that
+    /// comes late must not begin another life.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Request>,
     /// See [`Unknown`].

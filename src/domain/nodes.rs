@@ -10,9 +10,10 @@ use super::{
     bus::{self, Bus},
     ids::{BusId, Incarnation, LeaseId, NodeId, Token},
     key::{Key, Revision},
-    mechanism::Mechanism,
+    mechanism::{Mechanism, Mechanisms},
     node::{Announced, Life, LifeEnd, Live, Lived, Node, Tool},
     offers::Offers,
+    policy::Policy,
     record::{Ended, Record},
     standing::{Bond, Entry, Terms},
     time::Moment,
@@ -38,6 +39,8 @@ struct Said {
 /// Nodes, buses and verdicts.
 #[derive(Debug, Default)]
 pub struct Nodes {
+    /// Which mechanisms are on: all of them, outside the simulation.
+    pub mechanisms: Mechanisms,
     said: BTreeMap<NodeId, Said>,
     lives: BTreeMap<NodeId, Entry<Lived>>,
     buses: BTreeMap<BusId, Entry<Bus>>,
@@ -114,30 +117,31 @@ impl Nodes {
         let known = self.lives.insert(id.clone(), entry);
         self.markers.lives -= usize::from(known.as_ref().is_some_and(|entry| entry.forgotten));
         let now = self.incarnation(id);
-        let fits = self.said(id).and_then(Entry::body);
-        let fits = fits.is_some_and(|latest| Some(latest.node.incarnation) == now);
-        if fits && let Some(mut said) = self.said.remove(id) {
-            if said.before.is_some() {
-                self.offers.remove(id, said.tools());
-                said.before = None;
-                self.offers.add(id, said.tools());
-            }
-            self.said.insert(id.clone(), said);
+        let before = self.said.get(id).and_then(|said| said.before.as_ref());
+        if before.is_some_and(|(_, before)| Some(before.incarnation) != now) {
+            self.settle(&Key::Node(id.clone()));
         }
         known.map(|entry| entry.transitions)
     }
 
+    /// The follower is at an exact point: a life that the last announcement belongs to would have been seen.
+    pub(super) fn settle(&mut self, key: &Key) {
+        let Key::Node(id) = key else {
+            return;
+        };
+        let Some(said) = self.said.get_mut(id) else {
+            return;
+        };
+        if said.before.is_some() {
+            self.offers.remove(id, said.tools());
+            said.before = None;
+            self.offers.add(id, said.tools());
+        }
+    }
+
     /// A bus is seen.
     pub(super) fn put_bus(&mut self, id: &BusId, entry: Entry<Bus>) -> Option<u64> {
-        let before = self.buses.remove(id);
-        if let Some(bus) = before.as_ref().and_then(Entry::body) {
-            if let Some(life) = &bus.bus.node {
-                self.node_buses.remove(&(life.node_id.clone(), id.clone()));
-            }
-            if let Some(lease_id) = bus.bus.lease_id {
-                self.lease_buses.remove(&(lease_id, id.clone()));
-            }
-        }
+        let before = self.take_bus(id);
         if let Some(bus) = entry.body() {
             if let Some(life) = &bus.bus.node {
                 self.node_buses.insert((life.node_id.clone(), id.clone()));
@@ -147,9 +151,22 @@ impl Nodes {
             }
         }
         self.markers.buses += usize::from(entry.forgotten);
-        self.markers.buses -= usize::from(before.as_ref().is_some_and(|entry| entry.forgotten));
         self.buses.insert(id.clone(), entry);
         before.map(|entry| entry.transitions)
+    }
+
+    fn take_bus(&mut self, id: &BusId) -> Option<Entry<Bus>> {
+        let before = self.buses.remove(id);
+        self.markers.buses -= usize::from(before.as_ref().is_some_and(|entry| entry.forgotten));
+        if let Some(bus) = before.as_ref().and_then(Entry::body) {
+            if let Some(life) = &bus.bus.node {
+                self.node_buses.remove(&(life.node_id.clone(), id.clone()));
+            }
+            if let Some(lease_id) = bus.bus.lease_id {
+                self.lease_buses.remove(&(lease_id, id.clone()));
+            }
+        }
+        before
     }
 
     /// Verdicts are seen.
@@ -158,39 +175,21 @@ impl Nodes {
         known.map(|entry| entry.transitions)
     }
 
-    /// The marker of a removed key has gone from the stream.
-    pub(super) fn drop_marker(&mut self, key: &Key) {
+    /// Nothing is in the stream under a key any more: its marker has gone, seen or not.
+    pub(super) fn drop_key(&mut self, key: &Key) {
         match key {
-            Key::Node(id) => drop(self.said.remove(id)),
+            Key::Node(id) => {
+                if let Some(said) = self.said.remove(id) {
+                    self.offers.remove(id, said.tools());
+                }
+            }
             Key::Live(id) => {
                 let gone = self.lives.remove(id);
                 self.markers.lives -= usize::from(gone.is_some_and(|entry| entry.forgotten));
             }
-            Key::Bus(id) => {
-                let gone = self.buses.remove(id);
-                self.markers.buses -= usize::from(gone.is_some_and(|entry| entry.forgotten));
-            }
+            Key::Bus(id) => drop(self.take_bus(id)),
             Key::Verdict(id) => drop(self.verdicts.remove(id)),
             Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => {}
-        }
-    }
-
-    /// Its message is known to be gone from the stream.
-    pub(super) fn vanish(&mut self, key: &Key, revision: Revision) {
-        let vanished = match key {
-            Key::Node(id) => self.said.get_mut(id).map(|said| {
-                let latest = &mut said.latest;
-                (latest.revision, &mut latest.vanished)
-            }),
-            Key::Live(id) => self.lives.get_mut(id).map(vanishing),
-            Key::Bus(id) => self.buses.get_mut(id).map(vanishing),
-            Key::Verdict(id) => self.verdicts.get_mut(id).map(vanishing),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => None,
-        };
-        if let Some((at, vanished)) = vanished
-            && at == revision
-        {
-            *vanished = true;
         }
     }
 
@@ -216,6 +215,12 @@ impl Nodes {
     /// The entry under `bus.<id>`.
     pub fn bus(&self, id: &BusId) -> Option<&Entry<Bus>> {
         self.buses.get(id)
+    }
+
+    /// Whether a write has ended that bus.
+    pub(super) fn has_ended(&self, id: &BusId) -> bool {
+        let body = self.buses.get(id).and_then(Entry::body);
+        body.is_none_or(|bus| bus.bus.ended.is_some())
     }
 
     /// The entry under `verdict.<id>`.
@@ -245,10 +250,9 @@ impl Nodes {
         let latest = said.latest.body().map(|said| &said.node);
         let latest = latest.map(|node| (said.latest.revision, node));
         let before = said.before.as_ref().map(|(at, node)| (*at, node));
-        let (said_at, node) = [latest, before]
-            .into_iter()
-            .flatten()
-            .find(|(_, node)| node.incarnation == live.incarnation)?;
+        let (said_at, node) = [latest, before].into_iter().flatten().find(|(_, node)| {
+            node.incarnation == live.incarnation || !self.mechanisms.on(Mechanism::OneLife)
+        })?;
         Some(Seen {
             node_id,
             node,
@@ -386,13 +390,14 @@ impl Nodes {
         id: &NodeId,
         now: Moment,
         terms: Terms,
-        retention: u64,
+        policy: &Policy,
     ) -> Change {
+        let retention = policy.retention_millis;
         let Some(entry) = self.lives.get(id) else {
             return Change::At(Moment::NEVER);
         };
         let at = match entry.body().map(|lived| &lived.live) {
-            _ if entry.forgotten => return marker_change(entry.observed, now),
+            _ if entry.forgotten => return marker_change(entry.observed, now, policy),
             _ if entry.later => Moment::NEVER,
             None => entry
                 .observed
@@ -405,22 +410,25 @@ impl Nodes {
         due_from(at, now)
     }
 
-    /// When something that belongs to a node which is not there any more is forgotten.
+    /// When something that belongs to a node which is not there any more is forgotten; `exact` is the index's
+    /// last exact point. Before that the node may be there and not have been seen yet.
     pub(super) fn orphan_change<B>(
         &self,
         id: &NodeId,
         entry: &Entry<B>,
+        exact: Revision,
         now: Moment,
-        retention: u64,
+        policy: &Policy,
     ) -> Change {
         if entry.forgotten {
-            return marker_change(entry.observed, now);
+            return marker_change(entry.observed, now, policy);
         }
         let owner = self.lives.get(id).is_some_and(|life| !life.forgotten);
-        if owner || entry.later {
+        let known = exact >= entry.revision || !self.mechanisms.on(Mechanism::ForgetAtExactPoint);
+        if owner || entry.later || !known {
             return Change::At(Moment::NEVER);
         }
-        due_from(entry.observed.plus(retention), now)
+        due_from(entry.observed.plus(policy.retention_millis), now)
     }
 }
 
@@ -433,14 +441,10 @@ impl Said {
     }
 }
 
-fn vanishing<B>(entry: &mut Entry<B>) -> (Revision, &mut bool) {
-    (entry.revision, &mut entry.vanished)
-}
-
 /// When a marker that was seen then has gone.
-pub(super) fn marker_change(observed: Moment, now: Moment) -> Change {
+pub(super) fn marker_change(observed: Moment, now: Moment, policy: &Policy) -> Change {
     due_from(
-        observed.plus(MARKER_SECONDS * 1000 + MARKER_SLACK_MILLIS),
+        observed.plus(policy.marker_millis.saturating_add(MARKER_SLACK_MILLIS)),
         now,
     )
 }

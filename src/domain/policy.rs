@@ -36,4 +36,7 @@ pub struct Policy {
     pub node_bytes_max: usize,
     /// How long a node or bus that has ended is remembered, in milliseconds.
     pub retention_millis: u64,
+    /// How long the server keeps the marker of a removed key, in milliseconds:
+    /// [`MARKER_SECONDS`](super::nodes::MARKER_SECONDS), outside the simulation.
+    pub marker_millis: u64,
 }

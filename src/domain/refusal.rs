@@ -174,6 +174,8 @@ impl Refusal {
             | Self::NotNodesHolder
             | Self::NotBusHolder
             | Self::NodeTaken { .. }
+            // A node that was forgotten begins with low epochs again.
+            | Self::Superseded { .. }
             | Self::ToolNotFound
             | Self::BusNotFound
             | Self::Frozen
@@ -191,7 +193,6 @@ impl Refusal {
             | Self::IdempotencyMismatch
             | Self::LeaseExpired
             | Self::NotHolder
-            | Self::Superseded { .. }
             | Self::OwnVerdict
             | Self::OtherPort(_)
             | Self::NodeTooLarge(_)

@@ -202,6 +202,7 @@ impl Endpoint {
                 Code::LimitExceeded,
                 Code::ResourceExhausted,
                 Code::NodeNotFound,
+                Code::Superseded,
                 Code::NotHolder,
             ],
             Self::PortHeartbeat => &[
@@ -251,7 +252,11 @@ impl Endpoint {
                 Code::IdempotencyMismatch,
                 Code::LimitExceeded,
             ],
-            Self::BusDeregister => &[Code::BusNotFound, Code::NotHolder],
+            Self::BusDeregister => &[
+                Code::BusNotFound,
+                Code::NotHolder,
+                Code::IdempotencyMismatch,
+            ],
             Self::TrustReport => &[
                 Code::NodeNotFound,
                 Code::Forbidden,

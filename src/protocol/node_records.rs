@@ -38,7 +38,7 @@ struct Node {
     /// The last requests that changed it, at most eight.
     #[schemars(default)]
     requests: Vec<Request>,
-    /// The last requests of its earlier lives, at most eight.
+    /// The requests that its earlier lives began with, at most sixteen.
     #[schemars(default)]
     earlier: Vec<Request>,
 }
@@ -259,6 +259,9 @@ struct Bus {
     ended: Option<BusEnded>,
     /// The request that it was announced by.
     request: Option<Request>,
+    /// Those that announced or ended it before, at most eight.
+    #[schemars(default)]
+    earlier: Vec<Request>,
     /// Where it listens, without credentials.
     endpoint_uri: UriText,
     /// Whether messages are taken from it.

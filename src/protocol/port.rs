@@ -78,6 +78,10 @@ pub struct LeaseRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<NameText>")]
     pub node_id: Option<NodeId>,
+    /// The epoch of that node that you live in. Without it the lease ends with whatever life the node leads:
+    /// another process that has taken over ends it as it likes, and you do not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
     /// Your name for it: you get the same port again when it is free, and others can resolve it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<NameText>")]
@@ -117,6 +121,7 @@ impl LeaseRequest {
             count: None,
             contiguous: None,
             node_id: None,
+            epoch: None,
             name: None,
             labels: Vec::new(),
             request_id: None,

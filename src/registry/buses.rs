@@ -80,6 +80,7 @@ impl Commit {
         let action = Action::RemoveBus {
             requester_id: request.requester_id,
             bus_id: request.bus_id.clone(),
+            request: named(Endpoint::BusDeregister, request.request_id, &request),
         };
         self.done(caller, action).await?;
         Ok(self.mirror.with(|core| BusReply {

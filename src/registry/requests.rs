@@ -280,6 +280,12 @@ fn wish(
             "a lease with a node_id ends with that node: it has no ttl of its own",
         ));
     }
+    if request.node_id.is_none() && request.epoch.is_some() {
+        return Err(Error::invalid(
+            "/node_id",
+            "node_id is required with epoch: it says which life of that node the lease ends with",
+        ));
+    }
     if request.count.is_some_and(|count| count != 1) {
         return Err(Error::invalid(
             "/count",
@@ -317,6 +323,7 @@ fn wish(
         protocol: request.protocol,
         ttl: request.ttl.unwrap_or(Ttl::DEFAULT.min(ttl_max)),
         node_id: request.node_id,
+        epoch: request.epoch,
         host: request.host.unwrap_or(own),
         transport,
         preferred: request.preferred_port,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     connect,
-    domain::{core::Core, index::Index, policy::Policy, record::FORMAT},
+    domain::{core::Core, index::Index, nodes::MARKER_SECONDS, policy::Policy, record::FORMAT},
     protocol::{
         describe::{self, Instance},
         endpoint::NODE_BYTES_MAX,
@@ -289,6 +289,7 @@ fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Poli
         buses_max: settings.buses_max,
         node_bytes_max,
         retention_millis: u64::try_from(settings.retention.as_millis()).unwrap_or(u64::MAX),
+        marker_millis: MARKER_SECONDS * 1_000,
     }
 }
 

@@ -22,6 +22,7 @@ impl World {
         match outcome {
             Outcome::Done(Answer::Lease(held)) => {
                 self.judge_token(held);
+                self.judge_bond(instance, held);
                 if let Action::Lease(wish) = &ask.action {
                     self.judge_deed(wish, held);
                 }
@@ -36,13 +37,23 @@ impl World {
                     _ => None,
                 };
                 if let Some(text) = self.is_false(job, &ask.action, wish, refusal) {
-                    let text = format!("#{instance} to holder {}: {refusal:?}: {text}", ask.holder);
+                    let text = format!("#{instance} to {}: {refusal:?}: {text}", ask.who);
                     self.fail(Rule::TrueAnswers, text);
                 }
                 if matches!(
                     refusal,
-                    Refusal::LeaseExpired | Refusal::LeaseNotFound | Refusal::NotHolder
-                ) {
+                    Refusal::LeaseExpired
+                        | Refusal::LeaseNotFound
+                        | Refusal::NotHolder
+                        | Refusal::NotNodesHolder
+                        | Refusal::NotBusHolder
+                        | Refusal::Superseded { .. }
+                ) || wish.is_none()
+                    && matches!(
+                        refusal,
+                        Refusal::NodeNotFound | Refusal::ToolNotFound | Refusal::BusNotFound
+                    )
+                {
                     return;
                 }
             }
@@ -150,9 +161,11 @@ impl World {
     ) -> Option<String> {
         let lease_id = match action {
             Action::Renew { lease_id, .. } | Action::Release { lease_id, .. } => Some(*lease_id),
+            Action::AnnounceBus(wish) => wish.lease_id,
             _ => None,
         };
         match refusal {
+            Refusal::LeaseNotFound if lease_id.is_none() => Some("of none".to_owned()),
             Refusal::LeaseNotFound => self.check.past.values().find_map(|past| {
                 let last = past.last()?;
                 let first = past.iter().find(|past| past.what.lease_id() == lease_id)?;
@@ -160,9 +173,8 @@ impl World {
                 there.then(|| format!("it is there since @{}", first.revision.0))
             }),
             Refusal::LeaseExpired => {
-                let mut now = self.check.past.values().filter_map(|past| past.last());
-                now.find(|past| lease_id.map(What::Lease) == Some(past.what))
-                    .map(|past| format!("it is live @{}", past.revision.0))
+                let live = lease_id.is_some_and(|lease_id| self.is_live(lease_id));
+                live.then(|| "it is live".to_owned())
             }
             Refusal::PortUnavailable(why) => {
                 let wish = wish?;
@@ -200,7 +212,7 @@ impl World {
                 let once = full(job.behind) || changes.filter(|at| *at > job.behind).any(full);
                 (!once).then(|| "a port was free at every moment".to_owned())
             }
-            _ => None,
+            other => self.node_is_false(job.behind, action, other),
         }
     }
 }
@@ -214,6 +226,12 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::Busy => "refused: busy",
         Refusal::Contended => "refused: contended",
         Refusal::Unreachable => "refused: unreachable",
+        Refusal::NodeNotFound => "refused: no node",
+        Refusal::Superseded { .. } => "refused: superseded",
+        Refusal::NodeTaken { .. } => "refused: taken",
+        Refusal::ToolNotFound => "refused: no tool",
+        Refusal::BusNotFound => "refused: no bus",
+        Refusal::NotValidator => "refused: no validator",
         _ => "refused: other",
     }
 }

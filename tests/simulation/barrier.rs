@@ -8,6 +8,7 @@ use crate::domain::{
 };
 
 use super::{
+    deeds::Wait,
     instance::BARRIER,
     world::{Event, Ticket, World},
 };
@@ -69,7 +70,19 @@ impl World {
         let barrier = &mut self.instances[instance].barrier;
         barrier.reach = None;
         for id in std::mem::take(&mut barrier.current) {
-            self.drive(instance, id, fed);
+            let job = self.instances[instance].jobs.get_mut(&id);
+            let judged = job.and_then(|job| match &mut job.wait {
+                Wait::Missing(judged) => Some(std::mem::take(judged)),
+                _ => None,
+            });
+            let Some(judged) = judged else {
+                self.drive(instance, id, fed);
+                continue;
+            };
+            if fed == Fed::Go {
+                self.locate(instance, &judged);
+            }
+            self.drive(instance, id, Fed::Go);
         }
         self.raise_barrier(instance);
     }

@@ -150,6 +150,7 @@ impl World {
             self,
             "  #{instance} sees @{} {key}, {pending} pending", revision.0
         );
+        self.compare(instance, pending == 0);
         self.progress(instance);
     }
 

@@ -12,6 +12,8 @@ use super::{
     world::{Ask, Event, Outcome, Ticket, World, trace},
 };
 
+/// How long a follower may take to show who won a key, in milliseconds; then it is looked for.
+const MOVED_MILLIS: u64 = 2_000;
 /// What a caller allows.
 const CALLER_MILLIS: u64 = 4_000;
 
@@ -19,7 +21,10 @@ const CALLER_MILLIS: u64 = 4_000;
 pub(super) enum Wait {
     Ack(u64),
     Barrier,
-    Moved(Vec<(Key, Revision)>),
+    /// And since which attempt.
+    Moved(Vec<(Key, Revision)>, u64),
+    /// It does not move: behind a barrier it is looked for.
+    Missing(Vec<(Key, Revision)>),
     Exact(Revision),
     Pause(u64),
     Probe(u64, PortKey),
@@ -103,7 +108,11 @@ impl World {
                     fed = Fed::Go;
                     continue;
                 }
-                Step::Moved(judged) => Wait::Moved(judged),
+                Step::Moved(judged) => {
+                    let ticket = self.ticket(instance, id);
+                    self.after(MOVED_MILLIS, Event::Wake(ticket));
+                    Wait::Moved(judged, ticket.attempt)
+                }
                 Step::Exact(at) => Wait::Exact(at),
                 Step::Barrier => {
                     job.wait = Wait::Barrier;
@@ -149,6 +158,16 @@ impl World {
         if id == BARRIER {
             return self.barrier_fed(instance, attempt, Fed::Unknown);
         }
+        let Some(job) = self.instances[instance].jobs.get_mut(&id) else {
+            return;
+        };
+        if let Wait::Moved(judged, at) = &job.wait
+            && *at == attempt
+        {
+            job.wait = Wait::Missing(judged.clone());
+            self.instances[instance].barrier.waiting.push(id);
+            return self.raise_barrier(instance);
+        }
         let Some(job) = self.instances[instance].jobs.get(&id) else {
             return;
         };
@@ -156,7 +175,7 @@ impl World {
             Wait::Pause(at) if *at == attempt => self.drive(instance, id, Fed::Go),
             Wait::Probe(at, key) if *at == attempt => {
                 let key = key.clone();
-                let caller = job.ask.as_ref().map(|ask| ask.holder);
+                let caller = job.ask.as_ref().map(|ask| ask.who);
                 let ids = job.ids.clone();
                 let probed = if job.deed.may_probe(self.now(instance).mono) {
                     self.probed(instance, &key, &ids, caller);
@@ -171,7 +190,7 @@ impl World {
     }
 
     fn probe(&mut self, key: &PortKey) -> Probed {
-        let taken = self.strangers.contains(key) || self.holders.iter().any(|one| one.binds(key));
+        let taken = self.is_bound(key);
         if self.trouble(20) {
             Probed::Unknown
         } else if taken {
@@ -180,6 +199,24 @@ impl World {
         } else {
             self.count("probes bindable");
             Probed::Bindable
+        }
+    }
+
+    /// Where the server says that the keys are which do not move; what follows from that.
+    pub(super) fn locate(&mut self, instance: usize, judged: &[(Key, Revision)]) {
+        let one = &mut self.instances[instance];
+        let index = &mut one.core.index;
+        if judged.iter().any(|(key, past)| index.revision(key) > *past) || one.cut.is_some() {
+            return;
+        }
+        for (key, _) in judged {
+            let (known, there) = (index.revision(key), Revision(self.store.revision(key)));
+            if there == Revision(0) && known > there {
+                index.vanish(key, known);
+                *self.counts.entry("vanished").or_default() += 1;
+            } else if there < known || (known == Revision(0) && there > known) {
+                return self.subscribe(instance, true);
+            }
         }
     }
 
@@ -228,7 +265,7 @@ impl World {
         };
         trace!(
             self,
-            "#{instance} answers holder {} ({}): {outcome:?}", ask.holder, ask.request
+            "#{instance} answers {} ({}): {outcome:?}", ask.who, ask.request
         );
         if self.trouble(self.setup.reply_lost) {
             self.count("replies lost");
@@ -245,14 +282,14 @@ impl World {
         }
         let command = Command {
             id: CommandId(self.chance.uuid()),
-            correlation_id: Some(format!("{}/{}/{}", ask.holder, ask.life, ask.request)),
+            correlation_id: Some(format!("{}/{}/{}", ask.who, ask.life, ask.request)),
             confirmed: false,
             action: ask.action.clone(),
         };
         trace!(
             self,
-            "#{instance} is asked by holder {} ({}): {}",
-            ask.holder,
+            "#{instance} is asked by {} ({}): {}",
+            ask.who,
             ask.request,
             brief(&ask.action)
         );
@@ -268,6 +305,13 @@ fn brief(action: &Action) -> String {
             wish.preferred,
             wish.exact,
             wish.request.map(|request| request.id.0)
+        ),
+        Action::Announce(announce) => format!(
+            "announce {} epoch {:?} ttl {} request {:?}",
+            announce.node_id,
+            announce.epoch,
+            announce.ttl.seconds(),
+            announce.request.map(|request| request.id.0)
         ),
         Action::Renew { lease_id, ttl, .. } => format!("renew {lease_id} {ttl:?}"),
         Action::Release { lease_id, .. } => format!("release {lease_id}"),

@@ -18,7 +18,7 @@ pub(super) enum Fault {
     Cut,
     /// Nobody can write.
     Down,
-    /// Something is written over a port from outside.
+    /// Something is written over a key from outside.
     Foreign,
     /// A program that never asked binds a port.
     Stranger,
@@ -100,8 +100,23 @@ impl World {
             return self.rouse();
         }
         let ports = self.ports();
-        let key = ports[self.chance.index(ports.len())].clone();
-        if self.store.value(&Key::Port(key.clone())).is_some() {
+        let mut key = Key::Port(ports[self.chance.index(ports.len())].clone());
+        if self.setup.owners > 0 && self.chance.hit(500) {
+            let keys = self.store.keys();
+            let others: Vec<Key> = keys
+                .filter(|key| {
+                    matches!(
+                        key,
+                        Key::Node(_) | Key::Live(_) | Key::Bus(_) | Key::Verdict(_)
+                    )
+                })
+                .cloned()
+                .collect();
+            if !others.is_empty() {
+                key = others[self.chance.index(others.len())].clone();
+            }
+        }
+        if self.store.value(&key).is_some() {
             self.overwrite(&key);
         }
     }
@@ -109,7 +124,7 @@ impl World {
     fn strike_host(&mut self) {
         let port = u16::try_from(self.chance.below(u64::from(self.setup.ports))).unwrap();
         let key = Self::port(true, port);
-        if self.strangers.contains(&key) || self.holders.iter().any(|one| one.binds(&key)) {
+        if self.is_bound(&key) {
             return;
         }
         self.strangers.push(key.clone());

@@ -13,7 +13,7 @@ use crate::domain::{
     outbox::Publish,
     policy::Policy,
     pool::PortRange,
-    record::{Body, Ended, Request, Stored},
+    record::{Body, Checkpoint, Ended, FORMAT, Request, Stored},
     time::{Moment, Now},
     write::Write,
 };
@@ -23,15 +23,15 @@ use super::{store::Store, world::host};
 const DEADLINE: u64 = 4_000;
 
 /// A stream, and instances that see of it what the test shows them.
-struct Bench {
-    store: Store,
-    cores: Vec<Core>,
-    time: u64,
+pub(super) struct Bench {
+    pub(super) store: Store,
+    pub(super) cores: Vec<Core>,
+    pub(super) time: u64,
     ids: u128,
 }
 
 impl Bench {
-    fn new(instances: u128) -> Self {
+    pub(super) fn new(instances: u128) -> Self {
         let port = Port::new(20_000).unwrap();
         let last = Port::new(20_001).unwrap();
         let core = |n| {
@@ -49,6 +49,7 @@ impl Bench {
                 buses_max: 64,
                 node_bytes_max: 1 << 20,
                 retention_millis: 60_000,
+                marker_millis: 60_000,
             }))
         };
         Self {
@@ -59,19 +60,19 @@ impl Bench {
         }
     }
 
-    fn id(&mut self) -> CommandId {
+    pub(super) fn id(&mut self) -> CommandId {
         self.ids += 1_000;
         CommandId(Uuid::from_u128(self.ids))
     }
 
-    fn now(&self) -> Now {
+    pub(super) fn now(&self) -> Now {
         Now {
             mono: Moment(self.time),
             wall: Timestamp::UNIX_EPOCH,
         }
     }
 
-    fn deed(&mut self, action: Action) -> Deed {
+    pub(super) fn deed(&mut self, action: Action) -> Deed {
         let command = Command {
             id: self.id(),
             correlation_id: None,
@@ -81,12 +82,13 @@ impl Bench {
         Deed::new(command, Moment(self.time + DEADLINE))
     }
 
-    fn lease(&mut self, request: Option<u128>) -> Deed {
+    pub(super) fn lease(&mut self, request: Option<u128>) -> Deed {
         self.deed(Action::Lease(Wish {
             requester_id: requester(),
             protocol: "http".parse().unwrap(),
             ttl: Ttl::try_from(2).unwrap(),
             node_id: None,
+            epoch: None,
             host: host(true),
             transport: Transport::Tcp,
             preferred: None,
@@ -101,14 +103,14 @@ impl Bench {
         }))
     }
 
-    fn step(&mut self, instance: usize, deed: &mut Deed, fed: Fed) -> Step {
+    pub(super) fn step(&mut self, instance: usize, deed: &mut Deed, fed: Fed) -> Step {
         let now = self.now();
         deed.step(&mut self.cores[instance], fed, now)
     }
 
     /// Steps to a write.
     #[track_caller]
-    fn until_write(&mut self, instance: usize, deed: &mut Deed, fed: Fed) -> Write {
+    pub(super) fn until_write(&mut self, instance: usize, deed: &mut Deed, fed: Fed) -> Write {
         let mut step = self.step(instance, deed, fed);
         while let Step::Pause(_) = step {
             step = self.step(instance, deed, Fed::Go);
@@ -124,12 +126,29 @@ impl Bench {
 
     /// The write lands.
     #[track_caller]
-    fn land(&mut self, write: &Write) -> Revision {
+    pub(super) fn land(&mut self, write: &Write) -> Revision {
         self.store.write(std::slice::from_ref(write), true).unwrap()
     }
 
+    /// Every event up to there is out.
+    pub(super) fn published(&mut self, instance: usize, out_to: u64) {
+        let expected = Revision(self.store.revision(&Key::Checkpoint));
+        let checkpoint = Checkpoint {
+            format: FORMAT,
+            owner: Uuid::from_u128(instance as u128 + 1),
+            out_to,
+            unknown: std::collections::BTreeMap::new(),
+        };
+        self.land(&Write {
+            key: Key::Checkpoint,
+            expected,
+            value: Stored::Checkpoint(checkpoint),
+        });
+        self.follow(instance);
+    }
+
     /// The instance's follower comes to the end of the stream.
-    fn follow(&mut self, instance: usize) {
+    pub(super) fn follow(&mut self, instance: usize) {
         let now = self.now();
         let core = &mut self.cores[instance];
         let behind = core.index.applied().0 + 1;
@@ -141,7 +160,7 @@ impl Bench {
     }
 }
 
-fn requester() -> RequesterId {
+pub(super) fn requester() -> RequesterId {
     RequesterId(Uuid::from_u128(7))
 }
 

@@ -12,11 +12,11 @@ use crate::domain::{
 use super::{
     chance::{Chance, Clock},
     setup::Rules,
-    world::{Ask, Event, World, host, trace},
+    world::{Ask, Event, Who, World, host, trace},
 };
 
 /// How often a request is sent again before a holder gives up.
-const TRIES_MAX: u32 = 6;
+pub(super) const TRIES_MAX: u32 = 6;
 
 /// One request, sent once or more often.
 pub(super) struct Sent {
@@ -187,6 +187,7 @@ impl World {
             protocol: "http".parse().unwrap(),
             ttl: Ttl::try_from(u32::try_from(ttl).unwrap()).unwrap(),
             node_id: None,
+            epoch: None,
             host: host(own),
             transport: Transport::Tcp,
             preferred: prefers.then(|| crate::domain::ids::Port::new(20_000 + port).unwrap()),
@@ -200,7 +201,7 @@ impl World {
         self.holders[holder].phase = Phase::Asking(request);
     }
 
-    fn request(&mut self, per_mille: u64) -> Option<Request> {
+    pub(super) fn request(&mut self, per_mille: u64) -> Option<Request> {
         self.chance.hit(per_mille).then(|| Request {
             id: RequestId(self.chance.uuid()),
             digest: Digest(self.chance.uuid()),
@@ -230,11 +231,16 @@ impl World {
         sent.tries += 1;
         sent.last = now;
         let ask = Ask {
-            holder,
+            who: Who::Holder(holder),
             life: one.life,
             request,
             action: sent.action.clone(),
         };
+        self.post(ask);
+    }
+
+    /// A request is on its way, if it is not lost; and perhaps once more.
+    pub(super) fn post(&mut self, ask: Ask) {
         if !self.trouble(self.setup.request_lost) {
             let (instance, after) = (self.chance.index(self.instances.len()), self.latency());
             self.after(after, Event::Ask(instance, Box::new(ask.clone())));
@@ -281,8 +287,7 @@ impl World {
             return self.holders[holder].leave();
         };
         if !one.bound && now >= one.bind_at {
-            let others = self.holders.iter().any(|other| other.binds(&belief.key));
-            if others || self.strangers.contains(&belief.key) {
+            if self.is_bound(&belief.key) {
                 self.count("binds failed");
                 return self.release(holder, belief.lease_id);
             }

@@ -70,8 +70,9 @@ fn new_core(chance: &mut Chance, setup: &Setup) -> Core {
         buses_max: 64,
         node_bytes_max: 1 << 20,
         retention_millis: setup.retention,
+        marker_millis: setup.marker,
     });
-    index.mechanisms = setup.mechanisms;
+    index.switch(setup.mechanisms);
     Core::new(index)
 }
 
@@ -125,7 +126,7 @@ impl World {
                 ..core.index.policy
             };
             core = Core::new(Index::new(policy));
-            core.index.mechanisms = self.setup.mechanisms;
+            core.index.switch(self.setup.mechanisms);
         }
         let clock = Clock::new(&mut self.chance, self.setup.walls_apart);
         let one = &mut self.instances[instance];
@@ -224,7 +225,7 @@ impl World {
             .jobs
             .iter()
             .filter(|(_, job)| match &job.wait {
-                Wait::Moved(judged) => judged.iter().any(|(key, at)| index.revision(key) > *at),
+                Wait::Moved(judged, _) => judged.iter().any(|(key, at)| index.revision(key) > *at),
                 Wait::Exact(at) => index.exact() >= *at,
                 _ => false,
             })

@@ -1,5 +1,5 @@
 //! The core in a world where everything goes wrong: several instances over one simulated stream, holders
-//! that retry, die and sleep, clocks that run apart. One seed is one run; nothing here reads a clock.
+//! that retry, die and sleep, nodes that are replaced while they run, clocks that run apart. One seed is one run; nothing here reads a clock.
 //!
 //! `ONEX_SIM_SEED=<seed> cargo test simulation::random` replays one run and prints what happened,
 //! `ONEX_SIM_SEEDS=<count>` runs that many.
@@ -16,16 +16,24 @@ mod barrier;
 mod chance;
 mod check;
 mod consumer;
+mod crowd;
 mod deeds;
 mod faults;
 mod found;
+mod found_nodes;
 mod holder;
 mod instance;
+mod lives;
+mod node_answers;
+mod node_replies;
 mod oracle;
+mod owner;
 mod publisher;
 mod random;
 mod replies;
 mod schedules;
+mod schedules_nodes;
 mod setup;
 mod store;
+mod views;
 mod world;

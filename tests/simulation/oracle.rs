@@ -3,38 +3,27 @@
 use crate::domain::{
     ids::{CommandId, LeaseId},
     key::{Key, PortKey, Revision},
-    record::{Body, Ended, Stored},
+    record::{Body, Ended, Lease, Stored},
     standing::Standing,
     transition::Happened,
     write::Write,
 };
 
 use super::{
-    check::{Past, Rule, What},
-    world::World,
+    check::{Fate, Past, Rule, What, common},
+    world::{Who, World},
 };
+
+fn lease(stored: &Stored) -> Option<&Lease> {
+    match stored {
+        Stored::Port(record) => record.lease(),
+        _ => None,
+    }
+}
 
 impl World {
     pub(super) fn fail(&mut self, rule: Rule, text: String) {
         self.check.fail(self.time, rule, text);
-    }
-
-    /// A holder has come to believe something.
-    pub(super) fn alone(&mut self, holder: usize) {
-        let rules = self.setup.rules;
-        let Some(mine) = self.holders[holder].holds(self.time, rules).cloned() else {
-            return;
-        };
-        self.count("beliefs");
-        for other in 0..self.holders.len() {
-            let same = self.holders[other]
-                .holds(self.time, rules)
-                .is_some_and(|other| other.key == mine.key);
-            if other != holder && same {
-                let text = format!("{} is held by {holder} and by {other}", mine.key);
-                self.fail(Rule::OneHolder, text);
-            }
-        }
     }
 
     /// A holder is told that its lease is no more.
@@ -51,19 +40,12 @@ impl World {
 
     /// A write is in the stream.
     pub(super) fn landed(&mut self, write: &Write, revision: Revision, before: Option<&Stored>) {
-        let (Key::Port(key), Stored::Port(record)) = (&write.key, &write.value) else {
-            return;
+        self.noted(write, revision);
+        let (Key::Port(key), Stored::Port(_)) = (&write.key, &write.value) else {
+            return self.life_landed(write, revision, before);
         };
         let what = What::of(&write.value);
         self.record(key, revision, what);
-        if self.check.undone.contains(&record.write) {
-            let text = format!(
-                "@{} {key}: its caller was told that nothing was done",
-                revision.0
-            );
-            self.fail(Rule::TrueAnswers, text);
-        }
-        self.check.wrote.insert(record.write);
         let back = match what {
             What::Rest(lease_id, _) => {
                 self.check.ended.extend(lease_id);
@@ -85,40 +67,77 @@ impl World {
             );
             self.fail(Rule::NoSecondDeed, text);
         }
-        for transition in record.outbox.iter().filter(|one| one.revision.is_none()) {
+        if let Some(lost) = before.and_then(lease) {
+            if what == What::Lease(lost.lease_id) {
+                self.count("renewals");
+            } else {
+                self.ended(lost, revision, &write.value);
+            }
+        }
+    }
+
+    /// A write of any kind is in the stream.
+    fn noted(&mut self, write: &Write, revision: Revision) {
+        if matches!(write.key, Key::Sys | Key::Barrier | Key::Checkpoint) {
+            return;
+        }
+        let history = self.check.history.entry(write.key.clone()).or_default();
+        history.push((revision, write.value.clone()));
+        let Some((command, outbox)) = common(&write.value) else {
+            return;
+        };
+        if self.check.undone.contains(&command) {
+            let text = format!(
+                "@{} {}: its caller was told that nothing was done",
+                revision.0, write.key
+            );
+            self.fail(Rule::TrueAnswers, text);
+        }
+        self.check.wrote.insert(command);
+        for transition in outbox.iter().filter(|one| one.revision.is_none()) {
             self.count(match (transition.event, transition.outcome) {
                 (Happened::Leased, _) => "grants",
                 (_, Some(Ended::Duplicate)) => "duplicates ended",
+                (_, Some(Ended::NodeGone)) => "grants to nodes gone",
                 (Happened::Released, _) => "releases",
                 (_, Some(Ended::Overwritten)) => "overwritten ended",
                 (Happened::Expired, _) => "expiries",
                 (Happened::Quarantined, _) => "quarantines",
                 (Happened::Revoked, _) => "revocations",
-                _ => "others",
+                (Happened::NodeRegistered, _) => "nodes registered",
+                (Happened::NodeRejoined, _) => "nodes rejoined",
+                (Happened::NodeExpired, _) => "nodes expired",
+                (Happened::NodeDeregistered, _) => "nodes left",
+                (Happened::ToolsChanged, _) => "tools changed",
+                (Happened::BusRegistered, _) => "buses registered",
+                (Happened::BusRemoved, _) => "buses removed",
+                (Happened::TrustChanged, _) => "verdicts",
             });
             let entry = (revision, write.key.clone(), transition.clone());
             self.check.transitions.push(entry);
         }
-        let before = before.map(What::of);
-        if let Some(What::Lease(lost)) = before
-            && what == What::Lease(lost)
-        {
-            self.count("renewals");
-        } else if let Some(What::Lease(lost)) = before {
-            self.ended(lost, revision, &write.value);
-        }
     }
 
     /// A lease is no longer in the stream: nobody may still count on it.
-    fn ended(&mut self, lost: LeaseId, revision: Revision, now: &Stored) {
-        let rules = self.setup.rules;
-        let holder = (0..self.holders.len()).find(|holder| {
-            let held = self.holders[*holder].holds(self.time, rules);
-            held.is_some_and(|held| held.lease_id == lost)
-        });
-        if let Some(holder) = holder
-            && !self.check.overwritten.contains(&lost)
-        {
+    fn ended(&mut self, lost: &Lease, revision: Revision, now: &Stored) {
+        let superseded = match now {
+            Stored::Port(record) => match &record.body {
+                Body::Rest(rest) => rest.ended == Ended::Superseded,
+                Body::Lease(_) => false,
+            },
+            _ => false,
+        };
+        let fate = lost
+            .node
+            .as_ref()
+            .and_then(|life| self.check.fates.get(&life.incarnation));
+        let lost = lost.lease_id;
+        // Its holder did not ask for that end: the port rests instead.
+        if superseded && fate != Some(&Fate::Lasts) || self.check.overwritten.contains(&lost) {
+            return;
+        }
+        let holder = self.held().find(|(_, lease_id, _)| *lease_id == lost);
+        if let Some((holder, _, key)) = holder {
             let how = match now {
                 Stored::Port(record) => match &record.body {
                     Body::Rest(rest) => format!("{:?}", rest.ended),
@@ -127,7 +146,7 @@ impl World {
                 other => format!("{other:?}"),
             };
             let text = format!(
-                "@{}: holder {holder} still counts on {lost}: {how}",
+                "@{} {key}: {holder} still counts on {lost}: {how}",
                 revision.0
             );
             self.fail(Rule::NothingLost, text);
@@ -139,15 +158,15 @@ impl World {
         self.check.past.entry(key.clone()).or_default().push(past);
     }
 
-    /// Something was written over a port from outside.
-    pub(super) fn overwritten(
-        &mut self,
-        key: &PortKey,
-        revision: Revision,
-        before: Option<&Stored>,
-    ) {
-        self.record(key, revision, What::Foreign);
+    /// Something was written over a key from outside.
+    pub(super) fn overwritten(&mut self, key: &Key, revision: Revision, before: Option<&Stored>) {
         self.check.foreign.insert(key.clone(), revision);
+        let history = self.check.history.entry(key.clone()).or_default();
+        history.push((revision, Stored::Foreign));
+        let Key::Port(port) = key else {
+            return self.life_overwritten(key);
+        };
+        self.record(port, revision, What::Foreign);
         let lost = before.and_then(|before| What::of(before).lease_id());
         self.check.overwritten.extend(lost);
     }
@@ -160,15 +179,12 @@ impl World {
         instance: usize,
         key: &PortKey,
         job: &[CommandId],
-        caller: Option<usize>,
+        caller: Option<Who>,
     ) {
-        let rules = self.setup.rules;
-        let holder = self.holders.iter().position(|one| {
-            one.holds(self.time, rules).is_some_and(|held| {
-                held.key == *key && !job.iter().any(|id| id.0 == held.lease_id.0)
-            })
-        });
-        if let Some(holder) = holder {
+        let holder = self
+            .held()
+            .find(|(_, lease_id, held)| *held == key && !job.iter().any(|id| id.0 == lease_id.0));
+        if let Some((holder, ..)) = holder {
             let text = format!("#{instance} tries {key} for {caller:?}, which {holder} holds");
             self.fail(Rule::ProbesApart, text);
         }
@@ -199,6 +215,19 @@ impl World {
                     stuck.push(format!("{key} is {standing:?}"));
                 }
             }
+            for key in self.store.keys() {
+                if matches!(
+                    key,
+                    Key::Node(_) | Key::Live(_) | Key::Bus(_) | Key::Verdict(_)
+                ) {
+                    stuck.push(format!("{key} is there"));
+                }
+            }
+            let nodes = index.nodes.all(None).count();
+            let known = nodes + index.nodes.known() + index.nodes.buses_known();
+            if known > 0 || index.nodes.tool_names(None).next().is_some() {
+                stuck.push(format!("{known} nodes and buses are known"));
+            }
             if !index.outbox.is_empty() {
                 stuck.push(format!("{} transitions wait", index.outbox.len()));
             }
@@ -218,9 +247,8 @@ impl World {
 
     fn judge_events(&mut self) {
         let foreign = |key: &Key, at: Revision| {
-            let port = key.port();
-            port.and_then(|port| self.check.foreign.get(port))
-                .is_some_and(|until| at <= *until)
+            let until = self.check.foreign.get(key);
+            until.is_some_and(|until| at <= *until)
         };
         let mut text = None;
         for (revision, key, transition) in &self.check.transitions {
@@ -232,10 +260,7 @@ impl World {
         for told in &self.events.told {
             let before = last.insert(told.key.clone(), told.revision);
             if before.is_some_and(|before| before > told.revision)
-                && !told
-                    .key
-                    .port()
-                    .is_some_and(|port| self.check.foreign.contains_key(port))
+                && !self.check.foreign.contains_key(&told.key)
             {
                 text.get_or_insert(format!("@{} {}: out of order", told.revision.0, told.key));
             }

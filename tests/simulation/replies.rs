@@ -4,13 +4,13 @@ use crate::domain::command::{Action, Answer, Held, Refusal};
 
 use super::{
     holder::{Belief, Phase},
-    world::{Ask, Event, Outcome, World, trace},
+    world::{Ask, Event, Outcome, Who, World, trace},
 };
 
 impl World {
     /// A reply reaches a holder.
-    pub(super) fn replied(&mut self, ask: Ask, outcome: Outcome) {
-        let one = &mut self.holders[ask.holder];
+    pub(super) fn replied(&mut self, holder: usize, ask: Ask, outcome: Outcome) {
+        let one = &mut self.holders[holder];
         if one.life != ask.life {
             return;
         }
@@ -24,9 +24,9 @@ impl World {
             Phase::Idle => None,
         } == Some(ask.request);
         match outcome {
-            Outcome::Done(Answer::Lease(held)) => self.believe(&ask, &held, current),
+            Outcome::Done(Answer::Lease(held)) => self.believe(holder, &ask, &held, current),
             Outcome::Refused(Refusal::LeaseExpired | Refusal::LeaseNotFound) => {
-                self.told_gone(&ask);
+                self.told_gone(holder, &ask);
             }
             Outcome::Done(Answer::Ended { .. }) => {
                 if matches!(one.phase, Phase::Releasing(_)) {
@@ -40,7 +40,7 @@ impl World {
                     one.belief = Some(kept);
                     one.phase = Phase::Holding(None);
                     one.leave_at = u64::MAX;
-                    self.alone(ask.holder);
+                    self.alone(Who::Holder(holder));
                 } else if current {
                     one.retry_at = one.retry_at.min(one.clock.at(self.time) + 200);
                 }
@@ -54,11 +54,11 @@ impl World {
         }
     }
 
-    fn believe(&mut self, ask: &Ask, held: &Held, current: bool) {
+    fn believe(&mut self, holder: usize, ask: &Ask, held: &Held, current: bool) {
         let rules = self.setup.rules;
         let linger = self.chance.between((0, 40_000));
         let binds_after = self.chance.between((0, 2_500));
-        let one = &mut self.holders[ask.holder];
+        let one = &mut self.holders[holder];
         if matches!(one.phase, Phase::Releasing(_)) || one.stopped.contains(&held.lease.lease_id) {
             return;
         }
@@ -101,13 +101,13 @@ impl World {
         if current || matches!(one.phase, Phase::Asking(_)) {
             one.phase = Phase::Holding(None);
         }
-        trace!(self, "holder {} believes {belief:?}", ask.holder);
+        trace!(self, "holder {} believes {belief:?}", holder);
         one.belief = Some(belief);
-        self.alone(ask.holder);
+        self.alone(Who::Holder(holder));
     }
 
-    fn told_gone(&mut self, ask: &Ask) {
-        let one = &self.holders[ask.holder];
+    fn told_gone(&mut self, holder: usize, ask: &Ask) {
+        let one = &self.holders[holder];
         let of = match &ask.action {
             Action::Renew { lease_id, .. } | Action::Release { lease_id, .. } => Some(*lease_id),
             Action::Lease(wish) if wish.request.is_some() => {
@@ -115,8 +115,8 @@ impl World {
             }
             _ => None,
         };
-        self.gone(ask.holder, of);
-        let one = &mut self.holders[ask.holder];
+        self.gone(holder, of);
+        let one = &mut self.holders[holder];
         one.stopped.extend(of);
         if one
             .belief

@@ -16,7 +16,7 @@ const RED_SEEDS: u64 = 400;
 
 /// `broken` without something, fine with it.
 #[track_caller]
-fn check(setup: &Setup, without: &Setup, broken: &[Rule]) {
+pub(super) fn check(setup: &Setup, without: &Setup, broken: &[Rule]) {
     for seed in 0..GREEN_SEEDS {
         if let Err(violation) = World::run(setup.clone(), seed, false) {
             panic!("seed {seed}: {violation:?}");
@@ -37,7 +37,7 @@ fn check(setup: &Setup, without: &Setup, broken: &[Rule]) {
 }
 
 #[track_caller]
-fn needs(mechanism: Mechanism) {
+pub(super) fn needs(mechanism: Mechanism) {
     let (setup, broken) = schedule(mechanism);
     let without = Setup {
         mechanisms: Mechanisms::without(mechanism),
@@ -47,7 +47,7 @@ fn needs(mechanism: Mechanism) {
 }
 
 #[track_caller]
-fn needs_rule(setup: &Setup, off: impl FnOnce(&mut Rules), broken: &[Rule]) {
+pub(super) fn needs_rule(setup: &Setup, off: impl FnOnce(&mut Rules), broken: &[Rule]) {
     let mut without = setup.clone();
     off(&mut without.rules);
     check(setup, &without, broken);
@@ -210,7 +210,10 @@ fn schedule(mechanism: Mechanism) -> (Setup, &'static [Rule]) {
         Mechanism::AtomicBatch
         | Mechanism::BondAtExactPoint
         | Mechanism::SupersededRests
-        | Mechanism::EndedEpoch => (Setup::calm(), &[]),
+        | Mechanism::EndedEpoch
+        | Mechanism::OneLife
+        | Mechanism::ForgetAtExactPoint
+        | Mechanism::EarlierLives => super::schedules_nodes::schedule(mechanism),
     }
 }
 

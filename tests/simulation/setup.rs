@@ -13,6 +13,8 @@ pub(super) struct Rules {
     pub(super) clock_runs_asleep: bool,
     /// It never uses a port again after it sent a release.
     pub(super) stops_at_release: bool,
+    /// A process that leases a port with its node says which life of it that is.
+    pub(super) names_its_life: bool,
 }
 
 /// Chances are per thousand; spans are milliseconds between two faults of a kind, 0 for never.
@@ -23,8 +25,25 @@ pub(super) struct Setup {
     pub(super) ports: u16,
     pub(super) ttl: (u64, u64),
     pub(super) ttl_max: u32,
+    /// Places at which processes of nodes run, and how many nodes those are.
+    pub(super) owners: usize,
+    pub(super) names: usize,
     /// For how long nodes and buses that have ended are remembered, in milliseconds.
     pub(super) retention: u64,
+    /// For how long the server keeps the marker of a removed key, in milliseconds.
+    pub(super) marker: u64,
+    /// How often a process says which life of its node it is.
+    pub(super) with_epoch: u64,
+    /// How often a process that begins anew says the epoch of the one before.
+    pub(super) same_epoch: u64,
+    /// How often a place belongs to somebody else than the first one of its node.
+    pub(super) other_owner: u64,
+    /// For how long a place is empty between two processes, in milliseconds.
+    pub(super) away: (u64, u64),
+    /// For how long a process means to live, in milliseconds.
+    pub(super) lingers: (u64, u64),
+    /// How often a process that lives does something else than stay alive.
+    pub(super) errands: u64,
     /// For how long things go wrong, in milliseconds.
     pub(super) trouble: u64,
     pub(super) latency: (u64, u64),
@@ -80,7 +99,16 @@ impl Setup {
             ports: 2,
             ttl: (3, 12),
             ttl_max: 15,
+            owners: 0,
+            names: 2,
             retention: 60_000,
+            marker: 30_000,
+            with_epoch: 500,
+            same_epoch: 0,
+            other_owner: 0,
+            away: (100, 8_000),
+            lingers: (0, 40_000),
+            errands: 100,
             trouble: 150_000,
             latency: (1, 8),
             tick: (200, 600),
@@ -120,7 +148,19 @@ impl Setup {
                 counts_from_first: true,
                 clock_runs_asleep: true,
                 stops_at_release: true,
+                names_its_life: true,
             },
+        }
+    }
+
+    /// Three processes of two nodes beside one holder, and nothing goes wrong.
+    pub(super) fn nodes() -> Self {
+        Self {
+            holders: 2,
+            owners: 3,
+            names: 2,
+            ports: 3,
+            ..Self::calm()
         }
     }
 
@@ -145,12 +185,26 @@ impl Setup {
         let probe = chance.hit(600);
         let slow = if chance.hit(150) { 1_500 } else { 40 };
         let latency = (1, chance.between((1, slow)));
+        let owners = if chance.hit(700) {
+            1 + chance.index(4)
+        } else {
+            0
+        };
         Self {
             instances: 2 + chance.index(2),
             holders: 2 + chance.index(4),
             ports: 1 + u16::try_from(chance.below(4)).unwrap(),
             ttl: (ttl, ttl + chance.below(10)),
             ttl_max: 16,
+            owners,
+            names: 1 + chance.index(3),
+            retention: 1_000 * chance.between((1, 60)),
+            marker: 1_000 * chance.between((40, 80)),
+            with_epoch: chance.below(1_001),
+            same_epoch: rate(chance, 500),
+            other_owner: rate(chance, 400),
+            away: (100, chance.between((500, 20_000))),
+            errands: chance.below(300),
             trouble: chance.between((40_000, 140_000)),
             latency,
             tick: (100, chance.between((200, 2_000))),

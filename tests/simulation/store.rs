@@ -41,6 +41,20 @@ impl Store {
         Revision(self.last)
     }
 
+    /// The server removes what was written there, unless something else is there by now. Its place in the
+    /// sequence stays.
+    pub(super) fn remove(&mut self, key: &Key, revision: Revision) {
+        if self.revision(key) == revision.0 {
+            self.at.remove(key);
+            self.log.remove(&revision.0);
+        }
+    }
+
+    /// Keys that there are.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.log.values().map(|(key, _)| key)
+    }
+
     /// All of them, or none: none when a key is at another revision than expected. A barrier expects
     /// nothing. The revision is that of the last one.
     pub(super) fn write(&mut self, writes: &[Write], compare: bool) -> Option<Revision> {

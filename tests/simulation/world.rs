@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::domain::{
     command::{Action, Refusal},
     deed::Fed,
-    ids::{Host, Port, RequesterId, Transport},
+    ids::{Host, NodeId, Port, RequesterId, Transport},
     key::{Key, PortKey, Revision},
     mechanism::Mechanism,
     outbox::Told,
@@ -20,6 +20,7 @@ use super::{
     faults::Fault,
     holder::Holder,
     instance::Instance,
+    owner::Owner,
     setup::Setup,
     store::{Events, Store},
 };
@@ -33,12 +34,28 @@ pub(super) struct Ticket {
     pub(super) attempt: u64,
 }
 
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    Holder(usize),
+    Owner(usize),
+}
+
+impl std::fmt::Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Holder(n) => write!(f, "holder {n}"),
+            Self::Owner(n) => write!(f, "owner {n}"),
+        }
+    }
+}
+
 /// A request on its way.
 #[derive(Debug, Clone)]
 pub(super) struct Ask {
-    pub(super) holder: usize,
+    pub(super) who: Who,
     pub(super) life: u64,
-    /// Which of the holder's requests; a retry under the same request id is the same one.
+    /// Which of its requests; a retry under the same request id is the same one.
     pub(super) request: usize,
     pub(super) action: Action,
 }
@@ -68,6 +85,9 @@ pub(super) enum Event {
     Ask(usize, Box<Ask>),
     Reply(Box<(Ask, Outcome)>),
     Holder(usize, u64, u64),
+    Owner(usize, u64),
+    /// The server removes what lies under that key, if it still is at that revision.
+    Remove(Key, Revision),
     Fault(Fault),
     Heal(Fault, usize),
     StrangerLeaves(PortKey),
@@ -82,6 +102,9 @@ pub(super) struct World {
     pub(super) events: Events,
     pub(super) instances: Vec<Instance>,
     pub(super) holders: Vec<Holder>,
+    pub(super) owners: Vec<Owner>,
+    /// The highest epoch that anyone who starts processes of a node has heard of.
+    pub(super) epochs: BTreeMap<NodeId, u64>,
     /// Ports that programs have bound that never asked.
     pub(super) strangers: Vec<PortKey>,
     pub(super) down: bool,
@@ -110,6 +133,9 @@ pub(super) use trace;
 /// longest TTL, a rest of a minute, a takeover of the checkpoint.
 const SETTLE_MILLIS: u64 = 150_000;
 
+/// How much later than it should the server removes a marker, at most, in milliseconds.
+const MARKER_LATE_MILLIS: u64 = 5_000;
+
 pub(super) fn host(own: bool) -> Host {
     if own { "here" } else { "there" }.parse().unwrap()
 }
@@ -128,6 +154,7 @@ impl World {
                 Holder::new(&mut chance, requester)
             })
             .collect();
+        let owners = Owner::all(&mut chance, &setup);
         Self {
             chance,
             time: 0,
@@ -135,6 +162,8 @@ impl World {
             events: Events::default(),
             instances,
             holders,
+            owners,
+            epochs: BTreeMap::new(),
             strangers: Vec::new(),
             down: false,
             broken: BTreeSet::new(),
@@ -157,7 +186,12 @@ impl World {
         let mut world = Self::new(setup, seed, loud);
         world.begin();
         let longest = 3_000 * u64::from(world.setup.ttl_max);
-        let end = world.setup.trouble + SETTLE_MILLIS + longest;
+        let forgets = if world.setup.owners > 0 {
+            world.setup.retention + world.setup.marker
+        } else {
+            0
+        };
+        let end = world.setup.trouble + SETTLE_MILLIS + longest + forgets;
         while let Some(((at, _), event)) = world.queue.pop_first() {
             if at > end {
                 break;
@@ -189,6 +223,10 @@ impl World {
         for holder in 0..self.holders.len() {
             let after = self.chance.below(3_000);
             self.alarm(holder, after);
+        }
+        for owner in 0..self.owners.len() {
+            let after = self.chance.below(3_000);
+            self.owner_alarm(owner, after);
         }
         for fault in Fault::ALL {
             self.plan(fault);
@@ -253,9 +291,17 @@ impl World {
             Event::Ask(instance, ask) => self.asked(instance, *ask),
             Event::Reply(reply) => {
                 let (ask, outcome) = *reply;
-                self.replied(ask, outcome);
+                match ask.who {
+                    Who::Holder(holder) => self.replied(holder, ask, outcome),
+                    Who::Owner(owner) => self.owner_replied(owner, ask, outcome),
+                }
             }
             Event::Holder(holder, life, alarm) => self.holder(holder, life, alarm),
+            Event::Owner(owner, alarm) => self.owner(owner, alarm),
+            Event::Remove(key, revision) => {
+                trace!(self, "removed @{} {key}", revision.0);
+                self.store.remove(&key, revision);
+            }
             Event::Fault(fault) => self.strike(fault),
             Event::Heal(fault, instance) => self.heal(fault, instance),
             Event::StrangerLeaves(key) => self.strangers.retain(|other| *other != key),
@@ -273,6 +319,13 @@ impl World {
         let checkpoint = writes.iter().any(|write| write.key == Key::Checkpoint);
         let compares = self.setup.checkpoint_compares || !checkpoint;
         let compare = self.setup.mechanisms.on(Mechanism::CompareAndSet) && compares;
+        let whole = writes;
+        let writes = if self.setup.mechanisms.on(Mechanism::AtomicBatch) {
+            writes
+        } else {
+            // One after another: whatever comes in between comes in between.
+            &writes[..1]
+        };
         let before: Vec<_> = writes
             .iter()
             .map(|write| self.store.value(&write.key).cloned())
@@ -285,6 +338,20 @@ impl World {
             let first = revision.0 + 1 - writes.len() as u64;
             for (at, (write, before)) in (first..).zip(writes.iter().zip(before)) {
                 self.landed(write, Revision(at), before.as_ref());
+                if write.value == Stored::Forgotten {
+                    let after = self.setup.marker + self.chance.below(MARKER_LATE_MILLIS);
+                    self.after(after, Event::Remove(write.key.clone(), Revision(at)));
+                }
+            }
+            self.landed_together(writes, revision);
+            let left = &whole[writes.len()..];
+            if !left.is_empty() {
+                self.rouse();
+                let after = self.latency();
+                if self.live(ticket) {
+                    self.after(after, Event::Land(ticket, left.to_vec()));
+                }
+                return;
             }
             Fed::Written(revision)
         } else {
@@ -301,10 +368,10 @@ impl World {
         self.after(after, Event::Fed(ticket, fed));
     }
 
-    /// Something is written over a port from outside.
-    pub(super) fn overwrite(&mut self, key: &PortKey) {
-        let before = self.store.value(&Key::Port(key.clone())).cloned();
-        let revision = self.store.put(Key::Port(key.clone()), Stored::Foreign);
+    /// Something is written over a key from outside.
+    pub(super) fn overwrite(&mut self, key: &Key) {
+        let before = self.store.value(key).cloned();
+        let revision = self.store.put(key.clone(), Stored::Foreign);
         trace!(self, "foreign @{} {key}", revision.0);
         self.count("foreign");
         self.overwritten(key, revision, before.as_ref());

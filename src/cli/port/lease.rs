@@ -90,6 +90,7 @@ impl Lease {
             count: None,
             contiguous: None,
             node_id: None,
+            epoch: None,
             name: self.name,
             labels: self.labels,
             request_id: Some(request_id),

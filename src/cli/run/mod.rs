@@ -194,6 +194,7 @@ impl Run {
             count: None,
             contiguous: None,
             node_id: None,
+            epoch: None,
             name: Some(wanted.name.clone()),
             labels: Vec::new(),
             request_id: None,

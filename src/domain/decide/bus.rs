@@ -6,11 +6,11 @@ use crate::domain::{
     ids::{BusId, RequesterId},
     key::{Key, Revision},
     node::Life,
-    record::Ended,
+    record::{Ended, Request},
     transition::{Happened, Transition},
 };
 
-use super::Case;
+use super::{Case, node::remember};
 
 impl Case<'_> {
     /// Announces a bus, anew or again.
@@ -28,19 +28,13 @@ impl Case<'_> {
             if bus.ended.is_none() && bus.requester_id != wish.requester_id {
                 return Err(Refusal::NotBusHolder);
             }
-            if let Some(request) = wish.request
-                && let Some(same) = bus.request.filter(|same| same.id == request.id)
-            {
-                return if same == request {
-                    Ok(Decision::Answer(Answer::Done(revision)))
-                } else {
-                    Err(Refusal::IdempotencyMismatch)
-                };
+            if changed_before(bus, wish.requester_id, wish.request)? {
+                return Ok(Decision::Answer(Answer::Done(revision)));
             }
         }
         let node = wish.node_id.as_ref();
         let node = node
-            .map(|node_id| self.living(node_id, wish.requester_id))
+            .map(|node_id| self.living(node_id, wish.requester_id, None))
             .transpose()?;
         if let Some(lease_id) = wish.lease_id {
             self.live(wish.requester_id, lease_id)?;
@@ -67,6 +61,7 @@ impl Case<'_> {
             registered_at: self.now.wall,
             ended: None,
             request: wish.request,
+            earlier: before.map_or(Vec::new(), |(_, bus)| earlier(bus, None)),
             more: wish.more.clone(),
         };
         let news = before.is_none_or(|(_, bus)| bus.ended.is_some());
@@ -84,6 +79,7 @@ impl Case<'_> {
         &self,
         requester_id: RequesterId,
         bus_id: &BusId,
+        request: Option<Request>,
     ) -> Result<Decision, Refusal> {
         self.check_reserved(&Key::Bus(bus_id.clone()))?;
         let entry = self.index.nodes.bus(bus_id);
@@ -92,10 +88,15 @@ impl Case<'_> {
         if bus.requester_id != requester_id {
             return Err(Refusal::NotBusHolder);
         }
-        if bus.ended.is_some() {
+        if changed_before(bus, requester_id, request)? || bus.ended.is_some() {
             return Ok(Decision::Answer(Answer::Done(revision)));
         }
-        Ok(self.end_bus(bus_id, bus, Ended::Released))
+        let bus = Announcement {
+            request: None,
+            earlier: earlier(bus, request),
+            ..bus.clone()
+        };
+        Ok(self.end_bus(bus_id, &bus, Ended::Released))
     }
 
     /// The write that ends a bus.
@@ -120,4 +121,31 @@ impl Case<'_> {
             then: Effect::Seen,
         }
     }
+}
+
+/// Whether that request has announced or ended the bus already.
+fn changed_before(
+    bus: &Announcement,
+    requester_id: RequesterId,
+    request: Option<Request>,
+) -> Result<bool, Refusal> {
+    let Some(request) = request else {
+        return Ok(false);
+    };
+    let mut remembered = bus.request.iter().chain(&bus.earlier);
+    match remembered.find(|remembered| remembered.id == request.id) {
+        // An id belongs to its requester.
+        Some(same) if *same != request && bus.requester_id == requester_id => {
+            Err(Refusal::IdempotencyMismatch)
+        }
+        same => Ok(same == Some(&request)),
+    }
+}
+
+/// The requests that a bus has come from, with another one.
+fn earlier(bus: &Announcement, request: Option<Request>) -> Vec<Request> {
+    let mut earlier = bus.earlier.clone();
+    remember(&mut earlier, bus.request);
+    remember(&mut earlier, request);
+    earlier
 }

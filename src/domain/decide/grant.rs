@@ -33,7 +33,7 @@ impl Case<'_> {
         }
         let node = wish.node_id.as_ref();
         let node = node
-            .map(|node_id| self.living(node_id, wish.requester_id))
+            .map(|node_id| self.living(node_id, wish.requester_id, wish.epoch))
             .transpose()?;
         self.check_bounds(wish)?;
         let key = self.choose(wish)?;

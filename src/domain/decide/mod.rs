@@ -68,7 +68,8 @@ pub fn decide(
         Action::RemoveBus {
             requester_id,
             bus_id,
-        } => case.remove_bus(*requester_id, bus_id),
+            request,
+        } => case.remove_bus(*requester_id, bus_id, *request),
         Action::Judge(judgement) => case.judge(judgement),
         Action::Settle(key) => case.settle(key),
         Action::Withdraw(key, lease_id, ended) => case.withdraw(key, *lease_id, *ended),

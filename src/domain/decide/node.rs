@@ -6,10 +6,13 @@ use crate::domain::{
     key::{Key, Revision},
     mechanism::Mechanism,
     node::{
-        Announced, LifeEnd, LifeEnded, Live, Lived, Node, REQUESTS_REMEMBERED, Registration, Tool,
+        Announced, EARLIER_LIVES_MAX, LifeEnd, LifeEnded, Live, Lived, Node, REQUESTS_REMEMBERED,
+        Registration, Tool,
     },
     nodes::Seen,
     record::Request,
+    standing::Entry,
+    time::Moment,
     transition::{Happened, ToolTold, Transition},
     write::Write,
 };
@@ -58,37 +61,46 @@ impl<'a> Case<'a> {
 
     /// What this request, or this command, has led to already.
     fn announced_before(&self, announce: &Announce) -> Result<Option<Decision>, Refusal> {
-        let Some(seen) = self.index.nodes.seen(&announce.node_id) else {
+        let nodes = &self.index.nodes;
+        let Some((life, live)) = nodes
+            .life(&announce.node_id)
+            .and_then(|life| Some((life, &life.body()?.live)))
+        else {
             return Ok(None);
         };
-        let earlier = announce
-            .request
-            .is_some_and(|request| seen.node.earlier.contains(&request));
+        let said = nodes.said(&announce.node_id).and_then(Entry::body);
+        let earlier = said.zip(announce.request).is_some_and(|(said, request)| {
+            self.index.mechanisms.on(Mechanism::EarlierLives)
+                && said.node.earlier.contains(&request)
+        });
         if earlier {
             // It led to a life that another one has followed since.
-            return Err(superseded(seen.live));
+            return Err(superseded(live));
         }
-        let requests = seen.live.request.iter().chain(&seen.node.requests);
+        let said = said.filter(|said| said.node.incarnation == live.incarnation);
+        let requests = said.into_iter().flat_map(|said| &said.node.requests);
         // Another requester's request under the same id is another request.
-        let mine = seen.live.requester_id == announce.requester_id;
+        let mine = live.requester_id == announce.requester_id;
         let same = announce.request.filter(|_| mine).and_then(|request| {
-            requests
-                .copied()
+            let mut remembered = live.request.iter().chain(requests);
+            remembered
                 .find(|remembered| remembered.id == request.id)
+                .copied()
         });
         if let Some(same) = same
             && Some(same) != announce.request
         {
             return Err(Refusal::IdempotencyMismatch);
         }
-        let own = seen.live.incarnation == Incarnation(self.command.id.0);
+        let own = live.incarnation == Incarnation(self.command.id.0);
         if same.is_none() && !own {
             return Ok(None);
         }
-        if !seen.is_live() {
-            return Err(superseded(seen.live));
+        if live.ended.is_some() {
+            return Err(superseded(live));
         }
-        Ok(Some(Decision::Answer(known(&seen))))
+        let answer = known(&announce.node_id, live, life.revision, life.observed);
+        Ok(Some(Decision::Answer(answer)))
     }
 
     fn course(&self, announce: &Announce) -> Result<Course, Refusal> {
@@ -100,16 +112,16 @@ impl<'a> Case<'a> {
         };
         let lives = live.ended.is_none();
         let other = live.requester_id != announce.requester_id;
-        let asked = announce.epoch.or(announce.chosen);
-        match asked {
+        // Epochs only grow: a life of the chosen epoch that is not its own is in the place of its own.
+        let chosen = announce.chosen.filter(|chosen| *chosen != live.epoch);
+        match announce.epoch.or(chosen) {
             None if lives && other => Err(Refusal::NodeTaken { epoch: live.epoch }),
             None => Ok(Course::Begins(live.epoch.saturating_add(1))),
             Some(epoch) if epoch > live.epoch => Ok(Course::Begins(epoch)),
-            // One that was chosen for this announcement and went to another requester's was never its own.
             Some(epoch) if epoch == live.epoch && lives && other => {
                 Err(Refusal::NodeTaken { epoch })
             }
-            Some(epoch) if epoch == live.epoch && lives && announce.chosen.is_none() => {
+            Some(epoch) if epoch == live.epoch && lives => {
                 // What it announced may have been overwritten from outside; its life has not.
                 Ok(Course::Goes)
             }
@@ -208,23 +220,19 @@ impl<'a> Case<'a> {
         happened.requester_id = Some(announce.requester_id);
         happened.epoch = Some(live.epoch);
         let told = !goes || happened.tells_of_tools();
-        let (mut requests, mut earlier) = before
-            .map(|seen| (seen.node.requests.clone(), seen.node.earlier.clone()))
+        let mut requests = before
+            .filter(|_| goes)
+            .map(|seen| seen.node.requests.clone())
             .unwrap_or_default();
         if goes {
             remember(&mut requests, announce.request);
-        } else {
-            remember(&mut earlier, old.and_then(|old| old.request));
-            for request in std::mem::take(&mut requests) {
-                remember(&mut earlier, Some(request));
-            }
         }
         let unknown = before.map(|seen| seen.node.unknown.clone());
         let node = Node {
             incarnation: live.incarnation,
             registration: announce.registration.clone(),
             requests,
-            earlier,
+            earlier: self.earlier(node_id, old.filter(|_| !goes)),
             unknown: unknown.unwrap_or_default(),
         };
         let answer = Answer::Node(Box::new(Known {
@@ -250,6 +258,16 @@ impl<'a> Case<'a> {
             answer,
             then: Effect::Review,
         }
+    }
+
+    /// The requests that earlier lives began with; `old` is the one that is followed by another one now.
+    fn earlier(&self, id: &NodeId, old: Option<&Live>) -> Vec<Request> {
+        let said = self.index.nodes.said(id).and_then(Entry::body);
+        let mut earlier = said.map_or(Vec::new(), |said| said.node.earlier.clone());
+        earlier.extend(old.and_then(|old| old.request));
+        let surplus = earlier.len().saturating_sub(EARLIER_LIVES_MAX);
+        earlier.drain(..surplus);
+        earlier
     }
 
     fn begins(&self, announce: &Announce, epoch: u64) -> Live {
@@ -317,12 +335,20 @@ impl<'a> Case<'a> {
         Ok(seen)
     }
 
-    /// A node that lives, in whatever epoch, and is `requester_id`'s.
+    /// A node that lives, in that epoch if one is named, and is `requester_id`'s.
     pub(super) fn living(
         &self,
         id: &NodeId,
         requester_id: RequesterId,
+        epoch: Option<u64>,
     ) -> Result<Seen<'a>, Refusal> {
+        if let Some(epoch) = epoch {
+            return self.claimed(&Claim {
+                node_id: id.clone(),
+                requester_id,
+                epoch,
+            });
+        }
         let seen = self.index.nodes.seen(id).filter(Seen::is_live);
         let seen = seen.ok_or(Refusal::NodeNotFound)?;
         if seen.live.requester_id != requester_id {
@@ -342,7 +368,11 @@ impl<'a> Case<'a> {
         let seen = self.claimed(of)?;
         self.check_reserved(&Key::Live(of.node_id.clone()))?;
         let live = Live {
-            ttl: ttl.map_or(seen.live.ttl, |ttl| ttl.max(seen.live.ttl)),
+            // A node whose reply was lost counts the longer of two times.
+            ttl: match ttl {
+                Some(ttl) if !self.index.mechanisms.on(Mechanism::OnlyLengthens) => ttl,
+                ttl => ttl.map_or(seen.live.ttl, |ttl| ttl.max(seen.live.ttl)),
+            },
             renewed_at: self.now.wall,
             health: health.or(seen.live.health.as_ref()).cloned(),
             ..seen.live.clone()
@@ -370,7 +400,9 @@ impl<'a> Case<'a> {
                 .ended
                 .is_some_and(|ended| ended.how == LifeEnd::Deregistered)
         {
-            return Ok(Decision::Answer(known(&seen)));
+            let Seen { node_id, live, .. } = seen;
+            let answer = known(node_id, live, seen.revision, seen.since);
+            return Ok(Decision::Answer(answer));
         }
         let seen = self.claimed(of)?;
         self.check_reserved(&Key::Live(of.node_id.clone()))?;
@@ -417,18 +449,39 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// The writes that put `node` in the place of what the node has announced, with what happened when
+    /// something did. Its life is written as well, for as long as it lasts: what was announced changes while
+    /// it does, or not at all, and whoever ends it knows what was announced.
+    pub(super) fn write_node(
+        &self,
+        seen: &Seen<'_>,
+        node: Announced,
+        happened: Option<Transition>,
+    ) -> Result<Vec<Write>, Refusal> {
+        let id = seen.node_id;
+        let (said, life) = (Key::Node(id.clone()), Key::Live(id.clone()));
+        self.check_reserved(&said)?;
+        self.check_reserved(&life)?;
+        let said = self.write(said, self.index.nodes.said(id), node, happened);
+        let live = Live {
+            renewed_at: self.now.wall,
+            ..seen.live.clone()
+        };
+        Ok(vec![said, self.write_live(id, live, None)])
+    }
+
     fn write_live(&self, id: &NodeId, live: Live, happened: Option<Transition>) -> Write {
         let life = self.index.nodes.life(id);
         self.write(Key::Live(id.clone()), life, Lived { live }, happened)
     }
 }
 
-fn known(seen: &Seen<'_>) -> Answer {
+fn known(id: &NodeId, live: &Live, revision: Revision, since: Moment) -> Answer {
     Answer::Node(Box::new(Known {
-        node_id: seen.node_id.clone(),
-        live: seen.live.clone(),
-        revision: seen.revision,
-        since: seen.since,
+        node_id: id.clone(),
+        live: live.clone(),
+        revision,
+        since,
     }))
 }
 

@@ -3,7 +3,6 @@
 
 use crate::domain::{
     command::{Decision, Effect, Refusal},
-    key::Key,
     nodes::Seen,
     review::Review,
     standing::Entry,
@@ -28,8 +27,6 @@ impl Case<'_> {
         let Some(node) = latest.and_then(Entry::body).filter(|_| !missed.is_empty()) else {
             return Ok(Decision::Answer(review.answer.clone()));
         };
-        let key = Key::Node(seen.node_id.clone());
-        self.check_reserved(&key)?;
         self.check_room(said)?;
         let happened = Transition {
             epoch: Some(seen.live.epoch),
@@ -37,7 +34,7 @@ impl Case<'_> {
             ..self.happened(Happened::ToolsChanged, Some(seen.live.requester_id))
         };
         Ok(Decision::Commit {
-            writes: vec![self.write(key, said, node.clone(), Some(happened))],
+            writes: self.write_node(&seen, node.clone(), Some(happened))?,
             answer: review.answer.clone(),
             then: Effect::Reply,
         })

@@ -5,7 +5,7 @@ use semver::Version;
 use crate::domain::{
     command::{Answer, BOUND_PATTERNS, BOUND_TOOLS, Claim, Decision, Effect, Refusal},
     ids::Token,
-    key::{Key, Revision},
+    key::Revision,
     node::{Announced, NODE_PATTERNS_MAX, NODE_TOOLS_MAX, Node, Registration, Tool},
     nodes::Seen,
     record::Request,
@@ -87,9 +87,7 @@ impl Case<'_> {
         let registration = registration.seal();
         self.check_frozen(id, &registration)?;
         self.check_tool_bounds(before, &registration)?;
-        self.check_reserved(&Key::Node(id.clone()))?;
-        let said = self.index.nodes.said(id);
-        self.check_room(said)?;
+        self.check_room(self.index.nodes.said(id))?;
         let happened = Transition {
             requester_id: Some(seen.live.requester_id),
             epoch: Some(seen.live.epoch),
@@ -104,7 +102,7 @@ impl Case<'_> {
             ..seen.node.clone()
         };
         Ok(Decision::Commit {
-            writes: vec![self.write(Key::Node(id.clone()), said, Announced { node }, happened)],
+            writes: self.write_node(seen, Announced { node }, happened)?,
             answer: Answer::Done(Revision::default()),
             then: Effect::Review,
         })

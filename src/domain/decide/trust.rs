@@ -3,7 +3,7 @@
 use crate::domain::{
     command::{Answer, BOUND_VALIDATORS, Decision, Effect, Judgement, Refusal},
     key::{Key, Revision},
-    node::{Announced, NodeType},
+    node::NodeType,
     nodes::Seen,
     standing::Entry,
     transition::{Happened, JudgedTold, Transition},
@@ -47,7 +47,7 @@ impl Case<'_> {
         let verdict = self.write(key, entry, Judged { verdicts }, happened);
         let mut writes = vec![verdict];
         if freezes {
-            writes.push(self.again(&seen)?);
+            writes.extend(self.again(&seen)?);
         }
         Ok(Decision::Commit {
             writes,
@@ -124,14 +124,11 @@ impl Case<'_> {
 
     /// The node's announcement as it is, written again behind the verdict that freezes it. Whoever is
     /// changing it without having seen that verdict loses its CAS, and has seen it when it decides anew.
-    fn again(&self, seen: &Seen<'_>) -> Result<Write, Refusal> {
-        let key = Key::Node(seen.node_id.clone());
-        self.check_reserved(&key)?;
+    fn again(&self, seen: &Seen<'_>) -> Result<Vec<Write>, Refusal> {
         let said = self.index.nodes.said(seen.node_id);
         // What is written again must be what is there.
         let latest = said.filter(|said| said.revision == seen.said_at);
         let node = latest.and_then(Entry::body).cloned();
-        let node: Announced = node.ok_or(Refusal::Contended)?;
-        Ok(self.write(key, said, node, None))
+        self.write_node(seen, node.ok_or(Refusal::Contended)?, None)
     }
 }
