@@ -493,6 +493,7 @@ async fn a_hostile_contract_holds_nobody_up() {
         caller.raw("port.lease", &patient, body).await.unwrap();
         took.push(begun.elapsed());
     }
+    let all = since.elapsed();
     stop.store(true, Ordering::Relaxed);
     let answers: usize = flood.join_all().await.into_iter().sum();
     took.sort();
@@ -502,6 +503,8 @@ async fn a_hostile_contract_holds_nobody_up() {
         took.len()
     );
     assert!(answers >= 8);
-    // On the threads that serve, some lease would wait for as many checks as there are threads.
-    assert!(longest < alone / 4, "{longest:?} of {alone:?}");
+    // On the threads that serve, leases would wait for checks most of the time. One may wait for other
+    // reasons, on a machine that is busy.
+    let slow: Duration = took.iter().filter(|one| **one > alone / 8).sum();
+    assert!(slow < all / 4, "{slow:?} of {all:?} were waited");
 }
