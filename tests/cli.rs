@@ -78,6 +78,7 @@ fn a_lease_is_taken_seen_renewed_and_released() {
     assert_eq!(none.stderr, "You hold no lease.\n");
 }
 
+#[allow(clippy::too_many_lines, reason = "one table")]
 #[test]
 fn json_is_one_document_with_the_wires_members() {
     let registry = Registry::start(&["--host", "here"]);

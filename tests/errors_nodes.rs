@@ -104,13 +104,17 @@ fn tool(name: &str) -> Value {
 }
 
 /// A request to each endpoint by which a node acts.
-fn acts(owner: &Owner, node_id: &str, epoch: u64) -> [(&'static str, Value); 4] {
+fn acts(owner: &Owner, node_id: &str, epoch: u64) -> [(&'static str, Value); 5] {
     let of_node = |more| owner.of_node(node_id, epoch, more);
     [
         ("node.heartbeat", of_node(json!({}))),
         ("node.deregister", of_node(json!({}))),
         ("tool.register", of_node(json!({"tool": tool("x")}))),
         ("tool.deregister", of_node(json!({"name": "x"}))),
+        (
+            "port.lease",
+            owner.lease(json!({"node_id": node_id, "epoch": epoch})),
+        ),
     ]
 }
 
@@ -314,6 +318,17 @@ async fn a_request_id_is_for_one_request() {
         // The same again is no second deed.
         mine.caller.get(endpoint, body).await;
     }
+    let bus = named(mine.bus("c", json!({})));
+    mine.caller.get("bus.register", bus.clone()).await;
+    let end = json!({
+        "bus_id": "c", "requester_id": mine.requester, "request_id": bus["request_id"],
+    });
+    mine.refused(
+        ErrorCode::IdempotencyMismatch,
+        json!({}),
+        &[("bus.deregister", end)],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

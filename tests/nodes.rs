@@ -1230,11 +1230,32 @@ async fn a_lease_that_a_node_speaks_of_is_checked() {
         .refused(
             "node.register",
             node(owner, "calc", speaks(2)),
-            ErrorCode::LeaseExpired,
+            ErrorCode::InvalidRequest,
         )
         .await;
     assert_eq!(refused.detail("pointer"), "/inbound_ports/0/lease_id");
+    assert!(
+        refused.error["message"]
+            .as_str()
+            .unwrap()
+            .contains("name its epoch, 1")
+    );
     caller.get("node.heartbeat", claim(owner, "calc", 1)).await;
+    // No name of an epoch takes the room for the next one.
+    for epoch in [(1_u64 << 52) + 1, (1 << 53) - 1] {
+        let high = node(owner, "calc", json!({"epoch": epoch}));
+        let refused = caller
+            .refused("node.register", high, ErrorCode::InvalidRequest)
+            .await;
+        assert_eq!(refused.detail("pointer"), "/epoch");
+    }
+    caller
+        .register(owner, "calc", json!({"epoch": 1_u64 << 52}))
+        .await;
+    let next = caller.register(owner, "calc", json!({})).await;
+    assert_eq!(next["epoch"], (1_u64 << 52) + 1);
+    let last = claim(owner, "calc", (1 << 52) + 1);
+    caller.get("node.heartbeat", last).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

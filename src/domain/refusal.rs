@@ -90,6 +90,12 @@ pub enum Refusal {
         /// Why not.
         why: Box<Refusal>,
     },
+    /// The lease ends with the node's present life, and the announcement begins another one.
+    #[error(
+        "this begins a new life of the node, and the lease ends with the present one: name its epoch, {0}, to change \
+         what is said of that"
+    )]
+    LeaseOfLastLife(u64),
     /// The lease is of another port.
     #[error("the lease is of port {0}")]
     OtherPort(Port),
@@ -201,6 +207,7 @@ impl Refusal {
             | Self::NotHolder
             | Self::OwnVerdict
             | Self::OtherPort(_)
+            | Self::LeaseOfLastLife(_)
             | Self::NodeTooLarge(_)
             | Self::Busy
             | Self::Contended

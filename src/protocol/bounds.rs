@@ -37,7 +37,7 @@ impl<const CHARS_MAX: usize> TryFrom<String> for Text<CHARS_MAX> {
             return Ok(Self(text.into_boxed_str()));
         }
         Err(Invalid(format!(
-            "must be at most {CHARS_MAX} characters, none of them a control character"
+            "must be at most {CHARS_MAX} characters, none of them a control character but line feed and tab"
         )))
     }
 }

@@ -236,7 +236,9 @@ impl From<Refusal> for Error {
                 let pointer = format!("/inbound_ports/{index}/lease_id");
                 Self::from(*why).with("pointer", pointer)
             }
-            Refusal::OtherPort(_) => Self::new(ErrorCode::InvalidRequest, message),
+            Refusal::OtherPort(_) | Refusal::LeaseOfLastLife(_) => {
+                Self::new(ErrorCode::InvalidRequest, message)
+            }
             Refusal::NodeTooLarge(limit) => {
                 Self::too_large("the registration with its tools", limit)
             }

@@ -10,9 +10,10 @@ use crate::domain::ids::{
 };
 
 use super::{
+    bounds,
     schema::{
-        HostText, LabelText, NameText, PortNumber, Time, TokenText, TransportText, TtlSeconds,
-        UuidText,
+        HostText, LabelText, NameText, PortNumber, SafeNumber, Time, TokenText, TransportText,
+        TtlSeconds, UuidText,
     },
     time,
 };
@@ -80,7 +81,12 @@ pub struct LeaseRequest {
     pub node_id: Option<NodeId>,
     /// The epoch of that node that you live in. Without it the lease ends with whatever life the node leads:
     /// another process that has taken over ends it as it likes, and you do not know.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "bounds::optional_number",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<SafeNumber>")]
     pub epoch: Option<u64>,
     /// Your name for it: you get the same port again when it is free, and others can resolve it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -119,7 +119,7 @@ fn split(text: &str, at: char) -> (&str, Option<&str>) {
 }
 
 fn without_userinfo(uri: &str) -> String {
-    let (scheme, rest) = uri.split_at(uri.find("//").map_or(0, |at| at + 2));
+    let (scheme, rest) = uri.split_at(authority_at(uri));
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let port = authority.rsplit_once(':').map(|(_, port)| port);
     let is_port = |text: &str| text.ends_with(']') || text.chars().all(|c| c.is_ascii_digit());
@@ -136,6 +136,16 @@ fn without_userinfo(uri: &str) -> String {
         return format!("{scheme}{after}");
     }
     uri.to_owned()
+}
+
+/// Where the address of the host begins: behind the scheme and its slashes, of which there may be too few or
+/// too many.
+fn authority_at(uri: &str) -> usize {
+    let behind_scheme = uri.find(":/").map(|at| at + 1).or_else(|| uri.find("//"));
+    behind_scheme.map_or(0, |at| {
+        let rest = uri.get(at..).unwrap_or_default();
+        uri.len() - rest.trim_start_matches('/').len()
+    })
 }
 
 fn without_secrets(parameters: &str) -> String {
@@ -214,6 +224,8 @@ mod tests {
         check("http://u:p@[::1]/x", "http://[::1]/x");
         check("http://[::1]/@x", "http://[::1]/@x");
         check("u:p@host:1", "host:1");
+        check("http:///u:p@h/", "http:///h/");
+        check("http:/u:p@h", "http:/h");
         check(
             "jdbc:postgresql://h/db?user=a&password=b",
             "jdbc:postgresql://h/db?user=a",
@@ -231,6 +243,7 @@ mod tests {
         for uri in [
             "tcp://host:8080/path/@scope?a=1&b=2#top",
             "ipc:///run/x.sock",
+            "file:///run/x@y",
             "host:8080",
             "someone@host",
             "/run/x.sock",

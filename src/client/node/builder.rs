@@ -21,7 +21,7 @@ use crate::{
 use super::Node;
 
 /// Says how a node is; called before each heartbeat.
-type Health = Arc<dyn Fn() -> Value + Send + Sync>;
+pub(super) type Health = Arc<dyn Fn() -> Value + Send + Sync>;
 /// Where a bus can be reached that listens on a leased port.
 pub(super) type Address = Arc<dyn Fn(&LeaseReply) -> String + Send + Sync>;
 

@@ -1,7 +1,12 @@
 //! What runs in the background of a node: heartbeats, and the next life when one is over.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
+use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
@@ -21,7 +26,7 @@ use crate::{
 
 use super::{
     announce::{Lived, Speaker},
-    builder::OnLoss,
+    builder::{Health, OnLoss},
 };
 
 /// What is waited before registering is tried again; twice as long each further time, up to [`PAUSE_MAX`].
@@ -175,7 +180,7 @@ impl Keeper {
             if is_taken(&error) && plan.on_superseded == OnLoss::Stop {
                 return Err(Loss::Told(Arc::new(error)));
             }
-            if may_go_on && is_over(&error) {
+            if may_go_on && (is_over(&error) || !error.retryable()) {
                 may_go_on = false;
                 continue;
             }
@@ -202,7 +207,7 @@ impl Keeper {
         patience: Duration,
     ) -> Result<HeartbeatReply, Error> {
         let Speaker { client, plan } = &self.speaker;
-        let health = plan.health.as_ref().map(|health| health());
+        let health = plan.health.as_ref().and_then(|health| said_by(health));
         let bytes = health.as_ref().map_or(0, |said| said.to_string().len());
         if bytes > HEALTH_BYTES_MAX {
             tracing::warn!(
@@ -222,6 +227,15 @@ impl Keeper {
         };
         client.at_most(patience).node_heartbeat(&request).await
     }
+}
+
+/// What the program says of its health; nothing if it panics: a heartbeat must not depend on that.
+fn said_by(health: &Health) -> Option<Value> {
+    let said = catch_unwind(AssertUnwindSafe(|| health()));
+    if said.is_err() {
+        tracing::error!("what tells of the node's health has panicked; nothing is said of it");
+    }
+    said.ok()
 }
 
 /// Waits before something is asked again, and says what to wait the next time.

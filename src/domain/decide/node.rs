@@ -167,6 +167,8 @@ impl Case<'_> {
     /// A port that a node says it has leased is leased, and by who announces the node. A lease that ends
     /// with the node's last life ends by this announcement when that begins another one.
     fn check_inbound(&self, announce: &Announce, course: &Course) -> Result<(), Refusal> {
+        let last = self.index.nodes.live(&announce.node_id);
+        let last = last.map_or(0, |live| live.epoch);
         for (index, inbound) in announce.registration.inbound_ports.iter().enumerate() {
             let Some(lease_id) = inbound.lease_id else {
                 continue;
@@ -177,7 +179,7 @@ impl Case<'_> {
                 let of_last = life.is_some_and(|life| life.node_id == announce.node_id);
                 match ports.first() {
                     _ if of_last && matches!(course, Course::Begins(_)) => {
-                        Err(Refusal::LeaseExpired)
+                        Err(Refusal::LeaseOfLastLife(last))
                     }
                     Some(port) if !ports.iter().any(|port| port.number() == inbound.port) => {
                         Err(Refusal::OtherPort(*port))
