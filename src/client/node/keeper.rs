@@ -207,7 +207,7 @@ impl Keeper {
         patience: Duration,
     ) -> Result<HeartbeatReply, Error> {
         let Speaker { client, plan } = &self.speaker;
-        let health = plan.health.as_ref().and_then(|health| said_by(health));
+        let health = plan.health.as_ref().and_then(said_by);
         let bytes = health.as_ref().map_or(0, |said| said.to_string().len());
         if bytes > HEALTH_BYTES_MAX {
             tracing::warn!(
