@@ -133,7 +133,7 @@ impl Process {
                     self.heartbeat_after = Duration::from_millis(reply.heartbeat_after_ms);
                 }
                 Err(error) if error.retryable() => {
-                    self.heartbeat_after = Duration::from_millis(100)
+                    self.heartbeat_after = Duration::from_millis(100);
                 }
                 Err(error) => panic!("{}: {error}", node_id(self.number)),
             }
