@@ -180,6 +180,13 @@ async fn an_epoch_that_is_over_is_superseded() {
         .await;
     mine.refused(ErrorCode::Superseded, last.clone(), &acts(&mine, "n", 1))
         .await;
+    let lease = mine.lease(json!({"node_id": "n", "epoch": 1}));
+    mine.refused(
+        ErrorCode::Superseded,
+        last.clone(),
+        &[("port.lease", lease)],
+    )
+    .await;
     // An ended one is over as well.
     mine.caller
         .get("node.deregister", mine.of_node("n", 2, json!({})))
@@ -314,6 +321,17 @@ async fn a_request_id_is_for_one_request() {
         // The same again is no second deed.
         mine.caller.get(endpoint, body).await;
     }
+    // Nor is it another endpoint's.
+    let request_id = Uuid::new_v4();
+    let announced = mine.bus("c", json!({"request_id": request_id}));
+    mine.caller.get("bus.register", announced).await;
+    let removed = json!({"bus_id": "c", "requester_id": mine.requester, "request_id": request_id});
+    mine.refused(
+        ErrorCode::IdempotencyMismatch,
+        json!({}),
+        &[("bus.deregister", removed)],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,7 +119,7 @@ fn right(endpoint: Endpoint, world: &World) -> Vec<Value> {
                 "labels": ["team: blue"], "request_id": request, "requested_at": "2026-11-22T10:04:07Z",
                 "min_revision": revision,
             }),
-            json!({"requester_id": requester, "protocol": "http", "node_id": node}),
+            json!({"requester_id": requester, "protocol": "http", "node_id": node, "epoch": 1}),
         ],
         Endpoint::PortHeartbeat => vec![
             json!({

@@ -278,6 +278,29 @@ pub enum Answer {
     Nothing,
 }
 
+impl Answer {
+    /// The same, true since `revision`.
+    pub(super) fn at(self, revision: Revision) -> Self {
+        match self {
+            Self::Lease(held) => Self::Lease(Held { revision, ..held }),
+            Self::Ended {
+                lease_id,
+                ended,
+                at,
+                ..
+            } => Self::Ended {
+                lease_id,
+                ended,
+                at,
+                revision,
+            },
+            Self::Node(known) => Self::Node(Box::new(Known { revision, ..*known })),
+            Self::Done(_) => Self::Done(revision),
+            Self::Nothing => Self::Nothing,
+        }
+    }
+}
+
 /// A node as its caller is told of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Known {

@@ -2,9 +2,7 @@
 //! what came of it. It does nothing itself; the service and the simulation drive the same one.
 
 use super::{
-    command::{
-        Action, Answer, Command, Decision, Effect, Held, Known, Probed, Refusal, Unavailable,
-    },
+    command::{Action, Answer, Command, Decision, Effect, Held, Probed, Refusal, Unavailable},
     core::Core,
     decide::decide,
     ids::{CommandId, LeaseId},
@@ -26,6 +24,9 @@ const PROBES_UNPAUSED_MAX: u32 = 4;
 /// Later the lease may have ended without this instance knowing: its time was up, or another instance
 /// told the caller of it, who gave it back. Then the port may be someone else's.
 const PROBE_AFTER_MILLIS_MAX: u64 = 1_000;
+/// How often a refusal that an index which lags could be the reason for waits for an exact point; where so
+/// much is written that there is none when it is judged, it is said all the same.
+const LOOKS_MAX: u32 = 8;
 /// What a client is told to wait when the pool is full of other programs, in milliseconds.
 const CROWDED_RETRY_MILLIS: u64 = 1_000;
 
@@ -92,6 +93,7 @@ pub struct Deed {
     tries: u32,
     turns: u32,
     probes: u32,
+    looks: u32,
     probed: bool,
     /// A lease of this command's id may have been in the stream and have ended: another grant needs
     /// another id, because the end of a lease is final.
@@ -116,6 +118,7 @@ impl Deed {
             tries: 0,
             turns: 0,
             probes: 0,
+            looks: 0,
             probed: false,
             spent: false,
             granting: Moment::default(),
@@ -224,16 +227,27 @@ impl Deed {
             }
             Err(Refusal::Contended) => self.wait(now),
             Err(Refusal::Busy) => self.pause(Refusal::Busy),
-            Err(refusal)
-                if refusal.needs_barrier()
-                    && !self.command.confirmed
-                    && core.index.mechanisms.on(Mechanism::Barrier) =>
-            {
-                self.state = State::Confirming;
-                Step::Barrier
-            }
-            Err(refusal) => Step::Done(Err(refusal)),
+            Err(refusal) => self.refused(core, refusal),
         }
+    }
+
+    /// What an index that lags could be the reason for is said behind a barrier, and at an exact point: by
+    /// the time that it is judged values may have been skipped again.
+    fn refused(&mut self, core: &Core, refusal: Refusal) -> Step {
+        let index = &core.index;
+        if !refusal.needs_barrier() || !index.mechanisms.on(Mechanism::Barrier) {
+            return Step::Done(Err(refusal));
+        }
+        if !self.command.confirmed {
+            self.state = State::Confirming;
+            return Step::Barrier;
+        }
+        if index.exact() < index.applied() && self.looks < LOOKS_MAX {
+            self.looks += 1;
+            self.state = State::Deciding;
+            return Step::Exact(index.applied());
+        }
+        Step::Done(Err(refusal))
     }
 
     fn commit(
@@ -465,28 +479,5 @@ impl Deed {
 fn free(core: &mut Core, writes: &[Write]) {
     for write in writes {
         core.reserved.remove(&write.key);
-    }
-}
-
-impl Answer {
-    /// The same, true since `revision`.
-    fn at(self, revision: Revision) -> Self {
-        match self {
-            Self::Lease(held) => Self::Lease(Held { revision, ..held }),
-            Self::Ended {
-                lease_id,
-                ended,
-                at,
-                ..
-            } => Self::Ended {
-                lease_id,
-                ended,
-                at,
-                revision,
-            },
-            Self::Node(known) => Self::Node(Box::new(Known { revision, ..*known })),
-            Self::Done(_) => Self::Done(revision),
-            Self::Nothing => Self::Nothing,
-        }
     }
 }

@@ -184,12 +184,13 @@ impl Refusal {
             | Self::ToolNotFound
             | Self::BusNotFound
             | Self::Frozen
+            // Whether the life that the lease ends with goes on is a matter of the epoch that is seen.
+            | Self::Inbound { .. }
             | Self::NotValidator
             | Self::OtherContract(_)
             | Self::PoolNotFound(_)
             | Self::LimitExceeded { .. }
             | Self::Exhausted { .. } => true,
-            Self::Inbound { why, .. } => why.needs_barrier(),
             Self::PortUnavailable(why) => match why {
                 Unavailable::Held | Unavailable::Resting | Unavailable::Quarantined => true,
                 Unavailable::Reserved | Unavailable::Outside | Unavailable::InUse => false,

@@ -51,7 +51,10 @@ impl World {
                 ) || wish.is_none()
                     && matches!(
                         refusal,
-                        Refusal::NodeNotFound | Refusal::ToolNotFound | Refusal::BusNotFound
+                        Refusal::NodeNotFound
+                            | Refusal::ToolNotFound
+                            | Refusal::BusNotFound
+                            | Refusal::NotValidator
                     )
                 {
                     return;

@@ -224,6 +224,7 @@ impl World {
             return;
         };
         self.check.changed.remove(&Key::Live(id.clone()));
+        self.check.changed.remove(&Key::Node(id.clone()));
         let history = self.check.history.get(&Key::Live(id.clone()));
         let lives = history.into_iter().flatten().rev();
         let last = lives.filter_map(|(_, stored)| match stored {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{chance::Chance, setup::Setup, world::World};
 
 /// Runs of `cargo test`; `ONEX_SIM_SEEDS` asks for another number.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 1_500;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -107,6 +107,28 @@ fn random() {
         "refused: not found",
         "refused: expired",
         "timed out, nothing done",
+        "comparisons",
+        "lives believed",
+        "lives superseded",
+        "lives given up",
+        "nodes registered",
+        "nodes rejoined",
+        "nodes expired",
+        "nodes left",
+        "nodes died",
+        "nodes slept",
+        "nodes ran out",
+        "ports of nodes",
+        "grants to nodes gone",
+        "revocations",
+        "tools changed",
+        "buses registered",
+        "buses removed",
+        "verdicts",
+        "keys forgotten",
+        "refused: superseded",
+        "refused: no node",
+        "refused: taken",
     ] {
         assert!(sum.contains_key(what), "no {what} in {seeds} runs");
     }

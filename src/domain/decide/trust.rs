@@ -17,24 +17,23 @@ impl Case<'_> {
     /// Puts a validator's word in the place of its last one on the node's contract.
     pub(super) fn judge(&self, judgement: &Judgement) -> Result<Decision, Refusal> {
         let node_id = &judgement.node_id;
-        self.check_validator(judgement)?;
-        let seen = self.index.nodes.seen(node_id).filter(Seen::is_live);
-        let seen = seen.ok_or(Refusal::NodeNotFound)?;
+        if node_id == &judgement.validator_id {
+            return Err(Refusal::OwnVerdict);
+        }
         let key = Key::Verdict(node_id.clone());
         self.check_reserved(&key)?;
         let entry = self.index.nodes.verdict(node_id);
         let empty = Verdicts::default();
         let before = entry.and_then(|entry| Some(&entry.body()?.verdicts));
         let before = before.unwrap_or(&empty);
-        let reported = |request| before.reported(&judgement.validator_id, request);
-        if let Some(same) = judgement.request.and_then(reported) {
+        // What was done stays done, whoever lives by now.
+        if self.judged_before(judgement, before, entry)? {
             let revision = entry.map_or(Revision::default(), |entry| entry.revision);
-            return if Some(same) == judgement.request {
-                Ok(Decision::Answer(Answer::Done(revision)))
-            } else {
-                Err(Refusal::IdempotencyMismatch)
-            };
+            return Ok(Decision::Answer(Answer::Done(revision)));
         }
+        self.check_validator(judgement)?;
+        let seen = self.index.nodes.seen(node_id).filter(Seen::is_live);
+        let seen = seen.ok_or(Refusal::NodeNotFound)?;
         let contract = &seen.node.registration.contract_hash;
         let examined = judgement.contract_hash.as_ref();
         if examined.is_some_and(|examined| examined != contract) {
@@ -56,10 +55,23 @@ impl Case<'_> {
         })
     }
 
-    fn check_validator(&self, judgement: &Judgement) -> Result<(), Refusal> {
-        if judgement.node_id == judgement.validator_id {
-            return Err(Refusal::OwnVerdict);
+    /// Whether this request, or this command, has led to a verdict already.
+    fn judged_before(
+        &self,
+        judgement: &Judgement,
+        before: &Verdicts,
+        entry: Option<&Entry<Judged>>,
+    ) -> Result<bool, Refusal> {
+        let record = entry.and_then(|entry| entry.record.as_deref());
+        let own = record.is_some_and(|record| record.write == self.command.id);
+        let reported = |request| before.reported(&judgement.validator_id, request);
+        match judgement.request.and_then(reported) {
+            Some(same) if Some(same) != judgement.request => Err(Refusal::IdempotencyMismatch),
+            same => Ok(same.is_some() || own),
         }
+    }
+
+    fn check_validator(&self, judgement: &Judgement) -> Result<(), Refusal> {
         let validator = self.index.nodes.seen(&judgement.validator_id);
         let is_validator = validator.filter(Seen::is_live).is_some_and(|seen| {
             seen.node.registration.node_type == NodeType::Validator
