@@ -483,8 +483,8 @@ impl Choice {
         self.maybe(one)
     }
 
-    fn judged(&mut self) -> Box<JudgedTold> {
-        Box::new(JudgedTold {
+    fn judged(&mut self) -> JudgedTold {
+        JudgedTold {
             validator_id: "checker".parse().unwrap(),
             outcome: self.one_of(&[Outcome::Pass, Outcome::Fail]),
             failure_mode: self.maybe("slow".parse().unwrap()),
@@ -497,12 +497,12 @@ impl Choice {
             passes: 1,
             fails: 0,
             lifecycle: self.lifecycle(),
-        })
+        }
     }
 
     fn verdict(&mut self) -> Stored {
         let outbox = |choice: &mut Self| {
-            let judged = choice.judged();
+            let judged = Box::new(choice.judged());
             Transition {
                 judged: choice.maybe(judged),
                 ..choice.transition(&[Happened::TrustChanged])

@@ -442,3 +442,27 @@ fn a_node_that_was_forgotten_while_an_instance_was_away_does_not_come_back() {
     assert_eq!((nodes.known(), nodes.buses_known()), (0, 0));
     assert_eq!(nodes.tool_names(None).next(), None);
 }
+
+#[test]
+fn a_bus_of_a_life_that_was_overwritten_does_not_keep_it() {
+    let mut bench = Bench::new(1);
+    known(bench.done(0, announce(None)));
+    bench.follow(0);
+    let Action::AnnounceBus(mut wish) = bus(requester(), None) else {
+        unreachable!()
+    };
+    wish.node_id = Some(node_id());
+    bench.done(0, Action::AnnounceBus(wish)).unwrap();
+    bench.store.put(Key::Live(node_id()), Stored::Foreign);
+    bench.follow(0);
+    let out_to = bench.store.last;
+    bench.published(0, out_to);
+    for _ in 0..4 {
+        bench.time += 200_000;
+        bench.reap(0);
+        let out_to = bench.store.last;
+        bench.published(0, out_to);
+    }
+    let nodes = &bench.cores[0].index.nodes;
+    assert_eq!((nodes.known(), nodes.buses_known()), (0, 0));
+}

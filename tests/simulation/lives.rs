@@ -98,7 +98,9 @@ impl World {
             }
             return;
         }
-        let back = self.check.fates.insert(incarnation, fate).is_some();
+        // Who announced a life that was overwritten may announce it again.
+        let before_that = self.check.fates.insert(incarnation, fate);
+        let back = before_that.is_some_and(|fate| fate != Fate::Overwritten);
         if back || fate != Fate::Lasts {
             let text = format!("@{} {id}: {live:?} is no new life", revision.0);
             self.fail(Rule::NothingLost, text);

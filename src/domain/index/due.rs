@@ -86,12 +86,12 @@ impl Index {
                 // What hangs on it is known at an exact point behind it.
                 let known = self.exact >= entry.revision
                     || !self.mechanisms.on(Mechanism::ForgetAtExactPoint);
+                // Buses of a life that was overwritten end when it is forgotten: nobody knows how it did.
+                let mut buses = self.nodes.buses_of_node(id);
+                let ended = entry.record.is_none() || buses.all(|bus| self.nodes.has_ended(bus));
                 let free = known
+                    && ended
                     && self.lookup.bound_to(id, None).next().is_none()
-                    && self
-                        .nodes
-                        .buses_of_node(id)
-                        .all(|bus| self.nodes.has_ended(bus))
                     && is_out(entry, out_to)
                     && self
                         .nodes
