@@ -156,6 +156,12 @@ impl Index {
         }
         if pending == 0 || !self.mechanisms.on(Mechanism::BondAtExactPoint) {
             for key in std::mem::take(&mut self.hanging) {
+                // The server may show what was written in one piece message by message: what comes behind
+                // the last one is not known.
+                if self.nodes.goes_on(&key) && self.revision(&key) == self.applied {
+                    self.hanging.insert(key);
+                    continue;
+                }
                 self.nodes.settle(&key);
                 self.look_again(&key, now);
             }

@@ -124,7 +124,8 @@ impl Nodes {
         known.map(|entry| entry.transitions)
     }
 
-    /// The follower is at an exact point: a life that the last announcement belongs to would have been seen.
+    /// The follower is at an exact point behind that key: a life that the last announcement belongs to would
+    /// have been seen.
     pub(super) fn settle(&mut self, key: &Key) {
         let Key::Node(id) = key else {
             return;
@@ -136,6 +137,23 @@ impl Nodes {
             self.offers.remove(id, said.tools());
             said.before = None;
             self.offers.add(id, said.tools());
+        }
+    }
+
+    /// Whether a registry wrote there, which then writes a life behind it.
+    pub(super) fn goes_on(&self, key: &Key) -> bool {
+        fn by_a_registry<B>(entry: &Entry<B>) -> bool {
+            entry.record.is_some() || entry.forgotten
+        }
+        match key {
+            Key::Node(id) => self.said(id).is_some_and(by_a_registry),
+            Key::Verdict(id) => self.verdict(id).is_some_and(by_a_registry),
+            Key::Live(_)
+            | Key::Bus(_)
+            | Key::Port(_)
+            | Key::Sys
+            | Key::Barrier
+            | Key::Checkpoint => false,
         }
     }
 
@@ -424,7 +442,8 @@ impl Nodes {
             return marker_change(entry.observed, now, policy);
         }
         let owner = self.lives.get(id).is_some_and(|life| !life.forgotten);
-        let known = exact >= entry.revision || !self.mechanisms.on(Mechanism::ForgetAtExactPoint);
+        // Behind it: its life is the next message.
+        let known = exact > entry.revision || !self.mechanisms.on(Mechanism::ForgetAtExactPoint);
         if owner || entry.later || !known {
             return Change::At(Moment::NEVER);
         }
