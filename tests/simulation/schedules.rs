@@ -1,6 +1,8 @@
 //! Schedules that would break a registry without one of its mechanisms: each is a kind of run that
 //! stays green as it is, and turns red with the mechanism switched off.
 
+use std::collections::BTreeMap;
+
 use crate::domain::mechanism::{Mechanism, Mechanisms};
 
 use super::{
@@ -22,14 +24,14 @@ pub(super) fn check(setup: &Setup, without: &Setup, broken: &[Rule]) {
             panic!("seed {seed}: {violation:?}");
         }
     }
-    let mut others = Vec::new();
+    let mut others = BTreeMap::new();
     for seed in 0..RED_SEEDS {
         match World::run(without.clone(), seed, false) {
             Err(violation) if broken.contains(&violation.rule) => {
                 eprintln!("red as expected, seed {seed}: {violation:?}");
                 return;
             }
-            Err(violation) => others.push(violation.rule),
+            Err(violation) => *others.entry(format!("{:?}", violation.rule)).or_insert(0) += 1,
             Ok(_) => {}
         }
     }

@@ -44,7 +44,7 @@ pub(super) fn schedule(mechanism: Mechanism) -> (Setup, &'static [Rule]) {
                 crash: 6_000,
                 ..one_node()
             },
-            &[Rule::NothingLost, Rule::TrueAnswers],
+            &[Rule::Described],
         ),
         Mechanism::BondAtExactPoint => (
             Setup {
