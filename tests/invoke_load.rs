@@ -277,7 +277,7 @@ async fn nothing_is_executed_twice_when_registries_are_killed() {
     const CALLERS: usize = 8;
     const CALLS: usize = 60;
     let nats = Nats::start();
-    let mut registries = vec![Registry::on(&nats, &ARGS), Registry::on(&nats, &ARGS)];
+    let mut registries = [Registry::on(&nats, &ARGS), Registry::on(&nats, &ARGS)];
     let caller = Caller::connect(&nats.url()).await;
     let provider = Provider::answering(&nats.url(), "work.a", Value::clone).await;
     announce(&caller, "a", json!({})).await;

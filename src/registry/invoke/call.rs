@@ -280,7 +280,7 @@ impl Server {
             .await
         {
             Ok((violations, result)) if violations.is_empty() => Attempt::Done(result),
-            Ok((violations, _)) => Attempt::Failed(at.invalid(violations)),
+            Ok((violations, _)) => Attempt::Failed(at.invalid(&violations)),
             // The tool has answered, and there was no time to look at it.
             Err(_) => Attempt::Failed(at.timed_out(contract.idempotent)),
         }

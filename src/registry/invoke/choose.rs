@@ -66,7 +66,7 @@ impl<'a> Field<'a, '_> {
                 }
             }
         }
-        self.narrow(&mut all, choice);
+        Self::narrow(&mut all, choice);
         let at_bound = |one: &Considered<'_>| {
             (one.load.own >= self.provider_max)
                 .then_some(Reason::AtBound)
@@ -126,7 +126,7 @@ impl<'a> Field<'a, '_> {
 
     /// Who names no range gets the newest, and where none of its providers can be asked now, nothing that by its
     /// version could be something else.
-    fn narrow(&self, all: &mut [Considered<'a>], choice: &Choice) {
+    fn narrow(all: &mut [Considered<'a>], choice: &Choice) {
         if choice.tool_version.is_some() {
             return;
         }
@@ -192,7 +192,7 @@ fn rank(one: &Considered<'_>, policy: Policy, place: u64) -> (u64, u64, u64) {
     }
 }
 
-/// Numbers in a random order, by a generator with a good spread (SplitMix64).
+/// Numbers in a random order, by a generator with a good spread (`SplitMix64`).
 fn shuffled(count: usize, seed: u64) -> impl Iterator<Item = u64> {
     (1..=u64::try_from(count).unwrap_or(u64::MAX)).map(move |n| {
         let mut mixed = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));

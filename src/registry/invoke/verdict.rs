@@ -62,7 +62,7 @@ impl At<'_> {
         }
         match serde_json::from_slice(&message.payload) {
             Ok(result) => Verdict::Result(result),
-            Err(error) => Verdict::Failed(self.invalid(vec![Violation {
+            Err(error) => Verdict::Failed(self.invalid(&[Violation {
                 pointer: String::new(),
                 message: format!("is not JSON: {error}"),
             }])),
@@ -107,7 +107,7 @@ impl At<'_> {
     }
 
     /// The result is not as the contract says.
-    pub(super) fn invalid(&self, violations: Vec<Violation>) -> Error {
+    pub(super) fn invalid(&self, violations: &[Violation]) -> Error {
         let first = violations
             .first()
             .map(|first| format!(": {} {}", first.pointer, first.message))
