@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::ids::{BusId, Host, Invalid, NodeId, Port, Transport};
+use super::ids::{BusId, Host, Invalid, NodeId, Port, RequestId, Transport};
 
 /// A position in the bucket's stream: 0 means that nothing was ever written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -50,6 +50,8 @@ pub enum Key {
     Bus(BusId),
     /// What validators say of a node.
     Verdict(NodeId),
+    /// A call that its caller named.
+    Call(RequestId),
     /// The registry's own settings.
     Sys,
     /// Written to learn how far the bucket has come.
@@ -62,6 +64,7 @@ const NODE: &str = "node.";
 const LIVE: &str = "live.";
 const BUS: &str = "bus.";
 const VERDICT: &str = "verdict.";
+const CALL: &str = "call.";
 
 /// Escapes what may not stand in one token of a key or subject: every character outside
 /// `[A-Za-z0-9_-]` becomes `=XX`, its bytes in hexadecimal.
@@ -132,6 +135,7 @@ impl fmt::Display for Key {
             Self::Live(id) => write!(f, "{LIVE}{}", escape(id.as_str())),
             Self::Bus(id) => write!(f, "{BUS}{}", escape(id.as_str())),
             Self::Verdict(id) => write!(f, "{VERDICT}{}", escape(id.as_str())),
+            Self::Call(id) => write!(f, "{CALL}{id}"),
             Self::Sys => f.write_str("sys"),
             Self::Barrier => f.write_str("sys.barrier"),
             Self::Checkpoint => f.write_str("sys.checkpoint"),
@@ -183,6 +187,10 @@ fn parse_named(text: &str) -> Option<Key> {
         id(token).map(Key::Live)
     } else if let Some(token) = text.strip_prefix(BUS) {
         id(token).map(Key::Bus)
+    } else if let Some(token) = text.strip_prefix(CALL) {
+        let id: uuid::Uuid = token.parse().ok()?;
+        // A UUID has several spellings, and each would be another key.
+        (id.to_string() == token).then_some(Key::Call(RequestId(id)))
     } else {
         id(text.strip_prefix(VERDICT)?).map(Key::Verdict)
     }

@@ -3,6 +3,8 @@
 
 pub mod agenda;
 pub mod bus;
+pub mod call;
+pub mod calls;
 pub mod command;
 pub mod core;
 pub mod cursor;

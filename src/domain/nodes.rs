@@ -150,6 +150,7 @@ impl Nodes {
             Key::Verdict(id) => self.verdict(id).is_some_and(by_a_registry),
             Key::Live(_)
             | Key::Bus(_)
+            | Key::Call(_)
             | Key::Port(_)
             | Key::Sys
             | Key::Barrier
@@ -207,7 +208,7 @@ impl Nodes {
             }
             Key::Bus(id) => drop(self.take_bus(id)),
             Key::Verdict(id) => drop(self.verdicts.remove(id)),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => {}
+            Key::Call(_) | Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => {}
         }
     }
 

@@ -140,6 +140,9 @@ pub fn event_kind(kind: Kind) -> &'static str {
         Kind::BusRegistered => "bus.registered",
         Kind::BusRemoved => "bus.removed",
         Kind::TrustChanged => "trust.changed",
+        Kind::ToolInvoked => "tool.invoked",
+        Kind::ToolCompleted => "tool.completed",
+        Kind::ToolFailed => "tool.failed",
     }
 }
 

@@ -5,6 +5,7 @@ mod answer;
 mod availability;
 mod barrier;
 mod buses;
+mod calls;
 mod clock;
 mod commit;
 mod contracts;

@@ -10,7 +10,14 @@ use uuid::Uuid;
 
 use crate::{
     connect,
-    domain::{core::Core, index::Index, nodes::MARKER_SECONDS, policy::Policy, record::FORMAT},
+    domain::{
+        call::{CALL_KEPT_MILLIS, CALLS_MAX},
+        core::Core,
+        index::Index,
+        nodes::MARKER_SECONDS,
+        policy::Policy,
+        record::FORMAT,
+    },
     protocol::{
         describe::{self, Instance},
         endpoint::NODE_BYTES_MAX,
@@ -290,6 +297,8 @@ fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Poli
         node_bytes_max,
         retention_millis: u64::try_from(settings.retention.as_millis()).unwrap_or(u64::MAX),
         marker_millis: MARKER_SECONDS * 1_000,
+        calls_max: CALLS_MAX,
+        calls_kept_millis: CALL_KEPT_MILLIS,
     }
 }
 

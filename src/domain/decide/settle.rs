@@ -3,7 +3,7 @@
 use crate::domain::{
     agenda::Change,
     command::{Answer, Decision, Effect, Refusal},
-    ids::NodeId,
+    ids::{NodeId, RequestId},
     key::{Key, Revision},
     node::LifeEnd,
     nodes::Seen,
@@ -48,9 +48,21 @@ impl Case<'_> {
                 .map_or(Decision::Answer(Answer::Nothing), |entry| {
                     commit(vec![Self::forget(key.clone(), entry)])
                 })),
+            Key::Call(id) => Ok(self.settle_call(key, *id)),
             Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => {
                 Ok(Decision::Answer(Answer::Nothing))
             }
+        }
+    }
+
+    /// A call that is due ends; one that ended long ago is forgotten.
+    fn settle_call(&self, key: &Key, id: RequestId) -> Decision {
+        let Some(entry) = self.index.calls.entry(id) else {
+            return Decision::Answer(Answer::Nothing);
+        };
+        match entry.body().map(|called| &called.call) {
+            Some(call) if call.ended.is_none() => self.give_call_up(key, entry, call),
+            _ => commit(vec![Self::forget(key.clone(), entry)]),
         }
     }
 

@@ -30,6 +30,7 @@ impl Index {
             Key::Bus(id) => nodes.bus(id).map_or(Change::At(Moment::NEVER), |entry| {
                 self.bus_change(entry, now)
             }),
+            Key::Call(id) => self.calls.change(*id, now, terms, &self.policy),
             Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => Change::At(Moment::NEVER),
         };
         match change {
@@ -72,6 +73,7 @@ impl Index {
             Key::Live(id) => self.nodes.life(id).is_some_and(|entry| entry.forgotten),
             Key::Bus(id) => self.nodes.bus(id).is_some_and(|entry| entry.forgotten),
             Key::Verdict(id) => self.nodes.verdict(id).is_some_and(|entry| entry.forgotten),
+            Key::Call(id) => self.calls.entry(*id).is_some_and(|entry| entry.forgotten),
             Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => false,
         }
     }
@@ -115,6 +117,12 @@ impl Index {
                 .nodes
                 .verdict(id)
                 .is_some_and(|entry| is_out(entry, out_to)),
+            Key::Call(id) => self.calls.entry(*id).is_some_and(|entry| {
+                let runs = entry
+                    .body()
+                    .is_some_and(|called| called.call.ended.is_none());
+                runs || is_out(entry, out_to)
+            }),
             Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => false,
         }
     }
