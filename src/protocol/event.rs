@@ -386,6 +386,26 @@ fn trust(node_id: &NodeId, transition: &Transition, judged: &JudgedTold) -> Trus
     }
 }
 
+/// The name of an event that a record tells of.
+pub fn transition_id(revision: u64, kind: Kind, key: &str) -> String {
+    format!("{revision}.{}.{key}", event_kind(kind))
+}
+
+/// The name of an event that no record tells of: a run has one end.
+pub fn execution_id(execution_id: ExecutionId, kind: Kind) -> String {
+    let what = if kind == Kind::ToolInvoked {
+        "invoked"
+    } else {
+        "ended"
+    };
+    format!("{execution_id}.{what}")
+}
+
+/// What stands in the place of a record's key where there is no record.
+pub fn execution_record(execution_id: ExecutionId) -> String {
+    format!("execution.{execution_id}")
+}
+
 /// What the headers of an event say.
 pub struct Envelope<'a> {
     /// Whose event.
@@ -394,8 +414,8 @@ pub struct Envelope<'a> {
     pub kind: Kind,
     /// What it happened to: see [`About::key`].
     pub key: String,
-    /// As in the body.
-    pub revision: u64,
+    /// The name by which the same event again is known.
+    pub id: String,
     /// When.
     pub at: Timestamp,
 }
@@ -404,11 +424,10 @@ impl Envelope<'_> {
     /// CloudEvents 1.0 in binary mode, and the name by which the same event again is known.
     pub fn headers(self) -> [(&'static str, String); 8] {
         let kind = event_kind(self.kind);
-        let id = format!("{}.{kind}.{}", self.revision, self.key);
         [
-            (HEADER_MESSAGE_ID, id.clone()),
+            (HEADER_MESSAGE_ID, self.id.clone()),
             (HEADER_CE_SPECVERSION, CE_SPECVERSION.to_owned()),
-            (HEADER_CE_ID, id),
+            (HEADER_CE_ID, self.id),
             (HEADER_CE_SOURCE, self.namespace.prefix()),
             (HEADER_CE_TYPE, kind.to_owned()),
             (HEADER_CE_SUBJECT, self.key),

@@ -9,6 +9,7 @@ mod calls;
 mod clock;
 mod commit;
 mod contracts;
+mod executions;
 mod fatal;
 mod follower;
 mod micro;

@@ -34,6 +34,7 @@ use super::{
     clock::Clock,
     commit::Commit,
     contracts::Contracts,
+    executions::Executions,
     fatal::Fatal,
     follower::{Follower, Restart},
     micro::{Identity, Micro, service_id},
@@ -234,6 +235,10 @@ impl Registry {
         self.stop.end();
         let drained = async {
             self.server.drain(self.listening).await;
+            let told = self.server.executions.flush();
+            if tokio::time::timeout(PUBLISH_TIMEOUT, told).await.is_err() {
+                tracing::warn!("some executions are not told of: their events cannot be published");
+            }
             leave_publishing(&self.server.commit, &self.publisher).await;
         };
         if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
@@ -402,8 +407,9 @@ fn server(
             &commit.stop,
         ),
         client,
-        commit,
         micro,
+        executions: Executions::start(Arc::clone(&commit), settings.namespace.clone()),
+        commit,
         contracts: Contracts::new(settings.namespace.clone(), settings.tool_subjects.clone()),
         namespace: settings.namespace.clone(),
         registry,
