@@ -55,7 +55,7 @@ impl Commit {
             self,
             command,
             caller.deadline,
-            Some(Arc::clone(&caller.permit)),
+            Some(Arc::clone(&caller.place)),
         );
         let known = ticket.known(caller.until).await;
         if matches!(known, Known::Unsettled) {
@@ -86,7 +86,7 @@ impl Commit {
         let action = Action::EndCall(Box::new(End { outcome, ..end }));
         let command = caller.command(CommandId(Uuid::now_v7()), action);
         let deadline = self.clock.now().mono.plus(END_MILLIS_MAX);
-        let permit = Some(Arc::clone(&caller.permit));
+        let permit = Some(Arc::clone(&caller.place));
         let ticket = Commit::begin(self, command, deadline, permit);
         match told(ticket.outcome(caller.until).await)? {
             Answer::Execution {

@@ -12,6 +12,7 @@ mod contracts;
 mod executions;
 mod fatal;
 mod follower;
+mod invoke;
 mod micro;
 mod mirror;
 mod news;

@@ -37,6 +37,7 @@ use super::{
     executions::Executions,
     fatal::Fatal,
     follower::{Follower, Restart},
+    invoke::Invoke,
     micro::{Identity, Micro, service_id},
     mirror::Mirror,
     news::{request_events, store_events},
@@ -199,7 +200,8 @@ impl Registry {
             client: requests.clone(),
         };
         let publisher = stop.watch("publisher", publisher.run());
-        let server = Arc::new(server(&settings, registry_id, requests, commit));
+        let calls = Invoke::start(&settings, registry_id, &requests, clock, &stop).await?;
+        let server = Arc::new(server(&settings, registry_id, requests, commit, calls));
         let listening = server.listen().await?;
         server.micro.listen().await?;
         // Ready is when the server routes requests here.
@@ -355,6 +357,7 @@ fn server(
     registry_id: Uuid,
     client: async_nats::Client,
     commit: Arc<Commit>,
+    invoke: Invoke,
 ) -> Server {
     let started = commit.clock.now().wall;
     let protocol = format!("1.{PROTOCOL_MINOR}");
@@ -398,6 +401,7 @@ fn server(
         identity,
         settings.namespace.clone(),
         started,
+        invoke.late(),
     ));
     Server {
         peers: Peers::start(
@@ -410,6 +414,7 @@ fn server(
         micro,
         executions: Executions::start(Arc::clone(&commit), settings.namespace.clone()),
         commit,
+        invoke,
         contracts: Contracts::new(settings.namespace.clone(), settings.tool_subjects.clone()),
         namespace: settings.namespace.clone(),
         registry,
