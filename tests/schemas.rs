@@ -17,6 +17,7 @@ use onex_registry::domain::bus::{Announcement, Bus, BusEnded};
 use onex_registry::domain::call::{
     Call, CallEnded, Called, Completed, Executed, Execution, Failure, Outcome as CallOutcome,
 };
+use onex_registry::domain::counts::{Counted, Counts, Folded};
 use onex_registry::domain::ids::{
     CommandId, Digest, ExecutionId, Incarnation, LeaseId, NodeId, Port, RequestId, RequesterId, Ttl,
 };
@@ -609,6 +610,25 @@ impl Choice {
     }
 }
 
+fn exec() -> Stored {
+    let counts = Counts {
+        execution_count: 3,
+        success_count: 2,
+        last_execution: time(),
+        stream: 1,
+        through: 7,
+        unknown: BTreeMap::new(),
+    };
+    Stored::Exec(Box::new(Record {
+        format: FORMAT,
+        write: CommandId(Uuid::new_v4()),
+        transitions: 0,
+        outbox: Vec::new(),
+        body: Counted { counts },
+        unknown: BTreeMap::new(),
+    }))
+}
+
 fn time() -> Timestamp {
     "2026-11-22T10:04:07.6Z".parse().unwrap()
 }
@@ -655,12 +675,19 @@ fn the_schemas_of_records_are_true_of_the_types() {
             (Key::Bus("a".parse().unwrap()), choice.bus()),
             (Key::Verdict(node.clone()), choice.verdict()),
             (Key::Call(RequestId(Uuid::nil())), choice.call()),
+            (Key::Exec(node.clone()), exec()),
         ]);
     }
     let sys = Sys {
         format: FORMAT,
         lineage: 1,
         ttl_max: Ttl::DEFAULT,
+        unknown: BTreeMap::new(),
+    };
+    let folded = Folded {
+        format: FORMAT,
+        stream: 1,
+        through: 7,
         unknown: BTreeMap::new(),
     };
     let checkpoint = Checkpoint {
@@ -672,6 +699,7 @@ fn the_schemas_of_records_are_true_of_the_types() {
     records.extend([
         (Key::Sys, Stored::Sys(sys)),
         (Key::Checkpoint, Stored::Checkpoint(checkpoint)),
+        (Key::Folded, Stored::Folded(folded)),
         (Key::Barrier, Stored::Barrier),
     ]);
     let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

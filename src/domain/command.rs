@@ -5,6 +5,7 @@ use semver::Version;
 
 use super::{
     call::{Begin, End, Outcome},
+    counts::Tally,
     ids::{
         BusId, CommandId, ExecutionId, Host, Label, LeaseId, Name, NodeId, Port, RequesterId,
         Token, Transport, Ttl,
@@ -113,6 +114,8 @@ pub enum Action {
     BeginCall(Box<Begin>),
     /// End an execution of a call, unless it has ended.
     EndCall(Box<End>),
+    /// Count ends of runs of a node's tools.
+    Count(Box<Tally>),
     /// Do what time asks for under that key: end what is due, forget what ended long ago.
     Settle(Key),
     /// End that grant, which its caller never got.

@@ -10,6 +10,7 @@ use super::{
     agenda::{Agenda, Change},
     calls::Calls,
     command::Held,
+    counts::Folded,
     ids::{Digest, Host, LeaseId, NodeId, RequestId, RequesterId, Transport, Ttl},
     key::{Key, PortKey, Revision},
     lookup::Lookup,
@@ -45,6 +46,7 @@ pub struct Index {
     pools: BTreeMap<Host, HostPools>,
     fresh_pool: Pool,
     sys: Option<(Revision, Sys)>,
+    folded: (Revision, Option<Folded>),
     applied: Revision,
     exact: Revision,
 }
@@ -68,6 +70,7 @@ impl Index {
             fresh_pool,
             lookup: Lookup::default(),
             sys: None,
+            folded: (Revision::default(), None),
             applied: Revision::default(),
             exact: Revision::default(),
         }
@@ -120,6 +123,11 @@ impl Index {
                 let known = self.nodes.put_verdict(id, entry.clone());
                 self.observe(key, &entry, known, now.mono);
             }
+            (Key::Exec(id), stored) => {
+                let entry = entry(revision, Kept::of(stored), later, forgotten, now.mono);
+                self.nodes.put_counted(id, entry);
+                self.hanging.insert(key.clone());
+            }
             (Key::Call(id), stored) => {
                 let entry = entry(revision, Kept::of(stored), later, forgotten, now.mono);
                 let known = self.calls.entry(*id).map(|entry| entry.transitions);
@@ -133,6 +141,8 @@ impl Index {
                 self.outbox.checkpoint(revision, checkpoint, now.mono);
             }
             (Key::Checkpoint, _) => self.outbox.foreign(revision),
+            (Key::Folded, Stored::Folded(folded)) => self.folded = (revision, Some(folded)),
+            (Key::Folded, _) => self.folded = (revision, None),
             (Key::Sys | Key::Barrier, _) => {}
         }
         self.look_again(key, now.mono);
@@ -222,18 +232,24 @@ impl Index {
         let ports = self.lookup.bound_to(id, None).cloned().map(Key::Port);
         let buses = self.nodes.buses_of_node(id).cloned().map(Key::Bus);
         self.hanging.extend(ports.chain(buses));
-        self.hanging
-            .extend([Key::Node(id.clone()), Key::Verdict(id.clone())]);
+        self.hanging.extend([
+            Key::Node(id.clone()),
+            Key::Verdict(id.clone()),
+            Key::Exec(id.clone()),
+        ]);
     }
 
     /// What time, or another key, has made of that one.
     fn look_again(&mut self, key: &Key, now: Moment) {
         let change = match key {
             Key::Port(port) => self.reclass(port, now),
-            Key::Sys | Key::Barrier | Key::Checkpoint => return,
-            Key::Node(_) | Key::Live(_) | Key::Bus(_) | Key::Verdict(_) | Key::Call(_) => {
-                self.change(key, now)
-            }
+            Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded => return,
+            Key::Node(_)
+            | Key::Live(_)
+            | Key::Bus(_)
+            | Key::Verdict(_)
+            | Key::Exec(_)
+            | Key::Call(_) => self.change(key, now),
         };
         if let Change::Due = change
             && self.is_marker(key)
@@ -344,6 +360,8 @@ impl Index {
             Key::Live(id) => self.nodes.life(id).map(|entry| entry.revision),
             Key::Bus(id) => self.nodes.bus(id).map(|entry| entry.revision),
             Key::Verdict(id) => self.nodes.verdict(id).map(|entry| entry.revision),
+            Key::Exec(id) => self.nodes.counted(id).map(|entry| entry.revision),
+            Key::Folded => Some(self.folded.0),
             Key::Call(id) => self.calls.entry(*id).map(|entry| entry.revision),
             Key::Sys => self.sys.as_ref().map(|(revision, _)| *revision),
             Key::Checkpoint => Some(self.outbox.checkpoint_revision()),
@@ -447,6 +465,11 @@ impl Index {
     /// The registry's own settings, when they have been seen, and where.
     pub fn sys(&self) -> Option<&(Revision, Sys)> {
         self.sys.as_ref()
+    }
+
+    /// Up to where events of executions are counted, when that is known, and where it is written.
+    pub fn folded(&self) -> (Revision, Option<&Folded>) {
+        (self.folded.0, self.folded.1.as_ref())
     }
 
     /// The store's lineage.

@@ -7,6 +7,7 @@ pub mod call;
 pub mod calls;
 pub mod command;
 pub mod core;
+pub mod counts;
 pub mod cursor;
 pub mod decide;
 pub mod deed;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     bus::Bus,
     call::Called,
+    counts::{Counted, Folded},
     ids::{CommandId, Digest, Label, LeaseId, Name, Port, RequestId, RequesterId, Token, Ttl},
     key::Revision,
     node::{Announced, Life, Lived},
@@ -244,12 +245,16 @@ pub enum Stored {
     Verdict(Box<Record<Judged>>),
     /// A call that its caller named.
     Call(Box<Record<Called>>),
+    /// How often a node's tools were run.
+    Exec(Box<Record<Counted>>),
     /// A marker by which a registry has removed the key; the server removes it in its turn.
     Forgotten,
     /// The settings.
     Sys(Sys),
     /// The publisher's.
     Checkpoint(Checkpoint),
+    /// Up to where events of executions are counted.
+    Folded(Folded),
     /// A barrier; what it says does not matter.
     Barrier,
     /// A record of a later version: it means something that is not understood here.
@@ -284,7 +289,7 @@ macro_rules! kept {
     )*};
 }
 
-kept!(Body = Port Announced = Node Lived = Live Bus = Bus Judged = Verdict Called = Call);
+kept!(Body = Port Announced = Node Lived = Live Bus = Bus Judged = Verdict Called = Call Counted = Exec);
 
 impl Record {
     /// The lease, when there is one.

@@ -1,4 +1,4 @@
-//! The schemas of what is stored of calls: see `records`.
+//! The schemas of what is stored of calls and executions: see `records`.
 
 #![expect(
     dead_code,
@@ -151,14 +151,72 @@ struct EndTold {
     attempts: Option<u32>,
 }
 
+/// How often a node's tools were run.
+#[derive(JsonSchema)]
+struct ExecRecord {
+    #[schemars(flatten)]
+    common: Common<Never>,
+    counts: Counts,
+}
+
+/// Nothing happens to counts that is told: the outbox is empty.
+#[derive(JsonSchema)]
+struct Never {}
+
+/// What became of the runs of a node's tools.
+#[derive(JsonSchema)]
+struct Counts {
+    /// Runs that have ended, or of which nobody knows; none that certainly did not happen.
+    execution_count: u64,
+    /// Those that were answered well.
+    success_count: u64,
+    /// When the last of them ended, for people.
+    last_execution: Time,
+    /// Which stream of events: when it was made, in milliseconds since 1970.
+    stream: u64,
+    /// Every end up to that position of it is counted.
+    through: u64,
+}
+
+/// Up to where the stream of events is counted.
+#[derive(JsonSchema)]
+struct Folded {
+    /// The format of the record: 1. A later one is not understood.
+    format: u32,
+    /// Which stream of events: when it was made, in milliseconds since 1970.
+    stream: u64,
+    /// Every run that began up to that position of it has ended, and is counted.
+    through: u64,
+}
+
 /// The schema of each record.
 pub(super) fn messages() -> impl Iterator<Item = Message> {
-    [message(
-        "call",
-        "Record of a call with a request id",
-        schema::of::<CallRecord>(),
-        call(),
-    )]
+    [
+        message(
+            "call",
+            "Record of a call with a request id",
+            schema::of::<CallRecord>(),
+            call(),
+        ),
+        message(
+            "exec",
+            "Record of how often a node's tools were run",
+            schema::of::<ExecRecord>(),
+            json!({
+                "format": 1, "write": WRITE, "transitions": 0, "outbox": [],
+                "counts": {
+                    "execution_count": 38, "success_count": 37, "last_execution": "2026-11-22T10:04:07.6Z",
+                    "stream": 1_795_341_847_600_u64, "through": 4_711,
+                },
+            }),
+        ),
+        message(
+            "sys.executions",
+            "Record of how far executions are counted",
+            schema::of::<Folded>(),
+            json!({"format": 1, "stream": 1_795_341_847_600_u64, "through": 4_711}),
+        ),
+    ]
     .into_iter()
 }
 

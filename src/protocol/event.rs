@@ -24,6 +24,7 @@ use crate::domain::{
 
 use super::{
     bounds::Open,
+    error::ErrorCode,
     names::{
         HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
         HEADER_CE_TYPE, HEADER_CONTENT_TYPE, HEADER_MESSAGE_ID, Namespace, event_kind,
@@ -41,8 +42,6 @@ use super::{
 pub(super) const CE_SPECVERSION: &str = "1.0";
 /// What a body is.
 pub(super) const CONTENT_TYPE: &str = "application/json";
-/// The code of a run of which nobody knows what came.
-const CODE_LOST: &str = "TOOL_TIMEOUT";
 
 /// The body of an event: what all have, and what it is about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -289,7 +288,9 @@ impl About {
                 transition.requester_id,
                 Some(*id),
             ))),
-            (Key::Sys | Key::Barrier | Key::Checkpoint, _) => return None,
+            (Key::Exec(_) | Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded, _) => {
+                return None;
+            }
         })
     }
 
@@ -338,7 +339,11 @@ impl ExecutionEvent {
             provider_node_id: execution.node_id.clone(),
             timeout_ms: told.timeout_ms,
             outcome: ended.map(|ended| Open::Known(ended.how.into())),
-            code: code.or_else(|| ended.filter(lost).map(|_| CODE_LOST.to_owned())),
+            code: code.or_else(|| {
+                ended
+                    .filter(lost)
+                    .map(|_| ErrorCode::ToolTimeout.as_str().to_owned())
+            }),
             executed: ended.map(|ended| Open::Known(ended.executed.into())),
             duration_ms: ended.and_then(|ended| ended.duration_ms),
             attempts: ended.and_then(|ended| ended.attempts),

@@ -2,6 +2,7 @@
 
 mod bus;
 mod call;
+mod count;
 mod end;
 mod grant;
 mod life;
@@ -72,6 +73,7 @@ pub fn decide(
         Action::Judge(judgement) => case.judge(judgement),
         Action::BeginCall(begin) => case.begin_call(begin),
         Action::EndCall(end) => case.end_call(end),
+        Action::Count(tally) => case.count(tally),
         Action::Settle(key) => case.settle(key),
         Action::Withdraw(key, lease_id, ended) => case.withdraw(key, *lease_id, *ended),
     }

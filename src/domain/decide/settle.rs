@@ -48,8 +48,13 @@ impl Case<'_> {
                 .map_or(Decision::Answer(Answer::Nothing), |entry| {
                     commit(vec![Self::forget(key.clone(), entry)])
                 })),
+            Key::Exec(id) => Ok(nodes
+                .counted(id)
+                .map_or(Decision::Answer(Answer::Nothing), |entry| {
+                    commit(vec![Self::forget(key.clone(), entry)])
+                })),
             Key::Call(id) => Ok(self.settle_call(key, *id)),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => {
+            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded => {
                 Ok(Decision::Answer(Answer::Nothing))
             }
         }
@@ -82,6 +87,11 @@ impl Case<'_> {
             return Ok(self.end_life(id, live, &[], LifeEnd::Expired));
         }
         let mut writes = Vec::new();
+        if let Some(entry) = nodes.counted(id).filter(|entry| !entry.forgotten) {
+            let key = Key::Exec(id.clone());
+            self.check_reserved(&key)?;
+            writes.push(Self::forget(key, entry));
+        }
         for key in [Key::Node(id.clone()), Key::Verdict(id.clone())] {
             self.check_reserved(&key)?;
             match &key {

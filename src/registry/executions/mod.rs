@@ -1,9 +1,12 @@
-//! Runs of tools: their events, where the call has no record that tells of them.
+//! Runs of tools: their events, where the call has no record that tells of them, and how many there were.
 
+mod counter;
 mod queue;
 mod teller;
 
 use std::sync::Arc;
+
+use async_nats::Client;
 
 use crate::{
     domain::{
@@ -43,10 +46,16 @@ pub(super) struct Telling {
 }
 
 impl Executions {
-    /// Publishes what is told, for ever.
-    pub(super) fn start(commit: Arc<Commit>, namespace: Namespace) -> Self {
+    /// Publishes what is told, and counts, for ever.
+    pub(super) fn start(commit: Arc<Commit>, namespace: Namespace, client: Client) -> Self {
         let (clock, stop) = (commit.clock, commit.stop.clone());
         let queue = Arc::new(Queue::default());
+        let counter = counter::Counter {
+            commit: Arc::clone(&commit),
+            namespace: namespace.clone(),
+            client,
+        };
+        stop.watch("counter of executions", counter.run());
         let teller = teller::Teller {
             commit,
             namespace,
