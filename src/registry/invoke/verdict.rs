@@ -146,9 +146,12 @@ impl At<'_> {
     }
 }
 
+/// Whether that text is the name of an error, as `NO_DISK`, and not something for people.
 fn is_code(text: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    !text.is_empty() && text.len() <= CODE_CHARS_MAX && text.chars().all(good)
+    let good = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    text.len() <= CODE_CHARS_MAX
+        && text.starts_with(|c: char| c.is_ascii_uppercase())
+        && text.chars().all(good)
 }
 
 #[cfg(test)]
@@ -212,6 +215,11 @@ mod tests {
             &[(NUMBER, "500"), (TEXT, "NO_DISK")],
             "",
             "failed TOOL_ERROR NO_DISK true false",
+        );
+        check(
+            &[(NUMBER, "500"), (TEXT, "broken")],
+            "",
+            "failed TOOL_ERROR 500 true false",
         );
         check(
             &[(NUMBER, "500"), (TEXT, "NO_DISK")],
