@@ -1161,6 +1161,39 @@ async fn a_lease_with_a_node_ends_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lease_with_a_node_is_where_the_node_runs() {
+    let (_registry, caller) = start(&[]).await;
+    let owner = Uuid::new_v4();
+    caller
+        .register(owner, "away", json!({"host": "build-7"}))
+        .await;
+    caller.register(owner, "silent", json!({})).await;
+    for (more, host) in [
+        (json!({"node_id": "away"}), "build-7"),
+        (json!({"node_id": "away", "host": "build-8"}), "build-8"),
+        (json!({"node_id": "silent"}), "here"),
+        (json!({}), "here"),
+    ] {
+        let request = json!({"request_id": Uuid::new_v4(), "name": "api"});
+        let mut wish = harness::wish(owner, request);
+        for (name, value) in more.as_object().unwrap() {
+            wish[name] = value.clone();
+        }
+        let lease = caller.get("port.lease", wish.clone()).await;
+        assert_eq!(lease["host"], host, "{more}");
+        let again = caller.get("port.lease", wish).await;
+        assert_eq!(again["lease_id"], lease["lease_id"], "{more}");
+    }
+    assert_eq!(caller.pool("build-7").await, (1, 0, 9));
+    // It says another one: what is leased then is there, and what it had stays where it was.
+    let moved = json!({"host": "build-9", "epoch": 1});
+    caller.register(owner, "away", moved).await;
+    let lease = caller.lease(owner, json!({"node_id": "away"})).await;
+    assert_eq!(lease["host"], "build-9");
+    assert_eq!(caller.pool("build-7").await, (1, 0, 9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_a_node_speaks_of_is_checked() {
     let (_registry, caller) = start(&[]).await;
     let (owner, other) = (Uuid::new_v4(), Uuid::new_v4());
