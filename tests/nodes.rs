@@ -1289,6 +1289,47 @@ async fn a_lease_that_a_node_speaks_of_is_checked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_lists_by_name_has_names_of_its_own() {
+    let (_registry, caller) = start(&[]).await;
+    let owner = Uuid::new_v4();
+    let port = |name: &str, port: u16| json!({"name": name, "port": port, "protocol": "http"});
+    let sends = |name: &str, topic: &str| json!({"name": name, "topic": topic, "protocol": "nats"});
+    let field = |name: &str, kind: &str| json!({"name": name, "type": kind});
+    let fields = json!([field("a", "text"), field("b", "text"), field("a", "number")]);
+    for (more, pointer) in [
+        (
+            json!({"inbound_ports": [port("http", 80), port("http", 81)]}),
+            "/inbound_ports/1/name",
+        ),
+        (
+            json!({"outbound_ports": [sends("a", "x"), sends("b", "x"), sends("b", "y")]}),
+            "/outbound_ports/2/name",
+        ),
+        (
+            json!({"schema": {"inputs": fields}}),
+            "/schema/inputs/2/name",
+        ),
+        (
+            json!({"schema": {"outputs": fields}}),
+            "/schema/outputs/2/name",
+        ),
+    ] {
+        let body = node(owner, "calc", more);
+        let refused = caller
+            .refused("node.register", body, ErrorCode::InvalidRequest)
+            .await;
+        assert_eq!(refused.detail("pointer"), pointer);
+    }
+    // The same name in another list, and the same port by another name, are nothing to refuse.
+    let more = json!({
+        "inbound_ports": [port("http", 80), port("api", 80)],
+        "outbound_ports": [sends("http", "x"), sends("api", "x")],
+        "schema": {"inputs": [field("a", "text")], "outputs": [field("a", "text")]},
+    });
+    caller.register(owner, "calc", more).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lists_are_filtered() {
     let (_registry, caller) = start(&[]).await;
     let owner = Uuid::new_v4();
