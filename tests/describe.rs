@@ -819,24 +819,31 @@ async fn schemas_of_messages_tools_and_nodes() {
         .await;
     assert_eq!(got["schema"], true);
     let nodes = caller.see("schema.list", json!({"kind": "node"})).await;
-    assert_eq!(names(&nodes["items"], "name"), ["calc.1", "plain"]);
+    assert_eq!(names(&nodes["items"], "name"), ["calc.1"]);
     let got = caller.see("schema.get", json!({"name": "calc.1"})).await;
     assert_eq!(got["kind"], "node");
     assert_eq!(got["schema"]["inputs"][0]["name"], "a");
-    let got = caller
-        .see("schema.get", json!({"name": "plain", "kind": "node"}))
-        .await;
-    assert!(got["schema"].is_object());
-    for missing in [
-        json!({"name": "nothing"}),
-        json!({"name": "add@1.0.0.input", "kind": "message"}),
-        json!({"name": "add@3.0.0.input"}),
-        json!({"name": "add@1.0.0"}),
-        json!({"name": "error", "kind": "node"}),
-        json!({"name": "@"}),
+    for (missing, nearest) in [
+        (json!({"name": "nothing"}), None),
+        (json!({"name": "plain"}), None),
+        (json!({"name": "plain", "kind": "node"}), None),
+        (json!({"name": "calc1"}), Some("calc.1")),
+        (json!({"name": "calc1", "kind": "tool"}), None),
+        (json!({"name": "add@1.0.0.input", "kind": "message"}), None),
+        (json!({"name": "add@3.0.0.input"}), Some("add@1.0.0.input")),
+        (json!({"name": "add@1.0.0"}), Some("add@1.0.0.input")),
+        (json!({"name": "ad@2.0.0.output"}), Some("add@2.0.0.output")),
+        (json!({"name": "add"}), Some("add@1.0.0.input")),
+        (
+            json!({"name": "node.regster.request"}),
+            Some("node.register.request"),
+        ),
+        (json!({"name": "trust.get"}), Some("trust.get.reply")),
+        (json!({"name": "error", "kind": "node"}), None),
+        (json!({"name": "@"}), None),
     ] {
-        caller
-            .refused("schema.get", missing, ErrorCode::SchemaNotFound)
+        let refused = caller
+            .refused("schema.get", missing.clone(), ErrorCode::SchemaNotFound)
             .await;
     }
 }
@@ -886,3 +893,4 @@ async fn schemas_that_collide_and_pages_of_them() {
         .refused("schema.list", bad, ErrorCode::InvalidRequest)
         .await;
 }
+        assert_eq!(refused.detail("nearest"), &json!(nearest), "{missing}");

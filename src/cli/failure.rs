@@ -239,7 +239,7 @@ fn hint(refusal: &error::Error) -> Option<String> {
         ErrorCode::NodeNotFound => "`onex node list` shows the nodes that there are",
         ErrorCode::ToolNotFound => "`onex tool list` shows the tools that there are",
         ErrorCode::BusNotFound => "`onex bus list` shows the buses that there are",
-        ErrorCode::SchemaNotFound => "`onex schema list` shows the schemas that there are",
+        ErrorCode::SchemaNotFound => return Some(no_schema(refusal)),
         ErrorCode::PoolNotFound => "`onex pool list` shows the hosts that there are",
         ErrorCode::PortUnavailable => "without --exact you get another one",
         ErrorCode::IdempotencyMismatch => "choose another --request-id",
@@ -258,6 +258,14 @@ fn hint(refusal: &error::Error) -> Option<String> {
         | ErrorCode::TooLarge => return None,
     };
     Some(text.to_owned())
+}
+
+fn no_schema(refusal: &error::Error) -> String {
+    let list = "`onex schema list` shows the schemas that there are";
+    match refusal.details.get("nearest").and_then(Value::as_str) {
+        Some(nearest) => format!("did you mean {nearest}? {list}"),
+        None => list.to_owned(),
+    }
 }
 
 fn exhausted(retry_after_ms: Option<u64>) -> String {

@@ -26,7 +26,7 @@ pub enum Detail {
     Host,
     /// What may not be exceeded.
     Limit,
-    /// The known field that an unknown one looks like.
+    /// The known field, or name, that an unknown one looks like.
     Nearest,
     /// Whether something was done.
     Outcome,
@@ -72,10 +72,10 @@ impl ErrorCode {
             Self::NotHolder => &[(Detail::Epoch, Sometimes), (Detail::Pointer, Sometimes)],
             Self::Superseded => &[(Detail::Epoch, Always)],
             Self::LeaseNotFound | Self::LeaseExpired => &[(Detail::Pointer, Sometimes)],
+            Self::SchemaNotFound => &[(Detail::Nearest, Sometimes)],
             Self::NodeNotFound
             | Self::ToolNotFound
             | Self::BusNotFound
-            | Self::SchemaNotFound
             | Self::IdempotencyMismatch
             | Self::ResourceExhausted
             | Self::Contended
@@ -116,7 +116,7 @@ impl Detail {
             }
             Self::Host => text("The host that has no pool."),
             Self::Limit => number("What may not be exceeded."),
-            Self::Nearest => text("The known field that an unknown one looks like."),
+            Self::Nearest => text("The known field, or name, that an unknown one looks like."),
             Self::Outcome => one_of(
                 "`none`: nothing was done. `unknown`: it may have been; ask again with the same request_id.",
                 &["none", "unknown"],
