@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     client,
     domain::{
-        command::{BOUND_HOSTS, BOUND_LEASES},
+        command::{BOUND_BUSES, BOUND_HOSTS, BOUND_LEASES, BOUND_NODES},
         ids::RequestId,
     },
     protocol::error::{self, ErrorCode},
@@ -285,6 +285,14 @@ fn limit(refusal: &error::Error) -> Option<&'static str> {
         BOUND_LEASES => {
             Some("`onex port list --mine` shows what you hold; `onex port release` gives it back")
         }
+        BOUND_NODES => Some(
+            "`onex node list` shows the nodes that there are, ended ones too; `onex serve --nodes-max` allows more, \
+             --retention forgets sooner",
+        ),
+        BOUND_BUSES => Some(
+            "`onex bus list` shows the buses that there are, ended ones too; `onex serve --buses-max` allows more, \
+             --retention forgets sooner",
+        ),
         _ => None,
     }
 }
@@ -332,6 +340,13 @@ mod tests {
         assert!(hosts.contains("--hosts-max"), "{hosts}");
         assert!(hosts.contains("no more hosts are allowed: the limit is 1"));
         assert!(hint(BOUND_LEASES, 1000).contains("release"));
+        for (bound, flag) in [(BOUND_NODES, "--nodes-max"), (BOUND_BUSES, "--buses-max")] {
+            let text = hint(bound, 9);
+            assert!(
+                text.contains(flag) && text.contains("the limit is 9, and ended ones count"),
+                "{text}"
+            );
+        }
         assert!(!hint("moons", 2).contains('`'));
     }
 
