@@ -176,8 +176,8 @@ const DESCRIBED: &str = r#"NODE calc.eu-1
 
 PORTS
   Listens on
-  NAME  PORT  PROTOCOL  DYNAMIC  ADDRESS
-  http  20080  http  no  http://build-7:20080/
+  NAME  PORT  PROTOCOL  DYNAMIC  LEASE  ADDRESS
+  http  20080  http  no  -  http://build-7:20080/
 
   Sends to
   NAME  TOPIC  PROTOCOL
