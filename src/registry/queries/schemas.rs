@@ -145,9 +145,9 @@ fn nearest(index: &Index, request: &SchemaGetRequest) -> Option<String> {
         }
     };
     if wanted(SchemaKind::Message) {
-        messages()
-            .iter()
-            .for_each(|message| consider(&message.name));
+        for message in messages() {
+            consider(&message.name);
+        }
     }
     if wanted(SchemaKind::Tool) {
         let (tool, _) = name.split_once('@').unwrap_or((name, ""));
@@ -162,7 +162,9 @@ fn nearest(index: &Index, request: &SchemaGetRequest) -> Option<String> {
     }
     if wanted(SchemaKind::Node) {
         let nodes = node_names(index).into_iter().take(NEAREST_OF_MAX);
-        nodes.for_each(|(known, _)| consider(&known));
+        for (known, _) in nodes {
+            consider(&known);
+        }
     }
     best.map(|(_, name)| name)
 }
