@@ -223,7 +223,13 @@ pub fn traceparent_rule() -> &'static str {
 
 /// What a request asks for, condensed: all of it but what a retry may change.
 pub fn digest<T: Serialize>(endpoint: Endpoint, request: &T) -> Digest {
-    const LEFT_OUT: [&str; 3] = ["request_id", "requested_at", "min_revision"];
+    const LEFT_OUT: [&str; 5] = [
+        "request_id",
+        "requested_at",
+        "min_revision",
+        "correlation_id",
+        "timeout_ms",
+    ];
     let value = serde_json::to_value(request).unwrap_or(Value::Null);
     let sorted: BTreeMap<&String, &Value> = value
         .as_object()

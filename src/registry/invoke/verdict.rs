@@ -132,6 +132,24 @@ impl At<'_> {
         error
     }
 
+    /// Nobody saw an answer, and nobody waits for one any more.
+    pub(super) fn unknown(&self, idempotent: bool) -> Error {
+        let message =
+            "nobody knows what came of the call: whoever carried it out is gone, or was too slow";
+        let mut error = self.on(
+            Error::new(ErrorCode::ToolTimeout, message),
+            Executed::Unknown,
+        );
+        error.retryable = idempotent;
+        error
+    }
+
+    /// The result was passed on once, and not kept.
+    pub(super) fn not_kept(&self, limit: usize) -> Error {
+        let error = Error::too_large("the result, which was answered once and not kept:", limit);
+        self.on(error, Executed::Yes)
+    }
+
     /// The answer cannot be passed on.
     pub(super) fn too_large(&self, limit: usize) -> Error {
         self.on(Error::too_large("the tool's result", limit), Executed::Yes)
