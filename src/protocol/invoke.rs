@@ -370,7 +370,7 @@ pub struct Candidate {
     pub message: Option<String>,
     /// Calls of this tool that it has under way, over all instances of the registry.
     pub in_flight: u32,
-    /// How long it took lately, in milliseconds; null while this instance has not called it.
+    /// How long its results took lately, in milliseconds; null while this instance has had none.
     pub recent_ms: Option<f64>,
     /// How far the node is trusted.
     pub trust_state: Open<TrustState>,

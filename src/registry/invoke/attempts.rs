@@ -126,8 +126,8 @@ impl Server {
         call.arguments = arguments;
         if let Some(first) = violations.first() {
             let message = format!(
-                "the arguments are not as the contract of {} {} says: {} {}",
-                chosen.tool_name, chosen.tool_version, first.pointer, first.message
+                "the arguments are not as the contract of {} {} says: {first}",
+                chosen.tool_name, chosen.tool_version
             );
             return Err(Error::new(ErrorCode::InvalidArguments, message)
                 .with("violations", serde_json::json!(violations)));
@@ -169,7 +169,8 @@ impl Server {
                 let verdict = at.judge(&message);
                 under_way.ended = match verdict {
                     Verdict::Result(_) => Ended::Answered,
-                    Verdict::Declined | Verdict::Failed(_) => Ended::Refused,
+                    Verdict::Declined => Ended::Declined,
+                    Verdict::Failed(_) => Ended::Refused,
                 };
                 drop(under_way);
                 self.judge(caller, &at, verdict, contract).await

@@ -83,6 +83,7 @@ impl<'a> Field<'a, '_> {
             let place = places.next().unwrap_or_default();
             (
                 one.out.is_some(),
+                one.load.declined,
                 rank(one, choice.policy, place),
                 one.seen.node_id.clone(),
             )

@@ -110,7 +110,7 @@ impl At<'_> {
     pub(super) fn invalid(&self, violations: &[Violation]) -> Error {
         let first = violations
             .first()
-            .map(|first| format!(": {} {}", first.pointer, first.message))
+            .map(|first| format!(": {first}"))
             .unwrap_or_default();
         let message = format!("the tool's result is not as its contract says{first}");
         self.on(Error::new(ErrorCode::InvalidResult, message), Executed::Yes)
