@@ -282,8 +282,10 @@ pub enum Answer {
     Node(Box<Known>),
     /// So it stands with a call.
     Execution {
-        /// Its last execution; for a call that begins: the command's own, if nobody else has begun it.
+        /// Its last execution.
         execution_id: ExecutionId,
+        /// Whether that is the one of the command that asks: it is to carry it out.
+        own: bool,
         /// What came of it; none while it runs.
         outcome: Option<Outcome>,
     },

@@ -28,6 +28,11 @@ impl World {
                 }
                 return;
             }
+            Outcome::Done(Answer::Execution {
+                execution_id,
+                outcome: Some(outcome),
+                ..
+            }) => return self.judge_call(ask, *execution_id, outcome),
             Outcome::Done(_) | Outcome::TimedOut { unknown: true } => return,
             Outcome::TimedOut { unknown: false } => self.count("timed out, nothing done"),
             Outcome::Refused(refusal) => {

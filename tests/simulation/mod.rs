@@ -13,6 +13,7 @@
 
 mod answers;
 mod barrier;
+mod callers;
 mod chance;
 mod check;
 mod consumer;
@@ -33,6 +34,7 @@ mod publisher;
 mod random;
 mod replies;
 mod schedules;
+mod schedules_calls;
 mod schedules_nodes;
 mod setup;
 mod store;

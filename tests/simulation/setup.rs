@@ -35,6 +35,9 @@ pub(super) struct Setup {
     /// How many calls may be remembered, and for how long those that have ended are, in milliseconds.
     pub(super) calls_max: usize,
     pub(super) calls_kept: u64,
+    /// Who calls tools, and how often one that does no harm twice.
+    pub(super) callers: usize,
+    pub(super) idempotent: u64,
     /// How often a process says which life of its node it is.
     pub(super) with_epoch: u64,
     /// How often a process that begins anew says the epoch of the one before.
@@ -107,7 +110,9 @@ impl Setup {
             retention: 60_000,
             marker: 30_000,
             calls_max: 64,
-            calls_kept: 40_000,
+            calls_kept: 120_000,
+            callers: 0,
+            idempotent: 300,
             with_epoch: 500,
             same_epoch: 0,
             other_owner: 0,
@@ -203,6 +208,12 @@ impl Setup {
             ttl_max: 16,
             owners,
             names: 1 + chance.index(3),
+            callers: if chance.hit(500) {
+                1 + chance.index(3)
+            } else {
+                0
+            },
+            idempotent: chance.below(1_001),
             retention: 1_000 * chance.between((1, 60)),
             marker: 1_000 * chance.between((40, 80)),
             with_epoch: chance.below(1_001),
