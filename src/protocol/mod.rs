@@ -3,6 +3,7 @@
 mod admits;
 pub mod bounds;
 pub mod bus;
+mod call_records;
 pub mod canonical;
 pub mod catalog;
 pub mod contract;
@@ -28,6 +29,7 @@ pub mod records;
 pub mod schema;
 mod schema_graph;
 pub mod schemas;
+mod secrets;
 pub mod subject;
 pub mod teach;
 pub mod time;

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 
 use crate::{
     domain::{
-        ids::{Name, NodeId, Token},
+        counts::Counts,
+        ids::{LeaseId, Name, NodeId, Token},
         index::Index,
         node::{LifeEnd, NodeType as Type},
         nodes::Seen,
@@ -21,7 +22,8 @@ use crate::{
         node::NodeType,
         node_life::NodeEnd,
         node_view::{
-            Liveness, NodeItem, NodeListRequest, NodeMetadata, NodePorts, NodeView, Section,
+            InboundLease, ListensAt, Liveness, NodeItem, NodeListRequest, NodeMetadata, NodePorts,
+            NodeView, Section,
         },
         port::Page,
         trust::{Computed, Trust, TrustReply},
@@ -200,6 +202,7 @@ pub(super) fn item(index: &Index, seen: &Seen<'_>, now: Moment) -> NodeItem {
 fn metadata(index: &Index, seen: &Seen<'_>, now: Moment) -> NodeMetadata {
     let live = seen.live;
     let ttl = jiff::SignedDuration::from_secs(live.ttl.seconds().into());
+    let counts = index.nodes.counts(seen.node_id);
     NodeMetadata {
         summary: item(index, seen, now),
         version_hash: said(seen, "version_hash"),
@@ -220,9 +223,9 @@ fn metadata(index: &Index, seen: &Seen<'_>, now: Moment) -> NodeMetadata {
         upstream_nodes: said(seen, "upstream_nodes").unwrap_or_default(),
         downstream_nodes: said(seen, "downstream_nodes").unwrap_or_default(),
         contract_hash: seen.node.registration.contract_hash.clone(),
-        execution_count: None,
-        success_rate: None,
-        last_execution_timestamp: None,
+        execution_count: counts.map(|counts| counts.execution_count),
+        success_rate: counts.and_then(Counts::success_rate),
+        last_execution_timestamp: counts.map(|counts| counts.last_execution),
     }
 }
 
@@ -244,10 +247,29 @@ fn ports(index: &Index, seen: &Seen<'_>, shown: usize, now: Moment) -> NodePorts
     let lease_count = leases.len();
     leases.truncate(shown);
     NodePorts {
-        inbound: inbound.filter_map(again).collect(),
+        inbound: inbound
+            .filter_map(|port| {
+                let lease = port.lease_id.map(|lease_id| lease_status(index, lease_id));
+                Some(ListensAt {
+                    port: again(port)?,
+                    lease_status: lease.map(Open::Known),
+                })
+            })
+            .collect(),
         outbound: said(seen, "outbound_ports").unwrap_or_default(),
         leases,
         lease_count,
+    }
+}
+
+/// What became of a lease that was live when a node spoke of it.
+fn lease_status(index: &Index, lease_id: LeaseId) -> InboundLease {
+    let found = index.find_lease(lease_id);
+    let live = found.and_then(|(key, _)| view::held(index, key));
+    if live.is_some_and(|held| held.lease.lease_id == lease_id) {
+        InboundLease::Active
+    } else {
+        InboundLease::Ended
     }
 }
 
