@@ -8,6 +8,8 @@ use crate::domain::{
 
 /// Name of the micro service, and of its queue group.
 pub const SERVICE: &str = "onex-registry";
+/// The queue group in which the processes of one node take the calls of its tools.
+pub const NODE_GROUP: &str = "onex-node";
 /// The protocol's version that this build speaks: major 1, this minor.
 pub const PROTOCOL_MINOR: u32 = 0;
 
@@ -21,6 +23,18 @@ pub const HEADER_TIMEOUT_MS: &str = "Onex-Timeout-Ms";
 pub const HEADER_ERROR_NUMBER: &str = "Nats-Service-Error-Code";
 /// An error's text, by the micro service convention.
 pub const HEADER_ERROR: &str = "Nats-Service-Error";
+/// To a provider: the tool that is called.
+pub const HEADER_TOOL: &str = "Onex-Tool";
+/// To a provider: which version of it.
+pub const HEADER_TOOL_VERSION: &str = "Onex-Tool-Version";
+/// To a provider: by which contract the arguments were checked.
+pub const HEADER_CONTRACT_HASH: &str = "Onex-Contract-Hash";
+/// To a provider: of this execution.
+pub const HEADER_EXECUTION_ID: &str = "Onex-Execution-Id";
+/// From a provider, beside an error: `false` when the tool was not begun.
+pub const HEADER_EXECUTED: &str = "Onex-Executed";
+/// The trace that a call belongs to: W3C Trace Context.
+pub const HEADER_TRACEPARENT: &str = "traceparent";
 /// An event's name, by which the same one again is known.
 pub const HEADER_MESSAGE_ID: &str = "Nats-Msg-Id";
 /// The version of CloudEvents.
