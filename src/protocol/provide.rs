@@ -213,11 +213,29 @@ pub fn arguments(body: &[u8]) -> Result<Value, Violation> {
 }
 
 /// The same as a type: what the contract does not say of it may be wrong still.
-pub fn read_as<T: DeserializeOwned>(arguments: Value) -> Result<T, Violation> {
+pub fn read_as<T: DeserializeOwned>(mut arguments: Value) -> Result<T, Violation> {
+    make_whole(&mut arguments);
     serde_path_to_error::deserialize(arguments).map_err(|error| Violation {
         pointer: frame::pointer_to(error.path().iter()),
         message: frame::said_plainly(error.inner()),
     })
+}
+
+/// Writes whole numbers as such: to JSON Schema `1.0` is an integer, to a type it is none.
+fn make_whole(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let whole = number.as_f64().filter(|number| number.fract() == 0.0);
+            let whole = whole.and_then(|number| format!("{number:.0}").parse::<i64>().ok());
+            // What is too large for that stays as it is.
+            if let Some(whole) = whole {
+                *number = whole.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_whole),
+        Value::Object(members) => members.values_mut().for_each(make_whole),
+        _ => {}
+    }
 }
 
 #[cfg(test)]
@@ -261,6 +279,10 @@ mod tests {
         assert_eq!(violation.pointer, "/at/1");
         assert!(violation.message.contains("300"), "{violation:?}");
         assert!(read_as::<Point>(json!({"at": [1]})).is_ok());
+        assert!(read_as::<Point>(json!({"at": [1.0, 2e1]})).is_ok());
+        assert!(read_as::<Point>(json!({"at": [1.5]})).is_err());
+        let floats = read_as::<Vec<f64>>(json!([1.0, 1e300, -2.0, 0.5])).unwrap();
+        assert_eq!(floats, [1.0, 1e300, -2.0, 0.5]);
     }
 
     #[test]

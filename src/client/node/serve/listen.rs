@@ -1,18 +1,19 @@
 //! The subscriptions to the subjects of tools, from when a node is announced to when it is not any more.
 
 use std::{
+    pin::pin,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use async_nats::{Client, Subscriber};
-use futures::StreamExt as _;
-use tokio::{
-    sync::{Semaphore, watch},
-    time::timeout,
-};
+use futures::{StreamExt as _, future::join_all};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
-use crate::{client::BootTime, client::Error, protocol::names::NODE_GROUP};
+use crate::{
+    client::{BootTime, Error},
+    protocol::names::NODE_GROUP,
+};
 
 use super::{super::keeper::State, offer::Offer, work::Desk};
 
@@ -24,30 +25,19 @@ pub(super) const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
 /// forgets a subscription too early and loses calls.
 const UNSUBSCRIBE_NOW: u64 = 10_000_000_000;
 
-/// How far a node has come with not listening any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Listening,
-    /// The server routes no more calls here; what it has routed still comes, and is done.
-    Draining,
-    /// The same, and it is refused.
-    Refusing,
-    /// All that it had routed is here.
-    Complete,
-}
-
-/// What it is asked that comes when the node's time is up or another has taken its place.
+/// What is told who calls when the node's time is up or another has taken its place.
 const NOT_ALIVE: &str = "the node's life is over";
 
 /// A subject, with the tools that listen there.
 pub(super) type Place = (String, Vec<Arc<Offer>>);
 
-/// Subscriptions, each with the task that reads it. Dropped, they end.
+/// Subscriptions, each with the task that reads it. Dropped, they end, and what still comes is refused.
 #[derive(Debug)]
 pub(super) struct Listening {
-    phase: watch::Sender<Phase>,
+    /// True: no more calls shall come. Those that the server has routed here still do, and are done.
+    draining: watch::Sender<bool>,
     shared: Arc<Shared>,
-    places: u32,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -55,34 +45,31 @@ struct Shared {
     desk: Desk,
     /// How the node is, once it is announced: what comes when its time is up is not done.
     state: OnceLock<watch::Receiver<State>>,
-    /// One for each subscription that has told the server that it ends.
-    unsubscribed: Semaphore,
 }
 
 impl Listening {
     pub(super) async fn begin(desk: Desk, places: &[Place]) -> Result<Self, Error> {
-        let phase = watch::Sender::new(Phase::Listening);
-        let shared = Arc::new(Shared {
-            desk,
-            state: OnceLock::new(),
-            unsubscribed: Semaphore::new(0),
-        });
+        let mut listening = Self {
+            draining: watch::Sender::new(false),
+            shared: Arc::new(Shared {
+                desk,
+                state: OnceLock::new(),
+            }),
+            tasks: Vec::new(),
+        };
+        let shared = &listening.shared;
         for (subject, offers) in places {
             let nats = &shared.desk.nats;
             let subscribed = nats.queue_subscribe(subject.clone(), NODE_GROUP.to_owned());
-            let wrong = |error: async_nats::SubscribeError| {
+            let messages = subscribed.await.map_err(|error| {
                 let message = format!("cannot listen on {subject}: {error}");
                 Error::unfit("/tools/subject", message)
-            };
-            let messages = subscribed.await.map_err(wrong)?;
-            let offers = offers.clone();
-            tokio::spawn(Arc::clone(&shared).read(messages, offers, phase.subscribe()));
+            })?;
+            let read =
+                Arc::clone(shared).read(messages, offers.clone(), listening.draining.subscribe());
+            listening.tasks.push(tokio::spawn(read));
         }
-        Ok(Self {
-            phase,
-            shared,
-            places: places.len().try_into().unwrap_or(u32::MAX),
-        })
+        Ok(listening)
     }
 
     /// The node lives, and this tells for how long.
@@ -92,24 +79,8 @@ impl Listening {
 
     /// Takes no more calls. What had come before is done, and may be under way afterwards.
     pub(super) async fn drain(self) {
-        self.end(Phase::Draining).await;
-    }
-
-    /// Takes no more calls, from now on; what is not under way is refused.
-    pub(super) async fn refuse(self) {
-        self.end(Phase::Refusing).await;
-    }
-
-    async fn end(self, phase: Phase) {
-        self.phase.send_replace(phase);
-        let told = async {
-            let _ = self.shared.unsubscribed.acquire_many(self.places).await;
-            round_trip(&self.shared.desk.nats).await;
-        };
-        if timeout(ROUND_TRIP_TIMEOUT, told).await.is_err() {
-            tracing::debug!("the server has not said that it routes no more calls here");
-        }
-        self.phase.send_replace(Phase::Complete);
+        self.draining.send_replace(true);
+        join_all(self.tasks).await;
     }
 }
 
@@ -118,50 +89,45 @@ impl Shared {
         self: Arc<Self>,
         mut messages: Subscriber,
         offers: Vec<Arc<Offer>>,
-        mut phase: watch::Receiver<Phase>,
+        mut draining: watch::Receiver<bool>,
     ) {
-        let mut now = Phase::Listening;
+        let refused = loop {
+            tokio::select! {
+                message = messages.next() => match message {
+                    Some(message) => self.desk.accept(&offers, message, self.closed()).await,
+                    None => return,
+                },
+                // Nobody is left who could say that it drains: the node is not announced, or not any more.
+                told = draining.changed() => break told.is_err().then_some(NOT_ALIVE),
+            }
+        };
+        if messages.unsubscribe_after(UNSUBSCRIBE_NOW).await.is_err() {
+            return;
+        }
+        let mut unsubscribed = pin!(timeout(ROUND_TRIP_TIMEOUT, round_trip(&self.desk.nats)));
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
-                changed = phase.changed() => {
-                    let before = now;
-                    // Nobody is left who could say more.
-                    now = changed.map_or(Phase::Complete, |()| *phase.borrow_and_update());
-                    let done = match (before, now) {
-                        (_, Phase::Complete) => messages.unsubscribe().await,
-                        (Phase::Listening, _) => {
-                            let done = messages.unsubscribe_after(UNSUBSCRIBE_NOW).await;
-                            self.unsubscribed.add_permits(1);
-                            done
-                        }
-                        _ => Ok(()),
-                    };
-                    if done.is_err() {
-                        return;
-                    }
-                    if now != Phase::Complete {
-                        continue;
-                    }
-                    // What has come and was not read yet.
-                    while let Some(message) = messages.next().await {
-                        self.desk.accept(&offers, message, self.closed(before)).await;
-                    }
-                    return;
-                }
+                _ = &mut unsubscribed => break,
             };
-            match message {
-                Some(message) => self.desk.accept(&offers, message, self.closed(now)).await,
-                None => return,
-            }
+            let Some(message) = message else { return };
+            let closed = refused.or_else(|| self.closed());
+            self.desk.accept(&offers, message, closed).await;
+        }
+        if messages.unsubscribe().await.is_err() {
+            return;
+        }
+        // What has come and was not read yet.
+        while let Some(message) = messages.next().await {
+            let closed = refused.or_else(|| self.closed());
+            self.desk.accept(&offers, message, closed).await;
         }
     }
 
     /// Why no call is done, if none is.
-    fn closed(&self, phase: Phase) -> Option<&'static str> {
-        let state = self.state.get();
-        let over = state.is_some_and(|state| state.borrow().until <= BootTime::now());
-        (over || phase == Phase::Refusing).then_some(NOT_ALIVE)
+    fn closed(&self) -> Option<&'static str> {
+        let state = self.state.get()?;
+        (state.borrow().until <= BootTime::now()).then_some(NOT_ALIVE)
     }
 }
 

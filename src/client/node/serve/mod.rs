@@ -92,9 +92,7 @@ impl Serving {
 
     /// Takes no more calls from now on. Those that are under way go on.
     pub(super) fn refuse(&mut self) {
-        if let Some(now) = self.now.take() {
-            tokio::spawn(now.refuse());
-        }
+        self.now = None;
     }
 
     /// Takes no more calls, and waits for those that are under way, for as long as the node said. Then they are given
