@@ -12,12 +12,11 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, HeaderValue, Request, RequestErrorKind};
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use harness::{Caller, Nats, PATIENCE, Registry, header_map, until, wish};
 use onex_registry::protocol::error::ErrorCode;
 use rustix::process::{Pid, Signal, kill_process};
@@ -596,14 +595,18 @@ impl Bus {
             .headers(header_map(headers))
             .payload(arguments.to_string().into())
             .timeout(Some(PATIENCE));
-        let subject = format!("onex.node.v1.tool.greet.{}", id.replace('.', "=2E"));
         let client = &self.caller.client;
-        let message = client.send_request(subject, request).await.unwrap();
+        let message = client.send_request(subject_of(id), request).await.unwrap();
         Answer {
             headers: message.headers.unwrap_or_default(),
             body: serde_json::from_slice(&message.payload).unwrap(),
         }
     }
+}
+
+/// Where that node takes calls of its tool.
+fn subject_of(id: &str) -> String {
+    format!("onex.node.v1.tool.greet.{}", id.replace('.', "=2E"))
 }
 
 impl Answer {
@@ -666,7 +669,7 @@ async fn refuses_what_is_not_in_the_contract(language: Language) {
         .await;
     assert_eq!(greeted.body, json!({"greeting": "Hello, Ada!"}));
     // What cannot be told is not done, and nobody who has given up is answered.
-    let subject = format!("onex.node.v1.tool.greet.{}", id.replace('.', "=2E"));
+    let subject = subject_of(&id);
     let client = &bus.caller.client;
     let body = r#"{"name": "Ada"}"#;
     client.publish(subject.clone(), body.into()).await.unwrap();
@@ -683,33 +686,23 @@ async fn refuses_what_is_not_in_the_contract(language: Language) {
 }
 
 async fn refuses_one_call_too_many(language: Language) {
-    let bus = Arc::new(Bus::start().await);
+    let bus = Bus::start().await;
     let id = new_id();
     let _example = Example::start(language, &bus.nats.url(), &id, 30);
     bus.online(&id, 1).await;
-    let for_long = |_| {
-        let (bus, id) = (Arc::clone(&bus), id.clone());
-        tokio::spawn(async move {
-            let slow = r#"{"name": "Ada", "after_ms": 60000}"#;
-            bus.call(&id, &[], slow).await
-        })
-    };
-    let calls: Vec<_> = (0..16).map(for_long).collect();
-    until("a call too many", async || {
-        let answer = bus.call(&id, &[], r#"{"name": "Ada"}"#).await;
-        if answer.headers.is_empty() {
-            assert_eq!(answer.body, json!({"greeting": "Hello, Ada!"}));
-            return None;
-        }
-        let error = answer.error("503", "BUSY", false);
-        assert_eq!(error["retryable"], true);
-        Some(())
-    })
-    .await;
-    for call in calls {
-        assert!(!call.is_finished(), "the others go on");
-        call.abort();
+    let client = &bus.caller.client;
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.unwrap();
+    let slow = r#"{"name": "Ada", "after_ms": 60000}"#;
+    for _ in 0..16 {
+        let sent = client.publish_with_reply(subject_of(&id), inbox.clone(), slow.into());
+        sent.await.unwrap();
     }
+    // It comes behind them, and is not made to wait.
+    let refused = bus.call(&id, &[], r#"{"name": "Ada"}"#).await;
+    let error = refused.error("503", "BUSY", false);
+    assert_eq!(error["retryable"], true);
+    assert!(answers.next().now_or_never().is_none(), "the others go on");
 }
 
 /// It is told to end while a call is under way, for longer than it lives without a heartbeat.
@@ -719,7 +712,7 @@ async fn answers_what_is_under_way_when_it_ends(language: Language) {
     let mut example = Example::start(language, &bus.nats.url(), &id, 3);
     bus.online(&id, 1).await;
     let client = &bus.caller.client;
-    let subject = format!("onex.node.v1.tool.greet.{}", id.replace('.', "=2E"));
+    let subject = subject_of(&id);
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await.unwrap();
     let slow = r#"{"name": "Ada", "after_ms": 5000}"#;

@@ -97,6 +97,7 @@ async def ask(nc, endpoint, deadline, **fields):
 class Node:
     def __init__(self, nc):
         self.nc, self.epoch, self.valid_until, self.greeted = nc, None, None, 0
+        self.ending = False
         self.tool = Tool(GREET, self.greet, self.may_be_called)
 
     async def renew(self, endpoint, **fields):
@@ -185,21 +186,23 @@ async def trouble(error):
     print(f"nats: {error}", file=sys.stderr, flush=True)
 
 
-async def drain(node, main):
-    """Calls that are under way are answered while the node lives on; then it may end."""
+async def end(node, main):
+    """Calls that are under way are answered while the node lives on; then it ends."""
     await node.tool.drain()
-    main.cancel()
+    while not node.ending:  # a cancellation is lost where nats-py waits for its socket
+        main.cancel()
+        await asyncio.sleep(0.1)
 
 
 async def main():
     url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
     patience = {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.5}
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    loop, task, ends = asyncio.get_running_loop(), asyncio.current_task(), []
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, task.cancel)
     node = Node(await nats.connect(url, error_cb=trouble, **patience))
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, lambda: loop.create_task(drain(node, task)))
+        loop.add_signal_handler(name, lambda: ends.append(loop.create_task(end(node, task))))
     try:
         while True:
             try:
@@ -208,6 +211,7 @@ async def main():
                 print(f"{why}: registering anew", file=sys.stderr, flush=True)
             await asyncio.sleep(1)
     except asyncio.CancelledError:  # SIGTERM or Ctrl-C
+        node.ending = True
         with contextlib.suppress(Over, Refused):  # without a word, its time runs out by itself
             await node.leave()
         print("left")
