@@ -1,9 +1,8 @@
 //! What a node says of itself, and how it goes on.
 
-use std::{fmt, future::Future, str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use semver::Version;
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -13,7 +12,6 @@ use crate::{
     protocol::{
         bounds::parse_version,
         bus::BusRegisterRequest,
-        contract::below,
         node::{InboundPort, NodeType, RegisterRequest},
         port::{LeaseReply, LeaseRequest},
         tool::Tool,
@@ -22,7 +20,7 @@ use crate::{
 
 use super::{
     Node,
-    serve::{CALLS_AT_ONCE_DEFAULT, CALLS_AT_ONCE_MAX, Call, DRAIN_DEFAULT, Failure, Offer},
+    serve::{DRAIN_DEFAULT, Offer},
 };
 
 /// Says how a node is; called before each heartbeat.
@@ -100,8 +98,8 @@ impl fmt::Debug for Plan {
 pub struct NodeBuilder(Result<Draft, Error>);
 
 #[derive(Debug)]
-struct Draft {
-    plan: Plan,
+pub(super) struct Draft {
+    pub(super) plan: Plan,
     version: Option<Version>,
 }
 
@@ -128,7 +126,7 @@ impl NodeBuilder {
     }
 
     /// After the first thing that is wrong nothing else is looked at.
-    fn with(self, change: impl FnOnce(&mut Draft) -> Result<(), Error>) -> Self {
+    pub(super) fn with(self, change: impl FnOnce(&mut Draft) -> Result<(), Error>) -> Self {
         Self(self.0.and_then(|mut draft| {
             change(&mut draft)?;
             Ok(draft)
@@ -264,63 +262,6 @@ impl NodeBuilder {
     /// [`serve`](Self::serve) does that as well.
     pub fn tool(self, tool: Tool) -> Self {
         self.announce(|request| request.tools.push(tool))
-    }
-
-    /// A tool that others may call, and what does its work: [`serve_at_most`](Self::serve_at_most), with up to
-    /// [`CALLS_AT_ONCE_DEFAULT`] calls at the same time.
-    pub fn serve<A, R, F, W>(self, tool: Tool, handler: F) -> Self
-    where
-        A: DeserializeOwned + Send + 'static,
-        R: Serialize,
-        F: Fn(A, Call) -> W + Send + Sync + 'static,
-        W: Future<Output = Result<R, Failure>> + Send + 'static,
-    {
-        self.serve_at_most(CALLS_AT_ONCE_DEFAULT, tool, handler)
-    }
-
-    /// A tool that others may call, and what does its work, for up to so many calls at the same time, 1 to
-    /// [`CALLS_AT_ONCE_MAX`]. One more is refused at once with `BUSY`: whoever calls can ask another node sooner than
-    /// it would come to its turn here.
-    ///
-    /// The handler gets arguments that are as the contract says, and its result is checked in the same way. While it
-    /// waits it is dropped when the call's [deadline](Call::deadline) comes: what must be brought to an end belongs in
-    /// a task of its own. It must not block; [`tokio::task::spawn_blocking`] is for that. If it panics, only this call
-    /// fails.
-    ///
-    /// Calls are taken from just before the node is announced until its life is over, and again in the next one. Of
-    /// several versions of a tool the one is called that the call names, else the newest.
-    pub fn serve_at_most<A, R, F, W>(self, at_once_max: usize, tool: Tool, handler: F) -> Self
-    where
-        A: DeserializeOwned + Send + 'static,
-        R: Serialize,
-        F: Fn(A, Call) -> W + Send + Sync + 'static,
-        W: Future<Output = Result<R, Failure>> + Send + 'static,
-    {
-        self.with(|draft| {
-            if !(1..=CALLS_AT_ONCE_MAX).contains(&at_once_max) {
-                let message = format!("calls at once must be 1 to {CALLS_AT_ONCE_MAX}");
-                return Err(Error::unfit("/tools", message));
-            }
-            let at = format!("/tools/{}", draft.plan.request.tools.len());
-            let offer = Offer::new(tool.clone(), at_once_max, handler);
-            let offer = offer.map_err(|error| Error::Unfit(below(&at, error)))?;
-            if let Some(other) = draft.plan.offers.iter().find(|other| other.clashes(&offer)) {
-                let message = format!("is that of the tool {} as well", other.name());
-                return Err(Error::unfit(&(at + "/subject"), message));
-            }
-            draft.plan.offers.push(Arc::new(offer));
-            draft.plan.request.tools.push(tool);
-            Ok(())
-        })
-    }
-
-    /// How long the node waits for calls that are under way when it takes leave, before it gives them up. Default
-    /// [`DRAIN_DEFAULT`].
-    pub fn drain(self, patience: Duration) -> Self {
-        self.with(|draft| {
-            draft.plan.drain = patience;
-            Ok(())
-        })
     }
 
     /// What else it can do, in its own words.

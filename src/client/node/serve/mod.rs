@@ -1,5 +1,6 @@
 //! The calls of a node's tools: taken while it lives, done with what its program gave for that.
 
+mod build;
 mod call;
 mod failure;
 mod listen;
