@@ -103,6 +103,11 @@ impl Namespace {
         }
     }
 
+    /// Where instances tell each other what is under way at providers.
+    pub fn peer_load(&self) -> String {
+        format!("{}.peer.load", self.prefix())
+    }
+
     /// The key-value bucket.
     pub fn bucket(&self) -> String {
         match &self.0 {
