@@ -21,11 +21,12 @@ use async_nats::{HeaderMap, RequestErrorKind};
 use futures::StreamExt as _;
 use onex_registry::{
     client::{
-        BootTime, CALLS_AT_ONCE_DEFAULT, Call, Calls, Client, Failure, Loss, Node, NodeBuilder,
-        OrFail as _,
+        BootTime, CALLS_AT_ONCE_DEFAULT, Call, Calls, Client, Error, Failure, Loss, Node,
+        NodeBuilder, OrFail as _,
     },
     protocol::{
         error::ErrorCode,
+        invoke::InvokeRequest,
         names::{Namespace, is_inbox},
         node_view::{Liveness, NodeListRequest},
         tool::Tool,
@@ -333,7 +334,7 @@ async fn a_handler_knows_of_the_call() {
 
     for (name, other) in [("Onex-Tool", "other"), ("Onex-Tool-Version", "3.0.0")] {
         let refused = caller.call("who", &[(name, other)], "").await;
-        let refused = refused.error("404", "TOOL_NOT_FOUND", false);
+        let refused = refused.error("503", "TOOL_NOT_FOUND", false);
         assert!(
             refused["message"]
                 .as_str()
@@ -363,12 +364,68 @@ async fn a_call_by_another_contract_is_not_begun() {
     assert_eq!(same.result(), json!({"sum": 1.0}));
     let other = [("Onex-Contract-Hash", "sha256:0")];
     let refused = caller.call("add", &other, body).await;
-    let refused = refused.error("409", "CONTRACT_CHANGED", false);
+    let refused = refused.error("503", "CONTRACT_CHANGED", false);
     assert_eq!(
         refused["details"],
         json!({"contract_hash": "sha256:0", "offered": [{"tool_version": "1.0.0", "contract_hash": hash}]})
     );
     assert_eq!(calls(&node, "add").answered, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_passes_on_what_the_tool_says() {
+    let registry = Registry::start(&ARGS);
+    let client = client(registry.url()).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let says = |Text { text }: Text, call: Call| async move {
+        if text.is_empty() {
+            return Err(Failure::new("TOO_SHORT", "more, please").retryable());
+        }
+        Ok(json!([call.execution_id(), call.correlation_id()]))
+    };
+    let tells = Tool {
+        error_codes: vec!["TOO_SHORT".parse().unwrap()],
+        ..tool("tells")
+    };
+    let node = calc()
+        .serve(tells, says)
+        .serve_at_most(1, tool("single"), waits(&gate));
+    let node = node.start(&client).await.unwrap();
+    let request = |tool: &str, arguments: Value| InvokeRequest {
+        correlation_id: Some("c-1".to_owned()),
+        timeout_ms: Some(30_000),
+        ..InvokeRequest::new(
+            tool.parse().unwrap(),
+            arguments.as_object().unwrap().clone(),
+        )
+    };
+    let refused = async |request: InvokeRequest| match client.invoke(&request).await {
+        Err(Error::Refused(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let reply = client
+        .invoke(&request("tells", json!({"text": "x"})))
+        .await
+        .unwrap();
+    assert_eq!(reply.result, json!([reply.execution_id.to_string(), "c-1"]));
+    assert_eq!(reply.provider_node_id, *node.id());
+
+    let failed = refused(request("tells", json!({}))).await;
+    assert_eq!(
+        (failed.code, failed.retryable),
+        (ErrorCode::ToolError, true)
+    );
+    assert_eq!(failed.details["provider_code"], "TOO_SHORT");
+    assert_eq!(failed.details["provider_message"], "more, please");
+    assert_eq!(failed.details["executed"], true);
+
+    let caller = Caller::of(&registry).await;
+    let slow = tokio::spawn(async move { caller.call("single", &[], "{}").await.result() });
+    under_way(&node, "single", 1).await;
+    let busy = refused(request("single", json!({}))).await;
+    assert_eq!(busy.code, ErrorCode::Busy);
+    gate.add_permits(1);
+    assert_eq!(slow.await.unwrap(), "done");
 }
 
 /// A tool that works until it is let go, one permit a call; with a text it does at once.

@@ -662,7 +662,7 @@ async fn refuses_what_is_not_in_the_contract(language: Language) {
     assert_eq!(blank.error("422", "NO_NAME", true)["retryable"], false);
     let other = [("Onex-Tool-Version", "2.0.0")];
     let refused = bus.call(&id, &other, r#"{"name": "Ada"}"#).await;
-    refused.error("404", "TOOL_NOT_FOUND", false);
+    refused.error("503", "TOOL_NOT_FOUND", false);
     let named = [("Onex-Tool-Version", "1.0.0"), ("Onex-Timeout-Ms", "30000")];
     let greeted = bus
         .call(&id, &named, r#"{"name": "Ada", "after_ms": 1.0}"#)

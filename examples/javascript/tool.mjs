@@ -79,8 +79,9 @@ export class Tool {
     } else if (this.calls.size >= AT_ONCE) {
       this.refuse(message, busy("the tool has as many calls under way as it takes"));
     } else if (asked !== version) {
+      // Meant for a process of this node that has taken our place, and we do not know yet.
       const why = `served here: version ${version}`;
-      this.refuse(message, new Failure("TOOL_NOT_FOUND", why, { number: 404, begun: false }));
+      this.refuse(message, new Failure("TOOL_NOT_FOUND", why, { number: 503, begun: false }));
     } else {
       const call = {};
       const stopped = new Promise((_, stop) => Object.assign(call, { stop }));

@@ -83,8 +83,9 @@ class Tool:
         elif len(self.calls) >= AT_ONCE:
             await self.refuse(message, busy("the tool has as many calls under way as it takes"))
         elif version != self.contract["version"]:
+            # Meant for a process of this node that has taken our place, and we do not know yet.
             why = f"served here: version {self.contract['version']}"
-            error = Failure("TOOL_NOT_FOUND", why, number=404, begun=False)
+            error = Failure("TOOL_NOT_FOUND", why, number=503, begun=False)
             await self.refuse(message, error)
         else:
             call = asyncio.create_task(self.work(message, headers))

@@ -18,7 +18,7 @@ const OWN_NUMBER_RETRYABLE: u16 = 503;
 
 /// An error, as a provider says it: by headers of NATS micro services, with the whole of it as JSON for who reads that.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ProviderError {
+pub struct Fault {
     /// In the style of HTTP.
     pub number: u16,
     /// The stable name: one of the tool's error codes, or one that every provider may say.
@@ -35,7 +35,7 @@ pub struct ProviderError {
     pub begun: bool,
 }
 
-impl ProviderError {
+impl Fault {
     /// An error that has a number in the registry's list.
     fn of(code: ErrorCode, message: impl Into<String>) -> Self {
         Self::from(Error::new(code, message))
@@ -60,51 +60,43 @@ impl ProviderError {
 
     /// The arguments are not as the contract says. The tool was not begun.
     pub fn invalid_arguments(violations: &[Violation]) -> Self {
+        let message = said_of("the arguments are", violations);
         Self {
-            number: 400,
-            code: "INVALID_ARGUMENTS".to_owned(),
             begun: false,
-            ..Self::of(
-                ErrorCode::InvalidRequest,
-                said_of("the arguments are", violations),
-            )
+            ..Self::of(ErrorCode::InvalidArguments, message)
         }
         .with("violations", json!(violations))
     }
 
     /// The result is not as the contract says: a fault of the tool's own.
     pub fn invalid_result(violations: &[Violation]) -> Self {
-        Self {
-            number: 502,
-            code: "INVALID_RESULT".to_owned(),
-            ..Self::of(ErrorCode::Internal, said_of("the result is", violations))
-        }
-        .with("violations", json!(violations))
+        let message = said_of("the result is", violations);
+        Self::of(ErrorCode::InvalidResult, message).with("violations", json!(violations))
     }
 
-    /// The caller relies on another contract. The tool was not begun.
+    /// The caller relies on another contract than this process knows. The tool was not begun.
     pub fn contract_changed(asked: &str, version: &Version, offered: &str) -> Self {
-        Self {
-            number: 409,
-            code: "CONTRACT_CHANGED".to_owned(),
-            begun: false,
-            ..Self::of(
-                ErrorCode::InvalidRequest,
-                "the tool is offered under another contract",
+        let message = "the tool is served here under another contract";
+        Self::elsewhere(ErrorCode::ContractChanged, message)
+            .with("contract_hash", asked)
+            .with(
+                "offered",
+                json!([{"tool_version": version, "contract_hash": offered}]),
             )
-        }
-        .with("contract_hash", asked)
-        .with(
-            "offered",
-            json!([{"tool_version": version, "contract_hash": offered}]),
-        )
     }
 
-    /// What is called is not served here. The tool was not begun.
+    /// What is called is not served by this process. The tool was not begun.
     pub fn tool_not_found(message: impl Into<String>) -> Self {
+        Self::elsewhere(ErrorCode::ToolNotFound, message)
+    }
+
+    /// Another may do it. A registry asks for what is announced: then this is an old process of the node, which does not
+    /// know yet that its place is taken.
+    fn elsewhere(code: ErrorCode, message: impl Into<String>) -> Self {
         Self {
+            number: ErrorCode::Busy.number(),
             begun: false,
-            ..Self::of(ErrorCode::ToolNotFound, message)
+            ..Self::of(code, message)
         }
     }
 
@@ -170,7 +162,7 @@ impl ProviderError {
 }
 
 /// As the registry would say it of a request of its own.
-impl From<Error> for ProviderError {
+impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Self {
             number: error.code.number(),
@@ -291,33 +283,33 @@ mod tests {
             pointer: "/a".to_owned(),
             message: "1 is not of type \"string\"".to_owned(),
         }];
-        let executed = |error: &ProviderError| {
+        let executed = |error: &Fault| {
             let headers = error.headers();
             let found = headers
                 .into_iter()
                 .find(|(name, _)| *name == HEADER_EXECUTED);
             found.map(|(_, value)| value)
         };
-        let refused = ProviderError::invalid_arguments(&violations);
+        let refused = Fault::invalid_arguments(&violations);
         assert!(refused.message.ends_with("/a: 1 is not of type \"string\""));
         for error in [
             refused,
-            ProviderError::busy("b"),
-            ProviderError::tool_not_found("t"),
-            ProviderError::contract_changed("a", &Version::new(1, 0, 0), "b"),
+            Fault::busy("b"),
+            Fault::tool_not_found("t"),
+            Fault::contract_changed("a", &Version::new(1, 0, 0), "b"),
         ] {
             assert_eq!(executed(&error).as_deref(), Some("false"), "{error:?}");
         }
         for error in [
-            ProviderError::invalid_result(&violations),
-            ProviderError::internal("i"),
-            ProviderError::too_large(1),
-            ProviderError::own("OVERFLOW", "o", true),
+            Fault::invalid_result(&violations),
+            Fault::internal("i"),
+            Fault::too_large(1),
+            Fault::own("OVERFLOW", "o", true),
         ] {
             assert_eq!(executed(&error), None, "{error:?}");
         }
         let body: Value =
-            serde_json::from_slice(&ProviderError::own("OVERFLOW", "o", true).body("c")).unwrap();
+            serde_json::from_slice(&Fault::own("OVERFLOW", "o", true).body("c")).unwrap();
         assert_eq!(body["error"]["code"], "OVERFLOW");
         assert_eq!(body["error"]["retryable"], true);
         assert_eq!(body["error"]["correlation_id"], "c");

@@ -14,7 +14,7 @@ use crate::{
         names::{
             HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS, HEADER_TRACEPARENT,
         },
-        provide::ProviderError,
+        provide::Fault,
         tool::Tool,
     },
 };
@@ -35,11 +35,11 @@ pub struct Call {
 
 impl Call {
     /// The call that has these headers and has just come.
-    pub(super) fn of(headers: Option<&HeaderMap>, tool: &Tool) -> Result<Self, ProviderError> {
+    pub(super) fn of(headers: Option<&HeaderMap>, tool: &Tool) -> Result<Self, Fault> {
         let header = |name: &str| Some(headers?.get(name)?.as_str());
-        let refused = |error| ProviderError {
+        let refused = |error| Fault {
             begun: false,
-            ..ProviderError::from(error)
+            ..Fault::from(error)
         };
         let correlation_id = frame::correlation_id(header(HEADER_CORRELATION_ID));
         let execution_id = header(HEADER_EXECUTION_ID).filter(|id| is_id(id));
@@ -115,7 +115,7 @@ fn is_id(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn of(headers: &[(&str, &str)]) -> Result<Call, ProviderError> {
+    fn of(headers: &[(&str, &str)]) -> Result<Call, Fault> {
         let tool: Tool =
             serde_json::from_value(serde_json::json!({"name": "add", "version": "1.0.0"})).unwrap();
         let map: HeaderMap = headers

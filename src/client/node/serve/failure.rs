@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     domain::ids::Label,
-    protocol::{provide::ProviderError, tool::Tool},
+    protocol::{provide::Fault, tool::Tool},
 };
 
 use super::Call;
@@ -35,7 +35,7 @@ pub struct Failure(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Own(ProviderError),
+    Own(Fault),
     Unexpected(Box<dyn StdError + Send + Sync>),
 }
 
@@ -43,15 +43,15 @@ impl Failure {
     /// The tool's own error: a code of its contract, at most 128 characters, and what happened, for people. The same
     /// call would fail again.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self(Kind::Own(ProviderError::own(code, message, false)))
+        Self(Kind::Own(Fault::own(code, message, false)))
     }
 
     /// The same call may succeed later.
     #[must_use]
     pub fn retryable(self) -> Self {
-        self.change(|error| ProviderError {
+        self.change(|error| Fault {
             details: error.details,
-            ..ProviderError::own(error.code, error.message, true)
+            ..Fault::own(error.code, error.message, true)
         })
     }
 
@@ -61,7 +61,7 @@ impl Failure {
         self.change(|error| error.with(name, value))
     }
 
-    fn change(self, change: impl FnOnce(ProviderError) -> ProviderError) -> Self {
+    fn change(self, change: impl FnOnce(Fault) -> Fault) -> Self {
         match self.0 {
             Kind::Own(error) => Self(Kind::Own(change(error))),
             unexpected @ Kind::Unexpected(_) => Self(unexpected),
@@ -69,19 +69,19 @@ impl Failure {
     }
 
     /// What the caller is told. What is not for the caller is logged.
-    pub(super) fn told(self, tool: &Tool, call: &Call) -> ProviderError {
+    pub(super) fn told(self, tool: &Tool, call: &Call) -> Fault {
         let (name, execution_id) = (tool.name.as_str(), call.execution_id());
         let error = match self.0 {
             Kind::Own(error) => error,
             Kind::Unexpected(error) => {
                 let why = crate::chain(error.as_ref());
                 tracing::error!(tool = name, execution_id, %why, "a tool has failed");
-                return ProviderError::internal("the tool has failed; its node's log says why");
+                return Fault::internal("the tool has failed; its node's log says why");
             }
         };
         if error.code.parse::<Label>().is_err() {
             tracing::error!(tool = name, execution_id, code = ?error.code, "what a tool answers is no error code");
-            return ProviderError::internal("the tool has failed; its node's log says why");
+            return Fault::internal("the tool has failed; its node's log says why");
         }
         if !tool
             .error_codes
@@ -126,7 +126,7 @@ impl<T, E: Into<Box<dyn StdError + Send + Sync>>> OrFail<T> for Result<T, E> {
 mod tests {
     use super::*;
 
-    fn told(failure: Failure) -> ProviderError {
+    fn told(failure: Failure) -> Fault {
         let tool: Tool = serde_json::from_value(serde_json::json!({
             "name": "add", "version": "1.0.0", "error_codes": ["OVERFLOW"],
         }))

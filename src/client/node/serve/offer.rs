@@ -21,7 +21,7 @@ use crate::{
         canonical::contract_hash,
         contract::{self, Contract},
         error::Error,
-        provide::{self, ProviderError},
+        provide::{self, Fault},
         tool::Tool,
         validator::Violation,
     },
@@ -30,7 +30,7 @@ use crate::{
 use super::{Call, Failure};
 
 /// What a handler gave; or why it was not begun.
-type Handled = Result<Result<Value, Failure>, ProviderError>;
+type Handled = Result<Result<Value, Failure>, Fault>;
 type Handler = Box<dyn Fn(Value, Call) -> BoxFuture<'static, Handled> + Send + Sync>;
 
 /// A tool that this program serves.
@@ -109,20 +109,20 @@ impl Offer {
 
     /// Does it: checks the arguments, has the handler work, checks its result. A panic in there is an error like any
     /// other.
-    pub(super) async fn execute(&self, body: &[u8], call: Call) -> Result<Vec<u8>, ProviderError> {
+    pub(super) async fn execute(&self, body: &[u8], call: Call) -> Result<Vec<u8>, Fault> {
         let execution_id = call.execution_id().to_owned();
         let work = AssertUnwindSafe(self.checked(body, call)).catch_unwind();
         work.await.unwrap_or_else(|_| {
             let tool = self.tool.name.as_str();
             tracing::error!(tool, execution_id, "the handler of a tool has panicked");
-            Err(ProviderError::internal(
+            Err(Fault::internal(
                 "the tool has failed; its node's log says why",
             ))
         })
     }
 
-    async fn checked(&self, body: &[u8], call: Call) -> Result<Vec<u8>, ProviderError> {
-        let refused = |violations: &[Violation]| ProviderError::invalid_arguments(violations);
+    async fn checked(&self, body: &[u8], call: Call) -> Result<Vec<u8>, Fault> {
+        let refused = |violations: &[Violation]| Fault::invalid_arguments(violations);
         let arguments = provide::arguments(body).map_err(|violation| refused(&[violation]))?;
         let violations = self.contract.input.violations(&arguments);
         if !violations.is_empty() {
@@ -139,7 +139,7 @@ impl Offer {
                 ?violations,
                 "a tool breaks its own contract"
             );
-            return Err(ProviderError::invalid_result(&violations));
+            return Err(Fault::invalid_result(&violations));
         }
         Ok(result.to_string().into_bytes())
     }
@@ -186,7 +186,7 @@ where
         let arguments = provide::read_as(arguments);
         let work = arguments.map(|arguments| handler(arguments, call));
         async move {
-            let work = work.map_err(|violation| ProviderError::invalid_arguments(&[violation]))?;
+            let work = work.map_err(|violation| Fault::invalid_arguments(&[violation]))?;
             let result = work.await;
             Ok(result.and_then(|result| Ok(serde_json::to_value(result)?)))
         }

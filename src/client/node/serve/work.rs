@@ -12,7 +12,7 @@ use crate::{
             HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TOOL,
             HEADER_TOOL_VERSION, is_inbox,
         },
-        provide::ProviderError,
+        provide::Fault,
     },
 };
 
@@ -64,11 +64,11 @@ impl Desk {
         };
         let permit = match (chosen.as_ref().err(), closed, refused) {
             (Some(error), ..) => Err(error.clone()),
-            (_, Some(why), _) => Err(ProviderError::busy(why)),
+            (_, Some(why), _) => Err(Fault::busy(why)),
             (.., Some(error)) => Err(error),
-            _ => Arc::clone(&offer.slots).try_acquire_owned().map_err(|_| {
-                ProviderError::busy("the tool has as many calls under way as it takes")
-            }),
+            _ => Arc::clone(&offer.slots)
+                .try_acquire_owned()
+                .map_err(|_| Fault::busy("the tool has as many calls under way as it takes")),
         };
         match (permit, call) {
             (Ok(permit), Some(call)) => {
@@ -97,7 +97,7 @@ impl Desk {
             outcome = offer.execute(&work.message.payload, call.clone()) => outcome,
             // The handler is dropped: nobody waits for what it would still do.
             () = sleep_until(call.deadline()) => return late(offer, call),
-            Ok(_) = cut.wait_for(|cut| *cut) => Err(ProviderError::internal(
+            Ok(_) = cut.wait_for(|cut| *cut) => Err(Fault::internal(
                 "the node was stopped while the tool was at work",
             )),
         };
@@ -113,16 +113,11 @@ impl Desk {
     }
 
     /// Sends the answer; what is larger than a message may be is told as an error.
-    async fn answer(
-        &self,
-        reply: Subject,
-        call: Option<&Call>,
-        outcome: Result<Vec<u8>, ProviderError>,
-    ) {
-        let too_large = ProviderError::too_large(self.nats.max_payload());
+    async fn answer(&self, reply: Subject, call: Option<&Call>, outcome: Result<Vec<u8>, Fault>) {
+        let too_large = Fault::too_large(self.nats.max_payload());
         let shorter = match &outcome {
             Ok(_) => too_large,
-            Err(error) => ProviderError {
+            Err(error) => Fault {
                 details: serde_json::Map::new(),
                 ..error.clone()
             },
@@ -154,7 +149,7 @@ fn late(offer: &Offer, call: &Call) {
     );
 }
 
-fn written(call: Option<&Call>, outcome: Result<Vec<u8>, ProviderError>) -> (HeaderMap, Vec<u8>) {
+fn written(call: Option<&Call>, outcome: Result<Vec<u8>, Fault>) -> (HeaderMap, Vec<u8>) {
     let mut headers = HeaderMap::new();
     if let Some(call) = call {
         headers.insert(HEADER_CORRELATION_ID, call.correlation_id());
@@ -173,7 +168,7 @@ fn written(call: Option<&Call>, outcome: Result<Vec<u8>, ProviderError>) -> (Hea
 
 /// The tool that a message calls, of those that listen on its subject, the newest version first: by what its headers
 /// say, where they say it.
-fn choose(offers: &[Arc<Offer>], message: &Message) -> Result<Arc<Offer>, ProviderError> {
+fn choose(offers: &[Arc<Offer>], message: &Message) -> Result<Arc<Offer>, Fault> {
     let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
     let (name, version) = (header(HEADER_TOOL), header(HEADER_TOOL_VERSION));
     let fits = |offer: &&Arc<Offer>| {
@@ -185,12 +180,10 @@ fn choose(offers: &[Arc<Offer>], message: &Message) -> Result<Arc<Offer>, Provid
             .iter()
             .map(|offer| format!("{} {}", offer.tool.name, offer.tool.version));
         let served = all.collect::<Vec<_>>().join(", ");
-        return Err(ProviderError::tool_not_found(format!(
-            "served here: {served}"
-        )));
+        return Err(Fault::tool_not_found(format!("served here: {served}")));
     };
     match header(HEADER_CONTRACT_HASH) {
-        Some(asked) if asked != offer.hash => Err(ProviderError::contract_changed(
+        Some(asked) if asked != offer.hash => Err(Fault::contract_changed(
             asked,
             &offer.tool.version,
             &offer.hash,
