@@ -21,6 +21,7 @@ mod deeds;
 mod faults;
 mod found;
 mod found_nodes;
+mod found_pieces;
 mod holder;
 mod instance;
 mod lives;

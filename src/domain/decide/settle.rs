@@ -69,26 +69,18 @@ impl Case<'_> {
             // What the node announced is gone; its life ends all the same.
             return Ok(self.end_life(id, live, &[], LifeEnd::Expired));
         }
-        let mut writes = Vec::new();
-        for key in [Key::Node(id.clone()), Key::Verdict(id.clone())] {
-            self.check_reserved(&key)?;
-            match &key {
-                Key::Node(_) => writes.extend(
-                    nodes
-                        .said(id)
-                        .filter(|entry| !entry.forgotten)
-                        .map(|entry| Self::forget(key.clone(), entry)),
-                ),
-                _ => writes.extend(
-                    nodes
-                        .verdict(id)
-                        .filter(|entry| !entry.forgotten)
-                        .map(|entry| Self::forget(key.clone(), entry)),
-                ),
-            }
-        }
-        writes.push(Self::forget(Key::Live(id.clone()), life));
-        Ok(commit(writes))
+        let (said_key, verdict_key) = (Key::Node(id.clone()), Key::Verdict(id.clone()));
+        self.check_reserved(&said_key)?;
+        self.check_reserved(&verdict_key)?;
+        let said = nodes.said(id).filter(|entry| !entry.forgotten);
+        let verdict = nodes.verdict(id).filter(|entry| !entry.forgotten);
+        let said = said.map(|entry| Self::forget(said_key, entry));
+        let verdict = verdict.map(|entry| Self::forget(verdict_key, entry));
+        // What was thought of the node goes last: it is never shown without that.
+        let life = Self::forget(Key::Live(id.clone()), life);
+        Ok(commit(
+            said.into_iter().chain([life]).chain(verdict).collect(),
+        ))
     }
 }
 
