@@ -11,6 +11,7 @@ use crate::domain::{
 use super::{
     found::{self, Bench, requester},
     found_nodes::{announce, announce_as, bus, claim, known, node_id, tool},
+    world::host,
 };
 
 impl Bench {
@@ -106,6 +107,8 @@ fn what_hangs_on_a_life_lasts_until_the_next_one_is_seen_whole() {
     bench.done(0, Action::AnnounceBus(wish)).unwrap();
     let mut lease = found::wish(None);
     lease.node_id = Some(node_id());
+    // One that nobody here can try.
+    lease.host = host(false);
     let Ok(Answer::Lease(held)) = bench.done(0, Action::Lease(lease)) else {
         panic!("no lease")
     };
