@@ -39,7 +39,7 @@ pub(super) struct Consumer {
     front: u64,
     cursor: Cursor,
     /// Whether the last message that ended what was written with it came with nothing behind it.
-    whole: bool,
+    whole: Option<Revision>,
 }
 
 impl World {
@@ -50,7 +50,7 @@ impl World {
             consumer.cursor = Cursor::default();
         }
         consumer.cursor.restart();
-        consumer.whole = false;
+        consumer.whole = None;
         consumer.subscription += 1;
         consumer.next = consumer.cursor.last().0 + 1;
         consumer.number = 0;
@@ -179,12 +179,14 @@ impl World {
         let exact = pending == 0;
         match within {
             None => {
-                self.instances[instance].consumer.whole = exact;
+                self.instances[instance].consumer.whole = exact.then_some(revision);
                 self.compare(instance, exact);
             }
             Some(piece) => {
                 let consumer = &self.instances[instance].consumer;
-                let known = newest && consumer.whole;
+                // What came in between may be gone: overwritten by the piece itself.
+                let [before, _] = piece.around();
+                let known = newest && consumer.whole.is_some_and(|at| at >= before);
                 self.compare_within(instance, exact, known, piece);
             }
         }
