@@ -344,9 +344,13 @@ async fn all_that_is_said_is_shown() {
         assert_eq!(described["node"][said], announced[said], "{said}");
     }
     let contract = caller.see("tool.describe", json!({"name": "add"})).await;
+    let resolved = caller
+        .see("tool.resolve", json!({"tool_name": "add"}))
+        .await;
     for (name, value) in announced["tools"][0].as_object().unwrap() {
         assert_eq!(described["tools"][0][name], *value, "{name}");
         assert_eq!(contract["contract"][name], *value, "{name}");
+        assert_eq!(resolved["contract"][name], *value, "{name}");
     }
     for name in ["b1", "b2"] {
         let bus = json!({
