@@ -225,10 +225,11 @@ pub struct InvokeReply {
     /// Of this execution: it is in the provider's request and in the events.
     #[schemars(with = "UuidText")]
     pub execution_id: Uuid,
-    /// From choosing a provider until its result was checked, all attempts together, in milliseconds.
-    pub duration_ms: u64,
-    /// How many providers were asked: more than one where one did not answer.
-    pub attempts: u32,
+    /// From choosing a provider until its result was checked, all attempts together, in milliseconds; null when
+    /// the call had been made before, under the same request id.
+    pub duration_ms: Option<u64>,
+    /// How many providers were asked: more than one where one did not answer; null as above.
+    pub attempts: Option<u32>,
     /// What this answer is true for.
     pub revision: u64,
     /// Fields of the request that a later protocol minor knows, and this registry does not.

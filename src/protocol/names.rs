@@ -8,6 +8,8 @@ use crate::domain::{
 
 /// Name of the micro service, and of its queue group.
 pub const SERVICE: &str = "onex-registry";
+/// The queue group in which the processes of one node take the calls of its tools.
+pub const NODE_GROUP: &str = "onex-node";
 /// The protocol's version that this build speaks: major 1, this minor.
 pub const PROTOCOL_MINOR: u32 = 0;
 
@@ -127,6 +129,11 @@ impl Namespace {
         format!("{}.event.>", self.prefix())
     }
 
+    /// The subjects of all events of a kind.
+    pub fn events_of(&self, kind: Kind) -> String {
+        format!("{}.event.{}.>", self.prefix(), event_kind(kind))
+    }
+
     /// The subject of one event.
     pub fn event(&self, kind: Kind, key: &str) -> String {
         format!("{}.event.{}.{key}", self.prefix(), event_kind(kind))
@@ -157,6 +164,9 @@ pub fn event_kind(kind: Kind) -> &'static str {
         Kind::BusRegistered => "bus.registered",
         Kind::BusRemoved => "bus.removed",
         Kind::TrustChanged => "trust.changed",
+        Kind::ToolInvoked => "tool.invoked",
+        Kind::ToolCompleted => "tool.completed",
+        Kind::ToolFailed => "tool.failed",
     }
 }
 

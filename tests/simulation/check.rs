@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use semver::Version;
 
+use super::callers::Calls;
 use crate::domain::{
     ids::{CommandId, Incarnation, LeaseId, NodeId, RequestId, RequesterId, Token},
     key::{Key, PortKey, Revision},
@@ -32,6 +33,8 @@ pub(super) enum Rule {
     Described,
     /// Trying a port does not get in a holder's way.
     ProbesApart,
+    /// Of an execution everybody is told the same, for ever.
+    OneOutcome,
     /// When the faults stop, everything comes to an end.
     NothingStuck,
 }
@@ -127,6 +130,8 @@ pub(super) struct Check {
     pub(super) changed: BTreeMap<Key, Vec<RequestId>>,
     /// What a follower of the events knows of a node.
     pub(super) told: BTreeMap<NodeId, Told>,
+    /// What calls have led to.
+    pub(super) calls: Calls,
     pub(super) overwritten: BTreeSet<LeaseId>,
     pub(super) ended: BTreeSet<LeaseId>,
     /// Commands of which a caller was told that they did nothing.
@@ -231,6 +236,7 @@ pub(super) fn common(stored: &Stored) -> Option<(CommandId, &[Transition])> {
         Stored::Live(record) => of(record),
         Stored::Bus(record) => of(record),
         Stored::Verdict(record) => of(record),
+        Stored::Call(record) => of(record),
         _ => return None,
     })
 }

@@ -13,6 +13,7 @@
 
 mod answers;
 mod barrier;
+mod callers;
 mod chance;
 mod check;
 mod consumer;
@@ -20,6 +21,7 @@ mod crowd;
 mod deeds;
 mod faults;
 mod found;
+mod found_calls;
 mod found_nodes;
 mod holder;
 mod instance;
@@ -32,6 +34,7 @@ mod publisher;
 mod random;
 mod replies;
 mod schedules;
+mod schedules_calls;
 mod schedules_nodes;
 mod setup;
 mod store;

@@ -32,6 +32,12 @@ pub(super) struct Setup {
     pub(super) retention: u64,
     /// For how long the server keeps the marker of a removed key, in milliseconds.
     pub(super) marker: u64,
+    /// How many calls may be remembered, and for how long those that have ended are, in milliseconds.
+    pub(super) calls_max: usize,
+    pub(super) calls_kept: u64,
+    /// Who calls tools, and how often one that does no harm twice.
+    pub(super) callers: usize,
+    pub(super) idempotent: u64,
     /// How often a process says which life of its node it is.
     pub(super) with_epoch: u64,
     /// How often a process that begins anew says the epoch of the one before.
@@ -103,6 +109,10 @@ impl Setup {
             names: 2,
             retention: 60_000,
             marker: 30_000,
+            calls_max: 64,
+            calls_kept: 120_000,
+            callers: 0,
+            idempotent: 300,
             with_epoch: 500,
             same_epoch: 0,
             other_owner: 0,
@@ -198,6 +208,12 @@ impl Setup {
             ttl_max: 16,
             owners,
             names: 1 + chance.index(3),
+            callers: if chance.hit(500) {
+                1 + chance.index(3)
+            } else {
+                0
+            },
+            idempotent: chance.below(1_001),
             retention: 1_000 * chance.between((1, 60)),
             marker: 1_000 * chance.between((40, 80)),
             with_epoch: chance.below(1_001),

@@ -190,7 +190,7 @@ fn rank(one: &Considered<'_>, policy: Policy, place: u64) -> (u64, u64, u64) {
     }
 }
 
-/// Numbers in a random order, by a generator with a good spread (SplitMix64).
+/// Numbers in a random order, by a generator with a good spread (`SplitMix64`).
 fn shuffled(count: usize, seed: u64) -> impl Iterator<Item = u64> {
     (1..=u64::try_from(count).unwrap_or(u64::MAX)).map(move |n| {
         let mut mixed = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));

@@ -62,7 +62,7 @@ impl At<'_> {
         }
         match serde_json::from_slice(&message.payload) {
             Ok(result) => Verdict::Result(result),
-            Err(error) => Verdict::Failed(self.invalid(vec![Violation {
+            Err(error) => Verdict::Failed(self.invalid(&[Violation {
                 pointer: String::new(),
                 message: format!("is not JSON: {error}"),
             }])),
@@ -107,7 +107,7 @@ impl At<'_> {
     }
 
     /// The result is not as the contract says.
-    pub(super) fn invalid(&self, violations: Vec<Violation>) -> Error {
+    pub(super) fn invalid(&self, violations: &[Violation]) -> Error {
         let first = violations
             .first()
             .map(|first| format!(": {first}"))
@@ -130,6 +130,24 @@ impl At<'_> {
         );
         error.retryable = idempotent;
         error
+    }
+
+    /// Nobody saw an answer, and nobody waits for one any more.
+    pub(super) fn unknown(&self, idempotent: bool) -> Error {
+        let message =
+            "nobody knows what came of the call: whoever carried it out is gone, or was too slow";
+        let mut error = self.on(
+            Error::new(ErrorCode::ToolTimeout, message),
+            Executed::Unknown,
+        );
+        error.retryable = idempotent;
+        error
+    }
+
+    /// The result was passed on once, and not kept.
+    pub(super) fn not_kept(&self, limit: usize) -> Error {
+        let error = Error::too_large("the result, which was answered once and not kept:", limit);
+        self.on(error, Executed::Yes)
     }
 
     /// The answer cannot be passed on.
