@@ -628,6 +628,73 @@ fn the_guide_shows_the_examples() {
     }
 }
 
+/// What the guide shows of a terminal is what comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guide_shows_what_comes() {
+    let bus = Bus::start().await;
+    let _example = Example::start(Language::Python, &bus.nats.url(), "greeter", 30);
+    bus.online("greeter", 1).await;
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/nodes.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let (_, section) = guide.split_once("## Looking at it").unwrap();
+    let (_, me) = section.split_once("$ ME=").unwrap();
+    let me = me.lines().next().unwrap();
+    let mut shown = 0;
+    for step in section.split("    $ nats req --raw ").skip(1) {
+        let (command, rest) = step.split_once("'\n").unwrap();
+        let (subject, body) = command.split_once(" '").unwrap();
+        let body = body.replace("'$ME'", me);
+        let request = bus.caller.client.request(subject.to_owned(), body.into());
+        let reply = request.await.unwrap();
+        let came = steady(std::str::from_utf8(&reply.payload).unwrap());
+        let told = steady(rest.split("\n\n").next().unwrap());
+        assert!(is_shortened(&told, &came), "{command}:\n{told}\n{came}");
+        shown += 1;
+    }
+    assert_eq!(shown, 7);
+}
+
+/// Whether `told` is all of `text` but for what `…` stands for.
+fn is_shortened(told: &str, text: &str) -> bool {
+    let Some((first, others)) = told.split_once('…') else {
+        return told == text;
+    };
+    let behind = text.strip_prefix(first).map(|behind| match others {
+        "" => true,
+        _ => behind
+            .char_indices()
+            .any(|(at, _)| is_shortened(others, &behind[at..])),
+    });
+    behind.unwrap_or(false)
+}
+
+/// JSON without white space, with what is another at each run in other words: numbers, ids, times, the host.
+fn steady(json: &str) -> String {
+    let mut steady = String::new();
+    let mut rest = json;
+    while let Some(first) = rest.chars().next() {
+        if first == '"' {
+            let (text, behind) = rest[1..].split_once('"').unwrap();
+            let host = [r#""host":"#, r#""verified_on":"#].map(|name| steady.ends_with(name));
+            let word = match text {
+                _ if host.contains(&true) => "HOST",
+                text if text.parse::<Uuid>().is_ok() => "UUID",
+                text if text.parse::<jiff::Timestamp>().is_ok() => "TIME",
+                text => text,
+            };
+            steady = format!("{steady}\"{word}\"");
+            rest = behind;
+        } else if first.is_ascii_digit() {
+            steady.push('N');
+            rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        } else {
+            steady.extend(Some(first).filter(|c| !c.is_whitespace()));
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    steady
+}
+
 /// By the tag of a block of code: where it is from.
 const SHOWN: [(&str, &[&str]); 3] = [
     ("rust", &["examples/node.rs"]),

@@ -43,6 +43,8 @@ struct World {
     node: String,
     /// Of that node.
     contract_hash: Value,
+    /// Of its tool.
+    tool_hash: Value,
     /// Another one, of type validator.
     validator: String,
     /// A bus that ends with the node.
@@ -75,6 +77,8 @@ impl World {
         });
         let announced = caller.get("bus.register", body).await;
         let trust = caller.see("trust.get", json!({"node_id": node})).await;
+        let tool = json!({"tool_name": "add", "provider_node_id": node});
+        let tool = caller.see("tool.resolve", tool).await;
         Self {
             requester,
             lease_id: lease["lease_id"].clone(),
@@ -82,6 +86,7 @@ impl World {
             port,
             node,
             contract_hash: trust["contract_hash"].clone(),
+            tool_hash: tool["contract_hash"].clone(),
             validator,
             bus,
             revision: announced["revision"].as_u64().unwrap(),
@@ -171,6 +176,18 @@ fn right(endpoint: Endpoint, world: &World) -> Vec<Value> {
                 "name": "add", "version": "1.0.0", "limit": 1, "cursor": "a", "min_revision": revision,
             })]
         }
+        // A dry run: nobody is there to answer.
+        Endpoint::ToolInvoke => vec![json!({
+            "tool_name": "add", "arguments": {"a": 1}, "tool_version": ">=1, <3", "node_selection_policy": "first",
+            "provider_node_id": node, "trusted_only": false, "contract_hash": world.tool_hash, "timeout_ms": 4_000,
+            "correlation_id": "order-17", "requester_id": requester, "dry_run": true, "request_id": request,
+            "min_revision": revision,
+        })],
+        Endpoint::ToolResolve => vec![json!({
+            "tool_name": "add", "tool_version": ">=1, <3", "node_selection_policy": "first",
+            "provider_node_id": node, "trusted_only": false, "contract_hash": world.tool_hash,
+            "min_revision": revision,
+        })],
         Endpoint::BusRegister => vec![json!({
             "bus_id": bus, "protocol": "redis", "endpoint_uri": "redis://here:20000/0", "inbound": true,
             "outbound": false, "requester_id": requester, "node_id": node, "lease_id": lease_id,
@@ -681,11 +698,17 @@ async fn refused_soon(
     refused
 }
 
+/// Whether a request as it is in [`right`] writes: a call of a tool does so only under a request id, and not in a dry
+/// run.
+fn always_writes(endpoint: Endpoint) -> bool {
+    endpoint.writes() && endpoint != Endpoint::ToolInvoke
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_write_says_when_it_is_not_known_what_came_of_it() {
     let registry = Registry::start(&UNTRIED);
     let caller = Caller::of(&registry).await;
-    let writes = that_say(ErrorCode::StoreUnavailable).filter(|endpoint| endpoint.writes());
+    let writes = that_say(ErrorCode::StoreUnavailable).filter(|endpoint| always_writes(*endpoint));
     let cases = unacknowledged(&caller, writes).await;
     let each = cases.iter().map(async |(endpoint, world)| {
         let body = first(*endpoint, world);
@@ -701,11 +724,12 @@ async fn each_read_says_when_it_cannot_make_sure_that_nothing_is_there() {
     let registry = Registry::start(&UNTRIED);
     let caller = Caller::of(&registry).await;
     acknowledge(&caller, false).await;
-    let reads = that_say(ErrorCode::StoreUnavailable).filter(|endpoint| !endpoint.writes());
+    let reads = that_say(ErrorCode::StoreUnavailable).filter(|endpoint| !always_writes(*endpoint));
     let each = reads.map(async |endpoint| {
         let body = match endpoint {
             Endpoint::TrustGet | Endpoint::Describe => json!({"node_id": "nobody"}),
             Endpoint::ToolDescribe | Endpoint::SchemaGet => json!({"name": "nothing"}),
+            Endpoint::ToolInvoke | Endpoint::ToolResolve => json!({"tool_name": "nothing"}),
             other => panic!("{other:?} looks for what?"),
         };
         let refused = refused_soon(&caller, endpoint, &body, ErrorCode::StoreUnavailable).await;
@@ -732,7 +756,8 @@ fn in_the_way(endpoint: Endpoint) -> Endpoint {
 async fn each_write_says_that_another_is_in_its_way() {
     let registry = Registry::start(&UNTRIED);
     let caller = Caller::of(&registry).await;
-    let cases = unacknowledged(&caller, that_say(ErrorCode::Contended)).await;
+    let writes = that_say(ErrorCode::Contended).filter(|endpoint| always_writes(*endpoint));
+    let cases = unacknowledged(&caller, writes).await;
     let each = cases.iter().map(async |(endpoint, world)| {
         let before = in_the_way(*endpoint);
         let mut body = first(before, world);

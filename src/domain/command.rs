@@ -205,8 +205,8 @@ pub struct Wish {
     pub node_id: Option<NodeId>,
     /// Which life of it; none for the one that it leads.
     pub epoch: Option<u64>,
-    /// On which host.
-    pub host: Host,
+    /// On which host; none for that of its node, or the registry's own when it has none.
+    pub host: Option<Host>,
     /// In which port space.
     pub transport: Transport,
     /// Tried first.

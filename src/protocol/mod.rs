@@ -29,6 +29,7 @@ pub mod records;
 pub mod schema;
 mod schema_graph;
 pub mod schemas;
+mod secrets;
 pub mod subject;
 pub mod teach;
 pub mod time;

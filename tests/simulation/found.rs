@@ -91,7 +91,7 @@ impl Bench {
             ttl: Ttl::try_from(2).unwrap(),
             node_id: None,
             epoch: None,
-            host: host(true),
+            host: Some(host(true)),
             transport: Transport::Tcp,
             preferred: None,
             exact: false,

@@ -135,7 +135,10 @@ impl World {
                 let key = Key::Bus(bus_id.clone());
                 let missing = |at: Revision| {
                     let stored = self.check.stored(&key, at);
-                    !matches!(stored, Some((_, Stored::Bus(_))))
+                    match stored {
+                        Some((_, Stored::Bus(record))) => record.body.bus.ended.is_some(),
+                        _ => true,
+                    }
                 };
                 self.never(std::slice::from_ref(&key), behind, missing)
                     .then(|| format!("{bus_id} was there all the time"))

@@ -62,7 +62,7 @@ impl At<'_> {
         }
         match serde_json::from_slice(&message.payload) {
             Ok(result) => Verdict::Result(result),
-            Err(error) => Verdict::Failed(self.invalid(vec![Violation {
+            Err(error) => Verdict::Failed(self.invalid(&[Violation {
                 pointer: String::new(),
                 message: format!("is not JSON: {error}"),
             }])),
@@ -107,10 +107,10 @@ impl At<'_> {
     }
 
     /// The result is not as the contract says.
-    pub(super) fn invalid(&self, violations: Vec<Violation>) -> Error {
+    pub(super) fn invalid(&self, violations: &[Violation]) -> Error {
         let first = violations
             .first()
-            .map(|first| format!(": {} {}", first.pointer, first.message))
+            .map(|first| format!(": {first}"))
             .unwrap_or_default();
         let message = format!("the tool's result is not as its contract says{first}");
         self.on(Error::new(ErrorCode::InvalidResult, message), Executed::Yes)
@@ -132,6 +132,24 @@ impl At<'_> {
         error
     }
 
+    /// Nobody saw an answer, and nobody waits for one any more.
+    pub(super) fn unknown(&self, idempotent: bool) -> Error {
+        let message =
+            "nobody knows what came of the call: whoever carried it out is gone, or was too slow";
+        let mut error = self.on(
+            Error::new(ErrorCode::ToolTimeout, message),
+            Executed::Unknown,
+        );
+        error.retryable = idempotent;
+        error
+    }
+
+    /// The result was passed on once, and not kept.
+    pub(super) fn not_kept(&self, limit: usize) -> Error {
+        let error = Error::too_large("the result, which was answered once and not kept:", limit);
+        self.on(error, Executed::Yes)
+    }
+
     /// The answer cannot be passed on.
     pub(super) fn too_large(&self, limit: usize) -> Error {
         self.on(Error::too_large("the tool's result", limit), Executed::Yes)
@@ -146,9 +164,12 @@ impl At<'_> {
     }
 }
 
+/// Whether that text is the name of an error, as `NO_DISK`, and not something for people.
 fn is_code(text: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    !text.is_empty() && text.len() <= CODE_CHARS_MAX && text.chars().all(good)
+    let good = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    text.len() <= CODE_CHARS_MAX
+        && text.starts_with(|c: char| c.is_ascii_uppercase())
+        && text.chars().all(good)
 }
 
 #[cfg(test)]
@@ -212,6 +233,11 @@ mod tests {
             &[(NUMBER, "500"), (TEXT, "NO_DISK")],
             "",
             "failed TOOL_ERROR NO_DISK true false",
+        );
+        check(
+            &[(NUMBER, "500"), (TEXT, "broken")],
+            "",
+            "failed TOOL_ERROR 500 true false",
         );
         check(
             &[(NUMBER, "500"), (TEXT, "NO_DISK")],

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::{
     domain::{
         counts::Counts,
-        ids::NodeId,
+        ids::{LeaseId, NodeId},
         index::Index,
         node::{LifeEnd, NodeType as Type},
         nodes::Seen,
@@ -20,8 +20,8 @@ use crate::{
         node::NodeType,
         node_life::NodeEnd,
         node_view::{
-            Liveness, NodeItem, NodeListRequest, NodeMetadata, NodePorts, NodeTool, NodeView,
-            Section,
+            InboundLease, ListensAt, Liveness, NodeItem, NodeListRequest, NodeMetadata, NodePorts,
+            NodeTool, NodeView, Section,
         },
         port::Page,
         trust::{Computed, Trust, TrustReply},
@@ -215,10 +215,29 @@ fn ports(index: &Index, seen: &Seen<'_>, shown: usize, now: Moment) -> NodePorts
     let lease_count = leases.len();
     leases.truncate(shown);
     NodePorts {
-        inbound: inbound.filter_map(again).collect(),
+        inbound: inbound
+            .filter_map(|port| {
+                let lease = port.lease_id.map(|lease_id| lease_status(index, lease_id));
+                Some(ListensAt {
+                    port: again(port)?,
+                    lease_status: lease.map(Open::Known),
+                })
+            })
+            .collect(),
         outbound: said(seen, "outbound_ports").unwrap_or_default(),
         leases,
         lease_count,
+    }
+}
+
+/// What became of a lease that was live when a node spoke of it.
+fn lease_status(index: &Index, lease_id: LeaseId) -> InboundLease {
+    let found = index.find_lease(lease_id);
+    let live = found.and_then(|(key, _)| view::held(index, key));
+    if live.is_some_and(|held| held.lease.lease_id == lease_id) {
+        InboundLease::Active
+    } else {
+        InboundLease::Ended
     }
 }
 
