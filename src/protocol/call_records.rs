@@ -46,6 +46,7 @@ struct Call {
 
 /// One run of a tool.
 #[derive(JsonSchema)]
+#[expect(clippy::struct_field_names, reason = "named as they stand in records")]
 struct Execution {
     /// Which.
     execution_id: UuidText,
@@ -116,6 +117,7 @@ struct CallTransition {
 /// What happens to a call.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "snake_case")]
+#[expect(clippy::enum_variant_names, reason = "named as they stand in records")]
 enum CallHappened {
     /// The tool is about to be run.
     CallBegan,
