@@ -17,8 +17,7 @@ use serde_json::Value;
 
 /// Contracts with all that one can say; each is the input of a tool that answers with its arguments.
 fn contracts() -> Vec<Value> {
-    let mut all: Vec<Value> =
-        serde_json::from_str(include_str!("tables/contracts.json")).unwrap();
+    let mut all: Vec<Value> = serde_json::from_str(include_str!("tables/contracts.json")).unwrap();
     for tool in &mut all {
         if tool.get("output_schema").is_none() && tool.get("input_schema").is_some() {
             tool["output_schema"] = tool["input_schema"].clone();
@@ -53,7 +52,11 @@ fn written(language: Language, via: Via) -> String {
 fn dump() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("codegen");
     std::fs::create_dir_all(&folder).unwrap();
-    for (language, name) in [(Language::Typescript, "ts"), (Language::Python, "py"), (Language::Rust, "rs")] {
+    for (language, name) in [
+        (Language::Typescript, "ts"),
+        (Language::Python, "py"),
+        (Language::Rust, "rs"),
+    ] {
         for (via, way) in [(Via::Registry, "registry"), (Via::Direct, "direct")] {
             std::fs::write(folder.join(format!("{way}.{name}")), written(language, via)).unwrap();
         }

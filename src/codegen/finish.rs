@@ -76,7 +76,9 @@ fn share(model: &mut Model) {
                     shape.replace(&class);
                 }
                 let size = known.len();
-                *known.entry(format!("{} {kind:?}", named.words)).or_insert(size)
+                *known
+                    .entry(format!("{} {kind:?}", named.words))
+                    .or_insert(size)
             })
             .collect();
         let found = known.len();
@@ -92,7 +94,10 @@ fn share(model: &mut Model) {
     }
     let shared = |id: usize| {
         let class = classes.get(id);
-        class.and_then(|class| first.get(class)).copied().unwrap_or(id)
+        class
+            .and_then(|class| first.get(class))
+            .copied()
+            .unwrap_or(id)
     };
     for named in &mut model.types {
         for shape in named.kind.shapes_mut() {

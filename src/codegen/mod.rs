@@ -8,6 +8,7 @@ mod docs;
 mod finish;
 mod names;
 mod python;
+mod python_read;
 mod read;
 mod rust;
 mod schema;

@@ -214,6 +214,15 @@ impl Model {
         order
     }
 
+    /// Of all types, whether one of these needs it.
+    pub(super) fn reached(&self, roots: impl Iterator<Item = usize>) -> Vec<bool> {
+        let mut seen = vec![false; self.types.len()];
+        for root in roots {
+            self.visit(root, &mut seen, &mut Vec::new());
+        }
+        seen
+    }
+
     fn visit(&self, root: usize, seen: &mut [bool], order: &mut Vec<usize>) {
         let mut open = vec![root];
         while let Some(id) = open.pop() {

@@ -95,6 +95,27 @@ pub(super) fn listed(
     out
 }
 
+/// The same, and all items on one line of their own where that holds them: as Python has it.
+pub(super) fn called(
+    (open, close): (&str, &str),
+    items: &[String],
+    (before, after): (usize, usize),
+    (indent, step): (usize, usize),
+) -> String {
+    let all = items.join(", ");
+    let one = before + open.len() + all.chars().count() + close.len() + after <= WIDTH;
+    let two = indent + step + all.chars().count() <= WIDTH;
+    if all.contains('\n') || one || !two {
+        return listed((open, close), items, (before, after), (indent, step));
+    }
+    format!(
+        "{open}\n{:two$}{all}\n{:indent$}{close}",
+        "",
+        "",
+        two = indent + step
+    )
+}
+
 /// The lines, each behind `indent` and then `mark`.
 pub(super) fn block(lines: &[String], indent: &str, mark: &str) -> String {
     let line = |line: &String| format!("{}\n", format!("{indent}{mark}{line}").trim_end());
