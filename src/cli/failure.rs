@@ -250,11 +250,20 @@ fn hint(refusal: &error::Error) -> Option<String> {
         ErrorCode::Contended | ErrorCode::Stale | ErrorCode::Busy => {
             "nothing was done; ask again, or wait longer with --timeout"
         }
+        ErrorCode::InvalidArguments | ErrorCode::ContractChanged => {
+            "`onex tool describe NAME` shows what the tool takes"
+        }
+        ErrorCode::ProviderNotFound => {
+            "`onex tool invoke --dry-run` says why each node is left out"
+        }
         ErrorCode::Internal => return Some(internal(&refusal.correlation_id)),
         ErrorCode::InvalidRequest
         | ErrorCode::Forbidden
         | ErrorCode::Superseded
         | ErrorCode::StoreChanged
+        | ErrorCode::ToolError
+        | ErrorCode::InvalidResult
+        | ErrorCode::ToolTimeout
         | ErrorCode::TooLarge => return None,
     };
     Some(text.to_owned())

@@ -115,6 +115,12 @@ pub(super) struct Serve {
     /// Requests under way at the same time; one more is told BUSY.
     #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX, value_parser = value_parser!(u32).range(1..))]
     in_flight_max: u32,
+    /// Calls of tools under way at the same time; one more is told BUSY.
+    #[arg(long, env = "ONEX_INVOKES_MAX", value_name = "N", default_value_t = settings::INVOKES_MAX, value_parser = value_parser!(u32).range(1..))]
+    invokes_max: u32,
+    /// Calls that one provider may have under way from this instance.
+    #[arg(long, env = "ONEX_INVOKES_PER_PROVIDER_MAX", value_name = "N", default_value_t = settings::INVOKES_PER_PROVIDER_MAX, value_parser = value_parser!(u32).range(1..))]
+    invokes_per_provider_max: u32,
     /// Log as JSON lines. RUST_LOG says what is logged: `info` by default.
     #[arg(long, env = "ONEX_LOG_JSON")]
     log_json: bool,
@@ -240,6 +246,8 @@ impl Serve {
             retention: Duration::from_secs(self.retention),
             tool_subjects: ToolSubjects::new(self.tool_subjects.clone()),
             requests_in_flight_max: self.in_flight_max,
+            invokes_max: self.invokes_max,
+            invokes_per_provider_max: self.invokes_per_provider_max,
             ..Settings::on(host)
         })
     }

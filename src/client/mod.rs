@@ -8,6 +8,7 @@ mod call;
 mod clock;
 mod error;
 mod hold;
+mod invoke;
 mod keep;
 mod loss;
 mod node;

@@ -1,14 +1,18 @@
 //! What `details` of an error has, by its code, and the schema of every error.
 
+use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use super::{
     describe::Help,
     endpoint::Endpoint,
     error::{BUSY_RETRY_MILLIS, Error, ErrorCode, ErrorReply},
+    examples,
+    invoke::{Candidate, Offered},
     names::Namespace,
     schema,
     schemas::{Message, remark},
+    validator::Violation,
 };
 
 /// A member of `details`.
@@ -16,8 +20,16 @@ use super::{
 pub enum Detail {
     /// Which bound is reached.
     Bound,
+    /// Who offers the tool, and why each cannot be asked.
+    Candidates,
+    /// The contract that was asked for.
+    ContractHash,
     /// The last life of the node.
     Epoch,
+    /// Whether the tool was called.
+    Executed,
+    /// Of which execution.
+    ExecutionId,
     /// The header that is wrong.
     Header,
     /// How to use the endpoint.
@@ -28,16 +40,28 @@ pub enum Detail {
     Limit,
     /// The known field that an unknown one looks like.
     Nearest,
+    /// The contracts that are offered.
+    Offered,
     /// Whether something was done.
     Outcome,
     /// The field.
     Pointer,
+    /// What the provider says besides, as it came.
+    ProviderBody,
+    /// The provider's own name for its error.
+    ProviderCode,
+    /// What the provider says, for people.
+    ProviderMessage,
+    /// Who was asked.
+    ProviderNodeId,
     /// Why not.
     Reason,
     /// How far this instance is.
     Revision,
     /// What the port is.
     State,
+    /// What is wrong with arguments or a result.
+    Violations,
 }
 
 /// Whether a member is always there.
@@ -64,7 +88,34 @@ impl ErrorCode {
             Self::PoolNotFound => &[(Detail::Host, Always)],
             Self::PortUnavailable => &[(Detail::State, Always)],
             Self::StoreChanged => &[(Detail::Pointer, Always)],
-            Self::TooLarge => &[(Detail::Limit, Always)],
+            Self::TooLarge => &[
+                (Detail::Limit, Always),
+                (Detail::Executed, Sometimes),
+                (Detail::ExecutionId, Sometimes),
+                (Detail::ProviderNodeId, Sometimes),
+            ],
+            Self::InvalidArguments => &[(Detail::Violations, Always)],
+            Self::ProviderNotFound => &[(Detail::Candidates, Always)],
+            Self::ContractChanged => &[(Detail::ContractHash, Always), (Detail::Offered, Always)],
+            Self::ToolError => &[
+                (Detail::Executed, Always),
+                (Detail::ExecutionId, Always),
+                (Detail::ProviderNodeId, Always),
+                (Detail::ProviderCode, Always),
+                (Detail::ProviderMessage, Always),
+                (Detail::ProviderBody, Sometimes),
+            ],
+            Self::InvalidResult => &[
+                (Detail::Executed, Always),
+                (Detail::ExecutionId, Always),
+                (Detail::ProviderNodeId, Always),
+                (Detail::Violations, Always),
+            ],
+            Self::ToolTimeout => &[
+                (Detail::Executed, Always),
+                (Detail::ExecutionId, Always),
+                (Detail::ProviderNodeId, Always),
+            ],
             Self::LimitExceeded => &[(Detail::Limit, Always), (Detail::Bound, Always)],
             Self::Stale => &[(Detail::Revision, Always)],
             Self::StoreUnavailable => &[(Detail::Outcome, Always)],
@@ -90,24 +141,45 @@ impl Detail {
     pub fn name(self) -> &'static str {
         match self {
             Self::Bound => "bound",
+            Self::Candidates => "candidates",
+            Self::ContractHash => "contract_hash",
             Self::Epoch => "epoch",
+            Self::Executed => "executed",
+            Self::ExecutionId => "execution_id",
             Self::Header => "header",
             Self::Help => "help",
             Self::Host => "host",
             Self::Limit => "limit",
             Self::Nearest => "nearest",
+            Self::Offered => "offered",
             Self::Outcome => "outcome",
             Self::Pointer => "pointer",
+            Self::ProviderBody => "provider_body",
+            Self::ProviderCode => "provider_code",
+            Self::ProviderMessage => "provider_message",
+            Self::ProviderNodeId => "provider_node_id",
             Self::Reason => "reason",
             Self::Revision => "revision",
             Self::State => "state",
+            Self::Violations => "violations",
         }
     }
 
     fn schema(self) -> Value {
         match self {
             Self::Bound => text("Which bound is reached."),
+            Self::Candidates => list::<Candidate>(
+                "Who offers a tool of that name, and why each cannot be asked; at most 64.",
+            ),
+            Self::ContractHash => text("The contract that was asked for."),
             Self::Epoch => number("The node's last epoch."),
+            Self::Executed => json!({
+                "description": "Whether the tool was called: true, false, or `unknown`.",
+                "enum": [true, false, "unknown"],
+            }),
+            Self::ExecutionId => {
+                text("Of which execution: it is in the provider's request and in the events.")
+            }
             Self::Header => text("The header that is wrong."),
             Self::Help => {
                 let mut help = schema::of_part::<Help>();
@@ -117,11 +189,18 @@ impl Detail {
             Self::Host => text("The host that has no pool."),
             Self::Limit => number("What may not be exceeded."),
             Self::Nearest => text("The known field that an unknown one looks like."),
+            Self::Offered => list::<Offered>("The contracts that are offered; at most 64."),
             Self::Outcome => one_of(
                 "`none`: nothing was done. `unknown`: it may have been; ask again with the same request_id.",
                 &["none", "unknown"],
             ),
             Self::Pointer => text("The field, as a JSON Pointer."),
+            Self::ProviderBody => {
+                json!({"description": "What the provider says besides, as it came."})
+            }
+            Self::ProviderCode => text("The provider's own name for its error."),
+            Self::ProviderMessage => text("What the provider says, for people."),
+            Self::ProviderNodeId => text("Who was asked."),
             Self::Reason => one_of(
                 "Why not. `frozen`: the node's contract must not change. `not_validator`: no node of type validator \
                 lives by that id and requester. `own_verdict`: nobody judges itself.",
@@ -139,29 +218,48 @@ impl Detail {
                     "outside",
                 ],
             ),
+            Self::Violations => list::<Violation>("What is wrong, and where; the first 64 things."),
         }
     }
 
     fn example(self) -> Value {
         match self {
             Self::Bound => json!("hosts"),
+            Self::Candidates => examples::candidates(),
+            Self::ContractHash => json!(examples::HASH),
             Self::Epoch => json!(3),
+            Self::Executed => json!(true),
+            Self::ExecutionId => json!(examples::EXECUTION),
             Self::Header => json!("Onex-Timeout-Ms"),
             Self::Help => json!(Endpoint::Help.help(&Namespace::default())),
             Self::Host => json!("build-7"),
             Self::Limit => json!(1_000),
             Self::Nearest => json!("preferred_port"),
+            Self::Offered => {
+                json!([{"tool_version": "1.1.0", "contract_hash": examples::OTHER_HASH}])
+            }
             Self::Outcome => json!("unknown"),
             Self::Pointer => json!("/min_revision"),
+            Self::ProviderBody => json!({"error": {"code": "TEXT_TOO_LONG"}}),
+            Self::ProviderCode => json!("TEXT_TOO_LONG"),
+            Self::ProviderMessage => json!("the text has more than 100,000 characters"),
+            Self::ProviderNodeId => json!(examples::NODE),
             Self::Reason => json!("frozen"),
             Self::Revision => json!(1_234),
             Self::State => json!("held"),
+            Self::Violations => {
+                json!([{"pointer": "/max_words", "message": "\"few\" is not of type \"integer\""}])
+            }
         }
     }
 }
 
 fn text(description: &str) -> Value {
     json!({"type": "string", "description": description})
+}
+
+fn list<T: JsonSchema>(description: &str) -> Value {
+    json!({"type": "array", "items": schema::of_part::<T>(), "description": description})
 }
 
 fn number(description: &str) -> Value {
@@ -192,12 +290,15 @@ fn of_code(code: ErrorCode) -> Value {
             always.push(detail.name());
         }
     }
+    let mut then =
+        json!({"details": {"type": "object", "properties": members, "required": always}});
+    // What a tool says of itself decides for the others.
+    if let (false, Some(then)) = (code.depends_on_tool(), then.as_object_mut()) {
+        then.insert("retryable".to_owned(), json!({"const": code.retryable()}));
+    }
     json!({
         "if": {"properties": {"code": {"const": code.as_str()}}},
-        "then": {"properties": {
-            "retryable": {"const": code.retryable()},
-            "details": {"type": "object", "properties": members, "required": always},
-        }},
+        "then": {"properties": then},
     })
 }
 

@@ -33,6 +33,10 @@ pub enum Endpoint {
     ToolList,
     /// `tool.describe`
     ToolDescribe,
+    /// `tool.invoke`
+    ToolInvoke,
+    /// `tool.resolve`
+    ToolResolve,
     /// `bus.register`
     BusRegister,
     /// `bus.deregister`
@@ -68,9 +72,12 @@ pub const TOOL_REQUEST_BYTES_MAX: usize = 192 * 1024;
 /// Bytes of a request that announces a node, at most, and of the node with all tools that it adds later.
 pub const NODE_BYTES_MAX: usize = 448 * 1024;
 
+/// Bytes of a request that calls a tool, at most.
+pub const INVOKE_REQUEST_BYTES_MAX: usize = 448 * 1024;
+
 impl Endpoint {
     /// All of them, in the order in which help lists them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::PortLease,
         Self::PortHeartbeat,
         Self::PortRelease,
@@ -85,6 +92,8 @@ impl Endpoint {
         Self::ToolDeregister,
         Self::ToolList,
         Self::ToolDescribe,
+        Self::ToolInvoke,
+        Self::ToolResolve,
         Self::BusRegister,
         Self::BusDeregister,
         Self::BusList,
@@ -113,6 +122,8 @@ impl Endpoint {
             Self::ToolDeregister => "tool.deregister",
             Self::ToolList => "tool.list",
             Self::ToolDescribe => "tool.describe",
+            Self::ToolInvoke => "tool.invoke",
+            Self::ToolResolve => "tool.resolve",
             Self::BusRegister => "bus.register",
             Self::BusDeregister => "bus.deregister",
             Self::BusList => "bus.list",
@@ -164,6 +175,12 @@ impl Endpoint {
             Self::ToolDeregister => "Takes a tool from a live node.",
             Self::ToolList => "Lists the tools of live nodes in the order of their names.",
             Self::ToolDescribe => "Shows a tool's contract, and who offers it.",
+            Self::ToolInvoke => {
+                "Has a tool called by one of the nodes that offer it: arguments and result are checked by its contract."
+            }
+            Self::ToolResolve => {
+                "Says where a tool can be called, for callers that go straight to its provider."
+            }
             Self::BusRegister => "Announces a bus, which may end with a node or with a lease.",
             Self::BusDeregister => "Ends a bus.",
             Self::BusList => "Lists buses in the order of their ids.",
@@ -186,6 +203,7 @@ impl Endpoint {
         match self {
             Self::NodeRegister => NODE_BYTES_MAX,
             Self::ToolRegister => TOOL_REQUEST_BYTES_MAX,
+            Self::ToolInvoke => INVOKE_REQUEST_BYTES_MAX,
             _ => REQUEST_BYTES_MAX,
         }
     }
@@ -265,6 +283,21 @@ impl Endpoint {
             ],
             Self::TrustGet | Self::Describe => &[Code::NodeNotFound],
             Self::ToolDescribe => &[Code::ToolNotFound],
+            Self::ToolInvoke => &[
+                Code::InvalidArguments,
+                Code::ToolNotFound,
+                Code::ProviderNotFound,
+                Code::ContractChanged,
+                Code::IdempotencyMismatch,
+                Code::ToolError,
+                Code::InvalidResult,
+                Code::ToolTimeout,
+            ],
+            Self::ToolResolve => &[
+                Code::ToolNotFound,
+                Code::ProviderNotFound,
+                Code::ContractChanged,
+            ],
             Self::SchemaGet => &[Code::SchemaNotFound],
             Self::PortList
             | Self::PortResolve
@@ -300,6 +333,7 @@ impl Endpoint {
             | Self::ToolDeregister
             | Self::BusRegister
             | Self::BusDeregister
+            | Self::ToolInvoke
             | Self::TrustReport => true,
             Self::PortList
             | Self::PortResolve
@@ -307,6 +341,7 @@ impl Endpoint {
             | Self::NodeList
             | Self::ToolList
             | Self::ToolDescribe
+            | Self::ToolResolve
             | Self::BusList
             | Self::SchemaList
             | Self::SchemaGet

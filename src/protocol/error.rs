@@ -47,6 +47,9 @@ macro_rules! codes {
 codes! {
     /// The request is not one: `details.pointer` says where. For an empty body `details.help` teaches.
     InvalidRequest = "INVALID_REQUEST", 400, false;
+    /// The arguments are not as the tool's contract says: `details.violations` has each fault with its place.
+    /// Nothing was called.
+    InvalidArguments = "INVALID_ARGUMENTS", 400, false;
     /// Who asks may not do this: `details.reason` says why.
     Forbidden = "FORBIDDEN", 403, false;
     /// It belongs to another requester.
@@ -57,6 +60,8 @@ codes! {
     NodeNotFound = "NODE_NOT_FOUND", 404, false;
     /// Nobody offers such a tool.
     ToolNotFound = "TOOL_NOT_FOUND", 404, false;
+    /// Nobody who offers the tool can be asked now: `details.candidates` says why.
+    ProviderNotFound = "PROVIDER_NOT_FOUND", 404, true;
     /// There is no such bus.
     BusNotFound = "BUS_NOT_FOUND", 404, false;
     /// There is no such schema.
@@ -69,14 +74,22 @@ codes! {
     LeaseExpired = "LEASE_EXPIRED", 409, false;
     /// That epoch of the node is over: `details.epoch` is the last one.
     Superseded = "SUPERSEDED", 409, false;
+    /// The tool is offered, but no longer under the contract that was asked for: `details.offered`.
+    ContractChanged = "CONTRACT_CHANGED", 409, false;
     /// The request id came with other parameters before.
     IdempotencyMismatch = "IDEMPOTENCY_MISMATCH", 409, false;
     /// The store is not the one that the revision came from.
     StoreChanged = "STORE_CHANGED", 409, false;
-    /// The request, or its answer, is larger than `details.limit` bytes.
+    /// The request, or its answer, is larger than `details.limit` bytes. `details.executed`: the tool was called.
     TooLarge = "TOO_LARGE", 413, false;
     /// A bound is reached: `details.limit`.
     LimitExceeded = "LIMIT_EXCEEDED", 429, false;
+    /// The tool answered with an error of its own: `details.provider_code`. Retryable if it says so.
+    ToolError = "TOOL_ERROR", 502, false;
+    /// The tool's result is not as its contract says: `details.violations`.
+    InvalidResult = "INVALID_RESULT", 502, false;
+    /// The tool did not answer in time. Retryable if it is idempotent; what it answers late is dropped.
+    ToolTimeout = "TOOL_TIMEOUT", 504, false;
     /// No port of the pool is free; `retry_after_ms` from the soonest expiry.
     ResourceExhausted = "RESOURCE_EXHAUSTED", 503, true;
     /// Others kept writing the same keys; nothing was done.
@@ -90,6 +103,13 @@ codes! {
     StoreUnavailable = "STORE_UNAVAILABLE", 503, true;
     /// A fault of the registry's own; its log has more, under the correlation id.
     Internal = "INTERNAL", 500, false;
+}
+
+impl ErrorCode {
+    /// Whether it is for the tool to say if a call may succeed later.
+    pub fn depends_on_tool(self) -> bool {
+        matches!(self, Self::ToolError | Self::ToolTimeout)
+    }
 }
 
 /// An error, as the body of a reply has it under `error`.
@@ -184,7 +204,9 @@ impl Error {
         .with("limit", json!(limit))
     }
 
-    fn after(mut self, millis: u64) -> Self {
+    /// With the time after which it may succeed, in milliseconds.
+    #[must_use]
+    pub fn after(mut self, millis: u64) -> Self {
         self.retry_after_ms = Some(millis);
         self
     }

@@ -9,8 +9,12 @@ use super::{
 
 const LEASE: &str = "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f";
 const REQUESTER: &str = "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21";
-const NODE: &str = "text.summariser";
-const HASH: &str = "sha256:6f1ed002ab5595859014ebf0951522d9b3c1a6f3b0d5f7e8c1d2a3b4c5d6e7f8";
+pub(super) const NODE: &str = "text.summariser";
+pub(super) const OTHER_HASH: &str =
+    "sha256:9c56cc51b374c3ba189210d5b6d4bf57790d351c96c47c02190ecf1e430635ab";
+pub(super) const EXECUTION: &str = "0198f3a1-2b3c-7d4e-9f50-61728394a5b6";
+pub(super) const HASH: &str =
+    "sha256:6f1ed002ab5595859014ebf0951522d9b3c1a6f3b0d5f7e8c1d2a3b4c5d6e7f8";
 const REGISTRY: &str = "0198f39f-0a4d-7b5e-8f60-718293a4b5c6";
 
 /// A request that the endpoint takes.
@@ -44,6 +48,10 @@ pub(super) fn request(endpoint: Endpoint) -> Value {
         Endpoint::ToolDeregister => with(json!({"name": "summarise"})),
         Endpoint::ToolList => json!({"tag": "text", "limit": 50}),
         Endpoint::ToolDescribe => json!({"name": "summarise"}),
+        Endpoint::ToolInvoke => json!({
+            "tool_name": "summarise", "arguments": {"text": "A long text."}, "tool_version": "^1", "timeout_ms": 2_000,
+        }),
+        Endpoint::ToolResolve => json!({"tool_name": "summarise", "tool_version": "^1"}),
         Endpoint::BusRegister => json!({
             "bus_id": "metrics", "requester_id": REQUESTER, "protocol": "redis",
             "endpoint_uri": "redis://build-7:20018/0", "node_id": NODE,
@@ -58,6 +66,14 @@ pub(super) fn request(endpoint: Endpoint) -> Value {
         Endpoint::TrustGet => json!({"node_id": NODE}),
         Endpoint::Describe | Endpoint::Help => json!({}),
     }
+}
+
+/// Who offers a tool.
+pub(super) fn candidates() -> Value {
+    json!([{
+        "node_id": NODE, "tool_version": "1.0.0", "contract_hash": HASH, "state": "chosen", "reason": null,
+        "message": null, "in_flight": 0, "recent_ms": 175.5, "trust_state": "trusted",
+    }])
 }
 
 /// What the endpoint may answer; where it has several shapes, one of each.
@@ -116,6 +132,27 @@ pub(super) fn replies(endpoint: Endpoint) -> Vec<Value> {
                 "contract_hash": HASH, "trust_state": "trusted", "trust_score": 1.0, "health": {"queue": 0},
                 "online": true, "expires_in_ms": 41_200,
             }],
+        })],
+        Endpoint::ToolInvoke => vec![
+            json!({
+                "status": "success", "result": {"summary": "A text."}, "tool_name": "summarise", "tool_version": "1.0.0",
+                "contract_hash": HASH, "provider_node_id": NODE, "correlation_id": "order-17",
+                "execution_id": EXECUTION, "duration_ms": 182, "attempts": 1, "revision": 4_713,
+            }),
+            json!({
+                "status": "dry_run", "candidates": candidates(), "candidate_count": 1, "violations": [], "refusal": null,
+                "revision": 4_713,
+                "plan": {
+                    "tool_name": "summarise", "tool_version": "1.0.0", "contract_hash": HASH, "provider_node_id": NODE,
+                    "subject": "onex.node.v1.tool.summarise.text=2Esummariser", "timeout_ms": 2_000,
+                    "node_selection_policy": "least_loaded", "idempotent": true,
+                },
+            }),
+        ],
+        Endpoint::ToolResolve => vec![json!({
+            "tool_name": "summarise", "tool_version": "1.0.0", "provider_node_id": NODE, "contract_hash": HASH,
+            "subject": "onex.node.v1.tool.summarise.text=2Esummariser", "contract": tool(), "expires_in_ms": 41_200,
+            "revision": 4_713,
         })],
         Endpoint::BusRegister => vec![json!({
             "bus_id": "metrics", "status": "accepted", "endpoint_uri": "redis://build-7:20018/0", "warnings": [],

@@ -11,7 +11,7 @@ use crate::domain::ids::Digest;
 use super::{
     endpoint::Endpoint,
     error::{Error, ErrorCode},
-    names::{Namespace, PROTOCOL_MINOR},
+    names::{HEADER_CORRELATION_ID, Namespace, PROTOCOL_MINOR},
     pointer,
     unknown::Unknown,
 };
@@ -180,15 +180,40 @@ pub fn timeout_millis(header: Option<&str>) -> Result<u64, Error> {
 /// The caller's correlation id, from its header; none when it sent none.
 pub fn correlation_id(header: Option<&str>) -> Result<Option<String>, Error> {
     let Some(text) = header else { return Ok(None) };
-    let good = (1..=CORRELATION_ID_CHARS_MAX).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if good {
+    if is_correlation_id(text) {
         return Ok(Some(text.to_owned()));
     }
     let message = format!(
-        "header Onex-Correlation-Id must be 1 to {CORRELATION_ID_CHARS_MAX} visible ASCII characters without spaces"
+        "header {HEADER_CORRELATION_ID} must be {}",
+        correlation_id_rule()
     );
-    Err(Error::new(ErrorCode::InvalidRequest, message).with("header", "Onex-Correlation-Id"))
+    Err(Error::new(ErrorCode::InvalidRequest, message).with("header", HEADER_CORRELATION_ID))
+}
+
+/// Whether it may be a correlation id.
+pub fn is_correlation_id(text: &str) -> bool {
+    (1..=CORRELATION_ID_CHARS_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// What a correlation id must be.
+pub fn correlation_id_rule() -> String {
+    format!("1 to {CORRELATION_ID_CHARS_MAX} visible ASCII characters without spaces")
+}
+
+/// A trace context as W3C has it, if that is what it is: it is passed on as it came.
+pub fn traceparent(header: Option<&str>) -> Option<&str> {
+    let text = header?;
+    let lower_hex = |part: &str, length: usize| {
+        part.len() == length
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    };
+    let mut parts = text.split('-');
+    let mut next = |length| parts.next().is_some_and(|part| lower_hex(part, length));
+    let good = next(2) && next(32) && next(16) && next(2) && parts.next().is_none();
+    (good && !text.starts_with("ff")).then_some(text)
 }
 
 /// What a request asks for, condensed: all of it but what a retry may change.

@@ -14,6 +14,7 @@ pub mod event;
 mod event_schema;
 mod examples;
 pub mod frame;
+pub mod invoke;
 mod keyword;
 pub mod names;
 pub mod node;

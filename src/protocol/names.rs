@@ -21,6 +21,18 @@ pub const HEADER_TIMEOUT_MS: &str = "Onex-Timeout-Ms";
 pub const HEADER_ERROR_NUMBER: &str = "Nats-Service-Error-Code";
 /// An error's text, by the micro service convention.
 pub const HEADER_ERROR: &str = "Nats-Service-Error";
+/// To a provider: the tool that is called.
+pub const HEADER_TOOL: &str = "Onex-Tool";
+/// To a provider: which version of it.
+pub const HEADER_TOOL_VERSION: &str = "Onex-Tool-Version";
+/// To a provider: by which contract the arguments were checked.
+pub const HEADER_CONTRACT_HASH: &str = "Onex-Contract-Hash";
+/// To a provider: of this execution.
+pub const HEADER_EXECUTION_ID: &str = "Onex-Execution-Id";
+/// From a provider, beside an error: `false` when the tool was not begun.
+pub const HEADER_EXECUTED: &str = "Onex-Executed";
+/// The trace that a call belongs to: W3C Trace Context.
+pub const HEADER_TRACEPARENT: &str = "traceparent";
 /// An event's name, by which the same one again is known.
 pub const HEADER_MESSAGE_ID: &str = "Nats-Msg-Id";
 /// The version of CloudEvents.
@@ -87,6 +99,11 @@ impl Namespace {
             None => format!("onex.node.v1.tool.{tool}.{node}"),
             Some(name) => format!("onex.{name}.node.v1.tool.{tool}.{node}"),
         }
+    }
+
+    /// Where instances tell each other what is under way at providers.
+    pub fn peer_load(&self) -> String {
+        format!("{}.peer.load", self.prefix())
     }
 
     /// The key-value bucket.

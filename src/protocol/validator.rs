@@ -28,6 +28,8 @@ pub const VIOLATION_CHARS_MAX: usize = 256;
 /// Steps that checking one value may take: a schema that looks at a value, and an eighth of a name or
 /// value of a list in it. They take a fraction of a second, and no await can be within.
 pub const VALIDATION_STEPS_MAX: u64 = 250_000;
+/// Steps up to which a value is checked in less than a millisecond.
+pub const VALIDATION_STEPS_QUICK: u64 = 1_000;
 /// How deep a schema may look into a value, by schemas one below the other. A thread's stack holds them.
 pub const VALIDATION_DEPTH_MAX: usize = 256;
 
@@ -90,6 +92,16 @@ impl Validator {
     /// How many regular expressions it holds.
     pub fn patterns(&self) -> usize {
         self.graph.patterns.len()
+    }
+
+    /// Whether checking the value takes less than a millisecond.
+    pub fn is_quick(&self, value: &Value) -> bool {
+        let mut work = Work {
+            graph: &self.graph,
+            known: HashMap::new(),
+        };
+        work.of(0, value, 1)
+            .is_some_and(|steps| steps <= VALIDATION_STEPS_QUICK)
     }
 
     /// What is wrong with a value: the first 64 things. None: it is as the schema says.

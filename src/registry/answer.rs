@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     domain::{ids::NodeId, index::Index, key::Revision, time::Moment},
@@ -25,12 +24,14 @@ use crate::{
 use super::{
     queries::{self, Here},
     requests::Caller,
-    serve::{Received, Server, to_bytes},
+    serve::{Place, Received, Server, to_bytes},
     shape::{Answered, Asked},
 };
 
 /// The part of the caller's patience that is left for the answer to reach it.
 const REPLY_PART: u64 = 10;
+/// What is left of it at most, in milliseconds.
+const REPLY_MILLIS_MAX: u64 = 1_000;
 /// Bytes of a page, at most: what waits to be sent to slow readers is bounded by this times the requests
 /// under way and the messages that the connection holds.
 const PAGE_BYTES_MAX: usize = 256 * 1024;
@@ -44,17 +45,18 @@ impl Server {
         self: &Arc<Self>,
         received: &Received,
         correlation_id: &str,
-        permit: Arc<OwnedSemaphorePermit>,
+        place: Arc<Place>,
     ) -> Result<Bytes, Error> {
         let patience = frame::timeout_millis(received.header(HEADER_TIMEOUT_MS))?;
-        let patience = Duration::from_millis(patience - patience / REPLY_PART);
+        let patience =
+            Duration::from_millis(patience - (patience / REPLY_PART).min(REPLY_MILLIS_MAX));
         let left = patience.saturating_sub(received.at.elapsed());
         let now = self.commit.clock.now().mono;
         let caller = Caller {
             correlation_id: correlation_id.to_owned(),
             deadline: now.plus(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
             until: tokio::time::Instant::now() + left,
-            permit,
+            place,
         };
         if received.endpoint.writes() {
             self.change(received, &caller).await
@@ -99,6 +101,7 @@ impl Server {
                 let run = async |request| commit.deregister_tool(caller, request).await;
                 self.run(received, caller, run).await
             }
+            Endpoint::ToolInvoke => self.invoke_tool(received, caller).await,
             Endpoint::BusRegister => {
                 let run = async |request| commit.register_bus(caller, request).await;
                 self.run(received, caller, run).await
@@ -117,6 +120,7 @@ impl Server {
             | Endpoint::NodeList
             | Endpoint::ToolList
             | Endpoint::ToolDescribe
+            | Endpoint::ToolResolve
             | Endpoint::BusList
             | Endpoint::SchemaList
             | Endpoint::SchemaGet
@@ -143,6 +147,7 @@ impl Server {
                 self.list(received, caller, make).await
             }
             Endpoint::ToolDescribe => self.describe_tool(received, caller).await,
+            Endpoint::ToolResolve => self.resolve_tool(received, caller).await,
             Endpoint::BusList => {
                 let make =
                     |index: &Index, request: &_, limit, _| queries::buses(index, request, limit);
@@ -173,6 +178,7 @@ impl Server {
             | Endpoint::NodeDeregister
             | Endpoint::ToolRegister
             | Endpoint::ToolDeregister
+            | Endpoint::ToolInvoke
             | Endpoint::BusRegister
             | Endpoint::BusDeregister
             | Endpoint::TrustReport => Err(misrouted()),
@@ -225,7 +231,7 @@ impl Server {
         to_bytes(&reply)
     }
 
-    async fn found<R>(
+    pub(super) async fn found<R>(
         &self,
         caller: &Caller,
         make: impl Fn(&Index, Moment) -> Result<R, Error>,
@@ -334,7 +340,7 @@ impl Server {
     }
 
     /// Parses a long request away from the threads that serve.
-    async fn parse_any<Q: DeserializeOwned + Send + 'static>(
+    pub(super) async fn parse_any<Q: DeserializeOwned + Send + 'static>(
         &self,
         received: &Received,
         caller: &Caller,
@@ -349,7 +355,10 @@ impl Server {
         self.contracts.check(caller, parse).await
     }
 
-    fn parse<T: DeserializeOwned>(&self, received: &Received) -> Result<Parsed<T>, Error> {
+    pub(super) fn parse<T: DeserializeOwned>(
+        &self,
+        received: &Received,
+    ) -> Result<Parsed<T>, Error> {
         let minor = frame::protocol_minor(received.header(HEADER_PROTOCOL))?;
         frame::parse(
             received.endpoint,
@@ -384,7 +393,11 @@ impl Server {
     }
 
     /// Before the index is read: it shows what the caller has seen, and what this instance has done.
-    async fn see(&self, min_revision: Option<u64>, caller: &Caller) -> Result<(), Error> {
+    pub(super) async fn see(
+        &self,
+        min_revision: Option<u64>,
+        caller: &Caller,
+    ) -> Result<(), Error> {
         self.catch_up(min_revision, caller).await?;
         let until = caller
             .until
@@ -395,7 +408,11 @@ impl Server {
     }
 
     /// Waits until the index knows a revision that the caller has seen.
-    async fn catch_up(&self, min_revision: Option<u64>, caller: &Caller) -> Result<(), Error> {
+    pub(super) async fn catch_up(
+        &self,
+        min_revision: Option<u64>,
+        caller: &Caller,
+    ) -> Result<(), Error> {
         let Some(number) = min_revision else {
             return Ok(());
         };

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 
 use super::{
     availability, barrier::Barrier, clock::Clock, fatal::Fatal, follower::Restart, mirror::Mirror,
-    stop::Stop,
+    serve::Place, stop::Stop,
 };
 
 /// The longest pause between two tries, in milliseconds.
@@ -86,12 +86,12 @@ impl Ticket {
 
 impl Commit {
     /// Begins to carry out a command. It goes on past the deadline until what it began is settled; the
-    /// permit is given back then.
+    /// place is given back then.
     pub(super) fn begin(
         self: &Arc<Self>,
         command: Command,
         deadline: Moment,
-        permit: Option<Arc<OwnedSemaphorePermit>>,
+        place: Option<Arc<Place>>,
     ) -> Ticket {
         let (sender, outcome) = oneshot::channel();
         let progress = Arc::<Mutex<Progress>>::default();
@@ -109,7 +109,7 @@ impl Commit {
             };
             // The caller may have gone.
             let _ = sender.send(outcome);
-            drop(permit);
+            drop(place);
         });
         ticket
     }

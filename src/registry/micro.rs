@@ -5,7 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -49,6 +52,8 @@ pub(super) struct Micro {
     namespace: Namespace,
     started: Timestamp,
     counted: Mutex<BTreeMap<Endpoint, Counted>>,
+    /// Answers of providers that nobody waited for any more.
+    late: Arc<AtomicU64>,
 }
 
 impl Micro {
@@ -57,6 +62,7 @@ impl Micro {
         identity: Identity,
         namespace: Namespace,
         started: Timestamp,
+        late: Arc<AtomicU64>,
     ) -> Self {
         let counted = Endpoint::ALL
             .map(|endpoint| (endpoint, Counted::default()))
@@ -67,6 +73,7 @@ impl Micro {
             namespace,
             started,
             counted: Mutex::new(counted),
+            late,
         }
     }
 
@@ -168,6 +175,13 @@ impl Micro {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let one = |(endpoint, counted): (Endpoint, Counted)| {
+            let mut data = json!({ "without_reply": counted.without_reply });
+            if endpoint == Endpoint::ToolInvoke
+                && let Some(data) = data.as_object_mut()
+            {
+                let late = self.late.load(Ordering::Relaxed);
+                data.insert("late_answers".to_owned(), json!(late));
+            }
             let nanos = u64::try_from(counted.processing.as_nanos()).unwrap_or(u64::MAX);
             json!({
                 "name": endpoint.micro_name(),
@@ -178,7 +192,7 @@ impl Micro {
                 "last_error": counted.last_error,
                 "processing_time": nanos,
                 "average_processing_time": nanos.checked_div(counted.requests).unwrap_or(0),
-                "data": { "without_reply": counted.without_reply },
+                "data": data,
             })
         };
         counted.into_iter().map(one).collect()

@@ -10,6 +10,7 @@ mod commit;
 mod contracts;
 mod fatal;
 mod follower;
+mod invoke;
 mod micro;
 mod mirror;
 mod news;

@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use futures::{StreamExt, stream};
 use serde::Serialize;
-use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::{
@@ -27,6 +26,7 @@ use crate::{
 
 use super::{
     commit::{Commit, Known},
+    serve::Place,
     view,
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Caller {
     /// The same for the runtime's clock: then there is an answer, whatever it is.
     pub(super) until: tokio::time::Instant,
     /// Given back when all that the request began is settled.
-    pub(super) permit: Arc<OwnedSemaphorePermit>,
+    pub(super) place: Arc<Place>,
 }
 
 /// The reply to a heartbeat: of one lease, or of several.
@@ -238,7 +238,7 @@ impl Commit {
             confirmed: false,
             action,
         };
-        let ticket = self.begin(command, caller.deadline, Some(Arc::clone(&caller.permit)));
+        let ticket = self.begin(command, caller.deadline, Some(Arc::clone(&caller.place)));
         match ticket.outcome(caller.until).await {
             Known::Done(outcome) => outcome.map_err(Error::from),
             Known::Nothing => Err(Error::unavailable(Outcome::None)),

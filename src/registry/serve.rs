@@ -2,7 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::Arc,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use serde::Serialize;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinHandle,
 };
 use uuid::Uuid;
@@ -27,7 +27,8 @@ use crate::protocol::{
 };
 
 use super::{
-    commit::Commit, contracts::Contracts, micro::Micro, peers::Peers, seldom::Seldom, stall::Stall,
+    commit::Commit, contracts::Contracts, invoke::Invoke, micro::Micro, peers::Peers,
+    seldom::Seldom, stall::Stall,
 };
 
 /// Bytes that a reply's headers may take.
@@ -49,6 +50,7 @@ pub(super) struct Server {
     pub(super) contracts: Contracts,
     pub(super) registry: Registry,
     pub(super) peers: Peers,
+    pub(super) invoke: Invoke,
     pub(super) in_flight: Arc<Semaphore>,
     pub(super) in_flight_max: u32,
     /// Keeps one complaint about the store from becoming thousands.
@@ -104,6 +106,7 @@ impl Server {
             let _ = task.await;
         }
         let _ = self.in_flight.acquire_many(self.in_flight_max).await;
+        self.invoke.all_ended().await;
         if let Err(error) = self.client.flush().await {
             tracing::debug!(%error, "cannot flush");
         }
@@ -172,6 +175,7 @@ impl Server {
             at: self.stall.arrived(),
             endpoint,
             message,
+            named: OnceLock::new(),
         };
         let correlation_id = frame::correlation_id(received.header(HEADER_CORRELATION_ID));
         let id = correlation_id
@@ -186,18 +190,19 @@ impl Server {
         };
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            let permit = Arc::new(permit);
+            let place = Arc::new(Place(Mutex::new(Some(permit))));
             let answer = match correlation_id {
                 Ok(_) => {
-                    let answer = this.answer(&received, &id, Arc::clone(&permit));
+                    let answer = this.answer(&received, &id, Arc::clone(&place));
                     // A fault of ours must not leave the caller without an answer.
                     let answer = AssertUnwindSafe(answer).catch_unwind().await;
                     answer.unwrap_or_else(|_| Err(fault()))
                 }
                 Err(error) => Err(error),
             };
+            let id = received.named.get().cloned().unwrap_or(id);
             this.reply(&received, reply, id, answer).await;
-            drop(permit);
+            drop(place);
         });
     }
 
@@ -272,11 +277,23 @@ fn fault() -> Error {
     )
 }
 
+/// A place among the requests under way.
+pub(super) struct Place(Mutex<Option<OwnedSemaphorePermit>>);
+
+impl Place {
+    /// Gives it back before its request is answered: that one waits for somebody else.
+    pub(super) fn leave(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
 /// A message as it was taken.
 pub(super) struct Received {
     pub(super) at: Instant,
     pub(super) endpoint: Endpoint,
     pub(super) message: Message,
+    /// The correlation id, where the body says another one than the header.
+    pub(super) named: OnceLock<String>,
 }
 
 impl Received {

@@ -22,6 +22,10 @@ pub const BUSES_MAX: usize = 10_000;
 pub const RETENTION_SECONDS: u64 = 3_600;
 /// Requests under way at the same time; one more is BUSY.
 pub const REQUESTS_IN_FLIGHT_MAX: u32 = 1_024;
+/// Calls of tools under way at the same time; one more is BUSY.
+pub const INVOKES_MAX: u32 = 1_024;
+/// Calls that one provider may have under way from one instance.
+pub const INVOKES_PER_PROVIDER_MAX: u32 = 64;
 /// Bytes of events that are kept; the oldest go first: 1 GiB.
 pub const EVENTS_BYTES_MAX: i64 = 1 << 30;
 /// Seconds that an event is kept: seven days.
@@ -70,6 +74,10 @@ pub struct Settings {
     pub tool_subjects: ToolSubjects,
     /// Requests under way at the same time.
     pub requests_in_flight_max: u32,
+    /// Calls of tools under way at the same time.
+    pub invokes_max: u32,
+    /// Calls that one provider may have under way from this instance.
+    pub invokes_per_provider_max: u32,
 }
 
 impl Settings {
@@ -93,6 +101,8 @@ impl Settings {
             retention: Duration::from_secs(RETENTION_SECONDS),
             tool_subjects: ToolSubjects::default(),
             requests_in_flight_max: REQUESTS_IN_FLIGHT_MAX,
+            invokes_max: INVOKES_MAX,
+            invokes_per_provider_max: INVOKES_PER_PROVIDER_MAX,
         }
     }
 }

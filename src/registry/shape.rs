@@ -3,6 +3,7 @@
 use crate::protocol::{
     bus::{BusDeregisterRequest, BusListRequest, BusRegisterRequest, BusReply},
     catalog::{SchemaGetReply, SchemaGetRequest, SchemaListRequest},
+    invoke::{DryRunReply, InvokeReply, InvokeRequest, ResolveToolReply, ResolveToolRequest},
     node::{RegisterReply, RegisterRequest},
     node_life, node_view,
     pool::PoolListRequest,
@@ -74,7 +75,7 @@ asked! {
     RegisterRequest node_life::HeartbeatRequest node_life::DeregisterRequest
     ToolRegisterRequest ToolDeregisterRequest ToolDescribeRequest
     BusRegisterRequest BusDeregisterRequest
-    SchemaGetRequest ReportRequest TrustGetRequest
+    SchemaGetRequest ReportRequest TrustGetRequest InvokeRequest ResolveToolRequest
 }
 
 asked_for_pages! {
@@ -85,6 +86,7 @@ asked_for_pages! {
 answered! {
     LeaseReply ReleaseReply RegisterReply node_life::HeartbeatReply node_life::DeregisterReply
     ToolChangeReply ToolDescribeReply BusReply SchemaGetReply TrustReply
+    InvokeReply DryRunReply ResolveToolReply
 }
 
 impl<T> Answered for Page<T> {

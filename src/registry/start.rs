@@ -29,6 +29,7 @@ use super::{
     contracts::Contracts,
     fatal::Fatal,
     follower::{Follower, Restart},
+    invoke::Invoke,
     micro::{Identity, Micro, service_id},
     mirror::Mirror,
     news::{request_events, store_events},
@@ -191,7 +192,8 @@ impl Registry {
             client: requests.clone(),
         };
         let publisher = stop.watch("publisher", publisher.run());
-        let server = Arc::new(server(&settings, registry_id, requests, commit));
+        let calls = Invoke::start(&settings, registry_id, &requests, clock, &stop).await?;
+        let server = Arc::new(server(&settings, registry_id, requests, commit, calls));
         let listening = server.listen().await?;
         server.micro.listen().await?;
         // Ready is when the server routes requests here.
@@ -341,6 +343,7 @@ fn server(
     registry_id: Uuid,
     client: async_nats::Client,
     commit: Arc<Commit>,
+    invoke: Invoke,
 ) -> Server {
     let started = commit.clock.now().wall;
     let protocol = format!("1.{PROTOCOL_MINOR}");
@@ -384,6 +387,7 @@ fn server(
         identity,
         settings.namespace.clone(),
         started,
+        invoke.late(),
     ));
     Server {
         peers: Peers::start(
@@ -395,6 +399,7 @@ fn server(
         client,
         commit,
         micro,
+        invoke,
         contracts: Contracts::new(settings.namespace.clone(), settings.tool_subjects.clone()),
         namespace: settings.namespace.clone(),
         registry,

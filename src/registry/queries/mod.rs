@@ -14,7 +14,7 @@ pub(super) use leases::{list, resolve};
 pub(super) use nodes::{SHOWN_MAX, node, nodes, trust};
 pub(super) use pools::pools;
 pub(super) use schemas::{schema, schemas};
-pub(super) use tools::{collisions, tool, tools};
+pub(super) use tools::{announced, collisions, tool, tools};
 
 use crate::{
     domain::{index::Index, key::Revision},

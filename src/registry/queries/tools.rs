@@ -160,6 +160,11 @@ pub(in crate::registry) fn tool(
     })
 }
 
+/// The tool as it was announced.
+pub(in crate::registry) fn announced(tool: &Tool) -> Option<crate::protocol::tool::Tool> {
+    again(tool)
+}
+
 /// A contract that is offered.
 struct Offered<'a> {
     /// How many nodes offer it.

@@ -1,0 +1,309 @@
+//! Who of those that offer a tool is asked: from the index and what is under way, without doing anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use semver::{Comparator, Op, Version, VersionReq};
+
+use crate::{
+    domain::{
+        ids::{NodeId, Token},
+        index::Index,
+        node::Tool,
+        nodes::Seen,
+        time::Moment,
+        trust::TrustState,
+    },
+    protocol::{
+        bounds::Open,
+        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
+        invoke::{
+            CANDIDATES_SHOWN_MAX, Candidate, CandidateState, Choice, Offered, Policy, Reason,
+        },
+    },
+};
+
+use super::load::{Load, Loads, Provider};
+
+/// What a choice is made from.
+pub(super) struct Field<'a, 'l> {
+    pub(super) index: &'a Index,
+    pub(super) loads: &'l Loads,
+    pub(super) now: Moment,
+    /// Calls that one provider may have under way from this instance.
+    pub(super) provider_max: u32,
+}
+
+/// A node that offers a tool of that name, and whether it will do.
+pub(super) struct Considered<'a> {
+    pub(super) seen: Seen<'a>,
+    pub(super) tool: &'a Tool,
+    pub(super) provider: Provider,
+    pub(super) load: Load,
+    trust: TrustState,
+    out: Option<Reason>,
+}
+
+/// Everybody who offers the tool: those that will do first, in the order in which they are asked.
+pub(super) struct Considerations<'a> {
+    all: Vec<Considered<'a>>,
+    usable: usize,
+}
+
+impl<'a> Field<'a, '_> {
+    /// Weighs all who offer a tool of that name, but for those in `without`, which did not do.
+    pub(super) fn consider(
+        &self,
+        name: &Token,
+        choice: &Choice,
+        without: &BTreeMap<NodeId, Reason>,
+        random: u64,
+    ) -> Considerations<'a> {
+        let mut all: Vec<Considered<'a>> = Vec::new();
+        for seen in self.index.nodes.providers(name) {
+            for tool in &seen.node.registration.tools {
+                if tool.name == *name {
+                    all.push(self.weigh(seen, tool, choice, without));
+                }
+            }
+        }
+        self.narrow(&mut all, choice);
+        let at_bound = |one: &Considered<'_>| {
+            (one.load.own >= self.provider_max)
+                .then_some(Reason::AtBound)
+                .or(one.load.open.map(|_| Reason::CircuitOpen))
+        };
+        for one in &mut all {
+            one.out = one.out.or(at_bound(one));
+        }
+        only_newest(&mut all);
+        let mut places = shuffled(all.len(), random);
+        all.sort_by_cached_key(|one| {
+            let place = places.next().unwrap_or_default();
+            (
+                one.out.is_some(),
+                rank(one, choice.policy, place),
+                one.seen.node_id.clone(),
+            )
+        });
+        let usable = all.iter().filter(|one| one.out.is_none()).count();
+        Considerations { all, usable }
+    }
+
+    fn weigh(
+        &self,
+        seen: Seen<'a>,
+        tool: &'a Tool,
+        choice: &Choice,
+        without: &BTreeMap<NodeId, Reason>,
+    ) -> Considered<'a> {
+        let provider = (seen.live.incarnation, tool.name.clone());
+        let trust = self.index.nodes.trust(&seen).state;
+        let contract = choice.contract_hash.as_ref();
+        let range = choice.tool_version.as_ref();
+        let pinned = choice.provider_node_id.as_ref();
+        let out = if pinned.is_some_and(|node| node != seen.node_id) {
+            Some(Reason::NotPinned)
+        } else if range.is_some_and(|range| !range.matches(&tool.version)) {
+            Some(Reason::Version)
+        } else if contract.is_some_and(|hash| *hash != tool.contract_hash) {
+            Some(Reason::Contract)
+        } else if choice.trusted_only && trust == TrustState::Untrusted {
+            Some(Reason::Untrusted)
+        } else if seen.left(self.now) == 0 {
+            Some(Reason::Expired)
+        } else {
+            without.get(seen.node_id).copied()
+        };
+        Considered {
+            load: self.loads.of(&provider, self.now),
+            seen,
+            tool,
+            provider,
+            trust,
+            out,
+        }
+    }
+
+    /// Who names no range gets the newest, and where none of its providers can be asked now, nothing that by its
+    /// version could be something else.
+    fn narrow(&self, all: &mut [Considered<'a>], choice: &Choice) {
+        if choice.tool_version.is_some() {
+            return;
+        }
+        let allowed = |one: &&Considered<'_>| one.out.is_none();
+        let versions = || all.iter().filter(allowed).map(|one| &one.tool.version);
+        let released = versions().filter(|version| version.pre.is_empty()).max();
+        let Some(newest) = released.or_else(|| versions().max()).cloned() else {
+            return;
+        };
+        let alike = compatible(&newest);
+        for one in all.iter_mut().filter(|one| one.out.is_none()) {
+            if one.tool.version != newest && !alike.matches(&one.tool.version) {
+                one.out = Some(Reason::Version);
+            }
+        }
+    }
+}
+
+/// Versions that may stand in for that one: older ones of its line.
+fn compatible(newest: &Version) -> VersionReq {
+    let caret = Comparator {
+        op: Op::Caret,
+        major: newest.major,
+        minor: (newest.major == 0).then_some(newest.minor),
+        patch: None,
+        pre: semver::Prerelease::EMPTY,
+    };
+    VersionReq {
+        comparators: vec![caret],
+    }
+}
+
+/// Of those that can be asked the newest version.
+fn only_newest(all: &mut [Considered<'_>]) {
+    let usable = all.iter().filter(|one| one.out.is_none());
+    let Some(newest) = usable.map(|one| one.tool.version.clone()).max() else {
+        return;
+    };
+    for one in all.iter_mut().filter(|one| one.out.is_none()) {
+        if one.tool.version != newest {
+            one.out = Some(Reason::Older);
+        }
+    }
+}
+
+/// The lowest is asked first: two numbers by the policy.
+fn rank(one: &Considered<'_>, policy: Policy, place: u64) -> (u64, u64, u64) {
+    match policy {
+        Policy::First => (0, 0, 0),
+        Policy::RoundRobin => (one.load.turn, 0, 0),
+        Policy::Random => (place, 0, 0),
+        Policy::LeastLoaded => {
+            // Who is about as fast takes turns: a class is twice as slow as the one below.
+            let micros = one.load.recent.map_or(0.0, |millis| millis * 1_000.0);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a cast of a float saturates"
+            )]
+            let class = u64::BITS - (micros as u64).leading_zeros();
+            (one.load.in_flight.into(), class.into(), one.load.turn)
+        }
+    }
+}
+
+/// Numbers in a random order, by a generator with a good spread (SplitMix64).
+fn shuffled(count: usize, seed: u64) -> impl Iterator<Item = u64> {
+    (1..=u64::try_from(count).unwrap_or(u64::MAX)).map(move |n| {
+        let mut mixed = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    })
+}
+
+impl<'a> Considerations<'a> {
+    /// Who is asked.
+    pub(super) fn chosen(&self) -> Option<&Considered<'a>> {
+        self.all.first().filter(|one| one.out.is_none())
+    }
+
+    /// Whether somebody else could be asked after that.
+    pub(super) fn has_another(&self) -> bool {
+        self.usable > 1
+    }
+
+    /// How many offer a tool of that name.
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// All of them, as the wire says it.
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
+        let shown = self.all.iter().take(CANDIDATES_SHOWN_MAX).enumerate();
+        shown.map(|(at, one)| one.shown(at == 0)).collect()
+    }
+
+    /// Why nobody can be asked.
+    pub(super) fn refusal(&self, name: &Token, choice: &Choice) -> Error {
+        if self.all.is_empty() {
+            let message = format!("no live node offers a tool by the name {name}");
+            return Error::new(ErrorCode::ToolNotFound, message);
+        }
+        let out_for = |reason| self.all.iter().filter(move |one| one.out == Some(reason));
+        if out_for(Reason::AtBound).next().is_some() {
+            let message = "every node that could be asked has as many calls under way as a provider may have; nothing \
+                was called";
+            return Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS);
+        }
+        if let Some(hash) = choice.contract_hash.as_ref()
+            && !self.all.iter().any(|one| one.tool.contract_hash == *hash)
+        {
+            return self.changed(name, hash);
+        }
+        let mut error = Error::new(ErrorCode::ProviderNotFound, self.why(name))
+            .with("candidates", serde_json::json!(self.candidates()));
+        let open = out_for(Reason::CircuitOpen).filter_map(|one| one.load.open);
+        error.retry_after_ms = open.min().map(|millis| millis.max(BUSY_RETRY_MILLIS));
+        error
+    }
+
+    fn changed(&self, name: &Token, hash: &str) -> Error {
+        let offered: BTreeSet<Offered> = self
+            .all
+            .iter()
+            .map(|one| Offered {
+                tool_version: one.tool.version.clone(),
+                contract_hash: one.tool.contract_hash.clone(),
+            })
+            .collect();
+        let offered: Vec<Offered> = offered
+            .into_iter()
+            .rev()
+            .take(CANDIDATES_SHOWN_MAX)
+            .collect();
+        let message = format!(
+            "nobody offers {name} under that contract any more: see what it is now, and generate the caller anew"
+        );
+        Error::new(ErrorCode::ContractChanged, message)
+            .with("contract_hash", hash)
+            .with("offered", serde_json::json!(offered))
+    }
+
+    /// The reasons, each once.
+    fn why(&self, name: &Token) -> String {
+        let mut reasons: Vec<&str> = Vec::new();
+        for one in &self.all {
+            if let Some(reason) = one.out.map(Reason::said)
+                && !reasons.contains(&reason)
+            {
+                reasons.push(reason);
+            }
+        }
+        format!(
+            "nobody who offers {name} can be asked now; of a node that offers it: {}",
+            reasons.join("; ")
+        )
+    }
+}
+
+impl Considered<'_> {
+    fn shown(&self, first: bool) -> Candidate {
+        let state = match self.out {
+            Some(_) => CandidateState::Out,
+            None if first => CandidateState::Chosen,
+            None => CandidateState::Usable,
+        };
+        Candidate {
+            node_id: self.seen.node_id.clone(),
+            tool_version: self.tool.version.clone(),
+            contract_hash: self.tool.contract_hash.clone(),
+            state: Open::Known(state),
+            reason: self.out.map(Open::Known),
+            message: self.out.map(|reason| reason.said().to_owned()),
+            in_flight: self.load.in_flight,
+            recent_ms: self.load.recent,
+            trust_state: Open::Known(self.trust.into()),
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! Has tools called: chooses who is asked, checks what goes there and what comes back, and bounds it all.
+
+mod call;
+mod choose;
+mod gossip;
+mod known;
+mod load;
+mod post;
+mod verdict;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
+
+use async_nats::{Client, SubscribeError};
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        ids::{NodeId, Token},
+        node::Tool,
+    },
+    protocol::{
+        bounds::Open,
+        error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
+        frame::Parsed,
+        invoke::{
+            Choice, DryRunReply, InvokeRequest, Plan, Planned, Reason, ResolveToolReply,
+            ResolveToolRequest, refusal,
+        },
+        names::HEADER_TIMEOUT_MS,
+    },
+};
+
+use super::{
+    clock::Clock,
+    commit::Commit,
+    queries,
+    requests::Caller,
+    serve::{Received, Server, to_bytes},
+    settings::Settings,
+    stop::Stop,
+};
+use choose::{Considerations, Field};
+use known::{Known, KnownContracts, Part};
+use load::{Ended, Loads, Provider};
+use post::Post;
+
+/// What calls are made with.
+pub(super) struct Invoke {
+    post: Arc<Post>,
+    loads: Arc<SharedLoads>,
+    known: KnownContracts,
+    turns: Arc<Semaphore>,
+    invokes_max: u32,
+    provider_max: u32,
+}
+
+/// The loads behind a lock that is never held across an await. Where the index's is held as well, that one is taken
+/// first.
+struct SharedLoads {
+    loads: Mutex<Loads>,
+    /// Told when a call begins or ends.
+    changed: Notify,
+    clock: Clock,
+}
+
+impl SharedLoads {
+    fn lock(&self) -> MutexGuard<'_, Loads> {
+        self.loads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever was chosen, copied out of the index.
+struct Chosen {
+    node_id: NodeId,
+    tool_name: Token,
+    tool_version: semver::Version,
+    contract_hash: String,
+    subject: String,
+    /// What is left of the node's time.
+    expires_in_ms: u64,
+    /// The contract as it was compiled before; else as it was announced.
+    contract: Result<Arc<Known>, Box<Tool>>,
+    /// Whether somebody else could be asked as well.
+    has_another: bool,
+    revision: u64,
+}
+
+/// A call that counts as under way, until it is dropped.
+struct UnderWay {
+    loads: Arc<SharedLoads>,
+    provider: Provider,
+    began: Instant,
+    ended: Ended,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let took = self.began.elapsed().as_secs_f64() * 1_000.0;
+        let now = self.loads.clock.now().mono;
+        self.loads.lock().end(&self.provider, took, self.ended, now);
+        self.loads.changed.notify_one();
+    }
+}
+
+impl Invoke {
+    /// Listens for answers of providers, and tells other instances what is under way.
+    pub(super) async fn start(
+        settings: &Settings,
+        registry_id: Uuid,
+        client: &Client,
+        clock: Clock,
+        stop: &Stop,
+    ) -> Result<Self, SubscribeError> {
+        let loads = Arc::new(SharedLoads {
+            loads: Mutex::default(),
+            changed: Notify::new(),
+            clock,
+        });
+        gossip::start(client, &settings.namespace, registry_id, &loads, stop).await?;
+        Ok(Self {
+            post: Post::open(client.clone(), stop).await?,
+            loads,
+            known: KnownContracts::default(),
+            turns: Arc::new(Semaphore::new(settings.invokes_max as usize)),
+            invokes_max: settings.invokes_max,
+            provider_max: settings.invokes_per_provider_max,
+        })
+    }
+
+    /// Waits until no call is under way.
+    pub(super) async fn all_ended(&self) {
+        let _ = self.turns.acquire_many(self.invokes_max).await;
+    }
+
+    /// Counts answers of providers that nobody waited for any more.
+    pub(super) fn late(&self) -> Arc<AtomicU64> {
+        self.post.late()
+    }
+
+    fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.turns).try_acquire_owned().map_err(|_| {
+            let message = "too many calls of tools are under way; nothing was called";
+            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+        })
+    }
+
+    /// Looks who would be asked.
+    fn look<R>(
+        &self,
+        commit: &Commit,
+        name: &Token,
+        choice: &Choice,
+        without: &BTreeMap<NodeId, Reason>,
+        then: impl FnOnce(&Considerations<'_>, u64, &mut Loads) -> R,
+    ) -> R {
+        let random = Uuid::new_v4().as_u64_pair().1;
+        let now = commit.clock.now().mono;
+        commit.mirror.with(|core| {
+            core.index.advance(now);
+            let index = &core.index;
+            let mut loads = self.loads.lock();
+            let field = Field {
+                index,
+                loads: &loads,
+                now,
+                provider_max: self.provider_max,
+            };
+            let considered = field.consider(name, choice, without, random);
+            then(
+                &considered,
+                index.applied().wire(index.lineage()),
+                &mut loads,
+            )
+        })
+    }
+
+    /// Who is asked, if anybody can be. With `begin` it counts as under way from then on.
+    fn choose(
+        &self,
+        commit: &Commit,
+        name: &Token,
+        choice: &Choice,
+        without: &BTreeMap<NodeId, Reason>,
+        begin: bool,
+    ) -> Result<(Chosen, Option<UnderWay>), Error> {
+        let now = commit.clock.now().mono;
+        self.look(
+            commit,
+            name,
+            choice,
+            without,
+            |considered, revision, loads| {
+                let one = considered
+                    .chosen()
+                    .ok_or_else(|| considered.refusal(name, choice))?;
+                let under_way = begin.then(|| {
+                    loads.begin(&one.provider, now);
+                    self.loads.changed.notify_one();
+                    UnderWay {
+                        loads: Arc::clone(&self.loads),
+                        provider: one.provider.clone(),
+                        began: Instant::now(),
+                        ended: Ended::Unknown,
+                    }
+                });
+                let known = self.known.get(&one.tool.contract_hash);
+                let chosen = Chosen {
+                    node_id: one.seen.node_id.clone(),
+                    tool_name: one.tool.name.clone(),
+                    tool_version: one.tool.version.clone(),
+                    contract_hash: one.tool.contract_hash.clone(),
+                    subject: one.tool.subject.clone(),
+                    expires_in_ms: one.seen.left(now),
+                    contract: known.ok_or_else(|| Box::new(one.tool.clone())),
+                    has_another: considered.has_another(),
+                    revision,
+                };
+                Ok((chosen, under_way))
+            },
+        )
+    }
+}
+
+impl Server {
+    /// `tool.invoke`
+    pub(super) async fn invoke_tool(
+        &self,
+        received: &Received,
+        caller: &Caller,
+    ) -> Result<Bytes, Error> {
+        let Parsed { request, ignored } = self.parse_any::<InvokeRequest>(received, caller).await?;
+        if let Some(named) = &request.correlation_id {
+            let _ = received.named.set(named.clone());
+        }
+        let caller = patient(received, caller, &request);
+        self.catch_up(request.min_revision, &caller).await?;
+        if request.dry_run {
+            let mut reply = self.dry_run(&caller, request).await?;
+            reply.ignored = ignored;
+            return to_bytes(&reply);
+        }
+        if request.request_id.is_some() {
+            let message = "is not taken yet: this registry does not remember calls";
+            return Err(Error::invalid("/request_id", message));
+        }
+        let _turn = self.invoke.turn()?;
+        // It waits for the provider from here on, and must not keep others from being served.
+        caller.place.leave();
+        self.call(received, &caller, request, ignored).await
+    }
+
+    /// `tool.resolve`
+    pub(super) async fn resolve_tool(
+        &self,
+        received: &Received,
+        caller: &Caller,
+    ) -> Result<Bytes, Error> {
+        let Parsed { request, ignored } = self.parse::<ResolveToolRequest>(received)?;
+        self.see(request.min_revision, caller).await?;
+        let (name, choice) = (&request.tool_name, request.choice());
+        let (chosen, tool) = self
+            .checked(caller, || {
+                let none = BTreeMap::new();
+                let (chosen, _) = self
+                    .invoke
+                    .choose(&self.commit, name, &choice, &none, false)?;
+                let tool = self.commit.mirror.with(|core| {
+                    let seen = core.index.nodes.seen(&chosen.node_id)?;
+                    let said = &seen.node.registration;
+                    queries::announced(said.tool(&chosen.tool_name, &chosen.tool_version)?)
+                });
+                let gone = "nobody who offers the tool can be asked now";
+                let tool = tool.ok_or_else(|| {
+                    Error::new(ErrorCode::ProviderNotFound, gone)
+                        .with("candidates", Vec::<Value>::new())
+                })?;
+                Ok((chosen, tool))
+            })
+            .await?;
+        to_bytes(&ResolveToolReply {
+            tool_name: chosen.tool_name,
+            tool_version: chosen.tool_version,
+            provider_node_id: chosen.node_id,
+            subject: chosen.subject,
+            contract_hash: chosen.contract_hash,
+            contract: tool,
+            expires_in_ms: chosen.expires_in_ms,
+            revision: chosen.revision,
+            ignored,
+        })
+    }
+
+    /// Says what a call would do.
+    async fn dry_run(&self, caller: &Caller, request: InvokeRequest) -> Result<DryRunReply, Error> {
+        let (name, choice, none) = (&request.tool_name, request.choice(), BTreeMap::new());
+        let would = self
+            .checked(caller, || {
+                self.invoke
+                    .choose(&self.commit, name, &choice, &none, false)
+            })
+            .await;
+        let shown = |considered: &Considerations<'_>, revision, _: &mut Loads| {
+            (considered.candidates(), considered.count(), revision)
+        };
+        let (candidates, candidate_count, revision) =
+            self.invoke.look(&self.commit, name, &choice, &none, shown);
+        let (plan, violations, code) = match would {
+            Ok((chosen, _)) => {
+                let contract = self.contract(&chosen, caller).await?;
+                let arguments = Value::Object(request.arguments.clone());
+                let checked = contract.violations(Part::Input, arguments, &self.contracts, caller);
+                let (violations, _) = checked.await?;
+                let bad = (!violations.is_empty()).then_some(ErrorCode::InvalidArguments);
+                (Some(plan(&chosen, &request, &contract)), violations, bad)
+            }
+            Err(error) if error.code == ErrorCode::StoreUnavailable => return Err(error),
+            Err(error) => (None, Vec::new(), Some(error.code)),
+        };
+        Ok(DryRunReply {
+            status: Open::Known(Planned::DryRun),
+            plan,
+            candidates,
+            candidate_count,
+            violations,
+            refusal: code.map(refusal),
+            revision,
+            ignored: Vec::new(),
+        })
+    }
+
+    /// That nobody can be asked is said behind a barrier only.
+    async fn checked<R>(
+        &self,
+        caller: &Caller,
+        look: impl Fn() -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        match look() {
+            Err(error)
+                if matches!(
+                    error.code,
+                    ErrorCode::ToolNotFound
+                        | ErrorCode::ProviderNotFound
+                        | ErrorCode::ContractChanged
+                ) =>
+            {
+                let passed = tokio::time::timeout_at(caller.until, self.commit.barrier.pass());
+                if !matches!(passed.await, Ok(true)) {
+                    return Err(Error::unavailable(Outcome::None));
+                }
+                look()
+            }
+            found => found,
+        }
+    }
+
+    async fn contract(&self, chosen: &Chosen, caller: &Caller) -> Result<Arc<Known>, Error> {
+        match &chosen.contract {
+            Ok(known) => Ok(Arc::clone(known)),
+            Err(tool) => self.invoke.known.learn(tool, &self.contracts, caller).await,
+        }
+    }
+}
+
+/// The caller with the time that the tool may take.
+fn patient(received: &Received, caller: &Caller, request: &InvokeRequest) -> Caller {
+    let allowed = Duration::from_millis(request.timeout_millis());
+    let mut until = tokio::time::Instant::from_std(received.at) + allowed;
+    if received.header(HEADER_TIMEOUT_MS).is_some() {
+        until = until.min(caller.until);
+    }
+    let longer = until.saturating_duration_since(caller.until);
+    Caller {
+        deadline: caller
+            .deadline
+            .plus(u64::try_from(longer.as_millis()).unwrap_or(u64::MAX)),
+        until,
+        ..caller.clone()
+    }
+}
+
+fn plan(chosen: &Chosen, request: &InvokeRequest, contract: &Known) -> Plan {
+    Plan {
+        tool_name: chosen.tool_name.clone(),
+        tool_version: chosen.tool_version.clone(),
+        contract_hash: chosen.contract_hash.clone(),
+        provider_node_id: chosen.node_id.clone(),
+        subject: chosen.subject.clone(),
+        node_selection_policy: Open::Known(request.node_selection_policy),
+        timeout_ms: request.timeout_millis(),
+        idempotent: contract.idempotent,
+    }
+}

@@ -1,0 +1,122 @@
+//! Sends requests to providers, and brings each the first answer that comes. What comes later is counted.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_nats::{Client, HeaderMap, Message, StatusCode, SubscribeError, Subscriber};
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::oneshot;
+
+use super::super::stop::Stop;
+
+/// Where answers of providers arrive.
+pub(super) struct Post {
+    client: Client,
+    /// What their subjects begin with.
+    inbox: String,
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Message>>>,
+    late: Arc<AtomicU64>,
+}
+
+/// What came of a request to a provider.
+pub(super) enum Came {
+    /// Its first answer.
+    Answer(Message),
+    /// Nobody listens there.
+    NoResponders,
+    /// Nothing, as long as it was waited for.
+    Nothing,
+    /// It could not be sent: it is too large for the server, or there is no connection.
+    Unsent(async_nats::PublishError),
+}
+
+impl Post {
+    /// Listens for answers.
+    pub(super) async fn open(client: Client, stop: &Stop) -> Result<Arc<Self>, SubscribeError> {
+        let inbox = client.new_inbox();
+        let answers = client.subscribe(format!("{inbox}.*")).await?;
+        let this = Arc::new(Self {
+            client,
+            inbox,
+            next: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            late: Arc::default(),
+        });
+        stop.watch("answers of providers", Arc::clone(&this).deliver(answers));
+        Ok(this)
+    }
+
+    async fn deliver(self: Arc<Self>, mut answers: Subscriber) {
+        while let Some(message) = answers.next().await {
+            let number = message.subject.rsplit('.').next();
+            let number = number.and_then(|number| number.parse().ok());
+            let waiter = number.and_then(|number| self.take(number));
+            // One that has just given up counts as gone.
+            if waiter.is_none_or(|waiter| waiter.send(message).is_err()) {
+                self.late.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn take(&self, number: u64) -> Option<oneshot::Sender<Message>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.remove(&number)
+    }
+
+    /// Counts answers that nobody waited for any more: too late, or not the first.
+    pub(super) fn late(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.late)
+    }
+
+    /// Sends a request, and waits for its first answer until then.
+    pub(super) async fn ask(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        body: Bytes,
+        until: tokio::time::Instant,
+    ) -> Came {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.insert(number, sender);
+        }
+        let waits = Waits { post: self, number };
+        let reply = format!("{}.{number}", self.inbox);
+        let sent = self
+            .client
+            .publish_with_reply_and_headers(subject, reply, headers, body);
+        if let Err(error) = sent.await {
+            return Came::Unsent(error);
+        }
+        let came = tokio::time::timeout_at(until, answer).await;
+        drop(waits);
+        match came {
+            Ok(Ok(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
+                Came::NoResponders
+            }
+            Ok(Ok(message)) => Came::Answer(message),
+            Ok(Err(_)) | Err(_) => Came::Nothing,
+        }
+    }
+}
+
+/// Forgets a request, also when whoever waits is dropped.
+struct Waits<'a> {
+    post: &'a Post,
+    number: u64,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.post.take(self.number);
+    }
+}

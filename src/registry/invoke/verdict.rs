@@ -1,0 +1,242 @@
+//! What a provider's answer means.
+
+use async_nats::{HeaderMap, Message};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    domain::ids::NodeId,
+    protocol::{
+        error::{Error, ErrorCode},
+        invoke::{Executed, PROVIDER_BODY_BYTES_MAX, ProviderError},
+        names::{HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_EXECUTED},
+        validator::Violation,
+    },
+};
+
+/// Longest name of a provider's error that is taken from a header, in characters.
+const CODE_CHARS_MAX: usize = 64;
+/// Longest message of a provider that is passed on, in characters.
+const MESSAGE_CHARS_MAX: usize = 1_024;
+/// The number with which a provider says that it cannot take a call now.
+const UNAVAILABLE: &str = "503";
+
+/// Of which execution an error is, and at whom.
+pub(super) struct At<'a> {
+    pub(super) node_id: &'a NodeId,
+    pub(super) execution_id: Uuid,
+}
+
+/// An answer, before the result is checked by its schema.
+pub(super) enum Verdict {
+    Result(Value),
+    /// The provider did not begin, and somebody else may.
+    Declined,
+    Failed(Error),
+}
+
+impl At<'_> {
+    fn on(&self, error: Error, executed: Executed) -> Error {
+        error
+            .with("executed", executed)
+            .with("execution_id", self.execution_id.to_string())
+            .with("provider_node_id", self.node_id.as_str())
+    }
+
+    pub(super) fn judge(&self, message: &Message) -> Verdict {
+        let none = HeaderMap::new();
+        let headers = message.headers.as_ref().unwrap_or(&none);
+        if let Some(number) = headers.get(HEADER_ERROR_NUMBER) {
+            let begun = headers
+                .get(HEADER_EXECUTED)
+                .is_none_or(|executed| executed.as_str() != "false");
+            if !begun && number.as_str() == UNAVAILABLE {
+                return Verdict::Declined;
+            }
+            let error = self.tool_error(message, headers, number.as_str(), begun);
+            return Verdict::Failed(error);
+        }
+        // A micro endpoint that has nothing to say answers with an empty body.
+        if message.payload.trim_ascii().is_empty() {
+            return Verdict::Result(Value::Null);
+        }
+        match serde_json::from_slice(&message.payload) {
+            Ok(result) => Verdict::Result(result),
+            Err(error) => Verdict::Failed(self.invalid(vec![Violation {
+                pointer: String::new(),
+                message: format!("is not JSON: {error}"),
+            }])),
+        }
+    }
+
+    fn tool_error(
+        &self,
+        message: &Message,
+        headers: &HeaderMap,
+        number: &str,
+        begun: bool,
+    ) -> Error {
+        let body: Option<Value> = serde_json::from_slice(&message.payload).ok();
+        let said = body
+            .as_ref()
+            .and_then(|body| {
+                serde_json::from_value::<ProviderError>(body.get("error")?.clone()).ok()
+            })
+            .unwrap_or_default();
+        let text = headers.get(HEADER_ERROR).map_or("", |text| text.as_str());
+        let code = said
+            .code
+            .or_else(|| is_code(text).then(|| text.to_owned()))
+            .unwrap_or_else(|| number.to_owned());
+        let code: String = code.chars().take(CODE_CHARS_MAX).collect();
+        let told = said.message.unwrap_or_else(|| text.to_owned());
+        let told: String = told.chars().take(MESSAGE_CHARS_MAX).collect();
+        let executed = if begun { Executed::Yes } else { Executed::No };
+        let shown = format!("the tool answered with an error of its own, {code}: {told}");
+        let mut error = self.on(Error::new(ErrorCode::ToolError, shown), executed);
+        error.retryable = said.retryable.unwrap_or(false);
+        let error = error
+            .with("provider_code", code)
+            .with("provider_message", told);
+        let payload = &message.payload;
+        if payload.is_empty() || payload.len() > PROVIDER_BODY_BYTES_MAX {
+            return error;
+        }
+        let body = body.unwrap_or_else(|| json!(String::from_utf8_lossy(payload)));
+        error.with("provider_body", body)
+    }
+
+    /// The result is not as the contract says.
+    pub(super) fn invalid(&self, violations: Vec<Violation>) -> Error {
+        let first = violations
+            .first()
+            .map(|first| format!(": {} {}", first.pointer, first.message))
+            .unwrap_or_default();
+        let message = format!("the tool's result is not as its contract says{first}");
+        self.on(Error::new(ErrorCode::InvalidResult, message), Executed::Yes)
+            .with("violations", json!(violations))
+    }
+
+    /// No answer came.
+    pub(super) fn timed_out(&self, idempotent: bool) -> Error {
+        let message = if idempotent {
+            "the tool did not answer in time; calling it again does no harm"
+        } else {
+            "the tool did not answer in time; it may have been executed, or may still be"
+        };
+        let mut error = self.on(
+            Error::new(ErrorCode::ToolTimeout, message),
+            Executed::Unknown,
+        );
+        error.retryable = idempotent;
+        error
+    }
+
+    /// The answer cannot be passed on.
+    pub(super) fn too_large(&self, limit: usize) -> Error {
+        self.on(Error::too_large("the tool's result", limit), Executed::Yes)
+    }
+
+    /// The request cannot be sent.
+    pub(super) fn unsendable(&self, limit: usize) -> Error {
+        self.on(
+            Error::too_large("the request to the provider", limit),
+            Executed::No,
+        )
+    }
+}
+
+fn is_code(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    !text.is_empty() && text.len() <= CODE_CHARS_MAX && text.chars().all(good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(headers: &[(&str, &str)], body: &str) -> Message {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, *value);
+        }
+        Message {
+            subject: "x".into(),
+            reply: None,
+            payload: body.to_owned().into(),
+            headers: Some(map),
+            status: None,
+            description: None,
+            length: 0,
+        }
+    }
+
+    #[track_caller]
+    fn check(headers: &[(&str, &str)], body: &str, wanted: &str) {
+        let node_id = "calc".parse().unwrap();
+        let at = At {
+            node_id: &node_id,
+            execution_id: Uuid::nil(),
+        };
+        let shown = |error: &Error| {
+            let code = &error.details.get("provider_code").cloned();
+            let code = code.as_ref().and_then(Value::as_str).unwrap_or("-");
+            let executed = &error.details["executed"];
+            format!(
+                "failed {} {code} {executed} {}",
+                error.code.as_str(),
+                error.retryable
+            )
+        };
+        let found = match at.judge(&message(headers, body)) {
+            Verdict::Result(value) => format!("result {value}"),
+            Verdict::Declined => "declined".to_owned(),
+            Verdict::Failed(error) => shown(&error),
+        };
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        const NUMBER: &str = HEADER_ERROR_NUMBER;
+        const TEXT: &str = HEADER_ERROR;
+        check(&[], "{\"a\":1}", "result {\"a\":1}");
+        check(&[], " ", "result null");
+        check(&[], "{", "failed INVALID_RESULT - true false");
+        check(
+            &[(NUMBER, "500"), (TEXT, "it broke")],
+            "",
+            "failed TOOL_ERROR 500 true false",
+        );
+        check(
+            &[(NUMBER, "500"), (TEXT, "NO_DISK")],
+            "",
+            "failed TOOL_ERROR NO_DISK true false",
+        );
+        check(
+            &[(NUMBER, "500"), (TEXT, "NO_DISK")],
+            r#"{"error":{"code":"DISK_FULL","message":"x","retryable":true,"more":1}}"#,
+            "failed TOOL_ERROR DISK_FULL true true",
+        );
+        check(
+            &[(NUMBER, "409")],
+            r#"{"error":"busy"}"#,
+            "failed TOOL_ERROR 409 true false",
+        );
+        check(
+            &[(NUMBER, "503"), (TEXT, "BUSY"), (HEADER_EXECUTED, "false")],
+            "",
+            "declined",
+        );
+        check(
+            &[(NUMBER, "503"), (TEXT, "BUSY")],
+            "",
+            "failed TOOL_ERROR BUSY true false",
+        );
+        check(
+            &[(NUMBER, "400"), (HEADER_EXECUTED, "false")],
+            "",
+            "failed TOOL_ERROR 400 false false",
+        );
+    }
+}
