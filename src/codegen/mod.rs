@@ -11,6 +11,7 @@ mod python;
 mod python_read;
 mod read;
 mod rust;
+mod rust_enum;
 mod schema;
 mod shape;
 mod text;

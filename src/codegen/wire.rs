@@ -1,6 +1,6 @@
 //! What every language's part that is the same in all files takes from the protocol.
 
-use crate::protocol::names;
+use crate::protocol::{endpoint::Endpoint, error::ErrorCode, names};
 
 use super::{Order, Via};
 
@@ -37,15 +37,15 @@ pub(super) fn filled(part: &str, order: &Order<'_>, quoted: fn(&str) -> String) 
         ("HEADER_CORRELATION_ID", names::HEADER_CORRELATION_ID),
         ("HEADER_ERROR_NUMBER", names::HEADER_ERROR_NUMBER),
         ("HEADER_ERROR", names::HEADER_ERROR),
-        ("HEADER_TOOL", HEADER_TOOL),
-        ("HEADER_TOOL_VERSION", HEADER_TOOL_VERSION),
-        ("HEADER_EXECUTION_ID", HEADER_EXECUTION_ID),
-        ("HEADER_CONTRACT_HASH", HEADER_CONTRACT_HASH),
-        ("HEADER_EXECUTED", HEADER_EXECUTED),
-        ("INVOKE", TOOL_INVOKE),
-        ("RESOLVE", TOOL_RESOLVE),
-        ("CONTRACT_CHANGED", CONTRACT_CHANGED),
-        ("TOOL_ERROR", TOOL_ERROR),
+        ("HEADER_TOOL", names::HEADER_TOOL),
+        ("HEADER_TOOL_VERSION", names::HEADER_TOOL_VERSION),
+        ("HEADER_EXECUTION_ID", names::HEADER_EXECUTION_ID),
+        ("HEADER_CONTRACT_HASH", names::HEADER_CONTRACT_HASH),
+        ("HEADER_EXECUTED", names::HEADER_EXECUTED),
+        ("INVOKE", Endpoint::ToolInvoke.name()),
+        ("RESOLVE", Endpoint::ToolResolve.name()),
+        ("CONTRACT_CHANGED", ErrorCode::ContractChanged.as_str()),
+        ("TOOL_ERROR", ErrorCode::ToolError.as_str()),
         // What it holds is not looked at again.
         ("COMMAND", order.command),
     ] {
@@ -53,13 +53,3 @@ pub(super) fn filled(part: &str, order: &Order<'_>, quoted: fn(&str) -> String) 
     }
     out
 }
-
-const HEADER_TOOL: &str = "Onex-Tool";
-const HEADER_TOOL_VERSION: &str = "Onex-Tool-Version";
-const HEADER_EXECUTION_ID: &str = "Onex-Execution-Id";
-const HEADER_CONTRACT_HASH: &str = "Onex-Contract-Hash";
-const HEADER_EXECUTED: &str = "Onex-Executed";
-const TOOL_INVOKE: &str = "tool.invoke";
-const TOOL_RESOLVE: &str = "tool.resolve";
-const CONTRACT_CHANGED: &str = "CONTRACT_CHANGED";
-const TOOL_ERROR: &str = "TOOL_ERROR";
