@@ -95,7 +95,11 @@ impl Names {
     /// A name that was free: `name`, or that with a number.
     pub(super) fn take(&mut self, name: &str) -> String {
         let digit = name.ends_with(|c: char| c.is_ascii_digit());
-        let joint = if digit { "_" } else { self.joint };
+        let joint = match name.ends_with('_') {
+            true => "",
+            false if digit => "_",
+            false => self.joint,
+        };
         let numbered = (2..).map(|number| format!("{name}{joint}{number}"));
         let mut names = std::iter::once(name.to_owned()).chain(numbered);
         let free = names.find(|name| !self.taken.contains(name));
@@ -164,10 +168,10 @@ mod tests {
             "max_items",
             "max_items_3",
             "type_",
-            "type__2",
+            "type_2",
             "field_1",
             "field_",
-            "field__2",
+            "field_2",
         ];
         assert_eq!(members(&all, &["type"], form), want);
     }
