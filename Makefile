@@ -49,8 +49,8 @@ lint:
 deny: $(TOOLS)/cargo-deny.stamp
 	@PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny check bans licenses sources
 
-tools: $(addprefix $(TOOLS)/,nats-server.stamp cargo-deny.stamp nats-py.stamp nats-js.stamp mypy.stamp typescript.stamp \
-    bin/nats bin/compose-spec)
+tools: $(addprefix $(TOOLS)/,nats-server.stamp cargo-deny.stamp nats-py.stamp nats-js.stamp micro-js.stamp mypy.stamp \
+    typescript.stamp bin/nats bin/compose-spec)
 
 # A server that is there and new enough is used as it is.
 tools-serve:
@@ -74,13 +74,16 @@ $(TOOLS)/%.stamp: tools/%.txt
 	@if [[ -d $(TOOLS)/$*/bin ]]; then ln -sf $$(cd $(TOOLS)/$*/bin && printf '../$*/bin/%s\n' *) $(TOOLS)/bin/; fi
 	@touch $@
 
-# What examples/javascript needs. Its lock names no host, so that it is fetched from wherever npm is set up to fetch.
+# What examples/javascript and the micro service of the tests need. Their locks name no host, so that it is fetched from
+# wherever npm is set up to fetch.
 $(TOOLS)/nats-js.stamp: examples/javascript/package.json examples/javascript/package-lock.json
-	@echo "==> installing $$(sed -n 's/^ *"\(@nats-io[^"]*\)": "\([0-9.]*\)".*/\1 \2/p' $<) into .tools/"
+$(TOOLS)/micro-js.stamp: tests/clients/micro-js/package.json tests/clients/micro-js/package-lock.json
+$(TOOLS)/nats-js.stamp $(TOOLS)/micro-js.stamp:
+	@echo "==> installing $$(sed -nE 's/^ *"(@nats-io[^"]*|nats)": "([0-9.]*)".*/\1 \2/p' $<) into .tools/"
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' && $(NPM) --version >/dev/null \
 	    || { echo 'Node.js 20 or newer with npm is missing: see https://nodejs.org' >&2; exit 1; }
-	@rm -rf $(TOOLS)/nats-js && mkdir -p $(TOOLS)/nats-js && cp $^ $(TOOLS)/nats-js/
-	@cd $(TOOLS)/nats-js && $(NPM) ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null
+	@rm -rf $(basename $@) && mkdir -p $(basename $@) && cp $^ $(basename $@)/
+	@cd $(basename $@) && $(NPM) ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null
 	@touch $@
 
 # What checks generated TypeScript. Its lock names no host either.

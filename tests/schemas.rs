@@ -14,8 +14,12 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use onex_registry::domain::bus::{Announcement, Bus, BusEnded};
+use onex_registry::domain::call::{
+    Call, CallEnded, Called, Completed, Executed, Execution, Failure, Outcome as CallOutcome,
+};
+use onex_registry::domain::counts::{Counted, Counts, Folded};
 use onex_registry::domain::ids::{
-    CommandId, Digest, Incarnation, LeaseId, NodeId, Port, RequestId, RequesterId, Ttl,
+    CommandId, Digest, ExecutionId, Incarnation, LeaseId, NodeId, Port, RequestId, RequesterId, Ttl,
 };
 use onex_registry::domain::key::Key;
 use onex_registry::domain::node::{
@@ -25,7 +29,9 @@ use onex_registry::domain::record::{
     Body, Checkpoint, Ended, FORMAT, Last, Lease, OUTBOX_TRANSITIONS_MAX, Record, Request, Rest,
     Stored, Sys,
 };
-use onex_registry::domain::transition::{Happened, JudgedTold, Kind, ToolTold, Transition};
+use onex_registry::domain::transition::{
+    EndTold, ExecutionTold, Happened, How, JudgedTold, Kind, ToolTold, Transition,
+};
 use onex_registry::domain::trust::{
     Judged, Lifecycle, OnContract, Outcome, TrustState, Verdict, Verdicts,
 };
@@ -528,6 +534,101 @@ impl Choice {
     }
 }
 
+impl Choice {
+    fn executed(&mut self) -> Executed {
+        self.one_of(&[Executed::No, Executed::Yes, Executed::Unknown])
+    }
+
+    fn execution(&mut self) -> Execution {
+        Execution {
+            execution_id: ExecutionId(Uuid::now_v7()),
+            tool_name: "add".parse().unwrap(),
+            tool_version: "1.0.0-rc.1".parse().unwrap(),
+            contract_hash: "sha256:0".to_owned(),
+            node_id: "text.summariser".parse().unwrap(),
+            trace_log_id: self.maybe("x/y".to_owned()),
+        }
+    }
+
+    fn call_transition(&mut self) -> Transition {
+        let ended = EndTold {
+            how: self.one_of(&[How::Completed, How::Failed, How::Unknown]),
+            code: self.maybe("ANY".to_owned()),
+            executed: self.executed(),
+            duration_ms: self.maybe(38),
+            attempts: self.maybe(1),
+        };
+        let told = ExecutionTold {
+            execution: self.execution(),
+            timeout_ms: 4_000,
+            ended: self.maybe(ended),
+        };
+        let all = [
+            Happened::CallBegan,
+            Happened::CallCompleted,
+            Happened::CallFailed,
+        ];
+        Transition {
+            execution: Some(Box::new(told)),
+            ..self.transition(&all)
+        }
+    }
+
+    fn call(&mut self) -> Stored {
+        let failure = Failure {
+            code: "ANY".to_owned(),
+            message: "no".to_owned(),
+            retryable: self.next(2) == 1,
+            executed: self.executed(),
+            details: BTreeMap::new(),
+        };
+        let result = self.one_of(&[0, 1, 2]);
+        let result = [None, Some(Value::Null), Some(json!([1.5, "three"]))][result].clone();
+        let outcome = match self.next(3) {
+            0 => CallOutcome::Completed(Completed { result }),
+            1 => CallOutcome::Failed(Box::new(failure)),
+            _ => CallOutcome::Unknown,
+        };
+        let ended = CallEnded {
+            at: time(),
+            outcome,
+        };
+        let call = Call {
+            digest: Digest(Uuid::new_v4()),
+            execution: self.execution(),
+            timeout_ms: 4_000,
+            idempotent: self.next(2) == 1,
+            requester_id: self.maybe(RequesterId(Uuid::nil())),
+            correlation_id: self.maybe("x/y".to_owned()),
+            began_at: time(),
+            ended: self.maybe(ended),
+            unknown: BTreeMap::new(),
+        };
+        Stored::Call(Box::new(
+            self.record(Self::call_transition, Called { call }),
+        ))
+    }
+}
+
+fn exec() -> Stored {
+    let counts = Counts {
+        execution_count: 3,
+        success_count: 2,
+        last_execution: time(),
+        stream: 1,
+        through: 7,
+        unknown: BTreeMap::new(),
+    };
+    Stored::Exec(Box::new(Record {
+        format: FORMAT,
+        write: CommandId(Uuid::new_v4()),
+        transitions: 0,
+        outbox: Vec::new(),
+        body: Counted { counts },
+        unknown: BTreeMap::new(),
+    }))
+}
+
 fn time() -> Timestamp {
     "2026-11-22T10:04:07.6Z".parse().unwrap()
 }
@@ -573,12 +674,20 @@ fn the_schemas_of_records_are_true_of_the_types() {
             (Key::Live(node.clone()), choice.live()),
             (Key::Bus("a".parse().unwrap()), choice.bus()),
             (Key::Verdict(node.clone()), choice.verdict()),
+            (Key::Call(RequestId(Uuid::nil())), choice.call()),
+            (Key::Exec(node.clone()), exec()),
         ]);
     }
     let sys = Sys {
         format: FORMAT,
         lineage: 1,
         ttl_max: Ttl::DEFAULT,
+        unknown: BTreeMap::new(),
+    };
+    let folded = Folded {
+        format: FORMAT,
+        stream: 1,
+        through: 7,
         unknown: BTreeMap::new(),
     };
     let checkpoint = Checkpoint {
@@ -590,6 +699,7 @@ fn the_schemas_of_records_are_true_of_the_types() {
     records.extend([
         (Key::Sys, Stored::Sys(sys)),
         (Key::Checkpoint, Stored::Checkpoint(checkpoint)),
+        (Key::Folded, Stored::Folded(folded)),
         (Key::Barrier, Stored::Barrier),
     ]);
     let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

@@ -44,6 +44,8 @@ pub(super) struct Failure {
     error: Value,
     /// What happened.
     message: String,
+    /// More of it for people, in lines of their own; programs have the details.
+    shown: Vec<String>,
     /// What to do.
     hint: Option<String>,
     /// Whether what was asked for may have been done all the same.
@@ -64,6 +66,7 @@ impl Failure {
             exit,
             error,
             message,
+            shown: Vec::new(),
             hint: None,
             may_be_done: false,
             request_id: None,
@@ -80,6 +83,27 @@ impl Failure {
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// With a member of `details`.
+    #[must_use]
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        if let Some(Value::Object(details)) = self.error.get_mut("details") {
+            details.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
+    /// With more of what happened, for people.
+    #[must_use]
+    pub(super) fn showing(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.shown.extend(lines);
+        self
+    }
+
+    /// A member of the registry's `details`.
+    pub(super) fn detail(&self, name: &str) -> Option<&Value> {
+        self.error.get("details")?.get(name)
     }
 
     /// Where the outcome is unknown: the flags to give so that it is not done twice. `request_id` is one of
@@ -141,12 +165,12 @@ impl Failure {
         self.message
     }
 
-    /// For people: what happened, and on the next line what to do.
+    /// For people: what happened, and below it what to do.
     pub(super) fn text(&self) -> String {
-        match &self.hint {
-            Some(hint) => format!("onex: {}\n      {hint}", self.message),
-            None => format!("onex: {}", self.message),
-        }
+        let below = self.shown.iter().chain(&self.hint);
+        below.fold(format!("onex: {}", self.message), |text, line| {
+            format!("{text}\n      {line}")
+        })
     }
 
     /// For programs: as the registry's errors, with `hint` and `request_id` where there are.
@@ -256,6 +280,10 @@ fn hint(refusal: &error::Error) -> Option<String> {
         ErrorCode::ProviderNotFound => {
             "`onex tool invoke --dry-run` says why each node is left out"
         }
+        ErrorCode::ToolTimeout if refusal.retryable => "ask again, or wait longer with --timeout",
+        ErrorCode::ToolTimeout => {
+            "find out whether it was before you call it again; wait longer with --timeout"
+        }
         ErrorCode::Internal => return Some(internal(&refusal.correlation_id)),
         ErrorCode::InvalidRequest
         | ErrorCode::Forbidden
@@ -263,7 +291,6 @@ fn hint(refusal: &error::Error) -> Option<String> {
         | ErrorCode::StoreChanged
         | ErrorCode::ToolError
         | ErrorCode::InvalidResult
-        | ErrorCode::ToolTimeout
         | ErrorCode::TooLarge => return None,
     };
     Some(text.to_owned())

@@ -12,6 +12,8 @@ use crate::{
     protocol::{
         bounds::Text,
         catalog::{SCHEMA_NAME_CHARS_MAX, SchemaKind},
+        frame,
+        invoke::{CONTRACT_HASH_CHARS_MAX, Policy},
         node::NodeType,
         node_view::{Liveness, Section},
         port::{Limit, TransportWish},
@@ -139,6 +141,36 @@ pub(super) fn schema_kind(text: &str) -> Result<SchemaKind, Invalid> {
 /// The name of a schema.
 pub(super) fn schema_name(text: &str) -> Result<Text<SCHEMA_NAME_CHARS_MAX>, Invalid> {
     text.to_owned().try_into()
+}
+
+/// Which of several nodes is asked.
+pub(super) fn policy(text: &str) -> Result<Policy, Invalid> {
+    let all = [
+        Policy::First,
+        Policy::RoundRobin,
+        Policy::LeastLoaded,
+        Policy::Random,
+    ];
+    one_of(&all, text)
+}
+
+/// A contract's hash.
+pub(super) fn contract_hash(text: &str) -> Result<Text<CONTRACT_HASH_CHARS_MAX>, Invalid> {
+    text.to_owned().try_into()
+}
+
+/// The caller's name for what it is doing.
+pub(super) fn correlation_id(text: &str) -> Result<String, Invalid> {
+    if frame::is_correlation_id(text) {
+        return Ok(text.to_owned());
+    }
+    Err(Invalid(format!("must be {}", frame::correlation_id_rule())))
+}
+
+/// A trace context.
+pub(super) fn traceparent(text: &str) -> Result<String, Invalid> {
+    let good = frame::traceparent(Some(text)).map(str::to_owned);
+    good.ok_or_else(|| Invalid(frame::traceparent_rule().to_owned()))
 }
 
 /// How many items a page may have.

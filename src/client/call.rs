@@ -7,12 +7,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::{
-    domain::ids::RequestId,
+    domain::ids::{Invalid, RequestId},
     protocol::{
         endpoint::Endpoint,
-        frame::{TIMEOUT_MILLIS_DEFAULT, TIMEOUT_MILLIS_MAX},
+        frame::{self, TIMEOUT_MILLIS_DEFAULT, TIMEOUT_MILLIS_MAX},
         names::{
-            HEADER_ERROR_NUMBER, HEADER_PROTOCOL, HEADER_TIMEOUT_MS, Namespace, PROTOCOL_MINOR,
+            HEADER_ERROR_NUMBER, HEADER_PROTOCOL, HEADER_TIMEOUT_MS, HEADER_TRACEPARENT, Namespace,
+            PROTOCOL_MINOR,
         },
     },
 };
@@ -54,6 +55,7 @@ pub struct Client {
     nats: async_nats::Client,
     namespace: Namespace,
     timeout: Duration,
+    traceparent: Option<String>,
 }
 
 impl Client {
@@ -63,6 +65,7 @@ impl Client {
             nats,
             namespace,
             timeout: TIMEOUT_DEFAULT,
+            traceparent: None,
         }
     }
 
@@ -74,6 +77,17 @@ impl Client {
             timeout: timeout.clamp(Duration::from_millis(1), TIMEOUT_MAX),
             ..self
         }
+    }
+
+    /// The same, with calls that are a part of a trace, which a tool that is called is told of: a `traceparent` as
+    /// W3C's Trace Context has it.
+    pub fn with_traceparent(self, traceparent: &str) -> Result<Self, Invalid> {
+        let good = frame::traceparent(Some(traceparent));
+        let good = good.ok_or_else(|| Invalid(frame::traceparent_rule().to_owned()))?;
+        Ok(Self {
+            traceparent: Some(good.to_owned()),
+            ..self
+        })
     }
 
     /// The same, with calls that take up to `patience` if that is less.
@@ -168,6 +182,9 @@ impl Client {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER_PROTOCOL, format!("1.{PROTOCOL_MINOR}"));
         headers.insert(HEADER_TIMEOUT_MS, left.as_millis().max(1).to_string());
+        if let Some(traceparent) = &self.traceparent {
+            headers.insert(HEADER_TRACEPARENT, traceparent.as_str());
+        }
         let request = Request::new()
             .payload(body.into())
             .headers(headers)

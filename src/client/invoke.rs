@@ -9,8 +9,9 @@ use crate::protocol::{
 
 use super::{Client, Error, call::Again};
 
-/// What is left for the answer's way, beyond the time that the tool may take.
-const WAY: Duration = Duration::from_millis(500);
+/// What is left for the answer's way, beyond the time that the tool may take. A registry keeps a tenth of a caller's
+/// patience for that, up to a second.
+const WAY: Duration = Duration::from_millis(1_500);
 
 impl Client {
     /// `tool.invoke`. It takes as long as the request's `timeout_ms` allows, whatever the client's own timeout is.

@@ -4,9 +4,11 @@ use jiff::Timestamp;
 use semver::Version;
 
 use super::{
+    call::{Begin, End, Outcome},
+    counts::Tally,
     ids::{
-        BusId, CommandId, Host, Label, LeaseId, Name, NodeId, Port, RequesterId, Token, Transport,
-        Ttl,
+        BusId, CommandId, ExecutionId, Host, Label, LeaseId, Name, NodeId, Port, RequesterId,
+        Token, Transport, Ttl,
     },
     key::{Key, PortKey, Revision},
     node::{Live, Registration, Tool},
@@ -108,6 +110,12 @@ pub enum Action {
     },
     /// Say what a validator thinks of a node.
     Judge(Box<Judgement>),
+    /// Begin a call, unless it was begun before.
+    BeginCall(Box<Begin>),
+    /// End an execution of a call, unless it has ended.
+    EndCall(Box<End>),
+    /// Count ends of runs of a node's tools.
+    Count(Box<Tally>),
     /// Do what time asks for under that key: end what is due, forget what ended long ago.
     Settle(Key),
     /// End that grant, which its caller never got.
@@ -272,6 +280,13 @@ pub enum Answer {
     },
     /// This node is known, and this is its life.
     Node(Box<Known>),
+    /// So it stands with a call.
+    Execution {
+        /// Its last execution; for a call that begins: the command's own, if nobody else has begun it.
+        execution_id: ExecutionId,
+        /// What came of it; none while it runs.
+        outcome: Option<Outcome>,
+    },
     /// What was asked for is so, since that revision at the latest; 0 while that is being written.
     Done(Revision),
     /// There was nothing to do.
@@ -296,7 +311,7 @@ impl Answer {
             },
             Self::Node(known) => Self::Node(Box::new(Known { revision, ..*known })),
             Self::Done(_) => Self::Done(revision),
-            Self::Nothing => Self::Nothing,
+            Self::Execution { .. } | Self::Nothing => self,
         }
     }
 }

@@ -55,6 +55,10 @@ uuid_id!(
     Incarnation
 );
 uuid_id!(
+    /// One run of a tool.
+    ExecutionId
+);
+uuid_id!(
     /// One command inside a registry; marks the record that it wrote.
     CommandId
 );

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     agenda::{Agenda, Change},
+    calls::Calls,
     command::Held,
+    counts::Folded,
     ids::{Digest, Host, LeaseId, NodeId, RequestId, RequesterId, Transport, Ttl},
     key::{Key, PortKey, Revision},
     lookup::Lookup,
@@ -17,7 +19,7 @@ use super::{
     outbox::Outbox,
     policy::Policy,
     pool::{Class, HostPools, Pool},
-    record::{Ended, Lease, Record, Stored, Sys},
+    record::{Ended, Kept, Lease, Record, Stored, Sys},
     standing::{Bond, Entry, Standing, Terms},
     time::{Moment, Now},
 };
@@ -34,6 +36,8 @@ pub struct Index {
     pub lookup: Lookup,
     /// Nodes, buses and verdicts.
     pub nodes: Nodes,
+    /// Calls that their callers named.
+    pub calls: Calls,
     ports: BTreeMap<PortKey, Entry>,
     classes: BTreeMap<PortKey, Class>,
     agenda: Agenda,
@@ -42,6 +46,7 @@ pub struct Index {
     pools: BTreeMap<Host, HostPools>,
     fresh_pool: Pool,
     sys: Option<(Revision, Sys)>,
+    folded: (Revision, Option<Folded>),
     applied: Revision,
     exact: Revision,
 }
@@ -56,6 +61,7 @@ impl Index {
             policy,
             mechanisms: Mechanisms::default(),
             nodes: Nodes::default(),
+            calls: Calls::default(),
             ports: BTreeMap::new(),
             classes: BTreeMap::new(),
             agenda: Agenda::default(),
@@ -64,6 +70,7 @@ impl Index {
             fresh_pool,
             lookup: Lookup::default(),
             sys: None,
+            folded: (Revision::default(), None),
             applied: Revision::default(),
             exact: Revision::default(),
         }
@@ -91,22 +98,12 @@ impl Index {
                 }
             }
             (Key::Node(id), stored) => {
-                let record = if let Stored::Node(record) = stored {
-                    Some(record)
-                } else {
-                    None
-                };
-                let entry = entry(revision, record, later, forgotten, now.mono);
+                let entry = entry(revision, Kept::of(stored), later, forgotten, now.mono);
                 let known = self.nodes.put_node(id, entry.clone());
                 self.observe(key, &entry, known, now.mono);
             }
             (Key::Live(id), stored) => {
-                let record = if let Stored::Live(record) = stored {
-                    Some(record)
-                } else {
-                    None
-                };
-                let entry = entry(revision, record, later, forgotten, now.mono);
+                let entry = entry(revision, Kept::of(stored), later, forgotten, now.mono);
                 let life =
                     |nodes: &Nodes| nodes.live(id).map(|live| (live.incarnation, live.ended));
                 let before = life(&self.nodes);
@@ -117,30 +114,35 @@ impl Index {
                 }
             }
             (Key::Bus(id), stored) => {
-                let record = if let Stored::Bus(record) = stored {
-                    Some(record)
-                } else {
-                    None
-                };
-                let entry = entry(revision, record, later, forgotten, now.mono);
+                let entry = entry(revision, Kept::of(stored), later, forgotten, now.mono);
                 let known = self.nodes.put_bus(id, entry.clone());
                 self.observe(key, &entry, known, now.mono);
             }
             (Key::Verdict(id), stored) => {
-                let record = if let Stored::Verdict(record) = stored {
-                    Some(record)
-                } else {
-                    None
-                };
-                let entry = entry(revision, record, later, forgotten, now.mono);
+                let entry = entry(revision, Kept::of(stored), later, forgotten, now.mono);
                 let known = self.nodes.put_verdict(id, entry.clone());
                 self.observe(key, &entry, known, now.mono);
+            }
+            (Key::Exec(id), stored) => {
+                let entry = entry(revision, Kept::of(stored), later, forgotten, now.mono);
+                self.nodes.put_counted(id, entry);
+                self.hanging.insert(key.clone());
+            }
+            (Key::Call(id), stored) => {
+                let entry = entry(revision, Kept::of(stored), later, forgotten, now.mono);
+                let known = self.calls.entry(*id).map(|entry| entry.transitions);
+                if let Some(record) = entry.record.as_deref() {
+                    self.outbox.observe(key, revision, record, known, now.mono);
+                }
+                self.calls.put(*id, entry);
             }
             (Key::Sys, Stored::Sys(sys)) => self.sys = Some((revision, sys)),
             (Key::Checkpoint, Stored::Checkpoint(checkpoint)) => {
                 self.outbox.checkpoint(revision, checkpoint, now.mono);
             }
             (Key::Checkpoint, _) => self.outbox.foreign(revision),
+            (Key::Folded, Stored::Folded(folded)) => self.folded = (revision, Some(folded)),
+            (Key::Folded, _) => self.folded = (revision, None),
             (Key::Sys | Key::Barrier, _) => {}
         }
         self.look_again(key, now.mono);
@@ -230,22 +232,30 @@ impl Index {
         let ports = self.lookup.bound_to(id, None).cloned().map(Key::Port);
         let buses = self.nodes.buses_of_node(id).cloned().map(Key::Bus);
         self.hanging.extend(ports.chain(buses));
-        self.hanging
-            .extend([Key::Node(id.clone()), Key::Verdict(id.clone())]);
+        self.hanging.extend([
+            Key::Node(id.clone()),
+            Key::Verdict(id.clone()),
+            Key::Exec(id.clone()),
+        ]);
     }
 
     /// What time, or another key, has made of that one.
     fn look_again(&mut self, key: &Key, now: Moment) {
         let change = match key {
             Key::Port(port) => self.reclass(port, now),
-            Key::Sys | Key::Barrier | Key::Checkpoint => return,
-            Key::Node(_) | Key::Live(_) | Key::Bus(_) | Key::Verdict(_) => self.change(key, now),
+            Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded => return,
+            Key::Node(_)
+            | Key::Live(_)
+            | Key::Bus(_)
+            | Key::Verdict(_)
+            | Key::Exec(_)
+            | Key::Call(_) => self.change(key, now),
         };
         if let Change::Due = change
             && self.is_marker(key)
         {
             self.agenda.set(key, Change::At(Moment::NEVER));
-            return self.nodes.drop_key(key);
+            return self.drop_key(key);
         }
         self.agenda.set(key, change);
     }
@@ -316,7 +326,7 @@ impl Index {
     pub fn vanish(&mut self, key: &Key, revision: Revision) {
         let Key::Port(port) = key else {
             if self.revision(key) == revision {
-                self.nodes.drop_key(key);
+                self.drop_key(key);
                 self.agenda.set(key, Change::At(Moment::NEVER));
             }
             if let Key::Live(id) = key {
@@ -327,6 +337,13 @@ impl Index {
         let entry = self.ports.get_mut(port);
         if let Some(entry) = entry.filter(|entry| entry.revision == revision) {
             entry.vanished = true;
+        }
+    }
+
+    fn drop_key(&mut self, key: &Key) {
+        match key {
+            Key::Call(id) => self.calls.drop_key(*id),
+            key => self.nodes.drop_key(key),
         }
     }
 
@@ -343,6 +360,9 @@ impl Index {
             Key::Live(id) => self.nodes.life(id).map(|entry| entry.revision),
             Key::Bus(id) => self.nodes.bus(id).map(|entry| entry.revision),
             Key::Verdict(id) => self.nodes.verdict(id).map(|entry| entry.revision),
+            Key::Exec(id) => self.nodes.counted(id).map(|entry| entry.revision),
+            Key::Folded => Some(self.folded.0),
+            Key::Call(id) => self.calls.entry(*id).map(|entry| entry.revision),
             Key::Sys => self.sys.as_ref().map(|(revision, _)| *revision),
             Key::Checkpoint => Some(self.outbox.checkpoint_revision()),
             Key::Barrier => None,
@@ -445,6 +465,11 @@ impl Index {
     /// The registry's own settings, when they have been seen, and where.
     pub fn sys(&self) -> Option<&(Revision, Sys)> {
         self.sys.as_ref()
+    }
+
+    /// Up to where events of executions are counted, when that is known, and where it is written.
+    pub fn folded(&self) -> (Revision, Option<&Folded>) {
+        (self.folded.0, self.folded.1.as_ref())
     }
 
     /// The store's lineage.

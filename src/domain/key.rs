@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::ids::{BusId, Host, Invalid, NodeId, Port, Transport};
+use super::ids::{BusId, Host, Invalid, NodeId, Port, RequestId, Transport};
 
 /// A position in the bucket's stream: 0 means that nothing was ever written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -50,18 +50,26 @@ pub enum Key {
     Bus(BusId),
     /// What validators say of a node.
     Verdict(NodeId),
+    /// A call that its caller named.
+    Call(RequestId),
+    /// How often a node's tools were run.
+    Exec(NodeId),
     /// The registry's own settings.
     Sys,
     /// Written to learn how far the bucket has come.
     Barrier,
     /// Who publishes events, and how far.
     Checkpoint,
+    /// Up to where events of executions are counted.
+    Folded,
 }
 
 const NODE: &str = "node.";
 const LIVE: &str = "live.";
 const BUS: &str = "bus.";
 const VERDICT: &str = "verdict.";
+const CALL: &str = "call.";
+const EXEC: &str = "exec.";
 
 /// Escapes what may not stand in one token of a key or subject: every character outside
 /// `[A-Za-z0-9_-]` becomes `=XX`, its bytes in hexadecimal.
@@ -132,9 +140,12 @@ impl fmt::Display for Key {
             Self::Live(id) => write!(f, "{LIVE}{}", escape(id.as_str())),
             Self::Bus(id) => write!(f, "{BUS}{}", escape(id.as_str())),
             Self::Verdict(id) => write!(f, "{VERDICT}{}", escape(id.as_str())),
+            Self::Call(id) => write!(f, "{CALL}{id}"),
+            Self::Exec(id) => write!(f, "{EXEC}{}", escape(id.as_str())),
             Self::Sys => f.write_str("sys"),
             Self::Barrier => f.write_str("sys.barrier"),
             Self::Checkpoint => f.write_str("sys.checkpoint"),
+            Self::Folded => f.write_str("sys.executions"),
         }
     }
 }
@@ -167,6 +178,7 @@ impl FromStr for Key {
             "sys" => Ok(Self::Sys),
             "sys.barrier" => Ok(Self::Barrier),
             "sys.checkpoint" => Ok(Self::Checkpoint),
+            "sys.executions" => Ok(Self::Folded),
             _ if text.starts_with("port.") => text.parse().map(Self::Port),
             _ => parse_named(text).ok_or_else(|| Invalid(format!("not a key: {text}"))),
         }
@@ -183,6 +195,12 @@ fn parse_named(text: &str) -> Option<Key> {
         id(token).map(Key::Live)
     } else if let Some(token) = text.strip_prefix(BUS) {
         id(token).map(Key::Bus)
+    } else if let Some(token) = text.strip_prefix(EXEC) {
+        id(token).map(Key::Exec)
+    } else if let Some(token) = text.strip_prefix(CALL) {
+        let id: uuid::Uuid = token.parse().ok()?;
+        // A UUID has several spellings, and each would be another key.
+        (id.to_string() == token).then_some(Key::Call(RequestId(id)))
     } else {
         id(text.strip_prefix(VERDICT)?).map(Key::Verdict)
     }
@@ -232,10 +250,21 @@ mod tests {
             Key::Live("a.b".parse().unwrap()),
             Key::Bus("a-b".parse().unwrap()),
             Key::Verdict("a.b".parse().unwrap()),
+            Key::Exec("a.b".parse().unwrap()),
+            Key::Call(RequestId(uuid::Uuid::max())),
+            Key::Folded,
         ] {
             assert_eq!(key.to_string().parse(), Ok(key));
         }
-        for text in ["node.a.b", "node.", "live.a=2eb", "bus.a=2Eb", "verdicts.a"] {
+        for text in [
+            "node.a.b",
+            "node.",
+            "live.a=2eb",
+            "bus.a=2Eb",
+            "verdicts.a",
+            "call.a",
+            "call.FFFFFFFF-ffff-ffff-ffff-ffffffffffff",
+        ] {
             assert!(text.parse::<Key>().is_err(), "{text}");
         }
     }

@@ -52,6 +52,10 @@ pub enum Mechanism {
     ForgetAtExactPoint,
     /// A life that begins remembers the requests that earlier ones began with.
     EarlierLives,
+    /// A call is written down before anything is sent to a provider.
+    CallFirst,
+    /// An execution has one outcome: one that is there stays.
+    OutcomeStays,
 }
 
 /// Which mechanisms are on.

@@ -3,8 +3,11 @@
 
 pub mod agenda;
 pub mod bus;
+pub mod call;
+pub mod calls;
 pub mod command;
 pub mod core;
+pub mod counts;
 pub mod cursor;
 pub mod decide;
 pub mod deed;

@@ -8,6 +8,7 @@ use std::{
 use super::{
     agenda::Change,
     bus::{self, Bus},
+    counts::{Counted, Counts},
     ids::{BusId, Incarnation, LeaseId, NodeId, Token},
     key::{Key, Revision},
     mechanism::{Mechanism, Mechanisms},
@@ -45,6 +46,7 @@ pub struct Nodes {
     lives: BTreeMap<NodeId, Entry<Lived>>,
     buses: BTreeMap<BusId, Entry<Bus>>,
     verdicts: BTreeMap<NodeId, Entry<Judged>>,
+    counted: BTreeMap<NodeId, Entry<Counted>>,
     offers: Offers,
     node_buses: BTreeSet<(NodeId, BusId)>,
     lease_buses: BTreeSet<(LeaseId, BusId)>,
@@ -148,12 +150,16 @@ impl Nodes {
         match key {
             Key::Node(id) => self.said(id).is_some_and(by_a_registry),
             Key::Verdict(id) => self.verdict(id).is_some_and(by_a_registry),
+            // Only what is forgotten is written in one piece with a life.
+            Key::Exec(id) => self.counted(id).is_some_and(|entry| entry.forgotten),
             Key::Live(_)
             | Key::Bus(_)
+            | Key::Call(_)
             | Key::Port(_)
             | Key::Sys
             | Key::Barrier
-            | Key::Checkpoint => false,
+            | Key::Checkpoint
+            | Key::Folded => false,
         }
     }
 
@@ -193,6 +199,11 @@ impl Nodes {
         known.map(|entry| entry.transitions)
     }
 
+    /// What is counted of a node is seen.
+    pub(super) fn put_counted(&mut self, id: &NodeId, entry: Entry<Counted>) {
+        self.counted.insert(id.clone(), entry);
+    }
+
     /// Nothing is in the stream under a key any more: its marker has gone, seen or not.
     pub(super) fn drop_key(&mut self, key: &Key) {
         match key {
@@ -207,7 +218,13 @@ impl Nodes {
             }
             Key::Bus(id) => drop(self.take_bus(id)),
             Key::Verdict(id) => drop(self.verdicts.remove(id)),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => {}
+            Key::Exec(id) => drop(self.counted.remove(id)),
+            Key::Call(_)
+            | Key::Port(_)
+            | Key::Sys
+            | Key::Barrier
+            | Key::Checkpoint
+            | Key::Folded => {}
         }
     }
 
@@ -244,6 +261,16 @@ impl Nodes {
     /// The entry under `verdict.<id>`.
     pub fn verdict(&self, id: &NodeId) -> Option<&Entry<Judged>> {
         self.verdicts.get(id)
+    }
+
+    /// The entry under `exec.<id>`.
+    pub fn counted(&self, id: &NodeId) -> Option<&Entry<Counted>> {
+        self.counted.get(id)
+    }
+
+    /// How often a node's tools were run, where that was counted.
+    pub fn counts(&self, id: &NodeId) -> Option<&Counts> {
+        Some(&self.counted.get(id)?.body()?.counts)
     }
 
     /// What validators say of a node.

@@ -123,6 +123,24 @@ impl Outbox {
         self.gone = Some(owner);
     }
 
+    /// Who publishes, when that is another instance.
+    pub fn other_publisher(&self) -> Option<Uuid> {
+        let owner = self.checkpoint.as_ref()?.owner;
+        (owner != self.me && !owner.is_nil()).then_some(owner)
+    }
+
+    /// The write by which this instance becomes the publisher where there is none, though nothing waits to be
+    /// published: other things are left to the publisher as well.
+    pub fn claim_if_vacant(&self) -> Option<Write> {
+        (!self.is_mine() && self.is_vacant()).then(|| self.write(self.me, self.out_to()))
+    }
+
+    fn is_vacant(&self) -> bool {
+        self.checkpoint.as_ref().is_none_or(|checkpoint| {
+            checkpoint.owner.is_nil() || Some(checkpoint.owner) == self.gone
+        })
+    }
+
     /// How many transitions wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
@@ -204,10 +222,7 @@ impl Outbox {
             return Publish::Idle;
         }
         if !self.is_mine() {
-            let vacant = self.checkpoint.as_ref().is_none_or(|checkpoint| {
-                checkpoint.owner.is_nil() || Some(checkpoint.owner) == self.gone
-            });
-            if vacant || now.since(self.progress) >= TAKEOVER_MILLIS {
+            if self.is_vacant() || now.since(self.progress) >= TAKEOVER_MILLIS {
                 return Publish::Claim(self.write(self.me, self.out_to()));
             }
             return Publish::Idle;

@@ -39,4 +39,9 @@ pub struct Policy {
     /// How long the server keeps the marker of a removed key, in milliseconds:
     /// [`MARKER_SECONDS`](super::nodes::MARKER_SECONDS), outside the simulation.
     pub marker_millis: u64,
+    /// How many calls may be remembered: [`CALLS_MAX`](super::call::CALLS_MAX), outside the simulation.
+    pub calls_max: usize,
+    /// How long a call that has ended is remembered, in milliseconds:
+    /// [`CALL_KEPT_MILLIS`](super::call::CALL_KEPT_MILLIS), outside the simulation.
+    pub calls_kept_millis: u64,
 }

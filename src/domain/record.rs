@@ -8,6 +8,8 @@ use uuid::Uuid;
 
 use super::{
     bus::Bus,
+    call::Called,
+    counts::{Counted, Folded},
     ids::{CommandId, Digest, Label, LeaseId, Name, Port, RequestId, RequesterId, Token, Ttl},
     key::Revision,
     node::{Announced, Life, Lived},
@@ -241,12 +243,18 @@ pub enum Stored {
     Bus(Box<Record<Bus>>),
     /// What validators say of a node.
     Verdict(Box<Record<Judged>>),
+    /// A call that its caller named.
+    Call(Box<Record<Called>>),
+    /// How often a node's tools were run.
+    Exec(Box<Record<Counted>>),
     /// A marker by which a registry has removed the key; the server removes it in its turn.
     Forgotten,
     /// The settings.
     Sys(Sys),
     /// The publisher's.
     Checkpoint(Checkpoint),
+    /// Up to where events of executions are counted.
+    Folded(Folded),
     /// A barrier; what it says does not matter.
     Barrier,
     /// A record of a later version: it means something that is not understood here.
@@ -254,6 +262,34 @@ pub enum Stored {
     /// Something that no registry wrote, a marker of `nats kv del` among them.
     Foreign,
 }
+
+/// What a record can be about.
+pub(super) trait Kept: Sized {
+    /// The record as it is stored.
+    fn stored(record: Box<Record<Self>>) -> Stored;
+    /// The record, when one of these is stored.
+    fn of(stored: Stored) -> Option<Box<Record<Self>>>;
+}
+
+macro_rules! kept {
+    ($($body:ty = $variant:ident)*) => {$(
+        impl Kept for $body {
+            fn stored(record: Box<Record<Self>>) -> Stored {
+                Stored::$variant(record)
+            }
+
+            fn of(stored: Stored) -> Option<Box<Record<Self>>> {
+                if let Stored::$variant(record) = stored {
+                    Some(record)
+                } else {
+                    None
+                }
+            }
+        }
+    )*};
+}
+
+kept!(Body = Port Announced = Node Lived = Live Bus = Bus Judged = Verdict Called = Call Counted = Exec);
 
 impl Record {
     /// The lease, when there is one.

@@ -122,6 +122,9 @@ pub enum Refusal {
         /// When one may be, in milliseconds.
         retry_after_ms: u64,
     },
+    /// Too many calls are remembered.
+    #[error("too many calls with a request_id are remembered")]
+    CallsFull,
     /// The port's events are not published yet.
     #[error("events of this port wait to be published")]
     Busy,
@@ -210,6 +213,7 @@ impl Refusal {
             | Self::OtherPort(_)
             | Self::LeaseOfLastLife(_)
             | Self::NodeTooLarge(_)
+            | Self::CallsFull
             | Self::Busy
             | Self::Contended
             | Self::Unreachable => false,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    ids::{BusId, Host, NodeId, RequesterId},
+    ids::{BusId, Host, NodeId, RequestId, RequesterId},
     key::{Key, Revision},
 };
 
@@ -56,6 +56,14 @@ impl Reserved {
     pub fn buses(&self) -> impl Iterator<Item = &BusId> {
         self.0.keys().filter_map(|key| match key {
             Key::Bus(id) => Some(id),
+            _ => None,
+        })
+    }
+
+    /// Calls that are being written.
+    pub fn calls(&self) -> impl Iterator<Item = RequestId> {
+        self.0.keys().filter_map(|key| match key {
+            Key::Call(id) => Some(*id),
             _ => None,
         })
     }

@@ -5,6 +5,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    call::{Executed, Execution, Outcome as CallOutcome},
     ids::{Label, LeaseId, Name, NodeId, RequesterId, Token},
     record::Ended,
     trust::{Lifecycle, Outcome, TrustState},
@@ -52,6 +53,9 @@ pub struct Transition {
     /// How a node was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged: Option<Box<JudgedTold>>,
+    /// What is carried out for a caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<Box<ExecutionTold>>,
 }
 
 /// A tool that an event is about.
@@ -89,6 +93,67 @@ pub struct JudgedTold {
     pub lifecycle: Option<Lifecycle>,
 }
 
+/// The run of a tool that an event is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutionTold {
+    /// What is run, and by whom.
+    #[serde(flatten)]
+    pub execution: Execution,
+    /// How long it may run, in milliseconds.
+    pub timeout_ms: u64,
+    /// How it ended; absent where it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EndTold>,
+}
+
+/// How the run of a tool ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndTold {
+    /// How.
+    pub how: How,
+    /// The error's code, where one was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Whether the tool was run.
+    pub executed: Executed,
+    /// How long it took, in milliseconds; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// How many providers were tried; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+}
+
+/// What came of the run of a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// It has answered.
+    Completed,
+    /// It has not, or not well.
+    Failed,
+    /// Nobody was there to see.
+    Unknown,
+}
+
+impl EndTold {
+    /// Of what came of it; how long it took and how many were tried is not known.
+    pub fn of(outcome: &CallOutcome) -> Self {
+        let (how, code) = match outcome {
+            CallOutcome::Completed(_) => (How::Completed, None),
+            CallOutcome::Failed(failure) => (How::Failed, Some(failure.code.clone())),
+            CallOutcome::Unknown => (How::Unknown, None),
+        };
+        Self {
+            how,
+            code,
+            executed: outcome.executed(),
+            duration_ms: None,
+            attempts: None,
+        }
+    }
+}
+
 /// What can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -119,6 +184,12 @@ pub enum Happened {
     BusRemoved,
     /// A validator judged a node.
     TrustChanged,
+    /// A tool is about to be run for a caller.
+    CallBegan,
+    /// It has answered.
+    CallCompleted,
+    /// It has not answered, or not well, or nobody knows.
+    CallFailed,
 }
 
 /// The kinds of events.
@@ -154,11 +225,17 @@ pub enum Kind {
     BusRemoved,
     /// `trust.changed`
     TrustChanged,
+    /// `tool.invoked`
+    ToolInvoked,
+    /// `tool.completed`
+    ToolCompleted,
+    /// `tool.failed`
+    ToolFailed,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::PortLeased,
         Self::PortReleased,
         Self::PortExpired,
@@ -174,6 +251,9 @@ impl Kind {
         Self::BusRegistered,
         Self::BusRemoved,
         Self::TrustChanged,
+        Self::ToolInvoked,
+        Self::ToolCompleted,
+        Self::ToolFailed,
     ];
 }
 
@@ -194,6 +274,9 @@ impl Happened {
             Self::BusRegistered => Kind::BusRegistered,
             Self::BusRemoved => Kind::BusRemoved,
             Self::TrustChanged => Kind::TrustChanged,
+            Self::CallBegan => Kind::ToolInvoked,
+            Self::CallCompleted => Kind::ToolCompleted,
+            Self::CallFailed => Kind::ToolFailed,
         })
     }
 }
@@ -239,6 +322,7 @@ impl Transition {
             tools_removed: Vec::new(),
             collisions: Vec::new(),
             judged: None,
+            execution: None,
         }
     }
 }

@@ -211,7 +211,23 @@ impl Endpoint {
     /// The errors that it can answer with, and no others.
     pub fn errors(self) -> Vec<ErrorCode> {
         use ErrorCode as Code;
-        let own: &[Code] = match self {
+        let own = self.own_errors();
+        let may = |code: &Code| match code {
+            Code::InvalidRequest | Code::TooLarge | Code::Busy | Code::Internal => true,
+            // Those that take min_revision.
+            Code::StoreChanged | Code::Stale => self != Self::Help,
+            Code::Contended => self.writes(),
+            // A negative answer is checked, and that takes a write.
+            Code::StoreUnavailable => self.writes() || !own.is_empty(),
+            code => own.contains(code),
+        };
+        ErrorCode::ALL.iter().copied().filter(may).collect()
+    }
+
+    /// Those of them that not every endpoint like it has.
+    fn own_errors(self) -> &'static [ErrorCode] {
+        use ErrorCode as Code;
+        match self {
             Self::PortLease => &[
                 Code::PoolNotFound,
                 Code::PortUnavailable,
@@ -307,17 +323,7 @@ impl Endpoint {
             | Self::BusList
             | Self::SchemaList
             | Self::Help => &[],
-        };
-        let may = |code: &Code| match code {
-            Code::InvalidRequest | Code::TooLarge | Code::Busy | Code::Internal => true,
-            // Those that take min_revision.
-            Code::StoreChanged | Code::Stale => self != Self::Help,
-            Code::Contended => self.writes(),
-            // A negative answer is checked, and that takes a write.
-            Code::StoreUnavailable => self.writes() || !own.is_empty(),
-            code => own.contains(code),
-        };
-        ErrorCode::ALL.iter().copied().filter(may).collect()
+        }
     }
 
     /// Whether it changes anything.

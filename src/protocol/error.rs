@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::domain::command::Refusal;
+use crate::domain::{call::CALLS_RETRY_MILLIS, command::Refusal};
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $variant:ident = $text:literal, $number:literal, $retryable:literal;)*) => {
@@ -276,6 +276,7 @@ impl From<Refusal> for Error {
             Refusal::Exhausted { retry_after_ms } => {
                 Self::new(ErrorCode::ResourceExhausted, message).after(retry_after_ms)
             }
+            Refusal::CallsFull => Self::new(ErrorCode::Busy, message).after(CALLS_RETRY_MILLIS),
             Refusal::Busy => Self::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS),
             Refusal::Contended => Self::new(ErrorCode::Contended, message).after(BUSY_RETRY_MILLIS),
             Refusal::Unreachable => Self::unavailable(Outcome::None),

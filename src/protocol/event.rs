@@ -10,16 +10,21 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::domain::{
-    ids::{BusId, Host, Label, LeaseId, Name, NodeId, Port, RequesterId, Token, Transport},
+    call::Executed,
+    ids::{
+        BusId, ExecutionId, Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId,
+        Token, Transport,
+    },
     key::{Key, escape},
     outbox::Told,
     record::Ended,
-    transition::{JudgedTold, Kind, ToolTold, Transition},
+    transition::{EndTold, ExecutionTold, How, JudgedTold, Kind, ToolTold, Transition},
     trust::score,
 };
 
 use super::{
     bounds::Open,
+    error::ErrorCode,
     names::{
         HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
         HEADER_CE_TYPE, HEADER_CONTENT_TYPE, HEADER_MESSAGE_ID, Namespace, event_kind,
@@ -56,7 +61,8 @@ pub struct EventBody<T> {
     pub correlation_id: Option<String>,
     /// The instance that told it.
     pub registry_id: Uuid,
-    /// The key of the bucket that it happened to: `live.calc`.
+    /// The key of the bucket that it happened to: `live.calc`. A call without a request id has none; here it is
+    /// `execution.<execution_id>`.
     pub record: String,
     /// Counts what happened to that key from 1, without a gap. What happened to it at once has one number:
     /// a node that is announced, and its tools.
@@ -120,6 +126,69 @@ pub struct ToolEvent {
     pub node: NodeEvent,
 }
 
+/// What `tool.invoked`, `tool.completed` and `tool.failed` are about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecutionEvent {
+    /// Which run of the tool.
+    #[schemars(with = "UuidText")]
+    pub execution_id: ExecutionId,
+    /// The caller's name for the call; null where it gave none.
+    #[schemars(with = "Option<UuidText>")]
+    pub request_id: Option<RequestId>,
+    /// Who calls; null where that was not said.
+    #[schemars(with = "Option<UuidText>")]
+    pub requester_id: Option<RequesterId>,
+    /// Which tool.
+    #[schemars(with = "TokenText")]
+    pub tool_name: Token,
+    /// In which version.
+    #[schemars(with = "VersionText")]
+    pub tool_version: Version,
+    /// Under which contract.
+    pub contract_hash: String,
+    /// The node that was asked; of several, the last.
+    #[schemars(with = "NameText")]
+    pub provider_node_id: NodeId,
+    /// How long it may run, in milliseconds.
+    pub timeout_ms: u64,
+    /// How it ended; null where it begins.
+    pub outcome: Option<Open<ExecutionOutcome>>,
+    /// The error's code; null where there is none.
+    pub code: Option<String>,
+    /// Whether the tool was run; null where it begins.
+    pub executed: Option<Open<ExecutedText>>,
+    /// How long it took, in milliseconds; null where that is not known.
+    pub duration_ms: Option<u64>,
+    /// How many providers were asked; null where that is not known.
+    pub attempts: Option<u32>,
+    /// The caller's trace, or else its correlation id.
+    pub trace_log_id: Option<String>,
+}
+
+/// How the run of a tool ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutionOutcome {
+    /// The tool has answered.
+    Completed,
+    /// It has not, or not well.
+    Failed,
+    /// Its time was up, and whoever ran it has not said what came of it.
+    Unknown,
+}
+
+/// Whether the tool was run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutedText {
+    /// It was not, and will not be.
+    No,
+    /// It was.
+    Yes,
+    /// Nobody knows.
+    Unknown,
+}
+
 /// What a `bus.*` event is about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BusEvent {
@@ -176,6 +245,8 @@ pub enum About {
     Bus(BusEvent),
     /// Trust in a node.
     Trust(TrustEvent),
+    /// A run of a tool.
+    Execution(Box<ExecutionEvent>),
 }
 
 impl About {
@@ -212,7 +283,14 @@ impl About {
             (Key::Verdict(id), _) => {
                 Self::Trust(trust(id, transition, transition.judged.as_deref()?))
             }
-            (Key::Sys | Key::Barrier | Key::Checkpoint, _) => return None,
+            (Key::Call(id), _) => Self::Execution(Box::new(ExecutionEvent::new(
+                transition.execution.as_deref()?,
+                transition.requester_id,
+                Some(*id),
+            ))),
+            (Key::Exec(_) | Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded, _) => {
+                return None;
+            }
         })
     }
 
@@ -226,14 +304,75 @@ impl About {
                 port: port.port,
             }
             .to_string(),
-            Self::Tool(tool) => {
-                let node_id = escape(tool.node.node_id.as_str());
-                let version = escape(&tool.tool_version.to_string());
-                format!("tool.{}.{node_id}.{version}", tool.tool_name)
-            }
+            Self::Tool(tool) => tool_key(&tool.tool_name, &tool.node.node_id, &tool.tool_version),
+            Self::Execution(event) => event.key(),
             Self::Node(event) => node(&event.node_id),
             Self::Bus(event) => format!("bus.{}", event.bus_id),
             Self::Trust(event) => node(&event.node_id),
+        }
+    }
+}
+
+fn tool_key(name: &Token, node_id: &NodeId, version: &Version) -> String {
+    let node_id = escape(node_id.as_str());
+    let version = escape(&version.to_string());
+    format!("tool.{name}.{node_id}.{version}")
+}
+
+impl ExecutionEvent {
+    /// Of what is told of a run.
+    pub fn new(
+        told: &ExecutionTold,
+        requester_id: Option<RequesterId>,
+        request_id: Option<RequestId>,
+    ) -> Self {
+        let (execution, ended) = (&told.execution, told.ended.as_ref());
+        let lost = |ended: &&EndTold| ended.how == How::Unknown;
+        let code = ended.and_then(|ended| ended.code.clone());
+        Self {
+            execution_id: execution.execution_id,
+            request_id,
+            requester_id,
+            tool_name: execution.tool_name.clone(),
+            tool_version: execution.tool_version.clone(),
+            contract_hash: execution.contract_hash.clone(),
+            provider_node_id: execution.node_id.clone(),
+            timeout_ms: told.timeout_ms,
+            outcome: ended.map(|ended| Open::Known(ended.how.into())),
+            code: code.or_else(|| {
+                ended
+                    .filter(lost)
+                    .map(|_| ErrorCode::ToolTimeout.as_str().to_owned())
+            }),
+            executed: ended.map(|ended| Open::Known(ended.executed.into())),
+            duration_ms: ended.and_then(|ended| ended.duration_ms),
+            attempts: ended.and_then(|ended| ended.attempts),
+            trace_log_id: execution.trace_log_id.clone(),
+        }
+    }
+
+    /// What stands in the event's subject behind its kind.
+    pub fn key(&self) -> String {
+        tool_key(&self.tool_name, &self.provider_node_id, &self.tool_version)
+    }
+}
+
+impl From<How> for ExecutionOutcome {
+    fn from(how: How) -> Self {
+        match how {
+            How::Completed => Self::Completed,
+            How::Failed => Self::Failed,
+            How::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<Executed> for ExecutedText {
+    fn from(executed: Executed) -> Self {
+        match executed {
+            Executed::No => Self::No,
+            Executed::Yes => Self::Yes,
+            Executed::Unknown => Self::Unknown,
         }
     }
 }
@@ -252,6 +391,26 @@ fn trust(node_id: &NodeId, transition: &Transition, judged: &JudgedTold) -> Trus
     }
 }
 
+/// The name of an event that a record tells of.
+pub fn transition_id(revision: u64, kind: Kind, key: &str) -> String {
+    format!("{revision}.{}.{key}", event_kind(kind))
+}
+
+/// The name of an event that no record tells of: a run has one end.
+pub fn execution_id(execution_id: ExecutionId, kind: Kind) -> String {
+    let what = if kind == Kind::ToolInvoked {
+        "invoked"
+    } else {
+        "ended"
+    };
+    format!("{execution_id}.{what}")
+}
+
+/// What stands in the place of a record's key where there is no record.
+pub fn execution_record(execution_id: ExecutionId) -> String {
+    format!("execution.{execution_id}")
+}
+
 /// What the headers of an event say.
 pub struct Envelope<'a> {
     /// Whose event.
@@ -260,8 +419,8 @@ pub struct Envelope<'a> {
     pub kind: Kind,
     /// What it happened to: see [`About::key`].
     pub key: String,
-    /// As in the body.
-    pub revision: u64,
+    /// The name by which the same event again is known.
+    pub id: String,
     /// When.
     pub at: Timestamp,
 }
@@ -270,11 +429,10 @@ impl Envelope<'_> {
     /// CloudEvents 1.0 in binary mode, and the name by which the same event again is known.
     pub fn headers(self) -> [(&'static str, String); 8] {
         let kind = event_kind(self.kind);
-        let id = format!("{}.{kind}.{}", self.revision, self.key);
         [
-            (HEADER_MESSAGE_ID, id.clone()),
+            (HEADER_MESSAGE_ID, self.id.clone()),
             (HEADER_CE_SPECVERSION, CE_SPECVERSION.to_owned()),
-            (HEADER_CE_ID, id),
+            (HEADER_CE_ID, self.id),
             (HEADER_CE_SOURCE, self.namespace.prefix()),
             (HEADER_CE_TYPE, kind.to_owned()),
             (HEADER_CE_SUBJECT, self.key),

@@ -6,8 +6,8 @@ use crate::domain::transition::Kind;
 
 use super::{
     event::{
-        BusEvent, CE_SPECVERSION, CONTENT_TYPE, EventBody, NodeEvent, PortEvent, ToolEvent,
-        TrustEvent,
+        BusEvent, CE_SPECVERSION, CONTENT_TYPE, EventBody, ExecutionEvent, NodeEvent, PortEvent,
+        ToolEvent, TrustEvent,
     },
     names::{
         HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
@@ -24,6 +24,7 @@ enum Family {
     Tool,
     Bus,
     Trust,
+    Execution,
 }
 
 /// The schema of each kind.
@@ -39,6 +40,7 @@ fn message(of: Kind) -> Message {
         Family::Tool => schema::of::<EventBody<ToolEvent>>(),
         Family::Bus => schema::of::<EventBody<BusEvent>>(),
         Family::Trust => schema::of::<EventBody<TrustEvent>>(),
+        Family::Execution => schema::of::<EventBody<ExecutionEvent>>(),
     };
     if let Some(event) = schema.pointer_mut("/properties/event") {
         *event = json!({"const": kind, "description": "Its kind."});
@@ -66,6 +68,7 @@ fn family(kind: Kind) -> Family {
         Kind::ToolRegistered | Kind::ToolRemoved | Kind::ToolCollision => Family::Tool,
         Kind::BusRegistered | Kind::BusRemoved => Family::Bus,
         Kind::TrustChanged => Family::Trust,
+        Kind::ToolInvoked | Kind::ToolCompleted | Kind::ToolFailed => Family::Execution,
     }
 }
 
@@ -103,6 +106,11 @@ fn description(kind: Kind) -> &'static str {
         Kind::BusRegistered => "A bus was announced.",
         Kind::BusRemoved => "A bus is no more: it was taken back, or what it hung on has ended.",
         Kind::TrustChanged => "A validator judged a node, and that changed how far it is trusted.",
+        Kind::ToolInvoked => "A tool is about to be run for a caller.",
+        Kind::ToolCompleted => "A tool that was run for a caller has answered.",
+        Kind::ToolFailed => {
+            "A tool that was to be run for a caller has not answered, or not well: `executed` says whether it was run."
+        }
     }
 }
 
@@ -110,7 +118,10 @@ fn headers_schema(kind: &str) -> Value {
     let text = |description: &str| json!({"type": "string", "description": description});
     let one = |value: &str| json!({"const": value});
     let properties = json!({
-        HEADER_MESSAGE_ID: text("<revision>.<kind>.<key>; the same event again has the same."),
+        HEADER_MESSAGE_ID: text(
+            "<revision>.<kind>.<key>, or of a call without a request id <execution_id>.invoked and \
+            <execution_id>.ended; the same event again has the same.",
+        ),
         HEADER_CE_SPECVERSION: one(CE_SPECVERSION),
         HEADER_CE_ID: text("The same as Nats-Msg-Id."),
         HEADER_CE_SOURCE: text("What the registry's subjects begin with."),
@@ -161,6 +172,7 @@ fn example(kind: Kind) -> Value {
             "contract_hash": "sha256:a63cd4d5d24f75a2d637afe8a85987002016d4be1325fc15b761d5cdae066303",
             "registry_lifecycle": "canary",
         }),
+        Family::Execution => execution(kind),
     };
     let by_itself = matches!(
         kind,
@@ -181,11 +193,31 @@ fn example(kind: Kind) -> Value {
     example
 }
 
+fn execution(kind: Kind) -> Value {
+    let ended = kind != Kind::ToolInvoked;
+    let failed = kind == Kind::ToolFailed;
+    json!({
+        "execution_id": "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f",
+        "request_id": "0198f3a0-6c21-7a44-9b10-1f2e3d4c5b6a",
+        "requester_id": "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21",
+        "tool_name": "summarise", "tool_version": "1.2.0", "provider_node_id": "text.summariser",
+        "contract_hash": "sha256:a63cd4d5d24f75a2d637afe8a85987002016d4be1325fc15b761d5cdae066303",
+        "timeout_ms": 4_000,
+        "outcome": ended.then_some(if failed { "failed" } else { "completed" }),
+        "code": failed.then_some("TOOL_ERROR"),
+        "executed": ended.then_some("yes"),
+        "duration_ms": ended.then_some(38),
+        "attempts": ended.then_some(1),
+        "trace_log_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+    })
+}
+
 fn record(kind: Kind) -> &'static str {
     match family(kind) {
         Family::Port => "port.build-7.tcp.20017",
         Family::Node | Family::Tool => "live.text=2Esummariser",
         Family::Bus => "bus.metrics",
+        Family::Execution => "call.0198f3a0-6c21-7a44-9b10-1f2e3d4c5b6a",
         Family::Trust => "verdict.text=2Esummariser",
     }
 }

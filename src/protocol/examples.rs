@@ -115,45 +115,12 @@ pub(super) fn replies(endpoint: Endpoint) -> Vec<Value> {
             "revision": 4_799,
         })],
         Endpoint::NodeList => vec![json!({"items": [node()], "revision": 4_713})],
-        Endpoint::ToolRegister => vec![json!({
-            "node_id": NODE, "name": "summarise", "version": "1.0.0", "contract_hash": HASH, "status": "accepted",
-            "warnings": [], "revision": 4_714,
-        })],
-        Endpoint::ToolDeregister => vec![json!({
-            "node_id": NODE, "name": "summarise", "version": null, "contract_hash": null, "status": "removed",
-            "warnings": [], "revision": 4_715,
-        })],
-        Endpoint::ToolList => vec![json!({"items": [tool_item()], "revision": 4_713})],
-        Endpoint::ToolDescribe => vec![json!({
-            "name": "summarise", "version": "1.0.0", "contract": tool(), "contract_hash": HASH, "collision": false,
-            "variants": [], "versions": ["1.0.0"], "revision": 4_713, "provider_count": 1,
-            "providers": [{
-                "node_id": NODE, "host": "build-7", "subject": "onex.node.v1.tool.summarise.text=2Esummariser",
-                "contract_hash": HASH, "trust_state": "trusted", "trust_score": 1.0, "health": {"queue": 0},
-                "online": true, "expires_in_ms": 41_200,
-            }],
-        })],
-        Endpoint::ToolInvoke => vec![
-            json!({
-                "status": "success", "result": {"summary": "A text."}, "tool_name": "summarise", "tool_version": "1.0.0",
-                "contract_hash": HASH, "provider_node_id": NODE, "correlation_id": "order-17",
-                "execution_id": EXECUTION, "duration_ms": 182, "attempts": 1, "revision": 4_713,
-            }),
-            json!({
-                "status": "dry_run", "candidates": candidates(), "candidate_count": 1, "violations": [], "refusal": null,
-                "revision": 4_713,
-                "plan": {
-                    "tool_name": "summarise", "tool_version": "1.0.0", "contract_hash": HASH, "provider_node_id": NODE,
-                    "subject": "onex.node.v1.tool.summarise.text=2Esummariser", "timeout_ms": 2_000,
-                    "node_selection_policy": "least_loaded", "idempotent": true,
-                },
-            }),
-        ],
-        Endpoint::ToolResolve => vec![json!({
-            "tool_name": "summarise", "tool_version": "1.0.0", "provider_node_id": NODE, "contract_hash": HASH,
-            "subject": "onex.node.v1.tool.summarise.text=2Esummariser", "contract": tool(), "expires_in_ms": 41_200,
-            "revision": 4_713,
-        })],
+        Endpoint::ToolRegister
+        | Endpoint::ToolDeregister
+        | Endpoint::ToolList
+        | Endpoint::ToolDescribe
+        | Endpoint::ToolInvoke
+        | Endpoint::ToolResolve => tool_replies(endpoint),
         Endpoint::BusRegister => vec![json!({
             "bus_id": "metrics", "status": "accepted", "endpoint_uri": "redis://build-7:20018/0", "warnings": [],
             "revision": 4_716,
@@ -195,6 +162,52 @@ pub(super) fn replies(endpoint: Endpoint) -> Vec<Value> {
             }),
         ],
         Endpoint::Help => vec![help()],
+    }
+}
+
+/// The same of those that are about tools.
+fn tool_replies(endpoint: Endpoint) -> Vec<Value> {
+    match endpoint {
+        Endpoint::ToolRegister => vec![json!({
+            "node_id": NODE, "name": "summarise", "version": "1.0.0", "contract_hash": HASH, "status": "accepted",
+            "warnings": [], "revision": 4_714,
+        })],
+        Endpoint::ToolDeregister => vec![json!({
+            "node_id": NODE, "name": "summarise", "version": null, "contract_hash": null, "status": "removed",
+            "warnings": [], "revision": 4_715,
+        })],
+        Endpoint::ToolList => vec![json!({"items": [tool_item()], "revision": 4_713})],
+        Endpoint::ToolDescribe => vec![json!({
+            "name": "summarise", "version": "1.0.0", "contract": tool(), "contract_hash": HASH, "collision": false,
+            "variants": [], "versions": ["1.0.0"], "revision": 4_713, "provider_count": 1,
+            "providers": [{
+                "node_id": NODE, "host": "build-7", "subject": "onex.node.v1.tool.summarise.text=2Esummariser",
+                "contract_hash": HASH, "trust_state": "trusted", "trust_score": 1.0, "health": {"queue": 0},
+                "online": true, "expires_in_ms": 41_200,
+            }],
+        })],
+        Endpoint::ToolInvoke => vec![
+            json!({
+                "status": "success", "result": {"summary": "A text."}, "tool_name": "summarise", "tool_version": "1.0.0",
+                "contract_hash": HASH, "provider_node_id": NODE, "correlation_id": "order-17",
+                "execution_id": EXECUTION, "duration_ms": 182, "attempts": 1, "revision": 4_713,
+            }),
+            json!({
+                "status": "dry_run", "candidates": candidates(), "candidate_count": 1, "violations": [], "refusal": null,
+                "revision": 4_713,
+                "plan": {
+                    "tool_name": "summarise", "tool_version": "1.0.0", "contract_hash": HASH, "provider_node_id": NODE,
+                    "subject": "onex.node.v1.tool.summarise.text=2Esummariser", "timeout_ms": 2_000,
+                    "node_selection_policy": "least_loaded", "idempotent": true,
+                },
+            }),
+        ],
+        Endpoint::ToolResolve => vec![json!({
+            "tool_name": "summarise", "tool_version": "1.0.0", "provider_node_id": NODE, "contract_hash": HASH,
+            "subject": "onex.node.v1.tool.summarise.text=2Esummariser", "contract": tool(), "expires_in_ms": 41_200,
+            "revision": 4_713,
+        })],
+        _ => Vec::new(),
     }
 }
 

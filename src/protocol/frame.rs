@@ -216,6 +216,11 @@ pub fn traceparent(header: Option<&str>) -> Option<&str> {
     (good && !text.starts_with("ff")).then_some(text)
 }
 
+/// What a trace context must be.
+pub fn traceparent_rule() -> &'static str {
+    "must be a trace context as W3C has it, as 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+}
+
 /// What a request asks for, condensed: all of it but what a retry may change.
 pub fn digest<T: Serialize>(endpoint: Endpoint, request: &T) -> Digest {
     const LEFT_OUT: [&str; 3] = ["request_id", "requested_at", "min_revision"];

@@ -225,7 +225,7 @@ pub struct InvokeReply {
     /// Of this execution: it is in the provider's request and in the events.
     #[schemars(with = "UuidText")]
     pub execution_id: Uuid,
-    /// From sending the request to the provider until its answer came, in milliseconds.
+    /// From choosing a provider until its result was checked, all attempts together, in milliseconds.
     pub duration_ms: u64,
     /// How many providers were asked: more than one where one did not answer.
     pub attempts: u32,
@@ -307,9 +307,9 @@ pub enum CandidateState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// It offers other versions only.
+    /// It offers other versions than those that are asked for; pre-releases are only where the range names one.
     Version,
-    /// It offers an older version than the newest that would do.
+    /// A newer version is offered, by whoever else.
     Older,
     /// It offers another contract.
     Contract,
@@ -335,8 +335,8 @@ impl Reason {
     /// For people.
     pub fn said(self) -> &'static str {
         match self {
-            Self::Version => "its version is outside the range",
-            Self::Older => "another node offers a newer version that will do",
+            Self::Version => "its version is outside the range; a pre-release has to be asked for",
+            Self::Older => "a newer version is offered",
             Self::Contract => "it offers another contract",
             Self::NotPinned => "another node is asked for",
             Self::Untrusted => "it is not trusted, and only trusted nodes are asked for",

@@ -3,6 +3,7 @@
 mod admits;
 pub mod bounds;
 pub mod bus;
+mod call_records;
 pub mod canonical;
 pub mod catalog;
 pub mod contract;

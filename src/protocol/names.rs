@@ -127,6 +127,11 @@ impl Namespace {
         format!("{}.event.>", self.prefix())
     }
 
+    /// The subjects of all events of a kind.
+    pub fn events_of(&self, kind: Kind) -> String {
+        format!("{}.event.{}.>", self.prefix(), event_kind(kind))
+    }
+
     /// The subject of one event.
     pub fn event(&self, kind: Kind, key: &str) -> String {
         format!("{}.event.{}.{key}", self.prefix(), event_kind(kind))
@@ -157,6 +162,9 @@ pub fn event_kind(kind: Kind) -> &'static str {
         Kind::BusRegistered => "bus.registered",
         Kind::BusRemoved => "bus.removed",
         Kind::TrustChanged => "trust.changed",
+        Kind::ToolInvoked => "tool.invoked",
+        Kind::ToolCompleted => "tool.completed",
+        Kind::ToolFailed => "tool.failed",
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A new record: a struct that mirrors it, and a line in [`messages`]. Its schema's name is `record.<key>`, or
 //! `record.<first token of the key>`, or that and the member that tells it from others under such keys. Those of nodes
-//! and buses are in `node_records`. The marker of a removed key has no body.
+//! and buses are in `node_records`, those of calls in `call_records`. The marker of a removed key has no body.
 
 #![expect(
     dead_code,
@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use super::{
-    node_records,
+    call_records, node_records,
     schema::{self, LabelText, NameText, PortNumber, Time, TokenText, TtlSeconds, UuidText},
     schemas::Message,
 };
@@ -267,6 +267,7 @@ pub(super) fn messages() -> impl Iterator<Item = Message> {
     ]
     .into_iter()
     .chain(node_records::messages())
+    .chain(call_records::messages())
 }
 
 /// The schema of the record under keys like `key`.

@@ -42,7 +42,8 @@ pub(super) struct Commit {
 
 /// A command under way.
 pub(super) struct Ticket {
-    outcome: oneshot::Receiver<Result<Answer, Refusal>>,
+    /// None once it has come.
+    outcome: Option<oneshot::Receiver<Result<Answer, Refusal>>>,
     mirror: Arc<Mirror>,
     progress: Arc<Mutex<Progress>>,
 }
@@ -68,8 +69,20 @@ pub(super) enum Known {
 
 impl Ticket {
     /// Waits for the outcome until `deadline`.
-    pub(super) async fn outcome(self, deadline: tokio::time::Instant) -> Known {
-        match tokio::time::timeout_at(deadline, self.outcome).await {
+    pub(super) async fn outcome(mut self, deadline: tokio::time::Instant) -> Known {
+        self.known(deadline).await
+    }
+
+    /// The same; what is not settled can be asked about again.
+    pub(super) async fn known(&mut self, deadline: tokio::time::Instant) -> Known {
+        let Some(outcome) = self.outcome.as_mut() else {
+            return Known::Broken;
+        };
+        let outcome = tokio::time::timeout_at(deadline, outcome).await;
+        if outcome.is_ok() {
+            self.outcome = None;
+        }
+        match outcome {
             Err(_) | Ok(Ok(Err(Refusal::Unreachable))) => {
                 let progress = self.mirror.with(|_| lock(&self.progress).clone());
                 match progress.waits_for {
@@ -96,7 +109,7 @@ impl Commit {
         let (sender, outcome) = oneshot::channel();
         let progress = Arc::<Mutex<Progress>>::default();
         let ticket = Ticket {
-            outcome,
+            outcome: Some(outcome),
             mirror: Arc::clone(&self.mirror),
             progress: Arc::clone(&progress),
         };

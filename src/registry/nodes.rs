@@ -203,9 +203,11 @@ impl Commit {
     async fn node(self: &Arc<Self>, caller: &Caller, action: Action) -> Result<Known, Error> {
         match self.run(caller, action).await? {
             Answer::Node(known) => Ok(*known),
-            Answer::Lease(_) | Answer::Ended { .. } | Answer::Done(_) | Answer::Nothing => {
-                Err(wrong())
-            }
+            Answer::Lease(_)
+            | Answer::Ended { .. }
+            | Answer::Execution { .. }
+            | Answer::Done(_)
+            | Answer::Nothing => Err(wrong()),
         }
     }
 
@@ -217,9 +219,11 @@ impl Commit {
     ) -> Result<(), Error> {
         match self.run(caller, action).await? {
             Answer::Done(_) => Ok(()),
-            Answer::Lease(_) | Answer::Ended { .. } | Answer::Node(_) | Answer::Nothing => {
-                Err(wrong())
-            }
+            Answer::Lease(_)
+            | Answer::Ended { .. }
+            | Answer::Node(_)
+            | Answer::Execution { .. }
+            | Answer::Nothing => Err(wrong()),
         }
     }
 }

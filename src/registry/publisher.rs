@@ -19,7 +19,7 @@ use crate::{
         write::Write,
     },
     protocol::{
-        event::{About, Envelope, EventBody},
+        event::{About, Envelope, EventBody, transition_id},
         names::{Namespace, event_kind},
     },
     store::Written,
@@ -202,8 +202,8 @@ impl Publisher {
         let envelope = Envelope {
             namespace: &self.namespace,
             kind,
+            id: transition_id(revision, kind, &key),
             key,
-            revision,
             at: transition.at,
         };
         let mut headers = HeaderMap::new();

@@ -78,9 +78,11 @@ impl Commit {
                     self.clock.now().mono,
                 )
             })),
-            Answer::Ended { .. } | Answer::Node(_) | Answer::Done(_) | Answer::Nothing => {
-                Err(Error::new(ErrorCode::Internal, "a grant granted nothing"))
-            }
+            Answer::Ended { .. }
+            | Answer::Node(_)
+            | Answer::Execution { .. }
+            | Answer::Done(_)
+            | Answer::Nothing => Err(Error::new(ErrorCode::Internal, "a grant granted nothing")),
         }
     }
 
@@ -154,9 +156,11 @@ impl Commit {
                     self.clock.now().mono,
                 )
             })),
-            Answer::Ended { .. } | Answer::Node(_) | Answer::Done(_) | Answer::Nothing => {
-                Err(Error::new(ErrorCode::Internal, "a renewal renewed nothing"))
-            }
+            Answer::Ended { .. }
+            | Answer::Node(_)
+            | Answer::Execution { .. }
+            | Answer::Done(_)
+            | Answer::Nothing => Err(Error::new(ErrorCode::Internal, "a renewal renewed nothing")),
         }
     }
 
@@ -239,12 +243,17 @@ impl Commit {
             action,
         };
         let ticket = self.begin(command, caller.deadline, Some(Arc::clone(&caller.place)));
-        match ticket.outcome(caller.until).await {
-            Known::Done(outcome) => outcome.map_err(Error::from),
-            Known::Nothing => Err(Error::unavailable(Outcome::None)),
-            Known::Unsettled => Err(Error::unavailable(Outcome::Unknown)),
-            Known::Broken => Err(Error::new(ErrorCode::Internal, "the request's task died")),
-        }
+        told(ticket.outcome(caller.until).await)
+    }
+}
+
+/// What is said of a command at its caller's deadline, or before.
+pub(super) fn told(known: Known) -> Result<Answer, Error> {
+    match known {
+        Known::Done(outcome) => outcome.map_err(Error::from),
+        Known::Nothing => Err(Error::unavailable(Outcome::None)),
+        Known::Unsettled => Err(Error::unavailable(Outcome::Unknown)),
+        Known::Broken => Err(Error::new(ErrorCode::Internal, "the request's task died")),
     }
 }
 

@@ -27,8 +27,8 @@ use crate::protocol::{
 };
 
 use super::{
-    commit::Commit, contracts::Contracts, invoke::Invoke, micro::Micro, peers::Peers,
-    seldom::Seldom, stall::Stall,
+    commit::Commit, contracts::Contracts, executions::Executions, invoke::Invoke, micro::Micro,
+    peers::Peers, seldom::Seldom, stall::Stall,
 };
 
 /// Bytes that a reply's headers may take.
@@ -48,6 +48,7 @@ pub(super) struct Server {
     pub(super) micro: Arc<Micro>,
     pub(super) namespace: Namespace,
     pub(super) contracts: Contracts,
+    pub(super) executions: Executions,
     pub(super) registry: Registry,
     pub(super) peers: Peers,
     pub(super) invoke: Invoke,

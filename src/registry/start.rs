@@ -10,7 +10,14 @@ use uuid::Uuid;
 
 use crate::{
     connect,
-    domain::{core::Core, index::Index, nodes::MARKER_SECONDS, policy::Policy, record::FORMAT},
+    domain::{
+        call::{CALL_KEPT_MILLIS, CALLS_MAX},
+        core::Core,
+        index::Index,
+        nodes::MARKER_SECONDS,
+        policy::Policy,
+        record::FORMAT,
+    },
     protocol::{
         describe::{self, Instance},
         endpoint::NODE_BYTES_MAX,
@@ -27,6 +34,7 @@ use super::{
     clock::Clock,
     commit::Commit,
     contracts::Contracts,
+    executions::Executions,
     fatal::Fatal,
     follower::{Follower, Restart},
     invoke::Invoke,
@@ -229,6 +237,10 @@ impl Registry {
         self.stop.end();
         let drained = async {
             self.server.drain(self.listening).await;
+            let told = self.server.executions.flush();
+            if tokio::time::timeout(PUBLISH_TIMEOUT, told).await.is_err() {
+                tracing::warn!("some executions are not told of: their events cannot be published");
+            }
             leave_publishing(&self.server.commit, &self.publisher).await;
         };
         if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
@@ -292,6 +304,8 @@ fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Poli
         node_bytes_max,
         retention_millis: u64::try_from(settings.retention.as_millis()).unwrap_or(u64::MAX),
         marker_millis: MARKER_SECONDS * 1_000,
+        calls_max: CALLS_MAX,
+        calls_kept_millis: CALL_KEPT_MILLIS,
     }
 }
 
@@ -396,9 +410,14 @@ fn server(
             own,
             &commit.stop,
         ),
+        executions: Executions::start(
+            Arc::clone(&commit),
+            settings.namespace.clone(),
+            client.clone(),
+        ),
         client,
-        commit,
         micro,
+        commit,
         invoke,
         contracts: Contracts::new(settings.namespace.clone(), settings.tool_subjects.clone()),
         namespace: settings.namespace.clone(),

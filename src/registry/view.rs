@@ -102,9 +102,11 @@ pub(super) fn released(
             revision: applied.max(revision).wire(lineage),
             ignored: Vec::new(),
         }),
-        Answer::Lease(_) | Answer::Node(_) | Answer::Done(_) | Answer::Nothing => {
-            Err(Error::new(ErrorCode::Internal, "a release ended nothing"))
-        }
+        Answer::Lease(_)
+        | Answer::Node(_)
+        | Answer::Execution { .. }
+        | Answer::Done(_)
+        | Answer::Nothing => Err(Error::new(ErrorCode::Internal, "a release ended nothing")),
     }
 }
 

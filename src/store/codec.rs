@@ -36,6 +36,9 @@ pub fn encode(stored: &Stored) -> Result<Vec<u8>, serde_json::Error> {
         Stored::Live(record) => serde_json::to_vec(record),
         Stored::Bus(record) => serde_json::to_vec(record),
         Stored::Verdict(record) => serde_json::to_vec(record),
+        Stored::Exec(record) => serde_json::to_vec(record),
+        Stored::Folded(folded) => serde_json::to_vec(folded),
+        Stored::Call(record) => serde_json::to_vec(record),
         Stored::Forgotten => Ok(Vec::new()),
         Stored::Sys(sys) => serde_json::to_vec(sys),
         Stored::Checkpoint(checkpoint) => serde_json::to_vec(checkpoint),
@@ -53,7 +56,14 @@ pub fn decode(key: &Key, headers: Option<&HeaderMap>, payload: &[u8]) -> Found {
     {
         let removed = headers.is_some_and(|headers| headers.get(HEADER_FORGOTTEN).is_some());
         return match key {
-            Key::Node(_) | Key::Live(_) | Key::Bus(_) | Key::Verdict(_) if removed => {
+            Key::Node(_)
+            | Key::Live(_)
+            | Key::Bus(_)
+            | Key::Verdict(_)
+            | Key::Exec(_)
+            | Key::Call(_)
+                if removed =>
+            {
                 Found::Stored(Stored::Forgotten)
             }
             _ => Found::Foreign(format!("a marker: {marker}")),
@@ -65,6 +75,9 @@ pub fn decode(key: &Key, headers: Option<&HeaderMap>, payload: &[u8]) -> Found {
         Key::Live(_) => parse(payload).map(|record| Stored::Live(Box::new(record))),
         Key::Bus(_) => parse(payload).map(|record| Stored::Bus(Box::new(record))),
         Key::Verdict(_) => parse(payload).map(|record| Stored::Verdict(Box::new(record))),
+        Key::Exec(_) => parse(payload).map(|record| Stored::Exec(Box::new(record))),
+        Key::Folded => parse(payload).map(Stored::Folded),
+        Key::Call(_) => parse(payload).map(|record| Stored::Call(Box::new(record))),
         Key::Sys => parse(payload).map(Stored::Sys),
         Key::Checkpoint => parse(payload).map(Stored::Checkpoint),
         Key::Barrier => Ok(Stored::Barrier),

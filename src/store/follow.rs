@@ -6,6 +6,7 @@ use async_nats::jetstream::{
     self,
     consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull},
 };
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
 
 use crate::domain::key::{Key, Revision};
@@ -52,14 +53,45 @@ pub enum FollowError {
     Malformed(#[source] async_nats::Error),
 }
 
-/// Everything of the bucket behind `after`, in the order of the stream, and then what comes.
-pub(super) async fn follow(
+/// One message of the stream of events.
+#[derive(Debug)]
+pub struct EventDelivery {
+    /// Where in that stream.
+    pub position: Revision,
+    /// What number the consumer gave it: without a gap.
+    pub delivered: u64,
+    /// How many more there were behind it.
+    pub pending: u64,
+    /// Its body.
+    pub payload: Bytes,
+}
+
+/// Events on some subjects behind `after`, in the order of their stream, and then what comes.
+pub(super) async fn follow_events(
     stream: &jetstream::stream::Stream,
-    prefix: String,
+    subjects: Vec<String>,
     after: Revision,
-) -> Result<impl Stream<Item = Result<Delivery, FollowError>> + use<>, FollowError> {
+) -> Result<impl Stream<Item = Result<EventDelivery, FollowError>> + use<>, FollowError> {
     let config = pull::Config {
-        description: Some("onex-registry follower".to_owned()),
+        description: Some("onex-registry counts executions".to_owned()),
+        filter_subjects: subjects,
+        ..behind(after)
+    };
+    Ok(messages(stream, config).await?.map(|message| {
+        let message = message.map_err(|error| FollowError::Messages(error.into()))?;
+        let info = message.info().map_err(FollowError::Malformed)?;
+        Ok(EventDelivery {
+            position: Revision(info.stream_sequence),
+            delivered: info.consumer_sequence,
+            pending: info.pending,
+            payload: message.payload.clone(),
+        })
+    }))
+}
+
+/// A consumer of what is behind `after`.
+fn behind(after: Revision) -> pull::Config {
+    pull::Config {
         deliver_policy: DeliverPolicy::ByStartSequence {
             start_sequence: after.0 + 1,
         },
@@ -69,20 +101,38 @@ pub(super) async fn follow(
         memory_storage: true,
         num_replicas: 1,
         ..pull::Config::default()
-    };
+    }
+}
+
+async fn messages(
+    stream: &jetstream::stream::Stream,
+    config: pull::Config,
+) -> Result<pull::Stream, FollowError> {
     let consumer = stream
         .create_consumer(config)
         .await
         .map_err(FollowError::Consumer)?;
-    let messages = consumer
+    consumer
         .stream()
         .max_messages_per_batch(BATCH_MESSAGES)
         .expires(BATCH_EXPIRES)
         .heartbeat(HEARTBEAT)
         .messages()
         .await
-        .map_err(|error| FollowError::Messages(error.into()))?;
-    Ok(messages.map(move |message| {
+        .map_err(|error| FollowError::Messages(error.into()))
+}
+
+/// Everything of the bucket behind `after`, in the order of the stream, and then what comes.
+pub(super) async fn follow(
+    stream: &jetstream::stream::Stream,
+    prefix: String,
+    after: Revision,
+) -> Result<impl Stream<Item = Result<Delivery, FollowError>> + use<>, FollowError> {
+    let config = pull::Config {
+        description: Some("onex-registry follower".to_owned()),
+        ..behind(after)
+    };
+    Ok(messages(stream, config).await?.map(move |message| {
         let message = message.map_err(|error| FollowError::Messages(error.into()))?;
         let info = message.info().map_err(FollowError::Malformed)?;
         let subject = message

@@ -2,6 +2,7 @@
 
 mod batch;
 pub mod codec;
+pub mod events;
 pub mod follow;
 pub mod open;
 
@@ -32,6 +33,10 @@ pub const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 const WRONG_LAST_SEQUENCE: u64 = 10_071;
 /// The same, but a write that is under way could still turn out either way. Decides nothing.
 const WRONG_LAST_SEQUENCE_UNDECIDED: u64 = 10_164;
+/// The stream takes nothing in one piece.
+const ATOMIC_PUBLISH_DISABLED: u64 = 10_174;
+/// Of what was to be written in one piece something is there already.
+const ATOMIC_PUBLISH_DUPLICATE: u64 = 10_201;
 
 /// What the store said to a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +68,7 @@ pub struct Store {
     key_prefix: String,
     names: Names,
     batches: Batches,
+    event_batches: Batches,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +110,7 @@ impl Store {
             key_prefix: format!("$KV.{}.", names.bucket),
             names: names.clone(),
             batches: Batches::default(),
+            event_batches: Batches::default(),
         })
     }
 
@@ -251,6 +258,7 @@ fn judge(error: &AckError) -> Written {
     match error.err_code {
         WRONG_LAST_SEQUENCE => Written::Lost,
         WRONG_LAST_SEQUENCE_UNDECIDED => Written::Unknown,
+        ATOMIC_PUBLISH_DISABLED | ATOMIC_PUBLISH_DUPLICATE => Written::Unsent,
         code => {
             tracing::warn!(code, description = %error.description, "the store refused a write");
             Written::Unsent

@@ -155,6 +155,7 @@ fn events(names: &Names) -> Config {
         storage: StorageType::File,
         num_replicas: names.replicas,
         allow_direct: true,
+        allow_atomic_publish: true,
         ..Config::default()
     }
 }

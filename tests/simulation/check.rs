@@ -231,6 +231,7 @@ pub(super) fn common(stored: &Stored) -> Option<(CommandId, &[Transition])> {
         Stored::Live(record) => of(record),
         Stored::Bus(record) => of(record),
         Stored::Verdict(record) => of(record),
+        Stored::Call(record) => of(record),
         _ => return None,
     })
 }

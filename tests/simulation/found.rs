@@ -50,6 +50,8 @@ impl Bench {
                 node_bytes_max: 1 << 20,
                 retention_millis: 60_000,
                 marker_millis: 60_000,
+                calls_max: 4,
+                calls_kept_millis: 60_000,
             }))
         };
         Self {

@@ -71,6 +71,8 @@ fn new_core(chance: &mut Chance, setup: &Setup) -> Core {
         node_bytes_max: 1 << 20,
         retention_millis: setup.retention,
         marker_millis: setup.marker,
+        calls_max: setup.calls_max,
+        calls_kept_millis: setup.calls_kept,
     });
     index.switch(setup.mechanisms);
     Core::new(index)

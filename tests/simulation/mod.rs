@@ -20,6 +20,7 @@ mod crowd;
 mod deeds;
 mod faults;
 mod found;
+mod found_calls;
 mod found_nodes;
 mod holder;
 mod instance;

@@ -112,6 +112,9 @@ impl World {
                 (Happened::BusRegistered, _) => "buses registered",
                 (Happened::BusRemoved, _) => "buses removed",
                 (Happened::TrustChanged, _) => "verdicts",
+                (Happened::CallBegan, _) => "calls begun",
+                (Happened::CallCompleted, _) => "calls completed",
+                (Happened::CallFailed, _) => "calls failed",
             });
             let entry = (revision, write.key.clone(), transition.clone());
             self.check.transitions.push(entry);

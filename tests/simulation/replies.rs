@@ -45,7 +45,9 @@ impl World {
                     one.retry_at = one.retry_at.min(one.clock.at(self.time) + 200);
                 }
             }
-            Outcome::Done(Answer::Nothing | Answer::Node(_) | Answer::Done(_))
+            Outcome::Done(
+                Answer::Nothing | Answer::Node(_) | Answer::Done(_) | Answer::Execution { .. },
+            )
             | Outcome::Refused(_) => {
                 if current && matches!(one.phase, Phase::Asking(_)) {
                     one.leave();

@@ -216,6 +216,7 @@ fn schedule(mechanism: Mechanism) -> (Setup, &'static [Rule]) {
         | Mechanism::OneLife
         | Mechanism::ForgetAtExactPoint
         | Mechanism::EarlierLives => super::schedules_nodes::schedule(mechanism),
+        Mechanism::CallFirst | Mechanism::OutcomeStays => unreachable!("{mechanism:?}"),
     }
 }
 

@@ -32,6 +32,9 @@ pub(super) struct Setup {
     pub(super) retention: u64,
     /// For how long the server keeps the marker of a removed key, in milliseconds.
     pub(super) marker: u64,
+    /// How many calls may be remembered, and for how long those that have ended are, in milliseconds.
+    pub(super) calls_max: usize,
+    pub(super) calls_kept: u64,
     /// How often a process says which life of its node it is.
     pub(super) with_epoch: u64,
     /// How often a process that begins anew says the epoch of the one before.
@@ -103,6 +106,8 @@ impl Setup {
             names: 2,
             retention: 60_000,
             marker: 30_000,
+            calls_max: 64,
+            calls_kept: 40_000,
             with_epoch: 500,
             same_epoch: 0,
             other_owner: 0,

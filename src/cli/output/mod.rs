@@ -2,11 +2,12 @@
 
 mod block;
 mod document;
+mod excerpt;
 mod screen;
 mod table;
 mod text;
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -15,6 +16,7 @@ use super::failure::{Exit, Failure};
 
 pub(super) use block::{Block, Line, Lines, SECTION_INDENT};
 pub(super) use document::{json, json_line, word};
+pub(super) use excerpt::{excerpt, spot};
 pub(super) use screen::{is_drawn, reader_is_gone};
 pub(super) use table::Table;
 pub(super) use text::{at, first_line, shortened, span, yes_or_no};
@@ -136,6 +138,34 @@ impl Output {
     /// Whether a list that changes is drawn again in its place, and not behind what was there.
     pub(super) fn redraws(self) -> bool {
         matches!(self.format, Format::Table | Format::Wide | Format::Name) && is_drawn()
+    }
+
+    /// Shows the part of an answer that was asked for: as JSON, indented where a terminal shows it and else on one line.
+    /// Formats for programs get all of the answer.
+    pub(super) fn show_result<T: Serialize>(
+        self,
+        whole: &T,
+        result: &serde_json::Value,
+        name: &str,
+    ) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Name => Ok(text::plain(name).into_owned() + "\n"),
+            Format::Json => json(whole).map(|text| text + "\n"),
+            Format::Yaml => document::yaml(whole),
+            Format::Table | Format::Wide if io::stdout().is_terminal() => {
+                json(result).map(|text| text + "\n")
+            }
+            Format::Table | Format::Wide => json_line(result).map(|text| text + "\n"),
+        };
+        put(text).map(|_| ())
+    }
+
+    /// Tells people more about what was done, beside the data. Programs have it in their format.
+    pub(super) fn notes(self, blocks: Vec<Block>) {
+        if self.format.is_for_people() {
+            let text = block::render(blocks, screen::width(), Detail::Wide);
+            let _ = writeln!(io::stderr(), "{text}");
+        }
     }
 
     /// Tells people something that is not data. Programs do not get it.

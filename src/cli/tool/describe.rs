@@ -7,7 +7,6 @@ use serde_json::Value;
 use crate::{
     cli::{
         failure::{Exit, Failure},
-        nearest,
         node::{hash, listed, said, score},
         output::{
             Block, Detail, Line, Lines, NOTHING, SECTION_INDENT, Table, json, span, word, yes_or_no,
@@ -16,7 +15,6 @@ use crate::{
         signature::{arguments, kind, signature},
         watch,
     },
-    client,
     domain::ids::Token,
     protocol::{
         bounds::Text,
@@ -75,16 +73,7 @@ async fn suggest(session: &Session, failure: Failure, asked: &ToolDescribeReques
             return failure.hint(format!("{name} is offered as {}", listed(&tool.versions)));
         }
     }
-    let tools = async {
-        let request = ToolListRequest {
-            limit: watch::most(),
-            ..ToolListRequest::default()
-        };
-        let page = session.client.tools(&request).await?;
-        let names = page.items.iter().map(|tool| tool.name.to_string());
-        Ok::<Vec<String>, client::Error>(names.collect())
-    };
-    nearest::suggest(failure, ErrorCode::ToolNotFound, name, tools).await
+    super::suggest(session, failure, &asked.name).await
 }
 
 fn blocks(reply: &ToolDescribeReply, detail: Detail) -> Vec<Block> {

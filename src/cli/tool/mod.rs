@@ -1,21 +1,35 @@
 //! `onex tool`: the tools that nodes offer.
 
+mod arguments;
+mod candidates;
+mod choice;
 mod describe;
+mod dry_run;
+mod invoke;
 mod list;
+mod refusal;
+mod resolve;
 
 use clap::Subcommand;
 
-use crate::protocol::{
-    bounds::Text,
-    tool::{Tool as Contract, ToolItem},
+use crate::{
+    client,
+    domain::ids::Token,
+    protocol::{
+        bounds::Text,
+        error::ErrorCode,
+        tool::{Tool as Contract, ToolItem, ToolListRequest},
+    },
 };
 
 use super::{
     failure::{Exit, Failure},
+    nearest,
     node::listed,
     output::{Detail, Line, NOTHING, SECTION_INDENT, Table, first_line, yes_or_no},
     session::Session,
     signature::signature,
+    watch,
 };
 
 /// Columns before what is said about a tool, below its signature.
@@ -23,12 +37,17 @@ const ABOUT_INDENT: u16 = 4;
 /// Columns before what of a signature does not fit on its line.
 const SIGNATURE_INDENT: u16 = 8;
 
-/// Finds tools, and says how each is called and who offers it.
+/// Finds tools, says how each is called and who offers it, and calls them.
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:\n  onex tool list --tag math\n  onex tool describe add")]
+#[command(
+    after_help = "Examples:\n  onex tool list --tag math\n  onex tool describe add\n  \
+        onex tool invoke add --args '{\"a\": 1, \"b\": 2}'"
+)]
 pub(super) enum Tool {
     List(list::List),
     Describe(describe::Describe),
+    Invoke(invoke::Invoke),
+    Resolve(resolve::Resolve),
 }
 
 impl Tool {
@@ -36,8 +55,24 @@ impl Tool {
         match self {
             Self::List(list) => list.run(session).await,
             Self::Describe(describe) => describe.run(session).await,
+            Self::Invoke(invoke) => invoke.run(session).await,
+            Self::Resolve(resolve) => resolve.run(session).await,
         }
     }
+}
+
+/// The failure, with the tool that was probably meant where there is none of that name.
+async fn suggest(session: &Session, failure: Failure, name: &Token) -> Failure {
+    let tools = async {
+        let request = ToolListRequest {
+            limit: watch::most(),
+            ..ToolListRequest::default()
+        };
+        let page = session.client.tools(&request).await?;
+        let names = page.items.iter().map(|tool| tool.name.to_string());
+        Ok::<Vec<String>, client::Error>(names.collect())
+    };
+    nearest::suggest(failure, ErrorCode::ToolNotFound, name.as_str(), tools).await
 }
 
 /// A tool as one node offers it.

@@ -1,6 +1,8 @@
 //! Decisions: a command and the index in, what to write or why not out. Nothing here does anything.
 
 mod bus;
+mod call;
+mod count;
 mod end;
 mod grant;
 mod life;
@@ -12,19 +14,16 @@ mod tool;
 mod trust;
 
 use super::{
-    bus::Bus,
     command::{Action, Command, Decision, Held, Refusal},
     ids::{LeaseId, RequesterId},
     index::Index,
     key::{Key, PortKey},
     mechanism::Mechanism,
-    node::{Announced, Lived},
-    record::{Body, Ended, FORMAT, Lease, Record, Request, Stored},
+    record::{Body, Ended, FORMAT, Kept, Lease, Record, Request, Stored},
     reserved::Reserved,
     standing::Entry,
     time::Now,
     transition::{Happened, Transition},
-    trust::Judged,
     write::Write,
 };
 
@@ -72,6 +71,9 @@ pub fn decide(
             request,
         } => case.remove_bus(*requester_id, bus_id, *request),
         Action::Judge(judgement) => case.judge(judgement),
+        Action::BeginCall(begin) => case.begin_call(begin),
+        Action::EndCall(end) => case.end_call(end),
+        Action::Count(tally) => case.count(tally),
         Action::Settle(key) => case.settle(key),
         Action::Withdraw(key, lease_id, ended) => case.withdraw(key, *lease_id, *ended),
     }
@@ -239,20 +241,3 @@ impl<'a> Case<'a> {
         }
     }
 }
-
-/// What a record can be about.
-trait Kept: Sized {
-    fn stored(record: Box<Record<Self>>) -> Stored;
-}
-
-macro_rules! kept {
-    ($($body:ty = $variant:ident)*) => {$(
-        impl Kept for $body {
-            fn stored(record: Box<Record<Self>>) -> Stored {
-                Stored::$variant(record)
-            }
-        }
-    )*};
-}
-
-kept!(Body = Port Announced = Node Lived = Live Bus = Bus Judged = Verdict);

@@ -3,7 +3,7 @@
 use crate::domain::{
     agenda::Change,
     command::{Answer, Decision, Effect, Refusal},
-    ids::NodeId,
+    ids::{NodeId, RequestId},
     key::{Key, Revision},
     node::LifeEnd,
     nodes::Seen,
@@ -48,9 +48,26 @@ impl Case<'_> {
                 .map_or(Decision::Answer(Answer::Nothing), |entry| {
                     commit(vec![Self::forget(key.clone(), entry)])
                 })),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => {
+            Key::Exec(id) => Ok(nodes
+                .counted(id)
+                .map_or(Decision::Answer(Answer::Nothing), |entry| {
+                    commit(vec![Self::forget(key.clone(), entry)])
+                })),
+            Key::Call(id) => Ok(self.settle_call(key, *id)),
+            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded => {
                 Ok(Decision::Answer(Answer::Nothing))
             }
+        }
+    }
+
+    /// A call that is due ends; one that ended long ago is forgotten.
+    fn settle_call(&self, key: &Key, id: RequestId) -> Decision {
+        let Some(entry) = self.index.calls.entry(id) else {
+            return Decision::Answer(Answer::Nothing);
+        };
+        match entry.body().map(|called| &called.call) {
+            Some(call) if call.ended.is_none() => self.give_call_up(key, entry, call),
+            _ => commit(vec![Self::forget(key.clone(), entry)]),
         }
     }
 
@@ -70,6 +87,11 @@ impl Case<'_> {
             return Ok(self.end_life(id, live, &[], LifeEnd::Expired));
         }
         let mut writes = Vec::new();
+        if let Some(entry) = nodes.counted(id).filter(|entry| !entry.forgotten) {
+            let key = Key::Exec(id.clone());
+            self.check_reserved(&key)?;
+            writes.push(Self::forget(key, entry));
+        }
         for key in [Key::Node(id.clone()), Key::Verdict(id.clone())] {
             self.check_reserved(&key)?;
             match &key {

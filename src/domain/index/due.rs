@@ -27,10 +27,18 @@ impl Index {
                 .map_or(Change::At(Moment::NEVER), |entry| {
                     nodes.orphan_change(id, entry, self.exact, now, &self.policy)
                 }),
+            Key::Exec(id) => nodes
+                .counted(id)
+                .map_or(Change::At(Moment::NEVER), |entry| {
+                    nodes.orphan_change(id, entry, self.exact, now, &self.policy)
+                }),
             Key::Bus(id) => nodes.bus(id).map_or(Change::At(Moment::NEVER), |entry| {
                 self.bus_change(entry, now)
             }),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => Change::At(Moment::NEVER),
+            Key::Call(id) => self.calls.change(*id, now, terms, &self.policy),
+            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded => {
+                Change::At(Moment::NEVER)
+            }
         };
         match change {
             Change::Due if !self.is_marker(key) && !self.may_go(key) => forget_again(now),
@@ -72,7 +80,9 @@ impl Index {
             Key::Live(id) => self.nodes.life(id).is_some_and(|entry| entry.forgotten),
             Key::Bus(id) => self.nodes.bus(id).is_some_and(|entry| entry.forgotten),
             Key::Verdict(id) => self.nodes.verdict(id).is_some_and(|entry| entry.forgotten),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => false,
+            Key::Exec(id) => self.nodes.counted(id).is_some_and(|entry| entry.forgotten),
+            Key::Call(id) => self.calls.entry(*id).is_some_and(|entry| entry.forgotten),
+            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded => false,
         }
     }
 
@@ -115,7 +125,14 @@ impl Index {
                 .nodes
                 .verdict(id)
                 .is_some_and(|entry| is_out(entry, out_to)),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint => false,
+            Key::Exec(_) => true,
+            Key::Call(id) => self.calls.entry(*id).is_some_and(|entry| {
+                let runs = entry
+                    .body()
+                    .is_some_and(|called| called.call.ended.is_none());
+                runs || is_out(entry, out_to)
+            }),
+            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded => false,
         }
     }
 }

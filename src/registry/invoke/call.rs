@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, client::PublishErrorKind};
 use bytes::Bytes;
 use serde_json::Value;
 use uuid::Uuid;
@@ -30,7 +31,7 @@ use super::{
         serve::{Received, Server, to_bytes},
     },
     Chosen, Known, Part, UnderWay,
-    load::Ended,
+    load::{Ended, Loads, Provider},
     post::Came,
     verdict::{At, Verdict},
 };
@@ -120,14 +121,11 @@ impl Server {
     async fn attempts(&self, caller: &Caller, call: &mut Call) -> Result<(Chosen, Value), Error> {
         let mut last: Option<Error> = None;
         loop {
-            let (chosen, under_way) = match self.next(caller, call).await {
-                Ok(next) => next,
+            let (chosen, contract, under_way) = match self.ready(caller, call).await {
+                Ok(ready) => ready,
                 // Whoever was asked has said more than who is left out.
                 Err(refusal) => return Err(last.unwrap_or(refusal)),
             };
-            let contract = self.contract(&chosen, caller).await?;
-            self.check_arguments(&chosen, &contract, caller, call)
-                .await?;
             call.attempts += 1;
             match self
                 .attempt(caller, call, &chosen, &contract, under_way)
@@ -137,6 +135,7 @@ impl Server {
                 Attempt::Failed(error) => return Err(error),
                 Attempt::Next(reason, error) => {
                     call.without.insert(chosen.node_id, reason);
+                    let error = gravest(last, error);
                     let over = tokio::time::Instant::now() >= caller.until;
                     if call.attempts >= ATTEMPTS_MAX || over {
                         return Err(error);
@@ -147,17 +146,26 @@ impl Server {
         }
     }
 
+    /// Whom to ask next, with arguments that are right for its contract.
+    async fn ready(
+        &self,
+        caller: &Caller,
+        call: &mut Call,
+    ) -> Result<(Chosen, Arc<Known>, UnderWay), Error> {
+        let (chosen, under_way) = self.next(caller, call).await?;
+        let contract = self.contract(&chosen, caller).await?;
+        self.check_arguments(&chosen, &contract, caller, call)
+            .await?;
+        Ok((chosen, contract, under_way))
+    }
+
     /// Whom to ask next. What the index says of nobody is checked the first time only.
     async fn next(&self, caller: &Caller, call: &Call) -> Result<(Chosen, UnderWay), Error> {
         let name = &call.request.tool_name;
         let choose = || {
-            let chosen =
-                self.invoke
-                    .choose(&self.commit, name, &call.choice, &call.without, true)?;
-            match chosen {
-                (chosen, Some(under_way)) => Ok((chosen, under_way)),
-                (_, None) => Err(Error::new(ErrorCode::Internal, "a call did not begin")),
-            }
+            let begin = |provider: &Provider, loads: &mut Loads| self.invoke.begin(provider, loads);
+            self.invoke
+                .choose(&self.commit, name, &call.choice, &call.without, begin)
         };
         if call.attempts == 0 {
             self.checked(caller, choose).await
@@ -169,7 +177,7 @@ impl Server {
     async fn check_arguments(
         &self,
         chosen: &Chosen,
-        contract: &std::sync::Arc<Known>,
+        contract: &Arc<Known>,
         caller: &Caller,
         call: &mut Call,
     ) -> Result<(), Error> {
@@ -197,7 +205,7 @@ impl Server {
         caller: &Caller,
         call: &Call,
         chosen: &Chosen,
-        contract: &std::sync::Arc<Known>,
+        contract: &Arc<Known>,
         mut under_way: UnderWay,
     ) -> Attempt {
         let at = At {
@@ -222,24 +230,18 @@ impl Server {
         );
         match asked.await {
             Came::Answer(message) => {
-                under_way.ended = Ended::Answered;
+                let verdict = at.judge(&message);
+                under_way.ended = match verdict {
+                    Verdict::Result(_) => Ended::Answered,
+                    Verdict::Declined | Verdict::Failed(_) => Ended::Refused,
+                };
                 drop(under_way);
-                self.judge(caller, &at, &message, contract).await
+                self.judge(caller, &at, verdict, contract).await
             }
             Came::NoResponders => {
                 under_way.ended = Ended::Silent;
-                let mut without = call.without.clone();
-                without.insert(chosen.node_id.clone(), Reason::NoResponders);
-                let name = &call.request.tool_name;
-                let why = self
-                    .invoke
-                    .choose(&self.commit, name, &call.choice, &without, false)
-                    .err();
-                let otherwise = || {
-                    Error::new(ErrorCode::ProviderNotFound, Reason::NoResponders.said())
-                        .with("candidates", Vec::<Value>::new())
-                };
-                Attempt::Next(Reason::NoResponders, why.unwrap_or_else(otherwise))
+                drop(under_way);
+                Attempt::Next(Reason::NoResponders, self.unheard(call, chosen))
             }
             Came::Nothing => {
                 if patience >= SILENT_AFTER {
@@ -252,21 +254,39 @@ impl Server {
                     Attempt::Failed(error)
                 }
             }
-            Came::Unsent(error) => {
-                tracing::debug!(%error, "cannot call a tool");
+            Came::Unsent(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
                 Attempt::Failed(at.unsendable(self.client.max_payload()))
             }
+            Came::Unsent(error) => {
+                tracing::warn!(%error, "cannot call a tool");
+                Attempt::Failed(Error::new(
+                    ErrorCode::Internal,
+                    "the tool could not be called",
+                ))
+            }
         }
+    }
+
+    /// That nobody listens there, with who else there is.
+    fn unheard(&self, call: &Call, chosen: &Chosen) -> Error {
+        let mut without = call.without.clone();
+        without.insert(chosen.node_id.clone(), Reason::NoResponders);
+        let name = &call.request.tool_name;
+        let commit = &self.commit;
+        self.invoke
+            .look(commit, name, &call.choice, &without, |considered, _, _| {
+                considered.refusal(name, &call.choice)
+            })
     }
 
     async fn judge(
         &self,
         caller: &Caller,
         at: &At<'_>,
-        message: &async_nats::Message,
-        contract: &std::sync::Arc<Known>,
+        verdict: Verdict,
+        contract: &Arc<Known>,
     ) -> Attempt {
-        let result = match at.judge(message) {
+        let result = match verdict {
             Verdict::Result(result) => result,
             Verdict::Failed(error) => return Attempt::Failed(error),
             Verdict::Declined => {
@@ -280,10 +300,18 @@ impl Server {
             .await
         {
             Ok((violations, result)) if violations.is_empty() => Attempt::Done(result),
-            Ok((violations, _)) => Attempt::Failed(at.invalid(violations)),
+            Ok((violations, _)) => Attempt::Failed(at.invalid(&violations)),
             // The tool has answered, and there was no time to look at it.
             Err(_) => Attempt::Failed(at.timed_out(contract.idempotent)),
         }
+    }
+}
+
+/// What is said of several attempts: "nothing was done" is about one of them only.
+fn gravest(earlier: Option<Error>, later: Error) -> Error {
+    match earlier {
+        Some(earlier) if earlier.code == ErrorCode::ToolTimeout => earlier,
+        _ => later,
     }
 }
 

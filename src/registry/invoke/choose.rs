@@ -62,18 +62,20 @@ impl<'a> Field<'a, '_> {
         for seen in self.index.nodes.providers(name) {
             for tool in &seen.node.registration.tools {
                 if tool.name == *name {
-                    all.push(self.weigh(seen, tool, choice, without));
+                    all.push(self.weigh(seen, tool, choice));
                 }
             }
         }
-        self.narrow(&mut all, choice);
-        let at_bound = |one: &Considered<'_>| {
-            (one.load.own >= self.provider_max)
-                .then_some(Reason::AtBound)
-                .or(one.load.open.map(|_| Reason::CircuitOpen))
+        narrow(&mut all, choice);
+        // Only now: what fails for a moment must not bring in another version.
+        let fails = |one: &Considered<'_>| {
+            let tried = without.get(one.seen.node_id).copied();
+            let bound = (one.load.own >= self.provider_max).then_some(Reason::AtBound);
+            let open = one.load.open.map(|_| Reason::CircuitOpen);
+            tried.or(bound).or(open)
         };
         for one in &mut all {
-            one.out = one.out.or(at_bound(one));
+            one.out = one.out.or_else(|| fails(one));
         }
         only_newest(&mut all);
         let mut places = shuffled(all.len(), random);
@@ -89,13 +91,7 @@ impl<'a> Field<'a, '_> {
         Considerations { all, usable }
     }
 
-    fn weigh(
-        &self,
-        seen: Seen<'a>,
-        tool: &'a Tool,
-        choice: &Choice,
-        without: &BTreeMap<NodeId, Reason>,
-    ) -> Considered<'a> {
+    fn weigh(&self, seen: Seen<'a>, tool: &'a Tool, choice: &Choice) -> Considered<'a> {
         let provider = (seen.live.incarnation, tool.name.clone());
         let trust = self.index.nodes.trust(&seen).state;
         let contract = choice.contract_hash.as_ref();
@@ -109,10 +105,8 @@ impl<'a> Field<'a, '_> {
             Some(Reason::Contract)
         } else if choice.trusted_only && trust == TrustState::Untrusted {
             Some(Reason::Untrusted)
-        } else if seen.left(self.now) == 0 {
-            Some(Reason::Expired)
         } else {
-            without.get(seen.node_id).copied()
+            (seen.left(self.now) == 0).then_some(Reason::Expired)
         };
         Considered {
             load: self.loads.of(&provider, self.now),
@@ -123,24 +117,27 @@ impl<'a> Field<'a, '_> {
             out,
         }
     }
+}
 
-    /// Who names no range gets the newest, and where none of its providers can be asked now, nothing that by its
-    /// version could be something else.
-    fn narrow(&self, all: &mut [Considered<'a>], choice: &Choice) {
-        if choice.tool_version.is_some() {
-            return;
-        }
-        let allowed = |one: &&Considered<'_>| one.out.is_none();
-        let versions = || all.iter().filter(allowed).map(|one| &one.tool.version);
-        let released = versions().filter(|version| version.pre.is_empty()).max();
-        let Some(newest) = released.or_else(|| versions().max()).cloned() else {
-            return;
-        };
-        let alike = compatible(&newest);
-        for one in all.iter_mut().filter(|one| one.out.is_none()) {
-            if one.tool.version != newest && !alike.matches(&one.tool.version) {
-                one.out = Some(Reason::Version);
-            }
+/// Who names no range gets the newest, and where none of its providers can be asked now, nothing that by its
+/// version could be something else.
+fn narrow(all: &mut [Considered<'_>], choice: &Choice) {
+    if choice.tool_version.is_some() {
+        return;
+    }
+    let allowed = |one: &&Considered<'_>| one.out.is_none();
+    let versions = || all.iter().filter(allowed).map(|one| &one.tool.version);
+    let released = versions().filter(|version| version.pre.is_empty()).max();
+    let Some(newest) = released.or_else(|| versions().max()).cloned() else {
+        return;
+    };
+    let alike = compatible(&newest);
+    for one in all.iter_mut().filter(|one| one.out.is_none()) {
+        let version = &one.tool.version;
+        if *version > newest {
+            one.out = Some(Reason::Version);
+        } else if *version != newest && !alike.matches(version) {
+            one.out = Some(Reason::Older);
         }
     }
 }
@@ -151,7 +148,7 @@ fn compatible(newest: &Version) -> VersionReq {
         op: Op::Caret,
         major: newest.major,
         minor: (newest.major == 0).then_some(newest.minor),
-        patch: None,
+        patch: (newest.major == 0 && newest.minor == 0).then_some(newest.patch),
         pre: semver::Prerelease::EMPTY,
     };
     VersionReq {
@@ -192,7 +189,7 @@ fn rank(one: &Considered<'_>, policy: Policy, place: u64) -> (u64, u64, u64) {
     }
 }
 
-/// Numbers in a random order, by a generator with a good spread (SplitMix64).
+/// Numbers in a random order, by a generator with a good spread (`SplitMix64`).
 fn shuffled(count: usize, seed: u64) -> impl Iterator<Item = u64> {
     (1..=u64::try_from(count).unwrap_or(u64::MAX)).map(move |n| {
         let mut mixed = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));

@@ -22,6 +22,8 @@ const RECENT_HALF_MILLIS: f64 = 10_000.0;
 const KEPT_MILLIS: u64 = 600_000;
 /// Providers of which something is known before those are dropped that are not called any more.
 const SWEEP_AT: usize = 4_096;
+/// Other instances that are listened to, at most.
+const INSTANCES_TOLD_MAX: usize = 64;
 /// What another instance said of its calls counts for this long, in milliseconds.
 const TOLD_MILLIS: u64 = 3_000;
 
@@ -63,8 +65,10 @@ pub(super) struct Load {
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// With an answer, whatever it says.
+    /// With a result.
     Answered,
+    /// With another answer: who says no at once is not fast for that.
+    Refused,
     /// Without one.
     Silent,
     /// Nobody waited long enough to tell.
@@ -88,7 +92,7 @@ impl Loads {
             .values()
             .filter(|(at, _)| now.since(*at) < TOLD_MILLIS)
             .filter_map(|(_, calls)| calls.get(provider))
-            .sum::<u32>();
+            .fold(0, |sum: u32, count| sum.saturating_add(*count));
         let Some(known) = self.known.get(provider) else {
             return Load {
                 in_flight: told,
@@ -115,20 +119,29 @@ impl Loads {
 
     /// A provider is called.
     pub(super) fn begin(&mut self, provider: &Provider, now: Moment) {
+        let known = self.take_turn(provider, now);
+        known.under_way += 1;
+        known.trying = known.open.is_some();
+        self.changed = true;
+    }
+
+    fn take_turn(&mut self, provider: &Provider, now: Moment) -> &mut Known {
         if self.known.len() >= SWEEP_AT {
             self.known
                 .retain(|_, known| known.under_way > 0 || now.since(known.last) < KEPT_MILLIS);
         }
         self.turn += 1;
-        let turn = self.turn;
         let known = self.known.entry(provider.clone()).or_default();
-        known.under_way += 1;
-        known.turn = turn;
-        known.trying = known.open.is_some();
-        if known.under_way == 1 && known.recent.is_none() {
+        known.turn = self.turn;
+        if known.under_way == 0 && known.recent.is_none() {
             known.last = now;
         }
-        self.changed = true;
+        known
+    }
+
+    /// A caller is sent to a provider directly: it is not counted, but it is another one's turn.
+    pub(super) fn named(&mut self, provider: &Provider, now: Moment) {
+        self.take_turn(provider, now);
     }
 
     /// A call is over.
@@ -139,11 +152,13 @@ impl Loads {
         known.under_way = known.under_way.saturating_sub(1);
         self.changed = true;
         match ended {
-            Ended::Answered => {
-                let before = known.recent.map(|millis| millis * fading(now, known.last));
-                known.recent =
-                    Some(before.map_or(took, |before| before + RECENT_PART * (took - before)));
-                known.last = now;
+            Ended::Answered | Ended::Refused => {
+                if ended == Ended::Answered {
+                    let before = known.recent.map(|millis| millis * fading(now, known.last));
+                    known.recent =
+                        Some(before.map_or(took, |before| before + RECENT_PART * (took - before)));
+                    known.last = now;
+                }
                 known.failures = 0;
                 known.open = None;
                 known.open_millis = 0;
@@ -165,7 +180,9 @@ impl Loads {
     /// Another instance says what it has under way.
     pub(super) fn tell(&mut self, instance: String, calls: HashMap<Provider, u32>, now: Moment) {
         self.told.retain(|_, (at, _)| now.since(*at) < TOLD_MILLIS);
-        self.told.insert(instance, (now, calls));
+        if self.told.len() < INSTANCES_TOLD_MAX || self.told.contains_key(&instance) {
+            self.told.insert(instance, (now, calls));
+        }
     }
 
     /// What this instance has under way, if that has changed since it was asked last.
@@ -254,6 +271,41 @@ mod tests {
             Some(OPEN_MILLIS_MIN),
             "from the fifth on"
         );
+    }
+
+    #[test]
+    fn who_refuses_at_once_is_not_fast_and_answers_all_the_same() {
+        let mut loads = Loads::default();
+        let one = provider(1);
+        let now = Moment(0);
+        let call = |loads: &mut Loads, took, ended| {
+            loads.begin(&one, now);
+            loads.end(&one, took, ended, now);
+        };
+        call(&mut loads, 50.0, Ended::Answered);
+        for _ in 0..20 {
+            call(&mut loads, 0.1, Ended::Refused);
+        }
+        assert_eq!(loads.of(&one, now).recent, Some(50.0));
+        for _ in 0..FAILURES_MAX {
+            call(&mut loads, 0.1, Ended::Silent);
+            call(&mut loads, 0.1, Ended::Refused);
+        }
+        assert_eq!(loads.of(&one, now).open, None);
+    }
+
+    #[test]
+    fn whoever_says_something_of_others_is_bounded() {
+        let mut loads = Loads::default();
+        let one = provider(1);
+        for n in 0..INSTANCES_TOLD_MAX + 10 {
+            let all = [(one.clone(), u32::MAX)].into();
+            loads.tell(format!("{n}"), all, Moment(0));
+        }
+        assert_eq!(loads.told.len(), INSTANCES_TOLD_MAX);
+        assert_eq!(loads.of(&one, Moment(1)).in_flight, u32::MAX);
+        loads.tell("0".to_owned(), HashMap::new(), Moment(1));
+        assert!(loads.told["0"].1.is_empty());
     }
 
     #[test]

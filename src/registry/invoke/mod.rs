@@ -24,6 +24,7 @@ use crate::{
     domain::{
         ids::{NodeId, Token},
         node::Tool,
+        time::Moment,
     },
     protocol::{
         bounds::Open,
@@ -46,7 +47,7 @@ use super::{
     settings::Settings,
     stop::Stop,
 };
-use choose::{Considerations, Field};
+use choose::{Considerations, Considered, Field};
 use known::{Known, KnownContracts, Part};
 use load::{Ended, Loads, Provider};
 use post::Post;
@@ -181,50 +182,62 @@ impl Invoke {
         })
     }
 
-    /// Who is asked, if anybody can be. With `begin` it counts as under way from then on.
-    fn choose(
+    /// Who is asked, if anybody can be: what `then` says is done with the load of whoever it is.
+    fn choose<R>(
         &self,
         commit: &Commit,
         name: &Token,
         choice: &Choice,
         without: &BTreeMap<NodeId, Reason>,
-        begin: bool,
-    ) -> Result<(Chosen, Option<UnderWay>), Error> {
-        let now = commit.clock.now().mono;
+        then: impl FnOnce(&Provider, &mut Loads) -> R,
+    ) -> Result<(Chosen, R), Error> {
         self.look(
             commit,
             name,
             choice,
             without,
             |considered, revision, loads| {
+                let now = commit.clock.now().mono;
                 let one = considered
                     .chosen()
                     .ok_or_else(|| considered.refusal(name, choice))?;
-                let under_way = begin.then(|| {
-                    loads.begin(&one.provider, now);
-                    self.loads.changed.notify_one();
-                    UnderWay {
-                        loads: Arc::clone(&self.loads),
-                        provider: one.provider.clone(),
-                        began: Instant::now(),
-                        ended: Ended::Unknown,
-                    }
-                });
-                let known = self.known.get(&one.tool.contract_hash);
-                let chosen = Chosen {
-                    node_id: one.seen.node_id.clone(),
-                    tool_name: one.tool.name.clone(),
-                    tool_version: one.tool.version.clone(),
-                    contract_hash: one.tool.contract_hash.clone(),
-                    subject: one.tool.subject.clone(),
-                    expires_in_ms: one.seen.left(now),
-                    contract: known.ok_or_else(|| Box::new(one.tool.clone())),
-                    has_another: considered.has_another(),
-                    revision,
-                };
-                Ok((chosen, under_way))
+                let chosen = self.chosen(one, considered.has_another(), revision, now);
+                Ok((chosen, then(&one.provider, loads)))
             },
         )
+    }
+
+    /// It counts as under way from then on.
+    fn begin(&self, provider: &Provider, loads: &mut Loads) -> UnderWay {
+        loads.begin(provider, self.loads.clock.now().mono);
+        self.loads.changed.notify_one();
+        UnderWay {
+            loads: Arc::clone(&self.loads),
+            provider: provider.clone(),
+            began: Instant::now(),
+            ended: Ended::Unknown,
+        }
+    }
+
+    fn chosen(
+        &self,
+        one: &Considered<'_>,
+        has_another: bool,
+        revision: u64,
+        now: Moment,
+    ) -> Chosen {
+        let known = self.known.get(&one.tool.contract_hash);
+        Chosen {
+            node_id: one.seen.node_id.clone(),
+            tool_name: one.tool.name.clone(),
+            tool_version: one.tool.version.clone(),
+            contract_hash: one.tool.contract_hash.clone(),
+            subject: one.tool.subject.clone(),
+            expires_in_ms: one.seen.left(now),
+            contract: known.ok_or_else(|| Box::new(one.tool.clone())),
+            has_another,
+            revision,
+        }
     }
 }
 
@@ -268,9 +281,12 @@ impl Server {
         let (chosen, tool) = self
             .checked(caller, || {
                 let none = BTreeMap::new();
-                let (chosen, _) = self
+                let turn = |provider: &Provider, loads: &mut Loads| {
+                    loads.named(provider, self.commit.clock.now().mono);
+                };
+                let (chosen, ()) = self
                     .invoke
-                    .choose(&self.commit, name, &choice, &none, false)?;
+                    .choose(&self.commit, name, &choice, &none, turn)?;
                 let tool = self.commit.mirror.with(|core| {
                     let seen = core.index.nodes.seen(&chosen.node_id)?;
                     let said = &seen.node.registration;
@@ -300,17 +316,32 @@ impl Server {
     /// Says what a call would do.
     async fn dry_run(&self, caller: &Caller, request: InvokeRequest) -> Result<DryRunReply, Error> {
         let (name, choice, none) = (&request.tool_name, request.choice(), BTreeMap::new());
-        let would = self
-            .checked(caller, || {
-                self.invoke
-                    .choose(&self.commit, name, &choice, &none, false)
-            })
-            .await;
-        let shown = |considered: &Considerations<'_>, revision, _: &mut Loads| {
+        let shown = |considered: &Considerations<'_>, revision| {
             (considered.candidates(), considered.count(), revision)
         };
-        let (candidates, candidate_count, revision) =
-            self.invoke.look(&self.commit, name, &choice, &none, shown);
+        // Both of one look: another one could choose another.
+        let would = self.checked(caller, || {
+            let then = |considered: &Considerations<'_>, revision, _: &mut Loads| {
+                let now = self.commit.clock.now().mono;
+                let one = considered
+                    .chosen()
+                    .ok_or_else(|| considered.refusal(name, &choice))?;
+                let another = considered.has_another();
+                let chosen = self.invoke.chosen(one, another, revision, now);
+                Ok((chosen, shown(considered, revision)))
+            };
+            self.invoke.look(&self.commit, name, &choice, &none, then)
+        });
+        let would = would.await;
+        let (candidates, candidate_count, revision) = match &would {
+            Ok((_, shown)) => shown.clone(),
+            Err(_) => {
+                let then = |considered: &Considerations<'_>, revision, _: &mut Loads| {
+                    shown(considered, revision)
+                };
+                self.invoke.look(&self.commit, name, &choice, &none, then)
+            }
+        };
         let (plan, violations, code) = match would {
             Ok((chosen, _)) => {
                 let contract = self.contract(&chosen, caller).await?;

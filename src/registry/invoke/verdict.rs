@@ -62,7 +62,7 @@ impl At<'_> {
         }
         match serde_json::from_slice(&message.payload) {
             Ok(result) => Verdict::Result(result),
-            Err(error) => Verdict::Failed(self.invalid(vec![Violation {
+            Err(error) => Verdict::Failed(self.invalid(&[Violation {
                 pointer: String::new(),
                 message: format!("is not JSON: {error}"),
             }])),
@@ -107,7 +107,7 @@ impl At<'_> {
     }
 
     /// The result is not as the contract says.
-    pub(super) fn invalid(&self, violations: Vec<Violation>) -> Error {
+    pub(super) fn invalid(&self, violations: &[Violation]) -> Error {
         let first = violations
             .first()
             .map(|first| format!(": {} {}", first.pointer, first.message))
@@ -146,9 +146,12 @@ impl At<'_> {
     }
 }
 
+/// Whether that text is the name of an error, as `NO_DISK`, and not something for people.
 fn is_code(text: &str) -> bool {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    !text.is_empty() && text.len() <= CODE_CHARS_MAX && text.chars().all(good)
+    let good = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    text.len() <= CODE_CHARS_MAX
+        && text.starts_with(|c: char| c.is_ascii_uppercase())
+        && text.chars().all(good)
 }
 
 #[cfg(test)]
@@ -212,6 +215,11 @@ mod tests {
             &[(NUMBER, "500"), (TEXT, "NO_DISK")],
             "",
             "failed TOOL_ERROR NO_DISK true false",
+        );
+        check(
+            &[(NUMBER, "500"), (TEXT, "broken")],
+            "",
+            "failed TOOL_ERROR 500 true false",
         );
         check(
             &[(NUMBER, "500"), (TEXT, "NO_DISK")],

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     domain::{
+        counts::Counts,
         ids::NodeId,
         index::Index,
         node::{LifeEnd, NodeType as Type},
@@ -169,6 +170,7 @@ pub(super) fn item(index: &Index, seen: &Seen<'_>, now: Moment) -> NodeItem {
 fn metadata(index: &Index, seen: &Seen<'_>, now: Moment) -> NodeMetadata {
     let live = seen.live;
     let ttl = jiff::SignedDuration::from_secs(live.ttl.seconds().into());
+    let counts = index.nodes.counts(seen.node_id);
     NodeMetadata {
         summary: item(index, seen, now),
         version_hash: said(seen, "version_hash"),
@@ -189,9 +191,9 @@ fn metadata(index: &Index, seen: &Seen<'_>, now: Moment) -> NodeMetadata {
         upstream_nodes: said(seen, "upstream_nodes").unwrap_or_default(),
         downstream_nodes: said(seen, "downstream_nodes").unwrap_or_default(),
         contract_hash: seen.node.registration.contract_hash.clone(),
-        execution_count: None,
-        success_rate: None,
-        last_execution_timestamp: None,
+        execution_count: counts.map(|counts| counts.execution_count),
+        success_rate: counts.and_then(Counts::success_rate),
+        last_execution_timestamp: counts.map(|counts| counts.last_execution),
     }
 }
 

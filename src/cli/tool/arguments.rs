@@ -1,0 +1,406 @@
+//! What a tool is called with, as it was given, and where in that a fault lies.
+
+use std::{
+    fs,
+    io::{self, Read},
+    ops::Range,
+};
+
+use serde_json::{Map, Value};
+
+use crate::{
+    cli::{
+        failure::{Exit, Failure},
+        output::{excerpt, spot},
+    },
+    protocol::{endpoint::INVOKE_REQUEST_BYTES_MAX, validator::Violation},
+};
+
+/// What stdin is called in the place of arguments.
+const STDIN: &str = "-";
+/// What the name of a file stands behind.
+const FILE_SIGN: char = '@';
+
+/// Arguments with the text that they were given in.
+pub(super) struct Given {
+    /// What people call that text: a flag, a file, or stdin.
+    source: String,
+    text: String,
+    pub(super) arguments: Map<String, Value>,
+}
+
+impl Given {
+    /// What `--args` says: JSON, `@FILE`, or `-` for stdin; an empty object where nothing is said.
+    pub(super) fn read(said: Option<&str>) -> Result<Self, Failure> {
+        let (source, text) = match said {
+            None => ("the arguments".to_owned(), "{}".to_owned()),
+            Some(STDIN) => ("stdin".to_owned(), read("stdin", io::stdin().lock())?),
+            Some(said) => match said.strip_prefix(FILE_SIGN) {
+                Some(path) => (path.to_owned(), read(path, open(path)?)?),
+                None => ("--args".to_owned(), said.to_owned()),
+            },
+        };
+        match serde_json::from_str(&text) {
+            Ok(Value::Object(arguments)) => Ok(Self {
+                source,
+                text,
+                arguments,
+            }),
+            Ok(other) => Err(no_object(&source, &text, &other)),
+            Err(error) => Err(no_json(&source, &text, &error)),
+        }
+    }
+
+    /// What is wrong with them, each with its place, in the order of the places.
+    pub(super) fn pointed_out(&self, violations: &[Violation]) -> Vec<String> {
+        let mut found: Vec<_> = violations
+            .iter()
+            .map(|violation| (place(&self.text, &violation.pointer), violation))
+            .collect();
+        found.sort_by_key(|(place, _)| place.as_ref().map(|place| place.start));
+        found
+            .into_iter()
+            .flat_map(|(place, Violation { pointer, message })| {
+                let what = if pointer.is_empty() {
+                    message.clone()
+                } else {
+                    format!("{pointer} {message}")
+                };
+                pointed(&self.source, &self.text, place.as_ref(), &what)
+            })
+            .collect()
+    }
+}
+
+/// `calc.json:2:8: /a must be …`, and below it the place.
+fn pointed(source: &str, text: &str, place: Option<&Range<usize>>, what: &str) -> Vec<String> {
+    let Some(place) = place else {
+        return vec![format!("{source}: {what}")];
+    };
+    let spot = spot(text, place.start);
+    let [line, under] = excerpt(text, place);
+    vec![
+        format!("{source}:{}:{}: {what}", spot.line, spot.column),
+        format!("    {line}"),
+        format!("    {under}"),
+    ]
+}
+
+fn open(path: &str) -> Result<fs::File, Failure> {
+    fs::File::open(path).map_err(|error| {
+        let failure = Failure::usage(format!("--args {FILE_SIGN}{path}: {error}"));
+        if path == STDIN {
+            failure.hint(format!("--args {STDIN} reads stdin"))
+        } else {
+            failure
+        }
+    })
+}
+
+/// All that there is, up to what a request may have.
+fn read(source: &str, from: impl Read) -> Result<String, Failure> {
+    let limit = INVOKE_REQUEST_BYTES_MAX as u64;
+    let mut text = String::new();
+    let read = from.take(limit + 1).read_to_string(&mut text);
+    read.map_err(|error| Failure::usage(format!("cannot read {source}: {error}")))?;
+    if text.len() as u64 > limit {
+        let message = format!("{source} is larger than a request may be: {limit} bytes");
+        return Err(Failure::usage(message));
+    }
+    Ok(text)
+}
+
+fn no_json(source: &str, text: &str, error: &serde_json::Error) -> Failure {
+    let said = error.to_string();
+    let said = said.split(" at line ").next().unwrap_or_default();
+    let begins = offset(text, error);
+    let spot = spot(text, begins);
+    let end = text.get(begins..).and_then(|rest| rest.chars().next());
+    let place = begins..begins + end.map_or(1, char::len_utf8);
+    Failure::new(
+        Exit::Usage,
+        "USAGE",
+        format!("the arguments are not JSON: {said}"),
+    )
+    .with("line", spot.line)
+    .with("column", spot.column)
+    .showing(pointed(source, text, Some(&place), said))
+    .hint(how())
+}
+
+/// The byte that an error is about.
+fn offset(text: &str, error: &serde_json::Error) -> usize {
+    if error.is_eof() {
+        return text.trim_end().len();
+    }
+    let lines = text.split_inclusive('\n').map(str::len);
+    let before: usize = lines.take(error.line().saturating_sub(1)).sum();
+    let mut at = (before + error.column().saturating_sub(1)).min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+fn no_object(source: &str, text: &str, value: &Value) -> Failure {
+    let kind = match value {
+        Value::Array(_) => "a list",
+        Value::String(_) => "a string",
+        Value::Number(_) => "a number",
+        Value::Bool(_) | Value::Null | Value::Object(_) => "not one",
+    };
+    let message = format!(
+        "the arguments must be a JSON object, by the names of the arguments; this is {kind}"
+    );
+    Failure::usage(message)
+        .showing(pointed(
+            source,
+            text,
+            place(text, "").as_ref(),
+            "must be an object",
+        ))
+        .hint(how())
+}
+
+fn how() -> String {
+    format!(
+        "as --args '{{\"a\": 1}}', in single quotes; --args {FILE_SIGN}FILE reads a file, --args {STDIN} reads stdin"
+    )
+}
+
+/// Where the value at a JSON Pointer stands in a text that is JSON: of a member that is there several times the last.
+fn place(text: &str, pointer: &str) -> Option<Range<usize>> {
+    let parts = pointer.strip_prefix('/');
+    let parts = parts.into_iter().flat_map(|parts| parts.split('/'));
+    let path: Vec<String> = parts
+        .map(|part| part.replace("~1", "/").replace("~0", "~"))
+        .collect();
+    Scan { text, at: 0 }.value(Some(&path))
+}
+
+/// Reads JSON that was found to be right.
+struct Scan<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Scan<'_> {
+    /// Passes a value; where the one at that path in it stands.
+    fn value(&mut self, path: Option<&[String]>) -> Option<Range<usize>> {
+        self.space();
+        let begins = self.at;
+        let found = match self.next()? {
+            b'{' => self.members(path),
+            b'[' => self.items(path),
+            b'"' => {
+                self.string()?;
+                None
+            }
+            _ => {
+                while self.next().is_some_and(|c| !is_mark(c)) {
+                    self.at += 1;
+                }
+                None
+            }
+        };
+        match path {
+            Some([]) => Some(begins..self.at),
+            _ => found,
+        }
+    }
+
+    fn members(&mut self, path: Option<&[String]>) -> Option<Range<usize>> {
+        let mut found = None;
+        self.at += 1;
+        while let Some(c) = self.inner(b'}') {
+            if c != b'"' {
+                return None;
+            }
+            let name = self.string()?;
+            self.space();
+            // The colon.
+            self.at += 1;
+            match below(path, |part| *part == name) {
+                Some(path) => found = self.value(Some(path)),
+                None => drop(self.value(None)),
+            }
+        }
+        found
+    }
+
+    fn items(&mut self, path: Option<&[String]>) -> Option<Range<usize>> {
+        let mut found = None;
+        let mut index = 0_usize;
+        self.at += 1;
+        while let Some(c) = self.inner(b']') {
+            if is_mark(c) {
+                return None;
+            }
+            match below(path, |part| *part == index.to_string()) {
+                Some(path) => found = self.value(Some(path)),
+                None => drop(self.value(None)),
+            }
+            index += 1;
+        }
+        found
+    }
+
+    /// What begins next within a list or an object; nothing behind its end.
+    fn inner(&mut self, end: u8) -> Option<u8> {
+        loop {
+            self.space();
+            match self.next()? {
+                b',' => self.at += 1,
+                c if c == end => {
+                    self.at += 1;
+                    return None;
+                }
+                c => return Some(c),
+            }
+        }
+    }
+
+    fn string(&mut self) -> Option<String> {
+        let begins = self.at;
+        self.at += 1;
+        loop {
+            match self.next()? {
+                b'\\' => self.at += 2,
+                b'"' => break,
+                _ => self.at += 1,
+            }
+        }
+        self.at += 1;
+        serde_json::from_str(self.text.get(begins..self.at)?).ok()
+    }
+
+    fn space(&mut self) {
+        while self.next().is_some_and(|c| c.is_ascii_whitespace()) {
+            self.at += 1;
+        }
+    }
+
+    fn next(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+}
+
+/// The rest of a path whose first part fits.
+fn below(path: Option<&[String]>, fits: impl Fn(&String) -> bool) -> Option<&[String]> {
+    let (first, rest) = path?.split_first()?;
+    fits(first).then_some(rest)
+}
+
+/// Whether a number or a word ends there.
+fn is_mark(c: u8) -> bool {
+    c.is_ascii_whitespace() || matches!(c, b',' | b']' | b'}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_is_found_where_it_stands() {
+        let text = r#" {"a": [1, {"b/c": "x,\\"}, true ], "~": {"a": null}, "é\u0041": -1.5e3, "a~1": [[]] } "#;
+        let at = |pointer: &str| place(text, pointer).and_then(|place| text.get(place));
+        let whole = text.trim();
+        for (pointer, found) in [
+            ("", Some(whole)),
+            ("/a", Some(r#"[1, {"b/c": "x,\\"}, true ]"#)),
+            ("/a/0", Some("1")),
+            ("/a/1/b~1c", Some(r#""x,\\""#)),
+            ("/a/2", Some("true")),
+            ("/~0/a", Some("null")),
+            ("/éA", Some("-1.5e3")),
+            ("/a~01/0", Some("[]")),
+            ("/a/3", None),
+            ("/b", None),
+            ("/a/0/x", None),
+        ] {
+            assert_eq!(at(pointer), found, "{pointer}");
+        }
+        assert_eq!(place(r#"{"a": 1, "a": 2}"#, "/a"), Some(14..15));
+    }
+
+    /// Of a failure as people see it, less the hint.
+    #[track_caller]
+    fn check(text: &str, lines: &[&str]) {
+        let failure = Given::read(Some(text)).err().unwrap();
+        assert_eq!(failure.exit, Exit::Usage);
+        let said = failure.text();
+        let said: Vec<&str> = said.lines().collect();
+        let (hint, said) = said.split_last().unwrap();
+        assert!(hint.contains("single quotes"), "{hint}");
+        assert_eq!(said, lines);
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_pointed_out() {
+        check(
+            "{a: 1}",
+            &[
+                "onex: the arguments are not JSON: key must be a string",
+                "      --args:1:2: key must be a string",
+                "          {a: 1}",
+                "           ^",
+            ],
+        );
+        check(
+            "{\n  \"a\": 1,\n  \"é\": }",
+            &[
+                "onex: the arguments are not JSON: expected value",
+                "      --args:3:8: expected value",
+                "            \"é\": }",
+                "                 ^",
+            ],
+        );
+        check(
+            "{\"a\": [1",
+            &[
+                "onex: the arguments are not JSON: EOF while parsing a list",
+                "      --args:1:9: EOF while parsing a list",
+                "          {\"a\": [1",
+                "                  ^",
+            ],
+        );
+        check(
+            "[1]",
+            &[
+                "onex: the arguments must be a JSON object, by the names of the arguments; this is a list",
+                "      --args:1:1: must be an object",
+                "          [1]",
+                "          ^^^",
+            ],
+        );
+    }
+
+    #[test]
+    fn faults_come_in_the_order_of_their_places() {
+        let given = Given::read(Some(r#"{"a": "one", "b": [1, null]}"#))
+            .ok()
+            .unwrap();
+        let violation = |pointer: &str, message: &str| Violation {
+            pointer: pointer.to_owned(),
+            message: message.to_owned(),
+        };
+        let shown = given.pointed_out(&[
+            violation("/b/1", "is null"),
+            violation("/a", "is no number"),
+            violation("/gone", "is gone"),
+            violation("", "\"c\" is a required property"),
+        ]);
+        let shown = shown.join("\n");
+        let wanted = r#"--args: /gone is gone
+--args:1:1: "c" is a required property
+    {"a": "one", "b": [1, null]}
+    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+--args:1:7: /a is no number
+    {"a": "one", "b": [1, null]}
+          ^^^^^
+--args:1:23: /b/1 is null
+    {"a": "one", "b": [1, null]}
+                          ^^^^"#;
+        assert_eq!(shown, wanted);
+    }
+}

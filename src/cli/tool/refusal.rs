@@ -1,0 +1,72 @@
+//! A call that was refused, or that failed, made to be understood.
+
+use serde_json::Value;
+
+use crate::{
+    cli::{failure::Failure, output::json},
+    protocol::{error::ErrorCode, invoke::Offered, validator::Violation},
+};
+
+use super::{arguments::Given, candidates};
+
+/// The failure with what there is to show of it; `given` is what the tool was called with, if it was.
+pub(super) fn explained(failure: Failure, given: Option<&Given>) -> Failure {
+    let of = |name: &str| failure.detail(name).cloned().unwrap_or_default();
+    let lines = if failure.is(ErrorCode::InvalidArguments) {
+        let violations = violations(of("violations"));
+        given.map_or_else(Vec::new, |given| given.pointed_out(&violations))
+    } else if failure.is(ErrorCode::InvalidResult) {
+        let all = violations(of("violations")).into_iter();
+        let all =
+            all.map(|Violation { pointer, message }| format!("the result{pointer} {message}"));
+        all.chain(who(&failure)).collect()
+    } else if failure.is(ErrorCode::ProviderNotFound) {
+        candidates::lines(&of("candidates"))
+    } else if failure.is(ErrorCode::ContractChanged) {
+        offered(of("offered"))
+    } else if failure.is(ErrorCode::ToolError) {
+        who(&failure)
+            .into_iter()
+            .chain(body(&of("provider_body")))
+            .collect()
+    } else if failure.is(ErrorCode::ToolTimeout) || failure.is(ErrorCode::TooLarge) {
+        who(&failure).into_iter().collect()
+    } else {
+        Vec::new()
+    };
+    failure.showing(lines)
+}
+
+fn violations(details: Value) -> Vec<Violation> {
+    serde_json::from_value(details).unwrap_or_default()
+}
+
+fn offered(details: Value) -> Vec<String> {
+    let offered: Vec<Offered> = serde_json::from_value(details).unwrap_or_default();
+    let line = |one: Offered| format!("offered: {} {}", one.tool_version, one.contract_hash);
+    offered.into_iter().map(line).collect()
+}
+
+/// Who was asked, and whether the tool was executed.
+fn who(failure: &Failure) -> Option<String> {
+    let text = |name| failure.detail(name).and_then(Value::as_str);
+    let (node, execution) = (text("provider_node_id")?, text("execution_id")?);
+    let executed = match failure.detail("executed") {
+        Some(Value::Bool(true)) => "it was executed",
+        Some(Value::Bool(false)) => "it was not executed",
+        _ => "it may have been executed",
+    };
+    Some(format!("by {node}, execution {execution}: {executed}"))
+}
+
+/// What the provider says besides, where it says anything.
+fn body(body: &Value) -> Vec<String> {
+    if body.is_null() {
+        return Vec::new();
+    }
+    let text = match body {
+        Value::String(text) => text.clone(),
+        other => json(other).unwrap_or_default(),
+    };
+    text.lines().map(str::to_owned).collect()
+}

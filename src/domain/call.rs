@@ -1,0 +1,254 @@
+//! Calls that their callers named: written down before anything is sent to a provider, so that the same
+//! request is carried out once, and has one outcome, whichever instance is asked.
+
+use jiff::Timestamp;
+use semver::Version;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{
+    ids::{Digest, ExecutionId, NodeId, RequestId, RequesterId, Token},
+    record::{Json, Unknown},
+};
+
+/// Calls that are remembered, at most; one more is BUSY. Each may hold a result of [`CALL_RESULT_BYTES_MAX`].
+pub const CALLS_MAX: usize = 4_096;
+/// How long a call that has ended is remembered, in milliseconds, from when an instance first saw its end:
+/// ten minutes.
+pub const CALL_KEPT_MILLIS: u64 = 600_000;
+/// The largest result that is kept, as JSON without white space, in bytes; and the largest details of an error.
+pub const CALL_RESULT_BYTES_MAX: usize = 16 * 1024;
+/// What a caller is told to wait when too many calls are remembered, in milliseconds.
+pub const CALLS_RETRY_MILLIS: u64 = 5_000;
+
+/// What one `call.<request_id>` holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Called {
+    /// The call.
+    pub call: Call,
+}
+
+/// A call of a tool: its last execution.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// What was asked for, condensed.
+    pub digest: Digest,
+    /// What is carried out, and by whom; by the last one that was tried, once it has ended.
+    pub execution: Execution,
+    /// How long it may run, in milliseconds.
+    pub timeout_ms: u64,
+    /// Whether it does no harm to run it twice.
+    pub idempotent: bool,
+    /// Who calls, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester_id: Option<RequesterId>,
+    /// The request that it came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// When it began, for people.
+    pub began_at: Timestamp,
+    /// How it ended; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<CallEnded>,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// One tool that is run once, or is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execution {
+    /// Which.
+    pub execution_id: ExecutionId,
+    /// The tool's name.
+    pub tool_name: Token,
+    /// Its version.
+    pub tool_version: Version,
+    /// Its contract.
+    pub contract_hash: String,
+    /// Who offers it.
+    pub node_id: NodeId,
+    /// The caller's trace, or else its correlation id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_log_id: Option<String>,
+}
+
+/// The end of a call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallEnded {
+    /// When, for people.
+    pub at: Timestamp,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The tool has answered.
+    Completed(Completed),
+    /// It has not, or not well.
+    Failed(Box<Failure>),
+    /// Nobody was there to see: it may have been run, or may still be.
+    Unknown,
+}
+
+/// A tool's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Completed {
+    /// The result, which may be null; absent when it was too large to be kept.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub result: Option<Json>,
+}
+
+/// Why there is no result, in words of the wire.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The error's code.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// Whether the same may succeed later.
+    pub retryable: bool,
+    /// Whether the tool was run.
+    pub executed: Executed,
+    /// The error's details.
+    #[serde(default)]
+    pub details: Unknown,
+}
+
+/// Whether a tool was run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Executed {
+    /// It was not, and will not be.
+    No,
+    /// It was.
+    Yes,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// A call that is about to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Begin {
+    /// The caller's name for it.
+    pub request_id: RequestId,
+    /// What is asked for, condensed.
+    pub digest: Digest,
+    /// The tool's name.
+    pub tool_name: Token,
+    /// Its version.
+    pub tool_version: Version,
+    /// Its contract.
+    pub contract_hash: String,
+    /// The provider that is tried first.
+    pub node_id: NodeId,
+    /// Whether it does no harm to run it twice.
+    pub idempotent: bool,
+    /// Who calls, where that was said.
+    pub requester_id: Option<RequesterId>,
+    /// The caller's trace, or else its correlation id.
+    pub trace_log_id: Option<String>,
+    /// How long it may run, in milliseconds, from when this is written.
+    pub timeout_ms: u64,
+}
+
+/// A call that has come to its end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct End {
+    /// Which.
+    pub request_id: RequestId,
+    /// Which execution of it.
+    pub execution_id: ExecutionId,
+    /// Who was tried last, when that is not who was tried first.
+    pub by: Option<By>,
+    /// How many providers were tried.
+    pub attempts: u32,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// A provider, and what it offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct By {
+    /// Which node.
+    pub node_id: NodeId,
+    /// The tool's version.
+    pub tool_version: Version,
+    /// The tool's contract.
+    pub contract_hash: String,
+}
+
+impl Outcome {
+    /// Whether the tool was run.
+    pub fn executed(&self) -> Executed {
+        match self {
+            Self::Completed(_) => Executed::Yes,
+            Self::Failed(failure) => failure.executed,
+            Self::Unknown => Executed::Unknown,
+        }
+    }
+
+    /// Whether the same call may be made again after that: nothing was done and it may succeed later, or nobody
+    /// knows and doing it twice does no harm.
+    pub fn may_run_again(&self, idempotent: bool) -> bool {
+        match (self, self.executed()) {
+            (Self::Failed(failure), Executed::No) => failure.retryable,
+            (_, Executed::Unknown) => idempotent,
+            (_, Executed::No | Executed::Yes) => false,
+        }
+    }
+}
+
+impl Call {
+    /// What came of it; none while it runs.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.ended.as_ref().map(|ended| &ended.outcome)
+    }
+}
+
+/// What is there is there, though it be null.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(from).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(executed: Executed, retryable: bool) -> Outcome {
+        Outcome::Failed(Box::new(Failure {
+            code: "ANY".to_owned(),
+            message: String::new(),
+            retryable,
+            executed,
+            details: Unknown::new(),
+        }))
+    }
+
+    #[test]
+    fn what_was_run_is_not_run_again() {
+        let completed = Outcome::Completed(Completed {
+            result: Some(Json::Null),
+        });
+        for (outcome, idempotent, again) in [
+            (completed, true, false),
+            (Outcome::Unknown, false, false),
+            (Outcome::Unknown, true, true),
+            (failed(Executed::Yes, true), true, false),
+            (failed(Executed::Unknown, true), false, false),
+            (failed(Executed::Unknown, false), true, true),
+            (failed(Executed::No, true), false, true),
+            (failed(Executed::No, false), true, false),
+        ] {
+            assert_eq!(outcome.may_run_again(idempotent), again, "{outcome:?}");
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Calls that their callers named: begun by a write before anything is sent, ended by one before the caller is told.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        call::{Begin, CALL_RESULT_BYTES_MAX, Completed, End, Executed, Failure, Outcome},
+        calls::Course,
+        command::{Action, Answer, Command},
+        ids::{CommandId, ExecutionId, RequestId},
+        key::Key,
+        record::{Json, Unknown},
+    },
+    protocol::error::{Error, ErrorCode},
+};
+
+use super::{
+    commit::{Commit, Known, Ticket},
+    mirror::Mirror,
+    requests::{Caller, told},
+};
+
+/// How long the end of a call is tried to be written, in milliseconds; then it is left to the reaper.
+const END_MILLIS_MAX: u64 = 10_000;
+/// Longest message of an error that is kept, in characters.
+const MESSAGE_CHARS_MAX: usize = 1_024;
+
+/// How it stands with a call that was to begin.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Begun {
+    /// It is this one that is to be carried out, under this name; nobody else will, and this is said once.
+    Go(ExecutionId),
+    /// The same call runs already: [`Mirror::call_outcome`].
+    Running(ExecutionId),
+    /// The same call has ended.
+    Over(Outcome),
+}
+
+impl Commit {
+    /// Begins a call, unless it was begun before. Refuses with `IDEMPOTENCY_MISMATCH` what came with other
+    /// parameters, with `BUSY` what is one too many, and with `STORE_UNAVAILABLE` what could not be written by the
+    /// caller's deadline; then nothing may be sent to a provider.
+    pub(super) async fn begin_call(
+        self: &Arc<Self>,
+        caller: &Caller,
+        begin: Begin,
+    ) -> Result<Begun, Error> {
+        let (request_id, id) = (begin.request_id, CommandId(Uuid::now_v7()));
+        let action = Action::BeginCall(Box::new(begin));
+        let command = caller.command(id, action);
+        let mut ticket = Commit::begin(
+            self,
+            command,
+            caller.deadline,
+            Some(Arc::clone(&caller.place)),
+        );
+        let known = ticket.known(caller.until).await;
+        if matches!(known, Known::Unsettled) {
+            self.take_back(caller, ticket, request_id);
+        }
+        match told(known)? {
+            Answer::Execution {
+                outcome: Some(outcome),
+                ..
+            } => Ok(Begun::Over(outcome)),
+            Answer::Execution { execution_id, .. } if execution_id == ExecutionId(id.0) => {
+                Ok(Begun::Go(execution_id))
+            }
+            Answer::Execution { execution_id, .. } => Ok(Begun::Running(execution_id)),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// Ends an execution that this instance was told to carry out. The answer is the outcome that counts: another
+    /// one may have been written before, when the call's time was up. The end is written though the caller waits no
+    /// longer: then the error is `STORE_UNAVAILABLE`.
+    pub(super) async fn end_call(
+        self: &Arc<Self>,
+        caller: &Caller,
+        end: End,
+    ) -> Result<Outcome, Error> {
+        let outcome = kept(end.outcome.clone());
+        let action = Action::EndCall(Box::new(End { outcome, ..end }));
+        let command = caller.command(CommandId(Uuid::now_v7()), action);
+        let deadline = self.clock.now().mono.plus(END_MILLIS_MAX);
+        let permit = Some(Arc::clone(&caller.place));
+        let ticket = Commit::begin(self, command, deadline, permit);
+        match told(ticket.outcome(caller.until).await)? {
+            Answer::Execution {
+                outcome: Some(outcome),
+                ..
+            } => Ok(outcome),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// The caller was told that nobody knows whether its call began. If it turns out that it did, it is ended:
+    /// nothing was sent, and the same call may be made again.
+    fn take_back(self: &Arc<Self>, caller: &Caller, mut ticket: Ticket, request_id: RequestId) {
+        let (this, caller) = (Arc::clone(self), caller.clone());
+        tokio::spawn(async move {
+            let until = Instant::now() + Duration::from_millis(END_MILLIS_MAX);
+            let Known::Done(Ok(Answer::Execution {
+                execution_id,
+                outcome: None,
+            })) = ticket.known(until).await
+            else {
+                return;
+            };
+            let end = End {
+                request_id,
+                execution_id,
+                by: None,
+                attempts: 0,
+                duration_ms: 0,
+                outcome: Outcome::Failed(Box::new(Failure {
+                    code: ErrorCode::StoreUnavailable.as_str().to_owned(),
+                    message: "the call was written down too late; nothing was sent".to_owned(),
+                    retryable: true,
+                    executed: Executed::No,
+                    details: Unknown::new(),
+                })),
+            };
+            let until = Instant::now() + Duration::from_millis(END_MILLIS_MAX);
+            let _ = this.end_call(&Caller { until, ..caller }, end).await;
+        });
+    }
+}
+
+impl Mirror {
+    /// Waits until an execution that was seen running has ended, until `until` at the latest: none then. With
+    /// [`Outcome::Unknown`] of an idempotent tool the call may be begun again, and somebody else may have done so.
+    pub(super) async fn call_outcome(
+        &self,
+        request_id: RequestId,
+        execution_id: ExecutionId,
+        until: Instant,
+    ) -> Option<Outcome> {
+        let ended = async {
+            loop {
+                let (course, revision) = self.with(|core| {
+                    let calls = &core.index.calls;
+                    let entry = calls.entry(request_id);
+                    let revision = entry.map(|entry| entry.revision).unwrap_or_default();
+                    (calls.course(request_id, execution_id), revision)
+                });
+                match course {
+                    Course::Ended(outcome) => return outcome,
+                    Course::Runs => self.moved(&[(Key::Call(request_id), revision)]).await,
+                }
+            }
+        };
+        tokio::time::timeout_at(until, ended).await.ok()
+    }
+}
+
+impl Caller {
+    fn command(&self, id: CommandId, action: Action) -> Command {
+        Command {
+            id,
+            correlation_id: Some(self.correlation_id.clone()),
+            confirmed: false,
+            action,
+        }
+    }
+}
+
+/// An outcome as it is kept: what is too large is left out.
+fn kept(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Completed(Completed {
+            result: Some(result),
+            ..
+        }) => {
+            let too_large = bytes(&result) > CALL_RESULT_BYTES_MAX;
+            Outcome::Completed(Completed {
+                result: (!too_large).then_some(result),
+            })
+        }
+        Outcome::Failed(mut failure) => {
+            if let Some((end, _)) = failure.message.char_indices().nth(MESSAGE_CHARS_MAX) {
+                failure.message.truncate(end);
+            }
+            let mut left: usize = failure.details.values().map(bytes).sum();
+            while left > CALL_RESULT_BYTES_MAX {
+                let largest = failure.details.iter().max_by_key(|(_, value)| bytes(value));
+                let Some(name) = largest.map(|(name, _)| name.clone()) else {
+                    break;
+                };
+                left -= failure.details.remove(&name).as_ref().map_or(0, bytes);
+            }
+            Outcome::Failed(failure)
+        }
+        outcome => outcome,
+    }
+}
+
+/// How long it is as JSON, in bytes.
+fn bytes(value: &Json) -> usize {
+    value.to_string().len()
+}
+
+fn wrong() -> Error {
+    Error::new(
+        ErrorCode::Internal,
+        "a call was answered as something else would be",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn completed(result: Json) -> Outcome {
+        Outcome::Completed(Completed {
+            result: Some(result),
+        })
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        assert_eq!(kept(completed(json!({"a": 1}))), completed(json!({"a": 1})));
+        let largest = "x".repeat(CALL_RESULT_BYTES_MAX - 2);
+        assert_eq!(kept(completed(json!(largest))), completed(json!(largest)));
+        let larger = json!(largest + "x");
+        let too_large = Outcome::Completed(Completed { result: None });
+        assert_eq!(kept(completed(larger.clone())), too_large);
+        let failure = Failure {
+            code: "TOOL_ERROR".to_owned(),
+            message: "ü".repeat(2_000),
+            retryable: false,
+            executed: Executed::Yes,
+            details: Unknown::from([("body".to_owned(), larger), ("node".to_owned(), json!("a"))]),
+        };
+        let Outcome::Failed(failure) = kept(Outcome::Failed(Box::new(failure))) else {
+            panic!("it failed");
+        };
+        assert_eq!(failure.message, "ü".repeat(MESSAGE_CHARS_MAX));
+        assert_eq!(
+            failure.details,
+            Unknown::from([("node".to_owned(), json!("a"))])
+        );
+    }
+}

@@ -1,0 +1,481 @@
+//! `onex tool invoke` and `onex tool resolve`, against a real registry and providers that do what they like.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use harness::{Caller, Got, PATIENCE, Provider, Ran, Registry, User, node};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+mod harness;
+
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// A registry with a node that adds, and what answers for it.
+struct Bus {
+    registry: Registry,
+    caller: Caller,
+    user: User,
+}
+
+fn add(version: &str) -> Value {
+    json!({
+        "name": "add", "version": version,
+        "input_schema": {
+            "type": "object", "required": ["a", "b"], "additionalProperties": false,
+            "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+        },
+        "output_schema": {"type": "object", "required": ["sum"], "properties": {"sum": {"type": "integer"}}},
+    })
+}
+
+fn subject(node_id: &str) -> String {
+    format!("onex.node.v1.tool.add.{node_id}")
+}
+
+impl Bus {
+    async fn start() -> Self {
+        let registry = Registry::start(&["--host", "here", "--no-probe"]);
+        let caller = Caller::of(&registry).await;
+        let user = User::of(&registry);
+        Self {
+            registry,
+            caller,
+            user,
+        }
+    }
+
+    async fn announce(&self, node_id: &str, tool: Value) {
+        let body = node(Uuid::new_v4(), node_id, json!({"tools": [tool]}));
+        self.caller.get("node.register", body).await;
+    }
+
+    /// A node that adds.
+    async fn adder(&self, node_id: &str, version: &str) -> Provider {
+        let sum = |arguments: &Value| {
+            let number = |name: &str| arguments[name].as_i64().unwrap();
+            json!({"sum": number("a") + number("b")})
+        };
+        let provider = Provider::answering(self.registry.url(), &subject(node_id), sum).await;
+        self.announce(node_id, add(version)).await;
+        provider
+    }
+
+    /// What answers every call of `calc` like this.
+    async fn answering(&self, headers: &'static [(&str, &str)], body: &str) -> Provider {
+        let body = body.to_owned();
+        Provider::serve(self.registry.url(), &subject("calc"), move |got: Got| {
+            let body = body.clone();
+            async move { got.answer_bytes(headers, body).await }
+        })
+        .await
+    }
+
+    /// The words of a command, in which arguments are one whatever stands in them.
+    async fn run(&self, words: &[&str]) -> Ran {
+        self.piped(words, "").await
+    }
+
+    async fn piped(&self, words: &[&str], stdin: &str) -> Ran {
+        let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_onex"));
+        command
+            .args(words)
+            .env_clear()
+            .env("HOME", self.user.home.path())
+            .env("NATS_URL", self.registry.url())
+            .write_stdin(stdin)
+            .timeout(PATIENCE);
+        let line = words.join(" ");
+        // It must not keep what serves here from running.
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = output.await.unwrap();
+        Ran {
+            line,
+            exit: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// A text with what differs from run to run taken out.
+fn steady(text: &str) -> String {
+    let words = text.split(' ').map(|word| {
+        let (word, end) = word.split_at(word.trim_end_matches([':', '\n']).len());
+        let word = if word.parse::<Uuid>().is_ok() {
+            "UUID"
+        } else {
+            word
+        };
+        format!("{word}{end}")
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+const SUM: &str = r#"{"a": 1, "b": 2}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_comes_alone_and_more_where_it_is_asked_for() {
+    let bus = Bus::start().await;
+    let calc = bus.adder("calc", "1.2.0").await;
+    let invoke = ["tool", "invoke", "add", "--args", SUM];
+    let ran = bus.run(&invoke).await.exits(0);
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        ("{\"sum\":3}\n", "")
+    );
+
+    let more = [
+        "--verbose",
+        "--correlation-id",
+        "order-17",
+        "--traceparent",
+        TRACE,
+        "--timeout",
+        "30s",
+    ];
+    let ran = bus.run(&[&invoke[..], &more].concat()).await.exits(0);
+    assert_eq!(ran.stdout, "{\"sum\":3}\n");
+    for told in [
+        "add 1.2.0",
+        "calc",
+        "Attempts     1\n",
+        "order-17",
+        "sha256:",
+        "Duration",
+    ] {
+        assert!(ran.stderr.contains(told), "no {told:?} in\n{}", ran.stderr);
+    }
+    let got = &calc.got()[1];
+    assert!(
+        ran.stderr.contains(got.header("Onex-Execution-Id")),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(got.header("traceparent"), TRACE);
+    assert_eq!(got.header("Onex-Correlation-Id"), "order-17");
+    let left: u64 = got.header("Onex-Timeout-Ms").parse().unwrap();
+    assert!(
+        (20_000..=30_000).contains(&left),
+        "all of --timeout is the tool's: {left}"
+    );
+
+    let whole = bus
+        .run(&[&invoke[..], &["--verbose", "-o", "json"]].concat())
+        .await
+        .json();
+    assert_eq!(
+        (&whole["status"], &whole["result"]),
+        (&json!("success"), &json!({"sum": 3}))
+    );
+    assert_eq!(whole["provider_node_id"], "calc");
+    let name = bus
+        .run(&[&invoke[..], &["-o", "name"]].concat())
+        .await
+        .exits(0);
+    assert_eq!(name.stdout, "calc\n");
+    let yaml = bus
+        .run(&[&invoke[..], &["-o", "yaml"]].concat())
+        .await
+        .exits(0);
+    assert!(
+        yaml.stdout.contains("provider_node_id: calc\n"),
+        "{}",
+        yaml.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_come_from_the_command_line_a_file_or_stdin() {
+    let bus = Bus::start().await;
+    let calc = bus.adder("calc", "1.2.0").await;
+    let path = bus.user.path("sum.json");
+    std::fs::write(&path, SUM).unwrap();
+    let at_path = format!("@{}", path.display());
+    for (args, stdin) in [(SUM, ""), (at_path.as_str(), ""), ("-", SUM)] {
+        let ran = bus
+            .piped(&["tool", "invoke", "add", "--args", args], stdin)
+            .await;
+        assert_eq!(ran.exits(0).stdout, "{\"sum\":3}\n", "{args}");
+    }
+    assert_eq!(calc.count(), 3);
+    // None are an empty object.
+    bus.announce(
+        "clock",
+        json!({"name": "now", "version": "1.0.0", "subject": "now"}),
+    )
+    .await;
+    let _now = Provider::answering(bus.registry.url(), "now", Value::clone).await;
+    assert_eq!(
+        bus.run(&["tool", "invoke", "now"]).await.exits(0).stdout,
+        "{}\n"
+    );
+
+    for (args, said) in [
+        ("@nowhere.json", "--args @nowhere.json: No such file"),
+        ("@-", "--args - reads stdin"),
+        ("[1]", "the arguments must be a JSON object"),
+        ("{a: 1}", "--args:1:2: key must be a string"),
+        ("", "--args:1:1: EOF while parsing a value"),
+    ] {
+        let ran = bus
+            .run(&["tool", "invoke", "add", "--args", args])
+            .await
+            .exits(2);
+        assert!(ran.stderr.contains(said), "{args}: {}", ran.stderr);
+    }
+    let lines = "{\n  \"a\": 1,\n  \"b\": two\n}\n";
+    let ran = bus
+        .piped(&["tool", "invoke", "add", "--args", "-"], lines)
+        .await
+        .exits(2);
+    let shown = "\
+onex: the arguments are not JSON: expected ident
+      stdin:3:9: expected ident
+            \"b\": two
+                  ^
+";
+    assert!(ran.stderr.starts_with(shown), "{}", ran.stderr);
+    let error = bus
+        .piped(
+            &["tool", "invoke", "add", "--args", "-", "-o", "json"],
+            lines,
+        )
+        .await
+        .json_error(2);
+    assert_eq!(
+        (&error["code"], &error["details"]),
+        (&json!("USAGE"), &json!({"line": 3, "column": 9}))
+    );
+    assert_eq!(calc.count(), 3, "nothing was sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_are_pointed_out_where_they_lie() {
+    let bus = Bus::start().await;
+    let calc = bus.adder("calc", "1.2.0").await;
+    let wrong = "{\n  \"a\": \"one\",\n  \"c\": 1\n}";
+    let path = bus.user.path("sum.json");
+    std::fs::write(&path, wrong).unwrap();
+    let at_path = format!("@{}", path.display());
+    let ran = bus
+        .run(&["tool", "invoke", "add", "--args", &at_path])
+        .await
+        .exits(1);
+    let file = path.display();
+    let shown = format!(
+        "      {file}:2:8: /a \"one\" is not of type \"integer\"\n            \"a\": \"one\",\n                 ^^^^^\n"
+    );
+    assert!(ran.stderr.contains(&shown), "{}", ran.stderr);
+    for said in [
+        format!("{file}:1:1: \"b\" is a required property\n          {{\n          ^\n"),
+        format!("{file}:1:1: Additional properties are not allowed ('c' was unexpected)"),
+        "`onex tool describe NAME` shows what the tool takes".to_owned(),
+    ] {
+        assert!(ran.stderr.contains(&said), "no {said:?} in\n{}", ran.stderr);
+    }
+    let words = ["tool", "invoke", "add", "--args", wrong, "-o", "json"];
+    let error = bus.run(&words).await.json_error(1);
+    assert_eq!(error["code"], "INVALID_ARGUMENTS");
+    assert_eq!(error["details"]["violations"].as_array().unwrap().len(), 3);
+    assert_eq!(calc.count(), 0);
+    // The name that was probably meant.
+    let ran = bus.run(&["tool", "invoke", "ad"]).await.exits(1);
+    assert!(ran.stderr.contains("did you mean add?"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_wrong_is_told_with_what_was_done() {
+    const FAILED: &[(&str, &str)] = &[
+        ("Nats-Service-Error-Code", "422"),
+        ("Nats-Service-Error", "TOO_MUCH"),
+    ];
+    let bus = Bus::start().await;
+    bus.announce("calc", add("1.0.0")).await;
+    let invoke = ["tool", "invoke", "add", "--args", SUM];
+    let ran = bus.run(&invoke).await.exits(75);
+    let out = "      calc 1.0.0: nobody listens on its subject\n";
+    assert!(ran.stderr.contains(out), "{}", ran.stderr);
+
+    let body =
+        json!({"error": {"code": "TOO_MUCH", "message": "3 is too much", "details": {"max": 2}}});
+    let failing = bus.answering(FAILED, &body.to_string()).await;
+    let ran = bus.run(&invoke).await.exits(1);
+    let said = steady(&ran.stderr);
+    let shown = "\
+onex: the tool answered with an error of its own, TOO_MUCH: 3 is too much
+      by calc, execution UUID: it was executed
+      {
+        \"error\": {
+          \"code\": \"TOO_MUCH\",
+          \"details\": {
+            \"max\": 2
+          },
+          \"message\": \"3 is too much\"
+        }
+      }
+";
+    assert_eq!(said, shown);
+    drop(failing);
+
+    let body = json!({"error": {"code": "LATER", "message": "come back", "retryable": true}});
+    let busy = bus.answering(FAILED, &body.to_string()).await;
+    bus.run(&invoke).await.exits(75);
+    drop(busy);
+
+    let wrong = bus.answering(&[], "{\"sum\": \"3\"}").await;
+    let ran = bus.run(&invoke).await.exits(1);
+    let shown = "      the result/sum \"3\" is not of type \"integer\"\n      by calc, execution UUID: it was executed\n";
+    assert!(steady(&ran.stderr).contains(shown), "{}", ran.stderr);
+    drop(wrong);
+
+    let silent = Provider::serve(bus.registry.url(), &subject("calc"), |_| async {}).await;
+    let ran = bus
+        .run(&[&invoke[..], &["--timeout", "300ms"]].concat())
+        .await
+        .exits(1);
+    for said in [
+        "it may have been executed",
+        "find out whether it was before you call it again",
+    ] {
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    }
+    drop(silent);
+
+    let other = [&invoke[..], &["--contract-hash", "sha256:0"]].concat();
+    let ran = bus.run(&other).await.exits(1);
+    assert!(
+        ran.stderr.contains("      offered: 1.0.0 sha256:"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_shows_the_plan_and_who_is_out() {
+    let bus = Bus::start().await;
+    let calc = bus.adder("calc", "1.2.0").await;
+    bus.announce("old", add("1.0.0")).await;
+    let dry = ["tool", "invoke", "add", "--dry-run", "--args", SUM];
+    let ran = bus.run(&dry).await.exits(0);
+    let text: Vec<&str> = ran
+        .stdout
+        .lines()
+        .filter(|line| !line.contains("Contract"))
+        .collect();
+    let shown = "\
+PLAN
+  Tool        add 1.2.0
+  Provider    calc
+  Subject     onex.node.v1.tool.add.calc
+  Policy      least_loaded
+  Timeout     4s
+  Idempotent  no: another node is asked only where one did not get the request, or says that it did not begin
+
+CANDIDATES (2)
+  NODE  VERSION  STATE   UNDER WAY  RECENT  TRUST      REASON
+  calc  1.2.0    chosen  0          -       untrusted  -
+  old   1.0.0    out     0          -       untrusted  a newer version is offered";
+    assert_eq!(text.join("\n"), shown);
+
+    let ran = bus
+        .run(&[&dry[..4], &["--args", r#"{"a": 1.5, "b": 2}"#]].concat())
+        .await
+        .exits(1);
+    let shown = "  The call would be refused: INVALID_ARGUMENTS\n";
+    assert!(ran.stdout.contains(shown), "{}", ran.stdout);
+    let shown = "\
+WRONG ARGUMENTS (1)
+  --args:1:7: /a 1.5 is not of type \"integer\"
+      {\"a\": 1.5, \"b\": 2}
+            ^^^
+";
+    assert!(ran.stdout.contains(shown), "{}", ran.stdout);
+    // As the call itself would end.
+    let pinned = [&dry[..], &["--provider", "nobody", "-o", "json"]].concat();
+    let ran = bus.run(&pinned).await.exits(75);
+    let said: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(said["refusal"], "PROVIDER_NOT_FOUND");
+    assert_eq!(said["candidates"][0]["reason"], "not_pinned");
+    let name = bus
+        .run(&[&dry[..], &["-o", "name"]].concat())
+        .await
+        .exits(0);
+    assert_eq!(name.stdout, "calc\n");
+    assert_eq!(calc.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_to_ask_is_said_by_flags_and_where_to_go_is_resolved() {
+    let bus = Bus::start().await;
+    let all = [
+        bus.adder("a", "1.0.0").await,
+        bus.adder("b", "1.2.0").await,
+        bus.adder("c", "1.2.0").await,
+    ];
+    let asked = async |flags: &[&str]| {
+        let words = [
+            &["tool", "invoke", "add", "--args", SUM, "-o", "name"],
+            flags,
+        ]
+        .concat();
+        bus.run(&words).await.exits(0).stdout.trim().to_owned()
+    };
+    assert_eq!(asked(&["--policy", "first"]).await, "b");
+    assert_eq!(asked(&["--tool-version", "=1.0.0"]).await, "a");
+    assert_eq!(asked(&["--provider", "c"]).await, "c");
+    let turns = [
+        asked(&["--policy", "round_robin"]).await,
+        asked(&["--policy", "round_robin"]).await,
+    ];
+    assert_ne!(turns[0], turns[1]);
+    let trusted = ["tool", "invoke", "add", "--args", SUM, "--trusted-only"];
+    let ran = bus.run(&trusted).await.exits(75);
+    assert!(
+        ran.stderr.contains("b 1.2.0: it is not trusted"),
+        "{}",
+        ran.stderr
+    );
+    let ran = bus
+        .run(&["tool", "invoke", "add", "--policy", "fastest"])
+        .await
+        .exits(2);
+    assert!(ran.stderr.contains("\"least_loaded\""), "{}", ran.stderr);
+
+    let resolve = [
+        "tool",
+        "resolve",
+        "add",
+        "--tool-version",
+        "^1.2",
+        "--policy",
+        "first",
+    ];
+    let ran = bus.run(&resolve).await.exits(0);
+    for shown in [
+        "TOOL add 1.2.0\n  add(a: integer, b: integer) -> {sum: integer}\n",
+        "  Subject   onex.node.v1.tool.add.b\n",
+    ] {
+        assert!(ran.stdout.contains(shown), "{}", ran.stdout);
+    }
+    let ran = bus
+        .run(&[&resolve[..], &["-o", "name"]].concat())
+        .await
+        .exits(0);
+    assert_eq!(ran.stdout, "onex.node.v1.tool.add.b\n");
+    let to = ran.stdout.trim().to_owned();
+    let answer = bus.caller.client.request(to, SUM.into()).await.unwrap();
+    assert_eq!(&answer.payload[..], b"{\"sum\":3}");
+    let ran = bus
+        .run(&["tool", "resolve", "add", "--provider", "nobody"])
+        .await
+        .exits(75);
+    assert!(
+        ran.stderr.contains("a 1.0.0: another node is asked for"),
+        "{}",
+        ran.stderr
+    );
+    let ran = bus.run(&["tool", "resolve", "ad"]).await.exits(1);
+    assert!(ran.stderr.contains("did you mean add?"), "{}", ran.stderr);
+    drop(all);
+}

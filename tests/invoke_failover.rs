@@ -1,0 +1,167 @@
+//! Calls of tools of which the first attempt fails: who is asked next, and what is said in the end.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use harness::{Caller, Provider, Registry, node};
+use onex_registry::protocol::error::ErrorCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+mod harness;
+
+const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
+const DECLINES: [(&str, &str); 3] = [
+    ("Nats-Service-Error-Code", "503"),
+    ("Nats-Service-Error", "BUSY"),
+    ("Onex-Executed", "false"),
+];
+
+/// A registry, and nodes that say that they offer `work`, each in that version.
+async fn announced(nodes: &[(&str, &str)], idempotent: bool) -> (Registry, Caller) {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    for (node_id, version) in nodes {
+        let tool = json!({
+            "name": "work", "version": version, "subject": format!("work.{node_id}"), "idempotent": idempotent,
+        });
+        let body = node(Uuid::new_v4(), node_id, json!({"tools": [tool]}));
+        caller.get("node.register", body).await;
+    }
+    (registry, caller)
+}
+
+fn first(more: Value) -> Value {
+    let mut body =
+        json!({"tool_name": "work", "node_selection_policy": "first", "timeout_ms": 2_000});
+    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+        body.extend(more);
+    }
+    body
+}
+
+/// A node that does not answer for a moment is no reason to call something that is another by its version.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_version_does_not_step_in() {
+    let (registry, caller) = announced(
+        &[("new", "2.0.0"), ("old", "1.4.0"), ("near", "2.0.0-rc.1")],
+        false,
+    )
+    .await;
+    let answering = |node_id: &str| {
+        let (url, subject) = (registry.url().to_owned(), format!("work.{node_id}"));
+        async move { Provider::answering(&url, &subject, |_| json!("done")).await }
+    };
+    let (old, near) = (answering("old").await, answering("near").await);
+    // Seven times: more often than it takes to leave a node alone for a while.
+    for _ in 0..7 {
+        let refused = caller
+            .refused("tool.invoke", first(json!({})), ErrorCode::ProviderNotFound)
+            .await;
+        let candidates = refused.detail("candidates").as_array().unwrap();
+        let reasons = candidates.iter().map(|one| {
+            (
+                one["node_id"].as_str().unwrap(),
+                one["reason"].as_str().unwrap(),
+            )
+        });
+        for (node_id, reason) in reasons {
+            match node_id {
+                "old" => assert_eq!(reason, "older"),
+                "near" => assert_eq!(reason, "version"),
+                _ => assert!(
+                    ["no_responders", "circuit_open"].contains(&reason),
+                    "{reason}"
+                ),
+            }
+        }
+    }
+    assert_eq!((old.count(), near.count()), (0, 0));
+    // Unless the caller says that it will do.
+    let reply = caller
+        .get("tool.invoke", first(json!({"tool_version": ">=1"})))
+        .await;
+    assert_eq!(reply["provider_node_id"], "old");
+}
+
+/// One was silent, and may have done it: that the others did nothing does not change that.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_have_been_done_is_told_whatever_comes_after_it() {
+    let (registry, caller) =
+        announced(&[("a", "1.0.0"), ("b", "1.0.0"), ("c", "1.0.0")], true).await;
+    let silent = Provider::serve(registry.url(), "work.a", |_| async {}).await;
+    let declining = Provider::serve(registry.url(), "work.b", |got| async move {
+        got.answer_bytes(&DECLINES, String::new()).await;
+    })
+    .await;
+    // Nobody listens for the third.
+    let refused = caller
+        .refused("tool.invoke", first(json!({})), ErrorCode::ToolTimeout)
+        .await;
+    assert_eq!(refused.detail("executed"), "unknown");
+    assert_eq!(refused.detail("provider_node_id"), "a");
+    assert!(refused.retryable());
+    assert_eq!((silent.count(), declining.count()), (1, 1));
+}
+
+/// Who has no room says so at once, and is not the fastest for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_declines_is_not_asked_first_for_being_quick() {
+    let (registry, caller) = announced(&[("a", "1.0.0"), ("b", "1.0.0")], false).await;
+    let declining = Provider::serve(registry.url(), "work.a", |got| async move {
+        got.answer_bytes(&DECLINES, String::new()).await;
+    })
+    .await;
+    let working = Provider::serve(registry.url(), "work.b", |got| async move {
+        // As long as work takes.
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        got.answer(&json!("done")).await;
+    })
+    .await;
+    let calls = 20;
+    for _ in 0..calls {
+        let reply = caller
+            .get("tool.invoke", json!({"tool_name": "work"}))
+            .await;
+        assert_eq!(reply["provider_node_id"], "b");
+    }
+    assert_eq!(working.count(), calls);
+    let said = caller
+        .get("tool.invoke", json!({"tool_name": "work", "dry_run": true}))
+        .await;
+    let of = |node_id: &str| {
+        let all = said["candidates"].as_array().unwrap();
+        all.iter().find(|one| one["node_id"] == node_id).unwrap()["recent_ms"].clone()
+    };
+    assert!(of("a").is_null() && of("b").is_number(), "{said:#}");
+    drop(declining);
+}
+
+/// What a dry run says of one who is chosen it says everywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_chooses_once() {
+    let nodes = [
+        ("a", "1.0.0"),
+        ("b", "1.0.0"),
+        ("c", "1.0.0"),
+        ("d", "1.0.0"),
+    ];
+    let (_registry, caller) = announced(&nodes, false).await;
+    for _ in 0..20 {
+        let body = json!({"tool_name": "work", "dry_run": true, "node_selection_policy": "random"});
+        let said = caller.get("tool.invoke", body).await;
+        assert_eq!(said["candidates"][0]["state"], "chosen");
+        assert_eq!(
+            said["plan"]["provider_node_id"],
+            said["candidates"][0]["node_id"]
+        );
+    }
+    // Those who go there themselves are sent to one after another.
+    let mut all = std::collections::BTreeSet::new();
+    for _ in 0..nodes.len() {
+        let body = json!({"tool_name": "work", "node_selection_policy": "round_robin"});
+        let to = caller.get("tool.resolve", body).await;
+        all.insert(to["provider_node_id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(all.len(), nodes.len());
+}

@@ -1,0 +1,336 @@
+//! Calls of tools under load: bounds, balance over instances, and providers that do not answer.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use harness::{Caller, Got, Nats, Provider, Registry, node, until};
+use onex_registry::protocol::error::ErrorCode;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+mod harness;
+
+const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
+
+/// A tool that any node may offer, on a subject of the node's own.
+async fn announce(caller: &Caller, node_id: &str, more: Value) {
+    let mut tool =
+        json!({"name": "work", "version": "1.0.0", "subject": format!("work.{node_id}")});
+    if let (Some(tool), Value::Object(more)) = (tool.as_object_mut(), more) {
+        tool.extend(more);
+    }
+    let body = node(Uuid::new_v4(), node_id, json!({"tools": [tool]}));
+    caller.get("node.register", body).await;
+}
+
+/// Answers once the gate lets it.
+async fn gated(url: &str, node_id: &str, gate: &Arc<Semaphore>) -> Provider {
+    let gate = Arc::clone(gate);
+    Provider::serve(url, &format!("work.{node_id}"), move |got| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            got.answer(&json!("done")).await;
+        }
+    })
+    .await
+}
+
+fn call(more: Value) -> Value {
+    let mut body = json!({"tool_name": "work", "timeout_ms": 60_000});
+    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+        body.extend(more);
+    }
+    body
+}
+
+/// A call in the background.
+fn begin(caller: &Caller, more: Value) -> tokio::task::JoinHandle<Result<Value, harness::Refused>> {
+    let caller = caller.clone();
+    tokio::spawn(async move { caller.ask("tool.invoke", call(more)).await })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bounds_hold_and_others_are_served() {
+    let bounds = [
+        "--invokes-max",
+        "3",
+        "--invokes-per-provider-max",
+        "2",
+        "--in-flight-max",
+        "2",
+    ];
+    let registry = Registry::start(&[&ARGS[..], &bounds].concat());
+    let caller = Caller::of(&registry).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let (a, b) = (
+        gated(registry.url(), "a", &gate).await,
+        gated(registry.url(), "b", &gate).await,
+    );
+    announce(&caller, "a", json!({})).await;
+    let first: Vec<_> = (0..2).map(|_| begin(&caller, json!({}))).collect();
+    until("both are under way", async || {
+        (a.count() == 2).then_some(())
+    })
+    .await;
+
+    // The provider has as many as it may have; the registry has room for one more.
+    let refused = caller
+        .refused("tool.invoke", call(json!({})), ErrorCode::Busy)
+        .await;
+    assert!(refused.error["retry_after_ms"].is_u64());
+    let said = caller
+        .get("tool.invoke", call(json!({"dry_run": true})))
+        .await;
+    assert_eq!(said["candidates"][0]["reason"], "at_bound");
+    assert_eq!(said["candidates"][0]["in_flight"], 2);
+    assert_eq!(said["refusal"], "BUSY");
+    announce(&caller, "b", json!({})).await;
+    let more = begin(&caller, json!({}));
+    until("that one goes elsewhere", async || {
+        (b.count() == 1).then_some(())
+    })
+    .await;
+    caller
+        .refused("tool.invoke", call(json!({})), ErrorCode::Busy)
+        .await;
+
+    // Calls that wait for a provider keep nobody from being served: only two requests may be under way.
+    caller.lease(Uuid::new_v4(), json!({})).await;
+
+    gate.add_permits(3);
+    for call in first.into_iter().chain([more]) {
+        assert_eq!(call.await.unwrap().unwrap()["result"], "done");
+    }
+    assert_eq!(a.count() + b.count(), 3);
+    gate.add_permits(1);
+    assert_eq!(
+        caller.get("tool.invoke", call(json!({}))).await["result"],
+        "done"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_answers_is_left_alone_for_a_while() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    announce(&caller, "a", json!({})).await;
+    for _ in 0..5 {
+        let refused = caller
+            .refused("tool.invoke", call(json!({})), ErrorCode::ProviderNotFound)
+            .await;
+        assert_eq!(refused.detail("candidates")[0]["reason"], "no_responders");
+    }
+    let refused = caller
+        .refused("tool.invoke", call(json!({})), ErrorCode::ProviderNotFound)
+        .await;
+    assert_eq!(refused.detail("candidates")[0]["reason"], "circuit_open");
+    let wait = refused.error["retry_after_ms"].as_u64().unwrap();
+    assert!((1_000..=5_000).contains(&wait), "{wait}");
+
+    // Another life of the node is another provider.
+    let other = Uuid::new_v4();
+    let tools = json!({"tools": [{"name": "work", "version": "1.0.0", "subject": "work.b"}]});
+    let _b = Provider::answering(registry.url(), "work.b", |_| json!("b")).await;
+    caller.get("node.register", node(other, "b", tools)).await;
+    assert_eq!(
+        caller.get("tool.invoke", call(json!({}))).await["result"],
+        "b"
+    );
+
+    // Once its time is over one call finds out, and then it is as before.
+    let _a = Provider::answering(registry.url(), "work.a", |_| json!("a")).await;
+    let pinned = call(json!({"provider_node_id": "a"}));
+    let answer = until("it is tried again", async || {
+        caller.ask("tool.invoke", pinned.clone()).await.ok()
+    })
+    .await;
+    assert_eq!(answer["result"], "a");
+    assert_eq!(caller.get("tool.invoke", pinned).await["result"], "a");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_take_more_says_so_and_another_is_asked() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let decline = |got: Got| async move {
+        let headers = [
+            ("Nats-Service-Error-Code", "503"),
+            ("Nats-Service-Error", "BUSY"),
+            ("Onex-Executed", "false"),
+        ];
+        got.answer_bytes(&headers, String::new()).await;
+    };
+    let full = Provider::serve(registry.url(), "work.a", decline).await;
+    announce(&caller, "a", json!({})).await;
+    caller
+        .refused("tool.invoke", call(json!({})), ErrorCode::Busy)
+        .await;
+    let free = Provider::answering(registry.url(), "work.b", |_| json!("b")).await;
+    announce(&caller, "b", json!({})).await;
+    let first = call(json!({"node_selection_policy": "first"}));
+    let reply = caller.get("tool.invoke", first).await;
+    assert_eq!(
+        (&reply["result"], &reply["attempts"]),
+        (&json!("b"), &json!(2))
+    );
+    assert_eq!((full.count(), free.count()), (2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_slow_one_gets_little() {
+    let nats = Nats::start();
+    let registries = [Registry::on(&nats, &ARGS), Registry::on(&nats, &ARGS)];
+    let caller = Caller::connect(&nats.url()).await;
+    let mut providers = Vec::new();
+    for (node_id, millis) in [("a", 10), ("b", 10), ("c", 200)] {
+        let wait = Duration::from_millis(millis);
+        let (url, subject) = (nats.url(), format!("work.{node_id}"));
+        let serve = Provider::serve(&url, &subject, move |got| async move {
+            tokio::time::sleep(wait).await;
+            got.answer(&json!(null)).await;
+        });
+        providers.push(serve.await);
+        announce(&caller, node_id, json!({})).await;
+    }
+    let known = caller.see("tool.list", json!({})).await["revision"].clone();
+    for callers in [1, 16] {
+        let before: Vec<usize> = providers.iter().map(Provider::count).collect();
+        let calls = 480 / callers;
+        let one = || async {
+            for _ in 0..calls {
+                let least =
+                    call(json!({"node_selection_policy": "least_loaded", "min_revision": known}));
+                caller.get("tool.invoke", least).await;
+            }
+        };
+        join_all((0..callers).map(|_| one())).await;
+        let shares: Vec<usize> = providers
+            .iter()
+            .zip(before)
+            .map(|(provider, before)| provider.count() - before)
+            .collect();
+        let all: usize = shares.iter().sum();
+        assert_eq!(all, calls * callers);
+        assert!(shares[2] * 100 < all * 15, "{callers} callers: {shares:?}");
+        // The two that are alike share the rest.
+        assert!(
+            shares[0].min(shares[1]) * 4 > all,
+            "{callers} callers: {shares:?}"
+        );
+    }
+    drop(registries);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_under_way_is_answered_before_a_registry_stops() {
+    let nats = Nats::start();
+    let mut registry = Registry::on(&nats, &ARGS);
+    let caller = Caller::connect(&nats.url()).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let provider = gated(&nats.url(), "a", &gate).await;
+    announce(&caller, "a", json!({})).await;
+    let call = begin(&caller, json!({}));
+    until("it is under way", async || {
+        (provider.count() == 1).then_some(())
+    })
+    .await;
+    registry.terminate();
+    registry.line("draining");
+    gate.add_permits(1);
+    assert_eq!(call.await.unwrap().unwrap()["result"], "done");
+    assert!(registry.ended().0.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_is_superseded_still_answers_what_it_began() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let old = gated(registry.url(), "a", &gate).await;
+    announce(&caller, "a", json!({})).await;
+    let under_way = begin(&caller, json!({}));
+    until("it is under way", async || (old.count() == 1).then_some(())).await;
+    let me = Uuid::new_v4();
+    let tools =
+        json!({"epoch": 2, "tools": [{"name": "work", "version": "1.0.0", "subject": "work.new"}]});
+    let new = Provider::answering(registry.url(), "work.new", |_| json!("new")).await;
+    caller.get("node.register", node(me, "a", tools)).await;
+    assert_eq!(
+        caller.get("tool.invoke", call(json!({}))).await["result"],
+        "new"
+    );
+    gate.add_permits(1);
+    assert_eq!(under_way.await.unwrap().unwrap()["result"], "done");
+    assert_eq!((old.count(), new.count()), (1, 1));
+}
+
+/// What became of the calls that were made, and what the provider did.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_executed_twice_when_registries_are_killed() {
+    const CALLERS: usize = 8;
+    const CALLS: usize = 60;
+    let nats = Nats::start();
+    let mut registries = [Registry::on(&nats, &ARGS), Registry::on(&nats, &ARGS)];
+    let caller = Caller::connect(&nats.url()).await;
+    let provider = Provider::answering(&nats.url(), "work.a", Value::clone).await;
+    announce(&caller, "a", json!({})).await;
+    let one = |from: usize| {
+        let caller = caller.clone();
+        async move {
+            let mut answered = Vec::new();
+            for n in from * CALLS..(from + 1) * CALLS {
+                let body = call(json!({"arguments": {"n": n}, "timeout_ms": 5_000}));
+                let sent = caller.send(
+                    "tool.invoke",
+                    harness::header_map(&[]),
+                    body.to_string(),
+                    Duration::from_secs(6),
+                );
+                if let Ok(reply) = sent.await
+                    && let Ok(reply) = reply.outcome()
+                {
+                    assert_eq!(reply["result"]["n"], n);
+                    answered.push(n);
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            answered
+        }
+    };
+    let calls = join_all((0..CALLERS).map(|from| tokio::spawn(one(from))));
+    let kills = async {
+        for round in 0..4 {
+            let victim = round % 2;
+            until("calls are made", async || {
+                (provider.count() > (round + 1) * 40).then_some(())
+            })
+            .await;
+            registries[victim].kill();
+            registries[victim] = Registry::on(&nats, &ARGS);
+        }
+    };
+    let (calls, ()) = tokio::join!(calls, kills);
+    let answered: Vec<usize> = calls.into_iter().flat_map(Result::unwrap).collect();
+    let mut executed = BTreeMap::<u64, u32>::new();
+    for got in provider.got() {
+        *executed
+            .entry(got.arguments["n"].as_u64().unwrap())
+            .or_default() += 1;
+    }
+    let twice: Vec<_> = executed.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+    assert!(answered.iter().all(|n| executed.contains_key(&(*n as u64))));
+    assert!(
+        answered.len() > CALLERS * CALLS / 2,
+        "{} of {}",
+        answered.len(),
+        CALLERS * CALLS
+    );
+}
