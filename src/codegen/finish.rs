@@ -202,7 +202,7 @@ fn told_apart(model: &Model, mut union: Union) -> Union {
         };
         let mut all: Vec<&Value> = tags.iter().flatten().collect();
         let count = all.len();
-        all.sort_by_key(|value| value.to_string());
+        all.sort_by_key(ToString::to_string);
         all.dedup();
         if all.len() == count {
             for (alternative, tags) in union.alternatives.iter_mut().zip(tags) {

@@ -4,12 +4,18 @@
 //! [`read`] turns schemas into shapes that no language has had its say in yet, [`finish`] looks at all of them together,
 //! and each language writes them in its own way, behind a part that is the same in every file of that language.
 
+#![allow(
+    clippy::format_push_string,
+    reason = "text is all that is made here, and `write!` would have a result to drop each time"
+)]
+
 mod docs;
 mod finish;
 mod names;
 mod python;
 mod python_read;
 mod read;
+mod read_typed;
 mod rust;
 mod rust_enum;
 mod schema;

@@ -178,7 +178,7 @@ impl Writer<'_> {
     }
 
     /// The members of an object, with their names in code.
-    pub(super) fn members<'a>(&self, object: &'a Object) -> Vec<(String, &'a Field)> {
+    fn members(object: &Object) -> Vec<(String, &Field)> {
         let all: Vec<&str> = object
             .fields
             .iter()
@@ -202,7 +202,7 @@ impl Writer<'_> {
             }
         };
         section(&mut out, docstring(docs, "    "));
-        let members = self.members(object);
+        let members = Self::members(object);
         let mut fields = String::new();
         for (name, field) in &members {
             fields.push_str(&self.field(name, field));
@@ -216,10 +216,10 @@ impl Writer<'_> {
         }
         section(&mut out, fields);
         if self.written.get(id) == Some(&true) {
-            section(&mut out, self.to_json(&members, object));
+            section(&mut out, Self::to_json(&members, object));
         }
         if self.is_read(id) {
-            section(&mut out, self.from_json(name, &members, object));
+            section(&mut out, self.reading(name, &members, object));
         }
         out
     }
@@ -243,7 +243,7 @@ impl Writer<'_> {
         format!("    {line}\n{}", docstring(&field.docs, "    "))
     }
 
-    fn to_json(&self, members: &[(String, &Field)], object: &Object) -> String {
+    fn to_json(members: &[(String, &Field)], object: &Object) -> String {
         let mut out = "    def to_json(self) -> dict[str, object]:\n".to_owned();
         out.push_str(match object.others {
             Others::Typed(_) => {
@@ -387,9 +387,10 @@ fn docstring(docs: &[String], indent: &str) -> String {
     let escape = |line: &String| {
         let line = line.replace('\\', "\\\\");
         // Three together end a text, and so does one in front of them.
-        match line.contains("\"\"") || line.ends_with('"') {
-            true => line.replace('"', "\\\""),
-            false => line,
+        if line.contains("\"\"") || line.ends_with('"') {
+            line.replace('"', "\\\"")
+        } else {
+            line
         }
     };
     let lines: Vec<String> = lines.iter().map(escape).collect();

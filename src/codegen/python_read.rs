@@ -43,7 +43,8 @@ impl Writer<'_> {
         format!("_read_{}", self.name(id))
     }
 
-    pub(super) fn from_json(
+    /// The method that reads an object.
+    pub(super) fn reading(
         &self,
         name: &str,
         members: &[(String, &Field)],

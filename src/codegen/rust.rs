@@ -193,9 +193,10 @@ impl Writer<'_> {
 
     fn of_field(&self, id: usize, field: &Field) -> String {
         let shape = self.boxed(id, &field.shape);
-        match field.required {
-            true => shape,
-            false => format!("Option<{shape}>"),
+        if field.required {
+            shape
+        } else {
+            format!("Option<{shape}>")
         }
     }
 

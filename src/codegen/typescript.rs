@@ -77,8 +77,8 @@ impl Writer<'_> {
         match &named.kind {
             Kind::Literals(values) if values.len() == 1 && !self.is_root(id) => String::new(),
             Kind::Literals(values) => {
-                let all = values.iter().map(literal).collect();
-                format!("\n{docs}{}", alternatives(name, all))
+                let all: Vec<String> = values.iter().map(literal).collect();
+                format!("\n{docs}{}", alternatives(name, &all))
             }
             Kind::Object(object) => format!("\n{docs}{}", self.object(name, object)),
             Kind::Union(union) => format!("\n{docs}{}", self.union(name, union)),
@@ -95,7 +95,7 @@ impl Writer<'_> {
 
     fn union(&self, name: &str, union: &Union) -> String {
         let all = union.alternatives.iter().map(|it| self.shape(&it.shape));
-        alternatives(name, all.collect())
+        alternatives(name, &all.collect::<Vec<_>>())
     }
 
     fn object(&self, name: &str, object: &Object) -> String {
@@ -204,13 +204,12 @@ fn contract(name: &str, tool: &ToolShape) -> String {
     )
 }
 
-fn alternatives(name: &str, all: Vec<String>) -> String {
+fn alternatives(name: &str, all: &[String]) -> String {
     let one = format!("export type {name} = {};\n", all.join(" | "));
     if one.chars().count() <= WIDTH {
         return one;
     }
-    let lines: String = all.iter().map(|one| format!("\n  | {one}")).collect();
-    format!("export type {name} ={lines};\n")
+    format!("export type {name} =\n  | {};\n", all.join("\n  | "))
 }
 
 fn comment(docs: &[String], indent: &str) -> String {
