@@ -65,6 +65,12 @@ const ABSENCES: &[(&str, &[&str], &[&str])] = &[
             "publisher.rs",
             "seldom.rs",
             "stall.rs",
+            // Of calls: how long they take, and until when they are waited for.
+            "attempts.rs",
+            "call.rs",
+            "calls.rs",
+            "counter.rs",
+            "once.rs",
         ],
     ),
     ("cli", &["jetstream", "$KV", "$JS"], &[]),

@@ -235,7 +235,10 @@ async fn a_bus_belongs_to_who_announced_it() {
         caller.get("bus.deregister", remove(owner)).await["status"],
         "removed"
     );
-    // One that has ended is anybody's.
+    // One that has ended is nobody's, and anybody's.
+    caller
+        .refused("bus.deregister", remove(other), ErrorCode::BusNotFound)
+        .await;
     caller
         .get("bus.register", bus(other, "queue", json!({})))
         .await;

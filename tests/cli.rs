@@ -235,7 +235,14 @@ fn tables_fit_into_80_columns() {
         );
     }
     let described = user.run("describe").stdout;
-    for part in ["Registry  ", "Version  ", "INSTANCE  ", "HOST  ", "22000"] {
+    for part in [
+        "Registry  ",
+        "Version  ",
+        "INSTANCES (1)",
+        "INSTANCE  ",
+        "HOST  ",
+        "22000",
+    ] {
         assert!(described.contains(part), "{part}: {described}");
     }
 }

@@ -203,6 +203,54 @@ async fn a_node_is_described_with_all_that_it_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_port_whose_lease_has_ended_is_shown_as_such() {
+    let (_registry, caller) = start(&[]).await;
+    let owner = Uuid::new_v4();
+    let inbound = |name: &str, lease: &Value| {
+        json!({
+            "name": name, "port": lease["port"], "protocol": "http", "lease_id": lease["lease_id"],
+        })
+    };
+    let (released, kept) = (
+        caller.lease(owner, json!({})).await,
+        caller.lease(owner, json!({})).await,
+    );
+    caller.register(owner, "calc", json!({})).await;
+    let bound = caller.lease(owner, json!({"node_id": "calc"})).await;
+    let ports = json!([
+        inbound("released", &released),
+        inbound("kept", &kept),
+        inbound("bound", &bound),
+        {"name": "fixed", "port": 80, "protocol": "http"},
+    ]);
+    caller
+        .register(owner, "calc", json!({"epoch": 1, "inbound_ports": ports}))
+        .await;
+    let statuses = async || {
+        let seen = caller.describe("calc", &["ports"]).await;
+        let ports = seen["ports"]["inbound"].as_array().unwrap().clone();
+        let status = |port: &Value| port.get("lease_status").cloned();
+        ports.iter().map(status).collect::<Option<Vec<_>>>()
+    };
+    let expected = |[released, kept, bound]: [&str; 3]| {
+        let mut all = [released, kept, bound].map(Value::from).to_vec();
+        all.push(Value::Null);
+        Some(all)
+    };
+    assert_eq!(statuses().await, expected(["active", "active", "active"]));
+    let gone = json!({"requester_id": owner, "lease_id": released["lease_id"]});
+    caller.get("port.release", gone).await;
+    assert_eq!(statuses().await, expected(["ended", "active", "active"]));
+    // Whoever gets the port then does not make it the node's again.
+    let other = json!({"preferred_port": released["port"], "exact": true});
+    let other = caller.lease(owner, other).await;
+    assert_eq!(other["port"], released["port"]);
+    assert_eq!(statuses().await, expected(["ended", "active", "active"]));
+    caller.get("node.deregister", claim(owner, "calc", 1)).await;
+    assert_eq!(statuses().await, expected(["ended", "active", "ended"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sections_are_those_asked_for() {
     let (_registry, caller) = start(&[]).await;
     let owner = Uuid::new_v4();
@@ -819,25 +867,33 @@ async fn schemas_of_messages_tools_and_nodes() {
         .await;
     assert_eq!(got["schema"], true);
     let nodes = caller.see("schema.list", json!({"kind": "node"})).await;
-    assert_eq!(names(&nodes["items"], "name"), ["calc.1", "plain"]);
+    assert_eq!(names(&nodes["items"], "name"), ["calc.1"]);
     let got = caller.see("schema.get", json!({"name": "calc.1"})).await;
     assert_eq!(got["kind"], "node");
     assert_eq!(got["schema"]["inputs"][0]["name"], "a");
-    let got = caller
-        .see("schema.get", json!({"name": "plain", "kind": "node"}))
-        .await;
-    assert!(got["schema"].is_object());
-    for missing in [
-        json!({"name": "nothing"}),
-        json!({"name": "add@1.0.0.input", "kind": "message"}),
-        json!({"name": "add@3.0.0.input"}),
-        json!({"name": "add@1.0.0"}),
-        json!({"name": "error", "kind": "node"}),
-        json!({"name": "@"}),
+    for (missing, nearest) in [
+        (json!({"name": "nothing"}), None),
+        (json!({"name": "plain"}), None),
+        (json!({"name": "plain", "kind": "node"}), None),
+        (json!({"name": "calc1"}), Some("calc.1")),
+        (json!({"name": "calc1", "kind": "tool"}), None),
+        (json!({"name": "add@1.0.0.input", "kind": "message"}), None),
+        (json!({"name": "add@3.0.0.input"}), Some("add@1.0.0.input")),
+        (json!({"name": "add@1.0.0"}), Some("add@1.0.0.input")),
+        (json!({"name": "ad@2.0.0.output"}), Some("add@2.0.0.output")),
+        (json!({"name": "add"}), Some("add@1.0.0.input")),
+        (
+            json!({"name": "node.regster.request"}),
+            Some("node.register.request"),
+        ),
+        (json!({"name": "trust.get"}), Some("trust.get.reply")),
+        (json!({"name": "error", "kind": "node"}), None),
+        (json!({"name": "@"}), None),
     ] {
-        caller
-            .refused("schema.get", missing, ErrorCode::SchemaNotFound)
+        let refused = caller
+            .refused("schema.get", missing.clone(), ErrorCode::SchemaNotFound)
             .await;
+        assert_eq!(refused.detail("nearest"), &json!(nearest), "{missing}");
     }
 }
 

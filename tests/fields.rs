@@ -43,6 +43,8 @@ struct World {
     node: String,
     /// Of that node.
     contract_hash: Value,
+    /// Of its tool.
+    tool_hash: Value,
     /// Another one, of type validator.
     validator: String,
     /// A bus that ends with the node.
@@ -75,6 +77,8 @@ impl World {
         });
         let announced = caller.get("bus.register", body).await;
         let trust = caller.see("trust.get", json!({"node_id": node})).await;
+        let tool = json!({"tool_name": "add", "provider_node_id": node});
+        let tool = caller.see("tool.resolve", tool).await;
         Self {
             requester,
             lease_id: lease["lease_id"].clone(),
@@ -82,6 +86,7 @@ impl World {
             port,
             node,
             contract_hash: trust["contract_hash"].clone(),
+            tool_hash: tool["contract_hash"].clone(),
             validator,
             bus,
             revision: announced["revision"].as_u64().unwrap(),
@@ -171,6 +176,18 @@ fn right(endpoint: Endpoint, world: &World) -> Vec<Value> {
                 "name": "add", "version": "1.0.0", "limit": 1, "cursor": "a", "min_revision": revision,
             })]
         }
+        // A dry run: nobody is there to answer.
+        Endpoint::ToolInvoke => vec![json!({
+            "tool_name": "add", "arguments": {"a": 1}, "tool_version": ">=1, <3", "node_selection_policy": "first",
+            "provider_node_id": node, "trusted_only": false, "contract_hash": world.tool_hash, "timeout_ms": 4_000,
+            "correlation_id": "order-17", "requester_id": requester, "dry_run": true, "request_id": request,
+            "min_revision": revision,
+        })],
+        Endpoint::ToolResolve => vec![json!({
+            "tool_name": "add", "tool_version": ">=1, <3", "node_selection_policy": "first",
+            "provider_node_id": node, "trusted_only": false, "contract_hash": world.tool_hash,
+            "min_revision": revision,
+        })],
         Endpoint::BusRegister => vec![json!({
             "bus_id": bus, "protocol": "redis", "endpoint_uri": "redis://here:20000/0", "inbound": true,
             "outbound": false, "requester_id": requester, "node_id": node, "lease_id": lease_id,
@@ -327,9 +344,13 @@ async fn all_that_is_said_is_shown() {
         assert_eq!(described["node"][said], announced[said], "{said}");
     }
     let contract = caller.see("tool.describe", json!({"name": "add"})).await;
+    let resolved = caller
+        .see("tool.resolve", json!({"tool_name": "add"}))
+        .await;
     for (name, value) in announced["tools"][0].as_object().unwrap() {
         assert_eq!(described["tools"][0][name], *value, "{name}");
         assert_eq!(contract["contract"][name], *value, "{name}");
+        assert_eq!(resolved["contract"][name], *value, "{name}");
     }
     for name in ["b1", "b2"] {
         let bus = json!({
@@ -681,6 +702,17 @@ async fn refused_soon(
     refused
 }
 
+/// A request that writes.
+fn write(endpoint: Endpoint, world: &World) -> Value {
+    match endpoint {
+        // A call is written down before anything is sent, where it has a request id and is no dry run.
+        Endpoint::ToolInvoke => json!({
+            "tool_name": "add", "provider_node_id": world.node, "request_id": Uuid::new_v4(),
+        }),
+        endpoint => first(endpoint, world),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_write_says_when_it_is_not_known_what_came_of_it() {
     let registry = Registry::start(&UNTRIED);
@@ -688,7 +720,7 @@ async fn each_write_says_when_it_is_not_known_what_came_of_it() {
     let writes = that_say(ErrorCode::StoreUnavailable).filter(|endpoint| endpoint.writes());
     let cases = unacknowledged(&caller, writes).await;
     let each = cases.iter().map(async |(endpoint, world)| {
-        let body = first(*endpoint, world);
+        let body = write(*endpoint, world);
         let refused = refused_soon(&caller, *endpoint, &body, ErrorCode::StoreUnavailable).await;
         assert_eq!(refused.detail("outcome"), "unknown", "{endpoint:?}");
     });
@@ -706,6 +738,7 @@ async fn each_read_says_when_it_cannot_make_sure_that_nothing_is_there() {
         let body = match endpoint {
             Endpoint::TrustGet | Endpoint::Describe => json!({"node_id": "nobody"}),
             Endpoint::ToolDescribe | Endpoint::SchemaGet => json!({"name": "nothing"}),
+            Endpoint::ToolResolve => json!({"tool_name": "nothing"}),
             other => panic!("{other:?} looks for what?"),
         };
         let refused = refused_soon(&caller, endpoint, &body, ErrorCode::StoreUnavailable).await;
@@ -735,7 +768,7 @@ async fn each_write_says_that_another_is_in_its_way() {
     let cases = unacknowledged(&caller, that_say(ErrorCode::Contended)).await;
     let each = cases.iter().map(async |(endpoint, world)| {
         let before = in_the_way(*endpoint);
-        let mut body = first(before, world);
+        let mut body = write(before, world);
         refused_soon(&caller, before, &body, ErrorCode::StoreUnavailable).await;
         if before != *endpoint {
             body = first(*endpoint, world);

@@ -1161,6 +1161,39 @@ async fn a_lease_with_a_node_ends_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lease_with_a_node_is_where_the_node_runs() {
+    let (_registry, caller) = start(&[]).await;
+    let owner = Uuid::new_v4();
+    caller
+        .register(owner, "away", json!({"host": "build-7"}))
+        .await;
+    caller.register(owner, "silent", json!({})).await;
+    for (more, host) in [
+        (json!({"node_id": "away"}), "build-7"),
+        (json!({"node_id": "away", "host": "build-8"}), "build-8"),
+        (json!({"node_id": "silent"}), "here"),
+        (json!({}), "here"),
+    ] {
+        let request = json!({"request_id": Uuid::new_v4(), "name": "api"});
+        let mut wish = harness::wish(owner, request);
+        for (name, value) in more.as_object().unwrap() {
+            wish[name] = value.clone();
+        }
+        let lease = caller.get("port.lease", wish.clone()).await;
+        assert_eq!(lease["host"], host, "{more}");
+        let again = caller.get("port.lease", wish).await;
+        assert_eq!(again["lease_id"], lease["lease_id"], "{more}");
+    }
+    assert_eq!(caller.pool("build-7").await, (1, 0, 9));
+    // It says another one: what is leased then is there, and what it had stays where it was.
+    let moved = json!({"host": "build-9", "epoch": 1});
+    caller.register(owner, "away", moved).await;
+    let lease = caller.lease(owner, json!({"node_id": "away"})).await;
+    assert_eq!(lease["host"], "build-9");
+    assert_eq!(caller.pool("build-7").await, (1, 0, 9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_a_node_speaks_of_is_checked() {
     let (_registry, caller) = start(&[]).await;
     let (owner, other) = (Uuid::new_v4(), Uuid::new_v4());
@@ -1253,6 +1286,47 @@ async fn a_lease_that_a_node_speaks_of_is_checked() {
     assert_eq!(next["epoch"], (1_u64 << 52) + 1);
     let last = claim(owner, "calc", (1 << 52) + 1);
     caller.get("node.heartbeat", last).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_lists_by_name_has_names_of_its_own() {
+    let (_registry, caller) = start(&[]).await;
+    let owner = Uuid::new_v4();
+    let port = |name: &str, port: u16| json!({"name": name, "port": port, "protocol": "http"});
+    let sends = |name: &str, topic: &str| json!({"name": name, "topic": topic, "protocol": "nats"});
+    let field = |name: &str, kind: &str| json!({"name": name, "type": kind});
+    let fields = json!([field("a", "text"), field("b", "text"), field("a", "number")]);
+    for (more, pointer) in [
+        (
+            json!({"inbound_ports": [port("http", 80), port("http", 81)]}),
+            "/inbound_ports/1/name",
+        ),
+        (
+            json!({"outbound_ports": [sends("a", "x"), sends("b", "x"), sends("b", "y")]}),
+            "/outbound_ports/2/name",
+        ),
+        (
+            json!({"schema": {"inputs": fields}}),
+            "/schema/inputs/2/name",
+        ),
+        (
+            json!({"schema": {"outputs": fields}}),
+            "/schema/outputs/2/name",
+        ),
+    ] {
+        let body = node(owner, "calc", more);
+        let refused = caller
+            .refused("node.register", body, ErrorCode::InvalidRequest)
+            .await;
+        assert_eq!(refused.detail("pointer"), pointer);
+    }
+    // The same name in another list, and the same port by another name, are nothing to refuse.
+    let more = json!({
+        "inbound_ports": [port("http", 80), port("api", 80)],
+        "outbound_ports": [sends("http", "x"), sends("api", "x")],
+        "schema": {"inputs": [field("a", "text")], "outputs": [field("a", "text")]},
+    });
+    caller.register(owner, "calc", more).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -276,6 +276,19 @@ async fn signals_are_passed_on() {
     run.exits(4);
 }
 
+/// How long a command takes to end is its own affair.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_that_is_passed_on_kills_nobody() {
+    let registry = Registry::start(&[]);
+    // Far longer than the grace.
+    let script = "trap 'echo told; sleep 1; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut run = Run::start(&registry, "--port a --grace 100ms", script);
+    assert_eq!(run.line(), "ready");
+    run.signal(Signal::TERM);
+    assert_eq!(run.line(), "told");
+    run.exits(5);
+}
+
 /// Ctrl-C in a terminal reaches the command from the terminal; passed on it would come twice, and programs take
 /// a second one as impatience.
 #[tokio::test(flavor = "multi_thread")]

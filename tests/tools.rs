@@ -541,6 +541,51 @@ async fn a_tool_is_described_with_its_providers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_of_providers_are_of_one_version() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let me = Uuid::new_v4();
+    let offers = |version: &str| json!([tool("add", version, json!({}))]);
+    for id in ["calc.1", "calc.2", "calc.3"] {
+        caller
+            .get("node.register", node(id, me, offers("1.2.0-rc.1+x")))
+            .await;
+    }
+    let page = json!({"name": "add", "limit": 1});
+    let first = caller.see("tool.describe", page.clone()).await;
+    assert_eq!(first["version"], "1.2.0-rc.1+x");
+    caller
+        .get("node.register", node("calc.4", me, offers("2.0.0")))
+        .await;
+    let mut found = vec![first["providers"][0]["node_id"].clone()];
+    let mut cursor = first["next_cursor"].clone();
+    while cursor.is_string() {
+        let body = with(page.clone(), json!({"cursor": cursor}));
+        let next = caller.see("tool.describe", body).await;
+        assert_eq!(next["version"], "1.2.0-rc.1+x");
+        assert_eq!(next["contract_hash"], first["contract_hash"]);
+        assert_eq!(next["provider_count"], 3);
+        found.push(next["providers"][0]["node_id"].clone());
+        cursor = next["next_cursor"].clone();
+    }
+    assert_eq!(found, ["calc.1", "calc.2", "calc.3"]);
+    // A first page is of the newest; a page behind one of another version is none.
+    let newest = caller.see("tool.describe", page.clone()).await;
+    assert_eq!(newest["version"], "2.0.0");
+    let mixed = json!({"version": "2.0.0", "cursor": first["next_cursor"]});
+    for more in [mixed, json!({"cursor": "calc.1"})] {
+        let refused = caller
+            .refused(
+                "tool.describe",
+                with(page.clone(), more),
+                ErrorCode::InvalidRequest,
+            )
+            .await;
+        assert_eq!(refused.detail("pointer"), "/cursor");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn that_there_is_no_such_tool_is_never_said_by_an_instance_that_lags() {
     let nats = Nats::start();
     let _both = [Registry::on(&nats, &ARGS), Registry::on(&nats, &ARGS)];

@@ -85,7 +85,12 @@ fn blocks(reply: &DescribeReply, sections: &[Section], detail: Detail) -> Vec<Bl
         usize::MAX
     };
     if sections.is_empty() {
-        blocks.extend([summary(reply).into(), instances(reply).into()]);
+        let count = reply.instances.len();
+        blocks.extend([
+            summary(reply).into(),
+            Block::Heading(format!("INSTANCES ({count})")),
+            Block::Table(instances(reply), SECTION_INDENT),
+        ]);
     }
     for (section, heading, list) in LISTS {
         if !sections.is_empty() && !sections.contains(&section) {

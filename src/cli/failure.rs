@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     client,
     domain::{
-        command::{BOUND_HOSTS, BOUND_LEASES},
+        command::{BOUND_BUSES, BOUND_HOSTS, BOUND_LEASES, BOUND_NODES},
         ids::RequestId,
     },
     protocol::error::{self, ErrorCode},
@@ -263,7 +263,7 @@ fn hint(refusal: &error::Error) -> Option<String> {
         ErrorCode::NodeNotFound => "`onex node list` shows the nodes that there are",
         ErrorCode::ToolNotFound => "`onex tool list` shows the tools that there are",
         ErrorCode::BusNotFound => "`onex bus list` shows the buses that there are",
-        ErrorCode::SchemaNotFound => "`onex schema list` shows the schemas that there are",
+        ErrorCode::SchemaNotFound => return Some(no_schema(refusal)),
         ErrorCode::PoolNotFound => "`onex pool list` shows the hosts that there are",
         ErrorCode::PortUnavailable => "without --exact you get another one",
         ErrorCode::IdempotencyMismatch => "choose another --request-id",
@@ -296,6 +296,14 @@ fn hint(refusal: &error::Error) -> Option<String> {
     Some(text.to_owned())
 }
 
+fn no_schema(refusal: &error::Error) -> String {
+    let list = "`onex schema list` shows the schemas that there are";
+    match refusal.details.get("nearest").and_then(Value::as_str) {
+        Some(nearest) => format!("did you mean {nearest}? {list}"),
+        None => list.to_owned(),
+    }
+}
+
 fn exhausted(retry_after_ms: Option<u64>) -> String {
     let when = retry_after_ms.map_or_else(String::new, |millis| {
         let soonest = super::output::span(millis);
@@ -313,6 +321,14 @@ fn limit(refusal: &error::Error) -> Option<&'static str> {
         BOUND_LEASES => {
             Some("`onex port list --mine` shows what you hold; `onex port release` gives it back")
         }
+        BOUND_NODES => Some(
+            "`onex node list` shows the nodes that there are, ended ones too; `onex serve --nodes-max` allows more, \
+             --retention forgets sooner",
+        ),
+        BOUND_BUSES => Some(
+            "`onex bus list` shows the buses that there are, ended ones too; `onex serve --buses-max` allows more, \
+             --retention forgets sooner",
+        ),
         _ => None,
     }
 }
@@ -360,6 +376,13 @@ mod tests {
         assert!(hosts.contains("--hosts-max"), "{hosts}");
         assert!(hosts.contains("no more hosts are allowed: the limit is 1"));
         assert!(hint(BOUND_LEASES, 1000).contains("release"));
+        for (bound, flag) in [(BOUND_NODES, "--nodes-max"), (BOUND_BUSES, "--buses-max")] {
+            let text = hint(bound, 9);
+            assert!(
+                text.contains(flag) && text.contains("the limit is 9, and ended ones count"),
+                "{text}"
+            );
+        }
         assert!(!hint("moons", 2).contains('`'));
     }
 

@@ -2,24 +2,17 @@
 
 use clap::{Args, Subcommand};
 
-use crate::{
-    client,
-    protocol::{
-        bounds::Text,
-        catalog::{
-            SCHEMA_NAME_CHARS_MAX, SchemaGetRequest, SchemaItem, SchemaKind, SchemaListRequest,
-        },
-        error::ErrorCode,
-    },
+use crate::protocol::{
+    bounds::Text,
+    catalog::{SCHEMA_NAME_CHARS_MAX, SchemaGetRequest, SchemaItem, SchemaKind, SchemaListRequest},
 };
 
 use super::{
     failure::{Exit, Failure},
-    nearest,
     output::{Table, word},
     parse,
     session::Session,
-    watch::{self, Listing},
+    watch::Listing,
 };
 
 /// Finds JSON Schemas, and gets them.
@@ -104,26 +97,8 @@ impl Get {
             min_revision: None,
         };
         let called = session.client.schema(&request).await;
-        let reply = match session.seen(called).await {
-            Ok(reply) => reply,
-            Err(failure) => return Err(suggest(session, failure, &request).await),
-        };
+        let reply = session.seen(called).await?;
         session.output.show_json(&reply.schema, &reply.name)?;
         Ok(Exit::Done)
     }
-}
-
-async fn suggest(session: &Session, failure: Failure, asked: &SchemaGetRequest) -> Failure {
-    let schemas = async {
-        let request = SchemaListRequest {
-            kind: asked.kind,
-            limit: watch::most(),
-            ..SchemaListRequest::default()
-        };
-        let page = session.client.schemas(&request).await?;
-        let names = page.items.into_iter().map(|item| item.name);
-        Ok::<Vec<String>, client::Error>(names.collect())
-    };
-    let name = asked.name.as_str();
-    nearest::suggest(failure, ErrorCode::SchemaNotFound, name, schemas).await
 }

@@ -205,8 +205,8 @@ pub struct Wish {
     pub node_id: Option<NodeId>,
     /// Which life of it; none for the one that it leads.
     pub epoch: Option<u64>,
-    /// On which host.
-    pub host: Host,
+    /// On which host; none for that of its node, or the registry's own when it has none.
+    pub host: Option<Host>,
     /// In which port space.
     pub transport: Transport,
     /// Tried first.
@@ -282,8 +282,10 @@ pub enum Answer {
     Node(Box<Known>),
     /// So it stands with a call.
     Execution {
-        /// Its last execution; for a call that begins: the command's own, if nobody else has begun it.
+        /// Its last execution.
         execution_id: ExecutionId,
+        /// Whether that is the one of the command that asks: it is to carry it out.
+        own: bool,
         /// What came of it; none while it runs.
         outcome: Option<Outcome>,
     },

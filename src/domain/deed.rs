@@ -95,8 +95,8 @@ pub struct Deed {
     probes: u32,
     looks: u32,
     probed: bool,
-    /// A lease of this command's id may have been in the stream and have ended: another grant needs
-    /// another id, because the end of a lease is final.
+    /// A lease or execution of this command's id may have been in the stream and have ended: another one needs
+    /// another id, because an end is final.
     spent: bool,
     /// When the grant was decided on.
     granting: Moment,
@@ -219,7 +219,9 @@ impl Deed {
                 answer,
                 then,
             }) => {
-                if self.spent && matches!(then, Effect::Grant { .. }) {
+                let names = matches!(then, Effect::Grant { .. })
+                    || matches!(self.command.action, Action::BeginCall(_));
+                if self.spent && names {
                     self.another_id();
                     return self.decide(core, now);
                 }

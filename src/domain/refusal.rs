@@ -106,7 +106,10 @@ pub enum Refusal {
     #[error("there is no pool for host {0:?}")]
     PoolNotFound(String),
     /// A bound is reached.
-    #[error("no more {what} are allowed: the limit is {limit}")]
+    #[error(
+        "no more {what} are allowed: the limit is {limit}{}",
+        ended_count(what)
+    )]
     LimitExceeded {
         /// Of what.
         what: &'static str,
@@ -134,6 +137,16 @@ pub enum Refusal {
     /// The store did not answer; nothing was done.
     #[error("the store cannot be reached; nothing was done")]
     Unreachable,
+}
+
+/// What there is more to say of a bound.
+fn ended_count(what: &str) -> &'static str {
+    match what {
+        BOUND_NODES | BOUND_BUSES => {
+            ", and ended ones count until they are forgotten (the registry's --retention)"
+        }
+        _ => "",
+    }
 }
 
 /// Why a port cannot be had.

@@ -38,7 +38,7 @@ pub enum Detail {
     Host,
     /// What may not be exceeded.
     Limit,
-    /// The known field that an unknown one looks like.
+    /// The known field, or name, that an unknown one looks like.
     Nearest,
     /// The contracts that are offered.
     Offered,
@@ -123,10 +123,10 @@ impl ErrorCode {
             Self::NotHolder => &[(Detail::Epoch, Sometimes), (Detail::Pointer, Sometimes)],
             Self::Superseded => &[(Detail::Epoch, Always)],
             Self::LeaseNotFound | Self::LeaseExpired => &[(Detail::Pointer, Sometimes)],
+            Self::SchemaNotFound => &[(Detail::Nearest, Sometimes)],
             Self::NodeNotFound
             | Self::ToolNotFound
             | Self::BusNotFound
-            | Self::SchemaNotFound
             | Self::IdempotencyMismatch
             | Self::ResourceExhausted
             | Self::Contended
@@ -188,7 +188,7 @@ impl Detail {
             }
             Self::Host => text("The host that has no pool."),
             Self::Limit => number("What may not be exceeded."),
-            Self::Nearest => text("The known field that an unknown one looks like."),
+            Self::Nearest => text("The known field, or name, that an unknown one looks like."),
             Self::Offered => list::<Offered>("The contracts that are offered; at most 64."),
             Self::Outcome => one_of(
                 "`none`: nothing was done. `unknown`: it may have been; ask again with the same request_id.",

@@ -225,10 +225,11 @@ pub struct InvokeReply {
     /// Of this execution: it is in the provider's request and in the events.
     #[schemars(with = "UuidText")]
     pub execution_id: Uuid,
-    /// From choosing a provider until its result was checked, all attempts together, in milliseconds.
-    pub duration_ms: u64,
-    /// How many providers were asked: more than one where one did not answer.
-    pub attempts: u32,
+    /// From choosing a provider until its result was checked, all attempts together, in milliseconds; null when
+    /// the call had been made before, under the same request id.
+    pub duration_ms: Option<u64>,
+    /// How many providers were asked: more than one where one did not answer; null as above.
+    pub attempts: Option<u32>,
     /// What this answer is true for.
     pub revision: u64,
     /// Fields of the request that a later protocol minor knows, and this registry does not.
@@ -369,7 +370,7 @@ pub struct Candidate {
     pub message: Option<String>,
     /// Calls of this tool that it has under way, over all instances of the registry.
     pub in_flight: u32,
-    /// How long it took lately, in milliseconds; null while this instance has not called it.
+    /// How long its results took lately, in milliseconds; null while this instance has had none.
     pub recent_ms: Option<f64>,
     /// How far the node is trusted.
     pub trust_state: Open<TrustState>,

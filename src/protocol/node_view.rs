@@ -104,7 +104,7 @@ pub struct NodeItem {
     pub ended: Option<NodeEnd>,
     /// What is left of its time without a heartbeat, for people: 0 when it is due or has ended.
     pub expires_in_ms: u64,
-    /// How many tools it offers.
+    /// How many tools it offers, or offered before it ended.
     pub tools: usize,
     /// How far it is trusted.
     pub trust_state: Open<TrustState>,
@@ -205,11 +205,33 @@ pub struct NodeMetadata {
     pub last_execution_timestamp: Option<Timestamp>,
 }
 
+/// What became of the lease of a port.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum InboundLease {
+    /// It is live.
+    Active,
+    /// It was released, its time was up, or its node has ended: the port may be another's.
+    Ended,
+}
+
+/// Where a node listens, as it said, and whether it still may.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ListensAt {
+    /// As it was announced.
+    #[serde(flatten)]
+    pub port: InboundPort,
+    /// What became of the lease; null where the port is from none.
+    pub lease_status: Option<Open<InboundLease>>,
+}
+
 /// Where a node listens and where it sends to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodePorts {
     /// Where it listens.
-    pub inbound: Vec<InboundPort>,
+    pub inbound: Vec<ListensAt>,
     /// Where it sends to.
     pub outbound: Vec<OutboundPort>,
     /// The leases that end with it: the first hundred, or fewer where the answer would be too large.

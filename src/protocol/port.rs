@@ -53,7 +53,8 @@ pub struct LeaseRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<TtlSeconds>")]
     pub ttl: Option<Ttl>,
-    /// Where the port will be bound. Default: the registry's own host.
+    /// Where the port will be bound. Default: the `host` of the node, with `node_id` and if it has said one; else
+    /// the registry's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<HostText>")]
     pub host: Option<Host>,

@@ -6,31 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::Invalid;
 
+use super::secrets;
+
 /// Longest address, in characters.
 pub const URI_CHARS_MAX: usize = 2_048;
 
-/// Parameters of a query or fragment that carry a secret when their name, in lower case and without `-`
-/// and `_`, ends with one of these.
-const SECRET_NAMES: &[&str] = &[
-    "accesskey",
-    "apikey",
-    "auth",
-    "authorization",
-    "credential",
-    "credentials",
-    "jwt",
-    "pass",
-    "passphrase",
-    "passwd",
-    "password",
-    "privatekey",
-    "pwd",
-    "secret",
-    "secretkey",
-    "sig",
-    "signature",
-    "token",
-];
+/// What addresses of Java's databases begin with, which have settings behind the host.
+const JDBC: &str = "jdbc:";
+const JDBC_ORACLE: &str = "jdbc:oracle:";
 
 /// Where something listens. Credentials are removed while it is read, so nothing keeps or shows them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -50,7 +33,13 @@ impl TryFrom<String> for EndpointUri {
         let chars = text.chars().count();
         let bad = |c: char| c.is_control() || c.is_whitespace();
         if (1..=URI_CHARS_MAX).contains(&chars) && !text.contains(bad) {
-            return Ok(Self(strip_credentials(&text).into_boxed_str()));
+            let stripped = strip_credentials(&text);
+            if stripped.is_empty() {
+                return Err(Invalid(
+                    "must be an address: it has nothing but credentials".to_owned(),
+                ));
+            }
+            return Ok(Self(stripped.into_boxed_str()));
         }
         Err(Invalid(format!(
             "must be an address of 1 to {URI_CHARS_MAX} characters without spaces"
@@ -71,9 +60,44 @@ impl fmt::Display for EndpointUri {
 }
 
 /// The address without user name, password, and parameters that are named like a secret. A list of
-/// addresses, parted by commas, is an address as well. Where a password is not escaped as it should be,
-/// rather too much is removed than too little.
+/// addresses, parted by commas, is an address as well, and so is a list of settings (`Server=h;Port=1`). Where
+/// a password is not escaped as it should be, rather too much is removed than too little.
 pub fn strip_credentials(uri: &str) -> String {
+    if secrets::is_settings(uri) {
+        secrets::settings_without(uri, strip_addresses)
+    } else {
+        strip_addresses(uri)
+    }
+}
+
+fn strip_addresses(uri: &str) -> String {
+    // Nothing stands for a user there: a password behind a name may have an '@' in it.
+    if authority_at(uri) == 0 || starts_like(uri, JDBC) {
+        strip_each(&secrets::path_without(uri))
+    } else {
+        strip_each(uri)
+    }
+}
+
+fn starts_like(text: &str, start: &str) -> bool {
+    text.get(..start.len())
+        .is_some_and(|text| text.eq_ignore_ascii_case(start))
+}
+
+/// `jdbc:oracle:thin:user/password@host` has no slashes before its user.
+fn without_oracle_user(uri: &str) -> String {
+    let mut parts = uri.splitn(4, ':');
+    if starts_like(uri, JDBC_ORACLE)
+        && let (Some(jdbc), Some(oracle), Some(driver), Some(rest)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        && let Some((_, host)) = rest.rsplit_once('@')
+    {
+        return format!("{jdbc}:{oracle}:{driver}:@{host}");
+    }
+    uri.to_owned()
+}
+
+fn strip_each(uri: &str) -> String {
     let mut out = String::with_capacity(uri.len());
     let mut rest = uri;
     while let Some(at) = next_address(rest) {
@@ -102,9 +126,11 @@ fn strip_one(uri: &str) -> String {
     let bare = without_userinfo(uri);
     let (rest, fragment) = split(&bare, '#');
     let (rest, query) = split(rest, '?');
-    let mut out = rest.to_owned();
+    let mut out = secrets::path_without(rest);
     for (mark, parameters) in [('?', query), ('#', fragment)] {
-        let kept = parameters.map(without_secrets).unwrap_or_default();
+        let kept = parameters
+            .map(secrets::parameters_without)
+            .unwrap_or_default();
         if !kept.is_empty() {
             out.push(mark);
             out.push_str(&kept);
@@ -119,23 +145,72 @@ fn split(text: &str, at: char) -> (&str, Option<&str>) {
 }
 
 fn without_userinfo(uri: &str) -> String {
+    if starts_like(uri, JDBC_ORACLE) {
+        return without_oracle_user(uri);
+    }
     let (scheme, rest) = uri.split_at(authority_at(uri));
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let port = authority.rsplit_once(':').map(|(_, port)| port);
-    let is_port = |text: &str| text.ends_with(']') || text.chars().all(|c| c.is_ascii_digit());
-    if let Some((user, host)) = authority.rsplit_once('@') {
-        // Without a scheme, a mail address is no secret.
-        if !scheme.is_empty() || user.contains(':') {
-            return format!("{scheme}{host}{path}");
-        }
+    let servers = servers(authority);
+    let Some((last, others)) = servers.split_last() else {
+        return uri.to_owned();
+    };
+    let mut out = scheme.to_owned();
+    for server in others {
+        out.push_str(without_user(scheme, server).unwrap_or(server));
+        out.push(',');
+    }
+    if let Some(host) = without_user(scheme, last) {
+        out.push_str(host);
+        out.push_str(path);
     } else if !scheme.is_empty()
-        && port.is_some_and(|port| !is_port(port))
+        && !is_server(last)
+        && last.contains(':')
         && let Some((_, after)) = path.rsplit_once('@')
     {
         // No host has such a port: it is a password with a '/', '?' or '#' in it.
-        return format!("{scheme}{after}");
+        out.push_str(after);
+    } else {
+        out.push_str(last);
+        out.push_str(path);
     }
-    uri.to_owned()
+    out
+}
+
+/// What stands behind the user, where there is one. Without a scheme, a mail address is no secret.
+fn without_user<'a>(scheme: &str, server: &'a str) -> Option<&'a str> {
+    let (user, host) = server.rsplit_once('@')?;
+    (!scheme.is_empty() || user.contains(':')).then_some(host)
+}
+
+/// The servers of an authority, which commas part. A comma may be part of a password as well: it parts only
+/// what looks like a server before it from what looks like the beginning of another.
+fn servers(authority: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    for (comma, _) in authority.match_indices(',') {
+        let before = authority.get(start..comma).unwrap_or_default();
+        let behind = authority.get(comma + 1..).unwrap_or_default();
+        let next = behind.split(',').next().unwrap_or_default();
+        let (user, server) = before
+            .rsplit_once('@')
+            .map_or((None, before), |(user, server)| (Some(user), server));
+        let begins = match next.split_once('@') {
+            None => true,
+            Some((next_user, _)) => user.is_some() || next_user.contains(':'),
+        };
+        if is_server(server) && begins {
+            found.push(before);
+            start = comma + 1;
+        }
+    }
+    found.push(authority.get(start..).unwrap_or_default());
+    found
+}
+
+/// Whether a text is a host, with a port or without.
+fn is_server(text: &str) -> bool {
+    let port = text.rsplit_once(':').map(|(_, port)| port);
+    text.ends_with(']') || port.is_none_or(|port| port.chars().all(|c| c.is_ascii_digit()))
 }
 
 /// Where the address of the host begins: behind the scheme and its slashes, of which there may be too few or
@@ -146,34 +221,6 @@ fn authority_at(uri: &str) -> usize {
         let rest = uri.get(at..).unwrap_or_default();
         uri.len() - rest.trim_start_matches('/').len()
     })
-}
-
-fn without_secrets(parameters: &str) -> String {
-    let mut kept = String::new();
-    let mut separator = "";
-    for part in parameters.split_inclusive(['&', ';']) {
-        let (parameter, end) = match part.strip_suffix(['&', ';']) {
-            Some(parameter) => (parameter, &part[parameter.len()..]),
-            None => (part, ""),
-        };
-        let name = parameter.split('=').next().unwrap_or(parameter);
-        if !is_secret(name) {
-            kept.push_str(separator);
-            kept.push_str(parameter);
-            separator = if end.is_empty() { "&" } else { end };
-        }
-    }
-    kept
-}
-
-fn is_secret(name: &str) -> bool {
-    let name: String = percent_decoded(name)
-        .unwrap_or_default()
-        .chars()
-        .filter(|c| !matches!(c, '-' | '_' | '.'))
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    SECRET_NAMES.iter().any(|secret| name.ends_with(secret))
 }
 
 /// The text with `%XX` undone; none when what comes out is no text.
@@ -239,6 +286,82 @@ mod tests {
     }
 
     #[test]
+    fn servers_of_a_list_stay() {
+        check("nats://a:1,u:p@b:2", "nats://a:1,b:2");
+        check("nats://u:p@a:1,b:2,u:p@c", "nats://a:1,b:2,c");
+        check("nats://t@a:1,t@b:1/x", "nats://a:1,b:1/x");
+        check("nats://a,b:1,u:p@c:2?x=1", "nats://a,b:1,c:2?x=1");
+        check("a:1,u:p@b:2", "a:1,b:2");
+        check("mongodb://u:p@[::1]:1,u:p@[::2]", "mongodb://[::1]:1,[::2]");
+        // A comma within a password.
+        check("redis://u:a,b@h", "redis://h");
+        check("redis://u:1,b@h", "redis://h");
+        check("redis://u:p@h,u:a/b@i", "redis://h,i");
+    }
+
+    #[test]
+    fn settings_are_read_as_such() {
+        check("Server=h;Password=x", "Server=h");
+        check("Password=x;Server=h", "Server=h");
+        check("Server=h;Password=a?b@c/d:e;Port=1", "Server=h;Port=1");
+        check("Server=tcp:h,1433;Pwd=\"a;b\";X=1", "Server=tcp:h,1433;X=1");
+        check("Server=h;Password='a'';b';X=1", "Server=h;X=1");
+        check("Server=h;Password=\"open;X=1", "Server=h");
+        check(
+            "Endpoint=sb://u:p@h/;SharedAccessKeyName=n;SharedAccessKey=a/b=",
+            "Endpoint=sb://h/;SharedAccessKeyName=n",
+        );
+        check("AccountName=a;AccountKey=b==", "AccountName=a");
+        check(
+            "Uri=amqp://u:p@h;Other=amqp://u:p@i",
+            "Uri=amqp://h;Other=amqp://i",
+        );
+        check("http://h/;password=x", "http://h/");
+        check("http://h/a;token=1;v=2/b?x=1", "http://h/a;v=2/b?x=1");
+        check("http://h:1;password=x", "http://h:1");
+        check("h:6379,password=a@b,ssl=true", "h:6379,ssl=true");
+        check("redis://h:6379,password=a:b", "redis://h:6379");
+    }
+
+    #[test]
+    fn settings_of_jdbc_are_removed() {
+        check(
+            "jdbc:sqlserver://h:1433;user=a;password=p@q;db=d",
+            "jdbc:sqlserver://h:1433;user=a;db=d",
+        );
+        check(
+            "jdbc:sqlserver://h;password={a;b};x=1",
+            "jdbc:sqlserver://h;x=1",
+        );
+        check("JDBC:h2:mem:d;USER=a;PASSWORD=b", "JDBC:h2:mem:d;USER=a");
+        check(
+            "jdbc:db2://h:1/d:user=u;password=p;",
+            "jdbc:db2://h:1/d:user=u;",
+        );
+        check(
+            "jdbc:db2://h:1/d:password=p;user=u;",
+            "jdbc:db2://h:1/d:user=u;",
+        );
+        check(
+            "jdbc:oracle:thin:a/b@h:1521:s",
+            "jdbc:oracle:thin:@h:1521:s",
+        );
+        check(
+            "jdbc:oracle:thin:a/b@//h:1521/s",
+            "jdbc:oracle:thin:@//h:1521/s",
+        );
+        check(
+            "jdbc:mysql://address=(host=h)(user=u)(password=p)/db",
+            "jdbc:mysql://address=(host=h)(user=u)/db",
+        );
+        check(
+            "jdbc:mysql://(host=h,password=p),(password=p,host=i)/db",
+            "jdbc:mysql://(host=h),(host=i)/db",
+        );
+        check("jdbc:mysql://u:p@h,u:p@i/db", "jdbc:mysql://h,i/db");
+    }
+
+    #[test]
     fn the_rest_stays() {
         for uri in [
             "tcp://host:8080/path/@scope?a=1&b=2#top",
@@ -249,6 +372,10 @@ mod tests {
             "/run/x.sock",
             "http://h/?tokens=3&author=x",
             "http://h:80,other",
+            "tcp://h/a;v=1;w=2",
+            "Server=h;User=a@b;Port=1",
+            "jdbc:oracle:thin:@h:1521:s",
+            "jdbc:mysql://(host=h,user=u)/db",
             "",
         ] {
             check(uri, uri);
@@ -260,6 +387,7 @@ mod tests {
         let read = |text: &str| EndpointUri::try_from(text.to_owned());
         assert_eq!(read("redis://u:p@h").unwrap().as_str(), "redis://h");
         assert!(read("").is_err());
+        assert!(read("password=x").is_err());
         assert!(read("http://h/a b").is_err());
         assert!(read("http://h/a\nb").is_err());
         assert!(read(&"x".repeat(URI_CHARS_MAX + 1)).is_err());

@@ -1,6 +1,6 @@
 //! JSON Schemas that strangers wrote, and values checked against them in bounded time.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use jsonschema::{Draft, PatternOptions};
 use schemars::JsonSchema;
@@ -44,6 +44,16 @@ pub struct Violation {
     pub pointer: String,
     /// What, for people.
     pub message: String,
+}
+
+/// The place, unless it is all of the value, and what is wrong there.
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.pointer.is_empty() {
+            write!(f, "{} ", self.pointer)?;
+        }
+        f.write_str(&self.message)
+    }
 }
 
 /// A compiled JSON Schema.

@@ -1,5 +1,7 @@
 //! From what a node announces to what is kept of it.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use crate::{
@@ -42,6 +44,7 @@ pub(super) fn announce(
     rules: ToolRules<'_>,
 ) -> Result<Announce, Error> {
     let node_id = request.node_id.clone();
+    check_names(&request)?;
     let tools = tools(&request, rules)?;
     let mut more = members(&request)?;
     more.remove("tools");
@@ -76,6 +79,32 @@ pub(super) fn announce(
         registration: registration.seal(),
         request: named,
     })
+}
+
+/// Of ports, and of inputs and outputs, each has a name of its own.
+fn check_names(request: &RegisterRequest) -> Result<(), Error> {
+    let inbound = request.inbound_ports.iter().map(|port| port.name.as_str());
+    differ("/inbound_ports", "inbound port", inbound)?;
+    let outbound = request.outbound_ports.iter().map(|port| port.name.as_str());
+    differ("/outbound_ports", "outbound port", outbound)?;
+    let Some(schema) = &request.schema else {
+        return Ok(());
+    };
+    let inputs = schema.inputs.iter().map(|field| field.name.as_str());
+    differ("/schema/inputs", "input", inputs)?;
+    let outputs = schema.outputs.iter().map(|field| field.name.as_str());
+    differ("/schema/outputs", "output", outputs)
+}
+
+fn differ<'a>(list: &str, what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    for (index, name) in names.enumerate() {
+        if !seen.insert(name) {
+            let message = format!("another {what} of this node has that name");
+            return Err(Error::invalid(format!("{list}/{index}/name"), message));
+        }
+    }
+    Ok(())
 }
 
 fn node_type(kind: crate::protocol::node::NodeType) -> node::NodeType {

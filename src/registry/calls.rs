@@ -48,9 +48,9 @@ impl Commit {
         caller: &Caller,
         begin: Begin,
     ) -> Result<Begun, Error> {
-        let (request_id, id) = (begin.request_id, CommandId(Uuid::now_v7()));
+        let request_id = begin.request_id;
         let action = Action::BeginCall(Box::new(begin));
-        let command = caller.command(id, action);
+        let command = caller.command(action);
         let mut ticket = Commit::begin(
             self,
             command,
@@ -66,9 +66,11 @@ impl Commit {
                 outcome: Some(outcome),
                 ..
             } => Ok(Begun::Over(outcome)),
-            Answer::Execution { execution_id, .. } if execution_id == ExecutionId(id.0) => {
-                Ok(Begun::Go(execution_id))
-            }
+            Answer::Execution {
+                execution_id,
+                own: true,
+                ..
+            } => Ok(Begun::Go(execution_id)),
             Answer::Execution { execution_id, .. } => Ok(Begun::Running(execution_id)),
             _ => Err(wrong()),
         }
@@ -84,11 +86,16 @@ impl Commit {
     ) -> Result<Outcome, Error> {
         let outcome = kept(end.outcome.clone());
         let action = Action::EndCall(Box::new(End { outcome, ..end }));
-        let command = caller.command(CommandId(Uuid::now_v7()), action);
+        let command = caller.command(action);
         let deadline = self.clock.now().mono.plus(END_MILLIS_MAX);
         let permit = Some(Arc::clone(&caller.place));
         let ticket = Commit::begin(self, command, deadline, permit);
-        match told(ticket.outcome(caller.until).await)? {
+        let known = match ticket.outcome(caller.until).await {
+            // It goes on being tried.
+            Known::Nothing => Known::Unsettled,
+            known => known,
+        };
+        match told(known)? {
             Answer::Execution {
                 outcome: Some(outcome),
                 ..
@@ -105,6 +112,7 @@ impl Commit {
             let until = Instant::now() + Duration::from_millis(END_MILLIS_MAX);
             let Known::Done(Ok(Answer::Execution {
                 execution_id,
+                own: true,
                 outcome: None,
             })) = ticket.known(until).await
             else {
@@ -158,9 +166,9 @@ impl Mirror {
 }
 
 impl Caller {
-    fn command(&self, id: CommandId, action: Action) -> Command {
+    fn command(&self, action: Action) -> Command {
         Command {
-            id,
+            id: CommandId(Uuid::now_v7()),
             correlation_id: Some(self.correlation_id.clone()),
             confirmed: false,
             action,

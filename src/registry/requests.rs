@@ -63,11 +63,8 @@ impl Commit {
             id,
             digest: digest(Endpoint::PortLease, &request),
         });
-        let (host, ttl_max) = self.mirror.with(|core| {
-            let policy = &core.index.policy;
-            (policy.host.clone(), policy.ttl_max)
-        });
-        let wish = wish(request, host, ttl_max, named)?;
+        let ttl_max = self.mirror.with(|core| core.index.policy.ttl_max);
+        let wish = wish(request, ttl_max, named)?;
         match self.run(caller, Action::Lease(wish)).await? {
             Answer::Lease(held) => Ok(self.mirror.with(|core| {
                 let index = &core.index;
@@ -277,12 +274,7 @@ pub(super) fn named<T: serde::Serialize>(
 }
 
 /// What a lease request asks for, with its defaults; refuses what this version does not offer.
-fn wish(
-    request: LeaseRequest,
-    own: crate::domain::ids::Host,
-    ttl_max: Ttl,
-    named: Option<Request>,
-) -> Result<Wish, Error> {
+fn wish(request: LeaseRequest, ttl_max: Ttl, named: Option<Request>) -> Result<Wish, Error> {
     if request.node_id.is_some() && request.ttl.is_some() {
         return Err(Error::invalid(
             "/ttl",
@@ -333,7 +325,7 @@ fn wish(
         ttl: request.ttl.unwrap_or(Ttl::DEFAULT.min(ttl_max)),
         node_id: request.node_id,
         epoch: request.epoch,
-        host: request.host.unwrap_or(own),
+        host: request.host,
         transport,
         preferred: request.preferred_port,
         exact,

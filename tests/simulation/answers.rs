@@ -28,6 +28,11 @@ impl World {
                 }
                 return;
             }
+            Outcome::Done(Answer::Execution {
+                execution_id,
+                outcome: Some(outcome),
+                ..
+            }) => return self.judge_call(ask, *execution_id, outcome),
             Outcome::Done(_) | Outcome::TimedOut { unknown: true } => return,
             Outcome::TimedOut { unknown: false } => self.count("timed out, nothing done"),
             Outcome::Refused(refusal) => {
@@ -182,7 +187,7 @@ impl World {
             Refusal::PortUnavailable(why) => {
                 let wish = wish?;
                 let key = PortKey {
-                    host: wish.host.clone(),
+                    host: wish.host.clone()?,
                     transport: wish.transport,
                     port: wish.preferred?,
                 };
@@ -202,7 +207,12 @@ impl World {
                 let ports: Vec<PortKey> = self
                     .ports()
                     .into_iter()
-                    .filter(|key| key.host == wish.map_or(host(true), |wish| wish.host.clone()))
+                    .filter(|key| {
+                        key.host
+                            == wish
+                                .and_then(|wish| wish.host.clone())
+                                .unwrap_or_else(|| host(true))
+                    })
                     .collect();
                 let full = |at: Revision| {
                     let taken = |key: &PortKey| self.check.at(key, at).is_some_and(What::is_taken);

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use semver::Version;
 
+use super::callers::Calls;
 use crate::domain::{
     ids::{CommandId, Incarnation, LeaseId, NodeId, RequestId, RequesterId, Token},
     key::{Key, PortKey, Revision},
     node::{Life, Live, Node},
     record::{Record, Stored},
     transition::Transition,
+    trust::{Trust, Verdicts},
 };
 
 /// The promises of `docs/architecture.md`, as far as a run can judge them.
@@ -32,6 +34,8 @@ pub(super) enum Rule {
     Described,
     /// Trying a port does not get in a holder's way.
     ProbesApart,
+    /// Of an execution everybody is told the same, for ever.
+    OneOutcome,
     /// When the faults stop, everything comes to an end.
     NothingStuck,
 }
@@ -127,6 +131,8 @@ pub(super) struct Check {
     pub(super) changed: BTreeMap<Key, Vec<RequestId>>,
     /// What a follower of the events knows of a node.
     pub(super) told: BTreeMap<NodeId, Told>,
+    /// What calls have led to.
+    pub(super) calls: Calls,
     pub(super) overwritten: BTreeSet<LeaseId>,
     pub(super) ended: BTreeSet<LeaseId>,
     /// Commands of which a caller was told that they did nothing.
@@ -198,6 +204,14 @@ impl Check {
     /// The same, if it lives.
     pub(super) fn living(&self, id: &NodeId, at: Revision) -> Option<True<'_>> {
         self.node(id, at).filter(|node| node.live.ended.is_none())
+    }
+
+    /// What follows there from what was said of a node.
+    pub(super) fn trust(&self, id: &NodeId, contract: &str, at: Revision) -> Trust {
+        match self.stored(&Key::Verdict(id.clone()), at) {
+            Some((_, Stored::Verdict(record))) => record.body.verdicts.trust(contract),
+            _ => Verdicts::default().trust(contract),
+        }
     }
 
     /// Every revision from `from` on at which one of the keys was another one than before.

@@ -224,7 +224,10 @@ impl World {
         let Some(job) = self.instances[instance].jobs.remove(&id) else {
             return;
         };
-        if job.ask.is_some() && !job.answered {
+        if let Some(ask) = &job.ask
+            && self.call_done(instance, ask, job.answered, &outcome)
+            && !job.answered
+        {
             let outcome = match outcome {
                 Ok(answer) => Outcome::Done(answer),
                 Err(Refusal::Unreachable) => Outcome::TimedOut {
@@ -293,6 +296,7 @@ impl World {
             ask.request,
             brief(&ask.action)
         );
+        self.call_before_it_begins(instance, command.id, &ask);
         self.begin_deed(instance, command, Some(ask), None);
     }
 }

@@ -116,6 +116,12 @@ impl World {
                 key = others[self.chance.index(others.len())].clone();
             }
         }
+        if self.setup.callers > 0 && self.chance.hit(200) {
+            let calls = self.store.keys().filter(|key| matches!(key, Key::Call(_)));
+            if let Some(call) = calls.last() {
+                key = call.clone();
+            }
+        }
         if self.store.value(&key).is_some() {
             self.overwrite(&key);
         }

@@ -117,6 +117,7 @@ impl Bench {
 
 fn execution(execution_id: ExecutionId, outcome: Option<Outcome>) -> Result<Answer, Refusal> {
     Ok(Answer::Execution {
+        own: outcome.is_none(),
         execution_id,
         outcome,
     })
@@ -138,8 +139,12 @@ fn one_of_two_goes() {
     bench.follow(1);
     bench.step(1, &mut other, Fed::Go);
     let runs = bench.step(1, &mut other, Fed::Go);
-    assert_eq!(runs, Step::Done(execution(first, None)));
-    assert_ne!(ExecutionId(other.id().0), first);
+    let not_own = Answer::Execution {
+        execution_id: first,
+        own: false,
+        outcome: None,
+    };
+    assert_eq!(runs, Step::Done(Ok(not_own)));
     bench.follow(0);
     let end = bench.end_call(1, first, completed(3));
     let told = execution(first, Some(completed(3)));
@@ -289,4 +294,29 @@ fn another_call_is_refused() {
             ..
         })
     ));
+}
+
+/// The acknowledgement is lost, and the call has ended by the time that this is noticed: it may be made again, but
+/// under another name, for the first has had its end.
+#[test]
+fn an_execution_begins_once() {
+    let mut bench = Bench::new(2);
+    let (first, mut deed) = bench.begin_call(1, true);
+    let write = bench.until_write(0, &mut deed, Fed::Go);
+    bench.land(&write);
+    let again = bench.until_write(0, &mut deed, Fed::Unknown);
+    assert_eq!(again, write);
+    bench.follow(1);
+    bench.time += TIMEOUT + slack(TIMEOUT);
+    let unknown = execution(first, Some(Outcome::Unknown));
+    assert_eq!(bench.settle(1, 1), unknown);
+    bench.time -= TIMEOUT;
+    bench.step(0, &mut deed, Fed::Lost);
+    bench.follow(0);
+    bench.step(0, &mut deed, Fed::Go);
+    let second = bench.until_write(0, &mut deed, Fed::Go);
+    assert_ne!(ExecutionId(deed.id().0), first);
+    let at = bench.land(&second);
+    let went = bench.step(0, &mut deed, Fed::Written(at));
+    assert_eq!(went, Step::Done(execution(ExecutionId(deed.id().0), None)));
 }

@@ -188,7 +188,7 @@ impl World {
             ttl: Ttl::try_from(u32::try_from(ttl).unwrap()).unwrap(),
             node_id: None,
             epoch: None,
-            host: host(own),
+            host: Some(host(own)),
             transport: Transport::Tcp,
             preferred: prefers.then(|| crate::domain::ids::Port::new(20_000 + port).unwrap()),
             exact,

@@ -16,6 +16,7 @@ use crate::domain::{
 
 use super::{
     barrier::Barrier,
+    callers::Waiting,
     chance::{Chance, Clock},
     consumer::Consumer,
     deeds::{Job, Wait},
@@ -48,6 +49,8 @@ pub(super) struct Instance {
     pub(super) attempt: u64,
     pub(super) jobs: BTreeMap<u64, Job>,
     pub(super) jobs_ever: u64,
+    /// Calls that it waits for.
+    pub(super) calls: Vec<Waiting>,
     pub(super) barrier: Barrier,
 }
 
@@ -94,6 +97,7 @@ impl Instance {
             attempt: 0,
             jobs: BTreeMap::new(),
             jobs_ever: FIRST_DEED,
+            calls: Vec::new(),
             barrier: Barrier::default(),
         }
     }
@@ -150,6 +154,7 @@ impl World {
         one.paused = false;
         one.backlog.clear();
         one.jobs.clear();
+        one.calls.clear();
         one.barrier = Barrier::default();
         one.publisher = Publisher::default();
     }

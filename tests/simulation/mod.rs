@@ -13,6 +13,7 @@
 
 mod answers;
 mod barrier;
+mod callers;
 mod chance;
 mod check;
 mod consumer;
@@ -22,6 +23,7 @@ mod faults;
 mod found;
 mod found_calls;
 mod found_nodes;
+mod found_pieces;
 mod holder;
 mod instance;
 mod lives;
@@ -33,6 +35,7 @@ mod publisher;
 mod random;
 mod replies;
 mod schedules;
+mod schedules_calls;
 mod schedules_nodes;
 mod setup;
 mod store;

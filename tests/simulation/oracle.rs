@@ -245,6 +245,7 @@ impl World {
                 self.fail(Rule::EventsComplete, text);
             }
         }
+        self.calls_settled();
         self.judge_events();
     }
 

@@ -514,7 +514,7 @@ impl World {
             ttl: Ttl::try_from(1).unwrap(),
             node_id: Some(one.node_id.clone()),
             epoch: names_its_life.then_some(epoch),
-            host: host(own),
+            host: Some(host(own)),
             transport: Transport::Tcp,
             preferred: exact.then(|| crate::domain::ids::Port::new(20_000 + port).unwrap()),
             exact,

@@ -35,6 +35,9 @@ pub(super) struct Setup {
     /// How many calls may be remembered, and for how long those that have ended are, in milliseconds.
     pub(super) calls_max: usize,
     pub(super) calls_kept: u64,
+    /// Who calls tools, and how often one that does no harm twice.
+    pub(super) callers: usize,
+    pub(super) idempotent: u64,
     /// How often a process says which life of its node it is.
     pub(super) with_epoch: u64,
     /// How often a process that begins anew says the epoch of the one before.
@@ -58,6 +61,8 @@ pub(super) struct Setup {
     pub(super) write_unsent: u64,
     pub(super) delivery_dropped: u64,
     pub(super) delivery_slow: u64,
+    /// How often a message is sent before the rest of what was written in one piece with it is counted.
+    pub(super) piece_uncounted: u64,
     pub(super) request_lost: u64,
     pub(super) request_twice: u64,
     /// How much later the second one arrives, in milliseconds.
@@ -107,7 +112,9 @@ impl Setup {
             retention: 60_000,
             marker: 30_000,
             calls_max: 64,
-            calls_kept: 40_000,
+            calls_kept: 120_000,
+            callers: 0,
+            idempotent: 300,
             with_epoch: 500,
             same_epoch: 0,
             other_owner: 0,
@@ -123,6 +130,7 @@ impl Setup {
             write_unsent: 0,
             delivery_dropped: 0,
             delivery_slow: 0,
+            piece_uncounted: 0,
             request_lost: 0,
             request_twice: 0,
             twice_after: (1, 15_000),
@@ -203,6 +211,12 @@ impl Setup {
             ttl_max: 16,
             owners,
             names: 1 + chance.index(3),
+            callers: if chance.hit(500) {
+                1 + chance.index(3)
+            } else {
+                0
+            },
+            idempotent: chance.below(1_001),
             retention: 1_000 * chance.between((1, 60)),
             marker: 1_000 * chance.between((40, 80)),
             with_epoch: chance.below(1_001),
@@ -218,6 +232,7 @@ impl Setup {
             write_unsent: rate(chance, 60),
             delivery_dropped: rate(chance, 60),
             delivery_slow: rate(chance, 150),
+            piece_uncounted: rate(chance, 1_000),
             request_lost: rate(chance, 60),
             request_twice: rate(chance, 200),
             reply_lost: rate(chance, 200),

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{
+    call::Begin,
     command::{Action, Refusal},
     deed::Fed,
-    ids::{Host, NodeId, Port, RequesterId, Transport},
+    ids::{ExecutionId, Host, NodeId, Port, RequesterId, Transport},
     key::{Key, PortKey, Revision},
     mechanism::Mechanism,
     outbox::Told,
@@ -14,6 +15,7 @@ use crate::domain::{
 };
 
 use super::{
+    callers::Caller,
     chance::Chance,
     check::{Check, Violation},
     consumer::Message,
@@ -39,6 +41,7 @@ pub(super) struct Ticket {
 pub(super) enum Who {
     Holder(usize),
     Owner(usize),
+    Caller(usize),
 }
 
 impl std::fmt::Display for Who {
@@ -46,6 +49,7 @@ impl std::fmt::Display for Who {
         match self {
             Self::Holder(n) => write!(f, "holder {n}"),
             Self::Owner(n) => write!(f, "owner {n}"),
+            Self::Caller(n) => write!(f, "caller {n}"),
         }
     }
 }
@@ -86,6 +90,11 @@ pub(super) enum Event {
     Reply(Box<(Ask, Outcome)>),
     Holder(usize, u64, u64),
     Owner(usize, u64),
+    Caller(usize, u64),
+    /// A call reaches a provider.
+    Provide(usize, u64, ExecutionId, Box<Begin>),
+    /// A provider's answer reaches an instance, or with none the call's time is up.
+    Called(usize, u64, ExecutionId, Option<u64>),
     /// The server removes what lies under that key, if it still is at that revision.
     Remove(Key, Revision),
     Fault(Fault),
@@ -103,6 +112,7 @@ pub(super) struct World {
     pub(super) instances: Vec<Instance>,
     pub(super) holders: Vec<Holder>,
     pub(super) owners: Vec<Owner>,
+    pub(super) callers: Vec<Caller>,
     /// The highest epoch that anyone who starts processes of a node has heard of.
     pub(super) epochs: BTreeMap<NodeId, u64>,
     /// Ports that programs have bound that never asked.
@@ -163,6 +173,7 @@ impl World {
             instances,
             holders,
             owners,
+            callers: (0..setup.callers).map(|_| Caller::default()).collect(),
             epochs: BTreeMap::new(),
             strangers: Vec::new(),
             down: false,
@@ -191,7 +202,12 @@ impl World {
         } else {
             0
         };
-        let end = world.setup.trouble + SETTLE_MILLIS + longest + forgets;
+        let calls = if world.setup.callers > 0 {
+            world.setup.calls_kept
+        } else {
+            0
+        };
+        let end = world.setup.trouble + SETTLE_MILLIS + longest + forgets.max(calls);
         while let Some(((at, _), event)) = world.queue.pop_first() {
             if at > end {
                 break;
@@ -227,6 +243,10 @@ impl World {
         for owner in 0..self.owners.len() {
             let after = self.chance.below(3_000);
             self.owner_alarm(owner, after);
+        }
+        for caller in 0..self.callers.len() {
+            let after = self.chance.below(3_000);
+            self.caller_alarm(caller, after);
         }
         for fault in Fault::ALL {
             self.plan(fault);
@@ -294,10 +314,18 @@ impl World {
                 match ask.who {
                     Who::Holder(holder) => self.replied(holder, ask, outcome),
                     Who::Owner(owner) => self.owner_replied(owner, ask, outcome),
+                    Who::Caller(caller) => self.caller_replied(caller, &ask, &outcome),
                 }
             }
             Event::Holder(holder, life, alarm) => self.holder(holder, life, alarm),
             Event::Owner(owner, alarm) => self.owner(owner, alarm),
+            Event::Caller(caller, alarm) => self.caller(caller, alarm),
+            Event::Provide(instance, incarnation, id, begin) => {
+                self.provide(instance, incarnation, id, &begin);
+            }
+            Event::Called(instance, incarnation, id, result) => {
+                self.called(instance, incarnation, id, result);
+            }
             Event::Remove(key, revision) => {
                 trace!(self, "removed @{} {key}", revision.0);
                 self.store.remove(&key, revision);
@@ -386,9 +414,10 @@ impl Event {
             Self::Fed(ticket, _) | Self::Wake(ticket) | Self::Deadline(ticket, _) => {
                 Some(ticket.instance)
             }
-            Self::Deliver(instance, ..) | Self::Tick(instance, _) | Self::Ask(instance, _) => {
-                Some(*instance)
-            }
+            Self::Deliver(instance, ..)
+            | Self::Tick(instance, _)
+            | Self::Ask(instance, _)
+            | Self::Called(instance, ..) => Some(*instance),
             _ => None,
         }
     }

@@ -60,7 +60,7 @@ pub(super) fn table(nodes: &[NodeItem], detail: Detail) -> Table {
             word(&node.node_type),
             node.version.to_string(),
             state(node),
-            node.tools.to_string(),
+            tools(node),
             word(&node.trust_state),
             said(node.host.as_ref()),
         ];
@@ -85,6 +85,14 @@ fn state(node: &NodeItem) -> String {
     match node.liveness.known() {
         Some(Liveness::Online) => format!("{state} {}", span(node.expires_in_ms)),
         _ => state,
+    }
+}
+
+/// How many tools it offers; one that has ended offers none.
+fn tools(node: &NodeItem) -> String {
+    match node.ended_at {
+        Some(_) => NOTHING.to_owned(),
+        None => node.tools.to_string(),
     }
 }
 

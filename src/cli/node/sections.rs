@@ -14,8 +14,8 @@ use crate::{
     },
     protocol::{
         describe::NodeDescribeReply,
-        node::{InboundPort, NodeSchema, OutboundPort, SchemaField},
-        node_view::{Liveness, NodeMetadata, NodePorts, NodeTool},
+        node::{NodeSchema, OutboundPort, SchemaField},
+        node_view::{ListensAt, Liveness, NodeMetadata, NodePorts, NodeTool},
         port::LeaseReply,
         trust::Trust,
     },
@@ -230,17 +230,19 @@ fn leases_of_a_host(leases: &[LeaseReply]) -> Table {
         .whole(4)
 }
 
-fn listens(ports: &[InboundPort], detail: Detail) -> Table {
-    let mut header = vec!["NAME", "PORT", "PROTOCOL", "DYNAMIC", "ADDRESS"];
+fn listens(ports: &[ListensAt], detail: Detail) -> Table {
+    let mut header = vec!["NAME", "PORT", "PROTOCOL", "DYNAMIC", "LEASE", "ADDRESS"];
     if detail.is_wide() {
         header.push("LEASE ID");
     }
-    let table = Table::new(&header).rows(ports, |port| {
+    let table = Table::new(&header).rows(ports, |shown| {
+        let (port, lease) = (&shown.port, shown.lease_status.as_ref());
         let mut cells = vec![
             port.name.to_string(),
             port.port.to_string(),
             port.protocol.to_string(),
             yes_or_no(port.dynamic).to_owned(),
+            lease.map_or_else(|| NOTHING.to_owned(), word),
             said(port.endpoint_uri.as_ref()),
         ];
         if detail.is_wide() {
@@ -248,7 +250,7 @@ fn listens(ports: &[InboundPort], detail: Detail) -> Table {
         }
         cells
     });
-    [1, 3].into_iter().fold(table, Table::whole)
+    [1, 3, 4].into_iter().fold(table, Table::whole)
 }
 
 fn sends(ports: &[OutboundPort]) -> Table {

@@ -60,12 +60,8 @@ impl Given {
         found.sort_by_key(|(place, _)| place.as_ref().map(|place| place.start));
         found
             .into_iter()
-            .flat_map(|(place, Violation { pointer, message })| {
-                let what = if pointer.is_empty() {
-                    message.clone()
-                } else {
-                    format!("{pointer} {message}")
-                };
+            .flat_map(|(place, violation)| {
+                let what = violation.to_string();
                 pointed(&self.source, &self.text, place.as_ref(), &what)
             })
             .collect()

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::{
     cli::{
         failure::{Exit, Failure},
-        output::{Table, span},
+        output::{NOTHING, Table, span},
         parse,
         session::Session,
     },
@@ -31,7 +31,7 @@ pub(in crate::cli) struct Invoke {
     #[arg(value_name = "NAME")]
     name: Token,
     /// What it is called with: a JSON object, @FILE for one in a file, - for one on stdin [default: {}].
-    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
+    #[arg(long, value_name = "JSON")]
     args: Option<String>,
     /// Only say who would be asked for what, and why others would not; the exit code is the call's.
     #[arg(long)]
@@ -113,11 +113,16 @@ impl Invoke {
 
 fn told(reply: &InvokeReply) -> Table {
     let tool = format!("{} {}", reply.tool_name, reply.tool_version);
+    // Not known of a call that was made before, under the same request id.
+    let attempts = reply
+        .attempts
+        .map_or_else(|| NOTHING.to_owned(), |attempts| attempts.to_string());
+    let duration = reply.duration_ms.map_or_else(|| NOTHING.to_owned(), span);
     Table::values()
         .row(["Tool", &tool])
         .row(["Provider", reply.provider_node_id.as_str()])
-        .row(["Attempts", &reply.attempts.to_string()])
-        .row(["Duration", &span(reply.duration_ms)])
+        .row(["Attempts", &attempts])
+        .row(["Duration", &duration])
         .row(["Execution", &reply.execution_id.to_string()])
         .row(["Correlation", &reply.correlation_id])
         .row(["Contract", &reply.contract_hash])

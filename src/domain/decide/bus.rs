@@ -86,7 +86,12 @@ impl Case<'_> {
         let bus = entry.and_then(|entry| Some((entry.revision, &entry.body()?.bus)));
         let (revision, bus) = bus.ok_or(Refusal::BusNotFound)?;
         if bus.requester_id != requester_id {
-            return Err(Refusal::NotBusHolder);
+            // One that has ended is nobody's, as with nodes.
+            return Err(if bus.ended.is_some() {
+                Refusal::BusNotFound
+            } else {
+                Refusal::NotBusHolder
+            });
         }
         if changed_before(bus, requester_id, request)? || bus.ended.is_some() {
             return Ok(Decision::Answer(Answer::Done(revision)));

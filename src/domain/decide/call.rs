@@ -27,14 +27,14 @@ impl Case<'_> {
         if let Some(entry) = entry.filter(|entry| !entry.forgotten) {
             let Some(call) = entry.body().map(|called| &called.call) else {
                 // Somebody else wrote over it: what became of it is not known.
-                return Ok(answer(self.execution_id(), Some(Outcome::Unknown)));
+                return Ok(self.answer(self.execution_id(), Some(Outcome::Unknown)));
             };
             if call.digest != begin.digest {
                 return Err(Refusal::IdempotencyMismatch);
             }
             let again = |outcome: &Outcome| outcome.may_run_again(call.idempotent);
             if !call.outcome().is_some_and(again) {
-                return Ok(standing(call));
+                return Ok(self.standing(call));
             }
             self.check_room(Some(entry))?;
         } else {
@@ -65,6 +65,7 @@ impl Case<'_> {
             writes: vec![self.write(key, entry, Called { call }, Some(happened))],
             answer: Answer::Execution {
                 execution_id: self.execution_id(),
+                own: true,
                 outcome: None,
             },
             then: Effect::Reply,
@@ -91,10 +92,10 @@ impl Case<'_> {
         let is_it = |call: &Call| call.execution.execution_id == end.execution_id;
         let Some((entry, call)) = running.filter(|(_, call)| is_it(call)) else {
             // It was ended as unknown: another execution has followed it, or it is forgotten.
-            return Ok(answer(end.execution_id, Some(Outcome::Unknown)));
+            return Ok(self.answer(end.execution_id, Some(Outcome::Unknown)));
         };
         if call.ended.is_some() && self.index.mechanisms.on(Mechanism::OutcomeStays) {
-            return Ok(standing(call));
+            return Ok(self.standing(call));
         }
         let told = EndTold {
             duration_ms: Some(end.duration_ms),
@@ -141,6 +142,7 @@ impl Case<'_> {
         };
         let answer = Answer::Execution {
             execution_id: call.execution.execution_id,
+            own: false,
             outcome: Some(outcome.clone()),
         };
         Decision::Commit {
@@ -160,16 +162,17 @@ impl Case<'_> {
             ..self.happened(event, call.requester_id)
         }
     }
-}
 
-/// How a call stands.
-fn standing(call: &Call) -> Decision {
-    answer(call.execution.execution_id, call.outcome().cloned())
-}
+    /// How a call stands.
+    fn standing(&self, call: &Call) -> Decision {
+        self.answer(call.execution.execution_id, call.outcome().cloned())
+    }
 
-fn answer(execution_id: ExecutionId, outcome: Option<Outcome>) -> Decision {
-    Decision::Answer(Answer::Execution {
-        execution_id,
-        outcome,
-    })
+    fn answer(&self, execution_id: ExecutionId, outcome: Option<Outcome>) -> Decision {
+        Decision::Answer(Answer::Execution {
+            execution_id,
+            own: execution_id == self.execution_id(),
+            outcome,
+        })
+    }
 }

@@ -35,9 +35,17 @@ impl Case<'_> {
         let node = node
             .map(|node_id| self.living(node_id, wish.requester_id, wish.epoch))
             .transpose()?;
-        self.check_bounds(wish)?;
-        let key = self.choose(wish)?;
+        let host = self.host(wish, node);
+        self.check_bounds(wish, host)?;
+        let key = self.choose(wish, host)?;
         Ok(self.grant_key(wish, &key, node))
+    }
+
+    /// Where the port will be: where the wish says, else where its node runs, else here.
+    fn host<'a>(&'a self, wish: &'a Wish, node: Option<Seen<'a>>) -> &'a Host {
+        let of_node = node.and_then(|node| node.node.registration.host.as_ref());
+        let host = wish.host.as_ref().or(of_node);
+        host.unwrap_or(&self.index.policy.host)
     }
 
     /// This command's lease id.
@@ -140,16 +148,16 @@ impl Case<'_> {
         lease.unanswered || !self.index.mechanisms.on(Mechanism::Adopt)
     }
 
-    fn check_bounds(&self, wish: &Wish) -> Result<(), Refusal> {
+    fn check_bounds(&self, wish: &Wish, host: &Host) -> Result<(), Refusal> {
         let policy = &self.index.policy;
-        if !self.index.knows_host(&wish.host) {
+        if !self.index.knows_host(host) {
             if policy.known_hosts_only {
-                return Err(Refusal::PoolNotFound(wish.host.to_string()));
+                return Err(Refusal::PoolNotFound(host.to_string()));
             }
             let coming = self.reserved.hosts();
             let new = coming
                 .into_iter()
-                .filter(|host| **host != wish.host && !self.index.knows_host(host));
+                .filter(|other| *other != host && !self.index.knows_host(other));
             if self.index.hosts() + new.count() >= policy.hosts_max {
                 return Err(Refusal::LimitExceeded {
                     what: BOUND_HOSTS,
@@ -170,9 +178,9 @@ impl Case<'_> {
 
     /// The port to grant: the one asked for, else the one that this requester's lease of that name
     /// had last, else one that is free.
-    fn choose(&self, wish: &Wish) -> Result<PortKey, Refusal> {
+    fn choose(&self, wish: &Wish, host: &Host) -> Result<PortKey, Refusal> {
         let key = |port: Port| PortKey {
-            host: wish.host.clone(),
+            host: host.clone(),
             transport: wish.transport,
             port,
         };
@@ -187,7 +195,7 @@ impl Case<'_> {
             .name
             .as_ref()
             .and_then(|name| self.index.lookup.last_named(wish.requester_id, name))
-            .filter(|key| key.host == wish.host && key.transport == wish.transport);
+            .filter(|key| key.host == *host && key.transport == wish.transport);
         if let Some(sticky) = sticky
             && self.available(sticky).is_ok()
         {
@@ -196,7 +204,7 @@ impl Case<'_> {
         let mut waits = None;
         for candidate in self
             .index
-            .pool(&wish.host, wish.transport)
+            .pool(host, wish.transport)
             .candidates(self.seed(wish))
         {
             let candidate = key(candidate);
@@ -206,7 +214,7 @@ impl Case<'_> {
                 Err(_) => {}
             }
         }
-        Err(waits.unwrap_or_else(|| self.exhausted(&wish.host, wish.transport)))
+        Err(waits.unwrap_or_else(|| self.exhausted(host, wish.transport)))
     }
 
     /// Two instances that were given the same request start at the same port, and one of them loses.

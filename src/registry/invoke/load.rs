@@ -14,6 +14,8 @@ const FAILURES_MAX: u32 = 5;
 const OPEN_MILLIS_MIN: u64 = 5_000;
 /// How long it is left alone at most, in milliseconds.
 const OPEN_MILLIS_MAX: u64 = 60_000;
+/// How long others are asked before one that said that it cannot take calls, in milliseconds.
+const DECLINED_MILLIS: u64 = 1_000;
 /// How much the last call counts in the recent mean of a provider's times.
 const RECENT_PART: f64 = 0.2;
 /// After this time without a call, in milliseconds, half of the mean is forgotten: who was slow is tried again.
@@ -45,6 +47,8 @@ struct Known {
     open_millis: u64,
     /// One call finds out whether it answers again.
     trying: bool,
+    /// Until when others are asked before it.
+    declined: Option<Moment>,
 }
 
 /// What a choice goes by.
@@ -60,6 +64,8 @@ pub(super) struct Load {
     pub(super) turn: u64,
     /// Milliseconds for which it is still left alone; none: it may be called.
     pub(super) open: Option<u64>,
+    /// Whether it said a moment ago that it cannot take calls.
+    pub(super) declined: bool,
 }
 
 /// How a call ended.
@@ -67,8 +73,10 @@ pub(super) struct Load {
 pub(super) enum Ended {
     /// With a result.
     Answered,
-    /// With another answer: who says no at once is not fast for that.
+    /// With an error: who fails at once is not fast for that.
     Refused,
+    /// By saying that it cannot take calls now.
+    Declined,
     /// Without one.
     Silent,
     /// Nobody waited long enough to tell.
@@ -100,6 +108,7 @@ impl Loads {
                 recent: None,
                 turn: 0,
                 open: None,
+                declined: false,
             };
         };
         let open = match known.open {
@@ -114,6 +123,7 @@ impl Loads {
             recent: known.recent.map(|millis| millis * fading(now, known.last)),
             turn: known.turn,
             open,
+            declined: known.declined.is_some_and(|until| now < until),
         }
     }
 
@@ -152,7 +162,8 @@ impl Loads {
         known.under_way = known.under_way.saturating_sub(1);
         self.changed = true;
         match ended {
-            Ended::Answered | Ended::Refused => {
+            Ended::Answered | Ended::Refused | Ended::Declined => {
+                known.declined = (ended == Ended::Declined).then(|| now.plus(DECLINED_MILLIS));
                 if ended == Ended::Answered {
                     let before = known.recent.map(|millis| millis * fading(now, known.last));
                     known.recent =

@@ -1,10 +1,13 @@
 //! Has tools called: chooses who is asked, checks what goes there and what comes back, and bounds it all.
 
+mod attempts;
 mod call;
 mod choose;
 mod gossip;
 mod known;
 mod load;
+mod once;
+mod outcome;
 mod post;
 mod verdict;
 
@@ -258,10 +261,6 @@ impl Server {
             let mut reply = self.dry_run(&caller, request).await?;
             reply.ignored = ignored;
             return to_bytes(&reply);
-        }
-        if request.request_id.is_some() {
-            let message = "is not taken yet: this registry does not remember calls";
-            return Err(Error::invalid("/request_id", message));
         }
         let _turn = self.invoke.turn()?;
         // It waits for the provider from here on, and must not keep others from being served.

@@ -110,7 +110,7 @@ impl At<'_> {
     pub(super) fn invalid(&self, violations: &[Violation]) -> Error {
         let first = violations
             .first()
-            .map(|first| format!(": {} {}", first.pointer, first.message))
+            .map(|first| format!(": {first}"))
             .unwrap_or_default();
         let message = format!("the tool's result is not as its contract says{first}");
         self.on(Error::new(ErrorCode::InvalidResult, message), Executed::Yes)
@@ -130,6 +130,24 @@ impl At<'_> {
         );
         error.retryable = idempotent;
         error
+    }
+
+    /// Nobody saw an answer, and nobody waits for one any more.
+    pub(super) fn unknown(&self, idempotent: bool) -> Error {
+        let message =
+            "nobody knows what came of the call: whoever carried it out is gone, or was too slow";
+        let mut error = self.on(
+            Error::new(ErrorCode::ToolTimeout, message),
+            Executed::Unknown,
+        );
+        error.retryable = idempotent;
+        error
+    }
+
+    /// The result was passed on once, and not kept.
+    pub(super) fn not_kept(&self, limit: usize) -> Error {
+        let error = Error::too_large("the result, which was answered once and not kept:", limit);
+        self.on(error, Executed::Yes)
     }
 
     /// The answer cannot be passed on.

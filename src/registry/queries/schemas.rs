@@ -1,6 +1,6 @@
 //! The JSON Schemas that there are: of messages, of tools, of nodes.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     domain::{ids::Token, index::Index, node::Tool, nodes::Seen},
@@ -14,6 +14,11 @@ use crate::{
 };
 
 use super::{cursor, page};
+
+/// Tools, and nodes, among which a name is looked for that is like an unknown one.
+const NEAREST_OF_MAX: usize = 1_000;
+/// A name is like another one when not more than this part of it differs.
+const NEAREST_PARTS: usize = 3;
 
 /// The messages, which do not change while this runs.
 fn messages() -> &'static [Message] {
@@ -87,8 +92,7 @@ pub(in crate::registry) fn schema(
             .nodes
             .seen(&name.parse().ok()?)
             .filter(Seen::is_live)?;
-        let schema = seen.node.registration.more.get("schema");
-        Some(schema.cloned().unwrap_or_else(|| json!({})))
+        schema_of(&seen).cloned()
     };
     let found = [
         (
@@ -106,12 +110,7 @@ pub(in crate::registry) fn schema(
     ]
     .into_iter()
     .find_map(|(kind, schema)| Some((kind, schema?)));
-    let (kind, schema) = found.ok_or_else(|| {
-        Error::new(
-            ErrorCode::SchemaNotFound,
-            "there is no such schema: schema.list has their names",
-        )
-    })?;
+    let (kind, schema) = found.ok_or_else(|| missing(index, request))?;
     Ok(SchemaGetReply {
         kind: Open::Known(kind),
         name: name.to_owned(),
@@ -119,6 +118,68 @@ pub(in crate::registry) fn schema(
         revision: index.applied().wire(index.lineage()),
         ignored: Vec::new(),
     })
+}
+
+fn missing(index: &Index, request: &SchemaGetRequest) -> Error {
+    let error = Error::new(
+        ErrorCode::SchemaNotFound,
+        "there is no such schema: schema.list has their names",
+    );
+    match nearest(index, request) {
+        Some(nearest) => error.with("nearest", nearest),
+        None => error,
+    }
+}
+
+/// The known name that is most like the one that is asked for, or that continues it.
+fn nearest(index: &Index, request: &SchemaGetRequest) -> Option<String> {
+    let name = request.name.as_str();
+    let wanted = |kind: SchemaKind| request.kind.is_none_or(|wanted| wanted == kind);
+    let mut best: Option<(usize, String)> = None;
+    let mut consider = |known: &str| {
+        let distance = distance(name, known);
+        if let Some(distance) = distance
+            && best.as_ref().is_none_or(|(least, _)| distance < *least)
+        {
+            best = Some((distance, known.to_owned()));
+        }
+    };
+    if wanted(SchemaKind::Message) {
+        for message in messages() {
+            consider(&message.name);
+        }
+    }
+    if wanted(SchemaKind::Tool) {
+        let (tool, _) = name.split_once('@').unwrap_or((name, ""));
+        let names = index.nodes.tool_names(None).take(NEAREST_OF_MAX);
+        let near = names
+            .filter_map(|known| Some((distance(tool, known.as_str())?, known)))
+            .min();
+        let tool = near.map(|(_, tool)| tool);
+        for (known, ..) in tool_schemas(index, tool.into_iter()) {
+            consider(&known);
+        }
+    }
+    if wanted(SchemaKind::Node) {
+        let nodes = node_names(index).into_iter().take(NEAREST_OF_MAX);
+        for (known, _) in nodes {
+            consider(&known);
+        }
+    }
+    best.map(|(_, name)| name)
+}
+
+/// How much a known name differs from one that is asked for: none when it is not like it.
+fn distance(asked: &str, known: &str) -> Option<usize> {
+    let continues = known
+        .strip_prefix(asked)
+        .is_some_and(|rest| rest.starts_with(['.', '@', '#']));
+    let most = known.len().max(NEAREST_PARTS) / NEAREST_PARTS;
+    if !continues && asked.len().abs_diff(known.len()) > most {
+        return None;
+    }
+    let distance = strsim::damerau_levenshtein(asked, known);
+    (continues || distance <= most).then_some(distance)
 }
 
 fn item(kind: SchemaKind, name: &str, title: &str) -> (SchemaKind, SchemaItem) {
@@ -187,11 +248,16 @@ fn tool_schemas<'a, 'n>(
     found
 }
 
+/// What a node announced as its schema, if it did.
+fn schema_of<'a>(seen: &Seen<'a>) -> Option<&'a Value> {
+    seen.node.registration.more.get("schema")
+}
+
 fn node_names(index: &Index) -> Vec<(String, String)> {
     index
         .nodes
         .all(None)
-        .filter(Seen::is_live)
+        .filter(|seen| seen.is_live() && schema_of(seen).is_some())
         .map(|seen| {
             let id = seen.node_id;
             (id.to_string(), format!("The inputs and outputs of {id}"))

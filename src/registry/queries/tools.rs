@@ -14,7 +14,7 @@ use crate::{
         trust::TrustState,
     },
     protocol::{
-        bounds::Open,
+        bounds::{Open, parse_version},
         error::{Error, ErrorCode},
         port::Page,
         tool::{
@@ -25,7 +25,10 @@ use crate::{
 };
 
 use super::nodes::again;
-use super::{cursor, page};
+use super::{bad_cursor, cursor, page};
+
+/// Between the version and the node of a cursor; neither has it.
+const CURSOR_SEPARATOR: char = ':';
 
 /// A tool as one node offers it.
 type Offer<'a> = (Seen<'a>, &'a Tool);
@@ -121,12 +124,24 @@ pub(in crate::registry) fn tool(
     now: Moment,
 ) -> Result<ToolDescribeReply, Error> {
     let after = cursor(request.cursor.as_deref(), |text| {
-        text.parse::<NodeId>().ok()
+        let (version, node_id) = text.split_once(CURSOR_SEPARATOR)?;
+        Some((
+            parse_version(version).ok()?,
+            node_id.parse::<NodeId>().ok()?,
+        ))
     })?;
+    let (begun, after) = after.unzip();
+    if let (Some(version), Some(begun)) = (&request.version, &begun)
+        && version != begun
+    {
+        return Err(bad_cursor());
+    }
     let missing = || Error::new(ErrorCode::ToolNotFound, "no live node offers such a tool");
     let all: Vec<Offer<'_>> = offers(index, &request.name).collect();
     let versions = versions(&all);
-    let version = request.version.as_ref().or(versions.first());
+    // The pages of one list are of one version, though a newer one may have come since the first.
+    let version = request.version.as_ref().or(begun.as_ref());
+    let version = version.or(versions.first());
     let version = version.ok_or_else(missing)?.clone();
     let offers: Vec<Offer<'_>> = all
         .into_iter()
@@ -142,7 +157,10 @@ pub(in crate::registry) fn tool(
     let behind = offers
         .iter()
         .filter(|(seen, _)| after.as_ref().is_none_or(|after| seen.node_id > after))
-        .map(|offer| (offer.0.node_id.to_string(), provider(index, offer, now)));
+        .map(|offer| {
+            let cursor = format!("{version}{CURSOR_SEPARATOR}{}", offer.0.node_id);
+            (cursor, provider(index, offer, now))
+        });
     let providers = page(index, behind, limit);
     Ok(ToolDescribeReply {
         name: request.name.clone(),

@@ -1,0 +1,157 @@
+//! Settings that are named like a secret, wherever an address has them.
+
+use super::uri::percent_decoded;
+
+/// A setting carries a secret when its name, in lower case and without `-`, `_` and `.`, ends with one of these.
+const SECRET_NAMES: &[&str] = &[
+    "accesskey",
+    "accountkey",
+    "apikey",
+    "auth",
+    "authorization",
+    "credential",
+    "credentials",
+    "jwt",
+    "pass",
+    "passphrase",
+    "passwd",
+    "password",
+    "privatekey",
+    "pwd",
+    "secret",
+    "secretkey",
+    "sig",
+    "signature",
+    "token",
+];
+
+/// What a setting may begin behind.
+const BEGINNINGS: [char; 5] = [';', ',', '(', ':', '/'];
+
+/// A query or fragment without them: `&` or `;` parts its settings, and what has no value is a setting as well.
+pub(super) fn parameters_without(parameters: &str) -> String {
+    let mut kept = String::new();
+    let mut separator = "";
+    for part in parameters.split_inclusive(['&', ';']) {
+        let (parameter, end) = match part.strip_suffix(['&', ';']) {
+            Some(parameter) => (parameter, &part[parameter.len()..]),
+            None => (part, ""),
+        };
+        let name = parameter.split('=').next().unwrap_or(parameter);
+        if !is_secret(name) {
+            kept.push_str(separator);
+            kept.push_str(parameter);
+            separator = if end.is_empty() { "&" } else { end };
+        }
+    }
+    kept
+}
+
+/// Whether a text is settings and nothing else, as in `Server=h;Port=1`.
+pub(super) fn is_settings(text: &str) -> bool {
+    let in_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '%');
+    let behind = text.trim_start_matches(in_name);
+    behind.len() < text.len() && behind.starts_with('=')
+}
+
+/// Such a text without them; `strip` makes of a value what may be kept of it.
+pub(super) fn settings_without(text: &str, strip: impl Fn(&str) -> String) -> String {
+    let mut kept: Vec<String> = Vec::new();
+    let mut rest = text;
+    loop {
+        let value = rest
+            .find(['=', ';'])
+            .filter(|at| rest[*at..].starts_with('='));
+        let end = value.map_or_else(
+            || rest.find(';').unwrap_or(rest.len()),
+            |at| at + 1 + value_len(&rest[at + 1..], &[';']),
+        );
+        let setting = &rest[..end];
+        match setting.split_once('=') {
+            Some((name, _)) if is_secret(name) => {}
+            Some((name, value)) => kept.push(format!("{name}={}", strip(value))),
+            None => kept.push(strip(setting)),
+        }
+        match rest.get(end + 1..) {
+            Some(behind) => rest = behind,
+            None => return kept.join(";"),
+        }
+    }
+}
+
+/// An address without them, whatever it has before a query.
+pub(super) fn path_without(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    // Brackets that are open.
+    let mut depth = 0_usize;
+    let mut before = None;
+    while let Some(c) = rest.chars().next() {
+        if before.is_none_or(|before| BEGINNINGS.contains(&before))
+            && let Some((name, value)) = rest.split_once('=')
+            && !name.contains(BEGINNINGS)
+            && is_secret(name)
+        {
+            let ends: &[char] = match before {
+                _ if depth > 0 => &[',', ')', ';'],
+                Some(',') => &[',', ';'],
+                _ => &[';'],
+            };
+            rest = &value[value_len(value, ends)..];
+            match before {
+                Some(';' | ',') => {
+                    out.pop();
+                }
+                Some('(') if rest.starts_with(')') => {
+                    out.pop();
+                    rest = &rest[1..];
+                    depth -= 1;
+                }
+                _ => rest = rest.strip_prefix([';', ',']).unwrap_or(rest),
+            }
+            before = out.chars().next_back();
+            continue;
+        }
+        depth = match c {
+            '(' => depth + 1,
+            ')' => depth.saturating_sub(1),
+            _ => depth,
+        };
+        out.push(c);
+        before = Some(c);
+        rest = &rest[c.len_utf8()..];
+    }
+    out
+}
+
+/// How long a value is that one of `ends` ends, in bytes. One in quotes or braces goes to where these close, and
+/// to the end of the text if they do not.
+fn value_len(text: &str, ends: &[char]) -> usize {
+    let close = match text.chars().next() {
+        Some('{') => '}',
+        Some(quote @ ('"' | '\'')) => quote,
+        _ => return text.find(ends).unwrap_or(text.len()),
+    };
+    let mut at = 1;
+    while let Some(found) = text.get(at..).and_then(|rest| rest.find(close)) {
+        at += found + 1;
+        // Twice stands for itself.
+        if text.get(at..).is_some_and(|rest| rest.starts_with(close)) {
+            at += 1;
+        } else {
+            let behind = text.get(at..).unwrap_or_default();
+            return at + behind.find(ends).unwrap_or(behind.len());
+        }
+    }
+    text.len()
+}
+
+fn is_secret(name: &str) -> bool {
+    let name: String = percent_decoded(name)
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !matches!(c, '-' | '_' | '.'))
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    SECRET_NAMES.iter().any(|secret| name.ends_with(secret))
+}

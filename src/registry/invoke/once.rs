@@ -1,0 +1,210 @@
+//! Calls with a request id: written down before anything is sent, and answered with one outcome however often, and
+//! wherever, they are asked for.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{
+    domain::{
+        call::{self, Begin, End, Outcome},
+        ids::{ExecutionId, RequestId},
+    },
+    protocol::{
+        endpoint::Endpoint,
+        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
+        frame::digest,
+    },
+};
+
+use super::{
+    super::{calls::Begun, requests::Caller, serve::Server},
+    attempts::Ready,
+    call::{Call, left},
+    outcome::{self, Ran},
+};
+
+/// The part of a call's time that is left for writing its outcome down.
+const END_PART: u32 = 10;
+/// What is left for that at most.
+const END_MAX: Duration = Duration::from_millis(500);
+
+/// How it stands with a request that came before.
+enum Earlier {
+    /// It runs, or may be made again.
+    Running(ExecutionId),
+    Over(Box<call::Call>, Outcome),
+}
+
+impl Server {
+    /// Calls the tool, unless that was done for the same request before.
+    pub(super) async fn call_once(
+        &self,
+        caller: &Caller,
+        call: &mut Call,
+        request_id: RequestId,
+        ignored: Vec<String>,
+    ) -> Result<Bytes, Error> {
+        loop {
+            if let Some(earlier) = self.earlier(call, request_id)? {
+                return self
+                    .repeat(caller, call, request_id, earlier, ignored)
+                    .await;
+            }
+            let first = match self.ready(caller, call).await {
+                Ok(first) => first,
+                // By now the index knows all that was acknowledged before, the same request's end included.
+                Err(error) => match self.earlier(call, request_id)? {
+                    Some(_) => continue,
+                    None => return Err(error),
+                },
+            };
+            match self
+                .commit
+                .begin_call(caller, begin(call, &first, request_id, caller))
+                .await?
+            {
+                Begun::Go(execution_id) => {
+                    call.execution_id = execution_id.0;
+                    return self
+                        .carry_out(caller, call, request_id, first, ignored)
+                        .await;
+                }
+                // The index shows it as it was written, or will before long.
+                Begun::Running(execution_id) => {
+                    drop(first);
+                    let earlier = Earlier::Running(execution_id);
+                    return self
+                        .repeat(caller, call, request_id, earlier, ignored)
+                        .await;
+                }
+                Begun::Over(_) => {}
+            }
+        }
+    }
+
+    /// What is known of the same request; nothing, where it may be made.
+    fn earlier(&self, call: &Call, request_id: RequestId) -> Result<Option<Earlier>, Error> {
+        let digest = digest(Endpoint::ToolInvoke, &call.request);
+        self.commit.mirror.with(|core| {
+            let Some(known) = core.index.calls.call(request_id) else {
+                return Ok(None);
+            };
+            if known.digest != digest {
+                let message = "this request_id was used before with other parameters";
+                return Err(Error::new(ErrorCode::IdempotencyMismatch, message));
+            }
+            Ok(match known.outcome() {
+                None => Some(Earlier::Running(known.execution.execution_id)),
+                Some(outcome) if outcome.may_run_again(known.idempotent) => None,
+                Some(outcome) => Some(Earlier::Over(Box::new(known.clone()), outcome.clone())),
+            })
+        })
+    }
+
+    /// Answers what came of the same request before, or what comes of it.
+    async fn repeat(
+        &self,
+        caller: &Caller,
+        call: &Call,
+        request_id: RequestId,
+        earlier: Earlier,
+        ignored: Vec<String>,
+    ) -> Result<Bytes, Error> {
+        let still_runs = || {
+            let message = "the same call is still under way: ask again for its outcome";
+            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+        };
+        let (known, outcome) = match earlier {
+            Earlier::Over(known, outcome) => (known, outcome),
+            Earlier::Running(execution_id) => {
+                let ended = self
+                    .commit
+                    .mirror
+                    .call_outcome(request_id, execution_id, caller.until);
+                let outcome = ended.await.ok_or_else(still_runs)?;
+                let known = self
+                    .commit
+                    .mirror
+                    .with(|core| core.index.calls.call(request_id).cloned());
+                (Box::new(known.ok_or_else(still_runs)?), outcome)
+            }
+        };
+        let revision = self
+            .commit
+            .mirror
+            .with(|core| core.index.applied().wire(core.index.lineage()));
+        let ran = Ran {
+            execution: &known.execution,
+            correlation_id: &call.correlation_id,
+            duration_ms: None,
+            attempts: None,
+            revision,
+        };
+        let result = outcome::again(&known, &outcome)?;
+        self.reply_of(&ran, result, ignored)
+    }
+
+    /// It is for this instance to carry the call out, and to write down what came of it before that is said.
+    async fn carry_out(
+        &self,
+        caller: &Caller,
+        call: &mut Call,
+        request_id: RequestId,
+        first: Ready,
+        ignored: Vec<String>,
+    ) -> Result<Bytes, Error> {
+        let whole = caller
+            .until
+            .saturating_duration_since(tokio::time::Instant::now());
+        let provider = Caller {
+            until: caller.until - (whole / END_PART).min(END_MAX),
+            ..caller.clone()
+        };
+        let (begun_by, idempotent) = (first.chosen.by(), first.contract.idempotent);
+        let (chosen, ended) = self.attempts(&provider, call, first).await;
+        let mut kept = None;
+        let answer = ended.and_then(|result| {
+            kept = Some(result.clone());
+            self.answer_call(call, &chosen, result, ignored.clone())
+        });
+        let outcome = match &answer {
+            Ok(_) => outcome::completed(kept),
+            Err(error) => outcome::failed(error),
+        };
+        let end = End {
+            request_id,
+            execution_id: ExecutionId(call.execution_id),
+            by: Some(chosen.by()).filter(|by| *by != begun_by),
+            attempts: call.attempts,
+            duration_ms: call.millis(),
+            outcome,
+        };
+        let written = self.commit.end_call(caller, end).await?;
+        if written == Outcome::Unknown {
+            // Its time was up before it could be written, and others were told so.
+            let at = super::verdict::At {
+                node_id: &chosen.node_id,
+                execution_id: call.execution_id,
+            };
+            return Err(at.unknown(idempotent));
+        }
+        answer
+    }
+}
+
+fn begin(call: &Call, first: &Ready, request_id: RequestId, caller: &Caller) -> Begin {
+    let chosen = &first.chosen;
+    Begin {
+        request_id,
+        digest: digest(Endpoint::ToolInvoke, &call.request),
+        tool_name: chosen.tool_name.clone(),
+        tool_version: chosen.tool_version.clone(),
+        contract_hash: chosen.contract_hash.clone(),
+        node_id: chosen.node_id.clone(),
+        idempotent: first.contract.idempotent,
+        requester_id: call.request.requester_id,
+        trace_log_id: Some(call.trace_log_id()),
+        timeout_ms: left(caller),
+    }
+}

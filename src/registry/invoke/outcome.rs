@@ -1,0 +1,100 @@
+//! What came of a call, as it is written down and as it is answered.
+
+use serde_json::Value;
+
+use crate::{
+    domain::{
+        call::{CALL_RESULT_BYTES_MAX, Call, Completed, Executed, Execution, Failure, Outcome},
+        record::Unknown,
+    },
+    protocol::error::{Error, ErrorCode},
+};
+
+use super::verdict::At;
+
+/// An execution that is answered with its result.
+pub(super) struct Ran<'a> {
+    pub(super) execution: &'a Execution,
+    pub(super) correlation_id: &'a str,
+    /// None when it was not this request that had it carried out.
+    pub(super) duration_ms: Option<u64>,
+    pub(super) attempts: Option<u32>,
+    pub(super) revision: u64,
+}
+
+pub(super) fn completed(result: Option<Value>) -> Outcome {
+    Outcome::Completed(Completed { result })
+}
+
+/// An error as it is written down: the code says whether the tool was run, where the details do not.
+pub(super) fn failed(error: &Error) -> Outcome {
+    let executed = match error.details.get("executed") {
+        Some(Value::Bool(true)) => Executed::Yes,
+        Some(Value::String(_)) => Executed::Unknown,
+        _ => Executed::No,
+    };
+    Outcome::Failed(Box::new(Failure {
+        code: error.code.as_str().to_owned(),
+        message: error.message.clone(),
+        retryable: error.retryable,
+        executed,
+        details: error.details.clone().into_iter().collect::<Unknown>(),
+    }))
+}
+
+/// What is answered for a call that has ended before.
+pub(super) fn again(call: &Call, outcome: &Outcome) -> Result<Value, Error> {
+    let at = At {
+        node_id: &call.execution.node_id,
+        execution_id: call.execution.execution_id.0,
+    };
+    match outcome {
+        Outcome::Completed(Completed {
+            result: Some(result),
+        }) => Ok(result.clone()),
+        Outcome::Completed(Completed { result: None }) => Err(at.not_kept(CALL_RESULT_BYTES_MAX)),
+        Outcome::Failed(failure) => Err(error(failure)),
+        Outcome::Unknown => Err(at.unknown(call.idempotent)),
+    }
+}
+
+fn error(failure: &Failure) -> Error {
+    let known = ErrorCode::ALL
+        .iter()
+        .find(|code| code.as_str() == failure.code);
+    let mut error = Error::new(
+        known.copied().unwrap_or(ErrorCode::Internal),
+        failure.message.clone(),
+    );
+    error.retryable = failure.retryable;
+    error.details = failure.details.clone().into_iter().collect();
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_error_comes_back_as_it_was() {
+        let mut said = Error::new(ErrorCode::ToolError, "it broke")
+            .with("executed", true)
+            .with("provider_code", "E");
+        said.retryable = true;
+        let Outcome::Failed(failure) = failed(&said) else {
+            panic!("it failed");
+        };
+        assert_eq!(failure.executed, Executed::Yes);
+        assert_eq!(error(&failure), said);
+        let executed = |value: Value| {
+            let error = Error::new(ErrorCode::ToolTimeout, "").with("executed", value);
+            failed(&error).executed()
+        };
+        assert_eq!(executed(json!("unknown")), Executed::Unknown);
+        assert_eq!(executed(json!(false)), Executed::No);
+        let nothing = Error::new(ErrorCode::Busy, "");
+        assert_eq!(failed(&nothing).executed(), Executed::No);
+    }
+}
