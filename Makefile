@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help serve test fmt lint deny tools tools-serve clean-tools
+.PHONY: help serve test bench fmt lint deny tools tools-serve clean-tools
 
 TOOLS := $(CURDIR)/.tools
 # What the tests write down for tests/traffic.rs.
@@ -21,6 +21,7 @@ NATS_CLI_VERSION := 0.4.0
 help:
 	@echo 'make serve [ARGS="--listen 127.0.0.1:4223"]   build the registry and run it with a NATS server of its own'
 	@echo 'make test [ARGS="NAME"]                       install what the tests need, and run them'
+	@echo 'make bench                                    what requests cost beside what NATS itself costs: a table, in four minutes'
 	@echo 'make fmt | lint | deny                        format; clippy and format check; licences and banned crates'
 	@echo 'make tools                                    install what serve and the tests need into .tools/'
 
@@ -37,6 +38,10 @@ test: tools
 	@echo '==> what the tests sent and got, against schemas/$(if $(strip $(ARGS)),; a part of the tests cannot show that none is missing)'
 	@ONEX_TRAFFIC="$(TRAFFIC)" $(CARGO) test --locked --quiet --test traffic -- --ignored --nocapture \
 	    $(if $(strip $(ARGS)),every_message_is_well)
+
+bench: tools-serve
+	@echo '==> cargo bench (the first time builds for a few minutes)'
+	@PATH="$$PATH:$(TOOLS)/bin" $(CARGO) bench --locked --quiet --bench registry
 
 fmt:
 	@$(CARGO) fmt

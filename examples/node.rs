@@ -7,13 +7,12 @@
 use std::{
     env,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
-use anyhow::Context as _;
-use futures::StreamExt as _;
 use onex_registry::{
     chain,
-    client::{Client, Error, Life, Node},
+    client::{Call, Client, Error, Failure, Life, Node},
     protocol::{names::Namespace, tool::Tool},
 };
 use schemars::JsonSchema;
@@ -29,6 +28,10 @@ use tokio::{
 #[derive(Deserialize, JsonSchema)]
 struct Greet {
     name: String,
+    /// How long to think first, in milliseconds.
+    #[serde(default)]
+    #[schemars(range(max = 60_000))]
+    after_ms: u32,
 }
 
 /// What the tool gives.
@@ -51,16 +54,20 @@ async fn main() -> anyhow::Result<()> {
     // It may be started before the bus is.
     let options = async_nats::ConnectOptions::new().retry_on_initial_connect();
     let nats = options.connect(url).await?;
-    let client = Client::new(nats.clone(), Namespace::default());
+    let client = Client::new(nats, Namespace::default());
 
     let mut node = Node::builder(&id)
         .version("1.0.0")
         .description("Greets by name, and tells over HTTP that it is there.")
         .port("http", "http")
-        .tool(Tool {
-            idempotent: true,
-            ..Tool::of::<Greet, Greeting>("greet", "1.0.0")?
-        })
+        .serve(
+            Tool {
+                error_codes: vec!["NO_NAME".parse()?],
+                idempotent: true,
+                ..Tool::of::<Greet, Greeting>("greet", "1.0.0")?
+            },
+            greet,
+        )
         .health(|| json!({"status": "ok", "greeted": GREETED.load(Ordering::Relaxed)}))
         // So many seconds the registry waits for it without a word before it gives the port to others.
         .ttl(env::var("ONEX_TTL").map_or(Ok(30), |seconds| seconds.parse())?);
@@ -69,7 +76,6 @@ async fn main() -> anyhow::Result<()> {
     }
     let node =
         tokio::select! { node = node.start(&client) => node?, () = &mut stop => return Ok(()) };
-    let subject = node.tool_subject("greet").context("it has that tool")?;
 
     loop {
         // From here to the end of this life the port is ours. The next life may have another one.
@@ -79,6 +85,8 @@ async fn main() -> anyhow::Result<()> {
                 // Another copy has taken over: there is nothing to do, and nothing failed.
                 Err(why) => {
                     eprintln!("{}", chain(&why));
+                    // Waits for calls that are under way; the rest is said.
+                    let _ = node.deregister().await;
                     return Ok(());
                 }
             },
@@ -93,15 +101,14 @@ async fn main() -> anyhow::Result<()> {
             life.epoch(),
             listener.local_addr()?
         );
-        let calls = nats.subscribe(subject.clone()).await?;
         tokio::select! {
             () = serve(&listener, &life, &id) => {}
-            () = greet(calls, &nats, &life) => {}
             why = life.over() => eprintln!("not served any more: {}", chain(&why)),
             () = &mut stop => break,
         }
     }
-    // Nobody is served any more by now. If no answer comes, the node ends when its TTL has passed.
+    // Nobody is served any more by now but the calls that are under way: they are waited for. If the registry does not
+    // answer, the node ends when its TTL has passed.
     if let Err(why) = node.deregister().await {
         eprintln!("left without a word: {}", chain(&why));
     }
@@ -125,26 +132,14 @@ async fn serve(listener: &TcpListener, life: &Life, id: &str) {
     }
 }
 
-/// Takes the calls of the tool: arguments in, result out, or an error as NATS micro services say it.
-async fn greet(mut calls: async_nats::Subscriber, nats: &async_nats::Client, life: &Life) {
-    while let Some(call) = calls.next().await {
-        let Some(reply) = call.reply.filter(|_| !life.remaining().is_zero()) else {
-            continue;
-        };
-        let mut headers = async_nats::HeaderMap::new();
-        let body = match serde_json::from_slice::<Greet>(&call.payload) {
-            Ok(Greet { name }) => json!(Greeting {
-                greeting: format!("Hello, {name}!")
-            }),
-            Err(error) => {
-                headers.insert("Nats-Service-Error-Code", "400");
-                headers.insert("Nats-Service-Error", error.to_string().as_str());
-                json!(null)
-            }
-        };
-        GREETED.fetch_add(u64::from(!body.is_null()), Ordering::Relaxed);
-        let _ = nats
-            .publish_with_headers(reply, headers, body.to_string().into())
-            .await;
+/// One call of the tool. `call` has its ids, and how long its caller waits.
+async fn greet(Greet { name, after_ms }: Greet, _call: Call) -> Result<Greeting, Failure> {
+    tokio::time::sleep(Duration::from_millis(after_ms.into())).await; // as one that asks others would
+    if name.trim().is_empty() {
+        return Err(Failure::new("NO_NAME", "the name is blank"));
     }
+    GREETED.fetch_add(1, Ordering::Relaxed);
+    Ok(Greeting {
+        greeting: format!("Hello, {name}!"),
+    })
 }

@@ -15,7 +15,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Caller, Nats, PATIENCE, Registry, until, wish};
+use async_nats::{HeaderMap, HeaderValue, Request, RequestErrorKind};
+use futures::{FutureExt as _, StreamExt as _};
+use harness::{Caller, Nats, PATIENCE, Registry, header_map, until, wish};
 use onex_registry::protocol::error::ErrorCode;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -36,7 +38,8 @@ macro_rules! cases {
             cases!(@ $variant => serves_and_leaves is_killed_and_starts_again takes_the_place_of_its_last_start
                 outlives_a_registry outlives_a_nats_server stops_in_time_when_nobody_answers
                 serves_nobody_after_a_pause steps_aside_for_a_higher_epoch takes_another_port_when_one_is_in_use
-                waits_for_a_registry says_what_is_wrong);
+                waits_for_a_registry says_what_is_wrong refuses_what_is_not_in_the_contract
+                refuses_one_call_too_many answers_what_is_under_way_when_it_ends);
         }
     )+};
     (@ $variant:expr => $($case:ident)+) => {$(
@@ -85,9 +88,11 @@ impl Language {
             }
             Self::JavaScript => {
                 // A module is looked for beside the file that wants it.
-                let original = root.join("examples/javascript").join(script);
+                for file in [script, "tool.mjs"] {
+                    let original = root.join("examples/javascript").join(file);
+                    std::fs::copy(original, folder.join(file)).unwrap();
+                }
                 let script = folder.join(script);
-                std::fs::copy(original, &script).unwrap();
                 let modules = folder.join("node_modules");
                 if !modules.exists() {
                     std::os::unix::fs::symlink(installed("nats-js/node_modules"), modules).unwrap();
@@ -576,6 +581,175 @@ async fn says_what_is_wrong(language: Language) {
     assert!(said.contains("/ttl"), "it says which field: {said}");
 }
 
+/// What came of a call.
+#[derive(Debug)]
+struct Answer {
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Bus {
+    /// Calls the tool of that node, with these headers.
+    async fn call(&self, id: &str, headers: &[(&str, &str)], arguments: impl ToString) -> Answer {
+        let request = Request::new()
+            .headers(header_map(headers))
+            .payload(arguments.to_string().into())
+            .timeout(Some(PATIENCE));
+        let client = &self.caller.client;
+        let message = client.send_request(subject_of(id), request).await.unwrap();
+        Answer {
+            headers: message.headers.unwrap_or_default(),
+            body: serde_json::from_slice(&message.payload).unwrap(),
+        }
+    }
+}
+
+/// Where that node takes calls of its tool.
+fn subject_of(id: &str) -> String {
+    format!("onex.node.v1.tool.greet.{}", id.replace('.', "=2E"))
+}
+
+impl Answer {
+    /// The error, where it is that one; `begun` says whether the tool may have done something.
+    #[track_caller]
+    fn error(&self, number: &str, code: &str, begun: bool) -> &Value {
+        let header = |name: &str| self.headers.get(name).map(HeaderValue::as_str);
+        let said = (
+            header("Nats-Service-Error-Code"),
+            header("Nats-Service-Error"),
+            header("Onex-Executed"),
+        );
+        let executed = (!begun).then_some("false");
+        assert_eq!(said, (Some(number), Some(code), executed), "{self:?}");
+        let error = &self.body["error"];
+        assert_eq!(error["code"], code, "{error:#}");
+        assert!(error["message"].is_string(), "{error:#}");
+        error
+    }
+}
+
+async fn refuses_what_is_not_in_the_contract(language: Language) {
+    let bus = Bus::start().await;
+    let id = new_id();
+    let _example = Example::start(language, &bus.nats.url(), &id, 30);
+    bus.online(&id, 1).await;
+    // Both faults at once, each with its place.
+    let known = [("Onex-Correlation-Id", "c-1")];
+    let wrong = bus
+        .call(&id, &known, r#"{"name": 1, "after_ms": -1}"#)
+        .await;
+    let error = wrong.error("400", "INVALID_ARGUMENTS", false);
+    assert_eq!(error["retryable"], false);
+    assert_eq!(error["correlation_id"], "c-1");
+    let violations = error["details"]["violations"].as_array().unwrap();
+    let mut places: Vec<_> = violations
+        .iter()
+        .map(|one| one["pointer"].as_str())
+        .collect();
+    places.sort_unstable();
+    assert_eq!(places, [Some("/after_ms"), Some("/name")], "{error:#}");
+    for wrong in [
+        r#"{"name": "Ada", "after_ms": 1.5}"#,
+        r#"{"name": "Ada", "after_ms": true}"#,
+        r#"{"name": "Ada", "after_ms": 60001}"#,
+        r#"{"name": "#,
+        "[]",
+    ] {
+        let refused = bus.call(&id, &[], wrong).await;
+        refused.error("400", "INVALID_ARGUMENTS", false);
+    }
+    let blank = bus.call(&id, &[], r#"{"name": " "}"#).await;
+    assert_eq!(blank.error("422", "NO_NAME", true)["retryable"], false);
+    let other = [("Onex-Tool-Version", "2.0.0")];
+    let refused = bus.call(&id, &other, r#"{"name": "Ada"}"#).await;
+    refused.error("503", "TOOL_NOT_FOUND", false);
+    let named = [("Onex-Tool-Version", "1.0.0"), ("Onex-Timeout-Ms", "30000")];
+    let greeted = bus
+        .call(&id, &named, r#"{"name": "Ada", "after_ms": 1.0}"#)
+        .await;
+    assert_eq!(greeted.body, json!({"greeting": "Hello, Ada!"}));
+    // What cannot be told is not done, and nobody who has given up is answered.
+    let subject = subject_of(&id);
+    let client = &bus.caller.client;
+    let body = r#"{"name": "Ada"}"#;
+    client.publish(subject.clone(), body.into()).await.unwrap();
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.unwrap();
+    let late = header_map(&[("Onex-Timeout-Ms", "100")]);
+    let slow = r#"{"name": "Ada", "after_ms": 300}"#;
+    let sent = client.publish_with_reply_and_headers(subject, inbox, late, slow.into());
+    sent.await.unwrap();
+    let answer = tokio::time::timeout(Duration::from_millis(600), answers.next()).await;
+    assert!(answer.is_err(), "{answer:?}");
+    let greeted = bus.call(&id, &[], body).await;
+    assert_eq!(greeted.body, json!({"greeting": "Hello, Ada!"}));
+}
+
+async fn refuses_one_call_too_many(language: Language) {
+    let bus = Bus::start().await;
+    let id = new_id();
+    let _example = Example::start(language, &bus.nats.url(), &id, 30);
+    bus.online(&id, 1).await;
+    let client = &bus.caller.client;
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.unwrap();
+    let slow = r#"{"name": "Ada", "after_ms": 60000}"#;
+    for _ in 0..16 {
+        let sent = client.publish_with_reply(subject_of(&id), inbox.clone(), slow.into());
+        sent.await.unwrap();
+    }
+    // It comes behind them, and is not made to wait.
+    let refused = bus.call(&id, &[], r#"{"name": "Ada"}"#).await;
+    let error = refused.error("503", "BUSY", false);
+    assert_eq!(error["retryable"], true);
+    assert!(answers.next().now_or_never().is_none(), "the others go on");
+}
+
+/// It is told to end while a call is under way, for longer than it lives without a heartbeat.
+async fn answers_what_is_under_way_when_it_ends(language: Language) {
+    let bus = Bus::start().await;
+    let id = new_id();
+    let mut example = Example::start(language, &bus.nats.url(), &id, 3);
+    bus.online(&id, 1).await;
+    let client = &bus.caller.client;
+    let subject = subject_of(&id);
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.unwrap();
+    let slow = r#"{"name": "Ada", "after_ms": 5000}"#;
+    let sent = client.publish_with_reply(subject.clone(), inbox, slow.into());
+    sent.await.unwrap();
+    // That one is there when a later one has been answered.
+    let greeted = bus.call(&id, &[], r#"{"name": "Bob"}"#).await;
+    assert_eq!(greeted.body, json!({"greeting": "Hello, Bob!"}));
+    example.signal(Signal::TERM);
+    let greeted = tokio::time::timeout(PATIENCE, answers.next())
+        .await
+        .unwrap();
+    let greeted: Value = serde_json::from_slice(&greeted.unwrap().payload).unwrap();
+    assert_eq!(greeted, json!({"greeting": "Hello, Ada!"}));
+    let status = example.ended();
+    assert!(status.success(), "{status}");
+    assert_eq!(bus.ended(&id).await, "deregistered");
+    let error = client.request(subject, "{}".into()).await.unwrap_err();
+    assert_eq!(error.kind(), RequestErrorKind::NoResponders);
+}
+
+/// It is one tool, whoever offers it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_offer_one_contract() {
+    let bus = Bus::start().await;
+    let languages = [Language::Python, Language::JavaScript, Language::Rust];
+    let url = bus.nats.url();
+    let _examples = languages.map(|language| Example::start(language, &url, &new_id(), 30));
+    until("three providers of one contract", async || {
+        let tools = bus.caller.get("tool.list", json!({})).await;
+        let tool = &tools["items"][0];
+        assert_ne!(tool["collision"], true, "{tool:#}");
+        (tool["providers"] == 3).then_some(())
+    })
+    .await;
+}
+
 /// A port for a test, given back when the test is over.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_for_a_test_is_given_back() {
@@ -702,6 +876,7 @@ const SHOWN: [(&str, &[&str]); 3] = [
         "python",
         &[
             "examples/python/node.py",
+            "examples/python/tool.py",
             "examples/python/port_for_a_test.py",
         ],
     ),
@@ -709,6 +884,7 @@ const SHOWN: [(&str, &[&str]); 3] = [
         "js",
         &[
             "examples/javascript/node.mjs",
+            "examples/javascript/tool.mjs",
             "examples/javascript/port-for-a-test.mjs",
         ],
     ),

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // A node on the event bus: it registers, leases a port, serves on it, stays alive, and leaves.
 //
-// To be copied. It speaks plain NATS request/reply and needs nats.js only; docs/nodes.md says why it
-// does what it does in this order. Ctrl-C ends it.
+// To be copied, with tool.mjs beside it. It speaks plain NATS request/reply and needs nats.js only;
+// docs/nodes.md says why it does what it does in this order. Ctrl-C ends it.
 //
 //     npm ci
 //     NATS_URL=nats://127.0.0.1:4222 node node.mjs [NODE_ID]
@@ -13,6 +13,7 @@ import http from "node:http";
 import os from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect, headers } from "@nats-io/transport-node";
+import { Failure, Tool } from "./tool.mjs";
 
 const NODE_ID = process.argv[2] ?? "greeter";
 // Who we are: the same after every start, so that a new start takes the old one's place at once.
@@ -23,12 +24,18 @@ const ME = { node_id: NODE_ID, requester_id: REQUESTER_ID };
 const HOST = process.env.ONEX_HOST ?? os.hostname().toLowerCase();
 const TTL = Number(process.env.ONEX_TTL ?? 30); // seconds that the node lasts without a heartbeat
 const TEXT = { type: "string" };
+const A_WHILE = { type: "integer", format: "uint32", minimum: 0, maximum: 60000, default: 0 };
 const GREET = {
   name: "greet",
   version: "1.0.0",
   description: "Greets somebody by name.",
-  input_schema: { type: "object", required: ["name"], properties: { name: TEXT } },
+  input_schema: {
+    type: "object",
+    required: ["name"],
+    properties: { name: TEXT, after_ms: A_WHILE },
+  },
   output_schema: { type: "object", required: ["greeting"], properties: { greeting: TEXT } },
+  error_codes: ["NO_NAME"],
   idempotent: true,
 };
 const ABOUT = { version: "1.0.0", node_type: "tool", host: HOST, ttl: TTL, tools: [GREET] };
@@ -91,6 +98,8 @@ class Node {
 
   constructor(nc) {
     this.nc = nc;
+    const greet = (args, head, late) => this.greet(args, head, late);
+    this.tool = new Tool(GREET, greet, () => this.mayBeCalled());
   }
 
   /**
@@ -108,11 +117,16 @@ class Node {
     return (this.validity?.left() ?? 0) > 0;
   }
 
+  /** Also while it is being registered: others may know of it before we do. */
+  mayBeCalled() {
+    return this.validity === undefined || this.valid();
+  }
+
   /** One life of the node, until it is over. */
   async live() {
     let server;
     const subject = `onex.node.v1.tool.greet.${NODE_ID.replaceAll(".", "=2E")}`;
-    const tool = this.nc.subscribe(subject, { callback: (_, message) => this.greet(message) });
+    this.tool.listen(this.nc, subject);
     try {
       // No epoch: the registry gives the next, and so ends what is left of an earlier life.
       this.epoch = (await this.renew("node.register", ABOUT)).epoch;
@@ -138,7 +152,7 @@ class Node {
       this.validity = undefined;
       server?.close();
       server?.closeAllConnections();
-      tool.unsubscribe();
+      await this.tool.stop();
     }
   }
 
@@ -177,34 +191,34 @@ class Node {
     else request.destroy();
   }
 
-  /** One call of the tool: arguments in, result out, or an error as NATS micro services do. */
-  greet(message) {
-    if (!this.valid()) return;
-    try {
-      const { name } = message.json();
-      if (typeof name !== "string") throw new TypeError("no name");
-      message.respond(JSON.stringify({ greeting: `Hello, ${name}!` }));
-      this.greeted += 1;
-    } catch {
-      const head = headers();
-      head.set("Nats-Service-Error-Code", "400");
-      head.set("Nats-Service-Error", "a name, please");
-      message.respond("null", { headers: head });
-    }
+  /** One call of the tool. `head` has the call's ids and what else the caller said. */
+  async greet({ name, after_ms = 0 }, head, late) {
+    await sleep(after_ms, undefined, { signal: late }); // as one that asks others would
+    if (!name.trim()) throw new Failure("NO_NAME", "the name is blank");
+    this.greeted += 1;
+    return { greeting: `Hello, ${name}!` };
   }
 }
 
-for (const name of ["SIGTERM", "SIGINT"]) process.on(name, () => stop.abort());
+let node;
+for (const name of ["SIGTERM", "SIGINT"]) {
+  process.on(name, async () => {
+    // Calls that are under way are answered while the node lives on; then it may end.
+    await node?.tool.drain();
+    stop.abort();
+  });
+}
 const servers = process.env.NATS_URL ?? "nats://127.0.0.1:4222";
 const patience = { waitOnFirstConnect: true, maxReconnectAttempts: -1, reconnectTimeWait: 500 };
 const nc = await connect({ servers, ...patience });
-const node = new Node(nc);
+node = new Node(nc);
 while (!stop.signal.aborted) {
   try {
     await node.live();
   } catch (error) {
     if (error instanceof Refused) {
       console.error(error.message);
+      await node.tool.drain();
       // Another copy has taken over: whoever started us must not start us again for that.
       process.exit(error.code === "SUPERSEDED" ? 0 : 1);
     }

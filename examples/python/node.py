@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """A node on the event bus: it registers, leases a port, serves on it, stays alive, and leaves.
 
-To be copied. It speaks plain NATS request/reply and needs nats-py only; docs/nodes.md says why it
-does what it does in this order. Ctrl-C ends it.
+To be copied, with tool.py beside it. It speaks plain NATS request/reply and needs nats-py only;
+docs/nodes.md says why it does what it does in this order. Ctrl-C ends it.
 
     pip install nats-py
     NATS_URL=nats://127.0.0.1:4222 python3 node.py [NODE_ID]
@@ -21,6 +21,8 @@ import uuid
 
 import nats
 
+from tool import Failure, Tool
+
 NODE_ID = sys.argv[1] if len(sys.argv) > 1 else "greeter"
 # Who we are: the same after every start, so that a new start takes the old one's place at once.
 REQUESTER_ID = str(uuid.uuid5(uuid.NAMESPACE_URL, f"onex:node:{NODE_ID}"))
@@ -29,12 +31,18 @@ ME = {"node_id": NODE_ID, "requester_id": REQUESTER_ID}
 HOST = os.environ.get("ONEX_HOST", socket.gethostname().lower())
 TTL = int(os.environ.get("ONEX_TTL", "30"))  # seconds that the node lasts without a heartbeat
 TEXT = {"type": "string"}
+A_WHILE = {"type": "integer", "format": "uint32", "minimum": 0, "maximum": 60000, "default": 0}
 GREET = {
     "name": "greet",
     "version": "1.0.0",
     "description": "Greets somebody by name.",
-    "input_schema": {"type": "object", "required": ["name"], "properties": {"name": TEXT}},
+    "input_schema": {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": TEXT, "after_ms": A_WHILE},
+    },
     "output_schema": {"type": "object", "required": ["greeting"], "properties": {"greeting": TEXT}},
+    "error_codes": ["NO_NAME"],
     "idempotent": True,
 }
 ABOUT = {"version": "1.0.0", "node_type": "tool", "host": HOST, "ttl": TTL, "tools": [GREET]}
@@ -89,6 +97,8 @@ async def ask(nc, endpoint, deadline, **fields):
 class Node:
     def __init__(self, nc):
         self.nc, self.epoch, self.valid_until, self.greeted = nc, None, None, 0
+        self.ending = False
+        self.tool = Tool(GREET, self.greet, self.may_be_called)
 
     async def renew(self, endpoint, **fields):
         """Registers, or sends a heartbeat. Our time counts from *before* that was first sent, and
@@ -101,11 +111,15 @@ class Node:
     def valid(self):
         return self.valid_until is not None and now() < self.valid_until
 
+    def may_be_called(self):
+        """Also while it is being registered: others may know of it before we do."""
+        return self.valid_until is None or now() < self.valid_until
+
     async def live(self):
         """One life of the node, until it is over."""
         server = None
         subject = f"onex.node.v1.tool.greet.{NODE_ID.replace('.', '=2E')}"
-        tool = await self.nc.subscribe(subject, cb=self.greet)
+        await self.tool.listen(self.nc, subject)
         try:
             # No epoch: the registry gives the next, and so ends what is left of an earlier life.
             self.epoch = (await self.renew("node.register", **ABOUT))["epoch"]
@@ -126,7 +140,7 @@ class Node:
             self.valid_until = None
             if server:
                 server.close()
-            await tool.unsubscribe()
+            await self.tool.stop()
 
     async def listen(self):
         """A port, and a server on it. With node_id it is ours as long as the node lives."""
@@ -159,27 +173,36 @@ class Node:
                 writer.write(f"HTTP/1.0 200 OK\r\n\r\n{NODE_ID} is here\n".encode())
                 await writer.drain()
 
-    async def greet(self, message):
-        """One call of the tool: arguments in, result out, or an error as NATS micro services do."""
-        if not self.valid():
-            return
-        result, head = None, {"Nats-Service-Error-Code": "400", "Nats-Service-Error": "no name"}
-        with contextlib.suppress(ValueError, TypeError, LookupError):
-            result, head = {"greeting": "Hello, " + json.loads(message.data)["name"] + "!"}, None
-            self.greeted += 1
-        await self.nc.publish(message.reply, json.dumps(result).encode(), headers=head)
+    async def greet(self, arguments, headers):
+        """One call of the tool. `headers` have the call's ids and what else the caller said."""
+        await asyncio.sleep(arguments.get("after_ms", 0) / 1000)  # as one that asks others would
+        if not arguments["name"].strip():
+            raise Failure("NO_NAME", "the name is blank")
+        self.greeted += 1
+        return {"greeting": f"Hello, {arguments['name']}!"}
 
 
 async def trouble(error):
     print(f"nats: {error}", file=sys.stderr, flush=True)
 
 
+async def end(node, main):
+    """Calls that are under way are answered while the node lives on; then it ends."""
+    await node.tool.drain()
+    while not node.ending:  # a cancellation is lost where nats-py waits for its socket
+        main.cancel()
+        await asyncio.sleep(0.1)
+
+
 async def main():
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, asyncio.current_task().cancel)
     url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
     patience = {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.5}
+    loop, task, ends = asyncio.get_running_loop(), asyncio.current_task(), []
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, task.cancel)
     node = Node(await nats.connect(url, error_cb=trouble, **patience))
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, lambda: ends.append(loop.create_task(end(node, task))))
     try:
         while True:
             try:
@@ -188,11 +211,13 @@ async def main():
                 print(f"{why}: registering anew", file=sys.stderr, flush=True)
             await asyncio.sleep(1)
     except asyncio.CancelledError:  # SIGTERM or Ctrl-C
+        node.ending = True
         with contextlib.suppress(Over, Refused):  # without a word, its time runs out by itself
             await node.leave()
         print("left")
     except Refused as why:
         print(why, file=sys.stderr)
+        await node.tool.drain()
         # Another copy has taken over: whoever started us must not start us again for that.
         sys.exit(0 if why.code == "SUPERSEDED" else 1)
 

@@ -100,6 +100,11 @@ impl Client {
         &self.namespace
     }
 
+    /// The connection.
+    pub(super) fn nats(&self) -> &async_nats::Client {
+        &self.nats
+    }
+
     /// How long a call may take.
     pub fn timeout(&self) -> Duration {
         self.timeout

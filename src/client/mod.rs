@@ -21,7 +21,10 @@ pub use clock::{BootTime, sleep_until};
 pub use error::Error;
 pub use hold::LeaseGuard;
 pub use loss::Loss;
-pub use node::{Life, Node, NodeBuilder, OnLoss};
+pub use node::{
+    CALLS_AT_ONCE_DEFAULT, CALLS_AT_ONCE_MAX, Call, Calls, DRAIN_DEFAULT, Failure, Life, Node,
+    NodeBuilder, OnLoss, OrFail,
+};
 pub use pages::Pages;
 
 use crate::domain::ids::{Host, Invalid, LeaseId, RequestId, RequesterId, Ttl};

@@ -83,7 +83,8 @@ impl Index {
         self.nodes.mechanisms = mechanisms;
     }
 
-    /// The follower saw `stored` under `key` at `revision`, with `pending` more behind it.
+    /// The follower saw `stored` under `key` at `revision`, with `pending` more behind it, by
+    /// [`behind`](super::cursor::behind).
     pub fn apply(&mut self, key: &Key, revision: Revision, stored: Stored, pending: u64, now: Now) {
         let later = stored == Stored::Later;
         let forgotten = stored == Stored::Forgotten;
@@ -158,12 +159,6 @@ impl Index {
         }
         if pending == 0 || !self.mechanisms.on(Mechanism::BondAtExactPoint) {
             for key in std::mem::take(&mut self.hanging) {
-                // The server may show what was written in one piece message by message: what comes behind
-                // the last one is not known.
-                if self.nodes.goes_on(&key) && self.revision(&key) == self.applied {
-                    self.hanging.insert(key);
-                    continue;
-                }
                 self.nodes.settle(&key);
                 self.look_again(&key, now);
             }

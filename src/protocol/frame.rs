@@ -109,7 +109,7 @@ fn named_by<'a>(message: &'a str, words: &str) -> Option<&'a str> {
     message.strip_prefix(words)?.split('`').next()
 }
 
-fn said_plainly(error: &serde_json::Error) -> String {
+pub(super) fn said_plainly(error: &serde_json::Error) -> String {
     if error.is_data() {
         let text = error.to_string();
         let text = text.split(" at line ").next().unwrap_or(&text);
@@ -140,7 +140,9 @@ fn what_must_be(text: &str) -> Option<String> {
     Some(format!("must be {expected}, not {found}"))
 }
 
-fn pointer_to<'a>(segments: impl Iterator<Item = &'a serde_path_to_error::Segment>) -> String {
+pub(super) fn pointer_to<'a>(
+    segments: impl Iterator<Item = &'a serde_path_to_error::Segment>,
+) -> String {
     use serde_path_to_error::Segment;
     segments.fold(String::new(), |pointer, segment| match segment {
         Segment::Seq { index } => format!("{pointer}/{index}"),

@@ -25,6 +25,7 @@ pub mod node_view;
 mod pointer;
 pub mod pool;
 pub mod port;
+pub mod provide;
 pub mod records;
 pub mod schema;
 mod schema_graph;

@@ -8,6 +8,8 @@ use crate::domain::{
 
 /// Name of the micro service, and of its queue group.
 pub const SERVICE: &str = "onex-registry";
+/// The queue group in which the processes of one node take the calls of its tools.
+pub const NODE_GROUP: &str = "onex-node";
 /// The protocol's version that this build speaks: major 1, this minor.
 pub const PROTOCOL_MINOR: u32 = 0;
 

@@ -313,13 +313,13 @@ impl Server {
         let bytes_max = self.reply_bytes_max();
         let mut shown = queries::SHOWN_MAX;
         loop {
-            let mut reply = self
+            let body = self
                 .found(caller, |index, now| {
-                    queries::node(index, request, node_id, shown, now)
+                    to_bytes(&queries::node(
+                        index, request, node_id, ignored, shown, now,
+                    )?)
                 })
                 .await?;
-            reply.ignored = ignored.to_vec();
-            let body = to_bytes(&reply)?;
             if body.len() <= bytes_max {
                 return Ok(body);
             }

@@ -1,6 +1,6 @@
 //! What a node says of itself, and how it goes on.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use semver::Version;
 use serde_json::Value;
@@ -18,7 +18,10 @@ use crate::{
     },
 };
 
-use super::Node;
+use super::{
+    Node,
+    serve::{DRAIN_DEFAULT, Offer},
+};
 
 /// Says how a node is; called before each heartbeat.
 pub(super) type Health = Arc<dyn Fn() -> Value + Send + Sync>;
@@ -41,6 +44,10 @@ pub(super) struct Plan {
     pub(super) request: RegisterRequest,
     pub(super) ports: Vec<PortPlan>,
     pub(super) buses: Vec<BusPlan>,
+    /// The tools of it that are served.
+    pub(super) offers: Vec<Arc<Offer>>,
+    /// How long it waits for their calls when it takes leave.
+    pub(super) drain: Duration,
     pub(super) health: Option<Health>,
     pub(super) on_expired: OnLoss,
     pub(super) on_superseded: OnLoss,
@@ -91,8 +98,8 @@ impl fmt::Debug for Plan {
 pub struct NodeBuilder(Result<Draft, Error>);
 
 #[derive(Debug)]
-struct Draft {
-    plan: Plan,
+pub(super) struct Draft {
+    pub(super) plan: Plan,
     version: Option<Version>,
 }
 
@@ -106,6 +113,8 @@ impl NodeBuilder {
                     request: RegisterRequest::new(node_id, any, NodeType::Tool, requester_id),
                     ports: Vec::new(),
                     buses: Vec::new(),
+                    offers: Vec::new(),
+                    drain: DRAIN_DEFAULT,
                     health: None,
                     on_expired: OnLoss::Rejoin,
                     on_superseded: OnLoss::Stop,
@@ -117,7 +126,7 @@ impl NodeBuilder {
     }
 
     /// After the first thing that is wrong nothing else is looked at.
-    fn with(self, change: impl FnOnce(&mut Draft) -> Result<(), Error>) -> Self {
+    pub(super) fn with(self, change: impl FnOnce(&mut Draft) -> Result<(), Error>) -> Self {
         Self(self.0.and_then(|mut draft| {
             change(&mut draft)?;
             Ok(draft)
@@ -249,7 +258,8 @@ impl NodeBuilder {
         })
     }
 
-    /// A tool that others may call: see [`Tool::of`]. To take its calls is the program's part.
+    /// A tool that others may call: see [`Tool::of`]. To take its calls is the program's part;
+    /// [`serve`](Self::serve) does that as well.
     pub fn tool(self, tool: Tool) -> Self {
         self.announce(|request| request.tools.push(tool))
     }

@@ -2,6 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -27,6 +28,7 @@ use crate::{
 use super::{
     announce::{Lived, Speaker},
     builder::{Health, OnLoss},
+    serve::Serving,
 };
 
 /// What is waited before registering is tried again; twice as long each further time, up to [`PAUSE_MAX`].
@@ -101,6 +103,7 @@ impl Keeper {
     /// Until `gone`, and then it takes leave.
     pub(super) async fn run(
         self,
+        mut serving: Serving,
         lived: Arc<Lived>,
         mut tenure: Tenure,
         mut gone: oneshot::Receiver<()>,
@@ -112,14 +115,26 @@ impl Keeper {
                 lived: &lived,
             };
             let loss = tokio::select! {
-                _ = &mut gone => break,
+                _ = &mut gone => {
+                    // It lives until its last call is answered.
+                    let mut finished = pin!(serving.finish());
+                    tokio::select! {
+                        () = &mut finished => {}
+                        loss = keep(&beating, &mut tenure) => {
+                            self.over(&lived, &loss, Phase::Offline);
+                            finished.await;
+                        }
+                    }
+                    return self.leave(&lived).await;
+                }
                 loss = keep(&beating, &mut tenure) => loss,
             };
+            serving.refuse();
             tracing::warn!(epoch = lived.epoch, why = %crate::chain(&loss), "a life of the node is over");
             self.over(&lived, &loss, Phase::Offline);
             let next = tokio::select! {
                 _ = &mut gone => break,
-                next = self.next(&lived, loss) => next,
+                next = self.next(&mut serving, &lived, loss) => next,
             };
             match next {
                 Ok((begun, its)) => {
@@ -130,6 +145,7 @@ impl Keeper {
                         phase: Phase::Online(Arc::clone(&lived)),
                         until: tenure.until(),
                     });
+                    serving.alive(self.state.subscribe());
                 }
                 Err(loss) => {
                     self.over(&lived, &loss, Phase::Ended(loss.clone()));
@@ -138,7 +154,12 @@ impl Keeper {
                 }
             }
         }
-        self.over(&lived, &Loss::Released, Phase::Ended(Loss::Released));
+        serving.finish().await;
+        self.leave(&lived).await
+    }
+
+    async fn leave(&self, lived: &Lived) -> Result<DeregisterReply, Error> {
+        self.over(lived, &Loss::Released, Phase::Ended(Loss::Released));
         self.speaker.leave(lived.epoch).await
     }
 
@@ -154,7 +175,12 @@ impl Keeper {
     }
 
     /// The life after the one that was lost, as soon as there can be one; or why there will be none.
-    async fn next(&self, lived: &Lived, loss: Loss) -> Result<(Lived, Tenure), Loss> {
+    async fn next(
+        &self,
+        serving: &mut Serving,
+        lived: &Lived,
+        loss: Loss,
+    ) -> Result<(Lived, Tenure), Loss> {
         let plan = &self.speaker.plan;
         let stops = match &loss {
             Loss::Told(error) if is_taken(error) => plan.on_superseded == OnLoss::Stop,
@@ -169,9 +195,9 @@ impl Keeper {
         let mut pause = PAUSE_FIRST;
         loop {
             let begun = if may_go_on {
-                self.resumed(lived).await
+                serving.from(self.resumed(lived)).await
             } else {
-                self.speaker.announce().await
+                serving.from(self.speaker.announce()).await
             };
             let error = match begun {
                 Ok(begun) => return Ok(begun),

@@ -4,6 +4,7 @@ mod announce;
 mod builder;
 mod keeper;
 mod life;
+mod serve;
 
 use std::sync::Arc;
 
@@ -22,9 +23,13 @@ use super::{Client, Error, Loss};
 use announce::Speaker;
 use builder::Plan;
 use keeper::{Keeper, Phase, State, wait};
+use serve::Serving;
 
 pub use builder::{NodeBuilder, OnLoss};
 pub use life::Life;
+pub use serve::{
+    CALLS_AT_ONCE_DEFAULT, CALLS_AT_ONCE_MAX, Call, Calls, DRAIN_DEFAULT, Failure, OrFail,
+};
 
 /// A node that is kept registered in the background, with its ports and buses, until it takes leave.
 ///
@@ -80,9 +85,10 @@ impl Node {
             client: client.clone(),
             plan: Arc::new(plan),
         };
+        let mut serving = Serving::new(&speaker);
         let mut pause = keeper::PAUSE_FIRST;
         let (lived, tenure) = loop {
-            match speaker.announce().await {
+            match serving.from(speaker.announce()).await {
                 Ok(begun) => break begun,
                 Err(error) if error.retryable() => pause = wait(&error, pause).await,
                 Err(error) => return Err(error),
@@ -93,6 +99,7 @@ impl Node {
             phase: Phase::Online(Arc::clone(&lived)),
             until: tenure.until(),
         });
+        serving.alive(state.clone());
         let (held, gone) = oneshot::channel();
         let keeper = Keeper {
             speaker: speaker.clone(),
@@ -102,7 +109,7 @@ impl Node {
             speaker,
             state,
             held,
-            keeper: tokio::spawn(keeper.run(lived, tenure, gone)),
+            keeper: tokio::spawn(keeper.run(serving, lived, tenure, gone)),
         })
     }
 
@@ -117,6 +124,12 @@ impl Node {
         let tools = &plan.request.tools;
         let tool = tools.iter().find(|tool| tool.name.as_str() == name)?;
         Some(subject_of(tool, self.id(), client.namespace()))
+    }
+
+    /// What came of the calls of its tool of that name, all its versions together, since it was started; none if it
+    /// [serves](NodeBuilder::serve) none of that name.
+    pub fn calls(&self, name: &str) -> Option<Calls> {
+        serve::calls(&self.speaker.plan.offers, name)
     }
 
     /// The present life; while there is none, the next one. An error when there will be no other: why.
@@ -136,8 +149,9 @@ impl Node {
         })
     }
 
-    /// Takes leave: heartbeats stop, and the registry is told, again where no answer comes, for three times the client's
-    /// timeout at most. The node's ports, buses and tools end with it: stop using them before.
+    /// Takes leave. Its tools take no more calls, and those that are under way are waited for, as long as
+    /// [`NodeBuilder::drain`] says. Then heartbeats stop, and the registry is told, again where no answer comes, for
+    /// three times the client's timeout at most. The node's ports, buses and tools end with it: stop using them before.
     ///
     /// After an error they end when the TTL has passed, if they have not already. If the returned future is dropped it
     /// goes on.

@@ -1,27 +1,29 @@
 //! Nodes: in lists, one by one, and how far they are trusted.
 
-use serde::de::DeserializeOwned;
+use semver::Version;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
     domain::{
         counts::Counts,
-        ids::{LeaseId, NodeId},
+        ids::{LeaseId, Name, NodeId, Token},
         index::Index,
         node::{LifeEnd, NodeType as Type},
         nodes::Seen,
+        record::Unknown,
         time::Moment,
         trust::TrustState as State,
     },
     protocol::{
         bounds::Open,
-        describe::{DescribeRequest, NodeDescribeReply},
+        describe::DescribeRequest,
         error::{Error, ErrorCode},
         node::NodeType,
         node_life::NodeEnd,
         node_view::{
             InboundLease, ListensAt, Liveness, NodeItem, NodeListRequest, NodeMetadata, NodePorts,
-            NodeTool, NodeView, Section,
+            NodeView, Section,
         },
         port::Page,
         trust::{Computed, Trust, TrustReply},
@@ -36,6 +38,34 @@ pub(in crate::registry) const SHOWN_MAX: usize = 100;
 /// How a score comes about, for people.
 const RULE: &str = "the part of the validators whose last report on the present contract is a pass; trusted above \
     one half, verified with two or more and no fail";
+
+/// A [`NodeDescribeReply`](crate::protocol::describe::NodeDescribeReply), with its tools as they are in the
+/// index: to copy them takes longer than to write them down as JSON.
+#[derive(Serialize)]
+pub(in crate::registry) struct Described<'a> {
+    node_id: &'a NodeId,
+    #[serde(flatten)]
+    view: NodeView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<Vec<DescribedTool<'a>>>,
+    revision: u64,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    ignored: &'a [String],
+}
+
+/// A [`NodeTool`](crate::protocol::node_view::NodeTool).
+#[derive(Serialize)]
+struct DescribedTool<'a> {
+    name: &'a Token,
+    version: &'a Version,
+    contract_hash: &'a str,
+    collision: bool,
+    subject: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tags: &'a [Name],
+    #[serde(flatten)]
+    more: &'a Unknown,
+}
 
 /// Nodes, a page of at most `limit`.
 pub(in crate::registry) fn nodes(
@@ -74,13 +104,14 @@ pub(in crate::registry) fn nodes(
 }
 
 /// One node, with the sections that are asked for, and at most `shown` of its leases and of its buses.
-pub(in crate::registry) fn node(
-    index: &Index,
+pub(in crate::registry) fn node<'a>(
+    index: &'a Index,
     request: &DescribeRequest,
-    node_id: &NodeId,
+    node_id: &'a NodeId,
+    ignored: &'a [String],
     shown: usize,
     now: Moment,
-) -> Result<NodeDescribeReply, Error> {
+) -> Result<Described<'a>, Error> {
     let seen = found(index, node_id)?;
     let wanted = |section: Section| {
         let sections = request.sections.as_ref();
@@ -91,15 +122,16 @@ pub(in crate::registry) fn node(
         ports: wanted(Section::Ports).then(|| ports(index, &seen, shown, now)),
         schema: wanted(Section::Schema).then(|| said(&seen, "schema").unwrap_or_default()),
         trust: wanted(Section::Trust).then(|| trust_of(index, &seen)),
-        tools: wanted(Section::Tools).then(|| tools(index, &seen)),
+        tools: None,
         buses: wanted(Section::Buses).then(|| buses::of_node(index, node_id, shown)),
         bus_count: wanted(Section::Buses).then(|| index.nodes.buses_of_node(node_id).count()),
     };
-    Ok(NodeDescribeReply {
-        node_id: node_id.clone(),
+    Ok(Described {
+        node_id,
         view,
+        tools: wanted(Section::Tools).then(|| tools(index, &seen)),
         revision: index.applied().wire(index.lineage()),
-        ignored: Vec::new(),
+        ignored,
     })
 }
 
@@ -241,15 +273,17 @@ fn lease_status(index: &Index, lease_id: LeaseId) -> InboundLease {
     }
 }
 
-fn tools(index: &Index, seen: &Seen<'_>) -> Vec<NodeTool> {
+fn tools<'a>(index: &Index, seen: &Seen<'a>) -> Vec<DescribedTool<'a>> {
     let offered = seen.node.registration.tools.iter();
     offered
-        .filter_map(|tool| {
-            Some(NodeTool {
-                tool: again(tool)?,
-                contract_hash: tool.contract_hash.clone(),
-                collision: index.nodes.colliding(seen.node_id, tool).next().is_some(),
-            })
+        .map(|tool| DescribedTool {
+            name: &tool.name,
+            version: &tool.version,
+            contract_hash: &tool.contract_hash,
+            collision: index.nodes.colliding(seen.node_id, tool).next().is_some(),
+            subject: &tool.subject,
+            tags: &tool.tags,
+            more: &tool.more,
         })
         .collect()
 }

@@ -1,0 +1,52 @@
+//! How much is measured.
+
+use std::time::Duration;
+
+/// What is printed where `cargo test` asks for tests by names that are not ours, or for a list of them.
+pub(crate) const NOTHING: &str = "running 0 tests";
+
+/// By what name `cargo test NAME` finds the short run.
+const NAME: &str = "bench_still_works";
+
+/// How much is measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// How often each thing and its yardstick are measured, one after the other.
+    pub(crate) rounds: usize,
+    /// How long each is measured in a round.
+    pub(crate) window: Duration,
+    /// Callers at the same time, beside the single one.
+    pub(crate) callers: usize,
+    /// Connections that these share.
+    pub(crate) connections: usize,
+    /// Nodes of the large registry, each with [`NODE_TOOLS`] tools.
+    pub(crate) nodes: usize,
+}
+
+/// Tools of each of the large registry's nodes: a registration is limited in size.
+pub(crate) const NODE_TOOLS: usize = 100;
+
+impl Plan {
+    /// As the arguments say that `cargo bench` and `cargo test` give; none where nothing is asked for.
+    pub(crate) fn of(args: &[String]) -> Option<Self> {
+        if args.iter().any(|arg| arg == "--bench") {
+            return Some(Self {
+                rounds: 9,
+                window: Duration::from_millis(400),
+                callers: 64,
+                connections: 4,
+                nodes: 100,
+            });
+        }
+        let mut names = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
+        let asked = names.peek().is_none() || names.any(|name| NAME.contains(name.as_str()));
+        let listed = args.iter().any(|arg| arg == "--list" || arg == "--ignored");
+        (asked && !listed).then_some(Self {
+            rounds: 1,
+            window: Duration::from_millis(40),
+            callers: 4,
+            connections: 2,
+            nodes: 2,
+        })
+    }
+}

@@ -1,0 +1,144 @@
+//! The subscriptions to the subjects of tools, from when a node is announced to when it is not any more.
+
+use std::{
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use async_nats::{Client, Subscriber};
+use futures::{StreamExt as _, future::join_all};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+
+use crate::{
+    client::{BootTime, Error},
+    protocol::names::NODE_GROUP,
+};
+
+use super::{super::keeper::State, offer::Offer, work::Desk};
+
+/// How long the server may take to do what it is told.
+pub(super) const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// To a server: unsubscribe at once, because this is no number that it takes for a count of messages; to the client
+/// library: a count that is never reached, so that it goes on handing over what still comes. The library's own drain
+/// forgets a subscription too early and loses calls.
+const UNSUBSCRIBE_NOW: u64 = 10_000_000_000;
+
+/// What is told who calls when the node's time is up or another has taken its place.
+const NOT_ALIVE: &str = "the node's life is over";
+
+/// A subject, with the tools that listen there.
+pub(super) type Place = (String, Vec<Arc<Offer>>);
+
+/// Subscriptions, each with the task that reads it. Dropped, they end, and what still comes is refused.
+#[derive(Debug)]
+pub(super) struct Listening {
+    /// True: no more calls shall come. Those that the server has routed here still do, and are done.
+    draining: watch::Sender<bool>,
+    shared: Arc<Shared>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    desk: Desk,
+    /// How the node is, once it is announced: what comes when its time is up is not done.
+    state: OnceLock<watch::Receiver<State>>,
+}
+
+impl Listening {
+    pub(super) async fn begin(desk: Desk, places: &[Place]) -> Result<Self, Error> {
+        let mut listening = Self {
+            draining: watch::Sender::new(false),
+            shared: Arc::new(Shared {
+                desk,
+                state: OnceLock::new(),
+            }),
+            tasks: Vec::new(),
+        };
+        let shared = &listening.shared;
+        for (subject, offers) in places {
+            let nats = &shared.desk.nats;
+            let subscribed = nats.queue_subscribe(subject.clone(), NODE_GROUP.to_owned());
+            let messages = subscribed.await.map_err(|error| {
+                let message = format!("cannot listen on {subject}: {error}");
+                Error::unfit("/tools/subject", message)
+            })?;
+            let read =
+                Arc::clone(shared).read(messages, offers.clone(), listening.draining.subscribe());
+            listening.tasks.push(tokio::spawn(read));
+        }
+        Ok(listening)
+    }
+
+    /// The node lives, and this tells for how long.
+    pub(super) fn alive(&self, state: watch::Receiver<State>) {
+        let _ = self.shared.state.set(state);
+    }
+
+    /// Takes no more calls. What had come before is done, and may be under way afterwards.
+    pub(super) async fn drain(self) {
+        self.draining.send_replace(true);
+        join_all(self.tasks).await;
+    }
+}
+
+impl Shared {
+    async fn read(
+        self: Arc<Self>,
+        mut messages: Subscriber,
+        offers: Vec<Arc<Offer>>,
+        mut draining: watch::Receiver<bool>,
+    ) {
+        let refused = loop {
+            tokio::select! {
+                message = messages.next() => match message {
+                    Some(message) => self.desk.accept(&offers, message, self.closed()).await,
+                    None => return,
+                },
+                // Nobody is left who could say that it drains: the node is not announced, or not any more.
+                told = draining.changed() => break told.is_err().then_some(NOT_ALIVE),
+            }
+        };
+        if messages.unsubscribe_after(UNSUBSCRIBE_NOW).await.is_err() {
+            return;
+        }
+        let mut unsubscribed = pin!(timeout(ROUND_TRIP_TIMEOUT, round_trip(&self.desk.nats)));
+        loop {
+            let message = tokio::select! {
+                message = messages.next() => message,
+                _ = &mut unsubscribed => break,
+            };
+            let Some(message) = message else { return };
+            let closed = refused.or_else(|| self.closed());
+            self.desk.accept(&offers, message, closed).await;
+        }
+        if messages.unsubscribe().await.is_err() {
+            return;
+        }
+        // What has come and was not read yet.
+        while let Some(message) = messages.next().await {
+            let closed = refused.or_else(|| self.closed());
+            self.desk.accept(&offers, message, closed).await;
+        }
+    }
+
+    /// Why no call is done, if none is.
+    fn closed(&self) -> Option<&'static str> {
+        let state = self.state.get()?;
+        (state.borrow().until <= BootTime::now()).then_some(NOT_ALIVE)
+    }
+}
+
+/// Waits until the server has done all that this connection has told it so far: a message to oneself comes behind it,
+/// and behind everything that the server had routed here before.
+async fn round_trip(nats: &Client) {
+    let inbox = nats.new_inbox();
+    let Ok(mut echo) = nats.subscribe(inbox.clone()).await else {
+        return;
+    };
+    if nats.publish(inbox, Vec::new().into()).await.is_ok() {
+        let _ = echo.next().await;
+    }
+}

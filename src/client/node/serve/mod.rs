@@ -1,0 +1,148 @@
+//! The calls of a node's tools: taken while it lives, done with what its program gave for that.
+
+mod build;
+mod call;
+mod failure;
+mod listen;
+mod offer;
+mod work;
+
+use std::{collections::BTreeMap, convert::Infallible, future::Future, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
+
+use crate::{
+    client::Error,
+    domain::ids::NodeId,
+    protocol::{contract::subject_of, names::Namespace},
+};
+
+use super::{announce::Speaker, keeper::State};
+
+use listen::{Listening, Place, ROUND_TRIP_TIMEOUT};
+use work::Desk;
+
+pub use call::Call;
+pub use failure::{Failure, OrFail};
+pub use offer::Calls;
+
+pub(super) use offer::Offer;
+
+/// Calls of one tool that are under way at the same time, where its node does not say: enough for handlers that wait
+/// for others, and few enough for those that compute.
+pub const CALLS_AT_ONCE_DEFAULT: usize = 16;
+/// Calls of one tool that may be under way at the same time, at most.
+pub const CALLS_AT_ONCE_MAX: usize = 4_096;
+/// How long a node that takes leave waits for its calls where it does not say.
+pub const DRAIN_DEFAULT: Duration = Duration::from_secs(10);
+/// How long calls that are given up may take to say so. A handler that does not come to an await cannot be stopped.
+const CUT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The calls of a node, over all its lives.
+#[derive(Debug)]
+pub(super) struct Serving {
+    places: Vec<Place>,
+    patience: Duration,
+    desk: Desk,
+    cut: watch::Sender<bool>,
+    done: mpsc::Receiver<Infallible>,
+    now: Option<Listening>,
+}
+
+impl Serving {
+    pub(super) fn new(speaker: &Speaker) -> Self {
+        let Speaker { client, plan } = speaker;
+        let (cut, may_go_on) = watch::channel(false);
+        let (under_way, done) = mpsc::channel(1);
+        Self {
+            places: places(&plan.offers, &plan.request.node_id, client.namespace()),
+            patience: plan.drain,
+            desk: Desk {
+                nats: client.nats().clone(),
+                cut: may_go_on,
+                under_way,
+            },
+            cut,
+            done,
+            now: None,
+        }
+    }
+
+    /// Takes calls from before the node is announced: who finds it can call it at once. Not any more if that fails.
+    pub(super) async fn from<T>(
+        &mut self,
+        announced: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.now = Some(Listening::begin(self.desk.clone(), &self.places).await?);
+        let result = announced.await;
+        if result.is_err() {
+            self.refuse();
+        }
+        result
+    }
+
+    /// The node lives, for as long as this says.
+    pub(super) fn alive(&self, state: watch::Receiver<State>) {
+        if let Some(now) = &self.now {
+            now.alive(state);
+        }
+    }
+
+    /// Takes no more calls from now on. Those that are under way go on.
+    pub(super) fn refuse(&mut self) {
+        self.now = None;
+    }
+
+    /// Takes no more calls, and waits for those that are under way, for as long as the node said. Then they are given
+    /// up.
+    pub(super) async fn finish(self) {
+        let Self {
+            desk,
+            cut,
+            mut done,
+            now,
+            patience,
+            ..
+        } = self;
+        if let Some(now) = now {
+            now.drain().await;
+        }
+        let Desk {
+            nats, under_way, ..
+        } = desk;
+        drop(under_way);
+        if timeout(patience, done.recv()).await.is_err() {
+            tracing::warn!(
+                ?patience,
+                "calls of tools are given up: the node takes leave"
+            );
+            cut.send_replace(true);
+            let _ = timeout(CUT_TIMEOUT, done.recv()).await;
+        }
+        let _ = timeout(ROUND_TRIP_TIMEOUT, nats.flush()).await;
+    }
+}
+
+/// Where the tools listen, each subject once, with the newest version first.
+fn places(offers: &[Arc<Offer>], node: &NodeId, namespace: &Namespace) -> Vec<Place> {
+    let mut places: BTreeMap<String, Vec<Arc<Offer>>> = BTreeMap::new();
+    for offer in offers {
+        let subject = subject_of(&offer.tool, node, namespace);
+        places.entry(subject).or_default().push(Arc::clone(offer));
+    }
+    for offers in places.values_mut() {
+        offers.sort_by(|one, other| other.tool.version.cmp(&one.tool.version));
+    }
+    places.into_iter().collect()
+}
+
+/// What came of the calls of the tool of that name, all its versions together; none if it is not served.
+pub(super) fn calls(offers: &[Arc<Offer>], name: &str) -> Option<Calls> {
+    let named = offers
+        .iter()
+        .filter(|offer| offer.tool.name.as_str() == name);
+    named.map(|offer| offer.calls()).reduce(Calls::and)
+}
