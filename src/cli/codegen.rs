@@ -157,9 +157,9 @@ impl Codegen {
         if let Some(namespace) = namespace {
             words.extend(["--namespace".to_owned(), namespace.to_owned()]);
         }
-        words.extend(["--lang".to_owned(), word(self.lang)]);
+        words.extend(["--lang".to_owned(), word(&self.lang)]);
         if self.via == Via::Direct {
-            words.extend(["--via".to_owned(), word(self.via)]);
+            words.extend(["--via".to_owned(), word(&self.via)]);
         }
         for wanted in &self.tools {
             words.extend(["--tool".to_owned(), wanted.text.clone()]);
@@ -176,7 +176,7 @@ impl Codegen {
 }
 
 /// A value as the command line takes it.
-fn word(value: impl ValueEnum) -> String {
+fn word(value: &impl ValueEnum) -> String {
     let value = value.to_possible_value();
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }

@@ -51,7 +51,6 @@ struct Call {
 
 /// One run of a tool.
 #[derive(JsonSchema)]
-#[expect(clippy::struct_field_names, reason = "named as they stand in records")]
 struct Execution {
     /// Which.
     execution_id: UuidText,
@@ -122,7 +121,6 @@ struct CallTransition {
 /// What happens to a call.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "snake_case")]
-#[expect(clippy::enum_variant_names, reason = "named as they stand in records")]
 enum CallHappened {
     /// The tool is about to be run.
     CallBegan,
