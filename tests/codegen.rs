@@ -342,9 +342,10 @@ fn libraries() -> Vec<(String, PathBuf)> {
             "tokio",
         ];
         let files = message["filenames"].as_array().into_iter().flatten();
-        let mut files = files.filter_map(Value::as_str);
-        if let Some(file) = files.find(|file| file.ends_with(".rlib") && wanted.contains(&name)) {
-            found.push((name.to_owned(), PathBuf::from(file)));
+        let mut files = files.filter_map(Value::as_str).map(PathBuf::from);
+        let library = files.find(|file| file.extension().is_some_and(|of| of == "rlib"));
+        if let Some(library) = library.filter(|_| wanted.contains(&name)) {
+            found.push((name.to_owned(), library));
         }
     }
     assert_eq!(found.len(), 5, "{found:?}");
