@@ -1,14 +1,14 @@
 //! What an instance's follower gets to see of the stream, and when.
 
 use crate::domain::{
-    cursor::Cursor,
+    cursor::{Cursor, behind},
     key::{Key, Revision},
     mechanism::Mechanism,
     record::Stored,
 };
 
 use super::{
-    store::Log,
+    store::{Log, Piece},
     world::{Event, World, trace},
 };
 
@@ -20,6 +20,10 @@ pub(super) struct Message {
     pub(super) key: Key,
     pub(super) stored: Stored,
     pub(super) pending: u64,
+    /// The piece that goes on behind it.
+    pub(super) within: Option<Piece>,
+    /// Whether nothing but the rest of that is behind it.
+    pub(super) newest: bool,
 }
 
 /// An instance's consumer, the server's half and the follower's.
@@ -34,6 +38,8 @@ pub(super) struct Consumer {
     /// When the last of what is under way arrives.
     front: u64,
     cursor: Cursor,
+    /// Whether the last message that ended what was written with it came with nothing behind it.
+    whole: Option<Revision>,
 }
 
 impl World {
@@ -44,6 +50,7 @@ impl World {
             consumer.cursor = Cursor::default();
         }
         consumer.cursor.restart();
+        consumer.whole = None;
         consumer.subscription += 1;
         consumer.next = consumer.cursor.last().0 + 1;
         consumer.number = 0;
@@ -87,13 +94,25 @@ impl World {
             self.instances[instance].consumer.idle = true;
             return;
         };
+        let within = self.store.within(Revision(*revision));
         let mut message = Message {
             number: consumer.number + 1,
             revision: Revision(*revision),
             key: key.clone(),
             stored: stored.clone(),
             pending: rest.count() as u64,
+            within,
+            newest: within.is_some_and(|piece| {
+                let [_, last] = piece.around();
+                view.range(last.0 + 1..).next().is_none()
+            }),
         };
+        // It counts what was written in one piece message by message, and may send one of them before it
+        // counts the next.
+        if message.newest && self.chance.hit(self.setup.piece_uncounted) {
+            self.count("pieces uncounted");
+            message.pending = 0;
+        }
         let consumer = &mut self.instances[instance].consumer;
         consumer.number += 1;
         consumer.next = message.revision.0 + 1;
@@ -129,7 +148,14 @@ impl World {
             key,
             stored,
             pending,
+            within,
+            newest,
         } = message;
+        let pending = if self.setup.mechanisms.on(Mechanism::WholePieces) {
+            behind(pending, within.is_some())
+        } else {
+            pending
+        };
         let one = &mut self.instances[instance];
         if one.consumer.subscription != subscription {
             return;
@@ -150,7 +176,20 @@ impl World {
             self,
             "  #{instance} sees @{} {key}, {pending} pending", revision.0
         );
-        self.compare(instance, pending == 0);
+        let exact = pending == 0;
+        match within {
+            None => {
+                self.instances[instance].consumer.whole = exact.then_some(revision);
+                self.compare(instance, exact);
+            }
+            Some(piece) => {
+                let consumer = &self.instances[instance].consumer;
+                // What came in between may be gone: overwritten by the piece itself.
+                let [before, _] = piece.around();
+                let known = newest && consumer.whole.is_some_and(|at| at >= before);
+                self.compare_within(instance, exact, known, piece);
+            }
+        }
         self.progress(instance);
     }
 

@@ -332,14 +332,13 @@ impl Server {
             self.invoke.look(&self.commit, name, &choice, &none, then)
         });
         let would = would.await;
-        let (candidates, candidate_count, revision) = match &would {
-            Ok((_, shown)) => shown.clone(),
-            Err(_) => {
-                let then = |considered: &Considerations<'_>, revision, _: &mut Loads| {
-                    shown(considered, revision)
-                };
-                self.invoke.look(&self.commit, name, &choice, &none, then)
-            }
+        let (candidates, candidate_count, revision) = if let Ok((_, shown)) = &would {
+            shown.clone()
+        } else {
+            let then = |considered: &Considerations<'_>, revision, _: &mut Loads| {
+                shown(considered, revision)
+            };
+            self.invoke.look(&self.commit, name, &choice, &none, then)
         };
         let (plan, violations, code) = match would {
             Ok((chosen, _)) => {
