@@ -173,7 +173,7 @@ fn right(endpoint: Endpoint, world: &World) -> Vec<Value> {
         })],
         Endpoint::ToolDescribe => {
             vec![json!({
-                "name": "add", "version": "1.0.0", "limit": 1, "cursor": "a", "min_revision": revision,
+                "name": "add", "version": "1.0.0", "limit": 1, "cursor": "1.0.0:a", "min_revision": revision,
             })]
         }
         // A dry run: nobody is there to answer.
