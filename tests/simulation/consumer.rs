@@ -5,9 +5,11 @@ use crate::domain::{
     key::{Key, Revision},
     mechanism::Mechanism,
     record::Stored,
+    write::Write,
 };
 
 use super::{
+    instance::BARRIER,
     store::{Log, Piece},
     world::{Event, World, trace},
 };
@@ -40,6 +42,8 @@ pub(super) struct Consumer {
     cursor: Cursor,
     /// Whether the last message that ended what was written with it came with nothing behind it.
     whole: Option<Revision>,
+    /// How far it was at the last tick.
+    ticked: Revision,
 }
 
 impl World {
@@ -191,6 +195,23 @@ impl World {
             }
         }
         self.progress(instance);
+    }
+
+    /// What was to come behind the last message may be gone: one more message brings an exact point, as the registry's
+    /// own nudge does.
+    pub(super) fn nudge(&mut self, instance: usize) {
+        let one = &mut self.instances[instance];
+        let (applied, exact) = (one.core.index.applied(), one.core.index.exact());
+        let before = std::mem::replace(&mut one.consumer.ticked, applied);
+        if exact < applied && before == applied {
+            self.count("nudges");
+            let write = Write {
+                key: Key::Barrier,
+                expected: Revision::default(),
+                value: Stored::Barrier,
+            };
+            self.send(instance, BARRIER, vec![write]);
+        }
     }
 
     /// A consumer's idle heartbeat names its last number: what was dropped last shows as well.
