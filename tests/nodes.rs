@@ -627,7 +627,7 @@ async fn a_node_that_has_ended_is_remembered_for_a_while_and_then_forgotten() {
             .refused(endpoint, body, ErrorCode::NodeNotFound)
             .await;
     }
-    // Its keys were removed in one piece, the life last, by markers that the server removes in their turn.
+    // Its keys were removed in one piece, what was thought of it last, by markers that the server removes in their turn.
     let bucket = Bucket::of(&caller).await;
     let all = bucket.after(0).await;
     let markers: Vec<&Stored> = all
