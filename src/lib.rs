@@ -26,6 +26,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod codegen;
 pub mod connect;
 pub mod domain;
 pub mod embedded;

@@ -84,7 +84,6 @@ fn add() -> Tool {
     Tool::of::<Add, Sum>("add", "1.0.0").unwrap()
 }
 
-#[expect(clippy::unused_async, reason = "it stands for one that waits")]
 async fn adds(args: Add, _: Call) -> Result<Sum, Failure> {
     let times = f64::from(args.times.unwrap_or(1));
     Ok(Sum {

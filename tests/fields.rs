@@ -173,7 +173,7 @@ fn right(endpoint: Endpoint, world: &World) -> Vec<Value> {
         })],
         Endpoint::ToolDescribe => {
             vec![json!({
-                "name": "add", "version": "1.0.0", "limit": 1, "cursor": "a", "min_revision": revision,
+                "name": "add", "version": "1.0.0", "limit": 1, "cursor": "1.0.0:a", "min_revision": revision,
             })]
         }
         // A dry run: nobody is there to answer.
@@ -326,9 +326,13 @@ async fn all_that_is_said_is_shown() {
 
     let described = caller.see("describe", json!({"node_id": node})).await;
     let ports = &described["ports"];
+    let mut inbound = ports["inbound"].clone();
+    // What is known of the lease stands beside what was said.
+    let members = inbound[0].as_object_mut().unwrap();
+    assert_eq!(members.remove("lease_status"), Some(json!("active")));
     same(&ports["leases"][0]);
     for (section, said) in [
-        (&ports["inbound"], &announced["inbound_ports"]),
+        (&inbound, &announced["inbound_ports"]),
         (&ports["outbound"], &announced["outbound_ports"]),
         (&described["schema"], &announced["schema"]),
     ] {
@@ -344,9 +348,13 @@ async fn all_that_is_said_is_shown() {
         assert_eq!(described["node"][said], announced[said], "{said}");
     }
     let contract = caller.see("tool.describe", json!({"name": "add"})).await;
+    let resolved = caller
+        .see("tool.resolve", json!({"tool_name": "add"}))
+        .await;
     for (name, value) in announced["tools"][0].as_object().unwrap() {
         assert_eq!(described["tools"][0][name], *value, "{name}");
         assert_eq!(contract["contract"][name], *value, "{name}");
+        assert_eq!(resolved["contract"][name], *value, "{name}");
     }
     for name in ["b1", "b2"] {
         let bus = json!({
@@ -698,20 +706,25 @@ async fn refused_soon(
     refused
 }
 
-/// Whether a request as it is in [`right`] writes: a call of a tool does so only under a request id, and not in a dry
-/// run.
-fn always_writes(endpoint: Endpoint) -> bool {
-    endpoint.writes() && endpoint != Endpoint::ToolInvoke
+/// A request that writes.
+fn write(endpoint: Endpoint, world: &World) -> Value {
+    match endpoint {
+        // A call is written down before anything is sent, where it has a request id and is no dry run.
+        Endpoint::ToolInvoke => json!({
+            "tool_name": "add", "provider_node_id": world.node, "request_id": Uuid::new_v4(),
+        }),
+        endpoint => first(endpoint, world),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_write_says_when_it_is_not_known_what_came_of_it() {
     let registry = Registry::start(&UNTRIED);
     let caller = Caller::of(&registry).await;
-    let writes = that_say(ErrorCode::StoreUnavailable).filter(|endpoint| always_writes(*endpoint));
+    let writes = that_say(ErrorCode::StoreUnavailable).filter(|endpoint| endpoint.writes());
     let cases = unacknowledged(&caller, writes).await;
     let each = cases.iter().map(async |(endpoint, world)| {
-        let body = first(*endpoint, world);
+        let body = write(*endpoint, world);
         let refused = refused_soon(&caller, *endpoint, &body, ErrorCode::StoreUnavailable).await;
         assert_eq!(refused.detail("outcome"), "unknown", "{endpoint:?}");
     });
@@ -724,12 +737,12 @@ async fn each_read_says_when_it_cannot_make_sure_that_nothing_is_there() {
     let registry = Registry::start(&UNTRIED);
     let caller = Caller::of(&registry).await;
     acknowledge(&caller, false).await;
-    let reads = that_say(ErrorCode::StoreUnavailable).filter(|endpoint| !always_writes(*endpoint));
+    let reads = that_say(ErrorCode::StoreUnavailable).filter(|endpoint| !endpoint.writes());
     let each = reads.map(async |endpoint| {
         let body = match endpoint {
             Endpoint::TrustGet | Endpoint::Describe => json!({"node_id": "nobody"}),
             Endpoint::ToolDescribe | Endpoint::SchemaGet => json!({"name": "nothing"}),
-            Endpoint::ToolInvoke | Endpoint::ToolResolve => json!({"tool_name": "nothing"}),
+            Endpoint::ToolResolve => json!({"tool_name": "nothing"}),
             other => panic!("{other:?} looks for what?"),
         };
         let refused = refused_soon(&caller, endpoint, &body, ErrorCode::StoreUnavailable).await;
@@ -756,11 +769,12 @@ fn in_the_way(endpoint: Endpoint) -> Endpoint {
 async fn each_write_says_that_another_is_in_its_way() {
     let registry = Registry::start(&UNTRIED);
     let caller = Caller::of(&registry).await;
-    let writes = that_say(ErrorCode::Contended).filter(|endpoint| always_writes(*endpoint));
+    // The same call of a tool waits for the first one, and is told that it is under way.
+    let writes = that_say(ErrorCode::Contended).filter(|one| *one != Endpoint::ToolInvoke);
     let cases = unacknowledged(&caller, writes).await;
     let each = cases.iter().map(async |(endpoint, world)| {
         let before = in_the_way(*endpoint);
-        let mut body = first(before, world);
+        let mut body = write(before, world);
         refused_soon(&caller, before, &body, ErrorCode::StoreUnavailable).await;
         if before != *endpoint {
             body = first(*endpoint, world);

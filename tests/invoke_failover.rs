@@ -44,7 +44,7 @@ fn first(more: Value) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_version_does_not_step_in() {
     let (registry, caller) = announced(
-        &[("new", "2.0.0"), ("old", "1.4.0"), ("near", "2.0.0-rc.1")],
+        &[("new", "2.0.0"), ("old", "1.4.0"), ("near", "2.1.0-rc.1")],
         false,
     )
     .await;

@@ -287,11 +287,29 @@ async fn callers_that_insist_are_served_once() {
     assert!(twice.is_empty(), "{twice:?}");
     assert!(done >= CALLERS * CALLS * 8 / 10, "{done}");
 
-    // The events say the same: each begun once, each ended once.
-    let ended = until("every call that began has ended", async || {
+    let ended = executions_ended(&caller, CALLERS * CALLS).await;
+    let counts = until("all are counted", async || {
+        let described = caller.describe("a", &["node"]).await;
+        let count = described["node"]["execution_count"].as_u64()?;
+        (count >= ended).then_some(described["node"].clone())
+    })
+    .await;
+    assert_eq!(counts["execution_count"], ended);
+    let succeeded =
+        counts["success_rate"].as_f64().unwrap() * f64::from(u32::try_from(ended).unwrap());
+    // Some whose callers were told that nobody knows did succeed for the events, and some failed calls were made again.
+    assert!(
+        succeeded.round() >= f64::from(u32::try_from(done).unwrap()),
+        "{counts:#}"
+    );
+}
+
+/// Waits until every execution that began has ended: each once, as the events tell. How many there are.
+async fn executions_ended(caller: &Caller, at_least: usize) -> u64 {
+    until("every call that began has ended", async || {
         let mut begun = BTreeMap::<String, u32>::new();
         let mut ended = BTreeMap::<String, u32>::new();
-        for event in Events::read(&caller).await.0 {
+        for event in Events::read(caller).await.0 {
             let execution = event.body["execution_id"]
                 .as_str()
                 .unwrap_or_default()
@@ -304,19 +322,8 @@ async fn callers_that_insist_are_served_once() {
         }
         assert!(begun.values().all(|times| *times == 1), "{begun:?}");
         assert!(ended.values().all(|times| *times == 1), "{ended:?}");
-        (begun.keys().eq(ended.keys()) && ended.len() >= CALLERS * CALLS).then_some(ended.len())
+        let all = begun.keys().eq(ended.keys()) && ended.len() >= at_least;
+        all.then_some(u64::try_from(ended.len()).unwrap())
     })
-    .await;
-    let counts = until("all are counted", async || {
-        let described = caller.describe("a", &["node"]).await;
-        let count = described["node"]["execution_count"].as_u64()?;
-        (count as usize >= ended).then_some(described["node"].clone())
-    })
-    .await;
-    assert_eq!(counts["execution_count"], ended);
-    let rate = counts["success_rate"].as_f64().unwrap();
-    assert!(
-        (rate - done as f64 / ended as f64).abs() < 0.2,
-        "{counts:#}"
-    );
+    .await
 }

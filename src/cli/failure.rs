@@ -43,11 +43,11 @@ pub(super) struct Failure {
     /// The member `error` of what programs get: the registry's own where it sent one.
     error: Value,
     /// What happened.
-    message: String,
+    message: Box<str>,
     /// More of it for people, in lines of their own; programs have the details.
     shown: Vec<String>,
     /// What to do.
-    hint: Option<String>,
+    hint: Option<Box<str>>,
     /// Whether what was asked for may have been done all the same.
     may_be_done: bool,
     /// The name under which it can be asked for again without being done twice.
@@ -65,7 +65,7 @@ impl Failure {
         Self {
             exit,
             error,
-            message,
+            message: message.into(),
             shown: Vec::new(),
             hint: None,
             may_be_done: false,
@@ -81,7 +81,7 @@ impl Failure {
     /// With what to do.
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into());
         self
     }
 
@@ -126,9 +126,9 @@ impl Failure {
     /// With what it was about.
     #[must_use]
     pub(super) fn about(mut self, what: &str) -> Self {
-        self.message = format!("{what}: {}", self.message);
+        self.message = format!("{what}: {}", self.message).into();
         if let Some(error) = self.error.as_object_mut() {
-            error.insert("message".to_owned(), self.message.clone().into());
+            error.insert("message".to_owned(), self.message.as_ref().into());
         }
         self
     }
@@ -162,12 +162,13 @@ impl Failure {
 
     /// What happened, alone.
     pub(super) fn into_message(self) -> String {
-        self.message
+        self.message.into()
     }
 
     /// For people: what happened, and below it what to do.
     pub(super) fn text(&self) -> String {
-        let below = self.shown.iter().chain(&self.hint);
+        let below = self.shown.iter().map(String::as_str);
+        let below = below.chain(self.hint.as_deref());
         below.fold(format!("onex: {}", self.message), |text, line| {
             format!("{text}\n      {line}")
         })
@@ -177,7 +178,7 @@ impl Failure {
     pub(super) fn json(&self) -> Value {
         let mut error = self.error.clone();
         let more = [
-            ("hint", self.hint.clone()),
+            ("hint", self.hint.as_deref().map(str::to_owned)),
             ("request_id", self.request_id.map(|id| id.0.to_string())),
         ];
         for (name, text) in more {

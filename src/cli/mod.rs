@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod bus;
+mod codegen;
 mod connection;
 mod context;
 mod describe;
@@ -101,6 +102,7 @@ enum Question {
     Schema(schema::Schema),
     #[command(subcommand)]
     Trust(trust::Trust),
+    Codegen(codegen::Codegen),
 }
 
 /// Runs what the arguments say.
@@ -186,6 +188,7 @@ impl Question {
             Self::Bus(bus) => bus.run(&session).await,
             Self::Schema(schema) => schema.run(&session).await,
             Self::Trust(trust) => trust.run(&session).await,
+            Self::Codegen(codegen) => codegen.run(&session).await,
         }
     }
 }

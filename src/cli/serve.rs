@@ -121,6 +121,12 @@ pub(super) struct Serve {
     /// Calls that one provider may have under way from this instance.
     #[arg(long, env = "ONEX_INVOKES_PER_PROVIDER_MAX", value_name = "N", default_value_t = settings::INVOKES_PER_PROVIDER_MAX, value_parser = value_parser!(u32).range(1..))]
     invokes_per_provider_max: u32,
+    /// Calls with a request id that may be remembered; one more is told BUSY.
+    #[arg(long, env = "ONEX_CALLS_MAX", value_name = "N", default_value_t = settings::CALLS_MAX, value_parser = number(1..))]
+    calls_max: usize,
+    /// Seconds for which the outcome of a call with a request id is remembered.
+    #[arg(long, env = "ONEX_CALLS_KEPT", value_name = "SECONDS", default_value_t = settings::CALLS_KEPT_SECONDS, value_parser = value_parser!(u64).range(1..=86_400))]
+    calls_kept: u64,
     /// Log as JSON lines. RUST_LOG says what is logged: `info` by default.
     #[arg(long, env = "ONEX_LOG_JSON")]
     log_json: bool,
@@ -246,6 +252,8 @@ impl Serve {
             retention: Duration::from_secs(self.retention),
             tool_subjects: ToolSubjects::new(self.tool_subjects.clone()),
             requests_in_flight_max: self.in_flight_max,
+            calls_max: self.calls_max,
+            calls_kept: Duration::from_secs(self.calls_kept),
             invokes_max: self.invokes_max,
             invokes_per_provider_max: self.invokes_per_provider_max,
             ..Settings::on(host)

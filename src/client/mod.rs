@@ -6,6 +6,7 @@
 
 mod call;
 mod clock;
+mod direct;
 mod error;
 mod hold;
 mod invoke;
@@ -18,6 +19,7 @@ mod tenure;
 
 pub use call::{Client, TIMEOUT_DEFAULT, TIMEOUT_MAX};
 pub use clock::{BootTime, sleep_until};
+pub use direct::Direct;
 pub use error::Error;
 pub use hold::LeaseGuard;
 pub use loss::Loss;

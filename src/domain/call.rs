@@ -10,11 +10,6 @@ use super::{
     record::{Json, Unknown},
 };
 
-/// Calls that are remembered, at most; one more is BUSY. Each may hold a result of [`CALL_RESULT_BYTES_MAX`].
-pub const CALLS_MAX: usize = 4_096;
-/// How long a call that has ended is remembered, in milliseconds, from when an instance first saw its end:
-/// ten minutes.
-pub const CALL_KEPT_MILLIS: u64 = 600_000;
 /// The largest result that is kept, as JSON without white space, in bytes; and the largest details of an error.
 pub const CALL_RESULT_BYTES_MAX: usize = 16 * 1024;
 /// What a caller is told to wait when too many calls are remembered, in milliseconds.

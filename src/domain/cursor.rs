@@ -3,6 +3,13 @@
 
 use super::key::Revision;
 
+/// How much is behind a message, for [`Index::apply`](super::index::Index::apply): what the server counted,
+/// and at least one when the message was written in one piece with the next (`goes_on`). A server may show a
+/// piece message by message before it counts the rest of it, and half of it is no exact point.
+pub fn behind(pending: u64, goes_on: bool) -> u64 {
+    pending.max(u64::from(goes_on))
+}
+
 /// How far one follower has come.
 #[derive(Debug, Default)]
 pub struct Cursor {

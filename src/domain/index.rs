@@ -3,6 +3,7 @@
 //! which whoever is about to judge calls: a command, the reaper, a page of pools.
 
 mod due;
+mod find;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use super::{
     calls::Calls,
     command::Held,
     counts::Folded,
-    ids::{Digest, Host, LeaseId, NodeId, RequestId, RequesterId, Transport, Ttl},
+    ids::{Host, NodeId, Transport, Ttl},
     key::{Key, PortKey, Revision},
     lookup::Lookup,
     mechanism::{Mechanism, Mechanisms},
@@ -83,7 +84,8 @@ impl Index {
         self.nodes.mechanisms = mechanisms;
     }
 
-    /// The follower saw `stored` under `key` at `revision`, with `pending` more behind it.
+    /// The follower saw `stored` under `key` at `revision`, with `pending` more behind it, by
+    /// [`behind`](super::cursor::behind).
     pub fn apply(&mut self, key: &Key, revision: Revision, stored: Stored, pending: u64, now: Now) {
         let later = stored == Stored::Later;
         let forgotten = stored == Stored::Forgotten;
@@ -158,12 +160,6 @@ impl Index {
         }
         if pending == 0 || !self.mechanisms.on(Mechanism::BondAtExactPoint) {
             for key in std::mem::take(&mut self.hanging) {
-                // The server may show what was written in one piece message by message: what comes behind
-                // the last one is not known.
-                if self.nodes.goes_on(&key) && self.revision(&key) == self.applied {
-                    self.hanging.insert(key);
-                    continue;
-                }
                 self.nodes.settle(&key);
                 self.look_again(&key, now);
             }
@@ -320,33 +316,6 @@ impl Index {
         }
     }
 
-    /// A write lost against `revision`, and behind a barrier the key is still there: the message is gone. On
-    /// a port somebody gave it a time to live, and the port stays what it was; anything else was removed by a
-    /// registry, and this one was away for as long as the marker was there.
-    pub fn vanish(&mut self, key: &Key, revision: Revision) {
-        let Key::Port(port) = key else {
-            if self.revision(key) == revision {
-                self.drop_key(key);
-                self.agenda.set(key, Change::At(Moment::NEVER));
-            }
-            if let Key::Live(id) = key {
-                self.hang_on_node(id);
-            }
-            return;
-        };
-        let entry = self.ports.get_mut(port);
-        if let Some(entry) = entry.filter(|entry| entry.revision == revision) {
-            entry.vanished = true;
-        }
-    }
-
-    fn drop_key(&mut self, key: &Key) {
-        match key {
-            Key::Call(id) => self.calls.drop_key(*id),
-            key => self.nodes.drop_key(key),
-        }
-    }
-
     /// The entry of a port; none when nothing was ever written there.
     pub fn entry(&self, key: &PortKey) -> Option<&Entry> {
         self.ports.get(key)
@@ -377,59 +346,9 @@ impl Index {
         })
     }
 
-    /// The key of a lease, live or remembered, with its entry.
-    pub fn find_lease(&self, lease_id: LeaseId) -> Option<(&PortKey, &Entry)> {
-        let key = self.lookup.lease(lease_id)?;
-        Some((key, self.ports.get(key)?))
-    }
-
-    /// The ports whose records remember that request of that requester.
-    pub fn find_request(
-        &self,
-        requester: RequesterId,
-        id: RequestId,
-    ) -> impl Iterator<Item = (&PortKey, &Entry)> {
-        self.lookup
-            .requested(requester, id)
-            .filter_map(|key| Some((key, self.ports.get(key)?)))
-    }
-
-    /// The digest under which any record remembers that request.
-    pub fn find_digest(&self, requester: RequesterId, id: RequestId) -> Option<Digest> {
-        self.find_request(requester, id)
-            .filter_map(|(_, entry)| entry.record.as_deref())
-            .flat_map(Record::requests)
-            .find(|request| request.id == id)
-            .map(|request| request.digest)
-    }
-
     /// Whether any port was ever written.
     pub fn is_used(&self) -> bool {
         !self.ports.is_empty()
-    }
-
-    /// The pool of a host; what a new one would be when the host has none yet.
-    pub fn pool(&self, host: &Host, transport: Transport) -> &Pool {
-        self.pools
-            .get(host)
-            .map_or(&self.fresh_pool, |pools| pools.of(transport))
-    }
-
-    /// Every pool there is, in the order of host and transport.
-    pub fn pools(&self) -> impl Iterator<Item = ((&Host, Transport), &Pool)> {
-        self.pools.iter().flat_map(|(host, pools)| {
-            Transport::ALL.map(|transport| ((host, transport), pools.of(transport)))
-        })
-    }
-
-    /// Whether the host has pools.
-    pub fn knows_host(&self, host: &Host) -> bool {
-        self.pools.contains_key(host)
-    }
-
-    /// How many hosts have pools.
-    pub fn hosts(&self) -> usize {
-        self.pools.len()
     }
 
     /// Keys with something that time asks for, for the reaper.

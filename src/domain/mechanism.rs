@@ -40,6 +40,8 @@ pub enum Mechanism {
     Slack,
     /// What needs several keys is written in one piece.
     AtomicBatch,
+    /// There is no exact point within what was written in one piece.
+    WholePieces,
     /// That something hangs on a life which is not there is believed only at an exact point.
     BondAtExactPoint,
     /// What hung on a life that another one ended rests for as long as its holder may count on it.

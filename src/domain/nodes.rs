@@ -30,7 +30,7 @@ const MARKER_SLACK_MILLIS: u64 = 10_000;
 /// After which time it is tried again to forget what could not be forgotten, in milliseconds.
 const FORGET_RETRY_MILLIS: u64 = 1_000;
 
-/// The announcement of a node, and the one before while the life that it belongs to has not been seen.
+/// The announcement of a node, and the one before while the life that was written behind it has not been seen.
 #[derive(Debug)]
 struct Said {
     latest: Entry<Announced>,
@@ -105,10 +105,8 @@ impl Nodes {
             None => Some((said.latest.revision, said.latest.record?.body.node)),
         });
         let now = self.incarnation(id);
-        let is_of = |node: &Node| Some(node.incarnation) == now;
-        let latest_fits = entry.body().is_some_and(|said| is_of(&said.node));
         let said = Said {
-            before: shown.filter(|(_, node)| !latest_fits && is_of(node)),
+            before: shown.filter(|(_, node)| Some(node.incarnation) == now),
             latest: entry,
         };
         self.offers.add(id, said.tools());
@@ -121,16 +119,12 @@ impl Nodes {
         self.markers.lives += usize::from(entry.forgotten);
         let known = self.lives.insert(id.clone(), entry);
         self.markers.lives -= usize::from(known.as_ref().is_some_and(|entry| entry.forgotten));
-        let now = self.incarnation(id);
-        let before = self.said.get(id).and_then(|said| said.before.as_ref());
-        if before.is_some_and(|(_, before)| Some(before.incarnation) != now) {
-            self.settle(&Key::Node(id.clone()));
-        }
+        self.settle(&Key::Node(id.clone()));
         known.map(|entry| entry.transitions)
     }
 
-    /// The follower is at an exact point behind that key: a life that the last announcement belongs to would
-    /// have been seen.
+    /// A life is seen, or the follower is at an exact point, where it would have been: the last announcement
+    /// counts.
     pub(super) fn settle(&mut self, key: &Key) {
         let Key::Node(id) = key else {
             return;
@@ -142,27 +136,6 @@ impl Nodes {
             self.offers.remove(id, said.tools());
             said.before = None;
             self.offers.add(id, said.tools());
-        }
-    }
-
-    /// Whether a registry wrote there, which then writes a life behind it.
-    pub(super) fn goes_on(&self, key: &Key) -> bool {
-        fn by_a_registry<B>(entry: &Entry<B>) -> bool {
-            entry.record.is_some() || entry.forgotten
-        }
-        match key {
-            Key::Node(id) => self.said(id).is_some_and(by_a_registry),
-            Key::Verdict(id) => self.verdict(id).is_some_and(by_a_registry),
-            // Only what is forgotten is written in one piece with a life.
-            Key::Exec(id) => self.counted(id).is_some_and(|entry| entry.forgotten),
-            Key::Live(_)
-            | Key::Bus(_)
-            | Key::Call(_)
-            | Key::Port(_)
-            | Key::Sys
-            | Key::Barrier
-            | Key::Checkpoint
-            | Key::Folded => false,
         }
     }
 
@@ -298,9 +271,12 @@ impl Nodes {
         let latest = said.latest.body().map(|said| &said.node);
         let latest = latest.map(|node| (said.latest.revision, node));
         let before = said.before.as_ref().map(|(at, node)| (*at, node));
-        let (said_at, node) = [latest, before].into_iter().flatten().find(|(_, node)| {
-            node.incarnation == live.incarnation || !self.mechanisms.on(Mechanism::OneLife)
-        })?;
+        let (said_at, node) = if self.mechanisms.on(Mechanism::OneLife) {
+            let mut said = [before, latest].into_iter().flatten();
+            said.find(|(_, node)| node.incarnation == live.incarnation)?
+        } else {
+            latest.or(before)?
+        };
         Some(Seen {
             node_id,
             node,
@@ -472,8 +448,7 @@ impl Nodes {
             return marker_change(entry.observed, now, policy);
         }
         let owner = self.lives.get(id).is_some_and(|life| !life.forgotten);
-        // Behind it: its life is the next message.
-        let known = exact > entry.revision || !self.mechanisms.on(Mechanism::ForgetAtExactPoint);
+        let known = exact >= entry.revision || !self.mechanisms.on(Mechanism::ForgetAtExactPoint);
         if owner || entry.later || !known {
             return Change::At(Moment::NEVER);
         }

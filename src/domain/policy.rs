@@ -39,9 +39,8 @@ pub struct Policy {
     /// How long the server keeps the marker of a removed key, in milliseconds:
     /// [`MARKER_SECONDS`](super::nodes::MARKER_SECONDS), outside the simulation.
     pub marker_millis: u64,
-    /// How many calls may be remembered: [`CALLS_MAX`](super::call::CALLS_MAX), outside the simulation.
+    /// How many calls with a request id may be remembered.
     pub calls_max: usize,
-    /// How long a call that has ended is remembered, in milliseconds:
-    /// [`CALL_KEPT_MILLIS`](super::call::CALL_KEPT_MILLIS), outside the simulation.
+    /// How long a call that has ended is remembered, in milliseconds, from when an instance first saw its end.
     pub calls_kept_millis: u64,
 }

@@ -224,7 +224,7 @@ fn authority_at(uri: &str) -> usize {
 }
 
 /// The text with `%XX` undone; none when what comes out is no text.
-pub(super) fn percent_decoded(text: &str) -> Option<String> {
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((byte, after)) = rest.split_first() {

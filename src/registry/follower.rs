@@ -12,7 +12,11 @@ use futures::StreamExt;
 use tokio::sync::Notify;
 
 use crate::{
-    domain::{cursor::Cursor, key::Key, record::Stored},
+    domain::{
+        cursor::{Cursor, behind},
+        key::Key,
+        record::Stored,
+    },
     store::{
         Identity, InfoError, Store, Written,
         codec::Found,
@@ -157,9 +161,11 @@ impl Follower {
             subject,
             revision,
             pending,
+            goes_on,
             found,
             ..
         } = delivery;
+        let pending = behind(pending, goes_on);
         tracing::trace!(key = subject, revision = revision.0, pending, "delivered");
         let Some(key) = key else {
             tracing::debug!(

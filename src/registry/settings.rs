@@ -26,6 +26,10 @@ pub const REQUESTS_IN_FLIGHT_MAX: u32 = 1_024;
 pub const INVOKES_MAX: u32 = 1_024;
 /// Calls that one provider may have under way from one instance.
 pub const INVOKES_PER_PROVIDER_MAX: u32 = 64;
+/// Calls with a request id that may be remembered. One takes about a kilobyte of memory, and its result up to 16 more.
+pub const CALLS_MAX: usize = 16_384;
+/// Seconds for which the outcome of a call with a request id is remembered: ten minutes.
+pub const CALLS_KEPT_SECONDS: u64 = 600;
 /// Bytes of events that are kept; the oldest go first: 1 GiB.
 pub const EVENTS_BYTES_MAX: i64 = 1 << 30;
 /// Seconds that an event is kept: seven days.
@@ -72,6 +76,10 @@ pub struct Settings {
     pub retention: Duration,
     /// Where tools may listen.
     pub tool_subjects: ToolSubjects,
+    /// Calls with a request id that may be remembered.
+    pub calls_max: usize,
+    /// For how long the outcome of such a call is remembered.
+    pub calls_kept: Duration,
     /// Requests under way at the same time.
     pub requests_in_flight_max: u32,
     /// Calls of tools under way at the same time.
@@ -100,6 +108,8 @@ impl Settings {
             buses_max: BUSES_MAX,
             retention: Duration::from_secs(RETENTION_SECONDS),
             tool_subjects: ToolSubjects::default(),
+            calls_max: CALLS_MAX,
+            calls_kept: Duration::from_secs(CALLS_KEPT_SECONDS),
             requests_in_flight_max: REQUESTS_IN_FLIGHT_MAX,
             invokes_max: INVOKES_MAX,
             invokes_per_provider_max: INVOKES_PER_PROVIDER_MAX,

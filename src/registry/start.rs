@@ -10,14 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     connect,
-    domain::{
-        call::{CALL_KEPT_MILLIS, CALLS_MAX},
-        core::Core,
-        index::Index,
-        nodes::MARKER_SECONDS,
-        policy::Policy,
-        record::FORMAT,
-    },
+    domain::{core::Core, index::Index, nodes::MARKER_SECONDS, policy::Policy, record::FORMAT},
     protocol::{
         describe::{self, Instance},
         endpoint::NODE_BYTES_MAX,
@@ -304,8 +297,8 @@ fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Poli
         node_bytes_max,
         retention_millis: u64::try_from(settings.retention.as_millis()).unwrap_or(u64::MAX),
         marker_millis: MARKER_SECONDS * 1_000,
-        calls_max: CALLS_MAX,
-        calls_kept_millis: CALL_KEPT_MILLIS,
+        calls_max: settings.calls_max,
+        calls_kept_millis: u64::try_from(settings.calls_kept.as_millis()).unwrap_or(u64::MAX),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_nats::HeaderMap;
 use tokio::{sync::Semaphore, time::timeout};
 use uuid::Uuid;
 
@@ -57,9 +58,35 @@ impl Batches {
     }
 }
 
+/// Whether a message of the stream was written in a batch that it does not end.
+pub(super) fn goes_on(headers: Option<&HeaderMap>) -> bool {
+    let has = |name| headers.is_some_and(|headers| headers.get(name).is_some());
+    has(HEADER_BATCH_ID) && !has(HEADER_BATCH_COMMIT)
+}
+
 fn numbered(message: &Message, id: &str, n: usize) -> Message {
     let mut message = message.clone();
     message.headers.insert(HEADER_BATCH_ID, id);
     message.headers.insert(HEADER_BATCH_SEQUENCE, n.to_string());
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_goes_on_until_its_commit() {
+        let message = Message {
+            subject: String::new(),
+            headers: HeaderMap::new(),
+            payload: bytes::Bytes::new(),
+        };
+        assert!(!goes_on(None));
+        assert!(!goes_on(Some(&message.headers)));
+        let mut headers = numbered(&message, "x", 1).headers;
+        assert!(goes_on(Some(&headers)));
+        headers.insert(HEADER_BATCH_COMMIT, "1");
+        assert!(!goes_on(Some(&headers)));
+    }
 }

@@ -11,7 +11,10 @@ use futures::{Stream, StreamExt};
 
 use crate::domain::key::{Key, Revision};
 
-use super::codec::{self, Found};
+use super::{
+    batch,
+    codec::{self, Found},
+};
 
 /// Messages asked for at once.
 const BATCH_MESSAGES: usize = 1_000;
@@ -35,6 +38,8 @@ pub struct Delivery {
     pub delivered: u64,
     /// How many more there were behind it.
     pub pending: u64,
+    /// Whether it was written in one piece with the next one.
+    pub goes_on: bool,
     /// What it is.
     pub found: Found,
 }
@@ -151,6 +156,7 @@ pub(super) async fn follow(
             revision: Revision(info.stream_sequence),
             delivered: info.consumer_sequence,
             pending: info.pending,
+            goes_on: batch::goes_on(message.headers.as_ref()),
             found,
         })
     }))

@@ -11,6 +11,7 @@ use crate::domain::{
     node::{Life, Live, Node},
     record::{Record, Stored},
     transition::Transition,
+    trust::{Trust, Verdicts},
 };
 
 /// The promises of `docs/architecture.md`, as far as a run can judge them.
@@ -203,6 +204,14 @@ impl Check {
     /// The same, if it lives.
     pub(super) fn living(&self, id: &NodeId, at: Revision) -> Option<True<'_>> {
         self.node(id, at).filter(|node| node.live.ended.is_none())
+    }
+
+    /// What follows there from what was said of a node.
+    pub(super) fn trust(&self, id: &NodeId, contract: &str, at: Revision) -> Trust {
+        match self.stored(&Key::Verdict(id.clone()), at) {
+            Some((_, Stored::Verdict(record))) => record.body.verdicts.trust(contract),
+            _ => Verdicts::default().trust(contract),
+        }
     }
 
     /// Every revision from `from` on at which one of the keys was another one than before.

@@ -1,14 +1,16 @@
 //! What an instance's follower gets to see of the stream, and when.
 
 use crate::domain::{
-    cursor::Cursor,
+    cursor::{Cursor, behind},
     key::{Key, Revision},
     mechanism::Mechanism,
     record::Stored,
+    write::Write,
 };
 
 use super::{
-    store::Log,
+    instance::BARRIER,
+    store::{Log, Piece},
     world::{Event, World, trace},
 };
 
@@ -20,6 +22,10 @@ pub(super) struct Message {
     pub(super) key: Key,
     pub(super) stored: Stored,
     pub(super) pending: u64,
+    /// The piece that goes on behind it.
+    pub(super) within: Option<Piece>,
+    /// Whether nothing but the rest of that is behind it.
+    pub(super) newest: bool,
 }
 
 /// An instance's consumer, the server's half and the follower's.
@@ -34,6 +40,10 @@ pub(super) struct Consumer {
     /// When the last of what is under way arrives.
     front: u64,
     cursor: Cursor,
+    /// Whether the last message that ended what was written with it came with nothing behind it.
+    whole: Option<Revision>,
+    /// How far it was at the last tick.
+    ticked: Revision,
 }
 
 impl World {
@@ -44,6 +54,7 @@ impl World {
             consumer.cursor = Cursor::default();
         }
         consumer.cursor.restart();
+        consumer.whole = None;
         consumer.subscription += 1;
         consumer.next = consumer.cursor.last().0 + 1;
         consumer.number = 0;
@@ -87,13 +98,25 @@ impl World {
             self.instances[instance].consumer.idle = true;
             return;
         };
+        let within = self.store.within(Revision(*revision));
         let mut message = Message {
             number: consumer.number + 1,
             revision: Revision(*revision),
             key: key.clone(),
             stored: stored.clone(),
             pending: rest.count() as u64,
+            within,
+            newest: within.is_some_and(|piece| {
+                let [_, last] = piece.around();
+                view.range(last.0 + 1..).next().is_none()
+            }),
         };
+        // It counts what was written in one piece message by message, and may send one of them before it
+        // counts the next.
+        if message.newest && self.chance.hit(self.setup.piece_uncounted) {
+            self.count("pieces uncounted");
+            message.pending = 0;
+        }
         let consumer = &mut self.instances[instance].consumer;
         consumer.number += 1;
         consumer.next = message.revision.0 + 1;
@@ -129,7 +152,14 @@ impl World {
             key,
             stored,
             pending,
+            within,
+            newest,
         } = message;
+        let pending = if self.setup.mechanisms.on(Mechanism::WholePieces) {
+            behind(pending, within.is_some())
+        } else {
+            pending
+        };
         let one = &mut self.instances[instance];
         if one.consumer.subscription != subscription {
             return;
@@ -150,8 +180,38 @@ impl World {
             self,
             "  #{instance} sees @{} {key}, {pending} pending", revision.0
         );
-        self.compare(instance, pending == 0);
+        let exact = pending == 0;
+        match within {
+            None => {
+                self.instances[instance].consumer.whole = exact.then_some(revision);
+                self.compare(instance, exact);
+            }
+            Some(piece) => {
+                let consumer = &self.instances[instance].consumer;
+                // What came in between may be gone: overwritten by the piece itself.
+                let [before, _] = piece.around();
+                let known = newest && consumer.whole.is_some_and(|at| at >= before);
+                self.compare_within(instance, exact, known, piece);
+            }
+        }
         self.progress(instance);
+    }
+
+    /// What was to come behind the last message may be gone: one more message brings an exact point, as the registry's
+    /// own nudge does.
+    pub(super) fn nudge(&mut self, instance: usize) {
+        let one = &mut self.instances[instance];
+        let (applied, exact) = (one.core.index.applied(), one.core.index.exact());
+        let before = std::mem::replace(&mut one.consumer.ticked, applied);
+        if exact < applied && before == applied {
+            self.count("nudges");
+            let write = Write {
+                key: Key::Barrier,
+                expected: Revision::default(),
+                value: Stored::Barrier,
+            };
+            self.send(instance, BARRIER, vec![write]);
+        }
     }
 
     /// A consumer's idle heartbeat names its last number: what was dropped last shows as well.

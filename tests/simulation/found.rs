@@ -85,24 +85,7 @@ impl Bench {
     }
 
     pub(super) fn lease(&mut self, request: Option<u128>) -> Deed {
-        self.deed(Action::Lease(Wish {
-            requester_id: requester(),
-            protocol: "http".parse().unwrap(),
-            ttl: Ttl::try_from(2).unwrap(),
-            node_id: None,
-            epoch: None,
-            host: Some(host(true)),
-            transport: Transport::Tcp,
-            preferred: None,
-            exact: false,
-            name: None,
-            labels: Vec::new(),
-            requested_at: None,
-            request: request.map(|id| Request {
-                id: RequestId(Uuid::from_u128(id)),
-                digest: Digest(Uuid::from_u128(id)),
-            }),
-        }))
+        self.deed(Action::Lease(wish(request)))
     }
 
     pub(super) fn step(&mut self, instance: usize, deed: &mut Deed, fed: Fed) -> Step {
@@ -164,6 +147,28 @@ impl Bench {
 
 pub(super) fn requester() -> RequesterId {
     RequesterId(Uuid::from_u128(7))
+}
+
+/// Any port, for two seconds.
+pub(super) fn wish(request: Option<u128>) -> Wish {
+    Wish {
+        requester_id: requester(),
+        protocol: "http".parse().unwrap(),
+        ttl: Ttl::try_from(2).unwrap(),
+        node_id: None,
+        epoch: None,
+        host: Some(host(true)),
+        transport: Transport::Tcp,
+        preferred: None,
+        exact: false,
+        name: None,
+        labels: Vec::new(),
+        requested_at: None,
+        request: request.map(|id| Request {
+            id: RequestId(Uuid::from_u128(id)),
+            digest: Digest(Uuid::from_u128(id)),
+        }),
+    }
 }
 
 fn port_of(write: &Write) -> PortKey {

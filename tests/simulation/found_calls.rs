@@ -115,6 +115,7 @@ impl Bench {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as deeds answer")]
 fn execution(execution_id: ExecutionId, outcome: Option<Outcome>) -> Result<Answer, Refusal> {
     Ok(Answer::Execution {
         own: outcome.is_none(),

@@ -17,7 +17,7 @@ use super::found::{Bench, requester};
 
 const NODE: &str = "a";
 
-fn node_id() -> NodeId {
+pub(super) fn node_id() -> NodeId {
     NODE.parse().unwrap()
 }
 
@@ -29,7 +29,7 @@ fn named(id: u128) -> Option<Request> {
     })
 }
 
-fn tool(name: &str) -> Tool {
+pub(super) fn tool(name: &str) -> Tool {
     Tool {
         name: name.parse().unwrap(),
         version: semver::Version::new(1, 0, 0),
@@ -42,11 +42,11 @@ fn tool(name: &str) -> Tool {
     }
 }
 
-fn announce(request: Option<Request>) -> Action {
+pub(super) fn announce(request: Option<Request>) -> Action {
     announce_as(NODE, request)
 }
 
-fn announce_as(id: &str, request: Option<Request>) -> Action {
+pub(super) fn announce_as(id: &str, request: Option<Request>) -> Action {
     Action::Announce(Box::new(Announce {
         node_id: id.parse().unwrap(),
         requester_id: requester(),
@@ -69,7 +69,7 @@ fn announce_as(id: &str, request: Option<Request>) -> Action {
     }))
 }
 
-fn claim(epoch: u64) -> Claim {
+pub(super) fn claim(epoch: u64) -> Claim {
     Claim {
         node_id: node_id(),
         requester_id: requester(),
@@ -77,7 +77,7 @@ fn claim(epoch: u64) -> Claim {
     }
 }
 
-fn bus(requester_id: RequesterId, request: Option<Request>) -> Action {
+pub(super) fn bus(requester_id: RequesterId, request: Option<Request>) -> Action {
     Action::AnnounceBus(Box::new(BusWish {
         bus_id: "x".parse().unwrap(),
         requester_id,
@@ -97,7 +97,7 @@ fn remove_bus(requester_id: RequesterId, request: Option<Request>) -> Action {
     }
 }
 
-fn known(outcome: Result<Answer, Refusal>) -> Known {
+pub(super) fn known(outcome: Result<Answer, Refusal>) -> Known {
     match outcome {
         Ok(Answer::Node(known)) => *known,
         other => panic!("{other:?}"),
@@ -107,7 +107,7 @@ fn known(outcome: Result<Answer, Refusal>) -> Known {
 impl Bench {
     /// One command from its beginning to its end; every write lands and is seen at once.
     #[track_caller]
-    fn done(&mut self, instance: usize, action: Action) -> Result<Answer, Refusal> {
+    pub(super) fn done(&mut self, instance: usize, action: Action) -> Result<Answer, Refusal> {
         let mut deed = self.deed(action);
         let mut fed = Fed::Go;
         loop {
@@ -127,7 +127,7 @@ impl Bench {
 
     /// The command's writes, the first time that it wants any.
     #[track_caller]
-    fn writes(&mut self, instance: usize, action: Action) -> Vec<Write> {
+    pub(super) fn writes(&mut self, instance: usize, action: Action) -> Vec<Write> {
         let mut deed = self.deed(action);
         match self.step(instance, &mut deed, Fed::Go) {
             Step::Write(writes) => writes.to_vec(),

@@ -269,6 +269,7 @@ impl World {
         }
         self.publish_next(instance);
         self.heartbeat(instance);
+        self.nudge(instance);
         let one = &self.instances[instance];
         let after = self.chance.between(self.setup.tick);
         let change = one.core.index.next_change().map_or(after, |at| {

@@ -23,6 +23,7 @@ mod faults;
 mod found;
 mod found_calls;
 mod found_nodes;
+mod found_pieces;
 mod holder;
 mod instance;
 mod lives;

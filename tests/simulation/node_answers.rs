@@ -239,6 +239,9 @@ impl World {
 
     /// Whether that was so at no moment from `behind` on.
     fn never(&self, keys: &[Key], behind: Revision, is_so: impl Fn(Revision) -> bool) -> bool {
-        !self.check.moments(keys, behind).into_iter().any(is_so)
+        let moments = self.check.moments(keys, behind).into_iter();
+        // Half a piece is nothing that anybody may be told of.
+        let mut whole = moments.filter(|at| self.store.within(*at).is_none());
+        !whole.any(is_so)
     }
 }

@@ -72,7 +72,12 @@ impl World {
     fn send_events(&mut self, instance: usize, told: Vec<Told>, write: Option<Write>) {
         let (mut told, mut write) = (told, write);
         let ticket = self.ticket(instance, PUBLISHER);
-        let longest = SEND_MILLIS * (told.len() as u64 + 1);
+        // The first that is not taken ends the round.
+        let longest = if self.setup.breaks_off {
+            ROUND_MILLIS_MAX + 2 * SEND_MILLIS
+        } else {
+            SEND_MILLIS * (told.len() as u64 + 1)
+        };
         self.after(longest, Event::Fed(ticket, Fed::Unknown));
         let reachable = self.instances[instance].cut.is_none();
         let late = self.trouble(self.setup.write_late);

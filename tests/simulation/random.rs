@@ -83,6 +83,8 @@ fn random() {
         "barriers passed",
         "barriers failed",
         "gaps noticed",
+        "pieces uncounted",
+        "halves compared",
         "acks lost",
         "writes late",
         "writes unsent",

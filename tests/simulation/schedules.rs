@@ -215,7 +215,8 @@ fn schedule(mechanism: Mechanism) -> (Setup, &'static [Rule]) {
         | Mechanism::EndedEpoch
         | Mechanism::OneLife
         | Mechanism::ForgetAtExactPoint
-        | Mechanism::EarlierLives => super::schedules_nodes::schedule(mechanism),
+        | Mechanism::EarlierLives
+        | Mechanism::WholePieces => super::schedules_nodes::schedule(mechanism),
         Mechanism::CallFirst | Mechanism::OutcomeStays => {
             super::schedules_calls::schedule(mechanism)
         }

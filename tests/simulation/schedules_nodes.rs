@@ -44,7 +44,7 @@ pub(super) fn schedule(mechanism: Mechanism) -> (Setup, &'static [Rule]) {
                 crash: 6_000,
                 ..one_node()
             },
-            &[Rule::Described],
+            &[Rule::NothingLost, Rule::TrueAnswers, Rule::Described],
         ),
         Mechanism::BondAtExactPoint => (
             Setup {
@@ -97,6 +97,13 @@ pub(super) fn schedule(mechanism: Mechanism) -> (Setup, &'static [Rule]) {
                 ..one_node()
             },
             &[Rule::NoSecondDeed],
+        ),
+        Mechanism::WholePieces => (
+            Setup {
+                piece_uncounted: 500,
+                ..lag()
+            },
+            &[Rule::Described],
         ),
         other => unreachable!("{other:?} is none of nodes"),
     }
@@ -193,6 +200,11 @@ fn s20_a_member_before_its_anchor() {
 #[test]
 fn s20_an_announcement_before_its_life() {
     needs(Mechanism::OneLife);
+}
+
+#[test]
+fn s20_half_a_piece() {
+    needs(Mechanism::WholePieces);
 }
 
 #[test]

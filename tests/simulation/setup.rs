@@ -61,6 +61,8 @@ pub(super) struct Setup {
     pub(super) write_unsent: u64,
     pub(super) delivery_dropped: u64,
     pub(super) delivery_slow: u64,
+    /// How often a message is sent before the rest of what was written in one piece with it is counted.
+    pub(super) piece_uncounted: u64,
     pub(super) request_lost: u64,
     pub(super) request_twice: u64,
     /// How much later the second one arrives, in milliseconds.
@@ -128,6 +130,7 @@ impl Setup {
             write_unsent: 0,
             delivery_dropped: 0,
             delivery_slow: 0,
+            piece_uncounted: 0,
             request_lost: 0,
             request_twice: 0,
             twice_after: (1, 15_000),
@@ -229,6 +232,7 @@ impl Setup {
             write_unsent: rate(chance, 60),
             delivery_dropped: rate(chance, 60),
             delivery_slow: rate(chance, 150),
+            piece_uncounted: rate(chance, 1_000),
             request_lost: rate(chance, 60),
             request_twice: rate(chance, 200),
             reply_lost: rate(chance, 200),

@@ -18,6 +18,22 @@ pub(super) struct Store {
     pub(super) last: u64,
     pub(super) log: Log,
     at: HashMap<Key, u64>,
+    /// Of every message that was written in one piece with the next ones: the first of them and the last.
+    pieces: BTreeMap<u64, Piece>,
+}
+
+/// Messages that were written in one piece.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    first: u64,
+    last: u64,
+}
+
+impl Piece {
+    /// Where the stream was before it, and where it is behind it.
+    pub(super) fn around(self) -> [Revision; 2] {
+        [Revision(self.first - 1), Revision(self.last)]
+    }
 }
 
 impl Store {
@@ -66,8 +82,16 @@ impl Store {
         if !writes.iter().all(fits) {
             return None;
         }
+        let (first, last) = (self.last + 1, self.last + writes.len() as u64);
+        self.pieces
+            .extend((first..last).map(|at| (at, Piece { first, last })));
         let put = |write: &Write| self.put(write.key.clone(), write.value.clone());
         writes.iter().map(put).last()
+    }
+
+    /// The piece that the message there begins or goes on with; none when it is the last of it, or one alone.
+    pub(super) fn within(&self, revision: Revision) -> Option<Piece> {
+        self.pieces.get(&revision.0).copied()
     }
 }
 

@@ -11,11 +11,13 @@ use crate::domain::{
     record::{Body, Ended, Stored},
     standing::{Bond, Standing},
     time::Moment,
+    trust::Trust,
 };
 
 use super::{
-    check::{Check, Fate, Rule},
+    check::{Check, Fate, Rule, True},
     owner::{bus_ids, node_ids, tool_names},
+    store::Piece,
     world::World,
 };
 
@@ -34,20 +36,59 @@ impl World {
             text = text
                 .or_else(|| node_ids(names).find_map(|id| node(index, check, at, &id)))
                 .or_else(|| lists(index, check, at, names))
-                .or_else(|| {
-                    let ports = self.ports().into_iter();
-                    ports
-                        .into_iter()
-                        .find_map(|key| port(index, check, at, now, &key))
-                })
-                .or_else(|| bound(index, check, at, names, &self.ports()))
-                .or_else(|| buses(index, check, at));
+                .or_else(|| self.hangs(index, at, now));
             self.count("comparisons");
         }
+        self.judge_view(instance, text);
+    }
+
+    /// An instance has seen a message of `piece`, which is not its last. What it shows is what was so before,
+    /// or what is so behind it, when it knew all that was `known` before; so is what it holds if it takes
+    /// the point for an `exact` one.
+    pub(super) fn compare_within(
+        &mut self,
+        instance: usize,
+        exact: bool,
+        known: bool,
+        piece: Piece,
+    ) {
+        if self.setup.owners == 0 {
+            return;
+        }
+        let index = &self.instances[instance].core.index;
+        let (check, names) = (&self.check, self.setup.names);
+        let now = self.now(instance).mono;
+        let mut text = node_ids(names).find_map(|id| half(index, &id));
+        if exact || known {
+            let wrong = piece.around().map(|at| {
+                node_ids(names)
+                    .find_map(|id| content(index, check, at, &id))
+                    .or_else(|| lists(index, check, at, names))
+                    .or_else(|| self.hangs(index, at, now).filter(|_| exact))
+            });
+            if let [Some(before), Some(behind)] = wrong {
+                text = text.or_else(|| Some(format!("half a piece: {before}; {behind}")));
+            }
+            self.count("halves compared");
+        }
+        self.judge_view(instance, text);
+    }
+
+    fn judge_view(&mut self, instance: usize, text: Option<String>) {
         if let Some(text) = text {
             let at = self.instances[instance].core.index.applied().0;
             self.fail(Rule::Described, format!("#{instance} @{at}: {text}"));
         }
+    }
+
+    /// What hangs on nodes and leases.
+    fn hangs(&self, index: &Index, at: Revision, now: Moment) -> Option<String> {
+        let (check, ports) = (&self.check, self.ports());
+        ports
+            .iter()
+            .find_map(|key| port(index, check, at, now, key))
+            .or_else(|| bound(index, check, at, self.setup.names, &ports))
+            .or_else(|| buses(index, check, at))
     }
 }
 
@@ -58,26 +99,55 @@ fn half(index: &Index, id: &NodeId) -> Option<String> {
     (said != lives).then(|| format!("{id}: what {said} announced is shown as of {lives}"))
 }
 
+/// A node as it is, and where in the stream.
 fn node(index: &Index, check: &Check, at: Revision, id: &NodeId) -> Option<String> {
+    described(index, check, at, id, |seen, truth| {
+        seen.said_at == truth.said_at && seen.live == truth.live && seen.revision == truth.lives_at
+    })
+}
+
+/// The same, whatever may have been written again as it was: then its life was renewed.
+fn content(index: &Index, check: &Check, at: Revision, id: &NodeId) -> Option<String> {
+    described(index, check, at, id, |seen, truth| {
+        let renewed_at = seen.live.renewed_at;
+        let truth = Live {
+            renewed_at,
+            ..truth.live.clone()
+        };
+        *seen.live == truth
+    })
+}
+
+fn described(
+    index: &Index,
+    check: &Check,
+    at: Revision,
+    id: &NodeId,
+    same: impl Fn(&Seen<'_>, &True<'_>) -> bool,
+) -> Option<String> {
     let seen = index.nodes.seen(id);
     let truth = check.node(id, at);
     let same = match (&seen, &truth) {
         (Some(seen), Some(truth)) => {
+            let contract = &truth.node.registration.contract_hash;
             seen.node == truth.node
-                && seen.said_at == truth.said_at
-                && seen.live == truth.live
-                && seen.revision == truth.lives_at
+                && same(seen, truth)
+                && index.nodes.trust(seen) == check.trust(id, contract, at)
         }
         (None, None) => true,
         _ => false,
     };
-    let short = |at: Revision, live: &Live| {
+    let short = |at: Revision, live: &Live, trust: Trust| {
         let Live { epoch, ended, .. } = live;
         let ended = ended.map(|ended| ended.how);
-        format!("epoch {epoch}, ended {ended:?}, announced @{}", at.0)
+        let at = at.0;
+        format!("epoch {epoch}, ended {ended:?}, announced @{at}, {trust:?}")
     };
-    let seen = seen.map(|seen| short(seen.said_at, seen.live));
-    let truth = truth.map(|truth| short(truth.said_at, truth.live));
+    let truth = truth.map(|truth| {
+        let trust = check.trust(id, &truth.node.registration.contract_hash, at);
+        short(truth.said_at, truth.live, trust)
+    });
+    let seen = seen.map(|seen| short(seen.said_at, seen.live, index.nodes.trust(&seen)));
     (!same).then(|| format!("{id} is shown as {seen:?}, and is {truth:?}"))
 }
 

@@ -22,9 +22,13 @@ pub(super) struct Choosing {
     /// Only this node.
     #[arg(long, alias = "node", value_name = "NODE")]
     pub(super) provider: Option<NodeId>,
-    /// Which of several nodes: first (by their ids), round_robin, least_loaded or random
-    /// [default: least_loaded].
-    #[arg(long, value_name = "POLICY", value_parser = parse::policy)]
+    /// Which of several nodes.
+    #[arg(
+        long,
+        value_name = "POLICY",
+        value_parser = parse::policy,
+        help = "Which of several nodes: first (by their ids), round_robin, least_loaded or random [default: least_loaded]"
+    )]
     pub(super) policy: Option<Policy>,
     /// Only nodes that validators trust.
     #[arg(long)]

@@ -31,7 +31,7 @@ pub(in crate::cli) struct Invoke {
     #[arg(value_name = "NAME")]
     name: Token,
     /// What it is called with: a JSON object, @FILE for one in a file, - for one on stdin [default: {}].
-    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
+    #[arg(long, value_name = "JSON")]
     args: Option<String>,
     /// Only say who would be asked for what, and why others would not; the exit code is the call's.
     #[arg(long)]

@@ -7,6 +7,7 @@ use crate::domain::{
     key::{Key, Revision},
     node::LifeEnd,
     nodes::Seen,
+    write::Write,
 };
 
 use super::Case;
@@ -86,30 +87,23 @@ impl Case<'_> {
             // What the node announced is gone; its life ends all the same.
             return Ok(self.end_life(id, live, &[], LifeEnd::Expired));
         }
-        let mut writes = Vec::new();
-        if let Some(entry) = nodes.counted(id).filter(|entry| !entry.forgotten) {
-            let key = Key::Exec(id.clone());
-            self.check_reserved(&key)?;
-            writes.push(Self::forget(key, entry));
+        let said = nodes.said(id).filter(|entry| !entry.forgotten);
+        let verdict = nodes.verdict(id).filter(|entry| !entry.forgotten);
+        let counted = nodes.counted(id).filter(|entry| !entry.forgotten);
+        let said = said.map(|entry| Self::forget(Key::Node(id.clone()), entry));
+        let life = Self::forget(Key::Live(id.clone()), life);
+        // What was thought of the node, and counted, goes last: it is never shown without that.
+        let verdict = verdict.map(|entry| Self::forget(Key::Verdict(id.clone()), entry));
+        let counted = counted.map(|entry| Self::forget(Key::Exec(id.clone()), entry));
+        let writes: Vec<Write> = said
+            .into_iter()
+            .chain([life])
+            .chain(verdict)
+            .chain(counted)
+            .collect();
+        for write in &writes {
+            self.check_reserved(&write.key)?;
         }
-        for key in [Key::Node(id.clone()), Key::Verdict(id.clone())] {
-            self.check_reserved(&key)?;
-            match &key {
-                Key::Node(_) => writes.extend(
-                    nodes
-                        .said(id)
-                        .filter(|entry| !entry.forgotten)
-                        .map(|entry| Self::forget(key.clone(), entry)),
-                ),
-                _ => writes.extend(
-                    nodes
-                        .verdict(id)
-                        .filter(|entry| !entry.forgotten)
-                        .map(|entry| Self::forget(key.clone(), entry)),
-                ),
-            }
-        }
-        writes.push(Self::forget(Key::Live(id.clone()), life));
         Ok(commit(writes))
     }
 }

@@ -46,6 +46,34 @@ impl Index {
         }
     }
 
+    /// A write lost against `revision`, and behind a barrier the key is still there: the message is gone. On
+    /// a port somebody gave it a time to live, and the port stays what it was; anything else was removed by a
+    /// registry, and this one was away for as long as the marker was there.
+    pub fn vanish(&mut self, key: &Key, revision: Revision) {
+        let Key::Port(port) = key else {
+            if self.revision(key) == revision {
+                self.drop_key(key);
+                self.agenda.set(key, Change::At(Moment::NEVER));
+            }
+            if let Key::Live(id) = key {
+                self.hang_on_node(id);
+            }
+            return;
+        };
+        let entry = self.ports.get_mut(port);
+        if let Some(entry) = entry.filter(|entry| entry.revision == revision) {
+            entry.vanished = true;
+        }
+    }
+
+    /// Nothing is in the stream under that key any more.
+    pub(super) fn drop_key(&mut self, key: &Key) {
+        match key {
+            Key::Call(id) => self.calls.drop_key(*id),
+            key => self.nodes.drop_key(key),
+        }
+    }
+
     fn bus_change(&self, entry: &Entry<Bus>, now: Moment) -> Change {
         if entry.forgotten {
             return marker_change(entry.observed, now, &self.policy);

@@ -303,3 +303,24 @@ impl Considered<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_version_of_the_same_line_may_stand_in() {
+        for (newest, other, may) in [
+            ("2.3.0", "2.0.0", true),
+            ("2.3.0", "1.9.0", false),
+            ("2.3.0", "2.3.0-rc.1", false),
+            ("0.3.4", "0.3.1", true),
+            ("0.3.4", "0.2.9", false),
+            ("0.0.4", "0.0.3", false),
+            ("0.0.4", "0.0.4", true),
+        ] {
+            let found = compatible(&newest.parse().unwrap()).matches(&other.parse().unwrap());
+            assert_eq!(found, may, "{other} for {newest}");
+        }
+    }
+}

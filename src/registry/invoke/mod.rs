@@ -9,18 +9,19 @@ mod load;
 mod once;
 mod outcome;
 mod post;
+mod under_way;
 mod verdict;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
-    time::{Duration, Instant},
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use async_nats::{Client, SubscribeError};
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use crate::{
@@ -52,8 +53,9 @@ use super::{
 };
 use choose::{Considerations, Considered, Field};
 use known::{Known, KnownContracts, Part};
-use load::{Ended, Loads, Provider};
+use load::{Loads, Provider};
 use post::Post;
+use under_way::{SharedLoads, UnderWay};
 
 /// What calls are made with.
 pub(super) struct Invoke {
@@ -63,21 +65,6 @@ pub(super) struct Invoke {
     turns: Arc<Semaphore>,
     invokes_max: u32,
     provider_max: u32,
-}
-
-/// The loads behind a lock that is never held across an await. Where the index's is held as well, that one is taken
-/// first.
-struct SharedLoads {
-    loads: Mutex<Loads>,
-    /// Told when a call begins or ends.
-    changed: Notify,
-    clock: Clock,
-}
-
-impl SharedLoads {
-    fn lock(&self) -> MutexGuard<'_, Loads> {
-        self.loads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Whoever was chosen, copied out of the index.
@@ -96,23 +83,6 @@ struct Chosen {
     revision: u64,
 }
 
-/// A call that counts as under way, until it is dropped.
-struct UnderWay {
-    loads: Arc<SharedLoads>,
-    provider: Provider,
-    began: Instant,
-    ended: Ended,
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let took = self.began.elapsed().as_secs_f64() * 1_000.0;
-        let now = self.loads.clock.now().mono;
-        self.loads.lock().end(&self.provider, took, self.ended, now);
-        self.loads.changed.notify_one();
-    }
-}
-
 impl Invoke {
     /// Listens for answers of providers, and tells other instances what is under way.
     pub(super) async fn start(
@@ -122,11 +92,7 @@ impl Invoke {
         clock: Clock,
         stop: &Stop,
     ) -> Result<Self, SubscribeError> {
-        let loads = Arc::new(SharedLoads {
-            loads: Mutex::default(),
-            changed: Notify::new(),
-            clock,
-        });
+        let loads = Arc::new(SharedLoads::new(clock));
         gossip::start(client, &settings.namespace, registry_id, &loads, stop).await?;
         Ok(Self {
             post: Post::open(client.clone(), stop).await?,
@@ -212,14 +178,7 @@ impl Invoke {
 
     /// It counts as under way from then on.
     fn begin(&self, provider: &Provider, loads: &mut Loads) -> UnderWay {
-        loads.begin(provider, self.loads.clock.now().mono);
-        self.loads.changed.notify_one();
-        UnderWay {
-            loads: Arc::clone(&self.loads),
-            provider: provider.clone(),
-            began: Instant::now(),
-            ended: Ended::Unknown,
-        }
+        self.loads.begin(provider, loads)
     }
 
     fn chosen(
@@ -332,14 +291,13 @@ impl Server {
             self.invoke.look(&self.commit, name, &choice, &none, then)
         });
         let would = would.await;
-        let (candidates, candidate_count, revision) = match &would {
-            Ok((_, shown)) => shown.clone(),
-            Err(_) => {
-                let then = |considered: &Considerations<'_>, revision, _: &mut Loads| {
-                    shown(considered, revision)
-                };
-                self.invoke.look(&self.commit, name, &choice, &none, then)
-            }
+        let (candidates, candidate_count, revision) = if let Ok((_, shown)) = &would {
+            shown.clone()
+        } else {
+            let then = |considered: &Considerations<'_>, revision, _: &mut Loads| {
+                shown(considered, revision)
+            };
+            self.invoke.look(&self.commit, name, &choice, &none, then)
         };
         let (plan, violations, code) = match would {
             Ok((chosen, _)) => {

@@ -59,11 +59,14 @@ impl Server {
                     None => return Err(error),
                 },
             };
-            match self
-                .commit
-                .begin_call(caller, begin(call, &first, request_id, caller))
-                .await?
-            {
+            let begin = begin(call, &first, request_id, caller);
+            let begun = self.commit.begin_call(caller, begin).await;
+            // Nobody else writes there: the same call is about to begin.
+            let in_the_way = |error: Error| match error.code {
+                ErrorCode::Contended => still_runs(),
+                _ => error,
+            };
+            match begun.map_err(in_the_way)? {
                 Begun::Go(execution_id) => {
                     call.execution_id = execution_id.0;
                     return self
@@ -111,10 +114,6 @@ impl Server {
         earlier: Earlier,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
-        let still_runs = || {
-            let message = "the same call is still under way: ask again for its outcome";
-            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
-        };
         let (known, outcome) = match earlier {
             Earlier::Over(known, outcome) => (known, outcome),
             Earlier::Running(execution_id) => {
@@ -191,6 +190,11 @@ impl Server {
         }
         answer
     }
+}
+
+fn still_runs() -> Error {
+    let message = "the same call is still under way: ask again for its outcome";
+    Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
 }
 
 fn begin(call: &Call, first: &Ready, request_id: RequestId, caller: &Caller) -> Begin {

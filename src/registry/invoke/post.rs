@@ -12,6 +12,7 @@ use async_nats::{Client, HeaderMap, Message, StatusCode, SubscribeError, Subscri
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::super::stop::Stop;
 
@@ -20,8 +21,8 @@ pub(super) struct Post {
     client: Client,
     /// What their subjects begin with.
     inbox: String,
-    next: AtomicU64,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Message>>>,
+    /// By the end of the subject, which none but the provider is told: another one must not answer in its place.
+    waiting: Mutex<HashMap<Uuid, oneshot::Sender<Message>>>,
     late: Arc<AtomicU64>,
 }
 
@@ -45,7 +46,6 @@ impl Post {
         let this = Arc::new(Self {
             client,
             inbox,
-            next: AtomicU64::new(0),
             waiting: Mutex::default(),
             late: Arc::default(),
         });
@@ -55,9 +55,9 @@ impl Post {
 
     async fn deliver(self: Arc<Self>, mut answers: Subscriber) {
         while let Some(message) = answers.next().await {
-            let number = message.subject.rsplit('.').next();
-            let number = number.and_then(|number| number.parse().ok());
-            let waiter = number.and_then(|number| self.take(number));
+            let name = message.subject.rsplit('.').next();
+            let name = name.and_then(|name| name.parse().ok());
+            let waiter = name.and_then(|name| self.take(name));
             // One that has just given up counts as gone.
             if waiter.is_none_or(|waiter| waiter.send(message).is_err()) {
                 self.late.fetch_add(1, Ordering::Relaxed);
@@ -65,9 +65,9 @@ impl Post {
         }
     }
 
-    fn take(&self, number: u64) -> Option<oneshot::Sender<Message>> {
+    fn take(&self, name: Uuid) -> Option<oneshot::Sender<Message>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.remove(&number)
+        waiting.remove(&name)
     }
 
     /// Counts answers that nobody waited for any more: too late, or not the first.
@@ -83,14 +83,14 @@ impl Post {
         body: Bytes,
         until: tokio::time::Instant,
     ) -> Came {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let name = Uuid::new_v4();
         let (sender, answer) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.insert(number, sender);
+            waiting.insert(name, sender);
         }
-        let waits = Waits { post: self, number };
-        let reply = format!("{}.{number}", self.inbox);
+        let waits = Waits { post: self, name };
+        let reply = format!("{}.{}", self.inbox, name.simple());
         let sent = self
             .client
             .publish_with_reply_and_headers(subject, reply, headers, body);
@@ -112,11 +112,11 @@ impl Post {
 /// Forgets a request, also when whoever waits is dropped.
 struct Waits<'a> {
     post: &'a Post,
-    number: u64,
+    name: Uuid,
 }
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.post.take(self.number);
+        self.post.take(self.name);
     }
 }

@@ -1,0 +1,342 @@
+//! `onex codegen`: typed clients from contracts.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use clap::{Args, ValueEnum};
+use semver::{Version, VersionReq};
+
+use crate::{
+    client,
+    codegen::{self, Language, Order, Source},
+    domain::ids::{Invalid, Token},
+    protocol::{
+        error::ErrorCode,
+        tool::{ToolDescribeReply, ToolDescribeRequest, ToolListRequest},
+    },
+};
+
+use super::{
+    failure::{Exit, Failure},
+    nearest,
+    node::listed,
+    session::Session,
+    watch,
+};
+
+/// Writes a module with a typed client for tools, from the contracts that the registry holds.
+///
+/// The same contracts give the same text. Code that was made from a contract which is not offered any more gets an error
+/// at its first call that says how to make it anew.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  onex codegen --lang python --tool add --tool search@^2 --out tools.py\n  \
+    onex codegen --lang typescript --tool add --out tools.ts --check"
+)]
+pub(super) struct Codegen {
+    /// In which language: rust, python or typescript.
+    #[arg(long, value_enum, value_name = "LANGUAGE", hide_possible_values = true)]
+    lang: Lang,
+    /// A tool, as `add` or, for the newest version in a range, `add@^1.2`. May be given several times.
+    #[arg(long = "tool", value_name = "NAME[@RANGE]", required = true)]
+    tools: Vec<Wanted>,
+    /// How it calls: registry for `tool.invoke`, which checks arguments and results and chooses the provider for each
+    /// call; direct to ask the registry for a provider only, and then that one.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WAY",
+        hide_possible_values = true
+    )]
+    via: Via,
+    /// Writes to this file instead of stdout. One that is right already is left alone.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Writes nothing; exits with 1 when the file is not what would be written, for CI.
+    #[arg(long, requires = "out")]
+    check: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Lang {
+    Rust,
+    Python,
+    Typescript,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Via {
+    #[default]
+    Registry,
+    Direct,
+}
+
+/// A tool, and in which versions.
+#[derive(Debug, Clone)]
+struct Wanted {
+    name: Token,
+    range: Option<VersionReq>,
+    /// As it was given.
+    text: String,
+}
+
+impl FromStr for Wanted {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let (name, range) = match text.split_once('@') {
+            Some((name, range)) => (name, Some(range)),
+            None => (text, None),
+        };
+        let name = name.parse();
+        let name = name.map_err(|error| Invalid(format!("the name of a tool {error}")))?;
+        let range = range.map(VersionReq::parse).transpose().map_err(|error| {
+            Invalid(format!(
+                "behind '@' must stand a range of versions, as ^1.2 or \">=1, <3\" or =1.0.0: {error}"
+            ))
+        })?;
+        Ok(Self {
+            name,
+            range,
+            text: text.to_owned(),
+        })
+    }
+}
+
+impl Codegen {
+    pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
+        let mut sources: Vec<Source> = Vec::new();
+        for wanted in &self.tools {
+            let described = describe(session, wanted).await?;
+            if described.collision {
+                session.output.note(&format!(
+                    "nodes offer {} {} under different contracts; this is {}",
+                    described.name, described.version, described.contract_hash
+                ));
+            }
+            let source = Source {
+                contract: described.contract,
+                contract_hash: described.contract_hash,
+            };
+            if sources
+                .iter()
+                .all(|it| it.contract_hash != source.contract_hash)
+            {
+                sources.push(source);
+            }
+        }
+        let namespace = session.client.namespace();
+        let text = codegen::generate(&Order {
+            language: match self.lang {
+                Lang::Rust => Language::Rust,
+                Lang::Python => Language::Python,
+                Lang::Typescript => Language::Typescript,
+            },
+            via: match self.via {
+                Via::Registry => codegen::Via::Registry,
+                Via::Direct => codegen::Via::Direct,
+            },
+            sources: &sources,
+            command: &self.command(namespace.name()),
+            prefix: &namespace.prefix(),
+        });
+        match &self.out {
+            None => print(&text)?,
+            Some(path) if self.check => check(path, &text)?,
+            Some(path) => write(path, &text)?,
+        }
+        Ok(Exit::Done)
+    }
+
+    /// The command that writes the same again.
+    fn command(&self, namespace: Option<&str>) -> String {
+        let mut words = vec!["onex".to_owned(), "codegen".to_owned()];
+        if let Some(namespace) = namespace {
+            words.extend(["--namespace".to_owned(), namespace.to_owned()]);
+        }
+        words.extend(["--lang".to_owned(), word(&self.lang)]);
+        if self.via == Via::Direct {
+            words.extend(["--via".to_owned(), word(&self.via)]);
+        }
+        for wanted in &self.tools {
+            words.extend(["--tool".to_owned(), wanted.text.clone()]);
+        }
+        if let Some(path) = &self.out {
+            words.extend(["--out".to_owned(), path.display().to_string()]);
+        }
+        words
+            .iter()
+            .map(|word| in_a_shell(word))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+/// A value as the command line takes it.
+fn word(value: &impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// A word as a shell takes it.
+fn in_a_shell(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./@=+:,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// The contract that is wanted.
+async fn describe(session: &Session, wanted: &Wanted) -> Result<ToolDescribeReply, Failure> {
+    let version = match &wanted.range {
+        Some(range) => Some(newest(session, wanted, range).await?),
+        None => None,
+    };
+    let request = ToolDescribeRequest {
+        name: wanted.name.clone(),
+        version,
+        limit: watch::most(),
+        cursor: None,
+        min_revision: None,
+    };
+    let called = session.client.describe_tool(&request).await;
+    match session.seen(called).await {
+        Ok(reply) => Ok(reply),
+        Err(failure) => Err(suggest(session, failure, &wanted.name).await),
+    }
+}
+
+/// The newest version in a range.
+async fn newest(
+    session: &Session,
+    wanted: &Wanted,
+    range: &VersionReq,
+) -> Result<Version, Failure> {
+    let request = ToolListRequest {
+        name: Some(wanted.name.clone()),
+        ..ToolListRequest::default()
+    };
+    let called = session.client.tools(&request).await;
+    let page = session.seen(called).await?;
+    let versions = page.items.into_iter().flat_map(|tool| tool.versions);
+    let versions: Vec<Version> = versions.collect();
+    let within = versions.iter().filter(|version| range.matches(version));
+    if let Some(newest) = within.max() {
+        return Ok(newest.clone());
+    }
+    let name = &wanted.name;
+    let code = ErrorCode::ToolNotFound;
+    let message = format!("no live node offers {}", wanted.text);
+    let failure = Failure::new(Exit::Failed, code.as_str(), message);
+    if versions.is_empty() {
+        return Err(suggest(session, failure, name).await);
+    }
+    Err(failure.hint(format!("{name} is offered as {}", listed(&versions))))
+}
+
+async fn suggest(session: &Session, failure: Failure, name: &Token) -> Failure {
+    let tools = async {
+        let request = ToolListRequest {
+            limit: watch::most(),
+            ..ToolListRequest::default()
+        };
+        let page = session.client.tools(&request).await?;
+        let names = page.items.iter().map(|tool| tool.name.to_string());
+        Ok::<Vec<String>, client::Error>(names.collect())
+    };
+    nearest::suggest(failure, ErrorCode::ToolNotFound, name.as_str(), tools).await
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(unusable(Path::new("stdout"), "write", &error))
+        }
+        // A reader that has seen enough is no failure.
+        _ => Ok(()),
+    }
+}
+
+/// Whether the file is what would be written.
+fn check(path: &Path, text: &str) -> Result<(), Failure> {
+    let shown = path.display();
+    let have = std::fs::read_to_string(path).map_err(|error| unusable(path, "read", &error))?;
+    if have == text {
+        return Ok(());
+    }
+    let mut lines = have.lines().zip(text.lines()).enumerate();
+    let differs = lines.find(|(_, (have, want))| have != want);
+    let place = match differs {
+        Some((at, (have, want))) => {
+            format!(
+                "line {} is {:?}, and would be {:?}",
+                at + 1,
+                have.trim(),
+                want.trim()
+            )
+        }
+        None => "one is longer".to_owned(),
+    };
+    let message = format!("{shown} is not what the contracts give now: {place}");
+    Err(Failure::new(Exit::Failed, "OUT_OF_DATE", message)
+        .hint("write it anew with the same command without --check"))
+}
+
+/// Puts the file in its place in one step; one that is right already stays as it is.
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    if std::fs::read_to_string(path).is_ok_and(|have| have == text) {
+        return Ok(());
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = path.with_file_name(name);
+    let done = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path));
+    done.map_err(|error| {
+        let _ = std::fs::remove_file(&new);
+        unusable(path, "write", &error)
+    })
+}
+
+fn unusable(path: &Path, verb: &str, error: &std::io::Error) -> Failure {
+    let message = format!("cannot {verb} {}: {error}", path.display());
+    let exit = match error.kind() {
+        std::io::ErrorKind::NotFound => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, "FILE", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_may_have_a_range() {
+        let wanted: Wanted = "add@>=1, <3".parse().unwrap();
+        assert_eq!(wanted.name.as_str(), "add");
+        assert!(wanted.range.unwrap().matches(&Version::new(2, 0, 0)));
+        assert!("add".parse::<Wanted>().unwrap().range.is_none());
+        for bad in ["", "a.b", "add@", "add@x", "@1"] {
+            assert!(bad.parse::<Wanted>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_can_be_pasted() {
+        for (word, text) in [
+            ("add@1", "add@1"),
+            ("add@^1", "'add@^1'"),
+            (">=1, <3", "'>=1, <3'"),
+            ("it's", "'it'\\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(in_a_shell(word), text);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Tools that are called at their providers, past the registry.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use async_nats::{HeaderMap, Message, Request, RequestErrorKind};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::protocol::{
+    endpoint::Endpoint,
+    error::{self, ErrorCode},
+    invoke::{Executed, InvokeRequest, ProviderError, ResolveToolReply, ResolveToolRequest},
+    names::{
+        HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER,
+        HEADER_EXECUTED, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS, HEADER_TOOL, HEADER_TOOL_VERSION,
+    },
+};
+
+use super::{Client, Error};
+
+/// How long a provider is asked without asking the registry again, at most: others may have come, and be idle.
+const KNOWN_MAX: Duration = Duration::from_secs(10);
+/// Providers that are remembered at most; beyond that all are forgotten.
+const KNOWN_COUNT_MAX: usize = 1_024;
+/// The number with which a provider says that it cannot take a call now.
+const UNAVAILABLE: &str = "503";
+
+/// Calls tools at their providers: the registry says where (`tool.resolve`), and is asked again when that is old or
+/// when it fails. One hop less than `tool.invoke`, and less for it: arguments and results are not checked on the way,
+/// nothing is counted, no events tell of the call, and a `request_id` means nothing. Clones share what they know.
+#[derive(Debug, Clone)]
+pub struct Direct {
+    client: Client,
+    known: Arc<Mutex<HashMap<String, Known>>>,
+}
+
+/// Where a tool can be called.
+#[derive(Debug, Clone)]
+struct Known {
+    reply: Arc<ResolveToolReply>,
+    until: Instant,
+}
+
+impl Direct {
+    /// By the registry of this client.
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            known: Arc::default(),
+        }
+    }
+
+    /// Calls a tool; its result. Errors are those of `tool.invoke`, or [`Error::NoResponders`] where nobody listens.
+    /// What nobody has begun is tried at a second provider.
+    pub async fn invoke(&self, request: &InvokeRequest) -> Result<Value, Error> {
+        let until = Instant::now() + Duration::from_millis(request.timeout_millis());
+        let error = match self.once(request, until).await {
+            Err(error) if is_not_begun(&error) => error,
+            done => return done,
+        };
+        if Instant::now() >= until {
+            return Err(error);
+        }
+        self.once(request, until).await
+    }
+
+    async fn once(&self, request: &InvokeRequest, until: Instant) -> Result<Value, Error> {
+        let resolve = ResolveToolRequest {
+            tool_name: request.tool_name.clone(),
+            tool_version: request.tool_version.clone(),
+            node_selection_policy: request.node_selection_policy,
+            provider_node_id: request.provider_node_id.clone(),
+            trusted_only: request.trusted_only,
+            contract_hash: request.contract_hash.clone(),
+            min_revision: request.min_revision,
+        };
+        let key = json!(resolve).to_string();
+        let known = self.lock().get(&key).cloned();
+        let known = match known.filter(|known| Instant::now() < known.until) {
+            Some(known) => known,
+            None => self.resolve(&key, &resolve, until).await?,
+        };
+        let called = self.call(&known.reply, request, until).await;
+        if called
+            .as_ref()
+            .is_err_and(|error| error.code() != Some(ErrorCode::ToolError))
+        {
+            self.lock().remove(&key);
+        }
+        called
+    }
+
+    async fn resolve(
+        &self,
+        key: &str,
+        request: &ResolveToolRequest,
+        until: Instant,
+    ) -> Result<Known, Error> {
+        let asked = Instant::now();
+        let client = self.client.clone().with_timeout(until - asked);
+        let reply = client.resolve_tool(request).await?;
+        let lasts = Duration::from_millis(reply.expires_in_ms).min(KNOWN_MAX);
+        let known = Known {
+            reply: Arc::new(reply),
+            until: asked + lasts,
+        };
+        let mut all = self.lock();
+        if all.len() >= KNOWN_COUNT_MAX {
+            all.clear();
+        }
+        all.insert(key.to_owned(), known.clone());
+        Ok(known)
+    }
+
+    async fn call(
+        &self,
+        at: &ResolveToolReply,
+        request: &InvokeRequest,
+        until: Instant,
+    ) -> Result<Value, Error> {
+        let endpoint = Endpoint::ToolInvoke;
+        let left = until.saturating_duration_since(Instant::now());
+        let left = left.max(Duration::from_millis(1));
+        let execution_id = Uuid::new_v4().to_string();
+        let correlation_id = request.correlation_id.clone();
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER_TOOL, at.tool_name.as_str());
+        headers.insert(HEADER_TOOL_VERSION, at.tool_version.to_string());
+        headers.insert(HEADER_CONTRACT_HASH, at.contract_hash.as_str());
+        headers.insert(HEADER_EXECUTION_ID, execution_id.as_str());
+        headers.insert(HEADER_TIMEOUT_MS, left.as_millis().to_string());
+        headers.insert(
+            HEADER_CORRELATION_ID,
+            correlation_id.unwrap_or_else(|| Uuid::new_v4().to_string()),
+        );
+        let body = serde_json::to_vec(&request.arguments)
+            .map_err(|source| Error::Malformed { endpoint, source })?;
+        let sent = Request::new()
+            .payload(body.into())
+            .headers(headers)
+            .timeout(Some(left));
+        let subject = at.subject.clone();
+        let answer = match self.client.nats().send_request(subject.clone(), sent).await {
+            Ok(answer) => answer,
+            Err(error) if error.kind() == RequestErrorKind::TimedOut => {
+                let message = "the tool did not answer in time";
+                let mut error = error::Error::new(ErrorCode::ToolTimeout, message);
+                error.retryable = at.contract.idempotent;
+                return Err(Error::Refused(about(
+                    error,
+                    Executed::Unknown,
+                    at,
+                    &execution_id,
+                )));
+            }
+            Err(error) => return Err(Error::of_request(error, endpoint, subject, left)),
+        };
+        if let Some(error) = refusal(&answer, at, &execution_id) {
+            return Err(Error::Refused(error));
+        }
+        // A micro endpoint that has nothing to say answers with an empty body.
+        if answer.payload.trim_ascii().is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer.payload)
+            .map_err(|source| Error::Malformed { endpoint, source })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
+        // What is known is right or it is not there.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether nobody has begun with it.
+fn is_not_begun(error: &Error) -> bool {
+    matches!(error, Error::NoResponders { .. }) || error.code() == Some(ErrorCode::Busy)
+}
+
+fn about(
+    error: error::Error,
+    executed: Executed,
+    at: &ResolveToolReply,
+    execution_id: &str,
+) -> error::Error {
+    error
+        .with("executed", executed)
+        .with("execution_id", execution_id)
+        .with("provider_node_id", at.provider_node_id.as_str())
+}
+
+/// The provider's error, as a registry would pass it on.
+fn refusal(answer: &Message, at: &ResolveToolReply, execution_id: &str) -> Option<error::Error> {
+    let headers = answer.headers.as_ref()?;
+    let number = headers.get(HEADER_ERROR_NUMBER)?.as_str();
+    let begun = headers
+        .get(HEADER_EXECUTED)
+        .is_none_or(|executed| executed.as_str() != "false");
+    let body: Option<Value> = serde_json::from_slice(&answer.payload).ok();
+    let said = body.as_ref().and_then(|body| body.get("error")).cloned();
+    let said: ProviderError = said
+        .and_then(|error| serde_json::from_value(error).ok())
+        .unwrap_or_default();
+    let text = headers.get(HEADER_ERROR).map_or("", |text| text.as_str());
+    let code = said.code.unwrap_or_else(|| number.to_owned());
+    let told = said.message.unwrap_or_else(|| text.to_owned());
+    if !begun && number == UNAVAILABLE {
+        let message = format!("the provider cannot take the call now: {told}");
+        return Some(error::Error::new(ErrorCode::Busy, message));
+    }
+    let executed = if begun { Executed::Yes } else { Executed::No };
+    let message = format!("the tool answered with an error of its own, {code}: {told}");
+    let mut error = error::Error::new(ErrorCode::ToolError, message);
+    error.retryable = said.retryable.unwrap_or(false);
+    let error = about(error, executed, at, execution_id)
+        .with("provider_code", code)
+        .with("provider_message", told);
+    Some(match body {
+        Some(body) => error.with("provider_body", body),
+        None => error,
+    })
+}

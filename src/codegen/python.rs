@@ -1,0 +1,411 @@
+//! Python: dataclasses and async functions, on nats-py alone.
+
+use serde_json::Value;
+
+use super::{
+    Order, header,
+    names::{self, Names},
+    python_read::readers,
+    shape::{Field, Kind, Model, Object, Others, Shape},
+    text::{WIDTH, block, called, quoted, wrapped},
+    wire,
+};
+
+/// What is the same in every file.
+const RUNTIME: &str = include_str!("runtime/python.py.in");
+
+/// Names that the runtime has a use for, or the language.
+const TYPES_RESERVED: &[&str] = &[
+    "Any",
+    "Callable",
+    "Client",
+    "ContractChanged",
+    "Enum",
+    "Exception",
+    "False",
+    "Literal",
+    "Msg",
+    "Misfit",
+    "NoRespondersError",
+    "None",
+    "Options",
+    "ReadTimeout",
+    "ToolError",
+    "Tools",
+    "True",
+    "TypeAlias",
+    "TypeVar",
+    "Unset",
+];
+
+/// Words of the language, and what a class's own members must not hide from it.
+const MEMBERS_RESERVED: &[&str] = &[
+    "and",
+    "as",
+    "assert",
+    "async",
+    "await",
+    "bool",
+    "break",
+    "class",
+    "classmethod",
+    "cls",
+    "continue",
+    "def",
+    "del",
+    "dict",
+    "elif",
+    "else",
+    "except",
+    "field",
+    "finally",
+    "float",
+    "for",
+    "from",
+    "from_json",
+    "global",
+    "if",
+    "import",
+    "in",
+    "int",
+    "is",
+    "lambda",
+    "list",
+    "nonlocal",
+    "not",
+    "object",
+    "or",
+    "others",
+    "pass",
+    "raise",
+    "return",
+    "self",
+    "str",
+    "to_json",
+    "try",
+    "tuple",
+    "while",
+    "with",
+    "yield",
+];
+
+pub(super) fn write(model: &Model, order: &Order<'_>) -> String {
+    let order_of_types = model.in_order();
+    let mut taken = Names::new(TYPES_RESERVED, "");
+    let mut names = vec![String::new(); model.types.len()];
+    for id in &order_of_types {
+        if let (Some(name), Some(named)) = (names.get_mut(*id), model.types.get(*id)) {
+            *name = taken.take(&names::pascal(&named.words, "Tool"));
+        }
+    }
+    let results = model.tools.iter().map(|tool| tool.result);
+    let arguments = model.tools.iter().map(|tool| tool.arguments);
+    let writer = Writer {
+        model,
+        names,
+        read: model.reached(results),
+        written: model.reached(arguments),
+    };
+    let runtime = wire::filled(RUNTIME, order, string);
+    let (imports, runtime) = runtime.split_once("# ---\n").unwrap_or_default();
+    let mut out = block(&header(model, order), "", "# ") + "\n" + imports;
+    for id in &order_of_types {
+        out.push_str(&writer.definition(*id));
+    }
+    out.push_str(&writer.tools());
+    out.push_str(runtime);
+    let readers = readers(&writer, &order_of_types);
+    if !readers.is_empty() {
+        out.push_str("\n\n# ---- How results are read ");
+        out.push_str(&"-".repeat(WIDTH - 28));
+        out.push('\n');
+        out.push_str(&readers);
+    }
+    out
+}
+
+pub(super) struct Writer<'a> {
+    pub(super) model: &'a Model,
+    names: Vec<String>,
+    /// Which types come in, and which go out.
+    read: Vec<bool>,
+    written: Vec<bool>,
+}
+
+impl Writer<'_> {
+    pub(super) fn name(&self, id: usize) -> &str {
+        self.names.get(id).map_or("object", String::as_str)
+    }
+
+    pub(super) fn is_read(&self, id: usize) -> bool {
+        self.read.get(id) == Some(&true)
+    }
+
+    /// The value of a type that has but one.
+    pub(super) fn constant(&self, id: usize) -> Option<&Value> {
+        match self.model.kind(id) {
+            Some(Kind::Literals(values)) => match values.as_slice() {
+                [value] => Some(value),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn is_root(&self, id: usize) -> bool {
+        let mut tools = self.model.tools.iter();
+        tools.any(|tool| tool.arguments == id || tool.result == id)
+    }
+
+    fn definition(&self, id: usize) -> String {
+        let Some(named) = self.model.types.get(id) else {
+            return String::new();
+        };
+        let name = self.name(id);
+        let alias = match &named.kind {
+            Kind::Object(object) => return self.class(id, name, &named.docs, object),
+            Kind::Literals(_) if self.constant(id).is_some() && !self.is_root(id) => {
+                return String::new();
+            }
+            Kind::Literals(values) => return alias(name, &named.docs, &literals(values), false),
+            Kind::Union(union) => {
+                let all = union.alternatives.iter().map(|it| self.shape(&it.shape));
+                all.collect::<Vec<_>>().join(" | ")
+            }
+            Kind::Alias(shape) => self.shape(shape),
+        };
+        alias_of(name, &named.docs, &alias)
+    }
+
+    /// The members of an object, with their names in code.
+    fn members(object: &Object) -> Vec<(String, &Field)> {
+        let all: Vec<&str> = object
+            .fields
+            .iter()
+            .map(|field| field.name.as_str())
+            .collect();
+        let form = |name: &str| names::snake(name, "field_");
+        let named = names::members(&all, MEMBERS_RESERVED, form);
+        named.into_iter().zip(&object.fields).collect()
+    }
+
+    fn class(&self, id: usize, name: &str, docs: &[String], object: &Object) -> String {
+        let mut out = format!("\n\n@dataclass(kw_only=True, slots=True)\nclass {name}:\n");
+        let mut empty = true;
+        let mut section = |out: &mut String, text: String| {
+            if !text.is_empty() {
+                if !empty {
+                    out.push('\n');
+                }
+                empty = false;
+                out.push_str(&text);
+            }
+        };
+        section(&mut out, docstring(docs, "    "));
+        let members = Self::members(object);
+        let mut fields = String::new();
+        for (name, field) in &members {
+            fields.push_str(&self.field(name, field));
+        }
+        if let Others::Typed(shape) = &object.others {
+            let shape = self.shape(shape);
+            fields.push_str(&format!(
+                "    others: dict[str, {shape}] = field(default_factory=dict)\n    \
+                 \"\"\"All members that have no name here.\"\"\"\n"
+            ));
+        }
+        section(&mut out, fields);
+        if self.written.get(id) == Some(&true) {
+            section(&mut out, Self::to_json(&members, object));
+        }
+        if self.is_read(id) {
+            section(&mut out, self.reading(name, &members, object));
+        }
+        out
+    }
+
+    fn field(&self, name: &str, field: &Field) -> String {
+        let shape = self.shape(&field.shape);
+        let constant = match &field.shape {
+            Shape::Named(id) => self.constant(*id),
+            _ => None,
+        };
+        let line = match (field.required, &field.shape) {
+            (true, _) => match constant {
+                Some(value) => format!("{name}: {shape} = {}", literal(value)),
+                None => format!("{name}: {shape}"),
+            },
+            (false, shaped) if is_nullable(shaped) => {
+                format!("{name}: {shape} | Unset = Unset.UNSET")
+            }
+            (false, _) => format!("{name}: {shape} | None = None"),
+        };
+        format!("    {line}\n{}", docstring(&field.docs, "    "))
+    }
+
+    fn to_json(members: &[(String, &Field)], object: &Object) -> String {
+        let mut out = "    def to_json(self) -> dict[str, object]:\n".to_owned();
+        out.push_str(match object.others {
+            Others::Typed(_) => {
+                "        out = {name: _json(it) for name, it in self.others.items()}\n"
+            }
+            _ => "        out: dict[str, object] = {}\n",
+        });
+        for (name, field) in members {
+            let (indent, condition) = match (field.required, is_nullable(&field.shape)) {
+                (true, _) => ("", String::new()),
+                (false, true) => (
+                    "    ",
+                    format!("        if self.{name} is not Unset.UNSET:\n"),
+                ),
+                (false, false) => ("    ", format!("        if self.{name} is not None:\n")),
+            };
+            let wire = string(&field.name);
+            out.push_str(&format!(
+                "{condition}        {indent}out[{wire}] = _json(self.{name})\n"
+            ));
+        }
+        out + "        return out\n"
+    }
+
+    pub(super) fn shape(&self, shape: &Shape) -> String {
+        match shape {
+            Shape::Any => "object".to_owned(),
+            Shape::Null => "None".to_owned(),
+            Shape::Bool => "bool".to_owned(),
+            Shape::Integer { .. } => "int".to_owned(),
+            Shape::Number => "float".to_owned(),
+            Shape::Text => "str".to_owned(),
+            Shape::List(inner) => format!("list[{}]", self.shape(inner)),
+            Shape::Map(inner) => format!("dict[str, {}]", self.shape(inner)),
+            Shape::Tuple(items) => {
+                let items: Vec<String> = items.iter().map(|item| self.shape(item)).collect();
+                format!("tuple[{}]", items.join(", "))
+            }
+            Shape::Nullable(inner) => format!("{} | None", self.shape(inner)),
+            Shape::Named(id) => match self.constant(*id) {
+                Some(value) if !self.is_root(*id) => literals(std::slice::from_ref(value)),
+                _ => self.name(*id).to_owned(),
+            },
+        }
+    }
+
+    fn tools(&self) -> String {
+        let all: Vec<&str> = self
+            .model
+            .tools
+            .iter()
+            .map(|tool| tool.words.as_str())
+            .collect();
+        let mut reserved = MEMBERS_RESERVED.to_vec();
+        reserved.push("options");
+        let methods = names::members(&all, &reserved, |words| names::snake(words, "tool_"));
+        let mut out = "\n\nclass Tools:\n    \"\"\"The tools, each a method, over a connection that stays the \
+            caller's.\"\"\"\n\n    def __init__(self, nc: Client, options: Options | None = None) -> None:\n        \
+            self._nc = nc\n        self.options = options or Options()\n"
+            .to_owned();
+        for (name, tool) in methods.iter().zip(&self.model.tools) {
+            let (arguments, result) = (self.name(tool.arguments), self.name(tool.result));
+            let head = format!("    async def {name}");
+            let items = [
+                "self".to_owned(),
+                format!("arguments: {arguments}"),
+                "options: Options | None = None".to_owned(),
+            ];
+            let after = format!(" -> {result}:").chars().count();
+            let parts = called(("(", ")"), &items, (head.chars().count(), after), (4, 4));
+            let contract = [&tool.name, &tool.version, &tool.hash].map(|it| string(it));
+            let contract = contract.map(|it| format!("            {it},\n")).concat();
+            out.push_str(&format!(
+                "\n{head}{parts} -> {result}:\n{}        return await _call(\n            self._nc,\n            \
+                 options or self.options,\n{contract}            arguments,\n            {},\n        )\n",
+                docstring(&tool.docs, "        "),
+                self.reader(&Shape::Named(tool.result)),
+            ));
+        }
+        out
+    }
+}
+
+/// Whether null is a value that may be given.
+pub(super) fn is_nullable(shape: &Shape) -> bool {
+    matches!(shape, Shape::Nullable(_) | Shape::Null | Shape::Any)
+}
+
+fn alias_of(name: &str, docs: &[String], shape: &str) -> String {
+    alias(name, docs, shape, true)
+}
+
+fn alias(name: &str, docs: &[String], shape: &str, later: bool) -> String {
+    // In quotes, for what it names may come further down.
+    let text = if later {
+        string(shape)
+    } else {
+        shape.to_owned()
+    };
+    let line = format!("{name}: TypeAlias = {text}\n");
+    let line = if line.chars().count() <= WIDTH || later {
+        line
+    } else {
+        let items = shape.trim_start_matches("Literal[").trim_end_matches(']');
+        format!("{name}: TypeAlias = Literal[\n    {items}\n]\n")
+    };
+    format!("\n\n{line}{}", docstring(docs, ""))
+}
+
+/// A type that has these values. Fractions are no literals there.
+pub(super) fn literals(values: &[Value]) -> String {
+    let (fractions, others): (Vec<&Value>, Vec<&Value>) =
+        values.iter().partition(|it| is_fraction(it));
+    let others: Vec<String> = others.into_iter().map(literal).collect();
+    match (others.as_slice(), fractions.is_empty()) {
+        ([], _) => "float".to_owned(),
+        (others, true) => format!("Literal[{}]", others.join(", ")),
+        (others, false) => format!("Literal[{}] | float", others.join(", ")),
+    }
+}
+
+fn is_fraction(value: &Value) -> bool {
+    value.as_f64().is_some_and(|it| it.fract() != 0.0)
+}
+
+pub(super) fn literal(value: &Value) -> String {
+    match value {
+        Value::String(text) => string(text),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::Null => "None".to_owned(),
+        Value::Number(number) if number.is_f64() && !is_fraction(value) => {
+            format!("{:.0}", number.as_f64().unwrap_or_default())
+        }
+        other => other.to_string(),
+    }
+}
+
+fn docstring(docs: &[String], indent: &str) -> String {
+    let lines = wrapped(docs, WIDTH - indent.len() - 6);
+    let escape = |line: &String| {
+        let line = line.replace('\\', "\\\\");
+        // Three together end a text, and so does one in front of them.
+        if line.contains("\"\"") || line.ends_with('"') {
+            line.replace('"', "\\\"")
+        } else {
+            line
+        }
+    };
+    let lines: Vec<String> = lines.iter().map(escape).collect();
+    match lines.as_slice() {
+        [] => String::new(),
+        [line] => format!("{indent}\"\"\"{line}\"\"\"\n"),
+        [first, rest @ ..] => {
+            format!(
+                "{indent}\"\"\"{first}\n{}{indent}\"\"\"\n",
+                block(rest, indent, "")
+            )
+        }
+    }
+}
+
+pub(super) fn string(text: &str) -> String {
+    quoted(text, |c| format!("\\U{:08x}", u32::from(c)))
+}

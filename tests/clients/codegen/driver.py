@@ -1,0 +1,106 @@
+"""Calls tools through a client that `onex codegen` wrote, for tests/codegen.rs."""
+
+import asyncio
+import os
+import sys
+
+import nats
+
+import tools as made
+
+
+async def works(tools: made.Tools) -> None:
+    sum_ = await tools.add(made.AddArguments(left=1, right=2.5, mode="exact"))
+    assert sum_.sum == 3.5, sum_
+    try:
+        await tools.add(made.AddArguments(left=1e300, right=1e300))
+        raise AssertionError("it overflows")
+    except made.ContractChanged:
+        raise
+    except made.ToolError as error:
+        assert (error.code, error.tool_code) == ("TOOL_ERROR", "OVERFLOW"), error
+        assert error.executed is True and not error.retryable, error
+    try:
+        await tools.add(made.AddArguments(left=13, right=0))
+        raise AssertionError("a sum that is none")
+    except made.ToolError as error:
+        # Who stands in between says it first.
+        assert error.code in ("INVALID_RESULT", "MALFORMED"), error
+        assert error.executed is True and "sum" in str(error), error
+
+    point = made.EverythingPoint(x=0.5, y=0.25)
+    arguments = made.EverythingArguments(
+        text="2026-01-01T00:00:00Z",
+        whole=-7,
+        count=7,
+        level="top",
+        number=0.5,
+        flag=True,
+        nothing=None,
+        maybe=None,
+        list_=[1.5, None],
+        lists=[[made.EverythingPoint(x=1.5, y=2.5)], []],
+        pair=("a", 1),
+        map={"odd": [1, 3], "none": []},
+        at=made.EverythingPoint(x=0.5, y=-0.5),
+        figure=made.EverythingFigurePolygon(points=[point]),
+        id="abc",
+        tree=[[], [[]]],
+        who=made.EverythingAllWho(
+            name="Ada", address=made.EverythingAllWhoAddress(city="London", zip=None)
+        ),
+        either=made.EverythingAllEitherOption5(a="x", b="y"),
+        merged=made.EverythingAllMerged(x=1.5, y=2.5, z=3.5),
+        keyed=made.EverythingAllKeyed(unit="m", others={"height": 1.5}),
+        exact=made.EverythingAllExact(tags=("a", None)),
+        deep=made.EverythingSum(
+            left=1.5,
+            right=made.EverythingNegation(of=made.EverythingSum(left=2.5, right=3.5)),
+        ),
+        listed=["red", "blue"],
+        optional_maybe=None,
+    )
+    result = await tools.everything(arguments)
+    assert result.at == arguments.at and result.tree == [[], [[]]], result
+    assert isinstance(result.figure, made.EverythingFigurePolygon), result
+    assert result.figure.points == [point], result
+    assert isinstance(result.either, made.EverythingAllEitherOption5), result
+    assert isinstance(result.deep, made.EverythingSum), result
+    assert isinstance(result.deep.right, made.EverythingNegation), result
+    assert result.pair == ("a", 1) and result.keyed.others == {"height": 1.5}, result
+    assert result.optional is None and result.optional_maybe is None, result
+    assert result.who.address is not None and result.who.address.zip is None, result
+
+    odd = made.OddNamesArguments(
+        class_=1, type=2, self_=3, max_items_2=4, max_items=5, a_b_2=6, a_b_3=7,
+        field_1st=8, field_=9, gr_e=10, int_=11, list_=[12], to_json_=13, async_=14,
+        none="none", self_2="",
+        a=made.OddNamesArgumentsA(b=made.OddNamesArgumentsAB(c="d")),
+    )  # fmt: skip
+    names = await tools.odd_names(odd)
+    assert names.max_items_2 == 4 and names.class_ == 1 and names.self_2 == "", names
+    assert names.a_b is None, names
+
+    await tools.hostile(made.HostileArguments(quote_u0041_x="${x}"))
+    told = await tools.twice_v1_10_0(made.TwiceV1_10_0Arguments(a=1))
+    assert isinstance(told, made.TwiceV1_10_0ResultOption2) and told.why == "no", told
+    assert await tools.bare({"a": [1, None]}) == {"a": [1, None]}
+
+
+async def changed(tools: made.Tools) -> None:
+    try:
+        await tools.add(made.AddArguments(left=1, right=2))
+        raise AssertionError("the contract has changed")
+    except made.ContractChanged as error:
+        assert "onex codegen --lang python" in str(error), error
+        assert error.executed is False and error.details["offered"], error
+
+
+async def main() -> None:
+    nc = await nats.connect(os.environ["NATS_URL"])
+    tools = made.Tools(nc, made.Options(timeout=30, correlation_id="of-the-test"))
+    await {"works": works, "changed": changed}[sys.argv[1]](tools)
+    await nc.close()
+
+
+asyncio.run(main())
