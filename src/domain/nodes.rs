@@ -34,7 +34,8 @@ const FORGET_RETRY_MILLIS: u64 = 1_000;
 #[derive(Debug)]
 struct Said {
     latest: Entry<Announced>,
-    before: Option<(Revision, Node)>,
+    /// While the latest does not count yet: what does, if anything.
+    before: Option<Option<(Revision, Node)>>,
 }
 
 /// Nodes, buses and verdicts.
@@ -101,12 +102,12 @@ impl Nodes {
         }
         let known = before.as_ref().map(|said| said.latest.transitions);
         let shown = before.and_then(|said| match said.before {
-            Some(before) => Some(before),
+            Some(before) => before,
             None => Some((said.latest.revision, said.latest.record?.body.node)),
         });
         let now = self.incarnation(id);
         let said = Said {
-            before: shown.filter(|(_, node)| Some(node.incarnation) == now),
+            before: Some(shown.filter(|(_, node)| Some(node.incarnation) == now)),
             latest: entry,
         };
         self.offers.add(id, said.tools());
@@ -270,12 +271,14 @@ impl Nodes {
         let said = self.said.get(id)?;
         let latest = said.latest.body().map(|said| &said.node);
         let latest = latest.map(|node| (said.latest.revision, node));
-        let before = said.before.as_ref().map(|(at, node)| (*at, node));
+        let counts = match &said.before {
+            Some(before) => before.as_ref().map(|(at, node)| (*at, node)),
+            None => latest,
+        };
         let (said_at, node) = if self.mechanisms.on(Mechanism::OneLife) {
-            let mut said = [before, latest].into_iter().flatten();
-            said.find(|(_, node)| node.incarnation == live.incarnation)?
+            counts.filter(|(_, node)| node.incarnation == live.incarnation)?
         } else {
-            latest.or(before)?
+            latest.or(counts)?
         };
         Some(Seen {
             node_id,
@@ -459,7 +462,7 @@ impl Nodes {
 impl Said {
     fn tools(&self) -> impl Iterator<Item = &Tool> {
         let latest = self.latest.body().map(|said| &said.node);
-        let before = self.before.as_ref().map(|(_, node)| node);
+        let before = self.before.iter().flatten().map(|(_, node)| node);
         let nodes = latest.into_iter().chain(before);
         nodes.flat_map(|node| node.registration.tools.iter())
     }
