@@ -32,9 +32,6 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    pub(crate) fn count(&self) -> usize {
-        self.times.len()
-    }
     /// Requests a second.
     #[expect(clippy::cast_precision_loss, reason = "there are not so many")]
     pub(crate) fn rate(&self) -> f64 {

@@ -44,13 +44,7 @@ async fn run(plan: &Plan) {
     let mut rows = Vec::new();
     for sync in [Sync::Lazy, Sync::Always] {
         let bus = Bus::start(sync, plan).await;
-        if std::env::var("LAZY").is_ok() && sync == Sync::Always {
-            continue;
-        }
         for callers in [1, plan.callers] {
-            if std::env::var("MANY").is_ok() && callers == 1 {
-                continue;
-            }
             rows.extend(rounds::measure(&bus, plan, callers).await);
         }
         if let Some(why) = bus.without() {

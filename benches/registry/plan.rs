@@ -31,10 +31,8 @@ impl Plan {
     pub(crate) fn of(args: &[String]) -> Option<Self> {
         if args.iter().any(|arg| arg == "--bench") {
             return Some(Self {
-                rounds: std::env::var("ROUNDS").map_or(9, |n| n.parse().unwrap()),
-                window: Duration::from_millis(
-                    std::env::var("WINDOW").map_or(400, |n| n.parse().unwrap()),
-                ),
+                rounds: 9,
+                window: Duration::from_millis(400),
                 callers: 64,
                 connections: 4,
                 nodes: 100,

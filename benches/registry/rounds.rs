@@ -160,31 +160,7 @@ impl Run<'_> {
             What::Release => super::harness::PATIENCE,
             _ => self.plan.window,
         };
-        if let Ok(only) = std::env::var("ONLY") {
-            let name = format!("{what:?}");
-            if !only.split(',').any(|o| o == name) && what != What::Echo {
-                let (sample, works) = drive(
-                    self.bus.clients(self.callers),
-                    works,
-                    std::time::Duration::from_millis(5),
-                )
-                .await;
-                self.round.insert(what, sample);
-                return works;
-            }
-        }
-        let before = cpu();
         let (sample, works) = drive(self.bus.clients(self.callers), works, window).await;
-        if std::env::var("CPU").is_ok() {
-            let after = cpu();
-            let n = sample.count() as f64;
-            let mut line = format!("CPU {:?} {} n={n}", what, self.callers);
-            for (k, v) in &after {
-                let used = v - before.get(k).copied().unwrap_or(0.0);
-                line += &format!(" {k}={:.0}us", used * 1e6 / n);
-            }
-            eprintln!("{line}");
-        }
         self.round.insert(what, sample);
         works
     }
@@ -193,40 +169,4 @@ impl Run<'_> {
 /// As long as a short request.
 fn echoed() -> String {
     super::harness::wish(uuid::Uuid::nil(), serde_json::Value::Null).to_string()
-}
-
-fn cpu() -> BTreeMap<String, f64> {
-    let me = std::process::id();
-    let mut all = BTreeMap::new();
-    for e in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(pid) = e.file_name().to_string_lossy().parse::<u32>() else {
-            continue;
-        };
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
-            continue;
-        };
-        let (a, b) = stat.rsplit_once(')').unwrap();
-        let comm = a.split_once('(').unwrap().1.to_owned();
-        let f: Vec<&str> = b.split_whitespace().collect();
-        let ppid: u32 = f[1].parse().unwrap();
-        if pid != me && ppid != me {
-            continue;
-        }
-        let Ok(ss) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
-            continue;
-        };
-        let mut ns = 0.0;
-        for t in ss.flatten() {
-            if let Ok(s) = std::fs::read_to_string(t.path().join("schedstat")) {
-                ns += s.split_whitespace().next().unwrap().parse::<f64>().unwrap();
-            }
-        }
-        *all.entry(if pid == me {
-            "callers".to_owned()
-        } else {
-            comm
-        })
-        .or_insert(0.0) += ns / 1e9;
-    }
-    all
 }
