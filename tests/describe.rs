@@ -782,7 +782,11 @@ async fn an_answer_is_true_for_one_revision() {
         })
     };
     let mut active = 0;
-    for _ in 0..300 {
+    // How often a bus is seen while it lasts is a matter of who is faster.
+    for _ in 0..10_000 {
+        if active > 30 {
+            break;
+        }
         let seen = caller.get("describe", json!({"node_id": "calc"})).await;
         let live: Vec<&Value> = seen["ports"]["leases"].as_array().unwrap().iter().collect();
         for lease in &live {

@@ -9,9 +9,10 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
-use harness::{Caller, Event, Events, Nats, Registry, until};
+use harness::{Caller, Event, Events, Nats, Provider, Registry, until};
 use onex_registry::domain::outbox::TAKEOVER_MILLIS;
 use onex_registry::domain::transition::Kind;
+use onex_registry::protocol::error::ErrorCode;
 use onex_registry::protocol::names::event_kind;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -130,6 +131,39 @@ impl Story {
         })
         .await
     }
+}
+
+impl Story {
+    /// A tool is called, with a result and without.
+    async fn call(&self, url: &str) {
+        let tool = json!({
+            "name": "halve", "version": "1.0.0", "subject": "story.halve", "output_schema": {"type": "integer"},
+        });
+        let of_story = json!({"node_type": "agent", "ttl": 600, "tools": [tool]});
+        self.register("story", of_story).await;
+        let _halve = Provider::answering(url, "story.halve", |arguments| {
+            arguments["n"]
+                .as_u64()
+                .map_or(json!("no"), |n| json!(n / 2))
+        })
+        .await;
+        let call = |arguments: Value| json!({"tool_name": "halve", "arguments": arguments, "requester_id": self.requester});
+        self.caller.get("tool.invoke", call(json!({"n": 4}))).await;
+        let wrong = call(json!({}));
+        self.caller
+            .refused("tool.invoke", wrong, ErrorCode::InvalidResult)
+            .await;
+    }
+}
+
+/// What is told of the calls in the story.
+fn of_calls() -> Vec<(&'static str, Value)> {
+    let of = |outcome: Value, code: Value| json!({"tool_name": "halve", "provider_node_id": "story", "outcome": outcome, "code": code});
+    vec![
+        ("tool.invoked", of(Value::Null, Value::Null)),
+        ("tool.completed", of(json!("completed"), Value::Null)),
+        ("tool.failed", of(json!("failed"), json!("INVALID_RESULT"))),
+    ]
 }
 
 /// With the tool `add`.
@@ -276,9 +310,11 @@ async fn everything_that_happens_is_told() {
     let story = Story { caller, requester };
     let given_back = story.lease(taken).await;
     story.announce().await;
+    story.call(registry.url()).await;
     let all = of_nodes(requester)
         .into_iter()
-        .chain(of_ports(taken, &given_back));
+        .chain(of_ports(taken, &given_back))
+        .chain(of_calls());
     let mut kinds = BTreeSet::new();
     for (kind, members) in all {
         let event = story.told(kind, members).await;
@@ -319,6 +355,6 @@ async fn forgotten(caller: &Caller) {
     let page = caller.see("node.list", json!({})).await;
     let items = page["items"].as_array().unwrap();
     let ids: Vec<&Value> = items.iter().map(|node| &node["node_id"]).collect();
-    assert_eq!(ids, ["first", "second"]);
+    assert_eq!(ids, ["first", "second", "story"]);
     assert_eq!(page["items"][0]["trust_score"], 0.0);
 }

@@ -627,7 +627,7 @@ async fn a_node_that_has_ended_is_remembered_for_a_while_and_then_forgotten() {
             .refused(endpoint, body, ErrorCode::NodeNotFound)
             .await;
     }
-    // Its keys were removed in one piece, the life last, by markers that the server removes in their turn.
+    // Its keys were removed in one piece, what was thought of it last, by markers that the server removes in their turn.
     let bucket = Bucket::of(&caller).await;
     let all = bucket.after(0).await;
     let markers: Vec<&Stored> = all
@@ -635,7 +635,7 @@ async fn a_node_that_has_ended_is_remembered_for_a_while_and_then_forgotten() {
         .filter(|stored| stored.header("KV-Operation").is_some())
         .collect();
     let keys: Vec<&str> = markers.iter().map(|stored| stored.key.as_str()).collect();
-    assert_eq!(keys, ["node.calc", "verdict.calc", "live.calc"]);
+    assert_eq!(keys, ["node.calc", "live.calc", "verdict.calc"]);
     for (marker, at) in markers.iter().zip(markers[0].sequence..) {
         assert_eq!(marker.sequence, at);
         assert_eq!(marker.header("KV-Operation"), Some("DEL"));

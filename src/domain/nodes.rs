@@ -34,8 +34,15 @@ const FORGET_RETRY_MILLIS: u64 = 1_000;
 #[derive(Debug)]
 struct Said {
     latest: Entry<Announced>,
-    /// While the latest does not count yet: what does, if anything.
-    before: Option<Option<(Revision, Node)>>,
+    valid: Valid,
+}
+
+/// Which announcement counts.
+#[derive(Debug)]
+enum Valid {
+    Latest,
+    /// The one before it, if there was one of the life that is known: the life behind the latest has not been seen.
+    Before(Option<(Revision, Node)>),
 }
 
 /// Nodes, buses and verdicts.
@@ -101,13 +108,13 @@ impl Nodes {
             self.offers.remove(id, before.tools());
         }
         let known = before.as_ref().map(|said| said.latest.transitions);
-        let shown = before.and_then(|said| match said.before {
-            Some(before) => before,
-            None => Some((said.latest.revision, said.latest.record?.body.node)),
+        let shown = before.and_then(|said| match said.valid {
+            Valid::Before(before) => before,
+            Valid::Latest => Some((said.latest.revision, said.latest.record?.body.node)),
         });
         let now = self.incarnation(id);
         let said = Said {
-            before: Some(shown.filter(|(_, node)| Some(node.incarnation) == now)),
+            valid: Valid::Before(shown.filter(|(_, node)| Some(node.incarnation) == now)),
             latest: entry,
         };
         self.offers.add(id, said.tools());
@@ -133,9 +140,9 @@ impl Nodes {
         let Some(said) = self.said.get_mut(id) else {
             return;
         };
-        if said.before.is_some() {
+        if matches!(said.valid, Valid::Before(_)) {
             self.offers.remove(id, said.tools());
-            said.before = None;
+            said.valid = Valid::Latest;
             self.offers.add(id, said.tools());
         }
     }
@@ -271,9 +278,9 @@ impl Nodes {
         let said = self.said.get(id)?;
         let latest = said.latest.body().map(|said| &said.node);
         let latest = latest.map(|node| (said.latest.revision, node));
-        let counts = match &said.before {
-            Some(before) => before.as_ref().map(|(at, node)| (*at, node)),
-            None => latest,
+        let counts = match &said.valid {
+            Valid::Before(before) => before.as_ref().map(|(at, node)| (*at, node)),
+            Valid::Latest => latest,
         };
         let (said_at, node) = if self.mechanisms.on(Mechanism::OneLife) {
             counts.filter(|(_, node)| node.incarnation == live.incarnation)?
@@ -462,7 +469,10 @@ impl Nodes {
 impl Said {
     fn tools(&self) -> impl Iterator<Item = &Tool> {
         let latest = self.latest.body().map(|said| &said.node);
-        let before = self.before.iter().flatten().map(|(_, node)| node);
+        let before = match &self.valid {
+            Valid::Before(Some((_, node))) => Some(node),
+            Valid::Before(None) | Valid::Latest => None,
+        };
         let nodes = latest.into_iter().chain(before);
         nodes.flat_map(|node| node.registration.tools.iter())
     }
