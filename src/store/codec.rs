@@ -96,12 +96,11 @@ fn record<B: DeserializeOwned>(payload: &[u8]) -> Result<Box<Record<B>>, Found> 
 fn parse<T: DeserializeOwned>(payload: &[u8], format_of: impl Fn(&T) -> u32) -> Result<T, Found> {
     let foreign = |error: serde_json::Error| Found::Foreign(error.to_string());
     let value = serde_json::from_slice(payload);
-    let format = match &value {
-        Ok(value) => format_of(value),
-        Err(_) => {
-            let AnyRecord { format } = serde_json::from_slice(payload).map_err(foreign)?;
-            format
-        }
+    let format = if let Ok(value) = &value {
+        format_of(value)
+    } else {
+        let AnyRecord { format } = serde_json::from_slice(payload).map_err(foreign)?;
+        format
     };
     if format > FORMAT {
         return Err(Found::Later(format));
