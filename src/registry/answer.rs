@@ -317,7 +317,13 @@ impl Server {
             let body = self
                 .found(caller, |index, now| {
                     to_bytes(&queries::node(
-                        index, request, node_id, ignored, shown, now,
+                        index,
+                        &self.texts,
+                        request,
+                        node_id,
+                        ignored,
+                        shown,
+                        now,
                     )?)
                 })
                 .await?;

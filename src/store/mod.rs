@@ -145,9 +145,9 @@ impl Store {
             return self.publish(subject, headers, payload).await;
         }
         let messages: Option<Vec<_>> = writes.iter().map(|write| self.message(write)).collect();
-        match messages.as_deref() {
-            None | Some([]) => Written::Unsent,
-            Some([first @ .., last]) => self.batches.write(self, first, last).await,
+        match messages {
+            None => Written::Unsent,
+            Some(messages) => self.batches.write(self, messages).await,
         }
     }
 
