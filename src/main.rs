@@ -2,7 +2,13 @@
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use onex_registry::{cli, embedded};
+
+/// A request makes hundreds of small allocations on one thread that are freed on another; the system's allocator takes
+/// a fifth of the registry's time for that.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     // Before anything else runs: this process becomes nats-server, or the command of `onex run`.

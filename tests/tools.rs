@@ -726,6 +726,11 @@ async fn a_collision_is_told_and_flagged_and_goes_with_its_cause() {
     let later = caller.get("node.register", node("later", me, later)).await;
     assert_eq!(later["warnings"], json!([]));
     assert_eq!(item(&caller, "add").await["collision"], false);
+    let described = async |id: &str| {
+        let node = caller.see("describe", json!({"node_id": id})).await;
+        node["tools"][0]["collision"].clone()
+    };
+    assert_eq!(described("one").await, false);
 
     let other = caller.get("node.register", offers("other", "b")).await;
     let warning = other["warnings"][0].as_str().unwrap();
@@ -739,27 +744,26 @@ async fn a_collision_is_told_and_flagged_and_goes_with_its_cause() {
     let of_one = caller.see("tool.list", json!({"node_id": "one"})).await;
     assert_eq!(of_one["items"][0]["collision"], true);
     let body = json!({"name": "add", "version": "1.0.0"});
-    let described = caller.see("tool.describe", body.clone()).await;
-    assert_eq!(described["collision"], true);
+    let tool = caller.see("tool.describe", body.clone()).await;
+    assert_eq!(tool["collision"], true);
     // The one that more nodes offer.
-    let properties = &described["contract"]["input_schema"]["properties"];
+    let properties = &tool["contract"]["input_schema"]["properties"];
     assert_eq!(*properties, json!({"a": {"type": "string"}}));
-    let variant = &described["variants"][0];
+    let variant = &tool["variants"][0];
     let properties = &variant["contract"]["input_schema"]["properties"];
     assert_eq!(*properties, json!({"b": {"type": "string"}}));
     assert_eq!(variant["providers"], 1);
-    let hashes: BTreeMap<&str, &Value> = described["providers"]
+    let hashes: BTreeMap<&str, &Value> = tool["providers"]
         .as_array()
         .unwrap()
         .iter()
         .map(|one| (one["node_id"].as_str().unwrap(), &one["contract_hash"]))
         .collect();
-    assert_eq!(hashes["one"], &described["contract_hash"]);
-    assert_eq!(hashes["same"], &described["contract_hash"]);
+    assert_eq!(hashes["one"], &tool["contract_hash"]);
+    assert_eq!(hashes["same"], &tool["contract_hash"]);
     assert_eq!(hashes["other"], &variant["contract_hash"]);
     for id in ["one", "other"] {
-        let node = caller.see("describe", json!({"node_id": id})).await;
-        assert_eq!(node["tools"][0]["collision"], true, "{id}");
+        assert_eq!(described(id).await, true, "{id}");
     }
     let events = Events::published(&caller).await;
     let told = events.of_kind("tool.collision");
@@ -775,16 +779,20 @@ async fn a_collision_is_told_and_flagged_and_goes_with_its_cause() {
         caller.get("tool.deregister", gone).await;
     }
     assert_eq!(item(&caller, "add").await["collision"], false);
+    assert_eq!(described("one").await, Value::Null);
+    assert_eq!(described("other").await, false);
     let back = claim("same", me, json!({"tool": of_member("add", "1.0.0", "a")}));
     let back = caller.get("tool.register", back).await;
     assert!(back["warnings"][0].as_str().unwrap().contains("other"));
     assert_eq!(item(&caller, "add").await["collision"], true);
+    assert_eq!(described("other").await, true);
     let other = claim("other", me, json!({}));
     caller.get("node.deregister", other).await;
     assert_eq!(item(&caller, "add").await["collision"], false);
-    let described = caller.see("tool.describe", body).await;
+    assert_eq!(described("same").await, false);
+    let tool = caller.see("tool.describe", body).await;
     assert_eq!(
-        (&described["collision"], &described["variants"]),
+        (&tool["collision"], &tool["variants"]),
         (&json!(false), &json!([]))
     );
     assert_eq!(

@@ -28,7 +28,17 @@ pub struct Agenda {
 impl Agenda {
     /// What is known of that key now.
     pub fn set(&mut self, key: &Key, change: Change) {
-        if let Some(before) = self.at.remove(key) {
+        let before = match change {
+            Change::At(at) if at < Moment::NEVER => {
+                let known = self.at.get_mut(key);
+                match known.map(|known| std::mem::replace(known, at)) {
+                    Some(before) => Some(before),
+                    None => self.at.insert(key.clone(), at),
+                }
+            }
+            Change::At(_) | Change::Due => self.at.remove(key),
+        };
+        if let Some(before) = before {
             self.timers.remove(&(before, key.clone()));
         }
         match change {
@@ -38,7 +48,6 @@ impl Agenda {
             Change::At(at) => {
                 self.due.remove(key);
                 if at < Moment::NEVER {
-                    self.at.insert(key.clone(), at);
                     self.timers.insert((at, key.clone()));
                 }
             }

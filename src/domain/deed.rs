@@ -1,6 +1,8 @@
 //! One command from its arrival to its outcome, as a state machine: it says what to do next and is fed
 //! what came of it. It does nothing itself; the service and the simulation drive the same one.
 
+use std::sync::Arc;
+
 use super::{
     command::{Action, Answer, Command, Decision, Effect, Held, Probed, Refusal, Unavailable},
     core::Core,
@@ -36,7 +38,7 @@ pub enum Step {
     /// Pass a barrier. [`Fed::Failed`] when that cannot be had.
     Barrier,
     /// Write, in one piece. Fed back with what the store said; a revision is that of the last one.
-    Write(Vec<Write>),
+    Write(Arc<[Write]>),
     /// Wait until the follower shows one of those keys past its revision.
     Moved(Vec<(Key, Revision)>),
     /// Wait for an exact point at that revision or later.
@@ -73,9 +75,9 @@ pub enum Fed {
 enum State {
     Deciding,
     Confirming,
-    ProbingFirst(Vec<Write>, Answer, Effect),
-    Writing(Vec<Write>, Answer, Effect),
-    Repeating(Vec<Write>, Answer, Effect),
+    ProbingFirst(Arc<[Write]>, Answer, Effect),
+    Writing(Arc<[Write]>, Answer, Effect),
+    Repeating(Arc<[Write]>, Answer, Effect),
     Moving(Vec<Key>),
     Seeing(Answer),
     Probing(PortKey, Answer),
@@ -166,7 +168,7 @@ impl Deed {
             (State::Writing(write, answer, then), Fed::Written(revision)) => {
                 self.written(core, &write, answer.at(revision), then, revision, now)
             }
-            (State::Writing(write, _, _), Fed::Lost) => self.lost(write),
+            (State::Writing(write, _, _), Fed::Lost) => self.lost(&write),
             (State::Writing(write, answer, then), Fed::Unknown) => {
                 self.unsettled = true;
                 if core.index.mechanisms.on(Mechanism::SettleByWrite) {
@@ -282,7 +284,8 @@ impl Deed {
             _ => None,
         };
         self.decided = core.index.applied();
-        for write in &writes {
+        let writes: Arc<[Write]> = writes.into();
+        for write in writes.iter() {
             core.reserved.insert(write.key.clone(), grant_to);
         }
         if let [
@@ -290,7 +293,7 @@ impl Deed {
                 key: Key::Port(key),
                 ..
             },
-        ] = writes.as_slice()
+        ] = &*writes
             && matches!(then, Effect::Grant { probe: true, .. })
             && !core.index.mechanisms.on(Mechanism::ProbeAfterGrant)
         {
@@ -301,15 +304,15 @@ impl Deed {
         self.write(writes, answer, then)
     }
 
-    fn write(&mut self, writes: Vec<Write>, answer: Answer, then: Effect) -> Step {
+    fn write(&mut self, writes: Arc<[Write]>, answer: Answer, then: Effect) -> Step {
         self.waits = None;
-        let step = Step::Write(writes.clone());
+        let step = Step::Write(Arc::clone(&writes));
         self.state = State::Writing(writes, answer, then);
         step
     }
 
     /// The same write with the same expected revision: if it lands, no earlier one can any more.
-    fn repeat(&mut self, writes: Vec<Write>, answer: Answer, then: Effect) -> Step {
+    fn repeat(&mut self, writes: Arc<[Write]>, answer: Answer, then: Effect) -> Step {
         self.tries += 1;
         self.state = State::Repeating(writes, answer, then);
         Step::Pause(self.tries)
@@ -435,7 +438,7 @@ impl Deed {
         self.spent = false;
     }
 
-    fn lost(&mut self, writes: Vec<Write>) -> Step {
+    fn lost(&mut self, writes: &[Write]) -> Step {
         self.spent |= self.unsettled;
         if let Action::Announce(announce) = &mut self.command.action
             && !self.unsettled
@@ -443,8 +446,8 @@ impl Deed {
             // No life of that epoch is its own, and none will be.
             announce.chosen = None;
         }
-        let judged = |write: Write| (write.key, write.expected);
-        let judged: Vec<_> = writes.into_iter().map(judged).collect();
+        let judged = |write: &Write| (write.key.clone(), write.expected);
+        let judged: Vec<_> = writes.iter().map(judged).collect();
         self.state = State::Moving(judged.iter().map(|(key, _)| key.clone()).collect());
         Step::Moved(judged)
     }

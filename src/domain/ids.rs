@@ -1,8 +1,8 @@
 //! Names and numbers with a checked constructor each: a value of these types is a valid one.
 
-use std::{fmt, net::IpAddr, num::NonZeroU16, str::FromStr};
+use std::{fmt, net::IpAddr, num::NonZeroU16, str::FromStr, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 /// Longest token, in characters. Source: `docs/protocol.md`, "Frame".
@@ -71,12 +71,13 @@ impl CommandId {
     }
 }
 
+// Texts are shared: keys with a host in them are copied in many places for each request.
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(Box<str>);
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The text.
@@ -88,21 +89,27 @@ macro_rules! text_id {
         impl TryFrom<String> for $name {
             type Error = Invalid;
             fn try_from(text: String) -> Result<Self, Invalid> {
-                Self::check(&text)?;
-                Ok(Self(text.into_boxed_str()))
+                text.parse()
             }
         }
 
         impl FromStr for $name {
             type Err = Invalid;
             fn from_str(text: &str) -> Result<Self, Invalid> {
-                Self::try_from(text.to_owned())
+                Self::check(text)?;
+                Ok(Self(text.into()))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 
         impl From<$name> for String {
             fn from(value: $name) -> String {
-                value.0.into_string()
+                value.as_str().to_owned()
             }
         }
 
@@ -215,7 +222,7 @@ macro_rules! ends {
         impl $name {
             /// A value that sorts before every other there can be.
             pub(super) fn lowest() -> Self {
-                Self(Box::default())
+                Self(Arc::default())
             }
         }
     )*};
@@ -226,7 +233,7 @@ ends!(Host NodeId BusId);
 impl NodeId {
     /// A value that sorts behind every other there can be.
     pub(super) fn highest() -> Self {
-        Self(char::MAX.to_string().into_boxed_str())
+        Self(char::MAX.to_string().into())
     }
 }
 

@@ -187,29 +187,31 @@ impl Index {
         record: Option<Box<Record>>,
         now: Now,
     ) {
-        let before = self.ports.remove(port);
-        if let Some(record) = before.as_ref().and_then(|entry| entry.record.as_deref()) {
-            self.lookup.forget(port, record);
-            if let Some(lease) = record.lease() {
-                let buses = self.nodes.buses_of_lease(lease.lease_id);
-                self.hanging.extend(buses.cloned().map(Key::Bus));
-            }
-        }
-        let known = before.as_ref().map(|entry| entry.transitions);
         let mut entry = entry(revision, record, false, false, now.mono);
+        entry.observed = self.observed(entry.record.as_deref(), now);
+        let before = self.ports.get(port);
+        let known = before.map(|entry| entry.transitions);
         if entry.record.is_none() {
             entry.transitions = known.unwrap_or(0);
         }
-        if let Some(record) = entry.record.as_deref() {
-            self.lookup.remember(port, record);
+        let before = before.and_then(|entry| entry.record.as_deref());
+        if let Some(lease) = before.and_then(Record::lease) {
+            let buses = self.nodes.buses_of_lease(lease.lease_id);
+            self.hanging.extend(buses.cloned().map(Key::Bus));
+        }
+        let after = entry.record.as_deref();
+        self.lookup.replace(port, before, after);
+        if let Some(record) = after {
             let key = Key::Port(port.clone());
             self.outbox.observe(&key, revision, record, known, now.mono);
             if record.lease().is_some_and(|lease| lease.node.is_some()) {
                 self.hanging.insert(key);
             }
         }
-        entry.observed = self.observed(entry.record.as_deref(), now);
-        self.ports.insert(port.clone(), entry);
+        match self.ports.get_mut(port) {
+            Some(place) => *place = entry,
+            None => _ = self.ports.insert(port.clone(), entry),
+        }
     }
 
     /// When a record counts as first seen: now, whatever anybody's clock said when it was written.
@@ -261,7 +263,14 @@ impl Index {
             return Change::At(Moment::NEVER);
         };
         let (class, change) = entry.class(now, self.terms(), self.bond(entry));
-        let before = self.classes.insert(port.clone(), class);
+        let known = self.classes.get_mut(port);
+        let before = match known.map(|known| std::mem::replace(known, class)) {
+            Some(before) => Some(before),
+            None => self.classes.insert(port.clone(), class),
+        };
+        if before == Some(class) {
+            return change;
+        }
         if !self.pools.contains_key(&port.host) {
             let pools = HostPools::fresh(&self.fresh_pool);
             self.pools.insert(port.host.clone(), pools);

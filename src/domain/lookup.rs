@@ -9,7 +9,7 @@ use std::{
 use super::{
     ids::{Host, Label, LeaseId, Name, NodeId, RequestId, RequesterId},
     key::PortKey,
-    record::{Body, Record},
+    record::{Body, Lease, Record},
 };
 
 /// The maps.
@@ -26,8 +26,32 @@ pub struct Lookup {
 }
 
 impl Lookup {
-    /// A record is put in.
-    pub(super) fn remember(&mut self, key: &PortKey, record: &Record) {
+    /// A record takes the place of another, or of none. A renewal changes nothing that is looked up by, but which
+    /// port its name had last.
+    pub(super) fn replace(
+        &mut self,
+        key: &PortKey,
+        before: Option<&Record>,
+        after: Option<&Record>,
+    ) {
+        if let (Some(before), Some(after)) = (before, after)
+            && let Some(lease) = found_alike(before, after)
+        {
+            if let Some(name) = &lease.name {
+                let name = (lease.requester_id, name.clone());
+                self.last_names.insert(name, key.clone());
+            }
+            return;
+        }
+        if let Some(before) = before {
+            self.forget(key, before);
+        }
+        if let Some(after) = after {
+            self.remember(key, after);
+        }
+    }
+
+    fn remember(&mut self, key: &PortKey, record: &Record) {
         let holder = match &record.body {
             Body::Lease(lease) => {
                 self.live.insert(key.clone());
@@ -61,8 +85,7 @@ impl Lookup {
         }
     }
 
-    /// A record is taken out.
-    pub(super) fn forget(&mut self, key: &PortKey, record: &Record) {
+    fn forget(&mut self, key: &PortKey, record: &Record) {
         let (requester, lease_id, name) = match &record.body {
             Body::Lease(lease) => {
                 self.live.remove(key);
@@ -175,6 +198,20 @@ impl Lookup {
     pub fn last_named(&self, requester: RequesterId, name: &Name) -> Option<&PortKey> {
         self.last_names.get(&(requester, name.clone()))
     }
+}
+
+/// The lease, where both records hold it and it is found by the same things.
+fn found_alike<'a>(before: &Record, after: &'a Record) -> Option<&'a Lease> {
+    let (one, other) = (before.lease()?, after.lease()?);
+    let node = |lease: &Lease| lease.node.as_ref().map(|life| life.node_id.clone());
+    let requests = before.requests().map(|request| request.id);
+    let alike = one.lease_id == other.lease_id
+        && one.requester_id == other.requester_id
+        && one.name == other.name
+        && one.labels == other.labels
+        && node(one) == node(other)
+        && requests.eq(after.requests().map(|request| request.id));
+    alike.then_some(other)
 }
 
 fn range_after<'a, T: Ord + Clone>(

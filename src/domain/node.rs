@@ -216,8 +216,7 @@ impl Registration {
     /// every tool, the lines in the order of their bytes.
     #[must_use]
     pub fn seal(mut self) -> Self {
-        self.tools
-            .sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
+        self.order_tools();
         let line = |tool: &Tool| format!("\n{} {} {}", tool.name, tool.version, tool.contract_hash);
         let mut lines: Vec<String> = self.tools.iter().map(line).collect();
         lines.sort_unstable();
@@ -228,6 +227,12 @@ impl Registration {
         }
         self.contract_hash = format!("sha256:{:x}", hash.finalize());
         self
+    }
+
+    /// Brings its tools into the order by which [`Registration::tools_named`] finds them.
+    pub(super) fn order_tools(&mut self) {
+        self.tools
+            .sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
     }
 
     /// How long it is as JSON, in bytes.
@@ -242,6 +247,15 @@ impl Registration {
 
     /// The tool of that name and version.
     pub fn tool(&self, name: &Token, version: &Version) -> Option<&Tool> {
-        self.tools.iter().find(|tool| tool.is(name, version))
+        self.tools_named(name).find(|tool| tool.version == *version)
+    }
+
+    /// The tools of that name, oldest first.
+    pub fn tools_named<'a>(&'a self, name: &Token) -> impl Iterator<Item = &'a Tool> + use<'a> {
+        // Whoever wrote them, they are brought into order when they are seen.
+        let first = self.tools.partition_point(|tool| tool.name < *name);
+        let behind = self.tools.get(first..).unwrap_or_default();
+        let count = behind.iter().take_while(|tool| tool.name == *name).count();
+        behind.iter().take(count)
     }
 }

@@ -99,7 +99,10 @@ impl Seen<'_> {
 
 impl Nodes {
     /// A node's announcement is seen; says how many transitions its key was known to have made.
-    pub(super) fn put_node(&mut self, id: &NodeId, entry: Entry<Announced>) -> Option<u64> {
+    pub(super) fn put_node(&mut self, id: &NodeId, mut entry: Entry<Announced>) -> Option<u64> {
+        if let Some(record) = entry.record.as_deref_mut() {
+            record.body.node.registration.order_tools();
+        }
         let before = self.said.remove(id);
         if let Some(before) = &before {
             self.offers.remove(id, before.tools());
@@ -311,8 +314,8 @@ impl Nodes {
         let name = name.clone();
         of_name.filter_map(move |id| {
             let seen = self.seen(id).filter(Seen::is_live)?;
-            let mut offered = seen.node.registration.tools.iter();
-            offered.any(|tool| tool.name == name).then_some(seen)
+            let mut offered = seen.node.registration.tools_named(&name);
+            offered.next().is_some().then_some(seen)
         })
     }
 

@@ -66,8 +66,13 @@ impl Offers {
         let own = |id| (tool.contract_hash.clone(), id);
         let below = (Bound::Unbounded, Bound::Excluded(own(NodeId::lowest())));
         let above = (Bound::Excluded(own(NodeId::highest())), Bound::Unbounded);
-        let contracts = self.contracts.get(&versioned(tool)).into_iter();
-        let differing = contracts.flat_map(move |contracts| {
+        // In the order of their hashes: the first and the last tell whether there are others.
+        let own_only = |(hash, _): &(String, NodeId)| *hash == tool.contract_hash;
+        let contracts = self.contracts.get(&versioned(tool));
+        let contracts = contracts.filter(|contracts| {
+            !contracts.first().is_none_or(own_only) || !contracts.last().is_none_or(own_only)
+        });
+        let differing = contracts.into_iter().flat_map(move |contracts| {
             let below = contracts.range(below.clone());
             below.chain(contracts.range(above.clone()))
         });

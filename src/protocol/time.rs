@@ -5,12 +5,12 @@ use serde::Serializer;
 
 /// The text.
 pub fn show(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    format!("{time:.3}")
 }
 
 /// For `serialize_with`.
 pub(super) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&show(*time))
+    serializer.collect_str(&format_args!("{time:.3}"))
 }
 
 /// For `serialize_with`, where there may be none.

@@ -65,54 +65,55 @@ impl Server {
         }
     }
 
-    /// What an endpoint answers that changes something.
+    /// What an endpoint answers that changes something. Each in a box: the others would make room, and copy it, for the
+    /// largest.
     async fn change(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
         let (commit, contracts) = (&self.commit, &self.contracts);
         match received.endpoint {
             Endpoint::PortLease => {
                 let run = async |request| commit.lease(caller, request).await;
-                self.run(received, caller, run).await
+                Box::pin(self.run(received, caller, run)).await
             }
             Endpoint::PortHeartbeat => {
                 let run = async |request| commit.heartbeat(caller, request).await;
-                self.run(received, caller, run).await
+                Box::pin(self.run(received, caller, run)).await
             }
             Endpoint::PortRelease => {
                 let run = async |request| commit.release(caller, request).await;
-                self.run(received, caller, run).await
+                Box::pin(self.run(received, caller, run)).await
             }
             Endpoint::NodeRegister => {
                 let run = async |request| commit.register(caller, request, contracts).await;
-                self.run(received, caller, run).await
+                Box::pin(self.run(received, caller, run)).await
             }
             Endpoint::NodeHeartbeat => {
                 let run = async |request| commit.node_heartbeat(caller, request).await;
-                self.run(received, caller, run).await
+                Box::pin(self.run(received, caller, run)).await
             }
             Endpoint::NodeDeregister => {
                 let run = async |request| commit.deregister(caller, request).await;
-                self.run(received, caller, run).await
+                Box::pin(self.run(received, caller, run)).await
             }
             Endpoint::ToolRegister => {
                 let run = async |request| commit.register_tool(caller, request, contracts).await;
-                self.run(received, caller, run).await
+                Box::pin(self.run(received, caller, run)).await
             }
             Endpoint::ToolDeregister => {
                 let run = async |request| commit.deregister_tool(caller, request).await;
-                self.run(received, caller, run).await
+                Box::pin(self.run(received, caller, run)).await
             }
-            Endpoint::ToolInvoke => self.invoke_tool(received, caller).await,
+            Endpoint::ToolInvoke => Box::pin(self.invoke_tool(received, caller)).await,
             Endpoint::BusRegister => {
                 let run = async |request| commit.register_bus(caller, request).await;
-                self.run(received, caller, run).await
+                Box::pin(self.run(received, caller, run)).await
             }
             Endpoint::BusDeregister => {
                 let run = async |request| commit.deregister_bus(caller, request).await;
-                self.run(received, caller, run).await
+                Box::pin(self.run(received, caller, run)).await
             }
             Endpoint::TrustReport => {
                 let run = async |request| commit.report(caller, request).await;
-                self.run(received, caller, run).await
+                Box::pin(self.run(received, caller, run)).await
             }
             Endpoint::PortList
             | Endpoint::PortResolve
@@ -130,45 +131,45 @@ impl Server {
         }
     }
 
-    /// What an endpoint answers that changes nothing.
+    /// What an endpoint answers that changes nothing. Each in a box, as above.
     async fn tell(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
         match received.endpoint {
-            Endpoint::PortList => self.list(received, caller, queries::list).await,
-            Endpoint::PortResolve => self.resolve(received, caller).await,
+            Endpoint::PortList => Box::pin(self.list(received, caller, queries::list)).await,
+            Endpoint::PortResolve => Box::pin(self.resolve(received, caller)).await,
             Endpoint::PoolList => {
                 let make =
                     |index: &Index, request: &_, limit, _| queries::pools(index, request, limit);
-                self.list(received, caller, make).await
+                Box::pin(self.list(received, caller, make)).await
             }
-            Endpoint::NodeList => self.list(received, caller, queries::nodes).await,
+            Endpoint::NodeList => Box::pin(self.list(received, caller, queries::nodes)).await,
             Endpoint::ToolList => {
                 let make =
                     |index: &Index, request: &_, limit, _| queries::tools(index, request, limit);
-                self.list(received, caller, make).await
+                Box::pin(self.list(received, caller, make)).await
             }
-            Endpoint::ToolDescribe => self.describe_tool(received, caller).await,
-            Endpoint::ToolResolve => self.resolve_tool(received, caller).await,
+            Endpoint::ToolDescribe => Box::pin(self.describe_tool(received, caller)).await,
+            Endpoint::ToolResolve => Box::pin(self.resolve_tool(received, caller)).await,
             Endpoint::BusList => {
                 let make =
                     |index: &Index, request: &_, limit, _| queries::buses(index, request, limit);
-                self.list(received, caller, make).await
+                Box::pin(self.list(received, caller, make)).await
             }
             Endpoint::SchemaList => {
                 let make =
                     |index: &Index, request: &_, limit, _| queries::schemas(index, request, limit);
-                self.list(received, caller, make).await
+                Box::pin(self.list(received, caller, make)).await
             }
             Endpoint::SchemaGet => {
                 let make = |index: &Index, request: &_, _| queries::schema(index, request);
-                self.one(received, caller, make).await
+                Box::pin(self.one(received, caller, make)).await
             }
             Endpoint::TrustGet => {
                 let make = |index: &Index, request: &TrustGetRequest, _| {
                     queries::trust(index, &request.node_id)
                 };
-                self.one(received, caller, make).await
+                Box::pin(self.one(received, caller, make)).await
             }
-            Endpoint::Describe => self.describe(received, caller).await,
+            Endpoint::Describe => Box::pin(self.describe(received, caller)).await,
             Endpoint::Help => self.help(received),
             Endpoint::PortLease
             | Endpoint::PortHeartbeat
@@ -316,7 +317,13 @@ impl Server {
             let body = self
                 .found(caller, |index, now| {
                     to_bytes(&queries::node(
-                        index, request, node_id, ignored, shown, now,
+                        index,
+                        &self.texts,
+                        request,
+                        node_id,
+                        ignored,
+                        shown,
+                        now,
                     )?)
                 })
                 .await?;

@@ -150,7 +150,7 @@ impl Commit {
                 Step::Write(writes) => {
                     let before = self.mirror.with(|core| core.index.applied());
                     let written = self.store.write(&writes).await;
-                    for write in &writes {
+                    for write in writes.iter() {
                         tracing::debug!(key = %write.key, expected = write.expected.0, ?written, "write");
                     }
                     self.fed(written, before, &writes)

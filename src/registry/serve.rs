@@ -28,7 +28,7 @@ use crate::protocol::{
 
 use super::{
     commit::Commit, contracts::Contracts, executions::Executions, invoke::Invoke, micro::Micro,
-    peers::Peers, seldom::Seldom, stall::Stall,
+    peers::Peers, queries::Texts, seldom::Seldom, stall::Stall,
 };
 
 /// Bytes that a reply's headers may take.
@@ -48,6 +48,8 @@ pub(super) struct Server {
     pub(super) micro: Arc<Micro>,
     pub(super) namespace: Namespace,
     pub(super) contracts: Contracts,
+    /// What describing nodes anew would make again.
+    pub(super) texts: Texts,
     pub(super) executions: Executions,
     pub(super) registry: Registry,
     pub(super) peers: Peers,

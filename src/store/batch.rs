@@ -30,14 +30,18 @@ impl Default for Batches {
 }
 
 impl Batches {
-    /// Sends `first` and then `last`, which commits them all. Only the commit is answered: what is wrong
-    /// with any of them is said there.
-    pub(super) async fn write(&self, store: &Store, first: &[Message], last: &Message) -> Written {
+    /// Sends them in their order; the last one commits them all. Only the commit is answered: what is wrong with any of
+    /// them is said there.
+    pub(super) async fn write(&self, store: &Store, mut messages: Vec<Message>) -> Written {
         let Ok(Ok(_permit)) = timeout(TURN_WAIT_MAX, self.0.acquire()).await else {
             return Written::Unsent;
         };
+        let Some(last) = messages.pop() else {
+            return Written::Unsent;
+        };
         let id = Uuid::now_v7().simple().to_string();
-        for (n, message) in (1..).zip(first) {
+        let before = messages.len();
+        for (n, message) in (1..).zip(messages) {
             let Message {
                 subject,
                 headers,
@@ -52,7 +56,7 @@ impl Batches {
             subject,
             mut headers,
             payload,
-        } = numbered(last, &id, first.len() + 1);
+        } = numbered(last, &id, before + 1);
         headers.insert(HEADER_BATCH_COMMIT, "1");
         store.publish(subject, headers, payload).await
     }
@@ -64,8 +68,7 @@ pub(super) fn goes_on(headers: Option<&HeaderMap>) -> bool {
     has(HEADER_BATCH_ID) && !has(HEADER_BATCH_COMMIT)
 }
 
-fn numbered(message: &Message, id: &str, n: usize) -> Message {
-    let mut message = message.clone();
+fn numbered(mut message: Message, id: &str, n: usize) -> Message {
     message.headers.insert(HEADER_BATCH_ID, id);
     message.headers.insert(HEADER_BATCH_SEQUENCE, n.to_string());
     message
@@ -84,7 +87,7 @@ mod tests {
         };
         assert!(!goes_on(None));
         assert!(!goes_on(Some(&message.headers)));
-        let mut headers = numbered(&message, "x", 1).headers;
+        let mut headers = numbered(message, "x", 1).headers;
         assert!(goes_on(Some(&headers)));
         headers.insert(HEADER_BATCH_COMMIT, "1");
         assert!(!goes_on(Some(&headers)));

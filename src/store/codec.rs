@@ -5,8 +5,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::domain::{
+    counts::Folded,
     key::Key,
-    record::{FORMAT, Stored},
+    record::{Checkpoint, FORMAT, Record, Stored, Sys},
 };
 
 /// On the marker of a key that a registry removed, to tell it from one by `nats kv del`.
@@ -70,28 +71,41 @@ pub fn decode(key: &Key, headers: Option<&HeaderMap>, payload: &[u8]) -> Found {
         };
     }
     match key {
-        Key::Port(_) => parse(payload).map(|record| Stored::Port(Box::new(record))),
-        Key::Node(_) => parse(payload).map(|record| Stored::Node(Box::new(record))),
-        Key::Live(_) => parse(payload).map(|record| Stored::Live(Box::new(record))),
-        Key::Bus(_) => parse(payload).map(|record| Stored::Bus(Box::new(record))),
-        Key::Verdict(_) => parse(payload).map(|record| Stored::Verdict(Box::new(record))),
-        Key::Exec(_) => parse(payload).map(|record| Stored::Exec(Box::new(record))),
-        Key::Folded => parse(payload).map(Stored::Folded),
-        Key::Call(_) => parse(payload).map(|record| Stored::Call(Box::new(record))),
-        Key::Sys => parse(payload).map(Stored::Sys),
-        Key::Checkpoint => parse(payload).map(Stored::Checkpoint),
+        Key::Port(_) => record(payload).map(Stored::Port),
+        Key::Node(_) => record(payload).map(Stored::Node),
+        Key::Live(_) => record(payload).map(Stored::Live),
+        Key::Bus(_) => record(payload).map(Stored::Bus),
+        Key::Verdict(_) => record(payload).map(Stored::Verdict),
+        Key::Exec(_) => record(payload).map(Stored::Exec),
+        Key::Call(_) => record(payload).map(Stored::Call),
+        Key::Folded => parse(payload, |folded: &Folded| folded.format).map(Stored::Folded),
+        Key::Sys => parse(payload, |sys: &Sys| sys.format).map(Stored::Sys),
+        Key::Checkpoint => {
+            parse(payload, |checkpoint: &Checkpoint| checkpoint.format).map(Stored::Checkpoint)
+        }
         Key::Barrier => Ok(Stored::Barrier),
     }
     .map_or_else(|found| found, Found::Stored)
 }
 
-fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Found> {
+fn record<B: DeserializeOwned>(payload: &[u8]) -> Result<Box<Record<B>>, Found> {
+    parse(payload, |record: &Record<B>| record.format).map(Box::new)
+}
+
+/// Read once; a second time, for its format alone, where it is nothing of this version's.
+fn parse<T: DeserializeOwned>(payload: &[u8], format_of: impl Fn(&T) -> u32) -> Result<T, Found> {
     let foreign = |error: serde_json::Error| Found::Foreign(error.to_string());
-    let AnyRecord { format } = serde_json::from_slice(payload).map_err(foreign)?;
+    let value = serde_json::from_slice(payload);
+    let format = if let Ok(value) = &value {
+        format_of(value)
+    } else {
+        let AnyRecord { format } = serde_json::from_slice(payload).map_err(foreign)?;
+        format
+    };
     if format > FORMAT {
         return Err(Found::Later(format));
     }
-    serde_json::from_slice(payload).map_err(foreign)
+    value.map_err(foreign)
 }
 
 #[cfg(test)]
@@ -120,6 +134,10 @@ mod tests {
             decode(&port(), None, br#"{"format":2,"new":true}"#),
             Found::Later(2)
         );
+        // It may well look like one of today's.
+        let lookalike = br#"{"format":2,"write":"0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21","transitions":0,"outbox":[],
+            "rest":{"ended":"expired","ended_at":"2026-11-22T08:00:00Z","rest_ms":0}}"#;
+        assert_eq!(decode(&port(), None, lookalike), Found::Later(2));
         assert!(matches!(decode(&port(), None, b"hello"), Found::Foreign(_)));
         assert!(matches!(
             decode(&port(), None, br#"{"format":1}"#),

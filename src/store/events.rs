@@ -69,15 +69,14 @@ impl Store {
     /// Adds events to their stream, in their order, at most [`EVENTS_AT_ONCE_MAX`] of them: in one piece, or where
     /// that is refused, because one is there already or the stream takes no pieces, one by one on one round trip.
     /// Whether all are there now.
-    pub async fn publish_events(&self, events: Vec<Event>) -> bool {
-        let messages: Vec<Message> = events.into_iter().map(Message::from).collect();
-        if let [first @ .., last] = messages.as_slice()
-            && !first.is_empty()
-            && let Written::At(_) = self.event_batches.write(self, first, last).await
+    pub async fn publish_events(&self, events: &[Event]) -> bool {
+        let messages = || events.iter().cloned().map(Message::from);
+        if events.len() > 1
+            && let Written::At(_) = self.event_batches.write(self, messages().collect()).await
         {
             return true;
         }
-        let sent = messages.into_iter().map(|message| {
+        let sent = messages().map(|message| {
             let Message {
                 subject,
                 headers,

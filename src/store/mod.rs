@@ -133,18 +133,21 @@ impl Store {
 
     /// Compare-and-sets in one piece: all of them, or none. A revision is that of the last one.
     pub async fn write(&self, writes: &[Write]) -> Written {
+        if let [write] = writes {
+            let Some(message) = self.message(write) else {
+                return Written::Unsent;
+            };
+            let Message {
+                subject,
+                headers,
+                payload,
+            } = message;
+            return self.publish(subject, headers, payload).await;
+        }
         let messages: Option<Vec<_>> = writes.iter().map(|write| self.message(write)).collect();
-        match messages.as_deref() {
-            None | Some([]) => Written::Unsent,
-            Some([message]) => {
-                let Message {
-                    subject,
-                    headers,
-                    payload,
-                } = message.clone();
-                self.publish(subject, headers, payload).await
-            }
-            Some([first @ .., last]) => self.batches.write(self, first, last).await,
+        match messages {
+            None => Written::Unsent,
+            Some(messages) => self.batches.write(self, messages).await,
         }
     }
 

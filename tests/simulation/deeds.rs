@@ -119,7 +119,7 @@ impl World {
                     one.barrier.waiting.push(id);
                     return self.raise_barrier(instance);
                 }
-                Step::Write(writes) => Wait::Ack(self.send(instance, id, writes)),
+                Step::Write(writes) => Wait::Ack(self.send(instance, id, writes.to_vec())),
                 Step::Pause(times) => {
                     let longest = if times == 0 {
                         0

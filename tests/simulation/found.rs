@@ -101,9 +101,9 @@ impl Bench {
             step = self.step(instance, deed, Fed::Go);
         }
         match step {
-            Step::Write(mut writes) => {
+            Step::Write(writes) => {
                 assert_eq!(writes.len(), 1);
-                writes.remove(0)
+                writes[0].clone()
             }
             other => panic!("{other:?}"),
         }

@@ -130,7 +130,7 @@ impl Bench {
     pub(super) fn writes(&mut self, instance: usize, action: Action) -> Vec<Write> {
         let mut deed = self.deed(action);
         match self.step(instance, &mut deed, Fed::Go) {
-            Step::Write(writes) => writes,
+            Step::Write(writes) => writes.to_vec(),
             other => panic!("{other:?}"),
         }
     }

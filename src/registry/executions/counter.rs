@@ -213,8 +213,8 @@ impl Counter {
             let event = |(_, told): &(ExecutionId, Told)| {
                 event(&self.namespace, Kind::ToolFailed, &lost(told))
             };
-            let events = some.iter().map(event).collect();
-            if !self.commit.store.publish_events(events).await {
+            let events: Vec<_> = some.iter().map(event).collect();
+            if !self.commit.store.publish_events(&events).await {
                 return;
             }
             for (id, _) in some {

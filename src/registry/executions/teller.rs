@@ -39,7 +39,7 @@ impl Teller {
         loop {
             let items = self.queue.take(EVENTS_AT_ONCE_MAX).await;
             let events: Vec<Event> = self.events(&items);
-            while !self.commit.store.publish_events(events.clone()).await {
+            while !self.commit.store.publish_events(&events).await {
                 if self.complaints.may() {
                     tracing::warn!("events of executions cannot be published; trying again");
                 }

@@ -60,10 +60,8 @@ impl<'a> Field<'a, '_> {
     ) -> Considerations<'a> {
         let mut all: Vec<Considered<'a>> = Vec::new();
         for seen in self.index.nodes.providers(name) {
-            for tool in &seen.node.registration.tools {
-                if tool.name == *name {
-                    all.push(self.weigh(seen, tool, choice));
-                }
+            for tool in seen.node.registration.tools_named(name) {
+                all.push(self.weigh(seen, tool, choice));
             }
         }
         narrow(&mut all, choice);

@@ -6,6 +6,7 @@ mod leases;
 mod nodes;
 mod pools;
 mod schemas;
+mod texts;
 mod tools;
 
 pub(super) use buses::{buses, endpoint_of};
@@ -14,6 +15,7 @@ pub(super) use leases::{list, resolve};
 pub(super) use nodes::{SHOWN_MAX, node, nodes, trust};
 pub(super) use pools::pools;
 pub(super) use schemas::{schema, schemas};
+pub(super) use texts::Texts;
 pub(super) use tools::{announced, collisions, tool, tools};
 
 use crate::{

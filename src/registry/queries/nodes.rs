@@ -1,17 +1,17 @@
 //! Nodes: in lists, one by one, and how far they are trusted.
 
-use semver::Version;
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer, de::DeserializeOwned};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
     domain::{
         counts::Counts,
-        ids::{LeaseId, Name, NodeId, Token},
+        ids::{LeaseId, NodeId},
         index::Index,
         node::{LifeEnd, NodeType as Type},
         nodes::Seen,
-        record::Unknown,
         time::Moment,
         trust::TrustState as State,
     },
@@ -31,7 +31,7 @@ use crate::{
 };
 
 use super::super::view;
-use super::{buses, cursor, page};
+use super::{buses, cursor, page, texts::Texts};
 
 /// Leases, and buses, that a node's description shows where there is room for them.
 pub(in crate::registry) const SHOWN_MAX: usize = 100;
@@ -39,32 +39,22 @@ pub(in crate::registry) const SHOWN_MAX: usize = 100;
 const RULE: &str = "the part of the validators whose last report on the present contract is a pass; trusted above \
     one half, verified with two or more and no fail";
 
-/// A [`NodeDescribeReply`](crate::protocol::describe::NodeDescribeReply), with its tools as they are in the
-/// index: to copy them takes longer than to write them down as JSON.
+/// A [`NodeDescribeReply`](crate::protocol::describe::NodeDescribeReply), with its tools as text.
 #[derive(Serialize)]
 pub(in crate::registry) struct Described<'a> {
     node_id: &'a NodeId,
     #[serde(flatten)]
     view: NodeView,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tools: Option<Vec<DescribedTool<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_it_is")]
+    tools: Option<Arc<RawValue>>,
     revision: u64,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     ignored: &'a [String],
 }
 
-/// A [`NodeTool`](crate::protocol::node_view::NodeTool).
-#[derive(Serialize)]
-struct DescribedTool<'a> {
-    name: &'a Token,
-    version: &'a Version,
-    contract_hash: &'a str,
-    collision: bool,
-    subject: &'a str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    tags: &'a [Name],
-    #[serde(flatten)]
-    more: &'a Unknown,
+#[expect(clippy::ref_option, reason = "serde's signature")]
+fn as_it_is<S: Serializer>(text: &Option<Arc<RawValue>>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(serializer)
 }
 
 /// Nodes, a page of at most `limit`.
@@ -105,7 +95,8 @@ pub(in crate::registry) fn nodes(
 
 /// One node, with the sections that are asked for, and at most `shown` of its leases and of its buses.
 pub(in crate::registry) fn node<'a>(
-    index: &'a Index,
+    index: &Index,
+    texts: &Texts,
     request: &DescribeRequest,
     node_id: &'a NodeId,
     ignored: &'a [String],
@@ -129,7 +120,9 @@ pub(in crate::registry) fn node<'a>(
     Ok(Described {
         node_id,
         view,
-        tools: wanted(Section::Tools).then(|| tools(index, &seen)),
+        tools: wanted(Section::Tools)
+            .then(|| texts.tools(index, &seen))
+            .transpose()?,
         revision: index.applied().wire(index.lineage()),
         ignored,
     })
@@ -271,21 +264,6 @@ fn lease_status(index: &Index, lease_id: LeaseId) -> InboundLease {
     } else {
         InboundLease::Ended
     }
-}
-
-fn tools<'a>(index: &Index, seen: &Seen<'a>) -> Vec<DescribedTool<'a>> {
-    let offered = seen.node.registration.tools.iter();
-    offered
-        .map(|tool| DescribedTool {
-            name: &tool.name,
-            version: &tool.version,
-            contract_hash: &tool.contract_hash,
-            collision: index.nodes.colliding(seen.node_id, tool).next().is_some(),
-            subject: &tool.subject,
-            tags: &tool.tags,
-            more: &tool.more,
-        })
-        .collect()
 }
 
 /// What the domain carries as the type by which it came; members of the domain's own are not in that.

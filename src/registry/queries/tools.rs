@@ -73,11 +73,8 @@ pub(in crate::registry) fn tools(
 fn offers<'a>(index: &'a Index, name: &Token) -> impl Iterator<Item = Offer<'a>> {
     let name = name.clone();
     index.nodes.providers(&name).flat_map(move |seen| {
-        let name = name.clone();
-        let tools = seen.node.registration.tools.iter();
-        tools
-            .filter(move |tool| tool.name == name)
-            .map(move |tool| (seen, tool))
+        let tools = seen.node.registration.tools_named(&name);
+        tools.map(move |tool| (seen, tool))
     })
 }
 
