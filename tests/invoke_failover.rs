@@ -104,6 +104,34 @@ async fn what_may_have_been_done_is_told_whatever_comes_after_it() {
     assert_eq!((silent.count(), declining.count()), (1, 1));
 }
 
+/// The same where the next one refuses for a reason of its own; not where it did something.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_does_not_undo_what_may_have_been_done() {
+    for (executed, code) in [
+        ("false", ErrorCode::ToolTimeout),
+        ("true", ErrorCode::ToolError),
+    ] {
+        let (registry, caller) = announced(&[("a", "1.0.0"), ("b", "1.0.0")], true).await;
+        let silent = Provider::serve(registry.url(), "work.a", |_| async {}).await;
+        let refusing = Provider::serve(registry.url(), "work.b", move |got| async move {
+            let headers = [
+                ("Nats-Service-Error-Code", "400"),
+                ("Nats-Service-Error", "BAD"),
+                ("Onex-Executed", executed),
+            ];
+            got.answer_bytes(&headers, String::new()).await;
+        })
+        .await;
+        let refused = caller.refused("tool.invoke", first(json!({})), code).await;
+        let said = match code {
+            ErrorCode::ToolTimeout => json!("unknown"),
+            _ => json!(true),
+        };
+        assert_eq!(*refused.detail("executed"), said);
+        assert_eq!((silent.count(), refusing.count()), (1, 1));
+    }
+}
+
 /// Who has no room says so at once, and is not the fastest for that.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_declines_is_asked_after_the_others_for_a_while() {

@@ -58,7 +58,7 @@ impl Commit {
             Some(Arc::clone(&caller.place)),
         );
         let known = ticket.known(caller.until).await;
-        if matches!(known, Known::Unsettled) {
+        if !matches!(known, Known::Done(_)) {
             self.take_back(caller, ticket, request_id);
         }
         match told(known)? {
@@ -104,8 +104,8 @@ impl Commit {
         }
     }
 
-    /// The caller was told that nobody knows whether its call began. If it turns out that it did, it is ended:
-    /// nothing was sent, and the same call may be made again.
+    /// The caller was told that its call did not begin, or that nobody knows. If it turns out that it did, it is
+    /// ended: nothing was sent, and the same call may be made again.
     fn take_back(self: &Arc<Self>, caller: &Caller, mut ticket: Ticket, request_id: RequestId) {
         let (this, caller) = (Arc::clone(self), caller.clone());
         tokio::spawn(async move {

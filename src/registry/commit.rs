@@ -137,8 +137,10 @@ impl Commit {
             let step = self.mirror.with(|core| {
                 // Read here: the lock may have been waited for past the deadline.
                 let step = deed.step(core, fed, self.clock.now());
+                let done = matches!(step, Step::Done(Ok(_)));
                 *lock(progress) = Progress {
-                    unsettled: deed.is_unsettled(),
+                    // Of what is done nobody knows until its outcome has come out of this task.
+                    unsettled: done || deed.is_unsettled(),
                     waits_for: deed.waits_for().cloned(),
                 };
                 step

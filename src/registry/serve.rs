@@ -97,8 +97,8 @@ impl Server {
         Ok(Listening { tasks, phase })
     }
 
-    /// Stops taking requests, and waits until those that were taken are answered.
-    pub(super) async fn drain(&self, listening: Listening) {
+    /// Stops taking requests.
+    pub(super) async fn leave(&self, listening: Listening) {
         let Listening { tasks, phase } = listening;
         phase.send_replace(Phase::Unsubscribed);
         let told = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
@@ -108,6 +108,10 @@ impl Server {
         for task in tasks {
             let _ = task.await;
         }
+    }
+
+    /// Waits until those that were taken are answered.
+    pub(super) async fn all_answered(&self) {
         let _ = self.in_flight.acquire_many(self.in_flight_max).await;
         self.invoke.all_ended().await;
         if let Err(error) = self.client.flush().await {
@@ -121,9 +125,10 @@ impl Server {
         mut messages: Subscriber,
         mut phase: watch::Receiver<Phase>,
     ) {
+        let mut sweep = self.stall.sweep();
         loop {
             let message = tokio::select! {
-                message = messages.next() => message,
+                biased;
                 Ok(()) = phase.changed() => {
                     let phase = *phase.borrow_and_update();
                     let done = if phase == Phase::Unsubscribed {
@@ -136,6 +141,12 @@ impl Server {
                     if done.is_err() {
                         return;
                     }
+                    continue;
+                }
+                message = messages.next() => message,
+                // Behind it: all that had come is taken.
+                Ok(()) = sweep.changed() => {
+                    sweep.borrow_and_update().add_permits(1);
                     continue;
                 }
             };
@@ -164,7 +175,7 @@ impl Server {
             self.stall.noticed().await;
             tracing::warn!("this process stood still; requests that waited count from before");
             self.round_trip().await;
-            self.stall.over();
+            self.stall.over().await;
         }
     }
 
@@ -284,6 +295,12 @@ fn fault() -> Error {
 pub(super) struct Place(Mutex<Option<OwnedSemaphorePermit>>);
 
 impl Place {
+    /// None at all.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self(Mutex::new(None))
+    }
+
     /// Gives it back before its request is answered: that one waits for somebody else.
     pub(super) fn leave(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;

@@ -2,8 +2,13 @@
 //! callers may have given up: they count from before the stop.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
 };
 
 /// How often it is looked whether time has passed unnoticed.
@@ -11,8 +16,15 @@ const TICK: Duration = Duration::from_millis(100);
 /// Longer than what is a busy machine's doing.
 const STALL_MIN: Duration = Duration::from_secs(1);
 
+/// How long whoever takes requests may be busy with those that had waited.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// When the process was last seen running, and since when it stood still if that is not over.
-pub(super) struct Stall(Mutex<Seen>);
+pub(super) struct Stall {
+    seen: Mutex<Seen>,
+    /// Whoever takes requests adds one to it when it has taken all that had come.
+    sweep: watch::Sender<Arc<Semaphore>>,
+}
 
 struct Seen {
     running: Instant,
@@ -21,10 +33,13 @@ struct Seen {
 
 impl Stall {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Seen {
-            running: Instant::now(),
-            stood_since: None,
-        }))
+        Self {
+            seen: Mutex::new(Seen {
+                running: Instant::now(),
+                stood_since: None,
+            }),
+            sweep: watch::Sender::new(Arc::new(Semaphore::new(0))),
+        }
     }
 
     /// Waits until the process has stood still.
@@ -37,8 +52,17 @@ impl Stall {
         }
     }
 
-    /// All that had waited is taken.
-    pub(super) fn over(&self) {
+    /// For who takes requests.
+    pub(super) fn sweep(&self) -> watch::Receiver<Arc<Semaphore>> {
+        self.sweep.subscribe()
+    }
+
+    /// All that had waited is here; it is over when it is taken.
+    pub(super) async fn over(&self) {
+        let swept = Arc::new(Semaphore::new(0));
+        let takers = u32::try_from(self.sweep.receiver_count()).unwrap_or(u32::MAX);
+        self.sweep.send_replace(Arc::clone(&swept));
+        let _ = timeout(SWEEP_TIMEOUT, swept.acquire_many(takers)).await;
         self.lock().stood_since = None;
     }
 
@@ -58,6 +82,6 @@ impl Stall {
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Semaphore, task::AbortHandle};
+use tokio::{sync::Semaphore, task::AbortHandle, time::timeout};
 use uuid::Uuid;
 
 use crate::{
@@ -50,8 +50,10 @@ use super::{
 const CATCH_UP_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a registry that stops waits until its events are out.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a registry that stops may take.
+/// How long a registry that stops waits for what is under way.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long for callers to be told that nobody knows what came of their calls.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a registry did not start.
 #[derive(Debug, thiserror::Error)]
@@ -226,30 +228,37 @@ impl Registry {
         self.stop.abandon();
     }
 
-    /// Stops taking requests, answers those that were taken, and ends; within [`DRAIN_TIMEOUT`].
+    /// Stops taking requests, answers those that were taken, within [`DRAIN_TIMEOUT`] if that can be, and ends.
     pub async fn drain(self) {
         self.stop.end();
-        let drained = async {
-            self.server.drain(self.listening).await;
-            let told = self.server.executions.flush();
-            if tokio::time::timeout(PUBLISH_TIMEOUT, told).await.is_err() {
-                tracing::warn!("some executions are not told of: their events cannot be published");
-            }
-            leave_publishing(&self.server.commit, &self.publisher).await;
+        let server = &self.server;
+        let answered = async {
+            server.leave(self.listening).await;
+            server.all_answered().await;
         };
-        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
-            tracing::warn!("some requests were not settled in time");
+        if timeout(DRAIN_TIMEOUT, answered).await.is_err() {
+            server.invoke.give_up();
+            if timeout(GIVE_UP_TIMEOUT, server.all_answered())
+                .await
+                .is_err()
+            {
+                tracing::warn!("some requests were not settled in time");
+            }
         }
+        if timeout(PUBLISH_TIMEOUT, server.executions.flush())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some executions are not told of: their events cannot be published");
+        }
+        leave_publishing(&server.commit, &self.publisher).await;
     }
 }
 
 /// Waits a while until the events are out, and leaves publishing to whoever is next.
 async fn leave_publishing(commit: &Commit, publisher: &AbortHandle) {
     let all_out = commit.mirror.until(|core| core.index.outbox.is_empty());
-    if tokio::time::timeout(PUBLISH_TIMEOUT, all_out)
-        .await
-        .is_err()
-    {
+    if timeout(PUBLISH_TIMEOUT, all_out).await.is_err() {
         tracing::info!("some events are left for the next publisher");
     }
     publisher.abort();

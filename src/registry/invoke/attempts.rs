@@ -63,7 +63,7 @@ impl Server {
             let attempt = self.attempt(caller, call, &chosen, &contract, under_way);
             let error = match attempt.await {
                 Attempt::Done(value) => return (chosen, Ok(value)),
-                Attempt::Failed(error) => return (chosen, Err(error)),
+                Attempt::Failed(error) => return (chosen, Err(gravest(last, error))),
                 Attempt::Next(reason, error) => {
                     call.without.insert(chosen.node_id.clone(), reason);
                     gravest(last, error)
@@ -88,6 +88,9 @@ impl Server {
         let contract = self.contract(&chosen, caller).await?;
         self.check_arguments(&chosen, &contract, caller, call)
             .await?;
+        if tokio::time::Instant::now() >= caller.until {
+            return Err(call.at(&chosen).too_late());
+        }
         Ok(Ready {
             chosen,
             contract,
@@ -144,12 +147,13 @@ impl Server {
         contract: &Arc<Known>,
         mut under_way: UnderWay,
     ) -> Attempt {
-        let at = At {
-            node_id: &chosen.node_id,
-            execution_id: call.execution_id,
-        };
+        let at = call.at(chosen);
         let now = tokio::time::Instant::now();
         let left = caller.until.saturating_duration_since(now);
+        if left.is_zero() {
+            // Since it was begun: writing that down takes time.
+            return Attempt::Failed(at.too_late());
+        }
         let another = chosen.has_another && call.attempts < ATTEMPTS_MAX;
         let patience = if contract.idempotent && another {
             left / 2
@@ -238,16 +242,16 @@ impl Server {
         {
             Ok((violations, result)) if violations.is_empty() => Attempt::Done(result),
             Ok((violations, _)) => Attempt::Failed(at.invalid(&violations)),
-            // The tool has answered, and there was no time to look at it.
-            Err(_) => Attempt::Failed(at.timed_out(contract.idempotent)),
+            Err(_) => Attempt::Failed(at.unchecked()),
         }
     }
 }
 
 /// What is said of several attempts: "nothing was done" is about one of them only.
 fn gravest(earlier: Option<Error>, later: Error) -> Error {
+    let done = later.details.get("executed") == Some(&Value::Bool(true));
     match earlier {
-        Some(earlier) if earlier.code == ErrorCode::ToolTimeout => earlier,
+        Some(earlier) if earlier.code == ErrorCode::ToolTimeout && !done => earlier,
         _ => later,
     }
 }

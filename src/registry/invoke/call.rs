@@ -52,13 +52,12 @@ pub(super) struct Call {
 impl Call {
     fn new(received: &Received, caller: &Caller, request: InvokeRequest) -> Result<Self, Error> {
         let traceparent = frame::traceparent(received.header(HEADER_TRACEPARENT));
-        let correlation_id = received.named.get().unwrap_or(&caller.correlation_id);
         let arguments = Value::Object(request.arguments.clone());
         Ok(Self {
             choice: request.choice(),
             body: to_bytes(&arguments)?,
             arguments,
-            correlation_id: correlation_id.clone(),
+            correlation_id: caller.correlation_id.clone(),
             traceparent: traceparent.map(str::to_owned),
             execution_id: Uuid::now_v7(),
             attempts: 0,
@@ -74,6 +73,14 @@ impl Call {
         let trace = self.traceparent.as_deref();
         let trace = trace.and_then(|trace| trace.split('-').nth(1));
         trace.unwrap_or(&self.correlation_id).to_owned()
+    }
+
+    /// Where errors of it come from.
+    pub(super) fn at<'a>(&self, chosen: &'a Chosen) -> At<'a> {
+        At {
+            node_id: &chosen.node_id,
+            execution_id: self.execution_id,
+        }
     }
 
     pub(super) fn millis(&self) -> u64 {

@@ -88,7 +88,7 @@ fn compile(tool: &Tool) -> Result<Known, Error> {
     })
 }
 
-fn unreadable() -> Error {
+pub(super) fn unreadable() -> Error {
     Error::new(
         ErrorCode::Internal,
         "the tool's contract cannot be read as it is stored",

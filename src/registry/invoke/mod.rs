@@ -104,6 +104,11 @@ impl Invoke {
         })
     }
 
+    /// No answer of a provider is waited for any more: their callers are told that nobody knows.
+    pub(super) fn give_up(&self) {
+        self.post.close();
+    }
+
     /// Waits until no call is under way.
     pub(super) async fn all_ended(&self) {
         let _ = self.turns.acquire_many(self.invokes_max).await;
@@ -214,7 +219,19 @@ impl Server {
         if let Some(named) = &request.correlation_id {
             let _ = received.named.set(named.clone());
         }
-        let caller = patient(received, caller, &request);
+        let own = received.header(HEADER_TIMEOUT_MS).map(|_| caller.until);
+        let caller = Caller {
+            correlation_id: received
+                .named
+                .get()
+                .unwrap_or(&caller.correlation_id)
+                .clone(),
+            ..caller.clone()
+        };
+        let allowed = Duration::from_millis(request.timeout_millis());
+        let until = tokio::time::Instant::from_std(received.at) + allowed;
+        let until = own.map_or(until, |own| own.min(until));
+        let caller = patient(caller, until, self.commit.clock.now().mono);
         self.catch_up(request.min_revision, &caller).await?;
         if request.dry_run {
             let mut reply = self.dry_run(&caller, request).await?;
@@ -236,28 +253,24 @@ impl Server {
         let Parsed { request, ignored } = self.parse::<ResolveToolRequest>(received)?;
         self.see(request.min_revision, caller).await?;
         let (name, choice) = (&request.tool_name, request.choice());
+        let none = BTreeMap::new();
         let (chosen, tool) = self
             .checked(caller, || {
-                let none = BTreeMap::new();
-                let turn = |provider: &Provider, loads: &mut Loads| {
-                    loads.named(provider, self.commit.clock.now().mono);
+                let then = |considered: &Considerations<'_>, revision, loads: &mut Loads| {
+                    let now = self.commit.clock.now().mono;
+                    let one = considered
+                        .chosen()
+                        .ok_or_else(|| considered.refusal(name, &choice))?;
+                    loads.named(&one.provider, now);
+                    let another = considered.has_another();
+                    let chosen = self.invoke.chosen(one, another, revision, now);
+                    // Of the same look: the node may announce another contract in the next moment.
+                    Ok((chosen, one.tool.clone()))
                 };
-                let (chosen, ()) = self
-                    .invoke
-                    .choose(&self.commit, name, &choice, &none, turn)?;
-                let tool = self.commit.mirror.with(|core| {
-                    let seen = core.index.nodes.seen(&chosen.node_id)?;
-                    let said = &seen.node.registration;
-                    queries::announced(said.tool(&chosen.tool_name, &chosen.tool_version)?)
-                });
-                let gone = "nobody who offers the tool can be asked now";
-                let tool = tool.ok_or_else(|| {
-                    Error::new(ErrorCode::ProviderNotFound, gone)
-                        .with("candidates", Vec::<Value>::new())
-                })?;
-                Ok((chosen, tool))
+                self.invoke.look(&self.commit, name, &choice, &none, then)
             })
             .await?;
+        let tool = queries::announced(&tool).ok_or_else(known::unreadable)?;
         to_bytes(&ResolveToolReply {
             tool_name: chosen.tool_name,
             tool_version: chosen.tool_version,
@@ -356,20 +369,13 @@ impl Server {
     }
 }
 
-/// The caller with the time that the tool may take.
-fn patient(received: &Received, caller: &Caller, request: &InvokeRequest) -> Caller {
-    let allowed = Duration::from_millis(request.timeout_millis());
-    let mut until = tokio::time::Instant::from_std(received.at) + allowed;
-    if received.header(HEADER_TIMEOUT_MS).is_some() {
-        until = until.min(caller.until);
-    }
-    let longer = until.saturating_duration_since(caller.until);
+/// The caller with the time that the tool may take: no write is begun behind it.
+fn patient(caller: Caller, until: tokio::time::Instant, now: Moment) -> Caller {
+    let left = until.saturating_duration_since(tokio::time::Instant::now());
     Caller {
-        deadline: caller
-            .deadline
-            .plus(u64::try_from(longer.as_millis()).unwrap_or(u64::MAX)),
+        deadline: now.plus(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
         until,
-        ..caller.clone()
+        ..caller
     }
 }
 
@@ -383,5 +389,32 @@ fn plan(chosen: &Chosen, request: &InvokeRequest, contract: &Known) -> Plan {
         node_selection_policy: Open::Known(request.node_selection_policy),
         timeout_ms: request.timeout_millis(),
         idempotent: contract.idempotent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::serve::Place;
+
+    #[tokio::test]
+    async fn no_write_is_begun_when_the_caller_waits_no_longer() {
+        let now = tokio::time::Instant::now();
+        let caller = Caller {
+            correlation_id: String::new(),
+            deadline: Moment(3_600_000),
+            until: now + Duration::from_hours(1),
+            place: Arc::new(Place::none()),
+        };
+        for (seconds, earliest) in [(60_u64, 55_000), (7_200, 7_195_000)] {
+            let until = now + Duration::from_secs(seconds);
+            let patient = patient(caller.clone(), until, Moment(0));
+            assert_eq!(patient.until, until);
+            let deadline = patient.deadline.0;
+            assert!(
+                (earliest..=seconds * 1_000).contains(&deadline),
+                "{deadline}"
+            );
+        }
     }
 }

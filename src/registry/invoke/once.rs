@@ -81,7 +81,12 @@ impl Server {
                         .repeat(caller, call, request_id, earlier, ignored)
                         .await;
                 }
-                Begun::Over(_) => {}
+                // The index shows it, unless somebody else wrote over it: then nobody knows.
+                Begun::Over(_) => {
+                    if self.earlier(call, request_id)?.is_none() {
+                        return Err(call.at(&first.chosen).unknown(first.contract.idempotent));
+                    }
+                }
             }
         }
     }
@@ -182,11 +187,7 @@ impl Server {
         let written = self.commit.end_call(caller, end).await?;
         if written == Outcome::Unknown {
             // Its time was up before it could be written, and others were told so.
-            let at = super::verdict::At {
-                node_id: &chosen.node_id,
-                execution_id: call.execution_id,
-            };
-            return Err(at.unknown(idempotent));
+            return Err(call.at(&chosen).unknown(idempotent));
         }
         answer
     }

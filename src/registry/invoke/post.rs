@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -21,8 +21,9 @@ pub(super) struct Post {
     client: Client,
     /// What their subjects begin with.
     inbox: String,
-    /// By the end of the subject, which none but the provider is told: another one must not answer in its place.
-    waiting: Mutex<HashMap<Uuid, oneshot::Sender<Message>>>,
+    /// By the end of the subject, which none but the provider is told: another one must not answer in its place. None
+    /// when nobody waits any more.
+    waiting: Mutex<Option<HashMap<Uuid, oneshot::Sender<Message>>>>,
     late: Arc<AtomicU64>,
 }
 
@@ -46,7 +47,7 @@ impl Post {
         let this = Arc::new(Self {
             client,
             inbox,
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Some(HashMap::new())),
             late: Arc::default(),
         });
         stop.watch("answers of providers", Arc::clone(&this).deliver(answers));
@@ -66,8 +67,16 @@ impl Post {
     }
 
     fn take(&self, name: Uuid) -> Option<oneshot::Sender<Message>> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.remove(&name)
+        self.lock().as_mut()?.remove(&name)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<HashMap<Uuid, oneshot::Sender<Message>>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever waits for an answer waits no longer, and nobody will.
+    pub(super) fn close(&self) {
+        *self.lock() = None;
     }
 
     /// Counts answers that nobody waited for any more: too late, or not the first.
@@ -85,10 +94,10 @@ impl Post {
     ) -> Came {
         let name = Uuid::new_v4();
         let (sender, answer) = oneshot::channel();
-        {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.insert(name, sender);
-        }
+        match self.lock().as_mut() {
+            Some(waiting) => waiting.insert(name, sender),
+            None => return Came::Nothing,
+        };
         let waits = Waits { post: self, name };
         let reply = format!("{}.{}", self.inbox, name.simple());
         let sent = self

@@ -117,6 +117,21 @@ impl At<'_> {
             .with("violations", json!(violations))
     }
 
+    /// The result came, and could not be looked at any more.
+    pub(super) fn unchecked(&self) -> Error {
+        let message =
+            "the tool answered, but there was no time left, or too much to do, to check its result";
+        self.on(Error::new(ErrorCode::ToolTimeout, message), Executed::Yes)
+    }
+
+    /// The caller's time was up before anything was sent.
+    pub(super) fn too_late(&self) -> Error {
+        let message = "the time for the call was over before the tool was called; nothing was sent";
+        let mut error = self.on(Error::new(ErrorCode::ToolTimeout, message), Executed::No);
+        error.retryable = true;
+        error
+    }
+
     /// No answer came.
     pub(super) fn timed_out(&self, idempotent: bool) -> Error {
         let message = if idempotent {
