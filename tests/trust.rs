@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::{Caller, Events, Nats, Registry};
+use harness::{Caller, Events, Nats, Provider, Registry};
 use onex_registry::{
     domain::trust::{REPORTS_REMEMBERED, VALIDATORS_MAX},
     protocol::error::ErrorCode,
@@ -625,5 +625,44 @@ async fn a_change_of_trust_is_an_event() {
         assert_eq!(event.body["record"], "verdict.calc=2E1");
         assert_eq!(event.body["contract_hash"], now["contract_hash"]);
         assert!(event.body["correlation_id"].is_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_trust_is_served_by_a_trusted_node() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let me = Uuid::new_v4();
+    let mut providers = Vec::new();
+    for id in ["a-new", "b-known"] {
+        let subject = format!("add.{id}");
+        let tools = json!([{"name": "add", "version": "1.0.0", "subject": subject}]);
+        let body = with(node(id, "tool", me), json!({"tools": tools}));
+        caller.get("node.register", body).await;
+        providers.push(Provider::answering(registry.url(), &subject, move |_| json!(id)).await);
+    }
+    let judge = node("judge", "validator", me);
+    caller.get("node.register", judge).await;
+    let passed = report("b-known", "judge", me, json!({}));
+    caller.get("trust.report", passed).await;
+    for (trusted_only, expected) in [(false, "a-new"), (true, "b-known")] {
+        let body = json!({
+            "tool_name": "add", "node_selection_policy": "first", "trusted_only": trusted_only,
+        });
+        let resolved = caller.see("tool.resolve", body.clone()).await;
+        assert_eq!(resolved["provider_node_id"], expected);
+        let called = caller.get("tool.invoke", body).await;
+        assert_eq!(called["result"], expected);
+    }
+    // What it is trusted for is its contract: another one has to be looked at first.
+    let tools =
+        json!([{"name": "add", "version": "1.0.0", "subject": "add.b-known", "idempotent": true}]);
+    let changed = with(node("b-known", "tool", me), json!({"tools": tools}));
+    caller.get("node.register", changed).await;
+    let body = json!({"tool_name": "add", "trusted_only": true});
+    let refused = caller.refused("tool.invoke", body, ErrorCode::ProviderNotFound);
+    let candidates = refused.await.detail("candidates").clone();
+    for candidate in candidates.as_array().unwrap() {
+        assert_eq!(candidate["reason"], "untrusted");
     }
 }
