@@ -231,7 +231,7 @@ impl Server {
         let allowed = Duration::from_millis(request.timeout_millis());
         let until = tokio::time::Instant::from_std(received.at) + allowed;
         let until = own.map_or(until, |own| own.min(until));
-        let caller = patient(caller, until, self.commit.clock.now().mono);
+        let caller = patient(caller, until);
         self.catch_up(request.min_revision, &caller).await?;
         if request.dry_run {
             let mut reply = self.dry_run(&caller, request).await?;
@@ -370,10 +370,18 @@ impl Server {
 }
 
 /// The caller with the time that the tool may take: no write is begun behind it.
-fn patient(caller: Caller, until: tokio::time::Instant, now: Moment) -> Caller {
-    let left = until.saturating_duration_since(tokio::time::Instant::now());
+fn patient(caller: Caller, until: tokio::time::Instant) -> Caller {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let longer = millis(until.saturating_duration_since(caller.until));
+    let deadline = match caller.until.checked_duration_since(until) {
+        // A part of a millisecond counts as a whole one.
+        Some(shorter) if !shorter.is_zero() => {
+            Moment(caller.deadline.0.saturating_sub(millis(shorter) + 1))
+        }
+        _ => caller.deadline.plus(longer),
+    };
     Caller {
-        deadline: now.plus(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        deadline,
         until,
         ..caller
     }
@@ -406,15 +414,14 @@ mod tests {
             until: now + Duration::from_hours(1),
             place: Arc::new(Place::none()),
         };
-        for (seconds, earliest) in [(60_u64, 55_000), (7_200, 7_195_000)] {
-            let until = now + Duration::from_secs(seconds);
-            let patient = patient(caller.clone(), until, Moment(0));
-            assert_eq!(patient.until, until);
-            let deadline = patient.deadline.0;
-            assert!(
-                (earliest..=seconds * 1_000).contains(&deadline),
-                "{deadline}"
-            );
+        for (millis, deadline) in [
+            (60_000, 59_999),
+            (3_600_000, 3_600_000),
+            (7_200_000, 7_200_000),
+        ] {
+            let until = now + Duration::from_millis(millis);
+            let patient = patient(caller.clone(), until);
+            assert_eq!((patient.until, patient.deadline), (until, Moment(deadline)));
         }
     }
 }
