@@ -40,6 +40,7 @@ const TYPES_RESERVED: &[&str] = &[
     "From",
     "Into",
     "InvokeRequest",
+    "Members",
     "NodeId",
     "None",
     "Ok",
@@ -56,6 +57,7 @@ const TYPES_RESERVED: &[&str] = &[
     "Tools",
     "Value",
     "Vec",
+    "Visitor",
 ];
 
 /// Words of the language, those that it keeps for later among them.
@@ -134,11 +136,12 @@ impl Writer<'_> {
         let derived = if default { ", Default" } else { "" };
         let mut out =
             format!("#[derive(Debug, Clone, PartialEq{derived}, Serialize, Deserialize)]\n");
-        if matches!(object.others, Others::Refused) {
-            out.push_str("#[serde(deny_unknown_fields)]\n");
-        }
+        out.push_str(match object.others {
+            Others::Refused => "#[serde(remote = \"Self\", deny_unknown_fields)]\n",
+            _ => "#[serde(remote = \"Self\")]\n",
+        });
         if members.is_empty() && matches!(object.others, Others::Refused) {
-            return out + &format!("pub struct {name} {{}}\n");
+            return out + &format!("pub struct {name} {{}}\n\nobject!({name});\n");
         }
         out.push_str(&format!("pub struct {name} {{\n"));
         for (member, field) in &members {
@@ -151,7 +154,7 @@ impl Writer<'_> {
                  pub others: BTreeMap<String, {shape}>,\n"
             ));
         }
-        out.push_str("}\n");
+        out.push_str(&format!("}}\n\nobject!({name});\n"));
         if !default && (filled || matches!(object.others, Others::Typed(_))) {
             out.push_str(&self.constructor(id, name, &members, object));
         }

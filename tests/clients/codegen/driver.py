@@ -60,6 +60,10 @@ async def works(tools: made.Tools) -> None:
         listed=["red", "blue"],
         optional_maybe=None,
     )
+    arguments.either = ["x", "y"]
+    result = await tools.everything(arguments)
+    assert result.either == ["x", "y"], result
+    arguments.either = made.EverythingAllEitherOption5(a="x", b="y")
     result = await tools.everything(arguments)
     assert result.at == arguments.at and result.tree == [[], [[]]], result
     assert isinstance(result.figure, made.EverythingFigurePolygon), result

@@ -31,7 +31,7 @@ async fn works(tools: &Tools) {
     }
 
     let point = |x, y| EverythingPoint { x, y };
-    let arguments = EverythingArguments {
+    let mut arguments = EverythingArguments {
         lists: Some(vec![vec![point(1.5, 2.5)], vec![]]),
         optional_maybe: Some(None),
         ..EverythingArguments::new(
@@ -60,7 +60,7 @@ async fn works(tools: &Tools) {
                 }),
                 ..EverythingAllWho::new("Ada")
             },
-            EverythingAllEitherOption5 { a: "x".to_owned(), b: "y".to_owned() }.into(),
+            EverythingAllEither::List(vec!["x".to_owned(), "y".to_owned()]),
             EverythingAllMerged { x: 1.5, y: 2.5, z: 3.5 },
             EverythingAllKeyed {
                 others: BTreeMap::from([("height".to_owned(), 1.5)]),
@@ -86,6 +86,9 @@ async fn works(tools: &Tools) {
             vec![EverythingAllListedItem::Red, EverythingAllListedItem::Blue],
         )
     };
+    let result = tools.everything(&arguments).await.unwrap();
+    assert_eq!(result.either, arguments.either);
+    arguments.either = EverythingAllEitherOption5 { a: "x".to_owned(), b: "y".to_owned() }.into();
     let result = tools.everything(&arguments).await.unwrap();
     assert_eq!(result.figure, arguments.figure);
     assert_eq!(result.either, arguments.either);

@@ -55,6 +55,8 @@ async function works(tools: Tools): Promise<void> {
     listed: ["red", "blue"],
     optional_maybe: null,
   };
+  const listed: EverythingArguments = { ...everything, either: ["x", "y"] };
+  assert.deepEqual(await tools.everything(listed), listed);
   const result = await tools.everything(everything);
   assert.deepEqual(result, everything);
   // The compiler knows which it is.
