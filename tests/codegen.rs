@@ -140,7 +140,7 @@ impl Bus {
     fn write(&self, language: &str, via: &str, file: &Path, more: &str) -> harness::Ran {
         let file = file.display();
         self.user.run(&format!(
-            "codegen --lang {language} --via {via} --tool add@^1 --tool everything --tool odd-names --tool tool \
+            "codegen --lang {language} --via {via} --tool add@^1 --tool everything --tool corners --tool odd-names --tool tool \
              --tool hostile --tool loose --tool bare --tool twice@=1.0.0 --tool twice --out {file} {more}"
         ))
     }

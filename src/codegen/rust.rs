@@ -190,6 +190,11 @@ impl Writer<'_> {
             if matches!(field.shape, Shape::Nullable(_) | Shape::Null | Shape::Any) {
                 out.push_str("    #[serde(deserialize_with = \"there\")]\n");
             }
+        } else if !matches!(field.shape, Shape::Any | Shape::Null)
+            && self.model.is_nullable(&field.shape)
+        {
+            // What serde reads as null where it is missing.
+            out.push_str("    #[serde(deserialize_with = \"given\")]\n");
         }
         out + &format!("    pub {name}: {},\n", self.of_field(id, field))
     }

@@ -1,5 +1,7 @@
 //! What generated code is made of, before any language has its say.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 /// Tools, and all types that they need.
@@ -244,6 +246,24 @@ impl Model {
     /// The kind of a type.
     pub(super) fn kind(&self, id: usize) -> Option<&Kind> {
         self.types.get(id).map(|found| &found.kind)
+    }
+
+    /// Whether null is a value of that shape, by whatever name.
+    pub(super) fn is_nullable(&self, shape: &Shape) -> bool {
+        let mut seen = HashSet::new();
+        let mut open = vec![shape];
+        while let Some(shape) = open.pop() {
+            match shape {
+                Shape::Any | Shape::Null | Shape::Nullable(_) => return true,
+                Shape::Named(id) if seen.insert(*id) => {
+                    if let Some(kind @ (Kind::Alias(_) | Kind::Union(_))) = self.kind(*id) {
+                        open.extend(kind.shapes());
+                    }
+                }
+                _ => {}
+            }
+        }
+        false
     }
 
     /// Whether `from` holds `to` at last, without a list or map between.

@@ -75,6 +75,12 @@ async def works(tools: made.Tools) -> None:
     assert result.optional is None and result.optional_maybe is None, result
     assert result.who.address is not None and result.who.address.zip is None, result
 
+    corners = made.CornersArguments(
+        strict=made.CornersAllStrictOption3(a="x"),
+    )
+    turned = await tools.corners(corners)
+    assert turned.strict == corners.strict, turned
+
     odd = made.OddNamesArguments(
         class_=1, type=2, self_=3, max_items_2=4, max_items=5, a_b_2=6, a_b_3=7,
         field_1st=8, field_=9, gr_e=10, int_=11, list_=[12], to_json_=13, async_=14,

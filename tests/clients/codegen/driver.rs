@@ -98,6 +98,12 @@ async fn works(tools: &Tools) {
     assert_eq!((result.optional, result.optional_maybe), (None, Some(None)));
     assert_eq!((result.keyed, result.pair), (arguments.keyed, arguments.pair));
 
+    let corners = CornersArguments {
+        strict: Some(CornersAllStrictOption3 { a: "x".to_owned() }.into()),
+    };
+    let result = tools.corners(&corners).await.unwrap();
+    assert_eq!(result.strict, corners.strict);
+
     let odd = OddNamesArguments {
         none: Some("none".to_owned()),
         self_2: Some(OddNamesArgumentsSelf::Empty),

@@ -6,6 +6,7 @@ import {
   ContractChanged,
   ToolError,
   Tools,
+  type CornersArguments,
   type EverythingArguments,
   type OddNamesArguments,
 } from "./tools.js";
@@ -61,6 +62,11 @@ async function works(tools: Tools): Promise<void> {
   assert.deepEqual(result, everything);
   // The compiler knows which it is.
   assert(result.figure.kind === "polygon" && result.figure.points[0]?.x === 0.5);
+
+  const corners: CornersArguments = {
+    strict: { a: "x" },
+  };
+  assert.deepEqual(await tools.corners(corners), corners);
 
   const odd: OddNamesArguments = {
     class: 1,
