@@ -108,7 +108,7 @@ impl Writer<'_> {
         let text = match &named.kind {
             Kind::Object(object) => self.object(id, name, object),
             Kind::Literals(values) => rust_enum::literals(name, values),
-            Kind::Union(union) => self.union(name, union),
+            Kind::Union(union) => self.union(id, name, union),
             Kind::Alias(shape) if self.model.is_circular_alias(id) => {
                 let shape = self.boxed(id, shape);
                 format!(
@@ -249,11 +249,11 @@ impl Writer<'_> {
     }
 
     /// A shape in a type that it may lead back to.
-    fn boxed(&self, id: usize, shape: &Shape) -> String {
+    pub(super) fn boxed(&self, id: usize, shape: &Shape) -> String {
         self.written(shape, Some(id))
     }
 
-    pub(super) fn shape(&self, shape: &Shape) -> String {
+    fn shape(&self, shape: &Shape) -> String {
         self.written(shape, None)
     }
 
@@ -281,11 +281,18 @@ impl Writer<'_> {
             Shape::Named(id) => {
                 let name = self.name(*id).to_owned();
                 match within {
-                    Some(owner) if self.model.leads(*id, owner) => format!("Box<{name}>"),
+                    Some(owner) if self.is_boxed(*id, owner) => format!("Box<{name}>"),
                     _ => name,
                 }
             }
         }
+    }
+
+    /// Whether a type would be without end if it stood in `owner` as it is. Objects box what they hold, so a union need
+    /// not box objects.
+    fn is_boxed(&self, id: usize, owner: usize) -> bool {
+        let union = matches!(self.model.kind(owner), Some(Kind::Union(_)));
+        self.model.leads(id, owner, !union)
     }
 
     fn tools(&self, via: Via) -> String {

@@ -92,14 +92,14 @@ fn whole(float: f64) -> i64 {
 }
 
 impl Writer<'_> {
-    pub(super) fn union(&self, name: &str, union: &Union) -> String {
+    pub(super) fn union(&self, id: usize, name: &str, union: &Union) -> String {
         let mut taken = Names::new(RESERVED, "");
         let all: Vec<(String, String)> = union
             .alternatives
             .iter()
             .map(|it| {
                 let variant = taken.take(&names::pascal(&it.words, "Option"));
-                (variant, self.shape(&it.shape))
+                (variant, self.boxed(id, &it.shape))
             })
             .collect();
         let derived = if union.tag.is_none() {

@@ -266,8 +266,8 @@ impl Model {
         false
     }
 
-    /// Whether `from` holds `to` at last, without a list or map between.
-    pub(super) fn leads(&self, from: usize, to: usize) -> bool {
+    /// Whether `from` holds `to` at last, without a list or map between, nor an object unless these count.
+    pub(super) fn leads(&self, from: usize, to: usize, objects: bool) -> bool {
         let mut seen = vec![false; self.types.len()];
         let mut open = vec![from];
         while let Some(id) = open.pop() {
@@ -280,7 +280,13 @@ impl Model {
             if std::mem::replace(mark, true) {
                 continue;
             }
-            for shape in self.kind(id).into_iter().flat_map(Kind::shapes) {
+            let between = |kind: &&Kind| objects || !matches!(kind, Kind::Object(_));
+            for shape in self
+                .kind(id)
+                .filter(between)
+                .into_iter()
+                .flat_map(Kind::shapes)
+            {
                 shape.named(&mut |id, inline| {
                     if inline {
                         open.push(id);

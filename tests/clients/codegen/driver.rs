@@ -100,9 +100,15 @@ async fn works(tools: &Tools) {
 
     let corners = CornersArguments {
         strict: Some(CornersAllStrictOption3 { a: "x".to_owned() }.into()),
+        sum: Some(CornersSum::List((
+            CornersSumListItem1::Add,
+            Box::new(CornersSum::Number(1.5)),
+            Box::new(CornersSum::Double(Box::new((CornersSum::Number(2.5),)))),
+        ))),
     };
     let result = tools.corners(&corners).await.unwrap();
     assert_eq!(result.strict, corners.strict);
+    assert_eq!(result.sum, corners.sum);
 
     let odd = OddNamesArguments {
         none: Some("none".to_owned()),
