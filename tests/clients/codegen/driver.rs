@@ -105,10 +105,12 @@ async fn works(tools: &Tools) {
             Box::new(CornersSum::Number(1.5)),
             Box::new(CornersSum::Double(Box::new((CornersSum::Number(2.5),)))),
         ))),
+        origin: Some(CornersAllOrigin::Value0_5),
     };
     let result = tools.corners(&corners).await.unwrap();
     assert_eq!(result.strict, corners.strict);
     assert_eq!(result.sum, corners.sum);
+    assert_eq!(result.origin, corners.origin);
 
     let odd = OddNamesArguments {
         none: Some("none".to_owned()),

@@ -66,6 +66,7 @@ async function works(tools: Tools): Promise<void> {
   const corners: CornersArguments = {
     strict: { a: "x" },
     sum: ["add", 1.5, [2.5]],
+    origin: 0.5,
   };
   assert.deepEqual(await tools.corners(corners), corners);
 
