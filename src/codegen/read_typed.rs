@@ -132,8 +132,12 @@ impl Reader<'_> {
     /// What members may there be that `properties` does not name?
     fn others(&mut self, members: &Map<String, Value>, words: &str) -> Others {
         let words = format!("{words} value");
-        let said = ["additionalProperties", "unevaluatedProperties"];
-        let rest = said.iter().find_map(|keyword| members.get(*keyword));
+        // What stands beside it may name members too.
+        let beside = ["if", "dependentSchemas"];
+        let unevaluated = members.get("unevaluatedProperties");
+        let unevaluated =
+            unevaluated.filter(|_| !beside.iter().any(|it| members.contains_key(*it)));
+        let rest = members.get("additionalProperties").or(unevaluated);
         let patterns = match members.get("patternProperties") {
             Some(Value::Object(patterns)) if !patterns.is_empty() => patterns,
             _ => {

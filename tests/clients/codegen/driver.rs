@@ -106,11 +106,13 @@ async fn works(tools: &Tools) {
             Box::new(CornersSum::Double(Box::new((CornersSum::Number(2.5),)))),
         ))),
         origin: Some(CornersAllOrigin::Value0_5),
+        closed: Some(CornersAllClosed { kind: "a".to_owned() }),
     };
     let result = tools.corners(&corners).await.unwrap();
     assert_eq!(result.strict, corners.strict);
     assert_eq!(result.sum, corners.sum);
     assert_eq!(result.origin, corners.origin);
+    assert_eq!(result.closed, corners.closed);
 
     let odd = OddNamesArguments {
         none: Some("none".to_owned()),

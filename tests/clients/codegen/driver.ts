@@ -67,8 +67,10 @@ async function works(tools: Tools): Promise<void> {
     strict: { a: "x" },
     sum: ["add", 1.5, [2.5]],
     origin: 0.5,
+    closed: { kind: "a" },
   };
-  assert.deepEqual(await tools.corners(corners), corners);
+  const closed = { kind: "a", more: 1 };
+  assert.deepEqual(await tools.corners(corners), { ...corners, closed });
 
   const odd: OddNamesArguments = {
     class: 1,
