@@ -216,7 +216,7 @@ impl Writer<'_> {
         }
         section(&mut out, fields);
         if self.written.get(id) == Some(&true) {
-            section(&mut out, Self::to_json(&members, object));
+            section(&mut out, self.to_json(&members, object));
         }
         if self.is_read(id) {
             section(&mut out, self.reading(name, &members, object));
@@ -235,7 +235,7 @@ impl Writer<'_> {
                 Some(value) => format!("{name}: {shape} = {}", literal(value)),
                 None => format!("{name}: {shape}"),
             },
-            (false, shaped) if is_nullable(shaped) => {
+            (false, shaped) if self.model.is_nullable(shaped) => {
                 format!("{name}: {shape} | Unset = Unset.UNSET")
             }
             (false, _) => format!("{name}: {shape} | None = None"),
@@ -243,7 +243,7 @@ impl Writer<'_> {
         format!("    {line}\n{}", docstring(&field.docs, "    "))
     }
 
-    fn to_json(members: &[(String, &Field)], object: &Object) -> String {
+    fn to_json(&self, members: &[(String, &Field)], object: &Object) -> String {
         let mut out = "    def to_json(self) -> dict[str, object]:\n".to_owned();
         out.push_str(match object.others {
             Others::Typed(_) => {
@@ -252,7 +252,7 @@ impl Writer<'_> {
             _ => "        out: dict[str, object] = {}\n",
         });
         for (name, field) in members {
-            let (indent, condition) = match (field.required, is_nullable(&field.shape)) {
+            let (indent, condition) = match (field.required, self.model.is_nullable(&field.shape)) {
                 (true, _) => ("", String::new()),
                 (false, true) => (
                     "    ",
@@ -325,11 +325,6 @@ impl Writer<'_> {
         }
         out
     }
-}
-
-/// Whether null is a value that may be given.
-pub(super) fn is_nullable(shape: &Shape) -> bool {
-    matches!(shape, Shape::Nullable(_) | Shape::Null | Shape::Any)
 }
 
 fn alias_of(name: &str, docs: &[String], shape: &str) -> String {

@@ -187,7 +187,7 @@ impl Writer<'_> {
         }
         if !field.required {
             out.push_str("    #[serde(default, skip_serializing_if = \"Option::is_none\")]\n");
-            if matches!(field.shape, Shape::Nullable(_) | Shape::Null | Shape::Any) {
+            if self.model.is_nullable(&field.shape) {
                 out.push_str("    #[serde(deserialize_with = \"there\")]\n");
             }
         } else if !matches!(field.shape, Shape::Any | Shape::Null)

@@ -80,12 +80,17 @@ async def works(tools: made.Tools) -> None:
         sum=("add", 1.5, (2.5,)),
         origin=0.5,
         closed=made.CornersAllClosed(kind="a"),
+        named=None,
+        free=None,
+        either=None,
     )
     turned = await tools.corners(corners)
     assert turned.strict == corners.strict, turned
     assert turned.sum == corners.sum, turned
     assert turned.origin == 0.5, turned
     assert turned.closed == corners.closed, turned
+    assert turned.named is None and turned.free is None, turned
+    assert turned.either is None, turned
 
     odd = made.OddNamesArguments(
         class_=1, type=2, self_=3, max_items_2=4, max_items=5, a_b_2=6, a_b_3=7,

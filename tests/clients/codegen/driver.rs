@@ -107,12 +107,17 @@ async fn works(tools: &Tools) {
         ))),
         origin: Some(CornersAllOrigin::Value0_5),
         closed: Some(CornersAllClosed { kind: "a".to_owned() }),
+        named: Some(None),
+        free: Some(serde_json::Value::Null),
+        either: Some(CornersAllEither::Maybe(None)),
     };
     let result = tools.corners(&corners).await.unwrap();
     assert_eq!(result.strict, corners.strict);
     assert_eq!(result.sum, corners.sum);
     assert_eq!(result.origin, corners.origin);
     assert_eq!(result.closed, corners.closed);
+    assert_eq!((result.named, result.free), (corners.named, corners.free));
+    assert!(matches!(result.either, Some(CornersAllEither::Maybe(None))));
 
     let odd = OddNamesArguments {
         none: Some("none".to_owned()),

@@ -68,6 +68,9 @@ async function works(tools: Tools): Promise<void> {
     sum: ["add", 1.5, [2.5]],
     origin: 0.5,
     closed: { kind: "a" },
+    named: null,
+    free: null,
+    either: null,
   };
   const closed = { kind: "a", more: 1 };
   assert.deepEqual(await tools.corners(corners), { ...corners, closed });
