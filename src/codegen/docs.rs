@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::schema::{bounds_only, is_annotation};
+
 /// Keywords that bound a value; types say nothing of them.
 const LIMITS: &[&str] = &[
     "format",
@@ -60,8 +62,13 @@ pub(super) fn docs(schema: &Value, any: bool) -> Vec<String> {
     if !limits.is_empty() {
         docs.push(format!("Contract: {}", limits.join(", ")));
     }
-    let says = |keyword: &str| !super::schema::is_annotation(keyword) && !LIMITS.contains(&keyword);
-    let unsaid = members.keys().any(|it| UNSAID.contains(&it.as_str()));
+    let says = |keyword: &str| !is_annotation(keyword) && !LIMITS.contains(&keyword);
+    let bounds = |keyword: &&str| match members.get(*keyword) {
+        Some(Value::Array(all)) => all.iter().all(bounds_only),
+        _ => false,
+    };
+    let unsaid = members.keys().any(|it| UNSAID.contains(&it.as_str()))
+        || ["oneOf", "anyOf"].iter().any(bounds);
     if unsaid || any && members.keys().any(|keyword| says(keyword)) {
         docs.push("The contract says more of this than its type can.".to_owned());
     }

@@ -83,12 +83,14 @@ async def works(tools: made.Tools) -> None:
         named=None,
         free=None,
         either=None,
+        source=made.CornersAllSourceWithUrl(url="u"),
     )
     turned = await tools.corners(corners)
     assert turned.strict == corners.strict, turned
     assert turned.sum == corners.sum, turned
     assert turned.origin == 0.5, turned
     assert turned.closed == corners.closed, turned
+    assert turned.source == corners.source, turned
     assert turned.named is None and turned.free is None, turned
     assert turned.either is None, turned
 

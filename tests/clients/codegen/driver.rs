@@ -110,12 +110,14 @@ async fn works(tools: &Tools) {
         named: Some(None),
         free: Some(serde_json::Value::Null),
         either: Some(CornersAllEither::Maybe(None)),
+        source: Some(CornersAllSourceWithUrl::new("u").into()),
     };
     let result = tools.corners(&corners).await.unwrap();
     assert_eq!(result.strict, corners.strict);
     assert_eq!(result.sum, corners.sum);
     assert_eq!(result.origin, corners.origin);
     assert_eq!(result.closed, corners.closed);
+    assert_eq!(result.source, corners.source);
     assert_eq!((result.named, result.free), (corners.named, corners.free));
     assert!(matches!(result.either, Some(CornersAllEither::Maybe(None))));
 

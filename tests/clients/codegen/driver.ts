@@ -68,6 +68,7 @@ async function works(tools: Tools): Promise<void> {
     sum: ["add", 1.5, [2.5]],
     origin: 0.5,
     closed: { kind: "a" },
+    source: { url: "u" },
     named: null,
     free: null,
     either: null,
