@@ -461,7 +461,7 @@ fn nothing_is_anything_that_the_contract_says_more_of() {
         let told = text
             .matches("The contract says more of this than its type can.")
             .count();
-        assert!(told >= 3, "{language:?}: {told}");
+        assert_eq!(told, 7, "{language:?}");
     }
 }
 

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::schema::{bounds_only, is_annotation};
+use super::{
+    schema::{bounds_only, is_annotation},
+    shape::Shape,
+};
 
 /// Keywords that bound a value; types say nothing of them.
 const LIMITS: &[&str] = &[
@@ -38,8 +41,18 @@ const UNSAID: &[&str] = &[
 /// Longest JSON, in characters, that is shown of a default.
 const VALUE_CHARS_MAX: usize = 200;
 
-/// What is told of a schema, a paragraph each; `any` is whether its type is that of anything.
-pub(super) fn docs(schema: &Value, any: bool) -> Vec<String> {
+/// Whether a type of that shape can be less than its schema: it is that of anything, or does not say which item is what.
+pub(super) fn is_loose(shape: &Shape, schema: &Value) -> bool {
+    match shape {
+        Shape::Any => true,
+        Shape::Nullable(inner) => is_loose(inner, schema),
+        Shape::List(_) => schema.get("prefixItems").is_some(),
+        _ => false,
+    }
+}
+
+/// What is told of a schema, a paragraph each; `loose` is whether its type can be less.
+pub(super) fn docs(schema: &Value, loose: bool) -> Vec<String> {
     let Value::Object(members) = schema else {
         return match schema {
             Value::Bool(false) => vec!["The contract admits no value here.".to_owned()],
@@ -69,7 +82,7 @@ pub(super) fn docs(schema: &Value, any: bool) -> Vec<String> {
     };
     let unsaid = members.keys().any(|it| UNSAID.contains(&it.as_str()))
         || ["oneOf", "anyOf"].iter().any(bounds);
-    if unsaid || any && members.keys().any(|keyword| says(keyword)) {
+    if unsaid || loose && members.keys().any(|keyword| says(keyword)) {
         docs.push("The contract says more of this than its type can.".to_owned());
     }
     docs

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use serde_json::{Map, Value, json};
 
 use super::{
-    docs::docs,
+    docs::{docs, is_loose},
     schema::{admits_all, both, bounds_only, is_annotation, reference, says_shape, target},
     shape::{Alternative, Kind, Shape, Type, Union},
 };
@@ -98,10 +98,10 @@ impl Reader<'_> {
     fn define(&mut self, id: usize, schema: &Value) {
         let words = self.types.get(id).map(|it| it.words.clone());
         let kind = self.kind(schema, &words.unwrap_or_default());
-        let any = matches!(kind, Kind::Alias(Shape::Any));
+        let loose = matches!(&kind, Kind::Alias(shape) if is_loose(shape, schema));
         if let Some(defined) = self.types.get_mut(id) {
             defined.kind = kind;
-            defined.docs = docs(schema, any);
+            defined.docs = docs(schema, loose);
         }
     }
 

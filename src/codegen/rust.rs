@@ -6,7 +6,7 @@ use super::{
     Order, Via, header,
     names::{self, Names},
     rust_enum,
-    shape::{Field, Kind, Model, Object, Others, Shape},
+    shape::{Field, Kind, Model, Object, Others, Shape, TUPLE_ITEMS_MAX},
     text::{block, quoted, wrapped},
     wire,
 };
@@ -18,9 +18,6 @@ const RUNTIME: &str = include_str!("runtime/rust.rs.in");
 const DOC_WIDTH: usize = 88;
 /// Columns of code.
 const CODE_WIDTH: usize = 100;
-
-/// Members of a tuple beyond which the standard library does not compare any more.
-const TUPLE_MAX: usize = 12;
 
 /// Names that the runtime has a use for, or the language.
 const TYPES_RESERVED: &[&str] = &[
@@ -109,6 +106,14 @@ impl Writer<'_> {
             Kind::Object(object) => self.object(id, name, object),
             Kind::Literals(values) => rust_enum::literals(name, values),
             Kind::Union(union) => self.union(id, name, union),
+            Kind::Alias(Shape::Tuple(items)) if items.len() > TUPLE_ITEMS_MAX => {
+                let items = items.iter().map(|item| self.boxed(id, item));
+                let items: Vec<String> = items.map(|it| format!("    pub {it},\n")).collect();
+                format!(
+                    "#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]\npub struct {name}(\n{});\n",
+                    items.concat()
+                )
+            }
             Kind::Alias(shape) if self.model.is_circular_alias(id) => {
                 let shape = self.boxed(id, shape);
                 format!(
@@ -268,7 +273,6 @@ impl Writer<'_> {
             Shape::Text => "String".to_owned(),
             Shape::List(inner) => format!("Vec<{}>", self.shape(inner)),
             Shape::Map(inner) => format!("BTreeMap<String, {}>", self.shape(inner)),
-            Shape::Tuple(items) if items.len() > TUPLE_MAX => "Vec<Value>".to_owned(),
             Shape::Tuple(items) => {
                 let items: Vec<String> = items
                     .iter()

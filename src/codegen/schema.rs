@@ -31,6 +31,7 @@ const STRUCTURE: &[&str] = &[
     "unevaluatedProperties",
     "items",
     "prefixItems",
+    "unevaluatedItems",
     "enum",
     "const",
     "$ref",
@@ -119,7 +120,9 @@ pub(super) fn both(
             "enum" => shared(have, value)?,
             "properties" | "patternProperties" => properties(have, value),
             "required" => united(have, value),
-            "items" | "additionalProperties" | "unevaluatedProperties" => combined(have, value),
+            "items" | "additionalProperties" | "unevaluatedItems" | "unevaluatedProperties" => {
+                combined(have, value)
+            }
             // To us the two mean the same. What has no place is left out.
             "anyOf" | "oneOf" => {
                 let other = if keyword == "anyOf" { "oneOf" } else { "anyOf" };

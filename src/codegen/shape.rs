@@ -4,6 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+/// Items of a tuple beyond which it has a name: Rust does not compare more of them.
+pub(super) const TUPLE_ITEMS_MAX: usize = 12;
+
 /// Tools, and all types that they need.
 #[derive(Debug, Default)]
 pub(super) struct Model {

@@ -69,6 +69,8 @@ async function works(tools: Tools): Promise<void> {
     origin: 0.5,
     closed: { kind: "a" },
     source: { url: "u" },
+    short: ["a", 1],
+    long: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, "a"],
     named: null,
     free: null,
     either: null,
