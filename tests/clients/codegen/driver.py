@@ -86,12 +86,14 @@ async def works(tools: made.Tools) -> None:
         source=made.CornersAllSourceWithUrl(url="u"),
         short=("a", 1),
         long=(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, "a"),
+        versioned=made.CornersAllVersionedOption2(),
     )
     turned = await tools.corners(corners)
     assert turned.strict == corners.strict, turned
     assert turned.sum == corners.sum, turned
     assert turned.origin == 0.5, turned
     assert turned.closed == corners.closed, turned
+    assert turned.versioned == corners.versioned, turned
     assert turned.short == ("a", 1) and turned.long == corners.long, turned
     assert turned.source == corners.source, turned
     assert turned.named is None and turned.free is None, turned

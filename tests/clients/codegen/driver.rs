@@ -113,12 +113,14 @@ async fn works(tools: &Tools) {
         source: Some(CornersAllSourceWithUrl::new("u").into()),
         short: Some(("a".to_owned(), 1)),
         long: Some(CornersAllLongTuple(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, "a".to_owned())),
+        versioned: Some(CornersAllVersionedOption2::new().into()),
     };
     let result = tools.corners(&corners).await.unwrap();
     assert_eq!(result.strict, corners.strict);
     assert_eq!(result.sum, corners.sum);
     assert_eq!(result.origin, corners.origin);
     assert_eq!(result.closed, corners.closed);
+    assert_eq!(result.versioned, corners.versioned);
     assert_eq!((result.short, result.long), (corners.short, corners.long));
     assert_eq!(result.source, corners.source);
     assert_eq!((result.named, result.free), (corners.named, corners.free));

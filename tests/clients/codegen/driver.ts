@@ -71,6 +71,7 @@ async function works(tools: Tools): Promise<void> {
     source: { url: "u" },
     short: ["a", 1],
     long: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, "a"],
+    versioned: { version: 2 },
     named: null,
     free: null,
     either: null,
