@@ -34,6 +34,7 @@ const TYPES_RESERVED: &[&str] = &[
     "Err",
     "Error",
     "ErrorCode",
+    "Executed",
     "From",
     "Into",
     "InvokeRequest",

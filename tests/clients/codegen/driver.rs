@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use onex_registry::{
     Client,
     client::Error,
-    protocol::{error::ErrorCode, names::Namespace},
+    protocol::{error::ErrorCode, invoke::Executed, names::Namespace},
 };
 use tools::*;
 
@@ -20,7 +20,9 @@ async fn works(tools: &Tools) {
     let error = tools.add(&AddArguments::new(1e300, 1e300)).await.unwrap_err();
     assert_eq!(error.tool_code(), Some("OVERFLOW"), "{error}");
     assert!(!error.retryable());
+    assert_eq!(error.executed(), Executed::Yes);
     let error = tools.add(&AddArguments::new(13.0, 0.0)).await.unwrap_err();
+    assert_eq!(error.executed(), Executed::Yes);
     // Who stands in between says it first.
     match &error {
         CallError::Misfit(_) => {}
@@ -155,6 +157,7 @@ async fn changed(tools: &Tools) {
     let error = tools.add(&AddArguments::new(1.0, 2.0)).await.unwrap_err();
     assert!(matches!(error, CallError::ContractChanged(_)), "{error}");
     assert!(error.to_string().contains("onex codegen --lang rust"), "{error}");
+    assert_eq!(error.executed(), Executed::No);
 }
 
 #[tokio::main]
