@@ -2,6 +2,11 @@
 
 use serde_json::Value;
 
+use super::{
+    schema::{bounds_only, is_annotation},
+    shape::Shape,
+};
+
 /// Keywords that bound a value; types say nothing of them.
 const LIMITS: &[&str] = &[
     "format",
@@ -36,8 +41,18 @@ const UNSAID: &[&str] = &[
 /// Longest JSON, in characters, that is shown of a default.
 const VALUE_CHARS_MAX: usize = 200;
 
-/// What is told of a schema, a paragraph each; `any` is whether its type is that of anything.
-pub(super) fn docs(schema: &Value, any: bool) -> Vec<String> {
+/// Whether a type of that shape can be less than its schema: it is that of anything, or does not say which item is what.
+pub(super) fn is_loose(shape: &Shape, schema: &Value) -> bool {
+    match shape {
+        Shape::Any => true,
+        Shape::Nullable(inner) => is_loose(inner, schema),
+        Shape::List(_) => schema.get("prefixItems").is_some(),
+        _ => false,
+    }
+}
+
+/// What is told of a schema, a paragraph each; `loose` is whether its type can be less.
+pub(super) fn docs(schema: &Value, loose: bool) -> Vec<String> {
     let Value::Object(members) = schema else {
         return match schema {
             Value::Bool(false) => vec!["The contract admits no value here.".to_owned()],
@@ -60,9 +75,14 @@ pub(super) fn docs(schema: &Value, any: bool) -> Vec<String> {
     if !limits.is_empty() {
         docs.push(format!("Contract: {}", limits.join(", ")));
     }
-    let says = |keyword: &str| !super::schema::is_annotation(keyword) && !LIMITS.contains(&keyword);
-    let unsaid = members.keys().any(|it| UNSAID.contains(&it.as_str()));
-    if unsaid || any && members.keys().any(|keyword| says(keyword)) {
+    let says = |keyword: &str| !is_annotation(keyword) && !LIMITS.contains(&keyword);
+    let bounds = |keyword: &&str| match members.get(*keyword) {
+        Some(Value::Array(all)) => all.iter().all(bounds_only),
+        _ => false,
+    };
+    let unsaid = members.keys().any(|it| UNSAID.contains(&it.as_str()))
+        || ["oneOf", "anyOf"].iter().any(bounds);
+    if unsaid || loose && members.keys().any(|keyword| says(keyword)) {
         docs.push("The contract says more of this than its type can.".to_owned());
     }
     docs

@@ -217,7 +217,7 @@ fn told_apart(model: &Model, mut union: Union) -> Union {
             let required = object.fields.iter().filter(|field| field.required).count();
             1 + required + usize::from(matches!(object.others, Others::Refused))
         }
-        (Shape::Tuple(_), _) | (_, Some(Kind::Literals(_))) => 1,
+        (Shape::Tuple(_), _) | (_, Some(Kind::Literals(_) | Kind::Alias(Shape::Tuple(_)))) => 1,
         _ => 0,
     };
     union

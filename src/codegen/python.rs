@@ -167,7 +167,7 @@ impl Writer<'_> {
             Kind::Literals(_) if self.constant(id).is_some() && !self.is_root(id) => {
                 return String::new();
             }
-            Kind::Literals(values) => return alias(name, &named.docs, &literals(values), false),
+            Kind::Literals(values) => return alias_of_literals(name, &named.docs, values),
             Kind::Union(union) => {
                 let all = union.alternatives.iter().map(|it| self.shape(&it.shape));
                 all.collect::<Vec<_>>().join(" | ")
@@ -216,7 +216,7 @@ impl Writer<'_> {
         }
         section(&mut out, fields);
         if self.written.get(id) == Some(&true) {
-            section(&mut out, Self::to_json(&members, object));
+            section(&mut out, self.to_json(&members, object));
         }
         if self.is_read(id) {
             section(&mut out, self.reading(name, &members, object));
@@ -235,7 +235,7 @@ impl Writer<'_> {
                 Some(value) => format!("{name}: {shape} = {}", literal(value)),
                 None => format!("{name}: {shape}"),
             },
-            (false, shaped) if is_nullable(shaped) => {
+            (false, shaped) if self.model.is_nullable(shaped) => {
                 format!("{name}: {shape} | Unset = Unset.UNSET")
             }
             (false, _) => format!("{name}: {shape} | None = None"),
@@ -243,7 +243,7 @@ impl Writer<'_> {
         format!("    {line}\n{}", docstring(&field.docs, "    "))
     }
 
-    fn to_json(members: &[(String, &Field)], object: &Object) -> String {
+    fn to_json(&self, members: &[(String, &Field)], object: &Object) -> String {
         let mut out = "    def to_json(self) -> dict[str, object]:\n".to_owned();
         out.push_str(match object.others {
             Others::Typed(_) => {
@@ -252,7 +252,7 @@ impl Writer<'_> {
             _ => "        out: dict[str, object] = {}\n",
         });
         for (name, field) in members {
-            let (indent, condition) = match (field.required, is_nullable(&field.shape)) {
+            let (indent, condition) = match (field.required, self.model.is_nullable(&field.shape)) {
                 (true, _) => ("", String::new()),
                 (false, true) => (
                     "    ",
@@ -327,42 +327,47 @@ impl Writer<'_> {
     }
 }
 
-/// Whether null is a value that may be given.
-pub(super) fn is_nullable(shape: &Shape) -> bool {
-    matches!(shape, Shape::Nullable(_) | Shape::Null | Shape::Any)
-}
-
 fn alias_of(name: &str, docs: &[String], shape: &str) -> String {
-    alias(name, docs, shape, true)
-}
-
-fn alias(name: &str, docs: &[String], shape: &str, later: bool) -> String {
     // In quotes, for what it names may come further down.
-    let text = if later {
-        string(shape)
-    } else {
-        shape.to_owned()
-    };
-    let line = format!("{name}: TypeAlias = {text}\n");
-    let line = if line.chars().count() <= WIDTH || later {
-        line
-    } else {
-        let items = shape.trim_start_matches("Literal[").trim_end_matches(']');
-        format!("{name}: TypeAlias = Literal[\n    {items}\n]\n")
-    };
-    format!("\n\n{line}{}", docstring(docs, ""))
+    let text = string(shape);
+    format!("\n\n{name}: TypeAlias = {text}\n{}", docstring(docs, ""))
 }
 
-/// A type that has these values. Fractions are no literals there.
+fn alias_of_literals(name: &str, docs: &[String], values: &[Value]) -> String {
+    let head = format!("{name}: TypeAlias = ");
+    let (items, close) = listed_literals(values);
+    let text = if items.is_empty() {
+        "float".to_owned()
+    } else {
+        called(
+            ("Literal[", close),
+            &items,
+            (head.chars().count(), 0),
+            (0, 4),
+        )
+    };
+    format!("\n\n{head}{text}\n{}", docstring(docs, ""))
+}
+
+/// A type that has these values.
 pub(super) fn literals(values: &[Value]) -> String {
-    let (fractions, others): (Vec<&Value>, Vec<&Value>) =
-        values.iter().partition(|it| is_fraction(it));
-    let others: Vec<String> = others.into_iter().map(literal).collect();
-    match (others.as_slice(), fractions.is_empty()) {
-        ([], _) => "float".to_owned(),
-        (others, true) => format!("Literal[{}]", others.join(", ")),
-        (others, false) => format!("Literal[{}] | float", others.join(", ")),
+    let (items, close) = listed_literals(values);
+    if items.is_empty() {
+        return "float".to_owned();
     }
+    format!("Literal[{}{close}", items.join(", "))
+}
+
+/// The values that are literals, and what stands behind them: fractions are none.
+fn listed_literals(values: &[Value]) -> (Vec<String>, &'static str) {
+    let whole = values.iter().filter(|it| !is_fraction(it));
+    let whole: Vec<String> = whole.map(literal).collect();
+    let close = if whole.len() == values.len() {
+        "]"
+    } else {
+        "] | float"
+    };
+    (whole, close)
 }
 
 fn is_fraction(value: &Value) -> bool {

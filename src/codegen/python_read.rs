@@ -1,7 +1,7 @@
 //! Python that reads results: each type has a function from JSON, which says where it does not fit.
 
 use super::{
-    python::{Writer, is_nullable, literal, literals, string},
+    python::{Writer, literal, literals, string},
     shape::{Field, Kind, Object, Others, Shape, Union},
     text::called,
 };
@@ -52,7 +52,7 @@ impl Writer<'_> {
     ) -> String {
         let mut items = Vec::new();
         for (name, field) in members {
-            let how = match (field.required, is_nullable(&field.shape)) {
+            let how = match (field.required, self.model.is_nullable(&field.shape)) {
                 (true, _) => "_required",
                 (false, true) => "_if_there",
                 (false, false) => "_optional",

@@ -5,8 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use serde_json::{Map, Value, json};
 
 use super::{
-    docs::docs,
-    schema::{admits_all, both, is_annotation, reference, target},
+    docs::{docs, is_loose},
+    schema::{admits_all, both, bounds_only, is_annotation, reference, says_shape, target},
     shape::{Alternative, Kind, Shape, Type, Union},
 };
 
@@ -17,24 +17,6 @@ const STEPS_MAX: usize = 20_000;
 const SETTLE_MAX: usize = 64;
 /// Longest title, in characters, that names an alternative.
 const TITLE_CHARS_MAX: usize = 32;
-
-/// Keywords that say of which shape a value is.
-const STRUCTURE: &[&str] = &[
-    "type",
-    "properties",
-    "patternProperties",
-    "additionalProperties",
-    "unevaluatedProperties",
-    "items",
-    "prefixItems",
-    "enum",
-    "const",
-    "$ref",
-    "$dynamicRef",
-    "allOf",
-    "anyOf",
-    "oneOf",
-];
 
 /// Which way values of a schema go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,10 +98,10 @@ impl Reader<'_> {
     fn define(&mut self, id: usize, schema: &Value) {
         let words = self.types.get(id).map(|it| it.words.clone());
         let kind = self.kind(schema, &words.unwrap_or_default());
-        let any = matches!(kind, Kind::Alias(Shape::Any));
+        let loose = matches!(&kind, Kind::Alias(shape) if is_loose(shape, schema));
         if let Some(defined) = self.types.get_mut(id) {
             defined.kind = kind;
-            defined.docs = docs(schema, any);
+            defined.docs = docs(schema, loose);
         }
     }
 
@@ -292,15 +274,9 @@ impl Reader<'_> {
 
     /// One of several schemas, `base` besides.
     fn alternatives(&mut self, base: Map<String, Value>, schemas: &[Value], words: &str) -> Kind {
-        let says = |members: &Map<String, Value>| {
-            members
-                .keys()
-                .any(|keyword| STRUCTURE.contains(&keyword.as_str()))
-        };
-        let based = says(&base);
-        let bare = |schema: &Value| !schema.as_object().is_some_and(says);
-        if based && schemas.iter().all(bare) {
-            // They tell which members there are together: no type says that.
+        let based = says_shape(&base);
+        if based && schemas.iter().all(bounds_only) {
+            // No type says that.
             return self.kind(&base.into(), words);
         }
         let mut base = base;
@@ -321,6 +297,7 @@ impl Reader<'_> {
                     self.shape(&members.into(), &words)
                 }
                 Value::Bool(false) => continue,
+                _ if based => self.shape(&base.clone().into(), &words),
                 schema => self.shape(schema, &words),
             };
             all.push((shape, hint));
@@ -366,6 +343,13 @@ impl Reader<'_> {
             };
             if let Some(tag) = properties.values().find_map(constant) {
                 return tag;
+            }
+        }
+        if let (Some(Value::Array(names)), None) = (member("required"), member("properties")) {
+            let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
+            let words = format!("with {}", names.join(" "));
+            if words.chars().count() <= TITLE_CHARS_MAX {
+                return words;
             }
         }
         let kind = member("type").or_else(|| base.get("type"));

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::{
-    docs::docs,
+    docs::{docs, is_loose},
     read::{Reader, Side},
     schema::admits_all,
-    shape::{Field, Kind, Object, Others, Shape},
+    shape::{Field, Kind, Object, Others, Shape, TUPLE_ITEMS_MAX},
 };
 
 impl Reader<'_> {
@@ -29,7 +29,7 @@ impl Reader<'_> {
             {
                 vec!["object".to_owned()]
             }
-            _ if has(&["items", "prefixItems"]) => vec!["array".to_owned()],
+            _ if has(&["items", "prefixItems", "unevaluatedItems"]) => vec!["array".to_owned()],
             _ => return Kind::Alias(Shape::Any),
         };
         if let [kind] = kinds.as_slice() {
@@ -109,7 +109,7 @@ impl Reader<'_> {
         required: bool,
         schema: Option<&Value>,
     ) -> Field {
-        let any = shape == Shape::Any;
+        let loose = schema.is_some_and(|schema| is_loose(&shape, schema));
         // A type of its own would tell the same again.
         let own = match &shape {
             Shape::Nullable(inner) => inner.as_ref(),
@@ -125,15 +125,16 @@ impl Reader<'_> {
             name: name.to_owned(),
             shape,
             required,
-            docs: schema.map(|schema| docs(schema, any)).unwrap_or_default(),
+            docs: schema.map(|schema| docs(schema, loose)).unwrap_or_default(),
         }
     }
 
     /// What members may there be that `properties` does not name?
     fn others(&mut self, members: &Map<String, Value>, words: &str) -> Others {
         let words = format!("{words} value");
-        let said = ["additionalProperties", "unevaluatedProperties"];
-        let rest = said.iter().find_map(|keyword| members.get(*keyword));
+        let rest = members
+            .get("additionalProperties")
+            .or_else(|| unevaluated(members, "unevaluatedProperties"));
         let patterns = match members.get("patternProperties") {
             Some(Value::Object(patterns)) if !patterns.is_empty() => patterns,
             _ => {
@@ -169,11 +170,13 @@ impl Reader<'_> {
     }
 
     fn list(&mut self, members: &Map<String, Value>, words: &str) -> Shape {
-        let words = format!("{words} item");
-        let items = members.get("items");
+        let item_words = format!("{words} item");
+        let items = members
+            .get("items")
+            .or_else(|| unevaluated(members, "unevaluatedItems"));
         let Some(Value::Array(prefix)) = members.get("prefixItems").filter(|it| !is_empty(it))
         else {
-            let item = items.map_or(Shape::Any, |items| self.shape(items, &words));
+            let item = items.map_or(Shape::Any, |items| self.shape(items, &item_words));
             return Shape::List(Box::new(item));
         };
         let bound = |keyword: &str| members.get(keyword).and_then(Value::as_u64);
@@ -185,8 +188,12 @@ impl Reader<'_> {
             bound("minItems").is_some_and(|it| it >= length) || self.side == Side::Arguments;
         if closed && whole {
             let items = prefix.iter().enumerate();
-            let shape = |(at, item)| self.shape(item, &format!("{words} {}", at + 1));
-            return Shape::Tuple(items.map(shape).collect());
+            let shape = |(at, item)| self.shape(item, &format!("{item_words} {}", at + 1));
+            let tuple = Shape::Tuple(items.map(shape).collect());
+            if prefix.len() <= TUPLE_ITEMS_MAX {
+                return tuple;
+            }
+            return self.named(Kind::Alias(tuple), &format!("{words} tuple"), &Value::Null);
         }
         let mut all: Vec<&Value> = prefix.iter().collect();
         match items {
@@ -195,8 +202,15 @@ impl Reader<'_> {
             None if closed => {}
             None => return Shape::List(Box::new(Shape::Any)),
         }
-        Shape::List(Box::new(self.any_of(&all, &words)))
+        Shape::List(Box::new(self.any_of(&all, &item_words)))
     }
+}
+
+/// What is said of members or items that nothing else names: not known where what stands beside it may name some.
+fn unevaluated<'a>(members: &'a Map<String, Value>, keyword: &str) -> Option<&'a Value> {
+    let beside = ["if", "dependentSchemas", "contains"];
+    let known = !beside.iter().any(|it| members.contains_key(*it));
+    members.get(keyword).filter(|_| known)
 }
 
 fn is_empty(list: &Value) -> bool {

@@ -6,7 +6,7 @@ use super::{
     Order, Via, header,
     names::{self, Names},
     rust_enum,
-    shape::{Field, Kind, Model, Object, Others, Shape},
+    shape::{Field, Kind, Model, Object, Others, Shape, TUPLE_ITEMS_MAX},
     text::{block, quoted, wrapped},
     wire,
 };
@@ -18,9 +18,6 @@ const RUNTIME: &str = include_str!("runtime/rust.rs.in");
 const DOC_WIDTH: usize = 88;
 /// Columns of code.
 const CODE_WIDTH: usize = 100;
-
-/// Members of a tuple beyond which the standard library does not compare any more.
-const TUPLE_MAX: usize = 12;
 
 /// Names that the runtime has a use for, or the language.
 const TYPES_RESERVED: &[&str] = &[
@@ -37,9 +34,11 @@ const TYPES_RESERVED: &[&str] = &[
     "Err",
     "Error",
     "ErrorCode",
+    "Executed",
     "From",
     "Into",
     "InvokeRequest",
+    "Members",
     "NodeId",
     "None",
     "Ok",
@@ -56,6 +55,7 @@ const TYPES_RESERVED: &[&str] = &[
     "Tools",
     "Value",
     "Vec",
+    "Visitor",
 ];
 
 /// Words of the language, those that it keeps for later among them.
@@ -106,7 +106,15 @@ impl Writer<'_> {
         let text = match &named.kind {
             Kind::Object(object) => self.object(id, name, object),
             Kind::Literals(values) => rust_enum::literals(name, values),
-            Kind::Union(union) => self.union(name, union),
+            Kind::Union(union) => self.union(id, name, union),
+            Kind::Alias(Shape::Tuple(items)) if items.len() > TUPLE_ITEMS_MAX => {
+                let items = items.iter().map(|item| self.boxed(id, item));
+                let items: Vec<String> = items.map(|it| format!("    pub {it},\n")).collect();
+                format!(
+                    "#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]\npub struct {name}(\n{});\n",
+                    items.concat()
+                )
+            }
             Kind::Alias(shape) if self.model.is_circular_alias(id) => {
                 let shape = self.boxed(id, shape);
                 format!(
@@ -134,11 +142,12 @@ impl Writer<'_> {
         let derived = if default { ", Default" } else { "" };
         let mut out =
             format!("#[derive(Debug, Clone, PartialEq{derived}, Serialize, Deserialize)]\n");
-        if matches!(object.others, Others::Refused) {
-            out.push_str("#[serde(deny_unknown_fields)]\n");
-        }
+        out.push_str(match object.others {
+            Others::Refused => "#[serde(remote = \"Self\", deny_unknown_fields)]\n",
+            _ => "#[serde(remote = \"Self\")]\n",
+        });
         if members.is_empty() && matches!(object.others, Others::Refused) {
-            return out + &format!("pub struct {name} {{}}\n");
+            return out + &format!("pub struct {name} {{}}\n\nobject!({name});\n");
         }
         out.push_str(&format!("pub struct {name} {{\n"));
         for (member, field) in &members {
@@ -151,7 +160,7 @@ impl Writer<'_> {
                  pub others: BTreeMap<String, {shape}>,\n"
             ));
         }
-        out.push_str("}\n");
+        out.push_str(&format!("}}\n\nobject!({name});\n"));
         if !default && (filled || matches!(object.others, Others::Typed(_))) {
             out.push_str(&self.constructor(id, name, &members, object));
         }
@@ -184,9 +193,14 @@ impl Writer<'_> {
         }
         if !field.required {
             out.push_str("    #[serde(default, skip_serializing_if = \"Option::is_none\")]\n");
-            if matches!(field.shape, Shape::Nullable(_) | Shape::Null | Shape::Any) {
+            if self.model.is_nullable(&field.shape) {
                 out.push_str("    #[serde(deserialize_with = \"there\")]\n");
             }
+        } else if !matches!(field.shape, Shape::Any | Shape::Null)
+            && self.model.is_nullable(&field.shape)
+        {
+            // What serde reads as null where it is missing.
+            out.push_str("    #[serde(deserialize_with = \"given\")]\n");
         }
         out + &format!("    pub {name}: {},\n", self.of_field(id, field))
     }
@@ -241,11 +255,11 @@ impl Writer<'_> {
     }
 
     /// A shape in a type that it may lead back to.
-    fn boxed(&self, id: usize, shape: &Shape) -> String {
+    pub(super) fn boxed(&self, id: usize, shape: &Shape) -> String {
         self.written(shape, Some(id))
     }
 
-    pub(super) fn shape(&self, shape: &Shape) -> String {
+    fn shape(&self, shape: &Shape) -> String {
         self.written(shape, None)
     }
 
@@ -260,7 +274,6 @@ impl Writer<'_> {
             Shape::Text => "String".to_owned(),
             Shape::List(inner) => format!("Vec<{}>", self.shape(inner)),
             Shape::Map(inner) => format!("BTreeMap<String, {}>", self.shape(inner)),
-            Shape::Tuple(items) if items.len() > TUPLE_MAX => "Vec<Value>".to_owned(),
             Shape::Tuple(items) => {
                 let items: Vec<String> = items
                     .iter()
@@ -273,11 +286,18 @@ impl Writer<'_> {
             Shape::Named(id) => {
                 let name = self.name(*id).to_owned();
                 match within {
-                    Some(owner) if self.model.leads(*id, owner) => format!("Box<{name}>"),
+                    Some(owner) if self.is_boxed(*id, owner) => format!("Box<{name}>"),
                     _ => name,
                 }
             }
         }
+    }
+
+    /// Whether a type would be without end if it stood in `owner` as it is. Objects box what they hold, so a union need
+    /// not box objects.
+    fn is_boxed(&self, id: usize, owner: usize) -> bool {
+        let union = matches!(self.model.kind(owner), Some(Kind::Union(_)));
+        self.model.leads(id, owner, !union)
     }
 
     fn tools(&self, via: Via) -> String {

@@ -11,6 +11,9 @@ use super::{
 /// Names that a variant cannot have.
 const RESERVED: &[&str] = &["Self"];
 
+/// Numbers from here on stay as they are, in the runtime too.
+const WHOLE_MAX: f64 = 9e15;
+
 /// The names of values, as variants.
 pub(super) fn variants(values: &[Value]) -> Vec<String> {
     let mut taken = Names::new(RESERVED, "");
@@ -52,15 +55,8 @@ fn by_value(name: &str, all: &[String], values: &[Value]) -> String {
     let mut write = String::new();
     let mut read = String::new();
     for (variant, value) in all.iter().zip(values) {
-        let value = match value {
-            // Numbers are written as whole where they are, and so read.
-            Value::Number(number) if number.is_f64() => match number.as_f64() {
-                Some(float) if float.fract() == 0.0 => &Value::from(whole(float)),
-                _ => value,
-            },
-            value => value,
-        };
-        let code = match value {
+        let value = whole(value);
+        let code = match &value {
             Value::String(text) => string(text),
             Value::Number(number) if number.is_f64() => format!("Value::from({number}_f64)"),
             Value::Number(number) if number.is_i64() => format!("Value::from({number}_i64)"),
@@ -72,7 +68,7 @@ fn by_value(name: &str, all: &[String], values: &[Value]) -> String {
         ));
         read.push_str(&format!(
             "            {} => Ok(Self::{variant}),\n",
-            json(value)
+            json(&value)
         ));
     }
     let shown: Vec<String> = values.iter().map(ToString::to_string).collect();
@@ -86,20 +82,26 @@ fn by_value(name: &str, all: &[String], values: &[Value]) -> String {
     )
 }
 
-fn whole(float: f64) -> i64 {
-    // Beyond that no contract means what it says.
-    format!("{float:.0}").parse().unwrap_or(i64::MAX)
+/// The value as results have it when they are read: numbers as whole where they are.
+fn whole(value: &Value) -> Value {
+    let float = value.as_f64().filter(|_| value.is_f64());
+    match float.filter(|it| it.fract() == 0.0 && it.abs() < WHOLE_MAX) {
+        Some(float) => format!("{float:.0}")
+            .parse()
+            .map_or(Value::Null, |it: i64| it.into()),
+        None => value.clone(),
+    }
 }
 
 impl Writer<'_> {
-    pub(super) fn union(&self, name: &str, union: &Union) -> String {
+    pub(super) fn union(&self, id: usize, name: &str, union: &Union) -> String {
         let mut taken = Names::new(RESERVED, "");
         let all: Vec<(String, String)> = union
             .alternatives
             .iter()
             .map(|it| {
                 let variant = taken.take(&names::pascal(&it.words, "Option"));
-                (variant, self.shape(&it.shape))
+                (variant, self.boxed(id, &it.shape))
             })
             .collect();
         let derived = if union.tag.is_none() {
@@ -138,7 +140,7 @@ fn told_apart(name: &str, tag: &str, union: &Union, all: &[(String, String)]) ->
     let mut arms = String::new();
     let mut shown = Vec::new();
     for ((variant, _), alternative) in all.iter().zip(&union.alternatives) {
-        let tags: Vec<String> = alternative.tags.iter().map(json).collect();
+        let tags: Vec<String> = alternative.tags.iter().map(|it| json(&whole(it))).collect();
         arms.push_str(&format!(
             "            {} => inner(value).map(Self::{variant}),\n",
             tags.join(" | ")

@@ -22,6 +22,39 @@ const ANNOTATIONS: &[&str] = &[
     "$dynamicAnchor",
 ];
 
+/// Keywords that say of which shape a value is.
+const STRUCTURE: &[&str] = &[
+    "type",
+    "properties",
+    "patternProperties",
+    "additionalProperties",
+    "unevaluatedProperties",
+    "items",
+    "prefixItems",
+    "unevaluatedItems",
+    "enum",
+    "const",
+    "$ref",
+    "$dynamicRef",
+    "allOf",
+    "anyOf",
+    "oneOf",
+];
+
+/// Whether a schema says of which shape a value is.
+pub(super) fn says_shape(members: &Map<String, Value>) -> bool {
+    let mut keywords = members.keys();
+    keywords.any(|keyword| STRUCTURE.contains(&keyword.as_str()))
+}
+
+/// Whether a schema bounds values whose shape others say, and does not say which members there must be.
+pub(super) fn bounds_only(schema: &Value) -> bool {
+    let Value::Object(members) = schema else {
+        return true;
+    };
+    !says_shape(members) && !members.contains_key("required")
+}
+
 /// Whether a keyword says nothing of which values are admitted.
 pub(super) fn is_annotation(keyword: &str) -> bool {
     ANNOTATIONS.contains(&keyword) || keyword.starts_with("x-")
@@ -87,7 +120,9 @@ pub(super) fn both(
             "enum" => shared(have, value)?,
             "properties" | "patternProperties" => properties(have, value),
             "required" => united(have, value),
-            "items" | "additionalProperties" | "unevaluatedProperties" => combined(have, value),
+            "items" | "additionalProperties" | "unevaluatedItems" | "unevaluatedProperties" => {
+                combined(have, value)
+            }
             // To us the two mean the same. What has no place is left out.
             "anyOf" | "oneOf" => {
                 let other = if keyword == "anyOf" { "oneOf" } else { "anyOf" };

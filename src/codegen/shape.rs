@@ -1,6 +1,11 @@
 //! What generated code is made of, before any language has its say.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
+
+/// Items of a tuple beyond which it has a name: Rust does not compare more of them.
+pub(super) const TUPLE_ITEMS_MAX: usize = 12;
 
 /// Tools, and all types that they need.
 #[derive(Debug, Default)]
@@ -246,8 +251,26 @@ impl Model {
         self.types.get(id).map(|found| &found.kind)
     }
 
-    /// Whether `from` holds `to` at last, without a list or map between.
-    pub(super) fn leads(&self, from: usize, to: usize) -> bool {
+    /// Whether null is a value of that shape, by whatever name.
+    pub(super) fn is_nullable(&self, shape: &Shape) -> bool {
+        let mut seen = HashSet::new();
+        let mut open = vec![shape];
+        while let Some(shape) = open.pop() {
+            match shape {
+                Shape::Any | Shape::Null | Shape::Nullable(_) => return true,
+                Shape::Named(id) if seen.insert(*id) => {
+                    if let Some(kind @ (Kind::Alias(_) | Kind::Union(_))) = self.kind(*id) {
+                        open.extend(kind.shapes());
+                    }
+                }
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Whether `from` holds `to` at last, without a list or map between, nor an object unless these count.
+    pub(super) fn leads(&self, from: usize, to: usize, objects: bool) -> bool {
         let mut seen = vec![false; self.types.len()];
         let mut open = vec![from];
         while let Some(id) = open.pop() {
@@ -260,7 +283,13 @@ impl Model {
             if std::mem::replace(mark, true) {
                 continue;
             }
-            for shape in self.kind(id).into_iter().flat_map(Kind::shapes) {
+            let between = |kind: &&Kind| objects || !matches!(kind, Kind::Object(_));
+            for shape in self
+                .kind(id)
+                .filter(between)
+                .into_iter()
+                .flat_map(Kind::shapes)
+            {
                 shape.named(&mut |id, inline| {
                     if inline {
                         open.push(id);

@@ -60,6 +60,10 @@ async def works(tools: made.Tools) -> None:
         listed=["red", "blue"],
         optional_maybe=None,
     )
+    arguments.either = ["x", "y"]
+    result = await tools.everything(arguments)
+    assert result.either == ["x", "y"], result
+    arguments.either = made.EverythingAllEitherOption5(a="x", b="y")
     result = await tools.everything(arguments)
     assert result.at == arguments.at and result.tree == [[], [[]]], result
     assert isinstance(result.figure, made.EverythingFigurePolygon), result
@@ -70,6 +74,30 @@ async def works(tools: made.Tools) -> None:
     assert result.pair == ("a", 1) and result.keyed.others == {"height": 1.5}, result
     assert result.optional is None and result.optional_maybe is None, result
     assert result.who.address is not None and result.who.address.zip is None, result
+
+    corners = made.CornersArguments(
+        strict=made.CornersAllStrictOption3(a="x"),
+        sum=("add", 1.5, (2.5,)),
+        origin=0.5,
+        closed=made.CornersAllClosed(kind="a"),
+        named=None,
+        free=None,
+        either=None,
+        source=made.CornersAllSourceWithUrl(url="u"),
+        short=("a", 1),
+        long=(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, "a"),
+        versioned=made.CornersAllVersionedOption2(),
+    )
+    turned = await tools.corners(corners)
+    assert turned.strict == corners.strict, turned
+    assert turned.sum == corners.sum, turned
+    assert turned.origin == 0.5, turned
+    assert turned.closed == corners.closed, turned
+    assert turned.versioned == corners.versioned, turned
+    assert turned.short == ("a", 1) and turned.long == corners.long, turned
+    assert turned.source == corners.source, turned
+    assert turned.named is None and turned.free is None, turned
+    assert turned.either is None, turned
 
     odd = made.OddNamesArguments(
         class_=1, type=2, self_=3, max_items_2=4, max_items=5, a_b_2=6, a_b_3=7,

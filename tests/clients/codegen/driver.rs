@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use onex_registry::{
     Client,
     client::Error,
-    protocol::{error::ErrorCode, names::Namespace},
+    protocol::{error::ErrorCode, invoke::Executed, names::Namespace},
 };
 use tools::*;
 
@@ -20,7 +20,9 @@ async fn works(tools: &Tools) {
     let error = tools.add(&AddArguments::new(1e300, 1e300)).await.unwrap_err();
     assert_eq!(error.tool_code(), Some("OVERFLOW"), "{error}");
     assert!(!error.retryable());
+    assert_eq!(error.executed(), Executed::Yes);
     let error = tools.add(&AddArguments::new(13.0, 0.0)).await.unwrap_err();
+    assert_eq!(error.executed(), Executed::Yes);
     // Who stands in between says it first.
     match &error {
         CallError::Misfit(_) => {}
@@ -31,7 +33,7 @@ async fn works(tools: &Tools) {
     }
 
     let point = |x, y| EverythingPoint { x, y };
-    let arguments = EverythingArguments {
+    let mut arguments = EverythingArguments {
         lists: Some(vec![vec![point(1.5, 2.5)], vec![]]),
         optional_maybe: Some(None),
         ..EverythingArguments::new(
@@ -60,7 +62,7 @@ async fn works(tools: &Tools) {
                 }),
                 ..EverythingAllWho::new("Ada")
             },
-            EverythingAllEitherOption5 { a: "x".to_owned(), b: "y".to_owned() }.into(),
+            EverythingAllEither::List(vec!["x".to_owned(), "y".to_owned()]),
             EverythingAllMerged { x: 1.5, y: 2.5, z: 3.5 },
             EverythingAllKeyed {
                 others: BTreeMap::from([("height".to_owned(), 1.5)]),
@@ -87,6 +89,9 @@ async fn works(tools: &Tools) {
         )
     };
     let result = tools.everything(&arguments).await.unwrap();
+    assert_eq!(result.either, arguments.either);
+    arguments.either = EverythingAllEitherOption5 { a: "x".to_owned(), b: "y".to_owned() }.into();
+    let result = tools.everything(&arguments).await.unwrap();
     assert_eq!(result.figure, arguments.figure);
     assert_eq!(result.either, arguments.either);
     assert_eq!(result.deep, arguments.deep);
@@ -94,6 +99,34 @@ async fn works(tools: &Tools) {
     assert_eq!(result.who, arguments.who);
     assert_eq!((result.optional, result.optional_maybe), (None, Some(None)));
     assert_eq!((result.keyed, result.pair), (arguments.keyed, arguments.pair));
+
+    let corners = CornersArguments {
+        strict: Some(CornersAllStrictOption3 { a: "x".to_owned() }.into()),
+        sum: Some(CornersSum::List((
+            CornersSumListItem1::Add,
+            Box::new(CornersSum::Number(1.5)),
+            Box::new(CornersSum::Double(Box::new((CornersSum::Number(2.5),)))),
+        ))),
+        origin: Some(CornersAllOrigin::Value0_5),
+        closed: Some(CornersAllClosed { kind: "a".to_owned() }),
+        named: Some(None),
+        free: Some(serde_json::Value::Null),
+        either: Some(CornersAllEither::Maybe(None)),
+        source: Some(CornersAllSourceWithUrl::new("u").into()),
+        short: Some(("a".to_owned(), 1)),
+        long: Some(CornersAllLongTuple(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, "a".to_owned())),
+        versioned: Some(CornersAllVersionedOption2::new().into()),
+    };
+    let result = tools.corners(&corners).await.unwrap();
+    assert_eq!(result.strict, corners.strict);
+    assert_eq!(result.sum, corners.sum);
+    assert_eq!(result.origin, corners.origin);
+    assert_eq!(result.closed, corners.closed);
+    assert_eq!(result.versioned, corners.versioned);
+    assert_eq!((result.short, result.long), (corners.short, corners.long));
+    assert_eq!(result.source, corners.source);
+    assert_eq!((result.named, result.free), (corners.named, corners.free));
+    assert!(matches!(result.either, Some(CornersAllEither::Maybe(None))));
 
     let odd = OddNamesArguments {
         none: Some("none".to_owned()),
@@ -124,6 +157,7 @@ async fn changed(tools: &Tools) {
     let error = tools.add(&AddArguments::new(1.0, 2.0)).await.unwrap_err();
     assert!(matches!(error, CallError::ContractChanged(_)), "{error}");
     assert!(error.to_string().contains("onex codegen --lang rust"), "{error}");
+    assert_eq!(error.executed(), Executed::No);
 }
 
 #[tokio::main]

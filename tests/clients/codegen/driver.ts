@@ -6,6 +6,7 @@ import {
   ContractChanged,
   ToolError,
   Tools,
+  type CornersArguments,
   type EverythingArguments,
   type OddNamesArguments,
 } from "./tools.js";
@@ -55,10 +56,28 @@ async function works(tools: Tools): Promise<void> {
     listed: ["red", "blue"],
     optional_maybe: null,
   };
+  const listed: EverythingArguments = { ...everything, either: ["x", "y"] };
+  assert.deepEqual(await tools.everything(listed), listed);
   const result = await tools.everything(everything);
   assert.deepEqual(result, everything);
   // The compiler knows which it is.
   assert(result.figure.kind === "polygon" && result.figure.points[0]?.x === 0.5);
+
+  const corners: CornersArguments = {
+    strict: { a: "x" },
+    sum: ["add", 1.5, [2.5]],
+    origin: 0.5,
+    closed: { kind: "a" },
+    source: { url: "u" },
+    short: ["a", 1],
+    long: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, "a"],
+    versioned: { version: 2 },
+    named: null,
+    free: null,
+    either: null,
+  };
+  const closed = { kind: "a", more: 1 };
+  assert.deepEqual(await tools.corners(corners), { ...corners, closed });
 
   const odd: OddNamesArguments = {
     class: 1,
