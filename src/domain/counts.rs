@@ -1,7 +1,7 @@
-//! How often a node's tools were run, folded from the stream of events: each end counts once, whoever folds, because
-//! the record says up to where it has come.
+//! How often a node's tools were run, folded from the stream of events: each run counts once. Whoever folds, the record
+//! says up to where it has come; and however often the stream says that a run has ended, the first time counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,9 @@ pub const OPEN_MAX: usize = 65_536;
 /// For how long beyond its time the end of a run may be on its way into the stream, in milliseconds: it waits in the
 /// memory of the instance until that can publish it.
 pub const LATE_MILLIS_MAX: u64 = 10_000;
+/// How far behind it, in positions of the stream, the end of a run may be said again and is known to be: for so long it
+/// is remembered, in some ten megabytes at most. Beyond that it counts again, and its begin opens a run that does not end.
+pub const REPEAT_POSITIONS_MAX: u64 = 131_072;
 
 /// What one `exec.<id>` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,7 +113,18 @@ pub struct Fold<T> {
     stream: u64,
     read: u64,
     open: BTreeMap<ExecutionId, Open<T>>,
+    ends: Ends,
     uncounted: BTreeMap<NodeId, Vec<Ended>>,
+}
+
+/// Runs of which the last [`REPEAT_POSITIONS_MAX`] positions of the stream say that they have ended: the same for all
+/// who have read those, whenever they began to.
+#[derive(Debug, Default)]
+struct Ends {
+    /// Where that was said last.
+    last: BTreeMap<ExecutionId, u64>,
+    /// All places where it was said, in the order of the stream.
+    said: VecDeque<(u64, ExecutionId)>,
 }
 
 #[derive(Debug)]
@@ -155,13 +169,28 @@ impl Counts {
     }
 }
 
+impl Ends {
+    /// That run has ended, the stream says at `position`; whether it is the first time.
+    fn is_first(&mut self, position: u64, id: ExecutionId) -> bool {
+        let since = position.saturating_sub(REPEAT_POSITIONS_MAX);
+        while let Some((said, old)) = self.said.pop_front_if(|(said, _)| *said < since) {
+            if self.last.get(&old) == Some(&said) {
+                self.last.remove(&old);
+            }
+        }
+        self.said.push_back((position, id));
+        self.last.insert(id, position).is_none()
+    }
+}
+
 impl<T: Clone> Fold<T> {
-    /// Reads on behind `read`.
+    /// Reads on behind `read`: all up to there is in the records, and only [remembered](Self::reads_behind).
     pub fn new(stream: u64, read: u64) -> Self {
         Self {
             stream,
             read,
             open: BTreeMap::new(),
+            ends: Ends::default(),
             uncounted: BTreeMap::new(),
         }
     }
@@ -171,10 +200,17 @@ impl<T: Clone> Fold<T> {
         self.stream
     }
 
+    /// Behind where it has to be shown the stream, so that it knows the ends that may be said again.
+    pub fn reads_behind(&self) -> u64 {
+        self.read.saturating_sub(REPEAT_POSITIONS_MAX)
+    }
+
     /// The stream says that of a run, at `position`.
     pub fn see(&mut self, position: u64, id: ExecutionId, event: Event<T>, now: Moment) {
+        let recorded = position <= self.read;
         self.read = self.read.max(position);
         match event {
+            Event::Began { .. } if recorded || self.ends.last.contains_key(&id) => {}
             Event::Began { timeout_ms, told } if self.open.len() < OPEN_MAX => {
                 let lasts = timeout_ms + slack(timeout_ms) + LATE_MILLIS_MAX;
                 let open = Open {
@@ -182,12 +218,15 @@ impl<T: Clone> Fold<T> {
                     due: now.plus(lasts),
                     told,
                 };
-                self.open.insert(id, open);
+                self.open.entry(id).or_insert(open);
             }
             Event::Began { .. } | Event::BeganNamed => {}
             Event::Ended { of, at, success } => {
                 self.open.remove(&id);
-                if let Some(node_id) = of {
+                if self.ends.is_first(position, id)
+                    && !recorded
+                    && let Some(node_id) = of
+                {
                     self.uncounted.entry(node_id).or_default().push(Ended {
                         position,
                         at,
@@ -301,6 +340,77 @@ mod tests {
         assert_eq!((fold.through(), fold.uncounted()), (14, 0));
     }
 
+    /// A stream in which all is said twice, the begin even before the end.
+    fn see_twice(fold: &mut Fold<&'static str>) {
+        fold.see(1, id(1), began(), Moment(0));
+        fold.see(2, id(1), began(), Moment(100));
+        fold.see(3, id(1), ended("a", 3, true), Moment(200));
+        fold.see(4, id(1), began(), Moment(200));
+        fold.see(5, id(1), ended("a", 5, true), Moment(200));
+        // Of two ends that differ the first counts.
+        fold.see(6, id(1), ended("b", 6, false), Moment(200));
+    }
+
+    #[test]
+    fn what_is_said_again_neither_counts_nor_opens_a_run() {
+        let mut fold = Fold::new(1, 0);
+        see_twice(&mut fold);
+        let [tally] = fold.tallies().try_into().unwrap();
+        let counts = Counts::with(None, &tally).unwrap();
+        assert_eq!((counts.execution_count, counts.through), (1, 3));
+        assert_eq!(counts.last_execution, at(3));
+        assert_eq!(fold.overdue(Moment::NEVER), []);
+        fold.counted(&tally);
+        assert_eq!((fold.through(), fold.uncounted()), (6, 0));
+    }
+
+    #[test]
+    fn a_begin_that_is_said_again_waits_no_longer() {
+        let mut fold = Fold::new(1, 0);
+        fold.see(1, id(1), began(), Moment(0));
+        fold.see(2, id(1), began(), Moment(100));
+        let due = 1_000 + slack(1_000) + LATE_MILLIS_MAX;
+        assert_eq!(fold.through(), 0);
+        assert_eq!(fold.overdue(Moment(due)), [(id(1), "it")]);
+    }
+
+    #[test]
+    fn who_begins_anew_knows_what_ended_before() {
+        let mut fold = Fold::new(1, 6);
+        assert_eq!(fold.reads_behind(), 0);
+        see_twice(&mut fold);
+        assert_eq!((fold.through(), fold.uncounted()), (6, 0));
+        assert_eq!(fold.overdue(Moment::NEVER), []);
+        fold.see(7, id(1), began(), Moment(0));
+        fold.see(8, id(1), ended("a", 8, true), Moment(0));
+        assert_eq!((fold.through(), fold.uncounted()), (8, 0));
+        assert_eq!(fold.overdue(Moment::NEVER), []);
+        fold.see(9, id(2), ended("a", 9, true), Moment(0));
+        assert_eq!((fold.through(), fold.uncounted()), (8, 1));
+    }
+
+    #[test]
+    fn ends_are_remembered_for_so_many_positions() {
+        let far = REPEAT_POSITIONS_MAX;
+        let again = |fold: &mut Fold<_>, position| {
+            let before = fold.uncounted();
+            fold.see(position, id(1), ended("a", position, true), Moment(0));
+            fold.uncounted() == before
+        };
+        let mut fold = Fold::new(1, 0);
+        assert!(!again(&mut fold, 1));
+        // One that begins to read where the other one forgets knows the same.
+        let mut other = Fold::new(1, 1 + far);
+        assert_eq!(other.reads_behind(), 1);
+        for fold in [&mut fold, &mut other] {
+            assert!(again(fold, 1 + far));
+            assert!(again(fold, 1 + 2 * far));
+            assert!(!again(fold, 2 + 3 * far));
+            fold.see(3 + 4 * far, id(2), ended("a", 3, true), Moment(0));
+            assert_eq!((fold.ends.said.len(), fold.ends.last.len()), (1, 1));
+        }
+    }
+
     #[test]
     fn another_stream_counts_from_its_beginning() {
         let tally = |stream, position| Tally {
@@ -321,10 +431,11 @@ mod tests {
 
     proptest! {
         /// Two that fold the same stream at the same time, one of which begins anew now and then from where the
-        /// records say, count each end once.
+        /// records say, count each run once, however often its end is in the stream.
         #[test]
-        fn each_end_counts_once(
-            ends in prop::collection::vec((0..3_usize, any::<bool>()), 1..60),
+        fn each_run_counts_once(
+            runs in prop::collection::vec((0..3_usize, any::<bool>()), 30),
+            ends in prop::collection::vec(0..30_usize, 1..60),
             turns in prop::collection::vec((0..2_usize, 1..8_usize, any::<bool>(), any::<bool>()), 1..80),
         ) {
             let nodes = ["a", "b", "c"];
@@ -336,12 +447,13 @@ mod tests {
             for (one, count, writes, dies) in turns.into_iter().chain(all) {
                 if dies {
                     folds[one] = Fold::new(1, through);
-                    read[one] = usize::try_from(through).unwrap();
+                    read[one] = usize::try_from(folds[one].reads_behind()).unwrap();
                 }
-                for (n, (node, success)) in ends.iter().enumerate().skip(read[one]).take(count) {
+                for (n, run) in ends.iter().enumerate().skip(read[one]).take(count) {
                     let position = n as u64 + 1;
-                    let event = ended(nodes[*node], position, *success);
-                    folds[one].see(position, id(n as u128), event, Moment(0));
+                    let (node, success) = runs[*run];
+                    let event = ended(nodes[node], position, success);
+                    folds[one].see(position, id(*run as u128), event, Moment(0));
                     read[one] = n + 1;
                 }
                 if !writes {
@@ -357,8 +469,9 @@ mod tests {
                 through = through.max(folds[one].through());
             }
             for (n, node) in nodes.iter().enumerate() {
-                let all = ends.iter().filter(|(node, _)| *node == n);
-                let good = all.clone().filter(|(_, success)| *success).count();
+                let ended = runs.iter().enumerate().filter(|(run, _)| ends.contains(run));
+                let all = ended.filter(|(_, (node, _))| *node == n);
+                let good = all.clone().filter(|(_, (_, success))| *success).count();
                 let counts = records.get(&node.parse::<NodeId>().unwrap());
                 let counted = counts.map_or((0, 0), |one| (one.execution_count, one.success_count));
                 prop_assert_eq!(counted, (all.count() as u64, good as u64));

@@ -104,14 +104,15 @@ impl Counter {
         let from = self.folded(found);
         let subjects = [Kind::ToolInvoked, Kind::ToolCompleted, Kind::ToolFailed]
             .map(|kind| self.namespace.events_of(kind));
-        let mut events = match found.follow(subjects.into(), Revision(from)).await {
+        let mut fold = Fold::new(found.created, from);
+        let behind = Revision(fold.reads_behind());
+        let mut events = match found.follow(subjects.into(), behind).await {
             Ok(events) => std::pin::pin!(events),
             Err(error) => {
                 tracing::debug!(error = crate::chain(&error), "cannot read events");
                 return;
             }
         };
-        let mut fold = Fold::new(found.created, from);
         let (mut cursor, mut unread) = (Cursor::default(), 0);
         let mut round = Instant::now() + ROUND_INTERVAL;
         loop {
