@@ -269,7 +269,9 @@ async fn faults_are_pointed_out_where_they_lie() {
     assert!(ran.stderr.contains(&shown), "{}", ran.stderr);
     for said in [
         format!("{file}:1:1: \"b\" is a required property\n          {{\n          ^\n"),
-        format!("{file}:1:1: Additional properties are not allowed ('c' was unexpected)"),
+        format!(
+            "{file}:3:3: /c is not a property that is allowed here\n            \"c\": 1\n            ^^^\n"
+        ),
         "`onex tool describe NAME` shows what the tool takes".to_owned(),
     ] {
         assert!(ran.stderr.contains(&said), "no {said:?} in\n{}", ran.stderr);
@@ -282,6 +284,50 @@ async fn faults_are_pointed_out_where_they_lie() {
     // The name that was probably meant.
     let ran = bus.run(&["tool", "invoke", "ad"]).await.exits(1);
     assert!(ran.stderr.contains("did you mean add?"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_within_unions_are_pointed_out_as_well() {
+    let bus = Bus::start().await;
+    let figure = |kind: &str, size: &str| {
+        json!({
+            "type": "object", "required": ["kind", size], "additionalProperties": false,
+            "properties": {"kind": {"const": kind}, size: {"type": "number"}},
+        })
+    };
+    let figures = [figure("circle", "radius"), figure("square", "side")];
+    let more = json!({"anyOf": [{"type": "array", "items": {"oneOf": figures}}, {"type": "null"}]});
+    let schema = json!({"properties": {"figure": {"oneOf": figures}, "more": more}});
+    bus.announce(
+        "canvas",
+        json!({"name": "draw", "version": "1.0.0", "input_schema": schema}),
+    )
+    .await;
+    let wrong = r#"{"figure": {"kind": "circle",
+  "radius": "x",
+  "side": 1},
+ "more": [{"kind": "cube"}]}"#;
+    let ran = bus
+        .run(&["tool", "invoke", "draw", "--args", wrong])
+        .await
+        .exits(1);
+    let kinds = "\"cube\" is not one of \"circle\", \"square\"";
+    for (line, column, marks, said) in [
+        (2, 13, 3, "/figure/radius \"x\" is not of type \"number\""),
+        (
+            3,
+            3,
+            6,
+            "/figure/side is not a property that is allowed here",
+        ),
+        (4, 20, 6, &format!("/more/0/kind {kinds}")),
+    ] {
+        let text = wrong.lines().nth(line - 1).unwrap();
+        let place = " ".repeat(column - 1) + &"^".repeat(marks);
+        let place =
+            format!("--args:{line}:{column}: {said}\n          {text}\n          {place}\n");
+        assert!(ran.stderr.contains(&place), "no\n{place}in\n{}", ran.stderr);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

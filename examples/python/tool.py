@@ -104,7 +104,7 @@ class Tool:
                 result.cancel()  # if it is not done
             if not done:
                 return
-            body = json.dumps(result.result()).encode()
+            body = json.dumps(result.result(), allow_nan=False).encode()
             if len(body) > self.nc.max_payload - 1024:  # room for headers
                 limit = self.nc.max_payload
                 raise Failure("TOO_LARGE", "the result is too large", number=413, limit=limit)

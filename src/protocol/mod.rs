@@ -39,6 +39,7 @@ pub mod trust;
 mod unknown;
 pub mod uri;
 pub mod validator;
+mod violation;
 
 #[cfg(test)]
 mod tests;

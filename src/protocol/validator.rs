@@ -1,19 +1,22 @@
 //! JSON Schemas that strangers wrote, and values checked against them in bounded time.
 
-use std::{collections::HashMap, fmt};
+use std::collections::HashMap;
 
 use jsonschema::{Draft, PatternOptions};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
     error::Error,
     schema_graph::{Edge, Graph, Node, Place},
+    violation::{self, shortened},
 };
 
-pub use super::schema_graph::{
-    PATTERN_BYTES_MAX, SCHEMA_CHAIN_MAX, SCHEMA_DEPTH_MAX, SCHEMA_NODES_MAX, SCHEMA_PATTERNS_MAX,
+pub use super::{
+    schema_graph::{
+        PATTERN_BYTES_MAX, SCHEMA_CHAIN_MAX, SCHEMA_DEPTH_MAX, SCHEMA_NODES_MAX,
+        SCHEMA_PATTERNS_MAX,
+    },
+    violation::{NOT_ALLOWED, VIOLATION_CHARS_MAX, VIOLATIONS_MAX, Violation},
 };
 
 /// Bytes of a schema, at most, white space not counted.
@@ -21,10 +24,6 @@ pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of one compiled regular expression, at most; those of one schema cannot take more than 64 times
 /// as much.
 pub const PATTERN_COMPILED_BYTES_MAX: usize = 128 * 1024;
-/// Violations that are told, at most.
-pub const VIOLATIONS_MAX: usize = 64;
-/// Longest message of a violation, in characters: it may quote the value.
-pub const VIOLATION_CHARS_MAX: usize = 256;
 /// Steps that checking one value may take: a schema that looks at a value, and an eighth of a name or
 /// value of a list in it. They take a fraction of a second, and no await can be within.
 pub const VALIDATION_STEPS_MAX: u64 = 250_000;
@@ -36,25 +35,6 @@ pub const VALIDATION_DEPTH_MAX: usize = 256;
 /// What the keyword `type` may say.
 const TYPES: &str = "\"array\", \"boolean\", \"integer\", \"null\", \"number\", \"object\", \"string\", or a \
     list of different ones of these";
-
-/// What is wrong with a value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Violation {
-    /// Where: a JSON Pointer into the value.
-    pub pointer: String,
-    /// What, for people.
-    pub message: String,
-}
-
-/// The place, unless it is all of the value, and what is wrong there.
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.pointer.is_empty() {
-            write!(f, "{} ", self.pointer)?;
-        }
-        f.write_str(&self.message)
-    }
-}
 
 /// A compiled JSON Schema.
 #[derive(Debug)]
@@ -132,14 +112,11 @@ impl Validator {
         if self.compiled.is_valid(value) {
             return Vec::new();
         }
-        self.compiled
-            .iter_errors(value)
-            .take(VIOLATIONS_MAX)
-            .map(|error| Violation {
-                pointer: error.instance_path().to_string(),
-                message: shortened(&error.to_string()),
-            })
-            .collect()
+        let mut told = Vec::new();
+        for error in self.compiled.iter_errors(value).take(VIOLATIONS_MAX) {
+            violation::tell(&error, &mut told);
+        }
+        told
     }
 }
 
@@ -153,13 +130,6 @@ fn build(schema: &Value) -> Result<jsonschema::Validator, jsonschema::Validation
                 .dfa_size_limit(PATTERN_COMPILED_BYTES_MAX),
         )
         .build(schema)
-}
-
-fn shortened(text: &str) -> String {
-    match text.char_indices().nth(VIOLATION_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }
 
 /// Counts what checking a value would take, before it is done: a schema may be written so that a short
@@ -502,7 +472,7 @@ mod tests {
             json!({"a": 1, "b/c": ["", "xyz"]}),
             &["/b~1c/1"],
         );
-        violates(schema.clone(), json!({"a": 1, "z": 1}), &[""]);
+        violates(schema.clone(), json!({"a": 1, "z": 1}), &["/z"]);
         let many = json!(vec!["x"; 100]);
         let validator = Validator::compile(&json!({"items": {"type": "null"}})).unwrap();
         assert_eq!(validator.violations(&many).len(), VIOLATIONS_MAX);
@@ -559,7 +529,11 @@ mod tests {
             "additionalProperties": false,
         });
         violates(tree.clone(), deep(120, json!({"y": {}})), &[]);
-        violates(tree, deep(120, json!({"z": {}})), &[&"/x".repeat(120)]);
+        violates(
+            tree,
+            deep(120, json!({"z": {}})),
+            &[&("/x".repeat(120) + "/z")],
+        );
         let tree =
             json!({"properties": {"x": {"$ref": "#"}}, "additionalProperties": {"$ref": "#"}});
         violates(tree, deep(120, json!({"z": {}})), &[]);

@@ -13,7 +13,10 @@ use crate::{
         failure::{Exit, Failure},
         output::{excerpt, spot},
     },
-    protocol::{endpoint::INVOKE_REQUEST_BYTES_MAX, validator::Violation},
+    protocol::{
+        endpoint::INVOKE_REQUEST_BYTES_MAX,
+        validator::{NOT_ALLOWED, Violation},
+    },
 };
 
 /// What stdin is called in the place of arguments.
@@ -55,7 +58,13 @@ impl Given {
     pub(super) fn pointed_out(&self, violations: &[Violation]) -> Vec<String> {
         let mut found: Vec<_> = violations
             .iter()
-            .map(|violation| (place(&self.text, &violation.pointer), violation))
+            .map(|violation| {
+                let part = match violation.message.as_str() {
+                    NOT_ALLOWED => Part::Name,
+                    _ => Part::Value,
+                };
+                (place(&self.text, &violation.pointer, part), violation)
+            })
             .collect();
         found.sort_by_key(|(place, _)| place.as_ref().map(|place| place.start));
         found
@@ -152,7 +161,7 @@ fn no_object(source: &str, text: &str, value: &Value) -> Failure {
         .showing(pointed(
             source,
             text,
-            place(text, "").as_ref(),
+            place(text, "", Part::Value).as_ref(),
             "must be an object",
         ))
         .hint(how())
@@ -164,20 +173,29 @@ fn how() -> String {
     )
 }
 
-/// Where the value at a JSON Pointer stands in a text that is JSON: of a member that is there several times the last.
-fn place(text: &str, pointer: &str) -> Option<Range<usize>> {
+/// What of a member is pointed at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Name,
+    Value,
+}
+
+/// Where the value at a JSON Pointer stands in a text that is JSON, or its name: of a member that is there several times
+/// the last.
+fn place(text: &str, pointer: &str, part: Part) -> Option<Range<usize>> {
     let parts = pointer.strip_prefix('/');
     let parts = parts.into_iter().flat_map(|parts| parts.split('/'));
     let path: Vec<String> = parts
         .map(|part| part.replace("~1", "/").replace("~0", "~"))
         .collect();
-    Scan { text, at: 0 }.value(Some(&path))
+    Scan { text, at: 0, part }.value(Some(&path))
 }
 
 /// Reads JSON that was found to be right.
 struct Scan<'a> {
     text: &'a str,
     at: usize,
+    part: Part,
 }
 
 impl Scan<'_> {
@@ -212,12 +230,18 @@ impl Scan<'_> {
             if c != b'"' {
                 return None;
             }
+            let begins = self.at;
             let name = self.string()?;
+            let named = begins..self.at;
             self.space();
             // The colon.
             self.at += 1;
             match below(path, |part| *part == name) {
-                Some(path) => found = self.value(Some(path)),
+                Some(path) => {
+                    let value = self.value(Some(path));
+                    let by_name = path.is_empty() && self.part == Part::Name;
+                    found = if by_name { Some(named) } else { value };
+                }
                 None => drop(self.value(None)),
             }
         }
@@ -299,7 +323,8 @@ mod tests {
     #[test]
     fn every_value_is_found_where_it_stands() {
         let text = r#" {"a": [1, {"b/c": "x,\\"}, true ], "~": {"a": null}, "é\u0041": -1.5e3, "a~1": [[]] } "#;
-        let at = |pointer: &str| place(text, pointer).and_then(|place| text.get(place));
+        let at =
+            |pointer: &str| place(text, pointer, Part::Value).and_then(|place| text.get(place));
         let whole = text.trim();
         for (pointer, found) in [
             ("", Some(whole)),
@@ -316,7 +341,12 @@ mod tests {
         ] {
             assert_eq!(at(pointer), found, "{pointer}");
         }
-        assert_eq!(place(r#"{"a": 1, "a": 2}"#, "/a"), Some(14..15));
+        let twice = r#"{"a": 1, "a": 2}"#;
+        assert_eq!(place(twice, "/a", Part::Value), Some(14..15));
+        assert_eq!(place(twice, "/a", Part::Name), Some(9..12));
+        let name = |pointer: &str| place(text, pointer, Part::Name).and_then(|it| text.get(it));
+        assert_eq!(name("/a/1/b~1c"), Some(r#""b/c""#));
+        assert_eq!(name("/a/1/a"), None);
     }
 
     /// Of a failure as people see it, less the hint.
@@ -384,6 +414,7 @@ mod tests {
             violation("/b/1", "is null"),
             violation("/a", "is no number"),
             violation("/gone", "is gone"),
+            violation("/b", NOT_ALLOWED),
             violation("", "\"c\" is a required property"),
         ]);
         let shown = shown.join("\n");
@@ -394,6 +425,9 @@ mod tests {
 --args:1:7: /a is no number
     {"a": "one", "b": [1, null]}
           ^^^^^
+--args:1:14: /b is not a property that is allowed here
+    {"a": "one", "b": [1, null]}
+                 ^^^
 --args:1:23: /b/1 is null
     {"a": "one", "b": [1, null]}
                           ^^^^"#;
