@@ -4,6 +4,7 @@ mod attempts;
 mod call;
 mod choose;
 mod gossip;
+mod history;
 mod known;
 mod load;
 mod once;
@@ -239,9 +240,7 @@ impl Server {
         let (chosen, tool) = self
             .checked(caller, || {
                 let none = BTreeMap::new();
-                let turn = |provider: &Provider, loads: &mut Loads| {
-                    loads.named(provider, self.commit.clock.now().mono);
-                };
+                let turn = |provider: &Provider, loads: &mut Loads| loads.named(provider);
                 let (chosen, ()) = self
                     .invoke
                     .choose(&self.commit, name, &choice, &none, turn)?;
