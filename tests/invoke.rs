@@ -416,7 +416,24 @@ async fn who_will_do_is_chosen() {
         .see("tool.describe", json!({"name": "add", "version": "1.0.0"}))
         .await;
     let same = call(json!({"contract_hash": described["contract_hash"], "tool_version": "^1"}));
-    assert_eq!(caller.get("tool.invoke", same).await["status"], "success");
+    assert_eq!(
+        caller.get("tool.invoke", same.clone()).await["status"],
+        "success"
+    );
+    // Those of its versions that are others by their contract are told from those of other versions.
+    let said = caller
+        .get("tool.invoke", with(same, json!({"dry_run": true})))
+        .await;
+    let candidates = said["candidates"].as_array().unwrap().iter();
+    let reasons: std::collections::BTreeMap<_, _> = candidates
+        .map(|one| (one["node_id"].as_str().unwrap(), one["reason"].as_str()))
+        .collect();
+    let (contract, version) = (Some("contract"), Some("version"));
+    let wanted = [None, contract, contract, version, version];
+    assert_eq!(
+        reasons,
+        ["a", "b", "c", "d", "e"].into_iter().zip(wanted).collect()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

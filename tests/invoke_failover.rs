@@ -3,7 +3,9 @@
 // The lints' exception for tests does not reach the helpers of one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use harness::{Caller, Provider, Registry, node};
+use std::time::Duration;
+
+use harness::{Caller, Provider, Registry, node, until};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -16,15 +18,26 @@ const DECLINES: [(&str, &str); 3] = [
     ("Nats-Service-Error", "BUSY"),
     ("Onex-Executed", "false"),
 ];
+const FAILS: [(&str, &str); 2] = [
+    ("Nats-Service-Error-Code", "500"),
+    ("Nats-Service-Error", "it broke"),
+];
+
+fn with(mut body: Value, more: Value) -> Value {
+    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+        body.extend(more);
+    }
+    body
+}
 
 /// A registry, and nodes that say that they offer `work`, each in that version.
-async fn announced(nodes: &[(&str, &str)], idempotent: bool) -> (Registry, Caller) {
+async fn announced(nodes: &[(&str, &str)], more: Value) -> (Registry, Caller) {
     let registry = Registry::start(&ARGS);
     let caller = Caller::of(&registry).await;
     for (node_id, version) in nodes {
-        let tool = json!({
-            "name": "work", "version": version, "subject": format!("work.{node_id}"), "idempotent": idempotent,
-        });
+        let tool =
+            json!({"name": "work", "version": version, "subject": format!("work.{node_id}")});
+        let tool = with(tool, more.clone());
         let body = node(Uuid::new_v4(), node_id, json!({"tools": [tool]}));
         caller.get("node.register", body).await;
     }
@@ -32,12 +45,14 @@ async fn announced(nodes: &[(&str, &str)], idempotent: bool) -> (Registry, Calle
 }
 
 fn first(more: Value) -> Value {
-    let mut body =
-        json!({"tool_name": "work", "node_selection_policy": "first", "timeout_ms": 2_000});
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
+    let body = json!({"tool_name": "work", "node_selection_policy": "first", "timeout_ms": 2_000});
+    with(body, more)
+}
+
+/// What a dry run says of that node: why it is out, or null.
+fn reason<'a>(said: &'a Value, node_id: &str) -> &'a Value {
+    let mut all = said["candidates"].as_array().unwrap().iter();
+    &all.find(|one| one["node_id"] == node_id).unwrap()["reason"]
 }
 
 /// A node that does not answer for a moment is no reason to call something that is another by its version.
@@ -45,7 +60,7 @@ fn first(more: Value) -> Value {
 async fn another_version_does_not_step_in() {
     let (registry, caller) = announced(
         &[("new", "2.0.0"), ("old", "1.4.0"), ("near", "2.1.0-rc.1")],
-        false,
+        json!({}),
     )
     .await;
     let answering = |node_id: &str| {
@@ -87,8 +102,8 @@ async fn another_version_does_not_step_in() {
 /// One was silent, and may have done it: that the others did nothing does not change that.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_have_been_done_is_told_whatever_comes_after_it() {
-    let (registry, caller) =
-        announced(&[("a", "1.0.0"), ("b", "1.0.0"), ("c", "1.0.0")], true).await;
+    let nodes = [("a", "1.0.0"), ("b", "1.0.0"), ("c", "1.0.0")];
+    let (registry, caller) = announced(&nodes, json!({"idempotent": true})).await;
     let silent = Provider::serve(registry.url(), "work.a", |_| async {}).await;
     let declining = Provider::serve(registry.url(), "work.b", |got| async move {
         got.answer_bytes(&DECLINES, String::new()).await;
@@ -111,7 +126,11 @@ async fn a_refusal_does_not_undo_what_may_have_been_done() {
         ("false", ErrorCode::ToolTimeout),
         ("true", ErrorCode::ToolError),
     ] {
-        let (registry, caller) = announced(&[("a", "1.0.0"), ("b", "1.0.0")], true).await;
+        let (registry, caller) = announced(
+            &[("a", "1.0.0"), ("b", "1.0.0")],
+            json!({"idempotent": true}),
+        )
+        .await;
         let silent = Provider::serve(registry.url(), "work.a", |_| async {}).await;
         let refusing = Provider::serve(registry.url(), "work.b", move |got| async move {
             let headers = [
@@ -135,14 +154,14 @@ async fn a_refusal_does_not_undo_what_may_have_been_done() {
 /// Who has no room says so at once, and is not the fastest for that.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_declines_is_asked_after_the_others_for_a_while() {
-    let (registry, caller) = announced(&[("a", "1.0.0"), ("b", "1.0.0")], false).await;
+    let (registry, caller) = announced(&[("a", "1.0.0"), ("b", "1.0.0")], json!({})).await;
     let declining = Provider::serve(registry.url(), "work.a", |got| async move {
         got.answer_bytes(&DECLINES, String::new()).await;
     })
     .await;
     let working = Provider::serve(registry.url(), "work.b", |got| async move {
         // As long as work takes.
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
         got.answer(&json!("done")).await;
     })
     .await;
@@ -178,7 +197,7 @@ async fn a_dry_run_chooses_once() {
         ("c", "1.0.0"),
         ("d", "1.0.0"),
     ];
-    let (_registry, caller) = announced(&nodes, false).await;
+    let (_registry, caller) = announced(&nodes, json!({})).await;
     for _ in 0..20 {
         let body = json!({"tool_name": "work", "dry_run": true, "node_selection_policy": "random"});
         let said = caller.get("tool.invoke", body).await;
@@ -196,4 +215,110 @@ async fn a_dry_run_chooses_once() {
         all.insert(to["provider_node_id"].as_str().unwrap().to_owned());
     }
     assert_eq!(all.len(), nodes.len());
+}
+
+/// Who fails at once is not preferred for being quick.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_fails_is_asked_after_the_others() {
+    const CALLS: usize = 60;
+    let error = (&FAILS[..], "");
+    let wrong = (&[][..], "17");
+    for (headers, body) in [error, wrong] {
+        let text = json!({"output_schema": {"type": "string"}});
+        let (registry, caller) = announced(&[("a", "1.0.0"), ("b", "1.0.0")], text).await;
+        let failing = Provider::serve(registry.url(), "work.a", move |got| async move {
+            got.answer_bytes(headers, body.to_owned()).await;
+        })
+        .await;
+        let working = Provider::serve(registry.url(), "work.b", |got| async move {
+            // As long as work takes.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            got.answer(&json!("done")).await;
+        })
+        .await;
+        let mut failed = 0;
+        for _ in 0..CALLS {
+            let call = caller.ask("tool.invoke", json!({"tool_name": "work"}));
+            failed += usize::from(call.await.is_err());
+        }
+        assert_eq!((failing.count(), working.count()), (failed, CALLS - failed));
+        assert!((1..=CALLS / 6).contains(&failed), "{headers:?}: {failed}");
+    }
+}
+
+/// Callers that do not wait a second are kept from it as others are.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_answers_is_left_alone_though_nobody_waits_long() {
+    let (registry, caller) = announced(&[("a", "1.0.0"), ("b", "1.0.0")], json!({})).await;
+    let hung = Provider::serve(registry.url(), "work.a", |_| async {}).await;
+    let working = Provider::answering(registry.url(), "work.b", |_| json!("done")).await;
+    let hurried = |more: Value| with(json!({"tool_name": "work", "timeout_ms": 300}), more);
+    let calls = 20;
+    for _ in 0..calls {
+        let _ = caller.ask("tool.invoke", hurried(json!({}))).await;
+    }
+    assert!((1..=calls / 4).contains(&hung.count()), "{}", hung.count());
+    assert_eq!(working.count(), calls - hung.count());
+
+    // Whoever insists on it opens its circuit.
+    let pinned = hurried(json!({"provider_node_id": "a"}));
+    until("its circuit is open", async || {
+        let refused = caller.ask("tool.invoke", pinned.clone()).await.unwrap_err();
+        (refused.code == "PROVIDER_NOT_FOUND").then_some(())
+    })
+    .await;
+    assert!(hung.count() <= 25, "{}", hung.count());
+    let first = |more| hurried(with(json!({"node_selection_policy": "first"}), more));
+    let looks = first(json!({"dry_run": true}));
+    let said = caller.get("tool.invoke", looks.clone()).await;
+    assert_eq!(*reason(&said, "a"), "circuit_open");
+    assert_eq!(said["plan"]["provider_node_id"], "b");
+
+    // Later one call tries it, and that it fails as shortly keeps the circuit open.
+    let before = hung.count();
+    until("it is tried again", async || {
+        let call = caller.ask("tool.invoke", first(json!({}))).await;
+        call.is_err().then_some(())
+    })
+    .await;
+    let said = caller.get("tool.invoke", looks).await;
+    assert_eq!(*reason(&said, "a"), "circuit_open");
+    let reply = caller.get("tool.invoke", first(json!({}))).await;
+    assert_eq!(reply["provider_node_id"], "b");
+    assert_eq!(hung.count(), before + 1);
+}
+
+/// Of each that was asked it is said why that did not do.
+#[tokio::test(flavor = "multi_thread")]
+async fn why_nobody_did_it_is_told_of_each() {
+    let (registry, caller) = announced(&[("a", "1.0.0"), ("b", "1.0.0")], json!({})).await;
+    let _full = Provider::serve(registry.url(), "work.a", |got| async move {
+        got.answer_bytes(&DECLINES, String::new()).await;
+    })
+    .await;
+    let refused = caller.refused("tool.invoke", first(json!({})), ErrorCode::ProviderNotFound);
+    let details = refused.await.error["details"].clone();
+    assert_eq!(*reason(&details, "a"), "declined");
+    assert_eq!(*reason(&details, "b"), "no_responders");
+}
+
+/// Who has sent no heartbeat is not asked any more, though it is listed until its end is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_whose_time_is_up() {
+    let (_registry, caller) = announced(&[], json!({})).await;
+    let tools = json!([{"name": "work", "version": "1.0.0"}]);
+    let said = until("its time is up", async || {
+        let look = first(json!({"dry_run": true}));
+        let said = caller.get("tool.invoke", look).await;
+        if said["candidate_count"] == 0 {
+            let brief = json!({"ttl": 1, "tools": tools});
+            let body = node(Uuid::new_v4(), "a", brief);
+            caller.get("node.register", body).await;
+            return None;
+        }
+        (*reason(&said, "a") == "expired").then_some(said)
+    })
+    .await;
+    assert_eq!(said["refusal"], "PROVIDER_NOT_FOUND");
+    assert!(said["plan"].is_null());
 }

@@ -18,15 +18,14 @@ use super::{
     super::{requests::Caller, serve::Server},
     Chosen, Known, Part, UnderWay,
     call::Call,
-    load::{Ended, Loads, Provider},
+    history::Ended,
+    load::{Loads, Provider},
     post::Came,
     verdict::{At, Verdict},
 };
 
 /// Providers that are asked for one call, at most.
 const ATTEMPTS_MAX: u32 = 3;
-/// A provider that did not answer within this time counts as silent; what is waited for less says nothing of it.
-const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 /// Whoever is asked next, with arguments that are right for its contract.
 pub(super) struct Ready {
@@ -171,23 +170,26 @@ impl Server {
         match asked.await {
             Came::Answer(message) => {
                 let verdict = at.judge(&message);
-                under_way.ended = match verdict {
+                under_way.answered(match verdict {
                     Verdict::Result(_) => Ended::Answered,
                     Verdict::Declined => Ended::Declined,
                     Verdict::Failed(_) => Ended::Refused,
-                };
-                drop(under_way);
-                self.judge(caller, &at, verdict, contract).await
+                });
+                let attempt = self.judge(caller, &at, verdict, contract).await;
+                if let Attempt::Failed(error) = &attempt
+                    && error.code == ErrorCode::InvalidResult
+                {
+                    under_way.ended = Ended::Refused;
+                }
+                attempt
             }
             Came::NoResponders => {
-                under_way.ended = Ended::Silent;
+                under_way.ended = Ended::Unheard;
                 drop(under_way);
                 Attempt::Next(Reason::NoResponders, self.unheard(call, chosen))
             }
             Came::Nothing => {
-                if patience >= SILENT_AFTER {
-                    under_way.ended = Ended::Silent;
-                }
+                under_way.ended = Ended::Silent(now.elapsed());
                 let error = at.timed_out(contract.idempotent);
                 if contract.idempotent {
                     Attempt::Next(Reason::Silent, error)

@@ -22,7 +22,14 @@ use crate::{
     },
 };
 
-use super::load::{Load, Loads, Provider};
+use super::{
+    history::Outlook,
+    load::{Load, Loads, Provider},
+};
+
+/// Of so many calls one tries a provider of which others are asked first: who calls seldom is not always the one
+/// that finds out.
+const TRIED_EVERY: u64 = 10;
 
 /// What a choice is made from.
 pub(super) struct Field<'a, 'l> {
@@ -82,7 +89,7 @@ impl<'a> Field<'a, '_> {
             (
                 one.out.is_some(),
                 one.load.declined,
-                rank(one, choice.policy, place),
+                rank(&one.load, choice.policy, place),
                 one.seen.node_id.clone(),
             )
         });
@@ -168,24 +175,36 @@ fn only_newest(all: &mut [Considered<'_>]) {
     }
 }
 
-/// The lowest is asked first: two numbers by the policy.
-fn rank(one: &Considered<'_>, policy: Policy, place: u64) -> (u64, u64, u64) {
+/// The lowest is asked first: numbers by the policy.
+fn rank(load: &Load, policy: Policy, place: u64) -> (bool, u64, u64, u64) {
     match policy {
-        Policy::First => (0, 0, 0),
-        Policy::RoundRobin => (one.load.turn, 0, 0),
-        Policy::Random => (place, 0, 0),
+        Policy::First => (false, 0, 0, 0),
+        Policy::RoundRobin => (false, load.turn, 0, 0),
+        Policy::Random => (false, place, 0, 0),
         Policy::LeastLoaded => {
-            // Who is about as fast takes turns: a class is twice as slow as the one below.
-            let micros = one.load.recent.map_or(0.0, |millis| millis * 1_000.0);
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a cast of a float saturates"
-            )]
-            let class = u64::BITS - (micros as u64).leading_zeros();
-            (one.load.in_flight.into(), class.into(), one.load.turn)
+            let (behind, class) = match load.outlook {
+                Outlook::Good => (false, class(load.recent)),
+                Outlook::Due if load.in_flight == 0 && place.is_multiple_of(TRIED_EVERY) => {
+                    (false, 0)
+                }
+                // Where nobody else is left they take turns: one of them may do better by now.
+                Outlook::Doubted | Outlook::Due => (true, 0),
+            };
+            (behind, load.in_flight.into(), class, load.turn)
         }
     }
+}
+
+/// Who is about as fast takes turns: a class is twice as slow as the one below.
+fn class(recent: Option<f64>) -> u64 {
+    let micros = recent.map_or(0.0, |millis| millis * 1_000.0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cast of a float saturates"
+    )]
+    let class = u64::BITS - (micros as u64).leading_zeros();
+    class.into()
 }
 
 /// Numbers in a random order, by a generator with a good spread (`SplitMix64`).
@@ -306,7 +325,15 @@ impl Considered<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
     use super::*;
+    use crate::{
+        domain::ids::Incarnation,
+        registry::invoke::history::{DOUBTED_MILLIS_MIN, Ended},
+    };
 
     #[test]
     fn an_older_version_of_the_same_line_may_stand_in() {
@@ -322,5 +349,101 @@ mod tests {
             let found = compatible(&newest.parse().unwrap()).matches(&other.parse().unwrap());
             assert_eq!(found, may, "{other} for {newest}");
         }
+    }
+
+    const CALLS: u64 = 5_000;
+    const SHORT: Ended = Ended::Silent(Duration::from_millis(300));
+
+    fn provider(n: usize) -> Provider {
+        let incarnation = Incarnation(Uuid::from_u128(n as u128));
+        (incarnation, "add".parse().unwrap())
+    }
+
+    /// How many of the calls, one after another with that pause in milliseconds, each provider gets; `ends` says how long it takes and how it ends.
+    fn shares(providers: usize, pause: u64, ends: impl Fn(usize, u64) -> (u32, Ended)) -> Vec<u64> {
+        let mut loads = Loads::default();
+        let all: Vec<Provider> = (0..providers).map(provider).collect();
+        let mut now = Moment(1_000);
+        let mut shares = vec![0; providers];
+        for call in 0..CALLS {
+            let places: Vec<u64> = shuffled(providers, call).collect();
+            let closed = (0..providers).filter(|at| loads.of(&all[*at], now).open.is_none());
+            let rank =
+                |at: &usize| rank(&loads.of(&all[*at], now), Policy::LeastLoaded, places[*at]);
+            let at = closed.min_by_key(rank).unwrap();
+            loads.begin(&all[at]);
+            let (took, ended) = ends(at, call);
+            now = now.plus(took.into());
+            loads.end(&all[at], f64::from(took), ended, now);
+            now = now.plus(pause);
+            shares[at] += 1;
+        }
+        shares
+    }
+
+    #[test]
+    fn who_only_fails_gets_little_however_often_is_called() {
+        for pause in [0, 100, 1_000, 10_000, 60_000, 3_600_000] {
+            for bad in [(0, Ended::Refused), (300, SHORT)] {
+                let never = shares(2, pause, |at, _| [bad, (10, Ended::Answered)][at]);
+                assert!(
+                    (1..=CALLS / 7).contains(&never[0]),
+                    "{bad:?} {pause}: {never:?}"
+                );
+                let no_more = shares(2, pause, |at, call| match at {
+                    0 if call > 10 => bad,
+                    _ => (10, Ended::Answered),
+                });
+                assert!(no_more[0] <= CALLS / 7, "{bad:?} {pause}: {no_more:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_all_fail_each_is_tried() {
+        let all = shares(3, 0, |_, _| (10, Ended::Refused));
+        assert!(all.iter().all(|one| *one > CALLS / 4), "{all:?}");
+    }
+
+    /// The caller's own faults are none of the node's.
+    #[test]
+    fn who_is_asked_wrongly_now_and_then_keeps_its_place() {
+        for wrong in [1, 3, 4] {
+            let shares = shares(3, 0, |at, call| {
+                let ended = if shuffled(1, !call).next().unwrap() % 10 < wrong {
+                    Ended::Refused
+                } else {
+                    Ended::Answered
+                };
+                ([10, 10, 200][at], ended)
+            });
+            assert!(shares[2] * 100 < CALLS * 15, "{wrong} of 10: {shares:?}");
+            assert!(
+                shares[0].min(shares[1]) * 4 > CALLS,
+                "{wrong} of 10: {shares:?}"
+            );
+        }
+    }
+
+    /// Who fails at once never has much under way.
+    #[test]
+    fn who_only_fails_is_not_preferred_for_having_nothing_to_do() {
+        let (mut loads, now) = (Loads::default(), Moment(0));
+        let [fails, busy, new] = [1, 2, 3].map(provider);
+        for (provider, ended) in [(&fails, Ended::Refused), (&busy, Ended::Answered)] {
+            loads.begin(provider);
+            loads.end(provider, 1.0, ended, now);
+        }
+        (0..16).for_each(|_| loads.begin(&busy));
+        let ranked =
+            |provider, now| rank(&loads.of(provider, now), Policy::LeastLoaded, TRIED_EVERY);
+        assert!(ranked(&new, now) < ranked(&busy, now));
+        assert!(ranked(&busy, now) < ranked(&fails, now));
+        // One call finds out, a while later.
+        let later = now.plus(DOUBTED_MILLIS_MIN);
+        assert!(ranked(&fails, later) < ranked(&busy, later));
+        loads.begin(&fails);
+        let ranked = |provider| rank(&loads.of(provider, later), Policy::LeastLoaded, TRIED_EVERY);
+        assert!(ranked(&busy) < ranked(&fails));
     }
 }

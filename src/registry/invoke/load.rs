@@ -8,22 +8,11 @@ use crate::domain::{
     time::Moment,
 };
 
-/// Times in a row that a provider does not answer before it is left alone for a while.
-const FAILURES_MAX: u32 = 5;
-/// How long it is left alone the first time, in milliseconds; each further time twice as long.
-const OPEN_MILLIS_MIN: u64 = 5_000;
-/// How long it is left alone at most, in milliseconds.
-const OPEN_MILLIS_MAX: u64 = 60_000;
-/// How long others are asked before one that said that it cannot take calls, in milliseconds.
-const DECLINED_MILLIS: u64 = 1_000;
-/// How much the last call counts in the recent mean of a provider's times.
-const RECENT_PART: f64 = 0.2;
-/// After this time without a call, in milliseconds, half of the mean is forgotten: who was slow is tried again.
-const RECENT_HALF_MILLIS: f64 = 10_000.0;
-/// What is known of a provider that is not called is dropped after this time, in milliseconds.
-const KEPT_MILLIS: u64 = 600_000;
-/// Providers of which something is known before those are dropped that are not called any more.
-const SWEEP_AT: usize = 4_096;
+use super::history::{Ended, History, Outlook};
+
+/// Providers of which something is remembered, at most: of more, those that were not used for the longest time go.
+/// Only calls under way count beyond that.
+const PROVIDERS_KNOWN_MAX: usize = 16_384;
 /// Other instances that are listened to, at most.
 const INSTANCES_TOLD_MAX: usize = 64;
 /// What another instance said of its calls counts for this long, in milliseconds.
@@ -38,17 +27,7 @@ struct Known {
     under_way: u32,
     /// When it was called last, counted in calls of this instance.
     turn: u64,
-    last: Moment,
-    /// The recent mean of its times, in milliseconds.
-    recent: Option<f64>,
-    failures: u32,
-    /// Until when it is left alone.
-    open: Option<Moment>,
-    open_millis: u64,
-    /// One call finds out whether it answers again.
-    trying: bool,
-    /// Until when others are asked before it.
-    declined: Option<Moment>,
+    history: History,
 }
 
 /// What a choice goes by.
@@ -66,21 +45,7 @@ pub(super) struct Load {
     pub(super) open: Option<u64>,
     /// Whether it said a moment ago that it cannot take calls.
     pub(super) declined: bool,
-}
-
-/// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// With a result.
-    Answered,
-    /// With an error: who fails at once is not fast for that.
-    Refused,
-    /// By saying that it cannot take calls now.
-    Declined,
-    /// Without one.
-    Silent,
-    /// Nobody waited long enough to tell.
-    Unknown,
+    pub(super) outlook: Outlook,
 }
 
 /// All providers.
@@ -89,6 +54,8 @@ pub(super) struct Loads {
     known: HashMap<Provider, Known>,
     told: HashMap<String, (Moment, HashMap<Provider, u32>)>,
     turn: u64,
+    /// Room is made when so many are known.
+    full: usize,
     changed: bool,
 }
 
@@ -101,57 +68,53 @@ impl Loads {
             .filter(|(at, _)| now.since(*at) < TOLD_MILLIS)
             .filter_map(|(_, calls)| calls.get(provider))
             .fold(0, |sum: u32, count| sum.saturating_add(*count));
-        let Some(known) = self.known.get(provider) else {
-            return Load {
-                in_flight: told,
-                own: 0,
-                recent: None,
-                turn: 0,
-                open: None,
-                declined: false,
-            };
-        };
-        let open = match known.open {
-            Some(until) if now < until => Some(until.since(now)),
-            // Until that call is back nobody else is sent there.
-            Some(_) if known.trying => Some(0),
-            _ => None,
-        };
+        let none = Known::default();
+        let known = self.known.get(provider).unwrap_or(&none);
         Load {
             in_flight: known.under_way.saturating_add(told),
             own: known.under_way,
-            recent: known.recent.map(|millis| millis * fading(now, known.last)),
+            recent: known.history.recent(now),
             turn: known.turn,
-            open,
-            declined: known.declined.is_some_and(|until| now < until),
+            open: known.history.open(now),
+            declined: known.history.declined(now),
+            outlook: known.history.outlook(now),
         }
     }
 
     /// A provider is called.
-    pub(super) fn begin(&mut self, provider: &Provider, now: Moment) {
-        let known = self.take_turn(provider, now);
+    pub(super) fn begin(&mut self, provider: &Provider) {
+        let known = self.take_turn(provider);
         known.under_way += 1;
-        known.trying = known.open.is_some();
+        known.history.called();
         self.changed = true;
     }
 
-    fn take_turn(&mut self, provider: &Provider, now: Moment) -> &mut Known {
-        if self.known.len() >= SWEEP_AT {
-            self.known
-                .retain(|_, known| known.under_way > 0 || now.since(known.last) < KEPT_MILLIS);
+    fn take_turn(&mut self, provider: &Provider) -> &mut Known {
+        if self.known.len() >= self.full.max(PROVIDERS_KNOWN_MAX) {
+            self.make_room();
         }
         self.turn += 1;
         let known = self.known.entry(provider.clone()).or_default();
         known.turn = self.turn;
-        if known.under_way == 0 && known.recent.is_none() {
-            known.last = now;
-        }
         known
     }
 
+    /// Forgets so many at once that it is seldom done: it looks at all of them.
+    fn make_room(&mut self) {
+        let idle = self.known.values().filter(|known| known.under_way == 0);
+        let mut turns: Vec<u64> = idle.map(|known| known.turn).collect();
+        let excess = self.known.len().saturating_sub(PROVIDERS_KNOWN_MAX / 2);
+        if let Some(last) = excess.min(turns.len()).checked_sub(1) {
+            let newest_gone = *turns.select_nth_unstable(last).1;
+            self.known
+                .retain(|_, known| known.under_way > 0 || known.turn > newest_gone);
+        }
+        self.full = self.known.len() * 2;
+    }
+
     /// A caller is sent to a provider directly: it is not counted, but it is another one's turn.
-    pub(super) fn named(&mut self, provider: &Provider, now: Moment) {
-        self.take_turn(provider, now);
+    pub(super) fn named(&mut self, provider: &Provider) {
+        self.take_turn(provider);
     }
 
     /// A call is over.
@@ -161,31 +124,7 @@ impl Loads {
         };
         known.under_way = known.under_way.saturating_sub(1);
         self.changed = true;
-        match ended {
-            Ended::Answered | Ended::Refused | Ended::Declined => {
-                known.declined = (ended == Ended::Declined).then(|| now.plus(DECLINED_MILLIS));
-                if ended == Ended::Answered {
-                    let before = known.recent.map(|millis| millis * fading(now, known.last));
-                    known.recent =
-                        Some(before.map_or(took, |before| before + RECENT_PART * (took - before)));
-                    known.last = now;
-                }
-                known.failures = 0;
-                known.open = None;
-                known.open_millis = 0;
-            }
-            Ended::Silent => {
-                known.last = now;
-                known.failures = known.failures.saturating_add(1);
-                if known.failures >= FAILURES_MAX && (known.open.is_none() || known.trying) {
-                    known.open_millis =
-                        (known.open_millis * 2).clamp(OPEN_MILLIS_MIN, OPEN_MILLIS_MAX);
-                    known.open = Some(now.plus(known.open_millis));
-                }
-            }
-            Ended::Unknown => {}
-        }
-        known.trying = false;
+        known.history.ended(took, ended, now);
     }
 
     /// Another instance says what it has under way.
@@ -209,20 +148,20 @@ impl Loads {
     }
 }
 
-/// What is left of a mean that was last true then.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "milliseconds of an uptime are far below 2^52"
-)]
-fn fading(now: Moment, last: Moment) -> f64 {
-    0.5_f64.powf(now.since(last) as f64 / RECENT_HALF_MILLIS)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use uuid::Uuid;
 
     use super::*;
+    use crate::registry::invoke::history::{
+        BAD_MAX, DOUBTED_MILLIS_MAX, DOUBTED_MILLIS_MIN, FAILURES_MAX, OPEN_MILLIS_MAX,
+        OPEN_MILLIS_MIN,
+    };
+
+    const SILENT: Ended = Ended::Silent(Duration::from_secs(1));
+    const SHORT: Ended = Ended::Silent(Duration::from_millis(300));
 
     fn provider(n: u128) -> Provider {
         (Incarnation(Uuid::from_u128(n)), "add".parse().unwrap())
@@ -234,34 +173,34 @@ mod tests {
         let one = provider(1);
         let mut now = Moment(1_000);
         let call = |loads: &mut Loads, ended, now| {
-            loads.begin(&one, now);
+            loads.begin(&one);
             loads.end(&one, 1.0, ended, now);
         };
         for _ in 1..FAILURES_MAX {
-            call(&mut loads, Ended::Silent, now);
+            call(&mut loads, SILENT, now);
         }
         assert_eq!(loads.of(&one, now).open, None);
         // Whoever does not wait says nothing.
         call(&mut loads, Ended::Unknown, now);
         assert_eq!(loads.of(&one, now).open, None);
-        call(&mut loads, Ended::Silent, now);
+        call(&mut loads, SILENT, now);
         assert_eq!(loads.of(&one, now).open, Some(OPEN_MILLIS_MIN));
         now = now.plus(OPEN_MILLIS_MIN);
         assert_eq!(loads.of(&one, now).open, None);
         // One call at a time finds out.
-        loads.begin(&one, now);
+        loads.begin(&one);
         assert_eq!(loads.of(&one, now).open, Some(0));
-        loads.end(&one, 1.0, Ended::Silent, now);
+        loads.end(&one, 1.0, SILENT, now);
         assert_eq!(loads.of(&one, now).open, Some(OPEN_MILLIS_MIN * 2));
         for _ in 0..10 {
             now = now.plus(OPEN_MILLIS_MAX);
-            call(&mut loads, Ended::Silent, now);
+            call(&mut loads, SILENT, now);
         }
         assert_eq!(loads.of(&one, now).open, Some(OPEN_MILLIS_MAX));
         now = now.plus(OPEN_MILLIS_MAX);
         call(&mut loads, Ended::Answered, now);
         assert_eq!(loads.of(&one, now).open, None);
-        call(&mut loads, Ended::Silent, now);
+        call(&mut loads, SILENT, now);
         assert_eq!(loads.of(&one, now).open, None);
     }
 
@@ -269,12 +208,11 @@ mod tests {
     fn calls_that_were_under_way_do_not_lengthen_the_time() {
         let mut loads = Loads::default();
         let one = provider(1);
-        let now = Moment(0);
         for _ in 0..20 {
-            loads.begin(&one, now);
+            loads.begin(&one);
         }
         for at in 0..20 {
-            loads.end(&one, 1.0, Ended::Silent, Moment(at * 10));
+            loads.end(&one, 1.0, SILENT, Moment(at * 10));
         }
         let opened = u64::from(FAILURES_MAX - 1) * 10;
         assert_eq!(
@@ -290,7 +228,7 @@ mod tests {
         let one = provider(1);
         let now = Moment(0);
         let call = |loads: &mut Loads, took, ended| {
-            loads.begin(&one, now);
+            loads.begin(&one);
             loads.end(&one, took, ended, now);
         };
         call(&mut loads, 50.0, Ended::Answered);
@@ -299,7 +237,7 @@ mod tests {
         }
         assert_eq!(loads.of(&one, now).recent, Some(50.0));
         for _ in 0..FAILURES_MAX {
-            call(&mut loads, 0.1, Ended::Silent);
+            call(&mut loads, 0.1, SILENT);
             call(&mut loads, 0.1, Ended::Refused);
         }
         assert_eq!(loads.of(&one, now).open, None);
@@ -323,7 +261,7 @@ mod tests {
     fn what_others_have_under_way_counts_for_a_while() {
         let mut loads = Loads::default();
         let (one, two) = (provider(1), provider(2));
-        loads.begin(&one, Moment(0));
+        loads.begin(&one);
         assert_eq!(loads.news(), Some(vec![(one.clone(), 1)]));
         assert_eq!(loads.news(), None);
         loads.tell(
@@ -348,16 +286,146 @@ mod tests {
         let one = provider(1);
         let now = Moment(0);
         for _ in 0..100 {
-            loads.begin(&one, now);
+            loads.begin(&one);
             loads.end(&one, 200.0, Ended::Answered, now);
         }
         let recent = |loads: &Loads, at| loads.of(&one, Moment(at)).recent.unwrap();
         assert!((recent(&loads, 0) - 200.0).abs() < 0.1);
         assert!((recent(&loads, 10_000) - 100.0).abs() < 0.1);
         for _ in 0..100 {
-            loads.begin(&one, now);
+            loads.begin(&one);
             loads.end(&one, 10.0, Ended::Answered, now);
         }
         assert!((recent(&loads, 0) - 10.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn who_only_fails_is_asked_after_others_and_tried_again_ever_later() {
+        for bad in [Ended::Refused, Ended::Unheard, SHORT] {
+            let mut loads = Loads::default();
+            let one = provider(1);
+            let outlook = |loads: &Loads, now| loads.of(&one, now).outlook;
+            let call = |loads: &mut Loads, ended, now| {
+                loads.begin(&one);
+                loads.end(&one, 1.0, ended, now);
+            };
+            let mut now = Moment(1_000);
+            assert_eq!(outlook(&loads, now), Outlook::Good, "never asked");
+            call(&mut loads, Ended::Unknown, now);
+            assert_eq!(outlook(&loads, now), Outlook::Good, "nothing came of it");
+            let mut wait = DOUBTED_MILLIS_MIN;
+            for _ in 0..6 {
+                call(&mut loads, bad, now);
+                // Nobody lengthens that by asking in spite of it.
+                call(&mut loads, bad, now.plus(wait - 1));
+                assert_eq!(outlook(&loads, now.plus(wait - 1)), Outlook::Doubted);
+                now = now.plus(wait);
+                assert_eq!(outlook(&loads, now), Outlook::Due);
+                wait = (wait * 2).min(DOUBTED_MILLIS_MAX);
+            }
+            call(&mut loads, Ended::Answered, now);
+            assert_eq!(outlook(&loads, now), Outlook::Good);
+        }
+    }
+
+    #[test]
+    fn who_answers_well_may_fail_now_and_then() {
+        let mut loads = Loads::default();
+        let one = provider(1);
+        let now = Moment(0);
+        let mut call = |ended, times, wanted| {
+            for _ in 0..times {
+                loads.begin(&one);
+                loads.end(&one, 1.0, ended, now);
+            }
+            assert_eq!(loads.of(&one, now).outlook, wanted, "{times} {ended:?}");
+        };
+        call(Ended::Answered, 1, Outlook::Good);
+        for _ in 0..3 {
+            call(Ended::Refused, BAD_MAX - 1, Outlook::Good);
+            call(Ended::Declined, 1, Outlook::Good);
+            call(Ended::Answered, 1, Outlook::Good);
+        }
+        call(Ended::Refused, BAD_MAX, Outlook::Doubted);
+        call(Ended::Answered, 1, Outlook::Good);
+    }
+
+    #[test]
+    fn short_silences_add_up() {
+        let mut loads = Loads::default();
+        let one = provider(1);
+        let mut now = Moment(1_000);
+        let mut call = |loads: &mut Loads, ended| {
+            now = now.plus(300);
+            loads.begin(&one);
+            loads.end(&one, 300.0, ended, now);
+            now
+        };
+        let times = 4 * FAILURES_MAX;
+        for _ in 1..times {
+            let now = call(&mut loads, SHORT);
+            assert_eq!(loads.of(&one, now).open, None);
+        }
+        call(&mut loads, Ended::Refused);
+        for _ in 1..times {
+            let now = call(&mut loads, SHORT);
+            assert_eq!(loads.of(&one, now).open, None, "it had answered");
+        }
+        let opened = call(&mut loads, SHORT);
+        assert_eq!(loads.of(&one, opened).open, Some(OPEN_MILLIS_MIN));
+        // The one that finds out waits as shortly, and that is enough.
+        let later = opened.plus(OPEN_MILLIS_MIN);
+        assert_eq!(loads.of(&one, later).open, None);
+        loads.begin(&one);
+        loads.end(&one, 300.0, SHORT, later);
+        assert_eq!(loads.of(&one, later).open, Some(OPEN_MILLIS_MIN * 2));
+    }
+
+    #[test]
+    fn silences_at_the_same_time_are_one() {
+        let mut loads = Loads::default();
+        let one = provider(1);
+        for at in 0..100 {
+            loads.begin(&one);
+            loads.end(&one, 300.0, SHORT, Moment(1_000 + at));
+        }
+        assert_eq!(loads.of(&one, Moment(1_100)).open, None);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_the_oldest_goes() {
+        let mut loads = Loads::default();
+        let call = |loads: &mut Loads, n: usize| {
+            let one = provider(n as u128);
+            loads.begin(&one);
+            loads.end(&one, 1.0, Ended::Answered, Moment(0));
+        };
+        let (busy, used) = (provider(u128::MAX), provider(u128::MAX - 1));
+        loads.begin(&busy);
+        let mut cleared = 0;
+        for n in 0..PROVIDERS_KNOWN_MAX * 2 {
+            let before = loads.known.len();
+            call(&mut loads, n);
+            loads.named(&used);
+            assert!(loads.known.len() <= PROVIDERS_KNOWN_MAX);
+            cleared += usize::from(loads.known.len() < before);
+        }
+        assert!((1..=4).contains(&cleared), "{cleared} times");
+        assert_eq!(loads.of(&busy, Moment(0)).own, 1);
+        assert!(loads.of(&used, Moment(0)).turn > 0);
+        let remembered = |n: usize| loads.known.contains_key(&provider(n as u128));
+        assert!(!remembered(0) && remembered(PROVIDERS_KNOWN_MAX * 2 - 1));
+    }
+
+    #[test]
+    fn calls_under_way_are_not_forgotten_however_many() {
+        let mut loads = Loads::default();
+        let all = PROVIDERS_KNOWN_MAX * 2 + 1;
+        for n in 0..all {
+            loads.begin(&provider(n as u128));
+        }
+        assert_eq!(loads.under_way().len(), all);
+        // They are not all looked at again for each that comes.
+        assert!(loads.full > all);
     }
 }

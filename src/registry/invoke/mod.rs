@@ -4,6 +4,7 @@ mod attempts;
 mod call;
 mod choose;
 mod gossip;
+mod history;
 mod known;
 mod load;
 mod once;
@@ -261,7 +262,7 @@ impl Server {
                     let one = considered
                         .chosen()
                         .ok_or_else(|| considered.refusal(name, &choice))?;
-                    loads.named(&one.provider, now);
+                    loads.named(&one.provider);
                     let another = considered.has_another();
                     let chosen = self.invoke.chosen(one, another, revision, now);
                     // Of the same look: the node may announce another contract in the next moment.
