@@ -78,10 +78,15 @@ async fn forget_repeats(caller: &Caller, duplicate_window: Duration) {
 /// Publishes that again, under the same id, until it is in the stream once more.
 async fn publish_again(caller: &Caller, event: &Event) {
     let context = jetstream::new(caller.client.clone());
-    let id = event.headers.get("Nats-Msg-Id").unwrap().clone();
+    // But for what the server adds to events that came together.
+    let mut own = HeaderMap::new();
+    for (name, values) in event.headers.iter() {
+        if !name.to_string().starts_with("Nats-Batch-") {
+            own.append(name.clone(), values[0].clone());
+        }
+    }
     until("it to be stored again", async || {
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", id.clone());
+        let headers = own.clone();
         let (subject, body) = (event.subject.clone(), event.body.to_string());
         let sent = context.publish_with_headers(subject, headers, body.into());
         let stored = sent.await.unwrap().await.unwrap();
