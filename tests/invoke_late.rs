@@ -44,6 +44,7 @@ async fn what_waited_while_the_registry_stood_still_is_not_sent() {
         let caller = caller.clone();
         tokio::spawn(async move { caller.ask("tool.invoke", call(more)).await })
     });
+    // Longer than the callers wait, by their own clocks: there is nothing to look at meanwhile.
     tokio::time::sleep(Duration::from_millis(3_500)).await;
     registry.resume();
     for waiting in waiting {
