@@ -789,6 +789,47 @@ async fn a_tool_can_be_called_as_soon_as_anybody_can_know_of_it() {
     .await;
 }
 
+/// Its connection ends with it, with nothing lost that it was still to send.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_calls_as_a_node_stops_is_answered() {
+    let nats = Nats::start();
+    let caller = Arc::new(Caller(connect(&nats.url()).await));
+    let mut registrations = caller
+        .0
+        .subscribe("onex.registry.v1.node.register")
+        .await
+        .unwrap();
+    for _ in 0..50 {
+        let client = client(&nats.url()).await;
+        let starting = tokio::spawn(async move { calc().serve(add(), adds).start(&client).await });
+        timeout(PATIENCE, registrations.next())
+            .await
+            .unwrap()
+            .unwrap();
+        let callers = (0..4).map(|_| {
+            let caller = Arc::clone(&caller);
+            tokio::spawn(async move {
+                let called = async || caller.try_call("add", &[], r#"{"terms": [2]}"#).await;
+                let last = loop {
+                    match called().await {
+                        Ok(answer) if answer.body.get("sum").is_none() => {
+                            answer.error("503", "BUSY", false);
+                        }
+                        Ok(_) => {}
+                        Err(kind) => break kind,
+                    }
+                };
+                assert_eq!(last, RequestErrorKind::NoResponders);
+            })
+        });
+        let callers: Vec<_> = callers.collect();
+        starting.abort();
+        for caller in callers {
+            caller.await.unwrap();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_served_is_said_with_its_field() {
     let registry = Registry::start(&ARGS);

@@ -133,7 +133,7 @@ impl Shared {
 
 /// Waits until the server has done all that this connection has told it so far: a message to oneself comes behind it,
 /// and behind everything that the server had routed here before.
-async fn round_trip(nats: &Client) {
+pub(super) async fn round_trip(nats: &Client) {
     let inbox = nats.new_inbox();
     let Ok(mut echo) = nats.subscribe(inbox.clone()).await else {
         return;

@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, convert::Infallible, future::Future, sync::Arc,
 
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -22,7 +23,7 @@ use crate::{
 
 use super::{announce::Speaker, keeper::State};
 
-use listen::{Listening, Place, ROUND_TRIP_TIMEOUT};
+use listen::{Listening, Place, ROUND_TRIP_TIMEOUT, round_trip};
 use work::Desk;
 
 pub use call::Call;
@@ -48,7 +49,8 @@ pub(super) struct Serving {
     patience: Duration,
     desk: Desk,
     cut: watch::Sender<bool>,
-    done: mpsc::Receiver<Infallible>,
+    /// Ends when all is done and answered.
+    done: JoinHandle<()>,
     now: Option<Listening>,
 }
 
@@ -57,16 +59,17 @@ impl Serving {
         let Speaker { client, plan } = speaker;
         let (cut, may_go_on) = watch::channel(false);
         let (under_way, done) = mpsc::channel(1);
+        let nats = client.nats().clone();
         Self {
             places: places(&plan.offers, &plan.request.node_id, client.namespace()),
             patience: plan.drain,
             desk: Desk {
-                nats: client.nats().clone(),
+                nats: nats.clone(),
                 cut: may_go_on,
-                under_way,
+                _under_way: under_way,
             },
             cut,
-            done,
+            done: tokio::spawn(settle(nats, done)),
             now: None,
         }
     }
@@ -110,20 +113,23 @@ impl Serving {
         if let Some(now) = now {
             now.drain().await;
         }
-        let Desk {
-            nats, under_way, ..
-        } = desk;
-        drop(under_way);
-        if timeout(patience, done.recv()).await.is_err() {
+        drop(desk);
+        if timeout(patience, &mut done).await.is_err() {
             tracing::warn!(
                 ?patience,
                 "calls of tools are given up: the node takes leave"
             );
             cut.send_replace(true);
-            let _ = timeout(CUT_TIMEOUT, done.recv()).await;
+            let _ = timeout(CUT_TIMEOUT, done).await;
         }
-        let _ = timeout(ROUND_TRIP_TIMEOUT, nats.flush()).await;
     }
+}
+
+/// Waits until nothing is under way any more, and until the server has got the answers: a connection that nobody has
+/// any more is closed at once, with what was still to be sent.
+async fn settle(nats: async_nats::Client, mut under_way: mpsc::Receiver<Infallible>) {
+    under_way.recv().await;
+    let _ = timeout(ROUND_TRIP_TIMEOUT, round_trip(&nats)).await;
 }
 
 /// Where the tools listen, each subject once, with the newest version first.
