@@ -16,7 +16,11 @@ const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
 
 async fn announce(caller: &Caller, node_id: &str) {
     let tool = json!({"name": "work", "version": "1.0.0", "subject": format!("work.{node_id}")});
-    let body = node(Uuid::new_v4(), node_id, json!({"tools": [tool]}));
+    let body = node(
+        Uuid::new_v4(),
+        node_id,
+        json!({"tools": [tool], "ttl": 3600}),
+    );
     caller.get("node.register", body).await;
 }
 
@@ -230,6 +234,7 @@ async fn an_execution_that_is_told_of_again_counts_once() {
     let lost_id = Uuid::new_v4().to_string();
     lost.body["execution_id"] = json!(lost_id);
     lost.body["request_id"] = Value::Null;
+    lost.body["timeout_ms"] = json!(1_000);
     lost.headers.insert("Nats-Msg-Id", lost_id.as_str());
     publish_again(&caller, &lost).await;
     counted(&caller, "a", 7).await;
