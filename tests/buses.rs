@@ -3,7 +3,7 @@
 // The lints' exception for tests does not reach the helpers of one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use harness::{Bucket, Caller, Events, Nats, Registry, claim, until};
+use harness::{Bucket, Caller, Events, Nats, Registry, claim, until, with};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -19,13 +19,12 @@ async fn start(args: &[&str]) -> (Registry, Caller) {
 }
 
 fn bus(owner: Uuid, bus_id: &str, more: Value) -> Value {
-    let mut body = json!({
-        "bus_id": bus_id, "protocol": "redis", "endpoint_uri": "redis://h:6379", "requester_id": owner,
-    });
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
+    with(
+        json!({
+            "bus_id": bus_id, "protocol": "redis", "endpoint_uri": "redis://h:6379", "requester_id": owner,
+        }),
+        more,
+    )
 }
 
 /// The buses of a list, each with whether it is active.

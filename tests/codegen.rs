@@ -12,7 +12,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::{Caller, Provider, Registry, User, claim, node};
+use harness::{Caller, Provider, Registry, User, claim, installed, node, root};
 use onex_registry::codegen::{Language, Order, Source, Via, generate};
 use onex_registry::protocol::{canonical::contract_hash, tool::Tool};
 use serde_json::{Value, json};
@@ -36,20 +36,6 @@ fn contracts() -> Vec<Value> {
         }
     }
     all
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn installed(what: &str) -> PathBuf {
-    let path = root().join(".tools").join(what);
-    let shown = path.display();
-    assert!(
-        path.exists(),
-        "{shown} is missing; `make tools` installs it"
-    );
-    path
 }
 
 /// What came of a program: whether it was content, and what it said.

@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use harness::{Caller, Nats, Registry, claim, node, tool, until};
+use harness::{Caller, Nats, Registry, claim, node, tool, until, with};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -56,13 +56,12 @@ fn names(items: &Value, name: &str) -> Vec<String> {
 }
 
 fn bus(owner: Uuid, bus_id: &str, more: Value) -> Value {
-    let mut body = json!({
-        "bus_id": bus_id, "protocol": "redis", "endpoint_uri": "redis://h:6379", "requester_id": owner,
-    });
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
+    with(
+        json!({
+            "bus_id": bus_id, "protocol": "redis", "endpoint_uri": "redis://h:6379", "requester_id": owner,
+        }),
+        more,
+    )
 }
 
 /// All that a node can say of itself.

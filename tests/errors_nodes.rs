@@ -9,7 +9,7 @@
     clippy::indexing_slicing
 )]
 
-use harness::{Caller, Registry};
+use harness::{Caller, Registry, with};
 use onex_registry::protocol::endpoint::NODE_BYTES_MAX;
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
@@ -30,13 +30,6 @@ async fn start(args: &[&str]) -> (Registry, Owner) {
     let caller = Caller::of(&registry).await;
     let requester = Uuid::new_v4();
     (registry, Owner { caller, requester })
-}
-
-fn with(mut body: Value, more: Value) -> Value {
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
 }
 
 impl Owner {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use harness::{Caller, Got, Provider, Refused, Registry, node, until};
+use harness::{Caller, Got, Provider, Refused, Registry, node, until, with};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -46,13 +46,6 @@ async fn start(args: &[&str], more: Value) -> Bus {
         caller,
         contract_hash: resolved["contract_hash"].clone(),
     }
-}
-
-fn with(mut body: Value, more: Value) -> Value {
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
 }
 
 fn call(more: Value) -> Value {

@@ -10,14 +10,14 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, HeaderValue, Request, RequestErrorKind};
 use futures::{FutureExt as _, StreamExt as _};
-use harness::{Caller, Nats, PATIENCE, Registry, header_map, until, wish};
+use harness::{Caller, Nats, PATIENCE, Registry, header_map, installed, root, until, wish};
 use onex_registry::protocol::error::ErrorCode;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ impl Language {
 
     /// What runs a script of that language's examples.
     fn command(self, folder: &Path, script: &str) -> Command {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = root();
         match self {
             Self::Python => {
                 let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
@@ -114,18 +114,6 @@ impl Language {
             }
         }
     }
-}
-
-fn installed(what: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(".tools")
-        .join(what);
-    let shown = path.display();
-    assert!(
-        path.is_dir(),
-        "{shown} is missing; `make tools` installs it"
-    );
-    path
 }
 
 /// An example that runs.
@@ -777,7 +765,7 @@ async fn a_port_for_a_test_is_given_back() {
 /// What the guide shows is what the examples do, line by line.
 #[test]
 fn the_guide_shows_the_examples() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
     let lines = |text: &str| -> String {
         let trimmed: Vec<&str> = text.lines().map(str::trim).collect();
@@ -808,7 +796,7 @@ async fn the_guide_shows_what_comes() {
     let bus = Bus::start().await;
     let _example = Example::start(Language::Python, &bus.nats.url(), "greeter", 30);
     bus.online("greeter", 1).await;
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/nodes.md");
+    let guide = root().join("docs/nodes.md");
     let guide = std::fs::read_to_string(guide).unwrap();
     let (_, section) = guide.split_once("## Looking at it").unwrap();
     let (_, me) = section.split_once("$ ME=").unwrap();

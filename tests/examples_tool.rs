@@ -8,13 +8,12 @@
     clippy::indexing_slicing
 )]
 
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, Message, Subscriber};
 use futures::{FutureExt as _, StreamExt as _};
-use harness::{Nats, PATIENCE, header_map, until};
+use harness::{Nats, PATIENCE, header_map, installed, root, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -149,20 +148,6 @@ impl Drop for Served {
             eprintln!("--- {} said:\n{}\n---", self.nats.url(), self.said());
         }
     }
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn installed(what: &str) -> PathBuf {
-    let path = root().join(".tools").join(what);
-    let shown = path.display();
-    assert!(
-        path.is_dir(),
-        "{shown} is missing; `make tools` installs it"
-    );
-    path
 }
 
 fn body(message: &Message) -> Value {

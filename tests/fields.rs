@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use async_nats::jetstream;
 use futures::future::join_all;
-use harness::{Caller, Nats, Refused, Registry, until};
+use harness::{Caller, Nats, Refused, Registry, until, with};
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use onex_registry::protocol::names::PROTOCOL_MINOR;
@@ -95,11 +95,10 @@ impl World {
 
     /// The body with what names the node, its requester and its epoch.
     fn of_node(&self, more: Value) -> Value {
-        let mut body = json!({"node_id": self.node, "requester_id": self.requester, "epoch": 1});
-        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-            body.extend(more);
-        }
-        body
+        with(
+            json!({"node_id": self.node, "requester_id": self.requester, "epoch": 1}),
+            more,
+        )
     }
 }
 

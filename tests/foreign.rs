@@ -9,11 +9,11 @@
     clippy::indexing_slicing
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use async_nats::RequestErrorKind;
-use harness::{Caller, Registry, node, until};
+use harness::{Caller, Registry, installed, node, root, until};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -92,20 +92,8 @@ impl Drop for Service {
 }
 
 fn clients(file: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     root.join("tests/clients").join(file)
-}
-
-fn installed(what: &str) -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(".tools")
-        .join(what);
-    let shown = path.display();
-    assert!(
-        path.exists(),
-        "{shown} is missing; `make tools` installs it"
-    );
-    path
 }
 
 /// A registry that was told of the printer.

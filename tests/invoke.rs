@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Caller, Provider, Registry, node, until};
+use harness::{Caller, Provider, Registry, node, until, with};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,13 +13,6 @@ use uuid::Uuid;
 mod harness;
 
 const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
-
-fn with(mut body: Value, more: Value) -> Value {
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
-}
 
 /// A tool that adds up, with a contract that says so.
 fn add(version: &str, more: Value) -> Value {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use harness::{Caller, Provider, Registry, node, until};
+use harness::{Caller, Provider, Registry, node, until, with};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -22,13 +22,6 @@ const FAILS: [(&str, &str); 2] = [
     ("Nats-Service-Error-Code", "500"),
     ("Nats-Service-Error", "it broke"),
 ];
-
-fn with(mut body: Value, more: Value) -> Value {
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
-}
 
 /// A registry, and nodes that say that they offer `work`, each in that version.
 async fn announced(nodes: &[(&str, &str)], more: Value) -> (Registry, Caller) {

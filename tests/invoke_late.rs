@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Bucket, Caller, Events, Nats, Provider, Registry, node, until};
+use harness::{Bucket, Caller, Events, Nats, Provider, Registry, node, until, with};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -26,11 +26,7 @@ async fn announced(nats: &Nats) -> (Registry, Caller) {
 }
 
 fn call(more: Value) -> Value {
-    let mut body = json!({"tool_name": "work", "timeout_ms": 2_000});
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
+    with(json!({"tool_name": "work", "timeout_ms": 2_000}), more)
 }
 
 #[tokio::test(flavor = "multi_thread")]

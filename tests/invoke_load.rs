@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_nats::RequestErrorKind;
 use futures::future::join_all;
-use harness::{Caller, Got, Nats, Provider, Registry, Reply, node, until};
+use harness::{Caller, Got, Nats, Provider, Registry, Reply, node, until, with};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -21,11 +21,10 @@ const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
 
 /// A tool that any node may offer, on a subject of the node's own.
 async fn announce(caller: &Caller, node_id: &str, more: Value) {
-    let mut tool =
-        json!({"name": "work", "version": "1.0.0", "subject": format!("work.{node_id}")});
-    if let (Some(tool), Value::Object(more)) = (tool.as_object_mut(), more) {
-        tool.extend(more);
-    }
+    let tool = with(
+        json!({"name": "work", "version": "1.0.0", "subject": format!("work.{node_id}")}),
+        more,
+    );
     let body = node(Uuid::new_v4(), node_id, json!({"tools": [tool]}));
     caller.get("node.register", body).await;
 }
@@ -44,11 +43,7 @@ async fn gated(url: &str, node_id: &str, gate: &Arc<Semaphore>) -> Provider {
 }
 
 fn call(more: Value) -> Value {
-    let mut body = json!({"tool_name": "work", "timeout_ms": 60_000});
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
+    with(json!({"tool_name": "work", "timeout_ms": 60_000}), more)
 }
 
 /// A call in the background.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use harness::{Caller, Events, Nats, Provider, Registry, node, until};
+use harness::{Caller, Events, Nats, Provider, Registry, node, until, with};
 use onex_registry::{domain::call::CALL_RESULT_BYTES_MAX, protocol::error::ErrorCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -19,21 +19,19 @@ mod harness;
 const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
 
 async fn announce(caller: &Caller, node_id: &str, more: Value) {
-    let mut tool =
-        json!({"name": "work", "version": "1.0.0", "subject": format!("work.{node_id}")});
-    if let (Some(tool), Value::Object(more)) = (tool.as_object_mut(), more) {
-        tool.extend(more);
-    }
+    let tool = with(
+        json!({"name": "work", "version": "1.0.0", "subject": format!("work.{node_id}")}),
+        more,
+    );
     let body = node(Uuid::new_v4(), node_id, json!({"tools": [tool]}));
     caller.get("node.register", body).await;
 }
 
 fn call(request_id: Uuid, more: Value) -> Value {
-    let mut body = json!({"tool_name": "work", "timeout_ms": 30_000, "request_id": request_id});
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
+    with(
+        json!({"tool_name": "work", "timeout_ms": 30_000, "request_id": request_id}),
+        more,
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

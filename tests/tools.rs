@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::{Caller, Events, Nats, Registry, until};
+use harness::{Caller, Events, Nats, Registry, until, with};
 use onex_registry::{
     domain::node::{NODE_PATTERNS_MAX, NODE_TOOLS_MAX},
     protocol::{endpoint::NODE_BYTES_MAX, error::ErrorCode, subject::SUBJECT_CHARS_MAX},
@@ -16,13 +16,6 @@ use uuid::Uuid;
 mod harness;
 
 const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
-
-fn with(mut body: Value, more: Value) -> Value {
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
-}
 
 fn tool(name: &str, version: &str, more: Value) -> Value {
     with(json!({"name": name, "version": version}), more)

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use harness::{Caller, Events, Nats, Provider, Registry};
+use harness::{Caller, Events, Nats, Provider, Registry, with};
 use onex_registry::{
     domain::trust::{REPORTS_REMEMBERED, VALIDATORS_MAX},
     protocol::error::ErrorCode,
@@ -18,13 +18,6 @@ mod harness;
 const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
 /// What follows from reports; the domain's own test runs it as well.
 const TABLE: &str = include_str!("tables/trust.txt");
-
-fn with(mut body: Value, more: Value) -> Value {
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
-}
 
 fn node(id: &str, kind: &str, requester: Uuid) -> Value {
     json!({

@@ -10,7 +10,7 @@ use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Registry, traffic::Sent, until};
+use super::{Registry, traffic::Sent, until, with};
 
 const PREFIX: &str = "onex.registry.v1";
 
@@ -213,11 +213,7 @@ pub(crate) fn header_map(headers: &[(&str, &str)]) -> HeaderMap {
 
 /// The body of a `port.lease` request.
 pub(crate) fn wish(requester: Uuid, more: Value) -> Value {
-    let mut body = json!({"requester_id": requester, "protocol": "http"});
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
+    with(json!({"requester_id": requester, "protocol": "http"}), more)
 }
 
 impl Reply {

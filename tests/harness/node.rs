@@ -3,17 +3,16 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::Caller;
+use super::{Caller, with};
 
 /// The body of a `node.register` request.
 pub(crate) fn node(requester: Uuid, node_id: &str, more: Value) -> Value {
-    let mut body = json!({
-        "node_id": node_id, "version": "1.0.0", "node_type": "tool", "requester_id": requester,
-    });
-    if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-        body.extend(more);
-    }
-    body
+    with(
+        json!({
+            "node_id": node_id, "version": "1.0.0", "node_type": "tool", "requester_id": requester,
+        }),
+        more,
+    )
 }
 
 /// A tool that says no more than it has to.
