@@ -33,6 +33,7 @@ pub mod embedded;
 pub mod protocol;
 pub mod registry;
 pub mod server_version;
+mod serving;
 pub mod store;
 
 pub use client::{Client, LeaseGuard, Node};

@@ -21,15 +21,19 @@ const ARROWS: &[(&str, &[&str])] = &[
             "client", "codegen", "connect", "domain", "embedded", "protocol", "registry",
         ],
     ),
-    ("client", &["protocol", "domain"]),
+    ("client", &["protocol", "domain", "serving"]),
     ("codegen", &["protocol"]),
-    ("registry", &["connect", "store", "protocol", "domain"]),
+    (
+        "registry",
+        &["connect", "serving", "store", "protocol", "domain"],
+    ),
     ("store", &["domain", "server_version"]),
     ("protocol", &["domain"]),
     ("domain", &[]),
     ("embedded", &["server_version"]),
     ("connect", &[]),
     ("server_version", &[]),
+    ("serving", &[]),
 ];
 
 /// Words that must not stand in a module's code, and the files that are excepted.

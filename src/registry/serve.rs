@@ -3,7 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use async_nats::{Client, HeaderMap, Message, Subscriber};
@@ -16,14 +16,17 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::protocol::{
-    describe::Registry,
-    endpoint::Endpoint,
-    error::{BUSY_RETRY_MILLIS, Error, ErrorCode, ErrorReply},
-    frame,
-    names::{
-        HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, Namespace, SERVICE, is_inbox,
+use crate::{
+    protocol::{
+        describe::Registry,
+        endpoint::Endpoint,
+        error::{BUSY_RETRY_MILLIS, Error, ErrorCode, ErrorReply},
+        frame,
+        names::{
+            HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, Namespace, SERVICE, is_inbox,
+        },
     },
+    serving::{round_trip, unsubscribe},
 };
 
 use super::{
@@ -33,13 +36,6 @@ use super::{
 
 /// Bytes that a reply's headers may take.
 const HEADERS_BYTES: usize = 4 * 1024;
-/// How long the server may take to do what it is told.
-const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// To a server: unsubscribe at once, because this is no number that it takes for a count of messages; to
-/// the client library: a count that is never reached, so that it goes on handing over what still comes.
-/// The library's own drain forgets a subscription too early and loses requests.
-const UNSUBSCRIBE_NOW: u64 = 10_000_000_000;
 
 /// What requests are answered with.
 pub(super) struct Server {
@@ -103,7 +99,7 @@ impl Server {
         phase.send_replace(Phase::Unsubscribed);
         let told = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
         let _ = self.unsubscribed.acquire_many(told).await;
-        self.round_trip().await;
+        round_trip(&self.client).await;
         phase.send_replace(Phase::Complete);
         for task in tasks {
             let _ = task.await;
@@ -114,9 +110,7 @@ impl Server {
     pub(super) async fn all_answered(&self) {
         let _ = self.in_flight.acquire_many(self.in_flight_max).await;
         self.invoke.all_ended().await;
-        if let Err(error) = self.client.flush().await {
-            tracing::debug!(%error, "cannot flush");
-        }
+        round_trip(&self.client).await;
     }
 
     async fn take(
@@ -132,7 +126,7 @@ impl Server {
                 Ok(()) = phase.changed() => {
                     let phase = *phase.borrow_and_update();
                     let done = if phase == Phase::Unsubscribed {
-                        let done = messages.unsubscribe_after(UNSUBSCRIBE_NOW).await;
+                        let done = unsubscribe(&mut messages).await;
                         self.unsubscribed.add_permits(1);
                         done
                     } else {
@@ -157,24 +151,12 @@ impl Server {
         }
     }
 
-    /// Waits until the server has done all that this connection has told it so far: a message to oneself
-    /// comes behind it, and behind everything that the server had routed here before.
-    pub(super) async fn round_trip(&self) {
-        let inbox = self.client.new_inbox();
-        let Ok(mut echo) = self.client.subscribe(inbox.clone()).await else {
-            return;
-        };
-        if self.client.publish(inbox, Bytes::new()).await.is_ok() {
-            let _ = tokio::time::timeout(ROUND_TRIP_TIMEOUT, echo.next()).await;
-        }
-    }
-
     /// After a stall: what had waited is taken when the server has answered to what is said after it.
     pub(super) async fn watch_for_stalls(self: Arc<Self>) {
         loop {
             self.stall.noticed().await;
             tracing::warn!("this process stood still; requests that waited count from before");
-            self.round_trip().await;
+            round_trip(&self.client).await;
             self.stall.over().await;
         }
     }

@@ -16,6 +16,7 @@ use crate::{
         endpoint::NODE_BYTES_MAX,
         names::{PROTOCOL_MINOR, SERVICE},
     },
+    serving::round_trip,
     store::{
         Store,
         open::{Names, OpenError},
@@ -201,7 +202,7 @@ impl Registry {
         let listening = server.listen().await?;
         server.micro.listen().await?;
         // Ready is when the server routes requests here.
-        server.round_trip().await;
+        round_trip(&server.client).await;
         if let Some(refusal) = refused.get() {
             return Err(StartError::Refused(refusal.clone()));
         }

@@ -3,27 +3,19 @@
 use std::{
     pin::pin,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
-use async_nats::{Client, Subscriber};
+use async_nats::Subscriber;
 use futures::{StreamExt as _, future::join_all};
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     client::{BootTime, Error},
     protocol::names::NODE_GROUP,
+    serving::{round_trip, unsubscribe},
 };
 
 use super::{super::keeper::State, offer::Offer, work::Desk};
-
-/// How long the server may take to do what it is told.
-pub(super) const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// To a server: unsubscribe at once, because this is no number that it takes for a count of messages; to the client
-/// library: a count that is never reached, so that it goes on handing over what still comes. The library's own drain
-/// forgets a subscription too early and loses calls.
-const UNSUBSCRIBE_NOW: u64 = 10_000_000_000;
 
 /// What is told who calls when the node's time is up or another has taken its place.
 const NOT_ALIVE: &str = "the node's life is over";
@@ -101,14 +93,14 @@ impl Shared {
                 told = draining.changed() => break told.is_err().then_some(NOT_ALIVE),
             }
         };
-        if messages.unsubscribe_after(UNSUBSCRIBE_NOW).await.is_err() {
+        if unsubscribe(&mut messages).await.is_err() {
             return;
         }
-        let mut unsubscribed = pin!(timeout(ROUND_TRIP_TIMEOUT, round_trip(&self.desk.nats)));
+        let mut unsubscribed = pin!(round_trip(&self.desk.nats));
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
-                _ = &mut unsubscribed => break,
+                () = &mut unsubscribed => break,
             };
             let Some(message) = message else { return };
             let closed = refused.or_else(|| self.closed());
@@ -128,17 +120,5 @@ impl Shared {
     fn closed(&self) -> Option<&'static str> {
         let state = self.state.get()?;
         (state.borrow().until <= BootTime::now()).then_some(NOT_ALIVE)
-    }
-}
-
-/// Waits until the server has done all that this connection has told it so far: a message to oneself comes behind it,
-/// and behind everything that the server had routed here before.
-pub(super) async fn round_trip(nats: &Client) {
-    let inbox = nats.new_inbox();
-    let Ok(mut echo) = nats.subscribe(inbox.clone()).await else {
-        return;
-    };
-    if nats.publish(inbox, Vec::new().into()).await.is_ok() {
-        let _ = echo.next().await;
     }
 }

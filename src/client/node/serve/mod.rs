@@ -19,11 +19,12 @@ use crate::{
     client::Error,
     domain::ids::NodeId,
     protocol::{contract::subject_of, names::Namespace},
+    serving::round_trip,
 };
 
 use super::{announce::Speaker, keeper::State};
 
-use listen::{Listening, Place, ROUND_TRIP_TIMEOUT, round_trip};
+use listen::{Listening, Place};
 use work::Desk;
 
 pub use call::Call;
@@ -129,7 +130,7 @@ impl Serving {
 /// any more is closed at once, with what was still to be sent.
 async fn settle(nats: async_nats::Client, mut under_way: mpsc::Receiver<Infallible>) {
     under_way.recv().await;
-    let _ = timeout(ROUND_TRIP_TIMEOUT, round_trip(&nats)).await;
+    round_trip(&nats).await;
 }
 
 /// Where the tools listen, each subject once, with the newest version first.
