@@ -109,12 +109,49 @@ async fn a_call_that_somebody_wrote_over_is_answered_at_once() {
         let ack = caller.client.request(subject, overwritten.into()).await;
         assert!(ack.unwrap().payload.starts_with(b"{\"stream\""));
         let began = Instant::now();
-        let refused = caller
-            .refused("tool.invoke", body.clone(), ErrorCode::ToolTimeout)
-            .await;
+        // It may not have seen that yet: then it says what came of the call.
+        let refused = until("it to be seen", async || {
+            caller.ask("tool.invoke", body.clone()).await.err()
+        })
+        .await;
+        assert_eq!(refused.code, "TOOL_TIMEOUT", "{refused:#?}");
         assert_eq!(refused.detail("executed"), "unknown");
         assert!(began.elapsed() < Duration::from_secs(30));
     }
+    assert_eq!(provider.count(), 1);
+}
+
+/// Who waits for a call that was made before is told as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_call_that_somebody_wrote_over_is_answered_at_once() {
+    let nats = Nats::start();
+    let (_registry, caller) = announced(&nats).await;
+    let provider = Provider::serve(&nats.url(), "work.a", |_| async {}).await;
+    let id = Uuid::new_v4();
+    let body = call(json!({"request_id": id, "timeout_ms": 60_000}));
+    let ask = || {
+        let (caller, body) = (caller.clone(), body.clone());
+        tokio::spawn(async move { caller.ask("tool.invoke", body).await })
+    };
+    let _first = ask();
+    until("the call to be made", async || {
+        (provider.count() == 1).then_some(())
+    })
+    .await;
+    let waits = ask();
+    // What it does shows nowhere. It waits when it has been taken, and is told the same if it comes later.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!waits.is_finished());
+    let subject = format!("$KV.onex-registry.call.{id}");
+    caller
+        .client
+        .publish(subject, "hello".into())
+        .await
+        .unwrap();
+    let answered = tokio::time::timeout(Duration::from_secs(30), waits).await;
+    let refused = answered.unwrap().unwrap().unwrap_err();
+    assert_eq!(refused.code, "TOOL_TIMEOUT", "{refused:#?}");
+    assert_eq!(refused.detail("executed"), "unknown");
     assert_eq!(provider.count(), 1);
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        call::{Begin, CALL_RESULT_BYTES_MAX, Completed, End, Executed, Failure, Outcome},
+        call::{Begin, CALL_RESULT_BYTES_MAX, Call, Completed, End, Executed, Failure, Outcome},
         calls::Course,
         command::{Action, Answer, Command},
         ids::{CommandId, ExecutionId, RequestId},
@@ -140,23 +140,26 @@ impl Commit {
 
 impl Mirror {
     /// Waits until an execution that was seen running has ended, until `until` at the latest: none then. With
-    /// [`Outcome::Unknown`] of an idempotent tool the call may be begun again, and somebody else may have done so.
+    /// [`Outcome::Unknown`] of an idempotent tool the call may be begun again, and somebody else may have done so. And the
+    /// call as it was seen last, if it was at all: it may have been overwritten since.
     pub(super) async fn call_outcome(
         &self,
         request_id: RequestId,
         execution_id: ExecutionId,
         until: Instant,
-    ) -> Option<Outcome> {
+    ) -> Option<(Option<Call>, Outcome)> {
         let ended = async {
+            let mut seen = None;
             loop {
                 let (course, revision) = self.with(|core| {
                     let calls = &core.index.calls;
+                    seen = calls.call(request_id).cloned().or_else(|| seen.take());
                     let entry = calls.entry(request_id);
                     let revision = entry.map(|entry| entry.revision).unwrap_or_default();
                     (calls.course(request_id, execution_id), revision)
                 });
                 match course {
-                    Course::Ended(outcome) => return outcome,
+                    Course::Ended(outcome) => return (seen, outcome),
                     Course::Runs => self.moved(&[(Key::Call(request_id), revision)]).await,
                 }
             }

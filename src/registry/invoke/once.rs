@@ -126,11 +126,7 @@ impl Server {
                     .commit
                     .mirror
                     .call_outcome(request_id, execution_id, caller.until);
-                let outcome = ended.await.ok_or_else(still_runs)?;
-                let known = self
-                    .commit
-                    .mirror
-                    .with(|core| core.index.calls.call(request_id).cloned());
+                let (known, outcome) = ended.await.ok_or_else(still_runs)?;
                 (Box::new(known.ok_or_else(still_runs)?), outcome)
             }
         };
