@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use harness::Nats;
+use harness::{Nats, round_trip};
 use onex_registry::domain::key::{Key, Revision};
 use onex_registry::domain::record::Stored;
 use onex_registry::domain::write::Write;
@@ -54,7 +54,7 @@ async fn no_more_batches_are_under_way_than_there_may_be() {
     let store = Store::open(client.clone(), &names).await.unwrap();
     let observer = async_nats::connect(nats.url()).await.unwrap();
     let mut seen = observer.subscribe("$KV.>").await.unwrap();
-    observer.flush().await.unwrap();
+    round_trip(&observer).await;
 
     // Nothing is acknowledged: whoever has a turn keeps it.
     nats.pause();

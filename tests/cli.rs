@@ -20,7 +20,7 @@ use onex_registry::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use harness::{Nats, Registry, User, assert_members};
+use harness::{Nats, Registry, User, assert_members, round_trip};
 
 mod harness;
 
@@ -512,7 +512,7 @@ async fn answering_to(
     let nats = async_nats::connect(url).await.unwrap();
     let subject = format!("onex.{namespace}.registry.v1.{endpoint}");
     let mut requests = nats.subscribe(subject).await.unwrap();
-    nats.flush().await.unwrap();
+    round_trip(&nats).await;
     tokio::spawn(async move {
         for reply in replies {
             let request = requests.next().await.unwrap();
@@ -591,7 +591,7 @@ async fn a_lease_that_one_instance_has_not_seen_is_found() {
         .subscribe("onex.lags.registry.v1.port.list")
         .await
         .unwrap();
-    nats.flush().await.unwrap();
+    round_trip(&nats).await;
     answering(url, "lags", &[NONE, FOUND]).await;
     answering_to("port.heartbeat", url, "lags", &[CHECKED]).await;
     answering_to("port.release", url, "lags", &[RELEASED]).await;

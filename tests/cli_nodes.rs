@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 use uuid::Uuid;
 
-use harness::{Caller, Registry, User, assert_members};
+use harness::{Caller, Registry, User, assert_members, round_trip};
 
 mod harness;
 
@@ -663,7 +663,7 @@ async fn answering(
     let nats = async_nats::connect(url).await.unwrap();
     let subject = format!("onex.{namespace}.registry.v1.{endpoint}");
     let mut requests = nats.subscribe(subject).await.unwrap();
-    nats.flush().await.unwrap();
+    round_trip(&nats).await;
     tokio::spawn(async move {
         while let Some(request) = requests.next().await {
             let mut headers = async_nats::HeaderMap::new();
@@ -697,7 +697,7 @@ async fn a_question_that_may_be_asked_again_exits_with_75_and_changes_nothing() 
         .subscribe("onex.silent.registry.v1.tool.list")
         .await
         .unwrap();
-    nats.flush().await.unwrap();
+    round_trip(&nats).await;
     let told = user
         .run("tool list --namespace silent --timeout 300ms")
         .exits(69)

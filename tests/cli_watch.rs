@@ -21,7 +21,7 @@ use rustix::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use harness::{Caller, Nats, PATIENCE, Registry};
+use harness::{Caller, Nats, PATIENCE, Registry, round_trip};
 
 mod harness;
 
@@ -320,7 +320,7 @@ async fn what_was_shown_is_the_least_that_the_next_answer_knows() {
     let nats = async_nats::connect(registry.url()).await.unwrap();
     let subject = "onex.scripted.registry.v1.schema.list";
     let mut requests = nats.subscribe(subject).await.unwrap();
-    nats.flush().await.unwrap();
+    round_trip(&nats).await;
     let line = "schema list --watch=100ms -o json --namespace scripted";
     let watching = Watching::start(registry.url(), line);
     let mut asked = Vec::new();

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
-use harness::{PATIENCE, Registry};
+use harness::{PATIENCE, Registry, round_trip};
 
 mod harness;
 
@@ -43,7 +43,7 @@ impl Scripted {
             .subscribe(namespace.subject(endpoint.name()))
             .await
             .unwrap();
-        nats.flush().await.unwrap();
+        round_trip(&nats).await;
         let client = Client::new(nats.clone(), namespace);
         let (sender, asked) = unbounded_channel();
         tokio::spawn(async move {

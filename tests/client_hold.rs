@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::timeout};
 use uuid::Uuid;
 
-use harness::{Nats, PATIENCE, Proxy, Registry, until};
+use harness::{Nats, PATIENCE, Proxy, Registry, round_trip, until};
 
 mod harness;
 
@@ -254,7 +254,7 @@ impl Scripted {
                 }
             });
         }
-        nats.flush().await.unwrap();
+        round_trip(&nats).await;
         let client = Client::new(nats.clone(), namespace);
         Self {
             _server: server,

@@ -37,7 +37,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{sync::Semaphore, time::timeout};
 
-use harness::{Nats, PATIENCE, Registry, header_map, until};
+use harness::{Nats, PATIENCE, Registry, header_map, round_trip, until};
 
 mod harness;
 
@@ -535,7 +535,7 @@ async fn a_call_that_nobody_waits_for_is_given_up() {
         .call("slow", &[], "[]")
         .await
         .error("400", "INVALID_ARGUMENTS", false);
-    caller.0.flush().await.unwrap();
+    round_trip(&caller.0).await;
     assert!(
         timeout(Duration::from_millis(50), answers.next())
             .await
@@ -773,7 +773,7 @@ async fn a_tool_can_be_called_as_soon_as_anybody_can_know_of_it() {
         .subscribe("onex.registry.v1.node.register")
         .await
         .unwrap();
-    caller.0.flush().await.unwrap();
+    round_trip(&caller.0).await;
     let client = client(&nats.url()).await;
     let starting = tokio::spawn(async move { calc().serve(add(), adds).start(&client).await });
     timeout(PATIENCE, registrations.next())

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use harness::{Caller, Events, Holder, HolderPlan, Ledger, Nats, Registry, until, wish};
+use futures::StreamExt as _;
+use harness::{Caller, Events, Holder, HolderPlan, Ledger, Nats, PATIENCE, Registry, until, wish};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -208,13 +209,16 @@ async fn a_sleeper_renews_nothing_that_others_have_ended() {
     let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
     let lease = caller.lease(one, json!({"ttl": 1})).await;
     sleeper.pause();
-    // This heartbeat waits in the sleeper's socket.
+    // This heartbeat waits in the sleeper's socket, when the server has passed it on.
+    let heartbeats = "onex.registry.v1.port.heartbeat";
+    let mut heartbeats = caller.client.subscribe(heartbeats).await.unwrap();
     let late = json!({"requester_id": one, "lease_id": lease["lease_id"]});
     let late = tokio::spawn({
         let caller = caller.clone();
         async move { caller.ask("port.heartbeat", late).await }
     });
-    caller.client.flush().await.unwrap();
+    let passed_on = tokio::time::timeout(PATIENCE, heartbeats.next()).await;
+    passed_on.unwrap().unwrap();
     let mut other = Registry::on(&nats, &["--host", "here", "--no-probe", "--ports", "20000"]);
     // The other one ends the lease and grants the port, to whoever gets past the sleeper.
     let patience = Duration::from_millis(300);

@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
-use harness::{Bucket, Caller, Events, Nats, Registry, Stored, claim, node, tool, until};
+use harness::{
+    Bucket, Caller, Events, Nats, Registry, Stored, claim, node, round_trip, tool, until,
+};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -683,7 +685,7 @@ async fn mark(caller: &Caller, key: &str, ttl: &str) {
         .client
         .publish_with_headers(subject, headers, "".into());
     sent.await.unwrap();
-    caller.client.flush().await.unwrap();
+    round_trip(&caller.client).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -1432,7 +1434,7 @@ async fn something_foreign_over_a_node_is_no_end_of_it() {
         .publish(subject, "garbage".into())
         .await
         .unwrap();
-    caller.client.flush().await.unwrap();
+    round_trip(&caller.client).await;
     until("the garbage to be seen", async || {
         let gone = caller.get("node.list", json!({})).await;
         ids(&gone).is_empty().then_some(())

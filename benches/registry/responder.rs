@@ -60,7 +60,7 @@ pub(crate) async fn serve(url: &str) {
         body.clone()
     };
     listen(&client, format!("{SIZED}.*"), sized).await;
-    client.flush().await.unwrap();
+    super::harness::round_trip(&client).await;
     let mut out = std::io::stdout();
     writeln!(out, "ready").unwrap();
     out.flush().unwrap();

@@ -62,3 +62,13 @@ where
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }
+
+/// Waits until the server has done all that this connection has told it. To flush is less: then it is only sent, and what
+/// another connection says can be before it.
+pub(crate) async fn round_trip(nats: &async_nats::Client) {
+    let inbox = nats.new_inbox();
+    let mut echo = nats.subscribe(inbox.clone()).await.unwrap();
+    nats.publish(inbox, "".into()).await.unwrap();
+    let echoed = tokio::time::timeout(PATIENCE, futures::StreamExt::next(&mut echo)).await;
+    echoed.unwrap().unwrap();
+}

@@ -8,6 +8,8 @@ use futures::StreamExt as _;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use super::round_trip;
+
 /// A request as a provider got it.
 #[derive(Debug, Clone)]
 pub(crate) struct Got {
@@ -38,7 +40,7 @@ impl Provider {
             .queue_subscribe(subject.to_owned(), "provider".to_owned())
             .await
             .unwrap();
-        client.flush().await.unwrap();
+        round_trip(&client).await;
         let got = Arc::<Mutex<Vec<Got>>>::default();
         let all = Arc::clone(&got);
         let task = tokio::spawn(async move {
