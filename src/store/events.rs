@@ -2,7 +2,7 @@
 
 use async_nats::{HeaderMap, jetstream};
 use bytes::Bytes;
-use futures::{Stream, future::join_all};
+use futures::Stream;
 
 use crate::domain::key::Revision;
 
@@ -13,6 +13,10 @@ use super::{
 
 /// Events that are published in one piece, at most; a server allows 1,000.
 pub const EVENTS_AT_ONCE_MAX: usize = 256;
+
+/// Events that are published in one piece, at least. A piece costs a server 5 to 7 ms for the files that it makes and
+/// removes, whatever is in it: as much as some twenty events that are synced one by one.
+const PIECE_MIN: usize = 32;
 
 /// One event as it is sent; its headers carry its id, by which the same again is dropped.
 #[derive(Debug, Clone)]
@@ -66,28 +70,28 @@ impl Store {
         }
     }
 
-    /// Adds events to their stream, in their order, at most [`EVENTS_AT_ONCE_MAX`] of them: in one piece, or where
-    /// that is refused, because one is there already or the stream takes no pieces, one by one on one round trip.
-    /// Whether all are there now.
+    /// Adds events to their stream, in their order, at most [`EVENTS_AT_ONCE_MAX`] of them: many in one piece; few, or
+    /// where that is refused, because one is there already or the stream takes no pieces, each when the one before it is
+    /// there. Whether all are there now.
     pub async fn publish_events(&self, events: &[Event]) -> bool {
-        let messages = || events.iter().cloned().map(Message::from);
-        if events.len() > 1
-            && let Written::At(_) = self.event_batches.write(self, messages().collect()).await
-        {
-            return true;
+        if events.len() >= PIECE_MIN {
+            let messages = events.iter().cloned().map(Message::from).collect();
+            if let Written::At(_) = self.event_batches.write(self, messages).await {
+                return true;
+            }
         }
-        let sent = messages().map(|message| {
-            let Message {
+        for event in events.iter().cloned() {
+            let Event {
                 subject,
                 headers,
                 payload,
-            } = message;
-            self.publish(subject, headers, payload)
-        });
-        let acknowledged = join_all(sent).await;
-        acknowledged
-            .iter()
-            .all(|written| matches!(written, Written::At(_)))
+            } = event;
+            let written = self.publish_event(subject, headers, payload).await;
+            if !matches!(written, Written::At(_)) {
+                return false;
+            }
+        }
+        true
     }
 }
 
