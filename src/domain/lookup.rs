@@ -203,13 +203,13 @@ impl Lookup {
 /// The lease, where both records hold it and it is found by the same things.
 fn found_alike<'a>(before: &Record, after: &'a Record) -> Option<&'a Lease> {
     let (one, other) = (before.lease()?, after.lease()?);
-    let node = |lease: &Lease| lease.node.as_ref().map(|life| life.node_id.clone());
+    let nodes = [one, other].map(|lease| lease.node.as_ref().map(|life| &life.node_id));
     let requests = before.requests().map(|request| request.id);
     let alike = one.lease_id == other.lease_id
         && one.requester_id == other.requester_id
         && one.name == other.name
         && one.labels == other.labels
-        && node(one) == node(other)
+        && nodes[0] == nodes[1]
         && requests.eq(after.requests().map(|request| request.id));
     alike.then_some(other)
 }

@@ -10,7 +10,7 @@ mod work;
 use std::{collections::BTreeMap, convert::Infallible, future::Future, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::timeout,
 };
@@ -50,8 +50,10 @@ pub(super) struct Serving {
     patience: Duration,
     desk: Desk,
     cut: watch::Sender<bool>,
-    /// Ends when all is done and answered.
-    done: JoinHandle<()>,
+    /// Told when nothing is under way any more.
+    done: oneshot::Receiver<()>,
+    /// Ends when that is answered as well.
+    answered: JoinHandle<()>,
     now: Option<Listening>,
 }
 
@@ -59,7 +61,8 @@ impl Serving {
     pub(super) fn new(speaker: &Speaker) -> Self {
         let Speaker { client, plan } = speaker;
         let (cut, may_go_on) = watch::channel(false);
-        let (under_way, done) = mpsc::channel(1);
+        let (under_way, all) = mpsc::channel(1);
+        let (told, done) = oneshot::channel();
         let nats = client.nats().clone();
         Self {
             places: places(&plan.offers, &plan.request.node_id, client.namespace()),
@@ -67,10 +70,11 @@ impl Serving {
             desk: Desk {
                 nats: nats.clone(),
                 cut: may_go_on,
-                _under_way: under_way,
+                under_way,
             },
             cut,
-            done: tokio::spawn(settle(nats, done)),
+            done,
+            answered: tokio::spawn(settle(nats, all, told)),
             now: None,
         }
     }
@@ -107,6 +111,7 @@ impl Serving {
             desk,
             cut,
             mut done,
+            answered,
             now,
             patience,
             ..
@@ -114,22 +119,33 @@ impl Serving {
         if let Some(now) = now {
             now.drain().await;
         }
+        let is_idle = desk.under_way.strong_count() == 1;
         drop(desk);
-        if timeout(patience, &mut done).await.is_err() {
+        let mut is_done = is_idle || timeout(patience, &mut done).await.is_ok();
+        if !is_done {
             tracing::warn!(
                 ?patience,
                 "calls of tools are given up: the node takes leave"
             );
             cut.send_replace(true);
-            let _ = timeout(CUT_TIMEOUT, done).await;
+            is_done = timeout(CUT_TIMEOUT, done).await.is_ok();
+        }
+        if is_done {
+            // It does not panic.
+            let _ = answered.await;
         }
     }
 }
 
 /// Waits until nothing is under way any more, and until the server has got the answers: a connection that nobody has
 /// any more is closed at once, with what was still to be sent.
-async fn settle(nats: async_nats::Client, mut under_way: mpsc::Receiver<Infallible>) {
+async fn settle(
+    nats: async_nats::Client,
+    mut under_way: mpsc::Receiver<Infallible>,
+    told: oneshot::Sender<()>,
+) {
     under_way.recv().await;
+    let _ = told.send(());
     round_trip(&nats).await;
 }
 

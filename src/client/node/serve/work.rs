@@ -28,7 +28,7 @@ pub(super) struct Desk {
     /// True: calls that are under way are given up.
     pub(super) cut: watch::Receiver<bool>,
     /// Held by everything that is under way: who has the other end knows when all of it is done.
-    pub(super) _under_way: mpsc::Sender<Infallible>,
+    pub(super) under_way: mpsc::Sender<Infallible>,
 }
 
 /// One call that is done.
