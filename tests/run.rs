@@ -238,7 +238,7 @@ async fn its_own_failures_are_told_from_the_commands() {
     let caller = Caller::of(&registry).await;
     let _taken = TcpListener::bind(("0.0.0.0", 21011)).unwrap();
     let says = "echo started";
-    let mut run = Run::start(&registry, "--port a --port b:21011", says);
+    let mut run = Run::start(&registry, "--port a:21010 --port b:21011", says);
     assert_eq!(
         run.line(),
         "",
