@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{HeaderMap, RequestErrorKind};
+use async_nats::{HeaderMap, RequestErrorKind, Subscriber};
 use futures::StreamExt as _;
 use onex_registry::{
     client::{
@@ -35,7 +35,7 @@ use onex_registry::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
 
 use harness::{Nats, PATIENCE, Registry, header_map, round_trip, until};
 
@@ -128,6 +128,14 @@ impl Caller {
             headers: message.headers.unwrap_or_default(),
             body: serde_json::from_slice(&message.payload).unwrap(),
         })
+    }
+
+    /// What nodes ask a registry for, in its place.
+    async fn registrations(&self) -> Subscriber {
+        let subject = "onex.registry.v1.node.register";
+        let registrations = self.0.subscribe(subject).await.unwrap();
+        round_trip(&self.0).await;
+        registrations
     }
 
     /// Whether nobody listens.
@@ -763,23 +771,22 @@ async fn calls_are_taken_while_the_node_lives_and_not_between() {
     until("the tool to be back", adds_up).await;
 }
 
+/// A node that has announced itself, and waits for the answer; nobody else has its connection.
+async fn announced(nats: &Nats, registrations: &mut Subscriber) -> JoinHandle<Result<Node, Error>> {
+    let client = client(&nats.url()).await;
+    let starting = tokio::spawn(async move { calc().serve(add(), adds).start(&client).await });
+    let asked = timeout(PATIENCE, registrations.next()).await;
+    asked.unwrap().unwrap();
+    starting
+}
+
 /// In the place of a registry stands one that calls the tool before it answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tool_can_be_called_as_soon_as_anybody_can_know_of_it() {
     let nats = Nats::start();
     let caller = Caller(connect(&nats.url()).await);
-    let mut registrations = caller
-        .0
-        .subscribe("onex.registry.v1.node.register")
-        .await
-        .unwrap();
-    round_trip(&caller.0).await;
-    let client = client(&nats.url()).await;
-    let starting = tokio::spawn(async move { calc().serve(add(), adds).start(&client).await });
-    timeout(PATIENCE, registrations.next())
-        .await
-        .unwrap()
-        .unwrap();
+    let mut registrations = caller.registrations().await;
+    let starting = announced(&nats, &mut registrations).await;
     let sum = caller.call("add", &[], r#"{"terms": [2]}"#).await;
     assert_eq!(sum.result(), json!({"sum": 2.0}));
     starting.abort();
@@ -794,18 +801,9 @@ async fn a_tool_can_be_called_as_soon_as_anybody_can_know_of_it() {
 async fn who_calls_as_a_node_stops_is_answered() {
     let nats = Nats::start();
     let caller = Arc::new(Caller(connect(&nats.url()).await));
-    let mut registrations = caller
-        .0
-        .subscribe("onex.registry.v1.node.register")
-        .await
-        .unwrap();
+    let mut registrations = caller.registrations().await;
     for _ in 0..50 {
-        let client = client(&nats.url()).await;
-        let starting = tokio::spawn(async move { calc().serve(add(), adds).start(&client).await });
-        timeout(PATIENCE, registrations.next())
-            .await
-            .unwrap()
-            .unwrap();
+        let starting = announced(&nats, &mut registrations).await;
         let callers = (0..4).map(|_| {
             let caller = Arc::clone(&caller);
             tokio::spawn(async move {

@@ -15,7 +15,7 @@ use super::{
 pub const EVENTS_AT_ONCE_MAX: usize = 256;
 
 /// Events that are published in one piece, at least. A piece costs a server 5 to 7 ms for the files that it makes and
-/// removes, whatever is in it: as much as some twenty events that are synced one by one.
+/// removes, however little is in it: as much as some twenty events that are synced one by one.
 const PIECE_MIN: usize = 32;
 
 /// One event as it is sent; its headers carry its id, by which the same again is dropped.
@@ -80,12 +80,12 @@ impl Store {
                 return true;
             }
         }
-        for event in events.iter().cloned() {
+        for event in events {
             let Event {
                 subject,
                 headers,
                 payload,
-            } = event;
+            } = event.clone();
             let written = self.publish_event(subject, headers, payload).await;
             if !matches!(written, Written::At(_)) {
                 return false;
