@@ -34,7 +34,7 @@ serve: tools-serve
 test: tools
 	@echo '==> cargo test (the first time builds for a few minutes)'
 	@rm -rf "$(TRAFFIC)"
-	@PATH="$(TOOLS)/bin:$$PATH" ONEX_TRAFFIC="$(TRAFFIC)" $(CARGO) test --locked $(ARGS)
+	@PATH="$(TOOLS)/bin:$$PATH" ONEX_TRAFFIC="$(TRAFFIC)" $(CARGO) test --locked --workspace $(ARGS)
 	@echo '==> what the tests sent and got, against schemas/$(if $(strip $(ARGS)),; a part of the tests cannot show that none is missing)'
 	@ONEX_TRAFFIC="$(TRAFFIC)" $(CARGO) test --locked --quiet --test traffic -- --ignored --nocapture \
 	    $(if $(strip $(ARGS)),every_message_is_well)
@@ -44,11 +44,11 @@ bench: tools-serve
 	@PATH="$$PATH:$(TOOLS)/bin" $(CARGO) bench --locked --quiet --bench registry
 
 fmt:
-	@$(CARGO) fmt
+	@$(CARGO) fmt --all
 
 lint:
-	@$(CARGO) fmt --check
-	@$(CARGO) clippy --locked --all-targets -- -D warnings
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 # Not `advisories`: its database is fetched from where not every network leads. `cargo deny check` alone has it too.
 deny: $(TOOLS)/cargo-deny.stamp

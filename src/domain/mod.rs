@@ -1,6 +1,8 @@
 //! The registry as a pure state machine: no async, no NATS, no clock, no randomness, and no JSON but
 //! for members of records that this version does not know and carries along.
 
+pub use onex_types::{ids, time};
+
 pub mod agenda;
 pub mod bus;
 pub mod call;
@@ -11,7 +13,6 @@ pub mod counts;
 pub mod cursor;
 pub mod decide;
 pub mod deed;
-pub mod ids;
 pub mod index;
 pub mod key;
 pub mod lookup;
@@ -27,7 +28,6 @@ pub mod refusal;
 pub mod reserved;
 pub mod review;
 pub mod standing;
-pub mod time;
 pub mod transition;
 pub mod trust;
 pub mod write;

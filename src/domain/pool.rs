@@ -1,95 +1,8 @@
 //! The ports of one host and transport: which may be granted, and picking one fast.
 
+pub use onex_types::ports::{PortRange, PortSet};
+
 use super::ids::{Port, Transport};
-
-const WORDS: usize = 1024;
-
-/// A set of ports: one bit each, 8 KiB.
-#[derive(Clone)]
-pub struct PortSet(Box<[u64; WORDS]>);
-
-impl PortSet {
-    /// None.
-    pub fn empty() -> Self {
-        Self(Box::new([0; WORDS]))
-    }
-
-    fn at(port: Port) -> (usize, u64) {
-        (usize::from(port.number() / 64), 1 << (port.number() % 64))
-    }
-
-    /// Whether it is in the set.
-    pub fn contains(&self, port: Port) -> bool {
-        let (word, bit) = Self::at(port);
-        self.0.get(word).is_some_and(|bits| bits & bit != 0)
-    }
-
-    /// Puts it in, or takes it out.
-    pub fn set(&mut self, port: Port, member: bool) {
-        let (word, bit) = Self::at(port);
-        if let Some(bits) = self.0.get_mut(word) {
-            if member { *bits |= bit } else { *bits &= !bit }
-        }
-    }
-
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.0.iter().map(|bits| bits.count_ones() as usize).sum()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|bits| *bits == 0)
-    }
-
-    /// Its members, upwards from `start` and round to it again. At most 1,025 words are looked at.
-    pub fn around(&self, start: Port) -> impl Iterator<Item = Port> {
-        let (first, bit) = Self::at(start);
-        let words = self.0.as_slice();
-        let word = move |index: usize| words.get(index % WORDS).copied().unwrap_or(0);
-        let above = !(bit - 1);
-        (first..=first + WORDS).flat_map(move |index| {
-            let mut bits = word(index);
-            if index == first {
-                bits &= above;
-            } else if index == first + WORDS {
-                bits &= !above;
-            }
-            std::iter::from_fn(move || {
-                let low = bits.trailing_zeros();
-                bits &= bits.wrapping_sub(1);
-                // Below 65,536: the index is below 1,024 and `low` below 64 unless no bit is left.
-                let number = (low < 64).then_some((index % WORDS) * 64 + low as usize)?;
-                u16::try_from(number).ok().and_then(Port::new)
-            })
-        })
-    }
-}
-
-/// A range of ports, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PortRange {
-    /// The lowest.
-    pub first: Port,
-    /// The highest.
-    pub last: Port,
-}
-
-impl PortRange {
-    /// Whether it is in the range.
-    pub fn contains(self, port: Port) -> bool {
-        (self.first..=self.last).contains(&port)
-    }
-}
-
-impl std::fmt::Display for PortRange {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.first == self.last {
-            return self.first.fmt(f);
-        }
-        write!(f, "{}-{}", self.first, self.last)
-    }
-}
 
 /// What a port is to the pool; each is in exactly one of these states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,20 +115,7 @@ impl Pool {
     fn nth_start(&self, start: Option<Port>) -> Option<Port> {
         let capacity = self.counts.capacity;
         let wanted = usize::from(start?.number()).checked_rem(capacity)?;
-        let mut left = wanted;
-        for (index, bits) in self.usable.0.iter().enumerate() {
-            let ones = bits.count_ones() as usize;
-            if left < ones {
-                let mut bits = *bits;
-                for _ in 0..left {
-                    bits &= bits - 1;
-                }
-                let number = index * 64 + bits.trailing_zeros() as usize;
-                return u16::try_from(number).ok().and_then(Port::new);
-            }
-            left -= ones;
-        }
-        None
+        self.usable.nth(wanted)
     }
 }
 
@@ -253,8 +153,6 @@ impl HostPools {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn port(number: u16) -> Port {
@@ -265,19 +163,6 @@ mod tests {
         PortRange {
             first: port(first),
             last: port(last),
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn around_names_each_member_once_from_the_start(
-            members in prop::collection::btree_set(1u16.., 0..200), start in 1u16..
-        ) {
-            let mut set = PortSet::empty();
-            for n in &members { set.set(port(*n), true); }
-            let got: Vec<u16> = set.around(port(start)).map(Port::number).collect();
-            let want: Vec<u16> = members.range(start..).chain(members.range(..start)).copied().collect();
-            prop_assert_eq!(got, want);
         }
     }
 

@@ -221,7 +221,7 @@ macro_rules! ends {
     ($($name:ident)*) => {$(
         impl $name {
             /// A value that sorts before every other there can be.
-            pub(super) fn lowest() -> Self {
+            pub fn lowest() -> Self {
                 Self(Arc::default())
             }
         }
@@ -232,7 +232,7 @@ ends!(Host NodeId BusId);
 
 impl NodeId {
     /// A value that sorts behind every other there can be.
-    pub(super) fn highest() -> Self {
+    pub fn highest() -> Self {
         Self(char::MAX.to_string().into())
     }
 }
