@@ -1,5 +1,7 @@
 //! Sets and ranges of port numbers.
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::Port;
 
 const WORDS: usize = 1024;
@@ -85,7 +87,7 @@ impl PortSet {
 }
 
 /// A range of ports, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortRange {
     /// The lowest.
     pub first: Port,

@@ -1,0 +1,251 @@
+//! What a registry can be asked to do, and what it can say to that.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use onex_types::{
+    ids::{CommandId, Host, Label, LeaseId, Name, Port, RequesterId, Token, Transport, Ttl},
+    key::PortKey,
+    time::Moment,
+};
+
+use crate::{
+    key::Key,
+    record::{HostPool, InstanceId, Lease, LeaseEnd, Request, Settings, Store},
+};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
+    /// Chosen once, by who takes the request; the id of the lease that it may grant.
+    pub id: CommandId,
+    /// The correlation id of the request; none for what the registry does by itself.
+    pub correlation_id: Option<String>,
+    /// What.
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Grant a port.
+    Lease(Box<GrantRequest>),
+    /// Let a lease last its TTL again.
+    Renew {
+        /// Who asks.
+        requester_id: RequesterId,
+        /// Which.
+        lease_id: LeaseId,
+        /// A longer TTL from now on.
+        ttl: Option<Ttl>,
+        /// Makes retries idempotent.
+        request: Option<Request>,
+    },
+    /// End a lease for its holder.
+    Release {
+        /// Who asks.
+        requester_id: RequesterId,
+        /// Which.
+        lease_id: LeaseId,
+        /// Makes retries idempotent.
+        request: Option<Request>,
+    },
+    /// Answer what is there, after an entry that was sent after the question.
+    Find(LeaseId),
+    /// Write the first entry of a log, if it has none.
+    Genesis(Box<(Store, Settings)>),
+    /// Set or change a host's port ranges.
+    SetPool(Host, Box<HostPool>),
+    /// End a lease whose time is up.
+    Expire(Key),
+    /// A grant whose port is in use: take it back, and grant another port.
+    Rollback(Box<Rollback>),
+    /// A grant's port was tried: it is not rolled back any more.
+    Confirm(PortKey, LeaseId),
+    /// Become the named instance, or leave that.
+    TakeOver {
+        /// Who was named when this was decided on.
+        from: Option<InstanceId>,
+        /// Who is to be.
+        to: InstanceId,
+    },
+    /// Every event up to that revision, of the entry at that position, is out.
+    Published {
+        /// By whom.
+        instance: InstanceId,
+        /// The revision.
+        revision: u64,
+        /// The position.
+        sequence: u64,
+    },
+}
+
+/// The port that somebody asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GrantRequest {
+    /// Who.
+    pub requester_id: RequesterId,
+    /// What will be spoken there.
+    pub protocol: Token,
+    /// For how long without a renewal.
+    pub ttl: Ttl,
+    /// On which host.
+    pub host: Host,
+    /// In which port space.
+    pub transport: Transport,
+    /// Tried first.
+    pub preferred: Option<Port>,
+    /// Whether only the preferred one will do.
+    pub exact: bool,
+    /// Sticky, and resolvable.
+    pub name: Option<Name>,
+    /// For finding it.
+    pub labels: Vec<Label>,
+    /// When the caller says that it asked.
+    pub requested_at: Option<Timestamp>,
+    /// Makes retries idempotent.
+    pub request: Option<Request>,
+}
+
+/// A grant that is taken back because another program uses its port.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rollback {
+    /// The port.
+    pub key: PortKey,
+    /// The lease.
+    pub lease_id: LeaseId,
+    /// What was asked for.
+    pub grant: GrantRequest,
+    /// How many ports were tried for it.
+    pub tried: usize,
+}
+
+/// What came of a command, true at that revision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The revision.
+    pub revision: u64,
+    /// What.
+    pub result: Result<Answer, Refusal>,
+}
+
+/// What was done, or found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// This lease is live.
+    Lease(Held),
+    /// This lease has ended.
+    Ended {
+        /// Which.
+        lease_id: LeaseId,
+        /// How.
+        how: LeaseEnd,
+        /// When, for people.
+        at: Timestamp,
+    },
+    /// What was asked for is so.
+    Done,
+}
+
+/// A live lease.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// The key of its record.
+    pub key: PortKey,
+    /// The lease.
+    pub lease: Arc<Lease>,
+    /// When it was granted or last renewed, for people.
+    pub renewed_at: Timestamp,
+    /// Since when its TTL counts, by this instance's clock.
+    pub since: Moment,
+    /// Whether its port was found bindable just after the grant.
+    pub verified: bool,
+}
+
+/// Why nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The TTL is above the bound.
+    #[error("ttl must be at most {0} seconds here")]
+    TtlTooLong(u32),
+    /// The request id came with other parameters before.
+    #[error("this request_id was used before with other parameters")]
+    IdempotencyMismatch,
+    /// The lease has ended and is still remembered.
+    #[error("the lease has ended")]
+    LeaseExpired,
+    /// There is no such lease, and none is remembered.
+    #[error("there is no such lease")]
+    LeaseNotFound,
+    /// The lease is somebody else's.
+    #[error("the lease belongs to another requester")]
+    NotHolder,
+    /// The host has no pool, and new ones are not allowed.
+    #[error("there is no pool for host {0}")]
+    PoolNotFound(Host),
+    /// A bound is reached.
+    #[error("no more {what} are allowed: the limit is {limit}")]
+    LimitExceeded {
+        /// Of what.
+        what: &'static str,
+        /// Which.
+        limit: usize,
+    },
+    /// The one port that will do cannot be had.
+    #[error("port {port} {why}")]
+    PortUnavailable {
+        /// Which.
+        port: Port,
+        /// Why not.
+        why: Unavailable,
+    },
+    /// No port can be had now.
+    #[error("no port of the pool is free")]
+    Exhausted {
+        /// When one may be, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// So many requests were granted that none of them can be forgotten yet.
+    #[error("too many requests are remembered; ask again in a moment")]
+    Busy,
+    /// The command was decided by nobody before its caller's deadline, and never will be.
+    #[error("the store did not answer in time; nothing was done")]
+    Unavailable,
+    /// The command is in an entry of which is not known whether it is in the log.
+    #[error("the store did not answer in time; whether it was done is not known")]
+    Unknown,
+}
+
+/// Why a port cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Somebody holds it.
+    #[error("is held by another lease")]
+    Held,
+    /// It is resting.
+    #[error("is cooling down: its last holder may still count on it")]
+    Resting,
+    /// It is quarantined.
+    #[error("is quarantined: another program was using it")]
+    Quarantined,
+    /// It is never granted.
+    #[error("is reserved and never granted")]
+    Reserved,
+    /// It is in no range.
+    #[error("is in none of the host's ranges")]
+    Outside,
+    /// Another program is using it.
+    #[error("is used by another program")]
+    InUse,
+}
+
+/// What trying to bind a port said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probed {
+    /// It can be bound.
+    Bindable,
+    /// Another program has it.
+    InUse,
+    /// It could not be tried.
+    Unknown,
+}

@@ -1,0 +1,107 @@
+//! Decisions: a command and the state in; what it changes, and what came of it, out. A refused command changes nothing.
+
+mod grant;
+mod lease;
+mod system;
+
+use onex_types::ids::{CommandId, Host, RequesterId};
+
+pub use grant::PORTS_TRIED_MAX;
+
+use crate::{
+    command::{Action, Answer, Command, Refusal},
+    record::{InstanceId, Request},
+    txn::Txn,
+};
+
+/// What an instance knows of itself.
+#[derive(Debug, Clone)]
+pub struct Local {
+    /// This start of this instance.
+    pub instance: InstanceId,
+    /// Where it runs: it tries the ports of this host after a grant. None where it tries none.
+    pub probes: Option<Host>,
+}
+
+/// What came of a command, and what is to follow before it is answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decided {
+    /// What is answered.
+    pub answer: Answer,
+    /// What comes before that.
+    pub then: Then,
+}
+
+/// What comes between the acknowledgement of an entry and the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing.
+    Answer,
+    /// Try to bind the port.
+    Probe,
+    /// Wait until nobody can be trying the port any more.
+    WaitForProbe,
+}
+
+impl Decided {
+    fn answer(answer: Answer) -> Self {
+        Self {
+            answer,
+            then: Then::Answer,
+        }
+    }
+}
+
+/// Decides `command` on the state that includes the commands before it.
+pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Decided, Refusal> {
+    match &command.action {
+        Action::Lease(request) => grant::lease(txn, local, command, request),
+        Action::Rollback(rollback) => grant::rollback(txn, local, command, rollback),
+        Action::Confirm(key, lease_id) => Ok(grant::confirm(txn, command, key, *lease_id)),
+        Action::Renew {
+            requester_id,
+            lease_id,
+            ttl,
+            request,
+        } => lease::renew(txn, command, *requester_id, *lease_id, *ttl, *request),
+        Action::Release {
+            requester_id,
+            lease_id,
+            request,
+        } => lease::release(txn, command, *requester_id, *lease_id, *request),
+        Action::Find(lease_id) => lease::find(txn, *lease_id),
+        Action::Expire(key) => Ok(lease::expire(txn, command, key)),
+        Action::Genesis(genesis) => Ok(system::genesis(txn, genesis)),
+        Action::SetPool(host, pool) => Ok(system::set_pool(txn, command, host, pool)),
+        Action::TakeOver { from, to } => Ok(system::take_over(txn, *from, *to)),
+        Action::Published {
+            instance,
+            revision,
+            sequence,
+        } => Ok(system::published(txn, *instance, *revision, *sequence)),
+    }
+}
+
+/// Refuses what came before under the same request id with other parameters.
+fn check_digest(
+    txn: &Txn<'_>,
+    requester_id: RequesterId,
+    request: Option<Request>,
+) -> Result<(), Refusal> {
+    let Some(request) = request else {
+        return Ok(());
+    };
+    match txn.state.indexes.request(requester_id, request.id) {
+        Some((known, _)) if known.digest != request.digest => Err(Refusal::IdempotencyMismatch),
+        _ => Ok(()),
+    }
+}
+
+/// Spreads neighbouring numbers over all of them (the finaliser of splitmix64).
+fn spread(id: CommandId) -> u64 {
+    let (high, low) = id.0.as_u64_pair();
+    let mut x = high ^ low;
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}

@@ -1,0 +1,79 @@
+//! What the registry keeps for itself: pools, and the named instance.
+
+use onex_types::ids::Host;
+
+use crate::{
+    command::{Answer, Command},
+    entry::Change,
+    key::Key,
+    record::{HostPool, InstanceId, Named, Record, Settings, Store},
+    txn::Txn,
+};
+
+use super::Decided;
+
+/// The first entry of a log. Whoever loses the race for it finds the winner's.
+pub(super) fn genesis(txn: &mut Txn<'_>, (store, settings): &(Store, Settings)) -> Decided {
+    if txn.state.settings().is_none() {
+        let store = put(Key::Store, store.clone().into());
+        let settings = put(Key::Settings, settings.clone().into());
+        txn.system("genesis", vec![store, settings]);
+    }
+    Decided::answer(Answer::Done)
+}
+
+/// Sets a host's ranges. Leases outside them stay until they end.
+pub(super) fn set_pool(
+    txn: &mut Txn<'_>,
+    command: &Command,
+    host: &Host,
+    pool: &HostPool,
+) -> Decided {
+    let change = put(Key::Pool(host.clone()), pool.clone().into());
+    txn.change("pool.set", command, None, vec![change]);
+    Decided::answer(Answer::Done)
+}
+
+/// Names `to`, unless somebody else was named since that was decided on.
+pub(super) fn take_over(txn: &mut Txn<'_>, from: Option<InstanceId>, to: InstanceId) -> Decided {
+    let now = txn.state.named().cloned();
+    if now.as_deref().map(|named| named.instance) == from {
+        let (published, published_sequence) =
+            now.map_or((0, 0), |named| (named.published, named.published_sequence));
+        let named = Named {
+            instance: to,
+            published,
+            published_sequence,
+        };
+        txn.system("named.take_over", vec![put(Key::Named, named.into())]);
+    }
+    Decided::answer(Answer::Done)
+}
+
+/// Notes how far events are published. It only grows, and only the named instance's word counts.
+pub(super) fn published(
+    txn: &mut Txn<'_>,
+    instance: InstanceId,
+    revision: u64,
+    sequence: u64,
+) -> Decided {
+    let named = txn.state.named().filter(|named| named.instance == instance);
+    if named.is_some_and(|named| named.published < revision) {
+        let named = Named {
+            instance,
+            published: revision,
+            published_sequence: sequence,
+        };
+        txn.system("named.published", vec![put(Key::Named, named.into())]);
+    }
+    Decided::answer(Answer::Done)
+}
+
+fn put(key: Key, record: Record) -> Change {
+    Change::Put {
+        key,
+        record,
+        tentative: false,
+        event: None,
+    }
+}

@@ -1,0 +1,507 @@
+//! Deciding an entry, and what becomes of it: committed, lost, unknown.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use onex_types::{
+    entry::{EntryHeader, EntryId, Sequence},
+    ids::{CommandId, LeaseId},
+    time::{Moment, Now},
+};
+use uuid::Uuid;
+
+use crate::{
+    command::{Action, Answer, Command, GrantRequest, Outcome, Probed, Refusal, Rollback},
+    decide::{Decided, Local, PORTS_TRIED_MAX, Then, decide},
+    entry::FORMAT,
+    key::Key,
+    mechanism::Mechanism,
+    txn::Txn,
+};
+
+use super::{
+    APPEND_SILENCE_MILLIS, CONFLICT_WAIT_MILLIS, EMPTY_ENTRY_MILLIS, ENTRY_BYTES_MAX,
+    ENTRY_COMMANDS_MAX, Engine, Fatal, Job, JobId, Output, PROBE_MILLIS, PROBE_WAIT_MILLIS,
+    Pending, Phase, Probing, QUIET_MILLIS, Snapshots,
+};
+
+/// A named instance ends a lease when its time is up, the others so much later, in milliseconds: most of the time there
+/// is one that does it.
+const OTHERS_WAIT_MILLIS: u64 = 1_000;
+
+impl Engine {
+    /// Decides what waits, and appends it, unless an entry is under way.
+    pub(super) fn decide(&mut self, now: Now) {
+        if self.pending.is_some() || !self.follows || self.phase == Phase::Failed {
+            return;
+        }
+        let snapshot_due = self.begins_snapshot(now.mono);
+        let mut jobs = Vec::new();
+        let mut txn = Txn::new(&mut self.state, now);
+        let full = |txn: &Txn<'_>, jobs: &[_]| {
+            jobs.len() >= ENTRY_COMMANDS_MAX || txn.bytes() >= ENTRY_BYTES_MAX
+        };
+        // Requests before timers, renewals before everything: a renewal that has arrived is taken before its lease
+        // is looked at.
+        let early = !txn.state.mechanisms.on(Mechanism::RequestsBeforeTimers);
+        if early {
+            expire(&mut txn, &self.local, &mut self.expiries);
+        }
+        let mut drained = true;
+        for queue in [&mut self.renewals, &mut self.commands] {
+            while let Some(job) = queue.pop_front() {
+                if full(&txn, &jobs) {
+                    queue.push_front(job);
+                    drained = false;
+                    break;
+                }
+                let late = job.deadline <= now.mono;
+                if late && txn.state.mechanisms.on(Mechanism::CommandDeadline) {
+                    if let Some(id) = job.id {
+                        let revision = txn.state.revision();
+                        let result = Err(Refusal::Unavailable);
+                        self.out
+                            .push(Output::Reply(id, Outcome { revision, result }));
+                    }
+                    continue;
+                }
+                let result = decide(&mut txn, &self.local, &job.command);
+                let revision = txn.state.revision();
+                jobs.push((job, result, revision));
+            }
+        }
+        if drained && !early {
+            expire(&mut txn, &self.local, &mut self.expiries);
+        }
+        if self.snapshots.wants_chunk(self.local.instance) {
+            self.snapshots
+                .write_chunk(&mut txn, self.limits.chunk_bytes);
+        } else if snapshot_due {
+            Snapshots::begin(&mut txn, self.local.instance, self.limits.chunk_bytes);
+        }
+        let changed = !txn.is_empty();
+        let sealed = txn.seal();
+        if let Some(fault) = sealed.fault {
+            return self.fail(Fatal::Decision(fault));
+        }
+        if !changed && jobs.is_empty() && !self.wants_entry(now.mono) {
+            return;
+        }
+        if !changed && now.mono.since(self.last_empty) < EMPTY_ENTRY_MILLIS {
+            // Nothing was changed, so nothing is undone: these are decided again in a moment.
+            return self.put_back(jobs.into_iter().map(|(job, ..)| job));
+        }
+        if !changed {
+            self.last_empty = now.mono;
+        }
+        if !self.on(Mechanism::OutcomeHeldByEntry) {
+            for (job, result, revision) in &jobs {
+                let result = result.clone().map(|decided| decided.answer);
+                let outcome = Outcome {
+                    revision: *revision,
+                    result,
+                };
+                self.out.extend(job.id.map(|id| Output::Reply(id, outcome)));
+            }
+            for (job, ..) in &mut jobs {
+                job.id = None;
+            }
+        }
+        let id = self.next_entry_id();
+        let header = EntryHeader {
+            id,
+            predecessor: self.last_valid,
+            format: FORMAT,
+            snapshot: self.snapshot_ref(),
+        };
+        self.pending = Some(Pending {
+            header,
+            expected: self.head.0,
+            entry: Arc::new(sealed.entry),
+            bytes: sealed.bytes.into(),
+            undo: sealed.undo,
+            jobs,
+            first_sent: now.mono,
+            sent: now.mono,
+            refused: None,
+        });
+        self.send(now.mono);
+    }
+
+    /// Whether an entry is to be appended though nothing waits: a start ends with one, silence is broken by one, and the
+    /// named instance shows that it is still there.
+    fn wants_entry(&self, now: Moment) -> bool {
+        !self.ready
+            || now.since(self.last_entry) >= QUIET_MILLIS
+            || (self.is_named() && now.since(self.named_seen) >= QUIET_MILLIS)
+    }
+
+    /// Sends the pending entry, for the first time or again: always the same.
+    fn send(&mut self, now: Moment) {
+        let Some(pending) = &mut self.pending else {
+            return;
+        };
+        pending.sent = now;
+        pending.refused = None;
+        self.out.push(Output::Append {
+            expected: pending.expected,
+            header: pending.header,
+            bytes: pending.bytes.clone(),
+        });
+    }
+
+    /// Puts jobs back in front of those that came later, in their order.
+    fn put_back(&mut self, jobs: impl DoubleEndedIterator<Item = Job>) {
+        for job in jobs.rev() {
+            match job.command.action {
+                Action::Renew { .. } | Action::Release { .. } => self.renewals.push_front(job),
+                _ => self.commands.push_front(job),
+            }
+        }
+    }
+
+    /// The server acknowledged an entry. It counts only while the follower fits, and only at the place that was asked
+    /// for.
+    pub(super) fn acked(&mut self, id: EntryId, sequence: Sequence, now: Now) {
+        if !self.follows && self.on(Mechanism::FitBeforeAck) {
+            return;
+        }
+        let pending = self.pending.as_ref();
+        let fits = pending
+            .is_some_and(|pending| pending.header.id == id && sequence == pending.expected.next());
+        let unchecked = pending.is_some_and(|pending| pending.header.id == id)
+            && !self.on(Mechanism::FitBeforeAck);
+        if fits || unchecked {
+            self.commit(sequence, now);
+        }
+    }
+
+    /// The server refused an entry: at best a hint, since earlier copies of it may have landed or may land yet.
+    pub(super) fn refused(&mut self, id: EntryId, conflict: bool, now: Now) {
+        let Some(pending) = self
+            .pending
+            .as_mut()
+            .filter(|pending| pending.header.id == id)
+        else {
+            return;
+        };
+        if conflict && pending.refused.is_none() {
+            pending.refused = Some(now.mono);
+        }
+    }
+
+    /// There is nothing at the position that a refused append is for: the same again.
+    pub(super) fn absent(&mut self, sequence: Sequence, now: Now) {
+        let waits = self.pending.as_ref().is_some_and(|pending| {
+            pending.refused.is_some() && pending.expected.next() == sequence
+        });
+        if waits && self.follows {
+            self.send(now.mono);
+        }
+    }
+
+    /// Asks for what took the place of a refused entry; sends one again that nothing was heard of.
+    pub(super) fn repeat_append(&mut self, now: Now) {
+        let Some(pending) = self.pending.as_mut().filter(|_| self.follows) else {
+            return;
+        };
+        if let Some(since) = pending.refused {
+            if now.mono.since(since) >= CONFLICT_WAIT_MILLIS {
+                pending.refused = Some(now.mono);
+                self.out.push(Output::Fetch(pending.expected.next()));
+            }
+        } else if now.mono.since(pending.sent) >= APPEND_SILENCE_MILLIS {
+            if self.on(Mechanism::RepeatSameEntry) {
+                self.send(now.mono);
+            } else {
+                self.lose(now);
+            }
+        }
+    }
+
+    /// Another valid entry is where the pending one was to be: its changes are undone and its commands decided again.
+    pub(super) fn lose(&mut self, now: Now) {
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        if self.on(Mechanism::UndoOnLoss) {
+            let before = pending.entry.rev.saturating_sub(1);
+            for undo in pending.undo.into_iter().rev() {
+                self.state.undo(undo, now);
+            }
+            self.state.set_revision(before);
+        }
+        self.put_back(pending.jobs.into_iter().map(|(job, ..)| job));
+    }
+
+    /// Follows a void message: nothing was lost, and the same entry goes behind it.
+    pub(super) fn move_behind(&mut self, void: Sequence, now: Now) {
+        if let Some(pending) = &mut self.pending {
+            pending.expected = void;
+            self.send(now.mono);
+        }
+    }
+
+    /// The pending entry is in the log, at `sequence`.
+    pub(super) fn commit(&mut self, sequence: Sequence, now: Now) {
+        let Some(pending) = self.pending.take() else {
+            return;
+        };
+        self.head = (sequence, Some(pending.header.id));
+        self.last_valid = pending.header.id;
+        self.ready = true;
+        self.note_entry(
+            sequence,
+            pending.header.id,
+            &pending.entry,
+            pending.bytes.len(),
+            now,
+        );
+        self.out.push(Output::Applied {
+            sequence,
+            entry: pending.entry,
+        });
+        for (job, result, revision) in pending.jobs {
+            self.finish(job, result, revision, pending.first_sent, now);
+        }
+    }
+
+    fn finish(
+        &mut self,
+        job: Job,
+        result: Result<Decided, Refusal>,
+        revision: u64,
+        sent: Moment,
+        now: Now,
+    ) {
+        let Some(id) = job.id else { return };
+        let then = result.as_ref().map_or(Then::Answer, |decided| decided.then);
+        let outcome = Outcome {
+            revision,
+            result: result.map(|decided| decided.answer),
+        };
+        match (then, &outcome.result) {
+            (Then::Probe, Ok(Answer::Lease(held))) => {
+                let (grant, tried) = match &job.command.action {
+                    Action::Lease(grant) => (GrantRequest::clone(grant), 0),
+                    Action::Rollback(rollback) => (rollback.grant.clone(), rollback.tried),
+                    _ => return self.out.push(Output::Reply(id, outcome)),
+                };
+                let (key, lease_id) = (held.key.clone(), held.lease.lease_id);
+                // Counted from when it was sent: nobody can have applied it earlier, and whoever answers for it waits
+                // longer than this.
+                let until = sent.plus(PROBE_MILLIS);
+                self.out.push(Output::Probe {
+                    lease_id,
+                    key: key.clone(),
+                    until,
+                });
+                let probing = Probing {
+                    job: id,
+                    deadline: job.deadline,
+                    key,
+                    grant,
+                    outcome,
+                    until,
+                    tried,
+                    command: job.command,
+                };
+                self.probing.insert(lease_id, probing);
+            }
+            (Then::WaitForProbe, Ok(Answer::Lease(held))) => {
+                let granted = held.since.plus(PROBE_WAIT_MILLIS);
+                if granted <= now.mono {
+                    self.out.push(Output::Reply(id, outcome));
+                } else {
+                    self.waiting.insert((granted, id), outcome);
+                }
+            }
+            _ => self.out.push(Output::Reply(id, outcome)),
+        }
+    }
+
+    /// A port was tried: the grant stands, or another port takes its place.
+    pub(super) fn probed(&mut self, lease_id: LeaseId, probed: Probed, now: Now) {
+        let Some(probing) = self.probing.remove(&lease_id) else {
+            return;
+        };
+        let probed = if now.mono > probing.until {
+            Probed::Unknown
+        } else {
+            probed
+        };
+        if probed == Probed::InUse {
+            // The grant is taken back in any case; another one only for a caller that still waits.
+            let waits = probing.deadline > now.mono;
+            let rollback = Rollback {
+                key: probing.key,
+                lease_id,
+                grant: probing.grant,
+                tried: if waits {
+                    probing.tried + 1
+                } else {
+                    PORTS_TRIED_MAX
+                },
+            };
+            let command = Command {
+                id: probing.command.id.next(),
+                correlation_id: probing.command.correlation_id,
+                action: Action::Rollback(Box::new(rollback)),
+            };
+            let job = Job {
+                id: Some(probing.job),
+                command,
+                deadline: Moment::NEVER,
+            };
+            return self.commands.push_back(job);
+        }
+        let Outcome {
+            revision,
+            mut result,
+        } = probing.outcome;
+        if let Ok(Answer::Lease(held)) = &mut result {
+            held.verified = probed == Probed::Bindable;
+        }
+        self.out
+            .push(Output::Reply(probing.job, Outcome { revision, result }));
+        let command = Command {
+            id: self.next_command_id(),
+            correlation_id: None,
+            action: Action::Confirm(probing.key, lease_id),
+        };
+        self.commands.push_back(Job {
+            id: None,
+            command,
+            deadline: Moment::NEVER,
+        });
+    }
+
+    /// Answers what has waited long enough.
+    pub(super) fn answer_waiting(&mut self, now: Now) {
+        while let Some(entry) = self.waiting.first_entry() {
+            let (at, id) = *entry.key();
+            if at > now.mono {
+                break;
+            }
+            self.out.push(Output::Reply(id, entry.remove()));
+        }
+        let late = self
+            .probing
+            .iter()
+            .filter(|(_, probing)| now.mono > probing.until);
+        let late: Vec<LeaseId> = late.map(|(lease_id, _)| *lease_id).collect();
+        for lease_id in late {
+            self.probed(lease_id, Probed::Unknown, now);
+        }
+    }
+
+    /// Tells callers whose deadline has passed. What is in an entry that is under way is settled all the same.
+    pub(super) fn give_up_late(&mut self, now: Now) {
+        if !self.on(Mechanism::CommandDeadline) {
+            return;
+        }
+        let revision = self.state.revision();
+        let mut late = Vec::new();
+        for (job, ..) in self
+            .pending
+            .iter_mut()
+            .flat_map(|pending| &mut pending.jobs)
+        {
+            if job.deadline <= now.mono
+                && let Some(id) = job.id.take()
+            {
+                late.push((id, Refusal::Unknown));
+            }
+        }
+        if self.pending.is_some() || !self.follows {
+            for queue in [&mut self.renewals, &mut self.commands] {
+                queue.retain(|job| {
+                    let waits = job.deadline > now.mono;
+                    late.extend(
+                        job.id
+                            .filter(|_| !waits)
+                            .map(|id| (id, Refusal::Unavailable)),
+                    );
+                    waits
+                });
+            }
+        }
+        let reply = |(id, refusal)| {
+            Output::Reply(
+                id,
+                Outcome {
+                    revision,
+                    result: Err(refusal),
+                },
+            )
+        };
+        self.out.extend(late.into_iter().map(reply));
+    }
+
+    /// Tells a caller that nothing was done, or that nobody knows.
+    pub(super) fn refuse(&mut self, id: Option<JobId>, refusal: Refusal) {
+        let outcome = Outcome {
+            revision: self.state.revision(),
+            result: Err(refusal),
+        };
+        self.out.extend(id.map(|id| Output::Reply(id, outcome)));
+    }
+
+    /// Tells everybody who waits: this engine does not go on.
+    pub(super) fn give_up_all(&mut self) {
+        let pending = self
+            .pending
+            .take()
+            .into_iter()
+            .flat_map(|pending| pending.jobs);
+        let mut unknown: Vec<Option<JobId>> = pending.map(|(job, ..)| job.id).collect();
+        let probing = std::mem::take(&mut self.probing);
+        unknown.extend(probing.into_values().map(|probing| Some(probing.job)));
+        let waiting = std::mem::take(&mut self.waiting);
+        unknown.extend(waiting.into_keys().map(|(_, id)| Some(id)));
+        for id in unknown {
+            self.refuse(id, Refusal::Unknown);
+        }
+        let queues = [
+            std::mem::take(&mut self.renewals),
+            std::mem::take(&mut self.commands),
+        ];
+        for job in queues.into_iter().flatten() {
+            self.refuse(job.id, Refusal::Unavailable);
+        }
+    }
+
+    /// Leases whose time is up, by this instance's clock.
+    pub(super) fn collect_due(&mut self, now: Now) {
+        let wait = if self.is_named() {
+            0
+        } else {
+            OTHERS_WAIT_MILLIS
+        };
+        for key in self.state.due(now.mono) {
+            let due = self
+                .state
+                .slot(&key)
+                .and_then(|slot| self.state.due_at(slot));
+            match due.map(|due| due.plus(wait)) {
+                Some(at) if at > now.mono => self.state.remind(&key, at),
+                _ => self.expiries.push_back(key),
+            }
+        }
+    }
+}
+
+/// Ends leases whose time is up, as many as the entry has room for.
+fn expire(txn: &mut Txn<'_>, local: &Local, expiries: &mut VecDeque<Key>) {
+    while txn.len() < ENTRY_COMMANDS_MAX && txn.bytes() < ENTRY_BYTES_MAX {
+        let Some(key) = expiries.pop_front() else {
+            return;
+        };
+        let command = Command {
+            id: CommandId(Uuid::nil()),
+            correlation_id: None,
+            action: Action::Expire(key),
+        };
+        // An expiry is never refused: there is something to end, or there is not.
+        let _ = decide(txn, local, &command);
+    }
+}

@@ -1,0 +1,483 @@
+//! The registry's loop as a pure state machine: inputs in, outputs out. No clock, no randomness, no I/O.
+//!
+//! Commands that arrive while an append is under way wait, and are decided together when it is settled: one entry holds
+//! all of them (group commit). An entry is decided on a state that includes everything before it, because the append
+//! names the position behind which it belongs and the server refuses it anywhere else. So an entry is a fact, and every
+//! instance that applies the same entries has the same records.
+
+mod commit;
+mod follow;
+mod named;
+mod start;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use onex_types::{
+    entry::{EntryHeader, EntryId, Sequence, SnapshotRef},
+    ids::{CommandId, LeaseId},
+    key::PortKey,
+    time::{Moment, Now},
+};
+use uuid::Uuid;
+
+use crate::{
+    command::{Action, Command, GrantRequest, Outcome, Probed, Refusal},
+    decide::{Decided, Local},
+    entry::Entry,
+    key::Key,
+    mechanism::{Mechanism, Mechanisms},
+    record::InstanceId,
+    state::{ApplyError, State, Undo},
+};
+
+pub use named::Snapshots;
+pub use start::{Loaded, Loader, StartError};
+
+/// Commands that one entry holds at most: with 300 bytes each they fit [`ENTRY_BYTES_MAX`], and an append of that many
+/// costs the server hardly more than one of a single command.
+pub const ENTRY_COMMANDS_MAX: usize = 512;
+/// An entry is closed when it is as long as this, in bytes; the last command may exceed it.
+pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
+/// How long an append is waited for before the same is sent again, in milliseconds.
+pub const APPEND_SILENCE_MILLIS: u64 = 1_000;
+/// How long a refused append waits for the entry that took its place, before that is asked for, in milliseconds.
+pub const CONFLICT_WAIT_MILLIS: u64 = 100;
+/// Entries that change nothing are at least this far apart, in milliseconds.
+pub const EMPTY_ENTRY_MILLIS: u64 = 5;
+/// An instance that has seen no entry for so long appends an empty one, in milliseconds.
+pub const QUIET_MILLIS: u64 = 5_000;
+/// Without an acknowledgement or an entry for so long, nothing is answered from memory, in milliseconds.
+pub const STALE_MILLIS: u64 = 10_000;
+/// Only within this time after a grant was sent is its port tried, in milliseconds.
+pub const PROBE_MILLIS: u64 = 1_000;
+/// A grant that may be being tried by its granter is answered to others so long after it was applied, in milliseconds.
+pub const PROBE_WAIT_MILLIS: u64 = 1_200;
+
+/// A request that waits for its answer, as the driver knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+/// A command with who waits for it.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Who waits; none when nobody does.
+    pub id: Option<JobId>,
+    /// What.
+    pub command: Command,
+    /// After this nobody decides it any more.
+    pub deadline: Moment,
+}
+
+/// What happened to the engine.
+#[derive(Debug)]
+pub enum Input {
+    /// Somebody asks for something.
+    Command(Job),
+    /// The server acknowledged that entry at that position.
+    Acked {
+        /// Which entry.
+        id: EntryId,
+        /// Where it is.
+        sequence: Sequence,
+    },
+    /// The server refused that entry. Earlier copies of it may still land.
+    Refused {
+        /// Which entry.
+        id: EntryId,
+        /// Whether because the expected position is taken; it is a hint only.
+        conflict: bool,
+    },
+    /// The follower delivered what is at that position, or a read of it did.
+    Delivered(Delivered),
+    /// A read of that position found nothing there.
+    Absent(Sequence),
+    /// The connection or the follower broke: until the next [`Input::Following`] nothing is sent and no acknowledgement
+    /// counts.
+    Disconnected,
+    /// A new follower delivered this first, at the position that was applied last; none when nothing was applied yet.
+    Following(Option<(Sequence, Option<EntryId>)>),
+    /// A port was tried.
+    Probed {
+        /// For which grant.
+        lease_id: LeaseId,
+        /// What came of it.
+        probed: Probed,
+    },
+    /// Time has passed.
+    Tick,
+    /// Take no more commands.
+    Stop,
+}
+
+/// A message of the log's stream.
+#[derive(Debug, Clone)]
+pub struct Delivered {
+    /// Where it is.
+    pub sequence: Sequence,
+    /// Its header; none for a message that is no entry.
+    pub header: Option<EntryHeader>,
+    /// Its body, when it could be read.
+    pub entry: Option<Arc<Entry>>,
+    /// How long it is, in bytes.
+    pub bytes: usize,
+}
+
+/// What the engine wants done.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Append this entry behind that position.
+    Append {
+        /// The position that must be the last one.
+        expected: Sequence,
+        /// Its header.
+        header: EntryHeader,
+        /// Its body.
+        bytes: Arc<[u8]>,
+    },
+    /// Read what is at that position, from the leader.
+    Fetch(Sequence),
+    /// Answer.
+    Reply(JobId, Outcome),
+    /// Try to bind that port, unless it is later than `until` by then.
+    Probe {
+        /// For which grant.
+        lease_id: LeaseId,
+        /// The port.
+        key: PortKey,
+        /// Not after this.
+        until: Moment,
+    },
+    /// This entry is in the log: bring it into what readers see, before its replies are sent.
+    Applied {
+        /// Where it is.
+        sequence: Sequence,
+        /// What it says.
+        entry: Arc<Entry>,
+    },
+    /// Remove every message below that position.
+    Trim(Sequence),
+    /// A message that is no valid entry is in the log: somebody else writes there.
+    Foreign(Sequence),
+    /// Something was not delivered: begin a new follower at the position that was applied last.
+    Follow,
+    /// Begin anew from what the log says: this engine does not fit it, and does nothing more.
+    ReadAgain,
+    /// Stop, with this reason.
+    Fatal(Fatal),
+}
+
+/// Why an instance cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fatal {
+    /// A later version wrote to the log.
+    #[error(
+        "the entry at {sequence} has format {format}, and this version understands {}: start a newer version",
+        crate::entry::FORMAT
+    )]
+    Format {
+        /// Where.
+        sequence: Sequence,
+        /// Which.
+        format: u32,
+    },
+    /// An entry of our format cannot be read.
+    #[error("the entry at {0} is valid and cannot be read: a newer version may have written it")]
+    Unreadable(Sequence),
+    /// An entry does not fit the state.
+    #[error("the entry at {sequence} does not fit what is before it: {source}")]
+    Apply {
+        /// Where.
+        sequence: Sequence,
+        /// Why.
+        source: ApplyError,
+    },
+    /// A decision made a change that does not fit the state.
+    #[error("a decision does not fit the state: {0}")]
+    Decision(ApplyError),
+}
+
+/// Sizes and times that tests shorten.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// A snapshot is due after so many bytes of entries, or twice as many as the last snapshot had.
+    pub snapshot_bytes: usize,
+    /// A snapshot is due after so long with changes, in milliseconds.
+    pub snapshot_millis: u64,
+    /// A chunk is closed when it has so many bytes.
+    pub chunk_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            snapshot_bytes: 16 * 1024 * 1024,
+            snapshot_millis: 600_000,
+            chunk_bytes: 128 * 1024,
+        }
+    }
+}
+
+/// The entry whose outcome is open. There is at most one.
+struct Pending {
+    header: EntryHeader,
+    expected: Sequence,
+    entry: Arc<Entry>,
+    bytes: Arc<[u8]>,
+    undo: Vec<Undo>,
+    jobs: Vec<(Job, Result<Decided, Refusal>, u64)>,
+    first_sent: Moment,
+    sent: Moment,
+    /// Since when it is known to be refused; what took its place is not here yet.
+    refused: Option<Moment>,
+}
+
+/// A grant whose port is being tried.
+struct Probing {
+    job: JobId,
+    deadline: Moment,
+    key: PortKey,
+    grant: GrantRequest,
+    outcome: Outcome,
+    until: Moment,
+    tried: usize,
+    command: Command,
+}
+
+/// Whether an engine takes what comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// It decides what has come.
+    Stopping,
+    /// It does nothing more.
+    Failed,
+}
+
+/// The engine.
+pub struct Engine {
+    /// What this instance knows of itself.
+    pub local: Local,
+    limits: Limits,
+    state: State,
+    /// The last position that was applied, and what is there: an entry, or something that is void.
+    head: (Sequence, Option<EntryId>),
+    last_valid: EntryId,
+    snapshots: Snapshots,
+    renewals: VecDeque<Job>,
+    commands: VecDeque<Job>,
+    expiries: VecDeque<Key>,
+    pending: Option<Pending>,
+    probing: BTreeMap<LeaseId, Probing>,
+    /// Answers that wait for a time.
+    waiting: BTreeMap<(Moment, JobId), Outcome>,
+    follows: bool,
+    /// Whether an entry of its own has shown that it has everything.
+    ready: bool,
+    phase: Phase,
+    entries_made: u64,
+    commands_made: u64,
+    last_empty: Moment,
+    last_entry: Moment,
+    named_seen: Moment,
+    trimmed: Sequence,
+    out: Vec<Output>,
+}
+
+impl Engine {
+    /// An engine that goes on from what was loaded. It sends nothing before the first [`Input::Following`].
+    pub fn new(local: Local, limits: Limits, loaded: Loaded, now: Now) -> Self {
+        Self {
+            local,
+            limits,
+            state: loaded.state,
+            head: loaded.head,
+            last_valid: loaded.last_valid,
+            snapshots: loaded.snapshots,
+            renewals: VecDeque::new(),
+            commands: VecDeque::new(),
+            expiries: VecDeque::new(),
+            pending: None,
+            probing: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            follows: false,
+            ready: false,
+            phase: Phase::Running,
+            entries_made: 0,
+            commands_made: 0,
+            last_empty: Moment::default(),
+            last_entry: now.mono,
+            named_seen: now.mono,
+            trimmed: Sequence::default(),
+            out: Vec::new(),
+        }
+    }
+
+    /// Takes everything that has happened, then decides what is to be appended next.
+    pub fn handle(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Vec<Output> {
+        for input in inputs {
+            if self.phase == Phase::Failed {
+                break;
+            }
+            self.take(input, now);
+        }
+        if self.phase != Phase::Failed {
+            self.pass_time(now);
+            self.decide(now);
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn take(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Command(job) if self.phase == Phase::Stopping => {
+                self.refuse(job.id, Refusal::Unavailable)
+            }
+            Input::Command(job) => self.enqueue(job),
+            Input::Acked { id, sequence } => self.acked(id, sequence, now),
+            Input::Refused { id, conflict } => self.refused(id, conflict, now),
+            Input::Delivered(delivered) => self.delivered(&delivered, now),
+            Input::Absent(sequence) => self.absent(sequence, now),
+            Input::Disconnected => self.follows = false,
+            Input::Following(first) => self.following(first, now),
+            Input::Probed { lease_id, probed } => self.probed(lease_id, probed, now),
+            Input::Tick => {}
+            Input::Stop => self.stop(),
+        }
+    }
+
+    /// Decides what has come, and nothing that comes later.
+    fn stop(&mut self) {
+        if self.is_named() {
+            let from = Some(self.local.instance);
+            self.submit(Action::TakeOver {
+                from,
+                to: InstanceId::default(),
+            });
+        }
+        self.phase = Phase::Stopping;
+    }
+
+    fn enqueue(&mut self, job: Job) {
+        match job.command.action {
+            Action::Renew { .. } | Action::Release { .. } => self.renewals.push_back(job),
+            _ => self.commands.push_back(job),
+        }
+    }
+
+    /// What is due because time has passed.
+    fn pass_time(&mut self, now: Now) {
+        self.answer_waiting(now);
+        self.give_up_late(now);
+        self.repeat_append(now);
+        self.keep_named(now);
+    }
+
+    /// The records as far as this instance has decided, an entry that is under way included.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The last position that was applied.
+    pub fn head(&self) -> Sequence {
+        self.head.0
+    }
+
+    /// The id of the last valid entry.
+    pub fn last_valid(&self) -> EntryId {
+        self.last_valid
+    }
+
+    /// Whether an entry is under way.
+    pub fn is_settled(&self) -> bool {
+        self.pending.is_none()
+    }
+
+    /// Whether nothing waits to be decided or answered any more.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_none()
+            && self.renewals.is_empty()
+            && self.commands.is_empty()
+            && self.probing.is_empty()
+            && self.waiting.is_empty()
+    }
+
+    /// Whether an entry of its own has shown that this instance has everything that was there when it started.
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// What a start after this engine has to find again.
+    pub fn known(&self) -> (Sequence, Option<EntryId>) {
+        self.head
+    }
+
+    /// Whether readers may be answered from memory.
+    pub fn is_fresh(&self, now: Moment) -> bool {
+        now.since(self.last_entry) < STALE_MILLIS
+    }
+
+    /// The newest complete snapshots.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    /// When [`Engine::handle`] has to be called at the latest.
+    pub fn wake_at(&self, now: Moment) -> Moment {
+        let mut at = now.plus(CONFLICT_WAIT_MILLIS);
+        if let Some(timer) = self.state.next_timer() {
+            at = at.min(timer);
+        }
+        if let Some(((waits, _), _)) = self.waiting.first_key_value() {
+            at = at.min(*waits);
+        }
+        at.max(now.plus(1))
+    }
+
+    /// Switches mechanisms off.
+    #[cfg(test)]
+    pub(crate) fn switch(&mut self, mechanisms: Mechanisms) {
+        self.state.mechanisms = mechanisms;
+    }
+
+    fn on(&self, mechanism: Mechanism) -> bool {
+        Mechanisms::on(self.state.mechanisms, mechanism)
+    }
+
+    fn is_named(&self) -> bool {
+        let named = self.state.named();
+        named.is_some_and(|named| named.instance == self.local.instance)
+    }
+
+    fn next_entry_id(&mut self) -> EntryId {
+        self.entries_made += 1;
+        EntryId(Uuid::from_u64_pair(
+            self.local.instance.0,
+            self.entries_made,
+        ))
+    }
+
+    fn next_command_id(&mut self) -> CommandId {
+        self.commands_made += 1;
+        // The highest bit keeps them apart from entries' ids; nobody outside sees either as a command's.
+        let n = self.commands_made | (1 << 63);
+        CommandId(Uuid::from_u64_pair(self.local.instance.0, n))
+    }
+
+    fn fail(&mut self, fatal: Fatal) {
+        self.phase = Phase::Failed;
+        self.give_up_all();
+        self.out.push(Output::Fatal(fatal));
+    }
+
+    fn snapshot_ref(&self) -> Option<SnapshotRef> {
+        self.snapshots.newest()
+    }
+}
+
+/// The instance that made an entry.
+fn author(id: EntryId) -> u64 {
+    id.0.as_u64_pair().0
+}

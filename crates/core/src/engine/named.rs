@@ -1,0 +1,250 @@
+//! What the named instance does besides deciding: snapshots into the log, trimming it, staying named.
+
+use onex_types::{
+    entry::{EntryId, Sequence, SnapshotRef},
+    time::{Moment, Now},
+};
+use uuid::Uuid;
+
+use crate::{
+    command::{Action, Command},
+    entry::{Change, Chunk, CommandRecord, Entry},
+    key::Key,
+    mechanism::Mechanism,
+    record::InstanceId,
+    txn::Txn,
+};
+
+use super::{Engine, Job, Output, Phase, author};
+
+/// The named instance that made no entry for so long has gone, and another one takes over, in milliseconds.
+pub(super) const NAMED_PATIENCE_MILLIS: u64 = 10_000;
+
+/// The snapshots in the log, complete or not: what the entries say of them, so that every instance knows the same.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshots {
+    newest: Option<SnapshotRef>,
+    older: Option<SnapshotRef>,
+    running: Option<Running>,
+    /// Since when, and how much, the log has grown behind the last snapshot.
+    since: Moment,
+    bytes: usize,
+    last_bytes: usize,
+    changed: bool,
+}
+
+/// A snapshot of which the last chunk is not there yet.
+#[derive(Debug, Clone)]
+struct Running {
+    snapshot: Uuid,
+    first: SnapshotRef,
+    next: u32,
+    from: Option<Key>,
+    bytes: usize,
+}
+
+impl Snapshots {
+    /// With the snapshot from which the log was read.
+    pub(super) fn begun(at: SnapshotRef) -> Self {
+        Self {
+            newest: Some(at),
+            ..Self::default()
+        }
+    }
+
+    /// The newest complete one.
+    pub fn newest(&self) -> Option<SnapshotRef> {
+        self.newest
+    }
+
+    /// The one before.
+    pub fn older(&self) -> Option<SnapshotRef> {
+        self.older
+    }
+
+    /// An entry is in the log.
+    pub(super) fn note(
+        &mut self,
+        sequence: Sequence,
+        id: EntryId,
+        entry: &Entry,
+        bytes: usize,
+        now: Moment,
+    ) {
+        let place = SnapshotRef { sequence, id };
+        if self.newest.is_none() {
+            // The first entry of a log is its first snapshot: complete, and empty.
+            self.newest = Some(place);
+        }
+        self.bytes += bytes;
+        let changes = entry.cmds.iter().flat_map(CommandRecord::changes);
+        let mut chunks = 0;
+        for change in changes {
+            if let Change::Chunk(chunk) = change {
+                chunks += 1;
+                self.note_chunk(chunk, place, bytes, now);
+            }
+        }
+        self.changed |= entry.cmds.len() > chunks;
+    }
+
+    fn note_chunk(&mut self, chunk: &Chunk, place: SnapshotRef, bytes: usize, now: Moment) {
+        let goes_on = self
+            .running
+            .as_ref()
+            .is_some_and(|running| running.snapshot == chunk.snapshot && running.next == chunk.n);
+        let mut running = match self.running.take() {
+            Some(running) if goes_on => running,
+            _ if chunk.n == 0 => Running {
+                snapshot: chunk.snapshot,
+                first: place,
+                next: 0,
+                from: None,
+                bytes: 0,
+            },
+            other => {
+                self.running = other;
+                return;
+            }
+        };
+        running.next += 1;
+        running.from.clone_from(&chunk.to);
+        running.bytes += bytes;
+        if !chunk.last {
+            self.running = Some(running);
+            return;
+        }
+        self.older = self.newest.replace(running.first);
+        self.last_bytes = running.bytes;
+        self.bytes = 0;
+        self.changed = false;
+        self.since = now;
+    }
+
+    /// Whether a snapshot is being written by that instance.
+    pub(super) fn wants_chunk(&self, instance: InstanceId) -> bool {
+        self.running
+            .as_ref()
+            .is_some_and(|running| running.snapshot.as_u64_pair().0 == instance.0)
+    }
+
+    fn is_due(&self, bytes: usize, millis: u64, now: Moment) -> bool {
+        let grown = self.bytes >= bytes.max(2 * self.last_bytes);
+        self.changed && (grown || now.since(self.since) >= millis)
+    }
+
+    /// Adds the next chunk to an entry: every record of its range as of this entry.
+    pub(super) fn write_chunk(&self, txn: &mut Txn<'_>, bytes_max: usize) {
+        if let Some(running) = &self.running {
+            write(
+                txn,
+                running.snapshot,
+                running.next,
+                running.from.clone(),
+                bytes_max,
+            );
+        }
+    }
+
+    /// Begins a snapshot with its first chunk.
+    pub(super) fn begin(txn: &mut Txn<'_>, instance: InstanceId, bytes_max: usize) {
+        // A revision is reached once, so an instance never begins two snapshots of the same id.
+        let snapshot = Uuid::from_u64_pair(instance.0, txn.revision());
+        write(txn, snapshot, 0, None, bytes_max);
+    }
+}
+
+fn write(txn: &mut Txn<'_>, snapshot: Uuid, n: u32, from: Option<Key>, bytes_max: usize) {
+    let mut records = Vec::new();
+    let mut bytes = 0;
+    let mut to = None;
+    for (key, slot) in txn.state.slots_from(from.as_ref()) {
+        if bytes >= bytes_max {
+            to = Some(key.clone());
+            break;
+        }
+        let kept = slot.kept(key);
+        bytes += serde_json::to_vec(&kept).map_or(0, |bytes| bytes.len());
+        records.push(kept);
+    }
+    let chunk = Chunk {
+        snapshot,
+        n,
+        last: to.is_none(),
+        from,
+        to,
+        records,
+    };
+    txn.system("snapshot", vec![Change::Chunk(Box::new(chunk))]);
+}
+
+impl Engine {
+    /// Becomes the named instance where there is none, and does what that does.
+    pub(super) fn keep_named(&mut self, now: Now) {
+        if !self.follows || self.phase == Phase::Stopping {
+            return;
+        }
+        self.collect_due(now);
+        let named = self.state.named().map(|named| named.instance);
+        let gone = now.mono.since(self.named_seen) >= NAMED_PATIENCE_MILLIS;
+        let vacant = named.is_none_or(|named| named == InstanceId::default());
+        if (vacant || gone) && !self.is_named() && self.pending.is_none() {
+            self.named_seen = now.mono;
+            let action = Action::TakeOver {
+                from: named,
+                to: self.local.instance,
+            };
+            return self.submit(action);
+        }
+        if !self.is_named() {
+            return;
+        }
+        self.trim();
+    }
+
+    /// Begins a snapshot if one is due. Called when an entry is about to be decided.
+    pub(super) fn begins_snapshot(&self, now: Moment) -> bool {
+        let due =
+            self.snapshots
+                .is_due(self.limits.snapshot_bytes, self.limits.snapshot_millis, now);
+        self.is_named() && due && !self.snapshots.wants_chunk(self.local.instance)
+    }
+
+    fn trim(&mut self) {
+        let Some(older) = self.snapshots.older() else {
+            return;
+        };
+        let published = self
+            .state
+            .named()
+            .map_or(0, |named| named.published_sequence);
+        let mut below = older.sequence.min(Sequence(published).next());
+        if !self.on(Mechanism::TrimOnlyCovered) {
+            below = self.head.0;
+        }
+        if below > self.trimmed {
+            self.trimmed = below;
+            self.out.push(Output::Trim(below));
+        }
+    }
+
+    pub(super) fn submit(&mut self, action: Action) {
+        let command = Command {
+            id: self.next_command_id(),
+            correlation_id: None,
+            action,
+        };
+        self.commands.push_back(Job {
+            id: None,
+            command,
+            deadline: Moment::NEVER,
+        });
+    }
+
+    /// Whether the named instance is this one, or made that entry.
+    pub fn is_named_by(&self, id: EntryId) -> bool {
+        self.state
+            .named()
+            .is_some_and(|named| named.instance.0 == author(id))
+    }
+}

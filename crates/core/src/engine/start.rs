@@ -1,0 +1,304 @@
+//! A start: from the messages of the log, from the newest complete snapshot on, to a state.
+
+use std::sync::Arc;
+
+use onex_types::{
+    entry::{EntryHeader, EntryId, Sequence, SnapshotRef},
+    time::Now,
+};
+use uuid::Uuid;
+
+use crate::{
+    entry::{Change, Chunk, CommandRecord, Entry, FORMAT},
+    key::Key,
+    mechanism::Mechanism,
+    state::{ApplyError, Stamp, State},
+};
+
+use super::{Delivered, Snapshots};
+
+/// What a start has found.
+pub struct Loaded {
+    pub(super) state: State,
+    pub(super) head: (Sequence, Option<EntryId>),
+    pub(super) last_valid: EntryId,
+    pub(super) snapshots: Snapshots,
+}
+
+impl Loaded {
+    /// An empty log.
+    pub fn empty() -> Self {
+        Self {
+            state: State::default(),
+            head: (Sequence::default(), None),
+            last_valid: EntryId::NONE,
+            snapshots: Snapshots::default(),
+        }
+    }
+
+    /// What was loaded.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+}
+
+/// Why a start has found nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The message that named the snapshot does not belong to the chain of entries behind it.
+    #[error("the message at {0} names a snapshot that it does not follow")]
+    Hint(Sequence),
+    /// The snapshot is not where it should be.
+    #[error("there is no snapshot at {0}")]
+    NoSnapshot(Sequence),
+    /// A message is missing.
+    #[error("{0} is missing in the log")]
+    Gap(Sequence),
+    /// A later version wrote to the log.
+    #[error("the entry at {sequence} has format {format}; start a newer version")]
+    Format {
+        /// Where.
+        sequence: Sequence,
+        /// Which.
+        format: u32,
+    },
+    /// A valid entry cannot be read.
+    #[error("the entry at {0} is valid and cannot be read")]
+    Unreadable(Sequence),
+    /// An entry does not fit what is before it.
+    #[error("the entry at {sequence} does not fit what is before it: {source}")]
+    Apply {
+        /// Where.
+        sequence: Sequence,
+        /// Why.
+        source: ApplyError,
+    },
+    /// The log is older than what was known of it.
+    #[error("the log went back: {0} is not what it was")]
+    WentBack(Sequence),
+}
+
+/// How much of the keys is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Covered {
+    /// Those below that key.
+    Below(Option<Key>),
+    /// All.
+    All,
+}
+
+/// Reads a log from a snapshot on.
+pub struct Loader {
+    state: State,
+    snapshots: Snapshots,
+    head: (Sequence, Option<EntryId>),
+    last_valid: EntryId,
+    covered: Covered,
+    snapshot: SnapshotRef,
+    hint: Sequence,
+    hint_is_valid: bool,
+    known: Option<(Sequence, Option<EntryId>)>,
+    genesis: bool,
+    /// The snapshot that is read, and its next chunk.
+    chunks: Option<(Uuid, u32)>,
+}
+
+impl Loader {
+    /// Reads from `snapshot` on, which the message at `hint` named. `known` is what was applied last, before a restart
+    /// in the same process.
+    pub fn new(
+        snapshot: SnapshotRef,
+        hint: Sequence,
+        known: Option<(Sequence, Option<EntryId>)>,
+    ) -> Self {
+        Self {
+            state: State::default(),
+            snapshots: Snapshots::begun(snapshot),
+            head: (Sequence(snapshot.sequence.0.saturating_sub(1)), None),
+            last_valid: EntryId::NONE,
+            covered: Covered::Below(None),
+            snapshot,
+            hint,
+            hint_is_valid: false,
+            known,
+            genesis: false,
+            chunks: None,
+        }
+    }
+
+    /// Where to read from.
+    pub fn from(&self) -> Sequence {
+        self.snapshot.sequence
+    }
+
+    /// Takes the next message.
+    pub fn take(&mut self, delivered: &Delivered, now: Now) -> Result<(), StartError> {
+        let sequence = delivered.sequence;
+        if sequence != self.head.0.next() {
+            return Err(StartError::Gap(self.head.0.next()));
+        }
+        let id = delivered.header.map(|header| header.id);
+        if let Some((known, at)) = self.known
+            && known == sequence
+            && at != id
+        {
+            return Err(StartError::WentBack(sequence));
+        }
+        let first = sequence == self.snapshot.sequence;
+        let valid = delivered.header.filter(|header| {
+            if first {
+                header.id == self.snapshot.id
+            } else {
+                header.predecessor == self.last_valid
+                    || !self.state.mechanisms.on(Mechanism::PredecessorChain)
+            }
+        });
+        self.head = (sequence, id);
+        let Some(header) = valid else {
+            if first {
+                return Err(StartError::NoSnapshot(sequence));
+            }
+            return Ok(());
+        };
+        self.hint_is_valid |= sequence == self.hint;
+        self.last_valid = header.id;
+        self.apply(delivered, header, first, now)
+    }
+
+    fn apply(
+        &mut self,
+        delivered: &Delivered,
+        header: EntryHeader,
+        first: bool,
+        now: Now,
+    ) -> Result<(), StartError> {
+        let sequence = delivered.sequence;
+        if header.format != FORMAT {
+            return Err(StartError::Format {
+                sequence,
+                format: header.format,
+            });
+        }
+        let entry: &Arc<Entry> = delivered
+            .entry
+            .as_ref()
+            .ok_or(StartError::Unreadable(sequence))?;
+        if first && header.predecessor == EntryId::NONE {
+            self.genesis = true;
+            self.covered = Covered::All;
+        }
+        if first {
+            self.state.set_revision(entry.rev.saturating_sub(1));
+        }
+        let result = self.apply_entry(entry, now);
+        result.map_err(|source| StartError::Apply { sequence, source })?;
+        if !(first && self.genesis) {
+            let bytes = delivered.bytes;
+            self.snapshots
+                .note(sequence, header.id, entry, bytes, now.mono);
+        }
+        Ok(())
+    }
+
+    fn apply_entry(&mut self, entry: &Entry, now: Now) -> Result<(), ApplyError> {
+        let expected = self.state.revision() + 1;
+        if entry.rev != expected {
+            return Err(ApplyError::Revision {
+                expected,
+                found: entry.rev,
+            });
+        }
+        for command in &entry.cmds {
+            let revision = self.state.revision() + 1;
+            let stamp = Stamp {
+                revision,
+                at: entry.at,
+                now,
+            };
+            match command {
+                CommandRecord::Renewal(key) if self.covers(key) => {
+                    self.state.apply_command(command, stamp, &mut |_| {})?;
+                }
+                CommandRecord::Renewal(_) => {}
+                CommandRecord::Other(changes) => {
+                    for change in &changes.changes {
+                        self.apply_change(change, stamp)?;
+                    }
+                }
+            }
+            self.state.set_revision(revision);
+        }
+        Ok(())
+    }
+
+    fn apply_change(&mut self, change: &Change, stamp: Stamp) -> Result<(), ApplyError> {
+        let key = match change {
+            Change::Chunk(chunk) => {
+                self.take_chunk(chunk, stamp.now);
+                return Ok(());
+            }
+            Change::Put { key, .. }
+            | Change::Renew { key, .. }
+            | Change::Confirm { key }
+            | Change::End { key, .. }
+            | Change::Delete { key } => key,
+        };
+        if self.covers(key) {
+            self.state.apply(change, stamp, &mut |_| {})?;
+        }
+        Ok(())
+    }
+
+    /// The next chunk of the snapshot that is being read: its range is as it says. Others change nothing.
+    fn take_chunk(&mut self, chunk: &Chunk, now: Now) {
+        let first = chunk.n == 0 && self.chunks.is_none();
+        if self.covered == Covered::All
+            || !(first || self.chunks == Some((chunk.snapshot, chunk.n)))
+        {
+            return;
+        }
+        for kept in &chunk.records {
+            self.state.restore(kept, now);
+        }
+        self.chunks = Some((chunk.snapshot, chunk.n + 1));
+        self.covered = match &chunk.to {
+            Some(to) => Covered::Below(Some(to.clone())),
+            None => Covered::All,
+        };
+    }
+
+    /// Whether the records of a key are known so far. What changes others is skipped: their chunk says it.
+    fn covers(&self, key: &Key) -> bool {
+        match &self.covered {
+            Covered::All => true,
+            Covered::Below(next) => next.as_ref().is_some_and(|next| key < next),
+        }
+    }
+
+    /// Switches mechanisms off.
+    #[cfg(test)]
+    pub(crate) fn switch(&mut self, mechanisms: crate::mechanism::Mechanisms) {
+        self.state.mechanisms = mechanisms;
+    }
+
+    /// The state, once everything up to the hint, at least, was read.
+    pub fn finish(self) -> Result<Loaded, StartError> {
+        if let Some((known, _)) = self.known
+            && self.head.0 < known
+        {
+            return Err(StartError::WentBack(known));
+        }
+        if !self.hint_is_valid {
+            return Err(StartError::Hint(self.hint));
+        }
+        if self.covered != Covered::All {
+            return Err(StartError::NoSnapshot(self.snapshot.sequence));
+        }
+        Ok(Loaded {
+            state: self.state,
+            head: self.head,
+            last_valid: self.last_valid,
+            snapshots: self.snapshots,
+        })
+    }
+}

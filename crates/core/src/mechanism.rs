@@ -1,0 +1,66 @@
+//! The mechanisms that keep the promises, by name, so that the simulation can switch one off and show what breaks.
+//! Outside of tests all are on, and nothing can change that.
+
+/// One mechanism of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Mechanism {
+    /// An append names the last position that was applied, and the server refuses any other.
+    CompareAndAppend,
+    /// An append whose outcome is unknown is repeated as it is, never replaced by another one.
+    RepeatSameEntry,
+    /// The changes of an entry that was lost are undone before its commands are decided again.
+    UndoOnLoss,
+    /// A reply waits for the acknowledgement of the entry that it was decided in.
+    OutcomeHeldByEntry,
+    /// A grant whose port is being tried may be rolled back only while nobody confirmed it.
+    TentativeGrants,
+    /// An entry counts only behind the predecessor that it names.
+    PredecessorChain,
+    /// A command past its caller's deadline is not decided any more.
+    CommandDeadline,
+    /// A chunk of a snapshot replaces what a start has of its range.
+    ChunkReplacesRange,
+    /// What is behind an entry that does not count is decided by every instance alike.
+    VoidForAll,
+    /// No acknowledgement counts until the follower's first delivery fits.
+    FitBeforeAck,
+    /// A TTL counts from when an instance applies the grant or renewal, not from a time that somebody wrote down.
+    OwnClock,
+    /// A registry counts a little longer than the holder.
+    Slack,
+    /// The log is trimmed only below what is in a snapshot and published.
+    TrimOnlyCovered,
+    /// A request that got a lease is remembered.
+    Idempotency,
+    /// Requests are taken before timers.
+    RequestsBeforeTimers,
+    /// The reply to a retry of a grant that is being tried waits until nobody tries the port any more.
+    ConfirmWaits,
+    /// A renewal only lengthens.
+    OnlyLengthens,
+    /// An answer that nothing is there is decided like a command.
+    NegativeIsDecided,
+}
+
+/// Which mechanisms are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mechanisms {
+    off: u32,
+}
+
+impl Mechanisms {
+    /// Whether this one is on.
+    pub fn on(self, mechanism: Mechanism) -> bool {
+        self.off & (1 << mechanism as u32) == 0
+    }
+
+    /// The same without this one.
+    #[cfg(test)]
+    #[must_use]
+    pub(crate) fn without(self, mechanism: Mechanism) -> Self {
+        Self {
+            off: self.off | (1 << mechanism as u32),
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Several engines, a store that loses, delays and repeats, clocks that run apart, holders that retry, sleep and die:
+//! one run is decided by its seed, and its promises are checked at every step.
+//!
+//! `SEEDS=20000 cargo test -p onex-core random` runs as many; `SEED=17 cargo test -p onex-core random` runs that one and
+//! prints what happens.
+
+mod chance;
+mod faults;
+mod holder;
+mod instance;
+mod random;
+mod store;
+mod truth;
+mod world;

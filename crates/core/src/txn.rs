@@ -1,0 +1,145 @@
+//! One entry while it is being decided: each command's changes are applied to the state at once, so that the next
+//! command sees them, and collected for the entry and for an undo.
+
+use onex_types::{ids::RequesterId, time::Now};
+
+use crate::{
+    command::Command,
+    entry::{Change, Changes, CommandRecord, Entry},
+    key::Key,
+    state::{ApplyError, Stamp, State, Undo},
+};
+
+/// An entry that is being decided.
+pub struct Txn<'a> {
+    /// The state, with the changes of the commands before.
+    pub state: &'a mut State,
+    /// What the time is.
+    pub now: Now,
+    first_revision: u64,
+    undo: Vec<Undo>,
+    cmds: Vec<CommandRecord>,
+    bytes: Vec<u8>,
+    fault: Option<ApplyError>,
+}
+
+/// An entry that was decided.
+pub struct Sealed {
+    /// What it says.
+    pub entry: Entry,
+    /// The same as bytes.
+    pub bytes: Vec<u8>,
+    /// What takes it back, in the order in which it was done.
+    pub undo: Vec<Undo>,
+    /// A change that did not fit the state: a fault in this program.
+    pub fault: Option<ApplyError>,
+}
+
+impl<'a> Txn<'a> {
+    /// Begins one.
+    pub fn new(state: &'a mut State, now: Now) -> Self {
+        Self {
+            first_revision: state.revision() + 1,
+            state,
+            now,
+            undo: Vec::new(),
+            cmds: Vec::new(),
+            bytes: Vec::new(),
+            fault: None,
+        }
+    }
+
+    /// The revision of the command that is being decided, if it changes something.
+    pub fn revision(&self) -> u64 {
+        self.state.revision() + 1
+    }
+
+    /// How many commands have changed something.
+    pub fn len(&self) -> usize {
+        self.cmds.len()
+    }
+
+    /// Whether none has.
+    pub fn is_empty(&self) -> bool {
+        self.cmds.is_empty()
+    }
+
+    /// How long the entry is so far, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// A lease lasts its TTL again.
+    pub fn renew(&mut self, key: Key) {
+        self.push(CommandRecord::Renewal(key));
+    }
+
+    /// What the command changes, in one piece.
+    pub fn change(
+        &mut self,
+        name: &str,
+        command: &Command,
+        requester_id: Option<RequesterId>,
+        changes: Vec<Change>,
+    ) {
+        self.push(CommandRecord::Other(Box::new(Changes {
+            command: name.to_owned(),
+            correlation_id: command.correlation_id.clone(),
+            requester_id,
+            changes,
+        })));
+    }
+
+    /// What the registry changes by itself.
+    pub fn system(&mut self, name: &str, changes: Vec<Change>) {
+        self.push(CommandRecord::Other(Box::new(Changes {
+            command: name.to_owned(),
+            correlation_id: None,
+            requester_id: None,
+            changes,
+        })));
+    }
+
+    fn push(&mut self, record: CommandRecord) {
+        let stamp = Stamp {
+            revision: self.revision(),
+            at: self.now.wall,
+            now: self.now,
+        };
+        let undo = &mut self.undo;
+        if let Err(fault) = self
+            .state
+            .apply_command(&record, stamp, &mut |done| undo.push(done))
+        {
+            self.fault.get_or_insert(fault);
+        }
+        if !self.bytes.is_empty() {
+            self.bytes.push(b',');
+        }
+        // Records hold nothing that cannot be written as JSON: no map with other keys than texts, no failing reader.
+        if serde_json::to_writer(&mut self.bytes, &record).is_err() {
+            self.fault.get_or_insert(ApplyError::Unwritable);
+        }
+        self.cmds.push(record);
+    }
+
+    /// The entry.
+    pub fn seal(self) -> Sealed {
+        let entry = Entry {
+            rev: self.first_revision,
+            at: self.now.wall,
+            cmds: self.cmds,
+        };
+        let head = format!("{{\"rev\":{},\"at\":\"{}\",\"cmds\":[", entry.rev, entry.at);
+        let mut bytes = Vec::with_capacity(head.len() + self.bytes.len() + 2);
+        bytes.extend_from_slice(head.as_bytes());
+        bytes.extend_from_slice(&self.bytes);
+        bytes.extend_from_slice(b"]}");
+        Sealed {
+            entry,
+            bytes,
+            undo: self.undo,
+            fault: self.fault,
+        }
+    }
+}
