@@ -19,8 +19,8 @@ pub enum Mechanism {
     PredecessorChain,
     /// A command past its caller's deadline is not decided any more.
     CommandDeadline,
-    /// A chunk of a snapshot replaces what a start has of its range.
-    ChunkReplacesRange,
+    /// A chunk of a snapshot has the records as of the entry that it is in, whenever its snapshot was begun.
+    ChunkAsOfItsEntry,
     /// What is behind an entry that does not count is decided by every instance alike.
     VoidForAll,
     /// No acknowledgement counts until the follower's first delivery fits.
@@ -39,14 +39,36 @@ pub enum Mechanism {
     ConfirmWaits,
     /// A renewal only lengthens.
     OnlyLengthens,
-    /// An answer that nothing is there is decided like a command.
-    NegativeIsDecided,
 }
 
 /// Which mechanisms are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mechanisms {
     off: u32,
+}
+
+#[cfg(test)]
+impl Mechanism {
+    /// Each of them.
+    pub(crate) const ALL: [Self; 17] = [
+        Self::CompareAndAppend,
+        Self::RepeatSameEntry,
+        Self::UndoOnLoss,
+        Self::OutcomeHeldByEntry,
+        Self::TentativeGrants,
+        Self::PredecessorChain,
+        Self::CommandDeadline,
+        Self::ChunkAsOfItsEntry,
+        Self::VoidForAll,
+        Self::FitBeforeAck,
+        Self::OwnClock,
+        Self::Slack,
+        Self::TrimOnlyCovered,
+        Self::Idempotency,
+        Self::RequestsBeforeTimers,
+        Self::ConfirmWaits,
+        Self::OnlyLengthens,
+    ];
 }
 
 impl Mechanisms {

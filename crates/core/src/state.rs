@@ -81,6 +81,22 @@ pub struct Stamp {
     pub now: Now,
 }
 
+impl Stamp {
+    /// When a TTL begins to count: now, whatever anybody's clock said when it was written.
+    fn since(self, mechanisms: Mechanisms) -> Moment {
+        if mechanisms.on(Mechanism::OwnClock) {
+            return self.now.mono;
+        }
+        let age = self.now.wall.as_millisecond() - self.at.as_millisecond();
+        Moment(
+            self.now
+                .mono
+                .0
+                .saturating_sub(u64::try_from(age).unwrap_or(0)),
+        )
+    }
+}
+
 /// What undoes a change: the key and what was there.
 pub type Undo = (Key, Option<Slot>);
 
@@ -95,6 +111,9 @@ pub struct State {
     revision: u64,
     /// Which mechanisms are on: all, outside of tests.
     pub(crate) mechanisms: Mechanisms,
+    /// The records when a snapshot was begun, where a test lets chunks have those.
+    #[cfg(test)]
+    pub(crate) at_begin: Vec<Kept>,
 }
 
 impl State {
@@ -200,7 +219,7 @@ impl State {
                 tentative,
                 ..
             } => {
-                let slot = Slot::new(record.clone(), stamp, *tentative);
+                let slot = Slot::new(record.clone(), stamp, *tentative, self.mechanisms);
                 self.replace(key, Some(slot), stamp.now, undo);
             }
             Change::Renew { key, ttl, request } => {
@@ -222,7 +241,7 @@ impl State {
                     Record::Lease(lease) => ended(lease, *how, *request, stamp.at),
                     _ => return Err(ApplyError::Kind { key: key.clone() }),
                 };
-                let slot = Slot::new(cooldown.into(), stamp, false);
+                let slot = Slot::new(cooldown.into(), stamp, false, self.mechanisms);
                 self.replace(key, Some(slot), stamp.now, undo);
             }
             Change::Delete { key } => self.replace(key, None, stamp.now, undo),
@@ -250,7 +269,7 @@ impl State {
                 record: slot.record.clone(),
                 revision: stamp.revision,
                 at: stamp.at,
-                since: stamp.now.mono,
+                since: stamp.since(self.mechanisms),
                 tentative: false,
                 ..*slot
             };
@@ -264,7 +283,7 @@ impl State {
             renewal: request.or(lease.renewal),
             ..Lease::clone(lease)
         };
-        let slot = Slot::new(lease.into(), stamp, false);
+        let slot = Slot::new(lease.into(), stamp, false, self.mechanisms);
         self.replace(key, Some(slot), stamp.now, undo);
         Ok(())
     }
@@ -281,7 +300,7 @@ impl State {
             at: kept.at,
             now,
         };
-        let slot = Slot::new(kept.record.clone(), stamp, kept.tentative);
+        let slot = Slot::new(kept.record.clone(), stamp, kept.tentative, self.mechanisms);
         self.replace(&kept.key, Some(slot), now, &mut |_| {});
     }
 
@@ -520,13 +539,13 @@ fn ended(
 }
 
 impl Slot {
-    fn new(record: Record, stamp: Stamp, tentative: bool) -> Self {
+    fn new(record: Record, stamp: Stamp, tentative: bool, mechanisms: Mechanisms) -> Self {
         Self {
             record,
             revision: stamp.revision,
             at: stamp.at,
             tentative,
-            since: stamp.now.mono,
+            since: stamp.since(mechanisms),
             state: PortState::Free,
             armed: Moment::NEVER,
         }

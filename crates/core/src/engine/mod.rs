@@ -310,7 +310,8 @@ impl Engine {
             last_empty: Moment::default(),
             last_entry: now.mono,
             named_seen: now.mono,
-            trimmed: Sequence::default(),
+            // There is nothing below the first position.
+            trimmed: Sequence(1),
             out: Vec::new(),
         }
     }
@@ -412,6 +413,11 @@ impl Engine {
     /// What a start after this engine has to find again.
     pub fn known(&self) -> (Sequence, Option<EntryId>) {
         self.head
+    }
+
+    /// Whether commands wait to be decided.
+    pub fn has_queued(&self) -> bool {
+        !self.renewals.is_empty() || !self.commands.is_empty()
     }
 
     /// Whether readers may be answered from memory.

@@ -150,6 +150,11 @@ impl Snapshots {
     pub(super) fn begin(txn: &mut Txn<'_>, instance: InstanceId, bytes_max: usize) {
         // A revision is reached once, so an instance never begins two snapshots of the same id.
         let snapshot = Uuid::from_u64_pair(instance.0, txn.revision());
+        #[cfg(test)]
+        {
+            let slots = txn.state.slots_from(None);
+            txn.state.at_begin = slots.map(|(key, slot)| slot.kept(key)).collect();
+        }
         write(txn, snapshot, 0, None, bytes_max);
     }
 }
@@ -166,6 +171,14 @@ fn write(txn: &mut Txn<'_>, snapshot: Uuid, n: u32, from: Option<Key>, bytes_max
         let kept = slot.kept(key);
         bytes += serde_json::to_vec(&kept).map_or(0, |bytes| bytes.len());
         records.push(kept);
+    }
+    #[cfg(test)]
+    if !txn.state.mechanisms.on(Mechanism::ChunkAsOfItsEntry) {
+        let above = |key: &Key| from.as_ref().is_none_or(|from| key >= from);
+        let below = |key: &Key| to.as_ref().is_none_or(|to| key < to);
+        let at_begin = txn.state.at_begin.iter();
+        let at_begin = at_begin.filter(|kept| above(&kept.key) && below(&kept.key));
+        records = at_begin.cloned().collect();
     }
     let chunk = Chunk {
         snapshot,

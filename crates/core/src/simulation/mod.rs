@@ -9,6 +9,8 @@ mod faults;
 mod holder;
 mod instance;
 mod random;
+mod schedules;
+mod schedules_start;
 mod store;
 mod truth;
 mod world;

@@ -1,6 +1,6 @@
 //! Runs that only their seeds decide.
 
-use crate::mechanism::Mechanisms;
+use crate::mechanism::{Mechanism, Mechanisms};
 
 use super::{chance::Chance, faults::Faults, world::World};
 
@@ -61,4 +61,19 @@ fn random_runs_keep_every_promise() {
         grants as u64 > 20 * seeds,
         "{grants} grants in {seeds} runs"
     );
+}
+
+#[test]
+#[ignore = "shows which mechanisms random runs miss, and after how many"]
+fn random_runs_miss_each_mechanism() {
+    for mechanism in Mechanism::ALL {
+        let off = Mechanisms::default().without(mechanism);
+        let found = (0..number("SEEDS").unwrap_or(60)).find_map(|seed| {
+            let violations = run(seed, off, false).violations;
+            violations
+                .first()
+                .map(|first| format!("seed {seed}: {first}"))
+        });
+        eprintln!("{mechanism:?}: {found:?}");
+    }
 }

@@ -26,7 +26,7 @@ pub(super) struct Truth {
     pub(super) state: State,
     pub(super) last_valid: EntryId,
     /// Every record after some positions.
-    records: BTreeMap<Sequence, Vec<u8>>,
+    records: BTreeMap<Sequence, String>,
     grants: BTreeMap<(RequesterId, RequestId), BTreeSet<LeaseId>>,
     pub(super) granted: BTreeMap<LeaseId, u64>,
     fences: BTreeMap<PortKey, u64>,
@@ -65,7 +65,10 @@ impl Truth {
 
     fn apply(&mut self, sequence: Sequence, entry: &Entry, now: Now) {
         if entry.rev != self.state.revision() + 1 {
-            self.wrong.push(format!("revision {} at {sequence} does not follow", entry.rev));
+            self.wrong.push(format!(
+                "revision {} at {sequence} does not follow",
+                entry.rev
+            ));
         }
         for (revision, command) in (entry.rev..).zip(&entry.cmds) {
             let mut place = 0;
@@ -80,9 +83,15 @@ impl Truth {
                     place += 1;
                 }
             }
-            let stamp = Stamp { revision, at: entry.at, now };
+            let stamp = Stamp {
+                revision,
+                at: entry.at,
+                now,
+            };
             if let Err(error) = self.state.apply_command(command, stamp, &mut |_| {}) {
-                self.wrong.push(format!("the log does not fit itself at {sequence}: {error}"));
+                self.wrong.push(format!(
+                    "the log does not fit itself at {sequence}: {error}"
+                ));
             }
         }
     }
@@ -134,16 +143,16 @@ impl Truth {
     }
 
     /// Every record as of that position, if it is known.
-    pub(super) fn at(&self, sequence: Sequence) -> Option<&Vec<u8>> {
+    pub(super) fn at(&self, sequence: Sequence) -> Option<&String> {
         self.records.get(&sequence)
     }
 }
 
-/// Every record of a state, as bytes.
-pub(super) fn records(state: &State) -> Vec<u8> {
+/// Every record of a state, as text.
+pub(super) fn records(state: &State) -> String {
     let kept: Vec<Kept> = state
         .slots_from(None)
         .map(|(key, slot)| slot.kept(key))
         .collect();
-    serde_json::to_vec(&kept).unwrap()
+    serde_json::to_string(&kept).unwrap()
 }

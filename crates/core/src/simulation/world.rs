@@ -25,6 +25,9 @@ use super::{
     truth::{Truth, records},
 };
 
+/// More messages than this in a run of minutes mean that instances write without cause.
+const LOG_MESSAGES_MAX: Sequence = Sequence(20_000);
+
 /// What is under way.
 enum Event {
     /// An append arrives at the server.
@@ -780,6 +783,9 @@ impl World {
 
     fn check(&mut self) {
         self.violations.append(&mut self.truth.wrong);
+        if self.store.last() > LOG_MESSAGES_MAX {
+            self.violations.push("the log grows without end".to_owned());
+        }
         let mut held: BTreeMap<&PortKey, usize> = BTreeMap::new();
         for (index, holder) in self.holders.iter().enumerate() {
             let Some(hold) = holder.holds(self.t) else {
