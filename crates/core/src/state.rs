@@ -7,40 +7,21 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
 use onex_types::{
-    ids::{Host, Port, Transport},
+    ids::{Host, Transport, Ttl},
     key::PortKey,
-    time::{Moment, Now, slack},
+    time::{Moment, Now},
 };
 
 use crate::{
     entry::{Change, CommandRecord, Entry, Kept},
     indexes::Indexes,
     key::Key,
-    mechanism::{Mechanism, Mechanisms},
+    mechanism::Mechanisms,
     pool::{Pool, PortState},
-    record::{Cooldown, HostPool, Last, Lease, LeaseEnd, Named, Record, Settings},
+    record::{Lease, Named, Record, Request, Settings},
+    slot::{Slot, Stamp, ended},
 };
-
-/// A record in its place.
-#[derive(Debug, Clone)]
-pub struct Slot {
-    /// What is stored.
-    pub record: Record,
-    /// The revision of the command that last changed it, a renewal included.
-    pub revision: u64,
-    /// When that was, for people.
-    pub at: Timestamp,
-    /// Whether it is a grant that its granter may still roll back.
-    pub tentative: bool,
-    /// When this instance applied that change: its TTL counts from here.
-    pub since: Moment,
-    /// What the port is by this instance's clock, as its pool counts it.
-    state: PortState,
-    /// The timer that is armed for it; [`Moment::NEVER`] if none.
-    armed: Moment,
-}
 
 /// An entry says something that does not fit the state: it is not understood, or the log is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,43 +51,16 @@ pub enum ApplyError {
     Unwritable,
 }
 
-/// When and where a change happens.
-#[derive(Debug, Clone, Copy)]
-pub struct Stamp {
-    /// The revision of its command.
-    pub revision: u64,
-    /// When it was decided, for people.
-    pub at: Timestamp,
-    /// What the time is here.
-    pub now: Now,
-}
-
-impl Stamp {
-    /// When a TTL begins to count: now, whatever anybody's clock said when it was written.
-    fn since(self, mechanisms: Mechanisms) -> Moment {
-        if mechanisms.on(Mechanism::OwnClock) {
-            return self.now.mono;
-        }
-        let age = self.now.wall.as_millisecond() - self.at.as_millisecond();
-        Moment(
-            self.now
-                .mono
-                .0
-                .saturating_sub(u64::try_from(age).unwrap_or(0)),
-        )
-    }
-}
-
 /// What undoes a change: the key and what was there.
 pub type Undo = (Key, Option<Slot>);
 
 /// The state.
 #[derive(Default)]
 pub struct State {
-    slots: BTreeMap<Key, Slot>,
+    pub(crate) slots: BTreeMap<Key, Slot>,
     /// Where what is looked up by something else than its key is.
     pub indexes: Indexes,
-    pools: BTreeMap<(Host, Transport), Pool>,
+    pub(crate) pools: BTreeMap<(Host, Transport), Pool>,
     timers: BTreeSet<(Moment, Key)>,
     revision: u64,
     /// Which mechanisms are on: all, outside of tests.
@@ -253,8 +207,8 @@ impl State {
     fn renew(
         &mut self,
         key: &Key,
-        ttl: Option<onex_types::ids::Ttl>,
-        request: Option<crate::record::Request>,
+        ttl: Option<Ttl>,
+        request: Option<Request>,
         stamp: Stamp,
         undo: &mut impl FnMut(Undo),
     ) -> Result<(), ApplyError> {
@@ -422,174 +376,8 @@ impl State {
     pub fn due_at(&self, slot: &Slot) -> Option<Moment> {
         slot.due(self.mechanisms)
     }
-
-    /// Whether the host has a pool of its own, or a port that was ever granted.
-    pub fn knows_host(&self, host: &Host) -> bool {
-        self.slots.contains_key(&Key::Pool(host.clone()))
-            || Transport::ALL.iter().any(|transport| {
-                let first = PortKey {
-                    transport: *transport,
-                    ..PortKey::first_on(host)
-                };
-                let next = self.slots_from(Some(&Key::Port(first))).next();
-                matches!(next, Some((Key::Port(key), _)) if key.host == *host)
-            })
-    }
-
-    /// How many hosts have a pool of their own or were ever granted a port.
-    pub fn hosts(&self) -> usize {
-        let hosts: BTreeSet<&Host> = self.pools.keys().map(|(host, _)| host).collect();
-        hosts
-            .into_iter()
-            .filter(|host| self.knows_host(host))
-            .count()
-    }
-
-    /// The ports of a host and transport.
-    pub fn pool(&self, host: &Host, transport: Transport) -> Option<&Pool> {
-        self.pools.get(&(host.clone(), transport))
-    }
-
-    /// The ports of a host and transport; made if this is its first use.
-    pub fn pool_mut(&mut self, host: &Host, transport: Transport) -> &mut Pool {
-        let key = (host.clone(), transport);
-        if !self.pools.contains_key(&key) {
-            let pool = self.fresh_pool(host, transport);
-            self.pools.insert(key.clone(), pool);
-        }
-        self.pools.entry(key).or_insert_with(|| Pool::new(&[], &[]))
-    }
-
-    /// The ranges of a host: its own, else the default ones.
-    pub fn ranges(&self, host: &Host) -> Arc<HostPool> {
-        let own = self
-            .slots
-            .get(&Key::Pool(host.clone()))
-            .and_then(|slot| slot.record.pool());
-        if let Some(own) = own {
-            return own.clone();
-        }
-        let settings = self.settings();
-        Arc::new(HostPool {
-            ranges: settings
-                .map(|settings| settings.ports_default.clone())
-                .unwrap_or_default(),
-            reserved: settings
-                .map(|settings| settings.reserved_default.clone())
-                .unwrap_or_default(),
-            description: None,
-            unknown: crate::record::Unknown::new(),
-        })
-    }
-
-    fn fresh_pool(&self, host: &Host, transport: Transport) -> Pool {
-        let ranges = self.ranges(host);
-        let mut pool = Pool::new(&ranges.ranges, &ranges.reserved);
-        let first = PortKey {
-            transport,
-            port: Port::LOWEST,
-            ..PortKey::first_on(host)
-        };
-        for (key, slot) in self.slots_from(Some(&Key::Port(first))) {
-            match key {
-                Key::Port(key) if key.host == *host && key.transport == transport => {
-                    pool.change(key.port, PortState::Free, slot.state);
-                }
-                _ => break,
-            }
-        }
-        pool
-    }
-
-    fn rebuild_pools(&mut self, changed: &Key) {
-        let hosts: Vec<(Host, Transport)> = self.pools.keys().cloned().collect();
-        for (host, transport) in hosts {
-            if *changed == Key::Settings || *changed == Key::Pool(host.clone()) {
-                let pool = self.fresh_pool(&host, transport);
-                self.pools.insert((host, transport), pool);
-            }
-        }
-    }
 }
 
 fn missing(key: &Key) -> ApplyError {
     ApplyError::Missing { key: key.clone() }
-}
-
-/// What is kept of a lease that ends.
-fn ended(
-    lease: &Lease,
-    how: LeaseEnd,
-    release: Option<crate::record::Request>,
-    at: Timestamp,
-) -> Cooldown {
-    Cooldown {
-        how,
-        ended_at: at,
-        cooldown_ms: how.cooldown_millis(),
-        last: Last {
-            lease_id: lease.lease_id,
-            requester_id: lease.requester_id,
-            name: lease.name.clone(),
-            fence: lease.fence,
-            request: lease.request.filter(|_| how.was_told()),
-            release,
-        },
-    }
-}
-
-impl Slot {
-    fn new(record: Record, stamp: Stamp, tentative: bool, mechanisms: Mechanisms) -> Self {
-        Self {
-            record,
-            revision: stamp.revision,
-            at: stamp.at,
-            tentative,
-            since: stamp.since(mechanisms),
-            state: PortState::Free,
-            armed: Moment::NEVER,
-        }
-    }
-
-    /// As a snapshot keeps it.
-    pub fn kept(&self, key: &Key) -> Kept {
-        Kept {
-            key: key.clone(),
-            rev: self.revision,
-            at: self.at,
-            tentative: self.tentative,
-            record: self.record.clone(),
-        }
-    }
-
-    /// When its time is up, by this instance's clock: of a lease, when it ends; of a port that cools down, when it is
-    /// free. None where time changes nothing.
-    fn due(&self, mechanisms: Mechanisms) -> Option<Moment> {
-        let millis = match &self.record {
-            Record::Lease(lease) if lease.owner.is_none() => lease.ttl.millis(),
-            Record::Cooldown(cooldown) if cooldown.cooldown_ms > 0 => cooldown.cooldown_ms,
-            _ => return None,
-        };
-        let longer = if mechanisms.on(Mechanism::Slack) {
-            slack(millis)
-        } else {
-            0
-        };
-        Some(self.since.plus(millis.saturating_add(longer)))
-    }
-
-    fn state_at(&self, now: Moment, mechanisms: Mechanisms) -> PortState {
-        match &self.record {
-            Record::Lease(_) | Record::Member(_) => PortState::Held,
-            Record::Cooldown(cooldown) => {
-                let over = self.due(mechanisms).is_none_or(|due| due <= now);
-                match cooldown.how {
-                    _ if over => PortState::Free,
-                    LeaseEnd::InUse => PortState::Quarantined,
-                    LeaseEnd::Released | LeaseEnd::Expired => PortState::Resting,
-                }
-            }
-            _ => PortState::Free,
-        }
-    }
 }

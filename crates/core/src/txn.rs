@@ -7,7 +7,8 @@ use crate::{
     command::Command,
     entry::{Change, Changes, CommandRecord, Entry},
     key::Key,
-    state::{ApplyError, Stamp, State, Undo},
+    slot::Stamp,
+    state::{ApplyError, State, Undo},
 };
 
 /// An entry that is being decided.

@@ -13,7 +13,7 @@ use crate::{
     key::Key,
     mechanism::Mechanism,
     record::{Lease, LeaseEnd, Record, Request},
-    state::Slot,
+    slot::Slot,
     txn::Txn,
 };
 

@@ -12,7 +12,8 @@ use crate::{
     entry::{Change, Chunk, CommandRecord, Entry, FORMAT},
     key::Key,
     mechanism::Mechanism,
-    state::{ApplyError, Stamp, State},
+    slot::Stamp,
+    state::{ApplyError, State},
 };
 
 use super::{Delivered, Snapshots};

@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     instance::load,
-    schedules::{Stage, needs, release, renew, requester, wants},
+    stage::{Stage, needs, release, renew, requester, wants},
     store::Store,
     truth::records,
 };

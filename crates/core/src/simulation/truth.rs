@@ -13,7 +13,8 @@ use crate::{
     entry::{Change, Entry, Kept},
     key::Key,
     record::LeaseEnd,
-    state::{Stamp, State},
+    slot::Stamp,
+    state::State,
 };
 
 use super::store::Message;

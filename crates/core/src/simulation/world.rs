@@ -3,23 +3,22 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use onex_types::{
-    entry::{EntryHeader, EntryId, Sequence},
-    ids::CommandId,
+    entry::{EntryHeader, Sequence},
+    ids::LeaseId,
     key::PortKey,
     time::Moment,
 };
-use uuid::Uuid;
 
 use crate::{
-    command::{Action, Answer, Command, Outcome, Probed},
-    engine::{Engine, Input, Job, JobId, Limits, Output, StartError},
-    mechanism::{Mechanism, Mechanisms},
+    command::{Command, Outcome},
+    engine::{Engine, Input, Limits, Output, StartError},
+    mechanism::Mechanisms,
 };
 
 use super::{
     chance::Chance,
     faults::Faults,
-    holder::{Holder, PATIENCE_MILLIS},
+    holder::Holder,
     instance::{Asked, Instance},
     store::Store,
     truth::{Truth, records},
@@ -29,7 +28,7 @@ use super::{
 const LOG_MESSAGES_MAX: Sequence = Sequence(20_000);
 
 /// What is under way.
-enum Event {
+pub(super) enum Event {
     /// An append arrives at the server.
     Append {
         to: usize,
@@ -51,7 +50,7 @@ enum Event {
         to: usize,
         epoch: u64,
         key: PortKey,
-        lease_id: onex_types::ids::LeaseId,
+        lease_id: LeaseId,
         until: Moment,
     },
     /// The named instance publishes what is in the log and not yet out.
@@ -86,17 +85,17 @@ pub(super) struct World {
     pub(super) instances: Vec<Instance>,
     pub(super) holders: Vec<Holder>,
     pub(super) faults: Faults,
-    mechanisms: Mechanisms,
-    queue: BTreeMap<(u64, u64), Event>,
-    events: u64,
-    commands: u128,
-    jobs: u64,
+    pub(super) mechanisms: Mechanisms,
+    pub(super) queue: BTreeMap<(u64, u64), Event>,
+    pub(super) events: u64,
+    pub(super) commands: u128,
+    pub(super) jobs: u64,
     /// How many of the published events were compared.
-    compared: usize,
-    outage_until: u64,
+    pub(super) compared: usize,
+    pub(super) outage_until: u64,
     /// Ports that a program uses which never asked.
-    squatted: Vec<u16>,
-    published: Vec<(u64, usize)>,
+    pub(super) squatted: Vec<u16>,
+    pub(super) published: Vec<(u64, usize)>,
     pub(super) violations: Vec<String>,
     pub(super) grants: usize,
     pub(super) verbose: bool,
@@ -158,7 +157,7 @@ impl World {
         self.squatted.push(port);
     }
 
-    fn after(&mut self, millis: u64, event: Event) {
+    pub(super) fn after(&mut self, millis: u64, event: Event) {
         self.events += 1;
         self.queue.insert((self.t + millis, self.events), event);
     }
@@ -222,7 +221,7 @@ impl World {
         }
     }
 
-    fn say(&self, text: impl FnOnce() -> String) {
+    pub(super) fn say(&self, text: impl FnOnce() -> String) {
         if self.verbose {
             eprintln!("{:>7} {}", self.t, text());
         }
@@ -255,24 +254,20 @@ impl World {
         if instance.epoch != epoch || instance.engine.is_none() {
             return;
         }
-        match instance.follow(&self.store) {
-            Some(input) => {
-                let follower = instance.follower;
-                self.input(index, epoch, input);
-                self.after(
-                    1,
-                    Event::Deliver {
-                        to: index,
-                        follower,
-                    },
-                );
-            }
-            None => {
-                // What it applied last is not kept any more: it begins anew.
-                self.stop(index, true);
-                self.after(1, Event::Start(index));
-            }
+        if let Some(input) = instance.follow(&self.store) {
+            let follower = instance.follower;
+            self.input(index, epoch, input);
+            return self.after(
+                1,
+                Event::Deliver {
+                    to: index,
+                    follower,
+                },
+            );
         }
+        // What it applied last is not kept any more: it begins anew.
+        self.stop(index, true);
+        self.after(1, Event::Start(index));
     }
 
     /// The engine of an instance goes, and with it everything that was under way to it.
@@ -315,138 +310,6 @@ impl World {
                 holder.asleep_until = self.t + self.chance.between(100, 20_000);
             }
         }
-    }
-
-    /// Somebody else writes: without a header, with a copied one, with a wrong predecessor.
-    fn foreign(&mut self) {
-        let copied = self
-            .store
-            .get(self.store.last())
-            .and_then(|message| message.header);
-        let header = match self.chance.below(3) {
-            0 => None,
-            1 => copied,
-            _ => copied.map(|header| EntryHeader {
-                id: EntryId(Uuid::from_u128(u128::from(self.events))),
-                predecessor: EntryId(Uuid::from_u128(5)),
-                format: 99,
-                ..header
-            }),
-        };
-        let landed = self.store.append(None, header, b"{}".as_slice().into());
-        self.landed(landed);
-    }
-
-    fn append(
-        &mut self,
-        to: usize,
-        epoch: u64,
-        expected: Sequence,
-        header: EntryHeader,
-        bytes: Arc<[u8]>,
-    ) {
-        if self.t < self.outage_until {
-            return;
-        }
-        let falsely = self.chance.hit(self.faults.refused_falsely);
-        let checks = self.mechanisms.on(Mechanism::CompareAndAppend);
-        let expected = checks.then_some(expected);
-        let landed = match falsely {
-            true => None,
-            false => self.store.append(expected, Some(header), bytes),
-        };
-        self.landed(landed);
-        if self.chance.hit(self.faults.ack_lost) {
-            return;
-        }
-        let id = header.id;
-        let input = match landed {
-            Some(sequence) => Input::Acked { id, sequence },
-            None => Input::Refused { id, conflict: true },
-        };
-        let delay = self.delay(self.faults.reply_late);
-        self.after(delay, Event::Input { to, epoch, input });
-    }
-
-    fn delay(&mut self, late: u64) -> u64 {
-        if self.chance.hit(late) {
-            self.chance.between(100, 3_000)
-        } else {
-            self.chance.between(1, 4)
-        }
-    }
-
-    fn landed(&mut self, landed: Option<Sequence>) {
-        let Some(sequence) = landed else { return };
-        let Some(message) = self.store.get(sequence) else {
-            return;
-        };
-        let now = self.instances[0].now(self.t);
-        self.truth.landed(sequence, message, now);
-        for index in 0..self.instances.len() {
-            let follower = self.instances[index].follower;
-            let delay = self.delay(self.faults.reply_late);
-            self.after(
-                delay,
-                Event::Deliver {
-                    to: index,
-                    follower,
-                },
-            );
-        }
-    }
-
-    fn deliver(&mut self, index: usize, follower: u64) {
-        let instance = &self.instances[index];
-        if instance.follower != follower || instance.next.is_none() {
-            return;
-        }
-        if self.t < self.outage_until {
-            return self.after(
-                300,
-                Event::Deliver {
-                    to: index,
-                    follower,
-                },
-            );
-        }
-        let epoch = instance.epoch;
-        if self.chance.hit(self.faults.follower_breaks) {
-            return self.break_follower(index);
-        }
-        while let Some(next) = self.instances[index].next
-            && next <= self.store.last()
-        {
-            let Some(delivered) = self.store.delivered(next) else {
-                // It was trimmed before this follower came to it.
-                return self.break_follower(index);
-            };
-            self.instances[index].next = Some(next.next());
-            self.after(
-                0,
-                Event::Input {
-                    to: index,
-                    epoch,
-                    input: Input::Delivered(delivered),
-                },
-            );
-        }
-    }
-
-    fn break_follower(&mut self, index: usize) {
-        let epoch = self.instances[index].epoch;
-        self.instances[index].next = None;
-        self.instances[index].follower += 1;
-        self.after(
-            0,
-            Event::Input {
-                to: index,
-                epoch,
-                input: Input::Disconnected,
-            },
-        );
-        let delay = self.chance.between(10, 2_000);
-        self.after(delay, Event::Follow { to: index, epoch });
     }
 
     pub(super) fn input(&mut self, index: usize, epoch: u64, input: Input) {
@@ -559,207 +422,6 @@ impl World {
         }
     }
 
-    fn reply(&mut self, index: usize, job: JobId, outcome: Outcome) {
-        let Some(asked) = self.instances[index].jobs.remove(&job) else {
-            return;
-        };
-        self.say(|| format!("I{index} answers H{}: {:?}", asked.holder, outcome.result));
-        if let Ok(Answer::Lease(held)) = &outcome.result {
-            // Whoever is told of a grant is told of one that the log has.
-            if !self.truth.granted.contains_key(&held.lease.lease_id) {
-                let text = format!("I{index} answers with a lease that is not in the log");
-                self.violations.push(text);
-            }
-            self.grants += 1;
-        }
-        if self.chance.hit(self.faults.message_lost) {
-            return;
-        }
-        let delay = self.delay(self.faults.reply_late);
-        self.after(delay, Event::Reply { asked, outcome });
-    }
-
-    fn request(&mut self, index: usize, asked: Asked, command: Command) {
-        self.jobs += 1;
-        let id = JobId(self.jobs);
-        let instance = &mut self.instances[index];
-        if instance.engine.is_none() || instance.paused_until > self.t {
-            return;
-        }
-        instance.jobs.insert(id, asked);
-        let deadline = instance.now(self.t).mono.plus(PATIENCE_MILLIS);
-        let job = Job {
-            id: Some(id),
-            command,
-            deadline,
-        };
-        let epoch = instance.epoch;
-        self.input(index, epoch, Input::Command(job));
-    }
-
-    fn holder(&mut self, index: usize) {
-        let wait = self.chance.between(200, 2_500);
-        self.after(wait, Event::Holder(index));
-        if self.holders[index].asleep_until > self.t {
-            return;
-        }
-        self.commands += 1;
-        let id = CommandId(Uuid::from_u128(self.commands));
-        let (t, chance) = (self.t, &mut self.chance);
-        let Some(command) = self.holders[index].wake(t, chance, id) else {
-            return;
-        };
-        let Some(ask) = self.holders[index].ask.as_ref() else {
-            return;
-        };
-        let asked = Asked {
-            holder: index,
-            ask: ask.n,
-        };
-        self.say(|| format!("H{index} asks: {:?}", command.action));
-        if self.chance.hit(self.faults.message_lost) {
-            return;
-        }
-        let to = self.chance.index(self.instances.len());
-        let delay = self.delay(self.faults.reply_late);
-        self.after(delay, Event::Request { to, asked, command });
-    }
-
-    fn probe(
-        &mut self,
-        index: usize,
-        epoch: u64,
-        key: &PortKey,
-        lease_id: onex_types::ids::LeaseId,
-        until: Moment,
-    ) {
-        let instance = &self.instances[index];
-        let late = instance.now(self.t).mono > until || instance.paused_until > self.t;
-        if instance.epoch != epoch || late {
-            return;
-        }
-        let t = self.t;
-        let bound = self
-            .holders
-            .iter()
-            .any(|holder| holder.holds(t).is_some_and(|hold| hold.key == *key));
-        let squatted = self.squatted.contains(&key.port.number());
-        let probed = if bound || squatted {
-            Probed::InUse
-        } else {
-            Probed::Bindable
-        };
-        let input = Input::Probed { lease_id, probed };
-        let delay = self.chance.between(0, 300);
-        self.after(
-            delay,
-            Event::Input {
-                to: index,
-                epoch,
-                input,
-            },
-        );
-    }
-
-    /// The named instance publishes what is in the log and not yet out, a few events at a time.
-    fn keep_publishing(&mut self, index: usize) {
-        let instance = &mut self.instances[index];
-        let Some(engine) = instance.engine.as_ref().filter(|_| !instance.publishing) else {
-            return;
-        };
-        let named = engine.state().named();
-        let own = named.filter(|named| named.instance == engine.local.instance);
-        let Some(from) = own.map(|named| Sequence(named.published_sequence).next()) else {
-            return;
-        };
-        if from > engine.head() || !engine.is_settled() {
-            return;
-        }
-        instance.publishing = true;
-        let (epoch, last) = (instance.epoch, self.published.last().copied());
-        let delay = self.chance.between(1, 500);
-        self.after(
-            delay,
-            Event::Publish {
-                to: index,
-                epoch,
-                last,
-                from,
-            },
-        );
-    }
-
-    fn publish(&mut self, index: usize, epoch: u64, last: Option<(u64, usize)>, from: Sequence) {
-        // What was sent arrives even if its sender is gone; the stream takes it only behind what the sender saw there.
-        let fits = self.published.last().copied() == last;
-        let kept = from >= self.store.first();
-        if fits && !kept {
-            return self
-                .violations
-                .push(format!("what is behind {from} was trimmed unpublished"));
-        }
-        let behind = |event: &&(u64, usize, Sequence)| event.2 >= from;
-        let few: Vec<_> = self
-            .truth
-            .events
-            .iter()
-            .filter(behind)
-            .take(3)
-            .copied()
-            .collect();
-        let new = few.iter().map(|(revision, place, _)| (*revision, *place));
-        let new = new.filter(|event| self.published.last().is_none_or(|last| event > last));
-        let new: Vec<_> = new.collect();
-        if fits {
-            self.published.extend(new);
-        }
-        let instance = &mut self.instances[index];
-        if instance.epoch != epoch {
-            return;
-        }
-        instance.publishing = false;
-        let Some(engine) = instance.engine.as_ref().filter(|_| fits) else {
-            return;
-        };
-        let out = few
-            .last()
-            .map(|(revision, _, sequence)| (*revision, *sequence));
-        // Of the last entry more may be to come; with nothing left, everything that was applied is out.
-        let (revision, sequence) = match out {
-            Some((revision, sequence)) if few.len() == 3 => (revision, Sequence(sequence.0 - 1)),
-            _ => (engine.state().revision(), engine.head()),
-        };
-        if sequence < from {
-            return;
-        }
-        let instance_id = engine.local.instance;
-        let action = Action::Published {
-            instance: instance_id,
-            revision,
-            sequence: sequence.0,
-        };
-        self.commands += 1;
-        let id = CommandId(Uuid::from_u128(self.commands));
-        let command = Command {
-            id,
-            correlation_id: None,
-            action,
-        };
-        let job = Job {
-            id: None,
-            command,
-            deadline: Moment::NEVER,
-        };
-        self.after(
-            1,
-            Event::Input {
-                to: index,
-                epoch,
-                input: Input::Command(job),
-            },
-        );
-    }
-
     /// An instance that has decided nothing of its own has the records that the log says.
     fn alike(&mut self, index: usize) {
         let engine: Option<&Engine> = self.instances[index].engine.as_ref();
@@ -809,6 +471,13 @@ impl World {
                 return self.violations.push(text);
             }
             self.compared += 1;
+        }
+        let next = self.truth.events.get(self.published.len());
+        if let Some((revision, _, sequence)) = next
+            && *sequence < self.store.first()
+        {
+            let text = format!("event {revision} at {sequence} was trimmed unpublished");
+            self.violations.push(text);
         }
     }
 }

@@ -1,0 +1,141 @@
+//! A record in its place: with what an instance knows of it besides.
+
+use jiff::Timestamp;
+use onex_types::time::{Moment, Now, slack};
+
+use crate::{
+    entry::Kept,
+    key::Key,
+    mechanism::{Mechanism, Mechanisms},
+    pool::PortState,
+    record::{Cooldown, Last, Lease, LeaseEnd, Record, Request},
+};
+
+/// A record in its place.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// What is stored.
+    pub record: Record,
+    /// The revision of the command that last changed it, a renewal included.
+    pub revision: u64,
+    /// When that was, for people.
+    pub at: Timestamp,
+    /// Whether it is a grant that its granter may still roll back.
+    pub tentative: bool,
+    /// When this instance applied that change: its TTL counts from here.
+    pub since: Moment,
+    /// What the port is by this instance's clock, as its pool counts it.
+    pub(crate) state: PortState,
+    /// The timer that is armed for it; [`Moment::NEVER`] if none.
+    pub(crate) armed: Moment,
+}
+
+/// When and where a change happens.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp {
+    /// The revision of its command.
+    pub revision: u64,
+    /// When it was decided, for people.
+    pub at: Timestamp,
+    /// What the time is here.
+    pub now: Now,
+}
+
+impl Stamp {
+    /// When a TTL begins to count: now, whatever anybody's clock said when it was written.
+    pub(crate) fn since(self, mechanisms: Mechanisms) -> Moment {
+        if mechanisms.on(Mechanism::OwnClock) {
+            return self.now.mono;
+        }
+        let age = self.now.wall.as_millisecond() - self.at.as_millisecond();
+        Moment(
+            self.now
+                .mono
+                .0
+                .saturating_sub(u64::try_from(age).unwrap_or(0)),
+        )
+    }
+}
+
+impl Slot {
+    pub(crate) fn new(
+        record: Record,
+        stamp: Stamp,
+        tentative: bool,
+        mechanisms: Mechanisms,
+    ) -> Self {
+        Self {
+            record,
+            revision: stamp.revision,
+            at: stamp.at,
+            tentative,
+            since: stamp.since(mechanisms),
+            state: PortState::Free,
+            armed: Moment::NEVER,
+        }
+    }
+
+    /// As a snapshot keeps it.
+    pub fn kept(&self, key: &Key) -> Kept {
+        Kept {
+            key: key.clone(),
+            rev: self.revision,
+            at: self.at,
+            tentative: self.tentative,
+            record: self.record.clone(),
+        }
+    }
+
+    /// When its time is up, by this instance's clock: of a lease, when it ends; of a port that cools down, when it is
+    /// free. None where time changes nothing.
+    pub(crate) fn due(&self, mechanisms: Mechanisms) -> Option<Moment> {
+        let millis = match &self.record {
+            Record::Lease(lease) if lease.owner.is_none() => lease.ttl.millis(),
+            Record::Cooldown(cooldown) if cooldown.cooldown_ms > 0 => cooldown.cooldown_ms,
+            _ => return None,
+        };
+        let longer = if mechanisms.on(Mechanism::Slack) {
+            slack(millis)
+        } else {
+            0
+        };
+        Some(self.since.plus(millis.saturating_add(longer)))
+    }
+
+    pub(crate) fn state_at(&self, now: Moment, mechanisms: Mechanisms) -> PortState {
+        match &self.record {
+            Record::Lease(_) | Record::Member(_) => PortState::Held,
+            Record::Cooldown(cooldown) => {
+                let over = self.due(mechanisms).is_none_or(|due| due <= now);
+                match cooldown.how {
+                    _ if over => PortState::Free,
+                    LeaseEnd::InUse => PortState::Quarantined,
+                    LeaseEnd::Released | LeaseEnd::Expired => PortState::Resting,
+                }
+            }
+            _ => PortState::Free,
+        }
+    }
+}
+
+/// What is kept of a lease that ends.
+pub(crate) fn ended(
+    lease: &Lease,
+    how: LeaseEnd,
+    release: Option<Request>,
+    at: Timestamp,
+) -> Cooldown {
+    Cooldown {
+        how,
+        ended_at: at,
+        cooldown_ms: how.cooldown_millis(),
+        last: Last {
+            lease_id: lease.lease_id,
+            requester_id: lease.requester_id,
+            name: lease.name.clone(),
+            fence: lease.fence,
+            request: lease.request.filter(|_| how.was_told()),
+            release,
+        },
+    }
+}
