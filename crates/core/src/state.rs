@@ -366,6 +366,17 @@ impl State {
         self.timers.first().map(|(at, _)| *at)
     }
 
+    /// When time may next change a port of that host and transport: when a lease ends if it is not renewed, or a port has
+    /// cooled down.
+    pub fn next_timer_of(&self, host: &Host, transport: Transport) -> Option<Moment> {
+        let is_there = |key: &Key| match key {
+            Key::Port(port) => port.host == *host && port.transport == transport,
+            _ => false,
+        };
+        let mut timers = self.timers.iter().filter(|(_, key)| is_there(key));
+        timers.next().map(|(at, _)| *at)
+    }
+
     /// What a port is by this instance's clock.
     pub fn port_state(&self, key: &PortKey, now: Moment) -> PortState {
         let slot = self.slots.get(&Key::Port(key.clone()));

@@ -173,18 +173,7 @@ fn choose(
 
 /// When a port of the pool may come free, in milliseconds.
 fn retry_after(txn: &Txn<'_>, request: &GrantRequest) -> u64 {
-    let first = PortKey {
-        transport: request.transport,
-        ..PortKey::first_on(&request.host)
-    };
-    let slots = txn.state.slots_from(Some(&Key::Port(first)));
-    let soonest = slots
-        .take_while(|(key, _)| {
-            matches!(key, Key::Port(key)
-                if key.host == request.host && key.transport == request.transport)
-        })
-        .filter_map(|(_, slot)| txn.state.due_at(slot))
-        .min();
+    let soonest = txn.state.next_timer_of(&request.host, request.transport);
     soonest
         .map_or(RETRY_AFTER_MILLIS, |at| at.since(txn.now.mono))
         .max(1)
