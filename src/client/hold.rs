@@ -136,12 +136,20 @@ impl LeaseGuard {
         lost.unwrap_or(state.term.until)
     }
 
+    /// When [`ending`](Self::ending) resolves if no further renewal comes through.
+    pub fn stop_at(&self) -> BootTime {
+        self.state.borrow().term.stop_at
+    }
+
     /// Resolves when it is time to begin to stop: so long before [`deadline`](Self::deadline) as the guard was told,
     /// unless a renewal comes through before, and at once when the lease is lost. It may be asked for as often as wanted,
     /// and outlives the guard. Renewals go on meanwhile: a lease that does not end after all resolves it again.
     pub fn ending(&self) -> impl Future<Output = Ending> + Send + use<> {
         keep::ending(self.state.clone(), |state: &State| {
-            state.loss.clone().map_or_else(|| Ok(state.term.clone()), Err)
+            state
+                .loss
+                .clone()
+                .map_or_else(|| Ok(state.term.clone()), Err)
         })
     }
 

@@ -9,7 +9,7 @@ use super::{BootTime, Error};
 pub enum Loss {
     /// No renewal was acknowledged in time. By the holder's own clock the time is up, and only a moment later may
     /// the registry give the port to someone else.
-    #[error("its time is up: no renewal was acknowledged")]
+    #[error("no renewal was acknowledged in time")]
     Expired(
         /// What came of the last try, where there was one.
         #[source]
