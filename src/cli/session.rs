@@ -171,7 +171,9 @@ fn untrusted(server: &str, why: &rustls::Error, target: &Target) -> Failure {
         ) => "ask the server by a name that its certificate has, with --nats URL",
         _ => "it is the server's to mend",
     };
-    Failure::new(Exit::Unreachable, "UNTRUSTED_SERVER", message).hint(hint)
+    Failure::new(Exit::Unreachable, "UNTRUSTED_SERVER", message)
+        .for_good()
+        .hint(hint)
 }
 
 fn unreachable(cause: &str, target: &Target) -> Failure {
