@@ -416,6 +416,50 @@ mod tests {
     }
 
     #[test]
+    fn renewals_leave_a_holder_time_to_stop() {
+        let first = Asked {
+            id: id(0),
+            sent: at(0),
+        };
+        let minutes = |minutes| Some(Duration::from_mins(minutes));
+        for (grace, stop_at, renewal) in [
+            (Some(Duration::ZERO), 60, 20),
+            (None, 54, 18),
+            (Some(Duration::from_secs(15)), 45, 15),
+            (minutes(10), 30, 10),
+        ] {
+            let mut tenure = Tenure::granted(first, ttl(60), 4, grace, at(0));
+            let term = tenure.term();
+            assert_eq!((term.stop_at, term.until), (at(stop_at), at(60)));
+            assert_eq!(tenure.step(at(renewal - 1), id(1)), Step::Wait(at(renewal)));
+            let Step::Send(asked, patience) = tenure.step(at(renewal), id(1)) else {
+                panic!("{grace:?}: no renewal");
+            };
+            assert!(asked.sent + patience <= at(stop_at), "{grace:?}");
+            // Longer leases, once one of the holder's programs asked for that.
+            tenure.renewed(asked, ttl(600), 5, at(renewal));
+            let expected = grace
+                .unwrap_or(minutes(1).unwrap())
+                .min(minutes(5).unwrap());
+            assert_eq!(tenure.term().stop_at, at(renewal + 600) - expected);
+        }
+    }
+
+    #[test]
+    fn what_went_wrong_is_known_until_a_renewal_comes_through() {
+        let first = Asked {
+            id: id(0),
+            sent: at(0),
+        };
+        let mut tenure = Tenure::granted(first, ttl(60), 4, None, at(0));
+        assert!(tenure.term().trouble.is_none());
+        tenure.failed(Arc::new(timed_out()), at(20));
+        assert!(tenure.term().trouble.is_some());
+        tenure.renewed(first, ttl(60), 5, at(21));
+        assert!(tenure.term().trouble.is_none());
+    }
+
+    #[test]
     fn the_last_moments_are_used() {
         let first = Asked {
             id: id(0),
