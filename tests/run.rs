@@ -293,8 +293,11 @@ async fn a_full_pool_exits_with_75_and_nobody_there_with_69() {
     let said = Run::at("nats://127.0.0.1:1", "--port a", says).exits(69);
     assert!(said.contains("no NATS server"), "{said}");
     let nats = Nats::start();
-    let said = Run::at(&nats.url(), "--port a", says).exits(69);
-    assert!(said.contains("no registry"), "{said}");
+    let said = Run::at(&nats.url(), "--port 21000", says).exits(69);
+    assert!(
+        said.contains("no registry") && said.contains("`onex serve"),
+        "{said}"
+    );
     holder.signal(Signal::TERM);
     holder.exits(128 + 15);
 }
@@ -332,6 +335,7 @@ async fn a_number_is_that_port_and_has_no_name() {
     // One that no registry grants, and what is no port at all.
     let said = Run::start(&registry, "--port 8080", "echo started").exits(125);
     assert!(said.contains("--port 8080: "), "{said}");
+    assert!(said.contains("`onex pool list`"), "{said}");
     for (wrong, says) in [
         ("--port 70000", "1 to 65535"),
         ("--port 0", "1 to 65535"),

@@ -44,7 +44,7 @@ impl Listener {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -99,7 +99,7 @@ pub(super) async fn tell_of_outages(
 async fn becomes(connected: &mut watch::Receiver<bool>, wanted: bool) {
     if connected.wait_for(|now| *now == wanted).await.is_err() {
         // Nobody tells of it any more.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

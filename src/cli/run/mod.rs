@@ -12,7 +12,7 @@ use std::{ffi::OsString, pin::pin, process::ExitCode, time::Duration};
 use crate::{
     client::{LeaseGuard, own_host},
     domain::ids::{Host, Ttl},
-    protocol::port::LeaseRequest,
+    protocol::{error::ErrorCode, port::LeaseRequest},
 };
 use clap::Args;
 
@@ -72,7 +72,7 @@ pub(super) struct Run {
     /// This machine's name in the registry [default: its host name, in lower case].
     #[arg(long, value_name = "NAME")]
     host: Option<Host>,
-    /// Say nothing but what went wrong.
+    /// Say nothing but what goes wrong, and when that is over.
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
@@ -165,16 +165,7 @@ impl Run {
             let request = self.request(wanted)?;
             let leased = session.client.hold_with_grace(&request, self.grace).await;
             let leased = session.settle(leased).await;
-            let about = format!("--port {wanted}");
-            held.push(leased.map_err(|failure| {
-                // The general hint names a flag of another command.
-                let failure = failure.about(&about);
-                match (&wanted.name, wanted.port) {
-                    (Some(_), Some(_)) => failure.hint("without :PORT any port will do"),
-                    (None, _) => failure.hint("a name in its place, as --port web, gets any port"),
-                    (Some(_), None) => failure,
-                }
-            })?);
+            held.push(leased.map_err(|failure| not_leased(failure, wanted))?);
         }
         Ok(())
     }
@@ -259,6 +250,27 @@ impl Run {
                 never = &mut outages => match never {},
             }
         }
+    }
+}
+
+/// Why that port is not leased, and what to do about that.
+fn not_leased(failure: Failure, wanted: &Wanted) -> Failure {
+    let failure = failure.about(&format!("--port {wanted}"));
+    if !failure.is(ErrorCode::PortUnavailable) {
+        return failure;
+    }
+    // The general hint names a flag of another command.
+    let outside = failure
+        .detail("state")
+        .is_some_and(|state| state == "outside");
+    let any = match wanted.name {
+        Some(_) => "without :PORT any port will do",
+        None => "a name in its place, as --port web, gets any port",
+    };
+    if outside {
+        failure.hint(format!("`onex pool list` shows the ranges; {any}"))
+    } else {
+        failure.hint(any)
     }
 }
 

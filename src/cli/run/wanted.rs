@@ -114,8 +114,7 @@ pub(super) fn variables(wanted: &[Wanted]) -> Result<Vec<String>, Invalid> {
         let clash = before.find(|(other, its)| **its == variable && !one.is_same_number(other));
         if let Some((other, _)) = clash {
             return Err(Invalid(format!(
-                "--port {} and --port {} would both be {variable}: rename one of them",
-                other, one
+                "--port {other} and --port {one} would both be {variable}: rename one of them"
             )));
         }
         variables.push(variable);
