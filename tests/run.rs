@@ -519,8 +519,8 @@ async fn a_command_is_told_to_end_as_long_as_the_grace_before_its_lease_ends() {
     assert_eq!(run.line(), "told");
     let told = killed.elapsed();
     // What was last renewed was asked for before the registry died, and not long before.
-    assert!(told < ttl - grace + Duration::from_millis(500), "{told:?}");
-    assert!(told > (ttl - grace) / 2, "{told:?}");
+    assert!(told + grace < ttl + Duration::from_millis(500), "{told:?}");
+    assert!(told > ttl / 3, "{told:?}");
     assert_eq!(run.line(), "finished");
     assert!(killed.elapsed() < ttl, "{:?}", killed.elapsed());
     run.exits(125);
