@@ -103,7 +103,8 @@ async fn main() -> anyhow::Result<()> {
         );
         tokio::select! {
             () = serve(&listener, &life, &id) => {}
-            why = life.over() => eprintln!("not served any more: {}", chain(&why)),
+            // A tenth of the TTL before our time is up: what uses the port has ended when it is.
+            ending = life.ending() => eprintln!("not served any more: {}", chain(&ending.why)),
             () = &mut stop => break,
         }
     }

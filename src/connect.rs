@@ -1,8 +1,19 @@
 //! Reaching a NATS server: address, credentials, TLS.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    error::Error as _,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{
+    Client, ConnectError, ConnectOptions, Event,
+    rustls::{
+        self,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+};
 
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,13 +49,42 @@ pub struct Options {
 pub enum Error {
     /// The credentials cannot be read.
     #[error("cannot read the credentials file {}", .0.display())]
-    Creds(PathBuf, #[source] std::io::Error),
+    Creds(PathBuf, #[source] io::Error),
+    /// A certificate or key cannot be read.
+    #[error("cannot read {}", .0.display())]
+    Pem(PathBuf, #[source] io::Error),
     /// No address, or a bad one.
     #[error("{0:?} is not the URL of a NATS server; write nats://HOST:PORT")]
-    Url(String, #[source] std::io::Error),
+    Url(String, #[source] io::Error),
+    /// The server's certificate proves nothing to us.
+    #[error("cannot connect to NATS at {0}: its certificate is not trusted")]
+    Untrusted(String, #[source] rustls::Error),
     /// Nobody answered, or it did not let us in.
     #[error("cannot connect to NATS at {0}")]
     Connect(String, #[source] async_nats::ConnectError),
+}
+
+impl Error {
+    /// Whether what was said is wrong or not there, whatever server is asked.
+    pub fn is_misuse(&self) -> bool {
+        match self {
+            Self::Creds(..) | Self::Pem(..) | Self::Url(..) => true,
+            Self::Untrusted(..) | Self::Connect(..) => false,
+        }
+    }
+
+    fn of_connect(server: String, error: ConnectError) -> Self {
+        let io = error
+            .source()
+            .and_then(|source| source.downcast_ref::<io::Error>());
+        let tls = io.and_then(|io| io.get_ref()?.downcast_ref::<rustls::Error>());
+        match tls {
+            Some(why @ rustls::Error::InvalidCertificate(_)) => {
+                Self::Untrusted(server, why.clone())
+            }
+            _ => Self::Connect(server, error),
+        }
+    }
 }
 
 impl Options {
@@ -95,9 +135,12 @@ impl Options {
             options = options.nkey(seed.clone());
         }
         if let Some(path) = &self.tls_ca {
+            certificates(path).await?;
             options = options.add_root_certificates(path.clone());
         }
         if let Some((cert, key)) = &self.tls_cert {
+            certificates(cert).await?;
+            private_key(key).await?;
             options = options.add_client_certificate(cert.clone(), key.clone());
         }
         Ok(options)
@@ -135,8 +178,37 @@ impl Options {
             })
             .connect(servers)
             .await
-            .map_err(|error| Error::Connect(self.shown(), error))
+            .map_err(|error| Error::of_connect(self.shown(), error))
     }
+}
+
+/// Whether that file has certificates. The client library reads it when it connects, and does not say which file is
+/// wrong.
+async fn certificates(path: &Path) -> Result<(), Error> {
+    let text = read(path).await?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(()),
+        Ok(_) => Err(unusable(path, "it holds no certificate in PEM format")),
+        Err(error) => Err(unusable(path, error)),
+    }
+}
+
+/// Whether that file has a private key.
+async fn private_key(path: &Path) -> Result<(), Error> {
+    let text = read(path).await?;
+    let key = PrivateKeyDer::from_pem_slice(&text);
+    key.map(drop).map_err(|error| unusable(path, error))
+}
+
+async fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let text = tokio::fs::read(path).await;
+    text.map_err(|error| Error::Pem(path.to_owned(), error))
+}
+
+fn unusable(path: &Path, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    let error = io::Error::new(io::ErrorKind::InvalidData, why);
+    Error::Pem(path.to_owned(), error)
 }
 
 #[cfg(test)]

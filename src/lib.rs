@@ -13,7 +13,7 @@
 //! let listener = life.listen("http", [127, 0, 0, 1].into()).await?;
 //! tokio::select! {
 //!     () = serve(listener) => {}
-//!     why = life.over() => eprintln!("the port must not be used any more: {why}"),
+//!     ending = life.ending() => eprintln!("the port is not used any more: {}", ending.why),
 //! }
 //! node.deregister().await?;
 //! # Ok(())

@@ -382,13 +382,16 @@ fn a_command_line_that_cannot_be_followed_exits_with_2() {
         "port list --limit 0",
         "port list --limit 1001",
         "port list -o xml",
-        "port list --timeout 4",
+        "port list --timeout soon",
         "port list --timeout 0s",
         "port list --namespace UPPER",
         "port list --context no-such-context",
         "port list --context ../x",
         "port list --nats not%a%url:x",
         "port list --creds /no/such/file",
+        "port list --tls-ca /no/such/file",
+        "port list --tls-ca /dev/null",
+        "port list --tls-cert /no/such/file --tls-key /no/such/file",
     ] {
         let ran = user.run(line).exits(2);
         assert_eq!(ran.stdout, "", "{line}");
@@ -424,6 +427,15 @@ fn flags_of_serve_that_contradict_each_other_exit_with_2() {
         ("--holder-leases-max 0", "--holder-leases-max"),
         ("--holder-leases-max 1001", "--holder-leases-max"),
         ("--hosts-max 0", "--hosts-max"),
+        ("--ports 30000-20000", "--ports"),
+        ("--ports 30000-20000", "write 20000-30000"),
+        ("--ports 20000-70000", "--ports"),
+        ("--ports 20000-70000", "\"70000\" is no such port"),
+        ("--ports ,", "--ports"),
+        ("--reserved 9-8", "--reserved"),
+        ("--listen nowhere", "--listen"),
+        ("--ttl-max 25h", "--ttl-max"),
+        ("--retention 0", "--retention"),
     ] {
         let told = user.run(&format!("serve {line}")).exits(2).stderr;
         assert!(told.starts_with("error: ") && told.contains(word), "{told}");
@@ -437,10 +449,45 @@ fn flags_of_serve_that_contradict_each_other_exit_with_2() {
     // No program is found without a PATH; it was looked for.
     let told = user.run("serve --embedded").exits(1).stderr;
     assert!(told.contains("no nats-server"), "{told}");
-    let told = user.run(&format!("serve --nats {NOBODY}")).exits(1).stderr;
+    let told = user.run(&format!("serve --nats {NOBODY}")).exits(2).stderr;
     assert!(told.contains("/nowhere"), "{told}");
-    let told = user.run("serve --creds /no/where").exits(1).stderr;
+    let told = user.run("serve --creds /no/where").exits(2).stderr;
     assert!(told.contains("/no/where"), "{told}");
+    let told = user.run("serve --context no-such-context").exits(2).stderr;
+    assert!(told.contains("no-such-context"), "{told}");
+    let user = User::new().with("NATS_URL", NOBODY);
+    let told = user.run("serve --tls-ca /no/where").exits(2).stderr;
+    assert!(told.contains("/no/where"), "{told}");
+    user.run("serve").exits(1);
+}
+
+/// By seconds, or with a unit.
+#[test]
+fn durations_are_written_alike_everywhere() {
+    let registry = Registry::start(&[
+        "--ttl-max",
+        "10m",
+        "--retention",
+        "1h",
+        "--calls-kept",
+        "90s",
+        "--events-age-max",
+        "7d",
+    ]);
+    let user = User::of(&registry);
+    let lease = user.run("port lease --ttl 10m --timeout 4 -o json").json();
+    assert_eq!(lease["ttl"], 600);
+    let told = user.run("port lease --ttl 601").exits(1).stderr;
+    assert!(told.contains("600"), "{told}");
+    for line in [
+        "port list --timeout 1m",
+        "port list --timeout 500ms",
+        "run --port web --ttl 1m --grace 2 -- true",
+    ] {
+        // The command is looked for on a path.
+        let ran = user.run(line);
+        assert_ne!(ran.exit, 2, "{line}: {}", ran.stderr);
+    }
 }
 
 #[test]

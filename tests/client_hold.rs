@@ -120,6 +120,54 @@ async fn a_holder_that_is_cut_off_knows_before_anyone_else_gets_the_port() {
     renewed.await.unwrap();
 }
 
+/// The program gets all the time that it said it takes to stop, and has the port meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_is_told_to_stop_before_its_time_is_up() {
+    let (ttl, grace) = (4, Duration::from_secs(2));
+    let registry = Registry::start(ONE_PORT);
+    let wire = Proxy::to(registry.url()).await;
+    let holder = client(&wire.url()).await.with_timeout(PATIENCE);
+    let other = client(registry.url()).await;
+    let guard = holder.hold_with_grace(&wish(ttl), grace).await.unwrap();
+    wire.cut();
+    let ending = timeout(PATIENCE, guard.ending()).await.unwrap();
+    let told = BootTime::now();
+    assert!(matches!(ending.why, Loss::Expired(Some(_))), "{ending:?}");
+    assert_eq!(
+        (ending.deadline, ending.deadline),
+        (guard.deadline(), guard.valid_until())
+    );
+    assert!(told + grace >= ending.deadline, "too early: {ending:?}");
+    assert!(told + grace / 2 < ending.deadline, "too late: {ending:?}");
+    assert!(!guard.remaining().is_zero());
+    loss(&guard).await;
+    assert!(BootTime::now() >= ending.deadline);
+    granted_on(&other).await;
+    assert_eq!(guard.deadline(), ending.deadline);
+    // Who asks now is told the same.
+    assert_eq!(guard.ending().await.deadline, ending.deadline);
+}
+
+/// However much time it wants for that, and as long as it is renewed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_is_not_told_to_stop_while_its_lease_is_renewed() {
+    let registry = Registry::start(ONE_PORT);
+    let client = client(registry.url()).await;
+    let guard = client.hold_with_grace(&wish(3), PATIENCE).await.unwrap();
+    let ending = tokio::spawn(guard.ending());
+    let mut first = guard.deadline();
+    for _ in 0..4 {
+        until("a renewal", async || {
+            (guard.deadline() > first).then_some(())
+        })
+        .await;
+        first = guard.deadline();
+    }
+    assert!(!ending.is_finished());
+    guard.release().await.unwrap();
+    assert!(matches!(ending.await.unwrap().why, Loss::Released));
+}
+
 /// The registry is killed; another one starts on the same store.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_comes_back_too_late_has_not_been_waited_for() {

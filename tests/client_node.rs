@@ -306,6 +306,41 @@ async fn a_node_that_was_cut_off_begins_a_new_life() {
     assert!(matches!(over(&life).await, Loss::Expired(_)));
 }
 
+/// It is cut off for a while: told to stop before its time is up, and the same life goes on when that passes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_life_that_is_about_to_end_is_told_so_and_may_go_on() {
+    let grace = Duration::from_secs(5);
+    let registry = Registry::start(&ARGS);
+    let wire = Proxy::to(registry.url()).await;
+    let client = client(&wire.url()).await;
+    let node = calc().ttl(10).grace(grace).port("http", "http");
+    let node = node.start(&client).await.unwrap();
+    let life = online(&node).await;
+    let listener = life.listen("http", HERE).await.unwrap();
+    wire.cut();
+    let ending = timeout(PATIENCE, life.ending()).await.unwrap();
+    assert!(matches!(ending.why, Loss::Expired(_)), "{ending:?}");
+    let left = ending.deadline.since(BootTime::now());
+    assert!(left > grace / 2 && left <= grace, "{left:?}");
+    assert!(!life.remaining().is_zero());
+    drop(listener);
+    // It is not to begin anew before it is known whether this life goes on.
+    let next = tokio::spawn(async move { (node.online().await.unwrap(), node) });
+    until("the port to be free", async || {
+        let port = life.port("http").unwrap().number();
+        std::net::TcpListener::bind((HERE, port)).ok()
+    })
+    .await;
+    assert!(!next.is_finished());
+    wire.mend();
+    let (next, node) = timeout(PATIENCE, next).await.unwrap().unwrap();
+    assert_eq!(next.epoch(), life.epoch());
+    next.listen("http", HERE).await.unwrap();
+    node.deregister().await.unwrap();
+    // Known from then on to whoever asks.
+    assert!(matches!(life.ending().await.why, Loss::Released));
+}
+
 /// NATS server and registry are away for longer than the TTL. Then the registry counts anew: nothing has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_life_that_only_the_node_thought_over_goes_on_with_its_ports() {

@@ -37,6 +37,7 @@ macro_rules! cases {
 
             cases!(@ $variant => serves_and_leaves is_killed_and_starts_again takes_the_place_of_its_last_start
                 outlives_a_registry outlives_a_nats_server stops_in_time_when_nobody_answers
+                closes_connections_before_its_time_is_up
                 serves_nobody_after_a_pause steps_aside_for_a_higher_epoch takes_another_port_when_one_is_in_use
                 waits_for_a_registry says_what_is_wrong refuses_what_is_not_in_the_contract
                 refuses_one_call_too_many answers_what_is_under_way_when_it_ends);
@@ -463,6 +464,23 @@ async fn stops_in_time_when_nobody_answers(language: Language) {
             "the registry cannot know that the node stopped"
         );
     }
+}
+
+/// A connection uses the port as well, also one on which nothing was asked yet.
+async fn closes_connections_before_its_time_is_up(language: Language) {
+    let mut bus = Bus::start().await;
+    let id = new_id();
+    let ttl = Duration::from_secs(3);
+    let _example = Example::start(language, &bus.nats.url(), &id, ttl.as_secs());
+    let online = bus.online(&id, 1).await;
+    let mut idle = TcpStream::connect(("127.0.0.1", online.port))
+        .await
+        .unwrap();
+    bus.registry.kill();
+    let gone = Instant::now();
+    let read = tokio::time::timeout(PATIENCE, idle.read_u8()).await;
+    read.expect("it stays open").unwrap_err();
+    assert!(gone.elapsed() < ttl, "{:?}", gone.elapsed());
 }
 
 /// It is paused for longer than its TTL, and the request came meanwhile: the answer would be another's to give.

@@ -1,4 +1,4 @@
-//! `onex run` with real programs: an HTTP server, one that forks, one that does not heed SIGTERM.
+//! `onex run` with real programs: an HTTP server, one that forks, one that ignores SIGTERM.
 
 // The lints' exception for tests does not reach the helpers of one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
@@ -6,13 +6,14 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
-use harness::{Caller, PATIENCE, Registry, until};
+use harness::{Caller, Nats, PATIENCE, Proxy, Registry, until, wish};
+use uuid::Uuid;
 
 mod harness;
 
@@ -23,14 +24,21 @@ const READY_AND_WAITING: &str = "echo ready; while :; do sleep 0.05; done";
 struct Run {
     child: Child,
     out: BufReader<ChildStdout>,
+    err: BufReader<ChildStderr>,
+    said: String,
     _home: tempfile::TempDir,
 }
 
 impl Run {
     /// `onex run` with `flags`, and a shell that runs `script`.
     fn start(registry: &Registry, flags: &str, script: &str) -> Self {
+        Self::at(registry.url(), flags, script)
+    }
+
+    /// The same, at the server of that URL.
+    fn at(url: &str, flags: &str, script: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let mut child = command(registry.url(), home.path())
+        let mut child = command(url, home.path())
             .args(flags.split_whitespace())
             .args(["--", "sh", "-c", script])
             .stdin(Stdio::null())
@@ -39,9 +47,12 @@ impl Run {
             .spawn()
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
+        let err = BufReader::new(child.stderr.take().unwrap());
         Self {
             child,
             out,
+            err,
+            said: String::new(),
             _home: home,
         }
     }
@@ -51,6 +62,19 @@ impl Run {
         let mut line = String::new();
         self.out.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
+    }
+
+    /// Waits until it says so on stderr; the line.
+    fn says(&mut self, part: &str) -> String {
+        loop {
+            let mut line = String::new();
+            self.err.read_line(&mut line).unwrap();
+            assert!(!line.is_empty(), "it never said {part:?}: {}", self.said);
+            self.said.push_str(&line);
+            if line.contains(part) {
+                return line;
+            }
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -70,12 +94,10 @@ impl Run {
             }
             std::thread::sleep(Duration::from_millis(10));
         };
-        let mut said = String::new();
         // What the command left behind may hold the pipe: then there is a fault, and the test hangs no longer
         // than that process lives.
-        let mut stderr = self.child.stderr.take().unwrap();
-        stderr.read_to_string(&mut said).unwrap();
-        (status, said)
+        self.err.read_to_string(&mut self.said).unwrap();
+        (status, self.said)
     }
 
     #[track_caller]
@@ -255,12 +277,76 @@ async fn its_own_failures_are_told_from_the_commands() {
     assert!(said.contains("ONEX_PORT_A_B"), "{said}");
     let said = Run::start(&registry, "--port a:b", says).exits(2);
     assert!(said.contains("1 to 65535"), "{said}");
-    let home = tempfile::tempdir().unwrap();
-    let nobody = command("nats://127.0.0.1:1", home.path())
-        .args(["--port", "a", "--", "true"])
-        .output()
-        .unwrap();
-    assert_eq!(nobody.status.code(), Some(125));
+}
+
+/// Whether it is worth trying again is told as by every other command.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pool_exits_with_75_and_nobody_there_with_69() {
+    let registry = Registry::start(&["--ports", "21000-21000", "--no-probe"]);
+    let says = "echo started";
+    let mut holder = Run::start(&registry, "--port a", READY_AND_WAITING);
+    assert_eq!(holder.line(), "ready");
+    let mut run = Run::start(&registry, "--port b", says);
+    assert_eq!(run.line(), "");
+    let said = run.exits(75);
+    assert!(said.contains("--port b: "), "{said}");
+    let said = Run::at("nats://127.0.0.1:1", "--port a", says).exits(69);
+    assert!(said.contains("no NATS server"), "{said}");
+    let nats = Nats::start();
+    let said = Run::at(&nats.url(), "--port 21000", says).exits(69);
+    assert!(
+        said.contains("no registry") && said.contains("`onex serve"),
+        "{said}"
+    );
+    holder.signal(Signal::TERM);
+    holder.exits(128 + 15);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_is_that_port_and_has_no_name() {
+    let registry = Registry::start(&["--ports", "21000-21009", "--no-probe"]);
+    let caller = Caller::of(&registry).await;
+    let script = "echo $PORT $ONEX_PORT_21004 $ONEX_PORT_WEB; read x; exit 0";
+    let flags = "--port 21004 --port 21004/udp --port web";
+    let mut run = Run::start(&registry, flags, script);
+    let line = run.line();
+    let ports: Vec<&str> = line.split(' ').collect();
+    assert_eq!(ports[..2], ["21004", "21004"], "{line}");
+    assert_ne!(ports[2], "21004");
+    let said = run.exits(0);
+    for part in ["onex: 21004/tcp\n", "onex: 21004/udp\n", "onex: web: "] {
+        assert!(said.contains(part), "{said}");
+    }
+    none_leased(&caller).await;
+
+    let mut holder = Run::start(&registry, "--port 21004", READY_AND_WAITING);
+    assert_eq!(holder.line(), "ready");
+    let lease = leases(&caller).await.swap_remove(0);
+    assert_eq!(
+        (&lease["port"], &lease["name"]),
+        (&json!(21004), &Value::Null)
+    );
+    let said = Run::start(&registry, "--port 21004", "echo started").exits(125);
+    assert!(said.contains("--port 21004: "), "{said}");
+    assert!(
+        said.contains("--port web"),
+        "it says how to get any port: {said}"
+    );
+    // One that no registry grants, and what is no port at all.
+    let said = Run::start(&registry, "--port 8080", "echo started").exits(125);
+    assert!(said.contains("--port 8080: "), "{said}");
+    assert!(said.contains("`onex pool list`"), "{said}");
+    for (wrong, says) in [
+        ("--port 70000", "1 to 65535"),
+        ("--port 0", "1 to 65535"),
+        ("--port 8080:9090", "NAME:9090"),
+        ("--port 21004 --port 21004", "ONEX_PORT_21004"),
+    ] {
+        let said = Run::start(&registry, wrong, "echo started").exits(2);
+        assert!(said.contains(says), "{wrong}: {said}");
+    }
+    holder.signal(Signal::TERM);
+    holder.exits(128 + 15);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -388,6 +474,163 @@ async fn a_lost_lease_ends_a_command_that_ignores_sigterm() {
     let said = run.exits(125);
     assert!(said.contains("web") && said.contains("lost"), "{said}");
     assert!(!numbers.into_iter().any(lives));
+}
+
+/// The holder is cut off and its command ignores SIGTERM, for a grace that is longer than the lease. Nobody else gets the
+/// port while one of its processes lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_has_ended_before_someone_else_gets_its_port() {
+    let registry = Registry::start(&["--ports", "21000-21000", "--no-probe"]);
+    let caller = Caller::of(&registry).await;
+    let wire = Proxy::to(registry.url()).await;
+    let script = "
+        trap '' TERM
+        sh -c 'echo $$; while :; do sleep 0.05; done' &
+        echo $$
+        while :; do sleep 0.05; done";
+    let mut run = Run::at(&wire.url(), "--port web --ttl 3s --grace 10s", script);
+    let numbers: Vec<i32> = (0..2).map(|_| run.line().parse().unwrap()).collect();
+    wire.cut();
+    until("the port to be granted to someone else", async || {
+        let granted = caller
+            .ask("port.lease", wish(Uuid::new_v4(), json!({})))
+            .await;
+        granted.ok()
+    })
+    .await;
+    let left: Vec<_> = numbers.into_iter().filter(|pid| lives(*pid)).collect();
+    assert!(left.is_empty(), "two use the port: {left:?}");
+    let said = run.exits(125);
+    assert!(said.contains("web") && said.contains("lost"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_told_to_end_as_long_as_the_grace_before_its_lease_ends() {
+    let (ttl, grace) = (Duration::from_secs(6), Duration::from_secs(2));
+    let mut registry = Registry::start(&[]);
+    // Real time has to pass: what it does when it is told takes most of the grace.
+    let script = "
+        trap 'echo told; sleep 1.5; echo finished; exit 0' TERM
+        echo ready; while :; do sleep 0.05; done";
+    let mut run = Run::start(&registry, "--port web --ttl 6s --grace 2s", script);
+    assert_eq!(run.line(), "ready");
+    registry.kill();
+    let killed = Instant::now();
+    assert_eq!(run.line(), "told");
+    let told = killed.elapsed();
+    // What was last renewed was asked for before the registry died, and not long before.
+    assert!(told + grace < ttl + Duration::from_millis(500), "{told:?}");
+    assert!(told > ttl / 3, "{told:?}");
+    assert_eq!(run.line(), "finished");
+    assert!(killed.elapsed() < ttl, "{:?}", killed.elapsed());
+    run.exits(125);
+}
+
+/// Whoever gives the lease back while the command runs has it ended at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_somebody_ended_ends_the_command() {
+    let registry = Registry::start(&[]);
+    let caller = Caller::of(&registry).await;
+    let script = "trap 'echo told' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut run = Run::start(&registry, "--port web --ttl 2s --grace 300ms", script);
+    assert_eq!(run.line(), "ready");
+    let lease = leases(&caller).await.swap_remove(0);
+    let release = json!({"requester_id": lease["requester_id"], "lease_id": lease["lease_id"]});
+    caller.get("port.release", release).await;
+    assert_eq!(run.line(), "told");
+    let said = run.exits(125);
+    assert!(
+        said.contains("lost") && said.contains("the lease has ended"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_told_when_it_begins_and_when_it_is_over() {
+    let nats = Nats::start();
+    let mut registry = Registry::on(&nats, &[]);
+    let script = "trap 'echo usr1' USR1; echo ready; while :; do sleep 0.05; done";
+    let mut run = Run::start(&registry, "--port web --ttl 9s --grace 1s", script);
+    assert_eq!(run.line(), "ready");
+    registry.kill();
+    let line = run.says("cannot be renewed");
+    assert!(line.contains("the command is ended in "), "{line}");
+    let _registry = Registry::on(&nats, &[]);
+    run.says("the outage is over");
+    run.signal(Signal::USR1);
+    assert_eq!(run.line(), "usr1");
+    run.signal(Signal::TERM);
+    run.exits(128 + 15);
+}
+
+/// A renewal is due after some seconds only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_is_told_at_once() {
+    let registry = Registry::start(&[]);
+    let wire = Proxy::to(registry.url()).await;
+    let mut run = Run::at(
+        &wire.url(),
+        "--quiet --port web --ttl 30s",
+        READY_AND_WAITING,
+    );
+    assert_eq!(run.line(), "ready");
+    wire.cut();
+    let cut = Instant::now();
+    let line = run.says("cannot be renewed");
+    assert!(
+        line.contains("connection") && line.contains("the command is ended in 1"),
+        "{line}"
+    );
+    assert!(
+        cut.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        cut.elapsed()
+    );
+    wire.mend();
+    run.signal(Signal::TERM);
+    run.exits(128 + 15);
+}
+
+/// As `nohup` starts it: what is ignored stays so, here and in the command.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    let registry = Registry::start(&[]);
+    let home = tempfile::tempdir().unwrap();
+    let script = "
+        import re, signal, time
+        signal.signal(signal.SIGUSR1, lambda *_: print('usr1', flush=True))
+        print(signal.getsignal(signal.SIGHUP).name, signal.getsignal(signal.SIGTERM).name, flush=True)
+        while True: time.sleep(0.05)";
+    let script = script.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
+        .args([
+            env!("CARGO_BIN_EXE_onex"),
+            "run",
+            "--quiet",
+            "--port",
+            "web",
+            "--",
+            "python3",
+            "-c",
+            &script,
+        ])
+        .env("HOME", home.path())
+        .env("NATS_URL", registry.url())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    assert_eq!(out.next().unwrap(), "SIG_IGN SIG_DFL");
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::HUP).unwrap();
+    // It comes later, so that the other one has been dealt with.
+    kill_process(pid, Signal::USR1).unwrap();
+    assert_eq!(out.next().unwrap(), "usr1");
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
 }
 
 /// Nobody can release a lease when `onex run` itself is killed; the command does not stay behind without one.

@@ -208,7 +208,31 @@ async fn credentials_and_certificates_let_in_and_nothing_else_does() {
             said.contains(&format!("cannot connect to NATS at {url}")),
             "{without}: {said}"
         );
+        let untrusted = said.contains("its certificate is not trusted");
+        assert_eq!(untrusted, without == "--tls-ca", "{without}: {said}");
     }
+    // A client says what to do about it.
+    let output = Command::new(ONEX)
+        .args(["-o", "json", "port", "list", "--nats", &url])
+        .args(["--creds", creds, "--tls-cert", cert, "--tls-key", key])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(69), "{said}");
+    let error = &serde_json::from_str::<Value>(&said).unwrap()["error"];
+    assert_eq!(
+        (&error["code"], &error["retryable"]),
+        (&json!("UNTRUSTED_SERVER"), &json!(false))
+    );
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.contains("certificate") && message.contains("not trusted"),
+        "{message}"
+    );
+    assert!(
+        error["hint"].as_str().unwrap().contains("--tls-ca"),
+        "{error}"
+    );
 
     let _serve = Serve::start(&all);
     let options = Options {

@@ -11,6 +11,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -479,4 +480,46 @@ async fn foreign_hands_elsewhere() {
     let events = Events::published(&caller).await;
     assert!(events.check().is_empty());
     assert_eq!(events.of_kind("port.released").len(), 6);
+}
+
+/// Of its addresses that of IPv4, where clients look by default.
+#[test]
+fn a_name_is_an_address_to_listen_on() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().to_str().unwrap();
+    let mut registry =
+        Registry::spawn(&["--embedded", "--listen", "localhost:0", "--data", folder]);
+    registry.await_ready();
+    let url = registry.url();
+    assert!(url.starts_with("nats://127.0.0.1:"), "{url}");
+}
+
+/// As a shell without job control starts what it runs in the background.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_that_was_ignored_at_the_start_does_not_stop_it() {
+    let nats = Nats::start();
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' INT; exec \"$@\"", "sh"])
+        .args([env!("CARGO_BIN_EXE_onex"), "serve", "--nats", &nats.url()])
+        .args(UNTRIED)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut lines = lines.map(Result::unwrap);
+    assert!(
+        lines.any(|line| line.contains(" ready ")),
+        "it does not start"
+    );
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::INT).unwrap();
+    let caller = Caller::connect(&nats.url()).await;
+    caller.get("describe", json!({})).await;
+    kill_process(pid, Signal::TERM).unwrap();
+    let said = lines.collect::<Vec<_>>().join("\n");
+    assert!(
+        said.contains("SIGTERM") && !said.contains("SIGINT"),
+        "{said}"
+    );
+    assert!(child.wait().unwrap().success());
 }

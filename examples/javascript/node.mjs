@@ -23,6 +23,7 @@ const ME = { node_id: NODE_ID, requester_id: REQUESTER_ID };
 // The machine where the port is bound. By that name the registry knows which ports are given away.
 const HOST = process.env.ONEX_HOST ?? os.hostname().toLowerCase();
 const TTL = Number(process.env.ONEX_TTL ?? 30); // seconds that the node lasts without a heartbeat
+const GRACE = TTL / 10; // so long before they are over we begin to stop: that takes time as well
 const TEXT = { type: "string" };
 const A_WHILE = { type: "integer", format: "uint32", minimum: 0, maximum: 60000, default: 0 };
 const GREET = {
@@ -103,11 +104,11 @@ class Node {
   }
 
   /**
-   * Registers, or sends a heartbeat. Our time counts from *before* that was first sent, and ends here
-   * a tenth early: we have to stop before the registry gives our port to others.
+   * Registers, or sends a heartbeat. Our time counts from *before* that was first sent, and we stop
+   * before it is up: then the registry may give our port to others.
    */
   async renew(endpoint, fields) {
-    const validity = after(mark(), TTL * 900);
+    const validity = after(mark(), (TTL - GRACE) * 1000);
     const reply = await ask(this.nc, endpoint, this.validity ?? validity, { ...ME, ...fields });
     this.validity = validity;
     return reply;
@@ -151,7 +152,7 @@ class Node {
       // Whatever happened, nobody is served any more.
       this.validity = undefined;
       server?.close();
-      server?.closeAllConnections();
+      server?.closeAllConnections(); // they use our port as well
       await this.tool.stop();
     }
   }

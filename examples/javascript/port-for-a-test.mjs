@@ -9,9 +9,11 @@ import { connect } from "@nats-io/transport-node";
 
 /**
  * Calls `test` with a port of the registry's host that nobody else gets. Without a heartbeat it is ours
- * for `ttl` seconds: more than the test takes.
+ * for `ttl` seconds: more than the test takes. Before they are over the signal aborts that it gets as
+ * well: then it has to stop using the port.
  */
 async function withPort(nc, test, { protocol = "http", ttl = 60 } = {}) {
+  const late = AbortSignal.timeout(ttl * 900); // counted from before we ask
   const requester_id = randomUUID();
   const ask = async (endpoint, fields) => {
     const request = JSON.stringify({ requester_id, request_id: randomUUID(), ...fields });
@@ -22,7 +24,7 @@ async function withPort(nc, test, { protocol = "http", ttl = 60 } = {}) {
   };
   const { port, lease_id } = await ask("port.lease", { protocol, ttl });
   try {
-    return await test(port);
+    return await test(port, late);
   } finally {
     // A test that is killed does not get here: then the port is free when the ttl is over.
     await ask("port.release", { lease_id });
@@ -30,8 +32,8 @@ async function withPort(nc, test, { protocol = "http", ttl = 60 } = {}) {
 }
 
 const nc = await connect({ servers: process.env.NATS_URL ?? "nats://127.0.0.1:4222" });
-await withPort(nc, async (port) => {
-  const server = createServer().listen(port, "127.0.0.1");
+await withPort(nc, async (port, signal) => {
+  const server = createServer().listen({ port, host: "127.0.0.1", signal });
   await once(server, "listening");
   console.log("the test runs on port", port);
   server.close();

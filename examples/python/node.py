@@ -30,6 +30,7 @@ ME = {"node_id": NODE_ID, "requester_id": REQUESTER_ID}
 # The machine where the port is bound. By that name the registry knows which ports are given away.
 HOST = os.environ.get("ONEX_HOST", socket.gethostname().lower())
 TTL = int(os.environ.get("ONEX_TTL", "30"))  # seconds that the node lasts without a heartbeat
+GRACE = TTL / 10  # so long before they are over we begin to stop: that takes time as well
 TEXT = {"type": "string"}
 A_WHILE = {"type": "integer", "format": "uint32", "minimum": 0, "maximum": 60000, "default": 0}
 GREET = {
@@ -97,13 +98,13 @@ async def ask(nc, endpoint, deadline, **fields):
 class Node:
     def __init__(self, nc):
         self.nc, self.epoch, self.valid_until, self.greeted = nc, None, None, 0
-        self.ending = False
+        self.ending, self.connections = False, set()
         self.tool = Tool(GREET, self.greet, self.may_be_called)
 
     async def renew(self, endpoint, **fields):
-        """Registers, or sends a heartbeat. Our time counts from *before* that was first sent, and
-        ends here a tenth early: we have to stop before the registry gives our port to others."""
-        valid_until = now() + TTL * 0.9
+        """Registers, or sends a heartbeat. Our time counts from *before* that was first sent, and we
+        stop before it is up: then the registry may give our port to others."""
+        valid_until = now() + TTL - GRACE
         reply = await ask(self.nc, endpoint, self.valid_until or valid_until, **ME, **fields)
         self.valid_until = valid_until
         return reply
@@ -140,6 +141,8 @@ class Node:
             self.valid_until = None
             if server:
                 server.close()
+                for writer in self.connections:  # they use our port as well
+                    writer.transport.abort()
             await self.tool.stop()
 
     async def listen(self):
@@ -166,12 +169,17 @@ class Node:
 
     async def serve(self, reader, writer):
         """One HTTP request on our port."""
-        with contextlib.closing(writer), contextlib.suppress(OSError, EOFError):
-            while (await reader.readline()).strip():
-                pass
-            if self.valid():  # asked at the last moment: whatever came before may have taken long
-                writer.write(f"HTTP/1.0 200 OK\r\n\r\n{NODE_ID} is here\n".encode())
-                await writer.drain()
+        self.connections.add(writer)
+        try:
+            with contextlib.suppress(OSError, EOFError):
+                while (await reader.readline()).strip():
+                    pass
+                if self.valid():  # asked at the last moment: what came before may have taken long
+                    writer.write(f"HTTP/1.0 200 OK\r\n\r\n{NODE_ID} is here\n".encode())
+                    await writer.drain()
+        finally:
+            self.connections.discard(writer)
+            writer.close()
 
     async def greet(self, arguments, headers):
         """One call of the tool. `headers` have the call's ids and what else the caller said."""

@@ -78,6 +78,15 @@ impl Failure {
         Self::new(Exit::Usage, "USAGE", message)
     }
 
+    /// Asking again does not help.
+    #[must_use]
+    pub(super) fn for_good(mut self) -> Self {
+        if let Some(error) = self.error.as_object_mut() {
+            error.insert("retryable".to_owned(), false.into());
+        }
+        self
+    }
+
     /// With what to do.
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {

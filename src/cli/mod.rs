@@ -17,6 +17,7 @@ mod run;
 mod schema;
 mod serve;
 mod session;
+mod signals;
 mod signature;
 mod tool;
 mod trust;
@@ -115,7 +116,10 @@ pub fn run() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("onex: cannot start: {error}");
-            return ExitCode::FAILURE;
+            return match onex.command {
+                Command::Run(_) => run::OWN_FAILURE.into(),
+                Command::Serve(_) | Command::Ask(_) => ExitCode::FAILURE,
+            };
         }
     };
     let Onex {

@@ -1,14 +1,22 @@
 //! Arguments from their text, for those that the domain has no text form of.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    net::{SocketAddr, ToSocketAddrs as _},
+    ops::RangeInclusive,
+    time::Duration,
+};
 
-use jiff::SignedDuration;
+use jiff::{Span, SpanRelativeTo};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
     client::TIMEOUT_MAX,
-    domain::ids::{Invalid, LeaseId, Port, RequestId, RequesterId, TTL_SECONDS_MAX, Ttl},
+    domain::{
+        ids::{Invalid, LeaseId, Port, RequestId, RequesterId, TTL_SECONDS_MAX, Ttl},
+        pool::PortRange,
+    },
     protocol::{
         bounds::Text,
         catalog::{SCHEMA_NAME_CHARS_MAX, SchemaKind},
@@ -18,9 +26,10 @@ use crate::{
         node_view::{Liveness, Section},
         port::{Limit, TransportWish},
     },
+    registry::settings::{CALLS_KEPT_SECONDS_MAX, EVENTS_AGE_SECONDS_MAX, parse_ranges},
 };
 
-use super::output::word;
+use super::output::{span, word};
 
 /// How often something may be asked again at most: each time costs the registry as much as the first.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -49,48 +58,106 @@ pub(super) fn port(text: &str) -> Result<Port, Invalid> {
     port.ok_or_else(|| Invalid("must be 1 to 65535".to_owned()))
 }
 
-/// A TTL: seconds, or a span such as `90s` or `2h`.
-pub(super) fn ttl(text: &str) -> Result<Ttl, Invalid> {
-    let seconds = text.parse().ok().or_else(|| {
-        let span: SignedDuration = text.parse().ok()?;
-        let whole = span.subsec_nanos() == 0;
-        u32::try_from(span.as_secs()).ok().filter(|_| whole)
-    });
-    let ttl = seconds.and_then(|seconds| Ttl::try_from(seconds).ok());
-    ttl.ok_or_else(|| {
-        Invalid(format!(
-            "must be 1 to {TTL_SECONDS_MAX} seconds, as 90 or 90s or 2h"
-        ))
-    })
-}
-
-/// A timeout, such as `4s` or `500ms`.
-pub(super) fn timeout(text: &str) -> Result<Duration, Invalid> {
-    let span = text.parse::<SignedDuration>().ok();
-    span.and_then(|span| Duration::try_from(span).ok())
-        .filter(|span| (Duration::from_millis(1)..=TIMEOUT_MAX).contains(span))
-        .ok_or_else(|| {
-            Invalid(format!(
-                "must be 1ms to {}s, as 4s or 500ms",
-                TIMEOUT_MAX.as_secs()
-            ))
-        })
-}
-
-/// How often something is asked again: seconds, or a span such as `500ms`.
-pub(super) fn interval(text: &str) -> Result<Duration, Invalid> {
+/// A span of time, as it is written everywhere: seconds, or numbers with units, as `500ms`, `90s`, `1h 30m` or `7d`.
+fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, Invalid> {
     let seconds = text.parse().ok().map(Duration::from_secs);
-    let span = || Duration::try_from(text.parse::<SignedDuration>().ok()?).ok();
-    seconds
-        .or_else(span)
-        .filter(|span| (INTERVAL_MIN..=INTERVAL_MAX).contains(span))
+    let with_units = || {
+        let span = text.parse::<Span>().ok()?;
+        let span = span.to_duration(SpanRelativeTo::days_are_24_hours());
+        Duration::try_from(span.ok()?).ok()
+    };
+    let duration = seconds.or_else(with_units);
+    duration
+        .filter(|duration| bounds.contains(duration))
         .ok_or_else(|| {
+            let shown = |bound: &Duration| match bound.as_secs() {
+                0 => format!("{}ms", bound.as_millis()),
+                seconds => format!("{seconds}s"),
+            };
             Invalid(format!(
-                "must be {}ms to {}s, as 2 or 500ms",
-                INTERVAL_MIN.as_millis(),
-                INTERVAL_MAX.as_secs()
+                "must be {} to {}: seconds, or with a unit, as 90, 90s, 10m or 2h",
+                shown(bounds.start()),
+                shown(bounds.end())
             ))
         })
+}
+
+/// A span of whole seconds, in seconds.
+fn seconds(text: &str, bounds: RangeInclusive<u64>) -> Result<u64, Invalid> {
+    let longest = Duration::from_secs(*bounds.end());
+    let duration = duration(text, Duration::from_secs(*bounds.start())..=longest)?;
+    match duration.subsec_nanos() {
+        0 => Ok(duration.as_secs()),
+        _ => Err(Invalid("must be whole seconds".to_owned())),
+    }
+}
+
+/// A TTL.
+pub(super) fn ttl(text: &str) -> Result<Ttl, Invalid> {
+    let seconds = seconds(text, 1..=TTL_SECONDS_MAX.into())?;
+    Ttl::try_from(u32::try_from(seconds).unwrap_or(u32::MAX))
+}
+
+/// Whole seconds, as a duration is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seconds(pub(super) u64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&span(self.0.saturating_mul(1000)))
+    }
+}
+
+/// How long something is kept: at most as long as events are.
+pub(super) fn kept_long(text: &str) -> Result<Seconds, Invalid> {
+    seconds(text, 1..=EVENTS_AGE_SECONDS_MAX).map(Seconds)
+}
+
+/// How long something is kept: a day at most.
+pub(super) fn kept_a_day(text: &str) -> Result<Seconds, Invalid> {
+    seconds(text, 1..=CALLS_KEPT_SECONDS_MAX).map(Seconds)
+}
+
+/// A timeout.
+pub(super) fn timeout(text: &str) -> Result<Duration, Invalid> {
+    duration(text, Duration::from_millis(1)..=TIMEOUT_MAX)
+}
+
+/// How often something is asked again.
+pub(super) fn interval(text: &str) -> Result<Duration, Invalid> {
+    duration(text, INTERVAL_MIN..=INTERVAL_MAX)
+}
+
+/// An address to listen on. Of a name's addresses that of IPv4 counts first, for that is where clients look by default.
+pub(super) fn listen(text: &str) -> Result<SocketAddr, Invalid> {
+    let invalid = |why: String| {
+        Invalid(format!(
+            "must be ADDR:PORT, as 127.0.0.1:4222 or localhost:4222: {why}"
+        ))
+    };
+    let addresses = text.to_socket_addrs();
+    let addresses = addresses.map_err(|error| invalid(error.to_string()))?;
+    let first = addresses.min_by_key(SocketAddr::is_ipv6);
+    first.ok_or_else(|| invalid("the name has no address".to_owned()))
+}
+
+/// Ranges of ports.
+#[derive(Debug, Clone)]
+pub(super) struct Ranges(pub(super) Vec<PortRange>);
+
+/// Ranges of ports, with at least one in them.
+pub(super) fn some_ranges(text: &str) -> Result<Ranges, Invalid> {
+    match ranges(text)? {
+        Ranges(ranges) if ranges.is_empty() => {
+            Err(Invalid("must name at least one port".to_owned()))
+        }
+        ranges => Ok(ranges),
+    }
+}
+
+/// Ranges of ports, or none.
+pub(super) fn ranges(text: &str) -> Result<Ranges, Invalid> {
+    parse_ranges(text).map(Ranges)
 }
 
 /// A value of a closed list, as it stands on the wire.
@@ -197,17 +264,40 @@ mod tests {
     fn spans_have_units_and_bounds() {
         assert_eq!(ttl("90").map(Ttl::seconds), Ok(90));
         assert_eq!(ttl("2h").map(Ttl::seconds), Ok(7200));
+        assert_eq!(ttl("1h 30m").map(Ttl::seconds), Ok(5400));
         for bad in ["0", "-1", "1.5s", "86401", "25h", "soon", ""] {
             assert!(ttl(bad).is_err(), "{bad:?}");
         }
         assert_eq!(timeout("500ms"), Ok(Duration::from_millis(500)));
-        for bad in ["0s", "4", "-4s", "301s", ""] {
+        assert_eq!(timeout("4"), Ok(Duration::from_secs(4)));
+        for bad in ["0s", "0", "-4s", "301s", ""] {
             assert!(timeout(bad).is_err(), "{bad:?}");
         }
         assert_eq!(interval("2"), Ok(Duration::from_secs(2)));
         assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));
         for bad in ["0", "99ms", "-1s", "2h", "often", ""] {
             assert!(interval(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(kept_long("7d"), Ok(Seconds(7 * 24 * 60 * 60)));
+        assert_eq!(kept_a_day("600"), kept_a_day("10m"));
+        let Err(Invalid(told)) = kept_a_day("25h") else {
+            panic!("more than a day");
+        };
+        assert!(told.starts_with("must be 1s to 86400s"), "{told}");
+        assert!(kept_long("1500ms").is_err());
+    }
+
+    #[test]
+    fn names_are_addresses_to_listen_on_and_ipv4_comes_first() {
+        for text in ["localhost:4222", "127.0.0.1:4222"] {
+            assert_eq!(listen(text), Ok("127.0.0.1:4222".parse().unwrap()));
+        }
+        assert_eq!(listen("[::1]:4222"), Ok("[::1]:4222".parse().unwrap()));
+        for bad in ["", "4222", "localhost", "localhost:", "localhost:70000"] {
+            let Err(Invalid(told)) = listen(bad) else {
+                panic!("{bad:?} is an address");
+            };
+            assert!(told.contains("ADDR:PORT"), "{told}");
         }
     }
 

@@ -16,15 +16,12 @@ use clap::{
     parser::ValueSource,
     value_parser,
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-};
+use tokio::{signal::unix::SignalKind, sync::watch};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     client::own_host,
-    connect::Options,
+    connect::{self, Options},
     domain::{
         ids::{Host, Ttl},
         pool::PortRange,
@@ -33,11 +30,16 @@ use crate::{
     protocol::subject::{SubjectPattern, ToolSubjects},
     registry::{
         Registry, ephemeral_range,
-        settings::{self, Settings, parse_ttl},
+        settings::{self, Settings},
     },
 };
 
-use super::connection::Flags;
+use super::{
+    connection::Flags,
+    failure::Exit,
+    parse::{self, Ranges, Seconds},
+    signals::{Ignored, Listener},
+};
 
 /// A signal that comes again within this time is the same one: timeout(1), for instance, sends its to
 /// the process and then to the group.
@@ -54,7 +56,7 @@ pub(super) struct Serve {
     #[arg(long)]
     embedded: bool,
     /// Where the NATS server of its own listens.
-    #[arg(long, env = "ONEX_LISTEN", value_name = "ADDR:PORT", default_value_t = embedded::Options::LISTEN_DEFAULT)]
+    #[arg(long, env = "ONEX_LISTEN", value_name = "ADDR:PORT", default_value_t = embedded::Options::LISTEN_DEFAULT, value_parser = parse::listen)]
     listen: SocketAddr,
     /// Where the NATS server of its own keeps its data [default: $XDG_DATA_HOME/onex-registry, or
     /// ~/.local/share/onex-registry].
@@ -64,13 +66,13 @@ pub(super) struct Serve {
     #[arg(long, env = "ONEX_HOST", value_name = "NAME")]
     host: Option<Host>,
     /// Ports to grant: numbers and ranges with commas between.
-    #[arg(long, env = "ONEX_PORTS", value_name = "RANGES", default_value = settings::RANGES_DEFAULT)]
-    ports: String,
+    #[arg(long, env = "ONEX_PORTS", value_name = "RANGES", default_value = settings::RANGES_DEFAULT, value_parser = parse::some_ranges)]
+    ports: Ranges,
     /// Ports never to grant: numbers and ranges with commas between.
-    #[arg(long, env = "ONEX_RESERVED", value_name = "RANGES", default_value = "")]
-    reserved: String,
-    /// Longest TTL to grant, in seconds, 1 to 86400.
-    #[arg(long, env = "ONEX_TTL_MAX", value_name = "SECONDS", default_value = "86400", value_parser = parse_ttl)]
+    #[arg(long, env = "ONEX_RESERVED", value_name = "RANGES", default_value = "", value_parser = parse::ranges)]
+    reserved: Ranges,
+    /// Longest TTL to grant, up to 24h.
+    #[arg(long, env = "ONEX_TTL_MAX", value_name = "TIME", default_value = "24h", value_parser = parse::ttl)]
     ttl_max: Ttl,
     /// Copies of the bucket on a cluster: 1, 3 or 5.
     #[arg(long, env = "ONEX_REPLICAS", value_name = "N", default_value = "1", value_parser = ["1", "3", "5"])]
@@ -78,9 +80,9 @@ pub(super) struct Serve {
     /// Bytes of events to keep, the oldest going first. A stream that exists keeps its setting.
     #[arg(long, env = "ONEX_EVENTS_BYTES_MAX", value_name = "BYTES", default_value_t = settings::EVENTS_BYTES_MAX, value_parser = value_parser!(i64).range(1..))]
     events_bytes_max: i64,
-    /// How long to keep events, in seconds. A stream that exists keeps its setting.
-    #[arg(long, env = "ONEX_EVENTS_AGE_MAX", value_name = "SECONDS", default_value_t = settings::EVENTS_AGE_SECONDS, value_parser = value_parser!(u64).range(1..=settings::EVENTS_AGE_SECONDS_MAX))]
-    events_age_max: u64,
+    /// How long to keep events. A stream that exists keeps its setting.
+    #[arg(long, env = "ONEX_EVENTS_AGE_MAX", value_name = "TIME", default_value_t = Seconds(settings::EVENTS_AGE_SECONDS), value_parser = parse::kept_long)]
+    events_age_max: Seconds,
     /// Refuse hosts that have no pool yet.
     #[arg(long, env = "ONEX_KNOWN_HOSTS_ONLY")]
     known_hosts_only: bool,
@@ -100,9 +102,9 @@ pub(super) struct Serve {
     /// Buses that may be known, those that have ended and are still remembered included.
     #[arg(long, env = "ONEX_BUSES_MAX", value_name = "N", default_value_t = settings::BUSES_MAX, value_parser = number(1..))]
     buses_max: usize,
-    /// Seconds for which a node or bus that has ended is remembered.
-    #[arg(long, env = "ONEX_RETENTION", value_name = "SECONDS", default_value_t = settings::RETENTION_SECONDS, value_parser = value_parser!(u64).range(1..=settings::EVENTS_AGE_SECONDS_MAX))]
-    retention: u64,
+    /// How long a node or bus that has ended is remembered.
+    #[arg(long, env = "ONEX_RETENTION", value_name = "TIME", default_value_t = Seconds(settings::RETENTION_SECONDS), value_parser = parse::kept_long)]
+    retention: Seconds,
     /// Subjects on which tools may listen beside their own defaults, with commas between: `calc.>,text.*`.
     /// Default: any that is not the server's or a registry's.
     #[arg(
@@ -124,9 +126,9 @@ pub(super) struct Serve {
     /// Calls with a request id that may be remembered; one more is told BUSY.
     #[arg(long, env = "ONEX_CALLS_MAX", value_name = "N", default_value_t = settings::CALLS_MAX, value_parser = number(1..))]
     calls_max: usize,
-    /// Seconds for which the outcome of a call with a request id is remembered.
-    #[arg(long, env = "ONEX_CALLS_KEPT", value_name = "SECONDS", default_value_t = settings::CALLS_KEPT_SECONDS, value_parser = value_parser!(u64).range(1..=86_400))]
-    calls_kept: u64,
+    /// How long the outcome of a call with a request id is remembered, up to 24h.
+    #[arg(long, env = "ONEX_CALLS_KEPT", value_name = "TIME", default_value_t = Seconds(settings::CALLS_KEPT_SECONDS), value_parser = parse::kept_a_day)]
+    calls_kept: Seconds,
     /// Log as JSON lines. RUST_LOG says what is logged: `info` by default.
     #[arg(long, env = "ONEX_LOG_JSON")]
     log_json: bool,
@@ -161,7 +163,7 @@ impl Serve {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("onex serve: {error:#}");
-                ExitCode::FAILURE
+                exit_code(&error).into()
             }
         }
     }
@@ -201,7 +203,7 @@ impl Serve {
         } else {
             flags
                 .named()
-                .map_err(|failure| anyhow::anyhow!(failure.into_message()))?
+                .map_err(|failure| Misused(failure.into_message()))?
         };
         let (mut server, nats) = if let Some(running) = running {
             (None, running)
@@ -233,27 +235,25 @@ impl Serve {
             None => own_host()
                 .context("this machine's name cannot be used as a host; choose one with --host")?,
         };
-        let ranges = settings::parse_ranges(&self.ports).context("--ports")?;
-        anyhow::ensure!(!ranges.is_empty(), "--ports names no port");
         Ok(Settings {
             namespace: flags.namespace(),
             probe: !self.no_probe,
-            ranges,
-            reserved: settings::parse_ranges(&self.reserved).context("--reserved")?,
+            ranges: self.ports.0.clone(),
+            reserved: self.reserved.0.clone(),
             ttl_max: self.ttl_max,
             replicas: self.replicas.parse()?,
             events_bytes_max: self.events_bytes_max,
-            events_age_max: Duration::from_secs(self.events_age_max),
+            events_age_max: Duration::from_secs(self.events_age_max.0),
             known_hosts_only: self.known_hosts_only,
             holder_leases_max: self.holder_leases_max,
             hosts_max: self.hosts_max,
             nodes_max: self.nodes_max,
             buses_max: self.buses_max,
-            retention: Duration::from_secs(self.retention),
+            retention: Duration::from_secs(self.retention.0),
             tool_subjects: ToolSubjects::new(self.tool_subjects.clone()),
             requests_in_flight_max: self.in_flight_max,
             calls_max: self.calls_max,
-            calls_kept: Duration::from_secs(self.calls_kept),
+            calls_kept: Duration::from_secs(self.calls_kept.0),
             invokes_max: self.invokes_max,
             invokes_per_provider_max: self.invokes_per_provider_max,
             ..Settings::on(host)
@@ -273,28 +273,43 @@ impl Serve {
     }
 }
 
+/// What the command line names is not there or wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misused(String);
+
+/// The command line's fault has a code of its own, as with every command.
+fn exit_code(error: &anyhow::Error) -> Exit {
+    let misused = error.chain().any(|cause| {
+        let connecting = cause.downcast_ref::<connect::Error>();
+        cause.is::<Misused>() || connecting.is_some_and(connect::Error::is_misuse)
+    });
+    if misused { Exit::Usage } else { Exit::Failed }
+}
+
 fn number(range: impl RangeBounds<u64>) -> ValueParser {
     RangedU64ValueParser::<usize>::new().range(range).into()
 }
 
 /// The signals that end a process, from now on.
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    terminate: Listener,
+    interrupt: Listener,
 }
 
 impl Signals {
     fn catch() -> std::io::Result<Self> {
+        let ignored = Ignored::look();
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            terminate: Listener::new(SignalKind::terminate(), ignored)?,
+            interrupt: Listener::new(SignalKind::interrupt(), ignored)?,
         })
     }
 
     async fn next(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            () = self.terminate.next() => "SIGTERM",
+            () = self.interrupt.next() => "SIGINT",
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{ConnectErrorKind, Event};
+use async_nats::{
+    ConnectErrorKind, Event,
+    rustls::{self, CertificateError},
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -29,6 +32,8 @@ pub(super) struct Session {
     namespace: Namespace,
     /// What the server complained of last. It says so beside its answers, not in them.
     complaint: Arc<watch::Sender<Option<String>>>,
+    /// Whether the connection is there.
+    connected: watch::Receiver<bool>,
 }
 
 impl Session {
@@ -40,10 +45,18 @@ impl Session {
         let target = flags.target()?;
         let complaint = Arc::new(watch::Sender::new(None));
         let complain = Arc::clone(&complaint);
-        let on_event = move |event| {
-            if let Event::ServerError(error) = event {
+        let (connect, connected) = watch::channel(true);
+        let on_event = move |event| match event {
+            Event::ServerError(error) => {
                 complain.send_replace(Some(error.to_string()));
             }
+            Event::Connected => {
+                connect.send_replace(true);
+            }
+            Event::Disconnected => {
+                connect.send_replace(false);
+            }
+            _ => {}
         };
         let connecting = target.options.connect("onex", on_event);
         let nats = match tokio::time::timeout(timeout, connecting).await {
@@ -57,7 +70,13 @@ impl Session {
             server: target.options.shown(),
             namespace,
             complaint,
+            connected,
         })
+    }
+
+    /// Whether the connection to the server is there, as that changes.
+    pub(super) fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.clone()
     }
 
     /// All pages of a list.
@@ -118,8 +137,12 @@ impl Session {
 }
 
 fn unconnected(error: &connect::Error, target: &Target) -> Failure {
-    let connect::Error::Connect(server, cause) = error else {
-        return Failure::usage(crate::chain(error));
+    let (server, cause) = match error {
+        connect::Error::Connect(server, cause) => (server, cause),
+        connect::Error::Untrusted(server, why) => return untrusted(server, why, target),
+        connect::Error::Creds(..) | connect::Error::Pem(..) | connect::Error::Url(..) => {
+            return Failure::usage(crate::chain(error));
+        }
     };
     match cause.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
@@ -132,6 +155,25 @@ fn unconnected(error: &connect::Error, target: &Target) -> Failure {
         }
         _ => unreachable(&cause.to_string(), target),
     }
+}
+
+fn untrusted(server: &str, why: &rustls::Error, target: &Target) -> Failure {
+    let message = format!(
+        "the certificate of the NATS server at {server} ({}) is not trusted: {why}",
+        target.because,
+    );
+    let hint = match why {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "say with --tls-ca FILE which root certificate signed it"
+        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "ask the server by a name that its certificate has, with --nats URL",
+        _ => "it is the server's to mend",
+    };
+    Failure::new(Exit::Unreachable, "UNTRUSTED_SERVER", message)
+        .for_good()
+        .hint(hint)
 }
 
 fn unreachable(cause: &str, target: &Target) -> Failure {

@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 
 use crate::{
     client::Pages,
@@ -20,6 +20,7 @@ use super::{
     output::{Block, Detail, Reader, begin_drawing, reader_is_gone},
     parse,
     session::Session,
+    signals::{Ignored, Listener},
 };
 
 /// How often a list is asked for when nobody says.
@@ -46,7 +47,7 @@ pub(super) struct Listing {
     /// it; with -o json on one line. Goes on while no registry answers; Ctrl-C ends it, with exit code 0.
     #[arg(
         long,
-        value_name = "SECONDS",
+        value_name = "TIME",
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = INTERVAL_DEFAULT,
@@ -175,8 +176,9 @@ fn forget_running(value: &mut Value) {
 
 /// When somebody ends this process by hand.
 fn told_to_end() -> Result<impl Future<Output = ()>, Failure> {
+    let ignored = Ignored::look();
     let listen = |kind| {
-        signal(kind).map_err(|error| {
+        Listener::new(kind, ignored).map_err(|error| {
             Failure::new(
                 Exit::Failed,
                 "SIGNALS",
@@ -184,11 +186,11 @@ fn told_to_end() -> Result<impl Future<Output = ()>, Failure> {
             )
         })
     };
-    let mut interrupt: Signal = listen(SignalKind::interrupt())?;
-    let mut terminate: Signal = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
     Ok(async move {
-        let interrupted = pin!(interrupt.recv());
-        let terminated = pin!(terminate.recv());
+        let interrupted = pin!(interrupt.next());
+        let terminated = pin!(terminate.next());
         futures::future::select(interrupted, terminated).await;
     })
 }

@@ -1,6 +1,9 @@
 //! The holder's clock: one that runs while the machine sleeps. Only [`BootTime::now`] reads it.
 
-use std::{ops::Add, time::Duration};
+use std::{
+    ops::{Add, Sub},
+    time::Duration,
+};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -42,6 +45,14 @@ impl Add<Duration> for BootTime {
     }
 }
 
+impl Sub<Duration> for BootTime {
+    type Output = Self;
+
+    fn sub(self, less: Duration) -> Self {
+        Self(self.0.saturating_sub(less))
+    }
+}
+
 /// Sleeps until that moment; if the machine sleeps past it, until it is awake again and 200 ms more at most.
 ///
 /// Tokio's timers stand while the machine sleeps, so the clock is looked at from time to time. A timer of the kernel's
@@ -74,6 +85,7 @@ mod tests {
     fn moments_are_counted_and_compared() {
         let at = |seconds| BootTime::at(Duration::from_secs(seconds));
         assert_eq!(at(5) + Duration::from_secs(2), at(7));
+        assert_eq!(at(7) - Duration::from_secs(2), at(5));
         assert_eq!(at(7).since(at(5)), Duration::from_secs(2));
         assert_eq!(at(5).since(at(7)), Duration::ZERO);
         assert!(BootTime::now() > at(0));

@@ -1,6 +1,6 @@
 //! A lease that is kept for as long as it is needed.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{oneshot, watch},
@@ -20,9 +20,9 @@ use super::{
     Client, Error,
     clock::{BootTime, sleep_until},
     heartbeat,
-    keep::{Kept, fresh, keep},
-    loss::Loss,
-    tenure::{Asked, Tenure},
+    keep::{self, Kept, fresh, keep},
+    loss::{Ending, Loss},
+    tenure::{Asked, Tenure, Term},
 };
 
 /// A lease that is renewed in the background until it is released, dropped or lost.
@@ -32,9 +32,10 @@ use super::{
 /// [`lost`](Self::lost) resolves, and [`remaining`](Self::remaining) is zero, before the registry gives the port to
 /// someone else, also when there is no registry to be reached.
 ///
-/// What a guard cannot do is stop the program from using the port. Watch [`lost`](Self::lost) beside the work, and
-/// where a late use would do harm look at [`remaining`](Self::remaining) before it: after a sleep of the machine the
-/// program may run again before the guard does. What is written to through the port should be given
+/// A guard cannot stop the program from using the port, and stopping takes time. Watch [`ending`](Self::ending) beside
+/// the work: it resolves a tenth of the TTL earlier, or as long as [`Client::hold_with_grace`] was told, so that the use of
+/// the port has *ended* when the lease does. Where a late use would do harm look at [`remaining`](Self::remaining) before
+/// it: after a sleep of the machine the program may run again before the guard does. What is written to through the port should be given
 /// [`fencing_token`](Self::fencing_token).
 ///
 /// Dropping it gives the lease back as well as possible: the release is sent by the runtime that the guard was made
@@ -55,7 +56,7 @@ use super::{
 /// let lease = client.hold(&LeaseRequest::new(me, "http".parse()?)).await?;
 /// tokio::select! {
 ///     () = serve(([127, 0, 0, 1], lease.port().number()).into()) => {}
-///     why = lease.lost() => eprintln!("the port must not be used any more: {why}"),
+///     ending = lease.ending() => eprintln!("the port is not used any more: {}", ending.why),
 /// }
 /// lease.release().await?;
 /// # Ok(())
@@ -74,15 +75,15 @@ pub struct LeaseGuard {
 /// What the keeper tells.
 #[derive(Debug, Clone)]
 struct State {
-    until: BootTime,
+    term: Term,
     token: u64,
-    loss: Option<Loss>,
+    loss: Option<Ending>,
 }
 
 impl LeaseGuard {
     fn new(client: Client, lease: LeaseReply, tenure: Tenure) -> Self {
         let (sender, state) = watch::channel(State {
-            until: tenure.until(),
+            term: tenure.term(),
             token: tenure.token(),
             loss: None,
         });
@@ -118,7 +119,7 @@ impl LeaseGuard {
 
     /// Until when the port may be used if no further renewal comes through. In the past once the lease is lost.
     pub fn valid_until(&self) -> BootTime {
-        self.state.borrow().until
+        self.state.borrow().term.until
     }
 
     /// How long the port may be used if no further renewal comes through; zero once the lease is lost. Right also
@@ -127,17 +128,63 @@ impl LeaseGuard {
         self.valid_until().since(BootTime::now())
     }
 
-    /// Resolves when the port must not be used any more, to why. It may be asked for as often as wanted, and
+    /// When everything that uses the port must have ended: [`valid_until`](Self::valid_until), and once the lease is lost
+    /// what that was before.
+    pub fn deadline(&self) -> BootTime {
+        let state = self.state.borrow();
+        let lost = state.loss.as_ref().map(|ending| ending.deadline);
+        lost.unwrap_or(state.term.until)
+    }
+
+    /// When [`ending`](Self::ending) resolves if no further renewal comes through.
+    pub fn stop_at(&self) -> BootTime {
+        self.state.borrow().term.stop_at
+    }
+
+    /// Resolves when it is time to begin to stop: so long before [`deadline`](Self::deadline) as the guard was told,
+    /// unless a renewal comes through before, and at once when the lease is lost. It may be asked for as often as wanted,
+    /// and outlives the guard. Renewals go on meanwhile: a lease that does not end after all resolves it again.
+    pub fn ending(&self) -> impl Future<Output = Ending> + Send + use<> {
+        keep::ending(self.state.clone(), |state: &State| {
+            state
+                .loss
+                .clone()
+                .map_or_else(|| Ok(state.term.clone()), Err)
+        })
+    }
+
+    /// Resolves when the last renewal failed, to how, and none has come through since.
+    pub fn troubled(&self) -> impl Future<Output = Arc<Error>> + Send + use<> {
+        let mut state = self.state.clone();
+        async move {
+            let troubled = state.wait_for(|state| state.term.trouble.is_some()).await;
+            match troubled.ok().and_then(|state| state.term.trouble.clone()) {
+                Some(trouble) => trouble,
+                // Nobody renews it any more, so no renewal fails.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Resolves when no renewal has failed since the last one that came through, or nobody renews it any more.
+    pub fn untroubled(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut state = self.state.clone();
+        async move {
+            let _ = state.wait_for(|state| state.term.trouble.is_none()).await;
+        }
+    }
+
+    /// Resolves when the port must not be used any more, to why. [`ending`](Self::ending) leaves time to stop. It may be asked for as often as wanted, and
     /// outlives the guard.
     pub fn lost(&self) -> impl Future<Output = Loss> + Send + use<> {
         let mut state = self.state.clone();
         async move {
             let lost = state.wait_for(|state| state.loss.is_some()).await;
-            if let Some(loss) = lost.ok().and_then(|state| state.loss.clone()) {
-                return loss;
+            if let Some(ending) = lost.ok().and_then(|state| state.loss.clone()) {
+                return ending.why;
             }
             // The runtime that it was kept by is gone: nobody renews it.
-            let until = state.borrow().until;
+            let until = state.borrow().term.until;
             sleep_until(until).await;
             Loss::Expired(None)
         }
@@ -171,9 +218,9 @@ impl Kept for Keeper {
         )
     }
 
-    fn renewed(&self, tenure: &Tenure) {
+    fn tried(&self, tenure: &Tenure) {
         self.state.send_modify(|state| {
-            state.until = tenure.until();
+            state.term = tenure.term();
             state.token = tenure.token();
         });
     }
@@ -198,8 +245,11 @@ impl Keeper {
             loss = keep(&self, &mut tenure) => (loss, true),
         };
         self.state.send_modify(|state| {
-            state.until = state.until.min(BootTime::now());
-            state.loss = Some(loss);
+            state.term.until = state.term.until.min(BootTime::now());
+            state.loss = Some(Ending {
+                why: loss,
+                deadline: tenure.until(),
+            });
         });
         if held {
             let _ = gone.await;
@@ -237,6 +287,24 @@ impl Client {
     ///
     /// Outside of a Tokio runtime, and in one without timers.
     pub async fn hold(&self, request: &LeaseRequest) -> Result<LeaseGuard, Error> {
+        self.take(request, None).await
+    }
+
+    /// The same, for a program that takes `grace` to stop using the port: [`LeaseGuard::ending`] resolves so long before
+    /// the lease ends, and renewals are sent earlier. It counts as half the TTL if it is more: the rest is for renewals.
+    pub async fn hold_with_grace(
+        &self,
+        request: &LeaseRequest,
+        grace: Duration,
+    ) -> Result<LeaseGuard, Error> {
+        self.take(request, Some(grace)).await
+    }
+
+    async fn take(
+        &self,
+        request: &LeaseRequest,
+        grace: Option<Duration>,
+    ) -> Result<LeaseGuard, Error> {
         if request.node_id.is_some() {
             let message = "must be absent: a lease of a node lasts as the node does, and is not kept by itself";
             return Err(Error::unfit("/node_id", message));
@@ -252,8 +320,11 @@ impl Client {
             .insist(Endpoint::PortLease, &wish, until, Error::may_be_done)
             .await?;
         let tenure = match request.request_id {
-            None => Tenure::granted(asked, lease.ttl, lease.fencing_token, BootTime::now()),
-            Some(_) => self.renewed_at_once(&lease, until).await?,
+            None => {
+                let (ttl, token) = (lease.ttl, lease.fencing_token);
+                Tenure::granted(asked, ttl, token, grace, BootTime::now())
+            }
+            Some(_) => self.renewed_at_once(&lease, grace, until).await?,
         };
         if tenure.until() <= BootTime::now() {
             return Err(Error::TimedOut {
@@ -264,7 +335,12 @@ impl Client {
         Ok(LeaseGuard::new(self.clone(), lease, tenure))
     }
 
-    async fn renewed_at_once(&self, lease: &LeaseReply, until: BootTime) -> Result<Tenure, Error> {
+    async fn renewed_at_once(
+        &self,
+        lease: &LeaseReply,
+        grace: Option<Duration>,
+        until: BootTime,
+    ) -> Result<Tenure, Error> {
         let asked = Asked::now(fresh());
         let renewal = HeartbeatRequest {
             lease_id: Some(lease.lease_id),
@@ -273,7 +349,8 @@ impl Client {
         let lease: LeaseReply = self
             .insist(Endpoint::PortHeartbeat, &renewal, until, Error::may_be_done)
             .await?;
+        let (ttl, token) = (lease.ttl, lease.fencing_token);
         let now = BootTime::now();
-        Ok(Tenure::granted(asked, lease.ttl, lease.fencing_token, now))
+        Ok(Tenure::granted(asked, ttl, token, grace, now))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::domain::ids::{RequestId, Ttl};
@@ -9,8 +10,8 @@ use crate::domain::ids::{RequestId, Ttl};
 use super::{
     Error,
     clock::{BootTime, sleep_until},
-    loss::Loss,
-    tenure::{Step, Tenure},
+    loss::{Ending, Loss},
+    tenure::{Step, Tenure, Term},
 };
 
 /// A request id of its own.
@@ -30,16 +31,15 @@ pub(super) trait Kept {
     /// Whether a refusal of a renewal means that it is lost. All else leaves it to the holder's clock.
     fn is_loss(error: &Error) -> bool;
 
-    /// A renewal counts.
-    fn renewed(&self, tenure: &Tenure);
+    /// A renewal counts, or failed.
+    fn tried(&self, tenure: &Tenure);
 }
 
 /// Renews until the time is up or a refusal tells of the loss.
 pub(super) async fn keep<K: Kept>(kept: &K, tenure: &mut Tenure) -> Loss {
-    let mut last = None;
     loop {
         let (asked, patience) = match tenure.step(BootTime::now(), fresh()) {
-            Step::Over => return Loss::Expired(last),
+            Step::Over => return Loss::Expired(tenure.term().trouble),
             Step::Wait(until) => {
                 sleep_until(until).await;
                 continue;
@@ -51,16 +51,37 @@ pub(super) async fn keep<K: Kept>(kept: &K, tenure: &mut Tenure) -> Loss {
             () = sleep_until(tenure.until()) => continue,
         };
         match answer {
-            Ok((ttl, token)) => {
-                tenure.renewed(asked, ttl, token, BootTime::now());
-                last = None;
-                kept.renewed(tenure);
-            }
+            Ok((ttl, token)) => tenure.renewed(asked, ttl, token, BootTime::now()),
             Err(error) if K::is_loss(&error) => return Loss::Told(Arc::new(error)),
-            Err(error) => {
-                tenure.failed(&error, BootTime::now());
-                last = Some(Arc::new(error));
-            }
+            Err(error) => tenure.failed(Arc::new(error), BootTime::now()),
+        }
+        kept.tried(tenure);
+    }
+}
+
+/// Waits until the holder has to begin to stop. `look` finds in the keeper's state how long it has, or how it was lost.
+pub(super) async fn ending<S>(
+    mut state: watch::Receiver<S>,
+    look: impl Fn(&S) -> Result<Term, Ending>,
+) -> Ending {
+    loop {
+        let seen = look(&state.borrow_and_update());
+        let term = match seen {
+            Ok(term) => term,
+            Err(ending) => return ending,
+        };
+        if term.stop_at <= BootTime::now() {
+            return Ending {
+                why: Loss::Expired(term.trouble),
+                deadline: term.until,
+            };
+        }
+        tokio::select! {
+            changed = state.changed() => if changed.is_err() {
+                // The runtime that it was kept by is gone: nobody renews it.
+                sleep_until(term.stop_at).await;
+            },
+            () = sleep_until(term.stop_at) => {}
         }
     }
 }

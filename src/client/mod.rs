@@ -22,7 +22,7 @@ pub use clock::{BootTime, sleep_until};
 pub use direct::Direct;
 pub use error::Error;
 pub use hold::LeaseGuard;
-pub use loss::Loss;
+pub use loss::{Ending, Loss};
 pub use node::{
     CALLS_AT_ONCE_DEFAULT, CALLS_AT_ONCE_MAX, Call, Calls, DRAIN_DEFAULT, Failure, Life, Node,
     NodeBuilder, OnLoss, OrFail,

@@ -1,13 +1,13 @@
 //! When a holder renews, and when its time is up. Neither clock nor chance decides in here: both are given.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::domain::ids::{RequestId, Ttl};
 
 use super::{Error, clock::BootTime};
 
-/// A renewal is sent when this part of what is left has passed, and is given this part of what is left then to be
-/// answered: some tries fit before the end.
+/// A renewal is sent when this part of the time before the holder stops has passed, and is given this part of what is
+/// left then to be answered: some tries fit before the end.
 const PART: u32 = 3;
 /// How long a renewal is waited for at least: a registry that is asked to be quicker does not begin.
 const PATIENCE_MIN: Duration = Duration::from_millis(100);
@@ -17,6 +17,10 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// And never more than this part of what is left, but [`PAUSE_FIRST`] at least.
 const PAUSE_PART: u32 = 8;
+/// How long before its time is up a holder begins to stop if it does not say: this part of the TTL.
+const GRACE_PART: u32 = 10;
+/// How long before its time is up a holder may begin to stop: at most this part of the TTL. The rest is for renewals.
+const GRACE_PART_MAX: u32 = 2;
 
 /// A request, by its name, and when it was sent *first*. The holder counts from there, however often it has to be
 /// sent again: which of them was done cannot be known.
@@ -47,11 +51,28 @@ pub(super) enum Step {
     Over,
 }
 
+/// How long a holder has, if no further renewal comes through.
+#[derive(Debug, Clone)]
+pub(super) struct Term {
+    /// When it has to begin to stop.
+    pub(super) stop_at: BootTime,
+    /// When it must have stopped.
+    pub(super) until: BootTime,
+    /// Why the last renewal failed, where it did.
+    pub(super) trouble: Option<Arc<Error>>,
+}
+
 /// The time that a holder has, by its own clock.
 #[derive(Debug, Clone)]
 pub(super) struct Tenure {
     until: BootTime,
+    /// How long it takes to stop, as the holder says.
+    wish: Option<Duration>,
+    /// How long it gets for that.
+    grace: Duration,
     token: u64,
+    /// Why the last renewal failed.
+    trouble: Option<Arc<Error>>,
     /// When to send the next renewal.
     next: BootTime,
     /// One that was sent and not answered for good.
@@ -60,11 +81,20 @@ pub(super) struct Tenure {
 }
 
 impl Tenure {
-    /// What was asked for was granted: for `ttl`, as of `token`.
-    pub(super) fn granted(asked: Asked, ttl: Ttl, token: u64, now: BootTime) -> Self {
+    /// What was asked for was granted: for `ttl`, as of `token`, to a holder that takes `grace` to stop.
+    pub(super) fn granted(
+        asked: Asked,
+        ttl: Ttl,
+        token: u64,
+        grace: Option<Duration>,
+        now: BootTime,
+    ) -> Self {
         let mut tenure = Self {
             until: asked.sent,
+            wish: grace,
+            grace: Duration::ZERO,
             token,
+            trouble: None,
             next: asked.sent,
             asked: None,
             pause: PAUSE_FIRST,
@@ -76,6 +106,20 @@ impl Tenure {
     /// When it is up, unless it is renewed.
     pub(super) fn until(&self) -> BootTime {
         self.until
+    }
+
+    /// When to begin to stop, unless it is renewed.
+    fn stop_at(&self) -> BootTime {
+        self.until - self.grace
+    }
+
+    /// How long it lasts as of now.
+    pub(super) fn term(&self) -> Term {
+        Term {
+            stop_at: self.stop_at(),
+            until: self.until,
+            trouble: self.trouble.clone(),
+        }
     }
 
     /// The highest fencing token that was heard of.
@@ -97,29 +141,40 @@ impl Tenure {
             sent: now,
         };
         let asked = *self.asked.get_or_insert(first);
-        Step::Send(asked, (left / PART).max(PATIENCE_MIN).min(left))
+        let before_stop = self.stop_at().since(now);
+        let part = if before_stop.is_zero() {
+            left / PART
+        } else {
+            before_stop / PART
+        };
+        Step::Send(asked, part.max(PATIENCE_MIN).min(left))
     }
 
     /// That request was answered: for `ttl`, as of `token`. Older news than what was heard already counts for
     /// nothing; a renewal never shortens.
     pub(super) fn renewed(&mut self, asked: Asked, ttl: Ttl, token: u64, now: BootTime) {
         if token >= self.token {
+            let ttl = Duration::from_millis(ttl.millis());
             self.token = token;
-            self.until = self
-                .until
-                .max(asked.sent + Duration::from_millis(ttl.millis()));
+            self.until = self.until.max(asked.sent + ttl);
+            self.grace = self
+                .wish
+                .unwrap_or(ttl / GRACE_PART)
+                .min(ttl / GRACE_PART_MAX);
         }
         self.asked = None;
+        self.trouble = None;
         self.pause = PAUSE_FIRST;
-        self.next = now + self.until.since(now) / PART;
+        self.next = now + self.stop_at().since(now) / PART;
     }
 
     /// That request was not done, or nobody knows. What time there is stays; it is asked again, by the same name
     /// unless under that name nothing else can come.
-    pub(super) fn failed(&mut self, error: &Error, now: BootTime) {
+    pub(super) fn failed(&mut self, error: Arc<Error>, now: BootTime) {
         if !error.retryable() {
             self.asked = None;
         }
+        self.trouble = Some(error);
         let longest = (self.until.since(now) / PAUSE_PART).max(PAUSE_FIRST);
         self.next = now + self.pause.min(longest);
         self.pause = (self.pause * 2).min(PAUSE_MAX);
@@ -189,7 +244,7 @@ mod tests {
             id: id(0),
             sent: at(0),
         };
-        let mut tenure = Tenure::granted(first, ttl(60), 4, at(granted));
+        let mut tenure = Tenure::granted(first, ttl(60), 4, Some(Duration::ZERO), at(granted));
         let mut last = first;
         for (number, then) in story.into_iter().enumerate() {
             match then {
@@ -220,7 +275,7 @@ mod tests {
                     };
                     tenure.renewed(asked, ttl(seconds), token, at(now));
                 }
-                Failed(now, error) => tenure.failed(&error, at(now)),
+                Failed(now, error) => tenure.failed(Arc::new(error), at(now)),
             }
         }
         assert_eq!(tenure.until(), at(until), "{what}");
@@ -361,12 +416,56 @@ mod tests {
     }
 
     #[test]
+    fn renewals_leave_a_holder_time_to_stop() {
+        let first = Asked {
+            id: id(0),
+            sent: at(0),
+        };
+        let minutes = |minutes| Some(Duration::from_mins(minutes));
+        for (grace, stop_at, renewal) in [
+            (Some(Duration::ZERO), 60, 20),
+            (None, 54, 18),
+            (Some(Duration::from_secs(15)), 45, 15),
+            (minutes(10), 30, 10),
+        ] {
+            let mut tenure = Tenure::granted(first, ttl(60), 4, grace, at(0));
+            let term = tenure.term();
+            assert_eq!((term.stop_at, term.until), (at(stop_at), at(60)));
+            assert_eq!(tenure.step(at(renewal - 1), id(1)), Step::Wait(at(renewal)));
+            let Step::Send(asked, patience) = tenure.step(at(renewal), id(1)) else {
+                panic!("{grace:?}: no renewal");
+            };
+            assert!(asked.sent + patience <= at(stop_at), "{grace:?}");
+            // Longer leases, once one of the holder's programs asked for that.
+            tenure.renewed(asked, ttl(600), 5, at(renewal));
+            let expected = grace
+                .unwrap_or(minutes(1).unwrap())
+                .min(minutes(5).unwrap());
+            assert_eq!(tenure.term().stop_at, at(renewal + 600) - expected);
+        }
+    }
+
+    #[test]
+    fn what_went_wrong_is_known_until_a_renewal_comes_through() {
+        let first = Asked {
+            id: id(0),
+            sent: at(0),
+        };
+        let mut tenure = Tenure::granted(first, ttl(60), 4, None, at(0));
+        assert!(tenure.term().trouble.is_none());
+        tenure.failed(Arc::new(timed_out()), at(20));
+        assert!(tenure.term().trouble.is_some());
+        tenure.renewed(first, ttl(60), 5, at(21));
+        assert!(tenure.term().trouble.is_none());
+    }
+
+    #[test]
     fn the_last_moments_are_used() {
         let first = Asked {
             id: id(0),
             sent: at(0),
         };
-        let mut tenure = Tenure::granted(first, ttl(1), 1, at(0));
+        let mut tenure = Tenure::granted(first, ttl(1), 1, None, at(0));
         let mut now = at(0);
         let mut tries = 0;
         loop {
@@ -375,7 +474,7 @@ mod tests {
                 Step::Send(_, patience) => {
                     tries += 1;
                     now = now + patience;
-                    tenure.failed(&timed_out(), now);
+                    tenure.failed(Arc::new(timed_out()), now);
                 }
                 Step::Over => break,
             }

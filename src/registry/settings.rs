@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     domain::{
-        ids::{Host, Invalid, Port, TTL_SECONDS_MAX, Ttl},
+        ids::{Host, Invalid, Port, Ttl},
         pool::PortRange,
     },
     protocol::{names::Namespace, subject::ToolSubjects},
@@ -30,6 +30,8 @@ pub const INVOKES_PER_PROVIDER_MAX: u32 = 64;
 pub const CALLS_MAX: usize = 16_384;
 /// Seconds for which the outcome of a call with a request id is remembered: ten minutes.
 pub const CALLS_KEPT_SECONDS: u64 = 600;
+/// Seconds for which that can be told to be remembered, at most: a day.
+pub const CALLS_KEPT_SECONDS_MAX: u64 = 86_400;
 /// Bytes of events that are kept; the oldest go first: 1 GiB.
 pub const EVENTS_BYTES_MAX: i64 = 1 << 30;
 /// Seconds that an event is kept: seven days.
@@ -119,17 +121,14 @@ impl Settings {
 
 /// Ports and ranges of ports with commas between, as `20000-29999,31000`.
 pub fn parse_ranges(text: &str) -> Result<Vec<PortRange>, Invalid> {
-    let invalid = || {
-        Invalid(format!(
-            "{text:?} is not a list of ports and ranges such as 20000-29999,31000"
-        ))
-    };
-    let port = |text: &str| {
-        text.trim()
-            .parse()
-            .ok()
-            .and_then(Port::new)
-            .ok_or_else(invalid)
+    let port = |part: &str| {
+        let number = part.trim().parse().ok().and_then(Port::new);
+        number.ok_or_else(|| {
+            Invalid(format!(
+                "must be ports of 1 to 65535 and ranges, as 20000-29999,31000: {:?} is no such port",
+                part.trim()
+            ))
+        })
     };
     let mut ranges = Vec::new();
     for part in text.split(',').filter(|part| !part.trim().is_empty()) {
@@ -139,7 +138,10 @@ pub fn parse_ranges(text: &str) -> Result<Vec<PortRange>, Invalid> {
             last: port(last)?,
         };
         if range.first > range.last {
-            return Err(invalid());
+            return Err(Invalid(format!(
+                "must have the lower end of each range first: write {}-{}",
+                range.last, range.first
+            )));
         }
         ranges.push(range);
     }
@@ -154,14 +156,6 @@ pub fn show_ranges(ranges: &[PortRange]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(",")
-}
-
-/// A TTL bound from the command line, in seconds.
-pub fn parse_ttl(text: &str) -> Result<Ttl, Invalid> {
-    let seconds: u32 = text
-        .parse()
-        .map_err(|_| Invalid(format!("must be 1 to {TTL_SECONDS_MAX} seconds")))?;
-    Ttl::try_from(seconds)
 }
 
 #[cfg(test)]

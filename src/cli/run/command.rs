@@ -1,6 +1,6 @@
 //! The command under way: a process, and all that it has started.
 
-use std::{collections::BTreeMap, ffi::OsString, io, process::Command, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, io, pin::pin, process::Command, time::Duration};
 
 use procfs::process::{ProcState, all_processes};
 use rustix::process::{
@@ -8,7 +8,7 @@ use rustix::process::{
 };
 use tokio::{
     signal::unix::{self, SignalKind},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until},
 };
 
 use super::{child, exit};
@@ -64,17 +64,18 @@ impl Running {
         }
     }
 
-    /// Ends the command and all that it has started: SIGTERM, and SIGKILL after `grace`. Says how many
+    /// Ends the command and all that it has started: SIGTERM, and SIGKILL at the last moment. Says how many
     /// processes there were.
-    pub(super) async fn end(&mut self, grace: Duration) -> usize {
+    pub(super) async fn end(&mut self, last_moment: impl Future<Output = ()>) -> usize {
         self.reap();
         let there = descendants();
         send(&there, Signal::TERM);
-        if !self.gone(Instant::now() + grace).await {
+        if !self.gone(last_moment).await {
             let until = Instant::now() + KILLED_WAIT_MAX;
             while Instant::now() < until {
                 send(&descendants(), Signal::KILL);
-                if self.gone((Instant::now() + KILL_AGAIN).min(until)).await {
+                let again = (Instant::now() + KILL_AGAIN).min(until);
+                if self.gone(sleep_until(again)).await {
                     break;
                 }
             }
@@ -83,15 +84,19 @@ impl Running {
     }
 
     /// Whether by then nothing is left.
-    async fn gone(&mut self, until: Instant) -> bool {
+    async fn gone(&mut self, then: impl Future<Output = ()>) -> bool {
+        let mut then = pin!(then);
         loop {
             self.reap();
             if descendants().is_empty() {
                 return true;
             }
-            if timeout_at(until, self.deaths.recv()).await.is_err() {
-                self.reap();
-                return descendants().is_empty();
+            tokio::select! {
+                _ = self.deaths.recv() => {}
+                () = &mut then => {
+                    self.reap();
+                    return descendants().is_empty();
+                }
             }
         }
     }

@@ -1,9 +1,9 @@
-//! Exit codes of `onex run` beside the command's own: those of `env` and of shells.
+//! Exit codes of `onex run` beside the command's own and those of every command: those of `env` and of shells.
 
 use rustix::process::WaitStatus;
 
 /// `onex run` itself failed, or a lease was lost.
-pub(super) const OWN_FAILURE: u8 = 125;
+pub(in crate::cli) const OWN_FAILURE: u8 = 125;
 /// The command is there and cannot be run.
 pub(super) const NOT_RUNNABLE: u8 = 126;
 /// There is no such command.

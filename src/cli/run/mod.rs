@@ -3,19 +3,18 @@
 mod child;
 mod command;
 mod exit;
+mod holding;
 mod signals;
 mod wanted;
 
-use std::{ffi::OsString, process::ExitCode, time::Duration};
-
-use clap::Args;
-use futures::future::{join_all, select_all};
+use std::{ffi::OsString, pin::pin, process::ExitCode, time::Duration};
 
 use crate::{
-    client::{LeaseGuard, Loss, own_host},
-    domain::ids::{Host, Name, Ttl},
-    protocol::port::{LeaseReply, LeaseRequest},
+    client::{LeaseGuard, own_host},
+    domain::ids::{Host, Ttl},
+    protocol::{error::ErrorCode, port::LeaseRequest},
 };
+use clap::Args;
 
 use super::{
     connection,
@@ -31,6 +30,7 @@ use signals::Signals;
 use wanted::{Wanted, variables};
 
 pub use child::{RUN_CHILD, run_child};
+pub(super) use exit::OWN_FAILURE;
 
 /// The variable with the first port, beside its own: where many programs look by themselves.
 const VARIABLE_FIRST: &str = "PORT";
@@ -41,36 +41,38 @@ const VARIABLE_FIRST: &str = "PORT";
 /// than letters and digits, and the first one in `PORT` as well. The leases are renewed while it runs. Signals
 /// are passed on. When it has ended, what it has left running is ended too and the leases are released.
 ///
-/// When a lease is lost, because no registry could be reached in time or somebody ended it, the port may soon
-/// be another's: the command and all that it has started get SIGTERM, and SIGKILL after --grace.
+/// When a lease cannot be renewed, because no registry could be reached in time or somebody ended it, the port may
+/// soon be another's: the command and all that it has started get SIGTERM, --grace before the lease ends, and
+/// SIGKILL before it does.
 ///
 /// Exits with the command's code, 128 + N if signal N ended it; 127 if there is no such command, 126 if it
-/// cannot be run; 125 if onex itself failed or a lease was lost; 2 if these arguments cannot be followed.
+/// cannot be run; 2 if these arguments cannot be followed, 69 if no server or no registry was reached, 75 if a
+/// port was refused for now, as when all are taken; 125 if onex itself failed otherwise or a lease was lost.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  onex run --port web=http -- sh -c 'python3 -m http.server $PORT'\n  \
-    onex run --port api=http --port dns:5353/udp -- ./server --config dev.toml"
+    onex run --port 8080 -- ./server\n  onex run --port api=http --port dns:5353/udp -- ./server --config dev.toml"
 )]
 pub(super) struct Run {
-    /// A port: its name, by which you get the same one again when it is free and others can resolve it; what
-    /// is spoken there; the only port that will do; /udp for one of UDP. May be given several times.
+    /// A port: a number, or a name, by which you get the same one again when it is free and others can resolve it;
+    /// what is spoken there; the only port that will do; /udp for one of UDP. May be given several times.
     #[arg(
         long = "port",
         required = true,
-        value_name = "NAME[=PROTOCOL][:PORT][/udp]"
+        value_name = "PORT|NAME[=PROTOCOL][:PORT][/udp]"
     )]
     ports: Vec<Wanted>,
     /// How long a lease lasts without a renewal, and so how long the ports stay taken should this machine
     /// die: seconds, or with a unit as 10m.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse::ttl)]
     ttl: Ttl,
-    /// How long what has to end may take after SIGTERM before it gets SIGKILL.
+    /// How long what has to end may take after SIGTERM before it gets SIGKILL; half of --ttl at most.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::timeout)]
     grace: Duration,
     /// This machine's name in the registry [default: its host name, in lower case].
     #[arg(long, value_name = "NAME")]
     host: Option<Host>,
-    /// Say nothing but what went wrong.
+    /// Say nothing but what goes wrong, and when that is over.
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
@@ -144,12 +146,12 @@ impl Run {
             Ok(()) => {
                 self.announce(&held, output);
                 let variables = environment(variables, &held);
-                self.carry_out(&held, &variables, &mut signals, output)
+                self.carry_out(&held, &variables, &mut signals, &session)
                     .await
             }
             Err(stopped) => Err(stopped),
         };
-        release(held, output).await;
+        holding::release(held, output).await;
         code
     }
 
@@ -160,18 +162,10 @@ impl Run {
         held: &mut Vec<LeaseGuard>,
     ) -> Result<(), Failure> {
         for wanted in &self.ports {
-            let leased = session.client.hold(&self.request(wanted)?).await;
+            let request = self.request(wanted)?;
+            let leased = session.client.hold_with_grace(&request, self.grace).await;
             let leased = session.settle(leased).await;
-            let about = format!("--port {}", wanted.name);
-            held.push(leased.map_err(|failure| {
-                // The general hint names a flag of another command.
-                let failure = failure.about(&about);
-                if wanted.port.is_some() {
-                    failure.hint("without :PORT any port will do")
-                } else {
-                    failure
-                }
-            })?);
+            held.push(leased.map_err(|failure| not_leased(failure, wanted))?);
         }
         Ok(())
     }
@@ -195,7 +189,7 @@ impl Run {
             contiguous: None,
             node_id: None,
             epoch: None,
-            name: Some(wanted.name.clone()),
+            name: wanted.name.clone(),
             labels: Vec::new(),
             request_id: None,
             requested_at: None,
@@ -209,10 +203,11 @@ impl Run {
         }
         for (wanted, guard) in self.ports.iter().zip(held) {
             let lease = guard.lease();
-            output.note(&format!(
-                "onex: {}: {}/{}",
-                wanted.name, lease.port, lease.transport
-            ));
+            let port = format!("{}/{}", lease.port, lease.transport);
+            output.note(&match &wanted.name {
+                Some(name) => format!("onex: {name}: {port}"),
+                None => format!("onex: {port}"),
+            });
         }
     }
 
@@ -222,18 +217,21 @@ impl Run {
         held: &[LeaseGuard],
         variables: &[(String, String)],
         signals: &mut Signals,
-        output: Output,
+        session: &Session,
     ) -> Result<u8, Stopped> {
         let failed = |error| {
             let message = format!("the command cannot be started: {error}");
             Stopped::Failed(Failure::new(Exit::Failed, "COMMAND", message))
         };
+        let output = session.output;
         let mut running = Running::start(&self.command, variables).map_err(failed)?;
-        let mut lost = select_all(held.iter().map(|guard| Box::pin(guard.lost())));
+        let last_moment = || holding::last_moment(held, self.grace);
+        let mut ending = pin!(holding::ending(held));
+        let mut outages = pin!(holding::tell_of_outages(held, session.connected(), output));
         loop {
             tokio::select! {
                 code = running.ended() => {
-                    let left = running.end(self.grace).await;
+                    let left = running.end(last_moment()).await;
                     if left > 0 && !self.quiet {
                         output.note(&format!("onex: the command left {left} {} running, now ended", processes(left)));
                     }
@@ -244,15 +242,35 @@ impl Run {
                         running.signal(came.signal);
                     }
                 }
-                (why, index, _) = &mut lost => {
-                    if let Some(guard) = held.get(index) {
-                        output.failure(&lost_lease(guard.lease(), &why));
-                    }
-                    running.end(self.grace).await;
+                (ending, guard) = &mut ending => {
+                    output.failure(&holding::lost(guard, &ending, self.grace));
+                    running.end(last_moment()).await;
                     return Ok(exit::OWN_FAILURE);
                 }
+                never = &mut outages => match never {},
             }
         }
+    }
+}
+
+/// Why that port is not leased, and what to do about that.
+fn not_leased(failure: Failure, wanted: &Wanted) -> Failure {
+    let failure = failure.about(&format!("--port {wanted}"));
+    if !failure.is(ErrorCode::PortUnavailable) {
+        return failure;
+    }
+    // The general hint names a flag of another command.
+    let outside = failure
+        .detail("state")
+        .is_some_and(|state| state == "outside");
+    let any = match wanted.name {
+        Some(_) => "without :PORT any port will do",
+        None => "a name in its place, as --port web, gets any port",
+    };
+    if outside {
+        failure.hint(format!("`onex pool list` shows the ranges; {any}"))
+    } else {
+        failure.hint(any)
     }
 }
 
@@ -264,37 +282,6 @@ fn environment(variables: Vec<String>, held: &[LeaseGuard]) -> Vec<(String, Stri
     first.into_iter().chain(own).collect()
 }
 
-/// Gives all of them back, at the same time.
-async fn release(held: Vec<LeaseGuard>, output: Output) {
-    let released = held.into_iter().map(|guard| async {
-        let (port, name) = (guard.port(), guard.lease().name.clone());
-        let lost = guard.remaining().is_zero();
-        match guard.release().await {
-            Err(error) if !lost => {
-                let name = name.map_or_else(String::new, |name| format!(" ({name})"));
-                let why = crate::chain(&error);
-                output.note(&format!(
-                    "onex: port {port}{name} was not released, and stays taken until its time is up: {why}"
-                ));
-            }
-            // What is lost has ended or will, without anybody's help.
-            Ok(_) | Err(_) => {}
-        }
-    });
-    join_all(released).await;
-}
-
-fn lost_lease(lease: &LeaseReply, why: &Loss) -> Failure {
-    let name = lease.name.as_ref().map_or("-", Name::as_str);
-    let message = format!(
-        "the lease of {name}, port {}/{}, is lost: {}; ending the command",
-        lease.port,
-        lease.transport,
-        crate::chain(why)
-    );
-    Failure::new(Exit::Failed, "LEASE_LOST", message)
-}
-
 fn processes(count: usize) -> &'static str {
     if count == 1 { "process" } else { "processes" }
 }
@@ -303,7 +290,7 @@ fn processes(count: usize) -> &'static str {
 fn fail(output: Output, failure: &Failure) -> ExitCode {
     output.failure(failure);
     match failure.exit {
-        Exit::Usage => Exit::Usage.into(),
-        _ => exit::OWN_FAILURE.into(),
+        Exit::Usage | Exit::Unreachable | Exit::Later => failure.exit.into(),
+        Exit::Done | Exit::Failed | Exit::Partly => exit::OWN_FAILURE.into(),
     }
 }

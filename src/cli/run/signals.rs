@@ -10,6 +10,8 @@ use signal_hook::{
 };
 use tokio::sync::mpsc;
 
+use crate::cli::signals::Ignored;
+
 /// What is passed on. The terminal tells the command of its size itself, and stops and continues both.
 const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 /// Signals that wait to be passed on, at most; what comes then is dropped, as the kernel drops the same
@@ -25,13 +27,15 @@ pub(super) struct Came {
     pub(super) to_both: bool,
 }
 
-/// The signals from now on.
+/// The signals from now on, but for those that this process was started with ignored: the command inherits that.
 pub(super) struct Signals(mpsc::Receiver<Came>);
 
 impl Signals {
     /// Catches them.
     pub(super) fn catch() -> io::Result<Self> {
-        let mut signals = SignalsInfo::<WithOrigin>::new(PASSED_ON)?;
+        let ignored = Ignored::look();
+        let caught = PASSED_ON.iter().filter(|signal| !ignored.has(**signal));
+        let mut signals = SignalsInfo::<WithOrigin>::new(caught)?;
         let (send, receive) = mpsc::channel(WAITING_MAX);
         thread::Builder::new()
             .name("signals".into())

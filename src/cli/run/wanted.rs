@@ -1,6 +1,7 @@
-//! `--port NAME[=PROTOCOL][:PORT][/udp]`: a port that a command wants, and the variable that it finds it in.
+//! `--port PORT` or `--port NAME[=PROTOCOL][:PORT][/udp]`: a port that a command wants, and the variable that it finds
+//! it in.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use crate::{
     cli::parse,
@@ -14,8 +15,8 @@ const VARIABLE_PREFIX: &str = "ONEX_PORT_";
 /// A port that a command wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wanted {
-    /// Its name: the same user gets the same port again when it is free, and others can resolve it.
-    pub(super) name: Name,
+    /// Its name, where it has one: the same user gets the same port again when it is free, and others can resolve it.
+    pub(super) name: Option<Name>,
     /// What will be spoken there; the transport's name where it is not said.
     pub(super) protocol: Token,
     /// The only port that will do.
@@ -25,8 +26,14 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// Whether both are the same number without a name, in two port spaces.
+    fn is_same_number(&self, other: &Self) -> bool {
+        let unnamed = self.name.is_none() && other.name.is_none();
+        unnamed && self.port == other.port && self.transport != other.transport
+    }
+
     /// The variable that the command finds the port in: the name in upper case, `_` in the place of
-    /// everything but letters and digits.
+    /// everything but letters and digits; the number of a port without a name.
     pub(super) fn variable(&self) -> String {
         let of = |c: char| {
             if c.is_ascii_alphanumeric() {
@@ -35,8 +42,19 @@ impl Wanted {
                 '_'
             }
         };
-        let name: String = self.name.as_str().chars().map(of).collect();
+        let name: String = self.to_string().chars().map(of).collect();
         format!("{VARIABLE_PREFIX}{name}")
+    }
+}
+
+/// As it is named in messages: by its name, or by its number.
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.name, self.port) {
+            (Some(name), _) => f.write_str(name.as_str()),
+            (None, Some(port)) => port.fmt(f),
+            (None, None) => Ok(()),
+        }
     }
 }
 
@@ -53,17 +71,27 @@ impl FromStr for Wanted {
                 )));
             }
         };
+        let named = |what: &str, why: Invalid| Invalid(format!("a {what} {why}"));
+        let number = |text: &str| parse::port(text).map_err(|why| named("port", why));
         let (rest, port) = match rest.rsplit_once(':') {
             None => (rest, None),
-            Some((rest, port)) => {
-                let port = parse::port(port).map_err(|why| Invalid(format!("a port {why}")))?;
-                (rest, Some(port))
-            }
+            Some((rest, port)) => (rest, Some(number(port)?)),
         };
         let (name, protocol) = rest.split_once('=').unwrap_or((rest, transport));
-        let named = |what: &str, why: Invalid| Invalid(format!("a {what} {why}"));
+        let (name, port) = match (is_number(name), port) {
+            (true, None) => (None, Some(number(name)?)),
+            (true, Some(port)) => {
+                return Err(Invalid(format!(
+                    "{name} is a port and not a name: write {name}, or NAME:{port}"
+                )));
+            }
+            (false, port) => {
+                let name = name.parse().map_err(|why| named("name", why))?;
+                (Some(name), port)
+            }
+        };
         Ok(Self {
-            name: name.parse().map_err(|why| named("name", why))?,
+            name,
             protocol: protocol.parse().map_err(|why| named("protocol", why))?,
             port,
             transport: parse::transport(transport)?,
@@ -71,16 +99,22 @@ impl FromStr for Wanted {
     }
 }
 
-/// The variables of all of them, in their order. Two ports that would be found in one variable are refused.
+/// Whether it is a port that is meant: digits alone are never a name.
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The variables of all of them, in their order. Two ports that would be found in one variable are refused, but for a
+/// number that is wanted of TCP and of UDP.
 pub(super) fn variables(wanted: &[Wanted]) -> Result<Vec<String>, Invalid> {
     let mut variables: Vec<String> = Vec::new();
     for one in wanted {
         let variable = one.variable();
-        let before = variables.iter().position(|other| *other == variable);
-        if let Some(other) = before.and_then(|at| wanted.get(at)) {
+        let mut before = wanted.iter().zip(&variables);
+        let clash = before.find(|(other, its)| **its == variable && !one.is_same_number(other));
+        if let Some((other, _)) = clash {
             return Err(Invalid(format!(
-                "--port {} and --port {} would both be {variable}: rename one of them",
-                other.name, one.name
+                "--port {other} and --port {one} would both be {variable}: rename one of them"
             )));
         }
         variables.push(variable);
@@ -93,11 +127,11 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, expected: Option<(&str, &str, Option<u16>, TransportWish)>) {
+    fn check(text: &str, expected: Option<(Option<&str>, &str, Option<u16>, TransportWish)>) {
         let found = text.parse::<Wanted>().ok();
         let found = found.as_ref().map(|wanted| {
             (
-                wanted.name.as_str(),
+                wanted.name.as_ref().map(Name::as_str),
                 wanted.protocol.as_str(),
                 wanted.port.map(Port::number),
                 wanted.transport,
@@ -109,12 +143,17 @@ mod tests {
     #[test]
     fn ports_are_read() {
         use TransportWish::{Tcp, Udp};
-        check("api", Some(("api", "tcp", None, Tcp)));
-        check("api=http", Some(("api", "http", None, Tcp)));
-        check("api:8080", Some(("api", "tcp", Some(8080), Tcp)));
-        check("dns/udp", Some(("dns", "udp", None, Udp)));
-        check("a.b=dns:53/udp", Some(("a.b", "dns", Some(53), Udp)));
-        check("api/tcp", Some(("api", "tcp", None, Tcp)));
+        let api = Some("api");
+        check("api", Some((api, "tcp", None, Tcp)));
+        check("api=http", Some((api, "http", None, Tcp)));
+        check("api:8080", Some((api, "tcp", Some(8080), Tcp)));
+        check("dns/udp", Some((Some("dns"), "udp", None, Udp)));
+        check("a.b=dns:53/udp", Some((Some("a.b"), "dns", Some(53), Udp)));
+        check("api/tcp", Some((api, "tcp", None, Tcp)));
+        check("8080", Some((None, "tcp", Some(8080), Tcp)));
+        check("53/udp", Some((None, "udp", Some(53), Udp)));
+        check("8080=http", Some((None, "http", Some(8080), Tcp)));
+        check("8080a", Some((Some("8080a"), "tcp", None, Tcp)));
         for bad in [
             "",
             "=http",
@@ -127,6 +166,10 @@ mod tests {
             "api/both",
             "a b",
             "api:80=http",
+            "0",
+            "70000",
+            "8080:9090",
+            "8080:8080",
         ] {
             check(bad, None);
         }
@@ -142,6 +185,9 @@ mod tests {
             of(&["api", "a.b-c"]).unwrap(),
             ["ONEX_PORT_API", "ONEX_PORT_A_B_C"]
         );
+        assert_eq!(of(&["8080"]).unwrap(), ["ONEX_PORT_8080"]);
+        assert_eq!(of(&["53", "53/udp"]).unwrap().len(), 2);
+        assert!(of(&["53", "53"]).is_err());
         for clash in [&["api", "api"][..], &["a-b", "a.b"], &["A", "x", "a"]] {
             let refused = of(clash).unwrap_err().to_string();
             assert!(refused.contains("would both be ONEX_PORT_A"), "{refused}");

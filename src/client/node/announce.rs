@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     client::{
-        BootTime, Client, Error, Loss,
+        BootTime, Client, Ending, Error,
         keep::fresh,
         tenure::{Asked, Tenure},
     },
@@ -32,7 +32,7 @@ pub(super) struct Lived {
     /// In the order of the plan.
     ports: Mutex<Vec<Leased>>,
     /// Why it is over.
-    pub(super) loss: OnceLock<Loss>,
+    pub(super) loss: OnceLock<Ending>,
 }
 
 /// A leased port of a life.
@@ -95,7 +95,8 @@ impl Speaker {
             .client
             .insist(Endpoint::NodeRegister, &request, until, Error::may_be_done)
             .await?;
-        let tenure = Tenure::granted(asked, reply.ttl, reply.revision, BootTime::now());
+        let (grace, now) = (self.plan.grace, BootTime::now());
+        let tenure = Tenure::granted(asked, reply.ttl, reply.revision, grace, now);
         let epoch = reply.epoch;
         match self.equip(reply, tenure).await {
             Ok(begun) => Ok(begun),

@@ -48,6 +48,8 @@ pub(super) struct Plan {
     pub(super) offers: Vec<Arc<Offer>>,
     /// How long it waits for their calls when it takes leave.
     pub(super) drain: Duration,
+    /// How long it takes to stop, where it says so.
+    pub(super) grace: Option<Duration>,
     pub(super) health: Option<Health>,
     pub(super) on_expired: OnLoss,
     pub(super) on_superseded: OnLoss,
@@ -115,6 +117,7 @@ impl NodeBuilder {
                     buses: Vec::new(),
                     offers: Vec::new(),
                     drain: DRAIN_DEFAULT,
+                    grace: None,
                     health: None,
                     on_expired: OnLoss::Rejoin,
                     on_superseded: OnLoss::Stop,
@@ -180,6 +183,15 @@ impl NodeBuilder {
         self.with(|draft| {
             let ttl = Ttl::try_from(seconds);
             draft.plan.request.ttl = Some(ttl.map_err(|wrong| Error::unfit("/ttl", wrong.0))?);
+            Ok(())
+        })
+    }
+
+    /// How long it takes to stop using its ports: so long before a life's time is up [`Life::ending`](super::Life::ending)
+    /// resolves. Default: a tenth of the TTL. It counts as half the TTL if it is more: the rest is for heartbeats.
+    pub fn grace(self, grace: Duration) -> Self {
+        self.with(|draft| {
+            draft.plan.grace = Some(grace);
             Ok(())
         })
     }

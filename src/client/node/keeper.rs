@@ -12,10 +12,10 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     client::{
-        BootTime, Error, Loss,
+        BootTime, Ending, Error, Loss,
         call::jittered,
         keep::{Kept, fresh, keep},
-        tenure::{Asked, Tenure},
+        tenure::{Asked, Tenure, Term},
     },
     domain::ids::{RequestId, Ttl},
     protocol::{
@@ -43,8 +43,8 @@ const PAUSE_REFUSED: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct State {
     pub(super) phase: Phase,
-    /// Until when the present life lasts if no further heartbeat comes through; past when there is none.
-    pub(super) until: BootTime,
+    /// How long the present life lasts if no further heartbeat comes through; past when there is none.
+    pub(super) term: Term,
 }
 
 /// How a node is.
@@ -79,10 +79,10 @@ impl Kept for Beating<'_> {
         is_over(error)
     }
 
-    fn renewed(&self, tenure: &Tenure) {
+    fn tried(&self, tenure: &Tenure) {
         self.keeper
             .state
-            .send_modify(|state| state.until = tenure.until());
+            .send_modify(|state| state.term = tenure.term());
     }
 }
 
@@ -143,7 +143,7 @@ impl Keeper {
                     tracing::info!(epoch = lived.epoch, "the node is online again");
                     self.state.send_replace(State {
                         phase: Phase::Online(Arc::clone(&lived)),
-                        until: tenure.until(),
+                        term: tenure.term(),
                     });
                     serving.alive(self.state.subscribe());
                 }
@@ -165,12 +165,15 @@ impl Keeper {
 
     /// The first reason stays.
     fn over(&self, lived: &Lived, loss: &Loss, phase: Phase) {
-        let _ = lived.loss.set(loss.clone());
+        let _ = lived.loss.set(Ending {
+            why: loss.clone(),
+            deadline: self.state.borrow().term.until,
+        });
         self.state.send_modify(|state| {
             if !matches!(state.phase, Phase::Ended(_)) {
                 state.phase = phase;
             }
-            state.until = state.until.min(BootTime::now());
+            state.term.until = state.term.until.min(BootTime::now());
         });
     }
 
@@ -219,10 +222,10 @@ impl Keeper {
         let asked = Asked::now(fresh());
         let patience = self.speaker.client.timeout();
         let reply = self.beat(lived, asked.id, patience).await?;
-        let now = BootTime::now();
+        let (grace, now) = (self.speaker.plan.grace, BootTime::now());
         Ok((
             lived.again(),
-            Tenure::granted(asked, lived.ttl, reply.revision, now),
+            Tenure::granted(asked, lived.ttl, reply.revision, grace, now),
         ))
     }
 

@@ -11,7 +11,7 @@ use std::{
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    client::{BootTime, Error, Loss, sleep_until},
+    client::{BootTime, Ending, Error, Loss, keep, sleep_until},
     domain::ids::{LeaseId, Name, Port},
     protocol::{error::ErrorCode, port::LeaseReply},
 };
@@ -152,7 +152,7 @@ impl Life {
     }
 
     fn until(&self) -> BootTime {
-        self.state.borrow().until
+        self.state.borrow().term.until
     }
 
     /// Until when the life lasts, and its ports may be used, if no further heartbeat comes through. In the past once it
@@ -160,9 +160,9 @@ impl Life {
     pub fn valid_until(&self) -> BootTime {
         let state = self.state.borrow();
         if self.is_now(&state) {
-            state.until
+            state.term.until
         } else {
-            state.until.min(BootTime::now())
+            state.term.until.min(BootTime::now())
         }
     }
 
@@ -172,18 +172,33 @@ impl Life {
         self.valid_until().since(BootTime::now())
     }
 
-    /// Resolves when the life is over and its ports must not be used any more, to why: before the registry can give
+    /// Resolves when it is time to begin to stop: as long before [`valid_until`](Self::valid_until) as
+    /// [`NodeBuilder::grace`](super::NodeBuilder::grace) says, unless a heartbeat comes through before, and at once when
+    /// the life is over. It may be asked for as often as wanted.
+    ///
+    /// Then stop using the ports, and ask [`Node::online`](super::Node::online) for a life: this one, if it does not end
+    /// after all, or the next.
+    pub fn ending(&self) -> impl Future<Output = Ending> + Send + use<> {
+        let lived = Arc::clone(&self.lived);
+        keep::ending(self.state.clone(), move |state: &State| {
+            let lost = lived.loss.get().cloned();
+            lost.map_or_else(|| Ok(state.term.clone()), Err)
+        })
+    }
+
+    /// Resolves when the life is over and its ports must not be used any more, to why. [`ending`](Self::ending) leaves time
+    /// to stop: before the registry can give
     /// them to someone else. It may be asked for as often as wanted.
     pub fn over(&self) -> impl Future<Output = Loss> + Send + use<> {
         let mut state = self.state.clone();
         let lived = Arc::clone(&self.lived);
         async move {
             let over = state.wait_for(|_| lived.loss.get().is_some()).await.is_ok();
-            if let (true, Some(loss)) = (over, lived.loss.get()) {
-                return loss.clone();
+            if let (true, Some(ending)) = (over, lived.loss.get()) {
+                return ending.why.clone();
             }
             // The runtime that it was kept by is gone: nobody renews it.
-            let until = state.borrow().until;
+            let until = state.borrow().term.until;
             sleep_until(until).await;
             Loss::Expired(None)
         }

@@ -18,7 +18,7 @@ use crate::{
     protocol::{contract::subject_of, node_life::DeregisterReply},
 };
 
-use super::{Client, Error, Loss};
+use super::{BootTime, Client, Error, Loss};
 
 use announce::Speaker;
 use builder::Plan;
@@ -34,7 +34,7 @@ pub use serve::{
 /// A node that is kept registered in the background, with its ports and buses, until it takes leave.
 ///
 /// Heartbeats are sent on a holder's clock, as [`LeaseGuard`](super::LeaseGuard) does it: a [`Life`] is over before the
-/// registry can give its ports to someone else. Then the node registers anew, and the next life may have other ports; or
+/// registry can give its ports to someone else, and [`Life::ending`] says when to begin to stop. Then the node registers anew, and the next life may have other ports; or
 /// it stops, when another program has registered the same node. [`NodeBuilder::on_expired`] and
 /// [`NodeBuilder::on_superseded`] say otherwise. When the registry turns out to have waited longer, the life that was
 /// thought to be over goes on, with the same ports.
@@ -54,7 +54,7 @@ pub use serve::{
 ///     };
 ///     tokio::select! {
 ///         () = serve(listener) => break,
-///         why = life.over() => eprintln!("stopped serving: {why}"),
+///         ending = life.ending() => eprintln!("stopped serving: {}", ending.why),
 ///     }
 /// }
 /// node.deregister().await?;
@@ -97,7 +97,7 @@ impl Node {
         let lived = Arc::new(lived);
         let (sender, state) = watch::channel(State {
             phase: Phase::Online(Arc::clone(&lived)),
-            until: tenure.until(),
+            term: tenure.term(),
         });
         serving.alive(state.clone());
         let (held, gone) = oneshot::channel();
@@ -132,10 +132,14 @@ impl Node {
         serve::calls(&self.speaker.plan.offers, name)
     }
 
-    /// The present life; while there is none, the next one. An error when there will be no other: why.
+    /// The present life; while there is none, or it is about to end, the next one. An error when there will be no other: why.
     pub async fn online(&self) -> Result<Life, Loss> {
         let mut state = self.state.clone();
-        let settled = state.wait_for(|state| !matches!(state.phase, Phase::Offline));
+        let settled = state.wait_for(|state| match state.phase {
+            Phase::Online(_) => state.term.stop_at > BootTime::now(),
+            Phase::Offline => false,
+            Phase::Ended(_) => true,
+        });
         let lived = match settled.await.ok().map(|state| state.phase.clone()) {
             Some(Phase::Online(lived)) => lived,
             Some(Phase::Ended(loss)) => return Err(loss),

@@ -119,6 +119,6 @@ impl Shared {
     /// Why no call is done, if none is.
     fn closed(&self) -> Option<&'static str> {
         let state = self.state.get()?;
-        (state.borrow().until <= BootTime::now()).then_some(NOT_ALIVE)
+        (state.borrow().term.until <= BootTime::now()).then_some(NOT_ALIVE)
     }
 }
