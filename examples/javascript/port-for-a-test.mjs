@@ -29,7 +29,7 @@ async function withPort(nc, test, { protocol = "http", ttl = 60 } = {}) {
   }
 }
 
-const nc = await connect({ servers: process.env.NATS_URL ?? "nats://127.0.0.1:4222" });
+const nc = await connect({ servers: process.env.NATS_URL || "nats://127.0.0.1:4222" });
 await withPort(nc, async (port) => {
   const server = createServer().listen(port, "127.0.0.1");
   await once(server, "listening");

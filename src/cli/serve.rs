@@ -24,7 +24,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     client::own_host,
-    connect::Options,
+    connect::{self, Options},
     domain::{
         ids::{Host, Ttl},
         pool::PortRange,
@@ -37,7 +37,10 @@ use crate::{
     },
 };
 
-use super::connection::Flags;
+use super::{
+    connection::{Flags, Target},
+    environment,
+};
 
 /// A signal that comes again within this time is the same one: timeout(1), for instance, sends its to
 /// the process and then to the group.
@@ -50,7 +53,7 @@ const SIGNAL_ECHO: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Serve {
-    /// Start a NATS server of its own, even when NATS_URL or NATS_CONTEXT is set.
+    /// Start a NATS server of its own, even when NATS_URL or NATS_CONTEXT is set, as --listen and --data do too.
     #[arg(long)]
     embedded: bool,
     /// Where the NATS server of its own listens.
@@ -127,32 +130,44 @@ pub(super) struct Serve {
     /// Seconds for which the outcome of a call with a request id is remembered.
     #[arg(long, env = "ONEX_CALLS_KEPT", value_name = "SECONDS", default_value_t = settings::CALLS_KEPT_SECONDS, value_parser = value_parser!(u64).range(1..=86_400))]
     calls_kept: u64,
+    /// Variables that have no meaning because the environment names a running NATS server too.
+    #[arg(skip)]
+    unused: Vec<&'static str>,
     /// Log as JSON lines. RUST_LOG says what is logged: `info` by default.
     #[arg(long, env = "ONEX_LOG_JSON")]
     log_json: bool,
 }
 
 impl Serve {
-    /// Why these flags cannot be meant, `given` being what they were parsed from. What comes from the
-    /// environment is there for every command, and is passed over where it has no meaning.
-    pub(super) fn misuse(&self, flags: &Flags, given: &ArgMatches) -> Option<String> {
-        let is_flag = |id: &&str| given.value_source(id) == Some(ValueSource::CommandLine);
+    /// Settles which NATS server is meant, `given` being what the flags were parsed from; or says why they cannot be
+    /// meant. A flag goes before the environment. What comes from the environment is there for every command, and is
+    /// passed over where it has no meaning.
+    pub(super) fn settle(&mut self, flags: &Flags, given: &ArgMatches) -> Result<(), String> {
+        let comes_from = |id: &str, source| given.value_source(id) == Some(source);
+        let is_flag = |id: &&str| comes_from(id, ValueSource::CommandLine);
         let flag = |id: &str| format!("--{}", id.replace('_', "-"));
         let own = ["embedded", "listen", "data"].into_iter().find(is_flag);
         let running = ["nats", "context"].into_iter().find(is_flag);
         if let (Some(own), Some(running)) = (own, running) {
             let (own, running) = (flag(own), flag(running));
-            return Some(format!(
+            return Err(format!(
                 "{own} is for a NATS server of its own, and {running} names a running one: give one of the two"
             ));
         }
+        self.embedded |= own.is_some();
+        if !self.embedded && flags.name_one() {
+            let of_own = [("listen", "ONEX_LISTEN"), ("data", "ONEX_DATA")].into_iter();
+            let unused = of_own.filter(|(id, _)| comes_from(id, ValueSource::EnvVariable));
+            self.unused = unused.map(|(_, name)| name).collect();
+            return Ok(());
+        }
         let whoever = ["creds", "tls_ca", "tls_cert", "tls_key"];
-        let who = whoever.into_iter().find(is_flag)?;
-        let starts_one = self.embedded || !flags.name_one();
-        starts_one.then(|| {
-            let who = flag(who);
-            format!("{who} is for a running NATS server: say which with --nats or --context")
-        })
+        match whoever.into_iter().find(is_flag).map(flag) {
+            Some(who) => Err(format!(
+                "{who} is for a running NATS server: say which with --nats or --context"
+            )),
+            None => Ok(()),
+        }
     }
 
     pub(super) async fn run(self, flags: &Flags) -> ExitCode {
@@ -167,8 +182,11 @@ impl Serve {
     }
 
     fn log(&self) {
-        let filter = EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| EnvFilter::new("info,async_nats=error"));
+        let told = environment::variable(EnvFilter::DEFAULT_ENV).map(EnvFilter::try_new);
+        let filter = match told {
+            Some(Ok(filter)) => filter,
+            _ => EnvFilter::new("info,async_nats=error"),
+        };
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr);
@@ -203,8 +221,18 @@ impl Serve {
                 .named()
                 .map_err(|failure| anyhow::anyhow!(failure.into_message()))?
         };
-        let (mut server, nats) = if let Some(running) = running {
-            (None, running)
+        let because = running.as_ref().map(|running| running.because.clone());
+        let (mut server, nats) = if let Some(Target { options, because }) = running {
+            tracing::info!(
+                nats = options.shown(),
+                "using a running NATS server, {because}"
+            );
+            for variable in &self.unused {
+                tracing::warn!(
+                    "{variable} is not used: it is for a NATS server of its own; --embedded starts one"
+                );
+            }
+            (None, options)
         } else {
             let options = self.embedded_options()?;
             let give_up = async {
@@ -218,7 +246,7 @@ impl Serve {
             (Some(server), nats)
         };
         let outcome = tokio::select! {
-            outcome = run(settings, &nats, &told) => outcome,
+            outcome = run(settings, &nats, &told) => outcome.map_err(|error| named(error, because)),
             how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
         };
         if let Some(server) = server {
@@ -270,6 +298,19 @@ impl Serve {
             listen: self.listen,
             data,
         })
+    }
+}
+
+/// The error; for a server that cannot be reached with who named it, and what else can be done.
+fn named(error: anyhow::Error, because: Option<String>) -> anyhow::Error {
+    let unreachable = error
+        .chain()
+        .any(|cause| matches!(cause.downcast_ref(), Some(connect::Error::Connect(..))));
+    match because {
+        Some(because) if unreachable => anyhow::anyhow!(
+            "{error:#}\n      the server is {because}; `onex serve --embedded` starts one of its own instead"
+        ),
+        _ => error,
     }
 }
 

@@ -119,7 +119,7 @@ impl Session {
 
 fn unconnected(error: &connect::Error, target: &Target) -> Failure {
     let connect::Error::Connect(server, cause) = error else {
-        return Failure::usage(crate::chain(error));
+        return Failure::usage(crate::chain(error)).about(&target.because);
     };
     match cause.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
@@ -138,5 +138,5 @@ fn unreachable(cause: &str, target: &Target) -> Failure {
     let server = target.options.shown();
     let message = format!("no NATS server at {server} ({}): {cause}", target.because);
     Failure::new(Exit::Unreachable, "NO_SERVER", message)
-        .hint("is `onex serve` running? say where with --nats URL or --context NAME")
+        .hint("is `onex serve` running? `onex serve --embedded` starts one here; say where with --nats URL or --context NAME")
 }
