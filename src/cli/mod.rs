@@ -7,6 +7,7 @@ mod context;
 mod describe;
 mod environment;
 mod failure;
+mod host;
 mod nearest;
 mod node;
 mod output;

@@ -30,6 +30,7 @@ use crate::{
         pool::PortRange,
     },
     embedded,
+    machine::is_loopback,
     protocol::subject::{SubjectPattern, ToolSubjects},
     registry::{
         Registry, ephemeral_range,
@@ -146,6 +147,13 @@ impl Serve {
         let comes_from = |id: &str, source| given.value_source(id) == Some(source);
         let is_flag = |id: &&str| comes_from(id, ValueSource::CommandLine);
         let flag = |id: &str| format!("--{}", id.replace('_', "-"));
+        if let Some(host) = self.host.as_ref().filter(|host| is_loopback(host)) {
+            let from_variable = comes_from("host", ValueSource::EnvVariable);
+            let whose = if from_variable { "ONEX_HOST" } else { "--host" };
+            return Err(format!(
+                "{whose} {host} means another machine to everyone: give this machine's name, as others call it"
+            ));
+        }
         let own = ["embedded", "listen", "data"].into_iter().find(is_flag);
         let running = ["nats", "context"].into_iter().find(is_flag);
         if let (Some(own), Some(running)) = (own, running) {

@@ -12,7 +12,7 @@ use clap::Args;
 use futures::future::{join_all, select_all};
 
 use crate::{
-    client::{LeaseGuard, Loss, own_host},
+    client::{LeaseGuard, Loss},
     domain::ids::{Host, Name, Ttl},
     protocol::port::{LeaseReply, LeaseRequest},
 };
@@ -20,6 +20,7 @@ use crate::{
 use super::{
     connection,
     failure::{Exit, Failure},
+    host,
     output::Output,
     parse,
     requester::Who,
@@ -67,7 +68,7 @@ pub(super) struct Run {
     /// How long what has to end may take after SIGTERM before it gets SIGKILL.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::timeout)]
     grace: Duration,
-    /// This machine's name in the registry [default: its host name, in lower case].
+    /// This machine's name in the registry [env: ONEX_HOST] [default: its host name, in lower case].
     #[arg(long, value_name = "NAME")]
     host: Option<Host>,
     /// Say nothing but what went wrong.
@@ -177,17 +178,11 @@ impl Run {
     }
 
     fn request(&self, wanted: &Wanted) -> Result<LeaseRequest, Failure> {
-        let host = match &self.host {
-            Some(host) => host.clone(),
-            None => own_host().map_err(|error| {
-                Failure::usage(format!("this machine's name: {error}")).hint("say it with --host")
-            })?,
-        };
         Ok(LeaseRequest {
             requester_id: self.who.id()?,
             protocol: wanted.protocol.clone(),
             ttl: Some(self.ttl),
-            host: Some(host),
+            host: Some(host::meant(self.host.clone())?),
             transport: Some(wanted.transport),
             preferred_port: wanted.port,
             exact: wanted.port.map(|_| true),
@@ -204,6 +199,9 @@ impl Run {
     }
 
     fn announce(&self, held: &[LeaseGuard], output: Output) {
+        for guard in held {
+            output.warnings(&guard.lease().warnings);
+        }
         if self.quiet {
             return;
         }
