@@ -46,6 +46,8 @@ use super::{
 /// A signal that comes again within this time is the same one: timeout(1), for instance, sends its to
 /// the process and then to the group.
 const SIGNAL_ECHO: Duration = Duration::from_millis(200);
+/// As many copies of a stream as a NATS server keeps at most.
+const REPLICAS_MAX: u64 = 5;
 
 /// Runs the registry.
 ///
@@ -76,9 +78,10 @@ pub(super) struct Serve {
     /// Longest TTL to grant, in seconds, 1 to 86400.
     #[arg(long, env = "ONEX_TTL_MAX", value_name = "SECONDS", default_value = "86400", value_parser = parse_ttl)]
     ttl_max: Ttl,
-    /// Copies of the bucket on a cluster: 1, 3 or 5.
-    #[arg(long, env = "ONEX_REPLICAS", value_name = "N", default_value = "1", value_parser = ["1", "3", "5"])]
-    replicas: String,
+    /// Copies of the bucket, on as many servers of a cluster, 1 to 5 [default: those that it has; for a new one as many
+    /// as there are servers, at most 3].
+    #[arg(long, env = "ONEX_REPLICAS", value_name = "N", value_parser = number(1..=REPLICAS_MAX))]
+    replicas: Option<usize>,
     /// Bytes of events to keep, the oldest going first. A stream that exists keeps its setting.
     #[arg(long, env = "ONEX_EVENTS_BYTES_MAX", value_name = "BYTES", default_value_t = settings::EVENTS_BYTES_MAX, value_parser = value_parser!(i64).range(1..))]
     events_bytes_max: i64,
@@ -168,6 +171,11 @@ impl Serve {
             let unused = of_own.filter(|(id, _)| comes_from(id, ValueSource::EnvVariable));
             self.unused = unused.map(|(_, name)| name).collect();
             return Ok(());
+        }
+        if is_flag(&"replicas") && self.replicas.is_some_and(|replicas| replicas > 1) {
+            return Err(
+                "--replicas is for a cluster: a NATS server of its own is one server".to_owned(),
+            );
         }
         let whoever = ["creds", "tls_ca", "tls_cert", "tls_key"];
         match whoever.into_iter().find(is_flag).map(flag) {
@@ -277,7 +285,7 @@ impl Serve {
             ranges,
             reserved: settings::parse_ranges(&self.reserved).context("--reserved")?,
             ttl_max: self.ttl_max,
-            replicas: self.replicas.parse()?,
+            replicas: self.replicas,
             events_bytes_max: self.events_bytes_max,
             events_age_max: Duration::from_secs(self.events_age_max),
             known_hosts_only: self.known_hosts_only,
