@@ -161,6 +161,14 @@ async fn the_first_lease_on_a_host_that_nobody_named_warns() {
     );
     let again = caller.lease(requester, json!({"host": "bulid-7"})).await;
     assert_eq!(warnings(&again), []);
+    // However soon the next one follows.
+    for number in 0..20 {
+        let host = format!("new-{number}");
+        let first = caller.lease(requester, json!({"host": host})).await;
+        let again = caller.lease(requester, json!({"host": host})).await;
+        let told = [first, again].map(|lease| warnings(&lease).len());
+        assert_eq!(told, [1, 0], "{host}");
+    }
     // A node has named this one.
     caller
         .get(

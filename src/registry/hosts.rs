@@ -29,7 +29,12 @@ impl Server {
     ) -> Result<LeaseReply, Error> {
         let host = request.host.clone();
         let host = host.map(|host| self.commit.machine.resolve(host));
-        let unknown = host.filter(|host| !self.knows_host(host));
+        let mut unknown = host.filter(|host| !self.knows_host(host));
+        if unknown.is_some() {
+            // A grant that was just answered may not be in the index yet.
+            self.see(None, caller).await?;
+            unknown = unknown.filter(|host| !self.knows_host(host));
+        }
         let mut lease = self.commit.lease(caller, request).await?;
         if unknown.is_some_and(|host| host == lease.host) {
             lease.warnings.push(self.unknown_host(&lease.host));
