@@ -50,7 +50,8 @@ async fn main() -> anyhow::Result<()> {
     };
     tokio::pin!(stop);
     let id = env::args().nth(1).unwrap_or_else(|| "greeter".to_owned());
-    let url = env::var("NATS_URL").unwrap_or_else(|_| "nats://127.0.0.1:4222".to_owned());
+    let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    let url = set("NATS_URL").unwrap_or_else(|| "nats://127.0.0.1:4222".to_owned());
     // It may be started before the bus is.
     let options = async_nats::ConnectOptions::new().retry_on_initial_connect();
     let nats = options.connect(url).await?;
@@ -70,8 +71,8 @@ async fn main() -> anyhow::Result<()> {
         )
         .health(|| json!({"status": "ok", "greeted": GREETED.load(Ordering::Relaxed)}))
         // So many seconds the registry waits for it without a word before it gives the port to others.
-        .ttl(env::var("ONEX_TTL").map_or(Ok(30), |seconds| seconds.parse())?);
-    if let Ok(host) = env::var("ONEX_HOST") {
+        .ttl(set("ONEX_TTL").map_or(Ok(30), |seconds| seconds.parse())?);
+    if let Some(host) = set("ONEX_HOST") {
         node = node.host(&host); // where this machine's own name will not do
     }
     let node =

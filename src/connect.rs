@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_nats::{
-    Client, ConnectError, ConnectOptions, Event,
+    Client, ConnectError, ConnectOptions, Event, ServerAddr,
     rustls::{
         self,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
@@ -96,18 +96,41 @@ impl Options {
         }
     }
 
-    /// The URL without user and password, to be shown.
+    /// The same server, to which a credentials file says who we are, and nothing else does.
+    #[must_use]
+    pub fn with_creds(self, creds: PathBuf) -> Self {
+        Self {
+            creds: Some(creds),
+            user: None,
+            token: None,
+            nkey: None,
+            ..self
+        }
+    }
+
+    /// Whether anything says who we are.
+    pub fn says_who(&self) -> bool {
+        let files = self.creds.is_some() || self.nkey.is_some();
+        files || self.user.is_some() || self.token.is_some() || self.url_says_who()
+    }
+
+    /// Whether a user or token stands in the URL.
+    pub fn url_says_who(&self) -> bool {
+        let servers = self.url.split(',').filter_map(server);
+        servers
+            .into_iter()
+            .any(|server| server.username().is_some())
+    }
+
+    /// Scheme, host and port of each URL, to be shown: secrets may stand anywhere else in it, and anywhere in what is
+    /// no URL.
     pub fn shown(&self) -> String {
-        let without_user = |url: &str| match (url.split_once("://"), url.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-            (None, Some((_, host))) => host.to_owned(),
-            (_, None) => url.to_owned(),
-        };
-        self.url
-            .split(',')
-            .map(without_user)
-            .collect::<Vec<_>>()
-            .join(",")
+        let servers: Option<Vec<_>> = self.url.split(',').map(server).collect();
+        match servers {
+            Some(servers) => servers.iter().map(shown).collect::<Vec<_>>().join(","),
+            None if self.url.contains(['@', '?', '#', '=']) => "(not shown)".to_owned(),
+            None => self.url.clone(),
+        }
     }
 
     async fn prepared(&self, name: &str) -> Result<ConnectOptions, Error> {
@@ -151,7 +174,7 @@ impl Options {
     where
         F: Fn(Event) + Send + Sync + 'static,
     {
-        let servers: Vec<async_nats::ServerAddr> = self
+        let servers: Vec<ServerAddr> = self
             .url
             .split(',')
             .map(|url| {
@@ -161,11 +184,14 @@ impl Options {
             })
             .collect::<Result<_, _>>()?;
         let mut options = self.prepared(name).await?;
-        // The client library leaves what stands in a URL alone.
-        let named = servers.iter().find_map(|server| {
-            let user = server.username()?;
-            Some((user.to_owned(), server.password().map(str::to_owned)))
-        });
+        // The client library leaves what stands in a URL alone. A credentials file goes before it.
+        let named = servers
+            .iter()
+            .filter(|_| self.creds.is_none())
+            .find_map(|server| {
+                let user = server.username()?;
+                Some((user.to_owned(), server.password().map(str::to_owned)))
+            });
         match named {
             Some((user, Some(password))) => options = options.user_and_password(user, password),
             Some((token, None)) => options = options.token(token),
@@ -211,13 +237,42 @@ fn unusable(path: &Path, why: impl Into<Box<dyn std::error::Error + Send + Sync>
     Error::Pem(path.to_owned(), error)
 }
 
+fn server(url: &str) -> Option<ServerAddr> {
+    url.trim().parse().ok()
+}
+
+fn shown(server: &ServerAddr) -> String {
+    let (scheme, host, port) = (server.scheme(), server.host(), server.port());
+    if host.contains(':') {
+        format!("{scheme}://[{host}]:{port}")
+    } else {
+        format!("{scheme}://{host}:{port}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_not_shown() {
-        let options = Options::at("nats://me:secret@one:4222,nats://two:4222");
-        assert_eq!(options.shown(), "nats://one:4222,nats://two:4222");
+    fn nothing_but_scheme_host_and_port_is_shown() {
+        for (url, expected) in [
+            (
+                "nats://me:secret@one:4222,nats://two:4222",
+                "nats://one:4222,nats://two:4222",
+            ),
+            ("nats://token@one", "nats://one:4222"),
+            ("one:4223", "nats://one:4223"),
+            ("nats://one:4222?pass=secret", "nats://one:4222"),
+            ("nats://one:4222/?user=a&pass=b@c", "nats://one:4222"),
+            ("nats://one:4222#secret", "nats://one:4222"),
+            ("tls://[::1]:4222/secret", "tls://[::1]:4222"),
+            ("nats://me:se#cret@one:4222", "(not shown)"),
+            ("nats://me:secret@one:port", "(not shown)"),
+            ("nats://me:se,cret@one", "(not shown)"),
+            ("not%a%url:x", "not%a%url:x"),
+        ] {
+            assert_eq!(Options::at(url).shown(), expected, "{url}");
+        }
     }
 }

@@ -30,6 +30,7 @@ pub mod codegen;
 pub mod connect;
 pub mod domain;
 pub mod embedded;
+pub mod machine;
 pub mod protocol;
 pub mod registry;
 pub mod server_version;

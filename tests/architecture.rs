@@ -18,20 +18,23 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "client", "codegen", "connect", "domain", "embedded", "protocol", "registry",
+            "client", "codegen", "connect", "domain", "embedded", "machine", "protocol", "registry",
         ],
     ),
-    ("client", &["protocol", "domain", "serving"]),
+    ("client", &["protocol", "domain", "machine", "serving"]),
     ("codegen", &["protocol"]),
     (
         "registry",
-        &["connect", "serving", "store", "protocol", "domain"],
+        &[
+            "connect", "machine", "serving", "store", "protocol", "domain",
+        ],
     ),
     ("store", &["domain", "server_version"]),
     ("protocol", &["domain"]),
     ("domain", &[]),
     ("embedded", &["server_version"]),
     ("connect", &[]),
+    ("machine", &["domain"]),
     ("server_version", &[]),
     ("serving", &[]),
 ];

@@ -47,7 +47,7 @@ async fn no_more_batches_are_under_way_than_there_may_be() {
         bucket: default.bucket(),
         events_stream: default.events_stream(),
         events_subjects: default.events(),
-        replicas: 1,
+        replicas: Some(1),
         events_bytes_max: 1 << 20,
         events_age_max: Duration::from_hours(1),
     };

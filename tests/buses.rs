@@ -46,10 +46,26 @@ async fn active(caller: &Caller, bus_id: &str) -> Option<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_hides_a_secret_is_refused() {
+    let (_registry, caller) = start(&[]).await;
+    for uri in [
+        "redis://h:6379/?pass%2577ord=secret",
+        "redis://u%3Asecret%40h:6379",
+    ] {
+        let body = bus(Uuid::new_v4(), "queue", json!({"endpoint_uri": uri}));
+        let refused = caller
+            .refused("bus.register", body, ErrorCode::InvalidRequest)
+            .await;
+        assert_eq!(refused.detail("pointer"), "/endpoint_uri", "{uri}");
+        assert!(!refused.error.to_string().contains("secret"), "{uri}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bus_says_where_it_is_and_no_more() {
     let (_registry, caller) = start(&[]).await;
     let owner = Uuid::new_v4();
-    let uri = "redis://user:secret@h:6379/0?password=x&db=1";
+    let uri = "redis://user:secret@h:6379/0?password=x&db=1&sig=y&x-other=z#frag";
     let more = json!({"endpoint_uri": uri, "inbound": false});
     let reply = caller.get("bus.register", bus(owner, "queue", more)).await;
     let stripped = "redis://h:6379/0?db=1";

@@ -109,8 +109,11 @@ fn json_is_one_document_with_the_wires_members() {
             "fencing_token",
             "revision",
             "availability",
+            // The host is new.
+            "warnings",
         ],
     );
+    assert_members(&lease["warnings"][0], &["code", "message"]);
     assert_eq!(lease["protocol"], "udp");
     assert_eq!(lease["labels"], json!(["blue", "red"]));
     assert_eq!(lease["ttl"], 90);

@@ -43,8 +43,33 @@ fn check(file: &Path) -> Result<Value, String> {
     Ok(serde_json::from_slice(&output.stdout).unwrap())
 }
 
+/// What a user says whose machine has that name. The checker has no environment: it is written into the file.
 fn project() -> Value {
-    check(&root().join("docker-compose.yml")).unwrap()
+    let text = read("docker-compose.yml");
+    let (before, rest) = text.split_once("${ONEX_HOST:?").unwrap();
+    let (_, after) = rest.split_once('}').unwrap();
+    let text = replace(
+        &format!("{before}build-7{after}"),
+        "- ./",
+        &format!("- {}/", root().display()),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("docker-compose.yml");
+    std::fs::write(&file, text).unwrap();
+    check(&file).unwrap()
+}
+
+#[test]
+fn the_machines_name_must_be_said() {
+    let refused = check(&root().join("docker-compose.yml")).unwrap_err();
+    assert!(refused.contains("ONEX_HOST is missing"), "{refused}");
+    let arguments = registry_arguments(&project(), "nats://127.0.0.1:1");
+    assert!(
+        arguments
+            .windows(2)
+            .any(|pair| pair == ["--host", "build-7"]),
+        "{arguments:?}"
+    );
 }
 
 fn strings(value: &Value) -> Vec<String> {
@@ -117,7 +142,7 @@ fn the_file_is_as_compose_specifies() {
     let project = project();
     assert_eq!(project["services"].as_object().unwrap().len(), 2);
 
-    let text = read("docker-compose.yml");
+    let text = replace(&read("docker-compose.yml"), "ONEX_HOST:?", "ONEX_HOST:-");
     let folder = tempfile::tempdir().unwrap();
     let wrong = folder.path().join("wrong.yml");
     for (from, to, said) in [

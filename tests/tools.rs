@@ -726,7 +726,8 @@ async fn a_collision_is_told_and_flagged_and_goes_with_its_cause() {
     assert_eq!(described("one").await, false);
 
     let other = caller.get("node.register", offers("other", "b")).await;
-    let warning = other["warnings"][0].as_str().unwrap();
+    assert_eq!(other["warnings"][0]["code"], "TOOL_COLLISION");
+    let warning = other["warnings"][0]["message"].as_str().unwrap();
     for part in ["add", "1.0.0", "one", "same"] {
         assert!(warning.contains(part), "{warning}");
     }
@@ -776,7 +777,12 @@ async fn a_collision_is_told_and_flagged_and_goes_with_its_cause() {
     assert_eq!(described("other").await, false);
     let back = claim("same", me, json!({"tool": of_member("add", "1.0.0", "a")}));
     let back = caller.get("tool.register", back).await;
-    assert!(back["warnings"][0].as_str().unwrap().contains("other"));
+    assert!(
+        back["warnings"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("other")
+    );
     assert_eq!(item(&caller, "add").await["collision"], true);
     assert_eq!(described("other").await, true);
     let other = claim("other", me, json!({}));

@@ -21,8 +21,8 @@ const hash = createHash("sha256").update(`onex:node:${NODE_ID}`).digest("hex");
 const REQUESTER_ID = hash.replace(/^(.{8})(.{4}).(.{3}).(.{3})(.{12}).*/, "$1-$2-8$3-8$4-$5");
 const ME = { node_id: NODE_ID, requester_id: REQUESTER_ID };
 // The machine where the port is bound. By that name the registry knows which ports are given away.
-const HOST = process.env.ONEX_HOST ?? os.hostname().toLowerCase();
-const TTL = Number(process.env.ONEX_TTL ?? 30); // seconds that the node lasts without a heartbeat
+const HOST = process.env.ONEX_HOST || os.hostname().toLowerCase();
+const TTL = Number(process.env.ONEX_TTL || 30); // seconds that the node lasts without a heartbeat
 const GRACE = TTL / 10; // so long before they are over we begin to stop: that takes time as well
 const TEXT = { type: "string" };
 const A_WHILE = { type: "integer", format: "uint32", minimum: 0, maximum: 60000, default: 0 };
@@ -209,7 +209,7 @@ for (const name of ["SIGTERM", "SIGINT"]) {
     stop.abort();
   });
 }
-const servers = process.env.NATS_URL ?? "nats://127.0.0.1:4222";
+const servers = process.env.NATS_URL || "nats://127.0.0.1:4222";
 const patience = { waitOnFirstConnect: true, maxReconnectAttempts: -1, reconnectTimeWait: 500 };
 const nc = await connect({ servers, ...patience });
 node = new Node(nc);

@@ -31,7 +31,7 @@ async function withPort(nc, test, { protocol = "http", ttl = 60 } = {}) {
   }
 }
 
-const nc = await connect({ servers: process.env.NATS_URL ?? "nats://127.0.0.1:4222" });
+const nc = await connect({ servers: process.env.NATS_URL || "nats://127.0.0.1:4222" });
 await withPort(nc, async (port, signal) => {
   const server = createServer().listen({ port, host: "127.0.0.1", signal });
   await once(server, "listening");

@@ -28,8 +28,8 @@ NODE_ID = sys.argv[1] if len(sys.argv) > 1 else "greeter"
 REQUESTER_ID = str(uuid.uuid5(uuid.NAMESPACE_URL, f"onex:node:{NODE_ID}"))
 ME = {"node_id": NODE_ID, "requester_id": REQUESTER_ID}
 # The machine where the port is bound. By that name the registry knows which ports are given away.
-HOST = os.environ.get("ONEX_HOST", socket.gethostname().lower())
-TTL = int(os.environ.get("ONEX_TTL", "30"))  # seconds that the node lasts without a heartbeat
+HOST = os.environ.get("ONEX_HOST") or socket.gethostname().lower()
+TTL = int(os.environ.get("ONEX_TTL") or 30)  # seconds that the node lasts without a heartbeat
 GRACE = TTL / 10  # so long before they are over we begin to stop: that takes time as well
 TEXT = {"type": "string"}
 A_WHILE = {"type": "integer", "format": "uint32", "minimum": 0, "maximum": 60000, "default": 0}
@@ -203,7 +203,7 @@ async def end(node, main):
 
 
 async def main():
-    url = os.environ.get("NATS_URL", "nats://127.0.0.1:4222")
+    url = os.environ.get("NATS_URL") or "nats://127.0.0.1:4222"
     patience = {"max_reconnect_attempts": -1, "reconnect_time_wait": 0.5}
     loop, task, ends = asyncio.get_running_loop(), asyncio.current_task(), []
     for name in (signal.SIGTERM, signal.SIGINT):

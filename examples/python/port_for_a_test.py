@@ -38,7 +38,7 @@ async def leased_port(nc, protocol="http", ttl=60):
 
 
 async def main():
-    async with await nats.connect(os.environ.get("NATS_URL", "nats://127.0.0.1:4222")) as nc:
+    async with await nats.connect(os.environ.get("NATS_URL") or "nats://127.0.0.1:4222") as nc:
         async with leased_port(nc) as port:
             server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port)
             print("the test runs on port", port)

@@ -6,62 +6,29 @@ use clap::Args;
 
 use crate::{connect::Options, protocol::names::Namespace};
 
-use super::{context, failure::Failure};
+use super::{
+    context,
+    environment::{path, variable},
+    failure::Failure,
+};
 
 /// Where a NATS server is by default.
 const URL_DEFAULT: &str = "nats://127.0.0.1:4222";
 
-/// Which server, and who we are to it.
+/// Which server, and who we are to it. The environment is not read by clap: it would not say which of the two it was.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "NATS")]
 pub(super) struct Flags {
     /// URL of the NATS server, or several with commas between [env: NATS_URL] [default: the context's,
     /// else port 4222 of this machine].
-    // The environment is not read by clap: it would not say which of the two it was.
     #[arg(long, global = true, value_name = "URL")]
     nats: Option<String>,
     /// A context of the `nats` command line: server and credentials [env: NATS_CONTEXT] [default: the
     /// selected one; `serve` takes none by itself].
     #[arg(long, global = true, value_name = "NAME")]
     context: Option<String>,
-    /// Credentials file.
-    #[arg(
-        long,
-        global = true,
-        env = "NATS_CREDS",
-        hide_env_values = true,
-        value_name = "FILE"
-    )]
-    creds: Option<PathBuf>,
-    /// Root certificates to trust besides the system's.
-    #[arg(
-        long,
-        global = true,
-        env = "NATS_CA",
-        hide_env_values = true,
-        value_name = "FILE"
-    )]
-    tls_ca: Option<PathBuf>,
-    /// Client certificate.
-    #[arg(
-        long,
-        global = true,
-        env = "NATS_CERT",
-        hide_env_values = true,
-        value_name = "FILE",
-        requires = "tls_key"
-    )]
-    tls_cert: Option<PathBuf>,
-    /// Key of the client certificate.
-    #[arg(
-        long,
-        global = true,
-        env = "NATS_KEY",
-        hide_env_values = true,
-        value_name = "FILE",
-        requires = "tls_cert"
-    )]
-    tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// Keeps several registries on one NATS system apart.
     #[arg(
         long,
@@ -71,6 +38,46 @@ pub(super) struct Flags {
         value_name = "NS"
     )]
     namespace: Option<Namespace>,
+}
+
+/// Files that say who we are to a server, and whom to trust.
+#[derive(Debug, Clone, Default, Args)]
+struct Files {
+    /// Credentials file [env: NATS_CREDS].
+    #[arg(long, global = true, value_name = "FILE")]
+    creds: Option<PathBuf>,
+    /// Root certificates to trust besides the system's [env: NATS_CA].
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// Client certificate [env: NATS_CERT].
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Key of the client certificate [env: NATS_KEY].
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+}
+
+impl Files {
+    /// Puts them in the place of what `options` says.
+    fn put(self, options: Options) -> Result<Options, Failure> {
+        let mut options = match self.creds {
+            Some(creds) => options.with_creds(creds),
+            None => options,
+        };
+        options.tls_ca = self.tls_ca.or(options.tls_ca);
+        options.tls_cert = match (self.tls_cert, self.tls_key) {
+            (None, None) => options.tls_cert,
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (one, _) => {
+                let (is, missing) = match one {
+                    Some(_) => ("--tls-cert or NATS_CERT", "--tls-key or NATS_KEY"),
+                    None => ("--tls-key or NATS_KEY", "--tls-cert or NATS_CERT"),
+                };
+                return Err(Failure::usage(format!("{is} needs {missing} beside it")));
+            }
+        };
+        Ok(options)
+    }
 }
 
 /// A server, and what made it this one.
@@ -85,15 +92,30 @@ struct Surroundings {
     url: Option<String>,
     context: Option<String>,
     selected: Option<String>,
+    files: Files,
 }
 
 impl Surroundings {
-    fn look() -> Self {
-        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    /// The same for who takes the selected context for nothing.
+    fn without_selection() -> Self {
         Self {
-            url: set("NATS_URL"),
-            context: set("NATS_CONTEXT"),
+            selected: None,
+            ..Self::look()
+        }
+    }
+
+    fn look() -> Self {
+        let file = |name| path(name).map(PathBuf::from);
+        Self {
+            url: variable("NATS_URL"),
+            context: variable("NATS_CONTEXT"),
             selected: context::selected(),
+            files: Files {
+                creds: file("NATS_CREDS"),
+                tls_ca: file("NATS_CA"),
+                tls_cert: file("NATS_CERT"),
+                tls_key: file("NATS_KEY"),
+            },
         }
     }
 }
@@ -116,44 +138,39 @@ impl Flags {
     /// The server to ask: by the flags, else by the environment, else by the selected context, else the
     /// default one.
     pub(super) fn target(&self) -> Result<Target, Failure> {
-        self.follow(self.choose(Surroundings::look()))
+        let around = Surroundings::look();
+        self.follow(self.choose(&around), around.files)
     }
 
     /// The server that flags or environment name; none when they name none.
-    pub(super) fn named(&self) -> Result<Option<Options>, Failure> {
-        let choice = self.choose_named();
+    pub(super) fn named(&self) -> Result<Option<Target>, Failure> {
+        let around = Surroundings::without_selection();
+        let choice = self.choose(&around);
         if !choice.says() {
             return Ok(None);
         }
-        Ok(Some(self.follow(choice)?.options))
+        self.follow(choice, around.files).map(Some)
     }
 
     /// Whether flags or environment name a server.
     pub(super) fn name_one(&self) -> bool {
-        self.choose_named().says()
-    }
-
-    fn choose_named(&self) -> Choice {
-        self.choose(Surroundings {
-            selected: None,
-            ..Surroundings::look()
-        })
+        self.choose(&Surroundings::without_selection()).says()
     }
 
     /// A flag outranks the environment, also for what it does not say: credentials of a context that only
     /// the environment names are not shown to the server that a flag names.
-    fn choose(&self, around: Surroundings) -> Choice {
+    fn choose(&self, around: &Surroundings) -> Choice {
         let flags = Choice {
             url: self.nats.clone().map(|url| (url, "--nats")),
             context: self.context.clone().map(|name| (name, "--context")),
         };
         let environment = Choice {
-            url: around.url.map(|url| (url, "NATS_URL")),
-            context: around.context.map(|name| (name, "NATS_CONTEXT")),
+            url: around.url.clone().map(|url| (url, "NATS_URL")),
+            context: around.context.clone().map(|name| (name, "NATS_CONTEXT")),
         };
         let selected = Choice {
             url: None,
-            context: around.selected.map(|name| (name, "selected")),
+            context: around.selected.clone().map(|name| (name, "selected")),
         };
         [flags, environment]
             .into_iter()
@@ -161,7 +178,10 @@ impl Flags {
             .unwrap_or(selected)
     }
 
-    fn follow(&self, choice: Choice) -> Result<Target, Failure> {
+    /// What flags say goes before what the environment says, also where the one is a URL or a context with credentials
+    /// and the other a file.
+    fn follow(&self, choice: Choice, around: Files) -> Result<Target, Failure> {
+        let by_flag = self.nats.is_some() || self.context.is_some();
         let (mut options, mut because) = match choice.context {
             Some((name, by)) => {
                 let because = format!("NATS context {name:?}, {by}");
@@ -175,21 +195,32 @@ impl Flags {
         } else if options.url.is_empty() {
             URL_DEFAULT.clone_into(&mut options.url);
         }
-        if self.creds.is_some() {
-            options = Options {
-                creds: self.creds.clone(),
-                user: None,
-                token: None,
-                nkey: None,
-                ..options
-            };
+        if self.nats.is_some() && self.files.creds.is_some() && options.url_says_who() {
+            return Err(Failure::usage(
+                "--creds and the user in --nats both say who you are: give one of the two",
+            ));
         }
-        if self.tls_ca.is_some() {
-            options.tls_ca.clone_from(&self.tls_ca);
-        }
-        if let Some(pair) = self.tls_cert.clone().zip(self.tls_key.clone()) {
-            options.tls_cert = Some(pair);
-        }
+        let said = |is: bool| by_flag && is;
+        let flags = self.files.clone();
+        let pair = if said(options.tls_cert.is_some()) {
+            (flags.tls_cert, flags.tls_key)
+        } else {
+            (
+                flags.tls_cert.or(around.tls_cert),
+                flags.tls_key.or(around.tls_key),
+            )
+        };
+        let files = Files {
+            creds: flags
+                .creds
+                .or(around.creds.filter(|_| !said(options.says_who()))),
+            tls_ca: flags
+                .tls_ca
+                .or(around.tls_ca.filter(|_| !said(options.tls_ca.is_some()))),
+            tls_cert: pair.0,
+            tls_key: pair.1,
+        };
+        let options = files.put(options)?;
         Ok(Target { options, because })
     }
 
@@ -215,16 +246,14 @@ mod tests {
         let flags = Flags {
             nats: own(flags[0]),
             context: own(flags[1]),
-            creds: None,
-            tls_ca: None,
-            tls_cert: None,
-            tls_key: None,
+            files: Files::default(),
             namespace: None,
         };
-        let choice = flags.choose(Surroundings {
+        let choice = flags.choose(&Surroundings {
             url: own(around[0]),
             context: own(around[1]),
             selected: own(selected),
+            files: Files::default(),
         });
         let [url, context] = expected.map(|it| it.map(|(text, by)| (text.to_owned(), by)));
         assert_eq!(choice, Choice { url, context });

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::connect::Options;
 
-use super::failure::Failure;
+use super::{environment, failure::Failure};
 
 /// Members that say how to reach a server or who we are to it, and that are not supported: to leave them
 /// out would be to ask someone else, or as someone else.
@@ -118,7 +118,7 @@ fn seed(path: &Path) -> Result<String, String> {
 }
 
 fn in_home(text: &str) -> PathBuf {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let home = environment::path("HOME").map(PathBuf::from);
     match (text.strip_prefix("~/"), home) {
         (Some(rest), Some(home)) => home.join(rest),
         _ => text.into(),

@@ -5,7 +5,9 @@ mod codegen;
 mod connection;
 mod context;
 mod describe;
+mod environment;
 mod failure;
+mod host;
 mod nearest;
 mod node;
 mod output;
@@ -158,11 +160,15 @@ pub fn run() -> ExitCode {
 
 impl Onex {
     fn read() -> Result<Self, clap::Error> {
-        let mut command = Self::command();
-        let given = command.try_get_matches_from_mut(std::env::args_os())?;
-        let onex = Self::from_arg_matches(&given).map_err(|error| error.format(&mut command))?;
-        if let (Command::Serve(serve), Some((name, given))) = (&onex.command, given.subcommand())
-            && let Some(why) = serve.misuse(&onex.connection, given)
+        let mut command = environment::prepare(Self::command());
+        let given = command
+            .try_get_matches_from_mut(std::env::args_os())
+            .map_err(|error| environment::name_variable(error, &command))?;
+        let mut onex =
+            Self::from_arg_matches(&given).map_err(|error| error.format(&mut command))?;
+        if let (Command::Serve(serve), Some((name, given))) =
+            (&mut onex.command, given.subcommand())
+            && let Err(why) = serve.settle(&onex.connection, given)
         {
             let error = clap::Error::raw(ErrorKind::ArgumentConflict, why);
             let command = command.find_subcommand_mut(name);
@@ -224,17 +230,13 @@ fn wants_json() -> bool {
     let two = |pair: &[String]| matches!(pair, [flag, value] if (flag == "-o" || flag == "--output") && value == "json");
     arguments.iter().any(one)
         || arguments.windows(2).any(two)
-        || std::env::var("ONEX_OUTPUT").is_ok_and(|format| format == "json")
+        || environment::variable("ONEX_OUTPUT").is_some_and(|format| format == "json")
 }
 
 /// A base folder of the XDG specification: where `variable` says, else below the home folder; none when
 /// there is none.
 fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| environment::path(name).map(PathBuf::from);
     set(variable).or_else(|| Some(set("HOME")?.join(below_home)))
 }
 

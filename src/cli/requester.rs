@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::domain::ids::RequesterId;
 
 use super::{
+    environment::variable,
     failure::{Exit, Failure},
     parse,
 };
@@ -41,8 +42,7 @@ impl Who {
 
 /// Who asks, for a command that has a flag of another meaning: by the environment, else the user's.
 pub(super) fn mine() -> Result<RequesterId, Failure> {
-    let told = std::env::var(VARIABLE).ok();
-    match told.filter(|text| !text.is_empty()) {
+    match variable(VARIABLE) {
         Some(text) => parse::requester_id(&text)
             .map_err(|error| Failure::usage(format!("{VARIABLE} {error}"))),
         None => own(),

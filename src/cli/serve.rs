@@ -27,6 +27,7 @@ use crate::{
         pool::PortRange,
     },
     embedded,
+    machine::is_loopback,
     protocol::subject::{SubjectPattern, ToolSubjects},
     registry::{
         Registry, ephemeral_range,
@@ -35,7 +36,8 @@ use crate::{
 };
 
 use super::{
-    connection::Flags,
+    connection::{Flags, Target},
+    environment,
     failure::Exit,
     parse::{self, Ranges, Seconds},
     signals::{Ignored, Listener},
@@ -44,6 +46,8 @@ use super::{
 /// A signal that comes again within this time is the same one: timeout(1), for instance, sends its to
 /// the process and then to the group.
 const SIGNAL_ECHO: Duration = Duration::from_millis(200);
+/// As many copies of a stream as a NATS server keeps at most.
+const REPLICAS_MAX: u64 = 5;
 
 /// Runs the registry.
 ///
@@ -52,7 +56,7 @@ const SIGNAL_ECHO: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Serve {
-    /// Start a NATS server of its own, even when NATS_URL or NATS_CONTEXT is set.
+    /// Start a NATS server of its own, even when NATS_URL or NATS_CONTEXT is set, as --listen and --data do too.
     #[arg(long)]
     embedded: bool,
     /// Where the NATS server of its own listens.
@@ -74,9 +78,10 @@ pub(super) struct Serve {
     /// Longest TTL to grant, up to 24h.
     #[arg(long, env = "ONEX_TTL_MAX", value_name = "TIME", default_value = "24h", value_parser = parse::ttl)]
     ttl_max: Ttl,
-    /// Copies of the bucket on a cluster: 1, 3 or 5.
-    #[arg(long, env = "ONEX_REPLICAS", value_name = "N", default_value = "1", value_parser = ["1", "3", "5"])]
-    replicas: String,
+    /// Copies of the bucket, on as many servers of a cluster, 1 to 5 [default: those that it has; for a new one as many
+    /// as there are servers, at most 3].
+    #[arg(long, env = "ONEX_REPLICAS", value_name = "N", value_parser = number(1..=REPLICAS_MAX))]
+    replicas: Option<usize>,
     /// Bytes of events to keep, the oldest going first. A stream that exists keeps its setting.
     #[arg(long, env = "ONEX_EVENTS_BYTES_MAX", value_name = "BYTES", default_value_t = settings::EVENTS_BYTES_MAX, value_parser = value_parser!(i64).range(1..))]
     events_bytes_max: i64,
@@ -129,32 +134,56 @@ pub(super) struct Serve {
     /// How long the outcome of a call with a request id is remembered, up to 24h.
     #[arg(long, env = "ONEX_CALLS_KEPT", value_name = "TIME", default_value_t = Seconds(settings::CALLS_KEPT_SECONDS), value_parser = parse::kept_a_day)]
     calls_kept: Seconds,
+    /// Variables that have no meaning because the environment names a running NATS server too.
+    #[arg(skip)]
+    unused: Vec<&'static str>,
     /// Log as JSON lines. RUST_LOG says what is logged: `info` by default.
     #[arg(long, env = "ONEX_LOG_JSON")]
     log_json: bool,
 }
 
 impl Serve {
-    /// Why these flags cannot be meant, `given` being what they were parsed from. What comes from the
-    /// environment is there for every command, and is passed over where it has no meaning.
-    pub(super) fn misuse(&self, flags: &Flags, given: &ArgMatches) -> Option<String> {
-        let is_flag = |id: &&str| given.value_source(id) == Some(ValueSource::CommandLine);
+    /// Settles which NATS server is meant, `given` being what the flags were parsed from; or says why they cannot be
+    /// meant. A flag goes before the environment. What comes from the environment is there for every command, and is
+    /// passed over where it has no meaning.
+    pub(super) fn settle(&mut self, flags: &Flags, given: &ArgMatches) -> Result<(), String> {
+        let comes_from = |id: &str, source| given.value_source(id) == Some(source);
+        let is_flag = |id: &&str| comes_from(id, ValueSource::CommandLine);
         let flag = |id: &str| format!("--{}", id.replace('_', "-"));
+        if let Some(host) = self.host.as_ref().filter(|host| is_loopback(host)) {
+            let from_variable = comes_from("host", ValueSource::EnvVariable);
+            let whose = if from_variable { "ONEX_HOST" } else { "--host" };
+            return Err(format!(
+                "{whose} {host} means another machine to everyone: give this machine's name, as others call it"
+            ));
+        }
         let own = ["embedded", "listen", "data"].into_iter().find(is_flag);
         let running = ["nats", "context"].into_iter().find(is_flag);
         if let (Some(own), Some(running)) = (own, running) {
             let (own, running) = (flag(own), flag(running));
-            return Some(format!(
+            return Err(format!(
                 "{own} is for a NATS server of its own, and {running} names a running one: give one of the two"
             ));
         }
+        self.embedded |= own.is_some();
+        if !self.embedded && flags.name_one() {
+            let of_own = [("listen", "ONEX_LISTEN"), ("data", "ONEX_DATA")].into_iter();
+            let unused = of_own.filter(|(id, _)| comes_from(id, ValueSource::EnvVariable));
+            self.unused = unused.map(|(_, name)| name).collect();
+            return Ok(());
+        }
+        if is_flag(&"replicas") && self.replicas.is_some_and(|replicas| replicas > 1) {
+            return Err(
+                "--replicas is for a cluster: a NATS server of its own is one server".to_owned(),
+            );
+        }
         let whoever = ["creds", "tls_ca", "tls_cert", "tls_key"];
-        let who = whoever.into_iter().find(is_flag)?;
-        let starts_one = self.embedded || !flags.name_one();
-        starts_one.then(|| {
-            let who = flag(who);
-            format!("{who} is for a running NATS server: say which with --nats or --context")
-        })
+        match whoever.into_iter().find(is_flag).map(flag) {
+            Some(who) => Err(format!(
+                "{who} is for a running NATS server: say which with --nats or --context"
+            )),
+            None => Ok(()),
+        }
     }
 
     pub(super) async fn run(self, flags: &Flags) -> ExitCode {
@@ -169,8 +198,11 @@ impl Serve {
     }
 
     fn log(&self) {
-        let filter = EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| EnvFilter::new("info,async_nats=error"));
+        let told = environment::variable(EnvFilter::DEFAULT_ENV).map(EnvFilter::try_new);
+        let filter = match told {
+            Some(Ok(filter)) => filter,
+            _ => EnvFilter::new("info,async_nats=error"),
+        };
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr);
@@ -205,8 +237,18 @@ impl Serve {
                 .named()
                 .map_err(|failure| Misused(failure.into_message()))?
         };
-        let (mut server, nats) = if let Some(running) = running {
-            (None, running)
+        let because = running.as_ref().map(|running| running.because.clone());
+        let (mut server, nats) = if let Some(Target { options, because }) = running {
+            tracing::info!(
+                nats = options.shown(),
+                "using a running NATS server, {because}"
+            );
+            for variable in &self.unused {
+                tracing::warn!(
+                    "{variable} is not used: it is for a NATS server of its own; --embedded starts one"
+                );
+            }
+            (None, options)
         } else {
             let options = self.embedded_options()?;
             let give_up = async {
@@ -220,7 +262,7 @@ impl Serve {
             (Some(server), nats)
         };
         let outcome = tokio::select! {
-            outcome = run(settings, &nats, &told) => outcome,
+            outcome = run(settings, &nats, &told) => outcome.map_err(|error| named(error, because)),
             how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
         };
         if let Some(server) = server {
@@ -241,7 +283,7 @@ impl Serve {
             ranges: self.ports.0.clone(),
             reserved: self.reserved.0.clone(),
             ttl_max: self.ttl_max,
-            replicas: self.replicas.parse()?,
+            replicas: self.replicas,
             events_bytes_max: self.events_bytes_max,
             events_age_max: Duration::from_secs(self.events_age_max.0),
             known_hosts_only: self.known_hosts_only,
@@ -285,6 +327,19 @@ fn exit_code(error: &anyhow::Error) -> Exit {
         cause.is::<Misused>() || connecting.is_some_and(connect::Error::is_misuse)
     });
     if misused { Exit::Usage } else { Exit::Failed }
+}
+
+/// The error; for a server that cannot be reached with who named it, and what else can be done.
+fn named(error: anyhow::Error, because: Option<String>) -> anyhow::Error {
+    let unreachable = error
+        .chain()
+        .any(|cause| matches!(cause.downcast_ref(), Some(connect::Error::Connect(..))));
+    match because {
+        Some(because) if unreachable => anyhow::anyhow!(
+            "{error:#}\n      the server is {because}; `onex serve --embedded` starts one of its own instead"
+        ),
+        _ => error,
+    }
 }
 
 fn number(range: impl RangeBounds<u64>) -> ValueParser {

@@ -141,7 +141,7 @@ fn unconnected(error: &connect::Error, target: &Target) -> Failure {
         connect::Error::Connect(server, cause) => (server, cause),
         connect::Error::Untrusted(server, why) => return untrusted(server, why, target),
         connect::Error::Creds(..) | connect::Error::Pem(..) | connect::Error::Url(..) => {
-            return Failure::usage(crate::chain(error));
+            return Failure::usage(crate::chain(error)).about(&target.because);
         }
     };
     match cause.kind() {
@@ -180,5 +180,5 @@ fn unreachable(cause: &str, target: &Target) -> Failure {
     let server = target.options.shown();
     let message = format!("no NATS server at {server} ({}): {cause}", target.because);
     Failure::new(Exit::Unreachable, "NO_SERVER", message)
-        .hint("is `onex serve` running? say where with --nats URL or --context NAME")
+        .hint("is `onex serve` running? `onex serve --embedded` starts one here; say where with --nats URL or --context NAME")
 }

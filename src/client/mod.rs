@@ -17,6 +17,7 @@ mod nodes;
 mod pages;
 mod tenure;
 
+pub use crate::machine::own_host;
 pub use call::{Client, TIMEOUT_DEFAULT, TIMEOUT_MAX};
 pub use clock::{BootTime, sleep_until};
 pub use direct::Direct;
@@ -29,7 +30,7 @@ pub use node::{
 };
 pub use pages::Pages;
 
-use crate::domain::ids::{Host, Invalid, LeaseId, RequestId, RequesterId, Ttl};
+use crate::domain::ids::{LeaseId, RequestId, RequesterId, Ttl};
 use crate::protocol::{
     describe::{DescribeReply, DescribeRequest, HelpReply, HelpRequest},
     endpoint::Endpoint,
@@ -125,15 +126,6 @@ impl Client {
         self.call(Endpoint::Help, &HelpRequest {}, Again::Harmless)
             .await
     }
-}
-
-/// This machine by the name that a registry on it takes by itself: its host name, in lower case.
-pub fn own_host() -> Result<Host, Invalid> {
-    let name = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .to_ascii_lowercase();
-    name.parse()
 }
 
 fn heartbeat(

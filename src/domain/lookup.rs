@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    ids::{Host, Label, LeaseId, Name, NodeId, RequestId, RequesterId},
+    ids::{Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId, Transport},
     key::PortKey,
     record::{Body, Lease, Record},
 };
@@ -22,7 +22,14 @@ pub struct Lookup {
     labels: BTreeSet<(Label, PortKey)>,
     live: BTreeSet<PortKey>,
     bound: BTreeSet<(NodeId, PortKey)>,
-    last_names: BTreeMap<(RequesterId, Name), PortKey>,
+    last_names: BTreeMap<Affinity, Port>,
+}
+
+/// What a requester gets the same port for again: a name, on one host and transport.
+type Affinity = (RequesterId, Name, Host, Transport);
+
+fn affinity(requester: RequesterId, name: &Name, key: &PortKey) -> Affinity {
+    (requester, name.clone(), key.host.clone(), key.transport)
 }
 
 impl Lookup {
@@ -38,8 +45,8 @@ impl Lookup {
             && let Some(lease) = found_alike(before, after)
         {
             if let Some(name) = &lease.name {
-                let name = (lease.requester_id, name.clone());
-                self.last_names.insert(name, key.clone());
+                let name = affinity(lease.requester_id, name, key);
+                self.last_names.insert(name, key.port);
             }
             return;
         }
@@ -81,7 +88,7 @@ impl Lookup {
         }
         if let Some(name) = name {
             self.last_names
-                .insert((requester, name.clone()), key.clone());
+                .insert(affinity(requester, name, key), key.port);
         }
     }
 
@@ -113,8 +120,8 @@ impl Lookup {
             self.requests.remove(&(requester, request.id, key.clone()));
         }
         if let Some(name) = name {
-            let name = (requester, name.clone());
-            if self.last_names.get(&name) == Some(key) {
+            let name = affinity(requester, name, key);
+            if self.last_names.get(&name) == Some(&key.port) {
                 self.last_names.remove(&name);
             }
         }
@@ -194,9 +201,16 @@ impl Lookup {
             .take_while(move |key| host.is_none_or(|host| key.host == *host))
     }
 
-    /// The port that this requester's lease of that name had last.
-    pub fn last_named(&self, requester: RequesterId, name: &Name) -> Option<&PortKey> {
-        self.last_names.get(&(requester, name.clone()))
+    /// The port that this requester's lease of that name had last on that host and transport.
+    pub fn last_named(
+        &self,
+        requester: RequesterId,
+        name: &Name,
+        host: &Host,
+        transport: Transport,
+    ) -> Option<Port> {
+        let name = (requester, name.clone(), host.clone(), transport);
+        self.last_names.get(&name).copied()
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
     schema::{NameText, Time, TokenText, UriText, UuidText},
     time,
     uri::EndpointUri,
+    warning::Warning,
 };
 
 /// Announces a bus, or changes one that you have announced.
@@ -99,7 +100,7 @@ pub struct BusReply {
     #[schemars(with = "Option<UriText>")]
     pub endpoint_uri: Option<EndpointUri>,
     /// What is worth a look, though it was done.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// What this answer is true for.
     pub revision: u64,
     /// Fields of the request that a later protocol minor knows, and this registry does not.

@@ -40,6 +40,7 @@ mod unknown;
 pub mod uri;
 pub mod validator;
 mod violation;
+pub mod warning;
 
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ use super::{
     tool::Tool,
     trust::TrustState,
     uri::EndpointUri,
+    warning::Warning,
 };
 
 pub use crate::domain::node::NODE_TOOLS_MAX;
@@ -397,7 +398,7 @@ pub struct RegisterReply {
     pub heartbeat_after_ms: u64,
     /// What is worth a look, though it was done: tools by whose name and version others offer another
     /// contract.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// What this answer is true for.
     pub revision: u64,
     /// Fields of the request that a later protocol minor knows, and this registry does not.

@@ -16,6 +16,7 @@ use super::{
         TtlSeconds, UuidText,
     },
     time,
+    warning::Warning,
 };
 
 /// Labels of one lease, at most.
@@ -389,6 +390,9 @@ pub struct LeaseReply {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<HostText>")]
     pub verified_on: Option<Host>,
+    /// What is worth a look, though it was done; in the reply to `port.lease` only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// Fields of the request that a later protocol minor knows, and this registry does not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,

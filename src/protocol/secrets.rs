@@ -1,4 +1,5 @@
-//! Settings that are named like a secret, wherever an address has them.
+//! Settings that may be secrets, wherever an address has them: where settings stand, all that are not known to be
+//! harmless; elsewhere, those that are named like a secret or a user.
 
 use super::uri::percent_decoded;
 
@@ -12,6 +13,7 @@ const SECRET_NAMES: &[&str] = &[
     "credential",
     "credentials",
     "jwt",
+    "login",
     "pass",
     "passphrase",
     "passwd",
@@ -23,12 +25,88 @@ const SECRET_NAMES: &[&str] = &[
     "sig",
     "signature",
     "token",
+    "uid",
+    "user",
+    "userid",
+    "username",
+];
+
+/// Names of settings that say where and how something listens, and never who may use it; written as [`SECRET_NAMES`]
+/// are compared.
+const HARMLESS_NAMES: &[&str] = &[
+    "address",
+    "apiversion",
+    "charset",
+    "codec",
+    "compression",
+    "connecttimeout",
+    "connectiontimeout",
+    "contenttype",
+    "database",
+    "datasource",
+    "db",
+    "dbname",
+    "encoding",
+    "encrypt",
+    "endpoint",
+    "exchange",
+    "family",
+    "format",
+    "group",
+    "groupid",
+    "heartbeat",
+    "host",
+    "hostname",
+    "initialcatalog",
+    "keepalive",
+    "keyspace",
+    "lang",
+    "limit",
+    "locale",
+    "maxpoolsize",
+    "minpoolsize",
+    "mode",
+    "offset",
+    "page",
+    "partition",
+    "port",
+    "protocol",
+    "qos",
+    "queue",
+    "readpreference",
+    "region",
+    "replicaset",
+    "retain",
+    "retryreads",
+    "retrywrites",
+    "routingkey",
+    "schema",
+    "secure",
+    "server",
+    "servername",
+    "sockettimeout",
+    "ssl",
+    "sslmode",
+    "stream",
+    "subject",
+    "timeout",
+    "timezone",
+    "tls",
+    "topic",
+    "transport",
+    "uri",
+    "url",
+    "v",
+    "version",
+    "vhost",
+    "w",
+    "zone",
 ];
 
 /// What a setting may begin behind.
 const BEGINNINGS: [char; 5] = [';', ',', '(', ':', '/'];
 
-/// A query or fragment without them: `&` or `;` parts its settings, and what has no value is a setting as well.
+/// A query without them: `&` or `;` parts its settings, and what has no value is a setting as well.
 pub(super) fn parameters_without(parameters: &str) -> String {
     let mut kept = String::new();
     let mut separator = "";
@@ -37,8 +115,8 @@ pub(super) fn parameters_without(parameters: &str) -> String {
             Some(parameter) => (parameter, &part[parameter.len()..]),
             None => (part, ""),
         };
-        let name = parameter.split('=').next().unwrap_or(parameter);
-        if !is_secret(name) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if is_harmless(name) && is_plain(value) {
             kept.push_str(separator);
             kept.push_str(parameter);
             separator = if end.is_empty() { "&" } else { end };
@@ -68,9 +146,11 @@ pub(super) fn settings_without(text: &str, strip: impl Fn(&str) -> String) -> St
         );
         let setting = &rest[..end];
         match setting.split_once('=') {
-            Some((name, _)) if is_secret(name) => {}
-            Some((name, value)) => kept.push(format!("{name}={}", strip(value))),
-            None => kept.push(strip(setting)),
+            Some((name, value)) if is_harmless(name) => {
+                kept.push(format!("{name}={}", strip(value)));
+            }
+            // What has no name may be the rest of a password with a `;` in it.
+            Some(_) | None => {}
         }
         match rest.get(end + 1..) {
             Some(behind) => rest = behind,
@@ -90,7 +170,8 @@ pub(super) fn path_without(text: &str) -> String {
         if before.is_none_or(|before| BEGINNINGS.contains(&before))
             && let Some((name, value)) = rest.split_once('=')
             && !name.contains(BEGINNINGS)
-            && is_secret(name)
+            && !name.contains(['?', '#'])
+            && is_hidden(before, name)
         {
             let ends: &[char] = match before {
                 _ if depth > 0 => &[',', ')', ';'],
@@ -146,12 +227,33 @@ fn value_len(text: &str, ends: &[char]) -> usize {
     text.len()
 }
 
+/// Whether what is named so behind that character is removed. Behind some of them stand settings; behind the others a
+/// part of a path may look like one.
+fn is_hidden(before: Option<char>, name: &str) -> bool {
+    match before {
+        Some(';' | ',' | '(') => !is_harmless(name),
+        _ => is_secret(name),
+    }
+}
+
 fn is_secret(name: &str) -> bool {
-    let name: String = percent_decoded(name)
-        .unwrap_or_default()
-        .chars()
-        .filter(|c| !matches!(c, '-' | '_' | '.'))
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
+    let name = bare(name);
     SECRET_NAMES.iter().any(|secret| name.ends_with(secret))
+}
+
+fn is_harmless(name: &str) -> bool {
+    HARMLESS_NAMES.contains(&bare(name).as_str())
+}
+
+/// Whether it is no address, which may have secrets of its own.
+fn is_plain(value: &str) -> bool {
+    let value = percent_decoded(value).unwrap_or_default();
+    !value.contains(['@', '=']) && !value.contains("//")
+}
+
+/// A name in lower case and without what is written between its words.
+fn bare(name: &str) -> String {
+    let name = percent_decoded(name).unwrap_or_default();
+    let of_word = name.chars().filter(|c| !matches!(c, '-' | '_' | '.' | ' '));
+    of_word.map(|c| c.to_ascii_lowercase()).collect()
 }

@@ -17,6 +17,7 @@ use super::{
     },
     subject::SUBJECT_CHARS_MAX,
     trust::TrustState,
+    warning::Warning,
 };
 
 /// Error codes of one tool, at most.
@@ -244,7 +245,7 @@ pub struct ToolChangeReply {
     pub status: ToolStatus,
     /// What is worth a look, though it was done: that others offer another contract by that name and
     /// version.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// What this answer is true for.
     pub revision: u64,
     /// Fields of the request that a later protocol minor knows, and this registry does not.

@@ -71,7 +71,7 @@ impl Server {
         let (commit, contracts) = (&self.commit, &self.contracts);
         match received.endpoint {
             Endpoint::PortLease => {
-                let run = async |request| commit.lease(caller, request).await;
+                let run = async |request| self.lease(caller, request).await;
                 Box::pin(self.run(received, caller, run)).await
             }
             Endpoint::PortHeartbeat => {
@@ -208,6 +208,7 @@ impl Server {
         make: impl Fn(&Index, &Q, usize, Moment) -> Result<R, Error>,
     ) -> Result<Bytes, Error> {
         let Parsed { request, ignored } = self.parse::<Q>(received)?;
+        let request = self.resolved(request);
         self.see(request.min_revision(), caller).await?;
         self.page(request.limit(), |index, limit, now| {
             let mut page = make(index, &request, limit, now)?;

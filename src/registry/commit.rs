@@ -16,6 +16,7 @@ use crate::{
         time::Moment,
         write::Write,
     },
+    machine::Machine,
     store::{Store, Written},
 };
 
@@ -38,6 +39,8 @@ pub(super) struct Commit {
     pub(super) clock: Clock,
     pub(super) stop: Stop,
     pub(super) restart: Arc<Restart>,
+    /// Where this instance grants ports by default.
+    pub(super) machine: Machine,
 }
 
 /// A command under way.

@@ -12,6 +12,7 @@ mod contracts;
 mod executions;
 mod fatal;
 mod follower;
+mod hosts;
 mod invoke;
 mod micro;
 mod mirror;

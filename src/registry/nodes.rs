@@ -48,7 +48,9 @@ impl Commit {
             let named = named(Endpoint::NodeRegister, request.request_id, &request);
             announce::announce(request, ttl_max, named, rules)
         };
-        let announce = contracts.check(caller, check).await?;
+        let mut announce = contracts.check(caller, check).await?;
+        let host = &mut announce.registration.host;
+        *host = host.take().map(|host| self.machine.resolve(host));
         let registration = announce.registration.clone();
         let known = self
             .node(caller, Action::Announce(Box::new(announce)))

@@ -8,13 +8,17 @@ use std::{
 
 use async_nats::Client;
 
-use crate::protocol::{
-    describe::Instance,
-    names::{Namespace, SERVICE},
+use crate::{
+    machine::Machine,
+    protocol::{
+        describe::Instance,
+        names::{Namespace, SERVICE},
+    },
 };
 
 use super::{
     micro::{self, Identity},
+    settings::Settings,
     stop::Stop,
 };
 
@@ -94,14 +98,14 @@ fn instance(peer: &Identity) -> Instance {
     }
 }
 
-/// Registries of other namespaces that grant ports of the same host from ranges that touch ours: a
-/// line each, for the message. `ours` and theirs are ranges as `20000-29999,31000`.
+/// Registries of other namespaces that grant ports of the same machine, by whatever name, from ranges that touch ours:
+/// a line each, for the message.
 pub(super) async fn overlaps(
     client: &Client,
-    namespace: &Namespace,
-    host: &str,
-    ours: &[crate::domain::pool::PortRange],
+    settings: &Settings,
+    machine: &Machine,
 ) -> Result<Vec<String>, async_nats::Error> {
+    let (namespace, host, ours) = (&settings.namespace, &settings.host, &settings.ranges);
     let peers = micro::peers(client, PATIENCE).await?;
     let touches = |peer: &&Identity| {
         let theirs = peer
@@ -115,7 +119,8 @@ pub(super) async fn overlaps(
             && peer
                 .metadata
                 .get(META_HOST)
-                .is_some_and(|other| other == host)
+                .and_then(|other| other.parse().ok())
+                .is_some_and(|other| machine.resolve(other) == *host)
             && theirs.iter().any(|their| {
                 ours.iter()
                     .any(|our| our.first <= their.last && their.first <= our.last)

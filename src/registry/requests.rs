@@ -64,7 +64,8 @@ impl Commit {
             digest: digest(Endpoint::PortLease, &request),
         });
         let ttl_max = self.mirror.with(|core| core.index.policy.ttl_max);
-        let wish = wish(request, ttl_max, named)?;
+        let mut wish = wish(request, ttl_max, named)?;
+        wish.host = wish.host.map(|host| self.machine.resolve(host));
         match self.run(caller, Action::Lease(wish)).await? {
             Answer::Lease(held) => Ok(self.mirror.with(|core| {
                 let index = &core.index;

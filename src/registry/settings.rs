@@ -58,8 +58,9 @@ pub struct Settings {
     pub reserved: Vec<PortRange>,
     /// The longest TTL.
     pub ttl_max: Ttl,
-    /// Copies of the bucket and of the stream of events.
-    pub replicas: usize,
+    /// Copies of the bucket and of the stream of events; none for those that the bucket has, or for a new one as many
+    /// as there are servers, at most 3.
+    pub replicas: Option<usize>,
     /// Bytes of events that are kept, where this instance makes their stream.
     pub events_bytes_max: i64,
     /// How long an event is kept, where this instance makes their stream.
@@ -100,7 +101,7 @@ impl Settings {
             ranges: parse_ranges(RANGES_DEFAULT).unwrap_or_default(),
             reserved: Vec::new(),
             ttl_max: Ttl::MAX,
-            replicas: 1,
+            replicas: None,
             events_bytes_max: EVENTS_BYTES_MAX,
             events_age_max: Duration::from_secs(EVENTS_AGE_SECONDS),
             known_hosts_only: false,

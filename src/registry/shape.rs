@@ -1,21 +1,24 @@
 //! What requests have in common, and what replies have.
 
-use crate::protocol::{
-    bus::{BusDeregisterRequest, BusListRequest, BusRegisterRequest, BusReply},
-    catalog::{SchemaGetReply, SchemaGetRequest, SchemaListRequest},
-    invoke::{DryRunReply, InvokeReply, InvokeRequest, ResolveToolReply, ResolveToolRequest},
-    node::{RegisterReply, RegisterRequest},
-    node_life, node_view,
-    pool::PoolListRequest,
-    port::{
-        HeartbeatRequest, LeaseReply, LeaseRequest, Limit, ListRequest, Page, ReleaseReply,
-        ReleaseRequest, ResolveRequest,
+use crate::{
+    domain::ids::Host,
+    protocol::{
+        bus::{BusDeregisterRequest, BusListRequest, BusRegisterRequest, BusReply},
+        catalog::{SchemaGetReply, SchemaGetRequest, SchemaListRequest},
+        invoke::{DryRunReply, InvokeReply, InvokeRequest, ResolveToolReply, ResolveToolRequest},
+        node::{RegisterReply, RegisterRequest},
+        node_life, node_view,
+        pool::PoolListRequest,
+        port::{
+            HeartbeatRequest, LeaseReply, LeaseRequest, Limit, ListRequest, Page, ReleaseReply,
+            ReleaseRequest, ResolveRequest,
+        },
+        tool::{
+            ToolChangeReply, ToolDeregisterRequest, ToolDescribeReply, ToolDescribeRequest,
+            ToolListRequest, ToolRegisterRequest,
+        },
+        trust::{ReportRequest, TrustGetRequest, TrustReply},
     },
-    tool::{
-        ToolChangeReply, ToolDeregisterRequest, ToolDescribeReply, ToolDescribeRequest,
-        ToolListRequest, ToolRegisterRequest,
-    },
-    trust::{ReportRequest, TrustGetRequest, TrustReply},
 };
 
 use super::requests::Heartbeat;
@@ -24,6 +27,10 @@ use super::requests::Heartbeat;
 pub(super) trait Asked {
     /// What the answering instance has to know.
     fn min_revision(&self) -> Option<u64>;
+    /// Only what is on this host.
+    fn host(&mut self) -> Option<&mut Host> {
+        None
+    }
     /// Items of a page, at most.
     fn limit(&self) -> Option<Limit> {
         None
@@ -47,11 +54,19 @@ macro_rules! asked {
 }
 
 macro_rules! asked_for_pages {
-    ($($request:ty)*) => {$(
+    (@ []) => {};
+    (@ [host]) => {
+        fn host(&mut self) -> Option<&mut Host> {
+            self.host.as_mut()
+        }
+    };
+    ($hosts:tt $($request:ty)*) => {$(
         impl Asked for $request {
             fn min_revision(&self) -> Option<u64> {
                 self.min_revision
             }
+
+            asked_for_pages! { @ $hosts }
 
             fn limit(&self) -> Option<Limit> {
                 self.limit
@@ -79,8 +94,11 @@ asked! {
 }
 
 asked_for_pages! {
-    ListRequest ResolveRequest PoolListRequest node_view::NodeListRequest ToolListRequest BusListRequest
-    SchemaListRequest
+    [host] ListRequest ResolveRequest PoolListRequest node_view::NodeListRequest
+}
+
+asked_for_pages! {
+    [] ToolListRequest BusListRequest SchemaListRequest
 }
 
 answered! {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     connect,
     domain::{core::Core, index::Index, nodes::MARKER_SECONDS, policy::Policy, record::FORMAT},
+    machine::Machine,
     protocol::{
         describe::{self, Instance},
         endpoint::NODE_BYTES_MAX,
@@ -140,7 +141,8 @@ impl Registry {
         );
         stop.watch_connection(&requests).await?;
         stop.watch_connection(&store_client).await?;
-        refuse_overlap(&requests, &settings).await?;
+        let machine = machine(&settings);
+        refuse_overlap(&requests, &settings, &machine).await?;
 
         let names = names(&settings);
         let store = Store::open(store_client, &names).await?;
@@ -189,6 +191,7 @@ impl Registry {
             clock,
             stop: stop.clone(),
             restart,
+            machine,
         });
         stop.watch("reaper", reaper::run(Arc::clone(&commit)));
         let publisher = Publisher {
@@ -292,6 +295,16 @@ fn names(settings: &Settings) -> Names {
     }
 }
 
+/// The machine whose ports are granted by default.
+fn machine(settings: &Settings) -> Machine {
+    let host = settings.host.clone();
+    if settings.probe {
+        Machine::local(host)
+    } else {
+        Machine::remote(host)
+    }
+}
+
 fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Policy {
     Policy {
         registry_id,
@@ -316,15 +329,9 @@ fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Poli
 async fn refuse_overlap(
     client: &async_nats::Client,
     settings: &Settings,
+    machine: &Machine,
 ) -> Result<(), StartError> {
-    match peers::overlaps(
-        client,
-        &settings.namespace,
-        settings.host.as_str(),
-        &settings.ranges,
-    )
-    .await
-    {
+    match peers::overlaps(client, settings, machine).await {
         Ok(overlaps) if overlaps.is_empty() => Ok(()),
         Ok(overlaps) => Err(StartError::Overlap(overlaps)),
         Err(error) => {

@@ -60,6 +60,7 @@ pub(super) fn lease(held: Held, revision: Revision, lineage: u64, now: Moment) -
         revision: revision.max(own).wire(lineage),
         availability: None,
         verified_on: None,
+        warnings: Vec::new(),
         ignored: Vec::new(),
     }
 }

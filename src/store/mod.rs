@@ -4,6 +4,7 @@ mod batch;
 pub mod codec;
 pub mod events;
 pub mod follow;
+mod make;
 pub mod open;
 
 use std::time::Duration;
@@ -97,10 +98,9 @@ struct Message {
 impl Store {
     /// Opens it: checks the server, makes what is missing, checks what is there.
     pub async fn open(client: Client, names: &Names) -> Result<Self, OpenError> {
-        let context = jetstream::new(client.clone());
-        open::open(&client, &context, names).await?;
+        let names = open::open(&client, names).await?;
         let name = format!("KV_{}", names.bucket);
-        let stream = context
+        let stream = jetstream::new(client.clone())
             .get_stream(&name)
             .await
             .map_err(|error| OpenError::Lookup(name, error))?;
@@ -108,7 +108,7 @@ impl Store {
             client,
             stream,
             key_prefix: format!("$KV.{}.", names.bucket),
-            names: names.clone(),
+            names,
             batches: Batches::default(),
             event_batches: Batches::default(),
         })

@@ -5,13 +5,14 @@ use std::time::Duration;
 use async_nats::{
     Client,
     jetstream::{
-        self, ErrorCode,
-        context::{CreateStreamErrorKind, GetStreamErrorKind},
+        self,
         stream::{Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType},
     },
 };
 
 use crate::server_version::{INSTALL, SERVER_VERSION_MIN, Version};
+
+use super::make;
 
 /// Names, replicas and sizes of what is opened.
 #[derive(Debug, Clone)]
@@ -22,8 +23,9 @@ pub struct Names {
     pub events_stream: String,
     /// The subjects of events.
     pub events_subjects: String,
-    /// Copies of each, 1, 3 or 5.
-    pub replicas: usize,
+    /// Copies of each; none for those that the bucket has, or for a new one as many as there are servers,
+    /// at most 3.
+    pub replicas: Option<usize>,
     /// How many bytes of events are kept, the oldest going first, where their stream is made.
     pub events_bytes_max: i64,
     /// How long an event is kept, where their stream is made.
@@ -49,8 +51,25 @@ pub enum OpenError {
         "the NATS server has no JetStream for this account. Start it with --jetstream, or enable it for the account"
     )]
     NoJetStream(#[source] jetstream::context::AccountError),
+    /// The bucket has another number of copies than it was asked for.
+    #[error(
+        "stream {stream} has num_replicas {is}, and --replicas says {want}: start with --replicas {is}, or without the \
+         flag. `nats stream edit {stream} --replicas {want}` changes how many it has and keeps what is in it"
+    )]
+    OtherReplicas {
+        /// Which.
+        stream: String,
+        /// How many it has.
+        is: usize,
+        /// How many were asked for.
+        want: usize,
+    },
     /// A stream exists with other settings.
-    #[error("stream {stream} exists with other settings: {}. Remove it if nothing uses it, or choose another --namespace", .differences.join("; "))]
+    #[error(
+        "stream {stream} exists with other settings: {}. Put them right with `nats stream edit {stream}`, or keep it as it \
+         is and choose another --namespace",
+        .differences.join("; ")
+    )]
     OtherSettings {
         /// Which.
         stream: String,
@@ -70,6 +89,20 @@ pub enum OpenError {
         #[source]
         source: jetstream::context::CreateStreamError,
     },
+    /// The cluster is too small.
+    #[error(
+        "the NATS server cannot keep {want} copies of stream {stream}. Choose a smaller --replicas, or leave it out for as \
+         many as there are servers"
+    )]
+    TooFewServers {
+        /// Which.
+        stream: String,
+        /// How many copies were asked for.
+        want: usize,
+        /// What the server says.
+        #[source]
+        source: jetstream::context::CreateStreamError,
+    },
     /// A stream cannot be made.
     #[error("cannot create stream {0}")]
     Create(String, #[source] jetstream::context::CreateStreamError),
@@ -78,19 +111,28 @@ pub enum OpenError {
     Lookup(String, #[source] jetstream::context::GetStreamError),
 }
 
-/// Checks the server and makes sure that the bucket and the stream of events are there and right.
-pub(super) async fn open(
-    client: &Client,
-    context: &jetstream::Context,
-    names: &Names,
-) -> Result<(), OpenError> {
+/// Checks the server and makes sure that the bucket and the stream of events are there and right. The names
+/// with the number of copies that the bucket has.
+pub(super) async fn open(client: &Client, names: &Names) -> Result<Names, OpenError> {
     check_server(client)?;
-    context
-        .query_account()
+    let mut context = jetstream::new(client.clone());
+    context.set_timeout(make::ANSWER_TIMEOUT);
+    make::await_jetstream(&context)
         .await
         .map_err(OpenError::NoJetStream)?;
-    ensure(context, bucket(names), DIFFERENCES_BUCKET).await?;
-    ensure_events(context, names).await
+    let want = |replicas| bucket(names, replicas);
+    let bucket = ensure(&context, &want, names.replicas, DIFFERENCES_BUCKET).await?;
+    let is = bucket.num_replicas;
+    if let Some(want) = names.replicas.filter(|want| *want != is) {
+        let stream = bucket.name;
+        return Err(OpenError::OtherReplicas { stream, is, want });
+    }
+    let names = Names {
+        replicas: Some(is),
+        ..names.clone()
+    };
+    ensure_events(&context, &names).await?;
+    Ok(names)
 }
 
 /// Makes sure that the stream of events is there and right.
@@ -98,7 +140,9 @@ pub(super) async fn ensure_events(
     context: &jetstream::Context,
     names: &Names,
 ) -> Result<(), OpenError> {
-    ensure(context, events(names), DIFFERENCES_EVENTS).await
+    let want = |replicas| events(names, replicas);
+    let events = ensure(context, &want, names.replicas, DIFFERENCES_EVENTS).await;
+    events.map(|_| ())
 }
 
 fn check_server(client: &Client) -> Result<(), OpenError> {
@@ -117,7 +161,7 @@ fn check_server(client: &Client) -> Result<(), OpenError> {
     })
 }
 
-fn bucket(names: &Names) -> Config {
+fn bucket(names: &Names, replicas: usize) -> Config {
     Config {
         name: format!("KV_{}", names.bucket),
         description: Some("onex-registry: leases. Not an interface for writing.".to_owned()),
@@ -129,7 +173,7 @@ fn bucket(names: &Names) -> Config {
         discard: DiscardPolicy::New,
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
-        num_replicas: names.replicas,
+        num_replicas: replicas,
         allow_direct: true,
         allow_rollup: false,
         deny_delete: true,
@@ -142,7 +186,7 @@ fn bucket(names: &Names) -> Config {
     }
 }
 
-fn events(names: &Names) -> Config {
+fn events(names: &Names, replicas: usize) -> Config {
     Config {
         name: names.events_stream.clone(),
         description: Some("onex-registry: what happened, as CloudEvents.".to_owned()),
@@ -153,7 +197,7 @@ fn events(names: &Names) -> Config {
         discard: DiscardPolicy::Old,
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
-        num_replicas: names.replicas,
+        num_replicas: replicas,
         allow_direct: true,
         allow_atomic_publish: true,
         ..Config::default()
@@ -179,7 +223,6 @@ const DIFFERENCES_BUCKET: &[Difference] = same![
     discard,
     retention,
     storage,
-    num_replicas,
     no_ack,
     sealed,
     allow_direct,
@@ -207,27 +250,23 @@ const DIFFERENCES_EVENTS: &[Difference] = same![
     subject_transform
 ];
 
+/// How the stream is, which is made by `want` if it is not there, and is right.
 async fn ensure(
     context: &jetstream::Context,
-    want: Config,
+    want: &impl Fn(usize) -> Config,
+    replicas: Option<usize>,
     checked: &[Difference],
-) -> Result<(), OpenError> {
-    let is = match context.get_stream(&want.name).await {
-        Ok(stream) => stream.cached_info().config.clone(),
-        Err(error) if is_missing(&error) => {
-            tracing::info!(stream = %want.name, replicas = want.num_replicas, "creating stream");
-            let created = context.create_stream(want.clone()).await;
-            created
-                .map_err(|error| not_created(&want, error))?
-                .cached_info()
-                .config
-                .clone()
-        }
-        Err(error) => return Err(OpenError::Lookup(want.name, error)),
+) -> Result<Config, OpenError> {
+    let name = want(1).name;
+    let stream = match make::find(context, &name).await? {
+        Some(stream) => stream,
+        None => make::make(context, want, replicas).await?,
     };
+    let is = &stream.cached_info().config;
+    let want = want(is.num_replicas);
     let mut differences: Vec<String> = checked
         .iter()
-        .filter_map(|difference| difference(&is, &want))
+        .filter_map(|difference| difference(is, &want))
         .collect();
     if is.persist_mode == Some(PersistenceMode::Async) {
         differences.push(
@@ -236,31 +275,10 @@ async fn ensure(
         );
     }
     if differences.is_empty() {
-        return Ok(());
+        return Ok(is.clone());
     }
     Err(OpenError::OtherSettings {
         stream: want.name,
         differences,
     })
-}
-
-fn not_created(want: &Config, error: jetstream::context::CreateStreamError) -> OpenError {
-    let stream = want.name.clone();
-    let no_room = matches!(
-        error.kind(),
-        CreateStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED
-    );
-    // The bucket has no bound, and no room is set aside for it.
-    if no_room && want.max_bytes > 0 {
-        return OpenError::NoRoom {
-            stream,
-            bytes: want.max_bytes,
-            source: error,
-        };
-    }
-    OpenError::Create(stream, error)
-}
-
-fn is_missing(error: &jetstream::context::GetStreamError) -> bool {
-    matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }

@@ -35,7 +35,7 @@ pub(crate) use files::{installed, root};
 pub(crate) use holder::{Holder, HolderPlan};
 pub(crate) use json::with;
 pub(crate) use ledger::Ledger;
-pub(crate) use nats::Nats;
+pub(crate) use nats::{Nats, free_port};
 pub(crate) use node::{claim, node, tool};
 pub(crate) use provider::{Got, Provider};
 pub(crate) use proxy::Proxy;

@@ -82,9 +82,13 @@ impl Registry {
         if let Some(home) = home {
             command.env("HOME", home).env_remove("XDG_CONFIG_HOME");
         }
+        command.arg("serve").args(args);
+        Self::spawn_command(command, !args.contains(&"--nats"))
+    }
+
+    /// What that command starts; `own_server` says whether that has a NATS server of its own.
+    pub(crate) fn spawn_command(mut command: Command, own_server: bool) -> Self {
         let mut child = command
-            .arg("serve")
-            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -112,7 +116,7 @@ impl Registry {
             child,
             log,
             url: String::new(),
-            own_server: !args.contains(&"--nats"),
+            own_server,
             data: None,
         }
     }

@@ -12,6 +12,8 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::protocol::warning::Warning;
+
 use super::failure::{Exit, Failure};
 
 pub(super) use block::{Block, Line, Lines, SECTION_INDENT};
@@ -172,6 +174,13 @@ impl Output {
     pub(super) fn note(self, text: &str) {
         if self.format.is_for_people() {
             let _ = writeln!(io::stderr(), "{}", text::plain_lines(text));
+        }
+    }
+
+    /// Tells people what a registry found worth a look, though it was done. Programs have it in their format.
+    pub(super) fn warnings(self, warnings: &[Warning]) {
+        for warning in warnings {
+            self.note(&format!("onex: warning: {}", warning.message));
         }
     }
 

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     cli::{
         failure::{Exit, Failure},
+        host,
         output::span,
         parse,
         requester::Who,
@@ -35,7 +36,7 @@ pub(in crate::cli) struct Lease {
     /// transport's name].
     #[arg(long)]
     protocol: Option<Token>,
-    /// Where it will be bound [default: the registry's host].
+    /// Machine that it will be bound on [env: ONEX_HOST] [default: this machine].
     #[arg(long, value_name = "NAME")]
     host: Option<Host>,
     /// In which port space: tcp or udp [default: tcp].
@@ -66,6 +67,7 @@ impl Lease {
             failure.repeat_with(request_id, &format!("--request-id {}", request_id.0))
         })?;
         super::show(session, &lease)?;
+        session.output.warnings(&lease.warnings);
         for note in notes(&lease) {
             session.output.note(&note);
         }
@@ -83,7 +85,7 @@ impl Lease {
             requester_id: self.who.id()?,
             protocol,
             ttl: self.ttl,
-            host: self.host,
+            host: Some(host::meant(self.host)?),
             transport: self.transport,
             preferred_port: self.preferred_port,
             exact: self.exact.then_some(true),

@@ -10,7 +10,7 @@ mod wanted;
 use std::{ffi::OsString, pin::pin, process::ExitCode, time::Duration};
 
 use crate::{
-    client::{LeaseGuard, own_host},
+    client::LeaseGuard,
     domain::ids::{Host, Ttl},
     protocol::{error::ErrorCode, port::LeaseRequest},
 };
@@ -19,6 +19,7 @@ use clap::Args;
 use super::{
     connection,
     failure::{Exit, Failure},
+    host,
     output::Output,
     parse,
     requester::Who,
@@ -69,7 +70,7 @@ pub(super) struct Run {
     /// How long what has to end may take after SIGTERM before it gets SIGKILL; half of --ttl at most.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::timeout)]
     grace: Duration,
-    /// This machine's name in the registry [default: its host name, in lower case].
+    /// This machine's name in the registry [env: ONEX_HOST] [default: its host name, in lower case].
     #[arg(long, value_name = "NAME")]
     host: Option<Host>,
     /// Say nothing but what goes wrong, and when that is over.
@@ -171,17 +172,11 @@ impl Run {
     }
 
     fn request(&self, wanted: &Wanted) -> Result<LeaseRequest, Failure> {
-        let host = match &self.host {
-            Some(host) => host.clone(),
-            None => own_host().map_err(|error| {
-                Failure::usage(format!("this machine's name: {error}")).hint("say it with --host")
-            })?,
-        };
         Ok(LeaseRequest {
             requester_id: self.who.id()?,
             protocol: wanted.protocol.clone(),
             ttl: Some(self.ttl),
-            host: Some(host),
+            host: Some(host::meant(self.host.clone())?),
             transport: Some(wanted.transport),
             preferred_port: wanted.port,
             exact: wanted.port.map(|_| true),
@@ -198,6 +193,9 @@ impl Run {
     }
 
     fn announce(&self, held: &[LeaseGuard], output: Output) {
+        for guard in held {
+            output.warnings(&guard.lease().warnings);
+        }
         if self.quiet {
             return;
         }

@@ -18,6 +18,7 @@ use crate::{
         node::{InboundPort, RegisterReply, RegisterRequest},
         node_life::{DeregisterReply, DeregisterRequest},
         port::{LeaseReply, LeaseRequest, ReleaseReply, ReleaseRequest},
+        warning::Warning,
     },
 };
 
@@ -28,7 +29,7 @@ use super::builder::{Plan, PortPlan};
 pub(super) struct Lived {
     pub(super) epoch: u64,
     pub(super) ttl: Ttl,
-    pub(super) warnings: Vec<String>,
+    pub(super) warnings: Vec<Warning>,
     /// In the order of the plan.
     ports: Mutex<Vec<Leased>>,
     /// Why it is over.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     client::{Client, Error, own_host},
     domain::ids::{Invalid, Name, NodeId, Port, RequesterId, Ttl},
+    machine::is_loopback,
     protocol::{
         bounds::parse_version,
         bus::BusRegisterRequest,
@@ -169,7 +170,7 @@ impl NodeBuilder {
     }
 
     /// The machine that it runs on, by the name under which the registry knows its ports. Default: this machine's
-    /// host name, in lower case.
+    /// host name, in lower case; `localhost` and loopback addresses stand for it.
     pub fn host(self, host: &str) -> Self {
         self.with(|draft| {
             draft.plan.request.host = Some(parse("/host", host)?);
@@ -361,7 +362,8 @@ impl Draft {
         let mut plan = self.plan;
         let missing = || Error::unfit("/version", "is missing: say NodeBuilder::version");
         plan.request.version = self.version.ok_or_else(missing)?;
-        if plan.request.host.is_none() {
+        // What means this machine is said by its name: a registry on another one would take it for its own.
+        if plan.request.host.as_ref().is_none_or(is_loopback) {
             let why =
                 |wrong: Invalid| Error::unfit("/host", format!("this machine's name {wrong}"));
             plan.request.host = Some(own_host().map_err(why)?);

@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     client::{BootTime, Ending, Error, Loss, keep, sleep_until},
     domain::ids::{LeaseId, Name, Port},
-    protocol::{error::ErrorCode, port::LeaseReply},
+    protocol::{error::ErrorCode, port::LeaseReply, warning::Warning},
 };
 
 use super::{
@@ -41,7 +41,7 @@ impl Life {
     }
 
     /// What the registry found worth a look, though it was done.
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[Warning] {
         &self.lived.warnings
     }
 

@@ -177,7 +177,7 @@ impl Case<'_> {
     }
 
     /// The port to grant: the one asked for, else the one that this requester's lease of that name
-    /// had last, else one that is free.
+    /// had last on this host and transport, else one that is free.
     fn choose(&self, wish: &Wish, host: &Host) -> Result<PortKey, Refusal> {
         let key = |port: Port| PortKey {
             host: host.clone(),
@@ -194,12 +194,15 @@ impl Case<'_> {
         let sticky = wish
             .name
             .as_ref()
-            .and_then(|name| self.index.lookup.last_named(wish.requester_id, name))
-            .filter(|key| key.host == *host && key.transport == wish.transport);
+            .and_then(|name| {
+                let lookup = &self.index.lookup;
+                lookup.last_named(wish.requester_id, name, host, wish.transport)
+            })
+            .map(key);
         if let Some(sticky) = sticky
-            && self.available(sticky).is_ok()
+            && self.available(&sticky).is_ok()
         {
-            return Ok(sticky.clone());
+            return Ok(sticky);
         }
         let mut waits = None;
         for candidate in self

@@ -21,6 +21,7 @@ use crate::{
             PROVIDERS_SHOWN_MAX, Provider, ToolDescribeReply, ToolDescribeRequest, ToolItem,
             ToolListRequest, VARIANTS_BYTES_MAX, VARIANTS_SHOWN_MAX, VERSIONS_SHOWN_MAX, Variant,
         },
+        warning::{Warning, WarningCode},
     },
 };
 
@@ -244,7 +245,7 @@ fn provider(index: &Index, (seen, tool): &Offer<'_>, now: Moment) -> Provider {
 }
 
 /// What a registrant is told of those of its tools that other nodes offer under another contract.
-pub(in crate::registry) fn collisions(index: &Index, id: &NodeId, tools: &[Tool]) -> Vec<String> {
+pub(in crate::registry) fn collisions(index: &Index, id: &NodeId, tools: &[Tool]) -> Vec<Warning> {
     tools
         .iter()
         .filter_map(|tool| {
@@ -255,12 +256,13 @@ pub(in crate::registry) fn collisions(index: &Index, id: &NodeId, tools: &[Tool]
                 .map(ToString::to_string)
                 .collect();
             (!others.is_empty()).then(|| {
-                format!(
+                let message = format!(
                     "tool {} {} is offered under another contract by {}",
                     tool.name,
                     tool.version,
                     others.join(", ")
-                )
+                );
+                Warning::new(WarningCode::ToolCollision, message)
             })
         })
         .collect()

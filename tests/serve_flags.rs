@@ -1,0 +1,236 @@
+//! What `onex serve` makes of its flags and of the environment: which NATS server is meant, and what is told.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use harness::{Nats, Registry, User};
+
+mod harness;
+
+/// Nobody listens there.
+const NOBODY: &str = "nats://127.0.0.1:1";
+
+#[test]
+fn a_flag_for_a_server_of_its_own_goes_before_nats_url() {
+    // No program is found without a PATH; that it was looked for says that it would have been started.
+    let user = User::new().with("NATS_URL", NOBODY);
+    for line in [
+        "--listen 127.0.0.1:0",
+        "--data /nowhere",
+        "--listen 127.0.0.1:0 --data /nowhere",
+        "--embedded",
+    ] {
+        let told = user.run(&format!("serve {line}")).exits(1).stderr;
+        assert!(told.contains("no nats-server"), "{line}: {told}");
+    }
+    let user = User::new().with("NATS_CONTEXT", "no-such-context");
+    let told = user.run("serve --listen 127.0.0.1:0").exits(1).stderr;
+    assert!(told.contains("no nats-server"), "{told}");
+    // Then what says who we are has no meaning.
+    for line in [
+        "--listen 127.0.0.1:0 --creds /nowhere",
+        "--replicas 3 --data /nowhere",
+        "--embedded --replicas 2",
+    ] {
+        user.run(&format!("serve {line}")).exits(2);
+    }
+}
+
+#[test]
+fn a_server_that_the_environment_names_is_told_of() {
+    let nats = Nats::start();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_onex"));
+    let home = tempfile::tempdir().unwrap();
+    command
+        .args(["serve", "--host", "here", "--no-probe"])
+        .env_clear()
+        .env("HOME", home.path())
+        .env("NATS_URL", nats.url())
+        .env("ONEX_DATA", "/nowhere");
+    let mut registry = Registry::spawn_command(command, false);
+    registry.await_ready();
+    let said = registry.said();
+    assert!(
+        said.contains("using a running NATS server, from NATS_URL"),
+        "{said}"
+    );
+    assert!(said.contains("ONEX_DATA is not used"), "{said}");
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_told_of_with_what_else_can_be_done() {
+    let user = User::new().with("NATS_URL", NOBODY);
+    let told = user.run("serve").exits(1).stderr;
+    for word in [NOBODY, "from NATS_URL", "onex serve --embedded"] {
+        assert!(told.contains(word), "{told}");
+    }
+    let told = user.run("port list").exits(69).stderr;
+    for word in [NOBODY, "from NATS_URL", "onex serve --embedded"] {
+        assert!(told.contains(word), "{told}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_unset() {
+    let names = [
+        "NATS_URL",
+        "NATS_CONTEXT",
+        "NATS_CREDS",
+        "NATS_CA",
+        "NATS_CERT",
+        "NATS_KEY",
+        "ONEX_LISTEN",
+        "ONEX_DATA",
+        "ONEX_HOST",
+        "ONEX_PORTS",
+        "ONEX_RESERVED",
+        "ONEX_TTL_MAX",
+        "ONEX_REPLICAS",
+        "ONEX_EVENTS_BYTES_MAX",
+        "ONEX_EVENTS_AGE_MAX",
+        "ONEX_KNOWN_HOSTS_ONLY",
+        "ONEX_NO_PROBE",
+        "ONEX_HOLDER_LEASES_MAX",
+        "ONEX_HOSTS_MAX",
+        "ONEX_NODES_MAX",
+        "ONEX_BUSES_MAX",
+        "ONEX_RETENTION",
+        "ONEX_TOOL_SUBJECTS",
+        "ONEX_IN_FLIGHT_MAX",
+        "ONEX_INVOKES_MAX",
+        "ONEX_INVOKES_PER_PROVIDER_MAX",
+        "ONEX_CALLS_MAX",
+        "ONEX_CALLS_KEPT",
+        "ONEX_LOG_JSON",
+        "ONEX_NAMESPACE",
+        "ONEX_OUTPUT",
+        "ONEX_REQUESTER_ID",
+        "ONEX_NATS_SERVER",
+        "RUST_LOG",
+        "XDG_DATA_HOME",
+        "XDG_CONFIG_HOME",
+        "XDG_STATE_HOME",
+    ];
+    let user = names
+        .iter()
+        .fold(User::new(), |user, name| user.with(name, ""));
+    let told = user.run("serve").exits(1).stderr;
+    assert!(told.contains("no nats-server"), "{told}");
+    let told = user.run("port lease").exits(69).stderr;
+    assert!(told.contains("nats://127.0.0.1:4222"), "{told}");
+    // None that there is was forgotten.
+    let help = user.run("serve --help").exits(0).stdout;
+    let help = help + &user.run("port lease --help").exits(0).stdout;
+    for (_, rest) in help
+        .match_indices("[env: ")
+        .map(|(at, mark)| help.split_at(at + mark.len()))
+    {
+        let name = rest.split([']', '=']).next().unwrap();
+        assert!(names.contains(&name), "{name}");
+    }
+    let full = User::new().run("serve --help").exits(0).stdout;
+    for (_, rest) in full
+        .match_indices("[env: ")
+        .map(|(at, mark)| full.split_at(at + mark.len()))
+    {
+        let name = rest.split([']', '=']).next().unwrap();
+        assert!(names.contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn flags_in_the_environment_take_yes_and_no() {
+    for value in ["1", "true", "yes", "TRUE", "0", "false", "no"] {
+        for name in ["ONEX_KNOWN_HOSTS_ONLY", "ONEX_NO_PROBE", "ONEX_LOG_JSON"] {
+            let user = User::new().with(name, value);
+            let told = user.run("serve --embedded").exits(1).stderr;
+            assert!(told.contains("no nats-server"), "{name}={value}: {told}");
+        }
+    }
+    let user = User::new().with("ONEX_NO_PROBE", "perhaps");
+    let told = user.run("serve --embedded").exits(2).stderr;
+    assert!(told.contains("ONEX_NO_PROBE"), "{told}");
+}
+
+#[test]
+fn a_value_from_a_variable_is_told_of_by_its_name() {
+    for (name, value, line) in [
+        ("ONEX_TTL_MAX", "0", "serve"),
+        ("ONEX_LISTEN", "nowhere", "serve"),
+        ("ONEX_HOSTS_MAX", "many", "serve"),
+        ("ONEX_HOST", "No Name", "serve"),
+        ("ONEX_NAMESPACE", "UPPER", "port list"),
+        ("ONEX_OUTPUT", "xml", "port list"),
+        ("ONEX_REQUESTER_ID", "me", "port lease"),
+        ("NATS_URL", "not%a%url:x", "port list"),
+    ] {
+        let user = User::new().with(name, value);
+        let told = user.run(line).exits(2).stderr;
+        assert!(told.contains(name), "{name}: {told}");
+    }
+    // And one that is given by what it was given as.
+    let user = User::new().with("ONEX_TTL_MAX", "0");
+    let told = user.run("serve --ttl-max 0").exits(2).stderr;
+    assert!(
+        told.contains("--ttl-max") && !told.contains("ONEX_TTL_MAX"),
+        "{told}"
+    );
+}
+
+#[test]
+fn who_we_are_is_said_once() {
+    let user = User::new();
+    let twice = "port list --nats nats://me:secret@127.0.0.1:1 --creds /nowhere";
+    let told = user.run(twice).exits(2).stderr;
+    assert!(
+        told.contains("--creds") && !told.contains("secret"),
+        "{told}"
+    );
+    let told = user.run("port list --tls-cert /nowhere").exits(2).stderr;
+    assert!(told.contains("--tls-key"), "{told}");
+    // The user in a URL that is given goes before a file that the environment names: it is not even read.
+    let user = user.with("NATS_CREDS", "/no/such/file");
+    user.run("port list --nats nats://me:secret@127.0.0.1:1")
+        .exits(69);
+    user.run("port list --nats nats://127.0.0.1:1").exits(2);
+    // So does a context that is given.
+    user.context(
+        "here",
+        &serde_json::json!({"url": NOBODY, "user": "me", "password": "secret"}),
+    );
+    user.run("port list --context here").exits(69);
+    // One that the environment names is no more than the file.
+    let user = user.with("NATS_CONTEXT", "here");
+    user.run("port list").exits(2);
+}
+
+#[test]
+fn a_secret_in_a_url_is_not_shown() {
+    let user = User::new();
+    for url in [
+        "nats://127.0.0.1:1?pass=secret",
+        "nats://me:secret@127.0.0.1:1",
+        "nats://127.0.0.1:1/#secret",
+        "nats://me:se#secret@127.0.0.1:1",
+    ] {
+        for line in ["serve", "port list", "port list -o json"] {
+            let ran = user.run(&format!("{line} --nats {url}"));
+            assert_ne!(ran.exit, 0);
+            assert!(
+                !ran.stderr.contains("secret"),
+                "{line} {url}: {}",
+                ran.stderr
+            );
+        }
+    }
+    let nats = Nats::start();
+    let url = format!("{}?pass=secret", nats.url());
+    let mut registry = Registry::spawn(&["--nats", &url, "--host", "here", "--no-probe"]);
+    registry.await_ready();
+    assert!(!registry.said().contains("secret"), "{}", registry.said());
+}
