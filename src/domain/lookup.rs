@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    ids::{Host, Label, LeaseId, Name, NodeId, RequestId, RequesterId},
+    ids::{Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId, Transport},
     key::PortKey,
     record::{Body, Lease, Record},
 };
@@ -192,6 +192,16 @@ impl Lookup {
         self.live
             .range((start, Bound::Unbounded))
             .take_while(move |key| host.is_none_or(|host| key.host == *host))
+    }
+
+    /// The key of the live lease of that port, if there is one.
+    pub fn live_at(&self, host: &Host, transport: Transport, port: Port) -> Option<&PortKey> {
+        let key = PortKey {
+            host: host.clone(),
+            transport,
+            port,
+        };
+        self.live.get(&key)
     }
 
     /// The port that this requester's lease of that name had last.
