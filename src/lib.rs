@@ -35,6 +35,7 @@ pub mod registry;
 pub mod server_version;
 mod serving;
 pub mod store;
+mod throttle;
 
 pub use client::{Client, LeaseGuard, Node};
 

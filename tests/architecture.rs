@@ -25,15 +25,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("codegen", &["protocol"]),
     (
         "registry",
-        &["connect", "serving", "store", "protocol", "domain"],
+        &[
+            "connect", "serving", "store", "protocol", "domain", "throttle",
+        ],
     ),
-    ("store", &["domain", "server_version"]),
+    ("store", &["domain", "server_version", "throttle"]),
     ("protocol", &["domain"]),
     ("domain", &[]),
     ("embedded", &["server_version"]),
     ("connect", &[]),
     ("server_version", &[]),
     ("serving", &[]),
+    ("throttle", &[]),
 ];
 
 /// Words that must not stand in a module's code, and the files that are excepted.

@@ -13,6 +13,7 @@ mod executions;
 mod fatal;
 mod follower;
 mod invoke;
+mod journal;
 mod micro;
 mod mirror;
 mod news;
