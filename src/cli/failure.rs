@@ -1,6 +1,6 @@
 //! How a command ends that did not do what it was told: for people, for programs, and as an exit code.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -158,6 +158,17 @@ impl Failure {
             None => format!("did you mean {name}?"),
         };
         self.hint(hint)
+    }
+
+    /// When the registry says that asking again may help.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        let millis = self.error.get("retry_after_ms")?.as_u64()?;
+        Some(Duration::from_millis(millis))
+    }
+
+    /// What happened.
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 
     /// What happened, alone.

@@ -27,6 +27,11 @@ const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// How often something is asked again at least.
 const INTERVAL_MAX: Duration = Duration::from_hours(1);
 
+/// How long something is waited for at least.
+const WAIT_MIN: Duration = Duration::from_millis(1);
+/// How long something is waited for at most.
+const WAIT_MAX: Duration = Duration::from_hours(1);
+
 fn uuid(text: &str) -> Result<Uuid, Invalid> {
     text.parse()
         .map_err(|_| Invalid("must be a UUID, as 0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21".to_owned()))
@@ -73,6 +78,20 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Invalid> {
             Invalid(format!(
                 "must be 1ms to {}s, as 4s or 500ms",
                 TIMEOUT_MAX.as_secs()
+            ))
+        })
+}
+
+/// How long something is waited for, such as `30s` or `5m`.
+pub(super) fn wait(text: &str) -> Result<Duration, Invalid> {
+    let span = text.parse::<SignedDuration>().ok();
+    span.and_then(|span| Duration::try_from(span).ok())
+        .filter(|span| (WAIT_MIN..=WAIT_MAX).contains(span))
+        .ok_or_else(|| {
+            Invalid(format!(
+                "must be {}ms to {}h, as 30s or 5m",
+                WAIT_MIN.as_millis(),
+                WAIT_MAX.as_secs() / 3600
             ))
         })
 }
@@ -203,6 +222,10 @@ mod tests {
         assert_eq!(timeout("500ms"), Ok(Duration::from_millis(500)));
         for bad in ["0s", "4", "-4s", "301s", ""] {
             assert!(timeout(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(wait("5m"), Ok(Duration::from_mins(5)));
+        for bad in ["0s", "30", "2h", ""] {
+            assert!(wait(bad).is_err(), "{bad:?}");
         }
         assert_eq!(interval("2"), Ok(Duration::from_secs(2)));
         assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));

@@ -1,7 +1,6 @@
 //! `onex serve`: runs the registry, with a NATS server of its own or on a running one.
 
 use std::{
-    io::IsTerminal,
     net::SocketAddr,
     ops::RangeBounds,
     path::PathBuf,
@@ -20,7 +19,6 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     client::own_host,
@@ -37,13 +35,13 @@ use crate::{
     },
 };
 
-use super::connection::Flags;
+use super::{connection::Flags, logging};
 
 /// A signal that comes again within this time is the same one: timeout(1), for instance, sends its to
 /// the process and then to the group.
 const SIGNAL_ECHO: Duration = Duration::from_millis(200);
 
-/// Runs the registry.
+/// Run the registry.
 ///
 /// Without --nats and --context it starts a NATS server of its own on the loopback address, with its data
 /// in --data. Ctrl-C or SIGTERM lets it answer what is under way and stop; a second one stops it at once.
@@ -127,7 +125,8 @@ pub(super) struct Serve {
     /// Seconds for which the outcome of a call with a request id is remembered.
     #[arg(long, env = "ONEX_CALLS_KEPT", value_name = "SECONDS", default_value_t = settings::CALLS_KEPT_SECONDS, value_parser = value_parser!(u64).range(1..=86_400))]
     calls_kept: u64,
-    /// Log as JSON lines. RUST_LOG says what is logged: `info` by default.
+    /// Log as JSON lines. RUST_LOG says what is logged, `info` by default: a level alone is one for the registry's own
+    /// messages, `async_nats=debug` one for a library's.
     #[arg(long, env = "ONEX_LOG_JSON")]
     log_json: bool,
 }
@@ -156,28 +155,13 @@ impl Serve {
     }
 
     pub(super) async fn run(self, flags: &Flags) -> ExitCode {
-        self.log();
+        logging::start(self.log_json);
         match self.serve(flags).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("onex serve: {error:#}");
                 ExitCode::FAILURE
             }
-        }
-    }
-
-    fn log(&self) {
-        let filter = EnvFilter::try_from_default_env()
-            .unwrap_or_else(|_| EnvFilter::new("info,async_nats=error"));
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr);
-        if self.log_json {
-            log.json().init();
-        } else {
-            log.with_ansi(std::io::stderr().is_terminal())
-                .with_target(false)
-                .init();
         }
     }
 

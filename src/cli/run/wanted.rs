@@ -3,13 +3,10 @@
 use std::str::FromStr;
 
 use crate::{
-    cli::parse,
+    cli::{parse, variables},
     domain::ids::{Invalid, Name, Port, Token},
     protocol::port::TransportWish,
 };
-
-/// What the name of a variable with a port begins with.
-const VARIABLE_PREFIX: &str = "ONEX_PORT_";
 
 /// A port that a command wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,18 +22,9 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The variable that the command finds the port in: the name in upper case, `_` in the place of
-    /// everything but letters and digits.
+    /// The variable that the command finds the port in.
     pub(super) fn variable(&self) -> String {
-        let of = |c: char| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_uppercase()
-            } else {
-                '_'
-            }
-        };
-        let name: String = self.name.as_str().chars().map(of).collect();
-        format!("{VARIABLE_PREFIX}{name}")
+        variables::of(&self.name)
     }
 }
 
