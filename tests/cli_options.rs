@@ -339,7 +339,7 @@ fn shells_are_given_completions_for_every_command() {
     let user = User::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = user.run(&format!("completions {shell}")).exits(0).stdout;
-        for word in ["heartbeat", "--no-headers", "codegen"] {
+        for word in ["heartbeat", "--no-headers", "--nats", "codegen"] {
             let word = if shell == "fish" {
                 word.trim_start_matches('-')
             } else {

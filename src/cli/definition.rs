@@ -30,10 +30,7 @@ pub(super) fn command(arguments: &[OsString]) -> Command {
         .iter()
         .take_while(|argument| *argument != OsStr::new("--"));
     let width = output::width().unwrap_or(HELP_COLUMNS_MAX);
-    let command = Onex::command()
-        .term_width(width.min(HELP_COLUMNS_MAX).into())
-        .args_override_self(true)
-        .arg(help_all());
+    let command = whole().term_width(width.min(HELP_COLUMNS_MAX).into());
     if own.any(|argument| argument == HELP_ALL) {
         return command;
     }
@@ -45,13 +42,15 @@ pub(super) fn command(arguments: &[OsString]) -> Command {
     pointing_to_shared(command)
 }
 
-fn help_all() -> Arg {
-    Arg::new(HELP_ALL)
+/// The command line with all options in sight.
+fn whole() -> Command {
+    let help_all = Arg::new(HELP_ALL)
         .long(HELP_ALL.trim_start_matches('-'))
         .help("Print help with the options that all commands share")
         .action(ArgAction::HelpLong)
         .help_heading(None::<&str>)
-        .global(true)
+        .global(true);
+    Onex::command().args_override_self(true).arg(help_all)
 }
 
 /// The command and those below it, with a line about the shared options before the examples.
@@ -90,7 +89,7 @@ pub(super) struct Man {
 
 impl Completions {
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        let mut command = command(&[]);
+        let mut command = whole();
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command, "onex", &mut script);
         output::print(&script)?;
@@ -100,7 +99,7 @@ impl Completions {
 
 impl Man {
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        let command = Onex::command().disable_help_subcommand(true);
+        let command = whole().disable_help_subcommand(true);
         let Some(dir) = self.dir else {
             let mut page = Vec::new();
             let rendered = clap_mangen::Man::new(command).render(&mut page);

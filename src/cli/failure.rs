@@ -187,6 +187,11 @@ impl Failure {
 
     /// For programs: as the registry's errors, with `hint` and `request_id` where there are.
     pub(super) fn json(&self) -> Value {
+        json!({ "error": self.error() })
+    }
+
+    /// The member `error` of that.
+    pub(super) fn error(&self) -> Value {
         let mut error = self.error.clone();
         let more = [
             ("hint", self.hint.as_deref().map(str::to_owned)),
@@ -197,7 +202,7 @@ impl Failure {
                 object.insert(name.to_owned(), text.into());
             }
         }
-        json!({ "error": error })
+        error
     }
 
     fn refused(refusal: &error::Error) -> Self {

@@ -117,7 +117,7 @@ impl Release {
                 Err(failure) => {
                     let failure = failure.about(&about);
                     reply.exits.push(failure.exit);
-                    let error = failure.json()["error"].take();
+                    let error = failure.error();
                     reply.failed.push(NotReleased { lease_id, error });
                     if !session.output.format().is_json() {
                         session.output.failure(&failure);
