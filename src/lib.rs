@@ -36,6 +36,7 @@ pub mod registry;
 pub mod server_version;
 mod serving;
 pub mod store;
+mod throttle;
 
 pub use client::{Client, LeaseGuard, Node};
 

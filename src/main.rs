@@ -19,6 +19,7 @@ fn main() -> ExitCode {
             eprintln!("onex {}: {}", embedded::CHILD, onex_registry::chain(&error));
             ExitCode::FAILURE
         }
+        #[cfg(target_os = "linux")]
         Some(subcommand) if subcommand == cli::RUN_CHILD => cli::run_child(arguments),
         Some(_) | None => cli::run(),
     }

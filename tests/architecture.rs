@@ -26,10 +26,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "registry",
         &[
-            "connect", "machine", "serving", "store", "protocol", "domain",
+            "connect", "machine", "serving", "store", "protocol", "domain", "throttle",
         ],
     ),
-    ("store", &["domain", "server_version"]),
+    ("store", &["domain", "server_version", "throttle"]),
     ("protocol", &["domain"]),
     ("domain", &[]),
     ("embedded", &["server_version"]),
@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("machine", &["domain"]),
     ("server_version", &[]),
     ("serving", &[]),
+    ("throttle", &[]),
 ];
 
 /// Words that must not stand in a module's code, and the files that are excepted.

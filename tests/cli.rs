@@ -40,27 +40,33 @@ fn a_lease_is_taken_seen_renewed_and_released() {
     let table = ran.table();
     assert_eq!(
         table[0],
-        ["PORT", "HOST", "NAME", "PROTOCOL", "LEFT", "LEASE ID"]
+        ["PORT", "HOST", "NAME", "HOLDER", "PROTOCOL", "LEFT"]
     );
-    let [port, host, name, protocol, left, lease_id] = table[1].as_slice() else {
+    let [port, host, name, holder, protocol, left] = table[1].as_slice() else {
         panic!("{table:?}");
     };
-    assert_eq!([host, name, protocol], ["here", "api", "tcp"]);
+    assert_eq!(
+        [host, name, holder, protocol],
+        ["here", "api", "you", "tcp"]
+    );
     assert!(left == "10m" || left.starts_with("9m"), "{left}");
     let number = port.strip_suffix("/tcp").unwrap();
     assert!((20_000..30_000).contains(&number.parse::<u16>().unwrap()));
-    lease_id.parse::<Uuid>().unwrap();
 
     let seen = user.run("port list").table();
     assert_eq!(seen.len(), 2, "{seen:?}");
-    assert_eq!(seen[1][5], *lease_id);
+    assert_eq!(seen[1][..5], table[1][..5]);
+    let wide = user.run("port list -o wide").table();
+    assert_eq!(wide[0][6], "LEASE ID");
+    let lease_id = &wide[1][6];
+    lease_id.parse::<Uuid>().unwrap();
     let found = user.run("port resolve api").table();
     let address = format!("here:{number}");
     assert_eq!(
         found[0],
         ["ADDRESS", "TRANSPORT", "PROTOCOL", "NAME", "LABELS"]
     );
-    assert_eq!(found[1], [&address, "tcp", "tcp", "api"]);
+    assert_eq!(found[1], [&address, "tcp", "tcp", "api", "-"]);
 
     let before = user.run("port list -o json").json();
     let renewed = user.run("port heartbeat").table();
@@ -214,7 +220,7 @@ fn tables_fit_into_80_columns() {
             "port lease --name {name} --protocol jetstream --label blue --ttl 24h -o json"
         ))
         .json();
-    let listed = user.run("port list").stdout;
+    let listed = user.run("port list -o wide").stdout;
     let lease_id = lease["lease_id"].as_str().unwrap();
     assert!(
         listed.contains(lease_id),

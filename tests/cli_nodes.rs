@@ -184,8 +184,8 @@ PORTS
   results  calc.results  jetstream
 
   Leases that end with it (1), on build-7
-  PORT  NAME  PROTOCOL  LEFT  LEASE ID
-  20081/tcp  -  grpc  SPAN  UUID
+  PORT  NAME  PROTOCOL  LEFT
+  20081/tcp  -  grpc  SPAN
 
 SCHEMA
   Takes a context  yes
@@ -418,7 +418,7 @@ async fn lists_have_tables_documents_and_names() {
         .table();
     assert_eq!(leases.len(), 2);
     assert_eq!(
-        (leases[1][0].as_str(), leases[1][6].as_str()),
+        (leases[1][0].as_str(), leases[1][7].as_str()),
         ("20081/tcp", CALC)
     );
     assert_eq!(user.run("pool list -o name").exits(0).stdout, "build-7\n");

@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{
-    fs::File,
     io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -13,15 +12,11 @@ use std::{
 };
 
 use futures::StreamExt;
-use rustix::{
-    process::{Pid, Signal, kill_process},
-    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Winsize, tcsetwinsize},
-};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use harness::{Caller, Nats, PATIENCE, Registry, round_trip};
+use harness::{Caller, Nats, PATIENCE, Registry, round_trip, terminal};
 
 mod harness;
 
@@ -108,28 +103,13 @@ impl Watching {
 
     /// On a terminal of 80 columns.
     fn on_terminal(url: &str, line: &str, rows: u16) -> Self {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&ours).unwrap();
-        unlockpt(&ours).unwrap();
-        let name = ptsname(&ours, Vec::new()).unwrap();
-        let theirs = File::options()
-            .read(true)
-            .write(true)
-            .open(name.to_str().unwrap())
-            .unwrap();
-        let size = Winsize {
-            ws_row: rows,
-            ws_col: 80,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        tcsetwinsize(&theirs, size).unwrap();
+        let (ours, theirs) = terminal(80, rows);
         let child = command(url, line)
             .env("TERM", "xterm")
             .stdout(theirs)
             .spawn()
             .unwrap();
-        Self::of(child, Heard::of(File::from(ours)))
+        Self::of(child, Heard::of(ours))
     }
 
     fn of(mut child: Child, stdout: Arc<Heard>) -> Self {

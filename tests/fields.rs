@@ -138,7 +138,7 @@ fn right(endpoint: Endpoint, world: &World) -> Vec<Value> {
         })],
         Endpoint::PortList => vec![json!({
             "host": "here", "requester_id": requester, "node_id": node, "name": "api", "label": "team: blue",
-            "limit": 1, "cursor": port_cursor, "min_revision": revision,
+            "port": 20000, "limit": 1, "cursor": port_cursor, "min_revision": revision,
         })],
         Endpoint::PortResolve => vec![
             json!({

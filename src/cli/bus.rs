@@ -10,19 +10,20 @@ use crate::{
 use super::{
     failure::{Exit, Failure},
     node::said,
+    order::Columns,
     output::{Detail, Table, UNMEASURED, at, yes_or_no},
     session::Session,
     watch::Listing,
 };
 
-/// Finds buses.
+/// List buses.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  onex bus list --protocol redis")]
 pub(super) enum Bus {
     List(List),
 }
 
-/// Lists buses by their names, to the end.
+/// List buses by their names.
 ///
 /// One is active while what it ends with is alive: its node, its lease, or both.
 #[derive(Debug, Args)]
@@ -53,6 +54,7 @@ impl Bus {
             .show(
                 session,
                 request,
+                COLUMNS,
                 |buses| {
                     buses
                         .items
@@ -66,6 +68,16 @@ impl Bus {
         Ok(Exit::Done)
     }
 }
+
+/// What buses can be sorted by.
+const COLUMNS: Columns = &[
+    ("bus", "bus_id"),
+    ("protocol", "protocol"),
+    ("active", "active"),
+    ("node", "node_id"),
+    ("address", "endpoint_uri"),
+    ("registered", "registered_at"),
+];
 
 /// A line for each bus.
 pub(super) fn table(buses: &[BusItem], detail: Detail) -> Table {

@@ -27,7 +27,7 @@ use super::{
     watch,
 };
 
-/// Writes a module with a typed client for tools, from the contracts that the registry holds.
+/// Write a module with a typed client for tools, from the contracts that the registry holds.
 ///
 /// The same contracts give the same text. Code that was made from a contract which is not offered any more gets an error
 /// at its first call that says how to make it anew.

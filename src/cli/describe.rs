@@ -31,7 +31,7 @@ const LISTS: [(Section, &str, &str); 4] = [
     (Section::Buses, "BUSES", "onex bus list"),
 ];
 
-/// Says what the registry is, which instances share its work, and what it has; or what one node is.
+/// Describe the registry, its instances and what it has; or one node.
 ///
 /// Tables of the registry show their first ten lines: `-o wide`, or `--section` with the name of one, shows
 /// all.
@@ -169,7 +169,6 @@ fn summary(reply: &DescribeReply) -> Table {
             "Revision",
             &format!("{} (lineage {})", reply.revision, registry.lineage),
         ])
-        .whole(0)
 }
 
 fn instances(reply: &DescribeReply) -> Table {

@@ -1,6 +1,6 @@
 //! How a command ends that did not do what it was told: for people, for programs, and as an exit code.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -169,6 +169,17 @@ impl Failure {
         self.hint(hint)
     }
 
+    /// When the registry says that asking again may help.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        let millis = self.error.get("retry_after_ms")?.as_u64()?;
+        Some(Duration::from_millis(millis))
+    }
+
+    /// What happened.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What happened, alone.
     pub(super) fn into_message(self) -> String {
         self.message.into()
@@ -185,6 +196,11 @@ impl Failure {
 
     /// For programs: as the registry's errors, with `hint` and `request_id` where there are.
     pub(super) fn json(&self) -> Value {
+        json!({ "error": self.error() })
+    }
+
+    /// The member `error` of that.
+    pub(super) fn error(&self) -> Value {
         let mut error = self.error.clone();
         let more = [
             ("hint", self.hint.as_deref().map(str::to_owned)),
@@ -195,7 +211,7 @@ impl Failure {
                 object.insert(name.to_owned(), text.into());
             }
         }
-        json!({ "error": error })
+        error
     }
 
     fn refused(refusal: &error::Error) -> Self {

@@ -4,17 +4,21 @@ mod bus;
 mod codegen;
 mod connection;
 mod context;
+mod definition;
 mod describe;
 mod environment;
 mod failure;
 mod host;
+mod logging;
 mod nearest;
 mod node;
+mod order;
 mod output;
 mod parse;
 mod pool;
 mod port;
 mod requester;
+#[cfg(target_os = "linux")]
 mod run;
 mod schema;
 mod serve;
@@ -23,12 +27,15 @@ mod signals;
 mod signature;
 mod tool;
 mod trust;
+mod variables;
+mod version;
 mod watch;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
+#[cfg(target_os = "linux")]
 pub use run::{RUN_CHILD, run_child};
 
 use failure::{Exit, Failure};
@@ -41,7 +48,6 @@ use session::Session;
     name = "onex",
     version,
     about,
-    max_term_width = 100,
     after_help = "Start a registry, lease a port of it, see who is there:\n  onex serve &\n  onex port lease --name api\n  \
         onex node list --watch\n\n\
         Exit codes: 0 done, 1 refused or failed, 2 usage, 3 partly done, 69 no NATS server or no registry\n\
@@ -61,7 +67,8 @@ struct Onex {
 #[command(next_help_heading = "Asking (all commands but serve)")]
 struct Asking {
     /// How data is shown: table, wide for all there is, json or yaml for one document, name for names alone, one a
-    /// line, as other commands take them. With json errors are JSON too, on stderr.
+    /// line, as other commands take them; of a new lease also port for its port alone, env for variables. With json
+    /// errors are JSON too, on stderr.
     #[arg(
         short,
         long,
@@ -82,9 +89,13 @@ struct Asking {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    #[cfg(target_os = "linux")]
     Run(run::Run),
     #[command(flatten)]
     Ask(Question),
+    Version(version::Version),
+    Completions(definition::Completions),
+    Man(definition::Man),
 }
 
 /// What a running registry is asked.
@@ -114,21 +125,27 @@ pub fn run() -> ExitCode {
         Ok(onex) => onex,
         Err(error) => return misused(&error),
     };
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("onex: cannot start: {error}");
-            return match onex.command {
-                Command::Run(_) => run::OWN_FAILURE.into(),
-                Command::Serve(_) | Command::Ask(_) => ExitCode::FAILURE,
-            };
-        }
-    };
     let Onex {
         asking,
         connection,
         command,
     } = onex;
+    let output = Output::new(asking.output);
+    if let Err(failure) = command.can_be_shown(asking.output) {
+        output.failure(&failure);
+        return failure.exit.into();
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("onex: cannot start: {error}");
+            #[cfg(target_os = "linux")]
+            if let Command::Run(_) = command {
+                return run::OWN_FAILURE.into();
+            }
+            return ExitCode::FAILURE;
+        }
+    };
     let question = match command {
         Command::Serve(serve) => {
             let exit = runtime.block_on(serve.run(&connection));
@@ -136,33 +153,59 @@ pub fn run() -> ExitCode {
             runtime.shutdown_background();
             return exit;
         }
+        #[cfg(target_os = "linux")]
         Command::Run(run) => {
-            let output = Output::new(asking.output);
             let exit = runtime.block_on(run.run(&connection, asking.timeout, output));
             runtime.shutdown_background();
             return exit;
         }
+        Command::Version(version) => return told(version.run(output), output),
+        Command::Completions(completions) => return told(completions.run(), output),
+        Command::Man(man) => return told(man.run(), output),
         Command::Ask(question) => question,
     };
-    let output = Output::new(asking.output);
-    let asked = question.ask(&connection, asking.timeout, output);
-    let exit = match runtime.block_on(asked) {
-        Ok(exit) => exit,
-        Err(failure) => {
-            output.failure(&failure);
-            failure.exit
-        }
-    };
+    let asked = runtime.block_on(question.ask(&connection, asking.timeout, output));
     // Nor here.
     runtime.shutdown_background();
+    told(asked, output)
+}
+
+/// The exit code; says why where it was not done.
+fn told(done: Result<Exit, Failure>, output: Output) -> ExitCode {
+    let exit = done.unwrap_or_else(|failure| {
+        output.failure(&failure);
+        failure.exit
+    });
     exit.into()
+}
+
+impl Command {
+    /// Whether what it shows has that format.
+    fn can_be_shown(&self, format: Format) -> Result<(), Failure> {
+        let shows_other_things = match self {
+            Self::Ask(Question::Port(port::Port::Lease(_))) => false,
+            Self::Ask(_) | Self::Version(_) => true,
+            // These show nothing in that format.
+            Self::Serve(_) | Self::Completions(_) | Self::Man(_) => false,
+            #[cfg(target_os = "linux")]
+            Self::Run(_) => false,
+        };
+        if !(format.is_of_a_lease() && shows_other_things) {
+            return Ok(());
+        }
+        let name = format.to_possible_value();
+        let name = name.as_ref().map_or("", |name| name.get_name());
+        let message = format!("-o {name} is for `onex port lease` only");
+        Err(Failure::usage(message).hint("choose table, wide, json, yaml or name"))
+    }
 }
 
 impl Onex {
     fn read() -> Result<Self, clap::Error> {
-        let mut command = environment::prepare(Self::command());
+        let arguments: Vec<_> = std::env::args_os().collect();
+        let mut command = environment::prepare(definition::command(&arguments));
         let given = command
-            .try_get_matches_from_mut(std::env::args_os())
+            .try_get_matches_from_mut(arguments)
             .map_err(|error| environment::name_variable(error, &command))?;
         let mut onex =
             Self::from_arg_matches(&given).map_err(|error| error.format(&mut command))?;
@@ -222,15 +265,20 @@ fn misused(error: &clap::Error) -> ExitCode {
     Exit::Usage.into()
 }
 
-/// Whether arguments that cannot be followed ask for JSON all the same.
+/// Whether arguments that cannot be followed ask for JSON all the same: the last format that they name counts.
 fn wants_json() -> bool {
-    let arguments: Vec<String> = std::env::args().collect();
-    let one =
-        |argument: &String| matches!(argument.as_str(), "-ojson" | "-o=json" | "--output=json");
-    let two = |pair: &[String]| matches!(pair, [flag, value] if (flag == "-o" || flag == "--output") && value == "json");
-    arguments.iter().any(one)
-        || arguments.windows(2).any(two)
-        || environment::variable("ONEX_OUTPUT").is_some_and(|format| format == "json")
+    let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    let arguments: Vec<_> = arguments.take_while(|argument| argument != "--").collect();
+    let format = |(at, argument): (usize, &String)| match argument.as_str() {
+        "-o" | "--output" => arguments.get(at + 1).cloned(),
+        other => ["-o=", "-o", "--output="]
+            .iter()
+            .find_map(|flag| other.strip_prefix(flag))
+            .map(str::to_owned),
+    };
+    let last = arguments.iter().enumerate().filter_map(format).next_back();
+    let format = last.or_else(|| environment::variable("ONEX_OUTPUT"));
+    format.is_some_and(|format| format == "json")
 }
 
 /// A base folder of the XDG specification: where `variable` says, else below the home folder; none when
@@ -251,6 +299,6 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        Onex::command().debug_assert();
+        definition::command(&[]).debug_assert();
     }
 }

@@ -36,6 +36,11 @@ const INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// How often something is asked again at least.
 const INTERVAL_MAX: Duration = Duration::from_hours(1);
 
+/// How long something is waited for at least.
+const WAIT_MIN: Duration = Duration::from_millis(1);
+/// How long something is waited for at most.
+const WAIT_MAX: Duration = Duration::from_hours(1);
+
 fn uuid(text: &str) -> Result<Uuid, Invalid> {
     text.parse()
         .map_err(|_| Invalid("must be a UUID, as 0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21".to_owned()))
@@ -121,6 +126,11 @@ pub(super) fn kept_a_day(text: &str) -> Result<Seconds, Invalid> {
 /// A timeout.
 pub(super) fn timeout(text: &str) -> Result<Duration, Invalid> {
     duration(text, Duration::from_millis(1)..=TIMEOUT_MAX)
+}
+
+/// How long something is waited for.
+pub(super) fn wait(text: &str) -> Result<Duration, Invalid> {
+    duration(text, WAIT_MIN..=WAIT_MAX)
 }
 
 /// How often something is asked again.
@@ -272,6 +282,10 @@ mod tests {
         assert_eq!(timeout("4"), Ok(Duration::from_secs(4)));
         for bad in ["0s", "0", "-4s", "301s", ""] {
             assert!(timeout(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(wait("5m"), Ok(Duration::from_mins(5)));
+        for bad in ["0s", "2h", "soon", ""] {
+            assert!(wait(bad).is_err(), "{bad:?}");
         }
         assert_eq!(interval("2"), Ok(Duration::from_secs(2)));
         assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));

@@ -9,19 +9,20 @@ use crate::{
 
 use super::{
     failure::{Exit, Failure},
+    order::Columns,
     output::{Detail, Table},
     session::Session,
     watch::Listing,
 };
 
-/// Shows the ports that there are to lease.
+/// Show the ports that can be leased.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  onex pool list --host build-7")]
 pub(super) enum Pool {
     List(List),
 }
 
-/// Lists the pools: how many ports are free, held, resting or quarantined.
+/// List the pools: how many ports are free, held, resting or quarantined.
 ///
 /// A port rests after a lease that its holder did not end, and is quarantined when something that never
 /// asked was using it.
@@ -47,6 +48,7 @@ impl Pool {
             .show(
                 session,
                 request,
+                COLUMNS,
                 |pools| {
                     let mut hosts: Vec<_> = pools
                         .items
@@ -62,6 +64,17 @@ impl Pool {
         Ok(Exit::Done)
     }
 }
+
+/// What pools can be sorted by.
+const COLUMNS: Columns = &[
+    ("host", "host"),
+    ("transport", "transport"),
+    ("free", "free"),
+    ("held", "held"),
+    ("resting", "resting"),
+    ("quarantined", "quarantined"),
+    ("capacity", "capacity"),
+];
 
 /// A line for each pool. What can be leased at all is the sum of the numbers, and is left out unless all is to be
 /// seen.

@@ -9,13 +9,14 @@ use crate::protocol::{
 
 use super::{
     failure::{Exit, Failure},
+    order::Columns,
     output::{Table, word},
     parse,
     session::Session,
     watch::Listing,
 };
 
-/// Finds JSON Schemas, and gets them.
+/// List and get JSON Schemas.
 #[derive(Debug, Subcommand)]
 #[command(
     after_help = "Examples:\n  onex schema list --kind tool\n  onex schema get port.lease.request"
@@ -25,7 +26,7 @@ pub(super) enum Schema {
     Get(Get),
 }
 
-/// Lists schemas by kind and name, to the end: of the registry's own messages, of what the tools of live nodes
+/// List schemas by kind and name: of the registry's own messages, of what the tools of live nodes
 /// take and give, and of live nodes.
 #[derive(Debug, Args)]
 #[command(
@@ -39,7 +40,7 @@ pub(super) struct List {
     listing: Listing,
 }
 
-/// Gets one schema: what comes is the schema itself, as JSON unless -o says yaml.
+/// Get one schema: the output is the schema itself, as JSON unless -o says yaml.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  onex schema get port.lease.request\n  onex schema get add@1.0.0.input > add.json"
@@ -73,6 +74,7 @@ impl List {
             .show(
                 session,
                 request,
+                COLUMNS,
                 |schemas| schemas.items.iter().map(|item| item.name.clone()).collect(),
                 |schemas, _| vec![table(&schemas.items).into()],
             )
@@ -81,12 +83,13 @@ impl List {
     }
 }
 
+/// What schemas can be sorted by.
+const COLUMNS: Columns = &[("kind", "kind"), ("name", "name"), ("title", "title")];
+
 fn table(schemas: &[SchemaItem]) -> Table {
-    Table::new(&["KIND", "NAME", "TITLE"])
-        .rows(schemas, |item| {
-            [word(&item.kind), item.name.clone(), item.title.clone()]
-        })
-        .whole(0)
+    Table::new(&["KIND", "NAME", "TITLE"]).rows(schemas, |item| {
+        [word(&item.kind), item.name.clone(), item.title.clone()]
+    })
 }
 
 impl Get {

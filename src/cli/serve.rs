@@ -1,7 +1,6 @@
 //! `onex serve`: runs the registry, with a NATS server of its own or on a running one.
 
 use std::{
-    io::IsTerminal,
     net::SocketAddr,
     ops::RangeBounds,
     path::PathBuf,
@@ -17,7 +16,6 @@ use clap::{
     value_parser,
 };
 use tokio::{signal::unix::SignalKind, sync::watch};
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     client::own_host,
@@ -37,8 +35,8 @@ use crate::{
 
 use super::{
     connection::{Flags, Target},
-    environment,
     failure::Exit,
+    logging,
     parse::{self, Ranges, Seconds},
     signals::{Ignored, Listener},
 };
@@ -49,7 +47,7 @@ const SIGNAL_ECHO: Duration = Duration::from_millis(200);
 /// As many copies of a stream as a NATS server keeps at most.
 const REPLICAS_MAX: u64 = 5;
 
-/// Runs the registry.
+/// Run the registry.
 ///
 /// Without --nats and --context it starts a NATS server of its own on the loopback address, with its data
 /// in --data. Ctrl-C or SIGTERM lets it answer what is under way and stop; a second one stops it at once.
@@ -137,7 +135,8 @@ pub(super) struct Serve {
     /// Variables that have no meaning because the environment names a running NATS server too.
     #[arg(skip)]
     unused: Vec<&'static str>,
-    /// Log as JSON lines. RUST_LOG says what is logged: `info` by default.
+    /// Log as JSON lines. RUST_LOG says what is logged, `info` by default: a level alone is one for the registry's own
+    /// messages, `async_nats=debug` one for a library's.
     #[arg(long, env = "ONEX_LOG_JSON")]
     log_json: bool,
 }
@@ -187,31 +186,13 @@ impl Serve {
     }
 
     pub(super) async fn run(self, flags: &Flags) -> ExitCode {
-        self.log();
+        logging::start(self.log_json);
         match self.serve(flags).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("onex serve: {error:#}");
                 exit_code(&error).into()
             }
-        }
-    }
-
-    fn log(&self) {
-        let told = environment::variable(EnvFilter::DEFAULT_ENV).map(EnvFilter::try_new);
-        let filter = match told {
-            Some(Ok(filter)) => filter,
-            _ => EnvFilter::new("info,async_nats=error"),
-        };
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr);
-        if self.log_json {
-            log.json().init();
-        } else {
-            log.with_ansi(std::io::stderr().is_terminal())
-                .with_target(false)
-                .init();
         }
     }
 

@@ -11,14 +11,14 @@ use super::{
     session::Session,
 };
 
-/// Says how far nodes are trusted.
+/// Show how far nodes are trusted.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Example:\n  onex trust get calc.1")]
 pub(super) enum Trust {
     Get(Get),
 }
 
-/// Says how far a node is trusted, and what that was computed from.
+/// Show how far a node is trusted, and what that was computed from.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  onex trust get calc.1")]
 pub(super) struct Get {

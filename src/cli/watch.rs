@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::signal::unix::SignalKind;
 
 use crate::{
-    client::Pages,
+    client::{Items, Pages},
     protocol::{
         error::ErrorCode,
         port::{Limit, PAGE_ITEMS_MAX},
@@ -17,7 +17,8 @@ use crate::{
 
 use super::{
     failure::{Exit, Failure},
-    output::{Block, Detail, Reader, begin_drawing, reader_is_gone},
+    order::{self, Columns},
+    output::{Block, Detail, Output, Reader, begin_drawing, reader_is_gone},
     parse,
     session::Session,
     signals::{Ignored, Listener},
@@ -42,6 +43,12 @@ pub(super) struct Listing {
     /// Items to ask for at once, 1 to 1000. All come, whatever it is [default: 1000].
     #[arg(long, value_name = "N", value_parser = parse::limit)]
     limit: Option<Limit>,
+    /// Sort by a column instead of by the key, in the opposite order with - before it: --sort left, --sort -left.
+    #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
+    sort: Option<String>,
+    /// Show no header, and each row on one line, for programs that read columns.
+    #[arg(long)]
+    no_headers: bool,
     /// Ask again every 2 seconds, or as often as it says: a terminal shows what there is now. Elsewhere the
     /// list comes again when it has changed (more than in what is left of a time), with an empty line behind
     /// it; with -o json on one line. Goes on while no registry answers; Ctrl-C ends it, with exit code 0.
@@ -67,23 +74,108 @@ impl Listing {
         &self,
         session: &Session,
         request: R,
+        columns: Columns,
         names: impl Fn(&R::Page) -> Vec<String>,
         blocks: impl Fn(&R::Page, Detail) -> Vec<Block>,
     ) -> Result<Option<R::Page>, Failure>
     where
         R: Pages,
-        R::Page: Serialize,
+        R::Page: Serialize + Items,
     {
         let Some(interval) = self.watch else {
-            let list = session.all(&request).await?;
-            session.output.show(&list, names, blocks)?;
+            let list = self.get(session, &request, columns).await?;
+            self.output(session).show(&list, names, blocks)?;
             return Ok(Some(list));
         };
         let ended = told_to_end()?;
-        let watching = watch(session, request, interval, names, blocks);
+        let watching = self.watch(session, request, columns, interval, names, blocks);
         tokio::select! {
             () = ended => Ok(None),
             watched = watching => watched.map(|()| None),
+        }
+    }
+
+    fn output(&self, session: &Session) -> Output {
+        if self.no_headers {
+            session.output.without_headers()
+        } else {
+            session.output
+        }
+    }
+
+    /// The list, in the order that is wanted.
+    async fn get<R>(
+        &self,
+        session: &Session,
+        request: &R,
+        columns: Columns,
+    ) -> Result<R::Page, Failure>
+    where
+        R: Pages,
+        R::Page: Items,
+    {
+        let mut list = session.all(request).await?;
+        if let Some(column) = &self.sort {
+            order::sort(list.items_mut(), column, columns)?;
+        }
+        Ok(list)
+    }
+
+    /// Shows a list again and again, until nobody reads it. What goes wrong after the first time is told once,
+    /// and waited for to pass.
+    async fn watch<R>(
+        &self,
+        session: &Session,
+        request: R,
+        columns: Columns,
+        interval: Duration,
+        names: impl Fn(&R::Page) -> Vec<String>,
+        blocks: impl Fn(&R::Page, Detail) -> Vec<Block>,
+    ) -> Result<(), Failure>
+    where
+        R: Pages,
+        R::Page: Serialize + Items,
+    {
+        let output = self.output(session);
+        let redraws = output.redraws();
+        let mut list = self.get(session, &request, columns).await?;
+        if redraws {
+            begin_drawing()?;
+        }
+        let mut shown = None;
+        let mut trouble = None;
+        loop {
+            let now = settled(&list);
+            let reader = if redraws {
+                output.redraw(&list, &names, &blocks)?
+            } else if shown.as_ref() != Some(&now) {
+                output.show_next(&list, &names, &blocks)?
+            } else {
+                Reader::There
+            };
+            shown = Some(now);
+            // No instance that lags takes back what another one has shown.
+            let mut known = Some(R::revision(&list));
+            list = loop {
+                if reader == Reader::Gone || reader_is_gone() {
+                    return Ok(());
+                }
+                tokio::time::sleep(interval).await;
+                let request = request.clone();
+                let request = match known {
+                    Some(revision) => request.behind(revision),
+                    None => request,
+                };
+                match self.get(session, &request, columns).await {
+                    Ok(list) => break list,
+                    // The store was put back: what was known is no measure any more.
+                    Err(failure) if failure.is(ErrorCode::StoreChanged) => known = None,
+                    Err(failure) => complain(session, &failure, &mut trouble),
+                }
+            };
+            if trouble.take().is_some() {
+                output.note("The registry answers again.");
+            }
         }
     }
 }
@@ -91,62 +183,6 @@ impl Listing {
 /// As many items at once as there may be.
 pub(super) fn most() -> Option<Limit> {
     Limit::try_from(PAGE_ITEMS_MAX).ok()
-}
-
-/// Shows a list again and again, until nobody reads it. What goes wrong after the first time is told once,
-/// and waited for to pass.
-async fn watch<R>(
-    session: &Session,
-    request: R,
-    interval: Duration,
-    names: impl Fn(&R::Page) -> Vec<String>,
-    blocks: impl Fn(&R::Page, Detail) -> Vec<Block>,
-) -> Result<(), Failure>
-where
-    R: Pages,
-    R::Page: Serialize,
-{
-    let output = session.output;
-    let redraws = output.redraws();
-    let mut list = session.all(&request).await?;
-    if redraws {
-        begin_drawing()?;
-    }
-    let mut shown = None;
-    let mut trouble = None;
-    loop {
-        let now = settled(&list);
-        let reader = if redraws {
-            output.redraw(&list, &names, &blocks)?
-        } else if shown.as_ref() != Some(&now) {
-            output.show_next(&list, &names, &blocks)?
-        } else {
-            Reader::There
-        };
-        shown = Some(now);
-        // No instance that lags takes back what another one has shown.
-        let mut known = Some(R::revision(&list));
-        list = loop {
-            if reader == Reader::Gone || reader_is_gone() {
-                return Ok(());
-            }
-            tokio::time::sleep(interval).await;
-            let request = request.clone();
-            let request = match known {
-                Some(revision) => request.behind(revision),
-                None => request,
-            };
-            match session.all(&request).await {
-                Ok(list) => break list,
-                // The store was put back: what was known is no measure any more.
-                Err(failure) if failure.is(ErrorCode::StoreChanged) => known = None,
-                Err(failure) => complain(session, &failure, &mut trouble),
-            }
-        };
-        if trouble.take().is_some() {
-            output.note("The registry answers again.");
-        }
-    }
 }
 
 /// Tells of trouble that is new.

@@ -10,6 +10,13 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 /// How long to sleep at a time: by so much may a sleeper be late after the machine has woken up.
 const STEP_MAX: Duration = Duration::from_millis(200);
 
+/// A clock that runs while the machine sleeps.
+#[cfg(not(target_vendor = "apple"))]
+const CLOCK: ClockId = ClockId::Boottime;
+/// The same: on Apple's systems this one does.
+#[cfg(target_vendor = "apple")]
+const CLOCK: ClockId = ClockId::Monotonic;
+
 /// A moment on `CLOCK_BOOTTIME`: time since the machine was started, sleep included.
 ///
 /// [`std::time::Instant`] stands while the machine sleeps, and the registry, on another machine, counts
@@ -20,7 +27,7 @@ pub struct BootTime(Duration);
 impl BootTime {
     /// The present one.
     pub fn now() -> Self {
-        let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Boottime);
+        let Timespec { tv_sec, tv_nsec } = clock_gettime(CLOCK);
         let (seconds, nanos) = (u64::try_from(tv_sec), u32::try_from(tv_nsec));
         Self(Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0)))
     }

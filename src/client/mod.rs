@@ -28,7 +28,7 @@ pub use node::{
     CALLS_AT_ONCE_DEFAULT, CALLS_AT_ONCE_MAX, Call, Calls, DRAIN_DEFAULT, Failure, Life, Node,
     NodeBuilder, OnLoss, OrFail,
 };
-pub use pages::Pages;
+pub use pages::{Items, Pages};
 
 use crate::domain::ids::{LeaseId, RequestId, RequesterId, Ttl};
 use crate::protocol::{

@@ -77,6 +77,21 @@ macro_rules! lists {
     };
 }
 
+/// A list of one kind of item.
+pub trait Items {
+    /// What it lists.
+    type Item: Serialize;
+    /// All of it, to be put in another order.
+    fn items_mut(&mut self) -> &mut Vec<Self::Item>;
+}
+
+impl<T: Serialize> Items for Page<T> {
+    type Item = T;
+    fn items_mut(&mut self) -> &mut Vec<T> {
+        &mut self.items
+    }
+}
+
 lists! {
     ListRequest => LeaseReply, PortList;
     ResolveRequest => LeaseReply, PortResolve;

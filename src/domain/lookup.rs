@@ -201,6 +201,16 @@ impl Lookup {
             .take_while(move |key| host.is_none_or(|host| key.host == *host))
     }
 
+    /// The key of the live lease of that port, if there is one.
+    pub fn live_at(&self, host: &Host, transport: Transport, port: Port) -> Option<&PortKey> {
+        let key = PortKey {
+            host: host.clone(),
+            transport,
+            port,
+        };
+        self.live.get(&key)
+    }
+
     /// The port that this requester's lease of that name had last on that host and transport.
     pub fn last_named(
         &self,

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Pid, getppid};
 
 use super::error::Error;
 use super::folder::{Folder, data_error};
@@ -114,9 +114,13 @@ struct Files {
 
 /// Everything up to the registry's "go".
 fn prepare(arguments: &Arguments) -> Result<Files, Error> {
-    set_parent_process_death_signal(Some(Signal::TERM)).map_err(|error| Error::Spawn {
-        source: error.into(),
-    })?;
+    // Elsewhere a server outlives a registry that is killed; the next one finds it by its lock.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM)).map_err(
+        |error| Error::Spawn {
+            source: error.into(),
+        },
+    )?;
     // Whoever died before the line above sends no signal any more.
     if getppid() != Some(arguments.parent) {
         return Err(Error::Orphan);

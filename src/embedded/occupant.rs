@@ -2,14 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use procfs::net::{TcpNetEntry, TcpState};
-use procfs::process::{FDTarget, Process};
 use socket2::{Domain, Protocol, Socket, Type};
-
-/// A command line in a message is cut here.
-const COMMAND_CHARS_MAX: usize = 120;
 
 /// Who listens on an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,79 +45,108 @@ pub(super) fn bindable(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-/// Who listens on `address`, or on all addresses of its family's machine with that port.
-pub(super) fn occupant(address: SocketAddr) -> Occupant {
-    let sockets: Vec<u64> = [procfs::net::tcp(), procfs::net::tcp6()]
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| in_the_way(entry, address))
-        .map(|entry| entry.inode)
-        .collect();
-    let Ok(processes) = procfs::process::all_processes() else {
-        return Occupant::Unknown;
-    };
-    processes
-        .flatten()
-        .find(|process| holds(process, &sockets))
-        .map_or(Occupant::Unknown, |process| Occupant::Process {
-            pid: process.pid(),
-            command: command(&process),
-        })
+#[cfg(target_os = "linux")]
+pub(super) use kernel::{command_of, occupant};
+
+/// Who listens on `address`: only Linux is asked.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn occupant(_address: SocketAddr) -> Occupant {
+    Occupant::Unknown
 }
 
-fn in_the_way(entry: &TcpNetEntry, address: SocketAddr) -> bool {
-    let (theirs, ours) = (entry.local_address.ip(), address.ip());
-    let overlap = theirs == ours
-        || ours.is_unspecified()
-        || theirs.is_unspecified()
-        || mapped(theirs) == Some(ours);
-    entry.state == TcpState::Listen && entry.local_address.port() == address.port() && overlap
+/// How process `pid` was started: only Linux is asked.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn command_of(_pid: i32) -> Option<String> {
+    None
 }
 
-fn mapped(address: IpAddr) -> Option<IpAddr> {
-    match address {
-        IpAddr::V4(_) => None,
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().map(IpAddr::V4),
+/// What Linux knows.
+#[cfg(target_os = "linux")]
+mod kernel {
+    use std::net::{IpAddr, SocketAddr};
+
+    use procfs::net::{TcpNetEntry, TcpState};
+    use procfs::process::{FDTarget, Process};
+
+    use super::Occupant;
+
+    /// A command line in a message is cut here.
+    const COMMAND_CHARS_MAX: usize = 120;
+
+    /// Who listens on `address`, or on all addresses of its family's machine with that port.
+    pub(in crate::embedded) fn occupant(address: SocketAddr) -> Occupant {
+        let sockets: Vec<u64> = [procfs::net::tcp(), procfs::net::tcp6()]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| in_the_way(entry, address))
+            .map(|entry| entry.inode)
+            .collect();
+        let Ok(processes) = procfs::process::all_processes() else {
+            return Occupant::Unknown;
+        };
+        processes
+            .flatten()
+            .find(|process| holds(process, &sockets))
+            .map_or(Occupant::Unknown, |process| Occupant::Process {
+                pid: process.pid(),
+                command: command(&process),
+            })
     }
-}
 
-fn holds(process: &Process, sockets: &[u64]) -> bool {
-    let Ok(descriptors) = process.fd() else {
-        return false;
-    };
-    descriptors
-        .flatten()
-        .any(|descriptor| matches!(descriptor.target, FDTarget::Socket(inode) if sockets.contains(&inode)))
-}
-
-/// How process `pid` was started, if it is there and may be looked at.
-pub(super) fn command_of(pid: i32) -> Option<String> {
-    Process::new(pid).ok().map(|process| command(&process))
-}
-
-fn command(process: &Process) -> String {
-    let words = process.cmdline().unwrap_or_default().join(" ");
-    let words = if words.is_empty() {
-        process.stat().map(|stat| stat.comm).unwrap_or_default()
-    } else {
-        words
-    };
-    let mut shown: String = words
-        .chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .take(COMMAND_CHARS_MAX)
-        .collect();
-    if words.chars().nth(COMMAND_CHARS_MAX).is_some() {
-        shown.push('…');
+    fn in_the_way(entry: &TcpNetEntry, address: SocketAddr) -> bool {
+        let (theirs, ours) = (entry.local_address.ip(), address.ip());
+        let overlap = theirs == ours
+            || ours.is_unspecified()
+            || theirs.is_unspecified()
+            || mapped(theirs) == Some(ours);
+        entry.state == TcpState::Listen && entry.local_address.port() == address.port() && overlap
     }
-    shown
+
+    fn mapped(address: IpAddr) -> Option<IpAddr> {
+        match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => v6.to_ipv4_mapped().map(IpAddr::V4),
+        }
+    }
+
+    fn holds(process: &Process, sockets: &[u64]) -> bool {
+        let Ok(descriptors) = process.fd() else {
+            return false;
+        };
+        descriptors
+            .flatten()
+            .any(|descriptor| matches!(descriptor.target, FDTarget::Socket(inode) if sockets.contains(&inode)))
+    }
+
+    /// How process `pid` was started, if it is there and may be looked at.
+    pub(in crate::embedded) fn command_of(pid: i32) -> Option<String> {
+        Process::new(pid).ok().map(|process| command(&process))
+    }
+
+    fn command(process: &Process) -> String {
+        let words = process.cmdline().unwrap_or_default().join(" ");
+        let words = if words.is_empty() {
+            process.stat().map(|stat| stat.comm).unwrap_or_default()
+        } else {
+            words
+        };
+        let mut shown: String = words
+            .chars()
+            .map(|character| {
+                if character.is_control() {
+                    ' '
+                } else {
+                    character
+                }
+            })
+            .take(COMMAND_CHARS_MAX)
+            .collect();
+        if words.chars().nth(COMMAND_CHARS_MAX).is_some() {
+            shown.push('…');
+        }
+        shown
+    }
 }
 
 #[cfg(test)]

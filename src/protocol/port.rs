@@ -246,6 +246,10 @@ pub struct ListRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<LabelText>")]
     pub label: Option<Label>,
+    /// Only those that hold this port, on whichever host and in whichever port space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PortNumber>")]
+    pub port: Option<Port>,
     /// Items of this page, at most: 1 to 1,000, default 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<u16>", range(min = 1, max = PAGE_ITEMS_MAX))]

@@ -14,6 +14,7 @@ mod fatal;
 mod follower;
 mod hosts;
 mod invoke;
+mod journal;
 mod micro;
 mod mirror;
 mod news;

@@ -7,7 +7,12 @@ use std::sync::{
 
 use async_nats::Event;
 
+use crate::throttle::LogThrottle;
+
 use super::{follower::Restart, seldom::Seldom, stop::Stop};
+
+/// What the NATS server does not allow, in the log.
+const SERVER_REFUSALS: &str = "refusals of the NATS server";
 
 /// What to do with news of the connection that takes requests; `refused` keeps what the server does not
 /// allow.
@@ -15,12 +20,15 @@ pub(super) fn request_events(
     refused: Arc<OnceLock<String>>,
 ) -> impl Fn(Event) + Send + Sync + 'static {
     let lost = Seldom::default();
+    let refusals = LogThrottle::new(SERVER_REFUSALS);
     move |event| match event {
         Event::SlowConsumer(_) if lost.may() => {
             tracing::error!("requests come faster than they are taken; some are lost");
         }
         Event::ServerError(error) => {
-            tracing::error!(%error, "the NATS server refuses");
+            if refusals.admits() {
+                tracing::error!(%error, "the NATS server refuses");
+            }
             // Only the first is kept.
             let _ = refused.set(error.to_string());
         }
@@ -34,6 +42,7 @@ pub(super) fn store_events(
     stop: Stop,
 ) -> impl Fn(Event) + Send + Sync + 'static {
     let lost = AtomicBool::new(false);
+    let refusals = LogThrottle::new(SERVER_REFUSALS);
     move |event| {
         tracing::debug!(%event, "store");
         match event {
@@ -44,7 +53,9 @@ pub(super) fn store_events(
                     tracing::info!("the connection to NATS is back");
                 }
             }
-            Event::ServerError(error) => tracing::error!(%error, "the NATS server refuses"),
+            Event::ServerError(error) if refusals.admits() => {
+                tracing::error!(%error, "the NATS server refuses");
+            }
             Event::Disconnected if !stop.is_ending() => {
                 lost.store(true, Ordering::Relaxed);
                 tracing::warn!("the connection to NATS is lost; trying again");

@@ -30,8 +30,8 @@ use crate::{
 };
 
 use super::{
-    commit::Commit, contracts::Contracts, executions::Executions, invoke::Invoke, micro::Micro,
-    peers::Peers, queries::Texts, seldom::Seldom, stall::Stall,
+    commit::Commit, contracts::Contracts, executions::Executions, invoke::Invoke, journal::Journal,
+    micro::Micro, peers::Peers, queries::Texts, stall::Stall,
 };
 
 /// Bytes that a reply's headers may take.
@@ -52,8 +52,7 @@ pub(super) struct Server {
     pub(super) invoke: Invoke,
     pub(super) in_flight: Arc<Semaphore>,
     pub(super) in_flight_max: u32,
-    /// Keeps one complaint about the store from becoming thousands.
-    pub(super) complaints: Seldom,
+    pub(super) journal: Journal,
     /// When requests may be older than they look.
     pub(super) stall: Stall,
     /// One for each subscription that has told the server that it ends.
@@ -219,11 +218,11 @@ impl Server {
                 Ok(body)
             }
         });
-        self.micro.count(
-            received.endpoint,
-            received.at.elapsed(),
-            answer.as_ref().err(),
-        );
+        let (endpoint, took) = (received.endpoint, received.at.elapsed());
+        let error = answer.as_ref().err();
+        self.micro.count(endpoint, took, error);
+        self.journal
+            .answered(endpoint, &correlation_id, took, error);
         let body = match answer {
             Ok(body) => body,
             Err(error) => {
@@ -231,7 +230,6 @@ impl Server {
                     correlation_id,
                     ..error
                 };
-                self.log(received.endpoint, &error);
                 headers.insert(HEADER_ERROR_NUMBER, error.code.number().to_string());
                 headers.insert(HEADER_ERROR, error.code.as_str());
                 to_bytes(&ErrorReply { error }).unwrap_or_default()
@@ -243,21 +241,6 @@ impl Server {
             .await
         {
             tracing::debug!(%error, "cannot reply");
-        }
-    }
-
-    /// A caller's mistakes are its own; what the registry cannot do is for whoever runs it.
-    fn log(&self, endpoint: Endpoint, error: &Error) {
-        let (endpoint, code) = (endpoint.name(), error.code.as_str());
-        let (correlation_id, message) = (&error.correlation_id, &error.message);
-        match error.code {
-            ErrorCode::Internal => {
-                tracing::error!(endpoint, code, correlation_id, message, "a fault");
-            }
-            ErrorCode::StoreUnavailable if self.complaints.may() => {
-                tracing::warn!(endpoint, code, correlation_id, "the store does not answer");
-            }
-            _ => tracing::debug!(endpoint, code, correlation_id, message, "refused"),
         }
     }
 

@@ -7,18 +7,21 @@ pub mod follow;
 mod make;
 pub mod open;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::{Client, HeaderMap, RequestErrorKind, jetstream};
 use bytes::Bytes;
 use futures::Stream;
 use serde::Deserialize;
 
-use crate::domain::{
-    key::{Key, Revision},
-    nodes::MARKER_SECONDS,
-    record::Stored,
-    write::Write,
+use crate::{
+    domain::{
+        key::{Key, Revision},
+        nodes::MARKER_SECONDS,
+        record::Stored,
+        write::Write,
+    },
+    throttle::LogThrottle,
 };
 
 pub use async_nats::jetstream::stream::InfoError;
@@ -70,6 +73,7 @@ pub struct Store {
     names: Names,
     batches: Batches,
     event_batches: Batches,
+    refusals: Arc<LogThrottle>,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +115,7 @@ impl Store {
             names,
             batches: Batches::default(),
             event_batches: Batches::default(),
+            refusals: LogThrottle::new("writes that the store refused"),
         })
     }
 
@@ -241,7 +246,7 @@ impl Store {
                 Ok(Ack { error: None, seq }) if seq > 0 => Written::At(Revision(seq)),
                 Ok(Ack {
                     error: Some(error), ..
-                }) => judge(&error),
+                }) => self.judge(&error),
                 Ok(Ack { .. }) | Err(_) => Written::Unknown,
             },
             Err(error) if error.kind() == RequestErrorKind::NoResponders => Written::Unsent,
@@ -255,16 +260,18 @@ impl Store {
             }
         }
     }
-}
 
-fn judge(error: &AckError) -> Written {
-    match error.err_code {
-        WRONG_LAST_SEQUENCE => Written::Lost,
-        WRONG_LAST_SEQUENCE_UNDECIDED => Written::Unknown,
-        ATOMIC_PUBLISH_DISABLED | ATOMIC_PUBLISH_DUPLICATE => Written::Unsent,
-        code => {
-            tracing::warn!(code, description = %error.description, "the store refused a write");
-            Written::Unsent
+    fn judge(&self, error: &AckError) -> Written {
+        match error.err_code {
+            WRONG_LAST_SEQUENCE => Written::Lost,
+            WRONG_LAST_SEQUENCE_UNDECIDED => Written::Unknown,
+            ATOMIC_PUBLISH_DISABLED | ATOMIC_PUBLISH_DUPLICATE => Written::Unsent,
+            code => {
+                if self.refusals.admits() {
+                    tracing::warn!(code, description = %error.description, "the store refused a write");
+                }
+                Written::Unsent
+            }
         }
     }
 }

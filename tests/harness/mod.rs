@@ -22,6 +22,7 @@ mod node;
 mod provider;
 mod proxy;
 mod registry;
+mod terminal;
 mod traffic;
 mod user;
 
@@ -40,6 +41,7 @@ pub(crate) use node::{claim, node, tool};
 pub(crate) use provider::{Got, Provider};
 pub(crate) use proxy::Proxy;
 pub(crate) use registry::Registry;
+pub(crate) use terminal::terminal;
 pub(crate) use user::{Ran, User, assert_members};
 
 /// Far longer than anything here takes; reached only when a test fails.

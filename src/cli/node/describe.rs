@@ -14,7 +14,7 @@ use crate::{
 
 use super::sections;
 
-/// Says what a node is, where it listens, what it offers, and how far it is trusted.
+/// Describe a node: what it is, where it listens, what it offers, and how far it is trusted.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  onex node describe calc.1\n  onex node describe calc.1 --section tools --section trust"

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Lists nodes by their names, to the end: those that live and, for a while, those that have ended.
+/// List nodes by their names: those that live and, for a while, those that have ended.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  onex node list --liveness online --type tool\n  onex node list --watch"
@@ -56,6 +56,7 @@ impl List {
             .show(
                 session,
                 request,
+                super::COLUMNS,
                 |nodes| {
                     let names = nodes.items.iter().map(|node| node.node_id.to_string());
                     names.collect()

@@ -18,6 +18,7 @@ use crate::{
 use super::{
     failure::{Exit, Failure},
     nearest,
+    order::Columns,
     output::{Detail, NOTHING, Table, at, shortened, span, word},
     session::Session,
     watch,
@@ -29,7 +30,7 @@ pub(super) use sections::trust;
 /// Columns of a hash that are shown: the name of its kind and a dozen digits.
 const HASH_COLUMNS_MAX: usize = 20;
 
-/// Finds nodes, and says what they are and offer.
+/// List nodes, and describe what they are and offer.
 #[derive(Debug, Subcommand)]
 #[command(
     after_help = "Examples:\n  onex node list --liveness online\n  onex node describe calc.1"
@@ -47,6 +48,20 @@ impl Node {
         }
     }
 }
+
+/// What nodes can be sorted by.
+pub(super) const COLUMNS: Columns = &[
+    ("node", "node_id"),
+    ("type", "node_type"),
+    ("version", "version"),
+    ("state", "liveness"),
+    ("left", "expires_in_ms"),
+    ("tools", "tools"),
+    ("trust", "trust_state"),
+    ("host", "host"),
+    ("score", "trust_score"),
+    ("registered", "registered_at"),
+];
 
 /// A line for each node.
 pub(super) fn table(nodes: &[NodeItem], detail: Detail) -> Table {

@@ -115,8 +115,7 @@ fn metadata(node: &NodeMetadata, detail: Detail) -> Vec<Block> {
         ]);
     let table = optional(table, node, detail)
         .row(["Requester", &node.requester_id.to_string()])
-        .row(["Contract", &hash(&node.contract_hash, detail)])
-        .whole(0);
+        .row(["Contract", &hash(&node.contract_hash, detail)]);
     let description = node.description.as_deref().unwrap_or_default();
     vec![
         Lines::paragraphs(SECTION_INDENT, description).into(),
@@ -215,19 +214,14 @@ fn ports(known: &NodePorts, detail: Detail) -> Vec<Block> {
 }
 
 fn leases_of_a_host(leases: &[LeaseReply]) -> Table {
-    Table::new(&["PORT", "NAME", "PROTOCOL", "LEFT", "LEASE ID"])
-        .rows(leases, |lease| {
-            [
-                port::address(lease),
-                said(lease.name.as_ref()),
-                lease.protocol.to_string(),
-                port::left(lease.expires_in_ms),
-                lease.lease_id.to_string(),
-            ]
-        })
-        .whole(0)
-        .whole(3)
-        .whole(4)
+    Table::new(&["PORT", "NAME", "PROTOCOL", "LEFT"]).rows(leases, |lease| {
+        [
+            port::address(lease),
+            said(lease.name.as_ref()),
+            lease.protocol.to_string(),
+            port::left(lease.expires_in_ms),
+        ]
+    })
 }
 
 fn listens(ports: &[ListensAt], detail: Detail) -> Table {
@@ -268,8 +262,7 @@ fn schema(schema: &NodeSchema) -> Vec<Block> {
         Table::values()
             .row(["Takes a context", yes_or_no(schema.accepts_context)])
             .row(["Keeps state", yes_or_no(schema.modifies_state)])
-            .row(["Side effects", &listed(&schema.side_effects)])
-            .whole(0),
+            .row(["Side effects", &listed(&schema.side_effects)]),
         SECTION_INDENT,
     )];
     for (name, fields) in [("Inputs", &schema.inputs), ("Outputs", &schema.outputs)] {
@@ -311,8 +304,7 @@ pub(in crate::cli) fn trust(trust: &Trust, detail: Detail) -> Block {
         ])
         .row(["Reports", &reports(trust)])
         .row(["Rule", &trust.computed.rule])
-        .row(["Contract", &hash(&trust.contract_hash, detail)])
-        .whole(0);
+        .row(["Contract", &hash(&trust.contract_hash, detail)]);
     Block::Table(table, SECTION_INDENT)
 }
 

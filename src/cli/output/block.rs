@@ -1,9 +1,7 @@
 //! What people are shown: blocks below each other, as wide as there is room.
 
-use unicode_width::UnicodeWidthStr;
-
 use super::{
-    Detail, Table,
+    Table,
     text::{plain, shortened, wrapped},
 };
 
@@ -12,6 +10,17 @@ const WIDTH_COLUMNS_MIN: u16 = 20;
 
 /// Columns before what stands under a heading.
 pub(crate) const SECTION_INDENT: u16 = 2;
+
+/// How much room there is, and how it is used.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    /// Columns of a line; any number where nobody says.
+    pub(super) width: Option<u16>,
+    /// Whether a row of a table stays on one line, however long that is.
+    pub(super) row_is_line: bool,
+    /// Whether tables have a header.
+    pub(super) headers: bool,
+}
 
 /// A part of what is shown.
 pub(crate) enum Block {
@@ -68,28 +77,18 @@ impl Line {
 
     fn render(&self, width: Option<u16>, into: &mut Vec<String>) {
         let text = plain(&self.text);
-        let room = |indent: u16| width.map(|width| usize::from(width.saturating_sub(indent)));
-        let (Some(first), Some(others)) = (room(self.indent), room(self.hanging)) else {
-            into.push(indented(self.indent, &text));
-            return;
-        };
+        let columns = width.map_or(usize::MAX, usize::from);
         if self.cut {
-            into.push(indented(self.indent, &shortened(&text, first)));
+            let room = columns.saturating_sub(usize::from(self.indent));
+            into.push(indented(self.indent, &shortened(&text, room)));
             return;
         }
-        if text.width() <= first {
-            into.push(indented(self.indent, &text));
-            return;
-        }
-        let lines = wrapped(&text, first, others);
-        for (number, line) in lines.iter().enumerate() {
-            let indent = if number == 0 {
-                self.indent
-            } else {
-                self.hanging
-            };
-            into.push(indented(indent, line));
-        }
+        into.extend(wrapped(
+            &text,
+            &spaces(self.indent),
+            &spaces(self.hanging),
+            columns,
+        ));
     }
 }
 
@@ -123,14 +122,17 @@ impl From<Lines> for Block {
     }
 }
 
-/// The blocks below each other, in lines of at most `width` columns, without a line feed at the end.
-pub(super) fn render(blocks: Vec<Block>, width: Option<u16>, detail: Detail) -> String {
-    let width = width.map(|width| width.max(WIDTH_COLUMNS_MIN));
+/// The blocks below each other, without a line feed at the end.
+pub(super) fn render(blocks: Vec<Block>, layout: Layout) -> String {
+    let layout = Layout {
+        width: layout.width.map(|width| width.max(WIDTH_COLUMNS_MIN)),
+        ..layout
+    };
     let mut lines: Vec<String> = Vec::new();
     let mut under_heading = true;
     for block in blocks {
         let heading = matches!(block, Block::Heading(_) | Block::Subheading(_));
-        let rendered = block.render(width, detail);
+        let rendered = block.render(layout);
         if rendered.is_empty() {
             continue;
         }
@@ -144,8 +146,9 @@ pub(super) fn render(blocks: Vec<Block>, width: Option<u16>, detail: Detail) -> 
 }
 
 impl Block {
-    fn render(self, width: Option<u16>, detail: Detail) -> Vec<String> {
+    fn render(self, layout: Layout) -> Vec<String> {
         let mut lines = Vec::new();
+        let width = layout.width;
         match self {
             Self::Heading(text) => Line::new(0, SECTION_INDENT, text).render(width, &mut lines),
             Self::Subheading(text) => {
@@ -154,7 +157,7 @@ impl Block {
             Self::Lines(Lines(all)) => all.iter().for_each(|line| line.render(width, &mut lines)),
             Self::Table(table, indent) => {
                 let width = width.map(|width| width.saturating_sub(indent));
-                let text = table.render(width, detail);
+                let text = table.render(Layout { width, ..layout });
                 lines.extend(text.lines().map(|line| indented(indent, line)));
             }
         }
@@ -163,13 +166,25 @@ impl Block {
 }
 
 fn indented(columns: u16, text: &str) -> String {
-    let line = " ".repeat(usize::from(columns)) + text;
+    let line = spaces(columns) + text;
     line.trim_end().to_owned()
+}
+
+pub(super) fn spaces(columns: u16) -> String {
+    " ".repeat(usize::from(columns))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn layout(width: Option<u16>) -> Layout {
+        Layout {
+            width,
+            row_is_line: false,
+            headers: true,
+        }
+    }
 
     #[test]
     fn blocks_stand_below_each_other_and_lines_fit() {
@@ -188,20 +203,17 @@ mod tests {
             ]
         };
         let wide = "NUMBERS\nOne  1\n\n  Two  2\n\nTEXT\n  one two three four five six\n  one two three four five six";
-        assert_eq!(render(blocks(), None, Detail::Short), wide);
+        assert_eq!(render(blocks(), layout(None)), wide);
         let narrow = "NUMBERS\nOne  1\n\n  Two  2\n\nTEXT\n  one two three four\n      five six\n  one two three fou…";
-        assert_eq!(render(blocks(), Some(20), Detail::Short), narrow);
+        assert_eq!(render(blocks(), layout(Some(20))), narrow);
     }
 
     #[test]
     fn a_document_keeps_its_shape() {
         let lines = Lines::verbatim(2, "{\n  \"a\": [\n    1\n  ]\n}");
-        let text = render(vec![lines.into()], Some(80), Detail::Short);
+        let text = render(vec![lines.into()], layout(Some(80)));
         assert_eq!(text, "  {\n    \"a\": [\n      1\n    ]\n  }");
         let paragraphs = Lines::paragraphs(1, "one\n\n two \n");
-        assert_eq!(
-            render(vec![paragraphs.into()], None, Detail::Short),
-            " one\n two"
-        );
+        assert_eq!(render(vec![paragraphs.into()], layout(None)), " one\n two");
     }
 }

@@ -16,10 +16,11 @@ use crate::protocol::warning::Warning;
 
 use super::failure::{Exit, Failure};
 
+use block::Layout;
 pub(super) use block::{Block, Line, Lines, SECTION_INDENT};
 pub(super) use document::{json, json_line, word};
 pub(super) use excerpt::{excerpt, spot};
-pub(super) use screen::{is_drawn, reader_is_gone};
+pub(super) use screen::{is_drawn, reader_is_gone, width};
 pub(super) use table::Table;
 pub(super) use text::{at, first_line, shortened, span, yes_or_no};
 
@@ -42,12 +43,31 @@ pub(super) enum Format {
     Yaml,
     /// Names alone, one a line, as other commands take them.
     Name,
+    /// Of a lease: its port alone.
+    Port,
+    /// Of a lease: variables, as shells and `env` take them.
+    Env,
 }
 
 impl Format {
     /// Whether people read it.
     fn is_for_people(self) -> bool {
         matches!(self, Self::Table | Self::Wide)
+    }
+
+    /// Whether only a lease can be shown so.
+    pub(super) fn is_of_a_lease(self) -> bool {
+        matches!(self, Self::Port | Self::Env)
+    }
+
+    /// Whether errors are JSON as well.
+    pub(super) fn is_json(self) -> bool {
+        self == Self::Json
+    }
+
+    /// Whether it is lines of text alone.
+    fn is_lines(self) -> bool {
+        matches!(self, Self::Name | Self::Port | Self::Env)
     }
 }
 
@@ -87,11 +107,37 @@ pub(super) enum Reader {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     format: Format,
+    headers: bool,
 }
 
 impl Output {
     pub(super) fn new(format: Format) -> Self {
-        Self { format }
+        Self {
+            format,
+            headers: true,
+        }
+    }
+
+    /// Tables without their header, a row a line.
+    #[must_use]
+    pub(super) fn without_headers(self) -> Self {
+        Self {
+            headers: false,
+            ..self
+        }
+    }
+
+    fn layout(self, place: Place) -> Layout {
+        let row_is_line = self.format == Format::Wide || !self.headers || place == Place::InStream;
+        Layout {
+            width: screen::width(),
+            row_is_line,
+            headers: self.headers,
+        }
+    }
+
+    pub(super) fn format(self) -> Format {
+        self.format
     }
 
     /// Shows data: `value`, its `names`, or the blocks that `blocks` makes of it.
@@ -130,7 +176,7 @@ impl Output {
     /// Shows what is JSON by itself: as that, also to people.
     pub(super) fn show_json(self, value: &serde_json::Value, name: &str) -> Result<(), Failure> {
         let text = match self.format {
-            Format::Name => Ok(text::plain(name).into_owned() + "\n"),
+            Format::Name | Format::Port | Format::Env => Ok(text::plain(name).into_owned() + "\n"),
             Format::Yaml => document::yaml(value),
             Format::Table | Format::Wide | Format::Json => json(value).map(|text| text + "\n"),
         };
@@ -139,7 +185,7 @@ impl Output {
 
     /// Whether a list that changes is drawn again in its place, and not behind what was there.
     pub(super) fn redraws(self) -> bool {
-        matches!(self.format, Format::Table | Format::Wide | Format::Name) && is_drawn()
+        (self.format.is_for_people() || self.format.is_lines()) && is_drawn()
     }
 
     /// Shows the part of an answer that was asked for: as JSON, indented where a terminal shows it and else on one line.
@@ -151,7 +197,7 @@ impl Output {
         name: &str,
     ) -> Result<(), Failure> {
         let text = match self.format {
-            Format::Name => Ok(text::plain(name).into_owned() + "\n"),
+            Format::Name | Format::Port | Format::Env => Ok(text::plain(name).into_owned() + "\n"),
             Format::Json => json(whole).map(|text| text + "\n"),
             Format::Yaml => document::yaml(whole),
             Format::Table | Format::Wide if io::stdout().is_terminal() => {
@@ -165,7 +211,7 @@ impl Output {
     /// Tells people more about what was done, beside the data. Programs have it in their format.
     pub(super) fn notes(self, blocks: Vec<Block>) {
         if self.format.is_for_people() {
-            let text = block::render(blocks, screen::width(), Detail::Wide);
+            let text = block::render(blocks, self.layout(Place::Alone));
             let _ = writeln!(io::stderr(), "{text}");
         }
     }
@@ -211,16 +257,16 @@ impl Output {
             (Format::Yaml, Place::InStream) => {
                 document::YAML_START.to_owned() + &document::yaml(value)?
             }
-            (Format::Name, _) => names(value)
+            (Format::Name | Format::Port | Format::Env, _) => names(value)
                 .iter()
                 .map(|name| text::plain(name).into_owned() + "\n")
                 .collect(),
             (Format::Table | Format::Wide, _) => {
-                block::render(blocks(value, detail), screen::width(), detail) + "\n"
+                block::render(blocks(value, detail), self.layout(place)) + "\n"
             }
         };
-        let parted = place == Place::InStream
-            && matches!(self.format, Format::Table | Format::Wide | Format::Name);
+        let parted =
+            place == Place::InStream && (self.format.is_for_people() || self.format.is_lines());
         Ok(if parted { text + "\n" } else { text })
     }
 }
@@ -228,6 +274,11 @@ impl Output {
 /// Moves what a terminal shows out of the way of what will be drawn.
 pub(super) fn begin_drawing() -> Result<Reader, Failure> {
     put(Ok(screen::cleared()))
+}
+
+/// Writes what is no data of the registry's.
+pub(super) fn print(text: &[u8]) -> Result<(), Failure> {
+    put(String::from_utf8(text.to_vec()).map_err(io::Error::other)).map(|_| ())
 }
 
 fn put(text: io::Result<String>) -> Result<Reader, Failure> {

@@ -19,12 +19,11 @@ const REST_OF_SCREEN: &str = "\x1b[J";
 
 /// How wide a line may be: `COLUMNS`, else the terminal; any width where no terminal is, so that every
 /// item stays on one line for what reads it there.
-pub(super) fn width() -> Option<u16> {
+pub(crate) fn width() -> Option<u16> {
     let told = std::env::var("COLUMNS").ok();
-    if let Some(told) = told.and_then(|columns| columns.parse().ok()) {
-        return Some(told);
-    }
-    size().map(|(columns, _)| columns)
+    let told = told.and_then(|columns| columns.parse().ok());
+    told.filter(|columns| *columns > 0)
+        .or_else(|| size().map(|(columns, _)| columns))
 }
 
 /// Columns and rows of the terminal.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use textwrap::{WordSeparator, WordSplitter, WrapAlgorithm};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// What stands for the rest of a text.
@@ -68,38 +69,27 @@ pub(crate) fn shortened(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(short + ELLIPSIS)
 }
 
-/// Lines of at most `columns`, the first one of at most `first`: broken at spaces, and within a word only where
-/// it is longer than a line. At least one.
-pub(super) fn wrapped(text: &str, first: usize, columns: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    let mut left = first.max(1);
-    let room = columns.max(1);
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let width = word.width();
-        if !line.is_empty() {
-            if 1 + width > left {
-                lines.push(std::mem::take(&mut line));
-                left = room;
-            } else {
-                line.push(' ');
-                left -= 1;
-            }
-        }
-        for c in word.chars() {
-            let width = c.width().unwrap_or(0);
-            if width > left && !line.is_empty() {
-                lines.push(std::mem::take(&mut line));
-                left = room;
-            }
-            line.push(c);
-            left = left.saturating_sub(width);
-        }
-    }
-    if !line.is_empty() || lines.is_empty() {
-        lines.push(line);
-    }
+/// Lines of at most `columns`, indents included, broken at spaces; within a word only where it is longer than a line.
+pub(super) fn wrapped(text: &str, first_indent: &str, indent: &str, columns: usize) -> Vec<String> {
+    let options = textwrap::Options::new(columns)
+        .initial_indent(first_indent)
+        .subsequent_indent(indent)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .wrap_algorithm(WrapAlgorithm::FirstFit);
+    let lines = textwrap::wrap(text, options);
     lines
+        .iter()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
+}
+
+/// The width of the widest word.
+pub(super) fn widest_word(text: &str) -> usize {
+    text.split(' ')
+        .map(UnicodeWidthStr::width)
+        .max()
+        .unwrap_or(0)
 }
 
 /// For people.
@@ -162,12 +152,15 @@ mod tests {
         assert_eq!(shortened("abcdefg", 6), "abcde…");
         assert_eq!(shortened("abc  defg", 6), "abc…");
         assert_eq!(shortened("日本語です", 5), "日本…");
-        assert_eq!(wrapped("one two three", 7, 7), ["one two", "three"]);
-        assert_eq!(wrapped("one two three", 7, 3), ["one two", "thr", "ee"]);
-        assert_eq!(wrapped("  one   two ", 20, 20), ["one two"]);
-        assert_eq!(wrapped("a bcdefgh i", 4, 4), ["a", "bcde", "fgh", "i"]);
-        assert_eq!(wrapped("日本語", 4, 4), ["日本", "語"]);
-        assert_eq!(wrapped("", 4, 4), [""]);
+        assert_eq!(wrapped("one two three", "", "", 7), ["one two", "three"]);
+        assert_eq!(
+            wrapped("one two three", "", "    ", 7),
+            ["one two", "    thr", "    ee"]
+        );
+        assert_eq!(wrapped("a-b-c d", "", "", 5), ["a-b-c", "d"]);
+        assert_eq!(wrapped("日本語", " ", " ", 5), [" 日本", " 語"]);
+        assert_eq!(wrapped("", "", "", 4), [""]);
+        assert_eq!(widest_word("日本語 abcd"), 6);
         assert_eq!(first_line(" \n a b \n c"), "a b");
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     protocol::port::{HeartbeatReply, LeaseReply},
 };
 
-/// Lets leases last their TTL again: those named, or all that you hold.
+/// Renew leases for their TTL: those named, or all that you hold.
 ///
 /// Exits with 3 when only some of them do, with 1 when none does. The port of one that is lost must not
 /// be used any more.
@@ -124,7 +124,6 @@ fn table(reply: &HeartbeatReply) -> Table {
         .rows(&reply.unknown, |lease_id| {
             [lease_id.to_string(), "unknown".to_owned(), "-".to_owned()]
         })
-        .whole(0)
 }
 
 #[cfg(test)]

@@ -1,29 +1,45 @@
 //! `onex port lease`
 
+use std::time::Duration;
+
 use clap::Args;
 use jiff::{Timestamp, Unit};
+use serde_json::Value;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
     cli::{
         failure::{Exit, Failure},
         host,
-        output::span,
+        output::{Format, span},
         parse,
         requester::Who,
         session::Session,
+        variables,
     },
     domain::ids::{Host, Label, Name, Port, RequestId, Token, Ttl},
-    protocol::port::{Availability, LeaseReply, LeaseRequest, TransportWish},
+    protocol::{
+        error::ErrorCode,
+        port::{Availability, LeaseReply, LeaseRequest, TransportWish},
+    },
 };
 
-/// Leases a port that nobody else holds.
+/// How long `--wait` does not ask again at most: a port that is given back early is found that soon.
+const ASK_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// And at least.
+const ASK_AGAIN_MIN: Duration = Duration::from_millis(50);
+/// The variable with the lease's id.
+const VARIABLE_LEASE_ID: &str = "ONEX_LEASE_ID";
+
+/// Lease a port that nobody else holds.
 ///
 /// It is held for --ttl; `onex port heartbeat` lets it last that long again, `onex port release` gives
 /// it back. Once its time is up it must not be used any more.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  onex port lease --name api --ttl 10m\n  \
-        onex port lease --preferred-port 20080 --exact --protocol http -o json")]
+        onex port lease --preferred-port 20080 --exact --protocol http -o json\n  \
+        export $(onex port lease --name api --wait 30s -o env)")]
 pub(in crate::cli) struct Lease {
     /// Your name for it: you get the same port again when it is free, and others can resolve it.
     #[arg(long)]
@@ -51,6 +67,9 @@ pub(in crate::cli) struct Lease {
     /// A label by which it can be found; may be given 16 times.
     #[arg(long = "label", value_name = "LABEL")]
     labels: Vec<Label>,
+    /// Where no port is free, or not the exact one: ask again for that long, as 30s or 5m, at most an hour.
+    #[arg(long, value_name = "TIME", value_parser = parse::wait)]
+    wait: Option<Duration>,
     /// Your name for this request: the same again gets the same lease, never a second one [default: a
     /// new one].
     #[arg(long, value_name = "UUID", value_parser = parse::request_id)]
@@ -62,11 +81,17 @@ pub(in crate::cli) struct Lease {
 impl Lease {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let request_id = self.request_id.unwrap_or_else(|| RequestId(Uuid::now_v7()));
-        let lease = session.client.lease(&self.request(request_id)?).await;
-        let lease = session.settle(lease).await.map_err(|failure| {
+        let wait = self.wait;
+        let request = self.request(request_id)?;
+        let lease = lease(session, &request, wait).await.map_err(|failure| {
             failure.repeat_with(request_id, &format!("--request-id {}", request_id.0))
         })?;
-        super::show(session, &lease)?;
+        let format = session.output.format();
+        session.output.show(
+            &lease,
+            |lease| lines(lease, format),
+            |lease, detail| vec![super::table(std::slice::from_ref(lease), detail).into()],
+        )?;
         session.output.warnings(&lease.warnings);
         for note in notes(&lease) {
             session.output.note(&note);
@@ -99,6 +124,63 @@ impl Lease {
             requested_at: Timestamp::now().round(Unit::Millisecond).ok(),
             min_revision: None,
         })
+    }
+}
+
+/// Asks for a lease; again while no port is free, as long as `wait` says.
+async fn lease(
+    session: &Session,
+    request: &LeaseRequest,
+    wait: Option<Duration>,
+) -> Result<LeaseReply, Failure> {
+    let until = wait.map(|wait| Instant::now() + wait);
+    let mut told = false;
+    loop {
+        let leased = session.client.lease(request).await;
+        let failure = match session.settle(leased).await {
+            Ok(lease) => return Ok(lease),
+            Err(failure) => failure,
+        };
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let Some(left) = left.filter(|left| !left.is_zero() && may_pass(&failure)) else {
+            return Err(failure);
+        };
+        if !told {
+            let whole = wait.unwrap_or_default().as_millis();
+            let whole = span(u64::try_from(whole).unwrap_or(u64::MAX));
+            let message = failure.message();
+            session
+                .output
+                .note(&format!("Waiting for up to {whole}: {message}"));
+            told = true;
+        }
+        let again = failure.retry_after().unwrap_or(ASK_AGAIN_MAX);
+        tokio::time::sleep(again.clamp(ASK_AGAIN_MIN, ASK_AGAIN_MAX).min(left)).await;
+    }
+}
+
+/// Whether a port may become free by waiting.
+fn may_pass(failure: &Failure) -> bool {
+    let state = failure.detail("state").and_then(Value::as_str);
+    failure.is(ErrorCode::ResourceExhausted)
+        || failure.is(ErrorCode::PortUnavailable) && !matches!(state, Some("reserved" | "outside"))
+}
+
+/// What programs take of it, line by line.
+fn lines(lease: &LeaseReply, format: Format) -> Vec<String> {
+    match format {
+        Format::Port => lease.ports.iter().map(ToString::to_string).collect(),
+        Format::Env => {
+            let port = lease.port;
+            let named = lease.name.as_ref();
+            let named = named.map(|name| format!("{}={port}", variables::of(name)));
+            [format!("{}={port}", variables::FIRST)]
+                .into_iter()
+                .chain(named)
+                .chain([format!("{VARIABLE_LEASE_ID}={}", lease.lease_id)])
+                .collect()
+        }
+        _ => vec![lease.lease_id.to_string()],
     }
 }
 

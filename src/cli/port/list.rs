@@ -9,13 +9,15 @@ use crate::{
         session::Session,
         watch::Listing,
     },
-    domain::ids::{Host, Label, Name, NodeId, RequesterId},
+    domain::ids::{Host, Label, Name, NodeId, Port, RequesterId},
     protocol::port::ListRequest,
 };
 
-/// Lists live leases, by host, transport and port, to the end.
+/// List live leases by host, transport and port.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  onex port list --mine\n  onex port list --label blue -o json")]
+#[command(
+    after_help = "Examples:\n  onex port list --mine\n  onex port list --port 20080\n  onex port list --label blue -o json"
+)]
 pub(in crate::cli) struct List {
     /// Only those that you hold.
     #[arg(long, conflicts_with = "requester")]
@@ -32,6 +34,9 @@ pub(in crate::cli) struct List {
     /// Only with this label.
     #[arg(long)]
     label: Option<Label>,
+    /// Only of this port, on every host and in both port spaces.
+    #[arg(long, value_parser = parse::port)]
+    port: Option<Port>,
     /// Only those that end with this node.
     #[arg(long, value_name = "NODE")]
     node: Option<NodeId>,
@@ -51,6 +56,7 @@ impl List {
             requester_id,
             name: self.name,
             label: self.label,
+            port: self.port,
             node_id: self.node,
             limit: self.listing.limit(),
             ..ListRequest::default()
@@ -59,6 +65,7 @@ impl List {
             .show(
                 session,
                 request,
+                super::COLUMNS,
                 |leases| {
                     leases
                         .items

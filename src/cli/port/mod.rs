@@ -8,16 +8,21 @@ mod resolve;
 
 use clap::Subcommand;
 
-use crate::protocol::port::LeaseReply;
+use crate::{domain::ids::RequesterId, protocol::port::LeaseReply};
 
 use super::{
     failure::{Exit, Failure},
     node::{listed, said},
+    order::Columns,
     output::{Detail, Table, at, span},
+    requester,
     session::Session,
 };
 
-/// Leases ports, keeps them, gives them back, finds them.
+/// Digits of a requester's id that tell it from others in a table.
+const HOLDER_DIGITS: usize = 8;
+
+/// Lease, renew, release, list and resolve ports.
 #[derive(Debug, Subcommand)]
 #[command(
     after_help = "Examples:\n  onex port lease --name api --ttl 10m\n  onex port list --mine\n  onex port release --name api"
@@ -42,36 +47,61 @@ impl Port {
     }
 }
 
+/// What leases can be sorted by.
+pub(super) const COLUMNS: Columns = &[
+    ("port", "port"),
+    ("host", "host"),
+    ("name", "name"),
+    ("holder", "requester_id"),
+    ("protocol", "protocol"),
+    ("left", "expires_in_ms"),
+    ("node", "node_id"),
+    ("granted", "granted_at"),
+    ("ttl", "ttl"),
+];
+
 /// A line for each lease.
 pub(super) fn table(leases: &[LeaseReply], detail: Detail) -> Table {
-    let mut header = vec!["PORT", "HOST", "NAME", "PROTOCOL", "LEFT", "LEASE ID"];
+    let mut header = vec!["PORT", "HOST", "NAME", "HOLDER", "PROTOCOL", "LEFT"];
     if detail.is_wide() {
-        header.extend(["NODE", "LABELS", "TTL", "GRANTED", "REQUESTER"]);
+        header.extend(["LEASE ID", "NODE", "LABELS", "TTL", "GRANTED", "REQUESTER"]);
     }
-    Table::new(&header)
-        .rows(leases, |lease| {
-            let mut cells = vec![
-                address(lease),
-                lease.host.to_string(),
-                said(lease.name.as_ref()),
-                lease.protocol.to_string(),
-                left(lease.expires_in_ms),
+    let user = requester::known();
+    Table::new(&header).rows(leases, |lease| {
+        let mut cells = vec![
+            address(lease),
+            lease.host.to_string(),
+            said(lease.name.as_ref()),
+            holder(lease, user),
+            lease.protocol.to_string(),
+            left(lease.expires_in_ms),
+        ];
+        if detail.is_wide() {
+            cells.extend([
                 lease.lease_id.to_string(),
-            ];
-            if detail.is_wide() {
-                cells.extend([
-                    said(lease.node_id.as_ref()),
-                    listed(&lease.labels),
-                    span(lease.ttl.millis()),
-                    at(lease.granted_at),
-                    lease.requester_id.to_string(),
-                ]);
-            }
-            cells
-        })
-        .whole(0)
-        .whole(4)
-        .whole(5)
+                said(lease.node_id.as_ref()),
+                listed(&lease.labels),
+                span(lease.ttl.millis()),
+                at(lease.granted_at),
+                lease.requester_id.to_string(),
+            ]);
+        }
+        cells
+    })
+}
+
+/// Who holds it, in few columns: the node that it ends with, `you`, or the end of the requester's id. Ids that were made
+/// at about the same time begin alike.
+fn holder(lease: &LeaseReply, user: Option<RequesterId>) -> String {
+    if let Some(node_id) = &lease.node_id {
+        return node_id.to_string();
+    }
+    if user == Some(lease.requester_id) {
+        return "you".to_owned();
+    }
+    let id = lease.requester_id.to_string();
+    let end = id.len().saturating_sub(HOLDER_DIGITS);
+    format!("…{}", id.get(end..).unwrap_or_default())
 }
 
 /// Shows one lease.

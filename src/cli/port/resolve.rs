@@ -5,7 +5,7 @@ use clap::Args;
 use crate::{
     cli::{
         failure::{Exit, Failure},
-        node::said,
+        node::{listed, said},
         output::{Detail, Table},
         session::Session,
         watch::Listing,
@@ -14,7 +14,7 @@ use crate::{
     protocol::port::{LeaseReply, ResolveRequest},
 };
 
-/// Finds what to connect to: the live leases of a name, or with a label.
+/// Find what to connect to: the live leases of a name, or with a label.
 ///
 /// Finding none is no error: the list is empty then.
 #[derive(Debug, Args)]
@@ -51,6 +51,7 @@ impl Resolve {
             .show(
                 session,
                 request,
+                super::COLUMNS,
                 |found| found.items.iter().map(address).collect(),
                 |found, detail| vec![table(&found.items, detail).into()],
             )
@@ -76,24 +77,21 @@ fn table(leases: &[LeaseReply], detail: Detail) -> Table {
     if detail.is_wide() {
         header.extend(["NODE", "LEFT", "LEASE ID"]);
     }
-    Table::new(&header)
-        .rows(leases, |lease| {
-            let labels: Vec<_> = lease.labels.iter().map(Label::as_str).collect();
-            let mut cells = vec![
-                address(lease),
-                lease.transport.to_string(),
-                lease.protocol.to_string(),
-                said(lease.name.as_ref()),
-                labels.join(", "),
-            ];
-            if detail.is_wide() {
-                cells.extend([
-                    said(lease.node_id.as_ref()),
-                    super::left(lease.expires_in_ms),
-                    lease.lease_id.to_string(),
-                ]);
-            }
-            cells
-        })
-        .whole(0)
+    Table::new(&header).rows(leases, |lease| {
+        let mut cells = vec![
+            address(lease),
+            lease.transport.to_string(),
+            lease.protocol.to_string(),
+            said(lease.name.as_ref()),
+            listed(&lease.labels),
+        ];
+        if detail.is_wide() {
+            cells.extend([
+                said(lease.node_id.as_ref()),
+                super::left(lease.expires_in_ms),
+                lease.lease_id.to_string(),
+            ]);
+        }
+        cells
+    })
 }

@@ -24,6 +24,7 @@ use super::{
     parse,
     requester::Who,
     session::Session,
+    variables,
 };
 
 use command::Running;
@@ -33,10 +34,7 @@ use wanted::{Wanted, variables};
 pub use child::{RUN_CHILD, run_child};
 pub(super) use exit::OWN_FAILURE;
 
-/// The variable with the first port, beside its own: where many programs look by themselves.
-const VARIABLE_FIRST: &str = "PORT";
-
-/// Runs a command with ports that are leased for it, on this machine.
+/// Run a command with ports that are leased for it, on this machine.
 ///
 /// The command finds each port in `ONEX_PORT_<NAME>`, the name in upper case with `_` for every other character
 /// than letters and digits, and the first one in `PORT` as well. The leases are renewed while it runs. Signals
@@ -275,7 +273,9 @@ fn not_leased(failure: Failure, wanted: &Wanted) -> Failure {
 /// The variables with their ports, and the one that has the first.
 fn environment(variables: Vec<String>, held: &[LeaseGuard]) -> Vec<(String, String)> {
     let ports = || held.iter().map(|guard| guard.port().to_string());
-    let first = ports().next().map(|port| (VARIABLE_FIRST.to_owned(), port));
+    let first = ports()
+        .next()
+        .map(|port| (variables::FIRST.to_owned(), port));
     let own = variables.into_iter().zip(ports());
     first.into_iter().chain(own).collect()
 }

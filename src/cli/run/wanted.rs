@@ -4,13 +4,10 @@
 use std::{fmt, str::FromStr};
 
 use crate::{
-    cli::parse,
+    cli::{parse, variables},
     domain::ids::{Invalid, Name, Port, Token},
     protocol::port::TransportWish,
 };
-
-/// What the name of a variable with a port begins with.
-const VARIABLE_PREFIX: &str = "ONEX_PORT_";
 
 /// A port that a command wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,18 +29,9 @@ impl Wanted {
         unnamed && self.port == other.port && self.transport != other.transport
     }
 
-    /// The variable that the command finds the port in: the name in upper case, `_` in the place of
-    /// everything but letters and digits; the number of a port without a name.
+    /// The variable that the command finds the port in: of its name, or of its number where it has none.
     pub(super) fn variable(&self) -> String {
-        let of = |c: char| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_uppercase()
-            } else {
-                '_'
-            }
-        };
-        let name: String = self.to_string().chars().map(of).collect();
-        format!("{VARIABLE_PREFIX}{name}")
+        variables::of(self)
     }
 }
 

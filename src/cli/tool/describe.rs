@@ -25,7 +25,7 @@ use crate::{
 
 use super::SIGNATURE_INDENT;
 
-/// Says how a tool is called, what comes of it, and who offers it.
+/// Describe a tool: its arguments, its result, and the nodes that offer it.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  onex tool describe add --version 1.0.0\n  onex tool describe add -o json"
@@ -131,7 +131,6 @@ fn summary(reply: &ToolDescribeReply, detail: Detail) -> Table {
         .row(["Tags", &listed(&contract.tags)])
         .row(["Collision", &collision])
         .row(["Contract", &hash(&reply.contract_hash, detail)])
-        .whole(0)
 }
 
 fn argument_table(input: &Value) -> Table {
@@ -154,34 +153,29 @@ fn providers(providers: &[Provider], several: bool, detail: Detail) -> Table {
     if several {
         header.push("CONTRACT");
     }
-    header.push("SUBJECT");
     if detail.is_wide() {
-        header.push("HEALTH");
+        header.extend(["SUBJECT", "HEALTH"]);
     }
-    Table::new(&header)
-        .rows(providers, |provider| {
-            let mut cells = vec![
-                provider.node_id.to_string(),
-                said(provider.host.as_ref()),
-                if provider.online {
-                    span(provider.expires_in_ms)
-                } else {
-                    "due".to_owned()
-                },
-                word(&provider.trust_state),
-                score(provider.trust_score),
-            ];
-            if several {
-                cells.push(hash(&provider.contract_hash, detail));
-            }
-            cells.push(provider.subject.clone());
-            if detail.is_wide() {
-                cells.push(said(provider.health.as_ref()));
-            }
-            cells
-        })
-        .whole(2)
-        .whole(3)
+    Table::new(&header).rows(providers, |provider| {
+        let mut cells = vec![
+            provider.node_id.to_string(),
+            said(provider.host.as_ref()),
+            if provider.online {
+                span(provider.expires_in_ms)
+            } else {
+                "due".to_owned()
+            },
+            word(&provider.trust_state),
+            score(provider.trust_score),
+        ];
+        if several {
+            cells.push(hash(&provider.contract_hash, detail));
+        }
+        if detail.is_wide() {
+            cells.extend([provider.subject.clone(), said(provider.health.as_ref())]);
+        }
+        cells
+    })
 }
 
 fn variants(reply: &ToolDescribeReply, detail: Detail) -> Lines {

@@ -85,5 +85,4 @@ fn summary(plan: &Plan, detail: Detail) -> Table {
         .row(["Timeout", &span(plan.timeout_ms)])
         .row(["Idempotent", idempotent])
         .row(["Contract", &hash(&plan.contract_hash, detail)])
-        .whole(0)
 }

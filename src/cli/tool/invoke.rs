@@ -15,7 +15,7 @@ use crate::{
 
 use super::{arguments::Given, choice::Choosing, dry_run, refusal};
 
-/// Calls a tool, and writes its result to stdout.
+/// Call a tool, and write its result to stdout.
 ///
 /// The arguments are checked before anything is sent. --timeout is how long the tool may take. What comes is the
 /// result alone, as JSON: indented on a terminal, else on one line. -o json and -o yaml give the whole answer.

@@ -13,7 +13,7 @@ use crate::{
     protocol::tool::ToolListRequest,
 };
 
-/// Lists the tools of live nodes by their names, to the end.
+/// List the tools of live nodes by their names.
 ///
 /// COLLISION says whether nodes offer different contracts by the same name and version: then who calls it
 /// should say which node it means.
@@ -52,6 +52,7 @@ impl List {
             .show(
                 session,
                 request,
+                super::COLUMNS,
                 |tools| {
                     tools
                         .items

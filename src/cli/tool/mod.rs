@@ -26,6 +26,7 @@ use super::{
     failure::{Exit, Failure},
     nearest,
     node::listed,
+    order::Columns,
     output::{Detail, Line, NOTHING, SECTION_INDENT, Table, first_line, yes_or_no},
     session::Session,
     signature::signature,
@@ -37,7 +38,7 @@ const ABOUT_INDENT: u16 = 4;
 /// Columns before what of a signature does not fit on its line.
 const SIGNATURE_INDENT: u16 = 8;
 
-/// Finds tools, says how each is called and who offers it, and calls them.
+/// List, describe and call tools.
 #[derive(Debug, Subcommand)]
 #[command(
     after_help = "Examples:\n  onex tool list --tag math\n  onex tool describe add\n  \
@@ -134,6 +135,13 @@ fn remarks(tool: &Contract, collision: bool) -> String {
     }
     remarks.join("; ")
 }
+
+/// What tools can be sorted by.
+pub(super) const COLUMNS: Columns = &[
+    ("tool", "name"),
+    ("providers", "providers"),
+    ("collision", "collision"),
+];
 
 /// A line for each tool.
 pub(super) fn table(tools: &[ToolItem], detail: Detail) -> Table {

@@ -16,7 +16,7 @@ use crate::{
 
 use super::{SIGNATURE_INDENT, choice::Choosing, refusal};
 
-/// Says on which subject a tool can be called now, for callers that go there themselves.
+/// Find the subject on which a tool can be called now, for callers that send requests to it themselves.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  onex tool resolve add --tool-version ^1.2\n  \
@@ -72,8 +72,7 @@ fn blocks(reply: &ResolveToolReply, detail: Detail) -> Vec<Block> {
         .row(["Subject", &reply.subject])
         .row(["Provider", reply.provider_node_id.as_str()])
         .row(["Left", &span(reply.expires_in_ms)])
-        .row(["Contract", &hash(&reply.contract_hash, detail)])
-        .whole(0);
+        .row(["Contract", &hash(&reply.contract_hash, detail)]);
     vec![
         Block::Heading(format!("TOOL {} {}", reply.tool_name, reply.tool_version)),
         Lines::from_iter([Line::new(SECTION_INDENT, SIGNATURE_INDENT, call)]).into(),

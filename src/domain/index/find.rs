@@ -2,7 +2,7 @@
 
 use super::Index;
 use crate::domain::{
-    ids::{Digest, Host, LeaseId, RequestId, RequesterId, Transport},
+    ids::{Digest, Host, LeaseId, Port, RequestId, RequesterId, Transport},
     key::PortKey,
     pool::Pool,
     record::Record,
@@ -48,6 +48,18 @@ impl Index {
         self.pools.iter().flat_map(|(host, pools)| {
             Transport::ALL.map(|transport| ((host, transport), pools.of(transport)))
         })
+    }
+
+    /// The keys of the live leases of that port on every host, from `after` on.
+    pub fn holding<'a>(
+        &'a self,
+        port: Port,
+        after: Option<&'a PortKey>,
+    ) -> impl Iterator<Item = &'a PortKey> {
+        let keys = self
+            .pools()
+            .filter_map(move |((host, transport), _)| self.lookup.live_at(host, transport, port));
+        keys.filter(move |key| after.is_none_or(|after| *key > after))
     }
 
     /// Whether the host has pools.

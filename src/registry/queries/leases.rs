@@ -2,7 +2,7 @@
 
 use crate::{
     domain::{
-        ids::{Host, Label, Name, NodeId, RequesterId},
+        ids::{Host, Label, Name, NodeId, Port, RequesterId},
         index::Index,
         key::PortKey,
         time::Moment,
@@ -24,6 +24,7 @@ struct Filter<'a> {
     node: Option<&'a NodeId>,
     name: Option<&'a Name>,
     label: Option<&'a Label>,
+    port: Option<Port>,
 }
 
 /// Live leases, a page of at most `limit`.
@@ -39,6 +40,7 @@ pub(in crate::registry) fn list(
         node: request.node_id.as_ref(),
         name: request.name.as_ref(),
         label: request.label.as_ref(),
+        port: request.port,
     };
     leases(index, &filter, request.cursor.as_deref(), limit, now)
 }
@@ -90,11 +92,15 @@ fn leases(
             (Some(name), _, _, _) => Box::new(index.lookup.named(name.clone(), after)),
             (None, Some(requester), _, _) => Box::new(index.lookup.held_by(requester, after)),
             (None, None, Some(label), _) => Box::new(index.lookup.labelled(label.clone(), after)),
-            (None, None, None, host) => Box::new(index.lookup.live(host, after)),
+            (None, None, None, host) => match filter.port {
+                Some(port) => Box::new(index.holding(port, after)),
+                None => Box::new(index.lookup.live(host, after)),
+            },
         }
     };
     let mut found = keys
         .filter(|key| filter.host.is_none_or(|host| key.host == *host))
+        .filter(|key| filter.port.is_none_or(|port| key.port == port))
         .filter_map(|key| view::held(index, key))
         .filter(|held| {
             let lease = &held.lease;

@@ -1,0 +1,84 @@
+//! What `onex serve` logs, and how.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use super::environment;
+
+/// Says which messages are logged.
+const VARIABLE: &str = "RUST_LOG";
+/// The target of our own messages.
+const OWN: &str = "onex_registry";
+/// The client library, which logs as errors what is handled here.
+const CLIENT: &str = "async_nats";
+
+/// Logs to stderr from now on.
+pub(super) fn start(json: bool) {
+    let told = environment::variable(VARIABLE).unwrap_or_default();
+    let filter = EnvFilter::try_new(directives(&told)).unwrap_or_else(|error| {
+        eprintln!("onex serve: {VARIABLE}={told:?} is not understood ({error}); logging at info");
+        EnvFilter::new(directives(""))
+    });
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if json {
+        log.json().init();
+    } else {
+        log.with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .init();
+    }
+}
+
+/// The directives for what `RUST_LOG` says. A level alone is one for our own messages: those of libraries stay warnings,
+/// unless a directive names them.
+fn directives(told: &str) -> String {
+    let parts = told.split(',').map(str::trim);
+    let (levels, named): (Vec<_>, Vec<_>) = parts
+        .filter(|part| !part.is_empty())
+        .partition(|part| part.parse::<LevelFilter>().is_ok());
+    let level = levels.last().and_then(|level| level.parse().ok());
+    let level = level.unwrap_or(LevelFilter::INFO);
+    let libraries = level.min(LevelFilter::WARN);
+    let client = level.min(LevelFilter::ERROR);
+    let own = [
+        libraries.to_string(),
+        format!("{CLIENT}={client}"),
+        format!("{OWN}={level}"),
+    ];
+    // Of two directives for one target the later one counts.
+    own.iter()
+        .map(String::as_str)
+        .chain(named)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_alone_is_for_our_own_messages() {
+        for (told, expected) in [
+            ("", "warn,async_nats=error,onex_registry=info"),
+            ("debug", "warn,async_nats=error,onex_registry=debug"),
+            ("info,trace", "warn,async_nats=error,onex_registry=trace"),
+            ("error", "error,async_nats=error,onex_registry=error"),
+            ("off", "off,async_nats=off,onex_registry=off"),
+            (
+                "debug,async_nats=debug",
+                "warn,async_nats=error,onex_registry=debug,async_nats=debug",
+            ),
+            (
+                "onex_registry::store=trace",
+                "warn,async_nats=error,onex_registry=info,onex_registry::store=trace",
+            ),
+        ] {
+            assert_eq!(directives(told), expected, "{told}");
+            assert!(EnvFilter::try_new(directives(told)).is_ok());
+        }
+    }
+}

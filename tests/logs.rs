@@ -1,0 +1,178 @@
+//! What a registry logs of the requests that it answers.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use harness::{Caller, Registry, until, wish};
+
+mod harness;
+
+/// What docs/architecture.md says.
+const LINES_PER_SECOND_MAX: usize = 20;
+
+/// The lines of its log, each as JSON.
+fn lines(registry: &Registry) -> Vec<Value> {
+    let said = registry.said();
+    let lines = said.lines().filter(|line| line.starts_with('{'));
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn of<'a>(lines: &'a [Value], message: &str) -> Vec<&'a Value> {
+    let found = lines
+        .iter()
+        .filter(|line| line["fields"]["message"] == message);
+    found.collect()
+}
+
+async fn refused(caller: &Caller, correlation_id: &str) {
+    let headers = [("Onex-Correlation-Id", correlation_id)];
+    let body = json!({"requester_id": Uuid::nil(), "lease_id": Uuid::nil()}).to_string();
+    let refused = caller
+        .raw("port.release", &headers, body)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.error["code"], "LEASE_NOT_FOUND");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_refusal_is_logged_once_with_its_correlation_id() {
+    let registry = Registry::start(&["--log-json", "--no-probe"]);
+    let caller = Caller::of(&registry).await;
+    refused(&caller, "order-77").await;
+    caller
+        .get("port.lease", wish(Uuid::new_v4(), json!({})))
+        .await;
+    registry.line("order-77");
+    let lines = lines(&registry);
+    let refusals = of(&lines, "refused");
+    assert_eq!(refusals.len(), 1, "{refusals:?}");
+    let line = refusals[0];
+    assert_eq!(line["level"], "INFO");
+    let fields = &line["fields"];
+    assert_eq!(fields["endpoint"], "port.release");
+    assert_eq!(fields["code"], "LEASE_NOT_FOUND");
+    assert_eq!(fields["correlation_id"], "order-77");
+    assert!(fields["ms"].is_u64() && fields["why"].is_string(), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_refusals_is_summed_up() {
+    const FLOOD: usize = 400;
+    let registry = Registry::start(&["--log-json"]);
+    let caller = Caller::of(&registry).await;
+    stream::iter(0..FLOOD)
+        .for_each_concurrent(64, |number| {
+            let caller = &caller;
+            async move { refused(caller, &format!("flood-{number}")).await }
+        })
+        .await;
+    let counted = |lines: &[Value]| -> usize {
+        let sums = lines
+            .iter()
+            .filter(|line| line["fields"]["kind"] == "refused requests");
+        let sums = sums.map(|line| line["fields"]["count"].as_u64().unwrap());
+        usize::try_from(sums.sum::<u64>()).unwrap()
+    };
+    let lines = until("all refusals are logged or counted", || async {
+        let lines = lines(&registry);
+        (of(&lines, "refused").len() + counted(&lines) == FLOOD).then_some(lines)
+    })
+    .await;
+    let second = |line: &Value| line["timestamp"].as_str().unwrap()[..19].to_owned();
+    let refusals = of(&lines, "refused");
+    for line in &refusals {
+        let same = refusals
+            .iter()
+            .filter(|other| second(other) == second(line))
+            .count();
+        // A second of the clock may have parts of two of the registry's.
+        assert!(same <= 2 * LINES_PER_SECOND_MAX, "{same} lines in a second");
+    }
+    assert!(counted(&lines) > 0, "{lines:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_request_is_logged_once() {
+    let registry = Registry::start(&["--log-json", "--no-probe"]);
+    let caller = Caller::of(&registry).await;
+    caller
+        .get("port.lease", wish(Uuid::new_v4(), json!({})))
+        .await;
+    registry.pause();
+    let body = wish(Uuid::new_v4(), json!({})).to_string();
+    let request = caller.raw("port.lease", &[("Onex-Correlation-Id", "slow-1")], body);
+    let resume = async {
+        // The request has to wait for longer than a second.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        registry.resume();
+    };
+    let (leased, ()) = tokio::join!(request, resume);
+    leased.unwrap();
+    registry.line("slow-1");
+    let lines = lines(&registry);
+    let slow = of(&lines, "slow");
+    assert_eq!(slow.len(), 1, "{lines:?}");
+    assert_eq!(slow[0]["fields"]["correlation_id"], "slow-1");
+    assert_eq!(slow[0]["fields"]["endpoint"], "port.lease");
+    assert!(
+        slow[0]["fields"]["ms"].as_u64().unwrap() >= 1_000,
+        "{slow:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_level_alone_is_for_the_registrys_own_messages() {
+    let registry = Registry::start(&[]);
+    let log = |level: &str, listen: &str| {
+        let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_onex"))
+            .args([
+                "serve",
+                "--log-json",
+                "--nats",
+                registry.url(),
+                "--namespace",
+                listen,
+            ])
+            .args(["--ports", "19000-19009"])
+            .env("RUST_LOG", level)
+            .timeout(Duration::from_secs(4))
+            .output()
+            .unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = log("debug", "one");
+    let lines = said.lines().filter(|line| line.starts_with('{'));
+    let lines: Vec<Value> = lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let is_debug = |line: &&Value| line["level"] == "DEBUG";
+    let own = |line: &&Value| {
+        line["target"]
+            .as_str()
+            .unwrap()
+            .starts_with("onex_registry")
+    };
+    assert!(
+        lines.iter().filter(is_debug).any(|line| own(&line)),
+        "{said}"
+    );
+    let foreign: Vec<_> = lines
+        .iter()
+        .filter(is_debug)
+        .filter(|line| !own(line))
+        .collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
+    let odd = log("onex=loud=er", "two");
+    assert!(
+        odd.contains("RUST_LOG") && odd.contains("logging at info"),
+        "{odd}"
+    );
+}
