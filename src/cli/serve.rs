@@ -30,7 +30,10 @@ use crate::{
         pool::PortRange,
     },
     embedded,
-    protocol::subject::{SubjectPattern, ToolSubjects},
+    protocol::{
+        inbox::{InboxPrefix, Inboxes},
+        subject::{SubjectPattern, ToolSubjects},
+    },
     registry::{
         Registry, ephemeral_range,
         settings::{self, Settings, parse_ttl},
@@ -112,6 +115,15 @@ pub(super) struct Serve {
         value_delimiter = ','
     )]
     tool_subjects: Vec<SubjectPattern>,
+    /// What the inboxes of clients begin with that do not use `_INBOX`, with commas between. A request
+    /// with any other reply subject is dropped.
+    #[arg(
+        long,
+        env = "ONEX_INBOX_PREFIX",
+        value_name = "PREFIX",
+        value_delimiter = ','
+    )]
+    inbox_prefix: Vec<InboxPrefix>,
     /// Requests under way at the same time; one more is told BUSY.
     #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX, value_parser = value_parser!(u32).range(1..))]
     in_flight_max: u32,
@@ -250,6 +262,7 @@ impl Serve {
             nodes_max: self.nodes_max,
             buses_max: self.buses_max,
             retention: Duration::from_secs(self.retention),
+            inboxes: Inboxes::new(self.inbox_prefix.clone()),
             tool_subjects: ToolSubjects::new(self.tool_subjects.clone()),
             requests_in_flight_max: self.in_flight_max,
             calls_max: self.calls_max,

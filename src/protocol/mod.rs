@@ -15,6 +15,7 @@ pub mod event;
 mod event_schema;
 mod examples;
 pub mod frame;
+pub mod inbox;
 pub mod invoke;
 mod keyword;
 pub mod names;

@@ -7,7 +7,7 @@ use crate::{
         ids::{Host, Invalid, Port, TTL_SECONDS_MAX, Ttl},
         pool::PortRange,
     },
-    protocol::{names::Namespace, subject::ToolSubjects},
+    protocol::{inbox::Inboxes, names::Namespace, subject::ToolSubjects},
 };
 
 /// Leases that one requester may hold: as many as one heartbeat can renew.
@@ -74,6 +74,8 @@ pub struct Settings {
     pub buses_max: usize,
     /// For how long a node or bus that has ended is remembered.
     pub retention: Duration,
+    /// Where answers may be sent.
+    pub inboxes: Inboxes,
     /// Where tools may listen.
     pub tool_subjects: ToolSubjects,
     /// Calls with a request id that may be remembered.
@@ -107,6 +109,7 @@ impl Settings {
             nodes_max: NODES_MAX,
             buses_max: BUSES_MAX,
             retention: Duration::from_secs(RETENTION_SECONDS),
+            inboxes: Inboxes::default(),
             tool_subjects: ToolSubjects::default(),
             calls_max: CALLS_MAX,
             calls_kept: Duration::from_secs(CALLS_KEPT_SECONDS),

@@ -404,6 +404,7 @@ fn server(
         client.clone(),
         identity,
         settings.namespace.clone(),
+        settings.inboxes.clone(),
         started,
         invoke.late(),
     ));
@@ -426,6 +427,7 @@ fn server(
         contracts: Contracts::new(settings.namespace.clone(), settings.tool_subjects.clone()),
         texts: Texts::default(),
         namespace: settings.namespace.clone(),
+        inboxes: settings.inboxes.clone(),
         registry,
         in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max as usize)),
         in_flight_max: settings.requests_in_flight_max,

@@ -12,6 +12,7 @@ use crate::{
     protocol::{
         bounds::parse_version,
         bus::BusRegisterRequest,
+        inbox::InboxPrefix,
         node::{InboundPort, NodeType, RegisterRequest},
         port::{LeaseReply, LeaseRequest},
         tool::Tool,
@@ -48,6 +49,8 @@ pub(super) struct Plan {
     pub(super) offers: Vec<Arc<Offer>>,
     /// How long it waits for their calls when it takes leave.
     pub(super) drain: Duration,
+    /// What the inboxes of callers begin with, beside `_INBOX`.
+    pub(super) inbox_prefixes: Vec<InboxPrefix>,
     pub(super) health: Option<Health>,
     pub(super) on_expired: OnLoss,
     pub(super) on_superseded: OnLoss,
@@ -115,6 +118,7 @@ impl NodeBuilder {
                     buses: Vec::new(),
                     offers: Vec::new(),
                     drain: DRAIN_DEFAULT,
+                    inbox_prefixes: Vec::new(),
                     health: None,
                     on_expired: OnLoss::Rejoin,
                     on_superseded: OnLoss::Stop,
