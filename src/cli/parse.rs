@@ -10,7 +10,7 @@ use crate::{
     client::TIMEOUT_MAX,
     domain::ids::{Invalid, LeaseId, Port, RequestId, RequesterId, TTL_SECONDS_MAX, Ttl},
     protocol::{
-        bounds::Text,
+        bounds::{ATTEMPT_TIMEOUT_MILLIS_MIN, Text},
         catalog::{SCHEMA_NAME_CHARS_MAX, SchemaKind},
         frame,
         invoke::{CONTRACT_HASH_CHARS_MAX, Policy},
@@ -66,12 +66,21 @@ pub(super) fn ttl(text: &str) -> Result<Ttl, Invalid> {
 
 /// A timeout, such as `4s` or `500ms`.
 pub(super) fn timeout(text: &str) -> Result<Duration, Invalid> {
+    at_least(1, text)
+}
+
+/// A timeout of one attempt.
+pub(super) fn attempt_timeout(text: &str) -> Result<Duration, Invalid> {
+    at_least(ATTEMPT_TIMEOUT_MILLIS_MIN, text)
+}
+
+fn at_least(millis_min: u64, text: &str) -> Result<Duration, Invalid> {
     let span = text.parse::<SignedDuration>().ok();
     span.and_then(|span| Duration::try_from(span).ok())
-        .filter(|span| (Duration::from_millis(1)..=TIMEOUT_MAX).contains(span))
+        .filter(|span| (Duration::from_millis(millis_min)..=TIMEOUT_MAX).contains(span))
         .ok_or_else(|| {
             Invalid(format!(
-                "must be 1ms to {}s, as 4s or 500ms",
+                "must be {millis_min}ms to {}s, as 4s or 500ms",
                 TIMEOUT_MAX.as_secs()
             ))
         })

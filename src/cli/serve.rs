@@ -107,7 +107,8 @@ pub(super) struct Serve {
     #[arg(long, env = "ONEX_RETENTION", value_name = "SECONDS", default_value_t = settings::RETENTION_SECONDS, value_parser = value_parser!(u64).range(1..=settings::EVENTS_AGE_SECONDS_MAX))]
     retention: u64,
     /// Subjects on which tools may listen beside their own defaults, with commas between: `calc.>,text.*`.
-    /// Default: any that is not the server's or a registry's.
+    /// Default: any that is not the server's or a registry's. A registry that connects with credentials calls
+    /// only what is named here, and the defaults.
     #[arg(
         long,
         env = "ONEX_TOOL_SUBJECTS",
@@ -130,9 +131,12 @@ pub(super) struct Serve {
     /// Calls of tools under way at the same time; one more is told BUSY.
     #[arg(long, env = "ONEX_INVOKES_MAX", value_name = "N", default_value_t = settings::INVOKES_MAX, value_parser = value_parser!(u32).range(1..))]
     invokes_max: u32,
-    /// Calls that one provider may have under way from this instance.
+    /// Calls that one provider may have under way from this instance; further ones wait.
     #[arg(long, env = "ONEX_INVOKES_PER_PROVIDER_MAX", value_name = "N", default_value_t = settings::INVOKES_PER_PROVIDER_MAX, value_parser = value_parser!(u32).range(1..))]
     invokes_per_provider_max: u32,
+    /// Calls that may wait, first come first served, until one provider has room; one more is told BUSY.
+    #[arg(long, env = "ONEX_INVOKE_QUEUE_MAX", value_name = "N", default_value_t = settings::INVOKE_QUEUE_MAX, value_parser = number(0..))]
+    invoke_queue_max: usize,
     /// Calls with a request id that may be remembered; one more is told BUSY.
     #[arg(long, env = "ONEX_CALLS_MAX", value_name = "N", default_value_t = settings::CALLS_MAX, value_parser = number(1..))]
     calls_max: usize,
@@ -172,7 +176,7 @@ impl Serve {
         match self.serve(flags).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("onex serve: {error:#}");
+                eprintln!("onex serve: {}", crate::chain(error.as_ref()));
                 ExitCode::FAILURE
             }
         }
@@ -269,6 +273,7 @@ impl Serve {
             calls_kept: Duration::from_secs(self.calls_kept),
             invokes_max: self.invokes_max,
             invokes_per_provider_max: self.invokes_per_provider_max,
+            invoke_queue_max: self.invoke_queue_max,
             ..Settings::on(host)
         })
     }

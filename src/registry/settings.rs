@@ -26,6 +26,8 @@ pub const REQUESTS_IN_FLIGHT_MAX: u32 = 1_024;
 pub const INVOKES_MAX: u32 = 1_024;
 /// Calls that one provider may have under way from one instance.
 pub const INVOKES_PER_PROVIDER_MAX: u32 = 64;
+/// Calls that may wait until one provider has room, at one instance.
+pub const INVOKE_QUEUE_MAX: usize = 1_024;
 /// Calls with a request id that may be remembered. One takes about a kilobyte of memory, and its result up to 16 more.
 pub const CALLS_MAX: usize = 16_384;
 /// Seconds for which the outcome of a call with a request id is remembered: ten minutes.
@@ -88,6 +90,8 @@ pub struct Settings {
     pub invokes_max: u32,
     /// Calls that one provider may have under way from this instance.
     pub invokes_per_provider_max: u32,
+    /// Calls that may wait until one provider has room.
+    pub invoke_queue_max: usize,
 }
 
 impl Settings {
@@ -116,6 +120,7 @@ impl Settings {
             requests_in_flight_max: REQUESTS_IN_FLIGHT_MAX,
             invokes_max: INVOKES_MAX,
             invokes_per_provider_max: INVOKES_PER_PROVIDER_MAX,
+            invoke_queue_max: INVOKE_QUEUE_MAX,
         }
     }
 }

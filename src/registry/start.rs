@@ -15,6 +15,7 @@ use crate::{
         describe::{self, Instance},
         endpoint::NODE_BYTES_MAX,
         names::{PROTOCOL_MINOR, SERVICE},
+        subject::ToolSubjects,
     },
     serving::round_trip,
     store::{
@@ -197,7 +198,9 @@ impl Registry {
             client: requests.clone(),
         };
         let publisher = stop.watch("publisher", publisher.run());
-        let calls = Invoke::start(&settings, registry_id, &requests, clock, &stop).await?;
+        let callable = callable(&settings, nats);
+        let calls =
+            Invoke::start(&settings, callable, registry_id, &requests, clock, &stop).await?;
         let server = Arc::new(server(&settings, registry_id, requests, commit, calls));
         let listening = server.listen().await?;
         server.micro.listen().await?;
@@ -310,6 +313,16 @@ fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Poli
         marker_millis: MARKER_SECONDS * 1_000,
         calls_max: settings.calls_max,
         calls_kept_millis: u64::try_from(settings.calls_kept.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// What the registry calls for others: where it has rights that its callers may lack, only what it was told.
+fn callable(settings: &Settings, nats: &connect::Options) -> ToolSubjects {
+    let subjects = settings.tool_subjects.clone();
+    if nats.has_credentials() {
+        subjects.named_only()
+    } else {
+        subjects
     }
 }
 
