@@ -34,7 +34,11 @@ async fn start(args: &[&str], more: Value) -> Bus {
     let caller = Caller::of(&registry).await;
     let tool = json!({
         "name": "half", "version": "1.0.0", "subject": SUBJECT, "output_schema": {"type": "number"},
-        "input_schema": {"type": "object", "required": ["of"], "properties": {"of": {"type": "number"}}},
+        // What two parts of it ask for is told once.
+        "input_schema": {
+            "type": "object", "required": ["of"], "properties": {"of": {"type": "number"}},
+            "allOf": [{"properties": {"of": {"type": "number"}}}],
+        },
     });
     let body = node(Uuid::new_v4(), "calc", json!({"tools": [with(tool, more)]}));
     caller.get("node.register", body).await;
@@ -152,6 +156,8 @@ async fn what_goes_in_and_what_comes_out_is_checked() {
     let refused = bus
         .fails(wrong, ErrorCode::InvalidArguments, &["violations"])
         .await;
+    let said = refused.detail("violations").as_array().unwrap();
+    assert_eq!(said.len(), 1, "{said:?}");
     assert_eq!(refused.detail("violations")[0]["pointer"], "/of");
     assert_eq!(provider.count(), 0);
     let executed = ["asked", "executed", "execution_id", "provider_node_id"];
