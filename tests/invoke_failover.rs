@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use harness::{Caller, Events, Provider, Registry, node, until, with};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
@@ -488,6 +489,8 @@ async fn a_node_that_is_gone_is_not_waited_for() {
         (dies.as_ref()?.count() == 1).then_some(())
     })
     .await;
+    // It is looked who listens after a second.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     dies.take();
     let reply = call.await.unwrap();
     assert_eq!(
@@ -505,6 +508,36 @@ async fn a_node_that_is_gone_is_not_waited_for() {
     })
     .await;
     assert_eq!(asked(&event), [("a", "gone"), ("b", "answered")]);
+}
+
+/// A node that unsubscribes is about to stop, and still answers: nobody else is asked meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_drains_is_waited_for() {
+    let nodes = [("a", "1.0.0"), ("b", "1.0.0")];
+    let (registry, caller) = announced(&nodes, json!({"idempotent": true})).await;
+    let draining = async_nats::connect(registry.url()).await.unwrap();
+    let mut requests = draining.subscribe("work.a").await.unwrap();
+    draining.flush().await.unwrap();
+    let other = Provider::answering(registry.url(), "work.b", |_| json!("other")).await;
+    let answers = tokio::spawn(async move {
+        let request = requests.next().await.unwrap();
+        // As long as somebody listens it is looked who that is, and then it is looked twice whether it is there.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        requests.unsubscribe().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let reply = request.reply.unwrap();
+        draining.publish(reply, "\"done\"".into()).await.unwrap();
+        draining.flush().await.unwrap();
+    });
+    let reply = caller
+        .get("tool.invoke", first(json!({"timeout_ms": 60_000})))
+        .await;
+    assert_eq!(
+        (&reply["result"], &reply["attempts"]),
+        (&json!("done"), &json!(1))
+    );
+    assert_eq!(other.count(), 0);
+    answers.await.unwrap();
 }
 
 /// A dry run looks whether anybody listens, as a call finds out by asking.

@@ -1,11 +1,11 @@
-//! Whether anybody listens on a subject, found out without sending anything there.
+//! Whether anybody listens on a subject, and whether whoever did is gone: found out without sending anything there.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use async_nats::{Client, Message, StatusCode, Subscriber};
+use async_nats::{Client, StatusCode};
 use futures::StreamExt;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Where every NATS server says who of an account is connected to it.
 const CONNECTIONS: &str = "$SYS.REQ.ACCOUNT.PING.CONNZ";
@@ -13,9 +13,10 @@ const CONNECTIONS: &str = "$SYS.REQ.ACCOUNT.PING.CONNZ";
 const ACCOUNT: &str = "$SYS.REQ.ACCOUNT.PING.STATZ";
 /// How long servers are waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
-
-/// How long a call waits before it is looked whether anybody listens any more.
+/// How long a call waits before it is looked who listens.
 const LOOK_FIRST: Duration = Duration::from_secs(1);
+/// Connections that are watched for one call, at most; of more it is not said that they are gone.
+const WATCHED_MAX: usize = 16;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -26,8 +27,18 @@ struct Answer {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Data {
-    Connections { num_connections: u64 },
-    Account { account_statz: Vec<Account> },
+    Connections {
+        server_id: String,
+        connections: Vec<Connection>,
+    },
+    Account {
+        account_statz: Vec<Account>,
+    },
+}
+
+#[derive(Deserialize)]
+struct Connection {
+    cid: u64,
 }
 
 #[derive(Deserialize)]
@@ -36,85 +47,126 @@ struct Account {
     leafnodes: u64,
 }
 
-/// Whether anybody listens there; none where that cannot be found out: the servers do not say, or somebody may listen
-/// behind a leaf node.
-pub(super) async fn listens(client: &Client, subject: &str) -> Option<bool> {
-    let inbox = client.new_inbox();
-    let mut answers = client.subscribe(inbox.clone()).await.ok()?;
-    let of_subject = json!({"filter_subject": subject, "limit": 1}).to_string();
-    for (ask, body) in [(CONNECTIONS, of_subject), (ACCOUNT, "{}".to_owned())] {
-        let sent = client.publish_with_reply(ask, inbox.clone(), body.into());
-        sent.await.ok()?;
-    }
-    let one_server = client.server_info().cluster.is_none();
-    let mut heard = Heard::default();
-    let all = heard.gather(&mut answers, one_server);
-    let _ = tokio::time::timeout(PATIENCE, all).await;
-    heard.listens()
-}
-
-/// Waits until nobody listens there any more. It is looked for ever less often, so that who finds out has waited at most
-/// about twice as long as it could have known; and twice, for a client may be about to connect again.
-pub(super) async fn deserted(client: &Client, subject: &str) {
-    let mut wait = LOOK_FIRST;
-    loop {
-        tokio::time::sleep(wait).await;
-        if listens(client, subject).await == Some(false) {
-            tokio::time::sleep(LOOK_FIRST).await;
-            if listens(client, subject).await == Some(false) {
-                return;
-            }
-        }
-        wait *= 2;
-    }
-}
-
 /// What servers have said.
 #[derive(Debug, Default)]
 struct Heard {
-    /// How many said who is connected.
-    connections: u32,
+    /// The connections that were asked for, by server.
+    connections: BTreeMap<String, Vec<u64>>,
     /// How many said how many leaf nodes there are.
-    accounts: u32,
-    listeners: u64,
+    accounts: usize,
     leaf_nodes: u64,
 }
 
-impl Heard {
-    /// Listens until nothing can change what is known, if that comes.
-    async fn gather(&mut self, answers: &mut Subscriber, one_server: bool) {
+/// Whether anybody listens there; none where that cannot be found out: the servers do not say, or somebody may listen
+/// behind a leaf node.
+pub(super) async fn listens(client: &Client, subject: &str) -> Option<bool> {
+    let asked = [(CONNECTIONS, of_subject(subject, 1)), (ACCOUNT, json!({}))];
+    let one_server = client.server_info().cluster.is_none();
+    let done = |heard: &Heard| {
+        let all = one_server && !heard.connections.is_empty() && heard.accounts > 0;
+        all || heard.count() > 0
+    };
+    let heard = ask(client, asked, done).await?;
+    if heard.count() > 0 {
+        return Some(true);
+    }
+    let complete = !heard.connections.is_empty() && heard.accounts > 0 && heard.leaf_nodes == 0;
+    complete.then_some(false)
+}
+
+/// Waits until whoever listens there after a second has lost its connection, and nobody listens any more. One that only
+/// unsubscribes is about to stop, and may still answer. It is looked ever less often, so that who finds out has waited at
+/// most about twice as long as it could have known.
+pub(super) async fn deserted(client: &Client, subject: &str) {
+    tokio::time::sleep(LOOK_FIRST).await;
+    let asked = [(CONNECTIONS, of_subject(subject, WATCHED_MAX + 1))];
+    let one_server = client.server_info().cluster.is_none();
+    let heard = ask(client, asked, |heard| one_server && heard.count() > 0).await;
+    let heard = heard.filter(|heard| (1..=WATCHED_MAX).contains(&heard.count()));
+    let Some(heard) = heard else {
+        return std::future::pending().await;
+    };
+    let mut wait = LOOK_FIRST;
+    loop {
+        tokio::time::sleep(wait).await;
+        wait *= 2;
+        if all_closed(client, &heard).await && listens(client, subject).await == Some(false) {
+            return;
+        }
+    }
+}
+
+/// Whether each of these connections is closed, by what its server says.
+async fn all_closed(client: &Client, watched: &Heard) -> bool {
+    for (server, cids) in &watched.connections {
+        for cid in cids {
+            let asked = [(CONNECTIONS, json!({"cid": cid}))];
+            let said = |heard: &Heard| heard.connections.contains_key(server);
+            let heard = ask(client, asked, said).await.unwrap_or_default();
+            if heard
+                .connections
+                .get(server)
+                .is_none_or(|open| !open.is_empty())
+            {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+fn of_subject(subject: &str, limit: usize) -> Value {
+    json!({"filter_subject": subject, "limit": limit})
+}
+
+/// What the servers answer until that is enough, or nothing more is waited for; none where nothing can be asked.
+async fn ask<const N: usize>(
+    client: &Client,
+    asked: [(&'static str, Value); N],
+    enough: impl Fn(&Heard) -> bool,
+) -> Option<Heard> {
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.ok()?;
+    for (subject, body) in asked {
+        let sent = client.publish_with_reply(subject, inbox.clone(), body.to_string().into());
+        sent.await.ok()?;
+    }
+    let mut heard = Heard::default();
+    let gather = async {
         while let Some(message) = answers.next().await {
-            self.take(&message);
-            let all = one_server && self.connections > 0 && self.accounts > 0;
-            if self.listeners > 0 || all || message.status == Some(StatusCode::NO_RESPONDERS) {
+            if message.status == Some(StatusCode::NO_RESPONDERS) {
+                return;
+            }
+            if let Ok(answer) = serde_json::from_slice::<Answer>(&message.payload) {
+                heard.take(answer.data);
+            }
+            if enough(&heard) {
                 return;
             }
         }
-    }
+    };
+    let _ = tokio::time::timeout(PATIENCE, gather).await;
+    Some(heard)
+}
 
-    fn take(&mut self, message: &Message) {
-        match serde_json::from_slice::<Answer>(&message.payload) {
-            Ok(Answer {
-                data: Data::Connections { num_connections },
-            }) => {
-                self.connections += 1;
-                self.listeners += num_connections;
+impl Heard {
+    fn take(&mut self, data: Data) {
+        match data {
+            Data::Connections {
+                server_id,
+                connections,
+            } => {
+                let cids = connections.iter().map(|one| one.cid);
+                self.connections.entry(server_id).or_default().extend(cids);
             }
-            Ok(Answer {
-                data: Data::Account { account_statz },
-            }) => {
+            Data::Account { account_statz } => {
                 self.accounts += 1;
                 self.leaf_nodes += account_statz.iter().map(|one| one.leafnodes).sum::<u64>();
             }
-            Err(_) => {}
         }
     }
 
-    fn listens(&self) -> Option<bool> {
-        if self.listeners > 0 {
-            return Some(true);
-        }
-        let complete = self.connections > 0 && self.accounts > 0 && self.leaf_nodes == 0;
-        complete.then_some(false)
+    fn count(&self) -> usize {
+        self.connections.values().map(Vec::len).sum()
     }
 }
