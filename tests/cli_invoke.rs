@@ -3,7 +3,7 @@
 // The lints' exception for tests does not reach the helpers of one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use harness::{Caller, Got, PATIENCE, Provider, Ran, Registry, User, node};
+use harness::{Caller, Got, PATIENCE, Provider, Ran, Registry, User, node, with};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -384,6 +384,30 @@ onex: the tool's result is not as its contract says
 ";
     assert_eq!(steady(&ran.stderr), shown);
     drop(wrong);
+
+    // Where several were asked each is named.
+    let once = json!({"name": "twice", "version": "1.0.0", "idempotent": true, "output_schema": {"type": "string"}});
+    for (node_id, subject) in [("a", "twice.a"), ("b", "twice.b")] {
+        let tool = with(once.clone(), json!({"subject": subject}));
+        bus.announce(node_id, tool).await;
+    }
+    let silent = Provider::serve(bus.registry.url(), "twice.a", |_| async {}).await;
+    let wrong = Provider::answering(bus.registry.url(), "twice.b", |_| json!(2)).await;
+    let brief = ["--policy", "first", "--attempt-timeout", "300ms"];
+    let ran = bus
+        .run(&[&["tool", "invoke", "twice"], &brief[..]].concat())
+        .await
+        .exits(1);
+    let shown = "\
+onex: the tool's result is not as its contract says
+      the result 2 is not of type \"string\"
+      by b, execution UUID: it was executed
+      it answered 2
+      asked a: silent
+      asked b: invalid result
+";
+    assert_eq!(steady(&ran.stderr), shown);
+    drop((silent, wrong));
 
     let silent = Provider::serve(bus.registry.url(), &subject("calc"), |_| async {}).await;
     let ran = bus

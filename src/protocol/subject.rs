@@ -81,9 +81,13 @@ impl ToolSubjects {
         }
     }
 
+    /// Whether there is any that is not allowed, of those that the rules which hold everywhere let be.
+    pub fn narrow(&self) -> bool {
+        self.named_only || !self.patterns.is_empty()
+    }
+
     fn allow(&self, subject: &str) -> bool {
-        let all = self.patterns.is_empty() && !self.named_only;
-        all || self.patterns.iter().any(|pattern| pattern.matches(subject))
+        !self.narrow() || self.patterns.iter().any(|pattern| pattern.matches(subject))
     }
 }
 

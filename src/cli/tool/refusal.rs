@@ -7,7 +7,13 @@ use crate::{
         failure::Failure,
         output::{json, word},
     },
-    protocol::{asked::Asked, error::ErrorCode, invoke::Offered, validator::Violation},
+    protocol::{
+        asked::{Asked, Said},
+        bounds::Open,
+        error::ErrorCode,
+        invoke::Offered,
+        validator::Violation,
+    },
 };
 
 use super::{arguments::Given, candidates};
@@ -55,7 +61,10 @@ fn asked(details: Value) -> Vec<String> {
     }
     let line = |one: Asked| {
         let said = word(&one.said).replace('_', " ");
-        let more = one.message.map(|text| format!(" ({text})"));
+        // What the last one gave is what the failure is about.
+        let told = matches!(one.said, Open::Known(Said::Failed | Said::InvalidResult));
+        let more = one.message.filter(|_| !told);
+        let more = more.map(|text| format!(" ({text})"));
         format!("asked {}: {said}{}", one.node_id, more.unwrap_or_default())
     };
     asked.into_iter().map(line).collect()

@@ -1,6 +1,6 @@
 //! Who of those that offer a tool is asked: from the index and what is under way, without doing anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use semver::{Comparator, Op, Version, VersionReq};
 
@@ -15,10 +15,7 @@ use crate::{
     },
     protocol::{
         bounds::Open,
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-        invoke::{
-            CANDIDATES_SHOWN_MAX, Candidate, CandidateState, Choice, Offered, Policy, Reason,
-        },
+        invoke::{CANDIDATES_SHOWN_MAX, Candidate, CandidateState, Choice, Policy, Reason},
         names::Namespace,
         subject::{ToolSubjects, check_subject},
     },
@@ -43,7 +40,7 @@ pub(super) struct Field<'a, 'l> {
     pub(super) provider_max: u32,
     /// Calls that may wait for one provider.
     pub(super) queue_max: usize,
-    /// What the registry may call; none: it is not the registry that calls.
+    /// What the registry may call; none: anything, or it is not the registry that calls.
     pub(super) callable: Option<(&'l Namespace, &'l ToolSubjects)>,
     /// The call has waited before: with that ticket, and it was given a place at that provider.
     pub(super) waited: Option<(Ticket, Option<Provider>)>,
@@ -56,14 +53,14 @@ pub(super) struct Considered<'a> {
     pub(super) provider: Provider,
     pub(super) load: Load,
     trust: TrustState,
-    out: Option<Reason>,
+    pub(super) out: Option<Reason>,
     /// It will do once it has room.
     pub(super) waits: bool,
 }
 
 /// Everybody who offers the tool: those that will do first, in the order in which they are asked.
 pub(super) struct Considerations<'a> {
-    all: Vec<Considered<'a>>,
+    pub(super) all: Vec<Considered<'a>>,
     usable: usize,
 }
 
@@ -282,105 +279,9 @@ impl<'a> Considerations<'a> {
         let shown = self.all.iter().take(CANDIDATES_SHOWN_MAX).enumerate();
         shown.map(|(at, one)| one.shown(at == 0)).collect()
     }
-
-    /// Why nobody can be asked.
-    pub(super) fn refusal(&self, name: &Token, choice: &Choice) -> Error {
-        if self.all.is_empty() {
-            let message = format!("no live node offers a tool by the name {name}");
-            return Error::new(ErrorCode::ToolNotFound, message);
-        }
-        let out_for = |reason| self.all.iter().filter(move |one| one.out == Some(reason));
-        if let Some(full) = out_for(Reason::AtBound).next() {
-            return full.busy("and no more may wait for it");
-        }
-        if let Some(hash) = choice.contract_hash.as_ref()
-            && !self.all.iter().any(|one| one.tool.contract_hash == *hash)
-        {
-            return self.changed(name, hash);
-        }
-        if let Some(error) = self.forbidden(name) {
-            return error;
-        }
-        let mut error = Error::new(ErrorCode::ProviderNotFound, self.why(name))
-            .with("candidates", serde_json::json!(self.candidates()));
-        let open = out_for(Reason::CircuitOpen).filter_map(|one| one.load.open);
-        error.retry_after_ms = open.min().map(|millis| millis.max(BUSY_RETRY_MILLIS));
-        error
-    }
-
-    /// Where the registry might call somebody if it were allowed to.
-    fn forbidden(&self, name: &Token) -> Option<Error> {
-        let passing = |one: &Considered<'_>| {
-            matches!(
-                one.out,
-                Some(
-                    Reason::CircuitOpen
-                        | Reason::NoResponders
-                        | Reason::Declined
-                        | Reason::Silent
-                        | Reason::Gone
-                )
-            )
-        };
-        let one = self.all.iter().find(|one| one.out == Some(Reason::Subject));
-        let one = one.filter(|_| !self.all.iter().any(passing))?;
-        let message = format!(
-            "this registry may not call {name} of node {}: its subject is {}, and --tool-subjects, with which the \
-             registry was started, does not name that; nothing was called",
-            one.seen.node_id, one.tool.subject,
-        );
-        Some(Error::new(ErrorCode::Forbidden, message).with("reason", "tool_subject"))
-    }
-
-    fn changed(&self, name: &Token, hash: &str) -> Error {
-        let offered: BTreeSet<Offered> = self
-            .all
-            .iter()
-            .map(|one| Offered {
-                tool_version: one.tool.version.clone(),
-                contract_hash: one.tool.contract_hash.clone(),
-            })
-            .collect();
-        let offered: Vec<Offered> = offered
-            .into_iter()
-            .rev()
-            .take(CANDIDATES_SHOWN_MAX)
-            .collect();
-        let message = format!(
-            "nobody offers {name} under that contract any more: see what it is now, and generate the caller anew"
-        );
-        Error::new(ErrorCode::ContractChanged, message)
-            .with("contract_hash", hash)
-            .with("offered", serde_json::json!(offered))
-    }
-
-    /// The reasons, each once.
-    fn why(&self, name: &Token) -> String {
-        let mut reasons: Vec<&str> = Vec::new();
-        for one in &self.all {
-            if let Some(reason) = one.out.map(Reason::said)
-                && !reasons.contains(&reason)
-            {
-                reasons.push(reason);
-            }
-        }
-        format!(
-            "nobody who offers {name} can be asked now; of a node that offers it: {}",
-            reasons.join("; ")
-        )
-    }
 }
 
 impl Considered<'_> {
-    /// It has no room, and that; nothing was called.
-    pub(super) fn busy(&self, more: &str) -> Error {
-        let message = format!(
-            "node {} has {} calls of {} under way, as many as a provider may have, {more}; nothing was called",
-            self.seen.node_id, self.load.own, self.tool.name,
-        );
-        Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
-    }
-
     fn why(&self) -> Option<Reason> {
         self.out.or(self.waits.then_some(Reason::AtBound))
     }

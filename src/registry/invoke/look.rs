@@ -64,6 +64,7 @@ impl Invoke {
     ) -> R {
         let random = Uuid::new_v4().as_u64_pair().1;
         let now = commit.clock.now().mono;
+        let narrowed = query.calls && self.callable.narrow();
         commit.mirror.with(|core| {
             core.index.advance(now);
             let index = &core.index;
@@ -74,7 +75,7 @@ impl Invoke {
                 now,
                 provider_max: self.loads.provider_max,
                 queue_max: self.queue_max,
-                callable: query.calls.then_some((&self.namespace, &self.callable)),
+                callable: narrowed.then_some((&self.namespace, &self.callable)),
                 waited,
             };
             let considered = field.consider(query.name, query.choice, query.without, random);

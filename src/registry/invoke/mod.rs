@@ -14,6 +14,7 @@ mod outcome;
 mod post;
 mod probe;
 mod queue;
+mod refuse;
 mod under_way;
 mod verdict;
 

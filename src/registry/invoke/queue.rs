@@ -120,7 +120,7 @@ mod tests {
     fn places_go_to_whoever_came_first() {
         let mut queue = Queue::default();
         let (a, b) = (provider(1), provider(2));
-        let mut enter = |queue: &mut Queue, at: &[&Provider]| {
+        let enter = |queue: &mut Queue, at: &[&Provider]| {
             let ticket = queue.ticket();
             let at = at.iter().map(|one| (*one).clone()).collect();
             (ticket, queue.enter(ticket, at))
