@@ -133,6 +133,17 @@ impl Options {
         }
     }
 
+    /// Whether it says who we are: then the server may let us do what others may not.
+    pub fn has_credentials(&self) -> bool {
+        let in_url = self.url.split(',').any(|url| url.contains('@'));
+        in_url
+            || self.creds.is_some()
+            || self.tls_cert.is_some()
+            || self.user.is_some()
+            || self.token.is_some()
+            || self.nkey.is_some()
+    }
+
     async fn prepared(&self, name: &str) -> Result<ConnectOptions, Error> {
         let mut options = ConnectOptions::new()
             .name(name)

@@ -3,7 +3,7 @@
 // The lints' exception for tests does not reach the helpers of one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use harness::{Caller, Got, PATIENCE, Provider, Ran, Registry, User, node};
+use harness::{Caller, Got, PATIENCE, Provider, Ran, Registry, User, node, with};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -267,6 +267,11 @@ async fn faults_are_pointed_out_where_they_lie() {
         "      {file}:2:8: /a \"one\" is not of type \"integer\"\n            \"a\": \"one\",\n                 ^^^^^\n"
     );
     assert!(ran.stderr.contains(&shown), "{}", ran.stderr);
+    let first = ran.stderr.lines().next().unwrap();
+    assert_eq!(
+        first,
+        "onex: the arguments are not as the contract of add 1.2.0 says"
+    );
     for said in [
         format!("{file}:1:1: \"b\" is a required property\n          {{\n          ^\n"),
         format!(
@@ -371,9 +376,38 @@ onex: the tool answered with an error of its own, TOO_MUCH: 3 is too much
 
     let wrong = bus.answering(&[], "{\"sum\": \"3\"}").await;
     let ran = bus.run(&invoke).await.exits(1);
-    let shown = "      the result/sum \"3\" is not of type \"integer\"\n      by calc, execution UUID: it was executed\n";
-    assert!(steady(&ran.stderr).contains(shown), "{}", ran.stderr);
+    let shown = "\
+onex: the tool's result is not as its contract says
+      the result/sum \"3\" is not of type \"integer\"
+      by calc, execution UUID: it was executed
+      it answered {\"sum\":\"3\"}
+";
+    assert_eq!(steady(&ran.stderr), shown);
     drop(wrong);
+
+    // Where several were asked each is named.
+    let once = json!({"name": "twice", "version": "1.0.0", "idempotent": true, "output_schema": {"type": "string"}});
+    for (node_id, subject) in [("a", "twice.a"), ("b", "twice.b")] {
+        let tool = with(once.clone(), json!({"subject": subject}));
+        bus.announce(node_id, tool).await;
+    }
+    let silent = Provider::serve(bus.registry.url(), "twice.a", |_| async {}).await;
+    let wrong = Provider::answering(bus.registry.url(), "twice.b", |_| json!(2)).await;
+    let brief = ["--policy", "first", "--attempt-timeout", "300ms"];
+    let ran = bus
+        .run(&[&["tool", "invoke", "twice"], &brief[..]].concat())
+        .await
+        .exits(1);
+    let shown = "\
+onex: the tool's result is not as its contract says
+      the result 2 is not of type \"string\"
+      by b, execution UUID: it was executed
+      it answered 2
+      asked a: silent
+      asked b: invalid result
+";
+    assert_eq!(steady(&ran.stderr), shown);
+    drop((silent, wrong));
 
     let silent = Provider::serve(bus.registry.url(), &subject("calc"), |_| async {}).await;
     let ran = bus
@@ -436,6 +470,22 @@ WRONG ARGUMENTS (1)
       {\"a\": 1.5, \"b\": 2}
             ^^^
 ";
+    assert!(ran.stdout.contains(shown), "{}", ran.stdout);
+    let brief = [&dry[..], &["--attempt-timeout", "500ms"]].concat();
+    let ran = bus.run(&brief).await.exits(0);
+    let shown = "  Attempt     500ms for each node\n";
+    assert!(ran.stdout.contains(shown), "{}", ran.stdout);
+    let brief = [&dry[..], &["--attempt-timeout", "9ms"]].concat();
+    let ran = bus.run(&brief).await.exits(2);
+    assert!(
+        ran.stderr.contains("must be 10ms to 300s"),
+        "{}",
+        ran.stderr
+    );
+    // Nobody listens for the one that is left.
+    let unheard = [&dry[..], &["--provider", "old", "--tool-version", "=1.0.0"]].concat();
+    let ran = bus.run(&unheard).await.exits(75);
+    let shown = "nobody listens on its subject";
     assert!(ran.stdout.contains(shown), "{}", ran.stdout);
     // As the call itself would end.
     let pinned = [&dry[..], &["--provider", "nobody", "-o", "json"]].concat();

@@ -26,8 +26,9 @@ use onex_registry::{
     },
     protocol::{
         error::ErrorCode,
+        inbox::Inboxes,
         invoke::InvokeRequest,
-        names::{Namespace, is_inbox},
+        names::Namespace,
         node_view::{Liveness, NodeListRequest},
         tool::Tool,
     },
@@ -569,15 +570,19 @@ async fn what_cannot_be_answered_is_not_begun() {
         .await
         .unwrap();
     // Nor is it answered where a caller might not publish itself.
-    for reply in ["$KV.onex-registry.sys", "onex.registry.v1.port.lease"] {
-        assert!(!is_inbox(reply));
+    for reply in [
+        "$KV.onex-registry.sys",
+        "onex.registry.v1.port.lease",
+        "orders.delete",
+    ] {
+        assert!(!Inboxes::default().has(reply));
         let sent = caller
             .0
             .publish_with_reply(subject.clone(), reply, "{}".into());
         sent.await.unwrap();
     }
     assert_eq!(caller.call("once", &[], "{}").await.result(), 1);
-    assert_eq!(calls(&node, "once").without_reply, 3);
+    assert_eq!(calls(&node, "once").without_reply, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

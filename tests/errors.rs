@@ -161,9 +161,24 @@ async fn pool_not_found() -> Refused {
 
 async fn port_unavailable() -> Refused {
     let (_registry, caller) = start(&[]).await;
-    let outside = wish(Uuid::new_v4(), json!({"preferred_port": 1, "exact": true}));
+    let exact = |port| {
+        wish(
+            Uuid::new_v4(),
+            json!({"preferred_port": port, "exact": true}),
+        )
+    };
+    let port = caller.lease(Uuid::new_v4(), json!({})).await["port"].clone();
+    let refused = caller
+        .refused(
+            "port.lease",
+            exact(port.clone()),
+            ErrorCode::PortUnavailable,
+        )
+        .await;
+    let message = refused.error["message"].as_str().unwrap();
+    assert!(message.contains(&format!("port {port}")), "{message}");
     caller
-        .refused("port.lease", outside, ErrorCode::PortUnavailable)
+        .refused("port.lease", exact(json!(1)), ErrorCode::PortUnavailable)
         .await
 }
 

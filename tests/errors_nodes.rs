@@ -88,6 +88,15 @@ impl Owner {
                 "{endpoint} {body}: {:#}",
                 refused.error
             );
+            let named = match code {
+                ErrorCode::NodeNotFound => &body["node_id"],
+                ErrorCode::ToolNotFound => &body["name"],
+                ErrorCode::BusNotFound => &body["bus_id"],
+                _ => continue,
+            };
+            let message = refused.error["message"].as_str().unwrap();
+            let named = format!(" {}", named.as_str().unwrap());
+            assert!(message.contains(&named), "{endpoint} {body}: {message}");
         }
     }
 }

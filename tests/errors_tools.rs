@@ -34,7 +34,11 @@ async fn start(args: &[&str], more: Value) -> Bus {
     let caller = Caller::of(&registry).await;
     let tool = json!({
         "name": "half", "version": "1.0.0", "subject": SUBJECT, "output_schema": {"type": "number"},
-        "input_schema": {"type": "object", "required": ["of"], "properties": {"of": {"type": "number"}}},
+        // What two parts of it ask for is told once.
+        "input_schema": {
+            "type": "object", "required": ["of"], "properties": {"of": {"type": "number"}},
+            "allOf": [{"properties": {"of": {"type": "number"}}}],
+        },
     });
     let body = node(Uuid::new_v4(), "calc", json!({"tools": [with(tool, more)]}));
     caller.get("node.register", body).await;
@@ -122,7 +126,11 @@ async fn nobody_can_be_asked() {
     // Nobody listens: after the fifth time it is left alone for a while, and it is said how long.
     for _ in 0..5 {
         let refused = bus
-            .fails(json!({}), ErrorCode::ProviderNotFound, &["candidates"])
+            .fails(
+                json!({}),
+                ErrorCode::ProviderNotFound,
+                &["asked", "candidates"],
+            )
             .await;
         assert_eq!(refused.detail("candidates")[0]["reason"], "no_responders");
     }
@@ -148,14 +156,17 @@ async fn what_goes_in_and_what_comes_out_is_checked() {
     let refused = bus
         .fails(wrong, ErrorCode::InvalidArguments, &["violations"])
         .await;
+    let said = refused.detail("violations").as_array().unwrap();
+    assert_eq!(said.len(), 1, "{said:?}");
     assert_eq!(refused.detail("violations")[0]["pointer"], "/of");
     assert_eq!(provider.count(), 0);
-    let executed = ["executed", "execution_id", "provider_node_id"];
-    let details = [&executed[..], &["violations"]].concat();
+    let executed = ["asked", "executed", "execution_id", "provider_node_id"];
+    let details = [&executed[..], &["provider_body", "violations"]].concat();
     let refused = bus
         .fails(json!({}), ErrorCode::InvalidResult, &details)
         .await;
     assert_eq!(refused.detail("violations")[0]["pointer"], "");
+    assert_eq!(refused.detail("provider_body"), "1.5");
     assert_eq!(refused.detail("executed"), true);
     assert_eq!(
         refused.detail("execution_id"),
@@ -176,6 +187,7 @@ async fn what_goes_in_and_what_comes_out_is_checked() {
 async fn what_a_tool_says_of_its_errors_is_passed_on() {
     let bus = start(&[], json!({})).await;
     let always = [
+        "asked",
         "executed",
         "execution_id",
         "provider_node_id",
@@ -206,7 +218,7 @@ async fn what_a_tool_says_of_its_errors_is_passed_on() {
     drop(checked);
     let headers = &[(NUMBER, "503"), (TEXT, "BUSY"), ("Onex-Executed", "false")];
     let _full = bus.answering(headers, Value::Null).await;
-    let refused = bus.fails(json!({}), ErrorCode::Busy, &[]).await;
+    let refused = bus.fails(json!({}), ErrorCode::Busy, &["asked"]).await;
     assert!(refused.error["retry_after_ms"].is_u64());
 }
 
@@ -215,7 +227,7 @@ async fn whether_a_silent_tool_may_be_called_again_is_for_it_to_say() {
     for idempotent in [false, true] {
         let bus = start(&[], json!({"idempotent": idempotent})).await;
         let provider = bus.silent().await;
-        let details = ["executed", "execution_id", "provider_node_id"];
+        let details = ["asked", "executed", "execution_id", "provider_node_id"];
         let refused = bus
             .fails(json!({"timeout_ms": 200}), ErrorCode::ToolTimeout, &details)
             .await;
@@ -229,7 +241,7 @@ async fn whether_a_silent_tool_may_be_called_again_is_for_it_to_say() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_under_way_is_bounded() {
     for bound in ["--invokes-max", "--invokes-per-provider-max"] {
-        let bus = start(&[bound, "1"], json!({})).await;
+        let bus = start(&[bound, "1", "--invoke-queue-max", "0"], json!({})).await;
         let provider = bus.silent().await;
         let caller = bus.caller.clone();
         let hangs = tokio::spawn(async move {

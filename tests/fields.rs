@@ -179,7 +179,7 @@ fn right(endpoint: Endpoint, world: &World) -> Vec<Value> {
         Endpoint::ToolInvoke => vec![json!({
             "tool_name": "add", "arguments": {"a": 1}, "tool_version": ">=1, <3", "node_selection_policy": "first",
             "provider_node_id": node, "trusted_only": false, "contract_hash": world.tool_hash, "timeout_ms": 4_000,
-            "correlation_id": "order-17", "requester_id": requester, "dry_run": true, "request_id": request,
+            "attempt_timeout_ms": 500, "correlation_id": "order-17", "requester_id": requester, "dry_run": true, "request_id": request,
             "min_revision": revision,
         })],
         Endpoint::ToolResolve => vec![json!({
@@ -225,6 +225,7 @@ fn tool(name: &str) -> Value {
     json!({
         "name": name, "version": "1.0.0", "description": "Works on numbers.", "input_schema": {"type": "object"},
         "output_schema": true, "error_codes": ["OVERFLOW"], "side_effects": ["none"], "idempotent": true,
+        "attempt_timeout_ms": 500,
         "tags": ["math"], "subject": format!("calc.{name}"),
     })
 }

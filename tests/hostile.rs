@@ -6,7 +6,8 @@
 use std::{io::Write as _, net::TcpStream, time::Duration};
 
 use async_nats::{HeaderMap, jetstream};
-use harness::{Caller, Nats, Registry, until, wish};
+use futures::StreamExt as _;
+use harness::{Caller, Nats, Provider, Registry, node, until, wish};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -41,6 +42,7 @@ async fn an_answer_goes_to_no_key_and_no_interface() {
         "$JS.API.STREAM.DELETE.KV_onex-registry".to_owned(),
         "onex.registry.v1.event.port.leased.x".to_owned(),
         "onex.registry.v1.port.list".to_owned(),
+        "orders.delete".to_owned(),
     ] {
         for subject in asked {
             let sent = caller
@@ -54,7 +56,7 @@ async fn an_answer_goes_to_no_key_and_no_interface() {
         let stats = caller.micro("STATS").await;
         let endpoints = stats[0]["endpoints"].as_array()?;
         let help = endpoints.iter().find(|one| one["name"] == "help")?;
-        (help["data"]["without_reply"] == 5).then_some(())
+        (help["data"]["without_reply"] == 6).then_some(())
     })
     .await;
     let mine = json!({"requester_id": holder, "lease_id": lease["lease_id"]});
@@ -62,6 +64,82 @@ async fn an_answer_goes_to_no_key_and_no_interface() {
     let after = bucket.get_info().await.unwrap().state.last_sequence;
     // The heartbeat, and at most the publisher's claim and its checkpoint.
     assert!(after - before <= 3, "{before} to {after}");
+}
+
+/// A registry that has rights which its callers may lack calls for them only what it was told.
+#[tokio::test(flavor = "multi_thread")]
+async fn registry_with_credentials_calls_only_named_subjects() {
+    let nats = Nats::start();
+    let url = nats.url().replace("://", "://onex:secret@");
+    let start = |more: &[&'static str]| {
+        let args = [&["--nats", url.as_str()], &ARGS[..], more].concat();
+        let mut registry = Registry::spawn(&args);
+        registry.await_ready();
+        registry
+    };
+    let registry = start(&[]);
+    let caller = Caller::connect(&nats.url()).await;
+    let own = "onex.node.v1.tool.own.calc";
+    let deletes = Provider::answering(&nats.url(), "orders.delete", |_| json!("gone")).await;
+    let _own = Provider::answering(&nats.url(), own, |_| json!("done")).await;
+    let tools = json!([
+        {"name": "wipe", "version": "1.0.0", "subject": "orders.delete"},
+        {"name": "own", "version": "1.0.0"},
+    ]);
+    let body = node(Uuid::new_v4(), "calc", json!({"tools": tools}));
+    caller.get("node.register", body).await;
+    let wipe = json!({"tool_name": "wipe"});
+    let refused = caller.refused("tool.invoke", wipe.clone(), ErrorCode::Forbidden);
+    let refused = refused.await;
+    assert_eq!(refused.detail("reason"), "tool_subject");
+    let message = refused.error["message"].as_str().unwrap();
+    for part in ["--tool-subjects", "orders.delete", "wipe of node calc"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let dry = json!({"tool_name": "wipe", "dry_run": true});
+    let said = caller.get("tool.invoke", dry).await;
+    assert_eq!(said["refusal"], "FORBIDDEN");
+    assert_eq!(said["candidates"][0]["reason"], "subject");
+    // Whoever calls with rights of its own is told where.
+    let to = caller.get("tool.resolve", wipe.clone()).await;
+    assert_eq!(to["subject"], "orders.delete");
+    let reply = caller.get("tool.invoke", json!({"tool_name": "own"})).await;
+    assert_eq!(reply["result"], "done");
+    assert_eq!(deletes.count(), 0);
+    drop(registry);
+
+    let _registry = start(&["--tool-subjects", "calc.>,orders.*"]);
+    let reply = caller.get("tool.invoke", wipe).await;
+    assert_eq!(reply["result"], "gone");
+}
+
+/// Only inboxes are answered: those of the convention, and those whose prefix the registry was told.
+#[tokio::test(flavor = "multi_thread")]
+async fn inbox_prefix_names_further_reply_subjects() {
+    let registry = Registry::start(&with(&["--inbox-prefix", "my.inbox,_TEAM"]));
+    let caller = Caller::of(&registry).await;
+    let mut answers = caller.client.subscribe(">").await.unwrap();
+    for reply in ["orders.delete", "my.inboxes.1", "_TEAM", "my.inbox.1"] {
+        let sent = caller.client.publish_with_reply(
+            caller.subject("help"),
+            reply,
+            r#"{"limit":0}"#.into(),
+        );
+        sent.await.unwrap();
+    }
+    // Requests of one connection are answered in any order: what is dropped is dropped before the last is answered.
+    let mut seen = Vec::new();
+    while !seen.contains(&"my.inbox.1".to_owned()) {
+        let message = answers.next().await.unwrap();
+        seen.push(message.subject.to_string());
+    }
+    let stats = caller.micro("STATS").await;
+    let endpoints = stats[0]["endpoints"].as_array().unwrap();
+    let help = endpoints.iter().find(|one| one["name"] == "help").unwrap();
+    assert_eq!(help["data"]["without_reply"], 3);
+    for dropped in ["orders.delete", "my.inboxes.1", "_TEAM"] {
+        assert!(!seen.contains(&dropped.to_owned()), "{seen:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -300,7 +300,8 @@ async fn an_idempotent_tool_is_asked_of_another_node() {
     let dead = silent("a").await;
     announce(&caller, "a", idempotent.clone()).await;
     let alive = provider(&caller, &registry, "b", idempotent).await;
-    let first = call(json!({"node_selection_policy": "first", "timeout_ms": 1_000}));
+    let brief = json!({"attempt_timeout_ms": 500, "timeout_ms": 10_000});
+    let first = with(call(brief), json!({"node_selection_policy": "first"}));
     let reply = caller.get("tool.invoke", first).await;
     assert_eq!(
         (&reply["provider_node_id"], &reply["attempts"]),

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use harness::{Caller, Provider, Registry, node, until, with};
+use futures::StreamExt as _;
+use harness::{Caller, Events, Provider, Registry, node, until, with};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -103,8 +104,9 @@ async fn what_may_have_been_done_is_told_whatever_comes_after_it() {
     })
     .await;
     // Nobody listens for the third.
+    let brief = json!({"attempt_timeout_ms": 500});
     let refused = caller
-        .refused("tool.invoke", first(json!({})), ErrorCode::ToolTimeout)
+        .refused("tool.invoke", first(brief), ErrorCode::ToolTimeout)
         .await;
     assert_eq!(refused.detail("executed"), "unknown");
     assert_eq!(refused.detail("provider_node_id"), "a");
@@ -134,7 +136,8 @@ async fn a_refusal_does_not_undo_what_may_have_been_done() {
             got.answer_bytes(&headers, String::new()).await;
         })
         .await;
-        let refused = caller.refused("tool.invoke", first(json!({})), code).await;
+        let brief = json!({"attempt_timeout_ms": 500});
+        let refused = caller.refused("tool.invoke", first(brief), code).await;
         let said = match code {
             ErrorCode::ToolTimeout => json!("unknown"),
             _ => json!(true),
@@ -190,7 +193,12 @@ async fn a_dry_run_chooses_once() {
         ("c", "1.0.0"),
         ("d", "1.0.0"),
     ];
-    let (_registry, caller) = announced(&nodes, json!({})).await;
+    let (registry, caller) = announced(&nodes, json!({})).await;
+    let mut all = Vec::new();
+    for (node_id, _) in nodes {
+        let subject = format!("work.{node_id}");
+        all.push(Provider::answering(registry.url(), &subject, |_| json!("done")).await);
+    }
     for _ in 0..20 {
         let body = json!({"tool_name": "work", "dry_run": true, "node_selection_policy": "random"});
         let said = caller.get("tool.invoke", body).await;
@@ -314,4 +322,241 @@ async fn nobody_is_asked_whose_time_is_up() {
     .await;
     assert_eq!(said["refusal"], "PROVIDER_NOT_FOUND");
     assert!(said["plan"].is_null());
+}
+
+/// Whom an error, or an event, says that was asked, and what each said.
+fn asked(details: &Value) -> Vec<(&str, &str)> {
+    let all = details["asked"].as_array().unwrap().iter();
+    all.map(|one| {
+        (
+            one["node_id"].as_str().unwrap(),
+            one["said"].as_str().unwrap(),
+        )
+    })
+    .collect()
+}
+
+/// That another node could be asked as well says nothing of how long the tool takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_node_keeps_the_whole_timeout_though_another_one_is_there() {
+    let nodes = [("a", "1.0.0"), ("b", "1.0.0")];
+    let (registry, caller) = announced(&nodes, json!({"idempotent": true})).await;
+    let slow = Provider::serve(registry.url(), "work.a", |got| async move {
+        // More than half of what the call may take.
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        got.answer(&json!("slow")).await;
+    })
+    .await;
+    let other = Provider::answering(registry.url(), "work.b", |_| json!("quick")).await;
+    let reply = caller
+        .get("tool.invoke", first(json!({"timeout_ms": 4_000})))
+        .await;
+    assert_eq!(
+        (&reply["result"], &reply["attempts"]),
+        (&json!("slow"), &json!(1))
+    );
+    assert_eq!((slow.count(), other.count()), (1, 0));
+    let given: u64 = slow.got()[0].header("Onex-Timeout-Ms").parse().unwrap();
+    assert!((3_500..=4_000).contains(&given), "{given}");
+}
+
+/// One attempt is as long as the contract says, or as the call says, which counts first.
+#[tokio::test(flavor = "multi_thread")]
+async fn attempt_timeout_moves_on_to_another_node() {
+    let nodes = [("a", "1.0.0"), ("b", "1.0.0")];
+    let contract = json!({"idempotent": true, "attempt_timeout_ms": 400});
+    let (registry, caller) = announced(&nodes, contract).await;
+    let silent = Provider::serve(registry.url(), "work.a", |_| async {}).await;
+    let other = Provider::answering(registry.url(), "work.b", |_| json!("done")).await;
+    for (more, millis) in [
+        (json!({"timeout_ms": 60_000}), "400"),
+        (
+            json!({"timeout_ms": 60_000, "attempt_timeout_ms": 200}),
+            "200",
+        ),
+    ] {
+        let dry = first(with(more.clone(), json!({"dry_run": true})));
+        let said = caller.get("tool.invoke", dry).await;
+        assert_eq!(said["plan"]["attempt_timeout_ms"].to_string(), millis);
+        let reply = caller.get("tool.invoke", first(more)).await;
+        assert_eq!(
+            (&reply["provider_node_id"], &reply["attempts"]),
+            (&json!("b"), &json!(2))
+        );
+        let got = silent.got();
+        assert_eq!(got.last().unwrap().header("Onex-Timeout-Ms"), millis);
+    }
+    assert_eq!((silent.count(), other.count()), (2, 2));
+    let described = caller.get("tool.describe", json!({"name": "work"})).await;
+    assert_eq!(described["contract"]["attempt_timeout_ms"], 400);
+    for bad in [9, 300_001] {
+        let body = first(json!({"attempt_timeout_ms": bad}));
+        let refused = caller.refused("tool.invoke", body, ErrorCode::InvalidRequest);
+        let refused = refused.await;
+        assert_eq!(refused.detail("pointer"), "/attempt_timeout_ms");
+        let tool = json!({"name": "work", "version": "1.0.0", "attempt_timeout_ms": bad});
+        let body = node(Uuid::new_v4(), "c", json!({"tools": [tool]}));
+        let refused = caller
+            .refused("node.register", body, ErrorCode::InvalidRequest)
+            .await;
+        assert_eq!(refused.detail("pointer"), "/tools/0/attempt_timeout_ms");
+    }
+}
+
+/// A tool that must not be called twice is not, however short an attempt may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn attempt_timeout_ends_the_call_of_a_tool_that_is_not_idempotent() {
+    let nodes = [("a", "1.0.0"), ("b", "1.0.0")];
+    let (registry, caller) = announced(&nodes, json!({"attempt_timeout_ms": 300})).await;
+    let silent = Provider::serve(registry.url(), "work.a", |_| async {}).await;
+    let other = Provider::answering(registry.url(), "work.b", |_| json!("done")).await;
+    let body = first(json!({"timeout_ms": 60_000}));
+    let refused = caller
+        .refused("tool.invoke", body, ErrorCode::ToolTimeout)
+        .await;
+    assert_eq!(refused.detail("executed"), "unknown");
+    assert_eq!(asked(&refused.error["details"]), [("a", "silent")]);
+    assert_eq!((silent.count(), other.count()), (1, 0));
+}
+
+/// Each is named, in the error and in the event, with what it said.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_that_was_asked_is_named() {
+    let nodes = [("a", "1.0.0"), ("b", "1.0.0"), ("c", "1.0.0")];
+    let (registry, caller) = announced(&nodes, json!({"idempotent": true})).await;
+    let _declining = Provider::serve(registry.url(), "work.b", |got| async move {
+        got.answer_bytes(&DECLINES, String::new()).await;
+    })
+    .await;
+    let _failing = Provider::serve(registry.url(), "work.c", |got| async move {
+        got.answer_bytes(&FAILS, String::new()).await;
+    })
+    .await;
+    let body = first(json!({}));
+    let refused = caller
+        .refused("tool.invoke", body, ErrorCode::ToolError)
+        .await;
+    let all = [("a", "no_responders"), ("b", "declined"), ("c", "failed")];
+    assert_eq!(asked(&refused.error["details"]), all);
+    let messages: Vec<&Value> = refused
+        .detail("asked")
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["message"])
+        .collect();
+    assert_eq!(
+        messages,
+        [&Value::Null, &json!("BUSY"), &json!("500: it broke")]
+    );
+    // Who declined a moment ago comes last, if it is asked at all.
+    let body = first(json!({"request_id": Uuid::new_v4()}));
+    let refused = caller
+        .refused("tool.invoke", body, ErrorCode::ToolError)
+        .await;
+    assert_eq!(
+        asked(&refused.error["details"]).last(),
+        Some(&("c", "failed"))
+    );
+    let events = until("the failures to be told", async || {
+        let events = Events::published(&caller).await;
+        (events.of_kind("tool.failed").len() >= 2).then_some(events)
+    })
+    .await;
+    for event in events.of_kind("tool.failed") {
+        let asked = asked(&event.body);
+        assert_eq!(asked.len() as u64, event.body["attempts"].as_u64().unwrap());
+        assert_eq!(asked.last().unwrap(), &("c", "failed"));
+    }
+}
+
+/// A node that is gone while it is called is no reason to wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_gone_is_not_waited_for() {
+    let nodes = [("a", "1.0.0"), ("b", "1.0.0")];
+    let (registry, caller) = announced(&nodes, json!({"idempotent": true})).await;
+    let mut dies = Some(Provider::serve(registry.url(), "work.a", |_| async {}).await);
+    let _other = Provider::answering(registry.url(), "work.b", |_| json!("done")).await;
+    let call = tokio::spawn({
+        let caller = caller.clone();
+        async move {
+            caller
+                .get("tool.invoke", first(json!({"timeout_ms": 60_000})))
+                .await
+        }
+    });
+    until("the call to be under way", async || {
+        (dies.as_ref()?.count() == 1).then_some(())
+    })
+    .await;
+    // It is looked who listens after a second.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    dies.take();
+    let reply = call.await.unwrap();
+    assert_eq!(
+        (&reply["result"], &reply["attempts"]),
+        (&json!("done"), &json!(2))
+    );
+    let took = reply["duration_ms"].as_u64().unwrap();
+    assert!(took < 20_000, "{took}");
+    let event = until("its end to be told", async || {
+        let events = Events::published(&caller).await;
+        events
+            .of_kind("tool.completed")
+            .first()
+            .map(|event| event.body.clone())
+    })
+    .await;
+    assert_eq!(asked(&event), [("a", "gone"), ("b", "answered")]);
+}
+
+/// A node that unsubscribes is about to stop, and still answers: nobody else is asked meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_drains_is_waited_for() {
+    let nodes = [("a", "1.0.0"), ("b", "1.0.0")];
+    let (registry, caller) = announced(&nodes, json!({"idempotent": true})).await;
+    let draining = async_nats::connect(registry.url()).await.unwrap();
+    let mut requests = draining.subscribe("work.a").await.unwrap();
+    draining.flush().await.unwrap();
+    let other = Provider::answering(registry.url(), "work.b", |_| json!("other")).await;
+    let answers = tokio::spawn(async move {
+        let request = requests.next().await.unwrap();
+        // As long as somebody listens it is looked who that is, and then it is looked twice whether it is there.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        requests.unsubscribe().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let reply = request.reply.unwrap();
+        draining.publish(reply, "\"done\"".into()).await.unwrap();
+        draining.flush().await.unwrap();
+    });
+    let reply = caller
+        .get("tool.invoke", first(json!({"timeout_ms": 60_000})))
+        .await;
+    assert_eq!(
+        (&reply["result"], &reply["attempts"]),
+        (&json!("done"), &json!(1))
+    );
+    assert_eq!(other.count(), 0);
+    answers.await.unwrap();
+}
+
+/// A dry run looks whether anybody listens, as a call finds out by asking.
+#[tokio::test(flavor = "multi_thread")]
+async fn dry_run_passes_over_a_node_that_nobody_listens_for() {
+    let nodes = [("a", "1.0.0"), ("b", "1.0.0")];
+    let (registry, caller) = announced(&nodes, json!({})).await;
+    let dry = first(json!({"dry_run": true}));
+    let said = caller.get("tool.invoke", dry.clone()).await;
+    assert!(said["plan"].is_null(), "{said:#}");
+    assert_eq!(said["refusal"], "PROVIDER_NOT_FOUND");
+    for node_id in ["a", "b"] {
+        assert_eq!(*reason(&said, node_id), "no_responders");
+    }
+    // By whatever subscription.
+    let other = Provider::answering(registry.url(), "*.b", |_| json!("done")).await;
+    let said = caller.get("tool.invoke", dry).await;
+    assert_eq!(said["plan"]["provider_node_id"], "b");
+    assert_eq!(said["plan"]["listening"], true);
+    assert_eq!(*reason(&said, "a"), "no_responders");
+    assert_eq!(other.count(), 0);
 }

@@ -59,6 +59,9 @@ async fn bounds_hold_and_others_are_served() {
         "3",
         "--invokes-per-provider-max",
         "2",
+        // None waits.
+        "--invoke-queue-max",
+        "0",
         "--in-flight-max",
         "2",
     ];
@@ -110,6 +113,161 @@ async fn bounds_hold_and_others_are_served() {
         caller.get("tool.invoke", call(json!({}))).await["result"],
         "done"
     );
+}
+
+/// Waits until that many calls wait for the first candidate.
+async fn queued(caller: &Caller, count: usize) -> Value {
+    until("calls to wait", async || {
+        let said = caller
+            .get("tool.invoke", call(json!({"dry_run": true})))
+            .await;
+        (said["candidates"][0]["queued"] == count).then_some(said)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_beyond_the_bound_are_served_in_the_order_in_which_they_came() {
+    let bounds = ["--invokes-per-provider-max", "2", "--invoke-queue-max", "3"];
+    let registry = Registry::start(&[&ARGS[..], &bounds].concat());
+    let caller = Caller::of(&registry).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let a = gated(registry.url(), "a", &gate).await;
+    announce(&caller, "a", json!({})).await;
+    let numbered = |n: usize| begin(&caller, json!({"arguments": {"n": n}}));
+    let mut all = Vec::new();
+    for n in 0..2 {
+        all.push(numbered(n));
+        until("it is under way", async || {
+            (a.count() == n + 1).then_some(())
+        })
+        .await;
+    }
+    for n in 2..5 {
+        all.push(numbered(n));
+        let said = queued(&caller, n - 1).await;
+        let candidate = &said["candidates"][0];
+        assert_eq!(candidate["reason"], "at_bound");
+        assert_eq!(candidate["in_flight"], 2);
+        // There is room for three.
+        let full = n == 4;
+        assert_eq!(candidate["state"], if full { "out" } else { "chosen" });
+        assert_eq!(said["plan"].is_null(), full);
+        assert_eq!(
+            said["refusal"],
+            if full { json!("BUSY") } else { Value::Null }
+        );
+    }
+    let refused = caller
+        .refused("tool.invoke", call(json!({})), ErrorCode::Busy)
+        .await;
+    let message = refused.error["message"].as_str().unwrap();
+    assert!(message.contains("node a has 2 calls of work"), "{message}");
+    assert_eq!(a.count(), 2);
+    for n in 2..5 {
+        gate.add_permits(1);
+        until("the next one is called", async || {
+            (a.count() == n + 1).then_some(())
+        })
+        .await;
+    }
+    gate.add_permits(2);
+    for call in all {
+        assert_eq!(call.await.unwrap().unwrap()["result"], "done");
+    }
+    let order: Vec<Value> = a
+        .got()
+        .iter()
+        .map(|got| got.arguments["n"].clone())
+        .collect();
+    assert_eq!(order, [0, 1, 2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_far_beyond_the_bound_is_served() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let a = Provider::serve(registry.url(), "work.a", |got| async move {
+        // As long as work takes.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        got.answer(&json!("done")).await;
+    })
+    .await;
+    announce(&caller, "a", json!({})).await;
+    let calls = (0..300).map(|_| begin(&caller, json!({})));
+    for call in join_all(calls).await {
+        assert_eq!(call.unwrap().unwrap()["result"], "done");
+    }
+    assert_eq!(a.count(), 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waits_in_vain_is_busy_and_nothing_was_called() {
+    let registry = Registry::start(&[&ARGS[..], &["--invokes-per-provider-max", "1"]].concat());
+    let caller = Caller::of(&registry).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let a = gated(registry.url(), "a", &gate).await;
+    announce(&caller, "a", json!({})).await;
+    let first = begin(&caller, json!({}));
+    until("it is under way", async || (a.count() == 1).then_some(())).await;
+    let since = std::time::Instant::now();
+    for more in [json!({}), json!({"request_id": Uuid::new_v4()})] {
+        let brief = call(with(json!({"timeout_ms": 600}), more));
+        let refused = caller.refused("tool.invoke", brief, ErrorCode::Busy).await;
+        assert!(refused.retryable());
+        assert!(refused.error["retry_after_ms"].is_u64());
+    }
+    assert!(since.elapsed() >= Duration::from_millis(1_200));
+    assert_eq!(a.count(), 1);
+    queued(&caller, 0).await;
+    gate.add_permits(1);
+    assert_eq!(first.await.unwrap().unwrap()["result"], "done");
+}
+
+/// A call that waits has no place among those under way, and goes to whoever comes and has room.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_wait_keep_nobody_from_being_called() {
+    let bounds = ["--invokes-per-provider-max", "1", "--invokes-max", "2"];
+    let registry = Registry::start(&[&ARGS[..], &bounds].concat());
+    let caller = Caller::of(&registry).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let a = gated(registry.url(), "a", &gate).await;
+    announce(&caller, "a", json!({})).await;
+    let first = begin(&caller, json!({}));
+    until("it is under way", async || (a.count() == 1).then_some(())).await;
+    let more: Vec<_> = (0..3).map(|_| begin(&caller, json!({}))).collect();
+    queued(&caller, 3).await;
+    let _b = Provider::answering(registry.url(), "work.b", |_| json!("b")).await;
+    announce(&caller, "b", json!({})).await;
+    for call in more {
+        assert_eq!(call.await.unwrap().unwrap()["result"], "b");
+    }
+    assert_eq!(a.count(), 1);
+    gate.add_permits(1);
+    assert_eq!(first.await.unwrap().unwrap()["result"], "done");
+}
+
+/// Whoever waits when the registry stops is served, as long as it stops in its own time.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_wait_are_answered_when_the_registry_stops() {
+    let nats = Nats::start();
+    let args = [&ARGS[..], &["--invokes-per-provider-max", "1"]].concat();
+    let mut registry = Registry::on(&nats, &args);
+    let caller = Caller::connect(&nats.url()).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let a = gated(&nats.url(), "a", &gate).await;
+    announce(&caller, "a", json!({})).await;
+    let first = begin(&caller, json!({}));
+    until("it is under way", async || (a.count() == 1).then_some(())).await;
+    let second = begin(&caller, json!({}));
+    queued(&caller, 1).await;
+    registry.terminate();
+    registry.line("draining");
+    gate.add_permits(2);
+    for call in [first, second] {
+        assert_eq!(call.await.unwrap().unwrap()["result"], "done");
+    }
+    assert!(registry.ended().0.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

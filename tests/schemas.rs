@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use onex_registry::domain::bus::{Announcement, Bus, BusEnded};
 use onex_registry::domain::call::{
-    Call, CallEnded, Called, Completed, Executed, Execution, Failure, Outcome as CallOutcome,
+    Asked, Call, CallEnded, Called, Completed, Executed, Execution, Failure,
+    Outcome as CallOutcome, Said,
 };
 use onex_registry::domain::counts::{Counted, Counts, Folded};
 use onex_registry::domain::ids::{
@@ -359,7 +360,7 @@ impl Choice {
     fn tool(&mut self) -> Tool {
         let more = json!({
             "description": "Adds.", "input_schema": true, "output_schema": false, "error_codes": ["OVERFLOW"],
-            "side_effects": ["none"], "idempotent": true,
+            "side_effects": ["none"], "idempotent": true, "attempt_timeout_ms": 500,
         });
         Tool {
             name: "add".parse().unwrap(),
@@ -550,6 +551,25 @@ impl Choice {
         }
     }
 
+    fn asked(&mut self) -> Vec<Asked> {
+        let all = [
+            Said::Answered,
+            Said::Failed,
+            Said::InvalidResult,
+            Said::Declined,
+            Said::NoResponders,
+            Said::Gone,
+            Said::Silent,
+            Said::NotSent,
+        ];
+        let asked = Asked {
+            node_id: "text.summariser".parse().unwrap(),
+            said: self.one_of(&all),
+            message: self.maybe("BUSY".to_owned()),
+        };
+        self.maybe(asked).into_iter().collect()
+    }
+
     fn call_transition(&mut self) -> Transition {
         let ended = EndTold {
             how: self.one_of(&[How::Completed, How::Failed, How::Unknown]),
@@ -557,6 +577,7 @@ impl Choice {
             executed: self.executed(),
             duration_ms: self.maybe(38),
             attempts: self.maybe(1),
+            asked: self.asked(),
         };
         let told = ExecutionTold {
             execution: self.execution(),

@@ -269,6 +269,9 @@ async fn a_user_and_password_in_the_url_are_used() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(!said.contains("wrong"), "the password is shown: {said}");
+    let reason = said.lines().find(|line| line.starts_with("onex serve: "));
+    let times = reason.unwrap().matches("authorization violation").count();
+    assert_eq!(times, 1, "{said}");
 
     let url = format!("nats://onex:s3cret@{address}");
     let _serve = Serve::start(&["--nats", &url]);

@@ -103,6 +103,15 @@ impl Failure {
         self
     }
 
+    /// For people without the end of the message, which is said elsewhere.
+    #[must_use]
+    pub(super) fn without_end(mut self, end: &str) -> Self {
+        if let Some(message) = self.message.strip_suffix(end) {
+            self.message = message.into();
+        }
+        self
+    }
+
     /// With more of what happened, for people.
     #[must_use]
     pub(super) fn showing(mut self, lines: impl IntoIterator<Item = String>) -> Self {

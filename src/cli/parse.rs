@@ -18,7 +18,7 @@ use crate::{
         pool::PortRange,
     },
     protocol::{
-        bounds::Text,
+        bounds::{ATTEMPT_TIMEOUT_MILLIS_MIN, Text},
         catalog::{SCHEMA_NAME_CHARS_MAX, SchemaKind},
         frame,
         invoke::{CONTRACT_HASH_CHARS_MAX, Policy},
@@ -126,6 +126,14 @@ pub(super) fn kept_a_day(text: &str) -> Result<Seconds, Invalid> {
 /// A timeout.
 pub(super) fn timeout(text: &str) -> Result<Duration, Invalid> {
     duration(text, Duration::from_millis(1)..=TIMEOUT_MAX)
+}
+
+/// A timeout of one attempt.
+pub(super) fn attempt_timeout(text: &str) -> Result<Duration, Invalid> {
+    duration(
+        text,
+        Duration::from_millis(ATTEMPT_TIMEOUT_MILLIS_MIN)..=TIMEOUT_MAX,
+    )
 }
 
 /// How long something is waited for.

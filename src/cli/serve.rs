@@ -26,7 +26,10 @@ use crate::{
     },
     embedded,
     machine::is_loopback,
-    protocol::subject::{SubjectPattern, ToolSubjects},
+    protocol::{
+        inbox::{InboxPrefix, Inboxes},
+        subject::{SubjectPattern, ToolSubjects},
+    },
     registry::{
         Registry, ephemeral_range,
         settings::{self, Settings},
@@ -109,7 +112,8 @@ pub(super) struct Serve {
     #[arg(long, env = "ONEX_RETENTION", value_name = "TIME", default_value_t = Seconds(settings::RETENTION_SECONDS), value_parser = parse::kept_long)]
     retention: Seconds,
     /// Subjects on which tools may listen beside their own defaults, with commas between: `calc.>,text.*`.
-    /// Default: any that is not the server's or a registry's.
+    /// Default: any that is not the server's or a registry's. A registry that connects with credentials calls
+    /// only what is named here, and the defaults.
     #[arg(
         long,
         env = "ONEX_TOOL_SUBJECTS",
@@ -117,15 +121,27 @@ pub(super) struct Serve {
         value_delimiter = ','
     )]
     tool_subjects: Vec<SubjectPattern>,
+    /// What the inboxes of clients begin with that do not use `_INBOX`, with commas between. A request
+    /// with any other reply subject is dropped.
+    #[arg(
+        long,
+        env = "ONEX_INBOX_PREFIX",
+        value_name = "PREFIX",
+        value_delimiter = ','
+    )]
+    inbox_prefix: Vec<InboxPrefix>,
     /// Requests under way at the same time; one more is told BUSY.
     #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX, value_parser = value_parser!(u32).range(1..))]
     in_flight_max: u32,
     /// Calls of tools under way at the same time; one more is told BUSY.
     #[arg(long, env = "ONEX_INVOKES_MAX", value_name = "N", default_value_t = settings::INVOKES_MAX, value_parser = value_parser!(u32).range(1..))]
     invokes_max: u32,
-    /// Calls that one provider may have under way from this instance.
+    /// Calls that one provider may have under way from this instance; further ones wait.
     #[arg(long, env = "ONEX_INVOKES_PER_PROVIDER_MAX", value_name = "N", default_value_t = settings::INVOKES_PER_PROVIDER_MAX, value_parser = value_parser!(u32).range(1..))]
     invokes_per_provider_max: u32,
+    /// Calls that may wait, first come first served, until one provider has room; one more is told BUSY.
+    #[arg(long, env = "ONEX_INVOKE_QUEUE_MAX", value_name = "N", default_value_t = settings::INVOKE_QUEUE_MAX, value_parser = number(0..))]
+    invoke_queue_max: usize,
     /// Calls with a request id that may be remembered; one more is told BUSY.
     #[arg(long, env = "ONEX_CALLS_MAX", value_name = "N", default_value_t = settings::CALLS_MAX, value_parser = number(1..))]
     calls_max: usize,
@@ -190,7 +206,7 @@ impl Serve {
         match self.serve(flags).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("onex serve: {error:#}");
+                eprintln!("onex serve: {}", crate::chain(error.as_ref()));
                 exit_code(&error).into()
             }
         }
@@ -273,12 +289,14 @@ impl Serve {
             nodes_max: self.nodes_max,
             buses_max: self.buses_max,
             retention: Duration::from_secs(self.retention.0),
+            inboxes: Inboxes::new(self.inbox_prefix.clone()),
             tool_subjects: ToolSubjects::new(self.tool_subjects.clone()),
             requests_in_flight_max: self.in_flight_max,
             calls_max: self.calls_max,
             calls_kept: Duration::from_secs(self.calls_kept.0),
             invokes_max: self.invokes_max,
             invokes_per_provider_max: self.invokes_per_provider_max,
+            invoke_queue_max: self.invoke_queue_max,
             ..Settings::on(host)
         })
     }

@@ -164,10 +164,46 @@ pub struct End {
     pub by: Option<By>,
     /// How many providers were tried.
     pub attempts: u32,
+    /// Which, in order, and what each said.
+    pub asked: Vec<Asked>,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
     /// What came of it.
     pub outcome: Outcome,
+}
+
+/// A provider that was asked, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Which node.
+    pub node_id: NodeId,
+    /// What came of it.
+    pub said: Said,
+    /// More of that, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// What a provider said when it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// It gave a result.
+    Answered,
+    /// It gave an error.
+    Failed,
+    /// It gave a result that is not as its contract says.
+    InvalidResult,
+    /// It cannot take more calls now.
+    Declined,
+    /// Nothing: nobody listens there.
+    NoResponders,
+    /// Nothing: nobody listens there any more.
+    Gone,
+    /// Nothing in its time.
+    Silent,
+    /// The request could not be sent.
+    NotSent,
 }
 
 /// A provider, and what it offers.

@@ -419,9 +419,11 @@ impl Deed {
     fn avoid(&mut self) -> Step {
         self.another_id();
         self.probes += 1;
-        let exact = matches!(&self.command.action, Action::Lease(wish) if wish.exact);
-        if exact {
-            return Step::Done(Err(Refusal::PortUnavailable(Unavailable::InUse)));
+        if let Action::Lease(wish) = &self.command.action
+            && wish.exact
+            && let Some(port) = wish.preferred
+        {
+            return Step::Done(Err(Refusal::PortUnavailable(port, Unavailable::InUse)));
         }
         if self.probes >= PROBES_MAX {
             return Step::Done(Err(Refusal::Exhausted {

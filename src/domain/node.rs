@@ -24,6 +24,9 @@ pub const NODE_TOOLS_MAX: usize = 256;
 /// Regular expressions in all tools of one node, at most: a short one may take long to compile.
 pub const NODE_PATTERNS_MAX: usize = 256;
 
+/// The member of a tool by which its node bounds one attempt to call it, in milliseconds.
+const ATTEMPT_TIMEOUT: &str = "attempt_timeout_ms";
+
 /// What one `node.<id>` holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Announced {
@@ -204,6 +207,11 @@ pub enum LifeEnd {
 }
 
 impl Tool {
+    /// How long one attempt to call it may take, in milliseconds, where its node says so.
+    pub fn attempt_timeout_ms(&self) -> Option<u64> {
+        self.more.get(ATTEMPT_TIMEOUT)?.as_u64()
+    }
+
     /// Whether it is the one of that name and version.
     pub fn is(&self, name: &Token, version: &Version) -> bool {
         self.name == *name && self.version == *version

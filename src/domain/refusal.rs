@@ -1,6 +1,9 @@
 //! Why a registry does not do what it is asked to.
 
-use super::{ids::Port, node::EPOCH_NAMED_MAX};
+use super::{
+    ids::{BusId, LeaseId, NodeId, Port, Token},
+    node::EPOCH_NAMED_MAX,
+};
 
 /// The bound on hosts, as a refusal names it.
 pub const BOUND_HOSTS: &str = "hosts";
@@ -36,14 +39,14 @@ pub enum Refusal {
     #[error("the lease has ended")]
     LeaseExpired,
     /// There is no such lease, and none is remembered.
-    #[error("there is no such lease")]
-    LeaseNotFound,
+    #[error("there is no lease {}", .0.0)]
+    LeaseNotFound(LeaseId),
     /// The lease is someone else's.
     #[error("the lease belongs to another requester")]
     NotHolder,
     /// No such node lives.
-    #[error("there is no such node, or it has ended")]
-    NodeNotFound,
+    #[error("there is no node {0}, or it has ended")]
+    NodeNotFound(NodeId),
     /// That life of the node is over.
     #[error("that life of the node is over (the last epoch is {last})")]
     Superseded {
@@ -63,11 +66,11 @@ pub enum Refusal {
         epoch: u64,
     },
     /// The node offers no such tool.
-    #[error("the node offers no such tool")]
-    ToolNotFound,
+    #[error("node {0} offers no tool {1}, or not in that version")]
+    ToolNotFound(NodeId, Token),
     /// There is no such bus.
-    #[error("there is no such bus")]
-    BusNotFound,
+    #[error("there is no bus {0}")]
+    BusNotFound(BusId),
     /// The node's contract must not change.
     #[error(
         "the node is frozen: its contract must not change until a validator reports it as canary or validated"
@@ -117,8 +120,8 @@ pub enum Refusal {
         limit: usize,
     },
     /// The one port that will do cannot be had.
-    #[error("{}", .0.said())]
-    PortUnavailable(Unavailable),
+    #[error("{}", .1.said(*.0))]
+    PortUnavailable(Port, Unavailable),
     /// No port can be had now.
     #[error("no port of the pool is free")]
     Exhausted {
@@ -167,15 +170,15 @@ pub enum Unavailable {
 }
 
 impl Unavailable {
-    /// For people.
-    pub fn said(self) -> &'static str {
+    /// For people, of that port.
+    pub fn said(self, port: Port) -> String {
         match self {
-            Self::Held => "somebody holds the port",
-            Self::Resting => "the port rests: its last holder may still count on it",
-            Self::Quarantined => "the port rests: another program was using it",
-            Self::Reserved => "the port is reserved and never granted",
-            Self::Outside => "the port is in none of the ranges that are granted",
-            Self::InUse => "another program is using the port",
+            Self::Held => format!("somebody holds port {port}"),
+            Self::Resting => format!("port {port} rests: its last holder may still count on it"),
+            Self::Quarantined => format!("port {port} rests: another program was using it"),
+            Self::Reserved => format!("port {port} is reserved and never granted"),
+            Self::Outside => format!("port {port} is in none of the ranges that are granted"),
+            Self::InUse => format!("another program is using port {port}"),
         }
     }
 
@@ -196,15 +199,15 @@ impl Refusal {
     /// Whether an index that lags could be the reason: then it is judged again behind a barrier.
     pub fn needs_barrier(&self) -> bool {
         match self {
-            Self::LeaseNotFound
-            | Self::NodeNotFound
+            Self::LeaseNotFound(_)
+            | Self::NodeNotFound(_)
             | Self::NotNodesHolder
             | Self::NotBusHolder
             | Self::NodeTaken { .. }
             // A node that was forgotten begins with low epochs again.
             | Self::Superseded { .. }
-            | Self::ToolNotFound
-            | Self::BusNotFound
+            | Self::ToolNotFound(..)
+            | Self::BusNotFound(_)
             | Self::Frozen
             // Whether the life that the lease ends with goes on is a matter of the epoch that is seen.
             | Self::Inbound { .. }
@@ -213,7 +216,7 @@ impl Refusal {
             | Self::PoolNotFound(_)
             | Self::LimitExceeded { .. }
             | Self::Exhausted { .. } => true,
-            Self::PortUnavailable(why) => match why {
+            Self::PortUnavailable(_, why) => match why {
                 Unavailable::Held | Unavailable::Resting | Unavailable::Quarantined => true,
                 Unavailable::Reserved | Unavailable::Outside | Unavailable::InUse => false,
             },

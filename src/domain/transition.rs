@@ -5,7 +5,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    call::{Executed, Execution, Outcome as CallOutcome},
+    call::{Asked, Executed, Execution, Outcome as CallOutcome},
     ids::{Label, LeaseId, Name, NodeId, RequesterId, Token},
     record::Ended,
     trust::{Lifecycle, Outcome, TrustState},
@@ -122,6 +122,9 @@ pub struct EndTold {
     /// How many providers were tried; absent where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u32>,
+    /// Which, in order, and what each said; empty where that is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<Asked>,
 }
 
 /// What came of the run of a tool.
@@ -150,6 +153,7 @@ impl EndTold {
             executed: outcome.executed(),
             duration_ms: None,
             attempts: None,
+            asked: Vec::new(),
         }
     }
 }

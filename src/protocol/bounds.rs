@@ -17,6 +17,23 @@ pub const VERSION_CHARS_MAX: usize = 128;
 /// Largest number on the wire: JavaScript's numbers are exact up to here.
 pub const NUMBER_MAX: u64 = (1 << 53) - 1;
 
+/// The shortest time for one attempt to call a tool, in milliseconds: less is within what a busy machine takes to answer.
+pub const ATTEMPT_TIMEOUT_MILLIS_MIN: u64 = 10;
+/// The longest, in milliseconds: as long as a call may take.
+pub const ATTEMPT_TIMEOUT_MILLIS_MAX: u64 = super::frame::TIMEOUT_MILLIS_MAX;
+
+/// A time for one attempt to call a tool, in milliseconds.
+pub fn attempt_timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let millis = Option::<u64>::deserialize(from)?;
+    let good = ATTEMPT_TIMEOUT_MILLIS_MIN..=ATTEMPT_TIMEOUT_MILLIS_MAX;
+    if millis.is_none_or(|millis| good.contains(&millis)) {
+        return Ok(millis);
+    }
+    Err(D::Error::custom(format!(
+        "must be {ATTEMPT_TIMEOUT_MILLIS_MIN} to {ATTEMPT_TIMEOUT_MILLIS_MAX} (milliseconds)"
+    )))
+}
+
 /// A text of at most `CHARS_MAX` characters, none of them a control character but line feed and tab.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use super::{
+    asked::Asked,
     event::ExecutedText,
     records::{Common, Happened, REQUESTER, WRITE, message},
     schema::{self, AnyJson, NameText, Time, TokenText, UuidText, VersionText},
@@ -154,6 +155,8 @@ struct EndTold {
     duration_ms: Option<u64>,
     /// How many providers were asked; absent where that is not known.
     attempts: Option<u32>,
+    /// Which, in order, and what each said; absent where that is not known.
+    asked: Option<Vec<Asked>>,
 }
 
 /// How often a node's tools were run.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use super::{
+    asked::Asked,
     describe::Help,
     endpoint::Endpoint,
     error::{BUSY_RETRY_MILLIS, Error, ErrorCode, ErrorReply},
@@ -18,6 +19,8 @@ use super::{
 /// A member of `details`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
+    /// Who was asked to run the tool, and what each said.
+    Asked,
     /// Which bound is reached.
     Bound,
     /// Who offers the tool, and why each cannot be asked.
@@ -93,9 +96,10 @@ impl ErrorCode {
                 (Detail::Executed, Sometimes),
                 (Detail::ExecutionId, Sometimes),
                 (Detail::ProviderNodeId, Sometimes),
+                (Detail::Asked, Sometimes),
             ],
             Self::InvalidArguments => &[(Detail::Violations, Always)],
-            Self::ProviderNotFound => &[(Detail::Candidates, Always)],
+            Self::ProviderNotFound => &[(Detail::Candidates, Always), (Detail::Asked, Sometimes)],
             Self::ContractChanged => &[(Detail::ContractHash, Always), (Detail::Offered, Always)],
             Self::ToolError => &[
                 (Detail::Executed, Always),
@@ -104,18 +108,23 @@ impl ErrorCode {
                 (Detail::ProviderCode, Always),
                 (Detail::ProviderMessage, Always),
                 (Detail::ProviderBody, Sometimes),
+                (Detail::Asked, Always),
             ],
             Self::InvalidResult => &[
                 (Detail::Executed, Always),
                 (Detail::ExecutionId, Always),
                 (Detail::ProviderNodeId, Always),
                 (Detail::Violations, Always),
+                (Detail::ProviderBody, Sometimes),
+                (Detail::Asked, Always),
             ],
             Self::ToolTimeout => &[
                 (Detail::Executed, Always),
                 (Detail::ExecutionId, Always),
                 (Detail::ProviderNodeId, Always),
+                (Detail::Asked, Sometimes),
             ],
+            Self::Busy => &[(Detail::Asked, Sometimes)],
             Self::LimitExceeded => &[(Detail::Limit, Always), (Detail::Bound, Always)],
             Self::Stale => &[(Detail::Revision, Always)],
             Self::StoreUnavailable => &[(Detail::Outcome, Always)],
@@ -130,7 +139,6 @@ impl ErrorCode {
             | Self::IdempotencyMismatch
             | Self::ResourceExhausted
             | Self::Contended
-            | Self::Busy
             | Self::Internal => &[],
         }
     }
@@ -140,6 +148,7 @@ impl Detail {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Asked => "asked",
             Self::Bound => "bound",
             Self::Candidates => "candidates",
             Self::ContractHash => "contract_hash",
@@ -167,6 +176,9 @@ impl Detail {
 
     fn schema(self) -> Value {
         match self {
+            Self::Asked => list::<Asked>(
+                "Which nodes were asked to run the tool, in order, and what each said.",
+            ),
             Self::Bound => text("Which bound is reached."),
             Self::Candidates => list::<Candidate>(
                 "Who offers a tool of that name, and why each cannot be asked; at most 64.",
@@ -203,8 +215,9 @@ impl Detail {
             Self::ProviderNodeId => text("Who was asked."),
             Self::Reason => one_of(
                 "Why not. `frozen`: the node's contract must not change. `not_validator`: no node of type validator \
-                lives by that id and requester. `own_verdict`: nobody judges itself.",
-                &["frozen", "not_validator", "own_verdict"],
+                lives by that id and requester. `own_verdict`: nobody judges itself. `tool_subject`: the registry may not call \
+                the tool's subject.",
+                &["frozen", "not_validator", "own_verdict", "tool_subject"],
             ),
             Self::Revision => number("How far this instance is."),
             Self::State => one_of(
@@ -224,6 +237,9 @@ impl Detail {
 
     fn example(self) -> Value {
         match self {
+            Self::Asked => {
+                json!([{"node_id": examples::NODE, "said": "silent", "message": null}])
+            }
             Self::Bound => json!("hosts"),
             Self::Candidates => examples::candidates(),
             Self::ContractHash => json!(examples::HASH),

@@ -302,6 +302,7 @@ impl Endpoint {
             Self::ToolDescribe => &[Code::ToolNotFound],
             Self::ToolInvoke => &[
                 Code::InvalidArguments,
+                Code::Forbidden,
                 Code::ToolNotFound,
                 Code::ProviderNotFound,
                 Code::ContractChanged,

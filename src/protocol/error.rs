@@ -226,16 +226,16 @@ impl From<Refusal> for Error {
                 ErrorCode::LeaseExpired,
                 format!("{message}: stop using its port"),
             ),
-            Refusal::LeaseNotFound => Self::new(
+            Refusal::LeaseNotFound(_) => Self::new(
                 ErrorCode::LeaseNotFound,
                 format!("{message}: its port must not be used"),
             ),
             Refusal::NotHolder | Refusal::NotNodesHolder | Refusal::NotBusHolder => {
                 Self::new(ErrorCode::NotHolder, message)
             }
-            Refusal::NodeNotFound => Self::new(ErrorCode::NodeNotFound, message),
-            Refusal::ToolNotFound => Self::new(ErrorCode::ToolNotFound, message),
-            Refusal::BusNotFound => Self::new(ErrorCode::BusNotFound, message),
+            Refusal::NodeNotFound(_) => Self::new(ErrorCode::NodeNotFound, message),
+            Refusal::ToolNotFound(..) => Self::new(ErrorCode::ToolNotFound, message),
+            Refusal::BusNotFound(_) => Self::new(ErrorCode::BusNotFound, message),
             Refusal::Superseded { last } => Self::new(
                 ErrorCode::Superseded,
                 format!("{message}: a new life takes a higher epoch, or none"),
@@ -270,7 +270,7 @@ impl From<Refusal> for Error {
             Refusal::LimitExceeded { what, limit } => Self::new(ErrorCode::LimitExceeded, message)
                 .with("limit", json!(limit))
                 .with("bound", what),
-            Refusal::PortUnavailable(state) => {
+            Refusal::PortUnavailable(_, state) => {
                 Self::new(ErrorCode::PortUnavailable, message).with("state", state.as_str())
             }
             Refusal::Exhausted { retry_after_ms } => {

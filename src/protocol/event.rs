@@ -23,6 +23,7 @@ use crate::domain::{
 };
 
 use super::{
+    asked::Asked,
     bounds::Open,
     error::ErrorCode,
     names::{
@@ -161,6 +162,9 @@ pub struct ExecutionEvent {
     pub duration_ms: Option<u64>,
     /// How many providers were asked; null where that is not known.
     pub attempts: Option<u32>,
+    /// Which, in order, and what each said; empty where that is not known.
+    #[serde(default)]
+    pub asked: Vec<Asked>,
     /// The caller's trace, or else its correlation id.
     pub trace_log_id: Option<String>,
 }
@@ -347,6 +351,9 @@ impl ExecutionEvent {
             executed: ended.map(|ended| Open::Known(ended.executed.into())),
             duration_ms: ended.and_then(|ended| ended.duration_ms),
             attempts: ended.and_then(|ended| ended.attempts),
+            asked: ended
+                .map(|ended| ended.asked.iter().cloned().map(Asked::from).collect())
+                .unwrap_or_default(),
             trace_log_id: execution.trace_log_id.clone(),
         }
     }

@@ -225,12 +225,13 @@ pub fn traceparent_rule() -> &'static str {
 
 /// What a request asks for, condensed: all of it but what a retry may change.
 pub fn digest<T: Serialize>(endpoint: Endpoint, request: &T) -> Digest {
-    const LEFT_OUT: [&str; 5] = [
+    const LEFT_OUT: [&str; 6] = [
         "request_id",
         "requested_at",
         "min_revision",
         "correlation_id",
         "timeout_ms",
+        "attempt_timeout_ms",
     ];
     let value = serde_json::to_value(request).unwrap_or(Value::Null);
     let sorted: BTreeMap<&String, &Value> = value

@@ -11,7 +11,9 @@ use uuid::Uuid;
 use crate::domain::ids::{NodeId, RequestId, RequesterId, Token};
 
 use super::{
-    bounds::{self, Open, Text, or_default},
+    bounds::{
+        self, ATTEMPT_TIMEOUT_MILLIS_MAX, ATTEMPT_TIMEOUT_MILLIS_MIN, Open, Text, or_default,
+    },
     error::ErrorCode,
     frame::{
         CORRELATION_ID_CHARS_MAX, TIMEOUT_MILLIS_DEFAULT, TIMEOUT_MILLIS_MAX, correlation_id_rule,
@@ -112,6 +114,15 @@ pub struct InvokeRequest {
     #[serde(default, deserialize_with = "timeout_ms")]
     #[schemars(with = "Option<u64>", range(min = 1, max = TIMEOUT_MILLIS_MAX))]
     pub timeout_ms: Option<u64>,
+    /// How long one node is given to answer, in milliseconds: 10 to 300,000. Then another node is asked where the tool is
+    /// idempotent, and else the call has failed. Default: what the tool's contract says, else as long as the call may take.
+    #[serde(
+        default,
+        deserialize_with = "bounds::attempt_timeout",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<u64>", range(min = ATTEMPT_TIMEOUT_MILLIS_MIN, max = ATTEMPT_TIMEOUT_MILLIS_MAX))]
+    pub attempt_timeout_ms: Option<u64>,
     /// The caller's name for what it is doing: comes back in the reply, and goes to the provider and into events.
     /// Counts before the header `Onex-Correlation-Id`. 1 to 128 visible ASCII characters.
     #[serde(
@@ -150,6 +161,7 @@ impl InvokeRequest {
             trusted_only: false,
             contract_hash: None,
             timeout_ms: None,
+            attempt_timeout_ms: None,
             correlation_id: None,
             requester_id: None,
             dry_run: false,
@@ -284,10 +296,14 @@ pub struct Plan {
     pub provider_node_id: NodeId,
     /// Where.
     pub subject: String,
+    /// Whether somebody listens there, by what the NATS servers say: null where they do not say.
+    pub listening: Option<bool>,
     /// By which rule.
     pub node_selection_policy: Open<Policy>,
     /// How long it may take.
     pub timeout_ms: u64,
+    /// How long one node is given to answer, in milliseconds; null: as long as the call may take.
+    pub attempt_timeout_ms: Option<u64>,
     /// Whether calling it twice does no more than calling it once.
     pub idempotent: bool,
 }
@@ -328,8 +344,12 @@ pub enum Reason {
     Declined,
     /// It did not answer in time.
     Silent,
+    /// Nobody listens on its subject any more, and somebody did when it was called.
+    Gone,
     /// It has as many calls under way as one may have.
     AtBound,
+    /// The registry may not publish on its subject.
+    Subject,
 }
 
 impl Reason {
@@ -346,7 +366,11 @@ impl Reason {
             Self::NoResponders => "nobody listens on its subject",
             Self::Declined => "it says that it cannot take more calls now",
             Self::Silent => "it did not answer in time",
+            Self::Gone => "nobody listens on its subject any more",
             Self::AtBound => "it has as many calls under way as a provider may have",
+            Self::Subject => {
+                "the registry may not call its subject: --tool-subjects does not name it"
+            }
         }
     }
 }
@@ -364,12 +388,15 @@ pub struct Candidate {
     pub contract_hash: String,
     /// Whether it would do.
     pub state: Open<CandidateState>,
-    /// Why not; null where it would.
+    /// Why not; null where it would. `at_bound` beside `chosen` or `usable`: a call waits for its turn.
     pub reason: Option<Open<Reason>>,
     /// The same for people.
     pub message: Option<String>,
     /// Calls of this tool that it has under way, over all instances of the registry.
     pub in_flight: u32,
+    /// Calls of this tool that wait, at this instance, until it has room.
+    #[serde(default)]
+    pub queued: usize,
     /// How long its results took lately, in milliseconds; null while this instance has had none.
     pub recent_ms: Option<f64>,
     /// How far the node is trusted.

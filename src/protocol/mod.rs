@@ -1,6 +1,7 @@
 //! The wire protocol: subjects, headers, requests, replies and errors. Both sides use these types.
 
 mod admits;
+pub mod asked;
 pub mod bounds;
 pub mod bus;
 mod call_records;
@@ -15,6 +16,7 @@ pub mod event;
 mod event_schema;
 mod examples;
 pub mod frame;
+pub mod inbox;
 pub mod invoke;
 mod keyword;
 pub mod names;

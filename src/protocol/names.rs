@@ -140,12 +140,6 @@ impl Namespace {
     }
 }
 
-/// Whether an answer may be sent there. The registry answers with rights of its own: a caller must not
-/// make it publish on the bucket, on an interface of the server, or on a registry's own subjects.
-pub fn is_inbox(reply: &str) -> bool {
-    !reply.starts_with('$') && !reply.starts_with("onex.") && !reply.contains(['*', '>'])
-}
-
 /// An event's kind, as it stands in its subject.
 pub fn event_kind(kind: Kind) -> &'static str {
     match kind {
@@ -173,21 +167,6 @@ pub fn event_kind(kind: Kind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn answers_go_to_inboxes() {
-        assert!(is_inbox("_INBOX.a.b"));
-        assert!(is_inbox("my.inbox"));
-        for bad in [
-            "$KV.onex-registry.sys",
-            "$JS.API.INFO",
-            "onex.registry.v1.help",
-            "a.>",
-            "a.*",
-        ] {
-            assert!(!is_inbox(bad), "{bad}");
-        }
-    }
 
     #[test]
     fn a_namespace_keeps_apart() {

@@ -57,16 +57,37 @@ impl fmt::Display for SubjectPattern {
 /// Where tools may listen, beyond the rules that hold everywhere. The default narrows nothing: an
 /// endpoint that was there before this registry can be a tool.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ToolSubjects(Vec<SubjectPattern>);
+pub struct ToolSubjects {
+    patterns: Vec<SubjectPattern>,
+    /// Without patterns none is allowed instead of all.
+    named_only: bool,
+}
 
 impl ToolSubjects {
     /// Only these; none means all.
     pub fn new(patterns: Vec<SubjectPattern>) -> Self {
-        Self(patterns)
+        Self {
+            patterns,
+            named_only: false,
+        }
+    }
+
+    /// The same where none means none: for a registry that has rights which its callers may lack.
+    #[must_use]
+    pub fn named_only(self) -> Self {
+        Self {
+            named_only: true,
+            ..self
+        }
+    }
+
+    /// Whether there is any that is not allowed, of those that the rules which hold everywhere let be.
+    pub fn narrow(&self) -> bool {
+        self.named_only || !self.patterns.is_empty()
     }
 
     fn allow(&self, subject: &str) -> bool {
-        self.0.is_empty() || self.0.iter().any(|pattern| pattern.matches(subject))
+        !self.narrow() || self.patterns.iter().any(|pattern| pattern.matches(subject))
     }
 }
 
@@ -116,7 +137,8 @@ pub fn check_subject(
     refuse("must be a subject that this registry allows for tools (--tool-subjects)".to_owned())
 }
 
-fn is_literal(token: &str) -> bool {
+/// Whether that is one token of a subject without wildcards.
+pub(super) fn is_literal(token: &str) -> bool {
     let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '*' | '>');
     !token.is_empty() && !token.contains(bad)
 }
@@ -172,6 +194,21 @@ mod tests {
         check("tools.add.2", &["svc.x", "tools.>"], true);
         check("tools", &["tools.>"], false);
         check("other.add", &["tools.>"], false);
+    }
+
+    #[test]
+    fn without_patterns_all_are_allowed_or_only_the_defaults() {
+        let (namespace, node) = (Namespace::default(), "calc".parse().unwrap());
+        let own = "onex.node.v1.tool.add.calc";
+        let allowed = |subjects: &ToolSubjects, subject| {
+            check_subject(subject, &namespace, &node, subjects).is_ok()
+        };
+        let any = ToolSubjects::default();
+        assert!(allowed(&any, own) && allowed(&any, "calc.add"));
+        let none = any.named_only();
+        assert!(allowed(&none, own) && !allowed(&none, "calc.add"));
+        let some = ToolSubjects::new(vec!["calc.*".parse().unwrap()]).named_only();
+        assert!(allowed(&some, own) && allowed(&some, "calc.add"));
     }
 
     #[test]

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use crate::domain::ids::{Host, Invalid, Label, Name, NodeId, RequestId, RequesterId, Token};
 
 use super::{
-    bounds::{self, Open, Text, list, or_default},
+    bounds::{
+        self, ATTEMPT_TIMEOUT_MILLIS_MAX, ATTEMPT_TIMEOUT_MILLIS_MIN, Open, Text, list, or_default,
+    },
     node::DESCRIPTION_CHARS_MAX,
     port::{Limit, PAGE_ITEMS_MAX},
     schema::{
@@ -77,6 +79,16 @@ pub struct Tool {
     #[serde(default, deserialize_with = "or_default")]
     #[schemars(with = "Option<bool>")]
     pub idempotent: bool,
+    /// How long one node is given to answer a call, in milliseconds: 10 to 300,000. Then another node is asked where the
+    /// tool is idempotent, and else the call has failed. Default: as long as the call may take. What the call itself
+    /// says counts before this.
+    #[serde(
+        default,
+        deserialize_with = "bounds::attempt_timeout",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<u64>", range(min = ATTEMPT_TIMEOUT_MILLIS_MIN, max = ATTEMPT_TIMEOUT_MILLIS_MAX))]
+    pub attempt_timeout_ms: Option<u64>,
     /// By which it can be found, at most 32.
     #[serde(
         default,
@@ -131,6 +143,7 @@ impl Tool {
             error_codes: Vec::new(),
             side_effects: Vec::new(),
             idempotent: false,
+            attempt_timeout_ms: None,
             tags: Vec::new(),
             subject: None,
         })

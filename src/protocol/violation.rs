@@ -52,10 +52,14 @@ pub(super) fn tell(error: &ValidationError<'_>, told: &mut Vec<Violation>) {
     let at = error.instance_path().as_str();
     let room = VIOLATIONS_MAX.saturating_sub(told.len());
     let mut one = |at: &str, message: &str| {
-        told.push(Violation {
+        let violation = Violation {
             pointer: at.to_owned(),
             message: shortened(message),
-        });
+        };
+        // Two parts of a schema may ask for the same.
+        if !told.contains(&violation) {
+            told.push(violation);
+        }
     };
     match error.kind() {
         _ if room == 0 => {}

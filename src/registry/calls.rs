@@ -123,6 +123,7 @@ impl Commit {
                 execution_id,
                 by: None,
                 attempts: 0,
+                asked: Vec::new(),
                 duration_ms: 0,
                 outcome: Outcome::Failed(Box::new(Failure {
                     code: ErrorCode::StoreUnavailable.as_str().to_owned(),

@@ -23,7 +23,8 @@ use uuid::Uuid;
 use crate::protocol::{
     endpoint::Endpoint,
     error::Error,
-    names::{Namespace, SERVICE, is_inbox},
+    inbox::Inboxes,
+    names::{Namespace, SERVICE},
 };
 
 /// What the service says of itself.
@@ -50,6 +51,8 @@ pub(super) struct Micro {
     client: Client,
     identity: Identity,
     namespace: Namespace,
+    /// Where answers may be sent.
+    inboxes: Inboxes,
     started: Timestamp,
     counted: Mutex<BTreeMap<Endpoint, Counted>>,
     /// Answers of providers that nobody waited for any more.
@@ -61,6 +64,7 @@ impl Micro {
         client: Client,
         identity: Identity,
         namespace: Namespace,
+        inboxes: Inboxes,
         started: Timestamp,
         late: Arc<AtomicU64>,
     ) -> Self {
@@ -71,6 +75,7 @@ impl Micro {
             client,
             identity,
             namespace,
+            inboxes,
             started,
             counted: Mutex::new(counted),
             late,
@@ -123,7 +128,7 @@ impl Micro {
     }
 
     async fn answer(&self, verb: &str, message: Message) {
-        let Some(reply) = message.reply.filter(|reply| is_inbox(reply)) else {
+        let Some(reply) = message.reply.filter(|reply| self.inboxes.has(reply)) else {
             return;
         };
         let body = match verb {

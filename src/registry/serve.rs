@@ -22,9 +22,8 @@ use crate::{
         endpoint::Endpoint,
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, ErrorReply},
         frame,
-        names::{
-            HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, Namespace, SERVICE, is_inbox,
-        },
+        inbox::Inboxes,
+        names::{HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, Namespace, SERVICE},
     },
     serving::{round_trip, unsubscribe},
 };
@@ -43,6 +42,8 @@ pub(super) struct Server {
     pub(super) commit: Arc<Commit>,
     pub(super) micro: Arc<Micro>,
     pub(super) namespace: Namespace,
+    /// Where answers may be sent.
+    pub(super) inboxes: Inboxes,
     pub(super) contracts: Contracts,
     /// What describing nodes anew would make again.
     pub(super) texts: Texts,
@@ -161,7 +162,10 @@ impl Server {
     }
 
     async fn accept(self: &Arc<Self>, endpoint: Endpoint, message: Message) {
-        let reply = message.reply.clone().filter(|reply| is_inbox(reply));
+        let reply = message
+            .reply
+            .clone()
+            .filter(|reply| self.inboxes.has(reply));
         let Some(reply) = reply else {
             self.micro.count_without_reply(endpoint);
             return;

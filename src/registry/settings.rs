@@ -7,7 +7,7 @@ use crate::{
         ids::{Host, Invalid, Port, Ttl},
         pool::PortRange,
     },
-    protocol::{names::Namespace, subject::ToolSubjects},
+    protocol::{inbox::Inboxes, names::Namespace, subject::ToolSubjects},
 };
 
 /// Leases that one requester may hold: as many as one heartbeat can renew.
@@ -26,6 +26,8 @@ pub const REQUESTS_IN_FLIGHT_MAX: u32 = 1_024;
 pub const INVOKES_MAX: u32 = 1_024;
 /// Calls that one provider may have under way from one instance.
 pub const INVOKES_PER_PROVIDER_MAX: u32 = 64;
+/// Calls that may wait until one provider has room, at one instance.
+pub const INVOKE_QUEUE_MAX: usize = 1_024;
 /// Calls with a request id that may be remembered. One takes about a kilobyte of memory, and its result up to 16 more.
 pub const CALLS_MAX: usize = 16_384;
 /// Seconds for which the outcome of a call with a request id is remembered: ten minutes.
@@ -77,6 +79,8 @@ pub struct Settings {
     pub buses_max: usize,
     /// For how long a node or bus that has ended is remembered.
     pub retention: Duration,
+    /// Where answers may be sent.
+    pub inboxes: Inboxes,
     /// Where tools may listen.
     pub tool_subjects: ToolSubjects,
     /// Calls with a request id that may be remembered.
@@ -89,6 +93,8 @@ pub struct Settings {
     pub invokes_max: u32,
     /// Calls that one provider may have under way from this instance.
     pub invokes_per_provider_max: u32,
+    /// Calls that may wait until one provider has room.
+    pub invoke_queue_max: usize,
 }
 
 impl Settings {
@@ -110,12 +116,14 @@ impl Settings {
             nodes_max: NODES_MAX,
             buses_max: BUSES_MAX,
             retention: Duration::from_secs(RETENTION_SECONDS),
+            inboxes: Inboxes::default(),
             tool_subjects: ToolSubjects::default(),
             calls_max: CALLS_MAX,
             calls_kept: Duration::from_secs(CALLS_KEPT_SECONDS),
             requests_in_flight_max: REQUESTS_IN_FLIGHT_MAX,
             invokes_max: INVOKES_MAX,
             invokes_per_provider_max: INVOKES_PER_PROVIDER_MAX,
+            invoke_queue_max: INVOKE_QUEUE_MAX,
         }
     }
 }

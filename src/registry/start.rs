@@ -16,6 +16,7 @@ use crate::{
         describe::{self, Instance},
         endpoint::NODE_BYTES_MAX,
         names::{PROTOCOL_MINOR, SERVICE},
+        subject::ToolSubjects,
     },
     serving::round_trip,
     store::{
@@ -200,7 +201,9 @@ impl Registry {
             client: requests.clone(),
         };
         let publisher = stop.watch("publisher", publisher.run());
-        let calls = Invoke::start(&settings, registry_id, &requests, clock, &stop).await?;
+        let callable = callable(&settings, nats);
+        let calls =
+            Invoke::start(&settings, callable, registry_id, &requests, clock, &stop).await?;
         let server = Arc::new(server(&settings, registry_id, requests, commit, calls));
         let listening = server.listen().await?;
         server.micro.listen().await?;
@@ -326,6 +329,16 @@ fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Poli
     }
 }
 
+/// What the registry calls for others: where it has rights that its callers may lack, only what it was told.
+fn callable(settings: &Settings, nats: &connect::Options) -> ToolSubjects {
+    let subjects = settings.tool_subjects.clone();
+    if nats.has_credentials() {
+        subjects.named_only()
+    } else {
+        subjects
+    }
+}
+
 async fn refuse_overlap(
     client: &async_nats::Client,
     settings: &Settings,
@@ -411,6 +424,7 @@ fn server(
         client.clone(),
         identity,
         settings.namespace.clone(),
+        settings.inboxes.clone(),
         started,
         invoke.late(),
     ));
@@ -433,6 +447,7 @@ fn server(
         contracts: Contracts::new(settings.namespace.clone(), settings.tool_subjects.clone()),
         texts: Texts::default(),
         namespace: settings.namespace.clone(),
+        inboxes: settings.inboxes.clone(),
         registry,
         in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max as usize)),
         in_flight_max: settings.requests_in_flight_max,

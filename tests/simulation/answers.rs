@@ -48,7 +48,7 @@ impl World {
                 if matches!(
                     refusal,
                     Refusal::LeaseExpired
-                        | Refusal::LeaseNotFound
+                        | Refusal::LeaseNotFound(_)
                         | Refusal::NotHolder
                         | Refusal::NotNodesHolder
                         | Refusal::NotBusHolder
@@ -56,9 +56,9 @@ impl World {
                 ) || wish.is_none()
                     && matches!(
                         refusal,
-                        Refusal::NodeNotFound
-                            | Refusal::ToolNotFound
-                            | Refusal::BusNotFound
+                        Refusal::NodeNotFound(_)
+                            | Refusal::ToolNotFound(..)
+                            | Refusal::BusNotFound(_)
                             | Refusal::NotValidator
                     )
                 {
@@ -173,8 +173,8 @@ impl World {
             _ => None,
         };
         match refusal {
-            Refusal::LeaseNotFound if lease_id.is_none() => Some("of none".to_owned()),
-            Refusal::LeaseNotFound => self.check.past.values().find_map(|past| {
+            Refusal::LeaseNotFound(_) if lease_id.is_none() => Some("of none".to_owned()),
+            Refusal::LeaseNotFound(_) => self.check.past.values().find_map(|past| {
                 let last = past.last()?;
                 let first = past.iter().find(|past| past.what.lease_id() == lease_id)?;
                 let there = last.what.lease_id() == lease_id && first.revision <= job.behind;
@@ -184,7 +184,7 @@ impl World {
                 let live = lease_id.is_some_and(|lease_id| self.is_live(lease_id));
                 live.then(|| "it is live".to_owned())
             }
-            Refusal::PortUnavailable(why) => {
+            Refusal::PortUnavailable(_, why) => {
                 let wish = wish?;
                 let key = PortKey {
                     host: wish.host.clone()?,
@@ -233,17 +233,17 @@ impl World {
 fn refusal_name(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::LeaseExpired => "refused: expired",
-        Refusal::LeaseNotFound => "refused: not found",
-        Refusal::PortUnavailable(_) => "refused: unavailable",
+        Refusal::LeaseNotFound(_) => "refused: not found",
+        Refusal::PortUnavailable(..) => "refused: unavailable",
         Refusal::Exhausted { .. } => "refused: exhausted",
         Refusal::Busy => "refused: busy",
         Refusal::Contended => "refused: contended",
         Refusal::Unreachable => "refused: unreachable",
-        Refusal::NodeNotFound => "refused: no node",
+        Refusal::NodeNotFound(_) => "refused: no node",
         Refusal::Superseded { .. } => "refused: superseded",
         Refusal::NodeTaken { .. } => "refused: taken",
-        Refusal::ToolNotFound => "refused: no tool",
-        Refusal::BusNotFound => "refused: no bus",
+        Refusal::ToolNotFound(..) => "refused: no tool",
+        Refusal::BusNotFound(_) => "refused: no bus",
         Refusal::NotValidator => "refused: no validator",
         _ => "refused: other",
     }

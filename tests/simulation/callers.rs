@@ -291,6 +291,7 @@ impl World {
             execution_id,
             by: None,
             attempts: 1,
+            asked: Vec::new(),
             duration_ms: 1,
             outcome,
         }));

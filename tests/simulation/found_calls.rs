@@ -64,6 +64,7 @@ impl Bench {
             execution_id,
             by: None,
             attempts: 1,
+            asked: Vec::new(),
             duration_ms: 5,
             outcome,
         })))

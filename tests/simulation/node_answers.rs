@@ -64,7 +64,7 @@ impl World {
     ) -> Option<String> {
         let about = about(action);
         match refusal {
-            Refusal::NodeNotFound => {
+            Refusal::NodeNotFound(_) => {
                 let about = about?;
                 let missing = |at: Revision| {
                     let node = self.check.living(&about.id, at);
@@ -114,7 +114,7 @@ impl World {
             Refusal::NotNodesHolder | Refusal::NotBusHolder => {
                 self.is_holder(behind, action, about.as_ref())
             }
-            Refusal::ToolNotFound => {
+            Refusal::ToolNotFound(..) => {
                 let (about, Action::RemoveTool { name, .. }) = (about?, action) else {
                     return Some("that was not asked for".to_owned());
                 };
@@ -128,7 +128,7 @@ impl World {
                 self.never(&keys(&about.id), behind, missing)
                     .then(|| format!("{name} was offered all the time"))
             }
-            Refusal::BusNotFound => {
+            Refusal::BusNotFound(_) => {
                 let Action::RemoveBus { bus_id, .. } = action else {
                     return Some("that was not asked for".to_owned());
                 };

@@ -154,7 +154,7 @@ impl World {
     ) {
         let (time, rules) = (self.time, self.setup.rules);
         match refusal {
-            Refusal::Superseded { .. } | Refusal::NodeNotFound | Refusal::NotNodesHolder => {
+            Refusal::Superseded { .. } | Refusal::NodeNotFound(_) | Refusal::NotNodesHolder => {
                 let one = &self.owners[owner];
                 let of = one.alive.as_ref().map(|alive| alive.epoch);
                 if lease_id.is_some()

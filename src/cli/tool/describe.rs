@@ -123,9 +123,13 @@ fn summary(reply: &ToolDescribeReply, detail: Detail) -> Table {
     } else {
         "no: calling it twice may do more than calling it once"
     };
-    Table::values()
+    let mut table = Table::values()
         .row(["Versions", &listed(&reply.versions)])
-        .row(["Idempotent", idempotent])
+        .row(["Idempotent", idempotent]);
+    if let Some(millis) = contract.attempt_timeout_ms {
+        table = table.row(["Attempt", &format!("{} for each node", span(millis))]);
+    }
+    table
         .row(["Side effects", &listed(&contract.side_effects)])
         .row(["Error codes", &listed(&contract.error_codes)])
         .row(["Tags", &listed(&contract.tags)])

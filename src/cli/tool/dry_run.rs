@@ -77,12 +77,21 @@ fn summary(plan: &Plan, detail: Detail) -> Table {
     } else {
         "no: another node is asked only where one did not get the request, or says that it did not begin"
     };
-    Table::values()
+    let mut table = Table::values()
         .row(["Tool", &format!("{} {}", plan.tool_name, plan.tool_version)])
         .row(["Provider", plan.provider_node_id.as_str()])
-        .row(["Subject", &plan.subject])
+        .row(["Subject", &plan.subject]);
+    if plan.listening.is_none() {
+        let unknown = "unknown: the NATS server does not say whether anybody listens there";
+        table = table.row(["Listening", unknown]);
+    }
+    table = table
         .row(["Policy", &word(&plan.node_selection_policy)])
-        .row(["Timeout", &span(plan.timeout_ms)])
+        .row(["Timeout", &span(plan.timeout_ms)]);
+    if let Some(millis) = plan.attempt_timeout_ms {
+        table = table.row(["Attempt", &format!("{} for each node", span(millis))]);
+    }
+    table
         .row(["Idempotent", idempotent])
         .row(["Contract", &hash(&plan.contract_hash, detail)])
 }

@@ -1,5 +1,7 @@
 //! `onex tool invoke`
 
+use std::time::Duration;
+
 use clap::Args;
 
 use crate::{
@@ -39,6 +41,10 @@ pub(in crate::cli) struct Invoke {
     /// Say on stderr who answered, how often it was tried, how long it took, and under which ids.
     #[arg(long)]
     verbose: bool,
+    /// How long one node is given to answer, 10ms to 300s; then another one is asked, where the tool is idempotent
+    /// [default: what the tool's contract says, else as long as --timeout].
+    #[arg(long, value_name = "DURATION", value_parser = parse::attempt_timeout)]
+    attempt_timeout: Option<Duration>,
     /// Your name for what you are doing: it goes to the tool, into events and into the registry's log
     /// [default: a new one].
     #[arg(long, value_name = "ID", value_parser = parse::correlation_id)]
@@ -95,6 +101,9 @@ impl Invoke {
             trusted_only: choosing.trusted_only,
             contract_hash: choosing.contract_hash.clone(),
             timeout_ms: u64::try_from(millis).ok(),
+            attempt_timeout_ms: self
+                .attempt_timeout
+                .and_then(|time| u64::try_from(time.as_millis()).ok()),
             correlation_id: self.correlation_id.clone(),
             dry_run: self.dry_run,
             request_id: self.request_id,

@@ -3,8 +3,17 @@
 use serde_json::Value;
 
 use crate::{
-    cli::{failure::Failure, output::json},
-    protocol::{error::ErrorCode, invoke::Offered, validator::Violation},
+    cli::{
+        failure::Failure,
+        output::{json, word},
+    },
+    protocol::{
+        asked::{Asked, Said},
+        bounds::Open,
+        error::ErrorCode,
+        invoke::Offered,
+        validator::Violation,
+    },
 };
 
 use super::{arguments::Given, candidates};
@@ -12,14 +21,16 @@ use super::{arguments::Given, candidates};
 /// The failure with what there is to show of it; `given` is what the tool was called with, if it was.
 pub(super) fn explained(failure: Failure, given: Option<&Given>) -> Failure {
     let of = |name: &str| failure.detail(name).cloned().unwrap_or_default();
-    let lines = if failure.is(ErrorCode::InvalidArguments) {
-        let violations = violations(of("violations"));
-        given.map_or_else(Vec::new, |given| given.pointed_out(&violations))
+    let wrong = violations(of("violations"));
+    let asked = asked(of("asked"));
+    let lines: Vec<String> = if failure.is(ErrorCode::InvalidArguments) {
+        given.map_or_else(Vec::new, |given| given.pointed_out(&wrong))
     } else if failure.is(ErrorCode::InvalidResult) {
-        let all = violations(of("violations")).into_iter();
-        let all =
-            all.map(|Violation { pointer, message }| format!("the result{pointer} {message}"));
-        all.chain(who(&failure)).collect()
+        let all = wrong
+            .iter()
+            .map(|Violation { pointer, message }| format!("the result{pointer} {message}"));
+        let answer = format!("it answered {}", of("provider_body"));
+        all.chain(who(&failure)).chain([answer]).collect()
     } else if failure.is(ErrorCode::ProviderNotFound) {
         candidates::lines(&of("candidates"))
     } else if failure.is(ErrorCode::ContractChanged) {
@@ -34,7 +45,29 @@ pub(super) fn explained(failure: Failure, given: Option<&Given>) -> Failure {
     } else {
         Vec::new()
     };
-    failure.showing(lines)
+    // The message has the first one as well.
+    let failure = match wrong.first().filter(|_| !lines.is_empty()) {
+        Some(first) => failure.without_end(&format!(": {first}")),
+        None => failure,
+    };
+    failure.showing(lines).showing(asked)
+}
+
+/// Where several nodes were asked: each with what it said.
+fn asked(details: Value) -> Vec<String> {
+    let asked: Vec<Asked> = serde_json::from_value(details).unwrap_or_default();
+    if asked.len() < 2 {
+        return Vec::new();
+    }
+    let line = |one: Asked| {
+        let said = word(&one.said).replace('_', " ");
+        // What the last one gave is what the failure is about.
+        let told = matches!(one.said, Open::Known(Said::Failed | Said::InvalidResult));
+        let more = one.message.filter(|_| !told);
+        let more = more.map(|text| format!(" ({text})"));
+        format!("asked {}: {said}{}", one.node_id, more.unwrap_or_default())
+    };
+    asked.into_iter().map(line).collect()
 }
 
 fn violations(details: Value) -> Vec<Violation> {

@@ -13,6 +13,7 @@ use crate::{
     protocol::{
         bounds::parse_version,
         bus::BusRegisterRequest,
+        inbox::InboxPrefix,
         node::{InboundPort, NodeType, RegisterRequest},
         port::{LeaseReply, LeaseRequest},
         tool::Tool,
@@ -51,6 +52,8 @@ pub(super) struct Plan {
     pub(super) drain: Duration,
     /// How long it takes to stop, where it says so.
     pub(super) grace: Option<Duration>,
+    /// What the inboxes of callers begin with, beside `_INBOX`.
+    pub(super) inbox_prefixes: Vec<InboxPrefix>,
     pub(super) health: Option<Health>,
     pub(super) on_expired: OnLoss,
     pub(super) on_superseded: OnLoss,
@@ -119,6 +122,7 @@ impl NodeBuilder {
                     offers: Vec::new(),
                     drain: DRAIN_DEFAULT,
                     grace: None,
+                    inbox_prefixes: Vec::new(),
                     health: None,
                     on_expired: OnLoss::Rejoin,
                     on_superseded: OnLoss::Stop,

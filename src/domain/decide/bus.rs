@@ -84,11 +84,11 @@ impl Case<'_> {
         self.check_reserved(&Key::Bus(bus_id.clone()))?;
         let entry = self.index.nodes.bus(bus_id);
         let bus = entry.and_then(|entry| Some((entry.revision, &entry.body()?.bus)));
-        let (revision, bus) = bus.ok_or(Refusal::BusNotFound)?;
+        let (revision, bus) = bus.ok_or_else(|| Refusal::BusNotFound(bus_id.clone()))?;
         if bus.requester_id != requester_id {
             // One that has ended is nobody's, as with nodes.
             return Err(if bus.ended.is_some() {
-                Refusal::BusNotFound
+                Refusal::BusNotFound(bus_id.clone())
             } else {
                 Refusal::NotBusHolder
             });

@@ -100,6 +100,7 @@ impl Case<'_> {
         let told = EndTold {
             duration_ms: Some(end.duration_ms),
             attempts: Some(end.attempts),
+            asked: end.asked.clone(),
             ..EndTold::of(&end.outcome)
         };
         Ok(self.end_execution(key, entry, call, end.by.as_ref(), &end.outcome, told))

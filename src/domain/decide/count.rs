@@ -15,7 +15,7 @@ impl Case<'_> {
         self.check_reserved(&key)?;
         let nodes = &self.index.nodes;
         if nodes.life(&tally.node_id).is_none_or(|life| life.forgotten) {
-            return Err(Refusal::NodeNotFound);
+            return Err(Refusal::NodeNotFound(tally.node_id.clone()));
         }
         let entry = nodes.counted(&tally.node_id);
         if entry.is_some_and(|entry| entry.later) {

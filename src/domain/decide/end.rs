@@ -32,13 +32,13 @@ impl Case<'_> {
 
     fn ended(&self, lease_id: LeaseId) -> Result<Decision, Refusal> {
         let found = self.index.find_lease(lease_id);
-        let (key, entry) = found.ok_or(Refusal::LeaseNotFound)?;
+        let (key, entry) = found.ok_or(Refusal::LeaseNotFound(lease_id))?;
         if let Some((ended, _)) = self.index.lease_over(key) {
             // It ended with its node, and the port's record does not say so yet.
             self.check_reserved(&Key::Port(key.clone()))?;
             return Ok(self.end(key, ended, None));
         }
-        let rest = entry.rest().ok_or(Refusal::LeaseNotFound)?;
+        let rest = entry.rest().ok_or(Refusal::LeaseNotFound(lease_id))?;
         Ok(Decision::Answer(Answer::Ended {
             lease_id,
             ended: rest.ended,

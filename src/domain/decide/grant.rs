@@ -94,7 +94,10 @@ impl Case<'_> {
                     .rest()
                     .is_some_and(|rest| rest.ended == Ended::NodeGone) =>
                 {
-                    Err(Refusal::NodeNotFound)
+                    Err(wish
+                        .node_id
+                        .clone()
+                        .map_or(Refusal::LeaseExpired, Refusal::NodeNotFound))
                 }
                 Some(lease) => self.granted(&LiveLease { key, entry, lease }).map(Some),
                 None => Err(Refusal::LeaseExpired),
@@ -246,7 +249,7 @@ impl Case<'_> {
             } else {
                 Unavailable::Outside
             };
-            return Err(Refusal::PortUnavailable(why));
+            return Err(Refusal::PortUnavailable(key.port, why));
         }
         match self.index.standing(key, self.now.mono) {
             Standing::Free => {}
@@ -256,7 +259,7 @@ impl Case<'_> {
                 return Err(Refusal::Contended);
             }
             Standing::Held(_) | Standing::Due => {
-                return Err(Refusal::PortUnavailable(Unavailable::Held));
+                return Err(Refusal::PortUnavailable(key.port, Unavailable::Held));
             }
             Standing::Resting(_) => {
                 let (class, _) = self
@@ -271,7 +274,7 @@ impl Case<'_> {
                 } else {
                     Unavailable::Resting
                 };
-                return Err(Refusal::PortUnavailable(why));
+                return Err(Refusal::PortUnavailable(key.port, why));
             }
         }
         self.check_reserved(&Key::Port(key.clone()))?;

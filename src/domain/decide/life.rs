@@ -19,13 +19,14 @@ impl<'a> Case<'a> {
     /// The life of that epoch, which must last and be `requester_id`'s.
     pub(super) fn claimed(&self, of: &Claim) -> Result<Seen<'a>, Refusal> {
         let nodes = &self.index.nodes;
-        let live = nodes.live(&of.node_id).ok_or(Refusal::NodeNotFound)?;
+        let none = || Refusal::NodeNotFound(of.node_id.clone());
+        let live = nodes.live(&of.node_id).ok_or_else(none)?;
         if of.epoch < live.epoch {
             return Err(superseded(live));
         }
-        let seen = nodes.seen(&of.node_id).ok_or(Refusal::NodeNotFound)?;
+        let seen = nodes.seen(&of.node_id).ok_or_else(none)?;
         if of.epoch > live.epoch || !seen.is_live() {
-            return Err(Refusal::NodeNotFound);
+            return Err(none());
         }
         if live.requester_id != of.requester_id {
             return Err(Refusal::NotNodesHolder);
@@ -48,7 +49,7 @@ impl<'a> Case<'a> {
             });
         }
         let seen = self.index.nodes.seen(id).filter(Seen::is_live);
-        let seen = seen.ok_or(Refusal::NodeNotFound)?;
+        let seen = seen.ok_or_else(|| Refusal::NodeNotFound(id.clone()))?;
         if seen.live.requester_id != requester_id {
             return Err(Refusal::NotNodesHolder);
         }

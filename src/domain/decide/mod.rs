@@ -105,16 +105,16 @@ impl<'a> Case<'a> {
         let (key, entry) = self
             .index
             .find_lease(lease_id)
-            .ok_or(Refusal::LeaseNotFound)?;
+            .ok_or(Refusal::LeaseNotFound(lease_id))?;
         let holder = match entry.record.as_deref().map(|record| &record.body) {
             Some(Body::Lease(lease)) => lease.requester_id,
             Some(Body::Rest(rest)) => {
                 rest.last
                     .as_ref()
-                    .ok_or(Refusal::LeaseNotFound)?
+                    .ok_or(Refusal::LeaseNotFound(lease_id))?
                     .requester_id
             }
-            None => return Err(Refusal::LeaseNotFound),
+            None => return Err(Refusal::LeaseNotFound(lease_id)),
         };
         if holder != requester_id {
             return Err(Refusal::NotHolder);

@@ -59,7 +59,7 @@ impl Case<'_> {
             return if self.wrote(&seen) {
                 Ok(Decision::Answer(Answer::Done(seen.said_at)))
             } else {
-                Err(Refusal::ToolNotFound)
+                Err(Refusal::ToolNotFound(of.node_id.clone(), name.clone()))
             };
         }
         let tools = tools.iter().filter(|tool| !named(tool)).cloned().collect();

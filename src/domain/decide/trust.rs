@@ -33,7 +33,7 @@ impl Case<'_> {
         }
         self.check_validator(judgement)?;
         let seen = self.index.nodes.seen(node_id).filter(Seen::is_live);
-        let seen = seen.ok_or(Refusal::NodeNotFound)?;
+        let seen = seen.ok_or_else(|| Refusal::NodeNotFound(node_id.clone()))?;
         let contract = &seen.node.registration.contract_hash;
         let examined = judgement.contract_hash.as_ref();
         if examined.is_some_and(|examined| examined != contract) {

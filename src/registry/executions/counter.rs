@@ -275,7 +275,7 @@ impl Counter {
         let ticket = self.commit.begin(command, deadline, None);
         matches!(
             ticket.outcome(until).await,
-            Known::Done(Ok(_) | Err(Refusal::NodeNotFound))
+            Known::Done(Ok(_) | Err(Refusal::NodeNotFound(_)))
         )
     }
 }

@@ -3,29 +3,41 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{HeaderMap, client::PublishErrorKind};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::protocol::{
-    error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-    invoke::Reason,
-    names::{
-        HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS,
-        HEADER_TOOL, HEADER_TOOL_VERSION, HEADER_TRACEPARENT,
+use crate::{
+    domain::{
+        call::{Asked, Said},
+        ids::NodeId,
+    },
+    protocol::{
+        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
+        invoke::Reason,
+        names::{
+            HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS,
+            HEADER_TOOL, HEADER_TOOL_VERSION, HEADER_TRACEPARENT,
+        },
     },
 };
 
 use super::{
     super::{requests::Caller, serve::Server},
-    Chosen, Known, Part, UnderWay,
+    Chosen, Known, Part,
     call::Call,
     history::Ended,
-    load::{Loads, Provider},
+    look::{Found, Query},
     post::Came,
+    probe,
+    under_way::UnderWay,
     verdict::{At, Verdict},
 };
 
 /// Providers that are asked for one call, at most.
-const ATTEMPTS_MAX: u32 = 3;
+pub(super) const ATTEMPTS_MAX: u32 = 3;
+/// Longest account of what one of them said, in characters.
+const ASKED_CHARS_MAX: usize = 256;
+/// How often a call that waits for room looks who there is: nodes come and go meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Whoever is asked next, with arguments that are right for its contract.
 pub(super) struct Ready {
@@ -38,8 +50,46 @@ pub(super) struct Ready {
 enum Attempt {
     Done(Value),
     Failed(Error),
-    /// Another one may be asked, for that reason; if there is none, this is the outcome.
-    Next(Reason, Error),
+    /// Another one may be asked, for that reason; if there is none, this is the outcome. And what this one said.
+    Next(Reason, Error, Option<String>),
+}
+
+impl Attempt {
+    /// What the provider said.
+    fn asked(&self, node_id: &NodeId) -> Asked {
+        let detail = |error: &Error, name| {
+            let text = error.details.get(name).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let (said, message) = match self {
+            Self::Done(_) => (Said::Answered, None),
+            Self::Next(Reason::Declined, _, text) => (Said::Declined, text.clone()),
+            Self::Next(Reason::NoResponders, ..) => (Said::NoResponders, None),
+            Self::Next(Reason::Gone, ..) => (Said::Gone, None),
+            Self::Next(..) => (Said::Silent, None),
+            Self::Failed(error) => match error.code {
+                ErrorCode::ToolError => {
+                    let code = detail(error, "provider_code");
+                    let text = format!("{code}: {}", detail(error, "provider_message"));
+                    (Said::Failed, Some(text))
+                }
+                ErrorCode::InvalidResult => (Said::InvalidResult, Some(error.message.clone())),
+                ErrorCode::ToolTimeout if detail(error, "executed") == "unknown" => {
+                    (Said::Silent, None)
+                }
+                ErrorCode::ToolTimeout if error.details.get("executed") == Some(&json!(true)) => {
+                    (Said::Answered, Some(error.message.clone()))
+                }
+                _ => (Said::NotSent, Some(error.message.clone())),
+            },
+        };
+        let shortened = |text: String| text.chars().take(ASKED_CHARS_MAX).collect();
+        Asked {
+            node_id: node_id.clone(),
+            said,
+            message: message.filter(|text| !text.is_empty()).map(shortened),
+        }
+    }
 }
 
 impl Server {
@@ -60,10 +110,12 @@ impl Server {
                 under_way,
             } = ready;
             let attempt = self.attempt(caller, call, &chosen, &contract, under_way);
-            let error = match attempt.await {
+            let attempt = attempt.await;
+            call.asked.push(attempt.asked(&chosen.node_id));
+            let error = match attempt {
                 Attempt::Done(value) => return (chosen, Ok(value)),
                 Attempt::Failed(error) => return (chosen, Err(gravest(last, error))),
-                Attempt::Next(reason, error) => {
+                Attempt::Next(reason, error, _) => {
                     call.without.insert(chosen.node_id.clone(), reason);
                     gravest(last, error)
                 }
@@ -97,19 +149,43 @@ impl Server {
         })
     }
 
-    /// Whom to ask next. What the index says of nobody is checked the first time only.
-    async fn next(&self, caller: &Caller, call: &Call) -> Result<(Chosen, UnderWay), Error> {
-        let name = &call.request.tool_name;
-        let choose = || {
-            let begin = |provider: &Provider, loads: &mut Loads| self.invoke.begin(provider, loads);
-            self.invoke
-                .choose(&self.commit, name, &call.choice, &call.without, begin)
+    /// Whom to ask next; waits until somebody has room. What the index says of nobody is checked the first time only.
+    async fn next(&self, caller: &Caller, call: &mut Call) -> Result<(Chosen, UnderWay), Error> {
+        let mut waits = None;
+        let mut queued = None;
+        let found = loop {
+            let query = query(call);
+            let mut begin = || self.invoke.begin(&self.commit, query, &mut waits);
+            let found = if call.attempts == 0 {
+                self.checked(caller, begin).await
+            } else {
+                begin()
+            };
+            let full = match found {
+                Ok(Found::Begun(chosen, under_way)) => break Ok((*chosen, under_way)),
+                Ok(Found::Full(full)) => full,
+                Err(error) => break Err(error),
+            };
+            let now = tokio::time::Instant::now();
+            if now >= caller.until || self.invoke.has_given_up() {
+                break Err(full);
+            }
+            if queued.is_none() {
+                match self.invoke.queue() {
+                    Ok(place) => queued = Some(place),
+                    Err(error) => break Err(error),
+                }
+                drop(call.turn.take());
+            }
+            if let Some(waits) = &mut waits {
+                waits.room(caller.until.min(now + LOOK_AGAIN)).await;
+            }
         };
-        if call.attempts == 0 {
-            self.checked(caller, choose).await
-        } else {
-            choose()
+        drop(waits);
+        if queued.is_some() {
+            call.turn = Some(self.invoke.turn_until(caller.until).await?);
         }
+        found
     }
 
     async fn check_arguments(
@@ -153,12 +229,10 @@ impl Server {
             // Since it was begun: writing that down takes time.
             return Attempt::Failed(at.too_late());
         }
-        let another = chosen.has_another && call.attempts < ATTEMPTS_MAX;
-        let patience = if contract.idempotent && another {
-            left / 2
-        } else {
-            left
-        };
+        // Nothing else shortens it: that somebody else could be asked as well says nothing of how long the tool takes.
+        let patience = call
+            .attempt_timeout(chosen)
+            .map_or(left, |own| own.min(left));
         let headers = headers(call, chosen, patience);
         let post = &self.invoke.post;
         let asked = post.ask(
@@ -167,12 +241,26 @@ impl Server {
             call.body.clone(),
             now + patience,
         );
-        match asked.await {
+        // Only where somebody else may be asked instead.
+        let watched = contract.idempotent && chosen.has_another && call.attempts < ATTEMPTS_MAX;
+        let came = if watched {
+            tokio::select! {
+                came = asked => Ok(came),
+                () = probe::deserted(&self.client, &chosen.subject) => Err(()),
+            }
+        } else {
+            Ok(asked.await)
+        };
+        let Ok(came) = came else {
+            under_way.ended = Ended::Unheard;
+            return Attempt::Next(Reason::Gone, at.gone(), None);
+        };
+        match came {
             Came::Answer(message) => {
                 let verdict = at.judge(&message);
                 under_way.answered(match verdict {
                     Verdict::Result(_) => Ended::Answered,
-                    Verdict::Declined => Ended::Declined,
+                    Verdict::Declined(_) => Ended::Declined,
                     Verdict::Failed(_) => Ended::Refused,
                 });
                 let attempt = self.judge(caller, &at, verdict, contract).await;
@@ -186,13 +274,13 @@ impl Server {
             Came::NoResponders => {
                 under_way.ended = Ended::Unheard;
                 drop(under_way);
-                Attempt::Next(Reason::NoResponders, self.unheard(call, chosen))
+                Attempt::Next(Reason::NoResponders, self.unheard(call, chosen), None)
             }
             Came::Nothing => {
                 under_way.ended = Ended::Silent(now.elapsed());
                 let error = at.timed_out(contract.idempotent);
                 if contract.idempotent {
-                    Attempt::Next(Reason::Silent, error)
+                    Attempt::Next(Reason::Silent, error, None)
                 } else {
                     Attempt::Failed(error)
                 }
@@ -214,12 +302,13 @@ impl Server {
     fn unheard(&self, call: &Call, chosen: &Chosen) -> Error {
         let mut without = call.without.clone();
         without.insert(chosen.node_id.clone(), Reason::NoResponders);
-        let name = &call.request.tool_name;
-        let commit = &self.commit;
-        self.invoke
-            .look(commit, name, &call.choice, &without, |considered, _, _| {
-                considered.refusal(name, &call.choice)
-            })
+        let query = Query {
+            without: &without,
+            ..query(call)
+        };
+        self.invoke.look(&self.commit, query, |considered, _, _| {
+            considered.refusal(query.name, query.choice)
+        })
     }
 
     async fn judge(
@@ -232,10 +321,10 @@ impl Server {
         let result = match verdict {
             Verdict::Result(result) => result,
             Verdict::Failed(error) => return Attempt::Failed(error),
-            Verdict::Declined => {
+            Verdict::Declined(text) => {
                 let message = "every node that could be asked says that it cannot take more calls now; nothing was called";
                 let busy = Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS);
-                return Attempt::Next(Reason::Declined, busy);
+                return Attempt::Next(Reason::Declined, busy, Some(text));
             }
         };
         match contract
@@ -243,9 +332,18 @@ impl Server {
             .await
         {
             Ok((violations, result)) if violations.is_empty() => Attempt::Done(result),
-            Ok((violations, _)) => Attempt::Failed(at.invalid(&violations)),
+            Ok((violations, result)) => Attempt::Failed(at.invalid(&violations, result)),
             Err(_) => Attempt::Failed(at.unchecked()),
         }
+    }
+}
+
+fn query(call: &Call) -> Query<'_> {
+    Query {
+        name: &call.request.tool_name,
+        choice: &call.choice,
+        without: &call.without,
+        calls: true,
     }
 }
 

@@ -1,19 +1,25 @@
 //! One call, from its arguments to its answer.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::{
     domain::{
-        call::{By, Execution, Outcome},
+        call::{Asked, By, Execution, Outcome},
         ids::{ExecutionId, NodeId},
         transition::EndTold,
     },
     protocol::{
+        asked as wire,
         bounds::Open,
+        detail::Detail,
         error::Error,
         frame,
         invoke::{Called, Choice, InvokeReply, InvokeRequest, Reason},
@@ -42,6 +48,10 @@ pub(super) struct Call {
     pub(super) traceparent: Option<String>,
     pub(super) execution_id: Uuid,
     pub(super) attempts: u32,
+    /// Who was asked, and what each said.
+    pub(super) asked: Vec<Asked>,
+    /// Its place among the calls under way; none while it waits until a provider has room.
+    pub(super) turn: Option<OwnedSemaphorePermit>,
     /// The contracts by which the arguments were found to be right.
     pub(super) checked: Vec<String>,
     /// Who did not do, and why.
@@ -50,7 +60,12 @@ pub(super) struct Call {
 }
 
 impl Call {
-    fn new(received: &Received, caller: &Caller, request: InvokeRequest) -> Result<Self, Error> {
+    fn new(
+        received: &Received,
+        caller: &Caller,
+        request: InvokeRequest,
+        turn: OwnedSemaphorePermit,
+    ) -> Result<Self, Error> {
         let traceparent = frame::traceparent(received.header(HEADER_TRACEPARENT));
         let arguments = Value::Object(request.arguments.clone());
         Ok(Self {
@@ -61,11 +76,31 @@ impl Call {
             traceparent: traceparent.map(str::to_owned),
             execution_id: Uuid::now_v7(),
             attempts: 0,
+            asked: Vec::new(),
+            turn: Some(turn),
             checked: Vec::new(),
             without: BTreeMap::new(),
             began: Instant::now(),
             request,
         })
+    }
+
+    /// How long one provider is given to answer, where the caller or its contract says so.
+    pub(super) fn attempt_timeout(&self, chosen: &Chosen) -> Option<Duration> {
+        chosen
+            .attempt_millis(&self.request)
+            .map(Duration::from_millis)
+    }
+
+    /// The error with whom was asked, and what each said.
+    pub(super) fn with_asked(&self, error: Error) -> Error {
+        let told = error.code.details().iter();
+        let told = told.filter(|(detail, _)| *detail == Detail::Asked).count() > 0;
+        if self.asked.is_empty() || !told {
+            return error;
+        }
+        let asked: Vec<wire::Asked> = self.asked.iter().cloned().map(Into::into).collect();
+        error.with(Detail::Asked.name(), json!(asked))
     }
 
     /// By which the logs of all who take part name this execution.
@@ -92,12 +127,18 @@ impl Call {
         EndTold {
             duration_ms: Some(self.millis()),
             attempts: Some(self.attempts),
+            asked: self.asked.clone(),
             ..EndTold::of(outcome)
         }
     }
 }
 
 impl Chosen {
+    /// How long one provider is given to answer, in milliseconds, where the request or the contract says so.
+    pub(super) fn attempt_millis(&self, request: &InvokeRequest) -> Option<u64> {
+        request.attempt_timeout_ms.or(self.attempt_timeout_ms)
+    }
+
     pub(super) fn by(&self) -> By {
         By {
             node_id: self.node_id.clone(),
@@ -114,9 +155,10 @@ impl Server {
         received: &Received,
         caller: &Caller,
         request: InvokeRequest,
+        turn: OwnedSemaphorePermit,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
-        let mut call = Call::new(received, caller, request)?;
+        let mut call = Call::new(received, caller, request, turn)?;
         match call.request.request_id {
             Some(request_id) => self.call_once(caller, &mut call, request_id, ignored).await,
             None => self.call_now(caller, &mut call, ignored).await,
@@ -140,6 +182,7 @@ impl Server {
         let begun_by = first.chosen.by();
         let (chosen, ended) = self.attempts(caller, call, first).await;
         let answer = ended.and_then(|result| self.answer_call(call, &chosen, result, ignored));
+        let answer = answer.map_err(|error| call.with_asked(error));
         let outcome = match &answer {
             // The result itself is in no event.
             Ok(_) => outcome::completed(None),

@@ -1,6 +1,6 @@
 //! Who of those that offer a tool is asked: from the index and what is under way, without doing anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use semver::{Comparator, Op, Version, VersionReq};
 
@@ -15,16 +15,16 @@ use crate::{
     },
     protocol::{
         bounds::Open,
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-        invoke::{
-            CANDIDATES_SHOWN_MAX, Candidate, CandidateState, Choice, Offered, Policy, Reason,
-        },
+        invoke::{CANDIDATES_SHOWN_MAX, Candidate, CandidateState, Choice, Policy, Reason},
+        names::Namespace,
+        subject::{ToolSubjects, check_subject},
     },
 };
 
 use super::{
     history::Outlook,
     load::{Load, Loads, Provider},
+    queue::Ticket,
 };
 
 /// Of so many calls one tries a provider of which others are asked first: who calls seldom is not always the one
@@ -38,6 +38,12 @@ pub(super) struct Field<'a, 'l> {
     pub(super) now: Moment,
     /// Calls that one provider may have under way from this instance.
     pub(super) provider_max: u32,
+    /// Calls that may wait for one provider.
+    pub(super) queue_max: usize,
+    /// What the registry may call; none: anything, or it is not the registry that calls.
+    pub(super) callable: Option<(&'l Namespace, &'l ToolSubjects)>,
+    /// The call has waited before: with that ticket, and it was given a place at that provider.
+    pub(super) waited: Option<(Ticket, Option<Provider>)>,
 }
 
 /// A node that offers a tool of that name, and whether it will do.
@@ -47,12 +53,14 @@ pub(super) struct Considered<'a> {
     pub(super) provider: Provider,
     pub(super) load: Load,
     trust: TrustState,
-    out: Option<Reason>,
+    pub(super) out: Option<Reason>,
+    /// It will do once it has room.
+    pub(super) waits: bool,
 }
 
 /// Everybody who offers the tool: those that will do first, in the order in which they are asked.
 pub(super) struct Considerations<'a> {
-    all: Vec<Considered<'a>>,
+    pub(super) all: Vec<Considered<'a>>,
     usable: usize,
 }
 
@@ -75,12 +83,16 @@ impl<'a> Field<'a, '_> {
         // Only now: what fails for a moment must not bring in another version.
         let fails = |one: &Considered<'_>| {
             let tried = without.get(one.seen.node_id).copied();
-            let bound = (one.load.own >= self.provider_max).then_some(Reason::AtBound);
+            let subject = (!self.may_call(one)).then_some(Reason::Subject);
             let open = one.load.open.map(|_| Reason::CircuitOpen);
-            tried.or(bound).or(open)
+            tried.or(subject).or(open)
         };
         for one in &mut all {
             one.out = one.out.or_else(|| fails(one));
+            if one.out.is_none() && !self.has_place(one) {
+                one.waits = self.may_wait(one);
+                one.out = (!one.waits).then_some(Reason::AtBound);
+            }
         }
         only_newest(&mut all);
         let mut places = shuffled(all.len(), random);
@@ -88,6 +100,7 @@ impl<'a> Field<'a, '_> {
             let place = places.next().unwrap_or_default();
             (
                 one.out.is_some(),
+                one.waits,
                 one.load.declined,
                 rank(&one.load, choice.policy, place),
                 one.seen.node_id.clone(),
@@ -121,7 +134,25 @@ impl<'a> Field<'a, '_> {
             provider,
             trust,
             out,
+            waits: false,
         }
+    }
+
+    fn may_call(&self, one: &Considered<'_>) -> bool {
+        self.callable.is_none_or(|(namespace, subjects)| {
+            let subject = &one.tool.subject;
+            check_subject(subject, namespace, one.seen.node_id, subjects).is_ok()
+        })
+    }
+
+    fn has_place(&self, one: &Considered<'_>) -> bool {
+        let given = self.waited.as_ref().and_then(|(_, given)| given.as_ref());
+        given == Some(&one.provider) || one.load.own < self.provider_max
+    }
+
+    fn may_wait(&self, one: &Considered<'_>) -> bool {
+        let ticket = self.waited.as_ref().map(|(ticket, _)| *ticket);
+        self.loads.queue.others(&one.provider, ticket) < self.queue_max
     }
 }
 
@@ -162,15 +193,19 @@ fn compatible(newest: &Version) -> VersionReq {
     }
 }
 
-/// Of those that can be asked the newest version.
+/// Of those that can be asked at once the newest version; where there are none, of those that can be waited for.
 fn only_newest(all: &mut [Considered<'_>]) {
-    let usable = all.iter().filter(|one| one.out.is_none());
-    let Some(newest) = usable.map(|one| one.tool.version.clone()).max() else {
+    let at_once = all.iter().any(|one| one.out.is_none() && !one.waits);
+    let usable = |one: &&Considered<'_>| one.out.is_none() && !(at_once && one.waits);
+    let versions = all.iter().filter(usable).map(|one| &one.tool.version);
+    let Some(newest) = versions.max().cloned() else {
         return;
     };
     for one in all.iter_mut().filter(|one| one.out.is_none()) {
-        if one.tool.version != newest {
+        if one.tool.version < newest {
             one.out = Some(Reason::Older);
+        } else if one.tool.version > newest {
+            one.out = Some(Reason::AtBound);
         }
     }
 }
@@ -228,6 +263,12 @@ impl<'a> Considerations<'a> {
         self.usable > 1
     }
 
+    /// Where nobody can be asked at once: those of whom the first that has room is asked.
+    pub(super) fn waited_for(&self) -> Vec<Provider> {
+        let usable = self.all.iter().take(self.usable).filter(|one| one.waits);
+        usable.map(|one| one.provider.clone()).collect()
+    }
+
     /// How many offer a tool of that name.
     pub(super) fn count(&self) -> usize {
         self.all.len()
@@ -238,71 +279,13 @@ impl<'a> Considerations<'a> {
         let shown = self.all.iter().take(CANDIDATES_SHOWN_MAX).enumerate();
         shown.map(|(at, one)| one.shown(at == 0)).collect()
     }
-
-    /// Why nobody can be asked.
-    pub(super) fn refusal(&self, name: &Token, choice: &Choice) -> Error {
-        if self.all.is_empty() {
-            let message = format!("no live node offers a tool by the name {name}");
-            return Error::new(ErrorCode::ToolNotFound, message);
-        }
-        let out_for = |reason| self.all.iter().filter(move |one| one.out == Some(reason));
-        if out_for(Reason::AtBound).next().is_some() {
-            let message = "every node that could be asked has as many calls under way as a provider may have; nothing \
-                was called";
-            return Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS);
-        }
-        if let Some(hash) = choice.contract_hash.as_ref()
-            && !self.all.iter().any(|one| one.tool.contract_hash == *hash)
-        {
-            return self.changed(name, hash);
-        }
-        let mut error = Error::new(ErrorCode::ProviderNotFound, self.why(name))
-            .with("candidates", serde_json::json!(self.candidates()));
-        let open = out_for(Reason::CircuitOpen).filter_map(|one| one.load.open);
-        error.retry_after_ms = open.min().map(|millis| millis.max(BUSY_RETRY_MILLIS));
-        error
-    }
-
-    fn changed(&self, name: &Token, hash: &str) -> Error {
-        let offered: BTreeSet<Offered> = self
-            .all
-            .iter()
-            .map(|one| Offered {
-                tool_version: one.tool.version.clone(),
-                contract_hash: one.tool.contract_hash.clone(),
-            })
-            .collect();
-        let offered: Vec<Offered> = offered
-            .into_iter()
-            .rev()
-            .take(CANDIDATES_SHOWN_MAX)
-            .collect();
-        let message = format!(
-            "nobody offers {name} under that contract any more: see what it is now, and generate the caller anew"
-        );
-        Error::new(ErrorCode::ContractChanged, message)
-            .with("contract_hash", hash)
-            .with("offered", serde_json::json!(offered))
-    }
-
-    /// The reasons, each once.
-    fn why(&self, name: &Token) -> String {
-        let mut reasons: Vec<&str> = Vec::new();
-        for one in &self.all {
-            if let Some(reason) = one.out.map(Reason::said)
-                && !reasons.contains(&reason)
-            {
-                reasons.push(reason);
-            }
-        }
-        format!(
-            "nobody who offers {name} can be asked now; of a node that offers it: {}",
-            reasons.join("; ")
-        )
-    }
 }
 
 impl Considered<'_> {
+    fn why(&self) -> Option<Reason> {
+        self.out.or(self.waits.then_some(Reason::AtBound))
+    }
+
     fn shown(&self, first: bool) -> Candidate {
         let state = match self.out {
             Some(_) => CandidateState::Out,
@@ -314,9 +297,13 @@ impl Considered<'_> {
             tool_version: self.tool.version.clone(),
             contract_hash: self.tool.contract_hash.clone(),
             state: Open::Known(state),
-            reason: self.out.map(Open::Known),
-            message: self.out.map(|reason| reason.said().to_owned()),
+            reason: self.why().map(Open::Known),
+            message: self.why().map(|reason| match self.out {
+                Some(_) => reason.said().to_owned(),
+                None => format!("{}: a call waits for its turn", reason.said()),
+            }),
             in_flight: self.load.in_flight,
+            queued: self.load.queued,
             recent_ms: self.load.recent,
             trust_state: Open::Known(self.trust.into()),
         }

@@ -8,7 +8,10 @@ use crate::domain::{
     time::Moment,
 };
 
-use super::history::{Ended, History, Outlook};
+use super::{
+    history::{Ended, History, Outlook},
+    queue::Queue,
+};
 
 /// Providers of which something is remembered, at most: of more, those that were not used for the longest time go.
 /// Only calls under way count beyond that.
@@ -35,8 +38,10 @@ struct Known {
 pub(super) struct Load {
     /// Calls under way, over all instances.
     pub(super) in_flight: u32,
-    /// Calls of this instance under way.
+    /// Calls of this instance under way, and places that are kept for calls which have waited.
     pub(super) own: u32,
+    /// Calls of this instance that wait for it to have room.
+    pub(super) queued: usize,
     /// The recent mean of its times, in milliseconds.
     pub(super) recent: Option<f64>,
     /// Larger the later it was called.
@@ -53,6 +58,8 @@ pub(super) struct Load {
 pub(super) struct Loads {
     known: HashMap<Provider, Known>,
     told: HashMap<String, (Moment, HashMap<Provider, u32>)>,
+    /// Calls that wait until a provider has room.
+    pub(super) queue: Queue,
     turn: u64,
     /// Room is made when so many are known.
     full: usize,
@@ -72,7 +79,8 @@ impl Loads {
         let known = self.known.get(provider).unwrap_or(&none);
         Load {
             in_flight: known.under_way.saturating_add(told),
-            own: known.under_way,
+            own: known.under_way.saturating_add(self.queue.given(provider)),
+            queued: self.queue.others(provider, None),
             recent: known.history.recent(now),
             turn: known.turn,
             open: known.history.open(now),
@@ -125,6 +133,16 @@ impl Loads {
         known.under_way = known.under_way.saturating_sub(1);
         self.changed = true;
         known.history.ended(took, ended, now);
+        self.queue.give(provider);
+    }
+
+    /// A place that was given is not wanted any more, or is taken: it goes to the next one if there is still room.
+    pub(super) fn pass_on(&mut self, provider: &Provider, provider_max: u32) {
+        self.queue.taken(provider);
+        let under_way = self.known.get(provider).map_or(0, |known| known.under_way);
+        if under_way.saturating_add(self.queue.given(provider)) < provider_max {
+            self.queue.give(provider);
+        }
     }
 
     /// Another instance says what it has under way.

@@ -3,13 +3,18 @@
 mod attempts;
 mod call;
 mod choose;
+mod dry_run;
 mod gossip;
 mod history;
 mod known;
 mod load;
+mod look;
 mod once;
 mod outcome;
 mod post;
+mod probe;
+mod queue;
+mod refuse;
 mod under_way;
 mod verdict;
 
@@ -21,7 +26,6 @@ use std::{
 
 use async_nats::{Client, SubscribeError};
 use bytes::Bytes;
-use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
@@ -32,41 +36,48 @@ use crate::{
         time::Moment,
     },
     protocol::{
-        bounds::Open,
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
         frame::Parsed,
-        invoke::{
-            Choice, DryRunReply, InvokeRequest, Plan, Planned, Reason, ResolveToolReply,
-            ResolveToolRequest, refusal,
-        },
-        names::HEADER_TIMEOUT_MS,
+        invoke::{InvokeRequest, ResolveToolReply, ResolveToolRequest},
+        names::{HEADER_TIMEOUT_MS, Namespace},
+        subject::ToolSubjects,
     },
 };
 
 use super::{
     clock::Clock,
-    commit::Commit,
     queries,
     requests::Caller,
     serve::{Received, Server, to_bytes},
     settings::Settings,
     stop::Stop,
 };
-use choose::{Considerations, Considered, Field};
+use choose::Considerations;
 use known::{Known, KnownContracts, Part};
-use load::{Loads, Provider};
+use load::Loads;
+use look::Query;
 use post::Post;
-use under_way::{SharedLoads, UnderWay};
+use under_way::SharedLoads;
 
 /// What calls are made with.
 pub(super) struct Invoke {
     post: Arc<Post>,
     loads: Arc<SharedLoads>,
     known: KnownContracts,
+    /// One for each call under way.
     turns: Arc<Semaphore>,
     invokes_max: u32,
-    provider_max: u32,
+    /// One for each call that waits until a provider has room.
+    queued: Arc<Semaphore>,
+    queue_max: usize,
+    namespace: Namespace,
+    /// What may be called.
+    callable: ToolSubjects,
 }
+
+/// Calls that wait until a provider has room, at one instance. None of them has a turn among those under way, so that
+/// one slow tool does not keep others from being called.
+const INVOKES_QUEUED_MAX: u32 = 4_096;
 
 /// Whoever was chosen, copied out of the index.
 struct Chosen {
@@ -79,6 +90,8 @@ struct Chosen {
     expires_in_ms: u64,
     /// The contract as it was compiled before; else as it was announced.
     contract: Result<Arc<Known>, Box<Tool>>,
+    /// How long one attempt may take, in milliseconds, where the contract says so.
+    attempt_timeout_ms: Option<u64>,
     /// Whether somebody else could be asked as well.
     has_another: bool,
     revision: u64,
@@ -88,12 +101,14 @@ impl Invoke {
     /// Listens for answers of providers, and tells other instances what is under way.
     pub(super) async fn start(
         settings: &Settings,
+        callable: ToolSubjects,
         registry_id: Uuid,
         client: &Client,
         clock: Clock,
         stop: &Stop,
     ) -> Result<Self, SubscribeError> {
-        let loads = Arc::new(SharedLoads::new(clock));
+        let loads = SharedLoads::new(clock, settings.invokes_per_provider_max);
+        let loads = Arc::new(loads);
         gossip::start(client, &settings.namespace, registry_id, &loads, stop).await?;
         Ok(Self {
             post: Post::open(client.clone(), stop).await?,
@@ -101,7 +116,10 @@ impl Invoke {
             known: KnownContracts::default(),
             turns: Arc::new(Semaphore::new(settings.invokes_max as usize)),
             invokes_max: settings.invokes_max,
-            provider_max: settings.invokes_per_provider_max,
+            queued: Arc::new(Semaphore::new(INVOKES_QUEUED_MAX as usize)),
+            queue_max: settings.invoke_queue_max,
+            namespace: settings.namespace.clone(),
+            callable,
         })
     }
 
@@ -110,9 +128,15 @@ impl Invoke {
         self.post.close();
     }
 
-    /// Waits until no call is under way.
+    /// Waits until no call is under way, and none waits. One that has waited takes its turn before it leaves the queue.
     pub(super) async fn all_ended(&self) {
+        let _none_waits = self.queued.acquire_many(INVOKES_QUEUED_MAX).await;
         let _ = self.turns.acquire_many(self.invokes_max).await;
+    }
+
+    /// Whether the registry stops, and waits for nothing any more.
+    fn has_given_up(&self) -> bool {
+        self.post.is_closed()
     }
 
     /// Counts answers of providers that nobody waited for any more.
@@ -120,92 +144,28 @@ impl Invoke {
         self.post.late()
     }
 
+    /// A place among the calls that wait for room.
+    fn queue(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.queued).try_acquire_owned().map_err(|_| {
+            let message = "too many calls wait for nodes to have room; nothing was called";
+            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+        })
+    }
+
+    /// A place among those under way, for a call that has waited.
+    async fn turn_until(&self, until: tokio::time::Instant) -> Result<OwnedSemaphorePermit, Error> {
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        match tokio::time::timeout_at(until, turn).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => self.turn(),
+        }
+    }
+
     fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
         Arc::clone(&self.turns).try_acquire_owned().map_err(|_| {
             let message = "too many calls of tools are under way; nothing was called";
             Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
         })
-    }
-
-    /// Looks who would be asked.
-    fn look<R>(
-        &self,
-        commit: &Commit,
-        name: &Token,
-        choice: &Choice,
-        without: &BTreeMap<NodeId, Reason>,
-        then: impl FnOnce(&Considerations<'_>, u64, &mut Loads) -> R,
-    ) -> R {
-        let random = Uuid::new_v4().as_u64_pair().1;
-        let now = commit.clock.now().mono;
-        commit.mirror.with(|core| {
-            core.index.advance(now);
-            let index = &core.index;
-            let mut loads = self.loads.lock();
-            let field = Field {
-                index,
-                loads: &loads,
-                now,
-                provider_max: self.provider_max,
-            };
-            let considered = field.consider(name, choice, without, random);
-            then(
-                &considered,
-                index.applied().wire(index.lineage()),
-                &mut loads,
-            )
-        })
-    }
-
-    /// Who is asked, if anybody can be: what `then` says is done with the load of whoever it is.
-    fn choose<R>(
-        &self,
-        commit: &Commit,
-        name: &Token,
-        choice: &Choice,
-        without: &BTreeMap<NodeId, Reason>,
-        then: impl FnOnce(&Provider, &mut Loads) -> R,
-    ) -> Result<(Chosen, R), Error> {
-        self.look(
-            commit,
-            name,
-            choice,
-            without,
-            |considered, revision, loads| {
-                let now = commit.clock.now().mono;
-                let one = considered
-                    .chosen()
-                    .ok_or_else(|| considered.refusal(name, choice))?;
-                let chosen = self.chosen(one, considered.has_another(), revision, now);
-                Ok((chosen, then(&one.provider, loads)))
-            },
-        )
-    }
-
-    /// It counts as under way from then on.
-    fn begin(&self, provider: &Provider, loads: &mut Loads) -> UnderWay {
-        self.loads.begin(provider, loads)
-    }
-
-    fn chosen(
-        &self,
-        one: &Considered<'_>,
-        has_another: bool,
-        revision: u64,
-        now: Moment,
-    ) -> Chosen {
-        let known = self.known.get(&one.tool.contract_hash);
-        Chosen {
-            node_id: one.seen.node_id.clone(),
-            tool_name: one.tool.name.clone(),
-            tool_version: one.tool.version.clone(),
-            contract_hash: one.tool.contract_hash.clone(),
-            subject: one.tool.subject.clone(),
-            expires_in_ms: one.seen.left(now),
-            contract: known.ok_or_else(|| Box::new(one.tool.clone())),
-            has_another,
-            revision,
-        }
     }
 }
 
@@ -239,10 +199,10 @@ impl Server {
             reply.ignored = ignored;
             return to_bytes(&reply);
         }
-        let _turn = self.invoke.turn()?;
+        let turn = self.invoke.turn()?;
         // It waits for the provider from here on, and must not keep others from being served.
         caller.place.leave();
-        self.call(received, &caller, request, ignored).await
+        self.call(received, &caller, request, turn, ignored).await
     }
 
     /// `tool.resolve`
@@ -253,22 +213,27 @@ impl Server {
     ) -> Result<Bytes, Error> {
         let Parsed { request, ignored } = self.parse::<ResolveToolRequest>(received)?;
         self.see(request.min_revision, caller).await?;
-        let (name, choice) = (&request.tool_name, request.choice());
-        let none = BTreeMap::new();
+        let (choice, none) = (request.choice(), BTreeMap::new());
+        let query = Query {
+            name: &request.tool_name,
+            choice: &choice,
+            without: &none,
+            calls: false,
+        };
         let (chosen, tool) = self
             .checked(caller, || {
                 let then = |considered: &Considerations<'_>, revision, loads: &mut Loads| {
                     let now = self.commit.clock.now().mono;
                     let one = considered
                         .chosen()
-                        .ok_or_else(|| considered.refusal(name, &choice))?;
+                        .ok_or_else(|| considered.refusal(query.name, query.choice))?;
                     loads.named(&one.provider);
                     let another = considered.has_another();
                     let chosen = self.invoke.chosen(one, another, revision, now);
                     // Of the same look: the node may announce another contract in the next moment.
                     Ok((chosen, one.tool.clone()))
                 };
-                self.invoke.look(&self.commit, name, &choice, &none, then)
+                self.invoke.look(&self.commit, query, then)
             })
             .await?;
         let tool = queries::announced(&tool).ok_or_else(known::unreadable)?;
@@ -285,63 +250,11 @@ impl Server {
         })
     }
 
-    /// Says what a call would do.
-    async fn dry_run(&self, caller: &Caller, request: InvokeRequest) -> Result<DryRunReply, Error> {
-        let (name, choice, none) = (&request.tool_name, request.choice(), BTreeMap::new());
-        let shown = |considered: &Considerations<'_>, revision| {
-            (considered.candidates(), considered.count(), revision)
-        };
-        // Both of one look: another one could choose another.
-        let would = self.checked(caller, || {
-            let then = |considered: &Considerations<'_>, revision, _: &mut Loads| {
-                let now = self.commit.clock.now().mono;
-                let one = considered
-                    .chosen()
-                    .ok_or_else(|| considered.refusal(name, &choice))?;
-                let another = considered.has_another();
-                let chosen = self.invoke.chosen(one, another, revision, now);
-                Ok((chosen, shown(considered, revision)))
-            };
-            self.invoke.look(&self.commit, name, &choice, &none, then)
-        });
-        let would = would.await;
-        let (candidates, candidate_count, revision) = if let Ok((_, shown)) = &would {
-            shown.clone()
-        } else {
-            let then = |considered: &Considerations<'_>, revision, _: &mut Loads| {
-                shown(considered, revision)
-            };
-            self.invoke.look(&self.commit, name, &choice, &none, then)
-        };
-        let (plan, violations, code) = match would {
-            Ok((chosen, _)) => {
-                let contract = self.contract(&chosen, caller).await?;
-                let arguments = Value::Object(request.arguments.clone());
-                let checked = contract.violations(Part::Input, arguments, &self.contracts, caller);
-                let (violations, _) = checked.await?;
-                let bad = (!violations.is_empty()).then_some(ErrorCode::InvalidArguments);
-                (Some(plan(&chosen, &request, &contract)), violations, bad)
-            }
-            Err(error) if error.code == ErrorCode::StoreUnavailable => return Err(error),
-            Err(error) => (None, Vec::new(), Some(error.code)),
-        };
-        Ok(DryRunReply {
-            status: Open::Known(Planned::DryRun),
-            plan,
-            candidates,
-            candidate_count,
-            violations,
-            refusal: code.map(refusal),
-            revision,
-            ignored: Vec::new(),
-        })
-    }
-
     /// That nobody can be asked is said behind a barrier only.
     async fn checked<R>(
         &self,
         caller: &Caller,
-        look: impl Fn() -> Result<R, Error>,
+        mut look: impl FnMut() -> Result<R, Error>,
     ) -> Result<R, Error> {
         match look() {
             Err(error)
@@ -350,6 +263,7 @@ impl Server {
                     ErrorCode::ToolNotFound
                         | ErrorCode::ProviderNotFound
                         | ErrorCode::ContractChanged
+                        | ErrorCode::Forbidden
                 ) =>
             {
                 let passed = tokio::time::timeout_at(caller.until, self.commit.barrier.pass());
@@ -385,19 +299,6 @@ fn patient(caller: Caller, until: tokio::time::Instant) -> Caller {
         deadline,
         until,
         ..caller
-    }
-}
-
-fn plan(chosen: &Chosen, request: &InvokeRequest, contract: &Known) -> Plan {
-    Plan {
-        tool_name: chosen.tool_name.clone(),
-        tool_version: chosen.tool_version.clone(),
-        contract_hash: chosen.contract_hash.clone(),
-        provider_node_id: chosen.node_id.clone(),
-        subject: chosen.subject.clone(),
-        node_selection_policy: Open::Known(request.node_selection_policy),
-        timeout_ms: request.timeout_millis(),
-        idempotent: contract.idempotent,
     }
 }
 

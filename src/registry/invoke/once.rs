@@ -168,6 +168,7 @@ impl Server {
             kept = Some(result.clone());
             self.answer_call(call, &chosen, result, ignored.clone())
         });
+        let answer = answer.map_err(|error| call.with_asked(error));
         let outcome = match &answer {
             Ok(_) => outcome::completed(kept),
             Err(error) => outcome::failed(error),
@@ -177,6 +178,7 @@ impl Server {
             execution_id: ExecutionId(call.execution_id),
             by: Some(chosen.by()).filter(|by| *by != begun_by),
             attempts: call.attempts,
+            asked: call.asked.clone(),
             duration_ms: call.millis(),
             outcome,
         };

@@ -79,6 +79,11 @@ impl Post {
         *self.lock() = None;
     }
 
+    /// Whether nobody waits for answers any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_none()
+    }
+
     /// Counts answers that nobody waited for any more: too late, or not the first.
     pub(super) fn late(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.late)

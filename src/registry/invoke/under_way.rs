@@ -5,12 +5,13 @@ use std::{
     time::Instant,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::{
     super::clock::Clock,
     history::Ended,
     load::{Loads, Provider},
+    queue::Ticket,
 };
 
 /// The loads behind a lock that is never held across an await. Where the index's is held as well, that one is taken
@@ -20,14 +21,17 @@ pub(super) struct SharedLoads {
     /// Told when a call begins or ends.
     pub(super) changed: Notify,
     pub(super) clock: Clock,
+    /// Calls that one provider may have under way from this instance.
+    pub(super) provider_max: u32,
 }
 
 impl SharedLoads {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock, provider_max: u32) -> Self {
         Self {
             loads: Mutex::default(),
             changed: Notify::new(),
             clock,
+            provider_max,
         }
     }
 
@@ -41,6 +45,17 @@ impl SharedLoads {
             began: Instant::now(),
             took: None,
             ended: Ended::Unknown,
+        }
+    }
+
+    /// A call waits for the first of these providers to have room; `loads` are these.
+    pub(super) fn wait(self: &Arc<Self>, at: Vec<Provider>, loads: &mut Loads) -> Waits {
+        let ticket = loads.queue.ticket();
+        Waits {
+            loads: Arc::clone(self),
+            ticket,
+            tell: loads.queue.enter(ticket, at),
+            given: None,
         }
     }
 
@@ -80,6 +95,47 @@ impl Drop for UnderWay {
     }
 }
 
+/// A call's place among those that wait. When it is dropped the call waits no longer, and what it was given goes to the
+/// next one. It must not be dropped while the loads are locked.
+pub(super) struct Waits {
+    loads: Arc<SharedLoads>,
+    pub(super) ticket: Ticket,
+    tell: oneshot::Receiver<Provider>,
+    /// The provider that has room for it.
+    pub(super) given: Option<Provider>,
+}
+
+impl Waits {
+    /// Waits until a provider has room for it, until then at the latest.
+    pub(super) async fn room(&mut self, until: tokio::time::Instant) {
+        if let Ok(Ok(provider)) = tokio::time::timeout_at(until, &mut self.tell).await {
+            self.given = Some(provider);
+        }
+    }
+
+    /// Waits for these providers from now on, and keeps its turn; `loads` are those that it waits in.
+    pub(super) fn wait_again(&mut self, at: Vec<Provider>, loads: &mut Loads) {
+        self.leave(loads);
+        self.tell = loads.queue.enter(self.ticket, at);
+    }
+
+    /// Waits no longer, and passes on what it was given, unless that is taken by now.
+    pub(super) fn leave(&mut self, loads: &mut Loads) {
+        loads.queue.leave(self.ticket);
+        let given = self.given.take().or_else(|| self.tell.try_recv().ok());
+        if let Some(provider) = given {
+            loads.pass_on(&provider, self.loads.provider_max);
+        }
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        let loads = Arc::clone(&self.loads);
+        self.leave(&mut loads.lock());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_breaks_the_contract_is_a_bad_one() {
-        let loads = Arc::new(SharedLoads::new(Clock::start()));
+        let loads = Arc::new(SharedLoads::new(Clock::start(), 1));
         let provider = (Incarnation(uuid::Uuid::nil()), "add".parse().unwrap());
         let mut under_way = {
             let mut locked = loads.lock();
@@ -99,5 +155,33 @@ mod tests {
         let load = loads.lock().of(&provider, loads.clock.now().mono);
         assert_eq!((load.own, load.recent), (0, None));
         assert_eq!(load.outlook, Outlook::Doubted);
+    }
+
+    #[tokio::test]
+    async fn a_place_that_nobody_takes_goes_to_the_next_one() {
+        let loads = Arc::new(SharedLoads::new(Clock::start(), 1));
+        let provider: Provider = (Incarnation(uuid::Uuid::nil()), "add".parse().unwrap());
+        let under_way = loads.begin(&provider, &mut loads.lock());
+        let wait = || loads.wait(vec![provider.clone()], &mut loads.lock());
+        let (first, mut second, third) = (wait(), wait(), wait());
+        assert_eq!(loads.lock().of(&provider, loads.clock.now().mono).queued, 3);
+        drop(under_way);
+        // It was given the place, and had not even looked.
+        drop(first);
+        let soon = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
+        second.room(soon).await;
+        assert_eq!(second.given, Some(provider.clone()));
+        let load = loads.lock().of(&provider, loads.clock.now().mono);
+        assert_eq!((load.own, load.queued), (1, 1));
+        {
+            // Taken: nobody else gets it.
+            let mut locked = loads.lock();
+            std::mem::forget(loads.begin(&provider, &mut locked));
+            second.leave(&mut locked);
+            assert_eq!(locked.of(&provider, loads.clock.now().mono).queued, 1);
+        }
+        drop((second, third));
+        let load = loads.lock().of(&provider, loads.clock.now().mono);
+        assert_eq!((load.own, load.queued), (1, 0));
     }
 }

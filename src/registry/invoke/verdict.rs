@@ -18,6 +18,8 @@ use crate::{
 const CODE_CHARS_MAX: usize = 64;
 /// Longest message of a provider that is passed on, in characters.
 const MESSAGE_CHARS_MAX: usize = 1_024;
+/// Of a result that is wrong so much is shown, in bytes.
+const ANSWER_SHOWN_BYTES_MAX: usize = 4 * 1024;
 /// The number with which a provider says that it cannot take a call now.
 const UNAVAILABLE: &str = "503";
 
@@ -30,8 +32,8 @@ pub(super) struct At<'a> {
 /// An answer, before the result is checked by its schema.
 pub(super) enum Verdict {
     Result(Value),
-    /// The provider did not begin, and somebody else may.
-    Declined,
+    /// The provider did not begin, and somebody else may; what it says, for people.
+    Declined(String),
     Failed(Error),
 }
 
@@ -51,7 +53,8 @@ impl At<'_> {
                 .get(HEADER_EXECUTED)
                 .is_none_or(|executed| executed.as_str() != "false");
             if !begun && number.as_str() == UNAVAILABLE {
-                return Verdict::Declined;
+                let text = headers.get(HEADER_ERROR).map_or("", |text| text.as_str());
+                return Verdict::Declined(text.to_owned());
             }
             let error = self.tool_error(message, headers, number.as_str(), begun);
             return Verdict::Failed(error);
@@ -62,10 +65,14 @@ impl At<'_> {
         }
         match serde_json::from_slice(&message.payload) {
             Ok(result) => Verdict::Result(result),
-            Err(error) => Verdict::Failed(self.invalid(&[Violation {
-                pointer: String::new(),
-                message: format!("is not JSON: {error}"),
-            }])),
+            Err(error) => {
+                let violation = Violation {
+                    pointer: String::new(),
+                    message: format!("is not JSON: {error}"),
+                };
+                let answer = String::from_utf8_lossy(&message.payload).into_owned();
+                Verdict::Failed(self.invalid(&[violation], answer.into()))
+            }
         }
     }
 
@@ -106,8 +113,8 @@ impl At<'_> {
         error.with("provider_body", body)
     }
 
-    /// The result is not as the contract says.
-    pub(super) fn invalid(&self, violations: &[Violation]) -> Error {
+    /// The result is not as the contract says; it is shown as far as that is useful.
+    pub(super) fn invalid(&self, violations: &[Violation], answer: Value) -> Error {
         let first = violations
             .first()
             .map(|first| format!(": {first}"))
@@ -115,6 +122,21 @@ impl At<'_> {
         let message = format!("the tool's result is not as its contract says{first}");
         self.on(Error::new(ErrorCode::InvalidResult, message), Executed::Yes)
             .with("violations", json!(violations))
+            .with("provider_body", shown(answer))
+    }
+
+    /// Nobody listens there any more, and no answer came.
+    pub(super) fn gone(&self) -> Error {
+        let message = format!(
+            "node {} was called and is gone: nobody listens on its subject any more; calling the tool again does no harm",
+            self.node_id
+        );
+        let mut error = self.on(
+            Error::new(ErrorCode::ToolTimeout, message),
+            Executed::Unknown,
+        );
+        error.retryable = true;
+        error
     }
 
     /// The result came, and could not be looked at any more.
@@ -179,6 +201,22 @@ impl At<'_> {
     }
 }
 
+/// An answer that is wrong, for people: of a long one the beginning, as text.
+fn shown(answer: Value) -> Value {
+    let text = match &answer {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if text.len() <= ANSWER_SHOWN_BYTES_MAX {
+        return answer;
+    }
+    let mut end = ANSWER_SHOWN_BYTES_MAX;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", text.get(..end).unwrap_or_default()).into()
+}
+
 /// Whether that text is the name of an error, as `NO_DISK`, and not something for people.
 fn is_code(text: &str) -> bool {
     let good = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
@@ -226,10 +264,20 @@ mod tests {
         };
         let found = match at.judge(&message(headers, body)) {
             Verdict::Result(value) => format!("result {value}"),
-            Verdict::Declined => "declined".to_owned(),
+            Verdict::Declined(said) => format!("declined {said}"),
             Verdict::Failed(error) => shown(&error),
         };
         assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn of_a_long_answer_the_beginning_is_shown() {
+        assert_eq!(shown(json!({"a": [1]})), json!({"a": [1]}));
+        assert_eq!(shown(json!("no JSON")), json!("no JSON"));
+        let long = shown(json!(["ü".repeat(ANSWER_SHOWN_BYTES_MAX)]));
+        let long = long.as_str().unwrap();
+        assert!(long.starts_with("[\"üü") && long.ends_with("ü…"));
+        assert!(long.len() <= ANSWER_SHOWN_BYTES_MAX + '…'.len_utf8());
     }
 
     #[test]
@@ -267,7 +315,7 @@ mod tests {
         check(
             &[(NUMBER, "503"), (TEXT, "BUSY"), (HEADER_EXECUTED, "false")],
             "",
-            "declined",
+            "declined BUSY",
         );
         check(
             &[(NUMBER, "503"), (TEXT, "BUSY")],

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
     domain::{
+        command::Refusal,
         counts::Counts,
         ids::{LeaseId, NodeId},
         index::Index,
@@ -18,7 +19,7 @@ use crate::{
     protocol::{
         bounds::Open,
         describe::DescribeRequest,
-        error::{Error, ErrorCode},
+        error::Error,
         node::NodeType,
         node_life::NodeEnd,
         node_view::{
@@ -143,7 +144,7 @@ fn found<'a>(index: &'a Index, node_id: &NodeId) -> Result<Seen<'a>, Error> {
     index
         .nodes
         .seen(node_id)
-        .ok_or_else(|| Error::new(ErrorCode::NodeNotFound, "there is no such node"))
+        .ok_or_else(|| Error::from(Refusal::NodeNotFound(node_id.clone())))
 }
 
 fn node_type(kind: Type) -> Open<NodeType> {

@@ -121,10 +121,11 @@ pub(in crate::registry) fn schema(
 }
 
 fn missing(index: &Index, request: &SchemaGetRequest) -> Error {
-    let error = Error::new(
-        ErrorCode::SchemaNotFound,
-        "there is no such schema: schema.list has their names",
+    let message = format!(
+        "there is no schema {}: schema.list has their names",
+        request.name
     );
+    let error = Error::new(ErrorCode::SchemaNotFound, message);
     match nearest(index, request) {
         Some(nearest) => error.with("nearest", nearest),
         None => error,

@@ -134,7 +134,12 @@ pub(in crate::registry) fn tool(
     {
         return Err(bad_cursor());
     }
-    let missing = || Error::new(ErrorCode::ToolNotFound, "no live node offers such a tool");
+    let missing = || {
+        let version = request.version.as_ref();
+        let version = version.map_or_else(String::new, |version| format!(" {version}"));
+        let message = format!("no live node offers tool {}{version}", request.name);
+        Error::new(ErrorCode::ToolNotFound, message)
+    };
     let all: Vec<Offer<'_>> = offers(index, &request.name).collect();
     let versions = versions(&all);
     // The pages of one list are of one version, though a newer one may have come since the first.

@@ -6,6 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     client::Error,
+    domain::ids::Invalid,
     protocol::{contract::below, tool::Tool},
 };
 
@@ -106,6 +107,19 @@ impl NodeBuilder {
     pub fn drain(self, patience: Duration) -> Self {
         self.with(|draft| {
             draft.plan.drain = patience;
+            Ok(())
+        })
+    }
+
+    /// Answers callers whose inboxes begin with that as well: by default only `_INBOX.…` is answered, and a call with
+    /// any other reply subject is not begun. For registries and callers that connect with an inbox prefix of their own.
+    pub fn inbox_prefix(self, prefix: &str) -> Self {
+        self.with(|draft| {
+            let parsed = prefix.parse();
+            let prefix = parsed.map_err(|Invalid(wrong)| {
+                Error::unfit("", format!("the inbox prefix {prefix:?} {wrong}"))
+            })?;
+            draft.plan.inbox_prefixes.push(prefix);
             Ok(())
         })
     }

@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     client::Error,
     domain::ids::NodeId,
-    protocol::{contract::subject_of, names::Namespace},
+    protocol::{contract::subject_of, inbox::Inboxes, names::Namespace},
     serving::round_trip,
 };
 
@@ -69,6 +69,7 @@ impl Serving {
             patience: plan.drain,
             desk: Desk {
                 nats: nats.clone(),
+                inboxes: Inboxes::new(plan.inbox_prefixes.clone()),
                 cut: may_go_on,
                 under_way,
             },

@@ -8,9 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use crate::{
     client::sleep_until,
     protocol::{
+        inbox::Inboxes,
         names::{
             HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TOOL,
-            HEADER_TOOL_VERSION, is_inbox,
+            HEADER_TOOL_VERSION,
         },
         provide::Fault,
     },
@@ -25,6 +26,8 @@ use super::{
 #[derive(Debug, Clone)]
 pub(super) struct Desk {
     pub(super) nats: async_nats::Client,
+    /// Where answers may be sent.
+    pub(super) inboxes: Inboxes,
     /// True: calls that are under way are given up.
     pub(super) cut: watch::Receiver<bool>,
     /// Held by everything that is under way: who has the other end knows when all of it is done.
@@ -54,7 +57,10 @@ impl Desk {
         let Some(offer) = chosen.as_ref().ok().or(offers.first()) else {
             return;
         };
-        let reply = message.reply.clone().filter(|reply| is_inbox(reply));
+        let reply = message
+            .reply
+            .clone()
+            .filter(|reply| self.inboxes.has(reply));
         let Some(reply) = reply else {
             return count(&offer.counts.without_reply);
         };

@@ -1,0 +1,68 @@
+//! Who was asked to run a tool, and what each said.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{call, ids::NodeId};
+
+use super::{bounds::Open, schema::NameText};
+
+/// A node that was asked to run a tool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Asked {
+    /// The node.
+    #[schemars(with = "NameText")]
+    pub node_id: NodeId,
+    /// What came of it.
+    pub said: Open<Said>,
+    /// More of that, for people; null where there is no more. At most 256 characters.
+    #[serde(default)]
+    pub message: Option<String>,
+}
+
+/// What a node said when it was asked to run a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// It gave a result.
+    Answered,
+    /// It gave an error.
+    Failed,
+    /// It gave a result that is not as its contract says.
+    InvalidResult,
+    /// It cannot take more calls now.
+    Declined,
+    /// Nothing: nobody listens on its subject.
+    NoResponders,
+    /// Nothing: nobody listens on its subject any more, and somebody did when it was asked.
+    Gone,
+    /// Nothing in the time that it had.
+    Silent,
+    /// The request could not be sent to it.
+    NotSent,
+}
+
+impl From<call::Asked> for Asked {
+    fn from(asked: call::Asked) -> Self {
+        Self {
+            node_id: asked.node_id,
+            said: Open::Known(asked.said.into()),
+            message: asked.message,
+        }
+    }
+}
+
+impl From<call::Said> for Said {
+    fn from(said: call::Said) -> Self {
+        match said {
+            call::Said::Answered => Self::Answered,
+            call::Said::Failed => Self::Failed,
+            call::Said::InvalidResult => Self::InvalidResult,
+            call::Said::Declined => Self::Declined,
+            call::Said::NoResponders => Self::NoResponders,
+            call::Said::Gone => Self::Gone,
+            call::Said::Silent => Self::Silent,
+            call::Said::NotSent => Self::NotSent,
+        }
+    }
+}

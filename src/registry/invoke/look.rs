@@ -1,0 +1,143 @@
+//! Looks who can be asked, and keeps the place of whoever is.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        ids::{NodeId, Token},
+        time::Moment,
+    },
+    protocol::{
+        error::Error,
+        invoke::{Choice, Reason},
+    },
+};
+
+use super::{
+    super::commit::Commit,
+    Chosen, Invoke,
+    choose::{Considerations, Considered, Field},
+    load::{Loads, Provider},
+    queue::Ticket,
+    under_way::{UnderWay, Waits},
+};
+
+/// Who is looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Query<'a> {
+    pub(super) name: &'a Token,
+    pub(super) choice: &'a Choice,
+    /// Who did not do, and why.
+    pub(super) without: &'a BTreeMap<NodeId, Reason>,
+    /// Whether it is the registry that calls.
+    pub(super) calls: bool,
+}
+
+/// What came of looking for somebody to ask.
+pub(super) enum Found {
+    /// It counts as under way from now on.
+    Begun(Box<Chosen>, UnderWay),
+    /// Nobody has room: the call waits. The error is for when it has waited in vain.
+    Full(Error),
+}
+
+impl Invoke {
+    /// Looks who would be asked.
+    pub(super) fn look<R>(
+        &self,
+        commit: &Commit,
+        query: Query<'_>,
+        then: impl FnOnce(&Considerations<'_>, u64, &mut Loads) -> R,
+    ) -> R {
+        self.look_again(commit, query, None, then)
+    }
+
+    /// The same for a call that may have waited.
+    fn look_again<R>(
+        &self,
+        commit: &Commit,
+        query: Query<'_>,
+        waited: Option<(Ticket, Option<Provider>)>,
+        then: impl FnOnce(&Considerations<'_>, u64, &mut Loads) -> R,
+    ) -> R {
+        let random = Uuid::new_v4().as_u64_pair().1;
+        let now = commit.clock.now().mono;
+        let narrowed = query.calls && self.callable.narrow();
+        commit.mirror.with(|core| {
+            core.index.advance(now);
+            let index = &core.index;
+            let mut loads = self.loads.lock();
+            let field = Field {
+                index,
+                loads: &loads,
+                now,
+                provider_max: self.loads.provider_max,
+                queue_max: self.queue_max,
+                callable: narrowed.then_some((&self.namespace, &self.callable)),
+                waited,
+            };
+            let considered = field.consider(query.name, query.choice, query.without, random);
+            then(
+                &considered,
+                index.applied().wire(index.lineage()),
+                &mut loads,
+            )
+        })
+    }
+
+    /// Keeps the place of whoever is asked; where nobody has room the call waits from now on, in `waits`.
+    pub(super) fn begin(
+        &self,
+        commit: &Commit,
+        query: Query<'_>,
+        waits: &mut Option<Waits>,
+    ) -> Result<Found, Error> {
+        let waited = waits
+            .as_ref()
+            .map(|waits| (waits.ticket, waits.given.clone()));
+        self.look_again(commit, query, waited, |considered, revision, loads| {
+            let one = considered
+                .chosen()
+                .ok_or_else(|| considered.refusal(query.name, query.choice))?;
+            if one.waits {
+                let at = considered.waited_for();
+                match waits {
+                    Some(waits) => waits.wait_again(at, loads),
+                    None => *waits = Some(self.loads.wait(at, loads)),
+                }
+                return Ok(Found::Full(one.busy("and none of them ended in time")));
+            }
+            let now = commit.clock.now().mono;
+            let chosen = self.chosen(one, considered.has_another(), revision, now);
+            let under_way = self.loads.begin(&one.provider, loads);
+            if let Some(waits) = waits {
+                waits.leave(loads);
+            }
+            Ok(Found::Begun(Box::new(chosen), under_way))
+        })
+    }
+
+    pub(super) fn chosen(
+        &self,
+        one: &Considered<'_>,
+        has_another: bool,
+        revision: u64,
+        now: Moment,
+    ) -> Chosen {
+        let known = self.known.get(&one.tool.contract_hash);
+        Chosen {
+            node_id: one.seen.node_id.clone(),
+            tool_name: one.tool.name.clone(),
+            tool_version: one.tool.version.clone(),
+            contract_hash: one.tool.contract_hash.clone(),
+            subject: one.tool.subject.clone(),
+            expires_in_ms: one.seen.left(now),
+            attempt_timeout_ms: one.tool.attempt_timeout_ms(),
+            contract: known.ok_or_else(|| Box::new(one.tool.clone())),
+            has_another,
+            revision,
+        }
+    }
+}
