@@ -54,7 +54,7 @@ lint:
 deny: $(TOOLS)/cargo-deny.stamp
 	@PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny check bans licenses sources
 
-tools: $(addprefix $(TOOLS)/,nats-server.stamp cargo-deny.stamp nats-py.stamp nats-js.stamp micro-js.stamp mypy.stamp \
+tools: $(addprefix $(TOOLS)/,nats-server.stamp cargo-deny.stamp nats-py.stamp nats-js.stamp micro-js.stamp mypy.stamp ruff.stamp \
     typescript.stamp bin/nats bin/compose-spec)
 
 # A server that is there and new enough is used as it is.

@@ -141,7 +141,7 @@ async fn a_result_comes_alone_and_more_where_it_is_asked_for() {
         "calc",
         "Attempts     1\n",
         "order-17",
-        "sha256:",
+        "c2:",
         "Duration",
     ] {
         assert!(ran.stderr.contains(told), "no {told:?} in\n{}", ran.stderr);
@@ -422,10 +422,10 @@ onex: the tool's result is not as its contract says
     }
     drop(silent);
 
-    let other = [&invoke[..], &["--contract-hash", "sha256:0"]].concat();
+    let other = [&invoke[..], &["--contract-hash", "c2:0"]].concat();
     let ran = bus.run(&other).await.exits(1);
     assert!(
-        ran.stderr.contains("      offered: 1.0.0 sha256:"),
+        ran.stderr.contains("      offered: 1.0.0 c2:"),
         "{}",
         ran.stderr
     );

@@ -133,7 +133,7 @@ fn steady(text: &str) -> String {
             "DATE".to_owned()
         } else if plain.len() == 8 && digits(&plain.replace(':', "")) {
             "TIME".to_owned()
-        } else if plain.starts_with("sha256:") {
+        } else if plain.starts_with("c2:") {
             "HASH".to_owned()
         } else if is_span {
             word.replace(plain, "SPAN")

@@ -370,12 +370,12 @@ async fn a_call_by_another_contract_is_not_begun() {
         .call("add", &[("Onex-Contract-Hash", &hash)], body)
         .await;
     assert_eq!(same.result(), json!({"sum": 1.0}));
-    let other = [("Onex-Contract-Hash", "sha256:0")];
+    let other = [("Onex-Contract-Hash", "c2:0")];
     let refused = caller.call("add", &other, body).await;
     let refused = refused.error("503", "CONTRACT_CHANGED", false);
     assert_eq!(
         refused["details"],
-        json!({"contract_hash": "sha256:0", "offered": [{"tool_version": "1.0.0", "contract_hash": hash}]})
+        json!({"contract_hash": "c2:0", "offered": [{"tool_version": "1.0.0", "contract_hash": hash}]})
     );
     assert_eq!(calls(&node, "add").answered, 1);
 }

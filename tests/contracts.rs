@@ -260,7 +260,8 @@ fn spellings() -> [String; 4] {
     let said = plain.replace(
         r#""input_schema":{"#,
         r#""description":"Adds.","tags":["math"],"subject":"calc.add","idempotent":false,"output_schema":true,
-            "input_schema":{"title":"Two numbers","description":"To add.","$comment":"for now","examples":[{"é":1}],"#,
+            "input_schema":{"$schema":"https://json-schema.org/draft/2020-12/schema",
+            "title":"Two numbers","description":"To add.","$comment":"for now","examples":[{"é":1}],"#,
     );
     [plain.to_owned(), turned.to_owned(), escaped, said]
 }
@@ -331,7 +332,6 @@ async fn what_callers_rely_on_counts() {
     let mut changed = vec![base.clone()];
     for (member, value) in [
         ("name", json!("sum")),
-        ("version", json!("1.0.1")),
         (
             "input_schema",
             json!({"properties": {"a": {"maximum": 0.2}}}),
@@ -370,6 +370,61 @@ async fn what_callers_rely_on_counts() {
     assert_eq!(hashes.len(), count);
 }
 
+/// A patch release that promises the same breaks no caller that relies on the contract's hash.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_with_the_same_contract_has_the_same_hash() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let me = Uuid::new_v4();
+    let tool = |version: &str, description: &str| {
+        json!({
+            "name": "add", "version": version, "description": description, "tags": [format!("v{version}")],
+            "input_schema": {"type": "object", "description": description},
+        })
+    };
+    let mut hashes = BTreeSet::new();
+    for (id, version) in [("old", "1.0.0"), ("new", "1.0.1")] {
+        let tools = json!([tool(version, id)]);
+        let reply = caller.get("node.register", node(id, me, tools)).await;
+        assert_eq!(reply["warnings"], json!([]));
+        let described = json!({"name": "add", "version": version});
+        let described = caller.see("tool.describe", described).await;
+        hashes.insert(described["contract_hash"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(hashes.len(), 1, "{hashes:?}");
+    let hash = hashes.pop_first().unwrap();
+    let digits = hash.strip_prefix("c2:").unwrap();
+    assert!(
+        digits.len() == 64
+            && digits
+                .bytes()
+                .all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+    );
+    // Two versions of one contract do not collide, and have one hash together.
+    let list = caller.see("tool.list", json!({})).await;
+    let item = &list["items"][0];
+    assert_eq!(item["contract_hash"], hash);
+    assert_eq!(item["versions"], json!(["1.0.1", "1.0.0"]));
+    assert_eq!(item["collision"], false);
+    // Who relies on it gets the newest of them.
+    let resolve = json!({"tool_name": "add", "contract_hash": hash});
+    let resolved = caller.get("tool.resolve", resolve).await;
+    assert_eq!(
+        (&resolved["tool_version"], &resolved["contract_hash"]),
+        (&json!("1.0.1"), &json!(hash))
+    );
+    // Validators judge a program: what they said of one release says nothing of the next.
+    let trust = async |id: &str| {
+        let trust = caller.see("trust.get", json!({"node_id": id})).await;
+        trust["contract_hash"].clone()
+    };
+    let before = trust("old").await;
+    assert!(before.as_str().unwrap().starts_with("c2:"), "{before}");
+    let upgrade = node("old", me, json!([tool("1.0.1", "old")]));
+    caller.get("node.register", upgrade).await;
+    assert_ne!(trust("old").await, before);
+}
+
 /// What stands between the first line of that kind behind `mark` and the end of its block.
 fn block<'a>(mark: &str, kind: &str) -> &'a str {
     let (_, behind) = DOC.split_once(mark).unwrap();
@@ -388,7 +443,7 @@ async fn another_implementation_can_compute_the_hash() {
     let example: Value = serde_json::from_str(block("## The contract hash", "json")).unwrap();
     let canonical = block("In canonical form", "text");
     let hash = block("Its hash", "text");
-    assert_eq!(format!("sha256:{:x}", Sha256::digest(canonical)), hash);
+    assert_eq!(format!("c2:{:x}", Sha256::digest(canonical)), hash);
 
     let program = block("In Python", "python");
     let mut tools = vec![example];

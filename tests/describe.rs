@@ -192,7 +192,7 @@ async fn a_node_is_described_with_all_that_it_said() {
         offered["contract_hash"]
             .as_str()
             .unwrap()
-            .starts_with("sha256:")
+            .starts_with("c2:")
     );
     assert_eq!(offered["collision"], false);
 

@@ -116,10 +116,10 @@ async fn nobody_can_be_asked() {
             assert_eq!(said, (&json!("calc"), &json!("out"), &json!(reason)));
             assert!(candidate["message"].is_string(), "{candidate:#}");
         }
-        let other = json!({"tool_name": "half", "contract_hash": "sha256:0"});
+        let other = json!({"tool_name": "half", "contract_hash": "c2:0"});
         let refused = refused(other, ErrorCode::ContractChanged).await;
         has(&refused, &["contract_hash", "offered"]);
-        assert_eq!(refused.detail("contract_hash"), "sha256:0");
+        assert_eq!(refused.detail("contract_hash"), "c2:0");
         let offered = json!([{"tool_version": "1.0.0", "contract_hash": bus.contract_hash}]);
         assert_eq!(*refused.detail("offered"), offered);
     }

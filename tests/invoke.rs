@@ -339,14 +339,14 @@ async fn who_will_do_is_chosen() {
     let registry = Registry::start(&ARGS);
     let caller = Caller::of(&registry).await;
     let mut all = Vec::new();
-    for (node_id, version) in [
-        ("a", "1.0.0"),
-        ("b", "1.2.0"),
-        ("c", "1.2.0"),
-        ("d", "2.0.0-rc.1"),
-        ("e", "0.9.0"),
+    for (node_id, version, more) in [
+        ("a", "1.0.0", json!({})),
+        ("b", "1.2.0", json!({})),
+        ("c", "1.2.0", json!({})),
+        ("d", "2.0.0-rc.1", json!({})),
+        ("e", "0.9.0", json!({"error_codes": []})),
     ] {
-        all.push(provider(&caller, &registry, node_id, add(version, json!({}))).await);
+        all.push(provider(&caller, &registry, node_id, add(version, more)).await);
     }
     let asked = async |more: Value| {
         let reply = caller.get("tool.invoke", call(more)).await;
@@ -398,36 +398,47 @@ async fn who_will_do_is_chosen() {
         );
         assert!(refused.retryable());
     }
-    let hash = "sha256:no-such";
+    let hash = "c2:no-such";
     let gone = call(json!({"contract_hash": hash}));
     let refused = caller
         .refused("tool.invoke", gone, ErrorCode::ContractChanged)
         .await;
     assert_eq!(refused.detail("contract_hash"), hash);
-    // One contract, in five versions.
+    // Two contracts, in four versions.
     assert_eq!(refused.detail("offered").as_array().unwrap().len(), 4);
     let described = caller
         .see("tool.describe", json!({"name": "add", "version": "1.0.0"}))
         .await;
-    let same = call(json!({"contract_hash": described["contract_hash"], "tool_version": "^1"}));
+    let hash = &described["contract_hash"];
+    let same = call(json!({"contract_hash": hash, "tool_version": "^1"}));
     assert_eq!(
         caller.get("tool.invoke", same.clone()).await["status"],
         "success"
     );
-    // Those of its versions that are others by their contract are told from those of other versions.
-    let said = caller
-        .get("tool.invoke", with(same, json!({"dry_run": true})))
-        .await;
-    let candidates = said["candidates"].as_array().unwrap().iter();
-    let reasons: std::collections::BTreeMap<_, _> = candidates
-        .map(|one| (one["node_id"].as_str().unwrap(), one["reason"].as_str()))
-        .collect();
-    let (contract, version) = (Some("contract"), Some("version"));
-    let wanted = [None, contract, contract, version, version];
-    assert_eq!(
-        reasons,
-        ["a", "b", "c", "d", "e"].into_iter().zip(wanted).collect()
-    );
+    // A contract is offered in several versions, of which the newest is taken; those of its versions that are others by
+    // their contract are told from those of other versions.
+    let reasons = async |call: Value| {
+        let said = caller
+            .get("tool.invoke", with(call, json!({"dry_run": true})))
+            .await;
+        let candidates = said["candidates"].as_array().unwrap().iter();
+        let reason = |one: &Value| {
+            let node_id = one["node_id"].as_str().unwrap().to_owned();
+            (node_id, one["reason"].as_str().map(str::to_owned))
+        };
+        candidates
+            .map(reason)
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    for (call, e) in [
+        (same, "version"),
+        (call(json!({"contract_hash": hash})), "contract"),
+    ] {
+        let wanted = [Some("older"), None, None, Some("version"), Some(e)];
+        let wanted = wanted.map(|reason| reason.map(str::to_owned));
+        let nodes = ["a", "b", "c", "d", "e"].map(str::to_owned);
+        assert_eq!(reasons(call).await, nodes.into_iter().zip(wanted).collect());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

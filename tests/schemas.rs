@@ -365,7 +365,7 @@ impl Choice {
         Tool {
             name: "add".parse().unwrap(),
             version: "1.0.0-rc.1+x".parse().unwrap(),
-            contract_hash: "sha256:0".to_owned(),
+            contract_hash: "c2:0".to_owned(),
             bytes: 3,
             patterns: 1,
             subject: "calc.add".to_owned(),
@@ -412,8 +412,8 @@ impl Choice {
             node_type,
             tags: self.maybe("text".parse().unwrap()).into_iter().collect(),
             host: self.maybe("here".parse().unwrap()),
-            contract_hash: "sha256:0".to_owned(),
-            base_hash: "sha256:1".to_owned(),
+            contract_hash: "c2:0".to_owned(),
+            base_hash: "c2:1".to_owned(),
             bytes: 17,
             inbound_ports: self.maybe(inbound).into_iter().collect(),
             tools: self.maybe(tool).into_iter().collect(),
@@ -495,7 +495,7 @@ impl Choice {
             validator_id: "checker".parse().unwrap(),
             outcome: self.one_of(&[Outcome::Pass, Outcome::Fail]),
             failure_mode: self.maybe("slow".parse().unwrap()),
-            contract_hash: "sha256:0".to_owned(),
+            contract_hash: "c2:0".to_owned(),
             state: self.one_of(&[
                 TrustState::Untrusted,
                 TrustState::Trusted,
@@ -523,7 +523,7 @@ impl Choice {
             requests: self.request().into_iter().collect(),
         };
         let on_contract = OnContract {
-            contract_hash: "sha256:0".to_owned(),
+            contract_hash: "c2:0".to_owned(),
             lifecycle: self.lifecycle(),
             latest: self.maybe(verdict).into_iter().collect(),
         };
@@ -545,7 +545,7 @@ impl Choice {
             execution_id: ExecutionId(Uuid::now_v7()),
             tool_name: "add".parse().unwrap(),
             tool_version: "1.0.0-rc.1".parse().unwrap(),
-            contract_hash: "sha256:0".to_owned(),
+            contract_hash: "c2:0".to_owned(),
             node_id: "text.summariser".parse().unwrap(),
             trace_log_id: self.maybe("x/y".to_owned()),
         }

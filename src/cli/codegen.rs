@@ -14,12 +14,15 @@ use crate::{
     codegen::{self, Language, Order, Source},
     domain::ids::{Invalid, Token},
     protocol::{
+        canonical::contract_hash,
         error::ErrorCode,
-        tool::{ToolDescribeReply, ToolDescribeRequest, ToolListRequest},
+        names::Namespace,
+        tool::{Tool, ToolDescribeReply, ToolDescribeRequest, ToolListRequest},
     },
 };
 
 use super::{
+    contract_file::ContractFile,
     failure::{Exit, Failure},
     nearest,
     node::listed,
@@ -27,22 +30,35 @@ use super::{
     watch,
 };
 
-/// Write a module with a typed client for tools, from the contracts that the registry holds.
+/// What stands for a file in the command that the text names.
+const A_FILE: &str = "FILE";
+
+/// Write a module with a typed client for tools, from the contracts that the registry holds or a file has.
 ///
-/// The same contracts give the same text. Code that was made from a contract which is not offered any more gets an error
-/// at its first call that says how to make it anew.
+/// The same contracts give the same text, wherever it is written. Code that was made from a contract which is not offered
+/// any more gets an error at its first call that says how to make it anew.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  onex codegen --lang python --tool add --tool search@^2 --out tools.py\n  \
-    onex codegen --lang typescript --tool add --out tools.ts --check"
+    onex codegen --lang typescript --tool add --out tools.ts --check\n  \
+    onex tool describe add -o json > add.json\n  \
+    onex codegen --lang rust --from add.json --out src/tools.rs"
 )]
 pub(super) struct Codegen {
     /// In which language: rust, python or typescript.
     #[arg(long, value_enum, value_name = "LANGUAGE", hide_possible_values = true)]
     lang: Lang,
     /// A tool, as `add` or, for the newest version in a range, `add@^1.2`. May be given several times.
-    #[arg(long = "tool", value_name = "NAME[@RANGE]", required = true)]
+    #[arg(
+        long = "tool",
+        value_name = "NAME[@RANGE]",
+        required_unless_present = "from"
+    )]
     tools: Vec<Wanted>,
+    /// Reads the contracts from a JSON file, `-` for stdin, and asks no registry: one contract, a list of them, or what
+    /// `onex tool describe NAME -o json` prints. All of them, unless --tool says which.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
     /// How it calls: registry for `tool.invoke`, which checks arguments and results and chooses the provider for each
     /// call; direct to ask the registry for a provider only, and then that one.
     #[arg(
@@ -117,18 +133,41 @@ impl Codegen {
                     described.name, described.version, described.contract_hash
                 ));
             }
-            let source = Source {
-                contract: described.contract,
-                contract_hash: described.contract_hash,
-            };
-            if sources
-                .iter()
-                .all(|it| it.contract_hash != source.contract_hash)
-            {
-                sources.push(source);
+            add(
+                &mut sources,
+                Source {
+                    contract: described.contract,
+                    contract_hash: described.contract_hash,
+                },
+            );
+        }
+        self.finish(&sources, session.client.namespace())
+    }
+
+    /// Whether a file has all that is needed.
+    pub(super) fn needs_no_registry(&self) -> bool {
+        self.from.is_some()
+    }
+
+    pub(super) fn run_from_file(&self, namespace: &Namespace) -> Result<Exit, Failure> {
+        let Some(path) = &self.from else {
+            return Err(Failure::usage("--from names no file"));
+        };
+        let file = ContractFile::read(path)?;
+        let mut sources = Vec::new();
+        if self.tools.is_empty() {
+            for contract in file.contracts() {
+                add(&mut sources, source(contract));
             }
         }
-        let namespace = session.client.namespace();
+        for wanted in &self.tools {
+            let contract = file.newest(&wanted.name, wanted.range.as_ref())?;
+            add(&mut sources, source(contract));
+        }
+        self.finish(&sources, namespace)
+    }
+
+    fn finish(&self, sources: &[Source], namespace: &Namespace) -> Result<Exit, Failure> {
         let text = codegen::generate(&Order {
             language: match self.lang {
                 Lang::Rust => Language::Rust,
@@ -139,7 +178,7 @@ impl Codegen {
                 Via::Registry => codegen::Via::Registry,
                 Via::Direct => codegen::Via::Direct,
             },
-            sources: &sources,
+            sources,
             command: &self.command(namespace.name()),
             prefix: &namespace.prefix(),
         });
@@ -151,7 +190,8 @@ impl Codegen {
         Ok(Exit::Done)
     }
 
-    /// The command that writes the same again.
+    /// The command that writes the same again. Where files are is left out: the same contracts give the same text,
+    /// whoever calls it from wherever.
     fn command(&self, namespace: Option<&str>) -> String {
         let mut words = vec!["onex".to_owned(), "codegen".to_owned()];
         if let Some(namespace) = namespace {
@@ -161,17 +201,35 @@ impl Codegen {
         if self.via == Via::Direct {
             words.extend(["--via".to_owned(), word(&self.via)]);
         }
+        if self.from.is_some() {
+            words.extend(["--from".to_owned(), A_FILE.to_owned()]);
+        }
         for wanted in &self.tools {
             words.extend(["--tool".to_owned(), wanted.text.clone()]);
         }
-        if let Some(path) = &self.out {
-            words.extend(["--out".to_owned(), path.display().to_string()]);
-        }
+        words.extend(["--out".to_owned(), A_FILE.to_owned()]);
         words
             .iter()
             .map(|word| in_a_shell(word))
             .collect::<Vec<_>>()
             .join(" ")
+    }
+}
+
+fn source(contract: &Tool) -> Source {
+    Source {
+        contract_hash: contract_hash(contract),
+        contract: contract.clone(),
+    }
+}
+
+/// Adds a contract that is not there yet. Of versions with the same contract one is enough: the newest.
+fn add(sources: &mut Vec<Source>, source: Source) {
+    let same = |it: &&mut Source| it.contract_hash == source.contract_hash;
+    match sources.iter_mut().find(same) {
+        Some(have) if have.contract.version < source.contract.version => *have = source,
+        Some(_) => {}
+        None => sources.push(source),
     }
 }
 
@@ -270,18 +328,29 @@ fn check(path: &Path, text: &str) -> Result<(), Failure> {
     if have == text {
         return Ok(());
     }
+    if have.replace("\r\n", "\n") == text {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let message = format!(
+            "{shown} has CRLF line endings, and would be written with LF; nothing else differs"
+        );
+        return Err(
+            Failure::new(Exit::Failed, "OUT_OF_DATE", message).hint(format!(
+                "if git checks it out so, put the line `{name} text eol=lf` into .gitattributes"
+            )),
+        );
+    }
     let mut lines = have.lines().zip(text.lines()).enumerate();
     let differs = lines.find(|(_, (have, want))| have != want);
-    let place = match differs {
-        Some((at, (have, want))) => {
-            format!(
-                "line {} is {:?}, and would be {:?}",
-                at + 1,
-                have.trim(),
-                want.trim()
-            )
-        }
-        None => "one is longer".to_owned(),
+    let place = if let Some((at, (have, want))) = differs {
+        format!(
+            "line {} is {:?}, and would be {:?}",
+            at + 1,
+            have.trim(),
+            want.trim()
+        )
+    } else {
+        let [have, want] = [&have, text].map(|text| text.lines().count());
+        format!("it has {have} lines, and would have {want}")
     };
     let message = format!("{shown} is not what the contracts give now: {place}");
     Err(Failure::new(Exit::Failed, "OUT_OF_DATE", message)

@@ -4,6 +4,7 @@ mod bus;
 mod codegen;
 mod connection;
 mod context;
+mod contract_file;
 mod definition;
 mod describe;
 mod environment;
@@ -231,6 +232,11 @@ impl Question {
         timeout: Duration,
         output: Output,
     ) -> Result<Exit, Failure> {
+        if let Self::Codegen(codegen) = &self
+            && codegen.needs_no_registry()
+        {
+            return codegen.run_from_file(&connection.namespace());
+        }
         let session = Session::open(connection, timeout, output).await?;
         match self {
             Self::Port(port) => port.run(&session).await,

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{
     Order, header,
     names::{self, Names},
+    python_alias::literals,
     python_read::readers,
     shape::{Field, Kind, Model, Object, Others, Shape},
     text::{WIDTH, block, called, quoted, wrapped},
@@ -36,6 +37,7 @@ const TYPES_RESERVED: &[&str] = &[
     "TypeAlias",
     "TypeVar",
     "Unset",
+    "ValueError",
 ];
 
 /// Words of the language, and what a class's own members must not hide from it.
@@ -106,12 +108,22 @@ pub(super) fn write(model: &Model, order: &Order<'_>) -> String {
         read: model.reached(results),
         written: model.reached(arguments),
     };
+    let mut types: String = order_of_types.iter().map(|id| writer.class(*id)).collect();
+    types.push_str(&writer.aliases(&order_of_types));
     let runtime = wire::filled(RUNTIME, order, string);
     let (imports, runtime) = runtime.split_once("# ---\n").unwrap_or_default();
-    let mut out = block(&header(model, order), "", "# ") + "\n" + imports;
-    for id in &order_of_types {
-        out.push_str(&writer.definition(*id));
+    let mut imports = imports.to_owned();
+    for (place, name, used) in [
+        ("@{FIELD}", "field, ", types.contains("= field(")),
+        (
+            "@{TYPE_ALIAS}",
+            "TypeAlias, ",
+            types.contains(": TypeAlias = "),
+        ),
+    ] {
+        imports = imports.replace(place, if used { name } else { "" });
     }
+    let mut out = block(&header(model, order), "", "# ") + "\n" + &imports + &types;
     out.push_str(&writer.tools());
     out.push_str(runtime);
     let readers = readers(&writer, &order_of_types);
@@ -152,29 +164,9 @@ impl Writer<'_> {
         }
     }
 
-    fn is_root(&self, id: usize) -> bool {
+    pub(super) fn is_root(&self, id: usize) -> bool {
         let mut tools = self.model.tools.iter();
         tools.any(|tool| tool.arguments == id || tool.result == id)
-    }
-
-    fn definition(&self, id: usize) -> String {
-        let Some(named) = self.model.types.get(id) else {
-            return String::new();
-        };
-        let name = self.name(id);
-        let alias = match &named.kind {
-            Kind::Object(object) => return self.class(id, name, &named.docs, object),
-            Kind::Literals(_) if self.constant(id).is_some() && !self.is_root(id) => {
-                return String::new();
-            }
-            Kind::Literals(values) => return alias_of_literals(name, &named.docs, values),
-            Kind::Union(union) => {
-                let all = union.alternatives.iter().map(|it| self.shape(&it.shape));
-                all.collect::<Vec<_>>().join(" | ")
-            }
-            Kind::Alias(shape) => self.shape(shape),
-        };
-        alias_of(name, &named.docs, &alias)
     }
 
     /// The members of an object, with their names in code.
@@ -189,7 +181,15 @@ impl Writer<'_> {
         named.into_iter().zip(&object.fields).collect()
     }
 
-    fn class(&self, id: usize, name: &str, docs: &[String], object: &Object) -> String {
+    /// The class of an object; nothing for what is none.
+    fn class(&self, id: usize) -> String {
+        let Some(named) = self.model.types.get(id) else {
+            return String::new();
+        };
+        let Kind::Object(object) = &named.kind else {
+            return String::new();
+        };
+        let name = self.name(id);
         let mut out = format!("\n\n@dataclass(kw_only=True, slots=True)\nclass {name}:\n");
         let mut empty = true;
         let mut section = |out: &mut String, text: String| {
@@ -201,7 +201,7 @@ impl Writer<'_> {
                 out.push_str(&text);
             }
         };
-        section(&mut out, docstring(docs, "    "));
+        section(&mut out, docstring(&named.docs, "    "));
         let members = Self::members(object);
         let mut fields = String::new();
         for (name, field) in &members {
@@ -269,6 +269,24 @@ impl Writer<'_> {
     }
 
     pub(super) fn shape(&self, shape: &Shape) -> String {
+        self.text(shape, &|_| true)
+    }
+
+    /// A shape as code; where that is carried out when the module is loaded, `defined` says which types are there by
+    /// then. Others stand in quotes, in brackets: elsewhere quotes would be no type.
+    pub(super) fn text(&self, shape: &Shape, defined: &dyn Fn(usize) -> bool) -> String {
+        let inner = |shape: &Shape| {
+            let mut early = false;
+            let mut at = shape;
+            while let Shape::Nullable(inner) = at {
+                at = inner;
+            }
+            if let Shape::Named(id) = at {
+                early = !defined(*id);
+            }
+            let text = self.text(shape, defined);
+            if early { string(&text) } else { text }
+        };
         match shape {
             Shape::Any => "object".to_owned(),
             Shape::Null => "None".to_owned(),
@@ -276,13 +294,14 @@ impl Writer<'_> {
             Shape::Integer { .. } => "int".to_owned(),
             Shape::Number => "float".to_owned(),
             Shape::Text => "str".to_owned(),
-            Shape::List(inner) => format!("list[{}]", self.shape(inner)),
-            Shape::Map(inner) => format!("dict[str, {}]", self.shape(inner)),
+            Shape::List(item) => format!("list[{}]", inner(item)),
+            Shape::Map(item) => format!("dict[str, {}]", inner(item)),
+            Shape::Tuple(items) if items.is_empty() => "tuple[()]".to_owned(),
             Shape::Tuple(items) => {
-                let items: Vec<String> = items.iter().map(|item| self.shape(item)).collect();
+                let items: Vec<String> = items.iter().map(inner).collect();
                 format!("tuple[{}]", items.join(", "))
             }
-            Shape::Nullable(inner) => format!("{} | None", self.shape(inner)),
+            Shape::Nullable(inner) => format!("{} | None", self.text(inner, defined)),
             Shape::Named(id) => match self.constant(*id) {
                 Some(value) if !self.is_root(*id) => literals(std::slice::from_ref(value)),
                 _ => self.name(*id).to_owned(),
@@ -318,7 +337,7 @@ impl Writer<'_> {
             let contract = contract.map(|it| format!("            {it},\n")).concat();
             out.push_str(&format!(
                 "\n{head}{parts} -> {result}:\n{}        return await _call(\n            self._nc,\n            \
-                 options or self.options,\n{contract}            arguments,\n            {},\n        )\n",
+                 _merged(self.options, options),\n{contract}            arguments,\n            {},\n        )\n",
                 docstring(&tool.docs, "        "),
                 self.reader(&Shape::Named(tool.result)),
             ));
@@ -327,67 +346,25 @@ impl Writer<'_> {
     }
 }
 
-fn alias_of(name: &str, docs: &[String], shape: &str) -> String {
-    // In quotes, for what it names may come further down.
-    let text = string(shape);
-    format!("\n\n{name}: TypeAlias = {text}\n{}", docstring(docs, ""))
-}
-
-fn alias_of_literals(name: &str, docs: &[String], values: &[Value]) -> String {
-    let head = format!("{name}: TypeAlias = ");
-    let (items, close) = listed_literals(values);
-    let text = if items.is_empty() {
-        "float".to_owned()
-    } else {
-        called(
-            ("Literal[", close),
-            &items,
-            (head.chars().count(), 0),
-            (0, 4),
-        )
-    };
-    format!("\n\n{head}{text}\n{}", docstring(docs, ""))
-}
-
-/// A type that has these values.
-pub(super) fn literals(values: &[Value]) -> String {
-    let (items, close) = listed_literals(values);
-    if items.is_empty() {
-        return "float".to_owned();
-    }
-    format!("Literal[{}{close}", items.join(", "))
-}
-
-/// The values that are literals, and what stands behind them: fractions are none.
-fn listed_literals(values: &[Value]) -> (Vec<String>, &'static str) {
-    let whole = values.iter().filter(|it| !is_fraction(it));
-    let whole: Vec<String> = whole.map(literal).collect();
-    let close = if whole.len() == values.len() {
-        "]"
-    } else {
-        "] | float"
-    };
-    (whole, close)
-}
-
-fn is_fraction(value: &Value) -> bool {
-    value.as_f64().is_some_and(|it| it.fract() != 0.0)
-}
-
 pub(super) fn literal(value: &Value) -> String {
     match value {
         Value::String(text) => string(text),
         Value::Bool(true) => "True".to_owned(),
         Value::Bool(false) => "False".to_owned(),
         Value::Null => "None".to_owned(),
-        Value::Number(number) if number.is_f64() && !is_fraction(value) => {
+        Value::Number(number) if number.is_f64() && is_whole(value) => {
             format!("{:.0}", number.as_f64().unwrap_or_default())
         }
         other => other.to_string(),
     }
 }
 
-fn docstring(docs: &[String], indent: &str) -> String {
+/// Whether a number has no fraction, however it is written.
+pub(super) fn is_whole(value: &Value) -> bool {
+    value.as_f64().is_some_and(|it| it.fract() == 0.0)
+}
+
+pub(super) fn docstring(docs: &[String], indent: &str) -> String {
     let lines = wrapped(docs, WIDTH - indent.len() - 6);
     let escape = |line: &String| {
         let line = line.replace('\\', "\\\\");

@@ -21,7 +21,7 @@ const TITLE_CHARS_MAX: usize = 32;
 /// Which way values of a schema go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
-    /// To the tool. A type may admit less than the schema does.
+    /// To the tool.
     Arguments,
     /// From the tool.
     Result,
@@ -35,7 +35,6 @@ pub(super) fn read(types: &mut Vec<Type>, root: &Value, side: Side, tool: &str) 
     };
     let mut reader = Reader {
         root,
-        side,
         tool,
         types,
         known: HashMap::new(),
@@ -65,7 +64,6 @@ pub(super) fn read(types: &mut Vec<Type>, root: &Value, side: Side, tool: &str) 
 /// Reads one document.
 pub(super) struct Reader<'a> {
     root: &'a Value,
-    pub(super) side: Side,
     tool: &'a str,
     pub(super) types: &'a mut Vec<Type>,
     /// Types by where their schema stands, `#/…`, or by what it says.

@@ -4,10 +4,13 @@ use serde_json::{Map, Value};
 
 use super::{
     docs::{docs, is_loose},
-    read::{Reader, Side},
+    read::Reader,
     schema::admits_all,
     shape::{Field, Kind, Object, Others, Shape, TUPLE_ITEMS_MAX},
 };
+
+/// Lengths that a tuple may have; beyond that it is a list. Each is an alternative in code.
+const TUPLE_LENGTHS_MAX: usize = 8;
 
 impl Reader<'_> {
     /// By what `type` says, or else by what is said of members and items.
@@ -51,7 +54,7 @@ impl Reader<'_> {
         let minimum = ["minimum", "exclusiveMinimum"].map(|it| members.get(it)?.as_f64());
         Kind::Alias(match kind {
             "object" => return self.object(members, words),
-            "array" => self.list(members, words),
+            "array" => return self.list(members, words),
             "string" => Shape::Text,
             "integer" => Shape::Integer {
                 unsigned: minimum.iter().flatten().any(|it| *it >= 0.0),
@@ -169,7 +172,7 @@ impl Reader<'_> {
         }
     }
 
-    fn list(&mut self, members: &Map<String, Value>, words: &str) -> Shape {
+    fn list(&mut self, members: &Map<String, Value>, words: &str) -> Kind {
         let item_words = format!("{words} item");
         let items = members
             .get("items")
@@ -177,32 +180,45 @@ impl Reader<'_> {
         let Some(Value::Array(prefix)) = members.get("prefixItems").filter(|it| !is_empty(it))
         else {
             let item = items.map_or(Shape::Any, |items| self.shape(items, &item_words));
-            return Shape::List(Box::new(item));
+            return Kind::Alias(Shape::List(Box::new(item)));
         };
-        let bound = |keyword: &str| members.get(keyword).and_then(Value::as_u64);
-        let length = u64::try_from(prefix.len()).unwrap_or(u64::MAX);
-        let closed =
-            items == Some(&Value::Bool(false)) || bound("maxItems").is_some_and(|it| it <= length);
-        // A shorter list is admitted where its length is not said. Nobody has to send one.
-        let whole =
-            bound("minItems").is_some_and(|it| it >= length) || self.side == Side::Arguments;
-        if closed && whole {
-            let items = prefix.iter().enumerate();
+        let bound = |keyword: &str| {
+            let bound = members.get(keyword)?.as_u64()?;
+            Some(usize::try_from(bound).unwrap_or(usize::MAX))
+        };
+        let most = bound("maxItems").unwrap_or(usize::MAX).min(prefix.len());
+        let closed = items == Some(&Value::Bool(false))
+            || bound("maxItems").is_some_and(|it| it <= prefix.len());
+        let least = bound("minItems").unwrap_or_default().min(most);
+        if closed && most - least < TUPLE_LENGTHS_MAX {
+            let items = prefix.iter().take(most).enumerate();
             let shape = |(at, item)| self.shape(item, &format!("{item_words} {}", at + 1));
-            let tuple = Shape::Tuple(items.map(shape).collect());
-            if prefix.len() <= TUPLE_ITEMS_MAX {
-                return tuple;
-            }
-            return self.named(Kind::Alias(tuple), &format!("{words} tuple"), &Value::Null);
+            let items: Vec<Shape> = items.map(shape).collect();
+            return self.tuples(&items, least, words);
         }
         let mut all: Vec<&Value> = prefix.iter().collect();
         match items {
             Some(Value::Bool(false)) => {}
             Some(items) => all.push(items),
             None if closed => {}
-            None => return Shape::List(Box::new(Shape::Any)),
+            None => return Kind::Alias(Shape::List(Box::new(Shape::Any))),
         }
-        Shape::List(Box::new(self.any_of(&all, &item_words)))
+        Kind::Alias(Shape::List(Box::new(self.any_of(&all, &item_words))))
+    }
+
+    /// The first `least` of these items at least, and then as many more as are wanted: a tuple of each length.
+    fn tuples(&mut self, items: &[Shape], least: usize, words: &str) -> Kind {
+        let lengths = (least..=items.len()).filter_map(|length| {
+            let tuple = Shape::Tuple(items.get(..length)?.to_vec());
+            if length <= TUPLE_ITEMS_MAX {
+                return Some((tuple, format!("of {length}")));
+            }
+            let words = format!("{words} tuple");
+            let named = self.named(Kind::Alias(tuple), &words, &Value::Null);
+            Some((named, format!("of {length}")))
+        });
+        let lengths = lengths.collect();
+        self.one_of(lengths, words)
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     Order, Via, header,
     names::{self, Names},
     rust_enum,
+    rust_layout::{self, Ty},
     shape::{Field, Kind, Model, Object, Others, Shape, TUPLE_ITEMS_MAX},
     text::{block, quoted, wrapped},
     wire,
@@ -16,8 +17,6 @@ const RUNTIME: &str = include_str!("runtime/rust.rs.in");
 
 /// Columns of documentation.
 const DOC_WIDTH: usize = 88;
-/// Columns of code.
-const CODE_WIDTH: usize = 100;
 
 /// Names that the runtime has a use for, or the language.
 const TYPES_RESERVED: &[&str] = &[
@@ -77,7 +76,9 @@ pub(super) fn write(model: &Model, order: &Order<'_>) -> String {
         }
     }
     let writer = Writer { model, names };
-    let runtime = wire::filled(RUNTIME, order, string);
+    let again = rust_layout::said(0, "const MAKE_ANEW: &str =", &string(order.command));
+    // The command comes last, for it may hold anything.
+    let runtime = wire::filled(RUNTIME, order, string).replace("@{MAKE_ANEW}\n", &again);
     let (imports, runtime) = runtime.split_once("// ---\n").unwrap_or_default();
     let mut body = String::new();
     for id in order_of_types {
@@ -102,32 +103,36 @@ impl Writer<'_> {
             return String::new();
         };
         let name = self.name(id);
-        let docs = comment(&named.docs, "");
-        let text = match &named.kind {
+        let derived = "#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]\n";
+        let mut items = match &named.kind {
             Kind::Object(object) => self.object(id, name, object),
             Kind::Literals(values) => rust_enum::literals(name, values),
             Kind::Union(union) => self.union(id, name, union),
             Kind::Alias(Shape::Tuple(items)) if items.len() > TUPLE_ITEMS_MAX => {
-                let items = items.iter().map(|item| self.boxed(id, item));
-                let items: Vec<String> = items.map(|it| format!("    pub {it},\n")).collect();
-                format!(
-                    "#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]\npub struct {name}(\n{});\n",
-                    items.concat()
-                )
+                let items: Vec<Ty> = items.iter().map(|item| self.boxed(id, item)).collect();
+                let head = format!("pub struct {name}");
+                let body = rust_layout::fields(0, &head, &items, "pub ", ';');
+                vec![format!("{derived}{body}")]
             }
             Kind::Alias(shape) if self.model.is_circular_alias(id) => {
                 let shape = self.boxed(id, shape);
-                format!(
-                    "#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]\n#[serde(transparent)]\n\
-                     pub struct {name}(pub {shape});\n"
-                )
+                let head = format!("pub struct {name}");
+                let body = rust_layout::fields(0, &head, &[shape], "pub ", ';');
+                vec![format!("{derived}#[serde(transparent)]\n{body}")]
             }
-            Kind::Alias(shape) => format!("pub type {name} = {};\n", self.shape(shape)),
+            Kind::Alias(shape) => {
+                let head = format!("pub type {name} =");
+                vec![rust_layout::typed(0, &head, &self.shape(shape), ';')]
+            }
         };
-        format!("\n{docs}{text}")
+        if let Some(first) = items.first_mut() {
+            first.insert_str(0, &comment(&named.docs, ""));
+        }
+        let items = items.into_iter().map(rust_layout::item);
+        items.flat_map(|item| ["\n".to_owned(), item]).collect()
     }
 
-    fn object(&self, id: usize, name: &str, object: &Object) -> String {
+    fn object(&self, id: usize, name: &str, object: &Object) -> Vec<String> {
         let all: Vec<&str> = object
             .fields
             .iter()
@@ -146,25 +151,24 @@ impl Writer<'_> {
             Others::Refused => "#[serde(remote = \"Self\", deny_unknown_fields)]\n",
             _ => "#[serde(remote = \"Self\")]\n",
         });
+        let reading = rust_layout::called("object!", name);
         if members.is_empty() && matches!(object.others, Others::Refused) {
-            return out + &format!("pub struct {name} {{}}\n\nobject!({name});\n");
+            return vec![out + &format!("pub struct {name} {{}}\n"), reading];
         }
-        out.push_str(&format!("pub struct {name} {{\n"));
+        out.push_str(&rust_layout::opened(&format!("pub struct {name}")));
         for (member, field) in &members {
             out.push_str(&self.field(id, member, field));
         }
         if let Others::Typed(shape) = &object.others {
-            let shape = self.shape(shape);
-            out.push_str(&format!(
-                "    /// All members that have no name here.\n    #[serde(flatten)]\n    \
-                 pub others: BTreeMap<String, {shape}>,\n"
-            ));
+            out.push_str("    /// All members that have no name here.\n    #[serde(flatten)]\n");
+            let all = map_of(self.shape(shape));
+            out.push_str(&rust_layout::typed(4, "pub others:", &all, ','));
         }
-        out.push_str(&format!("}}\n\nobject!({name});\n"));
+        let mut items = vec![out + "}\n", reading];
         if !default && (filled || matches!(object.others, Others::Typed(_))) {
-            out.push_str(&self.constructor(id, name, &members, object));
+            items.push(self.constructor(id, name, &members, object));
         }
-        out
+        items
     }
 
     /// Whether there is no need to give it.
@@ -189,7 +193,7 @@ impl Writer<'_> {
     fn field(&self, id: usize, name: &str, field: &Field) -> String {
         let mut out = comment(&field.docs, "    ");
         if name != field.name {
-            out.push_str(&format!("    #[serde(rename = {})]\n", string(&field.name)));
+            out.push_str(&rust_layout::renamed(4, &string(&field.name)));
         }
         if !field.required {
             out.push_str("    #[serde(default, skip_serializing_if = \"Option::is_none\")]\n");
@@ -202,15 +206,16 @@ impl Writer<'_> {
             // What serde reads as null where it is missing.
             out.push_str("    #[serde(deserialize_with = \"given\")]\n");
         }
-        out + &format!("    pub {name}: {},\n", self.of_field(id, field))
+        let head = format!("pub {name}:");
+        out + &rust_layout::typed(4, &head, &self.of_field(id, field), ',')
     }
 
-    fn of_field(&self, id: usize, field: &Field) -> String {
+    fn of_field(&self, id: usize, field: &Field) -> Ty {
         let shape = self.boxed(id, &field.shape);
         if field.required {
             shape
         } else {
-            format!("Option<{shape}>")
+            Ty::of("Option", shape)
         }
     }
 
@@ -221,72 +226,62 @@ impl Writer<'_> {
         members: &[(String, &Field)],
         object: &Object,
     ) -> String {
-        let mut parameters = Vec::new();
-        let mut lines = String::new();
+        let mut parameters: Vec<(&str, Option<Ty>)> = Vec::new();
+        let mut values: Vec<(&str, Option<String>)> = Vec::new();
         for (member, field) in members {
-            let line = match (self.constant(&field.shape), field.required, &field.shape) {
-                (_, false, _) => format!("{member}: None"),
-                (Some(value), true, _) => format!("{member}: {value}"),
+            let value = match (self.constant(&field.shape), field.required, &field.shape) {
+                (_, false, _) => Some("None".to_owned()),
+                (Some(value), true, _) => Some(value),
                 (None, true, Shape::Text) => {
-                    parameters.push(format!("{member}: impl Into<String>"));
-                    format!("{member}: {member}.into()")
+                    parameters.push((member, Some("impl Into<String>".into())));
+                    Some(format!("{member}.into()"))
                 }
                 (None, true, _) => {
-                    parameters.push(format!("{member}: {}", self.of_field(id, field)));
-                    member.clone()
+                    parameters.push((member, Some(self.of_field(id, field))));
+                    None
                 }
             };
-            lines.push_str(&format!("            {line},\n"));
+            values.push((member, value));
         }
         if matches!(object.others, Others::Typed(_)) {
-            lines.push_str("            others: BTreeMap::new(),\n");
+            values.push(("others", Some("BTreeMap::new()".to_owned())));
         }
-        let all = parameters.join(", ");
-        let one = format!("    pub fn new({all}) -> Self {{\n");
-        let head = if one.chars().count() <= CODE_WIDTH + 1 {
-            one
-        } else {
-            let lines = parameters.join(",\n        ");
-            format!("    pub fn new(\n        {lines},\n    ) -> Self {{\n")
-        };
-        format!(
-            "\nimpl {name} {{\n    /// With what must be there.\n{head}        Self {{\n{lines}        }}\n    }}\n}}\n"
-        )
+        let head = rust_layout::signature("pub fn new", &parameters, &"Self".into());
+        let body = rust_layout::literal(8, &values);
+        format!("impl {name} {{\n    /// With what must be there.\n{head}{body}    }}\n}}\n")
     }
 
     /// A shape in a type that it may lead back to.
-    pub(super) fn boxed(&self, id: usize, shape: &Shape) -> String {
+    pub(super) fn boxed(&self, id: usize, shape: &Shape) -> Ty {
         self.written(shape, Some(id))
     }
 
-    fn shape(&self, shape: &Shape) -> String {
+    fn shape(&self, shape: &Shape) -> Ty {
         self.written(shape, None)
     }
 
-    fn written(&self, shape: &Shape, within: Option<usize>) -> String {
+    fn written(&self, shape: &Shape, within: Option<usize>) -> Ty {
         match shape {
-            Shape::Any => "Value".to_owned(),
-            Shape::Null => "()".to_owned(),
-            Shape::Bool => "bool".to_owned(),
-            Shape::Integer { unsigned: true } => "u64".to_owned(),
-            Shape::Integer { unsigned: false } => "i64".to_owned(),
-            Shape::Number => "f64".to_owned(),
-            Shape::Text => "String".to_owned(),
-            Shape::List(inner) => format!("Vec<{}>", self.shape(inner)),
-            Shape::Map(inner) => format!("BTreeMap<String, {}>", self.shape(inner)),
+            Shape::Any => "Value".into(),
+            Shape::Null => "()".into(),
+            Shape::Bool => "bool".into(),
+            Shape::Integer { unsigned: true } => "u64".into(),
+            Shape::Integer { unsigned: false } => "i64".into(),
+            Shape::Number => "f64".into(),
+            Shape::Text => "String".into(),
+            Shape::List(inner) => Ty::of("Vec", self.shape(inner)),
+            Shape::Map(inner) => map_of(self.shape(inner)),
+            // An empty list; `()` would be null.
+            Shape::Tuple(items) if items.is_empty() => "[(); 0]".into(),
             Shape::Tuple(items) => {
-                let items: Vec<String> = items
-                    .iter()
-                    .map(|item| self.written(item, within))
-                    .collect();
-                let comma = if items.len() == 1 { "," } else { "" };
-                format!("({}{comma})", items.join(", "))
+                let items = items.iter().map(|item| self.written(item, within));
+                Ty::Tuple(items.collect())
             }
-            Shape::Nullable(inner) => format!("Option<{}>", self.written(inner, within)),
+            Shape::Nullable(inner) => Ty::of("Option", self.written(inner, within)),
             Shape::Named(id) => {
-                let name = self.name(*id).to_owned();
+                let name = Ty::from(self.name(*id));
                 match within {
-                    Some(owner) if self.is_boxed(*id, owner) => format!("Box<{name}>"),
+                    Some(owner) if self.is_boxed(*id, owner) => Ty::of("Box", name),
                     _ => name,
                 }
             }
@@ -314,31 +309,35 @@ impl Writer<'_> {
             Via::Registry => "Client",
             Via::Direct => "Direct",
         };
-        let mut out = format!(
+        let mut out = String::new();
+        for (name, tool) in methods.iter().zip(&self.model.tools) {
+            let arguments = format!("&{}", self.name(tool.arguments));
+            let parameters = [
+                ("&self", None),
+                ("arguments", Some(arguments.as_str().into())),
+            ];
+            let result = vec![self.name(tool.result).into(), "CallError".into()];
+            let result = Ty::Path("Result".to_owned(), result);
+            let head = format!("pub async fn {name}");
+            if !out.is_empty() {
+                out.push('\n');
+            }
+            out.push_str(&comment(&tool.docs, "    "));
+            out.push_str(&rust_layout::signature(&head, &parameters, &result));
+            out.push_str(&rust_layout::said(8, "let name =", &string(&tool.name)));
+            out.push_str(&rust_layout::said(8, "let hash =", &string(&tool.hash)));
+            out.push_str("        self.call(name, hash, arguments).await\n    }\n");
+        }
+        let methods = rust_layout::item(format!("impl Tools {{\n{out}}}\n"));
+        format!(
             "\n/// The tools, each a method.\n#[derive(Debug, Clone)]\npub struct Tools {{\n    client: {client},\n    \
-             /// How they are called.\n    pub options: Options,\n}}\n\nimpl Tools {{\n"
-        );
-        let texts = methods.iter().zip(&self.model.tools).map(|(name, tool)| {
-            let (arguments, result) = (self.name(tool.arguments), self.name(tool.result));
-            let parts = ["&self".to_owned(), format!("arguments: &{arguments}")];
-            let result = format!("Result<{result}, CallError>");
-            let one = format!("    pub async fn {name}({}) -> {result} {{\n", parts.join(", "));
-            let head = if one.chars().count() <= CODE_WIDTH + 1 {
-                one
-            } else {
-                let lines = parts.join(",\n        ");
-                format!("    pub async fn {name}(\n        {lines},\n    ) -> {result} {{\n")
-            };
-            let hash = string(&tool.hash);
-            format!(
-                "{}{head}        let hash = {hash};\n        self.call({}, hash, arguments).await\n    }}\n",
-                comment(&tool.docs, "    "),
-                string(&tool.name),
-            )
-        });
-        out.push_str(&texts.collect::<Vec<_>>().join("\n"));
-        out + "}\n"
+             /// How they are called.\n    pub options: Options,\n}}\n\n{methods}"
+        )
     }
+}
+
+fn map_of(values: Ty) -> Ty {
+    Ty::Path("BTreeMap".to_owned(), vec!["String".into(), values])
 }
 
 pub(super) fn comment(docs: &[String], indent: &str) -> String {

@@ -5,7 +5,9 @@ use serde_json::Value;
 use super::{
     names::{self, Names},
     rust::{Writer, json, string},
+    rust_layout::{self, Ty, arm, implementation, said, signature},
     shape::{Kind, Shape, Union},
+    text::shown,
 };
 
 /// Names that a variant cannot have.
@@ -22,7 +24,7 @@ pub(super) fn variants(values: &[Value]) -> Vec<String> {
 }
 
 /// One of these values.
-pub(super) fn literals(name: &str, values: &[Value]) -> String {
+pub(super) fn literals(name: &str, values: &[Value]) -> Vec<String> {
     let all = variants(values);
     let texts = values.iter().all(Value::is_string);
     let derived = if texts {
@@ -31,27 +33,28 @@ pub(super) fn literals(name: &str, values: &[Value]) -> String {
         ""
     };
     let mut out = format!(
-        "#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash{derived})]\npub enum {name} {{\n"
+        "#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash{derived})]\n{}",
+        rust_layout::opened(&format!("pub enum {name}"))
     );
     for (variant, value) in all.iter().zip(values) {
         match value {
             Value::String(text) if texts && text != variant => {
-                out.push_str(&format!("    #[serde(rename = {})]\n", string(text)));
+                out.push_str(&rust_layout::renamed(4, &string(text)));
             }
             Value::String(_) if texts => {}
-            other => out.push_str(&format!("    /// `{other}`\n")),
+            other => out.push_str(&format!("    /// `{}`\n", shown(&other.to_string()))),
         }
         out.push_str(&format!("    {variant},\n"));
     }
-    out.push_str("}\n");
+    let mut items = vec![out + "}\n"];
     if !texts {
-        out.push_str(&by_value(name, &all, values));
+        items.extend(by_value(name, &all, values));
     }
-    out
+    items
 }
 
 /// How values are read and written that are not all text.
-fn by_value(name: &str, all: &[String], values: &[Value]) -> String {
+fn by_value(name: &str, all: &[String], values: &[Value]) -> [String; 2] {
     let mut write = String::new();
     let mut read = String::new();
     for (variant, value) in all.iter().zip(values) {
@@ -63,22 +66,30 @@ fn by_value(name: &str, all: &[String], values: &[Value]) -> String {
             Value::Number(number) => format!("Value::from({number}_u64)"),
             other => other.to_string(),
         };
-        write.push_str(&format!(
-            "            Self::{variant} => {code}.serialize(to),\n"
-        ));
-        read.push_str(&format!(
-            "            {} => Ok(Self::{variant}),\n",
-            json(&value)
-        ));
+        let body = format!("{code}.serialize(to)");
+        write.push_str(&arm(12, &[format!("Self::{variant}")], &body));
+        read.push_str(&arm(12, &[json(&value)], &format!("Ok(Self::{variant})")));
     }
-    let shown: Vec<String> = values.iter().map(ToString::to_string).collect();
-    let wrong = string(&format!("must be one of {}", shown.join(", ")));
+    let listed: Vec<String> = values.iter().map(ToString::to_string).collect();
+    let wrong = string(&format!("must be one of {}", listed.join(", ")));
+    let written = format!(
+        "{}    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {{\n        \
+         match self {{\n{write}        }}\n    }}\n}}\n",
+        implementation(" Serialize", name)
+    );
+    let text = "Value::deserialize(from)?.to_string()";
+    [
+        written,
+        reading(name, &said(8, "let wrong =", &wrong), text, &read),
+    ]
+}
+
+/// Reads what `arms` tell apart: by `text`, behind `before`.
+fn reading(name: &str, before: &str, text: &str, arms: &str) -> String {
     format!(
-        "\nimpl Serialize for {name} {{\n    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {{\n        \
-         match self {{\n{write}        }}\n    }}\n}}\n\nimpl<'de> Deserialize<'de> for {name} {{\n    \
-         fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {{\n        \
-         let wrong = {wrong};\n        match Value::deserialize(from)?.to_string().as_str() {{\n{read}            _ => Err(D::Error::custom(wrong)),\n        \
-         }}\n    }}\n}}\n"
+        "{}    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {{\n{before}        \
+         match {text}.as_str() {{\n{arms}            _ => Err(D::Error::custom(wrong)),\n        }}\n    }}\n}}\n",
+        implementation("<'de> Deserialize<'de>", name)
     )
 }
 
@@ -94,9 +105,9 @@ fn whole(value: &Value) -> Value {
 }
 
 impl Writer<'_> {
-    pub(super) fn union(&self, id: usize, name: &str, union: &Union) -> String {
+    pub(super) fn union(&self, id: usize, name: &str, union: &Union) -> Vec<String> {
         let mut taken = Names::new(RESERVED, "");
-        let all: Vec<(String, String)> = union
+        let all: Vec<(String, Ty)> = union
             .alternatives
             .iter()
             .map(|it| {
@@ -110,50 +121,52 @@ impl Writer<'_> {
             ""
         };
         let mut out = format!(
-            "#[derive(Debug, Clone, PartialEq, Serialize{derived})]\n#[serde(untagged)]\npub enum {name} {{\n"
+            "#[derive(Debug, Clone, PartialEq, Serialize{derived})]\n#[serde(untagged)]\n{}",
+            rust_layout::opened(&format!("pub enum {name}"))
         );
-        for (variant, shape) in &all {
-            out.push_str(&format!("    {variant}({shape}),\n"));
+        for (variant, ty) in &all {
+            let types = std::slice::from_ref(ty);
+            out.push_str(&rust_layout::fields(4, variant, types, "", ','));
         }
-        out.push_str("}\n");
-        for ((variant, shape), it) in all.iter().zip(&union.alternatives) {
+        let mut items = vec![out + "}\n"];
+        for ((variant, ty), it) in all.iter().zip(&union.alternatives) {
             let object = match &it.shape {
                 Shape::Named(id) => matches!(self.model.kind(*id), Some(Kind::Object(_))),
                 _ => false,
             };
             if object {
-                out.push_str(&format!(
-                    "\nimpl From<{shape}> for {name} {{\n    fn from(it: {shape}) -> Self {{\n        \
-                     Self::{variant}(it)\n    }}\n}}\n"
-                ));
+                items.push(from(name, variant, ty));
             }
         }
         if let Some(tag) = &union.tag {
-            out.push_str(&told_apart(name, tag, union, &all));
+            items.push(told_apart(name, tag, union, &all));
         }
-        out
+        items
     }
 }
 
+/// How one of several is made from one of its alternatives.
+fn from(name: &str, variant: &str, ty: &Ty) -> String {
+    let head = implementation(&format!(" From<{ty}>"), name);
+    let function = signature("fn from", &[("it", Some(ty.clone()))], &"Self".into());
+    format!("{head}{function}        Self::{variant}(it)\n    }}\n}}\n")
+}
+
 /// How one of several is read that a member tells apart.
-fn told_apart(name: &str, tag: &str, union: &Union, all: &[(String, String)]) -> String {
+fn told_apart(name: &str, tag: &str, union: &Union, all: &[(String, Ty)]) -> String {
     let mut arms = String::new();
-    let mut shown = Vec::new();
+    let mut listed = Vec::new();
     for ((variant, _), alternative) in all.iter().zip(&union.alternatives) {
         let tags: Vec<String> = alternative.tags.iter().map(|it| json(&whole(it))).collect();
-        arms.push_str(&format!(
-            "            {} => inner(value).map(Self::{variant}),\n",
-            tags.join(" | ")
-        ));
-        shown.extend(alternative.tags.iter().map(ToString::to_string));
+        let body = format!("inner(value).map(Self::{variant})");
+        arms.push_str(&arm(12, &tags, &body));
+        listed.extend(alternative.tags.iter().map(ToString::to_string));
     }
-    let wrong = string(&format!("{tag} must be one of {}", shown.join(", ")));
-    let tag = string(tag);
-    format!(
-        "\nimpl<'de> Deserialize<'de> for {name} {{\n    \
-         fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {{\n        \
-         let value = Value::deserialize(from)?;\n        let wrong = {wrong};\n        \
-         \
-         match tag(&value, {tag}).as_str() {{\n{arms}            _ => Err(D::Error::custom(wrong)),\n        }}\n    }}\n}}\n"
-    )
+    let wrong = string(&format!("{tag} must be one of {}", listed.join(", ")));
+    let before = [
+        "        let value = Value::deserialize(from)?;\n".to_owned(),
+        said(8, "let name =", &string(tag)),
+        said(8, "let wrong =", &wrong),
+    ];
+    reading(name, &before.concat(), "tag(&value, name)", &arms)
 }

@@ -32,6 +32,7 @@ const TYPES_RESERVED: &[&str] = &[
     "TimeoutError",
     "ToolError",
     "Tools",
+    "WeakMap",
 ];
 
 /// Names that methods must not have: a `then` would be waited for.
@@ -189,7 +190,7 @@ impl Writer<'_> {
             )
         };
         format!(
-            "{head}    const call = {{ ...this.#options, ...options }};\n    \
+            "{head}    const call = merged(this.#options, options);\n    \
              return (await invoke(this.#nc, contracts.{name}, args, call)) as {result};\n  }}\n"
         )
     }

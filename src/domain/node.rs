@@ -19,6 +19,10 @@ pub const EARLIER_LIVES_MAX: usize = 16;
 /// the wire are exact up to 2^53, so nobody can name one that leaves no room for the next.
 pub const EPOCH_NAMED_MAX: u64 = 1 << 52;
 
+/// What every contract hash begins with: by which rules it was made. Those of `1` counted a tool's version, and began
+/// with `sha256:`.
+pub const CONTRACT_HASH_PREFIX: &str = "c2:";
+
 /// Tools of one node, at most.
 pub const NODE_TOOLS_MAX: usize = 256;
 /// Regular expressions in all tools of one node, at most: a short one may take long to compile.
@@ -221,7 +225,8 @@ impl Tool {
 impl Registration {
     /// The same with its tools in order and with the contract hash that follows from them: SHA-256 over
     /// the base hash and, each on a line of its own behind that, the name, version and contract hash of
-    /// every tool, the lines in the order of their bytes.
+    /// every tool, the lines in the order of their bytes. Versions count here: validators judge a program, not
+    /// only what it promises.
     #[must_use]
     pub fn seal(mut self) -> Self {
         self.order_tools();
@@ -233,7 +238,7 @@ impl Registration {
         for line in lines {
             hash.update(line);
         }
-        self.contract_hash = format!("sha256:{:x}", hash.finalize());
+        self.contract_hash = format!("{CONTRACT_HASH_PREFIX}{:x}", hash.finalize());
         self
     }
 

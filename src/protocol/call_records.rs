@@ -232,7 +232,7 @@ fn call() -> Value {
     let at = "2026-11-22T10:04:07.6Z";
     let execution = json!({
         "execution_id": WRITE, "tool_name": "summarise", "tool_version": "1.2.0", "node_id": "text.summariser",
-        "contract_hash": "sha256:6f1ed002ab5595859014ebf0951522d9b3c1a6f3b0d5f7e8c1d2a3b4c5d6e7f8",
+        "contract_hash": "c2:6f1ed002ab5595859014ebf0951522d9b3c1a6f3b0d5f7e8c1d2a3b4c5d6e7f8",
         "trace_log_id": "deploy-81",
     });
     let mut told = execution.clone();

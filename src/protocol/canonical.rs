@@ -8,23 +8,22 @@ use semver::Version;
 use serde_json::{Map, Number, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::ids::Label;
+use crate::domain::{ids::Label, node::CONTRACT_HASH_PREFIX};
 
 use super::{
-    keyword::{FOR_PEOPLE, Holds, holds},
+    keyword::{Holds, NOT_RELIED_ON, holds},
     node::{NodeSchema, SchemaField},
     tool::Tool,
 };
 
-/// What a caller of the tool relies on, condensed: its name, version, schemas, errors, side effects and
-/// whether it is idempotent; not its description, its tags and where it listens, and nothing in its
-/// schemas that is for people only.
+/// Hash of what a caller of the tool relies on: its name, schemas, error codes, side effects and whether it is
+/// idempotent. Its version, description, tags and subject do not count, nor do annotations in its schemas: a release
+/// that promises the same has the same hash.
 ///
 /// What was not said is what it stands for; errors and side effects are sets.
 pub fn contract_hash(tool: &Tool) -> String {
-    sha256(&json!({
+    hashed(&json!({
         "name": tool.name,
-        "version": tool.version,
         "input_schema": relied_on(&tool.input_schema),
         "output_schema": relied_on(&tool.output_schema),
         "error_codes": set(&tool.error_codes),
@@ -38,7 +37,7 @@ pub fn contract_hash(tool: &Tool) -> String {
 /// [`Registration::seal`](crate::domain::node::Registration::seal)'s.
 pub fn node_base_hash(version: &Version, node_type: &str, schema: Option<&NodeSchema>) -> String {
     let schema = schema.cloned().unwrap_or_default();
-    sha256(&json!({
+    hashed(&json!({
         "version": version,
         "node_type": node_type,
         "schema": {
@@ -70,14 +69,14 @@ fn set(labels: &[Label]) -> Vec<&str> {
     labels
 }
 
-/// A schema without what is for people only. What an unknown keyword holds is kept as it is.
+/// A schema without annotations that no caller relies on. What an unknown keyword holds is kept as it is.
 fn relied_on(schema: &Value) -> Value {
     let Value::Object(members) = schema else {
         return schema.clone();
     };
     let members = members
         .iter()
-        .filter(|(keyword, _)| !FOR_PEOPLE.contains(&keyword.as_str()));
+        .filter(|(keyword, _)| !NOT_RELIED_ON.contains(&keyword.as_str()));
     let below = |(keyword, value): (&String, &Value)| {
         let value = match (holds(keyword), value) {
             (Some(Holds::Schema), schema) => relied_on(schema),
@@ -94,11 +93,11 @@ fn relied_on(schema: &Value) -> Value {
     Value::Object(members.map(below).collect())
 }
 
-fn sha256(value: &Value) -> String {
+fn hashed(value: &Value) -> String {
     let mut text = String::new();
     write(value, &mut text);
     let hash = Sha256::digest(text);
-    format!("sha256:{hash:x}")
+    format!("{CONTRACT_HASH_PREFIX}{hash:x}")
 }
 
 /// Appends the one form of all JSON that means the same. Source: RFC 8785 (JCS).
@@ -227,6 +226,8 @@ mod tests {
         check(&serde_json::to_string_pretty(&full()).unwrap(), true);
         check(&with("description", &json!("sums")), true);
         check(&with("tags", &json!([])), true);
+        check(&with("version", &json!("1.2.1")), true);
+        check(&with("version", &json!("2.0.0-rc.1+x")), true);
         check(&with("subject", &json!("x")), true);
         check(&with("error_codes", &json!(["B", "A", "B"])), true);
         check(&with("side_effects", &json!(["net", "disk"])), true);
@@ -237,7 +238,7 @@ mod tests {
             ),
             true,
         );
-        for keyword in ["title", "description", "$comment"] {
+        for keyword in ["title", "description", "$comment", "examples", "$schema"] {
             let mut said = full();
             said["input_schema"][keyword] = json!("adds");
             said["input_schema"]["properties"]["a"][keyword] = json!("the first");
@@ -252,8 +253,6 @@ mod tests {
             check(&value.to_string(), false);
         }
         check(&with("name", &json!("sub")), false);
-        check(&with("version", &json!("1.2.1")), false);
-        check(&with("version", &json!("1.2.0+x")), false);
         check(&with("idempotent", &json!(false)), false);
         check(&with("error_codes", &json!(["A"])), false);
         check(&with("side_effects", &json!(["disk"])), false);
@@ -277,7 +276,7 @@ mod tests {
         assert_eq!(contract_hash(&bare), contract_hash(&said));
         assert_eq!(
             contract_hash(&bare),
-            "sha256:a63cd4d5d24f75a2d637afe8a85987002016d4be1325fc15b761d5cdae066303",
+            "c2:d788fae1c959731d1f5d2413691db86a3c285e1a03d1a1d9132a425a03d96f3d",
         );
     }
 

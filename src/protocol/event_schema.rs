@@ -169,7 +169,7 @@ fn example(kind: Kind) -> Value {
         Family::Trust => json!({
             "node_id": "text.summariser", "validator_id": "contract-checker", "requester_id": requester,
             "outcome": "pass", "failure_mode": null, "trust_state": "trusted", "trust_score": 1.0,
-            "contract_hash": "sha256:a63cd4d5d24f75a2d637afe8a85987002016d4be1325fc15b761d5cdae066303",
+            "contract_hash": "c2:a63cd4d5d24f75a2d637afe8a85987002016d4be1325fc15b761d5cdae066303",
             "registry_lifecycle": "canary",
         }),
         Family::Execution => execution(kind),
@@ -201,7 +201,7 @@ fn execution(kind: Kind) -> Value {
         "request_id": "0198f3a0-6c21-7a44-9b10-1f2e3d4c5b6a",
         "requester_id": "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21",
         "tool_name": "summarise", "tool_version": "1.2.0", "provider_node_id": "text.summariser",
-        "contract_hash": "sha256:a63cd4d5d24f75a2d637afe8a85987002016d4be1325fc15b761d5cdae066303",
+        "contract_hash": "c2:a63cd4d5d24f75a2d637afe8a85987002016d4be1325fc15b761d5cdae066303",
         "timeout_ms": 4_000,
         "outcome": ended.then_some(if failed { "failed" } else { "completed" }),
         "code": failed.then_some("TOOL_ERROR"),

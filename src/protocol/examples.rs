@@ -11,10 +11,9 @@ const LEASE: &str = "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f";
 const REQUESTER: &str = "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21";
 pub(super) const NODE: &str = "text.summariser";
 pub(super) const OTHER_HASH: &str =
-    "sha256:9c56cc51b374c3ba189210d5b6d4bf57790d351c96c47c02190ecf1e430635ab";
+    "c2:9c56cc51b374c3ba189210d5b6d4bf57790d351c96c47c02190ecf1e430635ab";
 pub(super) const EXECUTION: &str = "0198f3a1-2b3c-7d4e-9f50-61728394a5b6";
-pub(super) const HASH: &str =
-    "sha256:6f1ed002ab5595859014ebf0951522d9b3c1a6f3b0d5f7e8c1d2a3b4c5d6e7f8";
+pub(super) const HASH: &str = "c2:6f1ed002ab5595859014ebf0951522d9b3c1a6f3b0d5f7e8c1d2a3b4c5d6e7f8";
 const REGISTRY: &str = "0198f39f-0a4d-7b5e-8f60-718293a4b5c6";
 
 /// A request that the endpoint takes.

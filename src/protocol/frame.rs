@@ -13,6 +13,7 @@ use super::{
     error::{Error, ErrorCode},
     names::{HEADER_CORRELATION_ID, Namespace, PROTOCOL_MINOR},
     pointer,
+    tool::Tool,
     unknown::Unknown,
 };
 
@@ -55,6 +56,12 @@ pub fn parse<T: DeserializeOwned>(
         }
         result => result,
     }
+}
+
+/// Parses a contract of a tool that comes from no request; errors point into it.
+pub fn parse_contract(text: &[u8]) -> Result<Tool, Error> {
+    let schema = || schemars::schema_for!(Tool).to_value();
+    Ok(parse_object(schema, PROTOCOL_MINOR, text)?.request)
 }
 
 /// `schema` is the request's, asked for only where a field has to be refused.

@@ -11,8 +11,9 @@ pub(super) enum Holds {
     Named,
 }
 
-/// Keywords that are for people, and say nothing of which values a schema admits.
-pub(super) const FOR_PEOPLE: [&str; 4] = ["title", "description", "$comment", "examples"];
+/// Keywords that callers do not rely on: texts for people, and the dialect, of which only one is accepted.
+pub(super) const NOT_RELIED_ON: [&str; 5] =
+    ["title", "description", "$comment", "examples", "$schema"];
 
 /// How schemas stand under that keyword, if they do.
 pub(super) fn holds(keyword: &str) -> Option<Holds> {

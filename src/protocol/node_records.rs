@@ -383,7 +383,7 @@ enum VerdictHappened {
 }
 
 const TIME: &str = "2026-11-22T10:04:07.6Z";
-const HASH: &str = "sha256:6f1ed002ab5595859014ebf0951522d9b3c1a6f3b0d5f7e8c1d2a3b4c5d6e7f8";
+const HASH: &str = "c2:6f1ed002ab5595859014ebf0951522d9b3c1a6f3b0d5f7e8c1d2a3b4c5d6e7f8";
 
 /// The schema of each record.
 pub(super) fn messages() -> impl Iterator<Item = Message> {

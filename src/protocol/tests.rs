@@ -197,7 +197,7 @@ fn replies_are_open_and_do_not_guess() {
         ("subscribed_by_agents", json!([])),
         ("upstream_nodes", json!([])),
         ("downstream_nodes", json!([])),
-        ("contract_hash", json!("sha256:0")),
+        ("contract_hash", json!("c2:0")),
     ] {
         metadata[name] = value;
     }
@@ -221,7 +221,7 @@ fn replies_are_open_and_do_not_guess() {
     reply::<BusItem>(&bus, &unmeasured);
     let trust = json!({
         "node_id": "calc", "trust_state": "untrusted", "validated": false, "validator_ids": [],
-        "failure_modes": [], "contract_hash": "sha256:0", "revision": 1,
+        "failure_modes": [], "contract_hash": "c2:0", "revision": 1,
         "computed": {
             "rule": "…", "reports": 0, "passed": 0, "failed": 0, "validators": 0, "outdated": 0,
         },
@@ -229,15 +229,15 @@ fn replies_are_open_and_do_not_guess() {
     reply::<TrustReply>(&trust, &["trust_score", "registry_lifecycle"]);
     let tool = json!({
         "name": "add", "version": "1.0.0", "input_schema": {"type": "object", "maxProperties": 3.5e300},
-        "output_schema": true, "idempotent": true, "contract_hash": "sha256:0", "collision": false,
+        "output_schema": true, "idempotent": true, "contract_hash": "c2:0", "collision": false,
     });
     reply::<NodeTool>(&tool, &[]);
     let described = json!({
         "name": "add", "version": "1.0.0", "contract": {"name": "add", "version": "1.0.0"},
-        "contract_hash": "sha256:0", "collision": false, "variants": [], "versions": ["1.0.0"], "provider_count": 1,
+        "contract_hash": "c2:0", "collision": false, "variants": [], "versions": ["1.0.0"], "provider_count": 1,
         "revision": 1,
         "providers": [{
-            "node_id": "calc", "subject": "calc.add", "contract_hash": "sha256:0", "online": true,
+            "node_id": "calc", "subject": "calc.add", "contract_hash": "c2:0", "online": true,
             "trust_state": "verified", "expires_in_ms": 1,
         }],
     });

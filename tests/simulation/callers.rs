@@ -105,7 +105,7 @@ impl World {
             digest: Digest(self.chance.uuid()),
             tool_name: "add".parse().unwrap(),
             tool_version: "1.0.0".parse().unwrap(),
-            contract_hash: "sha256:0".to_owned(),
+            contract_hash: "c2:0".to_owned(),
             node_id: "calc".parse().unwrap(),
             idempotent: self.chance.hit(self.setup.idempotent),
             requester_id: None,

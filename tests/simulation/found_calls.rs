@@ -27,7 +27,7 @@ fn begin(id: u128, idempotent: bool) -> Begin {
         digest: Digest(Uuid::from_u128(id)),
         tool_name: "add".parse().unwrap(),
         tool_version: "1.0.0".parse().unwrap(),
-        contract_hash: "sha256:0".to_owned(),
+        contract_hash: "c2:0".to_owned(),
         node_id: "calc".parse::<NodeId>().unwrap(),
         idempotent,
         requester_id: None,

@@ -3,7 +3,12 @@
 use serde_json::Value;
 
 use crate::{
-    domain::{ids::Token, index::Index, node::Tool, nodes::Seen},
+    domain::{
+        ids::Token,
+        index::Index,
+        node::{CONTRACT_HASH_PREFIX, Tool},
+        nodes::Seen,
+    },
     protocol::{
         bounds::Open,
         catalog::{SchemaGetReply, SchemaGetRequest, SchemaItem, SchemaKind, SchemaListRequest},
@@ -230,7 +235,7 @@ fn tool_schemas<'a, 'n>(
         for tool in &offered {
             let same = offered.iter().filter(|other| other.version == tool.version);
             let mark = if same.count() > 1 {
-                let digits = tool.contract_hash.trim_start_matches("sha256:");
+                let digits = tool.contract_hash.trim_start_matches(CONTRACT_HASH_PREFIX);
                 format!("#{}", digits.chars().take(12).collect::<String>())
             } else {
                 String::new()

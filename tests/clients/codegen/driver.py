@@ -5,6 +5,7 @@ import os
 import sys
 
 import nats
+from nats.aio.client import Client
 
 import tools as made
 
@@ -86,6 +87,7 @@ async def works(tools: made.Tools) -> None:
         source=made.CornersAllSourceWithUrl(url="u"),
         short=("a", 1),
         long=(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, "a"),
+        tail=("a",),
         versioned=made.CornersAllVersionedOption2(),
     )
     turned = await tools.corners(corners)
@@ -96,6 +98,10 @@ async def works(tools: made.Tools) -> None:
     assert turned.versioned == corners.versioned, turned
     assert turned.short == ("a", 1) and turned.long == corners.long, turned
     assert turned.source == corners.source, turned
+    assert turned.tail == ("a",), turned
+    none = await tools.corners(made.CornersArguments(tail=()))
+    both = await tools.corners(made.CornersArguments(tail=("a", 1)))
+    assert (none.tail, both.tail) == ((), ("a", 1)), (none, both)
     assert turned.named is None and turned.free is None, turned
     assert turned.either is None, turned
 
@@ -115,6 +121,30 @@ async def works(tools: made.Tools) -> None:
     assert await tools.bare({"a": [1, None]}) == {"a": [1, None]}
 
 
+async def merged(nc: Client) -> None:
+    """What a call says goes before what the client says; what it does not say stays."""
+    arguments = made.AddArguments(left=1, right=2)
+    elsewhere = made.Tools(nc, made.Options(prefix="onex.nobody.v1"))
+    try:
+        await elsewhere.add(arguments, made.Options(timeout=1.0))
+        raise AssertionError("nobody listens there")
+    except made.ToolError as error:
+        assert error.code == "NO_RESPONDERS", error
+        assert "onex.nobody.v1" in str(error), error
+    pinned = made.Tools(nc, made.Options(provider_node_id="nobody", trusted_only=True))
+    try:
+        await pinned.add(arguments, made.Options(correlation_id="of-the-test"))
+        raise AssertionError("there is no such provider")
+    except made.ToolError as error:
+        assert error.code == "PROVIDER_NOT_FOUND", error
+    own = made.Options(provider_node_id="calc", trusted_only=False)
+    assert (await pinned.add(arguments, own)).sum == 3
+
+
+async def patched(tools: made.Tools) -> None:
+    assert (await tools.add(made.AddArguments(left=1, right=2.5))).sum == 3.5
+
+
 async def changed(tools: made.Tools) -> None:
     try:
         await tools.add(made.AddArguments(left=1, right=2))
@@ -127,7 +157,9 @@ async def changed(tools: made.Tools) -> None:
 async def main() -> None:
     nc = await nats.connect(os.environ["NATS_URL"])
     tools = made.Tools(nc, made.Options(timeout=30, correlation_id="of-the-test"))
-    await {"works": works, "changed": changed}[sys.argv[1]](tools)
+    await {"works": works, "patched": patched, "changed": changed}[sys.argv[1]](tools)
+    if sys.argv[1] == "works":
+        await merged(nc)
     await nc.close()
 
 

@@ -115,6 +115,7 @@ async fn works(tools: &Tools) {
         source: Some(CornersAllSourceWithUrl::new("u").into()),
         short: Some(("a".to_owned(), 1)),
         long: Some(CornersAllLongTuple(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, "a".to_owned())),
+        tail: Some(CornersAllTail::Of1(("a".to_owned(),))),
         versioned: Some(CornersAllVersionedOption2::new().into()),
     };
     let result = tools.corners(&corners).await.unwrap();
@@ -123,6 +124,11 @@ async fn works(tools: &Tools) {
     assert_eq!(result.origin, corners.origin);
     assert_eq!(result.closed, corners.closed);
     assert_eq!(result.versioned, corners.versioned);
+    assert_eq!(result.tail, corners.tail);
+    for tail in [CornersAllTail::Of0([]), CornersAllTail::Of2(("a".to_owned(), 1))] {
+        let arguments = CornersArguments { tail: Some(tail.clone()), ..Default::default() };
+        assert_eq!(tools.corners(&arguments).await.unwrap().tail, Some(tail));
+    }
     assert_eq!((result.short, result.long), (corners.short, corners.long));
     assert_eq!(result.source, corners.source);
     assert_eq!((result.named, result.free), (corners.named, corners.free));
@@ -153,6 +159,10 @@ async fn works(tools: &Tools) {
     assert_eq!(tools.bare(&bare).await.unwrap(), serde_json::json!({"a": [1, null]}));
 }
 
+async fn patched(tools: &Tools) {
+    assert_eq!(tools.add(&AddArguments::new(1.0, 2.5)).await.unwrap().sum, 3.5);
+}
+
 async fn changed(tools: &Tools) {
     let error = tools.add(&AddArguments::new(1.0, 2.0)).await.unwrap_err();
     assert!(matches!(error, CallError::ContractChanged(_)), "{error}");
@@ -171,6 +181,7 @@ async fn main() {
     });
     match std::env::args().nth(1).as_deref() {
         Some("works") => works(&tools).await,
+        Some("patched") => patched(&tools).await,
         _ => changed(&tools).await,
     }
 }

@@ -6,6 +6,7 @@ import {
   ContractChanged,
   ToolError,
   Tools,
+  type CallOptions,
   type CornersArguments,
   type EverythingArguments,
   type OddNamesArguments,
@@ -71,6 +72,7 @@ async function works(tools: Tools): Promise<void> {
     source: { url: "u" },
     short: ["a", 1],
     long: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, "a"],
+    tail: ["a"],
     versioned: { version: 2 },
     named: null,
     free: null,
@@ -78,6 +80,11 @@ async function works(tools: Tools): Promise<void> {
   };
   const closed = { kind: "a", more: 1 };
   assert.deepEqual(await tools.corners(corners), { ...corners, closed });
+
+  for (const tail of [[], ["a", 1]] as const) {
+    const arguments_: CornersArguments = { tail: [...tail] };
+    assert.deepEqual((await tools.corners(arguments_)).tail, tail);
+  }
 
   const odd: OddNamesArguments = {
     class: 1,
@@ -106,6 +113,28 @@ async function works(tools: Tools): Promise<void> {
   assert.deepEqual(await tools.bare({ a: [1, null] }), { a: [1, null] });
 }
 
+/** What a call says goes before what the client says; what it does not say stays. */
+async function merged(): Promise<void> {
+  const elsewhere = new Tools(nc, { prefix: "onex.nobody.v1" });
+  await assert.rejects(elsewhere.add({ left: 1, right: 2 }, { timeoutMs: 1000 }), (error) => {
+    assert(error instanceof ToolError && error.code === "NO_RESPONDERS", `${error}`);
+    return error.message.includes("onex.nobody.v1");
+  });
+  const pinned = new Tools(nc, { providerNodeId: "nobody" });
+  const unsaid = { providerNodeId: undefined } as unknown as CallOptions;
+  for (const options of [unsaid, { correlationId: "of-the-test" }]) {
+    await assert.rejects(pinned.add({ left: 1, right: 2 }, options), (error) => {
+      return error instanceof ToolError && error.code === "PROVIDER_NOT_FOUND";
+    });
+  }
+  const { sum } = await pinned.add({ left: 1, right: 2 }, { providerNodeId: "calc" });
+  assert.equal(sum, 3);
+}
+
+async function patched(tools: Tools): Promise<void> {
+  assert.equal((await tools.add({ left: 1, right: 2.5 })).sum, 3.5);
+}
+
 async function changed(tools: Tools): Promise<void> {
   await assert.rejects(tools.add({ left: 1, right: 2 }), (error) => {
     assert(error instanceof ContractChanged);
@@ -117,5 +146,7 @@ async function changed(tools: Tools): Promise<void> {
 
 const nc = await connect({ servers: process.env["NATS_URL"] ?? "" });
 const tools = new Tools(nc, { timeoutMs: 30_000, correlationId: "of-the-test" });
-await (process.argv[2] === "works" ? works(tools) : changed(tools));
+const modes: { [name: string]: (tools: Tools) => Promise<void> } = { works, patched, changed };
+await modes[process.argv[2] ?? ""]?.(tools);
+if (process.argv[2] === "works") await merged();
 await nc.close();

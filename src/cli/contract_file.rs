@@ -1,0 +1,157 @@
+//! Contracts of tools in a file.
+
+use std::{fs, io::Read, path::Path};
+
+use semver::VersionReq;
+use serde_json::Value;
+
+use crate::{
+    domain::ids::Token,
+    protocol::{
+        canonical::contract_hash,
+        contract::{self, below},
+        error::{Error, ErrorCode},
+        frame,
+        tool::Tool,
+    },
+};
+
+use super::{
+    failure::{Exit, Failure},
+    node::listed,
+};
+
+/// Longest file of contracts, in bytes: a hundred of the longest contracts.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// What stdin is called in the place of a file.
+const STDIN: &str = "-";
+
+/// The contracts that a file has, in its order; at least one.
+pub(super) struct ContractFile {
+    /// What people call it.
+    name: String,
+    contracts: Vec<Tool>,
+}
+
+impl ContractFile {
+    /// Reads and checks all of it, as a registry checks what is announced.
+    pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        let name = match path.to_str() {
+            Some(STDIN) => "stdin".to_owned(),
+            _ => path.display().to_string(),
+        };
+        let text = text(path, &name)?;
+        let document: Value = serde_json::from_str(&text).map_err(|error| {
+            Failure::usage(format!("{name} is not JSON: {error}")).hint(expected())
+        })?;
+        let mut found = Vec::new();
+        find(&document, String::new(), &mut found);
+        let mut contracts: Vec<Tool> = Vec::new();
+        for (pointer, value) in found {
+            let contract =
+                checked(value).map_err(|error| refusal(&name, &below(&pointer, error)))?;
+            let same = |it: &&Tool| it.name == contract.name && it.version == contract.version;
+            match contracts.iter().find(same) {
+                Some(have) if contract_hash(have) == contract_hash(&contract) => {}
+                Some(_) => {
+                    let message = format!(
+                        "is another contract of {} {} than one before it",
+                        contract.name, contract.version
+                    );
+                    return Err(refusal(&name, &Error::invalid(pointer, message)));
+                }
+                None => contracts.push(contract),
+            }
+        }
+        if contracts.is_empty() {
+            return Err(Failure::usage(format!("{name} has no contract")).hint(expected()));
+        }
+        Ok(Self { name, contracts })
+    }
+
+    pub(super) fn contracts(&self) -> &[Tool] {
+        &self.contracts
+    }
+
+    /// The newest contract of that name, within that range.
+    pub(super) fn newest(
+        &self,
+        tool: &Token,
+        range: Option<&VersionReq>,
+    ) -> Result<&Tool, Failure> {
+        let named = || self.contracts.iter().filter(|it| it.name == *tool);
+        let within = named().filter(|it| range.is_none_or(|range| range.matches(&it.version)));
+        if let Some(newest) = within.max_by(|one, other| one.version.cmp(&other.version)) {
+            return Ok(newest);
+        }
+        let code = ErrorCode::ToolNotFound.as_str();
+        let versions: Vec<_> = named().map(|it| it.version.clone()).collect();
+        if versions.is_empty() {
+            let names: Vec<_> = self.contracts.iter().map(|it| it.name.clone()).collect();
+            let message = format!("{} has no contract of {tool}", self.name);
+            let failure = Failure::new(Exit::Failed, code, message);
+            return Err(failure.hint(format!("it has contracts of {}", listed(&names))));
+        }
+        let message = format!("{} has no contract of {tool} in that range", self.name);
+        let failure = Failure::new(Exit::Failed, code, message);
+        Err(failure.hint(format!("it has {tool} {}", listed(&versions))))
+    }
+}
+
+fn text(path: &Path, name: &str) -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = match path.to_str() {
+        Some(STDIN) => std::io::stdin()
+            .take(FILE_BYTES_MAX + 1)
+            .read_to_string(&mut text),
+        _ => fs::File::open(path)
+            .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)),
+    };
+    let bytes = read.map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
+    if u64::try_from(bytes).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
+        let message = format!("{name} is larger than {FILE_BYTES_MAX} bytes");
+        return Err(Failure::usage(message));
+    }
+    Ok(text)
+}
+
+/// Where contracts stand in a document, each with a JSON Pointer to it.
+fn find<'a>(value: &'a Value, at: String, found: &mut Vec<(String, &'a Value)>) {
+    let mut all = |items: &'a [Value], at: &str| {
+        for (index, item) in items.iter().enumerate() {
+            find(item, format!("{at}/{index}"), found);
+        }
+    };
+    match value {
+        Value::Array(items) => all(items, &at),
+        Value::Object(members) => match (members.get("contract"), members.get("tools")) {
+            (Some(contract @ Value::Object(_)), _) => found.push((at + "/contract", contract)),
+            (_, Some(Value::Array(tools))) => all(tools, &(at + "/tools")),
+            _ => found.push((at, value)),
+        },
+        _ => found.push((at, value)),
+    }
+}
+
+fn checked(value: &Value) -> Result<Tool, Error> {
+    if !value.is_object() {
+        return Err(Error::invalid("", "must be an object: a contract"));
+    }
+    let contract = frame::parse_contract(value.to_string().as_bytes())?;
+    contract::compile(&contract)?;
+    Ok(contract)
+}
+
+fn refusal(name: &str, error: &Error) -> Failure {
+    let pointer = error.details.get("pointer").and_then(Value::as_str);
+    let pointer = pointer.unwrap_or_default().to_owned();
+    let at = if pointer.is_empty() { "" } else { ": " };
+    let message = format!("{name}: {pointer}{at}{}", error.message);
+    Failure::new(Exit::Failed, ErrorCode::InvalidRequest.as_str(), message)
+        .with("pointer", pointer)
+        .hint(expected())
+}
+
+fn expected() -> &'static str {
+    "a contract is what `tool.register` takes as `tool`, as {\"name\": \"add\", \"version\": \"1.0.0\", \"input_schema\": {…}}"
+}

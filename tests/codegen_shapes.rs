@@ -1,0 +1,211 @@
+//! Contracts as they occur in practice, `tests/tables/shapes.json`: what servers for agents offer, what is made from
+//! descriptions of HTTP interfaces, protocols and formats with schemas of their own. Each language's tools are content
+//! with the clients for all of them.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::process::Command;
+
+use harness::installed;
+use languages::{does, interpreter, mypy, ruff, rustc, tsconfig, written};
+use onex_registry::codegen::{Language, Via};
+use serde_json::Value;
+use tempfile::TempDir;
+
+mod harness;
+mod languages;
+
+/// Of a hundred items in Rust, those that rustfmt may be kept from.
+const SKIPPED_PERCENT_MAX: usize = 2;
+
+fn shapes() -> Vec<Value> {
+    let all: Vec<Value> = serde_json::from_str(include_str!("tables/shapes.json")).unwrap();
+    assert!(all.len() >= 60, "{}", all.len());
+    all
+}
+
+/// A folder with clients for all tools, `registry.py` and `direct.py`.
+fn folder(language: Language, ending: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, via) in [("registry", Via::Registry), ("direct", Via::Direct)] {
+        let file = folder.path().join(format!("{name}.{ending}"));
+        std::fs::write(file, written(language, via, &shapes())).unwrap();
+    }
+    folder
+}
+
+/// Whether rustfmt leaves all texts as they are; each is told by what stands beside it.
+#[track_caller]
+fn are_formatted(texts: &[(String, String)]) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |at: usize| folder.path().join(format!("tools_{at}.rs"));
+    for (at, (_, text)) in texts.iter().enumerate() {
+        std::fs::write(file(at), text).unwrap();
+    }
+    let mut rustfmt = Command::new("rustfmt");
+    does(
+        rustfmt
+            .args(["--edition", "2024"])
+            .args((0..texts.len()).map(file)),
+    );
+    for (at, (what, text)) in texts.iter().enumerate() {
+        let formatted = std::fs::read_to_string(file(at)).unwrap();
+        let lines = text.lines().zip(formatted.lines()).enumerate();
+        let differs = lines.filter(|(_, (have, want))| have != want).take(3);
+        let differs: Vec<_> = differs.collect();
+        assert!(*text == formatted, "{what}: {differs:#?}");
+    }
+}
+
+/// Beginnings of items, where no indent stands before them.
+const ITEMS: [&str; 9] = [
+    "pub struct ",
+    "pub enum ",
+    "pub type ",
+    "struct ",
+    "impl",
+    "fn ",
+    "const ",
+    "use ",
+    "object!",
+];
+
+#[test]
+fn rustfmt_leaves_generated_rust_unchanged() {
+    let mut texts = Vec::new();
+    for tool in shapes() {
+        let text = written(Language::Rust, Via::Registry, std::slice::from_ref(&tool));
+        texts.push((tool["name"].to_string(), text));
+    }
+    let mut items = 0;
+    let mut skipped = 0;
+    for via in [Via::Registry, Via::Direct] {
+        let text = written(Language::Rust, via, &shapes());
+        let begins = |line: &&str| ITEMS.iter().any(|item| line.starts_with(item));
+        items += text.lines().filter(begins).count();
+        skipped += text.matches("#[rustfmt::skip]").count();
+        texts.push((format!("all, {via:?}"), text));
+    }
+    are_formatted(&texts);
+    println!("{skipped} of {items} items are kept from rustfmt");
+    assert!(items > 2_000, "{items}");
+    assert!(
+        skipped * 100 <= items * SKIPPED_PERCENT_MAX,
+        "{skipped} of {items}"
+    );
+}
+
+/// Names and values of every length: wherever rustfmt breaks a line, this does.
+#[test]
+fn rustfmt_leaves_lines_of_every_length_unchanged() {
+    let mut texts = Vec::new();
+    for length in 1..=96 {
+        let long = "x".repeat(length);
+        let wide = "字".repeat(length / 2);
+        let pair = |one: &str, other: &str| {
+            serde_json::json!({"type": "array", "prefixItems": [
+                {"type": "object", "properties": {one: {"type": "string"}}}, {"$ref": format!("#/$defs/{other}")},
+            ], "maxItems": 2})
+        };
+        let tool = serde_json::json!({
+            "name": format!("t-{long}"), "version": "1.0.0",
+            "input_schema": {
+                "type": "object", "required": [long, "b", "mixed", wide, "text"],
+                "properties": {
+                    &long: {"type": "string"}, "b": {"$ref": format!("#/$defs/{long}")}, "text": {"type": "string"},
+                    "mixed": {"enum": [1, 0.5, long, format!("{long} {long}"), wide]},
+                    "texts": {"enum": ["a", long, wide]}, "pair": pair(&long, &long),
+                    "pairs": {"type": "array", "items": pair("a", &long)},
+                    "map": {"type": "object", "additionalProperties": {"$ref": format!("#/$defs/{long}")}},
+                    &wide: {"type": "array", "items": {"type": ["string", "null"]}},
+                    "either": {"oneOf": [
+                        {"type": "object", "required": ["tag"], "properties": {"tag": {"enum": [long, "short"]}}},
+                        {"type": "object", "required": ["tag"], "properties": {"tag": {"enum": ["b", "c", "d", "e", "f", wide]}}},
+                    ]},
+                },
+                "$defs": {&long: {"type": "object", "required": ["a"], "additionalProperties": {"type": "number"},
+                    "properties": {"a": {"const": long}, &long: {"type": "integer"}}}},
+            },
+        });
+        let text = written(Language::Rust, Via::Registry, &[tool]);
+        texts.push((format!("of length {length}"), text));
+    }
+    are_formatted(&texts);
+}
+
+#[test]
+fn rustc_takes_all_shapes() {
+    let folder = folder(Language::Rust, "rs");
+    let check = ["--crate-type", "lib", "--emit", "metadata"];
+    for via in ["registry.rs", "direct.rs"] {
+        does(rustc(&folder.path().join(via)).args(check));
+    }
+}
+
+#[test]
+fn mypy_and_ruff_take_all_shapes() {
+    let folder = folder(Language::Python, "py");
+    let files = ["registry.py", "direct.py"];
+    does(mypy(folder.path()).args(files));
+    does(ruff().args(files).current_dir(folder.path()));
+    // Rules that were the default once, and projects for the newest Python alone.
+    for more in ["--select=E4,E7,E9,F", "--target-version=py314"] {
+        does(ruff().arg(more).args(files).current_dir(folder.path()));
+    }
+}
+
+/// Each alone, for what one of them needs others may have needed as well.
+#[test]
+fn ruff_takes_each_shape() {
+    let folder = tempfile::tempdir().unwrap();
+    for (n, tool) in shapes().iter().enumerate() {
+        for via in [Via::Registry, Via::Direct] {
+            let file = folder
+                .path()
+                .join(format!("tools_{n}_{via:?}.py").to_lowercase());
+            let text = written(Language::Python, via, std::slice::from_ref(tool));
+            std::fs::write(file, text).unwrap();
+        }
+    }
+    does(ruff().arg(".").current_dir(folder.path()));
+}
+
+const HINTS: &str = "
+import dataclasses, sys, typing, registry, direct
+for module in (registry, direct):
+    made = [it for it in vars(module).values() if dataclasses.is_dataclass(it) and it.__module__ == module.__name__]
+    assert len(made) > 200, len(made)
+    for it in made:
+        hints = typing.get_type_hints(it)
+        assert set(hints) == {field.name for field in dataclasses.fields(it)}, it
+hints = typing.get_type_hints(registry.SnowflakeIdsArguments)
+assert hints['sentinel'] is int, hints
+assert registry.SnowflakeIdsArguments(after=1).sentinel == 2**64
+assert hints['mask'] == typing.Literal[9007199254740993, -(2**63), 2**63 - 1] | None, hints
+assert hints['limit'] == typing.Literal[10, 100, -1] | int | None, hints
+";
+
+#[test]
+fn get_type_hints_works_on_every_dataclass() {
+    let folder = folder(Language::Python, "py");
+    does(interpreter().args(["-c", HINTS]).current_dir(folder.path()));
+}
+
+#[test]
+fn tsc_takes_all_shapes() {
+    let folder = folder(Language::Typescript, "ts");
+    let path = folder.path();
+    let modules = installed("nats-js/node_modules");
+    std::os::unix::fs::symlink(modules, path.join("node_modules")).unwrap();
+    std::fs::write(path.join("package.json"), r#"{"type": "module"}"#).unwrap();
+    let config = tsconfig(&["registry.ts", "direct.ts"]);
+    std::fs::write(path.join("tsconfig.json"), config.to_string()).unwrap();
+    let mut tsc = Command::new(installed("typescript/node_modules/.bin/tsc"));
+    does(tsc.args(["--project", ".", "--noEmit"]).current_dir(path));
+}
