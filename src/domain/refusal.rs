@@ -134,6 +134,9 @@ pub enum Refusal {
     /// Others write the same keys.
     #[error("others are writing the same keys")]
     Contended,
+    /// The record to write could not be read back; nothing was written.
+    #[error("the record to write could not be read back; nothing was written")]
+    Unreadable,
     /// The store did not answer; nothing was done.
     #[error("the store cannot be reached; nothing was done")]
     Unreachable,
@@ -229,6 +232,7 @@ impl Refusal {
             | Self::CallsFull
             | Self::Busy
             | Self::Contended
+            | Self::Unreadable
             | Self::Unreachable => false,
         }
     }
