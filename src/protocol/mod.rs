@@ -13,9 +13,11 @@ pub mod endpoint;
 pub mod error;
 pub mod event;
 mod event_schema;
+mod exact;
 mod examples;
 pub mod frame;
 pub mod invoke;
+pub mod json;
 mod keyword;
 pub mod names;
 pub mod node;
@@ -40,6 +42,7 @@ mod unknown;
 pub mod uri;
 pub mod validator;
 mod violation;
+mod whole;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use crate::domain::ids::{Host, Invalid, Label, Name, NodeId, RequestId, Requeste
 
 use super::{
     bounds::{self, Open, Text, list, or_default},
+    json::value_within_levels,
     node::DESCRIPTION_CHARS_MAX,
     port::{Limit, PAGE_ITEMS_MAX},
     schema::{
@@ -147,11 +148,11 @@ pub fn anything() -> Value {
 }
 
 fn input_schema<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_else(any_object))
+    Ok(value_within_levels(from)?.unwrap_or_else(any_object))
 }
 
 fn output_schema<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_else(anything))
+    Ok(value_within_levels(from)?.unwrap_or_else(anything))
 }
 
 /// Adds a tool to a running node, or replaces the one of that name and version.

@@ -12,6 +12,8 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::protocol::json::JsonText;
+
 use super::failure::{Exit, Failure};
 
 pub(super) use block::{Block, Line, Lines, SECTION_INDENT};
@@ -145,7 +147,7 @@ impl Output {
     pub(super) fn show_result<T: Serialize>(
         self,
         whole: &T,
-        result: &serde_json::Value,
+        result: &JsonText,
         name: &str,
     ) -> Result<(), Failure> {
         let text = match self.format {

@@ -3,13 +3,12 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use bytes::Bytes;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
     domain::{
         call::{By, Execution, Outcome},
-        ids::{ExecutionId, NodeId},
+        ids::{Digest, ExecutionId, NodeId},
         transition::EndTold,
     },
     protocol::{
@@ -17,7 +16,9 @@ use crate::{
         error::Error,
         frame,
         invoke::{Called, Choice, InvokeReply, InvokeRequest, Reason},
+        json::{Document, JsonText},
         names::HEADER_TRACEPARENT,
+        validator::Violation,
     },
 };
 
@@ -36,7 +37,8 @@ use super::{
 pub(super) struct Call {
     pub(super) request: InvokeRequest,
     pub(super) choice: Choice,
-    pub(super) arguments: Value,
+    pub(super) arguments: Document,
+    pub(super) digest: Digest,
     pub(super) body: Bytes,
     pub(super) correlation_id: String,
     pub(super) traceparent: Option<String>,
@@ -52,10 +54,16 @@ pub(super) struct Call {
 impl Call {
     fn new(received: &Received, caller: &Caller, request: InvokeRequest) -> Result<Self, Error> {
         let traceparent = frame::traceparent(received.header(HEADER_TRACEPARENT));
-        let arguments = Value::Object(request.arguments.clone());
+        let arguments = arguments(&request)?;
+        let digest = match request.request_id {
+            Some(_) => request.digest(&arguments),
+            // Nobody compares it.
+            None => Digest(Uuid::nil()),
+        };
         Ok(Self {
             choice: request.choice(),
-            body: to_bytes(&arguments)?,
+            body: Bytes::copy_from_slice(request.arguments.text().as_bytes()),
+            digest,
             arguments,
             correlation_id: caller.correlation_id.clone(),
             traceparent: traceparent.map(str::to_owned),
@@ -155,7 +163,7 @@ impl Server {
         &self,
         call: &Call,
         chosen: &Chosen,
-        result: Value,
+        result: JsonText,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
         let ran = Ran {
@@ -171,7 +179,7 @@ impl Server {
     pub(super) fn reply_of(
         &self,
         ran: &Ran<'_>,
-        result: Value,
+        result: JsonText,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
         let execution = ran.execution;
@@ -200,6 +208,13 @@ impl Server {
         }
         Ok(body)
     }
+}
+
+/// The arguments, to be checked.
+pub(super) fn arguments(request: &InvokeRequest) -> Result<Document, Error> {
+    let wrong =
+        |Violation { pointer, message }| Error::invalid(format!("/arguments{pointer}"), message);
+    request.arguments.document().map_err(wrong)
 }
 
 /// What is carried out, as far as that is known when it begins.

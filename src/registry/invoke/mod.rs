@@ -21,7 +21,6 @@ use std::{
 
 use async_nats::{Client, SubscribeError};
 use bytes::Bytes;
-use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
@@ -316,7 +315,7 @@ impl Server {
         let (plan, violations, code) = match would {
             Ok((chosen, _)) => {
                 let contract = self.contract(&chosen, caller).await?;
-                let arguments = Value::Object(request.arguments.clone());
+                let arguments = call::arguments(&request)?;
                 let checked = contract.violations(Part::Input, arguments, &self.contracts, caller);
                 let (violations, _) = checked.await?;
                 let bad = (!violations.is_empty()).then_some(ErrorCode::InvalidArguments);

@@ -9,6 +9,7 @@ use crate::{
     protocol::{
         error::{Error, ErrorCode},
         invoke::{Executed, PROVIDER_BODY_BYTES_MAX, ProviderError},
+        json::{Document, JsonText},
         names::{HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_EXECUTED},
         validator::Violation,
     },
@@ -29,7 +30,7 @@ pub(super) struct At<'a> {
 
 /// An answer, before the result is checked by its schema.
 pub(super) enum Verdict {
-    Result(Value),
+    Result(JsonText, Document),
     /// The provider did not begin, and somebody else may.
     Declined,
     Failed(Error),
@@ -58,14 +59,15 @@ impl At<'_> {
         }
         // A micro endpoint that has nothing to say answers with an empty body.
         if message.payload.trim_ascii().is_empty() {
-            return Verdict::Result(Value::Null);
+            return Verdict::Result(JsonText::default(), Value::Null.into());
         }
-        match serde_json::from_slice(&message.payload) {
-            Ok(result) => Verdict::Result(result),
-            Err(error) => Verdict::Failed(self.invalid(&[Violation {
-                pointer: String::new(),
-                message: format!("is not JSON: {error}"),
-            }])),
+        let read = JsonText::parse(&message.payload).map_err(|error| Violation {
+            pointer: String::new(),
+            message: format!("is not JSON: {error}"),
+        });
+        match read.and_then(|result| Ok((result.document()?, result))) {
+            Ok((document, result)) => Verdict::Result(result, document),
+            Err(violation) => Verdict::Failed(self.invalid(&[violation])),
         }
     }
 
@@ -76,13 +78,7 @@ impl At<'_> {
         number: &str,
         begun: bool,
     ) -> Error {
-        let body: Option<Value> = serde_json::from_slice(&message.payload).ok();
-        let said = body
-            .as_ref()
-            .and_then(|body| {
-                serde_json::from_value::<ProviderError>(body.get("error")?.clone()).ok()
-            })
-            .unwrap_or_default();
+        let (body, said) = ProviderError::read(&message.payload);
         let text = headers.get(HEADER_ERROR).map_or("", |text| text.as_str());
         let code = said
             .code
@@ -102,7 +98,6 @@ impl At<'_> {
         if payload.is_empty() || payload.len() > PROVIDER_BODY_BYTES_MAX {
             return error;
         }
-        let body = body.unwrap_or_else(|| json!(String::from_utf8_lossy(payload)));
         error.with("provider_body", body)
     }
 
@@ -225,7 +220,7 @@ mod tests {
             )
         };
         let found = match at.judge(&message(headers, body)) {
-            Verdict::Result(value) => format!("result {value}"),
+            Verdict::Result(result, _) => format!("result {}", result.text()),
             Verdict::Declined => "declined".to_owned(),
             Verdict::Failed(error) => shown(&error),
         };
