@@ -48,12 +48,12 @@ pub struct Tool {
     /// What it does, for people and for agents that choose a tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Text<DESCRIPTION_CHARS_MAX>>,
-    /// What its arguments must be: JSON Schema 2020-12 that admits an object. `$ref` within it only.
-    /// Default: any object.
+    /// What its arguments must be: JSON Schema 2020-12 that admits an object, at most 64 levels deep. `$ref` within it
+    /// only. Default: any object.
     #[serde(default = "any_object", deserialize_with = "input_schema")]
     #[schemars(with = "Option<SchemaDocument>")]
     pub input_schema: Value,
-    /// What its result is: JSON Schema 2020-12. `$ref` within it only. Default: anything.
+    /// What its result is: JSON Schema 2020-12, at most 64 levels deep. `$ref` within it only. Default: anything.
     #[serde(default = "anything", deserialize_with = "output_schema")]
     #[schemars(with = "Option<SchemaDocument>")]
     pub output_schema: Value,
