@@ -81,6 +81,13 @@ fn result_of(answer: &str) -> &str {
     behind.split_once(r#","tool_name":"#).unwrap().0
 }
 
+/// Refused for what is too deep in that field: where the first list stands that is one level too many.
+#[track_caller]
+fn too_deep(refused: &Refused, field: &str, around: usize) {
+    let pointer = format!("{field}{}", "/0".repeat(JSON_LEVELS_MAX - around));
+    invalid(refused, &pointer, "64 levels");
+}
+
 /// Refused for that place, in such words.
 #[track_caller]
 fn invalid(refused: &Refused, pointer: &str, said: &str) {
@@ -121,7 +128,8 @@ async fn announced_json_is_at_most_64_levels_deep_and_its_node_is_there() {
         for levels in DEPTHS {
             let body = deep(&body, levels - around);
             let refused = caller.raw("node.register", &[], body).await.unwrap_err();
-            invalid(&refused, place, "64 levels");
+            let within = if around == 0 { "" } else { "/default" };
+            too_deep(&refused, &format!("{place}{within}"), around);
         }
         let body = deep(&body, JSON_LEVELS_MAX - around);
         caller.raw("node.register", &[], body).await.unwrap();
@@ -140,7 +148,7 @@ async fn announced_json_is_at_most_64_levels_deep_and_its_node_is_there() {
     );
     let refused = caller.raw("tool.register", &[], deep(&tool, 120)).await;
     let refused = refused.unwrap_err();
-    invalid(&refused, "/tool/input_schema", "64 levels");
+    too_deep(&refused, "/tool/input_schema/default", 1);
     let body = deep(&tool, JSON_LEVELS_MAX - 1);
     caller.raw("tool.register", &[], body).await.unwrap();
 }
@@ -155,7 +163,7 @@ async fn deep_health_is_refused_and_the_node_lives_on() {
     for levels in DEPTHS {
         let refused = caller.raw("node.heartbeat", &[], deep(&beat, levels)).await;
         let refused = refused.unwrap_err();
-        invalid(&refused, "/health", "64 levels");
+        too_deep(&refused, "/health", 0);
     }
     let body = deep(&beat, JSON_LEVELS_MAX);
     caller.raw("node.heartbeat", &[], body).await.unwrap();
@@ -180,7 +188,7 @@ async fn arguments_and_results_are_at_most_64_levels_deep() {
     for levels in DEPTHS {
         let body = deep(&call, levels - 1);
         let refused = caller.raw("tool.invoke", &[], body).await.unwrap_err();
-        invalid(&refused, "/arguments", "64 levels");
+        too_deep(&refused, "/arguments/a", 1);
     }
     assert_eq!(got.lock().unwrap().len(), 0);
 
@@ -215,7 +223,7 @@ async fn arguments_and_results_are_at_most_64_levels_deep() {
                     .refused("tool.invoke", call.clone(), ErrorCode::InvalidResult)
                     .await;
                 let first = &refused.detail("violations")[0];
-                assert_eq!(first["pointer"], "");
+                assert_eq!(first["pointer"], "/0".repeat(JSON_LEVELS_MAX));
                 assert!(
                     first["message"].as_str().unwrap().contains("64 levels"),
                     "{first}"

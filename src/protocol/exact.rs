@@ -1,11 +1,11 @@
 //! Values with exact numbers, as `jsonschema` looks at them. Its own comparisons know 64 bits, so the keywords that compare
 //! numbers are here.
 
-use std::{borrow::Cow, cmp::Ordering, collections::HashSet, ptr};
+use std::{borrow::Cow, cmp::Ordering, collections::HashSet, fmt::Write as _, ptr};
 
 use jsonschema::{
     JsonType, Keyword, ValidationError, ValidationOptions,
-    json::{self, Array, Json, JsonNumber, NodeIdentity, Object, SerdeJson, cmp, unique},
+    json::{self, Array, Json, JsonNumber, NodeIdentity, Object, SerdeJson, cmp},
 };
 use serde_json::{Map, Number, Value, map};
 
@@ -195,12 +195,14 @@ impl<'a> Array<'a, Documents> for Items<'a> {
         EachItem(self.items.iter().enumerate(), self.exact)
     }
 
+    /// The library's compares items pair by pair where their hashes meet.
     fn is_unique(&self) -> bool {
-        if self.exact.is_none() {
-            return unique::is_unique(self.items);
-        }
         let mut seen = HashSet::new();
-        self.elements().all(|item| seen.insert(form(item)))
+        self.elements().all(|item| {
+            let mut text = String::new();
+            write(item, &mut text);
+            seen.insert(text)
+        })
     }
 }
 
@@ -213,25 +215,38 @@ impl<'a> Iterator for EachItem<'a> {
     }
 }
 
-/// Values that are equal have the same.
-fn form(node: Node<'_>) -> String {
+/// Writes a value so that equal ones, by JSON Schema, are written alike.
+pub(super) fn write(node: Node<'_>, out: &mut String) {
     let Node { value, exact } = node;
-    match value {
+    // Writing to a string does not fail.
+    let _ = match value {
         Value::Number(nearest) => {
             let exact = exact.and_then(Exact::number);
-            format!("{:?}", Numeral { nearest, exact }.decimal())
+            let number = Numeral { nearest, exact };
+            match number.as_i64() {
+                Some(number) => write!(out, "{number}"),
+                None => write!(out, "{}", number.decimal()),
+            }
         }
         Value::Array(items) => {
-            let items = EachItem(items.iter().enumerate(), exact).map(form);
-            format!("[{}]", items.collect::<Vec<_>>().join(","))
+            out.push('[');
+            for item in EachItem(items.iter().enumerate(), exact) {
+                write(item, out);
+                out.push(',');
+            }
+            write!(out, "]")
         }
         Value::Object(members) => {
-            let members = EachMember(members.iter(), exact)
-                .map(|(name, member)| format!("{}:{}", Value::from(name), form(member)));
-            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+            out.push('{');
+            for (name, member) in EachMember(members.iter(), exact) {
+                let _ = write!(out, "{}:", Value::from(name));
+                write(member, out);
+                out.push(',');
+            }
+            write!(out, "}}")
         }
-        other => other.to_string(),
-    }
+        other => write!(out, "{other}"),
+    };
 }
 
 impl Numeral<'_> {

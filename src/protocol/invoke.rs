@@ -18,7 +18,7 @@ use super::{
         self, CORRELATION_ID_CHARS_MAX, TIMEOUT_MILLIS_DEFAULT, TIMEOUT_MILLIS_MAX,
         correlation_id_rule, is_correlation_id,
     },
-    json::{Document, JsonText, levels_rule},
+    json::{Document, JsonText},
     schema::{NameText, TokenText, UuidText, VersionRangeText, VersionText},
     tool::Tool,
     trust::TrustState,
@@ -197,20 +197,15 @@ fn no_arguments() -> JsonText {
     Map::new().into()
 }
 
-/// For `deserialize_with`: an object of at most [`JSON_LEVELS_MAX`](super::json::JSON_LEVELS_MAX) levels; null is an
-/// empty one.
+/// For `deserialize_with`: an object; null is an empty one. What is in it is for [`JsonText::document`] to say.
 fn arguments<'de, D: serde::Deserializer<'de>>(from: D) -> Result<JsonText, D::Error> {
     let Some(arguments) = Option::<JsonText>::deserialize(from)? else {
         return Ok(no_arguments());
     };
-    let wrong = if !arguments.is_object() {
-        "must be an object".to_owned()
-    } else if arguments.is_too_deep() {
-        levels_rule()
-    } else {
+    if arguments.is_object() {
         return Ok(arguments);
-    };
-    Err(serde::de::Error::custom(wrong))
+    }
+    Err(serde::de::Error::custom("must be an object"))
 }
 
 fn correlation_id<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {

@@ -1,11 +1,14 @@
 //! Decimal numbers of any length, to be compared.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, fmt};
 
 use serde_json::Number;
 
 /// Powers of ten beyond which a divisor of less than 128 bits has no more twos and fives to lose.
 const TENS_MAX: i64 = 128;
+
+/// Zeros behind the digits of a number that is written without an exponent, at most: those of any integer of 64 bits.
+const PLAIN_ZEROS_MAX: usize = 20;
 
 /// 0.`digits` × 10^`point`, exactly.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +82,21 @@ impl Decimal {
     }
 }
 
+/// Whole numbers of a moderate length as integers, so that they are written like those.
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { digits, point, .. } = self;
+        let sign = if self.negative { "-" } else { "" };
+        match usize::try_from(self.places()) {
+            Ok(zeros) if zeros <= PLAIN_ZEROS_MAX => {
+                let digits = if digits.is_empty() { "0" } else { digits };
+                write!(f, "{sign}{digits}{}", "0".repeat(zeros))
+            }
+            _ => write!(f, "{sign}0.{digits}e{point}"),
+        }
+    }
+}
+
 impl Ord for Decimal {
     fn cmp(&self, other: &Self) -> Ordering {
         let sign = |one: &Self| match (one.negative, one.digits.is_empty()) {
@@ -142,6 +160,22 @@ mod tests {
             ("1e+2", "100"),
         ] {
             assert_eq!(Decimal::parse(one), Decimal::parse(other));
+        }
+    }
+
+    #[test]
+    fn equal_numbers_are_written_alike() {
+        for (number, written) in [
+            ("1.0", "1"),
+            ("-10e-1", "-1"),
+            ("0.0", "0"),
+            ("-0", "0"),
+            ("1e2", "100"),
+            ("1e19", "10000000000000000000"),
+            ("1e400", "0.1e401"),
+            ("1.50", "0.15e1"),
+        ] {
+            assert_eq!(Decimal::parse(number).to_string(), written);
         }
     }
 

@@ -1,10 +1,10 @@
 //! How deep JSON may be nested that has no shape of its own.
 
-use std::{cell::Cell, fmt};
+use std::fmt;
 
 use serde::{
     Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
@@ -21,35 +21,22 @@ pub(in crate::protocol) fn levels_rule() -> String {
 pub(in crate::protocol) fn value_within_levels<'de, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Option<Value>, D::Error> {
-    let too_deep = Cell::new(false);
-    let value = Within {
-        left: JSON_LEVELS_MAX,
-        too_deep: &too_deep,
-    }
-    .deserialize(from)?;
-    // Only now: an error says where it was found, and that is of use only if somebody can read it.
-    if too_deep.get() {
-        return Err(serde::de::Error::custom(levels_rule()));
-    }
+    let value = Within(JSON_LEVELS_MAX).deserialize(from)?;
     Ok(Some(value).filter(|value| !value.is_null()))
 }
 
-/// Makes a value; what is too deep is passed over.
+/// Makes a value of at most so many levels.
 #[derive(Clone, Copy)]
-struct Within<'a> {
-    left: usize,
-    too_deep: &'a Cell<bool>,
-}
+struct Within(usize);
 
-impl Within<'_> {
-    fn below(self) -> Option<Self> {
-        let left = self.left.checked_sub(1);
-        self.too_deep.set(self.too_deep.get() || left.is_none());
-        left.map(|left| Self { left, ..self })
+impl Within {
+    fn below<E: Error>(self) -> Result<Self, E> {
+        let left = self.0.checked_sub(1);
+        left.map(Self).ok_or_else(|| E::custom(levels_rule()))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Within<'_> {
+impl<'de> DeserializeSeed<'de> for Within {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
@@ -57,7 +44,7 @@ impl<'de> DeserializeSeed<'de> for Within<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Within<'_> {
+impl<'de> Visitor<'de> for Within {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -101,10 +88,7 @@ impl<'de> Visitor<'de> for Within<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let Some(below) = self.below() else {
-            IgnoredAny.visit_seq(items)?;
-            return Ok(Value::Null);
-        };
+        let below = self.below()?;
         let mut list = Vec::new();
         while let Some(item) = items.next_element_seed(below)? {
             list.push(item);
@@ -113,10 +97,7 @@ impl<'de> Visitor<'de> for Within<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let Some(below) = self.below() else {
-            IgnoredAny.visit_map(members)?;
-            return Ok(Value::Null);
-        };
+        let below = self.below()?;
         let mut named = Map::new();
         while let Some(name) = members.next_key()? {
             named.insert(name, members.next_value_seed(below)?);

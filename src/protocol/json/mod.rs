@@ -74,10 +74,6 @@ impl JsonText {
         self.text().starts_with('{')
     }
 
-    pub(super) fn is_too_deep(&self) -> bool {
-        text::Facts::of(self.text()).levels > JSON_LEVELS_MAX
-    }
-
     /// Reads it to be checked. It must be nested at most [`JSON_LEVELS_MAX`] levels deep, and no object may have a name
     /// twice: which of the two counts is for whoever reads it to choose.
     pub fn document(&self) -> Result<Document, Violation> {
@@ -90,7 +86,8 @@ impl Document {
         let facts = text::Facts::of(text);
         let wrong = |pointer: String, message: String| Violation { pointer, message };
         if facts.levels > JSON_LEVELS_MAX {
-            return Err(wrong(String::new(), levels_rule()));
+            let pointer = text::below_levels(text, JSON_LEVELS_MAX);
+            return Err(wrong(pointer.unwrap_or_default(), levels_rule()));
         }
         let value: Result<Value, _> = if facts.is_exact {
             serde_json::from_str(text)
@@ -295,8 +292,12 @@ mod tests {
     fn what_cannot_be_checked_is_refused() {
         let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
         assert!(document(&nested(JSON_LEVELS_MAX)).is_ok());
-        refused(&nested(JSON_LEVELS_MAX + 1), "", "64 levels");
-        refused(&nested(10_000), "", "64 levels");
+        let there = "/0".repeat(JSON_LEVELS_MAX);
+        refused(&nested(JSON_LEVELS_MAX + 1), &there, "64 levels");
+        refused(&nested(10_000), &there, "64 levels");
+        let second = format!(r#"{{"a":[[]],"b/":{},"c":[[1]]}}"#, nested(JSON_LEVELS_MAX));
+        let there = format!("/b~1{}", "/0".repeat(JSON_LEVELS_MAX - 1));
+        refused(&second, &there, "64 levels");
         refused(r#"{"a": {"b": 1, "\u0062": 2}}"#, "/a/b", "twice");
         refused(r#"[{"x/y": 1, "x/y": 1e400}]"#, "/0/x~1y", "twice");
         refused(r#"{"a": "\ud800"}"#, "", "not JSON");

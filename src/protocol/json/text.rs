@@ -145,6 +145,38 @@ fn exact_in(first: &str, tokens: &mut Tokens<'_>) -> Option<Exact> {
     }
 }
 
+/// The list or object that is deeper than so many levels, as a JSON Pointer.
+pub(super) fn below_levels(text: &str, levels: usize) -> Option<String> {
+    let mut tokens = Tokens(text);
+    let first = tokens.next()?;
+    below_in(first, &mut tokens, "", levels)
+}
+
+/// What follows the place that was found is not looked at.
+fn below_in(first: &str, tokens: &mut Tokens<'_>, here: &str, left: usize) -> Option<String> {
+    if !matches!(first, "{" | "[") {
+        return None;
+    }
+    let Some(left) = left.checked_sub(1) else {
+        return Some(here.to_owned());
+    };
+    let mut found = None;
+    if first == "{" {
+        each_member(tokens, |name, first, tokens| {
+            if found.is_none() {
+                found = below_in(first, tokens, &pointer::member(here, &name), left);
+            }
+        });
+    } else {
+        each_item(tokens, |index, first, tokens| {
+            if found.is_none() {
+                found = below_in(first, tokens, &format!("{here}/{index}"), left);
+            }
+        });
+    }
+    found
+}
+
 /// Where an object has a name for the second time, as a JSON Pointer.
 pub(super) fn named_twice(text: &str) -> Option<String> {
     let mut tokens = Tokens(text);
