@@ -299,7 +299,7 @@ mod tests {
         let large = JsonText::parse(b"[123456789012345678901234567890]").unwrap();
         let large: Vec<u128> = read_as(&large).unwrap();
         assert_eq!(large, [123_456_789_012_345_678_901_234_567_890]);
-        let too_large = JsonText::parse(br#"[1e400]"#).unwrap();
+        let too_large = JsonText::parse(br"[1e400]").unwrap();
         assert!(read_as::<Vec<f64>>(&too_large).is_err());
     }
 

@@ -152,16 +152,13 @@ fn offset(text: &str, error: &serde_json::Error) -> usize {
 
 /// JSON that no registry takes.
 fn unfit(source: &str, text: &str, violation: &Violation) -> Failure {
-    let place = place(text, &violation.pointer, Part::Name);
-    let place = place.or_else(|| self::place(text, "", Part::Value));
-    Failure::usage(format!(
-        "the arguments are not as arguments must be: {violation}"
-    ))
-    .showing(pointed(
+    let place = place(text, &violation.pointer, Part::Name)
+        .or_else(|| place(text, &violation.pointer, Part::Value));
+    Failure::usage("the arguments cannot be sent as they are").showing(pointed(
         source,
         text,
         place.as_ref(),
-        &violation.to_string(),
+        &violation.message,
     ))
 }
 
