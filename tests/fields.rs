@@ -552,8 +552,8 @@ async fn a_number_with_a_fraction_of_zero_is_an_integer_in_every_field() {
     for endpoint in Endpoint::ALL {
         let world = World::of(&caller).await;
         for body in right(endpoint, &world) {
-            let text = with_fractions(&body);
-            tried += usize::from(text != body.to_string());
+            let (plain, text) = (body.to_string(), with_fractions(&body));
+            tried += usize::from(text != plain);
             if let Err(refused) = caller.raw(endpoint.name(), &[], text.clone()).await {
                 panic!("{endpoint:?} {text}: {:#}", refused.error);
             }

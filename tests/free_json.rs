@@ -323,12 +323,11 @@ async fn a_request_id_tells_long_numbers_apart() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn numbers_are_checked_as_they_are_written() {
-    const LONG: &str = "123456789012345678901234567890";
-    let registry = Registry::start(&ARGS);
-    let caller = Caller::of(&registry).await;
-    let cases = [
+const LONG: &str = "123456789012345678901234567890";
+
+/// A schema, a number or what holds some, and what is said of it; nothing where it is as the schema says.
+fn numbers() -> Vec<(Value, &'static str, Option<&'static str>)> {
+    vec![
         (json!({"type": "integer"}), LONG, None),
         (
             json!({"type": "integer"}),
@@ -411,8 +410,14 @@ async fn numbers_are_checked_as_they_are_written() {
             "[[{\"a\":1e400}], [{\"a\":10e399}]]",
             Some("non-unique"),
         ),
-    ];
-    for (at, (schema, value, said)) in cases.into_iter().enumerate() {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_are_checked_as_they_are_written() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    for (at, (schema, value, said)) in numbers().into_iter().enumerate() {
         // What is wrong for arguments is for a result.
         for (side, code) in [
             ("input", ErrorCode::InvalidArguments),

@@ -129,7 +129,7 @@ impl Publisher {
                 let _ = tokio::time::timeout(LOOK_INTERVAL, passed).await;
             }
             Written::Lost | Written::Unknown | Written::Unsent | Written::Unreadable => {
-                tokio::time::sleep(GATHER).await
+                tokio::time::sleep(GATHER).await;
             }
         }
     }
