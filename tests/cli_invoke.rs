@@ -575,3 +575,48 @@ async fn whom_to_ask_is_said_by_flags_and_where_to_go_is_resolved() {
     assert!(ran.stderr.contains("did you mean add?"), "{}", ran.stderr);
     drop(all);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_of_any_length_come_as_they_are() {
+    let bus = Bus::start().await;
+    let result = r#"{"sum": 123456789012345678901234567890, "price": 1.10,
+        "exactly": [0.1234567890123456789012, 1e400]}"#;
+    let calc = bus.answering(&[], result).await;
+    bus.announce("calc", json!({"name": "add", "version": "1.0.0"}))
+        .await;
+    let args = r#"{"a": 123456789012345678901234567890, "b": 1.10}"#;
+    let invoke = ["tool", "invoke", "add", "--args", args];
+    let ran = bus.run(&invoke).await.exits(0);
+    let line = r#"{"sum":123456789012345678901234567890,"price":1.10,"exactly":[0.1234567890123456789012,1e400]}"#;
+    assert_eq!(ran.stdout, format!("{line}\n"));
+    let ran = bus.run(&[&invoke[..], &["-o", "json"]].concat()).await;
+    let shown = ran.exits(0).stdout;
+    for (member, value) in [
+        ("sum", "123456789012345678901234567890,"),
+        ("price", "1.10,"),
+    ] {
+        let line = format!("\n    \"{member}\": {value}\n");
+        assert!(shown.contains(&line), "{shown}");
+    }
+    let ran = bus.run(&[&invoke[..], &["-o", "yaml"]].concat()).await;
+    let shown = ran.exits(0).stdout;
+    for line in ["result:\n", "\n  price: 1.1\n", "\n  sum: 1"] {
+        assert!(shown.contains(line), "{shown}");
+    }
+    assert!(!shown.contains('$'), "{shown}");
+    assert_eq!(calc.count(), 3);
+    assert_eq!(calc.got()[0].text, args);
+
+    for (args, said) in [
+        (r#"{"a": {"b": 1, "b": 2}}"#, "--args:1:16: is there twice"),
+        (
+            &format!("{{\"a\": {}1{}}}", "[".repeat(64), "]".repeat(64)),
+            "64 levels",
+        ),
+    ] {
+        let ran = bus.run(&["tool", "invoke", "add", "--args", args]).await;
+        let ran = ran.exits(2);
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    }
+    assert_eq!(calc.count(), 3);
+}

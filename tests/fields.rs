@@ -19,6 +19,7 @@ use futures::future::join_all;
 use harness::{Caller, Nats, Refused, Registry, until, with};
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
+use onex_registry::protocol::json::JSON_LEVELS_MAX;
 use onex_registry::protocol::names::PROTOCOL_MINOR;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -443,6 +444,17 @@ fn all_wrong(field: &str, schema: &Value, right: &Value, free_bytes: usize) -> V
     if free || is_schema {
         values.push(json!({"x": "x".repeat(free_bytes)}));
     }
+    let takes_any_member = schema["type"] == json!(["object", "null"]) && !says("properties");
+    if free || is_schema || takes_any_member {
+        let said = schema["description"].as_str().unwrap();
+        let rule = format!("{JSON_LEVELS_MAX} levels");
+        assert!(said.contains(&rule), "{field}: {said}");
+        // Less than that many below its first member.
+        values
+            .extend([JSON_LEVELS_MAX, 125].map(
+                |levels| json!({"x": (1..levels).fold(json!([]), |inner, _| json!([inner]))}),
+            ));
+    }
     values
 }
 
@@ -512,6 +524,43 @@ fn bodies(endpoint: Endpoint, world: &World) -> impl Iterator<Item = (Value, Val
     let schema = endpoint.request_schema();
     let right = right(endpoint, world).into_iter();
     right.map(move |body| (body, schema.clone()))
+}
+
+/// JSON in which each integer has a fraction of zero, or an exponent.
+fn with_fractions(value: &Value) -> String {
+    match value {
+        Value::Number(number) if number.is_f64() => number.to_string(),
+        Value::Number(number) if number.as_u64() == Some(0) => "0e0".to_owned(),
+        Value::Number(number) => format!("{number}.0"),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(with_fractions).collect();
+            format!("[{}]", items.join(","))
+        }
+        Value::Object(members) => {
+            let member = |(name, value)| format!("{}:{}", json!(name), with_fractions(value));
+            let members: Vec<String> = members.iter().map(member).collect();
+            format!("{{{}}}", members.join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_with_a_fraction_of_zero_is_an_integer_in_every_field() {
+    let registry = Registry::start(&UNTRIED);
+    let caller = Caller::of(&registry).await;
+    let mut tried = 0;
+    for endpoint in Endpoint::ALL {
+        let world = World::of(&caller).await;
+        for body in right(endpoint, &world) {
+            let (plain, text) = (body.to_string(), with_fractions(&body));
+            tried += usize::from(text != plain);
+            if let Err(refused) = caller.raw(endpoint.name(), &[], text.clone()).await {
+                panic!("{endpoint:?} {text}: {:#}", refused.error);
+            }
+        }
+    }
+    assert!(tried > 20, "{tried}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -604,7 +604,7 @@ impl Choice {
             details: BTreeMap::new(),
         };
         let result = self.one_of(&[0, 1, 2]);
-        let result = [None, Some(Value::Null), Some(json!([1.5, "three"]))][result].clone();
+        let result = [None, Some("null"), Some("[1.50,\"three\"]")][result].map(str::to_owned);
         let outcome = match self.next(3) {
             0 => CallOutcome::Completed(Completed { result }),
             1 => CallOutcome::Failed(Box::new(failure)),

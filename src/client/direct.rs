@@ -7,13 +7,17 @@ use std::{
 };
 
 use async_nats::{HeaderMap, Message, Request, RequestErrorKind};
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::protocol::{
     endpoint::Endpoint,
     error::{self, ErrorCode},
-    invoke::{Executed, InvokeRequest, ProviderError, ResolveToolReply, ResolveToolRequest},
+    invoke::{
+        Executed, InvokeRequest, PROVIDER_BODY_BYTES_MAX, ProviderError, ResolveToolReply,
+        ResolveToolRequest,
+    },
+    json::JsonText,
     names::{
         HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER,
         HEADER_EXECUTED, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS, HEADER_TOOL, HEADER_TOOL_VERSION,
@@ -56,7 +60,7 @@ impl Direct {
 
     /// Calls a tool; its result. Errors are those of `tool.invoke`, or [`Error::NoResponders`] where nobody listens.
     /// What nobody has begun is tried at a second provider.
-    pub async fn invoke(&self, request: &InvokeRequest) -> Result<Value, Error> {
+    pub async fn invoke(&self, request: &InvokeRequest) -> Result<JsonText, Error> {
         let until = Instant::now() + Duration::from_millis(request.timeout_millis());
         let error = match self.once(request, until).await {
             Err(error) if is_not_begun(&error) => error,
@@ -68,7 +72,7 @@ impl Direct {
         self.once(request, until).await
     }
 
-    async fn once(&self, request: &InvokeRequest, until: Instant) -> Result<Value, Error> {
+    async fn once(&self, request: &InvokeRequest, until: Instant) -> Result<JsonText, Error> {
         let resolve = ResolveToolRequest {
             tool_name: request.tool_name.clone(),
             tool_version: request.tool_version.clone(),
@@ -121,7 +125,7 @@ impl Direct {
         at: &ResolveToolReply,
         request: &InvokeRequest,
         until: Instant,
-    ) -> Result<Value, Error> {
+    ) -> Result<JsonText, Error> {
         let endpoint = Endpoint::ToolInvoke;
         let left = until.saturating_duration_since(Instant::now());
         let left = left.max(Duration::from_millis(1));
@@ -137,8 +141,7 @@ impl Direct {
             HEADER_CORRELATION_ID,
             correlation_id.unwrap_or_else(|| Uuid::new_v4().to_string()),
         );
-        let body = serde_json::to_vec(&request.arguments)
-            .map_err(|source| Error::Malformed { endpoint, source })?;
+        let body = request.arguments.text().to_owned();
         let sent = Request::new()
             .payload(body.into())
             .headers(headers)
@@ -164,10 +167,9 @@ impl Direct {
         }
         // A micro endpoint that has nothing to say answers with an empty body.
         if answer.payload.trim_ascii().is_empty() {
-            return Ok(Value::Null);
+            return Ok(JsonText::default());
         }
-        serde_json::from_slice(&answer.payload)
-            .map_err(|source| Error::Malformed { endpoint, source })
+        JsonText::parse(&answer.payload).map_err(|source| Error::Malformed { endpoint, source })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
@@ -200,11 +202,7 @@ fn refusal(answer: &Message, at: &ResolveToolReply, execution_id: &str) -> Optio
     let begun = headers
         .get(HEADER_EXECUTED)
         .is_none_or(|executed| executed.as_str() != "false");
-    let body: Option<Value> = serde_json::from_slice(&answer.payload).ok();
-    let said = body.as_ref().and_then(|body| body.get("error")).cloned();
-    let said: ProviderError = said
-        .and_then(|error| serde_json::from_value(error).ok())
-        .unwrap_or_default();
+    let (body, said) = ProviderError::read(&answer.payload);
     let text = headers.get(HEADER_ERROR).map_or("", |text| text.as_str());
     let code = said.code.unwrap_or_else(|| number.to_owned());
     let told = said.message.unwrap_or_else(|| text.to_owned());
@@ -219,8 +217,8 @@ fn refusal(answer: &Message, at: &ResolveToolReply, execution_id: &str) -> Optio
     let error = about(error, executed, at, execution_id)
         .with("provider_code", code)
         .with("provider_message", told);
-    Some(match body {
-        Some(body) => error.with("provider_body", body),
-        None => error,
-    })
+    if answer.payload.is_empty() || answer.payload.len() > PROVIDER_BODY_BYTES_MAX {
+        return Some(error);
+    }
+    Some(error.with("provider_body", body))
 }

@@ -89,15 +89,30 @@ pub enum Outcome {
 }
 
 /// A tool's answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "CompletedRead")]
 pub struct Completed {
-    /// The result, which may be null; absent when it was too large to be kept.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub result: Option<Json>,
+    /// The result as JSON text, each number as the tool wrote it; absent when it was too large to be kept.
+    #[serde(rename = "result_json", skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+}
+
+/// The same, as earlier versions wrote it as well.
+#[derive(Deserialize)]
+struct CompletedRead {
+    #[serde(default)]
+    result_json: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    result: Option<Json>,
+}
+
+impl From<CompletedRead> for Completed {
+    fn from(read: CompletedRead) -> Self {
+        let earlier = read.result.map(|result| result.to_string());
+        Self {
+            result: read.result_json.or(earlier),
+        }
+    }
 }
 
 /// Why there is no result, in words of the wire.
@@ -265,9 +280,31 @@ mod tests {
     }
 
     #[test]
+    fn a_result_is_read_as_any_version_wrote_it() {
+        for (text, result) in [
+            (
+                r#"{"how":"completed","result":{"a":1}}"#,
+                Some(r#"{"a":1}"#),
+            ),
+            (r#"{"how":"completed","result":null}"#, Some("null")),
+            (
+                r#"{"how":"completed","result_json":"{\"a\":1.10}"}"#,
+                Some(r#"{"a":1.10}"#),
+            ),
+            (r#"{"how":"completed"}"#, None),
+        ] {
+            let outcome: Outcome = serde_json::from_str(text).unwrap();
+            let result = result.map(str::to_owned);
+            assert_eq!(outcome, Outcome::Completed(Completed { result }), "{text}");
+            let again = serde_json::to_string(&outcome).unwrap();
+            assert_eq!(serde_json::from_str::<Outcome>(&again).unwrap(), outcome);
+        }
+    }
+
+    #[test]
     fn what_was_run_is_not_run_again() {
         let completed = Outcome::Completed(Completed {
-            result: Some(Json::Null),
+            result: Some("null".to_owned()),
         });
         for (outcome, idempotent, again) in [
             (completed, true, false),

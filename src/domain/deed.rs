@@ -67,6 +67,8 @@ pub enum Fed {
     Unknown,
     /// The write never left, or nobody was there to take it.
     Unsent,
+    /// What was to be written could not be read back: it was not sent, and never will be.
+    Unreadable,
     /// What trying the port said.
     Probed(Probed),
 }
@@ -178,6 +180,10 @@ impl Deed {
                 }
             }
             (State::Writing(write, answer, then), Fed::Unsent) => self.repeat(write, answer, then),
+            (State::Writing(write, _, _), Fed::Unreadable) => {
+                free(core, &write);
+                Step::Done(Err(Refusal::Unreadable))
+            }
             (State::Repeating(write, answer, then), _) => {
                 if self.unsettled || now.mono < self.deadline {
                     self.write(write, answer, then)

@@ -137,6 +137,9 @@ pub enum Refusal {
     /// Others write the same keys.
     #[error("others are writing the same keys")]
     Contended,
+    /// The record to write could not be read back; nothing was written.
+    #[error("the record to write could not be read back; nothing was written")]
+    Unreadable,
     /// The store did not answer; nothing was done.
     #[error("the store cannot be reached; nothing was done")]
     Unreachable,
@@ -232,6 +235,7 @@ impl Refusal {
             | Self::CallsFull
             | Self::Busy
             | Self::Contended
+            | Self::Unreadable
             | Self::Unreachable => false,
         }
     }

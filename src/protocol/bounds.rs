@@ -12,6 +12,8 @@ use serde_json::Value;
 
 use crate::domain::ids::Invalid;
 
+use super::json::value_within_levels;
+
 /// Longest version or range of versions, in characters.
 pub const VERSION_CHARS_MAX: usize = 128;
 /// Largest number on the wire: JavaScript's numbers are exact up to here.
@@ -294,12 +296,12 @@ pub(super) fn optional_number<'de, D: Deserializer<'de>>(from: D) -> Result<Opti
     Err(D::Error::custom(format!("must be at most {NUMBER_MAX}")))
 }
 
-/// For `deserialize_with`: any JSON of at most `BYTES_MAX` bytes, white space not counted; null is
-/// nothing said.
+/// For `deserialize_with`: any JSON of at most `BYTES_MAX` bytes, white space not counted, and of at most
+/// [`JSON_LEVELS_MAX`](super::json::JSON_LEVELS_MAX) levels; null is nothing said.
 pub(super) fn json<'de, D: Deserializer<'de>, const BYTES_MAX: usize>(
     from: D,
 ) -> Result<Option<Value>, D::Error> {
-    let value = Option::<Value>::deserialize(from)?;
+    let value = value_within_levels(from)?;
     let bytes = value.as_ref().map_or(0, |value| value.to_string().len());
     if bytes <= BYTES_MAX {
         return Ok(value);

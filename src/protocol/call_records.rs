@@ -17,7 +17,7 @@ use super::{
     asked::Asked,
     event::ExecutedText,
     records::{Common, Happened, REQUESTER, WRITE, message},
-    schema::{self, AnyJson, NameText, Time, TokenText, UuidText, VersionText},
+    schema::{self, NameText, Time, TokenText, UuidText, VersionText},
     schemas::Message,
 };
 
@@ -81,8 +81,8 @@ struct CallEnded {
 struct Outcome {
     /// How it ended.
     how: How,
-    /// What the tool answered; absent when that was too large to be kept, and where it did not.
-    result: Option<AnyJson>,
+    /// What the tool answered, as JSON text; absent when that was too large to be kept, and where it did not.
+    result_json: Option<String>,
     /// Of a failure: the error's code.
     code: Option<String>,
     /// Of a failure: for people.
@@ -253,7 +253,7 @@ fn call() -> Value {
         "call": {
             "digest": "0198f3a1-2e44-5a02-b7f1-9d0e1f203142", "execution": execution, "timeout_ms": 4_000,
             "idempotent": false, "requester_id": REQUESTER, "correlation_id": "deploy-81", "began_at": at,
-            "ended": {"at": at, "outcome": {"how": "completed", "result": {"summary": "Much ado."}}},
+            "ended": {"at": at, "outcome": {"how": "completed", "result_json": "{\"summary\":\"Much ado.\"}"}},
         },
     })
 }

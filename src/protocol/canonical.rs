@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::{ids::Label, node::CONTRACT_HASH_PREFIX};
 
 use super::{
+    json::Decimal,
     keyword::{Holds, NOT_RELIED_ON, holds},
     node::{NodeSchema, SchemaField},
     tool::Tool,
@@ -149,15 +150,8 @@ fn in_order(one: &str, other: &str) -> std::cmp::Ordering {
 /// The shortest digits that stand for a number, and behind how many of them the point goes.
 fn shortest(float: f64) -> (String, i32) {
     // The standard library's digits are as short, but of two that are as near not always the even ones.
-    let text = Number::from_f64(float).unwrap_or(0.into()).to_string();
-    let (number, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let all = format!("{whole}{fraction}");
-    let digits = all.trim_start_matches('0');
-    let signed = |length: usize| i32::try_from(length).unwrap_or(i32::MAX);
-    let zeros = signed(all.len()) - signed(digits.len());
-    let point = signed(whole.len()) - zeros + exponent.parse::<i32>().unwrap_or_default();
-    (digits.trim_end_matches('0').to_owned(), point)
+    let Decimal { digits, point, .. } = Decimal::of(&Number::from_f64(float).unwrap_or(0.into()));
+    (digits, i32::try_from(point).unwrap_or_default())
 }
 
 /// As JavaScript writes it: every number is a double. Source: RFC 8785, section 3.2.2.3, which is

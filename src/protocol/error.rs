@@ -279,6 +279,7 @@ impl From<Refusal> for Error {
             Refusal::CallsFull => Self::new(ErrorCode::Busy, message).after(CALLS_RETRY_MILLIS),
             Refusal::Busy => Self::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS),
             Refusal::Contended => Self::new(ErrorCode::Contended, message).after(BUSY_RETRY_MILLIS),
+            Refusal::Unreadable => Self::new(ErrorCode::Internal, message),
             Refusal::Unreachable => Self::unavailable(Outcome::None),
         }
     }

@@ -15,6 +15,7 @@ use super::{
     pointer,
     tool::Tool,
     unknown::Unknown,
+    whole::Whole,
 };
 
 /// How long a caller waits that does not say, in milliseconds.
@@ -74,7 +75,7 @@ fn parse_object<T: DeserializeOwned>(
     let mut track = serde_path_to_error::Track::new();
     let mut json = serde_json::Deserializer::from_slice(body);
     let request: Result<T, _> = serde_ignored::deserialize(
-        serde_path_to_error::Deserializer::new(&mut json, &mut track),
+        serde_path_to_error::Deserializer::new(Whole(&mut json), &mut track),
         |path| unknown.push(Unknown::at(&path)),
     );
     let typo = || match unknown.first() {
@@ -123,10 +124,6 @@ pub(super) fn said_plainly(error: &serde_json::Error) -> String {
         return what_must_be(text).unwrap_or_else(|| text.to_owned());
     }
     let text = error.to_string();
-    if text.starts_with("recursion limit exceeded") {
-        // Of `serde_json`, which has no name for it.
-        return "is nested too deep: JSON is read 127 levels deep".to_owned();
-    }
     format!("the body is not JSON: {text}")
 }
 

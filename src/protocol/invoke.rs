@@ -8,18 +8,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::domain::ids::{NodeId, RequestId, RequesterId, Token};
+use crate::domain::ids::{Digest, NodeId, RequestId, RequesterId, Token};
 
 use super::{
     bounds::{
         self, ATTEMPT_TIMEOUT_MILLIS_MAX, ATTEMPT_TIMEOUT_MILLIS_MIN, Open, Text, or_default,
     },
+    endpoint::Endpoint,
     error::ErrorCode,
     frame::{
-        CORRELATION_ID_CHARS_MAX, TIMEOUT_MILLIS_DEFAULT, TIMEOUT_MILLIS_MAX, correlation_id_rule,
-        is_correlation_id,
+        self, CORRELATION_ID_CHARS_MAX, TIMEOUT_MILLIS_DEFAULT, TIMEOUT_MILLIS_MAX,
+        correlation_id_rule, is_correlation_id,
     },
-    schema::{AnyJson, NameText, TokenText, UuidText, VersionRangeText, VersionText},
+    json::{Document, JsonText},
+    schema::{NameText, TokenText, UuidText, VersionRangeText, VersionText},
     tool::Tool,
     trust::TrustState,
     validator::Violation,
@@ -81,10 +83,11 @@ pub struct InvokeRequest {
     /// The tool's name.
     #[schemars(with = "TokenText")]
     pub tool_name: Token,
-    /// What it is called with: as its input schema says. Default: an empty object.
-    #[serde(default, deserialize_with = "or_default")]
+    /// What it is called with: as its input schema says. At most 64 levels deep; the tool gets it byte for byte. Default:
+    /// an empty object.
+    #[serde(default = "no_arguments", deserialize_with = "arguments")]
     #[schemars(with = "Option<Map<String, Value>>")]
-    pub arguments: Map<String, Value>,
+    pub arguments: JsonText,
     /// Only versions in this range: `^1.2`, `>=1, <3`, `=1.0.0`. `1.2` means `^1.2`. Of those that there are the
     /// newest; a pre-release only where the range names one, or where there is nothing else.
     #[serde(
@@ -151,10 +154,10 @@ pub struct InvokeRequest {
 
 impl InvokeRequest {
     /// A call with those arguments, and nothing else said.
-    pub fn new(tool_name: Token, arguments: Map<String, Value>) -> Self {
+    pub fn new(tool_name: Token, arguments: impl Into<JsonText>) -> Self {
         Self {
             tool_name,
-            arguments,
+            arguments: arguments.into(),
             tool_version: None,
             node_selection_policy: Policy::default(),
             provider_node_id: None,
@@ -175,6 +178,21 @@ impl InvokeRequest {
         self.timeout_ms.unwrap_or(TIMEOUT_MILLIS_DEFAULT)
     }
 
+    /// What is asked for, condensed: each number counts as it is written, white space and the order of names do not.
+    pub fn digest(&self, arguments: &Document) -> Digest {
+        let bare = Self {
+            arguments: JsonText::default(),
+            ..self.clone()
+        };
+        let mut members = match serde_json::to_value(bare) {
+            Ok(Value::Object(members)) => members,
+            _ => Map::new(),
+        };
+        let arguments = arguments.clone().distinct();
+        members.insert("arguments".to_owned(), arguments);
+        frame::digest(Endpoint::ToolInvoke, &members)
+    }
+
     /// Who may be asked.
     pub fn choice(&self) -> Choice {
         Choice {
@@ -185,6 +203,21 @@ impl InvokeRequest {
             contract_hash: self.contract_hash.clone().map(String::from),
         }
     }
+}
+
+fn no_arguments() -> JsonText {
+    Map::new().into()
+}
+
+/// For `deserialize_with`: an object; null is an empty one. What is in it is for [`JsonText::document`] to say.
+fn arguments<'de, D: serde::Deserializer<'de>>(from: D) -> Result<JsonText, D::Error> {
+    let Some(arguments) = Option::<JsonText>::deserialize(from)? else {
+        return Ok(no_arguments());
+    };
+    if arguments.is_object() {
+        return Ok(arguments);
+    }
+    Err(serde::de::Error::custom("must be an object"))
 }
 
 fn correlation_id<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
@@ -218,9 +251,8 @@ pub enum Called {
 pub struct InvokeReply {
     /// `success`.
     pub status: Open<Called>,
-    /// The tool's result: as its output schema says.
-    #[schemars(with = "AnyJson")]
-    pub result: Value,
+    /// The tool's result: as its output schema says, at most 64 levels deep, byte for byte as the tool wrote it.
+    pub result: JsonText,
     /// The tool.
     #[schemars(with = "TokenText")]
     pub tool_name: Token,
@@ -512,6 +544,21 @@ pub struct ProviderError {
     /// Whether the same call may succeed later.
     #[serde(default)]
     pub retryable: Option<bool>,
+}
+
+impl ProviderError {
+    /// What a provider says of its error, and its body: as JSON where that changes nothing of it, else as text.
+    pub fn read(body: &[u8]) -> (Value, Self) {
+        let text = || Value::from(String::from_utf8_lossy(body));
+        let document = JsonText::parse(body).ok().map(|json| json.document());
+        let Some(Ok(document)) = document else {
+            return (text(), Self::default());
+        };
+        let error = document.value().get("error").cloned();
+        let said = error.and_then(|error| serde_json::from_value(error).ok());
+        let body = document.into_value().unwrap_or_else(text);
+        (body, said.unwrap_or_default())
+    }
 }
 
 /// The values of `details.executed`.

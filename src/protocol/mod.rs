@@ -14,10 +14,12 @@ pub mod endpoint;
 pub mod error;
 pub mod event;
 mod event_schema;
+mod exact;
 mod examples;
 pub mod frame;
 pub mod inbox;
 pub mod invoke;
+pub mod json;
 mod keyword;
 pub mod names;
 pub mod node;
@@ -43,6 +45,7 @@ pub mod uri;
 pub mod validator;
 mod violation;
 pub mod warning;
+mod whole;
 
 #[cfg(test)]
 mod tests;

@@ -108,7 +108,7 @@ pub struct SchemaField {
     /// What it is, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Text<DESCRIPTION_CHARS_MAX>>,
-    /// Its JSON Schema, at most 16 KiB.
+    /// Its JSON Schema, at most 16 KiB and 64 levels deep.
     #[serde(
         default,
         deserialize_with = "bounds::schema::<_, FIELD_SCHEMA_BYTES_MAX>",
@@ -269,7 +269,7 @@ pub struct RegisterRequest {
     )]
     #[schemars(with = "Option<Vec<Tool>>", length(max = NODE_TOOLS_MAX))]
     pub tools: Vec<Tool>,
-    /// What else it can do, in its own words: any JSON of at most 16 KiB.
+    /// What else it can do, in its own words: any JSON of at most 16 KiB and 64 levels.
     #[serde(
         default,
         deserialize_with = "bounds::json::<_, NODE_CAPABILITIES_BYTES_MAX>",
@@ -277,7 +277,7 @@ pub struct RegisterRequest {
     )]
     #[schemars(with = "AnyJson")]
     pub capabilities: Option<Value>,
-    /// Where in a graph it stands, in the graph's own words: any JSON of at most 16 KiB.
+    /// Where in a graph it stands, in the graph's own words: any JSON of at most 16 KiB and 64 levels.
     #[serde(
         default,
         deserialize_with = "bounds::json::<_, NODE_CAPABILITIES_BYTES_MAX>",

@@ -31,7 +31,7 @@ pub struct HeartbeatRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<TtlSeconds>")]
     pub ttl: Option<Ttl>,
-    /// How it is: any JSON of at most 4 KiB. Default: as before.
+    /// How it is: any JSON of at most 4 KiB and 64 levels. Default: as before.
     #[serde(
         default,
         deserialize_with = "bounds::json::<_, HEALTH_BYTES_MAX>",

@@ -7,8 +7,10 @@ use serde_json::{Map, Value, json};
 use super::{
     error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
     frame,
+    json::{Document, JsonText},
     names::{HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_EXECUTED},
     validator::Violation,
+    whole::{Whole, whole},
 };
 
 /// The number beside an error of the tool's own, in the style of HTTP: it was asked well, and cannot do it.
@@ -190,37 +192,50 @@ fn said_of(what: &str, violations: &[Violation]) -> String {
 }
 
 /// The arguments of a call, from its body: an object. An empty body is an empty object.
-pub fn arguments(body: &[u8]) -> Result<Value, Violation> {
+pub fn arguments(body: &[u8]) -> Result<(JsonText, Document), Violation> {
     let body = body.trim_ascii();
     let body = if body.is_empty() { b"{}" } else { body };
-    let message = match serde_json::from_slice(body) {
-        Ok(arguments @ Value::Object(_)) => return Ok(arguments),
-        Ok(_) => "must be an object".to_owned(),
-        Err(error) => frame::said_plainly(&error),
-    };
-    Err(Violation {
+    let wrong = |message: String| Violation {
         pointer: String::new(),
         message,
-    })
+    };
+    let arguments = JsonText::parse(body).map_err(|error| wrong(frame::said_plainly(&error)))?;
+    if !arguments.is_object() {
+        return Err(wrong("must be an object".to_owned()));
+    }
+    let document = arguments.document()?;
+    Ok((arguments, document))
 }
 
-/// The same as a type: what the contract does not say of it may be wrong still.
-pub fn read_as<T: DeserializeOwned>(mut arguments: Value) -> Result<T, Violation> {
-    make_whole(&mut arguments);
-    serde_path_to_error::deserialize(arguments).map_err(|error| Violation {
+/// The same as a type: what the contract does not say of it may be wrong still. Numbers are read from the text, and
+/// whole ones may be written as fractions: to JSON Schema `1.0` is an integer.
+pub fn read_as<T: DeserializeOwned>(arguments: &JsonText) -> Result<T, Violation> {
+    let mut json = serde_json::Deserializer::from_str(arguments.text());
+    let wrong = match serde_path_to_error::deserialize(Whole(&mut json)) {
+        Ok(read) => return Ok(read),
+        Err(error) => violation(&error),
+    };
+    // Within what serde holds back to look at it twice, as for a union, a fraction is a fraction.
+    let Some(mut value) = arguments.document()?.into_value() else {
+        return Err(wrong);
+    };
+    make_whole(&mut value);
+    serde_path_to_error::deserialize(value).map_err(|error| violation(&error))
+}
+
+fn violation(error: &serde_path_to_error::Error<serde_json::Error>) -> Violation {
+    Violation {
         pointer: frame::pointer_to(error.path().iter()),
         message: frame::said_plainly(error.inner()),
-    })
+    }
 }
 
-/// Writes whole numbers as such: to JSON Schema `1.0` is an integer, to a type it is none.
+/// Writes whole numbers as such.
 fn make_whole(value: &mut Value) {
     match value {
         Value::Number(number) if number.is_f64() => {
-            let whole = number.as_f64().filter(|number| number.fract() == 0.0);
-            let whole = whole.and_then(|number| format!("{number:.0}").parse::<i64>().ok());
             // What is too large for that stays as it is.
-            if let Some(whole) = whole {
+            if let Some(whole) = number.as_f64().and_then(whole) {
                 *number = whole.into();
             }
         }
@@ -238,7 +253,10 @@ mod tests {
 
     #[track_caller]
     fn check(body: &str, want: Result<Value, &str>) {
-        let found = arguments(body.as_bytes()).map_err(|violation| violation.message);
+        let found = arguments(body.as_bytes());
+        let found = found
+            .map(|(_, document)| document.value)
+            .map_err(|violation| violation.message);
         match want {
             Ok(value) => assert_eq!(found, Ok(value), "{body}"),
             Err(part) => {
@@ -257,7 +275,9 @@ mod tests {
         check("null", Err("must be an object"));
         check("{", Err("not JSON"));
         check("{} {}", Err("not JSON"));
-        check(&"[".repeat(200), Err("too deep"));
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
+        check(&deep, Err("64 levels"));
+        check(r#"{"a": 1, "a": 2}"#, Err("twice"));
     }
 
     #[test]
@@ -267,14 +287,20 @@ mod tests {
             #[expect(dead_code, reason = "only read")]
             at: Vec<u8>,
         }
-        let violation = read_as::<Point>(json!({"at": [1, 300]})).unwrap_err();
+        let read = |value: Value| read_as::<Point>(&value.into());
+        let violation = read(json!({"at": [1, 300]})).unwrap_err();
         assert_eq!(violation.pointer, "/at/1");
         assert!(violation.message.contains("300"), "{violation:?}");
-        assert!(read_as::<Point>(json!({"at": [1]})).is_ok());
-        assert!(read_as::<Point>(json!({"at": [1.0, 2e1]})).is_ok());
-        assert!(read_as::<Point>(json!({"at": [1.5]})).is_err());
-        let floats = read_as::<Vec<f64>>(json!([1.0, 1e300, -2.0, 0.5])).unwrap();
+        assert!(read(json!({"at": [1]})).is_ok());
+        assert!(read(json!({"at": [1.0, 2e1]})).is_ok());
+        assert!(read(json!({"at": [1.5]})).is_err());
+        let floats: Vec<f64> = read_as(&json!([1.0, 1e300, -2.0, 0.5]).into()).unwrap();
         assert_eq!(floats, [1.0, 1e300, -2.0, 0.5]);
+        let large = JsonText::parse(b"[123456789012345678901234567890]").unwrap();
+        let large: Vec<u128> = read_as(&large).unwrap();
+        assert_eq!(large, [123_456_789_012_345_678_901_234_567_890]);
+        let too_large = JsonText::parse(br"[1e400]").unwrap();
+        assert!(read_as::<Vec<f64>>(&too_large).is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
     bounds::{
         self, ATTEMPT_TIMEOUT_MILLIS_MAX, ATTEMPT_TIMEOUT_MILLIS_MIN, Open, Text, list, or_default,
     },
+    json::value_within_levels,
     node::DESCRIPTION_CHARS_MAX,
     port::{Limit, PAGE_ITEMS_MAX},
     schema::{
@@ -50,12 +51,12 @@ pub struct Tool {
     /// What it does, for people and for agents that choose a tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Text<DESCRIPTION_CHARS_MAX>>,
-    /// What its arguments must be: JSON Schema 2020-12 that admits an object. `$ref` within it only.
-    /// Default: any object.
+    /// What its arguments must be: JSON Schema 2020-12 that admits an object, at most 64 levels deep. `$ref` within it
+    /// only. Default: any object.
     #[serde(default = "any_object", deserialize_with = "input_schema")]
     #[schemars(with = "Option<SchemaDocument>")]
     pub input_schema: Value,
-    /// What its result is: JSON Schema 2020-12. `$ref` within it only. Default: anything.
+    /// What its result is: JSON Schema 2020-12, at most 64 levels deep. `$ref` within it only. Default: anything.
     #[serde(default = "anything", deserialize_with = "output_schema")]
     #[schemars(with = "Option<SchemaDocument>")]
     pub output_schema: Value,
@@ -161,11 +162,11 @@ pub fn anything() -> Value {
 }
 
 fn input_schema<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_else(any_object))
+    Ok(value_within_levels(from)?.unwrap_or_else(any_object))
 }
 
 fn output_schema<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_else(anything))
+    Ok(value_within_levels(from)?.unwrap_or_else(anything))
 }
 
 /// Adds a tool to a running node, or replaces the one of that name and version.

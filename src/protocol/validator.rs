@@ -7,11 +7,13 @@ use serde_json::Value;
 
 use super::{
     error::Error,
-    schema_graph::{Edge, Graph, Node, Place},
+    exact::{self, Documents},
+    schema_graph::{self, Edge, Graph, Place},
     violation::{self, shortened},
 };
 
 pub use super::{
+    exact::Node,
     schema_graph::{
         PATTERN_BYTES_MAX, SCHEMA_CHAIN_MAX, SCHEMA_DEPTH_MAX, SCHEMA_NODES_MAX,
         SCHEMA_PATTERNS_MAX,
@@ -39,7 +41,7 @@ const TYPES: &str = "\"array\", \"boolean\", \"integer\", \"null\", \"number\", 
 /// A compiled JSON Schema.
 #[derive(Debug)]
 pub struct Validator {
-    compiled: jsonschema::Validator,
+    compiled: jsonschema::Validator<Documents>,
     graph: Graph,
 }
 
@@ -85,23 +87,24 @@ impl Validator {
     }
 
     /// Whether checking the value takes less than a millisecond.
-    pub fn is_quick(&self, value: &Value) -> bool {
+    pub fn is_quick<'a>(&self, whole: impl Into<Node<'a>>) -> bool {
         let mut work = Work {
             graph: &self.graph,
             known: HashMap::new(),
         };
-        work.of(0, value, 1)
+        work.of(0, whole.into().value(), 1)
             .is_some_and(|steps| steps <= VALIDATION_STEPS_QUICK)
     }
 
     /// What is wrong with a value: the first 64 things. None: it is as the schema says.
-    pub fn violations(&self, value: &Value) -> Vec<Violation> {
+    pub fn violations<'a>(&self, whole: impl Into<Node<'a>>) -> Vec<Violation> {
+        let whole = whole.into();
         let mut work = Work {
             graph: &self.graph,
             known: HashMap::new(),
         };
         if work
-            .of(0, value, 1)
+            .of(0, whole.value(), 1)
             .is_none_or(|steps| steps > VALIDATION_STEPS_MAX)
         {
             return vec![Violation {
@@ -109,19 +112,21 @@ impl Validator {
                 message: "is too large or too deep for its schema to be checked".to_owned(),
             }];
         }
-        if self.compiled.is_valid(value) {
+        if self.compiled.is_valid(whole) {
             return Vec::new();
         }
         let mut told = Vec::new();
-        for error in self.compiled.iter_errors(value).take(VIOLATIONS_MAX) {
-            violation::tell(&error, &mut told);
+        for error in self.compiled.iter_errors(whole).take(VIOLATIONS_MAX) {
+            violation::tell(&error, whole, &mut told);
         }
         told
     }
 }
 
-fn build(schema: &Value) -> Result<jsonschema::Validator, jsonschema::ValidationError<'static>> {
-    jsonschema::options()
+fn build(
+    schema: &Value,
+) -> Result<jsonschema::Validator<Documents>, jsonschema::ValidationError<'static>> {
+    exact::with_exact_numbers(jsonschema::options_for())
         .with_draft(Draft::Draft202012)
         .offline()
         .with_pattern_options(
@@ -169,7 +174,13 @@ impl Work<'_> {
         Some(steps)
     }
 
-    fn along(&mut self, node: &Node, edge: &Edge, value: &Value, depth: usize) -> Option<u64> {
+    fn along(
+        &mut self,
+        node: &schema_graph::Node,
+        edge: &Edge,
+        value: &Value,
+        depth: usize,
+    ) -> Option<u64> {
         let mut steps: u64 = 0;
         let mut add = |work: &mut Self, value: &Value| {
             steps = steps.saturating_add(work.of(edge.to, value, depth)?);

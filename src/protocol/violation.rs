@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::pointer;
+use super::{exact::Node, pointer};
 
 /// Violations that are told, at most.
 pub const VIOLATIONS_MAX: usize = 64;
@@ -48,7 +48,7 @@ enum Meant<'a> {
 }
 
 /// Tells of an error, as far as there is room.
-pub(super) fn tell(error: &ValidationError<'_>, told: &mut Vec<Violation>) {
+pub(super) fn tell(error: &ValidationError<'_>, whole: Node<'_>, told: &mut Vec<Violation>) {
     let at = error.instance_path().as_str();
     let room = VIOLATIONS_MAX.saturating_sub(told.len());
     let mut one = |at: &str, message: &str| {
@@ -71,17 +71,30 @@ pub(super) fn tell(error: &ValidationError<'_>, told: &mut Vec<Violation>) {
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => match meant(at, context) {
             Meant::One(errors) => {
                 for error in errors.iter().take(room) {
-                    tell(error, told);
+                    tell(error, whole, told);
                 }
             }
             Meant::NoneFor(error, values) => {
                 let values: Vec<String> = values.into_iter().map(Value::to_string).collect();
                 let message = format!("{} is not one of {}", error.instance(), values.join(", "));
+                let message = exactly(message, error, whole);
                 one(error.instance_path().as_str(), &message);
             }
             Meant::Any => one(at, &error.to_string()),
         },
-        _ => one(at, &error.to_string()),
+        // It has a message of this crate's.
+        Kind::Custom { .. } => one(at, &error.to_string()),
+        _ => one(at, &exactly(error.to_string(), error, whole)),
+    }
+}
+
+/// The message with a number as it was written, where what it begins with is the nearest that a value has room for.
+fn exactly(message: String, error: &ValidationError<'_>, whole: Node<'_>) -> String {
+    let exact = whole.number_at(error.instance_path().as_str());
+    let nearest = error.instance().to_string();
+    match (exact, message.strip_prefix(&nearest)) {
+        (Some(number), Some(rest)) => format!("{number}{rest}"),
+        _ => message,
     }
 }
 

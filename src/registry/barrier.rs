@@ -97,7 +97,7 @@ async fn run(
                 }
                 delivered
             }
-            Written::Lost | Written::Unknown | Written::Unsent => false,
+            Written::Lost | Written::Unknown | Written::Unsent | Written::Unreadable => false,
         };
         for waiter in waiters.drain(..) {
             let _ = waiter.send(passed);

@@ -240,6 +240,7 @@ impl Commit {
             Written::Lost => Fed::Lost,
             Written::Unknown => Fed::Unknown,
             Written::Unsent => Fed::Unsent,
+            Written::Unreadable => Fed::Unreadable,
         }
     }
 }

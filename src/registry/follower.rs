@@ -128,7 +128,9 @@ impl Follower {
                 Err(Ended::Fatal(Fatal::Backwards { last, seen }))
             }
             Written::At(_) => Ok(()),
-            Written::Lost | Written::Unknown | Written::Unsent => Err(Ended::Undecided),
+            Written::Lost | Written::Unknown | Written::Unsent | Written::Unreadable => {
+                Err(Ended::Undecided)
+            }
         }
     }
 

@@ -128,7 +128,9 @@ impl Publisher {
                 let passed = self.commit.mirror.exact(revision);
                 let _ = tokio::time::timeout(LOOK_INTERVAL, passed).await;
             }
-            Written::Lost | Written::Unknown | Written::Unsent => tokio::time::sleep(GATHER).await,
+            Written::Lost | Written::Unknown | Written::Unsent | Written::Unreadable => {
+                tokio::time::sleep(GATHER).await;
+            }
         }
     }
 

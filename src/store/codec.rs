@@ -49,6 +49,32 @@ pub fn encode(stored: &Stored) -> Result<Vec<u8>, serde_json::Error> {
     }
 }
 
+/// Why a record must not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum Unwritable {
+    /// It cannot be written as JSON.
+    #[error("it cannot be encoded")]
+    Encode(#[from] serde_json::Error),
+    /// What would be stored would not be understood when it is read.
+    #[error("it could not be read back: {0}")]
+    Unreadable(String),
+}
+
+/// The bytes to store under `key`, if this version reads a record from them again: one that it could not read would
+/// count as foreign and destroy what it is about.
+pub fn encode_readable(
+    key: &Key,
+    headers: &HeaderMap,
+    stored: &Stored,
+) -> Result<Vec<u8>, Unwritable> {
+    let payload = encode(stored)?;
+    match decode(key, Some(headers), &payload) {
+        Found::Stored(_) => Ok(payload),
+        Found::Later(format) => Err(Unwritable::Unreadable(format!("its format is {format}"))),
+        Found::Foreign(why) => Err(Unwritable::Unreadable(why)),
+    }
+}
+
 /// What was stored under `key`.
 pub fn decode(key: &Key, headers: Option<&HeaderMap>, payload: &[u8]) -> Found {
     const MARKERS: [&str; 2] = ["KV-Operation", "Nats-Marker-Reason"];
@@ -126,6 +152,35 @@ mod tests {
         let again: serde_json::Value = serde_json::from_slice(&encode(&stored).unwrap()).unwrap();
         let before: serde_json::Value = serde_json::from_str(text).unwrap();
         assert_eq!(again, before);
+    }
+
+    #[test]
+    fn a_record_that_could_not_be_read_back_is_not_encoded() {
+        let record = |levels: usize| {
+            let text = format!(
+                r#"{{"format":1,"write":"0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21","transitions":2,"outbox":[],
+                "rest":{{"ended":"expired","ended_at":"2026-11-22T08:00:00Z","rest_ms":0}},"colour":{}1{}}}"#,
+                "[".repeat(levels),
+                "]".repeat(levels),
+            );
+            decode(&port(), None, text.as_bytes())
+        };
+        let Found::Stored(Stored::Port(mut stored)) = record(100) else {
+            panic!("not understood")
+        };
+        let none = HeaderMap::new();
+        let encoded = |stored: &Stored| encode_readable(&port(), &none, stored);
+        assert!(encoded(&Stored::Port(stored.clone())).is_ok());
+        let deep = (0..100).fold(serde_json::Value::Null, |inner, _| json!([inner]));
+        stored.unknown.insert("deep".to_owned(), json!({"a": deep}));
+        assert!(encoded(&Stored::Port(stored.clone())).is_ok());
+        let deeper = (0..127).fold(serde_json::Value::Null, |inner, _| json!([inner]));
+        stored.unknown.insert("deep".to_owned(), deeper);
+        let refused = encoded(&Stored::Port(stored.clone())).unwrap_err();
+        assert!(matches!(refused, Unwritable::Unreadable(_)), "{refused:?}");
+        stored.unknown.clear();
+        stored.format = FORMAT + 1;
+        assert!(encoded(&Stored::Port(stored)).is_err());
     }
 
     #[test]

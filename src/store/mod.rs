@@ -53,6 +53,8 @@ pub enum Written {
     Unknown,
     /// It was refused, or nobody was there to take it: it did not land.
     Unsent,
+    /// A record of it could not be read back by this version: nothing was sent.
+    Unreadable,
 }
 
 /// Which stream this is, and how far it has come.
@@ -140,7 +142,7 @@ impl Store {
     pub async fn write(&self, writes: &[Write]) -> Written {
         if let [write] = writes {
             let Some(message) = self.message(write) else {
-                return Written::Unsent;
+                return Written::Unreadable;
             };
             let Message {
                 subject,
@@ -151,7 +153,7 @@ impl Store {
         }
         let messages: Option<Vec<_>> = writes.iter().map(|write| self.message(write)).collect();
         match messages {
-            None => Written::Unsent,
+            None => Written::Unreadable,
             Some(messages) => self.batches.write(self, messages).await,
         }
     }
@@ -170,14 +172,14 @@ impl Store {
                 format!("{MARKER_SECONDS}s"),
             );
         }
-        match codec::encode(&write.value) {
+        match codec::encode_readable(&write.key, &headers, &write.value) {
             Ok(payload) => Some(Message {
                 subject: self.subject(&write.key),
                 headers,
                 payload: payload.into(),
             }),
             Err(error) => {
-                tracing::error!(key = %write.key, %error, "a record cannot be encoded");
+                tracing::error!(key = %write.key, error = crate::chain(&error), "a record is not written");
                 None
             }
         }

@@ -10,7 +10,7 @@ use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Registry, traffic::Sent, until, with};
+use super::{Registry, json, traffic::Sent, until, with};
 
 const PREFIX: &str = "onex.registry.v1";
 
@@ -74,7 +74,7 @@ impl Caller {
             .await?;
         let reply = Reply {
             headers: message.headers.unwrap_or_default(),
-            body: serde_json::from_slice(&message.payload).expect("a reply is JSON"),
+            body: json::read(&message.payload).expect("a reply is JSON"),
         };
         sent.answered(endpoint, &reply);
         Ok(reply)

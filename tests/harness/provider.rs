@@ -15,6 +15,8 @@ use super::round_trip;
 pub(crate) struct Got {
     pub(crate) headers: HeaderMap,
     pub(crate) arguments: Value,
+    /// The arguments as they came.
+    pub(crate) text: String,
     reply: async_nats::Subject,
     client: Client,
 }
@@ -87,7 +89,8 @@ impl Got {
     fn of(message: Message, client: &Client) -> Self {
         Self {
             headers: message.headers.unwrap_or_default(),
-            arguments: serde_json::from_slice(&message.payload).unwrap(),
+            arguments: super::json::read(&message.payload).unwrap(),
+            text: String::from_utf8(message.payload.to_vec()).unwrap(),
             reply: message.reply.unwrap(),
             client: client.clone(),
         }

@@ -132,7 +132,7 @@ impl Sent {
         let request = match body.trim_ascii() {
             b"" => json!({}),
             _ if body.len() > bytes_max => Value::Null,
-            body => serde_json::from_slice(body).unwrap_or_default(),
+            body => super::json::read(body).unwrap_or_default(),
         };
         let mut hasher = DefaultHasher::new();
         endpoint.hash(&mut hasher);

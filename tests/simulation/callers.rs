@@ -12,7 +12,7 @@ use crate::domain::{
     ids::{CommandId, Digest, ExecutionId, RequestId},
     key::Key,
     mechanism::Mechanism,
-    record::{Json, Stored, Unknown},
+    record::{Stored, Unknown},
     transition::Happened,
 };
 
@@ -271,7 +271,7 @@ impl World {
         };
         let outcome = match result {
             Some(result) => CallOutcome::Completed(Completed {
-                result: Some(Json::from(result)),
+                result: Some(result.to_string()),
             }),
             None => failed(Executed::Unknown, false),
         };
@@ -323,10 +323,7 @@ impl World {
         }
         let calls = &mut self.check.calls;
         if let CallOutcome::Completed(completed) = outcome {
-            let result = calls
-                .results
-                .get(&execution_id)
-                .map(|result| Json::from(*result));
+            let result = calls.results.get(&execution_id).map(ToString::to_string);
             if completed.result != result {
                 let text = format!("{request_id}: {outcome:?}, and it was {result:?}");
                 return self.fail(Rule::OneOutcome, text);

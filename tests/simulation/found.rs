@@ -215,6 +215,17 @@ fn a_write_that_never_left_does_not_leave_after_the_deadline() {
 }
 
 #[test]
+fn a_record_that_could_not_be_read_back_is_refused_at_once_and_frees_its_key() {
+    let mut bench = Bench::new(1);
+    let mut deed = bench.lease(None);
+    let write = bench.until_write(0, &mut deed, Fed::Go);
+    let step = bench.step(0, &mut deed, Fed::Unreadable);
+    assert_eq!(step, Step::Done(Err(Refusal::Unreadable)));
+    assert!(!deed.is_unsettled());
+    assert!(!bench.cores[0].reserved.contains(&write.key));
+}
+
+#[test]
 fn a_port_in_use_is_given_back_though_its_grant_is_not_seen_yet() {
     let mut bench = Bench::new(1);
     let mut deed = bench.lease(None);

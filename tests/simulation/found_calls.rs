@@ -8,7 +8,7 @@ use crate::domain::{
     deed::{Deed, Fed, Step},
     ids::{Digest, ExecutionId, NodeId, RequestId},
     key::{Key, Revision},
-    record::{Json, Stored, Unknown},
+    record::{Stored, Unknown},
     time::{Moment, slack},
     transition::{Happened, How},
 };
@@ -38,7 +38,7 @@ fn begin(id: u128, idempotent: bool) -> Begin {
 
 fn completed(sum: u64) -> Outcome {
     Outcome::Completed(Completed {
-        result: Some(Json::from(sum)),
+        result: Some(sum.to_string()),
     })
 }
 

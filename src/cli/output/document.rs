@@ -8,6 +8,8 @@ use std::{fmt::Write as _, io};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::protocol::json::{JsonText, compact, pretty};
+
 use super::text::is_unsafe;
 
 /// What each of several YAML documents begins with.
@@ -15,20 +17,21 @@ pub(super) const YAML_START: &str = "---\n";
 
 /// Indented JSON, without a line feed at its end.
 pub(crate) fn json<T: Serialize>(value: &T) -> io::Result<String> {
-    Ok(escaped(serde_json::to_string_pretty(value)?))
+    Ok(escaped(pretty(&serde_json::to_string(value)?)))
 }
 
 /// JSON on one line, without a line feed at its end.
 pub(crate) fn json_line<T: Serialize>(value: &T) -> io::Result<String> {
-    Ok(escaped(serde_json::to_string(value)?))
+    Ok(escaped(compact(&serde_json::to_string(value)?)))
 }
 
-/// YAML that parsers of 1.1 and of 1.2 read alike, with a line feed at its end.
+/// YAML that parsers of 1.1 and of 1.2 read alike, with a line feed at its end. Numbers that have no room in 64 bits are
+/// rounded: what reads YAML rounds them as well.
 pub(super) fn yaml<T: Serialize>(value: &T) -> io::Result<String> {
     let mut options = serde_saphyr::SerializerOptions::default();
     // A text stays on its line, quoted where it must be.
     options.prefer_block_scalars = false;
-    let value = serde_json::to_value(value)?;
+    let value = JsonText::of(value)?.rounded()?;
     let mut text =
         serde_saphyr::to_string_with_options(&value, options).map_err(io::Error::other)?;
     if !text.ends_with('\n') {

@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::protocol::warning::Warning;
+use crate::protocol::{json::JsonText, warning::Warning};
 
 use super::failure::{Exit, Failure};
 
@@ -193,7 +193,7 @@ impl Output {
     pub(super) fn show_result<T: Serialize>(
         self,
         whole: &T,
-        result: &serde_json::Value,
+        result: &JsonText,
         name: &str,
     ) -> Result<(), Failure> {
         let text = match self.format {

@@ -6,8 +6,6 @@ use std::{
     ops::Range,
 };
 
-use serde_json::{Map, Value};
-
 use crate::{
     cli::{
         failure::{Exit, Failure},
@@ -15,6 +13,7 @@ use crate::{
     },
     protocol::{
         endpoint::INVOKE_REQUEST_BYTES_MAX,
+        json::JsonText,
         validator::{NOT_ALLOWED, Violation},
     },
 };
@@ -29,7 +28,7 @@ pub(super) struct Given {
     /// What people call that text: a flag, a file, or stdin.
     source: String,
     text: String,
-    pub(super) arguments: Map<String, Value>,
+    pub(super) arguments: JsonText,
 }
 
 impl Given {
@@ -43,15 +42,19 @@ impl Given {
                 None => ("--args".to_owned(), said.to_owned()),
             },
         };
-        match serde_json::from_str(&text) {
-            Ok(Value::Object(arguments)) => Ok(Self {
-                source,
-                text,
-                arguments,
-            }),
-            Ok(other) => Err(no_object(&source, &text, &other)),
-            Err(error) => Err(no_json(&source, &text, &error)),
+        let arguments = match JsonText::parse(text.as_bytes()) {
+            Ok(arguments) if arguments.is_object() => arguments,
+            Ok(other) => return Err(no_object(&source, &text, &other)),
+            Err(error) => return Err(no_json(&source, &text, &error)),
+        };
+        if let Err(violation) = arguments.document() {
+            return Err(unfit(&source, &text, &violation));
         }
+        Ok(Self {
+            source,
+            text,
+            arguments,
+        })
     }
 
     /// What is wrong with them, each with its place, in the order of the places.
@@ -147,12 +150,24 @@ fn offset(text: &str, error: &serde_json::Error) -> usize {
     at
 }
 
-fn no_object(source: &str, text: &str, value: &Value) -> Failure {
-    let kind = match value {
-        Value::Array(_) => "a list",
-        Value::String(_) => "a string",
-        Value::Number(_) => "a number",
-        Value::Bool(_) | Value::Null | Value::Object(_) => "not one",
+/// JSON that no registry takes.
+fn unfit(source: &str, text: &str, violation: &Violation) -> Failure {
+    let place = place(text, &violation.pointer, Part::Name)
+        .or_else(|| place(text, &violation.pointer, Part::Value));
+    Failure::usage("the arguments cannot be sent as they are").showing(pointed(
+        source,
+        text,
+        place.as_ref(),
+        &violation.message,
+    ))
+}
+
+fn no_object(source: &str, text: &str, value: &JsonText) -> Failure {
+    let kind = match value.text().as_bytes().first() {
+        Some(b'[') => "a list",
+        Some(b'"') => "a string",
+        Some(b'-' | b'0'..=b'9') => "a number",
+        _ => "not one",
     };
     let message = format!(
         "the arguments must be a JSON object, by the names of the arguments; this is {kind}"

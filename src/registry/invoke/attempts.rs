@@ -13,6 +13,7 @@ use crate::{
     protocol::{
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
         invoke::Reason,
+        json::JsonText,
         names::{
             HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS,
             HEADER_TOOL, HEADER_TOOL_VERSION, HEADER_TRACEPARENT,
@@ -48,7 +49,7 @@ pub(super) struct Ready {
 
 /// What came of asking one provider.
 enum Attempt {
-    Done(Value),
+    Done(JsonText),
     Failed(Error),
     /// Another one may be asked, for that reason; if there is none, this is the outcome. And what this one said.
     Next(Reason, Error, Option<String>),
@@ -99,7 +100,7 @@ impl Server {
         caller: &Caller,
         call: &mut Call,
         first: Ready,
-    ) -> (Chosen, Result<Value, Error>) {
+    ) -> (Chosen, Result<JsonText, Error>) {
         let mut ready = first;
         let mut last: Option<Error> = None;
         loop {
@@ -198,7 +199,7 @@ impl Server {
         if call.checked.contains(&chosen.contract_hash) {
             return Ok(());
         }
-        let arguments = std::mem::take(&mut call.arguments);
+        let arguments = std::mem::replace(&mut call.arguments, Value::Null.into());
         let checked = contract.violations(Part::Input, arguments, &self.contracts, caller);
         let (violations, arguments) = checked.await?;
         call.arguments = arguments;
@@ -259,7 +260,7 @@ impl Server {
             Came::Answer(message) => {
                 let verdict = at.judge(&message);
                 under_way.answered(match verdict {
-                    Verdict::Result(_) => Ended::Answered,
+                    Verdict::Result(..) => Ended::Answered,
                     Verdict::Declined(_) => Ended::Declined,
                     Verdict::Failed(_) => Ended::Refused,
                 });
@@ -318,8 +319,8 @@ impl Server {
         verdict: Verdict,
         contract: &Arc<Known>,
     ) -> Attempt {
-        let result = match verdict {
-            Verdict::Result(result) => result,
+        let (result, document) = match verdict {
+            Verdict::Result(result, document) => (result, document),
             Verdict::Failed(error) => return Attempt::Failed(error),
             Verdict::Declined(text) => {
                 let message = "every node that could be asked says that it cannot take more calls now; nothing was called";
@@ -328,11 +329,13 @@ impl Server {
             }
         };
         match contract
-            .violations(Part::Output, result, &self.contracts, caller)
+            .violations(Part::Output, document, &self.contracts, caller)
             .await
         {
-            Ok((violations, result)) if violations.is_empty() => Attempt::Done(result),
-            Ok((violations, result)) => Attempt::Failed(at.invalid(&violations, result)),
+            Ok((violations, _)) if violations.is_empty() => Attempt::Done(result),
+            Ok((violations, _)) => {
+                Attempt::Failed(at.invalid(&violations, result.text().as_bytes()))
+            }
             Err(_) => Attempt::Failed(at.unchecked()),
         }
     }

@@ -6,14 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::{
     domain::{
         call::{Asked, By, Execution, Outcome},
-        ids::{ExecutionId, NodeId},
+        ids::{Digest, ExecutionId, NodeId},
         transition::EndTold,
     },
     protocol::{
@@ -23,7 +23,9 @@ use crate::{
         error::Error,
         frame,
         invoke::{Called, Choice, InvokeReply, InvokeRequest, Reason},
+        json::{Document, JsonText},
         names::HEADER_TRACEPARENT,
+        validator::Violation,
     },
 };
 
@@ -42,7 +44,8 @@ use super::{
 pub(super) struct Call {
     pub(super) request: InvokeRequest,
     pub(super) choice: Choice,
-    pub(super) arguments: Value,
+    pub(super) arguments: Document,
+    pub(super) digest: Digest,
     pub(super) body: Bytes,
     pub(super) correlation_id: String,
     pub(super) traceparent: Option<String>,
@@ -67,10 +70,16 @@ impl Call {
         turn: OwnedSemaphorePermit,
     ) -> Result<Self, Error> {
         let traceparent = frame::traceparent(received.header(HEADER_TRACEPARENT));
-        let arguments = Value::Object(request.arguments.clone());
+        let arguments = arguments(&request)?;
+        let digest = match request.request_id {
+            Some(_) => request.digest(&arguments),
+            // Nobody compares it.
+            None => Digest(Uuid::nil()),
+        };
         Ok(Self {
             choice: request.choice(),
-            body: to_bytes(&arguments)?,
+            body: Bytes::copy_from_slice(request.arguments.text().as_bytes()),
+            digest,
             arguments,
             correlation_id: caller.correlation_id.clone(),
             traceparent: traceparent.map(str::to_owned),
@@ -198,7 +207,7 @@ impl Server {
         &self,
         call: &Call,
         chosen: &Chosen,
-        result: Value,
+        result: JsonText,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
         let ran = Ran {
@@ -214,7 +223,7 @@ impl Server {
     pub(super) fn reply_of(
         &self,
         ran: &Ran<'_>,
-        result: Value,
+        result: JsonText,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
         let execution = ran.execution;
@@ -243,6 +252,13 @@ impl Server {
         }
         Ok(body)
     }
+}
+
+/// The arguments, to be checked.
+pub(super) fn arguments(request: &InvokeRequest) -> Result<Document, Error> {
+    let wrong =
+        |Violation { pointer, message }| Error::invalid(format!("/arguments{pointer}"), message);
+    request.arguments.document().map_err(wrong)
 }
 
 /// What is carried out, as far as that is known when it begins.

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use crate::{
     domain::ids::NodeId,
     protocol::{
@@ -18,6 +16,7 @@ use super::{
     super::{requests::Caller, serve::Server},
     Chosen, Known, Part,
     attempts::ATTEMPTS_MAX,
+    call,
     choose::Considerations,
     load::Loads,
     look::Query,
@@ -146,7 +145,7 @@ impl Server {
         contract: &std::sync::Arc<Known>,
         caller: &Caller,
     ) -> Result<Vec<Violation>, Error> {
-        let arguments = Value::Object(request.arguments.clone());
+        let arguments = call::arguments(request)?;
         let checked = contract.violations(Part::Input, arguments, &self.contracts, caller);
         let (violations, _) = checked.await?;
         Ok(violations)

@@ -5,13 +5,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use serde_json::Value;
-
 use crate::{
     domain,
     protocol::{
         contract::{self, Contract, ToolRules},
         error::{Error, ErrorCode},
+        json::Document,
         tool::Tool,
         validator::{Validator, Violation},
     },
@@ -110,21 +109,21 @@ impl Known {
         }
     }
 
-    /// What is wrong with a value, and the value again. What takes long is done away from the threads that serve.
+    /// What is wrong with a document, and the document again. What takes long is done away from the threads that serve.
     pub(super) async fn violations(
         self: &Arc<Self>,
         part: Part,
-        value: Value,
+        document: Document,
         contracts: &Contracts,
         caller: &Caller,
-    ) -> Result<(Vec<Violation>, Value), Error> {
-        if self.part(part).is_quick(&value) {
-            return Ok((self.part(part).violations(&value), value));
+    ) -> Result<(Vec<Violation>, Document), Error> {
+        if self.part(part).is_quick(&document) {
+            return Ok((self.part(part).violations(&document), document));
         }
         let this = Arc::clone(self);
         let check = move |_: ToolRules<'_>| {
-            let violations = this.part(part).violations(&value);
-            Ok((violations, value))
+            let violations = this.part(part).violations(&document);
+            Ok((violations, document))
         };
         contracts.check(caller, check).await
     }

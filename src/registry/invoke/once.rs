@@ -10,11 +10,7 @@ use crate::{
         call::{self, Begin, End, Outcome},
         ids::{ExecutionId, RequestId},
     },
-    protocol::{
-        endpoint::Endpoint,
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-        frame::digest,
-    },
+    protocol::error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
 };
 
 use super::{
@@ -93,12 +89,11 @@ impl Server {
 
     /// What is known of the same request; nothing, where it may be made.
     fn earlier(&self, call: &Call, request_id: RequestId) -> Result<Option<Earlier>, Error> {
-        let digest = digest(Endpoint::ToolInvoke, &call.request);
         self.commit.mirror.with(|core| {
             let Some(known) = core.index.calls.call(request_id) else {
                 return Ok(None);
             };
-            if known.digest != digest {
+            if known.digest != call.digest {
                 let message = "this request_id was used before with other parameters";
                 return Err(Error::new(ErrorCode::IdempotencyMismatch, message));
             }
@@ -170,7 +165,7 @@ impl Server {
         });
         let answer = answer.map_err(|error| call.with_asked(error));
         let outcome = match &answer {
-            Ok(_) => outcome::completed(kept),
+            Ok(_) => outcome::completed(kept.as_ref()),
             Err(error) => outcome::failed(error),
         };
         let end = End {
@@ -200,7 +195,7 @@ fn begin(call: &Call, first: &Ready, request_id: RequestId, caller: &Caller) -> 
     let chosen = &first.chosen;
     Begin {
         request_id,
-        digest: digest(Endpoint::ToolInvoke, &call.request),
+        digest: call.digest,
         tool_name: chosen.tool_name.clone(),
         tool_version: chosen.tool_version.clone(),
         contract_hash: chosen.contract_hash.clone(),

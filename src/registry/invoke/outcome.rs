@@ -7,7 +7,10 @@ use crate::{
         call::{CALL_RESULT_BYTES_MAX, Call, Completed, Executed, Execution, Failure, Outcome},
         record::Unknown,
     },
-    protocol::error::{Error, ErrorCode},
+    protocol::{
+        error::{Error, ErrorCode},
+        json::{self, JsonText},
+    },
 };
 
 use super::verdict::At;
@@ -22,8 +25,11 @@ pub(super) struct Ran<'a> {
     pub(super) revision: u64,
 }
 
-pub(super) fn completed(result: Option<Value>) -> Outcome {
-    Outcome::Completed(Completed { result })
+/// With a result that is to be kept: of its text the white space is not.
+pub(super) fn completed(result: Option<&JsonText>) -> Outcome {
+    Outcome::Completed(Completed {
+        result: result.map(|result| json::compact(result.text())),
+    })
 }
 
 /// An error as it is written down: the code says whether the tool was run, where the details do not.
@@ -43,7 +49,7 @@ pub(super) fn failed(error: &Error) -> Outcome {
 }
 
 /// What is answered for a call that has ended before.
-pub(super) fn again(call: &Call, outcome: &Outcome) -> Result<Value, Error> {
+pub(super) fn again(call: &Call, outcome: &Outcome) -> Result<JsonText, Error> {
     let at = At {
         node_id: &call.execution.node_id,
         execution_id: call.execution.execution_id.0,
@@ -51,7 +57,7 @@ pub(super) fn again(call: &Call, outcome: &Outcome) -> Result<Value, Error> {
     match outcome {
         Outcome::Completed(Completed {
             result: Some(result),
-        }) => Ok(result.clone()),
+        }) => JsonText::parse(result.as_bytes()).map_err(|_| at.not_kept(CALL_RESULT_BYTES_MAX)),
         Outcome::Completed(Completed { result: None }) => Err(at.not_kept(CALL_RESULT_BYTES_MAX)),
         Outcome::Failed(failure) => Err(error(failure)),
         Outcome::Unknown => Err(at.unknown(call.idempotent)),

@@ -9,6 +9,7 @@ use crate::{
     protocol::{
         error::{Error, ErrorCode},
         invoke::{Executed, PROVIDER_BODY_BYTES_MAX, ProviderError},
+        json::{Document, JsonText},
         names::{HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_EXECUTED},
         validator::Violation,
     },
@@ -31,7 +32,7 @@ pub(super) struct At<'a> {
 
 /// An answer, before the result is checked by its schema.
 pub(super) enum Verdict {
-    Result(Value),
+    Result(JsonText, Document),
     /// The provider did not begin, and somebody else may; what it says, for people.
     Declined(String),
     Failed(Error),
@@ -61,18 +62,15 @@ impl At<'_> {
         }
         // A micro endpoint that has nothing to say answers with an empty body.
         if message.payload.trim_ascii().is_empty() {
-            return Verdict::Result(Value::Null);
+            return Verdict::Result(JsonText::default(), Value::Null.into());
         }
-        match serde_json::from_slice(&message.payload) {
-            Ok(result) => Verdict::Result(result),
-            Err(error) => {
-                let violation = Violation {
-                    pointer: String::new(),
-                    message: format!("is not JSON: {error}"),
-                };
-                let answer = String::from_utf8_lossy(&message.payload).into_owned();
-                Verdict::Failed(self.invalid(&[violation], answer.into()))
-            }
+        let read = JsonText::parse(&message.payload).map_err(|error| Violation {
+            pointer: String::new(),
+            message: format!("is not JSON: {error}"),
+        });
+        match read.and_then(|result| Ok((result.document()?, result))) {
+            Ok((document, result)) => Verdict::Result(result, document),
+            Err(violation) => Verdict::Failed(self.invalid(&[violation], &message.payload)),
         }
     }
 
@@ -83,13 +81,7 @@ impl At<'_> {
         number: &str,
         begun: bool,
     ) -> Error {
-        let body: Option<Value> = serde_json::from_slice(&message.payload).ok();
-        let said = body
-            .as_ref()
-            .and_then(|body| {
-                serde_json::from_value::<ProviderError>(body.get("error")?.clone()).ok()
-            })
-            .unwrap_or_default();
+        let (body, said) = ProviderError::read(&message.payload);
         let text = headers.get(HEADER_ERROR).map_or("", |text| text.as_str());
         let code = said
             .code
@@ -109,12 +101,12 @@ impl At<'_> {
         if payload.is_empty() || payload.len() > PROVIDER_BODY_BYTES_MAX {
             return error;
         }
-        let body = body.unwrap_or_else(|| json!(String::from_utf8_lossy(payload)));
         error.with("provider_body", body)
     }
 
     /// The result is not as the contract says; it is shown as far as that is useful.
-    pub(super) fn invalid(&self, violations: &[Violation], answer: Value) -> Error {
+    pub(super) fn invalid(&self, violations: &[Violation], answer: &[u8]) -> Error {
+        let (answer, _) = ProviderError::read(answer);
         let first = violations
             .first()
             .map(|first| format!(": {first}"))
@@ -263,7 +255,7 @@ mod tests {
             )
         };
         let found = match at.judge(&message(headers, body)) {
-            Verdict::Result(value) => format!("result {value}"),
+            Verdict::Result(result, _) => format!("result {}", result.text()),
             Verdict::Declined(said) => format!("declined {said}"),
             Verdict::Failed(error) => shown(&error),
         };

@@ -12,7 +12,6 @@ use std::{
 
 use futures::{FutureExt as _, future::BoxFuture};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
         canonical::contract_hash,
         contract::{self, Contract},
         error::Error,
+        json::JsonText,
         provide::{self, Fault},
         tool::Tool,
         validator::Violation,
@@ -30,8 +30,8 @@ use crate::{
 use super::{Call, Failure};
 
 /// What a handler gave; or why it was not begun.
-type Handled = Result<Result<Value, Failure>, Fault>;
-type Handler = Box<dyn Fn(Value, Call) -> BoxFuture<'static, Handled> + Send + Sync>;
+type Handled = Result<Result<JsonText, Failure>, Fault>;
+type Handler = Box<dyn Fn(&JsonText, Call) -> BoxFuture<'static, Handled> + Send + Sync>;
 
 /// A tool that this program serves.
 pub(in crate::client::node) struct Offer {
@@ -123,14 +123,18 @@ impl Offer {
 
     async fn checked(&self, body: &[u8], call: Call) -> Result<Vec<u8>, Fault> {
         let refused = |violations: &[Violation]| Fault::invalid_arguments(violations);
-        let arguments = provide::arguments(body).map_err(|violation| refused(&[violation]))?;
-        let violations = self.contract.input.violations(&arguments);
+        let read = provide::arguments(body).map_err(|violation| refused(&[violation]));
+        let (arguments, document) = read?;
+        let violations = self.contract.input.violations(&document);
         if !violations.is_empty() {
             return Err(refused(&violations));
         }
-        let handled = (self.handler)(arguments, call.clone()).await?;
+        let handled = (self.handler)(&arguments, call.clone()).await?;
         let result = handled.map_err(|failure| failure.told(&self.tool, &call))?;
-        let violations = self.contract.output.violations(&result);
+        let violations = match result.document() {
+            Ok(document) => self.contract.output.violations(&document),
+            Err(violation) => vec![violation],
+        };
         if !violations.is_empty() {
             let (tool, execution_id) = (self.tool.name.as_str(), call.execution_id());
             tracing::error!(
@@ -141,7 +145,7 @@ impl Offer {
             );
             return Err(Fault::invalid_result(&violations));
         }
-        Ok(result.to_string().into_bytes())
+        Ok(result.text().to_owned().into_bytes())
     }
 
     pub(super) fn calls(&self) -> Calls {
@@ -188,7 +192,7 @@ where
         async move {
             let work = work.map_err(|violation| Fault::invalid_arguments(&[violation]))?;
             let result = work.await;
-            Ok(result.and_then(|result| Ok(serde_json::to_value(result)?)))
+            Ok(result.and_then(|result| Ok(JsonText::of(&result)?)))
         }
         .boxed()
     })

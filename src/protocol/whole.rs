@@ -1,0 +1,270 @@
+//! Whole numbers written as fractions: to JSON Schema `5.0` and `5e0` are integers, and serde takes neither for one.
+
+use std::fmt;
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, Visitor},
+};
+
+/// Beyond this the neighbours of a double are not the neighbours of an integer: 2^53.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// Reads what `serde` asks for; where that is an integer, a number whose fraction is zero will do. What has no type,
+/// as free JSON, stays as it is.
+pub(super) struct Whole<T>(pub(super) T);
+
+/// The integer that a number is.
+pub(super) fn whole(number: f64) -> Option<i64> {
+    let is_whole = number.fract() == 0.0 && number.abs() <= WHOLE_MAX;
+    is_whole.then(|| format!("{number:.0}").parse().ok())?
+}
+
+/// A visitor who asks for an integer, or for anything else.
+struct Within<V> {
+    visitor: V,
+    integer: bool,
+}
+
+macro_rules! passed_on {
+    ($($method:ident($($name:ident: $kind:ty)?) $integer:literal)*) => {$(
+        fn $method<V: Visitor<'de>>(self, $($name: $kind,)? visitor: V) -> Result<V::Value, D::Error> {
+            self.0.$method($($name,)? Within { visitor, integer: $integer })
+        }
+    )*};
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Whole<D> {
+    type Error = D::Error;
+
+    passed_on! {
+        deserialize_u8() true
+        deserialize_u16() true
+        deserialize_u32() true
+        deserialize_u64() true
+        deserialize_u128() true
+        deserialize_i8() true
+        deserialize_i16() true
+        deserialize_i32() true
+        deserialize_i64() true
+        deserialize_i128() true
+        deserialize_any() false
+        deserialize_bool() false
+        deserialize_f32() false
+        deserialize_f64() false
+        deserialize_char() false
+        deserialize_str() false
+        deserialize_string() false
+        deserialize_bytes() false
+        deserialize_byte_buf() false
+        deserialize_option() false
+        deserialize_unit() false
+        deserialize_seq() false
+        deserialize_map() false
+        deserialize_identifier() false
+        deserialize_ignored_any() false
+        deserialize_tuple(length: usize) false
+        deserialize_unit_struct(name: &'static str) false
+        deserialize_newtype_struct(name: &'static str) false
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = Within {
+            visitor,
+            integer: false,
+        };
+        self.0.deserialize_tuple_struct(name, length, visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = Within {
+            visitor,
+            integer: false,
+        };
+        self.0.deserialize_struct(name, fields, visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        let visitor = Within {
+            visitor,
+            integer: false,
+        };
+        self.0.deserialize_enum(name, variants, visitor)
+    }
+
+    fn is_human_readable(&self) -> bool {
+        self.0.is_human_readable()
+    }
+}
+
+macro_rules! visited {
+    ($($method:ident($kind:ty))*) => {$(
+        fn $method<E: Error>(self, value: $kind) -> Result<V::Value, E> {
+            self.visitor.$method(value)
+        }
+    )*};
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Within<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.visitor.expecting(f)
+    }
+
+    visited! {
+        visit_bool(bool)
+        visit_i64(i64)
+        visit_i128(i128)
+        visit_u64(u64)
+        visit_u128(u128)
+        visit_str(&str)
+        visit_borrowed_str(&'de str)
+        visit_string(String)
+        visit_bytes(&[u8])
+        visit_borrowed_bytes(&'de [u8])
+        visit_byte_buf(Vec<u8>)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<V::Value, E> {
+        match whole(value).filter(|_| self.integer) {
+            Some(whole) => match u64::try_from(whole) {
+                Ok(whole) => self.visitor.visit_u64(whole),
+                Err(_) => self.visitor.visit_i64(whole),
+            },
+            None => self.visitor.visit_f64(value),
+        }
+    }
+
+    fn visit_none<E: Error>(self) -> Result<V::Value, E> {
+        self.visitor.visit_none()
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
+        self.visitor.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<V::Value, D::Error> {
+        self.visitor.visit_some(Whole(from))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, from: D) -> Result<V::Value, D::Error> {
+        self.visitor.visit_newtype_struct(Whole(from))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
+        self.visitor.visit_seq(Whole(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
+        self.visitor.visit_map(Whole(members))
+    }
+
+    /// The values of closed lists hold no numbers.
+    fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
+        self.visitor.visit_enum(access)
+    }
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Whole<A> {
+    type Error = A::Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        self.0.next_element_seed(Whole(seed))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.0.size_hint()
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Whole<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        self.0.next_key_seed(seed)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        self.0.next_value_seed(Whole(seed))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.0.size_hint()
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Whole<S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<S::Value, D::Error> {
+        self.0.deserialize(Whole(from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use serde::{Deserialize, de::DeserializeOwned};
+    use serde_json::{Value, json, value::RawValue};
+
+    use super::*;
+
+    #[track_caller]
+    fn read<T: DeserializeOwned>(text: &str) -> Option<T> {
+        T::deserialize(Whole(&mut serde_json::Deserializer::from_str(text))).ok()
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Sample {
+        port: Option<NonZeroU16>,
+        list: Vec<i8>,
+        half: f64,
+        free: Value,
+        text: Box<RawValue>,
+    }
+
+    #[test]
+    fn a_number_without_a_fraction_is_an_integer() {
+        assert_eq!(read("5.0"), Some(5_u64));
+        assert_eq!(read("5e0"), Some(5_u8));
+        assert_eq!(read("-5.0"), Some(-5_i64));
+        assert_eq!(read("-0.0"), Some(0_u64));
+        assert_eq!(read("9007199254740992.0"), Some(1_u64 << 53));
+        assert_eq!(read::<u64>("5.5"), None);
+        assert_eq!(read::<u64>("1e300"), None);
+        assert_eq!(read::<u8>("300.0"), None);
+        assert_eq!(read::<u64>("-1.0"), None);
+        let sample: Sample = read(
+            r#"{"port": 80.0, "list": [1, -2e0], "half": 1.0, "free": {"a": 1.0}, "text": {"a": 1.0e0}}"#,
+        )
+        .unwrap();
+        assert_eq!(sample.port.map(NonZeroU16::get), Some(80));
+        assert_eq!(sample.list, [1, -2]);
+        assert!((sample.half - 1.0).abs() < f64::EPSILON);
+        assert_eq!(sample.free, json!({"a": 1.0}));
+        assert_eq!(sample.text.get(), r#"{"a": 1.0e0}"#);
+    }
+}
