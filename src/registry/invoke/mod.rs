@@ -62,7 +62,7 @@ use under_way::{SharedLoads, UnderWay};
 pub(super) struct Invoke {
     post: Arc<Post>,
     loads: Arc<SharedLoads>,
-    known: KnownContracts,
+    known: Arc<KnownContracts>,
     turns: Arc<Semaphore>,
     invokes_max: u32,
     provider_max: u32,
@@ -98,7 +98,7 @@ impl Invoke {
         Ok(Self {
             post: Post::open(client.clone(), stop).await?,
             loads,
-            known: KnownContracts::default(),
+            known: Arc::default(),
             turns: Arc::new(Semaphore::new(settings.invokes_max as usize)),
             invokes_max: settings.invokes_max,
             provider_max: settings.invokes_per_provider_max,

@@ -23,7 +23,7 @@ use crate::{
         error::Error,
         provide::{self, Fault},
         tool::Tool,
-        validator::Violation,
+        validator::{Validator, Violation, Weight},
     },
 };
 
@@ -37,7 +37,7 @@ type Handler = Box<dyn Fn(Value, Call) -> BoxFuture<'static, Handled> + Send + S
 pub(in crate::client::node) struct Offer {
     pub(super) tool: Tool,
     pub(super) hash: String,
-    contract: Contract,
+    contract: Arc<Contract>,
     handler: Handler,
     /// Calls that may be under way.
     pub(super) slots: Arc<Semaphore>,
@@ -86,7 +86,7 @@ impl Offer {
         W: Future<Output = Result<R, Failure>> + Send + 'static,
     {
         Ok(Self {
-            contract: contract::compile(&tool)?,
+            contract: Arc::new(contract::compile(&tool)?),
             hash: contract_hash(&tool),
             handler: untyped(handler),
             slots: Arc::new(Semaphore::new(at_once_max)),
@@ -124,13 +124,13 @@ impl Offer {
     async fn checked(&self, body: &[u8], call: Call) -> Result<Vec<u8>, Fault> {
         let refused = |violations: &[Violation]| Fault::invalid_arguments(violations);
         let arguments = provide::arguments(body).map_err(|violation| refused(&[violation]))?;
-        let violations = self.contract.input.violations(&arguments);
+        let (violations, arguments) = self.violations(|contract| &contract.input, arguments).await;
         if !violations.is_empty() {
             return Err(refused(&violations));
         }
         let handled = (self.handler)(arguments, call.clone()).await?;
         let result = handled.map_err(|failure| failure.told(&self.tool, &call))?;
-        let violations = self.contract.output.violations(&result);
+        let (violations, result) = self.violations(|contract| &contract.output, result).await;
         if !violations.is_empty() {
             let (tool, execution_id) = (self.tool.name.as_str(), call.execution_id());
             tracing::error!(
@@ -142,6 +142,25 @@ impl Offer {
             return Err(Fault::invalid_result(&violations));
         }
         Ok(result.to_string().into_bytes())
+    }
+
+    /// What is wrong with a value, and the value again. What takes long is done where it holds up nothing else, the
+    /// node's own heartbeats first of all.
+    async fn violations(
+        &self,
+        part: fn(&Contract) -> &Validator,
+        value: Value,
+    ) -> (Vec<Violation>, Value) {
+        if part(&self.contract).weight(&value) == Weight::Quick {
+            return (part(&self.contract).violations(&value), value);
+        }
+        let contract = Arc::clone(&self.contract);
+        let check = move || (part(&contract).violations(&value), value);
+        match tokio::task::spawn_blocking(check).await {
+            Ok(checked) => checked,
+            // Where one panics that is told like a panic of the handler; it is never cancelled.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     pub(super) fn calls(&self) -> Calls {
