@@ -64,9 +64,10 @@ fn bad_schemas() -> Vec<(Value, String)> {
         (json!({"required": "x"}), "/required"),
         (json!({"items": [{}]}), "/items"),
         (
-            json!({"$schema": "http://json-schema.org/draft-07/schema#"}),
+            json!({"$schema": "http://json-schema.org/draft-04/schema#"}),
             "/$schema",
         ),
+        (json!({"$schema": 7}), "/$schema"),
         // What is elsewhere.
         (
             x(json!({"$ref": "http://169.254.169.254/"})),
@@ -112,7 +113,7 @@ fn bad_schemas() -> Vec<(Value, String)> {
             x(json!({"pattern": r"\p{L}{1000}"})),
             "/properties/x/pattern",
         ),
-        (x(json!({"pattern": "(?=a)"})), "/properties/x/pattern"),
+        (x(json!({"pattern": "(?i)a"})), "/properties/x/pattern"),
         (x(json!({"pattern": r"(a)\1"})), "/properties/x/pattern"),
         (x(json!({"pattern": long})), "/properties/x/pattern"),
         (
@@ -562,4 +563,237 @@ async fn a_hostile_contract_holds_nobody_up() {
     // reasons, on a machine that is busy.
     let slow: Duration = took.iter().filter(|one| **one > alone / 8).sum();
     assert!(slow < all / 4, "{slow:?} of {all:?} were waited");
+}
+
+/// A schema of an older draft, and where it means something else in 2020-12.
+fn drafts() -> Vec<(Value, Option<&'static str>, &'static [&'static str])> {
+    const SEVEN: &str = "http://json-schema.org/draft-07/schema#";
+    const NINETEEN: &str = "https://json-schema.org/draft/2019-09/schema";
+    let seven = |more: Value| harness::with(json!({"$schema": SEVEN}), more);
+    let nineteen = |more: Value| harness::with(json!({"$schema": NINETEEN}), more);
+    let both = |more: Value| [seven(more.clone()), nineteen(more)];
+    let mut all = Vec::new();
+    // As generators write them.
+    for good in both(json!({
+        "$ref": "#/definitions/Args", "definitions": {
+            "Args": {"type": "object", "properties": {"a": {"$ref": "#/definitions/A", "description": "An a."}},
+                "required": ["a"], "additionalProperties": false},
+            "A": {"type": ["number", "null"], "exclusiveMinimum": 0, "default": 1},
+        },
+    })) {
+        all.push((good, None, &[] as &[&str]));
+    }
+    for good in both(
+        json!({"if": {"contains": {"const": 1}}, "then": {"items": true, "propertyNames": {}}}),
+    ) {
+        all.push((good, None, &[]));
+    }
+    all.push((
+        seven(json!({"$schema": "https://json-schema.org/draft-07/schema"})),
+        None,
+        &[],
+    ));
+    all.push((
+        nineteen(json!({"unevaluatedItems": false, "dependentRequired": {"a": ["b"]}})),
+        None,
+        &[],
+    ));
+    all.push((
+        nineteen(
+            json!({"properties": {"a": {"$ref": "#/$defs/a", "maximum": 1}}, "$defs": {"a": {}}}),
+        ),
+        None,
+        &[],
+    ));
+    for bad in both(json!({"properties": {"a": {"items": [{}], "additionalItems": false}}})) {
+        all.push((
+            bad,
+            Some("/properties/a/additionalItems"),
+            &["prefixItems", "/properties/a/items"],
+        ));
+    }
+    for bad in both(json!({"dependencies": {"a": ["b"]}})) {
+        all.push((bad, Some("/dependencies"), &["dependentRequired"]));
+    }
+    for bad in both(json!({"properties": {"a": {"items": [{}]}}})) {
+        all.push((bad, Some("/properties/a/items"), &["prefixItems"]));
+    }
+    for bad in both(json!({"$defs": {"a": {"prefixItems": [{}]}}})) {
+        all.push((bad, Some("/$defs/a/prefixItems"), &["leave out $schema"]));
+    }
+    all.push((
+        seven(json!({"properties": {"a": {"$ref": "#/definitions/a", "maximum": 1}}, "definitions": {"a": {}}})),
+        Some("/properties/a/maximum"),
+        &["beside $ref", "draft-07"],
+    ));
+    all.push((
+        seven(json!({"unevaluatedProperties": false})),
+        Some("/unevaluatedProperties"),
+        &["draft-07"],
+    ));
+    all.push((
+        nineteen(json!({"properties": {"a": {"contains": {}, "unevaluatedItems": false}}})),
+        Some("/properties/a/unevaluatedItems"),
+        &["contains", "2019-09"],
+    ));
+    all.push((
+        nineteen(json!({"items": {"$recursiveRef": "#"}})),
+        Some("/items/$recursiveRef"),
+        &["$dynamicRef"],
+    ));
+    all.push((
+        seven(json!({"properties": {"a": {"$schema": NINETEEN}}})),
+        Some("/properties/a/$schema"),
+        &["draft-07"],
+    ));
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_schema_is_taken_where_it_means_the_same_in_2020_12() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let me = Uuid::new_v4();
+    caller
+        .get("node.register", node("calc", me, json!([])))
+        .await;
+    for (schema, at, said) in drafts() {
+        let tool =
+            json!({"name": "t", "version": "1.0.0", "input_schema": schema, "output_schema": true});
+        let one = json!({"node_id": "calc", "requester_id": me, "epoch": 1, "tool": tool});
+        let Some(at) = at else {
+            caller.get("tool.register", one).await;
+            let described = caller.see("tool.describe", json!({"name": "t"})).await;
+            assert_eq!(described["contract"]["input_schema"], schema);
+            continue;
+        };
+        let refused = caller
+            .refused("tool.register", one, ErrorCode::InvalidRequest)
+            .await;
+        assert_eq!(
+            refused.detail("pointer"),
+            &json!(format!("/tool/input_schema{at}")),
+            "{schema}"
+        );
+        let message = refused.error["message"].as_str().unwrap();
+        assert!(said.iter().all(|one| message.contains(one)), "{message}");
+    }
+    // Whatever it names, values are checked by it.
+    let (schema, ..) = drafts().remove(0);
+    let tool =
+        json!({"name": "t", "version": "1.0.0", "subject": "calc.t", "input_schema": schema});
+    let one = json!({"node_id": "calc", "requester_id": me, "epoch": 1, "tool": tool});
+    caller.get("tool.register", one).await;
+    let call = json!({"tool_name": "t", "arguments": {"a": 0, "b": 1}});
+    let refused = caller
+        .refused("tool.invoke", call, ErrorCode::InvalidArguments)
+        .await;
+    let violations = refused.detail("violations").as_array().unwrap();
+    let pointers: BTreeSet<&str> = violations
+        .iter()
+        .map(|one| one["pointer"].as_str().unwrap())
+        .collect();
+    assert_eq!(pointers, BTreeSet::from(["/a", "/b"]));
+}
+
+/// A tool by whose contract arguments take as long as any to be checked; and such arguments.
+fn slow() -> (Value, Value) {
+    let schema =
+        json!({"properties": {"items": {"allOf": vec![json!({"uniqueItems": true}); 450]}}});
+    (schema, json!({"items": (0..70_000).collect::<Vec<u32>>()}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_that_take_long_to_check_hold_nobody_up() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let (schema, arguments) = slow();
+    let tool =
+        json!({"name": "slow", "version": "1.0.0", "subject": "calc.slow", "input_schema": schema});
+    caller
+        .get("node.register", node("calc", Uuid::new_v4(), json!([tool])))
+        .await;
+    let holder = Uuid::new_v4();
+    let lease = caller
+        .get("port.lease", wish(holder, json!({"ttl": 5})))
+        .await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let call =
+        json!({"tool_name": "slow", "arguments": arguments, "timeout_ms": 4_000}).to_string();
+    let mut flood = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (caller, stop, call) = (Caller::of(&registry).await, Arc::clone(&stop), call.clone());
+        flood.spawn(async move {
+            let mut answers = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let patient = [("Onex-Timeout-Ms", "60000")];
+                let refused = caller
+                    .raw("tool.invoke", &patient, call.clone())
+                    .await
+                    .unwrap_err();
+                assert!(
+                    refused.is(ErrorCode::InvalidArguments) || refused.is(ErrorCode::Busy),
+                    "{:#}",
+                    refused.error
+                );
+                answers += 1;
+            }
+            answers
+        });
+    }
+    // As long as three lives of the lease.
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(15) {
+        let body = json!({"requester_id": holder, "lease_id": lease["lease_id"]});
+        caller.get("port.heartbeat", body).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let answers: usize = flood.join_all().await.into_iter().sum();
+    println!("{answers} calls were answered");
+    assert!(answers >= 8, "{answers}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_contracts_keep_no_tool_from_its_first_call() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let me = Uuid::new_v4();
+    let tools: Vec<Value> = (0..20)
+        .map(|n| {
+            let schema = json!({"properties": {"a": {"type": "string", "pattern": format!("^[a-z]{{1,{}}}$", n + 8)}}});
+            json!({"name": format!("t{n}"), "version": "1.0.0", "subject": "calc.echo", "input_schema": schema})
+        })
+        .collect();
+    caller
+        .get("node.register", node("good", me, json!(tools)))
+        .await;
+    let _provider = harness::Provider::answering(registry.url(), "calc.echo", Value::clone).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut flood = tokio::task::JoinSet::new();
+    for n in 0..32 {
+        let (caller, stop) = (Caller::of(&registry).await, Arc::clone(&stop));
+        let tools = hostile().remove(2);
+        let body = node(&format!("h{n}"), me, tools).to_string();
+        flood.spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                let refused = caller
+                    .raw("node.register", &[], body.clone())
+                    .await
+                    .unwrap_err();
+                assert!(
+                    refused.retryable() || refused.is(ErrorCode::InvalidRequest),
+                    "{:#}",
+                    refused.error
+                );
+            }
+        });
+    }
+    for n in 0..20 {
+        let call = json!({"tool_name": format!("t{n}"), "arguments": {"a": "abc"}});
+        let reply = caller.get("tool.invoke", call).await;
+        assert_eq!(reply["result"], json!({"a": "abc"}));
+    }
+    stop.store(true, Ordering::Relaxed);
+    flood.join_all().await;
 }

@@ -7,15 +7,20 @@ use serde_json::Value;
 use crate::domain::ids::NodeId;
 
 use super::{
-    admits,
+    admits, cost,
     error::Error,
     names::Namespace,
+    schema_graph::{PATTERN, PATTERN_PROPERTIES},
     subject::{ToolSubjects, check_subject},
     tool::Tool,
-    validator::Validator,
+    validator::{Validator, Weight},
 };
 
 pub use crate::domain::node::NODE_PATTERNS_MAX;
+
+/// Values, and 64 bytes of text each, in the schemas of tools that are compiled in some milliseconds. They have no
+/// regular expressions.
+pub const CONTRACTS_LIGHT_VALUES_MAX: u64 = 2_000;
 
 /// What a registry holds every tool to.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +82,36 @@ pub fn check_tools(
         }
     }
     Ok(each)
+}
+
+/// How long checking and compiling the schemas of these tools may take.
+pub fn weight(tools: &[Tool]) -> Weight {
+    let mut schemas = tools
+        .iter()
+        .flat_map(|tool| [&tool.input_schema, &tool.output_schema]);
+    let mut room = CONTRACTS_LIGHT_VALUES_MAX;
+    let is_light = schemas.all(|schema| {
+        let size = cost::size(schema, room);
+        let fits = size <= room;
+        room = room.saturating_sub(size);
+        fits && !has_patterns(schema)
+    });
+    if is_light {
+        Weight::Light
+    } else {
+        Weight::Heavy
+    }
+}
+
+/// Whether there may be regular expressions in a schema.
+fn has_patterns(schema: &Value) -> bool {
+    match schema {
+        Value::Object(members) => members.iter().any(|(name, value)| {
+            name == PATTERN || name == PATTERN_PROPERTIES || has_patterns(value)
+        }),
+        Value::Array(items) => items.iter().any(has_patterns),
+        _ => false,
+    }
 }
 
 /// Checks and compiles a tool's schemas; errors point into the tool.

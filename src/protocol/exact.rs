@@ -1,7 +1,7 @@
 //! Values with exact numbers, as `jsonschema` looks at them. Its own comparisons know 64 bits, so the keywords that compare
 //! numbers are here.
 
-use std::{borrow::Cow, cmp::Ordering, collections::HashSet, fmt::Write as _, ptr};
+use std::{borrow::Cow, cmp::Ordering, fmt::Write as _, ptr};
 
 use jsonschema::{
     JsonType, Keyword, ValidationError, ValidationOptions,
@@ -193,16 +193,6 @@ impl<'a> Array<'a, Documents> for Items<'a> {
 
     fn elements(&self) -> EachItem<'a> {
         EachItem(self.items.iter().enumerate(), self.exact)
-    }
-
-    /// The library's compares items pair by pair where their hashes meet.
-    fn is_unique(&self) -> bool {
-        let mut seen = HashSet::new();
-        self.elements().all(|item| {
-            let mut text = String::new();
-            write(item, &mut text);
-            seen.insert(text)
-        })
     }
 }
 

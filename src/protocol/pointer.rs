@@ -9,3 +9,9 @@ pub(super) fn escape(part: &str) -> String {
 pub(super) fn member(parent: &str, name: &str) -> String {
     format!("{parent}/{}", escape(name))
 }
+
+/// The pointer to what a member is in, and the member's name.
+pub(super) fn parent_and_name(pointer: &str) -> Option<(&str, String)> {
+    let (parent, name) = pointer.rsplit_once('/')?;
+    Some((parent, name.replace("~1", "/").replace("~0", "~")))
+}

@@ -6,9 +6,12 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use super::{
+    cost,
     error::Error,
     keyword::{Holds, holds},
+    pattern::Pattern,
     pointer,
+    unique::UNIQUE_ITEMS,
     uri::percent_decoded,
 };
 
@@ -20,25 +23,13 @@ pub const SCHEMA_DEPTH_MAX: usize = 32;
 pub const SCHEMA_CHAIN_MAX: usize = 32;
 /// Regular expressions in one schema, at most.
 pub const SCHEMA_PATTERNS_MAX: usize = 64;
-/// Longest regular expression, in bytes.
-pub const PATTERN_BYTES_MAX: usize = 1_024;
+/// How much looking up a name takes more than comparing a value.
+const LOOKED_UP_WEIGHT: u64 = 4;
 
-/// What a schema may name as its dialect.
-const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
-
-/// Keywords of other dialects that a validator may heed all the same, and what to say of them.
-const ELSEWHERE: &[(&str, &str)] = &[
-    ("$recursiveRef", "is not part of 2020-12: use $dynamicRef"),
-    ("$vocabulary", "is for meta-schemas only"),
-    (
-        "additionalItems",
-        "is not part of 2020-12: use prefixItems and items",
-    ),
-    (
-        "dependencies",
-        "is not part of 2020-12: use dependentSchemas or dependentRequired",
-    ),
-];
+/// The keyword that holds a regular expression for a text.
+pub(super) const PATTERN: &str = "pattern";
+/// The keyword whose names are regular expressions for names.
+pub(super) const PATTERN_PROPERTIES: &str = "patternProperties";
 
 /// At which values a schema within a schema looks.
 #[derive(Debug, PartialEq)]
@@ -72,15 +63,29 @@ pub(super) struct Edge {
 
 /// One schema.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is about another keyword"
+)]
 pub(super) struct Node {
     /// Where it stands.
     pub(super) pointer: String,
     /// What it applies.
     pub(super) edges: Vec<Edge>,
-    /// What it takes to look at one value, beyond its edges: its lists of names and values.
+    /// What it compares a value with: names, values, and what is in them.
     pub(super) weight: u64,
-    /// How many regular expressions it holds.
-    pub(super) patterns: u64,
+    /// The regular expressions for a text.
+    pub(super) patterns: Vec<usize>,
+    /// The regular expressions for the names of members.
+    pub(super) name_patterns: Vec<usize>,
+    /// Whether it goes through the names of members.
+    pub(super) looks_at_names: bool,
+    /// Whether it compares items with each other.
+    pub(super) unique: bool,
+    /// Faults that it may find in one value, beyond those that the schemas find that it applies.
+    pub(super) faults: u64,
+    /// Whether it is an alternative, or in one.
+    pub(super) in_union: bool,
     /// Whether it asks its applied schemas twice, to know what they have seen.
     pub(super) twice: bool,
     /// The members that its `properties` names.
@@ -88,6 +93,29 @@ pub(super) struct Node {
 }
 
 impl Node {
+    /// Notes what a keyword of its takes.
+    fn note(&mut self, keyword: &str, value: &Value) {
+        self.twice |= keyword.starts_with("unevaluated");
+        self.looks_at_names |= matches!(
+            keyword,
+            "additionalProperties" | "unevaluatedProperties" | "propertyNames" | PATTERN_PROPERTIES
+        );
+        self.unique |= keyword == UNIQUE_ITEMS && *value == Value::Bool(true);
+        self.weight += match keyword {
+            "const" | "enum" => cost::size(value, u64::MAX),
+            // Each is looked up.
+            "dependentRequired" => LOOKED_UP_WEIGHT * cost::size(value, u64::MAX),
+            _ => children(value),
+        };
+        self.faults += match keyword {
+            "required" | "dependentRequired" => cost::size(value, u64::MAX),
+            _ => 1,
+        };
+        if let ("properties", Value::Object(members)) = (keyword, value) {
+            self.properties = members.keys().cloned().collect();
+        }
+    }
+
     /// Whether its `properties` names that member.
     pub(super) fn names(&self, member: &str) -> bool {
         self.properties.contains(member)
@@ -99,8 +127,10 @@ impl Node {
 pub(super) struct Graph {
     /// In the order in which they were found.
     pub(super) nodes: Vec<Node>,
-    /// Pointers to the regular expressions.
-    pub(super) patterns: Vec<String>,
+    /// The regular expressions.
+    pub(super) patterns: Vec<Pattern>,
+    /// Schemas that are alternatives.
+    alternatives: Vec<usize>,
     anchors: HashMap<String, usize>,
     /// From which node, by which keyword, where to.
     references: Vec<(usize, &'static str, String)>,
@@ -112,6 +142,7 @@ impl Graph {
         let mut graph = Self::default();
         graph.add(schema, "", 1)?;
         graph.resolve()?;
+        graph.mark_unions();
         let mut chains = vec![Chain::Unknown; graph.nodes.len()];
         for start in 0..graph.nodes.len() {
             graph.chain(start, 1, &mut chains)?;
@@ -159,19 +190,8 @@ impl Graph {
         let refused = |keyword, message: &str| {
             Err(Error::invalid(pointer::member(pointer, keyword), message))
         };
-        if let Some(dialect) = members.get("$schema") {
-            let dialect = dialect.as_str().unwrap_or_default();
-            if dialect.strip_suffix('#').unwrap_or(dialect) != DIALECT {
-                return refused("$schema", &format!("must be {DIALECT}, or absent"));
-            }
-        }
         if members.contains_key("$id") && at != 0 {
             return refused("$id", "only the whole schema may have an $id");
-        }
-        for (keyword, message) in ELSEWHERE {
-            if members.contains_key(*keyword) {
-                return refused(keyword, message);
-            }
         }
         for keyword in ["$anchor", "$dynamicAnchor"] {
             if let Some(name) = members.get(keyword).and_then(Value::as_str)
@@ -204,18 +224,7 @@ impl Graph {
         depth: usize,
     ) -> Result<(), Error> {
         let below = self.pointer_of(at, keyword);
-        let length = match value {
-            Value::Array(items) => items.len(),
-            Value::Object(members) => members.len(),
-            _ => 0,
-        };
-        self.change(at, |node| {
-            node.twice |= keyword.starts_with("unevaluated");
-            node.weight += size(length) / 8;
-            if let ("properties", Value::Object(members)) = (keyword, value) {
-                node.properties = members.keys().cloned().collect();
-            }
-        });
+        self.change(at, |node| node.note(keyword, value));
         match (holds(keyword), value) {
             (Some(Holds::Schema), _) => {
                 self.apply(at, place(keyword, members), value, &below, depth)?;
@@ -226,26 +235,31 @@ impl Graph {
                         "prefixItems" => Place::Item(index),
                         _ => Place::Here,
                     };
-                    self.apply(at, place, item, &format!("{below}/{index}"), depth)?;
+                    let to = self.apply(at, place, item, &format!("{below}/{index}"), depth)?;
+                    if matches!(keyword, "anyOf" | "oneOf") {
+                        self.alternatives.push(to);
+                    }
                 }
             }
             (Some(Holds::Named), Value::Object(named)) => {
                 for (name, schema) in named {
                     let place = match keyword {
                         "properties" => Place::Member(name.clone()),
-                        "patternProperties" => Place::Members,
+                        PATTERN_PROPERTIES => Place::Members,
                         "dependentSchemas" => Place::Here,
                         _ => Place::Nowhere,
                     };
                     let pointer = pointer::member(&below, name);
-                    if keyword == "patternProperties" {
-                        self.pattern(at, name, pointer.clone())?;
+                    if keyword == PATTERN_PROPERTIES {
+                        let pattern = self.pattern(name, &pointer)?;
+                        self.change(at, |node| node.name_patterns.push(pattern));
                     }
                     self.apply(at, place, schema, &pointer, depth)?;
                 }
             }
-            (None, Value::String(pattern)) if keyword == "pattern" => {
-                self.pattern(at, pattern, below)?;
+            (None, Value::String(pattern)) if keyword == PATTERN => {
+                let pattern = self.pattern(pattern, &below)?;
+                self.change(at, |node| node.patterns.push(pattern));
             }
             _ => {}
         }
@@ -259,25 +273,20 @@ impl Graph {
         schema: &Value,
         pointer: &str,
         depth: usize,
-    ) -> Result<(), Error> {
+    ) -> Result<usize, Error> {
         let to = self.add(schema, pointer, depth + 1)?;
         self.change(at, |node| node.edges.push(Edge { place, to }));
-        Ok(())
+        Ok(to)
     }
 
-    fn pattern(&mut self, at: usize, pattern: &str, pointer: String) -> Result<(), Error> {
-        if self.patterns.len() == SCHEMA_PATTERNS_MAX {
+    fn pattern(&mut self, pattern: &str, pointer: &str) -> Result<usize, Error> {
+        let at = self.patterns.len();
+        if at == SCHEMA_PATTERNS_MAX {
             let message = format!("must hold at most {SCHEMA_PATTERNS_MAX} regular expressions");
             return Err(Error::invalid(pointer, message));
         }
-        if pattern.len() > PATTERN_BYTES_MAX {
-            let message =
-                format!("must be a regular expression of at most {PATTERN_BYTES_MAX} bytes");
-            return Err(Error::invalid(pointer, message));
-        }
-        self.change(at, |node| node.patterns += 1);
-        self.patterns.push(pointer);
-        Ok(())
+        self.patterns.push(Pattern::read(pattern, pointer)?);
+        Ok(at)
     }
 
     fn resolve(&mut self) -> Result<(), Error> {
@@ -291,6 +300,12 @@ impl Graph {
         for (at, keyword, target) in &self.references {
             let target = percent_decoded(target).unwrap_or_default();
             let to = match target.as_str() {
+                // Their names are written anew for the engine.
+                pointer if self.is_below_pattern(pointer) => {
+                    let message = "must not refer to a schema below patternProperties: put it under $defs, and \
+                        refer to it in both places";
+                    return Err(Error::invalid(self.pointer_of(*at, keyword), message));
+                }
                 "" => Some(0),
                 pointer if pointer.starts_with('/') => by_pointer.get(pointer).copied(),
                 anchor => self.anchors.get(anchor).copied(),
@@ -309,6 +324,26 @@ impl Graph {
             self.change(at, |node| node.edges.push(Edge { place, to }));
         }
         Ok(())
+    }
+
+    /// Whether a pointer to a schema leads through the name of a `patternProperties`.
+    fn is_below_pattern(&self, pointer: &str) -> bool {
+        let names = self.nodes.iter().flat_map(|node| &node.name_patterns);
+        let mut names = names.filter_map(|name| self.patterns.get(*name));
+        names.any(|name| {
+            let below = pointer.strip_prefix(name.pointer.as_str());
+            below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+        })
+    }
+
+    /// Finds what is within alternatives.
+    fn mark_unions(&mut self) {
+        let mut pending = std::mem::take(&mut self.alternatives);
+        while let Some(node) = pending.pop().and_then(|at| self.nodes.get_mut(at)) {
+            if !std::mem::replace(&mut node.in_union, true) {
+                pending.extend(node.edges.iter().map(|edge| edge.to));
+            }
+        }
     }
 
     /// How many schemas look at the same value one below the other, from `at` on.
@@ -383,6 +418,11 @@ fn place(keyword: &str, members: &Map<String, Value>) -> Place {
     }
 }
 
-fn size(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
+/// Values right in a value.
+fn children(value: &Value) -> u64 {
+    cost::length(match value {
+        Value::Array(items) => items.len(),
+        Value::Object(members) => members.len(),
+        _ => 0,
+    })
 }

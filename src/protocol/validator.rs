@@ -1,42 +1,54 @@
 //! JSON Schemas that strangers wrote, and values checked against them in bounded time.
 
-use std::collections::HashMap;
-
 use jsonschema::{Draft, PatternOptions};
 use serde_json::Value;
 
 use super::{
+    cost::{self, Of},
+    dialect,
+    ecma::Engine,
     error::Error,
     exact::{self, Documents},
-    schema_graph::{self, Edge, Graph, Place},
+    pattern,
+    pointer::parent_and_name,
+    schema_graph::{Graph, PATTERN},
+    unique,
     violation::{self, shortened},
 };
 
 pub use super::{
+    cost::VALIDATION_DEPTH_MAX,
     exact::Node,
-    schema_graph::{
-        PATTERN_BYTES_MAX, SCHEMA_CHAIN_MAX, SCHEMA_DEPTH_MAX, SCHEMA_NODES_MAX,
-        SCHEMA_PATTERNS_MAX,
-    },
+    pattern::{PATTERN_BYTES_MAX, PATTERN_COMPILED_BYTES_MAX, PATTERN_RETRIES_MAX},
+    schema_graph::{SCHEMA_CHAIN_MAX, SCHEMA_DEPTH_MAX, SCHEMA_NODES_MAX, SCHEMA_PATTERNS_MAX},
     violation::{NOT_ALLOWED, VIOLATION_CHARS_MAX, VIOLATIONS_MAX, Violation},
 };
 
 /// Bytes of a schema, at most, white space not counted.
 pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of one compiled regular expression, at most; those of one schema cannot take more than 64 times
-/// as much.
-pub const PATTERN_COMPILED_BYTES_MAX: usize = 128 * 1024;
-/// Steps that checking one value may take: a schema that looks at a value, and an eighth of a name or
-/// value of a list in it. They take a fraction of a second, and no await can be within.
+/// Steps that checking one value may take, and as many for finding out what is wrong with it. A step is a schema that
+/// looks at a value, or as much work as that takes. All of them take a fraction of a second, and no await can be
+/// within.
 pub const VALIDATION_STEPS_MAX: u64 = 250_000;
+/// Steps up to which a value is checked in some milliseconds.
+pub const VALIDATION_STEPS_LIGHT: u64 = 10_000;
 /// Steps up to which a value is checked in less than a millisecond.
 pub const VALIDATION_STEPS_QUICK: u64 = 1_000;
-/// How deep a schema may look into a value, by schemas one below the other. A thread's stack holds them.
-pub const VALIDATION_DEPTH_MAX: usize = 256;
 
 /// What the keyword `type` may say.
 const TYPES: &str = "\"array\", \"boolean\", \"integer\", \"null\", \"number\", \"object\", \"string\", or a \
     list of different ones of these";
+
+/// How long a check may take at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// Less than a millisecond.
+    Quick,
+    /// Some milliseconds.
+    Light,
+    /// A fraction of a second.
+    Heavy,
+}
 
 /// A compiled JSON Schema.
 #[derive(Debug)]
@@ -46,8 +58,8 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// Checks and compiles JSON Schema 2020-12. It must not refer to other documents, not go round in
-    /// circles, and stay within the bounds; errors point into the schema.
+    /// Checks and compiles JSON Schema 2020-12, or an older one that means the same. It must not refer to other
+    /// documents, not go round in circles, and stay within the bounds; errors point into the schema.
     pub fn compile(schema: &Value) -> Result<Self, Error> {
         if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
             return Err(Error::invalid(
@@ -59,26 +71,23 @@ impl Validator {
             let message = format!("must be at most {SCHEMA_BYTES_MAX} bytes");
             return Err(Error::invalid("", message));
         }
-        let graph = Graph::of(schema)?;
-        let compiled = build(schema).map_err(|error| {
-            let pointer = error.instance_path().to_string();
-            if graph.patterns.contains(&pointer) {
-                return Error::invalid(
-                    pointer,
-                    format!(
-                        "must be a regular expression without look-around and back-references, of at \
-                         most {PATTERN_COMPILED_BYTES_MAX} bytes when compiled"
-                    ),
-                );
-            }
-            let message = if pointer.ends_with("/type") {
-                TYPES.to_owned()
-            } else {
-                shortened(&error.to_string())
-            };
-            Error::invalid(pointer, format!("must be JSON Schema 2020-12: {message}"))
-        })?;
-        Ok(Self { compiled, graph })
+        dialect::check(schema)?;
+        let mut graph = Graph::of(schema)?;
+        let engine = pattern::settle(&mut graph.patterns)?;
+        let mut plain = schema.clone();
+        if let Some(members) = plain.as_object_mut() {
+            // It is read as 2020-12, whatever it names.
+            members.remove("$schema");
+        }
+        let mut written = plain.clone();
+        for pattern in graph.patterns.iter().rev() {
+            // From the innermost on: what leads to it has its own name still.
+            rewrite(&mut written, &pattern.pointer, &pattern.written);
+        }
+        match build(&written, engine) {
+            Ok(compiled) => Ok(Self { compiled, graph }),
+            Err(error) => Err(refused(&plain, &graph, engine, &error)),
+        }
     }
 
     /// How many regular expressions it holds.
@@ -86,155 +95,118 @@ impl Validator {
         self.graph.patterns.len()
     }
 
-    /// Whether checking the value takes less than a millisecond.
-    pub fn is_quick<'a>(&self, whole: impl Into<Node<'a>>) -> bool {
-        let mut work = Work {
-            graph: &self.graph,
-            known: HashMap::new(),
+    /// How long checking the value may take. Finding that out takes no longer than a light check.
+    pub fn weight<'a>(&self, whole: impl Into<Node<'a>>) -> Weight {
+        let value = whole.into().value();
+        let within = |limit| {
+            let [deciding, telling] =
+                [Of::Deciding, Of::Telling].map(|of| cost::steps(&self.graph, value, of, limit));
+            deciding
+                .zip(telling)
+                .is_some_and(|(deciding, telling)| deciding + telling <= limit)
         };
-        work.of(0, whole.into().value(), 1)
-            .is_some_and(|steps| steps <= VALIDATION_STEPS_QUICK)
+        if within(VALIDATION_STEPS_QUICK) {
+            Weight::Quick
+        } else if within(VALIDATION_STEPS_LIGHT) {
+            Weight::Light
+        } else {
+            Weight::Heavy
+        }
     }
 
     /// What is wrong with a value: the first 64 things. None: it is as the schema says.
     pub fn violations<'a>(&self, whole: impl Into<Node<'a>>) -> Vec<Violation> {
-        let whole = whole.into();
-        let mut work = Work {
-            graph: &self.graph,
-            known: HashMap::new(),
-        };
-        if work
-            .of(0, whole.value(), 1)
-            .is_none_or(|steps| steps > VALIDATION_STEPS_MAX)
-        {
-            return vec![Violation {
+        let value = whole.into();
+        let within =
+            |of| cost::steps(&self.graph, value.value(), of, VALIDATION_STEPS_MAX).is_some();
+        let whole = |message: &str| {
+            vec![Violation {
                 pointer: String::new(),
-                message: "is too large or too deep for its schema to be checked".to_owned(),
-            }];
+                message: message.to_owned(),
+            }]
+        };
+        if !within(Of::Deciding) {
+            return whole("is too large or too deep for its schema to be checked");
         }
-        if self.compiled.is_valid(whole) {
+        if self.compiled.is_valid(value) {
             return Vec::new();
         }
+        if !within(Of::Telling) {
+            return whole("is not as its schema says, and too large for it to be said where");
+        }
         let mut told = Vec::new();
-        for error in self.compiled.iter_errors(whole).take(VIOLATIONS_MAX) {
-            violation::tell(&error, whole, &mut told);
+        for error in self.compiled.iter_errors(value).take(VIOLATIONS_MAX) {
+            violation::tell(&error, value, &self.graph.patterns, &mut told);
         }
         told
     }
 }
 
+/// Puts a regular expression, as its engine reads it, in the place of the one at `pointer`.
+fn rewrite(schema: &mut Value, pointer: &str, written: &str) {
+    let Some((parent, name)) = parent_and_name(pointer) else {
+        return;
+    };
+    match schema.pointer_mut(parent) {
+        // The name of the keyword stands there, or a name below `patternProperties`.
+        Some(Value::Object(members))
+            if name == PATTERN && members.get(PATTERN).is_some_and(Value::is_string) =>
+        {
+            members.insert(PATTERN.to_owned(), written.into());
+        }
+        Some(Value::Object(members)) => {
+            if let Some(schema) = members.remove(&name) {
+                members.insert(written.to_owned(), schema);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Why a schema could not be compiled, pointing into it as it was before its expressions were written anew.
+fn refused(
+    plain: &Value,
+    graph: &Graph,
+    engine: Engine,
+    error: &jsonschema::ValidationError<'_>,
+) -> Error {
+    if let Err(error) = jsonschema::draft202012::meta::validate(plain) {
+        let pointer = error.instance_path().to_string();
+        let message = if pointer.ends_with("/type") {
+            TYPES.to_owned()
+        } else {
+            shortened(&error.to_string())
+        };
+        return Error::invalid(pointer, format!("must be JSON Schema 2020-12: {message}"));
+    }
+    pattern::fault(&graph.patterns, engine).unwrap_or_else(|| {
+        let message = shortened(&error.to_string());
+        Error::invalid("", format!("must be JSON Schema 2020-12: {message}"))
+    })
+}
+
 fn build(
     schema: &Value,
+    engine: Engine,
 ) -> Result<jsonschema::Validator<Documents>, jsonschema::ValidationError<'static>> {
-    exact::with_exact_numbers(jsonschema::options_for())
+    let options = exact::with_exact_numbers(jsonschema::options_for())
         .with_draft(Draft::Draft202012)
         .offline()
-        .with_pattern_options(
+        .with_keyword(unique::UNIQUE_ITEMS, unique::factory);
+    let options = match engine {
+        Engine::Linear => options.with_pattern_options(
             PatternOptions::regex()
                 .size_limit(PATTERN_COMPILED_BYTES_MAX)
                 .dfa_size_limit(PATTERN_COMPILED_BYTES_MAX),
-        )
-        .build(schema)
-}
-
-/// Counts what checking a value would take, before it is done: a schema may be written so that a short
-/// value takes years.
-struct Work<'a> {
-    graph: &'a Graph,
-    /// By schema and by address of a value within the one that is checked.
-    known: HashMap<(usize, usize), u64>,
-}
-
-impl Work<'_> {
-    /// Steps for a schema at a value; none when they are too many or too deep.
-    fn of(&mut self, at: usize, value: &Value, depth: usize) -> Option<u64> {
-        let key = (at, std::ptr::from_ref(value).addr());
-        if let Some(steps) = self.known.get(&key) {
-            return Some(*steps);
-        }
-        let room = u64::try_from(self.known.len()).unwrap_or(u64::MAX) < VALIDATION_STEPS_MAX;
-        let node = self.graph.nodes.get(at)?;
-        if depth > VALIDATION_DEPTH_MAX || !room {
-            return None;
-        }
-        let mut steps = 1 + node.weight + node.patterns.saturating_mul(text_length(value) / 16);
-        for edge in &node.edges {
-            let more = self.along(node, edge, value, depth + 1)?;
-            let times = if node.twice && edge.place == Place::Here {
-                2
-            } else {
-                1
-            };
-            steps = steps.saturating_add(more.saturating_mul(times));
-            if steps > VALIDATION_STEPS_MAX {
-                return None;
-            }
-        }
-        self.known.insert(key, steps);
-        Some(steps)
-    }
-
-    fn along(
-        &mut self,
-        node: &schema_graph::Node,
-        edge: &Edge,
-        value: &Value,
-        depth: usize,
-    ) -> Option<u64> {
-        let mut steps: u64 = 0;
-        let mut add = |work: &mut Self, value: &Value| {
-            steps = steps.saturating_add(work.of(edge.to, value, depth)?);
-            (steps <= VALIDATION_STEPS_MAX).then_some(())
-        };
-        match (&edge.place, value) {
-            (Place::Here, _) => add(self, value)?,
-            (Place::Member(name), Value::Object(members)) => {
-                if let Some(member) = members.get(name) {
-                    add(self, member)?;
-                }
-            }
-            (Place::Members, Value::Object(members)) => {
-                for member in members.values() {
-                    add(self, member)?;
-                }
-            }
-            (Place::OtherMembers, Value::Object(members)) => {
-                for (name, member) in members {
-                    if !node.names(name) {
-                        add(self, member)?;
-                    }
-                }
-            }
-            (Place::Names, Value::Object(members)) => {
-                // A name holds nothing, as null does.
-                for _ in members {
-                    add(self, &Value::Null)?;
-                }
-            }
-            (Place::Item(index), Value::Array(items)) => {
-                if let Some(item) = items.get(*index) {
-                    add(self, item)?;
-                }
-            }
-            (Place::ItemsFrom(first), Value::Array(items)) => {
-                for item in items.iter().skip(*first) {
-                    add(self, item)?;
-                }
-            }
-            _ => {}
-        }
-        Some(steps)
-    }
-}
-
-/// Bytes that regular expressions may have to look at.
-fn text_length(value: &Value) -> u64 {
-    let length = match value {
-        Value::String(text) => text.len(),
-        Value::Object(members) => members.keys().map(String::len).sum(),
-        _ => 0,
+        ),
+        Engine::Backtracking => options.with_pattern_options(
+            PatternOptions::fancy_regex()
+                .backtrack_limit(PATTERN_RETRIES_MAX)
+                .size_limit(PATTERN_COMPILED_BYTES_MAX)
+                .dfa_size_limit(PATTERN_COMPILED_BYTES_MAX),
+        ),
     };
-    u64::try_from(length).unwrap_or(u64::MAX)
+    options.build(schema)
 }
 
 #[cfg(test)]
@@ -355,7 +327,7 @@ mod tests {
         check(json!({"properties": {"a": 1}}), Some("/properties/a"));
         check(json!({"items": [{}]}), Some("/items"));
         check(
-            json!({"$schema": "http://json-schema.org/draft-07/schema#"}),
+            json!({"$schema": "http://json-schema.org/draft-04/schema#"}),
             Some("/$schema"),
         );
         check(json!({"additionalItems": false}), Some("/additionalItems"));
@@ -444,8 +416,8 @@ mod tests {
         check(json!({"pattern": "(a{1000}){1000}"}), Some("/pattern"));
         check(json!({"pattern": r"^\p{L}{100}$"}), Some("/pattern"));
         check(json!({"pattern": r"^\p{L}+$"}), None);
-        check(json!({"pattern": "(?=a)b"}), Some("/pattern"));
-        check(json!({"pattern": "(?<!a)b"}), Some("/pattern"));
+        check(json!({"pattern": "(?=a)b"}), None);
+        check(json!({"pattern": "(?<!a)b"}), None);
         check(json!({"pattern": r"(a)\1"}), Some("/pattern"));
         check(json!({"pattern": "("}), Some("/pattern"));
         check(

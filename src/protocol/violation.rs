@@ -1,18 +1,20 @@
 //! What is wrong with a value, and where. Within a union that is told of the alternative that was probably meant.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use jsonschema::{ValidationError, error::ValidationErrorKind as Kind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{exact::Node, pointer};
+use super::{exact::Node, pattern::Pattern, pointer};
 
 /// Violations that are told, at most.
 pub const VIOLATIONS_MAX: usize = 64;
 /// Longest message of a violation, in characters: it may quote the value.
 pub const VIOLATION_CHARS_MAX: usize = 256;
+/// Enough bytes for a message of that many characters.
+const BEGUN_BYTES_MAX: usize = 4 * (VIOLATION_CHARS_MAX + 1);
 /// What is said of a property that the schema does not have: its name is at fault, whatever its value is.
 pub const NOT_ALLOWED: &str = "is not a property that is allowed here";
 
@@ -48,7 +50,12 @@ enum Meant<'a> {
 }
 
 /// Tells of an error, as far as there is room.
-pub(super) fn tell(error: &ValidationError<'_>, whole: Node<'_>, told: &mut Vec<Violation>) {
+pub(super) fn tell(
+    error: &ValidationError<'_>,
+    whole: Node<'_>,
+    patterns: &[Pattern],
+    told: &mut Vec<Violation>,
+) {
     let at = error.instance_path().as_str();
     let room = VIOLATIONS_MAX.saturating_sub(told.len());
     let mut one = |at: &str, message: &str| {
@@ -71,30 +78,72 @@ pub(super) fn tell(error: &ValidationError<'_>, whole: Node<'_>, told: &mut Vec<
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => match meant(at, context) {
             Meant::One(errors) => {
                 for error in errors.iter().take(room) {
-                    tell(error, whole, told);
+                    tell(error, whole, patterns, told);
                 }
             }
             Meant::NoneFor(error, values) => {
-                let values: Vec<String> = values.into_iter().map(Value::to_string).collect();
-                let message = format!("{} is not one of {}", error.instance(), values.join(", "));
+                let values: Vec<String> = values.into_iter().map(|value| begun(value)).collect();
+                let message = format!(
+                    "{} is not one of {}",
+                    begun(error.instance()),
+                    values.join(", ")
+                );
                 let message = exactly(message, error, whole);
                 one(error.instance_path().as_str(), &message);
             }
-            Meant::Any => one(at, &error.to_string()),
+            Meant::Any => one(at, &said(error, patterns)),
         },
         // It has a message of this crate's.
-        Kind::Custom { .. } => one(at, &error.to_string()),
-        _ => one(at, &exactly(error.to_string(), error, whole)),
+        Kind::Custom { .. } => one(at, &begun(error)),
+        _ => one(at, &exactly(said(error, patterns), error, whole)),
     }
 }
 
 /// The message with a number as it was written, where what it begins with is the nearest that a value has room for.
 fn exactly(message: String, error: &ValidationError<'_>, whole: Node<'_>) -> String {
     let exact = whole.number_at(error.instance_path().as_str());
-    let nearest = error.instance().to_string();
+    let nearest = begun(error.instance());
     match (exact, message.strip_prefix(&nearest)) {
         (Some(number), Some(rest)) => format!("{number}{rest}"),
         _ => message,
+    }
+}
+
+/// An error's own words, as far as they are shown: they may quote all of the value. Regular expressions are named as the
+/// schema has them.
+fn said(error: &ValidationError<'_>, patterns: &[Pattern]) -> String {
+    match error.kind() {
+        Kind::PropertyNames { error } => said(error, patterns),
+        Kind::Pattern { pattern } => {
+            let source = patterns.iter().find(|known| known.written == *pattern);
+            let source = source.map_or(pattern.as_str(), |known| &known.source);
+            format!("{} does not match \"{source}\"", begun(error.instance()))
+        }
+        _ => begun(error),
+    }
+}
+
+/// What can be shown of something: a little more than is told.
+fn begun(shown: &dyn fmt::Display) -> String {
+    let mut text = Begun(String::new());
+    // It fails when there is enough of it.
+    let _ = write!(text, "{shown}");
+    text.0
+}
+
+struct Begun(String);
+
+impl fmt::Write for Begun {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = BEGUN_BYTES_MAX.saturating_sub(self.0.len());
+        let end = text.char_indices().map(|(at, _)| at).find(|at| *at >= room);
+        self.0
+            .push_str(end.and_then(|end| text.get(..end)).unwrap_or(text));
+        if end.is_some() {
+            Err(fmt::Error)
+        } else {
+            Ok(())
+        }
     }
 }
 

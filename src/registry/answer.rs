@@ -22,6 +22,7 @@ use crate::{
 };
 
 use super::{
+    contracts::Check,
     queries::{self, Here},
     requests::Caller,
     serve::{Place, Received, Server, to_bytes},
@@ -360,7 +361,8 @@ impl Server {
         let minor = frame::protocol_minor(received.header(HEADER_PROTOCOL))?;
         let parse =
             move |rules: ToolRules<'_>| frame::parse(endpoint, rules.namespace, minor, &body);
-        self.contracts.check(caller, parse).await
+        let what = Check::reading(endpoint);
+        self.contracts.check(what, caller, parse).await
     }
 
     pub(super) fn parse<T: DeserializeOwned>(

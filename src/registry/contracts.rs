@@ -1,5 +1,9 @@
-//! Checks of what nodes announce, away from the threads that serve requests: a contract that means no
-//! good takes long to check, and must not hold others up.
+//! Checks of contracts and of values, away from the threads that serve requests: what a stranger wrote may take long
+//! to check, and must not hold others up.
+//!
+//! A check that has begun runs to its end; what bounds its time is what is checked, by the bounds of
+//! `protocol::validator`. Announcements and calls wait in lanes of their own, and so do short checks and long ones: a
+//! node that announces monstrous contracts keeps no tool from being called, and long checks keep no short one waiting.
 
 use std::sync::Arc;
 
@@ -7,28 +11,56 @@ use tokio::sync::Semaphore;
 
 use crate::protocol::{
     contract::ToolRules,
+    endpoint::Endpoint,
     error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
     names::Namespace,
     subject::ToolSubjects,
+    validator::Weight,
 };
 
 use super::requests::Caller;
 
-/// The part of the machine's processors that checks may take.
+/// The part of the machine's processors that checks of one lane may take.
 const PROCESSORS_PART: usize = 2;
 
 /// Who checks, and by which rules.
 pub(super) struct Contracts {
     rules: Arc<(Namespace, ToolSubjects)>,
-    turns: Arc<Semaphore>,
+    announcements: Lanes,
+    calls: Lanes,
+}
+
+/// Turns of one purpose.
+struct Lanes {
+    light: Arc<Semaphore>,
+    heavy: Arc<Semaphore>,
+}
+
+/// What is checked, and how long that may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Check {
+    /// A contract that is announced.
+    Announcement(Weight),
+    /// A contract that is called by, or arguments, or a result.
+    Call(Weight),
+}
+
+impl Check {
+    /// Of a long request as such.
+    pub(super) fn reading(endpoint: Endpoint) -> Self {
+        match endpoint {
+            Endpoint::ToolInvoke => Self::Call(Weight::Light),
+            _ => Self::Announcement(Weight::Light),
+        }
+    }
 }
 
 impl Contracts {
     pub(super) fn new(namespace: Namespace, subjects: ToolSubjects) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             rules: Arc::new((namespace, subjects)),
-            turns: Arc::new(Semaphore::new((processors / PROCESSORS_PART).max(1))),
+            announcements: Lanes::new(),
+            calls: Lanes::new(),
         }
     }
 
@@ -36,10 +68,11 @@ impl Contracts {
     /// done then.
     pub(super) async fn check<R: Send + 'static>(
         &self,
+        what: Check,
         caller: &Caller,
         check: impl FnOnce(ToolRules<'_>) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
-        let (rules, turns) = (Arc::clone(&self.rules), Arc::clone(&self.turns));
+        let (rules, turns) = (Arc::clone(&self.rules), self.turns(what));
         let checked = async move {
             let turn = turns.acquire_owned().await;
             let done = tokio::task::spawn_blocking(move || {
@@ -53,18 +86,44 @@ impl Contracts {
             });
             done.await
         };
-        match tokio::time::timeout_at(caller.until, checked).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Error::new(
+        match in_time(caller, checked).await? {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(
                 ErrorCode::Internal,
                 "a contract could not be checked",
             )),
-            Err(_) => {
-                let message = "the contracts could not be checked in time; nothing was done";
-                let mut busy = Error::new(ErrorCode::Busy, message);
-                busy.retry_after_ms = Some(BUSY_RETRY_MILLIS);
-                Err(busy)
-            }
         }
     }
+
+    fn turns(&self, what: Check) -> Arc<Semaphore> {
+        let (lanes, weight) = match what {
+            Check::Announcement(weight) => (&self.announcements, weight),
+            Check::Call(weight) => (&self.calls, weight),
+        };
+        Arc::clone(match weight {
+            Weight::Quick | Weight::Light => &lanes.light,
+            Weight::Heavy => &lanes.heavy,
+        })
+    }
+}
+
+impl Lanes {
+    fn new() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let turns = || Arc::new(Semaphore::new((processors / PROCESSORS_PART).max(1)));
+        Self {
+            light: turns(),
+            heavy: turns(),
+        }
+    }
+}
+
+/// What comes of it while the caller waits; else BUSY.
+pub(super) async fn in_time<R>(caller: &Caller, work: impl Future<Output = R>) -> Result<R, Error> {
+    tokio::time::timeout_at(caller.until, work)
+        .await
+        .map_err(|_| {
+            let message = "the contracts could not be checked in time; nothing was done";
+            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+        })
 }

@@ -11,7 +11,7 @@ use crate::{
     },
     protocol::{
         bounds::Open,
-        contract::{ToolRules, below},
+        contract::{self, ToolRules, below},
         endpoint::Endpoint,
         error::{Error, ErrorCode},
         node::{RegisterReply, RegisterRequest, RegisterStatus},
@@ -25,7 +25,7 @@ use crate::{
 use super::{
     announce,
     commit::Commit,
-    contracts::Contracts,
+    contracts::{Check, Contracts},
     queries::collisions,
     requests::{Caller, named},
 };
@@ -44,11 +44,12 @@ impl Commit {
             let policy = &core.index.policy;
             (policy.ttl_max, policy.registry_id)
         });
+        let what = Check::Announcement(contract::weight(&request.tools));
         let check = move |rules: ToolRules<'_>| {
             let named = named(Endpoint::NodeRegister, request.request_id, &request);
             announce::announce(request, ttl_max, named, rules)
         };
-        let mut announce = contracts.check(caller, check).await?;
+        let mut announce = contracts.check(what, caller, check).await?;
         let host = &mut announce.registration.host;
         *host = host.take().map(|host| self.machine.resolve(host));
         let registration = announce.registration.clone();
@@ -134,13 +135,14 @@ impl Commit {
         request: ToolRegisterRequest,
         contracts: &Contracts,
     ) -> Result<ToolChangeReply, Error> {
+        let what = Check::Announcement(contract::weight(std::slice::from_ref(&request.tool)));
         let check = move |rules: ToolRules<'_>| {
             let named = named(Endpoint::ToolRegister, request.request_id, &request);
             let tool = announce::tool(&request.tool, &request.node_id, rules);
             let tool = tool.map_err(|error| below("/tool", error))?;
             Ok((request, tool, named))
         };
-        let (request, tool, named) = contracts.check(caller, check).await?;
+        let (request, tool, named) = contracts.check(what, caller, check).await?;
         let action = Action::AddTool {
             of: Claim {
                 node_id: request.node_id.clone(),

@@ -2,8 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
+
+use tokio::sync::Semaphore;
 
 use crate::{
     domain,
@@ -12,11 +14,15 @@ use crate::{
         error::{Error, ErrorCode},
         json::Document,
         tool::Tool,
-        validator::{Validator, Violation},
+        validator::{Validator, Violation, Weight},
     },
 };
 
-use super::super::{contracts::Contracts, queries, requests::Caller};
+use super::super::{
+    contracts::{Check, Contracts, in_time},
+    queries,
+    requests::Caller,
+};
 
 /// Contracts that are kept; of more those that were not used for the longest time go.
 const CONTRACTS_KEPT_MAX: usize = 1_024;
@@ -24,6 +30,8 @@ const CONTRACTS_KEPT_MAX: usize = 1_024;
 /// A contract as calls need it.
 pub(super) struct Known {
     pub(super) schemas: Contract,
+    /// Long checks by one contract are done one after the other, so that calls of other tools wait for one of them only.
+    turn: Arc<Semaphore>,
     /// Whether calling the tool twice does no more than calling it once.
     pub(super) idempotent: bool,
 }
@@ -38,21 +46,46 @@ pub(super) struct KnownContracts {
 struct Kept {
     by_hash: HashMap<String, (u64, Arc<Known>)>,
     uses: u64,
+    /// Those that are being compiled: by whom they are waited for.
+    learning: HashMap<String, Weak<Semaphore>>,
 }
 
 impl KnownContracts {
-    /// Compiles the tool's contract away from the threads that serve.
+    /// Compiles the tool's contract away from the threads that serve, once for all who wait for it.
     pub(super) async fn learn(
-        &self,
+        self: &Arc<Self>,
         tool: &domain::node::Tool,
         contracts: &Contracts,
         caller: &Caller,
     ) -> Result<Arc<Known>, Error> {
+        let hash = tool.contract_hash.clone();
+        let turn = in_time(caller, self.turn(&hash).acquire_owned()).await?;
+        if let Some(known) = self.get(&hash) {
+            return Ok(known);
+        }
         let announced = queries::announced(tool).ok_or_else(unreadable)?;
-        let known = contracts.check(caller, move |_: ToolRules<'_>| compile(&announced));
-        let known = Arc::new(known.await?);
-        self.keep(tool.contract_hash.clone(), &known);
-        Ok(known)
+        let what = Check::Call(contract::weight(std::slice::from_ref(&announced)));
+        let this = Arc::clone(self);
+        let compile = move |_: ToolRules<'_>| {
+            let known = Arc::new(compile(&announced)?);
+            // Also when nobody waits for it any more: somebody will ask again.
+            this.keep(hash, &known);
+            drop(turn);
+            Ok(known)
+        };
+        contracts.check(what, caller, compile).await
+    }
+
+    /// Given to one at a time of those who want that contract compiled.
+    fn turn(&self, hash: &str) -> Arc<Semaphore> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = kept.learning.get(hash).and_then(Weak::upgrade) {
+            return turn;
+        }
+        kept.learning.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::new(Semaphore::new(1));
+        kept.learning.insert(hash.to_owned(), Arc::downgrade(&turn));
+        turn
     }
 
     /// One that was compiled before.
@@ -83,6 +116,7 @@ fn compile(tool: &Tool) -> Result<Known, Error> {
     let schemas = contract::compile(tool).map_err(|_| unreadable())?;
     Ok(Known {
         schemas,
+        turn: Arc::new(Semaphore::new(1)),
         idempotent: tool.idempotent,
     })
 }
@@ -117,14 +151,21 @@ impl Known {
         contracts: &Contracts,
         caller: &Caller,
     ) -> Result<(Vec<Violation>, Document), Error> {
-        if self.part(part).is_quick(&document) {
-            return Ok((self.part(part).violations(&document), document));
-        }
+        let weight = self.part(part).weight(&document);
+        let turn = match weight {
+            Weight::Quick => return Ok((self.part(part).violations(&document), document)),
+            Weight::Light => None,
+            Weight::Heavy => {
+                let turn = Arc::clone(&self.turn).acquire_owned();
+                Some(in_time(caller, turn).await?)
+            }
+        };
         let this = Arc::clone(self);
         let check = move |_: ToolRules<'_>| {
             let violations = this.part(part).violations(&document);
+            drop(turn);
             Ok((violations, document))
         };
-        contracts.check(caller, check).await
+        contracts.check(Check::Call(weight), caller, check).await
     }
 }

@@ -63,7 +63,7 @@ use under_way::SharedLoads;
 pub(super) struct Invoke {
     post: Arc<Post>,
     loads: Arc<SharedLoads>,
-    known: KnownContracts,
+    known: Arc<KnownContracts>,
     /// One for each call under way.
     turns: Arc<Semaphore>,
     invokes_max: u32,
@@ -113,7 +113,7 @@ impl Invoke {
         Ok(Self {
             post: Post::open(client.clone(), stop).await?,
             loads,
-            known: KnownContracts::default(),
+            known: Arc::default(),
             turns: Arc::new(Semaphore::new(settings.invokes_max as usize)),
             invokes_max: settings.invokes_max,
             queued: Arc::new(Semaphore::new(INVOKES_QUEUED_MAX as usize)),

@@ -20,10 +20,10 @@ use crate::{
         canonical::contract_hash,
         contract::{self, Contract},
         error::Error,
-        json::JsonText,
+        json::{Document, JsonText},
         provide::{self, Fault},
         tool::Tool,
-        validator::Violation,
+        validator::{Validator, Violation, Weight},
     },
 };
 
@@ -37,7 +37,7 @@ type Handler = Box<dyn Fn(&JsonText, Call) -> BoxFuture<'static, Handled> + Send
 pub(in crate::client::node) struct Offer {
     pub(super) tool: Tool,
     pub(super) hash: String,
-    contract: Contract,
+    contract: Arc<Contract>,
     handler: Handler,
     /// Calls that may be under way.
     pub(super) slots: Arc<Semaphore>,
@@ -86,7 +86,7 @@ impl Offer {
         W: Future<Output = Result<R, Failure>> + Send + 'static,
     {
         Ok(Self {
-            contract: contract::compile(&tool)?,
+            contract: Arc::new(contract::compile(&tool)?),
             hash: contract_hash(&tool),
             handler: untyped(handler),
             slots: Arc::new(Semaphore::new(at_once_max)),
@@ -125,14 +125,14 @@ impl Offer {
         let refused = |violations: &[Violation]| Fault::invalid_arguments(violations);
         let read = provide::arguments(body).map_err(|violation| refused(&[violation]));
         let (arguments, document) = read?;
-        let violations = self.contract.input.violations(&document);
+        let violations = self.violations(|contract| &contract.input, document).await;
         if !violations.is_empty() {
             return Err(refused(&violations));
         }
         let handled = (self.handler)(&arguments, call.clone()).await?;
         let result = handled.map_err(|failure| failure.told(&self.tool, &call))?;
         let violations = match result.document() {
-            Ok(document) => self.contract.output.violations(&document),
+            Ok(document) => self.violations(|contract| &contract.output, document).await,
             Err(violation) => vec![violation],
         };
         if !violations.is_empty() {
@@ -146,6 +146,25 @@ impl Offer {
             return Err(Fault::invalid_result(&violations));
         }
         Ok(result.text().to_owned().into_bytes())
+    }
+
+    /// What is wrong with a value. What takes long is done where it holds up nothing else, the node's own heartbeats
+    /// first of all.
+    async fn violations(
+        &self,
+        part: fn(&Contract) -> &Validator,
+        document: Document,
+    ) -> Vec<Violation> {
+        if part(&self.contract).weight(&document) == Weight::Quick {
+            return part(&self.contract).violations(&document);
+        }
+        let contract = Arc::clone(&self.contract);
+        let check = move || part(&contract).violations(&document);
+        match tokio::task::spawn_blocking(check).await {
+            Ok(violations) => violations,
+            // Where one panics that is told like a panic of the handler; it is never cancelled.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     pub(super) fn calls(&self) -> Calls {

@@ -1,0 +1,233 @@
+//! Which JSON Schema a schema is written in. All are read as 2020-12; older ones where they mean the same there.
+
+use serde_json::{Map, Value};
+
+use super::{
+    error::Error,
+    keyword::{Holds, holds},
+    pointer,
+    schema_graph::SCHEMA_DEPTH_MAX,
+};
+
+/// Places that are named in one message, beside the one that it points to.
+const OTHERS_NAMED_MAX: usize = 5;
+
+const DEFAULT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Draft7,
+    Draft2019,
+    Draft2020,
+}
+
+/// Keywords that 2020-12 does not have, but a validator may heed, and what to write in their place.
+const GONE: &[(&str, &str)] = &[
+    ("$recursiveRef", "use $dynamicRef"),
+    (
+        "additionalItems",
+        "use prefixItems for the first items, and items for the others",
+    ),
+    ("dependencies", "use dependentSchemas or dependentRequired"),
+];
+
+/// Keywords that came with 2019-09.
+const SINCE_2019: &[&str] = &[
+    "$anchor",
+    "dependentRequired",
+    "dependentSchemas",
+    "maxContains",
+    "minContains",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+];
+/// Keywords that came with 2020-12.
+const SINCE_2020: &[&str] = &["$dynamicAnchor", "$dynamicRef", "prefixItems"];
+
+/// Keywords that say which values are admitted, beside those that hold schemas.
+const LIMITS: &[&str] = &[
+    "type",
+    "enum",
+    "const",
+    "multipleOf",
+    "maximum",
+    "exclusiveMaximum",
+    "minimum",
+    "exclusiveMinimum",
+    "maxLength",
+    "minLength",
+    "pattern",
+    "maxItems",
+    "minItems",
+    "uniqueItems",
+    "maxProperties",
+    "minProperties",
+    "required",
+];
+
+impl Dialect {
+    fn named(uri: &str) -> Option<Self> {
+        let uri = uri.strip_suffix('#').unwrap_or(uri);
+        let uri = uri
+            .strip_prefix("https://")
+            .or_else(|| uri.strip_prefix("http://"))?;
+        match uri.strip_prefix("json-schema.org/")? {
+            "draft-07/schema" => Some(Self::Draft7),
+            "draft/2019-09/schema" => Some(Self::Draft2019),
+            "draft/2020-12/schema" => Some(Self::Draft2020),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Draft7 => "draft-07",
+            Self::Draft2019 => "2019-09",
+            Self::Draft2020 => "2020-12",
+        }
+    }
+
+    /// Why a keyword does not mean in 2020-12 what it means here.
+    fn differs(self, members: &Map<String, Value>, keyword: &str, value: &Value) -> Option<String> {
+        let name = self.name();
+        if let Some((_, instead)) = GONE.iter().find(|(gone, _)| *gone == keyword) {
+            return Some(format!("is not part of 2020-12: {instead}"));
+        }
+        if keyword == "$vocabulary" {
+            return Some("is for meta-schemas only".to_owned());
+        }
+        let later = match self {
+            Self::Draft7 => SINCE_2019.contains(&keyword) || SINCE_2020.contains(&keyword),
+            Self::Draft2019 => SINCE_2020.contains(&keyword),
+            Self::Draft2020 => return None,
+        };
+        if later {
+            return Some(format!(
+                "is not part of {name}, which $schema names: leave out $schema where it is meant"
+            ));
+        }
+        if keyword == "items" && value.is_array() {
+            return Some(format!(
+                "is a list, as {name} has it: in 2020-12, as which schemas are read, that is prefixItems"
+            ));
+        }
+        let is_beside = self == Self::Draft7 && members.contains_key("$ref") && keyword != "$ref";
+        (is_beside && limits(keyword)).then(|| {
+            "stands beside $ref, where draft-07 ignores it and 2020-12, as which schemas are read, does not: leave it \
+             out, or put $ref into an allOf"
+                .to_owned()
+        })
+    }
+}
+
+/// Whether a keyword says which values are admitted.
+fn limits(keyword: &str) -> bool {
+    let only_holds = matches!(keyword, "$defs" | "definitions" | "contentSchema");
+    LIMITS.contains(&keyword) || !only_holds && holds(keyword).is_some()
+}
+
+/// Refuses a schema that means something else in 2020-12 than in the dialect that it names. The error points to the
+/// first keyword, and names others.
+pub(super) fn check(schema: &Value) -> Result<(), Error> {
+    let named = schema.get("$schema");
+    let Some(dialect) = named.map_or(Some(Dialect::Draft2020), |named| {
+        Dialect::named(named.as_str()?)
+    }) else {
+        return Err(Error::invalid("/$schema", unknown()));
+    };
+    let mut search = Search {
+        dialect,
+        found: Vec::new(),
+        unevaluated_items: Vec::new(),
+        has_contains: false,
+    };
+    search.at(schema, "", 1);
+    search.outcome()
+}
+
+fn unknown() -> String {
+    format!(
+        "must be {DEFAULT}, or draft-07 or 2019-09 where those mean the same, or absent; the schema is read as 2020-12"
+    )
+}
+
+struct Search {
+    dialect: Dialect,
+    /// Where, and why.
+    found: Vec<(String, String)>,
+    unevaluated_items: Vec<String>,
+    has_contains: bool,
+}
+
+impl Search {
+    fn at(&mut self, schema: &Value, here: &str, depth: usize) {
+        let Value::Object(members) = schema else {
+            return;
+        };
+        if depth > SCHEMA_DEPTH_MAX {
+            // Which is refused for that.
+            return;
+        }
+        for (keyword, value) in members {
+            let pointer = pointer::member(here, keyword);
+            if keyword == "$schema" && value.as_str().and_then(Dialect::named) != Some(self.dialect)
+            {
+                let message = format!(
+                    "must be that of the whole schema, {}, or absent",
+                    self.dialect.name()
+                );
+                self.found.push((pointer, message));
+                continue;
+            }
+            if let Some(message) = self.dialect.differs(members, keyword, value) {
+                self.found.push((pointer, message));
+                continue;
+            }
+            match keyword.as_str() {
+                "contains" => self.has_contains = true,
+                "unevaluatedItems" => self.unevaluated_items.push(pointer.clone()),
+                _ => {}
+            }
+            match (holds(keyword), value) {
+                (Some(Holds::Schema), schema) => self.at(schema, &pointer, depth + 1),
+                (Some(Holds::List), Value::Array(schemas)) => {
+                    for (index, schema) in schemas.iter().enumerate() {
+                        self.at(schema, &format!("{pointer}/{index}"), depth + 1);
+                    }
+                }
+                (Some(Holds::Named), Value::Object(schemas)) => {
+                    for (name, schema) in schemas {
+                        self.at(schema, &pointer::member(&pointer, name), depth + 1);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn outcome(mut self) -> Result<(), Error> {
+        if self.dialect == Dialect::Draft2019 && self.has_contains {
+            let message = "leaves out what `contains` has found in 2020-12, as which schemas are read, and does not \
+                in 2019-09: use one of the two only";
+            let more = std::mem::take(&mut self.unevaluated_items).into_iter();
+            self.found
+                .extend(more.map(|pointer| (pointer, message.to_owned())));
+        }
+        let mut found = self.found.into_iter();
+        let Some((pointer, mut message)) = found.next() else {
+            return Ok(());
+        };
+        let others: Vec<String> = found.map(|(pointer, _)| pointer).collect();
+        if let Some(named) = others
+            .get(..others.len().min(OTHERS_NAMED_MAX))
+            .filter(|named| !named.is_empty())
+        {
+            message.push_str("; there is more at ");
+            message.push_str(&named.join(", "));
+            if others.len() > named.len() {
+                message.push_str(" and elsewhere");
+            }
+        }
+        Err(Error::invalid(pointer, message))
+    }
+}

@@ -1,0 +1,466 @@
+//! Regular expressions of ECMA-262, as JSON Schema means them, written anew for the engines that are used here. What
+//! they would read differently is spelled out; what they cannot do is refused, with the reason.
+//!
+//! The dialect is that with the flag `u`, and what is clear without it as well: `\-` and the like, `}` and `]` on their
+//! own, `{` where no number follows, `[\w-.]`.
+
+mod class;
+
+use std::{iter::Peekable, str::Chars};
+
+use class::{Class, DIGIT, SPACE, WORD};
+
+/// Stands for `\b` and `\B` until it is known which engine reads it. No other character outside ASCII letters, digits
+/// and punctuation is ever in what is written.
+const BOUNDARY: char = '\u{1}';
+const NO_BOUNDARY: char = '\u{2}';
+/// What an atom that stands for a property of Unicode counts as: it is compiled to many.
+const PROPERTY_SIZE: u64 = 10;
+
+/// A regular expression, read.
+#[derive(Debug, Default)]
+pub(super) struct Expression {
+    written: String,
+    /// Characters and classes that it is made of, those that are repeated a number of times that often.
+    pub(super) size: u64,
+    /// Whether it looks ahead or behind: then it takes an engine that tries again.
+    pub(super) looks_around: bool,
+    /// Whether it does so again and again, as often as there is text.
+    pub(super) looks_in_loop: bool,
+    /// Whether it asks for the boundaries of words.
+    pub(super) has_boundaries: bool,
+}
+
+/// Which engine reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Engine {
+    /// One that takes time in proportion to the text, and knows no look-around.
+    Linear,
+    /// One that tries again, up to a limit.
+    Backtracking,
+}
+
+impl Expression {
+    /// Reads a regular expression; else why it is none, or not supported.
+    pub(super) fn read(pattern: &str) -> Result<Self, String> {
+        let mut reader = Reader {
+            rest: pattern.chars().peekable(),
+            at: 0,
+            groups: Vec::new(),
+            size: 0,
+            looks: false,
+            last: Last::Nothing,
+            read: Self::default(),
+        };
+        reader.all()?;
+        reader.read.size = reader.size + 1;
+        Ok(reader.read)
+    }
+
+    /// All but the boundaries of words.
+    pub(super) fn without_boundaries(&self) -> String {
+        self.written.replace([BOUNDARY, NO_BOUNDARY], "")
+    }
+
+    /// For that engine.
+    pub(super) fn written(&self, engine: Engine) -> String {
+        let (boundary, none) = match engine {
+            Engine::Linear => (r"(?-u:\b)", r"(?-u:\B)"),
+            // This one has the boundaries of Unicode's words only.
+            Engine::Backtracking => (
+                "(?:(?<![0-9A-Z_a-z])(?=[0-9A-Z_a-z])|(?<=[0-9A-Z_a-z])(?![0-9A-Z_a-z]))",
+                "(?:(?<![0-9A-Z_a-z])(?![0-9A-Z_a-z])|(?<=[0-9A-Z_a-z])(?=[0-9A-Z_a-z]))",
+            ),
+        };
+        self.written
+            .replace(BOUNDARY, boundary)
+            .replace(NO_BOUNDARY, none)
+    }
+}
+
+/// What was read last, and may be repeated.
+#[derive(Clone, Copy)]
+enum Last {
+    Nothing,
+    Assertion,
+    Quantifier,
+    Atom { size: u64, looks: bool },
+}
+
+/// A group that is open.
+struct Group {
+    opened_at: usize,
+    /// What was counted outside of it.
+    size: u64,
+    looks: bool,
+    is_assertion: bool,
+}
+
+struct Reader<'p> {
+    rest: Peekable<Chars<'p>>,
+    /// Characters that were read.
+    at: usize,
+    groups: Vec<Group>,
+    /// Of the innermost open group.
+    size: u64,
+    looks: bool,
+    last: Last,
+    read: Expression,
+}
+
+impl Reader<'_> {
+    fn next(&mut self) -> Option<char> {
+        let next = self.rest.next();
+        self.at += usize::from(next.is_some());
+        next
+    }
+
+    fn peek(&mut self) -> Option<char> {
+        self.rest.peek().copied()
+    }
+
+    fn eat(&mut self, wanted: char) -> bool {
+        let found = self.peek() == Some(wanted);
+        if found {
+            self.next();
+        }
+        found
+    }
+
+    fn wrong<T>(&self, what: &str) -> Result<T, String> {
+        Err(format!("{what} (character {})", self.at))
+    }
+
+    fn all(&mut self) -> Result<(), String> {
+        while let Some(c) = self.next() {
+            match c {
+                '|' => {
+                    self.read.written.push('|');
+                    self.last = Last::Nothing;
+                }
+                '^' | '$' => {
+                    self.read.written.push(c);
+                    self.last = Last::Assertion;
+                }
+                '(' => self.open()?,
+                ')' => self.close()?,
+                '*' => self.repeat("*", None, 1)?,
+                '+' => self.repeat("+", None, 1)?,
+                '?' => self.repeat("?", Some(1), 1)?,
+                '{' => self.brace()?,
+                '.' => {
+                    let mut class = Class::new(true);
+                    class.add(&[('\n', '\n'), ('\r', '\r'), ('\u{2028}', '\u{2029}')]);
+                    self.atom(&class.written(), 1);
+                }
+                '[' => {
+                    let class = self.class()?;
+                    self.atom(&class.written(), class.size(PROPERTY_SIZE));
+                }
+                '\\' => self.escape()?,
+                c => self.literal(c),
+            }
+        }
+        match self.groups.last() {
+            Some(group) => Err(format!("'(' is not closed (character {})", group.opened_at)),
+            None => Ok(()),
+        }
+    }
+
+    fn atom(&mut self, written: &str, size: u64) {
+        self.read.written.push_str(written);
+        self.size = self.size.saturating_add(size);
+        self.last = Last::Atom { size, looks: false };
+    }
+
+    fn literal(&mut self, c: char) {
+        let written = class::character(c);
+        self.atom(&written, 1);
+    }
+
+    fn open(&mut self) -> Result<(), String> {
+        let opened_at = self.at;
+        let mut is_assertion = false;
+        let written = if self.eat('?') {
+            match (self.next(), self.peek()) {
+                (Some(':'), _) => "(?:",
+                (Some('='), _) => {
+                    is_assertion = true;
+                    "(?="
+                }
+                (Some('!'), _) => {
+                    is_assertion = true;
+                    "(?!"
+                }
+                (Some('<'), Some('=')) => {
+                    self.next();
+                    is_assertion = true;
+                    "(?<="
+                }
+                (Some('<'), Some('!')) => {
+                    self.next();
+                    is_assertion = true;
+                    "(?<!"
+                }
+                (Some('<'), _) => {
+                    self.group_name()?;
+                    "(?:"
+                }
+                (Some('i' | 'm' | 's' | '-'), _) => {
+                    return self.wrong("flags within a pattern, as in (?i:…), are not supported");
+                }
+                _ => {
+                    return self.wrong(
+                        "'(?' begins none of (?:…), (?=…), (?!…), (?<=…), (?<!…), (?<name>…)",
+                    );
+                }
+            }
+        } else {
+            // Nothing refers to what it matched.
+            "(?:"
+        };
+        self.read.written.push_str(written);
+        self.groups.push(Group {
+            opened_at,
+            size: std::mem::take(&mut self.size),
+            looks: std::mem::replace(&mut self.looks, is_assertion),
+            is_assertion,
+        });
+        self.read.looks_around |= is_assertion;
+        self.last = Last::Nothing;
+        Ok(())
+    }
+
+    fn group_name(&mut self) -> Result<(), String> {
+        let mut length = 0;
+        loop {
+            match self.next() {
+                Some('>') if length > 0 => return Ok(()),
+                Some(c)
+                    if c.is_alphabetic() || "_$".contains(c) || length > 0 && c.is_numeric() =>
+                {
+                    length += 1;
+                }
+                _ => return self.wrong("a group's name is made of letters, digits, '_' and '$'"),
+            }
+        }
+    }
+
+    fn close(&mut self) -> Result<(), String> {
+        let Some(group) = self.groups.pop() else {
+            return self.wrong("')' closes nothing");
+        };
+        self.read.written.push(')');
+        let (size, looks) = (self.size.saturating_add(1), self.looks);
+        self.size = group.size.saturating_add(size);
+        self.looks = group.looks | looks;
+        self.last = if group.is_assertion {
+            Last::Assertion
+        } else {
+            Last::Atom { size, looks }
+        };
+        Ok(())
+    }
+
+    /// `{n}`, `{n,}`, `{n,m}`, or a brace that stands for itself.
+    fn brace(&mut self) -> Result<(), String> {
+        match self.peek() {
+            Some(c) if c.is_ascii_digit() => {}
+            Some(',') => {
+                return self.wrong("'{,' repeats nothing in ECMA-262: write {0,n}, or \\{");
+            }
+            _ => {
+                self.literal('{');
+                return Ok(());
+            }
+        }
+        let least = self.number();
+        let most = if !self.eat(',') {
+            Some(least)
+        } else if self.peek() == Some('}') {
+            None
+        } else {
+            Some(self.number())
+        };
+        if !self.eat('}') {
+            return self
+                .wrong("a repetition is {n}, {n,} or {n,m}; a brace of the text is written \\{");
+        }
+        if most.is_some_and(|most| most < least) {
+            return self.wrong("a repetition's numbers are out of order");
+        }
+        let written = match most {
+            Some(most) => format!("{{{least},{most}}}"),
+            None => format!("{{{least},}}"),
+        };
+        self.repeat(&written, most, most.unwrap_or(least))
+    }
+
+    fn number(&mut self) -> u64 {
+        let mut number: u64 = 0;
+        while let Some(digit) = self.peek().and_then(|c| c.to_digit(10)) {
+            self.next();
+            number = number.saturating_mul(10).saturating_add(digit.into());
+        }
+        number
+    }
+
+    /// Repeats what was read last, at most that often, which is compiled to so many of it.
+    fn repeat(&mut self, written: &str, most: Option<u64>, times: u64) -> Result<(), String> {
+        let Last::Atom { size, looks } = self.last else {
+            return self.wrong(match self.last {
+                Last::Quantifier => "a repetition cannot be repeated: put it in a group",
+                _ => "there is nothing to repeat",
+            });
+        };
+        // Whether as few or as many as possible makes no difference to whether it matches.
+        self.eat('?');
+        self.read.written.push_str(written);
+        self.size = self
+            .size
+            .saturating_add(size.saturating_mul(times.saturating_sub(1)));
+        self.read.looks_in_loop |= looks && most.is_none();
+        self.last = Last::Quantifier;
+        Ok(())
+    }
+
+    /// Outside of a class.
+    fn escape(&mut self) -> Result<(), String> {
+        match self.peek() {
+            Some('b' | 'B') => {
+                let boundary = match self.next() {
+                    Some('b') => BOUNDARY,
+                    _ => NO_BOUNDARY,
+                };
+                self.read.written.push(boundary);
+                self.read.has_boundaries = true;
+                self.size += 1;
+                self.last = Last::Assertion;
+            }
+            Some('k' | '1'..='9') => return self.wrong("back-references are not supported"),
+            _ => {
+                let mut class = Class::new(false);
+                if let Some(c) = self.class_escape(&mut class)? {
+                    self.literal(c);
+                } else {
+                    self.atom(&class.written(), class.size(PROPERTY_SIZE));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Behind a backslash: a character, or none when it was a class that was added to `class`.
+    fn class_escape(&mut self, class: &mut Class) -> Result<Option<char>, String> {
+        let Some(c) = self.next() else {
+            return self.wrong("a backslash stands at the end");
+        };
+        match c {
+            'd' => class.add(DIGIT),
+            'w' => class.add(WORD),
+            's' => class.add(SPACE),
+            'D' => class.add_others(DIGIT),
+            'W' => class.add_others(WORD),
+            'S' => class.add_others(SPACE),
+            'p' | 'P' => {
+                let property = self.property()?;
+                class.add_property(c, &property);
+            }
+            _ => return self.character(c).map(Some),
+        }
+        Ok(None)
+    }
+
+    /// What stands in the braces of `\p{…}`.
+    fn property(&mut self) -> Result<String, String> {
+        let what = "a property of Unicode is written \\p{Name} or \\p{Name=Value}";
+        if !self.eat('{') {
+            return self.wrong(what);
+        }
+        let mut name = String::new();
+        loop {
+            match self.next() {
+                Some('}') if !name.is_empty() => return Ok(name),
+                Some(c) if c.is_ascii_alphanumeric() || c == '_' => name.push(c),
+                Some('=') if !name.is_empty() && !name.contains('=') => name.push('='),
+                _ => return self.wrong(what),
+            }
+        }
+    }
+
+    /// The character for which the escape stands.
+    fn character(&mut self, c: char) -> Result<char, String> {
+        Ok(match c {
+            'f' => '\u{c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'v' => '\u{b}',
+            '0' if !self.peek().is_some_and(|next| next.is_ascii_digit()) => '\0',
+            'c' => match self.next() {
+                Some(letter) if letter.is_ascii_alphabetic() => {
+                    char::from(u8::try_from(letter).unwrap_or_default() % 32)
+                }
+                _ => return self.wrong("\\c is followed by a letter"),
+            },
+            'x' => self.hex(2)?,
+            'u' => self.unicode()?,
+            '0'..='9' => return self.wrong("octal numbers are not part of ECMA-262: write \\xHH"),
+            c if c.is_alphanumeric() => {
+                return self.wrong(&format!("'\\{c}' means nothing in ECMA-262"));
+            }
+            c => c,
+        })
+    }
+
+    fn unicode(&mut self) -> Result<char, String> {
+        if !self.eat('{') {
+            return self.hex(4);
+        }
+        let mut code: u32 = 0;
+        let mut digits = 0;
+        loop {
+            let next = self.next();
+            if next == Some('}') && digits > 0 {
+                break;
+            }
+            let Some(digit) = next.and_then(|c| c.to_digit(16)) else {
+                return self
+                    .wrong("\\u is followed by four hexadecimal digits, or by some in braces");
+            };
+            code = code.saturating_mul(16).saturating_add(digit);
+            digits += 1;
+        }
+        match char::from_u32(code) {
+            Some(c) => Ok(c),
+            None => self.wrong("there is no such character"),
+        }
+    }
+
+    /// The character with that number in hexadecimal; two that are a pair of UTF-16 stand for one.
+    fn hex(&mut self, digits: usize) -> Result<char, String> {
+        let first = self.digits(digits)?;
+        if (0xD800..0xDC00).contains(&first) && self.eat('\\') && self.eat('u') {
+            let second = self.digits(4)?;
+            let units = [first, second].map(|unit| u16::try_from(unit).unwrap_or_default());
+            if let Some(Ok(c)) = char::decode_utf16(units).next() {
+                return Ok(c);
+            }
+        }
+        match char::from_u32(first) {
+            Some(c) => Ok(c),
+            None => self.wrong("half of a surrogate pair matches no text"),
+        }
+    }
+
+    fn digits(&mut self, count: usize) -> Result<u32, String> {
+        let mut number = 0;
+        for _ in 0..count {
+            let Some(digit) = self.next().and_then(|c| c.to_digit(16)) else {
+                return self.wrong("\\x is followed by two hexadecimal digits, and \\u by four");
+            };
+            number = number * 16 + digit;
+        }
+        Ok(number)
+    }
+}

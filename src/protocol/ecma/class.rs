@@ -1,0 +1,209 @@
+//! Classes of characters: `[a-z]`, `\d`, `\p{L}`.
+
+use std::fmt::Write as _;
+
+use super::Reader;
+
+/// Characters from one to another, both among them.
+type Range = (char, char);
+
+/// `\d`
+pub(super) const DIGIT: &[Range] = &[('0', '9')];
+/// `\w`
+pub(super) const WORD: &[Range] = &[('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')];
+/// `\s`: white space and ends of lines.
+pub(super) const SPACE: &[Range] = &[
+    ('\t', '\r'),
+    (' ', ' '),
+    ('\u{a0}', '\u{a0}'),
+    ('\u{1680}', '\u{1680}'),
+    ('\u{2000}', '\u{200a}'),
+    ('\u{2028}', '\u{2029}'),
+    ('\u{202f}', '\u{202f}'),
+    ('\u{205f}', '\u{205f}'),
+    ('\u{3000}', '\u{3000}'),
+    ('\u{feff}', '\u{feff}'),
+];
+
+/// A class as it is read.
+pub(super) struct Class {
+    is_negated: bool,
+    ranges: Vec<Range>,
+    /// As they are written.
+    properties: Vec<String>,
+}
+
+impl Class {
+    pub(super) fn new(is_negated: bool) -> Self {
+        Self {
+            is_negated,
+            ranges: Vec::new(),
+            properties: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, ranges: &[Range]) {
+        self.ranges.extend_from_slice(ranges);
+    }
+
+    /// All characters but those, which are in order and apart from each other.
+    pub(super) fn add_others(&mut self, ranges: &[Range]) {
+        let mut from = '\0';
+        for (first, last) in ranges {
+            if let Some(before) = before(*first) {
+                self.ranges.push((from, before));
+            }
+            from = after(*last).unwrap_or(char::MAX);
+        }
+        self.ranges.push((from, char::MAX));
+    }
+
+    /// `p` or `P`, and what stands in the braces.
+    pub(super) fn add_property(&mut self, kind: char, name: &str) {
+        self.properties.push(format!("\\{kind}{{{name}}}"));
+    }
+
+    /// As an engine reads it. Nested classes, and operators between them, are never in it.
+    pub(super) fn written(&self) -> String {
+        let all = (char::from(0), char::MAX);
+        let (is_negated, ranges) = if self.ranges.is_empty() && self.properties.is_empty() {
+            // An empty class is not known everywhere: nothing is what is not among all.
+            (!self.is_negated, [all].to_vec())
+        } else {
+            (self.is_negated, self.ranges.clone())
+        };
+        let mut written = String::from(if is_negated { "[^" } else { "[" });
+        for (first, last) in ranges {
+            written.push_str(&character(first));
+            if first != last {
+                written.push('-');
+                written.push_str(&character(last));
+            }
+        }
+        written.extend(self.properties.iter().map(String::as_str));
+        written.push(']');
+        written
+    }
+
+    pub(super) fn size(&self, property_size: u64) -> u64 {
+        let properties = u64::try_from(self.properties.len()).unwrap_or(u64::MAX);
+        1 + properties.saturating_mul(property_size)
+    }
+}
+
+/// A character as every engine reads it.
+pub(super) fn character(c: char) -> String {
+    let mut written = String::new();
+    if c.is_ascii_alphanumeric() {
+        written.push(c);
+    } else {
+        // Writing to a string does not fail.
+        let _ = write!(written, "\\x{{{:x}}}", u32::from(c));
+    }
+    written
+}
+
+/// An item of a class.
+enum Item {
+    One(char),
+    /// It was added to the class.
+    Several,
+}
+
+impl Reader<'_> {
+    /// Behind the bracket that opens it.
+    pub(super) fn class(&mut self) -> Result<Class, String> {
+        let opened_at = self.at;
+        let mut class = Class::new(self.eat('^'));
+        loop {
+            let Some(c) = self.next() else {
+                return Err(format!("'[' is not closed (character {opened_at})"));
+            };
+            if c == ']' {
+                return Ok(class);
+            }
+            let first = self.item(c, &mut class)?;
+            if !self.eat('-') {
+                class.add_item(&first);
+                continue;
+            }
+            match self.peek() {
+                // A hyphen at the end is one.
+                Some(']') | None => {
+                    class.add_item(&first);
+                    class.add_item(&Item::One('-'));
+                }
+                Some(_) => self.range(&first, &mut class)?,
+            }
+        }
+    }
+
+    /// Behind the hyphen.
+    fn range(&mut self, first: &Item, class: &mut Class) -> Result<(), String> {
+        let Some(c) = self.next() else {
+            return Ok(());
+        };
+        match (first, self.item(c, class)?) {
+            (Item::One(first), Item::One(last)) if *first <= last => class.add(&[(*first, last)]),
+            (Item::One(_), Item::One(_)) => return self.wrong("a range is out of order"),
+            // A class is no end of a range, and the hyphen stands for itself.
+            (first, last) => {
+                class.add_item(first);
+                class.add_item(&Item::One('-'));
+                class.add_item(&last);
+            }
+        }
+        Ok(())
+    }
+
+    fn item(&mut self, c: char, class: &mut Class) -> Result<Item, String> {
+        if c != '\\' {
+            return Ok(Item::One(c));
+        }
+        if self.eat('b') {
+            return Ok(Item::One('\u{8}'));
+        }
+        Ok(match self.class_escape(class)? {
+            Some(c) => Item::One(c),
+            None => Item::Several,
+        })
+    }
+}
+
+impl Class {
+    fn add_item(&mut self, item: &Item) {
+        if let Item::One(c) = item {
+            self.add(&[(*c, *c)]);
+        }
+    }
+}
+
+fn before(c: char) -> Option<char> {
+    // No range here ends beside the surrogates.
+    u32::from(c).checked_sub(1).and_then(char::from_u32)
+}
+
+fn after(c: char) -> Option<char> {
+    char::from_u32(u32::from(c) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_characters_are_those_that_are_not_listed() {
+        for ranges in [DIGIT, WORD, SPACE] {
+            let mut others = Class::new(false);
+            others.add_others(ranges);
+            let among = |ranges: &[Range], c| {
+                ranges
+                    .iter()
+                    .any(|(first, last)| (*first..=*last).contains(&c))
+            };
+            for c in ('\0'..=char::MAX).step_by(1) {
+                assert_ne!(among(ranges, c), among(&others.ranges, c), "{c:?}");
+            }
+        }
+    }
+}

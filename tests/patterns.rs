@@ -1,0 +1,315 @@
+//! Regular expressions in contracts: those of ECMA-262, matched as JavaScript does, or refused with the reason.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use onex_registry::protocol::validator::Validator;
+use serde_json::{Value, json};
+
+/// Matches everything, and takes an engine that can look ahead: for all that stand in one schema with it.
+const LOOKS_AHEAD: &str = "(?=)";
+
+/// Whether a text matches, by either engine.
+fn matches(pattern: &str, text: &str) -> [Result<bool, String>; 2] {
+    let alone = json!({"pattern": pattern});
+    let beside = json!({"allOf": [{"pattern": LOOKS_AHEAD}, {"pattern": pattern}]});
+    [alone, beside].map(|schema| match Validator::compile(&schema) {
+        Ok(validator) => {
+            let violations = validator.violations(&json!(text));
+            if let Some(violation) = violations.first() {
+                let wanted = format!("does not match {}", json!(pattern).as_str().unwrap());
+                let shown = violation.message.replace("match \"", "match ");
+                assert!(shown.contains(&wanted) || shown.len() > 200, "{shown}");
+            }
+            Ok(violations.is_empty())
+        }
+        Err(error) => Err(error.message),
+    })
+}
+
+#[track_caller]
+fn check(pattern: &str, yes: &[&str], no: &[&str]) {
+    for (texts, wanted) in [(yes, true), (no, false)] {
+        for text in texts {
+            let found = matches(pattern, text);
+            assert_eq!(found, [Ok(wanted), Ok(wanted)], "{pattern} at {text:?}");
+        }
+    }
+}
+
+#[track_caller]
+fn refused(pattern: &str, reason: &str) {
+    for found in matches(pattern, "") {
+        let Err(message) = found else {
+            panic!("{pattern} is taken");
+        };
+        assert!(message.contains(reason), "{pattern}: {message}");
+    }
+}
+
+#[test]
+fn patterns_match_as_in_ecma_262() {
+    // A dot is any character that ends no line.
+    check(
+        "^.$",
+        &["a", "é", "😀", "\u{85}"],
+        &["\n", "\r", "\u{2028}", "\u{2029}", ""],
+    );
+    check("^[^]$", &["a", "\n", "\u{2028}", "😀"], &["", "aa"]);
+    check("^[]$", &[], &["", "a", "]"]);
+    check("[]", &[], &["", "a"]);
+    check("^[]|a$", &["a"], &["", "b"]);
+    check(r"^[\b]$", &["\u{8}"], &["b", ""]);
+    check(r"^\0$", &["\0"], &["0", ""]);
+    check(r"^[\0-\x1f]$", &["\0", "\n", "\u{1f}"], &[" "]);
+    // Words are of ASCII.
+    check(r"\bcat\b", &["a cat!", "cat", "écat"], &["cats", "a_cat"]);
+    check(r"^\w+\b.$", &["aé", "a-"], &["ab", "é"]);
+    check(r"a\Bé|aé\B", &["aé"], &["a", "aa"]);
+    check(r"^\B$", &[""], &["a"]);
+    check(r"^\d\D$", &["1a", "1٣"], &["٣a", "11"]);
+    check(r"^\w\W$", &["aé", "_-"], &["éa", "aa"]);
+    check(
+        r"^\s\S$",
+        &["\u{feff}a", "\u{2003}\u{85}"],
+        &["aa", "\u{85}a"],
+    );
+    check(r"^[\D]$", &["a"], &["1"]);
+    check(r"^[^\W_]$", &["a", "1"], &["_", "é"]);
+    check(r"^[^\s\S]$", &[], &["a", " "]);
+    check(r"^[\w-.]+$", &["a-b.c"], &["a b"]);
+    check("^[a-z&&^b]+$", &["a&^b"], &["A"]);
+    check("^[[a]]$", &["[]", "a]"], &["a"]);
+    check("^[a~~b+--c]$", &["~", "+", ",", "-", "a", "c"], &["d", "."]);
+    // Anchors are at the ends of the text only.
+    check("^a$", &["a"], &["a\n", "\na", "b\na"]);
+    check(
+        r"^\u0041\u{1F600}\uD83D\uDE00\x41\cJ\t\v\f\/\-$",
+        &["A😀😀A\n\t\u{b}\u{c}/-"],
+        &["A"],
+    );
+    check(
+        r"^\p{Lu}\P{L}\p{Script=Greek}[\p{L}_]$",
+        &["A1α_", "É α\u{df}"],
+        &["a1α_", "A1a_"],
+    );
+    check("^a{2}b{1,}c{0,1}$", &["aab", "aabbc"], &["ab", "aabcc"]);
+    check("^{a}]$", &["{a}]"], &["a"]);
+    check("^(?<year>[0-9]{4})-(?:a|b)*?$", &["2026-ab"], &["2026-c"]);
+    check("a||b", &["", "c"], &[]);
+    check("", &["", "x"], &[]);
+    // Looking around.
+    check("^(?!foo)", &["bar", ""], &["foo", "foobar"]);
+    check(r"^(?=.*\d)(?=.*[a-z]).{4,}$", &["abc1"], &["abcd", "a1"]);
+    check("(?<=a|bc)d", &["ad", "xbcd"], &["d", "cd"]);
+    check("(?<!a)b", &["b", "cb"], &["ab"]);
+    check(r"^(?:(?!--).)*$", &["a-b"], &["a--b"]);
+    check(r"^(?=\bcat\b).*$", &["cat é"], &["cats", "a cat"]);
+}
+
+#[test]
+fn what_no_engine_does_is_refused_with_the_reason() {
+    refused("(", "'(' is not closed (character 1)");
+    refused("a(b(c)", "'(' is not closed (character 2)");
+    refused("a)", "')' closes nothing (character 2)");
+    refused("[a", "'[' is not closed (character 1)");
+    refused("[a--b]", "out of order");
+    refused("[z-a]", "a range is out of order (character 4)");
+    refused("*a", "nothing to repeat (character 1)");
+    refused("a++", "cannot be repeated");
+    refused("a{2}{3}", "cannot be repeated");
+    refused("^{2}", "nothing to repeat");
+    refused("(?=a)*", "nothing to repeat");
+    refused("a{3,2}", "out of order");
+    refused("a{,5}", "write {0,n}");
+    refused("a{1", "a repetition is {n}");
+    refused(r"(a)\1", "back-references are not supported");
+    refused(r"(?<a>x)\k<a>", "back-references are not supported");
+    refused("(?i:a)", "flags within a pattern");
+    refused("(?i)a", "flags within a pattern");
+    refused("(?P<a>x)", "'(?' begins none of");
+    refused("(?>a)", "'(?' begins none of");
+    refused(r"\Aa\z", r"'\A' means nothing in ECMA-262");
+    refused(r"\a", r"'\a' means nothing");
+    refused(r"\h", r"'\h' means nothing");
+    refused(r"\01", "octal");
+    refused(r"[\1]", "octal");
+    refused(r"\c1", r"\c is followed by a letter");
+    refused(r"\x4", r"\x is followed by two");
+    refused(r"\u12", r"\u by four");
+    refused(r"\u{110000}", "no such character");
+    refused(r"\uD83D", "surrogate");
+    refused(r"\pL", r"\p{Name}");
+    refused(r"\p{Klingon}", "property that Unicode does not have");
+    refused("(a{1000}){1000}", "takes more than 131072 bytes");
+    refused(
+        r"(\b[^]){2}(\p{L}{0,2}\s\p{L}){2}",
+        "takes more than 131072 bytes",
+    );
+    refused(
+        "((?=a))*b",
+        "repeats a group that does nothing but look around",
+    );
+    refused(r"(?<!(?:\b_|\x61? ?\d{1,}){2})", "looks behind");
+    refused("a\\", "a backslash stands at the end");
+    let groups = "(".repeat(500) + &")".repeat(500);
+    refused(&groups, "groups");
+}
+
+/// A pattern that is made at random, and texts that may match it.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.roll(of.len())]
+    }
+
+    fn pattern(&mut self, depth: usize) -> String {
+        let mut pattern = String::new();
+        for _ in 0..=self.roll(3) {
+            let atom = match self.roll(if depth == 0 { 7 } else { 12 }) {
+                0..3 => self
+                    .one(&["a", "b", "-", "_", "é", "1", " ", r"\n", r"\x61", r"\u00e9"])
+                    .to_owned(),
+                3 => self
+                    .one(&[
+                        ".", r"\d", r"\D", r"\w", r"\W", r"\s", r"\S", r"\p{L}", r"\P{Lu}",
+                    ])
+                    .to_owned(),
+                4 => self.one(&[r"\b", r"\B", "^", "$"]).to_owned(),
+                5 | 6 => self.class(),
+                7..9 => format!("({})", self.pattern(depth - 1)),
+                9 => format!(
+                    "(?:{}|{})",
+                    self.pattern(depth - 1),
+                    self.pattern(depth - 1)
+                ),
+                10 => format!("({}{})", self.one(&["?=", "?!"]), self.pattern(depth - 1)),
+                _ => format!("({}{})", self.one(&["?<=", "?<!"]), self.pattern(depth - 1)),
+            };
+            let is_assertion = atom.starts_with("(?=")
+                || atom.starts_with("(?!")
+                || atom.starts_with("(?<")
+                || [r"\b", r"\B", "^", "$"].contains(&atom.as_str());
+            pattern.push_str(&atom);
+            if !is_assertion {
+                pattern.push_str(self.one(&["", "", "", "*", "+?", "?", "{2}", "{1,}", "{0,2}"]));
+            }
+        }
+        pattern
+    }
+
+    fn class(&mut self) -> String {
+        let mut class = self.one(&["[", "[^"]).to_owned();
+        for _ in 0..self.roll(4) {
+            let items = [
+                "a", "b", "a-c", r"\d", r"\W", r"\S", r"\b", r"\-", "&&", "~~", "[", r"\]", "é",
+                r"\p{L}", r"\n",
+            ];
+            class.push_str(self.one(&items));
+        }
+        class + "]"
+    }
+
+    fn text(&mut self) -> String {
+        (0..self.roll(6))
+            .map(|_| {
+                self.one(&[
+                    "a", "b", "c", "1", "_", "-", " ", "\n", "é", "É", "&", "~", "[", "]", "\u{8}",
+                    "\u{2028}",
+                ])
+            })
+            .collect()
+    }
+}
+
+/// What JavaScript says of each pattern and text; null where it has no such pattern.
+fn javascript(cases: &Value) -> Vec<Option<bool>> {
+    let program = "
+        const cases = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+        console.log(JSON.stringify(cases.map(([pattern, text]) => {
+            try { return new RegExp(pattern, 'u').test(text); } catch { return null; }
+        })));";
+    let mut node = Command::new("node")
+        .args(["-e", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = node.stdin.take().unwrap();
+    stdin.write_all(cases.to_string().as_bytes()).unwrap();
+    drop(stdin);
+    let said = node.wait_with_output().unwrap();
+    serde_json::from_slice(&said.stdout).unwrap()
+}
+
+#[test]
+fn patterns_match_as_javascript_has_them() {
+    let mut dice = Dice(0x2545_F491_4F6C_DD1D);
+    let mut cases = Vec::new();
+    for _ in 0..400 {
+        let pattern = dice.pattern(2);
+        let texts: Vec<String> = (0..6).map(|_| dice.text()).collect();
+        cases.extend(texts.into_iter().map(|text| (pattern.clone(), text)));
+    }
+    let said = javascript(&json!(cases));
+    let (mut yes, mut no, mut not_ours) = (0, 0, 0);
+    let mut last = (String::new(), Vec::new());
+    for ((pattern, text), wanted) in cases.into_iter().zip(said) {
+        let wanted = wanted.unwrap_or_else(|| panic!("JavaScript does not have {pattern}"));
+        if last.0 != pattern {
+            let alone = json!({"pattern": pattern});
+            let beside = json!({"allOf": [{"pattern": LOOKS_AHEAD}, {"pattern": pattern}]});
+            let both = [alone, beside].map(|schema| Validator::compile(&schema));
+            if let Some(Err(error)) = both.iter().find(|one| one.is_err()) {
+                println!("{pattern}: {}", error.message);
+                not_ours += 1;
+            }
+            last = (pattern.clone(), both.into_iter().flatten().collect());
+        }
+        for validator in &last.1 {
+            let found = validator.violations(&json!(text)).is_empty();
+            assert_eq!(found, wanted, "{pattern} at {text:?}");
+        }
+        *if wanted { &mut yes } else { &mut no } += 1;
+    }
+    println!("{yes} match, {no} do not; {not_ours} patterns are not taken");
+    assert!(
+        yes > 500 && no > 500 && not_ours < 20,
+        "{yes} {no} {not_ours}"
+    );
+}
+
+#[test]
+fn common_patterns_that_look_around_take_texts_of_some_length() {
+    for (pattern, length) in [
+        (r"^(?!\s*$).+", 20_000),
+        (r"^(?=.*[A-Z])(?=.*\d)[A-Za-z\d]{8,}$", 1_000),
+        (r"^(?:(?!--).)*$", 1_500),
+        (r"\bA(?=1)", 1_500),
+    ] {
+        let text = "A1".repeat(length / 2);
+        check(pattern, &[&text], &[]);
+    }
+    // Of those that would never end, that is said.
+    let schema = json!({"pattern": "^(?:(?:a|aa|aaa)+)+(?!a)b"});
+    let violations = Validator::compile(&schema)
+        .unwrap()
+        .violations(&json!("a".repeat(2_000)));
+    assert!(
+        violations[0].message.contains("too large or too deep"),
+        "{violations:?}"
+    );
+}
