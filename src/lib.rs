@@ -27,16 +27,15 @@
 pub mod cli;
 pub mod client;
 pub mod codegen;
-pub mod connect;
 pub mod domain;
 pub mod embedded;
 pub mod protocol;
 pub mod registry;
-pub mod server_version;
 mod serving;
 pub mod store;
 
 pub use client::{Client, LeaseGuard, Node};
+pub use onex_nats::{connect, server_version};
 
 /// An error with all that caused it, on one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("protocol", &["domain"]),
     ("domain", &[]),
     ("embedded", &["server_version"]),
+    // Of `crates/nats`, under the names that the root gives them.
     ("connect", &[]),
     ("server_version", &[]),
     ("serving", &[]),

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -103,12 +103,9 @@ impl Options {
         Ok(options)
     }
 
-    /// Connects, and tells `on_event` whenever the connection is lost or back. It comes back by itself.
-    pub async fn connect<F>(&self, name: &str, on_event: F) -> Result<Client, Error>
-    where
-        F: Fn(Event) + Send + Sync + 'static,
-    {
-        let servers: Vec<async_nats::ServerAddr> = self
+    /// What the client library is to be given, and the servers, for callers that connect with options of their own.
+    pub async fn prepare(&self, name: &str) -> Result<(ConnectOptions, Vec<ServerAddr>), Error> {
+        let servers: Vec<ServerAddr> = self
             .url
             .split(',')
             .map(|url| {
@@ -128,6 +125,15 @@ impl Options {
             Some((token, None)) => options = options.token(token),
             None => {}
         }
+        Ok((options, servers))
+    }
+
+    /// Connects, and tells `on_event` whenever the connection is lost or back. It comes back by itself.
+    pub async fn connect<F>(&self, name: &str, on_event: F) -> Result<Client, Error>
+    where
+        F: Fn(Event) + Send + Sync + 'static,
+    {
+        let (options, servers) = self.prepare(name).await?;
         options
             .event_callback(move |event| {
                 on_event(event);
