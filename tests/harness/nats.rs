@@ -20,7 +20,7 @@ pub(crate) struct Nats {
 }
 
 /// A port below those that the kernel gives to outgoing connections: nobody takes it while its server is away.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let next = NEXT.fetch_add(1, Ordering::Relaxed);

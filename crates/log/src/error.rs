@@ -82,6 +82,14 @@ pub enum Error {
         /// When this one was created.
         is: Timestamp,
     },
+    /// What was to be trimmed is not there: a server that lags, or a store that went back.
+    #[error("the store's last message is {last}: nothing is trimmed before {wanted}")]
+    Behind {
+        /// Before which messages were to be removed.
+        wanted: Sequence,
+        /// The stream's last one.
+        last: Sequence,
+    },
     /// No answer in time.
     #[error("the store did not answer {request} in time")]
     Silent {

@@ -104,9 +104,10 @@ impl Log {
     /// Sends an entry, once, while [`Log::next`] is awaited. Nothing is sent where there is no session. What becomes of it is
     /// told by events, or by nothing at all.
     pub fn append(&self, append: Append) {
-        match &self.state {
-            State::Running(session) => session.append(append),
-            _ => tracing::debug!(id = %append.header.id, "no session: an append was not sent"),
+        if let State::Running(session) = &self.state {
+            session.append(append);
+        } else {
+            tracing::debug!(id = %append.header.id, "no session: an append was not sent");
         }
     }
 

@@ -83,10 +83,7 @@ async fn create(api: &Api, options: &Options) -> Result<(), Error> {
         match code {
             // Another instance was faster, with other settings; whether they will do is checked next.
             code::STREAM_NAME_IN_USE => return Ok(()),
-            code::STORAGE_RESOURCES_EXCEEDED
-            | code::ACCOUNT_RESOURCES_EXCEEDED
-            | code::INSUFFICIENT_RESOURCES
-            | code::CLUSTER_NO_PEERS => {
+            code if is_room(code, &description) => {
                 if bytes / 2 < BYTES_MIN {
                     return Err(Error::NoRoom {
                         stream: api.names.stream.clone(),
@@ -109,6 +106,17 @@ async fn create(api: &Api, options: &Options) -> Result<(), Error> {
                 });
             }
         }
+    }
+}
+
+/// Whether less could be had. Servers of a cluster name many reasons for not placing a stream by one number.
+fn is_room(code: u64, description: &str) -> bool {
+    match code {
+        code::STORAGE_RESOURCES_EXCEEDED
+        | code::ACCOUNT_RESOURCES_EXCEEDED
+        | code::INSUFFICIENT_RESOURCES => true,
+        code::CLUSTER_NO_PEERS => description.contains("insufficient storage"),
+        _ => false,
     }
 }
 

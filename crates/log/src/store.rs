@@ -119,20 +119,25 @@ impl Store {
         self.ask(async |api| api.last().await).await
     }
 
-    /// Removes every message before `below`, in pieces, and says how many there were. It may be late: the stream's numbers
-    /// go on where they were even if `below` is behind the end, and another stream of the same name is left alone.
+    /// Removes every message before `below`, in pieces, and says how many there were. Another stream of the same name is
+    /// left alone, and so is one that does not reach as far as `below`. A request that arrives late moves no numbers.
     pub async fn purge_below(&self, below: Sequence) -> Result<u64, Error> {
         let created = self.shared.created;
         let mut purged = 0;
         loop {
             let done = async |api: &Api| {
                 let info = api.identify(created).await?.info;
-                let end = below.min(info.last.next());
-                if info.first >= end {
+                if below > info.last.next() {
+                    return Err(Error::Behind {
+                        wanted: below,
+                        last: info.last,
+                    });
+                }
+                if info.first >= below {
                     return Ok((0, true));
                 }
-                let piece = end.min(Sequence(info.first.0.saturating_add(PURGE_ENTRIES_MAX)));
-                Ok((api.purge(piece).await?, piece == end))
+                let piece = below.min(Sequence(info.first.0.saturating_add(PURGE_ENTRIES_MAX)));
+                Ok((api.purge(piece).await?, piece == below))
             };
             let (count, last) = self.ask(done).await?;
             purged += count;
