@@ -147,20 +147,27 @@ impl Store {
         }
     }
 
-    async fn ask<T>(
-        &self,
-        question: impl AsyncFnOnce(&Api) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let api = self.api().await?;
-        let answer = question(&api).await;
-        // A server that does not answer may be frozen: the next question goes to another one.
-        if let Err(Error::Silent { .. } | Error::Ended { .. } | Error::NoResponders { .. }) = answer
-        {
-            let mut link = self.shared.link.lock().await;
-            link.api = None;
-            link.servers.turn();
+    async fn ask<T>(&self, question: impl AsyncFn(&Api) -> Result<T, Error>) -> Result<T, Error> {
+        let answer = question(&self.api().await?).await;
+        match answer {
+            // The connection may have ended long ago. All that is asked here may be asked twice.
+            Err(Error::Ended { .. }) => {
+                self.turn().await;
+                question(&self.api().await?).await
+            }
+            // A server that does not answer may be frozen: the next question goes to another one.
+            Err(Error::Silent { .. } | Error::NoResponders { .. }) => {
+                self.turn().await;
+                answer
+            }
+            answer => answer,
         }
-        answer
+    }
+
+    async fn turn(&self) {
+        let mut link = self.shared.link.lock().await;
+        link.api = None;
+        link.servers.turn();
     }
 
     async fn api(&self) -> Result<Api, Error> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use onex_log::{Append, Delivery, Event, Log, Lost, Options, Refusal, Store, open};
 use onex_nats::connect;
 use onex_types::entry::{EntryHeader, EntryId, Sequence};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
 use crate::PATIENCE;
@@ -39,6 +39,7 @@ pub(crate) fn entry(predecessor: EntryId, expected: Sequence, body: &str) -> App
 }
 
 pub(crate) struct Writer {
+    options: Options,
     pub(crate) log: Log,
     pub(crate) store: Store,
     pub(crate) head: Sequence,
@@ -59,15 +60,19 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// Once the server, or its cluster, is ready.
     pub(crate) async fn open(options: Options) -> Self {
-        let (log, store) = open(options).await.unwrap();
-        let mut writer = Self::with(log, store);
-        writer.log.follow(Sequence(0));
-        writer
-    }
-
-    pub(crate) fn with(log: Log, store: Store) -> Self {
+        let since = Instant::now();
+        let (mut log, store) = loop {
+            match open(options.clone()).await {
+                Ok(opened) => break opened,
+                Err(error) => assert!(since.elapsed() < PATIENCE, "{error}"),
+            }
+            sleep(Duration::from_millis(100)).await;
+        };
+        log.follow(Sequence(0));
         Self {
+            options,
             log,
             store,
             head: Sequence(0),
@@ -223,14 +228,11 @@ impl Writer {
 
 /// Reads the whole log anew: no gap, each valid entry follows the one before, and what writers say of theirs is so.
 pub(crate) async fn assert_log(url: &str, writers: &[&Writer]) -> Vec<Delivery> {
-    let (log, store) = open(Options {
-        replicas: replicas(writers).await,
-        ..options(url)
-    })
-    .await
-    .unwrap();
-    let mut reader = Writer::with(log, store);
-    reader.log.follow(Sequence(0));
+    let options = Options {
+        nats: connect::Options::at(url),
+        ..writers[0].options.clone()
+    };
+    let mut reader = Writer::open(options).await;
     reader.catch_up().await;
     let mut last = EntryId::NONE;
     let mut stored = Vec::new();
@@ -247,11 +249,4 @@ pub(crate) async fn assert_log(url: &str, writers: &[&Writer]) -> Vec<Delivery> 
         }
     }
     reader.applied
-}
-
-async fn replicas(writers: &[&Writer]) -> usize {
-    match writers.first() {
-        Some(writer) => usize::from(writer.store.check().await.unwrap().leader.is_some()) * 2 + 1,
-        None => 1,
-    }
 }
