@@ -131,3 +131,82 @@ pub(crate) fn acknowledged(names: &Names, message: &Message) -> Option<Event> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "00000000000000000000000000000007";
+
+    fn judged(
+        payload: &str,
+        status: Option<StatusCode>,
+    ) -> Option<(Option<Sequence>, Option<Refusal>)> {
+        let message = Message {
+            subject: format!("_INBOX.x.41.{ID}").into(),
+            reply: None,
+            payload: Bytes::from(payload.to_owned()),
+            headers: None,
+            status,
+            description: None,
+            length: 0,
+        };
+        match acknowledged(&Names::of("x"), &message)? {
+            Event::Acked { sequence, .. } => Some((Some(sequence), None)),
+            Event::Refused { refusal, .. } => Some((None, Some(refusal))),
+            event => panic!("{event:?}"),
+        }
+    }
+
+    #[test]
+    fn only_the_next_place_in_our_stream_counts() {
+        let misplaced = |stream: &str, sequence| Refusal::Misplaced {
+            stream: stream.to_owned(),
+            sequence: Sequence(sequence),
+        };
+        for (payload, sequence, refusal) in [
+            (r#"{"stream":"KV_x","seq":42}"#, Some(Sequence(42)), None),
+            (
+                r#"{"stream":"KV_x","seq":43}"#,
+                None,
+                Some(misplaced("KV_x", 43)),
+            ),
+            (
+                r#"{"stream":"KV_x","seq":41,"duplicate":true}"#,
+                None,
+                Some(misplaced("KV_x", 41)),
+            ),
+            (
+                r#"{"stream":"other","seq":42}"#,
+                None,
+                Some(misplaced("other", 42)),
+            ),
+            (
+                r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 42"},"stream":"KV_x","seq":0}"#,
+                None,
+                Some(Refusal::Conflict),
+            ),
+            (
+                r#"{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}"#,
+                None,
+                Some(Refusal::Full),
+            ),
+            (
+                r#"{"error":{"code":400,"err_code":10060}}"#,
+                None,
+                Some(Refusal::Other(10_060)),
+            ),
+        ] {
+            assert_eq!(
+                judged(payload, None),
+                Some((sequence, refusal)),
+                "{payload}"
+            );
+        }
+        assert_eq!(
+            judged("", Some(StatusCode::NO_RESPONDERS)),
+            Some((None, Some(Refusal::NoResponders)))
+        );
+        assert_eq!(judged("+OK", None), None);
+    }
+}

@@ -71,9 +71,7 @@ pub(crate) struct Follower {
     outstanding: usize,
     /// Where the caller wanted to start.
     from: Sequence,
-    /// The next message of the stream, and its number within the consumer.
-    next: Sequence,
-    next_in_consumer: u64,
+    next: Next,
     /// What was read one by one, before the consumer's first message.
     early: Vec<Delivery>,
     pending: u64,
@@ -108,8 +106,10 @@ impl Follower {
             pull_bytes_max: PULL_BYTES_MAX.max(2 * api.client.max_payload()),
             outstanding: 0,
             from,
-            next,
-            next_in_consumer: 1,
+            next: Next {
+                stream: next,
+                consumer: 1,
+            },
             early,
             pending,
             started: false,
@@ -187,17 +187,7 @@ impl Follower {
         let Some(place) = message.reply.as_deref().and_then(Place::read) else {
             return self.control(&message).map(|()| None);
         };
-        if place.consumer != self.next_in_consumer || place.stream < self.next {
-            return Err(Lost::Gap);
-        }
-        if place.stream > self.next {
-            return Err(Lost::Trimmed {
-                wanted: self.next,
-                first: place.stream,
-            });
-        }
-        self.next_in_consumer += 1;
-        self.next = self.next.next();
+        self.next.advance(&place)?;
         self.outstanding = self.outstanding.saturating_sub(1);
         Ok(Some(Delivery {
             sequence: place.stream,
@@ -317,6 +307,30 @@ async fn read_around(api: &Api, from: Sequence) -> Result<Vec<Delivery>, Error> 
     Ok(deliveries.collect())
 }
 
+/// What is to come next: its place in the stream, and its number within the consumer.
+struct Next {
+    stream: Sequence,
+    consumer: u64,
+}
+
+impl Next {
+    fn advance(&mut self, place: &Place) -> Result<(), Lost> {
+        // The consumer's numbers have no gap, whatever the stream's have: what is missing there did not reach us.
+        if place.consumer != self.consumer || place.stream < self.stream {
+            return Err(Lost::Gap);
+        }
+        if place.stream > self.stream {
+            return Err(Lost::Trimmed {
+                wanted: self.stream,
+                first: place.stream,
+            });
+        }
+        self.consumer += 1;
+        self.stream = self.stream.next();
+        Ok(())
+    }
+}
+
 /// What the subject for acknowledging a delivery says of it.
 struct Place {
     stream: Sequence,
@@ -347,6 +361,32 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_that_is_not_the_next_one_ends_the_session() {
+        let mut next = Next {
+            stream: Sequence(17),
+            consumer: 1,
+        };
+        let place = |stream, consumer| {
+            let subject = format!("$JS.ACK.KV_x.c.1.{stream}.{consumer}.1700000000000000000.0");
+            Place::read(&subject).unwrap()
+        };
+        assert!(next.advance(&place(17, 1)).is_ok());
+        assert!(next.advance(&place(18, 2)).is_ok());
+        assert!(matches!(next.advance(&place(20, 4)), Err(Lost::Gap)));
+        assert!(matches!(next.advance(&place(19, 4)), Err(Lost::Gap)));
+        assert!(matches!(next.advance(&place(18, 3)), Err(Lost::Gap)));
+        let trimmed = next.advance(&place(25, 3));
+        assert!(matches!(
+            trimmed,
+            Err(Lost::Trimmed {
+                wanted: Sequence(19),
+                first: Sequence(25)
+            })
+        ));
+        assert!(next.advance(&place(19, 3)).is_ok());
+    }
 
     #[test]
     fn the_place_of_a_delivery_is_read_in_both_forms() {

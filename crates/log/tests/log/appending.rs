@@ -83,6 +83,25 @@ async fn repeated_entry_is_refused_by_its_own_number() {
 }
 
 #[tokio::test]
+async fn entry_is_stored_with_its_three_headers() {
+    let nats = Nats::start();
+    let stranger = Stranger::at(&nats.url()).await;
+    let mut writer = Writer::open(options(&nats.url())).await;
+    writer.write(2).await;
+    let mut lines = stranger.headers(2).await;
+    lines.sort_unstable();
+    let [one, two] = [0, 1].map(|n| writer.stored[n].0);
+    assert_eq!(
+        lines,
+        [
+            "Nats-Expected-Last-Sequence: 1".to_owned(),
+            "Nats-Expected-Stream: KV_test".to_owned(),
+            format!("Onex-Entry: {two} {one} 2 0 {}", EntryId::NONE),
+        ]
+    );
+}
+
+#[tokio::test]
 async fn frozen_server_is_silence_and_a_repeat_settles_it() {
     let nats = Nats::start();
     let mut writer = Writer::open(options(&nats.url())).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::Client;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -55,6 +56,26 @@ impl Stranger {
     pub(crate) async fn last(&self) -> u64 {
         let info = self.api(&format!("STREAM.INFO.{STREAM}"), &json!({})).await;
         info["state"]["last_seq"].as_u64().unwrap()
+    }
+
+    /// The lines of a stored message's header block.
+    pub(crate) async fn headers(&self, sequence: u64) -> Vec<String> {
+        let got = self
+            .api(
+                &format!("STREAM.MSG.GET.{STREAM}"),
+                &json!({ "seq": sequence }),
+            )
+            .await;
+        let block = BASE64_STANDARD
+            .decode(got["message"]["hdrs"].as_str().unwrap())
+            .unwrap();
+        let block = String::from_utf8(block).unwrap();
+        block
+            .lines()
+            .skip(1)
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     pub(crate) async fn delete_consumers(&self) {
