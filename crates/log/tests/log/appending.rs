@@ -1,12 +1,15 @@
 //! Compare-and-append on one server.
 
+use std::time::Duration;
+
 use onex_log::{Event, Lost, Refusal, open};
 use onex_types::entry::{EntryId, Sequence};
-use tokio::time::timeout;
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 
 use crate::{
     PATIENCE,
     nats::Nats,
+    proxy::Proxy,
     raw::Stranger,
     writer::{Writer, assert_log, entry, options},
 };
@@ -137,6 +140,8 @@ async fn killed_server_loses_nothing_acknowledged() {
             writer.lost
         );
         nats.start_again();
+        // Over a connection that ended with the server.
+        writer.store.check().await.unwrap();
         writer.write(0).await;
         writer.lost.clear();
     }
@@ -146,23 +151,35 @@ async fn killed_server_loses_nothing_acknowledged() {
 
 /// Schedule 50, this crate's part: the client library would send it on reconnecting, before anything was compared.
 #[tokio::test]
-async fn append_without_a_session_is_never_sent() {
-    let mut nats = Nats::start();
-    let mut writer = Writer::open(options(&nats.url())).await;
+async fn append_outside_a_session_is_never_sent() {
+    let nats = Nats::start();
+    let proxy = Proxy::to(&nats.url()).await;
+    let mut writer = Writer::open(options(&proxy.url())).await;
     writer.write(2).await;
-    nats.kill();
-    // The connection has not noticed, and its client would keep what it cannot send.
+    let address = proxy.url();
+    let mut witness = TcpStream::connect(address.trim_start_matches("nats://"))
+        .await
+        .unwrap();
+    let mut greeting = [0; 5];
+    witness.read_exact(&mut greeting).await.unwrap();
+    proxy.cut();
+    drop(witness.read_to_end(&mut Vec::new()).await);
     writer
         .log
         .append(entry(writer.last_valid, writer.head, "buffered"));
-    writer
-        .until("the session is lost", |writer| !writer.lost.is_empty())
-        .await;
+    let mut events = Vec::new();
+    drop(timeout(Duration::from_millis(500), writer.log.next(&mut events)).await);
+    proxy.mend();
+    writer.handle_all(events);
     writer
         .log
         .append(entry(writer.last_valid, writer.head, "without a session"));
-    nats.start_again();
     writer.write(1).await;
+    assert!(
+        matches!(writer.lost[0], Lost::Connection),
+        "{:?}",
+        writer.lost
+    );
     assert_eq!(assert_log(&nats.url(), &[&writer]).await.len(), 3);
 }
 
@@ -209,7 +226,7 @@ async fn nothing_outlives_the_log() {
     // The server stays away: whoever waits for it would stay.
     let ended = timeout(PATIENCE, async {
         while alive() > before {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     });
     assert!(ended.await.is_ok(), "{} tasks are left", alive() - before);

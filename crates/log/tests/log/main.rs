@@ -18,6 +18,8 @@ mod foreign;
     reason = "shared with the root's tests, which use all of it"
 )]
 mod nats;
+#[path = "../../../../tests/harness/proxy.rs"]
+mod proxy;
 mod raw;
 mod settings;
 mod trimming;

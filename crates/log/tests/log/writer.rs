@@ -1,7 +1,7 @@
 //! The least engine that the rules for appending allow: one entry under way, the same one again until the log shows what
 //! stands at its place, and only the log says what was lost.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use onex_log::{Append, Delivery, Event, Log, Lost, Options, Refusal, Store, open};
@@ -56,7 +56,6 @@ pub(crate) struct Writer {
     pub(crate) outlived: usize,
     pub(crate) refusals: Vec<Refusal>,
     pub(crate) lost: Vec<Lost>,
-    inbox: VecDeque<Event>,
 }
 
 impl Writer {
@@ -86,7 +85,6 @@ impl Writer {
             outlived: 0,
             refusals: Vec::new(),
             lost: Vec::new(),
-            inbox: VecDeque::new(),
         }
     }
 
@@ -148,15 +146,16 @@ impl Writer {
             Some(_) => {}
             None => drop(timeout(REPEAT, self.log.next(&mut events)).await),
         }
-        self.inbox.extend(events);
-        while let Some(event) = self.inbox.pop_front() {
-            self.handle(event);
-        }
+        self.handle_all(events);
     }
 
     fn send(&mut self, append: Append) {
         self.log.append(append.clone());
         self.pending = Some((append, Instant::now()));
+    }
+
+    pub(crate) fn handle_all(&mut self, events: Vec<Event>) {
+        events.into_iter().for_each(|event| self.handle(event));
     }
 
     fn handle(&mut self, event: Event) {
