@@ -57,7 +57,8 @@ pub struct Delivery {
     pub time: Timestamp,
     /// What it says: a slice of the connection's read buffer. Whoever keeps a part of it should copy that part.
     pub body: Bytes,
-    /// How many messages there were behind it when it was sent; 0 once the end is reached.
+    /// How many messages there were behind it when it was sent; 0 once the end is reached, `u64::MAX` where nobody knows:
+    /// it was read around a message that cannot be delivered.
     pub pending: u64,
 }
 
@@ -301,7 +302,6 @@ async fn read_around(api: &Api, from: Sequence) -> Result<Vec<Delivery>, Error> 
         header: message.header,
         time: message.time,
         body: message.body,
-        // Not known; and there is at least a consumer to be asked behind it.
         pending: u64::MAX,
     });
     Ok(deliveries.collect())

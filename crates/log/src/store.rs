@@ -47,7 +47,7 @@ pub struct Info {
     pub bytes: u64,
     /// How many bytes they may take.
     pub bytes_max: u64,
-    /// Which server leads it; absent on a single server, and where nobody does.
+    /// Which server leads it; absent where none does.
     pub leader: Option<String>,
 }
 

@@ -155,18 +155,19 @@ async fn store_behind_what_was_applied_is_told() {
 }
 
 #[tokio::test]
-async fn long_log_is_followed_in_batches_and_to_its_end() {
+async fn long_log_is_followed_to_its_end_in_one_session() {
     let nats = Nats::start_with("jetstream { store_dir: \"FOLDER/store\" }");
     let mut writer = Writer::open(options(&nats.url())).await;
-    writer.bodies("x".repeat(3_000));
-    writer.write(4_000).await;
+    // More, by number and by bytes, than the consumer is asked for at once.
+    writer.bodies("x".repeat(12 << 10));
+    writer.write(2_500).await;
     let mut reader = Writer::open(options(&nats.url())).await;
     reader.catch_up().await;
-    assert_eq!(reader.applied.len(), 4_000);
+    assert_eq!(reader.applied.len(), 2_500);
     let last = reader.applied.last().unwrap();
     assert_eq!(
         (last.header, last.pending),
-        (writer.applied[3_999].header, 0)
+        (writer.applied[2_499].header, 0)
     );
     // One session is enough: it asks for more before it has everything that it asked for.
     assert!(reader.lost.len() < 2, "{:?}", reader.lost);

@@ -24,6 +24,10 @@ pub(crate) fn options(url: &str) -> Options {
     }
 }
 
+/// The loop that owns a log may be a task of its own.
+const fn is_send<T: Send>() {}
+const _: () = is_send::<Log>();
+
 /// An entry that follows `predecessor`.
 pub(crate) fn entry(predecessor: EntryId, expected: Sequence, body: &str) -> Append {
     Append {
