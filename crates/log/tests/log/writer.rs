@@ -159,7 +159,9 @@ impl Writer {
     }
 
     pub(crate) fn handle_all(&mut self, events: Vec<Event>) {
-        events.into_iter().for_each(|event| self.handle(event));
+        for event in events {
+            self.handle(event);
+        }
     }
 
     fn handle(&mut self, event: Event) {
