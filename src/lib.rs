@@ -27,18 +27,17 @@
 pub mod cli;
 pub mod client;
 pub mod codegen;
-pub mod connect;
 pub mod domain;
 pub mod embedded;
 pub mod machine;
 pub mod protocol;
 pub mod registry;
-pub mod server_version;
 mod serving;
 pub mod store;
 mod throttle;
 
 pub use client::{Client, LeaseGuard, Node};
+pub use onex_nats::{connect, server_version};
 
 /// An error with all that caused it, on one line. What an error and its cause both say is said once, where the cause
 /// says it.

@@ -33,6 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("protocol", &["domain"]),
     ("domain", &[]),
     ("embedded", &["server_version"]),
+    // Of `crates/nats`, under the names that the root gives them.
     ("connect", &[]),
     ("machine", &["domain"]),
     ("server_version", &[]),

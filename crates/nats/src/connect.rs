@@ -133,15 +133,9 @@ impl Options {
         }
     }
 
-    /// Whether it says who we are: then the server may let us do what others may not.
+    /// Whether it says who we are, a client certificate included: then the server may let us do what others may not.
     pub fn has_credentials(&self) -> bool {
-        let in_url = self.url.split(',').any(|url| url.contains('@'));
-        in_url
-            || self.creds.is_some()
-            || self.tls_cert.is_some()
-            || self.user.is_some()
-            || self.token.is_some()
-            || self.nkey.is_some()
+        self.says_who() || self.tls_cert.is_some()
     }
 
     async fn prepared(&self, name: &str) -> Result<ConnectOptions, Error> {
@@ -180,11 +174,8 @@ impl Options {
         Ok(options)
     }
 
-    /// Connects, and tells `on_event` whenever the connection is lost or back. It comes back by itself.
-    pub async fn connect<F>(&self, name: &str, on_event: F) -> Result<Client, Error>
-    where
-        F: Fn(Event) + Send + Sync + 'static,
-    {
+    /// What the client library is to be given, and the servers, for callers that connect with options of their own.
+    pub async fn prepare(&self, name: &str) -> Result<(ConnectOptions, Vec<ServerAddr>), Error> {
         let servers: Vec<ServerAddr> = self
             .url
             .split(',')
@@ -208,6 +199,15 @@ impl Options {
             Some((token, None)) => options = options.token(token),
             None => {}
         }
+        Ok((options, servers))
+    }
+
+    /// Connects, and tells `on_event` whenever the connection is lost or back. It comes back by itself.
+    pub async fn connect<F>(&self, name: &str, on_event: F) -> Result<Client, Error>
+    where
+        F: Fn(Event) + Send + Sync + 'static,
+    {
+        let (options, servers) = self.prepare(name).await?;
         options
             .event_callback(move |event| {
                 on_event(event);

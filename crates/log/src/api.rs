@@ -1,0 +1,264 @@
+//! Requests to the JetStream API, as JSON. The client library's typed calls know fewer settings than the server, read
+//! headers in a way that may panic, and have no request for some of what is asked here.
+
+use std::time::Duration;
+
+use async_nats::{
+    Client,
+    jetstream::{self, context::RequestErrorKind},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use jiff::Timestamp;
+use onex_types::entry::Sequence;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    error::Error,
+    header,
+    store::{Found, Info},
+};
+
+/// How long an answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// `err_code`s, by the server's source (`server/errors.json`).
+pub(crate) mod code {
+    pub(crate) const CLUSTER_NO_PEERS: u64 = 10_005;
+    pub(crate) const ACCOUNT_RESOURCES_EXCEEDED: u64 = 10_002;
+    pub(crate) const INSUFFICIENT_RESOURCES: u64 = 10_023;
+    pub(crate) const NO_MESSAGE_FOUND: u64 = 10_037;
+    pub(crate) const NOT_ENABLED_FOR_ACCOUNT: u64 = 10_039;
+    pub(crate) const STORAGE_RESOURCES_EXCEEDED: u64 = 10_047;
+    pub(crate) const STREAM_NAME_IN_USE: u64 = 10_058;
+    pub(crate) const STREAM_NOT_FOUND: u64 = 10_059;
+    pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10_071;
+    pub(crate) const NOT_ENABLED: u64 = 10_076;
+    pub(crate) const STORE_FAILED: u64 = 10_077;
+}
+
+/// The bucket's names in JetStream.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    pub(crate) bucket: String,
+    pub(crate) stream: String,
+    pub(crate) subject: String,
+}
+
+impl Names {
+    pub(crate) fn of(bucket: &str) -> Self {
+        Self {
+            bucket: bucket.to_owned(),
+            stream: format!("KV_{bucket}"),
+            subject: format!("$KV.{bucket}.log"),
+        }
+    }
+}
+
+/// The API over one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    pub(crate) client: Client,
+    context: jetstream::Context,
+    pub(crate) names: Names,
+}
+
+#[derive(Deserialize)]
+struct StreamInfo {
+    config: Map<String, Value>,
+    created: Timestamp,
+    state: StreamState,
+    cluster: Option<Cluster>,
+}
+
+#[derive(Deserialize)]
+struct StreamState {
+    messages: u64,
+    bytes: u64,
+    first_seq: u64,
+    last_seq: u64,
+    #[serde(default)]
+    subjects: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Cluster {
+    leader: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Got {
+    message: Raw,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    seq: u64,
+    #[serde(default, deserialize_with = "base64")]
+    hdrs: Vec<u8>,
+    #[serde(default, deserialize_with = "base64")]
+    data: Vec<u8>,
+    time: Timestamp,
+}
+
+fn base64<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    let text = String::deserialize(from)?;
+    BASE64_STANDARD.decode(text).map_err(D::Error::custom)
+}
+
+#[derive(Deserialize)]
+struct Purged {
+    purged: u64,
+}
+
+/// A stream's settings and state.
+pub(crate) struct Described {
+    pub(crate) config: Map<String, Value>,
+    pub(crate) info: Info,
+    /// Subjects that the filter of the question matches.
+    pub(crate) subjects: Map<String, Value>,
+}
+
+impl Api {
+    pub(crate) fn new(client: Client, names: Names) -> Self {
+        let mut context = jetstream::new(client.clone());
+        context.set_timeout(ANSWER_TIMEOUT);
+        Self {
+            client,
+            context,
+            names,
+        }
+    }
+
+    pub(crate) async fn request<T: DeserializeOwned>(
+        &self,
+        request: &'static str,
+        subject: String,
+        body: &Value,
+    ) -> Result<T, Error> {
+        let answer: Value =
+            self.context
+                .request(subject, body)
+                .await
+                .map_err(|error| match error.kind() {
+                    RequestErrorKind::NoResponders => Error::NoResponders { request },
+                    RequestErrorKind::TimedOut => Error::Silent { request },
+                    _ => Error::Ended { request },
+                })?;
+        if let Some(error) = answer.get("error") {
+            let number = error.get("err_code").and_then(Value::as_u64);
+            let text = error.get("description").and_then(Value::as_str);
+            return Err(Error::Refused {
+                request,
+                code: number.unwrap_or_default(),
+                description: text.unwrap_or_default().to_owned(),
+            });
+        }
+        serde_json::from_value(answer).map_err(|source| Error::Malformed { request, source })
+    }
+
+    /// Whether there is JetStream for us.
+    pub(crate) async fn account(&self) -> Result<(), Error> {
+        let answer = self.request::<Value>("INFO", "INFO".to_owned(), &Value::Null);
+        match answer.await {
+            Ok(_) => Ok(()),
+            Err(
+                Error::NoResponders { .. }
+                | Error::Refused {
+                    code: code::NOT_ENABLED | code::NOT_ENABLED_FOR_ACCOUNT,
+                    ..
+                },
+            ) => Err(Error::NoJetStream),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The stream's settings and state, and the subjects with messages that `filter` matches.
+    pub(crate) async fn describe(&self, filter: Option<&str>) -> Result<Described, Error> {
+        let stream = &self.names.stream;
+        let body = filter.map_or(json!({}), |filter| json!({ "subjects_filter": filter }));
+        let answer = self.request("STREAM.INFO", format!("STREAM.INFO.{stream}"), &body);
+        let found: StreamInfo = answer.await.map_err(|error| match error {
+            Error::Refused {
+                code: code::STREAM_NOT_FOUND,
+                ..
+            } => Error::Missing {
+                stream: stream.clone(),
+            },
+            error => error,
+        })?;
+        let bytes_max = found.config.get("max_bytes").and_then(Value::as_u64);
+        Ok(Described {
+            info: Info {
+                created: found.created,
+                messages: found.state.messages,
+                first: Sequence(found.state.first_seq),
+                last: Sequence(found.state.last_seq),
+                bytes: found.state.bytes,
+                bytes_max: bytes_max.unwrap_or(u64::MAX),
+                leader: found.cluster.and_then(|cluster| cluster.leader),
+            },
+            config: found.config,
+            subjects: found.state.subjects,
+        })
+    }
+
+    /// The stream, if it is still the one that was created then.
+    pub(crate) async fn identify(&self, created: Timestamp) -> Result<Described, Error> {
+        let described = self.describe(None).await?;
+        if described.info.created == created {
+            return Ok(described);
+        }
+        Err(Error::Recreated {
+            stream: self.names.stream.clone(),
+            was: created,
+            is: described.info.created,
+        })
+    }
+
+    /// The message at a sequence, from the stream's leader.
+    pub(crate) async fn get(&self, sequence: Sequence) -> Result<Option<Found>, Error> {
+        self.find(&json!({ "seq": sequence.0 })).await
+    }
+
+    /// The last message, from the stream's leader.
+    pub(crate) async fn last(&self) -> Result<Option<Found>, Error> {
+        self.find(&json!({ "last_by_subj": self.names.subject }))
+            .await
+    }
+
+    async fn find(&self, question: &Value) -> Result<Option<Found>, Error> {
+        let subject = format!("STREAM.MSG.GET.{}", self.names.stream);
+        match self
+            .request::<Got>("STREAM.MSG.GET", subject, question)
+            .await
+        {
+            Ok(Got { message }) => {
+                let block = Some(&message.hdrs).filter(|block| !block.is_empty());
+                let headers = block.map(|block| header::read(block));
+                Ok(Some(Found {
+                    sequence: Sequence(message.seq),
+                    header: header::of(headers.as_ref().and_then(Option::as_ref)),
+                    time: message.time,
+                    body: Bytes::from(message.data),
+                    readable: !matches!(headers, Some(None)),
+                }))
+            }
+            Err(Error::Refused {
+                code: code::NO_MESSAGE_FOUND,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes what is before `below`. Only with the subject as filter: without one, a purge that is late moves the
+    /// stream's numbers to where it was aimed.
+    pub(crate) async fn purge(&self, below: Sequence) -> Result<u64, Error> {
+        let subject = format!("STREAM.PURGE.{}", self.names.stream);
+        let body = json!({ "filter": self.names.subject, "seq": below.0 });
+        let answer = self.request::<Purged>("STREAM.PURGE", subject, &body);
+        Ok(answer.await?.purged)
+    }
+}

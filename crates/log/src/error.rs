@@ -1,0 +1,184 @@
+//! What can go wrong between us and the store.
+
+use jiff::Timestamp;
+use onex_nats::{
+    connect,
+    server_version::{INSTALL, SERVER_VERSION_MIN},
+};
+use onex_types::entry::Sequence;
+
+use crate::settings::Difference;
+
+/// Why the store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No server could be reached.
+    #[error("the store cannot be reached")]
+    Connect(#[from] connect::Error),
+    /// The server is too old.
+    #[error(
+        "the NATS server at {server} is version {version}; at least {SERVER_VERSION_MIN} is needed: \
+         install one, for instance with `{INSTALL}`"
+    )]
+    ServerTooOld {
+        /// Its address.
+        server: String,
+        /// Its version, as it says.
+        version: String,
+    },
+    /// The account has no JetStream.
+    #[error(
+        "the NATS server has no JetStream for this account. Start it with --jetstream, or enable it for the account"
+    )]
+    NoJetStream,
+    /// The server has no room even for the smallest log.
+    #[error(
+        "the NATS server has no room for stream {stream} of {bytes} bytes: {description}. Give JetStream more storage, \
+         or choose a smaller --store-bytes-max"
+    )]
+    NoRoom {
+        /// The stream that was to be created.
+        stream: String,
+        /// The smallest size that was tried.
+        bytes: u64,
+        /// The server's words.
+        description: String,
+    },
+    /// The bucket was written by the first storage format.
+    #[error(
+        "bucket {bucket} has storage format 1. Stop all instances and convert it with `onex doctor --upgrade`"
+    )]
+    FormatOne {
+        /// The bucket.
+        bucket: String,
+    },
+    /// The stream has settings under which entries could be lost or reordered.
+    #[error(
+        "stream {stream} has settings that the log cannot be kept with: {}. {}",
+        list(differences),
+        remedy(stream, differences)
+    )]
+    Settings {
+        /// The stream.
+        stream: String,
+        /// Each wrong setting.
+        differences: Vec<Difference>,
+    },
+    /// The stream is not there.
+    #[error("stream {stream} does not exist; restore it from a backup")]
+    Missing {
+        /// The stream.
+        stream: String,
+    },
+    /// The stream is another one than the one that was opened.
+    #[error(
+        "stream {stream} was created at {is}, the one that was opened at {was}: it has been removed and created again"
+    )]
+    Recreated {
+        /// The stream.
+        stream: String,
+        /// When the one that was opened was created.
+        was: Timestamp,
+        /// When this one was created.
+        is: Timestamp,
+    },
+    /// What was to be trimmed is not there: a server that lags, or a store that went back.
+    #[error("the store's last message is {last}: nothing is trimmed before {wanted}")]
+    Behind {
+        /// Before which messages were to be removed.
+        wanted: Sequence,
+        /// The stream's last one.
+        last: Sequence,
+    },
+    /// No answer in time.
+    #[error("the store did not answer {request} in time")]
+    Silent {
+        /// What was asked: the JetStream API's name of it.
+        request: &'static str,
+    },
+    /// Nobody takes the request: the stream has no leader, or JetStream is not up.
+    #[error("nobody answers {request}: the stream has no leader, or JetStream is not running")]
+    NoResponders {
+        /// What was asked.
+        request: &'static str,
+    },
+    /// The connection ended before the answer came.
+    #[error("the connection ended before {request} was answered")]
+    Ended {
+        /// What was asked.
+        request: &'static str,
+    },
+    /// The server said no.
+    #[error("the store refused {request}: {description} (error {code})")]
+    Refused {
+        /// What was asked.
+        request: &'static str,
+        /// The server's number for the error, `err_code`.
+        code: u64,
+        /// The server's words.
+        description: String,
+    },
+    /// The answer is none that this version understands.
+    #[error("the store's answer to {request} is not understood")]
+    Malformed {
+        /// What was asked.
+        request: &'static str,
+        /// Where it went wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+fn list(differences: &[Difference]) -> String {
+    let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
+
+fn remedy(stream: &str, differences: &[Difference]) -> String {
+    let fixed: Vec<&str> = differences
+        .iter()
+        .filter(|difference| !difference.editable)
+        .map(|difference| difference.setting)
+        .collect();
+    if fixed.is_empty() {
+        return format!("Set it back with `nats stream edit {stream}`");
+    }
+    format!(
+        "{} cannot be changed on a stream that exists: keep this one, and choose another --namespace",
+        fixed.join(", ")
+    )
+}
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// It could not be started.
+    #[error("no session with the store")]
+    NotStarted(#[source] Error),
+    /// The connection ended.
+    #[error("the connection to the store ended")]
+    Connection,
+    /// The consumer said nothing for a second.
+    #[error("the store's consumer has been silent for a second")]
+    Silent,
+    /// The consumer's own numbers have a gap: something it sent did not arrive.
+    #[error("the store's consumer skipped a message")]
+    Gap,
+    /// The server ended the consumer.
+    #[error("the store ended the consumer: {0}")]
+    Consumer(String),
+    /// What the caller has applied is not there (yet): a server that lags, or a store that went back.
+    #[error("the store's last message is before {wanted}, which was applied")]
+    Behind {
+        /// Where the caller wanted to start.
+        wanted: Sequence,
+    },
+    /// What was to come next has been trimmed away.
+    #[error("the store's next message is {first}, where {wanted} was to come")]
+    Trimmed {
+        /// What was to come.
+        wanted: Sequence,
+        /// The first that is there.
+        first: Sequence,
+    },
+}

@@ -1,0 +1,33 @@
+//! The ordered log: one JetStream stream with one subject, `$KV.<bucket>.log`, whose history is kept. This crate moves
+//! bytes: it appends entries by compare-and-append, follows them in order, reads single ones and trims the front. It knows
+//! nothing of what an entry's body says, and decides nothing: which entry to send at which sequence, what a refusal or
+//! silence means, and where to follow from is the engine's.
+//!
+//! - [`Store`] answers questions, from any task: settings, state, one entry, the last one; and trims.
+//! - [`Log`] belongs to one loop. [`Log::follow`] starts a *session*: a TCP connection, an inbox for acknowledgements and a
+//!   consumer. [`Log::next`] hands out what comes. A session ends with [`Event::Lost`], and everything of it ends with it:
+//!   no acknowledgement of an old session follows, nothing is sent again by itself, and nothing starts before the caller
+//!   says from which sequence.
+//!
+//! The client library panics on some header blocks, in the task of its connection. Nothing here may be built with
+//! `panic = "abort"`.
+
+mod api;
+mod append;
+mod error;
+mod follow;
+mod header;
+mod link;
+mod log;
+mod open;
+mod session;
+mod settings;
+mod store;
+
+pub use append::{Append, Refusal};
+pub use error::{Error, Lost};
+pub use follow::Delivery;
+pub use log::{Event, Log};
+pub use open::{Options, open};
+pub use settings::Difference;
+pub use store::{Found, Info, Store};

@@ -1,0 +1,170 @@
+//! The log as its one loop sees it: appends go in, events come out.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{FutureExt, future::BoxFuture};
+use onex_types::entry::{EntryId, Sequence};
+
+use crate::{
+    append::{Append, Refusal},
+    error::{Error, Lost},
+    follow::Delivery,
+    link::Servers,
+    session::Session,
+    store::Store,
+};
+
+/// How long the second attempt to start a session waits after a failed one; each further one twice as long.
+const BACK_OFF_MIN: Duration = Duration::from_millis(50);
+/// And at most so long.
+const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A session has started. Only if `first` is what the caller has applied there does the store fit, and do
+    /// acknowledgements count.
+    Following {
+        /// The message at the sequence from which to follow; absent where that was 0, before the first message.
+        first: Option<Delivery>,
+        /// How many messages there are behind it.
+        pending: u64,
+    },
+    /// Messages of the log, each the next one.
+    Delivered(Vec<Delivery>),
+    /// The entry was stored, right behind the sequence that was expected.
+    Acked {
+        /// The entry.
+        id: EntryId,
+        /// Its place.
+        sequence: Sequence,
+    },
+    /// An attempt to append was refused.
+    Refused {
+        /// The entry.
+        id: EntryId,
+        /// Why.
+        refusal: Refusal,
+        /// The server's words, for people. Nothing in them can be relied upon.
+        description: String,
+    },
+    /// The session is over, or could not be started. Nothing more comes until [`Log::follow`] is called.
+    Lost(Lost),
+}
+
+/// The log, for one loop that appends and follows.
+pub struct Log {
+    servers: Servers,
+    store: Store,
+    state: State,
+    /// The last session's connection ended: the next messages may be the reason.
+    careful: bool,
+    failures: u32,
+}
+
+enum State {
+    Idle,
+    Starting(BoxFuture<'static, (Servers, Result<Session, Error>)>),
+    Running(Session),
+}
+
+impl Log {
+    pub(crate) fn new(servers: Servers, store: Store) -> Self {
+        Self {
+            servers,
+            store,
+            state: State::Idle,
+            careful: false,
+            failures: 0,
+        }
+    }
+
+    /// Ends the session, if there is one, and starts the next. It follows from `from`, the last sequence that the caller has
+    /// applied: that message comes first, to be compared. 0 if none has been.
+    pub fn follow(&mut self, from: Sequence) {
+        let mut servers = self.servers.clone();
+        let names = self.store.names().clone();
+        let created = self.store.created();
+        let careful = self.careful;
+        let delay = match self.failures {
+            0 => Duration::ZERO,
+            n => BACK_OFF_MAX.min(BACK_OFF_MIN * 2_u32.saturating_pow(n - 1).min(1 << 10)),
+        };
+        self.state = State::Starting(Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            let session = Session::start(&mut servers, names, created, from, careful).await;
+            (servers, session)
+        }));
+    }
+
+    /// Sends an entry, once, while [`Log::next`] is awaited. Nothing is sent where there is no session. What becomes of it is
+    /// told by events, or by nothing at all.
+    pub fn append(&self, append: Append) {
+        if let State::Running(session) = &self.state {
+            session.append(append);
+        } else {
+            tracing::debug!(id = %append.header.id, "no session: an append was not sent");
+        }
+    }
+
+    /// The most bytes that header and body of an entry may have together; none without a session.
+    pub fn max_payload(&self) -> Option<usize> {
+        match &self.state {
+            State::Running(session) => Some(session.max_payload()),
+            _ => None,
+        }
+    }
+
+    /// Waits until something happens and adds all that has happened to `events`, in its order. Nothing is lost where the
+    /// future is dropped before it is ready. Without a session it never is.
+    pub async fn next(&mut self, events: &mut Vec<Event>) {
+        poll_fn(|cx| self.poll(cx, events)).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, events: &mut Vec<Event>) -> Poll<()> {
+        let before = events.len();
+        if let State::Starting(starting) = &mut self.state {
+            let Poll::Ready((servers, started)) = starting.poll_unpin(cx) else {
+                return Poll::Pending;
+            };
+            self.servers = servers;
+            match started {
+                Ok(session) => {
+                    self.careful = false;
+                    self.state = State::Running(session);
+                }
+                Err(error) => {
+                    self.failures = self.failures.saturating_add(1);
+                    self.lose(Lost::NotStarted(error), events);
+                }
+            }
+        }
+        if let State::Running(session) = &mut self.state
+            && let Err(lost) = session.poll(cx, events)
+        {
+            self.careful = matches!(lost, Lost::Connection);
+            self.failures = if session.was_of_use() {
+                0
+            } else {
+                self.failures.saturating_add(1)
+            };
+            self.lose(lost, events);
+        }
+        if events.len() > before {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn lose(&mut self, lost: Lost, events: &mut Vec<Event>) {
+        // Perhaps another server is better.
+        self.servers.turn();
+        self.state = State::Idle;
+        events.push(Event::Lost(lost));
+    }
+}

@@ -1,0 +1,153 @@
+//! The stream's settings: created with, and compared with, one table.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::{api::Names, error::Error};
+
+/// Messages that the one subject keeps: no bound, in words that the clients of key-value buckets accept (they refuse -1).
+const MESSAGES_PER_SUBJECT_MAX: i64 = 1 << 40;
+
+/// Settings that the server does not let anybody change once the stream exists.
+const FIXED: &[&str] = &[
+    "allow_msg_counter",
+    "allow_msg_schedules",
+    "deny_purge",
+    "mirror",
+    "persist_mode",
+    "retention",
+    "sealed",
+    "storage",
+];
+
+/// A setting that must be otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Its name, as `nats stream info --json` shows it.
+    pub setting: &'static str,
+    /// Its value, as JSON; `null` where it is not set.
+    pub is: String,
+    /// The value that it must have, or what is required of it.
+    pub must: String,
+    /// Whether the server lets one change it.
+    pub editable: bool,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is {} and must be {}",
+            self.setting, self.is, self.must
+        )
+    }
+}
+
+/// What every log must have, each with its reason where the name does not say it.
+fn required(names: &Names, replicas: usize) -> Vec<(&'static str, Value)> {
+    vec![
+        ("subjects", json!([names.subject])),
+        // Nothing goes by itself: only a trim removes entries, from the front.
+        ("max_msgs_per_subject", json!(MESSAGES_PER_SUBJECT_MAX)),
+        ("max_msgs", json!(-1)),
+        ("max_msg_size", json!(-1)),
+        ("max_age", json!(0)),
+        ("discard", json!("new")),
+        ("discard_new_per_subject", json!(false)),
+        ("retention", json!("limits")),
+        ("allow_msg_ttl", json!(false)),
+        ("subject_delete_marker_ttl", json!(0)),
+        ("allow_rollup_hdrs", json!(false)),
+        ("deny_delete", json!(true)),
+        ("deny_purge", json!(false)),
+        // What is acknowledged is stored.
+        ("storage", json!("file")),
+        ("num_replicas", json!(replicas)),
+        ("persist_mode", json!("default")),
+        ("no_ack", json!(false)),
+        ("sealed", json!(false)),
+        // Only appends write to it, and what they write is what stands there.
+        ("mirror", Value::Null),
+        ("sources", Value::Null),
+        ("subject_transform", Value::Null),
+        ("allow_atomic", json!(false)),
+        ("allow_batched", json!(false)),
+        ("allow_msg_counter", json!(false)),
+        ("allow_msg_schedules", json!(false)),
+        // It is not copied to where others read.
+        ("republish", Value::Null),
+        // Each session has a consumer of its own.
+        ("max_consumers", json!(-1)),
+    ]
+}
+
+/// The configuration that the stream is created with.
+pub(crate) fn wanted(names: &Names, replicas: usize, bytes_max: u64) -> Value {
+    let required = required(names, replicas);
+    let mut config: Map<String, Value> = required
+        .into_iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    config.insert("name".to_owned(), json!(names.stream));
+    config.insert("max_bytes".to_owned(), json!(bytes_max));
+    // For those who look: `nats kv get`. Nothing here reads that way.
+    config.insert("allow_direct".to_owned(), json!(true));
+    config.insert(
+        "description".to_owned(),
+        json!("onex-registry: the log of all changes. Not an interface for writing."),
+    );
+    Value::Object(config)
+}
+
+/// Refuses settings under which entries could be lost, reordered or written by others than appends. How large it may
+/// become is the operator's, who may change it; that there is a bound is not.
+pub(crate) fn check(
+    names: &Names,
+    replicas: usize,
+    config: &Map<String, Value>,
+) -> Result<(), Error> {
+    let is = |setting: &str| config.get(setting).unwrap_or(&Value::Null);
+    let mut differences: Vec<Difference> = required(names, replicas)
+        .into_iter()
+        .filter(|(setting, must)| !same(is(setting), must))
+        .map(|(setting, must)| difference(setting, is(setting), must.to_string()))
+        .collect();
+    if is("max_bytes").as_u64().is_none_or(|bytes| bytes == 0) {
+        let must = "a number of bytes, as --store-bytes-max".to_owned();
+        differences.push(difference("max_bytes", is("max_bytes"), must));
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Settings {
+        stream: names.stream.clone(),
+        differences,
+    })
+}
+
+fn difference(setting: &'static str, is: &Value, must: String) -> Difference {
+    Difference {
+        setting,
+        is: is.to_string(),
+        must,
+        editable: !FIXED.contains(&setting),
+    }
+}
+
+/// The server leaves out what has its default.
+fn same(is: &Value, must: &Value) -> bool {
+    is == must || (is_default(is) && is_default(must))
+}
+
+fn is_default(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_u64() == Some(0),
+        Value::String(text) => text.is_empty() || text == "default",
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+    }
+}

@@ -1,0 +1,4 @@
+//! Reaching a NATS server, and which servers are new enough. Knows nothing of the registry.
+
+pub mod connect;
+pub mod server_version;
