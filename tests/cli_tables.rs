@@ -172,7 +172,12 @@ async fn tables_break_no_word_on_120_80_60_and_40_columns() {
         }
     }
     for columns in WIDTHS {
-        let leased = shown(&user, "port lease --name web --ttl 24h --host build-7", Some(columns), &[]);
+        let leased = shown(
+            &user,
+            "port lease --name web --ttl 24h --host build-7",
+            Some(columns),
+            &[],
+        );
         assert!(
             leased.contains("build-7") && leased.contains("/tcp"),
             "{leased}"

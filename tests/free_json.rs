@@ -403,12 +403,12 @@ fn numbers() -> Vec<(Value, &'static str, Option<&'static str>)> {
         (
             json!({"uniqueItems": true}),
             "[1e400, 2, 10e399]",
-            Some("non-unique"),
+            Some("are equal, and all must differ"),
         ),
         (
             json!({"uniqueItems": true}),
             "[[{\"a\":1e400}], [{\"a\":10e399}]]",
-            Some("non-unique"),
+            Some("are equal, and all must differ"),
         ),
     ]
 }

@@ -8,7 +8,6 @@ use crate::{
         bounds::Open,
         error::{Error, ErrorCode},
         invoke::{Candidate, DryRunReply, InvokeRequest, Plan, Planned, Reason, refusal},
-        validator::Violation,
     },
 };
 
@@ -41,12 +40,14 @@ impl Server {
         caller: &Caller,
         request: InvokeRequest,
     ) -> Result<DryRunReply, Error> {
+        let arguments = call::arguments(&request)?;
         let would = self.would(caller, &request).await?;
         let (candidates, candidate_count, revision) = would.shown;
         let (plan, violations, code) = match would.chosen {
             Ok(chosen) => {
                 let contract = self.contract(&chosen, caller).await?;
-                let violations = self.check(&request, &contract, caller).await?;
+                let checked = contract.violations(Part::Input, arguments, &self.contracts, caller);
+                let (violations, _) = checked.await?;
                 let bad = (!violations.is_empty()).then_some(ErrorCode::InvalidArguments);
                 let plan = plan(&chosen, &request, &contract, would.listens);
                 (Some(plan), violations, bad)
@@ -137,18 +138,6 @@ impl Server {
                 })
             }
         }
-    }
-
-    async fn check(
-        &self,
-        request: &InvokeRequest,
-        contract: &std::sync::Arc<Known>,
-        caller: &Caller,
-    ) -> Result<Vec<Violation>, Error> {
-        let arguments = call::arguments(request)?;
-        let checked = contract.violations(Part::Input, arguments, &self.contracts, caller);
-        let (violations, _) = checked.await?;
-        Ok(violations)
     }
 }
 
