@@ -268,7 +268,7 @@ async fn its_own_failures_are_told_from_the_commands() {
     );
     let said = run.exits(125);
     assert!(
-        said.contains("--port b: another program is using the port"),
+        said.contains("--port b: another program is using port 21011"),
         "{said}"
     );
     assert!(said.contains("without :PORT"), "{said}");

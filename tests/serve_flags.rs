@@ -101,6 +101,8 @@ fn an_empty_variable_is_unset() {
         "ONEX_BUSES_MAX",
         "ONEX_RETENTION",
         "ONEX_TOOL_SUBJECTS",
+        "ONEX_INBOX_PREFIX",
+        "ONEX_INVOKE_QUEUE_MAX",
         "ONEX_IN_FLIGHT_MAX",
         "ONEX_INVOKES_MAX",
         "ONEX_INVOKES_PER_PROVIDER_MAX",

@@ -387,7 +387,11 @@ async fn tools_are_found_by_name_tag_node_and_version() {
         .get("node.register", node("calc", me, json!(tools)))
         .await;
     let also = json!([
-        tool("add", "1.9.0", json!({"tags": ["fast"]})),
+        tool(
+            "add",
+            "1.9.0",
+            json!({"tags": ["fast"], "idempotent": true})
+        ),
         tool("zip", "1.0.0", json!({}))
     ]);
     caller.get("node.register", node("bulk", me, also)).await;
@@ -401,7 +405,7 @@ async fn tools_are_found_by_name_tag_node_and_version() {
     assert_eq!(found["provider_node_ids"], json!(["bulk", "calc"]));
     assert_eq!(found["tags"], json!(["fast", "math"]));
     assert_eq!(found["collision"], false);
-    // Several contracts: of its versions.
+    // Several contracts: an older version is idempotent. Versions alone make no other contract.
     assert_eq!(found["contract_hash"], Value::Null);
 
     for (filter, expected) in [

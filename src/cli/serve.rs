@@ -335,7 +335,8 @@ fn named(error: anyhow::Error, because: Option<String>) -> anyhow::Error {
         .any(|cause| matches!(cause.downcast_ref(), Some(connect::Error::Connect(..))));
     match because {
         Some(because) if unreachable => anyhow::anyhow!(
-            "{error:#}\n      the server is {because}; `onex serve --embedded` starts one of its own instead"
+            "{}\n      the server is {because}; `onex serve --embedded` starts one of its own instead",
+            crate::chain(error.as_ref())
         ),
         _ => error,
     }
