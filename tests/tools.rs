@@ -382,6 +382,8 @@ async fn tools_are_found_by_name_tag_node_and_version() {
         .iter()
         .map(|version| tool("add", version, json!({"tags": ["math"]})))
         .collect();
+    // Versions alone make no other contract; what callers rely on does.
+    tools[0]["idempotent"] = json!(true);
     tools.push(tool("sum", "3.0.0", json!({"tags": ["lists"]})));
     caller
         .get("node.register", node("calc", me, json!(tools)))
@@ -405,7 +407,7 @@ async fn tools_are_found_by_name_tag_node_and_version() {
     assert_eq!(found["provider_node_ids"], json!(["bulk", "calc"]));
     assert_eq!(found["tags"], json!(["fast", "math"]));
     assert_eq!(found["collision"], false);
-    // Several contracts: an older version is idempotent. Versions alone make no other contract.
+    // Several contracts: of its versions.
     assert_eq!(found["contract_hash"], Value::Null);
 
     for (filter, expected) in [

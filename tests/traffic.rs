@@ -54,11 +54,37 @@ const NAMED_BY: &[(ErrorCode, &str, Option<Endpoint>)] = &[
 ];
 const INBOUND_LEASE: &str = "inbound_ports/*/lease_id";
 
-/// Members that a reply never has, with the endpoint where it is not all of them. By their ends: what is shown of a
-/// lease, whichever reply shows it.
+/// Members that a reply never has, and with them what would be in them, with the endpoint where it is not all of them. By
+/// their ends: what is shown of a lease, whichever reply shows it.
 const NEVER_GIVEN: &[(&str, Option<Endpoint>, &str)] = &[
     ("availability", None, "in the reply to port.lease only"),
     ("verified_on", None, "in the reply to port.lease only"),
+    (
+        "warnings",
+        Some(Endpoint::PortHeartbeat),
+        "in the reply to port.lease only",
+    ),
+    ("items/*/warnings", None, "in the reply to port.lease only"),
+    (
+        "ports/leases/*/warnings",
+        None,
+        "in the reply to port.lease only",
+    ),
+    (
+        "warnings/*",
+        Some(Endpoint::ToolDeregister),
+        "there is nothing to warn of",
+    ),
+    (
+        "warnings/*",
+        Some(Endpoint::BusRegister),
+        "there is nothing to warn of",
+    ),
+    (
+        "warnings/*",
+        Some(Endpoint::BusDeregister),
+        "there is nothing to warn of",
+    ),
     ("items/*/ignored", None, "of a reply as a whole only"),
     ("ports/leases/*/ignored", None, "of a reply as a whole only"),
     (
@@ -436,8 +462,12 @@ fn never_given(endpoint: Endpoint, member: &str) -> bool {
     let mut all = NEVER_GIVEN.iter();
     all.any(|(end, at, _)| {
         let here = at.map_or(endpoint != Endpoint::PortLease, |at| at == endpoint);
-        let rest = member.strip_suffix(end);
-        here && rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+        let mut around = member.match_indices('/').map(|(at, _)| &member[..at]);
+        let is_it = |member: &str| {
+            let rest = member.strip_suffix(end);
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+        };
+        here && (is_it(member) || around.any(is_it))
     })
 }
 
