@@ -34,8 +34,8 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-#[test]
-fn random_runs_keep_every_promise() {
+/// Runs every seed of a range, or the one that `SEED` names.
+fn runs_keep_every_promise(seeds: std::ops::Range<u64>) {
     if let Some(seed) = number("SEED") {
         let world = run(seed, Mechanisms::default(), true);
         assert!(
@@ -45,9 +45,9 @@ fn random_runs_keep_every_promise() {
         );
         return;
     }
-    let seeds = number("SEEDS").unwrap_or(2_000);
+    let count = seeds.end - seeds.start;
     let mut grants = 0;
-    for seed in 0..seeds {
+    for seed in seeds {
         let world = run(seed, Mechanisms::default(), false);
         assert!(
             world.violations.is_empty(),
@@ -58,9 +58,24 @@ fn random_runs_keep_every_promise() {
     }
     // Runs in which nothing is granted would show nothing.
     assert!(
-        grants as u64 > 20 * seeds,
-        "{grants} grants in {seeds} runs"
+        grants as u64 > 20 * count,
+        "{grants} grants in {count} runs"
     );
+}
+
+fn seeds() -> u64 {
+    number("SEEDS").unwrap_or(2_000)
+}
+
+// Two halves, for two cores.
+#[test]
+fn random_runs_keep_every_promise() {
+    runs_keep_every_promise(0..seeds() / 2);
+}
+
+#[test]
+fn more_random_runs_keep_every_promise() {
+    runs_keep_every_promise(seeds() / 2..seeds());
 }
 
 #[test]
