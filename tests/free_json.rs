@@ -16,7 +16,7 @@ use onex_registry::{
     protocol::{
         error::ErrorCode,
         invoke::InvokeRequest,
-        json::{JSON_LEVELS_MAX, JsonText},
+        json::{JSON_LEVELS_MAX, JSON_NUMBER_CHARS_MAX, JsonText},
         names::Namespace,
     },
 };
@@ -465,5 +465,36 @@ async fn a_name_that_is_there_twice_is_refused() {
     let refused = caller
         .refused("tool.invoke", call, ErrorCode::InvalidResult)
         .await;
+    assert_eq!(refused.detail("violations")[0]["pointer"], "/a");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_is_at_most_128_characters_long() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let digits = |count: usize| format!("{{\"a\":{}}}", "7".repeat(count));
+    // Each of these looks at the number, and a check counts it as one step.
+    let looks = vec![json!({"multipleOf": 7}); 50];
+    let contract = json!({"input_schema": {"properties": {"a": {"allOf": looks}}}});
+    echo(
+        registry.url(),
+        "long",
+        Some(digits(JSON_NUMBER_CHARS_MAX + 1)),
+    )
+    .await;
+    announce(&caller, "long", contract).await;
+    let call = |arguments: String| {
+        format!(r#"{{"tool_name":"echo","provider_node_id":"long","arguments":{arguments}}}"#)
+    };
+    for count in [JSON_NUMBER_CHARS_MAX + 1, 50_000] {
+        let refused = caller.raw("tool.invoke", &[], call(digits(count))).await;
+        let refused = refused.unwrap_err();
+        assert!(refused.is(ErrorCode::InvalidRequest), "{refused:?}");
+        assert_eq!(refused.detail("pointer"), "/arguments/a");
+    }
+    // One of that length is checked, and what the tool answers is judged alike.
+    let sevens = call(digits(JSON_NUMBER_CHARS_MAX));
+    let refused = caller.raw("tool.invoke", &[], sevens).await.unwrap_err();
+    assert!(refused.is(ErrorCode::InvalidResult), "{refused:?}");
     assert_eq!(refused.detail("violations")[0]["pointer"], "/a");
 }

@@ -147,13 +147,14 @@ fn unconnected(error: &connect::Error, target: &Target) -> Failure {
     match cause.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
             let message = format!(
-                "the NATS server at {server} ({}) does not let us in: {cause}",
-                target.because
+                "the NATS server at {server} ({}) does not let us in: {}",
+                target.because,
+                crate::chain(cause)
             );
             Failure::new(Exit::Failed, "ACCESS_DENIED", message)
                 .hint("say who you are with --creds or --context")
         }
-        _ => unreachable(&cause.to_string(), target),
+        _ => unreachable(&crate::chain(cause), target),
     }
 }
 

@@ -223,10 +223,14 @@ impl Output {
         }
     }
 
-    /// Tells people what a registry found worth a look, though it was done. Programs have it in their format.
+    /// Tells what a registry found worth a look, though it was done. In JSON and YAML it is in the data.
     pub(super) fn warnings(self, warnings: &[Warning]) {
+        if matches!(self.format, Format::Json | Format::Yaml) {
+            return;
+        }
         for warning in warnings {
-            self.note(&format!("onex: warning: {}", warning.message));
+            let text = format!("onex: warning: {}", warning.message);
+            let _ = writeln!(io::stderr(), "{}", text::plain_lines(&text));
         }
     }
 

@@ -12,6 +12,10 @@ use serde_json::{Map, Value};
 /// counts 1. `serde_json` reads 127, and what is kept or answered stands a few levels deeper than where it came from.
 pub const JSON_LEVELS_MAX: usize = 64;
 
+/// Characters of one number in arguments and results. Exact comparisons take time that grows with them, and checks count
+/// every number as one step.
+pub const JSON_NUMBER_CHARS_MAX: usize = 128;
+
 /// What JSON must be.
 pub(in crate::protocol) fn levels_rule() -> String {
     format!("must be nested at most {JSON_LEVELS_MAX} levels deep")

@@ -16,7 +16,7 @@ use serde_json::{
 use super::violation::Violation;
 
 pub(super) use decimal::Decimal;
-pub use levels::JSON_LEVELS_MAX;
+pub use levels::{JSON_LEVELS_MAX, JSON_NUMBER_CHARS_MAX};
 pub(super) use levels::{levels_rule, value_within_levels};
 pub use text::{compact, pretty};
 
@@ -74,7 +74,8 @@ impl JsonText {
         self.text().starts_with('{')
     }
 
-    /// Reads it to be checked. It must be nested at most [`JSON_LEVELS_MAX`] levels deep, and no object may have a name
+    /// Reads it to be checked. It must be nested at most [`JSON_LEVELS_MAX`] levels deep, its numbers must have at most
+    /// [`JSON_NUMBER_CHARS_MAX`] characters each, and no object may have a name
     /// twice: which of the two counts is for whoever reads it to choose.
     pub fn document(&self) -> Result<Document, Violation> {
         Document::read(self.text())
@@ -88,6 +89,11 @@ impl Document {
         if facts.levels > JSON_LEVELS_MAX {
             let pointer = text::below_levels(text, JSON_LEVELS_MAX);
             return Err(wrong(pointer.unwrap_or_default(), levels_rule()));
+        }
+        if facts.number_chars > JSON_NUMBER_CHARS_MAX {
+            let pointer = text::long_number(text, JSON_NUMBER_CHARS_MAX);
+            let rule = format!("must be a number of at most {JSON_NUMBER_CHARS_MAX} characters");
+            return Err(wrong(pointer.unwrap_or_default(), rule));
         }
         let value: Result<Value, _> = if facts.is_exact {
             serde_json::from_str(text)
@@ -298,6 +304,13 @@ mod tests {
         let second = format!(r#"{{"a":[[]],"b/":{},"c":[[1]]}}"#, nested(JSON_LEVELS_MAX));
         let there = format!("/b~1{}", "/0".repeat(JSON_LEVELS_MAX - 1));
         refused(&second, &there, "64 levels");
+        let digits = |count: usize| format!(r#"{{"a":[1,{{"b":{}}}]}}"#, "7".repeat(count));
+        assert!(document(&digits(JSON_NUMBER_CHARS_MAX)).is_ok());
+        refused(
+            &digits(JSON_NUMBER_CHARS_MAX + 1),
+            "/a/1/b",
+            "128 characters",
+        );
         refused(r#"{"a": {"b": 1, "\u0062": 2}}"#, "/a/b", "twice");
         refused(r#"[{"x/y": 1, "x/y": 1e400}]"#, "/0/x~1y", "twice");
         refused(r#"{"a": "\ud800"}"#, "", "not JSON");

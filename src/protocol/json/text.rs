@@ -6,7 +6,7 @@ use serde_json::Number;
 
 use crate::protocol::pointer;
 
-use super::{Decimal, Exact};
+use super::{Decimal, Exact, JSON_NUMBER_CHARS_MAX};
 
 /// Digits of a number that every double keeps.
 const DIGITS_KEPT: usize = 15;
@@ -58,6 +58,8 @@ pub(super) struct Facts {
     pub(super) names: usize,
     /// Whether all its numbers have room in a [`Number`].
     pub(super) is_exact: bool,
+    /// Characters of its longest number.
+    pub(super) number_chars: usize,
 }
 
 impl Facts {
@@ -66,6 +68,7 @@ impl Facts {
             levels: 0,
             names: 0,
             is_exact: true,
+            number_chars: 0,
         };
         let mut level = 0_usize;
         for token in Tokens(text) {
@@ -76,7 +79,12 @@ impl Facts {
                 }
                 "}" | "]" => level = level.saturating_sub(1),
                 ":" => facts.names += 1,
-                number if is_number(number) => facts.is_exact &= is_kept(number),
+                number if is_number(number) => {
+                    facts.number_chars = facts.number_chars.max(number.len());
+                    // One that is too long is not looked at.
+                    let long = number.len() > JSON_NUMBER_CHARS_MAX;
+                    facts.is_exact &= !long && is_kept(number);
+                }
                 _ => {}
             }
         }
@@ -173,6 +181,30 @@ fn below_in(first: &str, tokens: &mut Tokens<'_>, here: &str, left: usize) -> Op
                 found = below_in(first, tokens, &format!("{here}/{index}"), left);
             }
         });
+    }
+    found
+}
+
+/// Where a number has more than so many characters, as a JSON Pointer.
+pub(super) fn long_number(text: &str, chars: usize) -> Option<String> {
+    let mut tokens = Tokens(text);
+    let first = tokens.next()?;
+    long_in(first, &mut tokens, "", chars)
+}
+
+fn long_in(first: &str, tokens: &mut Tokens<'_>, here: &str, chars: usize) -> Option<String> {
+    let mut found = None;
+    match first {
+        "{" => each_member(tokens, |name, first, tokens| {
+            let within = long_in(first, tokens, &pointer::member(here, &name), chars);
+            found = found.take().or(within);
+        }),
+        "[" => each_item(tokens, |index, first, tokens| {
+            let within = long_in(first, tokens, &format!("{here}/{index}"), chars);
+            found = found.take().or(within);
+        }),
+        number if is_number(number) && number.len() > chars => found = Some(here.to_owned()),
+        _ => {}
     }
     found
 }
