@@ -258,20 +258,6 @@ impl State {
         self.replace(&kept.key, Some(slot), now, &mut |_| {});
     }
 
-    /// Every key from `from` on and below `to` goes.
-    pub fn clear(&mut self, from: Option<&Key>, to: Option<&Key>, now: Now) {
-        let start = from.map_or(Bound::Unbounded, Bound::Included);
-        let end = to.map_or(Bound::Unbounded, Bound::Excluded);
-        let keys: Vec<Key> = self
-            .slots
-            .range::<Key, _>((start, end))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in keys {
-            self.replace(&key, None, now, &mut |_| {});
-        }
-    }
-
     fn replace(&mut self, key: &Key, after: Option<Slot>, now: Now, undo: &mut impl FnMut(Undo)) {
         self.indexes_remove(key);
         let before = if let Some(slot) = after {

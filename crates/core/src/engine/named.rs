@@ -15,7 +15,7 @@ use crate::{
     txn::Txn,
 };
 
-use super::{Engine, Job, Output, Phase, author};
+use super::{Engine, Job, Output, Phase};
 
 /// The named instance that made no entry for so long has gone, and another one takes over, in milliseconds.
 pub(super) const NAMED_PATIENCE_MILLIS: u64 = 10_000;
@@ -252,12 +252,5 @@ impl Engine {
             command,
             deadline: Moment::NEVER,
         });
-    }
-
-    /// Whether the named instance is this one, or made that entry.
-    pub fn is_named_by(&self, id: EntryId) -> bool {
-        self.state
-            .named()
-            .is_some_and(|named| named.instance.0 == author(id))
     }
 }
