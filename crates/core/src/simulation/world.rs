@@ -72,6 +72,8 @@ pub(super) enum Event {
     Holder(usize),
     /// Time passes for an instance.
     Tick(usize),
+    /// Everything below that position is removed, however long ago that was asked for.
+    Trim(Sequence),
     /// Faults of this second.
     Second,
 }
@@ -182,6 +184,7 @@ impl World {
                 let epoch = self.instances[index].epoch;
                 self.input(index, epoch, Input::Tick);
             }
+            Event::Trim(below) => self.store.trim(below),
             Event::Second => self.second(),
             Event::Append {
                 to,
@@ -409,8 +412,7 @@ impl World {
             }
             Output::Trim(below) => {
                 let delay = self.chance.between(1, 3_000);
-                let _ = delay;
-                self.store.trim(below);
+                self.after(delay, Event::Trim(below));
             }
             Output::Follow => self.break_follower(index),
             Output::ReadAgain => {
