@@ -52,6 +52,8 @@ pub enum Action {
     },
     /// Answer what is there, after an entry that was sent after the question.
     Find(LeaseId),
+    /// Change nothing: who waits for it has then read everything that was there when it was asked.
+    ReadIndex,
     /// Write the first entry of a log, if it has none.
     Genesis(Box<(Store, Settings)>),
     /// Set or change a host's port ranges.

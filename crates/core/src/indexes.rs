@@ -17,7 +17,7 @@ use crate::{
 type Named = (RequesterId, Name, Host, Transport, u64, PortKey);
 
 /// The indexes.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Indexes {
     leases: BTreeMap<LeaseId, PortKey>,
     requests: BTreeMap<(RequesterId, RequestId), (Request, Key)>,

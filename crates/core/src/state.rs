@@ -54,8 +54,8 @@ pub enum ApplyError {
 /// What undoes a change: the key and what was there.
 pub type Undo = (Key, Option<Slot>);
 
-/// The state.
-#[derive(Default)]
+/// The state. A copy shares its records.
+#[derive(Default, Clone)]
 pub struct State {
     pub(crate) slots: BTreeMap<Key, Slot>,
     /// Where what is looked up by something else than its key is.
@@ -290,6 +290,8 @@ impl State {
     fn look_again(&mut self, key: &Key, before: PortState, now: Moment) {
         let Key::Port(port) = key else { return };
         let mechanisms = self.mechanisms;
+        // A pool that is made here counts what the slot was.
+        self.pool_mut(&port.host, port.transport);
         let after = self.slots.get_mut(key).map_or(PortState::Free, |slot| {
             slot.state = slot.state_at(now, mechanisms);
             slot.state

@@ -70,6 +70,7 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
             request,
         } => lease::release(txn, command, *requester_id, *lease_id, *request),
         Action::Find(lease_id) => lease::find(txn, *lease_id),
+        Action::ReadIndex => Ok(Decided::answer(Answer::Done)),
         Action::Expire(key) => Ok(lease::expire(txn, command, key)),
         Action::Genesis(genesis) => Ok(system::genesis(txn, genesis)),
         Action::SetPool(host, pool) => Ok(system::set_pool(txn, command, host, pool)),
