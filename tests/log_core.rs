@@ -157,11 +157,8 @@ async fn kills_and_pauses_give_no_port_to_two_holders() {
         Registry::on_the_log(&nats, &ARGS),
     ];
     let caller = Caller::connect(&nats.url()).await;
-    let kept = (
-        Uuid::new_v4(),
-        caller.lease(Uuid::new_v4(), json!({})).await,
-    );
-    let requester = kept.1["requester_id"].clone();
+    let requester = Uuid::new_v4();
+    let kept = caller.lease(requester, json!({})).await;
     let ledger = Arc::new(Ledger::default());
     let stop = Arc::new(AtomicBool::new(false));
     let mut holders = JoinSet::new();
@@ -207,10 +204,10 @@ async fn kills_and_pauses_give_no_port_to_two_holders() {
         ledger.longest_pause()
     );
     ledger.check();
-    let mine = json!({"requester_id": requester, "lease_id": kept.1["lease_id"]});
+    let mine = json!({"requester_id": requester, "lease_id": kept["lease_id"]});
     assert_eq!(
         caller.get("port.heartbeat", mine).await["port"],
-        kept.1["port"]
+        kept["port"]
     );
     until("what nobody gave back to end", async || {
         (leases(&caller).await.len() == 1).then_some(())
