@@ -13,10 +13,12 @@ mod hosts;
 pub mod indexes;
 pub mod key;
 pub mod mechanism;
+pub mod node;
 pub mod pool;
 pub mod record;
 pub mod slot;
 pub mod state;
+pub mod trust;
 pub mod txn;
 
 #[cfg(test)]

@@ -17,8 +17,11 @@ use uuid::Uuid;
 /// How long a port stays quarantined that another program was found to use, in milliseconds: one minute.
 pub const QUARANTINE_MILLIS: u64 = 60_000;
 
+/// Free-form JSON: carried as it came.
+pub type Json = serde_json::Value;
+
 /// Members that this version does not know. They are kept when a record is written again.
-pub type Unknown = BTreeMap<String, serde_json::Value>;
+pub type Unknown = BTreeMap<String, Json>;
 
 /// A write that its caller named, to make retries idempotent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
