@@ -16,6 +16,7 @@ use crate::{
     decide::Local,
     engine::{Engine, Input, Job, JobId, Limits, Loaded, Loader, StartError},
     mechanism::Mechanisms,
+    node_record::NodeLimits,
     record::{InstanceId, Settings, Store as StoreRecord, Unknown},
 };
 
@@ -144,6 +145,7 @@ fn genesis(instance: InstanceId) -> Job {
         }],
         reserved_default: Vec::new(),
         known_hosts_only: false,
+        nodes: NodeLimits::default(),
         unknown: Unknown::new(),
     };
     let store = StoreRecord {

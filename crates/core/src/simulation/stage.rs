@@ -288,6 +288,7 @@ pub(super) fn wants(n: u128, ttl: u32, request: Option<u128>, port: Option<u16>)
         requester_id: requester(n),
         protocol: "p".parse().unwrap(),
         ttl: Ttl::try_from(ttl).unwrap(),
+        owner: None,
         host: host(),
         transport: Transport::Tcp,
         preferred: port.and_then(Port::new),
