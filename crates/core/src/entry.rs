@@ -168,6 +168,18 @@ pub enum Change {
     Chunk(Box<Chunk>),
 }
 
+impl Change {
+    /// What to publish of it.
+    pub fn event(&self) -> Option<&EventRecord> {
+        match self {
+            Self::Put { event, .. } | Self::End { event, .. } => event.as_ref(),
+            Self::Renew { .. } | Self::Confirm { .. } | Self::Delete { .. } | Self::Chunk(_) => {
+                None
+            }
+        }
+    }
+}
+
 /// Something that happened, as it is published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventRecord {

@@ -55,6 +55,8 @@ pub(super) struct Instance {
     pub(super) mechanisms: Mechanisms,
     pub(super) limits: Limits,
     pub(super) publishing: bool,
+    /// With what it makes a log that is not there.
+    pub(super) settings: Settings,
     /// The start and position at which its records were last compared with the log's.
     pub(super) compared: (u64, Sequence),
 }
@@ -80,6 +82,7 @@ impl Instance {
             mechanisms,
             limits,
             publishing: false,
+            settings: settings(),
             compared: (0, Sequence::default()),
         }
     }
@@ -114,7 +117,8 @@ impl Instance {
         let mut engine = Engine::new(local, self.limits.clone(), loaded, now);
         engine.switch(self.mechanisms);
         self.engine = Some(engine);
-        Ok(vec![Input::Command(genesis(instance))])
+        let settings = self.settings.clone();
+        Ok(vec![Input::Command(genesis(instance, settings))])
     }
 
     /// The first delivery of a new follower; none when the log does not reach back as far.
@@ -133,9 +137,9 @@ impl Instance {
     }
 }
 
-fn genesis(instance: InstanceId) -> Job {
+fn settings() -> Settings {
     let port = |number| Port::new(number).unwrap();
-    let settings = Settings {
+    Settings {
         ttl_max: Ttl::try_from(TTL_MAX).unwrap(),
         holder_leases_max: 3,
         hosts_max: 2,
@@ -145,9 +149,17 @@ fn genesis(instance: InstanceId) -> Job {
         }],
         reserved_default: Vec::new(),
         known_hosts_only: false,
-        nodes: NodeLimits::default(),
+        nodes: NodeLimits {
+            nodes_max: 6,
+            buses_max: 4,
+            node_bytes_max: 10_000,
+            retention_ms: 6_000,
+        },
         unknown: Unknown::new(),
-    };
+    }
+}
+
+fn genesis(instance: InstanceId, settings: Settings) -> Job {
     let store = StoreRecord {
         store_id: Uuid::from_u128(7),
         created_at: Timestamp::UNIX_EPOCH,

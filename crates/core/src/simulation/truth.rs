@@ -10,7 +10,7 @@ use onex_types::{
 };
 
 use crate::{
-    entry::{Change, Entry, Kept},
+    entry::{Change, Entry, EventRecord, Kept},
     key::Key,
     record::LeaseEnd,
     slot::Stamp,
@@ -75,11 +75,8 @@ impl Truth {
             let mut place = 0;
             for change in command.changes() {
                 self.note_change(revision, change);
-                let event = match change {
-                    Change::Put { event, .. } | Change::End { event, .. } => event.is_some(),
-                    _ => false,
-                };
-                if event {
+                let events = change.event().into_iter();
+                for _ in events.flat_map(EventRecord::events) {
                     self.events.push((revision, place, sequence));
                     place += 1;
                 }
