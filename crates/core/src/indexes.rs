@@ -74,6 +74,10 @@ impl Indexes {
             }
             (_, Record::Request(request)) => {
                 self.forget(request.requester_id, request.request.id, key);
+                // Only an undo takes the last one away: they are numbered without a gap.
+                if self.remembered == request.n.saturating_add(1) {
+                    self.remembered = request.n;
+                }
             }
             _ => {}
         }

@@ -31,10 +31,17 @@ pub(super) const PORT_FIRST: u16 = 20_000;
 pub(super) const PORTS: u16 = 6;
 pub(super) const TTL_MAX: u32 = 8;
 
+/// Somebody who asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Person {
+    Holder(usize),
+    Process(usize),
+}
+
 /// Who waits for a job.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
-    pub(super) holder: usize,
+    pub(super) person: Person,
     pub(super) ask: u64,
 }
 
@@ -153,7 +160,7 @@ fn settings() -> Settings {
             nodes_max: 6,
             buses_max: 4,
             node_bytes_max: 10_000,
-            retention_ms: 6_000,
+            retention_ms: 12_000,
         },
         unknown: Unknown::new(),
     }

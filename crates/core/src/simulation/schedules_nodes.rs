@@ -347,7 +347,7 @@ fn ended_nodes_count_until_they_are_forgotten() {
     // One that is known may come back.
     assert_eq!(stage.epoch(0, register("n0", 1, None)), 2);
     stage.epoch(0, deregister("n0", 1, 2));
-    stage.pass(6_600);
+    stage.pass(12_600);
     stage.settle();
     assert!(
         stage

@@ -304,7 +304,7 @@ fn buses_belong_to_who_announced_them() {
     }
     let full = stage.refused(0, bus("b4", 1, None, None, None));
     assert!(matches!(full, Refusal::LimitExceeded { limit: 4, .. }));
-    stage.pass(6_600);
+    stage.pass(12_600);
     stage.settle();
     assert!(stage.engine(0).state().bus(&"x".parse().unwrap()).is_none());
     stage

@@ -17,7 +17,7 @@ use crate::{
     state::State,
 };
 
-use super::store::Message;
+use super::{store::Message, truth_nodes::NodeTruth};
 
 /// Every so many positions all records are compared: to compare each would take most of a run's time.
 const COMPARED_EVERY: u64 = 8;
@@ -33,6 +33,7 @@ pub(super) struct Truth {
     fences: BTreeMap<PortKey, u64>,
     /// Every event, in order: revision and place within its command, and where its entry is.
     pub(super) events: Vec<(u64, usize, Sequence)>,
+    pub(super) nodes: NodeTruth,
     pub(super) wrong: Vec<String>,
 }
 
@@ -46,6 +47,7 @@ impl Truth {
             granted: BTreeMap::new(),
             fences: BTreeMap::new(),
             events: Vec::new(),
+            nodes: NodeTruth::default(),
             wrong: Vec::new(),
         }
     }
@@ -72,6 +74,8 @@ impl Truth {
             ));
         }
         for (revision, command) in (entry.rev..).zip(&entry.cmds) {
+            let wrong = self.nodes.before(&self.state, command);
+            self.wrong.extend(wrong);
             let mut place = 0;
             for change in command.changes() {
                 self.note_change(revision, change);
@@ -91,6 +95,7 @@ impl Truth {
                     "the log does not fit itself at {sequence}: {error}"
                 ));
             }
+            self.wrong.extend(self.nodes.after(&self.state, command));
         }
     }
 
