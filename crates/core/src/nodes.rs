@@ -121,10 +121,9 @@ impl State {
 
     /// How what belongs to that incarnation ends; none while the incarnation is live.
     pub fn owner_end(&self, owner: &OwnerRef) -> Option<OwnerEnd> {
-        let (slot, live) = match self.live(&owner.node_id) {
-            Some(live) => live,
-            // A node is forgotten only when nothing belongs to it any more.
-            None => return Some(self.owner_unknown()),
+        // A node is forgotten only when nothing belongs to it any more.
+        let Some((slot, live)) = self.live(&owner.node_id) else {
+            return Some(self.owner_unknown());
         };
         if live.incarnation == owner.incarnation {
             return live.leases_end().map(|how| OwnerEnd {
@@ -168,6 +167,32 @@ impl State {
     pub fn live_lease(&self, key: &PortKey) -> Option<(&Slot, &Arc<Lease>)> {
         self.lease(key)
             .filter(|(_, lease)| self.lease_over(lease).is_none())
+    }
+
+    /// Whether what is under that key reads as live: no entry has ended it or what it belongs to, and its time is not up by
+    /// this instance's clock.
+    pub fn reads_live(&self, key: &Key, now: Moment) -> bool {
+        let Some(slot) = self.slots.get(key) else {
+            return false;
+        };
+        let in_time = |slot: &Slot| self.due_at(slot).is_none_or(|due| due > now);
+        let owner_lives = |owner: &OwnerRef| {
+            let live = self.live(&owner.node_id);
+            self.owner_end(owner).is_none() && live.is_some_and(|(slot, _)| in_time(slot))
+        };
+        match &slot.record {
+            Record::Lease(lease) => lease.owner.as_ref().map_or(in_time(slot), owner_lives),
+            Record::Live(live) => live.is_live() && in_time(slot),
+            Record::Bus(bus) => {
+                let lease = bus.lease_id.map(|lease_id| self.indexes.lease(lease_id));
+                bus.ended.is_none()
+                    && bus.owner.as_ref().is_none_or(owner_lives)
+                    && lease.is_none_or(|port| {
+                        port.is_some_and(|port| self.reads_live(&Key::Port(port.clone()), now))
+                    })
+            }
+            _ => false,
+        }
     }
 
     /// How many live leases a requester holds, without those that read as ended.

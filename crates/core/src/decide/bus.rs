@@ -164,13 +164,11 @@ fn changed_before(
     requester_id: onex_types::ids::RequesterId,
     request: Option<Request>,
 ) -> Result<bool, Refusal> {
-    match request {
-        Some(request)
-            if bus.requester_id == requester_id
-                && txn.state.mechanisms.on(Mechanism::Idempotency) =>
-        {
-            is_remembered(bus.requests.iter(), request)
-        }
-        _ => Ok(false),
+    let Some(request) = request.filter(|_| txn.state.mechanisms.on(Mechanism::Idempotency)) else {
+        return Ok(false);
+    };
+    match is_remembered(bus.requests.iter(), request) {
+        Err(_) if bus.requester_id != requester_id => Ok(false),
+        remembered => remembered,
     }
 }

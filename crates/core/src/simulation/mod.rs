@@ -15,6 +15,7 @@ mod process;
 mod publishing;
 mod random;
 mod schedules;
+mod schedules_lag;
 mod schedules_log;
 mod schedules_nodes;
 mod schedules_owners;

@@ -149,10 +149,12 @@ impl Process {
 
     fn register(&self, chance: &mut Chance, id: CommandId, epoch: Option<u64>) -> Action {
         let named = (self.last_epoch / EPOCHS_APART + 1) * EPOCHS_APART + self.place * 1_000;
-        let tools = TOOLS
-            .iter()
-            .filter_map(|name| chance.hit(400).then(|| some_tool(name, chance)))
-            .collect();
+        let mut tools = Vec::new();
+        for name in TOOLS {
+            if chance.hit(400) {
+                tools.push(some_tool(name, chance));
+            }
+        }
         let node_type = if self.node_id.as_str() == VALIDATOR {
             NodeType::Validator
         } else {

@@ -10,6 +10,7 @@ use crate::{
     command::{Action, Answer, Refusal},
     engine::{ENTRY_COMMANDS_MAX, Input},
     entry::EventKind,
+    key::Key,
     mechanism::{Mechanism, Mechanisms},
     record::{HostPool, LeaseEnd, Unknown},
 };
@@ -341,4 +342,36 @@ fn a_port_for_a_node_is_granted_where_the_node_runs() {
     here.owner.as_mut().unwrap().on_its_host = false;
     let (_, key) = stage.granted(0, Action::Lease(here));
     assert_eq!(key.host, host());
+}
+
+#[test]
+fn what_is_past_its_time_reads_as_ended_before_an_entry_says_so() {
+    let mut stage = Stage::new(1, Mechanisms::default());
+    stage.epoch(0, register("a", 1, None));
+    let (_, key) = stage.granted(0, wants_for("a", 1, None, None));
+    let (lease_id, other) = stage.granted(0, wants(1, 4, None, None));
+    stage
+        .done(0, bus("x", 1, Some("a"), None, None))
+        .result
+        .unwrap();
+    stage
+        .done(0, bus("y", 1, None, Some(lease_id), None))
+        .result
+        .unwrap();
+    let keys: [Key; 5] = [
+        Key::Live(node_id("a")),
+        key.into(),
+        Key::Bus("x".parse().unwrap()),
+        other.into(),
+        Key::Bus("y".parse().unwrap()),
+    ];
+    // Its store is away: nothing can be ended.
+    stage.input(0, [Input::Disconnected]);
+    for (millis, live) in [(4_000, 5), (600, 3), (3_000, 3), (1_000, 0)] {
+        stage.t += millis;
+        let (state, now) = (stage.engine(0).state(), stage.now(0).mono);
+        let reads: Vec<bool> = keys.iter().map(|key| state.reads_live(key, now)).collect();
+        let expected: Vec<bool> = (0..5).map(|index| index < live).collect();
+        assert_eq!(reads, expected);
+    }
 }
