@@ -5,7 +5,7 @@
 use std::{fmt, str::FromStr};
 
 use onex_types::{
-    ids::{Host, Invalid},
+    ids::{BusId, Host, Invalid, NodeId},
     key::{PortKey, escape, unescape},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -28,10 +28,22 @@ pub enum Key {
     Request(u32),
     /// The instance that writes snapshots, view and events.
     Named,
+    /// What a node announced.
+    Node(NodeId),
+    /// Whether a node is live.
+    Live(NodeId),
+    /// A bus.
+    Bus(BusId),
+    /// What validators say of a node.
+    Trust(NodeId),
 }
 
 const POOL: &str = "pool.";
 const REQUEST: &str = "req.";
+const NODE: &str = "node.";
+const LIVE: &str = "live.";
+const BUS: &str = "bus.";
+const TRUST: &str = "trust.";
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,6 +54,10 @@ impl fmt::Display for Key {
             Self::Port(key) => key.fmt(f),
             Self::Request(slot) => write!(f, "{REQUEST}{slot}"),
             Self::Named => f.write_str("sys.named"),
+            Self::Node(id) => write!(f, "{NODE}{}", escape(id.as_str())),
+            Self::Live(id) => write!(f, "{LIVE}{}", escape(id.as_str())),
+            Self::Bus(id) => write!(f, "{BUS}{}", escape(id.as_str())),
+            Self::Trust(id) => write!(f, "{TRUST}{}", escape(id.as_str())),
         }
     }
 }
@@ -68,7 +84,27 @@ fn parse(text: &str) -> Option<Key> {
         let spelled = slot < REQUEST_SLOTS_MAX && slot.to_string() == digits;
         return spelled.then_some(Key::Request(slot));
     }
+    if let Some(key) = parse_node(text) {
+        return Some(key);
+    }
     text.parse().ok().map(Key::Port)
+}
+
+/// Keys of nodes, buses and trust.
+fn parse_node(text: &str) -> Option<Key> {
+    fn id<T: FromStr>(token: &str) -> Option<T> {
+        unescape(token)?.parse().ok()
+    }
+    if let Some(token) = text.strip_prefix(NODE) {
+        return id(token).map(Key::Node);
+    }
+    if let Some(token) = text.strip_prefix(LIVE) {
+        return id(token).map(Key::Live);
+    }
+    if let Some(token) = text.strip_prefix(BUS) {
+        return id(token).map(Key::Bus);
+    }
+    id(text.strip_prefix(TRUST)?).map(Key::Trust)
 }
 
 impl From<PortKey> for Key {
@@ -114,6 +150,10 @@ mod tests {
             "port.a.udp.80",
             "req.0",
             "req.262143",
+            "node.calc",
+            "live.a=2Eb",
+            "bus.main",
+            "trust.a=2Eb",
         ] {
             let key: Key = text.parse().unwrap();
             assert_eq!(key.to_string(), text);
@@ -125,6 +165,10 @@ mod tests {
             "req.262144",
             "req.-1",
             "port.a.tcp.0",
+            "node.a.b",
+            "live.=61",
+            "bus.a=2Eb",
+            "trust.",
         ] {
             assert!(text.parse::<Key>().is_err(), "{text}");
         }

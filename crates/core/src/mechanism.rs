@@ -39,18 +39,28 @@ pub enum Mechanism {
     ConfirmWaits,
     /// A renewal only lengthens.
     OnlyLengthens,
+    /// What belongs to a node's incarnation reads as ended as soon as that has ended.
+    EndsWithOwner,
+    /// An epoch that has ended is not registered again.
+    EndedEpoch,
+    /// A late copy of a request that an earlier incarnation began with does not begin another one.
+    EarlierIncarnations,
+    /// The ports of an incarnation that was superseded cool down for as long as its holder may count on them.
+    SupersededCooldown,
+    /// A frozen node keeps its contract.
+    FrozenContract,
 }
 
 /// Which mechanisms are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mechanisms {
-    off: u32,
+    off: u64,
 }
 
 #[cfg(test)]
 impl Mechanism {
     /// Each of them.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: &'static [Self] = &[
         Self::CompareAndAppend,
         Self::RepeatSameEntry,
         Self::UndoOnLoss,
@@ -68,13 +78,18 @@ impl Mechanism {
         Self::RequestsBeforeTimers,
         Self::ConfirmWaits,
         Self::OnlyLengthens,
+        Self::EndsWithOwner,
+        Self::EndedEpoch,
+        Self::EarlierIncarnations,
+        Self::SupersededCooldown,
+        Self::FrozenContract,
     ];
 }
 
 impl Mechanisms {
     /// Whether this one is on.
     pub fn on(self, mechanism: Mechanism) -> bool {
-        self.off & (1 << mechanism as u32) == 0
+        self.off & (1 << mechanism as u64) == 0
     }
 
     /// The same without this one.
@@ -82,7 +97,7 @@ impl Mechanisms {
     #[must_use]
     pub(crate) fn without(self, mechanism: Mechanism) -> Self {
         Self {
-            off: self.off | (1 << mechanism as u32),
+            off: self.off | (1 << mechanism as u64),
         }
     }
 }

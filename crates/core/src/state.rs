@@ -18,8 +18,9 @@ use crate::{
     indexes::Indexes,
     key::Key,
     mechanism::Mechanisms,
+    node_record::Live,
     pool::{Pool, PortState},
-    record::{Lease, Named, Record, Request, Settings},
+    record::{Json, Lease, Named, Record, Request, Settings},
     slot::{Slot, Stamp, ended},
 };
 
@@ -148,7 +149,7 @@ impl State {
         undo: &mut impl FnMut(Undo),
     ) -> Result<(), ApplyError> {
         match command {
-            CommandRecord::Renewal(key) => self.renew(key, None, None, stamp, undo)?,
+            CommandRecord::Renewal(key) => self.renew(key, None, None, None, stamp, undo)?,
             CommandRecord::Other(changes) => {
                 for change in &changes.changes {
                     self.apply(change, stamp, undo)?;
@@ -176,8 +177,13 @@ impl State {
                 let slot = Slot::new(record.clone(), stamp, *tentative, self.mechanisms);
                 self.replace(key, Some(slot), stamp.now, undo);
             }
-            Change::Renew { key, ttl, request } => {
-                self.renew(key, *ttl, *request, stamp, undo)?;
+            Change::Renew {
+                key,
+                ttl,
+                request,
+                health,
+            } => {
+                self.renew(key, *ttl, *request, health.as_ref(), stamp, undo)?;
             }
             Change::Confirm { key } => {
                 let slot = self.slots.get(key).ok_or_else(|| missing(key))?;
@@ -188,11 +194,15 @@ impl State {
                 self.replace(key, Some(slot), stamp.now, undo);
             }
             Change::End {
-                key, how, request, ..
+                key,
+                how,
+                cooldown_ms,
+                request,
+                ..
             } => {
                 let slot = self.slots.get(key).ok_or_else(|| missing(key))?;
                 let cooldown = match &slot.record {
-                    Record::Lease(lease) => ended(lease, *how, *request, stamp.at),
+                    Record::Lease(lease) => ended(lease, *how, *cooldown_ms, *request, stamp.at),
                     _ => return Err(ApplyError::Kind { key: key.clone() }),
                 };
                 let slot = Slot::new(cooldown.into(), stamp, false, self.mechanisms);
@@ -209,18 +219,19 @@ impl State {
         key: &Key,
         ttl: Option<Ttl>,
         request: Option<Request>,
+        health: Option<&Json>,
         stamp: Stamp,
         undo: &mut impl FnMut(Undo),
     ) -> Result<(), ApplyError> {
         let slot = self.slots.get(key).ok_or_else(|| missing(key))?;
-        let lease = slot
-            .record
-            .lease()
-            .ok_or_else(|| ApplyError::Kind { key: key.clone() })?;
-        if ttl.is_none() && request.is_none() {
+        if !matches!(slot.record, Record::Lease(_) | Record::Live(_)) {
+            return Err(ApplyError::Kind { key: key.clone() });
+        }
+        let bare = ttl.is_none() && request.is_none();
+        if bare || slot.record.live().is_some() {
             // Nothing changes that is looked up by, and a timer that fires early looks again.
             let fresh = Slot {
-                record: slot.record.clone(),
+                record: renewed(&slot.record, ttl, request, health),
                 revision: stamp.revision,
                 at: stamp.at,
                 since: stamp.since(self.mechanisms),
@@ -232,12 +243,8 @@ impl State {
             self.arm(key, stamp.now.mono);
             return Ok(());
         }
-        let lease = Lease {
-            ttl: ttl.unwrap_or(lease.ttl),
-            renewal: request.or(lease.renewal),
-            ..Lease::clone(lease)
-        };
-        let slot = Slot::new(lease.into(), stamp, false, self.mechanisms);
+        let record = renewed(&slot.record, ttl, request, health);
+        let slot = Slot::new(record, stamp, false, self.mechanisms);
         self.replace(key, Some(slot), stamp.now, undo);
         Ok(())
     }
@@ -273,6 +280,8 @@ impl State {
         }
         if matches!(key, Key::Port(_)) {
             self.look_again(key, state, now.mono);
+        } else {
+            self.arm(key, now.mono);
         }
         if matches!(key, Key::Pool(_) | Key::Settings) {
             self.rebuild_pools(key);
@@ -309,7 +318,7 @@ impl State {
         };
         let due = slot
             .due(mechanisms)
-            .filter(|due| *due > now || slot.record.lease().is_some());
+            .filter(|due| *due > now || slot.expires());
         let Some(due) = due else { return };
         // A timer that fires early looks again; only one that would fire late is armed anew.
         if slot.armed > due {
@@ -318,7 +327,7 @@ impl State {
         }
     }
 
-    /// Time passes: ports cool down, and the keys of leases whose time is up are named, in the order in which it was.
+    /// Time passes: ports cool down, and the keys of which the time is up are named, in the order in which it was.
     pub fn due(&mut self, now: Moment) -> Vec<Key> {
         let mut due = Vec::new();
         while let Some((at, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
@@ -329,12 +338,16 @@ impl State {
             };
             slot.armed = Moment::NEVER;
             let is_due = slot.due(mechanisms).is_some_and(|due| due <= now);
-            if is_due && slot.record.lease().is_some() {
+            if is_due && slot.expires() {
                 due.push(key);
                 continue;
             }
             let state = slot.state;
-            self.look_again(&key, state, now);
+            if matches!(key, Key::Port(_)) {
+                self.look_again(&key, state, now);
+            } else {
+                self.arm(&key, now);
+            }
         }
         due
     }
@@ -374,6 +387,31 @@ impl State {
     /// When the time of what is under a port's key is up.
     pub fn due_at(&self, slot: &Slot) -> Option<Moment> {
         slot.due(self.mechanisms)
+    }
+}
+
+/// A lease or node that lasts its TTL again.
+fn renewed(
+    record: &Record,
+    ttl: Option<Ttl>,
+    request: Option<Request>,
+    health: Option<&Json>,
+) -> Record {
+    if ttl.is_none() && request.is_none() && health.is_none() {
+        return record.clone();
+    }
+    match record {
+        Record::Lease(lease) => Record::from(Lease {
+            ttl: ttl.unwrap_or(lease.ttl),
+            renewal: request.or(lease.renewal),
+            ..Lease::clone(lease)
+        }),
+        Record::Live(live) => Record::from(Live {
+            ttl: ttl.unwrap_or(live.ttl),
+            health: health.or(live.health.as_ref()).cloned(),
+            ..Live::clone(live)
+        }),
+        other => other.clone(),
     }
 }
 

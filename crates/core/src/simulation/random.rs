@@ -26,6 +26,8 @@ pub(super) fn run(seed: u64, mechanisms: Mechanisms, verbose: bool) -> World {
         world.squat(20_001);
         world.squat(20_003);
     }
+    let places = usize::try_from(chance.between(0, 5)).unwrap();
+    world.run_processes(places);
     world.run(RUN_MILLIS);
     world
 }
@@ -46,7 +48,7 @@ fn runs_keep_every_promise(seeds: std::ops::Range<u64>) {
         return;
     }
     let count = seeds.end - seeds.start;
-    let mut grants = 0;
+    let (mut grants, mut registrations) = (0, 0);
     for seed in seeds {
         let world = run(seed, Mechanisms::default(), false);
         assert!(
@@ -55,8 +57,13 @@ fn runs_keep_every_promise(seeds: std::ops::Range<u64>) {
             world.violations
         );
         grants += world.grants;
+        registrations += world.registrations;
     }
     // Runs in which nothing is granted would show nothing.
+    assert!(
+        registrations as u64 > 20 * count,
+        "{registrations} answers about nodes in {count} runs"
+    );
     assert!(
         grants as u64 > 20 * count,
         "{grants} grants in {count} runs"
@@ -82,7 +89,7 @@ fn more_random_runs_keep_every_promise() {
 #[ignore = "shows which mechanisms random runs miss, and after how many"]
 fn random_runs_miss_each_mechanism() {
     for mechanism in Mechanism::ALL {
-        let off = Mechanisms::default().without(mechanism);
+        let off = Mechanisms::default().without(*mechanism);
         let found = (0..number("SEEDS").unwrap_or(60)).find_map(|seed| {
             let violations = run(seed, off, false).violations;
             violations
