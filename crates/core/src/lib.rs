@@ -5,6 +5,7 @@
 //! - [`command`], [`decide`]: what can be asked for, and what it changes.
 //! - [`engine`]: the loop: inputs in, outputs out.
 
+pub mod call;
 pub mod command;
 pub mod decide;
 pub mod engine;
