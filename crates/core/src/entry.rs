@@ -18,6 +18,8 @@ use serde::{
 use uuid::Uuid;
 
 use crate::{
+    call::ExecutionEnd,
+    execution::{Call, Counts, Run},
     key::Key,
     record::{
         Cooldown, HostPool, Lease, LeaseEnd, Member, Named, Record, Remembered, Request, Settings,
@@ -152,6 +154,17 @@ pub enum Change {
         /// What to publish.
         event: Option<EventRecord>,
     },
+    /// More executions of a node's tools have ended: they add to its counts.
+    Add {
+        /// Which counts.
+        key: Key,
+        /// How many.
+        runs: u64,
+        /// How many of them were answered with a result.
+        ok: u64,
+        /// What to publish.
+        event: Option<EventRecord>,
+    },
     /// The key has no record any more.
     Delete {
         /// Which.
@@ -159,6 +172,20 @@ pub enum Change {
     },
     /// A part of a snapshot: every record of a range of keys. Changes nothing.
     Chunk(Box<Chunk>),
+}
+
+impl Change {
+    /// What to publish of it.
+    pub fn event(&self) -> Option<&EventRecord> {
+        match self {
+            Self::Put { event, .. } | Self::End { event, .. } | Self::Add { event, .. } => {
+                event.as_ref()
+            }
+            Self::Renew { .. } | Self::Confirm { .. } | Self::Delete { .. } | Self::Chunk(_) => {
+                None
+            }
+        }
+    }
 }
 
 /// Something that happened, as it is published.
@@ -169,6 +196,24 @@ pub struct EventRecord {
     /// The lease, where the change does not put it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Arc<Lease>>,
+    /// The execution, where the change does not put it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Arc<Run>>,
+    /// How an execution ended, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Arc<ExecutionEnd>>,
+}
+
+impl EventRecord {
+    /// An event of which the change says everything.
+    pub fn new(kind: EventKind) -> Self {
+        Self {
+            kind,
+            lease: None,
+            run: None,
+            end: None,
+        }
+    }
 }
 
 /// Kinds of events.
@@ -186,6 +231,15 @@ pub enum EventKind {
     /// Another program was using a port.
     #[serde(rename = "port.quarantined")]
     PortQuarantined,
+    /// An execution has begun.
+    #[serde(rename = "tool.invoked")]
+    ToolInvoked,
+    /// An execution was answered with a result.
+    #[serde(rename = "tool.completed")]
+    ToolCompleted,
+    /// An execution ended without a result.
+    #[serde(rename = "tool.failed")]
+    ToolFailed,
 }
 
 /// A part of a snapshot.
@@ -232,6 +286,7 @@ struct Written {
     renew: Option<Key>,
     confirm: Option<Key>,
     end: Option<Key>,
+    add: Option<Key>,
     del: Option<Key>,
     chunk: Option<Box<Chunk>>,
     #[serde(default)]
@@ -240,6 +295,8 @@ struct Written {
     ttl: Option<Ttl>,
     how: Option<LeaseEnd>,
     req: Option<Request>,
+    runs: Option<u64>,
+    ok: Option<u64>,
     store: Option<Store>,
     settings: Option<Settings>,
     pool: Option<HostPool>,
@@ -248,6 +305,9 @@ struct Written {
     cooldown: Option<Cooldown>,
     request: Option<Remembered>,
     named: Option<Named>,
+    call: Option<Call>,
+    run: Option<Run>,
+    counts: Option<Counts>,
 }
 
 impl Written {
@@ -261,6 +321,9 @@ impl Written {
             self.cooldown.take().map(Record::from),
             self.request.take().map(Record::from),
             self.named.take().map(Record::from),
+            self.call.take().map(Record::from),
+            self.run.take().map(Record::from),
+            self.counts.take().map(Record::from),
         ];
         records.into_iter().flatten().next()
     }
@@ -304,6 +367,18 @@ impl Written {
                 request: req,
                 event: ev,
             },
+            Self {
+                add: Some(key),
+                runs,
+                ok,
+                ev,
+                ..
+            } => Change::Add {
+                key,
+                runs: runs.unwrap_or(0),
+                ok: ok.unwrap_or(0),
+                event: ev,
+            },
             Self { del: Some(key), .. } => Change::Delete { key },
             Self { chunk, .. } => Change::Chunk(chunk?),
         })
@@ -337,6 +412,9 @@ impl Serialize for Change {
                     Record::Cooldown(body) => map.serialize_entry("cooldown", body)?,
                     Record::Request(body) => map.serialize_entry("request", body)?,
                     Record::Named(body) => map.serialize_entry("named", body)?,
+                    Record::Call(body) => map.serialize_entry("call", body)?,
+                    Record::Run(body) => map.serialize_entry("run", body)?,
+                    Record::Counts(body) => map.serialize_entry("counts", body)?,
                 }
                 if *tentative {
                     map.serialize_entry("tentative", tentative)?;
@@ -358,6 +436,17 @@ impl Serialize for Change {
                 map.serialize_entry("end", key)?;
                 map.serialize_entry("how", how)?;
                 member(&mut map, "req", request.as_ref())?;
+                member(&mut map, "ev", event.as_ref())?;
+            }
+            Self::Add {
+                key,
+                runs,
+                ok,
+                event,
+            } => {
+                map.serialize_entry("add", key)?;
+                member(&mut map, "runs", Some(runs).filter(|runs| **runs > 0))?;
+                member(&mut map, "ok", Some(ok).filter(|ok| **ok > 0))?;
                 member(&mut map, "ev", event.as_ref())?;
             }
             Self::Delete { key } => map.serialize_entry("del", key)?,

@@ -27,6 +27,9 @@ pub struct Indexes {
     labels: BTreeSet<(Label, PortKey)>,
     named: BTreeSet<Named>,
     remembered: u64,
+    calls: usize,
+    runs: usize,
+    counters: usize,
 }
 
 impl Indexes {
@@ -41,6 +44,9 @@ impl Indexes {
                 self.remember(request.requester_id, request.request, key.clone());
                 self.remembered = self.remembered.max(request.n.saturating_add(1));
             }
+            (_, Record::Call(_)) => self.calls += 1,
+            (_, Record::Run(_)) => self.runs += 1,
+            (_, Record::Counts(_)) => self.counters += 1,
             _ => {}
         }
     }
@@ -65,6 +71,9 @@ impl Indexes {
             (_, Record::Request(request)) => {
                 self.forget(request.requester_id, request.request.id, key);
             }
+            (_, Record::Call(_)) => self.calls = self.calls.saturating_sub(1),
+            (_, Record::Run(_)) => self.runs = self.runs.saturating_sub(1),
+            (_, Record::Counts(_)) => self.counters = self.counters.saturating_sub(1),
             _ => {}
         }
     }
@@ -202,6 +211,21 @@ impl Indexes {
         };
         let (.., key) = self.named.range(bound(0)..bound(u64::MAX)).next_back()?;
         Some(key)
+    }
+
+    /// How many calls with a request id are remembered.
+    pub fn calls(&self) -> usize {
+        self.calls
+    }
+
+    /// How many executions without a request id are under way.
+    pub fn runs(&self) -> usize {
+        self.runs
+    }
+
+    /// How many nodes' executions are counted.
+    pub fn counters(&self) -> usize {
+        self.counters
     }
 
     /// The number of the next request that a slot is to remember.

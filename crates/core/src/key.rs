@@ -5,10 +5,11 @@
 use std::{fmt, str::FromStr};
 
 use onex_types::{
-    ids::{Host, Invalid},
+    ids::{ExecutionId, Host, Invalid, NodeId, RequestId},
     key::{PortKey, escape, unescape},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
 
 /// How many slots remember requests whose port has been granted again: at 30,000 grants a second, nine seconds of them.
 pub const REQUEST_SLOTS_MAX: u32 = 262_144;
@@ -28,10 +29,19 @@ pub enum Key {
     Request(u32),
     /// The instance that writes snapshots, view and events.
     Named,
+    /// A call with that request id.
+    Call(RequestId),
+    /// An execution without a request id, while it is under way.
+    Run(ExecutionId),
+    /// How many executions of a node's tools have ended.
+    Exec(NodeId),
 }
 
 const POOL: &str = "pool.";
 const REQUEST: &str = "req.";
+const CALL: &str = "call.";
+const RUN: &str = "run.";
+const EXEC: &str = "exec.";
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,6 +52,9 @@ impl fmt::Display for Key {
             Self::Port(key) => key.fmt(f),
             Self::Request(slot) => write!(f, "{REQUEST}{slot}"),
             Self::Named => f.write_str("sys.named"),
+            Self::Call(id) => write!(f, "{CALL}{id}"),
+            Self::Run(id) => write!(f, "{RUN}{id}"),
+            Self::Exec(id) => write!(f, "{EXEC}{}", escape(id.as_str())),
         }
     }
 }
@@ -68,7 +81,22 @@ fn parse(text: &str) -> Option<Key> {
         let spelled = slot < REQUEST_SLOTS_MAX && slot.to_string() == digits;
         return spelled.then_some(Key::Request(slot));
     }
+    if let Some(id) = text.strip_prefix(CALL) {
+        return uuid(id).map(RequestId).map(Key::Call);
+    }
+    if let Some(id) = text.strip_prefix(RUN) {
+        return uuid(id).map(ExecutionId).map(Key::Run);
+    }
+    if let Some(id) = text.strip_prefix(EXEC) {
+        return unescape(id)?.parse().ok().map(Key::Exec);
+    }
     text.parse().ok().map(Key::Port)
+}
+
+/// A UUID in the one spelling that a key has.
+fn uuid(text: &str) -> Option<Uuid> {
+    let id: Uuid = text.parse().ok()?;
+    (id.to_string() == text).then_some(id)
 }
 
 impl From<PortKey> for Key {
@@ -114,6 +142,9 @@ mod tests {
             "port.a.udp.80",
             "req.0",
             "req.262143",
+            "call.00000000-0000-0000-0000-00000000000a",
+            "run.00000000-0000-0000-0000-00000000000a",
+            "exec.a=2Eb",
         ] {
             let key: Key = text.parse().unwrap();
             assert_eq!(key.to_string(), text);
@@ -125,6 +156,9 @@ mod tests {
             "req.262144",
             "req.-1",
             "port.a.tcp.0",
+            "call.00000000-0000-0000-0000-00000000000A",
+            "run.1",
+            "exec.a.b",
         ] {
             assert!(text.parse::<Key>().is_err(), "{text}");
         }

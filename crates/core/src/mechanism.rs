@@ -39,18 +39,26 @@ pub enum Mechanism {
     ConfirmWaits,
     /// A renewal only lengthens.
     OnlyLengthens,
+    /// The outcome of a call that is in the log stays, whatever is reported later.
+    OutcomeStays,
+    /// Once an execution of a call may have been executed, no later one says of the call that it was not.
+    ExecutedBefore,
+    /// An execution ends once: a later end of it changes nothing and counts nothing.
+    OneEnd,
+    /// What began and was not ended in its time has ended with an unknown outcome.
+    UnknownInTime,
 }
 
 /// Which mechanisms are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mechanisms {
-    off: u32,
+    off: u64,
 }
 
 #[cfg(test)]
 impl Mechanism {
     /// Each of them.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::CompareAndAppend,
         Self::RepeatSameEntry,
         Self::UndoOnLoss,
@@ -68,13 +76,17 @@ impl Mechanism {
         Self::RequestsBeforeTimers,
         Self::ConfirmWaits,
         Self::OnlyLengthens,
+        Self::OutcomeStays,
+        Self::ExecutedBefore,
+        Self::OneEnd,
+        Self::UnknownInTime,
     ];
 }
 
 impl Mechanisms {
     /// Whether this one is on.
     pub fn on(self, mechanism: Mechanism) -> bool {
-        self.off & (1 << mechanism as u32) == 0
+        self.off & (1_u64 << mechanism as u32) == 0
     }
 
     /// The same without this one.
@@ -82,7 +94,7 @@ impl Mechanisms {
     #[must_use]
     pub(crate) fn without(self, mechanism: Mechanism) -> Self {
         Self {
-            off: self.off | (1 << mechanism as u32),
+            off: self.off | (1_u64 << mechanism as u32),
         }
     }
 }

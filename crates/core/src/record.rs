@@ -14,6 +14,8 @@ use onex_types::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::execution::{Call, Counts, Run};
+
 /// How long a port stays quarantined that another program was found to use, in milliseconds: one minute.
 pub const QUARANTINE_MILLIS: u64 = 60_000;
 
@@ -219,6 +221,10 @@ pub struct Settings {
     /// Whether a host without a pool is refused.
     #[serde(default)]
     pub known_hosts_only: bool,
+    /// How many calls with a request id may be remembered.
+    pub calls_max: usize,
+    /// How long such a call is remembered after its end, in milliseconds.
+    pub calls_kept_ms: u64,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -295,6 +301,12 @@ records!(
     Request(Remembered) request,
     /// The named instance.
     Named(Named) named,
+    /// A call with a request id.
+    Call(Call) call,
+    /// An execution that is under way.
+    Run(Run) run,
+    /// How many executions have ended.
+    Counts(Counts) counts,
 );
 
 impl Lease {

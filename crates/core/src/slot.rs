@@ -5,6 +5,7 @@ use onex_types::time::{Moment, Now, slack};
 
 use crate::{
     entry::Kept,
+    execution::RUN_LATE_MILLIS,
     key::Key,
     mechanism::{Mechanism, Mechanisms},
     pool::PortState,
@@ -92,6 +93,12 @@ impl Slot {
         let millis = match &self.record {
             Record::Lease(lease) if lease.owner.is_none() => lease.ttl.millis(),
             Record::Cooldown(cooldown) if cooldown.cooldown_ms > 0 => cooldown.cooldown_ms,
+            Record::Call(call) if call.ended.is_some() => call.timer_millis(),
+            Record::Call(_) | Record::Run(_) if !mechanisms.on(Mechanism::UnknownInTime) => {
+                return None;
+            }
+            Record::Call(call) => call.timer_millis(),
+            Record::Run(run) => run.timeout_ms.saturating_add(RUN_LATE_MILLIS),
             _ => return None,
         };
         let longer = if mechanisms.on(Mechanism::Slack) {
@@ -100,6 +107,14 @@ impl Slot {
             0
         };
         Some(self.since.plus(millis.saturating_add(longer)))
+    }
+
+    /// Whether a command ends it when its time is up.
+    pub(crate) fn ends_in_time(&self) -> bool {
+        matches!(
+            self.record,
+            Record::Lease(_) | Record::Call(_) | Record::Run(_)
+        )
     }
 
     pub(crate) fn state_at(&self, now: Moment, mechanisms: Mechanisms) -> PortState {

@@ -15,6 +15,7 @@ use onex_types::{
 
 use crate::{
     entry::{Change, CommandRecord, Entry, Kept},
+    execution::Counts,
     indexes::Indexes,
     key::Key,
     mechanism::Mechanisms,
@@ -198,6 +199,7 @@ impl State {
                 let slot = Slot::new(cooldown.into(), stamp, false, self.mechanisms);
                 self.replace(key, Some(slot), stamp.now, undo);
             }
+            Change::Add { key, runs, ok, .. } => self.add(key, *runs, *ok, stamp, undo)?,
             Change::Delete { key } => self.replace(key, None, stamp.now, undo),
             Change::Chunk(_) => {}
         }
@@ -242,6 +244,28 @@ impl State {
         Ok(())
     }
 
+    fn add(
+        &mut self,
+        key: &Key,
+        runs: u64,
+        ok: u64,
+        stamp: Stamp,
+        undo: &mut impl FnMut(Undo),
+    ) -> Result<(), ApplyError> {
+        if runs == 0 {
+            return Ok(());
+        }
+        let before = self.slots.get(key).map(|slot| &slot.record);
+        let counts = match (key, before) {
+            (Key::Exec(_), None) => Counts::default().add(runs, ok, stamp.at),
+            (Key::Exec(_), Some(Record::Counts(counts))) => counts.add(runs, ok, stamp.at),
+            _ => return Err(ApplyError::Kind { key: key.clone() }),
+        };
+        let slot = Slot::new(counts.into(), stamp, false, self.mechanisms);
+        self.replace(key, Some(slot), stamp.now, undo);
+        Ok(())
+    }
+
     /// Takes a change back. The last one first.
     pub fn undo(&mut self, (key, before): Undo, now: Now) {
         self.replace(&key, before, now, &mut |_| {});
@@ -273,6 +297,8 @@ impl State {
         }
         if matches!(key, Key::Port(_)) {
             self.look_again(key, state, now.mono);
+        } else {
+            self.arm(key, now.mono);
         }
         if matches!(key, Key::Pool(_) | Key::Settings) {
             self.rebuild_pools(key);
@@ -307,7 +333,7 @@ impl State {
         };
         let due = slot
             .due(mechanisms)
-            .filter(|due| *due > now || slot.record.lease().is_some());
+            .filter(|due| *due > now || slot.ends_in_time());
         let Some(due) = due else { return };
         // A timer that fires early looks again; only one that would fire late is armed anew.
         if slot.armed > due {
@@ -316,7 +342,8 @@ impl State {
         }
     }
 
-    /// Time passes: ports cool down, and the keys of leases whose time is up are named, in the order in which it was.
+    /// Time passes: ports cool down, and the keys of records whose time is up and that a command has to end are named, in
+    /// the order in which it was.
     pub fn due(&mut self, now: Moment) -> Vec<Key> {
         let mut due = Vec::new();
         while let Some((at, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
@@ -327,12 +354,16 @@ impl State {
             };
             slot.armed = Moment::NEVER;
             let is_due = slot.due(mechanisms).is_some_and(|due| due <= now);
-            if is_due && slot.record.lease().is_some() {
+            if is_due && slot.ends_in_time() {
                 due.push(key);
                 continue;
             }
             let state = slot.state;
-            self.look_again(&key, state, now);
+            if matches!(key, Key::Port(_)) {
+                self.look_again(&key, state, now);
+            } else {
+                self.arm(&key, now);
+            }
         }
         due
     }

@@ -233,13 +233,19 @@ mod tests {
             message: "ü".repeat(2_000),
             retryable: false,
             executed: Executed::Yes,
-            details: Unknown::from([("body".to_owned(), larger.into()), ("node".into(), "a".into())]),
+            details: Unknown::from([
+                ("body".to_owned(), larger.into()),
+                ("node".into(), "a".into()),
+            ]),
         };
         let CallOutcome::Failed(failure) = CallOutcome::Failed(Box::new(failure)).bounded() else {
             panic!("it failed");
         };
         assert_eq!(failure.message, "ü".repeat(CALL_MESSAGE_CHARS_MAX));
-        assert_eq!(failure.details, Unknown::from([("node".into(), "a".into())]));
+        assert_eq!(
+            failure.details,
+            Unknown::from([("node".into(), "a".into())])
+        );
     }
 
     #[test]

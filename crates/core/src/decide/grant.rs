@@ -232,10 +232,7 @@ fn grant(
         key: Key::Port(key.clone()),
         record: lease.into(),
         tentative: probe,
-        event: Some(EventRecord {
-            kind: EventKind::PortLeased,
-            lease: None,
-        }),
+        event: Some(EventRecord::new(EventKind::PortLeased)),
     });
     txn.change("port.lease", command, Some(request.requester_id), changes);
     let (slot, lease) = txn.state.lease(key).ok_or(Refusal::LeaseExpired)?;

@@ -175,8 +175,8 @@ pub(super) fn end(key: &PortKey, slot: &Slot, how: LeaseEnd, request: Option<Req
         LeaseEnd::InUse => EventKind::PortQuarantined,
     };
     let event = EventRecord {
-        kind,
         lease: slot.record.lease().cloned(),
+        ..EventRecord::new(kind)
     };
     Change::End {
         key: Key::Port(key.clone()),

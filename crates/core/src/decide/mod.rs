@@ -1,5 +1,6 @@
 //! Decisions: a command and the state in; what it changes, and what came of it, out. A refused command changes nothing.
 
+mod call;
 mod grant;
 mod lease;
 mod system;
@@ -10,6 +11,7 @@ pub use grant::PORTS_TRIED_MAX;
 
 use crate::{
     command::{Action, Answer, Command, Refusal},
+    key::Key,
     record::{InstanceId, Request},
     txn::Txn,
 };
@@ -70,7 +72,12 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
             request,
         } => lease::release(txn, command, *requester_id, *lease_id, *request),
         Action::Find(lease_id) => lease::find(txn, *lease_id),
-        Action::Expire(key) => Ok(lease::expire(txn, command, key)),
+        Action::BeginCall(begin) => call::begin(txn, command, begin),
+        Action::EndCall(end) => Ok(call::end(txn, command, end)),
+        Action::BeginRun(run) => call::begin_run(txn, command, run),
+        Action::EndRun(end) => Ok(call::end_run(txn, command, end)),
+        Action::Expire(key @ Key::Port(_)) => Ok(lease::expire(txn, command, key)),
+        Action::Expire(key) => Ok(call::expire(txn, command, key)),
         Action::Genesis(genesis) => Ok(system::genesis(txn, genesis)),
         Action::SetPool(host, pool) => Ok(system::set_pool(txn, command, host, pool)),
         Action::TakeOver { from, to } => Ok(system::take_over(txn, *from, *to)),

@@ -29,6 +29,9 @@ pub(super) fn host() -> Host {
 pub(super) const PORT_FIRST: u16 = 20_000;
 pub(super) const PORTS: u16 = 6;
 pub(super) const TTL_MAX: u32 = 8;
+/// How many calls are remembered, and for how long.
+pub(super) const CALLS_MAX: usize = 8;
+pub(super) const CALLS_KEPT_MILLIS: u64 = 30_000;
 
 /// Who waits for a job.
 #[derive(Debug, Clone, Copy)]
@@ -144,6 +147,8 @@ fn genesis(instance: InstanceId) -> Job {
         }],
         reserved_default: Vec::new(),
         known_hosts_only: false,
+        calls_max: CALLS_MAX,
+        calls_kept_ms: CALLS_KEPT_MILLIS,
         unknown: Unknown::new(),
     };
     let store = StoreRecord {

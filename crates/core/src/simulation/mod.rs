@@ -4,6 +4,8 @@
 //! `SEEDS=20000 cargo test -p onex-core random` runs as many; `SEED=17 cargo test -p onex-core random` runs that one and
 //! prints what happens.
 
+mod call_truth;
+mod callers;
 mod chance;
 mod faults;
 mod holder;
@@ -13,6 +15,7 @@ mod people;
 mod publishing;
 mod random;
 mod schedules;
+mod schedules_calls;
 mod schedules_log;
 mod schedules_start;
 mod stage;

@@ -21,7 +21,7 @@ use super::{
 impl World {
     pub(super) fn reply(&mut self, index: usize, job: JobId, outcome: Outcome) {
         let Some(asked) = self.instances[index].jobs.remove(&job) else {
-            return;
+            return self.call_replied(index, job, &outcome);
         };
         self.say(|| format!("I{index} answers H{}: {:?}", asked.holder, outcome.result));
         if let Ok(Answer::Lease(held)) = &outcome.result {

@@ -12,6 +12,7 @@ pub(super) fn run(seed: u64, mechanisms: Mechanisms, verbose: bool) -> World {
     let instances = usize::try_from(chance.between(1, 3)).unwrap();
     let holders = usize::try_from(chance.between(2, 9)).unwrap();
     let mut world = World::new(seed, instances, holders, mechanisms);
+    world.add_callers(usize::try_from(chance.below(4)).unwrap());
     world.verbose = verbose;
     world.faults = Faults::MANY;
     if chance.hit(300) {
@@ -27,6 +28,9 @@ pub(super) fn run(seed: u64, mechanisms: Mechanisms, verbose: bool) -> World {
         world.squat(20_003);
     }
     world.run(RUN_MILLIS);
+    if chance.hit(200) {
+        world.settle_calls();
+    }
     world
 }
 
@@ -46,7 +50,7 @@ fn runs_keep_every_promise(seeds: std::ops::Range<u64>) {
         return;
     }
     let count = seeds.end - seeds.start;
-    let mut grants = 0;
+    let (mut grants, mut answers, mut ended) = (0, 0, 0);
     for seed in seeds {
         let world = run(seed, Mechanisms::default(), false);
         assert!(
@@ -55,11 +59,17 @@ fn runs_keep_every_promise(seeds: std::ops::Range<u64>) {
             world.violations
         );
         grants += world.grants;
+        answers += world.calls.truth.answers;
+        ended += world.truth.executions.ended();
     }
     // Runs in which nothing is granted would show nothing.
     assert!(
         grants as u64 > 20 * count,
         "{grants} grants in {count} runs"
+    );
+    assert!(
+        answers as u64 > 10 * count && ended as u64 > 10 * count,
+        "{answers} outcomes told, {ended} executions in {count} runs"
     );
 }
 

@@ -17,7 +17,7 @@ use crate::{
     state::State,
 };
 
-use super::store::Message;
+use super::{call_truth::LogTruth, store::Message};
 
 /// Every so many positions all records are compared: to compare each would take most of a run's time.
 const COMPARED_EVERY: u64 = 8;
@@ -33,6 +33,8 @@ pub(super) struct Truth {
     fences: BTreeMap<PortKey, u64>,
     /// Every event, in order: revision and place within its command, and where its entry is.
     pub(super) events: Vec<(u64, usize, Sequence)>,
+    /// What it says of executions.
+    pub(super) executions: LogTruth,
     pub(super) wrong: Vec<String>,
 }
 
@@ -46,6 +48,7 @@ impl Truth {
             granted: BTreeMap::new(),
             fences: BTreeMap::new(),
             events: Vec::new(),
+            executions: LogTruth::default(),
             wrong: Vec::new(),
         }
     }
@@ -75,11 +78,8 @@ impl Truth {
             let mut place = 0;
             for change in command.changes() {
                 self.note_change(revision, change);
-                let event = match change {
-                    Change::Put { event, .. } | Change::End { event, .. } => event.is_some(),
-                    _ => false,
-                };
-                if event {
+                self.executions.note(&self.state, change, &mut self.wrong);
+                if change.event().is_some() {
                     self.events.push((revision, place, sequence));
                     place += 1;
                 }
@@ -94,6 +94,7 @@ impl Truth {
                     "the log does not fit itself at {sequence}: {error}"
                 ));
             }
+            self.executions.check(&self.state, &mut self.wrong);
         }
     }
 

@@ -16,6 +16,7 @@ use crate::{
 };
 
 use super::{
+    callers::{CallEvent, Calls},
     chance::Chance,
     faults::Faults,
     holder::Holder,
@@ -74,6 +75,8 @@ pub(super) enum Event {
     Tick(usize),
     /// Everything below that position is removed, however long ago that was asked for.
     Trim(Sequence),
+    /// Something happens to a call.
+    Call(CallEvent),
     /// Faults of this second.
     Second,
 }
@@ -86,6 +89,7 @@ pub(super) struct World {
     pub(super) truth: Truth,
     pub(super) instances: Vec<Instance>,
     pub(super) holders: Vec<Holder>,
+    pub(super) calls: Calls,
     pub(super) faults: Faults,
     pub(super) mechanisms: Mechanisms,
     pub(super) queue: BTreeMap<(u64, u64), Event>,
@@ -130,6 +134,7 @@ impl World {
             truth: Truth::new(),
             instances,
             holders,
+            calls: Calls::default(),
             faults: Faults::NONE,
             mechanisms,
             queue: BTreeMap::new(),
@@ -185,6 +190,7 @@ impl World {
                 self.input(index, epoch, Input::Tick);
             }
             Event::Trim(below) => self.store.trim(below),
+            Event::Call(event) => self.call_event(event),
             Event::Second => self.second(),
             Event::Append {
                 to,
@@ -447,6 +453,7 @@ impl World {
 
     fn check(&mut self) {
         self.violations.append(&mut self.truth.wrong);
+        self.violations.append(&mut self.calls.truth.wrong);
         if self.store.last() > LOG_MESSAGES_MAX {
             self.violations.push("the log grows without end".to_owned());
         }
