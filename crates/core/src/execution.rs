@@ -14,7 +14,8 @@ use crate::{
     state::State,
 };
 
-/// Executions without a request id that may be under way at the same time, all instances together: some 30 MiB.
+/// Executions without a request id that may be under way at the same time, all instances together, where nobody says
+/// otherwise: some 30 MiB.
 pub const RUNS_MAX: usize = 65_536;
 /// Nodes whose executions are counted. A registry knows fewer nodes, and a node's counter goes with the node.
 pub const COUNTERS_MAX: usize = 65_536;

@@ -225,6 +225,8 @@ pub struct Settings {
     pub calls_max: usize,
     /// How long such a call is remembered after its end, in milliseconds.
     pub calls_kept_ms: u64,
+    /// How many executions without a request id may be under way; see [`RUNS_MAX`](crate::execution::RUNS_MAX).
+    pub runs_max: usize,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,

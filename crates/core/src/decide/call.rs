@@ -180,10 +180,14 @@ pub(super) fn begin_run(
     if txn.state.run(id).is_some() {
         return Ok(Decided::answer(Answer::Done));
     }
-    if txn.state.indexes.runs() >= RUNS_MAX {
+    let limit = txn
+        .state
+        .settings()
+        .map_or(RUNS_MAX, |settings| settings.runs_max);
+    if txn.state.indexes.runs() >= limit {
         return Err(Refusal::LimitExceeded {
             what: "executions under way",
-            limit: RUNS_MAX,
+            limit,
         });
     }
     let change = Change::Put {

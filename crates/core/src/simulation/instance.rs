@@ -32,6 +32,8 @@ pub(super) const TTL_MAX: u32 = 8;
 /// How many calls are remembered, and for how long.
 pub(super) const CALLS_MAX: usize = 8;
 pub(super) const CALLS_KEPT_MILLIS: u64 = 30_000;
+/// How many executions without a request id may be under way.
+pub(super) const RUNS_MAX: usize = 250;
 
 /// Who waits for a job.
 #[derive(Debug, Clone, Copy)]
@@ -149,6 +151,7 @@ fn genesis(instance: InstanceId) -> Job {
         known_hosts_only: false,
         calls_max: CALLS_MAX,
         calls_kept_ms: CALLS_KEPT_MILLIS,
+        runs_max: RUNS_MAX,
         unknown: Unknown::new(),
     };
     let store = StoreRecord {

@@ -19,6 +19,7 @@ mod schedules_calls;
 mod schedules_log;
 mod schedules_start;
 mod stage;
+mod stage_calls;
 mod store;
 mod truth;
 mod world;
