@@ -149,6 +149,7 @@ fn finish(
 ) {
     let requester_id = call.run.requester_id;
     let counted = count(txn, &call.run.execution.node_id, &end, None);
+    let kind = kind(&end);
     call.ended = Some(CallEnded {
         at: txn.now.wall,
         outcome,
@@ -162,8 +163,8 @@ fn finish(
         record: call.into(),
         tentative: false,
         event: Some(EventRecord {
-            end: Some(Arc::new(end.clone())),
-            ..EventRecord::new(kind(&end))
+            end: Some(Arc::new(end)),
+            ..EventRecord::new(kind)
         }),
     };
     let changes = std::iter::once(put).chain(counted).collect();

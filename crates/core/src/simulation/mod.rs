@@ -7,6 +7,7 @@
 mod call_truth;
 mod callers;
 mod chance;
+mod executing;
 mod faults;
 mod holder;
 mod instance;
