@@ -18,6 +18,7 @@ mod random;
 mod schedules;
 mod schedules_calls;
 mod schedules_log;
+mod schedules_runs;
 mod schedules_start;
 mod stage;
 mod stage_calls;
