@@ -59,6 +59,9 @@ pub enum Action {
     BeginCall(Box<BeginCall>),
     /// End an execution of such a call.
     EndCall(Box<EndCall>),
+    /// Answer whether a request has begun a call, after an entry that was sent after the question: before anybody says
+    /// that nothing was executed.
+    FindCall(Request),
     /// An execution without a request id has begun; nobody waits for this.
     BeginRun(Arc<Run>),
     /// Such an execution has ended; nobody waits for this.
@@ -247,6 +250,9 @@ pub enum Refusal {
     /// So many calls with a request id are remembered that none can be added.
     #[error("too many calls with a request_id are remembered; ask again in a moment")]
     CallsFull,
+    /// No call of that request id is remembered.
+    #[error("no call with this request_id is known")]
+    CallNotFound,
     /// The command was decided by nobody before its caller's deadline, and never will be.
     #[error("the store did not answer in time; nothing was done")]
     Unavailable,

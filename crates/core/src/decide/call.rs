@@ -15,7 +15,7 @@ use crate::{
     execution::{COUNTERS_MAX, Call, RUNS_MAX, Run},
     key::Key,
     mechanism::Mechanism,
-    record::{Record, Unknown},
+    record::{Record, Request, Unknown},
     txn::Txn,
 };
 
@@ -51,6 +51,15 @@ pub(super) fn begin(
     };
     txn.change("tool.invoke", command, begin.requester_id, vec![change]);
     Ok(Decided::answer(Answer::Begun(call)))
+}
+
+/// The call that this request has begun.
+pub(super) fn find(txn: &Txn<'_>, request: Request) -> Result<Decided, Refusal> {
+    let call = txn.state.call(request.id).ok_or(Refusal::CallNotFound)?;
+    if call.digest != request.digest {
+        return Err(Refusal::IdempotencyMismatch);
+    }
+    Ok(Decided::answer(Answer::Call(Arc::clone(call))))
 }
 
 /// Whether one more call can be remembered.

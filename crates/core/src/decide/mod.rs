@@ -74,6 +74,7 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
         Action::Find(lease_id) => lease::find(txn, *lease_id),
         Action::BeginCall(begin) => call::begin(txn, command, begin),
         Action::EndCall(end) => Ok(call::end(txn, command, end)),
+        Action::FindCall(request) => call::find(txn, *request),
         Action::BeginRun(run) => call::begin_run(txn, command, run),
         Action::EndRun(end) => Ok(call::end_run(txn, command, end)),
         Action::Expire(key @ Key::Port(_)) => Ok(lease::expire(txn, command, key)),

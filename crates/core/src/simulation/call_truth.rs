@@ -16,7 +16,8 @@ use crate::{
 /// What the log says of executions.
 #[derive(Default)]
 pub(super) struct LogTruth {
-    begun: BTreeSet<ExecutionId>,
+    /// In their order.
+    begun: BTreeMap<ExecutionId, usize>,
     ended: BTreeSet<ExecutionId>,
     /// Of each node: executions that count, and those that were answered with a result.
     counted: BTreeMap<NodeId, (u64, u64)>,
@@ -45,12 +46,13 @@ impl LogTruth {
         };
         let id = reported.run.execution.execution_id;
         let Some(end) = reported.end else {
-            if !self.begun.insert(id) {
+            let n = self.begun.len();
+            if self.begun.insert(id, n).is_some() {
                 wrong.push(format!("execution {id} began twice"));
             }
             return;
         };
-        if !self.begun.contains(&id) || !self.ended.insert(id) {
+        if !self.begun.contains_key(&id) || !self.ended.insert(id) {
             wrong.push(format!("execution {id} ended, and had ended or not begun"));
         }
         if end.executed != Executed::No {
@@ -73,7 +75,7 @@ impl LogTruth {
 
     /// How many executions have begun and not ended.
     pub(super) fn open(&self) -> usize {
-        self.begun.difference(&self.ended).count()
+        self.begun.len() - self.ended.len()
     }
 
     pub(super) fn ended(&self) -> usize {
@@ -117,12 +119,27 @@ impl CallTruth {
         self.results.insert(execution_id, result);
     }
 
+    /// How often a call was executed.
+    pub(super) fn executions(&self, request_id: RequestId) -> usize {
+        self.executed.get(&request_id).map_or(0, Vec::len)
+    }
+
+    /// A caller is told that its call was not executed, of which so many executions were there when it asked.
+    pub(super) fn tell_none(&mut self, request_id: RequestId, executions: usize) {
+        self.answers += 1;
+        if executions > 0 {
+            let text = format!("{request_id}: told that there is no call, and it was executed");
+            self.wrong.push(text);
+        }
+    }
+
     /// A caller is told how an execution of its call ended.
     pub(super) fn tell(
         &mut self,
         request_id: RequestId,
         execution_id: ExecutionId,
         outcome: &CallOutcome,
+        log: &LogTruth,
     ) {
         self.answers += 1;
         if let CallOutcome::Completed(Completed { result }) = outcome {
@@ -134,8 +151,12 @@ impl CallTruth {
         }
         if outcome.executed() == Executed::No {
             self.not_executed.insert(execution_id);
-            if let Some(executed) = self.executed.get(&request_id) {
-                let text = format!("{request_id}: told not executed, and it was as {executed:?}");
+            // An execution that began later is another matter: this one's end was true before.
+            let began = |id| log.begun.get(id);
+            let executed = self.executed.get(&request_id).into_iter().flatten();
+            let mut before = executed.filter(|id| began(id) <= began(&execution_id));
+            if let Some(executed) = before.next() {
+                let text = format!("{request_id}: told not executed, and it was as {executed}");
                 self.wrong.push(text);
             }
         }

@@ -10,7 +10,7 @@ use crate::{
     call::{CallOutcome, Completed, EndCall, Executed, ExecutionEnd, Failure, Provider},
     command::{Action, Answer, Command, EndRun, Outcome, Refusal},
     engine::{Input, Job, JobId},
-    record::Unknown,
+    record::{Request, Unknown},
 };
 
 use super::{
@@ -45,6 +45,8 @@ pub(super) enum ProviderAnswer {
 pub(super) enum CallJob {
     Begin(Ask, Moment, CommandId),
     End(Ask),
+    /// Nothing can be called now; and how often the call was executed when that was found.
+    Find(Ask, usize),
 }
 
 fn failed(code: &str, executed: Executed, retryable: bool) -> CallOutcome {
@@ -107,6 +109,9 @@ impl World {
         let until = instance.now(self.t).mono.plus(ask.begin.timeout_ms);
         self.say(|| format!("C{} asks I{to} for {:?}", ask.caller, ask.begin.request_id));
         if ask.named {
+            if self.chance.hit(100) {
+                return self.find_call(to, epoch, ask, until);
+            }
             let action = Action::BeginCall(Box::new(ask.begin.clone()));
             let command = self.command_id();
             let id = self.call_job(CallJob::Begin(ask, until, command));
@@ -124,6 +129,17 @@ impl World {
             ask,
         };
         self.start_task(task);
+    }
+
+    /// No provider can be asked. Before the instance says that nothing was called, it asks the log.
+    fn find_call(&mut self, to: usize, epoch: u64, ask: Ask, until: Moment) {
+        let request = Request {
+            id: ask.begin.request_id,
+            digest: ask.begin.digest,
+        };
+        let executions = self.calls.truth.executions(request.id);
+        let id = self.call_job(CallJob::Find(ask, executions));
+        self.submit(to, epoch, Some(id), Action::FindCall(request), until);
     }
 
     fn start_task(&mut self, task: Task) {
@@ -151,7 +167,7 @@ impl World {
                 });
                 return;
             }
-            (CallJob::Begin(ask, ..), Ok(Answer::Call(call))) => {
+            (CallJob::Begin(ask, ..) | CallJob::Find(ask, _), Ok(Answer::Call(call))) => {
                 let execution_id = call.run.execution.execution_id;
                 let told = call
                     .outcome()
@@ -165,16 +181,23 @@ impl World {
                     outcome,
                 }),
             ) => (ask, Some((*execution_id, outcome.clone()))),
+            (CallJob::Find(ask, executions), Err(Refusal::CallNotFound)) => {
+                let request_id = ask.begin.request_id;
+                self.calls.truth.tell_none(request_id, executions);
+                (ask, None)
+            }
             (CallJob::Begin(ask, _, command), Err(Refusal::Unknown)) => {
                 self.take_back(index, &ask, command);
                 (ask, None)
             }
-            (CallJob::Begin(ask, ..) | CallJob::End(ask), _) => (ask, None),
+            (CallJob::Begin(ask, ..) | CallJob::End(ask) | CallJob::Find(ask, _), _) => (ask, None),
         };
         if let Some((execution_id, outcome)) = &told {
             self.say(|| format!("I{index} tells C{} {execution_id} {outcome:?}", ask.caller));
             let request_id = ask.begin.request_id;
-            self.calls.truth.tell(request_id, *execution_id, outcome);
+            let log = &self.truth.executions;
+            let truth = &mut self.calls.truth;
+            truth.tell(request_id, *execution_id, outcome, log);
         }
         self.answer_caller(&ask, told.map(|(_, outcome)| outcome));
     }

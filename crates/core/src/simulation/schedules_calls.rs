@@ -14,7 +14,8 @@ use super::{
     instance::{CALLS_KEPT_MILLIS, CALLS_MAX},
     stage::{Stage, needs},
     stage_calls::{
-        TIMEOUT, begin, begin_other, begin_run, completed, end, end_run, execution, failed, request,
+        TIMEOUT, begin, begin_other, begin_run, completed, end, end_run, execution, failed, find,
+        request,
     },
 };
 
@@ -207,6 +208,22 @@ fn c11_a_begin_whose_outcome_its_caller_did_not_wait_for_is_taken_back() {
         assert!(stage.begun(again).is_some());
         assert!(stage.alike());
     }
+}
+
+#[test]
+fn c12_a_lagging_instance_does_not_say_that_there_is_no_call() {
+    needs(Mechanism::OutcomeHeldByEntry, |mechanisms| {
+        let mut stage = Stage::new(2, mechanisms);
+        let before = stage.ask(1, find(1));
+        stage.settle();
+        assert_eq!(stage.refusal(before), Some(&Refusal::CallNotFound));
+        stage.ask(0, begin(1, false));
+        stage.arrive_acked().unwrap();
+        // Instance 1 has not heard of the call, and has nobody to ask for it.
+        let job = stage.ask(1, find(1));
+        stage.settle();
+        stage.call(job).is_some()
+    });
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::{
     command::{Action, Answer, EndRun},
     engine::JobId,
     execution::Run,
-    record::Unknown,
+    record::{Request, Unknown},
 };
 
 use super::stage::Stage;
@@ -60,6 +60,14 @@ fn to_begin(n: u128, digest: u128, idempotent: bool) -> Action {
 
 pub(super) fn begin(n: u128, idempotent: bool) -> Action {
     to_begin(n, n, idempotent)
+}
+
+/// Asks whether a request has begun a call.
+pub(super) fn find(n: u128) -> Action {
+    Action::FindCall(Request {
+        id: request(n),
+        digest: Digest(Uuid::from_u128(n)),
+    })
 }
 
 /// The same request id, for something else.
