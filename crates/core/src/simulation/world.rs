@@ -171,10 +171,11 @@ impl World {
 
     /// Runs until that time, or until something is wrong.
     pub(super) fn run(&mut self, until: u64) {
-        while let Some(((t, _), event)) = self.queue.pop_first() {
-            if t > until || !self.violations.is_empty() {
+        while let Some(next) = self.queue.first_entry() {
+            if next.key().0 > until || !self.violations.is_empty() {
                 return;
             }
+            let ((t, _), event) = next.remove_entry();
             self.t = t;
             self.happen(event);
             self.check();
