@@ -3,6 +3,7 @@
 mod announce;
 mod answer;
 mod availability;
+mod background;
 mod barrier;
 mod buses;
 mod calls;
