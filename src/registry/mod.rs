@@ -12,6 +12,7 @@ mod contracts;
 mod executions;
 mod fatal;
 mod follower;
+mod host_records;
 mod hosts;
 mod invoke;
 mod journal;

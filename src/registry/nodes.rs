@@ -51,7 +51,7 @@ impl Commit {
         };
         let mut announce = contracts.check(what, caller, check).await?;
         let host = &mut announce.registration.host;
-        *host = host.take().map(|host| self.machine.resolve(host));
+        *host = host.take().map(|host| self.meant(host)).transpose()?;
         let registration = announce.registration.clone();
         let known = self
             .node(caller, Action::Announce(Box::new(announce)))

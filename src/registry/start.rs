@@ -33,6 +33,8 @@ use super::{
     executions::Executions,
     fatal::Fatal,
     follower::{Follower, Restart},
+    host_records::HostRecords,
+    hosts::Heard,
     invoke::Invoke,
     journal::Journal,
     micro::{Identity, Micro, service_id},
@@ -143,7 +145,12 @@ impl Registry {
         stop.watch_connection(&requests).await?;
         stop.watch_connection(&store_client).await?;
         let machine = machine(&settings);
-        refuse_overlap(&requests, &settings, &machine).await?;
+        let peers = peers::all(&requests).await;
+        let overlaps = peers::overlaps(&peers, &settings, &machine);
+        if !overlaps.is_empty() {
+            return Err(StartError::Overlap(overlaps));
+        }
+        let running = peers::hosts(&peers, &settings.namespace);
 
         let names = names(&settings);
         let store = Store::open(store_client, &names).await?;
@@ -193,7 +200,10 @@ impl Registry {
             stop: stop.clone(),
             restart,
             machine,
+            heard: Heard::new(running, clock.now().mono),
         });
+        let records = HostRecords::start(Arc::clone(&commit), registry_id).await;
+        stop.watch("names of this machine", records.run());
         stop.watch("reaper", reaper::run(Arc::clone(&commit)));
         let publisher = Publisher {
             commit: Arc::clone(&commit),
@@ -339,21 +349,6 @@ fn callable(settings: &Settings, nats: &connect::Options) -> ToolSubjects {
     }
 }
 
-async fn refuse_overlap(
-    client: &async_nats::Client,
-    settings: &Settings,
-    machine: &Machine,
-) -> Result<(), StartError> {
-    match peers::overlaps(client, settings, machine).await {
-        Ok(overlaps) if overlaps.is_empty() => Ok(()),
-        Ok(overlaps) => Err(StartError::Overlap(overlaps)),
-        Err(error) => {
-            tracing::warn!(%error, "cannot ask for registries of other namespaces");
-            Ok(())
-        }
-    }
-}
-
 async fn catch_up(barrier: &Barrier, mirror: &Mirror, stop: &Stop) -> Result<(), StartError> {
     let applied = || mirror.with(|core| core.index.applied());
     let passed = async {
@@ -433,7 +428,7 @@ fn server(
             client.clone(),
             settings.namespace.clone(),
             own,
-            &commit.stop,
+            Arc::clone(&commit),
         ),
         executions: Executions::start(
             Arc::clone(&commit),

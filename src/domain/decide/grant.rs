@@ -161,7 +161,7 @@ impl Case<'_> {
             let new = coming
                 .into_iter()
                 .filter(|other| *other != host && !self.index.knows_host(other));
-            if self.index.hosts() + new.count() >= policy.hosts_max {
+            if self.index.host_count() + new.count() >= policy.hosts_max {
                 return Err(Refusal::LimitExceeded {
                     what: BOUND_HOSTS,
                     limit: policy.hosts_max,
