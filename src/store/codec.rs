@@ -91,11 +91,12 @@ pub fn decode(key: &Key, headers: Option<&HeaderMap>, payload: &[u8]) -> Found {
             | Key::Verdict(_)
             | Key::Exec(_)
             | Key::Call(_)
-            | Key::Host(_)
                 if removed =>
             {
                 Found::Stored(Stored::Forgotten)
             }
+            // Nothing depends on it but what a name means: it may be removed by hand.
+            Key::Host(_) => Found::Stored(Stored::Forgotten),
             _ => Found::Foreign(format!("a marker: {marker}")),
         };
     }
