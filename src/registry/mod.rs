@@ -25,6 +25,7 @@ mod publisher;
 mod queries;
 mod reaper;
 mod requests;
+mod rights;
 mod seldom;
 mod serve;
 pub mod settings;

@@ -16,7 +16,6 @@ use crate::{
         describe::{self, Instance},
         endpoint::NODE_BYTES_MAX,
         names::{PROTOCOL_MINOR, SERVICE},
-        subject::ToolSubjects,
     },
     serving::round_trip,
     store::{
@@ -43,7 +42,7 @@ use super::{
     peers::{self, Peers},
     publisher::Publisher,
     queries::Texts,
-    reaper,
+    reaper, rights,
     serve::{Listening, Server},
     settings::{Settings, show_ranges},
     stall::Stall,
@@ -211,10 +210,16 @@ impl Registry {
             client: requests.clone(),
         };
         let publisher = stop.watch("publisher", publisher.run());
-        let callable = callable(&settings, nats);
+        let callable = rights::callable(&settings, nats).await?;
+        let contracts = Contracts::new(
+            settings.namespace.clone(),
+            settings.tool_subjects.clone(),
+            callable.clone(),
+        );
         let calls =
             Invoke::start(&settings, callable, registry_id, &requests, clock, &stop).await?;
-        let server = Arc::new(server(&settings, registry_id, requests, commit, calls));
+        let server = server(&settings, registry_id, requests, commit, calls, contracts);
+        let server = Arc::new(server);
         let listening = server.listen().await?;
         server.micro.listen().await?;
         // Ready is when the server routes requests here.
@@ -339,16 +344,6 @@ fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Poli
     }
 }
 
-/// What the registry calls for others: where it has rights that its callers may lack, only what it was told.
-fn callable(settings: &Settings, nats: &connect::Options) -> ToolSubjects {
-    let subjects = settings.tool_subjects.clone();
-    if nats.has_credentials() {
-        subjects.named_only()
-    } else {
-        subjects
-    }
-}
-
 async fn catch_up(barrier: &Barrier, mirror: &Mirror, stop: &Stop) -> Result<(), StartError> {
     let applied = || mirror.with(|core| core.index.applied());
     let passed = async {
@@ -377,6 +372,7 @@ fn server(
     client: async_nats::Client,
     commit: Arc<Commit>,
     invoke: Invoke,
+    contracts: Contracts,
 ) -> Server {
     let started = commit.clock.now().wall;
     let protocol = format!("1.{PROTOCOL_MINOR}");
@@ -439,7 +435,7 @@ fn server(
         micro,
         commit,
         invoke,
-        contracts: Contracts::new(settings.namespace.clone(), settings.tool_subjects.clone()),
+        contracts,
         texts: Texts::default(),
         namespace: settings.namespace.clone(),
         inboxes: settings.inboxes.clone(),
