@@ -346,3 +346,19 @@ async fn what_a_host_is_called_can_be_forgotten() {
         assert_eq!(leased_on(&caller, &address).await, set(&["here"]));
     }
 }
+
+/// The host of another instance is known, though nobody has leased a port there.
+#[tokio::test(flavor = "multi_thread")]
+async fn known_hosts_are_those_of_all_instances() {
+    let nats = Nats::start();
+    let args = ["--no-probe", "--known-hosts-only", "--host"];
+    let one = Registry::on(&nats, &[&args[..], &["one"]].concat());
+    let _two = Registry::on(&nats, &[&args[..], &["two"]].concat());
+    let caller = Caller::of(&one).await;
+    assert_eq!(leased_on(&caller, "two").await, set(&["two"]));
+    assert_eq!(leased_on(&caller, "one").await, set(&["one"]));
+    let wish = harness::wish(Uuid::new_v4(), json!({"host": "three"}));
+    caller
+        .refused("port.lease", wish, ErrorCode::PoolNotFound)
+        .await;
+}

@@ -107,8 +107,8 @@ pub(super) struct Serve {
     #[arg(long, env = "ONEX_RETENTION", value_name = "TIME", default_value_t = Seconds(settings::RETENTION_SECONDS), value_parser = parse::kept_long)]
     retention: Seconds,
     /// Subjects on which tools may listen beside their own defaults, with commas between: `calc.>,text.*`.
-    /// Default: any that is not the server's or a registry's. A registry that connects with credentials calls
-    /// only what is named here, and the defaults.
+    /// Default: any that is not the server's or a registry's; where the NATS server knows the registry as a user, by
+    /// credentials or as its no_auth_user, only the defaults.
     #[arg(
         long,
         env = "ONEX_TOOL_SUBJECTS",

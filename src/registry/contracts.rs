@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-use super::requests::Caller;
+use super::{requests::Caller, settings::Settings};
 
 /// The part of the machine's processors that checks of one lane may take.
 const PROCESSORS_PART: usize = 2;
@@ -62,13 +62,10 @@ impl Check {
 }
 
 impl Contracts {
-    pub(super) fn new(
-        namespace: Namespace,
-        subjects: ToolSubjects,
-        callable: ToolSubjects,
-    ) -> Self {
+    pub(super) fn new(settings: &Settings, callable: ToolSubjects) -> Self {
+        let (namespace, subjects) = (&settings.namespace, &settings.tool_subjects);
         Self {
-            rules: Arc::new((namespace, subjects)),
+            rules: Arc::new((namespace.clone(), subjects.clone())),
             callable,
             announcements: Lanes::new(),
             calls: Lanes::new(),

@@ -20,7 +20,7 @@ use crate::{
 use super::{commit::Commit, seldom::Seldom};
 
 /// How often the machine's names and addresses are looked at again.
-const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+const LOOK_INTERVAL: Duration = Duration::from_mins(1);
 /// How often a record is tried to be written.
 const TRIES_MAX: usize = 5;
 /// How long until a record that was written is seen.

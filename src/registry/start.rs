@@ -19,7 +19,7 @@ use crate::{
     },
     serving::round_trip,
     store::{
-        Store,
+        self, Store,
         open::{Names, OpenError},
     },
 };
@@ -144,22 +144,9 @@ impl Registry {
         stop.watch_connection(&requests).await?;
         stop.watch_connection(&store_client).await?;
         let machine = machine(&settings);
-        let peers = peers::all(&requests).await;
-        let overlaps = peers::overlaps(&peers, &settings, &machine);
-        if !overlaps.is_empty() {
-            return Err(StartError::Overlap(overlaps));
-        }
+        let peers = peers(&requests, &settings, &machine).await?;
         let running = peers::hosts(&peers, &settings.namespace);
-
-        let names = names(&settings);
-        let store = Store::open(store_client, &names).await?;
-        let opened = store.identity().await?;
-        tracing::info!(
-            bucket = names.bucket,
-            revision = opened.last.0,
-            ms = millis(began),
-            "opened the bucket"
-        );
+        let (store, opened) = open(store_client, &settings, began).await?;
 
         let node_bytes_max = node_bytes_max(requests.max_payload());
         let index = Index::new(policy(&settings, registry_id, node_bytes_max));
@@ -211,11 +198,7 @@ impl Registry {
         };
         let publisher = stop.watch("publisher", publisher.run());
         let callable = rights::callable(&settings, nats).await?;
-        let contracts = Contracts::new(
-            settings.namespace.clone(),
-            settings.tool_subjects.clone(),
-            callable.clone(),
-        );
+        let contracts = Contracts::new(&settings, callable.clone());
         let calls =
             Invoke::start(&settings, callable, registry_id, &requests, clock, &stop).await?;
         let server = server(&settings, registry_id, requests, commit, calls, contracts);
@@ -310,6 +293,39 @@ fn names(settings: &Settings) -> Names {
         replicas: settings.replicas,
         events_bytes_max: settings.events_bytes_max,
         events_age_max: settings.events_age_max,
+    }
+}
+
+/// Opens the bucket; which stream it is, and how far it has come.
+async fn open(
+    client: async_nats::Client,
+    settings: &Settings,
+    began: Instant,
+) -> Result<(Store, store::Identity), StartError> {
+    let names = names(settings);
+    let store = Store::open(client, &names).await?;
+    let opened = store.identity().await?;
+    tracing::info!(
+        bucket = names.bucket,
+        revision = opened.last.0,
+        ms = millis(began),
+        "opened the bucket"
+    );
+    Ok((store, opened))
+}
+
+/// The registries that run. One of another namespace must not grant the same ports.
+async fn peers(
+    client: &async_nats::Client,
+    settings: &Settings,
+    machine: &Machine,
+) -> Result<Vec<Identity>, StartError> {
+    let peers = peers::all(client).await;
+    let overlaps = peers::overlaps(&peers, settings, machine);
+    if overlaps.is_empty() {
+        Ok(peers)
+    } else {
+        Err(StartError::Overlap(overlaps))
     }
 }
 
