@@ -209,7 +209,7 @@ impl Server {
         make: impl Fn(&Index, &Q, usize, Moment) -> Result<R, Error>,
     ) -> Result<Bytes, Error> {
         let Parsed { request, ignored } = self.parse::<Q>(received)?;
-        let request = self.resolved(request);
+        let request = self.resolved(request)?;
         self.see(request.min_revision(), caller).await?;
         self.page(request.limit(), |index, limit, now| {
             let mut page = make(index, &request, limit, now)?;

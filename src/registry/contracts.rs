@@ -9,16 +9,20 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::protocol::{
-    contract::ToolRules,
-    endpoint::Endpoint,
-    error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-    names::Namespace,
-    subject::ToolSubjects,
-    validator::Weight,
+use crate::{
+    domain::{ids::NodeId, node::Tool},
+    protocol::{
+        contract::ToolRules,
+        endpoint::Endpoint,
+        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
+        names::Namespace,
+        subject::{ToolSubjects, check_subject},
+        validator::Weight,
+        warning::{Warning, WarningCode},
+    },
 };
 
-use super::requests::Caller;
+use super::{requests::Caller, settings::Settings};
 
 /// The part of the machine's processors that checks of one lane may take.
 const PROCESSORS_PART: usize = 2;
@@ -26,6 +30,8 @@ const PROCESSORS_PART: usize = 2;
 /// Who checks, and by which rules.
 pub(super) struct Contracts {
     rules: Arc<(Namespace, ToolSubjects)>,
+    /// Where the registry calls; it may be less than where tools may listen.
+    callable: ToolSubjects,
     announcements: Lanes,
     calls: Lanes,
 }
@@ -56,12 +62,34 @@ impl Check {
 }
 
 impl Contracts {
-    pub(super) fn new(namespace: Namespace, subjects: ToolSubjects) -> Self {
+    pub(super) fn new(settings: &Settings, callable: ToolSubjects) -> Self {
+        let (namespace, subjects) = (&settings.namespace, &settings.tool_subjects);
         Self {
-            rules: Arc::new((namespace, subjects)),
+            rules: Arc::new((namespace.clone(), subjects.clone())),
+            callable,
             announcements: Lanes::new(),
             calls: Lanes::new(),
         }
+    }
+
+    /// What whoever announces these tools is told of those that the registry does not call.
+    pub(super) fn uncalled<'a>(
+        &'a self,
+        node: &'a NodeId,
+        tools: &'a [Tool],
+    ) -> impl Iterator<Item = Warning> + 'a {
+        let (namespace, _) = &*self.rules;
+        let uncalled =
+            |tool: &&Tool| check_subject(&tool.subject, namespace, node, &self.callable).is_err();
+        tools.iter().filter(uncalled).map(|tool| {
+            let message = format!(
+                "tool {} {} listens on {:?}, where this registry does not call it: it is listed and resolved, and \
+                 tool.invoke is FORBIDDEN. Start the registry with --tool-subjects {}, or leave the subject out for \
+                 the default one",
+                tool.name, tool.version, tool.subject, tool.subject,
+            );
+            Warning::new(WarningCode::ToolSubject, message)
+        })
     }
 
     /// Does `check` when it is its turn. BUSY if that takes longer than the caller waits; nothing was

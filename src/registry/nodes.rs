@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::{
     domain::{
         command::{Action, Answer, Claim, Known},
+        ids::NodeId,
         index::Index,
+        node::Tool,
         nodes::Seen,
         time::Moment,
     },
@@ -19,6 +21,7 @@ use crate::{
             DeregisterReply, DeregisterRequest, HeartbeatReply, HeartbeatRequest, NodeEnd,
         },
         tool::{ToolChangeReply, ToolDeregisterRequest, ToolRegisterRequest, ToolStatus},
+        warning::Warning,
     },
 };
 
@@ -51,7 +54,7 @@ impl Commit {
         };
         let mut announce = contracts.check(what, caller, check).await?;
         let host = &mut announce.registration.host;
-        *host = host.take().map(|host| self.machine.resolve(host));
+        *host = host.take().map(|host| self.meant(host)).transpose()?;
         let registration = announce.registration.clone();
         let known = self
             .node(caller, Action::Announce(Box::new(announce)))
@@ -72,7 +75,7 @@ impl Commit {
                 epoch: known.live.epoch,
                 expires_in_ms: left,
                 heartbeat_after_ms: left / HEARTBEAT_AFTER_PART,
-                warnings: collisions(index, &known.node_id, &registration.tools),
+                warnings: warnings(index, contracts, &known.node_id, &registration.tools),
                 revision: revision(index, &known),
                 ignored: Vec::new(),
                 node_id: known.node_id,
@@ -158,7 +161,12 @@ impl Commit {
             version: Some(tool.version.clone()),
             contract_hash: Some(tool.contract_hash.clone()),
             status: ToolStatus::Accepted,
-            warnings: collisions(&core.index, &request.node_id, std::slice::from_ref(&tool)),
+            warnings: warnings(
+                &core.index,
+                contracts,
+                &request.node_id,
+                std::slice::from_ref(&tool),
+            ),
             revision: core.index.applied().wire(core.index.lineage()),
             ignored: Vec::new(),
             node_id: request.node_id,
@@ -230,6 +238,13 @@ impl Commit {
             | Answer::Nothing => Err(wrong()),
         }
     }
+}
+
+/// What is worth a look about the tools that a node announces.
+fn warnings(index: &Index, contracts: &Contracts, node: &NodeId, tools: &[Tool]) -> Vec<Warning> {
+    let mut warnings = collisions(index, node, tools);
+    warnings.extend(contracts.uncalled(node, tools));
+    warnings
 }
 
 fn left(known: &Known, now: Moment) -> u64 {
