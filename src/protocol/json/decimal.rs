@@ -13,7 +13,7 @@ const PLAIN_ZEROS_MAX: usize = 20;
 /// 0.`digits` × 10^`point`, exactly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::protocol) struct Decimal {
-    negative: bool,
+    pub(in crate::protocol) negative: bool,
     /// Without zeros at either end; none at all for zero.
     pub(in crate::protocol) digits: String,
     /// Behind how many of them the point goes.
