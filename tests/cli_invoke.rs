@@ -604,7 +604,7 @@ async fn numbers_of_any_length_come_as_they_are() {
         "result:\n",
         "\n  price: 1.10\n",
         "\n  sum: 123456789012345678901234567890\n",
-        "\n    - 0.1234567890123456789012\n    - 1.0e+400\n",
+        "\n  - 0.1234567890123456789012\n  - 1.0e+400\n",
     ] {
         assert!(shown.contains(line), "{shown}");
     }

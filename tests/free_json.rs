@@ -505,8 +505,14 @@ async fn a_number_is_at_most_128_characters_long() {
 /// Numbers that 64 bits do not keep, and what is said of them.
 const NOT_KEPT: [(&str, &str); 6] = [
     (LONG, "would become 1.2345678901234568e+29"),
-    ("0.1234567890123456789012", "would become 0.12345678901234568"),
-    ("18446744073709551617", "would become 1.8446744073709552e+19"),
+    (
+        "0.1234567890123456789012",
+        "would become 0.12345678901234568",
+    ),
+    (
+        "18446744073709551617",
+        "would become 1.8446744073709552e+19",
+    ),
     ("1e-400", "would become 0.0"),
     ("1e400", "within the range of a double, not 1e400"),
     ("-1e400", "within the range of a double, not -1e400"),
@@ -529,8 +535,14 @@ async fn schema_with_a_number_that_is_not_kept_is_refused() {
         ("tool.register", body)
     };
     for ((endpoint, body), place) in [
-        (of_node(json!({"tools": [tool("input_schema")]})), "/tools/0/input_schema"),
-        (of_node(json!({"tools": [tool("output_schema")]})), "/tools/0/output_schema"),
+        (
+            of_node(json!({"tools": [tool("input_schema")]})),
+            "/tools/0/input_schema",
+        ),
+        (
+            of_node(json!({"tools": [tool("output_schema")]})),
+            "/tools/0/output_schema",
+        ),
         (of_node(fields("inputs")), "/schema/inputs/0/schema"),
         (of_node(fields("outputs")), "/schema/outputs/0/schema"),
         (of_tool(tool("input_schema")), "/tool/input_schema"),
@@ -578,14 +590,19 @@ async fn schema_keeps_the_numbers_that_it_is_taken_with() {
         let body = node(Uuid::new_v4(), &node_id, json!({"tools": [tool]}));
         let body = body.to_string().replace("\"NUMBER\"", number);
         caller.raw("node.register", &[], body).await.unwrap();
-        let shown = caller.see("tool.describe", json!({"name": format!("t{at}")})).await;
+        let shown = caller
+            .see("tool.describe", json!({"name": format!("t{at}")}))
+            .await;
         let want: Value = number.parse().unwrap();
         let kept = &shown["contract"]["input_schema"]["properties"]["a"]["const"];
         assert_eq!(kept, &want, "{number}");
         let call = |value: &str| format!(r#"{{"tool_name":"t{at}","arguments":{{"a":{value}}}}}"#);
         caller.raw("tool.invoke", &[], call(number)).await.unwrap();
         for other in numbers.iter().filter(|other| *other != number) {
-            let refused = caller.raw("tool.invoke", &[], call(other)).await.unwrap_err();
+            let refused = caller
+                .raw("tool.invoke", &[], call(other))
+                .await
+                .unwrap_err();
             assert!(refused.is(ErrorCode::InvalidArguments), "{refused:?}");
             let message = refused.detail("violations")[0]["message"].as_str().unwrap();
             assert_eq!(message, format!("{want} was expected"), "{other}");
@@ -595,7 +612,8 @@ async fn schema_keeps_the_numbers_that_it_is_taken_with() {
     caller.register(me, "many", json!({})).await;
     let mut hashes = BTreeSet::new();
     for number in numbers {
-        let tool = json!({"name": "same", "version": "1.0.0", "output_schema": {"const": "NUMBER"}});
+        let tool =
+            json!({"name": "same", "version": "1.0.0", "output_schema": {"const": "NUMBER"}});
         let body = with(claim(me, "many", 1), json!({"tool": tool}));
         let body = body.to_string().replace("\"NUMBER\"", number);
         let reply = caller.raw("tool.register", &[], body).await.unwrap();
@@ -620,10 +638,19 @@ async fn number_out_of_range_is_said_to_be_one_wherever_it_stands() {
         (beat(json!({"health": {"a": [1, "NUMBER"]}})), "/health/a/1"),
         (beat(json!({"health": "NUMBER"})), "/health"),
         (beat(json!({"ttl": "NUMBER"})), "/ttl"),
-        (announced(json!({"capabilities": {"a": "NUMBER"}})), "/capabilities/a"),
-        (announced(json!({"graph_binding": ["NUMBER"]})), "/graph_binding/0"),
+        (
+            announced(json!({"capabilities": {"a": "NUMBER"}})),
+            "/capabilities/a",
+        ),
+        (
+            announced(json!({"graph_binding": ["NUMBER"]})),
+            "/graph_binding/0",
+        ),
         (leased(json!({"ttl": "NUMBER"})), "/ttl"),
-        (leased(json!({"preferred_port": "NUMBER"})), "/preferred_port"),
+        (
+            leased(json!({"preferred_port": "NUMBER"})),
+            "/preferred_port",
+        ),
     ] {
         for number in ["1e400", "-1e999999999999999999999"] {
             let body = body.to_string().replace("\"NUMBER\"", number);
@@ -633,7 +660,9 @@ async fn number_out_of_range_is_said_to_be_one_wherever_it_stands() {
     }
     // A measurement with more digits than a double has is no reason to lose a node.
     let (endpoint, body) = beat(json!({"health": "NUMBER"}));
-    let body = body.to_string().replace("\"NUMBER\"", "0.1234567890123456789012");
+    let body = body
+        .to_string()
+        .replace("\"NUMBER\"", "0.1234567890123456789012");
     caller.raw(endpoint, &[], body).await.unwrap();
     let shown = caller.see("describe", json!({"node_id": "calc"})).await;
     assert!(shown.to_string().contains("0.12345678901234568"), "{shown}");

@@ -152,7 +152,9 @@ fn in_order(one: &str, other: &str) -> std::cmp::Ordering {
 fn write_number(number: &Number, out: &mut String) {
     let decimal = Decimal::of(number);
     let point = i32::try_from(decimal.point).unwrap_or_default();
-    let Decimal { negative, digits, .. } = decimal;
+    let Decimal {
+        negative, digits, ..
+    } = decimal;
     let length = i32::try_from(digits.len()).unwrap_or(i32::MAX);
     if negative {
         out.push('-');

@@ -60,7 +60,11 @@ fn yaml_number(number: &str) -> Cow<'_, str> {
         return Cow::Borrowed(number);
     };
     let point = if mantissa.contains('.') { "" } else { ".0" };
-    let sign = if exponent.starts_with(['+', '-']) { "" } else { "+" };
+    let sign = if exponent.starts_with(['+', '-']) {
+        ""
+    } else {
+        "+"
+    };
     Cow::Owned(format!("{mantissa}{point}e{sign}{exponent}"))
 }
 
@@ -156,9 +160,12 @@ time: "2026-11-22"
             r#"{{"a":123456789012345678901234567890,"b":[1.10,1e400,-1.5E-400,-0,7],"c":"numberx 1.10","d":{long},"e":"1.10"}}"#
         );
         let want = format!(
-            "a: 123456789012345678901234567890\nb:\n  - 1.10\n  - 1.0e+400\n  - -1.5e-400\n  - -0\n  - 7\n\
+            "a: 123456789012345678901234567890\nb:\n- 1.10\n- 1.0e+400\n- -1.5e-400\n- -0\n- 7\n\
              c: numberx 1.10\nd: {long}\ne: \"1.10\"\n"
         );
-        assert_eq!(yaml(&JsonText::parse(text.as_bytes()).unwrap()).unwrap(), want);
+        assert_eq!(
+            yaml(&JsonText::parse(text.as_bytes()).unwrap()).unwrap(),
+            want
+        );
     }
 }
