@@ -272,7 +272,9 @@ mod tests {
         assert_eq!(read("5e0"), Some(5_u8));
         assert_eq!(read("-5.0"), Some(-5_i64));
         assert_eq!(read("-0.0"), Some(0_u64));
-        assert_eq!(read("9007199254740992.0"), Some(1_u64 << 53));
+        assert_eq!(read("9007199254740991.0"), Some((1_u64 << 53) - 1));
+        // Which of several it was cannot be told any more.
+        assert_eq!(read::<u64>("9007199254740993.0"), None);
         assert_eq!(read::<u64>("5.5"), None);
         assert_eq!(read::<u64>("1e300"), None);
         assert_eq!(read::<u8>("300.0"), None);
