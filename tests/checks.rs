@@ -373,7 +373,8 @@ fn families() -> Vec<Family> {
         }),
         ("a tree of alternatives", |n| {
             let branch = json!({"properties": {"x": {"$ref": "#"}}, "required": ["x"]});
-            let value = (0..n.min(JSON_LEVELS_MAX)).fold(json!("x"), |value, _| json!({"x": value}));
+            let value =
+                (0..n.min(JSON_LEVELS_MAX)).fold(json!("x"), |value, _| json!({"x": value}));
             (json!({"anyOf": [branch, {"type": "null"}]}), value)
         }),
     ]

@@ -120,7 +120,7 @@ impl Flood {
                     }
                     // Whatever comes of it. The answers are not read: they take as long as any.
                     let request = async_nats::Request::new().payload(body.clone());
-                    let request = request.timeout(Some(Duration::from_secs(60)));
+                    let request = request.timeout(Some(Duration::from_mins(1)));
                     let _ = caller.client.send_request(subject, request).await;
                     answers.fetch_add(1, Ordering::Relaxed);
                 }
