@@ -359,9 +359,9 @@ impl Server {
             return self.parse(received);
         }
         let minor = frame::protocol_minor(received.header(HEADER_PROTOCOL))?;
+        let what = Check::request(endpoint, body.len());
         let parse =
             move |rules: ToolRules<'_>| frame::parse(endpoint, rules.namespace, minor, &body);
-        let what = Check::reading(endpoint);
         self.contracts.check(what, caller, parse).await
     }
 

@@ -47,7 +47,7 @@ impl Commit {
             let policy = &core.index.policy;
             (policy.ttl_max, policy.registry_id)
         });
-        let what = Check::Announcement(contract::weight(&request.tools));
+        let what = Check::Announcement(contract::weight(&request.tools), request.requester_id);
         let check = move |rules: ToolRules<'_>| {
             let named = named(Endpoint::NodeRegister, request.request_id, &request);
             announce::announce(request, ttl_max, named, rules)
@@ -138,7 +138,8 @@ impl Commit {
         request: ToolRegisterRequest,
         contracts: &Contracts,
     ) -> Result<ToolChangeReply, Error> {
-        let what = Check::Announcement(contract::weight(std::slice::from_ref(&request.tool)));
+        let weight = contract::weight(std::slice::from_ref(&request.tool));
+        let what = Check::Announcement(weight, request.requester_id);
         let check = move |rules: ToolRules<'_>| {
             let named = named(Endpoint::ToolRegister, request.request_id, &request);
             let tool = announce::tool(&request.tool, &request.node_id, rules);
