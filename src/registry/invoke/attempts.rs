@@ -28,7 +28,6 @@ use super::{
     history::Ended,
     look::{Found, Query},
     post::Came,
-    probe,
     under_way::UnderWay,
     verdict::{At, Verdict},
 };
@@ -53,6 +52,8 @@ enum Attempt {
     Failed(Error),
     /// Another one may be asked, for that reason; if there is none, this is the outcome. And what this one said.
     Next(Reason, Error, Option<String>),
+    /// Nobody knows what became of it, for that reason, and it must not be done twice.
+    Lost(Reason, Error),
 }
 
 impl Attempt {
@@ -66,8 +67,8 @@ impl Attempt {
             Self::Done(_) => (Said::Answered, None),
             Self::Next(Reason::Declined, _, text) => (Said::Declined, text.clone()),
             Self::Next(Reason::NoResponders, ..) => (Said::NoResponders, None),
-            Self::Next(Reason::Gone, ..) => (Said::Gone, None),
-            Self::Next(..) => (Said::Silent, None),
+            Self::Next(Reason::Gone, ..) | Self::Lost(Reason::Gone, _) => (Said::Gone, None),
+            Self::Next(..) | Self::Lost(..) => (Said::Silent, None),
             Self::Failed(error) => match error.code {
                 ErrorCode::ToolError => {
                     let code = detail(error, "provider_code");
@@ -75,9 +76,6 @@ impl Attempt {
                     (Said::Failed, Some(text))
                 }
                 ErrorCode::InvalidResult => (Said::InvalidResult, Some(error.message.clone())),
-                ErrorCode::ToolTimeout if detail(error, "executed") == "unknown" => {
-                    (Said::Silent, None)
-                }
                 ErrorCode::ToolTimeout if error.details.get("executed") == Some(&json!(true)) => {
                     (Said::Answered, Some(error.message.clone()))
                 }
@@ -115,7 +113,9 @@ impl Server {
             call.asked.push(attempt.asked(&chosen.node_id));
             let error = match attempt {
                 Attempt::Done(value) => return (chosen, Ok(value)),
-                Attempt::Failed(error) => return (chosen, Err(gravest(last, error))),
+                Attempt::Failed(error) | Attempt::Lost(_, error) => {
+                    return (chosen, Err(gravest(last, error)));
+                }
                 Attempt::Next(reason, error, _) => {
                     call.without.insert(chosen.node_id.clone(), reason);
                     gravest(last, error)
@@ -235,26 +235,25 @@ impl Server {
             .attempt_timeout(chosen)
             .map_or(left, |own| own.min(left));
         let headers = headers(call, chosen, patience);
-        let post = &self.invoke.post;
-        let asked = post.ask(
+        let watch = self.invoke.probe.watch(&chosen.subject).await;
+        let asked = self.invoke.post.ask(
             chosen.subject.clone(),
             headers,
             call.body.clone(),
             now + patience,
         );
-        // Only where somebody else may be asked instead.
-        let watched = contract.idempotent && chosen.has_another && call.attempts < ATTEMPTS_MAX;
-        let came = if watched {
-            tokio::select! {
-                came = asked => Ok(came),
-                () = probe::deserted(&self.client, &chosen.subject) => Err(()),
-            }
-        } else {
-            Ok(asked.await)
+        let elsewhere = chosen.has_another && call.attempts < ATTEMPTS_MAX;
+        let lost = |reason, error| match contract.idempotent {
+            true => Attempt::Next(reason, error, None),
+            false => Attempt::Lost(reason, error),
         };
-        let Ok(came) = came else {
-            under_way.ended = Ended::Unheard;
-            return Attempt::Next(Reason::Gone, at.gone(), None);
+        let came = tokio::select! {
+            biased;
+            came = asked => came,
+            () = watch.deserted(!(contract.idempotent && elsewhere)) => {
+                under_way.ended = Ended::Unheard;
+                return lost(Reason::Gone, at.gone(contract.idempotent));
+            }
         };
         match came {
             Came::Answer(message) => {
@@ -279,12 +278,7 @@ impl Server {
             }
             Came::Nothing => {
                 under_way.ended = Ended::Silent(now.elapsed());
-                let error = at.timed_out(contract.idempotent);
-                if contract.idempotent {
-                    Attempt::Next(Reason::Silent, error, None)
-                } else {
-                    Attempt::Failed(error)
-                }
+                lost(Reason::Silent, at.timed_out(contract.idempotent))
             }
             Came::Unsent(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
                 Attempt::Failed(at.unsendable(self.client.max_payload()))

@@ -19,7 +19,6 @@ use super::{
     choose::Considerations,
     load::Loads,
     look::Query,
-    probe,
 };
 
 /// All who offer the tool, how many they are, and what that is true for.
@@ -72,7 +71,7 @@ impl Server {
         let mut would = self.first(caller, request, &without).await?;
         for _ in 0..ATTEMPTS_MAX {
             let Ok(chosen) = &would.chosen else { break };
-            would.listens = probe::listens(&self.client, &chosen.subject).await;
+            would.listens = self.invoke.probe.listens(&chosen.subject).await;
             if would.listens != Some(false) {
                 return Ok(would);
             }

@@ -57,11 +57,13 @@ use known::{Known, KnownContracts, Part};
 use load::Loads;
 use look::Query;
 use post::Post;
+use probe::Probe;
 use under_way::SharedLoads;
 
 /// What calls are made with.
 pub(super) struct Invoke {
     post: Arc<Post>,
+    probe: Probe,
     loads: Arc<SharedLoads>,
     known: Arc<KnownContracts>,
     /// One for each call under way.
@@ -112,6 +114,7 @@ impl Invoke {
         gossip::start(client, &settings.namespace, registry_id, &loads, stop).await?;
         Ok(Self {
             post: Post::open(client.clone(), stop).await?,
+            probe: Probe::new(client.clone()),
             loads,
             known: Arc::default(),
             turns: Arc::new(Semaphore::new(settings.invokes_max as usize)),

@@ -1,11 +1,20 @@
 //! Whether anybody listens on a subject, and whether whoever did is gone: found out without sending anything there.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use async_nats::{Client, StatusCode};
-use futures::StreamExt;
+use async_nats::{Client, StatusCode, Subscriber};
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, Shared},
+};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// Where every NATS server says who of an account is connected to it.
 const CONNECTIONS: &str = "$SYS.REQ.ACCOUNT.PING.CONNZ";
@@ -13,10 +22,23 @@ const CONNECTIONS: &str = "$SYS.REQ.ACCOUNT.PING.CONNZ";
 const ACCOUNT: &str = "$SYS.REQ.ACCOUNT.PING.STATZ";
 /// How long servers are waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a call waits before it is looked who listens.
-const LOOK_FIRST: Duration = Duration::from_secs(1);
+/// Calls on a subject share what was seen of it so long before they were sent.
+const SEEN_BEFORE: Duration = Duration::from_secs(1);
+/// How long a call waits before it is looked again who listens; then twice as long each time.
+const LOOK_FIRST: Duration = Duration::from_millis(200);
+/// The longest time between two looks.
+const LOOK_LAST: Duration = Duration::from_secs(2);
+/// How long an answer is waited for that the news of its sender's end may have overtaken.
+const OVERTAKEN: Duration = Duration::from_millis(100);
+/// Client libraries wait for two seconds before they connect again: for so long, somebody who has lost its connection
+/// may come back and answer.
+const RECONNECT: Duration = Duration::from_millis(2_500);
 /// Connections that are watched for one call, at most; of more it is not said that they are gone.
 const WATCHED_MAX: usize = 16;
+/// Looks of one instance in a second, at most. Without one it is found out later, or not, that a provider is gone.
+const LOOKS_PER_SECOND_MAX: u32 = 500;
+/// Subjects of which it is remembered what was seen a moment ago, at most.
+const SUBJECTS_SEEN_MAX: usize = 1_024;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -29,6 +51,7 @@ struct Answer {
 enum Data {
     Connections {
         server_id: String,
+        now: Timestamp,
         connections: Vec<Connection>,
     },
     Account {
@@ -39,6 +62,8 @@ enum Data {
 #[derive(Deserialize)]
 struct Connection {
     cid: u64,
+    /// When it connected.
+    start: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -48,89 +73,221 @@ struct Account {
 }
 
 /// What servers have said.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Heard {
-    /// The connections that were asked for, by server.
-    connections: BTreeMap<String, Vec<u64>>,
+    /// The connections that were asked for, by server, and how long they have been there.
+    connections: BTreeMap<String, BTreeMap<u64, Duration>>,
     /// How many said how many leaf nodes there are.
     accounts: usize,
     leaf_nodes: u64,
 }
 
-/// Whether anybody listens there; none where that cannot be found out: the servers do not say, or somebody may listen
-/// behind a leaf node.
-pub(super) async fn listens(client: &Client, subject: &str) -> Option<bool> {
-    let asked = [(CONNECTIONS, of_subject(subject, 1)), (ACCOUNT, json!({}))];
-    let one_server = client.server_info().cluster.is_none();
-    let done = |heard: &Heard| {
-        let all = one_server && !heard.connections.is_empty() && heard.accounts > 0;
-        all || heard.count() > 0
-    };
-    let heard = ask(client, asked, done).await?;
-    if heard.count() > 0 {
-        return Some(true);
-    }
-    let complete = !heard.connections.is_empty() && heard.accounts > 0 && heard.leaf_nodes == 0;
-    complete.then_some(false)
+/// What is seen of one subject, for all who wait for that.
+type Look = Shared<BoxFuture<'static, Option<Arc<Heard>>>>;
+
+/// Looks who listens on subjects.
+pub(super) struct Probe {
+    client: Client,
+    recent: Mutex<Recent>,
 }
 
-/// Waits until whoever listens there after a second has lost its connection, and nobody listens any more. One that only
-/// unsubscribes is about to stop, and may still answer. It is looked ever less often, so that who finds out has waited at
-/// most about twice as long as it could have known.
-pub(super) async fn deserted(client: &Client, subject: &str) {
-    tokio::time::sleep(LOOK_FIRST).await;
-    let asked = [(CONNECTIONS, of_subject(subject, WATCHED_MAX + 1))];
-    let one_server = client.server_info().cluster.is_none();
-    let heard = ask(client, asked, |heard| one_server && heard.count() > 0).await;
-    let heard = heard.filter(|heard| (1..=WATCHED_MAX).contains(&heard.count()));
-    let Some(heard) = heard else {
-        return std::future::pending().await;
-    };
-    let mut wait = LOOK_FIRST;
-    loop {
-        tokio::time::sleep(wait).await;
-        wait *= 2;
-        if all_closed(client, &heard).await && listens(client, subject).await == Some(false) {
-            return;
+#[derive(Default)]
+struct Recent {
+    /// What was seen last, and when it was looked.
+    looks: HashMap<String, (Instant, Look)>,
+    /// Since when looks are counted, and how many there were.
+    second: Option<Instant>,
+    begun: u32,
+}
+
+/// Watches those who listened when a request was sent.
+pub(super) struct Watch<'a> {
+    probe: &'a Probe,
+    subject: &'a str,
+    sent: Instant,
+    /// What was seen then; none where that is not known.
+    before: Option<Look>,
+}
+
+/// Who listens in the place of those who are gone.
+enum Away {
+    Nobody,
+    Others,
+}
+
+impl Probe {
+    pub(super) fn new(client: Client) -> Self {
+        Self {
+            client,
+            recent: Mutex::default(),
         }
     }
-}
 
-/// Whether each of these connections is closed, by what its server says.
-async fn all_closed(client: &Client, watched: &Heard) -> bool {
-    for (server, cids) in &watched.connections {
-        for cid in cids {
-            let asked = [(CONNECTIONS, json!({"cid": cid}))];
-            let said = |heard: &Heard| heard.connections.contains_key(server);
-            let heard = ask(client, asked, said).await.unwrap_or_default();
-            if heard
-                .connections
-                .get(server)
-                .is_none_or(|open| !open.is_empty())
-            {
-                return false;
+    /// Whether anybody listens there; none where that cannot be found out: the servers do not say, or somebody may
+    /// listen behind a leaf node.
+    pub(super) async fn listens(&self, subject: &str) -> Option<bool> {
+        let heard = self.look(subject, Instant::now()).await?.await?;
+        let listens = heard.count() > 0;
+        (listens || heard.is_complete()).then_some(listens)
+    }
+
+    /// To be called before a request is sent there: the server is asked first who listens.
+    pub(super) async fn watch<'a>(&'a self, subject: &'a str) -> Watch<'a> {
+        let sent = Instant::now();
+        let since = sent.checked_sub(SEEN_BEFORE).unwrap_or(sent);
+        Watch {
+            probe: self,
+            subject,
+            sent,
+            before: self.look(subject, since).await,
+        }
+    }
+
+    /// Who listens there, at that time or later; none where too many looks were begun.
+    async fn look(&self, subject: &str, since: Instant) -> Option<Look> {
+        let now = Instant::now();
+        {
+            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, look)) = recent.looks.get(subject).filter(|(at, _)| *at >= since) {
+                return Some(look.clone());
+            }
+            recent.count(now)?;
+        }
+        let filter = json!({"filter_subject": subject, "limit": WATCHED_MAX + 1});
+        let answers = send(&self.client, [(CONNECTIONS, filter), (ACCOUNT, json!({}))]).await?;
+        let one_server = self.client.server_info().cluster.is_none();
+        let all =
+            move |heard: &Heard| one_server && !heard.connections.is_empty() && heard.accounts > 0;
+        // A task of its own: whoever asked first may not wait for it.
+        let gather = tokio::spawn(async move { Arc::new(gather(answers, all).await) });
+        let look = gather.map(Result::ok).boxed().shared();
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.keep(subject, now, look.clone());
+        Some(look)
+    }
+
+    /// Whether each of these connections is closed, by what its server says.
+    async fn all_closed(&self, watched: &Heard) -> bool {
+        for (server, cids) in &watched.connections {
+            for cid in cids.keys() {
+                let asked = [(CONNECTIONS, json!({"cid": cid}))];
+                let Some(answers) = send(&self.client, asked).await else {
+                    return false;
+                };
+                let said = |heard: &Heard| heard.connections.contains_key(server);
+                let heard = gather(answers, said).await;
+                let open = heard.connections.get(server);
+                if open.is_none_or(|open| !open.is_empty()) {
+                    return false;
+                }
             }
         }
+        true
     }
-    true
 }
 
-fn of_subject(subject: &str, limit: usize) -> Value {
-    json!({"filter_subject": subject, "limit": limit})
+impl Recent {
+    /// Counts one look more, if there may be one.
+    fn count(&mut self, now: Instant) -> Option<()> {
+        let over = |since| now.saturating_duration_since(since) >= Duration::from_secs(1);
+        if self.second.is_none_or(over) {
+            self.second = Some(now);
+            self.begun = 0;
+        }
+        self.begun += 1;
+        (self.begun <= LOOKS_PER_SECOND_MAX).then_some(())
+    }
+
+    fn keep(&mut self, subject: &str, now: Instant, look: Look) {
+        if self.looks.len() >= SUBJECTS_SEEN_MAX {
+            self.looks
+                .retain(|_, (at, _)| now.saturating_duration_since(*at) < SEEN_BEFORE);
+        }
+        if self.looks.len() < SUBJECTS_SEEN_MAX {
+            self.looks.insert(subject.to_owned(), (now, look));
+        }
+    }
 }
 
-/// What the servers answer until that is enough, or nothing more is waited for; none where nothing can be asked.
-async fn ask<const N: usize>(
+impl Watch<'_> {
+    /// Waits until all who listened when the request was sent have lost their connections. One that only unsubscribes is
+    /// about to stop, and may still answer. With `patience` nobody else may be asked in their place: then one who comes
+    /// back is waited for.
+    pub(super) async fn deserted(self, patience: bool) {
+        let mut wait = LOOK_FIRST;
+        tokio::time::sleep(wait).await;
+        let Some(watched) = self.watched().await else {
+            return std::future::pending().await;
+        };
+        let mut missing: Option<Instant> = None;
+        loop {
+            let asked = Instant::now();
+            match self.away(&watched, asked).await {
+                Some(_) if !patience => break,
+                Some(Away::Nobody) => {
+                    let since = *missing.get_or_insert(asked);
+                    if since.elapsed() >= RECONNECT {
+                        break;
+                    }
+                    wait = LOOK_FIRST;
+                }
+                Some(Away::Others) | None => {
+                    missing = None;
+                    wait = (wait * 2).min(LOOK_LAST);
+                }
+            }
+            tokio::time::sleep(wait).await;
+        }
+        tokio::time::sleep(OVERTAKEN).await;
+    }
+
+    /// Who listened when the request was sent; none where that is not known, or where they are too many. Somebody did, or
+    /// it would have been said at once: who was not seen was gone in the same moment.
+    async fn watched(&self) -> Option<Heard> {
+        let before = match self.before.clone() {
+            Some(look) => look.await.filter(|heard| heard.is_complete()),
+            None => None,
+        };
+        let asked = Instant::now();
+        let mut now = (*self.probe.look(self.subject, asked).await?.await?).clone();
+        let known = before.is_some() || now.count() > 0;
+        // Another look may be from a while before, and miss some. Who has come since is not meant.
+        now.forget_younger(asked.saturating_duration_since(self.sent));
+        if let Some(before) = before {
+            now.add(&before);
+        }
+        (known && now.count() <= WATCHED_MAX).then_some(now)
+    }
+
+    /// Whether all those have lost their connections.
+    async fn away(&self, watched: &Heard, asked: Instant) -> Option<Away> {
+        let now = self.probe.look(self.subject, asked).await?.await?;
+        if !now.is_complete() || now.has_any_of(watched) || !self.probe.all_closed(watched).await {
+            return None;
+        }
+        Some(match now.count() {
+            0 => Away::Nobody,
+            _ => Away::Others,
+        })
+    }
+}
+
+/// Asks the servers; none where nothing can be asked.
+async fn send<const N: usize>(
     client: &Client,
     asked: [(&'static str, Value); N],
-    enough: impl Fn(&Heard) -> bool,
-) -> Option<Heard> {
+) -> Option<Subscriber> {
     let inbox = client.new_inbox();
-    let mut answers = client.subscribe(inbox.clone()).await.ok()?;
+    let answers = client.subscribe(inbox.clone()).await.ok()?;
     for (subject, body) in asked {
         let sent = client.publish_with_reply(subject, inbox.clone(), body.to_string().into());
         sent.await.ok()?;
     }
+    Some(answers)
+}
+
+/// What the servers answer until that is enough, or nothing more is waited for.
+async fn gather(mut answers: Subscriber, enough: impl Fn(&Heard) -> bool) -> Heard {
     let mut heard = Heard::default();
     let gather = async {
         while let Some(message) = answers.next().await {
@@ -146,7 +303,7 @@ async fn ask<const N: usize>(
         }
     };
     let _ = tokio::time::timeout(PATIENCE, gather).await;
-    Some(heard)
+    heard
 }
 
 impl Heard {
@@ -154,10 +311,12 @@ impl Heard {
         match data {
             Data::Connections {
                 server_id,
+                now,
                 connections,
             } => {
-                let cids = connections.iter().map(|one| one.cid);
-                self.connections.entry(server_id).or_default().extend(cids);
+                let age = |start| Duration::try_from(now.duration_since(start)).unwrap_or_default();
+                let ages = connections.iter().map(|one| (one.cid, age(one.start)));
+                self.connections.entry(server_id).or_default().extend(ages);
             }
             Data::Account { account_statz } => {
                 self.accounts += 1;
@@ -167,6 +326,33 @@ impl Heard {
     }
 
     fn count(&self) -> usize {
-        self.connections.values().map(Vec::len).sum()
+        self.connections.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether nobody else listens: not behind a leaf node, and none that were left out.
+    fn is_complete(&self) -> bool {
+        let said = !self.connections.is_empty() && self.accounts > 0;
+        said && self.leaf_nodes == 0 && self.count() <= WATCHED_MAX
+    }
+
+    fn forget_younger(&mut self, than: Duration) {
+        for all in self.connections.values_mut() {
+            all.retain(|_, age| *age >= than);
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (server, all) in &other.connections {
+            let here = self.connections.entry(server.clone()).or_default();
+            here.extend(all);
+        }
+    }
+
+    fn has_any_of(&self, other: &Self) -> bool {
+        let has = |(server, cids): (&String, &BTreeMap<u64, Duration>)| {
+            let here = self.connections.get(server);
+            here.is_some_and(|here| cids.keys().any(|cid| here.contains_key(cid)))
+        };
+        other.connections.iter().any(has)
     }
 }

@@ -117,17 +117,22 @@ impl At<'_> {
             .with("provider_body", shown(answer))
     }
 
-    /// Nobody listens there any more, and no answer came.
-    pub(super) fn gone(&self) -> Error {
+    /// All who listened there have lost their connections, and no answer came.
+    pub(super) fn gone(&self, idempotent: bool) -> Error {
+        let more = if idempotent {
+            "calling the tool again does no harm"
+        } else {
+            "it may have been executed"
+        };
         let message = format!(
-            "node {} was called and is gone: nobody listens on its subject any more; calling the tool again does no harm",
+            "node {} was called and is gone: its connection was closed before it answered; {more}",
             self.node_id
         );
         let mut error = self.on(
             Error::new(ErrorCode::ToolTimeout, message),
             Executed::Unknown,
         );
-        error.retryable = true;
+        error.retryable = idempotent;
         error
     }
 
