@@ -94,8 +94,7 @@ impl Server {
                 return Ok(None);
             };
             if known.digest != call.digest {
-                let message = "this request_id was used before with other parameters";
-                return Err(Error::new(ErrorCode::IdempotencyMismatch, message));
+                return Err(Error::mismatch(request_id));
             }
             Ok(match known.outcome() {
                 None => Some(Earlier::Running(known.execution.execution_id)),
