@@ -562,7 +562,10 @@ async fn dry_run_passes_over_a_node_that_nobody_listens_for() {
 }
 
 /// Listens on a subject, and is gone as soon as it is called; the request, to be answered from elsewhere.
-async fn dies_when_called(url: &str, subject: &str) -> tokio::task::JoinHandle<async_nats::Message> {
+async fn dies_when_called(
+    url: &str,
+    subject: &str,
+) -> tokio::task::JoinHandle<async_nats::Message> {
     let client = async_nats::connect(url).await.unwrap();
     let mut requests = client.subscribe(subject.to_owned()).await.unwrap();
     client.flush().await.unwrap();
@@ -662,4 +665,37 @@ async fn a_node_that_drains_at_once_is_waited_for() {
     let call = caller.get("tool.invoke", first(json!({"timeout_ms": 60_000})));
     let (reply, ()) = tokio::join!(call, answers);
     assert_eq!(reply["result"], "done");
+}
+
+/// The same for nodes that come after the one that would be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn dry_run_says_of_every_candidate_whether_somebody_listens() {
+    let nodes = [
+        ("a", "1.0.0"),
+        ("b", "1.0.0"),
+        ("c", "1.0.0"),
+        ("d", "1.0.0"),
+    ];
+    let (registry, caller) = announced(&nodes, json!({})).await;
+    let _a = Provider::answering(registry.url(), "work.a", |_| json!("done")).await;
+    let _c = Provider::answering(registry.url(), "work.c", |_| json!("done")).await;
+    let said = caller
+        .get("tool.invoke", first(json!({"dry_run": true})))
+        .await;
+    assert_eq!(said["plan"]["provider_node_id"], "a");
+    let all = said["candidates"].as_array().unwrap().iter();
+    let all: Vec<_> = all
+        .map(|one| [&one["node_id"], &one["state"], &one["reason"]].map(Value::to_string))
+        .collect();
+    let wanted = [
+        ["a", "chosen", ""],
+        ["b", "out", "no_responders"],
+        ["c", "usable", ""],
+        ["d", "out", "no_responders"],
+    ];
+    let text = |text: &str| match text {
+        "" => "null".to_owned(),
+        text => format!("{text:?}"),
+    };
+    assert_eq!(all, wanted.map(|one| one.map(text)));
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{HeaderMap, client::PublishErrorKind};
+use async_nats::{HeaderMap, PublishError, client::PublishErrorKind};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,8 +11,8 @@ use crate::{
         ids::NodeId,
     },
     protocol::{
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-        invoke::Reason,
+        error::{Error, ErrorCode},
+        invoke::{ProviderError, Reason},
         json::JsonText,
         names::{
             HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS,
@@ -28,6 +28,8 @@ use super::{
     history::Ended,
     look::{Found, Query},
     post::Came,
+    probe::Probe,
+    refuse,
     under_way::UnderWay,
     verdict::{At, Verdict},
 };
@@ -72,10 +74,11 @@ impl Attempt {
             Self::Failed(error) => match error.code {
                 ErrorCode::ToolError => {
                     let code = detail(error, "provider_code");
-                    let text = format!("{code}: {}", detail(error, "provider_message"));
+                    let text = ProviderError::line(&code, &detail(error, "provider_message"));
                     (Said::Failed, Some(text))
                 }
-                ErrorCode::InvalidResult => (Said::InvalidResult, Some(error.message.clone())),
+                // The error itself says in what way.
+                ErrorCode::InvalidResult => (Said::InvalidResult, None),
                 ErrorCode::ToolTimeout if error.details.get("executed") == Some(&json!(true)) => {
                     (Said::Answered, Some(error.message.clone()))
                 }
@@ -141,7 +144,7 @@ impl Server {
         self.check_arguments(&chosen, &contract, caller, call)
             .await?;
         if tokio::time::Instant::now() >= caller.until {
-            return Err(call.at(&chosen).too_late());
+            return Err(refuse::too_late(&chosen));
         }
         Ok(Ready {
             chosen,
@@ -152,6 +155,7 @@ impl Server {
 
     /// Whom to ask next; waits until somebody has room. What the index says of nobody is checked the first time only.
     async fn next(&self, caller: &Caller, call: &mut Call) -> Result<(Chosen, UnderWay), Error> {
+        let since = tokio::time::Instant::now();
         let mut waits = None;
         let mut queued = None;
         let found = loop {
@@ -184,7 +188,9 @@ impl Server {
         };
         drop(waits);
         if queued.is_some() {
-            call.turn = Some(self.invoke.turn_until(caller.until).await?);
+            let turn = self.invoke.turn_until(caller.until).await;
+            call.shares.queued += since.elapsed();
+            call.turn = Some(turn?);
         }
         found
     }
@@ -218,7 +224,7 @@ impl Server {
     async fn attempt(
         &self,
         caller: &Caller,
-        call: &Call,
+        call: &mut Call,
         chosen: &Chosen,
         contract: &Arc<Known>,
         mut under_way: UnderWay,
@@ -228,32 +234,27 @@ impl Server {
         let left = caller.until.saturating_duration_since(now);
         if left.is_zero() {
             // Since it was begun: writing that down takes time.
-            return Attempt::Failed(at.too_late());
+            return Attempt::Failed(refuse::too_late(chosen));
         }
         // Nothing else shortens it: that somebody else could be asked as well says nothing of how long the tool takes.
         let patience = call
             .attempt_timeout(chosen)
             .map_or(left, |own| own.min(left));
-        let headers = headers(call, chosen, patience);
-        let watch = self.invoke.probe.watch(&chosen.subject).await;
-        let asked = self.invoke.post.ask(
-            chosen.subject.clone(),
-            headers,
-            call.body.clone(),
-            now + patience,
-        );
-        let elsewhere = chosen.has_another && call.attempts < ATTEMPTS_MAX;
+        let watch = Probe::watch(&self.invoke.probe, &chosen.subject).await;
+        let elsewhere = contract.idempotent && chosen.has_another && call.attempts < ATTEMPTS_MAX;
+        let came = tokio::select! {
+            biased;
+            came = self.send(call, chosen, now, patience) => Some(came),
+            () = watch.clone().deserted(!elsewhere) => None,
+        };
+        call.shares.provider += now.elapsed();
         let lost = |reason, error| match contract.idempotent {
             true => Attempt::Next(reason, error, None),
             false => Attempt::Lost(reason, error),
         };
-        let came = tokio::select! {
-            biased;
-            came = asked => came,
-            () = watch.deserted(!(contract.idempotent && elsewhere)) => {
-                under_way.ended = Ended::Unheard;
-                return lost(Reason::Gone, at.gone(contract.idempotent));
-            }
+        let Some(came) = came else {
+            under_way.ended = Ended::Unheard;
+            return lost(Reason::Gone, at.gone(contract.idempotent));
         };
         match came {
             Came::Answer(message) => {
@@ -276,21 +277,34 @@ impl Server {
                 drop(under_way);
                 Attempt::Next(Reason::NoResponders, self.unheard(call, chosen), None)
             }
-            Came::Nothing => {
-                under_way.ended = Ended::Silent(now.elapsed());
+            Came::Nothing(answer) => {
+                let held = under_way.held(Ended::Silent(now.elapsed()));
+                self.invoke.post.keep(held, answer, watch.deserted(false));
                 lost(Reason::Silent, at.timed_out(contract.idempotent))
             }
-            Came::Unsent(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
-                Attempt::Failed(at.unsendable(self.client.max_payload()))
-            }
-            Came::Unsent(error) => {
-                tracing::warn!(%error, "cannot call a tool");
-                Attempt::Failed(Error::new(
-                    ErrorCode::Internal,
-                    "the tool could not be called",
-                ))
-            }
+            Came::Unsent(error) => Attempt::Failed(self.unsent(&error, &at)),
         }
+    }
+
+    async fn send(
+        &self,
+        call: &Call,
+        chosen: &Chosen,
+        now: tokio::time::Instant,
+        patience: Duration,
+    ) -> Came {
+        let (subject, headers) = (chosen.subject.clone(), headers(call, chosen, patience));
+        let post = &self.invoke.post;
+        post.ask(subject, headers, call.body.clone(), now + patience)
+            .await
+    }
+
+    fn unsent(&self, error: &PublishError, at: &At<'_>) -> Error {
+        if error.kind() == PublishErrorKind::MaxPayloadExceeded {
+            return at.unsendable(self.client.max_payload());
+        }
+        tracing::warn!(%error, "cannot call a tool");
+        Error::new(ErrorCode::Internal, format!("{at} could not be called"))
     }
 
     /// That nobody listens there, with who else there is.
@@ -318,8 +332,7 @@ impl Server {
             Verdict::Failed(error) => return Attempt::Failed(error),
             Verdict::Declined(text) => {
                 let message = "every node that could be asked says that it cannot take more calls now; nothing was called";
-                let busy = Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS);
-                return Attempt::Next(Reason::Declined, busy, Some(text));
+                return Attempt::Next(Reason::Declined, refuse::busy(message), Some(text));
             }
         };
         match contract

@@ -32,6 +32,7 @@ use crate::{
 use super::{
     super::{
         executions::Told,
+        journal::Shares,
         requests::Caller,
         serve::{Received, Server, to_bytes},
     },
@@ -60,6 +61,8 @@ pub(super) struct Call {
     /// Who did not do, and why.
     pub(super) without: BTreeMap<NodeId, Reason>,
     pub(super) began: Instant,
+    /// What it has waited for so far.
+    pub(super) shares: Shares,
 }
 
 impl Call {
@@ -90,6 +93,7 @@ impl Call {
             checked: Vec::new(),
             without: BTreeMap::new(),
             began: Instant::now(),
+            shares: Shares::default(),
             request,
         })
     }
@@ -122,6 +126,7 @@ impl Call {
     /// Where errors of it come from.
     pub(super) fn at<'a>(&self, chosen: &'a Chosen) -> At<'a> {
         At {
+            tool_name: &chosen.tool_name,
             node_id: &chosen.node_id,
             execution_id: self.execution_id,
         }
@@ -168,10 +173,12 @@ impl Server {
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
         let mut call = Call::new(received, caller, request, turn)?;
-        match call.request.request_id {
+        let answer = match call.request.request_id {
             Some(request_id) => self.call_once(caller, &mut call, request_id, ignored).await,
             None => self.call_now(caller, &mut call, ignored).await,
-        }
+        };
+        let _ = received.shares.set(call.shares);
+        answer
     }
 
     /// One that nobody asks for again: it is told of while it runs, and nothing is waited for but the provider.
@@ -245,6 +252,7 @@ impl Server {
         let limit = self.reply_bytes_max();
         if body.len() > limit {
             let at = At {
+                tool_name: &execution.tool_name,
                 node_id: &execution.node_id,
                 execution_id: execution.execution_id.0,
             };

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const SEEN_BEFORE: Duration = Duration::from_secs(1);
 /// How long a call waits before it is looked again who listens; then twice as long each time.
 const LOOK_FIRST: Duration = Duration::from_millis(200);
+/// Looks that are so young are shared.
+const LOOK_SHARED: Duration = Duration::from_millis(100);
 /// The longest time between two looks.
 const LOOK_LAST: Duration = Duration::from_secs(2);
 /// How long an answer is waited for that the news of its sender's end may have overtaken.
@@ -35,6 +37,10 @@ const OVERTAKEN: Duration = Duration::from_millis(100);
 const RECONNECT: Duration = Duration::from_millis(2_500);
 /// Connections that are watched for one call, at most; of more it is not said that they are gone.
 const WATCHED_MAX: usize = 16;
+/// So long at most a call waits before it is sent until it is seen who listens.
+const SEEN_FIRST: Duration = Duration::from_millis(50);
+/// So long no server is asked again where none has said anything: the account may not be allowed to ask.
+const DEAF: Duration = Duration::from_mins(1);
 /// Looks of one instance in a second, at most. Without one it is found out later, or not, that a provider is gone.
 const LOOKS_PER_SECOND_MAX: u32 = 500;
 /// Subjects of which it is remembered what was seen a moment ago, at most.
@@ -98,12 +104,15 @@ struct Recent {
     /// Since when looks are counted, and how many there were.
     second: Option<Instant>,
     begun: u32,
+    /// Until when no server is asked.
+    deaf_until: Option<Instant>,
 }
 
 /// Watches those who listened when a request was sent.
-pub(super) struct Watch<'a> {
-    probe: &'a Probe,
-    subject: &'a str,
+#[derive(Clone)]
+pub(super) struct Watch {
+    probe: Arc<Probe>,
+    subject: String,
     sent: Instant,
     /// What was seen then; none where that is not known.
     before: Option<Look>,
@@ -125,29 +134,35 @@ impl Probe {
 
     /// Whether anybody listens there; none where that cannot be found out: the servers do not say, or somebody may
     /// listen behind a leaf node.
-    pub(super) async fn listens(&self, subject: &str) -> Option<bool> {
+    pub(super) async fn listens(self: &Arc<Self>, subject: &str) -> Option<bool> {
         let heard = self.look(subject, Instant::now()).await?.await?;
         let listens = heard.count() > 0;
         (listens || heard.is_complete()).then_some(listens)
     }
 
     /// To be called before a request is sent there: the server is asked first who listens.
-    pub(super) async fn watch<'a>(&'a self, subject: &'a str) -> Watch<'a> {
+    pub(super) async fn watch(this: &Arc<Self>, subject: &str) -> Watch {
         let sent = Instant::now();
         let since = sent.checked_sub(SEEN_BEFORE).unwrap_or(sent);
+        let before = this.look(subject, since).await;
+        if let Some(look) = before.clone().filter(|_| this.is_one_server()) {
+            // A server may pass on a request that comes behind the question before it answers that. Of several servers
+            // nobody knows when all have answered.
+            let _ = tokio::time::timeout(SEEN_FIRST, look).await;
+        }
         Watch {
-            probe: self,
-            subject,
+            probe: Arc::clone(this),
+            subject: subject.to_owned(),
             sent,
-            before: self.look(subject, since).await,
+            before,
         }
     }
 
     /// Who listens there, at that time or later; none where too many looks were begun.
-    async fn look(&self, subject: &str, since: Instant) -> Option<Look> {
+    async fn look(self: &Arc<Self>, subject: &str, since: Instant) -> Option<Look> {
         let now = Instant::now();
         {
-            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut recent = self.recent();
             if let Some((_, look)) = recent.looks.get(subject).filter(|(at, _)| *at >= since) {
                 return Some(look.clone());
             }
@@ -155,15 +170,29 @@ impl Probe {
         }
         let filter = json!({"filter_subject": subject, "limit": WATCHED_MAX + 1});
         let answers = send(&self.client, [(CONNECTIONS, filter), (ACCOUNT, json!({}))]).await?;
-        let one_server = self.client.server_info().cluster.is_none();
+        let one_server = self.is_one_server();
         let all =
             move |heard: &Heard| one_server && !heard.connections.is_empty() && heard.accounts > 0;
+        let this = Arc::clone(self);
         // A task of its own: whoever asked first may not wait for it.
-        let gather = tokio::spawn(async move { Arc::new(gather(answers, all).await) });
+        let gather = tokio::spawn(async move {
+            let heard = gather(answers, all).await;
+            if heard.connections.is_empty() {
+                this.recent().deaf_until = Some(Instant::now() + DEAF);
+            }
+            Arc::new(heard)
+        });
         let look = gather.map(Result::ok).boxed().shared();
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.keep(subject, now, look.clone());
+        self.recent().keep(subject, now, look.clone());
         Some(look)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_one_server(&self) -> bool {
+        self.client.server_info().cluster.is_none()
     }
 
     /// Whether each of these connections is closed, by what its server says.
@@ -189,6 +218,9 @@ impl Probe {
 impl Recent {
     /// Counts one look more, if there may be one.
     fn count(&mut self, now: Instant) -> Option<()> {
+        if self.deaf_until.is_some_and(|until| now < until) {
+            return None;
+        }
         let over = |since| now.saturating_duration_since(since) >= Duration::from_secs(1);
         if self.second.is_none_or(over) {
             self.second = Some(now);
@@ -209,7 +241,7 @@ impl Recent {
     }
 }
 
-impl Watch<'_> {
+impl Watch {
     /// Waits until all who listened when the request was sent have lost their connections. One that only unsubscribes is
     /// about to stop, and may still answer. With `patience` nobody else may be asked in their place: then one who comes
     /// back is waited for.
@@ -222,7 +254,7 @@ impl Watch<'_> {
         let mut missing: Option<Instant> = None;
         loop {
             let asked = Instant::now();
-            match self.away(&watched, asked).await {
+            match self.away(&watched).await {
                 Some(_) if !patience => break,
                 Some(Away::Nobody) => {
                     let since = *missing.get_or_insert(asked);
@@ -248,11 +280,11 @@ impl Watch<'_> {
             Some(look) => look.await.filter(|heard| heard.is_complete()),
             None => None,
         };
-        let asked = Instant::now();
-        let mut now = (*self.probe.look(self.subject, asked).await?.await?).clone();
+        let since = recently();
+        let mut now = (*self.probe.look(&self.subject, since).await?.await?).clone();
         let known = before.is_some() || now.count() > 0;
         // Another look may be from a while before, and miss some. Who has come since is not meant.
-        now.forget_younger(asked.saturating_duration_since(self.sent));
+        now.forget_younger(since.saturating_duration_since(self.sent));
         if let Some(before) = before {
             now.add(&before);
         }
@@ -260,8 +292,8 @@ impl Watch<'_> {
     }
 
     /// Whether all those have lost their connections.
-    async fn away(&self, watched: &Heard, asked: Instant) -> Option<Away> {
-        let now = self.probe.look(self.subject, asked).await?.await?;
+    async fn away(&self, watched: &Heard) -> Option<Away> {
+        let now = self.probe.look(&self.subject, recently()).await?.await?;
         if !now.is_complete() || now.has_any_of(watched) || !self.probe.all_closed(watched).await {
             return None;
         }
@@ -270,6 +302,12 @@ impl Watch<'_> {
             _ => Away::Others,
         })
     }
+}
+
+/// Since when looks may be shared.
+fn recently() -> Instant {
+    let now = Instant::now();
+    now.checked_sub(LOOK_SHARED).unwrap_or(now)
 }
 
 /// Asks the servers; none where nothing can be asked.
