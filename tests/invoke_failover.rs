@@ -588,9 +588,10 @@ async fn a_node_that_dies_at_once_is_not_waited_for() {
         let call = caller.get("tool.invoke", first(json!({"timeout_ms": 60_000})));
         let restart = async {
             dies.await.unwrap();
-            match restarts {
-                true => Some(Provider::serve(registry.url(), "work.a", |_| async {}).await),
-                false => None,
+            if restarts {
+                Some(Provider::serve(registry.url(), "work.a", |_| async {}).await)
+            } else {
+                None
             }
         };
         let (reply, _restarted) = tokio::join!(call, restart);

@@ -100,7 +100,7 @@ impl ErrorCode {
                 (Detail::Limit, Sometimes),
                 (Detail::Help, Sometimes),
             ],
-            Self::PoolNotFound => &[(Detail::Host, Always)],
+            Self::PoolNotFound | Self::ResourceExhausted => &[(Detail::Host, Always)],
             Self::PortUnavailable => &[(Detail::Port, Always), (Detail::State, Always)],
             Self::StoreChanged => &[(Detail::Pointer, Always)],
             Self::TooLarge => &[
@@ -162,7 +162,6 @@ impl ErrorCode {
             Self::ToolNotFound => &[(Detail::ToolName, Always), (Detail::NodeId, Sometimes)],
             Self::BusNotFound => &[(Detail::BusId, Always)],
             Self::IdempotencyMismatch => &[(Detail::RequestId, Always)],
-            Self::ResourceExhausted => &[(Detail::Host, Always)],
             Self::Contended | Self::Internal => &[],
         }
     }
@@ -288,7 +287,6 @@ impl Detail {
             Self::Host => json!("build-7"),
             Self::LeaseId => json!(examples::LEASE),
             Self::Limit => json!(1_000),
-            Self::NodeId => json!(examples::NODE),
             Self::Nearest => json!("preferred_port"),
             Self::Offered => {
                 json!([{"tool_version": "1.1.0", "contract_hash": examples::OTHER_HASH}])
@@ -299,7 +297,7 @@ impl Detail {
             Self::ProviderBody => json!({"error": {"code": "TEXT_TOO_LONG"}}),
             Self::ProviderCode => json!("TEXT_TOO_LONG"),
             Self::ProviderMessage => json!("the text has more than 100,000 characters"),
-            Self::ProviderNodeId => json!(examples::NODE),
+            Self::NodeId | Self::ProviderNodeId => json!(examples::NODE),
             Self::Reason => json!("frozen"),
             Self::RequestId => json!(examples::REQUEST_ID),
             Self::Revision => json!(1_234),

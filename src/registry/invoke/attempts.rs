@@ -144,7 +144,7 @@ impl Server {
         self.check_arguments(&chosen, &contract, caller, call)
             .await?;
         if tokio::time::Instant::now() >= caller.until {
-            return Err(refuse::too_late(&chosen));
+            return Err(call.too_late(&chosen));
         }
         Ok(Ready {
             chosen,
@@ -234,7 +234,7 @@ impl Server {
         let left = caller.until.saturating_duration_since(now);
         if left.is_zero() {
             // Since it was begun: writing that down takes time.
-            return Attempt::Failed(refuse::too_late(chosen));
+            return Attempt::Failed(call.too_late(chosen));
         }
         // Nothing else shortens it: that somebody else could be asked as well says nothing of how long the tool takes.
         let patience = call
@@ -248,9 +248,12 @@ impl Server {
             () = watch.clone().deserted(!elsewhere) => None,
         };
         call.shares.provider += now.elapsed();
-        let lost = |reason, error| match contract.idempotent {
-            true => Attempt::Next(reason, error, None),
-            false => Attempt::Lost(reason, error),
+        let lost = |reason, error| {
+            if contract.idempotent {
+                Attempt::Next(reason, error, None)
+            } else {
+                Attempt::Lost(reason, error)
+            }
         };
         let Some(came) = came else {
             under_way.ended = Ended::Unheard;
@@ -279,7 +282,10 @@ impl Server {
             }
             Came::Nothing(answer) => {
                 let held = under_way.held(Ended::Silent(now.elapsed()));
-                self.invoke.post.keep(held, answer, watch.deserted(false));
+                if let Some(answer) = answer {
+                    let gone = watch.deserted(false);
+                    self.invoke.post.keep(held, answer, gone);
+                }
                 lost(Reason::Silent, at.timed_out(contract.idempotent))
             }
             Came::Unsent(error) => Attempt::Failed(self.unsent(&error, &at)),

@@ -38,6 +38,7 @@ use super::{
     },
     Chosen,
     outcome::{self, Ran},
+    refuse,
     verdict::At,
 };
 
@@ -130,6 +131,17 @@ impl Call {
             node_id: &chosen.node_id,
             execution_id: self.execution_id,
         }
+    }
+
+    /// The caller's time was up before anything was sent. One that has waited for room had none in time.
+    pub(super) fn too_late(&self, chosen: &Chosen) -> Error {
+        let at = self.at(chosen);
+        if self.shares.queued.is_zero() {
+            return at.too_late();
+        }
+        refuse::busy(format!(
+            "there was room for the call of {at} when the caller's time was over; nothing was called"
+        ))
     }
 
     pub(super) fn millis(&self) -> u64 {

@@ -42,8 +42,8 @@ pub(super) enum Came {
     Answer(Message),
     /// Nobody listens there.
     NoResponders,
-    /// Nothing, as long as it was waited for. Its answer may still come.
-    Nothing(Answer),
+    /// Nothing, as long as it was waited for. Its answer may still come, unless nobody waits for answers any more.
+    Nothing(Option<Answer>),
     /// It could not be sent: it is too large for the server, or there is no connection.
     Unsent(async_nats::PublishError),
 }
@@ -151,7 +151,7 @@ impl Post {
             },
         };
         if self.is_closed() {
-            return Came::Nothing(answer);
+            return Came::Nothing(None);
         }
         let reply = format!("{}.{}", self.inbox, name.simple());
         let sent = self
@@ -165,7 +165,8 @@ impl Post {
                 Came::NoResponders
             }
             Ok(Ok(message)) => Came::Answer(message),
-            Ok(Err(_)) | Err(_) => Came::Nothing(answer),
+            Ok(Err(_)) => Came::Nothing(None),
+            Err(_) => Came::Nothing(Some(answer)),
         }
     }
 }

@@ -81,8 +81,9 @@ struct Account {
 /// What servers have said.
 #[derive(Debug, Clone, Default)]
 struct Heard {
-    /// The connections that were asked for, by server, and how long they have been there.
-    connections: BTreeMap<String, BTreeMap<u64, Duration>>,
+    /// The connections that were asked for, by server, and when each was made; none where that is longer ago than the
+    /// clock goes back.
+    connections: BTreeMap<String, BTreeMap<u64, Option<Instant>>>,
     /// How many said how many leaf nodes there are.
     accounts: usize,
     leaf_nodes: u64,
@@ -280,11 +281,11 @@ impl Watch {
             Some(look) => look.await.filter(|heard| heard.is_complete()),
             None => None,
         };
-        let since = recently();
-        let mut now = (*self.probe.look(&self.subject, since).await?.await?).clone();
+        let now = self.probe.look(&self.subject, recently()).await?;
+        let mut now = (*now.await?).clone();
         let known = before.is_some() || now.count() > 0;
         // Another look may be from a while before, and miss some. Who has come since is not meant.
-        now.forget_younger(since.saturating_duration_since(self.sent));
+        now.forget_after(self.sent);
         if let Some(before) = before {
             now.add(&before);
         }
@@ -352,9 +353,13 @@ impl Heard {
                 now,
                 connections,
             } => {
-                let age = |start| Duration::try_from(now.duration_since(start)).unwrap_or_default();
-                let ages = connections.iter().map(|one| (one.cid, age(one.start)));
-                self.connections.entry(server_id).or_default().extend(ages);
+                let (here, all) = (Instant::now(), self.connections.entry(server_id));
+                let made = |start| {
+                    let age = Duration::try_from(now.duration_since(start)).unwrap_or_default();
+                    here.checked_sub(age)
+                };
+                let made = connections.iter().map(|one| (one.cid, made(one.start)));
+                all.or_default().extend(made);
             }
             Data::Account { account_statz } => {
                 self.accounts += 1;
@@ -373,9 +378,10 @@ impl Heard {
         said && self.leaf_nodes == 0 && self.count() <= WATCHED_MAX
     }
 
-    fn forget_younger(&mut self, than: Duration) {
+    /// Forgets connections that were made after that.
+    fn forget_after(&mut self, then: Instant) {
         for all in self.connections.values_mut() {
-            all.retain(|_, age| *age >= than);
+            all.retain(|_, made| made.is_none_or(|made| made <= then));
         }
     }
 
@@ -387,10 +393,9 @@ impl Heard {
     }
 
     fn has_any_of(&self, other: &Self) -> bool {
-        let has = |(server, cids): (&String, &BTreeMap<u64, Duration>)| {
+        other.connections.iter().any(|(server, cids)| {
             let here = self.connections.get(server);
             here.is_some_and(|here| cids.keys().any(|cid| here.contains_key(cid)))
-        };
-        other.connections.iter().any(has)
+        })
     }
 }

@@ -10,10 +10,7 @@ use crate::{
     },
 };
 
-use super::{
-    Chosen,
-    choose::{Considerations, Considered},
-};
+use super::choose::{Considerations, Considered};
 
 impl Considerations<'_> {
     /// Why nobody can be asked.
@@ -122,14 +119,6 @@ impl Considerations<'_> {
 pub(super) fn busy(message: impl Into<String>) -> Error {
     let error = Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS);
     error.with("executed", false)
-}
-
-/// The caller's time was up before the tool was called.
-pub(super) fn too_late(chosen: &Chosen) -> Error {
-    busy(format!(
-        "node {} had room for a call of {} too late: the caller's time was over; nothing was called",
-        chosen.node_id, chosen.tool_name
-    ))
 }
 
 impl Considered<'_> {

@@ -147,6 +147,14 @@ impl At<'_> {
         self.on(Error::new(ErrorCode::ToolTimeout, message), Executed::Yes)
     }
 
+    /// The caller's time was up before anything was sent.
+    pub(super) fn too_late(&self) -> Error {
+        let message = format!("the time for the call of {self} was over before it was sent");
+        let mut error = self.on(Error::new(ErrorCode::ToolTimeout, message), Executed::No);
+        error.retryable = true;
+        error
+    }
+
     /// No answer came.
     pub(super) fn timed_out(&self, idempotent: bool) -> Error {
         let more = if idempotent {
