@@ -230,7 +230,7 @@ async fn a_bus_belongs_to_who_announced_it() {
         let refused = caller.refused(endpoint, body, ErrorCode::NotHolder).await;
         assert_eq!(
             refused.error["message"],
-            "the bus belongs to another requester"
+            "bus queue belongs to another requester"
         );
     }
     // Again, changed: a refresh, of which nothing is told.

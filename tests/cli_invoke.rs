@@ -354,8 +354,8 @@ async fn what_went_wrong_is_told_with_what_was_done() {
     let ran = bus.run(&invoke).await.exits(1);
     let said = steady(&ran.stderr);
     let shown = "\
-onex: the tool answered with an error of its own, TOO_MUCH: 3 is too much
-      by calc, execution UUID: it was executed
+onex: tool add of node calc answered with an error of its own, TOO_MUCH: 3 is too much
+      execution UUID: it was executed
       {
         \"error\": {
           \"code\": \"TOO_MUCH\",
@@ -377,9 +377,9 @@ onex: the tool answered with an error of its own, TOO_MUCH: 3 is too much
     let wrong = bus.answering(&[], "{\"sum\": \"3\"}").await;
     let ran = bus.run(&invoke).await.exits(1);
     let shown = "\
-onex: the tool's result is not as its contract says
+onex: the result of tool add of node calc is not as its contract says
       the result/sum \"3\" is not of type \"integer\"
-      by calc, execution UUID: it was executed
+      execution UUID: it was executed
       it answered {\"sum\":\"3\"}
 ";
     assert_eq!(steady(&ran.stderr), shown);
@@ -399,9 +399,9 @@ onex: the tool's result is not as its contract says
         .await
         .exits(1);
     let shown = "\
-onex: the tool's result is not as its contract says
+onex: the result of tool twice of node b is not as its contract says
       the result 2 is not of type \"string\"
-      by b, execution UUID: it was executed
+      execution UUID: it was executed
       it answered 2
       asked a: silent
       asked b: invalid result

@@ -1,6 +1,7 @@
 //! Starting: connections, store, catching up, settings, and then the first request.
 
 use std::{
+    hash::RandomState,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -459,6 +460,7 @@ fn server(
         in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max as usize)),
         in_flight_max: settings.requests_in_flight_max,
         journal: Journal::new(),
+        callers: RandomState::new(),
         stall: Stall::new(),
         unsubscribed: Semaphore::new(0),
     }

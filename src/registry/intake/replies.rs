@@ -1,6 +1,6 @@
 //! Sends replies: encoded here, away from the engine.
 
-use std::{sync::Arc, time::Duration};
+use std::{hash::RandomState, sync::Arc, time::Duration};
 
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
@@ -12,7 +12,12 @@ use crate::{
         error::{Error, ErrorReply},
         names::{HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER},
     },
-    registry::{clock::Clock, journal::Journal, micro::Micro, serve::to_bytes},
+    registry::{
+        clock::Clock,
+        journal::{Answered, Journal},
+        micro::Micro,
+        serve::{caller, to_bytes},
+    },
 };
 
 use super::in_flight::{Completion, InFlight, Reply};
@@ -29,6 +34,8 @@ pub(in crate::registry) struct Replies {
     client: Client,
     pub(in crate::registry) micro: Arc<Micro>,
     journal: Arc<Journal>,
+    /// Tells callers apart in the log.
+    callers: RandomState,
     clock: Clock,
 }
 
@@ -38,6 +45,7 @@ impl Replies {
             client,
             micro,
             journal: Arc::new(Journal::new()),
+            callers: RandomState::new(),
             clock,
         }
     }
@@ -104,8 +112,14 @@ impl Replies {
         let took: Duration = at.elapsed();
         let error = answer.as_ref().err();
         self.micro.count(endpoint, took, error);
-        self.journal
-            .answered(endpoint, &correlation_id, took, error);
+        self.journal.answered(&Answered {
+            endpoint,
+            correlation_id: &correlation_id,
+            caller: caller(&self.callers, &subject),
+            took,
+            shares: None,
+            error,
+        });
         let body = match answer {
             Ok(body) => body,
             Err(error) => {

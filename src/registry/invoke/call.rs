@@ -34,11 +34,13 @@ use super::{
     super::{
         contracts::{Check, READ_QUICKLY_BYTES_MAX},
         executions::Told,
+        journal::Shares,
         requests::Caller,
         serve::{Received, Server, to_bytes},
     },
     Chosen,
     outcome::{self, Ran},
+    refuse,
     verdict::At,
 };
 
@@ -88,6 +90,8 @@ pub(super) struct Call {
     /// Who did not do, and why.
     pub(super) without: BTreeMap<NodeId, Reason>,
     pub(super) began: Instant,
+    /// What it has waited for so far.
+    pub(super) shares: Shares,
 }
 
 impl Call {
@@ -117,6 +121,7 @@ impl Call {
             checked: Vec::new(),
             without: BTreeMap::new(),
             began: Instant::now(),
+            shares: Shares::default(),
             request,
         }
     }
@@ -149,9 +154,21 @@ impl Call {
     /// Where errors of it come from.
     pub(super) fn at<'a>(&self, chosen: &'a Chosen) -> At<'a> {
         At {
+            tool_name: &chosen.tool_name,
             node_id: &chosen.node_id,
             execution_id: self.execution_id,
         }
+    }
+
+    /// The caller's time was up before anything was sent. One that has waited for room had none in time.
+    pub(super) fn too_late(&self, chosen: &Chosen) -> Error {
+        let at = self.at(chosen);
+        if self.shares.queued.is_zero() {
+            return at.too_late();
+        }
+        refuse::busy(format!(
+            "there was room for the call of {at} when the caller's time was over; nothing was called"
+        ))
     }
 
     pub(super) fn millis(&self) -> u64 {
@@ -212,10 +229,12 @@ impl Server {
     ) -> Result<Bytes, Error> {
         let asked = self.to_call(caller, request).await?;
         let mut call = Call::new(received, caller, asked, turn);
-        match call.request.request_id {
+        let answer = match call.request.request_id {
             Some(request_id) => self.call_once(caller, &mut call, request_id, ignored).await,
             None => self.call_now(caller, &mut call, ignored).await,
-        }
+        };
+        let _ = received.shares.set(call.shares);
+        answer
     }
 
     /// One that nobody asks for again: it is told of while it runs, and nothing is waited for but the provider.
@@ -289,6 +308,7 @@ impl Server {
         let limit = self.reply_bytes_max();
         if body.len() > limit {
             let at = At {
+                tool_name: &execution.tool_name,
                 node_id: &execution.node_id,
                 execution_id: execution.execution_id.0,
             };

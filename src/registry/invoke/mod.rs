@@ -36,7 +36,7 @@ use crate::{
         time::Moment,
     },
     protocol::{
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
+        error::{Error, ErrorCode, Outcome},
         frame::Parsed,
         invoke::{InvokeRequest, ResolveToolReply, ResolveToolRequest},
         names::{HEADER_TIMEOUT_MS, Namespace},
@@ -57,11 +57,13 @@ use known::{Known, KnownContracts, Part};
 use load::Loads;
 use look::Query;
 use post::Post;
+use probe::Probe;
 use under_way::SharedLoads;
 
 /// What calls are made with.
 pub(super) struct Invoke {
     post: Arc<Post>,
+    probe: Arc<Probe>,
     loads: Arc<SharedLoads>,
     known: Arc<KnownContracts>,
     /// One for each call under way.
@@ -114,6 +116,7 @@ impl Invoke {
         gossip::start(client, &settings.namespace, registry_id, &loads, stop).await?;
         Ok(Self {
             post: Post::open(client.clone(), stop).await?,
+            probe: Arc::new(Probe::new(client.clone())),
             loads,
             known: Arc::default(),
             turns: Arc::new(Semaphore::new(settings.invokes_max as usize)),
@@ -150,7 +153,7 @@ impl Invoke {
     fn queue(&self) -> Result<OwnedSemaphorePermit, Error> {
         Arc::clone(&self.queued).try_acquire_owned().map_err(|_| {
             let message = "too many calls wait for nodes to have room; nothing was called";
-            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+            refuse::busy(message)
         })
     }
 
@@ -166,7 +169,7 @@ impl Invoke {
     fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
         Arc::clone(&self.turns).try_acquire_owned().map_err(|_| {
             let message = "too many calls of tools are under way; nothing was called";
-            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+            refuse::busy(message)
         })
     }
 }
