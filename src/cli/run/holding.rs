@@ -116,6 +116,12 @@ fn outage(held: &[LeaseGuard], why: &str) -> Failure {
     Failure::new(Exit::Unreachable, "NOT_RENEWED", message).with("ends_in_ms", millis)
 }
 
+/// Gives none of them back, for something still uses their ports: they end with their TTL.
+pub(super) fn keep(held: Vec<LeaseGuard>) {
+    // A guard that is dropped gives its lease back.
+    std::mem::forget(held);
+}
+
 /// Gives all of them back, at the same time.
 pub(super) async fn release(held: Vec<LeaseGuard>, output: Output) {
     let released = held.into_iter().map(|guard| async {
