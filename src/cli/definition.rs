@@ -111,7 +111,7 @@ impl Man {
             std::fs::create_dir_all(&dir).and_then(|()| clap_mangen::generate_to(command, &dir));
         written.map_err(|error| {
             let message = format!("cannot write manual pages to {}: {error}", dir.display());
-            Failure::new(Exit::Failed, "FILE", message)
+            Failure::new(Exit::Usage, "FILE", message)
         })?;
         Ok(Exit::Done)
     }

@@ -41,6 +41,7 @@ use super::{
     failure::Exit,
     logging,
     parse::{self, Ranges, Seconds},
+    session,
     signals::{Ignored, Listener},
 };
 
@@ -230,12 +231,12 @@ impl Serve {
         let running = if self.embedded {
             None
         } else {
-            flags
-                .named()
-                .map_err(|failure| Misused(failure.into_message()))?
+            flags.named().map_err(|failure| Explained {
+                exit: failure.exit,
+                text: failure.into_message(),
+            })?
         };
-        let because = running.as_ref().map(|running| running.because.clone());
-        let (mut server, nats) = if let Some(Target { options, because }) = running {
+        let (mut server, nats) = if let Some(Target { options, because }) = &running {
             tracing::info!(
                 nats = options.shown(),
                 "using a running NATS server, {because}"
@@ -245,7 +246,7 @@ impl Serve {
                     "{variable} is not used: it is for a NATS server of its own; --embedded starts one"
                 );
             }
-            (None, options)
+            (None, options.clone())
         } else {
             let options = self.embedded_options()?;
             let give_up = async {
@@ -259,7 +260,7 @@ impl Serve {
             (Some(server), nats)
         };
         let outcome = tokio::select! {
-            outcome = run(settings, &nats, &told) => outcome.map_err(|error| named(error, because)),
+            outcome = run(settings, &nats, &told) => outcome.map_err(|error| unreached(error, running.as_ref())),
             how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
         };
         if let Some(server) = server {
@@ -314,32 +315,41 @@ impl Serve {
     }
 }
 
-/// What the command line names is not there or wrong.
+/// A failure that has an exit code of its own, as with every command.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Misused(String);
-
-/// The command line's fault has a code of its own, as with every command.
-fn exit_code(error: &anyhow::Error) -> Exit {
-    let misused = error.chain().any(|cause| {
-        let connecting = cause.downcast_ref::<connect::Error>();
-        cause.is::<Misused>() || connecting.is_some_and(connect::Error::is_misuse)
-    });
-    if misused { Exit::Usage } else { Exit::Failed }
+#[error("{text}")]
+struct Explained {
+    text: String,
+    exit: Exit,
 }
 
-/// The error; for a server that cannot be reached with who named it, and what else can be done.
-fn named(error: anyhow::Error, because: Option<String>) -> anyhow::Error {
-    let unreachable = error
-        .chain()
-        .any(|cause| matches!(cause.downcast_ref(), Some(connect::Error::Connect(..))));
-    match because {
-        Some(because) if unreachable => anyhow::anyhow!(
-            "{}\n      the server is {because}; `onex serve --embedded` starts one of its own instead",
-            crate::chain(error.as_ref())
-        ),
-        _ => error,
-    }
+fn exit_code(error: &anyhow::Error) -> Exit {
+    let mut explained = error.chain().filter_map(|cause| cause.downcast_ref());
+    explained
+        .next()
+        .map_or(Exit::Failed, |it: &Explained| it.exit)
+}
+
+/// The error; where the server cannot be reached with who named it, and what can be done.
+fn unreached(error: anyhow::Error, target: Option<&Target>) -> anyhow::Error {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    let (Some(cause), Some(target)) = (causes.next(), target) else {
+        return error;
+    };
+    let failure = session::unconnected(cause, target);
+    let hint = match cause {
+        // That of a client is to start this command.
+        connect::Error::Connect(..) if failure.exit == Exit::Unreachable => {
+            "; `onex serve --embedded` starts one of its own instead".to_owned()
+        }
+        _ => failure
+            .shown_hint()
+            .map_or_else(String::new, |hint| format!("; {hint}")),
+    };
+    let (text, because) = (crate::chain(error.as_ref()), &target.because);
+    let text = format!("{text}\n      the server is {because}{hint}");
+    let exit = failure.exit;
+    Explained { text, exit }.into()
 }
 
 fn number(range: impl RangeBounds<u64>) -> ValueParser {
