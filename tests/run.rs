@@ -342,12 +342,36 @@ async fn a_number_is_that_port_and_has_no_name() {
         ("--port 0", "1 to 65535"),
         ("--port 8080:9090", "NAME:9090"),
         ("--port 21004 --port 21004", "ONEX_PORT_21004"),
+        ("--port a:21004=http", "write a=http:21004"),
+        ("--port a/udp:53", "write a:53/udp"),
     ] {
         let said = Run::start(&registry, wrong, "echo started").exits(2);
         assert!(said.contains(says), "{wrong}: {said}");
     }
     holder.signal(Signal::TERM);
     holder.exits(128 + 15);
+}
+
+/// Whoever tries them has a registry as it is started without flags.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ports_of_the_examples_in_help_can_be_had() {
+    let registry = Registry::start(&["--no-probe"]);
+    let home = tempfile::tempdir().unwrap();
+    let output = command(registry.url(), home.path())
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let (_, examples) = help.split_once("Examples:").unwrap();
+    let examples = examples.lines().map(str::trim);
+    let examples: Vec<_> = examples
+        .filter_map(|line| line.strip_prefix("onex run "))
+        .collect();
+    assert!(examples.len() > 2, "{help}");
+    for example in examples {
+        let (flags, _) = example.split_once(" -- ").unwrap();
+        Run::start(&registry, flags, "exit 0").exits(0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

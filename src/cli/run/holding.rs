@@ -11,7 +11,7 @@ use crate::{
         failure::{Exit, Failure},
         output::{self, Output},
     },
-    client::{BootTime, Ending, LeaseGuard, sleep_until},
+    client::{self, BootTime, Ending, LeaseGuard, sleep_until},
 };
 
 /// How long before a lease ends its command gets SIGKILL, at most: that takes a moment as well.
@@ -35,7 +35,7 @@ fn left(moment: BootTime) -> Duration {
 }
 
 fn span(time: Duration) -> String {
-    output::span(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    client::span(time)
 }
 
 /// Waits for the moment at which a command that is told to end gets SIGKILL: `grace` from now, and before any of its

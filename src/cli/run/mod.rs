@@ -50,7 +50,7 @@ pub(super) use exit::OWN_FAILURE;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  onex run --port web=http -- sh -c 'python3 -m http.server $PORT'\n  \
-    onex run --port 8080 -- ./server\n  onex run --port api=http --port dns:5353/udp -- ./server --config dev.toml"
+    onex run --port 28080 -- ./server\n  onex run --port api=http --port dns:25353/udp -- ./server --config dev.toml"
 )]
 pub(super) struct Run {
     /// A port: a number, or a name, by which you get the same one again when it is free and others can resolve it;
