@@ -76,16 +76,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether what was said is wrong or not there, whatever server is asked.
-    pub fn is_misuse(&self) -> bool {
-        match self {
-            Self::Creds(..) | Self::Pem(..) | Self::KeyPair(..) | Self::Url(..) => true,
-            Self::Untrusted(..) | Self::NotTls(_) | Self::TlsRefused(..) | Self::Connect(..) => {
-                false
-            }
-        }
-    }
-
     fn of_connect(server: String, error: ConnectError) -> Self {
         let io = error
             .source()

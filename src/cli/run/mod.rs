@@ -234,7 +234,7 @@ impl Run {
         loop {
             tokio::select! {
                 code = running.ended() => {
-                    let left = all_ended(running.end(last_moment()).await)?;
+                    let left = all_ended(&running.end(last_moment()).await)?;
                     if left > 0 && !self.quiet {
                         output.note(&format!("onex: the command left {left} {} running, now ended", processes(left)));
                     }
@@ -247,7 +247,7 @@ impl Run {
                 }
                 (ending, guard) = &mut ending => {
                     output.failure(&holding::lost(guard, &ending, self.grace));
-                    all_ended(running.end(last_moment()).await)?;
+                    all_ended(&running.end(last_moment()).await)?;
                     return Ok(exit::OWN_FAILURE);
                 }
                 never = &mut outages => match never {},
@@ -288,7 +288,7 @@ fn environment(variables: Vec<String>, held: &[LeaseGuard]) -> Vec<(String, Stri
 }
 
 /// How many processes were ended, where all are.
-fn all_ended(ended: Ended) -> Result<usize, Stopped> {
+fn all_ended(ended: &Ended) -> Result<usize, Stopped> {
     if ended.survivors.is_empty() {
         return Ok(ended.count);
     }
