@@ -65,14 +65,29 @@ fn a_server_that_the_environment_names_is_told_of() {
 #[test]
 fn a_server_that_cannot_be_reached_is_told_of_with_what_else_can_be_done() {
     let user = User::new().with("NATS_URL", NOBODY);
-    let told = user.run("serve").exits(1).stderr;
+    let told = user.run("serve").exits(69).stderr;
     for word in [NOBODY, "from NATS_URL", "onex serve --embedded"] {
         assert!(told.contains(word), "{told}");
     }
+    assert_eq!(told.matches("Connection refused").count(), 1, "{told}");
     let told = user.run("port list").exits(69).stderr;
     for word in [NOBODY, "from NATS_URL", "onex serve --embedded"] {
         assert!(told.contains(word), "{told}");
     }
+}
+
+#[test]
+fn a_server_that_does_not_speak_tls_is_told_from_none() {
+    let nats = Nats::start();
+    let user = User::new().with("NATS_URL", &nats.url().replace("nats://", "tls://"));
+    for line in ["serve", "port list", "run --port web -- true"] {
+        let told = user.run(line).exits(69).stderr;
+        assert!(told.contains("does not speak TLS"), "{line}: {told}");
+        assert!(told.contains("nats://"), "{line}: {told}");
+        assert!(!told.contains("no NATS server"), "{line}: {told}");
+    }
+    let told = user.run("-o json port list").exits(69).stderr;
+    assert!(told.contains("\"NO_TLS\""), "{told}");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! `onex codegen`: typed clients from contracts.
 
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -26,6 +25,7 @@ use super::{
     failure::{Exit, Failure},
     nearest,
     node::listed,
+    output,
     session::Session,
     watch,
 };
@@ -183,7 +183,7 @@ impl Codegen {
             prefix: &namespace.prefix(),
         });
         match &self.out {
-            None => print(&text)?,
+            None => output::print(text.as_bytes())?,
             Some(path) if self.check => check(path, &text)?,
             Some(path) => write(path, &text)?,
         }
@@ -309,18 +309,6 @@ async fn suggest(session: &Session, failure: Failure, name: &Token) -> Failure {
     nearest::suggest(failure, ErrorCode::ToolNotFound, name.as_str(), tools).await
 }
 
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(unusable(Path::new("stdout"), "write", &error))
-        }
-        // A reader that has seen enough is no failure.
-        _ => Ok(()),
-    }
-}
-
 /// Whether the file is what would be written.
 fn check(path: &Path, text: &str) -> Result<(), Failure> {
     let shown = path.display();
@@ -374,11 +362,7 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 fn unusable(path: &Path, verb: &str, error: &std::io::Error) -> Failure {
     let message = format!("cannot {verb} {}: {error}", path.display());
-    let exit = match error.kind() {
-        std::io::ErrorKind::NotFound => Exit::Usage,
-        _ => Exit::Failed,
-    };
-    Failure::new(exit, "FILE", message)
+    Failure::new(Exit::Usage, "FILE", message)
 }
 
 #[cfg(test)]

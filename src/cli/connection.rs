@@ -99,8 +99,12 @@ impl Target {
     /// What said the value that is wrong: a flag or a variable; else what named the server.
     pub(super) fn whose(&self, error: &connect::Error) -> &str {
         let path = match error {
-            connect::Error::Creds(path, _) | connect::Error::Pem(path, _) => Some(path),
+            connect::Error::Creds(path, _)
+            | connect::Error::Pem(path, _)
+            | connect::Error::KeyPair(path, ..) => Some(path),
             connect::Error::Url(..)
+            | connect::Error::NotTls(..)
+            | connect::Error::TlsRefused(..)
             | connect::Error::Untrusted(..)
             | connect::Error::Connect(..) => None,
         };

@@ -152,7 +152,7 @@ fn refusal(name: &str, error: &Error) -> Failure {
     let pointer = pointer.unwrap_or_default().to_owned();
     let at = if pointer.is_empty() { "" } else { ": " };
     let message = format!("{name}: {pointer}{at}{}", error.message);
-    Failure::new(Exit::Failed, ErrorCode::InvalidRequest.as_str(), message)
+    Failure::usage(message)
         .with("pointer", pointer)
         .hint(expected())
 }

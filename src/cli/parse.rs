@@ -12,7 +12,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    client::TIMEOUT_MAX,
+    client::{self, TIMEOUT_MAX},
     domain::{
         ids::{Invalid, LeaseId, Port, RequestId, RequesterId, TTL_SECONDS_MAX, Ttl},
         pool::PortRange,
@@ -93,14 +93,10 @@ fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, In
     duration
         .filter(|duration| bounds.contains(duration))
         .ok_or_else(|| {
-            let shown = |bound: &Duration| match bound.as_secs() {
-                0 => format!("{}ms", bound.as_millis()),
-                seconds => format!("{seconds}s"),
-            };
             Invalid(format!(
                 "must be {} to {}: seconds, or with a unit, as 90, 90s, 10m or 2h",
-                shown(bounds.start()),
-                shown(bounds.end())
+                client::span(*bounds.start()),
+                client::span(*bounds.end())
             ))
         })
 }

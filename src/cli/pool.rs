@@ -68,13 +68,14 @@ impl Pool {
 
 /// What pools can be sorted by.
 const COLUMNS: Columns = &[
-    ("host", "host"),
-    ("transport", "transport"),
-    ("free", "free"),
-    ("held", "held"),
-    ("resting", "resting"),
-    ("quarantined", "quarantined"),
-    ("capacity", "capacity"),
+    ("host", &["host"]),
+    ("transport", &["transport"]),
+    ("free", &["free"]),
+    ("held", &["held"]),
+    ("resting", &["resting"]),
+    ("quarantined", &["quarantined"]),
+    ("capacity", &["capacity"]),
+    ("ports", &["ranges"]),
 ];
 
 /// A line for each pool. What can be leased at all is the sum of the numbers, and is left out unless all is to be

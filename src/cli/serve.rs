@@ -36,6 +36,7 @@ use super::{
     failure::Exit,
     host, logging,
     parse::{self, Ranges, Seconds},
+    session,
     signals::{Ignored, Listener},
 };
 
@@ -225,9 +226,10 @@ impl Serve {
         let running = if self.embedded {
             None
         } else {
-            flags
-                .named()
-                .map_err(|failure| Misused(failure.into_message()))?
+            flags.named().map_err(|failure| Explained {
+                exit: failure.exit,
+                text: failure.into_message(),
+            })?
         };
         let (mut server, nats) = if let Some(Target {
             options, because, ..
@@ -256,7 +258,7 @@ impl Serve {
             (Some(server), nats)
         };
         let outcome = tokio::select! {
-            outcome = run(settings, &nats, &told) => outcome.map_err(|error| named(error, running.as_ref())),
+            outcome = run(settings, &nats, &told) => outcome.map_err(|error| unreached(error, running.as_ref())),
             how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
         };
         if let Some(server) = server {
@@ -311,37 +313,45 @@ impl Serve {
     }
 }
 
-/// What the command line names is not there or wrong.
+/// A failure that has an exit code of its own, as with every command.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Misused(String);
-
-/// The command line's fault has a code of its own, as with every command.
-fn exit_code(error: &anyhow::Error) -> Exit {
-    let misused = error.chain().any(|cause| {
-        let connecting = cause.downcast_ref::<connect::Error>();
-        cause.is::<Misused>() || connecting.is_some_and(connect::Error::is_misuse)
-    });
-    if misused { Exit::Usage } else { Exit::Failed }
+#[error("{text}")]
+struct Explained {
+    text: String,
+    exit: Exit,
 }
 
-/// The error with who said what is wrong; for a server that cannot be reached with what else can be done, too.
-fn named(error: anyhow::Error, running: Option<&Target>) -> anyhow::Error {
-    let cause = error.chain().find_map(|cause| cause.downcast_ref());
-    let (Some(target), Some(cause)) = (running, cause) else {
+fn exit_code(error: &anyhow::Error) -> Exit {
+    let mut explained = error.chain().filter_map(|cause| cause.downcast_ref());
+    explained
+        .next()
+        .map_or(Exit::Failed, |it: &Explained| it.exit)
+}
+
+/// The error; where the server cannot be reached with who named it, and what can be done.
+fn unreached(error: anyhow::Error, target: Option<&Target>) -> anyhow::Error {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    let (Some(cause), Some(target)) = (causes.next(), target) else {
         return error;
     };
-    let chain = crate::chain(error.as_ref());
-    let because = &target.because;
-    match cause {
-        connect::Error::Connect(..) => anyhow::anyhow!(
-            "{chain}\n      the server is {because}; `onex serve --embedded` starts one of its own instead"
-        ),
-        connect::Error::Untrusted(..) => error,
-        connect::Error::Creds(..) | connect::Error::Pem(..) | connect::Error::Url(..) => {
-            Misused(format!("{}: {chain}", target.whose(cause))).into()
+    let failure = session::unconnected(cause, target);
+    let hint = match cause {
+        // That of a client is to start this command.
+        connect::Error::Connect(..) if failure.exit == Exit::Unreachable => {
+            "; `onex serve --embedded` starts one of its own instead".to_owned()
         }
-    }
+        _ => failure
+            .shown_hint()
+            .map_or_else(String::new, |hint| format!("; {hint}")),
+    };
+    let (chain, because) = (crate::chain(error.as_ref()), &target.because);
+    let text = if failure.exit == Exit::Usage {
+        format!("{}: {chain}", target.whose(cause))
+    } else {
+        format!("{chain}\n      the server is {because}{hint}")
+    };
+    let exit = failure.exit;
+    Explained { text, exit }.into()
 }
 
 fn number(range: RangeInclusive<u64>) -> ValueParser {

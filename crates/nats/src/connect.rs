@@ -11,7 +11,9 @@ use async_nats::{
     Client, ConnectError, ConnectOptions, Event, ServerAddr,
     rustls::{
         self,
+        crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+        sign::CertifiedKey,
     },
 };
 
@@ -53,26 +55,27 @@ pub enum Error {
     /// A certificate or key cannot be read.
     #[error("cannot read {}", .0.display())]
     Pem(PathBuf, #[source] io::Error),
+    /// A client certificate and a key that do not belong together.
+    #[error("the key in {} does not fit the certificate in {}", .1.display(), .0.display())]
+    KeyPair(PathBuf, PathBuf, #[source] rustls::Error),
     /// No address, or a bad one.
     #[error("{0:?} is not the URL of a NATS server; write nats://HOST:PORT")]
     Url(String, #[source] io::Error),
     /// The server's certificate proves nothing to us.
     #[error("cannot connect to NATS at {0}: its certificate is not trusted")]
     Untrusted(String, #[source] rustls::Error),
+    /// TLS was asked for, and what answers does not speak it.
+    #[error("cannot connect to NATS at {0}: the server there does not speak TLS")]
+    NotTls(String),
+    /// The server broke the TLS handshake off.
+    #[error("cannot connect to NATS at {0}: the server does not accept the TLS connection")]
+    TlsRefused(String, #[source] rustls::Error),
     /// Nobody answered, or it did not let us in.
     #[error("cannot connect to NATS at {0}")]
     Connect(String, #[source] async_nats::ConnectError),
 }
 
 impl Error {
-    /// Whether what was said is wrong or not there, whatever server is asked.
-    pub fn is_misuse(&self) -> bool {
-        match self {
-            Self::Creds(..) | Self::Pem(..) | Self::Url(..) => true,
-            Self::Untrusted(..) | Self::Connect(..) => false,
-        }
-    }
-
     fn of_connect(server: String, error: ConnectError) -> Self {
         let io = error
             .source()
@@ -82,6 +85,8 @@ impl Error {
             Some(why @ rustls::Error::InvalidCertificate(_)) => {
                 Self::Untrusted(server, why.clone())
             }
+            Some(rustls::Error::InvalidMessage(_)) => Self::NotTls(server),
+            Some(why @ rustls::Error::AlertReceived(_)) => Self::TlsRefused(server, why.clone()),
             _ => Self::Connect(server, error),
         }
     }
@@ -167,8 +172,7 @@ impl Options {
             options = options.add_root_certificates(path.clone());
         }
         if let Some((cert, key)) = &self.tls_cert {
-            certificates(cert).await?;
-            private_key(key).await?;
+            key_pair(cert, key).await?;
             options = options.add_client_certificate(cert.clone(), key.clone());
         }
         Ok(options)
@@ -221,21 +225,24 @@ impl Options {
 
 /// Whether that file has certificates. The client library reads it when it connects, and does not say which file is
 /// wrong.
-async fn certificates(path: &Path) -> Result<(), Error> {
+async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let text = read(path).await?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found {
-        Ok(found) if !found.is_empty() => Ok(()),
+        Ok(found) if !found.is_empty() => Ok(found),
         Ok(_) => Err(unusable(path, "it holds no certificate in PEM format")),
         Err(error) => Err(unusable(path, error)),
     }
 }
 
-/// Whether that file has a private key.
-async fn private_key(path: &Path) -> Result<(), Error> {
-    let text = read(path).await?;
-    let key = PrivateKeyDer::from_pem_slice(&text);
-    key.map(drop).map_err(|error| unusable(path, error))
+/// Whether the one file has certificates and the other their private key.
+async fn key_pair(cert: &Path, key: &Path) -> Result<(), Error> {
+    let certificates = certificates(cert).await?;
+    let text = read(key).await?;
+    let private = PrivateKeyDer::from_pem_slice(&text).map_err(|error| unusable(key, error))?;
+    CertifiedKey::from_der(certificates, private, &ring::default_provider())
+        .map(drop)
+        .map_err(|error| Error::KeyPair(cert.to_owned(), key.to_owned(), error))
 }
 
 async fn read(path: &Path) -> Result<Vec<u8>, Error> {

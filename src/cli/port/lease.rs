@@ -151,7 +151,7 @@ async fn lease(
             let message = failure.message();
             session
                 .output
-                .note(&format!("Waiting for up to {whole}: {message}"));
+                .remark(&format!("Waiting for up to {whole}: {message}"));
             told = true;
         }
         let again = failure.retry_after().unwrap_or(ASK_AGAIN_MAX);
