@@ -650,8 +650,45 @@ fn drafts() -> Vec<(Value, Option<&'static str>, &'static [&'static str])> {
     all.push((
         nineteen(json!({"items": {"$recursiveRef": "#"}})),
         Some("/items/$recursiveRef"),
-        &["$dynamicRef"],
+        &["$dynamicRef", "$ref"],
     ));
+    // What is of an earlier draft without saying so.
+    for (schema, pointer, said) in [
+        (
+            json!({"items": {"$recursiveRef": "#"}}),
+            "/items/$recursiveRef",
+            r##""$ref": "#""##,
+        ),
+        (
+            json!({"$recursiveAnchor": true}),
+            "/$recursiveAnchor",
+            r#""$dynamicAnchor": "node""#,
+        ),
+        (
+            json!({"properties": {"a": {"minimum": 5, "exclusiveMinimum": true}}}),
+            "/properties/a/exclusiveMinimum",
+            r#"draft-04 has it: in 2020-12 that is "exclusiveMinimum": 5, without minimum"#,
+        ),
+        (
+            json!({"maximum": 5, "exclusiveMaximum": false}),
+            "/exclusiveMaximum",
+            "leave it out",
+        ),
+        (
+            json!({"exclusiveMaximum": true}),
+            "/exclusiveMaximum",
+            "the number that is excluded",
+        ),
+        (
+            json!({"properties": {"a": {"type": "string", "required": true}}}),
+            "/properties/a/required",
+            r#""required": ["a"]"#,
+        ),
+        (json!({"divisibleBy": 2}), "/divisibleBy", "multipleOf"),
+        (json!({"items": [{}]}), "/items", "prefixItems"),
+    ] {
+        all.push((schema, Some(pointer), vec![said].leak()));
+    }
     all.push((
         seven(json!({"properties": {"a": {"$schema": NINETEEN}}})),
         Some("/properties/a/$schema"),
