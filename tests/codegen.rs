@@ -468,7 +468,11 @@ async fn a_file_that_is_not_right_any_more_is_told() {
         .user
         .run("codegen --lang typescript --tool add --out - --check")
         .exits(2);
-    assert!(refused.stderr.contains("needs a file"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("needs a file"),
+        "{}",
+        refused.stderr
+    );
 
     let none = bus.user.run("codegen --lang rust --tool ad").exits(1);
     assert!(none.stderr.contains("did you mean add?"), "{}", none.stderr);
@@ -514,7 +518,11 @@ async fn check_passes_after_a_release_with_the_same_contract() {
         let refused = bus.user.run(&format!("{line} --check")).exits(1);
         assert!(refused.stderr.contains("CRLF"), "{}", refused.stderr);
         // What was edited is refused, in code and in texts.
-        for (have, want) in [("add", "sub"), ("Adds two", "Adds 2"), ("Checksum: ", "Checksum: 0")] {
+        for (have, want) in [
+            ("add", "sub"),
+            ("Adds two", "Adds 2"),
+            ("Checksum: ", "Checksum: 0"),
+        ] {
             assert!(first.contains(have), "{have}");
             std::fs::write(&file, first.replacen(have, want, 1)).unwrap();
             let refused = bus.user.run(&format!("{line} --check")).exits(1);
@@ -572,9 +580,17 @@ async fn a_file_of_contracts_needs_no_registry() {
     }
     // All documents of a file, and the same of a registry, in whatever order.
     let from = file("several.json", &several);
-    let made = alone.run(&format!("codegen --lang rust --from {from}")).exits(0);
-    for tools in ["--tool add --tool tool", "--tool tool --tool add@^1 --tool add"] {
-        let wanted = bus.user.run(&format!("codegen --lang rust {tools}")).exits(0);
+    let made = alone
+        .run(&format!("codegen --lang rust --from {from}"))
+        .exits(0);
+    for tools in [
+        "--tool add --tool tool",
+        "--tool tool --tool add@^1 --tool add",
+    ] {
+        let wanted = bus
+            .user
+            .run(&format!("codegen --lang rust {tools}"))
+            .exits(0);
         assert_eq!(made.stdout, wanted.stdout, "{tools}");
     }
     // All of them, as the registry has them.

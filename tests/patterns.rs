@@ -149,10 +149,21 @@ fn what_no_engine_does_is_refused_with_the_reason() {
     refused("(?<1>x)", "begins with no digit");
     refused("(?<a\u{345}-b>x)", "a group's name");
     refused("(?<²>x)", "a group's name");
-    refused(r"\-", r"'\-' means nothing in ECMA-262: '-' stands for itself");
+    refused(
+        r"\-",
+        r"'\-' means nothing in ECMA-262: '-' stands for itself",
+    );
     refused(r"[\a]", r"'\a' means nothing");
     refused(r"[\!]", r"'\!' means nothing");
-    for name in ["Greek", "lu", "letter", "Script=greek", "IsGreek", "sc=Klingon", "x=Lu"] {
+    for name in [
+        "Greek",
+        "lu",
+        "letter",
+        "Script=greek",
+        "IsGreek",
+        "sc=Klingon",
+        "x=Lu",
+    ] {
         refused(&format!(r"\p{{{name}}}"), "property that Unicode");
     }
     refused(r"(a)\1", "back-references are not supported");
@@ -321,10 +332,62 @@ fn patterns_match_as_javascript_has_them() {
 
 /// Pieces of patterns, put together without regard to what they mean.
 const PIECES: [&str; 56] = [
-    "a", "b", "-", "_", "é", "1", "0", "2", ",", "/", "(", ")", "(?:", "(?=", "(?!", "(?<=", "(?<!", "(?<a>", "(?<b>",
-    "(?<", "(?", "[", "[^", "]", "{", "}", "{2}", "{2,}", "{3,2}", "{,2}", "*", "+", "?", "|", "^", "$", ".", "\\", r"\d",
-    r"\W", r"\s", r"\b", r"\B", r"\-", r"\/", r"\0", r"\1", r"\u0061", r"\u{61}", r"\x6", r"\cA", r"\p{Lu}", r"\p{Greek}",
-    r"\p{Script=Greek}", r"\k<a>", "&&",
+    "a",
+    "b",
+    "-",
+    "_",
+    "é",
+    "1",
+    "0",
+    "2",
+    ",",
+    "/",
+    "(",
+    ")",
+    "(?:",
+    "(?=",
+    "(?!",
+    "(?<=",
+    "(?<!",
+    "(?<a>",
+    "(?<b>",
+    "(?<",
+    "(?",
+    "[",
+    "[^",
+    "]",
+    "{",
+    "}",
+    "{2}",
+    "{2,}",
+    "{3,2}",
+    "{,2}",
+    "*",
+    "+",
+    "?",
+    "|",
+    "^",
+    "$",
+    ".",
+    "\\",
+    r"\d",
+    r"\W",
+    r"\s",
+    r"\b",
+    r"\B",
+    r"\-",
+    r"\/",
+    r"\0",
+    r"\1",
+    r"\u0061",
+    r"\u{61}",
+    r"\x6",
+    r"\cA",
+    r"\p{Lu}",
+    r"\p{Greek}",
+    r"\p{Script=Greek}",
+    r"\k<a>",
+    "&&",
 ];
 
 /// What JavaScript does not take is refused, and what it takes is taken or not supported, for a reason that is told.

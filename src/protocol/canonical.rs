@@ -278,15 +278,35 @@ mod tests {
             contract_hash(&tool(value))
         };
         for (one, other, same) in [
-            (json!({"required": ["a", "b"]}), json!({"required": ["b", "a"]}), true),
-            (json!({"required": ["a", "b"]}), json!({"required": ["a"]}), false),
-            (json!({"enum": ["x", 1.0, null]}), json!({"enum": [null, 1, "x"]}), true),
+            (
+                json!({"required": ["a", "b"]}),
+                json!({"required": ["b", "a"]}),
+                true,
+            ),
+            (
+                json!({"required": ["a", "b"]}),
+                json!({"required": ["a"]}),
+                false,
+            ),
+            (
+                json!({"enum": ["x", 1.0, null]}),
+                json!({"enum": [null, 1, "x"]}),
+                true,
+            ),
             (json!({"enum": [1, 2]}), json!({"enum": [1, 2, 3]}), false),
             // Their order is part of the value.
             (json!({"enum": [[1, 2]]}), json!({"enum": [[2, 1]]}), false),
-            (json!({"type": ["string", "null"]}), json!({"type": ["null", "string"]}), true),
+            (
+                json!({"type": ["string", "null"]}),
+                json!({"type": ["null", "string"]}),
+                true,
+            ),
             (json!({"type": ["string"]}), json!({"type": "string"}), true),
-            (json!({"type": ["string", "null"]}), json!({"type": "string"}), false),
+            (
+                json!({"type": ["string", "null"]}),
+                json!({"type": "string"}),
+                false,
+            ),
             (
                 json!({"dependentRequired": {"a": ["b", "c"]}}),
                 json!({"dependentRequired": {"a": ["c", "b"]}}),
@@ -304,8 +324,16 @@ mod tests {
                 true,
             ),
             // Here they are values, and names.
-            (json!({"const": {"enum": [1, 2]}}), json!({"const": {"enum": [2, 1]}}), false),
-            (json!({"properties": {"required": {"const": 1}}}), json!({"properties": {}}), false),
+            (
+                json!({"const": {"enum": [1, 2]}}),
+                json!({"const": {"enum": [2, 1]}}),
+                false,
+            ),
+            (
+                json!({"properties": {"required": {"const": 1}}}),
+                json!({"properties": {}}),
+                false,
+            ),
             // References lead into these by their place.
             (
                 json!({"anyOf": [{"minimum": 1}, {"minimum": 2}]}),

@@ -53,7 +53,9 @@ fn respelled(members: &Map<String, Value>, keyword: &str, value: &Value) -> Opti
             );
         }
         "items" if value.is_array() => {
-            return Some("is a list, as earlier drafts have it: in 2020-12 that is prefixItems".to_owned());
+            return Some(
+                "is a list, as earlier drafts have it: in 2020-12 that is prefixItems".to_owned(),
+            );
         }
         _ => return None,
     };

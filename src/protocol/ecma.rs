@@ -20,7 +20,8 @@ const PROPERTY_SIZE: u64 = 10;
 const SYNTAX: &str = "^$\\.*+?()[]{}|/";
 
 /// What a brace is.
-const NO_REPETITION: &str = "a repetition is {n}, {n,} or {n,m}; a brace of the text is written \\{";
+const NO_REPETITION: &str =
+    "a repetition is {n}, {n,} or {n,m}; a brace of the text is written \\{";
 
 /// A regular expression, read.
 #[derive(Debug, Default)]

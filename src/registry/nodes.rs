@@ -45,6 +45,7 @@ impl Commit {
             (policy.ttl_max, policy.registry_id)
         });
         let what = Check::Announcement(contract::weight(&request.tools));
+        let mut warnings = request.warnings();
         let check = move |rules: ToolRules<'_>| {
             let named = named(Endpoint::NodeRegister, request.request_id, &request);
             announce::announce(request, ttl_max, named, rules)
@@ -64,6 +65,7 @@ impl Commit {
                 .unwrap_or_default()
                 .trust(&registration.contract_hash);
             let left = left(&known, now);
+            warnings.extend(collisions(index, &known.node_id, &registration.tools));
             RegisterReply {
                 status: RegisterStatus::Accepted,
                 registry_id,
@@ -72,7 +74,7 @@ impl Commit {
                 epoch: known.live.epoch,
                 expires_in_ms: left,
                 heartbeat_after_ms: left / HEARTBEAT_AFTER_PART,
-                warnings: collisions(index, &known.node_id, &registration.tools),
+                warnings,
                 revision: revision(index, &known),
                 ignored: Vec::new(),
                 node_id: known.node_id,
