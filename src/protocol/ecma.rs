@@ -383,30 +383,6 @@ impl Reader<'_> {
         Ok(None)
     }
 
-    /// What stands in the braces of `\p{…}`.
-    fn property(&mut self) -> Result<String, String> {
-        let what = "a property of Unicode is written \\p{Name} or \\p{Name=Value}";
-        if !self.eat('{') {
-            return self.wrong(what);
-        }
-        let mut name = String::new();
-        loop {
-            match self.next() {
-                Some('}') if !name.is_empty() => break,
-                Some(c) if c.is_ascii_alphanumeric() || c == '_' => name.push(c),
-                Some('=') if !name.is_empty() && !name.contains('=') => name.push('='),
-                _ => return self.wrong(what),
-            }
-        }
-        if property::is_known(&name) {
-            return Ok(name);
-        }
-        self.wrong(&format!(
-            "{name} is no property that Unicode has in ECMA-262: scripts are written \\p{{Script=Greek}}, and \
-             capitals as there"
-        ))
-    }
-
     /// The character for which the escape stands.
     fn character(&mut self, c: char, escaped: &str) -> Result<char, String> {
         Ok(match c {

@@ -1,5 +1,7 @@
 //! Addresses without the secrets that people write into them.
 
+mod encoding;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,9 @@ use super::{
     warning::{Warning, WarningCode},
 };
 
+pub(crate) use encoding::percent_decoded;
+use encoding::{check_encoding, marks_decoded};
+
 /// Longest address, in characters.
 pub const URI_CHARS_MAX: usize = 2_048;
 
@@ -20,8 +25,6 @@ const ROUNDS_MAX: usize = 16;
 /// What addresses of Java's databases begin with, which have settings behind the host.
 const JDBC: &str = "jdbc:";
 const JDBC_ORACLE: &str = "jdbc:oracle:";
-/// Characters that part an address, and may stand in it percent-encoded.
-const MARKS: &str = ":/?#[]@!$&'()*+,;=";
 
 /// Where something listens. Credentials are removed while it is read, so nothing keeps or shows them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,10 +47,10 @@ impl EndpointUri {
         let what = match parts.as_slice() {
             [] => return None,
             [one] => (*one).to_owned(),
-            [first, more @ ..] => format!("{first} and {}", more.join(" and ")),
+            [more @ .., last] => format!("{} and {last}", more.join(", ")),
         };
         let message = format!(
-            "{pointer}: {what} removed from the address: it is shown to everybody, so put no secrets into it"
+            "{pointer}: {what} removed from the address, which is shown to everybody: leave that out"
         );
         Some(Warning::new(WarningCode::UriStripped, message))
     }
@@ -136,47 +139,6 @@ fn read_once(text: &str) -> Result<(String, Removed), Invalid> {
     Ok((stripped, removed))
 }
 
-/// Refuses what hides from whoever judges an address, and not from whoever uses it.
-fn check_encoding(text: &str) -> Result<(), Invalid> {
-    let Some(once) = percent_decoded(text) else {
-        return Err(Invalid(
-            "must be percent-encoded UTF-8: what else it hides cannot be judged".to_owned(),
-        ));
-    };
-    if once != text && percent_decoded(&once).as_ref() != Some(&once) {
-        return Err(Invalid(
-            "must not be percent-encoded twice: what it hides cannot be judged".to_owned(),
-        ));
-    }
-    match once.chars().find(|c| is_lookalike(*c)) {
-        Some(c) => Err(Invalid(format!(
-            "must not have U+{:04X}, which some programs read as a punctuation mark of ASCII: write that, or leave it out",
-            u32::from(c)
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// Whether a character is one of the marks that part addresses, in another form: some programs read it as that mark.
-fn is_lookalike(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ff01}'..='\u{ff0f}'
-            | '\u{ff1a}'..='\u{ff20}'
-            | '\u{ff3b}'..='\u{ff40}'
-            | '\u{ff5b}'..='\u{ff5e}'
-            | '\u{fe10}'..='\u{fe19}'
-            | '\u{fe50}'..='\u{fe6b}'
-            | '\u{2024}'
-            | '\u{2047}'..='\u{2049}'
-            | '\u{2100}'
-            | '\u{2101}'
-            | '\u{2105}'
-            | '\u{2106}'
-            | '\u{2a74}'..='\u{2a76}'
-    )
-}
-
 impl From<EndpointUri> for String {
     fn from(uri: EndpointUri) -> String {
         uri.text.into_string()
@@ -215,29 +177,6 @@ fn unhidden(mut text: String, mut removed: Removed) -> (String, Removed) {
         text = again;
         removed.add(hidden);
     }
-}
-
-/// The text with the marks decoded that part an address.
-fn marks_decoded(text: &str) -> String {
-    let mut pieces = text.split('%');
-    let mut out = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        let code = piece
-            .get(..2)
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        let mark = code.map(char::from).filter(|c| MARKS.contains(*c));
-        match (mark, piece.get(2..)) {
-            (Some(mark), Some(rest)) => {
-                out.push(mark);
-                out.push_str(rest);
-            }
-            _ => {
-                out.push('%');
-                out.push_str(piece);
-            }
-        }
-    }
-    out
 }
 
 fn strip_addresses(uri: &str, removed: &mut Removed) -> String {
@@ -454,23 +393,6 @@ fn authority_at(uri: &str) -> usize {
         let rest = uri.get(at..).unwrap_or_default();
         uri.len() - rest.trim_start_matches('/').len()
     })
-}
-
-/// The text with `%XX` undone; none when what comes out is no text.
-pub(crate) fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        let hex = after.get(..2).filter(|_| *byte == b'%');
-        let decoded = hex
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(decoded.unwrap_or(*byte));
-        let used = if decoded.is_some() { 2 } else { 0 };
-        rest = after.get(used..).unwrap_or_default();
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

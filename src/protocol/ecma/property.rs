@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use fancy_regex::Regex;
 
+use super::Reader;
+
 /// Values of `General_Category`. Source: ECMA-262, table of values of General_Category.
 const CATEGORIES: &str = "Cased_Letter LC Close_Punctuation Pe Connector_Punctuation Pc Control Cc cntrl Currency_Symbol Sc \
     Dash_Punctuation Pd Decimal_Number Nd digit Enclosing_Mark Me Final_Punctuation Pf Format Cf Initial_Punctuation Pi \
@@ -24,9 +26,35 @@ const BINARY: &str = "ASCII ASCII_Hex_Digit AHex Alphabetic Alpha Any Assigned B
     Sentence_Terminal STerm Soft_Dotted SD Terminal_Punctuation Term Unified_Ideograph UIdeo Uppercase Upper \
     Variation_Selector VS White_Space space XID_Continue XIDC XID_Start XIDS";
 
+impl Reader<'_> {
+    /// What stands in the braces of `\p{…}`.
+    pub(super) fn property(&mut self) -> Result<String, String> {
+        let what = "a property of Unicode is written \\p{Name} or \\p{Name=Value}";
+        if !self.eat('{') {
+            return self.wrong(what);
+        }
+        let mut name = String::new();
+        loop {
+            match self.next() {
+                Some('}') if !name.is_empty() => break,
+                Some(c) if c.is_ascii_alphanumeric() || c == '_' => name.push(c),
+                Some('=') if !name.is_empty() && !name.contains('=') => name.push('='),
+                _ => return self.wrong(what),
+            }
+        }
+        if is_known(&name) {
+            return Ok(name);
+        }
+        self.wrong(&format!(
+            "{name} is no property that Unicode has in ECMA-262: scripts are written \\p{{Script=Greek}}, and \
+             capitals as there"
+        ))
+    }
+}
+
 /// Whether ECMA-262 has that property under that name. Which scripts there are is up to the engine, which takes their
 /// names in any spelling: only that is looked at here.
-pub(super) fn is_known(name: &str) -> bool {
+fn is_known(name: &str) -> bool {
     let is_in = |names: &str, name: &str| names.split_whitespace().any(|one| one == name);
     match name.split_once('=') {
         None => is_in(CATEGORIES, name) || is_in(BINARY, name),
