@@ -259,16 +259,21 @@ fn is_harmless(name: &str) -> bool {
 /// its own: no address, no settings, no JSON.
 fn is_plain(value: &str) -> bool {
     let in_words = |c: char| c.is_alphanumeric() || "-._~+*>,/[] :".contains(c);
-    // A colon stands before a port or within an IPv6 address.
+    // A colon stands before a port, or within the brackets of an IPv6 address.
     let is_port = |port: &str| {
         let port = port.split([',', '/']).next().unwrap_or_default();
         port.chars().all(|c| c.is_ascii_digit())
     };
+    let in_ipv6 = |c: char| c.is_ascii_hexdigit() || ":.".contains(c);
     percent_decoded(value).is_some_and(|value| {
-        let mut behind_colons = value.split(':').skip(1);
+        let address = value.strip_prefix('[').and_then(|it| it.split_once(']'));
+        let behind = match address {
+            Some((address, behind)) if address.chars().all(in_ipv6) => behind,
+            _ => &value,
+        };
         value.chars().all(in_words)
             && !value.contains("//")
-            && (value.starts_with('[') || behind_colons.all(is_port))
+            && behind.split(':').skip(1).all(is_port)
     })
 }
 

@@ -293,13 +293,9 @@ fn without_inner_user(uri: &str) -> String {
     format!("{outer}{kept}{host}")
 }
 
-/// An address up to where the host ends, and what stands behind it. Nothing does where it names no scheme: it is not
-/// known then what is a host.
+/// An address up to where the host ends, and what stands behind it.
 fn parts(uri: &str) -> (&str, &str) {
     let start = authority_at(uri);
-    if start == 0 {
-        return (uri, "");
-    }
     let behind = uri.get(start..).unwrap_or_default();
     let end = behind.find('/').map_or(uri.len(), |at| start + at);
     uri.split_at(end)
@@ -478,6 +474,8 @@ mod tests {
         check("http://h/user:P@other/x", "http://h/other/x");
         check("http://h/a/user:P/Q@other/x", "http://h/a/other/x");
         check("http://h/user%3AP%40other/x", "http://h/other/x");
+        check("h:80/user:P@other/x", "h:80/other/x");
+        check("Server=h/user:P@other;Port=1", "Server=h/other;Port=1");
         check(
             "http://h/x/http%3A%2F%2Fu%3AP%40o%2Fy",
             "http://h/x/http://o/y",
@@ -500,6 +498,7 @@ mod tests {
             "schema=%7B%22password%22%3A%22P%22%7D",
             "schema=[\"P\"]",
             "schema={password:P}",
+            "schema=[password:P]",
             "topic=a%26token%3DP",
             "topic=a%23P",
             "topic=a%3FP",
