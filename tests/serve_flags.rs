@@ -234,6 +234,9 @@ fn a_secret_in_a_url_is_not_shown() {
         "nats://me:secret@127.0.0.1:1",
         "nats://127.0.0.1:1/#secret",
         "nats://me:se#secret@127.0.0.1:1",
+        "nats://me:secret＠127.0.0.1:1",
+        "nats://secret%40127.0.0.1:1",
+        "nats://127.0.0.1:1/x/nats://me:secret@h",
     ] {
         for line in ["serve", "port list", "port list -o json"] {
             let ran = user.run(&format!("{line} --nats {url}"));
@@ -249,7 +252,15 @@ fn a_secret_in_a_url_is_not_shown() {
     let url = format!("{}?pass=secret", nats.url());
     let mut registry = Registry::spawn(&["--nats", &url, "--host", "here", "--no-probe"]);
     registry.await_ready();
-    assert!(!registry.said().contains("secret"), "{}", registry.said());
+    let said = registry.said();
+    assert!(!said.contains("secret"), "{said}");
+    // But that it is not used is told.
+    assert!(said.contains("behind host and port"), "{said}");
+    let told = user.run(&format!("port list --nats {url}")).exits(0).stderr;
+    assert!(
+        told.contains("the query of the URL") && !told.contains("secret"),
+        "{told}"
+    );
 }
 
 /// A flag that is given goes before its variable: that is not even looked at.

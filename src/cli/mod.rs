@@ -247,7 +247,7 @@ impl Question {
         if let Self::Codegen(codegen) = &self
             && codegen.needs_no_registry()
         {
-            return codegen.run_from_file(&connection.namespace());
+            return codegen.run_from_file(&connection.namespace(), output);
         }
         let session = Session::open(connection, timeout, output).await?;
         match self {

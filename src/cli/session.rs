@@ -43,6 +43,13 @@ impl Session {
         output: Output,
     ) -> Result<Self, Failure> {
         let target = flags.target()?;
+        let ignored = target.options.ignored();
+        if !ignored.is_empty() {
+            output.note(&format!(
+                "onex: warning: the {} of the URL of the NATS server is not used: only user, host and port are",
+                ignored.join(" and ")
+            ));
+        }
         let complaint = Arc::new(watch::Sender::new(None));
         let complain = Arc::clone(&complaint);
         let (connect, connected) = watch::channel(true);

@@ -22,6 +22,8 @@ pub enum WarningCode {
     ToolSubject,
     /// Other nodes offer another contract by the same name and version of a tool.
     ToolCollision,
+    /// Something was removed from an address that may be a secret.
+    UriStripped,
     /// One that a later version knows.
     #[serde(other)]
     #[schemars(skip)]

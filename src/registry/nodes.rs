@@ -48,6 +48,7 @@ impl Commit {
             (policy.ttl_max, policy.registry_id)
         });
         let what = Check::Announcement(contract::weight(&request.tools), request.requester_id);
+        let mut said = request.warnings();
         let check = move |rules: ToolRules<'_>| {
             let named = named(Endpoint::NodeRegister, request.request_id, &request);
             announce::announce(request, ttl_max, named, rules)
@@ -67,6 +68,12 @@ impl Commit {
                 .unwrap_or_default()
                 .trust(&registration.contract_hash);
             let left = left(&known, now);
+            said.extend(warnings(
+                index,
+                contracts,
+                &known.node_id,
+                &registration.tools,
+            ));
             RegisterReply {
                 status: RegisterStatus::Accepted,
                 registry_id,
@@ -75,7 +82,7 @@ impl Commit {
                 epoch: known.live.epoch,
                 expires_in_ms: left,
                 heartbeat_after_ms: left / HEARTBEAT_AFTER_PART,
-                warnings: warnings(index, contracts, &known.node_id, &registration.tools),
+                warnings: said,
                 revision: revision(index, &known),
                 ignored: Vec::new(),
                 node_id: known.node_id,

@@ -142,6 +142,14 @@ impl Registry {
             ms = millis(began),
             "connected"
         );
+        let ignored = nats.ignored();
+        if !ignored.is_empty() {
+            tracing::warn!(
+                parts = ignored.join(", "),
+                "nothing behind host and port in the URL of a NATS server is used: name users, passwords and files by \
+                 flags, or write nats://USER:PASSWORD@HOST:PORT"
+            );
+        }
         stop.watch_connection(&requests).await?;
         stop.watch_connection(&store_client).await?;
         let machine = machine(&settings);

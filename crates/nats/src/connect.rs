@@ -131,11 +131,26 @@ impl Options {
     /// no URL.
     pub fn shown(&self) -> String {
         let servers: Option<Vec<_>> = self.url.split(',').map(server).collect();
-        match servers {
-            Some(servers) => servers.iter().map(shown).collect::<Vec<_>>().join(","),
-            None if self.url.contains(['@', '?', '#', '=']) => "(not shown)".to_owned(),
-            None => self.url.clone(),
-        }
+        let shown = match servers {
+            Some(servers) => servers.iter().map(shown).collect(),
+            None if self.url.chars().all(is_harmless) && !has_encoding(&self.url) => {
+                Some(self.url.clone())
+            }
+            None => None,
+        };
+        shown.unwrap_or_else(|| "(not shown)".to_owned())
+    }
+
+    /// What stands behind host and port in a URL, by name: all of that is ignored.
+    pub fn ignored(&self) -> Vec<&'static str> {
+        let behind = self.url.split(',').map(behind_host);
+        let behind: Vec<&str> = behind.collect();
+        let named = [("path", '/'), ("query", '?'), ("fragment", '#')];
+        let named = named.into_iter().filter(|(_, mark)| {
+            let stands = |text: &&str| text.contains(*mark) && *text != "/";
+            behind.iter().any(stands)
+        });
+        named.map(|(name, _)| name).collect()
     }
 
     /// Whether it says who we are, a client certificate included: then the server may let us do what others may not.
@@ -259,13 +274,38 @@ fn server(url: &str) -> Option<ServerAddr> {
     url.trim().parse().ok()
 }
 
-fn shown(server: &ServerAddr) -> String {
+/// Nothing where the host is none: then it may be a secret, or have one in it.
+fn shown(server: &ServerAddr) -> Option<String> {
     let (scheme, host, port) = (server.scheme(), server.host(), server.port());
+    let in_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     if host.contains(':') {
-        format!("{scheme}://[{host}]:{port}")
+        Some(format!("{scheme}://[{host}]:{port}"))
+    } else if host.chars().all(in_name) {
+        Some(format!("{scheme}://{host}:{port}"))
     } else {
-        format!("{scheme}://{host}:{port}")
+        None
     }
+}
+
+/// Whether a character parts no secret from an address, in any program's eyes.
+fn is_harmless(c: char) -> bool {
+    c.is_ascii_graphic() && !"@?#=&;".contains(c)
+}
+
+/// Whether some character is percent-encoded.
+fn has_encoding(url: &str) -> bool {
+    url.split('%').skip(1).any(|behind| {
+        let hex = behind.get(..2);
+        hex.is_some_and(|hex| hex.chars().all(|c| c.is_ascii_hexdigit()))
+    })
+}
+
+/// What stands behind host and port.
+fn behind_host(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let rest = url.get(start..).unwrap_or_default().trim_end();
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    rest.get(end..).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -289,8 +329,26 @@ mod tests {
             ("nats://me:secret@one:port", "(not shown)"),
             ("nats://me:se,cret@one", "(not shown)"),
             ("not%a%url:x", "not%a%url:x"),
+            ("nats://me:secret＠one", "(not shown)"),
+            ("nats://secret＠one", "(not shown)"),
+            ("nats://secret%40one", "(not shown)"),
+            ("nats://me%3Asecret%40one:port", "(not shown)"),
+            ("nats://one%23secret:4222", "(not shown)"),
+            ("nats://one:4222/x/nats://me:secret@two", "nats://one:4222"),
         ] {
             assert_eq!(Options::at(url).shown(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_ignored_in_a_url_is_named() {
+        for (url, expected) in [
+            ("nats://one:4222", &[] as &[&str]),
+            ("nats://me:secret@one:4222/,two", &[]),
+            ("nats://one?pass=secret", &["query"]),
+            ("nats://one,nats://two/x#secret", &["path", "fragment"]),
+        ] {
+            assert_eq!(Options::at(url).ignored(), expected, "{url}");
         }
     }
 }
