@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use harness::{Caller, Holder, HolderPlan, Ledger, Nats, Registry, until, wish};
+use harness::{Caller, Event, Events, Holder, HolderPlan, Ledger, Nats, Registry, until, wish};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -213,6 +213,52 @@ async fn kills_and_pauses_give_no_port_to_two_holders() {
         (leases(&caller).await.len() == 1).then_some(())
     })
     .await;
+}
+
+/// What became of one lease is told in order, once, and goes on where a killed instance stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_told_once_and_in_order_whoever_publishes() {
+    let nats = Nats::start();
+    let caller = Caller::connect(&nats.url()).await;
+    let mut expected = 0;
+    for _ in 0..3 {
+        let mut instances = [
+            Registry::on_the_log(&nats, &ARGS),
+            Registry::on_the_log(&nats, &ARGS),
+        ];
+        for n in 0..40 {
+            let requester = Uuid::new_v4();
+            let lease = caller.lease(requester, json!({"ttl": 600})).await;
+            expected += 1;
+            if n % 2 == 0 {
+                let mine = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
+                caller.get("port.release", mine).await;
+                expected += 1;
+            }
+            if n == 20 {
+                instances[0].kill();
+            }
+        }
+        // The other one takes over, with what was not out yet.
+        until("all events", async || {
+            (Events::read(&caller).await.0.len() >= expected).then_some(())
+        })
+        .await;
+        instances[1].kill();
+    }
+    let events = Events::read(&caller).await;
+    assert_eq!(events.0.len(), expected);
+    assert_eq!(events.check().len(), 60);
+    let ids: Vec<(u64, u64)> = events.0.iter().map(event_id).collect();
+    assert!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
+}
+
+/// The revision of an event's command, and its place among that command's events.
+fn event_id(event: &Event) -> (u64, u64) {
+    let id = event.headers.get("ce-id").unwrap().as_str();
+    let (revision, index) = id.split_once('.').unwrap();
+    assert_eq!(event.body["revision"], revision.parse::<u64>().unwrap());
+    (revision.parse().unwrap(), index.parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]

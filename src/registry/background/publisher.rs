@@ -181,8 +181,15 @@ impl Publisher {
     async fn position(&self, named: &Named) -> Result<Position, onex_log::Error> {
         let Tail { last, value } = self.events.tail(HEADER_CE_ID).await?;
         let sequence = Sequence(named.published_sequence);
-        let found = self.store.get(sequence).await?;
-        let header = found.and_then(|found| found.header);
+        let header = match sequence {
+            // Before the first entry.
+            Sequence(0) => None,
+            sequence => self
+                .store
+                .get(sequence)
+                .await?
+                .and_then(|found| found.header),
+        };
         let told = EventId {
             revision: named.published,
             index: u64::MAX,
