@@ -9,6 +9,7 @@ use onex_types::{
 };
 
 use crate::{
+    bus_index::BusIndex,
     key::Key,
     node_index::NodeIndex,
     owners::Owners,
@@ -31,6 +32,8 @@ pub struct Indexes {
     remembered: u64,
     /// Nodes, and the tools that they offer.
     pub nodes: NodeIndex,
+    /// Buses.
+    pub buses: BusIndex,
     /// What belongs to what.
     pub(crate) owners: Owners,
 }
@@ -39,6 +42,7 @@ impl Indexes {
     /// A record comes under its key.
     pub(crate) fn insert(&mut self, key: &Key, record: &Record) {
         self.nodes.insert(key, record);
+        self.buses.insert(key, record);
         self.owners.insert(key, record);
         match (key, record) {
             (Key::Port(key), Record::Lease(lease)) => self.insert_lease(key, lease),
@@ -56,6 +60,7 @@ impl Indexes {
     /// That record goes.
     pub(crate) fn remove(&mut self, key: &Key, record: &Record) {
         self.nodes.remove(key, record);
+        self.buses.remove(key, record);
         self.owners.remove(key, record);
         match (key, record) {
             (Key::Port(key), Record::Lease(lease)) => self.remove_lease(key, lease),

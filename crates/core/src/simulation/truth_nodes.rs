@@ -178,6 +178,16 @@ impl NodeTruth {
 
     /// A command was applied: what the events have told so far is what there is.
     pub(super) fn after(&self, state: &State, command: &CommandRecord) -> Option<String> {
+        for change in command.changes() {
+            if let (Key::Trust(id), Some(event)) = (change_key(change), change.event()) {
+                let told = event.trust.as_ref().unwrap();
+                let trust = state.verdicts(id).unwrap().trust(&told.contract_hash);
+                let so = (trust.state, trust.passes, trust.fails, trust.lifecycle);
+                if so != (told.state, told.passes, told.fails, told.lifecycle) {
+                    return Some(format!("{id}: {told:?} is told, and {trust:?} is so"));
+                }
+            }
+        }
         let touches = command.changes().iter().any(|change| {
             let key = change_key(change);
             matches!(key, Key::Node(_) | Key::Live(_) | Key::Bus(_))
