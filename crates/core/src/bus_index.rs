@@ -29,7 +29,7 @@ enum Facet {
 }
 
 /// The index.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct BusIndex {
     facets: BTreeSet<(Facet, BusId)>,
 }

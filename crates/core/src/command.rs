@@ -5,14 +5,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use onex_types::{
     ids::{
-        BusId, CommandId, Host, Label, LeaseId, Name, NodeId, Port, RequesterId, Token, Transport,
-        Ttl,
+        BusId, CommandId, ExecutionId, Host, Label, LeaseId, Name, NodeId, Port, RequesterId,
+        Token, Transport, Ttl,
     },
     key::PortKey,
     time::Moment,
 };
 
 use crate::{
+    call::{BeginCall, CallOutcome, EndCall, ExecutionEnd, Provider},
+    execution::{Call, Run},
     key::Key,
     node::EPOCH_NAMED_MAX,
     node_command::{
@@ -58,8 +60,21 @@ pub enum Action {
         /// Makes retries idempotent.
         request: Option<Request>,
     },
+    /// Begin a call with a request id, unless the same request began one before.
+    BeginCall(Box<BeginCall>),
+    /// End an execution of such a call.
+    EndCall(Box<EndCall>),
+    /// Answer whether a request has begun a call, after an entry that was sent after the question: before anybody says
+    /// that nothing was executed.
+    FindCall(Request),
+    /// An execution without a request id has begun; nobody waits for this.
+    BeginRun(Arc<Run>),
+    /// Such an execution has ended; nobody waits for this.
+    EndRun(Box<EndRun>),
     /// Answer what is there, after an entry that was sent after the question.
     Find(LeaseId),
+    /// Change nothing: who waits for it has then read everything that was there when it was asked.
+    ReadIndex,
     /// Write the first entry of a log, if it has none.
     Genesis(Box<(Store, Settings)>),
     /// Set or change a host's port ranges.
@@ -133,6 +148,17 @@ pub struct GrantRequest {
     pub request: Option<Request>,
 }
 
+/// An execution without a request id that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndRun {
+    /// Which.
+    pub execution_id: ExecutionId,
+    /// The provider that was asked last, when that is not the one that was asked first.
+    pub by: Option<Provider>,
+    /// How it ended.
+    pub end: ExecutionEnd,
+}
+
 /// A grant that is taken back because another program uses its port.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rollback {
@@ -168,6 +194,18 @@ pub enum Answer {
         how: LeaseEnd,
         /// When, for people.
         at: Timestamp,
+    },
+    /// The call has begun, with an execution of this command's id: whoever asked for it executes it, nobody else does,
+    /// and this is answered once.
+    Begun(Arc<Call>),
+    /// The same request has begun this call before: it is under way, or has ended.
+    Call(Arc<Call>),
+    /// That execution has ended, with the outcome that counts: another one than was reported if its time was up before.
+    ExecutionEnded {
+        /// Which.
+        execution_id: ExecutionId,
+        /// What came of it.
+        outcome: CallOutcome,
     },
     /// What was asked for is so.
     Done,
@@ -323,6 +361,12 @@ pub enum Refusal {
     /// So many requests were granted that none of them can be forgotten yet.
     #[error("too many requests are remembered; ask again in a moment")]
     Busy,
+    /// So many calls with a request id are remembered that none can be added.
+    #[error("too many calls with a request_id are remembered; ask again in a moment")]
+    CallsFull,
+    /// No call of that request id is remembered.
+    #[error("no call with this request_id is known")]
+    CallNotFound,
     /// The command was decided by nobody before its caller's deadline, and never will be.
     #[error("the store did not answer in time; nothing was done")]
     Unavailable,

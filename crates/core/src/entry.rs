@@ -18,6 +18,8 @@ use serde::{
 use uuid::Uuid;
 
 use crate::{
+    call::ExecutionEnd,
+    execution::{Call, Counts, Run},
     key::Key,
     node_event::{NodeEvent, TrustEvent},
     node_record::{Bus, Live, Node},
@@ -159,6 +161,17 @@ pub enum Change {
         /// What to publish.
         event: Option<EventRecord>,
     },
+    /// More executions of a node's tools have ended: they add to its counts.
+    Add {
+        /// Which counts.
+        key: Key,
+        /// How many.
+        runs: u64,
+        /// How many of them were answered with a result.
+        ok: u64,
+        /// What to publish.
+        event: Option<EventRecord>,
+    },
     /// The key has no record any more.
     Delete {
         /// Which.
@@ -172,7 +185,9 @@ impl Change {
     /// What to publish of it.
     pub fn event(&self) -> Option<&EventRecord> {
         match self {
-            Self::Put { event, .. } | Self::End { event, .. } => event.as_ref(),
+            Self::Put { event, .. } | Self::End { event, .. } | Self::Add { event, .. } => {
+                event.as_ref()
+            }
             Self::Renew { .. } | Self::Confirm { .. } | Self::Delete { .. } | Self::Chunk(_) => {
                 None
             }
@@ -194,6 +209,12 @@ pub struct EventRecord {
     /// What a validator said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<Box<TrustEvent>>,
+    /// The execution, where the change does not put it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Arc<Run>>,
+    /// How an execution ended, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Arc<ExecutionEnd>>,
 }
 
 /// Kinds of events.
@@ -247,6 +268,15 @@ pub enum EventKind {
     /// Something follows from a validator's report that was not so before.
     #[serde(rename = "trust.changed")]
     TrustChanged,
+    /// An execution has begun.
+    #[serde(rename = "tool.invoked")]
+    ToolInvoked,
+    /// An execution was answered with a result.
+    #[serde(rename = "tool.completed")]
+    ToolCompleted,
+    /// An execution ended without a result.
+    #[serde(rename = "tool.failed")]
+    ToolFailed,
 }
 
 /// A part of a snapshot.
@@ -293,6 +323,7 @@ struct Written {
     renew: Option<Key>,
     confirm: Option<Key>,
     end: Option<Key>,
+    add: Option<Key>,
     del: Option<Key>,
     chunk: Option<Box<Chunk>>,
     #[serde(default)]
@@ -303,6 +334,8 @@ struct Written {
     cooldown_ms: Option<u64>,
     health: Option<Json>,
     req: Option<Request>,
+    runs: Option<u64>,
+    ok: Option<u64>,
     store: Option<Store>,
     settings: Option<Settings>,
     pool: Option<HostPool>,
@@ -315,6 +348,9 @@ struct Written {
     live: Option<Live>,
     bus: Option<Bus>,
     trust: Option<Verdicts>,
+    call: Option<Call>,
+    run: Option<Run>,
+    counts: Option<Counts>,
 }
 
 impl Written {
@@ -332,6 +368,9 @@ impl Written {
             self.live.take().map(Record::from),
             self.bus.take().map(Record::from),
             self.trust.take().map(Record::from),
+            self.call.take().map(Record::from),
+            self.run.take().map(Record::from),
+            self.counts.take().map(Record::from),
         ];
         records.into_iter().flatten().next()
     }
@@ -379,6 +418,18 @@ impl Written {
                 request: req,
                 event: ev,
             },
+            Self {
+                add: Some(key),
+                runs,
+                ok,
+                ev,
+                ..
+            } => Change::Add {
+                key,
+                runs: runs.unwrap_or(0),
+                ok: ok.unwrap_or(0),
+                event: ev,
+            },
             Self { del: Some(key), .. } => Change::Delete { key },
             Self { chunk, .. } => Change::Chunk(chunk?),
         })
@@ -416,6 +467,9 @@ impl Serialize for Change {
                     Record::Live(body) => map.serialize_entry("live", body)?,
                     Record::Bus(body) => map.serialize_entry("bus", body)?,
                     Record::Trust(body) => map.serialize_entry("trust", body)?,
+                    Record::Call(body) => map.serialize_entry("call", body)?,
+                    Record::Run(body) => map.serialize_entry("run", body)?,
+                    Record::Counts(body) => map.serialize_entry("counts", body)?,
                 }
                 if *tentative {
                     map.serialize_entry("tentative", tentative)?;
@@ -445,6 +499,17 @@ impl Serialize for Change {
                 map.serialize_entry("how", how)?;
                 member(&mut map, "cooldown_ms", cooldown_ms.as_ref())?;
                 member(&mut map, "req", request.as_ref())?;
+                member(&mut map, "ev", event.as_ref())?;
+            }
+            Self::Add {
+                key,
+                runs,
+                ok,
+                event,
+            } => {
+                map.serialize_entry("add", key)?;
+                member(&mut map, "runs", Some(runs).filter(|runs| **runs > 0))?;
+                member(&mut map, "ok", Some(ok).filter(|ok| **ok > 0))?;
                 member(&mut map, "ev", event.as_ref())?;
             }
             Self::Delete { key } => map.serialize_entry("del", key)?,

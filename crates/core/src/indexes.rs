@@ -20,7 +20,7 @@ use crate::{
 type Named = (RequesterId, Name, Host, Transport, u64, PortKey);
 
 /// The indexes.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Indexes {
     leases: BTreeMap<LeaseId, PortKey>,
     requests: BTreeMap<(RequesterId, RequestId), (Request, Key)>,
@@ -36,6 +36,9 @@ pub struct Indexes {
     pub buses: BusIndex,
     /// What belongs to what.
     pub(crate) owners: Owners,
+    calls: usize,
+    runs: usize,
+    counters: usize,
 }
 
 impl Indexes {
@@ -53,6 +56,9 @@ impl Indexes {
                 self.remember(request.requester_id, request.request, key.clone());
                 self.remembered = self.remembered.max(request.n.saturating_add(1));
             }
+            (_, Record::Call(_)) => self.calls += 1,
+            (_, Record::Run(_)) => self.runs += 1,
+            (_, Record::Counts(_)) => self.counters += 1,
             _ => {}
         }
     }
@@ -84,6 +90,9 @@ impl Indexes {
                     self.remembered = request.n;
                 }
             }
+            (_, Record::Call(_)) => self.calls = self.calls.saturating_sub(1),
+            (_, Record::Run(_)) => self.runs = self.runs.saturating_sub(1),
+            (_, Record::Counts(_)) => self.counters = self.counters.saturating_sub(1),
             _ => {}
         }
     }
@@ -221,6 +230,21 @@ impl Indexes {
         };
         let (.., key) = self.named.range(bound(0)..bound(u64::MAX)).next_back()?;
         Some(key)
+    }
+
+    /// How many calls with a request id are remembered.
+    pub fn calls(&self) -> usize {
+        self.calls
+    }
+
+    /// How many executions without a request id are under way.
+    pub fn runs(&self) -> usize {
+        self.runs
+    }
+
+    /// How many nodes' executions are counted.
+    pub fn counters(&self) -> usize {
+        self.counters
     }
 
     /// The number of the next request that a slot is to remember.

@@ -49,6 +49,14 @@ pub enum Mechanism {
     SupersededCooldown,
     /// A frozen node keeps its contract.
     FrozenContract,
+    /// The outcome of a call that is in the log stays, whatever is reported later.
+    OutcomeStays,
+    /// Once an execution of a call may have been executed, no later one says of the call that it was not.
+    ExecutedBefore,
+    /// An execution ends once: a later end of it changes nothing and counts nothing.
+    OneEnd,
+    /// What began and was not ended in its time has ended with an unknown outcome.
+    UnknownInTime,
 }
 
 /// Which mechanisms are on.
@@ -83,6 +91,10 @@ impl Mechanism {
         Self::EarlierIncarnations,
         Self::SupersededCooldown,
         Self::FrozenContract,
+        Self::OutcomeStays,
+        Self::ExecutedBefore,
+        Self::OneEnd,
+        Self::UnknownInTime,
     ];
 }
 

@@ -79,6 +79,8 @@ impl EventRecord {
             lease: None,
             node: None,
             trust: None,
+            run: None,
+            end: None,
         }
     }
 

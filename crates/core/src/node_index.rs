@@ -62,7 +62,7 @@ enum Facet {
 }
 
 /// The index.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct NodeIndex {
     entries: BTreeMap<NodeId, Entry>,
     facets: BTreeSet<(Facet, Liveness, NodeId)>,
@@ -71,7 +71,7 @@ pub struct NodeIndex {
 }
 
 /// What is known of one node.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 struct Entry {
     node: Option<Arc<Node>>,
     live: Option<(Incarnation, RequesterId, Liveness)>,

@@ -12,14 +12,14 @@ use semver::Version;
 use crate::node::Tool;
 
 /// The tools.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Offers {
     names: BTreeMap<Token, Offer>,
     tags: BTreeSet<(Name, Token)>,
 }
 
 /// A tool, in all its versions.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Offer {
     /// Who offers it, and in how many versions.
     providers: BTreeMap<NodeId, usize>,

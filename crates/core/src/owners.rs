@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Live leases and buses, by what they belong to.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Owners {
     /// The incarnations that are live.
     live: BTreeMap<NodeId, Incarnation>,
@@ -31,7 +31,7 @@ pub(crate) struct Owners {
 }
 
 /// What belongs to one incarnation.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Group {
     /// Who registered the incarnation, and holds all of it.
     requester_id: RequesterId,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
+    execution::{Call, Counts, Run},
     node_record::{Bus, Live, Node, NodeLimits},
     trust::Verdicts,
 };
@@ -233,6 +234,12 @@ pub struct Settings {
     /// What bounds nodes and buses.
     #[serde(default)]
     pub nodes: NodeLimits,
+    /// How many calls with a request id may be remembered.
+    pub calls_max: usize,
+    /// How long such a call is remembered after its end, in milliseconds.
+    pub calls_kept_ms: u64,
+    /// How many executions without a request id may be under way; see [`RUNS_MAX`](crate::execution::RUNS_MAX).
+    pub runs_max: usize,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -317,6 +324,12 @@ records!(
     Bus(Bus) bus,
     /// What validators say of a node.
     Trust(Verdicts) trust,
+    /// A call with a request id.
+    Call(Call) call,
+    /// An execution that is under way.
+    Run(Run) run,
+    /// How many executions have ended.
+    Counts(Counts) counts,
 );
 
 impl Lease {

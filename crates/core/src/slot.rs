@@ -5,6 +5,7 @@ use onex_types::time::{Moment, Now, slack};
 
 use crate::{
     entry::Kept,
+    execution::RUN_LATE_MILLIS,
     key::Key,
     mechanism::{Mechanism, Mechanisms},
     pool::PortState,
@@ -94,6 +95,12 @@ impl Slot {
             Record::Cooldown(cooldown) if cooldown.cooldown_ms > 0 => cooldown.cooldown_ms,
             Record::Live(live) => live.ended.map_or(live.ttl.millis(), |ended| ended.kept_ms),
             Record::Bus(bus) => bus.ended?.kept_ms,
+            Record::Call(call) if call.ended.is_some() => call.timer_millis(),
+            Record::Call(_) | Record::Run(_) if !mechanisms.on(Mechanism::UnknownInTime) => {
+                return None;
+            }
+            Record::Call(call) => call.timer_millis(),
+            Record::Run(run) => run.timeout_ms.saturating_add(RUN_LATE_MILLIS),
             _ => return None,
         };
         let longer = if mechanisms.on(Mechanism::Slack) {
@@ -104,11 +111,11 @@ impl Slot {
         Some(self.since.plus(millis.saturating_add(longer)))
     }
 
-    /// Whether something is to be written when its time is up.
-    pub(crate) fn expires(&self) -> bool {
+    /// Whether a command ends it when its time is up.
+    pub(crate) fn ends_in_time(&self) -> bool {
         matches!(
             self.record,
-            Record::Lease(_) | Record::Live(_) | Record::Bus(_)
+            Record::Lease(_) | Record::Live(_) | Record::Bus(_) | Record::Call(_) | Record::Run(_)
         )
     }
 

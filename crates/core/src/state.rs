@@ -15,6 +15,7 @@ use onex_types::{
 
 use crate::{
     entry::{Change, CommandRecord, Entry, Kept},
+    execution::Counts,
     indexes::Indexes,
     key::Key,
     mechanism::Mechanisms,
@@ -58,8 +59,8 @@ const TIMERS_LOOKED_AT_MAX: usize = 1_000;
 /// What undoes a change: the key and what was there.
 pub type Undo = (Key, Option<Slot>);
 
-/// The state.
-#[derive(Default)]
+/// The state. A copy shares its records.
+#[derive(Default, Clone)]
 pub struct State {
     pub(crate) slots: BTreeMap<Key, Slot>,
     /// Where what is looked up by something else than its key is.
@@ -211,6 +212,7 @@ impl State {
                 let slot = Slot::new(cooldown.into(), stamp, false, self.mechanisms);
                 self.replace(key, Some(slot), stamp.now, undo);
             }
+            Change::Add { key, runs, ok, .. } => self.add(key, *runs, *ok, stamp, undo)?,
             Change::Delete { key } => self.replace(key, None, stamp.now, undo),
             Change::Chunk(_) => {}
         }
@@ -248,6 +250,28 @@ impl State {
         }
         let record = renewed(&slot.record, ttl, request, health);
         let slot = Slot::new(record, stamp, false, self.mechanisms);
+        self.replace(key, Some(slot), stamp.now, undo);
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        key: &Key,
+        runs: u64,
+        ok: u64,
+        stamp: Stamp,
+        undo: &mut impl FnMut(Undo),
+    ) -> Result<(), ApplyError> {
+        if runs == 0 {
+            return Ok(());
+        }
+        let before = self.slots.get(key).map(|slot| &slot.record);
+        let counts = match (key, before) {
+            (Key::Exec(_), None) => Counts::default().add(runs, ok, stamp.at),
+            (Key::Exec(_), Some(Record::Counts(counts))) => counts.add(runs, ok, stamp.at),
+            _ => return Err(ApplyError::Kind { key: key.clone() }),
+        };
+        let slot = Slot::new(counts.into(), stamp, false, self.mechanisms);
         self.replace(key, Some(slot), stamp.now, undo);
         Ok(())
     }
@@ -302,6 +326,8 @@ impl State {
     fn look_again(&mut self, key: &Key, before: PortState, now: Moment) {
         let Key::Port(port) = key else { return };
         let mechanisms = self.mechanisms;
+        // A pool that is made here counts what the slot was.
+        self.pool_mut(&port.host, port.transport);
         let after = self.slots.get_mut(key).map_or(PortState::Free, |slot| {
             slot.state = slot.state_at(now, mechanisms);
             slot.state
@@ -319,7 +345,7 @@ impl State {
         };
         let due = slot
             .due(mechanisms)
-            .filter(|due| *due > now || slot.expires());
+            .filter(|due| *due > now || slot.ends_in_time());
         let Some(due) = due else { return };
         // A timer that fires early looks again; only one that would fire late is armed anew.
         if slot.armed > due {
@@ -328,7 +354,8 @@ impl State {
         }
     }
 
-    /// Time passes: ports cool down, and the keys of which the time is up are named, in the order in which it was.
+    /// Time passes: ports cool down, and the keys of records whose time is up and that a command has to end are named, in
+    /// the order in which it was.
     pub fn due(&mut self, now: Moment) -> Vec<Key> {
         let mut due = Vec::new();
         while let Some((at, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
@@ -339,7 +366,7 @@ impl State {
             };
             slot.armed = Moment::NEVER;
             let is_due = slot.due(mechanisms).is_some_and(|due| due <= now);
-            if is_due && slot.expires() {
+            if is_due && slot.ends_in_time() {
                 due.push(key);
                 continue;
             }

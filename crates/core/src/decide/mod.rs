@@ -2,6 +2,7 @@
 
 pub mod bounds;
 mod bus;
+mod call;
 mod claim;
 mod grant;
 mod lease;
@@ -77,6 +78,12 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
             request,
         } => lease::release(txn, command, *requester_id, *lease_id, *request),
         Action::Find(lease_id) => lease::find(txn, *lease_id),
+        Action::ReadIndex => Ok(Decided::answer(Answer::Done)),
+        Action::BeginCall(begin) => call::begin(txn, command, begin),
+        Action::EndCall(end) => Ok(call::end(txn, command, end)),
+        Action::FindCall(request) => call::find(txn, *request),
+        Action::BeginRun(run) => call::begin_run(txn, command, run),
+        Action::EndRun(end) => Ok(call::end_run(txn, command, end)),
         Action::Expire(key) => Ok(expire(txn, command, key)),
         Action::Genesis(genesis) => Ok(system::genesis(txn, genesis)),
         Action::SetPool(host, pool) => Ok(system::set_pool(txn, command, host, pool)),
@@ -103,6 +110,7 @@ fn expire(txn: &mut Txn<'_>, command: &Command, key: &Key) -> Decided {
         Key::Port(port) => lease::expire(txn, command, port),
         Key::Live(node_id) => claim::expire(txn, command, node_id),
         Key::Bus(bus_id) => bus::expire(txn, command, bus_id),
+        Key::Call(_) | Key::Run(_) => return call::expire(txn, command, key),
         _ => {}
     }
     Decided::answer(Answer::Done)

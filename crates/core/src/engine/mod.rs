@@ -161,10 +161,13 @@ impl Engine {
     /// Takes everything that has happened, then decides what is to be appended next.
     pub fn handle(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Vec<Output> {
         for input in inputs {
-            if self.phase == Phase::Failed {
-                break;
+            match input {
+                Input::Command(job) if self.phase == Phase::Failed => {
+                    self.refuse(job.id, Refusal::Unavailable);
+                }
+                _ if self.phase == Phase::Failed => {}
+                input => self.take(input, now),
             }
-            self.take(input, now);
         }
         if self.phase != Phase::Failed {
             self.pass_time(now);

@@ -242,6 +242,7 @@ impl Loader {
             | Change::Renew { key, .. }
             | Change::Confirm { key }
             | Change::End { key, .. }
+            | Change::Add { key, .. }
             | Change::Delete { key } => key,
         };
         if self.covers(key) {

@@ -30,6 +30,11 @@ pub(super) fn host() -> Host {
 pub(super) const PORT_FIRST: u16 = 20_000;
 pub(super) const PORTS: u16 = 6;
 pub(super) const TTL_MAX: u32 = 8;
+/// How many calls are remembered, and for how long.
+pub(super) const CALLS_MAX: usize = 8;
+pub(super) const CALLS_KEPT_MILLIS: u64 = 30_000;
+/// How many executions without a request id may be under way.
+pub(super) const RUNS_MAX: usize = 250;
 
 /// Somebody who asks.
 #[derive(Debug, Clone, Copy)]
@@ -162,6 +167,9 @@ fn settings() -> Settings {
             node_bytes_max: 10_000,
             retention_ms: 12_000,
         },
+        calls_max: CALLS_MAX,
+        calls_kept_ms: CALLS_KEPT_MILLIS,
+        runs_max: RUNS_MAX,
         unknown: Unknown::new(),
     }
 }

@@ -4,7 +4,10 @@
 //! `SEEDS=20000 cargo test -p onex-core random` runs as many; `SEED=17 cargo test -p onex-core random` runs that one and
 //! prints what happens.
 
+mod call_truth;
+mod callers;
 mod chance;
+mod executing;
 mod faults;
 mod holder;
 mod instance;
@@ -15,12 +18,15 @@ mod process;
 mod publishing;
 mod random;
 mod schedules;
+mod schedules_calls;
 mod schedules_lag;
 mod schedules_log;
 mod schedules_nodes;
 mod schedules_owners;
+mod schedules_runs;
 mod schedules_start;
 mod stage;
+mod stage_calls;
 mod store;
 mod truth;
 mod truth_nodes;

@@ -22,7 +22,7 @@ const LEFT_OVER_MILLIS_MAX: u64 = 60_000;
 impl World {
     pub(super) fn reply(&mut self, index: usize, job: JobId, outcome: Outcome) {
         let Some(asked) = self.instances[index].jobs.remove(&job) else {
-            return;
+            return self.call_replied(index, job, &outcome);
         };
         self.say(|| format!("I{index} answers {:?}: {:?}", asked.person, outcome.result));
         if let Ok(Answer::Lease(held)) = &outcome.result {

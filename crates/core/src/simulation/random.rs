@@ -12,6 +12,7 @@ pub(super) fn run(seed: u64, mechanisms: Mechanisms, verbose: bool) -> World {
     let instances = usize::try_from(chance.between(1, 3)).unwrap();
     let holders = usize::try_from(chance.between(2, 9)).unwrap();
     let mut world = World::new(seed, instances, holders, mechanisms);
+    world.add_callers(usize::try_from(chance.below(4)).unwrap());
     world.verbose = verbose;
     world.faults = Faults::MANY;
     if chance.hit(300) {
@@ -29,6 +30,9 @@ pub(super) fn run(seed: u64, mechanisms: Mechanisms, verbose: bool) -> World {
     let places = usize::try_from(chance.between(0, 5)).unwrap();
     world.run_processes(places);
     world.run(RUN_MILLIS);
+    if chance.hit(200) {
+        world.settle_calls();
+    }
     world
 }
 
@@ -48,7 +52,7 @@ fn runs_keep_every_promise(seeds: std::ops::Range<u64>) {
         return;
     }
     let count = seeds.end - seeds.start;
-    let (mut grants, mut registrations) = (0, 0);
+    let (mut grants, mut registrations, mut answers, mut ended) = (0, 0, 0, 0);
     for seed in seeds {
         let world = run(seed, Mechanisms::default(), false);
         assert!(
@@ -58,6 +62,8 @@ fn runs_keep_every_promise(seeds: std::ops::Range<u64>) {
         );
         grants += world.grants;
         registrations += world.registrations;
+        answers += world.calls.truth.answers;
+        ended += world.truth.executions.ended();
     }
     // Runs in which nothing is granted would show nothing.
     assert!(
@@ -67,6 +73,10 @@ fn runs_keep_every_promise(seeds: std::ops::Range<u64>) {
     assert!(
         grants as u64 > 20 * count,
         "{grants} grants in {count} runs"
+    );
+    assert!(
+        answers as u64 > 10 * count && ended as u64 > 10 * count,
+        "{answers} outcomes told, {ended} executions in {count} runs"
     );
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Stage {
     pub(super) probes: Vec<(usize, LeaseId)>,
     pub(super) fetched: Vec<(usize, Sequence)>,
     pub(super) notes: Vec<String>,
-    commands: u128,
+    pub(super) commands: u128,
 }
 
 impl Stage {

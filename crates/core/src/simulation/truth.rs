@@ -17,7 +17,7 @@ use crate::{
     state::State,
 };
 
-use super::{store::Message, truth_nodes::NodeTruth};
+use super::{call_truth::LogTruth, store::Message, truth_nodes::NodeTruth};
 
 /// Every so many positions all records are compared: to compare each would take most of a run's time.
 const COMPARED_EVERY: u64 = 8;
@@ -34,6 +34,8 @@ pub(super) struct Truth {
     /// Every event, in order: revision and place within its command, and where its entry is.
     pub(super) events: Vec<(u64, usize, Sequence)>,
     pub(super) nodes: NodeTruth,
+    /// What it says of executions.
+    pub(super) executions: LogTruth,
     pub(super) wrong: Vec<String>,
 }
 
@@ -48,6 +50,7 @@ impl Truth {
             fences: BTreeMap::new(),
             events: Vec::new(),
             nodes: NodeTruth::default(),
+            executions: LogTruth::default(),
             wrong: Vec::new(),
         }
     }
@@ -79,6 +82,7 @@ impl Truth {
             let mut place = 0;
             for change in command.changes() {
                 self.note_change(revision, change);
+                self.executions.note(&self.state, change, &mut self.wrong);
                 let events = change.event().into_iter();
                 for _ in events.flat_map(EventRecord::events) {
                     self.events.push((revision, place, sequence));
@@ -96,6 +100,7 @@ impl Truth {
                 ));
             }
             self.wrong.extend(self.nodes.after(&self.state, command));
+            self.executions.check(&self.state, &mut self.wrong);
         }
     }
 

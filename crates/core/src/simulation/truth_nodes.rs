@@ -224,6 +224,7 @@ fn change_key(change: &Change) -> &Key {
         | Change::Renew { key, .. }
         | Change::Confirm { key }
         | Change::End { key, .. }
+        | Change::Add { key, .. }
         | Change::Delete { key } => key,
         Change::Chunk(_) => &NONE,
     }

@@ -17,6 +17,7 @@ use crate::{
 };
 
 use super::{
+    callers::{CallEvent, Calls},
     chance::Chance,
     faults::Faults,
     holder::Holder,
@@ -79,6 +80,8 @@ pub(super) enum Event {
     Tick(usize),
     /// Everything below that position is removed, however long ago that was asked for.
     Trim(Sequence),
+    /// Something happens to a call.
+    Call(CallEvent),
     /// Faults of this second.
     Second,
 }
@@ -92,6 +95,7 @@ pub(super) struct World {
     pub(super) instances: Vec<Instance>,
     pub(super) holders: Vec<Holder>,
     pub(super) processes: Vec<Process>,
+    pub(super) calls: Calls,
     pub(super) faults: Faults,
     pub(super) mechanisms: Mechanisms,
     pub(super) queue: BTreeMap<(u64, u64), Event>,
@@ -140,6 +144,7 @@ impl World {
             instances,
             holders,
             processes: Vec::new(),
+            calls: Calls::default(),
             faults: Faults::NONE,
             mechanisms,
             queue: BTreeMap::new(),
@@ -194,10 +199,11 @@ impl World {
 
     /// Runs until that time, or until something is wrong.
     pub(super) fn run(&mut self, until: u64) {
-        while let Some(((t, _), event)) = self.queue.pop_first() {
-            if t > until || !self.violations.is_empty() {
+        while let Some(next) = self.queue.first_entry() {
+            if next.key().0 > until || !self.violations.is_empty() {
                 return;
             }
+            let ((t, _), event) = next.remove_entry();
             self.t = t;
             self.happen(event);
             self.check();
@@ -213,6 +219,7 @@ impl World {
                 self.input(index, epoch, Input::Tick);
             }
             Event::Trim(below) => self.store.trim(below),
+            Event::Call(event) => self.call_event(event),
             Event::Second => self.second(),
             Event::Append {
                 to,
@@ -480,6 +487,7 @@ impl World {
 
     fn check(&mut self) {
         self.violations.append(&mut self.truth.wrong);
+        self.violations.append(&mut self.calls.truth.wrong);
         if self.store.last() > LOG_MESSAGES_MAX {
             self.violations.push("the log grows without end".to_owned());
         }
