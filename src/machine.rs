@@ -47,6 +47,11 @@ impl Machine {
         }
     }
 
+    /// Its name.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     /// The name that leases are kept by: this machine's for each of its other names and addresses, else `host` itself.
     pub fn resolve(&self, host: Host) -> Host {
         let address = || host.as_str().parse().is_ok_and(is_own_address);

@@ -31,7 +31,7 @@ use crate::{
         subject::{SubjectPattern, ToolSubjects},
     },
     registry::{
-        Registry, ephemeral_range,
+        LogRegistry, Registry, ephemeral_range,
         settings::{self, Settings},
     },
 };
@@ -400,6 +400,9 @@ fn stopped_while_starting(signal: &str) {
 
 /// Serves until it is told to stop; then answers what is under way.
 async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
+    if std::env::var_os("ONEX_CORE").is_some_and(|core| core == "log") {
+        return run_on_the_log(settings, nats, told).await;
+    }
     let subject = settings.namespace.subject("port.lease");
     loop {
         let registry = tokio::select! {
@@ -425,6 +428,28 @@ async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<
                 tracing::info!("stopped");
                 return Ok(());
             }
+        }
+    }
+}
+
+/// The same on the core that keeps its state in an ordered log: see `docs/log-core.md`.
+async fn run_on_the_log(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
+    let subject = settings.namespace.subject("port.lease");
+    let registry = tokio::select! {
+        registry = LogRegistry::start(settings, nats) => registry?,
+        signal = told.to_stop() => {
+            stopped_while_starting(signal);
+            return Ok(());
+        }
+    };
+    tracing::info!("try: nats --server {} req {subject} ''", nats.shown());
+    tokio::select! {
+        why = registry.failed() => Err(anyhow::anyhow!(why)),
+        signal = told.to_stop() => {
+            tracing::info!(signal, "draining");
+            registry.drain().await;
+            tracing::info!("stopped");
+            Ok(())
         }
     }
 }

@@ -299,7 +299,7 @@ fn names(settings: &Settings) -> Names {
 }
 
 /// The machine whose ports are granted by default.
-fn machine(settings: &Settings) -> Machine {
+pub(super) fn machine(settings: &Settings) -> Machine {
     let host = settings.host.clone();
     if settings.probe {
         Machine::local(host)

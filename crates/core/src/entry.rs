@@ -21,10 +21,13 @@ use crate::{
     call::ExecutionEnd,
     execution::{Call, Counts, Run},
     key::Key,
+    node_event::{NodeEvent, TrustEvent},
+    node_record::{Bus, Live, Node},
     record::{
-        Cooldown, HostPool, Lease, LeaseEnd, Member, Named, Record, Remembered, Request, Settings,
-        Store,
+        Cooldown, HostPool, Json, Lease, LeaseEnd, Member, Named, Record, Remembered, Request,
+        Settings, Store,
     },
+    trust::Verdicts,
 };
 
 /// The format of entries that this version writes and understands. Format 1 was a bucket with a key for each record.
@@ -52,7 +55,7 @@ impl Entry {
 /// What one command changed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CommandRecord {
-    /// A lease lasts its TTL again. Written as the bare key, because nine commands in ten are this one.
+    /// A lease or a node lasts its TTL again. Written as the bare key, because nine commands in ten are this one.
     Renewal(Key),
     /// Anything else.
     Other(Box<Changes>),
@@ -129,7 +132,7 @@ pub enum Change {
         /// What to publish.
         event: Option<EventRecord>,
     },
-    /// A lease lasts its TTL again, and more changes than that.
+    /// A lease or a node lasts its TTL again, and more changes than that.
     Renew {
         /// Which.
         key: Key,
@@ -137,6 +140,8 @@ pub enum Change {
         ttl: Option<Ttl>,
         /// The request that asked for it.
         request: Option<Request>,
+        /// Of a node: what it says of its health, where that has changed.
+        health: Option<Json>,
     },
     /// A grant is tentative no longer: it is never rolled back.
     Confirm {
@@ -149,6 +154,8 @@ pub enum Change {
         key: Key,
         /// How.
         how: LeaseEnd,
+        /// How long nobody gets the port, in milliseconds, where that does not follow from how it ended.
+        cooldown_ms: Option<u64>,
         /// The request that asked for it.
         request: Option<Request>,
         /// What to publish.
@@ -196,24 +203,18 @@ pub struct EventRecord {
     /// The lease, where the change does not put it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Arc<Lease>>,
+    /// The node, and tools of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Box<NodeEvent>>,
+    /// What a validator said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Box<TrustEvent>>,
     /// The execution, where the change does not put it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Arc<Run>>,
     /// How an execution ended, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Arc<ExecutionEnd>>,
-}
-
-impl EventRecord {
-    /// An event of which the change says everything.
-    pub fn new(kind: EventKind) -> Self {
-        Self {
-            kind,
-            lease: None,
-            run: None,
-            end: None,
-        }
-    }
 }
 
 /// Kinds of events.
@@ -231,6 +232,42 @@ pub enum EventKind {
     /// Another program was using a port.
     #[serde(rename = "port.quarantined")]
     PortQuarantined,
+    /// A port was taken from its holder.
+    #[serde(rename = "port.revoked")]
+    PortRevoked,
+    /// A node was registered.
+    #[serde(rename = "node.registered")]
+    NodeRegistered,
+    /// A node was registered again after its time had been up.
+    #[serde(rename = "node.rejoined")]
+    NodeRejoined,
+    /// A node's time was up.
+    #[serde(rename = "node.expired")]
+    NodeExpired,
+    /// A node was deregistered.
+    #[serde(rename = "node.deregistered")]
+    NodeDeregistered,
+    /// A running node's tools changed; only events of the tools are published.
+    #[serde(rename = "tools.changed")]
+    ToolsChanged,
+    /// A node offers a tool, or another contract of it.
+    #[serde(rename = "tool.registered")]
+    ToolRegistered,
+    /// A node offers a tool no longer.
+    #[serde(rename = "tool.removed")]
+    ToolRemoved,
+    /// Another node offers the tool in that version under another contract.
+    #[serde(rename = "tool.collision")]
+    ToolCollision,
+    /// A bus was announced.
+    #[serde(rename = "bus.registered")]
+    BusRegistered,
+    /// A bus has ended.
+    #[serde(rename = "bus.removed")]
+    BusRemoved,
+    /// Something follows from a validator's report that was not so before.
+    #[serde(rename = "trust.changed")]
+    TrustChanged,
     /// An execution has begun.
     #[serde(rename = "tool.invoked")]
     ToolInvoked,
@@ -294,6 +331,8 @@ struct Written {
     ev: Option<EventRecord>,
     ttl: Option<Ttl>,
     how: Option<LeaseEnd>,
+    cooldown_ms: Option<u64>,
+    health: Option<Json>,
     req: Option<Request>,
     runs: Option<u64>,
     ok: Option<u64>,
@@ -305,6 +344,10 @@ struct Written {
     cooldown: Option<Cooldown>,
     request: Option<Remembered>,
     named: Option<Named>,
+    node: Option<Node>,
+    live: Option<Live>,
+    bus: Option<Bus>,
+    trust: Option<Verdicts>,
     call: Option<Call>,
     run: Option<Run>,
     counts: Option<Counts>,
@@ -321,6 +364,10 @@ impl Written {
             self.cooldown.take().map(Record::from),
             self.request.take().map(Record::from),
             self.named.take().map(Record::from),
+            self.node.take().map(Record::from),
+            self.live.take().map(Record::from),
+            self.bus.take().map(Record::from),
+            self.trust.take().map(Record::from),
             self.call.take().map(Record::from),
             self.run.take().map(Record::from),
             self.counts.take().map(Record::from),
@@ -346,11 +393,13 @@ impl Written {
                 renew: Some(key),
                 ttl,
                 req,
+                health,
                 ..
             } => Change::Renew {
                 key,
                 ttl,
                 request: req,
+                health,
             },
             Self {
                 confirm: Some(key), ..
@@ -358,12 +407,14 @@ impl Written {
             Self {
                 end: Some(key),
                 how,
+                cooldown_ms,
                 req,
                 ev,
                 ..
             } => Change::End {
                 key,
                 how: how?,
+                cooldown_ms,
                 request: req,
                 event: ev,
             },
@@ -412,6 +463,10 @@ impl Serialize for Change {
                     Record::Cooldown(body) => map.serialize_entry("cooldown", body)?,
                     Record::Request(body) => map.serialize_entry("request", body)?,
                     Record::Named(body) => map.serialize_entry("named", body)?,
+                    Record::Node(body) => map.serialize_entry("node", body)?,
+                    Record::Live(body) => map.serialize_entry("live", body)?,
+                    Record::Bus(body) => map.serialize_entry("bus", body)?,
+                    Record::Trust(body) => map.serialize_entry("trust", body)?,
                     Record::Call(body) => map.serialize_entry("call", body)?,
                     Record::Run(body) => map.serialize_entry("run", body)?,
                     Record::Counts(body) => map.serialize_entry("counts", body)?,
@@ -421,20 +476,28 @@ impl Serialize for Change {
                 }
                 member(&mut map, "ev", event.as_ref())?;
             }
-            Self::Renew { key, ttl, request } => {
+            Self::Renew {
+                key,
+                ttl,
+                request,
+                health,
+            } => {
                 map.serialize_entry("renew", key)?;
                 member(&mut map, "ttl", ttl.as_ref())?;
                 member(&mut map, "req", request.as_ref())?;
+                member(&mut map, "health", health.as_ref())?;
             }
             Self::Confirm { key } => map.serialize_entry("confirm", key)?,
             Self::End {
                 key,
                 how,
+                cooldown_ms,
                 request,
                 event,
             } => {
                 map.serialize_entry("end", key)?;
                 map.serialize_entry("how", how)?;
+                member(&mut map, "cooldown_ms", cooldown_ms.as_ref())?;
                 member(&mut map, "req", request.as_ref())?;
                 member(&mut map, "ev", event.as_ref())?;
             }

@@ -42,12 +42,19 @@ impl State {
         self.pools.get(&(host.clone(), transport))
     }
 
+    /// The ports of every host and transport that was ever asked for, in order.
+    pub fn pools(&self) -> impl Iterator<Item = (&(Host, Transport), &Pool)> {
+        self.pools.iter()
+    }
+
     /// The ports of a host and transport; made if this is its first use.
     pub fn pool_mut(&mut self, host: &Host, transport: Transport) -> &mut Pool {
         let key = (host.clone(), transport);
         if !self.pools.contains_key(&key) {
-            let pool = self.fresh_pool(host, transport);
-            self.pools.insert(key.clone(), pool);
+            for transport in Transport::ALL {
+                let pool = self.fresh_pool(host, transport);
+                self.pools.insert((host.clone(), transport), pool);
+            }
         }
         self.pools.entry(key).or_insert_with(|| Pool::new(&[], &[]))
     }

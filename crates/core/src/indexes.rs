@@ -10,6 +10,8 @@ use onex_types::{
 
 use crate::{
     key::Key,
+    node_index::NodeIndex,
+    owners::Owners,
     record::{Cooldown, Lease, Record, Remembered, Request},
 };
 
@@ -17,7 +19,7 @@ use crate::{
 type Named = (RequesterId, Name, Host, Transport, u64, PortKey);
 
 /// The indexes.
-#[derive(Default)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Indexes {
     leases: BTreeMap<LeaseId, PortKey>,
     requests: BTreeMap<(RequesterId, RequestId), (Request, Key)>,
@@ -27,6 +29,10 @@ pub struct Indexes {
     labels: BTreeSet<(Label, PortKey)>,
     named: BTreeSet<Named>,
     remembered: u64,
+    /// Nodes, and the tools that they offer.
+    pub nodes: NodeIndex,
+    /// What belongs to what.
+    pub(crate) owners: Owners,
     calls: usize,
     runs: usize,
     counters: usize,
@@ -35,6 +41,8 @@ pub struct Indexes {
 impl Indexes {
     /// A record comes under its key.
     pub(crate) fn insert(&mut self, key: &Key, record: &Record) {
+        self.nodes.insert(key, record);
+        self.owners.insert(key, record);
         match (key, record) {
             (Key::Port(key), Record::Lease(lease)) => self.insert_lease(key, lease),
             (Key::Port(key), Record::Cooldown(cooldown)) => {
@@ -53,6 +61,8 @@ impl Indexes {
 
     /// That record goes.
     pub(crate) fn remove(&mut self, key: &Key, record: &Record) {
+        self.nodes.remove(key, record);
+        self.owners.remove(key, record);
         match (key, record) {
             (Key::Port(key), Record::Lease(lease)) => self.remove_lease(key, lease),
             (Key::Port(port), Record::Cooldown(cooldown)) => {
@@ -70,6 +80,10 @@ impl Indexes {
             }
             (_, Record::Request(request)) => {
                 self.forget(request.requester_id, request.request.id, key);
+                // Only an undo takes the last one away: they are numbered without a gap.
+                if self.remembered == request.n.saturating_add(1) {
+                    self.remembered = request.n;
+                }
             }
             (_, Record::Call(_)) => self.calls = self.calls.saturating_sub(1),
             (_, Record::Run(_)) => self.runs = self.runs.saturating_sub(1),

@@ -5,7 +5,7 @@
 use std::{fmt, str::FromStr};
 
 use onex_types::{
-    ids::{ExecutionId, Host, Invalid, NodeId, RequestId},
+    ids::{BusId, ExecutionId, Host, Invalid, NodeId, RequestId},
     key::{PortKey, escape, unescape},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -29,6 +29,14 @@ pub enum Key {
     Request(u32),
     /// The instance that writes snapshots, view and events.
     Named,
+    /// What a node announced.
+    Node(NodeId),
+    /// Whether a node is live.
+    Live(NodeId),
+    /// A bus.
+    Bus(BusId),
+    /// What validators say of a node.
+    Trust(NodeId),
     /// A call with that request id.
     Call(RequestId),
     /// An execution without a request id, while it is under way.
@@ -39,6 +47,10 @@ pub enum Key {
 
 const POOL: &str = "pool.";
 const REQUEST: &str = "req.";
+const NODE: &str = "node.";
+const LIVE: &str = "live.";
+const BUS: &str = "bus.";
+const TRUST: &str = "trust.";
 const CALL: &str = "call.";
 const RUN: &str = "run.";
 const EXEC: &str = "exec.";
@@ -52,6 +64,10 @@ impl fmt::Display for Key {
             Self::Port(key) => key.fmt(f),
             Self::Request(slot) => write!(f, "{REQUEST}{slot}"),
             Self::Named => f.write_str("sys.named"),
+            Self::Node(id) => write!(f, "{NODE}{}", escape(id.as_str())),
+            Self::Live(id) => write!(f, "{LIVE}{}", escape(id.as_str())),
+            Self::Bus(id) => write!(f, "{BUS}{}", escape(id.as_str())),
+            Self::Trust(id) => write!(f, "{TRUST}{}", escape(id.as_str())),
             Self::Call(id) => write!(f, "{CALL}{id}"),
             Self::Run(id) => write!(f, "{RUN}{id}"),
             Self::Exec(id) => write!(f, "{EXEC}{}", escape(id.as_str())),
@@ -90,7 +106,27 @@ fn parse(text: &str) -> Option<Key> {
     if let Some(id) = text.strip_prefix(EXEC) {
         return unescape(id)?.parse().ok().map(Key::Exec);
     }
+    if let Some(key) = parse_node(text) {
+        return Some(key);
+    }
     text.parse().ok().map(Key::Port)
+}
+
+/// Keys of nodes, buses and trust.
+fn parse_node(text: &str) -> Option<Key> {
+    fn id<T: FromStr>(token: &str) -> Option<T> {
+        unescape(token)?.parse().ok()
+    }
+    if let Some(token) = text.strip_prefix(NODE) {
+        return id(token).map(Key::Node);
+    }
+    if let Some(token) = text.strip_prefix(LIVE) {
+        return id(token).map(Key::Live);
+    }
+    if let Some(token) = text.strip_prefix(BUS) {
+        return id(token).map(Key::Bus);
+    }
+    id(text.strip_prefix(TRUST)?).map(Key::Trust)
 }
 
 /// A UUID in the one spelling that a key has.
@@ -142,6 +178,10 @@ mod tests {
             "port.a.udp.80",
             "req.0",
             "req.262143",
+            "node.calc",
+            "live.a=2Eb",
+            "bus.main",
+            "trust.a=2Eb",
             "call.00000000-0000-0000-0000-00000000000a",
             "run.00000000-0000-0000-0000-00000000000a",
             "exec.a=2Eb",
@@ -156,6 +196,10 @@ mod tests {
             "req.262144",
             "req.-1",
             "port.a.tcp.0",
+            "node.a.b",
+            "live.=61",
+            "bus.a=2Eb",
+            "trust.",
             "call.00000000-0000-0000-0000-00000000000A",
             "run.1",
             "exec.a.b",

@@ -16,10 +16,19 @@ mod hosts;
 pub mod indexes;
 pub mod key;
 pub mod mechanism;
+pub mod node;
+pub mod node_command;
+pub mod node_event;
+pub mod node_index;
+pub mod node_record;
+pub mod nodes;
+pub mod offers;
+mod owners;
 pub mod pool;
 pub mod record;
 pub mod slot;
 pub mod state;
+pub mod trust;
 pub mod txn;
 
 #[cfg(test)]

@@ -39,6 +39,16 @@ pub enum Mechanism {
     ConfirmWaits,
     /// A renewal only lengthens.
     OnlyLengthens,
+    /// What belongs to a node's incarnation reads as ended as soon as that has ended.
+    EndsWithOwner,
+    /// An epoch that has ended is not registered again.
+    EndedEpoch,
+    /// A late copy of a request that an earlier incarnation began with does not begin another one.
+    EarlierIncarnations,
+    /// The ports of an incarnation that was superseded cool down for as long as its holder may count on them.
+    SupersededCooldown,
+    /// A frozen node keeps its contract.
+    FrozenContract,
     /// The outcome of a call that is in the log stays, whatever is reported later.
     OutcomeStays,
     /// Once an execution of a call may have been executed, no later one says of the call that it was not.
@@ -58,7 +68,7 @@ pub struct Mechanisms {
 #[cfg(test)]
 impl Mechanism {
     /// Each of them.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: &'static [Self] = &[
         Self::CompareAndAppend,
         Self::RepeatSameEntry,
         Self::UndoOnLoss,
@@ -76,6 +86,11 @@ impl Mechanism {
         Self::RequestsBeforeTimers,
         Self::ConfirmWaits,
         Self::OnlyLengthens,
+        Self::EndsWithOwner,
+        Self::EndedEpoch,
+        Self::EarlierIncarnations,
+        Self::SupersededCooldown,
+        Self::FrozenContract,
         Self::OutcomeStays,
         Self::ExecutedBefore,
         Self::OneEnd,
@@ -86,7 +101,7 @@ impl Mechanism {
 impl Mechanisms {
     /// Whether this one is on.
     pub fn on(self, mechanism: Mechanism) -> bool {
-        self.off & (1_u64 << mechanism as u32) == 0
+        self.off & (1 << mechanism as u64) == 0
     }
 
     /// The same without this one.
@@ -94,7 +109,7 @@ impl Mechanisms {
     #[must_use]
     pub(crate) fn without(self, mechanism: Mechanism) -> Self {
         Self {
-            off: self.off | (1_u64 << mechanism as u32),
+            off: self.off | (1 << mechanism as u64),
         }
     }
 }

@@ -14,13 +14,20 @@ use onex_types::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::execution::{Call, Counts, Run};
+use crate::{
+    execution::{Call, Counts, Run},
+    node_record::{Bus, Live, Node, NodeLimits},
+    trust::Verdicts,
+};
 
 /// How long a port stays quarantined that another program was found to use, in milliseconds: one minute.
 pub const QUARANTINE_MILLIS: u64 = 60_000;
 
+/// Free-form JSON: carried as it came.
+pub type Json = serde_json::Value;
+
 /// Members that this version does not know. They are kept when a record is written again.
-pub type Unknown = BTreeMap<String, serde_json::Value>;
+pub type Unknown = BTreeMap<String, Json>;
 
 /// A write that its caller named, to make retries idempotent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +39,7 @@ pub struct Request {
 }
 
 /// The incarnation of a node that something belongs to and ends with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct OwnerRef {
     /// Which node.
     pub node_id: NodeId,
@@ -155,14 +162,17 @@ pub enum LeaseEnd {
     Expired,
     /// Another program was using the port; the caller got another one.
     InUse,
+    /// Another incarnation of the node that it belonged to was registered: its holder may still count on it.
+    Superseded,
 }
 
 impl LeaseEnd {
-    /// How long the port then cools down, in milliseconds. Nothing where the holder stopped first.
+    /// How long the port then cools down, in milliseconds, where the entry does not say it. Nothing where the holder
+    /// stopped first.
     pub fn cooldown_millis(self) -> u64 {
         match self {
             Self::InUse => QUARANTINE_MILLIS,
-            Self::Released | Self::Expired => 0,
+            Self::Released | Self::Expired | Self::Superseded => 0,
         }
     }
 
@@ -170,7 +180,7 @@ impl LeaseEnd {
     pub fn was_told(self) -> bool {
         match self {
             Self::InUse => false,
-            Self::Released | Self::Expired => true,
+            Self::Released | Self::Expired | Self::Superseded => true,
         }
     }
 }
@@ -221,6 +231,9 @@ pub struct Settings {
     /// Whether a host without a pool is refused.
     #[serde(default)]
     pub known_hosts_only: bool,
+    /// What bounds nodes and buses.
+    #[serde(default)]
+    pub nodes: NodeLimits,
     /// How many calls with a request id may be remembered.
     pub calls_max: usize,
     /// How long such a call is remembered after its end, in milliseconds.
@@ -303,6 +316,14 @@ records!(
     Request(Remembered) request,
     /// The named instance.
     Named(Named) named,
+    /// What a node announced.
+    Node(Node) node,
+    /// A node's incarnation.
+    Live(Live) live,
+    /// A bus.
+    Bus(Bus) bus,
+    /// What validators say of a node.
+    Trust(Verdicts) trust,
     /// A call with a request id.
     Call(Call) call,
     /// An execution that is under way.

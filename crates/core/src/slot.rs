@@ -87,12 +87,14 @@ impl Slot {
         }
     }
 
-    /// When its time is up, by this instance's clock: of a lease, when it ends; of a port that cools down, when it is
-    /// free. None where time changes nothing.
+    /// When its time is up, by this instance's clock: of a lease or node, when it ends; of a port that cools down, when it
+    /// is free; of a node or bus that has ended, when it is forgotten. None where time changes nothing.
     pub(crate) fn due(&self, mechanisms: Mechanisms) -> Option<Moment> {
         let millis = match &self.record {
             Record::Lease(lease) if lease.owner.is_none() => lease.ttl.millis(),
             Record::Cooldown(cooldown) if cooldown.cooldown_ms > 0 => cooldown.cooldown_ms,
+            Record::Live(live) => live.ended.map_or(live.ttl.millis(), |ended| ended.kept_ms),
+            Record::Bus(bus) => bus.ended?.kept_ms,
             Record::Call(call) if call.ended.is_some() => call.timer_millis(),
             Record::Call(_) | Record::Run(_) if !mechanisms.on(Mechanism::UnknownInTime) => {
                 return None;
@@ -113,7 +115,7 @@ impl Slot {
     pub(crate) fn ends_in_time(&self) -> bool {
         matches!(
             self.record,
-            Record::Lease(_) | Record::Call(_) | Record::Run(_)
+            Record::Lease(_) | Record::Live(_) | Record::Bus(_) | Record::Call(_) | Record::Run(_)
         )
     }
 
@@ -125,7 +127,9 @@ impl Slot {
                 match cooldown.how {
                     _ if over => PortState::Free,
                     LeaseEnd::InUse => PortState::Quarantined,
-                    LeaseEnd::Released | LeaseEnd::Expired => PortState::Resting,
+                    LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::Superseded => {
+                        PortState::Resting
+                    }
                 }
             }
             _ => PortState::Free,
@@ -137,13 +141,14 @@ impl Slot {
 pub(crate) fn ended(
     lease: &Lease,
     how: LeaseEnd,
+    cooldown_ms: Option<u64>,
     release: Option<Request>,
     at: Timestamp,
 ) -> Cooldown {
     Cooldown {
         how,
         ended_at: at,
-        cooldown_ms: how.cooldown_millis(),
+        cooldown_ms: cooldown_ms.unwrap_or_else(|| how.cooldown_millis()),
         last: Last {
             lease_id: lease.lease_id,
             requester_id: lease.requester_id,

@@ -19,8 +19,9 @@ use crate::{
     indexes::Indexes,
     key::Key,
     mechanism::Mechanisms,
+    node_record::Live,
     pool::{Pool, PortState},
-    record::{Lease, Named, Record, Request, Settings},
+    record::{Json, Lease, Named, Record, Request, Settings},
     slot::{Slot, Stamp, ended},
 };
 
@@ -55,8 +56,8 @@ pub enum ApplyError {
 /// What undoes a change: the key and what was there.
 pub type Undo = (Key, Option<Slot>);
 
-/// The state.
-#[derive(Default)]
+/// The state. A copy shares its records.
+#[derive(Default, Clone)]
 pub struct State {
     pub(crate) slots: BTreeMap<Key, Slot>,
     /// Where what is looked up by something else than its key is.
@@ -149,7 +150,7 @@ impl State {
         undo: &mut impl FnMut(Undo),
     ) -> Result<(), ApplyError> {
         match command {
-            CommandRecord::Renewal(key) => self.renew(key, None, None, stamp, undo)?,
+            CommandRecord::Renewal(key) => self.renew(key, None, None, None, stamp, undo)?,
             CommandRecord::Other(changes) => {
                 for change in &changes.changes {
                     self.apply(change, stamp, undo)?;
@@ -177,8 +178,13 @@ impl State {
                 let slot = Slot::new(record.clone(), stamp, *tentative, self.mechanisms);
                 self.replace(key, Some(slot), stamp.now, undo);
             }
-            Change::Renew { key, ttl, request } => {
-                self.renew(key, *ttl, *request, stamp, undo)?;
+            Change::Renew {
+                key,
+                ttl,
+                request,
+                health,
+            } => {
+                self.renew(key, *ttl, *request, health.as_ref(), stamp, undo)?;
             }
             Change::Confirm { key } => {
                 let slot = self.slots.get(key).ok_or_else(|| missing(key))?;
@@ -189,11 +195,15 @@ impl State {
                 self.replace(key, Some(slot), stamp.now, undo);
             }
             Change::End {
-                key, how, request, ..
+                key,
+                how,
+                cooldown_ms,
+                request,
+                ..
             } => {
                 let slot = self.slots.get(key).ok_or_else(|| missing(key))?;
                 let cooldown = match &slot.record {
-                    Record::Lease(lease) => ended(lease, *how, *request, stamp.at),
+                    Record::Lease(lease) => ended(lease, *how, *cooldown_ms, *request, stamp.at),
                     _ => return Err(ApplyError::Kind { key: key.clone() }),
                 };
                 let slot = Slot::new(cooldown.into(), stamp, false, self.mechanisms);
@@ -211,18 +221,19 @@ impl State {
         key: &Key,
         ttl: Option<Ttl>,
         request: Option<Request>,
+        health: Option<&Json>,
         stamp: Stamp,
         undo: &mut impl FnMut(Undo),
     ) -> Result<(), ApplyError> {
         let slot = self.slots.get(key).ok_or_else(|| missing(key))?;
-        let lease = slot
-            .record
-            .lease()
-            .ok_or_else(|| ApplyError::Kind { key: key.clone() })?;
-        if ttl.is_none() && request.is_none() {
+        if !matches!(slot.record, Record::Lease(_) | Record::Live(_)) {
+            return Err(ApplyError::Kind { key: key.clone() });
+        }
+        let bare = ttl.is_none() && request.is_none();
+        if bare || slot.record.live().is_some() {
             // Nothing changes that is looked up by, and a timer that fires early looks again.
             let fresh = Slot {
-                record: slot.record.clone(),
+                record: renewed(&slot.record, ttl, request, health),
                 revision: stamp.revision,
                 at: stamp.at,
                 since: stamp.since(self.mechanisms),
@@ -234,12 +245,8 @@ impl State {
             self.arm(key, stamp.now.mono);
             return Ok(());
         }
-        let lease = Lease {
-            ttl: ttl.unwrap_or(lease.ttl),
-            renewal: request.or(lease.renewal),
-            ..Lease::clone(lease)
-        };
-        let slot = Slot::new(lease.into(), stamp, false, self.mechanisms);
+        let record = renewed(&slot.record, ttl, request, health);
+        let slot = Slot::new(record, stamp, false, self.mechanisms);
         self.replace(key, Some(slot), stamp.now, undo);
         Ok(())
     }
@@ -316,6 +323,8 @@ impl State {
     fn look_again(&mut self, key: &Key, before: PortState, now: Moment) {
         let Key::Port(port) = key else { return };
         let mechanisms = self.mechanisms;
+        // A pool that is made here counts what the slot was.
+        self.pool_mut(&port.host, port.transport);
         let after = self.slots.get_mut(key).map_or(PortState::Free, |slot| {
             slot.state = slot.state_at(now, mechanisms);
             slot.state
@@ -403,6 +412,31 @@ impl State {
     /// When the time of what is under a port's key is up.
     pub fn due_at(&self, slot: &Slot) -> Option<Moment> {
         slot.due(self.mechanisms)
+    }
+}
+
+/// A lease or node that lasts its TTL again.
+fn renewed(
+    record: &Record,
+    ttl: Option<Ttl>,
+    request: Option<Request>,
+    health: Option<&Json>,
+) -> Record {
+    if ttl.is_none() && request.is_none() && health.is_none() {
+        return record.clone();
+    }
+    match record {
+        Record::Lease(lease) => Record::from(Lease {
+            ttl: ttl.unwrap_or(lease.ttl),
+            renewal: request.or(lease.renewal),
+            ..Lease::clone(lease)
+        }),
+        Record::Live(live) => Record::from(Live {
+            ttl: ttl.unwrap_or(live.ttl),
+            health: health.or(live.health.as_ref()).cloned(),
+            ..Live::clone(live)
+        }),
+        other => other.clone(),
     }
 }
 

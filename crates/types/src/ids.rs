@@ -228,7 +228,7 @@ macro_rules! ends {
     )*};
 }
 
-ends!(Host NodeId BusId);
+ends!(Host NodeId BusId Token);
 
 impl NodeId {
     /// A value that sorts behind every other there can be.

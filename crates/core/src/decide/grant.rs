@@ -11,12 +11,13 @@ use crate::{
     key::{Key, REQUEST_SLOTS_MAX},
     mechanism::Mechanism,
     pool::PortState,
-    record::{Lease, LeaseEnd, Remembered, Unknown},
+    record::{Lease, LeaseEnd, OwnerRef, Remembered, Unknown},
     txn::Txn,
 };
 
 use super::{
-    Decided, Local, Then, check_digest,
+    Decided, Local, Then, bounds, check_digest,
+    claim::{check_ttl, living},
     lease::{end, held},
     spread,
 };
@@ -37,18 +38,43 @@ pub(super) fn lease(
     command: &Command,
     request: &GrantRequest,
 ) -> Result<Decided, Refusal> {
-    if let Some(settings) = txn.state.settings()
-        && request.ttl > settings.ttl_max
-    {
-        return Err(Refusal::TtlTooLong(settings.ttl_max.seconds()));
+    if request.owner.is_none() {
+        check_ttl(txn, Some(request.ttl))?;
     }
     check_digest(txn, request.requester_id, request.request)?;
     if let Some(decided) = granted_before(txn, command, request)? {
         return Ok(decided);
     }
+    let (request, owner) = &of_owner(txn, request)?;
     check_bounds(txn, request)?;
     let key = choose(txn, command, request)?;
-    grant(txn, local, command, request, &key, Vec::new())
+    grant(
+        txn,
+        local,
+        command,
+        request,
+        owner.as_ref(),
+        &key,
+        Vec::new(),
+    )
+}
+
+/// The request as it is once the node is known that its lease belongs to, and that node's incarnation.
+fn of_owner(
+    txn: &Txn<'_>,
+    request: &GrantRequest,
+) -> Result<(GrantRequest, Option<OwnerRef>), Refusal> {
+    let mut request = request.clone();
+    let Some(owner) = &request.owner else {
+        return Ok((request, None));
+    };
+    let view = living(txn.state, &owner.node_id, request.requester_id, owner.epoch)?;
+    let host = view.node.registration.host.clone();
+    if let Some(host) = host.filter(|_| owner.on_its_host) {
+        request.host = host;
+    }
+    request.ttl = view.live.ttl;
+    Ok((request, Some(view.owner())))
 }
 
 /// What this request has led to already.
@@ -69,14 +95,14 @@ fn granted_before(
     let Key::Port(key) = key.clone() else {
         return Err(Refusal::LeaseExpired);
     };
-    let Some((slot, lease)) = txn.state.lease(&key) else {
+    let Some((slot, lease)) = txn.state.live_lease(&key) else {
         return Err(Refusal::LeaseExpired);
     };
     let tentative = slot.tentative;
     let decided = |then, txn: &Txn<'_>| {
         let (slot, lease) = txn.state.lease(&key)?;
         Some(Decided {
-            answer: held(&key, slot, lease, false),
+            answer: held(txn.state, &key, slot, lease, false),
             then,
         })
     };
@@ -110,15 +136,15 @@ fn check_bounds(txn: &Txn<'_>, request: &GrantRequest) -> Result<(), Refusal> {
         let limit = settings.hosts_max;
         if txn.state.hosts() >= limit {
             return Err(Refusal::LimitExceeded {
-                what: "hosts",
+                what: bounds::HOSTS,
                 limit,
             });
         }
     }
     let limit = settings.holder_leases_max;
-    if txn.state.indexes.held(request.requester_id) >= limit {
+    if txn.state.leases_held(request.requester_id) >= limit {
         return Err(Refusal::LimitExceeded {
-            what: "leases per requester",
+            what: bounds::LEASES,
             limit,
         });
     }
@@ -205,6 +231,7 @@ fn grant(
     local: &Local,
     command: &Command,
     request: &GrantRequest,
+    owner: Option<&OwnerRef>,
     key: &PortKey,
     before: Vec<Change>,
 ) -> Result<Decided, Refusal> {
@@ -216,7 +243,7 @@ fn grant(
         requester_id: request.requester_id,
         protocol: request.protocol.clone(),
         ttl: request.ttl,
-        owner: None,
+        owner: owner.cloned(),
         ports: vec![key.port],
         transports: vec![key.transport],
         name: request.name.clone(),
@@ -238,7 +265,7 @@ fn grant(
     let (slot, lease) = txn.state.lease(key).ok_or(Refusal::LeaseExpired)?;
     let then = if probe { Then::Probe } else { Then::Answer };
     Ok(Decided {
-        answer: held(key, slot, lease, false),
+        answer: held(txn.state, key, slot, lease, false),
         then,
     })
 }
@@ -294,15 +321,15 @@ pub(super) fn rollback(
     } = rollback;
     let lease = txn
         .state
-        .lease(key)
+        .live_lease(key)
         .filter(|(_, lease)| lease.lease_id == *lease_id);
     let Some((slot, lease)) = lease else {
         return Err(Refusal::LeaseExpired);
     };
     if !slot.tentative && txn.state.mechanisms.on(Mechanism::TentativeGrants) {
-        return Ok(Decided::answer(held(key, slot, lease, false)));
+        return Ok(Decided::answer(held(txn.state, key, slot, lease, false)));
     }
-    let back = end(key, slot, LeaseEnd::InUse, None);
+    let back = end(key, slot, LeaseEnd::InUse, None, None);
     let next = match request.preferred {
         Some(port) if request.exact => Err(Refusal::PortUnavailable {
             port,
@@ -311,17 +338,18 @@ pub(super) fn rollback(
         _ if *tried >= PORTS_TRIED_MAX => Err(Refusal::Exhausted {
             retry_after_ms: RETRY_AFTER_MILLIS,
         }),
-        _ => choose(
-            txn,
-            command,
-            &GrantRequest {
-                preferred: None,
-                ..request.clone()
-            },
-        ),
+        _ => elsewhere(txn, command, request),
     };
     match next {
-        Ok(next) => grant(txn, local, command, request, &next, vec![back]),
+        Ok((next, request, owner)) => grant(
+            txn,
+            local,
+            command,
+            &request,
+            owner.as_ref(),
+            &next,
+            vec![back],
+        ),
         Err(refusal) => {
             txn.change(
                 "port.rollback",
@@ -332,6 +360,21 @@ pub(super) fn rollback(
             Err(refusal)
         }
     }
+}
+
+/// Another port for that request, with the request as it is once its node is known.
+fn elsewhere(
+    txn: &mut Txn<'_>,
+    command: &Command,
+    request: &GrantRequest,
+) -> Result<(PortKey, GrantRequest, Option<OwnerRef>), Refusal> {
+    let (request, owner) = of_owner(txn, request)?;
+    let any = GrantRequest {
+        preferred: None,
+        ..request.clone()
+    };
+    let key = choose(txn, command, &any)?;
+    Ok((key, request, owner))
 }
 
 /// The port was tried: the grant stands. No reply waits for this.

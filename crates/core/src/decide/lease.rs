@@ -14,13 +14,14 @@ use crate::{
     mechanism::Mechanism,
     record::{Lease, LeaseEnd, Record, Request},
     slot::Slot,
+    state::State,
     txn::Txn,
 };
 
 use super::{Decided, check_digest};
 
 /// The live lease of that id, which must be `requester_id`'s, with the key of its record.
-fn live(
+pub(super) fn live(
     txn: &Txn<'_>,
     requester_id: RequesterId,
     lease_id: LeaseId,
@@ -35,7 +36,7 @@ fn live(
         .slot(&Key::Port(key.clone()))
         .ok_or(Refusal::LeaseNotFound)?;
     let (holder, live) = match &slot.record {
-        Record::Lease(lease) => (lease.requester_id, true),
+        Record::Lease(lease) => (lease.requester_id, txn.state.lease_over(lease).is_none()),
         Record::Cooldown(cooldown) => (cooldown.last.requester_id, false),
         _ => return Err(Refusal::LeaseNotFound),
     };
@@ -49,10 +50,21 @@ fn live(
 }
 
 /// The lease as its holder is told of it.
-pub(super) fn held(key: &PortKey, slot: &Slot, lease: &Arc<Lease>, verified: bool) -> Answer {
+pub(super) fn held(
+    state: &State,
+    key: &PortKey,
+    slot: &Slot,
+    lease: &Arc<Lease>,
+    verified: bool,
+) -> Answer {
+    // A lease that belongs to a node lasts as long as that.
+    let owner = lease.owner.as_ref();
+    let owner = owner.and_then(|owner| state.live(&owner.node_id));
+    let (slot, ttl) = owner.map_or((slot, lease.ttl), |(slot, live)| (slot, live.ttl));
     Answer::Lease(Held {
         key: key.clone(),
         lease: lease.clone(),
+        ttl,
         renewed_at: slot.at,
         since: slot.since,
         verified,
@@ -61,7 +73,7 @@ pub(super) fn held(key: &PortKey, slot: &Slot, lease: &Arc<Lease>, verified: boo
 
 fn held_now(txn: &Txn<'_>, key: &PortKey) -> Result<Decided, Refusal> {
     let (slot, lease) = txn.state.lease(key).ok_or(Refusal::LeaseExpired)?;
-    Ok(Decided::answer(held(key, slot, lease, false)))
+    Ok(Decided::answer(held(txn.state, key, slot, lease, false)))
 }
 
 /// The lease lasts its TTL again. One whose time is up and that no entry has ended can be renewed: it is still held.
@@ -101,6 +113,7 @@ pub(super) fn renew(
             key: record,
             ttl,
             request,
+            health: None,
         };
         txn.change("port.heartbeat", command, Some(requester_id), vec![change]);
     }
@@ -118,7 +131,7 @@ pub(super) fn release(
     check_digest(txn, requester_id, request)?;
     match live(txn, requester_id, lease_id) {
         Ok((key, slot)) => {
-            let change = end(&key, &slot, LeaseEnd::Released, request);
+            let change = end(&key, &slot, LeaseEnd::Released, None, request);
             txn.change("port.release", command, Some(requester_id), vec![change]);
             find(txn, lease_id)
         }
@@ -139,7 +152,14 @@ pub(super) fn find(txn: &Txn<'_>, lease_id: LeaseId) -> Result<Decided, Refusal>
         .slot(&Key::Port(key.clone()))
         .ok_or(Refusal::LeaseNotFound)?;
     match &slot.record {
-        Record::Lease(lease) => Ok(Decided::answer(held(key, slot, lease, false))),
+        Record::Lease(lease) => Ok(Decided::answer(match txn.state.lease_over(lease) {
+            Some(end) => Answer::Ended {
+                lease_id,
+                how: end.how,
+                at: end.at,
+            },
+            None => held(txn.state, key, slot, lease, false),
+        })),
         Record::Cooldown(cooldown) => Ok(Decided::answer(Answer::Ended {
             lease_id,
             how: cooldown.how,
@@ -149,30 +169,39 @@ pub(super) fn find(txn: &Txn<'_>, lease_id: LeaseId) -> Result<Decided, Refusal>
     }
 }
 
-/// Ends a lease whose time is up by this instance's clock. Whoever renewed it first has won.
-pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, key: &Key) -> Decided {
-    if let Key::Port(port) = key
-        && let Some(slot) = txn
-            .state
-            .slot(key)
-            .filter(|slot| slot.record.lease().is_some())
-        && txn
-            .state
-            .due_at(slot)
-            .is_some_and(|due| due <= txn.now.mono)
-    {
-        let change = end(port, slot, LeaseEnd::Expired, None);
-        txn.change("port.expire", command, None, vec![change]);
-    }
-    Decided::answer(Answer::Done)
+/// Ends a lease whose time is up by this instance's clock, or whose node has ended. Whoever renewed it first has won.
+pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, key: &PortKey) {
+    let Some((slot, lease)) = txn.state.lease(key) else {
+        return;
+    };
+    let change = if let Some(over) = txn.state.lease_over(lease) {
+        let rests = over.how == LeaseEnd::Superseded
+            && txn.state.mechanisms.on(Mechanism::SupersededCooldown);
+        let cooldown = rests.then(|| over.ttl.millis());
+        end(key, slot, over.how, cooldown, None)
+    } else {
+        let due = txn.state.due_at(slot);
+        if due.is_none_or(|due| due > txn.now.mono) {
+            return;
+        }
+        end(key, slot, LeaseEnd::Expired, None, None)
+    };
+    txn.change("port.expire", command, None, vec![change]);
 }
 
 /// The change that ends the lease in `slot`.
-pub(super) fn end(key: &PortKey, slot: &Slot, how: LeaseEnd, request: Option<Request>) -> Change {
+pub(super) fn end(
+    key: &PortKey,
+    slot: &Slot,
+    how: LeaseEnd,
+    cooldown_ms: Option<u64>,
+    request: Option<Request>,
+) -> Change {
     let kind = match how {
         LeaseEnd::Released => EventKind::PortReleased,
         LeaseEnd::Expired => EventKind::PortExpired,
         LeaseEnd::InUse => EventKind::PortQuarantined,
+        LeaseEnd::Superseded => EventKind::PortRevoked,
     };
     let event = EventRecord {
         lease: slot.record.lease().cloned(),
@@ -181,6 +210,7 @@ pub(super) fn end(key: &PortKey, slot: &Slot, how: LeaseEnd, request: Option<Req
     Change::End {
         key: Key::Port(key.clone()),
         how,
+        cooldown_ms,
         request,
         event: Some(event),
     }

@@ -1,9 +1,15 @@
 //! Decisions: a command and the state in; what it changes, and what came of it, out. A refused command changes nothing.
 
+pub mod bounds;
+mod bus;
 mod call;
+mod claim;
 mod grant;
 mod lease;
+mod register;
 mod system;
+mod tool;
+mod trust;
 
 use onex_types::ids::{CommandId, Host, RequesterId};
 
@@ -72,13 +78,13 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
             request,
         } => lease::release(txn, command, *requester_id, *lease_id, *request),
         Action::Find(lease_id) => lease::find(txn, *lease_id),
+        Action::ReadIndex => Ok(Decided::answer(Answer::Done)),
         Action::BeginCall(begin) => call::begin(txn, command, begin),
         Action::EndCall(end) => Ok(call::end(txn, command, end)),
         Action::FindCall(request) => call::find(txn, *request),
         Action::BeginRun(run) => call::begin_run(txn, command, run),
         Action::EndRun(end) => Ok(call::end_run(txn, command, end)),
-        Action::Expire(key @ Key::Port(_)) => Ok(lease::expire(txn, command, key)),
-        Action::Expire(key) => Ok(call::expire(txn, command, key)),
+        Action::Expire(key) => Ok(expire(txn, command, key)),
         Action::Genesis(genesis) => Ok(system::genesis(txn, genesis)),
         Action::SetPool(host, pool) => Ok(system::set_pool(txn, command, host, pool)),
         Action::TakeOver { from, to } => Ok(system::take_over(txn, *from, *to)),
@@ -87,7 +93,27 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
             revision,
             sequence,
         } => Ok(system::published(txn, *instance, *revision, *sequence)),
+        Action::Register(request) => register::register(txn, command, request),
+        Action::Heartbeat(beat) => claim::heartbeat(txn, command, beat),
+        Action::Deregister(of) => claim::deregister(txn, command, of),
+        Action::RegisterTool(request) => tool::register(txn, command, request),
+        Action::DeregisterTool(request) => tool::deregister(txn, command, request),
+        Action::RegisterBus(request) => bus::register(txn, command, request),
+        Action::DeregisterBus(request) => bus::deregister(txn, command, request),
+        Action::Report(report) => trust::report(txn, command, report),
     }
+}
+
+/// Ends what time asks to end under that key, or what belongs to something that has ended; forgets what ended long ago.
+fn expire(txn: &mut Txn<'_>, command: &Command, key: &Key) -> Decided {
+    match key {
+        Key::Port(port) => lease::expire(txn, command, port),
+        Key::Live(node_id) => claim::expire(txn, command, node_id),
+        Key::Bus(bus_id) => bus::expire(txn, command, bus_id),
+        Key::Call(_) | Key::Run(_) => return call::expire(txn, command, key),
+        _ => {}
+    }
+    Decided::answer(Answer::Done)
 }
 
 /// Refuses what came before under the same request id with other parameters.

@@ -152,7 +152,10 @@ impl Engine {
     fn put_back(&mut self, jobs: impl DoubleEndedIterator<Item = Job>) {
         for job in jobs.rev() {
             match job.command.action {
-                Action::Renew { .. } | Action::Release { .. } => self.renewals.push_front(job),
+                Action::Renew { .. }
+                | Action::Release { .. }
+                | Action::Heartbeat(_)
+                | Action::Deregister(_) => self.renewals.push_front(job),
                 _ => self.commands.push_front(job),
             }
         }
@@ -264,7 +267,7 @@ impl Engine {
         }
     }
 
-    /// Leases whose time is up, by this instance's clock.
+    /// What is due, by this instance's clock.
     pub(super) fn collect_due(&mut self, now: Now) {
         let wait = if self.is_named() {
             0
@@ -280,6 +283,23 @@ impl Engine {
                 Some(at) if at > now.mono => self.state.remind(&key, at),
                 _ => self.expiries.push_back(key),
             }
+        }
+        self.collect_left_over(now.mono, wait);
+    }
+
+    /// What belongs to a node or lease that has ended: as much as one entry has room for.
+    fn collect_left_over(&mut self, now: Moment, wait: u64) {
+        if self.pending.is_some() {
+            return;
+        }
+        if self.state.left_over().next().is_none() {
+            self.left_over_since = None;
+            return;
+        }
+        let since = *self.left_over_since.get_or_insert(now);
+        if now.since(since) >= wait {
+            let room = ENTRY_COMMANDS_MAX.saturating_sub(self.expiries.len());
+            self.expiries.extend(self.state.left_over().take(room));
         }
     }
 }

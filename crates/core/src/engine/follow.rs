@@ -39,6 +39,12 @@ impl Engine {
         self.apply(delivered, header, now);
     }
 
+    /// Whether the body of what is at a position has to be read: not if it was applied, or is the entry that is under way.
+    pub fn needs_body(&self, sequence: Sequence, id: Option<EntryId>) -> bool {
+        let pending = self.pending.as_ref().map(|pending| pending.header.id);
+        sequence > self.head.0 && (id.is_none() || id != pending)
+    }
+
     /// Whether an entry counts: its predecessor is the last one that does. Nothing else decides it, and every instance
     /// decides it alike.
     fn is_valid(&self, header: &EntryHeader) -> bool {

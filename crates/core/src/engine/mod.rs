@@ -108,6 +108,8 @@ pub struct Engine {
     renewals: VecDeque<Job>,
     commands: VecDeque<Job>,
     expiries: VecDeque<Key>,
+    /// Since when there is something that belongs to what has ended, and that no entry has ended.
+    left_over_since: Option<Moment>,
     pending: Option<Pending>,
     probing: BTreeMap<LeaseId, Probing>,
     /// Answers that wait for a time.
@@ -138,6 +140,7 @@ impl Engine {
             renewals: VecDeque::new(),
             commands: VecDeque::new(),
             expiries: VecDeque::new(),
+            left_over_since: None,
             pending: None,
             probing: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -158,10 +161,13 @@ impl Engine {
     /// Takes everything that has happened, then decides what is to be appended next.
     pub fn handle(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Vec<Output> {
         for input in inputs {
-            if self.phase == Phase::Failed {
-                break;
+            match input {
+                Input::Command(job) if self.phase == Phase::Failed => {
+                    self.refuse(job.id, Refusal::Unavailable);
+                }
+                _ if self.phase == Phase::Failed => {}
+                input => self.take(input, now),
             }
-            self.take(input, now);
         }
         if self.phase != Phase::Failed {
             self.pass_time(now);
@@ -202,7 +208,10 @@ impl Engine {
 
     fn enqueue(&mut self, job: Job) {
         match job.command.action {
-            Action::Renew { .. } | Action::Release { .. } => self.renewals.push_back(job),
+            Action::Renew { .. }
+            | Action::Release { .. }
+            | Action::Heartbeat(_)
+            | Action::Deregister(_) => self.renewals.push_back(job),
             _ => self.commands.push_back(job),
         }
     }

@@ -1,7 +1,6 @@
 //! The named instance publishes what is in the log and not yet out.
 
-use onex_types::{entry::Sequence, ids::CommandId, time::Moment};
-use uuid::Uuid;
+use onex_types::{entry::Sequence, time::Moment};
 
 use crate::{
     command::{Action, Command},
@@ -88,8 +87,7 @@ impl World {
             revision,
             sequence: sequence.0,
         };
-        self.commands += 1;
-        let id = CommandId(Uuid::from_u128(self.commands));
+        let id = self.next_command();
         let command = Command {
             id,
             correlation_id: None,

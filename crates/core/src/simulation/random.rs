@@ -27,6 +27,8 @@ pub(super) fn run(seed: u64, mechanisms: Mechanisms, verbose: bool) -> World {
         world.squat(20_001);
         world.squat(20_003);
     }
+    let places = usize::try_from(chance.between(0, 5)).unwrap();
+    world.run_processes(places);
     world.run(RUN_MILLIS);
     if chance.hit(200) {
         world.settle_calls();
@@ -50,7 +52,7 @@ fn runs_keep_every_promise(seeds: std::ops::Range<u64>) {
         return;
     }
     let count = seeds.end - seeds.start;
-    let (mut grants, mut answers, mut ended) = (0, 0, 0);
+    let (mut grants, mut registrations, mut answers, mut ended) = (0, 0, 0, 0);
     for seed in seeds {
         let world = run(seed, Mechanisms::default(), false);
         assert!(
@@ -59,10 +61,15 @@ fn runs_keep_every_promise(seeds: std::ops::Range<u64>) {
             world.violations
         );
         grants += world.grants;
+        registrations += world.registrations;
         answers += world.calls.truth.answers;
         ended += world.truth.executions.ended();
     }
     // Runs in which nothing is granted would show nothing.
+    assert!(
+        registrations as u64 > 20 * count,
+        "{registrations} answers about nodes in {count} runs"
+    );
     assert!(
         grants as u64 > 20 * count,
         "{grants} grants in {count} runs"
@@ -92,7 +99,7 @@ fn more_random_runs_keep_every_promise() {
 #[ignore = "shows which mechanisms random runs miss, and after how many"]
 fn random_runs_miss_each_mechanism() {
     for mechanism in Mechanism::ALL {
-        let off = Mechanisms::default().without(mechanism);
+        let off = Mechanisms::default().without(*mechanism);
         let found = (0..number("SEEDS").unwrap_or(60)).find_map(|seed| {
             let violations = run(seed, off, false).violations;
             violations

@@ -13,7 +13,7 @@ use crate::{
     command::{Action, Answer, Command, GrantRequest, Outcome, Probed, Refusal},
     engine::{Engine, Input, Job, JobId, Limits, Output},
     mechanism::{Mechanism, Mechanisms},
-    record::Request,
+    record::{Request, Settings},
 };
 
 use super::{
@@ -49,6 +49,20 @@ impl Stage {
             stage.start(index);
             stage.settle();
         }
+        stage
+    }
+
+    /// One instance whose log is made with these settings.
+    pub(super) fn with_settings(settings: &Settings) -> Self {
+        let limits = Limits {
+            snapshot_bytes: usize::MAX,
+            snapshot_millis: u64::MAX,
+            chunk_bytes: 300,
+        };
+        let mut stage = Self::empty(1, Mechanisms::default(), &limits);
+        stage.instances[0].settings = settings.clone();
+        stage.start(0);
+        stage.settle();
         stage
     }
 
@@ -288,6 +302,7 @@ pub(super) fn wants(n: u128, ttl: u32, request: Option<u128>, port: Option<u16>)
         requester_id: requester(n),
         protocol: "p".parse().unwrap(),
         ttl: Ttl::try_from(ttl).unwrap(),
+        owner: None,
         host: host(),
         transport: Transport::Tcp,
         preferred: port.and_then(Port::new),

@@ -10,14 +10,14 @@ use onex_types::{
 };
 
 use crate::{
-    entry::{Change, Entry, Kept},
+    entry::{Change, Entry, EventRecord, Kept},
     key::Key,
     record::LeaseEnd,
     slot::Stamp,
     state::State,
 };
 
-use super::{call_truth::LogTruth, store::Message};
+use super::{call_truth::LogTruth, store::Message, truth_nodes::NodeTruth};
 
 /// Every so many positions all records are compared: to compare each would take most of a run's time.
 const COMPARED_EVERY: u64 = 8;
@@ -33,6 +33,7 @@ pub(super) struct Truth {
     fences: BTreeMap<PortKey, u64>,
     /// Every event, in order: revision and place within its command, and where its entry is.
     pub(super) events: Vec<(u64, usize, Sequence)>,
+    pub(super) nodes: NodeTruth,
     /// What it says of executions.
     pub(super) executions: LogTruth,
     pub(super) wrong: Vec<String>,
@@ -48,6 +49,7 @@ impl Truth {
             granted: BTreeMap::new(),
             fences: BTreeMap::new(),
             events: Vec::new(),
+            nodes: NodeTruth::default(),
             executions: LogTruth::default(),
             wrong: Vec::new(),
         }
@@ -75,11 +77,14 @@ impl Truth {
             ));
         }
         for (revision, command) in (entry.rev..).zip(&entry.cmds) {
+            let wrong = self.nodes.before(&self.state, command);
+            self.wrong.extend(wrong);
             let mut place = 0;
             for change in command.changes() {
                 self.note_change(revision, change);
                 self.executions.note(&self.state, change, &mut self.wrong);
-                if change.event().is_some() {
+                let events = change.event().into_iter();
+                for _ in events.flat_map(EventRecord::events) {
                     self.events.push((revision, place, sequence));
                     place += 1;
                 }
@@ -94,6 +99,7 @@ impl Truth {
                     "the log does not fit itself at {sequence}: {error}"
                 ));
             }
+            self.wrong.extend(self.nodes.after(&self.state, command));
             self.executions.check(&self.state, &mut self.wrong);
         }
     }

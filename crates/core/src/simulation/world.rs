@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use onex_types::{
     entry::{EntryHeader, Sequence},
-    ids::LeaseId,
+    ids::{CommandId, LeaseId},
     key::PortKey,
     time::Moment,
 };
+use uuid::Uuid;
 
 use crate::{
     command::{Command, Outcome},
@@ -21,8 +22,10 @@ use super::{
     faults::Faults,
     holder::Holder,
     instance::{Asked, Instance},
+    process::Process,
     store::Store,
     truth::{Truth, records},
+    truth_nodes::indexes,
 };
 
 /// More messages than this in a run of minutes mean that instances write without cause.
@@ -67,10 +70,12 @@ pub(super) enum Event {
         asked: Asked,
         command: Command,
     },
-    /// A reply arrives at a holder.
+    /// A reply arrives.
     Reply { asked: Asked, outcome: Outcome },
     /// A holder does something.
     Holder(usize),
+    /// A process that is a node does something.
+    Process(usize),
     /// Time passes for an instance.
     Tick(usize),
     /// Everything below that position is removed, however long ago that was asked for.
@@ -89,6 +94,7 @@ pub(super) struct World {
     pub(super) truth: Truth,
     pub(super) instances: Vec<Instance>,
     pub(super) holders: Vec<Holder>,
+    pub(super) processes: Vec<Process>,
     pub(super) calls: Calls,
     pub(super) faults: Faults,
     pub(super) mechanisms: Mechanisms,
@@ -104,6 +110,9 @@ pub(super) struct World {
     pub(super) published: Vec<(u64, usize)>,
     pub(super) violations: Vec<String>,
     pub(super) grants: usize,
+    pub(super) registrations: usize,
+    /// Since when there is something that belongs to what has ended.
+    pub(super) left_over_since: u64,
     pub(super) verbose: bool,
 }
 
@@ -134,6 +143,7 @@ impl World {
             truth: Truth::new(),
             instances,
             holders,
+            processes: Vec::new(),
             calls: Calls::default(),
             faults: Faults::NONE,
             mechanisms,
@@ -147,6 +157,8 @@ impl World {
             published: Vec::new(),
             violations: Vec::new(),
             grants: 0,
+            registrations: 0,
+            left_over_since: 0,
             verbose: false,
         };
         for index in 0..world.instances.len() {
@@ -160,8 +172,24 @@ impl World {
         world
     }
 
+    /// Places at which processes of nodes run.
+    pub(super) fn run_processes(&mut self, places: usize) {
+        for index in 0..places {
+            let drift = i64::try_from(self.chance.below(800)).unwrap() - 400;
+            let process = Process::new(index, drift, &mut self.chance);
+            self.processes.push(process);
+            self.after(120 + index as u64 * 30, Event::Process(index));
+        }
+    }
+
     pub(super) fn squat(&mut self, port: u16) {
         self.squatted.push(port);
+    }
+
+    /// The id of another command. A grant whose port is in use takes the ids behind its own.
+    pub(super) fn next_command(&mut self) -> CommandId {
+        self.commands += 1 << 10;
+        CommandId(Uuid::from_u128(self.commands))
     }
 
     pub(super) fn after(&mut self, millis: u64, event: Event) {
@@ -221,13 +249,9 @@ impl World {
                 from,
             } => self.publish(to, epoch, last, from),
             Event::Request { to, asked, command } => self.request(to, asked, command),
-            Event::Reply { asked, outcome } => {
-                if self.holders[asked.holder].asleep_until > self.t {
-                    return;
-                }
-                self.holders[asked.holder].told(asked.ask, &outcome, self.t);
-            }
+            Event::Reply { asked, outcome } => self.told(asked, &outcome),
             Event::Holder(index) => self.holder(index),
+            Event::Process(index) => self.process(index),
         }
     }
 
@@ -318,6 +342,11 @@ impl World {
         for holder in &mut self.holders {
             if self.chance.hit(faults.pause) {
                 holder.asleep_until = self.t + self.chance.between(100, 20_000);
+            }
+        }
+        for process in &mut self.processes {
+            if self.chance.hit(faults.pause) {
+                process.asleep_until = self.t + self.chance.between(100, 20_000);
             }
         }
     }
@@ -441,10 +470,14 @@ impl World {
         if self.instances[index].compared == (epoch, head) {
             return;
         }
-        let alike = self
-            .truth
-            .at(head)
-            .is_none_or(|truth| *truth == records(engine.state()));
+        let truth = self.truth.at(head);
+        let alike = truth.is_none_or(|truth| *truth == records(engine.state()));
+        let state = engine.state();
+        let looked_up = truth.is_none() || state.indexes == indexes(state);
+        if !looked_up {
+            let text = format!("I{index} finds other things than there are at {head}");
+            self.violations.push(text);
+        }
         self.instances[index].compared = (epoch, head);
         if !alike {
             self.violations
@@ -458,13 +491,25 @@ impl World {
         if self.store.last() > LOG_MESSAGES_MAX {
             self.violations.push("the log grows without end".to_owned());
         }
-        let mut held: BTreeMap<&PortKey, usize> = BTreeMap::new();
+        self.check_processes();
+        let t = self.t;
+        let processes = self.processes.iter().enumerate();
+        let mut held: BTreeMap<&PortKey, String> = BTreeMap::new();
+        for (index, process) in processes {
+            let ports = process.lives(t).into_iter();
+            for key in ports.flat_map(|alive| alive.ports.values()) {
+                if let Some(other) = held.insert(key, format!("N{index}")) {
+                    let text = format!("{other} and N{index} both hold {key}");
+                    return self.violations.push(text);
+                }
+            }
+        }
         for (index, holder) in self.holders.iter().enumerate() {
             let Some(hold) = holder.holds(self.t) else {
                 continue;
             };
-            if let Some(other) = held.insert(&hold.key, index) {
-                let text = format!("H{other} and H{index} both hold {}", hold.key);
+            if let Some(other) = held.insert(&hold.key, format!("H{index}")) {
+                let text = format!("{other} and H{index} both hold {}", hold.key);
                 return self.violations.push(text);
             }
             let lease = self.truth.state.lease(&hold.key);
