@@ -35,7 +35,6 @@ pub struct Indexes {
     pub(crate) owners: Owners,
     calls: usize,
     runs: usize,
-    counters: usize,
 }
 
 impl Indexes {
@@ -54,7 +53,6 @@ impl Indexes {
             }
             (_, Record::Call(_)) => self.calls += 1,
             (_, Record::Run(_)) => self.runs += 1,
-            (_, Record::Counts(_)) => self.counters += 1,
             _ => {}
         }
     }
@@ -87,7 +85,6 @@ impl Indexes {
             }
             (_, Record::Call(_)) => self.calls = self.calls.saturating_sub(1),
             (_, Record::Run(_)) => self.runs = self.runs.saturating_sub(1),
-            (_, Record::Counts(_)) => self.counters = self.counters.saturating_sub(1),
             _ => {}
         }
     }
@@ -235,11 +232,6 @@ impl Indexes {
     /// How many executions without a request id are under way.
     pub fn runs(&self) -> usize {
         self.runs
-    }
-
-    /// How many nodes' executions are counted.
-    pub fn counters(&self) -> usize {
-        self.counters
     }
 
     /// The number of the next request that a slot is to remember.
