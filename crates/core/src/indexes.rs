@@ -38,7 +38,6 @@ pub struct Indexes {
     pub(crate) owners: Owners,
     calls: usize,
     runs: usize,
-    counters: usize,
 }
 
 impl Indexes {
@@ -58,7 +57,6 @@ impl Indexes {
             }
             (_, Record::Call(_)) => self.calls += 1,
             (_, Record::Run(_)) => self.runs += 1,
-            (_, Record::Counts(_)) => self.counters += 1,
             _ => {}
         }
     }
@@ -92,7 +90,6 @@ impl Indexes {
             }
             (_, Record::Call(_)) => self.calls = self.calls.saturating_sub(1),
             (_, Record::Run(_)) => self.runs = self.runs.saturating_sub(1),
-            (_, Record::Counts(_)) => self.counters = self.counters.saturating_sub(1),
             _ => {}
         }
     }
@@ -240,11 +237,6 @@ impl Indexes {
     /// How many executions without a request id are under way.
     pub fn runs(&self) -> usize {
         self.runs
-    }
-
-    /// How many nodes' executions are counted.
-    pub fn counters(&self) -> usize {
-        self.counters
     }
 
     /// The number of the next request that a slot is to remember.

@@ -33,7 +33,7 @@ use super::{
     node_stage::{registration, tool},
 };
 
-const NODES: [&str; 3] = ["a", "a.b", "v"];
+pub(super) const NODES: [&str; 3] = ["a", "a.b", "v"];
 const TOOLS: [&str; 3] = ["add", "sub", "mul"];
 const BUSES: [&str; 2] = ["x", "y"];
 /// The node that reports on the others.
