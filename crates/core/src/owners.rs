@@ -179,11 +179,6 @@ impl Owners {
         self.live.get(&owner.node_id) == Some(&owner.incarnation)
     }
 
-    /// Whether anything belongs to that incarnation.
-    pub(crate) fn owns(&self, owner: &OwnerRef) -> bool {
-        self.groups.contains_key(owner)
-    }
-
     /// Whether anything belongs to any incarnation of that node.
     pub(crate) fn owns_any(&self, id: &NodeId) -> bool {
         self.of_node(id).next().is_some()

@@ -9,7 +9,7 @@ use crate::{
     key::Key,
     mechanism::{Mechanism, Mechanisms},
     node::NodeEnd,
-    trust::Outcome as Verdict,
+    trust::{Outcome as Verdict, VALIDATORS_MAX},
 };
 
 use super::{
@@ -333,6 +333,40 @@ fn only_live_validators_report_and_each_counts_once() {
     stage.epoch(0, deregister("v", 2, 1));
     let refused = stage.refused(0, report("a", "v", 2));
     assert!(matches!(refused, Refusal::NotValidator(_)));
+}
+
+#[test]
+fn validators_of_a_contract_are_bounded_and_gone_ones_give_way() {
+    let mut settings = Stage::new(1, Mechanisms::default()).instances[0]
+        .settings
+        .clone();
+    settings.nodes.nodes_max = 100;
+    let mut stage = Stage::with_settings(&settings);
+    stage.epoch(0, register("a", 1, None));
+    let report = |n: usize| {
+        let report = reports("a", &format!("v{n}"), 2, Verdict::Pass, None);
+        Action::Report(Box::new(report))
+    };
+    for n in 0..VALIDATORS_MAX {
+        stage.epoch(0, register_validator(&format!("v{n}"), 2));
+        stage.done(0, report(n)).result.unwrap();
+    }
+    stage.epoch(0, register_validator("v64", 2));
+    let full = stage.refused(0, report(64));
+    assert!(matches!(full, Refusal::LimitExceeded { limit: 64, .. }));
+    // One that has ended is known until it is forgotten; then its place is free.
+    stage.epoch(0, deregister("v3", 2, 1));
+    assert!(stage.done(0, report(64)).result.is_err());
+    for _ in 0..3 {
+        for n in (0..=64).filter(|n| *n != 3) {
+            stage.ask(0, beat(&format!("v{n}"), 2, 1, None));
+        }
+        stage.ask(0, beat("a", 1, 1, None));
+        stage.settle();
+        stage.pass(6_000);
+        stage.settle();
+    }
+    stage.done(0, report(64)).result.unwrap();
 }
 
 #[test]
