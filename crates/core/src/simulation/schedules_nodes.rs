@@ -5,7 +5,7 @@ use onex_types::ids::NodeId;
 use crate::{
     command::{Action, Answer, Refusal},
     engine::Input,
-    entry::{CommandRecord, EventKind},
+    entry::{Change, CommandRecord, EventKind},
     key::Key,
     mechanism::{Mechanism, Mechanisms},
     node::NodeEnd,
@@ -411,6 +411,28 @@ fn tools_and_registrations_are_bounded() {
 }
 
 impl Stage {
+    /// The numbers of a key's events, in order.
+    pub(super) fn numbers(&self, key: &Key) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        for sequence in self.store.first().0..=self.store.last().0 {
+            let message = self.store.get(onex_types::entry::Sequence(sequence));
+            let entry = message.and_then(|message| message.entry.as_ref());
+            let commands = entry.into_iter().flat_map(|entry| &entry.cmds);
+            for change in commands.flat_map(CommandRecord::changes) {
+                if let Change::Put {
+                    key: of,
+                    event: Some(event),
+                    ..
+                } = change
+                    && of == key
+                {
+                    numbers.push(event.n);
+                }
+            }
+        }
+        numbers
+    }
+
     /// The kinds of all events of nodes, tools, buses and trust, and of ports that were revoked, in order.
     pub(super) fn kinds(&self) -> Vec<EventKind> {
         let mut kinds = Vec::new();

@@ -339,6 +339,7 @@ fn a_bus_ends_with_its_lease_and_is_announced_again_with_both_events() {
         .filter(|kind| *kind != EventKind::PortLeased)
         .collect();
     assert_eq!(buses, kinds);
+    assert_eq!(stage.numbers(&Key::Bus("x".parse().unwrap())), [1, 2, 3]);
     // And one that nobody announces again ends by itself.
     let (lease_id, _) = stage.granted(0, wants(1, 8, None, None));
     stage.done(0, announce(Some(lease_id))).result.unwrap();

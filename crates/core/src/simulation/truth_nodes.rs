@@ -1,6 +1,6 @@
 //! What must be true of nodes, tools and buses in the log, whoever wrote it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onex_types::ids::{BusId, Incarnation, NodeId, RequestId, RequesterId};
 
@@ -30,7 +30,7 @@ pub(super) struct NodeTruth {
 impl NodeTruth {
     /// A command is about to be applied to `state`.
     pub(super) fn before(&mut self, state: &State, command: &CommandRecord) -> Vec<String> {
-        let mut wrong = Vec::new();
+        let (mut wrong, mut numbers) = (Vec::new(), BTreeMap::new());
         let changes = command.changes();
         for change in changes {
             match change {
@@ -69,7 +69,14 @@ impl NodeTruth {
                 _ => {}
             }
             if let Some(event) = change.event() {
-                self.publish(change_key(change), event);
+                let key = change_key(change);
+                let told = || state.slot(key).map_or(0, |slot| slot.told);
+                let last = numbers.get(key).copied().unwrap_or_else(told);
+                if event.n != last + 1 {
+                    wrong.push(format!("{key}: event {} follows {last}", event.n));
+                }
+                numbers.insert(key, event.n);
+                self.publish(key, event);
             }
         }
         wrong
