@@ -1,7 +1,7 @@
 //! What belongs to a node's incarnation or to a lease, and ends with it. A pure function of the records.
 //!
-//! The end of a node is one change. What belonged to it is found here, and is ended by later entries, as many as an entry
-//! has room for; until then it reads as ended.
+//! The end of a node is one change. What belonged to it is found here, and is ended by the node's next registration or by
+//! later entries, as much as an entry has room for; until then it reads as ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
