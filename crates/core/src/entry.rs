@@ -183,7 +183,7 @@ pub enum Change {
 
 impl Change {
     /// Numbers what is told of it: `next` says which number is next for its key.
-    pub(crate) fn number(&mut self, next: impl Fn(&Key) -> u64) {
+    pub(crate) fn number(&mut self, mut next: impl FnMut(&Key) -> u64) {
         if let Self::Put { key, event, .. }
         | Self::End { key, event, .. }
         | Self::Add { key, event, .. } = self

@@ -17,8 +17,6 @@ use crate::{
 /// Executions without a request id that may be under way at the same time, all instances together, where nobody says
 /// otherwise: some 30 MiB.
 pub const RUNS_MAX: usize = 65_536;
-/// Nodes whose executions are counted. A registry knows fewer nodes, and a node's counter goes with the node.
-pub const COUNTERS_MAX: usize = 65_536;
 /// The highest count: integers up to 2^53 are exact wherever JSON is read. A count stays there.
 pub const COUNT_MAX: u64 = 1 << 53;
 /// For how long beyond its time the end of an execution without a request id may be on its way into the log, in

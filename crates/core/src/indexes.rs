@@ -9,6 +9,7 @@ use onex_types::{
 };
 
 use crate::{
+    bus_index::BusIndex,
     key::Key,
     node_index::NodeIndex,
     owners::Owners,
@@ -31,17 +32,19 @@ pub struct Indexes {
     remembered: u64,
     /// Nodes, and the tools that they offer.
     pub nodes: NodeIndex,
+    /// Buses.
+    pub buses: BusIndex,
     /// What belongs to what.
     pub(crate) owners: Owners,
     calls: usize,
     runs: usize,
-    counters: usize,
 }
 
 impl Indexes {
     /// A record comes under its key.
     pub(crate) fn insert(&mut self, key: &Key, record: &Record) {
         self.nodes.insert(key, record);
+        self.buses.insert(key, record);
         self.owners.insert(key, record);
         match (key, record) {
             (Key::Port(key), Record::Lease(lease)) => self.insert_lease(key, lease),
@@ -54,7 +57,6 @@ impl Indexes {
             }
             (_, Record::Call(_)) => self.calls += 1,
             (_, Record::Run(_)) => self.runs += 1,
-            (_, Record::Counts(_)) => self.counters += 1,
             _ => {}
         }
     }
@@ -62,6 +64,7 @@ impl Indexes {
     /// That record goes.
     pub(crate) fn remove(&mut self, key: &Key, record: &Record) {
         self.nodes.remove(key, record);
+        self.buses.remove(key, record);
         self.owners.remove(key, record);
         match (key, record) {
             (Key::Port(key), Record::Lease(lease)) => self.remove_lease(key, lease),
@@ -87,7 +90,6 @@ impl Indexes {
             }
             (_, Record::Call(_)) => self.calls = self.calls.saturating_sub(1),
             (_, Record::Run(_)) => self.runs = self.runs.saturating_sub(1),
-            (_, Record::Counts(_)) => self.counters = self.counters.saturating_sub(1),
             _ => {}
         }
     }
@@ -235,11 +237,6 @@ impl Indexes {
     /// How many executions without a request id are under way.
     pub fn runs(&self) -> usize {
         self.runs
-    }
-
-    /// How many nodes' executions are counted.
-    pub fn counters(&self) -> usize {
-        self.counters
     }
 
     /// The number of the next request that a slot is to remember.

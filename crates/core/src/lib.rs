@@ -6,12 +6,14 @@
 //! - [`command`], [`decide`]: what can be asked for, and what it changes.
 //! - [`engine`]: the loop: inputs in, outputs out.
 
+pub mod bus_index;
 pub mod call;
 pub mod command;
 pub mod decide;
 pub mod engine;
 pub mod entry;
 pub mod execution;
+mod facets;
 mod hosts;
 pub mod indexes;
 pub mod key;

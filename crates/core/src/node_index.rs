@@ -9,6 +9,7 @@ use std::{
 use onex_types::ids::{Host, Incarnation, Name, NodeId, RequesterId, Token};
 
 use crate::{
+    facets::{bound, intersect},
     key::Key,
     node::{NodeEnd, NodeType, Tool},
     node_record::{Live, Node},
@@ -172,35 +173,12 @@ impl NodeIndex {
         let liveness = filter.liveness;
         let mut start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.clone()));
         std::iter::from_fn(move || {
-            let found = self.next(&facets, liveness, start.clone())?;
+            let found = intersect(&facets, start.clone(), |facet, start| {
+                self.next_of(facet, liveness, start)
+            })?;
             start = Bound::Excluded(found.clone());
             Some(found)
         })
-    }
-
-    /// The next node of which all facets are true: each in its turn skips to where the one before is.
-    fn next(
-        &self,
-        facets: &[Facet],
-        liveness: Option<Liveness>,
-        mut start: Bound<NodeId>,
-    ) -> Option<&NodeId> {
-        let mut agreed = 0;
-        let mut found: Option<&NodeId> = None;
-        for facet in facets.iter().cycle() {
-            let next = self.next_of(facet, liveness, &start)?;
-            if found == Some(next) {
-                agreed += 1;
-            } else {
-                agreed = 1;
-                found = Some(next);
-                start = Bound::Included(next.clone());
-            }
-            if agreed == facets.len() {
-                return found;
-            }
-        }
-        None
     }
 
     fn next_of(
@@ -212,12 +190,8 @@ impl NodeIndex {
         #[cfg(test)]
         tests::LOOKED.with(|looked| looked.set(looked.get() + 1));
         let of = |liveness: &Liveness| {
-            let at = |id| (facet.clone(), *liveness, id);
-            let start = match start {
-                Bound::Unbounded => Bound::Included(at(NodeId::lowest())),
-                Bound::Included(id) => Bound::Included(at(id.clone())),
-                Bound::Excluded(id) => Bound::Excluded(at(id.clone())),
-            };
+            let key = |id| (facet.clone(), *liveness, id);
+            let start = bound(start, NodeId::lowest, key);
             let next = self.facets.range((start, Bound::Unbounded)).next();
             let next = next.filter(|(of, is, _)| of == facet && is == liveness);
             next.map(|(_, _, id)| id)

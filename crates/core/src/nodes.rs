@@ -1,6 +1,6 @@
 //! What the state says of nodes, of what belongs to them, and of buses.
 
-use std::{ops::Bound, sync::Arc};
+use std::sync::Arc;
 
 use onex_types::{
     ids::{BusId, LeaseId, NodeId, Ttl},
@@ -238,22 +238,6 @@ impl State {
             Some(Record::Cooldown(cooldown)) => Some(cooldown.how),
             _ => Some(LeaseEnd::Expired),
         }
-    }
-
-    /// Buses behind `after`, live and ended, in the order of their ids.
-    pub fn buses<'a>(
-        &'a self,
-        after: Option<&BusId>,
-    ) -> impl Iterator<Item = (&'a BusId, &'a Arc<Bus>)> + use<'a> {
-        let start = match after {
-            Some(after) => Bound::Excluded(Key::Bus(after.clone())),
-            None => Bound::Included(Key::Bus(BusId::lowest())),
-        };
-        let slots = self.slots.range((start, Bound::Unbounded));
-        slots.map_while(|(key, slot)| match key {
-            Key::Bus(id) => Some((id, slot.record.bus()?)),
-            _ => None,
-        })
     }
 
     /// The live buses that end with a lease.

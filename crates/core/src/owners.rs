@@ -1,7 +1,7 @@
 //! What belongs to a node's incarnation or to a lease, and ends with it. A pure function of the records.
 //!
-//! The end of a node is one change. What belonged to it is found here, and is ended by later entries, as many as an entry
-//! has room for; until then it reads as ended.
+//! The end of a node is one change. What belonged to it is found here, and is ended by the node's next registration or by
+//! later entries, as much as an entry has room for; until then it reads as ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +21,9 @@ pub(crate) struct Owners {
     groups: BTreeMap<OwnerRef, Group>,
     /// The groups whose incarnation is not live.
     ended: BTreeSet<OwnerRef>,
-    /// Live leases. Whether a bus's lease is among them decides whether the bus goes on.
-    leases: BTreeSet<LeaseId>,
+    /// Live leases, each with how many records hold it: for a moment two do, while it moves from one key to another.
+    /// Whether a bus's lease is among them decides whether the bus goes on.
+    leases: BTreeMap<LeaseId, usize>,
     lease_buses: BTreeSet<(LeaseId, BusId)>,
     /// The buses whose lease is not live.
     ended_buses: BTreeSet<BusId>,
@@ -102,9 +103,14 @@ impl Owners {
 
     /// Whether a lease is live has changed.
     fn lease(&mut self, lease_id: LeaseId, live: bool) {
-        if live {
-            self.leases.insert(lease_id);
+        let count = self.leases.entry(lease_id).or_default();
+        *count = if live {
+            *count + 1
         } else {
+            count.saturating_sub(1)
+        };
+        let live = *count > 0;
+        if !live {
             self.leases.remove(&lease_id);
         }
         let buses = self.lease_buses.range((lease_id, BusId::lowest())..);
@@ -128,7 +134,7 @@ impl Owners {
         }
         if let Some(lease_id) = bus.lease_id {
             self.lease_buses.insert((lease_id, id.clone()));
-            if !self.leases.contains(&lease_id) {
+            if !self.leases.contains_key(&lease_id) {
                 self.ended_buses.insert(id.clone());
             }
         }
@@ -171,11 +177,6 @@ impl Owners {
 
     fn is_live(&self, owner: &OwnerRef) -> bool {
         self.live.get(&owner.node_id) == Some(&owner.incarnation)
-    }
-
-    /// Whether anything belongs to that incarnation.
-    pub(crate) fn owns(&self, owner: &OwnerRef) -> bool {
-        self.groups.contains_key(owner)
     }
 
     /// Whether anything belongs to any incarnation of that node.
@@ -230,5 +231,69 @@ impl Owners {
     /// How many buses are known.
     pub(crate) fn buses(&self) -> usize {
         self.buses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use onex_types::{
+        ids::{Port, Transport, Ttl},
+        key::PortKey,
+    };
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::record::{Lease, Unknown};
+
+    fn lease() -> Record {
+        let lease = Lease {
+            lease_id: LeaseId(Uuid::nil()),
+            requester_id: RequesterId(Uuid::nil()),
+            protocol: "p".parse().unwrap(),
+            ttl: Ttl::DEFAULT,
+            owner: None,
+            ports: Vec::new(),
+            transports: Vec::new(),
+            name: None,
+            labels: Vec::new(),
+            requested_at: None,
+            granted_at: Timestamp::UNIX_EPOCH,
+            fence: 1,
+            request: None,
+            renewal: None,
+            unknown: Unknown::new(),
+        };
+        lease.into()
+    }
+
+    fn key(port: u16) -> Key {
+        Key::Port(PortKey {
+            host: "h".parse().unwrap(),
+            transport: Transport::Tcp,
+            port: Port::new(port).unwrap(),
+        })
+    }
+
+    #[test]
+    fn a_bus_goes_on_while_its_lease_moves_to_another_key() {
+        let bus = Bus {
+            requester_id: RequesterId(Uuid::nil()),
+            protocol: "p".parse().unwrap(),
+            owner: None,
+            lease_id: Some(LeaseId(Uuid::nil())),
+            registered_at: Timestamp::UNIX_EPOCH,
+            ended: None,
+            requests: Vec::new(),
+            more: Unknown::new(),
+        };
+        let mut owners = Owners::default();
+        owners.insert(&key(1), &lease());
+        owners.insert(&Key::Bus("x".parse().unwrap()), &bus.into());
+        owners.insert(&key(2), &lease());
+        owners.remove(&key(1), &lease());
+        assert_eq!(owners.left_over().count(), 0);
+        owners.remove(&key(2), &lease());
+        assert_eq!(owners.left_over().count(), 1);
     }
 }

@@ -53,6 +53,9 @@ pub enum ApplyError {
     Unwritable,
 }
 
+/// Timers that are looked at to say when a port may come free: most belong to other hosts, and to nodes.
+const TIMERS_LOOKED_AT_MAX: usize = 1_000;
+
 /// What undoes a change: the key and what was there.
 pub type Undo = (Key, Option<Slot>);
 
@@ -417,13 +420,14 @@ impl State {
     }
 
     /// When time may next change a port of that host and transport: when a lease ends if it is not renewed, or a port has
-    /// cooled down.
+    /// cooled down. None where that is behind too many other timers.
     pub fn next_timer_of(&self, host: &Host, transport: Transport) -> Option<Moment> {
         let is_there = |key: &Key| match key {
             Key::Port(port) => port.host == *host && port.transport == transport,
             _ => false,
         };
-        let mut timers = self.timers.iter().filter(|(_, key)| is_there(key));
+        let timers = self.timers.iter().take(TIMERS_LOOKED_AT_MAX);
+        let mut timers = timers.filter(|(_, key)| is_there(key));
         timers.next().map(|(at, _)| *at)
     }
 

@@ -139,7 +139,7 @@ pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, bus_id: &BusId) {
 }
 
 /// The change that ends a bus.
-fn end(txn: &Txn<'_>, bus_id: &BusId, bus: &Bus, how: LeaseEnd) -> Change {
+pub(super) fn end(txn: &Txn<'_>, bus_id: &BusId, bus: &Bus, how: LeaseEnd) -> Change {
     let ended = BusEnded {
         how,
         at: txn.now.wall,

@@ -12,7 +12,7 @@ use crate::{
     call::{BeginCall, CallEnded, CallOutcome, EndCall, Execution, ExecutionEnd, ExecutionStatus},
     command::{Answer, Command, EndRun, Refusal},
     entry::{Change, EventKind, EventRecord},
-    execution::{COUNTERS_MAX, Call, RUNS_MAX, Run},
+    execution::{Call, RUNS_MAX, Run},
     key::Key,
     mechanism::Mechanism,
     record::{Record, Request, Unknown},
@@ -253,8 +253,9 @@ fn count(
     event: Option<EventRecord>,
 ) -> Option<Change> {
     let key = Key::Exec(node_id.clone());
-    let room = txn.state.indexes.counters() < COUNTERS_MAX || txn.state.slot(&key).is_some();
-    let runs = if room { end.executed.count() } else { 0 };
+    // Counts are kept as long as their node is known.
+    let known = txn.state.live(node_id).is_some();
+    let runs = if known { end.executed.count() } else { 0 };
     let completed = end.how == ExecutionStatus::Completed;
     (runs > 0 || event.is_some()).then(|| Change::Add {
         key,

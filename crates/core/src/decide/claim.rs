@@ -164,7 +164,7 @@ pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, node_id: &NodeId) {
     forget(txn, command, node_id, now);
 }
 
-/// What was announced, and what validators said, is forgotten with the node.
+/// What was announced, what validators said, and how often its tools were executed is forgotten with the node.
 fn forget(txn: &mut Txn<'_>, command: &Command, node_id: &NodeId, now: Moment) {
     let live = Key::Live(node_id.clone());
     if txn.state.indexes.owners.owns_any(node_id) {
@@ -175,6 +175,7 @@ fn forget(txn: &mut Txn<'_>, command: &Command, node_id: &NodeId, now: Moment) {
         Key::Node(node_id.clone()),
         live,
         Key::Trust(node_id.clone()),
+        Key::Exec(node_id.clone()),
     ];
     let there = keys
         .into_iter()

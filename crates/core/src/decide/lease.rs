@@ -185,10 +185,7 @@ pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, key: &PortKey) {
         return;
     };
     let change = if let Some(over) = txn.state.lease_over(lease) {
-        let rests = over.how == LeaseEnd::Superseded
-            && txn.state.mechanisms.on(Mechanism::SupersededCooldown);
-        let cooldown = rests.then(|| over.ttl.millis());
-        end(key, slot, over.how, cooldown, None)
+        end_with_owner(txn, key, slot, over.how, over.ttl)
     } else {
         let due = txn.state.due_at(slot);
         if due.is_none_or(|due| due > txn.now.mono) {
@@ -197,6 +194,20 @@ pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, key: &PortKey) {
         end(key, slot, LeaseEnd::Expired, None, None)
     };
     txn.change("port.expire", command, None, vec![change]);
+}
+
+/// The change that ends a lease whose node has ended. If that was superseded, its holder may count on the port for the
+/// node's TTL.
+pub(super) fn end_with_owner(
+    txn: &Txn<'_>,
+    key: &PortKey,
+    slot: &Slot,
+    how: LeaseEnd,
+    ttl: Ttl,
+) -> Change {
+    let cools_down =
+        how == LeaseEnd::Superseded && txn.state.mechanisms.on(Mechanism::SupersededCooldown);
+    end(key, slot, how, cools_down.then(|| ttl.millis()), None)
 }
 
 /// The change that ends the lease in `slot`.

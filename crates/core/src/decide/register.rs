@@ -21,10 +21,13 @@ use crate::{
 };
 
 use super::{
-    Decided, bounds,
+    Decided, bounds, bus,
     claim::{check_ttl, longer, superseded, told},
     lease,
 };
+
+/// How much of what belongs to earlier incarnations a registration ends, at most. The rest ends in later entries.
+const OWNED_ENDED_MAX: usize = 64;
 
 /// What a registration makes of the incarnation that the node has or had last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,6 +250,7 @@ fn begin(
     let old = old.map(|(_, live)| live.clone());
     let before = txn.state.node(&request.node_id);
     let before = before.map(|view| view.node.clone());
+    let (past, mut changes) = end_past(txn, request, old.as_deref())?;
     let live = Live {
         incarnation: Incarnation(command.id.0),
         epoch,
@@ -254,7 +258,7 @@ fn begin(
         ttl: request.ttl,
         registered_at: txn.now.wall,
         ended: None,
-        past: past(txn, request, old.as_deref())?,
+        past,
         health: None,
         unknown: old
             .as_ref()
@@ -289,14 +293,10 @@ fn begin(
         tentative: false,
         event,
     };
-    let changes = vec![
-        put(Key::Node(request.node_id.clone()), node.into(), None),
-        put(
-            Key::Live(request.node_id.clone()),
-            live.into(),
-            Some(EventRecord::of_node(kind, event)),
-        ),
-    ];
+    let id = &request.node_id;
+    changes.push(put(Key::Node(id.clone()), node.into(), None));
+    let event = EventRecord::of_node(kind, event);
+    changes.push(put(Key::Live(id.clone()), live.into(), Some(event)));
     txn.change(
         "node.register",
         command,
@@ -313,14 +313,15 @@ fn earlier(before: &Arc<Node>) -> Vec<Request> {
     earlier
 }
 
-/// The earlier incarnations of which something is left, once `old` is followed by another.
-fn past(
+/// The earlier incarnations of which something is left once `old` is followed by another, and the changes that end what
+/// belonged to them, as far as one command does that: a node that starts again mostly finds its ports free.
+fn end_past(
     txn: &Txn<'_>,
     request: &Register,
     old: Option<&Live>,
-) -> Result<Vec<PastIncarnation>, Refusal> {
+) -> Result<(Vec<PastIncarnation>, Vec<Change>), Refusal> {
     let Some(old) = old else {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     };
     let last = PastIncarnation {
         incarnation: old.incarnation,
@@ -328,18 +329,42 @@ fn past(
         at: old.ended.map_or(txn.now.wall, |ended| ended.at),
         ttl: old.ttl,
     };
-    let is_left = |past: &&PastIncarnation| {
-        txn.state.indexes.owners.owns(&OwnerRef {
+    let (mut left, mut changes) = (Vec::new(), Vec::new());
+    for past in old.past.iter().chain([&last]) {
+        let owner = OwnerRef {
             node_id: request.node_id.clone(),
             incarnation: past.incarnation,
-        })
-    };
-    let all = old.past.iter().chain([&last]);
-    let past: Vec<PastIncarnation> = all.filter(is_left).copied().collect();
-    if past.len() > PAST_INCARNATIONS_MAX {
+        };
+        let room = OWNED_ENDED_MAX.saturating_sub(changes.len());
+        let mut owned = txn.state.owned(&owner, None);
+        let ended = owned
+            .by_ref()
+            .take(room)
+            .filter_map(|key| end_owned(txn, key, past));
+        changes.extend(ended);
+        if owned.next().is_some() {
+            left.push(*past);
+        }
+    }
+    if left.len() > PAST_INCARNATIONS_MAX {
         return Err(Refusal::StillEnding(request.node_id.clone()));
     }
-    Ok(past)
+    Ok((left, changes))
+}
+
+/// The change that ends what is under that key, because the incarnation that it belonged to has ended.
+fn end_owned(txn: &Txn<'_>, key: &Key, past: &PastIncarnation) -> Option<Change> {
+    match key {
+        Key::Port(port) => {
+            let slot = txn.state.slot(key)?;
+            Some(lease::end_with_owner(txn, port, slot, past.how, past.ttl))
+        }
+        Key::Bus(id) => {
+            let (_, bus) = txn.state.bus(id)?;
+            Some(bus::end(txn, id, bus, past.how))
+        }
+        _ => None,
+    }
 }
 
 /// What is told of a node whose tools change.

@@ -41,6 +41,12 @@ impl LogTruth {
                 wrong.push(format!("the outcome of call {id} changed"));
             }
         }
+        if let Change::Delete {
+            key: Key::Exec(node_id),
+        } = change
+        {
+            self.counted.remove(node_id);
+        }
         let Some(reported) = Reported::of(change) else {
             return;
         };
@@ -55,8 +61,8 @@ impl LogTruth {
         if !self.begun.contains_key(&id) || !self.ended.insert(id) {
             wrong.push(format!("execution {id} ended, and had ended or not begun"));
         }
-        if end.executed != Executed::No {
-            let node_id = reported.run.execution.node_id.clone();
+        let node_id = reported.run.execution.node_id.clone();
+        if end.executed != Executed::No && state.live(&node_id).is_some() {
             let counted = self.counted.entry(node_id).or_default();
             counted.0 += 1;
             counted.1 += u64::from(end.how == ExecutionStatus::Completed);
@@ -67,6 +73,9 @@ impl LogTruth {
     pub(super) fn check(&self, state: &State, wrong: &mut Vec<String>) {
         for (node_id, counted) in &self.counted {
             let counts = state.counts(node_id).map(|counts| (counts.runs, counts.ok));
+            if state.live(node_id).is_none() {
+                wrong.push(format!("{node_id} is forgotten, and its counts are not"));
+            }
             if counts != Some(*counted) {
                 wrong.push(format!("{node_id}: {counted:?} ends, counted {counts:?}"));
             }

@@ -17,6 +17,7 @@ use super::{
     chance::Chance,
     executing::{CallJob, ProviderAnswer, Task},
     faults::Faults,
+    process::NODES,
     world::{Event, World},
 };
 
@@ -78,7 +79,7 @@ impl Ask {
             tool_name: "add".parse().unwrap(),
             tool_version: "1.0.0".parse().unwrap(),
             contract_hash: "c2:0".to_owned(),
-            node_id: "calc".parse().unwrap(),
+            node_id: NODES[chance.index(NODES.len())].parse().unwrap(),
             idempotent: chance.hit(500),
             requester_id: None,
             trace_log_id: None,

@@ -15,6 +15,7 @@ use crate::{
 
 use super::{
     callers::{Ask, CallEvent},
+    process::NODES,
     world::{Event, World},
 };
 
@@ -309,7 +310,7 @@ impl World {
             ProviderAnswer::Result(result) => {
                 let result = Some(result.to_string());
                 let other = self.chance.hit(200).then(|| Provider {
-                    node_id: "calc.two".parse().unwrap(),
+                    node_id: NODES[0].parse().unwrap(),
                     tool_version: "1.1.0".parse().unwrap(),
                     contract_hash: "c2:1".to_owned(),
                 });

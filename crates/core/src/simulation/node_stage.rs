@@ -252,6 +252,15 @@ impl Stage {
         }
     }
 
+    /// The lease that a job was answered with.
+    #[track_caller]
+    pub(super) fn lease_of(&mut self, job: JobId) -> LeaseId {
+        match self.settled(job).result {
+            Ok(Answer::Lease(held)) => held.lease.lease_id,
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub(super) fn is_live(&self, index: usize, node: &str) -> bool {
         let state = self.engine(index).state();
         state.live_node(&node_id(node)).is_some()

@@ -33,7 +33,7 @@ use super::{
     node_stage::{registration, tool},
 };
 
-const NODES: [&str; 3] = ["a", "a.b", "v"];
+pub(super) const NODES: [&str; 3] = ["a", "a.b", "v"];
 const TOOLS: [&str; 3] = ["add", "sub", "mul"];
 const BUSES: [&str; 2] = ["x", "y"];
 /// The node that reports on the others.
@@ -136,12 +136,17 @@ impl Process {
 
     /// It does not wait any longer: whether it was done is not known, and a copy may still come.
     fn give_up(&mut self) {
-        let changes_tools = self.ask.take().is_some_and(|ask| {
-            matches!(
-                ask.command.action,
-                Action::Register(_) | Action::RegisterTool(_) | Action::DeregisterTool(_)
-            )
-        });
+        if let Some(ask) = self.ask.take() {
+            self.forget_tools(&ask.command.action);
+        }
+    }
+
+    /// A copy of that may still come, and be done.
+    fn forget_tools(&mut self, action: &Action) {
+        let changes_tools = matches!(
+            action,
+            Action::Register(_) | Action::RegisterTool(_) | Action::DeregisterTool(_)
+        );
         if let Some(alive) = self.alive.as_mut().filter(|_| changes_tools) {
             alive.tools = None;
         }
@@ -304,6 +309,8 @@ impl Process {
                 }
             }
             (Action::Heartbeat(_), Err(_)) => self.alive = None,
+            // What was refused is not remembered.
+            (action, Err(_)) => self.forget_tools(action),
             (Action::Lease(_), Ok(Answer::Lease(held))) => {
                 let owner = held.lease.owner.as_ref().unwrap().incarnation;
                 let alive = self.alive.as_mut();

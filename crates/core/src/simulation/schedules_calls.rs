@@ -15,7 +15,7 @@ use super::{
     stage::{Stage, needs},
     stage_calls::{
         TIMEOUT, begin, begin_other, begin_run, completed, end, end_run, execution, failed, find,
-        request,
+        request, stage,
     },
 };
 
@@ -25,7 +25,7 @@ const UP_MILLIS: u64 = TIMEOUT + 2_000;
 #[test]
 fn c01_of_two_instances_that_get_a_call_at_once_one_executes_it() {
     needs(Mechanism::OutcomeHeldByEntry, |mechanisms| {
-        let mut stage = Stage::new(2, mechanisms);
+        let mut stage = stage(2, mechanisms);
         let jobs = [stage.ask(0, begin(1, false)), stage.ask(1, begin(1, false))];
         stage.settle();
         let begun = jobs.into_iter().filter_map(|job| stage.begun(job));
@@ -36,7 +36,7 @@ fn c01_of_two_instances_that_get_a_call_at_once_one_executes_it() {
 #[test]
 fn c02_the_same_request_finds_its_call_wherever_it_is_asked() {
     needs(Mechanism::Idempotency, |mechanisms| {
-        let mut stage = Stage::new(2, mechanisms);
+        let mut stage = stage(2, mechanisms);
         let first = stage.begin_call(0, 1, false);
         let again = stage.ask(1, begin(1, false));
         stage.settle();
@@ -55,7 +55,7 @@ fn c02_the_same_request_finds_its_call_wherever_it_is_asked() {
 
 #[test]
 fn a_request_id_with_other_parameters_is_refused() {
-    let mut stage = Stage::new(2, Mechanisms::default());
+    let mut stage = stage(2, Mechanisms::default());
     stage.begin_call(0, 1, true);
     let other = stage.ask(1, begin_other(1));
     stage.settle();
@@ -65,7 +65,7 @@ fn a_request_id_with_other_parameters_is_refused() {
 #[test]
 fn c03_an_outcome_that_was_told_stays() {
     needs(Mechanism::OutcomeStays, |mechanisms| {
-        let mut stage = Stage::new(2, mechanisms);
+        let mut stage = stage(2, mechanisms);
         let first = stage.begin_call(0, 1, false);
         stage.pass(UP_MILLIS);
         stage.settle();
@@ -85,7 +85,7 @@ fn c03_an_outcome_that_was_told_stays() {
 #[test]
 fn c04_an_instance_that_stood_still_is_not_told_that_nothing_was_executed() {
     for idempotent in [false, true] {
-        let mut stage = Stage::new(2, Mechanisms::default());
+        let mut stage = stage(2, Mechanisms::default());
         let first = stage.begin_call(0, 1, idempotent);
         stage.pass(UP_MILLIS);
         stage.settle();
@@ -104,7 +104,7 @@ fn c04_an_instance_that_stood_still_is_not_told_that_nothing_was_executed() {
 #[test]
 fn c05_what_may_have_been_executed_before_is_not_said_to_be_not_executed() {
     needs(Mechanism::ExecutedBefore, |mechanisms| {
-        let mut stage = Stage::new(1, mechanisms);
+        let mut stage = stage(1, mechanisms);
         stage.begin_call(0, 1, true);
         stage.pass(UP_MILLIS);
         stage.settle();
@@ -119,12 +119,12 @@ fn c05_what_may_have_been_executed_before_is_not_said_to_be_not_executed() {
 #[test]
 fn c06_what_a_crash_leaves_ends_as_unknown_when_its_time_is_up() {
     needs(Mechanism::UnknownInTime, |mechanisms| {
-        let mut stage = Stage::new(2, mechanisms);
+        let mut stage = stage(2, mechanisms);
         let call = stage.begin_call(0, 1, true);
         stage.ask(0, begin_run(2));
         stage.settle();
         stage.instances[0].engine = None;
-        for _ in 0..20 {
+        for _ in 0..11 {
             stage.pass(1_500);
             stage.settle();
         }
@@ -138,7 +138,7 @@ fn c06_what_a_crash_leaves_ends_as_unknown_when_its_time_is_up() {
 
 #[test]
 fn a_call_is_not_given_up_before_its_time_and_the_slack_are_over() {
-    let mut stage = Stage::new(1, Mechanisms::default());
+    let mut stage = stage(1, Mechanisms::default());
     let call = stage.begin_call(0, 1, true);
     stage.ask(0, begin_run(2));
     stage.settle();
@@ -160,7 +160,7 @@ fn a_call_is_not_given_up_before_its_time_and_the_slack_are_over() {
 #[test]
 fn c07_an_end_that_waited_for_the_store_is_taken_before_the_timer() {
     needs(Mechanism::RequestsBeforeTimers, |mechanisms| {
-        let mut stage = Stage::new(1, mechanisms);
+        let mut stage = stage(1, mechanisms);
         let call = stage.begin_call(0, 1, false);
         stage.ask(0, begin_run(2));
         stage.settle();
@@ -179,7 +179,7 @@ fn c07_an_end_that_waited_for_the_store_is_taken_before_the_timer() {
 #[test]
 fn c11_a_begin_whose_outcome_its_caller_did_not_wait_for_is_taken_back() {
     for lands in [true, false] {
-        let mut stage = Stage::new(2, Mechanisms::default());
+        let mut stage = stage(2, Mechanisms::default());
         let job = stage.ask_until(0, begin(1, false), 500);
         let command = stage.last_command();
         if lands {
@@ -213,10 +213,12 @@ fn c11_a_begin_whose_outcome_its_caller_did_not_wait_for_is_taken_back() {
 #[test]
 fn c12_a_lagging_instance_does_not_say_that_there_is_no_call() {
     needs(Mechanism::OutcomeHeldByEntry, |mechanisms| {
-        let mut stage = Stage::new(2, mechanisms);
+        let mut stage = stage(2, mechanisms);
         let before = stage.ask(1, find(1));
         stage.settle();
         assert_eq!(stage.refusal(before), Some(&Refusal::CallNotFound));
+        stage.pass(10);
+        stage.settle();
         stage.ask(0, begin(1, false));
         stage.arrive_acked().unwrap();
         // Instance 1 has not heard of the call, and has nobody to ask for it.
@@ -236,7 +238,7 @@ fn a_call_may_be_executed_again_where_that_does_no_harm() {
         (failed(Executed::Yes, true), true, false),
         (completed("3"), true, false),
     ] {
-        let mut stage = Stage::new(2, Mechanisms::default());
+        let mut stage = stage(2, Mechanisms::default());
         let first = stage.begin_call(0, 1, idempotent);
         stage.ask(0, end(1, first, outcome.clone()));
         stage.settle();
@@ -258,7 +260,7 @@ fn a_call_may_be_executed_again_where_that_does_no_harm() {
 
 #[test]
 fn a_provider_with_another_contract_does_not_execute_again_what_may_have_been() {
-    let mut stage = Stage::new(1, Mechanisms::default());
+    let mut stage = stage(1, Mechanisms::default());
     let first = stage.begin_call(0, 1, true);
     stage.ask(0, end(1, first, CallOutcome::Unknown));
     stage.settle();
@@ -269,7 +271,7 @@ fn a_provider_with_another_contract_does_not_execute_again_what_may_have_been() 
 
 #[test]
 fn remembered_calls_are_bounded_in_number_and_time() {
-    let mut stage = Stage::new(2, Mechanisms::default());
+    let mut stage = stage(2, Mechanisms::default());
     let max = u128::try_from(CALLS_MAX).unwrap();
     for n in 1..=max {
         let id = stage.begin_call(0, n, false);
@@ -295,7 +297,7 @@ fn remembered_calls_are_bounded_in_number_and_time() {
 
 #[test]
 fn a_result_that_is_too_large_is_answered_once_and_not_kept() {
-    let mut stage = Stage::new(1, Mechanisms::default());
+    let mut stage = stage(1, Mechanisms::default());
     let id = stage.begin_call(0, 1, false);
     let large = "1".repeat(CALL_RESULT_BYTES_MAX + 1);
     stage.ask(0, end(1, id, completed(&large)));
@@ -310,7 +312,7 @@ fn a_result_that_is_too_large_is_answered_once_and_not_kept() {
 
 #[test]
 fn an_end_that_finds_nothing_is_answered_as_unknown() {
-    let mut stage = Stage::new(1, Mechanisms::default());
+    let mut stage = stage(1, Mechanisms::default());
     let job = stage.ask(0, end(1, execution(1), completed("3")));
     stage.settle();
     let ended = stage.reply(job).map(|outcome| outcome.result.clone());

@@ -5,11 +5,11 @@ use onex_types::ids::NodeId;
 use crate::{
     command::{Action, Answer, Refusal},
     engine::Input,
-    entry::{CommandRecord, EventKind},
+    entry::{Change, CommandRecord, EventKind},
     key::Key,
     mechanism::{Mechanism, Mechanisms},
     node::NodeEnd,
-    trust::Outcome as Verdict,
+    trust::{Outcome as Verdict, VALIDATORS_MAX},
 };
 
 use super::{
@@ -336,6 +336,40 @@ fn only_live_validators_report_and_each_counts_once() {
 }
 
 #[test]
+fn validators_of_a_contract_are_bounded_and_gone_ones_give_way() {
+    let mut settings = Stage::new(1, Mechanisms::default()).instances[0]
+        .settings
+        .clone();
+    settings.nodes.nodes_max = 100;
+    let mut stage = Stage::with_settings(&settings);
+    stage.epoch(0, register("a", 1, None));
+    let report = |n: usize| {
+        let report = reports("a", &format!("v{n}"), 2, Verdict::Pass, None);
+        Action::Report(Box::new(report))
+    };
+    for n in 0..VALIDATORS_MAX {
+        stage.epoch(0, register_validator(&format!("v{n}"), 2));
+        stage.done(0, report(n)).result.unwrap();
+    }
+    stage.epoch(0, register_validator("v64", 2));
+    let full = stage.refused(0, report(64));
+    assert!(matches!(full, Refusal::LimitExceeded { limit: 64, .. }));
+    // One that has ended is known until it is forgotten; then its place is free.
+    stage.epoch(0, deregister("v3", 2, 1));
+    assert!(stage.done(0, report(64)).result.is_err());
+    for _ in 0..3 {
+        for n in (0..=64).filter(|n| *n != 3) {
+            stage.ask(0, beat(&format!("v{n}"), 2, 1, None));
+        }
+        stage.ask(0, beat("a", 1, 1, None));
+        stage.settle();
+        stage.pass(6_000);
+        stage.settle();
+    }
+    stage.done(0, report(64)).result.unwrap();
+}
+
+#[test]
 fn ended_nodes_count_until_they_are_forgotten() {
     let mut stage = Stage::new(1, Mechanisms::default());
     for n in 0..6 {
@@ -377,6 +411,28 @@ fn tools_and_registrations_are_bounded() {
 }
 
 impl Stage {
+    /// The numbers of a key's events, in order.
+    pub(super) fn numbers(&self, key: &Key) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        for sequence in self.store.first().0..=self.store.last().0 {
+            let message = self.store.get(onex_types::entry::Sequence(sequence));
+            let entry = message.and_then(|message| message.entry.as_ref());
+            let commands = entry.into_iter().flat_map(|entry| &entry.cmds);
+            for change in commands.flat_map(CommandRecord::changes) {
+                if let Change::Put {
+                    key: of,
+                    event: Some(event),
+                    ..
+                } = change
+                    && of == key
+                {
+                    numbers.push(event.n);
+                }
+            }
+        }
+        numbers
+    }
+
     /// The kinds of all events of nodes, tools, buses and trust, and of ports that were revoked, in order.
     pub(super) fn kinds(&self) -> Vec<EventKind> {
         let mut kinds = Vec::new();

@@ -2,7 +2,7 @@
 
 use onex_types::{
     entry::Sequence,
-    ids::{LeaseId, Port, Ttl},
+    ids::{LeaseId, Port, Transport, Ttl},
     ports::PortRange,
 };
 
@@ -13,6 +13,7 @@ use crate::{
     key::Key,
     mechanism::{Mechanism, Mechanisms},
     record::{HostPool, LeaseEnd, Unknown},
+    state::State,
 };
 
 use super::{
@@ -164,10 +165,84 @@ fn leases_of_several_past_incarnations_end_as_each_of_these_ended() {
     }
     let live = stage.engine(1).state().live(&node_id("a")).unwrap().1;
     assert_eq!(live.epoch, 3);
-    // What is past is forgotten with the next registration.
-    stage.epoch(1, register("a", 1, None));
-    let live = stage.engine(1).state().live(&node_id("a")).unwrap().1;
     assert!(live.past.is_empty(), "{live:?}");
+}
+
+#[test]
+fn a_node_that_starts_again_finds_its_port_free() {
+    let mut stage = Stage::new(2, Mechanisms::default());
+    stage.epoch(0, register("a", 1, None));
+    let (_, key) = stage.granted(0, wants_for("a", 1, None, Some(20_003)));
+    // All of it is decided before any entry has ended what belonged to the node.
+    stage.input(0, [Input::Disconnected]);
+    stage.ask(0, deregister("a", 1, 1));
+    stage.ask(0, register("a", 1, None));
+    let job = stage.ask(0, wants_for("a", 1, None, Some(20_003)));
+    stage.follow(0);
+    let held = stage.settled(job).result;
+    assert!(matches!(held, Ok(Answer::Lease(held)) if held.key == key));
+    assert!(stage.alike());
+}
+
+#[test]
+fn what_belongs_to_a_superseded_incarnation_with_many_leases_ends_behind_the_next_registration() {
+    const LEASES: u16 = 100;
+    let mut settings = Stage::new(1, Mechanisms::default()).instances[0]
+        .settings
+        .clone();
+    let port = |number| Port::new(number).unwrap();
+    settings.holder_leases_max = 1_000;
+    settings.ports_default = vec![PortRange {
+        first: port(20_000),
+        last: port(20_000 + LEASES),
+    }];
+    let mut stage = Stage::with_settings(&settings);
+    stage.epoch(0, register("a", 1, None));
+    let jobs: Vec<_> = (0..LEASES)
+        .map(|_| stage.ask(0, wants_for("a", 1, None, None)))
+        .collect();
+    stage.settle();
+    let leases: Vec<LeaseId> = jobs.iter().map(|job| stage.lease_of(*job)).collect();
+    stage.ask(0, register("a", 1, None));
+    stage.arrive().unwrap();
+    // The registration has landed, and nothing behind it.
+    let state = loaded(&stage);
+    let (_, live) = state.live(&node_id("a")).unwrap();
+    let past: Vec<LeaseEnd> = live.past.iter().map(|past| past.how).collect();
+    assert_eq!(past, [LeaseEnd::Superseded]);
+    let left = state.left_over().count();
+    assert!((1..usize::from(LEASES)).contains(&left), "{left}");
+    assert_eq!(state.leases_held(requester(1)), 0);
+    stage.settle();
+    stage.pass(10);
+    stage.settle();
+    for lease_id in leases {
+        let found = stage.done(0, Action::Find(lease_id)).result;
+        let superseded = matches!(
+            found,
+            Ok(Answer::Ended {
+                how: LeaseEnd::Superseded,
+                ..
+            })
+        );
+        assert!(superseded, "{found:?}");
+    }
+    let state = stage.engine(0).state();
+    assert_eq!(state.left_over().count(), 0);
+    let counts = state.pool(&host(), Transport::Tcp).unwrap().counts();
+    assert_eq!(counts.resting, usize::from(LEASES));
+    assert!(stage.alike());
+}
+
+/// The state of an instance that starts now.
+fn loaded(stage: &Stage) -> State {
+    let mut state = State::default();
+    for sequence in 1..=stage.store.last().0 {
+        let message = stage.store.get(Sequence(sequence)).unwrap();
+        let entry = message.entry.as_ref().unwrap();
+        state.apply_entry(entry, stage.now(0)).unwrap();
+    }
+    state
 }
 
 #[test]
@@ -264,6 +339,7 @@ fn a_bus_ends_with_its_lease_and_is_announced_again_with_both_events() {
         .filter(|kind| *kind != EventKind::PortLeased)
         .collect();
     assert_eq!(buses, kinds);
+    assert_eq!(stage.numbers(&Key::Bus("x".parse().unwrap())), [1, 2, 3]);
     // And one that nobody announces again ends by itself.
     let (lease_id, _) = stage.granted(0, wants(1, 8, None, None));
     stage.done(0, announce(Some(lease_id))).result.unwrap();

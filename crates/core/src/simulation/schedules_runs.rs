@@ -14,13 +14,13 @@ use crate::{
 use super::{
     instance::{CALLS_MAX, RUNS_MAX},
     stage::{Stage, needs},
-    stage_calls::{TIMEOUT, begin_run, completed, end, end_by, end_run, failed},
+    stage_calls::{TIMEOUT, begin_run, completed, end, end_by, end_run, failed, stage},
 };
 
 #[test]
 fn c08_an_execution_ends_and_counts_once() {
     needs(Mechanism::OneEnd, |mechanisms| {
-        let mut stage = Stage::new(1, mechanisms);
+        let mut stage = stage(1, mechanisms);
         stage.ask(0, begin_run(1));
         stage.settle();
         stage.pass(TIMEOUT + RUN_LATE_MILLIS + 2_000);
@@ -35,7 +35,7 @@ fn c08_an_execution_ends_and_counts_once() {
 #[test]
 fn c09_an_end_in_an_entry_that_was_lost_counts_once() {
     needs(Mechanism::UndoOnLoss, |mechanisms| {
-        let mut stage = Stage::new(2, mechanisms);
+        let mut stage = stage(2, mechanisms);
         for n in 0..2 {
             stage.ask(0, begin_run(n));
             stage.settle();
@@ -59,7 +59,7 @@ fn c09_an_end_in_an_entry_that_was_lost_counts_once() {
 
 #[test]
 fn c10_many_ends_in_one_entry_are_counted_each() {
-    let mut stage = Stage::new(1, Mechanisms::default());
+    let mut stage = stage(1, Mechanisms::default());
     for n in 0..200 {
         stage.ask(0, begin_run(n));
     }
@@ -87,7 +87,7 @@ fn c10_many_ends_in_one_entry_are_counted_each() {
 
 #[test]
 fn executions_under_way_are_bounded_and_a_refused_one_has_no_end() {
-    let mut stage = Stage::new(1, Mechanisms::default());
+    let mut stage = stage(1, Mechanisms::default());
     let max = u128::try_from(RUNS_MAX).unwrap();
     let jobs: Vec<JobId> = (0..=max).map(|n| stage.ask(0, begin_run(n))).collect();
     stage.settle();
@@ -115,6 +115,7 @@ fn calls_executions_and_counts_are_in_snapshots() {
         stage.start(index);
         stage.settle();
     }
+    stage.register_calc();
     // Ends fall between the chunks of snapshots, before and behind the range that holds the counts.
     for n in 0..40 {
         stage.ask(0, begin_run(n));
@@ -129,6 +130,41 @@ fn calls_executions_and_counts_are_in_snapshots() {
     assert!(stage.engine(0).snapshots().older().is_some());
     let ends = 37 + u64::try_from(CALLS_MAX).unwrap();
     assert_eq!(stage.counts(1, "calc"), (ends, ends));
+}
+
+#[test]
+fn counts_are_forgotten_with_their_node() {
+    let mut stage = stage(2, Mechanisms::default());
+    for n in 0..2 {
+        stage.ask(0, begin_run(n));
+    }
+    stage.ask(0, end_run(0, &completed("3")));
+    stage.settle();
+    assert_eq!(stage.counts(1, "calc"), (1, 1));
+    // The node's time is up, and then the time for which it is remembered.
+    for _ in 0..5 {
+        stage.pass(3_000);
+        stage.settle();
+    }
+    assert_eq!(stage.counts(1, "calc"), (2, 1));
+    for _ in 0..6 {
+        stage.pass(3_000);
+        stage.settle();
+    }
+    let known = |key: &str| {
+        stage
+            .engine(1)
+            .state()
+            .slot(&key.parse().unwrap())
+            .is_some()
+    };
+    assert!(!known("live.calc") && !known("exec.calc"));
+    stage.ask(0, begin_run(3));
+    stage.ask(0, end_run(3, &completed("3")));
+    stage.settle();
+    assert_eq!(stage.counts(1, "calc"), (0, 0));
+    assert_eq!(stage.engine(1).state().indexes.runs(), 0);
+    assert!(stage.alike());
 }
 
 /// The events of executions in an entry: kind, request id, provider, how it ended.
@@ -146,7 +182,7 @@ fn reports(entry: &Entry) -> Vec<(EventKind, bool, String, Option<ExecutionStatu
 
 #[test]
 fn events_say_what_was_executed_by_whom_and_how_it_ended() {
-    let mut stage = Stage::new(1, Mechanisms::default());
+    let mut stage = stage(1, Mechanisms::default());
     let before = stage.store.last().0;
     let call = stage.begin_call(0, 1, false);
     stage.ask(0, end_by(1, call, completed("3"), "calc.two"));

@@ -12,10 +12,11 @@ use crate::{
     command::{Action, Answer, EndRun},
     engine::JobId,
     execution::Run,
+    mechanism::Mechanisms,
     record::{Request, Unknown},
 };
 
-use super::stage::Stage;
+use super::{node_stage::register, stage::Stage};
 
 /// How long a call of a schedule may take, in milliseconds.
 pub(super) const TIMEOUT: u64 = 2_000;
@@ -68,6 +69,13 @@ pub(super) fn find(n: u128) -> Action {
         id: request(n),
         digest: Digest(Uuid::from_u128(n)),
     })
+}
+
+/// A stage on which the nodes `calc` and `calc.two` are known.
+pub(super) fn stage(instances: usize, mechanisms: Mechanisms) -> Stage {
+    let mut stage = Stage::new(instances, mechanisms);
+    stage.register_calc();
+    stage
 }
 
 /// The same request id, for something else.
@@ -129,6 +137,14 @@ pub(super) fn end_run(n: u128, outcome: &CallOutcome) -> Action {
 }
 
 impl Stage {
+    pub(super) fn register_calc(&mut self) {
+        for node in ["calc", "calc.two"] {
+            let job = self.ask(0, register(node, 90, None));
+            self.settle();
+            assert_eq!(self.refusal(job), None);
+        }
+    }
+
     /// The execution that a job has begun; none where it has begun none.
     pub(super) fn begun(&self, job: JobId) -> Option<ExecutionId> {
         match &self.reply(job)?.result {

@@ -1,6 +1,6 @@
 //! What must be true of nodes, tools and buses in the log, whoever wrote it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onex_types::ids::{BusId, Incarnation, NodeId, RequestId, RequesterId};
 
@@ -30,7 +30,7 @@ pub(super) struct NodeTruth {
 impl NodeTruth {
     /// A command is about to be applied to `state`.
     pub(super) fn before(&mut self, state: &State, command: &CommandRecord) -> Vec<String> {
-        let mut wrong = Vec::new();
+        let (mut wrong, mut numbers) = (Vec::new(), BTreeMap::new());
         let changes = command.changes();
         for change in changes {
             match change {
@@ -69,7 +69,14 @@ impl NodeTruth {
                 _ => {}
             }
             if let Some(event) = change.event() {
-                self.publish(change_key(change), event);
+                let key = change_key(change);
+                let told = || state.slot(key).map_or(0, |slot| slot.told);
+                let last = numbers.get(key).copied().unwrap_or_else(told);
+                if event.n != last + 1 {
+                    wrong.push(format!("{key}: event {} follows {last}", event.n));
+                }
+                numbers.insert(key, event.n);
+                self.publish(key, event);
             }
         }
         wrong
@@ -178,6 +185,16 @@ impl NodeTruth {
 
     /// A command was applied: what the events have told so far is what there is.
     pub(super) fn after(&self, state: &State, command: &CommandRecord) -> Option<String> {
+        for change in command.changes() {
+            if let (Key::Trust(id), Some(event)) = (change_key(change), change.event()) {
+                let told = event.trust.as_ref().unwrap();
+                let trust = state.verdicts(id).unwrap().trust(&told.contract_hash);
+                let so = (trust.state, trust.passes, trust.fails, trust.lifecycle);
+                if so != (told.state, told.passes, told.fails, told.lifecycle) {
+                    return Some(format!("{id}: {told:?} is told, and {trust:?} is so"));
+                }
+            }
+        }
         let touches = command.changes().iter().any(|change| {
             let key = change_key(change);
             matches!(key, Key::Node(_) | Key::Live(_) | Key::Bus(_))
