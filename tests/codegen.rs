@@ -513,6 +513,16 @@ async fn a_file_of_contracts_needs_no_registry() {
             "/tools/0/input_schema/properties/x/type",
         ),
         (
+            r#"[{"name": "a", "version": "1.0.0", "output_schema": {"const": 123456789012345678901234567890}}]"#,
+            "",
+            "/0/output_schema/const: must be a number that 64 bits keep",
+        ),
+        (
+            r#"{"name": "a", "version": "1.0.0", "input_schema": {"minimum": 1e400}}"#,
+            "",
+            "/input_schema/minimum: must be a number within the range of a double",
+        ),
+        (
             r#"[{"name": "a", "version": "1.0.0"}, {"name": "a", "version": "1.0.0", "idempotent": true}]"#,
             "",
             "/1: is another contract of a 1.0.0",

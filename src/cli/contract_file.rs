@@ -12,7 +12,9 @@ use crate::{
         contract::{self, below},
         error::{Error, ErrorCode},
         frame,
+        json::JsonText,
         tool::Tool,
+        validator::Violation,
     },
 };
 
@@ -41,8 +43,11 @@ impl ContractFile {
             _ => path.display().to_string(),
         };
         let text = text(path, &name)?;
-        let document: Value = serde_json::from_str(&text).map_err(|error| {
+        let json = JsonText::parse(text.as_bytes()).map_err(|error| {
             Failure::usage(format!("{name} is not JSON: {error}")).hint(expected())
+        })?;
+        let document = json.kept().map_err(|Violation { pointer, message }| {
+            refusal(&name, &Error::invalid(pointer, message))
         })?;
         let mut found = Vec::new();
         find(&document, String::new(), &mut found);

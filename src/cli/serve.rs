@@ -2,19 +2,14 @@
 
 use std::{
     net::SocketAddr,
-    ops::RangeBounds,
+    ops::RangeInclusive,
     path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use clap::{
-    ArgMatches, Args,
-    builder::{RangedU64ValueParser, ValueParser},
-    parser::ValueSource,
-    value_parser,
-};
+use clap::{ArgMatches, Args, builder::ValueParser, parser::ValueSource};
 use tokio::{signal::unix::SignalKind, sync::watch};
 
 use crate::{
@@ -39,7 +34,7 @@ use crate::{
 use super::{
     connection::{Flags, Target},
     failure::Exit,
-    logging,
+    host, logging,
     parse::{self, Ranges, Seconds},
     signals::{Ignored, Listener},
 };
@@ -68,7 +63,7 @@ pub(super) struct Serve {
     #[arg(long, env = "ONEX_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
     /// The host that this registry's ports are on [default: this machine's name].
-    #[arg(long, env = "ONEX_HOST", value_name = "NAME")]
+    #[arg(long, env = "ONEX_HOST", value_name = "NAME", value_parser = host::parse)]
     host: Option<Host>,
     /// Ports to grant: numbers and ranges with commas between.
     #[arg(long, env = "ONEX_PORTS", value_name = "RANGES", default_value = settings::RANGES_DEFAULT, value_parser = parse::some_ranges)]
@@ -84,7 +79,7 @@ pub(super) struct Serve {
     #[arg(long, env = "ONEX_REPLICAS", value_name = "N", value_parser = number(1..=REPLICAS_MAX))]
     replicas: Option<usize>,
     /// Bytes of events to keep, the oldest going first. A stream that exists keeps its setting.
-    #[arg(long, env = "ONEX_EVENTS_BYTES_MAX", value_name = "BYTES", default_value_t = settings::EVENTS_BYTES_MAX, value_parser = value_parser!(i64).range(1..))]
+    #[arg(long, env = "ONEX_EVENTS_BYTES_MAX", value_name = "BYTES", default_value_t = settings::EVENTS_BYTES_MAX, value_parser = parse::number::<i64>(1..=i64::MAX.unsigned_abs()))]
     events_bytes_max: i64,
     /// How long to keep events. A stream that exists keeps its setting.
     #[arg(long, env = "ONEX_EVENTS_AGE_MAX", value_name = "TIME", default_value_t = Seconds(settings::EVENTS_AGE_SECONDS), value_parser = parse::kept_long)]
@@ -100,20 +95,20 @@ pub(super) struct Serve {
     #[arg(long, env = "ONEX_HOLDER_LEASES_MAX", value_name = "N", default_value_t = settings::HOLDER_LEASES_MAX, value_parser = number(1..=settings::HOLDER_LEASES_MAX as u64))]
     holder_leases_max: usize,
     /// Hosts for which ports are kept.
-    #[arg(long, env = "ONEX_HOSTS_MAX", value_name = "N", default_value_t = settings::HOSTS_MAX, value_parser = number(1..))]
+    #[arg(long, env = "ONEX_HOSTS_MAX", value_name = "N", default_value_t = settings::HOSTS_MAX, value_parser = number(1..=u64::MAX))]
     hosts_max: usize,
     /// Nodes that may be known, those that have ended and are still remembered included.
-    #[arg(long, env = "ONEX_NODES_MAX", value_name = "N", default_value_t = settings::NODES_MAX, value_parser = number(1..))]
+    #[arg(long, env = "ONEX_NODES_MAX", value_name = "N", default_value_t = settings::NODES_MAX, value_parser = number(1..=u64::MAX))]
     nodes_max: usize,
     /// Buses that may be known, those that have ended and are still remembered included.
-    #[arg(long, env = "ONEX_BUSES_MAX", value_name = "N", default_value_t = settings::BUSES_MAX, value_parser = number(1..))]
+    #[arg(long, env = "ONEX_BUSES_MAX", value_name = "N", default_value_t = settings::BUSES_MAX, value_parser = number(1..=u64::MAX))]
     buses_max: usize,
     /// How long a node or bus that has ended is remembered.
     #[arg(long, env = "ONEX_RETENTION", value_name = "TIME", default_value_t = Seconds(settings::RETENTION_SECONDS), value_parser = parse::kept_long)]
     retention: Seconds,
     /// Subjects on which tools may listen beside their own defaults, with commas between: `calc.>,text.*`.
-    /// Default: any that is not the server's or a registry's. A registry that connects with credentials calls
-    /// only what is named here, and the defaults.
+    /// Default: any that is not the server's or a registry's; where the NATS server knows the registry as a user, by
+    /// credentials or as its no_auth_user, only the defaults.
     #[arg(
         long,
         env = "ONEX_TOOL_SUBJECTS",
@@ -131,19 +126,19 @@ pub(super) struct Serve {
     )]
     inbox_prefix: Vec<InboxPrefix>,
     /// Requests under way at the same time; one more is told BUSY.
-    #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX, value_parser = parse::number::<u32>(1..=u32::MAX.into()))]
     in_flight_max: u32,
     /// Calls of tools under way at the same time; one more is told BUSY.
-    #[arg(long, env = "ONEX_INVOKES_MAX", value_name = "N", default_value_t = settings::INVOKES_MAX, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "ONEX_INVOKES_MAX", value_name = "N", default_value_t = settings::INVOKES_MAX, value_parser = parse::number::<u32>(1..=u32::MAX.into()))]
     invokes_max: u32,
     /// Calls that one provider may have under way from this instance; further ones wait.
-    #[arg(long, env = "ONEX_INVOKES_PER_PROVIDER_MAX", value_name = "N", default_value_t = settings::INVOKES_PER_PROVIDER_MAX, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "ONEX_INVOKES_PER_PROVIDER_MAX", value_name = "N", default_value_t = settings::INVOKES_PER_PROVIDER_MAX, value_parser = parse::number::<u32>(1..=u32::MAX.into()))]
     invokes_per_provider_max: u32,
     /// Calls that may wait, first come first served, until one provider has room; one more is told BUSY.
-    #[arg(long, env = "ONEX_INVOKE_QUEUE_MAX", value_name = "N", default_value_t = settings::INVOKE_QUEUE_MAX, value_parser = number(0..))]
+    #[arg(long, env = "ONEX_INVOKE_QUEUE_MAX", value_name = "N", default_value_t = settings::INVOKE_QUEUE_MAX, value_parser = number(0..=u64::MAX))]
     invoke_queue_max: usize,
     /// Calls with a request id that may be remembered; one more is told BUSY.
-    #[arg(long, env = "ONEX_CALLS_MAX", value_name = "N", default_value_t = settings::CALLS_MAX, value_parser = number(1..))]
+    #[arg(long, env = "ONEX_CALLS_MAX", value_name = "N", default_value_t = settings::CALLS_MAX, value_parser = number(1..=u64::MAX))]
     calls_max: usize,
     /// How long the outcome of a call with a request id is remembered, up to 24h.
     #[arg(long, env = "ONEX_CALLS_KEPT", value_name = "TIME", default_value_t = Seconds(settings::CALLS_KEPT_SECONDS), value_parser = parse::kept_a_day)]
@@ -234,8 +229,10 @@ impl Serve {
                 .named()
                 .map_err(|failure| Misused(failure.into_message()))?
         };
-        let because = running.as_ref().map(|running| running.because.clone());
-        let (mut server, nats) = if let Some(Target { options, because }) = running {
+        let (mut server, nats) = if let Some(Target {
+            options, because, ..
+        }) = &running
+        {
             tracing::info!(
                 nats = options.shown(),
                 "using a running NATS server, {because}"
@@ -245,7 +242,7 @@ impl Serve {
                     "{variable} is not used: it is for a NATS server of its own; --embedded starts one"
                 );
             }
-            (None, options)
+            (None, options.clone())
         } else {
             let options = self.embedded_options()?;
             let give_up = async {
@@ -259,7 +256,7 @@ impl Serve {
             (Some(server), nats)
         };
         let outcome = tokio::select! {
-            outcome = run(settings, &nats, &told) => outcome.map_err(|error| named(error, because)),
+            outcome = run(settings, &nats, &told) => outcome.map_err(|error| named(error, running.as_ref())),
             how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
         };
         if let Some(server) = server {
@@ -328,22 +325,27 @@ fn exit_code(error: &anyhow::Error) -> Exit {
     if misused { Exit::Usage } else { Exit::Failed }
 }
 
-/// The error; for a server that cannot be reached with who named it, and what else can be done.
-fn named(error: anyhow::Error, because: Option<String>) -> anyhow::Error {
-    let unreachable = error
-        .chain()
-        .any(|cause| matches!(cause.downcast_ref(), Some(connect::Error::Connect(..))));
-    match because {
-        Some(because) if unreachable => anyhow::anyhow!(
-            "{}\n      the server is {because}; `onex serve --embedded` starts one of its own instead",
-            crate::chain(error.as_ref())
+/// The error with who said what is wrong; for a server that cannot be reached with what else can be done, too.
+fn named(error: anyhow::Error, running: Option<&Target>) -> anyhow::Error {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref());
+    let (Some(target), Some(cause)) = (running, cause) else {
+        return error;
+    };
+    let chain = crate::chain(error.as_ref());
+    let because = &target.because;
+    match cause {
+        connect::Error::Connect(..) => anyhow::anyhow!(
+            "{chain}\n      the server is {because}; `onex serve --embedded` starts one of its own instead"
         ),
-        _ => error,
+        connect::Error::Untrusted(..) => error,
+        connect::Error::Creds(..) | connect::Error::Pem(..) | connect::Error::Url(..) => {
+            Misused(format!("{}: {chain}", target.whose(cause))).into()
+        }
     }
 }
 
-fn number(range: impl RangeBounds<u64>) -> ValueParser {
-    RangedU64ValueParser::<usize>::new().range(range).into()
+fn number(range: RangeInclusive<u64>) -> ValueParser {
+    ValueParser::new(parse::number::<usize>(range))
 }
 
 /// The signals that end a process, from now on.

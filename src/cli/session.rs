@@ -141,7 +141,7 @@ fn unconnected(error: &connect::Error, target: &Target) -> Failure {
         connect::Error::Connect(server, cause) => (server, cause),
         connect::Error::Untrusted(server, why) => return untrusted(server, why, target),
         connect::Error::Creds(..) | connect::Error::Pem(..) | connect::Error::Url(..) => {
-            return Failure::usage(crate::chain(error)).about(&target.because);
+            return Failure::usage(crate::chain(error)).about(target.whose(error));
         }
     };
     match cause.kind() {

@@ -8,6 +8,7 @@ use super::{
     bus::Bus,
     call::Called,
     counts::{Counted, Folded},
+    hosts::HostRecord,
     ids::{CommandId, Label, LeaseId, Name, Port, RequesterId, Token, Ttl},
     key::Revision,
     node::{Announced, Life, Lived},
@@ -234,6 +235,8 @@ pub enum Stored {
     Exec(Box<Record<Counted>>),
     /// A marker by which a registry has removed the key; the server removes it in its turn.
     Forgotten,
+    /// What the instances on a host said of it.
+    Host(HostRecord),
     /// The settings.
     Sys(Sys),
     /// The publisher's.

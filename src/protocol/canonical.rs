@@ -147,25 +147,21 @@ fn in_order(one: &str, other: &str) -> std::cmp::Ordering {
     one.encode_utf16().cmp(other.encode_utf16())
 }
 
-/// The shortest digits that stand for a number, and behind how many of them the point goes.
-fn shortest(float: f64) -> (String, i32) {
-    // The standard library's digits are as short, but of two that are as near not always the even ones.
-    let Decimal { digits, point, .. } = Decimal::of(&Number::from_f64(float).unwrap_or(0.into()));
-    (digits, i32::try_from(point).unwrap_or_default())
-}
-
-/// As JavaScript writes it: every number is a double. Source: RFC 8785, section 3.2.2.3, which is
-/// ECMA-262, `Number::toString`.
+/// As JavaScript writes it, but with all digits of an integer: of a number that is none, the shortest that stand for
+/// it. Source: RFC 8785, section 3.2.2.3, which is ECMA-262, `Number::toString`.
 fn write_number(number: &Number, out: &mut String) {
-    let float = number.as_f64().unwrap_or_default();
-    let (digits, point) = shortest(float.abs());
+    let decimal = Decimal::of(number);
+    let point = i32::try_from(decimal.point).unwrap_or_default();
+    let Decimal {
+        negative, digits, ..
+    } = decimal;
     let length = i32::try_from(digits.len()).unwrap_or(i32::MAX);
-    if float < 0.0 {
+    if negative {
         out.push('-');
     }
     let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or_default());
     let split = |at: i32| digits.split_at(usize::try_from(at).unwrap_or_default());
-    if float == 0.0 {
+    if digits.is_empty() {
         out.push('0');
     } else if (length..=21).contains(&point) {
         out.push_str(&digits);
@@ -338,7 +334,9 @@ mod tests {
             ("1e19", "10000000000000000000"),
             ("0.1", "0.1"),
             ("1.50", "1.5"),
-            ("9007199254740993", "9007199254740992"),
+            ("9007199254740993", "9007199254740993"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("-9223372036854775807", "-9223372036854775807"),
             ("1E-7", "1e-7"),
         ] {
             form(text, canonical);

@@ -18,6 +18,8 @@ pub struct Warning {
 pub enum WarningCode {
     /// The first lease on a host that no instance, no node and no lease had named.
     HostUnknown,
+    /// A tool listens where this registry does not call.
+    ToolSubject,
     /// Other nodes offer another contract by the same name and version of a tool.
     ToolCollision,
     /// One that a later version knows.

@@ -8,8 +8,11 @@ use std::{
 use onex_core::{
     decide::Local,
     engine::Limits,
+    execution::RUNS_MAX,
+    node_record::NodeLimits,
     record::{InstanceId, Settings as SharedSettings, Unknown},
 };
+use onex_log::Derived;
 use tokio::{
     sync::{Semaphore, mpsc},
     time::timeout,
@@ -23,8 +26,9 @@ use crate::{
 };
 
 use super::{
+    background::{Publisher, Teller, events_config},
     clock::Clock,
-    driver::{self, Driver, LoadError},
+    driver::{self, Applied, Driver, LoadError},
     intake::{Intake, Listening, Replies},
     micro::{Identity, Micro, service_id},
     news::request_events,
@@ -100,13 +104,30 @@ impl LogRegistry {
         let replies = Replies::new(client.clone(), Arc::clone(&micro), clock);
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
-        let options = engine_options(&settings, clock);
-        let driver = Driver::start(log, store, options, answer).await?;
+        let (applied, to_publish) = mpsc::unbounded_channel();
+        let options = engine_options(&settings, clock, applied);
+        let instance = options.local.instance;
+        let driver = Driver::start(log, store.clone(), options, answer).await?;
+        let config = events_config(&settings);
+        let events = Derived::open(client.clone(), config.clone()).await?;
+        let publisher = Publisher {
+            instance,
+            driver: driver.handle.clone(),
+            store,
+            events,
+            config,
+            clock,
+            teller: Teller {
+                namespace: settings.namespace.clone(),
+                registry_id,
+            },
+        };
+        stop.watch("publisher", publisher.run(to_publish));
         stop.watch("replies", replies.clone().run(to_answer));
         if !driver.ready().await {
             return Err(StartError::Ended("see the log".to_owned()));
         }
-        let revision = driver.reads.revision();
+        let revision = driver.handle.reads.revision();
         let intake = Arc::new(Intake {
             client,
             namespace: settings.namespace.clone(),
@@ -129,7 +150,7 @@ impl LogRegistry {
             return Err(StartError::Refused(refusal.clone()));
         }
         stop.watch("watch for stalls", Arc::clone(&intake).watch_for_stalls());
-        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let ms = millis(began.elapsed());
         tracing::info!(
             registry_id = %registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
             prefix = settings.namespace.prefix(), revision, ms, "ready",
@@ -202,7 +223,11 @@ fn micro(
     ))
 }
 
-fn engine_options(settings: &Settings, clock: Clock) -> driver::Options {
+fn engine_options(
+    settings: &Settings,
+    clock: Clock,
+    applied: mpsc::UnboundedSender<Applied>,
+) -> driver::Options {
     let (_, instance) = Uuid::new_v4().as_u64_pair();
     driver::Options {
         local: Local {
@@ -217,8 +242,22 @@ fn engine_options(settings: &Settings, clock: Clock) -> driver::Options {
             ports_default: settings.ranges.clone(),
             reserved_default: settings.reserved.clone(),
             known_hosts_only: settings.known_hosts_only,
+            nodes: NodeLimits {
+                nodes_max: settings.nodes_max,
+                buses_max: settings.buses_max,
+                retention_ms: millis(settings.retention),
+                ..NodeLimits::default()
+            },
+            calls_max: settings.calls_max,
+            calls_kept_ms: millis(settings.calls_kept),
+            runs_max: RUNS_MAX,
             unknown: Unknown::new(),
         },
         clock,
+        applied,
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -182,6 +182,17 @@ pub enum Change {
 }
 
 impl Change {
+    /// Numbers what is told of it: `next` says which number is next for its key.
+    pub(crate) fn number(&mut self, next: impl Fn(&Key) -> u64) {
+        if let Self::Put { key, event, .. }
+        | Self::End { key, event, .. }
+        | Self::Add { key, event, .. } = self
+            && let Some(event) = event
+        {
+            event.n = next(key);
+        }
+    }
+
     /// What to publish of it.
     pub fn event(&self) -> Option<&EventRecord> {
         match self {
@@ -200,6 +211,9 @@ impl Change {
 pub struct EventRecord {
     /// The event's kind, which its subject names.
     pub kind: EventKind,
+    /// Counts what was told of its key from 1, without a gap as long as there is a record under that key.
+    #[serde(default)]
+    pub n: u64,
     /// The lease, where the change does not put it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Arc<Lease>>,
@@ -311,8 +325,16 @@ pub struct Kept {
     /// Whether it is a tentative grant.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tentative: bool,
+    /// The number of its last event.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub told: u64,
     /// The record.
     pub record: Record,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A change as it is written: the member that names its kind holds the key.

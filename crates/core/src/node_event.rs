@@ -76,6 +76,7 @@ impl EventRecord {
     pub fn new(kind: EventKind) -> Self {
         Self {
             kind,
+            n: 0,
             lease: None,
             node: None,
             trust: None,

@@ -23,6 +23,8 @@ pub struct Slot {
     pub at: Timestamp,
     /// Whether it is a grant that its granter may still roll back.
     pub tentative: bool,
+    /// How many times something was told of this key: the number of its last event.
+    pub told: u64,
     /// When this instance applied that change: its TTL counts from here.
     pub since: Moment,
     /// What the port is by this instance's clock, as its pool counts it.
@@ -70,6 +72,7 @@ impl Slot {
             revision: stamp.revision,
             at: stamp.at,
             tentative,
+            told: 0,
             since: stamp.since(mechanisms),
             state: PortState::Free,
             armed: Moment::NEVER,
@@ -83,6 +86,7 @@ impl Slot {
             rev: self.revision,
             at: self.at,
             tentative: self.tentative,
+            told: self.told,
             record: self.record.clone(),
         }
     }

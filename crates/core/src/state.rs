@@ -175,7 +175,10 @@ impl State {
                 tentative,
                 ..
             } => {
-                let slot = Slot::new(record.clone(), stamp, *tentative, self.mechanisms);
+                let slot = Slot {
+                    told: self.told(key, change),
+                    ..Slot::new(record.clone(), stamp, *tentative, self.mechanisms)
+                };
                 self.replace(key, Some(slot), stamp.now, undo);
             }
             Change::Renew {
@@ -206,14 +209,26 @@ impl State {
                     Record::Lease(lease) => ended(lease, *how, *cooldown_ms, *request, stamp.at),
                     _ => return Err(ApplyError::Kind { key: key.clone() }),
                 };
-                let slot = Slot::new(cooldown.into(), stamp, false, self.mechanisms);
+                let slot = Slot {
+                    told: self.told(key, change),
+                    ..Slot::new(cooldown.into(), stamp, false, self.mechanisms)
+                };
                 self.replace(key, Some(slot), stamp.now, undo);
             }
-            Change::Add { key, runs, ok, .. } => self.add(key, *runs, *ok, stamp, undo)?,
+            Change::Add { key, runs, ok, .. } => {
+                let told = self.told(key, change);
+                self.add(key, (*runs, *ok), told, stamp, undo)?;
+            }
             Change::Delete { key } => self.replace(key, None, stamp.now, undo),
             Change::Chunk(_) => {}
         }
         Ok(())
+    }
+
+    /// The number of the last event of a key once `change` has happened to it.
+    fn told(&self, key: &Key, change: &Change) -> u64 {
+        let own = change.event().map(|event| event.n);
+        own.unwrap_or_else(|| self.slots.get(key).map_or(0, |slot| slot.told))
     }
 
     fn renew(
@@ -246,7 +261,10 @@ impl State {
             return Ok(());
         }
         let record = renewed(&slot.record, ttl, request, health);
-        let slot = Slot::new(record, stamp, false, self.mechanisms);
+        let slot = Slot {
+            told: slot.told,
+            ..Slot::new(record, stamp, false, self.mechanisms)
+        };
         self.replace(key, Some(slot), stamp.now, undo);
         Ok(())
     }
@@ -254,8 +272,8 @@ impl State {
     fn add(
         &mut self,
         key: &Key,
-        runs: u64,
-        ok: u64,
+        (runs, ok): (u64, u64),
+        told: u64,
         stamp: Stamp,
         undo: &mut impl FnMut(Undo),
     ) -> Result<(), ApplyError> {
@@ -268,7 +286,10 @@ impl State {
             (Key::Exec(_), Some(Record::Counts(counts))) => counts.add(runs, ok, stamp.at),
             _ => return Err(ApplyError::Kind { key: key.clone() }),
         };
-        let slot = Slot::new(counts.into(), stamp, false, self.mechanisms);
+        let slot = Slot {
+            told,
+            ..Slot::new(counts.into(), stamp, false, self.mechanisms)
+        };
         self.replace(key, Some(slot), stamp.now, undo);
         Ok(())
     }
@@ -285,7 +306,10 @@ impl State {
             at: kept.at,
             now,
         };
-        let slot = Slot::new(kept.record.clone(), stamp, kept.tentative, self.mechanisms);
+        let slot = Slot {
+            told: kept.told,
+            ..Slot::new(kept.record.clone(), stamp, kept.tentative, self.mechanisms)
+        };
         self.replace(&kept.key, Some(slot), now, &mut |_| {});
     }
 

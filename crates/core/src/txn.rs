@@ -101,7 +101,13 @@ impl<'a> Txn<'a> {
         })));
     }
 
-    fn push(&mut self, record: CommandRecord) {
+    fn push(&mut self, mut record: CommandRecord) {
+        if let CommandRecord::Other(changes) = &mut record {
+            let next = |key: &Key| self.state.slot(key).map_or(0, |slot| slot.told) + 1;
+            for change in &mut changes.changes {
+                change.number(next);
+            }
+        }
         let stamp = Stamp {
             revision: self.revision(),
             at: self.now.wall,

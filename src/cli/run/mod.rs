@@ -69,7 +69,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::timeout)]
     grace: Duration,
     /// This machine's name in the registry [env: ONEX_HOST] [default: its host name, in lower case].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host::parse)]
     host: Option<Host>,
     /// Say nothing but what goes wrong, and when that is over.
     #[arg(short, long)]

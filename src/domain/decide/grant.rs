@@ -154,14 +154,16 @@ impl Case<'_> {
     fn check_bounds(&self, wish: &Wish, host: &Host) -> Result<(), Refusal> {
         let policy = &self.index.policy;
         if !self.index.knows_host(host) {
-            if policy.known_hosts_only {
+            // An instance runs there, or did.
+            let served = self.index.hosts.get(host).is_some();
+            if policy.known_hosts_only && !served {
                 return Err(Refusal::PoolNotFound(host.to_string()));
             }
             let coming = self.reserved.hosts();
             let new = coming
                 .into_iter()
                 .filter(|other| *other != host && !self.index.knows_host(other));
-            if self.index.hosts() + new.count() >= policy.hosts_max {
+            if self.index.host_count() + new.count() >= policy.hosts_max {
                 return Err(Refusal::LimitExceeded {
                     what: BOUND_HOSTS,
                     limit: policy.hosts_max,

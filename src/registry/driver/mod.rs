@@ -15,9 +15,11 @@ use onex_core::{
     command::{Command, Outcome},
     decide::Local,
     engine::{self, Limits},
+    entry::Entry,
     record::Settings,
 };
 use onex_log::{Log, Store};
+use onex_types::entry::{EntryHeader, Sequence};
 use tokio::{
     sync::{mpsc, watch},
     task::AbortHandle,
@@ -43,6 +45,17 @@ pub(super) struct Submitted<T> {
     pub(super) deadline: Moment,
 }
 
+/// An entry that is in the log.
+#[derive(Debug, Clone)]
+pub(super) struct Applied {
+    /// Where it is.
+    pub(super) sequence: Sequence,
+    /// Its header.
+    pub(super) header: EntryHeader,
+    /// What it says.
+    pub(super) entry: Arc<Entry>,
+}
+
 /// What an engine is made with.
 pub(super) struct Options {
     /// What this instance knows of itself.
@@ -53,6 +66,8 @@ pub(super) struct Options {
     pub(super) settings: Settings,
     /// Where the time comes from.
     pub(super) clock: Clock,
+    /// Who is told of every entry.
+    pub(super) applied: mpsc::UnboundedSender<Applied>,
 }
 
 /// Why the engine does not go on.
@@ -70,10 +85,33 @@ pub(super) enum Ended {
 }
 
 /// The way to the engine.
-pub(super) struct Driver<T> {
+pub(super) struct Handle<T> {
     commands: mpsc::Sender<Vec<Submitted<T>>>,
     /// What readers see.
     pub(super) reads: Arc<Reads>,
+}
+
+impl<T> Clone for Handle<T> {
+    fn clone(&self) -> Self {
+        Self {
+            commands: self.commands.clone(),
+            reads: Arc::clone(&self.reads),
+        }
+    }
+}
+
+impl<T> Handle<T> {
+    /// Hands commands to the engine, in their order; gives them back where it has ended.
+    pub(super) async fn submit(&self, chunk: Vec<Submitted<T>>) -> Result<(), Vec<Submitted<T>>> {
+        let sent = self.commands.send(chunk).await;
+        sent.map_err(|mpsc::error::SendError(chunk)| chunk)
+    }
+}
+
+/// The engine's task.
+pub(super) struct Driver<T> {
+    /// The way to it.
+    pub(super) handle: Handle<T>,
     stop: watch::Sender<bool>,
     ready: watch::Receiver<bool>,
     task: AbortHandle,
@@ -110,19 +148,12 @@ impl<T: Send + 'static> Driver<T> {
             end.send_replace(Some(Arc::new(turn.run().await)));
         });
         Ok(Self {
-            commands,
-            reads,
+            handle: Handle { commands, reads },
             stop,
             ready,
             task: task.abort_handle(),
             ended,
         })
-    }
-
-    /// Hands commands to the engine, in their order; gives them back where it has ended.
-    pub(super) async fn submit(&self, chunk: Vec<Submitted<T>>) -> Result<(), Vec<Submitted<T>>> {
-        let sent = self.commands.send(chunk).await;
-        sent.map_err(|mpsc::error::SendError(chunk)| chunk)
     }
 
     /// Waits until an entry of its own has shown that this instance has everything that was there when it started. False

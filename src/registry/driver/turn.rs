@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::{
-    Ended, Options, Submitted,
+    Applied, Ended, Options, Submitted,
     load::{self, Known},
     probe::{self, Probe},
     reads::Reads,
@@ -317,7 +317,18 @@ impl<T: Send + 'static> Turn<T> {
                         until,
                     });
                 }
-                Output::Applied { entry, .. } => applied.push(entry),
+                Output::Applied {
+                    sequence,
+                    header,
+                    entry,
+                } => {
+                    applied.push(Arc::clone(&entry));
+                    let _ = self.options.applied.send(Applied {
+                        sequence,
+                        header,
+                        entry,
+                    });
+                }
                 Output::Trim(below) => self.trim(below),
                 Output::Foreign(sequence) => {
                     if self.complaints.admits() {

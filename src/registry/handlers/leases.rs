@@ -3,7 +3,7 @@
 use async_nats::Message;
 use bytes::Bytes;
 use jiff::SignedDuration;
-use onex_core::{command::Held, record::Lease, slot::Slot, state::State};
+use onex_core::{command::Held, key::Key, record::Lease, state::State};
 use onex_types::key::PortKey;
 
 use crate::{
@@ -29,12 +29,13 @@ pub(super) fn lease_reply(held: &Held, revision: u64, now: Moment) -> LeaseReply
     let Held {
         key,
         lease,
+        ttl,
         renewed_at,
         since,
         ..
     } = held;
-    let left = lease.ttl.millis().saturating_sub(now.since(*since));
-    let ttl = SignedDuration::from_secs(lease.ttl.seconds().into());
+    let left = ttl.millis().saturating_sub(now.since(*since));
+    let lasts = SignedDuration::from_secs(ttl.seconds().into());
     LeaseReply {
         lease_id: lease.lease_id,
         status: LeaseStatus::Active,
@@ -48,10 +49,10 @@ pub(super) fn lease_reply(held: &Held, revision: u64, now: Moment) -> LeaseReply
         node_id: lease.owner.as_ref().map(|owner| owner.node_id.clone()),
         name: lease.name.clone(),
         labels: lease.labels.clone(),
-        ttl: lease.ttl,
+        ttl: *ttl,
         requested_at: lease.requested_at,
         granted_at: lease.granted_at,
-        expires_at: renewed_at.saturating_add(ttl).unwrap_or(*renewed_at),
+        expires_at: renewed_at.saturating_add(lasts).unwrap_or(*renewed_at),
         expires_in_ms: left,
         renew_after_ms: left / RENEW_AFTER_PART,
         fencing_token: lease.fence,
@@ -191,8 +192,8 @@ fn leases(
         };
     let mut found = keys
         .filter(|key| after.as_ref().is_none_or(|after| *key > after))
+        .filter(|key| state.reads_live(&Key::Port((*key).clone()), now))
         .filter_map(|key| state.lease(key).map(|(slot, lease)| (key, slot, lease)))
-        .filter(|(_, slot, _)| is_live(state, slot, now))
         .filter(|(key, _, lease)| filter.takes(key, lease));
     let mut last = None;
     let items: Vec<LeaseReply> = found
@@ -200,14 +201,7 @@ fn leases(
         .take(limit)
         .map(|(key, slot, lease)| {
             last = Some(key.to_string());
-            let held = Held {
-                key: key.clone(),
-                lease: lease.clone(),
-                renewed_at: slot.at,
-                since: slot.since,
-                verified: false,
-            };
-            lease_reply(&held, state.revision(), now)
+            lease_reply(&Held::of(state, key, slot, lease), state.revision(), now)
         })
         .collect();
     Ok(Page {
@@ -216,11 +210,6 @@ fn leases(
         revision: state.revision(),
         ignored: Vec::new(),
     })
-}
-
-/// A lease whose time is up reads as ended, though no entry says so yet.
-fn is_live(state: &State, slot: &Slot, now: Moment) -> bool {
-    state.due_at(slot).is_none_or(|due| due > now)
 }
 
 fn every_port<'a>(

@@ -48,7 +48,12 @@ pub(super) async fn list<Q: Asked, R: Serialize + Answered>(
     loop {
         let read = |state: &State| make(state, &request, limit, now);
         let stale = || Error::unavailable(Outcome::None);
-        let page = intake.driver.reads.with(now, read).ok_or_else(stale)?;
+        let page = intake
+            .driver
+            .handle
+            .reads
+            .with(now, read)
+            .ok_or_else(stale)?;
         let mut page = page?;
         page.ignore(ignored.clone());
         let body = to_bytes(&page)?;
@@ -69,7 +74,7 @@ pub(super) async fn catch_up(
     let Some(wanted) = min_revision else {
         return Ok(());
     };
-    let reads = &intake.driver.reads;
+    let reads = &intake.driver.handle.reads;
     if reads.revision() >= wanted {
         return Ok(());
     }

@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 use onex_core::{
     command::{Action, Answer, GrantRequest, Outcome},
     key::Key,
+    node_command::OwnerRequest,
     record::{LeaseEnd, Request},
 };
 use onex_types::key::PortKey;
@@ -143,13 +144,13 @@ pub(super) async fn heartbeat_several(
             Err(error) => return Err(error),
         }
     }
-    reply.revision = reply.revision.max(intake.driver.reads.revision());
+    reply.revision = reply.revision.max(intake.driver.handle.reads.revision());
     to_bytes(&reply)
 }
 
 fn held_by(intake: &Intake, request: &HeartbeatRequest) -> Result<Vec<LeaseId>, Error> {
     let now = intake.clock.now().mono;
-    let held = intake.driver.reads.with(now, |state| {
+    let held = intake.driver.handle.reads.with(now, |state| {
         let keys = state
             .indexes
             .held_by(request.requester_id, &PortKey::first());
@@ -177,7 +178,9 @@ pub(super) fn release(parsed: Parsed<ReleaseRequest>) -> Plan {
                 lease_id,
                 status: match how {
                     LeaseEnd::Released => EndStatus::Released,
-                    LeaseEnd::Expired | LeaseEnd::InUse => EndStatus::Expired,
+                    LeaseEnd::Expired | LeaseEnd::InUse | LeaseEnd::Superseded => {
+                        EndStatus::Expired
+                    }
                 },
                 released_at: at,
                 revision,
@@ -270,11 +273,18 @@ fn grant_request(
     labels.sort();
     labels.dedup();
     let own = || intake.machine.host().clone();
+    let on_its_host = request.host.is_none();
+    let owner = request.node_id.map(|node_id| OwnerRequest {
+        node_id,
+        epoch: request.epoch,
+        on_its_host,
+    });
     let host = request.host.map(|host| intake.machine.resolve(host));
     Ok(GrantRequest {
         requester_id: request.requester_id,
         protocol: request.protocol,
         ttl: request.ttl.unwrap_or(Ttl::DEFAULT.min(intake.ttl_max)),
+        owner,
         host: host.unwrap_or_else(own),
         transport,
         preferred: request.preferred_port,

@@ -3,6 +3,7 @@
 use onex_core::command::Refusal;
 use serde_json::json;
 
+use crate::domain::call::CALLS_RETRY_MILLIS;
 use crate::protocol::error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome};
 
 /// The error that says it.
@@ -29,9 +30,46 @@ pub(super) fn error(refusal: Refusal) -> Error {
         Refusal::PortUnavailable { why, .. } => {
             Error::new(ErrorCode::PortUnavailable, message).with("state", state(why))
         }
+        Refusal::EpochTooHigh => Error::invalid("/epoch", message),
+        Refusal::NodeNotFound(_) => Error::new(ErrorCode::NodeNotFound, message),
+        Refusal::Superseded { last, .. } => Error::new(
+            ErrorCode::Superseded,
+            format!("{message}: a new incarnation takes a higher epoch, or none"),
+        )
+        .with("epoch", last),
+        Refusal::NotNodeHolder(_) | Refusal::NotBusHolder(_) => {
+            Error::new(ErrorCode::NotHolder, message)
+        }
+        Refusal::NodeTaken { epoch, .. } => Error::new(
+            ErrorCode::NotHolder,
+            format!("{message}: to take it over, register it with a higher epoch"),
+        )
+        .with("epoch", epoch),
+        Refusal::ToolNotFound(..) => Error::new(ErrorCode::ToolNotFound, message),
+        Refusal::BusNotFound(_) => Error::new(ErrorCode::BusNotFound, message),
+        Refusal::Frozen(_) => Error::new(ErrorCode::Forbidden, message).with("reason", "frozen"),
+        Refusal::NotValidator(_) => {
+            Error::new(ErrorCode::Forbidden, message).with("reason", "not_validator")
+        }
+        Refusal::OwnReport(_) => {
+            Error::new(ErrorCode::Forbidden, message).with("reason", "own_verdict")
+        }
+        Refusal::OtherContract { .. } => Error::invalid("/contract_hash", message),
+        Refusal::Inbound { index, why } => {
+            let pointer = format!("/inbound_ports/{index}/lease_id");
+            error(*why).with("pointer", pointer)
+        }
+        Refusal::OtherPort(_) | Refusal::LeaseOfLastIncarnation(_) => {
+            Error::new(ErrorCode::InvalidRequest, message)
+        }
+        Refusal::NodeTooLarge(limit) => Error::too_large("the registration with its tools", limit),
         Refusal::Exhausted { retry_after_ms } => {
             Error::new(ErrorCode::ResourceExhausted, message).after(retry_after_ms)
         }
+        Refusal::CallsFull => Error::new(ErrorCode::Busy, message).after(CALLS_RETRY_MILLIS),
+        // Handlers ask for what is known of a call, and never pass this on.
+        Refusal::CallNotFound => Error::new(ErrorCode::Internal, message),
+        Refusal::StillEnding(_) => Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS),
         Refusal::Busy => Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS),
         Refusal::Unavailable => Error::unavailable(Outcome::None),
         Refusal::Unknown => Error::unavailable(Outcome::Unknown),

@@ -195,7 +195,7 @@ impl Intake {
 
     /// Hands commands to the engine. Where it has ended, nothing is done, and callers are told so.
     async fn submit(&self, commands: Vec<Submitted<Completion>>) {
-        let Err(commands) = self.driver.submit(commands).await else {
+        let Err(commands) = self.driver.handle.submit(commands).await else {
             return;
         };
         for submitted in commands {
@@ -237,7 +237,7 @@ impl Intake {
             let busy = Error::new(ErrorCode::Busy, "too many requests are under way");
             return Accepted::Error(in_flight, busy.after(BUSY_RETRY_MILLIS));
         }
-        let seen = self.driver.reads.revision();
+        let seen = self.driver.handle.reads.revision();
         match handlers::plan(self, endpoint, &message) {
             Ok(Some(plan)) if plan.min_revision > Some(seen) => {
                 tokio::spawn(handlers::run_late(Arc::clone(self), in_flight, plan));

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{HeaderMap, client::PublishErrorKind};
+use async_nats::{HeaderMap, Message, client::PublishErrorKind};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         ids::NodeId,
     },
     protocol::{
+        contract::ToolRules,
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
         invoke::Reason,
         json::JsonText,
@@ -22,7 +23,11 @@ use crate::{
 };
 
 use super::{
-    super::{requests::Caller, serve::Server},
+    super::{
+        contracts::{Check, READ_QUICKLY_BYTES_MAX},
+        requests::Caller,
+        serve::Server,
+    },
     Chosen, Known, Part,
     call::Call,
     history::Ended,
@@ -258,7 +263,10 @@ impl Server {
         };
         match came {
             Came::Answer(message) => {
-                let verdict = at.judge(&message);
+                let verdict = match self.verdict(caller, &at, message).await {
+                    Ok(verdict) => verdict,
+                    Err(_) => Verdict::Failed(at.unchecked()),
+                };
                 under_way.answered(match verdict {
                     Verdict::Result(..) => Ended::Answered,
                     Verdict::Declined(_) => Ended::Declined,
@@ -310,6 +318,30 @@ impl Server {
         self.invoke.look(&self.commit, query, |considered, _, _| {
             considered.refusal(query.name, query.choice)
         })
+    }
+
+    /// What an answer says; a long one is read away from the threads that serve.
+    async fn verdict(
+        &self,
+        caller: &Caller,
+        at: &At<'_>,
+        message: Message,
+    ) -> Result<Verdict, Error> {
+        let bytes = message.payload.len();
+        if bytes <= READ_QUICKLY_BYTES_MAX {
+            return Ok(at.judge(&message));
+        }
+        let (node_id, execution_id) = (at.node_id.clone(), at.execution_id);
+        let judge = move |_: ToolRules<'_>| {
+            let at = At {
+                node_id: &node_id,
+                execution_id,
+            };
+            Ok(at.judge(&message))
+        };
+        self.contracts
+            .check(Check::reading(bytes), caller, judge)
+            .await
     }
 
     async fn judge(

@@ -19,6 +19,7 @@ use crate::{
     protocol::{
         asked as wire,
         bounds::Open,
+        contract::ToolRules,
         detail::Detail,
         error::Error,
         frame,
@@ -31,6 +32,7 @@ use crate::{
 
 use super::{
     super::{
+        contracts::{Check, READ_QUICKLY_BYTES_MAX},
         executions::Told,
         requests::Caller,
         serve::{Received, Server, to_bytes},
@@ -39,6 +41,32 @@ use super::{
     outcome::{self, Ran},
     verdict::At,
 };
+
+/// A request with its arguments, to be checked.
+pub(super) struct ToCall {
+    pub(super) request: InvokeRequest,
+    pub(super) arguments: Document,
+    digest: Digest,
+}
+
+impl ToCall {
+    fn read(request: InvokeRequest) -> Result<Self, Error> {
+        let wrong = |Violation { pointer, message }| {
+            Error::invalid(format!("/arguments{pointer}"), message)
+        };
+        let arguments = request.arguments.document().map_err(wrong)?;
+        let digest = match request.request_id {
+            Some(_) => request.digest(&arguments),
+            // Nobody compares it.
+            None => Digest(Uuid::nil()),
+        };
+        Ok(Self {
+            request,
+            arguments,
+            digest,
+        })
+    }
+}
 
 /// A call under way.
 pub(super) struct Call {
@@ -66,17 +94,16 @@ impl Call {
     fn new(
         received: &Received,
         caller: &Caller,
-        request: InvokeRequest,
+        asked: ToCall,
         turn: OwnedSemaphorePermit,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let traceparent = frame::traceparent(received.header(HEADER_TRACEPARENT));
-        let arguments = arguments(&request)?;
-        let digest = match request.request_id {
-            Some(_) => request.digest(&arguments),
-            // Nobody compares it.
-            None => Digest(Uuid::nil()),
-        };
-        Ok(Self {
+        let ToCall {
+            request,
+            arguments,
+            digest,
+        } = asked;
+        Self {
             choice: request.choice(),
             body: Bytes::copy_from_slice(request.arguments.text().as_bytes()),
             digest,
@@ -91,7 +118,7 @@ impl Call {
             without: BTreeMap::new(),
             began: Instant::now(),
             request,
-        })
+        }
     }
 
     /// How long one provider is given to answer, where the caller or its contract says so.
@@ -158,6 +185,22 @@ impl Chosen {
 }
 
 impl Server {
+    /// Reads the arguments; long ones away from the threads that serve.
+    pub(super) async fn to_call(
+        &self,
+        caller: &Caller,
+        request: InvokeRequest,
+    ) -> Result<ToCall, Error> {
+        let bytes = request.arguments.text().len();
+        if bytes <= READ_QUICKLY_BYTES_MAX {
+            return ToCall::read(request);
+        }
+        let read = move |_: ToolRules<'_>| ToCall::read(request);
+        self.contracts
+            .check(Check::reading(bytes), caller, read)
+            .await
+    }
+
     /// Calls the tool. The caller has a turn.
     pub(super) async fn call(
         &self,
@@ -167,7 +210,8 @@ impl Server {
         turn: OwnedSemaphorePermit,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
-        let mut call = Call::new(received, caller, request, turn)?;
+        let asked = self.to_call(caller, request).await?;
+        let mut call = Call::new(received, caller, asked, turn);
         match call.request.request_id {
             Some(request_id) => self.call_once(caller, &mut call, request_id, ignored).await,
             None => self.call_now(caller, &mut call, ignored).await,
@@ -252,13 +296,6 @@ impl Server {
         }
         Ok(body)
     }
-}
-
-/// The arguments, to be checked.
-pub(super) fn arguments(request: &InvokeRequest) -> Result<Document, Error> {
-    let wrong =
-        |Violation { pointer, message }| Error::invalid(format!("/arguments{pointer}"), message);
-    request.arguments.document().map_err(wrong)
 }
 
 /// What is carried out, as far as that is known when it begins.

@@ -15,7 +15,7 @@ use super::{
     super::{requests::Caller, serve::Server},
     Chosen, Known, Part,
     attempts::ATTEMPTS_MAX,
-    call,
+    call::ToCall,
     choose::Considerations,
     load::Loads,
     look::Query,
@@ -40,7 +40,9 @@ impl Server {
         caller: &Caller,
         request: InvokeRequest,
     ) -> Result<DryRunReply, Error> {
-        let arguments = call::arguments(&request)?;
+        let ToCall {
+            request, arguments, ..
+        } = self.to_call(caller, request).await?;
         let would = self.would(caller, &request).await?;
         let (candidates, candidate_count, revision) = would.shown;
         let (plan, violations, code) = match would.chosen {

@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        ids::{NodeId, Token},
+        ids::{NodeId, RequesterId, Token},
         node::Tool,
         time::Moment,
     },
@@ -82,6 +82,8 @@ const INVOKES_QUEUED_MAX: u32 = 4_096;
 /// Whoever was chosen, copied out of the index.
 struct Chosen {
     node_id: NodeId,
+    /// Who announced the node.
+    announced_by: RequesterId,
     tool_name: Token,
     tool_version: semver::Version,
     contract_hash: String,
@@ -279,7 +281,13 @@ impl Server {
     async fn contract(&self, chosen: &Chosen, caller: &Caller) -> Result<Arc<Known>, Error> {
         match &chosen.contract {
             Ok(known) => Ok(Arc::clone(known)),
-            Err(tool) => self.invoke.known.learn(tool, &self.contracts, caller).await,
+            Err(tool) => {
+                let learned =
+                    self.invoke
+                        .known
+                        .learn(tool, chosen.announced_by, &self.contracts, caller);
+                learned.await
+            }
         }
     }
 }

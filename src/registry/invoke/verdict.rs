@@ -15,6 +15,8 @@ use crate::{
     },
 };
 
+use super::super::contracts::READ_QUICKLY_BYTES_MAX;
+
 /// Longest name of a provider's error that is taken from a header, in characters.
 const CODE_CHARS_MAX: usize = 64;
 /// Longest message of a provider that is passed on, in characters.
@@ -106,7 +108,11 @@ impl At<'_> {
 
     /// The result is not as the contract says; it is shown as far as that is useful.
     pub(super) fn invalid(&self, violations: &[Violation], answer: &[u8]) -> Error {
-        let (answer, _) = ProviderError::read(answer);
+        let answer = if answer.len() > READ_QUICKLY_BYTES_MAX {
+            beginning(&String::from_utf8_lossy(answer))
+        } else {
+            shown(ProviderError::read(answer).0)
+        };
         let first = violations
             .first()
             .map(|first| format!(": {first}"))
@@ -114,7 +120,7 @@ impl At<'_> {
         let message = format!("the tool's result is not as its contract says{first}");
         self.on(Error::new(ErrorCode::InvalidResult, message), Executed::Yes)
             .with("violations", json!(violations))
-            .with("provider_body", shown(answer))
+            .with("provider_body", answer)
     }
 
     /// Nobody listens there any more, and no answer came.
@@ -202,10 +208,11 @@ fn shown(answer: Value) -> Value {
     if text.len() <= ANSWER_SHOWN_BYTES_MAX {
         return answer;
     }
-    let mut end = ANSWER_SHOWN_BYTES_MAX;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
+    beginning(&text)
+}
+
+fn beginning(text: &str) -> Value {
+    let end = text.floor_char_boundary(ANSWER_SHOWN_BYTES_MAX);
     format!("{}…", text.get(..end).unwrap_or_default()).into()
 }
 

@@ -57,18 +57,28 @@ pub(super) fn held(
     lease: &Arc<Lease>,
     verified: bool,
 ) -> Answer {
-    // A lease that belongs to a node lasts as long as that.
-    let owner = lease.owner.as_ref();
-    let owner = owner.and_then(|owner| state.live(&owner.node_id));
-    let (slot, ttl) = owner.map_or((slot, lease.ttl), |(slot, live)| (slot, live.ttl));
     Answer::Lease(Held {
-        key: key.clone(),
-        lease: lease.clone(),
-        ttl,
-        renewed_at: slot.at,
-        since: slot.since,
         verified,
+        ..Held::of(state, key, slot, lease)
     })
+}
+
+impl Held {
+    /// The lease in `slot`, under that key.
+    pub fn of(state: &State, key: &PortKey, slot: &Slot, lease: &Arc<Lease>) -> Self {
+        // A lease that belongs to a node lasts as long as that.
+        let owner = lease.owner.as_ref();
+        let owner = owner.and_then(|owner| state.live(&owner.node_id));
+        let (slot, ttl) = owner.map_or((slot, lease.ttl), |(slot, live)| (slot, live.ttl));
+        Self {
+            key: key.clone(),
+            lease: lease.clone(),
+            ttl,
+            renewed_at: slot.at,
+            since: slot.since,
+            verified: false,
+        }
+    }
 }
 
 fn held_now(txn: &Txn<'_>, key: &PortKey) -> Result<Decided, Refusal> {

@@ -260,6 +260,7 @@ impl Engine {
         );
         self.out.push(Output::Applied {
             sequence,
+            header: pending.header,
             entry: pending.entry,
         });
         for (job, result, revision) in pending.jobs {

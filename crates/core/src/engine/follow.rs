@@ -77,7 +77,11 @@ impl Engine {
         self.head = (sequence, Some(header.id));
         self.last_valid = header.id;
         self.note_entry(sequence, header.id, &entry, delivered.bytes, now);
-        self.out.push(Output::Applied { sequence, entry });
+        self.out.push(Output::Applied {
+            sequence,
+            header,
+            entry,
+        });
     }
 
     /// An entry is in the log and applied, whoever made it.

@@ -113,6 +113,8 @@ pub enum Output {
     Applied {
         /// Where it is.
         sequence: Sequence,
+        /// Its header.
+        header: EntryHeader,
         /// What it says.
         entry: Arc<Entry>,
     },
