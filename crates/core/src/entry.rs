@@ -169,13 +169,13 @@ pub enum Change {
         runs: u64,
         /// How many of them were answered with a result.
         ok: u64,
-        /// What to publish.
-        event: Option<EventRecord>,
     },
     /// The key has no record any more.
     Delete {
         /// Which.
         key: Key,
+        /// What to publish.
+        event: Option<EventRecord>,
     },
     /// A part of a snapshot: every record of a range of keys. Changes nothing.
     Chunk(Box<Chunk>),
@@ -186,7 +186,7 @@ impl Change {
     pub(crate) fn number(&mut self, mut next: impl FnMut(&Key) -> u64) {
         if let Self::Put { key, event, .. }
         | Self::End { key, event, .. }
-        | Self::Add { key, event, .. } = self
+        | Self::Delete { key, event } = self
             && let Some(event) = event
         {
             event.n = next(key);
@@ -196,12 +196,10 @@ impl Change {
     /// What to publish of it.
     pub fn event(&self) -> Option<&EventRecord> {
         match self {
-            Self::Put { event, .. } | Self::End { event, .. } | Self::Add { event, .. } => {
+            Self::Put { event, .. } | Self::End { event, .. } | Self::Delete { event, .. } => {
                 event.as_ref()
             }
-            Self::Renew { .. } | Self::Confirm { .. } | Self::Delete { .. } | Self::Chunk(_) => {
-                None
-            }
+            Self::Renew { .. } | Self::Confirm { .. } | Self::Add { .. } | Self::Chunk(_) => None,
         }
     }
 }
@@ -444,15 +442,15 @@ impl Written {
                 add: Some(key),
                 runs,
                 ok,
-                ev,
                 ..
             } => Change::Add {
                 key,
-                runs: runs.unwrap_or(0),
+                runs: runs?,
                 ok: ok.unwrap_or(0),
-                event: ev,
             },
-            Self { del: Some(key), .. } => Change::Delete { key },
+            Self {
+                del: Some(key), ev, ..
+            } => Change::Delete { key, event: ev },
             Self { chunk, .. } => Change::Chunk(chunk?),
         })
     }
@@ -523,18 +521,15 @@ impl Serialize for Change {
                 member(&mut map, "req", request.as_ref())?;
                 member(&mut map, "ev", event.as_ref())?;
             }
-            Self::Add {
-                key,
-                runs,
-                ok,
-                event,
-            } => {
+            Self::Add { key, runs, ok } => {
                 map.serialize_entry("add", key)?;
-                member(&mut map, "runs", Some(runs).filter(|runs| **runs > 0))?;
+                map.serialize_entry("runs", runs)?;
                 member(&mut map, "ok", Some(ok).filter(|ok| **ok > 0))?;
+            }
+            Self::Delete { key, event } => {
+                map.serialize_entry("del", key)?;
                 member(&mut map, "ev", event.as_ref())?;
             }
-            Self::Delete { key } => map.serialize_entry("del", key)?,
             Self::Chunk(chunk) => map.serialize_entry("chunk", chunk)?,
         }
         map.end()

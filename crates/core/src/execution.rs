@@ -152,7 +152,7 @@ impl<'a> Reported<'a> {
             Change::Put {
                 key, record, event, ..
             } => Self::of_record(key, record, event.as_ref()?),
-            Change::Add { event, .. } => {
+            Change::Delete { event, .. } => {
                 let event = event.as_ref()?;
                 Some(Self {
                     request_id: None,

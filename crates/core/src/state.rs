@@ -218,11 +218,11 @@ impl State {
                 };
                 self.replace(key, Some(slot), stamp.now, undo);
             }
-            Change::Add { key, runs, ok, .. } => {
+            Change::Add { key, runs, ok } => {
                 let told = self.told(key, change);
                 self.add(key, (*runs, *ok), told, stamp, undo)?;
             }
-            Change::Delete { key } => self.replace(key, None, stamp.now, undo),
+            Change::Delete { key, .. } => self.replace(key, None, stamp.now, undo),
             Change::Chunk(_) => {}
         }
         Ok(())
@@ -280,9 +280,6 @@ impl State {
         stamp: Stamp,
         undo: &mut impl FnMut(Undo),
     ) -> Result<(), ApplyError> {
-        if runs == 0 {
-            return Ok(());
-        }
         let before = self.slots.get(key).map(|slot| &slot.record);
         let counts = match (key, before) {
             (Key::Exec(_), None) => Counts::default().add(runs, ok, stamp.at),

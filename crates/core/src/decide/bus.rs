@@ -134,7 +134,12 @@ pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, bus_id: &BusId) {
     let due = txn.state.due_at(slot);
     if due.is_some_and(|due| due <= txn.now.mono) {
         let key = Key::Bus(bus_id.clone());
-        txn.change("bus.forget", command, None, vec![Change::Delete { key }]);
+        txn.change(
+            "bus.forget",
+            command,
+            None,
+            vec![Change::Delete { key, event: None }],
+        );
     }
 }
 

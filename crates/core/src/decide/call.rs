@@ -157,7 +157,7 @@ fn finish(
     end: ExecutionEnd,
 ) {
     let requester_id = call.run.requester_id;
-    let counted = count(txn, &call.run.execution.node_id, &end, None);
+    let counted = count(txn, &call.run.execution.node_id, &end);
     let kind = kind(&end);
     call.ended = Some(CallEnded {
         at: txn.now.wall,
@@ -229,39 +229,42 @@ fn finish_run(txn: &mut Txn<'_>, name: &str, command: &Command, run: &Arc<Run>, 
         }
     };
     let requester_id = run.requester_id;
-    let node_id = run.execution.node_id.clone();
-    let event = EventRecord {
-        run: Some(run),
-        end: Some(Arc::new(end.end.clone())),
-        ..EventRecord::new(kind(&end.end))
-    };
-    let mut changes = Vec::with_capacity(2);
-    if txn.state.mechanisms.on(Mechanism::OneEnd) {
-        let key = Key::Run(end.execution_id);
-        changes.push(Change::Delete { key });
-    }
-    changes.extend(count(txn, &node_id, &end.end, Some(event)));
+    let counted = count(txn, &run.execution.node_id, &end.end);
+    let ended = ended(txn, end, run);
+    let changes = std::iter::once(ended).chain(counted).collect();
     txn.change(name, command, requester_id, changes);
 }
 
-/// The change that counts an execution, with the event that reports it where no other change does. Nothing where there
-/// is neither.
-fn count(
-    txn: &Txn<'_>,
-    node_id: &NodeId,
-    end: &ExecutionEnd,
-    event: Option<EventRecord>,
-) -> Option<Change> {
-    let key = Key::Exec(node_id.clone());
-    // Counts are kept as long as their node is known.
-    let known = txn.state.live(node_id).is_some();
-    let runs = if known { end.executed.count() } else { 0 };
-    let completed = end.how == ExecutionStatus::Completed;
-    (runs > 0 || event.is_some()).then(|| Change::Add {
+/// The change that ends an execution, with what is reported of it.
+fn ended(txn: &Txn<'_>, end: &EndRun, run: Arc<Run>) -> Change {
+    let key = Key::Run(end.execution_id);
+    let event = EventRecord {
+        run: Some(Arc::clone(&run)),
+        end: Some(Arc::new(end.end.clone())),
+        ..EventRecord::new(kind(&end.end))
+    };
+    if txn.state.mechanisms.on(Mechanism::OneEnd) {
+        let event = Some(event);
+        return Change::Delete { key, event };
+    }
+    Change::Put {
         key,
+        record: Record::Run(run),
+        tentative: false,
+        event: Some(event),
+    }
+}
+
+/// The change that counts an execution; none for one that certainly was not executed, or of a node that is not known:
+/// counts are kept as long as their node is.
+fn count(txn: &Txn<'_>, node_id: &NodeId, end: &ExecutionEnd) -> Option<Change> {
+    let known = txn.state.live(node_id).is_some();
+    let runs = end.executed.count();
+    let completed = end.how == ExecutionStatus::Completed;
+    (known && runs > 0).then(|| Change::Add {
+        key: Key::Exec(node_id.clone()),
         runs,
-        ok: runs * u64::from(completed),
-        event,
+        ok: u64::from(completed),
     })
 }
 
@@ -283,7 +286,10 @@ pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, key: &Key) -> Decided
     let end = ExecutionEnd::of(&CallOutcome::Unknown);
     match (key, record) {
         (Key::Call(_), Some(Record::Call(call))) if call.ended.is_some() => {
-            let change = Change::Delete { key: key.clone() };
+            let change = Change::Delete {
+                key: key.clone(),
+                event: None,
+            };
             txn.change("call.forget", command, None, vec![change]);
         }
         (Key::Call(id), Some(Record::Call(call))) => {

@@ -180,7 +180,7 @@ fn forget(txn: &mut Txn<'_>, command: &Command, node_id: &NodeId, now: Moment) {
     let there = keys
         .into_iter()
         .filter(|key| txn.state.slot(key).is_some())
-        .map(|key| Change::Delete { key });
+        .map(|key| Change::Delete { key, event: None });
     let changes = there.collect();
     txn.change("node.forget", command, None, changes);
 }

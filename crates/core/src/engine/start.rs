@@ -243,7 +243,7 @@ impl Loader {
             | Change::Confirm { key }
             | Change::End { key, .. }
             | Change::Add { key, .. }
-            | Change::Delete { key } => key,
+            | Change::Delete { key, .. } => key,
         };
         if self.covers(key) {
             self.state.apply(change, stamp, &mut |_| {})?;

@@ -43,6 +43,7 @@ impl LogTruth {
         }
         if let Change::Delete {
             key: Key::Exec(node_id),
+            ..
         } = change
         {
             self.counted.remove(node_id);

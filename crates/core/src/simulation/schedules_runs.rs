@@ -167,15 +167,19 @@ fn counts_are_forgotten_with_their_node() {
     assert!(stage.alike());
 }
 
-/// The events of executions in an entry: kind, request id, provider, how it ended.
-fn reports(entry: &Entry) -> Vec<(EventKind, bool, String, Option<ExecutionStatus>)> {
+/// An event of an execution: kind, its number, whether there is a request id, provider, how it ended.
+type Event = (EventKind, u64, bool, String, Option<ExecutionStatus>);
+
+/// The events of executions in an entry.
+fn reports(entry: &Entry) -> Vec<Event> {
     let changes = entry.cmds.iter().flat_map(CommandRecord::changes);
     let reports = changes.filter_map(|change| {
         let reported = Reported::of(change)?;
         let node_id = reported.run.execution.node_id.to_string();
         let named = reported.request_id.is_some();
         let how = reported.end.map(|end| end.how);
-        Some((change.event()?.kind, named, node_id, how))
+        let event = change.event()?;
+        Some((event.kind, event.n, named, node_id, how))
     });
     reports.collect()
 }
@@ -196,13 +200,14 @@ fn events_say_what_was_executed_by_whom_and_how_it_ended() {
         message.entry.clone()
     });
     let reported: Vec<_> = entries.flat_map(|entry| reports(&entry)).collect();
-    let invoked = |named| (EventKind::ToolInvoked, named, "calc".to_owned(), None);
+    let invoked = |named| (EventKind::ToolInvoked, 1, named, "calc".to_owned(), None);
     assert_eq!(
         reported,
         [
             invoked(true),
             (
                 EventKind::ToolCompleted,
+                2,
                 true,
                 "calc.two".to_owned(),
                 Some(ExecutionStatus::Completed)
@@ -210,6 +215,7 @@ fn events_say_what_was_executed_by_whom_and_how_it_ended() {
             invoked(false),
             (
                 EventKind::ToolFailed,
+                2,
                 false,
                 "calc".to_owned(),
                 Some(ExecutionStatus::Failed)

@@ -60,7 +60,9 @@ impl NodeTruth {
                     let before = state.bus(id).map(|(_, bus)| bus.requests.clone());
                     self.deed(key, before.as_ref(), requests, &mut wrong);
                 }
-                Change::Delete { key: Key::Live(id) } => {
+                Change::Delete {
+                    key: Key::Live(id), ..
+                } => {
                     let (_, live) = state.live(id).unwrap();
                     if live.is_live() || state.indexes.owners.owns_any(id) {
                         wrong.push(format!("{id} is forgotten though something is left of it"));
@@ -232,7 +234,7 @@ fn change_key(change: &Change) -> &Key {
         | Change::Confirm { key }
         | Change::End { key, .. }
         | Change::Add { key, .. }
-        | Change::Delete { key } => key,
+        | Change::Delete { key, .. } => key,
         Change::Chunk(_) => &NONE,
     }
 }
