@@ -471,6 +471,55 @@ async fn a_name_that_is_there_twice_is_refused() {
     assert_eq!(refused.detail("violations")[0]["pointer"], "/a");
 }
 
+/// `serde_json` reads a value from the text under such a name: in another one, and so on, deeper than any stack.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_the_json_library_keeps_for_itself_is_refused() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let around = |inner: &Value| {
+        let brackets = format!("{}{inner}{}", "[".repeat(120), "]".repeat(120));
+        json!({"$serde_json::private::RawValue": brackets})
+    };
+    let deepest = (0..8).fold(json!([]), |inner, _| around(&inner));
+    let said = "must not have a member named \"$serde_json::private::RawValue\"";
+    let requester = Uuid::new_v4();
+    let announced = caller.register(requester, "calc", json!({})).await;
+    let epoch = &announced["epoch"];
+    let claim = json!({"requester_id": requester, "node_id": "calc", "epoch": epoch});
+    let tool = json!({"name": "t", "version": "1.0.0", "input_schema": {"const": deepest}});
+    for (endpoint, body, pointer) in [
+        (
+            "node.heartbeat",
+            with(claim.clone(), json!({"health": {"a": deepest}})),
+            "/health",
+        ),
+        (
+            "tool.register",
+            with(claim, json!({"tool": tool})),
+            "/tool/input_schema",
+        ),
+        (
+            "tool.invoke",
+            json!({"tool_name": "t", "arguments": {"a": [deepest]}}),
+            "/arguments",
+        ),
+    ] {
+        let refused = caller.ask(endpoint, body).await.unwrap_err();
+        invalid(&refused, pointer, said);
+    }
+    // A tool that answers so has no result.
+    let answer = json!({ "a": deepest }).to_string();
+    echo(registry.url(), "odd", Some(answer)).await;
+    announce(&caller, "odd", json!({})).await;
+    let call = json!({"tool_name": "echo", "provider_node_id": "odd"});
+    let refused = caller
+        .refused("tool.invoke", call, ErrorCode::InvalidResult)
+        .await;
+    assert_eq!(refused.detail("executed"), true);
+    // And nobody has died of it.
+    caller.get("describe", json!({})).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_is_at_most_128_characters_long() {
     let registry = Registry::start(&ARGS);

@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use harness::{Caller, Provider, Registry, node, until, wish};
+use harness::{Caller, Nats, Provider, Registry, node, until, wish};
 
 mod harness;
 
@@ -253,4 +253,20 @@ async fn a_level_alone_is_for_the_registrys_own_messages() {
         odd.contains("RUST_LOG") && odd.contains("logging at info"),
         "{odd}"
     );
+}
+
+/// A full disk behind its log, or a reader that is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_written_stops_nothing() {
+    let nats = Nats::start();
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let mut serve = std::process::Command::new(env!("CARGO_BIN_EXE_onex"));
+    serve.args(["serve", "--no-probe", "--nats", &nats.url()]);
+    let mut serve = serve.stderr(full.unwrap()).spawn().unwrap();
+    let caller = Caller::connect(&nats.url()).await;
+    caller.await_answer().await;
+    refused(&caller, "order-78").await;
+    assert!(serve.try_wait().unwrap().is_none());
+    serve.kill().unwrap();
+    serve.wait().unwrap();
 }

@@ -22,6 +22,8 @@ pub(super) fn start(json: bool) {
     });
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // What cannot be logged is lost; to say so where it cannot be said would be a panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     if json {
         log.json().init();

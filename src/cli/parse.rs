@@ -319,7 +319,7 @@ mod tests {
         let Err(Invalid(told)) = kept_a_day("25h") else {
             panic!("more than a day");
         };
-        assert!(told.starts_with("must be 1s to 86400s"), "{told}");
+        assert!(told.starts_with("must be 1s to 24h"), "{told}");
         assert!(kept_long("1500ms").is_err());
     }
 

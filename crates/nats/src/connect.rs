@@ -132,7 +132,10 @@ impl Options {
     pub fn shown(&self) -> String {
         let servers: Option<Vec<_>> = self.url.split(',').map(server).collect();
         let shown = match servers {
-            Some(servers) => servers.iter().map(shown).collect(),
+            Some(servers) => {
+                let shown: Option<Vec<String>> = servers.iter().map(shown).collect();
+                shown.map(|shown| shown.join(","))
+            }
             None if self.url.chars().all(is_harmless) && !has_encoding(&self.url) => {
                 Some(self.url.clone())
             }

@@ -23,6 +23,8 @@ use super::{child, exit};
 
 /// How long killed processes may take to be gone: they are at once, unless the kernel waits for a disk.
 const KILLED_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Children that are reaped before everything else has its turn, at most.
+const REAPED_MAX: usize = 64;
 /// How often it is looked for processes that were started while others were being killed, when the last look found no
 /// new one.
 const KILL_AGAIN: Duration = Duration::from_millis(2);
@@ -86,18 +88,18 @@ impl Running {
     /// Waits until the command itself has ended, whatever it has left behind; says with which exit code.
     pub(super) async fn ended(&mut self) -> u8 {
         loop {
-            self.reap();
+            let left = self.reap();
             if let Some(status) = self.ended {
                 return exit::code(status);
             }
-            self.deaths.recv().await;
+            self.news(left).await;
         }
     }
 
     /// Ends the command and all that it has started: SIGTERM, and SIGKILL at the last moment.
     pub(super) async fn end(&mut self, last_moment: impl Future<Output = ()>) -> Ended {
         // One that forks and ends may be missed by the look, and is there all the same.
-        let least = usize::from(!self.reap());
+        let least = usize::from(self.reap() != Left::Nothing);
         let there = descendants();
         send(there.iter().map(|one| one.pid), Signal::TERM);
         let survivors = if self.gone(last_moment).await || self.killed().await {
@@ -114,13 +116,26 @@ impl Running {
     /// Whether by then nothing is left.
     async fn gone(&mut self, then: impl Future<Output = ()>) -> bool {
         let mut then = pin!(then);
-        while !self.reap() {
+        loop {
+            let left = self.reap();
+            if left == Left::Nothing {
+                return true;
+            }
             tokio::select! {
-                _ = self.deaths.recv() => {}
-                () = &mut then => return self.reap(),
+                biased;
+                () = &mut then => return self.reap() == Left::Nothing,
+                () = self.news(left) => {}
             }
         }
-        true
+    }
+
+    /// Waits until there may be more to reap. Whoever waits for something else beside this gets its turn.
+    async fn news(&mut self, left: Left) {
+        if left == Left::Ended {
+            yield_now().await;
+        } else {
+            self.deaths.recv().await;
+        }
     }
 
     /// Sends SIGKILL until nothing is left; whether that came about. What a killed process leaves behind is a child of
@@ -129,7 +144,7 @@ impl Running {
     async fn killed(&mut self) -> bool {
         let until = Instant::now() + KILLED_WAIT_MAX;
         let mut known = BTreeSet::new();
-        while !self.reap() {
+        while self.reap() != Left::Nothing {
             if Instant::now() >= until {
                 return false;
             }
@@ -149,19 +164,32 @@ impl Running {
         true
     }
 
-    /// Takes note of every child that has ended. Whether none is left, and so nothing that comes from this process:
-    /// what loses its parent becomes a child.
-    fn reap(&mut self) -> bool {
-        loop {
+    /// Takes note of children that have ended, at most [`REAPED_MAX`] of them: they may end as fast as they are reaped, and
+    /// deadlines do not wait for that. What loses its parent becomes a child, so nothing that comes from this process
+    /// is left when no child is.
+    fn reap(&mut self) -> Left {
+        for _ in 0..REAPED_MAX {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid == self.main => self.ended = Some(status),
                 Ok(Some(_)) => {}
-                Ok(None) => return false,
+                Ok(None) => return Left::Running,
                 // There is no child.
-                Err(_) => return true,
+                Err(_) => return Left::Nothing,
             }
         }
+        Left::Ended
     }
+}
+
+/// What a look at the children has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// There is no child.
+    Nothing,
+    /// All that are left run.
+    Running,
+    /// Some more have ended.
+    Ended,
 }
 
 fn send(to: impl IntoIterator<Item = Pid>, signal: Signal) {

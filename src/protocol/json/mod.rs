@@ -7,7 +7,10 @@ mod text;
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 use serde_json::{
     Map, Value,
     value::{RawValue, to_raw_value},
@@ -21,9 +24,23 @@ pub(super) use free::{exact_value, is_free, levels_rule, nearest_value, violatio
 pub use text::{compact, pretty};
 
 /// JSON as its text, which is not changed on the way: a [`Value`] has room for numbers of 64 bits only.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
 pub struct JsonText(Box<RawValue>);
+
+/// Any JSON but with a name that `serde_json` keeps for itself: a value would be read from the text under it, past every
+/// bound.
+impl<'de> Deserialize<'de> for JsonText {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(from)?;
+        match text::reserved(raw.get()) {
+            Some(name) => Err(D::Error::custom(format!(
+                "must not have a member named {name:?}"
+            ))),
+            None => Ok(Self(raw)),
+        }
+    }
+}
 
 /// Such a text as a value, for checks.
 #[derive(Debug, Clone, PartialEq)]
@@ -347,6 +364,21 @@ mod tests {
         refused(r#"{"a": "\ud800"}"#, "", "not JSON");
         assert!(JsonText::parse(b"{\"a\": 01}").is_err());
         assert!(JsonText::parse(b"1 2").is_err());
+    }
+
+    #[test]
+    fn names_that_the_library_keeps_for_itself_are_refused() {
+        for text in [
+            r#"{"$serde_json::private::RawValue": "5"}"#,
+            r#"[1, {"a": {"\u0024serde_json::private::RawValue" : "[[[["}}]"#,
+            r#"{"$serde_json::private::Number": "1"}"#,
+        ] {
+            let error = JsonText::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("must not have a member named"), "{error}");
+        }
+        // As a text, and where another name only looks like it, it is like any other.
+        let text = r#"{"a": "$serde_json::private::RawValue", "$serde_json": ":"}"#;
+        assert!(document(text).is_ok());
     }
 
     #[test]

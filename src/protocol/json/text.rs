@@ -292,6 +292,25 @@ fn each_item<'a>(tokens: &mut Tokens<'a>, mut each: impl FnMut(usize, &'a str, &
     }
 }
 
+/// What names begin with that `serde_json` keeps for itself.
+const RESERVED: &str = "$serde_json::private::";
+
+/// A name of a member that `serde_json` keeps for itself, if there is one.
+pub(super) fn reserved(text: &str) -> Option<String> {
+    let mut tokens = Tokens(text).peekable();
+    while let Some(token) = tokens.next() {
+        // Every other token, and a name without one of these, is none.
+        let may_be = token.starts_with('"') && token.contains(['$', '\\']);
+        if may_be && tokens.peek() == Some(&":") {
+            let name: String = serde_json::from_str(token).unwrap_or_default();
+            if name.starts_with(RESERVED) {
+                return Some(name);
+            }
+        }
+    }
+    None
+}
+
 /// JSON without white space between its tokens, each of which stays as it is.
 pub fn compact(text: &str) -> String {
     Tokens(text).collect()
