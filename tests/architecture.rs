@@ -83,6 +83,7 @@ const ABSENCES: &[(&str, &[&str], &[&str])] = &[
             "counter.rs",
             "under_way.rs",
             "once.rs",
+            "probe.rs",
         ],
     ),
     ("cli", &["jetstream", "$KV", "$JS"], &[]),

@@ -467,7 +467,7 @@ fn flags_of_serve_that_contradict_each_other_exit_with_2() {
     let user = User::new().with("NATS_URL", NOBODY);
     let told = user.run("serve --tls-ca /no/where").exits(2).stderr;
     assert!(told.contains("/no/where"), "{told}");
-    user.run("serve").exits(1);
+    user.run("serve").exits(69);
 }
 
 /// By seconds, or with a unit.

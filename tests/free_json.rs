@@ -610,8 +610,37 @@ async fn schema_with_a_number_that_is_not_kept_is_refused() {
         let refused = caller.raw(endpoint, &[], twice).await.unwrap_err();
         invalid(&refused, &format!("{place}/x~1y/a"), "twice");
     }
+    // By its digits one number and as a double another: nobody could say which one is admitted.
+    for (schema, place, exact) in [
+        (
+            r#"{"const":12345678901234567e3}"#,
+            "/const",
+            "12345678901234567168",
+        ),
+        (
+            r#"{"not":{"enum":[1,{"a":1e23}]}}"#,
+            "/not/enum/1/a",
+            "99999999999999991611392",
+        ),
+    ] {
+        let (endpoint, body) =
+            of_tool(json!({"name": "a", "version": "1.0.0", "input_schema": "S"}));
+        let body = body.to_string().replace("\"S\"", schema);
+        let refused = caller.raw(endpoint, &[], body).await.unwrap_err();
+        invalid(&refused, &format!("/tool/input_schema{place}"), exact);
+    }
     let listed = caller.see("tool.list", json!({})).await;
     assert_eq!(listed["items"], json!([]));
+    for schema in [
+        r#"{"const":1e22}"#,
+        r#"{"enum":[0.1,18446744073709551615]}"#,
+        r#"{"maximum":1.7976931348623157e308}"#,
+    ] {
+        let (endpoint, body) =
+            of_tool(json!({"name": "a", "version": "1.0.0", "input_schema": "S"}));
+        let body = body.to_string().replace("\"S\"", schema);
+        caller.raw(endpoint, &[], body).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

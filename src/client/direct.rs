@@ -14,8 +14,7 @@ use crate::protocol::{
     endpoint::Endpoint,
     error::{self, ErrorCode},
     invoke::{
-        Executed, InvokeRequest, PROVIDER_BODY_BYTES_MAX, ProviderError, ResolveToolReply,
-        ResolveToolRequest,
+        Executed, InvokeRequest, PROVIDER_BODY_BYTES_MAX, ResolveToolReply, ResolveToolRequest,
     },
     json::JsonText,
     names::{

@@ -111,8 +111,15 @@ fn directly(shape: &Shape) -> Option<usize> {
 fn alternatives(types: impl Iterator<Item = String>, before: usize) -> String {
     let mut all: Vec<String> = Vec::new();
     for one in types {
-        if !all.contains(&one) {
-            all.push(one);
+        // Literals may bring a wider type with them, which another one may be as well.
+        let (head, tail) = match one.rsplit_once(" | ") {
+            Some((head, wider @ ("int" | "float"))) => (head.to_owned(), Some(wider.to_owned())),
+            _ => (one, None),
+        };
+        for one in std::iter::once(head).chain(tail) {
+            if !all.contains(&one) {
+                all.push(one);
+            }
         }
     }
     let one = all.join(" | ");

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{
     error::Error,
+    json::Decimal,
     keyword::{Holds, holds},
     pointer,
     schema_graph::SCHEMA_DEPTH_MAX,
@@ -159,6 +160,32 @@ impl Dialect {
     }
 }
 
+/// A number that a value must be and that is another one by its digits than as a double, and where it stands in `value`.
+fn ambiguous(value: &Value) -> Option<(String, String)> {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            let exact = format!("{:.0}", number.as_f64()?);
+            let is_fraction = number.as_f64().is_some_and(|float| float.fract() != 0.0);
+            let same = is_fraction || Decimal::of(number) == Decimal::parse(&exact);
+            (!same).then(|| {
+                let message = format!(
+                    "must be a number that a double is exactly: {number} would be {exact}; admit a text in its place"
+                );
+                (String::new(), message)
+            })
+        }
+        Value::Array(items) => items.iter().enumerate().find_map(|(index, item)| {
+            let (below, message) = ambiguous(item)?;
+            Some((format!("/{index}{below}"), message))
+        }),
+        Value::Object(members) => members.iter().find_map(|(name, member)| {
+            let (below, message) = ambiguous(member)?;
+            Some((pointer::member("", name) + &below, message))
+        }),
+        _ => None,
+    }
+}
+
 /// Whether a keyword says which values are admitted.
 fn limits(keyword: &str) -> bool {
     let only_holds = matches!(keyword, "$defs" | "definitions" | "contentSchema");
@@ -220,6 +247,12 @@ impl Search {
             }
             if let Some(message) = self.dialect.differs(members, keyword, value) {
                 self.found.push((pointer, message));
+                continue;
+            }
+            if matches!(keyword.as_str(), "const" | "enum")
+                && let Some((below, message)) = ambiguous(value)
+            {
+                self.found.push((pointer + &below, message));
                 continue;
             }
             match keyword.as_str() {

@@ -67,6 +67,11 @@ impl<'a> Node<'a> {
         self.value
     }
 
+    /// Whether it has numbers that a value would round: looking at one takes as long as looking at several others.
+    pub(super) fn has_long_numbers(self) -> bool {
+        self.exact.is_some()
+    }
+
     /// The number at a JSON Pointer as it is written, where a value would round it.
     pub(super) fn number_at(self, pointer: &str) -> Option<&'a str> {
         let mut parts = pointer.split('/').skip(1);

@@ -34,6 +34,7 @@ mod pointer;
 pub mod pool;
 pub mod port;
 pub mod provide;
+pub mod provider_error;
 pub mod records;
 mod relied_on;
 pub mod schema;

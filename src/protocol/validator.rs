@@ -30,6 +30,9 @@ pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 /// looks at a value, or as much work as that takes. All of them take a fraction of a second, and no await can be
 /// within.
 pub const VALIDATION_STEPS_MAX: u64 = 250_000;
+/// As how many steps one counts in a value that has numbers of more digits than 64 bits keep, which are compared as texts:
+/// measured with numbers as long as any.
+const LONG_NUMBER_STEPS: u64 = 8;
 /// Steps up to which a value is checked in some milliseconds.
 pub const VALIDATION_STEPS_LIGHT: u64 = 10_000;
 /// Steps up to which a value is checked in less than a millisecond.
@@ -96,9 +99,10 @@ impl Validator {
     /// Whether checking the value, and telling what is wrong with it, takes at most so many steps. Finding that out takes
     /// no longer than as many.
     pub fn takes_at_most<'a>(&self, steps: u64, whole: impl Into<Node<'a>>) -> bool {
-        let value = whole.into().value();
-        let [deciding, telling] =
-            [Of::Deciding, Of::Telling].map(|of| cost::steps(&self.graph, value, of, steps));
+        let whole = whole.into();
+        let steps = steps_for(whole, steps);
+        let [deciding, telling] = [Of::Deciding, Of::Telling]
+            .map(|of| cost::steps(&self.graph, whole.value(), of, steps));
         let all = deciding.zip(telling);
         all.is_some_and(|(deciding, telling)| deciding + telling <= steps)
     }
@@ -106,8 +110,8 @@ impl Validator {
     /// What is wrong with a value: the first 64 things. None: it is as the schema says.
     pub fn violations<'a>(&self, whole: impl Into<Node<'a>>) -> Vec<Violation> {
         let value = whole.into();
-        let within =
-            |of| cost::steps(&self.graph, value.value(), of, VALIDATION_STEPS_MAX).is_some();
+        let steps = steps_for(value, VALIDATION_STEPS_MAX);
+        let within = |of| cost::steps(&self.graph, value.value(), of, steps).is_some();
         let whole = |message: &str| {
             vec![Violation {
                 pointer: String::new(),
@@ -128,6 +132,15 @@ impl Validator {
             violation::tell(&error, value, &self.graph.patterns, &mut told);
         }
         told
+    }
+}
+
+/// Steps that a value may take where others may take `steps`: fewer if it has numbers that take longer to look at.
+fn steps_for(value: Node<'_>, steps: u64) -> u64 {
+    if value.has_long_numbers() {
+        steps / LONG_NUMBER_STEPS
+    } else {
+        steps
     }
 }
 

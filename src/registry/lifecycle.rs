@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use onex_core::{
@@ -26,7 +26,7 @@ use crate::{
 };
 
 use super::{
-    background::{Publisher, Teller, events_config},
+    background::{Publisher, Teller, events_options},
     clock::Clock,
     driver::{self, Applied, Driver, LoadError},
     intake::{Intake, Listening, Replies},
@@ -83,7 +83,6 @@ pub struct LogRegistry {
 impl LogRegistry {
     /// Starts one.
     pub async fn start(settings: Settings, nats: &connect::Options) -> Result<Self, StartError> {
-        let began = Instant::now();
         let registry_id = Uuid::now_v7();
         let clock = Clock::start();
         let stop = Stop::new();
@@ -108,14 +107,14 @@ impl LogRegistry {
         let options = engine_options(&settings, clock, applied);
         let instance = options.local.instance;
         let driver = Driver::start(log, store.clone(), options, answer).await?;
-        let config = events_config(&settings);
-        let events = Derived::open(client.clone(), config.clone()).await?;
+        let options = events_options(&settings);
+        let events = Derived::open(client.clone(), &options).await?;
         let publisher = Publisher {
             instance,
             driver: driver.handle.clone(),
             store,
             events,
-            config,
+            options,
             clock,
             teller: Teller {
                 namespace: settings.namespace.clone(),
@@ -150,7 +149,7 @@ impl LogRegistry {
             return Err(StartError::Refused(refusal.clone()));
         }
         stop.watch("watch for stalls", Arc::clone(&intake).watch_for_stalls());
-        let ms = millis(began.elapsed());
+        let ms = clock.now().mono.0;
         tracing::info!(
             registry_id = %registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
             prefix = settings.namespace.prefix(), revision, ms, "ready",

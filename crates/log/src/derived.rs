@@ -39,6 +39,42 @@ pub struct DerivedMessage {
     pub body: Bytes,
 }
 
+/// Which stream, and how it is created where it is not there.
+#[derive(Debug, Clone)]
+pub struct DerivedOptions {
+    /// Its name.
+    pub name: String,
+    /// What it is, for people.
+    pub description: String,
+    /// The subjects that it keeps.
+    pub subject: String,
+    /// Copies of it.
+    pub replicas: usize,
+    /// How many bytes it keeps, the oldest going first.
+    pub bytes_max: i64,
+    /// How long a message is kept.
+    pub age_max: Duration,
+}
+
+impl DerivedOptions {
+    fn config(&self) -> stream::Config {
+        stream::Config {
+            name: self.name.clone(),
+            description: Some(self.description.clone()),
+            subjects: vec![self.subject.clone()],
+            max_messages: -1,
+            max_bytes: self.bytes_max,
+            max_age: self.age_max,
+            discard: stream::DiscardPolicy::Old,
+            storage: stream::StorageType::File,
+            num_replicas: self.replicas,
+            allow_direct: true,
+            allow_atomic_publish: true,
+            ..stream::Config::default()
+        }
+    }
+}
+
 /// The last message of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tail {
@@ -64,28 +100,28 @@ struct Ack {
 }
 
 impl Derived {
-    /// The stream that `config` names, created as it says if it is not there.
-    pub async fn open(client: Client, config: stream::Config) -> Result<Self, Error> {
+    /// The stream of that name, created if it is not there.
+    pub async fn open(client: Client, options: &DerivedOptions) -> Result<Self, Error> {
         let names = Names {
             bucket: String::new(),
-            stream: config.name.clone(),
+            stream: options.name.clone(),
             subject: String::new(),
         };
         let this = Self {
             api: Api::new(client, names),
         };
-        this.ensure(config).await?;
+        this.ensure(options).await?;
         Ok(this)
     }
 
-    /// Creates it as `config` says if it is not there.
-    pub async fn ensure(&self, config: stream::Config) -> Result<(), Error> {
+    /// Creates it if it is not there.
+    pub async fn ensure(&self, options: &DerivedOptions) -> Result<(), Error> {
         match self.api.describe(None).await {
             Err(Error::Missing { .. }) => {}
             described => return described.map(|_| ()),
         }
-        let subject = format!("STREAM.CREATE.{}", config.name);
-        let body = serde_json::to_value(&config).unwrap_or_default();
+        let subject = format!("STREAM.CREATE.{}", options.name);
+        let body = serde_json::to_value(options.config()).unwrap_or_default();
         match self
             .api
             .request::<Value>("STREAM.CREATE", subject, &body)

@@ -27,7 +27,7 @@ mod settings;
 mod store;
 
 pub use append::{Append, Refusal};
-pub use derived::{Derived, DerivedMessage, Tail};
+pub use derived::{Derived, DerivedMessage, DerivedOptions, Tail};
 pub use error::{Error, Lost};
 pub use follow::Delivery;
 pub use log::{Event, Log};

@@ -4,4 +4,4 @@ mod event_messages;
 mod publisher;
 
 pub(super) use event_messages::Teller;
-pub(super) use publisher::{Publisher, events_config};
+pub(super) use publisher::{Publisher, events_options};

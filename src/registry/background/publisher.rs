@@ -6,12 +6,11 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use async_nats::jetstream::stream;
 use onex_core::{
     command::{Action, Command},
     record::{InstanceId, Named},
 };
-use onex_log::{Derived, Store, Tail};
+use onex_log::{Derived, DerivedOptions, Store, Tail};
 use onex_types::{
     entry::{EntryId, Sequence},
     ids::CommandId,
@@ -48,21 +47,15 @@ const ENTRIES_KEPT_MAX: usize = 4_096;
 /// Entries whose events are published together, at most.
 const ENTRIES_AT_ONCE_MAX: usize = 512;
 
-/// How the stream of events is created.
-pub(in crate::registry) fn events_config(settings: &Settings) -> stream::Config {
-    stream::Config {
+/// Which stream events go to.
+pub(in crate::registry) fn events_options(settings: &Settings) -> DerivedOptions {
+    DerivedOptions {
         name: settings.namespace.events_stream(),
-        description: Some("onex-registry: what happened, as CloudEvents.".to_owned()),
-        subjects: vec![settings.namespace.events()],
-        max_messages: -1,
-        max_bytes: settings.events_bytes_max,
-        max_age: settings.events_age_max,
-        discard: stream::DiscardPolicy::Old,
-        storage: stream::StorageType::File,
-        num_replicas: settings.replicas.unwrap_or(1),
-        allow_direct: true,
-        allow_atomic_publish: true,
-        ..stream::Config::default()
+        description: "onex-registry: what happened, as CloudEvents.".to_owned(),
+        subject: settings.namespace.events(),
+        replicas: settings.replicas.unwrap_or(1),
+        bytes_max: settings.events_bytes_max,
+        age_max: settings.events_age_max,
     }
 }
 
@@ -72,7 +65,7 @@ pub(in crate::registry) struct Publisher {
     pub(in crate::registry) driver: Handle<Completion>,
     pub(in crate::registry) store: Store,
     pub(in crate::registry) events: Derived,
-    pub(in crate::registry) config: stream::Config,
+    pub(in crate::registry) options: DerivedOptions,
     pub(in crate::registry) clock: Clock,
     pub(in crate::registry) teller: Teller,
 }
@@ -119,7 +112,7 @@ impl Publisher {
                 Stopped::NotNamed => {}
                 Stopped::Failed(why) => {
                     tracing::warn!(why, "events cannot be published; trying again");
-                    if let Err(error) = self.events.ensure(self.config.clone()).await {
+                    if let Err(error) = self.events.ensure(&self.options).await {
                         tracing::debug!(%error, "no stream of events");
                     }
                     sleep(PAUSE).await;

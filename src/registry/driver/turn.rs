@@ -1,11 +1,7 @@
 //! The task that owns the engine: gathers everything that has happened, lets the engine take it in one go, and carries out what
 //! comes of it.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use onex_core::{
@@ -27,8 +23,8 @@ use super::{
 };
 use crate::{domain::time::Moment, throttle::LogThrottle};
 
-/// How long an engine that stops may take to settle what is under way.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an engine that stops may take to settle what is under way, in milliseconds.
+const SETTLE_MILLIS: u64 = 2_000;
 /// How long to wait before the log is read again after that failed.
 const READ_AGAIN_PAUSE: Duration = Duration::from_millis(500);
 /// Chunks of commands that are taken in one go, at most.
@@ -71,7 +67,7 @@ pub(super) struct Turn<T> {
     inputs: Vec<Input>,
     events: Vec<Event>,
     chunks: Vec<Vec<Submitted<T>>>,
-    stop_by: Option<Instant>,
+    stop_by: Option<Moment>,
     complaints: Arc<LogThrottle>,
 }
 
@@ -149,7 +145,8 @@ impl<T: Send + 'static> Turn<T> {
                     .send_if_modified(|ready| !std::mem::replace(ready, true));
             }
             let settled = self.stop_by.is_some() && self.engine.is_idle();
-            if settled || self.stop_by.is_some_and(|by| by <= Instant::now()) {
+            let now = self.options.clock.now().mono;
+            if settled || self.stop_by.is_some_and(|by| by <= now) {
                 return Ended::Stopped;
             }
         }
@@ -201,7 +198,7 @@ impl<T: Send + 'static> Turn<T> {
 
     fn stop(&mut self) {
         self.inputs.push(Input::Stop);
-        self.stop_by = Some(Instant::now() + SETTLE_TIMEOUT);
+        self.stop_by = Some(self.options.clock.now().mono.plus(SETTLE_MILLIS));
     }
 
     /// Takes everything else that has happened, without waiting: the more one entry holds, the better.

@@ -13,12 +13,13 @@ use crate::{
     protocol::{
         contract::ToolRules,
         error::{Error, ErrorCode},
-        invoke::{ProviderError, Reason},
+        invoke::Reason,
         json::JsonText,
         names::{
             HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS,
             HEADER_TOOL, HEADER_TOOL_VERSION, HEADER_TRACEPARENT,
         },
+        provider_error::ProviderError,
     },
 };
 

@@ -10,9 +10,10 @@ use crate::{
     domain::ids::{NodeId, Token},
     protocol::{
         error::{Error, ErrorCode},
-        invoke::{Executed, PROVIDER_BODY_BYTES_MAX, ProviderError},
+        invoke::{Executed, PROVIDER_BODY_BYTES_MAX},
         json::{Document, JsonText},
         names::{HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_EXECUTED},
+        provider_error::ProviderError,
         validator::Violation,
     },
 };

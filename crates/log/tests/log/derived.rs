@@ -1,7 +1,9 @@
 //! A stream that is derived from the log: one writer at a time, each message behind the last one.
 
-use async_nats::{HeaderMap, jetstream::stream};
-use onex_log::{Derived, DerivedMessage, Tail};
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use onex_log::{Derived, DerivedMessage, DerivedOptions, Tail};
 use onex_types::entry::Sequence;
 
 use crate::nats::Nats;
@@ -10,13 +12,15 @@ const NAME: &str = "Event-Id";
 
 async fn open(nats: &Nats) -> Derived {
     let client = async_nats::connect(nats.url()).await.unwrap();
-    let config = stream::Config {
+    let options = DerivedOptions {
         name: "DERIVED".to_owned(),
-        subjects: vec!["derived.>".to_owned()],
-        allow_atomic_publish: true,
-        ..stream::Config::default()
+        description: "Made again from the log.".to_owned(),
+        subject: "derived.>".to_owned(),
+        replicas: 1,
+        bytes_max: -1,
+        age_max: Duration::ZERO,
     };
-    Derived::open(client, config).await.unwrap()
+    Derived::open(client, &options).await.unwrap()
 }
 
 fn messages(ids: std::ops::Range<u32>) -> Vec<DerivedMessage> {
