@@ -17,8 +17,10 @@ impl Clock {
 
     pub(super) fn now(self) -> Now {
         let wall = Timestamp::now();
+        let elapsed = self.0.elapsed();
         Now {
-            mono: Moment(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            mono: Moment(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+            micros: u16::try_from(elapsed.subsec_micros() % 1_000).unwrap_or_default(),
             wall: wall.round(Unit::Millisecond).unwrap_or(wall),
         }
     }

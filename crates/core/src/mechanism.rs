@@ -39,6 +39,8 @@ pub enum Mechanism {
     ConfirmWaits,
     /// A renewal only lengthens.
     OnlyLengthens,
+    /// An instance whose entry has landed lets another one's land first.
+    WinnersYield,
 }
 
 /// Which mechanisms are on.
@@ -50,7 +52,7 @@ pub struct Mechanisms {
 #[cfg(test)]
 impl Mechanism {
     /// Each of them.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::CompareAndAppend,
         Self::RepeatSameEntry,
         Self::UndoOnLoss,
@@ -68,6 +70,7 @@ impl Mechanism {
         Self::RequestsBeforeTimers,
         Self::ConfirmWaits,
         Self::OnlyLengthens,
+        Self::WinnersYield,
     ];
 }
 

@@ -30,7 +30,11 @@ const OTHERS_WAIT_MILLIS: u64 = 1_000;
 impl Engine {
     /// Decides what waits, and appends it, unless an entry is under way.
     pub(super) fn decide(&mut self, now: Now) {
-        if self.pending.is_some() || !self.follows || self.phase == Phase::Failed {
+        if self.pending.is_some()
+            || !self.follows
+            || self.phase == Phase::Failed
+            || self.yields(now)
+        {
             return;
         }
         let snapshot_due = self.begins_snapshot(now.mono);
@@ -119,11 +123,18 @@ impl Engine {
             bytes: sealed.bytes.into(),
             undo: sealed.undo,
             jobs,
-            first_sent: now.mono,
+            first_sent: now,
             sent: now.mono,
             refused: None,
         });
         self.send(now.mono);
+    }
+
+    /// Whether it lets another instance append first. One that stops does not wait.
+    fn yields(&self, now: Now) -> bool {
+        self.phase == Phase::Running
+            && self.on(Mechanism::WinnersYield)
+            && self.pace.yields_until(now.exact()).is_some()
     }
 
     /// Whether an entry is to be appended though nothing waits: a start ends with one, silence is broken by one, and the
@@ -248,6 +259,7 @@ impl Engine {
         self.head = (sequence, Some(pending.header.id));
         self.last_valid = pending.header.id;
         self.ready = true;
+        self.pace.won(pending.first_sent.exact(), now.exact());
         self.note_entry(
             sequence,
             pending.header.id,
@@ -260,7 +272,7 @@ impl Engine {
             entry: pending.entry,
         });
         for (job, result, revision) in pending.jobs {
-            self.finish(job, result, revision, pending.first_sent, now);
+            self.finish(job, result, revision, pending.first_sent.mono, now);
         }
     }
 

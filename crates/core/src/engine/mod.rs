@@ -10,6 +10,7 @@ mod commit;
 mod follow;
 mod io;
 mod named;
+mod pace;
 mod start;
 
 use std::{
@@ -21,7 +22,7 @@ use onex_types::{
     entry::{EntryHeader, EntryId, Sequence, SnapshotRef},
     ids::{CommandId, LeaseId},
     key::PortKey,
-    time::{Moment, Now},
+    time::{Moment, MonoTime, Now},
 };
 use uuid::Uuid;
 
@@ -38,6 +39,8 @@ use crate::{
 pub use io::{Delivered, Fatal, Input, Job, JobId, Limits, Output};
 pub use named::Snapshots;
 pub use start::{Loaded, Loader, StartError};
+
+use pace::Pace;
 
 /// Commands that one entry holds at most: with 300 bytes each they fit [`ENTRY_BYTES_MAX`], and an append of that many
 /// costs the server hardly more than one of a single command.
@@ -67,7 +70,7 @@ struct Pending {
     bytes: Arc<[u8]>,
     undo: Vec<Undo>,
     jobs: Vec<(Job, Result<Decided, Refusal>, u64)>,
-    first_sent: Moment,
+    first_sent: Now,
     sent: Moment,
     /// Since when it is known to be refused; what took its place is not here yet.
     refused: Option<Moment>,
@@ -121,6 +124,7 @@ pub struct Engine {
     last_empty: Moment,
     last_entry: Moment,
     named_seen: Moment,
+    pace: Pace,
     trimmed: Sequence,
     out: Vec<Output>,
 }
@@ -149,6 +153,7 @@ impl Engine {
             last_empty: Moment::default(),
             last_entry: now.mono,
             named_seen: now.mono,
+            pace: Pace::default(),
             // There is nothing below the first position.
             trimmed: Sequence(1),
             out: Vec::new(),
@@ -270,15 +275,20 @@ impl Engine {
     }
 
     /// When [`Engine::handle`] has to be called at the latest.
-    pub fn wake_at(&self, now: Moment) -> Moment {
-        let mut at = now.plus(CONFLICT_WAIT_MILLIS);
+    pub fn wake_at(&self, now: Now) -> MonoTime {
+        let mut at = now.mono.plus(CONFLICT_WAIT_MILLIS);
         if let Some(timer) = self.state.next_timer() {
             at = at.min(timer);
         }
         if let Some(((waits, _), _)) = self.waiting.first_key_value() {
             at = at.min(*waits);
         }
-        at.max(now.plus(1))
+        if self.pending.is_none() && self.has_queued() {
+            at = at.min(self.last_empty.plus(EMPTY_ENTRY_MILLIS));
+        }
+        let at = MonoTime::from(at.max(now.mono.plus(1)));
+        let yields = self.pace.yields_until(now.exact());
+        yields.map_or(at, |until| at.min(until))
     }
 
     /// Switches mechanisms off.

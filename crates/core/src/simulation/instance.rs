@@ -87,6 +87,7 @@ impl Instance {
         let wall = 1_700_000_000_000 + i64::try_from(t).unwrap() + self.skew;
         Now {
             mono: clock(t, self.drift),
+            micros: 0,
             wall: Timestamp::from_millisecond(wall).unwrap(),
         }
     }

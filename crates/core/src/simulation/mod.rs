@@ -5,6 +5,7 @@
 //! prints what happens.
 
 mod chance;
+mod contention;
 mod faults;
 mod holder;
 mod instance;
