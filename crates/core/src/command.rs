@@ -69,6 +69,16 @@ pub enum Action {
         /// Who is to be.
         to: InstanceId,
     },
+    /// Events that are not out and cannot be kept any longer become one gap: those up to that revision, of the entry at
+    /// that position.
+    SkipEvents {
+        /// By whom.
+        instance: InstanceId,
+        /// The revision.
+        revision: u64,
+        /// The position.
+        sequence: u64,
+    },
     /// Every event up to that revision, of the entry at that position, is out.
     Published {
         /// By whom.
@@ -78,6 +88,38 @@ pub enum Action {
         /// The position.
         sequence: u64,
     },
+}
+
+/// What a command is to the bounds of the store and of what waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// It keeps or ends what is there: taken as long as anything can be stored.
+    Upkeep,
+    /// It adds something.
+    Growth,
+    /// It changes nothing.
+    Question,
+    /// The registry's own, or its operator's.
+    Own,
+}
+
+impl Action {
+    /// What it is to the bounds.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Lease(_) => Class::Growth,
+            Self::Renew { .. } | Self::Release { .. } => Class::Upkeep,
+            Self::Find(_) => Class::Question,
+            Self::Genesis(_)
+            | Self::SetPool(..)
+            | Self::Expire(_)
+            | Self::Rollback(_)
+            | Self::Confirm(..)
+            | Self::TakeOver { .. }
+            | Self::SkipEvents { .. }
+            | Self::Published { .. } => Class::Own,
+        }
+    }
 }
 
 /// The port that somebody asks for.
@@ -208,6 +250,22 @@ pub enum Refusal {
     /// So many requests were granted that none of them can be forgotten yet.
     #[error("too many requests are remembered; ask again in a moment")]
     Busy,
+    /// As many commands wait as may.
+    #[error("too many requests are waiting to be decided; ask again in a moment")]
+    QueueFull,
+    /// The log has nearly reached its size.
+    #[error(
+        "the store is nearly full: leases are renewed and released, and nothing new is granted. Give it more room (--store-bytes-max)"
+    )]
+    StoreFull,
+    /// What it would write does not fit into one message.
+    #[error("this would take {bytes} bytes in one message of the store, which takes {limit}")]
+    TooLarge {
+        /// How many it would take.
+        bytes: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// The command was decided by nobody before its caller's deadline, and never will be.
     #[error("the store did not answer in time; nothing was done")]
     Unavailable,

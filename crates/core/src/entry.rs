@@ -169,6 +169,18 @@ pub struct EventRecord {
     /// The lease, where the change does not put it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Arc<Lease>>,
+    /// The events that are missing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
+}
+
+/// Events that were removed before they were published: those of these revisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The first revision.
+    pub from: u64,
+    /// The last revision.
+    pub to: u64,
 }
 
 /// Kinds of events.
@@ -186,6 +198,9 @@ pub enum EventKind {
     /// Another program was using a port.
     #[serde(rename = "port.quarantined")]
     PortQuarantined,
+    /// Events were removed before they were published. Watchers take a new snapshot.
+    #[serde(rename = "gap")]
+    Gap,
 }
 
 /// A part of a snapshot.

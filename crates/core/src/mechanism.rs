@@ -41,6 +41,10 @@ pub enum Mechanism {
     OnlyLengthens,
     /// An instance whose entry has landed lets another one's land first.
     WinnersYield,
+    /// An entry fits into a message, and a log that is nearly full takes nothing that adds to the state.
+    StoreBounds,
+    /// A log that takes nothing more is cut short by whoever notices.
+    CutFullLog,
 }
 
 /// Which mechanisms are on.
@@ -52,7 +56,7 @@ pub struct Mechanisms {
 #[cfg(test)]
 impl Mechanism {
     /// Each of them.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::CompareAndAppend,
         Self::RepeatSameEntry,
         Self::UndoOnLoss,
@@ -71,6 +75,8 @@ impl Mechanism {
         Self::ConfirmWaits,
         Self::OnlyLengthens,
         Self::WinnersYield,
+        Self::StoreBounds,
+        Self::CutFullLog,
     ];
 }
 

@@ -63,6 +63,7 @@ pub struct State {
     pub(crate) pools: BTreeMap<(Host, Transport), Pool>,
     timers: BTreeSet<(Moment, Key)>,
     revision: u64,
+    bytes: usize,
     /// Which mechanisms are on: all, outside of tests.
     pub(crate) mechanisms: Mechanisms,
     /// The records when a snapshot was begun, where a test lets chunks have those.
@@ -97,6 +98,11 @@ impl State {
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// How long a snapshot of them is, about, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether there are none.
@@ -262,10 +268,12 @@ impl State {
         self.indexes_remove(key);
         let before = if let Some(slot) = after {
             self.indexes.insert(key, &slot.record);
+            self.bytes += slot.bytes;
             self.slots.insert(key.clone(), slot)
         } else {
             self.slots.remove(key)
         };
+        self.bytes -= before.as_ref().map_or(0, |slot| slot.bytes);
         let state = before.as_ref().map_or(PortState::Free, |slot| slot.state);
         if let Some(slot) = self.slots.get_mut(key) {
             slot.state = state;

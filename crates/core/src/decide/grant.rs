@@ -235,6 +235,7 @@ fn grant(
         event: Some(EventRecord {
             kind: EventKind::PortLeased,
             lease: None,
+            gap: None,
         }),
     });
     txn.change("port.lease", command, Some(request.requester_id), changes);

@@ -177,6 +177,7 @@ pub(super) fn end(key: &PortKey, slot: &Slot, how: LeaseEnd, request: Option<Req
     let event = EventRecord {
         kind,
         lease: slot.record.lease().cloned(),
+        gap: None,
     };
     Change::End {
         key: Key::Port(key.clone()),

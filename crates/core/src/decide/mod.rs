@@ -74,6 +74,11 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
         Action::Genesis(genesis) => Ok(system::genesis(txn, genesis)),
         Action::SetPool(host, pool) => Ok(system::set_pool(txn, command, host, pool)),
         Action::TakeOver { from, to } => Ok(system::take_over(txn, *from, *to)),
+        Action::SkipEvents {
+            instance,
+            revision,
+            sequence,
+        } => Ok(system::skip_events(txn, *instance, *revision, *sequence)),
         Action::Published {
             instance,
             revision,

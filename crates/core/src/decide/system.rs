@@ -4,7 +4,7 @@ use onex_types::ids::Host;
 
 use crate::{
     command::{Answer, Command},
-    entry::Change,
+    entry::{Change, EventKind, EventRecord, Gap},
     key::Key,
     record::{HostPool, InstanceId, Named, Record, Settings, Store},
     txn::Txn,
@@ -66,6 +66,38 @@ pub(super) fn published(
         };
         txn.system("named.published", vec![put(Key::Named, named.into())]);
     }
+    Decided::answer(Answer::Done)
+}
+
+/// Gives up events that are not out, and says so in one event. Only the named instance's word counts.
+pub(super) fn skip_events(
+    txn: &mut Txn<'_>,
+    instance: InstanceId,
+    revision: u64,
+    sequence: u64,
+) -> Decided {
+    let named = txn.state.named().filter(|named| named.instance == instance);
+    let Some(named) = named.filter(|named| named.published_sequence < sequence) else {
+        return Decided::answer(Answer::Done);
+    };
+    let from = named.published + 1;
+    let event = (from <= revision).then_some(EventRecord {
+        kind: EventKind::Gap,
+        lease: None,
+        gap: Some(Gap { from, to: revision }),
+    });
+    let record = Named {
+        instance,
+        published: named.published.max(revision),
+        published_sequence: sequence,
+    };
+    let change = Change::Put {
+        key: Key::Named,
+        record: record.into(),
+        tentative: false,
+        event,
+    };
+    txn.system("named.skip_events", vec![change]);
     Decided::answer(Answer::Done)
 }
 

@@ -101,7 +101,7 @@ impl Engine {
                 command,
                 deadline: Moment::NEVER,
             };
-            return self.commands.push_back(job);
+            return self.enqueue(job);
         }
         let Outcome {
             revision,
@@ -117,7 +117,7 @@ impl Engine {
             correlation_id: None,
             action: Action::Confirm(probing.key, lease_id),
         };
-        self.commands.push_back(Job {
+        self.enqueue(Job {
             id: None,
             command,
             deadline: Moment::NEVER,
@@ -162,7 +162,7 @@ impl Engine {
             }
         }
         if self.pending.is_some() || !self.follows {
-            for queue in [&mut self.renewals, &mut self.commands] {
+            for queue in self.queues.both() {
                 queue.retain(|job| {
                     let waits = job.deadline > now.mono;
                     late.extend(
@@ -210,10 +210,7 @@ impl Engine {
         for id in unknown {
             self.refuse(id, Refusal::Unknown);
         }
-        let queues = [
-            std::mem::take(&mut self.renewals),
-            std::mem::take(&mut self.commands),
-        ];
+        let queues = self.queues.both().map(std::mem::take);
         for job in queues.into_iter().flatten() {
             self.refuse(job.id, Refusal::Unavailable);
         }

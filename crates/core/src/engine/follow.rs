@@ -85,6 +85,9 @@ impl Engine {
         now: Now,
     ) {
         self.last_entry = now.mono;
+        self.room.grown(bytes);
+        self.trimming
+            .note(sequence, now.mono, self.limits.kept_millis);
         self.snapshots.note(sequence, id, entry, bytes, now.mono);
         let named = self.state.named().map(|named| named.instance.0);
         if named.is_none_or(|named| named == author(id)) {
@@ -108,6 +111,7 @@ impl Engine {
         // Whether the pending entry is in the log is not known: the same again settles it.
         if let Some(pending) = &mut self.pending {
             pending.refused = None;
+            pending.copies += 1;
             let again = Output::Append {
                 expected: pending.expected,
                 header: pending.header,

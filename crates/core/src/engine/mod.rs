@@ -11,12 +11,12 @@ mod follow;
 mod io;
 mod named;
 mod pace;
+mod queues;
+mod room;
 mod start;
+mod trim;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use onex_types::{
     entry::{EntryHeader, EntryId, Sequence, SnapshotRef},
@@ -30,17 +30,21 @@ use crate::{
     command::{Action, Command, GrantRequest, Outcome, Refusal},
     decide::{Decided, Local},
     entry::Entry,
-    key::Key,
     mechanism::{Mechanism, Mechanisms},
     record::InstanceId,
     state::{State, Undo},
 };
 
-pub use io::{Delivered, Fatal, Input, Job, JobId, Limits, Output};
+pub use io::{Delivered, Fatal, Input, Job, JobId, Limits, NotAppended, Output};
 pub use named::Snapshots;
+pub use queues::WAITING_MAX;
+pub use room::Sizes;
 pub use start::{Loaded, Loader, StartError};
 
 use pace::Pace;
+use queues::Queues;
+use room::Room;
+use trim::Trimming;
 
 /// Commands that one entry holds at most: with 300 bytes each they fit [`ENTRY_BYTES_MAX`], and an append of that many
 /// costs the server hardly more than one of a single command.
@@ -72,6 +76,8 @@ struct Pending {
     jobs: Vec<(Job, Result<Decided, Refusal>, u64)>,
     first_sent: Now,
     sent: Moment,
+    /// How often it was sent.
+    copies: u32,
     /// Since when it is known to be refused; what took its place is not here yet.
     refused: Option<Moment>,
 }
@@ -108,9 +114,8 @@ pub struct Engine {
     head: (Sequence, Option<EntryId>),
     last_valid: EntryId,
     snapshots: Snapshots,
-    renewals: VecDeque<Job>,
-    commands: VecDeque<Job>,
-    expiries: VecDeque<Key>,
+    queues: Queues,
+    room: Room,
     pending: Option<Pending>,
     probing: BTreeMap<LeaseId, Probing>,
     /// Answers that wait for a time.
@@ -125,7 +130,7 @@ pub struct Engine {
     last_entry: Moment,
     named_seen: Moment,
     pace: Pace,
-    trimmed: Sequence,
+    trimming: Trimming,
     out: Vec<Output>,
 }
 
@@ -139,9 +144,8 @@ impl Engine {
             head: loaded.head,
             last_valid: loaded.last_valid,
             snapshots: loaded.snapshots,
-            renewals: VecDeque::new(),
-            commands: VecDeque::new(),
-            expiries: VecDeque::new(),
+            queues: Queues::default(),
+            room: Room::default(),
             pending: None,
             probing: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -154,8 +158,7 @@ impl Engine {
             last_entry: now.mono,
             named_seen: now.mono,
             pace: Pace::default(),
-            // There is nothing below the first position.
-            trimmed: Sequence(1),
+            trimming: Trimming::new(),
             out: Vec::new(),
         }
     }
@@ -181,8 +184,9 @@ impl Engine {
                 self.refuse(job.id, Refusal::Unavailable);
             }
             Input::Command(job) => self.enqueue(job),
+            Input::Sizes(sizes) => self.told(sizes, now),
             Input::Acked { id, sequence } => self.acked(id, sequence, now),
-            Input::Refused { id, conflict } => self.refused(id, conflict, now),
+            Input::Refused { id, why } => self.refused(id, why, now),
             Input::Delivered(delivered) => self.delivered(&delivered, now),
             Input::Absent(sequence) => self.absent(sequence, now),
             Input::Disconnected => self.follows = false,
@@ -206,10 +210,14 @@ impl Engine {
     }
 
     fn enqueue(&mut self, job: Job) {
-        match job.command.action {
-            Action::Renew { .. } | Action::Release { .. } => self.renewals.push_back(job),
-            _ => self.commands.push_back(job),
+        if let Some(job) = self.queues.admit(job, self.limits.waiting_max) {
+            self.refuse(job.id, Refusal::QueueFull);
         }
+    }
+
+    fn told(&mut self, sizes: Sizes, now: Now) {
+        self.room.told(sizes);
+        self.trimming.told(sizes.first, now.mono);
     }
 
     /// What is due because time has passed.
@@ -243,8 +251,7 @@ impl Engine {
     /// Whether nothing waits to be decided or answered any more.
     pub fn is_idle(&self) -> bool {
         self.pending.is_none()
-            && self.renewals.is_empty()
-            && self.commands.is_empty()
+            && self.queues.is_empty()
             && self.probing.is_empty()
             && self.waiting.is_empty()
     }
@@ -261,7 +268,7 @@ impl Engine {
 
     /// Whether commands wait to be decided.
     pub fn has_queued(&self) -> bool {
-        !self.renewals.is_empty() || !self.commands.is_empty()
+        !self.queues.is_empty()
     }
 
     /// Whether readers may be answered from memory.

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     command::{Action, Answer, Command, GrantRequest, Outcome},
     decide::Local,
-    engine::{Engine, Input, Job, JobId, Limits, Loaded, Output},
+    engine::{Engine, Input, Job, JobId, Limits, Loaded, NotAppended, Output},
     mechanism::{Mechanism, Mechanisms},
     record::{InstanceId, Settings, Store as StoreRecord, Unknown},
 };
@@ -165,7 +165,13 @@ impl Race {
     fn append(&mut self, from: usize, expected: Sequence, header: EntryHeader, bytes: Arc<[u8]>) {
         let id = header.id;
         let Some(sequence) = self.store.append(Some(expected), Some(header), bytes) else {
-            return self.send(from, Input::Refused { id, conflict: true });
+            return self.send(
+                from,
+                Input::Refused {
+                    id,
+                    why: NotAppended::Conflict,
+                },
+            );
         };
         self.server_free = self.t + SYNC;
         let now = self.t;

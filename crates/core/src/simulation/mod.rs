@@ -16,6 +16,7 @@ mod random;
 mod schedules;
 mod schedules_log;
 mod schedules_start;
+mod schedules_store;
 mod stage;
 mod store;
 mod truth;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use onex_types::entry::{EntryHeader, EntryId, Sequence};
 use uuid::Uuid;
 
-use crate::{engine::Input, mechanism::Mechanism};
+use crate::{
+    engine::{Input, NotAppended},
+    mechanism::Mechanism,
+};
 
 use super::world::{Event, World};
 
@@ -56,7 +59,10 @@ impl World {
         let id = header.id;
         let input = match landed {
             Some(sequence) => Input::Acked { id, sequence },
-            None => Input::Refused { id, conflict: true },
+            None => Input::Refused {
+                id,
+                why: NotAppended::Conflict,
+            },
         };
         let delay = self.delay(self.faults.reply_late);
         self.after(delay, Event::Input { to, epoch, input });

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     command::{Action, Probed, Refusal},
-    engine::{Input, JobId, StartError},
+    engine::{Input, JobId, NotAppended, StartError},
     mechanism::{Mechanism, Mechanisms},
 };
 
@@ -66,7 +66,7 @@ fn s27_a_refusal_that_names_a_winner_which_never_lands_decides_nothing() {
         0,
         [Input::Refused {
             id: header.id,
-            conflict: true,
+            why: NotAppended::Conflict,
         }],
     );
     stage.pass(100);

@@ -25,6 +25,8 @@ fn small() -> Limits {
         snapshot_bytes: 1,
         snapshot_millis: 1,
         chunk_bytes: 1,
+        kept_millis: 0,
+        ..Limits::default()
     }
 }
 

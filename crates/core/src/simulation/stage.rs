@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use crate::{
     command::{Action, Answer, Command, GrantRequest, Outcome, Probed, Refusal},
-    engine::{Engine, Input, Job, JobId, Limits, Output},
+    engine::{Engine, Input, Job, JobId, Limits, NotAppended, Output},
+    entry::{Change, CommandRecord, Entry},
     mechanism::{Mechanism, Mechanisms},
     record::Request,
 };
@@ -33,6 +34,10 @@ pub(super) struct Stage {
     pub(super) probes: Vec<(usize, LeaseId)>,
     pub(super) fetched: Vec<(usize, Sequence)>,
     pub(super) notes: Vec<String>,
+    /// Below what the log is to be trimmed.
+    pub(super) trims: Vec<Sequence>,
+    /// What instances have applied.
+    pub(super) applied: Vec<(usize, Arc<Entry>)>,
     commands: u128,
 }
 
@@ -43,6 +48,7 @@ impl Stage {
             snapshot_bytes: usize::MAX,
             snapshot_millis: u64::MAX,
             chunk_bytes: 300,
+            ..Limits::default()
         };
         let mut stage = Self::empty(instances, mechanisms, &limits);
         for index in 0..instances {
@@ -65,6 +71,8 @@ impl Stage {
             probes: Vec::new(),
             fetched: Vec::new(),
             notes: Vec::new(),
+            trims: Vec::new(),
+            applied: Vec::new(),
             commands: 1 << 64,
         }
     }
@@ -109,8 +117,11 @@ impl Stage {
                 Output::Follow => self.notes.push(format!("I{index} follows anew")),
                 Output::Fatal(fatal) => self.notes.push(format!("I{index} stops: {fatal}")),
                 Output::Foreign(at) => self.notes.push(format!("I{index}: {at} is void")),
-                Output::Trim(below) => self.notes.push(format!("I{index} trims below {below}")),
-                Output::Applied { .. } => {}
+                Output::Trim(below) => {
+                    self.notes.push(format!("I{index} trims below {below}"));
+                    self.trims.push(below);
+                }
+                Output::Applied { entry, .. } => self.applied.push((index, entry)),
             }
         }
     }
@@ -137,7 +148,10 @@ impl Stage {
         let id = header.id;
         let input = match landed {
             Some(sequence) => Input::Acked { id, sequence },
-            None => Input::Refused { id, conflict: true },
+            None => Input::Refused {
+                id,
+                why: NotAppended::Conflict,
+            },
         };
         self.input(index, [input]);
         landed
@@ -255,6 +269,13 @@ impl Stage {
         engines
             .into_iter()
             .all(|engine| Ok(records(engine.state())) == fresh)
+    }
+
+    /// What an instance has applied since it started, in the order of the log.
+    pub(super) fn changes(&self, index: usize) -> Vec<Change> {
+        let entries = self.applied.iter().filter(|(at, _)| *at == index);
+        let commands = entries.flat_map(|(_, entry)| &entry.cmds);
+        commands.flat_map(CommandRecord::changes).cloned().collect()
     }
 
     /// Somebody else writes.

@@ -111,6 +111,8 @@ impl World {
             snapshot_bytes: 6_000,
             snapshot_millis: 20_000,
             chunk_bytes: 400,
+            kept_millis: 4_000,
+            ..Limits::default()
         };
         let drift = |chance: &mut Chance| i64::try_from(chance.below(800)).unwrap() - 400;
         let instances = (0..instances).map(|_| {
