@@ -12,6 +12,7 @@ use onex_types::{
 use crate::{
     key::Key,
     record::{HostPool, InstanceId, Lease, LeaseEnd, Request, Settings, Store},
+    settings::SettingDiffers,
 };
 
 /// One thing to do.
@@ -53,9 +54,20 @@ pub enum Action {
     /// Answer what is there, after an entry that was sent after the question.
     Find(LeaseId),
     /// Write the first entry of a log, if it has none.
-    Genesis(Box<(Store, Settings)>),
+    Genesis(Box<Genesis>),
+    /// Change the settings that all instances share.
+    SetSettings {
+        /// All of them.
+        settings: Box<Settings>,
+        /// The revision of those that were read and changed; none to overwrite whatever there is.
+        read: Option<u64>,
+    },
     /// Set or change a host's port ranges.
     SetPool(Host, Box<HostPool>),
+    /// A host has the default ranges again.
+    DeletePool(Host),
+    /// Forget the ports of a host on which nothing has happened for the retention time.
+    ForgetHost(Host),
     /// End a lease whose time is up.
     Expire(Key),
     /// A grant whose port is in use: take it back, and grant another port.
@@ -90,6 +102,18 @@ pub enum Action {
     },
 }
 
+/// What the first entry of a log says, and what an instance was started with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Genesis {
+    /// The store, if it is new.
+    pub store: Store,
+    /// Its settings, if it is new.
+    pub settings: Settings,
+    /// Which of the settings somebody gave, by the names under which they are stored: in a store that is there already
+    /// these must be as they are given.
+    pub given: Vec<String>,
+}
+
 /// What a command is to the bounds of the store and of what waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -111,7 +135,10 @@ impl Action {
             Self::Renew { .. } | Self::Release { .. } => Class::Upkeep,
             Self::Find(_) => Class::Question,
             Self::Genesis(_)
+            | Self::SetSettings { .. }
             | Self::SetPool(..)
+            | Self::DeletePool(_)
+            | Self::ForgetHost(_)
             | Self::Expire(_)
             | Self::Rollback(_)
             | Self::Confirm(..)
@@ -225,6 +252,12 @@ pub enum Refusal {
     /// The host has no pool, and new ones are not allowed.
     #[error("there is no pool for host {0}")]
     PoolNotFound(Host),
+    /// An instance was started with other settings than the store has.
+    #[error("{}", crate::settings::explain(.0))]
+    SettingsDiffer(Vec<SettingDiffers>),
+    /// The settings were changed since they were read.
+    #[error("the settings were changed by somebody else meanwhile: read them again")]
+    SettingsChanged,
     /// A bound is reached.
     #[error("no more {what} are allowed: the limit is {limit}")]
     LimitExceeded {

@@ -15,6 +15,7 @@ pub mod key;
 pub mod mechanism;
 pub mod pool;
 pub mod record;
+pub mod settings;
 pub mod slot;
 pub mod state;
 pub mod txn;

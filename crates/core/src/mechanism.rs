@@ -45,6 +45,8 @@ pub enum Mechanism {
     StoreBounds,
     /// A log that takes nothing more is cut short by whoever notices.
     CutFullLog,
+    /// A host on which nothing has happened for the retention time is forgotten.
+    ForgetHosts,
 }
 
 /// Which mechanisms are on.
@@ -56,7 +58,7 @@ pub struct Mechanisms {
 #[cfg(test)]
 impl Mechanism {
     /// Each of them.
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::CompareAndAppend,
         Self::RepeatSameEntry,
         Self::UndoOnLoss,
@@ -77,6 +79,7 @@ impl Mechanism {
         Self::WinnersYield,
         Self::StoreBounds,
         Self::CutFullLog,
+        Self::ForgetHosts,
     ];
 }
 

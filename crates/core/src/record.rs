@@ -219,6 +219,8 @@ pub struct Settings {
     /// Whether a host without a pool is refused.
     #[serde(default)]
     pub known_hosts_only: bool,
+    /// How long what has ended is remembered at least, in milliseconds.
+    pub retention_ms: u64,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,

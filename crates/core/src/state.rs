@@ -15,6 +15,7 @@ use onex_types::{
 
 use crate::{
     entry::{Change, CommandRecord, Entry, Kept},
+    hosts::HostUse,
     indexes::Indexes,
     key::Key,
     mechanism::Mechanisms,
@@ -61,6 +62,7 @@ pub struct State {
     /// Where what is looked up by something else than its key is.
     pub indexes: Indexes,
     pub(crate) pools: BTreeMap<(Host, Transport), Pool>,
+    pub(crate) hosts: BTreeMap<Host, HostUse>,
     timers: BTreeSet<(Moment, Key)>,
     revision: u64,
     bytes: usize,
@@ -274,6 +276,9 @@ impl State {
             self.slots.remove(key)
         };
         self.bytes -= before.as_ref().map_or(0, |slot| slot.bytes);
+        if matches!(key, Key::Port(_) | Key::Pool(_)) {
+            self.count_host(key, before.as_ref());
+        }
         let state = before.as_ref().map_or(PortState::Free, |slot| slot.state);
         if let Some(slot) = self.slots.get_mut(key) {
             slot.state = state;

@@ -47,8 +47,12 @@ pub(super) fn lease(
         return Ok(decided);
     }
     check_bounds(txn, request)?;
-    let key = choose(txn, command, request)?;
-    grant(txn, local, command, request, &key, Vec::new())
+    let granted = choose(txn, command, request)
+        .and_then(|key| grant(txn, local, command, request, &key, Vec::new()));
+    if granted.is_err() {
+        txn.state.forget_pools(&request.host);
+    }
+    granted
 }
 
 /// What this request has led to already.

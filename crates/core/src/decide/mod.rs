@@ -2,11 +2,13 @@
 
 mod grant;
 mod lease;
+mod settings;
 mod system;
 
 use onex_types::ids::{CommandId, Host, RequesterId};
 
 pub use grant::PORTS_TRIED_MAX;
+pub(crate) use settings::is_ago;
 
 use crate::{
     command::{Action, Answer, Command, Refusal},
@@ -71,8 +73,13 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
         } => lease::release(txn, command, *requester_id, *lease_id, *request),
         Action::Find(lease_id) => lease::find(txn, *lease_id),
         Action::Expire(key) => Ok(lease::expire(txn, command, key)),
-        Action::Genesis(genesis) => Ok(system::genesis(txn, genesis)),
-        Action::SetPool(host, pool) => Ok(system::set_pool(txn, command, host, pool)),
+        Action::Genesis(genesis) => settings::genesis(txn, genesis),
+        Action::SetSettings { settings, read } => {
+            settings::set_settings(txn, command, settings, *read)
+        }
+        Action::SetPool(host, pool) => settings::set_pool(txn, command, host, pool),
+        Action::DeletePool(host) => settings::delete_pool(txn, command, host),
+        Action::ForgetHost(host) => Ok(settings::forget_host(txn, command, host)),
         Action::TakeOver { from, to } => Ok(system::take_over(txn, *from, *to)),
         Action::SkipEvents {
             instance,

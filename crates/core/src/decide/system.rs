@@ -1,38 +1,14 @@
-//! What the registry keeps for itself: pools, and the named instance.
-
-use onex_types::ids::Host;
+//! What the registry keeps for itself: the named instance, and how far events are published.
 
 use crate::{
-    command::{Answer, Command},
+    command::Answer,
     entry::{Change, EventKind, EventRecord, Gap},
     key::Key,
-    record::{HostPool, InstanceId, Named, Record, Settings, Store},
+    record::{InstanceId, Named, Record},
     txn::Txn,
 };
 
 use super::Decided;
-
-/// The first entry of a log. Whoever loses the race for it finds the winner's.
-pub(super) fn genesis(txn: &mut Txn<'_>, (store, settings): &(Store, Settings)) -> Decided {
-    if txn.state.settings().is_none() {
-        let store = put(Key::Store, store.clone().into());
-        let settings = put(Key::Settings, settings.clone().into());
-        txn.system("genesis", vec![store, settings]);
-    }
-    Decided::answer(Answer::Done)
-}
-
-/// Sets a host's ranges. Leases outside them stay until they end.
-pub(super) fn set_pool(
-    txn: &mut Txn<'_>,
-    command: &Command,
-    host: &Host,
-    pool: &HostPool,
-) -> Decided {
-    let change = put(Key::Pool(host.clone()), pool.clone().into());
-    txn.change("pool.set", command, None, vec![change]);
-    Decided::answer(Answer::Done)
-}
 
 /// Names `to`, unless somebody else was named since that was decided on.
 pub(super) fn take_over(txn: &mut Txn<'_>, from: Option<InstanceId>, to: InstanceId) -> Decided {
@@ -101,7 +77,7 @@ pub(super) fn skip_events(
     Decided::answer(Answer::Done)
 }
 
-fn put(key: Key, record: Record) -> Change {
+pub(super) fn put(key: Key, record: Record) -> Change {
     Change::Put {
         key,
         record,

@@ -2,6 +2,7 @@
 
 use onex_types::{
     entry::{EntryId, Sequence, SnapshotRef},
+    ids::Host,
     time::{Moment, Now},
 };
 use uuid::Uuid;
@@ -18,6 +19,9 @@ use super::{Engine, Job, Phase};
 
 /// The named instance that made no entry for so long has gone, and another one takes over, in milliseconds.
 pub(super) const NAMED_PATIENCE_MILLIS: u64 = 10_000;
+
+/// How often hosts are looked through for those that are idle, in milliseconds.
+const FORGET_HOSTS_MILLIS: u64 = 1_000;
 
 /// The snapshots in the log, complete or not: what the entries say of them, so that every instance knows the same.
 #[derive(Debug, Clone, Default)]
@@ -237,8 +241,21 @@ impl Engine {
         if !self.is_named() {
             return;
         }
+        self.forget_hosts(now);
         self.say_gap();
         self.trim(now.mono);
+    }
+
+    /// Forgets hosts that are idle, so that others can be known.
+    fn forget_hosts(&mut self, now: Now) {
+        if now.mono.since(self.hosts_seen) < FORGET_HOSTS_MILLIS {
+            return;
+        }
+        self.hosts_seen = now.mono;
+        let idle: Vec<Host> = self.state.idle_hosts(now.wall).cloned().collect();
+        for host in idle {
+            self.submit(Action::ForgetHost(host));
+        }
     }
 
     /// Begins a snapshot if one is due. Called when an entry is about to be decided.

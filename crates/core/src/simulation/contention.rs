@@ -13,7 +13,7 @@ use onex_types::{
 use uuid::Uuid;
 
 use crate::{
-    command::{Action, Answer, Command, GrantRequest, Outcome},
+    command::{Action, Answer, Command, Genesis, GrantRequest, Outcome},
     decide::Local,
     engine::{Engine, Input, Job, JobId, Limits, Loaded, NotAppended, Output},
     mechanism::{Mechanism, Mechanisms},
@@ -235,13 +235,18 @@ fn genesis() -> Action {
         }],
         reserved_default: Vec::new(),
         known_hosts_only: false,
+        retention_ms: 60_000,
         unknown: Unknown::new(),
     };
     let store = StoreRecord {
         store_id: Uuid::from_u128(7),
         created_at: Timestamp::UNIX_EPOCH,
     };
-    Action::Genesis(Box::new((store, settings)))
+    Action::Genesis(Box::new(Genesis {
+        store,
+        settings,
+        given: Vec::new(),
+    }))
 }
 
 fn grant(n: u128) -> Action {

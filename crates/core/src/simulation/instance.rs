@@ -12,7 +12,7 @@ use onex_types::{
 use uuid::Uuid;
 
 use crate::{
-    command::{Action, Command},
+    command::{Action, Command, Genesis},
     decide::Local,
     engine::{Engine, Input, Job, JobId, Limits, Loaded, Loader, StartError},
     mechanism::Mechanisms,
@@ -133,7 +133,7 @@ impl Instance {
     }
 }
 
-fn genesis(instance: InstanceId) -> Job {
+pub(super) fn genesis(instance: InstanceId) -> Job {
     let port = |number| Port::new(number).unwrap();
     let settings = Settings {
         ttl_max: Ttl::try_from(TTL_MAX).unwrap(),
@@ -145,13 +145,18 @@ fn genesis(instance: InstanceId) -> Job {
         }],
         reserved_default: Vec::new(),
         known_hosts_only: false,
+        retention_ms: 60_000,
         unknown: Unknown::new(),
     };
     let store = StoreRecord {
         store_id: Uuid::from_u128(7),
         created_at: Timestamp::UNIX_EPOCH,
     };
-    let action = Action::Genesis(Box::new((store, settings)));
+    let action = Action::Genesis(Box::new(Genesis {
+        store,
+        settings,
+        given: Vec::new(),
+    }));
     let id = CommandId(Uuid::from_u64_pair(instance.0, u64::MAX));
     let command = Command {
         id,
