@@ -51,6 +51,8 @@ pub enum Action {
         /// Makes retries idempotent.
         request: Option<Request>,
     },
+    /// Give a lease another port for one of its own.
+    Rebind(Box<Rebind>),
     /// Answer what is there, after an entry that was sent after the question.
     Find(LeaseId),
     /// Write the first entry of a log, if it has none.
@@ -131,7 +133,7 @@ impl Action {
     /// What it is to the bounds.
     pub fn class(&self) -> Class {
         match self {
-            Self::Lease(_) => Class::Growth,
+            Self::Lease(_) | Self::Rebind(_) => Class::Growth,
             Self::Renew { .. } | Self::Release { .. } => Class::Upkeep,
             Self::Find(_) => Class::Question,
             Self::Genesis(_)
@@ -162,7 +164,13 @@ pub struct GrantRequest {
     pub host: Host,
     /// In which port space.
     pub transport: Transport,
-    /// Tried first.
+    /// Whether each port is to be held in the other port space, too.
+    pub both: bool,
+    /// How many ports: all of them, or none.
+    pub count: u16,
+    /// Whether they have to be neighbours.
+    pub contiguous: bool,
+    /// Tried first; the first one of several.
     pub preferred: Option<Port>,
     /// Whether only the preferred one will do.
     pub exact: bool,
@@ -172,6 +180,28 @@ pub struct GrantRequest {
     pub labels: Vec<Label>,
     /// When the caller says that it asked.
     pub requested_at: Option<Timestamp>,
+    /// Makes retries idempotent.
+    pub request: Option<Request>,
+}
+
+impl GrantRequest {
+    /// The port spaces, the first one first.
+    pub fn transports(&self) -> Vec<Transport> {
+        let others = Transport::ALL.into_iter();
+        let others = others.filter(|other| self.both && *other != self.transport);
+        std::iter::once(self.transport).chain(others).collect()
+    }
+}
+
+/// Another port for one that a lease has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rebind {
+    /// Who asks.
+    pub requester_id: RequesterId,
+    /// Which lease.
+    pub lease_id: LeaseId,
+    /// The port that it gives up. Nobody gets it for a while: another program is using it.
+    pub port: Port,
     /// Makes retries idempotent.
     pub request: Option<Request>,
 }
@@ -187,6 +217,8 @@ pub struct Rollback {
     pub grant: GrantRequest,
     /// How many ports were tried for it.
     pub tried: usize,
+    /// Those of its ports that another program uses; empty for all of them.
+    pub in_use: Vec<PortKey>,
 }
 
 /// What came of a command, true at that revision.
@@ -266,6 +298,9 @@ pub enum Refusal {
         /// Which.
         limit: usize,
     },
+    /// The lease has no such port.
+    #[error("the lease does not hold port {0}")]
+    PortNotHeld(Port),
     /// The one port that will do cannot be had.
     #[error("port {port} {why}")]
     PortUnavailable {

@@ -141,7 +141,7 @@ pub enum Change {
         /// Which.
         key: Key,
     },
-    /// A lease ends; of a [`Member`] that it held this is said for each.
+    /// A lease ends. What becomes of its other ports is said of each.
     End {
         /// Which.
         key: Key,
@@ -195,6 +195,9 @@ pub enum EventKind {
     /// A lease's time was up.
     #[serde(rename = "port.expired")]
     PortExpired,
+    /// A lease got another port for one of its own.
+    #[serde(rename = "port.rebound")]
+    PortRebound,
     /// Another program was using a port.
     #[serde(rename = "port.quarantined")]
     PortQuarantined,

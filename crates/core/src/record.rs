@@ -141,6 +141,9 @@ pub struct Last {
     /// The request that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Request>,
+    /// Whether this was a port of the lease, and the lease itself is or was under another key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub part: bool,
 }
 
 /// How a lease ended.

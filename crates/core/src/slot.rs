@@ -160,6 +160,7 @@ pub(crate) fn ended(
             fence: lease.fence,
             request: lease.request.filter(|_| how.was_told()),
             release,
+            part: false,
         },
     }
 }

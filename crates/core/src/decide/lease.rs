@@ -13,14 +13,14 @@ use crate::{
     key::Key,
     mechanism::Mechanism,
     record::{Lease, LeaseEnd, Record, Request},
-    slot::Slot,
+    slot::{Slot, ended},
     txn::Txn,
 };
 
-use super::{Decided, check_digest};
+use super::{Decided, check_digest, system::put};
 
 /// The live lease of that id, which must be `requester_id`'s, with the key of its record.
-fn live(
+pub(super) fn live(
     txn: &Txn<'_>,
     requester_id: RequesterId,
     lease_id: LeaseId,
@@ -59,7 +59,7 @@ pub(super) fn held(key: &PortKey, slot: &Slot, lease: &Arc<Lease>, verified: boo
     })
 }
 
-fn held_now(txn: &Txn<'_>, key: &PortKey) -> Result<Decided, Refusal> {
+pub(super) fn held_now(txn: &Txn<'_>, key: &PortKey) -> Result<Decided, Refusal> {
     let (slot, lease) = txn.state.lease(key).ok_or(Refusal::LeaseExpired)?;
     Ok(Decided::answer(held(key, slot, lease, false)))
 }
@@ -118,8 +118,8 @@ pub(super) fn release(
     check_digest(txn, requester_id, request)?;
     match live(txn, requester_id, lease_id) {
         Ok((key, slot)) => {
-            let change = end(&key, &slot, LeaseEnd::Released, request);
-            txn.change("port.release", command, Some(requester_id), vec![change]);
+            let changes = end(&key, &slot, LeaseEnd::Released, request);
+            txn.change("port.release", command, Some(requester_id), changes);
             find(txn, lease_id)
         }
         Err(Refusal::LeaseExpired) => find(txn, lease_id),
@@ -161,28 +161,46 @@ pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, key: &Key) -> Decided
             .due_at(slot)
             .is_some_and(|due| due <= txn.now.mono)
     {
-        let change = end(port, slot, LeaseEnd::Expired, None);
-        txn.change("port.expire", command, None, vec![change]);
+        let changes = end(port, slot, LeaseEnd::Expired, None);
+        txn.change("port.expire", command, None, changes);
     }
     Decided::answer(Answer::Done)
 }
 
-/// The change that ends the lease in `slot`.
-pub(super) fn end(key: &PortKey, slot: &Slot, how: LeaseEnd, request: Option<Request>) -> Change {
+/// The changes that end the lease in `slot`, with all its ports.
+pub(super) fn end(
+    key: &PortKey,
+    slot: &Slot,
+    how: LeaseEnd,
+    request: Option<Request>,
+) -> Vec<Change> {
     let kind = match how {
         LeaseEnd::Released => EventKind::PortReleased,
         LeaseEnd::Expired => EventKind::PortExpired,
         LeaseEnd::InUse => EventKind::PortQuarantined,
     };
+    let lease = slot.record.lease();
     let event = EventRecord {
         kind,
-        lease: slot.record.lease().cloned(),
+        lease: lease.cloned(),
         gap: None,
     };
-    Change::End {
+    let first = Change::End {
         key: Key::Port(key.clone()),
         how,
         request,
         event: Some(event),
-    }
+    };
+    let ports = lease.map(|lease| lease.port_keys(&key.host));
+    let others = ports.into_iter().flatten().filter(|port| port != key);
+    // What is remembered of a lease is under its own key. A port that has to cool down needs a record of its own.
+    let others = others.map(|port| match lease {
+        Some(lease) if how.cooldown_millis() > 0 => {
+            let mut cooldown = ended(lease, how, None, slot.at);
+            cooldown.last.part = true;
+            put(port.into(), cooldown.into())
+        }
+        _ => Change::Delete { key: port.into() },
+    });
+    std::iter::once(first).chain(others).collect()
 }

@@ -2,6 +2,8 @@
 
 mod grant;
 mod lease;
+mod ports;
+mod rebind;
 mod settings;
 mod system;
 
@@ -71,6 +73,7 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
             lease_id,
             request,
         } => lease::release(txn, command, *requester_id, *lease_id, *request),
+        Action::Rebind(rebind) => rebind::rebind(txn, command, rebind),
         Action::Find(lease_id) => lease::find(txn, *lease_id),
         Action::Expire(key) => Ok(lease::expire(txn, command, key)),
         Action::Genesis(genesis) => settings::genesis(txn, genesis),

@@ -2,6 +2,7 @@
 
 use onex_types::{
     ids::LeaseId,
+    key::PortKey,
     time::{Moment, Now},
 };
 
@@ -41,7 +42,7 @@ impl Engine {
                 let until = sent.plus(PROBE_MILLIS);
                 self.out.push(Output::Probe {
                     lease_id,
-                    key: key.clone(),
+                    keys: held.lease.port_keys(&key.host).collect(),
                     until,
                 });
                 let probing = Probing {
@@ -69,7 +70,13 @@ impl Engine {
     }
 
     /// A port was tried: the grant stands, or another port takes its place.
-    pub(super) fn probed(&mut self, lease_id: LeaseId, probed: Probed, now: Now) {
+    pub(super) fn probed(
+        &mut self,
+        lease_id: LeaseId,
+        probed: Probed,
+        in_use: Vec<PortKey>,
+        now: Now,
+    ) {
         let Some(probing) = self.probing.remove(&lease_id) else {
             return;
         };
@@ -90,6 +97,7 @@ impl Engine {
                 } else {
                     PORTS_TRIED_MAX
                 },
+                in_use,
             };
             let command = Command {
                 id: probing.command.id.next(),
@@ -139,7 +147,7 @@ impl Engine {
             .filter(|(_, probing)| now.mono > probing.until);
         let late: Vec<LeaseId> = late.map(|(lease_id, _)| *lease_id).collect();
         for lease_id in late {
-            self.probed(lease_id, Probed::Unknown, now);
+            self.probed(lease_id, Probed::Unknown, Vec::new(), now);
         }
     }
 

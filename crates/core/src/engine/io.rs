@@ -62,12 +62,14 @@ pub enum Input {
     Following(Option<(Sequence, Option<EntryId>)>),
     /// How large the log is and may be. To be said at the start, every few seconds, and when it changes.
     Sizes(Sizes),
-    /// A port was tried.
+    /// The ports of a grant were tried.
     Probed {
         /// For which grant.
         lease_id: LeaseId,
-        /// What came of it.
+        /// What came of it: in use, if one of them is.
         probed: Probed,
+        /// Those that are in use; empty for all of them.
+        in_use: Vec<PortKey>,
     },
     /// Time has passed.
     Tick,
@@ -117,12 +119,12 @@ pub enum Output {
     Fetch(Sequence),
     /// Answer.
     Reply(JobId, Outcome),
-    /// Try to bind that port, unless it is later than `until` by then.
+    /// Try to bind those ports, unless it is later than `until` by then.
     Probe {
         /// For which grant.
         lease_id: LeaseId,
-        /// The port.
-        key: PortKey,
+        /// The ports.
+        keys: Vec<PortKey>,
         /// Not after this.
         until: Moment,
     },

@@ -193,7 +193,11 @@ impl Engine {
             Input::Absent(sequence) => self.absent(sequence, now),
             Input::Disconnected => self.follows = false,
             Input::Following(first) => self.following(first, now),
-            Input::Probed { lease_id, probed } => self.probed(lease_id, probed, now),
+            Input::Probed {
+                lease_id,
+                probed,
+                in_use,
+            } => self.probed(lease_id, probed, in_use, now),
             Input::Tick => {}
             Input::Stop => self.stop(),
         }

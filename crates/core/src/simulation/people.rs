@@ -64,7 +64,8 @@ impl World {
             return;
         }
         self.commands += 1;
-        let id = CommandId(Uuid::from_u128(self.commands));
+        // A grant in the place of one that was taken back has the next id.
+        let id = CommandId(Uuid::from_u128(self.commands * 1_000));
         let (t, chance) = (self.t, &mut self.chance);
         let Some(command) = self.holders[index].wake(t, chance, id) else {
             return;
@@ -89,7 +90,7 @@ impl World {
         &mut self,
         index: usize,
         epoch: u64,
-        key: &PortKey,
+        keys: &[PortKey],
         lease_id: LeaseId,
         until: Moment,
     ) {
@@ -99,17 +100,22 @@ impl World {
             return;
         }
         let t = self.t;
-        let bound = self
-            .holders
-            .iter()
-            .any(|holder| holder.holds(t).is_some_and(|hold| hold.key == *key));
-        let squatted = self.squatted.contains(&key.port.number());
-        let probed = if bound || squatted {
-            Probed::InUse
-        } else {
-            Probed::Bindable
+        let is_bound = |key: &&PortKey| {
+            let mut holders = self.holders.iter().filter_map(|holder| holder.holds(t));
+            self.squatted.contains(&key.port.number())
+                || holders.any(|hold| hold.keys.contains(key))
         };
-        let input = Input::Probed { lease_id, probed };
+        let in_use: Vec<PortKey> = keys.iter().filter(is_bound).cloned().collect();
+        let probed = if in_use.is_empty() {
+            Probed::Bindable
+        } else {
+            Probed::InUse
+        };
+        let input = Input::Probed {
+            lease_id,
+            probed,
+            in_use,
+        };
         let delay = self.chance.between(0, 300);
         self.after(
             delay,

@@ -89,7 +89,8 @@ impl World {
             sequence: sequence.0,
         };
         self.commands += 1;
-        let id = CommandId(Uuid::from_u128(self.commands));
+        // A grant in the place of one that was taken back has the next id.
+        let id = CommandId(Uuid::from_u128(self.commands * 1_000));
         let command = Command {
             id,
             correlation_id: None,

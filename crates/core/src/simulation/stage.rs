@@ -211,7 +211,8 @@ impl Stage {
 
     pub(super) fn ask_until(&mut self, index: usize, action: Action, millis: u64) -> JobId {
         self.commands += 1;
-        let id = CommandId(Uuid::from_u128(self.commands));
+        // A grant in the place of one that was taken back has the next id.
+        let id = CommandId(Uuid::from_u128(self.commands * 1_000));
         let job = JobId(u64::try_from(self.commands - (1 << 64)).unwrap());
         let command = Command {
             id,
@@ -253,7 +254,15 @@ impl Stage {
     pub(super) fn probed(&mut self, probed: Probed) {
         if !self.probes.is_empty() {
             let (index, lease_id) = self.probes.remove(0);
-            self.input(index, [Input::Probed { lease_id, probed }]);
+            let in_use = Vec::new();
+            self.input(
+                index,
+                [Input::Probed {
+                    lease_id,
+                    probed,
+                    in_use,
+                }],
+            );
         }
     }
 
@@ -311,6 +320,9 @@ pub(super) fn wants(n: u128, ttl: u32, request: Option<u128>, port: Option<u16>)
         ttl: Ttl::try_from(ttl).unwrap(),
         host: host(),
         transport: Transport::Tcp,
+        both: false,
+        count: 1,
+        contiguous: false,
         preferred: port.and_then(Port::new),
         exact: port.is_some(),
         name: None,

@@ -12,7 +12,7 @@ use onex_types::{
 use crate::{
     entry::{Change, Entry, Kept},
     key::Key,
-    record::LeaseEnd,
+    record::{Lease, LeaseEnd, Record},
     slot::Stamp,
     state::State,
 };
@@ -30,6 +30,8 @@ pub(super) struct Truth {
     records: BTreeMap<Sequence, String>,
     grants: BTreeMap<(RequesterId, RequestId), BTreeSet<LeaseId>>,
     pub(super) granted: BTreeMap<LeaseId, u64>,
+    /// Grants that were taken back.
+    ended: BTreeSet<LeaseId>,
     fences: BTreeMap<PortKey, u64>,
     /// Every event, in order: revision and place within its command, and where its entry is.
     pub(super) events: Vec<(u64, usize, Sequence)>,
@@ -44,6 +46,7 @@ impl Truth {
             records: BTreeMap::new(),
             grants: BTreeMap::new(),
             granted: BTreeMap::new(),
+            ended: BTreeSet::new(),
             fences: BTreeMap::new(),
             events: Vec::new(),
             wrong: Vec::new(),
@@ -101,17 +104,15 @@ impl Truth {
         match change {
             Change::Put {
                 key: Key::Port(key),
-                record,
+                record: Record::Lease(lease),
                 ..
             } => {
-                let Some(lease) = record.lease() else { return };
-                let before = self.fences.insert(key.clone(), lease.fence);
-                if before >= Some(lease.fence) || lease.fence != revision {
+                if lease.fence != revision {
                     self.wrong
                         .push(format!("{key}: fencing token {} is not new", lease.fence));
                 }
-                if self.state.lease(key).is_some() {
-                    self.wrong.push(format!("{key}: granted while it is held"));
+                for key in lease.port_keys(&key.host) {
+                    self.note_port(&key, lease);
                 }
                 self.granted.insert(lease.lease_id, revision);
                 if let Some(request) = lease.request {
@@ -127,6 +128,16 @@ impl Truth {
                 }
             }
             // Its caller never got it: the same request gets another one.
+            Change::Put {
+                key: Key::Port(_),
+                record: Record::Cooldown(cooldown),
+                ..
+            } if cooldown.how == LeaseEnd::InUse && !cooldown.last.part => {
+                self.ended.insert(cooldown.last.lease_id);
+                for grants in self.grants.values_mut() {
+                    grants.remove(&cooldown.last.lease_id);
+                }
+            }
             Change::End {
                 key: Key::Port(key),
                 how: LeaseEnd::InUse,
@@ -140,6 +151,27 @@ impl Truth {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A lease has that port from now on: nobody else has it, and the fencing token is higher than that of all before.
+    fn note_port(&mut self, key: &PortKey, lease: &Lease) {
+        let record = self.state.slot(&Key::Port(key.clone()));
+        let holder = match record.map(|slot| &slot.record) {
+            Some(Record::Lease(holder)) => Some(holder.lease_id),
+            Some(Record::Member(member)) => {
+                let holder = self.state.lease(&member.of.0);
+                holder.map(|(_, holder)| holder.lease_id)
+            }
+            _ => None,
+        };
+        // A grant that is taken back in the same command is not held any more.
+        if holder.is_some_and(|holder| holder != lease.lease_id && !self.ended.contains(&holder)) {
+            self.wrong.push(format!("{key}: granted while it is held"));
+        }
+        if self.fences.insert(key.clone(), lease.fence) >= Some(lease.fence) {
+            self.wrong
+                .push(format!("{key}: fencing token {} is not new", lease.fence));
         }
     }
 

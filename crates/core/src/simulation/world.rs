@@ -45,11 +45,11 @@ pub(super) enum Event {
     Follow { to: usize, epoch: u64 },
     /// An instance starts.
     Start(usize),
-    /// A port is tried.
+    /// Ports are tried.
     Probe {
         to: usize,
         epoch: u64,
-        key: PortKey,
+        keys: Vec<PortKey>,
         lease_id: LeaseId,
         until: Moment,
     },
@@ -203,11 +203,11 @@ impl World {
             Event::Probe {
                 to,
                 epoch,
-                key,
+                keys,
                 lease_id,
                 until,
             } => {
-                self.probe(to, epoch, &key, lease_id, until);
+                self.probe(to, epoch, &keys, lease_id, until);
             }
             Event::Publish {
                 to,
@@ -397,7 +397,7 @@ impl World {
             Output::Reply(job, outcome) => self.reply(index, job, outcome),
             Output::Probe {
                 lease_id,
-                key,
+                keys,
                 until,
             } => {
                 let delay = self.chance.between(0, 400);
@@ -406,7 +406,7 @@ impl World {
                     Event::Probe {
                         to: index,
                         epoch,
-                        key,
+                        keys,
                         lease_id,
                         until,
                     },
@@ -457,14 +457,21 @@ impl World {
             let Some(hold) = holder.holds(self.t) else {
                 continue;
             };
-            if let Some(other) = held.insert(&hold.key, index) {
-                let text = format!("H{other} and H{index} both hold {}", hold.key);
-                return self.violations.push(text);
-            }
-            let lease = self.truth.state.lease(&hold.key);
-            if lease.is_none_or(|(_, lease)| lease.lease_id != hold.lease_id) {
-                let text = format!("H{index} holds {} and the log does not say so", hold.key);
-                return self.violations.push(text);
+            let state = &self.truth.state;
+            let key = state.indexes.lease(hold.lease_id);
+            let lease = key.and_then(|key| Some((key, state.lease(key)?.1)));
+            let own: Vec<PortKey> = lease
+                .map(|(key, lease)| lease.port_keys(&key.host).collect())
+                .unwrap_or_default();
+            for key in &hold.keys {
+                if let Some(other) = held.insert(key, index) {
+                    let text = format!("H{other} and H{index} both hold {key}");
+                    return self.violations.push(text);
+                }
+                if !own.contains(key) {
+                    let text = format!("H{index} holds {key} and the log does not say so");
+                    return self.violations.push(text);
+                }
             }
         }
         while let Some(out) = self.published.get(self.compared) {
