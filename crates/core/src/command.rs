@@ -57,6 +57,17 @@ pub enum Action {
     Find(LeaseId),
     /// Write the first entry of a log, if it has none.
     Genesis(Box<Genesis>),
+    /// Go on from a log that was restored, or that was made anew.
+    AcceptRestore {
+        /// The highest revision that is known from elsewhere.
+        known: u64,
+        /// Whether all that held a lease have been started anew since.
+        holders_restarted: bool,
+    },
+    /// Grant again: the time is over for which nothing was granted after a restore.
+    EndQuiet,
+    /// Write entries in that format from now on.
+    RaiseFormat(u32),
     /// Change the settings that all instances share.
     SetSettings {
         /// All of them.
@@ -137,6 +148,9 @@ impl Action {
             Self::Renew { .. } | Self::Release { .. } => Class::Upkeep,
             Self::Find(_) => Class::Question,
             Self::Genesis(_)
+            | Self::AcceptRestore { .. }
+            | Self::EndQuiet
+            | Self::RaiseFormat(_)
             | Self::SetSettings { .. }
             | Self::SetPool(..)
             | Self::DeletePool(_)
@@ -287,6 +301,19 @@ pub enum Refusal {
     /// An instance was started with other settings than the store has.
     #[error("{}", crate::settings::explain(.0))]
     SettingsDiffer(Vec<SettingDiffers>),
+    /// Nothing is granted for a while after a restore.
+    #[error(
+        "the store was restored from a backup: nothing is granted before the leases that may be lost have run out, in \
+         {} seconds",
+        retry_after_ms.div_ceil(1_000)
+    )]
+    Quiet {
+        /// For how long, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// This version does not know the format.
+    #[error("format {0} is not known to this version, or is older than what the log has")]
+    FormatUnknown(u32),
     /// The settings were changed since they were read.
     #[error("the settings were changed by somebody else meanwhile: read them again")]
     SettingsChanged,

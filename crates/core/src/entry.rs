@@ -20,13 +20,21 @@ use uuid::Uuid;
 use crate::{
     key::Key,
     record::{
-        Cooldown, HostPool, Lease, LeaseEnd, Member, Named, Record, Remembered, Request, Settings,
-        Store,
+        Cooldown, Format, HostPool, Lease, LeaseEnd, Member, Named, Record, Remembered, Request,
+        Restored, Settings, Store,
     },
 };
 
-/// The format of entries that this version writes and understands. Format 1 was a bucket with a key for each record.
+/// The format of entries that this version writes and understands, once the log was raised to it. Format 1 was a bucket
+/// with a key for each record.
 pub const FORMAT: u32 = 2;
+/// The format of a log that was never raised.
+pub const FORMAT_FIRST: u32 = 2;
+
+/// Whether this version understands entries of that format.
+pub fn is_understood(format: u32) -> bool {
+    (FORMAT_FIRST..=FORMAT).contains(&format)
+}
 
 /// An entry's body.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,9 +49,21 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Its commands, each with its revision.
+    pub fn commands(&self) -> impl Iterator<Item = (u64, &CommandRecord)> {
+        self.cmds.iter().scan(self.rev, |next, command| {
+            let revision = *next;
+            *next = command.reaches(revision).saturating_add(1);
+            Some((revision, command))
+        })
+    }
+
     /// The revision that the state has reached with it.
     pub fn last_revision(&self) -> u64 {
-        (self.rev + self.cmds.len() as u64).saturating_sub(1)
+        let last = self.commands().last();
+        last.map_or(self.rev.saturating_sub(1), |(revision, command)| {
+            command.reaches(revision)
+        })
     }
 }
 
@@ -63,6 +83,17 @@ impl CommandRecord {
             Self::Renewal(_) => &[],
             Self::Other(changes) => &changes.changes,
         }
+    }
+}
+
+impl CommandRecord {
+    /// The revision that the state has with it, if it is the command of that revision.
+    pub fn reaches(&self, revision: u64) -> u64 {
+        let skips = self.changes().iter().filter_map(|change| match change {
+            Change::Skip { to } => Some(*to),
+            _ => None,
+        });
+        skips.fold(revision, u64::max)
     }
 }
 
@@ -156,6 +187,11 @@ pub enum Change {
     Delete {
         /// Which.
         key: Key,
+    },
+    /// No command has the revisions up to that one: the next has a higher one.
+    Skip {
+        /// The revision.
+        to: u64,
     },
     /// A part of a snapshot: every record of a range of keys. Changes nothing.
     Chunk(Box<Chunk>),
@@ -251,6 +287,7 @@ struct Written {
     confirm: Option<Key>,
     end: Option<Key>,
     del: Option<Key>,
+    skip: Option<u64>,
     chunk: Option<Box<Chunk>>,
     #[serde(default)]
     tentative: bool,
@@ -266,6 +303,8 @@ struct Written {
     cooldown: Option<Cooldown>,
     request: Option<Remembered>,
     named: Option<Named>,
+    restored: Option<Restored>,
+    format: Option<Format>,
 }
 
 impl Written {
@@ -279,6 +318,8 @@ impl Written {
             self.cooldown.take().map(Record::from),
             self.request.take().map(Record::from),
             self.named.take().map(Record::from),
+            self.restored.take().map(Record::from),
+            self.format.take().map(Record::from),
         ];
         records.into_iter().flatten().next()
     }
@@ -323,6 +364,7 @@ impl Written {
                 event: ev,
             },
             Self { del: Some(key), .. } => Change::Delete { key },
+            Self { skip: Some(to), .. } => Change::Skip { to },
             Self { chunk, .. } => Change::Chunk(chunk?),
         })
     }
@@ -355,6 +397,8 @@ impl Serialize for Change {
                     Record::Cooldown(body) => map.serialize_entry("cooldown", body)?,
                     Record::Request(body) => map.serialize_entry("request", body)?,
                     Record::Named(body) => map.serialize_entry("named", body)?,
+                    Record::Restored(body) => map.serialize_entry("restored", body)?,
+                    Record::Format(body) => map.serialize_entry("format", body)?,
                 }
                 if *tentative {
                     map.serialize_entry("tentative", tentative)?;
@@ -379,6 +423,7 @@ impl Serialize for Change {
                 member(&mut map, "ev", event.as_ref())?;
             }
             Self::Delete { key } => map.serialize_entry("del", key)?,
+            Self::Skip { to } => map.serialize_entry("skip", to)?,
             Self::Chunk(chunk) => map.serialize_entry("chunk", chunk)?,
         }
         map.end()

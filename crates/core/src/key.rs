@@ -28,6 +28,10 @@ pub enum Key {
     Request(u32),
     /// The instance that writes snapshots, view and events.
     Named,
+    /// Whether the log was restored from a backup.
+    Restored,
+    /// The format that the log was raised to.
+    Format,
 }
 
 const POOL: &str = "pool.";
@@ -42,6 +46,8 @@ impl fmt::Display for Key {
             Self::Port(key) => key.fmt(f),
             Self::Request(slot) => write!(f, "{REQUEST}{slot}"),
             Self::Named => f.write_str("sys.named"),
+            Self::Restored => f.write_str("sys.restored"),
+            Self::Format => f.write_str("sys.format"),
         }
     }
 }
@@ -58,6 +64,8 @@ fn parse(text: &str) -> Option<Key> {
         "sys.store" => return Some(Key::Store),
         "sys.settings" => return Some(Key::Settings),
         "sys.named" => return Some(Key::Named),
+        "sys.restored" => return Some(Key::Restored),
+        "sys.format" => return Some(Key::Format),
         _ => {}
     }
     if let Some(host) = text.strip_prefix(POOL) {
@@ -109,6 +117,8 @@ mod tests {
             "sys.store",
             "sys.settings",
             "sys.named",
+            "sys.restored",
+            "sys.format",
             "pool.build-7",
             "pool.10=2E0=2E0=2E1",
             "port.a.udp.80",

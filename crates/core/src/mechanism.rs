@@ -47,6 +47,12 @@ pub enum Mechanism {
     CutFullLog,
     /// A host on which nothing has happened for the retention time is forgotten.
     ForgetHosts,
+    /// A log that is older than what is known of it from elsewhere is refused.
+    HighWater,
+    /// An accepted restore raises the revision above all that is known.
+    SkipRevisions,
+    /// Nothing is granted after a restore until what may be lost has run out.
+    QuietAfterRestore,
 }
 
 /// Which mechanisms are on.
@@ -58,7 +64,7 @@ pub struct Mechanisms {
 #[cfg(test)]
 impl Mechanism {
     /// Each of them.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::CompareAndAppend,
         Self::RepeatSameEntry,
         Self::UndoOnLoss,
@@ -80,6 +86,9 @@ impl Mechanism {
         Self::StoreBounds,
         Self::CutFullLog,
         Self::ForgetHosts,
+        Self::HighWater,
+        Self::SkipRevisions,
+        Self::QuietAfterRestore,
     ];
 }
 

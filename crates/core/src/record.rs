@@ -249,6 +249,33 @@ pub struct Named {
     pub published_sequence: u64,
 }
 
+/// That the log was restored from a backup, and what was skipped then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Revisions that no command of this log has, the latest last. Somebody who knows of one knows what is lost.
+    pub skipped: Vec<RevisionRange>,
+    /// For how long nothing is granted, in milliseconds from when an instance applies this: who holds what is lost may use
+    /// it until then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub quiet_ms: u64,
+}
+
+/// Revisions, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisionRange {
+    /// The lowest.
+    pub from: u64,
+    /// The highest.
+    pub to: u64,
+}
+
+/// The format of the entries behind this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Format {
+    /// Its number.
+    pub format: u32,
+}
+
 /// One start of one instance.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -300,6 +327,10 @@ records!(
     Request(Remembered) request,
     /// The named instance.
     Named(Named) named,
+    /// What was skipped when a restored log was accepted.
+    Restored(Restored) restored,
+    /// The format that the log was raised to.
+    Format(Format) format,
 );
 
 impl Lease {

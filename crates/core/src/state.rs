@@ -14,7 +14,7 @@ use onex_types::{
 };
 
 use crate::{
-    entry::{Change, CommandRecord, Entry, Kept},
+    entry::{Change, CommandRecord, Entry, FORMAT_FIRST, Kept},
     hosts::HostUse,
     indexes::Indexes,
     key::Key,
@@ -128,6 +128,13 @@ impl State {
         self.slots.get(&Key::Named)?.record.named()
     }
 
+    /// The format of the entries behind those that were applied.
+    pub fn format(&self) -> u32 {
+        let slot = self.slots.get(&Key::Format);
+        let format = slot.and_then(|slot| slot.record.format());
+        format.map_or(FORMAT_FIRST, |format| format.format)
+    }
+
     /// Applies a whole entry that is in the log.
     pub fn apply_entry(&mut self, entry: &Entry, now: Now) -> Result<(), ApplyError> {
         let expected = self.revision + 1;
@@ -163,7 +170,7 @@ impl State {
                 }
             }
         }
-        self.revision = stamp.revision;
+        self.revision = command.reaches(stamp.revision);
         Ok(())
     }
 
@@ -207,7 +214,7 @@ impl State {
                 self.replace(key, Some(slot), stamp.now, undo);
             }
             Change::Delete { key } => self.replace(key, None, stamp.now, undo),
-            Change::Chunk(_) => {}
+            Change::Skip { .. } | Change::Chunk(_) => {}
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ use super::{
     Decided, Local, Then, check_digest,
     lease::held,
     ports::{RETRY_AFTER_MILLIS, choose, keys, member},
+    restore::check_quiet,
     system::put,
 };
 
@@ -47,6 +48,7 @@ pub(super) fn lease(
     if let Some(decided) = granted_before(txn, command, request)? {
         return Ok(decided);
     }
+    check_quiet(txn)?;
     check_bounds(txn, request)?;
     let granted = choose(txn, command, request)
         .and_then(|ports| grant(txn, local, command, request, &ports, Vec::new()));

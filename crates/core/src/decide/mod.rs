@@ -4,12 +4,14 @@ mod grant;
 mod lease;
 mod ports;
 mod rebind;
+mod restore;
 mod settings;
 mod system;
 
 use onex_types::ids::{CommandId, Host, RequesterId};
 
 pub use grant::PORTS_TRIED_MAX;
+pub use restore::SKIPPED_REVISIONS;
 pub(crate) use settings::is_ago;
 
 use crate::{
@@ -77,6 +79,17 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
         Action::Find(lease_id) => lease::find(txn, *lease_id),
         Action::Expire(key) => Ok(lease::expire(txn, command, key)),
         Action::Genesis(genesis) => settings::genesis(txn, genesis),
+        Action::AcceptRestore {
+            known,
+            holders_restarted,
+        } => Ok(restore::accept_restore(
+            txn,
+            command,
+            *known,
+            *holders_restarted,
+        )),
+        Action::EndQuiet => Ok(restore::end_quiet(txn)),
+        Action::RaiseFormat(format) => restore::raise_format(txn, command, *format),
         Action::SetSettings { settings, read } => {
             settings::set_settings(txn, command, settings, *read)
         }

@@ -16,6 +16,7 @@ use super::{
     grant::remember,
     lease::{held_now, live},
     ports::{choose, keys, member},
+    restore::check_quiet,
     system::put,
 };
 
@@ -43,6 +44,7 @@ pub(super) fn rebind(
     if !lease.ports.contains(port) {
         return Err(Refusal::PortNotHeld(*port));
     }
+    check_quiet(txn)?;
     let chosen = choose(txn, command, &like(&key, lease))?;
     let Some(new) = chosen.first().copied() else {
         return Err(Refusal::PortNotHeld(*port));

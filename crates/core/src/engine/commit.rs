@@ -12,7 +12,6 @@ use uuid::Uuid;
 use crate::{
     command::{Action, Command, Outcome, Refusal},
     decide::{Local, decide},
-    entry::FORMAT,
     key::Key,
     mechanism::Mechanism,
     txn::Txn,
@@ -39,6 +38,8 @@ impl Engine {
             return;
         }
         let snapshot_due = self.begins_snapshot(now.mono);
+        // An entry that raises the format has the old one itself.
+        let format = self.state.format();
         let mut txn = Txn::new(&mut self.state, now);
         let mut jobs = self
             .queues
@@ -82,7 +83,7 @@ impl Engine {
         let header = EntryHeader {
             id,
             predecessor: self.last_valid,
-            format: FORMAT,
+            format,
             snapshot: self.snapshot_ref(),
         };
         self.pending = Some(Pending {

@@ -6,7 +6,7 @@ use onex_types::{
 };
 
 use crate::{
-    entry::{Entry, FORMAT},
+    entry::{Entry, is_understood},
     mechanism::Mechanism,
 };
 
@@ -56,7 +56,7 @@ impl Engine {
 
     fn apply(&mut self, delivered: &Delivered, header: EntryHeader, now: Now) {
         let sequence = delivered.sequence;
-        if header.format != FORMAT {
+        if !is_understood(header.format) {
             return self.fail(Fatal::Format {
                 sequence,
                 format: header.format,
@@ -67,6 +67,10 @@ impl Engine {
         };
         if let Err(source) = self.state.apply_entry(&entry, now) {
             return self.fail(Fatal::Apply { sequence, source });
+        }
+        let format = self.state.format();
+        if !is_understood(format) {
+            return self.fail(Fatal::Format { sequence, format });
         }
         self.head = (sequence, Some(header.id));
         self.last_valid = header.id;

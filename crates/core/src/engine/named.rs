@@ -20,8 +20,8 @@ use super::{Engine, Job, Phase};
 /// The named instance that made no entry for so long has gone, and another one takes over, in milliseconds.
 pub(super) const NAMED_PATIENCE_MILLIS: u64 = 10_000;
 
-/// How often hosts are looked through for those that are idle, in milliseconds.
-const FORGET_HOSTS_MILLIS: u64 = 1_000;
+/// How often the named instance looks for what is idle or over, in milliseconds.
+const LOOK_AROUND_MILLIS: u64 = 1_000;
 
 /// The snapshots in the log, complete or not: what the entries say of them, so that every instance knows the same.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +36,8 @@ pub struct Snapshots {
     bytes: usize,
     last_bytes: usize,
     changed: bool,
+    /// Whether one is due whatever has changed: the log was restored, and its older ones may be of another history.
+    due: bool,
 }
 
 /// A snapshot of which the last chunk is not there yet.
@@ -91,6 +93,10 @@ impl Snapshots {
         let changes = entry.cmds.iter().flat_map(CommandRecord::changes);
         let mut chunks = 0;
         for change in changes {
+            if let Change::Skip { .. } = change {
+                self.due = true;
+                self.running = None;
+            }
             if let Change::Chunk(chunk) = change {
                 chunks += 1;
                 self.note_chunk(chunk, place, entry.rev.saturating_sub(1), bytes, now);
@@ -138,6 +144,7 @@ impl Snapshots {
         self.last_bytes = running.bytes;
         self.bytes = 0;
         self.changed = false;
+        self.due = false;
         self.since = now;
     }
 
@@ -150,7 +157,7 @@ impl Snapshots {
 
     fn is_due(&self, bytes: usize, millis: u64, now: Moment) -> bool {
         let grown = self.bytes >= bytes.max(2 * self.last_bytes);
-        self.changed && (grown || now.since(self.since) >= millis)
+        self.due || self.changed && (grown || now.since(self.since) >= millis)
     }
 
     /// Whether the log has grown by so much behind the newest snapshot, and by as much as that has.
@@ -241,17 +248,21 @@ impl Engine {
         if !self.is_named() {
             return;
         }
-        self.forget_hosts(now);
+        self.look_around(now);
         self.say_gap();
         self.trim(now.mono);
     }
 
-    /// Forgets hosts that are idle, so that others can be known.
-    fn forget_hosts(&mut self, now: Now) {
-        if now.mono.since(self.hosts_seen) < FORGET_HOSTS_MILLIS {
+    /// Forgets hosts that are idle, so that others can be known; lets leases be granted again after a restore.
+    fn look_around(&mut self, now: Now) {
+        if now.mono.since(self.hosts_seen) < LOOK_AROUND_MILLIS {
             return;
         }
         self.hosts_seen = now.mono;
+        let quiet = self.state.quiet_until();
+        if quiet.is_some_and(|until| until <= now.mono) {
+            self.submit(Action::EndQuiet);
+        }
         let idle: Vec<Host> = self.state.idle_hosts(now.wall).cloned().collect();
         for host in idle {
             self.submit(Action::ForgetHost(host));

@@ -15,6 +15,7 @@ mod publishing;
 mod random;
 mod schedules;
 mod schedules_log;
+mod schedules_restore;
 mod schedules_sets;
 mod schedules_settings;
 mod schedules_start;

@@ -74,7 +74,7 @@ impl Truth {
                 entry.rev
             ));
         }
-        for (revision, command) in (entry.rev..).zip(&entry.cmds) {
+        for (revision, command) in entry.commands() {
             let mut place = 0;
             for change in command.changes() {
                 self.note_change(revision, change);
