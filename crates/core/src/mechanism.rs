@@ -3,7 +3,7 @@
 
 /// One mechanism of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u64)]
 pub enum Mechanism {
     /// An append names the last position that was applied, and the server refuses any other.
     CompareAndAppend,
@@ -53,18 +53,20 @@ pub enum Mechanism {
     SkipRevisions,
     /// Nothing is granted after a restore until what may be lost has run out.
     QuietAfterRestore,
+    /// Only the named instance says how far events are published.
+    OnlyNamedPublishes,
 }
 
 /// Which mechanisms are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mechanisms {
-    off: u32,
+    off: u64,
 }
 
 #[cfg(test)]
 impl Mechanism {
     /// Each of them.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: &[Self] = &[
         Self::CompareAndAppend,
         Self::RepeatSameEntry,
         Self::UndoOnLoss,
@@ -89,13 +91,14 @@ impl Mechanism {
         Self::HighWater,
         Self::SkipRevisions,
         Self::QuietAfterRestore,
+        Self::OnlyNamedPublishes,
     ];
 }
 
 impl Mechanisms {
     /// Whether this one is on.
     pub fn on(self, mechanism: Mechanism) -> bool {
-        self.off & (1 << mechanism as u32) == 0
+        self.off & (1 << mechanism as u64) == 0
     }
 
     /// The same without this one.
@@ -103,7 +106,7 @@ impl Mechanisms {
     #[must_use]
     pub(crate) fn without(self, mechanism: Mechanism) -> Self {
         Self {
-            off: self.off | (1 << mechanism as u32),
+            off: self.off | (1 << mechanism as u64),
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     command::Answer,
     entry::{Change, EventKind, EventRecord, Gap},
     key::Key,
+    mechanism::Mechanism,
     record::{InstanceId, Named, Record},
     txn::Txn,
 };
@@ -33,10 +34,12 @@ pub(super) fn published(
     revision: u64,
     sequence: u64,
 ) -> Decided {
-    let named = txn.state.named().filter(|named| named.instance == instance);
-    if named.is_some_and(|named| named.published < revision) {
+    let checks = txn.state.mechanisms.on(Mechanism::OnlyNamedPublishes);
+    let named = txn.state.named();
+    let named = named.filter(|named| named.instance == instance || !checks);
+    if let Some(named) = named.filter(|named| named.published < revision) {
         let named = Named {
-            instance,
+            instance: named.instance,
             published: revision,
             published_sequence: sequence,
         };

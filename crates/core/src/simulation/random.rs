@@ -82,7 +82,7 @@ fn more_random_runs_keep_every_promise() {
 #[ignore = "shows which mechanisms random runs miss, and after how many"]
 fn random_runs_miss_each_mechanism() {
     for mechanism in Mechanism::ALL {
-        let off = Mechanisms::default().without(mechanism);
+        let off = Mechanisms::default().without(*mechanism);
         let found = (0..number("SEEDS").unwrap_or(60)).find_map(|seed| {
             let violations = run(seed, off, false).violations;
             violations

@@ -208,6 +208,38 @@ fn s34_what_is_not_published_is_not_trimmed() {
 }
 
 #[test]
+fn s39_a_publisher_that_was_replaced_does_not_say_what_is_published() {
+    needs(Mechanism::OnlyNamedPublishes, |mechanisms| {
+        let mut stage = stage(2, mechanisms, &Limits::default());
+        grant(&mut stage, 0, 1, 20_000);
+        let engine = stage.engine(0);
+        let (revision, sequence) = (engine.state().revision(), engine.head().0);
+        let instance = engine.local.instance;
+        // It has published, stands still before it says so, and is replaced by one that has to read the events' stream
+        // first. What it says then may be of another one's stream.
+        stage.t += 11_000;
+        stage.input(1, [Input::Tick]);
+        stage.settle_only(1);
+        stage.settle();
+        let successor = stage.engine(1).local.instance;
+        assert_eq!(stage.engine(0).state().named().unwrap().instance, successor);
+        stage.ask(
+            0,
+            Action::Published {
+                instance,
+                revision,
+                sequence,
+            },
+        );
+        stage.settle();
+        stage.pass(10);
+        stage.settle();
+        assert!(stage.alike());
+        stage.engine(1).state().named().unwrap().published == 0
+    });
+}
+
+#[test]
 fn s35_an_instance_that_was_away_for_longer_than_the_log_goes_back_begins_anew() {
     let mut stage = stage(2, Mechanisms::default(), &small());
     grant(&mut stage, 0, 1, 20_000);
