@@ -22,6 +22,10 @@ impl World {
         let Some(from) = own.map(|named| Sequence(named.published_sequence).next()) else {
             return;
         };
+        // What is not there any more becomes a gap first.
+        if from < self.store.first() {
+            return;
+        }
         if from > engine.head() || !engine.is_settled() {
             return;
         }
@@ -47,7 +51,7 @@ impl World {
         from: Sequence,
     ) {
         // What was sent arrives even if its sender is gone; the stream takes it only behind what the sender saw there.
-        let fits = self.published.last().copied() == last;
+        let fits = self.published.last().copied() == last && from >= self.store.first();
         let behind = |event: &&(u64, usize, Sequence)| event.2 >= from;
         let few: Vec<_> = self
             .truth

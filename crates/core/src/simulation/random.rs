@@ -26,6 +26,10 @@ pub(super) fn run(seed: u64, mechanisms: Mechanisms, verbose: bool) -> World {
         world.squat(20_001);
         world.squat(20_003);
     }
+    if chance.hit(250) {
+        // So small that it is full now and then.
+        world.store.bytes_max = chance.between(40_000, 120_000);
+    }
     world.run(RUN_MILLIS);
     world
 }

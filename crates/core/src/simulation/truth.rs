@@ -10,7 +10,7 @@ use onex_types::{
 };
 
 use crate::{
-    entry::{Change, Entry, Kept},
+    entry::{Change, Entry, Gap, Kept},
     key::Key,
     record::{Lease, LeaseEnd, Record},
     slot::Stamp,
@@ -35,6 +35,8 @@ pub(super) struct Truth {
     fences: BTreeMap<PortKey, u64>,
     /// Every event, in order: revision and place within its command, and where its entry is.
     pub(super) events: Vec<(u64, usize, Sequence)>,
+    /// Events that were given up.
+    pub(super) gaps: Vec<Gap>,
     pub(super) wrong: Vec<String>,
 }
 
@@ -49,6 +51,7 @@ impl Truth {
             ended: BTreeSet::new(),
             fences: BTreeMap::new(),
             events: Vec::new(),
+            gaps: Vec::new(),
             wrong: Vec::new(),
         }
     }
@@ -79,10 +82,11 @@ impl Truth {
             for change in command.changes() {
                 self.note_change(revision, change);
                 let event = match change {
-                    Change::Put { event, .. } | Change::End { event, .. } => event.is_some(),
-                    _ => false,
+                    Change::Put { event, .. } | Change::End { event, .. } => event.as_ref(),
+                    _ => None,
                 };
-                if event {
+                if let Some(event) = event {
+                    self.gaps.extend(event.gap);
                     self.events.push((revision, place, sequence));
                     place += 1;
                 }

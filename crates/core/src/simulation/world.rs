@@ -11,7 +11,7 @@ use onex_types::{
 
 use crate::{
     command::{Command, Outcome},
-    engine::{Engine, Input, Limits, Output, StartError},
+    engine::{Engine, Input, Limits, Output, Sizes, StartError},
     mechanism::Mechanisms,
 };
 
@@ -94,6 +94,8 @@ pub(super) struct World {
     pub(super) jobs: u64,
     /// How many of the published events were compared.
     pub(super) compared: usize,
+    /// How many events of the log were published, or lost.
+    passed: usize,
     pub(super) outage_until: u64,
     /// Ports that a program uses which never asked.
     pub(super) squatted: Vec<u16>,
@@ -139,6 +141,7 @@ impl World {
             commands: 1 << 64,
             jobs: 0,
             compared: 0,
+            passed: 0,
             outage_until: 0,
             squatted: Vec::new(),
             published: Vec::new(),
@@ -298,6 +301,7 @@ impl World {
             self.foreign();
         }
         for index in 0..self.instances.len() {
+            self.tell_sizes(index);
             if self.chance.hit(faults.pause) {
                 let until = self.t + self.chance.between(100, 25_000);
                 self.instances[index].paused_until = until;
@@ -314,6 +318,20 @@ impl World {
             if self.chance.hit(faults.pause) {
                 holder.asleep_until = self.t + self.chance.between(100, 20_000);
             }
+        }
+    }
+
+    /// What an instance's driver knows of the store.
+    fn tell_sizes(&mut self, index: usize) {
+        let sizes = Sizes {
+            bytes: self.store.bytes,
+            bytes_max: self.store.bytes_max,
+            payload_max: 16_000,
+            first: self.store.first(),
+        };
+        let epoch = self.instances[index].epoch;
+        if self.t >= self.outage_until {
+            self.input(index, epoch, Input::Sizes(sizes));
         }
     }
 
@@ -475,17 +493,29 @@ impl World {
             }
         }
         while let Some(out) = self.published.get(self.compared) {
-            let is = self.truth.events.get(self.compared);
+            let lost = |event: &&(u64, usize, Sequence)| {
+                let gaps = self.truth.gaps.iter();
+                (event.0, event.1) < *out
+                    && gaps
+                        .clone()
+                        .any(|gap| (gap.from..=gap.to).contains(&event.0))
+            };
+            let behind = self.truth.events.iter().skip(self.passed);
+            self.passed += behind.take_while(lost).count();
+            let is = self.truth.events.get(self.passed);
             let is = is.map(|(revision, place, _)| (*revision, *place));
+            self.passed += 1;
             if is != Some(*out) {
                 let text = format!("event {out:?} was published in the place of {is:?}");
                 return self.violations.push(text);
             }
             self.compared += 1;
         }
-        let next = self.truth.events.get(self.published.len());
+        // What a full log has lost is said by a gap before anything later is published.
+        let next = self.truth.events.get(self.passed);
         if let Some((revision, _, sequence)) = next
             && *sequence < self.store.first()
+            && self.store.bytes_max == u64::MAX
         {
             let text = format!("event {revision} at {sequence} was trimmed unpublished");
             self.violations.push(text);
