@@ -55,6 +55,8 @@ pub enum Mechanism {
     QuietAfterRestore,
     /// Only the named instance says how far events are published.
     OnlyNamedPublishes,
+    /// Of a log's size so much is kept that a snapshot fits.
+    SnapshotReserve,
 }
 
 /// Which mechanisms are on.
@@ -92,6 +94,7 @@ impl Mechanism {
         Self::SkipRevisions,
         Self::QuietAfterRestore,
         Self::OnlyNamedPublishes,
+        Self::SnapshotReserve,
     ];
 }
 

@@ -271,7 +271,8 @@ impl Engine {
 
     /// Begins a snapshot if one is due. Called when an entry is about to be decided.
     pub(super) fn begins_snapshot(&self, now: Moment) -> bool {
-        let tight = self.room.is_tight() && self.snapshots.has_grown(self.room.regrown_bytes());
+        let tight =
+            self.room.is_tight(&self.state) && self.snapshots.has_grown(self.room.regrown_bytes());
         let due = tight
             || self
                 .snapshots

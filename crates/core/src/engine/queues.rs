@@ -85,8 +85,12 @@ impl Queues {
         txn: &mut Txn<'_>,
         local: &Local,
         room: &Room,
+        only_own: bool,
         out: &mut Vec<Output>,
     ) -> Vec<Done> {
+        if only_own {
+            return self.decide_own(txn, local, room, out);
+        }
         let early = !txn.state.mechanisms.on(Mechanism::RequestsBeforeTimers);
         if early {
             expire(txn, local, &mut self.expiries, room.closed_bytes());
@@ -115,6 +119,34 @@ impl Queues {
         if self.upkeep.is_empty() && !early {
             expire(txn, local, &mut self.expiries, room.closed_bytes());
         }
+        done
+    }
+}
+
+impl Queues {
+    /// Decides what the registry itself asks for, and leaves everything else waiting.
+    fn decide_own(
+        &mut self,
+        txn: &mut Txn<'_>,
+        local: &Local,
+        room: &Room,
+        out: &mut Vec<Output>,
+    ) -> Vec<Done> {
+        let all = std::mem::take(&mut self.others).into_iter();
+        let (mut own, others): (VecDeque<Job>, VecDeque<Job>) =
+            all.partition(|job| job.command.action.class() == Class::Own);
+        let mut done = Vec::new();
+        fill(
+            &mut own,
+            &mut done,
+            ENTRY_COMMANDS_MAX,
+            txn,
+            local,
+            room,
+            out,
+        );
+        own.extend(others);
+        self.others = own;
         done
     }
 }

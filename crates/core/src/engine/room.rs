@@ -5,6 +5,7 @@ use onex_types::{entry::Sequence, time::Moment};
 use crate::{
     command::{Class, Command, Refusal},
     mechanism::Mechanism,
+    state::State,
     txn::{Mark, Txn},
 };
 
@@ -23,6 +24,8 @@ const TIGHT_PERCENT: u64 = 80;
 const FULL_PERCENT: u64 = 90;
 /// The state may take one part in so many of the log's size: two snapshots and what happens meanwhile must fit.
 const STATE_PART: u64 = 8;
+/// So many times the state is kept for a snapshot: what stands around its records, and a first attempt that fails.
+const RESERVED_STATES: u64 = 3;
 /// A log is cut short again only when it has grown by one part in so many of its size.
 const REGROWN_PART: u64 = 64;
 
@@ -102,13 +105,21 @@ impl Room {
     }
 
     /// Whether the log is to be cut short at once.
-    pub(super) fn is_tight(&self) -> bool {
-        self.is_above(TIGHT_PERCENT)
+    pub(super) fn is_tight(&self, state: &State) -> bool {
+        self.is_above(TIGHT_PERCENT) || self.is_reserved(state)
     }
 
     /// Whether nothing more is taken that makes the state grow.
-    pub(super) fn is_full(&self) -> bool {
-        self.is_above(FULL_PERCENT)
+    pub(super) fn is_full(&self, state: &State) -> bool {
+        self.is_above(FULL_PERCENT) || self.is_reserved(state)
+    }
+
+    /// Whether what is left is kept for a snapshot. Only with a new one can a log be cut short that has grown to its size
+    /// behind the last, so that one must always fit.
+    pub(super) fn is_reserved(&self, state: &State) -> bool {
+        let reserve = (state.bytes() as u64).saturating_mul(RESERVED_STATES);
+        let bounds = state.mechanisms.on(Mechanism::SnapshotReserve);
+        bounds && self.bytes.saturating_add(reserve) > self.bytes_max
     }
 
     /// How much a tight log has grown behind a snapshot when another one is worth its bytes.
@@ -126,7 +137,7 @@ impl Room {
         if !bounds || command.action.class() != Class::Growth || !txn.put_since(mark) {
             return None;
         }
-        if self.is_full() {
+        if self.is_full(txn.state) {
             return Some(Refusal::StoreFull);
         }
         let limit = self.bytes_max / STATE_PART;

@@ -66,7 +66,7 @@ impl Trimming {
 impl Engine {
     /// Removes what is not needed any more.
     pub(super) fn trim(&mut self, now: Moment) {
-        let tight = self.room.is_tight();
+        let tight = self.room.is_tight(&self.state);
         let bound = if tight {
             self.snapshots.newest()
         } else {

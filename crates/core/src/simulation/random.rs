@@ -28,9 +28,16 @@ pub(super) fn run(seed: u64, mechanisms: Mechanisms, verbose: bool) -> World {
     }
     if chance.hit(250) {
         // So small that it is full now and then.
-        world.store.bytes_max = chance.between(40_000, 120_000);
+        world.store.bytes_max = chance.between(60_000, 150_000);
+        for instance in &mut world.instances {
+            instance.limits.chunk_bytes = 4_000;
+        }
     }
     world.run(RUN_MILLIS);
+    if world.store.is_full(500) {
+        let text = "the store is full and nothing makes room".to_owned();
+        world.violations.push(text);
+    }
     world
 }
 

@@ -59,7 +59,7 @@ fn wait(stage: &mut Stage) {
 fn above_nine_tenths_leases_are_renewed_and_released_and_none_is_granted() {
     needs(Mechanism::StoreBounds, |mechanisms| {
         let (mut stage, lease_id) = held(1, mechanisms, 8);
-        let full = sizes(&stage, 91_000, 100_000);
+        let full = sizes(&stage, 91_000_000, 100_000_000);
         stage.input(0, [full]);
         let new = stage.ask(0, wants(2, 8, None, Some(20_001)));
         let again = stage.ask(0, wants(1, 8, Some(1), Some(20_000)));
@@ -84,7 +84,7 @@ fn above_nine_tenths_leases_are_renewed_and_released_and_none_is_granted() {
             })
         ));
         let refused = stage.refusal(new) == Some(&Refusal::StoreFull);
-        let less = sizes(&stage, 60_000, 100_000);
+        let less = sizes(&stage, 60_000_000, 100_000_000);
         stage.input(0, [less]);
         refused && grant(&mut stage, 2, 20_001).is_some() && stage.alike()
     });
@@ -110,6 +110,42 @@ fn what_would_make_the_state_exceed_an_eighth_of_the_store_is_refused() {
         let beat = stage.ask(0, renew(1, first, Some(8)));
         stage.settle();
         refused && stage.lease(beat).is_some() && stage.alike()
+    });
+}
+
+#[test]
+fn room_for_a_snapshot_is_kept_while_nobody_writes_one() {
+    needs(Mechanism::SnapshotReserve, |mechanisms| {
+        let (mut stage, lease_id) = held(2, mechanisms, 8);
+        // The named instance is gone, and the other one does not know it yet.
+        stage.instances[0].engine = None;
+        let bytes_max = stage.store.bytes + 40_000;
+        let mut last = None;
+        for _ in 0..400 {
+            let told = sizes(&stage, stage.store.bytes, bytes_max);
+            stage.input(1, [told]);
+            last = Some(stage.ask(1, renew(1, lease_id, None)));
+            stage.settle_only(1);
+            stage.pass(5);
+        }
+        let state = stage.engine(1).state();
+        let named = state.named().unwrap().instance;
+        assert_ne!(named, stage.engine(1).local.instance);
+        let left = bytes_max.saturating_sub(stage.store.bytes);
+        let kept = left >= 2 * u64::try_from(state.bytes()).unwrap();
+        // It takes over, and what waited is decided.
+        for _ in 0..60 {
+            stage.pass(200);
+            stage.settle_only(1);
+            let newest = stage.engine(1).snapshots().newest().unwrap().sequence;
+            if stage.trims.last() == Some(&newest) {
+                stage.store.trim(newest);
+            }
+            let told = sizes(&stage, stage.store.bytes, bytes_max);
+            stage.input(1, [told]);
+        }
+        assert!(!kept || stage.reply(last.unwrap()).is_some());
+        kept && stage.store.bytes < bytes_max / 2
     });
 }
 
