@@ -165,6 +165,9 @@ impl Action {
     }
 }
 
+/// How many ports one lease may have in each port space.
+pub const LEASE_PORTS_MAX: u16 = 64;
+
 /// The port that somebody asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GrantRequest {

@@ -9,7 +9,7 @@ use onex_types::{
 };
 
 use crate::{
-    command::{Answer, Command, GrantRequest, Refusal, Rollback, Unavailable},
+    command::{Answer, Command, GrantRequest, LEASE_PORTS_MAX, Refusal, Rollback, Unavailable},
     entry::{Change, EventKind, EventRecord},
     key::{Key, REQUEST_SLOTS_MAX},
     mechanism::Mechanism,
@@ -121,6 +121,12 @@ fn check_bounds(txn: &Txn<'_>, request: &GrantRequest) -> Result<(), Refusal> {
                 limit,
             });
         }
+    }
+    if request.count > LEASE_PORTS_MAX {
+        return Err(Refusal::LimitExceeded {
+            what: "ports per lease",
+            limit: LEASE_PORTS_MAX.into(),
+        });
     }
     let limit = settings.holder_leases_max;
     if txn.state.indexes.held(request.requester_id) >= limit {

@@ -5,6 +5,7 @@
 //! prints what happens.
 
 mod chance;
+mod checks;
 mod contention;
 mod faults;
 mod holder;
@@ -20,6 +21,7 @@ mod schedules_sets;
 mod schedules_settings;
 mod schedules_start;
 mod schedules_store;
+mod schedules_waiting;
 mod stage;
 mod store;
 mod truth;

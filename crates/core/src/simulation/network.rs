@@ -60,16 +60,15 @@ impl World {
             return;
         }
         let id = header.id;
-        let input = match landed {
-            Some(sequence) => Input::Acked { id, sequence },
-            None => {
-                let why = if full && !falsely {
-                    NotAppended::Full
-                } else {
-                    NotAppended::Conflict
-                };
-                Input::Refused { id, why }
-            }
+        let input = if let Some(sequence) = landed {
+            Input::Acked { id, sequence }
+        } else {
+            let why = if full && !falsely {
+                NotAppended::Full
+            } else {
+                NotAppended::Conflict
+            };
+            Input::Refused { id, why }
         };
         let delay = self.delay(self.faults.reply_late);
         self.after(delay, Event::Input { to, epoch, input });

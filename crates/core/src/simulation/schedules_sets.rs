@@ -149,6 +149,8 @@ fn a_set_is_granted_as_a_whole_or_not_at_all() {
     assert!(ports(&pair) == [20_001, 20_002] || ports(&pair) == [20_004, 20_005]);
     let rest = answered(&mut stage, 1, set(4, 2, false, false, None)).unwrap();
     assert_eq!(counts(&stage)[0], [0, 6, 0]);
+    let many = answered(&mut stage, 1, set(7, 65, false, false, None));
+    assert!(matches!(many, Err(Refusal::LimitExceeded { .. })));
     // A port of which the other port space is held is not to be had in both.
     stage.ask(0, release(4, rest.lease.lease_id));
     stage.settle();

@@ -11,7 +11,7 @@ use onex_types::{
 
 use crate::{
     command::{Command, Outcome},
-    engine::{Engine, Input, Limits, Output, Sizes, StartError},
+    engine::{Input, Limits, Output, Sizes, StartError},
     mechanism::Mechanisms,
 };
 
@@ -21,11 +21,8 @@ use super::{
     holder::Holder,
     instance::{Asked, Instance},
     store::Store,
-    truth::{Truth, records},
+    truth::Truth,
 };
-
-/// More messages than this in a run of minutes mean that instances write without cause.
-const LOG_MESSAGES_MAX: Sequence = Sequence(20_000);
 
 /// What is under way.
 pub(super) enum Event {
@@ -95,7 +92,7 @@ pub(super) struct World {
     /// How many of the published events were compared.
     pub(super) compared: usize,
     /// How many events of the log were published, or lost.
-    passed: usize,
+    pub(super) passed: usize,
     pub(super) outage_until: u64,
     /// Ports that a program uses which never asked.
     pub(super) squatted: Vec<u16>,
@@ -441,84 +438,6 @@ impl World {
             }
             Output::Fatal(fatal) => self.violations.push(format!("I{index} stops: {fatal}")),
             Output::Applied { .. } | Output::Foreign(_) => {}
-        }
-    }
-
-    /// An instance that has decided nothing of its own has the records that the log says.
-    fn alike(&mut self, index: usize) {
-        let engine: Option<&Engine> = self.instances[index].engine.as_ref();
-        let Some(engine) = engine.filter(|engine| engine.is_settled()) else {
-            return;
-        };
-        let (head, epoch) = (engine.head(), self.instances[index].epoch);
-        if self.instances[index].compared == (epoch, head) {
-            return;
-        }
-        let alike = self
-            .truth
-            .at(head)
-            .is_none_or(|truth| *truth == records(engine.state()));
-        self.instances[index].compared = (epoch, head);
-        if !alike {
-            self.violations
-                .push(format!("I{index} differs from the log at {head}"));
-        }
-    }
-
-    fn check(&mut self) {
-        self.violations.append(&mut self.truth.wrong);
-        if self.store.last() > LOG_MESSAGES_MAX {
-            self.violations.push("the log grows without end".to_owned());
-        }
-        let mut held: BTreeMap<&PortKey, usize> = BTreeMap::new();
-        for (index, holder) in self.holders.iter().enumerate() {
-            let Some(hold) = holder.holds(self.t) else {
-                continue;
-            };
-            let state = &self.truth.state;
-            let key = state.indexes.lease(hold.lease_id);
-            let lease = key.and_then(|key| Some((key, state.lease(key)?.1)));
-            let own: Vec<PortKey> = lease
-                .map(|(key, lease)| lease.port_keys(&key.host).collect())
-                .unwrap_or_default();
-            for key in &hold.keys {
-                if let Some(other) = held.insert(key, index) {
-                    let text = format!("H{other} and H{index} both hold {key}");
-                    return self.violations.push(text);
-                }
-                if !own.contains(key) {
-                    let text = format!("H{index} holds {key} and the log does not say so");
-                    return self.violations.push(text);
-                }
-            }
-        }
-        while let Some(out) = self.published.get(self.compared) {
-            let lost = |event: &&(u64, usize, Sequence)| {
-                let gaps = self.truth.gaps.iter();
-                (event.0, event.1) < *out
-                    && gaps
-                        .clone()
-                        .any(|gap| (gap.from..=gap.to).contains(&event.0))
-            };
-            let behind = self.truth.events.iter().skip(self.passed);
-            self.passed += behind.take_while(lost).count();
-            let is = self.truth.events.get(self.passed);
-            let is = is.map(|(revision, place, _)| (*revision, *place));
-            self.passed += 1;
-            if is != Some(*out) {
-                let text = format!("event {out:?} was published in the place of {is:?}");
-                return self.violations.push(text);
-            }
-            self.compared += 1;
-        }
-        // What a full log has lost is said by a gap before anything later is published.
-        let next = self.truth.events.get(self.passed);
-        if let Some((revision, _, sequence)) = next
-            && *sequence < self.store.first()
-            && self.store.bytes_max == u64::MAX
-        {
-            let text = format!("event {revision} at {sequence} was trimmed unpublished");
-            self.violations.push(text);
         }
     }
 }
