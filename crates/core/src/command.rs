@@ -103,6 +103,8 @@ pub enum Action {
         revision: u64,
         /// The position.
         sequence: u64,
+        /// Nothing is given up if everything below this position is published by now.
+        below: u64,
     },
     /// Every event up to that revision, of the entry at that position, is out.
     Published {

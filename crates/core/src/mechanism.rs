@@ -57,6 +57,8 @@ pub enum Mechanism {
     OnlyNamedPublishes,
     /// Of a log's size so much is kept that a snapshot fits.
     SnapshotReserve,
+    /// A log is trimmed to its newest snapshot only when an entry names that.
+    TrimToNamed,
 }
 
 /// Which mechanisms are on.
@@ -95,6 +97,7 @@ impl Mechanism {
         Self::QuietAfterRestore,
         Self::OnlyNamedPublishes,
         Self::SnapshotReserve,
+        Self::TrimToNamed,
     ];
 }
 

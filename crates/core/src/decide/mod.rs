@@ -101,7 +101,10 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
             instance,
             revision,
             sequence,
-        } => Ok(system::skip_events(txn, *instance, *revision, *sequence)),
+            below,
+        } => Ok(system::skip_events(
+            txn, *instance, *revision, *sequence, *below,
+        )),
         Action::Published {
             instance,
             revision,

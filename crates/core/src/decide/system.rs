@@ -1,5 +1,7 @@
 //! What the registry keeps for itself: the named instance, and how far events are published.
 
+use std::sync::Arc;
+
 use crate::{
     command::Answer,
     entry::{Change, EventKind, EventRecord, Gap},
@@ -54,9 +56,13 @@ pub(super) fn skip_events(
     instance: InstanceId,
     revision: u64,
     sequence: u64,
+    below: u64,
 ) -> Decided {
     let named = txn.state.named().filter(|named| named.instance == instance);
-    let Some(named) = named.filter(|named| named.published_sequence < sequence) else {
+    let is_due = |named: &&Arc<Named>| {
+        named.published_sequence < sequence && named.published_sequence.saturating_add(1) < below
+    };
+    let Some(named) = named.filter(is_due) else {
         return Decided::answer(Answer::Done);
     };
     let from = named.published + 1;

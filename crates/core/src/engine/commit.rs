@@ -111,11 +111,12 @@ impl Engine {
     }
 
     /// Whether an entry is to be appended though nothing waits: a start ends with one, silence is broken by one, and the
-    /// named instance shows that it is still there.
+    /// named instance shows that it is still there, and names a snapshot that is complete.
     fn wants_entry(&self, now: Moment) -> bool {
         !self.ready
             || now.since(self.last_entry) >= QUIET_MILLIS
             || (self.is_named() && now.since(self.named_seen) >= QUIET_MILLIS)
+            || (self.is_named() && self.named_last != self.snapshots.newest())
     }
 
     /// Sends the pending entry, for the first time or again: always the same.
@@ -247,6 +248,7 @@ impl Engine {
         };
         self.head = (sequence, Some(pending.header.id));
         self.last_valid = pending.header.id;
+        self.named_last = pending.header.snapshot;
         self.ready = true;
         self.pace.won(pending.first_sent.exact(), now.exact());
         self.note_entry(

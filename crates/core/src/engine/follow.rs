@@ -75,6 +75,7 @@ impl Engine {
         self.head = (sequence, Some(header.id));
         self.last_valid = header.id;
         self.pace.foreign(author(header.id), now.exact());
+        self.named_last = header.snapshot;
         self.note_entry(sequence, header.id, &entry, delivered.bytes, now);
         self.out.push(Output::Applied { sequence, entry });
     }

@@ -132,6 +132,8 @@ pub struct Engine {
     hosts_seen: Moment,
     pace: Pace,
     trimming: Trimming,
+    /// The snapshot that the last entry names.
+    named_last: Option<SnapshotRef>,
     out: Vec<Output>,
 }
 
@@ -161,6 +163,7 @@ impl Engine {
             hosts_seen: now.mono,
             pace: Pace::default(),
             trimming: Trimming::new(),
+            named_last: None,
             out: Vec::new(),
         }
     }

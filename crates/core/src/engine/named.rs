@@ -139,7 +139,10 @@ impl Snapshots {
             self.running = Some(running);
             return;
         }
-        self.older = self.newest.replace(running.first);
+        // A start reads the snapshot that it has begun with: the one before is not known to it.
+        if self.newest != Some(running.first) {
+            self.older = self.newest.replace(running.first);
+        }
         self.before_newest = running.before;
         self.last_bytes = running.bytes;
         self.bytes = 0;
@@ -249,8 +252,11 @@ impl Engine {
             return;
         }
         self.look_around(now);
-        self.say_gap();
-        self.trim(now.mono);
+        // What an entry says that is under way may be undone.
+        if self.pending.is_none() {
+            self.say_gap();
+            self.trim(now.mono);
+        }
     }
 
     /// Forgets hosts that are idle, so that others can be known; lets leases be granted again after a restore.

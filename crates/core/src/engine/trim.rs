@@ -3,7 +3,10 @@
 
 use std::collections::VecDeque;
 
-use onex_types::{entry::Sequence, time::Moment};
+use onex_types::{
+    entry::{Sequence, SnapshotRef},
+    time::Moment,
+};
 
 use crate::{command::Action, mechanism::Mechanism};
 
@@ -67,16 +70,13 @@ impl Engine {
     /// Removes what is not needed any more.
     pub(super) fn trim(&mut self, now: Moment) {
         let tight = self.room.is_tight(&self.state);
-        let bound = if tight {
-            self.snapshots.newest()
-        } else {
-            self.snapshots.older()
-        };
-        let Some(bound) = bound.map(|snapshot| snapshot.sequence) else {
+        let newest = self.newest_named().filter(|_| tight);
+        let Some(bound) = newest.or(self.snapshots.older()) else {
             return;
         };
+        let bound = bound.sequence;
         if tight {
-            self.skip_events(bound);
+            self.skip_events(bound, bound);
         }
         let published = self
             .state
@@ -93,6 +93,12 @@ impl Engine {
         self.remove_below(below, now);
     }
 
+    /// The newest complete snapshot, if the last entry names it: a start reads from the one that is named there.
+    fn newest_named(&self) -> Option<SnapshotRef> {
+        let newest = self.snapshots.newest();
+        newest.filter(|_| self.named_last == newest || !self.on(Mechanism::TrimToNamed))
+    }
+
     fn remove_below(&mut self, below: Sequence, now: Moment) {
         if below > self.trimming.below {
             self.trimming.below = below;
@@ -101,9 +107,10 @@ impl Engine {
         }
     }
 
-    /// Gives up the events below that position: the log has no room to keep them until they are published.
-    fn skip_events(&mut self, below: Sequence) {
-        let last = Sequence(below.0.saturating_sub(1));
+    /// Gives up the events below `end`, unless what is below `below` is published: the log has no room to keep them until
+    /// they are.
+    fn skip_events(&mut self, end: Sequence, below: Sequence) {
+        let last = Sequence(end.0.saturating_sub(1));
         let published = self.state.named().map(|named| named.published_sequence);
         let is_due = published.is_some_and(|published| published < last.0);
         if !is_due || self.trimming.skipped >= last || self.phase != Phase::Running {
@@ -114,13 +121,14 @@ impl Engine {
             instance: self.local.instance,
             revision: self.snapshots.before_newest(),
             sequence: last.0,
+            below: below.0,
         });
     }
 
     /// The server takes nothing more: only removing makes room, and saying so takes room. So whoever notices removes what
     /// the newest snapshot covers; which events were lost is said afterwards.
     pub(super) fn cut_full_log(&mut self, now: Moment) {
-        let newest = self.snapshots.newest();
+        let newest = self.newest_named();
         if let Some(newest) = newest.filter(|_| self.on(Mechanism::CutFullLog)) {
             self.remove_below(newest.sequence, now);
         }
@@ -132,7 +140,7 @@ impl Engine {
         let lost =
             published.is_some_and(|published| self.trimming.below > Sequence(published).next());
         if let Some(newest) = self.snapshots.newest().filter(|_| lost) {
-            self.skip_events(newest.sequence);
+            self.skip_events(newest.sequence, self.trimming.below);
         }
     }
 }

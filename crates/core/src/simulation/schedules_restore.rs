@@ -116,6 +116,29 @@ fn s44_an_accepted_restore_raises_the_revision_above_all_that_is_known() {
 }
 
 #[test]
+fn a_store_that_was_made_anew_goes_on_above_what_is_known_of_the_old_one() {
+    let mut stage = Stage::empty(1, Mechanisms::default(), &Limits::default());
+    stage.start(0);
+    stage.settle();
+    let job = stage.ask(0, accept(5_000, false));
+    stage.settle();
+    assert!(stage.reply(job).unwrap().revision >= 5_000 + SKIPPED_REVISIONS);
+    assert!(stage.engine(0).state().is_skipped(4_711));
+    assert!(granted(&mut stage, 1, 20_000).is_none());
+    stage.pass(9_000);
+    stage.settle();
+    assert!(granted(&mut stage, 2, 20_000).is_some());
+    assert!(stage.alike());
+    // A second restore skips above the first.
+    let known = stage.engine(0).state().revision();
+    let job = stage.ask(0, accept(known, true));
+    stage.settle();
+    assert!(stage.reply(job).unwrap().revision >= known + SKIPPED_REVISIONS);
+    assert!(stage.engine(0).state().is_skipped(4_711));
+    assert!(stage.alike());
+}
+
+#[test]
 fn after_a_restore_nothing_is_granted_until_what_may_be_lost_has_run_out() {
     needs(Mechanism::QuietAfterRestore, |mechanisms| {
         let (mut stage, _, known) = restored(mechanisms);

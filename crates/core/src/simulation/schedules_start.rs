@@ -208,6 +208,42 @@ fn s34_what_is_not_published_is_not_trimmed() {
 }
 
 #[test]
+fn an_instance_that_has_just_started_does_not_trim_to_the_snapshot_that_it_has_read() {
+    let mut stage = stage(1, Mechanisms::default(), &small());
+    grant(&mut stage, 0, 1, 20_000);
+    let read = snapshot(&mut stage);
+    stage.instances[0].engine = None;
+    // Nothing more is due until something has grown.
+    stage.instances[0].limits.snapshot_bytes = usize::MAX;
+    stage.instances[0].limits.snapshot_millis = u64::MAX;
+    stage.start(0);
+    for _ in 0..12 {
+        stage.pass(1_000);
+        stage.settle();
+    }
+    let engine = stage.engine(0);
+    assert_eq!(
+        engine.snapshots().newest().map(|it| it.sequence),
+        Some(read)
+    );
+    let (revision, sequence) = (engine.state().revision(), engine.head().0);
+    let instance = engine.local.instance;
+    assert_eq!(engine.state().named().unwrap().instance, instance);
+    stage.ask(
+        0,
+        Action::Published {
+            instance,
+            revision,
+            sequence,
+        },
+    );
+    stage.settle();
+    stage.pass(10);
+    let kept = stage.trims.iter().all(|below| *below < read);
+    assert!(kept, "{:?}: the snapshot before is kept", stage.trims);
+}
+
+#[test]
 fn s39_a_publisher_that_was_replaced_does_not_say_what_is_published() {
     needs(Mechanism::OnlyNamedPublishes, |mechanisms| {
         let mut stage = stage(2, mechanisms, &Limits::default());

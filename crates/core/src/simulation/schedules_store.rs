@@ -10,7 +10,10 @@ use crate::{
     record::LeaseEnd,
 };
 
-use super::stage::{Stage, held, named, needs, release, renew, requester, wants};
+use super::{
+    instance::load,
+    stage::{Stage, held, named, needs, release, renew, requester, wants},
+};
 
 /// Snapshots in chunks of about one record, and everything that they cover is old enough to be removed.
 fn limits() -> Limits {
@@ -293,6 +296,37 @@ fn s40_a_store_that_takes_nothing_more_refuses_cleanly_and_recovers() {
         stage.pass(1_000);
         stage.settle();
         cut && stage.lease(beat).is_some() && stage.alike()
+    });
+}
+
+#[test]
+fn a_full_log_is_not_cut_below_the_snapshot_that_a_start_would_read() {
+    needs(Mechanism::TrimToNamed, |mechanisms| {
+        let mut limits = limits();
+        limits.snapshot_millis = 1;
+        limits.chunk_bytes = usize::MAX;
+        let mut stage = Stage::empty(1, mechanisms, &limits);
+        stage.start(0);
+        stage.settle();
+        wait(&mut stage);
+        let lease_id = grant(&mut stage, 1, 20_000).unwrap();
+        let before = stage.engine(0).snapshots().newest();
+        while stage.engine(0).snapshots().newest() == before {
+            stage.pass(1);
+            if !stage.sent.is_empty() {
+                stage.arrive_acked();
+            }
+        }
+        // No entry behind it names it yet.
+        stage.sent.clear();
+        stage.ask(0, renew(1, lease_id, None));
+        let id = stage.sent.remove(0).2.id;
+        let why = NotAppended::Full;
+        stage.input(0, [Input::Refused { id, why }]);
+        for below in std::mem::take(&mut stage.trims) {
+            stage.store.trim(below);
+        }
+        load(&stage.store, None, mechanisms, stage.now(0)).is_ok()
     });
 }
 
