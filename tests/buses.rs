@@ -3,7 +3,7 @@
 // The lints' exception for tests does not reach the helpers of one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use harness::{Bucket, Caller, Events, Nats, Registry, claim, until, with};
+use harness::{Bucket, Caller, Events, Nats, Registry, claim, node, until, with};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -51,6 +51,9 @@ async fn an_address_that_hides_a_secret_is_refused() {
     for uri in [
         "redis://h:6379/?pass%2577ord=secret",
         "redis://u%3Asecret%40h:6379",
+        "redis://u:secret＠h:6379",
+        "redis://u:secret%EF%BC%A0h:6379",
+        "redis://h:6379/%FF%2540secret",
     ] {
         let body = bus(Uuid::new_v4(), "queue", json!({"endpoint_uri": uri}));
         let refused = caller
@@ -74,7 +77,21 @@ async fn a_bus_says_where_it_is_and_no_more() {
         (&json!("queue"), &json!("accepted"))
     );
     assert_eq!(reply["endpoint_uri"], stripped);
-    assert_eq!(reply["warnings"], json!([]));
+    // What was taken away is told, but not its value.
+    let warnings = &reply["warnings"];
+    assert_eq!(warnings[0]["code"], "URI_STRIPPED", "{warnings}");
+    let message = warnings[0]["message"].as_str().unwrap();
+    for part in [
+        "/endpoint_uri: ",
+        "user information",
+        "settings",
+        "a fragment",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    for value in ["secret", "user:", "x-other", "frag#"] {
+        assert!(!message.contains(value), "{message}");
+    }
     let page = caller.see("bus.list", json!({})).await;
     let item = &page["items"][0];
     assert_eq!(item["endpoint_uri"], stripped);
@@ -104,6 +121,46 @@ async fn a_bus_says_where_it_is_and_no_more() {
     let stored = Bucket::of(&caller).await.get("bus.queue").await.unwrap();
     assert!(stored.body.to_string().contains(stripped));
     assert!(!stored.body.to_string().contains("secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_removed_wherever_an_address_has_them() {
+    let (_registry, caller) = start(&[]).await;
+    let owner = Uuid::new_v4();
+    for (uri, kept) in [
+        ("http://h/x/http://u:secret@o/", "http://h/x/http://o/"),
+        ("http://h/user:secret@other/x", "http://h/other/x"),
+        (
+            "http://h/?url=http%3A%2F%2Fu:secret%40o&db=1",
+            "http://h/?db=1",
+        ),
+        (
+            "http://h/?schema={\"password\":\"secret\"}&db=1",
+            "http://h/?db=1",
+        ),
+        ("http://h/a%23secret", "http://h/a"),
+        ("http://h/a?db=1", "http://h/a?db=1"),
+    ] {
+        let more = json!({"endpoint_uri": uri});
+        let reply = caller.get("bus.register", bus(owner, "queue", more)).await;
+        assert_eq!(reply["endpoint_uri"], kept, "{uri}");
+        let warnings = reply["warnings"].as_array().unwrap();
+        assert_eq!(warnings.len(), usize::from(uri != kept), "{uri}: {reply}");
+        assert!(!reply.to_string().contains("secret"), "{reply}");
+    }
+    let stored = Bucket::of(&caller).await.get("bus.queue").await.unwrap();
+    assert!(!stored.body.to_string().contains("secret"));
+    // And of a node's ports, each with its place.
+    let port = |name: &str, uri: &str| json!({"name": name, "port": 80, "protocol": "http", "endpoint_uri": uri});
+    let ports = [port("a", "http://h/a"), port("b", "http://me:secret@h/b")];
+    let node = node(owner, "n", json!({"inbound_ports": ports}));
+    let reply = caller.get("node.register", node).await;
+    let warnings = reply["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{reply}");
+    assert_eq!(warnings[0]["code"], "URI_STRIPPED");
+    let message = warnings[0]["message"].as_str().unwrap();
+    let told = "/inbound_ports/1/endpoint_uri: user information removed";
+    assert!(message.starts_with(told), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,7 +287,7 @@ async fn a_bus_belongs_to_who_announced_it() {
         let refused = caller.refused(endpoint, body, ErrorCode::NotHolder).await;
         assert_eq!(
             refused.error["message"],
-            "the bus belongs to another requester"
+            "bus queue belongs to another requester"
         );
     }
     // Again, changed: a refresh, of which nothing is told.

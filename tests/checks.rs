@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use onex_registry::protocol::validator::{SCHEMA_BYTES_MAX, Validator};
+use onex_registry::protocol::{
+    json::{JSON_LEVELS_MAX, JSON_NUMBER_CHARS_MAX, JsonText},
+    validator::{SCHEMA_BYTES_MAX, Validator},
+};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
@@ -370,8 +373,43 @@ fn families() -> Vec<Family> {
         }),
         ("a tree of alternatives", |n| {
             let branch = json!({"properties": {"x": {"$ref": "#"}}, "required": ["x"]});
-            let value = (0..n.min(100)).fold(json!("x"), |value, _| json!({"x": value}));
+            let value =
+                (0..n.min(JSON_LEVELS_MAX)).fold(json!("x"), |value, _| json!({"x": value}));
             (json!({"anyOf": [branch, {"type": "null"}]}), value)
+        }),
+    ]
+}
+
+/// The same for numbers that are as long as any, and that no double is.
+fn families_of_long_numbers() -> Vec<(&'static str, fn(usize) -> (Value, String))> {
+    fn numbers(count: usize) -> String {
+        let number = |at: usize| format!("{}{at:06}", "7".repeat(JSON_NUMBER_CHARS_MAX - 6));
+        format!("[{}]", (0..count).map(number).collect::<Vec<_>>().join(","))
+    }
+    vec![
+        ("multipleOf of long numbers", |n| {
+            (
+                json!({"items": all(20, &json!({"multipleOf": 0.1}))}),
+                numbers(n),
+            )
+        }),
+        ("multipleOf of great powers of ten", |n| {
+            (
+                json!({"items": all(20, &json!({"multipleOf": 7}))}),
+                format!("[{}1e400]", "1e400,".repeat(n)),
+            )
+        }),
+        ("maximum, minimum of long numbers", |n| {
+            let limits = json!({"maximum": 1e300, "minimum": 1, "exclusiveMaximum": 1e300, "exclusiveMinimum": 0});
+            (json!({"items": all(20, &limits)}), numbers(n))
+        }),
+        ("type, const, enum of long numbers", |n| {
+            let one =
+                json!({"type": "integer", "not": {"anyOf": [{"const": 7}, {"enum": [1, 2.5]}]}});
+            (json!({"items": all(10, &one)}), numbers(n))
+        }),
+        ("uniqueItems of long numbers", |n| {
+            (all(450, &json!({"uniqueItems": true})), numbers(n))
         }),
     ]
 }
@@ -396,14 +434,16 @@ fn worked() -> Duration {
 }
 
 /// How long the greatest check of a family takes that is carried out, and its number.
-fn greatest(family: fn(usize) -> (Value, Value)) -> (Duration, usize) {
+fn greatest(family: impl Fn(usize) -> (Value, String)) -> (Duration, usize) {
     let mut longest = (Duration::ZERO, 0);
     let mut number = 64;
     while number <= 1 << 20 {
         let (schema, value) = family(number);
-        if value.to_string().len() > MESSAGE_BYTES_MAX {
+        if value.len() > MESSAGE_BYTES_MAX {
             break;
         }
+        let value = JsonText::parse(value.as_bytes()).unwrap();
+        let value = value.document().unwrap();
         let bytes = schema.to_string().len();
         assert!(
             bytes <= SCHEMA_BYTES_MAX,
@@ -429,14 +469,24 @@ fn greatest(family: fn(usize) -> (Value, Value)) -> (Duration, usize) {
 
 #[test]
 fn steps_bound_the_time_of_a_check_for_every_keyword() {
-    let families = families();
     let mut found = BTreeSet::new();
     let mut slow = Vec::new();
     // As much as is allowed of what a step is made by.
-    let (step, _) = greatest(|n| (json!({"items": {"type": "number"}}), json!(vec![1; n])));
-    for (name, family) in families {
+    let numbers = json!({"items": {"type": "number"}});
+    let (step, _) = greatest(|n| (numbers.clone(), json!(vec![1; n]).to_string()));
+    let mut all = Vec::new();
+    for (name, family) in families() {
         keywords(&family(1).0, &mut found);
-        let (took, number) = greatest(family);
+        let written = move |n| {
+            let (schema, value) = family(n);
+            (schema, value.to_string())
+        };
+        all.push((name, greatest(written)));
+    }
+    for (name, family) in families_of_long_numbers() {
+        all.push((name, greatest(family)));
+    }
+    for (name, (took, number)) in all {
         println!("{took:>12?} {number:>8} {name}");
         if took > step * 4 + Duration::from_secs(1) {
             slow.push((name, took));

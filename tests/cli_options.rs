@@ -151,7 +151,7 @@ fn await_note(child: &mut std::process::Child) -> String {
 fn a_lease_waits_for_a_port_that_becomes_free() {
     let registry = Registry::start(&["--ports", "21000", "--no-probe"]);
     let (user, other) = (User::of(&registry), User::of(&registry));
-    for wish in ["", "--port 21000 --exact"] {
+    for wish in ["", "--port 21000 --exact", "-o env"] {
         other.run("port lease --ttl 1h").exits(0);
         let line = format!("port lease {wish} --wait 50s --ttl 1h");
         let mut child = start(&user, &line);
@@ -235,7 +235,19 @@ async fn lists_are_sorted_by_a_column_and_may_have_no_header() {
     let names = |line: &str| user.run(&format!("{line} -o name")).exits(0).stdout;
     assert_eq!(names("node list --sort version"), "c\na\nb\n");
     assert_eq!(names("tool list --sort=-tool"), "tool-c\ntool-b\ntool-a\n");
+    let more = json!({"tools": [
+        {"name": "t", "version": "1.10.0", "tags": ["red"]},
+        {"name": "u", "version": "1.9.0", "tags": ["blue"]},
+        {"name": "v", "version": "1.2.0"},
+    ], "version": "1.0.0", "node_type": "tool", "host": "here"});
+    let body = node(Uuid::from_u128(1), "d", more);
+    caller.get("node.register", body).await;
+    caller.see("tool.list", json!({})).await;
+    let of_d = "tool list --node d";
+    assert_eq!(names(&format!("{of_d} --sort versions")), "v\nu\nt\n");
+    assert_eq!(names(&format!("{of_d} --sort tags")), "u\nt\nv\n");
     for list in [
+        "port list",
         "node list",
         "tool list",
         "bus list",
@@ -249,6 +261,13 @@ async fn lists_are_sorted_by_a_column_and_may_have_no_header() {
         let message = error["message"].as_str().unwrap();
         let columns = message.rsplit_once("choose one of ").unwrap().1;
         for column in columns.split(", ") {
+            user.run(&format!("{list} --sort {column}")).exits(0);
+        }
+        // Each column is typed as it is shown.
+        let wide = user.run(&format!("{list} -o wide")).exits(0).stdout;
+        let header = wide.lines().next().unwrap().split("  ");
+        for column in header.map(str::trim).filter(|column| !column.is_empty()) {
+            let column = column.replace(' ', "-");
             user.run(&format!("{list} --sort {column}")).exits(0);
         }
         let shown = user.run(&format!("{list} --no-headers")).exits(0).stdout;
@@ -383,9 +402,16 @@ fn every_command_has_a_manual_page() {
         assert!(page(name).contains(".TH"), "{name}");
     }
     let lease = page("onex-port-lease.1");
+    let (_, synopsis) = lease.split_once(".SH SYNOPSIS").unwrap();
+    let (synopsis, rest) = synopsis.split_once(".SH").unwrap();
+    assert!(synopsis.contains("OPTIONS"), "{synopsis}");
+    assert!(
+        !synopsis.contains("nats") && rest.contains("nats"),
+        "{synopsis}"
+    );
     for part in ["\\-\\-ttl", "\\-\\-nats", "onex port lease"] {
         assert!(lease.contains(part), "{part}: {lease}");
     }
     assert_eq!(user.run("man").exits(0).stdout, page("onex.1"));
-    user.run("man --dir /proc/nowhere").exits(1);
+    user.run("man --dir /proc/nowhere").exits(2);
 }

@@ -252,3 +252,18 @@ async fn columns_of_zero_is_not_a_width() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_list_shows_its_header_at_any_width_and_no_blank_line() {
+    let registry = Registry::start(&["--host", "here", "--no-probe"]);
+    let user = User::of(&registry);
+    for line in ["port list", "node list", "tool list", "bus list"] {
+        for (flags, columns) in [("", 80), ("", 40), ("-o wide", 40), ("--no-headers", 40)] {
+            let text = shown(&user, &format!("{line} {flags}"), Some(columns), &[]);
+            let blank = text.lines().filter(|line| line.trim().is_empty());
+            assert_eq!(blank.count(), 0, "{line} {flags} {columns}: {text:?}");
+            let header = flags != "--no-headers";
+            assert_eq!(!text.is_empty(), header, "{line} {flags}: {text:?}");
+        }
+    }
+}

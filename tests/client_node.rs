@@ -24,6 +24,7 @@ use onex_registry::{
         node_view::{Liveness, NodeItem, NodeListRequest},
         port::{LeaseRequest, ListRequest},
         tool::{Tool, ToolDescribeRequest},
+        warning::WarningCode,
     },
 };
 use schemars::JsonSchema;
@@ -116,7 +117,18 @@ async fn a_node_is_what_its_builder_said() {
         .unwrap();
     let life = online(&node).await;
     assert_eq!(life.epoch(), 1);
-    assert!(life.warnings().is_empty(), "{:?}", life.warnings());
+    // What the address of a bus lost is told, though the registry never saw it.
+    let [warning] = life.warnings() else {
+        panic!("{:?}", life.warnings());
+    };
+    assert_eq!(warning.code, WarningCode::UriStripped);
+    assert!(
+        warning
+            .message
+            .starts_with("bus elsewhere: /endpoint_uri: user information"),
+        "{}",
+        warning.message
+    );
     assert_eq!(life.port("data"), Port::new(23_456));
     assert_eq!(life.port("other"), None);
     assert_eq!(

@@ -378,9 +378,16 @@ async fn a_release_with_the_same_contract_has_the_same_hash() {
     let caller = Caller::of(&registry).await;
     let me = Uuid::new_v4();
     let tool = |version: &str, description: &str| {
+        let mut sets = [json!("a"), json!("b")];
+        if version == "1.0.1" {
+            sets.reverse();
+        }
         json!({
             "name": "add", "version": version, "description": description, "tags": [format!("v{version}")],
-            "input_schema": {"type": "object", "description": description},
+            "input_schema": {
+                "type": "object", "description": description, "required": sets, "deprecated": version == "1.0.1",
+                "properties": {"a": {"enum": sets, "readOnly": version == "1.0.1"}, "b": {"x-since": version}},
+            },
         })
     };
     let mut hashes = BTreeSet::new();
@@ -453,7 +460,11 @@ async fn another_implementation_can_compute_the_hash() {
     tools.push(json!({
         "name": "all", "version": "1.0.0-rc.1+b", "output_schema": {
             "allOf": [{"title": "x"}, true], "$defs": {"description": {"description": "y"}},
-            "additionalProperties": {"examples": [1]}, "x-own": {"title": "stays"}, "const": {"title": "stays"},
+            "additionalProperties": {"examples": [1]}, "x-own": {"title": "goes"}, "const": {"title": "stays"},
+            "own": {"title": "stays"}, "readOnly": true, "deprecated": true, "writeOnly": false,
+            "type": ["string", "object", "null"], "required": ["\u{fb33}", "\u{1f600}", "b", "a"],
+            "enum": ["b", {"required": ["b", "a"]}, 10, 9, null, "a"], "dependentRequired": {"x-a": ["c", "b"]},
+            "properties": {"x-a": {"type": ["string"], "x-b": 1}, "enum": {"enum": [2, 1, "1"]}},
             "prefixItems": [{"$comment": "z"}], "if": {"title": "z"}, "dependentSchemas": {"a": {"title": "z"}},
         },
     }));
@@ -639,8 +650,45 @@ fn drafts() -> Vec<(Value, Option<&'static str>, &'static [&'static str])> {
     all.push((
         nineteen(json!({"items": {"$recursiveRef": "#"}})),
         Some("/items/$recursiveRef"),
-        &["$dynamicRef"],
+        &["$dynamicRef", "$ref"],
     ));
+    // What is of an earlier draft without saying so.
+    for (schema, pointer, said) in [
+        (
+            json!({"items": {"$recursiveRef": "#"}}),
+            "/items/$recursiveRef",
+            r##""$ref": "#""##,
+        ),
+        (
+            json!({"$recursiveAnchor": true}),
+            "/$recursiveAnchor",
+            r#""$dynamicAnchor": "node""#,
+        ),
+        (
+            json!({"properties": {"a": {"minimum": 5, "exclusiveMinimum": true}}}),
+            "/properties/a/exclusiveMinimum",
+            r#"draft-04 has it: in 2020-12 that is "exclusiveMinimum": 5, without minimum"#,
+        ),
+        (
+            json!({"maximum": 5, "exclusiveMaximum": false}),
+            "/exclusiveMaximum",
+            "leave it out",
+        ),
+        (
+            json!({"exclusiveMaximum": true}),
+            "/exclusiveMaximum",
+            "the number that is excluded",
+        ),
+        (
+            json!({"properties": {"a": {"type": "string", "required": true}}}),
+            "/properties/a/required",
+            r#""required": ["a"]"#,
+        ),
+        (json!({"divisibleBy": 2}), "/divisibleBy", "multipleOf"),
+        (json!({"items": [{}]}), "/items", "prefixItems"),
+    ] {
+        all.push((schema, Some(pointer), vec![said].leak()));
+    }
     all.push((
         seven(json!({"properties": {"a": {"$schema": NINETEEN}}})),
         Some("/properties/a/$schema"),

@@ -79,6 +79,18 @@ async fn every_code_is_said() {
             | ErrorCode::Internal => continue,
         };
         assert_eq!(refused.code, code.as_str(), "{:#}", refused.error);
+        let of_something = matches!(
+            code,
+            ErrorCode::NotHolder
+                | ErrorCode::LeaseNotFound
+                | ErrorCode::LeaseExpired
+                | ErrorCode::PortUnavailable
+                | ErrorCode::PoolNotFound
+                | ErrorCode::IdempotencyMismatch
+                | ErrorCode::ResourceExhausted
+        );
+        let (names, _) = refused.names();
+        assert_eq!(!names.is_empty(), of_something, "{:#}", refused.error);
     }
 }
 

@@ -98,7 +98,10 @@ async fn nobody_can_be_asked() {
     for endpoint in [invoke, resolve] {
         let refused = |body: Value, code| bus.caller.refused(endpoint, body, code);
         let nothing = json!({"tool_name": "quarter"});
-        has(&refused(nothing, ErrorCode::ToolNotFound).await, &[]);
+        has(
+            &refused(nothing, ErrorCode::ToolNotFound).await,
+            &["tool_name"],
+        );
         for (more, reason) in [
             (json!({"tool_version": "^2"}), "version"),
             (json!({"provider_node_id": "abacus"}), "not_pinned"),
@@ -115,6 +118,11 @@ async fn nobody_can_be_asked() {
             );
             assert_eq!(said, (&json!("calc"), &json!("out"), &json!(reason)));
             assert!(candidate["message"].is_string(), "{candidate:#}");
+            let message = refused.error["message"].as_str().unwrap();
+            assert!(
+                reason != "not_pinned" || message.contains("node abacus"),
+                "{message}"
+            );
         }
         let other = json!({"tool_name": "half", "contract_hash": "c2:0"});
         let refused = refused(other, ErrorCode::ContractChanged).await;
@@ -218,7 +226,9 @@ async fn what_a_tool_says_of_its_errors_is_passed_on() {
     drop(checked);
     let headers = &[(NUMBER, "503"), (TEXT, "BUSY"), ("Onex-Executed", "false")];
     let _full = bus.answering(headers, Value::Null).await;
-    let refused = bus.fails(json!({}), ErrorCode::Busy, &["asked"]).await;
+    let refused = bus
+        .fails(json!({}), ErrorCode::Busy, &["asked", "executed"])
+        .await;
     assert!(refused.error["retry_after_ms"].is_u64());
 }
 
@@ -253,13 +263,87 @@ async fn what_is_under_way_is_bounded() {
             (provider.count() == 1).then_some(())
         })
         .await;
-        let refused = bus.fails(json!({}), ErrorCode::Busy, &[]).await;
+        let refused = bus.fails(json!({}), ErrorCode::Busy, &["executed"]).await;
+        assert_eq!(refused.detail("executed"), false);
         assert!(refused.error["retry_after_ms"].is_u64(), "{refused:?}");
         assert_eq!(provider.count(), 1);
         assert_eq!(hangs.await.unwrap().unwrap_err().code, "TOOL_TIMEOUT");
         drop(provider);
         let _back = bus.answering(&[], json!(1.5)).await;
-        let reply = bus.caller.get("tool.invoke", call(json!({}))).await;
+        // It may have been at work on the call that nobody waits for: its place is free when it is seen to be gone.
+        let reply = until("it is seen to be gone", async || {
+            bus.caller.ask("tool.invoke", call(json!({}))).await.ok()
+        })
+        .await;
         assert_eq!(reply["result"], 1.5);
+    }
+}
+
+/// Whatever a provider says, it is said once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_tool_says_is_not_repeated() {
+    let once = |refused: &Refused, text: &str| {
+        let message = refused.error["message"].as_str().unwrap();
+        assert_eq!(message.matches(text).count(), 1, "{message}");
+        let asked = &refused.detail("asked")[0]["message"];
+        let times = asked.as_str().unwrap_or_default().matches(text).count();
+        assert!(times <= 1, "{asked}");
+        times
+    };
+    let bus = start(&[], json!({})).await;
+    for (headers, body, text) in [
+        (&[(NUMBER, "500"), (TEXT, "BOOM")][..], Value::Null, "BOOM"),
+        (&[(NUMBER, "500"), (TEXT, "500")], Value::Null, "500"),
+        (&[(NUMBER, "500")], Value::Null, "500"),
+        (
+            &[(NUMBER, "500")],
+            json!({"error": {"code": "BOOM", "message": "BOOM: no disk"}}),
+            "BOOM",
+        ),
+        (
+            &[(NUMBER, "500")],
+            json!({"error": {"code": "boom", "message": "boom"}}),
+            "boom",
+        ),
+    ] {
+        let provider = bus.answering(headers, body).await;
+        let refused = bus
+            .caller
+            .refused("tool.invoke", call(json!({})), ErrorCode::ToolError);
+        assert_eq!(once(&refused.await, text), 1);
+        drop(provider);
+    }
+    let _wrong = bus.answering(&[], json!("1.5")).await;
+    let refused = bus
+        .caller
+        .refused("tool.invoke", call(json!({})), ErrorCode::InvalidResult);
+    // Its violations say it to programs.
+    assert_eq!(once(&refused.await, "is not of type"), 0);
+}
+
+/// However deep the body of an error is: what it is called, and whether it may be tried again, is not lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deep_error_keeps_its_code_and_message() {
+    let bus = start(&[], json!({})).await;
+    for levels in [64, 65, 120, 1_000] {
+        let deep = "[".repeat(levels) + &"]".repeat(levels);
+        let body = format!(
+            r#"{{"more":{deep},"error":{{"code":"NO_DISK","message":"it is full","retryable":true,"at":{deep}}}}}"#
+        );
+        let text = body.clone();
+        let provider = Provider::serve(bus.registry.url(), SUBJECT, move |got: Got| {
+            let body = body.clone();
+            async move { got.answer_bytes(&[(NUMBER, "500")], body).await }
+        })
+        .await;
+        let refused = bus
+            .caller
+            .refused("tool.invoke", call(json!({})), ErrorCode::ToolError);
+        let refused = refused.await;
+        assert_eq!(refused.detail("provider_code"), "NO_DISK", "{levels}");
+        assert_eq!(refused.detail("provider_message"), "it is full");
+        assert_eq!(refused.detail("provider_body"), &json!(text));
+        assert!(refused.retryable());
+        drop(provider);
     }
 }

@@ -4,7 +4,10 @@
 // The lints' exception for tests does not reach the helpers of one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use async_nats::Client;
 use bytes::Bytes;
@@ -497,4 +500,170 @@ async fn a_number_is_at_most_128_characters_long() {
     let refused = caller.raw("tool.invoke", &[], sevens).await.unwrap_err();
     assert!(refused.is(ErrorCode::InvalidResult), "{refused:?}");
     assert_eq!(refused.detail("violations")[0]["pointer"], "/a");
+}
+
+/// Numbers that 64 bits do not keep, and what is said of them.
+const NOT_KEPT: [(&str, &str); 6] = [
+    (LONG, "would become 1.2345678901234568e+29"),
+    (
+        "0.1234567890123456789012",
+        "would become 0.12345678901234568",
+    ),
+    (
+        "18446744073709551617",
+        "would become 1.8446744073709552e+19",
+    ),
+    ("1e-400", "would become 0.0"),
+    ("1e400", "within the range of a double, not 1e400"),
+    ("-1e400", "within the range of a double, not -1e400"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schema_with_a_number_that_is_not_kept_is_refused() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let tool = |name: &str| json!({"name": "add", "version": "1.0.0", name: {"x/y": ["NUMBER"]}});
+    let fields = |name: &str| {
+        let field = json!({"name": "a", "type": "b", "schema": {"x/y": ["NUMBER"]}});
+        json!({"schema": {name: [field]}})
+    };
+    let me = Uuid::new_v4();
+    caller.register(me, "running", json!({})).await;
+    let of_node = |more| ("node.register", node(Uuid::new_v4(), "n", more));
+    let of_tool = |tool: Value| {
+        let body = with(claim(me, "running", 1), json!({"tool": tool}));
+        ("tool.register", body)
+    };
+    for ((endpoint, body), place) in [
+        (
+            of_node(json!({"tools": [tool("input_schema")]})),
+            "/tools/0/input_schema",
+        ),
+        (
+            of_node(json!({"tools": [tool("output_schema")]})),
+            "/tools/0/output_schema",
+        ),
+        (of_node(fields("inputs")), "/schema/inputs/0/schema"),
+        (of_node(fields("outputs")), "/schema/outputs/0/schema"),
+        (of_tool(tool("input_schema")), "/tool/input_schema"),
+        (of_tool(tool("output_schema")), "/tool/output_schema"),
+    ] {
+        for (number, said) in NOT_KEPT {
+            let body = body.to_string().replace("\"NUMBER\"", number);
+            let refused = caller.raw(endpoint, &[], body).await.unwrap_err();
+            invalid(&refused, &format!("{place}/x~1y/0"), said);
+        }
+        let long = "1.".to_owned() + &"0".repeat(JSON_NUMBER_CHARS_MAX);
+        let long = body.to_string().replace("\"NUMBER\"", &long);
+        let refused = caller.raw(endpoint, &[], long).await.unwrap_err();
+        invalid(&refused, &format!("{place}/x~1y/0"), "128 characters");
+        let twice = body.to_string().replace("[\"NUMBER\"]", r#"{"a":1,"a":2}"#);
+        let refused = caller.raw(endpoint, &[], twice).await.unwrap_err();
+        invalid(&refused, &format!("{place}/x~1y/a"), "twice");
+    }
+    let listed = caller.see("tool.list", json!({})).await;
+    assert_eq!(listed["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schema_keeps_the_numbers_that_it_is_taken_with() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let numbers = [
+        "9007199254740993",
+        "9007199254740992",
+        "18446744073709551615",
+        "18446744073709551614",
+        "-9223372036854775808",
+        "0.30000000000000004",
+        "0.3",
+        "1e300",
+        "5e-324",
+    ];
+    for (at, number) in numbers.iter().enumerate() {
+        let node_id = format!("n{at}");
+        echo(registry.url(), &node_id, None).await;
+        let tool = json!({
+            "name": format!("t{at}"), "version": "1.0.0", "subject": format!("echo.{node_id}"),
+            "input_schema": {"properties": {"a": {"const": "NUMBER"}}},
+        });
+        let body = node(Uuid::new_v4(), &node_id, json!({"tools": [tool]}));
+        let body = body.to_string().replace("\"NUMBER\"", number);
+        caller.raw("node.register", &[], body).await.unwrap();
+        let shown = caller
+            .see("tool.describe", json!({"name": format!("t{at}")}))
+            .await;
+        let want: Value = number.parse().unwrap();
+        let kept = &shown["contract"]["input_schema"]["properties"]["a"]["const"];
+        assert_eq!(kept, &want, "{number}");
+        let call = |value: &str| format!(r#"{{"tool_name":"t{at}","arguments":{{"a":{value}}}}}"#);
+        caller.raw("tool.invoke", &[], call(number)).await.unwrap();
+        for other in numbers.iter().filter(|other| *other != number) {
+            let refused = caller
+                .raw("tool.invoke", &[], call(other))
+                .await
+                .unwrap_err();
+            assert!(refused.is(ErrorCode::InvalidArguments), "{refused:?}");
+            let message = refused.detail("violations")[0]["message"].as_str().unwrap();
+            assert_eq!(message, format!("{want} was expected"), "{other}");
+        }
+    }
+    let me = Uuid::new_v4();
+    caller.register(me, "many", json!({})).await;
+    let mut hashes = BTreeSet::new();
+    for number in numbers {
+        let tool =
+            json!({"name": "same", "version": "1.0.0", "output_schema": {"const": "NUMBER"}});
+        let body = with(claim(me, "many", 1), json!({"tool": tool}));
+        let body = body.to_string().replace("\"NUMBER\"", number);
+        let reply = caller.raw("tool.register", &[], body).await.unwrap();
+        hashes.insert(reply["contract_hash"].to_string());
+    }
+    assert_eq!(hashes.len(), numbers.len(), "{hashes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn number_out_of_range_is_said_to_be_one_wherever_it_stands() {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let me = Uuid::new_v4();
+    caller.register(me, "calc", json!({})).await;
+    let beat = |more| ("node.heartbeat", with(claim(me, "calc", 1), more));
+    let announced = |more| ("node.register", node(Uuid::new_v4(), "n", more));
+    let leased = |more| {
+        let body = json!({"requester_id": Uuid::new_v4(), "protocol": "http"});
+        ("port.lease", with(body, more))
+    };
+    for ((endpoint, body), pointer) in [
+        (beat(json!({"health": {"a": [1, "NUMBER"]}})), "/health/a/1"),
+        (beat(json!({"health": "NUMBER"})), "/health"),
+        (beat(json!({"ttl": "NUMBER"})), "/ttl"),
+        (
+            announced(json!({"capabilities": {"a": "NUMBER"}})),
+            "/capabilities/a",
+        ),
+        (
+            announced(json!({"graph_binding": ["NUMBER"]})),
+            "/graph_binding/0",
+        ),
+        (leased(json!({"ttl": "NUMBER"})), "/ttl"),
+        (
+            leased(json!({"preferred_port": "NUMBER"})),
+            "/preferred_port",
+        ),
+    ] {
+        for number in ["1e400", "-1e999999999999999999999"] {
+            let body = body.to_string().replace("\"NUMBER\"", number);
+            let refused = caller.raw(endpoint, &[], body).await.unwrap_err();
+            invalid(&refused, pointer, "within the range of a double");
+        }
+    }
+    // A measurement with more digits than a double has is no reason to lose a node.
+    let (endpoint, body) = beat(json!({"health": "NUMBER"}));
+    let body = body
+        .to_string()
+        .replace("\"NUMBER\"", "0.1234567890123456789012");
+    caller.raw(endpoint, &[], body).await.unwrap();
+    let shown = caller.see("describe", json!({"node_id": "calc"})).await;
+    assert!(shown.to_string().contains("0.12345678901234568"), "{shown}");
 }

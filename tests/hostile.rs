@@ -113,6 +113,119 @@ async fn registry_with_credentials_calls_only_named_subjects() {
     assert_eq!(reply["result"], "gone");
 }
 
+/// So has one that says nothing of who it is, where the server takes such clients for a user.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_the_server_takes_for_a_user_calls_only_named_subjects() {
+    let accounts = "jetstream { store_dir: \"FOLDER/store\", sync_interval: always }\n\
+        accounts { APP { jetstream: enabled, users: [\n\
+          { user: registry, password: x }\n\
+          { user: guest, password: y, permissions: { publish: [\"onex.>\"], subscribe: [\"_INBOX.>\"] } }\n\
+        ] } }\n\
+        no_auth_user: registry";
+    let nats = Nats::start_with(accounts);
+    let registry = Registry::on(&nats, &ARGS);
+    let guest = nats.url().replace("://", "://guest:y@");
+    let caller = Caller::connect(&guest).await;
+    let deletes = Provider::answering(&nats.url(), "orders.delete", |_| json!("gone")).await;
+    let tools = json!([{"name": "wipe", "version": "1.0.0", "subject": "orders.delete"}]);
+    let body = node(Uuid::new_v4(), "calc", json!({"tools": tools}));
+    caller.get("node.register", body).await;
+    let wipe = json!({"tool_name": "wipe"});
+    let refused = caller.refused("tool.invoke", wipe.clone(), ErrorCode::Forbidden);
+    assert_eq!(refused.await.detail("reason"), "tool_subject");
+    assert_eq!(deletes.count(), 0);
+    assert!(
+        registry.said().contains("user=\"registry\""),
+        "{}",
+        registry.said()
+    );
+    drop(registry);
+    let _registry = Registry::on(&nats, &with(&["--tool-subjects", "orders.*"]));
+    let reply = caller.get("tool.invoke", wipe).await;
+    assert_eq!(reply["result"], "gone");
+}
+
+/// Whoever announces a tool that will not be called is told so at once, not when somebody calls it.
+#[tokio::test(flavor = "multi_thread")]
+async fn announcing_a_tool_that_is_not_called_warns() {
+    let nats = Nats::start();
+    let url = nats.url().replace("://", "://onex:secret@");
+    let mut registry = Registry::spawn(&[&["--nats", url.as_str()], &ARGS[..]].concat());
+    registry.await_ready();
+    let caller = Caller::connect(&nats.url()).await;
+    let me = Uuid::new_v4();
+    let wipe = json!({"name": "wipe", "version": "1.0.0", "subject": "orders.delete"});
+    let own = json!({"name": "own", "version": "1.0.0"});
+    let check = |reply: &serde_json::Value| {
+        let [warning] = reply["warnings"].as_array().unwrap().as_slice() else {
+            panic!("{reply:#}");
+        };
+        assert_eq!(warning["code"], "TOOL_SUBJECT", "{reply:#}");
+        let message = warning["message"].as_str().unwrap();
+        for part in ["wipe 1.0.0", "orders.delete", "--tool-subjects"] {
+            assert!(message.contains(part), "{message}");
+        }
+    };
+    let body = node(me, "calc", json!({"tools": [wipe, own]}));
+    check(&caller.get("node.register", body).await);
+    let more = json!({"name": "wipe", "version": "1.1.0", "subject": "orders.delete"});
+    let body = harness::with(harness::claim(me, "calc", 1), json!({"tool": more}));
+    let mut reply = caller.get("tool.register", body).await;
+    reply["warnings"][0]["message"] = json!(
+        reply["warnings"][0]["message"]
+            .as_str()
+            .unwrap()
+            .replace("1.1.0", "1.0.0")
+    );
+    check(&reply);
+    let body = harness::with(
+        harness::claim(me, "calc", 1),
+        json!({"tool": {"name": "more", "version": "1.0.0"}}),
+    );
+    let reply = caller.get("tool.register", body).await;
+    assert_eq!(reply["warnings"], json!([]), "{reply:#}");
+    drop(registry);
+    // Where nothing is refused nothing is told: this one says nothing of who it is.
+    let _registry = Registry::on(&nats, &ARGS);
+    let body = node(me, "text", json!({"tools": [wipe]}));
+    let reply = caller.get("node.register", body).await;
+    assert_eq!(reply["warnings"], json!([]), "{reply:#}");
+}
+
+/// Where no tool may listen nothing is to be named, and what leaves it all open is worth a word.
+#[test]
+fn tool_subjects_that_mean_nothing_or_everything_are_told_of() {
+    for (subjects, why) in [
+        ("$JS.>", "NATS server"),
+        ("$SYS.REQ.>", "NATS server"),
+        ("calc.>,$KV.onex-registry.>", "NATS server"),
+        ("_INBOX.>", "clients"),
+        ("onex.registry.v1.>", "registry"),
+        ("onex.*.registry.>", "registry"),
+        ("onex.node.v1.tool.>", "default subject"),
+    ] {
+        let user = harness::User::new();
+        let told = user.run(&format!("serve --embedded --tool-subjects {subjects}"));
+        let told = told.exits(2).stderr;
+        assert!(
+            told.contains("--tool-subjects") && told.contains(why),
+            "{subjects}: {told}"
+        );
+    }
+    let nats = Nats::start();
+    let url = nats.url().replace("://", "://onex:secret@");
+    for (subjects, warns) in [(">", true), ("calc.x,*.delete", true), ("calc.>", false)] {
+        let args = ["--nats", url.as_str(), "--tool-subjects", subjects];
+        let mut registry = Registry::spawn(&[&args, &ARGS[..]].concat());
+        registry.await_ready();
+        let said = registry.said();
+        let warned = said
+            .lines()
+            .any(|line| line.contains("WARN") && line.contains("--tool-subjects"));
+        assert_eq!(warned, warns, "{subjects}: {said}");
+    }
+}
+
 /// Only inboxes are answered: those of the convention, and those whose prefix the registry was told.
 #[tokio::test(flavor = "multi_thread")]
 async fn inbox_prefix_names_further_reply_subjects() {

@@ -560,3 +560,143 @@ async fn dry_run_passes_over_a_node_that_nobody_listens_for() {
     assert_eq!(*reason(&said, "a"), "no_responders");
     assert_eq!(other.count(), 0);
 }
+
+/// Listens on a subject, and is gone as soon as it is called; the request, to be answered from elsewhere.
+async fn dies_when_called(
+    url: &str,
+    subject: &str,
+) -> tokio::task::JoinHandle<async_nats::Message> {
+    let client = async_nats::connect(url).await.unwrap();
+    let mut requests = client.subscribe(subject.to_owned()).await.unwrap();
+    client.flush().await.unwrap();
+    tokio::spawn(async move {
+        let request = requests.next().await.unwrap();
+        drop((requests, client));
+        request
+    })
+}
+
+/// A node that dies in the moment in which it is called is failed over from long before the deadline, also when somebody
+/// else listens in its place by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_dies_at_once_is_not_waited_for() {
+    for restarts in [false, true] {
+        let nodes = [("a", "1.0.0"), ("b", "1.0.0")];
+        let (registry, caller) = announced(&nodes, json!({"idempotent": true})).await;
+        let dies = dies_when_called(registry.url(), "work.a").await;
+        let _other = Provider::answering(registry.url(), "work.b", |_| json!("done")).await;
+        let call = caller.get("tool.invoke", first(json!({"timeout_ms": 60_000})));
+        let restart = async {
+            dies.await.unwrap();
+            if restarts {
+                Some(Provider::serve(registry.url(), "work.a", |_| async {}).await)
+            } else {
+                None
+            }
+        };
+        let (reply, _restarted) = tokio::join!(call, restart);
+        assert_eq!(
+            (&reply["result"], &reply["attempts"]),
+            (&json!("done"), &json!(2))
+        );
+        let took = reply["duration_ms"].as_u64().unwrap();
+        assert!(took < 10_000, "{took}");
+    }
+}
+
+/// Where nobody else may be asked, that the node is gone is the outcome, and it is told when it is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_dies_is_reported_though_nobody_else_may_be_asked() {
+    let alone = [("a", "1.0.0")];
+    let two = [("a", "1.0.0"), ("b", "1.0.0")];
+    for (nodes, idempotent) in [(&alone[..], true), (&two[..], false)] {
+        let (registry, caller) = announced(nodes, json!({"idempotent": idempotent})).await;
+        let dies = dies_when_called(registry.url(), "work.a").await;
+        let other = Provider::answering(registry.url(), "work.b", |_| json!("done")).await;
+        let since = std::time::Instant::now();
+        let body = first(json!({"timeout_ms": 60_000}));
+        let refused = caller.refused("tool.invoke", body, ErrorCode::ToolTimeout);
+        let refused = refused.await;
+        assert!(since.elapsed() < Duration::from_secs(20));
+        assert_eq!(refused.detail("executed"), "unknown");
+        assert_eq!(asked(&refused.error["details"]), [("a", "gone")]);
+        assert_eq!(refused.retryable(), idempotent);
+        dies.await.unwrap();
+        assert_eq!(other.count(), 0);
+    }
+}
+
+/// A client library that has lost its connection comes back after a while, and its answer counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_reconnects_may_still_answer() {
+    let (registry, caller) = announced(&[("a", "1.0.0")], json!({})).await;
+    let cut_off = dies_when_called(registry.url(), "work.a").await;
+    let answers = async {
+        let request = cut_off.await.unwrap();
+        // As long as it takes until it is there again, and then the work.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let client = async_nats::connect(registry.url()).await.unwrap();
+        let _requests = client.subscribe("work.a").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let reply = request.reply.unwrap();
+        client.publish(reply, "\"done\"".into()).await.unwrap();
+        client.flush().await.unwrap();
+    };
+    let call = caller.get("tool.invoke", first(json!({"timeout_ms": 60_000})));
+    let (reply, ()) = tokio::join!(call, answers);
+    assert_eq!(reply["result"], "done");
+}
+
+/// The same where it unsubscribes in the moment in which it is called, and nobody could be asked in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_drains_at_once_is_waited_for() {
+    let (registry, caller) = announced(&[("a", "1.0.0")], json!({})).await;
+    let draining = async_nats::connect(registry.url()).await.unwrap();
+    let mut requests = draining.subscribe("work.a").await.unwrap();
+    draining.flush().await.unwrap();
+    let answers = async {
+        let request = requests.next().await.unwrap();
+        requests.unsubscribe().await.unwrap();
+        // Longer than it takes until a node counts as gone.
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        let reply = request.reply.unwrap();
+        draining.publish(reply, "\"done\"".into()).await.unwrap();
+        draining.flush().await.unwrap();
+    };
+    let call = caller.get("tool.invoke", first(json!({"timeout_ms": 60_000})));
+    let (reply, ()) = tokio::join!(call, answers);
+    assert_eq!(reply["result"], "done");
+}
+
+/// The same for nodes that come after the one that would be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn dry_run_says_of_every_candidate_whether_somebody_listens() {
+    let nodes = [
+        ("a", "1.0.0"),
+        ("b", "1.0.0"),
+        ("c", "1.0.0"),
+        ("d", "1.0.0"),
+    ];
+    let (registry, caller) = announced(&nodes, json!({})).await;
+    let _a = Provider::answering(registry.url(), "work.a", |_| json!("done")).await;
+    let _c = Provider::answering(registry.url(), "work.c", |_| json!("done")).await;
+    let said = caller
+        .get("tool.invoke", first(json!({"dry_run": true})))
+        .await;
+    assert_eq!(said["plan"]["provider_node_id"], "a");
+    let all = said["candidates"].as_array().unwrap().iter();
+    let all: Vec<_> = all
+        .map(|one| [&one["node_id"], &one["state"], &one["reason"]].map(Value::to_string))
+        .collect();
+    let wanted = [
+        ["a", "chosen", ""],
+        ["b", "out", "no_responders"],
+        ["c", "usable", ""],
+        ["d", "out", "no_responders"],
+    ];
+    let text = |text: &str| match text {
+        "" => "null".to_owned(),
+        text => format!("{text:?}"),
+    };
+    assert_eq!(all, wanted.map(|one| one.map(text)));
+}

@@ -224,6 +224,86 @@ async fn a_call_that_waits_in_vain_is_busy_and_nothing_was_called() {
     assert_eq!(first.await.unwrap().unwrap()["result"], "done");
 }
 
+/// A provider that works on a call of which nobody waits for the answer any more has no room for another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_is_held_until_the_provider_answers() {
+    let registry = Registry::start(&[&ARGS[..], &["--invokes-per-provider-max", "1"]].concat());
+    let caller = Caller::of(&registry).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let a = gated(registry.url(), "a", &gate).await;
+    announce(&caller, "a", json!({})).await;
+    let brief = call(json!({"timeout_ms": 300}));
+    caller
+        .refused("tool.invoke", brief.clone(), ErrorCode::ToolTimeout)
+        .await;
+    let refused = caller.refused("tool.invoke", brief, ErrorCode::Busy).await;
+    assert_eq!(refused.detail("executed"), false);
+    let second = begin(&caller, json!({}));
+    let said = queued(&caller, 1).await;
+    assert_eq!(said["candidates"][0]["in_flight"], 1);
+    assert_eq!(a.count(), 1);
+    gate.add_permits(1);
+    until("the second one is called", async || {
+        (a.count() == 2).then_some(())
+    })
+    .await;
+    gate.add_permits(1);
+    assert_eq!(second.await.unwrap().unwrap()["result"], "done");
+}
+
+/// Nor for longer than the provider is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_is_free_when_its_provider_is_gone() {
+    let registry = Registry::start(&[&ARGS[..], &["--invokes-per-provider-max", "1"]].concat());
+    let caller = Caller::of(&registry).await;
+    let hung = Provider::serve(registry.url(), "work.a", |_| async {}).await;
+    announce(&caller, "a", json!({})).await;
+    caller
+        .refused(
+            "tool.invoke",
+            call(json!({"timeout_ms": 300})),
+            ErrorCode::ToolTimeout,
+        )
+        .await;
+    let second = begin(&caller, json!({}));
+    queued(&caller, 1).await;
+    let again = Provider::answering(registry.url(), "work.a", |_| json!("done")).await;
+    assert_eq!(again.count(), 0);
+    drop(hung);
+    assert_eq!(second.await.unwrap().unwrap()["result"], "done");
+}
+
+/// Of a call that was never sent that is said, however close it came.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_was_never_sent_is_busy() {
+    const CALLS: usize = 400;
+    let registry = Registry::start(&[&ARGS[..], &["--invokes-per-provider-max", "1"]].concat());
+    let caller = Caller::of(&registry).await;
+    let a = Provider::serve(registry.url(), "work.a", |got| async move {
+        // As long as work takes.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        got.answer(&json!("done")).await;
+    })
+    .await;
+    announce(&caller, "a", json!({})).await;
+    let calls = (0..CALLS).map(|n| begin(&caller, json!({"timeout_ms": 20 + n})));
+    let mut sent = 0;
+    for call in join_all(calls).await {
+        match call.unwrap() {
+            Ok(_) => sent += 1,
+            Err(refused) if refused.is(ErrorCode::Busy) => {
+                assert_eq!(refused.detail("executed"), false, "{:#}", refused.error);
+            }
+            Err(refused) => {
+                assert!(refused.is(ErrorCode::ToolTimeout), "{:#}", refused.error);
+                assert_eq!(refused.detail("executed"), "unknown", "{:#}", refused.error);
+                sent += 1;
+            }
+        }
+    }
+    assert_eq!(a.count(), sent);
+}
+
 /// A call that waits has no place among those under way, and goes to whoever comes and has room.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_wait_keep_nobody_from_being_called() {

@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use harness::{Caller, Registry, until, wish};
+use harness::{Caller, Provider, Registry, node, until, wish};
 
 mod harness;
 
@@ -97,6 +97,84 @@ async fn a_flood_of_refusals_is_summed_up() {
         assert!(same <= 2 * LINES_PER_SECOND_MAX, "{same} lines in a second");
     }
     assert!(counted(&lines) > 0, "{lines:?}");
+}
+
+/// Which field is wrong stands there as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_logged_with_the_field_that_is_wrong() {
+    let registry = Registry::start(&["--log-json", "--no-probe"]);
+    let caller = Caller::of(&registry).await;
+    let wrong = wish(Uuid::new_v4(), json!({"ttl": "long"})).to_string();
+    let headers = [("Onex-Correlation-Id", "wrong-field")];
+    caller.raw("port.lease", &headers, wrong).await.unwrap_err();
+    let headers = [
+        ("Onex-Correlation-Id", "wrong-header"),
+        ("Onex-Timeout-Ms", "soon"),
+    ];
+    let right = wish(Uuid::new_v4(), json!({})).to_string();
+    caller.raw("port.lease", &headers, right).await.unwrap_err();
+    registry.line("wrong-header");
+    let lines = lines(&registry);
+    let refusals = of(&lines, "refused");
+    assert_eq!(refusals[0]["fields"]["pointer"], "/ttl");
+    assert_eq!(refusals[1]["fields"]["header"], "Onex-Timeout-Ms");
+}
+
+/// What others do is logged while one caller is refused all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_noisy_caller_does_not_hide_the_refusals_of_others() {
+    let registry = Registry::start(&["--log-json"]);
+    let (noisy, other) = (Caller::of(&registry).await, Caller::of(&registry).await);
+    let noise = stream::iter(0..600).for_each_concurrent(64, |number| {
+        let noisy = &noisy;
+        async move { refused(noisy, &format!("flood-{number}")).await }
+    });
+    let others = async {
+        until("some are not logged any more", || async {
+            registry.said().contains("flood").then_some(())
+        })
+        .await;
+        for number in 0..2 {
+            refused(&other, &format!("other-{number}")).await;
+        }
+    };
+    tokio::join!(noise, others);
+    registry.line("other-1");
+    assert!(registry.said().contains("other-0"));
+}
+
+/// A call takes as long as the tool does; what of that is the registry's own is told apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_call_is_logged_with_the_share_of_its_provider() {
+    let registry = Registry::start(&["--log-json", "--no-probe"]);
+    let caller = Caller::of(&registry).await;
+    let _slow = Provider::serve(registry.url(), "work.a", |got| async move {
+        // Longer than what is slow.
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        got.answer(&json!("done")).await;
+    })
+    .await;
+    let tool = json!({"name": "work", "version": "1.0.0", "subject": "work.a"});
+    let body = node(Uuid::new_v4(), "a", json!({"tools": [tool]}));
+    caller.get("node.register", body).await;
+    let body = json!({"tool_name": "work", "correlation_id": "slow-call"});
+    caller.get("tool.invoke", body).await;
+    registry.line("slow-call");
+    let lines = lines(&registry);
+    let slow = of(&lines, "slow");
+    let slow: Vec<_> = slow
+        .iter()
+        .filter(|line| line["fields"]["correlation_id"] == "slow-call")
+        .collect();
+    assert_eq!(slow.len(), 1, "{lines:?}");
+    let fields = &slow[0]["fields"];
+    let ms = |name: &str| fields[name].as_u64().unwrap();
+    assert_eq!(fields["endpoint"], "tool.invoke");
+    assert!(
+        ms("provider_ms") >= 1_200 && ms("queued_ms") < 1_000,
+        "{fields}"
+    );
+    assert!(ms("own_ms") <= ms("ms") - ms("provider_ms"), "{fields}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

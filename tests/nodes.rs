@@ -343,7 +343,7 @@ async fn a_node_belongs_to_who_announced_it() {
         let refused = caller.refused(endpoint, body, ErrorCode::NotHolder).await;
         let message = refused.error["message"].as_str().unwrap().to_owned();
         assert!(
-            message.starts_with("the node belongs to another requester"),
+            message.starts_with("node calc belongs to another requester"),
             "{message}"
         );
         refused

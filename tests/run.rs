@@ -237,6 +237,7 @@ async fn it_exits_as_the_command_does() {
     Run::start(&registry, "--port a", "exit 7").exits(7);
     Run::start(&registry, "--port a", "exit 0").exits(0);
     Run::start(&registry, "--port a", "kill -KILL $$").exits(128 + 9);
+    Run::start(&registry, "--port a", "exec setsid sh -c 'exit 7'").exits(7);
     none_leased(&caller).await;
     let home = tempfile::tempdir().unwrap();
     for (program, code, says) in [
@@ -341,12 +342,36 @@ async fn a_number_is_that_port_and_has_no_name() {
         ("--port 0", "1 to 65535"),
         ("--port 8080:9090", "NAME:9090"),
         ("--port 21004 --port 21004", "ONEX_PORT_21004"),
+        ("--port a:21004=http", "write a=http:21004"),
+        ("--port a/udp:53", "write a:53/udp"),
     ] {
         let said = Run::start(&registry, wrong, "echo started").exits(2);
         assert!(said.contains(says), "{wrong}: {said}");
     }
     holder.signal(Signal::TERM);
     holder.exits(128 + 15);
+}
+
+/// Whoever tries them has a registry as it is started without flags.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ports_of_the_examples_in_help_can_be_had() {
+    let registry = Registry::start(&["--no-probe"]);
+    let home = tempfile::tempdir().unwrap();
+    let output = command(registry.url(), home.path())
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let (_, examples) = help.split_once("Examples:").unwrap();
+    let examples = examples.lines().map(str::trim);
+    let examples: Vec<_> = examples
+        .filter_map(|line| line.strip_prefix("onex run "))
+        .collect();
+    assert!(examples.len() > 2, "{help}");
+    for example in examples {
+        let (flags, _) = example.split_once(" -- ").unwrap();
+        Run::start(&registry, flags, "exit 0").exits(0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -504,6 +529,100 @@ async fn a_command_has_ended_before_someone_else_gets_its_port() {
     assert!(said.contains("web") && said.contains("lost"), "{said}");
 }
 
+/// Listens on its port, does not heed SIGTERM, and does not stay for ever should it not be ended.
+const LISTENS: &str = "
+import ctypes, os, signal, socket, sys, threading, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+listener = socket.create_server(('0.0.0.0', int(os.environ['PORT'])))
+end = time.monotonic() + 60
+";
+
+/// Is another process every few milliseconds: it starts a copy of itself and ends.
+const FORKS_AGAIN_AND_AGAIN: &str = "
+print('ready', flush=True)
+while time.monotonic() < end:
+    if os.fork():
+        os._exit(0)
+    if session == 'new':
+        os.setsid()
+    time.sleep(pause)
+";
+
+/// Looks like a process that has ended, for its first thread has.
+const GOES_ON_WITHOUT_ITS_FIRST_THREAD: &str = "
+def goes_on():
+    while ' Z ' not in open('/proc/self/stat').read():
+        time.sleep(0.01)
+    print('ready', flush=True)
+    time.sleep(60)
+threading.Thread(target=goes_on).start()
+ctypes.CDLL(None).pthread_exit(0)
+";
+
+/// Whoever looks for processes has a few milliseconds for each, or less than one, or overlooks it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_hard_to_find_does_not_keep_the_port() {
+    let forks = |variables: &str| format!("{variables}{FORKS_AGAIN_AND_AGAIN}");
+    for program in [
+        forks("pause, session = 0.003, 'same'"),
+        forks("pause, session = 0.003, 'new'"),
+        forks("pause, session = 0, 'new'"),
+        GOES_ON_WITHOUT_ITS_FIRST_THREAD.to_owned(),
+    ] {
+        let registry = Registry::start(&["--ports", "21020-21020", "--no-probe"]);
+        let caller = Caller::of(&registry).await;
+        let wire = Proxy::to(registry.url()).await;
+        let script = format!("python3 -c \"{LISTENS}{program}\" & while :; do sleep 0.05; done");
+        let flags = "--quiet --port web --ttl 3s --grace 600ms";
+        let mut run = Run::at(&wire.url(), flags, &script);
+        assert_eq!(run.line(), "ready");
+        wire.cut();
+        until("the port to be granted to someone else", async || {
+            let granted = caller
+                .ask("port.lease", wish(Uuid::new_v4(), json!({})))
+                .await;
+            granted.ok()
+        })
+        .await;
+        let bound = TcpListener::bind(("0.0.0.0", 21020));
+        assert!(bound.is_ok(), "two use the port: {program}");
+        run.exits(125);
+    }
+}
+
+/// Only root can make a process that `onex run` must not signal: the command is another user's, and `onex` without the
+/// right to signal those.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_cannot_be_ended_is_named_and_keeps_the_port() {
+    if !rustix::process::getuid().is_root() {
+        eprintln!("not tested: this needs root");
+        return;
+    }
+    let registry = Registry::start(&[]);
+    let caller = Caller::of(&registry).await;
+    let home = tempfile::tempdir().unwrap();
+    let script = "setpriv --reuid 65534 --clear-groups sleep 30 >&- 2>&- & echo $!; \
+        until [ $(ps -o comm= -p $!) = sleep ]; do :; done";
+    let output = Command::new("setpriv")
+        .args(["--bounding-set=-kill", "--inh-caps=-all"])
+        .args([env!("CARGO_BIN_EXE_onex"), "run", "--port", "web"])
+        .args(["--grace", "100ms", "--", "sh", "-c", script])
+        .env("HOME", home.path())
+        .env("NATS_URL", registry.url())
+        .output()
+        .unwrap();
+    let pid: i32 = String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .parse()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{said}");
+    assert!(said.contains(&format!("{pid} (sleep)")), "{said}");
+    assert!(lives(pid));
+    assert_eq!(leases(&caller).await.len(), 1);
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_told_to_end_as_long_as_the_grace_before_its_lease_ends() {
     let (ttl, grace) = (Duration::from_secs(6), Duration::from_secs(2));
@@ -540,7 +659,7 @@ async fn a_lease_that_somebody_ended_ends_the_command() {
     assert_eq!(run.line(), "told");
     let said = run.exits(125);
     assert!(
-        said.contains("lost") && said.contains("the lease has ended"),
+        said.contains("lost") && said.contains("has ended"),
         "{said}"
     );
 }

@@ -19,6 +19,7 @@ use onex_registry::domain::call::{
     Outcome as CallOutcome, Said,
 };
 use onex_registry::domain::counts::{Counted, Counts, Folded};
+use onex_registry::domain::hosts::HostRecord;
 use onex_registry::domain::ids::{
     CommandId, Digest, ExecutionId, Incarnation, LeaseId, NodeId, Port, RequestId, RequesterId, Ttl,
 };
@@ -717,7 +718,14 @@ fn the_schemas_of_records_are_true_of_the_types() {
         out_to: 0,
         unknown: BTreeMap::new(),
     };
+    let host = HostRecord {
+        port_space: Some("boot net:[1]".to_owned()),
+        aliases: ["192.0.2.7", "vm"].map(|name| name.parse().unwrap()).into(),
+        renamed_to: Some("there".parse().unwrap()),
+        ..HostRecord::new(Uuid::nil())
+    };
     records.extend([
+        (Key::Host("here".parse().unwrap()), Stored::Host(host)),
         (Key::Sys, Stored::Sys(sys)),
         (Key::Checkpoint, Stored::Checkpoint(checkpoint)),
         (Key::Folded, Stored::Folded(folded)),

@@ -203,14 +203,42 @@ async fn credentials_and_certificates_let_in_and_nothing_else_does() {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{without}: {said}");
+        let (code, hint) = match without {
+            "--creds" => (1, "say who you are with --creds"),
+            "--tls-cert" => (1, "--tls-cert and --tls-key"),
+            _ => (69, "--tls-ca FILE"),
+        };
+        assert_eq!(output.status.code(), Some(code), "{without}: {said}");
         assert!(
-            said.contains(&format!("cannot connect to NATS at {url}")),
+            said.contains(&format!("cannot connect to NATS at {url}")) && said.contains(hint),
             "{without}: {said}"
         );
         let untrusted = said.contains("its certificate is not trusted");
         assert_eq!(untrusted, without == "--tls-ca", "{without}: {said}");
     }
+    // A key of another certificate is the command line's fault, and found before anyone is asked.
+    let (other, _) = &certificates.server;
+    let other = other.to_str().unwrap();
+    for command in [["serve", "--no-probe"], ["port", "list"]] {
+        let output = Command::new(ONEX)
+            .args(command)
+            .args(["--nats", &url, "--tls-ca", ca])
+            .args(["--tls-cert", other, "--tls-key", key])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(other) && said.contains(key), "{said}");
+    }
+    // What a server without a client's certificate says is no lack of a server.
+    let output = Command::new(ONEX)
+        .args(["-o", "json", "port", "list", "--nats", &url])
+        .args(["--creds", creds, "--tls-ca", ca])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("ACCESS_DENIED"), "{said}");
     // A client says what to do about it.
     let output = Command::new(ONEX)
         .args(["-o", "json", "port", "list", "--nats", &url])

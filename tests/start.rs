@@ -147,6 +147,50 @@ async fn a_stream_of_events_with_other_settings() {
     says(&refusal, &["ONEX_REGISTRY_EVENTS", "subjects", "other.>"]);
 }
 
+/// What a server does not change on a stream that exists is not advised to be edited, and nothing is to be lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_cannot_be_edited_are_advised_to_be_left() {
+    use jetstream::stream::{Config, RetentionPolicy, StorageType};
+    type Change = fn(&mut Config);
+    let changes: [(&str, &str, Change); 4] = [
+        ("KV_onex-registry", "storage", |config| {
+            config.storage = StorageType::Memory
+        }),
+        ("KV_onex-registry", "retention", |config| {
+            config.retention = RetentionPolicy::WorkQueue
+        }),
+        ("ONEX_REGISTRY_EVENTS", "storage", |config| {
+            config.storage = StorageType::Memory
+        }),
+        ("ONEX_REGISTRY_EVENTS", "retention", |config| {
+            config.retention = RetentionPolicy::WorkQueue
+        }),
+    ];
+    for (stream, what, change) in changes {
+        let nats = Nats::start();
+        // As a registry makes it, but for one setting.
+        drop(Registry::on(&nats, &UNTRIED));
+        let caller = Caller::connect(&nats.url()).await;
+        let context = jetstream::new(caller.client.clone());
+        let mut config = context
+            .get_stream(stream)
+            .await
+            .unwrap()
+            .cached_info()
+            .config
+            .clone();
+        context.delete_stream(stream).await.unwrap();
+        change(&mut config);
+        context.create_stream(&config).await.unwrap();
+        let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
+        says(&refusal, &[stream, what, "does not change", "--namespace"]);
+        assert!(!refusal.contains("stream edit"), "{refusal}");
+        assert!(!refusal.to_lowercase().contains("remove"), "{refusal}");
+        // What is advised helps.
+        Registry::on(&nats, &[&UNTRIED[..], &["--namespace", "other"]].concat());
+    }
+}
+
 /// The server sets aside what a stream may become.
 #[tokio::test(flavor = "multi_thread")]
 async fn room_for_events() {

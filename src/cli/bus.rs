@@ -71,12 +71,18 @@ impl Bus {
 
 /// What buses can be sorted by.
 const COLUMNS: Columns = &[
-    ("bus", "bus_id"),
-    ("protocol", "protocol"),
-    ("active", "active"),
-    ("node", "node_id"),
-    ("address", "endpoint_uri"),
-    ("registered", "registered_at"),
+    ("bus", &["bus_id"]),
+    ("protocol", &["protocol"]),
+    ("active", &["active"]),
+    ("node", &["node_id"]),
+    ("address", &["endpoint_uri"]),
+    ("registered", &["registered_at"]),
+    ("direction", &["inbound", "outbound"]),
+    ("subscribers", &["subscriber_count"]),
+    ("messages/s", &["messages_per_sec"]),
+    ("healthy", &["health_check_passed"]),
+    ("lease-id", &["lease_id"]),
+    ("requester", &["requester_id"]),
 ];
 
 /// A line for each bus.

@@ -1,7 +1,6 @@
 //! `onex codegen`: typed clients from contracts.
 
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -11,7 +10,7 @@ use semver::{Version, VersionReq};
 
 use crate::{
     client,
-    codegen::{self, Language, Order, Source},
+    codegen::{self, Language, Order, Source, Standing},
     domain::ids::{Invalid, Token},
     protocol::{
         canonical::contract_hash,
@@ -26,12 +25,13 @@ use super::{
     failure::{Exit, Failure},
     nearest,
     node::listed,
+    output::{self, Output},
     session::Session,
     watch,
 };
 
-/// What stands for a file in the command that the text names.
-const A_FILE: &str = "FILE";
+/// What stdout is called in the place of a file.
+const STDOUT: &str = "-";
 
 /// Write a module with a typed client for tools, from the contracts that the registry holds or a file has.
 ///
@@ -55,8 +55,8 @@ pub(super) struct Codegen {
         required_unless_present = "from"
     )]
     tools: Vec<Wanted>,
-    /// Reads the contracts from a JSON file, `-` for stdin, and asks no registry: one contract, a list of them, or what
-    /// `onex tool describe NAME -o json` prints. All of them, unless --tool says which.
+    /// Reads the contracts from a JSON file, `-` for stdin, and asks no registry: contracts, lists of them, or what
+    /// `onex tool describe NAME -o json` prints, one behind the other. All of them, unless --tool says which.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     /// How it calls: registry for `tool.invoke`, which checks arguments and results and chooses the provider for each
@@ -69,10 +69,11 @@ pub(super) struct Codegen {
         hide_possible_values = true
     )]
     via: Via,
-    /// Writes to this file instead of stdout. One that is right already is left alone.
+    /// Writes to this file instead of stdout, which `-` names too. One that is right already is left alone.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Writes nothing; exits with 1 when the file is not what would be written, for CI.
+    /// Writes nothing; exits with 1 when the file was edited or made from other contracts, for CI. Other versions and texts
+    /// of the same contracts are no failure.
     #[arg(long, requires = "out")]
     check: bool,
 }
@@ -124,6 +125,7 @@ impl FromStr for Wanted {
 
 impl Codegen {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
+        self.file()?;
         let mut sources: Vec<Source> = Vec::new();
         for wanted in &self.tools {
             let described = describe(session, wanted).await?;
@@ -133,15 +135,12 @@ impl Codegen {
                     described.name, described.version, described.contract_hash
                 ));
             }
-            add(
-                &mut sources,
-                Source {
-                    contract: described.contract,
-                    contract_hash: described.contract_hash,
-                },
-            );
+            sources.push(Source {
+                contract: described.contract,
+                contract_hash: described.contract_hash,
+            });
         }
-        self.finish(&sources, session.client.namespace())
+        self.finish(&sources, session.client.namespace(), session.output)
     }
 
     /// Whether a file has all that is needed.
@@ -149,26 +148,44 @@ impl Codegen {
         self.from.is_some()
     }
 
-    pub(super) fn run_from_file(&self, namespace: &Namespace) -> Result<Exit, Failure> {
+    pub(super) fn run_from_file(
+        &self,
+        namespace: &Namespace,
+        output: Output,
+    ) -> Result<Exit, Failure> {
+        self.file()?;
         let Some(path) = &self.from else {
             return Err(Failure::usage("--from names no file"));
         };
         let file = ContractFile::read(path)?;
         let mut sources = Vec::new();
         if self.tools.is_empty() {
-            for contract in file.contracts() {
-                add(&mut sources, source(contract));
-            }
+            sources.extend(file.contracts().iter().map(source));
         }
         for wanted in &self.tools {
-            let contract = file.newest(&wanted.name, wanted.range.as_ref())?;
-            add(&mut sources, source(contract));
+            sources.push(source(file.newest(&wanted.name, wanted.range.as_ref())?));
         }
-        self.finish(&sources, namespace)
+        self.finish(&sources, namespace, output)
     }
 
-    fn finish(&self, sources: &[Source], namespace: &Namespace) -> Result<Exit, Failure> {
-        let text = codegen::generate(&Order {
+    /// Where the text goes, unless it is stdout.
+    fn file(&self) -> Result<Option<&Path>, Failure> {
+        let file = self.out.as_deref();
+        let file = file.filter(|path| *path != Path::new(STDOUT));
+        if self.check && file.is_none() {
+            let failure = Failure::usage("--check needs a file, and `--out -` is stdout");
+            return Err(failure.hint("a file of that name is ./-"));
+        }
+        Ok(file)
+    }
+
+    fn finish(
+        &self,
+        sources: &[Source],
+        namespace: &Namespace,
+        output: Output,
+    ) -> Result<Exit, Failure> {
+        let order = Order {
             language: match self.lang {
                 Lang::Rust => Language::Rust,
                 Lang::Python => Language::Python,
@@ -179,40 +196,14 @@ impl Codegen {
                 Via::Direct => codegen::Via::Direct,
             },
             sources,
-            command: &self.command(namespace.name()),
-            prefix: &namespace.prefix(),
-        });
-        match &self.out {
-            None => print(&text)?,
-            Some(path) if self.check => check(path, &text)?,
-            Some(path) => write(path, &text)?,
+            namespace,
+        };
+        match self.file()? {
+            None => output::print(codegen::generate(&order).as_bytes())?,
+            Some(path) if self.check => check(path, &order, output)?,
+            Some(path) => write(path, &codegen::generate(&order))?,
         }
         Ok(Exit::Done)
-    }
-
-    /// The command that writes the same again. Where files are is left out: the same contracts give the same text,
-    /// whoever calls it from wherever.
-    fn command(&self, namespace: Option<&str>) -> String {
-        let mut words = vec!["onex".to_owned(), "codegen".to_owned()];
-        if let Some(namespace) = namespace {
-            words.extend(["--namespace".to_owned(), namespace.to_owned()]);
-        }
-        words.extend(["--lang".to_owned(), word(&self.lang)]);
-        if self.via == Via::Direct {
-            words.extend(["--via".to_owned(), word(&self.via)]);
-        }
-        if self.from.is_some() {
-            words.extend(["--from".to_owned(), A_FILE.to_owned()]);
-        }
-        for wanted in &self.tools {
-            words.extend(["--tool".to_owned(), wanted.text.clone()]);
-        }
-        words.extend(["--out".to_owned(), A_FILE.to_owned()]);
-        words
-            .iter()
-            .map(|word| in_a_shell(word))
-            .collect::<Vec<_>>()
-            .join(" ")
     }
 }
 
@@ -221,31 +212,6 @@ fn source(contract: &Tool) -> Source {
         contract_hash: contract_hash(contract),
         contract: contract.clone(),
     }
-}
-
-/// Adds a contract that is not there yet. Of versions with the same contract one is enough: the newest.
-fn add(sources: &mut Vec<Source>, source: Source) {
-    let same = |it: &&mut Source| it.contract_hash == source.contract_hash;
-    match sources.iter_mut().find(same) {
-        Some(have) if have.contract.version < source.contract.version => *have = source,
-        Some(_) => {}
-        None => sources.push(source),
-    }
-}
-
-/// A value as the command line takes it.
-fn word(value: &impl ValueEnum) -> String {
-    let value = value.to_possible_value();
-    value.map_or_else(String::new, |value| value.get_name().to_owned())
-}
-
-/// A word as a shell takes it.
-fn in_a_shell(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./@=+:,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// The contract that is wanted.
@@ -309,26 +275,23 @@ async fn suggest(session: &Session, failure: Failure, name: &Token) -> Failure {
     nearest::suggest(failure, ErrorCode::ToolNotFound, name.as_str(), tools).await
 }
 
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(unusable(Path::new("stdout"), "write", &error))
-        }
-        // A reader that has seen enough is no failure.
-        _ => Ok(()),
-    }
-}
-
-/// Whether the file is what would be written.
-fn check(path: &Path, text: &str) -> Result<(), Failure> {
+/// Whether the file is what would be written, but for texts of contracts that nobody relies on.
+fn check(path: &Path, order: &Order<'_>, output: Output) -> Result<(), Failure> {
     let shown = path.display();
     let have = std::fs::read_to_string(path).map_err(|error| unusable(path, "read", &error))?;
-    if have == text {
-        return Ok(());
+    match codegen::standing(&have, order) {
+        Standing::Same => return Ok(()),
+        Standing::OtherTexts => {
+            output.note(&format!(
+                "{shown} is made from these contracts; since then only their versions or texts have changed"
+            ));
+            return Ok(());
+        }
+        Standing::Other => {}
     }
-    if have.replace("\r\n", "\n") == text {
+    let text = codegen::generate(order);
+    let with_lf = have.replace("\r\n", "\n");
+    if with_lf != have && codegen::standing(&with_lf, order) != Standing::Other {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let message = format!(
             "{shown} has CRLF line endings, and would be written with LF; nothing else differs"
@@ -349,7 +312,7 @@ fn check(path: &Path, text: &str) -> Result<(), Failure> {
             want.trim()
         )
     } else {
-        let [have, want] = [&have, text].map(|text| text.lines().count());
+        let [have, want] = [&have, &text].map(|text| text.lines().count());
         format!("it has {have} lines, and would have {want}")
     };
     let message = format!("{shown} is not what the contracts give now: {place}");
@@ -374,11 +337,7 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
 
 fn unusable(path: &Path, verb: &str, error: &std::io::Error) -> Failure {
     let message = format!("cannot {verb} {}: {error}", path.display());
-    let exit = match error.kind() {
-        std::io::ErrorKind::NotFound => Exit::Usage,
-        _ => Exit::Failed,
-    };
-    Failure::new(exit, "FILE", message)
+    Failure::new(Exit::Usage, "FILE", message)
 }
 
 #[cfg(test)]
@@ -393,19 +352,6 @@ mod tests {
         assert!("add".parse::<Wanted>().unwrap().range.is_none());
         for bad in ["", "a.b", "add@", "add@one", "@1"] {
             assert!(bad.parse::<Wanted>().is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_command_can_be_pasted() {
-        for (word, text) in [
-            ("add@1", "add@1"),
-            ("add@^1", "'add@^1'"),
-            (">=1, <3", "'>=1, <3'"),
-            ("it's", "'it'\\''s'"),
-            ("", "''"),
-        ] {
-            assert_eq!(in_a_shell(word), text);
         }
     }
 }

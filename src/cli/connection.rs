@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{connect::Options, protocol::names::Namespace};
+use crate::{
+    connect::{self, Options},
+    protocol::names::Namespace,
+};
 
 use super::{
     context,
@@ -14,6 +17,9 @@ use super::{
 
 /// Where a NATS server is by default.
 const URL_DEFAULT: &str = "nats://127.0.0.1:4222";
+
+/// What says which context where neither a flag nor a variable does.
+const SELECTED: &str = "selected";
 
 /// Which server, and who we are to it. The environment is not read by clap: it would not say which of the two it was.
 #[derive(Debug, Args)]
@@ -58,8 +64,8 @@ struct Files {
 }
 
 impl Files {
-    /// Puts them in the place of what `options` says.
-    fn put(self, options: Options) -> Result<Options, Failure> {
+    /// Puts them in the place of what `options` says; certificate and key are said by `by`.
+    fn put(self, by: [&str; 2], options: Options) -> Result<Options, Failure> {
         let mut options = match self.creds {
             Some(creds) => options.with_creds(creds),
             None => options,
@@ -70,8 +76,8 @@ impl Files {
             (Some(cert), Some(key)) => Some((cert, key)),
             (one, _) => {
                 let (is, missing) = match one {
-                    Some(_) => ("--tls-cert or NATS_CERT", "--tls-key or NATS_KEY"),
-                    None => ("--tls-key or NATS_KEY", "--tls-cert or NATS_CERT"),
+                    Some(_) => (by[0], "--tls-key or NATS_KEY"),
+                    None => (by[1], "--tls-cert or NATS_CERT"),
                 };
                 return Err(Failure::usage(format!("{is} needs {missing} beside it")));
             }
@@ -85,6 +91,27 @@ impl Files {
 pub(super) struct Target {
     pub(super) options: Options,
     pub(super) because: String,
+    /// The files, each with the flag or variable that names it.
+    files: Vec<(PathBuf, &'static str)>,
+}
+
+impl Target {
+    /// What said the value that is wrong: a flag or a variable; else what named the server.
+    pub(super) fn whose(&self, error: &connect::Error) -> &str {
+        let path = match error {
+            connect::Error::Creds(path, _)
+            | connect::Error::Pem(path, _)
+            | connect::Error::KeyPair(path, ..) => Some(path),
+            connect::Error::Url(..)
+            | connect::Error::NotTls(..)
+            | connect::Error::TlsRefused(..)
+            | connect::Error::Untrusted(..)
+            | connect::Error::Connect(..) => None,
+        };
+        let mut files = self.files.iter();
+        let by = path.and_then(|path| files.find(|(file, _)| file == path));
+        by.map_or(&self.because, |(_, by)| by)
+    }
 }
 
 /// What the environment and the `nats` command line say.
@@ -170,7 +197,7 @@ impl Flags {
         };
         let selected = Choice {
             url: None,
-            context: around.selected.clone().map(|name| (name, "selected")),
+            context: around.selected.clone().map(|name| (name, SELECTED)),
         };
         [flags, environment]
             .into_iter()
@@ -185,7 +212,11 @@ impl Flags {
         let (mut options, mut because) = match choice.context {
             Some((name, by)) => {
                 let because = format!("NATS context {name:?}, {by}");
-                (context::load(&name)?, because)
+                let loaded = context::load(&name).map_err(|failure| match by {
+                    SELECTED => failure,
+                    by => failure.about(by),
+                });
+                (loaded?, because)
             }
             None => (Options::default(), "the default".to_owned()),
         };
@@ -202,26 +233,42 @@ impl Flags {
         }
         let said = |is: bool| by_flag && is;
         let flags = self.files.clone();
-        let pair = if said(options.tls_cert.is_some()) {
-            (flags.tls_cert, flags.tls_key)
-        } else {
-            (
-                flags.tls_cert.or(around.tls_cert),
-                flags.tls_key.or(around.tls_key),
-            )
+        // Each with what says it.
+        let one = |flag: Option<PathBuf>, by, variable: Option<PathBuf>, name, is_said| {
+            let variable = variable.filter(|_| !said(is_said));
+            let flag = flag.map(|file| (file, by));
+            flag.or(variable.map(|file| (file, name)))
         };
+        let (who, ca, cert) = (
+            options.says_who(),
+            options.tls_ca.is_some(),
+            options.tls_cert.is_some(),
+        );
+        let creds = one(flags.creds, "--creds", around.creds, "NATS_CREDS", who);
+        let tls_ca = one(flags.tls_ca, "--tls-ca", around.tls_ca, "NATS_CA", ca);
+        let tls_cert = one(
+            flags.tls_cert,
+            "--tls-cert",
+            around.tls_cert,
+            "NATS_CERT",
+            cert,
+        );
+        let tls_key = one(flags.tls_key, "--tls-key", around.tls_key, "NATS_KEY", cert);
+        let by = [&tls_cert, &tls_key].map(|one| one.as_ref().map_or("", |(_, by)| by));
+        let file = |one: &Option<(PathBuf, &'static str)>| one.clone().map(|(file, _)| file);
         let files = Files {
-            creds: flags
-                .creds
-                .or(around.creds.filter(|_| !said(options.says_who()))),
-            tls_ca: flags
-                .tls_ca
-                .or(around.tls_ca.filter(|_| !said(options.tls_ca.is_some()))),
-            tls_cert: pair.0,
-            tls_key: pair.1,
+            creds: file(&creds),
+            tls_ca: file(&tls_ca),
+            tls_cert: file(&tls_cert),
+            tls_key: file(&tls_key),
         };
-        let options = files.put(options)?;
-        Ok(Target { options, because })
+        let options = files.put(by, options)?;
+        let files = [creds, tls_ca, tls_cert, tls_key];
+        Ok(Target {
+            options,
+            because,
+            files: files.into_iter().flatten().collect(),
+        })
     }
 
     /// The namespace.

@@ -3,7 +3,7 @@
 use std::{fs, io::Read, path::Path};
 
 use semver::VersionReq;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use crate::{
     domain::ids::Token,
@@ -12,7 +12,9 @@ use crate::{
         contract::{self, below},
         error::{Error, ErrorCode},
         frame,
+        json::JsonText,
         tool::Tool,
+        validator::Violation,
     },
 };
 
@@ -41,27 +43,22 @@ impl ContractFile {
             _ => path.display().to_string(),
         };
         let text = text(path, &name)?;
-        let document: Value = serde_json::from_str(&text).map_err(|error| {
-            Failure::usage(format!("{name} is not JSON: {error}")).hint(expected())
-        })?;
-        let mut found = Vec::new();
-        find(&document, String::new(), &mut found);
+        let documents = serde_json::Deserializer::from_str(&text).into_iter::<Box<RawValue>>();
+        let documents: Result<Vec<_>, _> = documents.collect();
+        let not_json =
+            |error| Failure::usage(format!("{name} is not JSON: {error}")).hint(expected());
+        let documents = documents.map_err(not_json)?;
         let mut contracts: Vec<Tool> = Vec::new();
-        for (pointer, value) in found {
-            let contract =
-                checked(value).map_err(|error| refusal(&name, &below(&pointer, error)))?;
-            let same = |it: &&Tool| it.name == contract.name && it.version == contract.version;
-            match contracts.iter().find(same) {
-                Some(have) if contract_hash(have) == contract_hash(&contract) => {}
-                Some(_) => {
-                    let message = format!(
-                        "is another contract of {} {} than one before it",
-                        contract.name, contract.version
-                    );
-                    return Err(refusal(&name, &Error::invalid(pointer, message)));
-                }
-                None => contracts.push(contract),
-            }
+        for (at, document) in documents.iter().enumerate() {
+            let name = match documents.len() {
+                1 => name.clone(),
+                _ => format!("{name}, document {}", at + 1),
+            };
+            let json = JsonText::parse(document.get().as_bytes()).map_err(not_json)?;
+            let document = json.kept().map_err(|Violation { pointer, message }| {
+                refusal(&name, &Error::invalid(pointer, message))
+            })?;
+            add(&document, &name, &mut contracts)?;
         }
         if contracts.is_empty() {
             return Err(Failure::usage(format!("{name} has no contract")).hint(expected()));
@@ -96,6 +93,28 @@ impl ContractFile {
         let failure = Failure::new(Exit::Failed, code, message);
         Err(failure.hint(format!("it has {tool} {}", listed(&versions))))
     }
+}
+
+/// Adds the contracts of a document that are not there yet.
+fn add(document: &Value, name: &str, contracts: &mut Vec<Tool>) -> Result<(), Failure> {
+    let mut found = Vec::new();
+    find(document, String::new(), &mut found);
+    for (pointer, value) in found {
+        let contract = checked(value).map_err(|error| refusal(name, &below(&pointer, error)))?;
+        let same = |it: &&Tool| it.name == contract.name && it.version == contract.version;
+        match contracts.iter().find(same) {
+            Some(have) if contract_hash(have) == contract_hash(&contract) => {}
+            Some(_) => {
+                let message = format!(
+                    "is another contract of {} {} than one before it",
+                    contract.name, contract.version
+                );
+                return Err(refusal(name, &Error::invalid(pointer, message)));
+            }
+            None => contracts.push(contract),
+        }
+    }
+    Ok(())
 }
 
 fn text(path: &Path, name: &str) -> Result<String, Failure> {
@@ -147,7 +166,7 @@ fn refusal(name: &str, error: &Error) -> Failure {
     let pointer = pointer.unwrap_or_default().to_owned();
     let at = if pointer.is_empty() { "" } else { ": " };
     let message = format!("{name}: {pointer}{at}{}", error.message);
-    Failure::new(Exit::Failed, ErrorCode::InvalidRequest.as_str(), message)
+    Failure::usage(message)
         .with("pointer", pointer)
         .hint(expected())
 }

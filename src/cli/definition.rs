@@ -99,7 +99,9 @@ impl Completions {
 
 impl Man {
     pub(super) fn run(self) -> Result<Exit, Failure> {
-        let command = whole().disable_help_subcommand(true);
+        let mut command = whole().disable_help_subcommand(true);
+        command.build();
+        let command = with_short_synopsis(command);
         let Some(dir) = self.dir else {
             let mut page = Vec::new();
             let rendered = clap_mangen::Man::new(command).render(&mut page);
@@ -111,10 +113,20 @@ impl Man {
             std::fs::create_dir_all(&dir).and_then(|()| clap_mangen::generate_to(command, &dir));
         written.map_err(|error| {
             let message = format!("cannot write manual pages to {}: {error}", dir.display());
-            Failure::new(Exit::Failed, "FILE", message)
+            Failure::new(Exit::Usage, "FILE", message)
         })?;
         Ok(Exit::Done)
     }
+}
+
+/// The command and those below it, to be shown with `[OPTIONS]` where all options would come one by one, those included that
+/// all commands share.
+fn with_short_synopsis(mut command: Command) -> Command {
+    let usage = command.render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim().to_owned();
+    command
+        .override_usage(usage)
+        .mut_subcommands(with_short_synopsis)
 }
 
 #[cfg(test)]

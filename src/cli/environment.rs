@@ -1,33 +1,79 @@
-//! The environment, read alike everywhere: a variable that is empty is unset.
+//! The environment, read alike everywhere: a variable that is empty or blank is unset, and one whose flag is given is
+//! not looked at.
 
-use std::ffi::OsString;
-
-use clap::{
-    Arg, ArgAction, Command, Error,
-    builder::{BoolishValueParser, Resettable},
-    error::{ContextKind, ContextValue},
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
 };
 
-/// A variable; none where it is unset, empty or no text.
+use clap::{
+    Arg, ArgAction, Command, Error, Id,
+    builder::Resettable,
+    error::{ContextKind, ContextValue},
+    parser::ValueSource,
+};
+
+use crate::domain::ids::Invalid;
+
+/// A variable; none where it is unset, blank or no text.
 pub(super) fn variable(name: &str) -> Option<String> {
     path(name)?.into_string().ok()
 }
 
-/// A variable that may be any path; none where it is unset or empty.
+/// A variable that may be any path; none where it is unset or blank.
 pub(super) fn path(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
+    std::env::var_os(name).filter(|value| !is_blank(value))
 }
 
-/// Arguments whose variable is empty have none, and the variable of a flag takes 1, true, yes, 0, false and no.
-pub(super) fn prepare(command: Command) -> Command {
+fn is_blank(value: &OsStr) -> bool {
+    value.to_str().is_some_and(|text| text.trim().is_empty())
+}
+
+/// Arguments whose variable is blank, or that `arguments` give, have none; and the variable of a flag takes words for
+/// yes and no.
+pub(super) fn prepare(command: Command, arguments: &[OsString]) -> Command {
+    let given = given(&command, arguments);
+    prepare_all(command, &given)
+}
+
+fn prepare_all(command: Command, given: &BTreeSet<Id>) -> Command {
     let argument = |argument: Arg| match argument.get_env().map(std::env::var_os) {
-        Some(Some(value)) if value.is_empty() => argument.env(Resettable::Reset),
+        Some(Some(value)) if is_blank(&value) || given.contains(argument.get_id()) => {
+            argument.env(Resettable::Reset)
+        }
         Some(_) if matches!(argument.get_action(), ArgAction::SetTrue) => {
-            argument.value_parser(BoolishValueParser::new())
+            argument.value_parser(yes_or_no)
         }
         _ => argument,
     };
-    command.mut_args(argument).mut_subcommands(prepare)
+    command
+        .mut_args(argument)
+        .mut_subcommands(|command| prepare_all(command, given))
+}
+
+/// What is given on the command line itself; nothing where that cannot be parsed.
+fn given(command: &Command, arguments: &[OsString]) -> BTreeSet<Id> {
+    let parsed = without_environment(command.clone()).try_get_matches_from(arguments);
+    let mut given = BTreeSet::new();
+    let mut level = parsed.as_ref().ok();
+    while let Some(matches) = level {
+        let ids = matches
+            .ids()
+            .filter(|id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine));
+        given.extend(ids.cloned());
+        level = matches.subcommand().map(|(_, below)| below);
+    }
+    given
+}
+
+fn yes_or_no(text: &str) -> Result<bool, Invalid> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "t" | "yes" | "y" | "on" => Ok(true),
+        "0" | "false" | "f" | "no" | "n" | "off" => Ok(false),
+        _ => Err(Invalid(
+            "must be 1, true, yes or on, or 0, false, no or off".to_owned(),
+        )),
+    }
 }
 
 /// Where the value that is wrong came from a variable, the error names that.

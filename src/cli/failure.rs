@@ -189,6 +189,11 @@ impl Failure {
         &self.message
     }
 
+    /// What to do.
+    pub(super) fn shown_hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// What happened, alone.
     pub(super) fn into_message(self) -> String {
         self.message.into()

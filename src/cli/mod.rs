@@ -34,7 +34,9 @@ mod watch;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{
+    Args, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind, parser::ValueSource,
+};
 
 #[cfg(target_os = "linux")]
 pub use run::{RUN_CHILD, run_child};
@@ -42,6 +44,9 @@ pub use run::{RUN_CHILD, run_child};
 use failure::{Exit, Failure};
 use output::{Format, Output};
 use session::Session;
+
+/// Where the format of all commands may be said.
+const OUTPUT_VARIABLE: &str = "ONEX_OUTPUT";
 
 /// Port leases, nodes and tools on an event bus, over NATS.
 #[derive(Debug, Parser)]
@@ -74,7 +79,7 @@ struct Asking {
         short,
         long,
         global = true,
-        env = "ONEX_OUTPUT",
+        env = OUTPUT_VARIABLE,
         value_name = "FORMAT",
         value_enum,
         default_value_t,
@@ -82,6 +87,9 @@ struct Asking {
         hide_env_values = true
     )]
     output: Format,
+    /// What said that format.
+    #[arg(skip = "-o")]
+    output_by: &'static str,
     /// How long to wait for the connection, and then for each answer.
     #[arg(long, global = true, value_name = "TIME", default_value = "4s", value_parser = parse::timeout)]
     timeout: Duration,
@@ -132,7 +140,7 @@ pub fn run() -> ExitCode {
         command,
     } = onex;
     let output = Output::new(asking.output);
-    if let Err(failure) = command.can_be_shown(asking.output) {
+    if let Err(failure) = command.can_be_shown(&asking) {
         output.failure(&failure);
         return failure.exit.into();
     }
@@ -182,7 +190,8 @@ fn told(done: Result<Exit, Failure>, output: Output) -> ExitCode {
 
 impl Command {
     /// Whether what it shows has that format.
-    fn can_be_shown(&self, format: Format) -> Result<(), Failure> {
+    fn can_be_shown(&self, asking: &Asking) -> Result<(), Failure> {
+        let (format, by) = (asking.output, asking.output_by);
         let shows_other_things = match self {
             Self::Ask(Question::Port(port::Port::Lease(_))) => false,
             Self::Ask(_) | Self::Version(_) => true,
@@ -196,7 +205,7 @@ impl Command {
         }
         let name = format.to_possible_value();
         let name = name.as_ref().map_or("", |name| name.get_name());
-        let message = format!("-o {name} is for `onex port lease` only");
+        let message = format!("{by} {name} is for `onex port lease` only");
         Err(Failure::usage(message).hint("choose table, wide, json, yaml or name"))
     }
 }
@@ -204,12 +213,15 @@ impl Command {
 impl Onex {
     fn read() -> Result<Self, clap::Error> {
         let arguments: Vec<_> = std::env::args_os().collect();
-        let mut command = environment::prepare(definition::command(&arguments));
+        let mut command = environment::prepare(definition::command(&arguments), &arguments);
         let given = command
             .try_get_matches_from_mut(arguments)
             .map_err(|error| environment::name_variable(error, &command))?;
         let mut onex =
             Self::from_arg_matches(&given).map_err(|error| error.format(&mut command))?;
+        if given.value_source("output") == Some(ValueSource::EnvVariable) {
+            onex.asking.output_by = OUTPUT_VARIABLE;
+        }
         if let (Command::Serve(serve), Some((name, given))) =
             (&mut onex.command, given.subcommand())
             && let Err(why) = serve.settle(&onex.connection, given)
@@ -235,7 +247,7 @@ impl Question {
         if let Self::Codegen(codegen) = &self
             && codegen.needs_no_registry()
         {
-            return codegen.run_from_file(&connection.namespace());
+            return codegen.run_from_file(&connection.namespace(), output);
         }
         let session = Session::open(connection, timeout, output).await?;
         match self {
@@ -283,7 +295,7 @@ fn wants_json() -> bool {
             .map(str::to_owned),
     };
     let last = arguments.iter().enumerate().filter_map(format).next_back();
-    let format = last.or_else(|| environment::variable("ONEX_OUTPUT"));
+    let format = last.or_else(|| environment::variable(OUTPUT_VARIABLE));
     format.is_some_and(|format| format == "json")
 }
 

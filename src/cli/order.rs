@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::failure::Failure;
 
-/// What a list can be sorted by: each column as it is typed, with the member of an item that it shows.
-pub(super) type Columns = &'static [(&'static str, &'static str)];
+/// What a list can be sorted by: each column as it is typed, with `-` for spaces, and the members of an item that it shows.
+pub(super) type Columns = &'static [(&'static str, &'static [&'static str])];
 
 /// Sorts by `--sort COLUMN`, or in the opposite order by `-COLUMN`. Items that have no value there come last, and those that
 /// are equal keep their order.
@@ -22,10 +22,11 @@ pub(super) fn sort<T: Serialize>(
         Some(name) => (name, true),
         None => (wanted, false),
     };
+    let typed = name.replace([' ', '_'], "-");
     let found = columns
         .iter()
-        .find(|(column, _)| column.eq_ignore_ascii_case(name));
-    let Some((_, member)) = found else {
+        .find(|(column, _)| column.eq_ignore_ascii_case(&typed));
+    let Some((_, members)) = found else {
         let names: Vec<_> = columns.iter().map(|(column, _)| *column).collect();
         return Err(Failure::usage(format!(
             "--sort: this list has no column {name:?}; choose one of {}",
@@ -33,16 +34,21 @@ pub(super) fn sort<T: Serialize>(
         )));
     };
     items.sort_by_cached_key(|item| Key {
-        value: value(item, member),
+        value: value(item, members),
         opposite,
     });
     Ok(())
 }
 
-fn value<T: Serialize>(item: &T, member: &str) -> Option<Value> {
+fn value<T: Serialize>(item: &T, members: &[&str]) -> Option<Value> {
     let mut item = serde_json::to_value(item).ok()?;
-    let value = item.get_mut(member)?.take();
-    (!value.is_null()).then_some(value)
+    let values = members
+        .iter()
+        .filter_map(|member| item.get_mut(*member).map(Value::take));
+    let said =
+        |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+    let values: Vec<_> = values.filter(said).collect();
+    (!values.is_empty()).then_some(Value::Array(values))
 }
 
 /// What an item is sorted by.
@@ -72,8 +78,15 @@ impl Ord for Key {
     }
 }
 
-/// Numbers by size, versions as versions, all else by its text.
+/// Numbers by size, versions as versions, lists and objects by their values from the first on, all else by its text.
 fn compare(one: &Value, other: &Value) -> Ordering {
+    match (one, other) {
+        (Value::Array(one), Value::Array(other)) => return compare_all(one, other),
+        (Value::Object(one), Value::Object(other)) => {
+            return compare_all(one.values(), other.values());
+        }
+        _ => {}
+    }
     if let (Some(one), Some(other)) = (one.as_f64(), other.as_f64()) {
         return one.total_cmp(&other);
     }
@@ -81,6 +94,24 @@ fn compare(one: &Value, other: &Value) -> Ordering {
     match (one.parse::<Version>(), other.parse::<Version>()) {
         (Ok(one), Ok(other)) => one.cmp(&other),
         _ => one.cmp(&other),
+    }
+}
+
+fn compare_all<'a, I>(one: I, other: I) -> Ordering
+where
+    I: IntoIterator<Item = &'a Value>,
+{
+    let (mut one, mut other) = (one.into_iter(), other.into_iter());
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return Ordering::Equal,
+            (None, Some(_)) => return Ordering::Less,
+            (Some(_), None) => return Ordering::Greater,
+            (Some(one), Some(other)) => match compare(one, other) {
+                Ordering::Equal => {}
+                unequal => return unequal,
+            },
+        }
     }
 }
 
@@ -96,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    const COLUMNS: Columns = &[("name", "name"), ("left", "expires_in_ms")];
+    const COLUMNS: Columns = &[("name", &["name"]), ("left", &["expires_in_ms"])];
 
     #[track_caller]
     fn check(wanted: &str, expected: &str) {
@@ -127,6 +158,15 @@ mod tests {
         assert_eq!(
             compare(&version("1.10.0"), &version("1.9.0")),
             Ordering::Greater
+        );
+        let first = json!([["1.2.0", "1.10.0"], 9]);
+        assert_eq!(
+            compare(&first, &json!([["1.2.0", "1.9.0"], 10])),
+            Ordering::Greater
+        );
+        assert_eq!(
+            compare(&first, &json!([["1.2.0", "1.10.0"], 10])),
+            Ordering::Less
         );
     }
 

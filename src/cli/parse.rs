@@ -12,7 +12,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    client::TIMEOUT_MAX,
+    client::{self, TIMEOUT_MAX},
     domain::{
         ids::{Invalid, LeaseId, Port, RequestId, RequesterId, TTL_SECONDS_MAX, Ttl},
         pool::PortRange,
@@ -46,6 +46,24 @@ fn uuid(text: &str) -> Result<Uuid, Invalid> {
         .map_err(|_| Invalid("must be a UUID, as 0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21".to_owned()))
 }
 
+/// A whole number within `bounds`.
+pub(super) fn number<T: TryFrom<u64> + Clone + Send + Sync + 'static>(
+    bounds: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, Invalid> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.trim().parse().ok();
+        let number = number.filter(|number| bounds.contains(number));
+        number
+            .and_then(|number| number.try_into().ok())
+            .ok_or_else(|| {
+                Invalid(match *bounds.end() {
+                    u64::MAX => format!("must be a whole number of at least {}", bounds.start()),
+                    most => format!("must be a whole number from {} to {most}", bounds.start()),
+                })
+            })
+    }
+}
+
 pub(super) fn requester_id(text: &str) -> Result<RequesterId, Invalid> {
     uuid(text).map(RequesterId)
 }
@@ -75,14 +93,10 @@ fn duration(text: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, In
     duration
         .filter(|duration| bounds.contains(duration))
         .ok_or_else(|| {
-            let shown = |bound: &Duration| match bound.as_secs() {
-                0 => format!("{}ms", bound.as_millis()),
-                seconds => format!("{seconds}s"),
-            };
             Invalid(format!(
                 "must be {} to {}: seconds, or with a unit, as 90, 90s, 10m or 2h",
-                shown(bounds.start()),
-                shown(bounds.end())
+                client::span(*bounds.start()),
+                client::span(*bounds.end())
             ))
         })
 }

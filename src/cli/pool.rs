@@ -9,6 +9,7 @@ use crate::{
 
 use super::{
     failure::{Exit, Failure},
+    host,
     order::Columns,
     output::{Detail, Table},
     session::Session,
@@ -30,7 +31,7 @@ pub(super) enum Pool {
 #[command(after_help = "Example:\n  onex pool list --host build-7")]
 pub(super) struct List {
     /// Only of this host.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host::parse)]
     host: Option<Host>,
     #[command(flatten)]
     listing: Listing,
@@ -40,7 +41,7 @@ impl Pool {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let Self::List(list) = self;
         let request = PoolListRequest {
-            host: list.host,
+            host: list.host.map(host::named).transpose()?,
             limit: list.listing.limit(),
             ..PoolListRequest::default()
         };
@@ -67,13 +68,14 @@ impl Pool {
 
 /// What pools can be sorted by.
 const COLUMNS: Columns = &[
-    ("host", "host"),
-    ("transport", "transport"),
-    ("free", "free"),
-    ("held", "held"),
-    ("resting", "resting"),
-    ("quarantined", "quarantined"),
-    ("capacity", "capacity"),
+    ("host", &["host"]),
+    ("transport", &["transport"]),
+    ("free", &["free"]),
+    ("held", &["held"]),
+    ("resting", &["resting"]),
+    ("quarantined", &["quarantined"]),
+    ("capacity", &["capacity"]),
+    ("ports", &["ranges"]),
 ];
 
 /// A line for each pool. What can be leased at all is the sum of the numbers, and is left out unless all is to be

@@ -51,9 +51,7 @@ pub(super) fn mine() -> Result<RequesterId, Failure> {
 
 /// Whom lists call "you": as [`mine`], but no id is made for it.
 pub(super) fn known() -> Option<RequesterId> {
-    let told = std::env::var(VARIABLE).ok();
-    let told = told.filter(|text| !text.is_empty());
-    let text = told.or_else(|| std::fs::read_to_string(folder()?.join(FILE)).ok())?;
+    let text = variable(VARIABLE).or_else(|| std::fs::read_to_string(folder()?.join(FILE)).ok())?;
     parse::requester_id(text.trim()).ok()
 }
 

@@ -84,7 +84,11 @@ impl List {
 }
 
 /// What schemas can be sorted by.
-const COLUMNS: Columns = &[("kind", "kind"), ("name", "name"), ("title", "title")];
+const COLUMNS: Columns = &[
+    ("kind", &["kind"]),
+    ("name", &["name"]),
+    ("title", &["title"]),
+];
 
 fn table(schemas: &[SchemaItem]) -> Table {
     Table::new(&["KIND", "NAME", "TITLE"]).rows(schemas, |item| {

@@ -2,19 +2,14 @@
 
 use std::{
     net::SocketAddr,
-    ops::RangeBounds,
+    ops::RangeInclusive,
     path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use clap::{
-    ArgMatches, Args,
-    builder::{RangedU64ValueParser, ValueParser},
-    parser::ValueSource,
-    value_parser,
-};
+use clap::{ArgMatches, Args, builder::ValueParser, parser::ValueSource};
 use tokio::{signal::unix::SignalKind, sync::watch};
 
 use crate::{
@@ -31,7 +26,7 @@ use crate::{
         subject::{SubjectPattern, ToolSubjects},
     },
     registry::{
-        Registry, ephemeral_range,
+        LogRegistry, Registry, ephemeral_range,
         settings::{self, Settings},
     },
 };
@@ -39,8 +34,9 @@ use crate::{
 use super::{
     connection::{Flags, Target},
     failure::Exit,
-    logging,
+    host, logging,
     parse::{self, Ranges, Seconds},
+    session,
     signals::{Ignored, Listener},
 };
 
@@ -68,7 +64,7 @@ pub(super) struct Serve {
     #[arg(long, env = "ONEX_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
     /// The host that this registry's ports are on [default: this machine's name].
-    #[arg(long, env = "ONEX_HOST", value_name = "NAME")]
+    #[arg(long, env = "ONEX_HOST", value_name = "NAME", value_parser = host::parse)]
     host: Option<Host>,
     /// Ports to grant: numbers and ranges with commas between.
     #[arg(long, env = "ONEX_PORTS", value_name = "RANGES", default_value = settings::RANGES_DEFAULT, value_parser = parse::some_ranges)]
@@ -84,7 +80,7 @@ pub(super) struct Serve {
     #[arg(long, env = "ONEX_REPLICAS", value_name = "N", value_parser = number(1..=REPLICAS_MAX))]
     replicas: Option<usize>,
     /// Bytes of events to keep, the oldest going first. A stream that exists keeps its setting.
-    #[arg(long, env = "ONEX_EVENTS_BYTES_MAX", value_name = "BYTES", default_value_t = settings::EVENTS_BYTES_MAX, value_parser = value_parser!(i64).range(1..))]
+    #[arg(long, env = "ONEX_EVENTS_BYTES_MAX", value_name = "BYTES", default_value_t = settings::EVENTS_BYTES_MAX, value_parser = parse::number::<i64>(1..=i64::MAX.unsigned_abs()))]
     events_bytes_max: i64,
     /// How long to keep events. A stream that exists keeps its setting.
     #[arg(long, env = "ONEX_EVENTS_AGE_MAX", value_name = "TIME", default_value_t = Seconds(settings::EVENTS_AGE_SECONDS), value_parser = parse::kept_long)]
@@ -100,20 +96,20 @@ pub(super) struct Serve {
     #[arg(long, env = "ONEX_HOLDER_LEASES_MAX", value_name = "N", default_value_t = settings::HOLDER_LEASES_MAX, value_parser = number(1..=settings::HOLDER_LEASES_MAX as u64))]
     holder_leases_max: usize,
     /// Hosts for which ports are kept.
-    #[arg(long, env = "ONEX_HOSTS_MAX", value_name = "N", default_value_t = settings::HOSTS_MAX, value_parser = number(1..))]
+    #[arg(long, env = "ONEX_HOSTS_MAX", value_name = "N", default_value_t = settings::HOSTS_MAX, value_parser = number(1..=u64::MAX))]
     hosts_max: usize,
     /// Nodes that may be known, those that have ended and are still remembered included.
-    #[arg(long, env = "ONEX_NODES_MAX", value_name = "N", default_value_t = settings::NODES_MAX, value_parser = number(1..))]
+    #[arg(long, env = "ONEX_NODES_MAX", value_name = "N", default_value_t = settings::NODES_MAX, value_parser = number(1..=u64::MAX))]
     nodes_max: usize,
     /// Buses that may be known, those that have ended and are still remembered included.
-    #[arg(long, env = "ONEX_BUSES_MAX", value_name = "N", default_value_t = settings::BUSES_MAX, value_parser = number(1..))]
+    #[arg(long, env = "ONEX_BUSES_MAX", value_name = "N", default_value_t = settings::BUSES_MAX, value_parser = number(1..=u64::MAX))]
     buses_max: usize,
     /// How long a node or bus that has ended is remembered.
     #[arg(long, env = "ONEX_RETENTION", value_name = "TIME", default_value_t = Seconds(settings::RETENTION_SECONDS), value_parser = parse::kept_long)]
     retention: Seconds,
     /// Subjects on which tools may listen beside their own defaults, with commas between: `calc.>,text.*`.
-    /// Default: any that is not the server's or a registry's. A registry that connects with credentials calls
-    /// only what is named here, and the defaults.
+    /// Default: any that is not the server's or a registry's; where the NATS server knows the registry as a user, by
+    /// credentials or as its no_auth_user, only the defaults.
     #[arg(
         long,
         env = "ONEX_TOOL_SUBJECTS",
@@ -131,19 +127,19 @@ pub(super) struct Serve {
     )]
     inbox_prefix: Vec<InboxPrefix>,
     /// Requests under way at the same time; one more is told BUSY.
-    #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX, value_parser = parse::number::<u32>(1..=u32::MAX.into()))]
     in_flight_max: u32,
     /// Calls of tools under way at the same time; one more is told BUSY.
-    #[arg(long, env = "ONEX_INVOKES_MAX", value_name = "N", default_value_t = settings::INVOKES_MAX, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "ONEX_INVOKES_MAX", value_name = "N", default_value_t = settings::INVOKES_MAX, value_parser = parse::number::<u32>(1..=u32::MAX.into()))]
     invokes_max: u32,
     /// Calls that one provider may have under way from this instance; further ones wait.
-    #[arg(long, env = "ONEX_INVOKES_PER_PROVIDER_MAX", value_name = "N", default_value_t = settings::INVOKES_PER_PROVIDER_MAX, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "ONEX_INVOKES_PER_PROVIDER_MAX", value_name = "N", default_value_t = settings::INVOKES_PER_PROVIDER_MAX, value_parser = parse::number::<u32>(1..=u32::MAX.into()))]
     invokes_per_provider_max: u32,
     /// Calls that may wait, first come first served, until one provider has room; one more is told BUSY.
-    #[arg(long, env = "ONEX_INVOKE_QUEUE_MAX", value_name = "N", default_value_t = settings::INVOKE_QUEUE_MAX, value_parser = number(0..))]
+    #[arg(long, env = "ONEX_INVOKE_QUEUE_MAX", value_name = "N", default_value_t = settings::INVOKE_QUEUE_MAX, value_parser = number(0..=u64::MAX))]
     invoke_queue_max: usize,
     /// Calls with a request id that may be remembered; one more is told BUSY.
-    #[arg(long, env = "ONEX_CALLS_MAX", value_name = "N", default_value_t = settings::CALLS_MAX, value_parser = number(1..))]
+    #[arg(long, env = "ONEX_CALLS_MAX", value_name = "N", default_value_t = settings::CALLS_MAX, value_parser = number(1..=u64::MAX))]
     calls_max: usize,
     /// How long the outcome of a call with a request id is remembered, up to 24h.
     #[arg(long, env = "ONEX_CALLS_KEPT", value_name = "TIME", default_value_t = Seconds(settings::CALLS_KEPT_SECONDS), value_parser = parse::kept_a_day)]
@@ -151,11 +147,29 @@ pub(super) struct Serve {
     /// Variables that have no meaning because the environment names a running NATS server too.
     #[arg(skip)]
     unused: Vec<&'static str>,
+    /// See [`Settings::given`].
+    #[arg(skip)]
+    given: Vec<&'static str>,
     /// Log as JSON lines. RUST_LOG says what is logged, `info` by default: a level alone is one for the registry's own
     /// messages, `async_nats=debug` one for a library's.
     #[arg(long, env = "ONEX_LOG_JSON")]
     log_json: bool,
 }
+
+/// Options whose values all instances share, with the names under which a log keeps them.
+const SHARED: [(&str, &str); 11] = [
+    ("ports", "ports_default"),
+    ("reserved", "reserved_default"),
+    ("ttl_max", "ttl_max"),
+    ("known_hosts_only", "known_hosts_only"),
+    ("holder_leases_max", "holder_leases_max"),
+    ("hosts_max", "hosts_max"),
+    ("nodes_max", "nodes.nodes_max"),
+    ("buses_max", "nodes.buses_max"),
+    ("retention", "retention_ms"),
+    ("calls_max", "calls_max"),
+    ("calls_kept", "calls_kept_ms"),
+];
 
 impl Serve {
     /// Settles which NATS server is meant, `given` being what the flags were parsed from; or says why they cannot be
@@ -165,6 +179,12 @@ impl Serve {
         let comes_from = |id: &str, source| given.value_source(id) == Some(source);
         let is_flag = |id: &&str| comes_from(id, ValueSource::CommandLine);
         let flag = |id: &str| format!("--{}", id.replace('_', "-"));
+        let by_somebody = |id: &str| {
+            let source = given.value_source(id);
+            source.is_some_and(|source| source != ValueSource::DefaultValue)
+        };
+        let shared = SHARED.iter().filter(|(id, _)| by_somebody(id));
+        self.given = shared.map(|(_, name)| *name).collect();
         if let Some(host) = self.host.as_ref().filter(|host| is_loopback(host)) {
             let from_variable = comes_from("host", ValueSource::EnvVariable);
             let whose = if from_variable { "ONEX_HOST" } else { "--host" };
@@ -230,12 +250,15 @@ impl Serve {
         let running = if self.embedded {
             None
         } else {
-            flags
-                .named()
-                .map_err(|failure| Misused(failure.into_message()))?
+            flags.named().map_err(|failure| Explained {
+                exit: failure.exit,
+                text: failure.into_message(),
+            })?
         };
-        let because = running.as_ref().map(|running| running.because.clone());
-        let (mut server, nats) = if let Some(Target { options, because }) = running {
+        let (mut server, nats) = if let Some(Target {
+            options, because, ..
+        }) = &running
+        {
             tracing::info!(
                 nats = options.shown(),
                 "using a running NATS server, {because}"
@@ -245,7 +268,7 @@ impl Serve {
                     "{variable} is not used: it is for a NATS server of its own; --embedded starts one"
                 );
             }
-            (None, options)
+            (None, options.clone())
         } else {
             let options = self.embedded_options()?;
             let give_up = async {
@@ -259,7 +282,7 @@ impl Serve {
             (Some(server), nats)
         };
         let outcome = tokio::select! {
-            outcome = run(settings, &nats, &told) => outcome.map_err(|error| named(error, because)),
+            outcome = run(settings, &nats, &told) => outcome.map_err(|error| unreached(error, running.as_ref())),
             how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
         };
         if let Some(server) = server {
@@ -275,6 +298,7 @@ impl Serve {
                 .context("this machine's name cannot be used as a host; choose one with --host")?,
         };
         Ok(Settings {
+            given: self.given.clone(),
             namespace: flags.namespace(),
             probe: !self.no_probe,
             ranges: self.ports.0.clone(),
@@ -314,36 +338,49 @@ impl Serve {
     }
 }
 
-/// What the command line names is not there or wrong.
+/// A failure that has an exit code of its own, as with every command.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Misused(String);
+#[error("{text}")]
+struct Explained {
+    text: String,
+    exit: Exit,
+}
 
-/// The command line's fault has a code of its own, as with every command.
 fn exit_code(error: &anyhow::Error) -> Exit {
-    let misused = error.chain().any(|cause| {
-        let connecting = cause.downcast_ref::<connect::Error>();
-        cause.is::<Misused>() || connecting.is_some_and(connect::Error::is_misuse)
-    });
-    if misused { Exit::Usage } else { Exit::Failed }
+    let mut explained = error.chain().filter_map(|cause| cause.downcast_ref());
+    explained
+        .next()
+        .map_or(Exit::Failed, |it: &Explained| it.exit)
 }
 
-/// The error; for a server that cannot be reached with who named it, and what else can be done.
-fn named(error: anyhow::Error, because: Option<String>) -> anyhow::Error {
-    let unreachable = error
-        .chain()
-        .any(|cause| matches!(cause.downcast_ref(), Some(connect::Error::Connect(..))));
-    match because {
-        Some(because) if unreachable => anyhow::anyhow!(
-            "{}\n      the server is {because}; `onex serve --embedded` starts one of its own instead",
-            crate::chain(error.as_ref())
-        ),
-        _ => error,
-    }
+/// The error; where the server cannot be reached with who named it, and what can be done.
+fn unreached(error: anyhow::Error, target: Option<&Target>) -> anyhow::Error {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    let (Some(cause), Some(target)) = (causes.next(), target) else {
+        return error;
+    };
+    let failure = session::unconnected(cause, target);
+    let hint = match cause {
+        // That of a client is to start this command.
+        connect::Error::Connect(..) if failure.exit == Exit::Unreachable => {
+            "; `onex serve --embedded` starts one of its own instead".to_owned()
+        }
+        _ => failure
+            .shown_hint()
+            .map_or_else(String::new, |hint| format!("; {hint}")),
+    };
+    let (chain, because) = (crate::chain(error.as_ref()), &target.because);
+    let text = if failure.exit == Exit::Usage {
+        format!("{}: {chain}", target.whose(cause))
+    } else {
+        format!("{chain}\n      the server is {because}{hint}")
+    };
+    let exit = failure.exit;
+    Explained { text, exit }.into()
 }
 
-fn number(range: impl RangeBounds<u64>) -> ValueParser {
-    RangedU64ValueParser::<usize>::new().range(range).into()
+fn number(range: RangeInclusive<u64>) -> ValueParser {
+    ValueParser::new(parse::number::<usize>(range))
 }
 
 /// The signals that end a process, from now on.
@@ -400,6 +437,9 @@ fn stopped_while_starting(signal: &str) {
 
 /// Serves until it is told to stop; then answers what is under way.
 async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
+    if std::env::var_os("ONEX_CORE").is_some_and(|core| core == "log") {
+        return run_on_the_log(settings, nats, told).await;
+    }
     let subject = settings.namespace.subject("port.lease");
     loop {
         let registry = tokio::select! {
@@ -425,6 +465,28 @@ async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<
                 tracing::info!("stopped");
                 return Ok(());
             }
+        }
+    }
+}
+
+/// The same on the core that keeps its state in an ordered log: see `docs/log-core.md`.
+async fn run_on_the_log(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
+    let subject = settings.namespace.subject("port.lease");
+    let registry = tokio::select! {
+        registry = LogRegistry::start(settings, nats) => registry?,
+        signal = told.to_stop() => {
+            stopped_while_starting(signal);
+            return Ok(());
+        }
+    };
+    tracing::info!("try: nats --server {} req {subject} ''", nats.shown());
+    tokio::select! {
+        why = registry.failed() => Err(anyhow::anyhow!(why)),
+        signal = told.to_stop() => {
+            tracing::info!(signal, "draining");
+            registry.drain().await;
+            tracing::info!("stopped");
+            Ok(())
         }
     }
 }

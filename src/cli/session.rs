@@ -43,6 +43,13 @@ impl Session {
         output: Output,
     ) -> Result<Self, Failure> {
         let target = flags.target()?;
+        let ignored = target.options.ignored();
+        if !ignored.is_empty() {
+            output.note(&format!(
+                "onex: warning: the {} of the URL of the NATS server is not used: only user, host and port are",
+                ignored.join(" and ")
+            ));
+        }
         let complaint = Arc::new(watch::Sender::new(None));
         let complain = Arc::clone(&complaint);
         let (connect, connected) = watch::channel(true);
@@ -136,12 +143,25 @@ impl Session {
     }
 }
 
-fn unconnected(error: &connect::Error, target: &Target) -> Failure {
+/// Why there is no connection, and what to do about it.
+pub(super) fn unconnected(error: &connect::Error, target: &Target) -> Failure {
     let (server, cause) = match error {
         connect::Error::Connect(server, cause) => (server, cause),
         connect::Error::Untrusted(server, why) => return untrusted(server, why, target),
-        connect::Error::Creds(..) | connect::Error::Pem(..) | connect::Error::Url(..) => {
-            return Failure::usage(crate::chain(error)).about(&target.because);
+        connect::Error::NotTls(server) => return not_tls(server, target),
+        connect::Error::TlsRefused(server, why) => {
+            let message = format!(
+                "the NATS server at {server} ({}) does not accept the TLS connection: {why}",
+                target.because
+            );
+            return Failure::new(Exit::Failed, "ACCESS_DENIED", message)
+                .hint("it may want a client certificate that it trusts: --tls-cert and --tls-key");
+        }
+        connect::Error::Creds(..)
+        | connect::Error::Pem(..)
+        | connect::Error::KeyPair(..)
+        | connect::Error::Url(..) => {
+            return Failure::usage(crate::chain(error)).about(target.whose(error));
         }
     };
     match cause.kind() {
@@ -156,6 +176,16 @@ fn unconnected(error: &connect::Error, target: &Target) -> Failure {
         }
         _ => unreachable(&crate::chain(cause), target),
     }
+}
+
+fn not_tls(server: &str, target: &Target) -> Failure {
+    let message = format!(
+        "the server at {server} ({}) does not speak TLS",
+        target.because
+    );
+    Failure::new(Exit::Unreachable, "NO_TLS", message)
+        .for_good()
+        .hint("name it with nats:// in the place of tls:// where nobody listens in between")
 }
 
 fn untrusted(server: &str, why: &rustls::Error, target: &Target) -> Failure {

@@ -211,7 +211,8 @@ fn refusal(answer: &Message, at: &ResolveToolReply, execution_id: &str) -> Optio
         return Some(error::Error::new(ErrorCode::Busy, message));
     }
     let executed = if begun { Executed::Yes } else { Executed::No };
-    let message = format!("the tool answered with an error of its own, {code}: {told}");
+    let line = ProviderError::line(&code, &told);
+    let message = format!("the tool answered with an error of its own, {line}");
     let mut error = error::Error::new(ErrorCode::ToolError, message);
     error.retryable = said.retryable.unwrap_or(false);
     let error = about(error, executed, at, execution_id)

@@ -42,7 +42,7 @@ pub enum Error {
         subject: String,
     },
     /// No reply came. It may have been done, or may still be.
-    #[error("no reply to {} within {after:?}", endpoint.name())]
+    #[error("no reply to {} within {}", endpoint.name(), super::span(*after))]
     TimedOut {
         /// To what.
         endpoint: Endpoint,

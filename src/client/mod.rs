@@ -19,6 +19,7 @@ mod tenure;
 
 pub use crate::machine::own_host;
 pub use call::{Client, TIMEOUT_DEFAULT, TIMEOUT_MAX};
+pub(crate) use clock::span;
 pub use clock::{BootTime, sleep_until};
 pub use direct::Direct;
 pub use error::Error;

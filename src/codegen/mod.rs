@@ -9,6 +9,8 @@
     reason = "text is all that is made here, and `write!` would have a result to drop each time"
 )]
 
+mod checksum;
+mod command;
 mod docs;
 mod finish;
 mod names;
@@ -26,8 +28,9 @@ mod text;
 mod typescript;
 mod wire;
 
-use crate::protocol::{bounds::Text, tool::Tool};
+use crate::protocol::{bounds::Text, names::Namespace, tool::Tool};
 
+pub use checksum::{Standing, standing};
 use read::Side;
 use shape::{Model, ToolShape};
 
@@ -67,32 +70,84 @@ pub struct Order<'a> {
     pub language: Language,
     /// How it calls.
     pub via: Via,
-    /// From what, each once, in the order in which it is to stand there.
+    /// From what; in which order and how often each is there makes no difference.
     pub sources: &'a [Source],
+    /// Of the registry.
+    pub namespace: &'a Namespace,
+}
+
+/// What all parts of a file are made from.
+struct Task {
+    language: Language,
+    via: Via,
+    /// Each contract once, in order.
+    sources: Vec<Source>,
     /// The command that writes the same again. It stands in the text, and in errors about contracts that changed.
-    pub command: &'a str,
+    command: String,
     /// What the registry's subjects begin with, less the dot.
-    pub prefix: &'a str,
+    prefix: String,
+}
+
+impl Task {
+    fn new(order: &Order<'_>, sources: Vec<Source>) -> Self {
+        let sources = in_order(sources);
+        Self {
+            language: order.language,
+            via: order.via,
+            command: command::command(order, &sources),
+            prefix: order.namespace.prefix(),
+            sources,
+        }
+    }
+
+    /// The text, with a place for its checksum.
+    fn text(&self) -> String {
+        let model = model(&self.sources);
+        match self.language {
+            Language::Rust => rust::write(&model, self),
+            Language::Python => python::write(&model, self),
+            Language::Typescript => typescript::write(&model, self),
+        }
+    }
 }
 
 /// The text of a module with a client for all tools.
 pub fn generate(order: &Order<'_>) -> String {
-    let model = model(order.sources);
-    match order.language {
-        Language::Rust => rust::write(&model, order),
-        Language::Python => python::write(&model, order),
-        Language::Typescript => typescript::write(&model, order),
-    }
+    let text = Task::new(order, order.sources.to_vec()).text();
+    checksum::filled_in(&text, order)
+}
+
+/// Each contract once, by name and version. Of versions with the same contract there is one: the newest.
+fn in_order(mut sources: Vec<Source>) -> Vec<Source> {
+    sources.sort_by(|one, other| {
+        let by = |it: &Source| (it.contract.name.clone(), it.contract_hash.clone());
+        let newest_first = || other.contract.version.cmp(&one.contract.version);
+        by(one).cmp(&by(other)).then_with(newest_first)
+    });
+    sources.dedup_by(|one, other| one.contract_hash == other.contract_hash);
+    // Stable: contracts of one version stay in the order of their hashes.
+    sources.sort_by(|one, other| {
+        let by = |it: &Source| (it.contract.name.clone(), it.contract.version.clone());
+        by(one).cmp(&by(other))
+    });
+    sources
+}
+
+/// Whether there are several contracts of that tool, which are told apart by their versions.
+fn is_one_of_several(sources: &[Source], tool: &Tool) -> bool {
+    let same = sources.iter().filter(|it| it.contract.name == tool.name);
+    same.count() > 1
 }
 
 fn model(sources: &[Source]) -> Model {
     let mut model = Model::default();
     for source in sources {
         let tool = &source.contract;
-        let same = sources.iter().filter(|it| it.contract.name == tool.name);
-        let words = match same.count() {
-            1 => tool.name.to_string(),
-            _ => format!("{} V{}", tool.name, tool.version),
+        let several = is_one_of_several(sources, tool);
+        let words = if several {
+            format!("{} V{}", tool.name, tool.version)
+        } else {
+            tool.name.to_string()
         };
         let arguments = read::read(
             &mut model.types,
@@ -103,10 +158,10 @@ fn model(sources: &[Source]) -> Model {
         let result = read::read(&mut model.types, &tool.output_schema, Side::Result, &words);
         model.tools.push(ToolShape {
             name: tool.name.to_string(),
-            version: tool.version.to_string(),
+            version: several.then(|| tool.version.to_string()),
             hash: source.contract_hash.clone(),
             words,
-            docs: docs_of(tool),
+            docs: docs_of(tool, several),
             arguments,
             result,
         });
@@ -116,14 +171,19 @@ fn model(sources: &[Source]) -> Model {
 }
 
 /// What is told of a tool, a paragraph each.
-fn docs_of(tool: &Tool) -> Vec<String> {
+fn docs_of(tool: &Tool, several: bool) -> Vec<String> {
     let mut docs: Vec<String> = Vec::new();
     docs.extend(
         tool.description
             .as_ref()
             .map(|it| Text::as_str(it).to_owned()),
     );
-    let mut facts = vec![format!("Tool `{}` {}.", tool.name, tool.version)];
+    // Where there is one, the version says nothing: calls go to the newest one with the contract.
+    let mut facts = vec![if several {
+        format!("Tool `{}` {}.", tool.name, tool.version)
+    } else {
+        format!("Tool `{}`.", tool.name)
+    }];
     if tool.idempotent {
         facts.push("Idempotent.".to_owned());
     }
@@ -145,19 +205,21 @@ fn docs_of(tool: &Tool) -> Vec<String> {
 }
 
 /// What stands at the top of every file, less the marks of comments.
-fn header(model: &Model, order: &Order<'_>) -> Vec<String> {
+fn header(model: &Model, task: &Task) -> Vec<String> {
     let mut lines = vec![
-        format!(
-            "@generated by onex {}. Do not edit: write it anew, with",
-            env!("CARGO_PKG_VERSION")
-        ),
+        "@generated by onex. Do not edit: write it anew, with".to_owned(),
         String::new(),
-        format!("    {}", text::shown(order.command)),
+        format!("    {}", text::shown(&task.command)),
         String::new(),
         "From these contracts:".to_owned(),
         String::new(),
     ];
-    let tools = model.tools.iter();
-    lines.extend(tools.map(|tool| format!("    {} {}  {}", tool.name, tool.version, tool.hash)));
+    let tools = model.tools.iter().map(|tool| {
+        let version = tool.version.iter().map(|version| format!(" {version}"));
+        let version: String = version.collect();
+        format!("    {}{version}  {}", tool.name, tool.hash)
+    });
+    lines.extend(tools);
+    lines.extend([String::new(), checksum::PLACE.to_owned()]);
     lines
 }

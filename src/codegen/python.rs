@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Order, header,
+    Task, header,
     names::{self, Names},
     python_alias::literals,
     python_read::readers,
@@ -91,7 +91,7 @@ const MEMBERS_RESERVED: &[&str] = &[
     "yield",
 ];
 
-pub(super) fn write(model: &Model, order: &Order<'_>) -> String {
+pub(super) fn write(model: &Model, task: &Task) -> String {
     let order_of_types = model.in_order();
     let mut taken = Names::new(TYPES_RESERVED, "");
     let mut names = vec![String::new(); model.types.len()];
@@ -110,7 +110,7 @@ pub(super) fn write(model: &Model, order: &Order<'_>) -> String {
     };
     let mut types: String = order_of_types.iter().map(|id| writer.class(*id)).collect();
     types.push_str(&writer.aliases(&order_of_types));
-    let runtime = wire::filled(RUNTIME, order, string);
+    let runtime = wire::filled(RUNTIME, task, string);
     let (imports, runtime) = runtime.split_once("# ---\n").unwrap_or_default();
     let mut imports = imports.to_owned();
     for (place, name, used) in [
@@ -123,7 +123,7 @@ pub(super) fn write(model: &Model, order: &Order<'_>) -> String {
     ] {
         imports = imports.replace(place, if used { name } else { "" });
     }
-    let mut out = block(&header(model, order), "", "# ") + "\n" + &imports + &types;
+    let mut out = block(&header(model, task), "", "# ") + "\n" + &imports + &types;
     out.push_str(&writer.tools());
     out.push_str(runtime);
     let readers = readers(&writer, &order_of_types);
@@ -333,7 +333,7 @@ impl Writer<'_> {
             ];
             let after = format!(" -> {result}:").chars().count();
             let parts = called(("(", ")"), &items, (head.chars().count(), after), (4, 4));
-            let contract = [&tool.name, &tool.version, &tool.hash].map(|it| string(it));
+            let contract = [&tool.name, &tool.hash].map(|it| string(it));
             let contract = contract.map(|it| format!("            {it},\n")).concat();
             out.push_str(&format!(
                 "\n{head}{parts} -> {result}:\n{}        return await _call(\n            self._nc,\n            \

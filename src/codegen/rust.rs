@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Order, Via, header,
+    Task, Via, header,
     names::{self, Names},
     rust_enum,
     rust_layout::{self, Ty},
@@ -66,7 +66,7 @@ const KEYWORDS: &[&str] = &[
     "unsafe", "unsized", "use", "virtual", "where", "while", "yield", "others",
 ];
 
-pub(super) fn write(model: &Model, order: &Order<'_>) -> String {
+pub(super) fn write(model: &Model, task: &Task) -> String {
     let order_of_types = model.in_order();
     let mut taken = Names::new(TYPES_RESERVED, "");
     let mut names = vec![String::new(); model.types.len()];
@@ -76,16 +76,16 @@ pub(super) fn write(model: &Model, order: &Order<'_>) -> String {
         }
     }
     let writer = Writer { model, names };
-    let again = rust_layout::said(0, "const MAKE_ANEW: &str =", &string(order.command));
+    let again = rust_layout::said(0, "const MAKE_ANEW: &str =", &string(&task.command));
     // The command comes last, for it may hold anything.
-    let runtime = wire::filled(RUNTIME, order, string).replace("@{MAKE_ANEW}\n", &again);
+    let runtime = wire::filled(RUNTIME, task, string).replace("@{MAKE_ANEW}\n", &again);
     let (imports, runtime) = runtime.split_once("// ---\n").unwrap_or_default();
     let mut body = String::new();
     for id in order_of_types {
         body.push_str(&writer.definition(id));
     }
-    body.push_str(&writer.tools(order.via));
-    block(&header(model, order), "", "// ") + "\n" + imports + &body + runtime
+    body.push_str(&writer.tools(task.via));
+    block(&header(model, task), "", "// ") + "\n" + imports + &body + runtime
 }
 
 pub(super) struct Writer<'a> {

@@ -20,7 +20,8 @@ pub(super) struct Model {
 pub(super) struct ToolShape {
     /// As the registry knows it.
     pub(super) name: String,
-    pub(super) version: String,
+    /// Where there are several contracts of it.
+    pub(super) version: Option<String>,
     pub(super) hash: String,
     /// What its names in code are made of.
     pub(super) words: String,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Order, header,
+    Task, header,
     names::{self, Names},
     shape::{Kind, Model, Object, Others, Shape, ToolShape, Union},
     text::{WIDTH, block, quoted, wrapped},
@@ -38,7 +38,7 @@ const TYPES_RESERVED: &[&str] = &[
 /// Names that methods must not have: a `then` would be waited for.
 const METHODS_RESERVED: &[&str] = &["constructor", "then", "toString", "toJSON", "valueOf"];
 
-pub(super) fn write(model: &Model, order: &Order<'_>) -> String {
+pub(super) fn write(model: &Model, task: &Task) -> String {
     let order_of_types = model.in_order();
     let mut taken = Names::new(TYPES_RESERVED, "");
     let mut names = vec![String::new(); model.types.len()];
@@ -48,9 +48,9 @@ pub(super) fn write(model: &Model, order: &Order<'_>) -> String {
         }
     }
     let writer = Writer { model, names };
-    let runtime = wire::filled(RUNTIME, order, string);
+    let runtime = wire::filled(RUNTIME, task, string);
     let (imports, runtime) = runtime.split_once("// ---\n").unwrap_or_default();
-    let mut out = block(&header(model, order), "", "// ") + "\n" + imports;
+    let mut out = block(&header(model, task), "", "// ") + "\n" + imports;
     for id in order_of_types {
         out.push_str(&writer.definition(id));
     }
@@ -198,9 +198,8 @@ impl Writer<'_> {
 
 fn contract(name: &str, tool: &ToolShape) -> String {
     format!(
-        "  {name}: {{\n    name: {},\n    version: {},\n    hash: {},\n  }},\n",
+        "  {name}: {{\n    name: {},\n    hash: {},\n  }},\n",
         string(&tool.name),
-        string(&tool.version),
         string(&tool.hash),
     )
 }

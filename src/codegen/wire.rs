@@ -2,11 +2,11 @@
 
 use crate::protocol::{endpoint::Endpoint, error::ErrorCode, names};
 
-use super::{Order, Via};
+use super::{Task, Via};
 
 /// Fills the places `@{NAME}` of a part, and leaves in it what is for that way of calling: between a line that ends
 /// with `@{if registry}` or `@{if direct}` and one that ends with `@{end}`.
-pub(super) fn filled(part: &str, order: &Order<'_>, quoted: fn(&str) -> String) -> String {
+pub(super) fn filled(part: &str, task: &Task, quoted: fn(&str) -> String) -> String {
     let mut out = String::new();
     let mut kept = true;
     for line in part.lines() {
@@ -14,7 +14,7 @@ pub(super) fn filled(part: &str, order: &Order<'_>, quoted: fn(&str) -> String) 
             Some((_, way)) => {
                 let way = way.trim_end_matches('}');
                 kept = way
-                    == if order.via == Via::Direct {
+                    == if task.via == Via::Direct {
                         "direct"
                     } else {
                         "registry"
@@ -30,7 +30,7 @@ pub(super) fn filled(part: &str, order: &Order<'_>, quoted: fn(&str) -> String) 
     }
     let version = format!("1.{}", names::PROTOCOL_MINOR);
     for (place, value) in [
-        ("PREFIX", order.prefix),
+        ("PREFIX", task.prefix.as_str()),
         ("PROTOCOL", &version),
         ("HEADER_PROTOCOL", names::HEADER_PROTOCOL),
         ("HEADER_TIMEOUT_MS", names::HEADER_TIMEOUT_MS),
@@ -47,7 +47,7 @@ pub(super) fn filled(part: &str, order: &Order<'_>, quoted: fn(&str) -> String) 
         ("CONTRACT_CHANGED", ErrorCode::ContractChanged.as_str()),
         ("TOOL_ERROR", ErrorCode::ToolError.as_str()),
         // What it holds is not looked at again.
-        ("COMMAND", order.command),
+        ("COMMAND", task.command.as_str()),
     ] {
         out = out.replace(&format!("@{{{place}}}"), &quoted(value));
     }

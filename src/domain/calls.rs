@@ -12,21 +12,14 @@ use super::{
     time::Moment,
 };
 
+pub use onex_core::call::CallStatus as Course;
+
 /// The calls that are known, by their request ids.
 #[derive(Debug, Default)]
 pub struct Calls {
     entries: BTreeMap<RequestId, Entry<Called>>,
     /// How many of them are markers of what was forgotten.
     markers: usize,
-}
-
-/// How an execution stands.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Course {
-    /// It runs, as far as is known.
-    Runs,
-    /// It has ended.
-    Ended(Outcome),
 }
 
 impl Calls {
@@ -59,7 +52,7 @@ impl Calls {
         let call = self.call(id);
         let same = call.filter(|call| call.execution.execution_id == execution_id);
         match same.map(Call::outcome) {
-            Some(None) => Course::Runs,
+            Some(None) => Course::Running,
             Some(Some(outcome)) => Course::Ended(outcome.clone()),
             None => Course::Ended(Outcome::Unknown),
         }

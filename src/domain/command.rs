@@ -19,6 +19,8 @@ use super::{
     write::Write,
 };
 
+pub use onex_core::command::Probed;
+
 pub use super::refusal::{
     BOUND_BUSES, BOUND_HOSTS, BOUND_LEASES, BOUND_NODES, BOUND_PATTERNS, BOUND_TOOLS,
     BOUND_VALIDATORS, Refusal, Unavailable,
@@ -344,15 +346,4 @@ pub struct Held {
     pub since: Moment,
     /// What trying the port said; none where nobody tried.
     pub probed: Option<Probed>,
-}
-
-/// What trying to bind a port said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Probed {
-    /// It can be bound.
-    Bindable,
-    /// Another program has it.
-    InUse,
-    /// It could not be tried.
-    Unknown,
 }

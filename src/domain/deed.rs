@@ -164,7 +164,7 @@ impl Deed {
                 self.decide(core, now)
             }
             (State::ProbingFirst(write, answer, then), Fed::Probed(probed)) => match probed {
-                Probed::InUse => self.avoid(),
+                Probed::InUse => self.avoid(write.first().and_then(|write| write.key.port())),
                 Probed::Bindable | Probed::Unknown => self.write(write, answer, then),
             },
             (State::Writing(write, answer, then), Fed::Written(revision)) => {
@@ -416,13 +416,17 @@ impl Deed {
 
     /// The grant of a port in use is taken back; on to the next port.
     fn undone(&mut self) -> Step {
-        self.undo = None;
+        let undone = self.undo.take().map(|undo| undo.action);
         self.unsettled = false;
         self.probed = false;
-        self.avoid()
+        match undone {
+            Some(Action::Withdraw(key, ..)) => self.avoid(Some(&key)),
+            _ => self.avoid(None),
+        }
     }
 
-    fn avoid(&mut self) -> Step {
+    /// That port is in use: on to another one.
+    fn avoid(&mut self, at: Option<&PortKey>) -> Step {
         self.another_id();
         self.probes += 1;
         if let Action::Lease(wish) = &self.command.action
@@ -432,7 +436,12 @@ impl Deed {
             return Step::Done(Err(Refusal::PortUnavailable(port, Unavailable::InUse)));
         }
         if self.probes >= PROBES_MAX {
+            let Some(at) = at else {
+                return Step::Done(Err(Refusal::Contended));
+            };
             return Step::Done(Err(Refusal::Exhausted {
+                host: at.host.clone(),
+                transport: at.transport,
                 retry_after_ms: CROWDED_RETRY_MILLIS,
             }));
         }

@@ -12,6 +12,7 @@ use super::{
     calls::Calls,
     command::Held,
     counts::Folded,
+    hosts::Hosts,
     ids::{Host, NodeId, Transport, Ttl},
     key::{Key, PortKey, Revision},
     lookup::Lookup,
@@ -39,6 +40,8 @@ pub struct Index {
     pub nodes: Nodes,
     /// Calls that their callers named.
     pub calls: Calls,
+    /// What is known of hosts beside their ports.
+    pub hosts: Hosts,
     ports: BTreeMap<PortKey, Entry>,
     classes: BTreeMap<PortKey, Class>,
     agenda: Agenda,
@@ -63,6 +66,7 @@ impl Index {
             mechanisms: Mechanisms::default(),
             nodes: Nodes::default(),
             calls: Calls::default(),
+            hosts: Hosts::default(),
             ports: BTreeMap::new(),
             classes: BTreeMap::new(),
             agenda: Agenda::default(),
@@ -145,6 +149,10 @@ impl Index {
             (Key::Checkpoint, _) => self.outbox.foreign(revision),
             (Key::Folded, Stored::Folded(folded)) => self.folded = (revision, Some(folded)),
             (Key::Folded, _) => self.folded = (revision, None),
+            (Key::Host(host), Stored::Host(record)) => {
+                self.hosts.put(host, revision, Some(record), now.mono);
+            }
+            (Key::Host(host), _) => self.hosts.put(host, revision, None, now.mono),
             (Key::Sys | Key::Barrier, _) => {}
         }
         self.look_again(key, now.mono);
@@ -241,7 +249,7 @@ impl Index {
     fn look_again(&mut self, key: &Key, now: Moment) {
         let change = match key {
             Key::Port(port) => self.reclass(port, now),
-            Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded => return,
+            Key::Host(_) | Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded => return,
             Key::Node(_)
             | Key::Live(_)
             | Key::Bus(_)
@@ -340,6 +348,7 @@ impl Index {
             Key::Verdict(id) => self.nodes.verdict(id).map(|entry| entry.revision),
             Key::Exec(id) => self.nodes.counted(id).map(|entry| entry.revision),
             Key::Folded => Some(self.folded.0),
+            Key::Host(host) => self.hosts.revision(host),
             Key::Call(id) => self.calls.entry(*id).map(|entry| entry.revision),
             Key::Sys => self.sys.as_ref().map(|(revision, _)| *revision),
             Key::Checkpoint => Some(self.outbox.checkpoint_revision()),

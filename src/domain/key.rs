@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 pub use onex_types::key::{PortKey, escape, unescape};
 
-use super::ids::{BusId, Invalid, NodeId, RequestId};
+use super::ids::{BusId, Host, Invalid, NodeId, RequestId};
 
 /// A position in the bucket's stream: 0 means that nothing was ever written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -45,6 +45,8 @@ pub enum Key {
     Call(RequestId),
     /// How often a node's tools were run.
     Exec(NodeId),
+    /// What the instances on a host said of it.
+    Host(Host),
     /// The registry's own settings.
     Sys,
     /// Written to learn how far the bucket has come.
@@ -61,6 +63,7 @@ const BUS: &str = "bus.";
 const VERDICT: &str = "verdict.";
 const CALL: &str = "call.";
 const EXEC: &str = "exec.";
+const HOST: &str = "host.";
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,6 +75,7 @@ impl fmt::Display for Key {
             Self::Verdict(id) => write!(f, "{VERDICT}{}", escape(id.as_str())),
             Self::Call(id) => write!(f, "{CALL}{id}"),
             Self::Exec(id) => write!(f, "{EXEC}{}", escape(id.as_str())),
+            Self::Host(host) => write!(f, "{HOST}{}", escape(host.as_str())),
             Self::Sys => f.write_str("sys"),
             Self::Barrier => f.write_str("sys.barrier"),
             Self::Checkpoint => f.write_str("sys.checkpoint"),
@@ -106,6 +110,8 @@ fn parse_named(text: &str) -> Option<Key> {
         id(token).map(Key::Bus)
     } else if let Some(token) = text.strip_prefix(EXEC) {
         id(token).map(Key::Exec)
+    } else if let Some(token) = text.strip_prefix(HOST) {
+        id(token).map(Key::Host)
     } else if let Some(token) = text.strip_prefix(CALL) {
         let id: uuid::Uuid = token.parse().ok()?;
         // A UUID has several spellings, and each would be another key.
@@ -150,6 +156,7 @@ mod tests {
             Key::Bus("a-b".parse().unwrap()),
             Key::Verdict("a.b".parse().unwrap()),
             Key::Exec("a.b".parse().unwrap()),
+            Key::Host("a.b".parse().unwrap()),
             Key::Call(RequestId(uuid::Uuid::max())),
             Key::Folded,
         ] {

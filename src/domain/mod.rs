@@ -13,6 +13,7 @@ pub mod counts;
 pub mod cursor;
 pub mod decide;
 pub mod deed;
+pub mod hosts;
 pub mod index;
 pub mod key;
 pub mod lookup;

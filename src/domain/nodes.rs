@@ -205,6 +205,7 @@ impl Nodes {
             Key::Exec(id) => drop(self.counted.remove(id)),
             Key::Call(_)
             | Key::Port(_)
+            | Key::Host(_)
             | Key::Sys
             | Key::Barrier
             | Key::Checkpoint

@@ -1,7 +1,5 @@
 //! What is stored under a key, in words of the domain. How it is written as bytes is the store's.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -10,7 +8,8 @@ use super::{
     bus::Bus,
     call::Called,
     counts::{Counted, Folded},
-    ids::{CommandId, Digest, Label, LeaseId, Name, Port, RequestId, RequesterId, Token, Ttl},
+    hosts::HostRecord,
+    ids::{CommandId, Label, LeaseId, Name, Port, RequesterId, Token, Ttl},
     key::Revision,
     node::{Announced, Life, Lived},
     transition::{Happened, Transition},
@@ -31,11 +30,7 @@ pub const OUTBOX_TOOLS_MAX: usize = 256;
 /// How long a port rests that another program was using, in milliseconds: one minute.
 pub const IN_USE_REST_MILLIS: u64 = 60_000;
 
-/// What is carried along as it came, and means nothing here.
-pub type Json = serde_json::Value;
-
-/// Members that this version does not know; carried along when a record is rewritten.
-pub type Unknown = BTreeMap<String, Json>;
+pub use onex_core::record::{Json, Request, Unknown};
 
 /// What a key holds: a port's, unless it says otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -167,15 +162,6 @@ pub enum Ended {
     NodeGone,
 }
 
-/// A write that a caller named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
-    /// Its name.
-    pub id: RequestId,
-    /// What it asked for.
-    pub digest: Digest,
-}
-
 impl Ended {
     /// The event that tells of such an end.
     pub fn event(self) -> Happened {
@@ -249,6 +235,8 @@ pub enum Stored {
     Exec(Box<Record<Counted>>),
     /// A marker by which a registry has removed the key; the server removes it in its turn.
     Forgotten,
+    /// What the instances on a host said of it.
+    Host(HostRecord),
     /// The settings.
     Sys(Sys),
     /// The publisher's.

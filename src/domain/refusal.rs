@@ -1,7 +1,7 @@
 //! Why a registry does not do what it is asked to.
 
 use super::{
-    ids::{BusId, LeaseId, NodeId, Port, Token},
+    ids::{BusId, Host, LeaseId, NodeId, Port, RequestId, Token, Transport},
     node::EPOCH_NAMED_MAX,
 };
 
@@ -33,35 +33,39 @@ pub enum Refusal {
     )]
     EpochTooHigh,
     /// The request id came with other parameters before.
-    #[error("this request_id was used before with other parameters")]
-    IdempotencyMismatch,
+    #[error("request_id {0} was used before with other parameters")]
+    IdempotencyMismatch(RequestId),
     /// The lease has ended and is still remembered.
-    #[error("the lease has ended")]
-    LeaseExpired,
+    #[error("lease {}, of port {}, has ended", .0.0, .1)]
+    LeaseExpired(LeaseId, Port),
     /// There is no such lease, and none is remembered.
     #[error("there is no lease {}", .0.0)]
     LeaseNotFound(LeaseId),
     /// The lease is someone else's.
-    #[error("the lease belongs to another requester")]
-    NotHolder,
+    #[error("lease {}, of port {}, belongs to another requester", .0.0, .1)]
+    NotHolder(LeaseId, Port),
     /// No such node lives.
     #[error("there is no node {0}, or it has ended")]
     NodeNotFound(NodeId),
     /// That life of the node is over.
-    #[error("that life of the node is over (the last epoch is {last})")]
+    #[error("that life of node {node_id} is over (the last epoch is {last})")]
     Superseded {
+        /// The node.
+        node_id: NodeId,
         /// The epoch of its last life.
         last: u64,
     },
     /// The node is someone else's.
-    #[error("the node belongs to another requester")]
-    NotNodesHolder,
+    #[error("node {0} belongs to another requester")]
+    NotNodesHolder(NodeId),
     /// The bus is someone else's.
-    #[error("the bus belongs to another requester")]
-    NotBusHolder,
+    #[error("bus {0} belongs to another requester")]
+    NotBusHolder(BusId),
     /// Someone else's node of that name lives.
-    #[error("the node belongs to another requester and lives, in epoch {epoch}")]
+    #[error("node {node_id} belongs to another requester and lives, in epoch {epoch}")]
     NodeTaken {
+        /// The node.
+        node_id: NodeId,
         /// The epoch that it lives in.
         epoch: u64,
     },
@@ -73,18 +77,18 @@ pub enum Refusal {
     BusNotFound(BusId),
     /// The node's contract must not change.
     #[error(
-        "the node is frozen: its contract must not change until a validator reports it as canary or validated"
+        "node {0} is frozen: its contract must not change until a validator reports it as canary or validated"
     )]
-    Frozen,
+    Frozen(NodeId),
     /// Who judges is no validator.
-    #[error("no node of type validator lives by that id and requester")]
-    NotValidator,
+    #[error("no node of type validator lives by the id {0} and that requester")]
+    NotValidator(NodeId),
     /// Nobody judges itself.
-    #[error("a node cannot judge itself")]
-    OwnVerdict,
+    #[error("node {0} cannot judge itself")]
+    OwnVerdict(NodeId),
     /// The node has another contract than the one that was examined.
-    #[error("the node has another contract by now: {0}")]
-    OtherContract(String),
+    #[error("node {0} has another contract by now: {1}")]
+    OtherContract(NodeId, String),
     /// A port that a node says it listens on is not leased like that.
     #[error("{why}")]
     Inbound {
@@ -100,11 +104,11 @@ pub enum Refusal {
     )]
     LeaseOfLastLife(u64),
     /// The lease is of another port.
-    #[error("the lease is of port {0}")]
-    OtherPort(Port),
+    #[error("lease {} is of port {}", .0.0, .1)]
+    OtherPort(LeaseId, Port),
     /// The registration is too long.
-    #[error("the registration with its tools is larger than {0} bytes")]
-    NodeTooLarge(usize),
+    #[error("the registration of node {0} with its tools is larger than {1} bytes")]
+    NodeTooLarge(NodeId, usize),
     /// The host has no pool, and new ones are not allowed.
     #[error("there is no pool for host {0:?}")]
     PoolNotFound(String),
@@ -123,8 +127,12 @@ pub enum Refusal {
     #[error("{}", .1.said(*.0))]
     PortUnavailable(Port, Unavailable),
     /// No port can be had now.
-    #[error("no port of the pool is free")]
+    #[error("no {transport} port of the pool of host {host} is free")]
     Exhausted {
+        /// The host.
+        host: Host,
+        /// In which port space.
+        transport: Transport,
         /// When one may be, in milliseconds.
         retry_after_ms: u64,
     },
@@ -132,7 +140,7 @@ pub enum Refusal {
     #[error("too many calls with a request_id are remembered")]
     CallsFull,
     /// The port's events are not published yet.
-    #[error("events of this port wait to be published")]
+    #[error("earlier events of the same port, node, bus or call wait to be published")]
     Busy,
     /// Others write the same keys.
     #[error("others are writing the same keys")]
@@ -204,18 +212,18 @@ impl Refusal {
         match self {
             Self::LeaseNotFound(_)
             | Self::NodeNotFound(_)
-            | Self::NotNodesHolder
-            | Self::NotBusHolder
+            | Self::NotNodesHolder(_)
+            | Self::NotBusHolder(_)
             | Self::NodeTaken { .. }
             // A node that was forgotten begins with low epochs again.
             | Self::Superseded { .. }
             | Self::ToolNotFound(..)
             | Self::BusNotFound(_)
-            | Self::Frozen
+            | Self::Frozen(_)
             // Whether the life that the lease ends with goes on is a matter of the epoch that is seen.
             | Self::Inbound { .. }
-            | Self::NotValidator
-            | Self::OtherContract(_)
+            | Self::NotValidator(_)
+            | Self::OtherContract(..)
             | Self::PoolNotFound(_)
             | Self::LimitExceeded { .. }
             | Self::Exhausted { .. } => true,
@@ -225,13 +233,13 @@ impl Refusal {
             },
             Self::TtlTooLong(_)
             | Self::EpochTooHigh
-            | Self::IdempotencyMismatch
-            | Self::LeaseExpired
-            | Self::NotHolder
-            | Self::OwnVerdict
-            | Self::OtherPort(_)
+            | Self::IdempotencyMismatch(_)
+            | Self::LeaseExpired(..)
+            | Self::NotHolder(..)
+            | Self::OwnVerdict(_)
+            | Self::OtherPort(..)
             | Self::LeaseOfLastLife(_)
-            | Self::NodeTooLarge(_)
+            | Self::NodeTooLarge(..)
             | Self::CallsFull
             | Self::Busy
             | Self::Contended

@@ -5,11 +5,13 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    call::{Asked, Executed, Execution, Outcome as CallOutcome},
+    call::Execution,
     ids::{Label, LeaseId, Name, NodeId, RequesterId, Token},
     record::Ended,
     trust::{Lifecycle, Outcome, TrustState},
 };
+
+pub use onex_core::call::{ExecutionEnd as EndTold, ExecutionStatus as How};
 
 /// Something that happened to a key and that events tell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -104,58 +106,6 @@ pub struct ExecutionTold {
     /// How it ended; absent where it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<EndTold>,
-}
-
-/// How the run of a tool ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EndTold {
-    /// How.
-    pub how: How,
-    /// The error's code, where one was said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
-    /// Whether the tool was run.
-    pub executed: Executed,
-    /// How long it took, in milliseconds; absent where that is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration_ms: Option<u64>,
-    /// How many providers were tried; absent where that is not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attempts: Option<u32>,
-    /// Which, in order, and what each said; empty where that is not known.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub asked: Vec<Asked>,
-}
-
-/// What came of the run of a tool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum How {
-    /// It has answered.
-    Completed,
-    /// It has not, or not well.
-    Failed,
-    /// Nobody was there to see.
-    Unknown,
-}
-
-impl EndTold {
-    /// Of what came of it; how long it took and how many were tried is not known.
-    pub fn of(outcome: &CallOutcome) -> Self {
-        let (how, code) = match outcome {
-            CallOutcome::Completed(_) => (How::Completed, None),
-            CallOutcome::Failed(failure) => (How::Failed, Some(failure.code.clone())),
-            CallOutcome::Unknown => (How::Unknown, None),
-        };
-        Self {
-            how,
-            code,
-            executed: outcome.executed(),
-            duration_ms: None,
-            attempts: None,
-            asked: Vec::new(),
-        }
-    }
 }
 
 /// What can happen.

@@ -35,7 +35,8 @@ async fn search(named: Option<OsString>, path: Option<OsString>) -> Result<Found
         minimum: SERVER_VERSION_MIN,
         found,
     };
-    if let Some(named) = named.filter(|named| !named.is_empty()) {
+    let is_blank = |named: &OsString| named.to_str().is_some_and(|text| text.trim().is_empty());
+    if let Some(named) = named.filter(|named| !is_blank(named)) {
         let named = PathBuf::from(named);
         return check(&named).await.map_err(|why| {
             no_server(format!(

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::domain::ids::Invalid;
 
-use super::json::value_within_levels;
+use super::json::{exact_value, nearest_value};
 
 /// Longest version or range of versions, in characters.
 pub const VERSION_CHARS_MAX: usize = 128;
@@ -296,19 +296,12 @@ pub(super) fn optional_number<'de, D: Deserializer<'de>>(from: D) -> Result<Opti
     Err(D::Error::custom(format!("must be at most {NUMBER_MAX}")))
 }
 
-/// For `deserialize_with`: any JSON of at most `BYTES_MAX` bytes, white space not counted, and of at most
-/// [`JSON_LEVELS_MAX`](super::json::JSON_LEVELS_MAX) levels; null is nothing said.
+/// For `deserialize_with`: any JSON of at most `BYTES_MAX` bytes, white space not counted; numbers that have no room in a
+/// value are rounded; null is nothing said.
 pub(super) fn json<'de, D: Deserializer<'de>, const BYTES_MAX: usize>(
     from: D,
 ) -> Result<Option<Value>, D::Error> {
-    let value = value_within_levels(from)?;
-    let bytes = value.as_ref().map_or(0, |value| value.to_string().len());
-    if bytes <= BYTES_MAX {
-        return Ok(value);
-    }
-    Err(D::Error::custom(format!(
-        "must be at most {BYTES_MAX} bytes of JSON"
-    )))
+    within::<BYTES_MAX, _>(nearest_value(from)?)
 }
 
 /// For `deserialize_with`: a JSON Schema, by its outward form only, of at most `BYTES_MAX` bytes, white space not
@@ -316,13 +309,25 @@ pub(super) fn json<'de, D: Deserializer<'de>, const BYTES_MAX: usize>(
 pub(super) fn schema<'de, D: Deserializer<'de>, const BYTES_MAX: usize>(
     from: D,
 ) -> Result<Option<Value>, D::Error> {
-    let value = json::<_, BYTES_MAX>(from)?;
+    let value = within::<BYTES_MAX, _>(exact_value(from)?)?;
     match value {
         None | Some(Value::Object(_) | Value::Bool(_)) => Ok(value),
         Some(_) => Err(D::Error::custom(
             "must be a JSON Schema: an object, true or false",
         )),
     }
+}
+
+fn within<const BYTES_MAX: usize, E: serde::de::Error>(
+    value: Option<Value>,
+) -> Result<Option<Value>, E> {
+    let bytes = value.as_ref().map_or(0, |value| value.to_string().len());
+    if bytes <= BYTES_MAX {
+        return Ok(value);
+    }
+    Err(E::custom(format!(
+        "must be at most {BYTES_MAX} bytes of JSON"
+    )))
 }
 
 #[cfg(test)]

@@ -5,15 +5,15 @@
 use std::fmt::Write as _;
 
 use semver::Version;
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Number, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{ids::Label, node::CONTRACT_HASH_PREFIX};
 
 use super::{
     json::Decimal,
-    keyword::{Holds, NOT_RELIED_ON, holds},
     node::{NodeSchema, SchemaField},
+    relied_on::relied_on,
     tool::Tool,
 };
 
@@ -23,14 +23,28 @@ use super::{
 ///
 /// What was not said is what it stands for; errors and side effects are sets.
 pub fn contract_hash(tool: &Tool) -> String {
-    hashed(&json!({
+    hashed(&contract(tool))
+}
+
+fn contract(tool: &Tool) -> Value {
+    json!({
         "name": tool.name,
         "input_schema": relied_on(&tool.input_schema),
         "output_schema": relied_on(&tool.output_schema),
         "error_codes": set(&tool.error_codes),
         "side_effects": set(&tool.side_effects),
         "idempotent": tool.idempotent,
-    }))
+    })
+}
+
+/// The one tool that stands for all with the same [`contract_hash`]: without texts, in version 0.0.0, with its sets in
+/// order and its numbers written in one way.
+pub fn representative(tool: &Tool) -> Result<Tool, serde_json::Error> {
+    let mut contract: Value = serde_json::from_str(&form(&contract(tool)))?;
+    if let Value::Object(members) = &mut contract {
+        members.insert("version".to_owned(), "0.0.0".into());
+    }
+    serde_json::from_value(contract)
 }
 
 /// What a node is for those who trust it, condensed, but for its tools: its version, type and schema. A
@@ -70,35 +84,16 @@ fn set(labels: &[Label]) -> Vec<&str> {
     labels
 }
 
-/// A schema without annotations that no caller relies on. What an unknown keyword holds is kept as it is.
-fn relied_on(schema: &Value) -> Value {
-    let Value::Object(members) = schema else {
-        return schema.clone();
-    };
-    let members = members
-        .iter()
-        .filter(|(keyword, _)| !NOT_RELIED_ON.contains(&keyword.as_str()));
-    let below = |(keyword, value): (&String, &Value)| {
-        let value = match (holds(keyword), value) {
-            (Some(Holds::Schema), schema) => relied_on(schema),
-            (Some(Holds::List), Value::Array(list)) => list.iter().map(relied_on).collect(),
-            (Some(Holds::Named), Value::Object(named)) => {
-                let named = named.iter();
-                let named = named.map(|(name, schema)| (name.clone(), relied_on(schema)));
-                Value::Object(named.collect::<Map<_, _>>())
-            }
-            _ => value.clone(),
-        };
-        (keyword.clone(), value)
-    };
-    Value::Object(members.map(below).collect())
+fn hashed(value: &Value) -> String {
+    let hash = Sha256::digest(form(value));
+    format!("{CONTRACT_HASH_PREFIX}{hash:x}")
 }
 
-fn hashed(value: &Value) -> String {
+/// The one form of all JSON that means the same.
+pub(super) fn form(value: &Value) -> String {
     let mut text = String::new();
     write(value, &mut text);
-    let hash = Sha256::digest(text);
-    format!("{CONTRACT_HASH_PREFIX}{hash:x}")
+    text
 }
 
 /// Appends the one form of all JSON that means the same. Source: RFC 8785 (JCS).
@@ -143,29 +138,25 @@ fn write_text(text: &str, out: &mut String) {
 }
 
 /// By UTF-16 code units. Source: RFC 8785, section 3.2.3.
-fn in_order(one: &str, other: &str) -> std::cmp::Ordering {
+pub(super) fn in_order(one: &str, other: &str) -> std::cmp::Ordering {
     one.encode_utf16().cmp(other.encode_utf16())
 }
 
-/// The shortest digits that stand for a number, and behind how many of them the point goes.
-fn shortest(float: f64) -> (String, i32) {
-    // The standard library's digits are as short, but of two that are as near not always the even ones.
-    let Decimal { digits, point, .. } = Decimal::of(&Number::from_f64(float).unwrap_or(0.into()));
-    (digits, i32::try_from(point).unwrap_or_default())
-}
-
-/// As JavaScript writes it: every number is a double. Source: RFC 8785, section 3.2.2.3, which is
-/// ECMA-262, `Number::toString`.
+/// As JavaScript writes it, but with all digits of an integer: of a number that is none, the shortest that stand for
+/// it. Source: RFC 8785, section 3.2.2.3, which is ECMA-262, `Number::toString`.
 fn write_number(number: &Number, out: &mut String) {
-    let float = number.as_f64().unwrap_or_default();
-    let (digits, point) = shortest(float.abs());
+    let decimal = Decimal::of(number);
+    let point = i32::try_from(decimal.point).unwrap_or_default();
+    let Decimal {
+        negative, digits, ..
+    } = decimal;
     let length = i32::try_from(digits.len()).unwrap_or(i32::MAX);
-    if float < 0.0 {
+    if negative {
         out.push('-');
     }
     let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or_default());
     let split = |at: i32| digits.split_at(usize::try_from(at).unwrap_or_default());
-    if float == 0.0 {
+    if digits.is_empty() {
         out.push('0');
     } else if (length..=21).contains(&point) {
         out.push_str(&digits);
@@ -232,7 +223,17 @@ mod tests {
             ),
             true,
         );
-        for keyword in ["title", "description", "$comment", "examples", "$schema"] {
+        for keyword in [
+            "title",
+            "description",
+            "$comment",
+            "examples",
+            "$schema",
+            "deprecated",
+            "readOnly",
+            "writeOnly",
+            "x-order",
+        ] {
             let mut said = full();
             said["input_schema"][keyword] = json!("adds");
             said["input_schema"]["properties"]["a"][keyword] = json!("the first");
@@ -246,6 +247,11 @@ mod tests {
             value["input_schema"]["properties"]["a"]["const"] = json!({keyword: "x"});
             check(&value.to_string(), false);
         }
+        for default in [json!(0), json!(1)] {
+            let mut said = full();
+            said["input_schema"]["properties"]["a"]["default"] = default;
+            check(&said.to_string(), false);
+        }
         check(&with("name", &json!("sub")), false);
         check(&with("idempotent", &json!(false)), false);
         check(&with("error_codes", &json!(["A"])), false);
@@ -258,6 +264,98 @@ mod tests {
             ),
             false,
         );
+    }
+
+    #[test]
+    fn sets_have_no_order_and_lists_have_one() {
+        let hash = |schema: Value| {
+            let mut value = full();
+            value["input_schema"] = schema;
+            contract_hash(&tool(value))
+        };
+        for (one, other, same) in [
+            (
+                json!({"required": ["a", "b"]}),
+                json!({"required": ["b", "a"]}),
+                true,
+            ),
+            (
+                json!({"required": ["a", "b"]}),
+                json!({"required": ["a"]}),
+                false,
+            ),
+            (
+                json!({"enum": ["x", 1.0, null]}),
+                json!({"enum": [null, 1, "x"]}),
+                true,
+            ),
+            (json!({"enum": [1, 2]}), json!({"enum": [1, 2, 3]}), false),
+            // Their order is part of the value.
+            (json!({"enum": [[1, 2]]}), json!({"enum": [[2, 1]]}), false),
+            (
+                json!({"type": ["string", "null"]}),
+                json!({"type": ["null", "string"]}),
+                true,
+            ),
+            (json!({"type": ["string"]}), json!({"type": "string"}), true),
+            (
+                json!({"type": ["string", "null"]}),
+                json!({"type": "string"}),
+                false,
+            ),
+            (
+                json!({"dependentRequired": {"a": ["b", "c"]}}),
+                json!({"dependentRequired": {"a": ["c", "b"]}}),
+                true,
+            ),
+            (
+                json!({"dependentRequired": {"a": ["b"]}}),
+                json!({"dependentRequired": {"b": ["a"]}}),
+                false,
+            ),
+            // In every schema in it.
+            (
+                json!({"properties": {"a": {"items": {"enum": [1, 2]}}}}),
+                json!({"properties": {"a": {"items": {"enum": [2, 1]}}}}),
+                true,
+            ),
+            // Here they are values, and names.
+            (
+                json!({"const": {"enum": [1, 2]}}),
+                json!({"const": {"enum": [2, 1]}}),
+                false,
+            ),
+            (
+                json!({"properties": {"required": {"const": 1}}}),
+                json!({"properties": {}}),
+                false,
+            ),
+            // References lead into these by their place.
+            (
+                json!({"anyOf": [{"minimum": 1}, {"minimum": 2}]}),
+                json!({"anyOf": [{"minimum": 2}, {"minimum": 1}]}),
+                false,
+            ),
+            (
+                json!({"prefixItems": [true, {"minimum": 2}]}),
+                json!({"prefixItems": [{"minimum": 2}, true]}),
+                false,
+            ),
+        ] {
+            let shown = format!("{one} {other}");
+            assert_eq!(hash(one) == hash(other), same, "{shown}");
+        }
+    }
+
+    #[test]
+    fn all_tools_with_one_hash_have_one_representative() {
+        let mut other = full();
+        other["version"] = json!("2.0.0");
+        other["input_schema"]["properties"]["a"] = json!({"minimum": 1.0, "title": "A"});
+        other["error_codes"] = json!(["B", "A"]);
+        let one = representative(&tool(full())).unwrap();
+        assert_eq!(one, representative(&tool(other)).unwrap());
+        assert_eq!(contract_hash(&one), contract_hash(&tool(full())));
     }
 
     #[test]
@@ -290,9 +388,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn form(text: &str, canonical: &str) {
-        let mut written = String::new();
-        write(&serde_json::from_str(text).unwrap(), &mut written);
+    fn check_form(text: &str, canonical: &str) {
+        let written = form(&serde_json::from_str(text).unwrap());
         assert_eq!(written, canonical, "{text}");
     }
 
@@ -326,7 +423,7 @@ mod tests {
             write_number(&number, &mut written);
             assert_eq!(written, text, "{bits:x}");
             // And it is read as what it was.
-            form(&number.to_string(), text);
+            check_form(&number.to_string(), text);
         }
         for (text, canonical) in [
             ("1", "1"),
@@ -338,26 +435,28 @@ mod tests {
             ("1e19", "10000000000000000000"),
             ("0.1", "0.1"),
             ("1.50", "1.5"),
-            ("9007199254740993", "9007199254740992"),
+            ("9007199254740993", "9007199254740993"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("-9223372036854775807", "-9223372036854775807"),
             ("1E-7", "1e-7"),
         ] {
-            form(text, canonical);
+            check_form(text, canonical);
         }
     }
 
     /// Source: RFC 8785, section 3.2.3 and 3.2.4.
     #[test]
     fn text_and_members_have_one_form() {
-        form(
+        check_form(
             r#"{ "b" : 1, "a" : [ null , true ] }"#,
             r#"{"a":[null,true],"b":1}"#,
         );
-        form(r#""\u0041\/\u00e9""#, "\"A/é\"");
-        form(
+        check_form(r#""\u0041\/\u00e9""#, "\"A/é\"");
+        check_form(
             r#""\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/""#,
             r#""€$\u000f\nA'B\"\\\\\"/""#,
         );
-        form(
+        check_form(
             r#"{"\u20ac":1,"\r":2,"\ufb33":3,"1":4,"\ud83d\ude00":5,"\u0080":6,"\u00f6":7}"#,
             "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"ö\":7,\"€\":1,\"😀\":5,\"\u{fb33}\":3}",
         );

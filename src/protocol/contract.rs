@@ -8,19 +8,22 @@ use crate::domain::ids::NodeId;
 
 use super::{
     admits, cost,
+    ecma::Expression,
     error::Error,
     names::Namespace,
     schema_graph::{PATTERN, PATTERN_PROPERTIES},
     subject::{ToolSubjects, check_subject},
     tool::Tool,
-    validator::{Validator, Weight},
+    validator::{PATTERN_BYTES_MAX, Validator, Weight},
 };
 
 pub use crate::domain::node::NODE_PATTERNS_MAX;
 
-/// Values, and 64 bytes of text each, in the schemas of tools that are compiled in some milliseconds. They have no
-/// regular expressions.
+/// Values, and 64 bytes of text each, in the schemas of tools that are compiled in some milliseconds.
 pub const CONTRACTS_LIGHT_VALUES_MAX: u64 = 2_000;
+/// Characters and classes of all their regular expressions, those that are repeated up to n times n times. None of these
+/// looks around.
+pub const CONTRACTS_LIGHT_PATTERNS_MAX: u64 = 500;
 
 /// What a registry holds every tool to.
 #[derive(Debug, Clone, Copy)]
@@ -86,31 +89,44 @@ pub fn check_tools(
 
 /// How long checking and compiling the schemas of these tools may take.
 pub fn weight(tools: &[Tool]) -> Weight {
-    let mut schemas = tools
+    let schemas = tools
         .iter()
         .flat_map(|tool| [&tool.input_schema, &tool.output_schema]);
     let mut room = CONTRACTS_LIGHT_VALUES_MAX;
-    let is_light = schemas.all(|schema| {
+    let mut patterns = CONTRACTS_LIGHT_PATTERNS_MAX;
+    for schema in schemas {
         let size = cost::size(schema, room);
-        let fits = size <= room;
-        room = room.saturating_sub(size);
-        fits && !has_patterns(schema)
-    });
-    if is_light {
-        Weight::Light
-    } else {
-        Weight::Heavy
+        let left = room.checked_sub(size).zip(patterns_fit(schema, patterns));
+        let Some(left) = left else {
+            return Weight::Heavy;
+        };
+        (room, patterns) = left;
     }
+    Weight::Light
 }
 
-/// Whether there may be regular expressions in a schema.
-fn has_patterns(schema: &Value) -> bool {
+/// What is left of `room` behind the regular expressions that there may be in a schema; none where they do not fit.
+fn patterns_fit(schema: &Value, room: u64) -> Option<u64> {
+    let fit = |room: u64, source: &str| {
+        let read = Expression::read(source).ok()?;
+        let fits = !read.looks_around && source.len() <= PATTERN_BYTES_MAX;
+        room.checked_sub(read.size).filter(|_| fits)
+    };
     match schema {
-        Value::Object(members) => members.iter().any(|(name, value)| {
-            name == PATTERN || name == PATTERN_PROPERTIES || has_patterns(value)
+        Value::Object(members) => members.iter().try_fold(room, |room, (name, value)| {
+            let room = match (name.as_str(), value) {
+                (PATTERN, Value::String(source)) => fit(room, source)?,
+                (PATTERN_PROPERTIES, Value::Object(named)) => named
+                    .keys()
+                    .try_fold(room, |room, source| fit(room, source))?,
+                _ => room,
+            };
+            patterns_fit(value, room)
         }),
-        Value::Array(items) => items.iter().any(has_patterns),
-        _ => false,
+        Value::Array(items) => items
+            .iter()
+            .try_fold(room, |room, item| patterns_fit(item, room)),
+        _ => Some(room),
     }
 }
 
@@ -233,6 +249,35 @@ mod tests {
             json!([tool(1, "1.0.0", 1), {"name": "a", "version": "1.0.0", "subject": "$a"}]),
             Some("/tools/1/subject"),
         );
+    }
+
+    #[test]
+    fn contract_with_small_patterns_is_light() {
+        let weight = |schema: Value| {
+            let tool = json!({"name": "add", "version": "1.0.0", "output_schema": schema});
+            super::weight(&[serde_json::from_value(tool).unwrap()])
+        };
+        let many =
+            |count: usize| json!({"allOf": vec![json!({"pattern": "^[a-z]{1,40}$"}); count]});
+        for (schema, expected) in [
+            (json!({"pattern": "^[a-z]{1,40}$"}), Weight::Light),
+            (
+                json!({"patternProperties": {"^x-": {"pattern": "a"}}}),
+                Weight::Light,
+            ),
+            (many(10), Weight::Light),
+            (many(20), Weight::Heavy),
+            (json!({"pattern": "^[a-z]{1,600}$"}), Weight::Heavy),
+            (
+                json!({"items": {"patternProperties": {"^[a-z]{1,600}$": {}}}}),
+                Weight::Heavy,
+            ),
+            (json!({"pattern": r"\p{L}{60}"}), Weight::Heavy),
+            (json!({"pattern": "(?=a)b"}), Weight::Heavy),
+            (json!({"enum": vec![0; 2_000]}), Weight::Heavy),
+        ] {
+            assert_eq!(weight(schema.clone()), expected, "{schema}");
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum Detail {
     Asked,
     /// Which bound is reached.
     Bound,
+    /// The bus that it is about.
+    BusId,
     /// Who offers the tool, and why each cannot be asked.
     Candidates,
     /// The contract that was asked for.
@@ -37,18 +39,24 @@ pub enum Detail {
     Header,
     /// How to use the endpoint.
     Help,
-    /// The host that has no pool.
+    /// The host whose pool it is about.
     Host,
+    /// The lease that it is about.
+    LeaseId,
     /// What may not be exceeded.
     Limit,
     /// The known field, or name, that an unknown one looks like.
     Nearest,
+    /// The node that it is about.
+    NodeId,
     /// The contracts that are offered.
     Offered,
     /// Whether something was done.
     Outcome,
     /// The field.
     Pointer,
+    /// The port that it is about.
+    Port,
     /// What the provider says besides, as it came.
     ProviderBody,
     /// The provider's own name for its error.
@@ -59,10 +67,14 @@ pub enum Detail {
     ProviderNodeId,
     /// Why not.
     Reason,
+    /// The request id that it is about.
+    RequestId,
     /// How far this instance is.
     Revision,
     /// What the port is.
     State,
+    /// The tool that it is about.
+    ToolName,
     /// What is wrong with arguments or a result.
     Violations,
 }
@@ -88,11 +100,12 @@ impl ErrorCode {
                 (Detail::Limit, Sometimes),
                 (Detail::Help, Sometimes),
             ],
-            Self::PoolNotFound => &[(Detail::Host, Always)],
-            Self::PortUnavailable => &[(Detail::State, Always)],
+            Self::PoolNotFound | Self::ResourceExhausted => &[(Detail::Host, Always)],
+            Self::PortUnavailable => &[(Detail::Port, Always), (Detail::State, Always)],
             Self::StoreChanged => &[(Detail::Pointer, Always)],
             Self::TooLarge => &[
                 (Detail::Limit, Always),
+                (Detail::NodeId, Sometimes),
                 (Detail::Executed, Sometimes),
                 (Detail::ExecutionId, Sometimes),
                 (Detail::ProviderNodeId, Sometimes),
@@ -124,22 +137,32 @@ impl ErrorCode {
                 (Detail::ProviderNodeId, Always),
                 (Detail::Asked, Sometimes),
             ],
-            Self::Busy => &[(Detail::Asked, Sometimes)],
+            Self::Busy => &[(Detail::Asked, Sometimes), (Detail::Executed, Sometimes)],
             Self::LimitExceeded => &[(Detail::Limit, Always), (Detail::Bound, Always)],
             Self::Stale => &[(Detail::Revision, Always)],
             Self::StoreUnavailable => &[(Detail::Outcome, Always)],
-            Self::Forbidden => &[(Detail::Reason, Always)],
-            Self::NotHolder => &[(Detail::Epoch, Sometimes), (Detail::Pointer, Sometimes)],
-            Self::Superseded => &[(Detail::Epoch, Always)],
-            Self::LeaseNotFound | Self::LeaseExpired => &[(Detail::Pointer, Sometimes)],
+            Self::Forbidden => &[(Detail::Reason, Always), (Detail::NodeId, Always)],
+            Self::NotHolder => &[
+                (Detail::LeaseId, Sometimes),
+                (Detail::Port, Sometimes),
+                (Detail::NodeId, Sometimes),
+                (Detail::BusId, Sometimes),
+                (Detail::Epoch, Sometimes),
+                (Detail::Pointer, Sometimes),
+            ],
+            Self::Superseded => &[(Detail::NodeId, Always), (Detail::Epoch, Always)],
+            Self::LeaseNotFound => &[(Detail::LeaseId, Always), (Detail::Pointer, Sometimes)],
+            Self::LeaseExpired => &[
+                (Detail::LeaseId, Always),
+                (Detail::Port, Always),
+                (Detail::Pointer, Sometimes),
+            ],
             Self::SchemaNotFound => &[(Detail::Nearest, Sometimes)],
-            Self::NodeNotFound
-            | Self::ToolNotFound
-            | Self::BusNotFound
-            | Self::IdempotencyMismatch
-            | Self::ResourceExhausted
-            | Self::Contended
-            | Self::Internal => &[],
+            Self::NodeNotFound => &[(Detail::NodeId, Always)],
+            Self::ToolNotFound => &[(Detail::ToolName, Always), (Detail::NodeId, Sometimes)],
+            Self::BusNotFound => &[(Detail::BusId, Always)],
+            Self::IdempotencyMismatch => &[(Detail::RequestId, Always)],
+            Self::Contended | Self::Internal => &[],
         }
     }
 }
@@ -150,6 +173,7 @@ impl Detail {
         match self {
             Self::Asked => "asked",
             Self::Bound => "bound",
+            Self::BusId => "bus_id",
             Self::Candidates => "candidates",
             Self::ContractHash => "contract_hash",
             Self::Epoch => "epoch",
@@ -158,18 +182,23 @@ impl Detail {
             Self::Header => "header",
             Self::Help => "help",
             Self::Host => "host",
+            Self::LeaseId => "lease_id",
             Self::Limit => "limit",
             Self::Nearest => "nearest",
+            Self::NodeId => "node_id",
             Self::Offered => "offered",
             Self::Outcome => "outcome",
             Self::Pointer => "pointer",
+            Self::Port => "port",
             Self::ProviderBody => "provider_body",
             Self::ProviderCode => "provider_code",
             Self::ProviderMessage => "provider_message",
             Self::ProviderNodeId => "provider_node_id",
             Self::Reason => "reason",
+            Self::RequestId => "request_id",
             Self::Revision => "revision",
             Self::State => "state",
+            Self::ToolName => "tool_name",
             Self::Violations => "violations",
         }
     }
@@ -180,6 +209,7 @@ impl Detail {
                 "Which nodes were asked to run the tool, in order, and what each said.",
             ),
             Self::Bound => text("Which bound is reached."),
+            Self::BusId => text("The bus that it is about."),
             Self::Candidates => list::<Candidate>(
                 "Who offers a tool of that name, and why each cannot be asked; at most 64.",
             ),
@@ -198,8 +228,10 @@ impl Detail {
                 remark(&mut help, "For an empty body: how to use the endpoint.");
                 help
             }
-            Self::Host => text("The host that has no pool."),
+            Self::Host => text("The host whose pool it is about."),
+            Self::LeaseId => text("The lease that it is about."),
             Self::Limit => number("What may not be exceeded."),
+            Self::NodeId => text("The node that it is about."),
             Self::Nearest => text("The known field, or name, that an unknown one looks like."),
             Self::Offered => list::<Offered>("The contracts that are offered; at most 64."),
             Self::Outcome => one_of(
@@ -207,6 +239,7 @@ impl Detail {
                 &["none", "unknown"],
             ),
             Self::Pointer => text("The field, as a JSON Pointer."),
+            Self::Port => number("The port that it is about."),
             Self::ProviderBody => {
                 json!({"description": "What the provider says besides, as it came."})
             }
@@ -219,6 +252,7 @@ impl Detail {
                 the tool's subject.",
                 &["frozen", "not_validator", "own_verdict", "tool_subject"],
             ),
+            Self::RequestId => text("The request id that it is about."),
             Self::Revision => number("How far this instance is."),
             Self::State => one_of(
                 "What the port is. `in_use`: another program has it. `outside`: in no range.",
@@ -231,6 +265,7 @@ impl Detail {
                     "outside",
                 ],
             ),
+            Self::ToolName => text("The tool that it is about."),
             Self::Violations => list::<Violation>("What is wrong, and where; the first 64 things."),
         }
     }
@@ -241,6 +276,7 @@ impl Detail {
                 json!([{"node_id": examples::NODE, "said": "silent", "message": null}])
             }
             Self::Bound => json!("hosts"),
+            Self::BusId => json!("calc-events"),
             Self::Candidates => examples::candidates(),
             Self::ContractHash => json!(examples::HASH),
             Self::Epoch => json!(3),
@@ -249,6 +285,7 @@ impl Detail {
             Self::Header => json!("Onex-Timeout-Ms"),
             Self::Help => json!(Endpoint::Help.help(&Namespace::default())),
             Self::Host => json!("build-7"),
+            Self::LeaseId => json!(examples::LEASE),
             Self::Limit => json!(1_000),
             Self::Nearest => json!("preferred_port"),
             Self::Offered => {
@@ -256,13 +293,16 @@ impl Detail {
             }
             Self::Outcome => json!("unknown"),
             Self::Pointer => json!("/min_revision"),
+            Self::Port => json!(20_001),
             Self::ProviderBody => json!({"error": {"code": "TEXT_TOO_LONG"}}),
             Self::ProviderCode => json!("TEXT_TOO_LONG"),
             Self::ProviderMessage => json!("the text has more than 100,000 characters"),
-            Self::ProviderNodeId => json!(examples::NODE),
+            Self::NodeId | Self::ProviderNodeId => json!(examples::NODE),
             Self::Reason => json!("frozen"),
+            Self::RequestId => json!(examples::REQUEST_ID),
             Self::Revision => json!(1_234),
             Self::State => json!("held"),
+            Self::ToolName => json!("summarize"),
             Self::Violations => {
                 json!([{"pointer": "/max_words", "message": "\"few\" is not of type \"integer\""}])
             }

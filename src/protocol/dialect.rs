@@ -23,13 +23,54 @@ enum Dialect {
 
 /// Keywords that 2020-12 does not have, but a validator may heed, and what to write in their place.
 const GONE: &[(&str, &str)] = &[
-    ("$recursiveRef", "use $dynamicRef"),
+    (
+        "$recursiveRef",
+        "write \"$ref\": \"#\", or, where $recursiveAnchor is true, \"$dynamicRef\": \"#node\" with \"$dynamicAnchor\": \
+         \"node\"",
+    ),
+    (
+        "$recursiveAnchor",
+        "write \"$dynamicAnchor\": \"node\", and \"$dynamicRef\": \"#node\" in the place of $recursiveRef, or leave it out",
+    ),
     (
         "additionalItems",
         "use prefixItems for the first items, and items for the others",
     ),
     ("dependencies", "use dependentSchemas or dependentRequired"),
+    ("divisibleBy", "use multipleOf"),
 ];
+
+/// How a keyword is written in 2020-12 that has the value which an earlier draft gave it.
+fn respelled(members: &Map<String, Value>, keyword: &str, value: &Value) -> Option<String> {
+    let bound = match keyword {
+        "exclusiveMinimum" => "minimum",
+        "exclusiveMaximum" => "maximum",
+        "required" if value.is_boolean() => {
+            return Some(
+                "is a boolean, as draft-03 has it: in 2020-12 the object around it lists the names of its members, as in \
+                 \"required\": [\"a\"]"
+                    .to_owned(),
+            );
+        }
+        "items" if value.is_array() => {
+            return Some(
+                "is a list, as earlier drafts have it: in 2020-12 that is prefixItems".to_owned(),
+            );
+        }
+        _ => return None,
+    };
+    let said = match (value, members.get(bound)) {
+        (Value::Bool(false), _) => "leave it out".to_owned(),
+        (Value::Bool(true), Some(Value::Number(number))) => {
+            format!("in 2020-12 that is \"{keyword}\": {number}, without {bound}")
+        }
+        (Value::Bool(true), _) => {
+            format!("in 2020-12 it is the number that is excluded, as in \"{keyword}\": 0")
+        }
+        _ => return None,
+    };
+    Some(format!("is a boolean, as draft-04 has it: {said}"))
+}
 
 /// Keywords that came with 2019-09.
 const SINCE_2019: &[&str] = &[
@@ -99,17 +140,15 @@ impl Dialect {
         let later = match self {
             Self::Draft7 => SINCE_2019.contains(&keyword) || SINCE_2020.contains(&keyword),
             Self::Draft2019 => SINCE_2020.contains(&keyword),
-            Self::Draft2020 => return None,
+            Self::Draft2020 => false,
         };
         if later {
             return Some(format!(
                 "is not part of {name}, which $schema names: leave out $schema where it is meant"
             ));
         }
-        if keyword == "items" && value.is_array() {
-            return Some(format!(
-                "is a list, as {name} has it: in 2020-12, as which schemas are read, that is prefixItems"
-            ));
+        if let Some(why) = respelled(members, keyword, value) {
+            return Some(why);
         }
         let is_beside = self == Self::Draft7 && members.contains_key("$ref") && keyword != "$ref";
         (is_beside && limits(keyword)).then(|| {

@@ -1,12 +1,12 @@
 //! Regular expressions of ECMA-262, as JSON Schema means them, written anew for the engines that are used here. What
 //! they would read differently is spelled out; what they cannot do is refused, with the reason.
 //!
-//! The dialect is that with the flag `u`, and what is clear without it as well: `\-` and the like, `}` and `]` on their
-//! own, `{` where no number follows, `[\w-.]`.
+//! The dialect is that with the flag `u`, as validators in other languages have it: what that refuses is refused.
 
 mod class;
+mod property;
 
-use std::{iter::Peekable, str::Chars};
+use std::{collections::HashSet, iter::Peekable, str::Chars};
 
 use class::{Class, DIGIT, SPACE, WORD};
 
@@ -16,6 +16,12 @@ const BOUNDARY: char = '\u{1}';
 const NO_BOUNDARY: char = '\u{2}';
 /// What an atom that stands for a property of Unicode counts as: it is compiled to many.
 const PROPERTY_SIZE: u64 = 10;
+/// Characters that stand for themselves behind a backslash.
+const SYNTAX: &str = "^$\\.*+?()[]{}|/";
+
+/// What a brace is.
+const NO_REPETITION: &str =
+    "a repetition is {n}, {n,} or {n,m}; a brace of the text is written \\{";
 
 /// A regular expression, read.
 #[derive(Debug, Default)]
@@ -47,6 +53,7 @@ impl Expression {
             rest: pattern.chars().peekable(),
             at: 0,
             groups: Vec::new(),
+            names: HashSet::new(),
             size: 0,
             looks: false,
             last: Last::Nothing,
@@ -101,6 +108,8 @@ struct Reader<'p> {
     /// Characters that were read.
     at: usize,
     groups: Vec<Group>,
+    /// Those of groups that were read.
+    names: HashSet<String>,
     /// Of the innermost open group.
     size: u64,
     looks: bool,
@@ -158,6 +167,7 @@ impl Reader<'_> {
                     self.atom(&class.written(), class.size(PROPERTY_SIZE));
                 }
                 '\\' => self.escape()?,
+                ']' | '}' => return self.wrong(&format!("'{c}' closes nothing: write \\{c}")),
                 c => self.literal(c),
             }
         }
@@ -232,18 +242,23 @@ impl Reader<'_> {
     }
 
     fn group_name(&mut self) -> Result<(), String> {
-        let mut length = 0;
+        let mut name = String::new();
         loop {
             match self.next() {
-                Some('>') if length > 0 => return Ok(()),
-                Some(c)
-                    if c.is_alphabetic() || "_$".contains(c) || length > 0 && c.is_numeric() =>
-                {
-                    length += 1;
+                Some('>') if !name.is_empty() => break,
+                Some('\\') => return self.wrong("escapes in a group's name are not supported"),
+                Some(c) if property::is_in_name(c, name.is_empty()) => name.push(c),
+                _ => {
+                    return self.wrong(
+                        "a group's name is made of letters, digits, '_' and '$', and begins with no digit",
+                    );
                 }
-                _ => return self.wrong("a group's name is made of letters, digits, '_' and '$'"),
             }
         }
+        if self.names.insert(name) {
+            return Ok(());
+        }
+        self.wrong("two groups have the same name: give one another, or leave it out")
     }
 
     fn close(&mut self) -> Result<(), String> {
@@ -262,17 +277,14 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// `{n}`, `{n,}`, `{n,m}`, or a brace that stands for itself.
+    /// `{n}`, `{n,}` or `{n,m}`.
     fn brace(&mut self) -> Result<(), String> {
         match self.peek() {
             Some(c) if c.is_ascii_digit() => {}
             Some(',') => {
                 return self.wrong("'{,' repeats nothing in ECMA-262: write {0,n}, or \\{");
             }
-            _ => {
-                self.literal('{');
-                return Ok(());
-            }
+            _ => return self.wrong(NO_REPETITION),
         }
         let least = self.number();
         let most = if !self.eat(',') {
@@ -283,8 +295,7 @@ impl Reader<'_> {
             Some(self.number())
         };
         if !self.eat('}') {
-            return self
-                .wrong("a repetition is {n}, {n,} or {n,m}; a brace of the text is written \\{");
+            return self.wrong(NO_REPETITION);
         }
         if most.is_some_and(|most| most < least) {
             return self.wrong("a repetition's numbers are out of order");
@@ -340,7 +351,7 @@ impl Reader<'_> {
             Some('k' | '1'..='9') => return self.wrong("back-references are not supported"),
             _ => {
                 let mut class = Class::new(false);
-                if let Some(c) = self.class_escape(&mut class)? {
+                if let Some(c) = self.class_escape(&mut class, SYNTAX)? {
                     self.literal(c);
                 } else {
                     self.atom(&class.written(), class.size(PROPERTY_SIZE));
@@ -350,8 +361,9 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Behind a backslash: a character, or none when it was a class that was added to `class`.
-    fn class_escape(&mut self, class: &mut Class) -> Result<Option<char>, String> {
+    /// Behind a backslash: a character, or none when it was a class that was added to `class`. Those that `escaped` names
+    /// stand for themselves.
+    fn class_escape(&mut self, class: &mut Class, escaped: &str) -> Result<Option<char>, String> {
         let Some(c) = self.next() else {
             return self.wrong("a backslash stands at the end");
         };
@@ -366,30 +378,13 @@ impl Reader<'_> {
                 let property = self.property()?;
                 class.add_property(c, &property);
             }
-            _ => return self.character(c).map(Some),
+            _ => return self.character(c, escaped).map(Some),
         }
         Ok(None)
     }
 
-    /// What stands in the braces of `\p{…}`.
-    fn property(&mut self) -> Result<String, String> {
-        let what = "a property of Unicode is written \\p{Name} or \\p{Name=Value}";
-        if !self.eat('{') {
-            return self.wrong(what);
-        }
-        let mut name = String::new();
-        loop {
-            match self.next() {
-                Some('}') if !name.is_empty() => return Ok(name),
-                Some(c) if c.is_ascii_alphanumeric() || c == '_' => name.push(c),
-                Some('=') if !name.is_empty() && !name.contains('=') => name.push('='),
-                _ => return self.wrong(what),
-            }
-        }
-    }
-
     /// The character for which the escape stands.
-    fn character(&mut self, c: char) -> Result<char, String> {
+    fn character(&mut self, c: char, escaped: &str) -> Result<char, String> {
         Ok(match c {
             'f' => '\u{c}',
             'n' => '\n',
@@ -406,10 +401,14 @@ impl Reader<'_> {
             'x' => self.hex(2)?,
             'u' => self.unicode()?,
             '0'..='9' => return self.wrong("octal numbers are not part of ECMA-262: write \\xHH"),
+            c if escaped.contains(c) => c,
             c if c.is_alphanumeric() => {
                 return self.wrong(&format!("'\\{c}' means nothing in ECMA-262"));
             }
-            c => c,
+            c => {
+                let why = format!("'\\{c}' means nothing in ECMA-262: '{c}' stands for itself");
+                return self.wrong(&why);
+            }
         })
     }
 

@@ -292,7 +292,15 @@ impl About {
                 transition.requester_id,
                 Some(*id),
             ))),
-            (Key::Exec(_) | Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded, _) => {
+            (
+                Key::Exec(_)
+                | Key::Host(_)
+                | Key::Sys
+                | Key::Barrier
+                | Key::Checkpoint
+                | Key::Folded,
+                _,
+            ) => {
                 return None;
             }
         })

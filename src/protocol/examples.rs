@@ -7,7 +7,8 @@ use super::{
     error::ErrorCode,
 };
 
-const LEASE: &str = "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f";
+pub(super) const LEASE: &str = "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f";
+pub(super) const REQUEST_ID: &str = "0198f3a0-6c2f-7d57-8e66-40201b4c7d32";
 const REQUESTER: &str = "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21";
 pub(super) const NODE: &str = "text.summariser";
 pub(super) const OTHER_HASH: &str =

@@ -11,6 +11,7 @@ use crate::domain::ids::Digest;
 use super::{
     endpoint::Endpoint,
     error::{Error, ErrorCode},
+    json::violation_in,
     names::{HEADER_CORRELATION_ID, Namespace, PROTOCOL_MINOR},
     pointer,
     tool::Tool,
@@ -97,7 +98,9 @@ fn parse_object<T: DeserializeOwned>(
                 let message = format!("{field} is there twice");
                 return Err(Error::invalid(format!("{pointer}/{field}"), message));
             }
-            return Err(Error::invalid(pointer, said_plainly(&error)));
+            let said = said_plainly(&error);
+            let (below, message) = violation_in(&said);
+            return Err(Error::invalid(pointer + below, message));
         }
     };
     json.end()
@@ -118,13 +121,19 @@ fn named_by<'a>(message: &'a str, words: &str) -> Option<&'a str> {
 }
 
 pub(super) fn said_plainly(error: &serde_json::Error) -> String {
+    let whole = error.to_string();
+    let text = match whole.rsplit_once(" at line ") {
+        Some((text, _)) => text,
+        None => &whole,
+    };
     if error.is_data() {
-        let text = error.to_string();
-        let text = text.split(" at line ").next().unwrap_or(&text);
         return what_must_be(text).unwrap_or_else(|| text.to_owned());
     }
-    let text = error.to_string();
-    format!("the body is not JSON: {text}")
+    // It is JSON all the same.
+    if text == "number out of range" {
+        return "must be a number within the range of a double".to_owned();
+    }
+    format!("the body is not JSON: {whole}")
 }
 
 /// What serde says of a value that will not do, in words of JSON and not of Rust.
@@ -134,7 +143,10 @@ fn what_must_be(text: &str) -> Option<String> {
         .iter()
         .find_map(|kind| found.strip_prefix(kind))?;
     let expected = match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number, 0 or more",
         "a nonzero u16" => "a number from 1 to 65535",
         "a boolean" => "true or false",
         "a sequence" => "a list",
@@ -305,6 +317,17 @@ mod tests {
             "/ttl",
             "",
         );
+        for (ttl, said) in [
+            ("9007199254740993.0", "between -2^53 and 2^53"),
+            ("1e300", "between -2^53 and 2^53"),
+            ("123456789012345678901234567890", "between -2^53 and 2^53"),
+            ("1e400", "within the range of a double"),
+            ("4294967296", "from 0 to 4294967295"),
+            ("86401.0", "1 to 86400"),
+        ] {
+            let body = format!(r#"{{"requester_id":"{ID}","protocol":"http","ttl":{ttl}}}"#);
+            check(&body, "/ttl", said);
+        }
         check(
             &format!(r#"{{"requester_id":"{ID}","protocol":"http","labels":["a",""]}}"#),
             "/labels/1",

@@ -549,15 +549,30 @@ pub struct ProviderError {
 impl ProviderError {
     /// What a provider says of its error, and its body: as JSON where that changes nothing of it, else as text.
     pub fn read(body: &[u8]) -> (Value, Self) {
+        #[derive(Deserialize)]
+        struct Body {
+            error: ProviderError,
+        }
+        // Whatever else there is in it, and however deep.
+        let said = serde_json::from_slice(body).map(|Body { error }| error);
         let text = || Value::from(String::from_utf8_lossy(body));
         let document = JsonText::parse(body).ok().map(|json| json.document());
-        let Some(Ok(document)) = document else {
-            return (text(), Self::default());
+        let body = match document {
+            Some(Ok(document)) => document.into_value().unwrap_or_else(text),
+            _ => text(),
         };
-        let error = document.value().get("error").cloned();
-        let said = error.and_then(|error| serde_json::from_value(error).ok());
-        let body = document.into_value().unwrap_or_else(text);
         (body, said.unwrap_or_default())
+    }
+
+    /// An error's name and its text, for people: each once.
+    pub fn line(code: &str, message: &str) -> String {
+        if message.is_empty() || message == code {
+            code.to_owned()
+        } else if code.is_empty() || message.starts_with(&format!("{code}:")) {
+            message.to_owned()
+        } else {
+            format!("{code}: {message}")
+        }
     }
 }
 

@@ -11,10 +11,6 @@ pub(super) enum Holds {
     Named,
 }
 
-/// Keywords that callers do not rely on: texts for people, and the dialect, of which only one is accepted.
-pub(super) const NOT_RELIED_ON: [&str; 5] =
-    ["title", "description", "$comment", "examples", "$schema"];
-
 /// How schemas stand under that keyword, if they do.
 pub(super) fn holds(keyword: &str) -> Option<Holds> {
     Some(match keyword {

@@ -35,6 +35,7 @@ pub mod pool;
 pub mod port;
 pub mod provide;
 pub mod records;
+mod relied_on;
 pub mod schema;
 mod schema_graph;
 pub mod schemas;

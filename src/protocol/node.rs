@@ -327,6 +327,16 @@ pub struct RegisterRequest {
 }
 
 impl RegisterRequest {
+    /// What is worth a look about the request itself.
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
+        let ports = self.inbound_ports.iter().enumerate();
+        let warning = |(at, port): (usize, &InboundPort)| {
+            let pointer = format!("/inbound_ports/{at}/endpoint_uri");
+            port.endpoint_uri.as_ref()?.warning(&pointer)
+        };
+        ports.filter_map(warning).collect()
+    }
+
     /// Of a node that says no more than it must.
     pub fn new(
         node_id: NodeId,

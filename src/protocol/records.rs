@@ -13,9 +13,13 @@
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
+use crate::domain::hosts::ALIASES_MAX;
+
 use super::{
     call_records, node_records,
-    schema::{self, LabelText, NameText, PortNumber, Time, TokenText, TtlSeconds, UuidText},
+    schema::{
+        self, HostText, LabelText, NameText, PortNumber, Time, TokenText, TtlSeconds, UuidText,
+    },
     schemas::Message,
 };
 
@@ -210,6 +214,22 @@ struct Sys {
     ttl_max: TtlSeconds,
 }
 
+/// What the instances on a host said of it.
+#[derive(JsonSchema)]
+struct HostRecord {
+    /// The format of the record: 1. A later one is not understood.
+    format: u32,
+    /// The instance that said it.
+    said_by: UuidText,
+    /// Which kernel and network namespace the host is; absent where the instance is not on its network.
+    port_space: Option<String>,
+    /// The host's other names, and its addresses, loopback ones excluded.
+    #[schemars(length(max = ALIASES_MAX))]
+    aliases: Vec<HostText>,
+    /// The host under which the same machine is served now; absent where it is served under this one.
+    renamed_to: Option<HostText>,
+}
+
 /// Who publishes events, and how far that has come.
 #[derive(JsonSchema)]
 struct Checkpoint {
@@ -245,6 +265,16 @@ pub(super) fn messages() -> impl Iterator<Item = Message> {
             "Record of a port that nobody has",
             schema::of::<PortRest>(),
             rest(),
+        ),
+        message(
+            "host",
+            "Record of what a host is called",
+            schema::of::<HostRecord>(),
+            json!({
+                "format": 1, "said_by": "0198f39f-0a4d-7b5e-8f60-718293a4b5c6",
+                "port_space": "7b0f6a52-1c1e-4d0f-9f0e-0a8d3c5e2b11 net:[4026531840]",
+                "aliases": ["192.0.2.7", "build-7.lab.example"],
+            }),
         ),
         message(
             "sys",

@@ -133,7 +133,7 @@ pub(super) fn is_settings(text: &str) -> bool {
 }
 
 /// Such a text without them; `strip` makes of a value what may be kept of it.
-pub(super) fn settings_without(text: &str, strip: impl Fn(&str) -> String) -> String {
+pub(super) fn settings_without(text: &str, mut strip: impl FnMut(&str) -> String) -> String {
     let mut kept: Vec<String> = Vec::new();
     let mut rest = text;
     loop {
@@ -146,7 +146,7 @@ pub(super) fn settings_without(text: &str, strip: impl Fn(&str) -> String) -> St
         );
         let setting = &rest[..end];
         match setting.split_once('=') {
-            Some((name, value)) if is_harmless(name) => {
+            Some((name, value)) if is_harmless(name) && !has_members(value) => {
                 kept.push(format!("{name}={}", strip(value)));
             }
             // What has no name may be the rest of a password with a `;` in it.
@@ -171,14 +171,10 @@ pub(super) fn path_without(text: &str) -> String {
             && let Some((name, value)) = rest.split_once('=')
             && !name.contains(BEGINNINGS)
             && !name.contains(['?', '#'])
-            && is_hidden(before, name)
+            && let (inner, behind) = value.split_at(value_len(value, ends(before, depth)))
+            && (is_hidden(before, name) || is_setting(before) && has_members(inner))
         {
-            let ends: &[char] = match before {
-                _ if depth > 0 => &[',', ')', ';'],
-                Some(',') => &[',', ';'],
-                _ => &[';'],
-            };
-            rest = &value[value_len(value, ends)..];
+            rest = behind;
             match before {
                 Some(';' | ',') => {
                     out.pop();
@@ -205,6 +201,15 @@ pub(super) fn path_without(text: &str) -> String {
     out
 }
 
+/// What a setting behind that character may end with.
+fn ends(before: Option<char>, depth: usize) -> &'static [char] {
+    match before {
+        _ if depth > 0 => &[',', ')', ';'],
+        Some(',') => &[',', ';'],
+        _ => &[';'],
+    }
+}
+
 /// How long a value is that one of `ends` ends, in bytes. One in quotes or braces goes to where these close, and
 /// to the end of the text if they do not.
 fn value_len(text: &str, ends: &[char]) -> usize {
@@ -227,13 +232,18 @@ fn value_len(text: &str, ends: &[char]) -> usize {
     text.len()
 }
 
-/// Whether what is named so behind that character is removed. Behind some of them stand settings; behind the others a
-/// part of a path may look like one.
+/// Whether what is named so behind that character is removed.
 fn is_hidden(before: Option<char>, name: &str) -> bool {
-    match before {
-        Some(';' | ',' | '(') => !is_harmless(name),
-        _ => is_secret(name),
+    if is_setting(before) {
+        !is_harmless(name)
+    } else {
+        is_secret(name)
     }
+}
+
+/// Whether settings stand behind that character. Behind the others a part of a path may look like one.
+fn is_setting(before: Option<char>) -> bool {
+    matches!(before, Some(';' | ',' | '('))
 }
 
 fn is_secret(name: &str) -> bool {
@@ -245,10 +255,31 @@ fn is_harmless(name: &str) -> bool {
     HARMLESS_NAMES.contains(&bare(name).as_str())
 }
 
-/// Whether it is no address, which may have secrets of its own.
+/// Whether it is a word, a number, a name with dots or slashes, or a list of such, and can be nothing that has secrets of
+/// its own: no address, no settings, no JSON.
 fn is_plain(value: &str) -> bool {
-    let value = percent_decoded(value).unwrap_or_default();
-    !value.contains(['@', '=']) && !value.contains("//")
+    let in_words = |c: char| c.is_alphanumeric() || "-._~+*>,/[] :".contains(c);
+    // A colon stands before a port, or within the brackets of an IPv6 address.
+    let is_port = |port: &str| {
+        let port = port.split([',', '/']).next().unwrap_or_default();
+        port.chars().all(|c| c.is_ascii_digit())
+    };
+    let in_ipv6 = |c: char| c.is_ascii_hexdigit() || ":.".contains(c);
+    percent_decoded(value).is_some_and(|value| {
+        let address = value.strip_prefix('[').and_then(|it| it.split_once(']'));
+        let behind = match address {
+            Some((address, behind)) if address.chars().all(in_ipv6) => behind,
+            _ => &value,
+        };
+        value.chars().all(in_words)
+            && !value.contains("//")
+            && behind.split(':').skip(1).all(is_port)
+    })
+}
+
+/// Whether it may be JSON, or something quoted.
+fn has_members(value: &str) -> bool {
+    percent_decoded(value).is_none_or(|value| value.contains(['{', '}', '"']))
 }
 
 /// A name in lower case and without what is written between its words.

@@ -40,11 +40,34 @@ impl FromStr for SubjectPattern {
             _ => is_literal(token),
         };
         if text.chars().count() <= SUBJECT_CHARS_MAX && text.split('.').enumerate().all(good) {
-            return Ok(Self(text.into()));
+            return match never_for_tools(text) {
+                Some(why) => Err(Invalid(format!(
+                    "must be subjects on which tools may listen: {text:?} is {why}, which no tool is called by"
+                ))),
+                None => Ok(Self(text.into())),
+            };
         }
         Err(Invalid(format!(
             "must be a subject of at most {SUBJECT_CHARS_MAX} characters, with '*' for one token or '>' at the end"
         )))
+    }
+}
+
+/// Why no tool may have a subject of that pattern; none where one may.
+fn never_for_tools(pattern: &str) -> Option<&'static str> {
+    if pattern.starts_with('$') {
+        return Some("an interface of the NATS server");
+    }
+    if pattern.starts_with('_') {
+        return Some("an inbox, or another subject of clients");
+    }
+    let tokens: Vec<&str> = pattern.split('.').collect();
+    match tokens.as_slice() {
+        ["onex", "registry", ..] | ["onex", _, "registry", ..] => Some("a registry's own"),
+        ["onex", "node", "v1", ..] | ["onex", _, "node", "v1", ..] => {
+            Some("a default subject of tools, each of which only its own node may have")
+        }
+        _ => None,
     }
 }
 
@@ -79,6 +102,12 @@ impl ToolSubjects {
             named_only: true,
             ..self
         }
+    }
+
+    /// The first pattern that leaves it to whoever announces a tool where its subject begins.
+    pub fn widest(&self) -> Option<&SubjectPattern> {
+        let mut patterns = self.patterns.iter();
+        patterns.find(|pattern| pattern.0.starts_with(['*', '>']))
     }
 
     /// Whether there is any that is not allowed, of those that the rules which hold everywhere let be.
@@ -236,6 +265,17 @@ mod tests {
             ("a*", false),
             ("", false),
             ("a..b", false),
+            ("$JS.>", false),
+            ("$SYS.REQ.>", false),
+            ("$KV.onex-registry.>", false),
+            ("$", false),
+            ("_INBOX.>", false),
+            ("onex.registry.v1.>", false),
+            ("onex.*.registry.>", false),
+            ("onex.node.v1.tool.>", false),
+            ("onex.ci.node.v1.>", false),
+            ("onex.any.thing", true),
+            ("onex.>", true),
         ] {
             assert_eq!(text.parse::<SubjectPattern>().is_ok(), good, "{text}");
         }

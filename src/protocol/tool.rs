@@ -11,7 +11,7 @@ use super::{
     bounds::{
         self, ATTEMPT_TIMEOUT_MILLIS_MAX, ATTEMPT_TIMEOUT_MILLIS_MIN, Open, Text, list, or_default,
     },
-    json::value_within_levels,
+    json::exact_value,
     node::DESCRIPTION_CHARS_MAX,
     port::{Limit, PAGE_ITEMS_MAX},
     schema::{
@@ -162,11 +162,11 @@ pub fn anything() -> Value {
 }
 
 fn input_schema<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
-    Ok(value_within_levels(from)?.unwrap_or_else(any_object))
+    Ok(exact_value(from)?.unwrap_or_else(any_object))
 }
 
 fn output_schema<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Value, D::Error> {
-    Ok(value_within_levels(from)?.unwrap_or_else(anything))
+    Ok(exact_value(from)?.unwrap_or_else(anything))
 }
 
 /// Adds a tool to a running node, or replaces the one of that name and version.

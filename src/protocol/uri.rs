@@ -1,29 +1,93 @@
 //! Addresses without the secrets that people write into them.
 
+mod encoding;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::Invalid;
 
-use super::secrets;
+use super::{
+    secrets,
+    warning::{Warning, WarningCode},
+};
+
+pub(crate) use encoding::percent_decoded;
+use encoding::{check_encoding, marks_decoded};
 
 /// Longest address, in characters.
 pub const URI_CHARS_MAX: usize = 2_048;
+
+/// How often an address is read anew while something is removed from it.
+const ROUNDS_MAX: usize = 16;
 
 /// What addresses of Java's databases begin with, which have settings behind the host.
 const JDBC: &str = "jdbc:";
 const JDBC_ORACLE: &str = "jdbc:oracle:";
 
 /// Where something listens. Credentials are removed while it is read, so nothing keeps or shows them.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct EndpointUri(Box<str>);
+pub struct EndpointUri {
+    text: Box<str>,
+    /// While it was read.
+    removed: Removed,
+}
 
 impl EndpointUri {
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// That something was removed from what stood at `pointer`, and what, but for its value.
+    pub(crate) fn warning(&self, pointer: &str) -> Option<Warning> {
+        let parts = self.removed.parts();
+        let what = match parts.as_slice() {
+            [] => return None,
+            [one] => (*one).to_owned(),
+            [more @ .., last] => format!("{} and {last}", more.join(", ")),
+        };
+        let message = format!(
+            "{pointer}: {what} removed from the address, which is shown to everybody: leave that out"
+        );
+        Some(Warning::new(WarningCode::UriStripped, message))
+    }
+}
+
+/// Addresses are the same whatever was removed from them.
+impl PartialEq for EndpointUri {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for EndpointUri {}
+
+/// What was removed from an address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Removed {
+    user: bool,
+    settings: bool,
+    fragment: bool,
+}
+
+impl Removed {
+    fn add(&mut self, more: Self) {
+        self.user |= more.user;
+        self.settings |= more.settings;
+        self.fragment |= more.fragment;
+    }
+
+    fn parts(self) -> Vec<&'static str> {
+        let all = [
+            (self.user, "user information"),
+            (self.settings, "settings that are not known to be harmless"),
+            (self.fragment, "a fragment"),
+        ];
+        let removed = all.into_iter().filter(|(is_removed, _)| *is_removed);
+        removed.map(|(_, part)| part).collect()
     }
 }
 
@@ -32,60 +96,97 @@ impl TryFrom<String> for EndpointUri {
     fn try_from(text: String) -> Result<Self, Invalid> {
         let chars = text.chars().count();
         let bad = |c: char| c.is_control() || c.is_whitespace();
-        if (1..=URI_CHARS_MAX).contains(&chars) && !text.contains(bad) {
-            if is_encoded_twice(&text) {
-                return Err(Invalid(
-                    "must not be percent-encoded twice: what it hides cannot be judged".to_owned(),
-                ));
-            }
-            let stripped = strip_credentials(&text);
-            if stripped.is_empty() {
-                return Err(Invalid(
-                    "must be an address: it has nothing but credentials".to_owned(),
-                ));
-            }
-            if has_encoded_user(&stripped) {
-                return Err(Invalid(
-                    "must not have a percent-encoded '@' in its host".to_owned(),
-                ));
-            }
-            return Ok(Self(stripped.into_boxed_str()));
+        if !(1..=URI_CHARS_MAX).contains(&chars) || text.contains(bad) {
+            return Err(Invalid(format!(
+                "must be an address of 1 to {URI_CHARS_MAX} characters without spaces"
+            )));
         }
-        Err(Invalid(format!(
-            "must be an address of 1 to {URI_CHARS_MAX} characters without spaces"
-        )))
+        // What is removed may have kept apart what is one together. What is stored is read again as it is.
+        let mut removed = Removed::default();
+        let mut text = text;
+        for _ in 0..ROUNDS_MAX {
+            let (next, more) = read_once(&text)?;
+            removed.add(more);
+            if next == text {
+                return Ok(Self {
+                    text: text.into_boxed_str(),
+                    removed,
+                });
+            }
+            text = next;
+        }
+        Err(Invalid(
+            "must not have so many addresses in each other".to_owned(),
+        ))
     }
+}
+
+/// What is left of an address, and what was removed.
+fn read_once(text: &str) -> Result<(String, Removed), Invalid> {
+    check_encoding(text)?;
+    let (stripped, removed) = stripped(text);
+    if has_encoded_user(&stripped) {
+        return Err(Invalid(
+            "must not have a percent-encoded '@' in its host".to_owned(),
+        ));
+    }
+    let (stripped, removed) = unhidden(stripped, removed);
+    if stripped.is_empty() {
+        return Err(Invalid(
+            "must be an address: it has nothing but credentials".to_owned(),
+        ));
+    }
+    Ok((stripped, removed))
 }
 
 impl From<EndpointUri> for String {
     fn from(uri: EndpointUri) -> String {
-        uri.0.into_string()
+        uri.text.into_string()
     }
 }
 
 impl fmt::Display for EndpointUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 /// The address without user name, password, fragment, and settings that are not known to be harmless. A list of
 /// addresses, parted by commas, is an address as well, and so is a list of settings (`Server=h;Port=1`). Where
 /// a password is not escaped as it should be, rather too much is removed than too little.
-pub fn strip_credentials(uri: &str) -> String {
-    if secrets::is_settings(uri) {
-        secrets::settings_without(uri, strip_addresses)
+fn stripped(uri: &str) -> (String, Removed) {
+    let mut removed = Removed::default();
+    let out = if secrets::is_settings(uri) {
+        let kept = secrets::settings_without(uri, str::to_owned);
+        removed.settings = kept != uri.trim_end_matches(';');
+        secrets::settings_without(&kept, |value| strip_addresses(value, &mut removed))
     } else {
-        strip_addresses(uri)
+        strip_addresses(uri, &mut removed)
+    };
+    (out, removed)
+}
+
+/// What was stripped once, without what the encoding of the marks hides that part an address.
+fn unhidden(mut text: String, mut removed: Removed) -> (String, Removed) {
+    loop {
+        let (again, hidden) = stripped(&marks_decoded(&text));
+        if hidden == Removed::default() || again.len() >= text.len() {
+            // Nothing is hidden.
+            return (text, removed);
+        }
+        text = again;
+        removed.add(hidden);
     }
 }
 
-fn strip_addresses(uri: &str) -> String {
+fn strip_addresses(uri: &str, removed: &mut Removed) -> String {
     // Nothing stands for a user there: a password behind a name may have an '@' in it.
     if authority_at(uri) == 0 || starts_like(uri, JDBC) {
-        strip_each(&secrets::path_without(uri))
+        let bare = secrets::path_without(uri);
+        removed.settings |= bare != uri;
+        strip_each(&bare, removed)
     } else {
-        strip_each(uri)
+        strip_each(uri, removed)
     }
 }
 
@@ -107,48 +208,97 @@ fn without_oracle_user(uri: &str) -> String {
     uri.to_owned()
 }
 
-fn strip_each(uri: &str) -> String {
+fn strip_each(uri: &str, removed: &mut Removed) -> String {
     let mut out = String::with_capacity(uri.len());
     let mut rest = uri;
     while let Some(at) = next_address(rest) {
         let (first, others) = rest.split_at(at);
-        out.push_str(&strip_one(first));
+        out.push_str(&strip_one(first, removed));
         out.push(',');
         rest = others.trim_start_matches(',');
     }
-    out.push_str(&strip_one(rest));
+    out.push_str(&strip_one(rest, removed));
     out
 }
 
 /// Where a comma stands that a scheme and `://` follow.
 fn next_address(text: &str) -> Option<usize> {
-    let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
     text.match_indices(',').map(|(at, _)| at).find(|at| {
         text.get(at + 1..).is_some_and(|after| {
             let after = after.trim_start_matches(',');
-            let rest = after.trim_start_matches(is_scheme);
+            let rest = after.trim_start_matches(is_in_scheme);
             rest.len() < after.len() && rest.starts_with("://")
         })
     })
 }
 
-fn strip_one(uri: &str) -> String {
+fn is_in_scheme(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')
+}
+
+fn strip_one(uri: &str, removed: &mut Removed) -> String {
     let bare = without_userinfo(uri);
-    let (rest, _fragment) = split(&bare, '#');
+    removed.user |= bare != uri;
+    if let Some(at) = inner_address(&bare) {
+        let (outer, inner) = bare.split_at(at);
+        return strip_parts(outer, removed) + &strip_one(inner, removed);
+    }
+    strip_parts(&bare, removed)
+}
+
+/// An address whose user is gone, without the rest.
+fn strip_parts(bare: &str, removed: &mut Removed) -> String {
+    let (rest, fragment) = split(bare, '#');
+    removed.fragment |= fragment.is_some();
     let (rest, query) = split(rest, '?');
-    let mut out = secrets::path_without(rest);
-    let kept = query.map(secrets::parameters_without);
-    if let Some(kept) = kept.filter(|kept| !kept.is_empty()) {
-        out.push('?');
-        out.push_str(&kept);
+    let path = without_inner_user(rest);
+    removed.user |= path != rest;
+    let mut out = secrets::path_without(&path);
+    removed.settings |= out != path;
+    if let Some(query) = query {
+        let kept = secrets::parameters_without(query);
+        removed.settings |= kept != query.trim_end_matches(['&', ';']);
+        if !kept.is_empty() {
+            out.push('?');
+            out.push_str(&kept);
+        }
     }
     out
 }
 
-/// Whether something is left to decode once it is decoded.
-fn is_encoded_twice(text: &str) -> bool {
-    let once = percent_decoded(text);
-    once.is_some_and(|once| once != text && percent_decoded(&once).as_ref() != Some(&once))
+/// Where an address begins that stands in the path of another one.
+fn inner_address(uri: &str) -> Option<usize> {
+    let (outer, path) = parts(uri);
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let (before, _) = path.split_once("://")?;
+    let scheme = before.trim_end_matches(is_in_scheme);
+    Some(outer.len() + scheme.len())
+}
+
+/// A path may have a user before a host in it, `/user:password@host/`: a name in front of an '@' alone is none.
+fn without_inner_user(uri: &str) -> String {
+    let (outer, path) = parts(uri);
+    let Some((before, host)) = path.rsplit_once('@') else {
+        return uri.to_owned();
+    };
+    let start = match (before.find(':'), before.find("//")) {
+        (Some(colon), _) => before
+            .get(..colon)
+            .and_then(|before| before.rfind('/'))
+            .map_or(0, |slash| slash + 1),
+        (None, Some(slashes)) => slashes + 2,
+        (None, None) => return uri.to_owned(),
+    };
+    let kept = path.get(..start).unwrap_or_default();
+    format!("{outer}{kept}{host}")
+}
+
+/// An address up to where the host ends, and what stands behind it.
+fn parts(uri: &str) -> (&str, &str) {
+    let start = authority_at(uri);
+    let behind = uri.get(start..).unwrap_or_default();
+    let end = behind.find('/').map_or(uri.len(), |at| start + at);
+    uri.split_at(end)
 }
 
 /// Whether a user hides in the host.
@@ -241,30 +391,20 @@ fn authority_at(uri: &str) -> usize {
     })
 }
 
-/// The text with `%XX` undone; none when what comes out is no text.
-pub(crate) fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        let hex = after.get(..2).filter(|_| *byte == b'%');
-        let decoded = hex
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(decoded.unwrap_or(*byte));
-        let used = if decoded.is_some() { 2 } else { 0 };
-        rest = after.get(used..).unwrap_or_default();
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(uri: &str, stripped: &str) {
-        assert_eq!(strip_credentials(uri), stripped);
+    fn check(uri: &str, wanted: &str) {
+        let (once, removed) = stripped(uri);
+        let (text, removed) = unhidden(once, removed);
+        assert_eq!(text, wanted);
+        assert_eq!(
+            removed == Removed::default(),
+            text == uri,
+            "{uri}: {removed:?}"
+        );
     }
 
     #[test]
@@ -317,6 +457,140 @@ mod tests {
         check("http://h/%3Ftoken=1", "http://h/");
         check("http://h/?x-amz-signature=1", "http://h/");
         check("http://h?pass%77ord=1", "http://h");
+    }
+
+    #[test]
+    fn secrets_within_a_path_are_removed() {
+        check("http://h/x/http://u:P@o/", "http://h/x/http://o/");
+        check("http://h/x/http://token@o/", "http://h/x/http://o/");
+        check("http://h/x/http:/token@o/", "http://h/x/o/");
+        check("http://h/x//token@o/", "http://h/x//o/");
+        check("http://h/x/http://u:a/b@o/", "http://h/x/http://o/");
+        check("http://h/x/http://u:a#b?c@o/", "http://h/x/http://o/");
+        check(
+            "http://u:p@h/http://i/http://u:P@o/y",
+            "http://h/http://i/http://o/y",
+        );
+        check("http://h/user:P@other/x", "http://h/other/x");
+        check("http://h/a/user:P/Q@other/x", "http://h/a/other/x");
+        check("http://h/user%3AP%40other/x", "http://h/other/x");
+        check("h:80/user:P@other/x", "h:80/other/x");
+        check("Server=h/user:P@other;Port=1", "Server=h/other;Port=1");
+        check(
+            "http://h/x/http%3A%2F%2Fu%3AP%40o%2Fy",
+            "http://h/x/http://o/y",
+        );
+        check("http://h/a%23SECRET", "http://h/a");
+        check("http://h/a%23SECRET/b?db=1", "http://h/a");
+        check("http://h/a%3Fx=SECRET", "http://h/a");
+        check("http://h/a%3Bx%3DSECRET/b", "http://h/a");
+        check("http://h/;v={\"password\":\"x\"}", "http://h/");
+    }
+
+    #[test]
+    fn values_of_harmless_settings_are_plain() {
+        for secret in [
+            "url=http://u:P@o/",
+            "url=http%3A%2F%2Fu:P%40o",
+            "url=http:u:P",
+            "server=user:P",
+            "schema={\"password\":\"P\"}",
+            "schema=%7B%22password%22%3A%22P%22%7D",
+            "schema=[\"P\"]",
+            "schema={password:P}",
+            "schema=[password:P]",
+            "topic=a%26token%3DP",
+            "topic=a%23P",
+            "topic=a%3FP",
+            "url=%FF%2F%2Fu:P%40o",
+        ] {
+            check(
+                &format!("http://h/?db=1&{secret}&w=2"),
+                "http://h/?db=1&w=2",
+            );
+        }
+        for plain in [
+            "topic=a/b/+",
+            "subject=foo.*.>",
+            "host=h:1,i:2",
+            "address=[::1]:80",
+            "timezone=Europe/Berlin",
+            "content-type=application/json",
+            "lang=d%C3%A9",
+            "queue=a%20b",
+        ] {
+            let uri = format!("http://h/?{plain}");
+            check(&uri, &uri);
+        }
+        check(
+            "Server=h;Schema={\"password\":\"P\"};Port=1",
+            "Server=h;Port=1",
+        );
+    }
+
+    #[test]
+    fn what_other_programs_read_as_marks_is_refused() {
+        for (uri, said) in [
+            ("http://u:P＠h/", "U+FF20"),
+            ("http://u:P%EF%BC%A0h/", "U+FF20"),
+            ("http://h/u:P﹫o", "U+FE6B"),
+            ("http://h／u:P@o", "U+FF0F"),
+            ("http://h/x＃SECRET", "U+FF03"),
+            ("http://h/%FF%2540", "percent-encoded UTF-8"),
+        ] {
+            let refused = EndpointUri::try_from(uri.to_owned()).unwrap_err();
+            assert!(refused.0.contains(said), "{uri}: {}", refused.0);
+            assert!(!refused.0.contains('P'), "{}", refused.0);
+        }
+        let good = "http://köln.example/straße";
+        assert_eq!(
+            EndpointUri::try_from(good.to_owned()).unwrap().as_str(),
+            good
+        );
+    }
+
+    #[test]
+    fn what_was_removed_is_told_without_its_value() {
+        let said = |uri: &str| {
+            let uri = EndpointUri::try_from(uri.to_owned()).unwrap();
+            uri.warning("/endpoint_uri").map(|it| it.message)
+        };
+        assert_eq!(said("http://h/?db=1"), None);
+        assert_eq!(said("Server=h;Port=1;"), None);
+        let all = said("http://me:P@h/?P=P#P").unwrap();
+        for part in [
+            "/endpoint_uri: ",
+            "user information",
+            "settings",
+            "fragment",
+        ] {
+            assert!(all.contains(part), "{all}");
+        }
+        assert!(!all.contains('P') && !all.contains("me:"), "{all}");
+        let one = said("http://h/#P").unwrap();
+        assert!(
+            one.contains("a fragment removed") && !one.contains("settings"),
+            "{one}"
+        );
+        assert!(said("Server=h;Password=P").unwrap().contains("settings"));
+    }
+
+    proptest::proptest! {
+        /// What was read is read again as the same: records hold it.
+        #[test]
+        fn an_address_is_read_again_as_it_is(
+            pieces in proptest::collection::vec(proptest::sample::select(vec![
+                "http://", "jdbc:", "nats://", ":", "/", "//", "@", "?", "#", "&", ";", "=", ",", "(", ")", "{", "}",
+                "\"", "%3A", "%2F", "%40", "%23", "%3F", "%3D", "%26", "%3B", "%2C", "%7B", "user", "SECRET", "h", "1",
+                "db", "password", "url", "[::1]", "a.b", "Server=h", "oracle:thin:",
+            ]), 1..14),
+        ) {
+            if let Ok(read) = EndpointUri::try_from(pieces.concat()) {
+                let again = EndpointUri::try_from(read.as_str().to_owned());
+                let again = again.map_err(|error| error.0);
+                proptest::prop_assert_eq!(again.as_ref(), Ok(&read));
+            }
+        }
     }
 
     #[test]

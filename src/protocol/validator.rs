@@ -42,8 +42,6 @@ const TYPES: &str = "\"array\", \"boolean\", \"integer\", \"null\", \"number\", 
 /// How long a check may take at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
-    /// Less than a millisecond.
-    Quick,
     /// Some milliseconds.
     Light,
     /// A fraction of a second.
@@ -95,23 +93,14 @@ impl Validator {
         self.graph.patterns.len()
     }
 
-    /// How long checking the value may take. Finding that out takes no longer than a light check.
-    pub fn weight<'a>(&self, whole: impl Into<Node<'a>>) -> Weight {
+    /// Whether checking the value, and telling what is wrong with it, takes at most so many steps. Finding that out takes
+    /// no longer than as many.
+    pub fn takes_at_most<'a>(&self, steps: u64, whole: impl Into<Node<'a>>) -> bool {
         let value = whole.into().value();
-        let within = |limit| {
-            let [deciding, telling] =
-                [Of::Deciding, Of::Telling].map(|of| cost::steps(&self.graph, value, of, limit));
-            deciding
-                .zip(telling)
-                .is_some_and(|(deciding, telling)| deciding + telling <= limit)
-        };
-        if within(VALIDATION_STEPS_QUICK) {
-            Weight::Quick
-        } else if within(VALIDATION_STEPS_LIGHT) {
-            Weight::Light
-        } else {
-            Weight::Heavy
-        }
+        let [deciding, telling] =
+            [Of::Deciding, Of::Telling].map(|of| cost::steps(&self.graph, value, of, steps));
+        let all = deciding.zip(telling);
+        all.is_some_and(|(deciding, telling)| deciding + telling <= steps)
     }
 
     /// What is wrong with a value: the first 64 things. None: it is as the schema says.

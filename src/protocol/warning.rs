@@ -18,8 +18,12 @@ pub struct Warning {
 pub enum WarningCode {
     /// The first lease on a host that no instance, no node and no lease had named.
     HostUnknown,
+    /// A tool listens where this registry does not call.
+    ToolSubject,
     /// Other nodes offer another contract by the same name and version of a tool.
     ToolCollision,
+    /// Something was removed from an address that may be a secret.
+    UriStripped,
     /// One that a later version knows.
     #[serde(other)]
     #[schemars(skip)]

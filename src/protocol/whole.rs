@@ -7,8 +7,10 @@ use serde::{
     de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, Visitor},
 };
 
-/// Beyond this the neighbours of a double are not the neighbours of an integer: 2^53.
-const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+use super::json::{is_free, visit_free};
+
+/// From here on a double may stand for several integers: 2^53.
+const WHOLE_END: f64 = 9_007_199_254_740_992.0;
 
 /// Reads what `serde` asks for; where that is an integer, a number whose fraction is zero will do. What has no type,
 /// as free JSON, stays as it is.
@@ -16,7 +18,7 @@ pub(super) struct Whole<T>(pub(super) T);
 
 /// The integer that a number is.
 pub(super) fn whole(number: f64) -> Option<i64> {
-    let is_whole = number.fract() == 0.0 && number.abs() <= WHOLE_MAX;
+    let is_whole = number.fract() == 0.0 && number.abs() < WHOLE_END;
     is_whole.then(|| format!("{number:.0}").parse().ok())?
 }
 
@@ -65,7 +67,21 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Whole<D> {
         deserialize_ignored_any() false
         deserialize_tuple(length: usize) false
         deserialize_unit_struct(name: &'static str) false
-        deserialize_newtype_struct(name: &'static str) false
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        if is_free(name) {
+            return visit_free(name, self.0, visitor);
+        }
+        let visitor = Within {
+            visitor,
+            integer: false,
+        };
+        self.0.deserialize_newtype_struct(name, visitor)
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -142,12 +158,16 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Within<V> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<V::Value, E> {
-        match whole(value).filter(|_| self.integer) {
-            Some(whole) => match u64::try_from(whole) {
-                Ok(whole) => self.visitor.visit_u64(whole),
-                Err(_) => self.visitor.visit_i64(whole),
-            },
-            None => self.visitor.visit_f64(value),
+        if !self.integer || value.fract() != 0.0 {
+            return self.visitor.visit_f64(value);
+        }
+        let Some(whole) = whole(value) else {
+            let message = "must be a whole number between -2^53 and 2^53";
+            return Err(E::custom(message));
+        };
+        match u64::try_from(whole) {
+            Ok(whole) => self.visitor.visit_u64(whole),
+            Err(_) => self.visitor.visit_i64(whole),
         }
     }
 
@@ -252,7 +272,9 @@ mod tests {
         assert_eq!(read("5e0"), Some(5_u8));
         assert_eq!(read("-5.0"), Some(-5_i64));
         assert_eq!(read("-0.0"), Some(0_u64));
-        assert_eq!(read("9007199254740992.0"), Some(1_u64 << 53));
+        assert_eq!(read("9007199254740991.0"), Some((1_u64 << 53) - 1));
+        // Which of several it was cannot be told any more.
+        assert_eq!(read::<u64>("9007199254740993.0"), None);
         assert_eq!(read::<u64>("5.5"), None);
         assert_eq!(read::<u64>("1e300"), None);
         assert_eq!(read::<u8>("300.0"), None);

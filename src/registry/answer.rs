@@ -209,7 +209,7 @@ impl Server {
         make: impl Fn(&Index, &Q, usize, Moment) -> Result<R, Error>,
     ) -> Result<Bytes, Error> {
         let Parsed { request, ignored } = self.parse::<Q>(received)?;
-        let request = self.resolved(request);
+        let request = self.resolved(request)?;
         self.see(request.min_revision(), caller).await?;
         self.page(request.limit(), |index, limit, now| {
             let mut page = make(index, &request, limit, now)?;
@@ -359,9 +359,9 @@ impl Server {
             return self.parse(received);
         }
         let minor = frame::protocol_minor(received.header(HEADER_PROTOCOL))?;
+        let what = Check::request(endpoint, body.len());
         let parse =
             move |rules: ToolRules<'_>| frame::parse(endpoint, rules.namespace, minor, &body);
-        let what = Check::reading(endpoint);
         self.contracts.check(what, caller, parse).await
     }
 

@@ -43,6 +43,7 @@ impl Commit {
         let mut more = members(&request)?;
         more.retain(|name, _| !NOT_CARRIED.contains(&name.as_str()));
         let bus_id = request.bus_id.clone();
+        let warnings = request.endpoint_uri.warning("/endpoint_uri");
         let wish = BusWish {
             bus_id: request.bus_id,
             requester_id: request.requester_id,
@@ -64,7 +65,7 @@ impl Commit {
                     Some(_) => BusStatus::Accepted,
                     None => BusStatus::Removed,
                 },
-                warnings: Vec::new(),
+                warnings: warnings.into_iter().collect(),
                 revision: revision(&core.index),
                 ignored: Vec::new(),
                 bus_id,

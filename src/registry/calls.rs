@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        call::{Begin, CALL_RESULT_BYTES_MAX, Call, Completed, End, Executed, Failure, Outcome},
+        call::{Begin, Call, End, Executed, Failure, Outcome},
         calls::Course,
         command::{Action, Answer, Command},
         ids::{CommandId, ExecutionId, RequestId},
         key::Key,
-        record::{Json, Unknown},
+        record::Unknown,
     },
     protocol::error::{Error, ErrorCode},
 };
@@ -25,8 +25,6 @@ use super::{
 
 /// How long the end of a call is tried to be written, in milliseconds; then it is left to the reaper.
 const END_MILLIS_MAX: u64 = 10_000;
-/// Longest message of an error that is kept, in characters.
-const MESSAGE_CHARS_MAX: usize = 1_024;
 
 /// How it stands with a call that was to begin.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +82,7 @@ impl Commit {
         caller: &Caller,
         end: End,
     ) -> Result<Outcome, Error> {
-        let outcome = kept(end.outcome.clone());
+        let outcome = end.outcome.clone().bounded();
         let action = Action::EndCall(Box::new(End { outcome, ..end }));
         let command = caller.command(action);
         let deadline = self.clock.now().mono.plus(END_MILLIS_MAX);
@@ -161,7 +159,7 @@ impl Mirror {
                 });
                 match course {
                     Course::Ended(outcome) => return (seen, outcome),
-                    Course::Runs => self.moved(&[(Key::Call(request_id), revision)]).await,
+                    Course::Running => self.moved(&[(Key::Call(request_id), revision)]).await,
                 }
             }
         };
@@ -180,85 +178,9 @@ impl Caller {
     }
 }
 
-/// An outcome as it is kept: what is too large is left out.
-fn kept(outcome: Outcome) -> Outcome {
-    match outcome {
-        Outcome::Completed(Completed {
-            result: Some(result),
-            ..
-        }) => {
-            let too_large = result.len() > CALL_RESULT_BYTES_MAX;
-            Outcome::Completed(Completed {
-                result: (!too_large).then_some(result),
-            })
-        }
-        Outcome::Failed(mut failure) => {
-            if let Some((end, _)) = failure.message.char_indices().nth(MESSAGE_CHARS_MAX) {
-                failure.message.truncate(end);
-            }
-            let mut left: usize = failure.details.values().map(bytes).sum();
-            while left > CALL_RESULT_BYTES_MAX {
-                let largest = failure.details.iter().max_by_key(|(_, value)| bytes(value));
-                let Some(name) = largest.map(|(name, _)| name.clone()) else {
-                    break;
-                };
-                left -= failure.details.remove(&name).as_ref().map_or(0, bytes);
-            }
-            Outcome::Failed(failure)
-        }
-        outcome => outcome,
-    }
-}
-
-/// How long it is as JSON, in bytes.
-fn bytes(value: &Json) -> usize {
-    value.to_string().len()
-}
-
 fn wrong() -> Error {
     Error::new(
         ErrorCode::Internal,
         "a call was answered as something else would be",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn completed(result: &Json) -> Outcome {
-        Outcome::Completed(Completed {
-            result: Some(result.to_string()),
-        })
-    }
-
-    #[test]
-    fn what_is_kept_is_bounded() {
-        assert_eq!(
-            kept(completed(&json!({"a": 1}))),
-            completed(&json!({"a": 1}))
-        );
-        let largest = "x".repeat(CALL_RESULT_BYTES_MAX - 2);
-        assert_eq!(kept(completed(&json!(largest))), completed(&json!(largest)));
-        let larger = json!(largest + "x");
-        let too_large = Outcome::Completed(Completed { result: None });
-        assert_eq!(kept(completed(&larger)), too_large);
-        let failure = Failure {
-            code: "TOOL_ERROR".to_owned(),
-            message: "ü".repeat(2_000),
-            retryable: false,
-            executed: Executed::Yes,
-            details: Unknown::from([("body".to_owned(), larger), ("node".to_owned(), json!("a"))]),
-        };
-        let Outcome::Failed(failure) = kept(Outcome::Failed(Box::new(failure))) else {
-            panic!("it failed");
-        };
-        assert_eq!(failure.message, "ü".repeat(MESSAGE_CHARS_MAX));
-        assert_eq!(
-            failure.details,
-            Unknown::from([("node".to_owned(), json!("a"))])
-        );
-    }
 }

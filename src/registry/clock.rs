@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, Unit};
 
+use onex_types::time::MonoTime;
+
 use crate::domain::time::{Moment, Now};
 
 /// This process's clock. It stands while the machine sleeps, which only makes leases last longer.
@@ -28,5 +30,10 @@ impl Clock {
     /// How long until that moment.
     pub(super) fn until(self, moment: Moment) -> Duration {
         Duration::from_millis(moment.since(self.now().mono))
+    }
+
+    /// The same, to the microsecond.
+    pub(super) fn until_exact(self, moment: MonoTime) -> Duration {
+        Duration::from_micros(moment.since(self.now().exact()))
     }
 }

@@ -21,8 +21,8 @@ use crate::{
 };
 
 use super::{
-    availability, barrier::Barrier, clock::Clock, fatal::Fatal, follower::Restart, mirror::Mirror,
-    serve::Place, stop::Stop,
+    availability, barrier::Barrier, clock::Clock, fatal::Fatal, follower::Restart, hosts::Heard,
+    mirror::Mirror, serve::Place, stop::Stop,
 };
 
 /// The longest pause between two tries, in milliseconds.
@@ -41,6 +41,8 @@ pub(super) struct Commit {
     pub(super) restart: Arc<Restart>,
     /// Where this instance grants ports by default.
     pub(super) machine: Machine,
+    /// Where others run.
+    pub(super) heard: Heard,
 }
 
 /// A command under way.

@@ -1,7 +1,17 @@
 //! Which machine a request means, and what is said of one that nobody has named before.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
+
 use crate::{
-    domain::ids::Host,
+    domain::{
+        hosts::Meaning,
+        ids::{Host, NodeId},
+        time::Moment,
+    },
+    machine::{is_loopback, spelled},
     protocol::{
         error::Error,
         port::{LeaseReply, LeaseRequest},
@@ -9,15 +19,124 @@ use crate::{
     },
 };
 
-use super::{requests::Caller, serve::Server, shape::Asked};
+use super::{commit::Commit, requests::Caller, serve::Server, shape::Asked};
+
+/// For how long after it was last heard of an instance counts as running, in milliseconds. Instances ask for each
+/// other every 5 s: this is three times that.
+const HEARD_MILLIS_MAX: u64 = 15_000;
+/// Hosts that an error names to choose from.
+const HOSTS_NAMED_MAX: usize = 8;
+
+/// The hosts on which other instances run, as far as this one has heard of them.
+#[derive(Default)]
+pub(super) struct Heard {
+    at: Mutex<BTreeMap<Host, Moment>>,
+    /// Records of hosts that are older were there when this instance started: they do not say who runs now.
+    started: Moment,
+}
+
+impl Heard {
+    /// Hosts of the instances that answered when this one started.
+    pub(super) fn new(hosts: impl Iterator<Item = Host>, started: Moment) -> Self {
+        let at = hosts.map(|host| (host, started)).collect();
+        Self {
+            at: Mutex::new(at),
+            started,
+        }
+    }
+
+    /// Instances on these hosts have answered.
+    pub(super) fn answered(&self, hosts: impl Iterator<Item = Host>, now: Moment) {
+        let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        at.retain(|_, last| now.since(*last) < HEARD_MILLIS_MAX);
+        at.extend(hosts.map(|host| (host, now)));
+    }
+
+    fn lately(&self, now: Moment) -> BTreeSet<Host> {
+        let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = |(host, last): (&Host, &Moment)| {
+            (now.since(*last) < HEARD_MILLIS_MAX).then(|| host.clone())
+        };
+        at.iter().filter_map(lately).collect()
+    }
+}
+
+impl Commit {
+    /// The hosts on which instances run, this one's among them.
+    pub(super) fn live_hosts(&self) -> BTreeSet<Host> {
+        let now = self.clock.now().mono;
+        let since = Moment(now.0.saturating_sub(HEARD_MILLIS_MAX)).max(self.heard.started);
+        let mut live = self.heard.lately(now);
+        self.mirror
+            .with(|core| live.extend(core.index.hosts.said_since(since).cloned()));
+        live.insert(self.machine.host().clone());
+        live
+    }
+
+    /// The name that leases are kept by, in the place of another name or address of that host.
+    pub(super) fn meant(&self, host: Host) -> Result<Host, Error> {
+        let host = spelled(host).map_err(|error| Error::invalid("/host", error.to_string()))?;
+        match self.meaning(&host) {
+            Meaning::One(host) => Ok(host),
+            Meaning::Several(hosts) => Err(ambiguous(&host, &hosts)),
+        }
+    }
+
+    fn meaning(&self, host: &Host) -> Meaning {
+        let mut live = self.live_hosts();
+        if is_loopback(host) {
+            return if live.len() == 1 {
+                Meaning::One(self.machine.host().clone())
+            } else {
+                Meaning::Several(live)
+            };
+        }
+        let own = self.machine.host();
+        live.insert(own.clone());
+        let own = self.machine.is_called(host).then_some(own);
+        self.mirror
+            .with(|core| core.index.hosts.meaning(host, own, &live))
+    }
+
+    /// The host of a lease that names none: its node's, which may have got another name since.
+    fn host_of_node(&self, node_id: &NodeId) -> Option<Host> {
+        let host = self.mirror.with(|core| {
+            let seen = core.index.nodes.seen(node_id)?;
+            seen.node.registration.host.clone()
+        })?;
+        match self.meaning(&host) {
+            Meaning::One(host) => Some(host),
+            Meaning::Several(_) => None,
+        }
+    }
+}
+
+fn ambiguous(host: &Host, hosts: &BTreeSet<Host>) -> Error {
+    let named = hosts.iter().take(HOSTS_NAMED_MAX);
+    let mut named: Vec<String> = named.map(|host| format!("{:?}", host.as_str())).collect();
+    if hosts.len() > named.len() {
+        named.push("…".to_owned());
+    }
+    let why = if is_loopback(host) {
+        "means the machine of whoever says it, and registries run on several hosts"
+    } else {
+        "is a name or address of several hosts"
+    };
+    let message = format!(
+        "{:?} {why}: name one of {}",
+        host.as_str(),
+        named.join(", ")
+    );
+    Error::invalid("/host", message)
+}
 
 impl Server {
     /// The request, with the name that leases are kept by in the place of another of that host.
-    pub(super) fn resolved<Q: Asked>(&self, mut request: Q) -> Q {
+    pub(super) fn resolved<Q: Asked>(&self, mut request: Q) -> Result<Q, Error> {
         if let Some(host) = request.host() {
-            *host = self.commit.machine.resolve(host.clone());
+            *host = self.commit.meant(host.clone())?;
         }
-        request
+        Ok(request)
     }
 
     /// Grants a port. The first lease on a host that nobody has named says so: the host may be misspelt, or be
@@ -28,14 +147,16 @@ impl Server {
         request: LeaseRequest,
     ) -> Result<LeaseReply, Error> {
         let host = request.host.clone();
-        let host = host.map(|host| self.commit.machine.resolve(host));
-        let mut unknown = host.filter(|host| !self.knows_host(host));
+        let host = host.map(|host| self.commit.meant(host)).transpose()?;
+        let mut unknown = host.clone().filter(|host| !self.knows_host(host));
         if unknown.is_some() {
             // A grant that was just answered may not be in the index yet.
             self.see(None, caller).await?;
             unknown = unknown.filter(|host| !self.knows_host(host));
         }
-        let mut lease = self.commit.lease(caller, request).await?;
+        let of_node = || self.commit.host_of_node(request.node_id.as_ref()?);
+        let host = host.or_else(of_node);
+        let mut lease = self.commit.lease(caller, request, host).await?;
         if unknown.is_some_and(|host| host == lease.host) {
             lease.warnings.push(self.unknown_host(&lease.host));
         }
@@ -48,14 +169,10 @@ impl Server {
             let index = &core.index;
             let mut nodes = index.nodes.all(None);
             index.knows_host(host)
+                || index.hosts.get(host).is_some()
                 || nodes.any(|seen| seen.node.registration.host.as_ref() == Some(host))
         });
-        by_index || {
-            let instances = self.peers.known();
-            instances
-                .iter()
-                .any(|instance| instance.host.as_deref() == Some(host.as_str()))
-        }
+        by_index || self.commit.live_hosts().contains(host)
     }
 
     fn unknown_host(&self, host: &Host) -> Warning {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::{
     domain::{
         command::{Action, Answer, Claim, Known},
+        ids::NodeId,
         index::Index,
+        node::Tool,
         nodes::Seen,
         time::Moment,
     },
@@ -19,6 +21,7 @@ use crate::{
             DeregisterReply, DeregisterRequest, HeartbeatReply, HeartbeatRequest, NodeEnd,
         },
         tool::{ToolChangeReply, ToolDeregisterRequest, ToolRegisterRequest, ToolStatus},
+        warning::Warning,
     },
 };
 
@@ -44,14 +47,15 @@ impl Commit {
             let policy = &core.index.policy;
             (policy.ttl_max, policy.registry_id)
         });
-        let what = Check::Announcement(contract::weight(&request.tools));
+        let what = Check::Announcement(contract::weight(&request.tools), request.requester_id);
+        let mut said = request.warnings();
         let check = move |rules: ToolRules<'_>| {
             let named = named(Endpoint::NodeRegister, request.request_id, &request);
             announce::announce(request, ttl_max, named, rules)
         };
         let mut announce = contracts.check(what, caller, check).await?;
         let host = &mut announce.registration.host;
-        *host = host.take().map(|host| self.machine.resolve(host));
+        *host = host.take().map(|host| self.meant(host)).transpose()?;
         let registration = announce.registration.clone();
         let known = self
             .node(caller, Action::Announce(Box::new(announce)))
@@ -64,6 +68,12 @@ impl Commit {
                 .unwrap_or_default()
                 .trust(&registration.contract_hash);
             let left = left(&known, now);
+            said.extend(warnings(
+                index,
+                contracts,
+                &known.node_id,
+                &registration.tools,
+            ));
             RegisterReply {
                 status: RegisterStatus::Accepted,
                 registry_id,
@@ -72,7 +82,7 @@ impl Commit {
                 epoch: known.live.epoch,
                 expires_in_ms: left,
                 heartbeat_after_ms: left / HEARTBEAT_AFTER_PART,
-                warnings: collisions(index, &known.node_id, &registration.tools),
+                warnings: said,
                 revision: revision(index, &known),
                 ignored: Vec::new(),
                 node_id: known.node_id,
@@ -135,7 +145,8 @@ impl Commit {
         request: ToolRegisterRequest,
         contracts: &Contracts,
     ) -> Result<ToolChangeReply, Error> {
-        let what = Check::Announcement(contract::weight(std::slice::from_ref(&request.tool)));
+        let weight = contract::weight(std::slice::from_ref(&request.tool));
+        let what = Check::Announcement(weight, request.requester_id);
         let check = move |rules: ToolRules<'_>| {
             let named = named(Endpoint::ToolRegister, request.request_id, &request);
             let tool = announce::tool(&request.tool, &request.node_id, rules);
@@ -158,7 +169,12 @@ impl Commit {
             version: Some(tool.version.clone()),
             contract_hash: Some(tool.contract_hash.clone()),
             status: ToolStatus::Accepted,
-            warnings: collisions(&core.index, &request.node_id, std::slice::from_ref(&tool)),
+            warnings: warnings(
+                &core.index,
+                contracts,
+                &request.node_id,
+                std::slice::from_ref(&tool),
+            ),
             revision: core.index.applied().wire(core.index.lineage()),
             ignored: Vec::new(),
             node_id: request.node_id,
@@ -230,6 +246,13 @@ impl Commit {
             | Answer::Nothing => Err(wrong()),
         }
     }
+}
+
+/// What is worth a look about the tools that a node announces.
+fn warnings(index: &Index, contracts: &Contracts, node: &NodeId, tools: &[Tool]) -> Vec<Warning> {
+    let mut warnings = collisions(index, node, tools);
+    warnings.extend(contracts.uncalled(node, tools));
+    warnings
 }
 
 fn left(known: &Known, now: Moment) -> u64 {

@@ -9,6 +9,7 @@ use std::{
 use async_nats::Client;
 
 use crate::{
+    domain::ids::Host,
     machine::Machine,
     protocol::{
         describe::Instance,
@@ -17,9 +18,9 @@ use crate::{
 };
 
 use super::{
+    commit::Commit,
     micro::{self, Identity},
     settings::Settings,
-    stop::Stop,
 };
 
 /// How often the others are asked.
@@ -43,16 +44,24 @@ pub(super) struct Peers {
 
 impl Peers {
     /// Asks from time to time, for ever.
-    pub(super) fn start(client: Client, namespace: Namespace, own: Instance, stop: &Stop) -> Self {
+    pub(super) fn start(
+        client: Client,
+        namespace: Namespace,
+        own: Instance,
+        commit: Arc<Commit>,
+    ) -> Self {
         let this = Self {
             own,
             heard: Arc::default(),
         };
         let peers = this.clone();
+        let stop = commit.stop.clone();
         stop.watch("search for other instances", async move {
             loop {
                 match micro::peers(&client, PATIENCE).await {
                     Ok(found) => {
+                        let now = commit.clock.now().mono;
+                        commit.heard.answered(hosts(&found, &namespace), now);
                         let found = found
                             .iter()
                             .filter(|peer| is_in(peer, &namespace))
@@ -80,6 +89,21 @@ impl Peers {
     }
 }
 
+/// Who answers, of all namespaces.
+pub(super) async fn all(client: &Client) -> Vec<Identity> {
+    let asked = micro::peers(client, PATIENCE).await;
+    asked.unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot ask for other registries");
+        Vec::new()
+    })
+}
+
+/// The hosts of those in that namespace.
+pub(super) fn hosts(peers: &[Identity], namespace: &Namespace) -> impl Iterator<Item = Host> {
+    let peers = peers.iter().filter(|peer| is_in(peer, namespace));
+    peers.filter_map(|peer| peer.metadata.get(META_HOST)?.parse().ok())
+}
+
 fn is_in(peer: &Identity, namespace: &Namespace) -> bool {
     peer.name == SERVICE
         && peer.metadata.get(META_NAMESPACE).map_or("", String::as_str)
@@ -100,13 +124,8 @@ fn instance(peer: &Identity) -> Instance {
 
 /// Registries of other namespaces that grant ports of the same machine, by whatever name, from ranges that touch ours:
 /// a line each, for the message.
-pub(super) async fn overlaps(
-    client: &Client,
-    settings: &Settings,
-    machine: &Machine,
-) -> Result<Vec<String>, async_nats::Error> {
+pub(super) fn overlaps(peers: &[Identity], settings: &Settings, machine: &Machine) -> Vec<String> {
     let (namespace, host, ours) = (&settings.namespace, &settings.host, &settings.ranges);
-    let peers = micro::peers(client, PATIENCE).await?;
     let touches = |peer: &&Identity| {
         let theirs = peer
             .metadata
@@ -126,7 +145,7 @@ pub(super) async fn overlaps(
                     .any(|our| our.first <= their.last && their.first <= our.last)
             })
     };
-    Ok(peers
+    peers
         .iter()
         .filter(touches)
         .map(|peer| {
@@ -140,5 +159,5 @@ pub(super) async fn overlaps(
                 other.map_or("(default)", String::as_str)
             )
         })
-        .collect())
+        .collect()
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         command::{Action, Answer, Command, Wish},
-        ids::{CommandId, LeaseId, RequestId, Transport, Ttl},
+        ids::{CommandId, Host, LeaseId, RequestId, Transport, Ttl},
         record::Request,
         time::Moment,
     },
@@ -54,10 +54,12 @@ pub(super) enum Heartbeat {
 }
 
 impl Commit {
+    /// Grants a port of `host`, which is what the request's host means.
     pub(super) async fn lease(
         self: &Arc<Self>,
         caller: &Caller,
         request: LeaseRequest,
+        host: Option<Host>,
     ) -> Result<LeaseReply, Error> {
         let named = request.request_id.map(|id| Request {
             id,
@@ -65,7 +67,7 @@ impl Commit {
         });
         let ttl_max = self.mirror.with(|core| core.index.policy.ttl_max);
         let mut wish = wish(request, ttl_max, named)?;
-        wish.host = wish.host.map(|host| self.machine.resolve(host));
+        wish.host = host;
         match self.run(caller, Action::Lease(wish)).await? {
             Answer::Lease(held) => Ok(self.mirror.with(|core| {
                 let index = &core.index;

@@ -1,6 +1,7 @@
 //! Takes requests, and sees that each gets an answer.
 
 use std::{
+    hash::{BuildHasher, RandomState},
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
@@ -29,8 +30,15 @@ use crate::{
 };
 
 use super::{
-    commit::Commit, contracts::Contracts, executions::Executions, invoke::Invoke, journal::Journal,
-    micro::Micro, peers::Peers, queries::Texts, stall::Stall,
+    commit::Commit,
+    contracts::Contracts,
+    executions::Executions,
+    invoke::Invoke,
+    journal::{Answered, Journal, Shares},
+    micro::Micro,
+    peers::Peers,
+    queries::Texts,
+    stall::Stall,
 };
 
 /// Bytes that a reply's headers may take.
@@ -54,6 +62,8 @@ pub(super) struct Server {
     pub(super) in_flight: Arc<Semaphore>,
     pub(super) in_flight_max: u32,
     pub(super) journal: Journal,
+    /// Makes numbers of callers, others in each process.
+    pub(super) callers: RandomState,
     /// When requests may be older than they look.
     pub(super) stall: Stall,
     /// One for each subscription that has told the server that it ends.
@@ -175,6 +185,7 @@ impl Server {
             endpoint,
             message,
             named: OnceLock::new(),
+            shares: OnceLock::new(),
         };
         let correlation_id = frame::correlation_id(received.header(HEADER_CORRELATION_ID));
         let id = correlation_id
@@ -225,8 +236,14 @@ impl Server {
         let (endpoint, took) = (received.endpoint, received.at.elapsed());
         let error = answer.as_ref().err();
         self.micro.count(endpoint, took, error);
-        self.journal
-            .answered(endpoint, &correlation_id, took, error);
+        self.journal.answered(&Answered {
+            endpoint,
+            correlation_id: &correlation_id,
+            caller: caller(&self.callers, &subject),
+            took,
+            shares: received.shares.get().copied(),
+            error,
+        });
         let body = match answer {
             Ok(body) => body,
             Err(error) => {
@@ -251,6 +268,13 @@ impl Server {
     pub(super) fn reply_bytes_max(&self) -> usize {
         self.client.max_payload().saturating_sub(HEADERS_BYTES)
     }
+}
+
+/// Who asks, as a number: whoever takes answers below the same inbox. Clients that have an inbox for each request
+/// are one.
+pub(super) fn caller(callers: &RandomState, reply: &str) -> u64 {
+    let inbox = reply.rsplit_once('.').map_or(reply, |(inbox, _)| inbox);
+    callers.hash_one(inbox)
 }
 
 fn fault() -> Error {
@@ -283,6 +307,8 @@ pub(super) struct Received {
     pub(super) message: Message,
     /// The correlation id, where the body says another one than the header.
     pub(super) named: OnceLock<String>,
+    /// What a call of a tool waited for.
+    pub(super) shares: OnceLock<Shares>,
 }
 
 impl Received {

@@ -1,6 +1,7 @@
 //! Starting: connections, store, catching up, settings, and then the first request.
 
 use std::{
+    hash::RandomState,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -16,11 +17,10 @@ use crate::{
         describe::{self, Instance},
         endpoint::NODE_BYTES_MAX,
         names::{PROTOCOL_MINOR, SERVICE},
-        subject::ToolSubjects,
     },
     serving::round_trip,
     store::{
-        Store,
+        self, Store,
         open::{Names, OpenError},
     },
 };
@@ -33,6 +33,8 @@ use super::{
     executions::Executions,
     fatal::Fatal,
     follower::{Follower, Restart},
+    host_records::HostRecords,
+    hosts::Heard,
     invoke::Invoke,
     journal::Journal,
     micro::{Identity, Micro, service_id},
@@ -41,7 +43,7 @@ use super::{
     peers::{self, Peers},
     publisher::Publisher,
     queries::Texts,
-    reaper,
+    reaper, rights,
     serve::{Listening, Server},
     settings::{Settings, show_ranges},
     stall::Stall,
@@ -140,20 +142,20 @@ impl Registry {
             ms = millis(began),
             "connected"
         );
+        let ignored = nats.ignored();
+        if !ignored.is_empty() {
+            tracing::warn!(
+                parts = ignored.join(", "),
+                "nothing behind host and port in the URL of a NATS server is used: name users, passwords and files by \
+                 flags, or write nats://USER:PASSWORD@HOST:PORT"
+            );
+        }
         stop.watch_connection(&requests).await?;
         stop.watch_connection(&store_client).await?;
         let machine = machine(&settings);
-        refuse_overlap(&requests, &settings, &machine).await?;
-
-        let names = names(&settings);
-        let store = Store::open(store_client, &names).await?;
-        let opened = store.identity().await?;
-        tracing::info!(
-            bucket = names.bucket,
-            revision = opened.last.0,
-            ms = millis(began),
-            "opened the bucket"
-        );
+        let peers = peers(&requests, &settings, &machine).await?;
+        let running = peers::hosts(&peers, &settings.namespace);
+        let (store, opened) = open(store_client, &settings, began).await?;
 
         let node_bytes_max = node_bytes_max(requests.max_payload());
         let index = Index::new(policy(&settings, registry_id, node_bytes_max));
@@ -193,7 +195,10 @@ impl Registry {
             stop: stop.clone(),
             restart,
             machine,
+            heard: Heard::new(running, clock.now().mono),
         });
+        let records = HostRecords::start(Arc::clone(&commit), registry_id).await;
+        stop.watch("names of this machine", records.run());
         stop.watch("reaper", reaper::run(Arc::clone(&commit)));
         let publisher = Publisher {
             commit: Arc::clone(&commit),
@@ -201,10 +206,12 @@ impl Registry {
             client: requests.clone(),
         };
         let publisher = stop.watch("publisher", publisher.run());
-        let callable = callable(&settings, nats);
+        let callable = rights::callable(&settings, nats).await?;
+        let contracts = Contracts::new(&settings, callable.clone());
         let calls =
             Invoke::start(&settings, callable, registry_id, &requests, clock, &stop).await?;
-        let server = Arc::new(server(&settings, registry_id, requests, commit, calls));
+        let server = server(&settings, registry_id, requests, commit, calls, contracts);
+        let server = Arc::new(server);
         let listening = server.listen().await?;
         server.micro.listen().await?;
         // Ready is when the server routes requests here.
@@ -298,8 +305,41 @@ fn names(settings: &Settings) -> Names {
     }
 }
 
+/// Opens the bucket; which stream it is, and how far it has come.
+async fn open(
+    client: async_nats::Client,
+    settings: &Settings,
+    began: Instant,
+) -> Result<(Store, store::Identity), StartError> {
+    let names = names(settings);
+    let store = Store::open(client, &names).await?;
+    let opened = store.identity().await?;
+    tracing::info!(
+        bucket = names.bucket,
+        revision = opened.last.0,
+        ms = millis(began),
+        "opened the bucket"
+    );
+    Ok((store, opened))
+}
+
+/// The registries that run. One of another namespace must not grant the same ports.
+async fn peers(
+    client: &async_nats::Client,
+    settings: &Settings,
+    machine: &Machine,
+) -> Result<Vec<Identity>, StartError> {
+    let peers = peers::all(client).await;
+    let overlaps = peers::overlaps(&peers, settings, machine);
+    if overlaps.is_empty() {
+        Ok(peers)
+    } else {
+        Err(StartError::Overlap(overlaps))
+    }
+}
+
 /// The machine whose ports are granted by default.
-fn machine(settings: &Settings) -> Machine {
+pub(super) fn machine(settings: &Settings) -> Machine {
     let host = settings.host.clone();
     if settings.probe {
         Machine::local(host)
@@ -326,31 +366,6 @@ fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Poli
         marker_millis: MARKER_SECONDS * 1_000,
         calls_max: settings.calls_max,
         calls_kept_millis: u64::try_from(settings.calls_kept.as_millis()).unwrap_or(u64::MAX),
-    }
-}
-
-/// What the registry calls for others: where it has rights that its callers may lack, only what it was told.
-fn callable(settings: &Settings, nats: &connect::Options) -> ToolSubjects {
-    let subjects = settings.tool_subjects.clone();
-    if nats.has_credentials() {
-        subjects.named_only()
-    } else {
-        subjects
-    }
-}
-
-async fn refuse_overlap(
-    client: &async_nats::Client,
-    settings: &Settings,
-    machine: &Machine,
-) -> Result<(), StartError> {
-    match peers::overlaps(client, settings, machine).await {
-        Ok(overlaps) if overlaps.is_empty() => Ok(()),
-        Ok(overlaps) => Err(StartError::Overlap(overlaps)),
-        Err(error) => {
-            tracing::warn!(%error, "cannot ask for registries of other namespaces");
-            Ok(())
-        }
     }
 }
 
@@ -382,6 +397,7 @@ fn server(
     client: async_nats::Client,
     commit: Arc<Commit>,
     invoke: Invoke,
+    contracts: Contracts,
 ) -> Server {
     let started = commit.clock.now().wall;
     let protocol = format!("1.{PROTOCOL_MINOR}");
@@ -433,7 +449,7 @@ fn server(
             client.clone(),
             settings.namespace.clone(),
             own,
-            &commit.stop,
+            Arc::clone(&commit),
         ),
         executions: Executions::start(
             Arc::clone(&commit),
@@ -444,7 +460,7 @@ fn server(
         micro,
         commit,
         invoke,
-        contracts: Contracts::new(settings.namespace.clone(), settings.tool_subjects.clone()),
+        contracts,
         texts: Texts::default(),
         namespace: settings.namespace.clone(),
         inboxes: settings.inboxes.clone(),
@@ -452,6 +468,7 @@ fn server(
         in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max as usize)),
         in_flight_max: settings.requests_in_flight_max,
         journal: Journal::new(),
+        callers: RandomState::new(),
         stall: Stall::new(),
         unsubscribed: Semaphore::new(0),
     }

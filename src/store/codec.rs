@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::domain::{
     counts::Folded,
+    hosts::HostRecord,
     key::Key,
     record::{Checkpoint, FORMAT, Record, Stored, Sys},
 };
@@ -41,6 +42,7 @@ pub fn encode(stored: &Stored) -> Result<Vec<u8>, serde_json::Error> {
         Stored::Folded(folded) => serde_json::to_vec(folded),
         Stored::Call(record) => serde_json::to_vec(record),
         Stored::Forgotten => Ok(Vec::new()),
+        Stored::Host(record) => serde_json::to_vec(record),
         Stored::Sys(sys) => serde_json::to_vec(sys),
         Stored::Checkpoint(checkpoint) => serde_json::to_vec(checkpoint),
         Stored::Barrier | Stored::Later | Stored::Foreign => {
@@ -93,6 +95,8 @@ pub fn decode(key: &Key, headers: Option<&HeaderMap>, payload: &[u8]) -> Found {
             {
                 Found::Stored(Stored::Forgotten)
             }
+            // Nothing depends on it but what a name means: it may be removed by hand.
+            Key::Host(_) => Found::Stored(Stored::Forgotten),
             _ => Found::Foreign(format!("a marker: {marker}")),
         };
     }
@@ -105,6 +109,7 @@ pub fn decode(key: &Key, headers: Option<&HeaderMap>, payload: &[u8]) -> Found {
         Key::Exec(_) => record(payload).map(Stored::Exec),
         Key::Call(_) => record(payload).map(Stored::Call),
         Key::Folded => parse(payload, |folded: &Folded| folded.format).map(Stored::Folded),
+        Key::Host(_) => parse(payload, |record: &HostRecord| record.format).map(Stored::Host),
         Key::Sys => parse(payload, |sys: &Sys| sys.format).map(Stored::Sys),
         Key::Checkpoint => {
             parse(payload, |checkpoint: &Checkpoint| checkpoint.format).map(Stored::Checkpoint)

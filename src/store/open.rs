@@ -66,15 +66,16 @@ pub enum OpenError {
     },
     /// A stream exists with other settings.
     #[error(
-        "stream {stream} exists with other settings: {}. Put them right with `nats stream edit {stream}`, or keep it as it \
-         is and choose another --namespace",
-        .differences.join("; ")
+        "stream {stream} exists with other settings: {}. {}",
+        .differences.join("; "), advice(.stream, .fixed)
     )]
     OtherSettings {
         /// Which.
         stream: String,
         /// What is, and what would be right.
         differences: Vec<String>,
+        /// Those of them that a server does not change once a stream is there.
+        fixed: Vec<&'static str>,
     },
     /// The server sets room aside for a stream of a bounded size, and has less.
     #[error(
@@ -268,6 +269,7 @@ async fn ensure(
         .iter()
         .filter_map(|difference| difference(is, &want))
         .collect();
+    let fixed = fixed(is, &want);
     if is.persist_mode == Some(PersistenceMode::Async) {
         differences.push(
             "persist_mode is async and must be the default: what is acknowledged must be stored"
@@ -280,5 +282,38 @@ async fn ensure(
     Err(OpenError::OtherSettings {
         stream: want.name,
         differences,
+        fixed,
     })
+}
+
+/// Which of the settings that are wrong no server changes once a stream is there.
+fn fixed(is: &Config, want: &Config) -> Vec<&'static str> {
+    let of_work = |config: &Config| config.retention == RetentionPolicy::WorkQueue;
+    let wrong = [
+        ("storage", is.storage != want.storage),
+        ("retention", of_work(is) != of_work(want)),
+        ("sealed", is.sealed && !want.sealed),
+        (
+            "persist_mode",
+            is.persist_mode == Some(PersistenceMode::Async),
+        ),
+    ];
+    wrong
+        .into_iter()
+        .filter_map(|(name, wrong)| wrong.then_some(name))
+        .collect()
+}
+
+/// What can be done about a stream with wrong settings, without losing what is in it.
+fn advice(stream: &str, fixed: &[&'static str]) -> String {
+    if fixed.is_empty() {
+        return format!(
+            "Put them right with `nats stream edit {stream}`, or keep it as it is and choose another --namespace"
+        );
+    }
+    format!(
+        "A server does not change {} of a stream that exists: keep it as it is, with all that is in it, and choose \
+         another --namespace, which has streams of its own",
+        fixed.join(" and ")
+    )
 }

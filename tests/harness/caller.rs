@@ -268,6 +268,34 @@ impl Refused {
         self.error["retryable"] == true
     }
 
+    /// What its details name, each of which its message has to name as well, and the rest of the details.
+    pub(crate) fn names(&self) -> (Vec<(&'static str, String)>, Value) {
+        const NAMES: [&str; 7] = [
+            "lease_id",
+            "port",
+            "node_id",
+            "bus_id",
+            "tool_name",
+            "request_id",
+            "host",
+        ];
+        let message = self.error["message"].as_str().unwrap();
+        let mut rest = self.error["details"].clone();
+        let mut names = Vec::new();
+        for name in NAMES {
+            let Some(value) = rest.as_object_mut().unwrap().remove(name) else {
+                continue;
+            };
+            let text = value.as_str().map_or(value.to_string(), str::to_owned);
+            assert!(
+                message.contains(&text),
+                "{name} {text} is not in: {message}"
+            );
+            names.push((name, text));
+        }
+        (names, rest)
+    }
+
     pub(crate) fn detail(&self, name: &str) -> &Value {
         &self.error["details"][name]
     }

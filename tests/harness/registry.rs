@@ -49,6 +49,16 @@ impl Registry {
         registry
     }
 
+    /// One on the core that keeps its state in an ordered log, which uses `nats`, ready.
+    pub(crate) fn on_the_log(nats: &Nats, args: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_onex"));
+        command.env("ONEX_CORE", "log").arg("serve");
+        command.args(["--nats", &nats.url()]).args(args);
+        let mut registry = Self::spawn_command(command, false);
+        registry.await_ready();
+        registry
+    }
+
     /// One that uses `nats`, ready.
     pub(crate) fn on(nats: &Nats, args: &[&str]) -> Self {
         let mut registry = Self::spawn_on(nats, args);
@@ -74,8 +84,8 @@ impl Registry {
         let mut command = Command::new(env!("CARGO_BIN_EXE_onex"));
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
-            if name.starts_with("ONEX_") && name != "ONEX_NATS_SERVER" || name.starts_with("NATS_")
-            {
+            let kept = ["ONEX_NATS_SERVER", "ONEX_CORE"].contains(&&*name);
+            if name.starts_with("ONEX_") && !kept || name.starts_with("NATS_") {
                 command.env_remove(name.as_ref());
             }
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use onex_registry::codegen::{Language, Order, Source, Via, generate};
-use onex_registry::protocol::{canonical::contract_hash, tool::Tool};
+use onex_registry::protocol::{canonical::contract_hash, names::Namespace, tool::Tool};
 use serde_json::{Value, json};
 
 use super::harness::{installed, root};
@@ -47,8 +47,7 @@ pub(crate) fn written(language: Language, via: Via, tools: &[Value]) -> String {
         language,
         via,
         sources: &sources,
-        command: "onex codegen --tool 'add@^1'",
-        prefix: "onex.registry.v1",
+        namespace: &Namespace::default(),
     })
 }
 

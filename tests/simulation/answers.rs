@@ -47,11 +47,11 @@ impl World {
                 }
                 if matches!(
                     refusal,
-                    Refusal::LeaseExpired
+                    Refusal::LeaseExpired(..)
                         | Refusal::LeaseNotFound(_)
-                        | Refusal::NotHolder
-                        | Refusal::NotNodesHolder
-                        | Refusal::NotBusHolder
+                        | Refusal::NotHolder(..)
+                        | Refusal::NotNodesHolder(_)
+                        | Refusal::NotBusHolder(_)
                         | Refusal::Superseded { .. }
                 ) || wish.is_none()
                     && matches!(
@@ -59,7 +59,7 @@ impl World {
                         Refusal::NodeNotFound(_)
                             | Refusal::ToolNotFound(..)
                             | Refusal::BusNotFound(_)
-                            | Refusal::NotValidator
+                            | Refusal::NotValidator(_)
                     )
                 {
                     return;
@@ -180,7 +180,7 @@ impl World {
                 let there = last.what.lease_id() == lease_id && first.revision <= job.behind;
                 there.then(|| format!("it is there since @{}", first.revision.0))
             }),
-            Refusal::LeaseExpired => {
+            Refusal::LeaseExpired(..) => {
                 let live = lease_id.is_some_and(|lease_id| self.is_live(lease_id));
                 live.then(|| "it is live".to_owned())
             }
@@ -232,7 +232,7 @@ impl World {
 
 fn refusal_name(refusal: &Refusal) -> &'static str {
     match refusal {
-        Refusal::LeaseExpired => "refused: expired",
+        Refusal::LeaseExpired(..) => "refused: expired",
         Refusal::LeaseNotFound(_) => "refused: not found",
         Refusal::PortUnavailable(..) => "refused: unavailable",
         Refusal::Exhausted { .. } => "refused: exhausted",
@@ -244,7 +244,7 @@ fn refusal_name(refusal: &Refusal) -> &'static str {
         Refusal::NodeTaken { .. } => "refused: taken",
         Refusal::ToolNotFound(..) => "refused: no tool",
         Refusal::BusNotFound(_) => "refused: no bus",
-        Refusal::NotValidator => "refused: no validator",
+        Refusal::NotValidator(_) => "refused: no validator",
         _ => "refused: other",
     }
 }

@@ -139,7 +139,7 @@ impl World {
                     self.callers[caller].wanted = None;
                 }
             }
-            Outcome::Refused(Refusal::IdempotencyMismatch) => {
+            Outcome::Refused(Refusal::IdempotencyMismatch(_)) => {
                 let text = format!("{:?}: nobody used it before", wanted.begin.request_id);
                 self.fail(Rule::TrueAnswers, text);
             }

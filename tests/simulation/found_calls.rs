@@ -280,7 +280,10 @@ fn another_call_is_refused() {
         ..begin(1, true)
     };
     let deed = bench.deed(Action::BeginCall(Box::new(other)));
-    assert_eq!(bench.carry_out(0, deed), Err(Refusal::IdempotencyMismatch));
+    assert_eq!(
+        bench.carry_out(0, deed),
+        Err(Refusal::IdempotencyMismatch(request(1)))
+    );
     bench.store.put(Key::Call(request(1)), Stored::Foreign);
     bench.follow(0);
     let end = bench.end_call(1, first, completed(3));

@@ -75,7 +75,7 @@ impl World {
                 self.never(&keys(&about.id), behind, missing)
                     .then(|| format!("{} lived all the time", about.id))
             }
-            Refusal::NodeTaken { epoch } => {
+            Refusal::NodeTaken { epoch, .. } => {
                 let about = about?;
                 let taken = |at: Revision| {
                     let node = self.check.stored(&Key::Live(about.id.clone()), at);
@@ -90,7 +90,7 @@ impl World {
                 self.never(&keys(&about.id), behind, taken)
                     .then(|| format!("{} was never taken", about.id))
             }
-            Refusal::Superseded { last } => {
+            Refusal::Superseded { last, .. } => {
                 let about = about?;
                 let mut keys = keys(&about.id).into_iter();
                 if keys.any(|key| self.check.foreign.contains_key(&key)) {
@@ -111,7 +111,7 @@ impl World {
                 });
                 (!over).then(|| format!("no life of {} is behind that", about.id))
             }
-            Refusal::NotNodesHolder | Refusal::NotBusHolder => {
+            Refusal::NotNodesHolder(_) | Refusal::NotBusHolder(_) => {
                 self.is_holder(behind, action, about.as_ref())
             }
             Refusal::ToolNotFound(..) => {
@@ -143,7 +143,7 @@ impl World {
                 self.never(std::slice::from_ref(&key), behind, missing)
                     .then(|| format!("{bus_id} was there all the time"))
             }
-            Refusal::NotValidator => {
+            Refusal::NotValidator(_) => {
                 let Action::Judge(judgement) = action else {
                     return Some("that was not asked for".to_owned());
                 };
@@ -163,13 +163,13 @@ impl World {
                 let live = leases.all(|lease_id| self.is_live(lease_id));
                 live.then(|| format!("all are live, and {why:?}"))
             }
-            Refusal::IdempotencyMismatch
+            Refusal::IdempotencyMismatch(_)
             | Refusal::TtlTooLong(_)
-            | Refusal::OwnVerdict
-            | Refusal::OtherPort(_)
-            | Refusal::NodeTooLarge(_)
-            | Refusal::Frozen
-            | Refusal::OtherContract(_)
+            | Refusal::OwnVerdict(_)
+            | Refusal::OtherPort(..)
+            | Refusal::NodeTooLarge(..)
+            | Refusal::Frozen(_)
+            | Refusal::OtherContract(..)
             | Refusal::LimitExceeded { .. } => Some("there is no reason for it".to_owned()),
             _ => None,
         }

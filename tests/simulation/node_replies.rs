@@ -60,7 +60,9 @@ impl World {
                 self.refused(owner, None, Some(*lease_id), &refusal);
             }
             (Action::Announce(_), Outcome::Refused(refusal)) => {
-                if let Refusal::Superseded { last } | Refusal::NodeTaken { epoch: last } = refusal {
+                if let Refusal::Superseded { last, .. } | Refusal::NodeTaken { epoch: last, .. } =
+                    refusal
+                {
                     let id = self.owners[owner].node_id.clone();
                     let highest = self.epochs.entry(id).or_default();
                     *highest = last.max(*highest);
@@ -154,7 +156,7 @@ impl World {
     ) {
         let (time, rules) = (self.time, self.setup.rules);
         match refusal {
-            Refusal::Superseded { .. } | Refusal::NodeNotFound(_) | Refusal::NotNodesHolder => {
+            Refusal::Superseded { .. } | Refusal::NodeNotFound(_) | Refusal::NotNodesHolder(_) => {
                 let one = &self.owners[owner];
                 let of = one.alive.as_ref().map(|alive| alive.epoch);
                 if lease_id.is_some()

@@ -25,7 +25,7 @@ impl World {
         } == Some(ask.request);
         match outcome {
             Outcome::Done(Answer::Lease(held)) => self.believe(holder, &ask, &held, current),
-            Outcome::Refused(Refusal::LeaseExpired | Refusal::LeaseNotFound(_)) => {
+            Outcome::Refused(Refusal::LeaseExpired(..) | Refusal::LeaseNotFound(_)) => {
                 self.told_gone(holder, &ask);
             }
             Outcome::Done(Answer::Ended { .. }) => {

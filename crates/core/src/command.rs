@@ -4,13 +4,23 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use onex_types::{
-    ids::{CommandId, Host, Label, LeaseId, Name, Port, RequesterId, Token, Transport, Ttl},
+    ids::{
+        BusId, CommandId, ExecutionId, Host, Label, LeaseId, Name, NodeId, Port, RequesterId,
+        Token, Transport, Ttl,
+    },
     key::PortKey,
     time::Moment,
 };
 
 use crate::{
+    call::{BeginCall, CallOutcome, EndCall, ExecutionEnd, Provider},
+    execution::{Call, Run},
     key::Key,
+    node::EPOCH_NAMED_MAX,
+    node_command::{
+        DeregisterBus, DeregisterTool, Heartbeat, NodeAnswer, NodeClaim, OwnerRequest, Register,
+        RegisterBus, RegisterTool, TrustReport,
+    },
     record::{HostPool, InstanceId, Lease, LeaseEnd, Request, Settings, Store},
     settings::SettingDiffers,
 };
@@ -53,8 +63,21 @@ pub enum Action {
     },
     /// Give a lease another port for one of its own.
     Rebind(Box<Rebind>),
+    /// Begin a call with a request id, unless the same request began one before.
+    BeginCall(Box<BeginCall>),
+    /// End an execution of such a call.
+    EndCall(Box<EndCall>),
+    /// Answer whether a request has begun a call, after an entry that was sent after the question: before anybody says
+    /// that nothing was executed.
+    FindCall(Request),
+    /// An execution without a request id has begun; nobody waits for this.
+    BeginRun(Arc<Run>),
+    /// Such an execution has ended; nobody waits for this.
+    EndRun(Box<EndRun>),
     /// Answer what is there, after an entry that was sent after the question.
     Find(LeaseId),
+    /// Change nothing: who waits for it has then read everything that was there when it was asked.
+    ReadIndex,
     /// Write the first entry of a log, if it has none.
     Genesis(Box<Genesis>),
     /// Go on from a log that was restored, or that was made anew.
@@ -81,7 +104,7 @@ pub enum Action {
     DeletePool(Host),
     /// Forget the ports of a host on which nothing has happened for the retention time.
     ForgetHost(Host),
-    /// End a lease whose time is up.
+    /// End what time asks to end under that key, or forget what ended long ago.
     Expire(Key),
     /// A grant whose port is in use: take it back, and grant another port.
     Rollback(Box<Rollback>),
@@ -115,6 +138,22 @@ pub enum Action {
         /// The position.
         sequence: u64,
     },
+    /// Register a node, anew or again.
+    Register(Box<Register>),
+    /// Let a node last its TTL again.
+    Heartbeat(Box<Heartbeat>),
+    /// End a node.
+    Deregister(NodeClaim),
+    /// Offer a tool.
+    RegisterTool(Box<RegisterTool>),
+    /// Offer a tool no longer.
+    DeregisterTool(Box<DeregisterTool>),
+    /// Announce a bus.
+    RegisterBus(Box<RegisterBus>),
+    /// End a bus.
+    DeregisterBus(DeregisterBus),
+    /// Say what a validator thinks of a node.
+    Report(Box<TrustReport>),
 }
 
 /// What the first entry of a log says, and what an instance was started with.
@@ -146,9 +185,23 @@ impl Action {
     /// What it is to the bounds.
     pub fn class(&self) -> Class {
         match self {
-            Self::Lease(_) | Self::Rebind(_) => Class::Growth,
-            Self::Renew { .. } | Self::Release { .. } => Class::Upkeep,
-            Self::Find(_) => Class::Question,
+            Self::Lease(_)
+            | Self::Rebind(_)
+            | Self::Register(_)
+            | Self::RegisterTool(_)
+            | Self::RegisterBus(_)
+            | Self::Report(_)
+            | Self::BeginCall(_)
+            | Self::BeginRun(_) => Class::Growth,
+            Self::Renew { .. }
+            | Self::Release { .. }
+            | Self::Heartbeat(_)
+            | Self::Deregister(_)
+            | Self::DeregisterTool(_)
+            | Self::DeregisterBus(_)
+            | Self::EndCall(_)
+            | Self::EndRun(_) => Class::Upkeep,
+            Self::Find(_) | Self::FindCall(_) | Self::ReadIndex => Class::Question,
             Self::Genesis(_)
             | Self::AcceptRestore { .. }
             | Self::EndQuiet
@@ -177,8 +230,10 @@ pub struct GrantRequest {
     pub requester_id: RequesterId,
     /// What will be spoken there.
     pub protocol: Token,
-    /// For how long without a renewal.
+    /// For how long without a renewal. Of a lease that belongs to a node, the node's TTL counts instead.
     pub ttl: Ttl,
+    /// The node that it ends with.
+    pub owner: Option<OwnerRequest>,
     /// On which host.
     pub host: Host,
     /// In which port space.
@@ -225,6 +280,17 @@ pub struct Rebind {
     pub request: Option<Request>,
 }
 
+/// An execution without a request id that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndRun {
+    /// Which.
+    pub execution_id: ExecutionId,
+    /// The provider that was asked last, when that is not the one that was asked first.
+    pub by: Option<Provider>,
+    /// How it ended.
+    pub end: ExecutionEnd,
+}
+
 /// A grant that is taken back because another program uses its port.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rollback {
@@ -263,8 +329,27 @@ pub enum Answer {
         /// When, for people.
         at: Timestamp,
     },
+    /// The call has begun, with an execution of this command's id: whoever asked for it executes it, nobody else does,
+    /// and this is answered once.
+    Begun(Arc<Call>),
+    /// The same request has begun this call before: it is under way, or has ended.
+    Call(Arc<Call>),
+    /// That execution has ended, with the outcome that counts: another one than was reported if its time was up before.
+    ExecutionEnded {
+        /// Which.
+        execution_id: ExecutionId,
+        /// What came of it.
+        outcome: CallOutcome,
+    },
     /// What was asked for is so.
     Done,
+    /// This is the node.
+    Node(Box<NodeAnswer>),
+    /// The node's tools are as was asked for.
+    Tools {
+        /// The contract of the tool that was named with a version; none where there is no such tool any more.
+        contract_hash: Option<String>,
+    },
 }
 
 /// A live lease.
@@ -274,6 +359,8 @@ pub struct Held {
     pub key: PortKey,
     /// The lease.
     pub lease: Arc<Lease>,
+    /// How long it lasts without a renewal: of a lease that belongs to a node, the node's TTL.
+    pub ttl: Ttl,
     /// When it was granted or last renewed, for people.
     pub renewed_at: Timestamp,
     /// Since when its TTL counts, by this instance's clock.
@@ -341,6 +428,86 @@ pub enum Refusal {
         /// Why not.
         why: Unavailable,
     },
+    /// A new incarnation's epoch is above the bound.
+    #[error(
+        "the epoch of a new incarnation must be at most {EPOCH_NAMED_MAX}; without one the registry gives the next"
+    )]
+    EpochTooHigh,
+    /// No such node is live.
+    #[error("there is no node {0}, or it has ended")]
+    NodeNotFound(NodeId),
+    /// That incarnation of the node has ended.
+    #[error("that incarnation of node {node_id} has ended; the last epoch is {last}")]
+    Superseded {
+        /// Which node.
+        node_id: NodeId,
+        /// The epoch of its last incarnation.
+        last: u64,
+    },
+    /// The node is somebody else's.
+    #[error("node {0} belongs to another requester")]
+    NotNodeHolder(NodeId),
+    /// The bus is somebody else's.
+    #[error("bus {0} belongs to another requester")]
+    NotBusHolder(BusId),
+    /// Somebody else's node of that name is live.
+    #[error("node {node_id} belongs to another requester and is live, in epoch {epoch}")]
+    NodeTaken {
+        /// Which node.
+        node_id: NodeId,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// The node offers no such tool.
+    #[error("node {0} offers no tool {1}, or not in that version")]
+    ToolNotFound(NodeId, Token),
+    /// There is no such bus.
+    #[error("there is no bus {0}, or it has ended")]
+    BusNotFound(BusId),
+    /// The node's contract must not change.
+    #[error(
+        "node {0} is frozen: its contract must not change until a validator reports it as canary or validated"
+    )]
+    Frozen(NodeId),
+    /// The reporter is no validator.
+    #[error("no node {0} of type validator is live that this requester registered")]
+    NotValidator(NodeId),
+    /// No node reports on itself.
+    #[error("node {0} cannot report on itself")]
+    OwnReport(NodeId),
+    /// The node has another contract than the one that was examined.
+    #[error("node {node_id} has another contract by now: {contract_hash}")]
+    OtherContract {
+        /// Which node.
+        node_id: NodeId,
+        /// Its contract.
+        contract_hash: String,
+    },
+    /// An inbound port names a lease that does not fit it.
+    #[error("{why}")]
+    Inbound {
+        /// Which of the node's ports.
+        index: usize,
+        /// Why not.
+        why: Box<Refusal>,
+    },
+    /// The lease ends with the node's present incarnation, and the registration begins another one.
+    #[error(
+        "this begins a new incarnation of the node, and the lease ends with the present one: name its epoch, {0}, \
+         to change what that announced"
+    )]
+    LeaseOfLastIncarnation(u64),
+    /// What belonged to too many earlier incarnations has not ended yet.
+    #[error(
+        "what belonged to earlier incarnations of node {0} is still ending; ask again in a moment"
+    )]
+    StillEnding(NodeId),
+    /// The lease is of another port.
+    #[error("the lease is of port {0}")]
+    OtherPort(Port),
+    /// The registration is too long.
+    #[error("the registration with its tools is larger than {0} bytes")]
+    NodeTooLarge(usize),
     /// No port can be had now.
     #[error("no port of the pool is free")]
     Exhausted {
@@ -366,6 +533,12 @@ pub enum Refusal {
         /// How many there may be.
         limit: usize,
     },
+    /// So many calls with a request id are remembered that none can be added.
+    #[error("too many calls with a request_id are remembered; ask again in a moment")]
+    CallsFull,
+    /// No call of that request id is remembered.
+    #[error("no call with this request_id is known")]
+    CallNotFound,
     /// The command was decided by nobody before its caller's deadline, and never will be.
     #[error("the store did not answer in time; nothing was done")]
     Unavailable,

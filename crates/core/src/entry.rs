@@ -18,11 +18,16 @@ use serde::{
 use uuid::Uuid;
 
 use crate::{
+    call::ExecutionEnd,
+    execution::{Call, Counts, Run},
     key::Key,
+    node_event::{NodeEvent, TrustEvent},
+    node_record::{Bus, Live, Node},
     record::{
-        Cooldown, Format, HostPool, Lease, LeaseEnd, Member, Named, Record, Remembered, Request,
-        Restored, Settings, Store,
+        Cooldown, Format, HostPool, Json, Lease, LeaseEnd, Member, Named, Record, Remembered,
+        Request, Restored, Settings, Store,
     },
+    trust::Verdicts,
 };
 
 /// The format of entries that this version writes and understands, once the log was raised to it. Format 1 was a bucket
@@ -70,7 +75,7 @@ impl Entry {
 /// What one command changed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CommandRecord {
-    /// A lease lasts its TTL again. Written as the bare key, because nine commands in ten are this one.
+    /// A lease or a node lasts its TTL again. Written as the bare key, because nine commands in ten are this one.
     Renewal(Key),
     /// Anything else.
     Other(Box<Changes>),
@@ -158,7 +163,7 @@ pub enum Change {
         /// What to publish.
         event: Option<EventRecord>,
     },
-    /// A lease lasts its TTL again, and more changes than that.
+    /// A lease or a node lasts its TTL again, and more changes than that.
     Renew {
         /// Which.
         key: Key,
@@ -166,6 +171,8 @@ pub enum Change {
         ttl: Option<Ttl>,
         /// The request that asked for it.
         request: Option<Request>,
+        /// Of a node: what it says of its health, where that has changed.
+        health: Option<Json>,
     },
     /// A grant is tentative no longer: it is never rolled back.
     Confirm {
@@ -178,15 +185,28 @@ pub enum Change {
         key: Key,
         /// How.
         how: LeaseEnd,
+        /// How long nobody gets the port, in milliseconds, where that does not follow from how it ended.
+        cooldown_ms: Option<u64>,
         /// The request that asked for it.
         request: Option<Request>,
         /// What to publish.
         event: Option<EventRecord>,
     },
+    /// More executions of a node's tools have ended: they add to its counts.
+    Add {
+        /// Which counts.
+        key: Key,
+        /// How many.
+        runs: u64,
+        /// How many of them were answered with a result.
+        ok: u64,
+    },
     /// The key has no record any more.
     Delete {
         /// Which.
         key: Key,
+        /// What to publish.
+        event: Option<EventRecord>,
     },
     /// No command has the revisions up to that one: the next has a higher one.
     Skip {
@@ -197,17 +217,59 @@ pub enum Change {
     Chunk(Box<Chunk>),
 }
 
+impl Change {
+    /// Numbers what is told of it: `next` says which number is next for its key.
+    pub(crate) fn number(&mut self, mut next: impl FnMut(&Key) -> u64) {
+        if let Self::Put { key, event, .. }
+        | Self::End { key, event, .. }
+        | Self::Delete { key, event } = self
+            && let Some(event) = event
+        {
+            event.n = next(key);
+        }
+    }
+
+    /// What to publish of it.
+    pub fn event(&self) -> Option<&EventRecord> {
+        match self {
+            Self::Put { event, .. } | Self::End { event, .. } | Self::Delete { event, .. } => {
+                event.as_ref()
+            }
+            Self::Renew { .. }
+            | Self::Confirm { .. }
+            | Self::Add { .. }
+            | Self::Skip { .. }
+            | Self::Chunk(_) => None,
+        }
+    }
+}
+
 /// Something that happened, as it is published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventRecord {
     /// The event's kind, which its subject names.
     pub kind: EventKind,
+    /// Counts what was told of its key from 1, without a gap as long as there is a record under that key.
+    #[serde(default)]
+    pub n: u64,
     /// The lease, where the change does not put it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Arc<Lease>>,
     /// The events that are missing here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<Gap>,
+    /// The node, and tools of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Box<NodeEvent>>,
+    /// What a validator said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Box<TrustEvent>>,
+    /// The execution, where the change does not put it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Arc<Run>>,
+    /// How an execution ended, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Arc<ExecutionEnd>>,
 }
 
 /// Events that were removed before they were published: those of these revisions.
@@ -240,6 +302,51 @@ pub enum EventKind {
     /// Events were removed before they were published. Watchers take a new snapshot.
     #[serde(rename = "gap")]
     Gap,
+    /// A port was taken from its holder.
+    #[serde(rename = "port.revoked")]
+    PortRevoked,
+    /// A node was registered.
+    #[serde(rename = "node.registered")]
+    NodeRegistered,
+    /// A node was registered again after its time had been up.
+    #[serde(rename = "node.rejoined")]
+    NodeRejoined,
+    /// A node's time was up.
+    #[serde(rename = "node.expired")]
+    NodeExpired,
+    /// A node was deregistered.
+    #[serde(rename = "node.deregistered")]
+    NodeDeregistered,
+    /// A running node's tools changed; only events of the tools are published.
+    #[serde(rename = "tools.changed")]
+    ToolsChanged,
+    /// A node offers a tool, or another contract of it.
+    #[serde(rename = "tool.registered")]
+    ToolRegistered,
+    /// A node offers a tool no longer.
+    #[serde(rename = "tool.removed")]
+    ToolRemoved,
+    /// Another node offers the tool in that version under another contract.
+    #[serde(rename = "tool.collision")]
+    ToolCollision,
+    /// A bus was announced.
+    #[serde(rename = "bus.registered")]
+    BusRegistered,
+    /// A bus has ended.
+    #[serde(rename = "bus.removed")]
+    BusRemoved,
+    /// Something follows from a validator's report that was not so before.
+    #[serde(rename = "trust.changed")]
+    TrustChanged,
+    /// An execution has begun.
+    #[serde(rename = "tool.invoked")]
+    ToolInvoked,
+    /// An execution was answered with a result.
+    #[serde(rename = "tool.completed")]
+    ToolCompleted,
+    /// An execution ended without a result.
+    #[serde(rename = "tool.failed")]
+    ToolFailed,
 }
 
 /// A part of a snapshot.
@@ -274,8 +381,16 @@ pub struct Kept {
     /// Whether it is a tentative grant.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tentative: bool,
+    /// The number of its last event.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub told: u64,
     /// The record.
     pub record: Record,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A change as it is written: the member that names its kind holds the key.
@@ -286,6 +401,7 @@ struct Written {
     renew: Option<Key>,
     confirm: Option<Key>,
     end: Option<Key>,
+    add: Option<Key>,
     del: Option<Key>,
     skip: Option<u64>,
     chunk: Option<Box<Chunk>>,
@@ -294,7 +410,11 @@ struct Written {
     ev: Option<EventRecord>,
     ttl: Option<Ttl>,
     how: Option<LeaseEnd>,
+    cooldown_ms: Option<u64>,
+    health: Option<Json>,
     req: Option<Request>,
+    runs: Option<u64>,
+    ok: Option<u64>,
     store: Option<Store>,
     settings: Option<Settings>,
     pool: Option<HostPool>,
@@ -305,6 +425,13 @@ struct Written {
     named: Option<Named>,
     restored: Option<Restored>,
     format: Option<Format>,
+    node: Option<Node>,
+    live: Option<Live>,
+    bus: Option<Bus>,
+    trust: Option<Verdicts>,
+    call: Option<Call>,
+    run: Option<Run>,
+    counts: Option<Counts>,
 }
 
 impl Written {
@@ -320,6 +447,13 @@ impl Written {
             self.named.take().map(Record::from),
             self.restored.take().map(Record::from),
             self.format.take().map(Record::from),
+            self.node.take().map(Record::from),
+            self.live.take().map(Record::from),
+            self.bus.take().map(Record::from),
+            self.trust.take().map(Record::from),
+            self.call.take().map(Record::from),
+            self.run.take().map(Record::from),
+            self.counts.take().map(Record::from),
         ];
         records.into_iter().flatten().next()
     }
@@ -342,11 +476,13 @@ impl Written {
                 renew: Some(key),
                 ttl,
                 req,
+                health,
                 ..
             } => Change::Renew {
                 key,
                 ttl,
                 request: req,
+                health,
             },
             Self {
                 confirm: Some(key), ..
@@ -354,16 +490,30 @@ impl Written {
             Self {
                 end: Some(key),
                 how,
+                cooldown_ms,
                 req,
                 ev,
                 ..
             } => Change::End {
                 key,
                 how: how?,
+                cooldown_ms,
                 request: req,
                 event: ev,
             },
-            Self { del: Some(key), .. } => Change::Delete { key },
+            Self {
+                add: Some(key),
+                runs,
+                ok,
+                ..
+            } => Change::Add {
+                key,
+                runs: runs?,
+                ok: ok.unwrap_or(0),
+            },
+            Self {
+                del: Some(key), ev, ..
+            } => Change::Delete { key, event: ev },
             Self { skip: Some(to), .. } => Change::Skip { to },
             Self { chunk, .. } => Change::Chunk(chunk?),
         })
@@ -399,30 +549,53 @@ impl Serialize for Change {
                     Record::Named(body) => map.serialize_entry("named", body)?,
                     Record::Restored(body) => map.serialize_entry("restored", body)?,
                     Record::Format(body) => map.serialize_entry("format", body)?,
+                    Record::Node(body) => map.serialize_entry("node", body)?,
+                    Record::Live(body) => map.serialize_entry("live", body)?,
+                    Record::Bus(body) => map.serialize_entry("bus", body)?,
+                    Record::Trust(body) => map.serialize_entry("trust", body)?,
+                    Record::Call(body) => map.serialize_entry("call", body)?,
+                    Record::Run(body) => map.serialize_entry("run", body)?,
+                    Record::Counts(body) => map.serialize_entry("counts", body)?,
                 }
                 if *tentative {
                     map.serialize_entry("tentative", tentative)?;
                 }
                 member(&mut map, "ev", event.as_ref())?;
             }
-            Self::Renew { key, ttl, request } => {
+            Self::Renew {
+                key,
+                ttl,
+                request,
+                health,
+            } => {
                 map.serialize_entry("renew", key)?;
                 member(&mut map, "ttl", ttl.as_ref())?;
                 member(&mut map, "req", request.as_ref())?;
+                member(&mut map, "health", health.as_ref())?;
             }
             Self::Confirm { key } => map.serialize_entry("confirm", key)?,
             Self::End {
                 key,
                 how,
+                cooldown_ms,
                 request,
                 event,
             } => {
                 map.serialize_entry("end", key)?;
                 map.serialize_entry("how", how)?;
+                member(&mut map, "cooldown_ms", cooldown_ms.as_ref())?;
                 member(&mut map, "req", request.as_ref())?;
                 member(&mut map, "ev", event.as_ref())?;
             }
-            Self::Delete { key } => map.serialize_entry("del", key)?,
+            Self::Add { key, runs, ok } => {
+                map.serialize_entry("add", key)?;
+                map.serialize_entry("runs", runs)?;
+                member(&mut map, "ok", Some(ok).filter(|ok| **ok > 0))?;
+            }
+            Self::Delete { key, event } => {
+                map.serialize_entry("del", key)?;
+                member(&mut map, "ev", event.as_ref())?;
+            }
             Self::Skip { to } => map.serialize_entry("skip", to)?,
             Self::Chunk(chunk) => map.serialize_entry("chunk", chunk)?,
         }

@@ -51,9 +51,7 @@ impl State {
 
     /// Whether nothing is on a host, it has no pool of its own, and nothing happened to its ports for the retention time.
     pub fn is_idle(&self, host: &Host, now: Timestamp) -> bool {
-        let retention = self
-            .settings()
-            .map_or(u64::MAX, |settings| settings.retention_ms);
+        let retention = self.retention_ms();
         self.hosts.get(host).is_some_and(|host| {
             host.held == 0 && !host.has_pool && is_ago(host.last, now, retention)
         })
@@ -120,12 +118,19 @@ impl State {
         self.pools.get(&(host.clone(), transport))
     }
 
+    /// The ports of every host and transport that was ever asked for, in order.
+    pub fn pools(&self) -> impl Iterator<Item = (&(Host, Transport), &Pool)> {
+        self.pools.iter()
+    }
+
     /// The ports of a host and transport; made if this is its first use.
     pub fn pool_mut(&mut self, host: &Host, transport: Transport) -> &mut Pool {
         let key = (host.clone(), transport);
         if !self.pools.contains_key(&key) {
-            let pool = self.fresh_pool(host, transport);
-            self.pools.insert(key.clone(), pool);
+            for transport in Transport::ALL {
+                let pool = self.fresh_pool(host, transport);
+                self.pools.insert((host.clone(), transport), pool);
+            }
         }
         self.pools.entry(key).or_insert_with(|| Pool::new(&[], &[]))
     }

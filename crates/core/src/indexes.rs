@@ -9,7 +9,10 @@ use onex_types::{
 };
 
 use crate::{
+    bus_index::BusIndex,
     key::Key,
+    node_index::NodeIndex,
+    owners::Owners,
     record::{Cooldown, Lease, Record, Remembered, Request},
 };
 
@@ -17,7 +20,7 @@ use crate::{
 type Named = (RequesterId, Name, Host, Transport, u64, PortKey);
 
 /// The indexes.
-#[derive(Default)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Indexes {
     leases: BTreeMap<LeaseId, PortKey>,
     requests: BTreeMap<(RequesterId, RequestId), (Request, Key)>,
@@ -27,11 +30,22 @@ pub struct Indexes {
     labels: BTreeSet<(Label, PortKey)>,
     named: BTreeSet<Named>,
     remembered: u64,
+    /// Nodes, and the tools that they offer.
+    pub nodes: NodeIndex,
+    /// Buses.
+    pub buses: BusIndex,
+    /// What belongs to what.
+    pub(crate) owners: Owners,
+    calls: usize,
+    runs: usize,
 }
 
 impl Indexes {
     /// A record comes under its key.
     pub(crate) fn insert(&mut self, key: &Key, record: &Record) {
+        self.nodes.insert(key, record);
+        self.buses.insert(key, record);
+        self.owners.insert(key, record);
         match (key, record) {
             (Key::Port(key), Record::Lease(lease)) => self.insert_lease(key, lease),
             (Key::Port(key), Record::Cooldown(cooldown)) if !cooldown.last.part => {
@@ -41,12 +55,17 @@ impl Indexes {
                 self.remember(request.requester_id, request.request, key.clone());
                 self.remembered = self.remembered.max(request.n.saturating_add(1));
             }
+            (_, Record::Call(_)) => self.calls += 1,
+            (_, Record::Run(_)) => self.runs += 1,
             _ => {}
         }
     }
 
     /// That record goes.
     pub(crate) fn remove(&mut self, key: &Key, record: &Record) {
+        self.nodes.remove(key, record);
+        self.buses.remove(key, record);
+        self.owners.remove(key, record);
         match (key, record) {
             (Key::Port(key), Record::Lease(lease)) => self.remove_lease(key, lease),
             (Key::Port(port), Record::Cooldown(cooldown)) if !cooldown.last.part => {
@@ -64,7 +83,13 @@ impl Indexes {
             }
             (_, Record::Request(request)) => {
                 self.forget(request.requester_id, request.request.id, key);
+                // Only an undo takes the last one away: they are numbered without a gap.
+                if self.remembered == request.n.saturating_add(1) {
+                    self.remembered = request.n;
+                }
             }
+            (_, Record::Call(_)) => self.calls = self.calls.saturating_sub(1),
+            (_, Record::Run(_)) => self.runs = self.runs.saturating_sub(1),
             _ => {}
         }
     }
@@ -202,6 +227,16 @@ impl Indexes {
         };
         let (.., key) = self.named.range(bound(0)..bound(u64::MAX)).next_back()?;
         Some(key)
+    }
+
+    /// How many calls with a request id are remembered.
+    pub fn calls(&self) -> usize {
+        self.calls
+    }
+
+    /// How many executions without a request id are under way.
+    pub fn runs(&self) -> usize {
+        self.runs
     }
 
     /// The number of the next request that a slot is to remember.

@@ -5,10 +5,11 @@
 use std::{fmt, str::FromStr};
 
 use onex_types::{
-    ids::{Host, Invalid},
+    ids::{BusId, ExecutionId, Host, Invalid, NodeId, RequestId},
     key::{PortKey, escape, unescape},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
 
 /// How many slots remember requests whose port has been granted again: at 30,000 grants a second, nine seconds of them.
 pub const REQUEST_SLOTS_MAX: u32 = 262_144;
@@ -28,6 +29,20 @@ pub enum Key {
     Request(u32),
     /// The instance that writes snapshots, view and events.
     Named,
+    /// What a node announced.
+    Node(NodeId),
+    /// Whether a node is live.
+    Live(NodeId),
+    /// A bus.
+    Bus(BusId),
+    /// What validators say of a node.
+    Trust(NodeId),
+    /// A call with that request id.
+    Call(RequestId),
+    /// An execution without a request id, while it is under way.
+    Run(ExecutionId),
+    /// How many executions of a node's tools have ended.
+    Exec(NodeId),
     /// Whether the log was restored from a backup.
     Restored,
     /// The format that the log was raised to.
@@ -36,6 +51,13 @@ pub enum Key {
 
 const POOL: &str = "pool.";
 const REQUEST: &str = "req.";
+const NODE: &str = "node.";
+const LIVE: &str = "live.";
+const BUS: &str = "bus.";
+const TRUST: &str = "trust.";
+const CALL: &str = "call.";
+const RUN: &str = "run.";
+const EXEC: &str = "exec.";
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,6 +68,13 @@ impl fmt::Display for Key {
             Self::Port(key) => key.fmt(f),
             Self::Request(slot) => write!(f, "{REQUEST}{slot}"),
             Self::Named => f.write_str("sys.named"),
+            Self::Node(id) => write!(f, "{NODE}{}", escape(id.as_str())),
+            Self::Live(id) => write!(f, "{LIVE}{}", escape(id.as_str())),
+            Self::Bus(id) => write!(f, "{BUS}{}", escape(id.as_str())),
+            Self::Trust(id) => write!(f, "{TRUST}{}", escape(id.as_str())),
+            Self::Call(id) => write!(f, "{CALL}{id}"),
+            Self::Run(id) => write!(f, "{RUN}{id}"),
+            Self::Exec(id) => write!(f, "{EXEC}{}", escape(id.as_str())),
             Self::Restored => f.write_str("sys.restored"),
             Self::Format => f.write_str("sys.format"),
         }
@@ -76,7 +105,42 @@ fn parse(text: &str) -> Option<Key> {
         let spelled = slot < REQUEST_SLOTS_MAX && slot.to_string() == digits;
         return spelled.then_some(Key::Request(slot));
     }
+    if let Some(id) = text.strip_prefix(CALL) {
+        return uuid(id).map(RequestId).map(Key::Call);
+    }
+    if let Some(id) = text.strip_prefix(RUN) {
+        return uuid(id).map(ExecutionId).map(Key::Run);
+    }
+    if let Some(id) = text.strip_prefix(EXEC) {
+        return unescape(id)?.parse().ok().map(Key::Exec);
+    }
+    if let Some(key) = parse_node(text) {
+        return Some(key);
+    }
     text.parse().ok().map(Key::Port)
+}
+
+/// Keys of nodes, buses and trust.
+fn parse_node(text: &str) -> Option<Key> {
+    fn id<T: FromStr>(token: &str) -> Option<T> {
+        unescape(token)?.parse().ok()
+    }
+    if let Some(token) = text.strip_prefix(NODE) {
+        return id(token).map(Key::Node);
+    }
+    if let Some(token) = text.strip_prefix(LIVE) {
+        return id(token).map(Key::Live);
+    }
+    if let Some(token) = text.strip_prefix(BUS) {
+        return id(token).map(Key::Bus);
+    }
+    id(text.strip_prefix(TRUST)?).map(Key::Trust)
+}
+
+/// A UUID in the one spelling that a key has.
+fn uuid(text: &str) -> Option<Uuid> {
+    let id: Uuid = text.parse().ok()?;
+    (id.to_string() == text).then_some(id)
 }
 
 impl From<PortKey> for Key {
@@ -124,6 +188,13 @@ mod tests {
             "port.a.udp.80",
             "req.0",
             "req.262143",
+            "node.calc",
+            "live.a=2Eb",
+            "bus.main",
+            "trust.a=2Eb",
+            "call.00000000-0000-0000-0000-00000000000a",
+            "run.00000000-0000-0000-0000-00000000000a",
+            "exec.a=2Eb",
         ] {
             let key: Key = text.parse().unwrap();
             assert_eq!(key.to_string(), text);
@@ -135,6 +206,13 @@ mod tests {
             "req.262144",
             "req.-1",
             "port.a.tcp.0",
+            "node.a.b",
+            "live.=61",
+            "bus.a=2Eb",
+            "trust.",
+            "call.00000000-0000-0000-0000-00000000000A",
+            "run.1",
+            "exec.a.b",
         ] {
             assert!(text.parse::<Key>().is_err(), "{text}");
         }

@@ -1,23 +1,37 @@
 //! The registry as a pure state machine over an ordered log. No async, no NATS, no clock, no randomness.
 //!
-//! - [`entry`], [`record`], [`key`]: what the log and the state hold, as it is stored.
+//! - [`entry`], [`record`], [`execution`], [`key`]: what the log and the state hold, as it is stored.
+//! - [`call`]: values of calls of tools.
 //! - [`state`], [`slot`]: every record, with indexes, pools and timers.
 //! - [`command`], [`decide`]: what can be asked for, and what it changes.
 //! - [`engine`]: the loop: inputs in, outputs out.
 
+pub mod bus_index;
+pub mod call;
 pub mod command;
 pub mod decide;
 pub mod engine;
 pub mod entry;
+pub mod execution;
+mod facets;
 mod hosts;
 pub mod indexes;
 pub mod key;
 pub mod mechanism;
+pub mod node;
+pub mod node_command;
+pub mod node_event;
+pub mod node_index;
+pub mod node_record;
+pub mod nodes;
+pub mod offers;
+mod owners;
 pub mod pool;
 pub mod record;
 pub mod settings;
 pub mod slot;
 pub mod state;
+pub mod trust;
 pub mod txn;
 
 #[cfg(test)]

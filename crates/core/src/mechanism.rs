@@ -59,6 +59,24 @@ pub enum Mechanism {
     SnapshotReserve,
     /// A log is trimmed to its newest snapshot only when an entry names that.
     TrimToNamed,
+    /// What belongs to a node's incarnation reads as ended as soon as that has ended.
+    EndsWithOwner,
+    /// An epoch that has ended is not registered again.
+    EndedEpoch,
+    /// A late copy of a request that an earlier incarnation began with does not begin another one.
+    EarlierIncarnations,
+    /// The ports of an incarnation that was superseded cool down for as long as its holder may count on them.
+    SupersededCooldown,
+    /// A frozen node keeps its contract.
+    FrozenContract,
+    /// The outcome of a call that is in the log stays, whatever is reported later.
+    OutcomeStays,
+    /// Once an execution of a call may have been executed, no later one says of the call that it was not.
+    ExecutedBefore,
+    /// An execution ends once: a later end of it changes nothing and counts nothing.
+    OneEnd,
+    /// What began and was not ended in its time has ended with an unknown outcome.
+    UnknownInTime,
 }
 
 /// Which mechanisms are on.
@@ -98,6 +116,15 @@ impl Mechanism {
         Self::OnlyNamedPublishes,
         Self::SnapshotReserve,
         Self::TrimToNamed,
+        Self::EndsWithOwner,
+        Self::EndedEpoch,
+        Self::EarlierIncarnations,
+        Self::SupersededCooldown,
+        Self::FrozenContract,
+        Self::OutcomeStays,
+        Self::ExecutedBefore,
+        Self::OneEnd,
+        Self::UnknownInTime,
     ];
 }
 

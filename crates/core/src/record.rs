@@ -14,11 +14,27 @@ use onex_types::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::{
+    execution::{Call, Counts, Run},
+    node_record::{Bus, Live, Node, NodeLimits},
+    trust::Verdicts,
+};
+
 /// How long a port stays quarantined that another program was found to use, in milliseconds: one minute.
 pub const QUARANTINE_MILLIS: u64 = 60_000;
 
+/// How long what has ended is remembered where no setting says it, in milliseconds: one hour.
+pub const RETENTION_MILLIS_DEFAULT: u64 = 3_600_000;
+
+fn retention_default() -> u64 {
+    RETENTION_MILLIS_DEFAULT
+}
+
+/// Free-form JSON: carried as it came.
+pub type Json = serde_json::Value;
+
 /// Members that this version does not know. They are kept when a record is written again.
-pub type Unknown = BTreeMap<String, serde_json::Value>;
+pub type Unknown = BTreeMap<String, Json>;
 
 /// A write that its caller named, to make retries idempotent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +46,7 @@ pub struct Request {
 }
 
 /// The incarnation of a node that something belongs to and ends with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct OwnerRef {
     /// Which node.
     pub node_id: NodeId,
@@ -156,14 +172,17 @@ pub enum LeaseEnd {
     Expired,
     /// Another program was using the port; the caller got another one.
     InUse,
+    /// Another incarnation of the node that it belonged to was registered: its holder may still count on it.
+    Superseded,
 }
 
 impl LeaseEnd {
-    /// How long the port then cools down, in milliseconds. Nothing where the holder stopped first.
+    /// How long the port then cools down, in milliseconds, where the entry does not say it. Nothing where the holder
+    /// stopped first.
     pub fn cooldown_millis(self) -> u64 {
         match self {
             Self::InUse => QUARANTINE_MILLIS,
-            Self::Released | Self::Expired => 0,
+            Self::Released | Self::Expired | Self::Superseded => 0,
         }
     }
 
@@ -171,7 +190,7 @@ impl LeaseEnd {
     pub fn was_told(self) -> bool {
         match self {
             Self::InUse => false,
-            Self::Released | Self::Expired => true,
+            Self::Released | Self::Expired | Self::Superseded => true,
         }
     }
 }
@@ -223,7 +242,17 @@ pub struct Settings {
     #[serde(default)]
     pub known_hosts_only: bool,
     /// How long what has ended is remembered at least, in milliseconds.
+    #[serde(default = "retention_default")]
     pub retention_ms: u64,
+    /// What bounds nodes and buses.
+    #[serde(default)]
+    pub nodes: NodeLimits,
+    /// How many calls with a request id may be remembered.
+    pub calls_max: usize,
+    /// How long such a call is remembered after its end, in milliseconds.
+    pub calls_kept_ms: u64,
+    /// How many executions without a request id may be under way; see [`RUNS_MAX`](crate::execution::RUNS_MAX).
+    pub runs_max: usize,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -327,6 +356,20 @@ records!(
     Request(Remembered) request,
     /// The named instance.
     Named(Named) named,
+    /// What a node announced.
+    Node(Node) node,
+    /// A node's incarnation.
+    Live(Live) live,
+    /// A bus.
+    Bus(Bus) bus,
+    /// What validators say of a node.
+    Trust(Verdicts) trust,
+    /// A call with a request id.
+    Call(Call) call,
+    /// An execution that is under way.
+    Run(Run) run,
+    /// How many executions have ended.
+    Counts(Counts) counts,
     /// What was skipped when a restored log was accepted.
     Restored(Restored) restored,
     /// The format that the log was raised to.

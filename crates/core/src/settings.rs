@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::record::Settings;
 
@@ -40,9 +40,6 @@ impl Settings {
     /// Those of the settings `given` that `stored` has other values of, in the order of their names.
     pub fn differences(&self, stored: &Self, given: &[String]) -> Vec<SettingDiffers> {
         let (started, stored) = (members(self), members(stored));
-        let value = |members: &Map<String, Value>, name: &str| {
-            members.get(name).unwrap_or(&Value::Null).to_string()
-        };
         let mut given: Vec<&String> = given.iter().collect();
         given.sort_unstable();
         let each = given.into_iter().map(|setting| SettingDiffers {
@@ -66,11 +63,14 @@ impl Settings {
     }
 }
 
-fn members(settings: &Settings) -> Map<String, Value> {
-    match serde_json::to_value(settings) {
-        Ok(Value::Object(members)) => members,
-        _ => Map::new(),
-    }
+fn members(settings: &Settings) -> Value {
+    serde_json::to_value(settings).unwrap_or_default()
+}
+
+/// The value of that name, which names a member of a member with a dot between them. What is empty is not stored.
+fn value(members: &Value, name: &str) -> String {
+    let value = members.pointer(&format!("/{}", name.replace('.', "/")));
+    value.unwrap_or(&Value::Null).to_string()
 }
 
 #[cfg(test)]
@@ -88,6 +88,10 @@ mod tests {
             reserved_default: Vec::new(),
             known_hosts_only: false,
             retention_ms: 1_000,
+            nodes: crate::node_record::NodeLimits::default(),
+            calls_max: 1,
+            calls_kept_ms: 1,
+            runs_max: 1,
             unknown: std::collections::BTreeMap::new(),
         }
     }
@@ -101,6 +105,11 @@ mod tests {
                     `onex settings set`, or start without that option";
         assert_eq!(explain(&differences), text);
         assert_eq!(started.differences(&stored, &[]), []);
+        let (started, mut stored) = (settings(60, 5), settings(60, 5));
+        stored.nodes.buses_max = 7;
+        let given = ["nodes.nodes_max".to_owned(), "nodes.buses_max".to_owned()];
+        let differences = started.differences(&stored, &given);
+        assert!(explain(&differences).starts_with("nodes.buses_max is 7 in the store"));
     }
 
     #[test]

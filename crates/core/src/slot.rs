@@ -5,6 +5,7 @@ use onex_types::time::{Moment, Now, slack};
 
 use crate::{
     entry::Kept,
+    execution::RUN_LATE_MILLIS,
     key::Key,
     mechanism::{Mechanism, Mechanisms},
     pool::PortState,
@@ -22,6 +23,8 @@ pub struct Slot {
     pub at: Timestamp,
     /// Whether it is a grant that its granter may still roll back.
     pub tentative: bool,
+    /// How many times something was told of this key: the number of its last event.
+    pub told: u64,
     /// When this instance applied that change: its TTL counts from here.
     pub since: Moment,
     /// How long the record is in a snapshot, in bytes, without its key.
@@ -93,6 +96,7 @@ impl Slot {
             revision: stamp.revision,
             at: stamp.at,
             tentative,
+            told: 0,
             since: stamp.since(mechanisms),
             state: PortState::Free,
             armed: Moment::NEVER,
@@ -106,16 +110,25 @@ impl Slot {
             rev: self.revision,
             at: self.at,
             tentative: self.tentative,
+            told: self.told,
             record: self.record.clone(),
         }
     }
 
-    /// When its time is up, by this instance's clock: of a lease, when it ends; of a port that cools down, when it is
-    /// free. None where time changes nothing.
+    /// When its time is up, by this instance's clock: of a lease or node, when it ends; of a port that cools down, when it
+    /// is free; of a node or bus that has ended, when it is forgotten. None where time changes nothing.
     pub(crate) fn due(&self, mechanisms: Mechanisms) -> Option<Moment> {
         let millis = match &self.record {
             Record::Lease(lease) if lease.owner.is_none() => lease.ttl.millis(),
             Record::Cooldown(cooldown) if cooldown.cooldown_ms > 0 => cooldown.cooldown_ms,
+            Record::Live(live) => live.ended.map_or(live.ttl.millis(), |ended| ended.kept_ms),
+            Record::Bus(bus) => bus.ended?.kept_ms,
+            Record::Call(call) if call.ended.is_some() => call.timer_millis(),
+            Record::Call(_) | Record::Run(_) if !mechanisms.on(Mechanism::UnknownInTime) => {
+                return None;
+            }
+            Record::Call(call) => call.timer_millis(),
+            Record::Run(run) => run.timeout_ms.saturating_add(RUN_LATE_MILLIS),
             _ => return None,
         };
         let longer = if mechanisms.on(Mechanism::Slack) {
@@ -126,6 +139,14 @@ impl Slot {
         Some(self.since.plus(millis.saturating_add(longer)))
     }
 
+    /// Whether a command ends it when its time is up.
+    pub(crate) fn ends_in_time(&self) -> bool {
+        matches!(
+            self.record,
+            Record::Lease(_) | Record::Live(_) | Record::Bus(_) | Record::Call(_) | Record::Run(_)
+        )
+    }
+
     pub(crate) fn state_at(&self, now: Moment, mechanisms: Mechanisms) -> PortState {
         match &self.record {
             Record::Lease(_) | Record::Member(_) => PortState::Held,
@@ -134,7 +155,9 @@ impl Slot {
                 match cooldown.how {
                     _ if over => PortState::Free,
                     LeaseEnd::InUse => PortState::Quarantined,
-                    LeaseEnd::Released | LeaseEnd::Expired => PortState::Resting,
+                    LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::Superseded => {
+                        PortState::Resting
+                    }
                 }
             }
             _ => PortState::Free,
@@ -146,13 +169,14 @@ impl Slot {
 pub(crate) fn ended(
     lease: &Lease,
     how: LeaseEnd,
+    cooldown_ms: Option<u64>,
     release: Option<Request>,
     at: Timestamp,
 ) -> Cooldown {
     Cooldown {
         how,
         ended_at: at,
-        cooldown_ms: how.cooldown_millis(),
+        cooldown_ms: cooldown_ms.unwrap_or_else(|| how.cooldown_millis()),
         last: Last {
             lease_id: lease.lease_id,
             requester_id: lease.requester_id,

@@ -15,12 +15,14 @@ use onex_types::{
 
 use crate::{
     entry::{Change, CommandRecord, Entry, FORMAT_FIRST, Kept},
+    execution::Counts,
     hosts::HostUse,
     indexes::Indexes,
     key::Key,
     mechanism::Mechanisms,
+    node_record::Live,
     pool::{Pool, PortState},
-    record::{Lease, Named, Record, Request, Settings},
+    record::{Json, Lease, Named, Record, Request, Settings},
     slot::{Slot, Stamp, ended},
 };
 
@@ -52,11 +54,14 @@ pub enum ApplyError {
     Unwritable,
 }
 
+/// Timers that are looked at to say when a port may come free: most belong to other hosts, and to nodes.
+const TIMERS_LOOKED_AT_MAX: usize = 1_000;
+
 /// What undoes a change: the key and what was there.
 pub type Undo = (Key, Option<Slot>);
 
-/// The state.
-#[derive(Default)]
+/// The state. A copy shares its records.
+#[derive(Default, Clone)]
 pub struct State {
     pub(crate) slots: BTreeMap<Key, Slot>,
     /// Where what is looked up by something else than its key is.
@@ -105,6 +110,25 @@ impl State {
     /// How long a snapshot of them is, about, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The same, counted anew.
+    #[cfg(test)]
+    pub(crate) fn bytes_counted(&self) -> usize {
+        let slots = self.slots.values();
+        let counted = slots.map(|slot| {
+            let stamp = Stamp {
+                revision: slot.revision,
+                at: slot.at,
+                now: Now {
+                    mono: slot.since,
+                    micros: 0,
+                    wall: slot.at,
+                },
+            };
+            Slot::new(slot.record.clone(), stamp, false, self.mechanisms).bytes
+        });
+        counted.sum()
     }
 
     /// Whether there are none.
@@ -163,7 +187,7 @@ impl State {
         undo: &mut impl FnMut(Undo),
     ) -> Result<(), ApplyError> {
         match command {
-            CommandRecord::Renewal(key) => self.renew(key, None, None, stamp, undo)?,
+            CommandRecord::Renewal(key) => self.renew(key, None, None, None, stamp, undo)?,
             CommandRecord::Other(changes) => {
                 for change in &changes.changes {
                     self.apply(change, stamp, undo)?;
@@ -188,11 +212,19 @@ impl State {
                 tentative,
                 ..
             } => {
-                let slot = Slot::new(record.clone(), stamp, *tentative, self.mechanisms);
+                let slot = Slot {
+                    told: self.told(key, change),
+                    ..Slot::new(record.clone(), stamp, *tentative, self.mechanisms)
+                };
                 self.replace(key, Some(slot), stamp.now, undo);
             }
-            Change::Renew { key, ttl, request } => {
-                self.renew(key, *ttl, *request, stamp, undo)?;
+            Change::Renew {
+                key,
+                ttl,
+                request,
+                health,
+            } => {
+                self.renew(key, *ttl, *request, health.as_ref(), stamp, undo)?;
             }
             Change::Confirm { key } => {
                 let slot = self.slots.get(key).ok_or_else(|| missing(key))?;
@@ -203,20 +235,37 @@ impl State {
                 self.replace(key, Some(slot), stamp.now, undo);
             }
             Change::End {
-                key, how, request, ..
+                key,
+                how,
+                cooldown_ms,
+                request,
+                ..
             } => {
                 let slot = self.slots.get(key).ok_or_else(|| missing(key))?;
                 let cooldown = match &slot.record {
-                    Record::Lease(lease) => ended(lease, *how, *request, stamp.at),
+                    Record::Lease(lease) => ended(lease, *how, *cooldown_ms, *request, stamp.at),
                     _ => return Err(ApplyError::Kind { key: key.clone() }),
                 };
-                let slot = Slot::new(cooldown.into(), stamp, false, self.mechanisms);
+                let slot = Slot {
+                    told: self.told(key, change),
+                    ..Slot::new(cooldown.into(), stamp, false, self.mechanisms)
+                };
                 self.replace(key, Some(slot), stamp.now, undo);
             }
-            Change::Delete { key } => self.replace(key, None, stamp.now, undo),
+            Change::Add { key, runs, ok } => {
+                let told = self.told(key, change);
+                self.add(key, (*runs, *ok), told, stamp, undo)?;
+            }
+            Change::Delete { key, .. } => self.replace(key, None, stamp.now, undo),
             Change::Skip { .. } | Change::Chunk(_) => {}
         }
         Ok(())
+    }
+
+    /// The number of the last event of a key once `change` has happened to it.
+    fn told(&self, key: &Key, change: &Change) -> u64 {
+        let own = change.event().map(|event| event.n);
+        own.unwrap_or_else(|| self.slots.get(key).map_or(0, |slot| slot.told))
     }
 
     fn renew(
@@ -224,18 +273,19 @@ impl State {
         key: &Key,
         ttl: Option<Ttl>,
         request: Option<Request>,
+        health: Option<&Json>,
         stamp: Stamp,
         undo: &mut impl FnMut(Undo),
     ) -> Result<(), ApplyError> {
         let slot = self.slots.get(key).ok_or_else(|| missing(key))?;
-        let lease = slot
-            .record
-            .lease()
-            .ok_or_else(|| ApplyError::Kind { key: key.clone() })?;
-        if ttl.is_none() && request.is_none() {
+        if !matches!(slot.record, Record::Lease(_) | Record::Live(_)) {
+            return Err(ApplyError::Kind { key: key.clone() });
+        }
+        let record = renewed(&slot.record, ttl, request, health);
+        if ttl.is_none() && request.is_none() && health.is_none() {
             // Nothing changes that is looked up by, and a timer that fires early looks again.
             let fresh = Slot {
-                record: slot.record.clone(),
+                record,
                 revision: stamp.revision,
                 at: stamp.at,
                 since: stamp.since(self.mechanisms),
@@ -247,12 +297,32 @@ impl State {
             self.arm(key, stamp.now.mono);
             return Ok(());
         }
-        let lease = Lease {
-            ttl: ttl.unwrap_or(lease.ttl),
-            renewal: request.or(lease.renewal),
-            ..Lease::clone(lease)
+        let slot = Slot {
+            told: slot.told,
+            ..Slot::new(record, stamp, false, self.mechanisms)
         };
-        let slot = Slot::new(lease.into(), stamp, false, self.mechanisms);
+        self.replace(key, Some(slot), stamp.now, undo);
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        key: &Key,
+        (runs, ok): (u64, u64),
+        told: u64,
+        stamp: Stamp,
+        undo: &mut impl FnMut(Undo),
+    ) -> Result<(), ApplyError> {
+        let before = self.slots.get(key).map(|slot| &slot.record);
+        let counts = match (key, before) {
+            (Key::Exec(_), None) => Counts::default().add(runs, ok, stamp.at),
+            (Key::Exec(_), Some(Record::Counts(counts))) => counts.add(runs, ok, stamp.at),
+            _ => return Err(ApplyError::Kind { key: key.clone() }),
+        };
+        let slot = Slot {
+            told,
+            ..Slot::new(counts.into(), stamp, false, self.mechanisms)
+        };
         self.replace(key, Some(slot), stamp.now, undo);
         Ok(())
     }
@@ -269,7 +339,10 @@ impl State {
             at: kept.at,
             now,
         };
-        let slot = Slot::new(kept.record.clone(), stamp, kept.tentative, self.mechanisms);
+        let slot = Slot {
+            told: kept.told,
+            ..Slot::new(kept.record.clone(), stamp, kept.tentative, self.mechanisms)
+        };
         self.replace(&kept.key, Some(slot), now, &mut |_| {});
     }
 
@@ -293,6 +366,8 @@ impl State {
         }
         if matches!(key, Key::Port(_)) {
             self.look_again(key, state, now.mono);
+        } else {
+            self.arm(key, now.mono);
         }
         if matches!(key, Key::Pool(_) | Key::Settings) {
             self.rebuild_pools(key);
@@ -310,6 +385,8 @@ impl State {
     fn look_again(&mut self, key: &Key, before: PortState, now: Moment) {
         let Key::Port(port) = key else { return };
         let mechanisms = self.mechanisms;
+        // A pool that is made here counts what the slot was.
+        self.pool_mut(&port.host, port.transport);
         let after = self.slots.get_mut(key).map_or(PortState::Free, |slot| {
             slot.state = slot.state_at(now, mechanisms);
             slot.state
@@ -327,7 +404,7 @@ impl State {
         };
         let due = slot
             .due(mechanisms)
-            .filter(|due| *due > now || slot.record.lease().is_some());
+            .filter(|due| *due > now || slot.ends_in_time());
         let Some(due) = due else { return };
         // A timer that fires early looks again; only one that would fire late is armed anew.
         if slot.armed > due {
@@ -336,7 +413,8 @@ impl State {
         }
     }
 
-    /// Time passes: ports cool down, and the keys of leases whose time is up are named, in the order in which it was.
+    /// Time passes: ports cool down, and the keys of records whose time is up and that a command has to end are named, in
+    /// the order in which it was.
     pub fn due(&mut self, now: Moment) -> Vec<Key> {
         let mut due = Vec::new();
         while let Some((at, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
@@ -347,12 +425,16 @@ impl State {
             };
             slot.armed = Moment::NEVER;
             let is_due = slot.due(mechanisms).is_some_and(|due| due <= now);
-            if is_due && slot.record.lease().is_some() {
+            if is_due && slot.ends_in_time() {
                 due.push(key);
                 continue;
             }
             let state = slot.state;
-            self.look_again(&key, state, now);
+            if matches!(key, Key::Port(_)) {
+                self.look_again(&key, state, now);
+            } else {
+                self.arm(&key, now);
+            }
         }
         due
     }
@@ -373,13 +455,14 @@ impl State {
     }
 
     /// When time may next change a port of that host and transport: when a lease ends if it is not renewed, or a port has
-    /// cooled down.
+    /// cooled down. None where that is behind too many other timers.
     pub fn next_timer_of(&self, host: &Host, transport: Transport) -> Option<Moment> {
         let is_there = |key: &Key| match key {
             Key::Port(port) => port.host == *host && port.transport == transport,
             _ => false,
         };
-        let mut timers = self.timers.iter().filter(|(_, key)| is_there(key));
+        let timers = self.timers.iter().take(TIMERS_LOOKED_AT_MAX);
+        let mut timers = timers.filter(|(_, key)| is_there(key));
         timers.next().map(|(at, _)| *at)
     }
 
@@ -392,6 +475,31 @@ impl State {
     /// When the time of what is under a port's key is up.
     pub fn due_at(&self, slot: &Slot) -> Option<Moment> {
         slot.due(self.mechanisms)
+    }
+}
+
+/// A lease or node that lasts its TTL again.
+fn renewed(
+    record: &Record,
+    ttl: Option<Ttl>,
+    request: Option<Request>,
+    health: Option<&Json>,
+) -> Record {
+    if ttl.is_none() && request.is_none() && health.is_none() {
+        return record.clone();
+    }
+    match record {
+        Record::Lease(lease) => Record::from(Lease {
+            ttl: ttl.unwrap_or(lease.ttl),
+            renewal: request.or(lease.renewal),
+            ..Lease::clone(lease)
+        }),
+        Record::Live(live) => Record::from(Live {
+            ttl: ttl.unwrap_or(live.ttl),
+            health: health.or(live.health.as_ref()).cloned(),
+            ..Live::clone(live)
+        }),
+        other => other.clone(),
     }
 }
 

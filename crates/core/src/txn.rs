@@ -159,7 +159,23 @@ impl<'a> Txn<'a> {
         })));
     }
 
-    fn push(&mut self, record: CommandRecord) {
+    fn push(&mut self, mut record: CommandRecord) {
+        if let CommandRecord::Other(changes) = &mut record {
+            // A command may change a key more than once.
+            let mut numbers: Vec<(Key, u64)> = Vec::new();
+            let several = changes.changes.len() > 1;
+            for change in &mut changes.changes {
+                change.number(|key| {
+                    let own = numbers.iter().rev().find(|(other, _)| other == key);
+                    let told = || self.state.slot(key).map_or(0, |slot| slot.told);
+                    let next = own.map_or_else(told, |(_, number)| *number) + 1;
+                    if several {
+                        numbers.push((key.clone(), next));
+                    }
+                    next
+                });
+            }
+        }
         let stamp = Stamp {
             revision: self.revision(),
             at: self.now.wall,

@@ -253,6 +253,29 @@ impl Api {
         }
     }
 
+    /// What the header of that name says in the message at a sequence, where both are there.
+    pub(crate) async fn header_of(
+        &self,
+        sequence: Sequence,
+        name: &str,
+    ) -> Result<Option<String>, Error> {
+        let subject = format!("STREAM.MSG.GET.{}", self.names.stream);
+        let question = json!({ "seq": sequence.0 });
+        let answer = self.request::<Got>("STREAM.MSG.GET", subject, &question);
+        match answer.await {
+            Ok(Got { message }) => {
+                let headers = header::read(&message.hdrs);
+                let value = headers.as_ref().and_then(|headers| headers.get(name));
+                Ok(value.map(|value| value.as_str().to_owned()))
+            }
+            Err(Error::Refused {
+                code: code::NO_MESSAGE_FOUND,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes what is before `below`. Only with the subject as filter: without one, a purge that is late moves the
     /// stream's numbers to where it was aimed.
     pub(crate) async fn purge(&self, below: Sequence) -> Result<u64, Error> {

@@ -103,7 +103,9 @@ impl Store {
             created,
             ..
         } = &*self.shared;
-        let described = self.ask(async |api| api.identify(*created).await).await?;
+        let created = *created;
+        let identify = move |api: Api| async move { api.identify(created).await };
+        let described = self.ask(identify).await?;
         settings::check(names, *replicas, &described.config)?;
         Ok(described.info)
     }
@@ -111,12 +113,13 @@ impl Store {
     /// The message at a sequence, from the stream's leader; absent where it was trimmed or never written. It proves nothing
     /// by itself: see [`Info`].
     pub async fn get(&self, sequence: Sequence) -> Result<Option<Found>, Error> {
-        self.ask(async |api| api.get(sequence).await).await
+        self.ask(move |api| async move { api.get(sequence).await })
+            .await
     }
 
     /// The last message, from the stream's leader.
     pub async fn last(&self) -> Result<Option<Found>, Error> {
-        self.ask(async |api| api.last().await).await
+        self.ask(|api| async move { api.last().await }).await
     }
 
     /// Removes every message before `below`, in pieces, and says how many there were. Another stream of the same name is
@@ -125,7 +128,7 @@ impl Store {
         let created = self.shared.created;
         let mut purged = 0;
         loop {
-            let done = async |api: &Api| {
+            let done = move |api: Api| async move {
                 let info = api.identify(created).await?.info;
                 if below > info.last.next() {
                     return Err(Error::Behind {
@@ -147,13 +150,16 @@ impl Store {
         }
     }
 
-    async fn ask<T>(&self, question: impl AsyncFn(&Api) -> Result<T, Error>) -> Result<T, Error> {
-        let answer = question(&self.api().await?).await;
+    async fn ask<T, A: Future<Output = Result<T, Error>>>(
+        &self,
+        question: impl Fn(Api) -> A,
+    ) -> Result<T, Error> {
+        let answer = question(self.api().await?).await;
         match answer {
             // The connection may have ended long ago. All that is asked here may be asked twice.
             Err(Error::Ended { .. }) => {
                 self.turn().await;
-                question(&self.api().await?).await
+                question(self.api().await?).await
             }
             // A server that does not answer may be frozen: the next question goes to another one.
             Err(Error::Silent { .. } | Error::NoResponders { .. }) => {

@@ -11,7 +11,9 @@ use async_nats::{
     Client, ConnectError, ConnectOptions, Event, ServerAddr,
     rustls::{
         self,
+        crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+        sign::CertifiedKey,
     },
 };
 
@@ -53,26 +55,27 @@ pub enum Error {
     /// A certificate or key cannot be read.
     #[error("cannot read {}", .0.display())]
     Pem(PathBuf, #[source] io::Error),
+    /// A client certificate and a key that do not belong together.
+    #[error("the key in {} does not fit the certificate in {}", .1.display(), .0.display())]
+    KeyPair(PathBuf, PathBuf, #[source] rustls::Error),
     /// No address, or a bad one.
     #[error("{0:?} is not the URL of a NATS server; write nats://HOST:PORT")]
     Url(String, #[source] io::Error),
     /// The server's certificate proves nothing to us.
     #[error("cannot connect to NATS at {0}: its certificate is not trusted")]
     Untrusted(String, #[source] rustls::Error),
+    /// TLS was asked for, and what answers does not speak it.
+    #[error("cannot connect to NATS at {0}: the server there does not speak TLS")]
+    NotTls(String),
+    /// The server broke the TLS handshake off.
+    #[error("cannot connect to NATS at {0}: the server does not accept the TLS connection")]
+    TlsRefused(String, #[source] rustls::Error),
     /// Nobody answered, or it did not let us in.
     #[error("cannot connect to NATS at {0}")]
     Connect(String, #[source] async_nats::ConnectError),
 }
 
 impl Error {
-    /// Whether what was said is wrong or not there, whatever server is asked.
-    pub fn is_misuse(&self) -> bool {
-        match self {
-            Self::Creds(..) | Self::Pem(..) | Self::Url(..) => true,
-            Self::Untrusted(..) | Self::Connect(..) => false,
-        }
-    }
-
     fn of_connect(server: String, error: ConnectError) -> Self {
         let io = error
             .source()
@@ -82,6 +85,8 @@ impl Error {
             Some(why @ rustls::Error::InvalidCertificate(_)) => {
                 Self::Untrusted(server, why.clone())
             }
+            Some(rustls::Error::InvalidMessage(_)) => Self::NotTls(server),
+            Some(why @ rustls::Error::AlertReceived(_)) => Self::TlsRefused(server, why.clone()),
             _ => Self::Connect(server, error),
         }
     }
@@ -126,11 +131,26 @@ impl Options {
     /// no URL.
     pub fn shown(&self) -> String {
         let servers: Option<Vec<_>> = self.url.split(',').map(server).collect();
-        match servers {
-            Some(servers) => servers.iter().map(shown).collect::<Vec<_>>().join(","),
-            None if self.url.contains(['@', '?', '#', '=']) => "(not shown)".to_owned(),
-            None => self.url.clone(),
-        }
+        let shown = match servers {
+            Some(servers) => servers.iter().map(shown).collect(),
+            None if self.url.chars().all(is_harmless) && !has_encoding(&self.url) => {
+                Some(self.url.clone())
+            }
+            None => None,
+        };
+        shown.unwrap_or_else(|| "(not shown)".to_owned())
+    }
+
+    /// What stands behind host and port in a URL, by name: all of that is ignored.
+    pub fn ignored(&self) -> Vec<&'static str> {
+        let behind = self.url.split(',').map(behind_host);
+        let behind: Vec<&str> = behind.collect();
+        let named = [("path", '/'), ("query", '?'), ("fragment", '#')];
+        let named = named.into_iter().filter(|(_, mark)| {
+            let stands = |text: &&str| text.contains(*mark) && *text != "/";
+            behind.iter().any(stands)
+        });
+        named.map(|(name, _)| name).collect()
     }
 
     /// Whether it says who we are, a client certificate included: then the server may let us do what others may not.
@@ -167,8 +187,7 @@ impl Options {
             options = options.add_root_certificates(path.clone());
         }
         if let Some((cert, key)) = &self.tls_cert {
-            certificates(cert).await?;
-            private_key(key).await?;
+            key_pair(cert, key).await?;
             options = options.add_client_certificate(cert.clone(), key.clone());
         }
         Ok(options)
@@ -221,21 +240,24 @@ impl Options {
 
 /// Whether that file has certificates. The client library reads it when it connects, and does not say which file is
 /// wrong.
-async fn certificates(path: &Path) -> Result<(), Error> {
+async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let text = read(path).await?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found {
-        Ok(found) if !found.is_empty() => Ok(()),
+        Ok(found) if !found.is_empty() => Ok(found),
         Ok(_) => Err(unusable(path, "it holds no certificate in PEM format")),
         Err(error) => Err(unusable(path, error)),
     }
 }
 
-/// Whether that file has a private key.
-async fn private_key(path: &Path) -> Result<(), Error> {
-    let text = read(path).await?;
-    let key = PrivateKeyDer::from_pem_slice(&text);
-    key.map(drop).map_err(|error| unusable(path, error))
+/// Whether the one file has certificates and the other their private key.
+async fn key_pair(cert: &Path, key: &Path) -> Result<(), Error> {
+    let certificates = certificates(cert).await?;
+    let text = read(key).await?;
+    let private = PrivateKeyDer::from_pem_slice(&text).map_err(|error| unusable(key, error))?;
+    CertifiedKey::from_der(certificates, private, &ring::default_provider())
+        .map(drop)
+        .map_err(|error| Error::KeyPair(cert.to_owned(), key.to_owned(), error))
 }
 
 async fn read(path: &Path) -> Result<Vec<u8>, Error> {
@@ -252,13 +274,38 @@ fn server(url: &str) -> Option<ServerAddr> {
     url.trim().parse().ok()
 }
 
-fn shown(server: &ServerAddr) -> String {
+/// Nothing where the host is none: then it may be a secret, or have one in it.
+fn shown(server: &ServerAddr) -> Option<String> {
     let (scheme, host, port) = (server.scheme(), server.host(), server.port());
+    let in_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     if host.contains(':') {
-        format!("{scheme}://[{host}]:{port}")
+        Some(format!("{scheme}://[{host}]:{port}"))
+    } else if host.chars().all(in_name) {
+        Some(format!("{scheme}://{host}:{port}"))
     } else {
-        format!("{scheme}://{host}:{port}")
+        None
     }
+}
+
+/// Whether a character parts no secret from an address, in any program's eyes.
+fn is_harmless(c: char) -> bool {
+    c.is_ascii_graphic() && !"@?#=&;".contains(c)
+}
+
+/// Whether some character is percent-encoded.
+fn has_encoding(url: &str) -> bool {
+    url.split('%').skip(1).any(|behind| {
+        let hex = behind.get(..2);
+        hex.is_some_and(|hex| hex.chars().all(|c| c.is_ascii_hexdigit()))
+    })
+}
+
+/// What stands behind host and port.
+fn behind_host(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let rest = url.get(start..).unwrap_or_default().trim_end();
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    rest.get(end..).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -282,8 +329,26 @@ mod tests {
             ("nats://me:secret@one:port", "(not shown)"),
             ("nats://me:se,cret@one", "(not shown)"),
             ("not%a%url:x", "not%a%url:x"),
+            ("nats://me:secret＠one", "(not shown)"),
+            ("nats://secret＠one", "(not shown)"),
+            ("nats://secret%40one", "(not shown)"),
+            ("nats://me%3Asecret%40one:port", "(not shown)"),
+            ("nats://one%23secret:4222", "(not shown)"),
+            ("nats://one:4222/x/nats://me:secret@two", "nats://one:4222"),
         ] {
             assert_eq!(Options::at(url).shown(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_ignored_in_a_url_is_named() {
+        for (url, expected) in [
+            ("nats://one:4222", &[] as &[&str]),
+            ("nats://me:secret@one:4222/,two", &[]),
+            ("nats://one?pass=secret", &["query"]),
+            ("nats://one,nats://two/x#secret", &["path", "fragment"]),
+        ] {
+            assert_eq!(Options::at(url).ignored(), expected, "{url}");
         }
     }
 }

@@ -196,6 +196,21 @@ impl NodeId {
 }
 
 impl Host {
+    /// The host that is probably meant by a text that is none: one in capitals, with brackets, a final dot, a zone or a
+    /// long form of an address.
+    fn put_right(text: &str) -> Option<String> {
+        let lower = text.trim().to_ascii_lowercase();
+        let bare = lower.trim_end_matches('.');
+        let inner = bare
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let bare = inner.unwrap_or(bare);
+        let bare = bare.split('%').next().unwrap_or(bare);
+        let address = bare.parse::<IpAddr>().map(|ip| ip.to_string());
+        let right = address.unwrap_or_else(|_| bare.to_owned());
+        (right != text && Self::check(&right).is_ok()).then_some(right)
+    }
+
     fn check(text: &str) -> Result<(), Invalid> {
         let label = |part: &str| {
             !part.is_empty()
@@ -210,9 +225,13 @@ impl Host {
         if text.len() <= HOST_CHARS_MAX && (text.split('.').all(label) || address()) {
             return Ok(());
         }
+        let right = match Self::put_right(text) {
+            Some(right) => format!(": write {right:?}"),
+            None => String::new(),
+        };
         Err(Invalid(format!(
             "must be a lower-case host name of at most {HOST_CHARS_MAX} characters, \
-             or an IP address in its shortest form"
+             or an IP address in its shortest form{right}"
         )))
     }
 }
@@ -228,7 +247,7 @@ macro_rules! ends {
     )*};
 }
 
-ends!(Host NodeId BusId);
+ends!(Host NodeId BusId Token);
 
 impl NodeId {
     /// A value that sorts behind every other there can be.

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::{
     cli::{
         failure::{Exit, Failure},
-        parse,
+        host, parse,
         session::Session,
         watch::Listing,
     },
@@ -32,7 +32,7 @@ pub(in crate::cli) struct List {
     #[arg(long, value_name = "STATE", value_parser = parse::liveness)]
     liveness: Option<Liveness>,
     /// Only on this host.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host::parse)]
     host: Option<Host>,
     /// Only trusted and verified ones.
     #[arg(long)]
@@ -47,7 +47,7 @@ impl List {
             node_type: self.node_type,
             tag: self.tag,
             liveness: self.liveness,
-            host: self.host,
+            host: self.host.map(host::named).transpose()?,
             trusted_only: self.trusted_only.then_some(true),
             limit: self.listing.limit(),
             ..NodeListRequest::default()

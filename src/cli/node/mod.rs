@@ -51,16 +51,19 @@ impl Node {
 
 /// What nodes can be sorted by.
 pub(super) const COLUMNS: Columns = &[
-    ("node", "node_id"),
-    ("type", "node_type"),
-    ("version", "version"),
-    ("state", "liveness"),
-    ("left", "expires_in_ms"),
-    ("tools", "tools"),
-    ("trust", "trust_state"),
-    ("host", "host"),
-    ("score", "trust_score"),
-    ("registered", "registered_at"),
+    ("node", &["node_id"]),
+    ("type", &["node_type"]),
+    ("version", &["version"]),
+    ("state", &["liveness"]),
+    ("left", &["expires_in_ms"]),
+    ("tools", &["tools"]),
+    ("trust", &["trust_state"]),
+    ("host", &["host"]),
+    ("score", &["trust_score"]),
+    ("registered", &["registered_at"]),
+    ("epoch", &["epoch"]),
+    ("ended", &["ended_at"]),
+    ("tags", &["tags"]),
 ];
 
 /// A line for each node.

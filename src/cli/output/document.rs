@@ -3,7 +3,7 @@
 //! What strangers said stands in it: no character of theirs reaches a terminal that would obey it, and what
 //! a program reads is what they said all the same.
 
-use std::{fmt::Write as _, io};
+use std::{borrow::Cow, fmt::Write as _, io};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -25,19 +25,47 @@ pub(crate) fn json_line<T: Serialize>(value: &T) -> io::Result<String> {
     Ok(escaped(compact(&serde_json::to_string(value)?)))
 }
 
-/// YAML that parsers of 1.1 and of 1.2 read alike, with a line feed at its end. Numbers that have no room in 64 bits are
-/// rounded: what reads YAML rounds them as well.
+/// YAML that parsers of 1.1 and of 1.2 read alike, with a line feed at its end. Numbers have the digits that they have in
+/// JSON.
 pub(super) fn yaml<T: Serialize>(value: &T) -> io::Result<String> {
     let mut options = serde_saphyr::SerializerOptions::default();
     // A text stays on its line, quoted where it must be.
     options.prefer_block_scalars = false;
-    let value = JsonText::of(value)?.rounded()?;
-    let mut text =
-        serde_saphyr::to_string_with_options(&value, options).map_err(io::Error::other)?;
+    let value = JsonText::of(value)?;
+    // What writes YAML has room for 64 bits: it gets a text that nothing else in there has, which is replaced.
+    let plain = value.rounded()?.to_string();
+    let mut mark = "number".to_owned();
+    while plain.contains(&mark) {
+        mark.push('x');
+    }
+    let marked = value.marked(&mark)?;
+    let text = serde_saphyr::to_string_with_options(&marked, options).map_err(io::Error::other)?;
+    let mut text: String = text
+        .split(&mark)
+        .enumerate()
+        .map(|(at, part)| match at % 2 {
+            0 => Cow::Borrowed(part),
+            _ => yaml_number(part),
+        })
+        .collect();
     if !text.ends_with('\n') {
         text.push('\n');
     }
     Ok(text)
+}
+
+/// A number of JSON as one of YAML. To YAML 1.1 one with an exponent has a point and a sign before that.
+fn yaml_number(number: &str) -> Cow<'_, str> {
+    let Some((mantissa, exponent)) = number.split_once(['e', 'E']) else {
+        return Cow::Borrowed(number);
+    };
+    let point = if mantissa.contains('.') { "" } else { ".0" };
+    let sign = if exponent.starts_with(['+', '-']) {
+        ""
+    } else {
+        "+"
+    };
+    Cow::Owned(format!("{mantissa}{point}e{sign}{exponent}"))
 }
 
 /// A value of a closed list, as it stands on the wire.
@@ -123,5 +151,21 @@ time: "2026-11-22"
         assert_eq!(others.join("\n") + "\n", want);
         assert_eq!(long, [format!("long: {:?}", "word ".repeat(60))]);
         assert_eq!(yaml(&json!(true)).unwrap(), "true\n");
+    }
+
+    #[test]
+    fn yaml_has_the_digits_of_json() {
+        let long = "7".repeat(128);
+        let text = format!(
+            r#"{{"a":123456789012345678901234567890,"b":[1.10,1e400,-1.5E-400,-0,7],"c":"numberx 1.10","d":{long},"e":"1.10"}}"#
+        );
+        let want = format!(
+            "a: 123456789012345678901234567890\nb:\n- 1.10\n- 1.0e+400\n- -1.5e-400\n- -0\n- 7\n\
+             c: numberx 1.10\nd: {long}\ne: \"1.10\"\n"
+        );
+        assert_eq!(
+            yaml(&JsonText::parse(text.as_bytes()).unwrap()).unwrap(),
+            want
+        );
     }
 }

@@ -225,12 +225,15 @@ impl Output {
 
     /// Tells what a registry found worth a look, though it was done. In JSON and YAML it is in the data.
     pub(super) fn warnings(self, warnings: &[Warning]) {
-        if matches!(self.format, Format::Json | Format::Yaml) {
-            return;
-        }
         for warning in warnings {
-            let text = format!("onex: warning: {}", warning.message);
-            let _ = writeln!(io::stderr(), "{}", text::plain_lines(&text));
+            self.remark(&format!("onex: warning: {}", warning.message));
+        }
+    }
+
+    /// Tells whoever looks at stderr, beside data of any kind but JSON and YAML.
+    pub(super) fn remark(self, text: &str) {
+        if !matches!(self.format, Format::Json | Format::Yaml) {
+            let _ = writeln!(io::stderr(), "{}", text::plain_lines(text));
         }
     }
 
@@ -266,7 +269,8 @@ impl Output {
                 .map(|name| text::plain(name).into_owned() + "\n")
                 .collect(),
             (Format::Table | Format::Wide, _) => {
-                block::render(blocks(value, detail), self.layout(place)) + "\n"
+                let text = block::render(blocks(value, detail), self.layout(place));
+                if text.is_empty() { text } else { text + "\n" }
             }
         };
         let parted =

@@ -88,6 +88,9 @@ impl Table {
         let gaps = COLUMN_GAP.saturating_mul(self.last_column());
         let needed = least.iter().copied().fold(gaps, u16::saturating_add);
         match layout.width.filter(|_| !layout.row_is_line) {
+            Some(width) if needed > width && self.rows.is_empty() => {
+                wrapped(&header.join(" "), "", "", width.into()).join("\n")
+            }
             Some(width) if needed > width => {
                 let rows = self.rows.iter();
                 let rows = rows.map(|row| listed(header.iter().zip(row), Some(width)));
@@ -203,6 +206,13 @@ mod tests {
         let values = Table::values().row(["Id", ID]).row(["Note", "one two"]);
         let text = format!("Id\n  {ID}\nNote  one two");
         assert_eq!(render(&values, Some(40)), text);
+    }
+
+    #[test]
+    fn a_header_without_rows_is_broken_where_it_does_not_fit() {
+        let empty = Table::new(&["PORT", "HOST", "LEASE ID"]);
+        assert_eq!(render(&empty, Some(20)), "PORT  HOST  LEASE ID");
+        assert_eq!(render(&empty, Some(12)), "PORT HOST\nLEASE ID");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Text for people: what strangers said made harmless, measured in columns, broken into lines.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use jiff::Timestamp;
 use textwrap::{WordSeparator, WordSplitter, WrapAlgorithm};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use crate::client;
 
 /// What stands for the rest of a text.
 const ELLIPSIS: &str = "…";
@@ -102,39 +104,14 @@ pub(crate) fn at(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// A span of time for people, from milliseconds: the two largest units, less what is zero.
+/// A span of time for people, from milliseconds.
 pub(crate) fn span(millis: u64) -> String {
-    if (1..1000).contains(&millis) {
-        return format!("{millis}ms");
-    }
-    let seconds = millis / 1000;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, 0) => format!("{minutes}m"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
-        (hours, 0, _) => format!("{hours}h"),
-        (hours, minutes, _) => format!("{hours}h{minutes}m"),
-    }
+    client::span(Duration::from_millis(millis))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_are_short() {
-        for (millis, text) in [
-            (0, "0s"),
-            (250, "250ms"),
-            (59_999, "59s"),
-            (60_000, "1m"),
-            (61_000, "1m1s"),
-            (3_661_000, "1h1m"),
-            (86_400_000, "24h"),
-        ] {
-            assert_eq!(span(millis), text);
-        }
-    }
 
     #[test]
     fn nothing_that_a_terminal_obeys_is_left() {

@@ -53,7 +53,7 @@ pub(in crate::cli) struct Lease {
     #[arg(long)]
     protocol: Option<Token>,
     /// Machine that it will be bound on [env: ONEX_HOST] [default: this machine].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host::parse)]
     host: Option<Host>,
     /// In which port space: tcp or udp [default: tcp].
     #[arg(long, value_parser = parse::transport)]
@@ -151,7 +151,7 @@ async fn lease(
             let message = failure.message();
             session
                 .output
-                .note(&format!("Waiting for up to {whole}: {message}"));
+                .remark(&format!("Waiting for up to {whole}: {message}"));
             told = true;
         }
         let again = failure.retry_after().unwrap_or(ASK_AGAIN_MAX);

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::{
     cli::{
         failure::{Exit, Failure},
-        parse, requester,
+        host, parse, requester,
         session::Session,
         watch::Listing,
     },
@@ -26,7 +26,7 @@ pub(in crate::cli) struct List {
     #[arg(long, value_name = "UUID", value_parser = parse::requester_id)]
     requester: Option<RequesterId>,
     /// Only on this host.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host::parse)]
     host: Option<Host>,
     /// Only of this name.
     #[arg(long)]
@@ -52,7 +52,7 @@ impl List {
             self.requester
         };
         let request = ListRequest {
-            host: self.host,
+            host: self.host.map(host::named).transpose()?,
             requester_id,
             name: self.name,
             label: self.label,

@@ -49,15 +49,20 @@ impl Port {
 
 /// What leases can be sorted by.
 pub(super) const COLUMNS: Columns = &[
-    ("port", "port"),
-    ("host", "host"),
-    ("name", "name"),
-    ("holder", "requester_id"),
-    ("protocol", "protocol"),
-    ("left", "expires_in_ms"),
-    ("node", "node_id"),
-    ("granted", "granted_at"),
-    ("ttl", "ttl"),
+    ("port", &["port"]),
+    ("host", &["host"]),
+    ("name", &["name"]),
+    ("holder", &["requester_id"]),
+    ("protocol", &["protocol"]),
+    ("left", &["expires_in_ms"]),
+    ("node", &["node_id"]),
+    ("granted", &["granted_at"]),
+    ("ttl", &["ttl"]),
+    ("address", &["host", "port"]),
+    ("transport", &["transport"]),
+    ("labels", &["labels"]),
+    ("lease-id", &["lease_id"]),
+    ("requester", &["requester_id"]),
 ];
 
 /// A line for each lease.

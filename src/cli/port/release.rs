@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     cli::{
         failure::{Exit, Failure},
+        host,
         output::{Table, at},
         parse,
         requester::Who,
@@ -47,7 +48,7 @@ pub(in crate::cli) struct Release {
     #[arg(long, conflicts_with_all = ["lease_id", "port", "name", "request_id"])]
     all: bool,
     /// The one on this host, where you hold it on several.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host::parse)]
     host: Option<Host>,
     /// The one in this port space, tcp or udp, where you hold it in both.
     #[arg(long)]
@@ -147,7 +148,7 @@ impl Release {
         revision: Option<u64>,
     ) -> Result<Vec<LeaseReply>, Failure> {
         let request = ListRequest {
-            host: self.host.clone(),
+            host: self.host.clone().map(host::named).transpose()?,
             requester_id: Some(requester_id),
             name: self.name.clone(),
             min_revision: revision,

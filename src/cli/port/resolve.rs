@@ -5,6 +5,7 @@ use clap::Args;
 use crate::{
     cli::{
         failure::{Exit, Failure},
+        host,
         node::{listed, said},
         output::{Detail, Table},
         session::Session,
@@ -31,7 +32,7 @@ pub(in crate::cli) struct Resolve {
     #[arg(long)]
     label: Option<Label>,
     /// Only on this host.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host::parse)]
     host: Option<Host>,
     #[command(flatten)]
     listing: Listing,
@@ -42,7 +43,7 @@ impl Resolve {
         let request = ResolveRequest {
             name: self.word.or(self.name),
             label: self.label,
-            host: self.host,
+            host: self.host.map(host::named).transpose()?,
             limit: self.listing.limit(),
             ..ResolveRequest::default()
         };

@@ -1,22 +1,52 @@
 //! The command under way: a process, and all that it has started.
 
-use std::{collections::BTreeMap, ffi::OsString, io, pin::pin, process::Command, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fmt, io,
+    pin::pin,
+    process::Command,
+    time::Duration,
+};
 
-use procfs::process::{ProcState, all_processes};
+use procfs::process::{ProcState, Process, Stat, all_processes};
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, kill_process, set_child_subreaper, waitpid,
+    Pid, Signal, WaitOptions, WaitStatus, kill_process, set_child_subreaper, wait,
 };
 use tokio::{
     signal::unix::{self, SignalKind},
-    time::{Instant, sleep_until},
+    task::yield_now,
+    time::{Instant, sleep},
 };
 
 use super::{child, exit};
 
 /// How long killed processes may take to be gone: they are at once, unless the kernel waits for a disk.
 const KILLED_WAIT_MAX: Duration = Duration::from_secs(5);
-/// How often it is looked for processes that were started while others were being killed.
-const KILL_AGAIN: Duration = Duration::from_millis(50);
+/// How often it is looked for processes that were started while others were being killed, when the last look found no
+/// new one.
+const KILL_AGAIN: Duration = Duration::from_millis(2);
+
+/// A process that the command has started, by its number and name.
+#[derive(Debug)]
+pub(super) struct Descendant {
+    pid: Pid,
+    name: String,
+}
+
+impl fmt::Display for Descendant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.pid, self.name)
+    }
+}
+
+/// What came of ending the command and all that it has started.
+pub(super) struct Ended {
+    /// How many processes there were.
+    pub(super) count: usize,
+    /// Those that run still: `onex` must not signal them, or the kernel does not end them.
+    pub(super) survivors: Vec<Descendant>,
+}
 
 /// A command under way.
 pub(super) struct Running {
@@ -64,77 +94,134 @@ impl Running {
         }
     }
 
-    /// Ends the command and all that it has started: SIGTERM, and SIGKILL at the last moment. Says how many
-    /// processes there were.
-    pub(super) async fn end(&mut self, last_moment: impl Future<Output = ()>) -> usize {
-        self.reap();
+    /// Ends the command and all that it has started: SIGTERM, and SIGKILL at the last moment.
+    pub(super) async fn end(&mut self, last_moment: impl Future<Output = ()>) -> Ended {
+        // One that forks and ends may be missed by the look, and is there all the same.
+        let least = usize::from(!self.reap());
         let there = descendants();
-        send(&there, Signal::TERM);
-        if !self.gone(last_moment).await {
-            let until = Instant::now() + KILLED_WAIT_MAX;
-            while Instant::now() < until {
-                send(&descendants(), Signal::KILL);
-                let again = (Instant::now() + KILL_AGAIN).min(until);
-                if self.gone(sleep_until(again)).await {
-                    break;
-                }
-            }
+        send(there.iter().map(|one| one.pid), Signal::TERM);
+        let survivors = if self.gone(last_moment).await || self.killed().await {
+            Vec::new()
+        } else {
+            descendants()
+        };
+        Ended {
+            count: there.len().max(least),
+            survivors,
         }
-        there.len()
     }
 
     /// Whether by then nothing is left.
     async fn gone(&mut self, then: impl Future<Output = ()>) -> bool {
         let mut then = pin!(then);
-        loop {
-            self.reap();
-            if descendants().is_empty() {
-                return true;
-            }
+        while !self.reap() {
             tokio::select! {
                 _ = self.deaths.recv() => {}
-                () = &mut then => {
-                    self.reap();
-                    return descendants().is_empty();
+                () = &mut then => return self.reap(),
+            }
+        }
+        true
+    }
+
+    /// Sends SIGKILL until nothing is left; whether that came about. What a killed process leaves behind is a child of
+    /// this one at once, so children are looked at again and again: processes that fork and end sooner than all
+    /// processes can be looked at are found there.
+    async fn killed(&mut self) -> bool {
+        let until = Instant::now() + KILLED_WAIT_MAX;
+        let mut known = BTreeSet::new();
+        while !self.reap() {
+            if Instant::now() >= until {
+                return false;
+            }
+            let mut found = kill(children(), &mut known);
+            if !found {
+                found = kill(descendants().iter().map(|one| one.pid), &mut known);
+            }
+            if found {
+                yield_now().await;
+            } else {
+                tokio::select! {
+                    _ = self.deaths.recv() => {}
+                    () = sleep(KILL_AGAIN) => {}
                 }
             }
         }
+        true
     }
 
-    /// Takes note of every child that has ended.
-    fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
-            if pid == self.main {
-                self.ended = Some(status);
+    /// Takes note of every child that has ended. Whether none is left, and so nothing that comes from this process:
+    /// what loses its parent becomes a child.
+    fn reap(&mut self) -> bool {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.main => self.ended = Some(status),
+                Ok(Some(_)) => {}
+                Ok(None) => return false,
+                // There is no child.
+                Err(_) => return true,
             }
         }
     }
 }
 
-fn send(to: &[Pid], signal: Signal) {
+fn send(to: impl IntoIterator<Item = Pid>, signal: Signal) {
     for pid in to {
         // It may have ended since it was found; it is not reaped then, so its number is not another's, unless
         // its own parent was as quick.
-        let _ = kill_process(*pid, signal);
+        let _ = kill_process(pid, signal);
     }
 }
 
+/// Kills them; whether any of them was not known before.
+fn kill(them: impl IntoIterator<Item = Pid>, known: &mut BTreeSet<i32>) -> bool {
+    let mut found = false;
+    send(
+        them.into_iter()
+            .inspect(|pid| found |= known.insert(pid.as_raw_pid())),
+        Signal::KILL,
+    );
+    found
+}
+
+/// The children of this process, ended ones included; none where the kernel does not list them.
+fn children() -> Vec<Pid> {
+    let tasks = Process::myself().and_then(|own| own.tasks());
+    let tasks = tasks.into_iter().flatten().flatten();
+    let children = tasks.filter_map(|task| task.children().ok()).flatten();
+    let children = children.filter_map(|pid| i32::try_from(pid).ok());
+    children.filter_map(Pid::from_raw).collect()
+}
+
 /// The processes that come from this one and have not ended, parents before their children.
-fn descendants() -> Vec<Pid> {
-    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+fn descendants() -> Vec<Descendant> {
+    let mut children: BTreeMap<i32, Vec<Stat>> = BTreeMap::new();
     for process in all_processes().into_iter().flatten().flatten() {
         // One that is gone meanwhile is none.
         let Ok(stat) = process.stat() else { continue };
-        if !matches!(stat.state(), Ok(ProcState::Zombie | ProcState::Dead)) {
-            children.entry(stat.ppid).or_default().push(stat.pid);
+        if !has_ended(&stat) {
+            children.entry(stat.ppid).or_default().push(stat);
         }
     }
-    let mut found = vec![rustix::process::getpid().as_raw_pid()];
+    let own = rustix::process::getpid().as_raw_pid();
+    let mut found = children.remove(&own).unwrap_or_default();
     let mut at = 0;
     while let Some(parent) = found.get(at) {
-        found.extend(children.remove(parent).unwrap_or_default());
+        found.extend(children.remove(&parent.pid).unwrap_or_default());
         at += 1;
     }
-    let own = found.into_iter().skip(1);
-    own.filter_map(Pid::from_raw).collect()
+    let found = found.into_iter().filter_map(|stat| {
+        let pid = Pid::from_raw(stat.pid)?;
+        let name = stat.comm;
+        Some(Descendant { pid, name })
+    });
+    found.collect()
+}
+
+/// A process whose first thread has ended looks ended, and is not as long as others run.
+fn has_ended(stat: &Stat) -> bool {
+    match stat.state() {
+        Ok(ProcState::Zombie) => stat.num_threads < 2,
+        Ok(ProcState::Dead) => true,
+        _ => false,
+    }
 }

@@ -11,7 +11,7 @@ use crate::{
         failure::{Exit, Failure},
         output::{self, Output},
     },
-    client::{BootTime, Ending, LeaseGuard, sleep_until},
+    client::{self, BootTime, Ending, LeaseGuard, sleep_until},
 };
 
 /// How long before a lease ends its command gets SIGKILL, at most: that takes a moment as well.
@@ -35,7 +35,7 @@ fn left(moment: BootTime) -> Duration {
 }
 
 fn span(time: Duration) -> String {
-    output::span(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    client::span(time)
 }
 
 /// Waits for the moment at which a command that is told to end gets SIGKILL: `grace` from now, and before any of its
@@ -114,6 +114,12 @@ fn outage(held: &[LeaseGuard], why: &str) -> Failure {
     );
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     Failure::new(Exit::Unreachable, "NOT_RENEWED", message).with("ends_in_ms", millis)
+}
+
+/// Gives none of them back, for something still uses their ports: they end with their TTL.
+pub(super) fn keep(held: Vec<LeaseGuard>) {
+    // A guard that is dropped gives its lease back.
+    std::mem::forget(held);
 }
 
 /// Gives all of them back, at the same time.

@@ -27,7 +27,7 @@ use super::{
     variables,
 };
 
-use command::Running;
+use command::{Descendant, Ended, Running};
 use signals::Signals;
 use wanted::{Wanted, variables};
 
@@ -50,7 +50,7 @@ pub(super) use exit::OWN_FAILURE;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  onex run --port web=http -- sh -c 'python3 -m http.server $PORT'\n  \
-    onex run --port 8080 -- ./server\n  onex run --port api=http --port dns:5353/udp -- ./server --config dev.toml"
+    onex run --port 28080 -- ./server\n  onex run --port api=http --port dns:25353/udp -- ./server --config dev.toml"
 )]
 pub(super) struct Run {
     /// A port: a number, or a name, by which you get the same one again when it is free and others can resolve it;
@@ -69,7 +69,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse::timeout)]
     grace: Duration,
     /// This machine's name in the registry [env: ONEX_HOST] [default: its host name, in lower case].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host::parse)]
     host: Option<Host>,
     /// Say nothing but what goes wrong, and when that is over.
     #[arg(short, long)]
@@ -87,6 +87,8 @@ enum Stopped {
     Failed(Failure),
     /// A signal came before the command was started.
     Signalled(i32),
+    /// Some of what the command has started cannot be ended.
+    Outlived(Failure),
 }
 
 impl From<Failure> for Stopped {
@@ -119,7 +121,9 @@ impl Run {
         {
             Ok(code) => code,
             Err(Stopped::Signalled(signal)) => exit::by_signal(signal),
-            Err(Stopped::Failed(failure)) => return fail(output, &failure),
+            Err(Stopped::Failed(failure) | Stopped::Outlived(failure)) => {
+                return fail(output, &failure);
+            }
         };
         code.into()
     }
@@ -150,7 +154,10 @@ impl Run {
             }
             Err(stopped) => Err(stopped),
         };
-        holding::release(held, output).await;
+        match code {
+            Err(Stopped::Outlived(_)) => holding::keep(held),
+            _ => holding::release(held, output).await,
+        }
         code
     }
 
@@ -227,7 +234,7 @@ impl Run {
         loop {
             tokio::select! {
                 code = running.ended() => {
-                    let left = running.end(last_moment()).await;
+                    let left = all_ended(&running.end(last_moment()).await)?;
                     if left > 0 && !self.quiet {
                         output.note(&format!("onex: the command left {left} {} running, now ended", processes(left)));
                     }
@@ -240,7 +247,7 @@ impl Run {
                 }
                 (ending, guard) = &mut ending => {
                     output.failure(&holding::lost(guard, &ending, self.grace));
-                    running.end(last_moment()).await;
+                    all_ended(&running.end(last_moment()).await)?;
                     return Ok(exit::OWN_FAILURE);
                 }
                 never = &mut outages => match never {},
@@ -278,6 +285,22 @@ fn environment(variables: Vec<String>, held: &[LeaseGuard]) -> Vec<(String, Stri
         .map(|port| (variables::FIRST.to_owned(), port));
     let own = variables.into_iter().zip(ports());
     first.into_iter().chain(own).collect()
+}
+
+/// How many processes were ended, where all are.
+fn all_ended(ended: &Ended) -> Result<usize, Stopped> {
+    if ended.survivors.is_empty() {
+        return Ok(ended.count);
+    }
+    let survivors: Vec<_> = ended.survivors.iter().map(Descendant::to_string).collect();
+    let message = format!(
+        "the command left processes that cannot be ended, not even by SIGKILL: {}",
+        survivors.join(", ")
+    );
+    let hint = "they may still use the ports, so the leases are not released: they end when their TTL has passed";
+    Err(Stopped::Outlived(
+        Failure::new(Exit::Failed, "NOT_ENDED", message).hint(hint),
+    ))
 }
 
 fn processes(count: usize) -> &'static str {

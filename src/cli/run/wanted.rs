@@ -50,41 +50,65 @@ impl FromStr for Wanted {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let (rest, transport) = match text.rsplit_once('/') {
-            None => (text, "tcp"),
-            Some((rest, transport @ ("tcp" | "udp"))) => (rest, transport),
-            Some((_, other)) => {
-                return Err(Invalid(format!(
-                    "a transport is \"tcp\" or \"udp\", not {other:?}"
-                )));
-            }
-        };
-        let named = |what: &str, why: Invalid| Invalid(format!("a {what} {why}"));
-        let number = |text: &str| parse::port(text).map_err(|why| named("port", why));
-        let (rest, port) = match rest.rsplit_once(':') {
-            None => (rest, None),
-            Some((rest, port)) => (rest, Some(number(port)?)),
-        };
-        let (name, protocol) = rest.split_once('=').unwrap_or((rest, transport));
-        let (name, port) = match (is_number(name), port) {
-            (true, None) => (None, Some(number(name)?)),
-            (true, Some(port)) => {
-                return Err(Invalid(format!(
-                    "{name} is a port and not a name: write {name}, or NAME:{port}"
-                )));
-            }
-            (false, port) => {
-                let name = name.parse().map_err(|why| named("name", why))?;
-                (Some(name), port)
-            }
-        };
-        Ok(Self {
-            name,
-            protocol: protocol.parse().map_err(|why| named("protocol", why))?,
-            port,
-            transport: parse::transport(transport)?,
+        read(text).map_err(|why| match in_order(text) {
+            Some(right) => Invalid(format!(
+                "the order is NAME=PROTOCOL:PORT/udp: write {right}"
+            )),
+            None => why,
         })
     }
+}
+
+fn read(text: &str) -> Result<Wanted, Invalid> {
+    let (rest, transport) = match text.rsplit_once('/') {
+        None => (text, "tcp"),
+        Some((rest, transport @ ("tcp" | "udp"))) => (rest, transport),
+        Some((_, other)) => {
+            return Err(Invalid(format!(
+                "a transport is \"tcp\" or \"udp\", not {other:?}"
+            )));
+        }
+    };
+    let named = |what: &str, why: Invalid| Invalid(format!("a {what} {why}"));
+    let number = |text: &str| parse::port(text).map_err(|why| named("port", why));
+    let (rest, port) = match rest.rsplit_once(':') {
+        None => (rest, None),
+        Some((rest, port)) => (rest, Some(number(port)?)),
+    };
+    let (name, protocol) = rest.split_once('=').unwrap_or((rest, transport));
+    let (name, port) = match (is_number(name), port) {
+        (true, None) => (None, Some(number(name)?)),
+        (true, Some(port)) => {
+            return Err(Invalid(format!(
+                "{name} is a port and not a name: write {name}, or NAME:{port}"
+            )));
+        }
+        (false, port) => {
+            let name = name.parse().map_err(|why| named("name", why))?;
+            (Some(name), port)
+        }
+    };
+    Ok(Wanted {
+        name,
+        protocol: protocol.parse().map_err(|why| named("protocol", why))?,
+        port,
+        transport: parse::transport(transport)?,
+    })
+}
+
+/// The same parts in their order, where it is that alone which is wrong.
+fn in_order(text: &str) -> Option<String> {
+    let signs = ['=', ':', '/'];
+    let (name, _) = text.split_once(signs)?;
+    let part = |sign| {
+        let (_, rest) = text.split_once(sign)?;
+        let (part, _) = rest.split_once(signs).unwrap_or((rest, ""));
+        Some(format!("{sign}{part}"))
+    };
+    let parts = signs.into_iter().filter_map(part);
+    let right = parts.fold(name.to_owned(), |right, part| right + &part);
+    let only_moved = right != text && right.len() == text.len();
+    (only_moved && read(&right).is_ok()).then_some(right)
 }
 
 /// Whether it is a port that is meant: digits alone are never a name.
@@ -160,6 +184,23 @@ mod tests {
             "8080:8080",
         ] {
             check(bad, None);
+        }
+    }
+
+    #[test]
+    fn parts_in_another_order_are_told_in_theirs() {
+        for (wrong, right) in [
+            ("a:28084=http", "a=http:28084"),
+            ("a/udp:53", "a:53/udp"),
+            ("a/udp=dns", "a=dns/udp"),
+            ("a/udp:53=dns", "a=dns:53/udp"),
+        ] {
+            let told = wrong.parse::<Wanted>().unwrap_err().to_string();
+            assert!(told.ends_with(&format!("write {right}")), "{wrong}: {told}");
+        }
+        for other in ["a:80:90", "a:x=http", "a=b=c", "a:80=/udp"] {
+            let told = other.parse::<Wanted>().unwrap_err().to_string();
+            assert!(!told.contains("order"), "{other}: {told}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! The nodes that offer a tool, and why each is asked or not.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::{
@@ -7,6 +9,7 @@ use crate::{
         node::said,
         output::{Detail, NOTHING, Table, word},
     },
+    client,
     protocol::invoke::Candidate,
 };
 
@@ -39,7 +42,8 @@ pub(super) fn table(candidates: &[Candidate], detail: Detail) -> Table {
 
 /// How long it took lately.
 fn recent(millis: Option<f64>) -> String {
-    millis.map_or_else(|| NOTHING.to_owned(), |millis| format!("{millis:.1}ms"))
+    let time = millis.and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok());
+    time.map_or_else(|| NOTHING.to_owned(), client::span)
 }
 
 /// Those that a refusal names: `calc 1.2.0: its time is up`.

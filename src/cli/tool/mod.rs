@@ -138,9 +138,13 @@ fn remarks(tool: &Contract, collision: bool) -> String {
 
 /// What tools can be sorted by.
 pub(super) const COLUMNS: Columns = &[
-    ("tool", "name"),
-    ("providers", "providers"),
-    ("collision", "collision"),
+    ("tool", &["name"]),
+    ("providers", &["providers"]),
+    ("collision", &["collision"]),
+    ("versions", &["versions"]),
+    ("tags", &["tags"]),
+    ("nodes", &["provider_node_ids"]),
+    ("contract", &["contract_hash"]),
 ];
 
 /// A line for each tool.

@@ -30,18 +30,18 @@ pub(super) fn explained(failure: Failure, given: Option<&Given>) -> Failure {
             .iter()
             .map(|Violation { pointer, message }| format!("the result{pointer} {message}"));
         let answer = format!("it answered {}", of("provider_body"));
-        all.chain(who(&failure)).chain([answer]).collect()
+        all.chain(execution(&failure)).chain([answer]).collect()
     } else if failure.is(ErrorCode::ProviderNotFound) {
         candidates::lines(&of("candidates"))
     } else if failure.is(ErrorCode::ContractChanged) {
         offered(of("offered"))
     } else if failure.is(ErrorCode::ToolError) {
-        who(&failure)
+        execution(&failure)
             .into_iter()
             .chain(body(&of("provider_body")))
             .collect()
     } else if failure.is(ErrorCode::ToolTimeout) || failure.is(ErrorCode::TooLarge) {
-        who(&failure).into_iter().collect()
+        execution(&failure).into_iter().collect()
     } else {
         Vec::new()
     };
@@ -80,16 +80,16 @@ fn offered(details: Value) -> Vec<String> {
     offered.into_iter().map(line).collect()
 }
 
-/// Who was asked, and whether the tool was executed.
-fn who(failure: &Failure) -> Option<String> {
+/// Of which execution it is, and whether the tool was executed; the message names who was asked.
+fn execution(failure: &Failure) -> Option<String> {
     let text = |name| failure.detail(name).and_then(Value::as_str);
-    let (node, execution) = (text("provider_node_id")?, text("execution_id")?);
+    let id = text("execution_id")?;
     let executed = match failure.detail("executed") {
         Some(Value::Bool(true)) => "it was executed",
         Some(Value::Bool(false)) => "it was not executed",
         _ => "it may have been executed",
     };
-    Some(format!("by {node}, execution {execution}: {executed}"))
+    Some(format!("execution {id}: {executed}"))
 }
 
 /// What the provider says besides, where it says anything.

@@ -130,6 +130,11 @@ impl Speaker {
             let request = bus.request.clone();
             let reply = self.announce_bus(request, tenure.until()).await?;
             lived.warnings.extend(reply.warnings);
+            // The registry has seen no more than what was left.
+            let pointer = format!("bus {}: /endpoint_uri", bus.request.bus_id);
+            lived
+                .warnings
+                .extend(bus.request.endpoint_uri.warning(&pointer));
         }
         if tenure.until() <= BootTime::now() {
             return Err(Error::TimedOut {

@@ -26,7 +26,7 @@ impl Case<'_> {
                 return Err(Refusal::Contended);
             }
             if bus.ended.is_none() && bus.requester_id != wish.requester_id {
-                return Err(Refusal::NotBusHolder);
+                return Err(Refusal::NotBusHolder(wish.bus_id.clone()));
             }
             if changed_before(bus, wish.requester_id, wish.request)? {
                 return Ok(Decision::Answer(Answer::Done(revision)));
@@ -90,7 +90,7 @@ impl Case<'_> {
             return Err(if bus.ended.is_some() {
                 Refusal::BusNotFound(bus_id.clone())
             } else {
-                Refusal::NotBusHolder
+                Refusal::NotBusHolder(bus_id.clone())
             });
         }
         if changed_before(bus, requester_id, request)? || bus.ended.is_some() {
@@ -141,7 +141,7 @@ fn changed_before(
     match remembered.find(|remembered| remembered.id == request.id) {
         // An id belongs to its requester.
         Some(same) if *same != request && bus.requester_id == requester_id => {
-            Err(Refusal::IdempotencyMismatch)
+            Err(Refusal::IdempotencyMismatch(request.id))
         }
         same => Ok(same == Some(&request)),
     }

@@ -30,7 +30,7 @@ impl Case<'_> {
                 return Ok(self.answer(self.execution_id(), Some(Outcome::Unknown)));
             };
             if call.digest != begin.digest {
-                return Err(Refusal::IdempotencyMismatch);
+                return Err(Refusal::IdempotencyMismatch(begin.request_id));
             }
             let again = |outcome: &Outcome| outcome.may_run_again(call.idempotent);
             if !call.outcome().is_some_and(again) {

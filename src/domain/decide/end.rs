@@ -25,7 +25,7 @@ impl Case<'_> {
                 self.check_reserved(&Key::Port(live.key.clone()))?;
                 Ok(self.end(live.key, Ended::Released, request))
             }
-            Err(Refusal::LeaseExpired) => self.ended(lease_id),
+            Err(Refusal::LeaseExpired(..)) => self.ended(lease_id),
             Err(refusal) => Err(refusal),
         }
     }

@@ -12,7 +12,7 @@ use crate::domain::{
     nodes::Seen,
     pool::Class,
     record::{Body, Ended, Lease, Record, Request, Unknown},
-    standing::Standing,
+    standing::{Entry, Standing},
     transition::Happened,
 };
 
@@ -86,7 +86,7 @@ impl Case<'_> {
             Some((key, entry)) => match entry.lease() {
                 Some(lease) if self.index.lease_over(key).is_some() => {
                     if lease.lease_id != self.lease_id() || !self.may_take_back(lease) {
-                        return Err(Refusal::LeaseExpired);
+                        return Err(Refusal::LeaseExpired(lease.lease_id, key.port));
                     }
                     self.take_back(key, Ended::NodeGone).map(Some)
                 }
@@ -94,15 +94,19 @@ impl Case<'_> {
                     .rest()
                     .is_some_and(|rest| rest.ended == Ended::NodeGone) =>
                 {
-                    Err(wish
-                        .node_id
-                        .clone()
-                        .map_or(Refusal::LeaseExpired, Refusal::NodeNotFound))
+                    let expired = self.expired(key, entry);
+                    Err(wish.node_id.clone().map_or(expired, Refusal::NodeNotFound))
                 }
                 Some(lease) => self.granted(&LiveLease { key, entry, lease }).map(Some),
-                None => Err(Refusal::LeaseExpired),
+                None => Err(self.expired(key, entry)),
             },
         }
+    }
+
+    fn expired(&self, key: &PortKey, entry: &Entry) -> Refusal {
+        let last = entry.rest().and_then(|rest| rest.last.as_ref());
+        let lease_id = last.map_or(self.lease_id(), |last| last.lease_id);
+        Refusal::LeaseExpired(lease_id, key.port)
     }
 
     /// Ends a grant that nobody was told of; the command is decided again then.
@@ -154,14 +158,16 @@ impl Case<'_> {
     fn check_bounds(&self, wish: &Wish, host: &Host) -> Result<(), Refusal> {
         let policy = &self.index.policy;
         if !self.index.knows_host(host) {
-            if policy.known_hosts_only {
+            // An instance runs there, or did.
+            let served = self.index.hosts.get(host).is_some();
+            if policy.known_hosts_only && !served {
                 return Err(Refusal::PoolNotFound(host.to_string()));
             }
             let coming = self.reserved.hosts();
             let new = coming
                 .into_iter()
                 .filter(|other| *other != host && !self.index.knows_host(other));
-            if self.index.hosts() + new.count() >= policy.hosts_max {
+            if self.index.host_count() + new.count() >= policy.hosts_max {
                 return Err(Refusal::LimitExceeded {
                     what: BOUND_HOSTS,
                     limit: policy.hosts_max,
@@ -294,6 +300,8 @@ impl Case<'_> {
             .next_free(host, transport)
             .map(|at| at.since(self.now.mono));
         Refusal::Exhausted {
+            host: host.clone(),
+            transport,
             retry_after_ms: next.unwrap_or(RETRY_AFTER_MILLIS).max(1),
         }
     }

@@ -22,14 +22,14 @@ impl<'a> Case<'a> {
         let none = || Refusal::NodeNotFound(of.node_id.clone());
         let live = nodes.live(&of.node_id).ok_or_else(none)?;
         if of.epoch < live.epoch {
-            return Err(superseded(live));
+            return Err(superseded(&of.node_id, live));
         }
         let seen = nodes.seen(&of.node_id).ok_or_else(none)?;
         if of.epoch > live.epoch || !seen.is_live() {
             return Err(none());
         }
         if live.requester_id != of.requester_id {
-            return Err(Refusal::NotNodesHolder);
+            return Err(Refusal::NotNodesHolder(of.node_id.clone()));
         }
         Ok(seen)
     }
@@ -51,7 +51,7 @@ impl<'a> Case<'a> {
         let seen = self.index.nodes.seen(id).filter(Seen::is_live);
         let seen = seen.ok_or_else(|| Refusal::NodeNotFound(id.clone()))?;
         if seen.live.requester_id != requester_id {
-            return Err(Refusal::NotNodesHolder);
+            return Err(Refusal::NotNodesHolder(id.clone()));
         }
         Ok(seen)
     }
@@ -184,6 +184,9 @@ pub(super) fn known(id: &NodeId, live: &Live, revision: Revision, since: Moment)
     }))
 }
 
-pub(super) fn superseded(live: &Live) -> Refusal {
-    Refusal::Superseded { last: live.epoch }
+pub(super) fn superseded(node_id: &NodeId, live: &Live) -> Refusal {
+    Refusal::Superseded {
+        node_id: node_id.clone(),
+        last: live.epoch,
+    }
 }

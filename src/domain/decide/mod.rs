@@ -117,11 +117,14 @@ impl<'a> Case<'a> {
             None => return Err(Refusal::LeaseNotFound(lease_id)),
         };
         if holder != requester_id {
-            return Err(Refusal::NotHolder);
+            return Err(Refusal::NotHolder(lease_id, key.port));
         }
-        let lease = entry.lease().ok_or(Refusal::LeaseExpired)?;
+        let expired = Refusal::LeaseExpired(lease_id, key.port);
+        let Some(lease) = entry.lease() else {
+            return Err(expired);
+        };
         if self.index.lease_over(key).is_some() {
-            return Err(Refusal::LeaseExpired);
+            return Err(expired);
         }
         Ok(LiveLease { key, entry, lease })
     }
@@ -136,7 +139,9 @@ impl<'a> Case<'a> {
             return Ok(());
         };
         match self.index.find_digest(requester_id, request.id) {
-            Some(digest) if digest != request.digest => Err(Refusal::IdempotencyMismatch),
+            Some(digest) if digest != request.digest => {
+                Err(Refusal::IdempotencyMismatch(request.id))
+            }
             _ => Ok(()),
         }
     }

@@ -44,7 +44,7 @@ impl Case<'_> {
         self.check_inbound(announce, &course)?;
         let limit = self.index.policy.node_bytes_max;
         if announce.registration.total_bytes() > limit {
-            return Err(Refusal::NodeTooLarge(limit));
+            return Err(Refusal::NodeTooLarge(announce.node_id.clone(), limit));
         }
         let limit = self.index.policy.nodes_max;
         let nodes = &self.index.nodes;
@@ -76,7 +76,7 @@ impl Case<'_> {
         });
         if earlier {
             // It led to a life that another one has followed since.
-            return Err(superseded(live));
+            return Err(superseded(&announce.node_id, live));
         }
         let said = said.filter(|said| said.node.incarnation == live.incarnation);
         let requests = said.into_iter().flat_map(|said| &said.node.requests);
@@ -91,14 +91,14 @@ impl Case<'_> {
         if let Some(same) = same
             && Some(same) != announce.request
         {
-            return Err(Refusal::IdempotencyMismatch);
+            return Err(Refusal::IdempotencyMismatch(same.id));
         }
         let own = live.incarnation == Incarnation(self.command.id.0);
         if same.is_none() && !own {
             return Ok(None);
         }
         if live.ended.is_some() {
-            return Err(superseded(live));
+            return Err(superseded(&announce.node_id, live));
         }
         let answer = known(&announce.node_id, live, life.revision, life.observed);
         Ok(Some(Decision::Answer(answer)))
@@ -119,13 +119,15 @@ impl Case<'_> {
         let other = live.requester_id != announce.requester_id;
         // Epochs only grow: a life of the chosen epoch that is not its own is in the place of its own.
         let chosen = announce.chosen.filter(|chosen| *chosen != live.epoch);
+        let taken = |epoch| Refusal::NodeTaken {
+            node_id: announce.node_id.clone(),
+            epoch,
+        };
         match announce.epoch.or(chosen) {
-            None if lives && other => Err(Refusal::NodeTaken { epoch: live.epoch }),
+            None if lives && other => Err(taken(live.epoch)),
             None => Ok(Course::Begins(live.epoch.saturating_add(1))),
             Some(epoch) if epoch > live.epoch => Ok(Course::Begins(epoch)),
-            Some(epoch) if epoch == live.epoch && lives && other => {
-                Err(Refusal::NodeTaken { epoch })
-            }
+            Some(epoch) if epoch == live.epoch && lives && other => Err(taken(epoch)),
             Some(epoch) if epoch == live.epoch && lives => {
                 // What it announced may have been overwritten from outside; its life has not.
                 Ok(Course::Goes)
@@ -135,7 +137,7 @@ impl Case<'_> {
             {
                 Ok(Course::Begins(epoch))
             }
-            Some(_) => Err(superseded(live)),
+            Some(_) => Err(superseded(&announce.node_id, live)),
         }
     }
 
@@ -159,7 +161,7 @@ impl Case<'_> {
         };
         let has = &seen.node.registration.contract_hash;
         if verdicts.is_frozen(has) && *has != registration.contract_hash {
-            return Err(Refusal::Frozen);
+            return Err(Refusal::Frozen(id.clone()));
         }
         Ok(())
     }
@@ -182,7 +184,7 @@ impl Case<'_> {
                         Err(Refusal::LeaseOfLastLife(last))
                     }
                     Some(port) if !ports.iter().any(|port| port.number() == inbound.port) => {
-                        Err(Refusal::OtherPort(*port))
+                        Err(Refusal::OtherPort(lease_id, *port))
                     }
                     _ => Ok(()),
                 }

@@ -29,7 +29,7 @@ impl Case<'_> {
         if !self.index.mechanisms.on(Mechanism::EndingIsAWrite)
             && self.index.standing(live.key, self.now.mono) == Standing::Due
         {
-            return Err(Refusal::LeaseExpired);
+            return Err(Refusal::LeaseExpired(lease_id, live.key.port));
         }
         self.check_reserved(&Key::Port(live.key.clone()))?;
         let repeated = request.is_some() && live.lease.renewal == request;

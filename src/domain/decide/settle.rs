@@ -55,9 +55,12 @@ impl Case<'_> {
                     commit(vec![Self::forget(key.clone(), entry)])
                 })),
             Key::Call(id) => Ok(self.settle_call(key, *id)),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded => {
-                Ok(Decision::Answer(Answer::Nothing))
-            }
+            Key::Port(_)
+            | Key::Host(_)
+            | Key::Sys
+            | Key::Barrier
+            | Key::Checkpoint
+            | Key::Folded => Ok(Decision::Answer(Answer::Nothing)),
         }
     }
 

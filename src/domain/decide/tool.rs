@@ -4,7 +4,7 @@ use semver::Version;
 
 use crate::domain::{
     command::{Answer, BOUND_PATTERNS, BOUND_TOOLS, Claim, Decision, Effect, Refusal},
-    ids::Token,
+    ids::{NodeId, Token},
     key::Revision,
     node::{Announced, NODE_PATTERNS_MAX, NODE_TOOLS_MAX, Node, Registration, Tool},
     nodes::Seen,
@@ -86,7 +86,7 @@ impl Case<'_> {
         };
         let registration = registration.seal();
         self.check_frozen(id, &registration)?;
-        self.check_tool_bounds(before, &registration)?;
+        self.check_tool_bounds(id, before, &registration)?;
         self.check_room(self.index.nodes.said(id))?;
         let happened = Transition {
             requester_id: Some(seen.live.requester_id),
@@ -111,6 +111,7 @@ impl Case<'_> {
     /// A node's tools stay within its bounds; one that is beyond them may still get smaller.
     fn check_tool_bounds(
         &self,
+        id: &NodeId,
         before: &Registration,
         after: &Registration,
     ) -> Result<(), Refusal> {
@@ -124,7 +125,7 @@ impl Case<'_> {
         exceeded(BOUND_PATTERNS, NODE_PATTERNS_MAX, Registration::patterns)?;
         let limit = self.index.policy.node_bytes_max;
         if after.total_bytes() > limit && after.total_bytes() > before.total_bytes() {
-            return Err(Refusal::NodeTooLarge(limit));
+            return Err(Refusal::NodeTooLarge(id.clone(), limit));
         }
         Ok(())
     }
@@ -137,7 +138,7 @@ fn changed_before(seen: &Seen<'_>, request: Option<Request>) -> Result<bool, Ref
     };
     let mut remembered = seen.node.requests.iter();
     match remembered.find(|remembered| remembered.id == request.id) {
-        Some(same) if *same != request => Err(Refusal::IdempotencyMismatch),
+        Some(same) if *same != request => Err(Refusal::IdempotencyMismatch(request.id)),
         same => Ok(same.is_some()),
     }
 }

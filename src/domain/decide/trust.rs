@@ -18,7 +18,7 @@ impl Case<'_> {
     pub(super) fn judge(&self, judgement: &Judgement) -> Result<Decision, Refusal> {
         let node_id = &judgement.node_id;
         if node_id == &judgement.validator_id {
-            return Err(Refusal::OwnVerdict);
+            return Err(Refusal::OwnVerdict(node_id.clone()));
         }
         let key = Key::Verdict(node_id.clone());
         self.check_reserved(&key)?;
@@ -37,7 +37,7 @@ impl Case<'_> {
         let contract = &seen.node.registration.contract_hash;
         let examined = judgement.contract_hash.as_ref();
         if examined.is_some_and(|examined| examined != contract) {
-            return Err(Refusal::OtherContract(contract.clone()));
+            return Err(Refusal::OtherContract(node_id.clone(), contract.clone()));
         }
         self.check_room(entry)?;
         let verdicts = self.verdicts(judgement, before, contract)?;
@@ -66,7 +66,9 @@ impl Case<'_> {
         let own = record.is_some_and(|record| record.write == self.command.id);
         let reported = |request| before.reported(&judgement.validator_id, request);
         match judgement.request.and_then(reported) {
-            Some(same) if Some(same) != judgement.request => Err(Refusal::IdempotencyMismatch),
+            Some(same) if Some(same) != judgement.request => {
+                Err(Refusal::IdempotencyMismatch(same.id))
+            }
             same => Ok(same.is_some() || own),
         }
     }
@@ -80,7 +82,7 @@ impl Case<'_> {
         if is_validator {
             Ok(())
         } else {
-            Err(Refusal::NotValidator)
+            Err(Refusal::NotValidator(judgement.validator_id.clone()))
         }
     }
 

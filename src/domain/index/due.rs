@@ -36,9 +36,12 @@ impl Index {
                 self.bus_change(entry, now)
             }),
             Key::Call(id) => self.calls.change(*id, now, terms, &self.policy),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded => {
-                Change::At(Moment::NEVER)
-            }
+            Key::Port(_)
+            | Key::Host(_)
+            | Key::Sys
+            | Key::Barrier
+            | Key::Checkpoint
+            | Key::Folded => Change::At(Moment::NEVER),
         };
         match change {
             Change::Due if !self.is_marker(key) && !self.may_go(key) => forget_again(now),
@@ -110,7 +113,12 @@ impl Index {
             Key::Verdict(id) => self.nodes.verdict(id).is_some_and(|entry| entry.forgotten),
             Key::Exec(id) => self.nodes.counted(id).is_some_and(|entry| entry.forgotten),
             Key::Call(id) => self.calls.entry(*id).is_some_and(|entry| entry.forgotten),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded => false,
+            Key::Port(_)
+            | Key::Host(_)
+            | Key::Sys
+            | Key::Barrier
+            | Key::Checkpoint
+            | Key::Folded => false,
         }
     }
 
@@ -160,7 +168,12 @@ impl Index {
                     .is_some_and(|called| called.call.ended.is_none());
                 runs || is_out(entry, out_to)
             }),
-            Key::Port(_) | Key::Sys | Key::Barrier | Key::Checkpoint | Key::Folded => false,
+            Key::Port(_)
+            | Key::Host(_)
+            | Key::Sys
+            | Key::Barrier
+            | Key::Checkpoint
+            | Key::Folded => false,
         }
     }
 }

@@ -68,7 +68,7 @@ impl Index {
     }
 
     /// How many hosts have pools.
-    pub fn hosts(&self) -> usize {
+    pub fn host_count(&self) -> usize {
         self.pools.len()
     }
 }

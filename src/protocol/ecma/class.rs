@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Reader;
+use super::{Reader, SYNTAX};
 
 /// Characters from one to another, both among them.
 type Range = (char, char);
@@ -146,11 +146,10 @@ impl Reader<'_> {
         match (first, self.item(c, class)?) {
             (Item::One(first), Item::One(last)) if *first <= last => class.add(&[(*first, last)]),
             (Item::One(_), Item::One(_)) => return self.wrong("a range is out of order"),
-            // A class is no end of a range, and the hyphen stands for itself.
-            (first, last) => {
-                class.add_item(first);
-                class.add_item(&Item::One('-'));
-                class.add_item(&last);
+            _ => {
+                return self.wrong(
+                    "a class such as \\w is no end of a range: put the hyphen at the end, or write \\-",
+                );
             }
         }
         Ok(())
@@ -163,7 +162,10 @@ impl Reader<'_> {
         if self.eat('b') {
             return Ok(Item::One('\u{8}'));
         }
-        Ok(match self.class_escape(class)? {
+        if self.eat('-') {
+            return Ok(Item::One('-'));
+        }
+        Ok(match self.class_escape(class, SYNTAX)? {
             Some(c) => Item::One(c),
             None => Item::Several,
         })

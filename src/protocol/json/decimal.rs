@@ -7,13 +7,16 @@ use serde_json::Number;
 /// Powers of ten beyond which a divisor of less than 128 bits has no more twos and fives to lose.
 const TENS_MAX: i64 = 128;
 
+/// Digits that are divided at once, as a power of ten: with the rest of a division by 20 digits they have room in 128 bits.
+const DIVIDED_AT_ONCE: u128 = 10_u128.pow(18);
+
 /// Zeros behind the digits of a number that is written without an exponent, at most: those of any integer of 64 bits.
 const PLAIN_ZEROS_MAX: usize = 20;
 
 /// 0.`digits` × 10^`point`, exactly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::protocol) struct Decimal {
-    negative: bool,
+    pub(in crate::protocol) negative: bool,
     /// Without zeros at either end; none at all for zero.
     pub(in crate::protocol) digits: String,
     /// Behind how many of them the point goes.
@@ -58,21 +61,34 @@ impl Decimal {
         self.places() >= 0
     }
 
-    /// Whether it is a multiple of `divisor`, which has less than 38 digits and is not zero.
+    /// Whether it is a multiple of `divisor`, which is a number of a schema: it has at most 20 digits.
     pub(in crate::protocol) fn is_multiple_of(&self, divisor: &Self) -> bool {
-        let by = divisor.digits.parse::<u128>().unwrap_or(0);
-        let tens = self.places().saturating_sub(divisor.places());
         if self.digits.is_empty() {
             return true;
         }
+        let by = divisor.digits.parse::<u128>().unwrap_or(0);
+        let tens = self.places().saturating_sub(divisor.places());
         // The last digit is no zero, so that it is no multiple of ten.
-        if by == 0 || tens < 0 {
+        let Ok(tens) = usize::try_from(tens.min(TENS_MAX)) else {
+            return false;
+        };
+        if by == 0 {
             return false;
         }
-        let step = |rest: u128, digit: u8| (rest * 10 + u128::from(digit)) % by;
-        let digits = self.digits.bytes().map(|byte| byte.saturating_sub(b'0'));
-        let rest = digits.fold(0, step);
-        (0..tens.min(TENS_MAX)).fold(rest, |rest, _| step(rest, 0)) == 0
+        let zeros = "0".repeat(tens);
+        let digits = self.digits.bytes().chain(zeros.bytes());
+        let digits = digits.map(|byte| u128::from(byte.saturating_sub(b'0')));
+        // What is left of a division, and the digits behind it, how many as a power of ten.
+        let (mut rest, mut behind, mut power) = (0_u128, 0_u128, 1_u128);
+        for digit in digits {
+            behind = behind * 10 + digit;
+            power *= 10;
+            if power == DIVIDED_AT_ONCE {
+                rest = (rest * power + behind) % by;
+                (behind, power) = (0, 1);
+            }
+        }
+        (rest * power + behind) % by == 0
     }
 
     /// How many zeros are behind its digits; below zero, how many of them are behind the point.
@@ -209,6 +225,22 @@ mod tests {
             ("1e-400", "1", false),
             ("3e400", "0.75", true),
             ("10", "20", false),
+            (
+                "123456789012345678901234567890123456789012345678901234567890",
+                "18446744073709551615",
+                false,
+            ),
+            ("18446744073709551615e100", "18446744073709551615", true),
+            (
+                "340282366920938463426481119284349108225",
+                "18446744073709551615",
+                true,
+            ),
+            (
+                "340282366920938463426481119284349108226",
+                "18446744073709551615",
+                false,
+            ),
         ] {
             let found = Decimal::parse(number).is_multiple_of(&Decimal::parse(divisor));
             assert_eq!(found, multiple, "{number} {divisor}");

@@ -1,7 +1,7 @@
 //! JSON that somebody else shaped: arguments and results, byte for byte as they came, and how deep any of it may be.
 
 mod decimal;
-mod levels;
+mod free;
 mod text;
 
 use std::collections::BTreeMap;
@@ -13,11 +13,11 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::violation::Violation;
+use super::{pointer, violation::Violation};
 
 pub(super) use decimal::Decimal;
-pub use levels::{JSON_LEVELS_MAX, JSON_NUMBER_CHARS_MAX};
-pub(super) use levels::{levels_rule, value_within_levels};
+pub use free::{JSON_LEVELS_MAX, JSON_NUMBER_CHARS_MAX};
+pub(super) use free::{exact_value, is_free, levels_rule, nearest_value, violation_in, visit_free};
 pub use text::{compact, pretty};
 
 /// JSON as its text, which is not changed on the way: a [`Value`] has room for numbers of 64 bits only.
@@ -62,6 +62,22 @@ impl JsonText {
     /// Reads it as a value; numbers that have no room in one are rounded.
     pub fn rounded(&self) -> Result<Value, serde_json::Error> {
         serde_json::from_str(&text::rounded(self.text()))
+    }
+
+    /// Reads it as a value that keeps all of its numbers.
+    pub fn kept(&self) -> Result<Value, Violation> {
+        let value = self.rounded().map_err(|error| Violation {
+            pointer: String::new(),
+            message: format!("is not JSON: {error}"),
+        })?;
+        let exact = text::exact(self.text());
+        free::kept(Document { value, exact }, true)
+    }
+
+    /// Reads it as a value with texts in the place of numbers, but for integers of 64 bits: the number as it is written,
+    /// between two marks.
+    pub fn marked(&self, mark: &str) -> Result<Value, serde_json::Error> {
+        serde_json::from_str(&text::marked(self.text(), mark))
     }
 
     /// Reads it as a type.
@@ -159,6 +175,21 @@ impl Exact {
         match self {
             Self::Number(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// The first of its numbers that is such a one, and where it stands, as a JSON Pointer.
+    fn find(&self, is_such: &impl Fn(&str) -> bool) -> Option<(String, &str)> {
+        match self {
+            Self::Number(text) => is_such(text).then_some((String::new(), text)),
+            Self::Items(items) => items.iter().find_map(|(index, exact)| {
+                let (below, number) = exact.find(is_such)?;
+                Some((format!("/{index}{below}"), number))
+            }),
+            Self::Members(members) => members.iter().find_map(|(name, exact)| {
+                let (below, number) = exact.find(is_such)?;
+                Some((pointer::member("", name) + &below, number))
+            }),
         }
     }
 

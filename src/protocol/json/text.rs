@@ -10,6 +10,8 @@ use super::{Decimal, Exact, JSON_NUMBER_CHARS_MAX};
 
 /// Digits of a number that every double keeps.
 const DIGITS_KEPT: usize = 15;
+/// Powers of ten by which such a number may be multiplied or divided without leaving the range of a double.
+const EXPONENT_KEPT: i32 = 290;
 
 /// Brackets, colons, commas, strings, numbers and words, without the white space between them.
 #[derive(Clone)]
@@ -97,8 +99,10 @@ fn is_kept(number: &str) -> bool {
     if number.parse::<u64>().is_ok() || number.parse::<i64>().is_ok() {
         return true;
     }
-    let digits = number.bytes().filter(u8::is_ascii_digit).count();
-    if digits <= DIGITS_KEPT && !number.contains(['e', 'E']) {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+    let exponent = exponent.parse::<i32>().unwrap_or(i32::MAX);
+    if digits <= DIGITS_KEPT && (-EXPONENT_KEPT..=EXPONENT_KEPT).contains(&exponent) {
         return true;
     }
     let nearest = number.parse().ok().and_then(Number::from_f64);
@@ -107,16 +111,33 @@ fn is_kept(number: &str) -> bool {
 
 /// The same with numbers that have a room in a [`Number`]: the nearest ones.
 pub(super) fn rounded(text: &str) -> String {
-    Tokens(text).fold(String::new(), |mut out, token| {
-        let float = token.parse().unwrap_or_default();
-        let float: f64 = if is_number(token) && !is_kept(token) {
-            float
-        } else {
-            out.push_str(token);
-            return out;
-        };
+    with_numbers(text, |number| {
+        if is_kept(number) {
+            return None;
+        }
+        let float: f64 = number.parse().unwrap_or_default();
         let nearest = Number::from_f64(float.clamp(f64::MIN, f64::MAX));
-        out.push_str(&nearest.unwrap_or(0.into()).to_string());
+        Some(nearest.unwrap_or(0.into()).to_string())
+    })
+}
+
+/// The same with texts in the place of numbers that are not written as integers of 64 bits are: the number between two
+/// marks.
+pub(super) fn marked(text: &str, mark: &str) -> String {
+    with_numbers(text, |number| {
+        let is_integer = number.parse::<u64>().is_ok() || number.parse::<i64>().is_ok();
+        let is_plain = is_integer && number != "-0";
+        (!is_plain).then(|| format!("\"{mark}{number}{mark}\""))
+    })
+}
+
+/// The same with something else for some of the numbers.
+fn with_numbers(text: &str, instead: impl Fn(&str) -> Option<String>) -> String {
+    Tokens(text).fold(String::new(), |mut out, token| {
+        match is_number(token).then(|| instead(token)).flatten() {
+            Some(instead) => out.push_str(&instead),
+            None => out.push_str(token),
+        }
         out
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{HeaderMap, client::PublishErrorKind};
+use async_nats::{HeaderMap, Message, PublishError, client::PublishErrorKind};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,8 +11,9 @@ use crate::{
         ids::NodeId,
     },
     protocol::{
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-        invoke::Reason,
+        contract::ToolRules,
+        error::{Error, ErrorCode},
+        invoke::{ProviderError, Reason},
         json::JsonText,
         names::{
             HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS,
@@ -22,13 +23,18 @@ use crate::{
 };
 
 use super::{
-    super::{requests::Caller, serve::Server},
+    super::{
+        contracts::{Check, READ_QUICKLY_BYTES_MAX},
+        requests::Caller,
+        serve::Server,
+    },
     Chosen, Known, Part,
     call::Call,
     history::Ended,
     look::{Found, Query},
     post::Came,
-    probe,
+    probe::Probe,
+    refuse,
     under_way::UnderWay,
     verdict::{At, Verdict},
 };
@@ -53,6 +59,8 @@ enum Attempt {
     Failed(Error),
     /// Another one may be asked, for that reason; if there is none, this is the outcome. And what this one said.
     Next(Reason, Error, Option<String>),
+    /// Nobody knows what became of it, for that reason, and it must not be done twice.
+    Lost(Reason, Error),
 }
 
 impl Attempt {
@@ -66,18 +74,16 @@ impl Attempt {
             Self::Done(_) => (Said::Answered, None),
             Self::Next(Reason::Declined, _, text) => (Said::Declined, text.clone()),
             Self::Next(Reason::NoResponders, ..) => (Said::NoResponders, None),
-            Self::Next(Reason::Gone, ..) => (Said::Gone, None),
-            Self::Next(..) => (Said::Silent, None),
+            Self::Next(Reason::Gone, ..) | Self::Lost(Reason::Gone, _) => (Said::Gone, None),
+            Self::Next(..) | Self::Lost(..) => (Said::Silent, None),
             Self::Failed(error) => match error.code {
                 ErrorCode::ToolError => {
                     let code = detail(error, "provider_code");
-                    let text = format!("{code}: {}", detail(error, "provider_message"));
+                    let text = ProviderError::line(&code, &detail(error, "provider_message"));
                     (Said::Failed, Some(text))
                 }
-                ErrorCode::InvalidResult => (Said::InvalidResult, Some(error.message.clone())),
-                ErrorCode::ToolTimeout if detail(error, "executed") == "unknown" => {
-                    (Said::Silent, None)
-                }
+                // The error itself says in what way.
+                ErrorCode::InvalidResult => (Said::InvalidResult, None),
                 ErrorCode::ToolTimeout if error.details.get("executed") == Some(&json!(true)) => {
                     (Said::Answered, Some(error.message.clone()))
                 }
@@ -115,7 +121,9 @@ impl Server {
             call.asked.push(attempt.asked(&chosen.node_id));
             let error = match attempt {
                 Attempt::Done(value) => return (chosen, Ok(value)),
-                Attempt::Failed(error) => return (chosen, Err(gravest(last, error))),
+                Attempt::Failed(error) | Attempt::Lost(_, error) => {
+                    return (chosen, Err(gravest(last, error)));
+                }
                 Attempt::Next(reason, error, _) => {
                     call.without.insert(chosen.node_id.clone(), reason);
                     gravest(last, error)
@@ -141,7 +149,7 @@ impl Server {
         self.check_arguments(&chosen, &contract, caller, call)
             .await?;
         if tokio::time::Instant::now() >= caller.until {
-            return Err(call.at(&chosen).too_late());
+            return Err(call.too_late(&chosen));
         }
         Ok(Ready {
             chosen,
@@ -152,6 +160,7 @@ impl Server {
 
     /// Whom to ask next; waits until somebody has room. What the index says of nobody is checked the first time only.
     async fn next(&self, caller: &Caller, call: &mut Call) -> Result<(Chosen, UnderWay), Error> {
+        let since = tokio::time::Instant::now();
         let mut waits = None;
         let mut queued = None;
         let found = loop {
@@ -184,7 +193,9 @@ impl Server {
         };
         drop(waits);
         if queued.is_some() {
-            call.turn = Some(self.invoke.turn_until(caller.until).await?);
+            let turn = self.invoke.turn_until(caller.until).await;
+            call.shares.queued += since.elapsed();
+            call.turn = Some(turn?);
         }
         found
     }
@@ -218,7 +229,7 @@ impl Server {
     async fn attempt(
         &self,
         caller: &Caller,
-        call: &Call,
+        call: &mut Call,
         chosen: &Chosen,
         contract: &Arc<Known>,
         mut under_way: UnderWay,
@@ -228,37 +239,37 @@ impl Server {
         let left = caller.until.saturating_duration_since(now);
         if left.is_zero() {
             // Since it was begun: writing that down takes time.
-            return Attempt::Failed(at.too_late());
+            return Attempt::Failed(call.too_late(chosen));
         }
         // Nothing else shortens it: that somebody else could be asked as well says nothing of how long the tool takes.
         let patience = call
             .attempt_timeout(chosen)
             .map_or(left, |own| own.min(left));
-        let headers = headers(call, chosen, patience);
-        let post = &self.invoke.post;
-        let asked = post.ask(
-            chosen.subject.clone(),
-            headers,
-            call.body.clone(),
-            now + patience,
-        );
-        // Only where somebody else may be asked instead.
-        let watched = contract.idempotent && chosen.has_another && call.attempts < ATTEMPTS_MAX;
-        let came = if watched {
-            tokio::select! {
-                came = asked => Ok(came),
-                () = probe::deserted(&self.client, &chosen.subject) => Err(()),
-            }
-        } else {
-            Ok(asked.await)
+        let watch = Probe::watch(&self.invoke.probe, &chosen.subject).await;
+        let elsewhere = contract.idempotent && chosen.has_another && call.attempts < ATTEMPTS_MAX;
+        let came = tokio::select! {
+            biased;
+            came = self.send(call, chosen, now, patience) => Some(came),
+            () = watch.clone().deserted(!elsewhere) => None,
         };
-        let Ok(came) = came else {
+        call.shares.provider += now.elapsed();
+        let lost = |reason, error| {
+            if contract.idempotent {
+                Attempt::Next(reason, error, None)
+            } else {
+                Attempt::Lost(reason, error)
+            }
+        };
+        let Some(came) = came else {
             under_way.ended = Ended::Unheard;
-            return Attempt::Next(Reason::Gone, at.gone(), None);
+            return lost(Reason::Gone, at.gone(contract.idempotent));
         };
         match came {
             Came::Answer(message) => {
-                let verdict = at.judge(&message);
+                let verdict = match self.verdict(caller, &at, message).await {
+                    Ok(verdict) => verdict,
+                    Err(_) => Verdict::Failed(at.unchecked()),
+                };
                 under_way.answered(match verdict {
                     Verdict::Result(..) => Ended::Answered,
                     Verdict::Declined(_) => Ended::Declined,
@@ -277,26 +288,37 @@ impl Server {
                 drop(under_way);
                 Attempt::Next(Reason::NoResponders, self.unheard(call, chosen), None)
             }
-            Came::Nothing => {
-                under_way.ended = Ended::Silent(now.elapsed());
-                let error = at.timed_out(contract.idempotent);
-                if contract.idempotent {
-                    Attempt::Next(Reason::Silent, error, None)
-                } else {
-                    Attempt::Failed(error)
+            Came::Nothing(answer) => {
+                let held = under_way.held(Ended::Silent(now.elapsed()));
+                if let Some(answer) = answer {
+                    let gone = watch.deserted(false);
+                    self.invoke.post.keep(held, answer, gone);
                 }
+                lost(Reason::Silent, at.timed_out(contract.idempotent))
             }
-            Came::Unsent(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
-                Attempt::Failed(at.unsendable(self.client.max_payload()))
-            }
-            Came::Unsent(error) => {
-                tracing::warn!(%error, "cannot call a tool");
-                Attempt::Failed(Error::new(
-                    ErrorCode::Internal,
-                    "the tool could not be called",
-                ))
-            }
+            Came::Unsent(error) => Attempt::Failed(self.unsent(&error, &at)),
         }
+    }
+
+    async fn send(
+        &self,
+        call: &Call,
+        chosen: &Chosen,
+        now: tokio::time::Instant,
+        patience: Duration,
+    ) -> Came {
+        let (subject, headers) = (chosen.subject.clone(), headers(call, chosen, patience));
+        let post = &self.invoke.post;
+        post.ask(subject, headers, call.body.clone(), now + patience)
+            .await
+    }
+
+    fn unsent(&self, error: &PublishError, at: &At<'_>) -> Error {
+        if error.kind() == PublishErrorKind::MaxPayloadExceeded {
+            return at.unsendable(self.client.max_payload());
+        }
+        tracing::warn!(%error, "cannot call a tool");
+        Error::new(ErrorCode::Internal, format!("{at} could not be called"))
     }
 
     /// That nobody listens there, with who else there is.
@@ -312,6 +334,32 @@ impl Server {
         })
     }
 
+    /// What an answer says; a long one is read away from the threads that serve.
+    async fn verdict(
+        &self,
+        caller: &Caller,
+        at: &At<'_>,
+        message: Message,
+    ) -> Result<Verdict, Error> {
+        let bytes = message.payload.len();
+        if bytes <= READ_QUICKLY_BYTES_MAX {
+            return Ok(at.judge(&message));
+        }
+        let (tool_name, node_id) = (at.tool_name.clone(), at.node_id.clone());
+        let execution_id = at.execution_id;
+        let judge = move |_: ToolRules<'_>| {
+            let at = At {
+                tool_name: &tool_name,
+                node_id: &node_id,
+                execution_id,
+            };
+            Ok(at.judge(&message))
+        };
+        self.contracts
+            .check(Check::reading(bytes), caller, judge)
+            .await
+    }
+
     async fn judge(
         &self,
         caller: &Caller,
@@ -324,8 +372,7 @@ impl Server {
             Verdict::Failed(error) => return Attempt::Failed(error),
             Verdict::Declined(text) => {
                 let message = "every node that could be asked says that it cannot take more calls now; nothing was called";
-                let busy = Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS);
-                return Attempt::Next(Reason::Declined, busy, Some(text));
+                return Attempt::Next(Reason::Declined, refuse::busy(message), Some(text));
             }
         };
         match contract

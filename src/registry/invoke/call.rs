@@ -19,6 +19,7 @@ use crate::{
     protocol::{
         asked as wire,
         bounds::Open,
+        contract::ToolRules,
         detail::Detail,
         error::Error,
         frame,
@@ -31,14 +32,43 @@ use crate::{
 
 use super::{
     super::{
+        contracts::{Check, READ_QUICKLY_BYTES_MAX},
         executions::Told,
+        journal::Shares,
         requests::Caller,
         serve::{Received, Server, to_bytes},
     },
     Chosen,
     outcome::{self, Ran},
+    refuse,
     verdict::At,
 };
+
+/// A request with its arguments, to be checked.
+pub(super) struct ToCall {
+    pub(super) request: InvokeRequest,
+    pub(super) arguments: Document,
+    digest: Digest,
+}
+
+impl ToCall {
+    fn read(request: InvokeRequest) -> Result<Self, Error> {
+        let wrong = |Violation { pointer, message }| {
+            Error::invalid(format!("/arguments{pointer}"), message)
+        };
+        let arguments = request.arguments.document().map_err(wrong)?;
+        let digest = match request.request_id {
+            Some(_) => request.digest(&arguments),
+            // Nobody compares it.
+            None => Digest(Uuid::nil()),
+        };
+        Ok(Self {
+            request,
+            arguments,
+            digest,
+        })
+    }
+}
 
 /// A call under way.
 pub(super) struct Call {
@@ -60,23 +90,24 @@ pub(super) struct Call {
     /// Who did not do, and why.
     pub(super) without: BTreeMap<NodeId, Reason>,
     pub(super) began: Instant,
+    /// What it has waited for so far.
+    pub(super) shares: Shares,
 }
 
 impl Call {
     fn new(
         received: &Received,
         caller: &Caller,
-        request: InvokeRequest,
+        asked: ToCall,
         turn: OwnedSemaphorePermit,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let traceparent = frame::traceparent(received.header(HEADER_TRACEPARENT));
-        let arguments = arguments(&request)?;
-        let digest = match request.request_id {
-            Some(_) => request.digest(&arguments),
-            // Nobody compares it.
-            None => Digest(Uuid::nil()),
-        };
-        Ok(Self {
+        let ToCall {
+            request,
+            arguments,
+            digest,
+        } = asked;
+        Self {
             choice: request.choice(),
             body: Bytes::copy_from_slice(request.arguments.text().as_bytes()),
             digest,
@@ -90,8 +121,9 @@ impl Call {
             checked: Vec::new(),
             without: BTreeMap::new(),
             began: Instant::now(),
+            shares: Shares::default(),
             request,
-        })
+        }
     }
 
     /// How long one provider is given to answer, where the caller or its contract says so.
@@ -122,9 +154,21 @@ impl Call {
     /// Where errors of it come from.
     pub(super) fn at<'a>(&self, chosen: &'a Chosen) -> At<'a> {
         At {
+            tool_name: &chosen.tool_name,
             node_id: &chosen.node_id,
             execution_id: self.execution_id,
         }
+    }
+
+    /// The caller's time was up before anything was sent. One that has waited for room had none in time.
+    pub(super) fn too_late(&self, chosen: &Chosen) -> Error {
+        let at = self.at(chosen);
+        if self.shares.queued.is_zero() {
+            return at.too_late();
+        }
+        refuse::busy(format!(
+            "there was room for the call of {at} when the caller's time was over; nothing was called"
+        ))
     }
 
     pub(super) fn millis(&self) -> u64 {
@@ -158,6 +202,22 @@ impl Chosen {
 }
 
 impl Server {
+    /// Reads the arguments; long ones away from the threads that serve.
+    pub(super) async fn to_call(
+        &self,
+        caller: &Caller,
+        request: InvokeRequest,
+    ) -> Result<ToCall, Error> {
+        let bytes = request.arguments.text().len();
+        if bytes <= READ_QUICKLY_BYTES_MAX {
+            return ToCall::read(request);
+        }
+        let read = move |_: ToolRules<'_>| ToCall::read(request);
+        self.contracts
+            .check(Check::reading(bytes), caller, read)
+            .await
+    }
+
     /// Calls the tool. The caller has a turn.
     pub(super) async fn call(
         &self,
@@ -167,11 +227,14 @@ impl Server {
         turn: OwnedSemaphorePermit,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
-        let mut call = Call::new(received, caller, request, turn)?;
-        match call.request.request_id {
+        let asked = self.to_call(caller, request).await?;
+        let mut call = Call::new(received, caller, asked, turn);
+        let answer = match call.request.request_id {
             Some(request_id) => self.call_once(caller, &mut call, request_id, ignored).await,
             None => self.call_now(caller, &mut call, ignored).await,
-        }
+        };
+        let _ = received.shares.set(call.shares);
+        answer
     }
 
     /// One that nobody asks for again: it is told of while it runs, and nothing is waited for but the provider.
@@ -245,6 +308,7 @@ impl Server {
         let limit = self.reply_bytes_max();
         if body.len() > limit {
             let at = At {
+                tool_name: &execution.tool_name,
                 node_id: &execution.node_id,
                 execution_id: execution.execution_id.0,
             };
@@ -252,13 +316,6 @@ impl Server {
         }
         Ok(body)
     }
-}
-
-/// The arguments, to be checked.
-pub(super) fn arguments(request: &InvokeRequest) -> Result<Document, Error> {
-    let wrong =
-        |Violation { pointer, message }| Error::invalid(format!("/arguments{pointer}"), message);
-    request.arguments.document().map_err(wrong)
 }
 
 /// What is carried out, as far as that is known when it begins.

@@ -219,7 +219,7 @@ fn rank(load: &Load, policy: Policy, place: u64) -> (bool, u64, u64, u64) {
         Policy::LeastLoaded => {
             let (behind, class) = match load.outlook {
                 Outlook::Good => (false, class(load.recent)),
-                Outlook::Due if load.in_flight == 0 && place.is_multiple_of(TRIED_EVERY) => {
+                Outlook::Due if load.awaited == 0 && place.is_multiple_of(TRIED_EVERY) => {
                     (false, 0)
                 }
                 // Where nobody else is left they take turns: one of them may do better by now.
@@ -272,6 +272,12 @@ impl<'a> Considerations<'a> {
     /// How many offer a tool of that name.
     pub(super) fn count(&self) -> usize {
         self.all.len()
+    }
+
+    /// Where those are called that [`Self::candidates`] shows.
+    pub(super) fn subjects(&self) -> Vec<String> {
+        let shown = self.all.iter().take(CANDIDATES_SHOWN_MAX);
+        shown.map(|one| one.tool.subject.clone()).collect()
     }
 
     /// All of them, as the wire says it.

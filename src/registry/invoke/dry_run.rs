@@ -1,13 +1,17 @@
 //! What a call would do, without doing it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::join_all;
 
 use crate::{
     domain::ids::NodeId,
     protocol::{
         bounds::Open,
         error::{Error, ErrorCode},
-        invoke::{Candidate, DryRunReply, InvokeRequest, Plan, Planned, Reason, refusal},
+        invoke::{
+            Candidate, CandidateState, DryRunReply, InvokeRequest, Plan, Planned, Reason, refusal,
+        },
     },
 };
 
@@ -15,23 +19,31 @@ use super::{
     super::{requests::Caller, serve::Server},
     Chosen, Known, Part,
     attempts::ATTEMPTS_MAX,
-    call,
+    call::ToCall,
     choose::Considerations,
     load::Loads,
     look::Query,
-    probe,
 };
 
-/// All who offer the tool, how many they are, and what that is true for.
-type Shown = (Vec<Candidate>, usize, u64);
+/// All who offer the tool.
+struct Shown {
+    candidates: Vec<Candidate>,
+    /// Where each of them is called.
+    subjects: Vec<String>,
+    /// How many there are.
+    count: usize,
+    /// What that is true for.
+    revision: u64,
+}
 
 /// Who would be asked, if anybody, and who there is.
 struct Would {
     chosen: Result<Chosen, Error>,
-    /// Whether somebody listens there; none where that is not known.
-    listens: Option<bool>,
     shown: Shown,
 }
+
+/// Whether somebody listens on a subject; none where that is not known.
+type Listens = BTreeMap<String, Option<bool>>;
 
 impl Server {
     /// Says what a call would do.
@@ -40,16 +52,24 @@ impl Server {
         caller: &Caller,
         request: InvokeRequest,
     ) -> Result<DryRunReply, Error> {
-        let arguments = call::arguments(&request)?;
-        let would = self.would(caller, &request).await?;
-        let (candidates, candidate_count, revision) = would.shown;
+        let ToCall {
+            request, arguments, ..
+        } = self.to_call(caller, request).await?;
+        let (would, listens) = self.would(caller, &request).await?;
+        let Shown {
+            candidates,
+            count: candidate_count,
+            revision,
+            ..
+        } = would.shown;
         let (plan, violations, code) = match would.chosen {
             Ok(chosen) => {
                 let contract = self.contract(&chosen, caller).await?;
                 let checked = contract.violations(Part::Input, arguments, &self.contracts, caller);
                 let (violations, _) = checked.await?;
                 let bad = (!violations.is_empty()).then_some(ErrorCode::InvalidArguments);
-                let plan = plan(&chosen, &request, &contract, would.listens);
+                let listens = listens.get(&chosen.subject).copied().flatten();
+                let plan = plan(&chosen, &request, &contract, listens);
                 (Some(plan), violations, bad)
             }
             Err(error) => (None, Vec::new(), Some(error.code)),
@@ -67,27 +87,61 @@ impl Server {
     }
 
     /// Who would be asked: whoever is chosen and listens, as a call finds out by asking.
-    async fn would(&self, caller: &Caller, request: &InvokeRequest) -> Result<Would, Error> {
+    async fn would(
+        &self,
+        caller: &Caller,
+        request: &InvokeRequest,
+    ) -> Result<(Would, Listens), Error> {
         let mut without = BTreeMap::new();
+        let mut listens = Listens::new();
         let mut would = self.first(caller, request, &without).await?;
+        self.listening(&would.shown, &mut listens).await;
+        let silent =
+            |listens: &Listens, subject: &String| listens.get(subject) == Some(&Some(false));
         for _ in 0..ATTEMPTS_MAX {
             let Ok(chosen) = &would.chosen else { break };
-            would.listens = probe::listens(&self.client, &chosen.subject).await;
-            if would.listens != Some(false) {
-                return Ok(would);
+            if !silent(&listens, &chosen.subject) {
+                break;
             }
             without.insert(chosen.node_id.clone(), Reason::NoResponders);
             would = self.first(caller, request, &without).await?;
+            // Others may step in.
+            self.listening(&would.shown, &mut listens).await;
         }
         // A call asks no more than that, whoever there is.
-        if let Ok(chosen) = &would.chosen {
+        if let Ok(chosen) = &would.chosen
+            && silent(&listens, &chosen.subject)
+        {
             let message = format!(
                 "nobody listens for node {} and those before it",
                 chosen.node_id
             );
             would.chosen = Err(Error::new(ErrorCode::ProviderNotFound, message));
         }
-        Ok(would)
+        for (candidate, subject) in would.shown.would_do() {
+            if silent(&listens, subject) {
+                candidate.state = Open::Known(CandidateState::Out);
+                candidate.reason = Some(Open::Known(Reason::NoResponders));
+                candidate.message = Some(Reason::NoResponders.said().to_owned());
+            }
+        }
+        Ok((would, listens))
+    }
+
+    /// Finds out for whom of those that would do somebody listens.
+    async fn listening(&self, shown: &Shown, listens: &mut Listens) {
+        let would_do = shown.candidates.iter().zip(&shown.subjects);
+        let would_do = would_do.filter(|(candidate, _)| would_do_now(candidate));
+        let subjects: BTreeSet<&String> = would_do.map(|(_, subject)| subject).collect();
+        let unknown = subjects
+            .into_iter()
+            .filter(|one| !listens.contains_key(*one));
+        let looks = unknown.map(async |subject| {
+            let listens = self.invoke.probe.listens(subject).await;
+            (subject.clone(), listens)
+        });
+        let looks = join_all(looks).await;
+        listens.extend(looks);
     }
 
     /// Who would be asked first, of those that are not left out.
@@ -104,8 +158,11 @@ impl Server {
             without,
             calls: true,
         };
-        let shown = |considered: &Considerations<'_>, revision| {
-            (considered.candidates(), considered.count(), revision)
+        let shown = |considered: &Considerations<'_>, revision| Shown {
+            candidates: considered.candidates(),
+            subjects: considered.subjects(),
+            count: considered.count(),
+            revision,
         };
         // Both of one look: another one could choose another.
         let looked = self.checked(caller, || {
@@ -123,7 +180,6 @@ impl Server {
         match looked.await {
             Ok((chosen, shown)) => Ok(Would {
                 chosen: Ok(chosen),
-                listens: None,
                 shown,
             }),
             Err(error) if error.code == ErrorCode::StoreUnavailable => Err(error),
@@ -133,12 +189,23 @@ impl Server {
                 };
                 Ok(Would {
                     chosen: Err(error),
-                    listens: None,
                     shown: self.invoke.look(&self.commit, query, then),
                 })
             }
         }
     }
+}
+
+impl Shown {
+    /// Those that would do, with where each is called.
+    fn would_do(&mut self) -> impl Iterator<Item = (&mut Candidate, &String)> {
+        let all = self.candidates.iter_mut().zip(&self.subjects);
+        all.filter(|(candidate, _)| would_do_now(candidate))
+    }
+}
+
+fn would_do_now(candidate: &Candidate) -> bool {
+    candidate.state != Open::Known(CandidateState::Out)
 }
 
 fn plan(chosen: &Chosen, request: &InvokeRequest, contract: &Known, listens: Option<bool>) -> Plan {

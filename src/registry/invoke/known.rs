@@ -8,13 +8,13 @@ use std::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    domain,
+    domain::{self, ids::RequesterId},
     protocol::{
         contract::{self, Contract, ToolRules},
         error::{Error, ErrorCode},
         json::Document,
         tool::Tool,
-        validator::{Validator, Violation, Weight},
+        validator::{VALIDATION_STEPS_LIGHT, VALIDATION_STEPS_QUICK, Validator, Violation, Weight},
     },
 };
 
@@ -55,6 +55,7 @@ impl KnownContracts {
     pub(super) async fn learn(
         self: &Arc<Self>,
         tool: &domain::node::Tool,
+        announced_by: RequesterId,
         contracts: &Contracts,
         caller: &Caller,
     ) -> Result<Arc<Known>, Error> {
@@ -64,7 +65,8 @@ impl KnownContracts {
             return Ok(known);
         }
         let announced = queries::announced(tool).ok_or_else(unreadable)?;
-        let what = Check::Call(contract::weight(std::slice::from_ref(&announced)));
+        let weight = contract::weight(std::slice::from_ref(&announced));
+        let what = Check::Learning(weight, announced_by);
         let this = Arc::clone(self);
         let compile = move |_: ToolRules<'_>| {
             let known = Arc::new(compile(&announced)?);
@@ -151,21 +153,30 @@ impl Known {
         contracts: &Contracts,
         caller: &Caller,
     ) -> Result<(Vec<Violation>, Document), Error> {
-        let weight = self.part(part).weight(&document);
-        let turn = match weight {
-            Weight::Quick => return Ok((self.part(part).violations(&document), document)),
-            Weight::Light => None,
-            Weight::Heavy => {
-                let turn = Arc::clone(&self.turn).acquire_owned();
-                Some(in_time(caller, turn).await?)
-            }
+        let validator = self.part(part);
+        if validator.takes_at_most(VALIDATION_STEPS_QUICK, &document) {
+            return Ok((validator.violations(&document), document));
+        }
+        let this = Arc::clone(self);
+        let check_if_light = move |_: ToolRules<'_>| {
+            let validator = this.part(part);
+            let is_light = validator.takes_at_most(VALIDATION_STEPS_LIGHT, &document);
+            let violations = is_light.then(|| validator.violations(&document));
+            Ok((violations, document))
         };
+        let what = Check::Values(Weight::Light);
+        let document = match contracts.check(what, caller, check_if_light).await? {
+            (Some(violations), document) => return Ok((violations, document)),
+            (None, document) => document,
+        };
+        let turn = in_time(caller, Arc::clone(&self.turn).acquire_owned()).await?;
         let this = Arc::clone(self);
         let check = move |_: ToolRules<'_>| {
             let violations = this.part(part).violations(&document);
             drop(turn);
             Ok((violations, document))
         };
-        contracts.check(Check::Call(weight), caller, check).await
+        let what = Check::Values(Weight::Heavy);
+        contracts.check(what, caller, check).await
     }
 }

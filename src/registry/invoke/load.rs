@@ -27,7 +27,10 @@ pub(super) type Provider = (Incarnation, Token);
 /// What this instance knows of a provider.
 #[derive(Debug, Clone, Default)]
 struct Known {
+    /// Calls under way, those that are held among them.
     under_way: u32,
+    /// Those of which nobody waits for the answer any more.
+    held: u32,
     /// When it was called last, counted in calls of this instance.
     turn: u64,
     history: History,
@@ -38,6 +41,8 @@ struct Known {
 pub(super) struct Load {
     /// Calls under way, over all instances.
     pub(super) in_flight: u32,
+    /// Those of them that somebody waits for, as far as this instance knows.
+    pub(super) awaited: u32,
     /// Calls of this instance under way, and places that are kept for calls which have waited.
     pub(super) own: u32,
     /// Calls of this instance that wait for it to have room.
@@ -79,6 +84,10 @@ impl Loads {
         let known = self.known.get(provider).unwrap_or(&none);
         Load {
             in_flight: known.under_way.saturating_add(told),
+            awaited: known
+                .under_way
+                .saturating_sub(known.held)
+                .saturating_add(told),
             own: known.under_way.saturating_add(self.queue.given(provider)),
             queued: self.queue.others(provider, None),
             recent: known.history.recent(now),
@@ -134,6 +143,24 @@ impl Loads {
         self.changed = true;
         known.history.ended(took, ended, now);
         self.queue.give(provider);
+    }
+
+    /// A call is over for its caller, and the provider may still work on it: it keeps its place.
+    pub(super) fn hold(&mut self, provider: &Provider, took: f64, ended: Ended, now: Moment) {
+        if let Some(known) = self.known.get_mut(provider) {
+            known.held += 1;
+            known.history.ended(took, ended, now);
+        }
+    }
+
+    /// A place that was held is free.
+    pub(super) fn release(&mut self, provider: &Provider) {
+        if let Some(known) = self.known.get_mut(provider) {
+            known.held = known.held.saturating_sub(1);
+            known.under_way = known.under_way.saturating_sub(1);
+            self.changed = true;
+            self.queue.give(provider);
+        }
     }
 
     /// A place that was given is not wanted any more, or is taken: it goes to the next one if there is still room.

@@ -129,6 +129,7 @@ impl Invoke {
         let known = self.known.get(&one.tool.contract_hash);
         Chosen {
             node_id: one.seen.node_id.clone(),
+            announced_by: one.seen.live.requester_id,
             tool_name: one.tool.name.clone(),
             tool_version: one.tool.version.clone(),
             contract_hash: one.tool.contract_hash.clone(),

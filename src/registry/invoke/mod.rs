@@ -31,12 +31,12 @@ use uuid::Uuid;
 
 use crate::{
     domain::{
-        ids::{NodeId, Token},
+        ids::{NodeId, RequesterId, Token},
         node::Tool,
         time::Moment,
     },
     protocol::{
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
+        error::{Error, ErrorCode, Outcome},
         frame::Parsed,
         invoke::{InvokeRequest, ResolveToolReply, ResolveToolRequest},
         names::{HEADER_TIMEOUT_MS, Namespace},
@@ -57,11 +57,13 @@ use known::{Known, KnownContracts, Part};
 use load::Loads;
 use look::Query;
 use post::Post;
+use probe::Probe;
 use under_way::SharedLoads;
 
 /// What calls are made with.
 pub(super) struct Invoke {
     post: Arc<Post>,
+    probe: Arc<Probe>,
     loads: Arc<SharedLoads>,
     known: Arc<KnownContracts>,
     /// One for each call under way.
@@ -82,6 +84,8 @@ const INVOKES_QUEUED_MAX: u32 = 4_096;
 /// Whoever was chosen, copied out of the index.
 struct Chosen {
     node_id: NodeId,
+    /// Who announced the node.
+    announced_by: RequesterId,
     tool_name: Token,
     tool_version: semver::Version,
     contract_hash: String,
@@ -112,6 +116,7 @@ impl Invoke {
         gossip::start(client, &settings.namespace, registry_id, &loads, stop).await?;
         Ok(Self {
             post: Post::open(client.clone(), stop).await?,
+            probe: Arc::new(Probe::new(client.clone())),
             loads,
             known: Arc::default(),
             turns: Arc::new(Semaphore::new(settings.invokes_max as usize)),
@@ -148,7 +153,7 @@ impl Invoke {
     fn queue(&self) -> Result<OwnedSemaphorePermit, Error> {
         Arc::clone(&self.queued).try_acquire_owned().map_err(|_| {
             let message = "too many calls wait for nodes to have room; nothing was called";
-            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+            refuse::busy(message)
         })
     }
 
@@ -164,7 +169,7 @@ impl Invoke {
     fn turn(&self) -> Result<OwnedSemaphorePermit, Error> {
         Arc::clone(&self.turns).try_acquire_owned().map_err(|_| {
             let message = "too many calls of tools are under way; nothing was called";
-            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+            refuse::busy(message)
         })
     }
 }
@@ -279,7 +284,13 @@ impl Server {
     async fn contract(&self, chosen: &Chosen, caller: &Caller) -> Result<Arc<Known>, Error> {
         match &chosen.contract {
             Ok(known) => Ok(Arc::clone(known)),
-            Err(tool) => self.invoke.known.learn(tool, &self.contracts, caller).await,
+            Err(tool) => {
+                let learned =
+                    self.invoke
+                        .known
+                        .learn(tool, chosen.announced_by, &self.contracts, caller);
+                learned.await
+            }
         }
     }
 }

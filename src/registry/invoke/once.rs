@@ -59,7 +59,7 @@ impl Server {
             let begun = self.commit.begin_call(caller, begin).await;
             // Nobody else writes there: the same call is about to begin.
             let in_the_way = |error: Error| match error.code {
-                ErrorCode::Contended => still_runs(),
+                ErrorCode::Contended => still_runs(request_id),
                 _ => error,
             };
             match begun.map_err(in_the_way)? {
@@ -94,8 +94,7 @@ impl Server {
                 return Ok(None);
             };
             if known.digest != call.digest {
-                let message = "this request_id was used before with other parameters";
-                return Err(Error::new(ErrorCode::IdempotencyMismatch, message));
+                return Err(Error::mismatch(request_id));
             }
             Ok(match known.outcome() {
                 None => Some(Earlier::Running(known.execution.execution_id)),
@@ -121,8 +120,11 @@ impl Server {
                     .commit
                     .mirror
                     .call_outcome(request_id, execution_id, caller.until);
-                let (known, outcome) = ended.await.ok_or_else(still_runs)?;
-                (Box::new(known.ok_or_else(still_runs)?), outcome)
+                let (known, outcome) = ended.await.ok_or_else(|| still_runs(request_id))?;
+                (
+                    Box::new(known.ok_or_else(|| still_runs(request_id))?),
+                    outcome,
+                )
             }
         };
         let revision = self
@@ -186,8 +188,10 @@ impl Server {
     }
 }
 
-fn still_runs() -> Error {
-    let message = "the same call is still under way: ask again for its outcome";
+fn still_runs(request_id: RequestId) -> Error {
+    let message = format!(
+        "the call with the request_id {request_id} is still under way: ask again for its outcome"
+    );
     Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
 }
 

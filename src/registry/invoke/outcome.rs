@@ -51,6 +51,7 @@ pub(super) fn failed(error: &Error) -> Outcome {
 /// What is answered for a call that has ended before.
 pub(super) fn again(call: &Call, outcome: &Outcome) -> Result<JsonText, Error> {
     let at = At {
+        tool_name: &call.execution.tool_name,
         node_id: &call.execution.node_id,
         execution_id: call.execution.execution_id.0,
     };

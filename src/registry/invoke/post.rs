@@ -2,19 +2,26 @@
 
 use std::{
     collections::HashMap,
+    future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_nats::{Client, HeaderMap, Message, StatusCode, SubscribeError, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
 use super::super::stop::Stop;
+
+/// How long a provider's place is kept for a call of which nobody waits for the answer any more.
+const KEPT: Duration = Duration::from_mins(1);
+/// Places that are kept like that at the same time, at most; beyond that they are free at once.
+const KEPT_MAX: usize = 16_384;
 
 /// Where answers of providers arrive.
 pub(super) struct Post {
@@ -25,6 +32,8 @@ pub(super) struct Post {
     /// when nobody waits any more.
     waiting: Mutex<Option<HashMap<Uuid, oneshot::Sender<Message>>>>,
     late: Arc<AtomicU64>,
+    /// One for each place that is kept.
+    kept: Arc<Semaphore>,
 }
 
 /// What came of a request to a provider.
@@ -33,10 +42,16 @@ pub(super) enum Came {
     Answer(Message),
     /// Nobody listens there.
     NoResponders,
-    /// Nothing, as long as it was waited for.
-    Nothing,
+    /// Nothing, as long as it was waited for. Its answer may still come, unless nobody waits for answers any more.
+    Nothing(Option<Answer>),
     /// It could not be sent: it is too large for the server, or there is no connection.
     Unsent(async_nats::PublishError),
+}
+
+/// An answer that may come.
+pub(super) struct Answer {
+    message: oneshot::Receiver<Message>,
+    waits: Waits,
 }
 
 impl Post {
@@ -49,6 +64,7 @@ impl Post {
             inbox,
             waiting: Mutex::new(Some(HashMap::new())),
             late: Arc::default(),
+            kept: Arc::new(Semaphore::new(KEPT_MAX)),
         });
         stop.watch("answers of providers", Arc::clone(&this).deliver(answers));
         Ok(this)
@@ -89,21 +105,54 @@ impl Post {
         Arc::clone(&self.late)
     }
 
+    /// Keeps a place until the answer comes after all, until its provider is gone, or for a minute.
+    pub(super) fn keep(
+        self: &Arc<Self>,
+        place: impl Send + 'static,
+        answer: Answer,
+        gone: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let Ok(kept) = Arc::clone(&self.kept).try_acquire_owned() else {
+            return;
+        };
+        let this = Arc::clone(self);
+        let Answer { message, waits } = answer;
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                came = message => if came.is_ok() {
+                    this.late.fetch_add(1, Ordering::Relaxed);
+                },
+                () = gone => {}
+                () = tokio::time::sleep(KEPT) => {}
+            }
+            drop((waits, place, kept));
+        });
+    }
+
     /// Sends a request, and waits for its first answer until then.
     pub(super) async fn ask(
-        &self,
+        self: &Arc<Self>,
         subject: String,
         headers: HeaderMap,
         body: Bytes,
         until: tokio::time::Instant,
     ) -> Came {
         let name = Uuid::new_v4();
-        let (sender, answer) = oneshot::channel();
-        match self.lock().as_mut() {
-            Some(waiting) => waiting.insert(name, sender),
-            None => return Came::Nothing,
+        let (sender, message) = oneshot::channel();
+        if let Some(waiting) = self.lock().as_mut() {
+            waiting.insert(name, sender);
+        }
+        let mut answer = Answer {
+            message,
+            waits: Waits {
+                post: Arc::clone(self),
+                name,
+            },
         };
-        let waits = Waits { post: self, name };
+        if self.is_closed() {
+            return Came::Nothing(None);
+        }
         let reply = format!("{}.{}", self.inbox, name.simple());
         let sent = self
             .client
@@ -111,25 +160,24 @@ impl Post {
         if let Err(error) = sent.await {
             return Came::Unsent(error);
         }
-        let came = tokio::time::timeout_at(until, answer).await;
-        drop(waits);
-        match came {
+        match tokio::time::timeout_at(until, &mut answer.message).await {
             Ok(Ok(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
                 Came::NoResponders
             }
             Ok(Ok(message)) => Came::Answer(message),
-            Ok(Err(_)) | Err(_) => Came::Nothing,
+            Ok(Err(_)) => Came::Nothing(None),
+            Err(_) => Came::Nothing(Some(answer)),
         }
     }
 }
 
 /// Forgets a request, also when whoever waits is dropped.
-struct Waits<'a> {
-    post: &'a Post,
+struct Waits {
+    post: Arc<Post>,
     name: Uuid,
 }
 
-impl Drop for Waits<'_> {
+impl Drop for Waits {
     fn drop(&mut self) {
         self.post.take(self.name);
     }

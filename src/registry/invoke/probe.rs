@@ -1,11 +1,20 @@
 //! Whether anybody listens on a subject, and whether whoever did is gone: found out without sending anything there.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use async_nats::{Client, StatusCode};
-use futures::StreamExt;
+use async_nats::{Client, StatusCode, Subscriber};
+use futures::{
+    FutureExt, StreamExt,
+    future::{BoxFuture, Shared},
+};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// Where every NATS server says who of an account is connected to it.
 const CONNECTIONS: &str = "$SYS.REQ.ACCOUNT.PING.CONNZ";
@@ -13,10 +22,29 @@ const CONNECTIONS: &str = "$SYS.REQ.ACCOUNT.PING.CONNZ";
 const ACCOUNT: &str = "$SYS.REQ.ACCOUNT.PING.STATZ";
 /// How long servers are waited for.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a call waits before it is looked who listens.
-const LOOK_FIRST: Duration = Duration::from_secs(1);
+/// Calls on a subject share what was seen of it so long before they were sent.
+const SEEN_BEFORE: Duration = Duration::from_secs(1);
+/// How long a call waits before it is looked again who listens; then twice as long each time.
+const LOOK_FIRST: Duration = Duration::from_millis(200);
+/// Looks that are so young are shared.
+const LOOK_SHARED: Duration = Duration::from_millis(100);
+/// The longest time between two looks.
+const LOOK_LAST: Duration = Duration::from_secs(2);
+/// How long an answer is waited for that the news of its sender's end may have overtaken.
+const OVERTAKEN: Duration = Duration::from_millis(100);
+/// Client libraries wait for two seconds before they connect again: for so long, somebody who has lost its connection
+/// may come back and answer.
+const RECONNECT: Duration = Duration::from_millis(2_500);
 /// Connections that are watched for one call, at most; of more it is not said that they are gone.
 const WATCHED_MAX: usize = 16;
+/// So long at most a call waits before it is sent until it is seen who listens.
+const SEEN_FIRST: Duration = Duration::from_millis(50);
+/// So long no server is asked again where none has said anything: the account may not be allowed to ask.
+const DEAF: Duration = Duration::from_mins(1);
+/// Looks of one instance in a second, at most. Without one it is found out later, or not, that a provider is gone.
+const LOOKS_PER_SECOND_MAX: u32 = 500;
+/// Subjects of which it is remembered what was seen a moment ago, at most.
+const SUBJECTS_SEEN_MAX: usize = 1_024;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -29,6 +57,7 @@ struct Answer {
 enum Data {
     Connections {
         server_id: String,
+        now: Timestamp,
         connections: Vec<Connection>,
     },
     Account {
@@ -39,6 +68,8 @@ enum Data {
 #[derive(Deserialize)]
 struct Connection {
     cid: u64,
+    /// When it connected.
+    start: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -48,89 +79,254 @@ struct Account {
 }
 
 /// What servers have said.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Heard {
-    /// The connections that were asked for, by server.
-    connections: BTreeMap<String, Vec<u64>>,
+    /// The connections that were asked for, by server, and when each was made; none where that is longer ago than the
+    /// clock goes back.
+    connections: BTreeMap<String, BTreeMap<u64, Option<Instant>>>,
     /// How many said how many leaf nodes there are.
     accounts: usize,
     leaf_nodes: u64,
 }
 
-/// Whether anybody listens there; none where that cannot be found out: the servers do not say, or somebody may listen
-/// behind a leaf node.
-pub(super) async fn listens(client: &Client, subject: &str) -> Option<bool> {
-    let asked = [(CONNECTIONS, of_subject(subject, 1)), (ACCOUNT, json!({}))];
-    let one_server = client.server_info().cluster.is_none();
-    let done = |heard: &Heard| {
-        let all = one_server && !heard.connections.is_empty() && heard.accounts > 0;
-        all || heard.count() > 0
-    };
-    let heard = ask(client, asked, done).await?;
-    if heard.count() > 0 {
-        return Some(true);
-    }
-    let complete = !heard.connections.is_empty() && heard.accounts > 0 && heard.leaf_nodes == 0;
-    complete.then_some(false)
+/// What is seen of one subject, for all who wait for that.
+type Look = Shared<BoxFuture<'static, Option<Arc<Heard>>>>;
+
+/// Looks who listens on subjects.
+pub(super) struct Probe {
+    client: Client,
+    recent: Mutex<Recent>,
 }
 
-/// Waits until whoever listens there after a second has lost its connection, and nobody listens any more. One that only
-/// unsubscribes is about to stop, and may still answer. It is looked ever less often, so that who finds out has waited at
-/// most about twice as long as it could have known.
-pub(super) async fn deserted(client: &Client, subject: &str) {
-    tokio::time::sleep(LOOK_FIRST).await;
-    let asked = [(CONNECTIONS, of_subject(subject, WATCHED_MAX + 1))];
-    let one_server = client.server_info().cluster.is_none();
-    let heard = ask(client, asked, |heard| one_server && heard.count() > 0).await;
-    let heard = heard.filter(|heard| (1..=WATCHED_MAX).contains(&heard.count()));
-    let Some(heard) = heard else {
-        return std::future::pending().await;
-    };
-    let mut wait = LOOK_FIRST;
-    loop {
-        tokio::time::sleep(wait).await;
-        wait *= 2;
-        if all_closed(client, &heard).await && listens(client, subject).await == Some(false) {
-            return;
+#[derive(Default)]
+struct Recent {
+    /// What was seen last, and when it was looked.
+    looks: HashMap<String, (Instant, Look)>,
+    /// Since when looks are counted, and how many there were.
+    second: Option<Instant>,
+    begun: u32,
+    /// Until when no server is asked.
+    deaf_until: Option<Instant>,
+}
+
+/// Watches those who listened when a request was sent.
+#[derive(Clone)]
+pub(super) struct Watch {
+    probe: Arc<Probe>,
+    subject: String,
+    sent: Instant,
+    /// What was seen then; none where that is not known.
+    before: Option<Look>,
+}
+
+/// Who listens in the place of those who are gone.
+enum Away {
+    Nobody,
+    Others,
+}
+
+impl Probe {
+    pub(super) fn new(client: Client) -> Self {
+        Self {
+            client,
+            recent: Mutex::default(),
         }
     }
-}
 
-/// Whether each of these connections is closed, by what its server says.
-async fn all_closed(client: &Client, watched: &Heard) -> bool {
-    for (server, cids) in &watched.connections {
-        for cid in cids {
-            let asked = [(CONNECTIONS, json!({"cid": cid}))];
-            let said = |heard: &Heard| heard.connections.contains_key(server);
-            let heard = ask(client, asked, said).await.unwrap_or_default();
-            if heard
-                .connections
-                .get(server)
-                .is_none_or(|open| !open.is_empty())
-            {
-                return false;
+    /// Whether anybody listens there; none where that cannot be found out: the servers do not say, or somebody may
+    /// listen behind a leaf node.
+    pub(super) async fn listens(self: &Arc<Self>, subject: &str) -> Option<bool> {
+        let heard = self.look(subject, Instant::now()).await?.await?;
+        let listens = heard.count() > 0;
+        (listens || heard.is_complete()).then_some(listens)
+    }
+
+    /// To be called before a request is sent there: the server is asked first who listens.
+    pub(super) async fn watch(this: &Arc<Self>, subject: &str) -> Watch {
+        let sent = Instant::now();
+        let since = sent.checked_sub(SEEN_BEFORE).unwrap_or(sent);
+        let before = this.look(subject, since).await;
+        if let Some(look) = before.clone().filter(|_| this.is_one_server()) {
+            // A server may pass on a request that comes behind the question before it answers that. Of several servers
+            // nobody knows when all have answered.
+            let _ = tokio::time::timeout(SEEN_FIRST, look).await;
+        }
+        Watch {
+            probe: Arc::clone(this),
+            subject: subject.to_owned(),
+            sent,
+            before,
+        }
+    }
+
+    /// Who listens there, at that time or later; none where too many looks were begun.
+    async fn look(self: &Arc<Self>, subject: &str, since: Instant) -> Option<Look> {
+        let now = Instant::now();
+        {
+            let mut recent = self.recent();
+            if let Some((_, look)) = recent.looks.get(subject).filter(|(at, _)| *at >= since) {
+                return Some(look.clone());
+            }
+            recent.count(now)?;
+        }
+        let filter = json!({"filter_subject": subject, "limit": WATCHED_MAX + 1});
+        let answers = send(&self.client, [(CONNECTIONS, filter), (ACCOUNT, json!({}))]).await?;
+        let one_server = self.is_one_server();
+        let all =
+            move |heard: &Heard| one_server && !heard.connections.is_empty() && heard.accounts > 0;
+        let this = Arc::clone(self);
+        // A task of its own: whoever asked first may not wait for it.
+        let gather = tokio::spawn(async move {
+            let heard = gather(answers, all).await;
+            if heard.connections.is_empty() {
+                this.recent().deaf_until = Some(Instant::now() + DEAF);
+            }
+            Arc::new(heard)
+        });
+        let look = gather.map(Result::ok).boxed().shared();
+        self.recent().keep(subject, now, look.clone());
+        Some(look)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_one_server(&self) -> bool {
+        self.client.server_info().cluster.is_none()
+    }
+
+    /// Whether each of these connections is closed, by what its server says.
+    async fn all_closed(&self, watched: &Heard) -> bool {
+        for (server, cids) in &watched.connections {
+            for cid in cids.keys() {
+                let asked = [(CONNECTIONS, json!({"cid": cid}))];
+                let Some(answers) = send(&self.client, asked).await else {
+                    return false;
+                };
+                let said = |heard: &Heard| heard.connections.contains_key(server);
+                let heard = gather(answers, said).await;
+                let open = heard.connections.get(server);
+                if open.is_none_or(|open| !open.is_empty()) {
+                    return false;
+                }
             }
         }
+        true
     }
-    true
 }
 
-fn of_subject(subject: &str, limit: usize) -> Value {
-    json!({"filter_subject": subject, "limit": limit})
+impl Recent {
+    /// Counts one look more, if there may be one.
+    fn count(&mut self, now: Instant) -> Option<()> {
+        if self.deaf_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        let over = |since| now.saturating_duration_since(since) >= Duration::from_secs(1);
+        if self.second.is_none_or(over) {
+            self.second = Some(now);
+            self.begun = 0;
+        }
+        self.begun += 1;
+        (self.begun <= LOOKS_PER_SECOND_MAX).then_some(())
+    }
+
+    fn keep(&mut self, subject: &str, now: Instant, look: Look) {
+        if self.looks.len() >= SUBJECTS_SEEN_MAX {
+            self.looks
+                .retain(|_, (at, _)| now.saturating_duration_since(*at) < SEEN_BEFORE);
+        }
+        if self.looks.len() < SUBJECTS_SEEN_MAX {
+            self.looks.insert(subject.to_owned(), (now, look));
+        }
+    }
 }
 
-/// What the servers answer until that is enough, or nothing more is waited for; none where nothing can be asked.
-async fn ask<const N: usize>(
+impl Watch {
+    /// Waits until all who listened when the request was sent have lost their connections. One that only unsubscribes is
+    /// about to stop, and may still answer. With `patience` nobody else may be asked in their place: then one who comes
+    /// back is waited for.
+    pub(super) async fn deserted(self, patience: bool) {
+        let mut wait = LOOK_FIRST;
+        tokio::time::sleep(wait).await;
+        let Some(watched) = self.watched().await else {
+            return std::future::pending().await;
+        };
+        let mut missing: Option<Instant> = None;
+        loop {
+            let asked = Instant::now();
+            match self.away(&watched).await {
+                Some(_) if !patience => break,
+                Some(Away::Nobody) => {
+                    let since = *missing.get_or_insert(asked);
+                    if since.elapsed() >= RECONNECT {
+                        break;
+                    }
+                    wait = LOOK_FIRST;
+                }
+                Some(Away::Others) | None => {
+                    missing = None;
+                    wait = (wait * 2).min(LOOK_LAST);
+                }
+            }
+            tokio::time::sleep(wait).await;
+        }
+        tokio::time::sleep(OVERTAKEN).await;
+    }
+
+    /// Who listened when the request was sent; none where that is not known, or where they are too many. Somebody did, or
+    /// it would have been said at once: who was not seen was gone in the same moment.
+    async fn watched(&self) -> Option<Heard> {
+        let before = match self.before.clone() {
+            Some(look) => look.await.filter(|heard| heard.is_complete()),
+            None => None,
+        };
+        let now = self.probe.look(&self.subject, recently()).await?;
+        let mut now = (*now.await?).clone();
+        let known = before.is_some() || now.count() > 0;
+        // Another look may be from a while before, and miss some. Who has come since is not meant.
+        now.forget_after(self.sent);
+        if let Some(before) = before {
+            now.add(&before);
+        }
+        (known && now.count() <= WATCHED_MAX).then_some(now)
+    }
+
+    /// Whether all those have lost their connections.
+    async fn away(&self, watched: &Heard) -> Option<Away> {
+        let now = self.probe.look(&self.subject, recently()).await?.await?;
+        if !now.is_complete() || now.has_any_of(watched) || !self.probe.all_closed(watched).await {
+            return None;
+        }
+        Some(match now.count() {
+            0 => Away::Nobody,
+            _ => Away::Others,
+        })
+    }
+}
+
+/// Since when looks may be shared.
+fn recently() -> Instant {
+    let now = Instant::now();
+    now.checked_sub(LOOK_SHARED).unwrap_or(now)
+}
+
+/// Asks the servers; none where nothing can be asked.
+async fn send<const N: usize>(
     client: &Client,
     asked: [(&'static str, Value); N],
-    enough: impl Fn(&Heard) -> bool,
-) -> Option<Heard> {
+) -> Option<Subscriber> {
     let inbox = client.new_inbox();
-    let mut answers = client.subscribe(inbox.clone()).await.ok()?;
+    let answers = client.subscribe(inbox.clone()).await.ok()?;
     for (subject, body) in asked {
         let sent = client.publish_with_reply(subject, inbox.clone(), body.to_string().into());
         sent.await.ok()?;
     }
+    Some(answers)
+}
+
+/// What the servers answer until that is enough, or nothing more is waited for.
+async fn gather(mut answers: Subscriber, enough: impl Fn(&Heard) -> bool) -> Heard {
     let mut heard = Heard::default();
     let gather = async {
         while let Some(message) = answers.next().await {
@@ -146,7 +342,7 @@ async fn ask<const N: usize>(
         }
     };
     let _ = tokio::time::timeout(PATIENCE, gather).await;
-    Some(heard)
+    heard
 }
 
 impl Heard {
@@ -154,10 +350,16 @@ impl Heard {
         match data {
             Data::Connections {
                 server_id,
+                now,
                 connections,
             } => {
-                let cids = connections.iter().map(|one| one.cid);
-                self.connections.entry(server_id).or_default().extend(cids);
+                let (here, all) = (Instant::now(), self.connections.entry(server_id));
+                let made = |start| {
+                    let age = Duration::try_from(now.duration_since(start)).unwrap_or_default();
+                    here.checked_sub(age)
+                };
+                let made = connections.iter().map(|one| (one.cid, made(one.start)));
+                all.or_default().extend(made);
             }
             Data::Account { account_statz } => {
                 self.accounts += 1;
@@ -167,6 +369,33 @@ impl Heard {
     }
 
     fn count(&self) -> usize {
-        self.connections.values().map(Vec::len).sum()
+        self.connections.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether nobody else listens: not behind a leaf node, and none that were left out.
+    fn is_complete(&self) -> bool {
+        let said = !self.connections.is_empty() && self.accounts > 0;
+        said && self.leaf_nodes == 0 && self.count() <= WATCHED_MAX
+    }
+
+    /// Forgets connections that were made after that.
+    fn forget_after(&mut self, then: Instant) {
+        for all in self.connections.values_mut() {
+            all.retain(|_, made| made.is_none_or(|made| made <= then));
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (server, all) in &other.connections {
+            let here = self.connections.entry(server.clone()).or_default();
+            here.extend(all);
+        }
+    }
+
+    fn has_any_of(&self, other: &Self) -> bool {
+        other.connections.iter().any(|(server, cids)| {
+            let here = self.connections.get(server);
+            here.is_some_and(|here| cids.keys().any(|cid| here.contains_key(cid)))
+        })
     }
 }

@@ -17,7 +17,7 @@ impl Considerations<'_> {
     pub(super) fn refusal(&self, name: &Token, choice: &Choice) -> Error {
         if self.all.is_empty() {
             let message = format!("no live node offers a tool by the name {name}");
-            return Error::new(ErrorCode::ToolNotFound, message);
+            return Error::no_tool(name, message);
         }
         let out_for = |reason| self.all.iter().filter(move |one| one.out == Some(reason));
         if let Some(full) = out_for(Reason::AtBound).next() {
@@ -31,7 +31,7 @@ impl Considerations<'_> {
         if let Some(error) = self.forbidden(name) {
             return error;
         }
-        let mut error = Error::new(ErrorCode::ProviderNotFound, self.why(name))
+        let mut error = Error::new(ErrorCode::ProviderNotFound, self.why(name, choice))
             .with("candidates", serde_json::json!(self.candidates()));
         let open = out_for(Reason::CircuitOpen).filter_map(|one| one.load.open);
         error.retry_after_ms = open.min().map(|millis| millis.max(BUSY_RETRY_MILLIS));
@@ -59,7 +59,7 @@ impl Considerations<'_> {
              registry was started, does not name that; nothing was called",
             one.seen.node_id, one.tool.subject,
         );
-        Some(Error::new(ErrorCode::Forbidden, message).with("reason", "tool_subject"))
+        Some(Error::forbidden("tool_subject", one.seen.node_id, message))
     }
 
     fn changed(&self, name: &Token, hash: &str) -> Error {
@@ -77,7 +77,7 @@ impl Considerations<'_> {
             .take(CANDIDATES_SHOWN_MAX)
             .collect();
         let message = format!(
-            "nobody offers {name} under that contract any more: see what it is now, and generate the caller anew"
+            "nobody offers {name} under the contract {hash} any more: see what it is now, and generate the caller anew"
         );
         Error::new(ErrorCode::ContractChanged, message)
             .with("contract_hash", hash)
@@ -85,20 +85,40 @@ impl Considerations<'_> {
     }
 
     /// The reasons, each once.
-    fn why(&self, name: &Token) -> String {
+    fn why(&self, name: &Token, choice: &Choice) -> String {
+        let pinned = choice.provider_node_id.as_ref();
+        if let Some(node_id) =
+            pinned.filter(|id| !self.all.iter().any(|one| one.seen.node_id == *id))
+        {
+            return format!(
+                "node {node_id} does not offer {name}, or does not live; other nodes do"
+            );
+        }
         let mut reasons: Vec<&str> = Vec::new();
         for one in &self.all {
+            if pinned.is_some() && one.out == Some(Reason::NotPinned) {
+                continue;
+            }
             if let Some(reason) = one.out.map(Reason::said)
                 && !reasons.contains(&reason)
             {
                 reasons.push(reason);
             }
         }
-        format!(
-            "nobody who offers {name} can be asked now; of a node that offers it: {}",
-            reasons.join("; ")
-        )
+        let reasons = reasons.join("; ");
+        match pinned {
+            Some(node_id) => format!("node {node_id} cannot be asked for {name} now: {reasons}"),
+            None => format!(
+                "nobody who offers {name} can be asked now; of a node that offers it: {reasons}"
+            ),
+        }
     }
+}
+
+/// The call cannot be made now: nothing was sent to anybody.
+pub(super) fn busy(message: impl Into<String>) -> Error {
+    let error = Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS);
+    error.with("executed", false)
 }
 
 impl Considered<'_> {
@@ -108,6 +128,6 @@ impl Considered<'_> {
             "node {} has {} calls of {} under way, as many as a provider may have, {more}; nothing was called",
             self.seen.node_id, self.load.own, self.tool.name,
         );
-        Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+        busy(message)
     }
 }

@@ -45,6 +45,7 @@ impl SharedLoads {
             began: Instant::now(),
             took: None,
             ended: Ended::Unknown,
+            held: false,
         }
     }
 
@@ -72,9 +73,19 @@ pub(super) struct UnderWay {
     /// How long the provider took, in milliseconds, once it has answered.
     took: Option<f64>,
     pub(super) ended: Ended,
+    /// Nobody waits for it any more, and the provider may still work on it.
+    held: bool,
 }
 
 impl UnderWay {
+    /// The call is over for its caller; its place at the provider is not free yet.
+    pub(super) fn held(mut self, ended: Ended) -> Self {
+        let (took, now) = (self.millis(), self.loads.clock.now().mono);
+        self.loads.lock().hold(&self.provider, took, ended, now);
+        self.held = true;
+        self
+    }
+
     /// The provider has answered; looking at the answer takes none of its time.
     pub(super) fn answered(&mut self, ended: Ended) {
         self.took = Some(self.millis());
@@ -90,7 +101,13 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         let took = self.took.unwrap_or_else(|| self.millis());
         let now = self.loads.clock.now().mono;
-        self.loads.lock().end(&self.provider, took, self.ended, now);
+        let mut loads = self.loads.lock();
+        if self.held {
+            loads.release(&self.provider);
+        } else {
+            loads.end(&self.provider, took, self.ended, now);
+        }
+        drop(loads);
         self.loads.changed.notify_one();
     }
 }

@@ -1,11 +1,13 @@
 //! What a provider's answer means.
 
+use std::fmt;
+
 use async_nats::{HeaderMap, Message};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    domain::ids::NodeId,
+    domain::ids::{NodeId, Token},
     protocol::{
         error::{Error, ErrorCode},
         invoke::{Executed, PROVIDER_BODY_BYTES_MAX, ProviderError},
@@ -14,6 +16,8 @@ use crate::{
         validator::Violation,
     },
 };
+
+use super::super::contracts::READ_QUICKLY_BYTES_MAX;
 
 /// Longest name of a provider's error that is taken from a header, in characters.
 const CODE_CHARS_MAX: usize = 64;
@@ -26,6 +30,7 @@ const UNAVAILABLE: &str = "503";
 
 /// Of which execution an error is, and at whom.
 pub(super) struct At<'a> {
+    pub(super) tool_name: &'a Token,
     pub(super) node_id: &'a NodeId,
     pub(super) execution_id: Uuid,
 }
@@ -91,7 +96,8 @@ impl At<'_> {
         let told = said.message.unwrap_or_else(|| text.to_owned());
         let told: String = told.chars().take(MESSAGE_CHARS_MAX).collect();
         let executed = if begun { Executed::Yes } else { Executed::No };
-        let shown = format!("the tool answered with an error of its own, {code}: {told}");
+        let line = ProviderError::line(&code, &told);
+        let shown = format!("{self} answered with an error of its own, {line}");
         let mut error = self.on(Error::new(ErrorCode::ToolError, shown), executed);
         error.retryable = said.retryable.unwrap_or(false);
         let error = error
@@ -106,41 +112,50 @@ impl At<'_> {
 
     /// The result is not as the contract says; it is shown as far as that is useful.
     pub(super) fn invalid(&self, violations: &[Violation], answer: &[u8]) -> Error {
-        let (answer, _) = ProviderError::read(answer);
+        let answer = if answer.len() > READ_QUICKLY_BYTES_MAX {
+            beginning(&String::from_utf8_lossy(answer))
+        } else {
+            shown(ProviderError::read(answer).0)
+        };
         let first = violations
             .first()
             .map(|first| format!(": {first}"))
             .unwrap_or_default();
-        let message = format!("the tool's result is not as its contract says{first}");
+        let message = format!("the result of {self} is not as its contract says{first}");
         self.on(Error::new(ErrorCode::InvalidResult, message), Executed::Yes)
             .with("violations", json!(violations))
-            .with("provider_body", shown(answer))
+            .with("provider_body", answer)
     }
 
-    /// Nobody listens there any more, and no answer came.
-    pub(super) fn gone(&self) -> Error {
+    /// All who listened there have lost their connections, and no answer came.
+    pub(super) fn gone(&self, idempotent: bool) -> Error {
+        let more = if idempotent {
+            "calling the tool again does no harm"
+        } else {
+            "it may have been executed"
+        };
         let message = format!(
-            "node {} was called and is gone: nobody listens on its subject any more; calling the tool again does no harm",
-            self.node_id
+            "{self} was called and is gone: its connection was closed before it answered; {more}"
         );
         let mut error = self.on(
             Error::new(ErrorCode::ToolTimeout, message),
             Executed::Unknown,
         );
-        error.retryable = true;
+        error.retryable = idempotent;
         error
     }
 
     /// The result came, and could not be looked at any more.
     pub(super) fn unchecked(&self) -> Error {
-        let message =
-            "the tool answered, but there was no time left, or too much to do, to check its result";
+        let message = format!(
+            "{self} answered, but there was no time left, or too much to do, to check its result"
+        );
         self.on(Error::new(ErrorCode::ToolTimeout, message), Executed::Yes)
     }
 
     /// The caller's time was up before anything was sent.
     pub(super) fn too_late(&self) -> Error {
-        let message = "the time for the call was over before the tool was called; nothing was sent";
+        let message = format!("the time for the call of {self} was over before it was sent");
         let mut error = self.on(Error::new(ErrorCode::ToolTimeout, message), Executed::No);
         error.retryable = true;
         error
@@ -148,11 +163,12 @@ impl At<'_> {
 
     /// No answer came.
     pub(super) fn timed_out(&self, idempotent: bool) -> Error {
-        let message = if idempotent {
-            "the tool did not answer in time; calling it again does no harm"
+        let more = if idempotent {
+            "calling it again does no harm"
         } else {
-            "the tool did not answer in time; it may have been executed, or may still be"
+            "it may have been executed, or may still be"
         };
+        let message = format!("{self} did not answer in time; {more}");
         let mut error = self.on(
             Error::new(ErrorCode::ToolTimeout, message),
             Executed::Unknown,
@@ -163,8 +179,9 @@ impl At<'_> {
 
     /// Nobody saw an answer, and nobody waits for one any more.
     pub(super) fn unknown(&self, idempotent: bool) -> Error {
-        let message =
-            "nobody knows what came of the call: whoever carried it out is gone, or was too slow";
+        let message = format!(
+            "nobody knows what came of the call of {self}: whoever carried it out is gone, or was too slow"
+        );
         let mut error = self.on(
             Error::new(ErrorCode::ToolTimeout, message),
             Executed::Unknown,
@@ -175,21 +192,28 @@ impl At<'_> {
 
     /// The result was passed on once, and not kept.
     pub(super) fn not_kept(&self, limit: usize) -> Error {
-        let error = Error::too_large("the result, which was answered once and not kept:", limit);
+        let what = format!("the result of {self}, which was answered once and not kept:");
+        let error = Error::too_large(&what, limit);
         self.on(error, Executed::Yes)
     }
 
     /// The answer cannot be passed on.
     pub(super) fn too_large(&self, limit: usize) -> Error {
-        self.on(Error::too_large("the tool's result", limit), Executed::Yes)
+        let error = Error::too_large(&format!("the result of {self}"), limit);
+        self.on(error, Executed::Yes)
     }
 
     /// The request cannot be sent.
     pub(super) fn unsendable(&self, limit: usize) -> Error {
-        self.on(
-            Error::too_large("the request to the provider", limit),
-            Executed::No,
-        )
+        let error = Error::too_large(&format!("the request to {self}"), limit);
+        self.on(error, Executed::No)
+    }
+}
+
+/// For people.
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tool {} of node {}", self.tool_name, self.node_id)
     }
 }
 
@@ -202,10 +226,11 @@ fn shown(answer: Value) -> Value {
     if text.len() <= ANSWER_SHOWN_BYTES_MAX {
         return answer;
     }
-    let mut end = ANSWER_SHOWN_BYTES_MAX;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
+    beginning(&text)
+}
+
+fn beginning(text: &str) -> Value {
+    let end = text.floor_char_boundary(ANSWER_SHOWN_BYTES_MAX);
     format!("{}…", text.get(..end).unwrap_or_default()).into()
 }
 
@@ -240,7 +265,9 @@ mod tests {
     #[track_caller]
     fn check(headers: &[(&str, &str)], body: &str, wanted: &str) {
         let node_id = "calc".parse().unwrap();
+        let tool_name = "add".parse().unwrap();
         let at = At {
+            tool_name: &tool_name,
             node_id: &node_id,
             execution_id: Uuid::nil(),
         };

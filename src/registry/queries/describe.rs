@@ -160,7 +160,7 @@ fn totals(index: &Index) -> Totals {
     let offered = |name: &&crate::domain::ids::Token| nodes.providers(name).next().is_some();
     Totals {
         leases: index.lookup.live_leases(),
-        hosts: index.hosts(),
+        hosts: index.host_count(),
         nodes: nodes.all(None).filter(Seen::is_live).count(),
         tools: nodes.tool_names(None).filter(offered).count(),
         buses: nodes

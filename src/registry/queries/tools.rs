@@ -15,7 +15,7 @@ use crate::{
     },
     protocol::{
         bounds::{Open, parse_version},
-        error::{Error, ErrorCode},
+        error::Error,
         port::Page,
         tool::{
             PROVIDERS_SHOWN_MAX, Provider, ToolDescribeReply, ToolDescribeRequest, ToolItem,
@@ -138,7 +138,7 @@ pub(in crate::registry) fn tool(
         let version = request.version.as_ref();
         let version = version.map_or_else(String::new, |version| format!(" {version}"));
         let message = format!("no live node offers tool {}{version}", request.name);
-        Error::new(ErrorCode::ToolNotFound, message)
+        Error::no_tool(&request.name, message)
     };
     let all: Vec<Offer<'_>> = offers(index, &request.name).collect();
     let versions = versions(&all);

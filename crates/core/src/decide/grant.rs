@@ -13,13 +13,14 @@ use crate::{
     entry::{Change, EventKind, EventRecord},
     key::{Key, REQUEST_SLOTS_MAX},
     mechanism::Mechanism,
-    record::{Lease, LeaseEnd, Remembered, Unknown},
+    record::{Lease, LeaseEnd, OwnerRef, Remembered, Unknown},
     slot::ended,
     txn::Txn,
 };
 
 use super::{
-    Decided, Local, Then, check_digest,
+    Decided, Local, Then, bounds, check_digest,
+    claim::{check_ttl, living},
     lease::held,
     ports::{RETRY_AFTER_MILLIS, choose, keys, member},
     restore::check_quiet,
@@ -39,23 +40,48 @@ pub(super) fn lease(
     command: &Command,
     request: &GrantRequest,
 ) -> Result<Decided, Refusal> {
-    if let Some(settings) = txn.state.settings()
-        && request.ttl > settings.ttl_max
-    {
-        return Err(Refusal::TtlTooLong(settings.ttl_max.seconds()));
+    if request.owner.is_none() {
+        check_ttl(txn, Some(request.ttl))?;
     }
     check_digest(txn, request.requester_id, request.request)?;
     if let Some(decided) = granted_before(txn, command, request)? {
         return Ok(decided);
     }
     check_quiet(txn)?;
+    let (request, owner) = &of_owner(txn, request)?;
     check_bounds(txn, request)?;
-    let granted = choose(txn, command, request)
-        .and_then(|ports| grant(txn, local, command, request, &ports, Vec::new()));
+    let granted = choose(txn, command, request).and_then(|ports| {
+        grant(
+            txn,
+            local,
+            command,
+            (request, owner.as_ref()),
+            &ports,
+            Vec::new(),
+        )
+    });
     if granted.is_err() {
         txn.state.forget_pools(&request.host);
     }
     granted
+}
+
+/// The request as it is once the node is known that its lease belongs to, and that node's incarnation.
+fn of_owner(
+    txn: &Txn<'_>,
+    request: &GrantRequest,
+) -> Result<(GrantRequest, Option<OwnerRef>), Refusal> {
+    let mut request = request.clone();
+    let Some(owner) = &request.owner else {
+        return Ok((request, None));
+    };
+    let view = living(txn.state, &owner.node_id, request.requester_id, owner.epoch)?;
+    let host = view.node.registration.host.clone();
+    if let Some(host) = host.filter(|_| owner.on_its_host) {
+        request.host = host;
+    }
+    request.ttl = view.live.ttl;
+    Ok((request, Some(view.owner())))
 }
 
 /// What this request has led to already.
@@ -76,14 +102,14 @@ fn granted_before(
     let Key::Port(key) = key.clone() else {
         return Err(Refusal::LeaseExpired);
     };
-    let Some((slot, lease)) = txn.state.lease(&key) else {
+    let Some((slot, lease)) = txn.state.live_lease(&key) else {
         return Err(Refusal::LeaseExpired);
     };
     let tentative = slot.tentative;
     let decided = |then, txn: &Txn<'_>| {
         let (slot, lease) = txn.state.lease(&key)?;
         Some(Decided {
-            answer: held(&key, slot, lease, false),
+            answer: held(txn.state, &key, slot, lease, false),
             then,
         })
     };
@@ -117,7 +143,7 @@ fn check_bounds(txn: &Txn<'_>, request: &GrantRequest) -> Result<(), Refusal> {
         let limit = settings.hosts_max;
         if txn.state.hosts() >= limit {
             return Err(Refusal::LimitExceeded {
-                what: "hosts",
+                what: bounds::HOSTS,
                 limit,
             });
         }
@@ -129,9 +155,9 @@ fn check_bounds(txn: &Txn<'_>, request: &GrantRequest) -> Result<(), Refusal> {
         });
     }
     let limit = settings.holder_leases_max;
-    if txn.state.indexes.held(request.requester_id) >= limit {
+    if txn.state.leases_held(request.requester_id) >= limit {
         return Err(Refusal::LimitExceeded {
-            what: "leases per requester",
+            what: bounds::LEASES,
             limit,
         });
     }
@@ -143,7 +169,7 @@ fn grant(
     txn: &mut Txn<'_>,
     local: &Local,
     command: &Command,
-    request: &GrantRequest,
+    (request, owner): (&GrantRequest, Option<&OwnerRef>),
     ports: &[Port],
     before: Vec<Change>,
 ) -> Result<Decided, Refusal> {
@@ -162,7 +188,7 @@ fn grant(
         requester_id: request.requester_id,
         protocol: request.protocol.clone(),
         ttl: request.ttl,
-        owner: None,
+        owner: owner.cloned(),
         ports: ports.to_vec(),
         transports,
         name: request.name.clone(),
@@ -178,18 +204,14 @@ fn grant(
         key: Key::Port(key.clone()),
         record: lease.into(),
         tentative: probe,
-        event: Some(EventRecord {
-            kind: EventKind::PortLeased,
-            lease: None,
-            gap: None,
-        }),
+        event: Some(EventRecord::new(EventKind::PortLeased)),
     });
     changes.extend(others.iter().map(|other| member(other, key)));
     txn.change("port.lease", command, Some(request.requester_id), changes);
     let (slot, lease) = txn.state.lease(key).ok_or(Refusal::LeaseExpired)?;
     let then = if probe { Then::Probe } else { Then::Answer };
     Ok(Decided {
-        answer: held(key, slot, lease, false),
+        answer: held(txn.state, key, slot, lease, false),
         then,
     })
 }
@@ -241,13 +263,13 @@ pub(super) fn rollback(
     } = rollback;
     let lease = txn
         .state
-        .lease(key)
+        .live_lease(key)
         .filter(|(_, lease)| lease.lease_id == *lease_id);
     let Some((slot, lease)) = lease else {
         return Err(Refusal::LeaseExpired);
     };
     if !slot.tentative && txn.state.mechanisms.on(Mechanism::TentativeGrants) {
-        return Ok(Decided::answer(held(key, slot, lease, false)));
+        return Ok(Decided::answer(held(txn.state, key, slot, lease, false)));
     }
     let back = take_back(key, lease, in_use, txn.now.wall);
     let next = match request.preferred {
@@ -258,22 +280,13 @@ pub(super) fn rollback(
         _ if *tried >= PORTS_TRIED_MAX => Err(Refusal::Exhausted {
             retry_after_ms: RETRY_AFTER_MILLIS,
         }),
-        _ => {
-            // Chosen as it is once the grant is taken back.
-            let mark = txn.mark();
-            let holder = Some(request.requester_id);
-            txn.change("port.rollback", command, holder, back.clone());
-            let any = GrantRequest {
-                preferred: None,
-                ..request.clone()
-            };
-            let next = choose(txn, command, &any);
-            txn.back_to(&mark);
-            next
-        }
+        _ => elsewhere(txn, command, request, &back),
     };
     match next {
-        Ok(next) => grant(txn, local, command, request, &next, back),
+        Ok((next, request, owner)) => {
+            let request = (&request, owner.as_ref());
+            grant(txn, local, command, request, &next, back)
+        }
         Err(refusal) => {
             let holder = Some(request.requester_id);
             txn.change("port.rollback", command, holder, back);
@@ -285,15 +298,14 @@ pub(super) fn rollback(
 /// The changes that take a grant back of which its caller was not told. Ports that another program uses are quarantined.
 fn take_back(key: &PortKey, lease: &Arc<Lease>, in_use: &[PortKey], at: Timestamp) -> Vec<Change> {
     let cooldown = |port: &PortKey, quarantined: bool| {
-        let mut cooldown = ended(lease, LeaseEnd::InUse, None, at);
+        let mut cooldown = ended(lease, LeaseEnd::InUse, None, None, at);
         cooldown.last.part = port != key;
         if !quarantined {
             cooldown.cooldown_ms = 0;
         }
         let event = quarantined.then(|| EventRecord {
-            kind: EventKind::PortQuarantined,
             lease: Some(lease.clone()),
-            gap: None,
+            ..EventRecord::new(EventKind::PortQuarantined)
         });
         Change::Put {
             key: Key::Port(port.clone()),
@@ -305,10 +317,34 @@ fn take_back(key: &PortKey, lease: &Arc<Lease>, in_use: &[PortKey], at: Timestam
     let ports = lease.port_keys(&key.host);
     ports
         .map(|port| match in_use.contains(&port) || in_use.is_empty() {
-            false if port != *key => Change::Delete { key: port.into() },
+            false if port != *key => Change::Delete {
+                key: port.into(),
+                event: None,
+            },
             quarantined => cooldown(&port, quarantined),
         })
         .collect()
+}
+
+/// Other ports for that request, chosen as it is once the grant is taken back, with the request as it is once its node is
+/// known.
+fn elsewhere(
+    txn: &mut Txn<'_>,
+    command: &Command,
+    request: &GrantRequest,
+    back: &[Change],
+) -> Result<(Vec<Port>, GrantRequest, Option<OwnerRef>), Refusal> {
+    let (request, owner) = of_owner(txn, request)?;
+    let any = GrantRequest {
+        preferred: None,
+        ..request.clone()
+    };
+    let mark = txn.mark();
+    let holder = Some(request.requester_id);
+    txn.change("port.rollback", command, holder, back.to_vec());
+    let next = choose(txn, command, &any);
+    txn.back_to(&mark);
+    Ok((next?, request, owner))
 }
 
 /// The port was tried: the grant stands. No reply waits for this.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use onex_types::{
     ids::{LeaseId, RequesterId, Ttl},
     key::PortKey,
@@ -14,6 +15,7 @@ use crate::{
     mechanism::Mechanism,
     record::{Lease, LeaseEnd, Record, Request},
     slot::{Slot, ended},
+    state::State,
     txn::Txn,
 };
 
@@ -35,7 +37,7 @@ pub(super) fn live(
         .slot(&Key::Port(key.clone()))
         .ok_or(Refusal::LeaseNotFound)?;
     let (holder, live) = match &slot.record {
-        Record::Lease(lease) => (lease.requester_id, true),
+        Record::Lease(lease) => (lease.requester_id, txn.state.lease_over(lease).is_none()),
         Record::Cooldown(cooldown) => (cooldown.last.requester_id, false),
         _ => return Err(Refusal::LeaseNotFound),
     };
@@ -49,19 +51,40 @@ pub(super) fn live(
 }
 
 /// The lease as its holder is told of it.
-pub(super) fn held(key: &PortKey, slot: &Slot, lease: &Arc<Lease>, verified: bool) -> Answer {
+pub(super) fn held(
+    state: &State,
+    key: &PortKey,
+    slot: &Slot,
+    lease: &Arc<Lease>,
+    verified: bool,
+) -> Answer {
     Answer::Lease(Held {
-        key: key.clone(),
-        lease: lease.clone(),
-        renewed_at: slot.at,
-        since: slot.since,
         verified,
+        ..Held::of(state, key, slot, lease)
     })
+}
+
+impl Held {
+    /// The lease in `slot`, under that key.
+    pub fn of(state: &State, key: &PortKey, slot: &Slot, lease: &Arc<Lease>) -> Self {
+        // A lease that belongs to a node lasts as long as that.
+        let owner = lease.owner.as_ref();
+        let owner = owner.and_then(|owner| state.live(&owner.node_id));
+        let (slot, ttl) = owner.map_or((slot, lease.ttl), |(slot, live)| (slot, live.ttl));
+        Self {
+            key: key.clone(),
+            lease: lease.clone(),
+            ttl,
+            renewed_at: slot.at,
+            since: slot.since,
+            verified: false,
+        }
+    }
 }
 
 pub(super) fn held_now(txn: &Txn<'_>, key: &PortKey) -> Result<Decided, Refusal> {
     let (slot, lease) = txn.state.lease(key).ok_or(Refusal::LeaseExpired)?;
-    Ok(Decided::answer(held(key, slot, lease, false)))
+    Ok(Decided::answer(held(txn.state, key, slot, lease, false)))
 }
 
 /// The lease lasts its TTL again. One whose time is up and that no entry has ended can be renewed: it is still held.
@@ -101,6 +124,7 @@ pub(super) fn renew(
             key: record,
             ttl,
             request,
+            health: None,
         };
         txn.change("port.heartbeat", command, Some(requester_id), vec![change]);
     }
@@ -118,7 +142,11 @@ pub(super) fn release(
     check_digest(txn, requester_id, request)?;
     match live(txn, requester_id, lease_id) {
         Ok((key, slot)) => {
-            let changes = end(&key, &slot, LeaseEnd::Released, request);
+            let end = End {
+                request,
+                ..End::of(LeaseEnd::Released, txn.now.wall)
+            };
+            let changes = end.changes(&key, &slot);
             txn.change("port.release", command, Some(requester_id), changes);
             find(txn, lease_id)
         }
@@ -139,7 +167,14 @@ pub(super) fn find(txn: &Txn<'_>, lease_id: LeaseId) -> Result<Decided, Refusal>
         .slot(&Key::Port(key.clone()))
         .ok_or(Refusal::LeaseNotFound)?;
     match &slot.record {
-        Record::Lease(lease) => Ok(Decided::answer(held(key, slot, lease, false))),
+        Record::Lease(lease) => Ok(Decided::answer(match txn.state.lease_over(lease) {
+            Some(end) => Answer::Ended {
+                lease_id,
+                how: end.how,
+                at: end.at,
+            },
+            None => held(txn.state, key, slot, lease, false),
+        })),
         Record::Cooldown(cooldown) => Ok(Decided::answer(Answer::Ended {
             lease_id,
             how: cooldown.how,
@@ -149,58 +184,103 @@ pub(super) fn find(txn: &Txn<'_>, lease_id: LeaseId) -> Result<Decided, Refusal>
     }
 }
 
-/// Ends a lease whose time is up by this instance's clock. Whoever renewed it first has won.
-pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, key: &Key) -> Decided {
-    if let Key::Port(port) = key
-        && let Some(slot) = txn
-            .state
-            .slot(key)
-            .filter(|slot| slot.record.lease().is_some())
-        && txn
-            .state
-            .due_at(slot)
-            .is_some_and(|due| due <= txn.now.mono)
-    {
-        let changes = end(port, slot, LeaseEnd::Expired, None);
-        txn.change("port.expire", command, None, changes);
-    }
-    Decided::answer(Answer::Done)
+/// Ends a lease whose time is up by this instance's clock, or whose node has ended. Whoever renewed it first has won.
+pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, key: &PortKey) {
+    let Some((slot, lease)) = txn.state.lease(key) else {
+        return;
+    };
+    let changes = if let Some(over) = txn.state.lease_over(lease) {
+        end_with_owner(txn, key, slot, over.how, over.ttl)
+    } else {
+        let due = txn.state.due_at(slot);
+        if due.is_none_or(|due| due > txn.now.mono) {
+            return;
+        }
+        End::of(LeaseEnd::Expired, txn.now.wall).changes(key, slot)
+    };
+    txn.change("port.expire", command, None, changes);
 }
 
-/// The changes that end the lease in `slot`, with all its ports.
-pub(super) fn end(
+/// The changes that end a lease whose node has ended. If that was superseded, its holder may count on the ports for the
+/// node's TTL.
+pub(super) fn end_with_owner(
+    txn: &Txn<'_>,
     key: &PortKey,
     slot: &Slot,
     how: LeaseEnd,
-    request: Option<Request>,
+    ttl: Ttl,
 ) -> Vec<Change> {
-    let kind = match how {
-        LeaseEnd::Released => EventKind::PortReleased,
-        LeaseEnd::Expired => EventKind::PortExpired,
-        LeaseEnd::InUse => EventKind::PortQuarantined,
+    let cools_down =
+        how == LeaseEnd::Superseded && txn.state.mechanisms.on(Mechanism::SupersededCooldown);
+    let end = End {
+        cooldown_ms: cools_down.then(|| ttl.millis()),
+        ..End::of(how, txn.now.wall)
     };
-    let lease = slot.record.lease();
-    let event = EventRecord {
-        kind,
-        lease: lease.cloned(),
-        gap: None,
-    };
-    let first = Change::End {
-        key: Key::Port(key.clone()),
-        how,
-        request,
-        event: Some(event),
-    };
-    let ports = lease.map(|lease| lease.port_keys(&key.host));
-    let others = ports.into_iter().flatten().filter(|port| port != key);
-    // What is remembered of a lease is under its own key. A port that has to cool down needs a record of its own.
-    let others = others.map(|port| match lease {
-        Some(lease) if how.cooldown_millis() > 0 => {
-            let mut cooldown = ended(lease, how, None, slot.at);
-            cooldown.last.part = true;
-            put(port.into(), cooldown.into())
+    end.changes(key, slot)
+}
+
+/// The end of a lease.
+struct End {
+    how: LeaseEnd,
+    /// How long nobody gets its ports, in milliseconds, where that does not follow from how it ends.
+    cooldown_ms: Option<u64>,
+    /// The request that asks for it.
+    request: Option<Request>,
+    /// When, for people.
+    at: Timestamp,
+}
+
+impl End {
+    fn of(how: LeaseEnd, at: Timestamp) -> Self {
+        Self {
+            how,
+            cooldown_ms: None,
+            request: None,
+            at,
         }
-        _ => Change::Delete { key: port.into() },
-    });
-    std::iter::once(first).chain(others).collect()
+    }
+
+    /// The changes that end the lease in `slot`, with all its ports.
+    fn changes(&self, key: &PortKey, slot: &Slot) -> Vec<Change> {
+        let Self {
+            how,
+            cooldown_ms,
+            request,
+            at,
+        } = *self;
+        let kind = match how {
+            LeaseEnd::Released => EventKind::PortReleased,
+            LeaseEnd::Expired => EventKind::PortExpired,
+            LeaseEnd::InUse => EventKind::PortQuarantined,
+            LeaseEnd::Superseded => EventKind::PortRevoked,
+        };
+        let lease = slot.record.lease();
+        let event = EventRecord {
+            lease: lease.cloned(),
+            ..EventRecord::new(kind)
+        };
+        let first = Change::End {
+            key: Key::Port(key.clone()),
+            how,
+            cooldown_ms,
+            request,
+            event: Some(event),
+        };
+        let cools_down = cooldown_ms.unwrap_or_else(|| how.cooldown_millis()) > 0;
+        let ports = lease.map(|lease| lease.port_keys(&key.host));
+        let others = ports.into_iter().flatten().filter(|port| port != key);
+        // What is remembered of a lease is under its own key. A port that has to cool down needs a record of its own.
+        let others = others.map(|port| match lease {
+            Some(lease) if cools_down => {
+                let mut cooldown = ended(lease, how, cooldown_ms, None, at);
+                cooldown.last.part = true;
+                put(port.into(), cooldown.into())
+            }
+            _ => Change::Delete {
+                key: port.into(),
+                event: None,
+            },
+        });
+        std::iter::once(first).chain(others).collect()
+    }
 }

@@ -1,12 +1,19 @@
 //! Decisions: a command and the state in; what it changes, and what came of it, out. A refused command changes nothing.
 
+pub mod bounds;
+mod bus;
+mod call;
+mod claim;
 mod grant;
 mod lease;
 mod ports;
 mod rebind;
+mod register;
 mod restore;
 mod settings;
 mod system;
+mod tool;
+mod trust;
 
 use onex_types::ids::{CommandId, Host, RequesterId};
 
@@ -16,6 +23,7 @@ pub(crate) use settings::is_ago;
 
 use crate::{
     command::{Action, Answer, Command, Refusal},
+    key::Key,
     record::{InstanceId, Request},
     txn::Txn,
 };
@@ -77,7 +85,13 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
         } => lease::release(txn, command, *requester_id, *lease_id, *request),
         Action::Rebind(rebind) => rebind::rebind(txn, command, rebind),
         Action::Find(lease_id) => lease::find(txn, *lease_id),
-        Action::Expire(key) => Ok(lease::expire(txn, command, key)),
+        Action::ReadIndex => Ok(Decided::answer(Answer::Done)),
+        Action::BeginCall(begin) => call::begin(txn, command, begin),
+        Action::EndCall(end) => Ok(call::end(txn, command, end)),
+        Action::FindCall(request) => call::find(txn, *request),
+        Action::BeginRun(run) => call::begin_run(txn, command, run),
+        Action::EndRun(end) => Ok(call::end_run(txn, command, end)),
+        Action::Expire(key) => Ok(expire(txn, command, key)),
         Action::Genesis(genesis) => settings::genesis(txn, genesis),
         Action::AcceptRestore {
             known,
@@ -110,7 +124,27 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
             revision,
             sequence,
         } => Ok(system::published(txn, *instance, *revision, *sequence)),
+        Action::Register(request) => register::register(txn, command, request),
+        Action::Heartbeat(beat) => claim::heartbeat(txn, command, beat),
+        Action::Deregister(of) => claim::deregister(txn, command, of),
+        Action::RegisterTool(request) => tool::register(txn, command, request),
+        Action::DeregisterTool(request) => tool::deregister(txn, command, request),
+        Action::RegisterBus(request) => bus::register(txn, command, request),
+        Action::DeregisterBus(request) => bus::deregister(txn, command, request),
+        Action::Report(report) => trust::report(txn, command, report),
     }
+}
+
+/// Ends what time asks to end under that key, or what belongs to something that has ended; forgets what ended long ago.
+fn expire(txn: &mut Txn<'_>, command: &Command, key: &Key) -> Decided {
+    match key {
+        Key::Port(port) => lease::expire(txn, command, port),
+        Key::Live(node_id) => claim::expire(txn, command, node_id),
+        Key::Bus(bus_id) => bus::expire(txn, command, bus_id),
+        Key::Call(_) | Key::Run(_) => return call::expire(txn, command, key),
+        _ => {}
+    }
+    Decided::answer(Answer::Done)
 }
 
 /// Refuses what came before under the same request id with other parameters.

@@ -60,7 +60,7 @@ pub(super) fn rebind(
     let mut changes = remember(txn, &fresh)?;
     let old = keys(&key.host, &lease.transports, &[*port]);
     changes.extend(old.into_iter().map(|old| {
-        let mut cooldown = ended(lease, LeaseEnd::InUse, None, txn.now.wall);
+        let mut cooldown = ended(lease, LeaseEnd::InUse, None, None, txn.now.wall);
         cooldown.last.part = true;
         put(old.into(), cooldown.into())
     }));
@@ -77,11 +77,7 @@ pub(super) fn rebind(
         key: Key::Port(first.clone()),
         record: after.into(),
         tentative: false,
-        event: Some(EventRecord {
-            kind: EventKind::PortRebound,
-            lease: None,
-            gap: None,
-        }),
+        event: Some(EventRecord::new(EventKind::PortRebound)),
     });
     changes.extend(others);
     txn.change("port.rebind", command, Some(*requester_id), changes);
@@ -94,6 +90,7 @@ fn like(key: &PortKey, lease: &Lease) -> GrantRequest {
         requester_id: lease.requester_id,
         protocol: lease.protocol.clone(),
         ttl: lease.ttl,
+        owner: None,
         host: key.host.clone(),
         transport: key.transport,
         both: lease.transports.len() > 1,

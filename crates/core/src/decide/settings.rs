@@ -88,7 +88,12 @@ pub(super) fn delete_pool(
     if txn.state.slot(&key).is_none() {
         return Err(Refusal::PoolNotFound(host.clone()));
     }
-    txn.change("pool.delete", command, None, vec![Change::Delete { key }]);
+    txn.change(
+        "pool.delete",
+        command,
+        None,
+        vec![Change::Delete { key, event: None }],
+    );
     Ok(Decided::answer(Answer::Done))
 }
 
@@ -103,6 +108,7 @@ pub(super) fn forget_host(txn: &mut Txn<'_>, command: &Command, host: &Host) -> 
             .filter(|key| txn.state.port_state(key, mono) == PortState::Free);
         let changes = free.take(FORGOTTEN_PORTS_MAX).map(|key| Change::Delete {
             key: Key::Port(key.clone()),
+            event: None,
         });
         let changes: Vec<Change> = changes.collect();
         if !changes.is_empty() {

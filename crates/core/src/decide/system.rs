@@ -66,10 +66,9 @@ pub(super) fn skip_events(
         return Decided::answer(Answer::Done);
     };
     let from = named.published + 1;
-    let event = (from <= revision).then_some(EventRecord {
-        kind: EventKind::Gap,
-        lease: None,
+    let event = (from <= revision).then(|| EventRecord {
         gap: Some(Gap { from, to: revision }),
+        ..EventRecord::new(EventKind::Gap)
     });
     let record = Named {
         instance,

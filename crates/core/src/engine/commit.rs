@@ -260,6 +260,7 @@ impl Engine {
         );
         self.out.push(Output::Applied {
             sequence,
+            header: pending.header,
             entry: pending.entry,
         });
         for (job, result, revision) in pending.jobs {
@@ -267,7 +268,7 @@ impl Engine {
         }
     }
 
-    /// Leases whose time is up, by this instance's clock.
+    /// What is due, by this instance's clock.
     pub(super) fn collect_due(&mut self, now: Now) {
         let wait = if self.is_named() {
             0
@@ -283,6 +284,24 @@ impl Engine {
                 Some(at) if at > now.mono => self.state.remind(&key, at),
                 _ => self.queues.expiries.push_back(key),
             }
+        }
+        self.collect_left_over(now.mono, wait);
+    }
+
+    /// What belongs to a node or lease that has ended: as much as one entry has room for.
+    fn collect_left_over(&mut self, now: Moment, wait: u64) {
+        if self.pending.is_some() {
+            return;
+        }
+        if self.state.left_over().next().is_none() {
+            self.left_over_since = None;
+            return;
+        }
+        let since = *self.left_over_since.get_or_insert(now);
+        if now.since(since) >= wait {
+            let expiries = &mut self.queues.expiries;
+            let room = ENTRY_COMMANDS_MAX.saturating_sub(expiries.len());
+            expiries.extend(self.state.left_over().take(room));
         }
     }
 }

@@ -39,6 +39,12 @@ impl Engine {
         self.apply(delivered, header, now);
     }
 
+    /// Whether the body of what is at a position has to be read: not if it was applied, or is the entry that is under way.
+    pub fn needs_body(&self, sequence: Sequence, id: Option<EntryId>) -> bool {
+        let pending = self.pending.as_ref().map(|pending| pending.header.id);
+        sequence > self.head.0 && (id.is_none() || id != pending)
+    }
+
     /// Whether an entry counts: its predecessor is the last one that does. Nothing else decides it, and every instance
     /// decides it alike.
     fn is_valid(&self, header: &EntryHeader) -> bool {
@@ -77,7 +83,11 @@ impl Engine {
         self.pace.foreign(author(header.id), now.exact());
         self.named_last = header.snapshot;
         self.note_entry(sequence, header.id, &entry, delivered.bytes, now);
-        self.out.push(Output::Applied { sequence, entry });
+        self.out.push(Output::Applied {
+            sequence,
+            header,
+            entry,
+        });
     }
 
     /// An entry is in the log and applied, whoever made it.

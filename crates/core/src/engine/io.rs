@@ -132,6 +132,8 @@ pub enum Output {
     Applied {
         /// Where it is.
         sequence: Sequence,
+        /// Its header.
+        header: EntryHeader,
         /// What it says.
         entry: Arc<Entry>,
     },

@@ -116,6 +116,8 @@ pub struct Engine {
     snapshots: Snapshots,
     queues: Queues,
     room: Room,
+    /// Since when there is something that belongs to what has ended, and that no entry has ended.
+    left_over_since: Option<Moment>,
     pending: Option<Pending>,
     probing: BTreeMap<LeaseId, Probing>,
     /// Answers that wait for a time.
@@ -149,6 +151,7 @@ impl Engine {
             snapshots: loaded.snapshots,
             queues: Queues::default(),
             room: Room::default(),
+            left_over_since: None,
             pending: None,
             probing: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -171,10 +174,13 @@ impl Engine {
     /// Takes everything that has happened, then decides what is to be appended next.
     pub fn handle(&mut self, inputs: impl IntoIterator<Item = Input>, now: Now) -> Vec<Output> {
         for input in inputs {
-            if self.phase == Phase::Failed {
-                break;
+            match input {
+                Input::Command(job) if self.phase == Phase::Failed => {
+                    self.refuse(job.id, Refusal::Unavailable);
+                }
+                _ if self.phase == Phase::Failed => {}
+                input => self.take(input, now),
             }
-            self.take(input, now);
         }
         if self.phase != Phase::Failed {
             self.pass_time(now);

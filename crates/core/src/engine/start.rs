@@ -283,7 +283,8 @@ impl Loader {
             | Change::Renew { key, .. }
             | Change::Confirm { key }
             | Change::End { key, .. }
-            | Change::Delete { key } => key,
+            | Change::Add { key, .. }
+            | Change::Delete { key, .. } => key,
         };
         if self.covers(key) {
             self.state.apply(change, stamp, &mut |_| {})?;

@@ -6,7 +6,7 @@ use onex_types::{entry::Sequence, key::PortKey};
 
 use crate::engine::Engine;
 
-use super::{truth::records, world::World};
+use super::{truth::records, truth_nodes::indexes, world::World};
 
 /// More messages than this in a run of minutes mean that instances write without cause.
 const LOG_MESSAGES_MAX: Sequence = Sequence(20_000);
@@ -22,10 +22,18 @@ impl World {
         if self.instances[index].compared == (epoch, head) {
             return;
         }
-        let alike = self
-            .truth
-            .at(head)
-            .is_none_or(|truth| *truth == records(engine.state()));
+        let truth = self.truth.at(head);
+        let alike = truth.is_none_or(|truth| *truth == records(engine.state()));
+        let state = engine.state();
+        let looked_up = truth.is_none() || state.indexes == indexes(state);
+        if truth.is_some() && state.bytes() != state.bytes_counted() {
+            let text = format!("I{index} counts other bytes than there are at {head}");
+            self.violations.push(text);
+        }
+        if !looked_up {
+            let text = format!("I{index} finds other things than there are at {head}");
+            self.violations.push(text);
+        }
         self.instances[index].compared = (epoch, head);
         if !alike {
             self.violations
@@ -35,10 +43,28 @@ impl World {
 
     pub(super) fn check(&mut self) {
         self.violations.append(&mut self.truth.wrong);
+        self.violations.append(&mut self.calls.truth.wrong);
         if self.store.last() > LOG_MESSAGES_MAX {
             self.violations.push("the log grows without end".to_owned());
         }
-        let mut held: BTreeMap<&PortKey, usize> = BTreeMap::new();
+        self.check_processes();
+        if let Err(text) = self.check_held() {
+            return self.violations.push(text);
+        }
+        self.check_published();
+    }
+
+    /// A port is used by one at a time, by the reckoning of those who use it.
+    fn check_held(&self) -> Result<(), String> {
+        let mut held: BTreeMap<&PortKey, String> = BTreeMap::new();
+        for (index, process) in self.processes.iter().enumerate() {
+            let ports = process.lives(self.t).into_iter();
+            for key in ports.flat_map(|alive| alive.ports.values().flatten()) {
+                if let Some(other) = held.insert(key, format!("N{index}")) {
+                    return Err(format!("{other} and N{index} both hold {key}"));
+                }
+            }
+        }
         for (index, holder) in self.holders.iter().enumerate() {
             let Some(hold) = holder.holds(self.t) else {
                 continue;
@@ -50,16 +76,19 @@ impl World {
                 .map(|(key, lease)| lease.port_keys(&key.host).collect())
                 .unwrap_or_default();
             for key in &hold.keys {
-                if let Some(other) = held.insert(key, index) {
-                    let text = format!("H{other} and H{index} both hold {key}");
-                    return self.violations.push(text);
+                if let Some(other) = held.insert(key, format!("H{index}")) {
+                    return Err(format!("{other} and H{index} both hold {key}"));
                 }
                 if !own.contains(key) {
-                    let text = format!("H{index} holds {key} and the log does not say so");
-                    return self.violations.push(text);
+                    return Err(format!("H{index} holds {key} and the log does not say so"));
                 }
             }
         }
+        Ok(())
+    }
+
+    /// What is published is what the log says, in its order and whole.
+    fn check_published(&mut self) {
         while let Some(out) = self.published.get(self.compared) {
             let lost = |event: &&(u64, usize, Sequence)| {
                 let gaps = self.truth.gaps.iter();

@@ -17,6 +17,7 @@ use crate::{
     decide::Local,
     engine::{Engine, Input, Job, JobId, Limits, Loaded, NotAppended, Output},
     mechanism::{Mechanism, Mechanisms},
+    node_record::NodeLimits,
     record::{InstanceId, Settings, Store as StoreRecord, Unknown},
 };
 
@@ -236,6 +237,10 @@ fn genesis() -> Action {
         reserved_default: Vec::new(),
         known_hosts_only: false,
         retention_ms: 60_000,
+        nodes: NodeLimits::default(),
+        calls_max: 1,
+        calls_kept_ms: 1,
+        runs_max: 1,
         unknown: Unknown::new(),
     };
     let store = StoreRecord {
@@ -254,6 +259,7 @@ fn grant(n: u128) -> Action {
         requester_id: requester(n),
         protocol: "p".parse().unwrap(),
         ttl: Ttl::try_from(TTL_MAX).unwrap(),
+        owner: None,
         host: host(),
         transport: Transport::Tcp,
         both: false,

@@ -174,6 +174,7 @@ impl Holder {
             requester_id: self.requester_id,
             protocol: "p".parse().unwrap(),
             ttl: ttl(chance),
+            owner: None,
             host: host(),
             transport: Transport::Tcp,
             both: chance.hit(100),

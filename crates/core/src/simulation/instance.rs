@@ -16,6 +16,7 @@ use crate::{
     decide::Local,
     engine::{Engine, Input, Job, JobId, Limits, Loaded, Loader, StartError},
     mechanism::Mechanisms,
+    node_record::NodeLimits,
     record::{InstanceId, Settings, Store as StoreRecord, Unknown},
 };
 
@@ -29,11 +30,25 @@ pub(super) fn host() -> Host {
 pub(super) const PORT_FIRST: u16 = 20_000;
 pub(super) const PORTS: u16 = 6;
 pub(super) const TTL_MAX: u32 = 8;
+/// How many calls are remembered, and for how long.
+pub(super) const CALLS_MAX: usize = 8;
+pub(super) const CALLS_KEPT_MILLIS: u64 = 30_000;
+/// How long what has ended is remembered.
+pub(super) const RETENTION_MILLIS: u64 = 12_000;
+/// How many executions without a request id may be under way.
+pub(super) const RUNS_MAX: usize = 250;
+
+/// Somebody who asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Person {
+    Holder(usize),
+    Process(usize),
+}
 
 /// Who waits for a job.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked {
-    pub(super) holder: usize,
+    pub(super) person: Person,
     pub(super) ask: u64,
 }
 
@@ -54,6 +69,8 @@ pub(super) struct Instance {
     pub(super) mechanisms: Mechanisms,
     pub(super) limits: Limits,
     pub(super) publishing: bool,
+    /// With what it makes a log that is not there.
+    pub(super) settings: Settings,
     /// The start and position at which its records were last compared with the log's.
     pub(super) compared: (u64, Sequence),
 }
@@ -79,6 +96,7 @@ impl Instance {
             mechanisms,
             limits,
             publishing: false,
+            settings: settings(),
             compared: (0, Sequence::default()),
         }
     }
@@ -114,7 +132,8 @@ impl Instance {
         let mut engine = Engine::new(local, self.limits.clone(), loaded, now);
         engine.switch(self.mechanisms);
         self.engine = Some(engine);
-        Ok(vec![Input::Command(genesis(instance))])
+        let settings = self.settings.clone();
+        Ok(vec![Input::Command(genesis(instance, settings))])
     }
 
     /// The first delivery of a new follower; none when the log does not reach back as far.
@@ -133,9 +152,9 @@ impl Instance {
     }
 }
 
-pub(super) fn genesis(instance: InstanceId) -> Job {
+pub(super) fn settings() -> Settings {
     let port = |number| Port::new(number).unwrap();
-    let settings = Settings {
+    Settings {
         ttl_max: Ttl::try_from(TTL_MAX).unwrap(),
         holder_leases_max: 3,
         hosts_max: 2,
@@ -145,9 +164,20 @@ pub(super) fn genesis(instance: InstanceId) -> Job {
         }],
         reserved_default: Vec::new(),
         known_hosts_only: false,
-        retention_ms: 60_000,
+        retention_ms: RETENTION_MILLIS,
+        nodes: NodeLimits {
+            nodes_max: 6,
+            buses_max: 4,
+            node_bytes_max: 10_000,
+        },
+        calls_max: CALLS_MAX,
+        calls_kept_ms: CALLS_KEPT_MILLIS,
+        runs_max: RUNS_MAX,
         unknown: Unknown::new(),
-    };
+    }
+}
+
+pub(super) fn genesis(instance: InstanceId, settings: Settings) -> Job {
     let store = StoreRecord {
         store_id: Uuid::from_u128(7),
         created_at: Timestamp::UNIX_EPOCH,

@@ -15,6 +15,10 @@ use super::world::{Event, World};
 impl World {
     /// Somebody else writes: without a header, with a copied one, with a wrong predecessor.
     pub(super) fn foreign(&mut self) {
+        if self.truth.last_valid == EntryId::NONE {
+            // A stream that has messages and no first entry is not taken for a new log, by any start.
+            return;
+        }
         let copied = self
             .store
             .get(self.store.last())

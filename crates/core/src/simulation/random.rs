@@ -12,6 +12,7 @@ pub(super) fn run(seed: u64, mechanisms: Mechanisms, verbose: bool) -> World {
     let instances = usize::try_from(chance.between(1, 3)).unwrap();
     let holders = usize::try_from(chance.between(2, 9)).unwrap();
     let mut world = World::new(seed, instances, holders, mechanisms);
+    world.add_callers(usize::try_from(chance.below(4)).unwrap());
     world.verbose = verbose;
     world.faults = Faults::MANY;
     if chance.hit(300) {
@@ -33,10 +34,15 @@ pub(super) fn run(seed: u64, mechanisms: Mechanisms, verbose: bool) -> World {
             instance.limits.chunk_bytes = 4_000;
         }
     }
+    let places = usize::try_from(chance.between(0, 5)).unwrap();
+    world.run_processes(places);
     world.run(RUN_MILLIS);
     if world.store.is_full(500) {
         let text = "the store is full and nothing makes room".to_owned();
         world.violations.push(text);
+    }
+    if chance.hit(200) {
+        world.settle_calls();
     }
     world
 }
@@ -57,7 +63,7 @@ fn runs_keep_every_promise(seeds: std::ops::Range<u64>) {
         return;
     }
     let count = seeds.end - seeds.start;
-    let mut grants = 0;
+    let (mut grants, mut registrations, mut answers, mut ended) = (0, 0, 0, 0);
     for seed in seeds {
         let world = run(seed, Mechanisms::default(), false);
         assert!(
@@ -66,11 +72,22 @@ fn runs_keep_every_promise(seeds: std::ops::Range<u64>) {
             world.violations
         );
         grants += world.grants;
+        registrations += world.registrations;
+        answers += world.calls.truth.answers;
+        ended += world.truth.executions.ended();
     }
     // Runs in which nothing is granted would show nothing.
     assert!(
+        registrations as u64 > 20 * count,
+        "{registrations} answers about nodes in {count} runs"
+    );
+    assert!(
         grants as u64 > 20 * count,
         "{grants} grants in {count} runs"
+    );
+    assert!(
+        answers as u64 > 10 * count && ended as u64 > 10 * count,
+        "{answers} outcomes told, {ended} executions in {count} runs"
     );
 }
 

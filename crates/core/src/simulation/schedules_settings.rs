@@ -97,9 +97,10 @@ fn an_instance_that_is_started_with_other_settings_than_the_store_has_is_told_bo
     let (mut other, _) = settings(&stage);
     other.ttl_max = Ttl::try_from(30).unwrap();
     other.hosts_max = 77;
-    let Action::Genesis(genesis) = instance::genesis(stage.engine(0).local.instance)
-        .command
-        .action
+    let Action::Genesis(genesis) =
+        instance::genesis(stage.engine(0).local.instance, instance::settings())
+            .command
+            .action
     else {
         panic!("the first entry")
     };
@@ -170,10 +171,10 @@ fn a_host_that_was_idle_for_the_retention_time_makes_room_for_another() {
         stage.ask(0, release(1, lease_id));
         stage.settle();
         // The second host's lease expires a little later.
-        stage.pass(30_000);
+        stage.pass(10_000);
         stage.settle();
         assert_eq!(asked(&mut stage, 1, third.clone()), Some(limit));
-        stage.pass(58_000);
+        stage.pass(4_000);
         stage.settle();
         let first_is_gone = !stage.engine(1).state().knows_host(&host());
         let second: Host = "second".parse().unwrap();

@@ -14,7 +14,7 @@ use crate::{
     engine::{Engine, Input, Job, JobId, Limits, NotAppended, Output},
     entry::{Change, CommandRecord, Entry},
     mechanism::{Mechanism, Mechanisms},
-    record::Request,
+    record::{Request, Settings},
 };
 
 use super::{
@@ -38,7 +38,7 @@ pub(super) struct Stage {
     pub(super) trims: Vec<Sequence>,
     /// What instances have applied.
     pub(super) applied: Vec<(usize, Arc<Entry>)>,
-    commands: u128,
+    pub(super) commands: u128,
 }
 
 impl Stage {
@@ -55,6 +55,21 @@ impl Stage {
             stage.start(index);
             stage.settle();
         }
+        stage
+    }
+
+    /// One instance whose log is made with these settings.
+    pub(super) fn with_settings(settings: &Settings) -> Self {
+        let limits = Limits {
+            snapshot_bytes: usize::MAX,
+            snapshot_millis: u64::MAX,
+            chunk_bytes: 300,
+            ..Limits::default()
+        };
+        let mut stage = Self::empty(1, Mechanisms::default(), &limits);
+        stage.instances[0].settings = settings.clone();
+        stage.start(0);
+        stage.settle();
         stage
     }
 
@@ -318,6 +333,7 @@ pub(super) fn wants(n: u128, ttl: u32, request: Option<u128>, port: Option<u16>)
         requester_id: requester(n),
         protocol: "p".parse().unwrap(),
         ttl: Ttl::try_from(ttl).unwrap(),
+        owner: None,
         host: host(),
         transport: Transport::Tcp,
         both: false,

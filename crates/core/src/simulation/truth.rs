@@ -10,14 +10,14 @@ use onex_types::{
 };
 
 use crate::{
-    entry::{Change, Entry, Gap, Kept},
+    entry::{Change, Entry, EventRecord, Gap, Kept},
     key::Key,
     record::{Lease, LeaseEnd, Record},
     slot::Stamp,
     state::State,
 };
 
-use super::store::Message;
+use super::{call_truth::LogTruth, store::Message, truth_nodes::NodeTruth};
 
 /// Every so many positions all records are compared: to compare each would take most of a run's time.
 const COMPARED_EVERY: u64 = 8;
@@ -37,6 +37,9 @@ pub(super) struct Truth {
     pub(super) events: Vec<(u64, usize, Sequence)>,
     /// Events that were given up.
     pub(super) gaps: Vec<Gap>,
+    pub(super) nodes: NodeTruth,
+    /// What it says of executions.
+    pub(super) executions: LogTruth,
     pub(super) wrong: Vec<String>,
 }
 
@@ -52,6 +55,8 @@ impl Truth {
             fences: BTreeMap::new(),
             events: Vec::new(),
             gaps: Vec::new(),
+            nodes: NodeTruth::default(),
+            executions: LogTruth::default(),
             wrong: Vec::new(),
         }
     }
@@ -78,15 +83,15 @@ impl Truth {
             ));
         }
         for (revision, command) in entry.commands() {
+            let wrong = self.nodes.before(&self.state, command);
+            self.wrong.extend(wrong);
             let mut place = 0;
             for change in command.changes() {
                 self.note_change(revision, change);
-                let event = match change {
-                    Change::Put { event, .. } | Change::End { event, .. } => event.as_ref(),
-                    _ => None,
-                };
-                if let Some(event) = event {
-                    self.gaps.extend(event.gap);
+                self.executions.note(&self.state, change, &mut self.wrong);
+                let event = change.event();
+                self.gaps.extend(event.and_then(|event| event.gap));
+                for _ in event.into_iter().flat_map(EventRecord::events) {
                     self.events.push((revision, place, sequence));
                     place += 1;
                 }
@@ -101,6 +106,8 @@ impl Truth {
                     "the log does not fit itself at {sequence}: {error}"
                 ));
             }
+            self.wrong.extend(self.nodes.after(&self.state, command));
+            self.executions.check(&self.state, &mut self.wrong);
         }
     }
 

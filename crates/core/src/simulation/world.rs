@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use onex_types::{
     entry::{EntryHeader, Sequence},
-    ids::LeaseId,
+    ids::{CommandId, LeaseId},
     key::PortKey,
     time::Moment,
 };
+use uuid::Uuid;
 
 use crate::{
     command::{Command, Outcome},
@@ -16,10 +17,12 @@ use crate::{
 };
 
 use super::{
+    callers::{CallEvent, Calls},
     chance::Chance,
     faults::Faults,
     holder::Holder,
     instance::{Asked, Instance},
+    process::Process,
     store::Store,
     truth::Truth,
 };
@@ -63,14 +66,18 @@ pub(super) enum Event {
         asked: Asked,
         command: Command,
     },
-    /// A reply arrives at a holder.
+    /// A reply arrives.
     Reply { asked: Asked, outcome: Outcome },
     /// A holder does something.
     Holder(usize),
+    /// A process that is a node does something.
+    Process(usize),
     /// Time passes for an instance.
     Tick(usize),
     /// Everything below that position is removed, however long ago that was asked for.
     Trim(Sequence),
+    /// Something happens to a call.
+    Call(CallEvent),
     /// Faults of this second.
     Second,
 }
@@ -83,6 +90,8 @@ pub(super) struct World {
     pub(super) truth: Truth,
     pub(super) instances: Vec<Instance>,
     pub(super) holders: Vec<Holder>,
+    pub(super) processes: Vec<Process>,
+    pub(super) calls: Calls,
     pub(super) faults: Faults,
     pub(super) mechanisms: Mechanisms,
     pub(super) queue: BTreeMap<(u64, u64), Event>,
@@ -99,6 +108,9 @@ pub(super) struct World {
     pub(super) published: Vec<(u64, usize)>,
     pub(super) violations: Vec<String>,
     pub(super) grants: usize,
+    pub(super) registrations: usize,
+    /// Since when there is something that belongs to what has ended.
+    pub(super) left_over_since: u64,
     pub(super) verbose: bool,
 }
 
@@ -131,6 +143,8 @@ impl World {
             truth: Truth::new(),
             instances,
             holders,
+            processes: Vec::new(),
+            calls: Calls::default(),
             faults: Faults::NONE,
             mechanisms,
             queue: BTreeMap::new(),
@@ -144,6 +158,8 @@ impl World {
             published: Vec::new(),
             violations: Vec::new(),
             grants: 0,
+            registrations: 0,
+            left_over_since: 0,
             verbose: false,
         };
         for index in 0..world.instances.len() {
@@ -157,8 +173,24 @@ impl World {
         world
     }
 
+    /// Places at which processes of nodes run.
+    pub(super) fn run_processes(&mut self, places: usize) {
+        for index in 0..places {
+            let drift = i64::try_from(self.chance.below(800)).unwrap() - 400;
+            let process = Process::new(index, drift, &mut self.chance);
+            self.processes.push(process);
+            self.after(120 + index as u64 * 30, Event::Process(index));
+        }
+    }
+
     pub(super) fn squat(&mut self, port: u16) {
         self.squatted.push(port);
+    }
+
+    /// The id of another command. A grant whose port is in use takes the ids behind its own.
+    pub(super) fn next_command(&mut self) -> CommandId {
+        self.commands += 1 << 10;
+        CommandId(Uuid::from_u128(self.commands))
     }
 
     pub(super) fn after(&mut self, millis: u64, event: Event) {
@@ -168,10 +200,11 @@ impl World {
 
     /// Runs until that time, or until something is wrong.
     pub(super) fn run(&mut self, until: u64) {
-        while let Some(((t, _), event)) = self.queue.pop_first() {
-            if t > until || !self.violations.is_empty() {
+        while let Some(next) = self.queue.first_entry() {
+            if next.key().0 > until || !self.violations.is_empty() {
                 return;
             }
+            let ((t, _), event) = next.remove_entry();
             self.t = t;
             self.happen(event);
             self.check();
@@ -187,6 +220,7 @@ impl World {
                 self.input(index, epoch, Input::Tick);
             }
             Event::Trim(below) => self.store.trim(below),
+            Event::Call(event) => self.call_event(event),
             Event::Second => self.second(),
             Event::Append {
                 to,
@@ -216,13 +250,9 @@ impl World {
                 from,
             } => self.publish(to, epoch, last, from),
             Event::Request { to, asked, command } => self.request(to, asked, command),
-            Event::Reply { asked, outcome } => {
-                if self.holders[asked.holder].asleep_until > self.t {
-                    return;
-                }
-                self.holders[asked.holder].told(asked.ask, &outcome, self.t);
-            }
+            Event::Reply { asked, outcome } => self.told(asked, &outcome),
             Event::Holder(index) => self.holder(index),
+            Event::Process(index) => self.process(index),
         }
     }
 
@@ -314,6 +344,11 @@ impl World {
         for holder in &mut self.holders {
             if self.chance.hit(faults.pause) {
                 holder.asleep_until = self.t + self.chance.between(100, 20_000);
+            }
+        }
+        for process in &mut self.processes {
+            if self.chance.hit(faults.pause) {
+                process.asleep_until = self.t + self.chance.between(100, 20_000);
             }
         }
     }

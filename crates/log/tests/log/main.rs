@@ -10,6 +10,7 @@
 
 mod appending;
 mod cluster;
+mod derived;
 mod following;
 mod foreign;
 #[path = "../../../../tests/harness/nats.rs"]

@@ -23,7 +23,7 @@ use crate::{
         json::{Document, JsonText},
         provide::{self, Fault},
         tool::Tool,
-        validator::{Validator, Violation, Weight},
+        validator::{VALIDATION_STEPS_QUICK, Validator, Violation},
     },
 };
 
@@ -155,7 +155,7 @@ impl Offer {
         part: fn(&Contract) -> &Validator,
         document: Document,
     ) -> Vec<Violation> {
-        if part(&self.contract).weight(&document) == Weight::Quick {
+        if part(&self.contract).takes_at_most(VALIDATION_STEPS_QUICK, &document) {
             return part(&self.contract).violations(&document);
         }
         let contract = Arc::clone(&self.contract);

@@ -1,0 +1,75 @@
+//! A stream that is derived from the log: one writer at a time, each message behind the last one.
+
+use async_nats::{HeaderMap, jetstream::stream};
+use onex_log::{Derived, DerivedMessage, Tail};
+use onex_types::entry::Sequence;
+
+use crate::nats::Nats;
+
+const NAME: &str = "Event-Id";
+
+async fn open(nats: &Nats) -> Derived {
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let config = stream::Config {
+        name: "DERIVED".to_owned(),
+        subjects: vec!["derived.>".to_owned()],
+        allow_atomic_publish: true,
+        ..stream::Config::default()
+    };
+    Derived::open(client, config).await.unwrap()
+}
+
+fn messages(ids: std::ops::Range<u32>) -> Vec<DerivedMessage> {
+    let message = |id: u32| {
+        let mut headers = HeaderMap::new();
+        headers.insert(NAME, id.to_string());
+        DerivedMessage {
+            subject: "derived.a".to_owned(),
+            headers,
+            body: "x".into(),
+        }
+    };
+    ids.map(message).collect()
+}
+
+fn tail(last: u64, id: Option<u32>) -> Tail {
+    Tail {
+        last: Sequence(last),
+        value: id.map(|id| id.to_string()),
+    }
+}
+
+#[tokio::test]
+async fn messages_go_behind_the_last_one_or_nowhere() {
+    let nats = Nats::start();
+    let one = open(&nats).await;
+    let other = open(&nats).await;
+    assert_eq!(one.tail(NAME).await.unwrap(), tail(0, None));
+    assert_eq!(one.append(Sequence(0), &messages(1..201)).await, 200);
+    // Who believes the stream to be shorter appends nothing.
+    assert_eq!(other.append(Sequence(0), &messages(1..201)).await, 0);
+    assert_eq!(other.append(Sequence(0), &messages(1..4)).await, 0);
+    assert_eq!(other.append(Sequence(199), &messages(200..202)).await, 0);
+    assert_eq!(other.tail(NAME).await.unwrap(), tail(200, Some(200)));
+    assert_eq!(other.append(Sequence(200), &messages(201..203)).await, 2);
+    assert_eq!(one.append(Sequence(200), &messages(201..203)).await, 0);
+    assert_eq!(
+        one.append(Sequence(202), &messages(203..1_303)).await,
+        1_100
+    );
+    assert_eq!(one.tail(NAME).await.unwrap(), tail(1_302, Some(1_302)));
+}
+
+#[tokio::test]
+async fn what_others_write_is_looked_past() {
+    let nats = Nats::start();
+    let derived = open(&nats).await;
+    assert_eq!(derived.append(Sequence(0), &messages(1..4)).await, 3);
+    let stranger = async_nats::connect(nats.url()).await.unwrap();
+    for _ in 0..3 {
+        stranger.request("derived.b", "y".into()).await.unwrap();
+    }
+    assert_eq!(derived.tail(NAME).await.unwrap(), tail(6, Some(3)));
+    assert_eq!(derived.append(Sequence(6), &messages(4..5)).await, 1);
+    assert_eq!(derived.tail(NAME).await.unwrap(), tail(7, Some(4)));
+}

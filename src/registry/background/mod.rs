@@ -1,0 +1,7 @@
+//! What the named instance does beside requests.
+
+mod event_messages;
+mod publisher;
+
+pub(super) use event_messages::Teller;
+pub(super) use publisher::{Publisher, events_config};

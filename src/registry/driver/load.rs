@@ -1,0 +1,147 @@
+//! Reads the log from its newest snapshot on.
+
+use onex_core::{
+    engine::{Delivered, Loaded, Loader, StartError},
+    entry::is_understood,
+};
+use onex_log::{Delivery, Event, Found, Log, Lost, Store};
+use onex_types::entry::{EntryId, Sequence, SnapshotRef};
+
+use super::super::clock::Clock;
+
+/// Messages from the end that are tried, the last one first, until one names a snapshot that fits.
+const HINTS_TRIED_MAX: u64 = 1_000;
+/// How often a lost connection is begun anew while the log is read.
+const SESSIONS_MAX: u32 = 8;
+
+/// Why the log could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(in super::super) enum LoadError {
+    /// The store does not answer, or says no.
+    #[error("the store cannot be read")]
+    Store(#[from] onex_log::Error),
+    /// The connection was lost again and again.
+    #[error("the log cannot be followed")]
+    Lost(#[from] Lost),
+    /// What is there is not a log that this version can start from.
+    #[error("the registry cannot start from this log")]
+    Start(#[from] StartError),
+}
+
+/// What was applied last, before a restart in the same process.
+pub(super) type Known = (Sequence, Option<EntryId>);
+
+/// Reads what the log says. The last message names a snapshot; if it turns out not to belong there, the one before does.
+pub(super) async fn load(
+    log: &mut Log,
+    store: &Store,
+    known: Option<Known>,
+    clock: Clock,
+) -> Result<Loaded, LoadError> {
+    let Some(last) = store.last().await? else {
+        return match known {
+            Some((known, _)) if known > Sequence(0) => Err(StartError::WentBack(known).into()),
+            _ => Ok(Loaded::empty()),
+        };
+    };
+    let mut error = StartError::Hint(last.sequence);
+    let mut hint = Some(last.clone());
+    for back in 1..=HINTS_TRIED_MAX {
+        if let Some(found) = &hint
+            && let Some(snapshot) = snapshot_of(found)
+        {
+            match load_from(log, snapshot, found.sequence, known, clock).await {
+                Ok(loaded) => return Ok(loaded),
+                Err(LoadError::Start(StartError::WentBack(at))) => {
+                    return Err(StartError::WentBack(at).into());
+                }
+                Err(LoadError::Start(other)) => error = other,
+                Err(other) => return Err(other),
+            }
+        }
+        match last.sequence.0.checked_sub(back) {
+            Some(sequence) if sequence > 0 => hint = store.get(Sequence(sequence)).await?,
+            _ => break,
+        }
+    }
+    Err(error.into())
+}
+
+/// The snapshot that a message names. The first entry of a log is one itself: the empty one.
+fn snapshot_of(found: &Found) -> Option<SnapshotRef> {
+    let header = found.header?;
+    let genesis = header.predecessor == EntryId::NONE;
+    let own = SnapshotRef {
+        sequence: found.sequence,
+        id: header.id,
+    };
+    header.snapshot.or(genesis.then_some(own))
+}
+
+async fn load_from(
+    log: &mut Log,
+    snapshot: SnapshotRef,
+    hint: Sequence,
+    known: Option<Known>,
+    clock: Clock,
+) -> Result<Loaded, LoadError> {
+    let mut sessions = 0;
+    'session: loop {
+        let mut loader = Loader::new(snapshot, hint, known);
+        log.follow(loader.from());
+        let mut at = Sequence(0);
+        let mut events = Vec::new();
+        while at < hint {
+            log.next(&mut events).await;
+            for event in events.drain(..) {
+                let batch = match event {
+                    Event::Following { first, .. } => first.into_iter().collect(),
+                    Event::Delivered(batch) => batch,
+                    Event::Lost(lost) if sessions >= SESSIONS_MAX => return Err(lost.into()),
+                    Event::Lost(lost) => {
+                        tracing::warn!(%lost, "reading the log again");
+                        sessions += 1;
+                        continue 'session;
+                    }
+                    Event::Acked { .. } | Event::Refused { .. } => Vec::new(),
+                };
+                for delivery in batch {
+                    at = delivery.sequence;
+                    loader.take(&delivered(&delivery, true), clock.now())?;
+                }
+            }
+        }
+        return Ok(loader.finish()?);
+    }
+}
+
+/// A message as the engine takes it. Its body is read only where somebody needs it.
+pub(super) fn delivered(delivery: &Delivery, needs_body: bool) -> Delivered {
+    let readable = needs_body
+        && delivery
+            .header
+            .is_some_and(|header| is_understood(header.format));
+    let entry = readable
+        .then(|| serde_json::from_slice(&delivery.body).ok())
+        .flatten();
+    Delivered {
+        sequence: delivery.sequence,
+        header: delivery.header,
+        entry,
+        bytes: delivery.body.len(),
+    }
+}
+
+/// The same of a message that was asked for.
+pub(super) fn found(found: Found) -> Delivered {
+    delivered(
+        &Delivery {
+            sequence: found.sequence,
+            header: found.header,
+            time: found.time,
+            body: found.body,
+            pending: 0,
+        },
+        true,
+    )
+}

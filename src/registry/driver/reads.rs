@@ -1,0 +1,99 @@
+//! What readers see: a copy of the state to which only entries are applied that are in the log. Records are shared with the
+//! engine's state.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use onex_core::{engine::STALE_MILLIS, entry::Entry, state::State};
+use onex_types::time::{Moment, Now};
+use tokio::sync::watch;
+
+/// The readers' state.
+pub(in super::super) struct Reads {
+    inner: RwLock<Inner>,
+    revision: watch::Sender<u64>,
+}
+
+struct Inner {
+    state: State,
+    /// When the last entry came, or the follower fitted.
+    fresh_at: Moment,
+}
+
+impl Reads {
+    pub(super) fn new(state: State, now: Moment) -> Self {
+        let revision = watch::Sender::new(state.revision());
+        Self {
+            inner: RwLock::new(Inner {
+                state,
+                fresh_at: now,
+            }),
+            revision,
+        }
+    }
+
+    /// Looks at the state. None where it may be old: nothing was heard of the log for too long. Copy what is shared, and
+    /// encode outside.
+    pub(in super::super) fn with<R>(
+        &self,
+        now: Moment,
+        read: impl FnOnce(&State) -> R,
+    ) -> Option<R> {
+        let inner = self.read();
+        (now.since(inner.fresh_at) < STALE_MILLIS).then(|| read(&inner.state))
+    }
+
+    /// The revision of the last command that readers see.
+    pub(in super::super) fn revision(&self) -> u64 {
+        *self.revision.borrow()
+    }
+
+    /// Whether that revision was skipped when a restored log was accepted: who knows of it knows what is lost.
+    pub(in super::super) fn is_skipped(&self, revision: u64) -> bool {
+        self.read().state.is_skipped(revision)
+    }
+
+    /// Waits until readers see that revision.
+    pub(in super::super) async fn reach(&self, revision: u64) {
+        let mut seen = self.revision.subscribe();
+        // The sender is a field of this.
+        let _ = seen.wait_for(|seen| *seen >= revision).await;
+    }
+
+    /// Applies entries that are in the log, in its order.
+    pub(super) fn apply(&self, entries: &[Arc<Entry>], now: Now) {
+        let revision = {
+            let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+            inner.fresh_at = now.mono;
+            for entry in entries {
+                // The engine has applied it to the same records before: what it says of those fits.
+                if let Err(error) = inner.state.apply_entry(entry, now) {
+                    tracing::error!(%error, "readers cannot follow an entry");
+                }
+            }
+            // Timers of this copy are nobody's: what they say comes with entries. Ports that have cooled down are counted.
+            inner.state.due(now.mono);
+            inner.state.revision()
+        };
+        self.revision.send_if_modified(|seen| {
+            let grown = *seen < revision;
+            *seen = revision.max(*seen);
+            grown
+        });
+    }
+
+    /// Begins anew with what was read again.
+    pub(super) fn replace(&self, state: State, now: Moment) {
+        let revision = state.revision();
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        *inner = Inner {
+            state,
+            fresh_at: now,
+        };
+        drop(inner);
+        self.revision.send_replace(revision);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}

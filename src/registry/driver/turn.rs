@@ -1,0 +1,452 @@
+//! The task that owns the engine: gathers everything that has happened, lets the engine take it in one go, and carries out what
+//! comes of it.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::FutureExt as _;
+use onex_core::{
+    command::{self, Action, Command, Genesis, Outcome},
+    engine::{self, Engine, Input, Job, JobId, Loaded, NotAppended, Output},
+    entry::Entry,
+    record::Store as StoreRecord,
+};
+use onex_log::{Append, Delivery, Event, Info, Log, Refusal, Store};
+use onex_types::{entry::Sequence, ids::CommandId};
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use super::{
+    Applied, Ended, Options, Submitted,
+    load::{self, Known},
+    probe::{self, Probe},
+    reads::Reads,
+    sizes::Sizes,
+};
+use crate::{domain::time::Moment, throttle::LogThrottle};
+
+/// How long an engine that stops may take to settle what is under way.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to wait before the log is read again after that failed.
+const READ_AGAIN_PAUSE: Duration = Duration::from_millis(500);
+/// Chunks of commands that are taken in one go, at most.
+const CHUNKS_TAKEN_MAX: usize = 256;
+
+/// The job of the first entry. Those of others follow.
+const GENESIS: JobId = JobId(0);
+
+/// Who gets outcomes.
+pub(super) type Answer<T> = Box<dyn FnMut(Vec<(T, Outcome)>) + Send>;
+
+/// What the task is made of.
+pub(super) struct Parts<T> {
+    pub(super) log: Log,
+    pub(super) store: Store,
+    pub(super) options: Options,
+    pub(super) loaded: Loaded,
+    pub(super) reads: Arc<Reads>,
+    pub(super) submitted: mpsc::Receiver<Vec<Submitted<T>>>,
+    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) is_ready: watch::Sender<bool>,
+    pub(super) answer: Answer<T>,
+}
+
+/// The task.
+pub(super) struct Turn<T> {
+    engine: Engine,
+    log: Log,
+    store: Store,
+    options: Options,
+    reads: Arc<Reads>,
+    submitted: mpsc::Receiver<Vec<Submitted<T>>>,
+    stopping: watch::Receiver<bool>,
+    is_ready: watch::Sender<bool>,
+    answer: Answer<T>,
+    waiting: HashMap<JobId, T>,
+    jobs: u64,
+    probes: mpsc::UnboundedSender<Probe>,
+    /// What tasks of ours have found out.
+    found: mpsc::UnboundedReceiver<Input>,
+    finds: mpsc::UnboundedSender<Input>,
+    /// What has happened since the engine was called last, in its order.
+    inputs: Vec<Input>,
+    events: Vec<Event>,
+    chunks: Vec<Vec<Submitted<T>>>,
+    stop_by: Option<Instant>,
+    complaints: Arc<LogThrottle>,
+    sizes: Sizes,
+}
+
+/// What follows a turn.
+enum Next {
+    Turn,
+    ReadAgain,
+    End(Ended),
+}
+
+impl<T: Send + 'static> Turn<T> {
+    pub(super) fn new(parts: Parts<T>) -> Self {
+        let Parts {
+            log,
+            store,
+            options,
+            loaded,
+            reads,
+            submitted,
+            stopping,
+            is_ready,
+            answer,
+        } = parts;
+        let clock = options.clock;
+        let (probes, to_probe) = mpsc::unbounded_channel();
+        let (finds, found) = mpsc::unbounded_channel();
+        tokio::spawn(probe::run(to_probe, finds.clone(), clock));
+        let engine = Engine::new(
+            options.local.clone(),
+            options.limits.clone(),
+            loaded,
+            clock.now(),
+        );
+        Self {
+            engine,
+            log,
+            sizes: Sizes::ask(store.clone()),
+            store,
+            options,
+            reads,
+            submitted,
+            stopping,
+            is_ready,
+            answer,
+            waiting: HashMap::new(),
+            jobs: 0,
+            probes,
+            found,
+            finds,
+            inputs: Vec::new(),
+            events: Vec::new(),
+            chunks: Vec::new(),
+            stop_by: None,
+            complaints: LogThrottle::new("messages of the log"),
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Ended {
+        self.begin();
+        loop {
+            self.wait().await;
+            self.gather();
+            let now = self.options.clock.now();
+            let outputs = self.engine.handle(self.inputs.drain(..), now);
+            match self.carry_out(outputs) {
+                Next::Turn => {}
+                Next::End(ended) => return ended,
+                Next::ReadAgain => {
+                    if let Err(ended) = self.read_again().await {
+                        return ended;
+                    }
+                }
+            }
+            if self.engine.is_ready() {
+                self.is_ready
+                    .send_if_modified(|ready| !std::mem::replace(ready, true));
+            }
+            let settled = self.stop_by.is_some() && self.engine.is_idle();
+            if settled || self.stop_by.is_some_and(|by| by <= Instant::now()) {
+                return Ended::Stopped;
+            }
+        }
+    }
+
+    /// A new engine follows the log from what it has read, and sees to it that the log has a first entry.
+    fn begin(&mut self) {
+        self.log.follow(self.engine.head());
+        let store = StoreRecord {
+            store_id: Uuid::new_v4(),
+            created_at: self.store.created(),
+        };
+        let Options {
+            settings, given, ..
+        } = &mut self.options;
+        // Once this instance runs, somebody may change what it was started with.
+        let genesis = Genesis {
+            store,
+            settings: settings.clone(),
+            given: std::mem::take(given),
+        };
+        let action = Action::Genesis(Box::new(genesis));
+        self.inputs.push(Input::Command(Job {
+            id: Some(GENESIS),
+            command: Command {
+                id: CommandId(Uuid::nil()),
+                correlation_id: None,
+                action,
+            },
+            deadline: Moment::NEVER,
+        }));
+    }
+
+    /// Waits until something happens.
+    async fn wait(&mut self) {
+        let clock = self.options.clock;
+        let wake = clock.until_exact(self.engine.wake_at(clock.now()));
+        let is_stopping = self.stop_by.is_some();
+        tokio::select! {
+            () = self.log.next(&mut self.events) => {}
+            taken = self.submitted.recv_many(&mut self.chunks, CHUNKS_TAKEN_MAX), if !is_stopping => {
+                if taken == 0 {
+                    self.stop();
+                }
+            }
+            Some(input) = self.found.recv() => self.inputs.push(input),
+            info = self.sizes.next() => self.take_sizes(&info),
+            () = tokio::time::sleep(wake) => {}
+            () = async { let _ = self.stopping.wait_for(|stop| *stop).await; }, if !is_stopping => {
+                // What has come before is decided.
+                while let Ok(chunk) = self.submitted.try_recv() {
+                    self.chunks.push(chunk);
+                }
+                self.take_chunks();
+                self.stop();
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.inputs.push(Input::Stop);
+        self.stop_by = Some(Instant::now() + SETTLE_TIMEOUT);
+    }
+
+    /// Takes everything else that has happened, without waiting: the more one entry holds, the better.
+    fn gather(&mut self) {
+        let _ = self.log.next(&mut self.events).now_or_never();
+        while let Ok(input) = self.found.try_recv() {
+            self.inputs.push(input);
+        }
+        for event in std::mem::take(&mut self.events) {
+            self.take_event(event);
+        }
+        while self.chunks.len() < CHUNKS_TAKEN_MAX
+            && self.stop_by.is_none()
+            && let Ok(chunk) = self.submitted.try_recv()
+        {
+            self.chunks.push(chunk);
+        }
+        self.take_chunks();
+    }
+
+    fn take_chunks(&mut self) {
+        for submitted in std::mem::take(&mut self.chunks).into_iter().flatten() {
+            let Submitted {
+                ticket,
+                command,
+                deadline,
+            } = submitted;
+            let id = ticket.map(|ticket| {
+                self.jobs += 1;
+                let id = JobId(self.jobs);
+                self.waiting.insert(id, ticket);
+                id
+            });
+            self.inputs.push(Input::Command(Job {
+                id,
+                command,
+                deadline,
+            }));
+        }
+    }
+
+    fn take_event(&mut self, event: Event) {
+        match event {
+            Event::Following { first, .. } => {
+                let first =
+                    first.map(|first| (first.sequence, first.header.map(|header| header.id)));
+                self.inputs.push(Input::Following(first));
+                // Another server may take larger or smaller messages.
+                self.sizes.again().notify_one();
+            }
+            Event::Delivered(batch) => {
+                for delivery in batch {
+                    self.deliver(&delivery);
+                }
+            }
+            Event::Acked { id, sequence } => self.inputs.push(Input::Acked { id, sequence }),
+            Event::Refused {
+                id,
+                refusal,
+                description,
+            } => {
+                let why = not_appended(&refusal);
+                if why != NotAppended::Conflict && self.complaints.admits() {
+                    tracing::warn!(?refusal, description, "the store takes no entry");
+                }
+                self.inputs.push(Input::Refused { id, why });
+            }
+            Event::Lost(lost) => {
+                if self.complaints.admits() {
+                    let error = crate::chain(&lost);
+                    tracing::warn!(error, "the log is not followed; connecting again");
+                }
+                self.inputs.push(Input::Disconnected);
+                self.log.follow(self.engine.head());
+            }
+        }
+    }
+
+    /// How large the log is and may be. Without a session it is asked for again with the next one.
+    fn take_sizes(&mut self, info: &Info) {
+        let sizes = self.log.max_payload().map(|payload_max| engine::Sizes {
+            bytes: info.bytes,
+            bytes_max: info.bytes_max,
+            payload_max,
+            first: info.first,
+        });
+        self.inputs.extend(sizes.map(Input::Sizes));
+    }
+
+    /// The body of an entry of our own is at hand.
+    fn deliver(&mut self, delivery: &Delivery) {
+        let id = delivery.header.map(|header| header.id);
+        let needs_body = self.engine.needs_body(delivery.sequence, id);
+        let delivered = load::delivered(delivery, needs_body);
+        self.inputs.push(Input::Delivered(delivered));
+    }
+
+    /// Does what the engine wants, in its order but for this: readers see entries before anybody is answered.
+    fn carry_out(&mut self, outputs: Vec<Output>) -> Next {
+        let mut next = Next::Turn;
+        let mut applied: Vec<Arc<Entry>> = Vec::new();
+        let mut answers = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Append {
+                    expected,
+                    header,
+                    bytes,
+                } => self.log.append(Append {
+                    expected,
+                    header,
+                    body: bytes::Bytes::from_owner(bytes),
+                }),
+                Output::Fetch(sequence) => self.fetch(sequence),
+                Output::Reply(GENESIS, outcome) => {
+                    if let Err(refusal @ command::Refusal::SettingsDiffer(_)) = outcome.result {
+                        next = Next::End(Ended::Refused(refusal));
+                    }
+                }
+                Output::Reply(id, outcome) => {
+                    answers.extend(self.waiting.remove(&id).map(|ticket| (ticket, outcome)));
+                }
+                Output::Probe {
+                    lease_id,
+                    keys,
+                    until,
+                } => {
+                    let _ = self.probes.send(Probe {
+                        lease_id,
+                        keys,
+                        until,
+                    });
+                }
+                Output::Applied {
+                    sequence,
+                    header,
+                    entry,
+                } => {
+                    applied.push(Arc::clone(&entry));
+                    let _ = self.options.applied.send(Applied {
+                        sequence,
+                        header,
+                        entry,
+                    });
+                }
+                Output::Trim(below) => self.trim(below),
+                Output::Foreign(sequence) => {
+                    if self.complaints.admits() {
+                        tracing::error!(
+                            sequence = sequence.0,
+                            "a message in the log is no valid entry: somebody else writes there"
+                        );
+                    }
+                }
+                Output::Follow => self.log.follow(self.engine.head()),
+                Output::ReadAgain => next = Next::ReadAgain,
+                Output::Fatal(fatal) => next = Next::End(fatal.into()),
+            }
+        }
+        if !applied.is_empty() {
+            self.reads.apply(&applied, self.options.clock.now());
+        }
+        if !answers.is_empty() {
+            (self.answer)(answers);
+        }
+        next
+    }
+
+    fn fetch(&self, sequence: Sequence) {
+        let (store, finds) = (self.store.clone(), self.finds.clone());
+        tokio::spawn(async move {
+            match store.get(sequence).await {
+                Ok(Some(found)) => {
+                    let _ = finds.send(Input::Delivered(load::found(found)));
+                }
+                Ok(None) => {
+                    let _ = finds.send(Input::Absent(sequence));
+                }
+                // It is asked for again.
+                Err(error) => tracing::debug!(%error, sequence = sequence.0, "cannot be read"),
+            }
+        });
+    }
+
+    fn trim(&self, below: Sequence) {
+        let (store, again) = (self.store.clone(), self.sizes.again());
+        tokio::spawn(async move {
+            match store.purge_below(below).await {
+                Ok(purged) => tracing::info!(below = below.0, purged, "trimmed the log"),
+                Err(error) => tracing::warn!(%error, below = below.0, "cannot trim the log"),
+            }
+            again.notify_one();
+        });
+    }
+
+    /// The log does not fit what was applied: begins anew with what it says now, unless it went back.
+    async fn read_again(&mut self) -> Result<(), Ended> {
+        let known: Known = self.engine.known();
+        tracing::warn!(sequence = known.0.0, "the log is read again");
+        let clock = self.options.clock;
+        let loaded = loop {
+            match load::load(&mut self.log, &self.store, Some(known), clock).await {
+                Ok(loaded) => break loaded,
+                Err(load::LoadError::Start(error)) => {
+                    return Err(load::LoadError::Start(error).into());
+                }
+                Err(error) => {
+                    let error = crate::chain(&error);
+                    tracing::warn!(error, "the log cannot be read; trying again");
+                    tokio::time::sleep(READ_AGAIN_PAUSE).await;
+                }
+            }
+        };
+        let now = clock.now();
+        self.reads.replace(loaded.state().clone(), now.mono);
+        let Options { local, limits, .. } = &self.options;
+        self.engine = Engine::new(local.clone(), limits.clone(), loaded, now);
+        self.inputs.clear();
+        self.begin();
+        Ok(())
+    }
+}
+
+/// Why an entry was not taken, as the engine tells reasons apart.
+fn not_appended(refusal: &Refusal) -> NotAppended {
+    match refusal {
+        Refusal::Conflict => NotAppended::Conflict,
+        Refusal::Full => NotAppended::Full,
+        Refusal::TooLarge => NotAppended::TooLarge,
+        Refusal::NoResponders | Refusal::Misplaced { .. } | Refusal::Other(_) => NotAppended::Other,
+    }
+}

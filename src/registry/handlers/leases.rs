@@ -1,0 +1,224 @@
+//! Leases as they are shown, and lists of them.
+
+use async_nats::Message;
+use bytes::Bytes;
+use jiff::SignedDuration;
+use onex_core::{command::Held, key::Key, record::Lease, state::State};
+use onex_types::key::PortKey;
+
+use crate::{
+    domain::{
+        ids::{Host, Label, Name, NodeId, Port, RequesterId},
+        time::{Moment, Now},
+    },
+    protocol::{
+        error::Error,
+        frame::Parsed,
+        port::{Availability, LeaseReply, LeaseStatus, ListRequest, Page, ResolveRequest},
+    },
+    registry::intake::{InFlight, Intake},
+};
+
+use super::{pages, ports::port_key};
+
+/// A heartbeat is due after this part of what is left.
+const RENEW_AFTER_PART: u64 = 3;
+
+/// The lease as its holder and everyone else sees it.
+pub(super) fn lease_reply(held: &Held, revision: u64, now: Moment) -> LeaseReply {
+    let Held {
+        key,
+        lease,
+        ttl,
+        renewed_at,
+        since,
+        ..
+    } = held;
+    let left = ttl.millis().saturating_sub(now.since(*since));
+    let lasts = SignedDuration::from_secs(ttl.seconds().into());
+    LeaseReply {
+        lease_id: lease.lease_id,
+        status: LeaseStatus::Active,
+        port: lease.ports.first().copied().unwrap_or(key.port),
+        ports: lease.ports.clone(),
+        host: key.host.clone(),
+        transport: key.transport,
+        protocol: lease.protocol.clone(),
+        requester_id: lease.requester_id,
+        assigned_to: lease.requester_id,
+        node_id: lease.owner.as_ref().map(|owner| owner.node_id.clone()),
+        name: lease.name.clone(),
+        labels: lease.labels.clone(),
+        ttl: *ttl,
+        requested_at: lease.requested_at,
+        granted_at: lease.granted_at,
+        expires_at: renewed_at.saturating_add(lasts).unwrap_or(*renewed_at),
+        expires_in_ms: left,
+        renew_after_ms: left / RENEW_AFTER_PART,
+        fencing_token: lease.fence,
+        revision,
+        availability: None,
+        verified_on: None,
+        warnings: Vec::new(),
+        ignored: Vec::new(),
+    }
+}
+
+/// The reply to a grant: with what trying the port said.
+pub(super) fn granted(held: &Held, revision: u64, now: Now) -> LeaseReply {
+    LeaseReply {
+        availability: Some(if held.verified {
+            Availability::Verified
+        } else {
+            Availability::Unverified
+        }),
+        verified_on: held.verified.then(|| held.key.host.clone()),
+        ..lease_reply(held, revision, now.mono)
+    }
+}
+
+/// Which leases are asked for.
+#[derive(Default)]
+struct Filter<'a> {
+    host: Option<&'a Host>,
+    requester: Option<RequesterId>,
+    node: Option<&'a NodeId>,
+    name: Option<&'a Name>,
+    label: Option<&'a Label>,
+    port: Option<Port>,
+}
+
+impl Filter<'_> {
+    fn takes(&self, key: &PortKey, lease: &Lease) -> bool {
+        let owner = lease.owner.as_ref().map(|owner| &owner.node_id);
+        self.host.is_none_or(|host| key.host == *host)
+            && self.port.is_none_or(|port| lease.ports.contains(&port))
+            && self
+                .requester
+                .is_none_or(|requester| lease.requester_id == requester)
+            && self.node.is_none_or(|node| owner == Some(node))
+            && self
+                .name
+                .is_none_or(|name| lease.name.as_ref() == Some(name))
+            && self.label.is_none_or(|label| lease.labels.contains(label))
+    }
+}
+
+/// `port.list`: live leases, a page of at most `limit`.
+pub(super) fn list(
+    state: &State,
+    request: &ListRequest,
+    limit: usize,
+    now: Moment,
+) -> Result<Page<LeaseReply>, Error> {
+    let filter = Filter {
+        host: request.host.as_ref(),
+        requester: request.requester_id,
+        node: request.node_id.as_ref(),
+        name: request.name.as_ref(),
+        label: request.label.as_ref(),
+        port: request.port,
+    };
+    leases(state, &filter, request.cursor.as_deref(), limit, now)
+}
+
+/// `port.resolve`: live leases of a name or with a label.
+pub(super) async fn resolve(
+    intake: &Intake,
+    in_flight: &InFlight,
+    message: &Message,
+    parsed: Parsed<ResolveRequest>,
+) -> Result<Bytes, Error> {
+    // Every field has a default, and still it is no request: an empty body is taught here.
+    let empty = message.payload.trim_ascii().is_empty();
+    let help = in_flight.endpoint.help(&intake.namespace);
+    pages::list(intake, in_flight, parsed, resolved)
+        .await
+        .map_err(|error| match serde_json::to_value(help) {
+            Ok(help) if empty => error.with("help", help),
+            _ => error,
+        })
+}
+
+fn resolved(
+    state: &State,
+    request: &ResolveRequest,
+    limit: usize,
+    now: Moment,
+) -> Result<Page<LeaseReply>, Error> {
+    let wrong = match (&request.name, &request.label) {
+        (None, None) => Some(("/name", "name or label is required")),
+        (Some(_), Some(_)) => Some(("/label", "only one of name and label may be given")),
+        _ => None,
+    };
+    if let Some((pointer, message)) = wrong {
+        return Err(Error::invalid(pointer, message));
+    }
+    let filter = Filter {
+        host: request.host.as_ref(),
+        name: request.name.as_ref(),
+        label: request.label.as_ref(),
+        ..Filter::default()
+    };
+    leases(state, &filter, request.cursor.as_deref(), limit, now)
+}
+
+fn leases(
+    state: &State,
+    filter: &Filter<'_>,
+    cursor: Option<&str>,
+    limit: usize,
+    now: Moment,
+) -> Result<Page<LeaseReply>, Error> {
+    let after: Option<PortKey> = cursor
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| Error::invalid("/cursor", "must be the next_cursor of the page before"))?;
+    let first = match filter.host {
+        Some(host) => PortKey::first_on(host),
+        None => PortKey::first(),
+    };
+    let from = after
+        .clone()
+        .map_or(first.clone(), |after| after.max(first));
+    let indexes = &state.indexes;
+    // The narrowest set that holds all of them.
+    let keys: Box<dyn Iterator<Item = &PortKey>> =
+        match (filter.name, filter.requester, filter.label) {
+            (Some(name), ..) => Box::new(indexes.named(name)),
+            (None, Some(requester), _) => Box::new(indexes.held_by(requester, &from)),
+            (None, None, Some(label)) => Box::new(indexes.labelled(label)),
+            (None, None, None) => Box::new(every_port(state, &from, filter.host)),
+        };
+    let mut found = keys
+        .filter(|key| after.as_ref().is_none_or(|after| *key > after))
+        .filter(|key| state.reads_live(&Key::Port((*key).clone()), now))
+        .filter_map(|key| state.lease(key).map(|(slot, lease)| (key, slot, lease)))
+        .filter(|(key, _, lease)| filter.takes(key, lease));
+    let mut last = None;
+    let items: Vec<LeaseReply> = found
+        .by_ref()
+        .take(limit)
+        .map(|(key, slot, lease)| {
+            last = Some(key.to_string());
+            lease_reply(&Held::of(state, key, slot, lease), state.revision(), now)
+        })
+        .collect();
+    Ok(Page {
+        next_cursor: found.next().and(last),
+        items,
+        revision: state.revision(),
+        ignored: Vec::new(),
+    })
+}
+
+fn every_port<'a>(
+    state: &'a State,
+    from: &PortKey,
+    host: Option<&'a Host>,
+) -> impl Iterator<Item = &'a PortKey> + use<'a> {
+    let slots = state.slots_from(Some(&from.clone().into()));
+    slots
+        .map_while(|(key, _)| port_key(key))
+        .take_while(move |key| host.is_none_or(|host| key.host == *host))
+}

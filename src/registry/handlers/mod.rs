@@ -1,0 +1,107 @@
+//! What each endpoint does: from a request to a command, or to what readers see; and from there to a reply.
+
+mod leases;
+mod pages;
+mod pools;
+mod ports;
+mod refusal;
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use async_nats::Message;
+use bytes::Bytes;
+use futures::FutureExt as _;
+use serde::de::DeserializeOwned;
+
+use crate::protocol::{
+    describe::{HelpReply, HelpRequest},
+    endpoint::Endpoint,
+    error::{Error, ErrorCode},
+    frame::{self, Parsed},
+    names::HEADER_PROTOCOL,
+    teach,
+};
+
+use super::{
+    intake::{InFlight, Intake, Plan},
+    serve::to_bytes,
+};
+
+/// What a request needs decided, where that is all that it needs; none where a task has to answer it.
+pub(super) fn plan(
+    intake: &Intake,
+    endpoint: Endpoint,
+    message: &Message,
+) -> Result<Option<Plan>, Error> {
+    match endpoint {
+        Endpoint::PortLease => ports::lease(intake, parse(intake, endpoint, message)?).map(Some),
+        Endpoint::PortRelease => Ok(Some(ports::release(parse(intake, endpoint, message)?))),
+        Endpoint::PortHeartbeat => ports::heartbeat(parse(intake, endpoint, message)?),
+        _ => Ok(None),
+    }
+}
+
+/// Answers a request that names a revision which this instance has not seen yet.
+pub(super) async fn run_late(intake: Arc<Intake>, in_flight: InFlight, plan: Plan) {
+    let late = async {
+        pages::catch_up(&intake, &in_flight, plan.min_revision).await?;
+        let outcome = intake.decide(&in_flight, plan.action).await?;
+        (plan.reply)(outcome, intake.clock.now())
+    };
+    let answer = late.await;
+    intake.replies.answer(in_flight, answer).await;
+}
+
+/// Answers a request that needs more than one decision, or none.
+pub(super) async fn run(intake: Arc<Intake>, in_flight: InFlight, message: Message) {
+    let answer = AssertUnwindSafe(answer(&intake, &in_flight, &message)).catch_unwind();
+    // A fault of ours must not leave the caller without an answer.
+    let answer = answer.await.unwrap_or_else(|_| {
+        let message = "the registry has a fault; its log has more";
+        Err(Error::new(ErrorCode::Internal, message))
+    });
+    intake.replies.answer(in_flight, answer).await;
+}
+
+async fn answer(intake: &Intake, in_flight: &InFlight, message: &Message) -> Result<Bytes, Error> {
+    let endpoint = in_flight.endpoint;
+    match endpoint {
+        Endpoint::PortHeartbeat => {
+            let request = parse(intake, endpoint, message)?;
+            ports::heartbeat_several(intake, in_flight, request).await
+        }
+        Endpoint::PortList => {
+            let request = parse(intake, endpoint, message)?;
+            pages::list(intake, in_flight, request, leases::list).await
+        }
+        Endpoint::PortResolve => {
+            let request = parse(intake, endpoint, message)?;
+            leases::resolve(intake, in_flight, message, request).await
+        }
+        Endpoint::PoolList => {
+            let request = parse(intake, endpoint, message)?;
+            pages::list(intake, in_flight, request, pools::list).await
+        }
+        Endpoint::Help => {
+            let Parsed { ignored, .. } = parse::<HelpRequest>(intake, endpoint, message)?;
+            to_bytes(&HelpReply {
+                ignored,
+                ..teach::help(&intake.namespace)
+            })
+        }
+        _ => Err(Error::new(
+            ErrorCode::Internal,
+            "the core on the log does not do this yet",
+        )),
+    }
+}
+
+fn parse<Q: DeserializeOwned>(
+    intake: &Intake,
+    endpoint: Endpoint,
+    message: &Message,
+) -> Result<Parsed<Q>, Error> {
+    let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
+    let minor = frame::protocol_minor(header(HEADER_PROTOCOL))?;
+    frame::parse(endpoint, &intake.namespace, minor, &message.payload)
+}

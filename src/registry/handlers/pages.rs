@@ -1,0 +1,111 @@
+//! Lists: as much of what readers see as fits into a reply.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use onex_core::{command::Action, state::State};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::{
+    domain::time::Moment,
+    protocol::{
+        error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
+        frame::Parsed,
+    },
+    registry::{
+        intake::{InFlight, Intake},
+        serve::to_bytes,
+        shape::{Answered, Asked},
+    },
+};
+
+use super::refusal::error;
+
+/// Bytes of a page, at most: what waits to be sent to slow readers is bounded by this times the requests in flight and the
+/// messages that the connection holds.
+const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// How long an answer waits for `min_revision`, at most.
+const CATCH_UP_MAX: Duration = Duration::from_secs(2);
+
+/// A page of what `make` finds, shorter where it would be too long.
+pub(super) async fn list<Q: Asked, R: Serialize + Answered>(
+    intake: &Intake,
+    in_flight: &InFlight,
+    Parsed {
+        mut request,
+        ignored,
+    }: Parsed<Q>,
+    make: impl Fn(&State, &Q, usize, Moment) -> Result<R, Error>,
+) -> Result<Bytes, Error> {
+    if let Some(host) = request.host() {
+        *host = intake.machine.resolve(host.clone());
+    }
+    catch_up(intake, in_flight, request.min_revision()).await?;
+    let now = intake.clock.now().mono;
+    let bytes_max = intake.replies.reply_bytes_max().min(PAGE_BYTES_MAX);
+    let mut limit = request.limit().unwrap_or_default().get();
+    loop {
+        let read = |state: &State| make(state, &request, limit, now);
+        let stale = || Error::unavailable(Outcome::None);
+        let page = intake
+            .driver
+            .handle
+            .reads
+            .with(now, read)
+            .ok_or_else(stale)?;
+        let mut page = page?;
+        page.ignore(ignored.clone());
+        let body = to_bytes(&page)?;
+        if body.len() <= bytes_max || limit == 1 {
+            return Ok(body);
+        }
+        // As many as fit if they are all alike, less a tenth because they are not.
+        limit = (limit * bytes_max / body.len() * 9 / 10).max(1);
+    }
+}
+
+/// Waits until readers see a revision that the caller has seen.
+pub(super) async fn catch_up(
+    intake: &Intake,
+    in_flight: &InFlight,
+    min_revision: Option<u64>,
+) -> Result<(), Error> {
+    let Some(wanted) = min_revision else {
+        return Ok(());
+    };
+    let reads = &intake.driver.handle.reads;
+    check_lost(intake, wanted)?;
+    if reads.revision() >= wanted {
+        return Ok(());
+    }
+    let until = intake.clock.until(in_flight.deadline).min(CATCH_UP_MAX);
+    // What is in the log is read behind an entry of our own. A revision that is not in it yet may come.
+    let caught_up = async {
+        read_index(intake, in_flight).await?;
+        reads.reach(wanted).await;
+        Ok::<(), Error>(())
+    };
+    if let Ok(Ok(())) = timeout(until, caught_up).await {
+        // A restored log may have been accepted meanwhile.
+        return check_lost(intake, wanted);
+    }
+    let message = "this instance has not seen min_revision yet";
+    let stale = Error::new(ErrorCode::Stale, message).after(BUSY_RETRY_MILLIS);
+    Err(stale.with("revision", reads.revision()))
+}
+
+/// Refuses a revision that was lost when the store was restored.
+fn check_lost(intake: &Intake, revision: u64) -> Result<(), Error> {
+    if !intake.driver.handle.reads.is_skipped(revision) {
+        return Ok(());
+    }
+    let message = "min_revision is from before the store was restored";
+    Err(Error::new(ErrorCode::StoreChanged, message).with("pointer", "/min_revision"))
+}
+
+/// Waits until this instance has read everything that is in the log now.
+pub(super) async fn read_index(intake: &Intake, in_flight: &InFlight) -> Result<(), Error> {
+    let outcome = intake.decide(in_flight, Action::ReadIndex).await?;
+    outcome.result.map(|_| ()).map_err(error)
+}

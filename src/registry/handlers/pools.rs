@@ -1,0 +1,67 @@
+//! `pool.list`.
+
+use onex_core::state::State;
+
+use crate::{
+    domain::{
+        ids::{Host, Transport},
+        key::{escape, unescape},
+        time::Moment,
+    },
+    protocol::{
+        error::Error,
+        pool::{PoolItem, PoolListRequest},
+        port::Page,
+    },
+};
+
+/// Pools, a page of at most `limit`.
+pub(super) fn list(
+    state: &State,
+    request: &PoolListRequest,
+    limit: usize,
+    _: Moment,
+) -> Result<Page<PoolItem>, Error> {
+    let after = request.cursor.as_deref().map(cursor).transpose()?;
+    let mut found = state
+        .pools()
+        .filter(|((host, transport), _)| {
+            let after = after.as_ref();
+            after.is_none_or(|after| (host, *transport) > (&after.0, after.1))
+        })
+        .filter(|((host, _), _)| request.host.as_ref().is_none_or(|wanted| host == wanted));
+    let mut last = None;
+    let items = found
+        .by_ref()
+        .take(limit)
+        .map(|((host, transport), pool)| {
+            last = Some(format!("{}.{transport}", escape(host.as_str())));
+            let (ranges, counts) = (state.ranges(host), pool.counts());
+            PoolItem {
+                host: host.clone(),
+                transport: *transport,
+                ranges: ranges.ranges.iter().copied().map(Into::into).collect(),
+                reserved: ranges.reserved.iter().copied().map(Into::into).collect(),
+                capacity: counts.capacity,
+                held: counts.held,
+                resting: counts.resting,
+                quarantined: counts.quarantined,
+                free: counts.free,
+            }
+        })
+        .collect();
+    Ok(Page {
+        next_cursor: found.next().and(last),
+        items,
+        revision: state.revision(),
+        ignored: Vec::new(),
+    })
+}
+
+fn cursor(cursor: &str) -> Result<(Host, Transport), Error> {
+    let parse = || {
+        let (host, transport) = cursor.split_once('.')?;
+        Some((unescape(host)?.parse().ok()?, transport.parse().ok()?))
+    };
+    parse().ok_or_else(|| Error::invalid("/cursor", "must be the next_cursor of the page before"))
+}

@@ -1,0 +1,46 @@
+//! A request between its arrival and its reply.
+
+use std::time::Instant;
+
+use async_nats::Subject;
+use bytes::Bytes;
+use onex_core::command::{Action, Outcome};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::{
+    domain::time::{Moment, Now},
+    protocol::{endpoint::Endpoint, error::Error},
+};
+
+/// A request that is not answered yet.
+pub(in crate::registry) struct InFlight {
+    /// When it arrived, or may have arrived.
+    pub(in crate::registry) at: Instant,
+    pub(in crate::registry) endpoint: Endpoint,
+    /// Where its answer goes.
+    pub(in crate::registry) subject: Subject,
+    pub(in crate::registry) correlation_id: String,
+    /// After this nothing is decided for it.
+    pub(in crate::registry) deadline: Moment,
+    /// Its place among the requests in flight; absent where there was none.
+    pub(in crate::registry) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What a request asks the engine, and how the outcome becomes a reply.
+pub(in crate::registry) struct Plan {
+    pub(in crate::registry) action: Action,
+    /// A revision that the caller has seen: nothing is decided by an instance that has not.
+    pub(in crate::registry) min_revision: Option<u64>,
+    pub(in crate::registry) reply: Reply,
+}
+
+/// Makes the body of a reply.
+pub(in crate::registry) type Reply = Box<dyn FnOnce(Outcome, Now) -> Result<Bytes, Error> + Send>;
+
+/// Who waits for an outcome.
+pub(in crate::registry) enum Completion {
+    /// A request on the bus.
+    Reply(Box<InFlight>, Reply),
+    /// A task of ours.
+    Task(oneshot::Sender<Outcome>),
+}

@@ -1,0 +1,301 @@
+//! Takes requests from the bus, one subscription for each endpoint, as many at once as have come. What needs nothing but a
+//! decision goes straight to the engine, and its reply is made where its outcome comes out; everything else is a task.
+
+mod in_flight;
+mod replies;
+
+use std::sync::Arc;
+
+use async_nats::{Client, Message, Subscriber};
+use futures::{StreamExt, stream::ReadyChunks};
+use onex_core::command::{Action, Command, Outcome};
+use tokio::{
+    sync::{Semaphore, oneshot, watch},
+    task::JoinHandle,
+};
+use uuid::Uuid;
+
+use crate::{
+    domain::{
+        ids::{CommandId, Ttl},
+        time::Moment,
+    },
+    machine::Machine,
+    protocol::{
+        endpoint::Endpoint,
+        error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome as Done},
+        frame,
+        inbox::Inboxes,
+        names::{HEADER_CORRELATION_ID, HEADER_TIMEOUT_MS, Namespace, SERVICE},
+    },
+    serving::{round_trip, unsubscribe},
+};
+
+use super::{
+    clock::Clock,
+    driver::{Driver, Submitted},
+    handlers,
+    stall::Stall,
+};
+
+pub(super) use in_flight::{Completion, InFlight, Plan};
+pub(super) use replies::Replies;
+
+/// Messages that are taken at once, at most.
+const CHUNK_MAX: usize = 256;
+/// The part of the caller's patience that is left for the answer to reach it.
+const REPLY_PART: u64 = 10;
+/// What is left of it at most, in milliseconds.
+const REPLY_MILLIS_MAX: u64 = 1_000;
+
+/// What requests are taken with.
+pub(super) struct Intake {
+    pub(super) client: Client,
+    pub(super) namespace: Namespace,
+    /// Where answers may be sent.
+    pub(super) inboxes: Inboxes,
+    pub(super) clock: Clock,
+    /// Where this instance grants ports by default.
+    pub(super) machine: Machine,
+    /// The longest TTL that a request may ask for.
+    pub(super) ttl_max: Ttl,
+    pub(super) driver: Driver<Completion>,
+    pub(super) replies: Replies,
+    /// When requests may be older than they look.
+    pub(super) stall: Stall,
+    pub(super) in_flight: Arc<Semaphore>,
+    pub(super) in_flight_max: u32,
+    /// One for each subscription that has told the server that it ends.
+    pub(super) unsubscribed: Semaphore,
+}
+
+/// How far a registry has come with stopping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// The server routes no more requests here; what it has routed still comes.
+    Unsubscribed,
+    /// All that it had routed is here.
+    Complete,
+}
+
+/// The subscriptions, each with the task that reads it.
+pub(super) struct Listening {
+    tasks: Vec<JoinHandle<()>>,
+    phase: watch::Sender<Phase>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Intake {
+    /// Subscribes to every endpoint, as one of the queue group.
+    pub(super) async fn listen(self: &Arc<Self>) -> Result<Listening, async_nats::SubscribeError> {
+        let phase = watch::Sender::new(Phase::Serving);
+        let mut tasks = Vec::new();
+        for endpoint in Endpoint::ALL {
+            let subject = self.namespace.subject(endpoint.name());
+            let messages = self
+                .client
+                .queue_subscribe(subject, SERVICE.to_owned())
+                .await?;
+            let take = Arc::clone(self).take(endpoint, messages, phase.subscribe());
+            tasks.push(tokio::spawn(take));
+        }
+        Ok(Listening { tasks, phase })
+    }
+
+    /// Stops taking requests.
+    pub(super) async fn leave(&self, mut listening: Listening) {
+        listening.phase.send_replace(Phase::Unsubscribed);
+        let told = u32::try_from(listening.tasks.len()).unwrap_or(u32::MAX);
+        let _ = self.unsubscribed.acquire_many(told).await;
+        round_trip(&self.client).await;
+        listening.phase.send_replace(Phase::Complete);
+        for task in std::mem::take(&mut listening.tasks) {
+            let _ = task.await;
+        }
+    }
+
+    /// Waits until those that were taken are answered.
+    pub(super) async fn all_answered(&self) {
+        let _ = self.in_flight.acquire_many(self.in_flight_max).await;
+        round_trip(&self.client).await;
+    }
+
+    /// After a stall: what had waited is taken when the server has answered to what is said after it.
+    pub(super) async fn watch_for_stalls(self: Arc<Self>) {
+        loop {
+            self.stall.noticed().await;
+            tracing::warn!("this process stood still; requests that waited count from before");
+            round_trip(&self.client).await;
+            self.stall.over().await;
+        }
+    }
+
+    async fn take(
+        self: Arc<Self>,
+        endpoint: Endpoint,
+        messages: Subscriber,
+        mut phase: watch::Receiver<Phase>,
+    ) {
+        let mut sweep = self.stall.sweep();
+        let mut messages = messages.ready_chunks(CHUNK_MAX);
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                Ok(()) = phase.changed() => {
+                    let phase = *phase.borrow_and_update();
+                    if self.end(&mut messages, phase).await {
+                        continue;
+                    }
+                    return;
+                }
+                chunk = messages.next() => chunk,
+                // Behind it: all that had come is taken.
+                Ok(()) = sweep.changed() => {
+                    sweep.borrow_and_update().add_permits(1);
+                    continue;
+                }
+            };
+            let Some(chunk) = chunk else { return };
+            self.accept_all(endpoint, chunk).await;
+        }
+    }
+
+    /// Whether the subscription goes on.
+    async fn end(&self, messages: &mut ReadyChunks<Subscriber>, phase: Phase) -> bool {
+        let messages = messages.get_mut();
+        if phase == Phase::Unsubscribed {
+            let done = unsubscribe(messages).await;
+            self.unsubscribed.add_permits(1);
+            return done.is_ok();
+        }
+        messages.unsubscribe().await.is_ok()
+    }
+
+    async fn accept_all(self: &Arc<Self>, endpoint: Endpoint, chunk: Vec<Message>) {
+        let mut commands = Vec::with_capacity(chunk.len());
+        for message in chunk {
+            match self.accept(endpoint, message) {
+                Accepted::Command(submitted) => commands.push(submitted),
+                Accepted::Error(in_flight, error) => self.replies.error(in_flight, error).await,
+                Accepted::Elsewhere => {}
+            }
+        }
+        if !commands.is_empty() {
+            self.submit(commands).await;
+        }
+    }
+
+    /// Hands commands to the engine. Where it has ended, nothing is done, and callers are told so.
+    async fn submit(&self, commands: Vec<Submitted<Completion>>) {
+        let Err(commands) = self.driver.handle.submit(commands).await else {
+            return;
+        };
+        for submitted in commands {
+            // A task finds that nobody will answer.
+            if let Some(Completion::Reply(in_flight, _)) = submitted.ticket {
+                let error = Error::unavailable(Done::None);
+                self.replies.error(*in_flight, error).await;
+            }
+        }
+    }
+
+    fn accept(self: &Arc<Self>, endpoint: Endpoint, message: Message) -> Accepted {
+        let subject = message
+            .reply
+            .clone()
+            .filter(|reply| self.inboxes.has(reply));
+        let Some(subject) = subject else {
+            self.replies.micro.count_without_reply(endpoint);
+            return Accepted::Elsewhere;
+        };
+        let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
+        let correlation_id = frame::correlation_id(header(HEADER_CORRELATION_ID));
+        let patience = frame::timeout_millis(header(HEADER_TIMEOUT_MS));
+        let at = self.stall.arrived();
+        let mut in_flight = InFlight {
+            at,
+            endpoint,
+            subject,
+            correlation_id: String::new(),
+            deadline: self.deadline(at, patience.as_ref().copied().unwrap_or_default()),
+            permit: Arc::clone(&self.in_flight).try_acquire_owned().ok(),
+        };
+        let said = correlation_id.as_ref().ok().cloned().flatten();
+        in_flight.correlation_id = said.unwrap_or_else(|| Uuid::now_v7().to_string());
+        if let Some(error) = correlation_id.err().or(patience.err()) {
+            return Accepted::Error(in_flight, error);
+        }
+        if in_flight.permit.is_none() {
+            let busy = Error::new(ErrorCode::Busy, "too many requests are under way");
+            return Accepted::Error(in_flight, busy.after(BUSY_RETRY_MILLIS));
+        }
+        let reads = &self.driver.handle.reads;
+        let waits = |wanted| wanted > reads.revision() || reads.is_skipped(wanted);
+        match handlers::plan(self, endpoint, &message) {
+            Ok(Some(plan)) if plan.min_revision.is_some_and(waits) => {
+                tokio::spawn(handlers::run_late(Arc::clone(self), in_flight, plan));
+                Accepted::Elsewhere
+            }
+            Ok(Some(Plan { action, reply, .. })) => {
+                let command = command(in_flight.correlation_id.clone(), action);
+                let deadline = in_flight.deadline;
+                Accepted::Command(Submitted {
+                    ticket: Some(Completion::Reply(Box::new(in_flight), reply)),
+                    command,
+                    deadline,
+                })
+            }
+            Ok(None) => {
+                tokio::spawn(handlers::run(Arc::clone(self), in_flight, message));
+                Accepted::Elsewhere
+            }
+            Err(error) => Accepted::Error(in_flight, error),
+        }
+    }
+
+    /// When a caller is told that nothing is known, so that the answer reaches it in its time.
+    fn deadline(&self, at: std::time::Instant, patience: u64) -> Moment {
+        let patience = patience - (patience / REPLY_PART).min(REPLY_MILLIS_MAX);
+        let waited = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.clock.now().mono.plus(patience.saturating_sub(waited))
+    }
+
+    /// Lets the engine decide one command of a request, for a task.
+    pub(super) async fn decide(
+        &self,
+        in_flight: &InFlight,
+        action: Action,
+    ) -> Result<Outcome, Error> {
+        let (completion, outcome) = oneshot::channel();
+        self.submit(vec![Submitted {
+            ticket: Some(Completion::Task(completion)),
+            command: command(in_flight.correlation_id.clone(), action),
+            deadline: in_flight.deadline,
+        }])
+        .await;
+        outcome.await.map_err(|_| Error::unavailable(Done::Unknown))
+    }
+}
+
+enum Accepted {
+    Command(Submitted<Completion>),
+    Error(InFlight, Error),
+    /// A task answers, or nobody.
+    Elsewhere,
+}
+
+fn command(correlation_id: String, action: Action) -> Command {
+    Command {
+        id: CommandId(Uuid::now_v7()),
+        correlation_id: Some(correlation_id),
+        action,
+    }
+}

@@ -1,0 +1,364 @@
+//! Hosts with several instances on one NATS server: a name or address means the same host whichever of them answers.
+
+// The lints' exception for tests does not reach the helpers of one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::collections::BTreeSet;
+
+use harness::{Caller, Nats, Refused, Registry, User, node, until};
+use onex_registry::protocol::error::ErrorCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+mod harness;
+
+/// Which of two instances answers is by chance: of so many requests in a row both get some.
+const ASKED: usize = 24;
+/// Ports of the instances that try them.
+const PORTS: [&str; 2] = ["--ports", "18950-18999"];
+
+fn own_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_str().unwrap().to_ascii_lowercase()
+}
+
+/// The address from which this machine would reach others, where it has a way to.
+fn own_address() -> Option<String> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("203.0.113.1:9").ok()?;
+    Some(socket.local_addr().unwrap().ip().to_string())
+}
+
+fn own_names() -> Vec<String> {
+    own_address().into_iter().chain([own_name()]).collect()
+}
+
+/// This machine, as `name`.
+fn on_this_machine(nats: &Nats, name: &str) -> Registry {
+    Registry::on(nats, &["--host", name, PORTS[0], PORTS[1]])
+}
+
+/// Another machine, as far as the others can tell: nothing of this one is known there.
+fn elsewhere(nats: &Nats, name: &str) -> Registry {
+    let args = ["--host", name, "--no-probe", PORTS[0], PORTS[1]];
+    Registry::on(nats, &args)
+}
+
+async fn pools(caller: &Caller) -> BTreeSet<String> {
+    let pools = caller.see("pool.list", json!({})).await;
+    let items = pools["items"].as_array().unwrap().iter();
+    items
+        .map(|pool| pool["host"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Leases a port of that host again and again, each by a requester of its own: on which host it is each time.
+async fn leased_on(caller: &Caller, host: &str) -> BTreeSet<String> {
+    let mut hosts = BTreeSet::new();
+    for _ in 0..ASKED {
+        let requester = Uuid::new_v4();
+        let lease = caller.lease(requester, json!({"host": host})).await;
+        hosts.insert(lease["host"].as_str().unwrap().to_owned());
+        let release = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
+        caller.get("port.release", release).await;
+    }
+    hosts
+}
+
+/// What is said of that host at every endpoint that takes one, by both instances.
+async fn refusals(caller: &Caller, host: &str) -> Vec<Refused> {
+    let requester = Uuid::new_v4();
+    let requests = [
+        (
+            "port.lease",
+            harness::wish(requester, json!({"host": host})),
+        ),
+        (
+            "node.register",
+            node(requester, "calc", json!({"host": host})),
+        ),
+        ("port.list", json!({"host": host})),
+        ("port.resolve", json!({"host": host, "name": "api"})),
+        ("pool.list", json!({"host": host})),
+        ("node.list", json!({"host": host})),
+    ];
+    let mut refusals = Vec::new();
+    for (endpoint, body) in requests {
+        for _ in 0..ASKED {
+            let refused = caller.refused(endpoint, body.clone(), ErrorCode::InvalidRequest);
+            refusals.push(refused.await);
+        }
+    }
+    refusals
+}
+
+#[track_caller]
+fn check_named(refusals: &[Refused], hosts: &[&str]) {
+    let named: Vec<String> = hosts.iter().map(|host| format!("{host:?}")).collect();
+    for refused in refusals {
+        assert_eq!(refused.detail("pointer"), "/host");
+        let message = refused.error["message"].as_str().unwrap();
+        assert!(message.ends_with(&named.join(", ")), "{message}");
+    }
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_a_machine_mean_its_host_whichever_instance_answers() {
+    let nats = Nats::start();
+    let here = on_this_machine(&nats, "here");
+    let mut there = elsewhere(&nats, "there");
+    let caller = Caller::of(&here).await;
+    for name in own_names() {
+        assert_eq!(leased_on(&caller, &name).await, set(&["here"]), "{name}");
+        let lease = caller.lease(Uuid::new_v4(), json!({"host": "here"})).await;
+        for _ in 0..ASKED {
+            let exact = json!({"requester_id": Uuid::new_v4(), "protocol": "http", "host": name,
+                "preferred_port": lease["port"], "exact": true});
+            let refused = caller.ask("port.lease", exact).await.unwrap_err();
+            assert_eq!(refused.detail("state"), "held", "{name}");
+        }
+    }
+    let pools_now = pools(&caller).await;
+    assert!(
+        pools_now.is_subset(&set(&["here", "there"])),
+        "{pools_now:?}"
+    );
+    // What is known of the machine outlasts its instance.
+    drop(here);
+    for name in own_names() {
+        assert_eq!(leased_on(&caller, &name).await, set(&["here"]), "{name}");
+    }
+    // And an instance that was not there when it was said.
+    there.kill();
+    let _later = elsewhere(&nats, "later");
+    for name in own_names() {
+        assert_eq!(leased_on(&caller, &name).await, set(&["here"]), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn localhost_is_refused_while_instances_run_on_several_hosts() {
+    let nats = Nats::start();
+    let here = elsewhere(&nats, "here");
+    let caller = Caller::of(&here).await;
+    for name in ["localhost", "127.0.0.1", "::1", "0.0.0.0", "::"] {
+        assert_eq!(leased_on(&caller, name).await, set(&["here"]), "{name}");
+    }
+    // A second one on the same host changes nothing.
+    let _also = elsewhere(&nats, "here");
+    assert_eq!(leased_on(&caller, "localhost").await, set(&["here"]));
+    let there = elsewhere(&nats, "there");
+    for name in ["localhost", "127.0.0.1", "::1", "0.0.0.0", "::"] {
+        check_named(&refusals(&caller, name).await, &["here", "there"]);
+    }
+    // With one host left that is meant again, once the other has not been heard of for a while.
+    drop(there);
+    let lease = until("localhost to mean the only host", async || {
+        let wish = harness::wish(Uuid::new_v4(), json!({"host": "localhost"}));
+        caller.ask("port.lease", wish).await.ok()
+    })
+    .await;
+    assert_eq!(lease["host"], "here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_name_of_an_instance_goes_before_an_alias_of_another() {
+    let nats = Nats::start();
+    let here = on_this_machine(&nats, "here");
+    let caller = Caller::of(&here).await;
+    assert_eq!(leased_on(&caller, &own_name()).await, set(&["here"]));
+    let _there = elsewhere(&nats, &own_name());
+    let own = own_name();
+    assert_eq!(leased_on(&caller, &own).await, set(&[own.as_str()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_two_hosts_have_in_common_is_refused() {
+    let nats = Nats::start();
+    let one = on_this_machine(&nats, "one");
+    let two = on_this_machine(&nats, "two");
+    let caller = Caller::of(&one).await;
+    for name in own_names() {
+        check_named(&refusals(&caller, &name).await, &["one", "two"]);
+    }
+    assert_eq!(leased_on(&caller, "one").await, set(&["one"]));
+    let pools_now = pools(&caller).await;
+    assert!(pools_now.is_subset(&set(&["one", "two"])), "{pools_now:?}");
+    // Two names for the ports of one machine are worth a word.
+    let said = two.said();
+    let told = said
+        .lines()
+        .find(|line| line.contains("may be granted twice"));
+    assert!(
+        told.is_some_and(|line| line.contains("other=one")),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_is_served_under_a_new_name_keeps_the_old_one_as_an_alias() {
+    let nats = Nats::start();
+    let old = on_this_machine(&nats, &own_name());
+    old.terminate();
+    let mut old = old;
+    assert!(old.ended().0.success());
+    let new = on_this_machine(&nats, "new");
+    let caller = Caller::of(&new).await;
+    for name in own_names() {
+        assert_eq!(leased_on(&caller, &name).await, set(&["new"]), "{name}");
+    }
+    // Also for one that runs elsewhere.
+    let _there = elsewhere(&nats, "there");
+    for name in own_names() {
+        assert_eq!(leased_on(&caller, &name).await, set(&["new"]), "{name}");
+    }
+    // Until it is used again.
+    let _old = elsewhere(&nats, &own_name());
+    let own = own_name();
+    assert_eq!(leased_on(&caller, &own).await, set(&[own.as_str()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_named_an_alias_gets_ports_of_its_host() {
+    let nats = Nats::start();
+    let there = elsewhere(&nats, "there");
+    let caller = Caller::of(&there).await;
+    let requester = Uuid::new_v4();
+    // Nobody knows yet what that is.
+    let body = node(requester, "calc", json!({"host": own_name()}));
+    caller.get("node.register", body).await;
+    let _here = on_this_machine(&nats, "here");
+    for _ in 0..ASKED {
+        let wish = json!({"requester_id": requester, "protocol": "http", "node_id": "calc"});
+        let lease = caller.get("port.lease", wish).await;
+        assert_eq!(lease["host"], "here");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_spelling_of_an_address_is_refused_with_the_right_one() {
+    let nats = Nats::start();
+    let here = elsewhere(&nats, "here");
+    let caller = Caller::of(&here).await;
+    for (host, right) in [
+        ("2130706433", "127.0.0.1"),
+        ("0x7f000001", "127.0.0.1"),
+        ("127.1", "127.0.0.1"),
+        ("010.0.0.7", "8.0.0.7"),
+        ("[::1]", "::1"),
+        ("LOCALHOST", "localhost"),
+        ("Build-7.LAB", "build-7.lab"),
+        ("build-7.", "build-7"),
+        ("fe80:0::1%eth0", "fe80::1"),
+    ] {
+        for refused in refusals(&caller, host).await {
+            let message = refused.error["message"].as_str().unwrap();
+            assert!(
+                message.contains(&format!("write {right:?}")),
+                "{host}: {message}"
+            );
+            assert_eq!(refused.detail("pointer"), "/host", "{host}");
+        }
+        let user = User::of(&here);
+        for command in ["port lease", "port list", "pool list", "node list", "serve"] {
+            let told = user
+                .run(&format!("{command} --host {host}"))
+                .exits(2)
+                .stderr;
+            assert!(
+                told.contains(&format!("write {right:?}")),
+                "{command} {host}: {told}"
+            );
+            assert!(told.contains("--host"), "{command} {host}: {told}");
+        }
+        let named = User::of(&here).with("ONEX_HOST", host);
+        for command in ["port lease", "serve"] {
+            let told = named.run(command).exits(2).stderr;
+            assert!(
+                told.contains(&format!("write {right:?}")),
+                "{command} {host}: {told}"
+            );
+            assert!(told.contains("ONEX_HOST"), "{command} {host}: {told}");
+        }
+    }
+    // One address in the two ways in which IPv6 can write it is one host.
+    let lease = caller
+        .lease(Uuid::new_v4(), json!({"host": "::ffff:192.0.2.7"}))
+        .await;
+    assert_eq!(lease["host"], "192.0.2.7");
+    assert_eq!(pools(&caller).await, set(&["192.0.2.7", "here"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_machine_is_called_is_in_the_bucket_and_bounded() {
+    let nats = Nats::start();
+    let here = on_this_machine(&nats, "here");
+    let jetstream = async_nats::jetstream::new(async_nats::connect(here.url()).await.unwrap());
+    let bucket = jetstream.get_key_value("onex-registry").await.unwrap();
+    let record: Value =
+        serde_json::from_slice(&bucket.get("host.here").await.unwrap().unwrap()).unwrap();
+    let aliases: BTreeSet<&str> = record["aliases"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|name| name.as_str().unwrap())
+        .collect();
+    for name in own_names() {
+        assert!(aliases.contains(name.as_str()), "{record:#}");
+    }
+    for name in ["here", "localhost", "127.0.0.1", "::1"] {
+        assert!(!aliases.contains(name), "{record:#}");
+    }
+    assert!(aliases.len() <= 128, "{record:#}");
+}
+
+/// A record that is not true any more can be removed by hand; that of an instance that runs comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_host_is_called_can_be_forgotten() {
+    let nats = Nats::start();
+    let here = on_this_machine(&nats, "here");
+    drop(here);
+    let there = elsewhere(&nats, "there");
+    let caller = Caller::of(&there).await;
+    assert_eq!(leased_on(&caller, &own_name()).await, set(&["here"]));
+    let jetstream = async_nats::jetstream::new(caller.client.clone());
+    let bucket = jetstream.get_key_value("onex-registry").await.unwrap();
+    bucket.delete("host.here").await.unwrap();
+    let lease = until("the name to mean itself", async || {
+        let wish = harness::wish(Uuid::new_v4(), json!({"host": own_name()}));
+        let lease = caller.get("port.lease", wish).await;
+        (lease["host"] == own_name()).then_some(lease)
+    })
+    .await;
+    assert_eq!(lease["warnings"][0]["code"], "HOST_UNKNOWN", "{lease:#}");
+    let _here = on_this_machine(&nats, "here");
+    let own = own_address().into_iter();
+    for address in own {
+        assert_eq!(leased_on(&caller, &address).await, set(&["here"]));
+    }
+}
+
+/// The host of another instance is known, though nobody has leased a port there.
+#[tokio::test(flavor = "multi_thread")]
+async fn known_hosts_are_those_of_all_instances() {
+    let nats = Nats::start();
+    let args = ["--no-probe", "--known-hosts-only", "--host"];
+    let one = Registry::on(&nats, &[&args[..], &["one"]].concat());
+    let _two = Registry::on(&nats, &[&args[..], &["two"]].concat());
+    let caller = Caller::of(&one).await;
+    assert_eq!(leased_on(&caller, "two").await, set(&["two"]));
+    assert_eq!(leased_on(&caller, "one").await, set(&["one"]));
+    let wish = harness::wish(Uuid::new_v4(), json!({"host": "three"}));
+    caller
+        .refused("port.lease", wish, ErrorCode::PoolNotFound)
+        .await;
+}
