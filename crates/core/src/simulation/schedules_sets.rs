@@ -10,12 +10,14 @@ use crate::{
     engine::{Input, JobId},
     key::Key,
     mechanism::Mechanisms,
+    node_command::OwnerRequest,
     pool::{Pool, PortState},
     record::{LeaseEnd, Record},
 };
 
 use super::{
     instance::{host, load},
+    node_stage::{deregister, node_id, register},
     stage::{Stage, held, named, release, renew, requester, wants},
     truth::records,
 };
@@ -280,4 +282,77 @@ fn a_rebind_that_is_lost_is_undone_whole() {
     let now = stage.now(0);
     let loaded = load(&stage.store, None, Mechanisms::default(), now).unwrap();
     assert_eq!(records(loaded.state()), records(stage.engine(1).state()));
+}
+
+/// A set that belongs to the present incarnation of node "a".
+fn of_node(request: u128) -> Action {
+    let Action::Lease(mut grant) = set(1, 2, true, true, None) else {
+        panic!("a grant")
+    };
+    grant.request = Some(named(request));
+    grant.owner = Some(OwnerRequest {
+        node_id: node_id("a"),
+        epoch: None,
+        on_its_host: true,
+    });
+    Action::Lease(grant)
+}
+
+#[test]
+fn a_set_of_a_node_ends_with_it_and_all_its_ports_cool_down_where_another_incarnation_follows() {
+    let mut stage = two();
+    stage.epoch(0, register("a", 1, None));
+    let held = answered(&mut stage, 0, of_node(7)).unwrap();
+    let owner = held.lease.owner.clone().unwrap();
+    assert_eq!(owner.node_id, node_id("a"));
+    assert_eq!(counts(&stage), [[4, 2, 0], [4, 2, 0]]);
+    let state = stage.engine(1).state();
+    assert_eq!(state.indexes.held(requester(1)), 1);
+    // The registration of the next incarnation ends it whole, in one command.
+    let before = stage.store.last();
+    stage.epoch(1, register("a", 1, Some(2)));
+    assert_eq!(stage.store.last(), before.next());
+    let key_state = |stage: &Stage, key: &PortKey| {
+        let now = stage.now(1).mono;
+        stage.engine(1).state().port_state(key, now)
+    };
+    for key in held.lease.port_keys(&host()) {
+        assert_eq!(key_state(&stage, &key), PortState::Resting, "{key}");
+    }
+    stage.pass(8_000);
+    stage.settle();
+    stage.epoch(0, register("a", 1, None));
+    stage.pass(1_000);
+    stage.settle();
+    assert_eq!(counts(&stage), [[6, 0, 0], [6, 0, 0]]);
+    // A node that is deregistered has stopped using its ports before.
+    let held = answered(&mut stage, 1, of_node(8)).unwrap();
+    let epoch = stage.engine(0).state().live(&node_id("a")).unwrap().1.epoch;
+    stage.done(0, deregister("a", 1, epoch)).result.unwrap();
+    stage.pass(2_000);
+    stage.settle();
+    for key in held.lease.port_keys(&host()) {
+        assert_eq!(key_state(&stage, &key), PortState::Free, "{key}");
+    }
+    assert_eq!(counts(&stage), [[6, 0, 0], [6, 0, 0]]);
+    assert!(stage.alike());
+}
+
+#[test]
+fn another_set_for_a_node_belongs_to_it_too() {
+    let mut stage = two();
+    stage.epoch(0, register("a", 1, None));
+    let job = stage.ask(0, of_node(7));
+    stage.settle();
+    stage.probed(Probed::InUse);
+    stage.settle();
+    stage.probed(Probed::Bindable);
+    stage.settle();
+    let (lease_id, _) = stage.lease(job).unwrap();
+    let state = stage.engine(1).state();
+    let key = state.indexes.lease(lease_id).unwrap();
+    let (_, lease) = state.lease(key).unwrap();
+    assert_eq!(lease.ports.len(), 2);
+    assert_eq!(lease.owner.as_ref().unwrap().node_id, node_id("a"));
+    assert!(stage.alike());
 }
