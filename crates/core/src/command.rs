@@ -182,6 +182,11 @@ pub enum Class {
 }
 
 impl Action {
+    /// Whether it ends an execution.
+    pub(crate) fn ends_execution(&self) -> bool {
+        matches!(self, Self::EndCall(_) | Self::EndRun(_))
+    }
+
     /// What it is to the bounds.
     pub fn class(&self) -> Class {
         match self {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use onex_types::time::Now;
 
 use crate::{
-    command::{Action, Class, Outcome, Refusal},
+    command::{Class, Outcome, Refusal},
     decide::{Decided, Local, decide},
     key::Key,
     mechanism::Mechanism,
@@ -35,21 +35,24 @@ pub(super) type Done = (Job, Result<Decided, Refusal>, u64);
 
 impl Queues {
     fn of(&mut self, job: &Job) -> &mut VecDeque<Job> {
-        match (&job.command.action, job.command.action.class()) {
-            // Its begin may still wait: the end waits behind that.
-            (Action::EndCall(_) | Action::EndRun(_), _) => &mut self.others,
-            (_, Class::Upkeep) => &mut self.upkeep,
-            (_, Class::Growth | Class::Question | Class::Own) => &mut self.others,
+        let action = &job.command.action;
+        // The begin of an execution may still wait: its end waits behind that.
+        if action.class() == Class::Upkeep && !action.ends_execution() {
+            &mut self.upkeep
+        } else {
+            &mut self.others
         }
     }
 
-    /// Takes a command, or hands it back if as many wait as may. The registry's own are always taken, and twice as many
-    /// ends of executions as anything else: there are as many as begins, which are not taken then.
+    /// Takes a command, or hands it back if as many wait as may. The registry's own are always taken; and ends of
+    /// executions while twice as many wait, because more of these cannot have begun.
     pub(super) fn admit(&mut self, job: Job, waiting_max: usize) -> Option<Job> {
-        let own = job.command.action.class() == Class::Own;
-        let waiting_max = match job.command.action {
-            Action::EndCall(_) | Action::EndRun(_) => waiting_max.saturating_mul(2),
-            _ => waiting_max,
+        let action = &job.command.action;
+        let own = action.class() == Class::Own;
+        let waiting_max = if action.ends_execution() {
+            waiting_max.saturating_mul(2)
+        } else {
+            waiting_max
         };
         let queue = self.of(&job);
         if queue.len() >= waiting_max && !own {
