@@ -380,10 +380,10 @@ fn families() -> Vec<Family> {
     ]
 }
 
-/// The same for numbers that are as long as any, and that no double is.
-/// A schema with so long a number, and what is checked against it.
+/// A schema, and a value of so many members that is checked against it.
 type OfLength = fn(usize) -> (Value, String);
 
+/// The same for numbers that are as long as any, and that no double is.
 fn families_of_long_numbers() -> Vec<(&'static str, OfLength)> {
     fn numbers(count: usize) -> String {
         let number = |at: usize| format!("{}{at:06}", "7".repeat(JSON_NUMBER_CHARS_MAX - 6));
