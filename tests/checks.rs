@@ -380,8 +380,11 @@ fn families() -> Vec<Family> {
     ]
 }
 
+/// A schema, and a value of so many members that is checked against it.
+type OfLength = fn(usize) -> (Value, String);
+
 /// The same for numbers that are as long as any, and that no double is.
-fn families_of_long_numbers() -> Vec<(&'static str, fn(usize) -> (Value, String))> {
+fn families_of_long_numbers() -> Vec<(&'static str, OfLength)> {
     fn numbers(count: usize) -> String {
         let number = |at: usize| format!("{}{at:06}", "7".repeat(JSON_NUMBER_CHARS_MAX - 6));
         format!("[{}]", (0..count).map(number).collect::<Vec<_>>().join(","))

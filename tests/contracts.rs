@@ -577,6 +577,7 @@ async fn a_hostile_contract_holds_nobody_up() {
 }
 
 /// A schema of an older draft, and where it means something else in 2020-12.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn drafts() -> Vec<(Value, Option<&'static str>, &'static [&'static str])> {
     const SEVEN: &str = "http://json-schema.org/draft-07/schema#";
     const NINETEEN: &str = "https://json-schema.org/draft/2019-09/schema";

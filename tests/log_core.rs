@@ -292,3 +292,25 @@ async fn a_start_reads_everything_again() {
     registry.terminate();
     assert!(registry.ended().0.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_is_started_with_other_settings_than_the_store_has_says_both_and_stops() {
+    let nats = Nats::start();
+    let _registry = Registry::on_the_log(&nats, &ARGS);
+    let mut other =
+        Registry::spawn_on_the_log(&nats, &["--host", "there", "--ports", "30000-30009"]);
+    let (status, log) = other.ended();
+    assert!(!status.success(), "{log}");
+    for value in [
+        "ports_default",
+        "20000",
+        "20299",
+        "30000",
+        "30009",
+        "onex settings set",
+    ] {
+        assert!(log.contains(value), "{value}: {log}");
+    }
+    // What is not said may differ: the store has it.
+    let _third = Registry::on_the_log(&nats, &["--host", "there", "--no-probe"]);
+}

@@ -157,6 +157,7 @@ impl Drop for Serve {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one story")]
 async fn credentials_and_certificates_let_in_and_nothing_else_does() {
     let folder = tempfile::tempdir().unwrap();
     let certificates = Certificates::make(folder.path());

@@ -154,16 +154,16 @@ async fn settings_that_cannot_be_edited_are_advised_to_be_left() {
     type Change = fn(&mut Config);
     let changes: [(&str, &str, Change); 4] = [
         ("KV_onex-registry", "storage", |config| {
-            config.storage = StorageType::Memory
+            config.storage = StorageType::Memory;
         }),
         ("KV_onex-registry", "retention", |config| {
-            config.retention = RetentionPolicy::WorkQueue
+            config.retention = RetentionPolicy::WorkQueue;
         }),
         ("ONEX_REGISTRY_EVENTS", "storage", |config| {
-            config.storage = StorageType::Memory
+            config.storage = StorageType::Memory;
         }),
         ("ONEX_REGISTRY_EVENTS", "retention", |config| {
-            config.retention = RetentionPolicy::WorkQueue
+            config.retention = RetentionPolicy::WorkQueue;
         }),
     ];
     for (stream, what, change) in changes {

@@ -147,11 +147,29 @@ pub(super) struct Serve {
     /// Variables that have no meaning because the environment names a running NATS server too.
     #[arg(skip)]
     unused: Vec<&'static str>,
+    /// See [`Settings::given`].
+    #[arg(skip)]
+    given: Vec<&'static str>,
     /// Log as JSON lines. RUST_LOG says what is logged, `info` by default: a level alone is one for the registry's own
     /// messages, `async_nats=debug` one for a library's.
     #[arg(long, env = "ONEX_LOG_JSON")]
     log_json: bool,
 }
+
+/// Options whose values all instances share, with the names under which a log keeps them.
+const SHARED: [(&str, &str); 11] = [
+    ("ports", "ports_default"),
+    ("reserved", "reserved_default"),
+    ("ttl_max", "ttl_max"),
+    ("known_hosts_only", "known_hosts_only"),
+    ("holder_leases_max", "holder_leases_max"),
+    ("hosts_max", "hosts_max"),
+    ("nodes_max", "nodes.nodes_max"),
+    ("buses_max", "nodes.buses_max"),
+    ("retention", "retention_ms"),
+    ("calls_max", "calls_max"),
+    ("calls_kept", "calls_kept_ms"),
+];
 
 impl Serve {
     /// Settles which NATS server is meant, `given` being what the flags were parsed from; or says why they cannot be
@@ -161,6 +179,12 @@ impl Serve {
         let comes_from = |id: &str, source| given.value_source(id) == Some(source);
         let is_flag = |id: &&str| comes_from(id, ValueSource::CommandLine);
         let flag = |id: &str| format!("--{}", id.replace('_', "-"));
+        let by_somebody = |id: &str| {
+            let source = given.value_source(id);
+            source.is_some_and(|source| source != ValueSource::DefaultValue)
+        };
+        let shared = SHARED.iter().filter(|(id, _)| by_somebody(id));
+        self.given = shared.map(|(_, name)| *name).collect();
         if let Some(host) = self.host.as_ref().filter(|host| is_loopback(host)) {
             let from_variable = comes_from("host", ValueSource::EnvVariable);
             let whose = if from_variable { "ONEX_HOST" } else { "--host" };
@@ -199,7 +223,7 @@ impl Serve {
 
     pub(super) async fn run(self, flags: &Flags) -> ExitCode {
         logging::start(self.log_json);
-        match self.serve(flags).await {
+        match Box::pin(self.serve(flags)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("onex serve: {}", crate::chain(error.as_ref()));
@@ -274,6 +298,7 @@ impl Serve {
                 .context("this machine's name cannot be used as a host; choose one with --host")?,
         };
         Ok(Settings {
+            given: self.given.clone(),
             namespace: flags.namespace(),
             probe: !self.no_probe,
             ranges: self.ports.0.clone(),

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, Unit};
 
+use onex_types::time::MonoTime;
+
 use crate::domain::time::{Moment, Now};
 
 /// This process's clock. It stands while the machine sleeps, which only makes leases last longer.
@@ -17,8 +19,10 @@ impl Clock {
 
     pub(super) fn now(self) -> Now {
         let wall = Timestamp::now();
+        let elapsed = self.0.elapsed();
         Now {
-            mono: Moment(u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            mono: Moment(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+            micros: u16::try_from(elapsed.subsec_micros() % 1_000).unwrap_or_default(),
             wall: wall.round(Unit::Millisecond).unwrap_or(wall),
         }
     }
@@ -26,5 +30,10 @@ impl Clock {
     /// How long until that moment.
     pub(super) fn until(self, moment: Moment) -> Duration {
         Duration::from_millis(moment.since(self.now().mono))
+    }
+
+    /// The same, to the microsecond.
+    pub(super) fn until_exact(self, moment: MonoTime) -> Duration {
+        Duration::from_micros(moment.since(self.now().exact()))
     }
 }

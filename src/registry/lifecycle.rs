@@ -62,6 +62,9 @@ pub enum StartError {
     /// No subscription.
     #[error("cannot subscribe")]
     Subscribe(#[from] async_nats::SubscribeError),
+    /// The store has other settings.
+    #[error("{0}")]
+    Settings(String),
     /// The engine ended.
     #[error("the engine ended while starting: {0}")]
     Ended(String),
@@ -124,7 +127,11 @@ impl LogRegistry {
         stop.watch("publisher", publisher.run(to_publish));
         stop.watch("replies", replies.clone().run(to_answer));
         if !driver.ready().await {
-            return Err(StartError::Ended("see the log".to_owned()));
+            return Err(match driver.ended().await.as_deref() {
+                Some(driver::Ended::Refused(refusal)) => StartError::Settings(refusal.to_string()),
+                Some(ended) => StartError::Ended(crate::chain(ended)),
+                None => StartError::Ended("see the log".to_owned()),
+            });
         }
         let revision = driver.handle.reads.revision();
         let intake = Arc::new(Intake {
@@ -241,10 +248,10 @@ fn engine_options(
             ports_default: settings.ranges.clone(),
             reserved_default: settings.reserved.clone(),
             known_hosts_only: settings.known_hosts_only,
+            retention_ms: millis(settings.retention),
             nodes: NodeLimits {
                 nodes_max: settings.nodes_max,
                 buses_max: settings.buses_max,
-                retention_ms: millis(settings.retention),
                 ..NodeLimits::default()
             },
             calls_max: settings.calls_max,
@@ -252,6 +259,7 @@ fn engine_options(
             runs_max: RUNS_MAX,
             unknown: Unknown::new(),
         },
+        given: settings.given.iter().map(ToString::to_string).collect(),
         clock,
         applied,
     }

@@ -48,6 +48,8 @@ pub const RANGES_DEFAULT: &str = "20000-29999";
 /// An instance's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Which of the settings that all instances share somebody gave, by the names under which a log keeps them.
+    pub given: Vec<&'static str>,
     /// Keeps registries on one NATS system apart.
     pub namespace: Namespace,
     /// Where it runs; the default of a request's `host`.
@@ -101,6 +103,7 @@ impl Settings {
     /// All defaults, on that host.
     pub fn on(host: Host) -> Self {
         Self {
+            given: Vec::new(),
             namespace: Namespace::default(),
             host,
             probe: true,

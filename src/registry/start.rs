@@ -120,6 +120,24 @@ pub struct Registry {
     stop: Stop,
 }
 
+/// Says which server it is, and what of its URL is not used.
+fn tell_of_connection(nats: &connect::Options, client: &async_nats::Client, began: Instant) {
+    tracing::info!(
+        nats = nats.shown(),
+        version = client.server_info().version,
+        ms = millis(began),
+        "connected"
+    );
+    let ignored = nats.ignored();
+    if !ignored.is_empty() {
+        tracing::warn!(
+            parts = ignored.join(", "),
+            "nothing behind host and port in the URL of a NATS server is used: name users, passwords and files by \
+             flags, or write nats://USER:PASSWORD@HOST:PORT"
+        );
+    }
+}
+
 impl Registry {
     /// Starts one.
     pub async fn start(settings: Settings, nats: &connect::Options) -> Result<Self, StartError> {
@@ -136,20 +154,7 @@ impl Registry {
             .await?;
         let on_event = store_events(Arc::clone(&restart), stop.clone());
         let store_client = nats.connect(&format!("{SERVICE} store"), on_event).await?;
-        tracing::info!(
-            nats = nats.shown(),
-            version = requests.server_info().version,
-            ms = millis(began),
-            "connected"
-        );
-        let ignored = nats.ignored();
-        if !ignored.is_empty() {
-            tracing::warn!(
-                parts = ignored.join(", "),
-                "nothing behind host and port in the URL of a NATS server is used: name users, passwords and files by \
-                 flags, or write nats://USER:PASSWORD@HOST:PORT"
-            );
-        }
+        tell_of_connection(nats, &requests, began);
         stop.watch_connection(&requests).await?;
         stop.watch_connection(&store_client).await?;
         let machine = machine(&settings);

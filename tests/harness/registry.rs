@@ -51,12 +51,17 @@ impl Registry {
 
     /// One on the core that keeps its state in an ordered log, which uses `nats`, ready.
     pub(crate) fn on_the_log(nats: &Nats, args: &[&str]) -> Self {
+        let mut registry = Self::spawn_on_the_log(nats, args);
+        registry.await_ready();
+        registry
+    }
+
+    /// The same, just started.
+    pub(crate) fn spawn_on_the_log(nats: &Nats, args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_onex"));
         command.env("ONEX_CORE", "log").arg("serve");
         command.args(["--nats", &nats.url()]).args(args);
-        let mut registry = Self::spawn_command(command, false);
-        registry.await_ready();
-        registry
+        Self::spawn_command(command, false)
     }
 
     /// One that uses `nats`, ready.

@@ -103,6 +103,7 @@ impl Clock {
         let wall = TRUE_WALL_MILLIS + self.wall + i64::try_from(time).unwrap();
         Now {
             mono: Moment(self.at(time)),
+            micros: 0,
             wall: Timestamp::from_millisecond(wall).unwrap(),
         }
     }

@@ -70,6 +70,7 @@ impl Bench {
     pub(super) fn now(&self) -> Now {
         Now {
             mono: Moment(self.time),
+            micros: 0,
             wall: Timestamp::UNIX_EPOCH,
         }
     }

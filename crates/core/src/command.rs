@@ -22,6 +22,7 @@ use crate::{
         RegisterBus, RegisterTool, TrustReport,
     },
     record::{HostPool, InstanceId, Lease, LeaseEnd, Request, Settings, Store},
+    settings::SettingDiffers,
 };
 
 /// One thing to do.
@@ -60,6 +61,8 @@ pub enum Action {
         /// Makes retries idempotent.
         request: Option<Request>,
     },
+    /// Give a lease another port for one of its own.
+    Rebind(Box<Rebind>),
     /// Begin a call with a request id, unless the same request began one before.
     BeginCall(Box<BeginCall>),
     /// End an execution of such a call.
@@ -76,9 +79,31 @@ pub enum Action {
     /// Change nothing: who waits for it has then read everything that was there when it was asked.
     ReadIndex,
     /// Write the first entry of a log, if it has none.
-    Genesis(Box<(Store, Settings)>),
+    Genesis(Box<Genesis>),
+    /// Go on from a log that was restored, or that was made anew.
+    AcceptRestore {
+        /// The highest revision that is known from elsewhere.
+        known: u64,
+        /// Whether all that held a lease have been started anew since.
+        holders_restarted: bool,
+    },
+    /// Grant again: the time is over for which nothing was granted after a restore.
+    EndQuiet,
+    /// Write entries in that format from now on.
+    RaiseFormat(u32),
+    /// Change the settings that all instances share.
+    SetSettings {
+        /// All of them.
+        settings: Box<Settings>,
+        /// The revision of those that were read and changed; none to overwrite whatever there is.
+        read: Option<u64>,
+    },
     /// Set or change a host's port ranges.
     SetPool(Host, Box<HostPool>),
+    /// A host has the default ranges again.
+    DeletePool(Host),
+    /// Forget the ports of a host on which nothing has happened for the retention time.
+    ForgetHost(Host),
     /// End what time asks to end under that key, or forget what ended long ago.
     Expire(Key),
     /// A grant whose port is in use: take it back, and grant another port.
@@ -91,6 +116,18 @@ pub enum Action {
         from: Option<InstanceId>,
         /// Who is to be.
         to: InstanceId,
+    },
+    /// Events that are not out and cannot be kept any longer become one gap: those up to that revision, of the entry at
+    /// that position.
+    SkipEvents {
+        /// By whom.
+        instance: InstanceId,
+        /// The revision.
+        revision: u64,
+        /// The position.
+        sequence: u64,
+        /// Nothing is given up if everything below this position is published by now.
+        below: u64,
     },
     /// Every event up to that revision, of the entry at that position, is out.
     Published {
@@ -119,6 +156,78 @@ pub enum Action {
     Report(Box<TrustReport>),
 }
 
+/// What the first entry of a log says, and what an instance was started with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Genesis {
+    /// The store, if it is new.
+    pub store: Store,
+    /// Its settings, if it is new.
+    pub settings: Settings,
+    /// Which of the settings somebody gave, by the names under which they are stored: in a store that is there already
+    /// these must be as they are given.
+    pub given: Vec<String>,
+}
+
+/// What a command is to the bounds of the store and of what waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// It keeps or ends what is there: taken as long as anything can be stored.
+    Upkeep,
+    /// It adds something.
+    Growth,
+    /// It changes nothing.
+    Question,
+    /// The registry's own, or its operator's.
+    Own,
+}
+
+impl Action {
+    /// Whether it ends an execution.
+    pub(crate) fn ends_execution(&self) -> bool {
+        matches!(self, Self::EndCall(_) | Self::EndRun(_))
+    }
+
+    /// What it is to the bounds.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Lease(_)
+            | Self::Rebind(_)
+            | Self::Register(_)
+            | Self::RegisterTool(_)
+            | Self::RegisterBus(_)
+            | Self::Report(_)
+            | Self::BeginCall(_)
+            | Self::BeginRun(_) => Class::Growth,
+            Self::Renew { .. }
+            | Self::Release { .. }
+            | Self::Heartbeat(_)
+            | Self::Deregister(_)
+            | Self::DeregisterTool(_)
+            | Self::DeregisterBus(_)
+            | Self::EndCall(_)
+            | Self::EndRun(_) => Class::Upkeep,
+            Self::Find(_) | Self::FindCall(_) | Self::ReadIndex => Class::Question,
+            Self::Genesis(_)
+            | Self::AcceptRestore { .. }
+            | Self::EndQuiet
+            | Self::RaiseFormat(_)
+            | Self::SetSettings { .. }
+            | Self::SetPool(..)
+            | Self::DeletePool(_)
+            | Self::ForgetHost(_)
+            | Self::Expire(_)
+            | Self::Rollback(_)
+            | Self::Confirm(..)
+            | Self::TakeOver { .. }
+            | Self::SkipEvents { .. }
+            | Self::Published { .. } => Class::Own,
+        }
+    }
+}
+
+/// How many ports one lease may have in each port space.
+pub const LEASE_PORTS_MAX: u16 = 64;
+
 /// The port that somebody asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GrantRequest {
@@ -134,7 +243,13 @@ pub struct GrantRequest {
     pub host: Host,
     /// In which port space.
     pub transport: Transport,
-    /// Tried first.
+    /// Whether each port is to be held in the other port space, too.
+    pub both: bool,
+    /// How many ports: all of them, or none.
+    pub count: u16,
+    /// Whether they have to be neighbours.
+    pub contiguous: bool,
+    /// Tried first; the first one of several.
     pub preferred: Option<Port>,
     /// Whether only the preferred one will do.
     pub exact: bool,
@@ -144,6 +259,28 @@ pub struct GrantRequest {
     pub labels: Vec<Label>,
     /// When the caller says that it asked.
     pub requested_at: Option<Timestamp>,
+    /// Makes retries idempotent.
+    pub request: Option<Request>,
+}
+
+impl GrantRequest {
+    /// The port spaces, the first one first.
+    pub fn transports(&self) -> Vec<Transport> {
+        let others = Transport::ALL.into_iter();
+        let others = others.filter(|other| self.both && *other != self.transport);
+        std::iter::once(self.transport).chain(others).collect()
+    }
+}
+
+/// Another port for one that a lease has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rebind {
+    /// Who asks.
+    pub requester_id: RequesterId,
+    /// Which lease.
+    pub lease_id: LeaseId,
+    /// The port that it gives up. Nobody gets it for a while: another program is using it.
+    pub port: Port,
     /// Makes retries idempotent.
     pub request: Option<Request>,
 }
@@ -170,6 +307,8 @@ pub struct Rollback {
     pub grant: GrantRequest,
     /// How many ports were tried for it.
     pub tried: usize,
+    /// Those of its ports that another program uses; empty for all of them.
+    pub in_use: Vec<PortKey>,
 }
 
 /// What came of a command, true at that revision.
@@ -256,6 +395,25 @@ pub enum Refusal {
     /// The host has no pool, and new ones are not allowed.
     #[error("there is no pool for host {0}")]
     PoolNotFound(Host),
+    /// An instance was started with other settings than the store has.
+    #[error("{}", crate::settings::explain(.0))]
+    SettingsDiffer(Vec<SettingDiffers>),
+    /// Nothing is granted for a while after a restore.
+    #[error(
+        "the store was restored from a backup: nothing is granted before the leases that may be lost have run out, in \
+         {} seconds",
+        retry_after_ms.div_ceil(1_000)
+    )]
+    Quiet {
+        /// For how long, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// This version does not know the format.
+    #[error("format {0} is not known to this version, or is older than what the log has")]
+    FormatUnknown(u32),
+    /// The settings were changed since they were read.
+    #[error("the settings were changed by somebody else meanwhile: read them again")]
+    SettingsChanged,
     /// A bound is reached.
     #[error("no more {what} are allowed: the limit is {limit}")]
     LimitExceeded {
@@ -264,6 +422,9 @@ pub enum Refusal {
         /// Which.
         limit: usize,
     },
+    /// The lease has no such port.
+    #[error("the lease does not hold port {0}")]
+    PortNotHeld(Port),
     /// The one port that will do cannot be had.
     #[error("port {port} {why}")]
     PortUnavailable {
@@ -361,6 +522,22 @@ pub enum Refusal {
     /// So many requests were granted that none of them can be forgotten yet.
     #[error("too many requests are remembered; ask again in a moment")]
     Busy,
+    /// As many commands wait as may.
+    #[error("too many requests are waiting to be decided; ask again in a moment")]
+    QueueFull,
+    /// The log has nearly reached its size.
+    #[error(
+        "the store is nearly full: leases are renewed and released, and nothing new is granted. Give it more room (--store-bytes-max)"
+    )]
+    StoreFull,
+    /// What it would write does not fit into one message.
+    #[error("this would take {bytes} bytes in one message of the store, which takes {limit}")]
+    TooLarge {
+        /// How many it would take.
+        bytes: usize,
+        /// How many there may be.
+        limit: usize,
+    },
     /// So many calls with a request id are remembered that none can be added.
     #[error("too many calls with a request_id are remembered; ask again in a moment")]
     CallsFull,

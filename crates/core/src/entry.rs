@@ -24,14 +24,22 @@ use crate::{
     node_event::{NodeEvent, TrustEvent},
     node_record::{Bus, Live, Node},
     record::{
-        Cooldown, HostPool, Json, Lease, LeaseEnd, Member, Named, Record, Remembered, Request,
-        Settings, Store,
+        Cooldown, Format, HostPool, Json, Lease, LeaseEnd, Member, Named, Record, Remembered,
+        Request, Restored, Settings, Store,
     },
     trust::Verdicts,
 };
 
-/// The format of entries that this version writes and understands. Format 1 was a bucket with a key for each record.
+/// The format of entries that this version writes and understands, once the log was raised to it. Format 1 was a bucket
+/// with a key for each record.
 pub const FORMAT: u32 = 2;
+/// The format of a log that was never raised.
+pub const FORMAT_FIRST: u32 = 2;
+
+/// Whether this version understands entries of that format.
+pub fn is_understood(format: u32) -> bool {
+    (FORMAT_FIRST..=FORMAT).contains(&format)
+}
 
 /// An entry's body.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,9 +54,21 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Its commands, each with its revision.
+    pub fn commands(&self) -> impl Iterator<Item = (u64, &CommandRecord)> {
+        self.cmds.iter().scan(self.rev, |next, command| {
+            let revision = *next;
+            *next = command.reaches(revision).saturating_add(1);
+            Some((revision, command))
+        })
+    }
+
     /// The revision that the state has reached with it.
     pub fn last_revision(&self) -> u64 {
-        (self.rev + self.cmds.len() as u64).saturating_sub(1)
+        let last = self.commands().last();
+        last.map_or(self.rev.saturating_sub(1), |(revision, command)| {
+            command.reaches(revision)
+        })
     }
 }
 
@@ -68,6 +88,17 @@ impl CommandRecord {
             Self::Renewal(_) => &[],
             Self::Other(changes) => &changes.changes,
         }
+    }
+}
+
+impl CommandRecord {
+    /// The revision that the state has with it, if it is the command of that revision.
+    pub fn reaches(&self, revision: u64) -> u64 {
+        let skips = self.changes().iter().filter_map(|change| match change {
+            Change::Skip { to } => Some(*to),
+            _ => None,
+        });
+        skips.fold(revision, u64::max)
     }
 }
 
@@ -148,7 +179,7 @@ pub enum Change {
         /// Which.
         key: Key,
     },
-    /// A lease ends; of a [`Member`] that it held this is said for each.
+    /// A lease ends. What becomes of its other ports is said of each.
     End {
         /// Which.
         key: Key,
@@ -177,6 +208,11 @@ pub enum Change {
         /// What to publish.
         event: Option<EventRecord>,
     },
+    /// No command has the revisions up to that one: the next has a higher one.
+    Skip {
+        /// The revision.
+        to: u64,
+    },
     /// A part of a snapshot: every record of a range of keys. Changes nothing.
     Chunk(Box<Chunk>),
 }
@@ -199,7 +235,11 @@ impl Change {
             Self::Put { event, .. } | Self::End { event, .. } | Self::Delete { event, .. } => {
                 event.as_ref()
             }
-            Self::Renew { .. } | Self::Confirm { .. } | Self::Add { .. } | Self::Chunk(_) => None,
+            Self::Renew { .. }
+            | Self::Confirm { .. }
+            | Self::Add { .. }
+            | Self::Skip { .. }
+            | Self::Chunk(_) => None,
         }
     }
 }
@@ -215,6 +255,9 @@ pub struct EventRecord {
     /// The lease, where the change does not put it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Arc<Lease>>,
+    /// The events that are missing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
     /// The node, and tools of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<Box<NodeEvent>>,
@@ -229,6 +272,15 @@ pub struct EventRecord {
     pub end: Option<Arc<ExecutionEnd>>,
 }
 
+/// Events that were removed before they were published: those of these revisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The first revision.
+    pub from: u64,
+    /// The last revision.
+    pub to: u64,
+}
+
 /// Kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
@@ -241,9 +293,15 @@ pub enum EventKind {
     /// A lease's time was up.
     #[serde(rename = "port.expired")]
     PortExpired,
+    /// A lease got another port for one of its own.
+    #[serde(rename = "port.rebound")]
+    PortRebound,
     /// Another program was using a port.
     #[serde(rename = "port.quarantined")]
     PortQuarantined,
+    /// Events were removed before they were published. Watchers take a new snapshot.
+    #[serde(rename = "gap")]
+    Gap,
     /// A port was taken from its holder.
     #[serde(rename = "port.revoked")]
     PortRevoked,
@@ -345,6 +403,7 @@ struct Written {
     end: Option<Key>,
     add: Option<Key>,
     del: Option<Key>,
+    skip: Option<u64>,
     chunk: Option<Box<Chunk>>,
     #[serde(default)]
     tentative: bool,
@@ -364,6 +423,8 @@ struct Written {
     cooldown: Option<Cooldown>,
     request: Option<Remembered>,
     named: Option<Named>,
+    restored: Option<Restored>,
+    format: Option<Format>,
     node: Option<Node>,
     live: Option<Live>,
     bus: Option<Bus>,
@@ -384,6 +445,8 @@ impl Written {
             self.cooldown.take().map(Record::from),
             self.request.take().map(Record::from),
             self.named.take().map(Record::from),
+            self.restored.take().map(Record::from),
+            self.format.take().map(Record::from),
             self.node.take().map(Record::from),
             self.live.take().map(Record::from),
             self.bus.take().map(Record::from),
@@ -451,6 +514,7 @@ impl Written {
             Self {
                 del: Some(key), ev, ..
             } => Change::Delete { key, event: ev },
+            Self { skip: Some(to), .. } => Change::Skip { to },
             Self { chunk, .. } => Change::Chunk(chunk?),
         })
     }
@@ -483,6 +547,8 @@ impl Serialize for Change {
                     Record::Cooldown(body) => map.serialize_entry("cooldown", body)?,
                     Record::Request(body) => map.serialize_entry("request", body)?,
                     Record::Named(body) => map.serialize_entry("named", body)?,
+                    Record::Restored(body) => map.serialize_entry("restored", body)?,
+                    Record::Format(body) => map.serialize_entry("format", body)?,
                     Record::Node(body) => map.serialize_entry("node", body)?,
                     Record::Live(body) => map.serialize_entry("live", body)?,
                     Record::Bus(body) => map.serialize_entry("bus", body)?,
@@ -530,6 +596,7 @@ impl Serialize for Change {
                 map.serialize_entry("del", key)?;
                 member(&mut map, "ev", event.as_ref())?;
             }
+            Self::Skip { to } => map.serialize_entry("skip", to)?,
             Self::Chunk(chunk) => map.serialize_entry("chunk", chunk)?,
         }
         map.end()

@@ -1,40 +1,116 @@
 //! The ports of hosts: their ranges, and how many ports are in which state.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use onex_types::{
     ids::{Host, Port, Transport},
     key::PortKey,
 };
 
 use crate::{
+    decide::is_ago,
     key::Key,
     pool::{Pool, PortState},
-    record::{HostPool, Unknown},
+    record::{HostPool, Record, Unknown},
+    slot::Slot,
     state::State,
 };
 
+/// What there is on a host.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HostUse {
+    records: usize,
+    held: usize,
+    has_pool: bool,
+    /// When something last happened to one of its ports, for people.
+    last: Timestamp,
+}
+
+impl Default for HostUse {
+    fn default() -> Self {
+        Self {
+            records: 0,
+            held: 0,
+            has_pool: false,
+            last: Timestamp::MIN,
+        }
+    }
+}
+
 impl State {
-    /// Whether the host has a pool of its own, or a port that was ever granted.
+    /// Whether the host has a pool of its own, or a port that was granted and is not forgotten.
     pub fn knows_host(&self, host: &Host) -> bool {
-        self.slots.contains_key(&Key::Pool(host.clone()))
-            || Transport::ALL.iter().any(|transport| {
-                let first = PortKey {
-                    transport: *transport,
-                    ..PortKey::first_on(host)
-                };
-                let next = self.slots_from(Some(&Key::Port(first))).next();
-                matches!(next, Some((Key::Port(key), _)) if key.host == *host)
-            })
+        self.hosts.contains_key(host)
     }
 
-    /// How many hosts have a pool of their own or were ever granted a port.
+    /// How many hosts are known.
     pub fn hosts(&self) -> usize {
-        let hosts: BTreeSet<&Host> = self.pools.keys().map(|(host, _)| host).collect();
-        hosts
-            .into_iter()
-            .filter(|host| self.knows_host(host))
-            .count()
+        self.hosts.len()
+    }
+
+    /// Whether nothing is on a host, it has no pool of its own, and nothing happened to its ports for the retention time.
+    pub fn is_idle(&self, host: &Host, now: Timestamp) -> bool {
+        let retention = self.retention_ms();
+        self.hosts.get(host).is_some_and(|host| {
+            host.held == 0 && !host.has_pool && is_ago(host.last, now, retention)
+        })
+    }
+
+    /// Hosts that may be forgotten.
+    pub fn idle_hosts(&self, now: Timestamp) -> impl Iterator<Item = &Host> {
+        self.hosts
+            .keys()
+            .filter(move |host| self.is_idle(host, now))
+    }
+
+    /// The ports of a host of which there is a record, in their order.
+    pub fn ports_of<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a PortKey> + use<'a> {
+        let first = Key::Port(PortKey::first_on(host));
+        let slots = self.slots_from(Some(&first));
+        let keys = slots.map_while(|(key, _)| match key {
+            Key::Port(key) => Some(key),
+            _ => None,
+        });
+        keys.take_while(move |key| key.host == *host)
+    }
+
+    /// A record of a host comes or goes.
+    pub(crate) fn count_host(&mut self, key: &Key, before: Option<&Slot>) {
+        let (Key::Port(PortKey { host, .. }) | Key::Pool(host)) = key else {
+            return;
+        };
+        let held = |slot: Option<&Slot>| {
+            let record = slot.map(|slot| &slot.record);
+            usize::from(matches!(record, Some(Record::Lease(_) | Record::Member(_))))
+        };
+        if !self.hosts.contains_key(host) {
+            self.hosts.insert(host.clone(), HostUse::default());
+        }
+        let after = self.slots.get(key);
+        let Some(entry) = self.hosts.get_mut(host) else {
+            return;
+        };
+        entry.records =
+            entry.records + usize::from(after.is_some()) - usize::from(before.is_some());
+        entry.held = entry.held + held(after) - held(before);
+        if matches!(key, Key::Pool(_)) {
+            entry.has_pool = after.is_some();
+        }
+        entry.last = after.map_or(entry.last, |slot| entry.last.max(slot.at));
+        if entry.records == 0 {
+            self.hosts.remove(host);
+            self.forget_pools(host);
+        }
+    }
+
+    /// Forgets the ports of a host that is not known.
+    pub(crate) fn forget_pools(&mut self, host: &Host) {
+        if !self.knows_host(host) {
+            for transport in Transport::ALL {
+                self.pools.remove(&(host.clone(), transport));
+            }
+        }
     }
 
     /// The ports of a host and transport.

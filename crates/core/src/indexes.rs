@@ -48,7 +48,7 @@ impl Indexes {
         self.owners.insert(key, record);
         match (key, record) {
             (Key::Port(key), Record::Lease(lease)) => self.insert_lease(key, lease),
-            (Key::Port(key), Record::Cooldown(cooldown)) => {
+            (Key::Port(key), Record::Cooldown(cooldown)) if !cooldown.last.part => {
                 self.insert_cooldown(key, cooldown);
             }
             (_, Record::Request(request)) => {
@@ -68,7 +68,7 @@ impl Indexes {
         self.owners.remove(key, record);
         match (key, record) {
             (Key::Port(key), Record::Lease(lease)) => self.remove_lease(key, lease),
-            (Key::Port(port), Record::Cooldown(cooldown)) => {
+            (Key::Port(port), Record::Cooldown(cooldown)) if !cooldown.last.part => {
                 let last = &cooldown.last;
                 if self.leases.get(&last.lease_id) == Some(port) {
                     self.leases.remove(&last.lease_id);

@@ -43,6 +43,10 @@ pub enum Key {
     Run(ExecutionId),
     /// How many executions of a node's tools have ended.
     Exec(NodeId),
+    /// Whether the log was restored from a backup.
+    Restored,
+    /// The format that the log was raised to.
+    Format,
 }
 
 const POOL: &str = "pool.";
@@ -71,6 +75,8 @@ impl fmt::Display for Key {
             Self::Call(id) => write!(f, "{CALL}{id}"),
             Self::Run(id) => write!(f, "{RUN}{id}"),
             Self::Exec(id) => write!(f, "{EXEC}{}", escape(id.as_str())),
+            Self::Restored => f.write_str("sys.restored"),
+            Self::Format => f.write_str("sys.format"),
         }
     }
 }
@@ -87,6 +93,8 @@ fn parse(text: &str) -> Option<Key> {
         "sys.store" => return Some(Key::Store),
         "sys.settings" => return Some(Key::Settings),
         "sys.named" => return Some(Key::Named),
+        "sys.restored" => return Some(Key::Restored),
+        "sys.format" => return Some(Key::Format),
         _ => {}
     }
     if let Some(host) = text.strip_prefix(POOL) {
@@ -173,6 +181,8 @@ mod tests {
             "sys.store",
             "sys.settings",
             "sys.named",
+            "sys.restored",
+            "sys.format",
             "pool.build-7",
             "pool.10=2E0=2E0=2E1",
             "port.a.udp.80",

@@ -28,6 +28,7 @@ pub mod offers;
 mod owners;
 pub mod pool;
 pub mod record;
+pub mod settings;
 pub mod slot;
 pub mod state;
 pub mod trust;

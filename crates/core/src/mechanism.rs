@@ -3,7 +3,7 @@
 
 /// One mechanism of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
+#[repr(u64)]
 pub enum Mechanism {
     /// An append names the last position that was applied, and the server refuses any other.
     CompareAndAppend,
@@ -39,6 +39,26 @@ pub enum Mechanism {
     ConfirmWaits,
     /// A renewal only lengthens.
     OnlyLengthens,
+    /// An instance whose entry has landed lets another one's land first.
+    WinnersYield,
+    /// An entry fits into a message, and a log that is nearly full takes nothing that adds to the state.
+    StoreBounds,
+    /// A log that takes nothing more is cut short by whoever notices.
+    CutFullLog,
+    /// A host on which nothing has happened for the retention time is forgotten.
+    ForgetHosts,
+    /// A log that is older than what is known of it from elsewhere is refused.
+    HighWater,
+    /// An accepted restore raises the revision above all that is known.
+    SkipRevisions,
+    /// Nothing is granted after a restore until what may be lost has run out.
+    QuietAfterRestore,
+    /// Only the named instance says how far events are published.
+    OnlyNamedPublishes,
+    /// Of a log's size so much is kept that a snapshot fits.
+    SnapshotReserve,
+    /// A log is trimmed to its newest snapshot only when an entry names that.
+    TrimToNamed,
     /// What belongs to a node's incarnation reads as ended as soon as that has ended.
     EndsWithOwner,
     /// An epoch that has ended is not registered again.
@@ -68,7 +88,7 @@ pub struct Mechanisms {
 #[cfg(test)]
 impl Mechanism {
     /// Each of them.
-    pub(crate) const ALL: &'static [Self] = &[
+    pub(crate) const ALL: &[Self] = &[
         Self::CompareAndAppend,
         Self::RepeatSameEntry,
         Self::UndoOnLoss,
@@ -86,6 +106,16 @@ impl Mechanism {
         Self::RequestsBeforeTimers,
         Self::ConfirmWaits,
         Self::OnlyLengthens,
+        Self::WinnersYield,
+        Self::StoreBounds,
+        Self::CutFullLog,
+        Self::ForgetHosts,
+        Self::HighWater,
+        Self::SkipRevisions,
+        Self::QuietAfterRestore,
+        Self::OnlyNamedPublishes,
+        Self::SnapshotReserve,
+        Self::TrimToNamed,
         Self::EndsWithOwner,
         Self::EndedEpoch,
         Self::EarlierIncarnations,

@@ -136,8 +136,6 @@ pub struct NodeLimits {
     pub buses_max: usize,
     /// How long a registration may be with all its tools, in bytes.
     pub node_bytes_max: usize,
-    /// How long a node or bus that has ended is remembered, in milliseconds.
-    pub retention_ms: u64,
 }
 
 impl Default for NodeLimits {
@@ -146,7 +144,6 @@ impl Default for NodeLimits {
             nodes_max: 10_000,
             buses_max: 10_000,
             node_bytes_max: 448 * 1024,
-            retention_ms: 3_600_000,
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     node::Tool,
     node_event::ToolRef,
     node_record::{Bus, Live, Node, NodeLimits},
-    record::{Lease, LeaseEnd, OwnerRef, Record},
+    record::{Lease, LeaseEnd, OwnerRef, RETENTION_MILLIS_DEFAULT, Record},
     slot::Slot,
     state::State,
     trust::{Trust, Verdicts},
@@ -259,6 +259,12 @@ impl State {
     pub fn node_limits(&self) -> NodeLimits {
         let settings = self.settings();
         settings.map_or_else(NodeLimits::default, |settings| settings.nodes.clone())
+    }
+
+    /// How long what has ended is remembered at least, in milliseconds.
+    pub(crate) fn retention_ms(&self) -> u64 {
+        let settings = self.settings();
+        settings.map_or(RETENTION_MILLIS_DEFAULT, |settings| settings.retention_ms)
     }
 }
 

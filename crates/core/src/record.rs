@@ -23,6 +23,13 @@ use crate::{
 /// How long a port stays quarantined that another program was found to use, in milliseconds: one minute.
 pub const QUARANTINE_MILLIS: u64 = 60_000;
 
+/// How long what has ended is remembered where no setting says it, in milliseconds: one hour.
+pub const RETENTION_MILLIS_DEFAULT: u64 = 3_600_000;
+
+fn retention_default() -> u64 {
+    RETENTION_MILLIS_DEFAULT
+}
+
 /// Free-form JSON: carried as it came.
 pub type Json = serde_json::Value;
 
@@ -150,6 +157,9 @@ pub struct Last {
     /// The request that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Request>,
+    /// Whether this was a port of the lease, and the lease itself is or was under another key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub part: bool,
 }
 
 /// How a lease ended.
@@ -231,6 +241,9 @@ pub struct Settings {
     /// Whether a host without a pool is refused.
     #[serde(default)]
     pub known_hosts_only: bool,
+    /// How long what has ended is remembered at least, in milliseconds.
+    #[serde(default = "retention_default")]
+    pub retention_ms: u64,
     /// What bounds nodes and buses.
     #[serde(default)]
     pub nodes: NodeLimits,
@@ -263,6 +276,33 @@ pub struct Named {
     pub published: u64,
     /// The position of the entry up to which that is so.
     pub published_sequence: u64,
+}
+
+/// That the log was restored from a backup, and what was skipped then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Revisions that no command of this log has, the latest last. Somebody who knows of one knows what is lost.
+    pub skipped: Vec<RevisionRange>,
+    /// For how long nothing is granted, in milliseconds from when an instance applies this: who holds what is lost may use
+    /// it until then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub quiet_ms: u64,
+}
+
+/// Revisions, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisionRange {
+    /// The lowest.
+    pub from: u64,
+    /// The highest.
+    pub to: u64,
+}
+
+/// The format of the entries behind this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Format {
+    /// Its number.
+    pub format: u32,
 }
 
 /// One start of one instance.
@@ -330,6 +370,10 @@ records!(
     Run(Run) run,
     /// How many executions have ended.
     Counts(Counts) counts,
+    /// What was skipped when a restored log was accepted.
+    Restored(Restored) restored,
+    /// The format that the log was raised to.
+    Format(Format) format,
 );
 
 impl Lease {

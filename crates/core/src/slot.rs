@@ -27,6 +27,8 @@ pub struct Slot {
     pub told: u64,
     /// When this instance applied that change: its TTL counts from here.
     pub since: Moment,
+    /// How long the record is in a snapshot, in bytes, without its key.
+    pub(crate) bytes: usize,
     /// What the port is by this instance's clock, as its pool counts it.
     pub(crate) state: PortState,
     /// The timer that is armed for it; [`Moment::NEVER`] if none.
@@ -60,6 +62,27 @@ impl Stamp {
     }
 }
 
+/// What stands around a record in a snapshot, in bytes.
+const KEPT_BYTES: usize = 96;
+
+/// How long a record is as JSON.
+fn written_bytes(record: &Record) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Nothing that cannot be written is put: see Txn.
+    let _ = serde_json::to_writer(&mut count, record);
+    count.0
+}
+
 impl Slot {
     pub(crate) fn new(
         record: Record,
@@ -68,6 +91,7 @@ impl Slot {
         mechanisms: Mechanisms,
     ) -> Self {
         Self {
+            bytes: KEPT_BYTES + written_bytes(&record),
             record,
             revision: stamp.revision,
             at: stamp.at,
@@ -160,6 +184,7 @@ pub(crate) fn ended(
             fence: lease.fence,
             request: lease.request.filter(|_| how.was_told()),
             release,
+            part: false,
         },
     }
 }

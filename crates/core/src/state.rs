@@ -14,8 +14,9 @@ use onex_types::{
 };
 
 use crate::{
-    entry::{Change, CommandRecord, Entry, Kept},
+    entry::{Change, CommandRecord, Entry, FORMAT_FIRST, Kept},
     execution::Counts,
+    hosts::HostUse,
     indexes::Indexes,
     key::Key,
     mechanism::Mechanisms,
@@ -66,8 +67,10 @@ pub struct State {
     /// Where what is looked up by something else than its key is.
     pub indexes: Indexes,
     pub(crate) pools: BTreeMap<(Host, Transport), Pool>,
+    pub(crate) hosts: BTreeMap<Host, HostUse>,
     timers: BTreeSet<(Moment, Key)>,
     revision: u64,
+    bytes: usize,
     /// Which mechanisms are on: all, outside of tests.
     pub(crate) mechanisms: Mechanisms,
     /// The records when a snapshot was begun, where a test lets chunks have those.
@@ -104,6 +107,30 @@ impl State {
         self.slots.len()
     }
 
+    /// How long a snapshot of them is, about, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The same, counted anew.
+    #[cfg(test)]
+    pub(crate) fn bytes_counted(&self) -> usize {
+        let slots = self.slots.values();
+        let counted = slots.map(|slot| {
+            let stamp = Stamp {
+                revision: slot.revision,
+                at: slot.at,
+                now: Now {
+                    mono: slot.since,
+                    micros: 0,
+                    wall: slot.at,
+                },
+            };
+            Slot::new(slot.record.clone(), stamp, false, self.mechanisms).bytes
+        });
+        counted.sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
@@ -123,6 +150,13 @@ impl State {
     /// The named instance.
     pub fn named(&self) -> Option<&Arc<Named>> {
         self.slots.get(&Key::Named)?.record.named()
+    }
+
+    /// The format of the entries behind those that were applied.
+    pub fn format(&self) -> u32 {
+        let slot = self.slots.get(&Key::Format);
+        let format = slot.and_then(|slot| slot.record.format());
+        format.map_or(FORMAT_FIRST, |format| format.format)
     }
 
     /// Applies a whole entry that is in the log.
@@ -160,7 +194,7 @@ impl State {
                 }
             }
         }
-        self.revision = stamp.revision;
+        self.revision = command.reaches(stamp.revision);
         Ok(())
     }
 
@@ -223,7 +257,7 @@ impl State {
                 self.add(key, (*runs, *ok), told, stamp, undo)?;
             }
             Change::Delete { key, .. } => self.replace(key, None, stamp.now, undo),
-            Change::Chunk(_) => {}
+            Change::Skip { .. } | Change::Chunk(_) => {}
         }
         Ok(())
     }
@@ -247,11 +281,11 @@ impl State {
         if !matches!(slot.record, Record::Lease(_) | Record::Live(_)) {
             return Err(ApplyError::Kind { key: key.clone() });
         }
-        let bare = ttl.is_none() && request.is_none();
-        if bare || slot.record.live().is_some() {
+        let record = renewed(&slot.record, ttl, request, health);
+        if ttl.is_none() && request.is_none() && health.is_none() {
             // Nothing changes that is looked up by, and a timer that fires early looks again.
             let fresh = Slot {
-                record: renewed(&slot.record, ttl, request, health),
+                record,
                 revision: stamp.revision,
                 at: stamp.at,
                 since: stamp.since(self.mechanisms),
@@ -263,7 +297,6 @@ impl State {
             self.arm(key, stamp.now.mono);
             return Ok(());
         }
-        let record = renewed(&slot.record, ttl, request, health);
         let slot = Slot {
             told: slot.told,
             ..Slot::new(record, stamp, false, self.mechanisms)
@@ -317,10 +350,15 @@ impl State {
         self.indexes_remove(key);
         let before = if let Some(slot) = after {
             self.indexes.insert(key, &slot.record);
+            self.bytes += slot.bytes;
             self.slots.insert(key.clone(), slot)
         } else {
             self.slots.remove(key)
         };
+        self.bytes -= before.as_ref().map_or(0, |slot| slot.bytes);
+        if matches!(key, Key::Port(_) | Key::Pool(_)) {
+            self.count_host(key, before.as_ref());
+        }
         let state = before.as_ref().map_or(PortState::Free, |slot| slot.state);
         if let Some(slot) = self.slots.get_mut(key) {
             slot.state = state;

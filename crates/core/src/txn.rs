@@ -24,6 +24,28 @@ pub struct Txn<'a> {
     fault: Option<ApplyError>,
 }
 
+/// A place in an entry that is being decided.
+#[derive(Debug)]
+pub struct Mark {
+    revision: u64,
+    undo: usize,
+    cmds: usize,
+    bytes: usize,
+    state_bytes: usize,
+}
+
+impl Mark {
+    /// Whether nothing is before it.
+    pub fn is_first(&self) -> bool {
+        self.cmds == 0
+    }
+
+    /// How large the state was, in bytes.
+    pub fn state_bytes(&self) -> usize {
+        self.state_bytes
+    }
+}
+
 /// An entry that was decided.
 pub struct Sealed {
     /// What it says.
@@ -63,6 +85,42 @@ impl<'a> Txn<'a> {
     /// Whether none has.
     pub fn is_empty(&self) -> bool {
         self.cmds.is_empty()
+    }
+
+    /// Where the entry is now, to go back to.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            revision: self.state.revision(),
+            undo: self.undo.len(),
+            cmds: self.cmds.len(),
+            bytes: self.bytes.len(),
+            state_bytes: self.state.bytes(),
+        }
+    }
+
+    /// Takes back everything since that mark.
+    pub fn back_to(&mut self, mark: &Mark) {
+        while self.undo.len() > mark.undo
+            && let Some(undo) = self.undo.pop()
+        {
+            self.state.undo(undo, self.now);
+        }
+        self.state.set_revision(mark.revision);
+        self.cmds.truncate(mark.cmds);
+        self.bytes.truncate(mark.bytes);
+    }
+
+    /// By how much the entry has grown since that mark, in bytes.
+    pub fn bytes_since(&self, mark: &Mark) -> usize {
+        self.bytes.len().saturating_sub(mark.bytes)
+    }
+
+    /// Whether a record was put since that mark.
+    pub fn put_since(&self, mark: &Mark) -> bool {
+        let changes = self.cmds.iter().skip(mark.cmds);
+        changes
+            .flat_map(CommandRecord::changes)
+            .any(|change| matches!(change, Change::Put { .. }))
     }
 
     /// How long the entry is so far, in bytes.

@@ -27,7 +27,7 @@ pub enum Refusal {
     /// The stream is at another sequence, or this very entry is there already. Only the log says which: on a replicated
     /// stream the number in the server's words may never be stored.
     Conflict,
-    /// The stream has reached its `max_bytes`, or its disk is full.
+    /// The stream has reached its `max_bytes`, its account what that may store, or the disk is full.
     Full,
     /// Nobody takes it: the stream has no leader, or JetStream is not running.
     NoResponders,
@@ -124,7 +124,10 @@ pub(crate) fn acknowledged(names: &Names, message: &Message) -> Option<Event> {
             id,
             refusal: match error.err_code {
                 code::WRONG_LAST_SEQUENCE => Refusal::Conflict,
-                code::STORE_FAILED => Refusal::Full,
+                code::STORE_FAILED
+                | code::ACCOUNT_RESOURCES_EXCEEDED
+                | code::STORAGE_RESOURCES_EXCEEDED
+                | code::INSUFFICIENT_RESOURCES => Refusal::Full,
                 code => Refusal::Other(code),
             },
             description: error.description,
@@ -188,6 +191,11 @@ mod tests {
             ),
             (
                 r#"{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}"#,
+                None,
+                Some(Refusal::Full),
+            ),
+            (
+                r#"{"error":{"code":503,"err_code":10023}}"#,
                 None,
                 Some(Refusal::Full),
             ),

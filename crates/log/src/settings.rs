@@ -151,3 +151,31 @@ fn is_default(value: &Value) -> bool {
         Value::Object(members) => members.is_empty(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A value that was removed with a time to live came back alive when the server was killed.
+    #[test]
+    fn s41_nothing_of_the_log_goes_by_itself_or_one_by_one() {
+        let names = Names::of("x");
+        let must: Map<String, Value> = required(&names, 1)
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        for (setting, value) in [
+            ("max_age", json!(0)),
+            ("max_msgs", json!(-1)),
+            ("discard", json!("new")),
+            ("allow_msg_ttl", json!(false)),
+            ("subject_delete_marker_ttl", json!(0)),
+            ("allow_rollup_hdrs", json!(false)),
+            ("deny_delete", json!(true)),
+            ("retention", json!("limits")),
+            ("subjects", json!(["$KV.x.log"])),
+        ] {
+            assert_eq!(must.get(setting), Some(&value), "{setting}");
+        }
+    }
+}

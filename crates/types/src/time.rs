@@ -26,13 +26,48 @@ impl Moment {
     }
 }
 
+/// The same clock as that of [`Moment`], in microseconds: for waits that are shorter than a millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct MonoTime(pub u64);
+
+impl MonoTime {
+    /// One that does not come.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// That many microseconds later.
+    #[must_use]
+    pub fn plus(self, micros: u64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+
+    /// Microseconds since `earlier`; 0 when that is still to come.
+    pub fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl From<Moment> for MonoTime {
+    fn from(moment: Moment) -> Self {
+        Self(moment.0.saturating_mul(1_000))
+    }
+}
+
 /// What the time is: the monotonic clock decides, the wall clock is written down for people.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// Decides.
     pub mono: Moment,
+    /// How far the same clock is within that millisecond, in microseconds: below 1,000.
+    pub micros: u16,
     /// For people.
     pub wall: Timestamp,
+}
+
+impl Now {
+    /// The monotonic clock, in microseconds.
+    pub fn exact(&self) -> MonoTime {
+        MonoTime::from(self.mono).plus(u64::from(self.micros))
+    }
 }
 
 /// Constant part of [`slack`], in milliseconds.

@@ -55,15 +55,12 @@ pub(super) fn marks_decoded(text: &str) -> String {
             .get(..2)
             .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         let mark = code.map(char::from).filter(|c| MARKS.contains(*c));
-        match (mark, piece.get(2..)) {
-            (Some(mark), Some(rest)) => {
-                out.push(mark);
-                out.push_str(rest);
-            }
-            _ => {
-                out.push('%');
-                out.push_str(piece);
-            }
+        if let (Some(mark), Some(rest)) = (mark, piece.get(2..)) {
+            out.push(mark);
+            out.push_str(rest);
+        } else {
+            out.push('%');
+            out.push_str(piece);
         }
     }
     out

@@ -52,7 +52,7 @@ impl Teller {
     /// The events of an entry, in order.
     pub(super) fn events(&self, entry: &Entry) -> Vec<(EventId, DerivedMessage)> {
         let mut events = Vec::new();
-        for (revision, command) in (entry.rev..).zip(&entry.cmds) {
+        for (revision, command) in entry.commands() {
             let CommandRecord::Other(changes) = command else {
                 continue;
             };

@@ -2,7 +2,7 @@
 
 use onex_core::{
     engine::{Delivered, Loaded, Loader, StartError},
-    entry::FORMAT,
+    entry::is_understood,
 };
 use onex_log::{Delivery, Event, Found, Log, Lost, Store};
 use onex_types::entry::{EntryId, Sequence, SnapshotRef};
@@ -120,7 +120,7 @@ pub(super) fn delivered(delivery: &Delivery, needs_body: bool) -> Delivered {
     let readable = needs_body
         && delivery
             .header
-            .is_some_and(|header| header.format == FORMAT);
+            .is_some_and(|header| is_understood(header.format));
     let entry = readable
         .then(|| serde_json::from_slice(&delivery.body).ok())
         .flatten();

@@ -7,12 +7,13 @@
 mod load;
 mod probe;
 mod reads;
+mod sizes;
 mod turn;
 
 use std::sync::Arc;
 
 use onex_core::{
-    command::{Command, Outcome},
+    command::{Command, Outcome, Refusal},
     decide::Local,
     engine::{self, Limits},
     entry::Entry,
@@ -64,6 +65,8 @@ pub(super) struct Options {
     pub(super) limits: Limits,
     /// What the first entry of a log says, where there is none yet.
     pub(super) settings: Settings,
+    /// Which of these somebody gave: a log that is there must have them as they are given.
+    pub(super) given: Vec<String>,
     /// Where the time comes from.
     pub(super) clock: Clock,
     /// Who is told of every entry.
@@ -76,6 +79,9 @@ pub(super) enum Ended {
     /// It was told to stop, and everything is settled or nobody knows.
     #[error("stopped")]
     Stopped,
+    /// The log does not let it start.
+    #[error("{0}")]
+    Refused(Refusal),
     /// The log says something that this version cannot follow.
     #[error("the log cannot be followed")]
     Fatal(#[from] engine::Fatal),

@@ -10,10 +10,10 @@ use crate::domain::time::Moment;
 /// Ports that are tried in one go, at most: it takes about as many times 20 µs.
 const PROBES_MAX: usize = 256;
 
-/// A port to be tried.
+/// The ports of a grant, to be tried.
 pub(super) struct Probe {
     pub(super) lease_id: LeaseId,
-    pub(super) key: PortKey,
+    pub(super) keys: Vec<PortKey>,
     /// Not after this: whoever answers for the grant may have been told of it by then.
     pub(super) until: Moment,
 }
@@ -27,17 +27,37 @@ pub(super) async fn run(
     let mut chunk = Vec::new();
     while probes.recv_many(&mut chunk, PROBES_MAX).await > 0 {
         let (chunk, inputs) = (std::mem::take(&mut chunk), inputs.clone());
-        let tried = tokio::task::spawn_blocking(move || {
+        let done = tokio::task::spawn_blocking(move || {
             for probe in chunk {
-                let probed = if clock.now().mono < probe.until {
-                    availability::probe(&probe.key)
-                } else {
-                    Probed::Unknown
-                };
-                let lease_id = probe.lease_id;
-                let _ = inputs.send(Input::Probed { lease_id, probed });
+                let _ = inputs.send(tried(probe, clock));
             }
         });
-        let _ = tried.await;
+        let _ = done.await;
+    }
+}
+
+/// What trying the ports of a grant said: bindable if all are.
+fn tried(probe: Probe, clock: Clock) -> Input {
+    let mut probed = Probed::Bindable;
+    let mut in_use = Vec::new();
+    for key in probe.keys {
+        let one = if clock.now().mono < probe.until {
+            availability::probe(&key)
+        } else {
+            Probed::Unknown
+        };
+        match one {
+            Probed::Bindable => {}
+            Probed::InUse => in_use.push(key),
+            Probed::Unknown => probed = Probed::Unknown,
+        }
+    }
+    if !in_use.is_empty() {
+        probed = Probed::InUse;
+    }
+    Input::Probed {
+        lease_id: probe.lease_id,
+        probed,
+        in_use,
     }
 }

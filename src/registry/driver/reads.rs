@@ -47,6 +47,11 @@ impl Reads {
         *self.revision.borrow()
     }
 
+    /// Whether that revision was skipped when a restored log was accepted: who knows of it knows what is lost.
+    pub(in super::super) fn is_skipped(&self, revision: u64) -> bool {
+        self.read().state.is_skipped(revision)
+    }
+
     /// Waits until readers see that revision.
     pub(in super::super) async fn reach(&self, revision: u64) {
         let mut seen = self.revision.subscribe();

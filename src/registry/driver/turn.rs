@@ -5,12 +5,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use onex_core::{
-    command::{Action, Command, Outcome},
-    engine::{Engine, Input, Job, JobId, Loaded, Output},
+    command::{self, Action, Command, Genesis, Outcome},
+    engine::{self, Engine, Input, Job, JobId, Loaded, NotAppended, Output},
     entry::Entry,
     record::Store as StoreRecord,
 };
-use onex_log::{Append, Delivery, Event, Log, Refusal, Store};
+use onex_log::{Append, Delivery, Event, Info, Log, Refusal, Store};
 use onex_types::{entry::Sequence, ids::CommandId};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
@@ -20,6 +20,7 @@ use super::{
     load::{self, Known},
     probe::{self, Probe},
     reads::Reads,
+    sizes::Sizes,
 };
 use crate::{domain::time::Moment, throttle::LogThrottle};
 
@@ -29,6 +30,9 @@ const SETTLE_MILLIS: u64 = 2_000;
 const READ_AGAIN_PAUSE: Duration = Duration::from_millis(500);
 /// Chunks of commands that are taken in one go, at most.
 const CHUNKS_TAKEN_MAX: usize = 256;
+
+/// The job of the first entry. Those of others follow.
+const GENESIS: JobId = JobId(0);
 
 /// Who gets outcomes.
 pub(super) type Answer<T> = Box<dyn FnMut(Vec<(T, Outcome)>) + Send>;
@@ -69,6 +73,7 @@ pub(super) struct Turn<T> {
     chunks: Vec<Vec<Submitted<T>>>,
     stop_by: Option<Moment>,
     complaints: Arc<LogThrottle>,
+    sizes: Sizes,
 }
 
 /// What follows a turn.
@@ -104,6 +109,7 @@ impl<T: Send + 'static> Turn<T> {
         Self {
             engine,
             log,
+            sizes: Sizes::ask(store.clone()),
             store,
             options,
             reads,
@@ -159,9 +165,18 @@ impl<T: Send + 'static> Turn<T> {
             store_id: Uuid::new_v4(),
             created_at: self.store.created(),
         };
-        let action = Action::Genesis(Box::new((store, self.options.settings.clone())));
+        let Options {
+            settings, given, ..
+        } = &mut self.options;
+        // Once this instance runs, somebody may change what it was started with.
+        let genesis = Genesis {
+            store,
+            settings: settings.clone(),
+            given: std::mem::take(given),
+        };
+        let action = Action::Genesis(Box::new(genesis));
         self.inputs.push(Input::Command(Job {
-            id: None,
+            id: Some(GENESIS),
             command: Command {
                 id: CommandId(Uuid::nil()),
                 correlation_id: None,
@@ -174,7 +189,7 @@ impl<T: Send + 'static> Turn<T> {
     /// Waits until something happens.
     async fn wait(&mut self) {
         let clock = self.options.clock;
-        let wake = clock.until(self.engine.wake_at(clock.now().mono));
+        let wake = clock.until_exact(self.engine.wake_at(clock.now()));
         let is_stopping = self.stop_by.is_some();
         tokio::select! {
             () = self.log.next(&mut self.events) => {}
@@ -184,6 +199,7 @@ impl<T: Send + 'static> Turn<T> {
                 }
             }
             Some(input) = self.found.recv() => self.inputs.push(input),
+            info = self.sizes.next() => self.take_sizes(&info),
             () = tokio::time::sleep(wake) => {}
             () = async { let _ = self.stopping.wait_for(|stop| *stop).await; }, if !is_stopping => {
                 // What has come before is decided.
@@ -246,6 +262,8 @@ impl<T: Send + 'static> Turn<T> {
                 let first =
                     first.map(|first| (first.sequence, first.header.map(|header| header.id)));
                 self.inputs.push(Input::Following(first));
+                // Another server may take larger or smaller messages.
+                self.sizes.again().notify_one();
             }
             Event::Delivered(batch) => {
                 for delivery in batch {
@@ -258,11 +276,11 @@ impl<T: Send + 'static> Turn<T> {
                 refusal,
                 description,
             } => {
-                let conflict = refusal == Refusal::Conflict;
-                if !conflict && self.complaints.admits() {
+                let why = not_appended(&refusal);
+                if why != NotAppended::Conflict && self.complaints.admits() {
                     tracing::warn!(?refusal, description, "the store takes no entry");
                 }
-                self.inputs.push(Input::Refused { id, conflict });
+                self.inputs.push(Input::Refused { id, why });
             }
             Event::Lost(lost) => {
                 if self.complaints.admits() {
@@ -273,6 +291,17 @@ impl<T: Send + 'static> Turn<T> {
                 self.log.follow(self.engine.head());
             }
         }
+    }
+
+    /// How large the log is and may be. Without a session it is asked for again with the next one.
+    fn take_sizes(&mut self, info: &Info) {
+        let sizes = self.log.max_payload().map(|payload_max| engine::Sizes {
+            bytes: info.bytes,
+            bytes_max: info.bytes_max,
+            payload_max,
+            first: info.first,
+        });
+        self.inputs.extend(sizes.map(Input::Sizes));
     }
 
     /// The body of an entry of our own is at hand.
@@ -300,17 +329,22 @@ impl<T: Send + 'static> Turn<T> {
                     body: bytes::Bytes::from_owner(bytes),
                 }),
                 Output::Fetch(sequence) => self.fetch(sequence),
+                Output::Reply(GENESIS, outcome) => {
+                    if let Err(refusal @ command::Refusal::SettingsDiffer(_)) = outcome.result {
+                        next = Next::End(Ended::Refused(refusal));
+                    }
+                }
                 Output::Reply(id, outcome) => {
                     answers.extend(self.waiting.remove(&id).map(|ticket| (ticket, outcome)));
                 }
                 Output::Probe {
                     lease_id,
-                    key,
+                    keys,
                     until,
                 } => {
                     let _ = self.probes.send(Probe {
                         lease_id,
-                        key,
+                        keys,
                         until,
                     });
                 }
@@ -366,12 +400,13 @@ impl<T: Send + 'static> Turn<T> {
     }
 
     fn trim(&self, below: Sequence) {
-        let store = self.store.clone();
+        let (store, again) = (self.store.clone(), self.sizes.again());
         tokio::spawn(async move {
             match store.purge_below(below).await {
                 Ok(purged) => tracing::info!(below = below.0, purged, "trimmed the log"),
                 Err(error) => tracing::warn!(%error, below = below.0, "cannot trim the log"),
             }
+            again.notify_one();
         });
     }
 
@@ -400,5 +435,15 @@ impl<T: Send + 'static> Turn<T> {
         self.inputs.clear();
         self.begin();
         Ok(())
+    }
+}
+
+/// Why an entry was not taken, as the engine tells reasons apart.
+fn not_appended(refusal: &Refusal) -> NotAppended {
+    match refusal {
+        Refusal::Conflict => NotAppended::Conflict,
+        Refusal::Full => NotAppended::Full,
+        Refusal::TooLarge => NotAppended::TooLarge,
+        Refusal::NoResponders | Refusal::Misplaced { .. } | Refusal::Other(_) => NotAppended::Other,
     }
 }

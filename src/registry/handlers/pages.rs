@@ -75,6 +75,7 @@ pub(super) async fn catch_up(
         return Ok(());
     };
     let reads = &intake.driver.handle.reads;
+    check_lost(intake, wanted)?;
     if reads.revision() >= wanted {
         return Ok(());
     }
@@ -86,11 +87,21 @@ pub(super) async fn catch_up(
         Ok::<(), Error>(())
     };
     if let Ok(Ok(())) = timeout(until, caught_up).await {
-        return Ok(());
+        // A restored log may have been accepted meanwhile.
+        return check_lost(intake, wanted);
     }
     let message = "this instance has not seen min_revision yet";
     let stale = Error::new(ErrorCode::Stale, message).after(BUSY_RETRY_MILLIS);
     Err(stale.with("revision", reads.revision()))
+}
+
+/// Refuses a revision that was lost when the store was restored.
+fn check_lost(intake: &Intake, revision: u64) -> Result<(), Error> {
+    if !intake.driver.handle.reads.is_skipped(revision) {
+        return Ok(());
+    }
+    let message = "min_revision is from before the store was restored";
+    Err(Error::new(ErrorCode::StoreChanged, message).with("pointer", "/min_revision"))
 }
 
 /// Waits until this instance has read everything that is in the log now.

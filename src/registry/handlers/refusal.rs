@@ -70,7 +70,25 @@ pub(super) fn error(refusal: Refusal) -> Error {
         // Handlers ask for what is known of a call, and never pass this on.
         Refusal::CallNotFound => Error::new(ErrorCode::Internal, message),
         Refusal::StillEnding(_) => Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS),
-        Refusal::Busy => Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS),
+        Refusal::Busy | Refusal::QueueFull => {
+            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+        }
+        // As a rule the log is cut short within seconds.
+        Refusal::StoreFull => {
+            Error::new(ErrorCode::StoreUnavailable, message).with("outcome", "none")
+        }
+        Refusal::Quiet { retry_after_ms } => Error::new(ErrorCode::StoreUnavailable, message)
+            .with("outcome", "none")
+            .after(retry_after_ms),
+        Refusal::TooLarge { limit, .. } => {
+            Error::new(ErrorCode::TooLarge, message).with("limit", json!(limit))
+        }
+        Refusal::PortNotHeld(_) => Error::invalid("/port", message),
+        Refusal::SettingsChanged => Error::new(ErrorCode::Contended, message),
+        // No endpoint asks for these.
+        Refusal::SettingsDiffer(_) | Refusal::FormatUnknown(_) => {
+            Error::new(ErrorCode::Internal, message)
+        }
         Refusal::Unavailable => Error::unavailable(Outcome::None),
         Refusal::Unknown => Error::unavailable(Outcome::Unknown),
     }

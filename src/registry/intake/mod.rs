@@ -237,9 +237,10 @@ impl Intake {
             let busy = Error::new(ErrorCode::Busy, "too many requests are under way");
             return Accepted::Error(in_flight, busy.after(BUSY_RETRY_MILLIS));
         }
-        let seen = self.driver.handle.reads.revision();
+        let reads = &self.driver.handle.reads;
+        let waits = |wanted| wanted > reads.revision() || reads.is_skipped(wanted);
         match handlers::plan(self, endpoint, &message) {
-            Ok(Some(plan)) if plan.min_revision > Some(seen) => {
+            Ok(Some(plan)) if plan.min_revision.is_some_and(waits) => {
                 tokio::spawn(handlers::run_late(Arc::clone(self), in_flight, plan));
                 Accepted::Elsewhere
             }

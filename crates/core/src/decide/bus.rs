@@ -148,7 +148,7 @@ pub(super) fn end(txn: &Txn<'_>, bus_id: &BusId, bus: &Bus, how: LeaseEnd) -> Ch
     let ended = BusEnded {
         how,
         at: txn.now.wall,
-        kept_ms: txn.state.node_limits().retention_ms,
+        kept_ms: txn.state.retention_ms(),
     };
     let bus = Bus {
         ended: Some(ended),

@@ -204,7 +204,7 @@ fn end(txn: &Txn<'_>, node_id: &NodeId, how: NodeEnd) -> Option<Change> {
     let ended = NodeEnded {
         how,
         at: txn.now.wall,
-        kept_ms: txn.state.node_limits().retention_ms,
+        kept_ms: txn.state.retention_ms(),
     };
     let live = Live {
         ended: Some(ended),

@@ -1,29 +1,31 @@
 //! Grants: choosing a port, and taking a grant back whose port another program uses.
 
+use std::sync::Arc;
+
+use jiff::Timestamp;
 use onex_types::{
     ids::{LeaseId, Port},
     key::PortKey,
 };
 
 use crate::{
-    command::{Answer, Command, GrantRequest, Refusal, Rollback, Unavailable},
+    command::{Answer, Command, GrantRequest, LEASE_PORTS_MAX, Refusal, Rollback, Unavailable},
     entry::{Change, EventKind, EventRecord},
     key::{Key, REQUEST_SLOTS_MAX},
     mechanism::Mechanism,
-    pool::PortState,
     record::{Lease, LeaseEnd, OwnerRef, Remembered, Unknown},
+    slot::ended,
     txn::Txn,
 };
 
 use super::{
     Decided, Local, Then, bounds, check_digest,
     claim::{check_ttl, living},
-    lease::{end, held},
-    spread,
+    lease::held,
+    ports::{RETRY_AFTER_MILLIS, choose, keys, member},
+    restore::check_quiet,
+    system::put,
 };
-
-/// What a caller is told to wait when no timer says when a port comes free, in milliseconds.
-const RETRY_AFTER_MILLIS: u64 = 1_000;
 
 /// How many ports are tried for one request before it is told that the pool is in use by others.
 pub const PORTS_TRIED_MAX: usize = 64;
@@ -45,18 +47,23 @@ pub(super) fn lease(
     if let Some(decided) = granted_before(txn, command, request)? {
         return Ok(decided);
     }
+    check_quiet(txn)?;
     let (request, owner) = &of_owner(txn, request)?;
     check_bounds(txn, request)?;
-    let key = choose(txn, command, request)?;
-    grant(
-        txn,
-        local,
-        command,
-        request,
-        owner.as_ref(),
-        &key,
-        Vec::new(),
-    )
+    let granted = choose(txn, command, request).and_then(|ports| {
+        grant(
+            txn,
+            local,
+            command,
+            (request, owner.as_ref()),
+            &ports,
+            Vec::new(),
+        )
+    });
+    if granted.is_err() {
+        txn.state.forget_pools(&request.host);
+    }
+    granted
 }
 
 /// The request as it is once the node is known that its lease belongs to, and that node's incarnation.
@@ -141,6 +148,12 @@ fn check_bounds(txn: &Txn<'_>, request: &GrantRequest) -> Result<(), Refusal> {
             });
         }
     }
+    if request.count > LEASE_PORTS_MAX {
+        return Err(Refusal::LimitExceeded {
+            what: "ports per lease",
+            limit: LEASE_PORTS_MAX.into(),
+        });
+    }
     let limit = settings.holder_leases_max;
     if txn.state.leases_held(request.requester_id) >= limit {
         return Err(Refusal::LimitExceeded {
@@ -151,101 +164,33 @@ fn check_bounds(txn: &Txn<'_>, request: &GrantRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The port to grant: the one asked for, else the one that this requester's name had last on this host and transport,
-/// else one that is free.
-fn choose(
-    txn: &mut Txn<'_>,
-    command: &Command,
-    request: &GrantRequest,
-) -> Result<PortKey, Refusal> {
-    let key = |port: Port| PortKey {
-        host: request.host.clone(),
-        transport: request.transport,
-        port,
-    };
-    txn.state.pool_mut(&request.host, request.transport);
-    if let Some(port) = request.preferred {
-        match available(txn, &key(port)) {
-            Ok(()) => return Ok(key(port)),
-            Err(why) if request.exact => return Err(Refusal::PortUnavailable { port, why }),
-            Err(_) => {}
-        }
-    }
-    let GrantRequest {
-        requester_id,
-        host,
-        transport,
-        ..
-    } = request;
-    let sticky = request.name.as_ref().and_then(|name| {
-        txn.state
-            .indexes
-            .last_named(*requester_id, name, host, *transport)
-    });
-    if let Some(sticky) = sticky
-        && available(txn, sticky).is_ok()
-    {
-        return Ok(sticky.clone());
-    }
-    let pool = txn.state.pool(host, *transport);
-    let candidate = pool.and_then(|pool| {
-        let mut candidates = pool.candidates(spread(command.id)).map(key);
-        candidates.find(|key| available(txn, key).is_ok())
-    });
-    candidate.ok_or_else(|| Refusal::Exhausted {
-        retry_after_ms: retry_after(txn, request),
-    })
-}
-
-/// When a port of the pool may come free, in milliseconds.
-fn retry_after(txn: &Txn<'_>, request: &GrantRequest) -> u64 {
-    let soonest = txn.state.next_timer_of(&request.host, request.transport);
-    soonest
-        .map_or(RETRY_AFTER_MILLIS, |at| at.since(txn.now.mono))
-        .max(1)
-}
-
-/// Whether that port can be granted now, and if not, why.
-fn available(txn: &Txn<'_>, key: &PortKey) -> Result<(), Unavailable> {
-    let usable = txn.state.pool(&key.host, key.transport);
-    if !usable.is_some_and(|pool| pool.is_usable(key.port)) {
-        let ranges = txn.state.ranges(&key.host);
-        let reserved = ranges.reserved.iter().any(|range| range.contains(key.port));
-        return Err(if reserved {
-            Unavailable::Reserved
-        } else {
-            Unavailable::Outside
-        });
-    }
-    match txn.state.port_state(key, txn.now.mono) {
-        PortState::Free => Ok(()),
-        PortState::Held => Err(Unavailable::Held),
-        PortState::Resting => Err(Unavailable::Resting),
-        PortState::Quarantined => Err(Unavailable::Quarantined),
-    }
-}
-
-/// Grants that port, after `before` in the same command.
+/// Grants those ports, after `before` in the same command.
 fn grant(
     txn: &mut Txn<'_>,
     local: &Local,
     command: &Command,
-    request: &GrantRequest,
-    owner: Option<&OwnerRef>,
-    key: &PortKey,
+    (request, owner): (&GrantRequest, Option<&OwnerRef>),
+    ports: &[Port],
     before: Vec<Change>,
 ) -> Result<Decided, Refusal> {
+    let transports = request.transports();
+    let keys = keys(&request.host, &transports, ports);
+    let Some((key, others)) = keys.split_first() else {
+        return Err(Refusal::Exhausted {
+            retry_after_ms: RETRY_AFTER_MILLIS,
+        });
+    };
     let probe = local.probes.as_ref() == Some(&key.host);
     let mut changes = before;
-    changes.extend(remember(txn, key)?);
+    changes.extend(remember(txn, &keys)?);
     let lease = Lease {
         lease_id: LeaseId(command.id.0),
         requester_id: request.requester_id,
         protocol: request.protocol.clone(),
         ttl: request.ttl,
         owner: owner.cloned(),
-        ports: vec![key.port],
-        transports: vec![key.transport],
+        ports: ports.to_vec(),
+        transports,
         name: request.name.clone(),
         labels: request.labels.clone(),
         requested_at: request.requested_at,
@@ -261,6 +206,7 @@ fn grant(
         tentative: probe,
         event: Some(EventRecord::new(EventKind::PortLeased)),
     });
+    changes.extend(others.iter().map(|other| member(other, key)));
     txn.change("port.lease", command, Some(request.requester_id), changes);
     let (slot, lease) = txn.state.lease(key).ok_or(Refusal::LeaseExpired)?;
     let then = if probe { Then::Probe } else { Then::Answer };
@@ -270,16 +216,16 @@ fn grant(
     })
 }
 
-/// Moves the requests that the port's last lease remembers to slots: its record is about to be overwritten.
-fn remember(txn: &Txn<'_>, key: &PortKey) -> Result<Vec<Change>, Refusal> {
-    let slot = txn.state.slot(&Key::Port(key.clone()));
-    let Some(cooldown) = slot.and_then(|slot| slot.record.cooldown()) else {
-        return Ok(Vec::new());
-    };
-    let last = &cooldown.last;
+/// Moves the requests that the last leases of these ports remember to slots: their records are about to be overwritten.
+pub(super) fn remember(txn: &Txn<'_>, keys: &[PortKey]) -> Result<Vec<Change>, Refusal> {
+    let lasts = keys.iter().filter_map(|key| {
+        let slot = txn.state.slot(&Key::Port(key.clone()))?;
+        Some(&slot.record.cooldown()?.last)
+    });
+    let requests = lasts.flat_map(|last| last.requests().map(move |request| (last, request)));
     let first = txn.state.indexes.next_remembered();
     let mut changes = Vec::new();
-    for (n, request) in (first..).zip(last.requests()) {
+    for (n, (last, request)) in (first..).zip(requests) {
         let key = Remembered::key(n);
         let age = |at: jiff::Timestamp| txn.now.wall.as_millisecond() - at.as_millisecond();
         let taken = n >= u64::from(REQUEST_SLOTS_MAX) && {
@@ -295,17 +241,12 @@ fn remember(txn: &Txn<'_>, key: &PortKey) -> Result<Vec<Change>, Refusal> {
             request: *request,
             lease_id: last.lease_id,
         };
-        changes.push(Change::Put {
-            key,
-            record: remembered.into(),
-            tentative: false,
-            event: None,
-        });
+        changes.push(put(key, remembered.into()));
     }
     Ok(changes)
 }
 
-/// Another program uses the port: the grant is taken back and another port granted in its place, in one command. Unless
+/// Another program uses a port: the grant is taken back and another one made in its place, in one command. Unless
 /// somebody was told of the grant meanwhile: then it stands.
 pub(super) fn rollback(
     txn: &mut Txn<'_>,
@@ -318,6 +259,7 @@ pub(super) fn rollback(
         lease_id,
         grant: request,
         tried,
+        in_use,
     } = rollback;
     let lease = txn
         .state
@@ -329,7 +271,7 @@ pub(super) fn rollback(
     if !slot.tentative && txn.state.mechanisms.on(Mechanism::TentativeGrants) {
         return Ok(Decided::answer(held(txn.state, key, slot, lease, false)));
     }
-    let back = end(key, slot, LeaseEnd::InUse, None, None);
+    let back = take_back(key, lease, in_use, txn.now.wall);
     let next = match request.preferred {
         Some(port) if request.exact => Err(Refusal::PortUnavailable {
             port,
@@ -338,43 +280,71 @@ pub(super) fn rollback(
         _ if *tried >= PORTS_TRIED_MAX => Err(Refusal::Exhausted {
             retry_after_ms: RETRY_AFTER_MILLIS,
         }),
-        _ => elsewhere(txn, command, request),
+        _ => elsewhere(txn, command, request, &back),
     };
     match next {
-        Ok((next, request, owner)) => grant(
-            txn,
-            local,
-            command,
-            &request,
-            owner.as_ref(),
-            &next,
-            vec![back],
-        ),
+        Ok((next, request, owner)) => {
+            let request = (&request, owner.as_ref());
+            grant(txn, local, command, request, &next, back)
+        }
         Err(refusal) => {
-            txn.change(
-                "port.rollback",
-                command,
-                Some(request.requester_id),
-                vec![back],
-            );
+            let holder = Some(request.requester_id);
+            txn.change("port.rollback", command, holder, back);
             Err(refusal)
         }
     }
 }
 
-/// Another port for that request, with the request as it is once its node is known.
+/// The changes that take a grant back of which its caller was not told. Ports that another program uses are quarantined.
+fn take_back(key: &PortKey, lease: &Arc<Lease>, in_use: &[PortKey], at: Timestamp) -> Vec<Change> {
+    let cooldown = |port: &PortKey, quarantined: bool| {
+        let mut cooldown = ended(lease, LeaseEnd::InUse, None, None, at);
+        cooldown.last.part = port != key;
+        if !quarantined {
+            cooldown.cooldown_ms = 0;
+        }
+        let event = quarantined.then(|| EventRecord {
+            lease: Some(lease.clone()),
+            ..EventRecord::new(EventKind::PortQuarantined)
+        });
+        Change::Put {
+            key: Key::Port(port.clone()),
+            record: cooldown.into(),
+            tentative: false,
+            event,
+        }
+    };
+    let ports = lease.port_keys(&key.host);
+    ports
+        .map(|port| match in_use.contains(&port) || in_use.is_empty() {
+            false if port != *key => Change::Delete {
+                key: port.into(),
+                event: None,
+            },
+            quarantined => cooldown(&port, quarantined),
+        })
+        .collect()
+}
+
+/// Other ports for that request, chosen as it is once the grant is taken back, with the request as it is once its node is
+/// known.
 fn elsewhere(
     txn: &mut Txn<'_>,
     command: &Command,
     request: &GrantRequest,
-) -> Result<(PortKey, GrantRequest, Option<OwnerRef>), Refusal> {
+    back: &[Change],
+) -> Result<(Vec<Port>, GrantRequest, Option<OwnerRef>), Refusal> {
     let (request, owner) = of_owner(txn, request)?;
     let any = GrantRequest {
         preferred: None,
         ..request.clone()
     };
-    let key = choose(txn, command, &any)?;
-    Ok((key, request, owner))
+    let mark = txn.mark();
+    let holder = Some(request.requester_id);
+    txn.change("port.rollback", command, holder, back.to_vec());
+    let next = choose(txn, command, &any);
+    txn.back_to(&mark);
+    Ok((next?, request, owner))
 }
 
 /// The port was tried: the grant stands. No reply waits for this.

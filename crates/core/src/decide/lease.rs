@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use onex_types::{
     ids::{LeaseId, RequesterId, Ttl},
     key::PortKey,
@@ -13,12 +14,12 @@ use crate::{
     key::Key,
     mechanism::Mechanism,
     record::{Lease, LeaseEnd, Record, Request},
-    slot::Slot,
+    slot::{Slot, ended},
     state::State,
     txn::Txn,
 };
 
-use super::{Decided, check_digest};
+use super::{Decided, check_digest, system::put};
 
 /// The live lease of that id, which must be `requester_id`'s, with the key of its record.
 pub(super) fn live(
@@ -81,7 +82,7 @@ impl Held {
     }
 }
 
-fn held_now(txn: &Txn<'_>, key: &PortKey) -> Result<Decided, Refusal> {
+pub(super) fn held_now(txn: &Txn<'_>, key: &PortKey) -> Result<Decided, Refusal> {
     let (slot, lease) = txn.state.lease(key).ok_or(Refusal::LeaseExpired)?;
     Ok(Decided::answer(held(txn.state, key, slot, lease, false)))
 }
@@ -141,8 +142,12 @@ pub(super) fn release(
     check_digest(txn, requester_id, request)?;
     match live(txn, requester_id, lease_id) {
         Ok((key, slot)) => {
-            let change = end(&key, &slot, LeaseEnd::Released, None, request);
-            txn.change("port.release", command, Some(requester_id), vec![change]);
+            let end = End {
+                request,
+                ..End::of(LeaseEnd::Released, txn.now.wall)
+            };
+            let changes = end.changes(&key, &slot);
+            txn.change("port.release", command, Some(requester_id), changes);
             find(txn, lease_id)
         }
         Err(Refusal::LeaseExpired) => find(txn, lease_id),
@@ -184,19 +189,19 @@ pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, key: &PortKey) {
     let Some((slot, lease)) = txn.state.lease(key) else {
         return;
     };
-    let change = if let Some(over) = txn.state.lease_over(lease) {
+    let changes = if let Some(over) = txn.state.lease_over(lease) {
         end_with_owner(txn, key, slot, over.how, over.ttl)
     } else {
         let due = txn.state.due_at(slot);
         if due.is_none_or(|due| due > txn.now.mono) {
             return;
         }
-        end(key, slot, LeaseEnd::Expired, None, None)
+        End::of(LeaseEnd::Expired, txn.now.wall).changes(key, slot)
     };
-    txn.change("port.expire", command, None, vec![change]);
+    txn.change("port.expire", command, None, changes);
 }
 
-/// The change that ends a lease whose node has ended. If that was superseded, its holder may count on the port for the
+/// The changes that end a lease whose node has ended. If that was superseded, its holder may count on the ports for the
 /// node's TTL.
 pub(super) fn end_with_owner(
     txn: &Txn<'_>,
@@ -204,35 +209,78 @@ pub(super) fn end_with_owner(
     slot: &Slot,
     how: LeaseEnd,
     ttl: Ttl,
-) -> Change {
+) -> Vec<Change> {
     let cools_down =
         how == LeaseEnd::Superseded && txn.state.mechanisms.on(Mechanism::SupersededCooldown);
-    end(key, slot, how, cools_down.then(|| ttl.millis()), None)
+    let end = End {
+        cooldown_ms: cools_down.then(|| ttl.millis()),
+        ..End::of(how, txn.now.wall)
+    };
+    end.changes(key, slot)
 }
 
-/// The change that ends the lease in `slot`.
-pub(super) fn end(
-    key: &PortKey,
-    slot: &Slot,
+/// The end of a lease.
+struct End {
     how: LeaseEnd,
+    /// How long nobody gets its ports, in milliseconds, where that does not follow from how it ends.
     cooldown_ms: Option<u64>,
+    /// The request that asks for it.
     request: Option<Request>,
-) -> Change {
-    let kind = match how {
-        LeaseEnd::Released => EventKind::PortReleased,
-        LeaseEnd::Expired => EventKind::PortExpired,
-        LeaseEnd::InUse => EventKind::PortQuarantined,
-        LeaseEnd::Superseded => EventKind::PortRevoked,
-    };
-    let event = EventRecord {
-        lease: slot.record.lease().cloned(),
-        ..EventRecord::new(kind)
-    };
-    Change::End {
-        key: Key::Port(key.clone()),
-        how,
-        cooldown_ms,
-        request,
-        event: Some(event),
+    /// When, for people.
+    at: Timestamp,
+}
+
+impl End {
+    fn of(how: LeaseEnd, at: Timestamp) -> Self {
+        Self {
+            how,
+            cooldown_ms: None,
+            request: None,
+            at,
+        }
+    }
+
+    /// The changes that end the lease in `slot`, with all its ports.
+    fn changes(&self, key: &PortKey, slot: &Slot) -> Vec<Change> {
+        let Self {
+            how,
+            cooldown_ms,
+            request,
+            at,
+        } = *self;
+        let kind = match how {
+            LeaseEnd::Released => EventKind::PortReleased,
+            LeaseEnd::Expired => EventKind::PortExpired,
+            LeaseEnd::InUse => EventKind::PortQuarantined,
+            LeaseEnd::Superseded => EventKind::PortRevoked,
+        };
+        let lease = slot.record.lease();
+        let event = EventRecord {
+            lease: lease.cloned(),
+            ..EventRecord::new(kind)
+        };
+        let first = Change::End {
+            key: Key::Port(key.clone()),
+            how,
+            cooldown_ms,
+            request,
+            event: Some(event),
+        };
+        let cools_down = cooldown_ms.unwrap_or_else(|| how.cooldown_millis()) > 0;
+        let ports = lease.map(|lease| lease.port_keys(&key.host));
+        let others = ports.into_iter().flatten().filter(|port| port != key);
+        // What is remembered of a lease is under its own key. A port that has to cool down needs a record of its own.
+        let others = others.map(|port| match lease {
+            Some(lease) if cools_down => {
+                let mut cooldown = ended(lease, how, cooldown_ms, None, at);
+                cooldown.last.part = true;
+                put(port.into(), cooldown.into())
+            }
+            _ => Change::Delete {
+                key: port.into(),
+                event: None,
+            },
+        });
+        std::iter::once(first).chain(others).collect()
     }
 }

@@ -6,7 +6,11 @@ mod call;
 mod claim;
 mod grant;
 mod lease;
+mod ports;
+mod rebind;
 mod register;
+mod restore;
+mod settings;
 mod system;
 mod tool;
 mod trust;
@@ -14,6 +18,8 @@ mod trust;
 use onex_types::ids::{CommandId, Host, RequesterId};
 
 pub use grant::PORTS_TRIED_MAX;
+pub use restore::SKIPPED_REVISIONS;
+pub(crate) use settings::is_ago;
 
 use crate::{
     command::{Action, Answer, Command, Refusal},
@@ -77,6 +83,7 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
             lease_id,
             request,
         } => lease::release(txn, command, *requester_id, *lease_id, *request),
+        Action::Rebind(rebind) => rebind::rebind(txn, command, rebind),
         Action::Find(lease_id) => lease::find(txn, *lease_id),
         Action::ReadIndex => Ok(Decided::answer(Answer::Done)),
         Action::BeginCall(begin) => call::begin(txn, command, begin),
@@ -85,9 +92,33 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
         Action::BeginRun(run) => call::begin_run(txn, command, run),
         Action::EndRun(end) => Ok(call::end_run(txn, command, end)),
         Action::Expire(key) => Ok(expire(txn, command, key)),
-        Action::Genesis(genesis) => Ok(system::genesis(txn, genesis)),
-        Action::SetPool(host, pool) => Ok(system::set_pool(txn, command, host, pool)),
+        Action::Genesis(genesis) => settings::genesis(txn, genesis),
+        Action::AcceptRestore {
+            known,
+            holders_restarted,
+        } => Ok(restore::accept_restore(
+            txn,
+            command,
+            *known,
+            *holders_restarted,
+        )),
+        Action::EndQuiet => Ok(restore::end_quiet(txn)),
+        Action::RaiseFormat(format) => restore::raise_format(txn, command, *format),
+        Action::SetSettings { settings, read } => {
+            settings::set_settings(txn, command, settings, *read)
+        }
+        Action::SetPool(host, pool) => settings::set_pool(txn, command, host, pool),
+        Action::DeletePool(host) => settings::delete_pool(txn, command, host),
+        Action::ForgetHost(host) => Ok(settings::forget_host(txn, command, host)),
         Action::TakeOver { from, to } => Ok(system::take_over(txn, *from, *to)),
+        Action::SkipEvents {
+            instance,
+            revision,
+            sequence,
+            below,
+        } => Ok(system::skip_events(
+            txn, *instance, *revision, *sequence, *below,
+        )),
         Action::Published {
             instance,
             revision,

@@ -335,13 +335,13 @@ fn end_past(
             node_id: request.node_id.clone(),
             incarnation: past.incarnation,
         };
-        let room = OWNED_ENDED_MAX.saturating_sub(changes.len());
         let mut owned = txn.state.owned(&owner, None);
-        let ended = owned
-            .by_ref()
-            .take(room)
-            .filter_map(|key| end_owned(txn, key, past));
-        changes.extend(ended);
+        // The last one may have several ports, each of which is a change.
+        while changes.len() < OWNED_ENDED_MAX
+            && let Some(key) = owned.next()
+        {
+            changes.extend(end_owned(txn, key, past));
+        }
         if owned.next().is_some() {
             left.push(*past);
         }
@@ -352,18 +352,18 @@ fn end_past(
     Ok((left, changes))
 }
 
-/// The change that ends what is under that key, because the incarnation that it belonged to has ended.
-fn end_owned(txn: &Txn<'_>, key: &Key, past: &PastIncarnation) -> Option<Change> {
+/// The changes that end what is under that key, because the incarnation that it belonged to has ended.
+fn end_owned(txn: &Txn<'_>, key: &Key, past: &PastIncarnation) -> Vec<Change> {
     match key {
-        Key::Port(port) => {
-            let slot = txn.state.slot(key)?;
-            Some(lease::end_with_owner(txn, port, slot, past.how, past.ttl))
-        }
+        Key::Port(port) => txn.state.slot(key).map_or_else(Vec::new, |slot| {
+            lease::end_with_owner(txn, port, slot, past.how, past.ttl)
+        }),
         Key::Bus(id) => {
-            let (_, bus) = txn.state.bus(id)?;
-            Some(bus::end(txn, id, bus, past.how))
+            let bus = txn.state.bus(id).into_iter();
+            bus.map(|(_, bus)| bus::end(txn, id, bus, past.how))
+                .collect()
         }
-        _ => None,
+        _ => Vec::new(),
     }
 }
 

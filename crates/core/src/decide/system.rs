@@ -1,38 +1,17 @@
-//! What the registry keeps for itself: pools, and the named instance.
+//! What the registry keeps for itself: the named instance, and how far events are published.
 
-use onex_types::ids::Host;
+use std::sync::Arc;
 
 use crate::{
-    command::{Answer, Command},
-    entry::Change,
+    command::Answer,
+    entry::{Change, EventKind, EventRecord, Gap},
     key::Key,
-    record::{HostPool, InstanceId, Named, Record, Settings, Store},
+    mechanism::Mechanism,
+    record::{InstanceId, Named, Record},
     txn::Txn,
 };
 
 use super::Decided;
-
-/// The first entry of a log. Whoever loses the race for it finds the winner's.
-pub(super) fn genesis(txn: &mut Txn<'_>, (store, settings): &(Store, Settings)) -> Decided {
-    if txn.state.settings().is_none() {
-        let store = put(Key::Store, store.clone().into());
-        let settings = put(Key::Settings, settings.clone().into());
-        txn.system("genesis", vec![store, settings]);
-    }
-    Decided::answer(Answer::Done)
-}
-
-/// Sets a host's ranges. Leases outside them stay until they end.
-pub(super) fn set_pool(
-    txn: &mut Txn<'_>,
-    command: &Command,
-    host: &Host,
-    pool: &HostPool,
-) -> Decided {
-    let change = put(Key::Pool(host.clone()), pool.clone().into());
-    txn.change("pool.set", command, None, vec![change]);
-    Decided::answer(Answer::Done)
-}
 
 /// Names `to`, unless somebody else was named since that was decided on.
 pub(super) fn take_over(txn: &mut Txn<'_>, from: Option<InstanceId>, to: InstanceId) -> Decided {
@@ -57,10 +36,12 @@ pub(super) fn published(
     revision: u64,
     sequence: u64,
 ) -> Decided {
-    let named = txn.state.named().filter(|named| named.instance == instance);
-    if named.is_some_and(|named| named.published < revision) {
+    let checks = txn.state.mechanisms.on(Mechanism::OnlyNamedPublishes);
+    let named = txn.state.named();
+    let named = named.filter(|named| named.instance == instance || !checks);
+    if let Some(named) = named.filter(|named| named.published < revision) {
         let named = Named {
-            instance,
+            instance: named.instance,
             published: revision,
             published_sequence: sequence,
         };
@@ -69,7 +50,42 @@ pub(super) fn published(
     Decided::answer(Answer::Done)
 }
 
-fn put(key: Key, record: Record) -> Change {
+/// Gives up events that are not out, and says so in one event. Only the named instance's word counts.
+pub(super) fn skip_events(
+    txn: &mut Txn<'_>,
+    instance: InstanceId,
+    revision: u64,
+    sequence: u64,
+    below: u64,
+) -> Decided {
+    let named = txn.state.named().filter(|named| named.instance == instance);
+    let is_due = |named: &&Arc<Named>| {
+        named.published_sequence < sequence && named.published_sequence.saturating_add(1) < below
+    };
+    let Some(named) = named.filter(is_due) else {
+        return Decided::answer(Answer::Done);
+    };
+    let from = named.published + 1;
+    let event = (from <= revision).then(|| EventRecord {
+        gap: Some(Gap { from, to: revision }),
+        ..EventRecord::new(EventKind::Gap)
+    });
+    let record = Named {
+        instance,
+        published: named.published.max(revision),
+        published_sequence: sequence,
+    };
+    let change = Change::Put {
+        key: Key::Named,
+        record: record.into(),
+        tentative: false,
+        event,
+    };
+    txn.system("named.skip_events", vec![change]);
+    Decided::answer(Answer::Done)
+}
+
+pub(super) fn put(key: Key, record: Record) -> Change {
     Change::Put {
         key,
         record,

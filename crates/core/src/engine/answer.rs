@@ -2,6 +2,7 @@
 
 use onex_types::{
     ids::LeaseId,
+    key::PortKey,
     time::{Moment, Now},
 };
 
@@ -41,7 +42,7 @@ impl Engine {
                 let until = sent.plus(PROBE_MILLIS);
                 self.out.push(Output::Probe {
                     lease_id,
-                    key: key.clone(),
+                    keys: held.lease.port_keys(&key.host).collect(),
                     until,
                 });
                 let probing = Probing {
@@ -69,7 +70,13 @@ impl Engine {
     }
 
     /// A port was tried: the grant stands, or another port takes its place.
-    pub(super) fn probed(&mut self, lease_id: LeaseId, probed: Probed, now: Now) {
+    pub(super) fn probed(
+        &mut self,
+        lease_id: LeaseId,
+        probed: Probed,
+        in_use: Vec<PortKey>,
+        now: Now,
+    ) {
         let Some(probing) = self.probing.remove(&lease_id) else {
             return;
         };
@@ -90,6 +97,7 @@ impl Engine {
                 } else {
                     PORTS_TRIED_MAX
                 },
+                in_use,
             };
             let command = Command {
                 id: probing.command.id.next(),
@@ -101,7 +109,7 @@ impl Engine {
                 command,
                 deadline: Moment::NEVER,
             };
-            return self.commands.push_back(job);
+            return self.enqueue(job);
         }
         let Outcome {
             revision,
@@ -117,7 +125,7 @@ impl Engine {
             correlation_id: None,
             action: Action::Confirm(probing.key, lease_id),
         };
-        self.commands.push_back(Job {
+        self.enqueue(Job {
             id: None,
             command,
             deadline: Moment::NEVER,
@@ -139,7 +147,7 @@ impl Engine {
             .filter(|(_, probing)| now.mono > probing.until);
         let late: Vec<LeaseId> = late.map(|(lease_id, _)| *lease_id).collect();
         for lease_id in late {
-            self.probed(lease_id, Probed::Unknown, now);
+            self.probed(lease_id, Probed::Unknown, Vec::new(), now);
         }
     }
 
@@ -162,7 +170,7 @@ impl Engine {
             }
         }
         if self.pending.is_some() || !self.follows {
-            for queue in [&mut self.renewals, &mut self.commands] {
+            for queue in self.queues.both() {
                 queue.retain(|job| {
                     let waits = job.deadline > now.mono;
                     late.extend(
@@ -210,10 +218,7 @@ impl Engine {
         for id in unknown {
             self.refuse(id, Refusal::Unknown);
         }
-        let queues = [
-            std::mem::take(&mut self.renewals),
-            std::mem::take(&mut self.commands),
-        ];
+        let queues = self.queues.both().map(std::mem::take);
         for job in queues.into_iter().flatten() {
             self.refuse(job.id, Refusal::Unavailable);
         }

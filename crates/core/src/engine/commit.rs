@@ -12,15 +12,14 @@ use uuid::Uuid;
 use crate::{
     command::{Action, Command, Outcome, Refusal},
     decide::{Local, decide},
-    entry::FORMAT,
     key::Key,
     mechanism::Mechanism,
     txn::Txn,
 };
 
 use super::{
-    APPEND_SILENCE_MILLIS, CONFLICT_WAIT_MILLIS, EMPTY_ENTRY_MILLIS, ENTRY_BYTES_MAX,
-    ENTRY_COMMANDS_MAX, Engine, Fatal, Job, Output, Pending, Phase, QUIET_MILLIS, Snapshots,
+    APPEND_SILENCE_MILLIS, CONFLICT_WAIT_MILLIS, EMPTY_ENTRY_MILLIS, ENTRY_COMMANDS_MAX, Engine,
+    Fatal, NotAppended, Output, Pending, Phase, QUIET_MILLIS, Snapshots,
 };
 
 /// A named instance ends a lease when its time is up, the others so much later, in milliseconds: most of the time there
@@ -30,52 +29,29 @@ const OTHERS_WAIT_MILLIS: u64 = 1_000;
 impl Engine {
     /// Decides what waits, and appends it, unless an entry is under way.
     pub(super) fn decide(&mut self, now: Now) {
-        if self.pending.is_some() || !self.follows || self.phase == Phase::Failed {
+        if self.pending.is_some()
+            || !self.follows
+            || self.phase == Phase::Failed
+            || self.yields(now)
+            || self.room.full_until > now.mono
+        {
             return;
         }
         let snapshot_due = self.begins_snapshot(now.mono);
-        let mut jobs = Vec::new();
+        // An entry that raises the format has the old one itself.
+        let format = self.state.format();
+        let has_chunk = snapshot_due || self.snapshots.wants_chunk(self.local.instance);
+        let only_own = !has_chunk && self.room.is_reserved(&self.state);
         let mut txn = Txn::new(&mut self.state, now);
-        let full = |txn: &Txn<'_>, jobs: &[_]| {
-            jobs.len() >= ENTRY_COMMANDS_MAX || txn.bytes() >= ENTRY_BYTES_MAX
-        };
-        // Requests before timers, renewals before everything: a renewal that has arrived is taken before its lease
-        // is looked at.
-        let early = !txn.state.mechanisms.on(Mechanism::RequestsBeforeTimers);
-        if early {
-            expire(&mut txn, &self.local, &mut self.expiries);
-        }
-        let mut drained = true;
-        for queue in [&mut self.renewals, &mut self.commands] {
-            while let Some(job) = queue.pop_front() {
-                if full(&txn, &jobs) {
-                    queue.push_front(job);
-                    drained = false;
-                    break;
-                }
-                let late = job.deadline <= now.mono;
-                if late && txn.state.mechanisms.on(Mechanism::CommandDeadline) {
-                    if let Some(id) = job.id {
-                        let revision = txn.state.revision();
-                        let result = Err(Refusal::Unavailable);
-                        self.out
-                            .push(Output::Reply(id, Outcome { revision, result }));
-                    }
-                    continue;
-                }
-                let result = decide(&mut txn, &self.local, &job.command);
-                let revision = txn.state.revision();
-                jobs.push((job, result, revision));
-            }
-        }
-        if drained && !early {
-            expire(&mut txn, &self.local, &mut self.expiries);
-        }
+        let mut jobs =
+            self.queues
+                .decide(&mut txn, &self.local, &self.room, only_own, &mut self.out);
+        let room = self.room.chunk_bytes(txn.bytes());
+        let chunk_bytes = self.limits.chunk_bytes.min(room);
         if self.snapshots.wants_chunk(self.local.instance) {
-            self.snapshots
-                .write_chunk(&mut txn, self.limits.chunk_bytes);
+            self.snapshots.write_chunk(&mut txn, chunk_bytes);
         } else if snapshot_due {
-            Snapshots::begin(&mut txn, self.local.instance, self.limits.chunk_bytes);
+            Snapshots::begin(&mut txn, self.local.instance, chunk_bytes);
         }
         let changed = !txn.is_empty();
         let sealed = txn.seal();
@@ -87,7 +63,7 @@ impl Engine {
         }
         if !changed && now.mono.since(self.last_empty) < EMPTY_ENTRY_MILLIS {
             // Nothing was changed, so nothing is undone: these are decided again in a moment.
-            return self.put_back(jobs.into_iter().map(|(job, ..)| job));
+            return self.queues.put_back(jobs.into_iter().map(|(job, ..)| job));
         }
         if !changed {
             self.last_empty = now.mono;
@@ -109,7 +85,7 @@ impl Engine {
         let header = EntryHeader {
             id,
             predecessor: self.last_valid,
-            format: FORMAT,
+            format,
             snapshot: self.snapshot_ref(),
         };
         self.pending = Some(Pending {
@@ -119,19 +95,28 @@ impl Engine {
             bytes: sealed.bytes.into(),
             undo: sealed.undo,
             jobs,
-            first_sent: now.mono,
+            first_sent: now,
             sent: now.mono,
+            copies: 0,
             refused: None,
         });
         self.send(now.mono);
     }
 
+    /// Whether it lets another instance append first. One that stops does not wait.
+    fn yields(&self, now: Now) -> bool {
+        self.phase == Phase::Running
+            && self.on(Mechanism::WinnersYield)
+            && self.pace.yields_until(now.exact()).is_some()
+    }
+
     /// Whether an entry is to be appended though nothing waits: a start ends with one, silence is broken by one, and the
-    /// named instance shows that it is still there.
+    /// named instance shows that it is still there, and names a snapshot that is complete.
     fn wants_entry(&self, now: Moment) -> bool {
         !self.ready
             || now.since(self.last_entry) >= QUIET_MILLIS
             || (self.is_named() && now.since(self.named_seen) >= QUIET_MILLIS)
+            || (self.is_named() && self.named_last != self.snapshots.newest())
     }
 
     /// Sends the pending entry, for the first time or again: always the same.
@@ -140,25 +125,13 @@ impl Engine {
             return;
         };
         pending.sent = now;
+        pending.copies += 1;
         pending.refused = None;
         self.out.push(Output::Append {
             expected: pending.expected,
             header: pending.header,
             bytes: pending.bytes.clone(),
         });
-    }
-
-    /// Puts jobs back in front of those that came later, in their order.
-    fn put_back(&mut self, jobs: impl DoubleEndedIterator<Item = Job>) {
-        for job in jobs.rev() {
-            match job.command.action {
-                Action::Renew { .. }
-                | Action::Release { .. }
-                | Action::Heartbeat(_)
-                | Action::Deregister(_) => self.renewals.push_front(job),
-                _ => self.commands.push_front(job),
-            }
-        }
     }
 
     /// The server acknowledged an entry. It counts only while the follower fits, and only at the place that was asked
@@ -177,8 +150,9 @@ impl Engine {
         }
     }
 
-    /// The server refused an entry: at best a hint, since earlier copies of it may have landed or may land yet.
-    pub(super) fn refused(&mut self, id: EntryId, conflict: bool, now: Now) {
+    /// The server refused an attempt. A conflict is at best a hint, since earlier copies of the entry may have landed or
+    /// may land yet. Where the only copy was not taken for its size, it is not in the log.
+    pub(super) fn refused(&mut self, id: EntryId, why: NotAppended, now: Now) {
         let Some(pending) = self
             .pending
             .as_mut()
@@ -186,8 +160,31 @@ impl Engine {
         else {
             return;
         };
-        if conflict && pending.refused.is_none() {
-            pending.refused = Some(now.mono);
+        let only = pending.copies == 1;
+        match why {
+            NotAppended::Conflict if pending.refused.is_none() => {
+                pending.refused = Some(now.mono);
+            }
+            NotAppended::TooLarge if only => {
+                self.room.too_large(pending.bytes.len());
+                self.lose(now);
+            }
+            NotAppended::Full => self.store_is_full(only, now),
+            NotAppended::Conflict | NotAppended::TooLarge | NotAppended::Other => {}
+        }
+    }
+
+    /// The server takes nothing more. What would add something is refused, the rest is tried again in a second: the log
+    /// may have been cut short by then.
+    fn store_is_full(&mut self, only: bool, now: Now) {
+        self.room.full_until = now.mono.plus(APPEND_SILENCE_MILLIS);
+        self.cut_full_log(now.mono);
+        if !only {
+            return;
+        }
+        self.lose(now);
+        for job in self.queues.take_growth() {
+            self.refuse(job.id, Refusal::StoreFull);
         }
     }
 
@@ -232,7 +229,8 @@ impl Engine {
             }
             self.state.set_revision(before);
         }
-        self.put_back(pending.jobs.into_iter().map(|(job, ..)| job));
+        self.queues
+            .put_back(pending.jobs.into_iter().map(|(job, ..)| job));
     }
 
     /// Follows a void message: nothing was lost, and the same entry goes behind it.
@@ -250,7 +248,9 @@ impl Engine {
         };
         self.head = (sequence, Some(pending.header.id));
         self.last_valid = pending.header.id;
+        self.named_last = pending.header.snapshot;
         self.ready = true;
+        self.pace.won(pending.first_sent.exact(), now.exact());
         self.note_entry(
             sequence,
             pending.header.id,
@@ -264,7 +264,7 @@ impl Engine {
             entry: pending.entry,
         });
         for (job, result, revision) in pending.jobs {
-            self.finish(job, result, revision, pending.first_sent, now);
+            self.finish(job, result, revision, pending.first_sent.mono, now);
         }
     }
 
@@ -282,7 +282,7 @@ impl Engine {
                 .and_then(|slot| self.state.due_at(slot));
             match due.map(|due| due.plus(wait)) {
                 Some(at) if at > now.mono => self.state.remind(&key, at),
-                _ => self.expiries.push_back(key),
+                _ => self.queues.expiries.push_back(key),
             }
         }
         self.collect_left_over(now.mono, wait);
@@ -299,15 +299,21 @@ impl Engine {
         }
         let since = *self.left_over_since.get_or_insert(now);
         if now.since(since) >= wait {
-            let room = ENTRY_COMMANDS_MAX.saturating_sub(self.expiries.len());
-            self.expiries.extend(self.state.left_over().take(room));
+            let expiries = &mut self.queues.expiries;
+            let room = ENTRY_COMMANDS_MAX.saturating_sub(expiries.len());
+            expiries.extend(self.state.left_over().take(room));
         }
     }
 }
 
 /// Ends leases whose time is up, as many as the entry has room for.
-fn expire(txn: &mut Txn<'_>, local: &Local, expiries: &mut VecDeque<Key>) {
-    while txn.len() < ENTRY_COMMANDS_MAX && txn.bytes() < ENTRY_BYTES_MAX {
+pub(super) fn expire(
+    txn: &mut Txn<'_>,
+    local: &Local,
+    expiries: &mut VecDeque<Key>,
+    bytes_max: usize,
+) {
+    while txn.len() < ENTRY_COMMANDS_MAX && txn.bytes() < bytes_max {
         let Some(key) = expiries.pop_front() else {
             return;
         };

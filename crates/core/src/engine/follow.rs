@@ -6,7 +6,7 @@ use onex_types::{
 };
 
 use crate::{
-    entry::{Entry, FORMAT},
+    entry::{Entry, is_understood},
     mechanism::Mechanism,
 };
 
@@ -62,7 +62,7 @@ impl Engine {
 
     fn apply(&mut self, delivered: &Delivered, header: EntryHeader, now: Now) {
         let sequence = delivered.sequence;
-        if header.format != FORMAT {
+        if !is_understood(header.format) {
             return self.fail(Fatal::Format {
                 sequence,
                 format: header.format,
@@ -74,8 +74,14 @@ impl Engine {
         if let Err(source) = self.state.apply_entry(&entry, now) {
             return self.fail(Fatal::Apply { sequence, source });
         }
+        let format = self.state.format();
+        if !is_understood(format) {
+            return self.fail(Fatal::Format { sequence, format });
+        }
         self.head = (sequence, Some(header.id));
         self.last_valid = header.id;
+        self.pace.foreign(author(header.id), now.exact());
+        self.named_last = header.snapshot;
         self.note_entry(sequence, header.id, &entry, delivered.bytes, now);
         self.out.push(Output::Applied {
             sequence,
@@ -94,6 +100,9 @@ impl Engine {
         now: Now,
     ) {
         self.last_entry = now.mono;
+        self.room.grown(bytes);
+        self.trimming
+            .note(sequence, now.mono, self.limits.kept_millis);
         self.snapshots.note(sequence, id, entry, bytes, now.mono);
         let named = self.state.named().map(|named| named.instance.0);
         if named.is_none_or(|named| named == author(id)) {
@@ -117,6 +126,7 @@ impl Engine {
         // Whether the pending entry is in the log is not known: the same again settles it.
         if let Some(pending) = &mut self.pending {
             pending.refused = None;
+            pending.copies += 1;
             let again = Output::Append {
                 expected: pending.expected,
                 header: pending.header,

@@ -15,6 +15,8 @@ use crate::{
     state::ApplyError,
 };
 
+use super::{WAITING_MAX, room::Sizes};
+
 /// A request that waits for its answer, as the driver knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u64);
@@ -46,8 +48,8 @@ pub enum Input {
     Refused {
         /// Which entry.
         id: EntryId,
-        /// Whether because the expected position is taken; it is a hint only.
-        conflict: bool,
+        /// Why.
+        why: NotAppended,
     },
     /// The follower delivered what is at that position, or a read of it did.
     Delivered(Delivered),
@@ -58,17 +60,34 @@ pub enum Input {
     Disconnected,
     /// A new follower delivered this first, at the position that was applied last; none when nothing was applied yet.
     Following(Option<(Sequence, Option<EntryId>)>),
-    /// A port was tried.
+    /// How large the log is and may be. To be said at the start, every few seconds, and when it changes.
+    Sizes(Sizes),
+    /// The ports of a grant were tried.
     Probed {
         /// For which grant.
         lease_id: LeaseId,
-        /// What came of it.
+        /// What came of it: in use, if one of them is.
         probed: Probed,
+        /// Those that are in use; empty for all of them.
+        in_use: Vec<PortKey>,
     },
     /// Time has passed.
     Tick,
     /// Take no more commands.
     Stop,
+}
+
+/// Why the server did not take an attempt to append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAppended {
+    /// The expected position is taken. It is a hint only.
+    Conflict,
+    /// The stream has reached its size, or its disk is full.
+    Full,
+    /// The message is larger than the server lets one be.
+    TooLarge,
+    /// Something else.
+    Other,
 }
 
 /// A message of the log's stream.
@@ -100,12 +119,12 @@ pub enum Output {
     Fetch(Sequence),
     /// Answer.
     Reply(JobId, Outcome),
-    /// Try to bind that port, unless it is later than `until` by then.
+    /// Try to bind those ports, unless it is later than `until` by then.
     Probe {
         /// For which grant.
         lease_id: LeaseId,
-        /// The port.
-        key: PortKey,
+        /// The ports.
+        keys: Vec<PortKey>,
         /// Not after this.
         until: Moment,
     },
@@ -169,6 +188,10 @@ pub struct Limits {
     pub snapshot_millis: u64,
     /// A chunk is closed when it has so many bytes.
     pub chunk_bytes: usize,
+    /// So many commands of each queue wait at most.
+    pub waiting_max: usize,
+    /// Entries are kept for so long at least, in milliseconds: for who was away, and for people.
+    pub kept_millis: u64,
 }
 
 impl Default for Limits {
@@ -177,6 +200,8 @@ impl Default for Limits {
             snapshot_bytes: 16 * 1024 * 1024,
             snapshot_millis: 600_000,
             chunk_bytes: 128 * 1024,
+            waiting_max: WAITING_MAX,
+            kept_millis: 600_000,
         }
     }
 }

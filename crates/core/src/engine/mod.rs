@@ -10,18 +10,19 @@ mod commit;
 mod follow;
 mod io;
 mod named;
+mod pace;
+mod queues;
+mod room;
 mod start;
+mod trim;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use onex_types::{
     entry::{EntryHeader, EntryId, Sequence, SnapshotRef},
     ids::{CommandId, LeaseId},
     key::PortKey,
-    time::{Moment, Now},
+    time::{Moment, MonoTime, Now},
 };
 use uuid::Uuid;
 
@@ -29,15 +30,21 @@ use crate::{
     command::{Action, Command, GrantRequest, Outcome, Refusal},
     decide::{Decided, Local},
     entry::Entry,
-    key::Key,
     mechanism::{Mechanism, Mechanisms},
     record::InstanceId,
     state::{State, Undo},
 };
 
-pub use io::{Delivered, Fatal, Input, Job, JobId, Limits, Output};
+pub use io::{Delivered, Fatal, Input, Job, JobId, Limits, NotAppended, Output};
 pub use named::Snapshots;
+pub use queues::WAITING_MAX;
+pub use room::Sizes;
 pub use start::{Loaded, Loader, StartError};
+
+use pace::Pace;
+use queues::Queues;
+use room::Room;
+use trim::Trimming;
 
 /// Commands that one entry holds at most: with 300 bytes each they fit [`ENTRY_BYTES_MAX`], and an append of that many
 /// costs the server hardly more than one of a single command.
@@ -67,8 +74,10 @@ struct Pending {
     bytes: Arc<[u8]>,
     undo: Vec<Undo>,
     jobs: Vec<(Job, Result<Decided, Refusal>, u64)>,
-    first_sent: Moment,
+    first_sent: Now,
     sent: Moment,
+    /// How often it was sent.
+    copies: u32,
     /// Since when it is known to be refused; what took its place is not here yet.
     refused: Option<Moment>,
 }
@@ -105,9 +114,8 @@ pub struct Engine {
     head: (Sequence, Option<EntryId>),
     last_valid: EntryId,
     snapshots: Snapshots,
-    renewals: VecDeque<Job>,
-    commands: VecDeque<Job>,
-    expiries: VecDeque<Key>,
+    queues: Queues,
+    room: Room,
     /// Since when there is something that belongs to what has ended, and that no entry has ended.
     left_over_since: Option<Moment>,
     pending: Option<Pending>,
@@ -123,7 +131,11 @@ pub struct Engine {
     last_empty: Moment,
     last_entry: Moment,
     named_seen: Moment,
-    trimmed: Sequence,
+    hosts_seen: Moment,
+    pace: Pace,
+    trimming: Trimming,
+    /// The snapshot that the last entry names.
+    named_last: Option<SnapshotRef>,
     out: Vec<Output>,
 }
 
@@ -137,9 +149,8 @@ impl Engine {
             head: loaded.head,
             last_valid: loaded.last_valid,
             snapshots: loaded.snapshots,
-            renewals: VecDeque::new(),
-            commands: VecDeque::new(),
-            expiries: VecDeque::new(),
+            queues: Queues::default(),
+            room: Room::default(),
             left_over_since: None,
             pending: None,
             probing: BTreeMap::new(),
@@ -152,8 +163,10 @@ impl Engine {
             last_empty: Moment::default(),
             last_entry: now.mono,
             named_seen: now.mono,
-            // There is nothing below the first position.
-            trimmed: Sequence(1),
+            hosts_seen: now.mono,
+            pace: Pace::default(),
+            trimming: Trimming::new(),
+            named_last: None,
             out: Vec::new(),
         }
     }
@@ -182,13 +195,18 @@ impl Engine {
                 self.refuse(job.id, Refusal::Unavailable);
             }
             Input::Command(job) => self.enqueue(job),
+            Input::Sizes(sizes) => self.told(sizes, now),
             Input::Acked { id, sequence } => self.acked(id, sequence, now),
-            Input::Refused { id, conflict } => self.refused(id, conflict, now),
+            Input::Refused { id, why } => self.refused(id, why, now),
             Input::Delivered(delivered) => self.delivered(&delivered, now),
             Input::Absent(sequence) => self.absent(sequence, now),
             Input::Disconnected => self.follows = false,
             Input::Following(first) => self.following(first, now),
-            Input::Probed { lease_id, probed } => self.probed(lease_id, probed, now),
+            Input::Probed {
+                lease_id,
+                probed,
+                in_use,
+            } => self.probed(lease_id, probed, in_use, now),
             Input::Tick => {}
             Input::Stop => self.stop(),
         }
@@ -207,13 +225,14 @@ impl Engine {
     }
 
     fn enqueue(&mut self, job: Job) {
-        match job.command.action {
-            Action::Renew { .. }
-            | Action::Release { .. }
-            | Action::Heartbeat(_)
-            | Action::Deregister(_) => self.renewals.push_back(job),
-            _ => self.commands.push_back(job),
+        if let Some(job) = self.queues.admit(job, self.limits.waiting_max) {
+            self.refuse(job.id, Refusal::QueueFull);
         }
+    }
+
+    fn told(&mut self, sizes: Sizes, now: Now) {
+        self.room.told(sizes);
+        self.trimming.told(sizes.first, now.mono);
     }
 
     /// What is due because time has passed.
@@ -247,8 +266,7 @@ impl Engine {
     /// Whether nothing waits to be decided or answered any more.
     pub fn is_idle(&self) -> bool {
         self.pending.is_none()
-            && self.renewals.is_empty()
-            && self.commands.is_empty()
+            && self.queues.is_empty()
             && self.probing.is_empty()
             && self.waiting.is_empty()
     }
@@ -265,7 +283,7 @@ impl Engine {
 
     /// Whether commands wait to be decided.
     pub fn has_queued(&self) -> bool {
-        !self.renewals.is_empty() || !self.commands.is_empty()
+        !self.queues.is_empty()
     }
 
     /// Whether readers may be answered from memory.
@@ -279,15 +297,20 @@ impl Engine {
     }
 
     /// When [`Engine::handle`] has to be called at the latest.
-    pub fn wake_at(&self, now: Moment) -> Moment {
-        let mut at = now.plus(CONFLICT_WAIT_MILLIS);
+    pub fn wake_at(&self, now: Now) -> MonoTime {
+        let mut at = now.mono.plus(CONFLICT_WAIT_MILLIS);
         if let Some(timer) = self.state.next_timer() {
             at = at.min(timer);
         }
         if let Some(((waits, _), _)) = self.waiting.first_key_value() {
             at = at.min(*waits);
         }
-        at.max(now.plus(1))
+        if self.pending.is_none() && self.has_queued() {
+            at = at.min(self.last_empty.plus(EMPTY_ENTRY_MILLIS));
+        }
+        let at = MonoTime::from(at.max(now.mono.plus(1)));
+        let yields = self.pace.yields_until(now.exact());
+        yields.map_or(at, |until| at.min(until))
     }
 
     /// Switches mechanisms off.

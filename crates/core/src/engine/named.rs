@@ -2,6 +2,7 @@
 
 use onex_types::{
     entry::{EntryId, Sequence, SnapshotRef},
+    ids::Host,
     time::{Moment, Now},
 };
 use uuid::Uuid;
@@ -10,20 +11,24 @@ use crate::{
     command::{Action, Command},
     entry::{Change, Chunk, CommandRecord, Entry},
     key::Key,
-    mechanism::Mechanism,
     record::InstanceId,
     txn::Txn,
 };
 
-use super::{Engine, Job, Output, Phase};
+use super::{Engine, Job, Phase};
 
 /// The named instance that made no entry for so long has gone, and another one takes over, in milliseconds.
 pub(super) const NAMED_PATIENCE_MILLIS: u64 = 10_000;
+
+/// How often the named instance looks for what is idle or over, in milliseconds.
+const LOOK_AROUND_MILLIS: u64 = 1_000;
 
 /// The snapshots in the log, complete or not: what the entries say of them, so that every instance knows the same.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshots {
     newest: Option<SnapshotRef>,
+    /// The last revision before the newest one.
+    before_newest: u64,
     older: Option<SnapshotRef>,
     running: Option<Running>,
     /// Since when, and how much, the log has grown behind the last snapshot.
@@ -31,6 +36,8 @@ pub struct Snapshots {
     bytes: usize,
     last_bytes: usize,
     changed: bool,
+    /// Whether one is due whatever has changed: the log was restored, and its older ones may be of another history.
+    due: bool,
 }
 
 /// A snapshot of which the last chunk is not there yet.
@@ -38,6 +45,7 @@ pub struct Snapshots {
 struct Running {
     snapshot: Uuid,
     first: SnapshotRef,
+    before: u64,
     next: u32,
     from: Option<Key>,
     bytes: usize,
@@ -55,6 +63,11 @@ impl Snapshots {
     /// The newest complete one.
     pub fn newest(&self) -> Option<SnapshotRef> {
         self.newest
+    }
+
+    /// The last revision before the newest complete one.
+    pub fn before_newest(&self) -> u64 {
+        self.before_newest
     }
 
     /// The one before.
@@ -80,15 +93,26 @@ impl Snapshots {
         let changes = entry.cmds.iter().flat_map(CommandRecord::changes);
         let mut chunks = 0;
         for change in changes {
+            if let Change::Skip { .. } = change {
+                self.due = true;
+                self.running = None;
+            }
             if let Change::Chunk(chunk) = change {
                 chunks += 1;
-                self.note_chunk(chunk, place, bytes, now);
+                self.note_chunk(chunk, place, entry.rev.saturating_sub(1), bytes, now);
             }
         }
         self.changed |= entry.cmds.len() > chunks;
     }
 
-    fn note_chunk(&mut self, chunk: &Chunk, place: SnapshotRef, bytes: usize, now: Moment) {
+    fn note_chunk(
+        &mut self,
+        chunk: &Chunk,
+        place: SnapshotRef,
+        before: u64,
+        bytes: usize,
+        now: Moment,
+    ) {
         let goes_on = self
             .running
             .as_ref()
@@ -98,6 +122,7 @@ impl Snapshots {
             _ if chunk.n == 0 => Running {
                 snapshot: chunk.snapshot,
                 first: place,
+                before,
                 next: 0,
                 from: None,
                 bytes: 0,
@@ -114,10 +139,15 @@ impl Snapshots {
             self.running = Some(running);
             return;
         }
-        self.older = self.newest.replace(running.first);
+        // A start reads the snapshot that it has begun with: the one before is not known to it.
+        if self.newest != Some(running.first) {
+            self.older = self.newest.replace(running.first);
+        }
+        self.before_newest = running.before;
         self.last_bytes = running.bytes;
         self.bytes = 0;
         self.changed = false;
+        self.due = false;
         self.since = now;
     }
 
@@ -130,7 +160,12 @@ impl Snapshots {
 
     fn is_due(&self, bytes: usize, millis: u64, now: Moment) -> bool {
         let grown = self.bytes >= bytes.max(2 * self.last_bytes);
-        self.changed && (grown || now.since(self.since) >= millis)
+        self.due || self.changed && (grown || now.since(self.since) >= millis)
+    }
+
+    /// Whether the log has grown by so much behind the newest snapshot, and by as much as that has.
+    fn has_grown(&self, bytes: usize) -> bool {
+        self.changed && self.bytes >= bytes.max(self.last_bytes)
     }
 
     /// Adds the next chunk to an entry: every record of its range as of this entry.
@@ -164,16 +199,20 @@ fn write(txn: &mut Txn<'_>, snapshot: Uuid, n: u32, from: Option<Key>, bytes_max
     let mut bytes = 0;
     let mut to = None;
     for (key, slot) in txn.state.slots_from(from.as_ref()) {
-        if bytes >= bytes_max {
+        let more = slot.bytes + key.to_string().len();
+        if bytes + more > bytes_max && !records.is_empty() {
             to = Some(key.clone());
             break;
         }
-        let kept = slot.kept(key);
-        bytes += serde_json::to_vec(&kept).map_or(0, |bytes| bytes.len());
-        records.push(kept);
+        bytes += more;
+        records.push(slot.kept(key));
     }
     #[cfg(test)]
-    if !txn.state.mechanisms.on(Mechanism::ChunkAsOfItsEntry) {
+    if !txn
+        .state
+        .mechanisms
+        .on(crate::mechanism::Mechanism::ChunkAsOfItsEntry)
+    {
         let above = |key: &Key| from.as_ref().is_none_or(|from| key >= from);
         let below = |key: &Key| to.as_ref().is_none_or(|to| key < to);
         let at_begin = txn.state.at_begin.iter();
@@ -212,33 +251,39 @@ impl Engine {
         if !self.is_named() {
             return;
         }
-        self.trim();
+        self.look_around(now);
+        // What an entry says that is under way may be undone.
+        if self.pending.is_none() {
+            self.say_gap();
+            self.trim(now.mono);
+        }
+    }
+
+    /// Forgets hosts that are idle, so that others can be known; lets leases be granted again after a restore.
+    fn look_around(&mut self, now: Now) {
+        if now.mono.since(self.hosts_seen) < LOOK_AROUND_MILLIS {
+            return;
+        }
+        self.hosts_seen = now.mono;
+        let quiet = self.state.quiet_until();
+        if quiet.is_some_and(|until| until <= now.mono) {
+            self.submit(Action::EndQuiet);
+        }
+        let idle: Vec<Host> = self.state.idle_hosts(now.wall).cloned().collect();
+        for host in idle {
+            self.submit(Action::ForgetHost(host));
+        }
     }
 
     /// Begins a snapshot if one is due. Called when an entry is about to be decided.
     pub(super) fn begins_snapshot(&self, now: Moment) -> bool {
-        let due =
-            self.snapshots
+        let tight =
+            self.room.is_tight(&self.state) && self.snapshots.has_grown(self.room.regrown_bytes());
+        let due = tight
+            || self
+                .snapshots
                 .is_due(self.limits.snapshot_bytes, self.limits.snapshot_millis, now);
         self.is_named() && due && !self.snapshots.wants_chunk(self.local.instance)
-    }
-
-    fn trim(&mut self) {
-        let Some(older) = self.snapshots.older() else {
-            return;
-        };
-        let published = self
-            .state
-            .named()
-            .map_or(0, |named| named.published_sequence);
-        let mut below = older.sequence.min(Sequence(published).next());
-        if !self.on(Mechanism::TrimOnlyCovered) {
-            below = self.head.0;
-        }
-        if below > self.trimmed {
-            self.trimmed = below;
-            self.out.push(Output::Trim(below));
-        }
     }
 
     pub(super) fn submit(&mut self, action: Action) {
@@ -247,7 +292,7 @@ impl Engine {
             correlation_id: None,
             action,
         };
-        self.commands.push_back(Job {
+        self.enqueue(Job {
             id: None,
             command,
             deadline: Moment::NEVER,

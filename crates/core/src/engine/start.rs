@@ -9,7 +9,7 @@ use onex_types::{
 use uuid::Uuid;
 
 use crate::{
-    entry::{Change, Chunk, CommandRecord, Entry, FORMAT},
+    entry::{Change, Chunk, CommandRecord, Entry, is_understood},
     key::Key,
     mechanism::Mechanism,
     slot::Stamp,
@@ -34,6 +34,27 @@ impl Loaded {
             head: (Sequence::default(), None),
             last_valid: EntryId::NONE,
             snapshots: Snapshots::default(),
+        }
+    }
+
+    /// A stream without a message. It is a new store only if it never had one and nothing is known of it from elsewhere:
+    /// `known` is the highest revision of the last event and of what instances have noted outside of the store.
+    pub fn of_empty(last: Sequence, known: Option<u64>) -> Result<Self, StartError> {
+        match known {
+            Some(known) => Err(StartError::Older { found: 0, known }),
+            None if last > Sequence::default() => Err(StartError::WentBack(last)),
+            None => Ok(Self::empty()),
+        }
+    }
+
+    /// Refuses a log that is older than what is known of it; see [`Self::of_empty`] for `known`.
+    pub fn checked(self, known: Option<u64>) -> Result<Self, StartError> {
+        let found = self.state.revision();
+        match known {
+            Some(known) if known > found && self.state.mechanisms.on(Mechanism::HighWater) => {
+                Err(StartError::Older { found, known })
+            }
+            _ => Ok(self),
         }
     }
 
@@ -75,8 +96,22 @@ pub enum StartError {
         source: ApplyError,
     },
     /// The log is older than what was known of it.
-    #[error("the log went back: {0} is not what it was")]
+    #[error(
+        "the log went back: {0} is not what it was. If the store was restored from a backup, stop every instance and run \
+         `onex doctor --accept-restore`"
+    )]
     WentBack(Sequence),
+    /// The log is older than the last event, or than what an instance has noted outside of the store.
+    #[error(
+        "the log ends at revision {found}, and revision {known} was there: the store went back. If it was restored from \
+         a backup, or made anew, stop every instance and run `onex doctor --accept-restore`"
+    )]
+    Older {
+        /// The last revision of the log.
+        found: u64,
+        /// The highest one that is known.
+        known: u64,
+    },
 }
 
 /// How much of the keys is known.
@@ -174,7 +209,7 @@ impl Loader {
         now: Now,
     ) -> Result<(), StartError> {
         let sequence = delivered.sequence;
-        if header.format != FORMAT {
+        if !is_understood(header.format) {
             return Err(StartError::Format {
                 sequence,
                 format: header.format,
@@ -193,6 +228,10 @@ impl Loader {
         }
         let result = self.apply_entry(entry, now);
         result.map_err(|source| StartError::Apply { sequence, source })?;
+        if !is_understood(self.state.format()) {
+            let format = self.state.format();
+            return Err(StartError::Format { sequence, format });
+        }
         if !(first && self.genesis) {
             let bytes = delivered.bytes;
             self.snapshots
@@ -216,6 +255,7 @@ impl Loader {
                 at: entry.at,
                 now,
             };
+            let reached = command.reaches(revision);
             match command {
                 CommandRecord::Renewal(key) if self.covers(key) => {
                     self.state.apply_command(command, stamp, &mut |_| {})?;
@@ -227,7 +267,7 @@ impl Loader {
                     }
                 }
             }
-            self.state.set_revision(revision);
+            self.state.set_revision(reached);
         }
         Ok(())
     }
@@ -238,6 +278,7 @@ impl Loader {
                 self.take_chunk(chunk, stamp.now);
                 return Ok(());
             }
+            Change::Skip { .. } => return Ok(()),
             Change::Put { key, .. }
             | Change::Renew { key, .. }
             | Change::Confirm { key }

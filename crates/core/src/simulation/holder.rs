@@ -1,5 +1,7 @@
 //! Holders: they ask, retry, renew, release, sleep and die, and reckon for themselves how long a port is theirs.
 
+use std::collections::BTreeSet;
+
 use onex_types::{
     ids::{CommandId, Digest, LeaseId, RequestId, RequesterId, Transport, Ttl},
     key::PortKey,
@@ -8,7 +10,7 @@ use onex_types::{
 use uuid::Uuid;
 
 use crate::{
-    command::{Action, Answer, Command, GrantRequest, Outcome, Refusal},
+    command::{Action, Answer, Command, GrantRequest, Outcome, Rebind, Refusal},
     record::Request,
 };
 
@@ -35,7 +37,7 @@ pub(super) struct Ask {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Hold {
     pub(super) lease_id: LeaseId,
-    pub(super) key: PortKey,
+    pub(super) keys: Vec<PortKey>,
     pub(super) ttl: Ttl,
     /// By its own clock.
     pub(super) until: Moment,
@@ -49,6 +51,8 @@ pub(super) struct Holder {
     pub(super) ask: Option<Ask>,
     pub(super) hold: Option<Hold>,
     pub(super) asleep_until: u64,
+    /// Ports that it asked to exchange: it does not use them any more, whatever it is told.
+    given_up: BTreeSet<(LeaseId, PortKey)>,
     asked: u64,
 }
 
@@ -60,6 +64,7 @@ impl Holder {
             ask: None,
             hold: None,
             asleep_until: 0,
+            given_up: BTreeSet::new(),
             asked: 0,
         }
     }
@@ -113,6 +118,7 @@ impl Holder {
                         return None;
                     }
                     2 => Action::Find(hold.lease_id),
+                    3 => self.rebind(chance, &hold, request)?,
                     _ => Action::Renew {
                         requester_id: self.requester_id,
                         lease_id: hold.lease_id,
@@ -137,8 +143,33 @@ impl Holder {
         Some(command)
     }
 
+    /// It stops using one of its ports before it says so.
+    fn rebind(
+        &mut self,
+        chance: &mut Chance,
+        hold: &Hold,
+        request: Option<Request>,
+    ) -> Option<Action> {
+        if hold.keys.is_empty() {
+            return None;
+        }
+        let port = hold.keys[chance.index(hold.keys.len())].port;
+        let (given_up, kept): (Vec<_>, Vec<_>) =
+            hold.keys.iter().cloned().partition(|key| key.port == port);
+        let given_up = given_up.into_iter().map(|key| (hold.lease_id, key));
+        self.given_up.extend(given_up);
+        self.hold.as_mut()?.keys = kept;
+        Some(Action::Rebind(Box::new(Rebind {
+            requester_id: self.requester_id,
+            lease_id: hold.lease_id,
+            port,
+            request,
+        })))
+    }
+
     fn lease(&self, chance: &mut Chance, id: CommandId) -> Action {
         let name = chance.hit(300).then(|| "n".parse().unwrap());
+        let count = if chance.hit(150) { 2 } else { 1 };
         Action::Lease(Box::new(GrantRequest {
             requester_id: self.requester_id,
             protocol: "p".parse().unwrap(),
@@ -146,6 +177,9 @@ impl Holder {
             owner: None,
             host: host(),
             transport: Transport::Tcp,
+            both: chance.hit(100),
+            count,
+            contiguous: chance.hit(500),
             preferred: None,
             exact: false,
             name,
@@ -170,7 +204,10 @@ impl Holder {
         let ask = ask.clone();
         self.ask = None;
         match (&ask.command.action, &outcome.result) {
-            (Action::Lease(_) | Action::Renew { .. }, Ok(Answer::Lease(held))) => {
+            (
+                Action::Lease(_) | Action::Renew { .. } | Action::Rebind(_),
+                Ok(Answer::Lease(held)),
+            ) => {
                 let until = ask.first_sent.plus(held.lease.ttl.millis());
                 let revision = self.hold.as_ref().map_or(0, |hold| hold.revision);
                 if outcome.revision < revision || until <= self.clock(t) {
@@ -182,13 +219,24 @@ impl Holder {
                     .map_or(until, |hold| hold.until.max(until));
                 self.hold = Some(Hold {
                     lease_id: held.lease.lease_id,
-                    key: held.key.clone(),
+                    keys: held
+                        .lease
+                        .port_keys(&held.key.host)
+                        .filter(|key| {
+                            let one = (held.lease.lease_id, key.clone());
+                            !self.given_up.contains(&one)
+                        })
+                        .collect(),
                     ttl: held.lease.ttl,
                     until: longer,
                     revision: outcome.revision,
                 });
             }
-            (Action::Renew { .. } | Action::Find(_), Err(_) | Ok(Answer::Ended { .. })) => {
+            (Action::Rebind(_), Err(Refusal::Exhausted { .. } | Refusal::PortNotHeld(_))) => {}
+            (
+                Action::Renew { .. } | Action::Rebind(_) | Action::Find(_),
+                Err(_) | Ok(Answer::Ended { .. }),
+            ) => {
                 self.hold = None;
             }
             _ => {}

@@ -12,7 +12,7 @@ use onex_types::{
 use uuid::Uuid;
 
 use crate::{
-    command::{Action, Command},
+    command::{Action, Command, Genesis},
     decide::Local,
     engine::{Engine, Input, Job, JobId, Limits, Loaded, Loader, StartError},
     mechanism::Mechanisms,
@@ -33,6 +33,8 @@ pub(super) const TTL_MAX: u32 = 8;
 /// How many calls are remembered, and for how long.
 pub(super) const CALLS_MAX: usize = 8;
 pub(super) const CALLS_KEPT_MILLIS: u64 = 30_000;
+/// How long what has ended is remembered.
+pub(super) const RETENTION_MILLIS: u64 = 12_000;
 /// How many executions without a request id may be under way.
 pub(super) const RUNS_MAX: usize = 250;
 
@@ -103,6 +105,7 @@ impl Instance {
         let wall = 1_700_000_000_000 + i64::try_from(t).unwrap() + self.skew;
         Now {
             mono: clock(t, self.drift),
+            micros: 0,
             wall: Timestamp::from_millisecond(wall).unwrap(),
         }
     }
@@ -149,7 +152,7 @@ impl Instance {
     }
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let port = |number| Port::new(number).unwrap();
     Settings {
         ttl_max: Ttl::try_from(TTL_MAX).unwrap(),
@@ -161,11 +164,11 @@ fn settings() -> Settings {
         }],
         reserved_default: Vec::new(),
         known_hosts_only: false,
+        retention_ms: RETENTION_MILLIS,
         nodes: NodeLimits {
             nodes_max: 6,
             buses_max: 4,
             node_bytes_max: 10_000,
-            retention_ms: 12_000,
         },
         calls_max: CALLS_MAX,
         calls_kept_ms: CALLS_KEPT_MILLIS,
@@ -174,12 +177,16 @@ fn settings() -> Settings {
     }
 }
 
-fn genesis(instance: InstanceId, settings: Settings) -> Job {
+pub(super) fn genesis(instance: InstanceId, settings: Settings) -> Job {
     let store = StoreRecord {
         store_id: Uuid::from_u128(7),
         created_at: Timestamp::UNIX_EPOCH,
     };
-    let action = Action::Genesis(Box::new((store, settings)));
+    let action = Action::Genesis(Box::new(Genesis {
+        store,
+        settings,
+        given: Vec::new(),
+    }));
     let id = CommandId(Uuid::from_u64_pair(instance.0, u64::MAX));
     let command = Command {
         id,

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use onex_types::entry::{EntryHeader, EntryId, Sequence};
 use uuid::Uuid;
 
-use crate::{engine::Input, mechanism::Mechanism};
+use crate::{
+    engine::{Input, NotAppended},
+    mechanism::Mechanism,
+};
 
 use super::world::{Event, World};
 
@@ -30,8 +33,10 @@ impl World {
                 ..header
             }),
         };
-        let landed = self.store.append(None, header, b"{}".as_slice().into());
-        self.landed(landed);
+        if !self.store.is_full(2) {
+            let landed = self.store.append(None, header, b"{}".as_slice().into());
+            self.landed(landed);
+        }
     }
 
     pub(super) fn append(
@@ -46,9 +51,10 @@ impl World {
             return;
         }
         let falsely = self.chance.hit(self.faults.refused_falsely);
+        let full = self.store.is_full(bytes.len());
         let checks = self.mechanisms.on(Mechanism::CompareAndAppend);
         let expected = checks.then_some(expected);
-        let landed = if falsely {
+        let landed = if falsely || full {
             None
         } else {
             self.store.append(expected, Some(header), bytes)
@@ -58,9 +64,15 @@ impl World {
             return;
         }
         let id = header.id;
-        let input = match landed {
-            Some(sequence) => Input::Acked { id, sequence },
-            None => Input::Refused { id, conflict: true },
+        let input = if let Some(sequence) = landed {
+            Input::Acked { id, sequence }
+        } else {
+            let why = if full && !falsely {
+                NotAppended::Full
+            } else {
+                NotAppended::Conflict
+            };
+            Input::Refused { id, why }
         };
         let delay = self.delay(self.faults.reply_late);
         self.after(delay, Event::Input { to, epoch, input });

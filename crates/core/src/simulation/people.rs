@@ -159,10 +159,14 @@ impl World {
             if own.is_none() {
                 continue;
             }
-            for (lease_id, key) in &alive.ports {
-                let lease = state.live_lease(key);
-                if lease.is_none_or(|(_, lease)| lease.lease_id != *lease_id) {
-                    let text = format!("N{index} holds {key}, and the log does not say so");
+            for (lease_id, keys) in &alive.ports {
+                let at = state.indexes.lease(*lease_id);
+                let lease = at.and_then(|at| Some((at, state.live_lease(at)?.1)));
+                let own: Vec<PortKey> = lease
+                    .map(|(at, lease)| lease.port_keys(&at.host).collect())
+                    .unwrap_or_default();
+                if own != *keys {
+                    let text = format!("N{index} holds {keys:?}, and the log says {own:?}");
                     return self.violations.push(text);
                 }
             }
@@ -187,7 +191,7 @@ impl World {
         &mut self,
         index: usize,
         epoch: u64,
-        key: &PortKey,
+        keys: &[PortKey],
         lease_id: LeaseId,
         until: Moment,
     ) {
@@ -197,19 +201,24 @@ impl World {
             return;
         }
         let t = self.t;
-        let bound = self
-            .holders
-            .iter()
-            .any(|holder| holder.holds(t).is_some_and(|hold| hold.key == *key));
-        let mut processes = self.processes.iter().filter_map(|process| process.lives(t));
-        let bound = bound || processes.any(|alive| alive.ports.values().any(|port| port == key));
-        let squatted = self.squatted.contains(&key.port.number());
-        let probed = if bound || squatted {
-            Probed::InUse
-        } else {
-            Probed::Bindable
+        let is_bound = |key: &&PortKey| {
+            let mut holders = self.holders.iter().filter_map(|holder| holder.holds(t));
+            let mut processes = self.processes.iter().filter_map(|process| process.lives(t));
+            self.squatted.contains(&key.port.number())
+                || holders.any(|hold| hold.keys.contains(key))
+                || processes.any(|alive| alive.ports.values().flatten().any(|port| port == *key))
         };
-        let input = Input::Probed { lease_id, probed };
+        let in_use: Vec<PortKey> = keys.iter().filter(is_bound).cloned().collect();
+        let probed = if in_use.is_empty() {
+            Probed::Bindable
+        } else {
+            Probed::InUse
+        };
+        let input = Input::Probed {
+            lease_id,
+            probed,
+            in_use,
+        };
         let delay = self.chance.between(0, 300);
         self.after(
             delay,

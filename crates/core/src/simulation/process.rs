@@ -50,7 +50,7 @@ pub(super) struct Alive {
     pub(super) incarnation: Incarnation,
     /// By its own clock.
     until: Moment,
-    pub(super) ports: BTreeMap<LeaseId, PortKey>,
+    pub(super) ports: BTreeMap<LeaseId, Vec<PortKey>>,
     /// The tools that it offers, where it knows that.
     pub(super) tools: Option<BTreeSet<String>>,
 }
@@ -236,6 +236,9 @@ impl Process {
             }),
             host: host(),
             transport: Transport::Tcp,
+            both: chance.hit(150),
+            count: if chance.hit(150) { 2 } else { 1 },
+            contiguous: false,
             preferred: None,
             exact: false,
             name: None,
@@ -315,7 +318,8 @@ impl Process {
                 let owner = held.lease.owner.as_ref().unwrap().incarnation;
                 let alive = self.alive.as_mut();
                 if let Some(alive) = alive.filter(|alive| alive.incarnation == owner) {
-                    alive.ports.insert(held.lease.lease_id, held.key.clone());
+                    let keys = held.lease.port_keys(&held.key.host).collect();
+                    alive.ports.insert(held.lease.lease_id, keys);
                 }
             }
             (Action::RegisterTool(request), Ok(_)) => {

@@ -21,6 +21,10 @@ impl World {
         let Some(from) = own.map(|named| Sequence(named.published_sequence).next()) else {
             return;
         };
+        // What is not there any more becomes a gap first.
+        if from < self.store.first() {
+            return;
+        }
         if from > engine.head() || !engine.is_settled() {
             return;
         }
@@ -46,37 +50,43 @@ impl World {
         from: Sequence,
     ) {
         // What was sent arrives even if its sender is gone; the stream takes it only behind what the sender saw there.
-        let fits = self.published.last().copied() == last;
-        let behind = |event: &&(u64, usize, Sequence)| event.2 >= from;
-        let few: Vec<_> = self
-            .truth
-            .events
-            .iter()
-            .filter(behind)
-            .take(3)
-            .copied()
+        let fits = self.published.last().copied() == last && from >= self.store.first();
+        let events = &self.truth.events;
+        let behind = events.partition_point(|(_, _, sequence)| *sequence < from);
+        let behind = events.iter().skip(behind);
+        let out = self.published.last().copied();
+        let is_out = move |event: &&(u64, usize, Sequence)| Some((event.0, event.1)) <= out;
+        let few = behind.clone().skip_while(is_out).take(3);
+        let few: Vec<_> = few
+            .map(|(revision, place, _)| (*revision, *place))
             .collect();
-        let new = few.iter().map(|(revision, place, _)| (*revision, *place));
-        let new = new.filter(|event| self.published.last().is_none_or(|last| event > last));
-        let new: Vec<_> = new.collect();
         if fits {
-            self.published.extend(new);
+            self.published.extend(few);
         }
         let instance = &mut self.instances[index];
         if instance.epoch != epoch {
             return;
         }
         instance.publishing = false;
-        let Some(engine) = instance.engine.as_ref().filter(|_| fits) else {
+        let engine = instance
+            .engine
+            .as_ref()
+            .filter(|engine| engine.is_settled());
+        let Some(engine) = engine.filter(|_| fits) else {
             return;
         };
-        let out = few
-            .last()
-            .map(|(revision, _, sequence)| (*revision, *sequence));
-        // Of the last entry more may be to come; with nothing left, everything that was applied is out.
-        let (revision, sequence) = match out {
-            Some((revision, sequence)) if few.len() == 3 => (revision, Sequence(sequence.0 - 1)),
-            _ => (engine.state().revision(), engine.head()),
+        // Of an entry everything is out, or it is as if nothing was.
+        let out = self.published.last().copied();
+        let is_out = move |event: &&(u64, usize, Sequence)| Some((event.0, event.1)) <= out;
+        let next = behind.clone().find(|event| !is_out(event));
+        let next = next.filter(|(_, _, sequence)| *sequence <= engine.head());
+        let (revision, sequence) = match next {
+            None => (engine.state().revision(), engine.head()),
+            Some((_, _, next)) => {
+                let before = behind.take_while(|(_, _, sequence)| sequence < next);
+                let revision = before.last().map_or(0, |(revision, ..)| *revision);
+                (revision, Sequence(next.0 - 1))
+            }
         };
         if sequence < from {
             return;

@@ -27,9 +27,20 @@ pub(super) fn run(seed: u64, mechanisms: Mechanisms, verbose: bool) -> World {
         world.squat(20_001);
         world.squat(20_003);
     }
+    if chance.hit(250) {
+        // So small that it is full now and then.
+        world.store.bytes_max = chance.between(60_000, 150_000);
+        for instance in &mut world.instances {
+            instance.limits.chunk_bytes = 4_000;
+        }
+    }
     let places = usize::try_from(chance.between(0, 5)).unwrap();
     world.run_processes(places);
     world.run(RUN_MILLIS);
+    if world.store.is_full(500) {
+        let text = "the store is full and nothing makes room".to_owned();
+        world.violations.push(text);
+    }
     if chance.hit(200) {
         world.settle_calls();
     }

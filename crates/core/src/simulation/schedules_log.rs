@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     command::{Action, Probed, Refusal},
-    engine::{Input, JobId, StartError},
+    engine::{Input, JobId, NotAppended, StartError},
     mechanism::{Mechanism, Mechanisms},
 };
 
@@ -66,7 +66,7 @@ fn s27_a_refusal_that_names_a_winner_which_never_lands_decides_nothing() {
         0,
         [Input::Refused {
             id: header.id,
-            conflict: true,
+            why: NotAppended::Conflict,
         }],
     );
     stage.pass(100);
@@ -152,7 +152,8 @@ fn a_message_behind_a_fork_is_void_for_its_sender_too() {
 #[test]
 fn s29_only_an_entry_that_was_first_sent_after_the_question_answers_it() {
     needs(Mechanism::OutcomeHeldByEntry, |mechanisms| {
-        let mut stage = Stage::new(2, mechanisms);
+        // A pause would let the entry in between arrive.
+        let mut stage = Stage::new(2, mechanisms.without(Mechanism::WinnersYield));
         // Instance 0's empty entry is under way; instance 1 grants behind it; then instance 0 is asked for that lease.
         stage.t += 6_000;
         stage.input(0, [Input::Tick]);

@@ -33,6 +33,18 @@ fn c08_an_execution_ends_and_counts_once() {
 }
 
 #[test]
+fn an_end_does_not_overtake_its_begin() {
+    let mut stage = stage(1, Mechanisms::default());
+    // Both wait for the entry that is under way.
+    stage.ask(0, begin_run(1));
+    stage.ask(0, begin_run(2));
+    stage.ask(0, end_run(2, &completed("3")));
+    stage.settle();
+    assert_eq!(stage.counts(0, "calc"), (1, 1));
+    assert_eq!(stage.engine(0).state().indexes.runs(), 1);
+}
+
+#[test]
 fn c09_an_end_in_an_entry_that_was_lost_counts_once() {
     needs(Mechanism::UndoOnLoss, |mechanisms| {
         let mut stage = stage(2, mechanisms);
@@ -109,6 +121,7 @@ fn calls_executions_and_counts_are_in_snapshots() {
         snapshot_bytes: 2_000,
         snapshot_millis: u64::MAX,
         chunk_bytes: 300,
+        ..Limits::default()
     };
     let mut stage = Stage::empty(2, Mechanisms::default(), &limits);
     for index in 0..2 {

@@ -25,6 +25,8 @@ fn small() -> Limits {
         snapshot_bytes: 1,
         snapshot_millis: 1,
         chunk_bytes: 1,
+        kept_millis: 0,
+        ..Limits::default()
     }
 }
 
@@ -202,6 +204,74 @@ fn s34_what_is_not_published_is_not_trimmed() {
         stage.settle();
         stage.pass(10);
         trims(&stage)
+    });
+}
+
+#[test]
+fn an_instance_that_has_just_started_does_not_trim_to_the_snapshot_that_it_has_read() {
+    let mut stage = stage(1, Mechanisms::default(), &small());
+    grant(&mut stage, 0, 1, 20_000);
+    let read = snapshot(&mut stage);
+    stage.instances[0].engine = None;
+    // Nothing more is due until something has grown.
+    stage.instances[0].limits.snapshot_bytes = usize::MAX;
+    stage.instances[0].limits.snapshot_millis = u64::MAX;
+    stage.start(0);
+    for _ in 0..12 {
+        stage.pass(1_000);
+        stage.settle();
+    }
+    let engine = stage.engine(0);
+    assert_eq!(
+        engine.snapshots().newest().map(|it| it.sequence),
+        Some(read)
+    );
+    let (revision, sequence) = (engine.state().revision(), engine.head().0);
+    let instance = engine.local.instance;
+    assert_eq!(engine.state().named().unwrap().instance, instance);
+    stage.ask(
+        0,
+        Action::Published {
+            instance,
+            revision,
+            sequence,
+        },
+    );
+    stage.settle();
+    stage.pass(10);
+    let kept = stage.trims.iter().all(|below| *below < read);
+    assert!(kept, "{:?}: the snapshot before is kept", stage.trims);
+}
+
+#[test]
+fn s39_a_publisher_that_was_replaced_does_not_say_what_is_published() {
+    needs(Mechanism::OnlyNamedPublishes, |mechanisms| {
+        let mut stage = stage(2, mechanisms, &Limits::default());
+        grant(&mut stage, 0, 1, 20_000);
+        let engine = stage.engine(0);
+        let (revision, sequence) = (engine.state().revision(), engine.head().0);
+        let instance = engine.local.instance;
+        // It has published, stands still before it says so, and is replaced by one that has to read the events' stream
+        // first. What it says then may be of another one's stream.
+        stage.t += 11_000;
+        stage.input(1, [Input::Tick]);
+        stage.settle_only(1);
+        stage.settle();
+        let successor = stage.engine(1).local.instance;
+        assert_eq!(stage.engine(0).state().named().unwrap().instance, successor);
+        stage.ask(
+            0,
+            Action::Published {
+                instance,
+                revision,
+                sequence,
+            },
+        );
+        stage.settle();
+        stage.pass(10);
+        stage.settle();
+        assert!(stage.alike());
+        stage.engine(1).state().named().unwrap().published == 0
     });
 }
 

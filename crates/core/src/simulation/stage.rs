@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use crate::{
     command::{Action, Answer, Command, GrantRequest, Outcome, Probed, Refusal},
-    engine::{Engine, Input, Job, JobId, Limits, Output},
+    engine::{Engine, Input, Job, JobId, Limits, NotAppended, Output},
+    entry::{Change, CommandRecord, Entry},
     mechanism::{Mechanism, Mechanisms},
     record::{Request, Settings},
 };
@@ -33,6 +34,10 @@ pub(super) struct Stage {
     pub(super) probes: Vec<(usize, LeaseId)>,
     pub(super) fetched: Vec<(usize, Sequence)>,
     pub(super) notes: Vec<String>,
+    /// Below what the log is to be trimmed.
+    pub(super) trims: Vec<Sequence>,
+    /// What instances have applied.
+    pub(super) applied: Vec<(usize, Arc<Entry>)>,
     pub(super) commands: u128,
 }
 
@@ -43,6 +48,7 @@ impl Stage {
             snapshot_bytes: usize::MAX,
             snapshot_millis: u64::MAX,
             chunk_bytes: 300,
+            ..Limits::default()
         };
         let mut stage = Self::empty(instances, mechanisms, &limits);
         for index in 0..instances {
@@ -58,6 +64,7 @@ impl Stage {
             snapshot_bytes: usize::MAX,
             snapshot_millis: u64::MAX,
             chunk_bytes: 300,
+            ..Limits::default()
         };
         let mut stage = Self::empty(1, Mechanisms::default(), &limits);
         stage.instances[0].settings = settings.clone();
@@ -79,6 +86,8 @@ impl Stage {
             probes: Vec::new(),
             fetched: Vec::new(),
             notes: Vec::new(),
+            trims: Vec::new(),
+            applied: Vec::new(),
             commands: 1 << 64,
         }
     }
@@ -123,8 +132,11 @@ impl Stage {
                 Output::Follow => self.notes.push(format!("I{index} follows anew")),
                 Output::Fatal(fatal) => self.notes.push(format!("I{index} stops: {fatal}")),
                 Output::Foreign(at) => self.notes.push(format!("I{index}: {at} is void")),
-                Output::Trim(below) => self.notes.push(format!("I{index} trims below {below}")),
-                Output::Applied { .. } => {}
+                Output::Trim(below) => {
+                    self.notes.push(format!("I{index} trims below {below}"));
+                    self.trims.push(below);
+                }
+                Output::Applied { entry, .. } => self.applied.push((index, entry)),
             }
         }
     }
@@ -151,7 +163,10 @@ impl Stage {
         let id = header.id;
         let input = match landed {
             Some(sequence) => Input::Acked { id, sequence },
-            None => Input::Refused { id, conflict: true },
+            None => Input::Refused {
+                id,
+                why: NotAppended::Conflict,
+            },
         };
         self.input(index, [input]);
         landed
@@ -211,7 +226,8 @@ impl Stage {
 
     pub(super) fn ask_until(&mut self, index: usize, action: Action, millis: u64) -> JobId {
         self.commands += 1;
-        let id = CommandId(Uuid::from_u128(self.commands));
+        // A grant in the place of one that was taken back has the next id.
+        let id = CommandId(Uuid::from_u128(self.commands * 1_000));
         let job = JobId(u64::try_from(self.commands - (1 << 64)).unwrap());
         let command = Command {
             id,
@@ -253,7 +269,15 @@ impl Stage {
     pub(super) fn probed(&mut self, probed: Probed) {
         if !self.probes.is_empty() {
             let (index, lease_id) = self.probes.remove(0);
-            self.input(index, [Input::Probed { lease_id, probed }]);
+            let in_use = Vec::new();
+            self.input(
+                index,
+                [Input::Probed {
+                    lease_id,
+                    probed,
+                    in_use,
+                }],
+            );
         }
     }
 
@@ -269,6 +293,13 @@ impl Stage {
         engines
             .into_iter()
             .all(|engine| Ok(records(engine.state())) == fresh)
+    }
+
+    /// What an instance has applied since it started, in the order of the log.
+    pub(super) fn changes(&self, index: usize) -> Vec<Change> {
+        let entries = self.applied.iter().filter(|(at, _)| *at == index);
+        let commands = entries.flat_map(|(_, entry)| &entry.cmds);
+        commands.flat_map(CommandRecord::changes).cloned().collect()
     }
 
     /// Somebody else writes.
@@ -305,6 +336,9 @@ pub(super) fn wants(n: u128, ttl: u32, request: Option<u128>, port: Option<u16>)
         owner: None,
         host: host(),
         transport: Transport::Tcp,
+        both: false,
+        count: 1,
+        contiguous: false,
         preferred: port.and_then(Port::new),
         exact: port.is_some(),
         name: None,

@@ -192,6 +192,6 @@ impl Stage {
 
     /// The id of the command that was asked for last.
     pub(super) fn last_command(&self) -> ExecutionId {
-        execution(self.commands)
+        execution(self.commands * 1_000)
     }
 }

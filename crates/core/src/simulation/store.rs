@@ -19,6 +19,18 @@ pub(super) struct Message {
 pub(super) struct Store {
     first: u64,
     messages: VecDeque<Message>,
+    /// How many bytes the stream may have, and has.
+    pub(super) bytes_max: u64,
+    pub(super) bytes: u64,
+}
+
+/// What a message takes besides its body.
+const FRAME_BYTES: u64 = 250;
+
+impl Message {
+    fn stored(&self) -> u64 {
+        self.bytes.len() as u64 + FRAME_BYTES
+    }
 }
 
 impl Store {
@@ -26,6 +38,8 @@ impl Store {
         Self {
             first: 1,
             messages: VecDeque::new(),
+            bytes_max: u64::MAX,
+            bytes: 0,
         }
     }
 
@@ -42,6 +56,11 @@ impl Store {
         self.messages.get(usize::try_from(index).unwrap())
     }
 
+    /// Whether it takes no message of that length.
+    pub(super) fn is_full(&self, bytes: usize) -> bool {
+        self.bytes + bytes as u64 + FRAME_BYTES > self.bytes_max
+    }
+
     /// Appends, if the last position is the expected one; `check` off, always.
     pub(super) fn append(
         &mut self,
@@ -53,25 +72,31 @@ impl Store {
             return None;
         }
         let entry = serde_json::from_slice(&bytes).ok().map(Arc::new);
-        self.messages.push_back(Message {
+        let message = Message {
             header,
             bytes,
             entry,
-        });
+        };
+        self.bytes += message.stored();
+        self.messages.push_back(message);
         Some(self.last())
     }
 
     pub(super) fn trim(&mut self, below: Sequence) {
-        while self.first < below.0 && !self.messages.is_empty() {
-            self.messages.pop_front();
+        while self.first < below.0
+            && let Some(message) = self.messages.pop_front()
+        {
+            self.bytes -= message.stored();
             self.first += 1;
         }
     }
 
     /// The store comes back without what is behind `last`.
     pub(super) fn go_back(&mut self, last: Sequence) {
-        while self.last() > last {
-            self.messages.pop_back();
+        while self.last() > last
+            && let Some(message) = self.messages.pop_back()
+        {
+            self.bytes -= message.stored();
         }
     }
 

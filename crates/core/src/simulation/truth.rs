@@ -10,9 +10,9 @@ use onex_types::{
 };
 
 use crate::{
-    entry::{Change, Entry, EventRecord, Kept},
+    entry::{Change, Entry, EventRecord, Gap, Kept},
     key::Key,
-    record::LeaseEnd,
+    record::{Lease, LeaseEnd, Record},
     slot::Stamp,
     state::State,
 };
@@ -30,9 +30,13 @@ pub(super) struct Truth {
     records: BTreeMap<Sequence, String>,
     grants: BTreeMap<(RequesterId, RequestId), BTreeSet<LeaseId>>,
     pub(super) granted: BTreeMap<LeaseId, u64>,
+    /// Grants that were taken back.
+    ended: BTreeSet<LeaseId>,
     fences: BTreeMap<PortKey, u64>,
     /// Every event, in order: revision and place within its command, and where its entry is.
     pub(super) events: Vec<(u64, usize, Sequence)>,
+    /// Events that were given up.
+    pub(super) gaps: Vec<Gap>,
     pub(super) nodes: NodeTruth,
     /// What it says of executions.
     pub(super) executions: LogTruth,
@@ -47,8 +51,10 @@ impl Truth {
             records: BTreeMap::new(),
             grants: BTreeMap::new(),
             granted: BTreeMap::new(),
+            ended: BTreeSet::new(),
             fences: BTreeMap::new(),
             events: Vec::new(),
+            gaps: Vec::new(),
             nodes: NodeTruth::default(),
             executions: LogTruth::default(),
             wrong: Vec::new(),
@@ -76,15 +82,16 @@ impl Truth {
                 entry.rev
             ));
         }
-        for (revision, command) in (entry.rev..).zip(&entry.cmds) {
+        for (revision, command) in entry.commands() {
             let wrong = self.nodes.before(&self.state, command);
             self.wrong.extend(wrong);
             let mut place = 0;
             for change in command.changes() {
                 self.note_change(revision, change);
                 self.executions.note(&self.state, change, &mut self.wrong);
-                let events = change.event().into_iter();
-                for _ in events.flat_map(EventRecord::events) {
+                let event = change.event();
+                self.gaps.extend(event.and_then(|event| event.gap));
+                for _ in event.into_iter().flat_map(EventRecord::events) {
                     self.events.push((revision, place, sequence));
                     place += 1;
                 }
@@ -108,17 +115,15 @@ impl Truth {
         match change {
             Change::Put {
                 key: Key::Port(key),
-                record,
+                record: Record::Lease(lease),
                 ..
             } => {
-                let Some(lease) = record.lease() else { return };
-                let before = self.fences.insert(key.clone(), lease.fence);
-                if before >= Some(lease.fence) || lease.fence != revision {
+                if lease.fence != revision {
                     self.wrong
                         .push(format!("{key}: fencing token {} is not new", lease.fence));
                 }
-                if self.state.lease(key).is_some() {
-                    self.wrong.push(format!("{key}: granted while it is held"));
+                for key in lease.port_keys(&key.host) {
+                    self.note_port(&key, lease);
                 }
                 self.granted.insert(lease.lease_id, revision);
                 if let Some(request) = lease.request {
@@ -134,6 +139,16 @@ impl Truth {
                 }
             }
             // Its caller never got it: the same request gets another one.
+            Change::Put {
+                key: Key::Port(_),
+                record: Record::Cooldown(cooldown),
+                ..
+            } if cooldown.how == LeaseEnd::InUse && !cooldown.last.part => {
+                self.ended.insert(cooldown.last.lease_id);
+                for grants in self.grants.values_mut() {
+                    grants.remove(&cooldown.last.lease_id);
+                }
+            }
             Change::End {
                 key: Key::Port(key),
                 how: LeaseEnd::InUse,
@@ -147,6 +162,27 @@ impl Truth {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A lease has that port from now on: nobody else has it, and the fencing token is higher than that of all before.
+    fn note_port(&mut self, key: &PortKey, lease: &Lease) {
+        let record = self.state.slot(&Key::Port(key.clone()));
+        let holder = match record.map(|slot| &slot.record) {
+            Some(Record::Lease(holder)) => Some(holder.lease_id),
+            Some(Record::Member(member)) => {
+                let holder = self.state.lease(&member.of.0);
+                holder.map(|(_, holder)| holder.lease_id)
+            }
+            _ => None,
+        };
+        // A grant that is taken back in the same command is not held any more.
+        if holder.is_some_and(|holder| holder != lease.lease_id && !self.ended.contains(&holder)) {
+            self.wrong.push(format!("{key}: granted while it is held"));
+        }
+        if self.fences.insert(key.clone(), lease.fence) >= Some(lease.fence) {
+            self.wrong
+                .push(format!("{key}: fencing token {} is not new", lease.fence));
         }
     }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     command::{Command, Outcome},
-    engine::{Engine, Input, Limits, Output, StartError},
+    engine::{Input, Limits, Output, Sizes, StartError},
     mechanism::Mechanisms,
 };
 
@@ -24,12 +24,8 @@ use super::{
     instance::{Asked, Instance},
     process::Process,
     store::Store,
-    truth::{Truth, records},
-    truth_nodes::indexes,
+    truth::Truth,
 };
-
-/// More messages than this in a run of minutes mean that instances write without cause.
-const LOG_MESSAGES_MAX: Sequence = Sequence(20_000);
 
 /// What is under way.
 pub(super) enum Event {
@@ -49,11 +45,11 @@ pub(super) enum Event {
     Follow { to: usize, epoch: u64 },
     /// An instance starts.
     Start(usize),
-    /// A port is tried.
+    /// Ports are tried.
     Probe {
         to: usize,
         epoch: u64,
-        key: PortKey,
+        keys: Vec<PortKey>,
         lease_id: LeaseId,
         until: Moment,
     },
@@ -104,6 +100,8 @@ pub(super) struct World {
     pub(super) jobs: u64,
     /// How many of the published events were compared.
     pub(super) compared: usize,
+    /// How many events of the log were published, or lost.
+    pub(super) passed: usize,
     pub(super) outage_until: u64,
     /// Ports that a program uses which never asked.
     pub(super) squatted: Vec<u16>,
@@ -124,6 +122,8 @@ impl World {
             snapshot_bytes: 6_000,
             snapshot_millis: 20_000,
             chunk_bytes: 400,
+            kept_millis: 4_000,
+            ..Limits::default()
         };
         let drift = |chance: &mut Chance| i64::try_from(chance.below(800)).unwrap() - 400;
         let instances = (0..instances).map(|_| {
@@ -152,6 +152,7 @@ impl World {
             commands: 1 << 64,
             jobs: 0,
             compared: 0,
+            passed: 0,
             outage_until: 0,
             squatted: Vec::new(),
             published: Vec::new(),
@@ -236,11 +237,11 @@ impl World {
             Event::Probe {
                 to,
                 epoch,
-                key,
+                keys,
                 lease_id,
                 until,
             } => {
-                self.probe(to, epoch, &key, lease_id, until);
+                self.probe(to, epoch, &keys, lease_id, until);
             }
             Event::Publish {
                 to,
@@ -327,6 +328,7 @@ impl World {
             self.foreign();
         }
         for index in 0..self.instances.len() {
+            self.tell_sizes(index);
             if self.chance.hit(faults.pause) {
                 let until = self.t + self.chance.between(100, 25_000);
                 self.instances[index].paused_until = until;
@@ -348,6 +350,20 @@ impl World {
             if self.chance.hit(faults.pause) {
                 process.asleep_until = self.t + self.chance.between(100, 20_000);
             }
+        }
+    }
+
+    /// What an instance's driver knows of the store.
+    fn tell_sizes(&mut self, index: usize) {
+        let sizes = Sizes {
+            bytes: self.store.bytes,
+            bytes_max: self.store.bytes_max,
+            payload_max: 16_000,
+            first: self.store.first(),
+        };
+        let epoch = self.instances[index].epoch;
+        if self.t >= self.outage_until {
+            self.input(index, epoch, Input::Sizes(sizes));
         }
     }
 
@@ -431,7 +447,7 @@ impl World {
             Output::Reply(job, outcome) => self.reply(index, job, outcome),
             Output::Probe {
                 lease_id,
-                key,
+                keys,
                 until,
             } => {
                 let delay = self.chance.between(0, 400);
@@ -440,7 +456,7 @@ impl World {
                     Event::Probe {
                         to: index,
                         epoch,
-                        key,
+                        keys,
                         lease_id,
                         until,
                     },
@@ -457,82 +473,6 @@ impl World {
             }
             Output::Fatal(fatal) => self.violations.push(format!("I{index} stops: {fatal}")),
             Output::Applied { .. } | Output::Foreign(_) => {}
-        }
-    }
-
-    /// An instance that has decided nothing of its own has the records that the log says.
-    fn alike(&mut self, index: usize) {
-        let engine: Option<&Engine> = self.instances[index].engine.as_ref();
-        let Some(engine) = engine.filter(|engine| engine.is_settled()) else {
-            return;
-        };
-        let (head, epoch) = (engine.head(), self.instances[index].epoch);
-        if self.instances[index].compared == (epoch, head) {
-            return;
-        }
-        let truth = self.truth.at(head);
-        let alike = truth.is_none_or(|truth| *truth == records(engine.state()));
-        let state = engine.state();
-        let looked_up = truth.is_none() || state.indexes == indexes(state);
-        if !looked_up {
-            let text = format!("I{index} finds other things than there are at {head}");
-            self.violations.push(text);
-        }
-        self.instances[index].compared = (epoch, head);
-        if !alike {
-            self.violations
-                .push(format!("I{index} differs from the log at {head}"));
-        }
-    }
-
-    fn check(&mut self) {
-        self.violations.append(&mut self.truth.wrong);
-        self.violations.append(&mut self.calls.truth.wrong);
-        if self.store.last() > LOG_MESSAGES_MAX {
-            self.violations.push("the log grows without end".to_owned());
-        }
-        self.check_processes();
-        let t = self.t;
-        let processes = self.processes.iter().enumerate();
-        let mut held: BTreeMap<&PortKey, String> = BTreeMap::new();
-        for (index, process) in processes {
-            let ports = process.lives(t).into_iter();
-            for key in ports.flat_map(|alive| alive.ports.values()) {
-                if let Some(other) = held.insert(key, format!("N{index}")) {
-                    let text = format!("{other} and N{index} both hold {key}");
-                    return self.violations.push(text);
-                }
-            }
-        }
-        for (index, holder) in self.holders.iter().enumerate() {
-            let Some(hold) = holder.holds(self.t) else {
-                continue;
-            };
-            if let Some(other) = held.insert(&hold.key, format!("H{index}")) {
-                let text = format!("{other} and H{index} both hold {}", hold.key);
-                return self.violations.push(text);
-            }
-            let lease = self.truth.state.lease(&hold.key);
-            if lease.is_none_or(|(_, lease)| lease.lease_id != hold.lease_id) {
-                let text = format!("H{index} holds {} and the log does not say so", hold.key);
-                return self.violations.push(text);
-            }
-        }
-        while let Some(out) = self.published.get(self.compared) {
-            let is = self.truth.events.get(self.compared);
-            let is = is.map(|(revision, place, _)| (*revision, *place));
-            if is != Some(*out) {
-                let text = format!("event {out:?} was published in the place of {is:?}");
-                return self.violations.push(text);
-            }
-            self.compared += 1;
-        }
-        let next = self.truth.events.get(self.published.len());
-        if let Some((revision, _, sequence)) = next
-            && *sequence < self.store.first()
-        {
-            let text = format!("event {revision} at {sequence} was trimmed unpublished");
-            self.violations.push(text);
         }
     }
 }

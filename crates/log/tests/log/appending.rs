@@ -85,6 +85,7 @@ async fn repeated_entry_is_refused_by_its_own_number() {
     assert_eq!(Stranger::at(&nats.url()).await.last().await, 1);
 }
 
+/// Schedule 39: a message id, or the expectation of one, may stop the replicas of a stream for good.
 #[tokio::test]
 async fn entry_is_stored_with_its_three_headers() {
     let nats = Nats::start();

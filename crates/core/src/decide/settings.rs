@@ -1,0 +1,125 @@
+//! Settings, and the pools of hosts.
+
+use jiff::Timestamp;
+use onex_types::ids::Host;
+
+use crate::{
+    command::{Answer, Command, Genesis, Refusal},
+    entry::Change,
+    key::Key,
+    mechanism::Mechanism,
+    pool::PortState,
+    record::{HostPool, Settings},
+    txn::Txn,
+};
+
+use super::{Decided, system::put};
+
+/// So many ports of a host are forgotten by one command.
+const FORGOTTEN_PORTS_MAX: usize = 512;
+
+/// The first entry of a log. Whoever loses the race for it finds the winner's, and must not have been started with other
+/// settings.
+pub(super) fn genesis(txn: &mut Txn<'_>, genesis: &Genesis) -> Result<Decided, Refusal> {
+    if let Some(stored) = txn.state.settings() {
+        let differences = genesis.settings.differences(stored, &genesis.given);
+        return if differences.is_empty() {
+            Ok(Decided::answer(Answer::Done))
+        } else {
+            Err(Refusal::SettingsDiffer(differences))
+        };
+    }
+    let store = put(Key::Store, genesis.store.clone().into());
+    let settings = put(Key::Settings, genesis.settings.clone().into());
+    txn.system("genesis", vec![store, settings]);
+    Ok(Decided::answer(Answer::Done))
+}
+
+/// Changes the settings. What was granted under others stays.
+pub(super) fn set_settings(
+    txn: &mut Txn<'_>,
+    command: &Command,
+    settings: &Settings,
+    read: Option<u64>,
+) -> Result<Decided, Refusal> {
+    let stored = txn.state.slot(&Key::Settings);
+    let revision = stored.map(|slot| slot.revision);
+    if read.is_some() && read != revision {
+        return Err(Refusal::SettingsChanged);
+    }
+    let before = txn.state.settings();
+    let after = match before {
+        Some(before) => settings.clone().keeping_unknown(before),
+        None => settings.clone(),
+    };
+    if before.is_none_or(|before| **before != after) {
+        let change = put(Key::Settings, after.into());
+        txn.change("settings.set", command, None, vec![change]);
+    }
+    Ok(Decided::answer(Answer::Done))
+}
+
+/// Sets a host's ranges. Leases outside them stay until they end.
+pub(super) fn set_pool(
+    txn: &mut Txn<'_>,
+    command: &Command,
+    host: &Host,
+    pool: &HostPool,
+) -> Result<Decided, Refusal> {
+    let limit = txn.state.settings().map_or(usize::MAX, |it| it.hosts_max);
+    if !txn.state.knows_host(host) && txn.state.hosts() >= limit {
+        return Err(Refusal::LimitExceeded {
+            what: "hosts",
+            limit,
+        });
+    }
+    let change = put(Key::Pool(host.clone()), pool.clone().into());
+    txn.change("pool.set", command, None, vec![change]);
+    Ok(Decided::answer(Answer::Done))
+}
+
+/// Removes a host's ranges: the default ones hold for it. Leases outside them stay until they end.
+pub(super) fn delete_pool(
+    txn: &mut Txn<'_>,
+    command: &Command,
+    host: &Host,
+) -> Result<Decided, Refusal> {
+    let key = Key::Pool(host.clone());
+    if txn.state.slot(&key).is_none() {
+        return Err(Refusal::PoolNotFound(host.clone()));
+    }
+    txn.change(
+        "pool.delete",
+        command,
+        None,
+        vec![Change::Delete { key, event: None }],
+    );
+    Ok(Decided::answer(Answer::Done))
+}
+
+/// Forgets how the last leases of a host's ports ended, a part of them at a time, if it is idle. With the last of them the
+/// host is not known any more.
+pub(super) fn forget_host(txn: &mut Txn<'_>, command: &Command, host: &Host) -> Decided {
+    if txn.state.is_idle(host, txn.now.wall) && txn.state.mechanisms.on(Mechanism::ForgetHosts) {
+        let mono = txn.now.mono;
+        let free = txn
+            .state
+            .ports_of(host)
+            .filter(|key| txn.state.port_state(key, mono) == PortState::Free);
+        let changes = free.take(FORGOTTEN_PORTS_MAX).map(|key| Change::Delete {
+            key: Key::Port(key.clone()),
+            event: None,
+        });
+        let changes: Vec<Change> = changes.collect();
+        if !changes.is_empty() {
+            txn.change("host.forget", command, None, changes);
+        }
+    }
+    Decided::answer(Answer::Done)
+}
+
+/// Whether `at` is so many milliseconds ago, by the wall clock: what is forgotten so is nothing that anybody relies on.
+pub(crate) fn is_ago(at: Timestamp, now: Timestamp, millis: u64) -> bool {
+    let age = now.as_millisecond().saturating_sub(at.as_millisecond());
+    u64::try_from(age).is_ok_and(|age| age >= millis)
+}

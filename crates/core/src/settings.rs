@@ -1,0 +1,123 @@
+//! Settings that all instances share: what an instance is started with is held against what the store has.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::record::Settings;
+
+/// A setting with which an instance was started, and of which the store has another value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingDiffers {
+    /// Its name, as it is stored.
+    pub setting: String,
+    /// Its value in the store, as JSON.
+    pub stored: String,
+    /// The value that the instance was started with, as JSON.
+    pub started: String,
+}
+
+impl fmt::Display for SettingDiffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is {} in the store and was started with {}",
+            self.setting, self.stored, self.started
+        )
+    }
+}
+
+/// Each on its own, with what to do.
+pub(crate) fn explain(differences: &[SettingDiffers]) -> String {
+    let each: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    format!(
+        "{}: change the store with `onex settings set`, or start without that option",
+        each.join("; ")
+    )
+}
+
+impl Settings {
+    /// Those of the settings `given` that `stored` has other values of, in the order of their names.
+    pub fn differences(&self, stored: &Self, given: &[String]) -> Vec<SettingDiffers> {
+        let (started, stored) = (members(self), members(stored));
+        let mut given: Vec<&String> = given.iter().collect();
+        given.sort_unstable();
+        let each = given.into_iter().map(|setting| SettingDiffers {
+            setting: setting.clone(),
+            stored: value(&stored, setting),
+            started: value(&started, setting),
+        });
+        each.filter(|differs| differs.stored != differs.started)
+            .collect()
+    }
+
+    /// With those members of `before` that this version does not know.
+    #[must_use]
+    pub(crate) fn keeping_unknown(mut self, before: &Self) -> Self {
+        for (name, value) in &before.unknown {
+            self.unknown
+                .entry(name.clone())
+                .or_insert_with(|| value.clone());
+        }
+        self
+    }
+}
+
+fn members(settings: &Settings) -> Value {
+    serde_json::to_value(settings).unwrap_or_default()
+}
+
+/// The value of that name, which names a member of a member with a dot between them. What is empty is not stored.
+fn value(members: &Value, name: &str) -> String {
+    let value = members.pointer(&format!("/{}", name.replace('.', "/")));
+    value.unwrap_or(&Value::Null).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use onex_types::ids::Ttl;
+
+    use super::*;
+
+    fn settings(ttl_max: u32, hosts_max: usize) -> Settings {
+        Settings {
+            ttl_max: Ttl::try_from(ttl_max).unwrap(),
+            holder_leases_max: 3,
+            hosts_max,
+            ports_default: Vec::new(),
+            reserved_default: Vec::new(),
+            known_hosts_only: false,
+            retention_ms: 1_000,
+            nodes: crate::node_record::NodeLimits::default(),
+            calls_max: 1,
+            calls_kept_ms: 1,
+            runs_max: 1,
+            unknown: std::collections::BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_difference_names_both_values_and_only_given_settings_count() {
+        let (started, stored) = (settings(60, 5), settings(90, 7));
+        let given = ["ttl_max".to_owned(), "known_hosts_only".to_owned()];
+        let differences = started.differences(&stored, &given);
+        let text = "ttl_max is 90 in the store and was started with 60: change the store with \
+                    `onex settings set`, or start without that option";
+        assert_eq!(explain(&differences), text);
+        assert_eq!(started.differences(&stored, &[]), []);
+        let (started, mut stored) = (settings(60, 5), settings(60, 5));
+        stored.nodes.buses_max = 7;
+        let given = ["nodes.nodes_max".to_owned(), "nodes.buses_max".to_owned()];
+        let differences = started.differences(&stored, &given);
+        assert!(explain(&differences).starts_with("nodes.buses_max is 7 in the store"));
+    }
+
+    #[test]
+    fn members_that_are_not_known_are_kept() {
+        let mut stored = settings(60, 5);
+        stored.unknown.insert("later".to_owned(), Value::from(1));
+        let changed = settings(90, 5).keeping_unknown(&stored);
+        assert_eq!(changed.unknown, stored.unknown);
+        assert_eq!(changed.ttl_max, settings(90, 5).ttl_max);
+    }
+}
