@@ -385,6 +385,14 @@ onex: the result of tool add of node calc is not as its contract says
     assert_eq!(steady(&ran.stderr), shown);
     drop(wrong);
 
+    // What is no JSON is shown as it came, but for what a terminal would obey.
+    let text = "no \"sum\" \\ \u{1b}[2Jtoday\nnor tomorrow";
+    let wrong = bus.answering(&[], text).await;
+    let ran = bus.run(&invoke).await.exits(1);
+    let shown = "      it answered no \"sum\" \\ \\u{1b}[2Jtoday\n      nor tomorrow\n";
+    assert!(ran.stderr.contains(shown), "{}", ran.stderr);
+    drop(wrong);
+
     // Where several were asked each is named.
     let once = json!({"name": "twice", "version": "1.0.0", "idempotent": true, "output_schema": {"type": "string"}});
     for (node_id, subject) in [("a", "twice.a"), ("b", "twice.b")] {
@@ -489,6 +497,18 @@ WRONG ARGUMENTS (1)
     let said: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(said["refusal"], "PROVIDER_NOT_FOUND");
     assert_eq!(said["candidates"][0]["reason"], "not_pinned");
+    assert!(
+        said["refusal_message"]
+            .as_str()
+            .unwrap()
+            .contains("node nobody ")
+    );
+    let ran = bus.run(&pinned[..pinned.len() - 2]).await.exits(75);
+    assert!(
+        ran.stdout.contains("  node nobody does not offer add"),
+        "{}",
+        ran.stdout
+    );
     let name = bus
         .run(&[&dry[..], &["-o", "name"]].concat())
         .await

@@ -897,6 +897,7 @@ async fn schemas_of_messages_tools_and_nodes() {
             .refused("schema.get", missing.clone(), ErrorCode::SchemaNotFound)
             .await;
         assert_eq!(refused.detail("nearest"), &json!(nearest), "{missing}");
+        assert_eq!(refused.detail("name"), &missing["name"]);
     }
 }
 

@@ -109,7 +109,11 @@ async fn nobody_can_be_asked() {
         ] {
             let body = with(json!({"tool_name": "half"}), more);
             let refused = refused(body, ErrorCode::ProviderNotFound).await;
-            has(&refused, &["candidates"]);
+            let pinned = reason == "not_pinned";
+            let members = ["tool_name", "candidates", "node_id"];
+            has(&refused, &members[..if pinned { 3 } else { 2 }]);
+            assert_eq!(refused.detail("tool_name"), "half");
+            assert!(!pinned || refused.detail("node_id") == "abacus");
             let candidate = &refused.detail("candidates")[0];
             let said = (
                 &candidate["node_id"],
@@ -137,13 +141,17 @@ async fn nobody_can_be_asked() {
             .fails(
                 json!({}),
                 ErrorCode::ProviderNotFound,
-                &["asked", "candidates"],
+                &["asked", "candidates", "tool_name"],
             )
             .await;
         assert_eq!(refused.detail("candidates")[0]["reason"], "no_responders");
     }
     let alone = bus
-        .fails(json!({}), ErrorCode::ProviderNotFound, &["candidates"])
+        .fails(
+            json!({}),
+            ErrorCode::ProviderNotFound,
+            &["candidates", "tool_name"],
+        )
         .await;
     assert_eq!(alone.detail("candidates")[0]["reason"], "circuit_open");
     let after = alone.error["retry_after_ms"].as_u64().unwrap();
@@ -168,7 +176,13 @@ async fn what_goes_in_and_what_comes_out_is_checked() {
     assert_eq!(said.len(), 1, "{said:?}");
     assert_eq!(refused.detail("violations")[0]["pointer"], "/of");
     assert_eq!(provider.count(), 0);
-    let executed = ["asked", "executed", "execution_id", "provider_node_id"];
+    let executed = [
+        "asked",
+        "executed",
+        "execution_id",
+        "provider_node_id",
+        "tool_name",
+    ];
     let details = [&executed[..], &["provider_body", "violations"]].concat();
     let refused = bus
         .fails(json!({}), ErrorCode::InvalidResult, &details)
@@ -199,6 +213,7 @@ async fn what_a_tool_says_of_its_errors_is_passed_on() {
         "executed",
         "execution_id",
         "provider_node_id",
+        "tool_name",
         "provider_code",
         "provider_message",
     ];
@@ -237,7 +252,13 @@ async fn whether_a_silent_tool_may_be_called_again_is_for_it_to_say() {
     for idempotent in [false, true] {
         let bus = start(&[], json!({"idempotent": idempotent})).await;
         let provider = bus.silent().await;
-        let details = ["asked", "executed", "execution_id", "provider_node_id"];
+        let details = [
+            "asked",
+            "executed",
+            "execution_id",
+            "provider_node_id",
+            "tool_name",
+        ];
         let refused = bus
             .fails(json!({"timeout_ms": 200}), ErrorCode::ToolTimeout, &details)
             .await;

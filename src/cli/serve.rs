@@ -35,6 +35,7 @@ use super::{
     connection::{Flags, Target},
     failure::Exit,
     host, logging,
+    output::{plain, plain_lines},
     parse::{self, Ranges, Seconds},
     session,
     signals::{Ignored, Listener},
@@ -226,7 +227,12 @@ impl Serve {
         match Box::pin(self.serve(flags)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("onex serve: {}", crate::chain(error.as_ref()));
+                // What servers and files say stays on one line.
+                let text = match error.downcast_ref::<Explained>() {
+                    Some(Explained { text, .. }) => plain_lines(text),
+                    None => plain(&crate::chain(error.as_ref())).into_owned(),
+                };
+                eprintln!("onex serve: {text}");
                 exit_code(&error).into()
             }
         }
@@ -369,7 +375,9 @@ fn unreached(error: anyhow::Error, target: Option<&Target>) -> anyhow::Error {
             .shown_hint()
             .map_or_else(String::new, |hint| format!("; {hint}")),
     };
-    let (chain, because) = (crate::chain(error.as_ref()), &target.because);
+    // What a server says stays on one line.
+    let chain = crate::chain(error.as_ref());
+    let (chain, because) = (plain(&chain), &target.because);
     let text = if failure.exit == Exit::Usage {
         format!("{}: {chain}", target.whose(cause))
     } else {

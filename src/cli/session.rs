@@ -17,7 +17,7 @@ use crate::{
 use super::{
     connection::{Flags, Target},
     failure::{Exit, Failure},
-    output::Output,
+    output::{Output, plain},
 };
 
 /// How long a complaint of the server may come after the answer that it explains.
@@ -55,7 +55,7 @@ impl Session {
         let (connect, connected) = watch::channel(true);
         let on_event = move |event| match event {
             Event::ServerError(error) => {
-                complain.send_replace(Some(error.to_string()));
+                complain.send_replace(Some(plain(&error.to_string()).into_owned()));
             }
             Event::Connected => {
                 connect.send_replace(true);
@@ -169,7 +169,7 @@ pub(super) fn unconnected(error: &connect::Error, target: &Target) -> Failure {
             let message = format!(
                 "the NATS server at {server} ({}) does not let us in: {}",
                 target.because,
-                crate::chain(cause)
+                plain(&crate::chain(cause))
             );
             Failure::new(Exit::Failed, "ACCESS_DENIED", message)
                 .hint("say who you are with --creds or --context")
@@ -209,7 +209,9 @@ fn untrusted(server: &str, why: &rustls::Error, target: &Target) -> Failure {
 
 fn unreachable(cause: &str, target: &Target) -> Failure {
     let server = target.options.shown();
-    let message = format!("no NATS server at {server} ({}): {cause}", target.because);
+    // What a server says stays on one line.
+    let (cause, because) = (plain(cause), &target.because);
+    let message = format!("no NATS server at {server} ({because}): {cause}");
     Failure::new(Exit::Unreachable, "NO_SERVER", message)
         .hint("is `onex serve` running? `onex serve --embedded` starts one here; say where with --nats URL or --context NAME")
 }

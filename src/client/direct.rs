@@ -193,6 +193,7 @@ fn about(
         .with("executed", executed)
         .with("execution_id", execution_id)
         .with("provider_node_id", at.provider_node_id.as_str())
+        .with("tool_name", at.tool_name.as_str())
 }
 
 /// The provider's error, as a registry would pass it on.

@@ -45,6 +45,8 @@ pub enum Detail {
     LeaseId,
     /// What may not be exceeded.
     Limit,
+    /// The name that was asked for.
+    Name,
     /// The known field, or name, that an unknown one looks like.
     Nearest,
     /// The node that it is about.
@@ -109,15 +111,22 @@ impl ErrorCode {
                 (Detail::Executed, Sometimes),
                 (Detail::ExecutionId, Sometimes),
                 (Detail::ProviderNodeId, Sometimes),
+                (Detail::ToolName, Sometimes),
                 (Detail::Asked, Sometimes),
             ],
             Self::InvalidArguments => &[(Detail::Violations, Always)],
-            Self::ProviderNotFound => &[(Detail::Candidates, Always), (Detail::Asked, Sometimes)],
+            Self::ProviderNotFound => &[
+                (Detail::ToolName, Always),
+                (Detail::NodeId, Sometimes),
+                (Detail::Candidates, Always),
+                (Detail::Asked, Sometimes),
+            ],
             Self::ContractChanged => &[(Detail::ContractHash, Always), (Detail::Offered, Always)],
             Self::ToolError => &[
                 (Detail::Executed, Always),
                 (Detail::ExecutionId, Always),
                 (Detail::ProviderNodeId, Always),
+                (Detail::ToolName, Always),
                 (Detail::ProviderCode, Always),
                 (Detail::ProviderMessage, Always),
                 (Detail::ProviderBody, Sometimes),
@@ -127,6 +136,7 @@ impl ErrorCode {
                 (Detail::Executed, Always),
                 (Detail::ExecutionId, Always),
                 (Detail::ProviderNodeId, Always),
+                (Detail::ToolName, Always),
                 (Detail::Violations, Always),
                 (Detail::ProviderBody, Sometimes),
                 (Detail::Asked, Always),
@@ -135,6 +145,7 @@ impl ErrorCode {
                 (Detail::Executed, Always),
                 (Detail::ExecutionId, Always),
                 (Detail::ProviderNodeId, Always),
+                (Detail::ToolName, Always),
                 (Detail::Asked, Sometimes),
             ],
             Self::Busy => &[(Detail::Asked, Sometimes), (Detail::Executed, Sometimes)],
@@ -157,7 +168,7 @@ impl ErrorCode {
                 (Detail::Port, Always),
                 (Detail::Pointer, Sometimes),
             ],
-            Self::SchemaNotFound => &[(Detail::Nearest, Sometimes)],
+            Self::SchemaNotFound => &[(Detail::Name, Always), (Detail::Nearest, Sometimes)],
             Self::NodeNotFound => &[(Detail::NodeId, Always)],
             Self::ToolNotFound => &[(Detail::ToolName, Always), (Detail::NodeId, Sometimes)],
             Self::BusNotFound => &[(Detail::BusId, Always)],
@@ -184,6 +195,7 @@ impl Detail {
             Self::Host => "host",
             Self::LeaseId => "lease_id",
             Self::Limit => "limit",
+            Self::Name => "name",
             Self::Nearest => "nearest",
             Self::NodeId => "node_id",
             Self::Offered => "offered",
@@ -232,6 +244,7 @@ impl Detail {
             Self::LeaseId => text("The lease that it is about."),
             Self::Limit => number("What may not be exceeded."),
             Self::NodeId => text("The node that it is about."),
+            Self::Name => text("The name that was asked for."),
             Self::Nearest => text("The known field, or name, that an unknown one looks like."),
             Self::Offered => list::<Offered>("The contracts that are offered; at most 64."),
             Self::Outcome => one_of(
@@ -287,6 +300,7 @@ impl Detail {
             Self::Host => json!("build-7"),
             Self::LeaseId => json!(examples::LEASE),
             Self::Limit => json!(1_000),
+            Self::Name => json!("lease.request.replay"),
             Self::Nearest => json!("preferred_port"),
             Self::Offered => {
                 json!([{"tool_version": "1.1.0", "contract_hash": examples::OTHER_HASH}])

@@ -193,7 +193,7 @@ fn tool_replies(endpoint: Endpoint) -> Vec<Value> {
                 "execution_id": EXECUTION, "duration_ms": 182, "attempts": 1, "revision": 4_713,
             }),
             json!({
-                "status": "dry_run", "candidates": candidates(), "candidate_count": 1, "violations": [], "refusal": null,
+                "status": "dry_run", "candidates": candidates(), "candidate_count": 1, "violations": [], "refusal": null, "refusal_message": null,
                 "revision": 4_713,
                 "plan": {
                     "tool_name": "summarise", "tool_version": "1.0.0", "contract_hash": HASH, "provider_node_id": NODE,

@@ -305,6 +305,9 @@ pub struct DryRunReply {
     pub violations: Vec<Violation>,
     /// The code that the call would be refused with; null when it would be made.
     pub refusal: Option<String>,
+    /// Why, for people.
+    #[serde(default)]
+    pub refusal_message: Option<String>,
     /// What this answer is true for.
     pub revision: u64,
     /// Fields of the request that a later protocol minor knows, and this registry does not.

@@ -17,17 +17,22 @@ pub struct SubjectPattern(Box<str>);
 impl SubjectPattern {
     /// Whether a subject without wildcards is one of these.
     pub fn matches(&self, subject: &str) -> bool {
-        let mut tokens = subject.split('.');
-        for part in self.0.split('.') {
-            match (part, tokens.next()) {
-                (">", Some(_)) => return true,
-                ("*", Some(_)) => {}
-                (part, Some(token)) if part == token => {}
-                _ => return false,
-            }
-        }
-        tokens.next().is_none()
+        covers(&self.0, subject)
     }
+}
+
+/// Whether a subject without wildcards is one of those that the pattern means.
+pub(crate) fn covers(pattern: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for part in pattern.split('.') {
+        match (part, tokens.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (part, Some(token)) if part == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
 }
 
 impl FromStr for SubjectPattern {

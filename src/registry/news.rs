@@ -27,7 +27,7 @@ pub(super) fn request_events(
         }
         Event::ServerError(error) => {
             if refusals.admits() {
-                tracing::error!(%error, "the NATS server refuses");
+                tracing::error!(error = error.to_string(), "the NATS server refuses");
             }
             // Only the first is kept.
             let _ = refused.set(error.to_string());
@@ -54,7 +54,7 @@ pub(super) fn store_events(
                 }
             }
             Event::ServerError(error) if refusals.admits() => {
-                tracing::error!(%error, "the NATS server refuses");
+                tracing::error!(error = error.to_string(), "the NATS server refuses");
             }
             Event::Disconnected if !stop.is_ending() => {
                 lost.store(true, Ordering::Relaxed);

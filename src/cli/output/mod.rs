@@ -22,7 +22,7 @@ pub(super) use document::{json, json_line, word};
 pub(super) use excerpt::{excerpt, spot};
 pub(super) use screen::{is_drawn, reader_is_gone, width};
 pub(super) use table::Table;
-pub(super) use text::{at, first_line, shortened, span, yes_or_no};
+pub(super) use text::{at, first_line, plain, plain_lines, shortened, span, yes_or_no};
 
 /// What stands where nothing is known or nothing was said.
 pub(super) const NOTHING: &str = "-";

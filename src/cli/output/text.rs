@@ -29,7 +29,7 @@ pub(super) fn is_unsafe(c: char) -> bool {
 
 /// On one line, and with nothing that a terminal obeys: spaces for line feeds and tabs, and other unsafe
 /// characters as `\u{1b}`.
-pub(super) fn plain(text: &str) -> Cow<'_, str> {
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
@@ -45,7 +45,7 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
 }
 
 /// The same, line by line.
-pub(super) fn plain_lines(text: &str) -> String {
+pub(crate) fn plain_lines(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(plain).collect();
     lines.join("\n")
 }

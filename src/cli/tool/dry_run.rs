@@ -48,7 +48,12 @@ fn blocks(reply: &DryRunReply, given: &Given, detail: Detail) -> Vec<Block> {
     let mut blocks = vec![Block::Heading("PLAN".to_owned())];
     if let Some(refusal) = &reply.refusal {
         let text = format!("The call would be refused: {refusal}");
-        blocks.push(Lines::from_iter([Line::new(SECTION_INDENT, SECTION_INDENT, text)]).into());
+        // What is wrong with the arguments has a section of its own.
+        let why = reply.refusal_message.clone();
+        let why = why.filter(|_| reply.violations.is_empty());
+        let lines = std::iter::once(text).chain(why);
+        let lines = lines.map(|text| Line::new(SECTION_INDENT, SECTION_INDENT, text));
+        blocks.push(lines.collect::<Lines>().into());
     }
     if let Some(plan) = &reply.plan {
         blocks.push(Block::Table(summary(plan, detail), SECTION_INDENT));

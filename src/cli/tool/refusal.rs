@@ -29,8 +29,13 @@ pub(super) fn explained(failure: Failure, given: Option<&Given>) -> Failure {
         let all = wrong
             .iter()
             .map(|Violation { pointer, message }| format!("the result{pointer} {message}"));
-        let answer = format!("it answered {}", of("provider_body"));
-        all.chain(execution(&failure)).chain([answer]).collect()
+        let answer = match of("provider_body") {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        let answer = format!("it answered {answer}");
+        let answer = answer.lines().map(str::to_owned);
+        all.chain(execution(&failure)).chain(answer).collect()
     } else if failure.is(ErrorCode::ProviderNotFound) {
         candidates::lines(&of("candidates"))
     } else if failure.is(ErrorCode::ContractChanged) {

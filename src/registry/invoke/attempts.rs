@@ -164,6 +164,7 @@ impl Server {
         let since = tokio::time::Instant::now();
         let mut waits = None;
         let mut queued = None;
+        let mut in_vain = None;
         let found = loop {
             let query = query(call);
             let mut begin = || self.invoke.begin(&self.commit, query, &mut waits);
@@ -175,7 +176,11 @@ impl Server {
             let full = match found {
                 Ok(Found::Begun(chosen, under_way)) => break Ok((*chosen, under_way)),
                 Ok(Found::Full(full)) => full,
-                Err(error) => break Err(error),
+                // It had no turn in its time, whatever became of those that had.
+                Err(error) => {
+                    let over = tokio::time::Instant::now() >= caller.until;
+                    break Err(in_vain.filter(|_| over).unwrap_or(error));
+                }
             };
             let now = tokio::time::Instant::now();
             if now >= caller.until || self.invoke.has_given_up() {
@@ -191,6 +196,7 @@ impl Server {
             if let Some(waits) = &mut waits {
                 waits.room(caller.until.min(now + LOOK_AGAIN)).await;
             }
+            in_vain = Some(full);
         };
         drop(waits);
         if queued.is_some() {
@@ -215,13 +221,8 @@ impl Server {
         let checked = contract.violations(Part::Input, arguments, &self.contracts, caller);
         let (violations, arguments) = checked.await?;
         call.arguments = arguments;
-        if let Some(first) = violations.first() {
-            let message = format!(
-                "the arguments are not as the contract of {} {} says: {first}",
-                chosen.tool_name, chosen.tool_version
-            );
-            return Err(Error::new(ErrorCode::InvalidArguments, message)
-                .with("violations", serde_json::json!(violations)));
+        if let Some(error) = refuse::wrong_arguments(chosen, &violations) {
+            return Err(error);
         }
         call.checked.push(chosen.contract_hash.clone());
         Ok(())

@@ -23,6 +23,7 @@ use super::{
     choose::Considerations,
     load::Loads,
     look::Query,
+    refuse,
 };
 
 /// All who offer the tool.
@@ -62,17 +63,17 @@ impl Server {
             revision,
             ..
         } = would.shown;
-        let (plan, violations, code) = match would.chosen {
+        let (plan, violations, error) = match would.chosen {
             Ok(chosen) => {
                 let contract = self.contract(&chosen, caller).await?;
                 let checked = contract.violations(Part::Input, arguments, &self.contracts, caller);
                 let (violations, _) = checked.await?;
-                let bad = (!violations.is_empty()).then_some(ErrorCode::InvalidArguments);
+                let bad = refuse::wrong_arguments(&chosen, &violations);
                 let listens = listens.get(&chosen.subject).copied().flatten();
                 let plan = plan(&chosen, &request, &contract, listens);
                 (Some(plan), violations, bad)
             }
-            Err(error) => (None, Vec::new(), Some(error.code)),
+            Err(error) => (None, Vec::new(), Some(error)),
         };
         Ok(DryRunReply {
             status: Open::Known(Planned::DryRun),
@@ -80,7 +81,8 @@ impl Server {
             candidates,
             candidate_count,
             violations,
-            refusal: code.map(refusal),
+            refusal: error.as_ref().map(|error| refusal(error.code)),
+            refusal_message: error.map(|error| error.message),
             revision,
             ignored: Vec::new(),
         })

@@ -16,6 +16,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::protocol::{names::NODE_GROUP, subject::covers};
+
 /// Where every NATS server says who of an account is connected to it.
 const CONNECTIONS: &str = "$SYS.REQ.ACCOUNT.PING.CONNZ";
 /// Where it says how many leaf nodes are: it does not know who listens behind those.
@@ -45,6 +47,10 @@ const DEAF: Duration = Duration::from_mins(1);
 const LOOKS_PER_SECOND_MAX: u32 = 500;
 /// Subjects of which it is remembered what was seen a moment ago, at most.
 const SUBJECTS_SEEN_MAX: usize = 1_024;
+/// So long it is remembered in which way somebody listened on a subject: whoever listens in a lesser way observes.
+const WAY_KEPT: Duration = Duration::from_mins(10);
+/// Subjects of which that is remembered, at most.
+const WAYS_MAX: usize = 16_384;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -70,6 +76,35 @@ struct Connection {
     cid: u64,
     /// When it connected.
     start: Timestamp,
+    /// All that it listens to, where that was asked for.
+    #[serde(default, rename = "subscriptions_list_detail")]
+    subscriptions: Vec<Subscription>,
+}
+
+#[derive(Deserialize)]
+struct Subscription {
+    subject: String,
+    #[serde(default, rename = "qgroup")]
+    group: String,
+}
+
+/// In which way somebody listens. Where several do in different ways, those in the lesser ones observe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    /// By a pattern.
+    Pattern,
+    /// By the subject itself, or in a queue group.
+    Named,
+    /// In the queue group of nodes.
+    Node,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Listener {
+    /// When it was made; none where that is longer ago than the clock goes back.
+    made: Option<Instant>,
+    way: Way,
 }
 
 #[derive(Deserialize)]
@@ -81,9 +116,10 @@ struct Account {
 /// What servers have said.
 #[derive(Debug, Clone, Default)]
 struct Heard {
-    /// The connections that were asked for, by server, and when each was made; none where that is longer ago than the
-    /// clock goes back.
-    connections: BTreeMap<String, BTreeMap<u64, Option<Instant>>>,
+    /// The connections that were asked for, by server.
+    connections: BTreeMap<String, BTreeMap<u64, Listener>>,
+    /// Whether there are more.
+    cut_off: bool,
     /// How many said how many leaf nodes there are.
     accounts: usize,
     leaf_nodes: u64,
@@ -107,6 +143,8 @@ struct Recent {
     begun: u32,
     /// Until when no server is asked.
     deaf_until: Option<Instant>,
+    /// In which way somebody listened, and when that was seen last.
+    ways: HashMap<String, (Instant, Way)>,
 }
 
 /// Watches those who listened when a request was sent.
@@ -169,18 +207,28 @@ impl Probe {
             }
             recent.count(now)?;
         }
-        let filter = json!({"filter_subject": subject, "limit": WATCHED_MAX + 1});
+        let filter = json!({
+            "filter_subject": subject,
+            "limit": WATCHED_MAX + 1,
+            "subscriptions": true,
+            "subscriptions_detail": true,
+        });
         let answers = send(&self.client, [(CONNECTIONS, filter), (ACCOUNT, json!({}))]).await?;
         let one_server = self.is_one_server();
         let all =
             move |heard: &Heard| one_server && !heard.connections.is_empty() && heard.accounts > 0;
-        let this = Arc::clone(self);
+        let (this, own) = (Arc::clone(self), subject.to_owned());
         // A task of its own: whoever asked first may not wait for it.
         let gather = tokio::spawn(async move {
-            let heard = gather(answers, all).await;
+            let mut heard = gather(answers, &own, all).await;
+            let mut recent = this.recent();
             if heard.connections.is_empty() {
-                this.recent().deaf_until = Some(Instant::now() + DEAF);
+                recent.deaf_until = Some(Instant::now() + DEAF);
             }
+            if let Some(way) = recent.way(&own, heard.way(), now) {
+                heard.forget_observers(way);
+            }
+            drop(recent);
             Arc::new(heard)
         });
         let look = gather.map(Result::ok).boxed().shared();
@@ -205,7 +253,7 @@ impl Probe {
                     return false;
                 };
                 let said = |heard: &Heard| heard.connections.contains_key(server);
-                let heard = gather(answers, said).await;
+                let heard = gather(answers, "", said).await;
                 let open = heard.connections.get(server);
                 if open.is_none_or(|open| !open.is_empty()) {
                     return false;
@@ -229,6 +277,23 @@ impl Recent {
         }
         self.begun += 1;
         (self.begun <= LOOKS_PER_SECOND_MAX).then_some(())
+    }
+
+    /// In which way whoever serves that subject listens, by what is seen of it now and what was seen before.
+    fn way(&mut self, subject: &str, seen: Option<Way>, now: Instant) -> Option<Way> {
+        let fresh = |at: Instant| now.saturating_duration_since(at) < WAY_KEPT;
+        let before = self.ways.get(subject).filter(|(at, _)| fresh(*at));
+        let before = before.map(|(_, way)| *way);
+        // That somebody listens by a pattern outweighs nothing.
+        if let Some(way) = seen.filter(|way| *way > Way::Pattern && Some(*way) >= before) {
+            if self.ways.len() >= WAYS_MAX {
+                self.ways.retain(|_, (at, _)| fresh(*at));
+            }
+            if self.ways.len() < WAYS_MAX || before.is_some() {
+                self.ways.insert(subject.to_owned(), (now, way));
+            }
+        }
+        before.max(seen)
     }
 
     fn keep(&mut self, subject: &str, now: Instant, look: Look) {
@@ -289,7 +354,7 @@ impl Watch {
         if let Some(before) = before {
             now.add(&before);
         }
-        (known && now.count() <= WATCHED_MAX).then_some(now)
+        (known && !now.cut_off && now.count() <= WATCHED_MAX).then_some(now)
     }
 
     /// Whether all those have lost their connections.
@@ -325,8 +390,8 @@ async fn send<const N: usize>(
     Some(answers)
 }
 
-/// What the servers answer until that is enough, or nothing more is waited for.
-async fn gather(mut answers: Subscriber, enough: impl Fn(&Heard) -> bool) -> Heard {
+/// What the servers answer about that subject until that is enough, or nothing more is waited for.
+async fn gather(mut answers: Subscriber, subject: &str, enough: impl Fn(&Heard) -> bool) -> Heard {
     let mut heard = Heard::default();
     let gather = async {
         while let Some(message) = answers.next().await {
@@ -334,7 +399,7 @@ async fn gather(mut answers: Subscriber, enough: impl Fn(&Heard) -> bool) -> Hea
                 return;
             }
             if let Ok(answer) = serde_json::from_slice::<Answer>(&message.payload) {
-                heard.take(answer.data);
+                heard.take(subject, answer.data);
             }
             if enough(&heard) {
                 return;
@@ -345,8 +410,24 @@ async fn gather(mut answers: Subscriber, enough: impl Fn(&Heard) -> bool) -> Hea
     heard
 }
 
+impl Connection {
+    /// In which way it listens on that subject. A server that does not say may mean any.
+    fn way(&self, subject: &str) -> Way {
+        let about = self.subscriptions.iter();
+        let about = about.filter(|one| covers(&one.subject, subject));
+        about
+            .map(|one| match one.group.as_str() {
+                NODE_GROUP => Way::Node,
+                "" if one.subject != subject => Way::Pattern,
+                _ => Way::Named,
+            })
+            .max()
+            .unwrap_or(Way::Named)
+    }
+}
+
 impl Heard {
-    fn take(&mut self, data: Data) {
+    fn take(&mut self, subject: &str, data: Data) {
         match data {
             Data::Connections {
                 server_id,
@@ -358,8 +439,12 @@ impl Heard {
                     let age = Duration::try_from(now.duration_since(start)).unwrap_or_default();
                     here.checked_sub(age)
                 };
-                let made = connections.iter().map(|one| (one.cid, made(one.start)));
-                all.or_default().extend(made);
+                let listeners = connections.iter().map(|one| {
+                    let (made, way) = (made(one.start), one.way(subject));
+                    (one.cid, Listener { made, way })
+                });
+                self.cut_off |= connections.len() > WATCHED_MAX;
+                all.or_default().extend(listeners);
             }
             Data::Account { account_statz } => {
                 self.accounts += 1;
@@ -375,13 +460,26 @@ impl Heard {
     /// Whether nobody else listens: not behind a leaf node, and none that were left out.
     fn is_complete(&self) -> bool {
         let said = !self.connections.is_empty() && self.accounts > 0;
-        said && self.leaf_nodes == 0 && self.count() <= WATCHED_MAX
+        said && self.leaf_nodes == 0 && !self.cut_off && self.count() <= WATCHED_MAX
+    }
+
+    /// The best way in which somebody listens.
+    fn way(&self) -> Option<Way> {
+        let all = self.connections.values().flat_map(BTreeMap::values);
+        all.map(|one| one.way).max()
+    }
+
+    /// Forgets who listens in a lesser way than that.
+    fn forget_observers(&mut self, way: Way) {
+        for all in self.connections.values_mut() {
+            all.retain(|_, one| one.way >= way);
+        }
     }
 
     /// Forgets connections that were made after that.
     fn forget_after(&mut self, then: Instant) {
         for all in self.connections.values_mut() {
-            all.retain(|_, made| made.is_none_or(|made| made <= then));
+            all.retain(|_, one| one.made.is_none_or(|made| made <= then));
         }
     }
 

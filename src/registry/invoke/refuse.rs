@@ -7,9 +7,11 @@ use crate::{
     protocol::{
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
         invoke::{CANDIDATES_SHOWN_MAX, Choice, Offered, Reason},
+        validator::Violation,
     },
 };
 
+use super::Chosen;
 use super::choose::{Considerations, Considered};
 
 impl Considerations<'_> {
@@ -32,7 +34,11 @@ impl Considerations<'_> {
             return error;
         }
         let mut error = Error::new(ErrorCode::ProviderNotFound, self.why(name, choice))
+            .with("tool_name", name.as_str())
             .with("candidates", serde_json::json!(self.candidates()));
+        if let Some(node_id) = &choice.provider_node_id {
+            error = error.with("node_id", node_id.as_str());
+        }
         let open = out_for(Reason::CircuitOpen).filter_map(|one| one.load.open);
         error.retry_after_ms = open.min().map(|millis| millis.max(BUSY_RETRY_MILLIS));
         error
@@ -113,6 +119,17 @@ impl Considerations<'_> {
             ),
         }
     }
+}
+
+/// What is wrong with the arguments, if anything is.
+pub(super) fn wrong_arguments(chosen: &Chosen, violations: &[Violation]) -> Option<Error> {
+    let first = violations.first()?;
+    let message = format!(
+        "the arguments are not as the contract of {} {} says: {first}",
+        chosen.tool_name, chosen.tool_version
+    );
+    let error = Error::new(ErrorCode::InvalidArguments, message);
+    Some(error.with("violations", serde_json::json!(violations)))
 }
 
 /// The call cannot be made now: nothing was sent to anybody.

@@ -50,6 +50,7 @@ impl At<'_> {
             .with("executed", executed)
             .with("execution_id", self.execution_id.to_string())
             .with("provider_node_id", self.node_id.as_str())
+            .with("tool_name", self.tool_name.as_str())
     }
 
     pub(super) fn judge(&self, message: &Message) -> Verdict {

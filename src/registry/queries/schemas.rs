@@ -130,7 +130,7 @@ fn missing(index: &Index, request: &SchemaGetRequest) -> Error {
         "there is no schema {}: schema.list has their names",
         request.name
     );
-    let error = Error::new(ErrorCode::SchemaNotFound, message);
+    let error = Error::new(ErrorCode::SchemaNotFound, message).with("name", request.name.as_str());
     match nearest(index, request) {
         Some(nearest) => error.with("nearest", nearest),
         None => error,
