@@ -197,8 +197,6 @@ impl Registry {
             machine,
             heard: Heard::new(running, clock.now().mono),
         });
-        let records = HostRecords::start(Arc::clone(&commit), registry_id).await;
-        stop.watch("names of this machine", records.run());
         stop.watch("reaper", reaper::run(Arc::clone(&commit)));
         let publisher = Publisher {
             commit: Arc::clone(&commit),
@@ -212,8 +210,12 @@ impl Registry {
             Invoke::start(&settings, callable, registry_id, &requests, clock, &stop).await?;
         let server = server(&settings, registry_id, requests, commit, calls, contracts);
         let server = Arc::new(server);
-        let listening = server.listen().await?;
+        // Who is said to run on this machine answers: another one that starts now would take it for stopped.
         server.micro.listen().await?;
+        round_trip(&server.client).await;
+        let records = HostRecords::start(&server, registry_id).await;
+        stop.watch("names of this machine", records.run());
+        let listening = server.listen().await?;
         // Ready is when the server routes requests here.
         round_trip(&server.client).await;
         if let Some(refusal) = refused.get() {
@@ -401,7 +403,7 @@ fn server(
 ) -> Server {
     let started = commit.clock.now().wall;
     let protocol = format!("1.{PROTOCOL_MINOR}");
-    let metadata = [
+    let mut metadata = vec![
         (
             peers::META_NAMESPACE,
             settings.namespace.name().unwrap_or_default().to_owned(),
@@ -411,13 +413,16 @@ fn server(
         (peers::META_PROTOCOL, protocol.clone()),
         (peers::META_REGISTRY_ID, registry_id.to_string()),
     ];
+    let port_space = commit.machine.port_space();
+    metadata.extend(port_space.map(|space| (peers::META_PORT_SPACE, space)));
     let identity = Identity {
         name: SERVICE.to_owned(),
         id: service_id(registry_id),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         metadata: metadata
+            .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
-            .into(),
+            .collect(),
     };
     let own = Instance {
         registry_id: registry_id.to_string(),
