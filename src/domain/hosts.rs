@@ -263,4 +263,25 @@ mod tests {
         // Until an instance uses that name again.
         check(&hosts, "vm", None, &["desk", "vm"], &["vm"]);
     }
+
+    #[test]
+    fn names_of_a_host_are_those_that_mean_it_now() {
+        let mut hosts = Hosts::default();
+        said(&mut hosts, "vm", &["192.0.2.1"], Some("laptop"));
+        said(&mut hosts, "laptop", &[], Some("desk"));
+        said(
+            &mut hosts,
+            "desk",
+            &["vm", "box", "other", "172.17.0.1"],
+            None,
+        );
+        said(&mut hosts, "other", &["172.17.0.1"], None);
+        let check = |name: &str, expected: &[&str]| {
+            let names: BTreeSet<Host> = hosts.names_of(&host(name)).cloned().collect();
+            assert_eq!(names, set(expected), "{name}");
+        };
+        check("desk", &["172.17.0.1", "box", "laptop", "vm"]);
+        check("other", &["172.17.0.1"]);
+        check("vm", &[]);
+    }
 }
