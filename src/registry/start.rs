@@ -209,19 +209,10 @@ impl Registry {
         let calls =
             Invoke::start(&settings, callable, registry_id, &requests, clock, &stop).await?;
         let server = server(&settings, registry_id, requests, commit, calls, contracts);
-        let server = Arc::new(server);
-        // Who is said to run on this machine answers: another one that starts now would take it for stopped.
-        server.micro.listen().await?;
-        round_trip(&server.client).await;
-        let records = HostRecords::start(&server, registry_id).await;
-        stop.watch("names of this machine", records.run());
-        let listening = server.listen().await?;
-        // Ready is when the server routes requests here.
-        round_trip(&server.client).await;
+        let listening = listen(&server, registry_id, &stop).await?;
         if let Some(refusal) = refused.get() {
             return Err(StartError::Refused(refusal.clone()));
         }
-        stop.watch("watch for stalls", Arc::clone(&server).watch_for_stalls());
         tracing::info!(
             registry_id = %registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
             prefix = settings.namespace.prefix(), ms = millis(began), "ready",
@@ -400,7 +391,7 @@ fn server(
     commit: Arc<Commit>,
     invoke: Invoke,
     contracts: Contracts,
-) -> Server {
+) -> Arc<Server> {
     let started = commit.clock.now().wall;
     let protocol = format!("1.{PROTOCOL_MINOR}");
     let mut metadata = vec![
@@ -449,7 +440,7 @@ fn server(
         started,
         invoke.late(),
     ));
-    Server {
+    Arc::new(Server {
         peers: Peers::start(
             client.clone(),
             settings.namespace.clone(),
@@ -476,5 +467,23 @@ fn server(
         callers: RandomState::new(),
         stall: Stall::new(),
         unsubscribed: Semaphore::new(0),
-    }
+    })
+}
+
+/// Takes requests, once it is known which machine this is.
+async fn listen(
+    server: &Arc<Server>,
+    registry_id: Uuid,
+    stop: &Stop,
+) -> Result<Listening, StartError> {
+    // Who is said to run on this machine answers: another one that starts now would take it for stopped.
+    server.micro.listen().await?;
+    round_trip(&server.client).await;
+    let records = Box::pin(HostRecords::start(server, registry_id)).await;
+    stop.watch("names of this machine", records.run());
+    let listening = server.listen().await?;
+    // Ready is when the server routes requests here.
+    round_trip(&server.client).await;
+    stop.watch("watch for stalls", Arc::clone(server).watch_for_stalls());
+    Ok(listening)
 }
