@@ -362,3 +362,178 @@ async fn known_hosts_are_those_of_all_instances() {
         .refused("port.lease", wish, ErrorCode::PoolNotFound)
         .await;
 }
+
+/// Leases every port of a host but one, which is live under another of its names; everywhere and by either name that
+/// port is held, until its lease ends.
+async fn holds_as_well(caller: &Caller, registry: &Registry, host: &str, held: &Value) {
+    let (former, port) = (held["host"].as_str().unwrap(), &held["port"]);
+    let exact = |host| {
+        let more = json!({"host": host, "preferred_port": port, "exact": true});
+        harness::wish(Uuid::new_v4(), more)
+    };
+    for name in [former, host] {
+        let wish = exact(name);
+        let refused = caller.refused("port.lease", wish, ErrorCode::PortUnavailable);
+        assert_eq!(refused.await.detail("state"), "held", "{name}");
+        for (endpoint, body) in [
+            ("port.list", json!({"host": name})),
+            ("port.list", json!({"host": name, "port": port})),
+            ("port.resolve", json!({"host": name, "name": "api"})),
+        ] {
+            let page = caller.see(endpoint, body.clone()).await;
+            let items = page["items"].as_array().unwrap().iter();
+            let ids: Vec<&Value> = items.map(|lease| &lease["lease_id"]).collect();
+            assert_eq!(ids, [&held["lease_id"]], "{endpoint} {body}");
+        }
+    }
+    let others = caller.lease(Uuid::new_v4(), json!({"host": host})).await;
+    assert_ne!(&others["port"], port);
+    let wish = harness::wish(Uuid::new_v4(), json!({"host": host}));
+    caller
+        .refused("port.lease", wish, ErrorCode::ResourceExhausted)
+        .await;
+    // Pages go on where the one before ended.
+    let mut all = Vec::new();
+    let mut body = json!({"host": host, "limit": 1});
+    loop {
+        let page = caller.see("port.list", body.clone()).await;
+        let items = page["items"].as_array().unwrap();
+        all.extend(items.iter().map(|lease| lease["port"].clone()));
+        let Some(next) = page["next_cursor"].as_str() else {
+            break;
+        };
+        body["cursor"] = json!(next);
+    }
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert!(all.contains(port) && all.contains(&others["port"]));
+    let told = registry.line("live under former names");
+    assert!(told.contains("leases=1"), "{told}");
+    let requester = held["requester_id"].as_str().unwrap();
+    let release = format!("port release --host {former} --port {port} --requester {requester}");
+    User::of(registry).run(&release).exits(0);
+    let lease = caller.get("port.lease", exact(former)).await;
+    assert_eq!((&lease["host"], &lease["port"]), (&json!(host), port));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_under_a_former_name_hold_the_ports_of_the_host() {
+    let nats = Nats::start();
+    let ports = ["--ports", "18940-18941"];
+    let here = |name| Registry::on(&nats, &["--host", name, ports[0], ports[1]]);
+    let mut old = here("old");
+    let caller = Caller::of(&old).await;
+    let held = json!({"host": "old", "preferred_port": 18940, "name": "api", "ttl": 3600});
+    let held = caller.lease(Uuid::new_v4(), held).await;
+    old.terminate();
+    assert!(old.ended().0.success());
+    let new = here("new");
+    holds_as_well(&caller, &new, "new", &held).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_under_an_alias_hold_the_ports_of_a_host_that_comes_later() {
+    let nats = Nats::start();
+    let ports = ["--ports", "18942-18943"];
+    let other = ["--host", "other", "--no-probe", ports[0], ports[1]];
+    let other = Registry::on(&nats, &other);
+    let caller = Caller::of(&other).await;
+    let own = own_name();
+    let held = json!({"host": own, "preferred_port": 18942, "name": "api", "ttl": 3600});
+    let held = caller.lease(Uuid::new_v4(), held).await;
+    assert_eq!(held["host"], json!(own));
+    let later = Registry::on(&nats, &["--host", "build-2", ports[0], ports[1]]);
+    holds_as_well(&caller, &later, "build-2", &held).await;
+}
+
+#[test]
+fn namespaces_on_one_machine_do_not_grant_the_same_ports_under_several_hosts() {
+    let nats = Nats::start();
+    let start = |namespace, host| {
+        let args = ["--namespace", namespace, "--host", host];
+        Registry::spawn_on(&nats, &[&args[..], &PORTS].concat())
+    };
+    let _one: Vec<Registry> = ["aa", "aa", "aa"]
+        .map(|host| {
+            let mut registry = start("one", host);
+            registry.await_ready();
+            registry
+        })
+        .into();
+    for host in ["bb", &own_name(), "aa"] {
+        let refusal = start("four", host).refusal();
+        for word in ["namespace one grants", "on aa", PORTS[1], "--ports"] {
+            assert_eq!(refusal.matches(word).count(), 1, "{word} in {refusal}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_call_themselves_the_same_are_told_and_keep_their_names() {
+    let nats = Nats::start();
+    let mut there = elsewhere(&nats, "here");
+    let jetstream = async_nats::jetstream::new(async_nats::connect(there.url()).await.unwrap());
+    let bucket = jetstream.get_key_value("onex-registry").await.unwrap();
+    let record = async || -> Value {
+        let record = bucket.get("host.here").await.unwrap().unwrap();
+        serde_json::from_slice(&record).unwrap()
+    };
+    // What the one that runs says of its machine.
+    let mut said = record().await;
+    said["port_space"] = json!("another");
+    said["aliases"] = json!(["192.0.2.99"]);
+    let written = bucket.put("host.here", said.to_string().into()).await;
+    written.unwrap();
+    let caller = Caller::of(&there).await;
+    until("the names to be seen", async || {
+        let wish = harness::wish(Uuid::new_v4(), json!({"host": "192.0.2.99"}));
+        let lease = caller.get("port.lease", wish).await;
+        (lease["host"] == "here").then_some(())
+    })
+    .await;
+    let here = on_this_machine(&nats, "here");
+    let told = here.line("two machines call themselves");
+    for word in ["here", "--host"] {
+        assert!(told.contains(word), "{told}");
+    }
+    let aliases = record().await["aliases"].clone();
+    let aliases = aliases.as_array().unwrap();
+    for name in own_names().into_iter().chain(["192.0.2.99".to_owned()]) {
+        assert!(aliases.contains(&json!(name)), "{name} in {aliases:?}");
+    }
+    // A second instance of the machine is none that needs a word.
+    let also = on_this_machine(&nats, "here");
+    assert!(!also.said().contains("two machines"), "{}", also.said());
+    // And one that has gone needs no names.
+    there.kill();
+    drop((here, also));
+    let mut said = record().await;
+    said["port_space"] = json!("another");
+    let written = bucket.put("host.here", said.to_string().into()).await;
+    written.unwrap();
+    let last = on_this_machine(&nats, "here");
+    assert!(!last.said().contains("two machines"), "{}", last.said());
+    let aliases = record().await["aliases"].clone();
+    let aliases = aliases.as_array().unwrap();
+    assert!(!aliases.contains(&json!("192.0.2.99")), "{aliases:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_that_start_at_once_on_one_machine_are_not_renamed() {
+    let nats = Nats::start();
+    let names = ["h1", "h2", "h3", "h4", "h5", "h6"];
+    let mut all = names.map(|name| {
+        let args = ["--host", name, PORTS[0], PORTS[1]];
+        Registry::spawn_on(&nats, &args)
+    });
+    for registry in &mut all {
+        registry.await_ready();
+    }
+    for registry in &all {
+        let said = registry.said();
+        assert!(!said.contains("has another name now"), "{said}");
+    }
+    let caller = Caller::of(&all[0]).await;
+    for name in names {
+        assert_eq!(leased_on(&caller, name).await, set(&[name]), "{name}");
+    }
+}

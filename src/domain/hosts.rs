@@ -128,9 +128,12 @@ impl Hosts {
         all.map(|(host, seen)| (host, seen.revision, &seen.record))
     }
 
-    /// Hosts on which an instance said something after that moment.
-    pub fn said_since(&self, since: Moment) -> impl Iterator<Item = &Host> {
-        let lately = move |seen: &Seen| seen.at > since && seen.record.renamed_to.is_none();
+    /// Hosts on which an instance other than `own` said something after that moment.
+    pub fn said_since(&self, since: Moment, own: Uuid) -> impl Iterator<Item = &Host> {
+        let lately = move |seen: &Seen| {
+            let record = &seen.record;
+            seen.at > since && record.said_by != own && record.renamed_to.is_none()
+        };
         let seen = self.seen.iter();
         seen.filter_map(move |(host, seen)| lately(seen).then_some(host))
     }
@@ -161,6 +164,18 @@ impl Hosts {
                 Meaning::Several(hosts)
             }
         }
+    }
+
+    /// Other names that mean that host now, whether an instance runs or not: those of which no host claims to be
+    /// called so, and hosts that were renamed to it. A name that several hosts have in common is one of each.
+    pub fn names_of<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Host> {
+        let aliases = self.get(host).into_iter().flat_map(|of| &of.aliases);
+        let free = aliases.filter(move |alias| self.get(alias).is_none());
+        let renamed = self.seen.iter().filter_map(move |(name, seen)| {
+            let is_renamed = seen.record.renamed_to.is_some();
+            (is_renamed && self.renamed(name, &seen.record) == *host).then_some(name)
+        });
+        free.chain(renamed)
     }
 
     /// The host that the machine of that record is now.
@@ -247,5 +262,26 @@ mod tests {
         check(&hosts, "192.0.2.1", None, &["desk"], &["desk"]);
         // Until an instance uses that name again.
         check(&hosts, "vm", None, &["desk", "vm"], &["vm"]);
+    }
+
+    #[test]
+    fn names_of_a_host_are_those_that_mean_it_now() {
+        let mut hosts = Hosts::default();
+        said(&mut hosts, "vm", &["192.0.2.1"], Some("laptop"));
+        said(&mut hosts, "laptop", &[], Some("desk"));
+        said(
+            &mut hosts,
+            "desk",
+            &["vm", "box", "other", "172.17.0.1"],
+            None,
+        );
+        said(&mut hosts, "other", &["172.17.0.1"], None);
+        let check = |name: &str, expected: &[&str]| {
+            let names: BTreeSet<Host> = hosts.names_of(&host(name)).cloned().collect();
+            assert_eq!(names, set(expected), "{name}");
+        };
+        check("desk", &["172.17.0.1", "box", "laptop", "vm"]);
+        check("other", &["172.17.0.1"]);
+        check("vm", &[]);
     }
 }

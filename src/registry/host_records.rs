@@ -3,21 +3,23 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use async_nats::Client;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
     domain::{
-        hosts::{HOST_RECORDS_MAX, HostRecord},
+        hosts::{ALIASES_MAX, HOST_RECORDS_MAX, HostRecord},
         ids::Host,
         key::Key,
         record::Stored,
         write::Write,
     },
+    machine::Machine,
     store::Written,
 };
 
-use super::{commit::Commit, seldom::Seldom};
+use super::{commit::Commit, micro, seldom::Seldom, serve::Server};
 
 /// How often the machine's names and addresses are looked at again.
 const LOOK_INTERVAL: Duration = Duration::from_mins(1);
@@ -25,28 +27,35 @@ const LOOK_INTERVAL: Duration = Duration::from_mins(1);
 const TRIES_MAX: usize = 5;
 /// How long until a record that was written is seen.
 const SEEN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an instance may take to say that it runs.
+const GONE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Tells of this instance's machine.
 pub(super) struct HostRecords {
     commit: Arc<Commit>,
     registry_id: Uuid,
-    /// What was said last.
+    /// What was said last, without what others said of the host.
     said: Option<BTreeSet<Host>>,
+    /// Whether what others said was left beside that, because they run.
+    shared: bool,
     complaints: Seldom,
 }
 
 impl HostRecords {
     /// Says it for the first time, before requests are taken.
-    pub(super) async fn start(commit: Arc<Commit>, registry_id: Uuid) -> Self {
+    pub(super) async fn start(server: &Server, registry_id: Uuid) -> Self {
         let mut this = Self {
-            commit,
+            commit: Arc::clone(&server.commit),
             registry_id,
             said: None,
+            shared: false,
             complaints: Seldom::default(),
         };
         this.make_room().await;
+        this.tell_of_namesake();
         this.say().await;
-        this.take_over().await;
+        this.take_over(&server.client).await;
+        this.tell_of_former_names();
         this
     }
 
@@ -55,20 +64,37 @@ impl HostRecords {
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
             let aliases = self.commit.machine.aliases();
-            let host = self.commit.machine.host();
-            let stands = self.commit.mirror.with(|core| {
-                let record = core.index.hosts.get(host);
-                record.is_some_and(|record| record.renamed_to.is_none())
-            });
-            if !stands || self.said.as_ref() != Some(&aliases) {
+            if self.said.as_ref() != Some(&aliases) || !self.stands(&aliases) {
                 self.say().await;
             }
         }
     }
 
+    /// Whether no other instance runs on this host, or on another machine that is called so.
+    fn is_alone(&self) -> bool {
+        let others = self.commit.others_hosts();
+        !others.contains(self.commit.machine.host())
+    }
+
+    /// Whether the record says what it should.
+    fn stands(&self, aliases: &BTreeSet<Host>) -> bool {
+        let machine = &self.commit.machine;
+        let outdated = |record: &HostRecord| self.shared || is_of_another(record, machine);
+        let alone = self.is_alone();
+        self.commit.mirror.with(|core| {
+            let Some(record) = core.index.hosts.get(machine.host()) else {
+                return false;
+            };
+            record.renamed_to.is_none()
+                && aliases.is_subset(&record.aliases)
+                && !(alone && outdated(record))
+        })
+    }
+
     async fn say(&mut self) {
         let machine = &self.commit.machine;
         let (host, aliases, port_space) = (machine.host(), machine.aliases(), machine.port_space());
+        let alone = self.is_alone();
         let written = self
             .write(host, |before| {
                 let mut record = before.unwrap_or_else(|| HostRecord::new(self.registry_id));
@@ -76,7 +102,11 @@ impl HostRecords {
                 record.renamed_to = None;
                 // One that is not on the machine's network leaves what is known of it as it is.
                 if port_space.is_some() || !aliases.is_empty() {
-                    record.aliases.clone_from(&aliases);
+                    // So is what others say that run.
+                    let is_mine = |name: &Host| self.said.iter().any(|said| said.contains(name));
+                    record.aliases.retain(|name| !alone && !is_mine(name));
+                    let room = ALIASES_MAX.saturating_sub(record.aliases.len());
+                    record.aliases.extend(aliases.iter().take(room).cloned());
                     record.port_space.clone_from(&port_space);
                 }
                 Some(Stored::Host(record))
@@ -84,6 +114,7 @@ impl HostRecords {
             .await;
         if written {
             self.said = Some(aliases);
+            self.shared = !alone;
         } else if self.complaints.may() {
             tracing::warn!(
                 %host,
@@ -92,23 +123,60 @@ impl HostRecords {
         }
     }
 
+    /// Another machine of the same name has ports of its own, and none may be granted on both.
+    fn tell_of_namesake(&self) {
+        let machine = &self.commit.machine;
+        let host = machine.host();
+        let anothers = self.commit.mirror.with(|core| {
+            let record = core.index.hosts.get(host);
+            record.is_some_and(|record| is_of_another(record, machine))
+        });
+        if anothers && !self.is_alone() {
+            tracing::warn!(
+                "two machines call themselves {host}: a port that is held on one cannot be had on the other. Give each \
+                 a --host of its own"
+            );
+        }
+    }
+
+    /// Leases from before a name meant this host.
+    fn tell_of_former_names(&self) {
+        let host = self.commit.machine.host();
+        let (names, leases) = self.commit.mirror.with(|core| {
+            let mut names = core.index.with_former(host);
+            names.remove(host);
+            let live = |name: &Host| core.index.lookup.live(Some(name), None).count();
+            names.retain(|name| live(name) > 0);
+            let leases: usize = names.iter().map(live).sum();
+            (names, leases)
+        });
+        if leases > 0 {
+            let names: Vec<&str> = names.iter().map(Host::as_str).collect();
+            tracing::warn!(
+                %host, leases, names = names.join(", "),
+                "leases are live under former names of this host: until they end, their ports are held here"
+            );
+        }
+    }
+
     /// What the same machine was called before, by an instance that does not run any more, means this host from now on.
-    async fn take_over(&self) {
+    async fn take_over(&self, client: &Client) {
         let Some(port_space) = self.commit.machine.port_space() else {
             return;
         };
         let own = self.commit.machine.host().clone();
-        let others: Vec<Host> = self.commit.mirror.with(|core| {
+        let others: Vec<(Host, Uuid)> = self.commit.mirror.with(|core| {
             let same = core.index.hosts.all().filter(|(host, _, record)| {
                 **host != own
                     && record.port_space.as_ref() == Some(&port_space)
                     && record.renamed_to.as_ref() != Some(&own)
             });
-            same.map(|(host, ..)| host.clone()).collect()
+            same.map(|(host, _, record)| (host.clone(), record.said_by))
+                .collect()
         });
         let live = self.commit.live_hosts();
-        for other in others {
-            if live.contains(&other) {
+        for (other, said_by) in others {
+            if live.contains(&other) || !is_gone(client, said_by).await {
                 tracing::warn!(
                     host = %own, %other,
                     "another instance grants ports of this machine under another host: one port may be granted twice. \
@@ -117,9 +185,11 @@ impl HostRecords {
                 continue;
             }
             let renamed = |before: Option<HostRecord>| {
+                // Another one may have started there since.
+                let before = before.filter(|before| before.said_by == said_by)?;
                 Some(Stored::Host(HostRecord {
                     renamed_to: Some(own.clone()),
-                    ..before?
+                    ..before
                 }))
             };
             if self.write(&other, renamed).await {
@@ -191,4 +261,17 @@ impl HostRecords {
         }
         false
     }
+}
+
+/// Whether that was said of another machine, or of one that has been started anew.
+fn is_of_another(record: &HostRecord, machine: &Machine) -> bool {
+    let theirs = record.port_space.as_ref();
+    let own = machine.port_space();
+    theirs.is_some() && own.is_some() && theirs != own.as_ref()
+}
+
+/// Whether that instance does not run any more; not where nobody can tell.
+async fn is_gone(client: &Client, registry_id: Uuid) -> bool {
+    let gone = micro::is_gone(client, registry_id);
+    timeout(GONE_TIMEOUT, gone).await.unwrap_or(false)
 }

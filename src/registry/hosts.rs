@@ -64,12 +64,21 @@ impl Heard {
 impl Commit {
     /// The hosts on which instances run, this one's among them.
     pub(super) fn live_hosts(&self) -> BTreeSet<Host> {
+        let mut live = self.others_hosts();
+        live.insert(self.machine.host().clone());
+        live
+    }
+
+    /// The hosts on which other instances run.
+    pub(super) fn others_hosts(&self) -> BTreeSet<Host> {
         let now = self.clock.now().mono;
         let since = Moment(now.0.saturating_sub(HEARD_MILLIS_MAX)).max(self.heard.started);
         let mut live = self.heard.lately(now);
-        self.mirror
-            .with(|core| live.extend(core.index.hosts.said_since(since).cloned()));
-        live.insert(self.machine.host().clone());
+        self.mirror.with(|core| {
+            let index = &core.index;
+            let said = index.hosts.said_since(since, index.policy.registry_id);
+            live.extend(said.cloned());
+        });
         live
     }
 

@@ -1,7 +1,7 @@
 //! The other instances, as far as they answer.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// Metadata under which an instance says what it is.
 pub(super) const META_NAMESPACE: &str = "namespace";
 pub(super) const META_HOST: &str = "host";
+/// Which kernel and network namespace the host is, where the instance is on its network.
+pub(super) const META_PORT_SPACE: &str = "port_space";
 pub(super) const META_RANGES: &str = "ranges";
 pub(super) const META_PROTOCOL: &str = "protocol";
 pub(super) const META_REGISTRY_ID: &str = "registry_id";
@@ -59,7 +61,10 @@ impl Peers {
         stop.watch("search for other instances", async move {
             loop {
                 match micro::peers(&client, PATIENCE).await {
-                    Ok(found) => {
+                    Ok(mut found) => {
+                        found.retain(|peer| {
+                            peer.metadata.get(META_REGISTRY_ID) != Some(&peers.own.registry_id)
+                        });
                         let now = commit.clock.now().mono;
                         commit.heard.answered(hosts(&found, &namespace), now);
                         let found = found
@@ -123,41 +128,36 @@ fn instance(peer: &Identity) -> Instance {
 }
 
 /// Registries of other namespaces that grant ports of the same machine, by whatever name, from ranges that touch ours:
-/// a line each, for the message.
+/// a line for each namespace and host, for the message.
 pub(super) fn overlaps(peers: &[Identity], settings: &Settings, machine: &Machine) -> Vec<String> {
-    let (namespace, host, ours) = (&settings.namespace, &settings.host, &settings.ranges);
-    let touches = |peer: &&Identity| {
-        let theirs = peer
-            .metadata
-            .get(META_RANGES)
-            .map(|text| super::settings::parse_ranges(text));
-        let Some(Ok(theirs)) = theirs else {
-            return false;
-        };
-        !is_in(peer, namespace)
-            && peer
-                .metadata
-                .get(META_HOST)
-                .and_then(|other| other.parse().ok())
-                .is_some_and(|other| machine.resolve(other) == *host)
-            && theirs.iter().any(|their| {
-                ours.iter()
-                    .any(|our| our.first <= their.last && their.first <= our.last)
-            })
+    let (namespace, ours) = (&settings.namespace, &settings.ranges);
+    let port_space = machine.port_space();
+    let is_here = |peer: &Identity, host: &str| {
+        let named = host
+            .parse()
+            .is_ok_and(|host| machine.resolve(host) == settings.host);
+        named || port_space.is_some() && peer.metadata.get(META_PORT_SPACE) == port_space.as_ref()
     };
-    peers
-        .iter()
-        .filter(touches)
-        .map(|peer| {
-            let other = peer
-                .metadata
-                .get(META_NAMESPACE)
-                .filter(|name| !name.is_empty());
-            let ranges = peer.metadata.get(META_RANGES).map_or("", String::as_str);
-            format!(
-                "namespace {} grants {ranges} on {host}",
-                other.map_or("(default)", String::as_str)
-            )
-        })
-        .collect()
+    let mut found = BTreeMap::new();
+    for peer in peers.iter().filter(|peer| !is_in(peer, namespace)) {
+        let said = |name| peer.metadata.get(name).map_or("", String::as_str);
+        let (host, ranges) = (said(META_HOST), said(META_RANGES));
+        let theirs = super::settings::parse_ranges(ranges).unwrap_or_default();
+        let touches = theirs.iter().any(|their| {
+            ours.iter()
+                .any(|our| our.first <= their.last && their.first <= our.last)
+        });
+        if touches && is_here(peer, host) {
+            found.insert((said(META_NAMESPACE), host), ranges);
+        }
+    }
+    let lines = found.iter().map(|((namespace, host), ranges)| {
+        let namespace = if namespace.is_empty() {
+            "(default)"
+        } else {
+            namespace
+        };
+        format!("namespace {namespace} grants {ranges} on {host}")
+    });
+    lines.collect()
 }

@@ -202,8 +202,6 @@ impl Registry {
             machine,
             heard: Heard::new(running, clock.now().mono),
         });
-        let records = HostRecords::start(Arc::clone(&commit), registry_id).await;
-        stop.watch("names of this machine", records.run());
         stop.watch("reaper", reaper::run(Arc::clone(&commit)));
         let publisher = Publisher {
             commit: Arc::clone(&commit),
@@ -216,15 +214,10 @@ impl Registry {
         let calls =
             Invoke::start(&settings, callable, registry_id, &requests, clock, &stop).await?;
         let server = server(&settings, registry_id, requests, commit, calls, contracts);
-        let server = Arc::new(server);
-        let listening = server.listen().await?;
-        server.micro.listen().await?;
-        // Ready is when the server routes requests here.
-        round_trip(&server.client).await;
+        let listening = listen(&server, registry_id, &stop).await?;
         if let Some(refusal) = refused.get() {
             return Err(StartError::Refused(refusal.clone()));
         }
-        stop.watch("watch for stalls", Arc::clone(&server).watch_for_stalls());
         tracing::info!(
             registry_id = %registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
             prefix = settings.namespace.prefix(), ms = millis(began), "ready",
@@ -403,10 +396,10 @@ fn server(
     commit: Arc<Commit>,
     invoke: Invoke,
     contracts: Contracts,
-) -> Server {
+) -> Arc<Server> {
     let started = commit.clock.now().wall;
     let protocol = format!("1.{PROTOCOL_MINOR}");
-    let metadata = [
+    let mut metadata = vec![
         (
             peers::META_NAMESPACE,
             settings.namespace.name().unwrap_or_default().to_owned(),
@@ -416,13 +409,16 @@ fn server(
         (peers::META_PROTOCOL, protocol.clone()),
         (peers::META_REGISTRY_ID, registry_id.to_string()),
     ];
+    let port_space = commit.machine.port_space();
+    metadata.extend(port_space.map(|space| (peers::META_PORT_SPACE, space)));
     let identity = Identity {
         name: SERVICE.to_owned(),
         id: service_id(registry_id),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         metadata: metadata
+            .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
-            .into(),
+            .collect(),
     };
     let own = Instance {
         registry_id: registry_id.to_string(),
@@ -449,7 +445,7 @@ fn server(
         started,
         invoke.late(),
     ));
-    Server {
+    Arc::new(Server {
         peers: Peers::start(
             client.clone(),
             settings.namespace.clone(),
@@ -476,5 +472,23 @@ fn server(
         callers: RandomState::new(),
         stall: Stall::new(),
         unsubscribed: Semaphore::new(0),
-    }
+    })
+}
+
+/// Takes requests, once it is known which machine this is.
+async fn listen(
+    server: &Arc<Server>,
+    registry_id: Uuid,
+    stop: &Stop,
+) -> Result<Listening, StartError> {
+    // Who is said to run on this machine answers: another one that starts now would take it for stopped.
+    server.micro.listen().await?;
+    round_trip(&server.client).await;
+    let records = Box::pin(HostRecords::start(server, registry_id)).await;
+    stop.watch("names of this machine", records.run());
+    let listening = server.listen().await?;
+    // Ready is when the server routes requests here.
+    round_trip(&server.client).await;
+    stop.watch("watch for stalls", Arc::clone(server).watch_for_stalls());
+    Ok(listening)
 }

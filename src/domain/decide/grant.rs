@@ -1,5 +1,7 @@
 //! Grants.
 
+use std::collections::BTreeSet;
+
 use crate::domain::{
     agenda::Change,
     command::{
@@ -193,8 +195,9 @@ impl Case<'_> {
             transport: wish.transport,
             port,
         };
+        let names = self.index.with_former(host);
         if let Some(preferred) = wish.preferred.map(key) {
-            match self.available(&preferred) {
+            match self.available(&preferred, &names) {
                 Ok(()) => return Ok(preferred),
                 Err(refusal) if wish.exact => return Err(refusal),
                 Err(_) => {}
@@ -209,7 +212,7 @@ impl Case<'_> {
             })
             .map(key);
         if let Some(sticky) = sticky
-            && self.available(&sticky).is_ok()
+            && self.available(&sticky, &names).is_ok()
         {
             return Ok(sticky);
         }
@@ -220,7 +223,7 @@ impl Case<'_> {
             .candidates(self.seed(wish))
         {
             let candidate = key(candidate);
-            match self.available(&candidate) {
+            match self.available(&candidate, &names) {
                 Ok(()) => return Ok(candidate),
                 Err(refusal @ (Refusal::Busy | Refusal::Contended)) => waits = Some(refusal),
                 Err(_) => {}
@@ -241,8 +244,9 @@ impl Case<'_> {
         mix(mix(high_and_low(id)) ^ high_and_low(wish.requester_id.0))
     }
 
-    /// Whether that port can be granted now, and if not, why.
-    fn available(&self, key: &PortKey) -> Result<(), Refusal> {
+    /// Whether that port can be granted now, and if not, why. `names` are all that mean its host: what is live under
+    /// another one uses the same port.
+    fn available(&self, key: &PortKey, names: &BTreeSet<Host>) -> Result<(), Refusal> {
         let policy = &self.index.policy;
         if !self
             .index
@@ -257,6 +261,19 @@ impl Case<'_> {
             };
             return Err(Refusal::PortUnavailable(key.port, why));
         }
+        for name in names {
+            let host = name.clone();
+            self.unoccupied(&PortKey {
+                host,
+                ..key.clone()
+            })?;
+        }
+        self.check_reserved(&Key::Port(key.clone()))?;
+        self.check_room(self.index.entry(key))
+    }
+
+    /// Whether nobody has that port, and it does not rest.
+    fn unoccupied(&self, key: &PortKey) -> Result<(), Refusal> {
         match self.index.standing(key, self.now.mono) {
             Standing::Free => {}
             Standing::Due if !self.index.mechanisms.on(Mechanism::EndingIsAWrite) => {}
@@ -283,8 +300,7 @@ impl Case<'_> {
                 return Err(Refusal::PortUnavailable(key.port, why));
             }
         }
-        self.check_reserved(&Key::Port(key.clone()))?;
-        self.check_room(self.index.entry(key))
+        Ok(())
     }
 
     fn exhausted(&self, host: &Host, transport: Transport) -> Refusal {

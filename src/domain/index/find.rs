@@ -1,5 +1,7 @@
 //! What is found by something else than its key: leases, requests, and the pools of a host.
 
+use std::collections::BTreeSet;
+
 use super::Index;
 use crate::domain::{
     ids::{Digest, Host, LeaseId, Port, RequestId, RequesterId, Transport},
@@ -60,6 +62,13 @@ impl Index {
             .pools()
             .filter_map(move |((host, transport), _)| self.lookup.live_at(host, transport, port));
         keys.filter(move |key| after.is_none_or(|after| *key > after))
+    }
+
+    /// The host, with the other names that mean it now under which there are pools, in their order.
+    pub fn with_former(&self, host: &Host) -> BTreeSet<Host> {
+        let others = self.hosts.names_of(host);
+        let used = others.filter(|name| self.pools.contains_key(*name));
+        used.chain([host]).cloned().collect()
     }
 
     /// Whether the host has pools.

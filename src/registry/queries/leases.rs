@@ -83,23 +83,30 @@ fn leases(
         .transpose()
         .map_err(|_| bad_cursor())?;
     let after = after.as_ref();
+    // Leases are kept by the name that the host had when they were granted.
+    let hosts = filter.host.map(|host| index.with_former(host));
+    let hosts = hosts.as_ref();
     // The narrowest set that holds all of them.
     let of_node = filter.node.map(|node| index.lookup.bound_to(node, after));
     let keys: Box<dyn Iterator<Item = &PortKey>> = if let Some(keys) = of_node {
         Box::new(keys)
     } else {
-        match (filter.name, filter.requester, filter.label, filter.host) {
+        match (filter.name, filter.requester, filter.label, hosts) {
             (Some(name), _, _, _) => Box::new(index.lookup.named(name.clone(), after)),
             (None, Some(requester), _, _) => Box::new(index.lookup.held_by(requester, after)),
             (None, None, Some(label), _) => Box::new(index.lookup.labelled(label.clone(), after)),
-            (None, None, None, host) => match filter.port {
-                Some(port) => Box::new(index.holding(port, after)),
-                None => Box::new(index.lookup.live(host, after)),
+            (None, None, None, hosts) => match (filter.port, hosts) {
+                (Some(port), _) => Box::new(index.holding(port, after)),
+                (None, None) => Box::new(index.lookup.live(None, after)),
+                (None, Some(hosts)) => {
+                    let each = hosts.iter();
+                    Box::new(each.flat_map(move |host| index.lookup.live(Some(host), after)))
+                }
             },
         }
     };
     let mut found = keys
-        .filter(|key| filter.host.is_none_or(|host| key.host == *host))
+        .filter(|key| hosts.is_none_or(|hosts| hosts.contains(&key.host)))
         .filter(|key| filter.port.is_none_or(|port| key.port == port))
         .filter_map(|key| view::held(index, key))
         .filter(|held| {
