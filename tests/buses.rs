@@ -153,10 +153,7 @@ async fn secrets_are_removed_wherever_an_address_has_them() {
     let owner = Uuid::new_v4();
     for (uri, kept) in [
         ("http://me:secret@h/x", "http://h/x"),
-        (
-            "nats://secret@h:4222,secret@i:4222",
-            "nats://h:4222,i:4222",
-        ),
+        ("nats://secret@h:4222,secret@i:4222", "nats://h:4222,i:4222"),
         (
             "http://h/?url=http%3A%2F%2Fu:secret%40o&db=1",
             "http://h/?db=1",
