@@ -538,6 +538,7 @@ fn an_empty_address_is_a_usage_error() {
 #[test]
 fn a_variable_that_is_no_text_is_told_of() {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+    let registry = Registry::start(&[]);
     for (name, value, line) in [
         ("NATS_URL", &b"nats://127.0.0.1:1\xff"[..], "port list"),
         ("NATS_URL", b"nats://u:\xff@127.0.0.1:1", "port list"),
@@ -554,7 +555,7 @@ fn a_variable_that_is_no_text_is_told_of() {
             .args(line.split(' '))
             .env_clear()
             .env("HOME", home.path())
-            .env("NATS_URL", NOBODY)
+            .env("NATS_URL", registry.url())
             .env(name, OsStr::from_bytes(value))
             .timeout(harness::PATIENCE)
             .output()
