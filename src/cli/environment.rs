@@ -134,7 +134,7 @@ fn without_environment(command: Command) -> Command {
 fn source(command: &Command, argument: &str, value: &str) -> Option<String> {
     let has = |of: &&Arg| {
         let is = of.get_env().and_then(std::env::var_os);
-        of.to_string() == argument && is.is_some_and(|is| is == value)
+        of.to_string() == argument && is.is_some_and(|is| is.to_string_lossy() == *value)
     };
     let own = command.get_arguments().find(has);
     own.and_then(|of| Some(of.get_env()?.to_string_lossy().into_owned()))
