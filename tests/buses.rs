@@ -54,13 +54,37 @@ async fn an_address_that_hides_a_secret_is_refused() {
         "redis://u:secret＠h:6379",
         "redis://u:secret%EF%BC%A0h:6379",
         "redis://h:6379/%FF%2540secret",
+        "{\"url\":\"nats://h:4222\",\"password\":\"secret\"}",
+        "nats://h/%7B%22token%22%3A%22secret%22%7D",
+        "nats://h,{\"pass\":\"secret\"}",
+        "scott/secret@h:1521/orcl",
+        "mongodb+srv://u/secret@h/db",
+        "//u/secret@h",
+        "nats://u:secret",
+        "amqp://guest:secret:5672/",
+        "http://u:secret\\u0040h/",
+        "http://h/a=secret&b=c",
+        "http://h/;v=secret@x/",
+        "http://h/auth:secret/",
+        "http://h/x@secret",
+        "http://h/x/http://u:secret@o/",
+        "http://h/user:secret@other/x",
+        "http://h/a%23secret",
+        "Password:secret;Server:h",
+        "h:6379,ssl=True,secret",
+        "${PASS:-secret}",
+        "data:text/plain,secret",
+        "http://::1]/",
+        "http:///",
+        "DataSource=",
     ] {
         let body = bus(Uuid::new_v4(), "queue", json!({"endpoint_uri": uri}));
         let refused = caller
             .refused("bus.register", body, ErrorCode::InvalidRequest)
             .await;
         assert_eq!(refused.detail("pointer"), "/endpoint_uri", "{uri}");
-        assert!(!refused.error.to_string().contains("secret"), "{uri}");
+        let told = refused.error.to_string();
+        assert!(!told.contains("secret"), "{uri}: {told}");
     }
 }
 
@@ -128,8 +152,8 @@ async fn secrets_are_removed_wherever_an_address_has_them() {
     let (_registry, caller) = start(&[]).await;
     let owner = Uuid::new_v4();
     for (uri, kept) in [
-        ("http://h/x/http://u:secret@o/", "http://h/x/http://o/"),
-        ("http://h/user:secret@other/x", "http://h/other/x"),
+        ("http://me:secret@h/x", "http://h/x"),
+        ("nats://secret@h:4222,secret@i:4222", "nats://h:4222,i:4222"),
         (
             "http://h/?url=http%3A%2F%2Fu:secret%40o&db=1",
             "http://h/?db=1",
@@ -138,7 +162,7 @@ async fn secrets_are_removed_wherever_an_address_has_them() {
             "http://h/?schema={\"password\":\"secret\"}&db=1",
             "http://h/?db=1",
         ),
-        ("http://h/a%23secret", "http://h/a"),
+        ("http://h/a#secret", "http://h/a"),
         ("http://h/a?db=1", "http://h/a?db=1"),
     ] {
         let more = json!({"endpoint_uri": uri});

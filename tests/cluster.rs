@@ -59,7 +59,12 @@ async fn three_instances_that_start_at_once_on_a_fresh_cluster_all_start() {
     // One more takes what is there, and one that says another number is told which flag says it.
     let _more = Registry::on(&servers[1], &ARGS);
     let refusal = Registry::spawn_on(&servers[2], &["--replicas", "1"]).refusal();
-    for word in ["num_replicas 3", "--replicas 1", "--replicas 3"] {
+    for word in [
+        "num_replicas 3",
+        "--replicas 1",
+        "--replicas 3",
+        "ONEX_REPLICAS=3",
+    ] {
         assert!(refusal.contains(word), "{refusal}");
     }
     assert!(!refusal.to_lowercase().contains("remove"), "{refusal}");

@@ -214,7 +214,13 @@ fn tool_subjects_that_mean_nothing_or_everything_are_told_of() {
     }
     let nats = Nats::start();
     let url = nats.url().replace("://", "://onex:secret@");
-    for (subjects, warns) in [(">", true), ("calc.x,*.delete", true), ("calc.>", false)] {
+    for (subjects, warns) in [
+        (">", true),
+        ("calc.x,*.delete", true),
+        ("onex.>", true),
+        ("onex.*.v1.>", true),
+        ("calc.>", false),
+    ] {
         let args = ["--nats", url.as_str(), "--tool-subjects", subjects];
         let mut registry = Registry::spawn(&[&args, &ARGS[..]].concat());
         registry.await_ready();

@@ -503,3 +503,81 @@ fn a_blank_variable_is_unset() {
     let told = user.run("port lease").exits(69).stderr;
     assert!(told.contains("nats://127.0.0.1:4222"), "{told}");
 }
+
+/// An address that is none is not shown: it may be nothing but a secret.
+#[test]
+fn an_address_that_is_none_is_not_shown() {
+    for address in ["{\"pass\":\"SECRET\"}", "nats://token:SECRET"] {
+        for line in ["port list", "serve"] {
+            let told = User::new().run(&format!("{line} --nats {address}"));
+            let told = told.exits(2).stderr;
+            assert!(!told.contains("SECRET"), "{told}");
+            assert!(
+                told.contains("(not shown)") && told.contains("--nats"),
+                "{told}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_empty_address_is_a_usage_error() {
+    let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_onex"))
+        .args(["port", "list", "--nats", ""])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(
+        told.contains("--nats") && told.contains("nats://HOST:PORT"),
+        "{told}"
+    );
+}
+
+/// A variable that is no text is named, and not passed over.
+#[test]
+fn a_variable_that_is_no_text_is_told_of() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+    let registry = Registry::start(&[]);
+    for (name, value, line) in [
+        ("NATS_URL", &b"nats://127.0.0.1:1\xff"[..], "port list"),
+        ("NATS_URL", b"nats://u:\xff@127.0.0.1:1", "port list"),
+        ("NATS_URL", b"nats://127.0.0.1:1\xff", "serve"),
+        ("NATS_CONTEXT", b"\xff", "port list"),
+        ("ONEX_HOST", b"\xff", "port lease"),
+        ("ONEX_HOST", b"\xff", "serve"),
+        ("ONEX_NAMESPACE", b"\xff", "port list"),
+        ("ONEX_REQUESTER_ID", b"\xff", "port lease"),
+        ("ONEX_OUTPUT", b"\xff", "port list"),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_onex"))
+            .args(line.split(' '))
+            .env_clear()
+            .env("HOME", home.path())
+            .env("NATS_URL", registry.url())
+            .env(name, OsStr::from_bytes(value))
+            .timeout(harness::PATIENCE)
+            .output()
+            .unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name} {line}: {told}");
+        assert!(told.contains(name), "{name} {line}: {told}");
+    }
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_used_is_told_of_by_what_names_it() {
+    let path = std::env::var("PATH").unwrap();
+    for folder in ["/proc/nope", "/dev/null"] {
+        let by_variable = User::new().with("PATH", &path).with("ONEX_DATA", folder);
+        let told = by_variable.run("serve --embedded").exits(2).stderr;
+        assert!(
+            told.contains("ONEX_DATA: ") && told.contains(folder),
+            "{told}"
+        );
+        let user = User::new().with("PATH", &path);
+        let told = user.run(&format!("serve --data {folder}")).exits(2).stderr;
+        assert!(told.contains("--data: ") && told.contains(folder), "{told}");
+    }
+}

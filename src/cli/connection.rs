@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::{
     connect::{self, Options},
+    domain::ids::Invalid,
     protocol::names::Namespace,
 };
 
@@ -27,7 +28,7 @@ const SELECTED: &str = "selected";
 pub(super) struct Flags {
     /// URL of the NATS server, or several with commas between [env: NATS_URL] [default: the context's,
     /// else port 4222 of this machine].
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", value_parser = some_url)]
     nats: Option<String>,
     /// A context of the `nats` command line: server and credentials [env: NATS_CONTEXT] [default: the
     /// selected one; `serve` takes none by itself].
@@ -44,6 +45,15 @@ pub(super) struct Flags {
         value_name = "NS"
     )]
     namespace: Option<Namespace>,
+}
+
+fn some_url(text: &str) -> Result<String, Invalid> {
+    if text.trim().is_empty() {
+        return Err(Invalid(
+            "must be the URL of a NATS server: write nats://HOST:PORT".to_owned(),
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 /// Files that say who we are to a server, and whom to trust.
@@ -221,6 +231,9 @@ impl Flags {
             None => (Options::default(), "the default".to_owned()),
         };
         if let Some((url, by)) = choice.url {
+            if url.contains(char::REPLACEMENT_CHARACTER) {
+                return Err(Failure::usage(format!("{by} must be text in UTF-8")));
+            }
             options.url = url;
             because = format!("from {by}");
         } else if options.url.is_empty() {

@@ -2,22 +2,25 @@
 //! not looked at.
 
 use std::{
+    any::TypeId,
     collections::BTreeSet,
     ffi::{OsStr, OsString},
+    path::PathBuf,
 };
 
 use clap::{
     Arg, ArgAction, Command, Error, Id,
     builder::Resettable,
-    error::{ContextKind, ContextValue},
+    error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
 
 use crate::domain::ids::Invalid;
 
-/// A variable; none where it is unset, blank or no text.
+/// A variable; none where it is unset or blank. What is no UTF-8 in it is U+FFFD, which no value may have: so it is
+/// refused by whoever reads it.
 pub(super) fn variable(name: &str) -> Option<String> {
-    path(name)?.into_string().ok()
+    Some(path(name)?.to_string_lossy().into_owned())
 }
 
 /// A variable that may be any path; none where it is unset or blank.
@@ -78,6 +81,12 @@ fn yes_or_no(text: &str) -> Result<bool, Invalid> {
 
 /// Where the value that is wrong came from a variable, the error names that.
 pub(super) fn name_variable(mut error: Error, command: &Command) -> Error {
+    if error.kind() == ErrorKind::InvalidUtf8
+        && let Some(name) = not_text(command)
+    {
+        let message = format!("{name} must be text in UTF-8");
+        return Error::raw(ErrorKind::InvalidUtf8, message).with_cmd(command);
+    }
     let (Some(ContextValue::String(of)), Some(ContextValue::String(value))) = (
         error.get(ContextKind::InvalidArg),
         error.get(ContextKind::InvalidValue),
@@ -98,6 +107,22 @@ pub(super) fn name_variable(mut error: Error, command: &Command) -> Error {
     error
 }
 
+/// The variable of an argument that must be text, and is none.
+fn not_text(command: &Command) -> Option<String> {
+    let is_path = |of: &Arg| of.get_value_parser().type_id() == TypeId::of::<PathBuf>();
+    let name = |of: &Arg| {
+        let name = of.get_env().filter(|_| !is_path(of))?;
+        let value = std::env::var_os(name)?;
+        value
+            .to_str()
+            .is_none()
+            .then(|| name.to_string_lossy().into_owned())
+    };
+    let mut below = command.get_subcommands();
+    let own = command.get_arguments().find_map(name);
+    own.or_else(|| below.find_map(not_text))
+}
+
 fn without_environment(command: Command) -> Command {
     let argument = |argument: Arg| argument.env(Resettable::Reset);
     command
@@ -109,7 +134,7 @@ fn without_environment(command: Command) -> Command {
 fn source(command: &Command, argument: &str, value: &str) -> Option<String> {
     let has = |of: &&Arg| {
         let is = of.get_env().and_then(std::env::var_os);
-        of.to_string() == argument && is.is_some_and(|is| is == value)
+        of.to_string() == argument && is.is_some_and(|is| is.to_string_lossy() == *value)
     };
     let own = command.get_arguments().find(has);
     own.and_then(|of| Some(of.get_env()?.to_string_lossy().into_owned()))

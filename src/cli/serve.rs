@@ -151,6 +151,9 @@ pub(super) struct Serve {
     /// See [`Settings::given`].
     #[arg(skip)]
     given: Vec<&'static str>,
+    /// What said the data folder; none where it is the default.
+    #[arg(skip)]
+    data_by: Option<&'static str>,
     /// Log as JSON lines. RUST_LOG says what is logged, `info` by default: a level alone is one for the registry's own
     /// messages, `async_nats=debug` one for a library's.
     #[arg(long, env = "ONEX_LOG_JSON")]
@@ -193,6 +196,11 @@ impl Serve {
                 "{whose} {host} means another machine to everyone: give this machine's name, as others call it"
             ));
         }
+        self.data_by = match given.value_source("data") {
+            Some(ValueSource::CommandLine) => Some("--data"),
+            Some(ValueSource::EnvVariable) => Some("ONEX_DATA"),
+            _ => None,
+        };
         let own = ["embedded", "listen", "data"].into_iter().find(is_flag);
         let running = ["nats", "context"].into_iter().find(is_flag);
         if let (Some(own), Some(running)) = (own, running) {
@@ -280,7 +288,9 @@ impl Serve {
             let give_up = async {
                 told.to_stop().await;
             };
-            let Some(server) = embedded::Server::start_unless(&options, give_up).await? else {
+            let started = embedded::Server::start_unless(&options, give_up).await;
+            let started = started.map_err(|error| unstarted(error, self.data_by));
+            let Some(server) = started? else {
                 stopped_while_starting(told.to_stop().await);
                 return Ok(());
             };
@@ -357,6 +367,23 @@ fn exit_code(error: &anyhow::Error) -> Exit {
     explained
         .next()
         .map_or(Exit::Failed, |it: &Explained| it.exit)
+}
+
+/// The error; where the data folder cannot be used with what named it.
+fn unstarted(error: embedded::Error, data_by: Option<&'static str>) -> anyhow::Error {
+    if !matches!(
+        error,
+        embedded::Error::Data { .. } | embedded::Error::DataName { .. }
+    ) {
+        return error.into();
+    }
+    let chain = crate::chain(&error);
+    let text = match data_by {
+        Some(by) => format!("{by}: {chain}"),
+        None => format!("{chain}; choose another folder with --data"),
+    };
+    let exit = Exit::Usage;
+    Explained { text, exit }.into()
 }
 
 /// The error; where the server cannot be reached with who named it, and what can be done.

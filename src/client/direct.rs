@@ -17,11 +17,11 @@ use crate::protocol::{
         Executed, InvokeRequest, PROVIDER_BODY_BYTES_MAX, ResolveToolReply, ResolveToolRequest,
     },
     json::JsonText,
-    provider_error::ProviderError,
     names::{
         HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER,
         HEADER_EXECUTED, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS, HEADER_TOOL, HEADER_TOOL_VERSION,
     },
+    provider_error::ProviderError,
 };
 
 use super::{Client, Error};

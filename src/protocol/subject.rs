@@ -10,6 +10,40 @@ use super::names::Namespace;
 /// Longest subject of a tool, in characters: no default is longer, whatever the names of tool and node are.
 pub const SUBJECT_CHARS_MAX: usize = 512;
 
+/// What the subjects of registries begin with, whatever the version; `*` stands for a namespace.
+const OF_REGISTRIES: &[&[&str]] = &[&["onex", "registry"], &["onex", "*", "registry"]];
+
+/// What the default subjects of tools begin with.
+const OF_NODES: &[&[&str]] = &[&["onex", "node", "v1"], &["onex", "*", "node", "v1"]];
+
+/// Whether a subject, or a pattern with everything it matches, begins so.
+fn begins(subject: &str, with: &[&[&str]]) -> bool {
+    with.iter().any(|beginning| {
+        let mut tokens = subject.split('.');
+        let mut beginning = beginning.iter();
+        beginning.all(|part| {
+            tokens
+                .next()
+                .is_some_and(|token| *part == "*" || *part == token)
+        })
+    })
+}
+
+/// Whether something that a pattern matches begins so.
+fn may_begin(pattern: &str, with: &[&[&str]]) -> bool {
+    with.iter().any(|beginning| {
+        let mut tokens = pattern.split('.');
+        let mut beginning = beginning.iter();
+        loop {
+            match (beginning.next(), tokens.next()) {
+                (None, _) | (_, Some(">")) => return true,
+                (Some(part), Some(token)) if *part == "*" || token == "*" || *part == token => {}
+                _ => return false,
+            }
+        }
+    })
+}
+
 /// A subject with wildcards: `*` for one token, `>` at the end for one or more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubjectPattern(Box<str>);
@@ -66,14 +100,11 @@ fn never_for_tools(pattern: &str) -> Option<&'static str> {
     if pattern.starts_with('_') {
         return Some("an inbox, or another subject of clients");
     }
-    let tokens: Vec<&str> = pattern.split('.').collect();
-    match tokens.as_slice() {
-        ["onex", "registry", ..] | ["onex", _, "registry", ..] => Some("a registry's own"),
-        ["onex", "node", "v1", ..] | ["onex", _, "node", "v1", ..] => {
-            Some("a default subject of tools, each of which only its own node may have")
-        }
-        _ => None,
+    if begins(pattern, OF_REGISTRIES) {
+        return Some("a registry's own");
     }
+    begins(pattern, OF_NODES)
+        .then_some("a default subject of tools, each of which only its own node may have")
 }
 
 impl fmt::Display for SubjectPattern {
@@ -109,10 +140,15 @@ impl ToolSubjects {
         }
     }
 
-    /// The first pattern that leaves it to whoever announces a tool where its subject begins.
+    /// The first pattern that leaves it to whoever announces a tool where its subject begins, or that matches
+    /// subjects which no tool may have.
     pub fn widest(&self) -> Option<&SubjectPattern> {
         let mut patterns = self.patterns.iter();
-        patterns.find(|pattern| pattern.0.starts_with(['*', '>']))
+        patterns.find(|SubjectPattern(text)| {
+            text.starts_with(['*', '>'])
+                || may_begin(text, OF_REGISTRIES)
+                || may_begin(text, OF_NODES)
+        })
     }
 
     /// Whether there is any that is not allowed, of those that the rules which hold everywhere let be.
@@ -148,22 +184,18 @@ pub fn check_subject(
             "must not begin with '$' or '_': such subjects are not for tools".to_owned(),
         );
     }
-    let tokens: Vec<&str> = subject.split('.').collect();
-    match tokens.as_slice() {
-        ["onex", "registry", ..] | ["onex", _, "registry", ..] => {
-            return refuse("must not be a subject of a registry".to_owned());
+    if begins(subject, OF_REGISTRIES) {
+        return refuse("must not be a subject of a registry".to_owned());
+    }
+    if begins(subject, OF_NODES) {
+        let own = |name: &str| {
+            let name: Result<Token, _> = name.parse();
+            name.is_ok_and(|name| namespace.tool_subject(&name, node) == subject)
+        };
+        if subject.rsplit('.').nth(1).is_some_and(own) {
+            return Ok(());
         }
-        ["onex", "node", "v1", ..] | ["onex", _, "node", "v1", ..] => {
-            let own = |name: &str| {
-                let name: Result<Token, _> = name.parse();
-                name.is_ok_and(|name| namespace.tool_subject(&name, node) == subject)
-            };
-            if tokens.iter().rev().nth(1).is_some_and(|name| own(name)) {
-                return Ok(());
-            }
-            return refuse("must not be the default subject of another node's tool".to_owned());
-        }
-        _ => {}
+        return refuse("must not be the default subject of another node's tool".to_owned());
     }
     if subjects.allow(subject) {
         return Ok(());
@@ -243,6 +275,27 @@ mod tests {
         assert!(allowed(&none, own) && !allowed(&none, "calc.add"));
         let some = ToolSubjects::new(vec!["calc.*".parse().unwrap()]).named_only();
         assert!(allowed(&some, own) && allowed(&some, "calc.add"));
+    }
+
+    #[test]
+    fn what_matches_subjects_of_others_is_wide() {
+        for (pattern, wide) in [
+            (">", true),
+            ("*.delete", true),
+            ("onex.>", true),
+            ("onex.*.>", true),
+            ("onex.*.*.port", true),
+            ("onex.*.v1.>", true),
+            ("onex.ci.>", true),
+            ("onex.ci.*.v1.x", true),
+            ("onex.any.thing.>", false),
+            ("onex.*.thing.v1", true),
+            ("onexes.>", false),
+            ("calc.>", false),
+        ] {
+            let subjects = ToolSubjects::new(vec![pattern.parse().unwrap()]);
+            assert_eq!(subjects.widest().is_some(), wide, "{pattern}");
+        }
     }
 
     #[test]

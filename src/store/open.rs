@@ -53,8 +53,8 @@ pub enum OpenError {
     NoJetStream(#[source] jetstream::context::AccountError),
     /// The bucket has another number of copies than it was asked for.
     #[error(
-        "stream {stream} has num_replicas {is}, and --replicas says {want}: start with --replicas {is}, or without the \
-         flag. `nats stream edit {stream} --replicas {want}` changes how many it has and keeps what is in it"
+        "stream {stream} has num_replicas {is}, and {want} asked for: start with --replicas {is} or ONEX_REPLICAS={is}, \
+         or with neither. `nats stream edit {stream} --replicas {want}` changes how many it has and keeps what is in it"
     )]
     OtherReplicas {
         /// Which.
@@ -92,8 +92,8 @@ pub enum OpenError {
     },
     /// The cluster is too small.
     #[error(
-        "the NATS server cannot keep {want} copies of stream {stream}. Choose a smaller --replicas, or leave it out for as \
-         many as there are servers"
+        "the NATS server cannot keep {want} copies of stream {stream}. Choose a smaller --replicas or \
+         ONEX_REPLICAS, or leave both out for as many as there are servers"
     )]
     TooFewServers {
         /// Which.

@@ -59,8 +59,8 @@ pub enum Error {
     #[error("the key in {} does not fit the certificate in {}", .1.display(), .0.display())]
     KeyPair(PathBuf, PathBuf, #[source] rustls::Error),
     /// No address, or a bad one.
-    #[error("{0:?} is not the URL of a NATS server; write nats://HOST:PORT")]
-    Url(String, #[source] io::Error),
+    #[error("this (not shown) is not the URL of a NATS server; write nats://HOST:PORT")]
+    Url(#[source] io::Error),
     /// The server's certificate proves nothing to us.
     #[error("cannot connect to NATS at {0}: its certificate is not trusted")]
     Untrusted(String, #[source] rustls::Error),
@@ -131,16 +131,9 @@ impl Options {
     /// no URL.
     pub fn shown(&self) -> String {
         let servers: Option<Vec<_>> = self.url.split(',').map(server).collect();
-        let shown = match servers {
-            Some(servers) => {
-                let shown: Option<Vec<String>> = servers.iter().map(shown).collect();
-                shown.map(|shown| shown.join(","))
-            }
-            None if self.url.chars().all(is_harmless) && !has_encoding(&self.url) => {
-                Some(self.url.clone())
-            }
-            None => None,
-        };
+        let shown: Option<Vec<String>> =
+            servers.and_then(|servers| servers.iter().map(shown).collect());
+        let shown = shown.map(|shown| shown.join(","));
         shown.unwrap_or_else(|| "(not shown)".to_owned())
     }
 
@@ -201,11 +194,7 @@ impl Options {
         let servers: Vec<ServerAddr> = self
             .url
             .split(',')
-            .map(|url| {
-                url.trim()
-                    .parse()
-                    .map_err(|error| Error::Url(self.shown(), error))
-            })
+            .map(|url| url.trim().parse().map_err(Error::Url))
             .collect::<Result<_, _>>()?;
         let mut options = self.prepared(name).await?;
         // The client library leaves what stands in a URL alone. A credentials file goes before it.
@@ -290,19 +279,6 @@ fn shown(server: &ServerAddr) -> Option<String> {
     }
 }
 
-/// Whether a character parts no secret from an address, in any program's eyes.
-fn is_harmless(c: char) -> bool {
-    c.is_ascii_graphic() && !"@?#=&;".contains(c)
-}
-
-/// Whether some character is percent-encoded.
-fn has_encoding(url: &str) -> bool {
-    url.split('%').skip(1).any(|behind| {
-        let hex = behind.get(..2);
-        hex.is_some_and(|hex| hex.chars().all(|c| c.is_ascii_hexdigit()))
-    })
-}
-
 /// What stands behind host and port.
 fn behind_host(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
@@ -331,7 +307,10 @@ mod tests {
             ("nats://me:se#cret@one:4222", "(not shown)"),
             ("nats://me:secret@one:port", "(not shown)"),
             ("nats://me:se,cret@one", "(not shown)"),
-            ("not%a%url:x", "not%a%url:x"),
+            ("not%a%url:x", "(not shown)"),
+            ("nats://token:secret", "(not shown)"),
+            ("{\"pass\":\"secret\"}", "(not shown)"),
+            ("one:4222,token:secret", "(not shown)"),
             ("nats://me:secret＠one", "(not shown)"),
             ("nats://secret＠one", "(not shown)"),
             ("nats://secret%40one", "(not shown)"),
