@@ -207,7 +207,7 @@ impl Serve {
 
     pub(super) async fn run(self, flags: &Flags) -> ExitCode {
         logging::start(self.log_json);
-        match self.serve(flags).await {
+        match Box::pin(self.serve(flags)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("onex serve: {}", crate::chain(error.as_ref()));
