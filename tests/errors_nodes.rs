@@ -85,10 +85,8 @@ impl Owner {
             let refused = self.caller.refused(endpoint, body.clone(), code).await;
             let (names, rest) = refused.names();
             assert_eq!(rest, details, "{endpoint} {body}: {:#}", refused.error);
-            let is_of_nothing = matches!(
-                code,
-                ErrorCode::LimitExceeded | ErrorCode::InvalidRequest | ErrorCode::SchemaNotFound
-            );
+            let is_of_nothing =
+                matches!(code, ErrorCode::LimitExceeded | ErrorCode::InvalidRequest);
             assert!(is_of_nothing || !names.is_empty(), "{endpoint} {body}");
             for (name, text) in names {
                 let known = name == "port" || body.to_string().contains(&text);

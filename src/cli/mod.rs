@@ -26,6 +26,7 @@ mod serve;
 mod session;
 mod signals;
 mod signature;
+mod stopping;
 mod tool;
 mod trust;
 mod variables;

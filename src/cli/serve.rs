@@ -1,16 +1,10 @@
 //! `onex serve`: runs the registry, with a NATS server of its own or on a running one.
 
-use std::{
-    net::SocketAddr,
-    ops::RangeInclusive,
-    path::PathBuf,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, builder::ValueParser, parser::ValueSource};
-use tokio::{signal::unix::SignalKind, sync::watch};
+use tokio::sync::watch;
 
 use crate::{
     client::own_host,
@@ -38,12 +32,9 @@ use super::{
     output::{plain, plain_lines},
     parse::{self, Ranges, Seconds},
     session,
-    signals::{Ignored, Listener},
+    stopping::{Signals, Told},
 };
 
-/// A signal that comes again within this time is the same one: timeout(1), for instance, sends its to
-/// the process and then to the group.
-const SIGNAL_ECHO: Duration = Duration::from_millis(200);
 /// As many copies of a stream as a NATS server keeps at most.
 const REPLICAS_MAX: u64 = 5;
 
@@ -416,54 +407,6 @@ fn unreached(error: anyhow::Error, target: Option<&Target>) -> anyhow::Error {
 
 fn number(range: RangeInclusive<u64>) -> ValueParser {
     ValueParser::new(parse::number::<usize>(range))
-}
-
-/// The signals that end a process, from now on.
-struct Signals {
-    terminate: Listener,
-    interrupt: Listener,
-}
-
-impl Signals {
-    fn catch() -> std::io::Result<Self> {
-        let ignored = Ignored::look();
-        Ok(Self {
-            terminate: Listener::new(SignalKind::terminate(), ignored)?,
-            interrupt: Listener::new(SignalKind::interrupt(), ignored)?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            () = self.terminate.next() => "SIGTERM",
-            () = self.interrupt.next() => "SIGINT",
-        }
-    }
-
-    /// Tells of the first signal, and returns with the second.
-    async fn listen(&mut self, tell: &watch::Sender<Option<&'static str>>) -> &'static str {
-        tell.send_replace(Some(self.next().await));
-        let since = Instant::now();
-        loop {
-            let again = self.next().await;
-            if since.elapsed() >= SIGNAL_ECHO {
-                return again;
-            }
-        }
-    }
-}
-
-/// Where it is said when to stop, and by which signal.
-struct Told(watch::Receiver<Option<&'static str>>);
-
-impl Told {
-    async fn to_stop(&self) -> &'static str {
-        match self.0.clone().wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(signal)) => signal,
-            // Nobody is left to say so.
-            _ => std::future::pending().await,
-        }
-    }
 }
 
 fn stopped_while_starting(signal: &str) {

@@ -169,7 +169,8 @@ impl Hosts {
     /// Other names that mean that host now, whether an instance runs or not: those of which no host claims to be
     /// called so, and hosts that were renamed to it. A name that several hosts have in common is one of each.
     pub fn names_of<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Host> {
-        let aliases = self.get(host).into_iter().flat_map(|of| &of.aliases);
+        let own = self.get(host).filter(|of| of.renamed_to.is_none());
+        let aliases = own.into_iter().flat_map(|of| &of.aliases);
         let free = aliases.filter(move |alias| self.get(alias).is_none());
         let renamed = self.seen.iter().filter_map(move |(name, seen)| {
             let is_renamed = seen.record.renamed_to.is_some();

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     connect,
-    domain::{core::Core, index::Index, nodes::MARKER_SECONDS, policy::Policy, record::FORMAT},
+    domain::{core::Core, index::Index, record::FORMAT},
     machine::Machine,
     protocol::{
         describe::{self, Instance},
@@ -19,10 +19,7 @@ use crate::{
         names::{PROTOCOL_MINOR, SERVICE},
     },
     serving::round_trip,
-    store::{
-        self, Store,
-        open::{Names, OpenError},
-    },
+    store::{self, Store, open::OpenError},
 };
 
 use super::{
@@ -163,7 +160,7 @@ impl Registry {
         let (store, opened) = open(store_client, &settings, began).await?;
 
         let node_bytes_max = node_bytes_max(requests.max_payload());
-        let index = Index::new(policy(&settings, registry_id, node_bytes_max));
+        let index = Index::new(settings.policy(registry_id, node_bytes_max));
         let mirror = Arc::new(Mirror::new(Core::new(index)));
         let later = Arc::new(OnceLock::new());
         let follower = Follower {
@@ -291,25 +288,13 @@ fn node_bytes_max(payload_max: usize) -> usize {
     NODE_BYTES_MAX.min(payload_max / 16 * 7)
 }
 
-/// What the bucket and the stream of events are called, and how they are made.
-fn names(settings: &Settings) -> Names {
-    Names {
-        bucket: settings.namespace.bucket(),
-        events_stream: settings.namespace.events_stream(),
-        events_subjects: settings.namespace.events(),
-        replicas: settings.replicas,
-        events_bytes_max: settings.events_bytes_max,
-        events_age_max: settings.events_age_max,
-    }
-}
-
 /// Opens the bucket; which stream it is, and how far it has come.
 async fn open(
     client: async_nats::Client,
     settings: &Settings,
     began: Instant,
 ) -> Result<(Store, store::Identity), StartError> {
-    let names = names(settings);
+    let names = settings.names();
     let store = Store::open(client, &names).await?;
     let opened = store.identity().await?;
     tracing::info!(
@@ -343,27 +328,6 @@ pub(super) fn machine(settings: &Settings) -> Machine {
         Machine::local(host)
     } else {
         Machine::remote(host)
-    }
-}
-
-fn policy(settings: &Settings, registry_id: Uuid, node_bytes_max: usize) -> Policy {
-    Policy {
-        registry_id,
-        host: settings.host.clone(),
-        probe: settings.probe,
-        ranges: settings.ranges.clone(),
-        reserved: settings.reserved.clone(),
-        ttl_max: settings.ttl_max,
-        holder_leases_max: settings.holder_leases_max,
-        hosts_max: settings.hosts_max,
-        known_hosts_only: settings.known_hosts_only,
-        nodes_max: settings.nodes_max,
-        buses_max: settings.buses_max,
-        node_bytes_max,
-        retention_millis: u64::try_from(settings.retention.as_millis()).unwrap_or(u64::MAX),
-        marker_millis: MARKER_SECONDS * 1_000,
-        calls_max: settings.calls_max,
-        calls_kept_millis: u64::try_from(settings.calls_kept.as_millis()).unwrap_or(u64::MAX),
     }
 }
 

@@ -270,7 +270,7 @@ impl Refused {
 
     /// What its details name, each of which its message has to name as well, and the rest of the details.
     pub(crate) fn names(&self) -> (Vec<(&'static str, String)>, Value) {
-        const NAMES: [&str; 7] = [
+        const NAMES: [&str; 8] = [
             "lease_id",
             "port",
             "node_id",
@@ -278,6 +278,7 @@ impl Refused {
             "tool_name",
             "request_id",
             "host",
+            "name",
         ];
         let message = self.error["message"].as_str().unwrap();
         let mut rest = self.error["details"].clone();
