@@ -613,14 +613,14 @@ async fn schema_with_a_number_that_is_not_kept_is_refused() {
     // By its digits one number and as a double another: nobody could say which one is admitted.
     for (schema, place, exact) in [
         (
-            r#"{"const":12345678901234567e3}"#,
-            "/const",
+            r#"{"properties":{"a":{"const":12345678901234567e3}}}"#,
+            "/properties/a/const",
             "12345678901234567168",
         ),
         (
-            r#"{"not":{"enum":[1,{"a":1e23}]}}"#,
+            r#"{"not":{"enum":[1,{"a":12345678901234567.0e3}]}}"#,
             "/not/enum/1/a",
-            "99999999999999991611392",
+            "12345678901234567168",
         ),
     ] {
         let (endpoint, body) =
@@ -632,9 +632,9 @@ async fn schema_with_a_number_that_is_not_kept_is_refused() {
     let listed = caller.see("tool.list", json!({})).await;
     assert_eq!(listed["items"], json!([]));
     for schema in [
-        r#"{"const":1e22}"#,
-        r#"{"enum":[0.1,18446744073709551615]}"#,
-        r#"{"maximum":1.7976931348623157e308}"#,
+        r#"{"properties":{"a":{"const":1e19}}}"#,
+        r#"{"properties":{"a":{"enum":[0.1,18446744073709551615]}}}"#,
+        r#"{"properties":{"a":{"maximum":1.7976931348623157e308}}}"#,
     ] {
         let (endpoint, body) =
             of_tool(json!({"name": "a", "version": "1.0.0", "input_schema": "S"}));

@@ -160,16 +160,19 @@ impl Dialect {
     }
 }
 
+/// 2^64: integers below it are kept as they are written, where that is without an exponent.
+const INTEGERS_END: f64 = 18_446_744_073_709_551_616.0;
+
 /// A number that a value must be and that is another one by its digits than as a double, and where it stands in `value`.
 fn ambiguous(value: &Value) -> Option<(String, String)> {
     match value {
         Value::Number(number) if number.is_f64() => {
-            let exact = format!("{:.0}", number.as_f64()?);
-            let is_fraction = number.as_f64().is_some_and(|float| float.fract() != 0.0);
-            let same = is_fraction || Decimal::of(number) == Decimal::parse(&exact);
+            let float = number.as_f64().filter(|float| float.abs() < INTEGERS_END)?;
+            let exact = format!("{float:.0}");
+            let same = float.fract() != 0.0 || Decimal::of(number) == Decimal::parse(&exact);
             (!same).then(|| {
                 let message = format!(
-                    "must be a number that a double is exactly: {number} would be {exact}; admit a text in its place"
+                    "must be written without an exponent: {number} would be {exact} as a double"
                 );
                 (String::new(), message)
             })
