@@ -220,7 +220,8 @@ fn grant(
 pub(super) fn remember(txn: &Txn<'_>, keys: &[PortKey]) -> Result<Vec<Change>, Refusal> {
     let lasts = keys.iter().filter_map(|key| {
         let slot = txn.state.slot(&Key::Port(key.clone()))?;
-        Some(&slot.record.cooldown()?.last)
+        // The requests of a set of ports are remembered at the first of them only.
+        Some(&slot.record.cooldown()?.last).filter(|last| !last.part)
     });
     let requests = lasts.flat_map(|last| last.requests().map(move |request| (last, request)));
     let first = txn.state.indexes.next_remembered();

@@ -31,7 +31,21 @@ impl World {
             self.violations.push(text);
         }
         if !looked_up {
-            let text = format!("I{index} finds other things than there are at {head}");
+            let (has, right) = (
+                format!("{:?}", state.indexes),
+                format!("{:?}", indexes(state)),
+            );
+            let at = has
+                .bytes()
+                .zip(right.bytes())
+                .take_while(|(one, other)| one == other);
+            let from = at.count().saturating_sub(120);
+            let part = |text: &str| text.chars().skip(from).take(400).collect::<String>();
+            let text = format!(
+                "I{index} finds other things than there are at {head}: {} and not {}",
+                part(&has),
+                part(&right)
+            );
             self.violations.push(text);
         }
         self.instances[index].compared = (epoch, head);
