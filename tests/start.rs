@@ -55,7 +55,7 @@ fn key(lease: &Value) -> String {
 
 #[test]
 fn nobody_is_there() {
-    let refusal = Registry::spawn(&["--nats", "nats://127.0.0.1:1"]).refusal();
+    let refusal = Registry::spawn(&["--nats", "nats://127.0.0.1:1"]).refusal_with(69);
     says(
         &refusal,
         &["no connection to NATS", "nats://127.0.0.1:1", "refused"],

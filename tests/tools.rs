@@ -619,7 +619,11 @@ async fn an_answer_fits_a_message_however_many_offer_the_tool() {
         let id = format!("n{n:03}");
         // Ten contracts of which none is small.
         let text = format!("{}{}", n % 10, "x".repeat(20_000));
-        let tools = json!([tool("add", "1.0.0", json!({"input_schema": {"x-a": text}}))]);
+        let tools = json!([tool(
+            "add",
+            "1.0.0",
+            json!({"input_schema": {"properties": {"a": {"const": text}}}})
+        )]);
         caller.get("node.register", node(&id, me, tools)).await;
         caller
             .get("node.heartbeat", claim(&id, me, health.clone()))

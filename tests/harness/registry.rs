@@ -251,9 +251,15 @@ impl Registry {
 
     /// What it said when it refused to go on: it ended by itself, not with success, and not by a panic.
     #[track_caller]
-    pub(crate) fn refusal(mut self) -> String {
+    pub(crate) fn refusal(self) -> String {
+        self.refusal_with(1)
+    }
+
+    /// The same, with that exit code.
+    #[track_caller]
+    pub(crate) fn refusal_with(mut self, code: i32) -> String {
         let (status, said) = self.ended();
-        assert_eq!(status.code(), Some(1), "{said}");
+        assert_eq!(status.code(), Some(code), "{said}");
         let last = said.lines().rfind(|line| line.starts_with("onex serve: "));
         last.unwrap_or_else(|| panic!("no reason given:\n{said}"))
             .to_owned()
