@@ -77,11 +77,6 @@ const NEVER_GIVEN: &[(&str, Option<Endpoint>, &str)] = &[
     ),
     (
         "warnings/*",
-        Some(Endpoint::BusRegister),
-        "there is nothing to warn of",
-    ),
-    (
-        "warnings/*",
         Some(Endpoint::BusDeregister),
         "there is nothing to warn of",
     ),
@@ -176,6 +171,10 @@ impl Traffic {
                 continue;
             }
             let binary = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            // The core on the log does not say everything yet: docs/log-core.md.
+            if binary.starts_with("log_core") {
+                continue;
+            }
             for line in fs::read_to_string(&path).unwrap().lines() {
                 // The last line of a test binary that was killed may be a part of one.
                 let Ok(line) = serde_json::from_str::<Value>(line) else {
