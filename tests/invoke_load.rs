@@ -347,8 +347,12 @@ async fn calls_that_wait_keep_nobody_from_being_called() {
     announce(&caller, "a", json!({})).await;
     let first = begin(&caller, json!({}));
     until("it is under way", async || (a.count() == 1).then_some(())).await;
-    let more: Vec<_> = (0..3).map(|_| begin(&caller, json!({}))).collect();
-    queued(&caller, 3).await;
+    let mut more = Vec::new();
+    for waiting in 1..=3 {
+        // Until it waits it has a place, and there is one for it alone.
+        more.push(begin(&caller, json!({})));
+        queued(&caller, waiting).await;
+    }
     let _b = Provider::answering(registry.url(), "work.b", |_| json!("b")).await;
     announce(&caller, "b", json!({})).await;
     for call in more {
