@@ -23,8 +23,8 @@ pub struct Slot {
     pub at: Timestamp,
     /// Whether it is a grant that its granter may still roll back.
     pub tentative: bool,
-    /// How many times something was told of this key: the number of its last event.
-    pub told: u64,
+    /// How many events its key has had: the number of the last one.
+    pub event_count: u64,
     /// When this instance applied that change: its TTL counts from here.
     pub since: Moment,
     /// How long the record is in a snapshot, in bytes, without its key.
@@ -96,7 +96,7 @@ impl Slot {
             revision: stamp.revision,
             at: stamp.at,
             tentative,
-            told: 0,
+            event_count: 0,
             since: stamp.since(mechanisms),
             state: PortState::Free,
             armed: Moment::NEVER,
@@ -110,7 +110,7 @@ impl Slot {
             rev: self.revision,
             at: self.at,
             tentative: self.tentative,
-            told: self.told,
+            event_count: self.event_count,
             record: self.record.clone(),
         }
     }

@@ -213,7 +213,7 @@ impl State {
                 ..
             } => {
                 let slot = Slot {
-                    told: self.told(key, change),
+                    event_count: self.event_count(key, change),
                     ..Slot::new(record.clone(), stamp, *tentative, self.mechanisms)
                 };
                 self.replace(key, Some(slot), stamp.now, undo);
@@ -247,14 +247,14 @@ impl State {
                     _ => return Err(ApplyError::Kind { key: key.clone() }),
                 };
                 let slot = Slot {
-                    told: self.told(key, change),
+                    event_count: self.event_count(key, change),
                     ..Slot::new(cooldown.into(), stamp, false, self.mechanisms)
                 };
                 self.replace(key, Some(slot), stamp.now, undo);
             }
             Change::Add { key, runs, ok } => {
-                let told = self.told(key, change);
-                self.add(key, (*runs, *ok), told, stamp, undo)?;
+                let event_count = self.event_count(key, change);
+                self.add(key, (*runs, *ok), event_count, stamp, undo)?;
             }
             Change::Delete { key, .. } => self.replace(key, None, stamp.now, undo),
             Change::Skip { .. } | Change::Chunk(_) => {}
@@ -263,9 +263,9 @@ impl State {
     }
 
     /// The number of the last event of a key once `change` has happened to it.
-    fn told(&self, key: &Key, change: &Change) -> u64 {
+    fn event_count(&self, key: &Key, change: &Change) -> u64 {
         let own = change.event().map(|event| event.n);
-        own.unwrap_or_else(|| self.slots.get(key).map_or(0, |slot| slot.told))
+        own.unwrap_or_else(|| self.slots.get(key).map_or(0, |slot| slot.event_count))
     }
 
     fn renew(
@@ -298,7 +298,7 @@ impl State {
             return Ok(());
         }
         let slot = Slot {
-            told: slot.told,
+            event_count: slot.event_count,
             ..Slot::new(record, stamp, false, self.mechanisms)
         };
         self.replace(key, Some(slot), stamp.now, undo);
@@ -309,7 +309,7 @@ impl State {
         &mut self,
         key: &Key,
         (runs, ok): (u64, u64),
-        told: u64,
+        event_count: u64,
         stamp: Stamp,
         undo: &mut impl FnMut(Undo),
     ) -> Result<(), ApplyError> {
@@ -320,7 +320,7 @@ impl State {
             _ => return Err(ApplyError::Kind { key: key.clone() }),
         };
         let slot = Slot {
-            told,
+            event_count,
             ..Slot::new(counts.into(), stamp, false, self.mechanisms)
         };
         self.replace(key, Some(slot), stamp.now, undo);
@@ -340,7 +340,7 @@ impl State {
             now,
         };
         let slot = Slot {
-            told: kept.told,
+            event_count: kept.event_count,
             ..Slot::new(kept.record.clone(), stamp, kept.tentative, self.mechanisms)
         };
         self.replace(&kept.key, Some(slot), now, &mut |_| {});

@@ -167,8 +167,8 @@ impl<'a> Txn<'a> {
             for change in &mut changes.changes {
                 change.number(|key| {
                     let own = numbers.iter().rev().find(|(other, _)| other == key);
-                    let told = || self.state.slot(key).map_or(0, |slot| slot.told);
-                    let next = own.map_or_else(told, |(_, number)| *number) + 1;
+                    let before = || self.state.slot(key).map_or(0, |slot| slot.event_count);
+                    let next = own.map_or_else(before, |(_, number)| *number) + 1;
                     if several {
                         numbers.push((key.clone(), next));
                     }

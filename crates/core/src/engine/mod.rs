@@ -195,7 +195,7 @@ impl Engine {
                 self.refuse(job.id, Refusal::Unavailable);
             }
             Input::Command(job) => self.enqueue(job),
-            Input::Sizes(sizes) => self.told(sizes, now),
+            Input::Sizes(sizes) => self.learn_sizes(sizes, now),
             Input::Acked { id, sequence } => self.acked(id, sequence, now),
             Input::Refused { id, why } => self.refused(id, why, now),
             Input::Delivered(delivered) => self.delivered(&delivered, now),
@@ -230,9 +230,9 @@ impl Engine {
         }
     }
 
-    fn told(&mut self, sizes: Sizes, now: Now) {
-        self.room.told(sizes);
-        self.trimming.told(sizes.first, now.mono);
+    fn learn_sizes(&mut self, sizes: Sizes, now: Now) {
+        self.room.learn(sizes);
+        self.trimming.learn(sizes.first, now.mono);
     }
 
     /// What is due because time has passed.

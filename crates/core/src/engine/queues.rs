@@ -131,9 +131,7 @@ impl Queues {
         }
         done
     }
-}
 
-impl Queues {
     /// Decides what the registry itself asks for, and leaves everything else waiting.
     fn decide_own(
         &mut self,

@@ -64,7 +64,7 @@ impl Default for Room {
 }
 
 impl Room {
-    pub(super) fn told(&mut self, sizes: Sizes) {
+    pub(super) fn learn(&mut self, sizes: Sizes) {
         self.bytes = sizes.bytes;
         self.bytes_max = sizes.bytes_max.max(1);
         self.payload_max = sizes.payload_max;

@@ -59,7 +59,7 @@ impl Trimming {
     }
 
     /// What the store says. A trim that did not happen is asked for again.
-    pub(super) fn told(&mut self, first: Sequence, now: Moment) {
+    pub(super) fn learn(&mut self, first: Sequence, now: Moment) {
         if first > self.below || now.since(self.at) >= AGAIN_MILLIS {
             self.below = first;
         }

@@ -72,7 +72,7 @@ impl NodeTruth {
             }
             if let Some(event) = change.event() {
                 let key = change_key(change);
-                let told = || state.slot(key).map_or(0, |slot| slot.told);
+                let told = || state.slot(key).map_or(0, |slot| slot.event_count);
                 let last = numbers.get(key).copied().unwrap_or_else(told);
                 if event.n != last + 1 {
                     wrong.push(format!("{key}: event {} follows {last}", event.n));

@@ -1,0 +1,206 @@
+//! Why a command changes nothing.
+
+use onex_types::ids::{BusId, Host, NodeId, Port, Token};
+
+use crate::{node::EPOCH_NAMED_MAX, settings::SettingDiffers};
+
+/// Why nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The TTL is above the bound.
+    #[error("ttl must be at most {0} seconds here")]
+    TtlTooLong(u32),
+    /// The request id came with other parameters before.
+    #[error("this request_id was used before with other parameters")]
+    IdempotencyMismatch,
+    /// The lease has ended and is still remembered.
+    #[error("the lease has ended")]
+    LeaseExpired,
+    /// There is no such lease, and none is remembered.
+    #[error("there is no such lease")]
+    LeaseNotFound,
+    /// The lease is somebody else's.
+    #[error("the lease belongs to another requester")]
+    NotHolder,
+    /// The host has no pool, and new ones are not allowed.
+    #[error("there is no pool for host {0}")]
+    PoolNotFound(Host),
+    /// An instance was started with other settings than the store has.
+    #[error("{}", crate::settings::explain(.0))]
+    SettingsDiffer(Vec<SettingDiffers>),
+    /// Nothing is granted for a while after a restore.
+    #[error(
+        "the store was restored from a backup: nothing is granted before the leases that may be lost have run out, in \
+         {} seconds",
+        retry_after_ms.div_ceil(1_000)
+    )]
+    Quiet {
+        /// For how long, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// This version does not know the format.
+    #[error("format {0} is not known to this version, or is older than what the log has")]
+    FormatUnknown(u32),
+    /// The settings were changed since they were read.
+    #[error("the settings were changed by somebody else meanwhile: read them again")]
+    SettingsChanged,
+    /// A bound is reached.
+    #[error("no more {what} are allowed: the limit is {limit}")]
+    LimitExceeded {
+        /// Of what.
+        what: &'static str,
+        /// Which.
+        limit: usize,
+    },
+    /// The lease has no such port.
+    #[error("the lease does not hold port {0}")]
+    PortNotHeld(Port),
+    /// The one port that will do cannot be had.
+    #[error("port {port} {why}")]
+    PortUnavailable {
+        /// Which.
+        port: Port,
+        /// Why not.
+        why: Unavailable,
+    },
+    /// A new incarnation's epoch is above the bound.
+    #[error(
+        "the epoch of a new incarnation must be at most {EPOCH_NAMED_MAX}; without one the registry gives the next"
+    )]
+    EpochTooHigh,
+    /// No such node is live.
+    #[error("there is no node {0}, or it has ended")]
+    NodeNotFound(NodeId),
+    /// That incarnation of the node has ended.
+    #[error("that incarnation of node {node_id} has ended; the last epoch is {last}")]
+    Superseded {
+        /// Which node.
+        node_id: NodeId,
+        /// The epoch of its last incarnation.
+        last: u64,
+    },
+    /// The node is somebody else's.
+    #[error("node {0} belongs to another requester")]
+    NotNodeHolder(NodeId),
+    /// The bus is somebody else's.
+    #[error("bus {0} belongs to another requester")]
+    NotBusHolder(BusId),
+    /// Somebody else's node of that name is live.
+    #[error("node {node_id} belongs to another requester and is live, in epoch {epoch}")]
+    NodeTaken {
+        /// Which node.
+        node_id: NodeId,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// The node offers no such tool.
+    #[error("node {0} offers no tool {1}, or not in that version")]
+    ToolNotFound(NodeId, Token),
+    /// There is no such bus.
+    #[error("there is no bus {0}, or it has ended")]
+    BusNotFound(BusId),
+    /// The node's contract must not change.
+    #[error(
+        "node {0} is frozen: its contract must not change until a validator reports it as canary or validated"
+    )]
+    Frozen(NodeId),
+    /// The reporter is no validator.
+    #[error("no node {0} of type validator is live that this requester registered")]
+    NotValidator(NodeId),
+    /// No node reports on itself.
+    #[error("node {0} cannot report on itself")]
+    OwnReport(NodeId),
+    /// The node has another contract than the one that was examined.
+    #[error("node {node_id} has another contract by now: {contract_hash}")]
+    OtherContract {
+        /// Which node.
+        node_id: NodeId,
+        /// Its contract.
+        contract_hash: String,
+    },
+    /// An inbound port names a lease that does not fit it.
+    #[error("{why}")]
+    Inbound {
+        /// Which of the node's ports.
+        index: usize,
+        /// Why not.
+        why: Box<Refusal>,
+    },
+    /// The lease ends with the node's present incarnation, and the registration begins another one.
+    #[error(
+        "this begins a new incarnation of the node, and the lease ends with the present one: name its epoch, {0}, \
+         to change what that announced"
+    )]
+    LeaseOfLastIncarnation(u64),
+    /// What belonged to too many earlier incarnations has not ended yet.
+    #[error(
+        "what belonged to earlier incarnations of node {0} is still ending; ask again in a moment"
+    )]
+    StillEnding(NodeId),
+    /// The lease is of another port.
+    #[error("the lease is of port {0}")]
+    OtherPort(Port),
+    /// The registration is too long.
+    #[error("the registration with its tools is larger than {0} bytes")]
+    NodeTooLarge(usize),
+    /// No port can be had now.
+    #[error("no port of the pool is free")]
+    Exhausted {
+        /// When one may be, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// So many requests were granted that none of them can be forgotten yet.
+    #[error("too many requests are remembered; ask again in a moment")]
+    Busy,
+    /// As many commands wait as may.
+    #[error("too many requests are waiting to be decided; ask again in a moment")]
+    QueueFull,
+    /// The log has nearly reached its size.
+    #[error(
+        "the store is nearly full: leases are renewed and released, and nothing new is granted. Give it more room (--store-bytes-max)"
+    )]
+    StoreFull,
+    /// What it would write does not fit into one message.
+    #[error("this would take {bytes} bytes in one message of the store, which takes {limit}")]
+    TooLarge {
+        /// How many it would take.
+        bytes: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// So many calls with a request id are remembered that none can be added.
+    #[error("too many calls with a request_id are remembered; ask again in a moment")]
+    CallsFull,
+    /// No call of that request id is remembered.
+    #[error("no call with this request_id is known")]
+    CallNotFound,
+    /// The command was decided by nobody before its caller's deadline, and never will be.
+    #[error("the store did not answer in time; nothing was done")]
+    Unavailable,
+    /// The command is in an entry of which is not known whether it is in the log.
+    #[error("the store did not answer in time; whether it was done is not known")]
+    Unknown,
+}
+
+/// Why a port cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Somebody holds it.
+    #[error("is held by another lease")]
+    Held,
+    /// It is resting.
+    #[error("is cooling down: its last holder may still count on it")]
+    Resting,
+    /// It is quarantined.
+    #[error("is quarantined: another program was using it")]
+    Quarantined,
+    /// It is never granted.
+    #[error("is reserved and never granted")]
+    Reserved,
+    /// It is in no range.
+    #[error("is in none of the host's ranges")]
+    Outside,
+    /// Another program is using it.
+    #[error("is used by another program")]
+    InUse,
+}
