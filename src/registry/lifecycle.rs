@@ -26,7 +26,7 @@ use crate::{
 };
 
 use super::{
-    background::{Publisher, Teller, events_options},
+    background::{EventEncoder, Publisher, events_options},
     clock::Clock,
     driver::{self, Applied, Driver, LoadError},
     intake::{Intake, Listening, Replies},
@@ -119,7 +119,7 @@ impl LogRegistry {
             events,
             options,
             clock,
-            teller: Teller {
+            encoder: EventEncoder {
                 namespace: settings.namespace.clone(),
                 registry_id,
             },

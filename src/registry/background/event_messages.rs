@@ -1,4 +1,4 @@
-//! From an entry of the log to the events that it tells of.
+//! From an entry of the log to the events that say what happened.
 
 use async_nats::HeaderMap;
 use onex_core::{
@@ -14,7 +14,7 @@ use crate::{
     domain::{record::Ended, transition::Kind},
     protocol::{
         event::{About, Envelope, EventBody, PortEvent},
-        names::{Namespace, event_kind},
+        names::{HEADER_MESSAGE_ID, Namespace, event_kind},
     },
 };
 
@@ -42,13 +42,13 @@ impl std::str::FromStr for EventId {
     }
 }
 
-/// Who tells.
-pub(in crate::registry) struct Teller {
+/// Makes messages of events.
+pub(in crate::registry) struct EventEncoder {
     pub(in crate::registry) namespace: Namespace,
     pub(in crate::registry) registry_id: Uuid,
 }
 
-impl Teller {
+impl EventEncoder {
     /// The events of an entry, in order.
     pub(super) fn events(&self, entry: &Entry) -> Vec<(EventId, DerivedMessage)> {
         let mut events = Vec::new();
@@ -92,11 +92,10 @@ impl Teller {
         };
         let mut headers = HeaderMap::new();
         // The place in the stream says which event it is: the server is not asked to remember names.
-        let named = envelope.headers().into_iter();
-        for (name, value) in
-            named.filter(|(name, _)| *name != crate::protocol::names::HEADER_MESSAGE_ID)
-        {
-            headers.insert(name, value);
+        for (name, value) in envelope.headers() {
+            if name != HEADER_MESSAGE_ID {
+                headers.insert(name, value);
+            }
         }
         match serde_json::to_vec(body) {
             Ok(json) => Some(DerivedMessage {
@@ -112,7 +111,7 @@ impl Teller {
     }
 }
 
-/// What a change tells of; none where it tells of nothing.
+/// What to publish of a change, if anything.
 fn about(change: &Change) -> Option<(Kind, About, &EventRecord)> {
     let event = change.event()?;
     let kind = match event.kind {

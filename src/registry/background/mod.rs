@@ -3,5 +3,5 @@
 mod event_messages;
 mod publisher;
 
-pub(super) use event_messages::Teller;
+pub(super) use event_messages::EventEncoder;
 pub(super) use publisher::{Publisher, events_options};

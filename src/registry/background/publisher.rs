@@ -10,7 +10,7 @@ use onex_core::{
     command::{Action, Command},
     record::{InstanceId, Named},
 };
-use onex_log::{Derived, DerivedOptions, Store, Tail};
+use onex_log::{Derived, DerivedMessage, DerivedOptions, Store, Tail};
 use onex_types::{
     entry::{EntryId, Sequence},
     ids::CommandId,
@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-use super::event_messages::{EventId, Teller};
+use super::event_messages::{EventEncoder, EventId};
 
 /// How long to wait before it is tried again after something failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long events are gathered, so that one batch holds many.
 const GATHER: Duration = Duration::from_millis(20);
-/// How often `sys.named` is told how far events are out.
+/// How often it is noted in `sys.named` how far events are out.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 /// Entries that are kept for the publisher while it is behind, at most. Then it reads the log.
 const ENTRIES_KEPT_MAX: usize = 4_096;
@@ -67,7 +67,7 @@ pub(in crate::registry) struct Publisher {
     pub(in crate::registry) events: Derived,
     pub(in crate::registry) options: DerivedOptions,
     pub(in crate::registry) clock: Clock,
-    pub(in crate::registry) teller: Teller,
+    pub(in crate::registry) encoder: EventEncoder,
 }
 
 /// Entries that are to be published, as they come.
@@ -144,26 +144,25 @@ impl Publisher {
                 Ok(entries) => entries,
                 Err(error) => return Stopped::Failed(crate::chain(&error)),
             };
-            let mut events = Vec::new();
-            for applied in &entries {
-                let told = self.teller.events(&applied.entry).into_iter();
-                events.extend(told.filter(|(id, _)| *id > at.out));
-            }
-            let messages: Vec<_> = events.iter().map(|(_, message)| message.clone()).collect();
+            let events = entries
+                .iter()
+                .flat_map(|applied| self.encoder.events(&applied.entry));
+            let (ids, messages): (Vec<EventId>, Vec<DerivedMessage>) =
+                events.filter(|(id, _)| *id > at.out).unzip();
             let stored = self.events.append(at.tail, &messages).await;
             if stored < messages.len() {
                 return Stopped::Failed("the stream of events did not take them all".to_owned());
             }
             at.tail.0 += stored as u64;
-            at.out = events.last().map_or(at.out, |(id, _)| *id);
+            at.out = ids.last().copied().unwrap_or(at.out);
             let Some(last) = entries.last() else {
                 continue;
             };
             (at.sequence, at.entry) = (last.sequence, last.header.id);
             let revision = last.entry.last_revision();
             // Of entries that tell of nothing nobody has to know at once.
-            let due = noted_at.elapsed() >= NOTE_INTERVAL && !events.is_empty();
-            if revision > noted && (due || events.len() >= ENTRIES_AT_ONCE_MAX) {
+            let due = noted_at.elapsed() >= NOTE_INTERVAL && !ids.is_empty();
+            if revision > noted && (due || ids.len() >= ENTRIES_AT_ONCE_MAX) {
                 self.note(revision, at.sequence).await;
                 (noted, noted_at) = (revision, Instant::now());
             }
@@ -183,7 +182,7 @@ impl Publisher {
                 .await?
                 .and_then(|found| found.header),
         };
-        let told = EventId {
+        let noted = EventId {
             revision: named.published,
             index: u64::MAX,
         };
@@ -191,7 +190,7 @@ impl Publisher {
         Ok(Position {
             sequence,
             entry: header.map_or(EntryId::NONE, |header| header.id),
-            out: told.max(in_stream),
+            out: noted.max(in_stream),
             tail: last,
         })
     }
@@ -257,7 +256,7 @@ impl Publisher {
             },
         };
         let submitted = Submitted {
-            ticket: None,
+            waiter: None,
             command,
             deadline: Moment::NEVER,
         };

@@ -39,7 +39,7 @@ const CHUNKS_MAX: usize = 1_024;
 /// A command on its way to the engine.
 pub(super) struct Submitted<T> {
     /// Who waits for its outcome; none when nobody does.
-    pub(super) ticket: Option<T>,
+    pub(super) waiter: Option<T>,
     /// What to do.
     pub(super) command: Command,
     /// After this nobody decides it any more.

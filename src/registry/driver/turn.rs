@@ -130,7 +130,25 @@ impl<T: Send + 'static> Turn<T> {
         }
     }
 
+    /// Runs the engine until it ends. Nobody is left without an answer.
     pub(super) async fn run(mut self) -> Ended {
+        let ended = self.turns().await;
+        self.submitted.close();
+        while let Ok(chunk) = self.submitted.try_recv() {
+            self.chunks.push(chunk);
+        }
+        let undecided = std::mem::take(&mut self.chunks).into_iter().flatten();
+        let undecided = undecided.filter_map(|submitted| submitted.waiter);
+        let undecided = undecided.map(|waiter| (waiter, Err(command::Refusal::Unavailable)));
+        let unsettled = std::mem::take(&mut self.waiting).into_values();
+        let unsettled = unsettled.map(|waiter| (waiter, Err(command::Refusal::Unknown)));
+        let revision = self.reads.revision();
+        let outcome = |(waiter, result)| (waiter, Outcome { revision, result });
+        (self.answer)(undecided.chain(unsettled).map(outcome).collect());
+        ended
+    }
+
+    async fn turns(&mut self) -> Ended {
         self.begin();
         loop {
             self.wait().await;
@@ -238,14 +256,14 @@ impl<T: Send + 'static> Turn<T> {
     fn take_chunks(&mut self) {
         for submitted in std::mem::take(&mut self.chunks).into_iter().flatten() {
             let Submitted {
-                ticket,
+                waiter,
                 command,
                 deadline,
             } = submitted;
-            let id = ticket.map(|ticket| {
+            let id = waiter.map(|waiter| {
                 self.jobs += 1;
                 let id = JobId(self.jobs);
-                self.waiting.insert(id, ticket);
+                self.waiting.insert(id, waiter);
                 id
             });
             self.inputs.push(Input::Command(Job {
@@ -335,7 +353,7 @@ impl<T: Send + 'static> Turn<T> {
                     }
                 }
                 Output::Reply(id, outcome) => {
-                    answers.extend(self.waiting.remove(&id).map(|ticket| (ticket, outcome)));
+                    answers.extend(self.waiting.remove(&id).map(|waiter| (waiter, outcome)));
                 }
                 Output::Probe {
                     lease_id,

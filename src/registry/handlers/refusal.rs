@@ -27,9 +27,9 @@ pub(super) fn error(refusal: Refusal) -> Error {
         Refusal::LimitExceeded { what, limit } => Error::new(ErrorCode::LimitExceeded, message)
             .with("limit", json!(limit))
             .with("bound", what),
-        Refusal::PortUnavailable { why, .. } => {
-            Error::new(ErrorCode::PortUnavailable, message).with("state", state(why))
-        }
+        Refusal::PortUnavailable { port, why } => Error::new(ErrorCode::PortUnavailable, message)
+            .with("port", port.number())
+            .with("state", state(why)),
         Refusal::EpochTooHigh => Error::invalid("/epoch", message),
         Refusal::NodeNotFound(_) => Error::new(ErrorCode::NodeNotFound, message),
         Refusal::Superseded { last, .. } => Error::new(

@@ -200,7 +200,7 @@ impl Intake {
         };
         for submitted in commands {
             // A task finds that nobody will answer.
-            if let Some(Completion::Reply(in_flight, _)) = submitted.ticket {
+            if let Some(Completion::Reply(in_flight, _)) = submitted.waiter {
                 let error = Error::unavailable(Done::None);
                 self.replies.error(*in_flight, error).await;
             }
@@ -248,7 +248,7 @@ impl Intake {
                 let command = command(in_flight.correlation_id.clone(), action);
                 let deadline = in_flight.deadline;
                 Accepted::Command(Submitted {
-                    ticket: Some(Completion::Reply(Box::new(in_flight), reply)),
+                    waiter: Some(Completion::Reply(Box::new(in_flight), reply)),
                     command,
                     deadline,
                 })
@@ -276,7 +276,7 @@ impl Intake {
     ) -> Result<Outcome, Error> {
         let (completion, outcome) = oneshot::channel();
         self.submit(vec![Submitted {
-            ticket: Some(Completion::Task(completion)),
+            waiter: Some(Completion::Task(completion)),
             command: command(in_flight.correlation_id.clone(), action),
             deadline: in_flight.deadline,
         }])
