@@ -21,7 +21,7 @@ NATS_CLI_VERSION := 0.4.0
 help:
 	@echo 'make serve [ARGS="--listen 127.0.0.1:4223"]   build the registry and run it with a NATS server of its own'
 	@echo 'make test [ARGS="NAME"]                       install what the tests need, and run them'
-	@echo 'make bench                                    what requests cost beside what NATS itself costs: a table, in four minutes'
+	@echo 'make bench [ARGS=writes]                      what requests cost beside what NATS and etcd cost: a table, in six minutes'
 	@echo 'make fmt | lint | deny                        format; clippy and format check; licences and banned crates'
 	@echo 'make tools                                    install what serve and the tests need into .tools/'
 
@@ -40,8 +40,13 @@ test: tools
 	    $(if $(strip $(ARGS)),every_message_is_well)
 
 bench: tools-serve
+	@if command -v etcd >/dev/null && command -v $(GO) >/dev/null; then \
+	    $(MAKE) --silent --no-print-directory $(TOOLS)/bin/etcd-leases; \
+	else \
+	    echo '==> no etcd (Debian: etcd-server) or no Go in the PATH: etcd is left out'; \
+	fi
 	@echo '==> cargo bench (the first time builds for a few minutes)'
-	@PATH="$$PATH:$(TOOLS)/bin" $(CARGO) bench --locked --quiet --bench registry
+	@PATH="$$PATH:$(TOOLS)/bin" $(CARGO) bench --locked --quiet --bench registry $(if $(strip $(ARGS)),-- $(ARGS))
 
 fmt:
 	@$(CARGO) fmt --all
@@ -98,6 +103,11 @@ $(TOOLS)/typescript.stamp: tests/clients/typescript/package.json tests/clients/t
 	@rm -rf $(TOOLS)/typescript && mkdir -p $(TOOLS)/typescript && cp $^ $(TOOLS)/typescript/
 	@cd $(TOOLS)/typescript && $(NPM) ci --no-audit --no-fund --ignore-scripts --loglevel=error >/dev/null
 	@touch $@
+
+$(TOOLS)/bin/etcd-leases: benches/etcd/go.mod benches/etcd/go.sum benches/etcd/main.go
+	@echo '==> building the client of etcd that it is measured with'
+	@mkdir -p $(@D)
+	@cd $(<D) && $(GO) build -trimpath -o $@ .
 
 # Tool modules, for go.sum pins all that they are built from; the nats command cannot be had by `go install` everywhere.
 $(TOOLS)/bin/nats: tests/clients/nats-cli/go.mod tests/clients/nats-cli/go.sum

@@ -1,10 +1,11 @@
 //! A nats-server, registries on it, and who calls them.
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 use async_nats::jetstream::{self, stream::Stream};
 use async_nats::{Client, RequestErrorKind};
 
+use super::etcd::Etcd;
 use super::harness::{Bucket, Caller, Nats, Registry};
 use super::load::Repeated;
 use super::offers::Offers;
@@ -13,6 +14,11 @@ use super::responder::Responder;
 
 /// How long no event must have come until all are out: a publisher gathers for a tenth of a second.
 const QUIET: Duration = Duration::from_millis(300);
+
+/// What is leased: more than all callers can lease in a round, and below what the system gives to connections.
+const PORTS: &str = "1100-31099";
+/// How many that are.
+pub(crate) const PORTS_COUNT: usize = 30_000;
 
 /// When the server writes to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +40,8 @@ pub(crate) struct Bus {
     pub(crate) offers: Option<Offers>,
     events: Stream,
     pub(crate) writes: Writes,
+    /// What writes are compared with, too, where each is on disk.
+    pub(crate) etcd: Option<Mutex<Etcd>>,
     // Behind them, for they go in this order.
     _registries: Vec<Registry>,
     _responder: Responder,
@@ -58,23 +66,27 @@ impl Bus {
             "jetstream {{ store_dir: \"FOLDER/store\"{interval} }}"
         ));
         let responder = Responder::start(&nats.url());
-        let mut registries = vec![Registry::on(&nats, &[])];
+        let mut registries = vec![Registry::on(&nats, &["--ports", PORTS])];
         let mut clients = Vec::new();
         for _ in 0..=plan.connections {
             clients.push(async_nats::connect(nats.url()).await.unwrap());
         }
         let caller = Caller::connect(&nats.url()).await;
         let offers = match sync {
-            Sync::Lazy => {
+            Sync::Lazy if plan.offers => {
                 // The ports of one host are granted by one registry.
                 let large = ["--namespace", "large", "--ports", "30000-30099"];
                 registries.push(Registry::on(&nats, &large));
                 Some(Offers::announce(&caller, plan).await)
             }
-            Sync::Always => None,
+            _ => None,
         };
         let context = jetstream::new(caller.client.clone());
         let writes = Writes::prepare(&caller, &context).await;
+        let etcd = match sync {
+            Sync::Lazy => None,
+            Sync::Always => Etcd::start(writes.size).map(Mutex::new),
+        };
         let events = context.get_stream("ONEX_REGISTRY_EVENTS").await.unwrap();
         Self {
             sync,
@@ -83,6 +95,7 @@ impl Bus {
             offers,
             events,
             writes,
+            etcd,
             _registries: registries,
             _responder: responder,
             _nats: nats,
@@ -122,17 +135,22 @@ impl Bus {
 impl Writes {
     /// A bucket like the registry's, and values as large as its own.
     async fn prepare(caller: &Caller, context: &jetstream::Context) -> Self {
+        let bucket = Bucket::of(caller).await;
+        let before = bucket.last().await;
         let lease = caller.lease(uuid::Uuid::new_v4(), serde_json::Value::Null);
         let lease = lease.await;
         let like = context.get_stream("KV_onex-registry").await.unwrap();
         let mut config = like.cached_info().config.clone();
         "KV_bench".clone_into(&mut config.name);
         config.subjects = vec!["$KV.bench.>".to_owned()];
+        config.max_messages_per_subject = 1;
         context.create_stream(config).await.unwrap();
-        let stored = Bucket::of(caller).await.after(0).await;
+        let stored = bucket.after(before).await;
+        // What was written for it, whatever the key.
+        let id = lease["lease_id"].as_str().unwrap();
         let record = stored
             .iter()
-            .find(|stored| stored.key.starts_with("port."))
+            .find(|stored| stored.body.to_string().contains(id))
             .unwrap();
         let holder = &lease["requester_id"];
         let given_back = serde_json::json!({"requester_id": holder, "lease_id": lease["lease_id"]});

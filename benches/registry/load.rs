@@ -32,6 +32,13 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
+    /// Of requests that took so long each, and together.
+    pub(crate) fn new(mut times: Vec<Duration>, took: Duration) -> Self {
+        assert!(!times.is_empty(), "nobody had anything to do");
+        times.sort_unstable();
+        Self { times, took }
+    }
+
     /// Requests a second.
     #[expect(clippy::cast_precision_loss, reason = "there are not so many")]
     pub(crate) fn rate(&self) -> f64 {
@@ -74,10 +81,7 @@ pub(crate) async fn drive<W: Work>(
         times.extend(of_one);
         works.push(work);
     }
-    let took = began.elapsed();
-    assert!(!times.is_empty(), "nobody had anything to do");
-    times.sort_unstable();
-    (Sample { times, took }, works)
+    (Sample::new(times, began.elapsed()), works)
 }
 
 async fn call<W: Work>(client: Client, mut work: W, until: Instant) -> (Vec<Duration>, W) {

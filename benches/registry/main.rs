@@ -12,6 +12,7 @@
 )]
 
 mod bus;
+mod etcd;
 #[path = "../../tests/harness/mod.rs"]
 mod harness;
 mod load;
@@ -44,7 +45,7 @@ async fn run(plan: &Plan) {
     let mut rows = Vec::new();
     for sync in [Sync::Lazy, Sync::Always] {
         let bus = Bus::start(sync, plan).await;
-        for callers in [1, plan.callers] {
+        for &callers in &plan.callers {
             rows.extend(rounds::measure(&bus, plan, callers).await);
         }
         if let Some(why) = bus.without() {

@@ -5,12 +5,14 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::bus::Writes;
+use super::bus::{PORTS_COUNT, Writes};
 use super::harness::{Caller, wish};
 use super::load::{Shot, Work};
 
-/// Leases of one caller in one round; of all, what keeps well below the 10,000 ports of a pool.
-const LEASES_MAX: usize = 96;
+/// The part of the pool that is leased in a round, at most.
+const POOL_PART: usize = 2;
+/// Leases of one caller in one round, at most.
+const LEASES_MAX: usize = 900;
 /// Keys that one caller writes in turn.
 const KEYS: usize = 32;
 
@@ -21,15 +23,17 @@ pub(crate) struct Leasing {
     /// Whether each request has a `request_id`.
     named: bool,
     held: Vec<Bytes>,
+    held_max: usize,
 }
 
 impl Leasing {
-    pub(crate) fn new(caller: &Caller, named: bool) -> Self {
+    pub(crate) fn new(caller: &Caller, callers: usize, named: bool) -> Self {
         Self {
             subject: caller.subject("port.lease").into(),
             requester: Uuid::new_v4(),
             named,
             held: Vec::new(),
+            held_max: LEASES_MAX.min(PORTS_COUNT / POOL_PART / callers),
         }
     }
 
@@ -52,7 +56,7 @@ impl Work for Leasing {
         } else {
             Value::Null
         };
-        (self.held.len() < LEASES_MAX).then(|| Shot {
+        (self.held.len() < self.held_max).then(|| Shot {
             subject: self.subject.clone(),
             headers: None,
             body: wish(self.requester, more).to_string().into(),

@@ -36,6 +36,24 @@ struct Ratio {
     aim: Option<Aim>,
 }
 
+impl Ratio {
+    fn of(what: What, beside: Beside, aim: Option<f64>, callers: usize, rounds: &[Round]) -> Self {
+        let of_round = |round| of_round(what, beside, callers, round);
+        let mut ratios: Vec<f64> = rounds.iter().map(of_round).collect();
+        ratios.sort_by(f64::total_cmp);
+        Self {
+            median: ratios[ratios.len() / 2],
+            lowest: ratios[0],
+            highest: ratios[ratios.len() - 1],
+            of: said(beside, callers),
+            aim: aim.map(match callers {
+                1 => Aim::AtMost,
+                _ => Aim::AtLeast,
+            }),
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Aim {
     AtMost(f64),
@@ -65,6 +83,7 @@ impl Display for What {
         f.write_str(match self {
             Self::Echo => "echo",
             Self::Write => "raw CAS write",
+            Self::Etcd => "etcd, lease and transaction",
             Self::Lease => "port.lease",
             Self::LeaseNamed => "port.lease, request_id",
             Self::Heartbeat => "port.heartbeat",
@@ -81,35 +100,32 @@ impl Display for What {
 }
 
 impl Row {
-    /// What all rounds say of it.
-    pub(crate) fn of(what: What, sync: Sync, callers: usize, rounds: &[Round]) -> Self {
+    /// What all rounds say of it: a line for each thing that it is measured beside.
+    pub(crate) fn of(what: What, sync: Sync, callers: usize, rounds: &[Round]) -> Vec<Self> {
         let all = Sample::together(rounds.iter().map(|round| &round[&what]));
-        let ratio = what.beside(sync).map(|(beside, one, many)| {
-            let aim = match callers {
-                1 => one.map(Aim::AtMost),
-                _ => many.map(Aim::AtLeast),
-            };
-            let of_round = |round| of_round(what, beside, callers, round);
-            let mut ratios: Vec<f64> = rounds.iter().map(of_round).collect();
-            ratios.sort_by(f64::total_cmp);
-            Ratio {
-                median: ratios[ratios.len() / 2],
-                lowest: ratios[0],
-                highest: ratios[ratios.len() - 1],
-                of: said(beside, callers),
-                aim,
-            }
+        let beside = what.beside(sync, callers).into_iter();
+        // Where there is no etcd, nothing is beside it.
+        let beside = beside.filter(|(beside, _)| match beside {
+            Beside::One(other) => rounds.iter().all(|round| round.contains_key(other)),
+            _ => true,
         });
-        let what = match sync {
+        let mut ratios: Vec<_> = beside
+            .map(|(beside, aim)| Some(Ratio::of(what, beside, aim, callers, rounds)))
+            .collect();
+        if ratios.is_empty() {
+            ratios.push(None);
+        }
+        let name = match sync {
             Sync::Lazy => what.to_string(),
             Sync::Always => format!("{what}, always"),
         };
-        Self {
-            what,
+        let row = |ratio| Self {
+            what: name.clone(),
             callers: callers.to_string(),
             ratio,
             measured: Some((all.percentile(50), all.percentile(99), all.rate())),
-        }
+        };
+        ratios.into_iter().map(row).collect()
     }
 
     /// Of something that this build does not serve.
@@ -216,12 +232,11 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
         .collect();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!(
-        "\n{} of {} aims reached. {} rounds of {} ms each; {} callers over {} connections; many tools: {}; {cores} cores.",
+        "\n{} of {} aims reached. {} rounds of {} ms each; many callers have {} connections; many tools: {}; {cores} cores.",
         aims.iter().filter(|reached| **reached).count(),
         aims.len(),
         plan.rounds,
         plan.window.as_millis(),
-        plan.callers,
         plan.connections,
         plan.nodes * NODE_TOOLS,
     );

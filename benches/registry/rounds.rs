@@ -14,6 +14,7 @@ use super::responder::ECHO;
 pub(crate) enum What {
     Echo,
     Write,
+    Etcd,
     Lease,
     LeaseNamed,
     Heartbeat,
@@ -28,9 +29,10 @@ pub(crate) enum What {
 }
 
 impl What {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Echo,
         Self::Write,
+        Self::Etcd,
         Self::Lease,
         Self::LeaseNamed,
         Self::Heartbeat,
@@ -44,30 +46,58 @@ impl What {
         Self::Invoke,
     ];
 
-    /// What it is measured beside, and the ratios to reach: of the single caller, of many.
-    pub(crate) fn beside(self, sync: Sync) -> Option<(Beside, Option<f64>, Option<f64>)> {
-        let written = |many| match sync {
-            Sync::Lazy => (Beside::EchoAndWrite, None, many),
-            Sync::Always => (Beside::Write, None, many),
+    /// What it is measured beside, and the ratios to reach: of the single caller at most that, of many at least that.
+    pub(crate) fn beside(self, sync: Sync, callers: usize) -> Vec<(Beside, Option<f64>)> {
+        let beside = match self {
+            Self::Echo | Self::Write | Self::Etcd | Self::Sized | Self::Page | Self::Direct => {
+                return Vec::new();
+            }
+            Self::Lease | Self::LeaseNamed | Self::Heartbeat | Self::Release => match sync {
+                Sync::Lazy => Beside::EchoAndWrite,
+                Sync::Always => Beside::Write,
+            },
+            Self::Describe => Beside::One(Self::Sized),
+            Self::PageFirst | Self::PageMiddle => Beside::One(Self::Page),
+            Self::Invoke => Beside::One(Self::Direct),
         };
-        let at_least = Some(match sync {
-            Sync::Lazy => 0.8,
-            Sync::Always => 0.9,
-        });
-        match self {
-            Self::Echo | Self::Write | Self::Sized | Self::Page | Self::Direct => None,
-            Self::Lease | Self::LeaseNamed => {
-                let (beside, _, many) = written(at_least);
-                Some((beside, Some(1.3), many))
-            }
-            Self::Heartbeat => Some(written(at_least)),
-            Self::Release => Some(written(None)),
-            Self::Describe => Some((Beside::One(Self::Sized), None, Some(0.8))),
-            Self::PageFirst | Self::PageMiddle => {
-                Some((Beside::One(Self::Page), Some(1.25), Some(0.8)))
-            }
-            Self::Invoke => Some((Beside::One(Self::Direct), Some(2.5), Some(0.35))),
+        let mut all = vec![(beside, self.aim(sync, callers))];
+        if (self, sync) == (Self::Lease, Sync::Always) {
+            let aim = match callers {
+                1 => None,
+                ..=Plan::READING_MAX => Some(4.0),
+                _ => Some(8.0),
+            };
+            all.push((Beside::One(Self::Etcd), aim));
         }
+        all
+    }
+
+    fn aim(self, sync: Sync, callers: usize) -> Option<f64> {
+        let more = callers > Plan::READING_MAX;
+        Some(match (self, callers, sync) {
+            (Self::Lease | Self::LeaseNamed, 1, _) => 1.25,
+            (Self::Lease | Self::LeaseNamed, _, Sync::Lazy) if !more => 0.8,
+            (Self::Lease | Self::LeaseNamed, _, Sync::Always) => {
+                if more {
+                    4.0
+                } else {
+                    2.5
+                }
+            }
+            (Self::Heartbeat, 2.., Sync::Lazy) if !more => 1.0,
+            (Self::Heartbeat, 2.., Sync::Always) => {
+                if more {
+                    6.0
+                } else {
+                    4.0
+                }
+            }
+            (Self::PageFirst | Self::PageMiddle, 1, _) => 1.25,
+            (Self::Describe | Self::PageFirst | Self::PageMiddle, 2.., _) => 0.8,
+            (Self::Invoke, 1, _) => 2.3,
+            (Self::Invoke, _, _) => 0.35,
+            _ => return None,
+        })
     }
 }
 
@@ -97,7 +127,7 @@ pub(crate) async fn measure(bus: &Bus, plan: &Plan, callers: usize) -> Vec<Row> 
         .into_iter()
         .filter(|what| rounds.iter().all(|round| round.contains_key(what)));
     measured
-        .map(|what| Row::of(what, bus.sync, callers, &rounds))
+        .flat_map(|what| Row::of(what, bus.sync, callers, &rounds))
         .collect()
 }
 
@@ -115,8 +145,17 @@ impl Run<'_> {
         let writing = || Writing::new(&self.bus.writes);
         let writing = (0..self.callers).map(|_| writing()).collect();
         self.drive(What::Write, writing).await;
+        if let Some(etcd) = &self.bus.etcd {
+            let sample = etcd.lock().unwrap().measure(self.callers, self.plan.window);
+            self.round.insert(What::Etcd, sample);
+        }
         self.ports().await;
-        let Some(offers) = &self.bus.offers else {
+        let Some(offers) = self
+            .bus
+            .offers
+            .as_ref()
+            .filter(|_| self.callers <= Plan::READING_MAX)
+        else {
             return;
         };
         self.repeat(What::Sized, &offers.sized).await;
@@ -133,7 +172,7 @@ impl Run<'_> {
 
     async fn ports(&mut self) {
         for (what, named) in [(What::Lease, false), (What::LeaseNamed, true)] {
-            let leasing = || Leasing::new(&self.bus.caller, named);
+            let leasing = || Leasing::new(&self.bus.caller, self.callers, named);
             let leasing = (0..self.callers).map(|_| leasing()).collect();
             let leased = self.drive(what, leasing).await;
             self.bus.settled().await;
