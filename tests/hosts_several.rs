@@ -224,7 +224,10 @@ async fn a_machine_that_is_served_under_a_new_name_keeps_the_old_one_as_an_alias
     // Until it is used again.
     let _old = elsewhere(&nats, &own_name());
     let own = own_name();
-    assert_eq!(leased_on(&caller, &own).await, set(&[own.as_str()]));
+    until("every instance to know that", async || {
+        (leased_on(&caller, &own).await == set(&[own.as_str()])).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
