@@ -93,6 +93,12 @@ impl Bus {
                     result
                 }
                 "twice" => json!({"ok": false, "why": "no"}),
+                // The same numbers, written in another way.
+                "far" => {
+                    assert_eq!(got.arguments["power"], 1e23);
+                    let result = r#"{"mole":602214076000000000000000,"power":100000000000000000000000,"long":1E17}"#;
+                    return got.answer_bytes(&[], result.to_owned()).await;
+                }
                 _ => arguments.clone(),
             };
             got.answer(&result).await;
