@@ -125,7 +125,7 @@ impl Bus {
         let file = file.display();
         self.user.run(&format!(
             "codegen --lang {language} --via {via} --tool add@^1 --tool everything --tool corners --tool odd-names --tool tool \
-             --tool hostile --tool loose --tool bare --tool twice@=1.0.0 --tool twice --out {file} {more}"
+             --tool far --tool hostile --tool loose --tool bare --tool twice@=1.0.0 --tool twice --out {file} {more}"
         ))
     }
 
@@ -540,7 +540,7 @@ async fn check_passes_after_a_release_with_the_same_contract() {
             .run(&format!("{line} --via direct --check"))
             .exits(1);
         bus.user
-            .run(&format!("{line} --tool corners --check"))
+            .run(&format!("{line} --tool corners --tool far --check"))
             .exits(1);
         // Written anew it has the new texts.
         bus.user.run(&line).exits(0);
