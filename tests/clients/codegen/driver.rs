@@ -135,7 +135,7 @@ async fn works(tools: &Tools) {
     assert!(matches!(result.either, Some(CornersAllEither::Maybe(None))));
 
     let far = tools.far(&FarArguments::new(FarArgumentsPower::Value1e23)).await.unwrap();
-    assert_eq!(far.power, FarArgumentsPower::Value1e23);
+    assert_eq!(far.power, FarResultPower::Value1e23);
 
     let odd = OddNamesArguments {
         none: Some("none".to_owned()),
