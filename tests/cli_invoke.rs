@@ -358,11 +358,9 @@ onex: tool add of node calc answered with an error of its own, TOO_MUCH: 3 is to
       execution UUID: it was executed
       {
         \"error\": {
-          \"code\": \"TOO_MUCH\",
           \"details\": {
             \"max\": 2
-          },
-          \"message\": \"3 is too much\"
+          }
         }
       }
 ";
@@ -371,8 +369,30 @@ onex: tool add of node calc answered with an error of its own, TOO_MUCH: 3 is to
 
     let body = json!({"error": {"code": "LATER", "message": "come back", "retryable": true}});
     let busy = bus.answering(FAILED, &body.to_string()).await;
-    bus.run(&invoke).await.exits(75);
+    let ran = bus.run(&invoke).await.exits(75);
+    assert_eq!(ran.stderr.matches("come back").count(), 1, "{}", ran.stderr);
     drop(busy);
+
+    // A body that says what the message says is not shown, in whichever form.
+    for body in [
+        json!({"error": {"code": "FULL", "message": "the tray is full", "retryable": false}})
+            .to_string(),
+        json!({"error": {"code": "FULL", "message": "the tray is full"}}).to_string(),
+        json!({"error": "TOO_MUCH"}).to_string(),
+        json!("TOO_MUCH").to_string(),
+        "TOO_MUCH".to_owned(),
+    ] {
+        let failing = bus.answering(FAILED, &body).await;
+        let ran = bus.run(&invoke).await.exits(1);
+        let said = steady(&ran.stderr);
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), 2, "{body}: {said}");
+        assert!(
+            lines[1].ends_with("execution UUID: it was executed"),
+            "{said}"
+        );
+        drop(failing);
+    }
 
     let wrong = bus.answering(&[], "{\"sum\": \"3\"}").await;
     let ran = bus.run(&invoke).await.exits(1);
@@ -410,7 +430,6 @@ onex: the result of tool add of node calc is not as its contract says
 onex: the result of tool twice of node b is not as its contract says
       the result 2 is not of type \"string\"
       execution UUID: it was executed
-      it answered 2
       asked a: silent
       asked b: invalid result
 ";
