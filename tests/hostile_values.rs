@@ -172,7 +172,12 @@ fn call_within(timeout_ms: u32, tool: &str, arguments: &str) -> String {
 
 /// Registers a node of a requester of its own.
 async fn announce(caller: &Caller, node_id: &str, tools: &[Value]) {
-    let body = node(Uuid::new_v4(), node_id, json!({"tools": tools})).to_string();
+    let body = node(
+        Uuid::new_v4(),
+        node_id,
+        json!({"ttl": 3600, "tools": tools}),
+    )
+    .to_string();
     let patient = [("Onex-Timeout-Ms", PATIENT)];
     caller.raw("node.register", &patient, body).await.unwrap();
 }
@@ -280,7 +285,7 @@ async fn others_are_served(connections: usize, endpoint: &str, bodies: Vec<Bytes
         (flood.answers.load(Ordering::Relaxed) >= connections).then_some(())
     })
     .await;
-    let (large, deadline) = (vec![7; 60_000], [("Onex-Timeout-Ms", DEADLINE)]);
+    let (large, deadline) = (vec![7; 33_000], [("Onex-Timeout-Ms", DEADLINE)]);
     for n in 0..FIRST_CALLS / 4 {
         // A caller who was not there before each time, as somebody who has just been started.
         let caller = Caller::of(&registry).await;
@@ -298,7 +303,7 @@ async fn others_are_served(connections: usize, endpoint: &str, bodies: Vec<Bytes
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_calls_of_one_connection_leave_turns_to_others() {
-    let read = format!("{{\"a\":{}}}", odd_numbers(400 * 1024));
+    let read = format!("{{\"a\":{}}}", odd_numbers(150 * 1024));
     others_are_served(
         1,
         "tool.invoke",
@@ -309,7 +314,7 @@ async fn long_calls_of_one_connection_leave_turns_to_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_calls_of_many_connections_leave_turns_to_others() {
-    let read = format!("{{\"a\":{}}}", odd_numbers(400 * 1024));
+    let read = format!("{{\"a\":{}}}", odd_numbers(150 * 1024));
     others_are_served(
         UNDER_WAY,
         "tool.invoke",
