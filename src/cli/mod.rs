@@ -270,13 +270,12 @@ impl Question {
 fn is_used(command: &str, argument: &Arg, value: &OsStr) -> bool {
     let is_output = argument.get_id() == "output";
     match command {
-        "completions" | "man" => !argument.is_global_set(),
         // It is asked for where something is wrong, with the environment perhaps.
         "version" if is_output => {
             let format = value.to_str().map(|text| Format::from_str(text, false));
             format.is_some_and(|format| format.is_ok_and(|format| !format.is_of_a_lease()))
         }
-        "version" => !argument.is_global_set(),
+        "completions" | "man" | "version" => !argument.is_global_set(),
         "serve" => !is_output,
         _ => true,
     }

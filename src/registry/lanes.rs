@@ -303,7 +303,7 @@ mod tests {
         let lane = Lane::new(3);
         let (one, other) = (Asker::Caller(1), Asker::Caller(2));
         let first = lane.turn(one).await;
-        let _second = lane.turn(one).await;
+        let second = lane.turn(one).await;
         let third = lane.turn(one);
         tokio::pin!(third);
         assert!(futures::poll!(&mut third).is_pending());
@@ -311,13 +311,13 @@ mod tests {
             let mut gone = Box::pin(lane.turn(one));
             assert!(futures::poll!(&mut gone).is_pending());
         }
-        let _others = lane.turn(other).await;
+        let others = lane.turn(other).await;
         drop(first);
         let third = third.await;
         assert_eq!(lane.lock().running, 3);
-        drop((third, _second));
+        drop((third, second));
         assert_eq!(lane.lock().running, 1);
-        drop(_others);
+        drop(others);
         assert!(lane.lock().by_asker.is_empty());
     }
 }
