@@ -382,9 +382,10 @@ fn fixed(is: &Config, want: &Config) -> Vec<&'static str> {
 /// What can be done about a stream with wrong settings, without losing what is in it.
 fn advice(stream: &str, flags: &[&'static str], fixed: &[&'static str]) -> String {
     if fixed.is_empty() {
-        let flags: String = flags.iter().map(|flag| format!(" {flag}")).collect();
+        let words: Vec<&str> = [&[stream], flags].concat();
+        let words = words.join(" ");
         return format!(
-            "Put them right with `nats stream edit {stream}{flags}`, or keep it as it is and choose another --namespace"
+            "Put them right with `nats stream edit {words}`, or keep it as it is and choose another --namespace"
         );
     }
     format!(
