@@ -384,6 +384,9 @@ fn a_server_that_cannot_start_is_told_with_its_last_words() {
     );
 }
 
+/// What is done to a data folder before it is used.
+type Spoils<'a> = &'a dyn Fn(&Path);
+
 /// Whichever process finds it: the folder is what the command line names.
 #[test]
 fn a_data_folder_that_cannot_be_used_is_an_error_of_the_command_line() {
@@ -392,7 +395,7 @@ fn a_data_folder_that_cannot_be_used_is_an_error_of_the_command_line() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "").unwrap();
     };
-    let cases: [(&str, &dyn Fn(&Path), &str); 8] = [
+    let cases: [(&str, Spoils<'_>, &str); 8] = [
         ("", &make_file, "Not a directory"),
         ("nats", &make_file, "exists"),
         ("nats/ports", &make_file, "exists"),
