@@ -1,17 +1,17 @@
 //! Bounds on log lines: per second, whatever the requests do.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-/// Lines of one kind that are logged in one second; one more line counts the rest.
-pub(crate) const LOG_LINES_PER_SECOND_MAX: u32 = 20;
-/// Lines of one kind in one second that each caller has for itself, whatever others do.
-const LOG_LINES_PER_CALLER_MAX: u32 = 2;
-/// Callers that are told apart in one second.
-const CALLERS_MAX: usize = 100;
+/// Lines of one kind, or of kinds that share a bound, that are logged in any one second; one more line of each kind counts
+/// the rest.
+pub(crate) const LOG_LINES_PER_SECOND_MAX: usize = 20;
 /// The second.
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -20,23 +20,19 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub(crate) struct LogThrottle {
     /// What the lines are about; stands in the line that counts those that were left out.
     kind: &'static str,
-    window: Mutex<Window>,
+    logged: Arc<Mutex<Logged>>,
+    left_out: AtomicU64,
 }
 
+/// When the lines of the last second were logged, and which callers they are about.
 #[derive(Debug, Default)]
-struct Window {
-    since: Option<Instant>,
-    logged: u32,
-    /// Lines of each caller, by a number that stands for it.
-    by_caller: HashMap<u64, u32>,
-    left_out: u64,
-}
+struct Logged(VecDeque<(Instant, Option<u64>)>);
 
 /// Whether a line is logged.
 #[derive(Debug, PartialEq, Eq)]
 enum Admission {
     Logged,
-    /// The first one of this window that is left out.
+    /// The first one that is left out since those were counted.
     FirstLeftOut,
     LeftOut,
 }
@@ -45,7 +41,17 @@ impl LogThrottle {
     pub(crate) fn new(kind: &'static str) -> Arc<Self> {
         Arc::new(Self {
             kind,
-            window: Mutex::default(),
+            logged: Arc::default(),
+            left_out: AtomicU64::new(0),
+        })
+    }
+
+    /// Another kind of line: the bound is on both together.
+    pub(crate) fn sharing(&self, kind: &'static str) -> Arc<Self> {
+        Arc::new(Self {
+            kind,
+            logged: Arc::clone(&self.logged),
+            left_out: AtomicU64::new(0),
         })
     }
 
@@ -76,23 +82,11 @@ impl LogThrottle {
     }
 
     fn admit(&self, caller: Option<u64>, now: Instant) -> Admission {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let over = |since| now.saturating_duration_since(since) >= WINDOW;
-        if window.since.is_none_or(over) {
-            window.since = Some(now);
-            window.logged = 0;
-            window.by_caller.clear();
-        }
-        let is_own = window.counts(caller);
-        if window.logged < LOG_LINES_PER_SECOND_MAX {
-            window.logged += 1;
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.admits(caller, now) {
             return Admission::Logged;
         }
-        if is_own {
-            return Admission::Logged;
-        }
-        window.left_out += 1;
-        if window.left_out == 1 {
+        if self.left_out.fetch_add(1, Ordering::Relaxed) == 0 {
             Admission::FirstLeftOut
         } else {
             Admission::LeftOut
@@ -100,23 +94,24 @@ impl LogThrottle {
     }
 
     fn take_left_out(&self) -> u64 {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut window.left_out)
+        self.left_out.swap(0, Ordering::Relaxed)
     }
 }
 
-impl Window {
-    /// Counts a line of that caller, and says whether it is one of those that it has for itself.
-    fn counts(&mut self, caller: Option<u64>) -> bool {
-        let Some(caller) = caller else {
-            return false;
-        };
-        if self.by_caller.len() >= CALLERS_MAX && !self.by_caller.contains_key(&caller) {
-            return false;
+impl Logged {
+    /// A caller gets at most half of the lines that others leave.
+    fn admits(&mut self, caller: Option<u64>, now: Instant) -> bool {
+        let is_over = |(at, _): &(Instant, _)| now.saturating_duration_since(*at) >= WINDOW;
+        while self.0.front().is_some_and(is_over) {
+            self.0.pop_front();
         }
-        let lines = self.by_caller.entry(caller).or_default();
-        *lines = lines.saturating_add(1);
-        *lines <= LOG_LINES_PER_CALLER_MAX
+        let is_own = |(_, of): &&(_, Option<u64>)| of.is_some() && *of == caller;
+        let own = self.0.iter().filter(is_own).count();
+        let admits = self.0.len() + own < LOG_LINES_PER_SECOND_MAX;
+        if admits {
+            self.0.push_back((now, caller));
+        }
+        admits
     }
 }
 
@@ -139,23 +134,49 @@ mod tests {
         assert_eq!(throttle.take_left_out(), 0);
     }
 
+    /// Lines are spread over time, so that any second that is looked at has parts of two that begin on the clock.
     #[test]
-    fn a_noisy_caller_hides_no_other() {
+    fn no_second_has_more_lines_wherever_it_begins() {
+        let throttle = LogThrottle::new("test");
+        let start = Instant::now();
+        let step = Duration::from_millis(7);
+        let times = (0..1_000).map(|n| start + step * n);
+        let logged = times.filter(|at| throttle.admit(None, *at) == Admission::Logged);
+        let logged: Vec<_> = logged.collect();
+        for (at, first) in logged.iter().enumerate() {
+            let same = logged[at..].iter().filter(|time| **time < *first + WINDOW);
+            assert!(same.count() <= LOG_LINES_PER_SECOND_MAX);
+        }
+        assert!(logged.len() >= 6 * LOG_LINES_PER_SECOND_MAX);
+    }
+
+    #[test]
+    fn kinds_that_share_a_bound_are_counted_apart() {
+        let one = LogThrottle::new("one");
+        let other = one.sharing("other");
+        let start = Instant::now();
+        for _ in 0..LOG_LINES_PER_SECOND_MAX / 2 {
+            assert_eq!(one.admit(None, start), Admission::Logged);
+            assert_eq!(other.admit(None, start), Admission::Logged);
+        }
+        assert_eq!(one.admit(None, start), Admission::FirstLeftOut);
+        assert_eq!(other.admit(None, start), Admission::FirstLeftOut);
+        assert_eq!((one.take_left_out(), other.take_left_out()), (1, 1));
+    }
+
+    #[test]
+    fn a_noisy_caller_hides_no_other_and_many_keep_the_bound() {
         let throttle = LogThrottle::new("test");
         let start = Instant::now();
         let logged = |caller| match throttle.admit(Some(caller), start) {
             Admission::Logged => 1,
             Admission::FirstLeftOut | Admission::LeftOut => 0,
         };
-        let noisy: u32 = (0..100).map(|_| logged(1)).sum();
-        assert_eq!(noisy, LOG_LINES_PER_SECOND_MAX);
-        let others: u32 = (2..1_000)
-            .map(|caller| logged(caller) + logged(caller) + logged(caller))
-            .sum();
-        // The noisy one is told apart as well.
-        let callers = u32::try_from(CALLERS_MAX).unwrap() - 1;
-        assert_eq!(others, callers * LOG_LINES_PER_CALLER_MAX);
-        let window = throttle.window.lock().unwrap();
-        assert_eq!(window.by_caller.len(), CALLERS_MAX);
+        let noisy: usize = (0..100).map(|_| logged(1)).sum();
+        assert_eq!(noisy, LOG_LINES_PER_SECOND_MAX / 2);
+        let other: usize = (0..100).map(|_| logged(2)).sum();
+        assert_eq!(other, LOG_LINES_PER_SECOND_MAX / 4);
+        let others: usize = (3..1_000).map(logged).sum();
+        assert_eq!(noisy + other + others, LOG_LINES_PER_SECOND_MAX);
     }
 }

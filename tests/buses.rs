@@ -164,6 +164,35 @@ async fn secrets_are_removed_wherever_an_address_has_them() {
         ),
         ("http://h/a#secret", "http://h/a"),
         ("http://h/a?db=1", "http://h/a?db=1"),
+        // A value that is none of that setting's.
+        ("http://h/a?ssl=secret&db=1", "http://h/a?db=1"),
+        (
+            "http://h/a?timeout=secret&timeout=30s",
+            "http://h/a?timeout=30s",
+        ),
+        (
+            "http://h/a?version=secret1&version=1.2",
+            "http://h/a?version=1.2",
+        ),
+        ("http://h/a?mode=secret;mode=rw", "http://h/a?mode=rw"),
+        (
+            "http://h/a?sslmode=secret&sslmode=verify-full",
+            "http://h/a?sslmode=verify-full",
+        ),
+        (
+            "http://h/a?encoding=secret&charset=utf8",
+            "http://h/a?charset=utf8",
+        ),
+        ("http://h/a?protocol=my-secret&qos=1", "http://h/a?qos=1"),
+        ("http://h/a?topic=secretAKIAIOSFODNN7EXAMPLE", "http://h/a"),
+        (
+            "http://h/a?host=secret550e8400e29b41d4a716446655440000",
+            "http://h/a",
+        ),
+        (
+            "http://h/a?topic=orders.eu.*",
+            "http://h/a?topic=orders.eu.*",
+        ),
     ] {
         let more = json!({"endpoint_uri": uri});
         let reply = caller.get("bus.register", bus(owner, "queue", more)).await;

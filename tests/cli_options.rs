@@ -415,3 +415,32 @@ fn every_command_has_a_manual_page() {
     assert_eq!(user.run("man").exits(0).stdout, page("onex.1"));
     user.run("man --dir /proc/nowhere").exits(2);
 }
+
+/// What no command of that kind looks at cannot be wrong for it.
+#[test]
+fn a_variable_that_a_command_has_no_use_for_does_not_end_it() {
+    for (name, value) in [
+        ("ONEX_OUTPUT", "xml"),
+        ("ONEX_OUTPUT", "port"),
+        ("ONEX_NAMESPACE", "no namespace"),
+    ] {
+        let user = User::new().with(name, value);
+        for command in ["version", "man", "completions bash"] {
+            let told = user.run(command).exits(0).stdout;
+            assert!(!told.is_empty(), "{name}={value} {command}");
+        }
+    }
+    // Its own server is none that could be reached.
+    let unreachable = "serve --nats nats://127.0.0.1:1";
+    User::new()
+        .with("ONEX_OUTPUT", "xml")
+        .run(unreachable)
+        .exits(69);
+    // Where it has one, it counts; and an argument that is wrong stays wrong.
+    let user = User::new().with("ONEX_OUTPUT", "json");
+    let shown = user.run("version").json();
+    assert!(shown["version"].is_string(), "{shown}");
+    for command in ["version -o xml", "version -o port", "man -o xml"] {
+        User::new().run(command).exits(2);
+    }
+}

@@ -116,8 +116,10 @@ fn rustfmt_leaves_lines_of_every_length_unchanged() {
         let tool = serde_json::json!({
             "name": format!("t-{long}"), "version": "1.0.0",
             "input_schema": {
-                "type": "object", "required": [long, "b", "mixed", wide, "text"],
+                "type": "object", "required": [long, "b", "mixed", wide, "text", format!("X{long}"), format!("X{wide}")],
                 "properties": {
+                    format!("X{long}"): {"type": "string"}, format!("X{wide}"): {"type": ["string", "null"]},
+                    format!("Y{long}"): {"enum": [format!("x{long}"), format!("x{wide}"), "a"]},
                     &long: {"type": "string"}, "b": {"$ref": format!("#/$defs/{long}")}, "text": {"type": "string"},
                     "mixed": {"enum": [1, 0.5, long, format!("{long} {long}"), wide]},
                     "texts": {"enum": ["a", long, wide]}, "pair": pair(&long, &long),
@@ -177,7 +179,7 @@ fn ruff_takes_each_shape() {
 }
 
 const HINTS: &str = "
-import dataclasses, sys, typing, registry, direct
+import dataclasses, json, sys, typing, registry, direct
 for module in (registry, direct):
     made = [it for it in vars(module).values() if dataclasses.is_dataclass(it) and it.__module__ == module.__name__]
     assert len(made) > 200, len(made)
@@ -186,7 +188,12 @@ for module in (registry, direct):
         assert set(hints) == {field.name for field in dataclasses.fields(it)}, it
 hints = typing.get_type_hints(registry.SnowflakeIdsArguments)
 assert hints['sentinel'] is int, hints
-assert registry.SnowflakeIdsArguments(after=1).sentinel == 2**64
+assert registry.SnowflakeIdsArguments(after=1).sentinel == 2**64 - 1
+assert hints['least'] is int, hints
+assert registry.SnowflakeIdsArguments(after=1).least == -(2**63)
+assert hints['moles'] is float, hints
+assert json.dumps(registry.SnowflakeIdsArguments(after=1).moles) == '6.02214076e+23'
+assert hints['far'] == float | None, hints
 assert hints['mask'] == typing.Literal[9007199254740993, -(2**63), 2**63 - 1] | None, hints
 assert hints['limit'] == typing.Literal[10, 100, -1] | int | None, hints
 ";

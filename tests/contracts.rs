@@ -686,9 +686,68 @@ fn drafts() -> Vec<(Value, Option<&'static str>, &'static [&'static str])> {
             r#""required": ["a"]"#,
         ),
         (json!({"divisibleBy": 2}), "/divisibleBy", "multipleOf"),
+        (json!({"disallow": "string"}), "/disallow", "use not"),
+        (
+            json!({"items": {"disallow": ["null", {"required": ["a"]}]}}),
+            "/items/disallow",
+            "means nothing in 2020-12",
+        ),
+        (
+            json!({"properties": {"a": {"extends": {"maximum": 1}}}}),
+            "/properties/a/extends",
+            "use allOf",
+        ),
+        (
+            json!({"extends": [{"$ref": "#/$defs/a"}], "$defs": {"a": {}}}),
+            "/extends",
+            "use allOf",
+        ),
+        (
+            json!({"$defs": {"a": {"id": "#a"}}}),
+            "/$defs/a/id",
+            "use $anchor",
+        ),
+        (
+            json!({"items": {"id": "http://x/", "items": {"$ref": "#/$defs/a"}}, "$defs": {"a": {}}}),
+            "/items/id",
+            "the base of the $ref",
+        ),
+        (
+            json!({"properties": {"a": {"type": "any"}}}),
+            "/properties/a/type",
+            "leave it out",
+        ),
+        (
+            json!({"type": ["object", {"maximum": 1}]}),
+            "/type",
+            "use anyOf",
+        ),
         (json!({"items": [{}]}), "/items", "prefixItems"),
     ] {
         all.push((schema, Some(pointer), vec![said].leak()));
+    }
+    for bad in both(json!({"disallow": "string"})) {
+        all.push((bad, Some("/disallow"), &["use not"]));
+    }
+    for bad in both(json!({"extends": {}, "properties": {"a": {"disallow": "any"}}})) {
+        all.push((
+            bad,
+            Some("/extends"),
+            &["use allOf", "/properties/a/disallow"],
+        ));
+    }
+    // Annotations by the same names, and what 2020-12 takes for one.
+    for good in [
+        json!({"extends": "Base", "disallow": ["weekends"], "id": "http://example.com/a", "x": {"disallow": "string"}}),
+        json!({"properties": {"id": {"type": "string", "id": "a"}, "extends": {"extends": true}, "disallow": {}}}),
+        json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "extends": {}, "disallow": "string"}),
+        json!({"const": {"disallow": "string", "id": "#a"}}),
+    ] {
+        all.push((
+            harness::with(json!({"description": "fits"}), good),
+            None,
+            &[],
+        ));
     }
     all.push((
         seven(json!({"properties": {"a": {"$schema": NINETEEN}}})),

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -351,28 +352,99 @@ fn a_server_that_dies_is_told_with_its_last_words() {
     driver.child.wait().unwrap();
 }
 
-#[tokio::test]
-async fn a_server_that_cannot_start_is_told_with_its_last_words() {
-    let data = tempfile::tempdir().unwrap();
-    // The server wants a folder where this file is.
-    std::fs::create_dir_all(data.path().join("nats")).unwrap();
-    std::fs::write(data.path().join("nats/jetstream"), "").unwrap();
-    let refused = start(data.path(), "127.0.0.1:0").await.unwrap_err();
-    assert!(matches!(refused, Error::Exited { .. }), "{refused}");
-    assert!(refused.to_string().contains("[FTL]"), "{refused}");
+/// Runs `onex serve` on that data folder until it refuses: its exit code, and what it said.
+fn refused(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), said)
 }
 
-#[tokio::test]
-async fn a_lock_that_cannot_be_made_is_told_with_the_reason() {
+fn serve_on(data: &Path) -> Command {
+    let mut command = Command::new(ONEX);
+    command.args(["serve", "--embedded", "--listen", "127.0.0.1:0", "--data"]);
+    command.arg(data);
+    command
+}
+
+#[test]
+fn a_server_that_cannot_start_is_told_with_its_last_words() {
     let data = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(data.path().join("nats/lock")).unwrap();
-    let refused = start(data.path(), "127.0.0.1:0").await.unwrap_err();
-    let lock = data.path().join("nats/lock");
-    let reason = format!(
-        "nats-server did not start: cannot use {}: Is a directory",
-        lock.display()
+    let server = data.path().join("server");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = --config ] || exec echo 'nats-server: v{SERVER_VERSION_MIN}'\n\
+         echo '[FTL] out of luck' >&2; exit 1\n"
     );
-    assert!(refused.to_string().starts_with(&reason), "{refused}");
+    std::fs::write(&server, script).unwrap();
+    std::fs::set_permissions(&server, PermissionsExt::from_mode(0o755)).unwrap();
+    let (code, said) = refused(serve_on(data.path()).env("ONEX_NATS_SERVER", &server));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("nats-server did not start") && said.contains("[FTL] out of luck"),
+        "{said}"
+    );
+}
+
+/// What is done to a data folder before it is used.
+type Spoils<'a> = &'a dyn Fn(&Path);
+
+/// Whichever process finds it: the folder is what the command line names.
+#[test]
+fn a_data_folder_that_cannot_be_used_is_an_error_of_the_command_line() {
+    let make_folder = |path: &Path| std::fs::create_dir_all(path).unwrap();
+    let make_file = |path: &Path| {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    };
+    let cases: [(&str, Spoils<'_>, &str); 8] = [
+        ("", &make_file, "Not a directory"),
+        ("nats", &make_file, "exists"),
+        ("nats/ports", &make_file, "exists"),
+        ("nats/lock", &make_folder, "Is a directory"),
+        ("nats/nats-server.conf", &make_folder, "Is a directory"),
+        ("nats/nats-server.out", &make_folder, "Is a directory"),
+        ("nats/nats-server.log", &make_folder, "Is a directory"),
+        ("nats/jetstream", &make_file, "exists"),
+    ];
+    for (what, make, why) in cases {
+        let root = tempfile::tempdir().unwrap();
+        let data = root.path().join("data");
+        let path = if what.is_empty() {
+            data.clone()
+        } else {
+            data.join(what)
+        };
+        make(&path);
+        let (code, said) = refused(&mut serve_on(&data));
+        assert_eq!(code, Some(2), "{what}: {said}");
+        let told = said.lines().find(|line| line.starts_with("onex serve: "));
+        let told = told.unwrap();
+        let path = path.to_str().unwrap();
+        assert!(
+            told.contains("--data: cannot use ") && told.contains(path) && told.contains(why),
+            "{what}: {told}"
+        );
+    }
+}
+
+/// Nothing can be written, as on a disk that is full.
+#[test]
+fn a_data_folder_without_room_is_an_error_of_the_command_line() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().to_str().unwrap();
+    for named in [true, false] {
+        let mut command = Command::new("sh");
+        // Whoever writes is told instead of killed.
+        let limited = "trap '' XFSZ; ulimit -f 0; exec \"$@\"";
+        command.args(["-c", limited, "sh", ONEX, "serve", "--embedded"]);
+        command.args(["--listen", "127.0.0.1:0"]);
+        if named {
+            command.args(["--data", folder]);
+        }
+        let (code, said) = refused(command.env("XDG_DATA_HOME", folder));
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("File too large"), "{said}");
+        assert!(said.contains(folder) && said.contains("--data"), "{said}");
+    }
 }
 
 #[test]

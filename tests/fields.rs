@@ -563,6 +563,45 @@ async fn a_number_with_a_fraction_of_zero_is_an_integer_in_every_field() {
     assert!(tried > 20, "{tried}");
 }
 
+/// As a double each of them is 5, and by its digits none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_is_nearly_an_integer_is_none_in_any_field() {
+    const PLACE: &str = "here is a number";
+    let registry = Registry::start(&UNTRIED);
+    let caller = Caller::of(&registry).await;
+    let mut tried = 0;
+    for endpoint in Endpoint::ALL {
+        let world = World::of(&caller).await;
+        let right = right(endpoint, &world);
+        let schema = endpoint.request_schema();
+        for (field, schema) in strict::fields(&schema) {
+            let is = |of: &Value| of == "integer";
+            let of = &schema["type"];
+            if !is(of) && !of.as_array().is_some_and(|types| types.iter().any(is)) {
+                continue;
+            }
+            let place = place(&field);
+            let has_it = right.iter().find(|body| body.pointer(&place).is_some());
+            let mut body = has_it.unwrap().clone();
+            *body.pointer_mut(&place).unwrap() = PLACE.into();
+            for number in [
+                "5.00000000000000000000000001",
+                "4.99999999999999999999999999",
+            ] {
+                let text = body.to_string().replace(&json!(PLACE).to_string(), number);
+                let refused = caller.raw(endpoint.name(), &[], text.clone()).await;
+                let refused = refused
+                    .err()
+                    .unwrap_or_else(|| panic!("{endpoint:?} takes {text}"));
+                assert_eq!(refused.error["code"], "INVALID_REQUEST", "{text}");
+                assert_eq!(refused.detail("pointer"), &place, "{text}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 40, "{tried}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_or_misspelt_is_named_wherever_it_stands() {
     let registry = Registry::start(&UNTRIED);

@@ -7,7 +7,7 @@ use std::{io::Write as _, net::TcpStream, time::Duration};
 
 use async_nats::{HeaderMap, jetstream};
 use futures::StreamExt as _;
-use harness::{Caller, Nats, Provider, Registry, node, until, wish};
+use harness::{Caller, Nats, Provider, Registry, Reply, node, until, wish};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -143,6 +143,54 @@ async fn a_registry_that_the_server_takes_for_a_user_calls_only_named_subjects()
     let _registry = Registry::on(&nats, &with(&["--tool-subjects", "orders.*"]));
     let reply = caller.get("tool.invoke", wipe).await;
     assert_eq!(reply["result"], "gone");
+}
+
+/// A server whose configuration has changed is another one: what it takes the registry for is asked again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_takes_the_registry_for_is_asked_again_after_each_reconnect() {
+    let open = "jetstream { store_dir: \"FOLDER/store\", sync_interval: always }";
+    let users = format!(
+        "{open}\nauthorization {{ users: [{{ user: registry, password: x }}] }}\nno_auth_user: registry"
+    );
+    let mut nats = Nats::start_with(open);
+    let registry = Registry::on(&nats, &ARGS);
+    let caller = Caller::of(&registry).await;
+    let deletes = Provider::answering(&nats.url(), "orders.delete", |_| json!("gone")).await;
+    let tools = json!([{"name": "wipe", "version": "1.0.0", "subject": "orders.delete"}]);
+    let body = node(Uuid::new_v4(), "calc", json!({"ttl": 3600, "tools": tools}));
+    caller.get("node.register", body).await;
+    let wipe = json!({"tool_name": "wipe"});
+    let reply = caller.get("tool.invoke", wipe.clone()).await;
+    assert_eq!(reply["result"], "gone");
+    assert_eq!(deletes.count(), 1);
+
+    nats.kill();
+    nats.configure(&users);
+    nats.start_again();
+    let call = async || {
+        let body = wipe.to_string();
+        let patience = Duration::from_secs(5);
+        let reply = caller.send("tool.invoke", HeaderMap::new(), body, patience);
+        reply.await.ok().map(Reply::outcome)
+    };
+    until("it to be refused", async || {
+        let answer = call().await?;
+        let refused = answer.err()?;
+        refused.is(ErrorCode::Forbidden).then_some(())
+    })
+    .await;
+    assert_eq!(deletes.count(), 1);
+    registry.line("takes this registry for one of its users");
+
+    nats.kill();
+    nats.configure(open);
+    nats.start_again();
+    until("it to be called", async || {
+        let reply = call().await?.ok()?;
+        (reply["result"] == "gone").then_some(())
+    })
+    .await;
+    registry.line("knows this registry as no user any more");
 }
 
 /// Whoever announces a tool that will not be called is told so at once, not when somebody calls it.

@@ -12,8 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use async_nats::HeaderMap;
 use bytes::Bytes;
-use harness::{Caller, Provider, Registry, node, wish};
+use harness::{Caller, Provider, Registry, header_map, node, until, wish};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -26,6 +27,14 @@ const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
 const FIRST_CALLS: usize = 20;
 /// Callers of each hostile kind.
 const CALLERS: usize = 6;
+/// Requests of a flood that wait all the time.
+const UNDER_WAY: usize = 80;
+/// Connections that send a flood together.
+const CONNECTIONS: usize = 20;
+/// How long each of them waits, in milliseconds: as long as others ask.
+const PATIENT: &str = "60000";
+/// How long others wait, in milliseconds. One after the other the requests of the flood would take much longer.
+const DEADLINE: &str = "10000";
 
 fn all(count: usize, schema: &Value) -> Value {
     json!({"allOf": vec![schema; count]})
@@ -104,39 +113,72 @@ struct Flood {
     stop: Arc<AtomicBool>,
     answers: Arc<AtomicUsize>,
     callers: JoinSet<()>,
+    headers: HeaderMap,
 }
 
 impl Flood {
+    fn new(headers: &[(&str, &str)]) -> Self {
+        Self {
+            stop: Arc::default(),
+            answers: Arc::default(),
+            callers: JoinSet::new(),
+            headers: header_map(headers),
+        }
+    }
+
+    /// Each caller has a connection of its own.
     async fn send(&mut self, registry: &Registry, callers: usize, bodies: Vec<String>) {
         let bodies: Vec<Bytes> = bodies.into_iter().map(Bytes::from).collect();
         for first in 0..callers {
-            let (bodies, caller) = (bodies.clone(), Caller::of(registry).await);
-            let (stop, answers) = (Arc::clone(&self.stop), Arc::clone(&self.answers));
-            let subject = "onex.registry.v1.tool.invoke";
-            self.callers.spawn(async move {
-                for body in bodies.iter().cycle().skip(first) {
-                    if stop.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    // Whatever comes of it. The answers are not read: they take as long as any.
-                    let request = async_nats::Request::new().payload(body.clone());
-                    let request = request.timeout(Some(Duration::from_mins(1)));
-                    let _ = caller.client.send_request(subject, request).await;
-                    answers.fetch_add(1, Ordering::Relaxed);
-                }
-            });
+            let caller = Caller::of(registry).await;
+            self.send_from(&caller, "tool.invoke", first, bodies.clone());
         }
+    }
+
+    fn send_from(&mut self, caller: &Caller, endpoint: &str, first: usize, bodies: Vec<Bytes>) {
+        let (caller, subject) = (caller.clone(), caller.subject(endpoint));
+        let headers = self.headers.clone();
+        let (stop, answers) = (Arc::clone(&self.stop), Arc::clone(&self.answers));
+        self.callers.spawn(async move {
+            for body in bodies.iter().cycle().skip(first) {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                // Whatever comes of it. The answers are not read: they take as long as any.
+                let request = async_nats::Request::new()
+                    .headers(headers.clone())
+                    .payload(body.clone())
+                    .timeout(Some(Duration::from_mins(1)));
+                let _ = caller.client.send_request(subject.clone(), request).await;
+                answers.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+
+    async fn stop(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.callers.join_all().await;
+        self.answers.load(Ordering::Relaxed)
     }
 }
 
 fn call(tool: &str, arguments: &str) -> String {
-    format!(r#"{{"tool_name":"{tool}","timeout_ms":8000,"arguments":{arguments}}}"#)
+    call_within(8_000, tool, arguments)
+}
+
+fn call_within(timeout_ms: u32, tool: &str, arguments: &str) -> String {
+    format!(r#"{{"tool_name":"{tool}","timeout_ms":{timeout_ms},"arguments":{arguments}}}"#)
 }
 
 /// Registers a node of a requester of its own.
 async fn announce(caller: &Caller, node_id: &str, tools: &[Value]) {
-    let body = node(Uuid::new_v4(), node_id, json!({"tools": tools})).to_string();
-    let patient = [("Onex-Timeout-Ms", "60000")];
+    let body = node(
+        Uuid::new_v4(),
+        node_id,
+        json!({"ttl": 3600, "tools": tools}),
+    )
+    .to_string();
+    let patient = [("Onex-Timeout-Ms", PATIENT)];
     caller.raw("node.register", &patient, body).await.unwrap();
 }
 
@@ -177,11 +219,7 @@ async fn hostile_schemas_arguments_and_results_keep_no_tool_from_its_first_call(
         .get("port.lease", wish(holder, json!({"ttl": 5})))
         .await;
 
-    let mut flood = Flood {
-        stop: Arc::default(),
-        answers: Arc::default(),
-        callers: JoinSet::new(),
-    };
+    let mut flood = Flood::new(&[]);
     let checked = slow.iter().enumerate();
     let checked =
         checked.map(|(at, (_, a))| call(&format!("slow{at}"), &json!({"a": a}).to_string()));
@@ -215,11 +253,94 @@ async fn hostile_schemas_arguments_and_results_keep_no_tool_from_its_first_call(
         // The flood goes on for longer than a life of the lease.
         tokio::time::sleep(Duration::from_millis(400)).await;
     }
-    flood.stop.store(true, Ordering::Relaxed);
-    flood.callers.join_all().await;
-    let answers = flood.answers.load(Ordering::Relaxed);
+    let answers = flood.stop().await;
     println!(
         "{answers} answers; a heartbeat took at most {longest_beat:?}, a first call {longest_call:?}"
     );
     assert!(answers >= 5 * CALLERS, "{answers}");
+}
+
+/// First calls with large arguments, and small announcements, while connections flood the registry with `bodies`: from
+/// when each connection has been served once: whoever has had nothing before is served as it came.
+async fn others_are_served(connections: usize, endpoint: &str, bodies: Vec<Bytes>) {
+    let registry = Registry::start(&ARGS);
+    let caller = Caller::of(&registry).await;
+    let _echo = Provider::answering(registry.url(), "good.echo", Value::clone).await;
+    let tool = |n: usize| {
+        let schema = json!({"properties": {"a": {"type": "array", "items": {"type": "integer", "maximum": n + 50}}}});
+        json!({"name": format!("good{n}"), "version": "1.0.0", "subject": "good.echo", "input_schema": schema})
+    };
+    let tools: Vec<Value> = (0..FIRST_CALLS).map(tool).collect();
+    announce(&caller, "good", &tools).await;
+
+    let mut flood = Flood::new(&[("Onex-Timeout-Ms", PATIENT)]);
+    let each = if connections == 1 { UNDER_WAY } else { 1 };
+    for _ in 0..connections {
+        let hostile = Caller::of(&registry).await;
+        for first in 0..each {
+            flood.send_from(&hostile, endpoint, first, bodies.clone());
+        }
+    }
+    until("the flood is under way", async || {
+        (flood.answers.load(Ordering::Relaxed) >= connections).then_some(())
+    })
+    .await;
+    let (large, deadline) = (vec![7; 33_000], [("Onex-Timeout-Ms", DEADLINE)]);
+    for n in 0..FIRST_CALLS / 4 {
+        // A caller who was not there before each time, as somebody who has just been started.
+        let caller = Caller::of(&registry).await;
+        let arguments = json!({"a": large});
+        let body =
+            json!({"tool_name": format!("good{n}"), "timeout_ms": 60_000, "arguments": arguments});
+        let reply = caller.raw("tool.invoke", &deadline, body.to_string()).await;
+        assert_eq!(reply.unwrap()["result"], arguments);
+        let more = json!({"tools": [{"name": format!("late{n}"), "version": "1.0.0", "input_schema": {"properties": {"a": {"pattern": "^a+$"}}}}]});
+        let body = node(Uuid::new_v4(), &format!("late{n}"), more);
+        let reply = caller.raw("node.register", &deadline, body.to_string());
+        reply.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_calls_of_one_connection_leave_turns_to_others() {
+    let read = format!("{{\"a\":{}}}", odd_numbers(150 * 1024));
+    others_are_served(
+        1,
+        "tool.invoke",
+        vec![call_within(60_000, "good0", &read).into()],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_calls_of_many_connections_leave_turns_to_others() {
+    let read = format!("{{\"a\":{}}}", odd_numbers(150 * 1024));
+    others_are_served(
+        UNDER_WAY,
+        "tool.invoke",
+        vec![call_within(60_000, "good0", &read).into()],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_long_registrations_of_one_connection_leave_turns_to_others() {
+    others_are_served(1, "node.register", refused_registrations()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_long_registrations_of_many_connections_leave_turns_to_others() {
+    others_are_served(CONNECTIONS, "node.register", refused_registrations()).await;
+}
+
+/// Each by another requester.
+fn refused_registrations() -> Vec<Bytes> {
+    let odd = odd_numbers(361 * 1024);
+    let body = |n: usize| {
+        let requester = Uuid::new_v4();
+        format!(
+            r#"{{"requester_id":"{requester}","node_id":"bad{n}","version":"1.0.0","node_type":"tool","capabilities":{{"a":{odd}}},"ttl":"long"}}"#
+        )
+    };
+    (0..UNDER_WAY).map(|n| body(n).into()).collect()
 }

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::StreamExt;
 use harness::{Caller, Nats, Refused, Registry, User, node, until};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
@@ -224,7 +225,10 @@ async fn a_machine_that_is_served_under_a_new_name_keeps_the_old_one_as_an_alias
     // Until it is used again.
     let _old = elsewhere(&nats, &own_name());
     let own = own_name();
-    assert_eq!(leased_on(&caller, &own).await, set(&[own.as_str()]));
+    until("every instance to know that", async || {
+        (leased_on(&caller, &own).await == set(&[own.as_str()])).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -515,6 +519,64 @@ async fn machines_that_call_themselves_the_same_are_told_and_keep_their_names() 
     let aliases = record().await["aliases"].clone();
     let aliases = aliases.as_array().unwrap();
     assert!(!aliases.contains(&json!("192.0.2.99")), "{aliases:?}");
+}
+
+/// Answers to service discovery as an instance would that says this of itself.
+async fn stand_in(nats: &Nats, said: Value) -> async_nats::Client {
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let mut asked = client.subscribe("$SRV.PING.onex-registry").await.unwrap();
+    let own = client.clone();
+    tokio::spawn(async move {
+        let id = Uuid::new_v4().simple().to_string();
+        let mut metadata = said;
+        metadata["registry_id"] = json!(Uuid::new_v4());
+        let answer = json!({"type": "io.nats.micro.v1.ping_response", "name": "onex-registry",
+            "id": id, "version": "1.0.0", "metadata": metadata});
+        while let Some(message) = asked.next().await {
+            let reply = message.reply.unwrap();
+            own.publish(reply, answer.to_string().into()).await.unwrap();
+        }
+    });
+    client.flush().await.unwrap();
+    client
+}
+
+/// One that started in the same moment, so that neither heard of the other at its start.
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_of_the_same_name_that_start_at_once_are_told_as_well() {
+    let nats = Nats::start();
+    let here = on_this_machine(&nats, "here");
+    assert!(!here.said().contains("two machines"), "{}", here.said());
+    let said = json!({"namespace": "", "host": "here", "port_space": "another"});
+    let _other = stand_in(&nats, said).await;
+    let told = here.line("two machines call themselves");
+    for word in ["here", "--host"] {
+        assert!(told.contains(word), "{told}");
+    }
+    // Once, and not each time that it looks.
+    let _third = on_this_machine(&nats, "third");
+    let caller = Caller::of(&here).await;
+    until("it to have looked again", || async {
+        let shown = caller.get("describe", json!({})).await;
+        let known = shown["instances"].as_array().unwrap().len();
+        (shown["registry"]["host"] == "here" && known == 3).then_some(())
+    })
+    .await;
+    let told = here.said().matches("two machines").count();
+    assert_eq!(told, 1, "{}", here.said());
+}
+
+/// The same for namespaces that share a machine and its ports.
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_that_start_at_once_with_the_same_ports_are_told() {
+    let nats = Nats::start();
+    let here = on_this_machine(&nats, "here");
+    let said = json!({"namespace": "other", "host": "here", "ranges": "18990-19010"});
+    let _other = stand_in(&nats, said).await;
+    let told = here.line("another registry grants the same ports");
+    for word in ["namespace other grants 18990-19010 on here", "--ports"] {
+        assert!(told.contains(word), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,6 +99,56 @@ async fn a_flood_of_refusals_is_summed_up() {
     assert!(counted(&lines) > 0, "{lines:?}");
 }
 
+/// However many callers there are, and whatever is logged of each.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_about_requests_are_bounded_for_all_callers_together() {
+    const CALLERS: usize = 120;
+    const EACH: usize = 6;
+    let registry = Registry::start(&["--log-json", "--no-probe"]);
+    let mut callers = Vec::new();
+    for _ in 0..CALLERS {
+        callers.push(Caller::of(&registry).await);
+    }
+    stream::iter(callers.iter().enumerate())
+        .for_each_concurrent(CALLERS, |(at, caller)| async move {
+            for number in 0..EACH {
+                refused(caller, &format!("caller-{at}-{number}")).await;
+            }
+        })
+        .await;
+    let counted = |lines: &[Value]| -> usize {
+        let sums = lines
+            .iter()
+            .filter(|line| line["fields"]["kind"] == "refused requests");
+        let sums = sums.map(|line| line["fields"]["count"].as_u64().unwrap());
+        usize::try_from(sums.sum::<u64>()).unwrap()
+    };
+    let lines = until("all refusals are logged or counted", || async {
+        let lines = lines(&registry);
+        (of(&lines, "refused").len() + counted(&lines) == CALLERS * EACH).then_some(lines)
+    })
+    .await;
+    let at = |line: &Value| {
+        line["timestamp"]
+            .as_str()
+            .unwrap()
+            .parse::<jiff::Timestamp>()
+    };
+    let times: Vec<_> = of(&lines, "refused")
+        .into_iter()
+        .map(|line| at(line).unwrap())
+        .collect();
+    for (number, first) in times.iter().enumerate() {
+        // In any second, wherever it begins; the line is written a moment after it was counted.
+        let second = *first + Duration::from_millis(900);
+        let same = times[number..]
+            .iter()
+            .filter(|time| **time < second)
+            .count();
+        assert!(same <= LINES_PER_SECOND_MAX, "{same} lines in a second");
+    }
+}
+
 /// Which field is wrong stands there as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_logged_with_the_field_that_is_wrong() {

@@ -162,6 +162,8 @@ fn what_no_engine_does_is_refused_with_the_reason() {
         "Script=greek",
         "IsGreek",
         "sc=Klingon",
+        "Script=Olditalic",
+        "Script=Hrkt",
         "x=Lu",
     ] {
         refused(&format!(r"\p{{{name}}}"), "property that Unicode");
@@ -181,7 +183,6 @@ fn what_no_engine_does_is_refused_with_the_reason() {
     refused(r"\x4", r"\x is followed by two");
     refused(r"\u12", r"\u by four");
     refused(r"\u{110000}", "no such character");
-    refused(r"\uD83D", "surrogate");
     refused(r"\pL", r"\p{Name}");
     refused(r"\p{Klingon}", "Klingon is no property that Unicode has");
     refused("(a{1000}){1000}", "takes more than 131072 bytes");
@@ -331,7 +332,7 @@ fn patterns_match_as_javascript_has_them() {
 }
 
 /// Pieces of patterns, put together without regard to what they mean.
-const PIECES: [&str; 56] = [
+const PIECES: [&str; 62] = [
     "a",
     "b",
     "-",
@@ -388,6 +389,12 @@ const PIECES: [&str; 56] = [
     r"\p{Script=Greek}",
     r"\k<a>",
     "&&",
+    "{0,4294967296}",
+    r"\p{Cs}",
+    r"\p{sc=Zzzz}",
+    r"\uD83D",
+    r"\uDE00",
+    r"\u{DE00}",
 ];
 
 /// What JavaScript does not take is refused, and what it takes is taken or not supported, for a reason that is told.
@@ -416,12 +423,7 @@ fn what_javascript_refuses_is_refused() {
         match (said, ours) {
             (None, Ok(_)) => panic!("JavaScript does not have {pattern}"),
             (Some(_), Err(error)) => {
-                let told = [
-                    "not supported",
-                    "surrogate",
-                    "has too many groups",
-                    "takes more than",
-                ];
+                let told = ["not supported", "has too many groups", "takes more than"];
                 let told = told.iter().any(|told| error.message.contains(told));
                 assert!(told, "{pattern}: {}", error.message);
             }
@@ -453,4 +455,167 @@ fn common_patterns_that_look_around_take_texts_of_some_length() {
         violations[0].message.contains("too large or too deep"),
         "{violations:?}"
     );
+}
+
+/// Every name that ECMA-262 has for a property of Unicode, as it stands between the braces.
+fn properties() -> Vec<String> {
+    let named = include_str!("../src/protocol/ecma/unicode.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'));
+    let mut all = Vec::new();
+    for line in named {
+        let (kind, names) = line.split_once(' ').unwrap();
+        for name in names.split(' ') {
+            let prefixes: &[&str] = match kind {
+                "gc" => &["", "General_Category=", "gc="],
+                "sc" => &["Script=", "sc=", "Script_Extensions=", "scx="],
+                _ => &[""],
+            };
+            all.extend(prefixes.iter().map(|prefix| format!("{prefix}{name}")));
+        }
+    }
+    all
+}
+
+/// Texts of one character.
+const CHARACTERS: &str = "\0\n -09AZ_aéßǅʰΩдאع中あア한กℓⅫ½€≤“”‿\u{300}\u{345}\u{903}\u{20dd}\u{200c}\u{202a}\u{2028}\u{2029}\u{e000}\u{ffff}\u{378}\
+    \u{fffd}\u{e0001}\u{e0100}\u{1f1e6}\u{1f3fb}\u{2ff0}\u{2ff2}\u{fe0f}\u{e01ef}\u{10a00}😀﷐\u{10ffff}";
+
+/// What is refused because the engine's Unicode is older, or because it does not have that one.
+const NOT_SUPPORTED: [&str; 10] = [
+    "Changes_When_NFKC_Casefolded",
+    "CWKCF",
+    "Sidetic",
+    "Sidt",
+    "Tai_Yo",
+    "Tayo",
+    "Tolong_Siki",
+    "Tols",
+    "Beria_Erfe",
+    "Berf",
+];
+
+#[test]
+fn every_property_of_unicode_means_what_it_means_in_javascript() {
+    let texts: Vec<String> = CHARACTERS.chars().map(String::from).collect();
+    let mut patterns: Vec<(String, String)> = Vec::new();
+    for name in properties() {
+        patterns.push((name.clone(), format!("^\\p{{{name}}}$")));
+        patterns.push((name.clone(), format!("^[^a\\P{{{name}}}]$")));
+    }
+    let cases: Vec<(&String, &String)> = patterns
+        .iter()
+        .flat_map(|(_, pattern)| texts.iter().map(move |text| (pattern, text)))
+        .collect();
+    let said = javascript(&json!(cases));
+    for (at, ((name, pattern), said)) in patterns.iter().zip(said.chunks(texts.len())).enumerate() {
+        let mut schemas = vec![json!({"pattern": pattern})];
+        if at % 20 < 2 {
+            // The other engine, which is slow to build.
+            schemas.push(json!({"allOf": [{"pattern": LOOKS_AHEAD}, {"pattern": pattern}]}));
+        }
+        let value = name.split('=').next_back().unwrap();
+        for schema in schemas {
+            let validator = match Validator::compile(&schema) {
+                Ok(validator) => validator,
+                Err(error) => {
+                    assert!(
+                        NOT_SUPPORTED.contains(&value),
+                        "{pattern}: {}",
+                        error.message
+                    );
+                    let reason = format!("{{{name}}}, which is not supported");
+                    assert!(error.message.contains(&reason), "{}", error.message);
+                    continue;
+                }
+            };
+            for (text, wanted) in texts.iter().zip(said) {
+                let found = validator.violations(&json!(text)).is_empty();
+                assert_eq!(Some(found), *wanted, "{pattern} at {text:?}");
+            }
+        }
+    }
+}
+
+/// Names in another spelling, or of another standard.
+#[test]
+fn properties_that_javascript_does_not_have_are_refused() {
+    let mut wrong: Vec<String> = [
+        "Script=Hrkt",
+        "Script=Katakana_Or_Hiragana",
+        "Script=Olditalic",
+        "Script=Phagspa",
+        "Block=Latin",
+        "IDSU",
+        "RGI_Emoji",
+        "Age=6.0",
+        "gc=Greek",
+        "sc=L",
+        "Alphabetic=Yes",
+        "ASCII=",
+        "=L",
+        "",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for name in properties() {
+        let (prefix, value) = match name.split_once('=') {
+            Some((prefix, value)) => (format!("{prefix}="), value),
+            None => (String::new(), name.as_str()),
+        };
+        wrong.push(format!("{prefix}{}", value.to_lowercase()));
+        wrong.push(format!("{prefix}{}", value.to_uppercase()));
+        wrong.push(format!("{prefix}{}", value.replace('_', "")));
+    }
+    let patterns: Vec<String> = wrong.iter().map(|name| format!("\\p{{{name}}}")).collect();
+    let cases: Vec<(&String, &str)> = patterns.iter().map(|pattern| (pattern, "")).collect();
+    for (pattern, said) in patterns.iter().zip(javascript(&json!(cases))) {
+        if said.is_none() {
+            refused(pattern, "property");
+        }
+    }
+}
+
+#[test]
+fn repetitions_of_any_number_are_taken_or_refused_for_their_size() {
+    for many in [
+        "67108864",
+        "2147483647",
+        "2147483648",
+        "4294967296",
+        "18446744073709551616",
+        "99999999999999999999999",
+    ] {
+        check(&format!("^a{{0,{many}}}$"), &["", "aaa"], &["b"]);
+        check(&format!("^(?:a?){{1,{many}}}$"), &["", "aaa"], &["b"]);
+        refused(&format!("a{{{many}}}"), "takes more than 131072 bytes");
+        refused(&format!("a{{{many},}}"), "takes more than 131072 bytes");
+        refused(&format!("a{{{many},1}}"), "out of order");
+    }
+    check(
+        "^a{00000000000000000000000000001,2}$",
+        &["a", "aa"],
+        &["", "aaa"],
+    );
+    refused(
+        "a{99999999999999999999999,99999999999999999999998}",
+        "out of order",
+    );
+}
+
+#[test]
+fn half_of_a_surrogate_pair_matches_no_text() {
+    check(r"^\p{Cs}|\P{Surrogate}b$", &["ab", "\u{ffff}b"], &["a"]);
+    check(r"\uD83D|\u{DE00}|^x$", &["x"], &["😀"]);
+    check(r"^\uD83D*a$", &["a"], &["😀a"]);
+    check(r"^[^\uD800-\uDFFF]$", &["a", "\u{ffff}", "😀"], &[""]);
+    check(r"^[\u0061\uDE00-\uDFFF]$", &["a"], &["b", "😀"]);
+    check(
+        r"^[a-\uDBFF\u{DC00}-\uE000]$",
+        &["b", "\u{d7ff}", "\u{e000}"],
+        &["\u{e001}", "A"],
+    );
+    check(r"^[\uD83D\uDE00-\uD83D\uDE01]$", &["😀", "😁"], &["😂"]);
+    check(r"^[\uD83D\u0061]\uD83D?\u{0062}$", &["ab"], &["😀b"]);
+    refused(r"[\uDFFF-\uD800]", "out of order");
 }

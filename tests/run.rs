@@ -344,6 +344,32 @@ async fn a_number_is_that_port_and_has_no_name() {
         ("--port 21004 --port 21004", "ONEX_PORT_21004"),
         ("--port a:21004=http", "write a=http:21004"),
         ("--port a/udp:53", "write a:53/udp"),
+        ("--port :21004", "write 21004, or NAME:21004"),
+        ("--port :21004/udp", "write 21004/udp, or NAME:21004/udp"),
+        ("--port =http:21004", "write 21004=http, or NAME=http:21004"),
+        (
+            "--port 21000-21009",
+            "one port, not a range: write 21000 for that one, or a NAME for any",
+        ),
+        (
+            "--port :21000-21009",
+            "write 21000 for that one, or a NAME for any",
+        ),
+        ("--port 21000-21009/udp", "not a range: write 21000 for"),
+        ("--port 21000..21009", "not a range: write 21000 for"),
+        (
+            "--port web:21004-21009",
+            "write web:21004 for that one, or web for any",
+        ),
+        ("--port 21004,21005", "write --port 21004, and --port again"),
+        (
+            "--port web:http",
+            "a port is a number: what is spoken there is written web=http",
+        ),
+        (
+            "--port 127.0.0.1:21004",
+            "127.0.0.1 is an address and not a name: write 21004, and --host",
+        ),
     ] {
         let said = Run::start(&registry, wrong, "echo started").exits(2);
         assert!(said.contains(says), "{wrong}: {said}");
@@ -588,6 +614,62 @@ async fn a_process_that_is_hard_to_find_does_not_keep_the_port() {
         assert!(bound.is_ok(), "two use the port: {program}");
         run.exits(125);
     }
+}
+
+/// Leaves 4,000 processes behind that have ended while whoever started it was stopped. When it is told something it says
+/// how many of them are left.
+const LEAVES_MANY_DEAD: &str = "
+import os, signal
+parent = os.getppid()
+def dead():
+    count = 0
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            state, above = open('/proc/' + pid + '/stat').read().rsplit(')', 1)[1].split()[:2]
+        except OSError:
+            continue
+        count += state == 'Z' and int(above) == parent
+    return count
+def told(*_):
+    os.kill(parent, signal.SIGSTOP)
+    print(dead(), flush=True)
+    os.kill(parent, signal.SIGCONT)
+    os._exit(0)
+signal.signal(signal.SIGUSR1, told)
+os.kill(parent, signal.SIGSTOP)
+if os.fork() == 0:
+    for _ in range(4000):
+        if os.fork() == 0:
+            os._exit(0)
+    os._exit(0)
+os.wait()
+while dead() < 4000:
+    pass
+print('ready', flush=True)
+while True:
+    signal.pause()
+";
+
+/// Signals, renewals and deadlines have their turn between those that are reaped, however many there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_does_not_wait_until_all_that_have_ended_are_reaped() {
+    let registry = Registry::start(&["--no-probe"]);
+    let caller = Caller::of(&registry).await;
+    let script = format!("exec python3 -c \"{LEAVES_MANY_DEAD}\"");
+    let mut run = Run::start(&registry, "--port web --ttl 10m", &script);
+    assert_eq!(run.line(), "ready");
+    // The command is told before this one has reaped them all, however the machine shares its time.
+    let pid = run.child.id().to_string();
+    let reniced = Command::new("renice")
+        .args(["-n", "19", "-p", &pid])
+        .output();
+    assert!(reniced.unwrap().status.success());
+    run.signal(Signal::USR1);
+    run.signal(Signal::CONT);
+    let left: usize = run.line().parse().unwrap();
+    assert!(left > 1_000, "{left} of 4,000 were left");
+    run.exits(0);
+    none_leased(&caller).await;
 }
 
 /// Only root can make a process that `onex run` must not signal: the command is another user's, and `onex` without the

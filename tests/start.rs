@@ -231,6 +231,140 @@ async fn settings_that_cannot_be_edited_are_advised_to_be_left() {
     }
 }
 
+/// A stream as a registry makes it, but for one setting; with a lease in the bucket.
+async fn with_other_setting(
+    stream: &str,
+    change: fn(&mut jetstream::stream::Config),
+) -> (Nats, Value) {
+    let nats = Nats::start();
+    let registry = Registry::on(&nats, &UNTRIED);
+    let caller = Caller::connect(&nats.url()).await;
+    let wish = json!({"ttl": 3600, "host": "here"});
+    let lease = caller.lease(Uuid::new_v4(), wish).await;
+    drop(registry);
+    let context = jetstream::new(caller.client.clone());
+    let mut info = context.get_stream(stream).await.unwrap();
+    let mut config = info.info().await.unwrap().config.clone();
+    change(&mut config);
+    context.update_stream(&config).await.unwrap();
+    (nats, lease)
+}
+
+/// What the advised command does to a stream.
+async fn widen(nats: &Nats, stream: &str) {
+    let caller = Caller::connect(&nats.url()).await;
+    let context = jetstream::new(caller.client.clone());
+    let mut info = context.get_stream(stream).await.unwrap();
+    let mut config = info.info().await.unwrap().config.clone();
+    (
+        config.max_consumers,
+        config.max_message_size,
+        config.max_messages,
+    ) = (0, -1, -1);
+    context.update_stream(&config).await.unwrap();
+}
+
+/// What is advised is followed, and then it starts, with all that was in the bucket.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_with_too_little_room_are_refused_with_the_command_that_sets_them() {
+    type Change = fn(&mut jetstream::stream::Config);
+    let changes: [(&str, &str, Change); 3] = [
+        (
+            "max_consumers is 1 and must be -1 or at least 16",
+            "--max-consumers=0",
+            |config| config.max_consumers = 1,
+        ),
+        (
+            "max_msg_size is 4096 and must be -1 or at least 1048576",
+            "--max-msg-size=-1",
+            |config| config.max_message_size = 4_096,
+        ),
+        (
+            "max_messages is 9 and must be -1",
+            "--max-msgs=-1",
+            |config| {
+                config.max_messages = 9;
+            },
+        ),
+    ];
+    for stream in ["KV_onex-registry", "ONEX_REGISTRY_EVENTS"] {
+        for (what, flag, change) in changes {
+            // How many events are kept is the operator's.
+            if stream == "ONEX_REGISTRY_EVENTS" && flag.contains("max-msgs") {
+                continue;
+            }
+            let (nats, lease) = with_other_setting(stream, change).await;
+            let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
+            says(&refusal, &[stream, what, flag, "--namespace"]);
+            let command = refusal.split('`').nth(1).unwrap();
+            assert!(command.starts_with("nats stream edit "), "{refusal}");
+            // Before it edits the stream of a bucket, that command asks at a terminal.
+            if stream.starts_with("KV_") {
+                widen(&nats, stream).await;
+            } else {
+                let edited = Command::new("sh")
+                    .args(["-c", &format!("{command} -f")])
+                    .env("NATS_URL", nats.url())
+                    .output()
+                    .unwrap();
+                assert!(edited.status.success(), "{command}: {edited:?}");
+            }
+            let registry = Registry::on(&nats, &UNTRIED);
+            let caller = Caller::of(&registry).await;
+            let kept = caller.get("port.list", json!({})).await;
+            assert_eq!(kept["items"][0]["lease_id"], lease["lease_id"], "{kept:#}");
+        }
+    }
+}
+
+/// So are settings with which it could not overwrite a record, or not follow the bucket; what has room enough is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_would_stop_it_later_are_refused() {
+    type Change = fn(&mut jetstream::stream::Config);
+    let changes: [(&[&str], Change); 2] = [
+        (
+            &[
+                "discard_new_per_subject is true",
+                "--no-discard-per-subject",
+            ],
+            |config| config.discard_new_per_subject = true,
+        ),
+        (
+            &[
+                "consumer_limits",
+                "inactive_threshold is 5s",
+                "at least 60s",
+            ],
+            |config| {
+                config.consumer_limits = Some(jetstream::stream::ConsumerLimits {
+                    inactive_threshold: Duration::from_secs(5),
+                    max_ack_pending: 0,
+                });
+            },
+        ),
+    ];
+    for (words, change) in changes {
+        let nats = Nats::start();
+        drop(Registry::on(&nats, &UNTRIED));
+        let caller = Caller::connect(&nats.url()).await;
+        let context = jetstream::new(caller.client.clone());
+        let stream = "KV_onex-registry";
+        let mut is = context.get_stream(stream).await.unwrap();
+        let mut config = is.info().await.unwrap().config.clone();
+        context.delete_stream(stream).await.unwrap();
+        change(&mut config);
+        context.create_stream(&config).await.unwrap();
+        let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
+        says(&refusal, words);
+    }
+    let (nats, _) = with_other_setting("KV_onex-registry", |config| {
+        config.max_consumers = 16;
+        config.max_message_size = 1 << 20;
+    })
+    .await;
+    Registry::on(&nats, &UNTRIED);
+}
+
 /// The server sets aside what a stream may become.
 #[tokio::test(flavor = "multi_thread")]
 async fn room_for_events() {

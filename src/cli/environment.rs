@@ -32,10 +32,23 @@ fn is_blank(value: &OsStr) -> bool {
     value.to_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// Arguments whose variable is blank, or that `arguments` give, have none; and the variable of a flag takes words for
-/// yes and no.
-pub(super) fn prepare(command: Command, arguments: &[OsString]) -> Command {
-    let given = given(&command, arguments);
+/// Arguments whose variable is blank, or that `arguments` give, have none; nor have those for which the command that is
+/// run has no use (`is_used`). The variable of a flag takes words for yes and no.
+pub(super) fn prepare(
+    command: Command,
+    arguments: &[OsString],
+    is_used: impl Fn(&str, &Arg, &OsStr) -> bool,
+) -> Command {
+    let (given, run) = given(&command, arguments);
+    let command = command.mut_args(|argument| {
+        let value = argument.get_env().and_then(std::env::var_os);
+        match (value, &run) {
+            (Some(value), Some(run)) if !is_used(run, &argument, &value) => {
+                argument.env(Resettable::Reset)
+            }
+            _ => argument,
+        }
+    });
     prepare_all(command, &given)
 }
 
@@ -54,11 +67,12 @@ fn prepare_all(command: Command, given: &BTreeSet<Id>) -> Command {
         .mut_subcommands(|command| prepare_all(command, given))
 }
 
-/// What is given on the command line itself; nothing where that cannot be parsed.
-fn given(command: &Command, arguments: &[OsString]) -> BTreeSet<Id> {
+/// What is given on the command line itself, and the command that is run; nothing where that cannot be parsed.
+fn given(command: &Command, arguments: &[OsString]) -> (BTreeSet<Id>, Option<String>) {
     let parsed = without_environment(command.clone()).try_get_matches_from(arguments);
     let mut given = BTreeSet::new();
     let mut level = parsed.as_ref().ok();
+    let run = level.and_then(|matches| Some(matches.subcommand_name()?.to_owned()));
     while let Some(matches) = level {
         let ids = matches
             .ids()
@@ -66,7 +80,7 @@ fn given(command: &Command, arguments: &[OsString]) -> BTreeSet<Id> {
         given.extend(ids.cloned());
         level = matches.subcommand().map(|(_, below)| below);
     }
-    given
+    (given, run)
 }
 
 fn yes_or_no(text: &str) -> Result<bool, Invalid> {

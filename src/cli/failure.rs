@@ -124,6 +124,11 @@ impl Failure {
         self.error.get("details")?.get(name)
     }
 
+    /// A member of the error that is not among its details, as `retryable`.
+    pub(super) fn member(&self, name: &str) -> Option<&Value> {
+        self.error.get(name)
+    }
+
     /// Where the outcome is unknown: the flags to give so that it is not done twice. `request_id` is one of
     /// them.
     #[must_use]

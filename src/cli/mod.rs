@@ -33,10 +33,10 @@ mod variables;
 mod version;
 mod watch;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsStr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{
-    Args, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind, parser::ValueSource,
+    Arg, Args, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind, parser::ValueSource,
 };
 
 #[cfg(target_os = "linux")]
@@ -214,7 +214,8 @@ impl Command {
 impl Onex {
     fn read() -> Result<Self, clap::Error> {
         let arguments: Vec<_> = std::env::args_os().collect();
-        let mut command = environment::prepare(definition::command(&arguments), &arguments);
+        let command = definition::command(&arguments);
+        let mut command = environment::prepare(command, &arguments, is_used);
         let given = command
             .try_get_matches_from_mut(arguments)
             .map_err(|error| environment::name_variable(error, &command))?;
@@ -262,6 +263,21 @@ impl Question {
             Self::Trust(trust) => trust.run(&session).await,
             Self::Codegen(codegen) => codegen.run(&session).await,
         }
+    }
+}
+
+/// Whether a command looks at the variable of an argument that all commands have. What it does not use cannot be wrong.
+fn is_used(command: &str, argument: &Arg, value: &OsStr) -> bool {
+    let is_output = argument.get_id() == "output";
+    match command {
+        // It is asked for where something is wrong, with the environment perhaps.
+        "version" if is_output => {
+            let format = value.to_str().map(|text| Format::from_str(text, false));
+            format.is_some_and(|format| format.is_ok_and(|format| !format.is_of_a_lease()))
+        }
+        "completions" | "man" | "version" => !argument.is_global_set(),
+        "serve" => !is_output,
+        _ => true,
     }
 }
 

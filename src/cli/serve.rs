@@ -364,7 +364,9 @@ fn exit_code(error: &anyhow::Error) -> Exit {
 fn unstarted(error: embedded::Error, data_by: Option<&'static str>) -> anyhow::Error {
     if !matches!(
         error,
-        embedded::Error::Data { .. } | embedded::Error::DataName { .. }
+        embedded::Error::Data { .. }
+            | embedded::Error::DataOfChild { .. }
+            | embedded::Error::DataName { .. }
     ) {
         return error.into();
     }

@@ -352,11 +352,20 @@ pub(super) fn literal(value: &Value) -> String {
         Value::Bool(true) => "True".to_owned(),
         Value::Bool(false) => "False".to_owned(),
         Value::Null => "None".to_owned(),
-        Value::Number(number) if number.is_f64() && is_whole(value) => {
+        Value::Number(number) if number.is_f64() && is_whole(value) && !is_long(value) => {
             format!("{:.0}", number.as_f64().unwrap_or_default())
         }
         other => other.to_string(),
     }
+}
+
+/// Whether a number is beyond 64 bits: it is written as a double, in its shortest form as in the contract. All digits of
+/// that double would be another number to whoever compares them.
+pub(super) fn is_long(value: &Value) -> bool {
+    // 2^64, exactly.
+    value
+        .as_f64()
+        .is_some_and(|it| value.is_f64() && it.abs() >= 18_446_744_073_709_551_616.0)
 }
 
 /// Whether a number has no fraction, however it is written.

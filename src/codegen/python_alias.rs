@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{
-    python::{Writer, docstring, is_whole, literal},
+    python::{Writer, docstring, is_long, is_whole, literal},
     shape::{Kind, Shape},
     text::called,
 };
@@ -129,9 +129,14 @@ fn alternatives(types: impl Iterator<Item = String>, before: usize) -> String {
     format!("(\n    {}\n)", all.join("\n    | "))
 }
 
-/// A type that has these values.
+/// A type that has these values, as an annotation.
 pub(super) fn literals(values: &[Value]) -> String {
-    let (items, wider) = listed_literals(values);
+    // In an annotation mypy reads the number behind the sign for itself.
+    let is_least = |it: &Value| it.as_i64() == Some(i64::MIN);
+    let (items, wider) = match values {
+        [value] if is_least(value) => (Vec::new(), Some("int")),
+        values => listed_literals(values),
+    };
     let literal = (!items.is_empty()).then(|| format!("Literal[{}]", items.join(", ")));
     let wider = wider.map(str::to_owned);
     let all: Vec<String> = literal.into_iter().chain(wider).collect();
@@ -150,7 +155,12 @@ fn listed_literals(values: &[Value]) -> (Vec<String>, Option<&'static str>) {
     }
     let wider = match values.iter().filter(|it| !is_literal(it)).count() {
         0 => None,
-        _ if values.iter().all(|it| !it.is_number() || is_whole(it)) => Some("int"),
+        _ if values
+            .iter()
+            .all(|it| !it.is_number() || is_whole(it) && !is_long(it)) =>
+        {
+            Some("int")
+        }
         _ => Some("float"),
     };
     (items, wider)

@@ -193,7 +193,7 @@ impl Writer<'_> {
     fn field(&self, id: usize, name: &str, field: &Field) -> String {
         let mut out = comment(&field.docs, "    ");
         if name != field.name {
-            out.push_str(&rust_layout::renamed(4, &string(&field.name)));
+            out.push_str(&rust_layout::member_renamed(&string(&field.name)));
         }
         if !field.required {
             out.push_str("    #[serde(default, skip_serializing_if = \"Option::is_none\")]\n");

@@ -13,9 +13,6 @@ use super::{
 /// Names that a variant cannot have.
 const RESERVED: &[&str] = &["Self"];
 
-/// Numbers from here on stay as they are, in the runtime too.
-const WHOLE_MAX: f64 = 9e15;
-
 /// The names of values, as variants.
 pub(super) fn variants(values: &[Value]) -> Vec<String> {
     let mut taken = Names::new(RESERVED, "");
@@ -39,7 +36,7 @@ pub(super) fn literals(name: &str, values: &[Value]) -> Vec<String> {
     for (variant, value) in all.iter().zip(values) {
         match value {
             Value::String(text) if texts && text != variant => {
-                out.push_str(&rust_layout::renamed(4, &string(text)));
+                out.push_str(&rust_layout::variant_renamed(&string(text)));
             }
             Value::String(_) if texts => {}
             other => out.push_str(&format!("    /// `{}`\n", shown(&other.to_string()))),
@@ -93,15 +90,14 @@ fn reading(name: &str, before: &str, text: &str, arms: &str) -> String {
     )
 }
 
-/// The value as results have it when they are read: numbers as whole where they are.
+/// The value as results have it when they are read: numbers of 64 bits as whole where they are.
 fn whole(value: &Value) -> Value {
     let float = value.as_f64().filter(|_| value.is_f64());
-    match float.filter(|it| it.fract() == 0.0 && it.abs() < WHOLE_MAX) {
-        Some(float) => format!("{float:.0}")
-            .parse()
-            .map_or(Value::Null, |it: i64| it.into()),
-        None => value.clone(),
-    }
+    // All of its digits, without an exponent.
+    let digits = float.map(|float| float.to_string()).unwrap_or_default();
+    let whole = digits.parse::<i64>().map(Value::from);
+    let whole = whole.or_else(|_| digits.parse::<u64>().map(Value::from));
+    whole.unwrap_or_else(|_| value.clone())
 }
 
 impl Writer<'_> {

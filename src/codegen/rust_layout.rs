@@ -126,10 +126,21 @@ pub(super) fn said(indent: usize, head: &str, literal: &str) -> String {
     format!("{}{head}\n{next}\n", pad(indent))
 }
 
-/// The name of a member or variant on the wire.
-pub(super) fn renamed(indent: usize, literal: &str) -> String {
+/// The name of a variant on the wire.
+pub(super) fn variant_renamed(literal: &str) -> String {
+    renamed(literal, WIDTH)
+}
+
+/// The name of a member on the wire.
+pub(super) fn member_renamed(literal: &str) -> String {
+    // A column less than anything else has.
+    renamed(literal, WIDTH - 1)
+}
+
+fn renamed(literal: &str, width: usize) -> String {
+    let indent = STEP;
     let one = format!("{}#[serde(rename = {literal})]", pad(indent));
-    if fits(&one) {
+    if one.width() <= width {
         return one + "\n";
     }
     let pad = pad(indent);

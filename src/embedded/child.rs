@@ -33,6 +33,8 @@ pub(super) const LOCKED: &str = "locked";
 pub(super) const BUSY: &str = "busy";
 /// The child says: I give up, for the reason that follows on the line.
 pub(super) const FAILED: &str = "failed: ";
+/// The child says: I give up, because of the file or folder that follows on the line.
+pub(super) const UNUSABLE: &str = "unusable: ";
 /// The registry says: become nats-server.
 pub(super) const GO: &str = "go";
 
@@ -91,7 +93,11 @@ pub fn child(arguments: impl IntoIterator<Item = OsString>) -> Result<Infallible
         |source| format!("{failed}: {source}"),
     );
     // If the registry is gone there is nobody to tell; if the server's program could not be run, this is in its log.
-    let _ = say(&format!("{FAILED}{reason}"));
+    let how = match failed {
+        Error::Data { .. } => UNUSABLE,
+        _ => FAILED,
+    };
+    let _ = say(&format!("{how}{reason}"));
     Err(failed)
 }
 

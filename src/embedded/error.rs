@@ -29,6 +29,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The same, found by the process that becomes the server.
+    #[error("{what}")]
+    DataOfChild {
+        /// What cannot be used, and why.
+        what: String,
+    },
     /// The server's configuration is text, so the path of the data folder has to be.
     #[error("the path of the data folder is not valid UTF-8: {}", path.display())]
     DataName {

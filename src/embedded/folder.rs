@@ -1,6 +1,6 @@
 //! What the server keeps below the data folder, and the configuration that it runs with.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -55,6 +55,11 @@ impl Folder {
         self.0.join("nats-server.out")
     }
 
+    /// Where the server keeps its streams.
+    fn streams(&self) -> PathBuf {
+        self.0.join("jetstream")
+    }
+
     /// Where the server says what it listens on.
     pub(super) fn ports(&self) -> PathBuf {
         self.0.join("ports")
@@ -62,14 +67,8 @@ impl Folder {
 
     /// Makes the folder, readable by its owner only: it holds every message of the bus.
     pub(super) fn create(&self) -> Result<(), Error> {
-        for path in [&self.0, &self.ports()] {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path)
-                .map_err(data_error(path))?;
-        }
-        Ok(())
+        create(&self.0)?;
+        create(&self.ports())
     }
 
     /// Readies the folder for a new server. Only for who knows that the lock is held for it.
@@ -81,7 +80,19 @@ impl Folder {
             fs::remove_file(&stale).map_err(data_error(&stale))?;
         }
         let config = self.config();
-        fs::write(&config, self.render(listen)).map_err(data_error(&config))
+        fs::write(&config, self.render(listen)).map_err(data_error(&config))?;
+        self.try_streams()
+    }
+
+    /// Tries what the server will do first: what is wrong with the folder is said better here than by how it ends.
+    fn try_streams(&self) -> Result<(), Error> {
+        let (log, streams) = (self.log(), self.streams());
+        let open = OpenOptions::new().append(true).create(true).open(&log);
+        open.map_err(data_error(&log))?;
+        create(&streams)?;
+        let tried = streams.join("onex-serve.try");
+        fs::write(&tried, "x").map_err(data_error(&tried))?;
+        fs::remove_file(&tried).map_err(data_error(&tried))
     }
 
     fn render(&self, listen: SocketAddr) -> String {
@@ -136,6 +147,12 @@ impl Folder {
         }
         format!("last in {}: {}", self.log().display(), lines.join(" | "))
     }
+}
+
+/// Makes a folder, for its owner only.
+fn create(path: &Path) -> Result<(), Error> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(data_error(path))
 }
 
 /// The error for an I/O failure at `path`.

@@ -233,6 +233,11 @@ async fn await_lock(
                 });
             }
             other => {
+                if let Some(what) = other.strip_prefix(child::UNUSABLE) {
+                    return Err(Error::DataOfChild {
+                        what: what.to_owned(),
+                    });
+                }
                 if let Some(why) = other.strip_prefix(child::FAILED) {
                     return Err(Error::Exited {
                         how: why.to_owned(),

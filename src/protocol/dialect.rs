@@ -41,6 +41,47 @@ const GONE: &[(&str, &str)] = &[
     ("divisibleBy", "use multipleOf"),
 ];
 
+/// What to write in the place of a keyword that draft-03 or draft-04 had, where it has a value as there. Others are what
+/// 2020-12 takes them for: annotations.
+fn earlier(
+    keyword: &str,
+    value: &Value,
+    is_part: bool,
+    members: &Map<String, Value>,
+) -> Option<&'static str> {
+    const TYPES: [&str; 8] = [
+        "any", "array", "boolean", "integer", "null", "number", "object", "string",
+    ];
+    let is_type = |value: &Value| {
+        value.is_object() || value.as_str().is_some_and(|name| TYPES.contains(&name))
+    };
+    let all = |is: &dyn Fn(&Value) -> bool| match value {
+        Value::Array(values) => !values.is_empty() && values.iter().all(is),
+        value => is(value),
+    };
+    let id = value.as_str().filter(|_| keyword == "id");
+    match keyword {
+        "disallow" if all(&is_type) => Some("use not, as in \"not\": {\"type\": \"string\"}"),
+        "extends" if all(&Value::is_object) => Some("use allOf"),
+        _ if id.is_some_and(|id| id.starts_with('#')) => {
+            Some("use $anchor, with the name without '#'")
+        }
+        _ if id.is_some() && is_part && members.values().any(refers) => {
+            Some("leave it out, for it would be the base of the $ref in it")
+        }
+        _ => None,
+    }
+}
+
+/// Whether there is a reference somewhere in it.
+fn refers(value: &Value) -> bool {
+    match value {
+        Value::Array(values) => values.iter().any(refers),
+        Value::Object(members) => members.contains_key("$ref") || members.values().any(refers),
+        _ => false,
+    }
+}
+
 /// How a keyword is written in 2020-12 that has the value which an earlier draft gave it.
 fn respelled(members: &Map<String, Value>, keyword: &str, value: &Value) -> Option<String> {
     let bound = match keyword {
@@ -50,6 +91,12 @@ fn respelled(members: &Map<String, Value>, keyword: &str, value: &Value) -> Opti
             return Some(
                 "is a boolean, as draft-03 has it: in 2020-12 the object around it lists the names of its members, as in \
                  \"required\": [\"a\"]"
+                    .to_owned(),
+            );
+        }
+        "type" if is_any(value) => {
+            return Some(
+                "is written as in draft-03: in 2020-12 leave it out where it is any type, and use anyOf where it holds schemas"
                     .to_owned(),
             );
         }
@@ -71,6 +118,15 @@ fn respelled(members: &Map<String, Value>, keyword: &str, value: &Value) -> Opti
         _ => return None,
     };
     Some(format!("is a boolean, as draft-04 has it: {said}"))
+}
+
+/// Whether a type is any, or a schema is among several types.
+fn is_any(value: &Value) -> bool {
+    let is = |value: &Value| value == "any" || value.is_object();
+    match value {
+        Value::Array(values) => values.iter().any(is),
+        value => is(value),
+    }
 }
 
 /// Keywords that came with 2019-09.
@@ -199,6 +255,7 @@ fn limits(keyword: &str) -> bool {
 /// first keyword, and names others.
 pub(super) fn check(schema: &Value) -> Result<(), Error> {
     let named = schema.get("$schema");
+    let is_named = named.is_some();
     let Some(dialect) = named.map_or(Some(Dialect::Draft2020), |named| {
         Dialect::named(named.as_str()?)
     }) else {
@@ -206,6 +263,7 @@ pub(super) fn check(schema: &Value) -> Result<(), Error> {
     };
     let mut search = Search {
         dialect,
+        heeds_earlier: !is_named || dialect != Dialect::Draft2020,
         found: Vec::new(),
         unevaluated_items: Vec::new(),
         has_contains: false,
@@ -222,6 +280,8 @@ fn unknown() -> String {
 
 struct Search {
     dialect: Dialect,
+    /// Whether keywords of draft-03 and draft-04 are pointed out: not where 2020-12 is meant for sure.
+    heeds_earlier: bool,
     /// Where, and why.
     found: Vec<(String, String)>,
     unevaluated_items: Vec<String>,
@@ -249,6 +309,15 @@ impl Search {
                 continue;
             }
             if let Some(message) = self.dialect.differs(members, keyword, value) {
+                self.found.push((pointer, message));
+                continue;
+            }
+            if self.heeds_earlier
+                && let Some(instead) = earlier(keyword, value, !here.is_empty(), members)
+            {
+                let message = format!(
+                    "is of an earlier draft, and means nothing in 2020-12, as which schemas are read: {instead}"
+                );
                 self.found.push((pointer, message));
                 continue;
             }

@@ -14,6 +14,9 @@ use class::{Class, DIGIT, SPACE, WORD};
 /// and punctuation is ever in what is written.
 const BOUNDARY: char = '\u{1}';
 const NO_BOUNDARY: char = '\u{2}';
+/// More repetitions than any text has characters: servers take messages of 64 MiB at most. So many are as good as any
+/// number.
+const REPETITIONS_MAX: u64 = 64 * 1024 * 1024;
 /// What an atom that stands for a property of Unicode counts as: it is compiled to many.
 const PROPERTY_SIZE: u64 = 10;
 /// Characters that stand for themselves behind a backslash.
@@ -35,6 +38,8 @@ pub(super) struct Expression {
     pub(super) looks_in_loop: bool,
     /// Whether it asks for the boundaries of words.
     pub(super) has_boundaries: bool,
+    /// The properties of Unicode that it asks for, as they are written.
+    pub(super) properties: Vec<String>,
 }
 
 /// Which engine reads it.
@@ -82,6 +87,18 @@ impl Expression {
         self.written
             .replace(BOUNDARY, boundary)
             .replace(NO_BOUNDARY, none)
+    }
+}
+
+/// A whole number of any size: how many digits it has, and those, without zeros before them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Number(usize, String);
+
+impl Number {
+    /// As a number of repetitions.
+    fn times(&self) -> u64 {
+        let times = if self.0 == 0 { Ok(0) } else { self.1.parse() };
+        times.unwrap_or(REPETITIONS_MAX).min(REPETITIONS_MAX)
     }
 }
 
@@ -288,7 +305,7 @@ impl Reader<'_> {
         }
         let least = self.number();
         let most = if !self.eat(',') {
-            Some(least)
+            Some(least.clone())
         } else if self.peek() == Some('}') {
             None
         } else {
@@ -297,9 +314,12 @@ impl Reader<'_> {
         if !self.eat('}') {
             return self.wrong(NO_REPETITION);
         }
-        if most.is_some_and(|most| most < least) {
+        if most.as_ref().is_some_and(|most| *most < least) {
             return self.wrong("a repetition's numbers are out of order");
         }
+        let least = least.times();
+        let most = most.map(|most| most.times());
+        let most = most.filter(|most| *most < REPETITIONS_MAX);
         let written = match most {
             Some(most) => format!("{{{least},{most}}}"),
             None => format!("{{{least},}}"),
@@ -307,13 +327,14 @@ impl Reader<'_> {
         self.repeat(&written, most, most.unwrap_or(least))
     }
 
-    fn number(&mut self) -> u64 {
-        let mut number: u64 = 0;
-        while let Some(digit) = self.peek().and_then(|c| c.to_digit(10)) {
+    fn number(&mut self) -> Number {
+        let mut digits = String::new();
+        while let Some(digit) = self.peek().filter(char::is_ascii_digit) {
             self.next();
-            number = number.saturating_mul(10).saturating_add(digit.into());
+            digits.push(digit);
         }
-        number
+        let digits = digits.trim_start_matches('0');
+        Number(digits.len(), digits.to_owned())
     }
 
     /// Repeats what was read last, at most that often, which is compiled to so many of it.
@@ -351,19 +372,22 @@ impl Reader<'_> {
             Some('k' | '1'..='9') => return self.wrong("back-references are not supported"),
             _ => {
                 let mut class = Class::new(false);
-                if let Some(c) = self.class_escape(&mut class, SYNTAX)? {
-                    self.literal(c);
-                } else {
-                    self.atom(&class.written(), class.size(PROPERTY_SIZE));
+                match self.class_escape(&mut class, SYNTAX)? {
+                    Some(code) => match char::from_u32(code) {
+                        Some(c) => self.literal(c),
+                        // Half of a surrogate pair: no text has it.
+                        None => self.atom(&class.written(), 1),
+                    },
+                    None => self.atom(&class.written(), class.size(PROPERTY_SIZE)),
                 }
             }
         }
         Ok(())
     }
 
-    /// Behind a backslash: a character, or none when it was a class that was added to `class`. Those that `escaped` names
-    /// stand for themselves.
-    fn class_escape(&mut self, class: &mut Class, escaped: &str) -> Result<Option<char>, String> {
+    /// Behind a backslash: a character's number, or none when it was a class that was added to `class`. Those that `escaped`
+    /// names stand for themselves.
+    fn class_escape(&mut self, class: &mut Class, escaped: &str) -> Result<Option<u32>, String> {
         let Some(c) = self.next() else {
             return self.wrong("a backslash stands at the end");
         };
@@ -376,16 +400,18 @@ impl Reader<'_> {
             'S' => class.add_others(SPACE),
             'p' | 'P' => {
                 let property = self.property()?;
-                class.add_property(c, &property);
+                if class.add_property(c, &property) {
+                    self.read.properties.push(format!("\\{c}{{{property}}}"));
+                }
             }
             _ => return self.character(c, escaped).map(Some),
         }
         Ok(None)
     }
 
-    /// The character for which the escape stands.
-    fn character(&mut self, c: char, escaped: &str) -> Result<char, String> {
-        Ok(match c {
+    /// The number of the character for which the escape stands. It may be half of a surrogate pair.
+    fn character(&mut self, c: char, escaped: &str) -> Result<u32, String> {
+        let c = match c {
             'f' => '\u{c}',
             'n' => '\n',
             'r' => '\r',
@@ -398,8 +424,8 @@ impl Reader<'_> {
                 }
                 _ => return self.wrong("\\c is followed by a letter"),
             },
-            'x' => self.hex(2)?,
-            'u' => self.unicode()?,
+            'x' => return self.hex(2),
+            'u' => return self.unicode(),
             '0'..='9' => return self.wrong("octal numbers are not part of ECMA-262: write \\xHH"),
             c if escaped.contains(c) => c,
             c if c.is_alphanumeric() => {
@@ -409,10 +435,11 @@ impl Reader<'_> {
                 let why = format!("'\\{c}' means nothing in ECMA-262: '{c}' stands for itself");
                 return self.wrong(&why);
             }
-        })
+        };
+        Ok(c.into())
     }
 
-    fn unicode(&mut self) -> Result<char, String> {
+    fn unicode(&mut self) -> Result<u32, String> {
         if !self.eat('{') {
             return self.hex(4);
         }
@@ -430,26 +457,25 @@ impl Reader<'_> {
             code = code.saturating_mul(16).saturating_add(digit);
             digits += 1;
         }
-        match char::from_u32(code) {
-            Some(c) => Ok(c),
-            None => self.wrong("there is no such character"),
+        if code > u32::from(char::MAX) {
+            return self.wrong("there is no such character");
         }
+        Ok(code)
     }
 
-    /// The character with that number in hexadecimal; two that are a pair of UTF-16 stand for one.
-    fn hex(&mut self, digits: usize) -> Result<char, String> {
+    /// A number in hexadecimal; two that are a pair of UTF-16 stand for one character.
+    fn hex(&mut self, digits: usize) -> Result<u32, String> {
         let first = self.digits(digits)?;
-        if (0xD800..0xDC00).contains(&first) && self.eat('\\') && self.eat('u') {
-            let second = self.digits(4)?;
-            let units = [first, second].map(|unit| u16::try_from(unit).unwrap_or_default());
-            if let Some(Ok(c)) = char::decode_utf16(units).next() {
-                return Ok(c);
-            }
+        let behind = (self.rest.clone(), self.at);
+        if (0xD800..0xDC00).contains(&first)
+            && self.eat('\\')
+            && self.eat('u')
+            && let Ok(second @ 0xDC00..0xE000) = self.digits(4)
+        {
+            return Ok(0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00));
         }
-        match char::from_u32(first) {
-            Some(c) => Ok(c),
-            None => self.wrong("half of a surrogate pair matches no text"),
-        }
+        (self.rest, self.at) = behind;
+        Ok(first)
     }
 
     fn digits(&mut self, count: usize) -> Result<u32, String> {

@@ -72,7 +72,7 @@ impl Pattern {
                     format!("takes more than {PATTERN_COMPILED_BYTES_MAX} bytes when it is compiled")
                 }
                 CompileError::InnerError(error) if error.syntax_error().is_some() => {
-                    "names a property that Unicode does not have".to_owned()
+                    self.unsupported()
                 }
                 CompileError::LookBehindNotConst | CompileError::FeatureNotYetSupported(_) => {
                     "looks behind for text of varying length in which it looks around again, or for the boundary of a \
@@ -91,6 +91,14 @@ impl Pattern {
         };
         let message = format!("the regular expression {}", shortened(&why));
         Error::invalid(self.pointer.as_str(), message)
+    }
+
+    /// The property of Unicode that the engine does not know, in a message.
+    fn unsupported(&self) -> String {
+        let mut properties = self.expression.properties.iter();
+        let unknown = properties.find(|property| compile(property, 0).is_err());
+        let property = unknown.map_or("a property of Unicode", String::as_str);
+        format!("asks for {property}, which is not supported: write its characters in a class")
     }
 
     /// Steps for matching a text; none where they are more than `limit`, or where no number of attempts is enough.

@@ -3,17 +3,21 @@
 use std::fmt;
 
 use serde::{
-    Deserializer,
-    de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, Visitor},
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, Unexpected, Visitor},
 };
+use serde_json::{Value, value::RawValue};
 
-use super::json::{is_free, visit_free};
+use super::{
+    json::{Decimal, is_free, visit_free},
+    violation::shortened,
+};
 
 /// From here on a double may stand for several integers: 2^53.
 const WHOLE_END: f64 = 9_007_199_254_740_992.0;
 
-/// Reads what `serde` asks for; where that is an integer, a number whose fraction is zero will do. What has no type,
-/// as free JSON, stays as it is.
+/// Reads what `serde` asks for from JSON text; where that is an integer, a number whose fraction is zero will do, by its
+/// digits and not by the double that they are nearest to. What has no type, as free JSON, stays as it is.
 pub(super) struct Whole<T>(pub(super) T);
 
 /// The integer that a number is.
@@ -22,16 +26,71 @@ pub(super) fn whole(number: f64) -> Option<i64> {
     is_whole.then(|| format!("{number:.0}").parse().ok())?
 }
 
-/// A visitor who asks for an integer, or for anything else.
-struct Within<V> {
+/// A visitor of what may hold integers.
+struct Within<V>(V);
+
+/// Reads an integer from the text of it; `is_long` where 64 bits may be too few.
+fn integer<'de, D: Deserializer<'de>, V: Visitor<'de>>(
+    from: D,
+    is_long: bool,
     visitor: V,
-    integer: bool,
+) -> Result<V::Value, D::Error> {
+    let text = <&RawValue>::deserialize(from)?.get();
+    if let Ok(number) = text.parse() {
+        return visitor.visit_u64(number);
+    }
+    if let Ok(number) = text.parse() {
+        return visitor.visit_i64(number);
+    }
+    if let (true, Ok(number)) = (is_long, text.parse()) {
+        return visitor.visit_u128(number);
+    }
+    if let (true, Ok(number)) = (is_long, text.parse()) {
+        return visitor.visit_i128(number);
+    }
+    if !text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        return no_number(text, visitor);
+    }
+    let number = text.parse().unwrap_or(f64::INFINITY);
+    match (Decimal::parse(text).is_whole(), whole(number)) {
+        (true, Some(whole)) => match u64::try_from(whole) {
+            Ok(whole) => visitor.visit_u64(whole),
+            Err(_) => visitor.visit_i64(whole),
+        },
+        (true, None) => Err(D::Error::custom(
+            "must be a whole number between -2^53 and 2^53",
+        )),
+        (false, _) if number.fract() == 0.0 => Err(D::Error::custom(format!(
+            "must be a whole number, not {}",
+            shortened(text)
+        ))),
+        (false, _) => visitor.visit_f64(number),
+    }
+}
+
+/// What stands in the place of an integer.
+fn no_number<'de, V: Visitor<'de>, E: Error>(text: &str, visitor: V) -> Result<V::Value, E> {
+    match serde_json::from_str(text).map_err(E::custom)? {
+        Value::String(text) => visitor.visit_string(text),
+        Value::Bool(value) => visitor.visit_bool(value),
+        Value::Array(_) => Err(E::invalid_type(Unexpected::Seq, &visitor)),
+        Value::Object(_) => Err(E::invalid_type(Unexpected::Map, &visitor)),
+        Value::Null | Value::Number(_) => visitor.visit_unit(),
+    }
 }
 
 macro_rules! passed_on {
-    ($($method:ident($($name:ident: $kind:ty)?) $integer:literal)*) => {$(
+    ($($method:ident($($name:ident: $kind:ty)?))*) => {$(
         fn $method<V: Visitor<'de>>(self, $($name: $kind,)? visitor: V) -> Result<V::Value, D::Error> {
-            self.0.$method($($name,)? Within { visitor, integer: $integer })
+            self.0.$method($($name,)? Within(visitor))
+        }
+    )*};
+}
+
+macro_rules! integers {
+    ($($method:ident $is_long:literal)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+            integer(self.0, $is_long, visitor)
         }
     )*};
 }
@@ -39,34 +98,37 @@ macro_rules! passed_on {
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Whole<D> {
     type Error = D::Error;
 
+    integers! {
+        deserialize_u8 false
+        deserialize_u16 false
+        deserialize_u32 false
+        deserialize_u64 false
+        deserialize_u128 true
+        deserialize_i8 false
+        deserialize_i16 false
+        deserialize_i32 false
+        deserialize_i64 false
+        deserialize_i128 true
+    }
+
     passed_on! {
-        deserialize_u8() true
-        deserialize_u16() true
-        deserialize_u32() true
-        deserialize_u64() true
-        deserialize_u128() true
-        deserialize_i8() true
-        deserialize_i16() true
-        deserialize_i32() true
-        deserialize_i64() true
-        deserialize_i128() true
-        deserialize_any() false
-        deserialize_bool() false
-        deserialize_f32() false
-        deserialize_f64() false
-        deserialize_char() false
-        deserialize_str() false
-        deserialize_string() false
-        deserialize_bytes() false
-        deserialize_byte_buf() false
-        deserialize_option() false
-        deserialize_unit() false
-        deserialize_seq() false
-        deserialize_map() false
-        deserialize_identifier() false
-        deserialize_ignored_any() false
-        deserialize_tuple(length: usize) false
-        deserialize_unit_struct(name: &'static str) false
+        deserialize_any()
+        deserialize_bool()
+        deserialize_f32()
+        deserialize_f64()
+        deserialize_char()
+        deserialize_str()
+        deserialize_string()
+        deserialize_bytes()
+        deserialize_byte_buf()
+        deserialize_option()
+        deserialize_unit()
+        deserialize_seq()
+        deserialize_map()
+        deserialize_identifier()
+        deserialize_ignored_any()
+        deserialize_tuple(length: usize)
+        deserialize_unit_struct(name: &'static str)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -77,10 +139,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Whole<D> {
         if is_free(name) {
             return visit_free(name, self.0, visitor);
         }
-        let visitor = Within {
-            visitor,
-            integer: false,
-        };
+        let visitor = Within(visitor);
         self.0.deserialize_newtype_struct(name, visitor)
     }
 
@@ -90,10 +149,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Whole<D> {
         length: usize,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let visitor = Within {
-            visitor,
-            integer: false,
-        };
+        let visitor = Within(visitor);
         self.0.deserialize_tuple_struct(name, length, visitor)
     }
 
@@ -103,10 +159,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Whole<D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let visitor = Within {
-            visitor,
-            integer: false,
-        };
+        let visitor = Within(visitor);
         self.0.deserialize_struct(name, fields, visitor)
     }
 
@@ -116,10 +169,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Whole<D> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let visitor = Within {
-            visitor,
-            integer: false,
-        };
+        let visitor = Within(visitor);
         self.0.deserialize_enum(name, variants, visitor)
     }
 
@@ -131,7 +181,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Whole<D> {
 macro_rules! visited {
     ($($method:ident($kind:ty))*) => {$(
         fn $method<E: Error>(self, value: $kind) -> Result<V::Value, E> {
-            self.visitor.$method(value)
+            self.0.$method(value)
         }
     )*};
 }
@@ -140,7 +190,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Within<V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.visitor.expecting(f)
+        self.0.expecting(f)
     }
 
     visited! {
@@ -149,6 +199,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Within<V> {
         visit_i128(i128)
         visit_u64(u64)
         visit_u128(u128)
+        visit_f64(f64)
         visit_str(&str)
         visit_borrowed_str(&'de str)
         visit_string(String)
@@ -157,47 +208,33 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Within<V> {
         visit_byte_buf(Vec<u8>)
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<V::Value, E> {
-        if !self.integer || value.fract() != 0.0 {
-            return self.visitor.visit_f64(value);
-        }
-        let Some(whole) = whole(value) else {
-            let message = "must be a whole number between -2^53 and 2^53";
-            return Err(E::custom(message));
-        };
-        match u64::try_from(whole) {
-            Ok(whole) => self.visitor.visit_u64(whole),
-            Err(_) => self.visitor.visit_i64(whole),
-        }
-    }
-
     fn visit_none<E: Error>(self) -> Result<V::Value, E> {
-        self.visitor.visit_none()
+        self.0.visit_none()
     }
 
     fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
-        self.visitor.visit_unit()
+        self.0.visit_unit()
     }
 
     fn visit_some<D: Deserializer<'de>>(self, from: D) -> Result<V::Value, D::Error> {
-        self.visitor.visit_some(Whole(from))
+        self.0.visit_some(Whole(from))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, from: D) -> Result<V::Value, D::Error> {
-        self.visitor.visit_newtype_struct(Whole(from))
+        self.0.visit_newtype_struct(Whole(from))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
-        self.visitor.visit_seq(Whole(items))
+        self.0.visit_seq(Whole(items))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
-        self.visitor.visit_map(Whole(members))
+        self.0.visit_map(Whole(members))
     }
 
     /// The values of closed lists hold no numbers.
     fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
-        self.visitor.visit_enum(access)
+        self.0.visit_enum(access)
     }
 }
 
@@ -276,6 +313,12 @@ mod tests {
         // Which of several it was cannot be told any more.
         assert_eq!(read::<u64>("9007199254740993.0"), None);
         assert_eq!(read::<u64>("5.5"), None);
+        assert_eq!(read::<u64>("5.00000000000000000000000001"), None);
+        assert_eq!(read::<u64>("4.99999999999999999999999999"), None);
+        assert_eq!(read::<u64>("0.1e-400"), None);
+        assert_eq!(read("50000000000000000000000000e-25"), Some(5_u64));
+        assert_eq!(read("18446744073709551615"), Some(u64::MAX));
+        assert_eq!(read("-9223372036854775808"), Some(i64::MIN));
         assert_eq!(read::<u64>("1e300"), None);
         assert_eq!(read::<u8>("300.0"), None);
         assert_eq!(read::<u64>("-1.0"), None);

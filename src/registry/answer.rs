@@ -49,13 +49,13 @@ impl Server {
         place: Arc<Place>,
     ) -> Result<Bytes, Error> {
         let patience = frame::timeout_millis(received.header(HEADER_TIMEOUT_MS))?;
-        let patience =
-            Duration::from_millis(patience - (patience / REPLY_PART).min(REPLY_MILLIS_MAX));
-        let left = patience.saturating_sub(received.at.elapsed());
-        let now = self.commit.clock.now().mono;
+        let patience = patience - (patience / REPLY_PART).min(REPLY_MILLIS_MAX);
+        let left = Duration::from_millis(patience).saturating_sub(received.at.elapsed());
+        let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let caller = Caller {
+            number: received.caller,
             correlation_id: correlation_id.to_owned(),
-            deadline: now.plus(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+            deadline: self.commit.clock.now().mono.plus(millis),
             until: tokio::time::Instant::now() + left,
             place,
         };

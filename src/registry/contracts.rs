@@ -4,14 +4,9 @@
 //! A check that has begun runs to its end; what bounds its time is what is checked, by the bounds of
 //! `protocol::validator`. What is announced, what is compiled before a first call, what is read and what is checked wait in
 //! lanes of their own, and so do short ones of each and long ones: monstrous contracts and arguments keep no tool from
-//! being called, and long checks keep no short one waiting. In one lane those who have much to do take turns with others.
+//! being called, and long checks keep no short one waiting. In one lane those who ask take turns (`lanes`).
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
-};
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::Arc;
 
 use crate::{
     domain::{
@@ -29,7 +24,12 @@ use crate::{
     },
 };
 
-use super::{requests::Caller, settings::Settings};
+use super::{
+    lanes::{Asker, Lane, Turn},
+    requests::Caller,
+    rights::Rights,
+    settings::Settings,
+};
 
 /// The part of the machine's processors that checks of one lane may take.
 const PROCESSORS_PART: usize = 2;
@@ -41,7 +41,7 @@ pub(super) const READ_QUICKLY_BYTES_MAX: usize = 8 * 1024;
 pub(super) struct Contracts {
     rules: Arc<(Namespace, ToolSubjects)>,
     /// Where the registry calls; it may be less than where tools may listen.
-    callable: ToolSubjects,
+    rights: Rights,
     announced: Lanes,
     learned: Lanes,
     read: Lanes,
@@ -50,22 +50,15 @@ pub(super) struct Contracts {
 
 /// Turns of one purpose.
 struct Lanes {
-    light: Lane,
-    heavy: Lane,
-}
-
-/// Turns that are given in the order in which they are asked for.
-struct Lane {
-    turns: Arc<Semaphore>,
-    /// One for each who waits or has a turn: whoever has more to do than others has one turn at a time.
-    each: Mutex<HashMap<RequesterId, Weak<Semaphore>>>,
+    light: Arc<Lane>,
+    heavy: Arc<Lane>,
 }
 
 /// What is checked, and how long that may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Check {
-    /// A contract that is announced, and by whom.
-    Announcement(Weight, RequesterId),
+    /// A contract that is announced.
+    Announcement(Weight),
     /// A contract before its first call, and who announced it.
     Learning(Weight, RequesterId),
     /// A long request of a node is read.
@@ -96,16 +89,21 @@ impl Check {
 }
 
 impl Contracts {
-    pub(super) fn new(settings: &Settings, callable: ToolSubjects) -> Self {
+    pub(super) fn new(settings: &Settings, rights: Rights) -> Self {
         let (namespace, subjects) = (&settings.namespace, &settings.tool_subjects);
         Self {
             rules: Arc::new((namespace.clone(), subjects.clone())),
-            callable,
+            rights,
             announced: Lanes::new(),
             learned: Lanes::new(),
             read: Lanes::new(),
             checked: Lanes::new(),
         }
+    }
+
+    /// Waits until it is known which tools the registry calls.
+    pub(super) async fn know_callable(&self, caller: &Caller) {
+        self.rights.known(caller).await;
     }
 
     /// What whoever announces these tools is told of those that the registry does not call.
@@ -115,8 +113,9 @@ impl Contracts {
         tools: &'a [Tool],
     ) -> impl Iterator<Item = Warning> + 'a {
         let (namespace, _) = &*self.rules;
+        let callable = self.rights.callable();
         let uncalled =
-            |tool: &&Tool| check_subject(&tool.subject, namespace, node, &self.callable).is_err();
+            |tool: &&Tool| check_subject(&tool.subject, namespace, node, callable).is_err();
         tools.iter().filter(uncalled).map(|tool| {
             let message = format!(
                 "tool {} {} listens on {:?}, where this registry does not call it: it is listed and resolved, and \
@@ -137,8 +136,9 @@ impl Contracts {
         check: impl FnOnce(ToolRules<'_>) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
         let rules = Arc::clone(&self.rules);
+        let turn = self.turn(what, caller);
         let checked = async move {
-            let turn = self.turn(what).await;
+            let turn = turn.await;
             let done = tokio::task::spawn_blocking(move || {
                 // Kept until it is done, also when nobody waits for it any more.
                 let _turn = turn;
@@ -159,58 +159,32 @@ impl Contracts {
         }
     }
 
-    async fn turn(&self, what: Check) -> impl Send + use<> {
-        let (lanes, weight, whose) = match what {
-            Check::Announcement(weight, whose) => (&self.announced, weight, Some(whose)),
-            Check::Learning(weight, whose) => (&self.learned, weight, Some(whose)),
-            Check::ReadingAnnouncement => (&self.announced, Weight::Light, None),
-            Check::Reading(weight) => (&self.read, weight, None),
-            Check::Values(weight) => (&self.checked, weight, None),
+    /// Whoever asks waits in turns with others; for a contract that a caller did not write that is who announced it.
+    async fn turn(&self, what: Check, caller: &Caller) -> Option<Turn> {
+        let asker = Asker::Caller(caller.number);
+        let (lanes, weight, asker) = match what {
+            Check::Announcement(weight) => (&self.announced, weight, asker),
+            Check::Learning(weight, whose) => (&self.learned, weight, Asker::Requester(whose)),
+            Check::ReadingAnnouncement => (&self.announced, Weight::Light, asker),
+            Check::Reading(weight) => (&self.read, weight, asker),
+            Check::Values(weight) => (&self.checked, weight, asker),
         };
         let lane = match weight {
             Weight::Light => &lanes.light,
             Weight::Heavy => &lanes.heavy,
         };
-        lane.turn(whose).await
+        lane.turn(asker).await
     }
 }
 
 impl Lanes {
     fn new() -> Self {
-        Self {
-            light: Lane::new(),
-            heavy: Lane::new(),
-        }
-    }
-}
-
-impl Lane {
-    fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let turns_max = (processors / PROCESSORS_PART).max(1);
         Self {
-            turns: Arc::new(Semaphore::new((processors / PROCESSORS_PART).max(1))),
-            each: Mutex::default(),
+            light: Lane::new(turns_max),
+            heavy: Lane::new(turns_max),
         }
-    }
-
-    /// No semaphore is ever closed, so there always is one.
-    async fn turn(&self, whose: Option<RequesterId>) -> [Option<OwnedSemaphorePermit>; 2] {
-        let own = match whose {
-            Some(whose) => self.own(whose).acquire_owned().await.ok(),
-            None => None,
-        };
-        [own, Arc::clone(&self.turns).acquire_owned().await.ok()]
-    }
-
-    fn own(&self, whose: RequesterId) -> Arc<Semaphore> {
-        let mut each = self.each.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = each.get(&whose).and_then(Weak::upgrade) {
-            return own;
-        }
-        each.retain(|_, own| own.strong_count() > 0);
-        let own = Arc::new(Semaphore::new(1));
-        each.insert(whose, Arc::downgrade(&own));
-        own
     }
 }
 
@@ -222,44 +196,4 @@ pub(super) async fn in_time<R>(caller: &Caller, work: impl Future<Output = R>) -
             let message = "the contracts could not be checked in time; nothing was done";
             Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
         })
-}
-
-#[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn requester_with_much_to_do_takes_turns_with_others() {
-        let lane = Arc::new(Lane {
-            turns: Arc::new(Semaphore::new(1)),
-            each: Mutex::default(),
-        });
-        let (busy, other) = (
-            RequesterId(Uuid::from_u128(1)),
-            RequesterId(Uuid::from_u128(2)),
-        );
-        let begun = lane.turn(Some(busy)).await;
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let mut all = tokio::task::JoinSet::new();
-        for whose in [busy; 20].into_iter().chain([other]) {
-            let (lane, order) = (Arc::clone(&lane), Arc::clone(&order));
-            all.spawn(async move {
-                let _turn = lane.turn(Some(whose)).await;
-                order.lock().unwrap().push(whose);
-            });
-            // It stands in line before the next one comes.
-            tokio::task::yield_now().await;
-        }
-        drop(begun);
-        all.join_all().await;
-        let order = order.lock().unwrap();
-        assert_eq!(order.len(), 21);
-        assert!(
-            order.iter().take(2).any(|whose| *whose == other),
-            "{order:?}"
-        );
-        assert_eq!(lane.each.lock().unwrap().len(), 2);
-    }
 }

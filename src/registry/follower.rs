@@ -22,6 +22,7 @@ use crate::{
         codec::Found,
         follow::{Delivery, FollowError},
     },
+    throttle::LogThrottle,
 };
 
 use super::{clock::Clock, fatal::Fatal, mirror::Mirror, seldom::Seldom};
@@ -40,6 +41,8 @@ pub(super) struct Follower {
     pub(super) opened: Identity,
     /// The first record of a later version, if there is one: its key and format.
     pub(super) later: Arc<OnceLock<(String, u32)>>,
+    /// Bounds what is said of records that are not ours.
+    pub(super) foreign: Arc<LogThrottle>,
 }
 
 /// Makes the follower begin anew.
@@ -181,25 +184,27 @@ impl Follower {
         let stored = match found {
             Found::Stored(stored) => stored,
             Found::Later(format) => {
-                tracing::error!(key = subject, format, "a record of a later version");
+                if self.foreign.admits() {
+                    tracing::error!(key = subject, format, "a record of a later version");
+                }
                 // Only the first is kept.
                 let _ = self.later.set((subject, format));
                 Stored::Later
             }
             Found::Foreign(what) => {
-                if matches!(key, Key::Port(_)) {
+                if self.foreign.admits() {
+                    let over_port = " over a port: held by nobody knows whom, for the longest ttl";
+                    let over = if matches!(key, Key::Port(_)) {
+                        over_port
+                    } else {
+                        ""
+                    };
+                    let revision = revision.0;
                     tracing::error!(
                         key = subject,
-                        revision = revision.0,
+                        revision,
                         what,
-                        "something foreign was written over a port: held by nobody knows whom, for the longest ttl",
-                    );
-                } else {
-                    tracing::error!(
-                        key = subject,
-                        revision = revision.0,
-                        what,
-                        "something foreign was written"
+                        "something foreign was written{over}"
                     );
                 }
                 Stored::Foreign

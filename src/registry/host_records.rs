@@ -123,7 +123,8 @@ impl HostRecords {
         }
     }
 
-    /// Another machine of the same name has ports of its own, and none may be granted on both.
+    /// That another machine has this name, as far as its instances have said so before this one started. Those that start
+    /// now are heard of later (`peers`).
     fn tell_of_namesake(&self) {
         let machine = &self.commit.machine;
         let host = machine.host();
@@ -132,10 +133,7 @@ impl HostRecords {
             record.is_some_and(|record| is_of_another(record, machine))
         });
         if anothers && !self.is_alone() {
-            tracing::warn!(
-                "two machines call themselves {host}: a port that is held on one cannot be had on the other. Give each \
-                 a --host of its own"
-            );
+            self.commit.heard.tell_of_namesake(host);
         }
     }
 

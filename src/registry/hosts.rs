@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::{
@@ -33,6 +36,8 @@ pub(super) struct Heard {
     at: Mutex<BTreeMap<Host, Moment>>,
     /// Records of hosts that are older were there when this instance started: they do not say who runs now.
     started: Moment,
+    /// Whether it was told that another machine has the name of this one.
+    namesake_told: AtomicBool,
 }
 
 impl Heard {
@@ -42,7 +47,19 @@ impl Heard {
         Self {
             at: Mutex::new(at),
             started,
+            namesake_told: AtomicBool::new(false),
         }
+    }
+
+    /// Another machine that has the name of this one has ports of its own, and none may be granted on both. Said once.
+    pub(super) fn tell_of_namesake(&self, host: &Host) {
+        if self.namesake_told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        tracing::warn!(
+            "two machines call themselves {host}: a port that is held on one cannot be had on the other. Give each \
+             a --host of its own"
+        );
     }
 
     /// Instances on these hosts have answered.

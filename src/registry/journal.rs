@@ -45,16 +45,19 @@ pub(super) struct Journal {
     refused: Arc<LogThrottle>,
     slow: Arc<LogThrottle>,
     faults: Arc<LogThrottle>,
+    causes: Arc<LogThrottle>,
     /// Keeps one complaint about the store from becoming thousands.
     complaints: Seldom,
 }
 
 impl Journal {
     pub(super) fn new() -> Self {
+        let refused = LogThrottle::new("refused requests");
         Self {
-            refused: LogThrottle::new("refused requests"),
-            slow: LogThrottle::new("slow requests"),
+            slow: refused.sharing("slow requests"),
+            refused,
             faults: LogThrottle::new("faults"),
+            causes: LogThrottle::new("causes of faults"),
             complaints: Seldom::default(),
         }
     }
@@ -76,6 +79,11 @@ impl Journal {
                 "slow"
             );
         }
+    }
+
+    /// Whether it may be logged what a fault comes from, which is logged itself when it is answered.
+    pub(super) fn admits_cause(&self) -> bool {
+        self.causes.admits()
     }
 
     /// A caller's mistakes are its own; what the registry cannot do is for whoever runs it.

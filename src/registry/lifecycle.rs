@@ -90,7 +90,7 @@ impl LogRegistry {
         let clock = Clock::start();
         let stop = Stop::new();
         let refused = Arc::new(OnceLock::new());
-        let on_event = request_events(Arc::clone(&refused));
+        let on_event = request_events(Arc::clone(&refused), || ());
         let client = nats
             .connect(&format!("{SERVICE} requests"), on_event)
             .await?;

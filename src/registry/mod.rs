@@ -20,6 +20,7 @@ mod hosts;
 mod intake;
 mod invoke;
 mod journal;
+mod lanes;
 mod lifecycle;
 mod micro;
 mod mirror;

@@ -15,9 +15,10 @@ use super::{follower::Restart, seldom::Seldom, stop::Stop};
 const SERVER_REFUSALS: &str = "refusals of the NATS server";
 
 /// What to do with news of the connection that takes requests; `refused` keeps what the server does not
-/// allow.
+/// allow, and `changed` is told when the connection is lost, and when it is back.
 pub(super) fn request_events(
     refused: Arc<OnceLock<String>>,
+    changed: impl Fn() + Send + Sync + 'static,
 ) -> impl Fn(Event) + Send + Sync + 'static {
     let lost = Seldom::default();
     let refusals = LogThrottle::new(SERVER_REFUSALS);
@@ -32,7 +33,12 @@ pub(super) fn request_events(
             // Only the first is kept.
             let _ = refused.set(error.to_string());
         }
-        event => tracing::debug!(%event, "requests"),
+        event => {
+            tracing::debug!(%event, "requests");
+            if matches!(event, Event::Connected | Event::Disconnected) {
+                changed();
+            }
+        }
     }
 }
 

@@ -47,7 +47,7 @@ impl Commit {
             let policy = &core.index.policy;
             (policy.ttl_max, policy.registry_id)
         });
-        let what = Check::Announcement(contract::weight(&request.tools), request.requester_id);
+        let what = Check::Announcement(contract::weight(&request.tools));
         let mut said = request.warnings();
         let check = move |rules: ToolRules<'_>| {
             let named = named(Endpoint::NodeRegister, request.request_id, &request);
@@ -60,6 +60,7 @@ impl Commit {
         let known = self
             .node(caller, Action::Announce(Box::new(announce)))
             .await?;
+        contracts.know_callable(caller).await;
         Ok(self.mirror.with(|core| {
             let (index, now) = (&core.index, self.clock.now().mono);
             let verdicts = index.nodes.verdicts(&known.node_id);
@@ -146,7 +147,7 @@ impl Commit {
         contracts: &Contracts,
     ) -> Result<ToolChangeReply, Error> {
         let weight = contract::weight(std::slice::from_ref(&request.tool));
-        let what = Check::Announcement(weight, request.requester_id);
+        let what = Check::Announcement(weight);
         let check = move |rules: ToolRules<'_>| {
             let named = named(Endpoint::ToolRegister, request.request_id, &request);
             let tool = announce::tool(&request.tool, &request.node_id, rules);
@@ -164,6 +165,7 @@ impl Commit {
             request: named,
         };
         self.done(caller, action).await?;
+        contracts.know_callable(caller).await;
         Ok(self.mirror.with(|core| ToolChangeReply {
             name: tool.name.clone(),
             version: Some(tool.version.clone()),

@@ -48,10 +48,12 @@ impl Peers {
     /// Asks from time to time, for ever.
     pub(super) fn start(
         client: Client,
-        namespace: Namespace,
+        settings: Settings,
         own: Instance,
         commit: Arc<Commit>,
     ) -> Self {
+        let namespace = settings.namespace.clone();
+        let mut told = Vec::new();
         let this = Self {
             own,
             heard: Arc::default(),
@@ -67,6 +69,10 @@ impl Peers {
                         });
                         let now = commit.clock.now().mono;
                         commit.heard.answered(hosts(&found, &namespace), now);
+                        if has_namesake(&found, &settings, &commit.machine) {
+                            commit.heard.tell_of_namesake(&settings.host);
+                        }
+                        tell_of_overlaps(&found, &settings, &commit.machine, &mut told);
                         let found = found
                             .iter()
                             .filter(|peer| is_in(peer, &namespace))
@@ -125,6 +131,41 @@ fn instance(peer: &Identity) -> Instance {
         version: peer.version.clone(),
         host: peer.metadata.get(META_HOST).cloned(),
     }
+}
+
+/// Whether an instance on another machine has the host of this one. Of those that start at once neither has heard of the
+/// other by then; so it is looked for whenever instances answer.
+fn has_namesake(peers: &[Identity], settings: &Settings, machine: &Machine) -> bool {
+    let Some(own) = machine.port_space() else {
+        return false;
+    };
+    let is_other = |peer: &Identity| {
+        let said = |name| peer.metadata.get(name).map(String::as_str);
+        said(META_HOST) == Some(settings.host.as_str())
+            && said(META_PORT_SPACE).is_some_and(|theirs| theirs != own)
+    };
+    let mut peers = peers.iter().filter(|peer| is_in(peer, &settings.namespace));
+    peers.any(is_other)
+}
+
+/// Says which ports two namespaces grant, as far as that was not `told` before: at the start it is refused, unless both
+/// start at once.
+fn tell_of_overlaps(
+    peers: &[Identity],
+    settings: &Settings,
+    machine: &Machine,
+    told: &mut Vec<String>,
+) {
+    let found = overlaps(peers, settings, machine);
+    if found.is_empty() || found == *told {
+        return;
+    }
+    tracing::error!(
+        "another registry grants the same ports: {}. One port may be granted twice: stop one of them, and start it \
+         with other --ports",
+        found.join("; ")
+    );
+    *told = found;
 }
 
 /// Registries of other namespaces that grant ports of the same machine, by whatever name, from ranges that touch ours:

@@ -36,6 +36,8 @@ const HEARTBEAT_CONCURRENCY: usize = 64;
 /// What every command of one request has in common.
 #[derive(Clone)]
 pub(super) struct Caller {
+    /// Stands for whoever takes answers below the same inbox.
+    pub(super) number: u64,
     pub(super) correlation_id: String,
     /// No write is begun at or after this.
     pub(super) deadline: Moment,

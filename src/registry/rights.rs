@@ -1,20 +1,25 @@
 //! What rights the registry has at the NATS server: its callers may not have them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use crate::{
     connect,
     protocol::{names::SERVICE, subject::ToolSubjects},
 };
 
-use super::settings::Settings;
+use super::{requests::Caller, settings::Settings, stop::Stop};
 
 /// Where a NATS server says who its client is to it.
 const USER_INFO: &str = "$SYS.REQ.USER.INFO";
 /// How long it may take to.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long until a server that cannot be reached is asked again.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How long a call waits until it is known again what may be called.
+const KNOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
 struct UserInfo {
@@ -27,30 +32,132 @@ struct User {
     user: String,
 }
 
-/// What the registry calls for others: where it has rights that its callers may lack, only what it was told.
-pub(super) async fn callable(
-    settings: &Settings,
-    nats: &connect::Options,
-) -> Result<ToolSubjects, connect::Error> {
-    let subjects = settings.tool_subjects.clone();
-    if !nats.has_credentials() {
-        let user = user(nats).await?;
-        if user.as_deref() == Some("") {
-            return Ok(subjects);
+/// What the server takes the registry for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    ForNobody,
+    /// For one of its users: it has rights that its callers may lack.
+    ForUser,
+    /// The connection was lost, and the server has not been asked since.
+    Unknown,
+}
+
+/// What the registry may call for others.
+#[derive(Clone)]
+pub(super) struct Rights {
+    /// Where it has no rights of its own.
+    all: Arc<ToolSubjects>,
+    /// Where it has: only what it was told.
+    named: Arc<ToolSubjects>,
+    has_credentials: bool,
+    taken: watch::Sender<Taken>,
+}
+
+impl Rights {
+    /// Before the first connection.
+    pub(super) fn new(settings: &Settings, nats: &connect::Options) -> Self {
+        let subjects = settings.tool_subjects.clone();
+        Self {
+            named: Arc::new(subjects.clone().named_only()),
+            all: Arc::new(subjects),
+            has_credentials: nats.has_credentials(),
+            taken: watch::Sender::new(Taken::Unknown),
         }
-        tracing::info!(
-            user = user.as_deref().unwrap_or("(not told)"),
-            "the NATS server takes this registry for one of its users: it calls tools on their default subjects and \
-             on --tool-subjects only"
-        );
     }
-    if let Some(pattern) = subjects.widest() {
-        tracing::warn!(
-            "--tool-subjects {pattern}: whoever announces a tool chooses where this registry publishes with its own \
-             rights; name the subjects of tools instead"
-        );
+
+    /// Asks the server, and again whenever the connection was lost: its configuration may be another one then.
+    pub(super) async fn start(
+        &self,
+        nats: &connect::Options,
+        stop: &Stop,
+    ) -> Result<(), connect::Error> {
+        if self.has_credentials {
+            self.taken.send_replace(Taken::ForUser);
+            self.warn_of_widest();
+            return Ok(());
+        }
+        self.ask(nats, Taken::ForNobody).await?;
+        let (this, nats) = (self.clone(), nats.clone());
+        stop.watch("what the NATS server takes us for", async move {
+            let mut taken = this.taken.subscribe();
+            let mut before = *taken.borrow();
+            loop {
+                // The sender is a field of `this`.
+                let _ = taken.wait_for(|taken| *taken == Taken::Unknown).await;
+                match this.ask(&nats, before).await {
+                    Ok(now) => before = now,
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot ask what the server takes us for");
+                        tokio::time::sleep(RETRY_PAUSE).await;
+                    }
+                }
+            }
+        });
+        Ok(())
     }
-    Ok(subjects.named_only())
+
+    /// The connection is lost, or back: what was known is not to be trusted any more.
+    pub(super) fn doubt(&self) {
+        if !self.has_credentials {
+            self.taken.send_replace(Taken::Unknown);
+        }
+    }
+
+    /// Waits until it is known what may be called, not for long: until then it is as little as a user may.
+    pub(super) async fn known(&self, caller: &Caller) {
+        let mut taken = self.taken.subscribe();
+        let known = taken.wait_for(|taken| *taken != Taken::Unknown);
+        let soon = tokio::time::timeout(KNOWN_TIMEOUT, known);
+        let _ = tokio::time::timeout_at(caller.until, soon).await;
+    }
+
+    pub(super) fn callable(&self) -> &ToolSubjects {
+        match *self.taken.borrow() {
+            Taken::ForNobody => &self.all,
+            Taken::ForUser | Taken::Unknown => &self.named,
+        }
+    }
+
+    async fn ask(&self, nats: &connect::Options, before: Taken) -> Result<Taken, connect::Error> {
+        // A connection that is lost while it is asked is asked about again.
+        self.taken.send_replace(Taken::Unknown);
+        let mut changes = self.taken.subscribe();
+        changes.mark_unchanged();
+        let user = user(nats).await?;
+        let now = if user.as_deref() == Some("") {
+            Taken::ForNobody
+        } else {
+            Taken::ForUser
+        };
+        if changes.has_changed().unwrap_or(true) {
+            return Ok(before);
+        }
+        self.taken.send_replace(now);
+        match (before, now) {
+            (Taken::ForNobody, Taken::ForUser) => {
+                tracing::info!(
+                    user = user.as_deref().unwrap_or("(not told)"),
+                    "the NATS server takes this registry for one of its users: it calls tools on their default subjects \
+                     and on --tool-subjects only"
+                );
+                self.warn_of_widest();
+            }
+            (Taken::ForUser, Taken::ForNobody) => {
+                tracing::info!("the NATS server knows this registry as no user any more");
+            }
+            _ => {}
+        }
+        Ok(now)
+    }
+
+    fn warn_of_widest(&self) {
+        if let Some(pattern) = self.all.widest() {
+            tracing::warn!(
+                "--tool-subjects {pattern}: whoever announces a tool chooses where this registry publishes with its own \
+                 rights; name the subjects of tools instead"
+            );
+        }
+    }
 }
 
 /// Which user the server takes us for, who say nothing of it (`no_auth_user`): empty for none; none where it does not

@@ -183,6 +183,7 @@ impl Server {
         let received = Received {
             at: self.stall.arrived(),
             endpoint,
+            caller: caller(&self.callers, &reply),
             message,
             named: OnceLock::new(),
             shares: OnceLock::new(),
@@ -239,7 +240,7 @@ impl Server {
         self.journal.answered(&Answered {
             endpoint,
             correlation_id: &correlation_id,
-            caller: caller(&self.callers, &subject),
+            caller: received.caller,
             took,
             shares: received.shares.get().copied(),
             error,
@@ -304,6 +305,8 @@ impl Place {
 pub(super) struct Received {
     pub(super) at: Instant,
     pub(super) endpoint: Endpoint,
+    /// Who asks, as a number.
+    pub(super) caller: u64,
     pub(super) message: Message,
     /// The correlation id, where the body says another one than the header.
     pub(super) named: OnceLock<String>,

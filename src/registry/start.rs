@@ -20,6 +20,7 @@ use crate::{
     },
     serving::round_trip,
     store::{self, Store, open::OpenError},
+    throttle::LogThrottle,
 };
 
 use super::{
@@ -40,7 +41,8 @@ use super::{
     peers::{self, Peers},
     publisher::Publisher,
     queries::Texts,
-    reaper, rights,
+    reaper,
+    rights::Rights,
     serve::{Listening, Server},
     settings::{Settings, show_ranges},
     stall::Stall,
@@ -145,7 +147,9 @@ impl Registry {
         let restart = Arc::new(Restart::default());
 
         let refused = Arc::new(OnceLock::new());
-        let on_event = request_events(Arc::clone(&refused));
+        let rights = Rights::new(&settings, nats);
+        let doubted = rights.clone();
+        let on_event = request_events(Arc::clone(&refused), move || doubted.doubt());
         let requests = nats
             .connect(&format!("{SERVICE} requests"), on_event)
             .await?;
@@ -170,6 +174,7 @@ impl Registry {
             restart: Arc::clone(&restart),
             opened,
             later: Arc::clone(&later),
+            foreign: LogThrottle::new("foreign records"),
         };
         let failing = stop.clone();
         stop.watch("follower", async move {
@@ -206,10 +211,9 @@ impl Registry {
             client: requests.clone(),
         };
         let publisher = stop.watch("publisher", publisher.run());
-        let callable = rights::callable(&settings, nats).await?;
-        let contracts = Contracts::new(&settings, callable.clone());
-        let calls =
-            Invoke::start(&settings, callable, registry_id, &requests, clock, &stop).await?;
+        rights.start(nats, &stop).await?;
+        let contracts = Contracts::new(&settings, rights.clone());
+        let calls = Invoke::start(&settings, rights, registry_id, &requests, clock, &stop).await?;
         let server = server(&settings, registry_id, requests, commit, calls, contracts);
         let listening = listen(&server, registry_id, &stop).await?;
         if let Some(refusal) = refused.get() {
@@ -410,12 +414,7 @@ fn server(
         invoke.late(),
     ));
     Arc::new(Server {
-        peers: Peers::start(
-            client.clone(),
-            settings.namespace.clone(),
-            own,
-            Arc::clone(&commit),
-        ),
+        peers: Peers::start(client.clone(), settings.clone(), own, Arc::clone(&commit)),
         executions: Executions::start(
             Arc::clone(&commit),
             settings.namespace.clone(),

@@ -23,7 +23,7 @@ const BATCH_EXPIRES: Duration = Duration::from_secs(30);
 /// How often the server says that it is there while nothing happens. Twice that without a word ends it.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long the server keeps a consumer that nobody asks.
-const INACTIVE_THRESHOLD: Duration = Duration::from_mins(1);
+pub(super) const INACTIVE_THRESHOLD: Duration = Duration::from_mins(1);
 
 /// One message of the bucket.
 #[derive(Debug)]

@@ -117,7 +117,7 @@ impl Store {
             names,
             batches: Batches::default(),
             event_batches: Batches::default(),
-            refusals: LogThrottle::new("writes that the store refused"),
+            refusals: LogThrottle::new("writes that were refused"),
         })
     }
 
@@ -179,7 +179,9 @@ impl Store {
                 payload: payload.into(),
             }),
             Err(error) => {
-                tracing::error!(key = %write.key, error = crate::chain(&error), "a record is not written");
+                if self.refusals.admits() {
+                    tracing::error!(key = %write.key, error = crate::chain(&error), "a record is not written");
+                }
                 None
             }
         }
@@ -229,7 +231,9 @@ impl Store {
     /// Makes the stream of events again, if somebody has removed it.
     pub async fn ensure_events(&self) {
         let context = jetstream::new(self.client.clone());
-        if let Err(error) = open::ensure_events(&context, &self.names).await {
+        if let Err(error) =
+            open::ensure_events(&context, &self.names, self.client.max_payload()).await
+        {
             tracing::warn!(error = crate::chain(&error), "the stream of events");
         }
     }
@@ -253,7 +257,9 @@ impl Store {
             },
             Err(error) if error.kind() == RequestErrorKind::NoResponders => Written::Unsent,
             Err(error) if error.kind() == RequestErrorKind::MaxPayloadExceeded => {
-                tracing::warn!(%error, "a record is larger than a message may be");
+                if self.refusals.admits() {
+                    tracing::warn!(%error, "a record is larger than a message may be");
+                }
                 Written::Unsent
             }
             Err(error) => {

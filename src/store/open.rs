@@ -12,7 +12,13 @@ use async_nats::{
 
 use crate::server_version::{INSTALL, SERVER_VERSION_MIN, Version};
 
-use super::make;
+use super::{follow::INACTIVE_THRESHOLD, make};
+
+/// Consumers that a stream must allow, at least: each instance has one of the bucket, and for a while another one when it
+/// was cut off; one of them has one of the events.
+const CONSUMERS_MIN: i32 = 16;
+/// Bytes that a message in a stream may have to have, at most; less where the server takes no such messages.
+const MESSAGE_BYTES_MIN: usize = 1024 * 1024;
 
 /// Names, replicas and sizes of what is opened.
 #[derive(Debug, Clone)]
@@ -67,13 +73,15 @@ pub enum OpenError {
     /// A stream exists with other settings.
     #[error(
         "stream {stream} exists with other settings: {}. {}",
-        .differences.join("; "), advice(.stream, .fixed)
+        .differences.join("; "), advice(.stream, .flags, .fixed)
     )]
     OtherSettings {
         /// Which.
         stream: String,
         /// What is, and what would be right.
         differences: Vec<String>,
+        /// What sets all of them right in `nats stream edit`; empty where it has no flag for one of them.
+        flags: Vec<&'static str>,
         /// Those of them that a server does not change once a stream is there.
         fixed: Vec<&'static str>,
     },
@@ -122,7 +130,9 @@ pub(super) async fn open(client: &Client, names: &Names) -> Result<Names, OpenEr
         .await
         .map_err(OpenError::NoJetStream)?;
     let want = |replicas| bucket(names, replicas);
-    let bucket = ensure(&context, &want, names.replicas, DIFFERENCES_BUCKET).await?;
+    let payload_max = client.max_payload();
+    let checked = SETTINGS_BUCKET;
+    let bucket = ensure(&context, &want, names.replicas, payload_max, checked).await?;
     let is = bucket.num_replicas;
     if let Some(want) = names.replicas.filter(|want| *want != is) {
         let stream = bucket.name;
@@ -132,7 +142,7 @@ pub(super) async fn open(client: &Client, names: &Names) -> Result<Names, OpenEr
         replicas: Some(is),
         ..names.clone()
     };
-    ensure_events(&context, &names).await?;
+    ensure_events(&context, &names, payload_max).await?;
     Ok(names)
 }
 
@@ -140,9 +150,11 @@ pub(super) async fn open(client: &Client, names: &Names) -> Result<Names, OpenEr
 pub(super) async fn ensure_events(
     context: &jetstream::Context,
     names: &Names,
+    payload_max: usize,
 ) -> Result<(), OpenError> {
     let want = |replicas| events(names, replicas);
-    let events = ensure(context, &want, names.replicas, DIFFERENCES_EVENTS).await;
+    let checked = SETTINGS_EVENTS;
+    let events = ensure(context, &want, names.replicas, payload_max, checked).await;
     events.map(|_| ())
 }
 
@@ -205,33 +217,45 @@ fn events(names: &Names, replicas: usize) -> Config {
     }
 }
 
-type Difference = fn(&Config, &Config) -> Option<String>;
-
-macro_rules! same {
-    ($($field:ident),* $(,)?) => {
-        &[$(|is, want| (is.$field != want.$field).then(|| {
-            format!(concat!(stringify!($field), " is {:?} and must be {:?}"), is.$field, want.$field)
-        })),*]
-    };
+/// A setting that may be wrong.
+struct Setting {
+    /// What it is, and what would be right, where it is wrong.
+    wrong: fn(&Config, &Config) -> Option<String>,
+    /// What sets it right in `nats stream edit`, where that has a flag which loses nothing.
+    flag: Option<&'static str>,
 }
 
-const DIFFERENCES_BUCKET: &[Difference] = same![
+macro_rules! same {
+    ($($field:ident $(= $flag:literal)?),* $(,)?) => {
+        &[$(Setting {
+            wrong: |is, want| (is.$field != want.$field).then(|| {
+                format!(concat!(stringify!($field), " is {:?} and must be {:?}"), is.$field, want.$field)
+            }),
+            flag: same!(@ $($flag)?),
+        }),*]
+    };
+    (@ $flag:literal) => { Some($flag) };
+    (@) => { None };
+}
+
+const SETTINGS_BUCKET: &[Setting] = same![
     subjects,
     max_messages_per_subject,
-    max_messages,
-    max_bytes,
-    max_age,
-    discard,
+    max_messages = "--max-msgs=-1",
+    max_bytes = "--max-bytes=-1",
+    max_age = "--max-age=0",
+    discard = "--discard=new",
+    discard_new_per_subject = "--no-discard-per-subject",
     retention,
     storage,
-    no_ack,
+    no_ack = "--ack",
     sealed,
-    allow_direct,
-    allow_rollup,
-    deny_delete,
-    deny_purge,
-    allow_message_ttl,
-    allow_atomic_publish,
+    allow_direct = "--allow-direct",
+    allow_rollup = "--no-allow-rollup",
+    deny_delete = "--deny-delete",
+    deny_purge = "--deny-purge",
+    allow_message_ttl = "--allow-msg-ttl",
+    allow_atomic_publish = "--allow-batch",
     subject_delete_marker_ttl,
     mirror,
     sources,
@@ -239,16 +263,59 @@ const DIFFERENCES_BUCKET: &[Difference] = same![
     subject_transform,
 ];
 /// How much is kept for how long is the operator's.
-const DIFFERENCES_EVENTS: &[Difference] = same![
+const SETTINGS_EVENTS: &[Setting] = same![
     subjects,
-    discard,
+    discard = "--discard=old",
     retention,
     storage,
-    no_ack,
+    no_ack = "--ack",
     sealed,
     mirror,
     sources,
     subject_transform
+];
+/// Room that each stream must have.
+const SETTINGS_ROOM: &[Setting] = &[
+    Setting {
+        wrong: |is, _| {
+            let few = (1..CONSUMERS_MIN).contains(&is.max_consumers);
+            few.then(|| {
+                format!(
+                    "max_consumers is {} and must be -1 or at least {CONSUMERS_MIN}",
+                    is.max_consumers
+                )
+            })
+        },
+        // It takes no -1.
+        flag: Some("--max-consumers=0"),
+    },
+    Setting {
+        wrong: |is, want| {
+            // A stream that is made has no bound: here it says what is needed.
+            let small = (0..want.max_message_size).contains(&is.max_message_size);
+            small.then(|| {
+                format!(
+                    "max_msg_size is {} and must be -1 or at least {}",
+                    is.max_message_size, want.max_message_size
+                )
+            })
+        },
+        flag: Some("--max-msg-size=-1"),
+    },
+    Setting {
+        wrong: |is, _| {
+            let limit = is.consumer_limits.as_ref()?.inactive_threshold;
+            let short = !limit.is_zero() && limit < INACTIVE_THRESHOLD;
+            short.then(|| {
+                format!(
+                    "consumer_limits: inactive_threshold is {}s and must be none or at least {}s",
+                    limit.as_secs_f64(),
+                    INACTIVE_THRESHOLD.as_secs()
+                )
+            })
+        },
+        flag: None,
+    },
 ];
 
 /// How the stream is, which is made by `want` if it is not there, and is right.
@@ -256,7 +323,8 @@ async fn ensure(
     context: &jetstream::Context,
     want: &impl Fn(usize) -> Config,
     replicas: Option<usize>,
-    checked: &[Difference],
+    payload_max: usize,
+    checked: &[Setting],
 ) -> Result<Config, OpenError> {
     let name = want(1).name;
     let stream = match make::find(context, &name).await? {
@@ -265,10 +333,16 @@ async fn ensure(
     };
     let is = &stream.cached_info().config;
     let want = want(is.num_replicas);
-    let mut differences: Vec<String> = checked
-        .iter()
-        .filter_map(|difference| difference(is, &want))
-        .collect();
+    let needed = Config {
+        max_message_size: i32::try_from(payload_max.min(MESSAGE_BYTES_MIN)).unwrap_or(i32::MAX),
+        ..Config::default()
+    };
+    let found = checked.iter().map(|setting| (setting, &want));
+    let room = SETTINGS_ROOM.iter().map(|setting| (setting, &needed));
+    let wrong =
+        |(setting, want): (&Setting, &Config)| Some(((setting.wrong)(is, want)?, setting.flag));
+    let (mut differences, flags): (Vec<String>, Vec<_>) =
+        found.chain(room).filter_map(wrong).unzip();
     let fixed = fixed(is, &want);
     if is.persist_mode == Some(PersistenceMode::Async) {
         differences.push(
@@ -282,6 +356,7 @@ async fn ensure(
     Err(OpenError::OtherSettings {
         stream: want.name,
         differences,
+        flags: flags.into_iter().collect::<Option<_>>().unwrap_or_default(),
         fixed,
     })
 }
@@ -305,10 +380,12 @@ fn fixed(is: &Config, want: &Config) -> Vec<&'static str> {
 }
 
 /// What can be done about a stream with wrong settings, without losing what is in it.
-fn advice(stream: &str, fixed: &[&'static str]) -> String {
+fn advice(stream: &str, flags: &[&'static str], fixed: &[&'static str]) -> String {
     if fixed.is_empty() {
+        let words: Vec<&str> = [&[stream], flags].concat();
+        let words = words.join(" ");
         return format!(
-            "Put them right with `nats stream edit {stream}`, or keep it as it is and choose another --namespace"
+            "Put them right with `nats stream edit {words}`, or keep it as it is and choose another --namespace"
         );
     }
     format!(

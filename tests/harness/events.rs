@@ -64,6 +64,7 @@ impl Events {
             ..Default::default()
         };
         let consumer = stream.create_consumer(config).await.unwrap();
+        let name = consumer.cached_info().name.clone();
         let mut messages = consumer.messages().await.unwrap();
         while let Some(message) = messages.next().await {
             let message = message.unwrap();
@@ -77,6 +78,9 @@ impl Events {
                 break;
             }
         }
+        // A server has room for so many, and keeps one for a while that nobody asks anything of.
+        drop(messages);
+        let _ = stream.delete_consumer(&name).await;
         Self(events)
     }
 

@@ -41,9 +41,7 @@ impl Nats {
     pub(crate) fn start_with(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
-        let config = config.replace("FOLDER", folder.path().to_str().unwrap());
-        let text = format!("host: \"127.0.0.1\"\nport: {port}\n{config}\n");
-        std::fs::write(folder.path().join("nats.conf"), text).unwrap();
+        configure(&folder, port, config);
         let child = run(&folder);
         let mut nats = Self {
             folder,
@@ -78,6 +76,11 @@ impl Nats {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Another configuration, for when it is started again.
+    pub(crate) fn configure(&self, config: &str) {
+        configure(&self.folder, self.port, config);
+    }
+
     /// On the same port, with the same data.
     pub(crate) fn start_again(&mut self) {
         self.child = run(&self.folder);
@@ -97,6 +100,12 @@ impl Nats {
             thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+fn configure(folder: &TempDir, port: u16, config: &str) {
+    let config = config.replace("FOLDER", folder.path().to_str().unwrap());
+    let text = format!("host: \"127.0.0.1\"\nport: {port}\n{config}\n");
+    std::fs::write(folder.path().join("nats.conf"), text).unwrap();
 }
 
 fn greets(port: u16) -> bool {

@@ -1,7 +1,7 @@
 //! `--port PORT` or `--port NAME[=PROTOCOL][:PORT][/udp]`: a port that a command wants, and the variable that it finds
 //! it in.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use crate::{
     cli::{parse, variables},
@@ -71,11 +71,31 @@ fn read(text: &str) -> Result<Wanted, Invalid> {
     };
     let named = |what: &str, why: Invalid| Invalid(format!("a {what} {why}"));
     let number = |text: &str| parse::port(text).map_err(|why| named("port", why));
+    if let Some(why) = several(rest) {
+        return Err(why);
+    }
     let (rest, port) = match rest.rsplit_once(':') {
         None => (rest, None),
+        Some((rest, word)) if word.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            let told = format!("a port is a number: what is spoken there is written {rest}={word}");
+            return Err(Invalid(told));
+        }
         Some((rest, port)) => (rest, Some(number(port)?)),
     };
     let (name, protocol) = rest.split_once('=').unwrap_or((rest, transport));
+    if let (Some(port), true) = (port, name.is_empty() || name.parse::<IpAddr>().is_ok()) {
+        let behind = text.get(name.len()..).unwrap_or_default();
+        let behind = behind.replacen(&format!(":{port}"), "", 1);
+        return Err(Invalid(if name.is_empty() {
+            format!(
+                "a port without a name is written without ':': write {port}{behind}, or NAME{text}"
+            )
+        } else {
+            format!(
+                "{name} is an address and not a name: write {port}{behind}, and --host for another name of this machine"
+            )
+        }));
+    }
     let (name, port) = match (is_number(name), port) {
         (true, None) => (None, Some(number(name)?)),
         (true, Some(port)) => {
@@ -94,6 +114,32 @@ fn read(text: &str) -> Result<Wanted, Invalid> {
         port,
         transport: parse::transport(transport)?,
     })
+}
+
+/// Why it is refused, where more than one port is asked for at once.
+fn several(text: &str) -> Option<Invalid> {
+    if let Some((first, _)) = text.split_once(',') {
+        return Some(Invalid(format!(
+            "it takes one port: write --port {first}, and --port again for each of the others"
+        )));
+    }
+    let (name, range) = match text.rsplit_once(':') {
+        Some((name, range)) => (Some(name).filter(|name| !name.is_empty()), range),
+        None => (None, text),
+    };
+    let (first, last) = range.split_once("..").or_else(|| range.split_once('-'))?;
+    let [from, to] = [first, last].map(|text| parse::port(text).ok());
+    if !is_number(first) || !is_number(last) || from? >= to? {
+        return None;
+    }
+    Some(Invalid(match name {
+        Some(name) => format!(
+            "it takes one port, not a range: write {name}:{first} for that one, or {name} for any"
+        ),
+        None => {
+            format!("it takes one port, not a range: write {first} for that one, or a NAME for any")
+        }
+    }))
 }
 
 /// The same parts in their order, where it is that alone which is wrong.
@@ -166,6 +212,9 @@ mod tests {
         check("53/udp", Some((None, "udp", Some(53), Udp)));
         check("8080=http", Some((None, "http", Some(8080), Tcp)));
         check("8080a", Some((Some("8080a"), "tcp", None, Tcp)));
+        // Not from one port to another.
+        check("2026-11", Some((Some("2026-11"), "tcp", None, Tcp)));
+        check("web-1-2", Some((Some("web-1-2"), "tcp", None, Tcp)));
         for bad in [
             "",
             "=http",
@@ -182,6 +231,15 @@ mod tests {
             "70000",
             "8080:9090",
             "8080:8080",
+            ":28084",
+            "=http:28084",
+            "28080-28090",
+            "28080..28090",
+            "web:28084-28090",
+            "web=http:1-2/udp",
+            "28080,28081",
+            "web:http",
+            "127.0.0.1:28084",
         ] {
             check(bad, None);
         }

@@ -1,6 +1,6 @@
 //! A call that was refused, or that failed, made to be understood.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     cli::{
@@ -29,12 +29,7 @@ pub(super) fn explained(failure: Failure, given: Option<&Given>) -> Failure {
         let all = wrong
             .iter()
             .map(|Violation { pointer, message }| format!("the result{pointer} {message}"));
-        let answer = match of("provider_body") {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
-        let answer = format!("it answered {answer}");
-        let answer = answer.lines().map(str::to_owned);
+        let answer = answer(of("provider_body"), &wrong);
         all.chain(execution(&failure)).chain(answer).collect()
     } else if failure.is(ErrorCode::ProviderNotFound) {
         candidates::lines(&of("candidates"))
@@ -43,7 +38,7 @@ pub(super) fn explained(failure: Failure, given: Option<&Given>) -> Failure {
     } else if failure.is(ErrorCode::ToolError) {
         execution(&failure)
             .into_iter()
-            .chain(body(&of("provider_body")))
+            .chain(body(of("provider_body"), &failure))
             .collect()
     } else if failure.is(ErrorCode::ToolTimeout) || failure.is(ErrorCode::TooLarge) {
         execution(&failure).into_iter().collect()
@@ -97,12 +92,48 @@ fn execution(failure: &Failure) -> Option<String> {
     Some(format!("execution {id}: {executed}"))
 }
 
-/// What the provider says besides, where it says anything.
-fn body(body: &Value) -> Vec<String> {
-    if body.is_null() {
+/// The result that is wrong, unless what is wrong with it begins with all of it.
+fn answer(answer: Value, wrong: &[Violation]) -> Vec<String> {
+    let text = match answer {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    let is_said = |one: &Violation| {
+        let rest = one.message.strip_prefix(&text);
+        one.pointer.is_empty() && rest.is_some_and(|rest| rest.starts_with(' '))
+    };
+    if wrong.iter().any(is_said) {
         return Vec::new();
     }
-    let text = match body {
+    let text = format!("it answered {text}");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// What the provider says besides what the failure says already, where it says anything.
+fn body(mut body: Value, failure: &Failure) -> Vec<String> {
+    let said = [
+        ("code", failure.detail("provider_code")),
+        ("message", failure.detail("provider_message")),
+        ("retryable", failure.member("retryable")),
+        ("correlation_id", failure.member("correlation_id")),
+    ];
+    let is_text = |text: &Value| text.is_string() && said.iter().any(|(_, one)| *one == Some(text));
+    if let Some(error) = body.get_mut("error") {
+        if let Value::Object(members) = error {
+            for (name, said) in said {
+                if said.is_some() && members.get(name) == said {
+                    members.remove(name);
+                }
+            }
+        }
+        if is_text(error) || error.as_object().is_some_and(Map::is_empty) {
+            body.as_object_mut().map(|members| members.remove("error"));
+        }
+    }
+    let text = match &body {
+        Value::Null => return Vec::new(),
+        Value::Object(members) if members.is_empty() => return Vec::new(),
+        text if is_text(text) => return Vec::new(),
         Value::String(text) => text.clone(),
         other => json(other).unwrap_or_default(),
     };

@@ -58,9 +58,39 @@ impl Class {
         self.ranges.push((from, char::MAX));
     }
 
-    /// `p` or `P`, and what stands in the braces.
-    pub(super) fn add_property(&mut self, kind: char, name: &str) {
-        self.properties.push(format!("\\{kind}{{{name}}}"));
+    /// All from one number to another: those of characters.
+    fn add_codes(&mut self, first: u32, last: u32) {
+        let (below, above) = (first..=last.min(0xD7FF), first.max(0xE000)..=last);
+        for codes in [below, above] {
+            let ends = [*codes.start(), *codes.end()].map(char::from_u32);
+            if let ([Some(first), Some(last)], false) = (ends, codes.is_empty()) {
+                self.add(&[(first, last)]);
+            }
+        }
+    }
+
+    /// `p` or `P`, and what stands in the braces. Whether the engine is asked for that property.
+    pub(super) fn add_property(&mut self, kind: char, name: &str) -> bool {
+        let value = name.split_once('=').map_or(name, |(_, value)| value);
+        match (value, kind) {
+            // No text has them.
+            ("Cs" | "Surrogate", 'p') => {}
+            ("Cs" | "Surrogate", _) => self.add_others(&[]),
+            // The script of those that have none, which the engine does not know by a name.
+            ("Unknown" | "Zzzz", kind) => {
+                let categories: &[&str] = match kind {
+                    'p' => &["Cn", "Co"],
+                    _ => &["L", "M", "N", "P", "S", "Z", "Cc", "Cf"],
+                };
+                let written = categories.iter().map(|name| format!("\\p{{{name}}}"));
+                self.properties.extend(written);
+            }
+            _ => {
+                self.properties.push(format!("\\{kind}{{{name}}}"));
+                return true;
+            }
+        }
+        false
     }
 
     /// As an engine reads it. Nested classes, and operators between them, are never in it.
@@ -105,7 +135,8 @@ pub(super) fn character(c: char) -> String {
 
 /// An item of a class.
 enum Item {
-    One(char),
+    /// With that number.
+    One(u32),
     /// It was added to the class.
     Several,
 }
@@ -131,7 +162,7 @@ impl Reader<'_> {
                 // A hyphen at the end is one.
                 Some(']') | None => {
                     class.add_item(&first);
-                    class.add_item(&Item::One('-'));
+                    class.add_item(&Item::One('-'.into()));
                 }
                 Some(_) => self.range(&first, &mut class)?,
             }
@@ -144,7 +175,7 @@ impl Reader<'_> {
             return Ok(());
         };
         match (first, self.item(c, class)?) {
-            (Item::One(first), Item::One(last)) if *first <= last => class.add(&[(*first, last)]),
+            (Item::One(first), Item::One(last)) if *first <= last => class.add_codes(*first, last),
             (Item::One(_), Item::One(_)) => return self.wrong("a range is out of order"),
             _ => {
                 return self.wrong(
@@ -157,16 +188,16 @@ impl Reader<'_> {
 
     fn item(&mut self, c: char, class: &mut Class) -> Result<Item, String> {
         if c != '\\' {
-            return Ok(Item::One(c));
+            return Ok(Item::One(c.into()));
         }
         if self.eat('b') {
-            return Ok(Item::One('\u{8}'));
+            return Ok(Item::One(8));
         }
         if self.eat('-') {
-            return Ok(Item::One('-'));
+            return Ok(Item::One('-'.into()));
         }
         Ok(match self.class_escape(class, SYNTAX)? {
-            Some(c) => Item::One(c),
+            Some(code) => Item::One(code),
             None => Item::Several,
         })
     }
@@ -174,8 +205,8 @@ impl Reader<'_> {
 
 impl Class {
     fn add_item(&mut self, item: &Item) {
-        if let Item::One(c) = item {
-            self.add(&[(*c, *c)]);
+        if let Item::One(code) = item {
+            self.add_codes(*code, *code);
         }
     }
 }

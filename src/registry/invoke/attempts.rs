@@ -166,6 +166,7 @@ impl Server {
         let mut queued = None;
         let mut in_vain = None;
         let found = loop {
+            self.invoke.rights.known(caller).await;
             let query = query(call);
             let mut begin = || self.invoke.begin(&self.commit, query, &mut waits);
             let found = if call.attempts == 0 {
@@ -319,7 +320,9 @@ impl Server {
         if error.kind() == PublishErrorKind::MaxPayloadExceeded {
             return at.unsendable(self.client.max_payload());
         }
-        tracing::warn!(%error, "cannot call a tool");
+        if self.journal.admits_cause() {
+            tracing::warn!(%error, "cannot call a tool");
+        }
         Error::new(ErrorCode::Internal, format!("{at} could not be called"))
     }
 

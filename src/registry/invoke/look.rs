@@ -64,7 +64,8 @@ impl Invoke {
     ) -> R {
         let random = Uuid::new_v4().as_u64_pair().1;
         let now = commit.clock.now().mono;
-        let narrowed = query.calls && self.callable.narrow();
+        let callable = self.rights.callable();
+        let narrowed = query.calls && callable.narrow();
         commit.mirror.with(|core| {
             core.index.advance(now);
             let index = &core.index;
@@ -75,7 +76,7 @@ impl Invoke {
                 now,
                 provider_max: self.loads.provider_max,
                 queue_max: self.queue_max,
-                callable: narrowed.then_some((&self.namespace, &self.callable)),
+                callable: narrowed.then_some((&self.namespace, callable)),
                 waited,
             };
             let considered = field.consider(query.name, query.choice, query.without, random);

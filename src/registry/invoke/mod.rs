@@ -40,7 +40,6 @@ use crate::{
         frame::Parsed,
         invoke::{InvokeRequest, ResolveToolReply, ResolveToolRequest},
         names::{HEADER_TIMEOUT_MS, Namespace},
-        subject::ToolSubjects,
     },
 };
 
@@ -48,6 +47,7 @@ use super::{
     clock::Clock,
     queries,
     requests::Caller,
+    rights::Rights,
     serve::{Received, Server, to_bytes},
     settings::Settings,
     stop::Stop,
@@ -74,7 +74,7 @@ pub(super) struct Invoke {
     queue_max: usize,
     namespace: Namespace,
     /// What may be called.
-    callable: ToolSubjects,
+    rights: Rights,
 }
 
 /// Calls that wait until a provider has room, at one instance. None of them has a turn among those under way, so that
@@ -105,7 +105,7 @@ impl Invoke {
     /// Listens for answers of providers, and tells other instances what is under way.
     pub(super) async fn start(
         settings: &Settings,
-        callable: ToolSubjects,
+        rights: Rights,
         registry_id: Uuid,
         client: &Client,
         clock: Clock,
@@ -124,7 +124,7 @@ impl Invoke {
             queued: Arc::new(Semaphore::new(INVOKES_QUEUED_MAX as usize)),
             queue_max: settings.invoke_queue_max,
             namespace: settings.namespace.clone(),
-            callable,
+            rights,
         })
     }
 
@@ -322,6 +322,7 @@ mod tests {
     async fn no_write_is_begun_when_the_caller_waits_no_longer() {
         let now = tokio::time::Instant::now();
         let caller = Caller {
+            number: 0,
             correlation_id: String::new(),
             deadline: Moment(3_600_000),
             until: now + Duration::from_hours(1),

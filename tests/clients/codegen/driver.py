@@ -105,6 +105,9 @@ async def works(tools: made.Tools) -> None:
     assert turned.named is None and turned.free is None, turned
     assert turned.either is None, turned
 
+    far = await tools.far(made.FarArguments(power=1e23))
+    assert (far.mole, far.power, far.long) == (6.02214076e23, 1e23, 10**17), far
+
     odd = made.OddNamesArguments(
         class_=1, type=2, self_=3, max_items_2=4, max_items=5, a_b_2=6, a_b_3=7,
         field_1st=8, field_=9, gr_e=10, int_=11, list_=[12], to_json_=13, async_=14,

@@ -134,6 +134,9 @@ async fn works(tools: &Tools) {
     assert_eq!((result.named, result.free), (corners.named, corners.free));
     assert!(matches!(result.either, Some(CornersAllEither::Maybe(None))));
 
+    let far = tools.far(&FarArguments::new(FarArgumentsPower::Value1e23)).await.unwrap();
+    assert_eq!(far.power, FarResultPower::Value1e23);
+
     let odd = OddNamesArguments {
         none: Some("none".to_owned()),
         self_2: Some(OddNamesArgumentsSelf::Empty),

@@ -86,6 +86,9 @@ async function works(tools: Tools): Promise<void> {
     assert.deepEqual((await tools.corners(arguments_)).tail, tail);
   }
 
+  const far = { mole: 6.02214076e23, power: 1e23, long: 1e17 } as const;
+  assert.deepEqual(await tools.far(far), far);
+
   const odd: OddNamesArguments = {
     class: 1,
     type: 2,
