@@ -18,7 +18,7 @@ use crate::{
 use super::{
     announce::members,
     commit::Commit,
-    queries::{endpoint_of, trust},
+    queries::{FirstCore, endpoint_of, trust},
     requests::{Caller, named},
 };
 
@@ -60,7 +60,7 @@ impl Commit {
             // The answer to the same request again is what has become of the bus since.
             let bus = bus.filter(|bus| bus.bus.ended.is_none());
             BusReply {
-                endpoint_uri: bus.and_then(|bus| endpoint_of(&bus.bus)),
+                endpoint_uri: bus.and_then(|bus| endpoint_of(&bus.bus.more)),
                 status: match bus {
                     Some(_) => BusStatus::Accepted,
                     None => BusStatus::Removed,
@@ -129,7 +129,11 @@ impl Commit {
         };
         self.done(caller, Action::Judge(Box::new(judgement)))
             .await?;
-        self.mirror.with(|core| trust(&core.index, &node_id))
+        let now = self.clock.now().mono;
+        self.mirror.with(|core| {
+            let index = &core.index;
+            trust(FirstCore { index, now }, &node_id)
+        })
     }
 }
 

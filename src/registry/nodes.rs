@@ -29,7 +29,7 @@ use super::{
     announce,
     commit::Commit,
     contracts::{Check, Contracts},
-    queries::collisions,
+    queries::{FirstCore, collisions},
     requests::{Caller, named},
 };
 
@@ -68,8 +68,9 @@ impl Commit {
                 .unwrap_or_default()
                 .trust(&registration.contract_hash);
             let left = left(&known, now);
+            let catalog = FirstCore { index, now };
             said.extend(warnings(
-                index,
+                catalog,
                 contracts,
                 &known.node_id,
                 &registration.tools,
@@ -164,13 +165,17 @@ impl Commit {
             request: named,
         };
         self.done(caller, action).await?;
+        let now = self.clock.now().mono;
         Ok(self.mirror.with(|core| ToolChangeReply {
             name: tool.name.clone(),
             version: Some(tool.version.clone()),
             contract_hash: Some(tool.contract_hash.clone()),
             status: ToolStatus::Accepted,
             warnings: warnings(
-                &core.index,
+                FirstCore {
+                    index: &core.index,
+                    now,
+                },
                 contracts,
                 &request.node_id,
                 std::slice::from_ref(&tool),
@@ -249,8 +254,13 @@ impl Commit {
 }
 
 /// What is worth a look about the tools that a node announces.
-fn warnings(index: &Index, contracts: &Contracts, node: &NodeId, tools: &[Tool]) -> Vec<Warning> {
-    let mut warnings = collisions(index, node, tools);
+fn warnings(
+    catalog: FirstCore<'_>,
+    contracts: &Contracts,
+    node: &NodeId,
+    tools: &[Tool],
+) -> Vec<Warning> {
+    let mut warnings = collisions(catalog, node, tools);
     warnings.extend(contracts.uncalled(node, tools));
     warnings
 }
