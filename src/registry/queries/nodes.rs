@@ -11,7 +11,7 @@ use crate::{
         counts::Counts,
         ids::{LeaseId, NodeId},
         index::Index,
-        node::{LifeEnd, NodeType as Type},
+        node::LifeEnd,
         nodes::Seen,
         time::Moment,
         trust::TrustState as State,
@@ -20,7 +20,6 @@ use crate::{
         bounds::Open,
         describe::DescribeRequest,
         error::Error,
-        node::NodeType,
         node_life::NodeEnd,
         node_view::{
             InboundLease, ListensAt, Liveness, NodeItem, NodeListRequest, NodeMetadata, NodePorts,
@@ -76,7 +75,7 @@ pub(in crate::registry) fn nodes(
             let said = &seen.node.registration;
             request
                 .node_type
-                .is_none_or(|kind| node_type(said.node_type) == Open::Known(kind))
+                .is_none_or(|kind| said.node_type == kind.into())
                 && request
                     .tag
                     .as_ref()
@@ -147,17 +146,6 @@ fn found<'a>(index: &'a Index, node_id: &NodeId) -> Result<Seen<'a>, Error> {
         .ok_or_else(|| Error::from(Refusal::NodeNotFound(node_id.clone())))
 }
 
-fn node_type(kind: Type) -> Open<NodeType> {
-    Open::Known(match kind {
-        Type::Tool => NodeType::Tool,
-        Type::Validator => NodeType::Validator,
-        Type::Test => NodeType::Test,
-        Type::Adapter => NodeType::Adapter,
-        Type::Agent => NodeType::Agent,
-        Type::Other => return Open::Other("other".to_owned()),
-    })
-}
-
 fn liveness(seen: &Seen<'_>, now: Moment) -> Liveness {
     if !seen.is_live() {
         Liveness::Ended
@@ -175,7 +163,7 @@ pub(super) fn item(index: &Index, seen: &Seen<'_>, now: Moment) -> NodeItem {
     NodeItem {
         node_id: seen.node_id.clone(),
         version: said.version.clone(),
-        node_type: node_type(said.node_type),
+        node_type: said.node_type.into(),
         host: said.host.clone(),
         tags: said.tags.clone(),
         liveness: Open::Known(liveness(seen, now)),
