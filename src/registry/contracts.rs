@@ -238,12 +238,10 @@ pub(super) fn collision<'a>(
 
 /// What comes of it before `until`; else BUSY.
 pub(super) async fn in_time<R>(until: Instant, work: impl Future<Output = R>) -> Result<R, Error> {
-    tokio::time::timeout_at(until, work)
-        .await
-        .map_err(|_| {
-            let message = "the contracts could not be checked in time; nothing was done";
-            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
-        })
+    tokio::time::timeout_at(until, work).await.map_err(|_| {
+        let message = "the contracts could not be checked in time; nothing was done";
+        Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+    })
 }
 
 #[cfg(test)]
