@@ -372,7 +372,7 @@ impl Server {
         let what = Check::request(endpoint, body.len());
         let parse =
             move |rules: ToolRules<'_>| frame::parse(endpoint, rules.namespace, minor, &body);
-        self.contracts.check(what, caller, parse).await
+        self.contracts.check(what, caller.until, parse).await
     }
 
     pub(super) fn parse<T: DeserializeOwned>(

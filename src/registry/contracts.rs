@@ -11,7 +11,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use crate::{
     domain::{
@@ -24,12 +27,13 @@ use crate::{
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
         names::Namespace,
         subject::{ToolSubjects, check_subject},
+        tool::PROVIDERS_SHOWN_MAX,
         validator::Weight,
         warning::{Warning, WarningCode},
     },
 };
 
-use super::{requests::Caller, settings::Settings};
+use super::settings::Settings;
 
 /// The part of the machine's processors that checks of one lane may take.
 const PROCESSORS_PART: usize = 2;
@@ -128,12 +132,12 @@ impl Contracts {
         })
     }
 
-    /// Does `check` when it is its turn. BUSY if that takes longer than the caller waits; nothing was
-    /// done then.
+    /// Does `check` when it is its turn. BUSY if that takes longer than `until`, when the caller is answered; nothing was done
+    /// then.
     pub(super) async fn check<R: Send + 'static>(
         &self,
         what: Check,
-        caller: &Caller,
+        until: Instant,
         check: impl FnOnce(ToolRules<'_>) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
         let rules = Arc::clone(&self.rules);
@@ -150,7 +154,7 @@ impl Contracts {
             });
             done.await
         };
-        match in_time(caller, checked).await? {
+        match in_time(until, checked).await? {
             Ok(result) => result,
             Err(_) => Err(Error::new(
                 ErrorCode::Internal,
@@ -214,14 +218,30 @@ impl Lane {
     }
 }
 
-/// What comes of it while the caller waits; else BUSY.
-pub(super) async fn in_time<R>(caller: &Caller, work: impl Future<Output = R>) -> Result<R, Error> {
-    tokio::time::timeout_at(caller.until, work)
-        .await
-        .map_err(|_| {
-            let message = "the contracts could not be checked in time; nothing was done";
-            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
-        })
+/// What whoever announces a tool is told when others offer another contract by its name and version.
+pub(super) fn collision<'a>(
+    tool: &Tool,
+    others: impl Iterator<Item = &'a NodeId>,
+) -> Option<Warning> {
+    let others = others.take(PROVIDERS_SHOWN_MAX).map(ToString::to_string);
+    let others: Vec<String> = others.collect();
+    (!others.is_empty()).then(|| {
+        let message = format!(
+            "tool {} {} is offered under another contract by {}",
+            tool.name,
+            tool.version,
+            others.join(", ")
+        );
+        Warning::new(WarningCode::ToolCollision, message)
+    })
+}
+
+/// What comes of it before `until`; else BUSY.
+pub(super) async fn in_time<R>(until: Instant, work: impl Future<Output = R>) -> Result<R, Error> {
+    tokio::time::timeout_at(until, work).await.map_err(|_| {
+        let message = "the contracts could not be checked in time; nothing was done";
+        Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+    })
 }
 
 #[cfg(test)]

@@ -28,14 +28,15 @@ use crate::{
 use super::{
     background::{EventEncoder, Publisher, events_options},
     clock::Clock,
+    contracts::Contracts,
     driver::{self, Applied, Driver, LoadError},
     intake::{Intake, Listening, Replies},
     micro::{Identity, Micro, service_id},
     news::request_events,
-    peers,
+    peers, rights,
     settings::{Settings, show_ranges},
     stall::Stall,
-    start::machine,
+    start::{machine, node_bytes_max},
     stop::Stop,
 };
 
@@ -102,12 +103,14 @@ impl LogRegistry {
             bytes_max: STORE_BYTES_MAX,
         })
         .await?;
+        let callable = rights::callable(&settings, nats).await?;
         let micro = micro(&settings, registry_id, client.clone(), clock);
         let replies = Replies::new(client.clone(), Arc::clone(&micro), clock);
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
         let (applied, to_publish) = mpsc::unbounded_channel();
-        let options = engine_options(&settings, clock, applied);
+        let node_bytes_max = node_bytes_max(client.max_payload());
+        let options = engine_options(&settings, node_bytes_max, clock, applied);
         let instance = options.local.instance;
         let driver = Driver::start(log, store.clone(), options, answer).await?;
         let options = events_options(&settings);
@@ -140,6 +143,8 @@ impl LogRegistry {
             inboxes: settings.inboxes.clone(),
             clock,
             machine: machine(&settings),
+            registry_id,
+            contracts: Contracts::new(&settings, callable),
             ttl_max: settings.ttl_max,
             driver,
             replies,
@@ -231,6 +236,7 @@ fn micro(
 
 fn engine_options(
     settings: &Settings,
+    node_bytes_max: usize,
     clock: Clock,
     applied: mpsc::UnboundedSender<Applied>,
 ) -> driver::Options {
@@ -252,6 +258,7 @@ fn engine_options(
             nodes: NodeLimits {
                 nodes_max: settings.nodes_max,
                 buses_max: settings.buses_max,
+                node_bytes_max,
                 ..NodeLimits::default()
             },
             calls_max: settings.calls_max,

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use onex_core::node_command::Register;
+
 use crate::{
     domain::{
-        command::{Action, Answer, Claim, Known},
+        command::{Action, Announce, Answer, Claim, Known},
         ids::NodeId,
         index::Index,
         node::Tool,
@@ -18,7 +20,8 @@ use crate::{
         error::{Error, ErrorCode},
         node::{RegisterReply, RegisterRequest, RegisterStatus},
         node_life::{
-            DeregisterReply, DeregisterRequest, HeartbeatReply, HeartbeatRequest, NodeEnd,
+            DeregisterReply, DeregisterRequest, HEARTBEAT_AFTER_PART, HeartbeatReply,
+            HeartbeatRequest, NodeEnd,
         },
         tool::{ToolChangeReply, ToolDeregisterRequest, ToolRegisterRequest, ToolStatus},
         warning::Warning,
@@ -32,9 +35,6 @@ use super::{
     queries::{FirstCore, collisions},
     requests::{Caller, named},
 };
-
-/// A heartbeat is due after this part of what is left.
-const HEARTBEAT_AFTER_PART: u64 = 3;
 
 impl Commit {
     pub(super) async fn register(
@@ -53,10 +53,25 @@ impl Commit {
             let named = named(Endpoint::NodeRegister, request.request_id, &request);
             announce::announce(request, ttl_max, named, rules)
         };
-        let mut announce = contracts.check(what, caller, check).await?;
-        let host = &mut announce.registration.host;
+        let Register {
+            node_id,
+            requester_id,
+            epoch,
+            ttl,
+            mut registration,
+            request,
+        } = contracts.check(what, caller.until, check).await?;
+        let host = &mut registration.host;
         *host = host.take().map(|host| self.meant(host)).transpose()?;
-        let registration = announce.registration.clone();
+        let announce = Announce {
+            node_id,
+            requester_id,
+            epoch,
+            chosen: None,
+            ttl,
+            registration: registration.clone(),
+            request,
+        };
         let known = self
             .node(caller, Action::Announce(Box::new(announce)))
             .await?;
@@ -154,7 +169,7 @@ impl Commit {
             let tool = tool.map_err(|error| below("/tool", error))?;
             Ok((request, tool, named))
         };
-        let (request, tool, named) = contracts.check(what, caller, check).await?;
+        let (request, tool, named) = contracts.check(what, caller.until, check).await?;
         let action = Action::AddTool {
             of: Claim {
                 node_id: request.node_id.clone(),

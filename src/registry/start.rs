@@ -284,7 +284,7 @@ fn millis(began: Instant) -> u64 {
 /// How long a registration may be where messages may have `payload_max` bytes: `describe` answers with
 /// all of it, and beside it with the node's health and trust, and with as many of its leases and buses as
 /// there is room for.
-fn node_bytes_max(payload_max: usize) -> usize {
+pub(super) fn node_bytes_max(payload_max: usize) -> usize {
     NODE_BYTES_MAX.min(payload_max / 16 * 7)
 }
 

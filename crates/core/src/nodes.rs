@@ -113,8 +113,8 @@ impl State {
     pub fn collisions(&self, id: &NodeId, tools: &[Tool]) -> Vec<ToolRef> {
         let colliding = |tool: &Tool| {
             let offer = self.indexes.nodes.offer(&tool.name)?;
-            let other = offer.colliding(id, &tool.version, &tool.contract_hash)?;
-            Some(tool.told(Some(other)))
+            let mut others = offer.colliding(id, &tool.version, &tool.contract_hash);
+            others.next().map(|other| tool.told(Some(other)))
         };
         tools.iter().filter_map(colliding).collect()
     }

@@ -1,6 +1,9 @@
 //! What each endpoint does: from a request to a command, or to what readers see; and from there to a reply.
 
 mod leases;
+mod node_life;
+mod node_tools;
+mod nodes;
 mod pages;
 mod pools;
 mod ports;
@@ -8,14 +11,15 @@ mod refusal;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use async_nats::Message;
+use async_nats::{HeaderValue, Message};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use serde::de::DeserializeOwned;
 
 use crate::protocol::{
+    contract::ToolRules,
     describe::{HelpReply, HelpRequest},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, REQUEST_BYTES_MAX},
     error::{Error, ErrorCode},
     frame::{self, Parsed},
     names::HEADER_PROTOCOL,
@@ -23,6 +27,7 @@ use crate::protocol::{
 };
 
 use super::{
+    contracts::Check,
     intake::{InFlight, Intake, Plan},
     serve::to_bytes,
 };
@@ -37,6 +42,18 @@ pub(super) fn plan(
         Endpoint::PortLease => ports::lease(intake, parse(intake, endpoint, message)?).map(Some),
         Endpoint::PortRelease => Ok(Some(ports::release(parse(intake, endpoint, message)?))),
         Endpoint::PortHeartbeat => ports::heartbeat(parse(intake, endpoint, message)?),
+        Endpoint::NodeHeartbeat => {
+            let request = parse(intake, endpoint, message)?;
+            Ok(Some(node_life::heartbeat(request)))
+        }
+        Endpoint::NodeDeregister => {
+            let request = parse(intake, endpoint, message)?;
+            Ok(Some(node_life::deregister(request)))
+        }
+        Endpoint::ToolDeregister => {
+            let request = parse(intake, endpoint, message)?;
+            Ok(Some(node_tools::deregister(request)))
+        }
         _ => Ok(None),
     }
 }
@@ -82,6 +99,12 @@ async fn answer(intake: &Intake, in_flight: &InFlight, message: &Message) -> Res
             let request = parse(intake, endpoint, message)?;
             pages::list(intake, in_flight, request, pools::list).await
         }
+        Endpoint::NodeRegister => nodes::register(intake, in_flight, message).await,
+        Endpoint::NodeList => {
+            let request = parse(intake, endpoint, message)?;
+            pages::list(intake, in_flight, request, nodes::list).await
+        }
+        Endpoint::ToolRegister => node_tools::register(intake, in_flight, message).await,
         Endpoint::Help => {
             let Parsed { ignored, .. } = parse::<HelpRequest>(intake, endpoint, message)?;
             to_bytes(&HelpReply {
@@ -96,12 +119,34 @@ async fn answer(intake: &Intake, in_flight: &InFlight, message: &Message) -> Res
     }
 }
 
+/// Parses a long request away from the tasks that serve.
+async fn parse_long<Q: DeserializeOwned + Send + 'static>(
+    intake: &Intake,
+    in_flight: &InFlight,
+    message: &Message,
+) -> Result<Parsed<Q>, Error> {
+    let (endpoint, body) = (in_flight.endpoint, message.payload.clone());
+    if !(REQUEST_BYTES_MAX..=endpoint.request_bytes_max()).contains(&body.len()) {
+        return parse(intake, endpoint, message);
+    }
+    let minor = protocol_minor(message)?;
+    let what = Check::request(endpoint, body.len());
+    let parse = move |rules: ToolRules<'_>| frame::parse(endpoint, rules.namespace, minor, &body);
+    let until = intake.until(in_flight);
+    intake.contracts.check(what, until, parse).await
+}
+
 fn parse<Q: DeserializeOwned>(
     intake: &Intake,
     endpoint: Endpoint,
     message: &Message,
 ) -> Result<Parsed<Q>, Error> {
-    let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
-    let minor = frame::protocol_minor(header(HEADER_PROTOCOL))?;
+    let minor = protocol_minor(message)?;
     frame::parse(endpoint, &intake.namespace, minor, &message.payload)
+}
+
+fn protocol_minor(message: &Message) -> Result<u32, Error> {
+    let headers = message.headers.as_ref();
+    let minor = headers.and_then(|headers| headers.get(HEADER_PROTOCOL));
+    frame::protocol_minor(minor.map(HeaderValue::as_str))
 }

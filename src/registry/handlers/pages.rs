@@ -12,6 +12,7 @@ use crate::{
     protocol::{
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
         frame::Parsed,
+        port::Page,
     },
     registry::{
         intake::{InFlight, Intake},
@@ -62,6 +63,29 @@ pub(super) async fn list<Q: Asked, R: Serialize + Answered>(
         }
         // As many as fit if they are all alike, less a tenth because they are not.
         limit = (limit * bytes_max / body.len() * 9 / 10).max(1);
+    }
+}
+
+/// A page of what `found` has, each with the cursor behind it.
+pub(super) fn page<T>(
+    state: &State,
+    found: impl Iterator<Item = (String, T)>,
+    limit: usize,
+) -> Page<T> {
+    let mut found = found.peekable();
+    let mut items = Vec::new();
+    let mut last = None;
+    while items.len() < limit
+        && let Some((cursor, item)) = found.next()
+    {
+        items.push(item);
+        last = Some(cursor);
+    }
+    Page {
+        items,
+        next_cursor: found.peek().and(last),
+        revision: state.revision(),
+        ignored: Vec::new(),
     }
 }
 

@@ -33,6 +33,7 @@ use crate::{
 
 use super::{
     clock::Clock,
+    contracts::Contracts,
     driver::{Driver, Submitted},
     handlers,
     stall::Stall,
@@ -57,6 +58,10 @@ pub(super) struct Intake {
     pub(super) clock: Clock,
     /// Where this instance grants ports by default.
     pub(super) machine: Machine,
+    /// This start of this instance, as replies name it.
+    pub(super) registry_id: Uuid,
+    /// Checks contracts of tools.
+    pub(super) contracts: Contracts,
     /// The longest TTL that a request may ask for.
     pub(super) ttl_max: Ttl,
     pub(super) driver: Driver<Completion>,
@@ -266,6 +271,11 @@ impl Intake {
         let patience = patience - (patience / REPLY_PART).min(REPLY_MILLIS_MAX);
         let waited = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.clock.now().mono.plus(patience.saturating_sub(waited))
+    }
+
+    /// When the caller of a request is told that nothing is known.
+    pub(super) fn until(&self, in_flight: &InFlight) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.clock.until(in_flight.deadline)
     }
 
     /// Lets the engine decide one command of a request, for a task.

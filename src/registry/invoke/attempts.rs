@@ -358,7 +358,7 @@ impl Server {
             Ok(at.judge(&message))
         };
         self.contracts
-            .check(Check::reading(bytes), caller, judge)
+            .check(Check::reading(bytes), caller.until, judge)
             .await
     }
 

@@ -60,7 +60,7 @@ impl KnownContracts {
         caller: &Caller,
     ) -> Result<Arc<Known>, Error> {
         let hash = tool.contract_hash.clone();
-        let turn = in_time(caller, self.turn(&hash).acquire_owned()).await?;
+        let turn = in_time(caller.until, self.turn(&hash).acquire_owned()).await?;
         if let Some(known) = self.get(&hash) {
             return Ok(known);
         }
@@ -75,7 +75,7 @@ impl KnownContracts {
             drop(turn);
             Ok(known)
         };
-        contracts.check(what, caller, compile).await
+        contracts.check(what, caller.until, compile).await
     }
 
     /// Given to one at a time of those who want that contract compiled.
@@ -165,11 +165,11 @@ impl Known {
             Ok((violations, document))
         };
         let what = Check::Values(Weight::Light);
-        let document = match contracts.check(what, caller, check_if_light).await? {
+        let document = match contracts.check(what, caller.until, check_if_light).await? {
             (Some(violations), document) => return Ok((violations, document)),
             (None, document) => document,
         };
-        let turn = in_time(caller, Arc::clone(&self.turn).acquire_owned()).await?;
+        let turn = in_time(caller.until, Arc::clone(&self.turn).acquire_owned()).await?;
         let this = Arc::clone(self);
         let check = move |_: ToolRules<'_>| {
             let violations = this.part(part).violations(&document);
@@ -177,6 +177,6 @@ impl Known {
             Ok((violations, document))
         };
         let what = Check::Values(Weight::Heavy);
-        contracts.check(what, caller, check).await
+        contracts.check(what, caller.until, check).await
     }
 }

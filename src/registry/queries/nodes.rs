@@ -9,14 +9,13 @@ use crate::{
     domain::{
         command::Refusal,
         ids::{LeaseId, NodeId},
-        node::{LifeEnd, NodeType as Type, Registration},
+        node::{LifeEnd, Registration},
         trust::{TrustState as State, Verdicts},
     },
     protocol::{
         bounds::Open,
         describe::DescribeRequest,
         error::Error,
-        node::NodeType,
         node_life::NodeEnd,
         node_view::{
             InboundLease, ListensAt, Liveness, NodeItem, NodeListRequest, NodeMetadata, NodePorts,
@@ -69,7 +68,7 @@ pub(in crate::registry) fn nodes<'a>(
             let said = known.registration;
             request
                 .node_type
-                .is_none_or(|kind| node_type(said.node_type) == Open::Known(kind))
+                .is_none_or(|kind| said.node_type == kind.into())
                 && request
                     .tag
                     .as_ref()
@@ -146,17 +145,6 @@ fn found<'a>(catalog: impl Catalog<'a>, node_id: &NodeId) -> Result<Known<'a>, E
         .ok_or_else(|| Error::from(Refusal::NodeNotFound(node_id.clone())))
 }
 
-fn node_type(kind: Type) -> Open<NodeType> {
-    Open::Known(match kind {
-        Type::Tool => NodeType::Tool,
-        Type::Validator => NodeType::Validator,
-        Type::Test => NodeType::Test,
-        Type::Adapter => NodeType::Adapter,
-        Type::Agent => NodeType::Agent,
-        Type::Other => return Open::Other("other".to_owned()),
-    })
-}
-
 fn liveness(known: &Known<'_>) -> Liveness {
     if !known.is_live() {
         Liveness::Ended
@@ -174,7 +162,7 @@ pub(in crate::registry) fn item<'a>(catalog: impl Catalog<'a>, known: &Known<'_>
     NodeItem {
         node_id: known.node_id.clone(),
         version: said.version.clone(),
-        node_type: node_type(said.node_type),
+        node_type: said.node_type.into(),
         host: said.host.clone(),
         tags: said.tags.clone(),
         liveness: Open::Known(liveness(known)),

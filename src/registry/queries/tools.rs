@@ -18,10 +18,11 @@ use crate::{
             PROVIDERS_SHOWN_MAX, Provider, ToolDescribeReply, ToolDescribeRequest, ToolItem,
             ToolListRequest, VARIANTS_BYTES_MAX, VARIANTS_SHOWN_MAX, VERSIONS_SHOWN_MAX, Variant,
         },
-        warning::{Warning, WarningCode},
+        warning::Warning,
     },
 };
 
+use super::super::contracts;
 use super::nodes::again;
 use super::{Catalog, Known, bad_cursor, cursor, page};
 
@@ -251,21 +252,6 @@ pub(in crate::registry) fn collisions<'a>(
 ) -> Vec<Warning> {
     tools
         .iter()
-        .filter_map(|tool| {
-            let others: Vec<String> = catalog
-                .colliding(id, tool)
-                .take(PROVIDERS_SHOWN_MAX)
-                .map(ToString::to_string)
-                .collect();
-            (!others.is_empty()).then(|| {
-                let message = format!(
-                    "tool {} {} is offered under another contract by {}",
-                    tool.name,
-                    tool.version,
-                    others.join(", ")
-                );
-                Warning::new(WarningCode::ToolCollision, message)
-            })
-        })
+        .filter_map(|tool| contracts::collision(tool, catalog.colliding(id, tool)))
         .collect()
 }
