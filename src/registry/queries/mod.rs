@@ -14,7 +14,7 @@ pub(super) use buses::{buses, endpoint_of, flag};
 pub(super) use catalog::{Catalog, Executed, FirstCore, Known};
 pub(super) use describe::{Here, registry};
 pub(super) use leases::{list, resolve};
-pub(super) use nodes::{SHOWN_MAX, node, nodes, trust};
+pub(super) use nodes::{SHOWN_MAX, node, nodes, trust, trust_of};
 pub(super) use pools::pools;
 pub(super) use schemas::{schema, schemas};
 pub(super) use texts::Texts;

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         command::Refusal,
         ids::{LeaseId, NodeId},
-        node::{LifeEnd, Registration},
+        node::LifeEnd,
         trust::{TrustState as State, Verdicts},
     },
     protocol::{
@@ -108,7 +108,7 @@ pub(in crate::registry) fn node<'a, 'c>(
         schema: wanted(Section::Schema).then(|| said(&known, "schema").unwrap_or_default()),
         trust: wanted(Section::Trust).then(|| {
             let verdicts = catalog.verdicts(node_id);
-            trust_of(verdicts, known.registration)
+            trust_of(verdicts, &known.registration.contract_hash)
         }),
         tools: None,
         buses,
@@ -133,7 +133,7 @@ pub(in crate::registry) fn trust<'a>(
     let known = found(catalog, node_id)?;
     Ok(TrustReply {
         node_id: node_id.clone(),
-        trust: trust_of(catalog.verdicts(node_id), known.registration),
+        trust: trust_of(catalog.verdicts(node_id), &known.registration.contract_hash),
         revision: catalog.revision(),
         ignored: Vec::new(),
     })
@@ -261,12 +261,12 @@ pub(super) fn again<T: serde::Serialize, U: DeserializeOwned>(carried: &T) -> Op
     serde_json::from_value(Value::Object(members)).ok()
 }
 
-/// How far a node is trusted that announced this, and why.
-pub(in crate::registry) fn trust_of(verdicts: Option<&Verdicts>, said: &Registration) -> Trust {
+/// How far a node of that contract is trusted, and why.
+pub(in crate::registry) fn trust_of(verdicts: Option<&Verdicts>, contract_hash: &str) -> Trust {
     let none = Verdicts::default();
     let verdicts = verdicts.unwrap_or(&none);
-    let trust = verdicts.trust(&said.contract_hash);
-    let outdated = verdicts.outdated(&said.contract_hash);
+    let trust = verdicts.trust(contract_hash);
+    let outdated = verdicts.outdated(contract_hash);
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let reports = trust.passes + trust.fails;
     Trust {
@@ -284,6 +284,6 @@ pub(in crate::registry) fn trust_of(verdicts: Option<&Verdicts>, said: &Registra
         },
         validator_ids: trust.validator_ids,
         failure_modes: trust.failure_modes,
-        contract_hash: said.contract_hash.clone(),
+        contract_hash: contract_hash.to_owned(),
     }
 }
