@@ -1,22 +1,19 @@
 //! From an entry of the log to the events that say what happened.
 
+mod told;
+
 use async_nats::HeaderMap;
-use onex_core::{
-    entry::{Change, CommandRecord, Entry, EventKind, EventRecord},
-    key::Key,
-    record::{Lease, LeaseEnd, Record},
-};
+use jiff::Timestamp;
+use onex_core::entry::{CommandRecord, Entry};
 use onex_log::DerivedMessage;
-use onex_types::key::PortKey;
 use uuid::Uuid;
 
-use crate::{
-    domain::{record::Ended, transition::Kind},
-    protocol::{
-        event::{About, Envelope, EventBody, PortEvent},
-        names::{HEADER_MESSAGE_ID, Namespace, event_kind},
-    },
+use crate::protocol::{
+    event::{Envelope, EventBody},
+    names::{HEADER_MESSAGE_ID, Namespace, event_kind},
 };
+
+use told::{Told, told};
 
 /// An event's place: the revision of its command, and which of that command's events it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -56,39 +53,42 @@ impl EventEncoder {
             let CommandRecord::Other(changes) = command else {
                 continue;
             };
-            let mut index = 0;
-            for change in &changes.changes {
-                let Some((kind, about, event)) = about(change) else {
-                    continue;
-                };
+            let correlation_id = changes.correlation_id.as_ref();
+            let all = changes.changes.iter().flat_map(told);
+            for (index, told) in (0..).zip(all) {
                 let id = EventId { revision, index };
-                index += 1;
-                let body = EventBody {
-                    event: event_kind(kind).to_owned(),
-                    revision,
-                    at: entry.at,
-                    correlation_id: changes.correlation_id.clone(),
-                    registry_id: self.registry_id,
-                    record: about.key(),
-                    n: event.n,
-                    about,
-                };
-                let message = self.message(id, kind, &body);
+                let message = self.message(id, entry.at, correlation_id, told);
                 events.extend(message.map(|message| (id, message)));
             }
         }
         events
     }
 
-    fn message(&self, id: EventId, kind: Kind, body: &EventBody<About>) -> Option<DerivedMessage> {
-        let key = body.about.key();
-        let subject = self.namespace.event(kind, &key);
+    fn message(
+        &self,
+        id: EventId,
+        at: Timestamp,
+        correlation_id: Option<&String>,
+        told: Told,
+    ) -> Option<DerivedMessage> {
+        let key = told.about.key();
+        let subject = self.namespace.event(told.kind, &key);
         let envelope = Envelope {
             namespace: &self.namespace,
-            kind,
+            kind: told.kind,
             id: id.to_string(),
             key,
-            at: body.at,
+            at,
+        };
+        let body = EventBody {
+            event: event_kind(told.kind).to_owned(),
+            revision: id.revision,
+            at,
+            about: told.about,
+            correlation_id: correlation_id.or(told.correlation_id.as_ref()).cloned(),
+            registry_id: self.registry_id,
+            record: told.key.to_string(),
+            n: told.n,
         };
         let mut headers = HeaderMap::new();
         // The place in the stream says which event it is: the server is not asked to remember names.
@@ -97,7 +97,7 @@ impl EventEncoder {
                 headers.insert(name, value);
             }
         }
-        match serde_json::to_vec(body) {
+        match serde_json::to_vec(&body) {
             Ok(json) => Some(DerivedMessage {
                 subject,
                 headers,
@@ -108,61 +108,5 @@ impl EventEncoder {
                 None
             }
         }
-    }
-}
-
-/// What to publish of a change, if anything.
-fn about(change: &Change) -> Option<(Kind, About, &EventRecord)> {
-    let event = change.event()?;
-    let kind = match event.kind {
-        EventKind::PortLeased => Kind::PortLeased,
-        EventKind::PortReleased => Kind::PortReleased,
-        EventKind::PortExpired => Kind::PortExpired,
-        EventKind::PortQuarantined => Kind::PortQuarantined,
-        _ => return None,
-    };
-    let (key, lease, how) = match change {
-        Change::Put {
-            key: Key::Port(key),
-            record: Record::Lease(lease),
-            ..
-        } => (key, Some(lease), None),
-        Change::Put {
-            key: Key::Port(key),
-            record: Record::Cooldown(cooldown),
-            ..
-        } => (key, event.lease.as_ref(), Some(cooldown.how)),
-        Change::End {
-            key: Key::Port(key),
-            how,
-            ..
-        } => (key, event.lease.as_ref(), Some(*how)),
-        _ => return None,
-    };
-    Some((
-        kind,
-        About::Port(port(key, lease.map(|lease| &**lease), how)),
-        event,
-    ))
-}
-
-fn port(key: &PortKey, lease: Option<&Lease>, how: Option<LeaseEnd>) -> PortEvent {
-    PortEvent {
-        host: key.host.clone(),
-        transport: key.transport,
-        port: key.port,
-        lease_id: lease.map(|lease| lease.lease_id),
-        requester_id: lease.map(|lease| lease.requester_id),
-        name: lease.and_then(|lease| lease.name.clone()),
-        outcome: how.map(ended),
-    }
-}
-
-fn ended(how: LeaseEnd) -> Ended {
-    match how {
-        LeaseEnd::Released => Ended::Released,
-        LeaseEnd::Expired => Ended::Expired,
-        LeaseEnd::InUse => Ended::InUse,
-        LeaseEnd::Superseded => Ended::Superseded,
     }
 }
