@@ -19,21 +19,20 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{
-    connect,
-    protocol::names::{PROTOCOL_MINOR, SERVICE},
-    serving::round_trip,
-};
+use crate::{connect, protocol::names::SERVICE, serving::round_trip};
 
 use super::{
     background::{EventEncoder, Publisher, events_options},
     clock::Clock,
     contracts::Contracts,
     driver::{self, Applied, Driver, LoadError},
+    hosts::Heard,
     intake::{Intake, Listening, Replies},
-    micro::{Identity, Micro, service_id},
+    micro::Micro,
     news::request_events,
-    peers, rights,
+    peers::{self, Peers},
+    queries::Texts,
+    rights,
     settings::{Settings, show_ranges},
     stall::Stall,
     start::{machine, node_bytes_max},
@@ -66,6 +65,9 @@ pub enum StartError {
     /// The store has other settings.
     #[error("{0}")]
     Settings(String),
+    /// Another namespace grants the same ports.
+    #[error("another registry grants the same ports: {}. Choose other --ports", .0.join("; "))]
+    Overlap(Vec<String>),
     /// The engine ended.
     #[error("the engine ended while starting: {0}")]
     Ended(String),
@@ -104,7 +106,22 @@ impl LogRegistry {
         })
         .await?;
         let callable = rights::callable(&settings, nats).await?;
-        let micro = micro(&settings, registry_id, client.clone(), clock);
+        let machine = machine(&settings);
+        let peers = peers::all(&client).await;
+        let overlaps = peers::overlaps(&peers, &settings, &machine);
+        if !overlaps.is_empty() {
+            return Err(StartError::Overlap(overlaps));
+        }
+        let identity = peers::identity(&settings, registry_id, &machine);
+        let started = clock.now().wall;
+        let micro = Arc::new(Micro::new(
+            client.clone(),
+            identity.clone(),
+            settings.namespace.clone(),
+            settings.inboxes.clone(),
+            started,
+            Arc::default(),
+        ));
         let replies = Replies::new(client.clone(), Arc::clone(&micro), clock);
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
@@ -137,12 +154,26 @@ impl LogRegistry {
             });
         }
         let revision = driver.handle.reads.revision();
+        let running = peers::hosts(&peers, &settings.namespace);
+        let heard = Arc::new(Heard::new(running, clock.now().mono));
+        let peers = Peers::start(
+            client.clone(),
+            settings.namespace.clone(),
+            &identity,
+            heard,
+            clock,
+            &stop,
+        );
+        let nats_server = client.server_info().version;
         let intake = Arc::new(Intake {
+            registry: peers::described(&settings, registry_id, started, nats_server),
+            peers,
+            texts: Texts::default(),
             client,
             namespace: settings.namespace.clone(),
             inboxes: settings.inboxes.clone(),
             clock,
-            machine: machine(&settings),
+            machine,
             registry_id,
             contracts: Contracts::new(&settings, callable),
             ttl_max: settings.ttl_max,
@@ -198,40 +229,6 @@ impl LogRegistry {
         round_trip(&self.intake.client).await;
         self.stop.abandon();
     }
-}
-
-fn micro(
-    settings: &Settings,
-    registry_id: Uuid,
-    client: async_nats::Client,
-    clock: Clock,
-) -> Arc<Micro> {
-    let metadata = [
-        (
-            peers::META_NAMESPACE,
-            settings.namespace.name().unwrap_or_default().to_owned(),
-        ),
-        (peers::META_HOST, settings.host.to_string()),
-        (peers::META_RANGES, show_ranges(&settings.ranges)),
-        (peers::META_PROTOCOL, format!("1.{PROTOCOL_MINOR}")),
-        (peers::META_REGISTRY_ID, registry_id.to_string()),
-    ];
-    let identity = Identity {
-        name: SERVICE.to_owned(),
-        id: service_id(registry_id),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        metadata: metadata
-            .map(|(name, value)| (name.to_owned(), value))
-            .into(),
-    };
-    Arc::new(Micro::new(
-        client,
-        identity,
-        settings.namespace.clone(),
-        settings.inboxes.clone(),
-        clock.now().wall,
-        Arc::default(),
-    ))
 }
 
 fn engine_options(

@@ -32,7 +32,7 @@ use super::{
     announce,
     commit::Commit,
     contracts::{Check, Contracts},
-    queries::collisions,
+    queries::{FirstCore, collisions},
     requests::{Caller, named},
 };
 
@@ -83,8 +83,9 @@ impl Commit {
                 .unwrap_or_default()
                 .trust(&registration.contract_hash);
             let left = left(&known, now);
+            let catalog = FirstCore { index, now };
             said.extend(warnings(
-                index,
+                catalog,
                 contracts,
                 &known.node_id,
                 &registration.tools,
@@ -179,13 +180,17 @@ impl Commit {
             request: named,
         };
         self.done(caller, action).await?;
+        let now = self.clock.now().mono;
         Ok(self.mirror.with(|core| ToolChangeReply {
             name: tool.name.clone(),
             version: Some(tool.version.clone()),
             contract_hash: Some(tool.contract_hash.clone()),
             status: ToolStatus::Accepted,
             warnings: warnings(
-                &core.index,
+                FirstCore {
+                    index: &core.index,
+                    now,
+                },
                 contracts,
                 &request.node_id,
                 std::slice::from_ref(&tool),
@@ -264,8 +269,13 @@ impl Commit {
 }
 
 /// What is worth a look about the tools that a node announces.
-fn warnings(index: &Index, contracts: &Contracts, node: &NodeId, tools: &[Tool]) -> Vec<Warning> {
-    let mut warnings = collisions(index, node, tools);
+fn warnings(
+    catalog: FirstCore<'_>,
+    contracts: &Contracts,
+    node: &NodeId,
+    tools: &[Tool],
+) -> Vec<Warning> {
+    let mut warnings = collisions(catalog, node, tools);
     warnings.extend(contracts.uncalled(node, tools));
     warnings
 }

@@ -195,6 +195,11 @@ impl State {
         }
     }
 
+    /// How many leases are live, without those that read as ended because their node has ended.
+    pub fn live_leases(&self) -> usize {
+        self.indexes.owners.live_leases()
+    }
+
     /// How many live leases a requester holds, without those that read as ended.
     pub fn leases_held(&self, requester_id: onex_types::ids::RequesterId) -> usize {
         let held = self.indexes.held(requester_id);

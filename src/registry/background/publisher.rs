@@ -136,6 +136,8 @@ impl Publisher {
             Err(error) => return Stopped::Failed(crate::chain(&error)),
         };
         let (mut noted, mut noted_at) = (named.published, Instant::now());
+        // The revision up to which events are out.
+        let mut told = None;
         loop {
             if self.named().is_none() {
                 return Stopped::NotNamed;
@@ -156,11 +158,17 @@ impl Publisher {
             at.tail.0 += stored as u64;
             at.out = ids.last().copied().unwrap_or(at.out);
             let Some(last) = entries.last() else {
+                // Who asks how many events wait is told that none do.
+                if let Some(revision) = told.filter(|told| *told > noted) {
+                    self.note(revision, at.sequence).await;
+                    (noted, noted_at) = (revision, Instant::now());
+                }
                 continue;
             };
             (at.sequence, at.entry) = (last.sequence, last.header.id);
             let revision = last.entry.last_revision();
             // Of entries that tell of nothing nobody has to know at once.
+            told = if ids.is_empty() { told } else { Some(revision) };
             let due = noted_at.elapsed() >= NOTE_INTERVAL && !ids.is_empty();
             if revision > noted && (due || ids.len() >= ENTRIES_AT_ONCE_MAX) {
                 self.note(revision, at.sequence).await;

@@ -16,7 +16,10 @@ use crate::{
         frame::Parsed,
         port::{Availability, LeaseReply, LeaseStatus, ListRequest, Page, ResolveRequest},
     },
-    registry::intake::{InFlight, Intake},
+    registry::{
+        intake::{InFlight, Intake},
+        queries::bad_cursor,
+    },
 };
 
 use super::{pages, ports::port_key};
@@ -75,6 +78,14 @@ pub(super) fn granted(held: &Held, revision: u64, now: Now) -> LeaseReply {
         verified_on: held.verified.then(|| held.key.host.clone()),
         ..lease_reply(held, revision, now.mono)
     }
+}
+
+/// The lease under a key, as it is shown, if it reads as live.
+pub(super) fn of_key(state: &State, key: &Key, now: Moment) -> Option<LeaseReply> {
+    let port = port_key(key)?;
+    let (slot, lease) = state.lease(port).filter(|_| state.reads_live(key, now))?;
+    let held = Held::of(state, port, slot, lease);
+    Some(lease_reply(&held, state.revision(), now))
 }
 
 /// Which leases are asked for.
@@ -173,7 +184,7 @@ fn leases(
     let after: Option<PortKey> = cursor
         .map(str::parse)
         .transpose()
-        .map_err(|_| Error::invalid("/cursor", "must be the next_cursor of the page before"))?;
+        .map_err(|_| bad_cursor())?;
     let first = match filter.host {
         Some(host) => PortKey::first_on(host),
         None => PortKey::first(),

@@ -1,5 +1,8 @@
 //! What each endpoint does: from a request to a command, or to what readers see; and from there to a reply.
 
+mod buses;
+mod catalog;
+mod describe;
 mod leases;
 mod node_life;
 mod node_tools;
@@ -8,12 +11,14 @@ mod pages;
 mod pools;
 mod ports;
 mod refusal;
+mod trust;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use async_nats::{HeaderValue, Message};
 use bytes::Bytes;
 use futures::FutureExt as _;
+use onex_core::state::State;
 use serde::de::DeserializeOwned;
 
 use crate::protocol::{
@@ -24,13 +29,17 @@ use crate::protocol::{
     frame::{self, Parsed},
     names::HEADER_PROTOCOL,
     teach,
+    trust::TrustGetRequest,
 };
 
 use super::{
     contracts::Check,
     intake::{InFlight, Intake, Plan},
+    queries,
     serve::to_bytes,
 };
+
+use catalog::LogCore;
 
 /// What a request needs decided, where that is all that it needs; none where a task has to answer it.
 pub(super) fn plan(
@@ -54,6 +63,12 @@ pub(super) fn plan(
             let request = parse(intake, endpoint, message)?;
             Ok(Some(node_tools::deregister(request)))
         }
+        Endpoint::BusRegister => buses::register(parse(intake, endpoint, message)?).map(Some),
+        Endpoint::BusDeregister => {
+            let request = parse(intake, endpoint, message)?;
+            Ok(Some(buses::deregister(request)))
+        }
+        Endpoint::TrustReport => trust::report(parse(intake, endpoint, message)?).map(Some),
         _ => Ok(None),
     }
 }
@@ -105,6 +120,45 @@ async fn answer(intake: &Intake, in_flight: &InFlight, message: &Message) -> Res
             pages::list(intake, in_flight, request, nodes::list).await
         }
         Endpoint::ToolRegister => node_tools::register(intake, in_flight, message).await,
+        Endpoint::BusList => {
+            let request = parse(intake, endpoint, message)?;
+            pages::list(intake, in_flight, request, buses::list).await
+        }
+        Endpoint::ToolList => {
+            let request = parse(intake, endpoint, message)?;
+            let make = |state: &State, request: &_, limit, now| {
+                queries::tools(LogCore { state, now }, request, limit)
+            };
+            pages::list(intake, in_flight, request, make).await
+        }
+        Endpoint::ToolDescribe => {
+            let request = parse(intake, endpoint, message)?;
+            describe::tool(intake, in_flight, request).await
+        }
+        Endpoint::SchemaList => {
+            let request = parse(intake, endpoint, message)?;
+            let make = |state: &State, request: &_, limit, now| {
+                queries::schemas(LogCore { state, now }, request, limit)
+            };
+            pages::list(intake, in_flight, request, make).await
+        }
+        Endpoint::SchemaGet => {
+            let request = parse(intake, endpoint, message)?;
+            let make =
+                |state: &State, request: &_, now| queries::schema(LogCore { state, now }, request);
+            pages::one(intake, in_flight, request, make).await
+        }
+        Endpoint::TrustGet => {
+            let request = parse(intake, endpoint, message)?;
+            let make = |state: &State, request: &TrustGetRequest, now| {
+                queries::trust(LogCore { state, now }, &request.node_id)
+            };
+            pages::one(intake, in_flight, request, make).await
+        }
+        Endpoint::Describe => {
+            let request = parse(intake, endpoint, message)?;
+            describe::describe(intake, in_flight, request).await
+        }
         Endpoint::Help => {
             let Parsed { ignored, .. } = parse::<HelpRequest>(intake, endpoint, message)?;
             to_bytes(&HelpReply {

@@ -29,16 +29,13 @@ use crate::{
         announce,
         contracts::{self, Check},
         intake::{InFlight, Intake},
+        queries::{cursor, page},
         requests::named,
         serve::to_bytes,
     },
 };
 
-use super::{
-    pages::{catch_up, page},
-    parse_long,
-    refusal::error,
-};
+use super::{pages::catch_up, parse_long, refusal::error};
 
 /// `node.register`: what it announces is checked away from the tasks that serve.
 pub(super) async fn register(
@@ -130,10 +127,9 @@ pub(super) fn list(
     limit: usize,
     now: Moment,
 ) -> Result<Page<NodeItem>, Error> {
-    let cursor = request.cursor.as_deref().map(str::parse::<NodeId>);
-    let after = cursor
-        .transpose()
-        .map_err(|_| Error::invalid("/cursor", "must be the next_cursor of the page before"))?;
+    let after = cursor(request.cursor.as_deref(), |text| {
+        text.parse::<NodeId>().ok()
+    })?;
     let filter = NodeFilter {
         node_type: request.node_type.map(Into::into),
         tag: request.tag.clone(),
@@ -155,7 +151,7 @@ pub(super) fn list(
             wanted.is_none_or(|wanted| liveness(view, now) == wanted)
         })
         .map(|view| (view.node_id.to_string(), item(state, &view, now)));
-    Ok(page(state, found, limit))
+    Ok(page(state.revision(), found, limit))
 }
 
 fn liveness(view: &NodeView<'_>, now: Moment) -> Liveness {

@@ -1,4 +1,4 @@
-//! Lists: as much of what readers see as fits into a reply.
+//! What readers see: lists, as much as fits into a reply, and single things.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     protocol::{
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
         frame::Parsed,
-        port::Page,
+        port::Limit,
     },
     registry::{
         intake::{InFlight, Intake},
@@ -26,6 +26,8 @@ use super::refusal::error;
 /// Bytes of a page, at most: what waits to be sent to slow readers is bounded by this times the requests in flight and the
 /// messages that the connection holds.
 const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// The number of errors that say that something is not there.
+const NOT_FOUND: u16 = 404;
 /// How long an answer waits for `min_revision`, at most.
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 
@@ -43,20 +45,24 @@ pub(super) async fn list<Q: Asked, R: Serialize + Answered>(
         *host = intake.machine.resolve(host.clone());
     }
     catch_up(intake, in_flight, request.min_revision()).await?;
-    let now = intake.clock.now().mono;
-    let bytes_max = intake.replies.reply_bytes_max().min(PAGE_BYTES_MAX);
-    let mut limit = request.limit().unwrap_or_default().get();
-    loop {
-        let read = |state: &State| make(state, &request, limit, now);
-        let stale = || Error::unavailable(Outcome::None);
-        let page = intake
-            .driver
-            .handle
-            .reads
-            .with(now, read)
-            .ok_or_else(stale)?;
-        let mut page = page?;
+    let limit = request.limit();
+    fitting(intake, limit, |state, limit, now| {
+        let mut page = make(state, &request, limit, now)?;
         page.ignore(ignored.clone());
+        Ok(page)
+    })
+}
+
+/// What `make` makes of as many items as fit.
+pub(super) fn fitting<R: Serialize>(
+    intake: &Intake,
+    limit: Option<Limit>,
+    make: impl Fn(&State, usize, Moment) -> Result<R, Error>,
+) -> Result<Bytes, Error> {
+    let bytes_max = intake.replies.reply_bytes_max().min(PAGE_BYTES_MAX);
+    let mut limit = limit.unwrap_or_default().get();
+    loop {
+        let page = read(intake, |state, now| make(state, limit, now))?;
         let body = to_bytes(&page)?;
         if body.len() <= bytes_max || limit == 1 {
             return Ok(body);
@@ -66,27 +72,47 @@ pub(super) async fn list<Q: Asked, R: Serialize + Answered>(
     }
 }
 
-/// A page of what `found` has, each with the cursor behind it.
-pub(super) fn page<T>(
-    state: &State,
-    found: impl Iterator<Item = (String, T)>,
-    limit: usize,
-) -> Page<T> {
-    let mut found = found.peekable();
-    let mut items = Vec::new();
-    let mut last = None;
-    while items.len() < limit
-        && let Some((cursor, item)) = found.next()
-    {
-        items.push(item);
-        last = Some(cursor);
+/// One thing. That it is not there is said only behind an entry that was sent after the question.
+pub(super) async fn one<Q: Asked, R: Serialize + Answered>(
+    intake: &Intake,
+    in_flight: &InFlight,
+    Parsed { request, ignored }: Parsed<Q>,
+    make: impl Fn(&State, &Q, Moment) -> Result<R, Error>,
+) -> Result<Bytes, Error> {
+    catch_up(intake, in_flight, request.min_revision()).await?;
+    let make = |state: &State, now| make(state, &request, now);
+    let mut reply = found(intake, in_flight, make).await?;
+    reply.ignore(ignored);
+    to_bytes(&reply)
+}
+
+/// What `make` finds. That something is not there is said only behind an entry that was sent after the question.
+pub(super) async fn found<R>(
+    intake: &Intake,
+    in_flight: &InFlight,
+    make: impl Fn(&State, Moment) -> Result<R, Error>,
+) -> Result<R, Error> {
+    match read(intake, &make) {
+        Err(error) if error.code.number() == NOT_FOUND => {
+            read_index(intake, in_flight).await?;
+            read(intake, &make)
+        }
+        found => found,
     }
-    Page {
-        items,
-        next_cursor: found.peek().and(last),
-        revision: state.revision(),
-        ignored: Vec::new(),
-    }
+}
+
+/// What readers see.
+fn read<R>(
+    intake: &Intake,
+    make: impl FnOnce(&State, Moment) -> Result<R, Error>,
+) -> Result<R, Error> {
+    let now = intake.clock.now().mono;
+    let read = intake
+        .driver
+        .handle
+        .reads
+        .with(now, |state| make(state, now));
+    read.unwrap_or_else(|| Err(Error::unavailable(Outcome::None)))
 }
 
 /// Waits until readers see a revision that the caller has seen.

@@ -22,6 +22,7 @@ use crate::{
     },
     machine::Machine,
     protocol::{
+        describe::Registry,
         endpoint::Endpoint,
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome as Done},
         frame,
@@ -36,6 +37,8 @@ use super::{
     contracts::Contracts,
     driver::{Driver, Submitted},
     handlers,
+    peers::Peers,
+    queries::Texts,
     stall::Stall,
 };
 
@@ -64,6 +67,12 @@ pub(super) struct Intake {
     pub(super) contracts: Contracts,
     /// The longest TTL that a request may ask for.
     pub(super) ttl_max: Ttl,
+    /// What `describe` says of this instance.
+    pub(super) registry: Registry,
+    /// The other instances.
+    pub(super) peers: Peers,
+    /// Descriptions of tools.
+    pub(super) texts: Texts,
     pub(super) driver: Driver<Completion>,
     pub(super) replies: Replies,
     /// When requests may be older than they look.

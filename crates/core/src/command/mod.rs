@@ -22,8 +22,9 @@ use crate::{
     key::Key,
     node_command::{
         DeregisterBus, DeregisterTool, Heartbeat, NodeAnswer, NodeClaim, OwnerRequest, Register,
-        RegisterBus, RegisterTool, TrustReport,
+        RegisterBus, RegisterTool, TrustAnswer, TrustReport,
     },
+    node_record::Bus,
     record::{HostPool, InstanceId, Lease, LeaseEnd, Request, Settings, Store},
 };
 
@@ -352,6 +353,10 @@ pub enum Answer {
     Done,
     /// This is the node.
     Node(Box<NodeAnswer>),
+    /// This is the bus; none where it has ended since the same request announced it.
+    Bus(Option<Arc<Bus>>),
+    /// This is what validators say of a node.
+    Trust(Box<TrustAnswer>),
     /// The node's tools are as was asked for.
     Tools {
         /// The contract of the tool that was named with a version; none where there is no such tool any more.
