@@ -207,6 +207,8 @@ pub struct Remembered {
     pub request: Request,
     /// The lease that it got.
     pub lease_id: LeaseId,
+    /// The port of that lease.
+    pub port: Port,
 }
 
 /// A host's port ranges.

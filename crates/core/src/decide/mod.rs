@@ -162,7 +162,9 @@ fn check_digest(
         return Ok(());
     };
     match txn.state.indexes.request(requester_id, request.id) {
-        Some((known, _)) if known.digest != request.digest => Err(Refusal::IdempotencyMismatch),
+        Some((known, _)) if known.digest != request.digest => {
+            Err(Refusal::IdempotencyMismatch(request.id))
+        }
         _ => Ok(()),
     }
 }

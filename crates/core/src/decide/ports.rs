@@ -51,6 +51,8 @@ pub(super) fn choose(
     }
     let found = |ports: Option<Vec<Port>>| {
         ports.ok_or_else(|| Refusal::Exhausted {
+            host: request.host.clone(),
+            transport: request.transport,
             retry_after_ms: retry_after(txn, request),
         })
     };

@@ -82,7 +82,7 @@ fn reported_before(
         .request
         .and_then(|request| before.reported(&report.validator_id, request));
     match known {
-        Some(known) if Some(known) != report.request => Err(Refusal::IdempotencyMismatch),
+        Some(known) if Some(known) != report.request => Err(Refusal::IdempotencyMismatch(known.id)),
         known => Ok(known.is_some()),
     }
 }
