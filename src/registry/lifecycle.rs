@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::{connect, protocol::names::SERVICE, serving::round_trip};
 
 use super::{
-    background::{EventEncoder, Publisher, events_options},
+    background::{EventEncoder, HostNames, Publisher, events_options},
     clock::Clock,
     contracts::Contracts,
     driver::{self, Applied, Driver, LoadError},
@@ -30,6 +30,7 @@ use super::{
     intake::{Intake, Listening, Replies},
     micro::Micro,
     news::request_events,
+    own_host::OwnHost,
     peers::{self, Peers},
     queries::Texts,
     rights,
@@ -156,6 +157,11 @@ impl LogRegistry {
         let revision = driver.handle.reads.revision();
         let running = peers::hosts(&peers, &settings.namespace);
         let heard = Arc::new(Heard::new(running, clock.now().mono));
+        let own_host = Arc::new(OwnHost {
+            machine,
+            heard: Arc::clone(&heard),
+            registry_id,
+        });
         let peers = Peers::start(
             client.clone(),
             settings.namespace.clone(),
@@ -173,7 +179,7 @@ impl LogRegistry {
             namespace: settings.namespace.clone(),
             inboxes: settings.inboxes.clone(),
             clock,
-            machine,
+            own_host,
             registry_id,
             contracts: Contracts::new(&settings, callable),
             ttl_max: settings.ttl_max,
@@ -184,8 +190,17 @@ impl LogRegistry {
             in_flight_max: settings.requests_in_flight_max,
             unsubscribed: Semaphore::new(0),
         });
-        let listening = intake.listen().await?;
+        // Who is said to run on this machine answers: another one that starts now would take it for stopped.
         micro.listen().await?;
+        round_trip(&intake.client).await;
+        let names = HostNames::start(
+            Arc::clone(&intake.own_host),
+            intake.driver.handle.clone(),
+            intake.client.clone(),
+            clock,
+        );
+        stop.watch("names of this machine", Box::pin(names).await.run());
+        let listening = intake.listen().await?;
         // Ready is when the server routes requests here.
         round_trip(&intake.client).await;
         if let Some(refusal) = refused.get() {

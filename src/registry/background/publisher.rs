@@ -168,7 +168,10 @@ impl Publisher {
             (at.sequence, at.entry) = (last.sequence, last.header.id);
             let revision = last.entry.last_revision();
             // Of entries that tell of nothing nobody has to know at once.
-            told = if ids.is_empty() { told } else { Some(revision) };
+            let tells = entries
+                .iter()
+                .any(|applied| applied.entry.event_count() > 0);
+            told = if tells { Some(revision) } else { told };
             let due = noted_at.elapsed() >= NOTE_INTERVAL && !ids.is_empty();
             if revision > noted && (due || ids.len() >= ENTRIES_AT_ONCE_MAX) {
                 self.note(revision, at.sequence).await;

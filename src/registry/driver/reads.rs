@@ -4,11 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use onex_core::{
-    engine::STALE_MILLIS,
-    entry::{CommandRecord, Entry},
-    state::State,
-};
+use onex_core::{engine::STALE_MILLIS, entry::Entry, state::State};
 use onex_types::time::{Moment, Now};
 use tokio::sync::watch;
 
@@ -40,8 +36,7 @@ impl Inner {
 
     /// The entry was applied.
     fn count_events(&mut self, entry: &Entry) {
-        let changes = entry.cmds.iter().flat_map(CommandRecord::changes);
-        let events = changes.filter(|change| change.event().is_some()).count();
+        let events = entry.event_count();
         let (last, full) = (
             self.state.revision(),
             self.unpublished.len() >= UNPUBLISHED_MAX,

@@ -144,7 +144,7 @@ impl<'a> Catalog<'a> for LogCore<'a> {
         let nodes = &state.indexes.nodes;
         Totals {
             leases: state.live_leases(),
-            hosts: state.hosts(),
+            hosts: state.hosts_with_ports(),
             nodes: nodes.count_of(Liveness::Online),
             tools: nodes.offers(None).count(),
             buses: active.count(),

@@ -56,7 +56,7 @@ pub(super) async fn register(
     let until = intake.until(in_flight);
     let mut register = intake.contracts.check(what, until, check).await?;
     let host = &mut register.registration.host;
-    *host = host.take().map(|host| intake.machine.resolve(host));
+    *host = host.take().map(|host| intake.meant(host)).transpose()?;
     let announced = register.registration.clone();
     let action = Action::Register(Box::new(register));
     let outcome = intake.decide(in_flight, action).await?;

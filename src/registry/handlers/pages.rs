@@ -42,7 +42,7 @@ pub(super) async fn list<Q: Asked, R: Serialize + Answered>(
     make: impl Fn(&State, &Q, usize, Moment) -> Result<R, Error>,
 ) -> Result<Bytes, Error> {
     if let Some(host) = request.host() {
-        *host = intake.machine.resolve(host.clone());
+        *host = intake.meant(host.clone())?;
     }
     catch_up(intake, in_flight, request.min_revision()).await?;
     let limit = request.limit();

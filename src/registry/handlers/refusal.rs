@@ -3,6 +3,8 @@
 use onex_core::command::Refusal;
 use serde_json::json;
 
+use crate::registry::hosts::ambiguous;
+
 use crate::domain::call::CALLS_RETRY_MILLIS;
 use crate::protocol::error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome};
 
@@ -29,6 +31,7 @@ pub(super) fn error(refusal: Refusal) -> Error {
         Refusal::PoolNotFound(host) => {
             Error::new(ErrorCode::PoolNotFound, message).with("host", host.as_str())
         }
+        Refusal::HostAmbiguous { host, hosts } => ambiguous(&host, &hosts),
         Refusal::LimitExceeded { what, limit } => Error::new(ErrorCode::LimitExceeded, message)
             .with("limit", json!(limit))
             .with("bound", what),

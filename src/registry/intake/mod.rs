@@ -20,7 +20,6 @@ use crate::{
         ids::{CommandId, Ttl},
         time::Moment,
     },
-    machine::Machine,
     protocol::{
         describe::Registry,
         endpoint::Endpoint,
@@ -37,6 +36,7 @@ use super::{
     contracts::Contracts,
     driver::{Driver, Submitted},
     handlers,
+    own_host::OwnHost,
     peers::Peers,
     queries::Texts,
     stall::Stall,
@@ -60,7 +60,7 @@ pub(super) struct Intake {
     pub(super) inboxes: Inboxes,
     pub(super) clock: Clock,
     /// Where this instance grants ports by default.
-    pub(super) machine: Machine,
+    pub(super) own_host: Arc<OwnHost>,
     /// This start of this instance, as replies name it.
     pub(super) registry_id: Uuid,
     /// Checks contracts of tools.

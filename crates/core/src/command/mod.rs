@@ -14,11 +14,14 @@ use onex_types::{
     time::Moment,
 };
 
+use uuid::Uuid;
+
 pub use refusal::{Refusal, Unavailable};
 
 use crate::{
     call::{BeginCall, CallOutcome, EndCall, ExecutionEnd, Provider},
     execution::{Call, Run},
+    host_names::TellHost,
     key::Key,
     node_command::{
         DeregisterBus, DeregisterTool, Heartbeat, NodeAnswer, NodeClaim, OwnerRequest, Register,
@@ -107,6 +110,17 @@ pub enum Action {
     DeletePool(Host),
     /// Forget the ports of a host on which nothing has happened for the retention time.
     ForgetHost(Host),
+    /// Say what a host is called.
+    TellHost(Box<TellHost>),
+    /// A machine is served under another host from now on, unless another instance than `said_by` has spoken for it since.
+    RenameHost {
+        /// What it was called.
+        host: Host,
+        /// Who said so.
+        said_by: Uuid,
+        /// What it is called now.
+        to: Host,
+    },
     /// End what time asks to end under that key, or forget what ended long ago.
     Expire(Key),
     /// A grant whose port is in use: take it back, and grant another port.
@@ -218,6 +232,8 @@ impl Action {
             | Self::SetPool(..)
             | Self::DeletePool(_)
             | Self::ForgetHost(_)
+            | Self::TellHost(_)
+            | Self::RenameHost { .. }
             | Self::Expire(_)
             | Self::Rollback(_)
             | Self::Confirm(..)
@@ -379,6 +395,8 @@ pub struct Held {
     pub since: Moment,
     /// Whether its port was found bindable just after the grant.
     pub verified: bool,
+    /// Whether it was granted just now on a host that nobody has named before.
+    pub is_first_on_host: bool,
 }
 
 /// What trying to bind a port said.

@@ -1,5 +1,7 @@
 //! Why a command changes nothing.
 
+use std::collections::BTreeSet;
+
 use onex_types::ids::{BusId, Host, LeaseId, NodeId, Port, RequestId, Token, Transport};
 
 use crate::{decide::bounds, node::EPOCH_NAMED_MAX, settings::SettingDiffers};
@@ -25,6 +27,14 @@ pub enum Refusal {
     /// The host has no pool, and new ones are not allowed.
     #[error("there is no pool for host {0}")]
     PoolNotFound(Host),
+    /// A name or address of several hosts.
+    #[error("{host:?} is a name or address of several hosts", host = .host.as_str())]
+    HostAmbiguous {
+        /// Which.
+        host: Host,
+        /// The hosts.
+        hosts: BTreeSet<Host>,
+    },
     /// An instance was started with other settings than the store has.
     #[error("{}", crate::settings::explain(.0))]
     SettingsDiffer(Vec<SettingDiffers>),

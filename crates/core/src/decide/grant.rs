@@ -22,6 +22,7 @@ use crate::{
 use super::{
     Decided, Local, Then, bounds, check_digest,
     claim::{check_ttl, living},
+    hosts::meant,
     lease::held,
     ports::{RETRY_AFTER_MILLIS, choose, keys, member},
     restore::check_quiet,
@@ -51,6 +52,7 @@ pub(super) fn lease(
     check_quiet(txn)?;
     let (request, owner) = &of_owner(txn, request)?;
     check_bounds(txn, request)?;
+    let is_first_on_host = !txn.state.has_named(&request.host);
     let granted = choose(txn, command, request).and_then(|ports| {
         grant(
             txn,
@@ -61,26 +63,30 @@ pub(super) fn lease(
             Vec::new(),
         )
     });
-    if granted.is_err() {
-        txn.state.forget_pools(&request.host);
+    let mut granted = granted.inspect_err(|_| txn.state.forget_pools(&request.host))?;
+    if let Answer::Lease(held) = &mut granted.answer {
+        held.is_first_on_host = is_first_on_host;
     }
-    granted
+    Ok(granted)
 }
 
-/// The request as it is once the node is known that its lease belongs to, and that node's incarnation.
+/// The request as it is once its host is known, and the node that its lease belongs to, with that node's incarnation.
 fn of_owner(
     txn: &Txn<'_>,
     request: &GrantRequest,
 ) -> Result<(GrantRequest, Option<OwnerRef>), Refusal> {
     let mut request = request.clone();
     let Some(owner) = &request.owner else {
+        request.host = meant(txn, &request.host)?;
         return Ok((request, None));
     };
     let view = living(txn.state, &owner.node_id, request.requester_id, owner.epoch)?;
     let host = view.node.registration.host.clone();
-    if let Some(host) = host.filter(|_| owner.on_its_host) {
-        request.host = host;
-    }
+    request.host = match host.filter(|_| owner.on_its_host) {
+        // A name that is several hosts' by now is kept as it is: so its node called it.
+        Some(host) => meant(txn, &host).unwrap_or(host),
+        None => meant(txn, &request.host)?,
+    };
     request.ttl = view.live.ttl;
     Ok((request, Some(view.owner())))
 }
@@ -151,7 +157,8 @@ fn check_bounds(txn: &Txn<'_>, request: &GrantRequest) -> Result<(), Refusal> {
         return Ok(());
     };
     if !txn.state.knows_host(&request.host) {
-        if settings.known_hosts_only {
+        // Where an instance runs, or did, nobody has to ask first.
+        if settings.known_hosts_only && !txn.state.indexes.hosts.knows(&request.host) {
             return Err(Refusal::PoolNotFound(request.host.clone()));
         }
         let limit = settings.hosts_max;

@@ -78,6 +78,7 @@ impl Held {
             renewed_at: slot.at,
             since: slot.since,
             verified: false,
+            is_first_on_host: false,
         }
     }
 }
