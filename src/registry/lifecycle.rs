@@ -14,7 +14,7 @@ use onex_core::{
 };
 use onex_log::Derived;
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     time::timeout,
 };
 use uuid::Uuid;
@@ -44,6 +44,8 @@ use super::{
 const STORE_BYTES_MAX: u64 = 4 << 30;
 /// How long a registry that stops waits for what is in flight.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it waits after that until events are published.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a registry did not start.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +86,9 @@ impl From<LoadError> for StartError {
 pub struct LogRegistry {
     intake: Arc<Intake>,
     listening: Listening,
+    instance: InstanceId,
+    /// The revision up to which this instance has published every event.
+    published: watch::Receiver<u64>,
     stop: Stop,
 }
 
@@ -133,7 +138,9 @@ impl LogRegistry {
         let driver = Driver::start(log, store.clone(), options, answer).await?;
         let options = events_options(&settings);
         let events = Derived::open(client.clone(), &options).await?;
+        let (out, published) = watch::channel(0);
         let publisher = Publisher {
+            out,
             instance,
             driver: driver.handle.clone(),
             store,
@@ -215,6 +222,8 @@ impl LogRegistry {
         Ok(Self {
             intake,
             listening,
+            instance,
+            published,
             stop,
         })
     }
@@ -231,18 +240,47 @@ impl LogRegistry {
 
     /// Stops taking requests, answers those that were taken, within [`DRAIN_TIMEOUT`] if that can be, and ends.
     pub async fn drain(self) {
-        self.stop.end();
+        let Self {
+            intake,
+            listening,
+            instance,
+            mut published,
+            stop,
+        } = self;
+        stop.end();
         let answered = async {
-            self.intake.leave(self.listening).await;
-            self.intake.all_answered().await;
+            intake.leave(listening).await;
+            intake.all_answered().await;
         };
         if timeout(DRAIN_TIMEOUT, answered).await.is_err() {
             tracing::warn!("some requests were not settled in time");
         }
-        self.intake.driver.stop();
-        self.intake.driver.ended().await;
-        round_trip(&self.intake.client).await;
-        self.stop.abandon();
+        let all_out = all_published(&intake, instance, &mut published);
+        if timeout(PUBLISH_TIMEOUT, all_out).await.is_err() {
+            tracing::info!("some events are left for the next publisher");
+        }
+        intake.driver.stop();
+        intake.driver.ended().await;
+        round_trip(&intake.client).await;
+        stop.abandon();
+    }
+}
+
+/// Waits until the events of everything that readers see now are out, if it is this instance that publishes them.
+async fn all_published(
+    intake: &Intake,
+    instance: InstanceId,
+    published: &mut watch::Receiver<u64>,
+) {
+    let reads = &intake.driver.handle.reads;
+    let last = reads.revision();
+    let named = reads.with(intake.clock.now().mono, |state| state.named().cloned());
+    if named
+        .flatten()
+        .is_some_and(|named| named.instance == instance)
+    {
+        // A publisher that has ended publishes nothing.
+        let _ = published.wait_for(|out| *out >= last).await;
     }
 }
 

@@ -16,7 +16,7 @@ use onex_types::{
     ids::CommandId,
 };
 use tokio::{
-    sync::mpsc::UnboundedReceiver,
+    sync::{mpsc::UnboundedReceiver, watch},
     time::{Instant, sleep, timeout},
 };
 use uuid::Uuid;
@@ -68,6 +68,8 @@ pub(in crate::registry) struct Publisher {
     pub(in crate::registry) options: DerivedOptions,
     pub(in crate::registry) clock: Clock,
     pub(in crate::registry) encoder: EventEncoder,
+    /// The revision up to which this instance has published every event.
+    pub(in crate::registry) out: watch::Sender<u64>,
 }
 
 /// Entries that are to be published, as they come.
@@ -167,6 +169,7 @@ impl Publisher {
             };
             (at.sequence, at.entry) = (last.sequence, last.header.id);
             let revision = last.entry.last_revision();
+            self.out.send_replace(revision);
             // Of entries that tell of nothing nobody has to know at once.
             let tells = entries
                 .iter()

@@ -110,3 +110,6 @@ impl EventEncoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
