@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use onex_core::{
     decide::Local,
     engine::Limits,
@@ -19,7 +20,9 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{connect, protocol::names::SERVICE, serving::round_trip};
+use crate::{
+    connect, domain::ids::Host, machine::Machine, protocol::names::SERVICE, serving::round_trip,
+};
 
 use super::{
     background::{EventEncoder, HostNames, Publisher, events_options},
@@ -27,8 +30,8 @@ use super::{
     contracts::Contracts,
     driver::{self, Applied, Driver, LoadError},
     hosts::Heard,
-    intake::{Intake, Listening, Replies},
-    micro::Micro,
+    intake::{Completion, Intake, Listening, Replies},
+    micro::{Identity, Micro},
     news::request_events,
     own_host::OwnHost,
     peers::{self, Peers},
@@ -104,30 +107,13 @@ impl LogRegistry {
             .connect(&format!("{SERVICE} requests"), on_event)
             .await?;
         stop.watch_connection(&client).await?;
-        let (log, store) = onex_log::open(onex_log::Options {
-            nats: nats.clone(),
-            bucket: settings.namespace.bucket(),
-            replicas: settings.replicas.unwrap_or(1),
-            bytes_max: STORE_BYTES_MAX,
-        })
-        .await?;
+        let (log, store) = onex_log::open(log_options(&settings, nats)).await?;
         let callable = rights::callable(&settings, nats).await?;
         let machine = machine(&settings);
-        let peers = peers::all(&client).await;
-        let overlaps = peers::overlaps(&peers, &settings, &machine);
-        if !overlaps.is_empty() {
-            return Err(StartError::Overlap(overlaps));
-        }
+        let running = check_peers(&client, &settings, &machine).await?;
         let identity = peers::identity(&settings, registry_id, &machine);
         let started = clock.now().wall;
-        let micro = Arc::new(Micro::new(
-            client.clone(),
-            identity.clone(),
-            settings.namespace.clone(),
-            settings.inboxes.clone(),
-            started,
-            Arc::default(),
-        ));
+        let micro = micro(&settings, &identity, &client, started);
         let replies = Replies::new(client.clone(), Arc::clone(&micro), clock);
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
@@ -154,39 +140,36 @@ impl LogRegistry {
         };
         stop.watch("publisher", publisher.run(to_publish));
         stop.watch("replies", replies.clone().run(to_answer));
-        if !driver.ready().await {
-            return Err(match driver.ended().await.as_deref() {
-                Some(driver::Ended::Refused(refusal)) => StartError::Settings(refusal.to_string()),
-                Some(ended) => StartError::Ended(crate::chain(ended)),
-                None => StartError::Ended("see the log".to_owned()),
-            });
-        }
+        ready(&driver).await?;
         let revision = driver.handle.reads.revision();
-        let running = peers::hosts(&peers, &settings.namespace);
-        let heard = Arc::new(Heard::new(running, clock.now().mono));
-        let own_host = Arc::new(OwnHost {
+        let own_host = OwnHost {
+            heard: Arc::new(Heard::new(running.into_iter(), clock.now().mono)),
             machine,
-            heard: Arc::clone(&heard),
             registry_id,
-        });
+        };
         let peers = Peers::start(
             client.clone(),
             settings.namespace.clone(),
             &identity,
-            heard,
+            Arc::clone(&own_host.heard),
             clock,
             &stop,
         );
-        let nats_server = client.server_info().version;
+        let registry = peers::described(
+            &settings,
+            registry_id,
+            started,
+            client.server_info().version,
+        );
         let intake = Arc::new(Intake {
-            registry: peers::described(&settings, registry_id, started, nats_server),
+            registry,
             peers,
             texts: Texts::default(),
             client,
             namespace: settings.namespace.clone(),
             inboxes: settings.inboxes.clone(),
             clock,
-            own_host,
+            own_host: Arc::new(own_host),
             registry_id,
             contracts: Contracts::new(&settings, callable),
             ttl_max: settings.ttl_max,
@@ -197,23 +180,10 @@ impl LogRegistry {
             in_flight_max: settings.requests_in_flight_max,
             unsubscribed: Semaphore::new(0),
         });
-        // Who is said to run on this machine answers: another one that starts now would take it for stopped.
-        micro.listen().await?;
-        round_trip(&intake.client).await;
-        let names = HostNames::start(
-            Arc::clone(&intake.own_host),
-            intake.driver.handle.clone(),
-            intake.client.clone(),
-            clock,
-        );
-        stop.watch("names of this machine", Box::pin(names).await.run());
-        let listening = intake.listen().await?;
-        // Ready is when the server routes requests here.
-        round_trip(&intake.client).await;
+        let listening = listen(&intake, &micro, &stop).await?;
         if let Some(refusal) = refused.get() {
             return Err(StartError::Refused(refusal.clone()));
         }
-        stop.watch("watch for stalls", Arc::clone(&intake).watch_for_stalls());
         let ms = clock.now().mono.0;
         tracing::info!(
             registry_id = %registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
@@ -284,6 +254,81 @@ async fn all_published(
     }
 }
 
+fn micro(
+    settings: &Settings,
+    identity: &Identity,
+    client: &async_nats::Client,
+    started: Timestamp,
+) -> Arc<Micro> {
+    Arc::new(Micro::new(
+        client.clone(),
+        identity.clone(),
+        settings.namespace.clone(),
+        settings.inboxes.clone(),
+        started,
+        Arc::default(),
+    ))
+}
+
+fn log_options(settings: &Settings, nats: &connect::Options) -> onex_log::Options {
+    onex_log::Options {
+        nats: nats.clone(),
+        bucket: settings.namespace.bucket(),
+        replicas: settings.replicas.unwrap_or(1),
+        bytes_max: STORE_BYTES_MAX,
+    }
+}
+
+/// The hosts on which other registries of the namespace run. One of another namespace must not grant the same ports.
+async fn check_peers(
+    client: &async_nats::Client,
+    settings: &Settings,
+    machine: &Machine,
+) -> Result<Vec<Host>, StartError> {
+    let peers = peers::all(client).await;
+    let overlaps = peers::overlaps(&peers, settings, machine);
+    if overlaps.is_empty() {
+        Ok(peers::hosts(&peers, &settings.namespace).collect())
+    } else {
+        Err(StartError::Overlap(overlaps))
+    }
+}
+
+/// Waits until the engine has everything that was there when it started.
+async fn ready(driver: &Driver<Completion>) -> Result<(), StartError> {
+    if driver.ready().await {
+        return Ok(());
+    }
+    Err(match driver.ended().await.as_deref() {
+        Some(driver::Ended::Refused(refusal)) => StartError::Settings(refusal.to_string()),
+        Some(ended) => StartError::Ended(crate::chain(ended)),
+        None => StartError::Ended("see the log".to_owned()),
+    })
+}
+
+/// Takes requests, once it is known which machine this is.
+async fn listen(
+    intake: &Arc<Intake>,
+    micro: &Arc<Micro>,
+    stop: &Stop,
+) -> Result<Listening, StartError> {
+    // Who is said to run on this machine answers: another one that starts now would take it for stopped.
+    micro.listen().await?;
+    round_trip(&intake.client).await;
+    let names = HostNames::start(
+        Arc::clone(&intake.own_host),
+        intake.driver.handle.clone(),
+        intake.client.clone(),
+        intake.clock,
+    );
+    stop.watch("names of this machine", Box::pin(names).await.run());
+    let listening = intake.listen().await?;
+    // Ready is when the server routes requests here.
+    round_trip(&intake.client).await;
+    stop.watch("watch for stalls", Arc::clone(intake).watch_for_stalls());
+    Ok(listening)
+}
+
 fn engine_options(
     settings: &Settings,
     node_bytes_max: usize,
@@ -309,7 +354,6 @@ fn engine_options(
                 nodes_max: settings.nodes_max,
                 buses_max: settings.buses_max,
                 node_bytes_max,
-                ..NodeLimits::default()
             },
             calls_max: settings.calls_max,
             calls_kept_ms: millis(settings.calls_kept),

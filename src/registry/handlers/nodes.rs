@@ -61,9 +61,8 @@ pub(super) async fn register(
     let action = Action::Register(Box::new(register));
     let outcome = intake.decide(in_flight, action).await?;
     let revision = outcome.revision;
-    let known = match outcome.result.map_err(error)? {
-        Answer::Node(known) => known,
-        _ => return Err(Error::new(ErrorCode::Internal, "nothing was registered")),
+    let Answer::Node(known) = outcome.result.map_err(error)? else {
+        return Err(Error::new(ErrorCode::Internal, "nothing was registered"));
     };
     let now = intake.clock.now().mono;
     let NodeAnswer { node_id, live, .. } = &*known;

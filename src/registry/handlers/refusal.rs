@@ -89,8 +89,6 @@ pub(super) fn error(refusal: Refusal) -> Error {
             .with("host", host.as_str())
             .after(retry_after_ms),
         Refusal::CallsFull => Error::new(ErrorCode::Busy, message).after(CALLS_RETRY_MILLIS),
-        // Handlers ask for what is known of a call, and never pass this on.
-        Refusal::CallNotFound => Error::new(ErrorCode::Internal, message),
         Refusal::StillEnding(_) => Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS),
         Refusal::Busy | Refusal::QueueFull => {
             Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
@@ -107,8 +105,8 @@ pub(super) fn error(refusal: Refusal) -> Error {
         }
         Refusal::PortNotHeld(_) => Error::invalid("/port", message),
         Refusal::SettingsChanged => Error::new(ErrorCode::Contended, message),
-        // No endpoint asks for these.
-        Refusal::SettingsDiffer(_) | Refusal::FormatUnknown(_) => {
+        // No endpoint passes these on.
+        Refusal::CallNotFound | Refusal::SettingsDiffer(_) | Refusal::FormatUnknown(_) => {
             Error::new(ErrorCode::Internal, message)
         }
         Refusal::Unavailable => Error::unavailable(Outcome::None),

@@ -16,7 +16,12 @@ fn events(commands: &[Value]) -> Vec<(String, String, Value)> {
         registry_id: Uuid::nil(),
     };
     let events = encoder.events(&entry).into_iter().map(|(id, message)| {
-        let header = |name| message.headers.get(name).map(|value| value.as_str());
+        let header = |name| {
+            message
+                .headers
+                .get(name)
+                .map(async_nats::HeaderValue::as_str)
+        };
         assert_eq!(header("ce-id"), Some(id.to_string().as_str()));
         assert_eq!(header(HEADER_MESSAGE_ID), None);
         let body = serde_json::from_slice(&message.body).unwrap();
