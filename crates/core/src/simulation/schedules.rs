@@ -89,7 +89,8 @@ fn s06_a_late_copy_of_a_request_does_not_revive_its_lease() {
         assert!(stage.lease(other).is_some());
         let late = stage.ask(1, wants(1, 8, Some(1), None));
         stage.settle();
-        matches!(stage.refusal(late), Some(Refusal::LeaseExpired(..)))
+        let port = onex_types::ids::Port::new(20_000).unwrap();
+        stage.refusal(late) == Some(&Refusal::LeaseExpired(lease_id, port))
     });
 }
 
