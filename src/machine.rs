@@ -30,7 +30,7 @@ const NETWORK_FILE: &str = "/proc/self/ns/net";
 const NAMES_MAX: usize = ALIASES_MAX / 2;
 
 /// A machine, under the one name that leases are kept by.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Machine {
     host: Host,
     /// Its other names; none where this process is not on that machine.

@@ -150,6 +150,7 @@ fn the_list_of_kinds_is_complete() {
         };
         told.extend(transition.events().map(|(kind, _)| kind));
     }
+    told.extend(Kind::ON_THE_LOG);
     assert_eq!(told, BTreeSet::from(Kind::ALL));
 }
 

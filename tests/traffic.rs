@@ -15,11 +15,13 @@ use std::fs;
 use std::path::PathBuf;
 
 use onex_registry::domain::nodes::MARKER_SECONDS;
+use onex_registry::domain::transition::Kind;
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use onex_registry::protocol::frame;
 use onex_registry::protocol::names::{
     HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_PROTOCOL, PROTOCOL_MINOR,
+    event_kind,
 };
 use serde_json::{Map, Value, json};
 use strict::Schemas;
@@ -374,9 +376,12 @@ impl Traffic {
 
     fn events_and_records(&self) -> impl Iterator<Item = String> {
         let kinds = ["event.", "record."];
+        // Nobody can bring these about on the wire.
+        let unseen = Kind::ON_THE_LOG.map(|kind| format!("event.{}", event_kind(kind)));
         self.schemas
             .names()
             .filter(move |name| kinds.iter().any(|kind| name.starts_with(kind)))
+            .filter(move |name| !unseen.iter().any(|unseen| unseen == name))
             .map(str::to_owned)
             .chain(REMOVED.map(marker_of))
     }

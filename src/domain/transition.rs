@@ -155,6 +155,8 @@ pub enum Kind {
     PortReleased,
     /// `port.expired`
     PortExpired,
+    /// `port.rebound`
+    PortRebound,
     /// `port.quarantined`
     PortQuarantined,
     /// `port.revoked`
@@ -185,14 +187,17 @@ pub enum Kind {
     ToolCompleted,
     /// `tool.failed`
     ToolFailed,
+    /// `gap`
+    Gap,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::PortLeased,
         Self::PortReleased,
         Self::PortExpired,
+        Self::PortRebound,
         Self::PortQuarantined,
         Self::PortRevoked,
         Self::NodeRegistered,
@@ -208,7 +213,11 @@ impl Kind {
         Self::ToolInvoked,
         Self::ToolCompleted,
         Self::ToolFailed,
+        Self::Gap,
     ];
+
+    /// Those that only the core on the log has.
+    pub const ON_THE_LOG: [Self; 2] = [Self::PortRebound, Self::Gap];
 }
 
 impl Happened {

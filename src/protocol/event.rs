@@ -41,6 +41,8 @@ use super::{
 
 /// The version of CloudEvents that the headers follow.
 pub(super) const CE_SPECVERSION: &str = "1.0";
+/// What a `gap` event has in the place of a key: it is about all of them.
+const GAP_KEY: &str = "all";
 /// What a body is.
 pub(super) const CONTENT_TYPE: &str = "application/json";
 
@@ -82,6 +84,18 @@ pub struct PortEvent {
     /// Which port.
     #[schemars(with = "PortNumber")]
     pub port: Port,
+    /// All ports of the lease; absent where that is the only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<PortNumber>")]
+    pub ports: Vec<Port>,
+    /// The port spaces in which the lease has its ports; absent where that is the only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<TransportText>")]
+    pub transports: Vec<Transport>,
+    /// The port that the lease had in the place of one of its ports; of `port.rebound` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PortNumber>")]
+    pub old_port: Option<Port>,
     /// Which lease; null when its record was destroyed.
     #[schemars(with = "Option<UuidText>")]
     pub lease_id: Option<LeaseId>,
@@ -235,6 +249,16 @@ pub struct TrustEvent {
     pub registry_lifecycle: Option<Open<Lifecycle>>,
 }
 
+/// What a `gap` event is about: events that were removed before they were published. What they told of is not told again:
+/// list what there is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GapEvent {
+    /// The first revision of which events are missing.
+    pub from_revision: u64,
+    /// The last revision of which events are missing.
+    pub to_revision: u64,
+}
+
 /// What an event is about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
@@ -251,6 +275,8 @@ pub enum About {
     Trust(TrustEvent),
     /// A run of a tool.
     Execution(Box<ExecutionEvent>),
+    /// Events that are missing.
+    Gap(GapEvent),
 }
 
 impl About {
@@ -267,6 +293,9 @@ impl About {
                 host: key.host.clone(),
                 transport: key.transport,
                 port: key.port,
+                ports: Vec::new(),
+                transports: Vec::new(),
+                old_port: None,
                 lease_id: transition.lease_id,
                 requester_id: transition.requester_id,
                 name: transition.name.clone(),
@@ -318,6 +347,7 @@ impl About {
             .to_string(),
             Self::Tool(tool) => tool_key(&tool.tool_name, &tool.node.node_id, &tool.tool_version),
             Self::Execution(event) => event.key(),
+            Self::Gap(_) => GAP_KEY.to_owned(),
             Self::Node(event) => node(&event.node_id),
             Self::Bus(event) => format!("bus.{}", event.bus_id),
             Self::Trust(event) => node(&event.node_id),

@@ -6,8 +6,8 @@ use crate::domain::transition::Kind;
 
 use super::{
     event::{
-        BusEvent, CE_SPECVERSION, CONTENT_TYPE, EventBody, ExecutionEvent, NodeEvent, PortEvent,
-        ToolEvent, TrustEvent,
+        BusEvent, CE_SPECVERSION, CONTENT_TYPE, EventBody, ExecutionEvent, GapEvent, NodeEvent,
+        PortEvent, ToolEvent, TrustEvent,
     },
     names::{
         HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
@@ -25,6 +25,7 @@ enum Family {
     Bus,
     Trust,
     Execution,
+    Gap,
 }
 
 /// The schema of each kind.
@@ -41,6 +42,7 @@ fn message(of: Kind) -> Message {
         Family::Bus => schema::of::<EventBody<BusEvent>>(),
         Family::Trust => schema::of::<EventBody<TrustEvent>>(),
         Family::Execution => schema::of::<EventBody<ExecutionEvent>>(),
+        Family::Gap => schema::of::<EventBody<GapEvent>>(),
     };
     if let Some(event) = schema.pointer_mut("/properties/event") {
         *event = json!({"const": kind, "description": "Its kind."});
@@ -60,6 +62,7 @@ fn family(kind: Kind) -> Family {
         Kind::PortLeased
         | Kind::PortReleased
         | Kind::PortExpired
+        | Kind::PortRebound
         | Kind::PortQuarantined
         | Kind::PortRevoked => Family::Port,
         Kind::NodeRegistered | Kind::NodeRejoined | Kind::NodeExpired | Kind::NodeDeregistered => {
@@ -69,6 +72,7 @@ fn family(kind: Kind) -> Family {
         Kind::BusRegistered | Kind::BusRemoved => Family::Bus,
         Kind::TrustChanged => Family::Trust,
         Kind::ToolInvoked | Kind::ToolCompleted | Kind::ToolFailed => Family::Execution,
+        Kind::Gap => Family::Gap,
     }
 }
 
@@ -82,6 +86,9 @@ fn description(kind: Kind) -> &'static str {
         Kind::PortExpired => {
             "A lease's time was up, or its node's; with outcome `overwritten`: its record was destroyed from \
             outside, and the longest TTL has passed."
+        }
+        Kind::PortRebound => {
+            "A lease got another port for one that it gave up because another program was using it; the old one is quarantined."
         }
         Kind::PortQuarantined => {
             "Another program had the port: the grant was taken back and the port rests."
@@ -111,6 +118,10 @@ fn description(kind: Kind) -> &'static str {
         Kind::ToolFailed => {
             "A tool that was to be run for a caller has not answered, or not well: `executed` says whether it was run."
         }
+        Kind::Gap => {
+            "Events of these revisions were removed before they were published, because the store was nearly full: take a \
+            new list of everything that you follow."
+        }
     }
 }
 
@@ -119,11 +130,13 @@ fn headers_schema(kind: &str) -> Value {
     let one = |value: &str| json!({"const": value});
     let properties = json!({
         HEADER_MESSAGE_ID: text(
-            "<revision>.<kind>.<key>, or of a call without a request id <execution_id>.invoked and \
-            <execution_id>.ended; the same event again has the same.",
+            "The same as ce-id. Absent where the registry keeps its state in a log: there each event comes once.",
         ),
         HEADER_CE_SPECVERSION: one(CE_SPECVERSION),
-        HEADER_CE_ID: text("The same as Nats-Msg-Id."),
+        HEADER_CE_ID: text(
+            "<revision>.<index> where the registry keeps its state in a log. Else <revision>.<kind>.<key>, or of a call \
+            without a request id <execution_id>.invoked and <execution_id>.ended; the same event again has the same.",
+        ),
         HEADER_CE_SOURCE: text("What the registry's subjects begin with."),
         HEADER_CE_TYPE: one(kind),
         HEADER_CE_SUBJECT: text("What it is about: the <key> of its subject."),
@@ -134,6 +147,8 @@ fn headers_schema(kind: &str) -> Value {
         .as_object()
         .into_iter()
         .flat_map(|all| all.keys())
+        // The core on the log gives an event its place in the stream instead.
+        .filter(|name| *name != HEADER_MESSAGE_ID)
         .collect();
     json!({"type": "object", "required": required, "properties": properties})
 }
@@ -173,10 +188,11 @@ fn example(kind: Kind) -> Value {
             "registry_lifecycle": "canary",
         }),
         Family::Execution => execution(kind),
+        Family::Gap => json!({"from_revision": 4_001, "to_revision": 4_710}),
     };
     let by_itself = matches!(
         kind,
-        Kind::PortExpired | Kind::PortRevoked | Kind::NodeExpired
+        Kind::PortExpired | Kind::PortRevoked | Kind::NodeExpired | Kind::Gap
     );
     let mut example = json!({
         "event": event_kind(kind),
@@ -189,6 +205,9 @@ fn example(kind: Kind) -> Value {
     });
     if let (Some(example), Value::Object(about)) = (example.as_object_mut(), about) {
         example.extend(about);
+        if kind == Kind::PortRebound {
+            example.insert("old_port".to_owned(), json!(20_016));
+        }
     }
     example
 }
@@ -218,6 +237,7 @@ fn record(kind: Kind) -> &'static str {
         Family::Node | Family::Tool => "live.text=2Esummariser",
         Family::Bus => "bus.metrics",
         Family::Execution => "call.0198f3a0-6c21-7a44-9b10-1f2e3d4c5b6a",
+        Family::Gap => "sys.named",
         Family::Trust => "verdict.text=2Esummariser",
     }
 }

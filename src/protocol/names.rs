@@ -146,6 +146,7 @@ pub fn event_kind(kind: Kind) -> &'static str {
         Kind::PortLeased => "port.leased",
         Kind::PortReleased => "port.released",
         Kind::PortExpired => "port.expired",
+        Kind::PortRebound => "port.rebound",
         Kind::PortQuarantined => "port.quarantined",
         Kind::PortRevoked => "port.revoked",
         Kind::NodeRegistered => "node.registered",
@@ -161,6 +162,7 @@ pub fn event_kind(kind: Kind) -> &'static str {
         Kind::ToolInvoked => "tool.invoked",
         Kind::ToolCompleted => "tool.completed",
         Kind::ToolFailed => "tool.failed",
+        Kind::Gap => "gap",
     }
 }
 

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::domain::ids::{
-    Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId, Token, Ttl,
+use crate::domain::{
+    ids::{Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId, Token, Ttl},
+    node,
 };
 
 use super::{
@@ -74,6 +75,31 @@ impl NodeType {
             Self::Adapter => "adapter",
             Self::Agent => "agent",
         }
+    }
+}
+
+impl From<NodeType> for node::NodeType {
+    fn from(kind: NodeType) -> Self {
+        match kind {
+            NodeType::Tool => Self::Tool,
+            NodeType::Validator => Self::Validator,
+            NodeType::Test => Self::Test,
+            NodeType::Adapter => Self::Adapter,
+            NodeType::Agent => Self::Agent,
+        }
+    }
+}
+
+impl From<node::NodeType> for Open<NodeType> {
+    fn from(kind: node::NodeType) -> Self {
+        Self::Known(match kind {
+            node::NodeType::Tool => NodeType::Tool,
+            node::NodeType::Validator => NodeType::Validator,
+            node::NodeType::Test => NodeType::Test,
+            node::NodeType::Adapter => NodeType::Adapter,
+            node::NodeType::Agent => NodeType::Agent,
+            node::NodeType::Other => return Self::Other("other".to_owned()),
+        })
     }
 }
 

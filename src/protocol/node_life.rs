@@ -14,6 +14,9 @@ use super::{
     time,
 };
 
+/// A heartbeat is due after this part of what is left.
+pub const HEARTBEAT_AFTER_PART: u64 = 3;
+
 /// Lets a node, and what ends with it, last its TTL again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeartbeatRequest {

@@ -10,6 +10,7 @@ use crate::domain::{
 
 use super::{
     bounds::Open,
+    error::Error,
     schema::{LabelText, NameText, UuidText},
 };
 
@@ -132,6 +133,26 @@ pub struct ReportRequest {
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_revision: Option<u64>,
+}
+
+impl ReportRequest {
+    /// Refuses what does not go with its outcome.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let stage = self.lifecycle;
+        match self.outcome {
+            Verdict::Pass if self.failure_mode.is_some() => Err(Error::invalid(
+                "/failure_mode",
+                "only a report with outcome \"fail\" has a failure_mode",
+            )),
+            Verdict::Fail if stage.is_some_and(|stage| stage != Lifecycle::Canary) => {
+                Err(Error::invalid(
+                    "/lifecycle",
+                    "a report with outcome \"fail\" can only say \"canary\"",
+                ))
+            }
+            Verdict::Pass | Verdict::Fail => Ok(()),
+        }
+    }
 }
 
 /// Asks how far a node is trusted.

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
+use onex_core::node_command::Register;
 use serde_json::{Map, Value};
 
 use crate::{
     domain::{
-        command::Announce,
         ids::{NodeId, Ttl},
         node::{self, Registration},
         record::Request,
@@ -36,13 +36,13 @@ const NOT_CARRIED: [&str; 12] = [
     "inbound_ports",
 ];
 
-/// What a node announces, checked.
+/// The registration that a node asks for, checked.
 pub(super) fn announce(
     request: RegisterRequest,
     ttl_max: Ttl,
     named: Option<Request>,
     rules: ToolRules<'_>,
-) -> Result<Announce, Error> {
+) -> Result<Register, Error> {
     let node_id = request.node_id.clone();
     check_names(&request)?;
     let tools = tools(&request, rules)?;
@@ -61,7 +61,7 @@ pub(super) fn announce(
             request.schema.as_ref(),
         ),
         version: request.version,
-        node_type: node_type(request.node_type),
+        node_type: request.node_type.into(),
         tags,
         host: request.host,
         contract_hash: String::new(),
@@ -70,11 +70,10 @@ pub(super) fn announce(
         tools,
         more: more.into_iter().collect(),
     };
-    Ok(Announce {
+    Ok(Register {
         node_id,
         requester_id: request.requester_id,
         epoch: request.epoch,
-        chosen: None,
         ttl: request.ttl.unwrap_or(Ttl::DEFAULT.min(ttl_max)),
         registration: registration.seal(),
         request: named,
@@ -105,17 +104,6 @@ fn differ<'a>(list: &str, what: &str, names: impl Iterator<Item = &'a str>) -> R
         }
     }
     Ok(())
-}
-
-fn node_type(kind: crate::protocol::node::NodeType) -> node::NodeType {
-    use crate::protocol::node::NodeType as Wire;
-    match kind {
-        Wire::Tool => node::NodeType::Tool,
-        Wire::Validator => node::NodeType::Validator,
-        Wire::Test => node::NodeType::Test,
-        Wire::Adapter => node::NodeType::Adapter,
-        Wire::Agent => node::NodeType::Agent,
-    }
 }
 
 fn inbound_ports(request: &RegisterRequest) -> Result<Vec<node::Inbound>, Error> {

@@ -23,7 +23,7 @@ use crate::{
 
 use super::{
     contracts::Check,
-    queries::{self, Here},
+    queries::{self, FirstCore, Here},
     requests::Caller,
     serve::{Place, Received, Server, to_bytes},
     shape::{Answered, Asked},
@@ -142,10 +142,16 @@ impl Server {
                     |index: &Index, request: &_, limit, _| queries::pools(index, request, limit);
                 Box::pin(self.list(received, caller, make)).await
             }
-            Endpoint::NodeList => Box::pin(self.list(received, caller, queries::nodes)).await,
+            Endpoint::NodeList => {
+                let make = |index: &Index, request: &_, limit, now| {
+                    queries::nodes(FirstCore { index, now }, request, limit)
+                };
+                Box::pin(self.list(received, caller, make)).await
+            }
             Endpoint::ToolList => {
-                let make =
-                    |index: &Index, request: &_, limit, _| queries::tools(index, request, limit);
+                let make = |index: &Index, request: &_, limit, now| {
+                    queries::tools(FirstCore { index, now }, request, limit)
+                };
                 Box::pin(self.list(received, caller, make)).await
             }
             Endpoint::ToolDescribe => Box::pin(self.describe_tool(received, caller)).await,
@@ -156,17 +162,20 @@ impl Server {
                 Box::pin(self.list(received, caller, make)).await
             }
             Endpoint::SchemaList => {
-                let make =
-                    |index: &Index, request: &_, limit, _| queries::schemas(index, request, limit);
+                let make = |index: &Index, request: &_, limit, now| {
+                    queries::schemas(FirstCore { index, now }, request, limit)
+                };
                 Box::pin(self.list(received, caller, make)).await
             }
             Endpoint::SchemaGet => {
-                let make = |index: &Index, request: &_, _| queries::schema(index, request);
+                let make = |index: &Index, request: &_, now| {
+                    queries::schema(FirstCore { index, now }, request)
+                };
                 Box::pin(self.one(received, caller, make)).await
             }
             Endpoint::TrustGet => {
-                let make = |index: &Index, request: &TrustGetRequest, _| {
-                    queries::trust(index, &request.node_id)
+                let make = |index: &Index, request: &TrustGetRequest, now| {
+                    queries::trust(FirstCore { index, now }, &request.node_id)
                 };
                 Box::pin(self.one(received, caller, make)).await
             }
@@ -277,10 +286,12 @@ impl Server {
     async fn describe_tool(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
         let Parsed { request, ignored } = self.parse::<ToolDescribeRequest>(received)?;
         self.see(request.min_revision, caller).await?;
-        self.found(caller, |index, now| queries::tool(index, &request, 1, now))
-            .await?;
+        self.found(caller, |index, now| {
+            queries::tool(FirstCore { index, now }, &request, 1)
+        })
+        .await?;
         self.page(request.limit, |index, limit, now| {
-            let mut reply = queries::tool(index, &request, limit, now)?;
+            let mut reply = queries::tool(FirstCore { index, now }, &request, limit)?;
             reply.ignored.clone_from(&ignored);
             Ok(reply)
         })
@@ -299,7 +310,7 @@ impl Server {
                 registry: self.registry.clone(),
                 instances: self.peers.known(),
             };
-            let mut reply = queries::registry(index, &request, limit, here, now)?;
+            let mut reply = queries::registry(FirstCore { index, now }, &request, limit, here)?;
             reply.ignored.clone_from(&ignored);
             Ok(reply)
         })
@@ -319,13 +330,12 @@ impl Server {
             let body = self
                 .found(caller, |index, now| {
                     to_bytes(&queries::node(
-                        index,
+                        FirstCore { index, now },
                         &self.texts,
                         request,
                         node_id,
                         ignored,
                         shown,
-                        now,
                     )?)
                 })
                 .await?;
@@ -362,7 +372,7 @@ impl Server {
         let what = Check::request(endpoint, body.len());
         let parse =
             move |rules: ToolRules<'_>| frame::parse(endpoint, rules.namespace, minor, &body);
-        self.contracts.check(what, caller, parse).await
+        self.contracts.check(what, caller.asking(), parse).await
     }
 
     pub(super) fn parse<T: DeserializeOwned>(

@@ -6,19 +6,20 @@ use crate::{
     domain::{
         command::{Action, BusWish, Judgement},
         index::Index,
+        record::Unknown,
     },
     protocol::{
         bus::{BusDeregisterRequest, BusRegisterRequest, BusReply, BusStatus},
         endpoint::Endpoint,
         error::Error,
-        trust::{Lifecycle, ReportRequest, TrustReply, Verdict},
+        trust::{ReportRequest, TrustReply},
     },
 };
 
 use super::{
     announce::members,
     commit::Commit,
-    queries::{endpoint_of, trust},
+    queries::{FirstCore, endpoint_of, trust},
     requests::{Caller, named},
 };
 
@@ -33,6 +34,13 @@ const NOT_CARRIED: [&str; 7] = [
     "min_revision",
 ];
 
+/// Everything that is said of a bus and has no place of its own.
+pub(super) fn carried(request: &BusRegisterRequest) -> Result<Unknown, Error> {
+    let mut more = members(request)?;
+    more.retain(|name, _| !NOT_CARRIED.contains(&name.as_str()));
+    Ok(more.into_iter().collect())
+}
+
 impl Commit {
     pub(super) async fn register_bus(
         self: &Arc<Self>,
@@ -40,8 +48,7 @@ impl Commit {
         request: BusRegisterRequest,
     ) -> Result<BusReply, Error> {
         let named = named(Endpoint::BusRegister, request.request_id, &request);
-        let mut more = members(&request)?;
-        more.retain(|name, _| !NOT_CARRIED.contains(&name.as_str()));
+        let more = carried(&request)?;
         let bus_id = request.bus_id.clone();
         let warnings = request.endpoint_uri.warning("/endpoint_uri");
         let wish = BusWish {
@@ -50,7 +57,7 @@ impl Commit {
             protocol: request.protocol,
             node_id: request.node_id,
             lease_id: request.lease_id,
-            more: more.into_iter().collect(),
+            more,
             request: named,
         };
         self.done(caller, Action::AnnounceBus(Box::new(wish)))
@@ -60,7 +67,7 @@ impl Commit {
             // The answer to the same request again is what has become of the bus since.
             let bus = bus.filter(|bus| bus.bus.ended.is_none());
             BusReply {
-                endpoint_uri: bus.and_then(|bus| endpoint_of(&bus.bus)),
+                endpoint_uri: bus.and_then(|bus| endpoint_of(&bus.bus.more)),
                 status: match bus {
                     Some(_) => BusStatus::Accepted,
                     None => BusStatus::Removed,
@@ -100,22 +107,7 @@ impl Commit {
         request: ReportRequest,
     ) -> Result<TrustReply, Error> {
         let named = named(Endpoint::TrustReport, request.request_id, &request);
-        if request.outcome == Verdict::Pass && request.failure_mode.is_some() {
-            return Err(Error::invalid(
-                "/failure_mode",
-                "only a report with outcome \"fail\" has a failure_mode",
-            ));
-        }
-        if request.outcome == Verdict::Fail
-            && request
-                .lifecycle
-                .is_some_and(|stage| stage != Lifecycle::Canary)
-        {
-            return Err(Error::invalid(
-                "/lifecycle",
-                "a report with outcome \"fail\" can only say \"canary\"",
-            ));
-        }
+        request.check()?;
         let node_id = request.node_id.clone();
         let judgement = Judgement {
             node_id: request.node_id,
@@ -129,7 +121,11 @@ impl Commit {
         };
         self.done(caller, Action::Judge(Box::new(judgement)))
             .await?;
-        self.mirror.with(|core| trust(&core.index, &node_id))
+        let now = self.clock.now().mono;
+        self.mirror.with(|core| {
+            let index = &core.index;
+            trust(FirstCore { index, now }, &node_id)
+        })
     }
 }
 

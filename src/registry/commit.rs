@@ -42,7 +42,7 @@ pub(super) struct Commit {
     /// Where this instance grants ports by default.
     pub(super) machine: Machine,
     /// Where others run.
-    pub(super) heard: Heard,
+    pub(super) heard: Arc<Heard>,
 }
 
 /// A command under way.

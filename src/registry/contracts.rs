@@ -8,6 +8,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::{
     domain::{
         ids::{NodeId, RequesterId},
@@ -19,6 +21,7 @@ use crate::{
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
         names::Namespace,
         subject::{ToolSubjects, check_subject},
+        tool::PROVIDERS_SHOWN_MAX,
         validator::Weight,
         warning::{Warning, WarningCode},
     },
@@ -26,7 +29,6 @@ use crate::{
 
 use super::{
     lanes::{Asker, Lane, Turn},
-    requests::Caller,
     rights::Rights,
     settings::Settings,
 };
@@ -52,6 +54,14 @@ pub(super) struct Contracts {
 struct Lanes {
     light: Arc<Lane>,
     heavy: Arc<Lane>,
+}
+
+/// Whose work it is, and when its caller is answered, whatever came of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asking {
+    /// Stands for whoever takes answers below the same inbox.
+    pub(super) caller: u64,
+    pub(super) until: Instant,
 }
 
 /// What is checked, and how long that may take.
@@ -102,8 +112,8 @@ impl Contracts {
     }
 
     /// Waits until it is known which tools the registry calls.
-    pub(super) async fn know_callable(&self, caller: &Caller) {
-        self.rights.known(caller).await;
+    pub(super) async fn know_callable(&self, until: Instant) {
+        self.rights.known(until).await;
     }
 
     /// What whoever announces these tools is told of those that the registry does not call.
@@ -127,16 +137,15 @@ impl Contracts {
         })
     }
 
-    /// Does `check` when it is its turn. BUSY if that takes longer than the caller waits; nothing was
-    /// done then.
+    /// Does `check` when it is its turn. BUSY if that takes too long for who asks; nothing was done then.
     pub(super) async fn check<R: Send + 'static>(
         &self,
         what: Check,
-        caller: &Caller,
+        asking: Asking,
         check: impl FnOnce(ToolRules<'_>) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
         let rules = Arc::clone(&self.rules);
-        let turn = self.turn(what, caller);
+        let turn = self.turn(what, asking.caller);
         let checked = async move {
             let turn = turn.await;
             let done = tokio::task::spawn_blocking(move || {
@@ -150,7 +159,7 @@ impl Contracts {
             });
             done.await
         };
-        match in_time(caller, checked).await? {
+        match in_time(asking.until, checked).await? {
             Ok(result) => result,
             Err(_) => Err(Error::new(
                 ErrorCode::Internal,
@@ -160,8 +169,8 @@ impl Contracts {
     }
 
     /// Whoever asks waits in turns with others; for a contract that a caller did not write that is who announced it.
-    async fn turn(&self, what: Check, caller: &Caller) -> Option<Turn> {
-        let asker = Asker::Caller(caller.number);
+    async fn turn(&self, what: Check, caller: u64) -> Option<Turn> {
+        let asker = Asker::Caller(caller);
         let (lanes, weight, asker) = match what {
             Check::Announcement(weight) => (&self.announced, weight, asker),
             Check::Learning(weight, whose) => (&self.learned, weight, Asker::Requester(whose)),
@@ -188,12 +197,28 @@ impl Lanes {
     }
 }
 
-/// What comes of it while the caller waits; else BUSY.
-pub(super) async fn in_time<R>(caller: &Caller, work: impl Future<Output = R>) -> Result<R, Error> {
-    tokio::time::timeout_at(caller.until, work)
-        .await
-        .map_err(|_| {
-            let message = "the contracts could not be checked in time; nothing was done";
-            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
-        })
+/// What whoever announces a tool is told when others offer another contract by its name and version.
+pub(super) fn collision<'a>(
+    tool: &Tool,
+    others: impl Iterator<Item = &'a NodeId>,
+) -> Option<Warning> {
+    let others = others.take(PROVIDERS_SHOWN_MAX).map(ToString::to_string);
+    let others: Vec<String> = others.collect();
+    (!others.is_empty()).then(|| {
+        let message = format!(
+            "tool {} {} is offered under another contract by {}",
+            tool.name,
+            tool.version,
+            others.join(", ")
+        );
+        Warning::new(WarningCode::ToolCollision, message)
+    })
+}
+
+/// What comes of it before `until`; else BUSY.
+pub(super) async fn in_time<R>(until: Instant, work: impl Future<Output = R>) -> Result<R, Error> {
+    tokio::time::timeout_at(until, work).await.map_err(|_| {
+        let message = "the contracts could not be checked in time; nothing was done";
+        Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+    })
 }

@@ -22,7 +22,7 @@ use crate::{
 use super::{commit::Commit, micro, seldom::Seldom, serve::Server};
 
 /// How often the machine's names and addresses are looked at again.
-const LOOK_INTERVAL: Duration = Duration::from_mins(1);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_mins(1);
 /// How often a record is tried to be written.
 const TRIES_MAX: usize = 5;
 /// How long until a record that was written is seen.
@@ -52,10 +52,10 @@ impl HostRecords {
             complaints: Seldom::default(),
         };
         this.make_room().await;
-        this.tell_of_namesake();
+        this.look_for_namesake();
         this.say().await;
         this.take_over(&server.client).await;
-        this.tell_of_former_names();
+        this.look_for_former_names();
         this
     }
 
@@ -79,7 +79,8 @@ impl HostRecords {
     /// Whether the record says what it should.
     fn stands(&self, aliases: &BTreeSet<Host>) -> bool {
         let machine = &self.commit.machine;
-        let outdated = |record: &HostRecord| self.shared || is_of_another(record, machine);
+        let outdated =
+            |record: &HostRecord| self.shared || is_of_another(record.port_space.as_ref(), machine);
         let alone = self.is_alone();
         self.commit.mirror.with(|core| {
             let Some(record) = core.index.hosts.get(machine.host()) else {
@@ -125,12 +126,12 @@ impl HostRecords {
 
     /// That another machine has this name, as far as its instances have said so before this one started. Those that start
     /// now are heard of later (`peers`).
-    fn tell_of_namesake(&self) {
+    fn look_for_namesake(&self) {
         let machine = &self.commit.machine;
         let host = machine.host();
         let anothers = self.commit.mirror.with(|core| {
             let record = core.index.hosts.get(host);
-            record.is_some_and(|record| is_of_another(record, machine))
+            record.is_some_and(|record| is_of_another(record.port_space.as_ref(), machine))
         });
         if anothers && !self.is_alone() {
             self.commit.heard.tell_of_namesake(host);
@@ -138,7 +139,7 @@ impl HostRecords {
     }
 
     /// Leases from before a name meant this host.
-    fn tell_of_former_names(&self) {
+    fn look_for_former_names(&self) {
         let host = self.commit.machine.host();
         let (names, leases) = self.commit.mirror.with(|core| {
             let mut names = core.index.with_former(host);
@@ -149,11 +150,7 @@ impl HostRecords {
             (names, leases)
         });
         if leases > 0 {
-            let names: Vec<&str> = names.iter().map(Host::as_str).collect();
-            tracing::warn!(
-                %host, leases, names = names.join(", "),
-                "leases are live under former names of this host: until they end, their ports are held here"
-            );
+            tell_of_former_names(host, &names, leases);
         }
     }
 
@@ -175,11 +172,7 @@ impl HostRecords {
         let live = self.commit.live_hosts();
         for (other, said_by) in others {
             if live.contains(&other) || !is_gone(client, said_by).await {
-                tracing::warn!(
-                    host = %own, %other,
-                    "another instance grants ports of this machine under another host: one port may be granted twice. \
-                     Start all instances of a machine with the same --host"
-                );
+                tell_of_two_hosts(&own, &other);
                 continue;
             }
             let renamed = |before: Option<HostRecord>| {
@@ -262,14 +255,39 @@ impl HostRecords {
 }
 
 /// Whether that was said of another machine, or of one that has been started anew.
-fn is_of_another(record: &HostRecord, machine: &Machine) -> bool {
-    let theirs = record.port_space.as_ref();
+pub(super) fn is_of_another(theirs: Option<&String>, machine: &Machine) -> bool {
     let own = machine.port_space();
     theirs.is_some() && own.is_some() && theirs != own.as_ref()
 }
 
 /// Whether that instance does not run any more; not where nobody can tell.
-async fn is_gone(client: &Client, registry_id: Uuid) -> bool {
+pub(super) async fn is_gone(client: &Client, registry_id: Uuid) -> bool {
     let gone = micro::is_gone(client, registry_id);
     timeout(GONE_TIMEOUT, gone).await.unwrap_or(false)
+}
+
+/// Another machine has the same name.
+pub(super) fn tell_of_namesake(host: &Host) {
+    tracing::warn!(
+        "two machines call themselves {host}: a port that is held on one cannot be had on the other. Give each \
+         a --host of its own"
+    );
+}
+
+/// The ports of one machine are granted under two hosts.
+pub(super) fn tell_of_two_hosts(own: &Host, other: &Host) {
+    tracing::warn!(
+        host = %own, %other,
+        "another instance grants ports of this machine under another host: one port may be granted twice. \
+         Start all instances of a machine with the same --host"
+    );
+}
+
+/// Leases are live from before these names meant this host.
+pub(super) fn tell_of_former_names(host: &Host, names: &BTreeSet<Host>, leases: usize) {
+    let names: Vec<&str> = names.iter().map(Host::as_str).collect();
+    tracing::warn!(
+        %host, leases, names = names.join(", "),
+        "leases are live under former names of this host: until they end, their ports are held here"
+    );
 }

@@ -26,7 +26,7 @@ use super::{commit::Commit, requests::Caller, serve::Server, shape::Asked};
 
 /// For how long after it was last heard of an instance counts as running, in milliseconds. Instances ask for each
 /// other every 5 s: this is three times that.
-const HEARD_MILLIS_MAX: u64 = 15_000;
+pub(super) const HEARD_MILLIS_MAX: u64 = 15_000;
 /// Hosts that an error names to choose from.
 const HOSTS_NAMED_MAX: usize = 8;
 
@@ -69,7 +69,13 @@ impl Heard {
         at.extend(hosts.map(|host| (host, now)));
     }
 
-    fn lately(&self, now: Moment) -> BTreeSet<Host> {
+    /// From when on what others say of their hosts shows that they run.
+    pub(super) fn since(&self, now: Moment) -> Moment {
+        Moment(now.0.saturating_sub(HEARD_MILLIS_MAX)).max(self.started)
+    }
+
+    /// The hosts whose instances have answered lately.
+    pub(super) fn lately(&self, now: Moment) -> BTreeSet<Host> {
         let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
         let lately = |(host, last): (&Host, &Moment)| {
             (now.since(*last) < HEARD_MILLIS_MAX).then(|| host.clone())
@@ -89,7 +95,7 @@ impl Commit {
     /// The hosts on which other instances run.
     pub(super) fn others_hosts(&self) -> BTreeSet<Host> {
         let now = self.clock.now().mono;
-        let since = Moment(now.0.saturating_sub(HEARD_MILLIS_MAX)).max(self.heard.started);
+        let since = self.heard.since(now);
         let mut live = self.heard.lately(now);
         self.mirror.with(|core| {
             let index = &core.index;
@@ -121,7 +127,7 @@ impl Commit {
         live.insert(own.clone());
         let own = self.machine.is_called(host).then_some(own);
         self.mirror
-            .with(|core| core.index.hosts.meaning(host, own, &live))
+            .with(|core| core.index.hosts.names().meaning(host, own, &live))
     }
 
     /// The host of a lease that names none: its node's, which may have got another name since.
@@ -137,7 +143,8 @@ impl Commit {
     }
 }
 
-fn ambiguous(host: &Host, hosts: &BTreeSet<Host>) -> Error {
+/// A name that several hosts have in common.
+pub(super) fn ambiguous(host: &Host, hosts: &BTreeSet<Host>) -> Error {
     let named = hosts.iter().take(HOSTS_NAMED_MAX);
     let mut named: Vec<String> = named.map(|host| format!("{:?}", host.as_str())).collect();
     if hosts.len() > named.len() {
@@ -184,7 +191,8 @@ impl Server {
         let host = host.or_else(of_node);
         let mut lease = self.commit.lease(caller, request, host).await?;
         if unknown.is_some_and(|host| host == lease.host) {
-            lease.warnings.push(self.unknown_host(&lease.host));
+            let warning = unknown_host(&lease.host, &self.registry.host);
+            lease.warnings.push(warning);
         }
         Ok(lease)
     }
@@ -200,15 +208,16 @@ impl Server {
         });
         by_index || self.commit.live_hosts().contains(host)
     }
+}
 
-    fn unknown_host(&self, host: &Host) -> Warning {
-        let message = format!(
-            "host {host:?} is new: no registry runs there, and no node and no lease has named it before. It has \
-             ports of its own from now on. If it is another name of a machine that is known, release this lease \
-             and use the known name: pool.list shows all hosts, and this registry's is {:?}",
-            self.registry.host.as_str(),
-            host = host.as_str(),
-        );
-        Warning::new(WarningCode::HostUnknown, message)
-    }
+/// What is said of the first lease on a host that nobody has named before, by an instance on `own`.
+pub(super) fn unknown_host(host: &Host, own: &Host) -> Warning {
+    let message = format!(
+        "host {host:?} is new: no registry runs there, and no node and no lease has named it before. It has \
+         ports of its own from now on. If it is another name of a machine that is known, release this lease \
+         and use the known name: pool.list shows all hosts, and this registry's is {:?}",
+        own.as_str(),
+        host = host.as_str(),
+    );
+    Warning::new(WarningCode::HostUnknown, message)
 }

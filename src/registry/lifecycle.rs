@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use onex_core::{
     decide::Local,
     engine::Limits,
@@ -14,28 +15,31 @@ use onex_core::{
 };
 use onex_log::Derived;
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     time::timeout,
 };
 use uuid::Uuid;
 
 use crate::{
-    connect,
-    protocol::names::{PROTOCOL_MINOR, SERVICE},
-    serving::round_trip,
+    connect, domain::ids::Host, machine::Machine, protocol::names::SERVICE, serving::round_trip,
 };
 
 use super::{
-    background::{EventEncoder, Publisher, events_options},
+    background::{EventEncoder, HostNames, Publisher, events_options},
     clock::Clock,
+    contracts::Contracts,
     driver::{self, Applied, Driver, LoadError},
-    intake::{Intake, Listening, Replies},
-    micro::{Identity, Micro, service_id},
+    hosts::Heard,
+    intake::{Completion, Intake, Listening, Replies},
+    micro::{Identity, Micro},
     news::request_events,
-    peers,
+    own_host::OwnHost,
+    peers::{self, Peers},
+    queries::Texts,
+    rights::Rights,
     settings::{Settings, show_ranges},
     stall::Stall,
-    start::machine,
+    start::{machine, node_bytes_max},
     stop::Stop,
 };
 
@@ -43,6 +47,8 @@ use super::{
 const STORE_BYTES_MAX: u64 = 4 << 30;
 /// How long a registry that stops waits for what is in flight.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it waits after that until events are published.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a registry did not start.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +71,9 @@ pub enum StartError {
     /// The store has other settings.
     #[error("{0}")]
     Settings(String),
+    /// Another namespace grants the same ports.
+    #[error("another registry grants the same ports: {}. Choose other --ports", .0.join("; "))]
+    Overlap(Vec<String>),
     /// The engine ended.
     #[error("the engine ended while starting: {0}")]
     Ended(String),
@@ -80,6 +89,9 @@ impl From<LoadError> for StartError {
 pub struct LogRegistry {
     intake: Arc<Intake>,
     listening: Listening,
+    instance: InstanceId,
+    /// The revision up to which this instance has published every event.
+    published: watch::Receiver<u64>,
     stop: Stop,
 }
 
@@ -90,29 +102,33 @@ impl LogRegistry {
         let clock = Clock::start();
         let stop = Stop::new();
         let refused = Arc::new(OnceLock::new());
-        let on_event = request_events(Arc::clone(&refused), || ());
+        let rights = Rights::new(&settings, nats);
+        let doubted = rights.clone();
+        let on_event = request_events(Arc::clone(&refused), move || doubted.doubt());
         let client = nats
             .connect(&format!("{SERVICE} requests"), on_event)
             .await?;
         stop.watch_connection(&client).await?;
-        let (log, store) = onex_log::open(onex_log::Options {
-            nats: nats.clone(),
-            bucket: settings.namespace.bucket(),
-            replicas: settings.replicas.unwrap_or(1),
-            bytes_max: STORE_BYTES_MAX,
-        })
-        .await?;
-        let micro = micro(&settings, registry_id, client.clone(), clock);
+        let (log, store) = onex_log::open(log_options(&settings, nats)).await?;
+        rights.start(nats, &stop).await?;
+        let machine = machine(&settings);
+        let running = check_peers(&client, &settings, &machine).await?;
+        let identity = peers::identity(&settings, registry_id, &machine);
+        let started = clock.now().wall;
+        let micro = micro(&settings, &identity, &client, started);
         let replies = Replies::new(client.clone(), Arc::clone(&micro), clock);
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
         let (applied, to_publish) = mpsc::unbounded_channel();
-        let options = engine_options(&settings, clock, applied);
+        let node_bytes_max = node_bytes_max(client.max_payload());
+        let options = engine_options(&settings, node_bytes_max, clock, applied);
         let instance = options.local.instance;
         let driver = Driver::start(log, store.clone(), options, answer).await?;
         let options = events_options(&settings);
         let events = Derived::open(client.clone(), &options).await?;
+        let (out, published) = watch::channel(0);
         let publisher = Publisher {
+            out,
             instance,
             driver: driver.handle.clone(),
             store,
@@ -126,20 +142,39 @@ impl LogRegistry {
         };
         stop.watch("publisher", publisher.run(to_publish));
         stop.watch("replies", replies.clone().run(to_answer));
-        if !driver.ready().await {
-            return Err(match driver.ended().await.as_deref() {
-                Some(driver::Ended::Refused(refusal)) => StartError::Settings(refusal.to_string()),
-                Some(ended) => StartError::Ended(crate::chain(ended)),
-                None => StartError::Ended("see the log".to_owned()),
-            });
-        }
+        ready(&driver).await?;
         let revision = driver.handle.reads.revision();
+        let own_host = OwnHost {
+            heard: Arc::new(Heard::new(running.into_iter(), clock.now().mono)),
+            machine,
+            registry_id,
+        };
+        let peers = Peers::start(
+            client.clone(),
+            settings.clone(),
+            own_host.machine.clone(),
+            &identity,
+            Arc::clone(&own_host.heard),
+            clock,
+            &stop,
+        );
+        let registry = peers::described(
+            &settings,
+            registry_id,
+            started,
+            client.server_info().version,
+        );
         let intake = Arc::new(Intake {
+            registry,
+            peers,
+            texts: Texts::default(),
             client,
             namespace: settings.namespace.clone(),
             inboxes: settings.inboxes.clone(),
             clock,
-            machine: machine(&settings),
+            own_host: Arc::new(own_host),
+            registry_id,
+            contracts: Contracts::new(&settings, rights),
             ttl_max: settings.ttl_max,
             driver,
             replies,
@@ -148,14 +183,10 @@ impl LogRegistry {
             in_flight_max: settings.requests_in_flight_max,
             unsubscribed: Semaphore::new(0),
         });
-        let listening = intake.listen().await?;
-        micro.listen().await?;
-        // Ready is when the server routes requests here.
-        round_trip(&intake.client).await;
+        let listening = listen(&intake, &micro, &stop).await?;
         if let Some(refusal) = refused.get() {
             return Err(StartError::Refused(refusal.clone()));
         }
-        stop.watch("watch for stalls", Arc::clone(&intake).watch_for_stalls());
         let ms = clock.now().mono.0;
         tracing::info!(
             registry_id = %registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
@@ -164,6 +195,8 @@ impl LogRegistry {
         Ok(Self {
             intake,
             listening,
+            instance,
+            published,
             stop,
         })
     }
@@ -180,57 +213,128 @@ impl LogRegistry {
 
     /// Stops taking requests, answers those that were taken, within [`DRAIN_TIMEOUT`] if that can be, and ends.
     pub async fn drain(self) {
-        self.stop.end();
+        let Self {
+            intake,
+            listening,
+            instance,
+            mut published,
+            stop,
+        } = self;
+        stop.end();
         let answered = async {
-            self.intake.leave(self.listening).await;
-            self.intake.all_answered().await;
+            intake.leave(listening).await;
+            intake.all_answered().await;
         };
         if timeout(DRAIN_TIMEOUT, answered).await.is_err() {
             tracing::warn!("some requests were not settled in time");
         }
-        self.intake.driver.stop();
-        self.intake.driver.ended().await;
-        round_trip(&self.intake.client).await;
-        self.stop.abandon();
+        let all_out = all_published(&intake, instance, &mut published);
+        if timeout(PUBLISH_TIMEOUT, all_out).await.is_err() {
+            tracing::info!("some events are left for the next publisher");
+        }
+        intake.driver.stop();
+        intake.driver.ended().await;
+        round_trip(&intake.client).await;
+        stop.abandon();
+    }
+}
+
+/// Waits until the events of everything that readers see now are out, if it is this instance that publishes them.
+async fn all_published(
+    intake: &Intake,
+    instance: InstanceId,
+    published: &mut watch::Receiver<u64>,
+) {
+    let reads = &intake.driver.handle.reads;
+    let last = reads.revision();
+    let named = reads.with(intake.clock.now().mono, |state| state.named().cloned());
+    if named
+        .flatten()
+        .is_some_and(|named| named.instance == instance)
+    {
+        // A publisher that has ended publishes nothing.
+        let _ = published.wait_for(|out| *out >= last).await;
     }
 }
 
 fn micro(
     settings: &Settings,
-    registry_id: Uuid,
-    client: async_nats::Client,
-    clock: Clock,
+    identity: &Identity,
+    client: &async_nats::Client,
+    started: Timestamp,
 ) -> Arc<Micro> {
-    let metadata = [
-        (
-            peers::META_NAMESPACE,
-            settings.namespace.name().unwrap_or_default().to_owned(),
-        ),
-        (peers::META_HOST, settings.host.to_string()),
-        (peers::META_RANGES, show_ranges(&settings.ranges)),
-        (peers::META_PROTOCOL, format!("1.{PROTOCOL_MINOR}")),
-        (peers::META_REGISTRY_ID, registry_id.to_string()),
-    ];
-    let identity = Identity {
-        name: SERVICE.to_owned(),
-        id: service_id(registry_id),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        metadata: metadata
-            .map(|(name, value)| (name.to_owned(), value))
-            .into(),
-    };
     Arc::new(Micro::new(
-        client,
-        identity,
+        client.clone(),
+        identity.clone(),
         settings.namespace.clone(),
         settings.inboxes.clone(),
-        clock.now().wall,
+        started,
         Arc::default(),
     ))
 }
 
+fn log_options(settings: &Settings, nats: &connect::Options) -> onex_log::Options {
+    onex_log::Options {
+        nats: nats.clone(),
+        bucket: settings.namespace.bucket(),
+        replicas: settings.replicas.unwrap_or(1),
+        bytes_max: STORE_BYTES_MAX,
+    }
+}
+
+/// The hosts on which other registries of the namespace run. One of another namespace must not grant the same ports.
+async fn check_peers(
+    client: &async_nats::Client,
+    settings: &Settings,
+    machine: &Machine,
+) -> Result<Vec<Host>, StartError> {
+    let peers = peers::all(client).await;
+    let overlaps = peers::overlaps(&peers, settings, machine);
+    if overlaps.is_empty() {
+        Ok(peers::hosts(&peers, &settings.namespace).collect())
+    } else {
+        Err(StartError::Overlap(overlaps))
+    }
+}
+
+/// Waits until the engine has everything that was there when it started.
+async fn ready(driver: &Driver<Completion>) -> Result<(), StartError> {
+    if driver.ready().await {
+        return Ok(());
+    }
+    Err(match driver.ended().await.as_deref() {
+        Some(driver::Ended::Refused(refusal)) => StartError::Settings(refusal.to_string()),
+        Some(ended) => StartError::Ended(crate::chain(ended)),
+        None => StartError::Ended("see the log".to_owned()),
+    })
+}
+
+/// Takes requests, once it is known which machine this is.
+async fn listen(
+    intake: &Arc<Intake>,
+    micro: &Arc<Micro>,
+    stop: &Stop,
+) -> Result<Listening, StartError> {
+    // Who is said to run on this machine answers: another one that starts now would take it for stopped.
+    micro.listen().await?;
+    round_trip(&intake.client).await;
+    let names = HostNames::start(
+        Arc::clone(&intake.own_host),
+        intake.driver.handle.clone(),
+        intake.client.clone(),
+        intake.clock,
+    );
+    stop.watch("names of this machine", Box::pin(names).await.run());
+    let listening = intake.listen().await?;
+    // Ready is when the server routes requests here.
+    round_trip(&intake.client).await;
+    stop.watch("watch for stalls", Arc::clone(intake).watch_for_stalls());
+    Ok(listening)
+}
+
 fn engine_options(
     settings: &Settings,
+    node_bytes_max: usize,
     clock: Clock,
     applied: mpsc::UnboundedSender<Applied>,
 ) -> driver::Options {
@@ -252,7 +356,7 @@ fn engine_options(
             nodes: NodeLimits {
                 nodes_max: settings.nodes_max,
                 buses_max: settings.buses_max,
-                ..NodeLimits::default()
+                node_bytes_max,
             },
             calls_max: settings.calls_max,
             calls_kept_ms: millis(settings.calls_kept),

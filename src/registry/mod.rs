@@ -26,6 +26,7 @@ mod micro;
 mod mirror;
 mod news;
 mod nodes;
+mod own_host;
 mod peers;
 mod publisher;
 mod queries;

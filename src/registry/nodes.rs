@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use onex_core::node_command::Register;
+
 use crate::{
     domain::{
-        command::{Action, Answer, Claim, Known},
+        command::{Action, Announce, Answer, Claim, Known},
         ids::NodeId,
         index::Index,
         node::Tool,
@@ -18,7 +20,8 @@ use crate::{
         error::{Error, ErrorCode},
         node::{RegisterReply, RegisterRequest, RegisterStatus},
         node_life::{
-            DeregisterReply, DeregisterRequest, HeartbeatReply, HeartbeatRequest, NodeEnd,
+            DeregisterReply, DeregisterRequest, HEARTBEAT_AFTER_PART, HeartbeatReply,
+            HeartbeatRequest, NodeEnd,
         },
         tool::{ToolChangeReply, ToolDeregisterRequest, ToolRegisterRequest, ToolStatus},
         warning::Warning,
@@ -29,12 +32,9 @@ use super::{
     announce,
     commit::Commit,
     contracts::{Check, Contracts},
-    queries::collisions,
+    queries::{FirstCore, collisions},
     requests::{Caller, named},
 };
-
-/// A heartbeat is due after this part of what is left.
-const HEARTBEAT_AFTER_PART: u64 = 3;
 
 impl Commit {
     pub(super) async fn register(
@@ -53,14 +53,29 @@ impl Commit {
             let named = named(Endpoint::NodeRegister, request.request_id, &request);
             announce::announce(request, ttl_max, named, rules)
         };
-        let mut announce = contracts.check(what, caller, check).await?;
-        let host = &mut announce.registration.host;
+        let Register {
+            node_id,
+            requester_id,
+            epoch,
+            ttl,
+            mut registration,
+            request,
+        } = contracts.check(what, caller.asking(), check).await?;
+        let host = &mut registration.host;
         *host = host.take().map(|host| self.meant(host)).transpose()?;
-        let registration = announce.registration.clone();
+        let announce = Announce {
+            node_id,
+            requester_id,
+            epoch,
+            chosen: None,
+            ttl,
+            registration: registration.clone(),
+            request,
+        };
         let known = self
             .node(caller, Action::Announce(Box::new(announce)))
             .await?;
-        contracts.know_callable(caller).await;
+        contracts.know_callable(caller.until).await;
         Ok(self.mirror.with(|core| {
             let (index, now) = (&core.index, self.clock.now().mono);
             let verdicts = index.nodes.verdicts(&known.node_id);
@@ -69,8 +84,9 @@ impl Commit {
                 .unwrap_or_default()
                 .trust(&registration.contract_hash);
             let left = left(&known, now);
+            let catalog = FirstCore { index, now };
             said.extend(warnings(
-                index,
+                catalog,
                 contracts,
                 &known.node_id,
                 &registration.tools,
@@ -154,7 +170,7 @@ impl Commit {
             let tool = tool.map_err(|error| below("/tool", error))?;
             Ok((request, tool, named))
         };
-        let (request, tool, named) = contracts.check(what, caller, check).await?;
+        let (request, tool, named) = contracts.check(what, caller.asking(), check).await?;
         let action = Action::AddTool {
             of: Claim {
                 node_id: request.node_id.clone(),
@@ -165,14 +181,18 @@ impl Commit {
             request: named,
         };
         self.done(caller, action).await?;
-        contracts.know_callable(caller).await;
+        contracts.know_callable(caller.until).await;
+        let now = self.clock.now().mono;
         Ok(self.mirror.with(|core| ToolChangeReply {
             name: tool.name.clone(),
             version: Some(tool.version.clone()),
             contract_hash: Some(tool.contract_hash.clone()),
             status: ToolStatus::Accepted,
             warnings: warnings(
-                &core.index,
+                FirstCore {
+                    index: &core.index,
+                    now,
+                },
                 contracts,
                 &request.node_id,
                 std::slice::from_ref(&tool),
@@ -251,8 +271,13 @@ impl Commit {
 }
 
 /// What is worth a look about the tools that a node announces.
-fn warnings(index: &Index, contracts: &Contracts, node: &NodeId, tools: &[Tool]) -> Vec<Warning> {
-    let mut warnings = collisions(index, node, tools);
+fn warnings(
+    catalog: FirstCore<'_>,
+    contracts: &Contracts,
+    node: &NodeId,
+    tools: &[Tool],
+) -> Vec<Warning> {
+    let mut warnings = collisions(catalog, node, tools);
     warnings.extend(contracts.uncalled(node, tools));
     warnings
 }

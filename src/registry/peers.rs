@@ -7,20 +7,24 @@ use std::{
 };
 
 use async_nats::Client;
+use jiff::Timestamp;
+use uuid::Uuid;
 
 use crate::{
     domain::ids::Host,
     machine::Machine,
     protocol::{
-        describe::Instance,
-        names::{Namespace, SERVICE},
+        describe::{Instance, Registry},
+        names::{Namespace, PROTOCOL_MINOR, SERVICE},
     },
 };
 
 use super::{
-    commit::Commit,
-    micro::{self, Identity},
-    settings::Settings,
+    clock::Clock,
+    hosts::Heard,
+    micro::{self, Identity, service_id},
+    settings::{Settings, show_ranges},
+    stop::Stop,
 };
 
 /// How often the others are asked.
@@ -29,13 +33,13 @@ const ASK_INTERVAL: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Metadata under which an instance says what it is.
-pub(super) const META_NAMESPACE: &str = "namespace";
-pub(super) const META_HOST: &str = "host";
+const META_NAMESPACE: &str = "namespace";
+const META_HOST: &str = "host";
 /// Which kernel and network namespace the host is, where the instance is on its network.
-pub(super) const META_PORT_SPACE: &str = "port_space";
-pub(super) const META_RANGES: &str = "ranges";
-pub(super) const META_PROTOCOL: &str = "protocol";
-pub(super) const META_REGISTRY_ID: &str = "registry_id";
+const META_PORT_SPACE: &str = "port_space";
+const META_RANGES: &str = "ranges";
+const META_PROTOCOL: &str = "protocol";
+const META_REGISTRY_ID: &str = "registry_id";
 
 /// Who was heard of lately.
 #[derive(Clone)]
@@ -49,17 +53,19 @@ impl Peers {
     pub(super) fn start(
         client: Client,
         settings: Settings,
-        own: Instance,
-        commit: Arc<Commit>,
+        machine: Machine,
+        own: &Identity,
+        heard: Arc<Heard>,
+        clock: Clock,
+        stop: &Stop,
     ) -> Self {
         let namespace = settings.namespace.clone();
         let mut told = Vec::new();
         let this = Self {
-            own,
+            own: instance(own),
             heard: Arc::default(),
         };
         let peers = this.clone();
-        let stop = commit.stop.clone();
         stop.watch("search for other instances", async move {
             loop {
                 match micro::peers(&client, PATIENCE).await {
@@ -67,12 +73,11 @@ impl Peers {
                         found.retain(|peer| {
                             peer.metadata.get(META_REGISTRY_ID) != Some(&peers.own.registry_id)
                         });
-                        let now = commit.clock.now().mono;
-                        commit.heard.answered(hosts(&found, &namespace), now);
-                        if has_namesake(&found, &settings, &commit.machine) {
-                            commit.heard.tell_of_namesake(&settings.host);
+                        heard.answered(hosts(&found, &namespace), clock.now().mono);
+                        if has_namesake(&found, &settings, &machine) {
+                            heard.tell_of_namesake(&settings.host);
                         }
-                        tell_of_overlaps(&found, &settings, &commit.machine, &mut told);
+                        tell_of_overlaps(&found, &settings, &machine, &mut told);
                         let found = found
                             .iter()
                             .filter(|peer| is_in(peer, &namespace))
@@ -98,6 +103,54 @@ impl Peers {
         known.insert(self.own.clone());
         known
     }
+}
+
+/// What an instance says of itself to others.
+pub(super) fn identity(settings: &Settings, registry_id: Uuid, machine: &Machine) -> Identity {
+    let namespace = settings.namespace.name().unwrap_or_default();
+    let mut metadata = vec![
+        (META_NAMESPACE, namespace.to_owned()),
+        (META_HOST, settings.host.to_string()),
+        (META_RANGES, show_ranges(&settings.ranges)),
+        (META_PROTOCOL, protocol()),
+        (META_REGISTRY_ID, registry_id.to_string()),
+    ];
+    let port_space = machine.port_space();
+    metadata.extend(port_space.map(|space| (META_PORT_SPACE, space)));
+    let metadata = metadata.into_iter();
+    Identity {
+        name: SERVICE.to_owned(),
+        id: service_id(registry_id),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        metadata: metadata
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    }
+}
+
+/// What `describe` says of it.
+pub(super) fn described(
+    settings: &Settings,
+    registry_id: Uuid,
+    started_at: Timestamp,
+    nats_server: String,
+) -> Registry {
+    Registry {
+        registry_id,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: protocol(),
+        namespace: settings.namespace.name().map(str::to_owned),
+        host: settings.host.clone(),
+        started_at,
+        ttl_max: settings.ttl_max,
+        probes: settings.probe,
+        nats_server,
+        lineage: 0,
+    }
+}
+
+fn protocol() -> String {
+    format!("1.{PROTOCOL_MINOR}")
 }
 
 /// Who answers, of all namespaces.

@@ -26,6 +26,7 @@ use crate::{
 
 use super::{
     commit::{Commit, Known},
+    contracts::Asking,
     serve::Place,
     view,
 };
@@ -45,6 +46,16 @@ pub(super) struct Caller {
     pub(super) until: tokio::time::Instant,
     /// Given back when all that the request began is settled.
     pub(super) place: Arc<Place>,
+}
+
+impl Caller {
+    /// For work that waits for its turn.
+    pub(super) fn asking(&self) -> Asking {
+        Asking {
+            caller: self.number,
+            until: self.until,
+        }
+    }
 }
 
 /// The reply to a heartbeat: of one lease, or of several.

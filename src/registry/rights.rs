@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     connect,
     protocol::{names::SERVICE, subject::ToolSubjects},
 };
 
-use super::{requests::Caller, settings::Settings, stop::Stop};
+use super::{settings::Settings, stop::Stop};
 
 /// Where a NATS server says who its client is to it.
 const USER_INFO: &str = "$SYS.REQ.USER.INFO";
@@ -104,11 +104,11 @@ impl Rights {
     }
 
     /// Waits until it is known what may be called, not for long: until then it is as little as a user may.
-    pub(super) async fn known(&self, caller: &Caller) {
+    pub(super) async fn known(&self, until: Instant) {
         let mut taken = self.taken.subscribe();
         let known = taken.wait_for(|taken| *taken != Taken::Unknown);
         let soon = tokio::time::timeout(KNOWN_TIMEOUT, known);
-        let _ = tokio::time::timeout_at(caller.until, soon).await;
+        let _ = tokio::time::timeout_at(until, soon).await;
     }
 
     pub(super) fn callable(&self) -> &ToolSubjects {

@@ -13,11 +13,7 @@ use crate::{
     connect,
     domain::{core::Core, index::Index, record::FORMAT},
     machine::Machine,
-    protocol::{
-        describe::{self, Instance},
-        endpoint::NODE_BYTES_MAX,
-        names::{PROTOCOL_MINOR, SERVICE},
-    },
+    protocol::{endpoint::NODE_BYTES_MAX, names::SERVICE},
     serving::round_trip,
     store::{self, Store, open::OpenError},
     throttle::LogThrottle,
@@ -35,7 +31,7 @@ use super::{
     hosts::Heard,
     invoke::Invoke,
     journal::Journal,
-    micro::{Identity, Micro, service_id},
+    micro::{Identity, Micro},
     mirror::Mirror,
     news::{request_events, store_events},
     peers::{self, Peers},
@@ -202,7 +198,7 @@ impl Registry {
             stop: stop.clone(),
             restart,
             machine,
-            heard: Heard::new(running, clock.now().mono),
+            heard: Arc::new(Heard::new(running, clock.now().mono)),
         });
         stop.watch("reaper", reaper::run(Arc::clone(&commit)));
         let publisher = Publisher {
@@ -288,7 +284,7 @@ fn millis(began: Instant) -> u64 {
 /// How long a registration may be where messages may have `payload_max` bytes: `describe` answers with
 /// all of it, and beside it with the node's health and trust, and with as many of its leases and buses as
 /// there is room for.
-fn node_bytes_max(payload_max: usize) -> usize {
+pub(super) fn node_bytes_max(payload_max: usize) -> usize {
     NODE_BYTES_MAX.min(payload_max / 16 * 7)
 }
 
@@ -366,45 +362,18 @@ fn server(
     contracts: Contracts,
 ) -> Arc<Server> {
     let started = commit.clock.now().wall;
-    let protocol = format!("1.{PROTOCOL_MINOR}");
-    let mut metadata = vec![
-        (
-            peers::META_NAMESPACE,
-            settings.namespace.name().unwrap_or_default().to_owned(),
-        ),
-        (peers::META_HOST, settings.host.to_string()),
-        (peers::META_RANGES, show_ranges(&settings.ranges)),
-        (peers::META_PROTOCOL, protocol.clone()),
-        (peers::META_REGISTRY_ID, registry_id.to_string()),
-    ];
-    let port_space = commit.machine.port_space();
-    metadata.extend(port_space.map(|space| (peers::META_PORT_SPACE, space)));
-    let identity = Identity {
-        name: SERVICE.to_owned(),
-        id: service_id(registry_id),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        metadata: metadata
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
-    };
-    let own = Instance {
-        registry_id: registry_id.to_string(),
-        version: identity.version.clone(),
-        host: Some(settings.host.to_string()),
-    };
-    let registry = describe::Registry {
-        registry_id,
-        version: identity.version.clone(),
-        protocol,
-        namespace: settings.namespace.name().map(str::to_owned),
-        host: settings.host.clone(),
-        started_at: started,
-        ttl_max: settings.ttl_max,
-        probes: settings.probe,
-        nats_server: client.server_info().version,
-        lineage: 0,
-    };
+    let identity = peers::identity(settings, registry_id, &commit.machine);
+    let nats_server = client.server_info().version;
+    let registry = peers::described(settings, registry_id, started, nats_server);
+    let peers = Peers::start(
+        client.clone(),
+        settings.clone(),
+        commit.machine.clone(),
+        &identity,
+        Arc::clone(&commit.heard),
+        commit.clock,
+        &commit.stop,
+    );
     let micro = Arc::new(Micro::new(
         client.clone(),
         identity,
@@ -414,7 +383,7 @@ fn server(
         invoke.late(),
     ));
     Arc::new(Server {
-        peers: Peers::start(client.clone(), settings.clone(), own, Arc::clone(&commit)),
+        peers,
         executions: Executions::start(
             Arc::clone(&commit),
             settings.namespace.clone(),

@@ -66,13 +66,17 @@ impl State {
 
     /// The ports of a host of which there is a record, in their order.
     pub fn ports_of<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a PortKey> + use<'a> {
-        let first = Key::Port(PortKey::first_on(host));
-        let slots = self.slots_from(Some(&first));
-        let keys = slots.map_while(|(key, _)| match key {
+        let keys = self.ports_from(&PortKey::first_on(host));
+        keys.take_while(move |key| key.host == *host)
+    }
+
+    /// The ports of which there is a record, in their order, from `from` on.
+    pub fn ports_from<'a>(&'a self, from: &PortKey) -> impl Iterator<Item = &'a PortKey> + use<'a> {
+        let slots = self.slots_from(Some(&Key::Port(from.clone())));
+        slots.map_while(|(key, _)| match key {
             Key::Port(key) => Some(key),
             _ => None,
-        });
-        keys.take_while(move |key| key.host == *host)
+        })
     }
 
     /// A record of a host comes or goes.
@@ -104,9 +108,18 @@ impl State {
         }
     }
 
+    /// A host on which an instance runs has ports, whether any was granted or not.
+    pub(crate) fn show_pools(&mut self, host: &Host) {
+        if self.indexes.hosts.is_served(host) {
+            self.pool_mut(host, Transport::Tcp);
+        } else {
+            self.forget_pools(host);
+        }
+    }
+
     /// Forgets the ports of a host that is not known.
     pub(crate) fn forget_pools(&mut self, host: &Host) {
-        if !self.knows_host(host) {
+        if !self.knows_host(host) && !self.indexes.hosts.is_served(host) {
             for transport in Transport::ALL {
                 self.pools.remove(&(host.clone(), transport));
             }
@@ -121,6 +134,11 @@ impl State {
     /// The ports of every host and transport that was ever asked for, in order.
     pub fn pools(&self) -> impl Iterator<Item = (&(Host, Transport), &Pool)> {
         self.pools.iter()
+    }
+
+    /// How many hosts have ports.
+    pub fn hosts_with_ports(&self) -> usize {
+        self.pools.len() / Transport::ALL.len()
     }
 
     /// The ports of a host and transport; made if this is its first use.

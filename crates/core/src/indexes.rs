@@ -10,6 +10,7 @@ use onex_types::{
 
 use crate::{
     bus_index::BusIndex,
+    host_names::HostNames,
     key::Key,
     node_index::NodeIndex,
     owners::Owners,
@@ -34,6 +35,8 @@ pub struct Indexes {
     pub nodes: NodeIndex,
     /// Buses.
     pub buses: BusIndex,
+    /// Which host a name means.
+    pub hosts: HostNames,
     /// What belongs to what.
     pub(crate) owners: Owners,
     calls: usize,
@@ -45,6 +48,7 @@ impl Indexes {
     pub(crate) fn insert(&mut self, key: &Key, record: &Record) {
         self.nodes.insert(key, record);
         self.buses.insert(key, record);
+        self.hosts.insert(key, record);
         self.owners.insert(key, record);
         match (key, record) {
             (Key::Port(key), Record::Lease(lease)) => self.insert_lease(key, lease),
@@ -65,6 +69,7 @@ impl Indexes {
     pub(crate) fn remove(&mut self, key: &Key, record: &Record) {
         self.nodes.remove(key, record);
         self.buses.remove(key, record);
+        self.hosts.remove(key, record);
         self.owners.remove(key, record);
         match (key, record) {
             (Key::Port(key), Record::Lease(lease)) => self.remove_lease(key, lease),

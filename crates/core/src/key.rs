@@ -47,6 +47,8 @@ pub enum Key {
     Restored,
     /// The format that the log was raised to.
     Format,
+    /// What a host is called.
+    Host(Host),
 }
 
 const POOL: &str = "pool.";
@@ -58,6 +60,7 @@ const TRUST: &str = "trust.";
 const CALL: &str = "call.";
 const RUN: &str = "run.";
 const EXEC: &str = "exec.";
+const HOST: &str = "host.";
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,6 +80,7 @@ impl fmt::Display for Key {
             Self::Exec(id) => write!(f, "{EXEC}{}", escape(id.as_str())),
             Self::Restored => f.write_str("sys.restored"),
             Self::Format => f.write_str("sys.format"),
+            Self::Host(host) => write!(f, "{HOST}{}", escape(host.as_str())),
         }
     }
 }
@@ -99,6 +103,9 @@ fn parse(text: &str) -> Option<Key> {
     }
     if let Some(host) = text.strip_prefix(POOL) {
         return unescape(host)?.parse().ok().map(Key::Pool);
+    }
+    if let Some(host) = text.strip_prefix(HOST) {
+        return unescape(host)?.parse().ok().map(Key::Host);
     }
     if let Some(digits) = text.strip_prefix(REQUEST) {
         let slot: u32 = digits.parse().ok()?;
@@ -195,6 +202,7 @@ mod tests {
             "call.00000000-0000-0000-0000-00000000000a",
             "run.00000000-0000-0000-0000-00000000000a",
             "exec.a=2Eb",
+            "host.10=2E0=2E0=2E1",
         ] {
             let key: Key = text.parse().unwrap();
             assert_eq!(key.to_string(), text);
@@ -213,6 +221,7 @@ mod tests {
             "call.00000000-0000-0000-0000-00000000000A",
             "run.1",
             "exec.a.b",
+            "host.10.0.0.1",
         ] {
             assert!(text.parse::<Key>().is_err(), "{text}");
         }

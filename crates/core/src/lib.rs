@@ -14,6 +14,7 @@ pub mod engine;
 pub mod entry;
 pub mod execution;
 mod facets;
+pub mod host_names;
 mod hosts;
 pub mod indexes;
 pub mod key;

@@ -77,6 +77,8 @@ pub enum Mechanism {
     OneEnd,
     /// What began and was not ended in its time has ended with an unknown outcome.
     UnknownInTime,
+    /// A port that is held under one name of a host is not granted under another.
+    NamesOfHost,
 }
 
 /// Which mechanisms are on.
@@ -125,6 +127,7 @@ impl Mechanism {
         Self::ExecutedBefore,
         Self::OneEnd,
         Self::UnknownInTime,
+        Self::NamesOfHost,
     ];
 }
 

@@ -13,7 +13,7 @@ use crate::{
     node::{Registration, Tool},
     node_record::Live,
     record::{Json, Request, Unknown},
-    trust::{Lifecycle, Outcome},
+    trust::{Lifecycle, Outcome, Verdicts},
 };
 
 /// Who acts for a node.
@@ -128,6 +128,15 @@ pub struct TrustReport {
     pub contract_hash: Option<String>,
     /// Makes retries idempotent.
     pub request: Option<Request>,
+}
+
+/// What validators say of a node, as who reports is told of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrustAnswer {
+    /// What they say, on all of its contracts.
+    pub verdicts: Verdicts,
+    /// The contract that the node has now.
+    pub contract_hash: String,
 }
 
 /// The node that a lease is to end with.

@@ -78,6 +78,7 @@ impl EventRecord {
             kind,
             n: 0,
             lease: None,
+            old_port: None,
             gap: None,
             node: None,
             trust: None,

@@ -46,8 +46,8 @@ pub struct NodeFilter {
     pub requester_id: Option<RequesterId>,
     /// Trusted with their present contract.
     pub trusted_only: bool,
-    /// Live, or ended like that.
-    pub liveness: Option<Liveness>,
+    /// Live, or ended, in one of these ways; in any if empty.
+    pub liveness: Vec<Liveness>,
 }
 
 /// Something that nodes are looked up by.
@@ -170,11 +170,11 @@ impl NodeIndex {
         after: Option<&NodeId>,
     ) -> impl Iterator<Item = &'a NodeId> + use<'a> {
         let facets = filter.facets();
-        let liveness = filter.liveness;
+        let liveness = filter.liveness.clone();
         let mut start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.clone()));
         std::iter::from_fn(move || {
             let found = intersect(&facets, start.clone(), |facet, start| {
-                self.next_of(facet, liveness, start)
+                self.next_of(facet, &liveness, start)
             })?;
             start = Bound::Excluded(found.clone());
             Some(found)
@@ -184,7 +184,7 @@ impl NodeIndex {
     fn next_of(
         &self,
         facet: &Facet,
-        liveness: Option<Liveness>,
+        wanted: &[Liveness],
         start: &Bound<NodeId>,
     ) -> Option<&NodeId> {
         #[cfg(test)]
@@ -196,8 +196,8 @@ impl NodeIndex {
             let next = next.filter(|(of, is, _)| of == facet && is == liveness);
             next.map(|(_, _, id)| id)
         };
-        let wanted = Liveness::ALL.iter();
-        let wanted = wanted.filter(|one| liveness.is_none_or(|wanted| wanted == **one));
+        let is_wanted = |one: &&Liveness| wanted.is_empty() || wanted.contains(one);
+        let wanted = Liveness::ALL.iter().filter(is_wanted);
         wanted.filter_map(of).min()
     }
 

@@ -113,8 +113,8 @@ impl State {
     pub fn collisions(&self, id: &NodeId, tools: &[Tool]) -> Vec<ToolRef> {
         let colliding = |tool: &Tool| {
             let offer = self.indexes.nodes.offer(&tool.name)?;
-            let other = offer.colliding(id, &tool.version, &tool.contract_hash)?;
-            Some(tool.told(Some(other)))
+            let mut others = offer.colliding(id, &tool.version, &tool.contract_hash);
+            others.next().map(|other| tool.told(Some(other)))
         };
         tools.iter().filter_map(colliding).collect()
     }
@@ -193,6 +193,11 @@ impl State {
             }
             _ => false,
         }
+    }
+
+    /// How many leases are live, without those that read as ended because their node has ended.
+    pub fn live_leases(&self) -> usize {
+        self.indexes.owners.live_leases()
     }
 
     /// How many live leases a requester holds, without those that read as ended.

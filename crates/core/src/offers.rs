@@ -150,17 +150,17 @@ impl Offer {
         self.tags.keys()
     }
 
-    /// A node other than `id` that offers that version under another contract than `contract_hash`: of several, the one
-    /// with the lowest contract and id.
-    pub fn colliding(
-        &self,
-        id: &NodeId,
+    /// Nodes other than `id` that offer that version under another contract than `contract_hash`, in the order of contract
+    /// and id.
+    pub fn colliding<'a>(
+        &'a self,
+        id: &'a NodeId,
         version: &Version,
-        contract_hash: &str,
-    ) -> Option<&NodeId> {
-        let contracts = self.versions.get(version)?.iter();
-        let others = contracts.filter(|(hash, _)| *hash != contract_hash);
-        let mut providers = others.flat_map(|(_, providers)| providers);
-        providers.find(|other| *other != id)
+        contract_hash: &'a str,
+    ) -> impl Iterator<Item = &'a NodeId> + use<'a> {
+        let contracts = self.versions.get(version).into_iter().flatten();
+        let others = contracts.filter(move |(hash, _)| *hash != contract_hash);
+        let providers = others.flat_map(|(_, providers)| providers);
+        providers.filter(move |other| *other != id)
     }
 }

@@ -220,6 +220,13 @@ impl Owners {
             .sum()
     }
 
+    /// How many leases are live, without those that read as ended.
+    pub(crate) fn live_leases(&self) -> usize {
+        let groups = self.ended.iter().filter_map(|owner| self.groups.get(owner));
+        let ended: usize = groups.map(|group| group.leases).sum();
+        self.leases.len().saturating_sub(ended)
+    }
+
     /// The buses that end with a lease.
     pub(crate) fn buses_of(&self, lease_id: LeaseId) -> impl Iterator<Item = &BusId> {
         self.lease_buses

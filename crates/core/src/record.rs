@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     execution::{Call, Counts, Run},
+    host_names::HostRecord,
     node_record::{Bus, Live, Node, NodeLimits},
     trust::Verdicts,
 };
@@ -206,6 +207,8 @@ pub struct Remembered {
     pub request: Request,
     /// The lease that it got.
     pub lease_id: LeaseId,
+    /// The port of that lease.
+    pub port: Port,
 }
 
 /// A host's port ranges.
@@ -374,6 +377,8 @@ records!(
     Restored(Restored) restored,
     /// The format that the log was raised to.
     Format(Format) format,
+    /// What a host is called.
+    Host(HostRecord) host,
 );
 
 impl Lease {

@@ -369,6 +369,9 @@ impl State {
         } else {
             self.arm(key, now.mono);
         }
+        if let Key::Host(host) = key {
+            self.show_pools(host);
+        }
         if matches!(key, Key::Pool(_) | Key::Settings) {
             self.rebuild_pools(key);
         }

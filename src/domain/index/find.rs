@@ -66,7 +66,7 @@ impl Index {
 
     /// The host, with the other names that mean it now under which there are pools, in their order.
     pub fn with_former(&self, host: &Host) -> BTreeSet<Host> {
-        let others = self.hosts.names_of(host);
+        let others = self.hosts.names().names_of(host);
         let used = others.filter(|name| self.pools.contains_key(*name));
         used.chain([host]).cloned().collect()
     }

@@ -16,7 +16,7 @@ use onex_types::{
     ids::CommandId,
 };
 use tokio::{
-    sync::mpsc::UnboundedReceiver,
+    sync::{mpsc::UnboundedReceiver, watch},
     time::{Instant, sleep, timeout},
 };
 use uuid::Uuid;
@@ -68,6 +68,8 @@ pub(in crate::registry) struct Publisher {
     pub(in crate::registry) options: DerivedOptions,
     pub(in crate::registry) clock: Clock,
     pub(in crate::registry) encoder: EventEncoder,
+    /// The revision up to which this instance has published every event.
+    pub(in crate::registry) out: watch::Sender<u64>,
 }
 
 /// Entries that are to be published, as they come.
@@ -136,6 +138,8 @@ impl Publisher {
             Err(error) => return Stopped::Failed(crate::chain(&error)),
         };
         let (mut noted, mut noted_at) = (named.published, Instant::now());
+        // The revision up to which events are out.
+        let mut told = None;
         loop {
             if self.named().is_none() {
                 return Stopped::NotNamed;
@@ -156,11 +160,21 @@ impl Publisher {
             at.tail.0 += stored as u64;
             at.out = ids.last().copied().unwrap_or(at.out);
             let Some(last) = entries.last() else {
+                // Who asks how many events wait is told that none do.
+                if let Some(revision) = told.filter(|told| *told > noted) {
+                    self.note(revision, at.sequence).await;
+                    (noted, noted_at) = (revision, Instant::now());
+                }
                 continue;
             };
             (at.sequence, at.entry) = (last.sequence, last.header.id);
             let revision = last.entry.last_revision();
+            self.out.send_replace(revision);
             // Of entries that tell of nothing nobody has to know at once.
+            let tells = entries
+                .iter()
+                .any(|applied| applied.entry.event_count() > 0);
+            told = if tells { Some(revision) } else { told };
             let due = noted_at.elapsed() >= NOTE_INTERVAL && !ids.is_empty();
             if revision > noted && (due || ids.len() >= ENTRIES_AT_ONCE_MAX) {
                 self.note(revision, at.sequence).await;

@@ -1,11 +1,15 @@
 //! What readers see: a copy of the state to which only entries are applied that are in the log. Records are shared with the
 //! engine's state.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use onex_core::{engine::STALE_MILLIS, entry::Entry, state::State};
 use onex_types::time::{Moment, Now};
 use tokio::sync::watch;
+
+/// Entries with events whose events are counted one by one while they are not published; more are counted together.
+const UNPUBLISHED_MAX: usize = 4_096;
 
 /// The readers' state.
 pub(in super::super) struct Reads {
@@ -17,16 +21,47 @@ struct Inner {
     state: State,
     /// When the last entry came, or the follower fitted.
     fresh_at: Moment,
+    /// Revisions with how many events became known up to there and behind the one before; none that are published.
+    unpublished: VecDeque<(u64, usize)>,
+}
+
+impl Inner {
+    fn new(state: State, now: Moment) -> Self {
+        Self {
+            state,
+            fresh_at: now,
+            unpublished: VecDeque::new(),
+        }
+    }
+
+    /// The entry was applied.
+    fn count_events(&mut self, entry: &Entry) {
+        let events = entry.event_count();
+        let (last, full) = (
+            self.state.revision(),
+            self.unpublished.len() >= UNPUBLISHED_MAX,
+        );
+        match self.unpublished.back_mut() {
+            Some((revision, count)) if full => (*revision, *count) = (last, *count + events),
+            _ if events > 0 => self.unpublished.push_back((last, events)),
+            _ => {}
+        }
+        let published = self.state.named().map_or(0, |named| named.published);
+        while self
+            .unpublished
+            .front()
+            .is_some_and(|(revision, _)| *revision <= published)
+        {
+            self.unpublished.pop_front();
+        }
+    }
 }
 
 impl Reads {
     pub(super) fn new(state: State, now: Moment) -> Self {
         let revision = watch::Sender::new(state.revision());
         Self {
-            inner: RwLock::new(Inner {
-                state,
-                fresh_at: now,
-            }),
+            inner: RwLock::new(Inner::new(state, now)),
             revision,
         }
     }
@@ -45,6 +80,15 @@ impl Reads {
     /// The revision of the last command that readers see.
     pub(in super::super) fn revision(&self) -> u64 {
         *self.revision.borrow()
+    }
+
+    /// Events of entries that came since this instance started, and that are not published as far as the log says.
+    pub(in super::super) fn events_waiting(&self) -> usize {
+        self.read()
+            .unpublished
+            .iter()
+            .map(|(_, events)| events)
+            .sum()
     }
 
     /// Whether that revision was skipped when a restored log was accepted: who knows of it knows what is lost.
@@ -69,6 +113,7 @@ impl Reads {
                 if let Err(error) = inner.state.apply_entry(entry, now) {
                     tracing::error!(%error, "readers cannot follow an entry");
                 }
+                inner.count_events(entry);
             }
             // Timers of this copy are nobody's: what they say comes with entries. Ports that have cooled down are counted.
             inner.state.due(now.mono);
@@ -85,10 +130,7 @@ impl Reads {
     pub(super) fn replace(&self, state: State, now: Moment) {
         let revision = state.revision();
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        *inner = Inner {
-            state,
-            fresh_at: now,
-        };
+        *inner = Inner::new(state, now);
         drop(inner);
         self.revision.send_replace(revision);
     }

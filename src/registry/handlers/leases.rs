@@ -16,7 +16,10 @@ use crate::{
         frame::Parsed,
         port::{Availability, LeaseReply, LeaseStatus, ListRequest, Page, ResolveRequest},
     },
-    registry::intake::{InFlight, Intake},
+    registry::{
+        intake::{InFlight, Intake},
+        queries::bad_cursor,
+    },
 };
 
 use super::{pages, ports::port_key};
@@ -77,6 +80,14 @@ pub(super) fn granted(held: &Held, revision: u64, now: Now) -> LeaseReply {
     }
 }
 
+/// The lease under a key, as it is shown, if it reads as live.
+pub(super) fn of_key(state: &State, key: &Key, now: Moment) -> Option<LeaseReply> {
+    let port = port_key(key)?;
+    let (slot, lease) = state.lease(port).filter(|_| state.reads_live(key, now))?;
+    let held = Held::of(state, port, slot, lease);
+    Some(lease_reply(&held, state.revision(), now))
+}
+
 /// Which leases are asked for.
 #[derive(Default)]
 struct Filter<'a> {
@@ -89,10 +100,9 @@ struct Filter<'a> {
 }
 
 impl Filter<'_> {
-    fn takes(&self, key: &PortKey, lease: &Lease) -> bool {
+    fn takes(&self, lease: &Lease) -> bool {
         let owner = lease.owner.as_ref().map(|owner| &owner.node_id);
-        self.host.is_none_or(|host| key.host == *host)
-            && self.port.is_none_or(|port| lease.ports.contains(&port))
+        self.port.is_none_or(|port| lease.ports.contains(&port))
             && self
                 .requester
                 .is_none_or(|requester| lease.requester_id == requester)
@@ -173,28 +183,33 @@ fn leases(
     let after: Option<PortKey> = cursor
         .map(str::parse)
         .transpose()
-        .map_err(|_| Error::invalid("/cursor", "must be the next_cursor of the page before"))?;
-    let first = match filter.host {
-        Some(host) => PortKey::first_on(host),
-        None => PortKey::first(),
-    };
-    let from = after
-        .clone()
-        .map_or(first.clone(), |after| after.max(first));
+        .map_err(|_| bad_cursor())?;
+    let first = PortKey::first();
+    let from = after.as_ref().unwrap_or(&first);
+    // Leases are kept by the name that the host had when they were granted.
+    let hosts = filter.host.map(|host| state.names_in_use(host));
+    let hosts = hosts.as_ref();
     let indexes = &state.indexes;
     // The narrowest set that holds all of them.
     let keys: Box<dyn Iterator<Item = &PortKey>> =
         match (filter.name, filter.requester, filter.label) {
             (Some(name), ..) => Box::new(indexes.named(name)),
-            (None, Some(requester), _) => Box::new(indexes.held_by(requester, &from)),
+            (None, Some(requester), _) => Box::new(indexes.held_by(requester, from)),
             (None, None, Some(label)) => Box::new(indexes.labelled(label)),
-            (None, None, None) => Box::new(every_port(state, &from, filter.host)),
+            (None, None, None) => match hosts {
+                None => Box::new(state.ports_from(from)),
+                Some(hosts) => {
+                    let each = hosts.iter();
+                    Box::new(each.flat_map(|host| state.ports_of(host)))
+                }
+            },
         };
     let mut found = keys
         .filter(|key| after.as_ref().is_none_or(|after| *key > after))
+        .filter(|key| hosts.is_none_or(|hosts| hosts.contains(&key.host)))
         .filter(|key| state.reads_live(&Key::Port((*key).clone()), now))
         .filter_map(|key| state.lease(key).map(|(slot, lease)| (key, slot, lease)))
-        .filter(|(key, _, lease)| filter.takes(key, lease));
+        .filter(|(_, _, lease)| filter.takes(lease));
     let mut last = None;
     let items: Vec<LeaseReply> = found
         .by_ref()
@@ -210,15 +225,4 @@ fn leases(
         revision: state.revision(),
         ignored: Vec::new(),
     })
-}
-
-fn every_port<'a>(
-    state: &'a State,
-    from: &PortKey,
-    host: Option<&'a Host>,
-) -> impl Iterator<Item = &'a PortKey> + use<'a> {
-    let slots = state.slots_from(Some(&from.clone().into()));
-    slots
-        .map_while(|(key, _)| port_key(key))
-        .take_while(move |key| host.is_none_or(|host| key.host == *host))
 }

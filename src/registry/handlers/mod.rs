@@ -1,31 +1,45 @@
 //! What each endpoint does: from a request to a command, or to what readers see; and from there to a reply.
 
+mod buses;
+mod catalog;
+mod describe;
 mod leases;
+mod node_life;
+mod node_tools;
+mod nodes;
 mod pages;
 mod pools;
 mod ports;
 mod refusal;
+mod trust;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use async_nats::Message;
+use async_nats::{HeaderValue, Message};
 use bytes::Bytes;
 use futures::FutureExt as _;
+use onex_core::state::State;
 use serde::de::DeserializeOwned;
 
 use crate::protocol::{
+    contract::ToolRules,
     describe::{HelpReply, HelpRequest},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, REQUEST_BYTES_MAX},
     error::{Error, ErrorCode},
     frame::{self, Parsed},
     names::HEADER_PROTOCOL,
     teach,
+    trust::TrustGetRequest,
 };
 
 use super::{
+    contracts::Check,
     intake::{InFlight, Intake, Plan},
+    queries,
     serve::to_bytes,
 };
+
+use catalog::LogCore;
 
 /// What a request needs decided, where that is all that it needs; none where a task has to answer it.
 pub(super) fn plan(
@@ -37,6 +51,24 @@ pub(super) fn plan(
         Endpoint::PortLease => ports::lease(intake, parse(intake, endpoint, message)?).map(Some),
         Endpoint::PortRelease => Ok(Some(ports::release(parse(intake, endpoint, message)?))),
         Endpoint::PortHeartbeat => ports::heartbeat(parse(intake, endpoint, message)?),
+        Endpoint::NodeHeartbeat => {
+            let request = parse(intake, endpoint, message)?;
+            Ok(Some(node_life::heartbeat(request)))
+        }
+        Endpoint::NodeDeregister => {
+            let request = parse(intake, endpoint, message)?;
+            Ok(Some(node_life::deregister(request)))
+        }
+        Endpoint::ToolDeregister => {
+            let request = parse(intake, endpoint, message)?;
+            Ok(Some(node_tools::deregister(request)))
+        }
+        Endpoint::BusRegister => buses::register(parse(intake, endpoint, message)?).map(Some),
+        Endpoint::BusDeregister => {
+            let request = parse(intake, endpoint, message)?;
+            Ok(Some(buses::deregister(request)))
+        }
+        Endpoint::TrustReport => trust::report(parse(intake, endpoint, message)?).map(Some),
         _ => Ok(None),
     }
 }
@@ -82,6 +114,51 @@ async fn answer(intake: &Intake, in_flight: &InFlight, message: &Message) -> Res
             let request = parse(intake, endpoint, message)?;
             pages::list(intake, in_flight, request, pools::list).await
         }
+        Endpoint::NodeRegister => nodes::register(intake, in_flight, message).await,
+        Endpoint::NodeList => {
+            let request = parse(intake, endpoint, message)?;
+            pages::list(intake, in_flight, request, nodes::list).await
+        }
+        Endpoint::ToolRegister => node_tools::register(intake, in_flight, message).await,
+        Endpoint::BusList => {
+            let request = parse(intake, endpoint, message)?;
+            pages::list(intake, in_flight, request, buses::list).await
+        }
+        Endpoint::ToolList => {
+            let request = parse(intake, endpoint, message)?;
+            let make = |state: &State, request: &_, limit, now| {
+                queries::tools(LogCore { state, now }, request, limit)
+            };
+            pages::list(intake, in_flight, request, make).await
+        }
+        Endpoint::ToolDescribe => {
+            let request = parse(intake, endpoint, message)?;
+            describe::tool(intake, in_flight, request).await
+        }
+        Endpoint::SchemaList => {
+            let request = parse(intake, endpoint, message)?;
+            let make = |state: &State, request: &_, limit, now| {
+                queries::schemas(LogCore { state, now }, request, limit)
+            };
+            pages::list(intake, in_flight, request, make).await
+        }
+        Endpoint::SchemaGet => {
+            let request = parse(intake, endpoint, message)?;
+            let make =
+                |state: &State, request: &_, now| queries::schema(LogCore { state, now }, request);
+            pages::one(intake, in_flight, request, make).await
+        }
+        Endpoint::TrustGet => {
+            let request = parse(intake, endpoint, message)?;
+            let make = |state: &State, request: &TrustGetRequest, now| {
+                queries::trust(LogCore { state, now }, &request.node_id)
+            };
+            pages::one(intake, in_flight, request, make).await
+        }
+        Endpoint::Describe => {
+            let request = parse(intake, endpoint, message)?;
+            describe::describe(intake, in_flight, request).await
+        }
         Endpoint::Help => {
             let Parsed { ignored, .. } = parse::<HelpRequest>(intake, endpoint, message)?;
             to_bytes(&HelpReply {
@@ -96,12 +173,34 @@ async fn answer(intake: &Intake, in_flight: &InFlight, message: &Message) -> Res
     }
 }
 
+/// Parses a long request away from the tasks that serve.
+async fn parse_long<Q: DeserializeOwned + Send + 'static>(
+    intake: &Intake,
+    in_flight: &InFlight,
+    message: &Message,
+) -> Result<Parsed<Q>, Error> {
+    let (endpoint, body) = (in_flight.endpoint, message.payload.clone());
+    if !(REQUEST_BYTES_MAX..=endpoint.request_bytes_max()).contains(&body.len()) {
+        return parse(intake, endpoint, message);
+    }
+    let minor = protocol_minor(message)?;
+    let what = Check::request(endpoint, body.len());
+    let parse = move |rules: ToolRules<'_>| frame::parse(endpoint, rules.namespace, minor, &body);
+    let asking = intake.asking(in_flight);
+    intake.contracts.check(what, asking, parse).await
+}
+
 fn parse<Q: DeserializeOwned>(
     intake: &Intake,
     endpoint: Endpoint,
     message: &Message,
 ) -> Result<Parsed<Q>, Error> {
-    let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
-    let minor = frame::protocol_minor(header(HEADER_PROTOCOL))?;
+    let minor = protocol_minor(message)?;
     frame::parse(endpoint, &intake.namespace, minor, &message.payload)
+}
+
+fn protocol_minor(message: &Message) -> Result<u32, Error> {
+    let headers = message.headers.as_ref();
+    let minor = headers.and_then(|headers| headers.get(HEADER_PROTOCOL));
+    frame::protocol_minor(minor.map(HeaderValue::as_str))
 }

@@ -1,4 +1,4 @@
-//! Lists: as much of what readers see as fits into a reply.
+//! What readers see: lists, as much as fits into a reply, and single things.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::{
     protocol::{
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
         frame::Parsed,
+        port::Limit,
     },
     registry::{
         intake::{InFlight, Intake},
@@ -25,6 +26,8 @@ use super::refusal::error;
 /// Bytes of a page, at most: what waits to be sent to slow readers is bounded by this times the requests in flight and the
 /// messages that the connection holds.
 const PAGE_BYTES_MAX: usize = 256 * 1024;
+/// The number of errors that say that something is not there.
+const NOT_FOUND: u16 = 404;
 /// How long an answer waits for `min_revision`, at most.
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 
@@ -39,23 +42,27 @@ pub(super) async fn list<Q: Asked, R: Serialize + Answered>(
     make: impl Fn(&State, &Q, usize, Moment) -> Result<R, Error>,
 ) -> Result<Bytes, Error> {
     if let Some(host) = request.host() {
-        *host = intake.machine.resolve(host.clone());
+        *host = intake.meant(host.clone())?;
     }
     catch_up(intake, in_flight, request.min_revision()).await?;
-    let now = intake.clock.now().mono;
-    let bytes_max = intake.replies.reply_bytes_max().min(PAGE_BYTES_MAX);
-    let mut limit = request.limit().unwrap_or_default().get();
-    loop {
-        let read = |state: &State| make(state, &request, limit, now);
-        let stale = || Error::unavailable(Outcome::None);
-        let page = intake
-            .driver
-            .handle
-            .reads
-            .with(now, read)
-            .ok_or_else(stale)?;
-        let mut page = page?;
+    let limit = request.limit();
+    fitting(intake, limit, |state, limit, now| {
+        let mut page = make(state, &request, limit, now)?;
         page.ignore(ignored.clone());
+        Ok(page)
+    })
+}
+
+/// What `make` makes of as many items as fit.
+pub(super) fn fitting<R: Serialize>(
+    intake: &Intake,
+    limit: Option<Limit>,
+    make: impl Fn(&State, usize, Moment) -> Result<R, Error>,
+) -> Result<Bytes, Error> {
+    let bytes_max = intake.replies.reply_bytes_max().min(PAGE_BYTES_MAX);
+    let mut limit = limit.unwrap_or_default().get();
+    loop {
+        let page = read(intake, |state, now| make(state, limit, now))?;
         let body = to_bytes(&page)?;
         if body.len() <= bytes_max || limit == 1 {
             return Ok(body);
@@ -63,6 +70,49 @@ pub(super) async fn list<Q: Asked, R: Serialize + Answered>(
         // As many as fit if they are all alike, less a tenth because they are not.
         limit = (limit * bytes_max / body.len() * 9 / 10).max(1);
     }
+}
+
+/// One thing. That it is not there is said only behind an entry that was sent after the question.
+pub(super) async fn one<Q: Asked, R: Serialize + Answered>(
+    intake: &Intake,
+    in_flight: &InFlight,
+    Parsed { request, ignored }: Parsed<Q>,
+    make: impl Fn(&State, &Q, Moment) -> Result<R, Error>,
+) -> Result<Bytes, Error> {
+    catch_up(intake, in_flight, request.min_revision()).await?;
+    let make = |state: &State, now| make(state, &request, now);
+    let mut reply = found(intake, in_flight, make).await?;
+    reply.ignore(ignored);
+    to_bytes(&reply)
+}
+
+/// What `make` finds. That something is not there is said only behind an entry that was sent after the question.
+pub(super) async fn found<R>(
+    intake: &Intake,
+    in_flight: &InFlight,
+    make: impl Fn(&State, Moment) -> Result<R, Error>,
+) -> Result<R, Error> {
+    match read(intake, &make) {
+        Err(error) if error.code.number() == NOT_FOUND => {
+            read_index(intake, in_flight).await?;
+            read(intake, &make)
+        }
+        found => found,
+    }
+}
+
+/// What readers see.
+fn read<R>(
+    intake: &Intake,
+    make: impl FnOnce(&State, Moment) -> Result<R, Error>,
+) -> Result<R, Error> {
+    let now = intake.clock.now().mono;
+    let read = intake
+        .driver
+        .handle
+        .reads
+        .with(now, |state| make(state, now));
+    read.unwrap_or_else(|| Err(Error::unavailable(Outcome::None)))
 }
 
 /// Waits until readers see a revision that the caller has seen.

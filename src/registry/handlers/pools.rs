@@ -13,6 +13,7 @@ use crate::{
         pool::{PoolItem, PoolListRequest},
         port::Page,
     },
+    registry::queries::bad_cursor,
 };
 
 /// Pools, a page of at most `limit`.
@@ -63,5 +64,5 @@ fn cursor(cursor: &str) -> Result<(Host, Transport), Error> {
         let (host, transport) = cursor.split_once('.')?;
         Some((unescape(host)?.parse().ok()?, transport.parse().ok()?))
     };
-    parse().ok_or_else(|| Error::invalid("/cursor", "must be the next_cursor of the page before"))
+    parse().ok_or_else(bad_cursor)
 }

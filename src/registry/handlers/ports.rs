@@ -27,6 +27,7 @@ use crate::{
         },
     },
     registry::{
+        hosts::unknown_host,
         intake::{InFlight, Intake, Plan},
         serve::to_bytes,
     },
@@ -50,14 +51,21 @@ pub(super) fn lease(intake: &Intake, parsed: Parsed<LeaseRequest>) -> Result<Pla
     });
     let min_revision = request.min_revision;
     let grant = grant_request(intake, request, request_id)?;
+    let own = intake.own_host.name().clone();
+    let is_new = grant.host != own && !intake.knows_host(&grant.host);
     Ok(Plan {
         action: Action::Lease(Box::new(grant)),
         min_revision,
         reply: Box::new(move |outcome, now| match result(outcome)? {
-            (Answer::Lease(held), revision) => to_bytes(&LeaseReply {
-                ignored,
-                ..granted(&held, revision, now)
-            }),
+            (Answer::Lease(held), revision) => {
+                let warns = is_new && held.is_first_on_host;
+                let warning = warns.then(|| unknown_host(&held.key.host, &own));
+                to_bytes(&LeaseReply {
+                    warnings: warning.into_iter().collect(),
+                    ignored,
+                    ..granted(&held, revision, now)
+                })
+            }
             _ => Err(Error::new(ErrorCode::Internal, "a grant granted nothing")),
         }),
     })
@@ -272,14 +280,14 @@ fn grant_request(
     let mut labels = request.labels;
     labels.sort();
     labels.dedup();
-    let own = || intake.machine.host().clone();
+    let own = || intake.own_host.name().clone();
     let on_its_host = request.host.is_none();
     let owner = request.node_id.map(|node_id| OwnerRequest {
         node_id,
         epoch: request.epoch,
         on_its_host,
     });
-    let host = request.host.map(|host| intake.machine.resolve(host));
+    let host = request.host.map(|host| intake.meant(host)).transpose()?;
     Ok(GrantRequest {
         requester_id: request.requester_id,
         protocol: request.protocol,

@@ -20,8 +20,8 @@ use crate::{
         ids::{CommandId, Ttl},
         time::Moment,
     },
-    machine::Machine,
     protocol::{
+        describe::Registry,
         endpoint::Endpoint,
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome as Done},
         frame,
@@ -33,8 +33,12 @@ use crate::{
 
 use super::{
     clock::Clock,
+    contracts::{Asking, Contracts},
     driver::{Driver, Submitted},
     handlers,
+    own_host::OwnHost,
+    peers::Peers,
+    queries::Texts,
     stall::Stall,
 };
 
@@ -56,9 +60,19 @@ pub(super) struct Intake {
     pub(super) inboxes: Inboxes,
     pub(super) clock: Clock,
     /// Where this instance grants ports by default.
-    pub(super) machine: Machine,
+    pub(super) own_host: Arc<OwnHost>,
+    /// This start of this instance, as replies name it.
+    pub(super) registry_id: Uuid,
+    /// Checks contracts of tools.
+    pub(super) contracts: Contracts,
     /// The longest TTL that a request may ask for.
     pub(super) ttl_max: Ttl,
+    /// What `describe` says of this instance.
+    pub(super) registry: Registry,
+    /// The other instances.
+    pub(super) peers: Peers,
+    /// Descriptions of tools.
+    pub(super) texts: Texts,
     pub(super) driver: Driver<Completion>,
     pub(super) replies: Replies,
     /// When requests may be older than they look.
@@ -266,6 +280,14 @@ impl Intake {
         let patience = patience - (patience / REPLY_PART).min(REPLY_MILLIS_MAX);
         let waited = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.clock.now().mono.plus(patience.saturating_sub(waited))
+    }
+
+    /// For work that waits for its turn: until the caller is told that nothing is known.
+    pub(super) fn asking(&self, in_flight: &InFlight) -> Asking {
+        Asking {
+            caller: self.replies.caller(&in_flight.subject),
+            until: tokio::time::Instant::now() + self.clock.until(in_flight.deadline),
+        }
     }
 
     /// Lets the engine decide one command of a request, for a task.

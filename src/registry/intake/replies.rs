@@ -34,7 +34,7 @@ pub(in crate::registry) struct Replies {
     client: Client,
     pub(in crate::registry) micro: Arc<Micro>,
     journal: Arc<Journal>,
-    /// Tells callers apart in the log.
+    /// Makes numbers of callers, others in each process.
     callers: RandomState,
     clock: Clock,
 }
@@ -48,6 +48,11 @@ impl Replies {
             callers: RandomState::new(),
             clock,
         }
+    }
+
+    /// Who takes answers there, as a number.
+    pub(in crate::registry) fn caller(&self, subject: &str) -> u64 {
+        caller(&self.callers, subject)
     }
 
     /// Hands outcomes to who waits for them: tasks at once, requests to whoever runs [`Replies::run`].
@@ -115,7 +120,7 @@ impl Replies {
         self.journal.answered(&Answered {
             endpoint,
             correlation_id: &correlation_id,
-            caller: caller(&self.callers, &subject),
+            caller: self.caller(&subject),
             took,
             shares: None,
             error,

@@ -166,7 +166,7 @@ impl Server {
         let mut queued = None;
         let mut in_vain = None;
         let found = loop {
-            self.invoke.rights.known(caller).await;
+            self.invoke.rights.known(caller.until).await;
             let query = query(call);
             let mut begin = || self.invoke.begin(&self.commit, query, &mut waits);
             let found = if call.attempts == 0 {
@@ -361,7 +361,7 @@ impl Server {
             Ok(at.judge(&message))
         };
         self.contracts
-            .check(Check::reading(bytes), caller, judge)
+            .check(Check::reading(bytes), caller.asking(), judge)
             .await
     }
 

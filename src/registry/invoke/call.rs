@@ -214,7 +214,7 @@ impl Server {
         }
         let read = move |_: ToolRules<'_>| ToCall::read(request);
         self.contracts
-            .check(Check::reading(bytes), caller, read)
+            .check(Check::reading(bytes), caller.asking(), read)
             .await
     }
 

@@ -153,7 +153,7 @@ impl Server {
         request: &InvokeRequest,
         without: &BTreeMap<NodeId, Reason>,
     ) -> Result<Would, Error> {
-        self.invoke.rights.known(caller).await;
+        self.invoke.rights.known(caller.until).await;
         let choice = request.choice();
         let query = Query {
             name: &request.tool_name,

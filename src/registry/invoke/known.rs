@@ -58,7 +58,7 @@ impl KnownContracts {
         caller: &Caller,
     ) -> Result<Arc<Known>, Error> {
         let hash = tool.contract_hash.clone();
-        let turn = in_time(caller, self.turn(&hash).acquire_owned()).await?;
+        let turn = in_time(caller.until, self.turn(&hash).acquire_owned()).await?;
         if let Some(known) = self.get(&hash) {
             return Ok(known);
         }
@@ -73,7 +73,7 @@ impl KnownContracts {
             drop(turn);
             Ok(known)
         };
-        contracts.check(what, caller, compile).await
+        contracts.check(what, caller.asking(), compile).await
     }
 
     /// Given to one at a time of those who want that contract compiled.
@@ -162,7 +162,10 @@ impl Known {
             Ok((violations, document))
         };
         let what = Check::Values(Weight::Light);
-        let document = match contracts.check(what, caller, check_if_light).await? {
+        let document = match contracts
+            .check(what, caller.asking(), check_if_light)
+            .await?
+        {
             (Some(violations), document) => return Ok((violations, document)),
             (None, document) => document,
         };
@@ -172,6 +175,6 @@ impl Known {
             Ok((violations, document))
         };
         let what = Check::Values(Weight::Heavy);
-        contracts.check(what, caller, check).await
+        contracts.check(what, caller.asking(), check).await
     }
 }

@@ -7,6 +7,7 @@ use crate::{
         bus::Announcement,
         ids::{BusId, NodeId},
         index::Index,
+        record::Unknown,
     },
     protocol::{
         bus::{BusItem, BusListRequest},
@@ -35,7 +36,8 @@ pub(in crate::registry) fn buses(
             protocol.is_none_or(|protocol| bus.protocol == *protocol)
         })
         .filter_map(|(id, bus)| Some((id.to_string(), item(index, id, bus)?)));
-    Ok(page(index, found, limit))
+    let revision = index.applied().wire(index.lineage());
+    Ok(page(revision, found, limit))
 }
 
 /// The first buses of a node, in the order of their ids.
@@ -59,13 +61,12 @@ pub(super) fn is_active(index: &Index, id: &BusId, bus: &Announcement) -> bool {
 }
 
 fn item(index: &Index, id: &BusId, bus: &Announcement) -> Option<BusItem> {
-    let flag = |name: &str| bus.more.get(name).and_then(Value::as_bool).unwrap_or(true);
     Some(BusItem {
         bus_id: id.clone(),
         protocol: bus.protocol.clone(),
-        endpoint_uri: endpoint_of(bus)?,
-        inbound: flag("inbound"),
-        outbound: flag("outbound"),
+        endpoint_uri: endpoint_of(&bus.more)?,
+        inbound: flag(&bus.more, "inbound"),
+        outbound: flag(&bus.more, "outbound"),
         requester_id: bus.requester_id,
         node_id: bus.node.as_ref().map(|life| life.node_id.clone()),
         lease_id: bus.lease_id,
@@ -78,7 +79,12 @@ fn item(index: &Index, id: &BusId, bus: &Announcement) -> Option<BusItem> {
 }
 
 /// Where a bus can be reached.
-pub(in crate::registry) fn endpoint_of(bus: &Announcement) -> Option<EndpointUri> {
-    let uri = bus.more.get("endpoint_uri")?;
+pub(in crate::registry) fn endpoint_of(more: &Unknown) -> Option<EndpointUri> {
+    let uri = more.get("endpoint_uri")?;
     serde_json::from_value(uri.clone()).ok()
+}
+
+/// What was said of a bus that is so unless somebody says otherwise.
+pub(in crate::registry) fn flag(more: &Unknown, name: &str) -> bool {
+    more.get(name).and_then(Value::as_bool).unwrap_or(true)
 }

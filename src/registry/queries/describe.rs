@@ -2,19 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    domain::{index::Index, nodes::Seen, time::Moment},
-    protocol::{
-        bus::{BusItem, BusListRequest},
-        describe::{DescribeReply, DescribeRequest, Instance, Registry, Totals},
-        error::Error,
-        node_view::{NodeItem, NodeListRequest, Section},
-        pool::{PoolItem, PoolListRequest},
-        tool::{ToolItem, ToolListRequest},
-    },
+use crate::protocol::{
+    bus::{BusItem, BusListRequest},
+    describe::{DescribeReply, DescribeRequest, Instance, Registry},
+    error::Error,
+    node_view::{NodeItem, NodeListRequest, Section},
+    pool::{PoolItem, PoolListRequest},
+    tool::{ToolItem, ToolListRequest},
 };
 
-use super::{bad_cursor, buses, nodes, pools::pools, tools::tools};
+use super::{Catalog, bad_cursor, nodes, tools::tools};
 
 /// The lists that follow each other on the pages of the registry.
 const LISTS: [(Section, &str); 4] = [
@@ -31,12 +28,11 @@ pub(in crate::registry) struct Here {
 }
 
 /// The registry, with a page of at most `limit` of what there is: pools first, then nodes, tools, buses.
-pub(in crate::registry) fn registry(
-    index: &Index,
+pub(in crate::registry) fn registry<'a>(
+    catalog: impl Catalog<'a>,
     request: &DescribeRequest,
     limit: usize,
     here: Here,
-    now: Moment,
 ) -> Result<DescribeReply, Error> {
     let sections = request.sections.as_ref();
     let wanted: Vec<(Section, &str)> = LISTS
@@ -54,17 +50,17 @@ pub(in crate::registry) fn registry(
     };
     let mut reply = DescribeReply {
         registry: Registry {
-            lineage: index.lineage(),
+            lineage: catalog.lineage(),
             ..here.registry
         },
         instances: here.instances.into_iter().collect(),
-        counts: totals(index),
+        counts: catalog.totals(),
         pools: Vec::new(),
         nodes: Vec::new(),
         tools: Vec::new(),
         buses: Vec::new(),
         next_cursor: None,
-        revision: index.applied().wire(index.lineage()),
+        revision: catalog.revision(),
         ignored: Vec::new(),
     };
     let mut left = limit;
@@ -72,13 +68,13 @@ pub(in crate::registry) fn registry(
     while let Some((section, name)) = wanted.get(at) {
         if left == 0 {
             // Whether anything is left: the last page says so.
-            let (more, _) = fill(index, &mut Lists::default(), *section, None, 1, now)?;
+            let (more, _) = fill(catalog, &mut Lists::default(), *section, None, 1)?;
             if more > 0 {
                 reply.next_cursor = Some(format!("{name}:"));
                 break;
             }
         } else {
-            let (count, next) = fill(index, &mut lists, *section, cursor.take(), left, now)?;
+            let (count, next) = fill(catalog, &mut lists, *section, cursor.take(), left)?;
             left = left.saturating_sub(count);
             if let Some(next) = next {
                 reply.next_cursor = Some(format!("{name}:{next}"));
@@ -106,13 +102,12 @@ struct Lists {
 }
 
 /// Puts a page of one list among the others; says how many items that were and where the next begins.
-fn fill(
-    index: &Index,
+fn fill<'a>(
+    catalog: impl Catalog<'a>,
     reply: &mut Lists,
     section: Section,
     cursor: Option<String>,
     limit: usize,
-    now: Moment,
 ) -> Result<(usize, Option<String>), Error> {
     Ok(match section {
         Section::Ports => {
@@ -120,7 +115,7 @@ fn fill(
                 cursor,
                 ..PoolListRequest::default()
             };
-            let page = pools(index, &request, limit)?;
+            let page = catalog.pools(&request, limit)?;
             reply.pools = page.items;
             (reply.pools.len(), page.next_cursor)
         }
@@ -129,7 +124,7 @@ fn fill(
                 cursor,
                 ..NodeListRequest::default()
             };
-            let page = nodes::nodes(index, &request, limit, now)?;
+            let page = nodes::nodes(catalog, &request, limit)?;
             reply.nodes = page.items;
             (reply.nodes.len(), page.next_cursor)
         }
@@ -138,7 +133,7 @@ fn fill(
                 cursor,
                 ..ToolListRequest::default()
             };
-            let page = tools(index, &request, limit)?;
+            let page = tools(catalog, &request, limit)?;
             reply.tools = page.items;
             (reply.tools.len(), page.next_cursor)
         }
@@ -147,26 +142,10 @@ fn fill(
                 cursor,
                 ..BusListRequest::default()
             };
-            let page = buses::buses(index, &request, limit)?;
+            let page = catalog.buses(&request, limit)?;
             reply.buses = page.items;
             (reply.buses.len(), page.next_cursor)
         }
         Section::Schema | Section::Trust => (0, None),
     })
-}
-
-fn totals(index: &Index) -> Totals {
-    let nodes = &index.nodes;
-    let offered = |name: &&crate::domain::ids::Token| nodes.providers(name).next().is_some();
-    Totals {
-        leases: index.lookup.live_leases(),
-        hosts: index.host_count(),
-        nodes: nodes.all(None).filter(Seen::is_live).count(),
-        tools: nodes.tool_names(None).filter(offered).count(),
-        buses: nodes
-            .all_buses(None)
-            .filter(|(id, bus)| buses::is_active(index, id, bus))
-            .count(),
-        events_waiting: index.outbox.len(),
-    }
 }

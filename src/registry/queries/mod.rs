@@ -1,6 +1,7 @@
-//! What is answered from the index alone.
+//! What is answered from what an instance knows: whichever core keeps it, where that is a [`Catalog`].
 
 mod buses;
+mod catalog;
 mod describe;
 mod leases;
 mod nodes;
@@ -9,10 +10,11 @@ mod schemas;
 mod texts;
 mod tools;
 
-pub(super) use buses::{buses, endpoint_of};
+pub(super) use buses::{buses, endpoint_of, flag};
+pub(super) use catalog::{Catalog, Executed, FirstCore, Known};
 pub(super) use describe::{Here, registry};
 pub(super) use leases::{list, resolve};
-pub(super) use nodes::{SHOWN_MAX, node, nodes, trust};
+pub(super) use nodes::{SHOWN_MAX, node, nodes, trust, trust_of};
 pub(super) use pools::pools;
 pub(super) use schemas::{schema, schemas};
 pub(super) use texts::Texts;
@@ -24,7 +26,11 @@ use crate::{
 };
 
 /// A page of what `found` has, each with the cursor behind it.
-fn page<T>(index: &Index, found: impl Iterator<Item = (String, T)>, limit: usize) -> Page<T> {
+pub(super) fn page<T>(
+    revision: u64,
+    found: impl Iterator<Item = (String, T)>,
+    limit: usize,
+) -> Page<T> {
     let mut found = found.peekable();
     let mut items = Vec::new();
     let mut last = None;
@@ -37,18 +43,21 @@ fn page<T>(index: &Index, found: impl Iterator<Item = (String, T)>, limit: usize
     Page {
         items,
         next_cursor: found.peek().and(last),
-        revision: index.applied().wire(index.lineage()),
+        revision,
         ignored: Vec::new(),
     }
 }
 
 /// What a cursor says, by how it was made.
-fn cursor<T>(text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {
+pub(super) fn cursor<T>(
+    text: Option<&str>,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Error> {
     text.map(|text| parse(text).ok_or_else(bad_cursor))
         .transpose()
 }
 
-fn bad_cursor() -> Error {
+pub(super) fn bad_cursor() -> Error {
     Error::invalid("/cursor", "must be the next_cursor of the page before")
 }
 

@@ -8,19 +8,14 @@ use serde_json::{Map, Value, value::RawValue};
 use crate::{
     domain::{
         command::Refusal,
-        counts::Counts,
         ids::{LeaseId, NodeId},
-        index::Index,
-        node::{LifeEnd, NodeType as Type},
-        nodes::Seen,
-        time::Moment,
-        trust::TrustState as State,
+        node::LifeEnd,
+        trust::{TrustState as State, Verdicts},
     },
     protocol::{
         bounds::Open,
         describe::DescribeRequest,
         error::Error,
-        node::NodeType,
         node_life::NodeEnd,
         node_view::{
             InboundLease, ListensAt, Liveness, NodeItem, NodeListRequest, NodeMetadata, NodePorts,
@@ -31,8 +26,7 @@ use crate::{
     },
 };
 
-use super::super::view;
-use super::{buses, cursor, page, texts::Texts};
+use super::{Catalog, Known, cursor, page, texts::Texts};
 
 /// Leases, and buses, that a node's description shows where there is room for them.
 pub(in crate::registry) const SHOWN_MAX: usize = 100;
@@ -59,24 +53,22 @@ fn as_it_is<S: Serializer>(text: &Option<Arc<RawValue>>, serializer: S) -> Resul
 }
 
 /// Nodes, a page of at most `limit`.
-pub(in crate::registry) fn nodes(
-    index: &Index,
+pub(in crate::registry) fn nodes<'a>(
+    catalog: impl Catalog<'a>,
     request: &NodeListRequest,
     limit: usize,
-    now: Moment,
 ) -> Result<Page<NodeItem>, Error> {
     let after = cursor(request.cursor.as_deref(), |text| {
         text.parse::<NodeId>().ok()
     })?;
     let trusted_only = request.trusted_only.unwrap_or(false);
-    let found = index
-        .nodes
-        .all(after.as_ref())
-        .filter(|seen| {
-            let said = &seen.node.registration;
+    let found = catalog
+        .nodes(after.as_ref())
+        .filter(|known| {
+            let said = known.registration;
             request
                 .node_type
-                .is_none_or(|kind| node_type(said.node_type) == Open::Known(kind))
+                .is_none_or(|kind| said.node_type == kind.into())
                 && request
                     .tag
                     .as_ref()
@@ -87,81 +79,76 @@ pub(in crate::registry) fn nodes(
                     .is_none_or(|host| said.host.as_ref() == Some(host))
                 && request
                     .liveness
-                    .is_none_or(|wanted| liveness(seen, now) == wanted)
-                && (!trusted_only || index.nodes.trust(seen).state != State::Untrusted)
+                    .is_none_or(|wanted| liveness(known) == wanted)
+                && (!trusted_only || catalog.trust(known).state != State::Untrusted)
         })
-        .map(|seen| (seen.node_id.to_string(), item(index, &seen, now)));
-    Ok(page(index, found, limit))
+        .map(|known| (known.node_id.to_string(), item(catalog, &known)));
+    Ok(page(catalog.revision(), found, limit))
 }
 
 /// One node, with the sections that are asked for, and at most `shown` of its leases and of its buses.
-pub(in crate::registry) fn node<'a>(
-    index: &Index,
+pub(in crate::registry) fn node<'a, 'c>(
+    catalog: impl Catalog<'c>,
     texts: &Texts,
     request: &DescribeRequest,
     node_id: &'a NodeId,
     ignored: &'a [String],
     shown: usize,
-    now: Moment,
 ) -> Result<Described<'a>, Error> {
-    let seen = found(index, node_id)?;
+    let known = found(catalog, node_id)?;
     let wanted = |section: Section| {
         let sections = request.sections.as_ref();
         sections.is_none_or(|sections| sections.contains(&section))
     };
+    let buses = wanted(Section::Buses).then(|| catalog.buses_of(node_id, shown));
+    let (buses, bus_count) = buses.unzip();
     let view = NodeView {
-        node: wanted(Section::Node).then(|| metadata(index, &seen, now)),
-        ports: wanted(Section::Ports).then(|| ports(index, &seen, shown, now)),
-        schema: wanted(Section::Schema).then(|| said(&seen, "schema").unwrap_or_default()),
-        trust: wanted(Section::Trust).then(|| trust_of(index, &seen)),
+        node: wanted(Section::Node).then(|| metadata(catalog, &known)),
+        ports: wanted(Section::Ports).then(|| ports(catalog, &known, shown)),
+        schema: wanted(Section::Schema).then(|| said(&known, "schema").unwrap_or_default()),
+        trust: wanted(Section::Trust).then(|| {
+            let verdicts = catalog.verdicts(node_id);
+            trust_of(verdicts, &known.registration.contract_hash)
+        }),
         tools: None,
-        buses: wanted(Section::Buses).then(|| buses::of_node(index, node_id, shown)),
-        bus_count: wanted(Section::Buses).then(|| index.nodes.buses_of_node(node_id).count()),
+        buses,
+        bus_count,
     };
     Ok(Described {
         node_id,
         view,
         tools: wanted(Section::Tools)
-            .then(|| texts.tools(index, &seen))
+            .then(|| texts.tools(catalog, &known))
             .transpose()?,
-        revision: index.applied().wire(index.lineage()),
+        revision: catalog.revision(),
         ignored,
     })
 }
 
 /// How far a node is trusted.
-pub(in crate::registry) fn trust(index: &Index, node_id: &NodeId) -> Result<TrustReply, Error> {
-    let seen = found(index, node_id)?;
+pub(in crate::registry) fn trust<'a>(
+    catalog: impl Catalog<'a>,
+    node_id: &NodeId,
+) -> Result<TrustReply, Error> {
+    let known = found(catalog, node_id)?;
     Ok(TrustReply {
         node_id: node_id.clone(),
-        trust: trust_of(index, &seen),
-        revision: index.applied().wire(index.lineage()),
+        trust: trust_of(catalog.verdicts(node_id), &known.registration.contract_hash),
+        revision: catalog.revision(),
         ignored: Vec::new(),
     })
 }
 
-fn found<'a>(index: &'a Index, node_id: &NodeId) -> Result<Seen<'a>, Error> {
-    index
-        .nodes
-        .seen(node_id)
+fn found<'a>(catalog: impl Catalog<'a>, node_id: &NodeId) -> Result<Known<'a>, Error> {
+    catalog
+        .node(node_id)
         .ok_or_else(|| Error::from(Refusal::NodeNotFound(node_id.clone())))
 }
 
-fn node_type(kind: Type) -> Open<NodeType> {
-    Open::Known(match kind {
-        Type::Tool => NodeType::Tool,
-        Type::Validator => NodeType::Validator,
-        Type::Test => NodeType::Test,
-        Type::Adapter => NodeType::Adapter,
-        Type::Agent => NodeType::Agent,
-        Type::Other => return Open::Other("other".to_owned()),
-    })
-}
-
-fn liveness(seen: &Seen<'_>, now: Moment) -> Liveness {
-    if !seen.is_live() {
+fn liveness(known: &Known<'_>) -> Liveness {
+    if !known.is_live() {
         Liveness::Ended
-    } else if seen.left(now) == 0 {
+    } else if known.left == 0 {
         Liveness::Expired
     } else {
         Liveness::Online
@@ -169,98 +156,91 @@ fn liveness(seen: &Seen<'_>, now: Moment) -> Liveness {
 }
 
 /// A node in short.
-pub(super) fn item(index: &Index, seen: &Seen<'_>, now: Moment) -> NodeItem {
-    let said = &seen.node.registration;
-    let trust = index.nodes.trust(seen);
+pub(in crate::registry) fn item<'a>(catalog: impl Catalog<'a>, known: &Known<'_>) -> NodeItem {
+    let said = known.registration;
+    let trust = catalog.trust(known);
     NodeItem {
-        node_id: seen.node_id.clone(),
+        node_id: known.node_id.clone(),
         version: said.version.clone(),
-        node_type: node_type(said.node_type),
+        node_type: said.node_type.into(),
         host: said.host.clone(),
         tags: said.tags.clone(),
-        liveness: Open::Known(liveness(seen, now)),
-        epoch: seen.live.epoch,
-        registered_at: seen.live.registered_at,
-        ended_at: seen.live.ended.map(|ended| ended.at),
-        ended: seen.live.ended.map(|ended| match ended.how {
+        liveness: Open::Known(liveness(known)),
+        epoch: known.epoch,
+        registered_at: known.registered_at,
+        ended_at: known.ended.map(|(_, at)| at),
+        ended: known.ended.map(|(how, _)| match how {
             LifeEnd::Deregistered => NodeEnd::Deregistered,
             LifeEnd::Expired => NodeEnd::Expired,
         }),
-        expires_in_ms: if seen.is_live() { seen.left(now) } else { 0 },
+        expires_in_ms: if known.is_live() { known.left } else { 0 },
         tools: said.tools.len(),
         trust_state: Open::Known(trust.state.into()),
         trust_score: trust.score(),
     }
 }
 
-fn metadata(index: &Index, seen: &Seen<'_>, now: Moment) -> NodeMetadata {
-    let live = seen.live;
-    let ttl = jiff::SignedDuration::from_secs(live.ttl.seconds().into());
-    let counts = index.nodes.counts(seen.node_id);
+fn metadata<'a>(catalog: impl Catalog<'a>, known: &Known<'_>) -> NodeMetadata {
+    let ttl = jiff::SignedDuration::from_secs(known.ttl.seconds().into());
+    let executed = catalog.executed(known.node_id);
     NodeMetadata {
-        summary: item(index, seen, now),
-        version_hash: said(seen, "version_hash"),
-        description: said(seen, "description"),
-        execution_mode: said(seen, "execution_mode"),
-        ttl: live.ttl,
-        requester_id: live.requester_id,
-        expires_at: live
+        summary: item(catalog, known),
+        version_hash: said(known, "version_hash"),
+        description: said(known, "description"),
+        execution_mode: said(known, "execution_mode"),
+        ttl: known.ttl,
+        requester_id: known.requester_id,
+        expires_at: known
             .renewed_at
             .saturating_add(ttl)
-            .unwrap_or(live.renewed_at),
-        last_heartbeat_at: Some(live.renewed_at).filter(|at| *at > live.registered_at),
-        health: live.health.clone(),
-        capabilities: said(seen, "capabilities"),
-        graph_binding: said(seen, "graph_binding"),
-        owned_by_agent: said(seen, "owned_by_agent"),
-        subscribed_by_agents: said(seen, "subscribed_by_agents").unwrap_or_default(),
-        upstream_nodes: said(seen, "upstream_nodes").unwrap_or_default(),
-        downstream_nodes: said(seen, "downstream_nodes").unwrap_or_default(),
-        contract_hash: seen.node.registration.contract_hash.clone(),
-        execution_count: counts.map(|counts| counts.execution_count),
-        success_rate: counts.and_then(Counts::success_rate),
-        last_execution_timestamp: counts.map(|counts| counts.last_execution),
+            .unwrap_or(known.renewed_at),
+        last_heartbeat_at: Some(known.renewed_at).filter(|at| *at > known.registered_at),
+        health: known.health.cloned(),
+        capabilities: said(known, "capabilities"),
+        graph_binding: said(known, "graph_binding"),
+        owned_by_agent: said(known, "owned_by_agent"),
+        subscribed_by_agents: said(known, "subscribed_by_agents").unwrap_or_default(),
+        upstream_nodes: said(known, "upstream_nodes").unwrap_or_default(),
+        downstream_nodes: said(known, "downstream_nodes").unwrap_or_default(),
+        contract_hash: known.registration.contract_hash.clone(),
+        execution_count: executed.as_ref().map(|executed| executed.count),
+        success_rate: executed.as_ref().and_then(|executed| executed.success_rate),
+        last_execution_timestamp: executed.map(|executed| executed.last),
     }
 }
 
 /// A member of what a node said of itself that the domain only carries along.
-fn said<T: DeserializeOwned>(seen: &Seen<'_>, name: &str) -> Option<T> {
-    let value = seen.node.registration.more.get(name)?;
+fn said<T: DeserializeOwned>(known: &Known<'_>, name: &str) -> Option<T> {
+    let value = known.registration.more.get(name)?;
     serde_json::from_value(value.clone()).ok()
 }
 
-fn ports(index: &Index, seen: &Seen<'_>, shown: usize, now: Moment) -> NodePorts {
-    let inbound = seen.node.registration.inbound_ports.iter();
-    let (revision, lineage) = (index.applied(), index.lineage());
-    let mut leases: Vec<_> = index
-        .lookup
-        .bound_to(seen.node_id, None)
-        .filter_map(|key| view::held(index, key))
-        .map(|held| view::lease(held, revision, lineage, now))
-        .collect();
+fn ports<'a>(catalog: impl Catalog<'a>, known: &Known<'_>, shown: usize) -> NodePorts {
+    let inbound = known.registration.inbound_ports.iter();
+    let mut leases = catalog.leases_of(known.node_id);
     let lease_count = leases.len();
     leases.truncate(shown);
     NodePorts {
         inbound: inbound
             .filter_map(|port| {
-                let lease = port.lease_id.map(|lease_id| lease_status(index, lease_id));
+                let lease = port
+                    .lease_id
+                    .map(|lease_id| lease_status(catalog, lease_id));
                 Some(ListensAt {
                     port: again(port)?,
                     lease_status: lease.map(Open::Known),
                 })
             })
             .collect(),
-        outbound: said(seen, "outbound_ports").unwrap_or_default(),
+        outbound: said(known, "outbound_ports").unwrap_or_default(),
         leases,
         lease_count,
     }
 }
 
 /// What became of a lease that was live when a node spoke of it.
-fn lease_status(index: &Index, lease_id: LeaseId) -> InboundLease {
-    let found = index.find_lease(lease_id);
-    let live = found.and_then(|(key, _)| view::held(index, key));
-    if live.is_some_and(|held| held.lease.lease_id == lease_id) {
+fn lease_status<'a>(catalog: impl Catalog<'a>, lease_id: LeaseId) -> InboundLease {
+    if catalog.is_leased(lease_id) {
         InboundLease::Active
     } else {
         InboundLease::Ended
@@ -281,12 +261,12 @@ pub(super) fn again<T: serde::Serialize, U: DeserializeOwned>(carried: &T) -> Op
     serde_json::from_value(Value::Object(members)).ok()
 }
 
-/// How far a node is trusted, and why.
-pub(super) fn trust_of(index: &Index, seen: &Seen<'_>) -> Trust {
-    let trust = index.nodes.trust(seen);
-    let verdicts = index.nodes.verdicts(seen.node_id);
-    let contract = &seen.node.registration.contract_hash;
-    let outdated = verdicts.map_or(0, |verdicts| verdicts.outdated(contract));
+/// How far a node of that contract is trusted, and why.
+pub(in crate::registry) fn trust_of(verdicts: Option<&Verdicts>, contract_hash: &str) -> Trust {
+    let none = Verdicts::default();
+    let verdicts = verdicts.unwrap_or(&none);
+    let trust = verdicts.trust(contract_hash);
+    let outdated = verdicts.outdated(contract_hash);
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let reports = trust.passes + trust.fails;
     Trust {
@@ -304,6 +284,6 @@ pub(super) fn trust_of(index: &Index, seen: &Seen<'_>) -> Trust {
         },
         validator_ids: trust.validator_ids,
         failure_modes: trust.failure_modes,
-        contract_hash: seen.node.registration.contract_hash.clone(),
+        contract_hash: contract_hash.to_owned(),
     }
 }

@@ -5,9 +5,7 @@ use serde_json::Value;
 use crate::{
     domain::{
         ids::Token,
-        index::Index,
         node::{CONTRACT_HASH_PREFIX, Tool},
-        nodes::Seen,
     },
     protocol::{
         bounds::Open,
@@ -18,7 +16,7 @@ use crate::{
     },
 };
 
-use super::{cursor, page};
+use super::{Catalog, Known, cursor, page};
 
 /// Tools, and nodes, among which a name is looked for that is like an unknown one.
 const NEAREST_OF_MAX: usize = 1_000;
@@ -36,8 +34,8 @@ fn messages() -> &'static [Message] {
 }
 
 /// Schemas, a page of at most `limit`, in the order of kind and name.
-pub(in crate::registry) fn schemas(
-    index: &Index,
+pub(in crate::registry) fn schemas<'a>(
+    catalog: impl Catalog<'a>,
     request: &SchemaListRequest,
     limit: usize,
 ) -> Result<Page<SchemaItem>, Error> {
@@ -58,10 +56,10 @@ pub(in crate::registry) fn schemas(
             title.unwrap_or_default(),
         )
     });
-    let tools = tool_schemas(index, index.nodes.tool_names(None))
+    let tools = tool_schemas(catalog, catalog.tool_names(None))
         .into_iter()
         .map(|(name, title, _)| item(SchemaKind::Tool, &name, &title));
-    let nodes = node_names(index)
+    let nodes = node_names(catalog)
         .into_iter()
         .map(|(name, title)| item(SchemaKind::Node, &name, &title));
     let found = messages
@@ -70,12 +68,12 @@ pub(in crate::registry) fn schemas(
         .filter(|(kind, _)| wanted(*kind))
         .filter(|(kind, item)| behind(*kind, &item.name))
         .map(|(kind, item)| (format!("{}:{}", text(kind), item.name), item));
-    Ok(page(index, found, limit))
+    Ok(page(catalog.revision(), found, limit))
 }
 
 /// One schema.
-pub(in crate::registry) fn schema(
-    index: &Index,
+pub(in crate::registry) fn schema<'a>(
+    catalog: impl Catalog<'a>,
     request: &SchemaGetRequest,
 ) -> Result<SchemaGetReply, Error> {
     let name = request.name.as_str();
@@ -87,17 +85,14 @@ pub(in crate::registry) fn schema(
     let tool = || {
         let (tool, _) = name.split_once('@')?;
         let tool = tool.parse().ok()?;
-        let mut found = tool_schemas(index, std::iter::once(&tool)).into_iter();
+        let mut found = tool_schemas(catalog, std::iter::once(&tool)).into_iter();
         found
             .find(|(other, _, _)| other == name)
             .map(|(_, _, schema)| schema.cloned().unwrap_or(Value::Bool(true)))
     };
     let node = || {
-        let seen = index
-            .nodes
-            .seen(&name.parse().ok()?)
-            .filter(Seen::is_live)?;
-        schema_of(&seen).cloned()
+        let known = catalog.node(&name.parse().ok()?).filter(Known::is_live)?;
+        schema_of(&known).cloned()
     };
     let found = [
         (
@@ -115,30 +110,30 @@ pub(in crate::registry) fn schema(
     ]
     .into_iter()
     .find_map(|(kind, schema)| Some((kind, schema?)));
-    let (kind, schema) = found.ok_or_else(|| missing(index, request))?;
+    let (kind, schema) = found.ok_or_else(|| missing(catalog, request))?;
     Ok(SchemaGetReply {
         kind: Open::Known(kind),
         name: name.to_owned(),
         schema,
-        revision: index.applied().wire(index.lineage()),
+        revision: catalog.revision(),
         ignored: Vec::new(),
     })
 }
 
-fn missing(index: &Index, request: &SchemaGetRequest) -> Error {
+fn missing<'a>(catalog: impl Catalog<'a>, request: &SchemaGetRequest) -> Error {
     let message = format!(
         "there is no schema {}: schema.list has their names",
         request.name
     );
     let error = Error::new(ErrorCode::SchemaNotFound, message).with("name", request.name.as_str());
-    match nearest(index, request) {
+    match nearest(catalog, request) {
         Some(nearest) => error.with("nearest", nearest),
         None => error,
     }
 }
 
 /// The known name that is most like the one that is asked for, or that continues it.
-fn nearest(index: &Index, request: &SchemaGetRequest) -> Option<String> {
+fn nearest<'a>(catalog: impl Catalog<'a>, request: &SchemaGetRequest) -> Option<String> {
     let name = request.name.as_str();
     let wanted = |kind: SchemaKind| request.kind.is_none_or(|wanted| wanted == kind);
     let mut best: Option<(usize, String)> = None;
@@ -157,17 +152,17 @@ fn nearest(index: &Index, request: &SchemaGetRequest) -> Option<String> {
     }
     if wanted(SchemaKind::Tool) {
         let (tool, _) = name.split_once('@').unwrap_or((name, ""));
-        let names = index.nodes.tool_names(None).take(NEAREST_OF_MAX);
+        let names = catalog.tool_names(None).take(NEAREST_OF_MAX);
         let near = names
             .filter_map(|known| Some((distance(tool, known.as_str())?, known)))
             .min();
         let tool = near.map(|(_, tool)| tool);
-        for (known, ..) in tool_schemas(index, tool.into_iter()) {
+        for (known, ..) in tool_schemas(catalog, tool.into_iter()) {
             consider(&known);
         }
     }
     if wanted(SchemaKind::Node) {
-        let nodes = node_names(index).into_iter().take(NEAREST_OF_MAX);
+        let nodes = node_names(catalog).into_iter().take(NEAREST_OF_MAX);
         for (known, _) in nodes {
             consider(&known);
         }
@@ -215,16 +210,14 @@ fn rank(text: &str) -> Option<usize> {
 /// `name@version.input` and `.output`. Where two nodes offer different contracts by one name and version,
 /// `#` and the first digits of the hash follow the version.
 fn tool_schemas<'a, 'n>(
-    index: &'a Index,
+    catalog: impl Catalog<'a>,
     names: impl Iterator<Item = &'n Token>,
 ) -> Vec<(String, String, Option<&'a Value>)> {
     let mut found = Vec::new();
     for name in names {
-        let mut offered: Vec<&Tool> = index
-            .nodes
+        let mut offered: Vec<&Tool> = catalog
             .providers(name)
-            .flat_map(|seen| seen.node.registration.tools.iter())
-            .filter(|tool| tool.name == *name)
+            .flat_map(|known| known.registration.tools_named(name))
             .collect();
         offered.sort_by(|one, other| {
             (&one.version, &one.contract_hash).cmp(&(&other.version, &other.contract_hash))
@@ -255,17 +248,16 @@ fn tool_schemas<'a, 'n>(
 }
 
 /// What a node announced as its schema, if it did.
-fn schema_of<'a>(seen: &Seen<'a>) -> Option<&'a Value> {
-    seen.node.registration.more.get("schema")
+fn schema_of<'a>(known: &Known<'a>) -> Option<&'a Value> {
+    known.registration.more.get("schema")
 }
 
-fn node_names(index: &Index) -> Vec<(String, String)> {
-    index
-        .nodes
-        .all(None)
-        .filter(|seen| seen.is_live() && schema_of(seen).is_some())
-        .map(|seen| {
-            let id = seen.node_id;
+fn node_names<'a>(catalog: impl Catalog<'a>) -> Vec<(String, String)> {
+    catalog
+        .nodes(None)
+        .filter(|known| known.is_live() && schema_of(known).is_some())
+        .map(|known| {
+            let id = known.node_id;
             (id.to_string(), format!("The inputs and outputs of {id}"))
         })
         .collect()

@@ -13,14 +13,13 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::{
     domain::{
         ids::{Name, NodeId, Token},
-        index::Index,
-        key::Revision,
         node::Tool,
-        nodes::Seen,
         record::Unknown,
     },
     protocol::error::{Error, ErrorCode},
 };
+
+use super::{Catalog, Known};
 
 /// Bytes of all texts that are kept, at most; then they are made anew.
 const TEXTS_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -39,7 +38,7 @@ struct Kept {
 
 /// The tools of one announcement, as they were described last.
 struct Text {
-    said_at: Revision,
+    said_at: u64,
     /// Which of them others announce under other contracts: that changes with what others announce.
     collisions: Vec<bool>,
     json: Arc<RawValue>,
@@ -61,13 +60,17 @@ struct DescribedTool<'a> {
 
 impl Texts {
     /// A JSON array: what that node announced of its tools.
-    pub(super) fn tools(&self, index: &Index, seen: &Seen<'_>) -> Result<Arc<RawValue>, Error> {
-        let tools = &seen.node.registration.tools;
-        let collides = |tool| index.nodes.colliding(seen.node_id, tool).next().is_some();
+    pub(super) fn tools<'a>(
+        &self,
+        catalog: impl Catalog<'a>,
+        known: &Known<'_>,
+    ) -> Result<Arc<RawValue>, Error> {
+        let tools = &known.registration.tools;
+        let collides = |tool| catalog.colliding(known.node_id, tool).next().is_some();
         let collisions: Vec<bool> = tools.iter().map(collides).collect();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(text) = kept.texts.get(seen.node_id)
-            && (text.said_at, &text.collisions) == (seen.said_at, &collisions)
+        if let Some(text) = kept.texts.get(known.node_id)
+            && (text.said_at, &text.collisions) == (known.said_at, &collisions)
         {
             return Ok(Arc::clone(&text.json));
         }
@@ -75,12 +78,12 @@ impl Texts {
         let json = to_raw_value(&described.collect::<Vec<_>>())
             .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?;
         let text = Text {
-            said_at: seen.said_at,
+            said_at: known.said_at,
             collisions,
             json: json.into(),
         };
         let json = Arc::clone(&text.json);
-        kept.keep(seen.node_id, text);
+        kept.keep(known.node_id, text);
         Ok(json)
     }
 }
@@ -117,7 +120,7 @@ mod tests {
     fn text(length: usize) -> Text {
         let json = RawValue::from_string(format!("\"{}\"", "x".repeat(length - 2))).unwrap();
         Text {
-            said_at: Revision::default(),
+            said_at: 0,
             collisions: Vec::new(),
             json: json.into(),
         }

@@ -7,10 +7,7 @@ use semver::Version;
 use crate::{
     domain::{
         ids::{Name, NodeId, Token},
-        index::Index,
         node::Tool,
-        nodes::Seen,
-        time::Moment,
         trust::TrustState,
     },
     protocol::{
@@ -21,40 +18,41 @@ use crate::{
             PROVIDERS_SHOWN_MAX, Provider, ToolDescribeReply, ToolDescribeRequest, ToolItem,
             ToolListRequest, VARIANTS_BYTES_MAX, VARIANTS_SHOWN_MAX, VERSIONS_SHOWN_MAX, Variant,
         },
-        warning::{Warning, WarningCode},
+        warning::Warning,
     },
 };
 
+use super::super::contracts;
 use super::nodes::again;
-use super::{bad_cursor, cursor, page};
+use super::{Catalog, Known, bad_cursor, cursor, page};
 
 /// Between the version and the node of a cursor; neither has it.
 const CURSOR_SEPARATOR: char = ':';
 
 /// A tool as one node offers it.
-type Offer<'a> = (Seen<'a>, &'a Tool);
+type Offer<'a> = (Known<'a>, &'a Tool);
 
 /// Tools of live nodes, a page of at most `limit`.
-pub(in crate::registry) fn tools(
-    index: &Index,
+pub(in crate::registry) fn tools<'a>(
+    catalog: impl Catalog<'a>,
     request: &ToolListRequest,
     limit: usize,
 ) -> Result<Page<ToolItem>, Error> {
     let after = cursor(request.cursor.as_deref(), |text| text.parse::<Token>().ok())?;
-    let names: Box<dyn Iterator<Item = &Token>> = match &request.name {
+    let names: Box<dyn Iterator<Item = Token> + '_> = match &request.name {
         Some(name) if after.as_ref().is_none_or(|after| after < name) => {
-            Box::new(std::iter::once(name))
+            Box::new(std::iter::once(name.clone()))
         }
         Some(_) => Box::new(std::iter::empty()),
-        None => Box::new(index.nodes.tool_names(after.as_ref())),
+        None => Box::new(catalog.tool_names(after.as_ref()).cloned()),
     };
     let found = names.filter_map(|name| {
-        let offers: Vec<Offer<'_>> = offers(index, name)
-            .filter(|(seen, tool)| {
+        let offers: Vec<Offer<'_>> = offers(catalog, &name)
+            .filter(|(known, tool)| {
                 request
                     .node_id
                     .as_ref()
-                    .is_none_or(|node| seen.node_id == node)
+                    .is_none_or(|node| known.node_id == node)
                     && request
                         .tag
                         .as_ref()
@@ -65,22 +63,21 @@ pub(in crate::registry) fn tools(
                         .is_none_or(|range| range.matches(&tool.version))
             })
             .collect();
-        (!offers.is_empty()).then(|| (name.to_string(), item(index, name, &offers)))
+        (!offers.is_empty()).then(|| (name.to_string(), item(catalog, &name, &offers)))
     });
-    Ok(page(index, found, limit))
+    Ok(page(catalog.revision(), found, limit))
 }
 
 /// What live nodes offer by that name.
-fn offers<'a>(index: &'a Index, name: &Token) -> impl Iterator<Item = Offer<'a>> {
-    let name = name.clone();
-    index.nodes.providers(&name).flat_map(move |seen| {
-        let tools = seen.node.registration.tools_named(&name);
-        tools.map(move |tool| (seen, tool))
+fn offers<'a>(catalog: impl Catalog<'a>, name: &Token) -> impl Iterator<Item = Offer<'a>> {
+    catalog.providers(name).flat_map(move |known| {
+        let tools = known.registration.tools_named(name);
+        tools.map(move |tool| (known, tool))
     })
 }
 
-fn item(index: &Index, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
-    let providers: BTreeSet<&NodeId> = offers.iter().map(|(seen, _)| seen.node_id).collect();
+fn item<'a>(catalog: impl Catalog<'a>, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
+    let providers: BTreeSet<&NodeId> = offers.iter().map(|(known, _)| known.node_id).collect();
     let hashes: BTreeSet<&str> = offers
         .iter()
         .map(|(_, tool)| tool.contract_hash.as_str())
@@ -104,7 +101,7 @@ fn item(index: &Index, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
             .map(|hash| (*hash).to_owned()),
         collision: offers
             .iter()
-            .any(|(seen, tool)| index.nodes.colliding(seen.node_id, tool).next().is_some()),
+            .any(|(known, tool)| catalog.colliding(known.node_id, tool).next().is_some()),
         tags: tags.into_iter().take(VERSIONS_SHOWN_MAX).cloned().collect(),
     }
 }
@@ -115,11 +112,10 @@ fn versions(offers: &[Offer<'_>]) -> Vec<Version> {
 }
 
 /// One tool in one version, the newest unless the request says which, with a page of its providers.
-pub(in crate::registry) fn tool(
-    index: &Index,
+pub(in crate::registry) fn tool<'a>(
+    catalog: impl Catalog<'a>,
     request: &ToolDescribeRequest,
     limit: usize,
-    now: Moment,
 ) -> Result<ToolDescribeReply, Error> {
     let after = cursor(request.cursor.as_deref(), |text| {
         let (version, node_id) = text.split_once(CURSOR_SEPARATOR)?;
@@ -140,7 +136,7 @@ pub(in crate::registry) fn tool(
         let message = format!("no live node offers tool {}{version}", request.name);
         Error::no_tool(&request.name, message)
     };
-    let all: Vec<Offer<'_>> = offers(index, &request.name).collect();
+    let all: Vec<Offer<'_>> = offers(catalog, &request.name).collect();
     let versions = versions(&all);
     // The pages of one list are of one version, though a newer one may have come since the first.
     let version = request.version.as_ref().or(begun.as_ref());
@@ -150,7 +146,7 @@ pub(in crate::registry) fn tool(
         .into_iter()
         .filter(|(_, tool)| tool.version == version)
         .collect();
-    let contracts = contracts(index, &offers);
+    let contracts = contracts(catalog, &offers);
     let standing = |offered: &Offered<'_>| (offered.trusted, offered.providers);
     let most = contracts.values().map(standing).max();
     let chosen = contracts
@@ -159,12 +155,12 @@ pub(in crate::registry) fn tool(
     let (hash, chosen) = chosen.ok_or_else(missing)?;
     let behind = offers
         .iter()
-        .filter(|(seen, _)| after.as_ref().is_none_or(|after| seen.node_id > after))
+        .filter(|(known, _)| after.as_ref().is_none_or(|after| known.node_id > after))
         .map(|offer| {
             let cursor = format!("{version}{CURSOR_SEPARATOR}{}", offer.0.node_id);
-            (cursor, provider(index, offer, now))
+            (cursor, provider(catalog, offer))
         });
-    let providers = page(index, behind, limit);
+    let providers = page(catalog.revision(), behind, limit);
     Ok(ToolDescribeReply {
         name: request.name.clone(),
         contract: again(chosen.tool).ok_or_else(missing)?,
@@ -199,16 +195,16 @@ struct Offered<'a> {
 /// By hash.
 type Contracts<'a> = BTreeMap<&'a str, Offered<'a>>;
 
-fn contracts<'a>(index: &Index, offers: &[Offer<'a>]) -> Contracts<'a> {
+fn contracts<'a>(catalog: impl Catalog<'a>, offers: &[Offer<'a>]) -> Contracts<'a> {
     let mut contracts = Contracts::new();
-    for (seen, tool) in offers {
+    for (known, tool) in offers {
         let offered = contracts.entry(&tool.contract_hash).or_insert(Offered {
             providers: 0,
             trusted: 0,
             tool,
         });
         offered.providers += 1;
-        let trusted = index.nodes.trust(seen).state != TrustState::Untrusted;
+        let trusted = catalog.trust(known).state != TrustState::Untrusted;
         offered.trusted += usize::from(trusted);
     }
     contracts
@@ -233,42 +229,29 @@ fn variants(contracts: &Contracts<'_>, hash: &str) -> Vec<Variant> {
         .collect()
 }
 
-fn provider(index: &Index, (seen, tool): &Offer<'_>, now: Moment) -> Provider {
-    let trust = index.nodes.trust(seen);
-    let left = seen.left(now);
+fn provider<'a>(catalog: impl Catalog<'a>, (known, tool): &Offer<'_>) -> Provider {
+    let trust = catalog.trust(known);
     Provider {
-        node_id: seen.node_id.clone(),
-        host: seen.node.registration.host.clone(),
+        node_id: known.node_id.clone(),
+        host: known.registration.host.clone(),
         subject: tool.subject.clone(),
         contract_hash: tool.contract_hash.clone(),
         trust_state: Open::Known(trust.state.into()),
         trust_score: trust.score(),
-        health: seen.live.health.clone(),
-        online: left > 0,
-        expires_in_ms: left,
+        health: known.health.cloned(),
+        online: known.left > 0,
+        expires_in_ms: known.left,
     }
 }
 
 /// What a registrant is told of those of its tools that other nodes offer under another contract.
-pub(in crate::registry) fn collisions(index: &Index, id: &NodeId, tools: &[Tool]) -> Vec<Warning> {
+pub(in crate::registry) fn collisions<'a>(
+    catalog: impl Catalog<'a>,
+    id: &NodeId,
+    tools: &[Tool],
+) -> Vec<Warning> {
     tools
         .iter()
-        .filter_map(|tool| {
-            let others: Vec<String> = index
-                .nodes
-                .colliding(id, tool)
-                .take(PROVIDERS_SHOWN_MAX)
-                .map(ToString::to_string)
-                .collect();
-            (!others.is_empty()).then(|| {
-                let message = format!(
-                    "tool {} {} is offered under another contract by {}",
-                    tool.name,
-                    tool.version,
-                    others.join(", ")
-                );
-                Warning::new(WarningCode::ToolCollision, message)
-            })
-        })
+        .filter_map(|tool| contracts::collision(tool, catalog.colliding(id, tool)))
         .collect()
 }

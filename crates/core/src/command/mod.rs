@@ -14,16 +14,20 @@ use onex_types::{
     time::Moment,
 };
 
+use uuid::Uuid;
+
 pub use refusal::{Refusal, Unavailable};
 
 use crate::{
     call::{BeginCall, CallOutcome, EndCall, ExecutionEnd, Provider},
     execution::{Call, Run},
+    host_names::TellHost,
     key::Key,
     node_command::{
         DeregisterBus, DeregisterTool, Heartbeat, NodeAnswer, NodeClaim, OwnerRequest, Register,
-        RegisterBus, RegisterTool, TrustReport,
+        RegisterBus, RegisterTool, TrustAnswer, TrustReport,
     },
+    node_record::Bus,
     record::{HostPool, InstanceId, Lease, LeaseEnd, Request, Settings, Store},
 };
 
@@ -106,6 +110,17 @@ pub enum Action {
     DeletePool(Host),
     /// Forget the ports of a host on which nothing has happened for the retention time.
     ForgetHost(Host),
+    /// Say what a host is called.
+    TellHost(Box<TellHost>),
+    /// A machine is served under another host from now on, unless another instance than `said_by` has spoken for it since.
+    RenameHost {
+        /// What it was called.
+        host: Host,
+        /// Who said so.
+        said_by: Uuid,
+        /// What it is called now.
+        to: Host,
+    },
     /// End what time asks to end under that key, or forget what ended long ago.
     Expire(Key),
     /// A grant whose port is in use: take it back, and grant another port.
@@ -217,6 +232,8 @@ impl Action {
             | Self::SetPool(..)
             | Self::DeletePool(_)
             | Self::ForgetHost(_)
+            | Self::TellHost(_)
+            | Self::RenameHost { .. }
             | Self::Expire(_)
             | Self::Rollback(_)
             | Self::Confirm(..)
@@ -352,6 +369,10 @@ pub enum Answer {
     Done,
     /// This is the node.
     Node(Box<NodeAnswer>),
+    /// This is the bus; none where it has ended since the same request announced it.
+    Bus(Option<Arc<Bus>>),
+    /// This is what validators say of a node.
+    Trust(Box<TrustAnswer>),
     /// The node's tools are as was asked for.
     Tools {
         /// The contract of the tool that was named with a version; none where there is no such tool any more.
@@ -374,6 +395,8 @@ pub struct Held {
     pub since: Moment,
     /// Whether its port was found bindable just after the grant.
     pub verified: bool,
+    /// Whether it was granted just now on a host that nobody has named before.
+    pub is_first_on_host: bool,
 }
 
 /// What trying to bind a port said.

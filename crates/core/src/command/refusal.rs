@@ -1,8 +1,10 @@
 //! Why a command changes nothing.
 
-use onex_types::ids::{BusId, Host, NodeId, Port, Token};
+use std::collections::BTreeSet;
 
-use crate::{node::EPOCH_NAMED_MAX, settings::SettingDiffers};
+use onex_types::ids::{BusId, Host, LeaseId, NodeId, Port, RequestId, Token, Transport};
+
+use crate::{decide::bounds, node::EPOCH_NAMED_MAX, settings::SettingDiffers};
 
 /// Why nothing was done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,20 +13,28 @@ pub enum Refusal {
     #[error("ttl must be at most {0} seconds here")]
     TtlTooLong(u32),
     /// The request id came with other parameters before.
-    #[error("this request_id was used before with other parameters")]
-    IdempotencyMismatch,
+    #[error("request_id {0} was used before with other parameters")]
+    IdempotencyMismatch(RequestId),
     /// The lease has ended and is still remembered.
-    #[error("the lease has ended")]
-    LeaseExpired,
+    #[error("lease {}, of port {}, has ended", .0.0, .1)]
+    LeaseExpired(LeaseId, Port),
     /// There is no such lease, and none is remembered.
-    #[error("there is no such lease")]
-    LeaseNotFound,
+    #[error("there is no lease {}", .0.0)]
+    LeaseNotFound(LeaseId),
     /// The lease is somebody else's.
-    #[error("the lease belongs to another requester")]
-    NotHolder,
+    #[error("lease {}, of port {}, belongs to another requester", .0.0, .1)]
+    NotHolder(LeaseId, Port),
     /// The host has no pool, and new ones are not allowed.
     #[error("there is no pool for host {0}")]
     PoolNotFound(Host),
+    /// A name or address of several hosts.
+    #[error("{host:?} is a name or address of several hosts", host = .host.as_str())]
+    HostAmbiguous {
+        /// Which.
+        host: Host,
+        /// The hosts.
+        hosts: BTreeSet<Host>,
+    },
     /// An instance was started with other settings than the store has.
     #[error("{}", crate::settings::explain(.0))]
     SettingsDiffer(Vec<SettingDiffers>),
@@ -45,7 +55,10 @@ pub enum Refusal {
     #[error("the settings were changed by somebody else meanwhile: read them again")]
     SettingsChanged,
     /// A bound is reached.
-    #[error("no more {what} are allowed: the limit is {limit}")]
+    #[error(
+        "no more {what} are allowed: the limit is {limit}{}",
+        ended_count(what)
+    )]
     LimitExceeded {
         /// Of what.
         what: &'static str,
@@ -138,14 +151,18 @@ pub enum Refusal {
     )]
     StillEnding(NodeId),
     /// The lease is of another port.
-    #[error("the lease is of port {0}")]
-    OtherPort(Port),
+    #[error("lease {} is of port {}", .0.0, .1)]
+    OtherPort(LeaseId, Port),
     /// The registration is too long.
-    #[error("the registration with its tools is larger than {0} bytes")]
-    NodeTooLarge(usize),
+    #[error("the registration of node {0} with its tools is larger than {1} bytes")]
+    NodeTooLarge(NodeId, usize),
     /// No port can be had now.
-    #[error("no port of the pool is free")]
+    #[error("no {transport} port of the pool of host {host} is free")]
     Exhausted {
+        /// The host.
+        host: Host,
+        /// In which port space.
+        transport: Transport,
         /// When one may be, in milliseconds.
         retry_after_ms: u64,
     },
@@ -180,6 +197,16 @@ pub enum Refusal {
     /// The command is in an entry of which is not known whether it is in the log.
     #[error("the store did not answer in time; whether it was done is not known")]
     Unknown,
+}
+
+/// What there is more to say of a bound.
+fn ended_count(what: &str) -> &'static str {
+    match what {
+        bounds::NODES | bounds::BUSES => {
+            ", and ended ones count until they are forgotten (the registry's --retention)"
+        }
+        _ => "",
+    }
 }
 
 /// Why a port cannot be had.

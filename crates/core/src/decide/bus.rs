@@ -39,7 +39,8 @@ pub(super) fn register(
             return Err(Refusal::NotBusHolder(bus_id.clone()));
         }
         if changed_before(txn, bus, *requester_id, request.request)? {
-            return Ok(Decided::answer(Answer::Done));
+            let bus = over.is_none().then(|| bus.clone());
+            return Ok(Decided::answer(Answer::Bus(bus)));
         }
     }
     let owner = request.node_id.as_ref();
@@ -84,7 +85,8 @@ pub(super) fn register(
         event: (!goes_on).then(|| EventRecord::new(EventKind::BusRegistered)),
     });
     txn.change("bus.register", command, Some(*requester_id), changes);
-    Ok(Decided::answer(Answer::Done))
+    let bus = txn.state.bus(bus_id).map(|(_, bus)| bus.clone());
+    Ok(Decided::answer(Answer::Bus(bus)))
 }
 
 /// Ends a bus for who announced it. Again: the same.

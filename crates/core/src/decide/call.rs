@@ -32,7 +32,7 @@ pub(super) fn begin(
     let before = before.cloned();
     if let Some(call) = &before {
         if call.digest != begin.digest {
-            return Err(Refusal::IdempotencyMismatch);
+            return Err(Refusal::IdempotencyMismatch(begin.request_id));
         }
         // Another provider may be asked this time, whose contract promises less.
         let idempotent = call.idempotent && begin.idempotent;
@@ -57,7 +57,7 @@ pub(super) fn begin(
 pub(super) fn find(txn: &Txn<'_>, request: Request) -> Result<Decided, Refusal> {
     let call = txn.state.call(request.id).ok_or(Refusal::CallNotFound)?;
     if call.digest != request.digest {
-        return Err(Refusal::IdempotencyMismatch);
+        return Err(Refusal::IdempotencyMismatch(request.id));
     }
     Ok(Decided::answer(Answer::Call(Arc::clone(call))))
 }

@@ -13,14 +13,16 @@ use crate::{
     entry::{Change, EventKind, EventRecord},
     key::{Key, REQUEST_SLOTS_MAX},
     mechanism::Mechanism,
-    record::{Lease, LeaseEnd, OwnerRef, Remembered, Unknown},
+    record::{Lease, LeaseEnd, OwnerRef, Record, Remembered, Unknown},
     slot::ended,
+    state::State,
     txn::Txn,
 };
 
 use super::{
     Decided, Local, Then, bounds, check_digest,
     claim::{check_ttl, living},
+    hosts::meant,
     lease::held,
     ports::{RETRY_AFTER_MILLIS, choose, keys, member},
     restore::check_quiet,
@@ -50,6 +52,7 @@ pub(super) fn lease(
     check_quiet(txn)?;
     let (request, owner) = &of_owner(txn, request)?;
     check_bounds(txn, request)?;
+    let is_first_on_host = !txn.state.has_named(&request.host);
     let granted = choose(txn, command, request).and_then(|ports| {
         grant(
             txn,
@@ -60,28 +63,44 @@ pub(super) fn lease(
             Vec::new(),
         )
     });
-    if granted.is_err() {
-        txn.state.forget_pools(&request.host);
+    let mut granted = granted.inspect_err(|_| txn.state.forget_pools(&request.host))?;
+    if let Answer::Lease(held) = &mut granted.answer {
+        held.is_first_on_host = is_first_on_host;
     }
-    granted
+    Ok(granted)
 }
 
-/// The request as it is once the node is known that its lease belongs to, and that node's incarnation.
+/// The request as it is once its host is known, and the node that its lease belongs to, with that node's incarnation.
 fn of_owner(
     txn: &Txn<'_>,
     request: &GrantRequest,
 ) -> Result<(GrantRequest, Option<OwnerRef>), Refusal> {
     let mut request = request.clone();
     let Some(owner) = &request.owner else {
+        request.host = meant(txn, &request.host)?;
         return Ok((request, None));
     };
     let view = living(txn.state, &owner.node_id, request.requester_id, owner.epoch)?;
     let host = view.node.registration.host.clone();
-    if let Some(host) = host.filter(|_| owner.on_its_host) {
-        request.host = host;
-    }
+    request.host = match host.filter(|_| owner.on_its_host) {
+        // A name that is several hosts' by now is kept as it is: so its node called it.
+        Some(host) => meant(txn, &host).unwrap_or(host),
+        None => meant(txn, &request.host)?,
+    };
     request.ttl = view.live.ttl;
     Ok((request, Some(view.owner())))
+}
+
+/// That the lease which a request was granted has ended; none where nothing is remembered of it.
+fn expired(state: &State, key: &Key) -> Option<Refusal> {
+    let slot = state.slot(key)?;
+    let (lease_id, port) = match (key, &slot.record) {
+        (Key::Port(key), Record::Lease(lease)) => (lease.lease_id, key.port),
+        (Key::Port(key), Record::Cooldown(cooldown)) => (cooldown.last.lease_id, key.port),
+        (_, Record::Request(remembered)) => (remembered.lease_id, remembered.port),
+        _ => return None,
+    };
+    Some(Refusal::LeaseExpired(lease_id, port))
 }
 
 /// What this request has led to already.
@@ -99,11 +118,12 @@ fn granted_before(
     let Some((_, key)) = txn.state.indexes.request(request.requester_id, id) else {
         return Ok(None);
     };
-    let Key::Port(key) = key.clone() else {
-        return Err(Refusal::LeaseExpired);
+    let found = key.clone();
+    let Key::Port(key) = found.clone() else {
+        return expired(txn.state, &found).map_or(Ok(None), Err);
     };
     let Some((slot, lease)) = txn.state.live_lease(&key) else {
-        return Err(Refusal::LeaseExpired);
+        return expired(txn.state, &found).map_or(Ok(None), Err);
     };
     let tentative = slot.tentative;
     let decided = |then, txn: &Txn<'_>| {
@@ -137,7 +157,8 @@ fn check_bounds(txn: &Txn<'_>, request: &GrantRequest) -> Result<(), Refusal> {
         return Ok(());
     };
     if !txn.state.knows_host(&request.host) {
-        if settings.known_hosts_only {
+        // Where an instance runs, or did, nobody has to ask first.
+        if settings.known_hosts_only && !txn.state.indexes.hosts.knows(&request.host) {
             return Err(Refusal::PoolNotFound(request.host.clone()));
         }
         let limit = settings.hosts_max;
@@ -177,6 +198,8 @@ fn grant(
     let keys = keys(&request.host, &transports, ports);
     let Some((key, others)) = keys.split_first() else {
         return Err(Refusal::Exhausted {
+            host: request.host.clone(),
+            transport: request.transport,
             retry_after_ms: RETRY_AFTER_MILLIS,
         });
     };
@@ -208,7 +231,11 @@ fn grant(
     });
     changes.extend(others.iter().map(|other| member(other, key)));
     txn.change("port.lease", command, Some(request.requester_id), changes);
-    let (slot, lease) = txn.state.lease(key).ok_or(Refusal::LeaseExpired)?;
+    let lease_id = LeaseId(command.id.0);
+    let (slot, lease) = txn
+        .state
+        .lease(key)
+        .ok_or(Refusal::LeaseExpired(lease_id, key.port))?;
     let then = if probe { Then::Probe } else { Then::Answer };
     Ok(Decided {
         answer: held(txn.state, key, slot, lease, false),
@@ -221,12 +248,16 @@ pub(super) fn remember(txn: &Txn<'_>, keys: &[PortKey]) -> Result<Vec<Change>, R
     let lasts = keys.iter().filter_map(|key| {
         let slot = txn.state.slot(&Key::Port(key.clone()))?;
         // The requests of a set of ports are remembered at the first of them only.
-        Some(&slot.record.cooldown()?.last).filter(|last| !last.part)
+        let last = Some(&slot.record.cooldown()?.last).filter(|last| !last.part);
+        last.map(|last| (key.port, last))
     });
-    let requests = lasts.flat_map(|last| last.requests().map(move |request| (last, request)));
+    let requests = lasts.flat_map(|(port, last)| {
+        let requests = last.requests();
+        requests.map(move |request| (port, last, request))
+    });
     let first = txn.state.indexes.next_remembered();
     let mut changes = Vec::new();
-    for (n, (last, request)) in (first..).zip(requests) {
+    for (n, (port, last, request)) in (first..).zip(requests) {
         let key = Remembered::key(n);
         let age = |at: jiff::Timestamp| txn.now.wall.as_millisecond() - at.as_millisecond();
         let taken = n >= u64::from(REQUEST_SLOTS_MAX) && {
@@ -241,6 +272,7 @@ pub(super) fn remember(txn: &Txn<'_>, keys: &[PortKey]) -> Result<Vec<Change>, R
             requester_id: last.requester_id,
             request: *request,
             lease_id: last.lease_id,
+            port,
         };
         changes.push(put(key, remembered.into()));
     }
@@ -267,7 +299,7 @@ pub(super) fn rollback(
         .live_lease(key)
         .filter(|(_, lease)| lease.lease_id == *lease_id);
     let Some((slot, lease)) = lease else {
-        return Err(Refusal::LeaseExpired);
+        return Err(Refusal::LeaseExpired(*lease_id, key.port));
     };
     if !slot.tentative && txn.state.mechanisms.on(Mechanism::TentativeGrants) {
         return Ok(Decided::answer(held(txn.state, key, slot, lease, false)));
@@ -279,6 +311,8 @@ pub(super) fn rollback(
             why: Unavailable::InUse,
         }),
         _ if *tried >= PORTS_TRIED_MAX => Err(Refusal::Exhausted {
+            host: request.host.clone(),
+            transport: request.transport,
             retry_after_ms: RETRY_AFTER_MILLIS,
         }),
         _ => elsewhere(txn, command, request, &back),

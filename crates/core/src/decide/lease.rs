@@ -31,21 +31,21 @@ pub(super) fn live(
         .state
         .indexes
         .lease(lease_id)
-        .ok_or(Refusal::LeaseNotFound)?;
+        .ok_or(Refusal::LeaseNotFound(lease_id))?;
     let slot = txn
         .state
         .slot(&Key::Port(key.clone()))
-        .ok_or(Refusal::LeaseNotFound)?;
+        .ok_or(Refusal::LeaseNotFound(lease_id))?;
     let (holder, live) = match &slot.record {
         Record::Lease(lease) => (lease.requester_id, txn.state.lease_over(lease).is_none()),
         Record::Cooldown(cooldown) => (cooldown.last.requester_id, false),
-        _ => return Err(Refusal::LeaseNotFound),
+        _ => return Err(Refusal::LeaseNotFound(lease_id)),
     };
     if holder != requester_id {
-        return Err(Refusal::NotHolder);
+        return Err(Refusal::NotHolder(lease_id, key.port));
     }
     if !live {
-        return Err(Refusal::LeaseExpired);
+        return Err(Refusal::LeaseExpired(lease_id, key.port));
     }
     Ok((key.clone(), slot.clone()))
 }
@@ -78,12 +78,20 @@ impl Held {
             renewed_at: slot.at,
             since: slot.since,
             verified: false,
+            is_first_on_host: false,
         }
     }
 }
 
-pub(super) fn held_now(txn: &Txn<'_>, key: &PortKey) -> Result<Decided, Refusal> {
-    let (slot, lease) = txn.state.lease(key).ok_or(Refusal::LeaseExpired)?;
+pub(super) fn held_now(
+    txn: &Txn<'_>,
+    key: &PortKey,
+    lease_id: LeaseId,
+) -> Result<Decided, Refusal> {
+    let (slot, lease) = txn
+        .state
+        .lease(key)
+        .ok_or(Refusal::LeaseExpired(lease_id, key.port))?;
     Ok(Decided::answer(held(txn.state, key, slot, lease, false)))
 }
 
@@ -106,12 +114,12 @@ pub(super) fn renew(
     check_digest(txn, requester_id, request)?;
     let (key, slot) = live(txn, requester_id, lease_id)?;
     let Some(lease) = slot.record.lease() else {
-        return Err(Refusal::LeaseExpired);
+        return Err(Refusal::LeaseExpired(lease_id, key.port));
     };
     let repeated = request.is_some() && lease.renewal == request;
     // A lease that belongs to a node needs no renewal of its own.
     if repeated || lease.owner.is_some() {
-        return held_now(txn, &key);
+        return held_now(txn, &key, lease_id);
     }
     // A holder whose reply was lost counts the longer of two times, so a renewal only lengthens.
     let only_lengthens = txn.state.mechanisms.on(Mechanism::OnlyLengthens);
@@ -128,7 +136,7 @@ pub(super) fn renew(
         };
         txn.change("port.heartbeat", command, Some(requester_id), vec![change]);
     }
-    held_now(txn, &key)
+    held_now(txn, &key, lease_id)
 }
 
 /// Its holder gives it back. Once it has ended the answer says how, for as long as that is remembered.
@@ -150,7 +158,7 @@ pub(super) fn release(
             txn.change("port.release", command, Some(requester_id), changes);
             find(txn, lease_id)
         }
-        Err(Refusal::LeaseExpired) => find(txn, lease_id),
+        Err(Refusal::LeaseExpired(..)) => find(txn, lease_id),
         Err(refusal) => Err(refusal),
     }
 }
@@ -161,11 +169,11 @@ pub(super) fn find(txn: &Txn<'_>, lease_id: LeaseId) -> Result<Decided, Refusal>
         .state
         .indexes
         .lease(lease_id)
-        .ok_or(Refusal::LeaseNotFound)?;
+        .ok_or(Refusal::LeaseNotFound(lease_id))?;
     let slot = txn
         .state
         .slot(&Key::Port(key.clone()))
-        .ok_or(Refusal::LeaseNotFound)?;
+        .ok_or(Refusal::LeaseNotFound(lease_id))?;
     match &slot.record {
         Record::Lease(lease) => Ok(Decided::answer(match txn.state.lease_over(lease) {
             Some(end) => Answer::Ended {
@@ -180,7 +188,7 @@ pub(super) fn find(txn: &Txn<'_>, lease_id: LeaseId) -> Result<Decided, Refusal>
             how: cooldown.how,
             at: cooldown.ended_at,
         })),
-        _ => Err(Refusal::LeaseNotFound),
+        _ => Err(Refusal::LeaseNotFound(lease_id)),
     }
 }
 

@@ -5,6 +5,7 @@ mod bus;
 mod call;
 mod claim;
 mod grant;
+mod hosts;
 mod lease;
 mod ports;
 mod rebind;
@@ -110,6 +111,10 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
         Action::SetPool(host, pool) => settings::set_pool(txn, command, host, pool),
         Action::DeletePool(host) => settings::delete_pool(txn, command, host),
         Action::ForgetHost(host) => Ok(settings::forget_host(txn, command, host)),
+        Action::TellHost(tell) => hosts::tell(txn, command, tell),
+        Action::RenameHost { host, said_by, to } => {
+            Ok(hosts::rename(txn, command, host, *said_by, to))
+        }
         Action::TakeOver { from, to } => Ok(system::take_over(txn, *from, *to)),
         Action::SkipEvents {
             instance,
@@ -157,7 +162,9 @@ fn check_digest(
         return Ok(());
     };
     match txn.state.indexes.request(requester_id, request.id) {
-        Some((known, _)) if known.digest != request.digest => Err(Refusal::IdempotencyMismatch),
+        Some((known, _)) if known.digest != request.digest => {
+            Err(Refusal::IdempotencyMismatch(request.id))
+        }
         _ => Ok(()),
     }
 }

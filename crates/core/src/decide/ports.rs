@@ -14,7 +14,7 @@ use crate::{
     txn::Txn,
 };
 
-use super::{spread, system::put};
+use super::{hosts::other_names, spread, system::put};
 
 /// What a caller is told to wait when no timer says when a port comes free, in milliseconds.
 pub(super) const RETRY_AFTER_MILLIS: u64 = 1_000;
@@ -51,11 +51,14 @@ pub(super) fn choose(
     }
     let found = |ports: Option<Vec<Port>>| {
         ports.ok_or_else(|| Refusal::Exhausted {
+            host: request.host.clone(),
+            transport: request.transport,
             retry_after_ms: retry_after(txn, request),
         })
     };
+    let names = &other_names(txn, &request.host);
     if let Some(port) = request.preferred {
-        match first_from(txn, command, request, port) {
+        match first_from(txn, command, request, names, port) {
             Ok(ports) if ports.is_some() || request.exact => return found(ports),
             Err((port, why)) if request.exact => {
                 return Err(Refusal::PortUnavailable { port, why });
@@ -69,11 +72,11 @@ pub(super) fn choose(
         txn.state.indexes.last_named(holder, name, host, transport)
     });
     if let Some(sticky) = sticky
-        && let Ok(Some(ports)) = first_from(txn, command, request, sticky.port)
+        && let Ok(Some(ports)) = first_from(txn, command, request, names, sticky.port)
     {
         return Ok(ports);
     }
-    found(any(txn, command, request, None))
+    found(any(txn, command, request, names, None))
 }
 
 /// A set whose first port is that one; why that is not to be had, and where a run of neighbours ends.
@@ -81,17 +84,18 @@ fn first_from(
     txn: &Txn<'_>,
     command: &Command,
     request: &GrantRequest,
+    names: &[Host],
     first: Port,
 ) -> Result<Option<Vec<Port>>, (Port, Unavailable)> {
     if !request.contiguous {
-        available(txn, request, first).map_err(|why| (first, why))?;
-        return Ok(any(txn, command, request, Some(first)));
+        available(txn, request, names, first).map_err(|why| (first, why))?;
+        return Ok(any(txn, command, request, names, Some(first)));
     }
     let mut ports = Vec::new();
     for offset in 0..request.count.max(1) {
         let port = first.number().checked_add(offset).and_then(Port::new);
         let port = port.ok_or((first, Unavailable::Outside))?;
-        available(txn, request, port).map_err(|why| (port, why))?;
+        available(txn, request, names, port).map_err(|why| (port, why))?;
         ports.push(port);
     }
     Ok(Some(ports))
@@ -102,11 +106,12 @@ fn any(
     txn: &Txn<'_>,
     command: &Command,
     request: &GrantRequest,
+    names: &[Host],
     first: Option<Port>,
 ) -> Option<Vec<Port>> {
     let count = usize::from(request.count.max(1));
     let pool = txn.state.pool(&request.host, request.transport)?;
-    let is_available = |port: &Port| available(txn, request, *port).is_ok();
+    let is_available = |port: &Port| available(txn, request, names, *port).is_ok();
     let candidates = pool.candidates(spread(command.id)).filter(is_available);
     if !request.contiguous {
         let others = candidates.filter(|port| Some(*port) != first);
@@ -141,23 +146,27 @@ fn retry_after(txn: &Txn<'_>, request: &GrantRequest) -> u64 {
         .max(1)
 }
 
-/// Whether that port can be granted now in all port spaces that are asked for, and if not, why.
-fn available(txn: &Txn<'_>, request: &GrantRequest, port: Port) -> Result<(), Unavailable> {
+/// Whether that port can be granted now in all port spaces that are asked for, and if not, why. `names` are the other names
+/// of its host: what is held under one of them is the same port.
+fn available(
+    txn: &Txn<'_>,
+    request: &GrantRequest,
+    names: &[Host],
+    port: Port,
+) -> Result<(), Unavailable> {
     request.transports().into_iter().try_for_each(|transport| {
-        let host = request.host.clone();
-        is_available(
-            txn,
-            &PortKey {
-                host,
-                transport,
-                port,
-            },
-        )
+        let key = |host: &Host| PortKey {
+            host: host.clone(),
+            transport,
+            port,
+        };
+        is_available(txn, &key(&request.host))?;
+        names.iter().try_for_each(|name| is_free(txn, &key(name)))
     })
 }
 
 /// Whether that port can be granted now, and if not, why.
-pub(super) fn is_available(txn: &Txn<'_>, key: &PortKey) -> Result<(), Unavailable> {
+fn is_available(txn: &Txn<'_>, key: &PortKey) -> Result<(), Unavailable> {
     let usable = txn.state.pool(&key.host, key.transport);
     if !usable.is_some_and(|pool| pool.is_usable(key.port)) {
         let ranges = txn.state.ranges(&key.host);
@@ -168,6 +177,10 @@ pub(super) fn is_available(txn: &Txn<'_>, key: &PortKey) -> Result<(), Unavailab
             Unavailable::Outside
         });
     }
+    is_free(txn, key)
+}
+
+fn is_free(txn: &Txn<'_>, key: &PortKey) -> Result<(), Unavailable> {
     match txn.state.port_state(key, txn.now.mono) {
         PortState::Free => Ok(()),
         PortState::Held => Err(Unavailable::Held),

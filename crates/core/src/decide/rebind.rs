@@ -36,10 +36,10 @@ pub(super) fn rebind(
     check_digest(txn, *requester_id, *request)?;
     let (key, slot) = live(txn, *requester_id, *lease_id)?;
     let Some(lease) = slot.record.lease() else {
-        return Err(Refusal::LeaseExpired);
+        return Err(Refusal::LeaseExpired(*lease_id, key.port));
     };
     if request.is_some() && lease.renewal == *request {
-        return held_now(txn, &key);
+        return held_now(txn, &key, *lease_id);
     }
     if !lease.ports.contains(port) {
         return Err(Refusal::PortNotHeld(*port));
@@ -77,11 +77,14 @@ pub(super) fn rebind(
         key: Key::Port(first.clone()),
         record: after.into(),
         tentative: false,
-        event: Some(EventRecord::new(EventKind::PortRebound)),
+        event: Some(EventRecord {
+            old_port: Some(*port),
+            ..EventRecord::new(EventKind::PortRebound)
+        }),
     });
     changes.extend(others);
     txn.change("port.rebind", command, Some(*requester_id), changes);
-    held_now(txn, first)
+    held_now(txn, first, *lease_id)
 }
 
 /// A grant of one port in the port spaces of that lease.

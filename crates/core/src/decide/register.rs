@@ -53,7 +53,10 @@ pub(super) fn register(
     check_inbound(txn, request, course)?;
     let limits = txn.state.node_limits();
     if request.registration.total_bytes() > limits.node_bytes_max {
-        return Err(Refusal::NodeTooLarge(limits.node_bytes_max));
+        return Err(Refusal::NodeTooLarge(
+            request.node_id.clone(),
+            limits.node_bytes_max,
+        ));
     }
     let nodes = &txn.state.indexes.nodes;
     if txn.state.live(&request.node_id).is_none() && nodes.known() >= limits.nodes_max {
@@ -101,7 +104,7 @@ pub(super) fn is_remembered<'a>(
     request: Request,
 ) -> Result<bool, Refusal> {
     match remembered.find(|known| known.id == request.id) {
-        Some(known) if *known != request => Err(Refusal::IdempotencyMismatch),
+        Some(known) if *known != request => Err(Refusal::IdempotencyMismatch(request.id)),
         known => Ok(known.is_some()),
     }
 }
@@ -171,9 +174,9 @@ fn check_inbound(txn: &Txn<'_>, request: &Register, course: Course) -> Result<()
     let last = txn.state.live(&request.node_id);
     let last = last.map_or(0, |(_, live)| live.epoch);
     let check = |lease_id, number| {
-        let (_, slot) = lease::live(txn, request.requester_id, lease_id)?;
+        let (key, slot) = lease::live(txn, request.requester_id, lease_id)?;
         let Some(lease) = slot.record.lease() else {
-            return Err(Refusal::LeaseExpired);
+            return Err(Refusal::LeaseExpired(lease_id, key.port));
         };
         let owner = lease.owner.as_ref();
         let of_last = owner.is_some_and(|owner| owner.node_id == request.node_id);
@@ -182,7 +185,7 @@ fn check_inbound(txn: &Txn<'_>, request: &Register, course: Course) -> Result<()
                 Err(Refusal::LeaseOfLastIncarnation(last))
             }
             Some(port) if !lease.ports.iter().any(|port| port.number() == number) => {
-                Err(Refusal::OtherPort(*port))
+                Err(Refusal::OtherPort(lease_id, *port))
             }
             _ => Ok(()),
         }

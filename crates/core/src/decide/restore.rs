@@ -32,6 +32,12 @@ impl State {
         skipped.any(|range| (range.from..=range.to).contains(&revision))
     }
 
+    /// How many restores were accepted.
+    pub fn restores(&self) -> u64 {
+        let skipped = self.restored().map(|(restored, _)| restored.skipped.len());
+        skipped.map_or(0, |restores| restores as u64)
+    }
+
     /// Until when nothing is granted after a restore; none where that is over and said so in the log.
     pub fn quiet_until(&self) -> Option<Moment> {
         let (restored, since) = self.restored().filter(|(it, _)| it.quiet_ms > 0)?;

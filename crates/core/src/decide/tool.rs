@@ -1,5 +1,7 @@
 //! Tools of a live node: offered and withdrawn without a new registration.
 
+use onex_types::ids::NodeId;
+
 use crate::{
     command::{Answer, Command, Refusal},
     entry::{Change, EventKind, EventRecord},
@@ -95,7 +97,7 @@ fn change(
     if is_frozen_change(txn.state, &of.node_id, before, &registration) {
         return Err(Refusal::Frozen(of.node_id.clone()));
     }
-    check_bounds(txn, before, &registration)?;
+    check_bounds(txn, &of.node_id, before, &registration)?;
     let (old, new) = (&before.tools, &registration.tools);
     let event = tools_changed(txn.state, &of.node_id, view.live, old, new);
     let event = event.tells_of_tools().then_some(event);
@@ -115,7 +117,12 @@ fn change(
 }
 
 /// A node's tools stay within its bounds; where they are beyond them they may still get fewer.
-fn check_bounds(txn: &Txn<'_>, before: &Registration, after: &Registration) -> Result<(), Refusal> {
+fn check_bounds(
+    txn: &Txn<'_>,
+    node_id: &NodeId,
+    before: &Registration,
+    after: &Registration,
+) -> Result<(), Refusal> {
     let exceeded = |what, limit, of: fn(&Registration) -> usize| {
         if of(after) > limit && of(after) > of(before) {
             return Err(Refusal::LimitExceeded { what, limit });
@@ -126,7 +133,7 @@ fn check_bounds(txn: &Txn<'_>, before: &Registration, after: &Registration) -> R
     exceeded(bounds::PATTERNS, NODE_PATTERNS_MAX, Registration::patterns)?;
     let limit = txn.state.node_limits().node_bytes_max;
     if after.total_bytes() > limit && after.total_bytes() > before.total_bytes() {
-        return Err(Refusal::NodeTooLarge(limit));
+        return Err(Refusal::NodeTooLarge(node_id.clone(), limit));
     }
     Ok(())
 }

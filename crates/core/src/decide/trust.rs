@@ -6,7 +6,7 @@ use crate::{
     key::Key,
     mechanism::Mechanism,
     node::NodeType,
-    node_command::TrustReport,
+    node_command::{TrustAnswer, TrustReport},
     node_event::TrustEvent,
     trust::{Outcome, VALIDATORS_MAX, Verdict, Verdicts},
     txn::Txn,
@@ -27,7 +27,7 @@ pub(super) fn report(
     let before = txn.state.verdicts(node_id).cloned().unwrap_or_default();
     // What was done stays done, whoever is live by now.
     if reported_before(txn, report, &before)? {
-        return Ok(Decided::answer(Answer::Done));
+        return answer(txn, report);
     }
     check_validator(txn, report)?;
     let view = txn.state.live_node(node_id);
@@ -54,7 +54,19 @@ pub(super) fn report(
         Some(report.requester_id),
         vec![change],
     );
-    Ok(Decided::answer(Answer::Done))
+    answer(txn, report)
+}
+
+/// What is said of the node by now.
+fn answer(txn: &Txn<'_>, report: &TrustReport) -> Result<Decided, Refusal> {
+    let node_id = &report.node_id;
+    let view = txn.state.node(node_id);
+    let view = view.ok_or_else(|| Refusal::NodeNotFound(node_id.clone()))?;
+    let verdicts = txn.state.verdicts(node_id);
+    Ok(Decided::answer(Answer::Trust(Box::new(TrustAnswer {
+        verdicts: verdicts.map_or_else(Verdicts::default, |verdicts| Verdicts::clone(verdicts)),
+        contract_hash: view.node.registration.contract_hash.clone(),
+    }))))
 }
 
 /// Whether this request has led to a verdict already.
@@ -70,7 +82,7 @@ fn reported_before(
         .request
         .and_then(|request| before.reported(&report.validator_id, request));
     match known {
-        Some(known) if Some(known) != report.request => Err(Refusal::IdempotencyMismatch),
+        Some(known) if Some(known) != report.request => Err(Refusal::IdempotencyMismatch(known.id)),
         known => Ok(known.is_some()),
     }
 }

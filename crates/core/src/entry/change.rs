@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use onex_types::ids::Ttl;
+use onex_types::ids::{Port, Ttl};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -121,6 +121,9 @@ pub struct EventRecord {
     /// The lease, where the change does not put it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Arc<Lease>>,
+    /// The port that the lease gave up, where it got another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_port: Option<Port>,
     /// The events that are missing here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<Gap>,

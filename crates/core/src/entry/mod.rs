@@ -46,6 +46,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// How many events it has.
+    pub fn event_count(&self) -> usize {
+        let changes = self.cmds.iter().flat_map(CommandRecord::changes);
+        changes.filter(|change| change.event().is_some()).count()
+    }
+
     /// Its commands, each with its revision.
     pub fn commands(&self) -> impl Iterator<Item = (u64, &CommandRecord)> {
         self.cmds.iter().scan(self.rev, |next, command| {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 
 use crate::{
     execution::{Call, Counts, Run},
+    host_names::HostRecord,
     key::Key,
     node_record::{Bus, Live, Node},
     record::{
@@ -55,6 +56,7 @@ struct Written {
     call: Option<Call>,
     run: Option<Run>,
     counts: Option<Counts>,
+    host: Option<HostRecord>,
 }
 
 impl Written {
@@ -77,6 +79,7 @@ impl Written {
             self.call.take().map(Record::from),
             self.run.take().map(Record::from),
             self.counts.take().map(Record::from),
+            self.host.take().map(Record::from),
         ];
         records.into_iter().flatten().next()
     }
@@ -179,6 +182,7 @@ impl Serialize for Change {
                     Record::Call(body) => map.serialize_entry("call", body)?,
                     Record::Run(body) => map.serialize_entry("run", body)?,
                     Record::Counts(body) => map.serialize_entry("counts", body)?,
+                    Record::Host(body) => map.serialize_entry("host", body)?,
                 }
                 if *tentative {
                     map.serialize_entry("tentative", tentative)?;

@@ -83,7 +83,7 @@ fn of(nodes: usize) -> NodeIndex {
 
 fn filters() -> Vec<NodeFilter> {
     let online = NodeFilter {
-        liveness: Some(Liveness::Online),
+        liveness: vec![Liveness::Online],
         ..NodeFilter::default()
     };
     vec![
@@ -97,6 +97,10 @@ fn filters() -> Vec<NodeFilter> {
             tag: Some("even".parse().unwrap()),
             host: Some("h0".parse().unwrap()),
             ..online
+        },
+        NodeFilter {
+            liveness: vec![Liveness::Expired, Liveness::Ended],
+            ..NodeFilter::default()
         },
         NodeFilter {
             requester_id: Some(RequesterId(Uuid::from_u128(3))),
@@ -127,9 +131,8 @@ fn nodes_are_those_of_which_every_condition_holds() {
         let found: Vec<NodeId> = index.nodes(&filter, None).cloned().collect();
         let holds = |n: &usize| {
             let online = n.is_multiple_of(10);
-            filter
-                .liveness
-                .is_none_or(|wanted| (wanted == Liveness::Online) == online)
+            let wanted = &filter.liveness;
+            (wanted.is_empty() || wanted.contains(&Liveness::Online) == online)
                 && (filter.node_type.is_none() || n.is_multiple_of(20))
                 && (filter.tag.is_none() || n.is_multiple_of(20))
                 && (filter.host.is_none() || n.is_multiple_of(30))

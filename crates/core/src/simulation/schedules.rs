@@ -89,7 +89,8 @@ fn s06_a_late_copy_of_a_request_does_not_revive_its_lease() {
         assert!(stage.lease(other).is_some());
         let late = stage.ask(1, wants(1, 8, Some(1), None));
         stage.settle();
-        stage.refusal(late) == Some(&Refusal::LeaseExpired)
+        let port = onex_types::ids::Port::new(20_000).unwrap();
+        stage.refusal(late) == Some(&Refusal::LeaseExpired(lease_id, port))
     });
 }
 
@@ -198,7 +199,10 @@ fn an_exact_port_in_use_is_refused_and_the_grant_taken_back() {
     // The caller never got that lease: the same request may ask again.
     let again = stage.ask(0, wants(1, 8, Some(1), Some(20_003)));
     stage.settle();
-    assert_ne!(stage.refusal(again), Some(&Refusal::LeaseExpired));
+    assert!(!matches!(
+        stage.refusal(again),
+        Some(Refusal::LeaseExpired(..))
+    ));
 }
 
 #[test]

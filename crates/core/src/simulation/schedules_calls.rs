@@ -59,7 +59,12 @@ fn a_request_id_with_other_parameters_is_refused() {
     stage.begin_call(0, 1, true);
     let other = stage.ask(1, begin_other(1));
     stage.settle();
-    assert_eq!(stage.refusal(other), Some(&Refusal::IdempotencyMismatch));
+    assert_eq!(
+        stage.refusal(other),
+        Some(&Refusal::IdempotencyMismatch(super::stage_calls::request(
+            1
+        )))
+    );
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::{
         remove_tool, reports, tool,
     },
     stage::{Stage, needs},
+    stage_calls::request,
 };
 
 #[test]
@@ -221,7 +222,10 @@ fn a_request_id_with_other_parameters_is_refused_for_nodes_and_tools() {
         request.request.as_mut().unwrap().digest.0 = uuid::Uuid::from_u128(8);
         request
     }));
-    assert_eq!(stage.refused(0, other), Refusal::IdempotencyMismatch);
+    assert_eq!(
+        stage.refused(0, other),
+        Refusal::IdempotencyMismatch(request(7))
+    );
     let of = claim("a", 1, 1);
     let job = stage.ask(0, add_tool(of.clone(), tool("t", "c"), Some(9)));
     stage.settled(job).result.unwrap();
@@ -399,11 +403,11 @@ fn tools_and_registrations_are_bounded() {
     let mut stage = Stage::new(1, Mechanisms::default());
     let many = (0..99).map(|n| tool(&format!("t{n}"), "c")).collect();
     let large = stage.refused(0, register_again("a", 1, None, many, None));
-    assert_eq!(large, Refusal::NodeTooLarge(10_000));
+    assert_eq!(large, Refusal::NodeTooLarge("a".parse().unwrap(), 10_000));
     let most = (0..98).map(|n| tool(&format!("t{n}"), "c")).collect();
     stage.epoch(0, register_again("a", 1, None, most, None));
     let large = stage.refused(0, add_tool(claim("a", 1, 1), tool("more", "c"), None));
-    assert_eq!(large, Refusal::NodeTooLarge(10_000));
+    assert_eq!(large, Refusal::NodeTooLarge("a".parse().unwrap(), 10_000));
     let mut short = tool("t0", "c");
     short.patterns = 1_000;
     let many = stage.refused(0, add_tool(claim("a", 1, 1), short, None));

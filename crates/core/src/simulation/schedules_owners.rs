@@ -77,8 +77,8 @@ fn what_belongs_to_a_node_reads_as_ended_as_soon_as_that_has_ended() {
                 ..
             })
         );
-        let beat = stage.refusal(beat) == Some(&Refusal::LeaseExpired);
-        let again = stage.refusal(again) == Some(&Refusal::LeaseExpired);
+        let beat = matches!(stage.refusal(beat), Some(Refusal::LeaseExpired(..)));
+        let again = matches!(stage.refusal(again), Some(Refusal::LeaseExpired(..)));
         ended && bus && find && beat && again
     });
 }
@@ -296,9 +296,9 @@ fn an_inbound_port_is_leased_to_who_registers_the_node() {
         other => panic!("{other:?}"),
     };
     let other = stage.refused(0, listens_on(request(2), lease_id, number));
-    assert_eq!(why(other), Refusal::NotHolder);
+    assert_eq!(why(other), Refusal::NotHolder(lease_id, key.port));
     let other = stage.refused(0, listens_on(request(1), lease_id, number + 1));
-    assert_eq!(why(other), Refusal::OtherPort(key.port));
+    assert_eq!(why(other), Refusal::OtherPort(lease_id, key.port));
     assert_eq!(stage.epoch(0, listens_on(request(1), lease_id, number)), 1);
     // A lease that ends with the incarnation before the one that begins is none to listen on.
     let (lease_id, key) = stage.granted(0, wants_for("a", 1, None, None));
@@ -310,7 +310,7 @@ fn an_inbound_port_is_leased_to_who_registers_the_node() {
     stage.done(0, release(1, lease_id)).result.unwrap();
     let same = registers("a", 1, Some(1), Vec::new(), None);
     let ended = stage.refused(0, listens_on(same, lease_id, number));
-    assert_eq!(why(ended), Refusal::LeaseExpired);
+    assert_eq!(why(ended), Refusal::LeaseExpired(lease_id, key.port));
 }
 
 #[test]

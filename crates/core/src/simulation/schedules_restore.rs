@@ -200,7 +200,7 @@ fn what_was_there_before_a_restore_goes_on_and_what_is_lost_is_not_there() {
     let gone = stage.ask(0, renew(2, lost, None));
     stage.settle();
     assert!(stage.lease(beat).is_some());
-    assert_eq!(stage.refusal(gone), Some(&Refusal::LeaseNotFound));
+    assert_eq!(stage.refusal(gone), Some(&Refusal::LeaseNotFound(lost)));
 }
 
 #[test]

@@ -244,7 +244,7 @@ fn a_rebind_keeps_the_lease_and_quarantines_the_port_that_it_gives_up() {
             Err(Refusal::PortNotHeld(Port::new(given_up).unwrap()))
         );
         let other = answered(&mut stage, 0, rebind(2, lease_id, given_up, None));
-        assert_eq!(other, Err(Refusal::NotHolder));
+        assert_eq!(other, Err(Refusal::NotHolder(lease_id, after.key.port)));
         // Renewed and released by the same id; the port that was given up stays quarantined.
         answered(&mut stage, 1, renew(1, lease_id, None)).unwrap();
         stage.ask(0, release(1, lease_id));

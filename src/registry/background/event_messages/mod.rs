@@ -1,0 +1,115 @@
+//! From an entry of the log to the events that say what happened.
+
+mod told;
+
+use async_nats::HeaderMap;
+use jiff::Timestamp;
+use onex_core::entry::{CommandRecord, Entry};
+use onex_log::DerivedMessage;
+use uuid::Uuid;
+
+use crate::protocol::{
+    event::{Envelope, EventBody},
+    names::{HEADER_MESSAGE_ID, Namespace, event_kind},
+};
+
+use told::{Told, told};
+
+/// An event's place: the revision of its command, and which of that command's events it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct EventId {
+    pub(super) revision: u64,
+    pub(super) index: u64,
+}
+
+impl std::fmt::Display for EventId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.revision, self.index)
+    }
+}
+
+impl std::str::FromStr for EventId {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (revision, index) = text.split_once('.').ok_or(())?;
+        Ok(Self {
+            revision: revision.parse().map_err(|_| ())?,
+            index: index.parse().map_err(|_| ())?,
+        })
+    }
+}
+
+/// Makes messages of events.
+pub(in crate::registry) struct EventEncoder {
+    pub(in crate::registry) namespace: Namespace,
+    pub(in crate::registry) registry_id: Uuid,
+}
+
+impl EventEncoder {
+    /// The events of an entry, in order.
+    pub(super) fn events(&self, entry: &Entry) -> Vec<(EventId, DerivedMessage)> {
+        let mut events = Vec::new();
+        for (revision, command) in entry.commands() {
+            let CommandRecord::Other(changes) = command else {
+                continue;
+            };
+            let correlation_id = changes.correlation_id.as_ref();
+            let all = changes.changes.iter().flat_map(told);
+            for (index, told) in (0..).zip(all) {
+                let id = EventId { revision, index };
+                let message = self.message(id, entry.at, correlation_id, told);
+                events.extend(message.map(|message| (id, message)));
+            }
+        }
+        events
+    }
+
+    fn message(
+        &self,
+        id: EventId,
+        at: Timestamp,
+        correlation_id: Option<&String>,
+        told: Told,
+    ) -> Option<DerivedMessage> {
+        let key = told.about.key();
+        let subject = self.namespace.event(told.kind, &key);
+        let envelope = Envelope {
+            namespace: &self.namespace,
+            kind: told.kind,
+            id: id.to_string(),
+            key,
+            at,
+        };
+        let body = EventBody {
+            event: event_kind(told.kind).to_owned(),
+            revision: id.revision,
+            at,
+            about: told.about,
+            correlation_id: correlation_id.or(told.correlation_id.as_ref()).cloned(),
+            registry_id: self.registry_id,
+            record: told.key.to_string(),
+            n: told.n,
+        };
+        let mut headers = HeaderMap::new();
+        // The place in the stream says which event it is: the server is not asked to remember names.
+        for (name, value) in envelope.headers() {
+            if name != HEADER_MESSAGE_ID {
+                headers.insert(name, value);
+            }
+        }
+        match serde_json::to_vec(&body) {
+            Ok(json) => Some(DerivedMessage {
+                subject,
+                headers,
+                body: json.into(),
+            }),
+            Err(error) => {
+                tracing::error!(%id, %error, "an event cannot be encoded");
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! What is published of one change.
+
+use onex_core::{
+    entry::{Change, EventKind, EventRecord},
+    execution::Reported,
+    key::Key,
+    node_event::{NodeEvent as OfNode, ToolRef, TrustEvent as Report},
+    node_record::Bus,
+    record::{Lease, LeaseEnd, Record},
+};
+use onex_types::{
+    ids::{BusId, NodeId},
+    key::PortKey,
+};
+
+use crate::{
+    domain::{
+        record::Ended,
+        transition::{ExecutionTold, Kind},
+        trust::score,
+    },
+    protocol::{
+        bounds::Open,
+        event::{
+            About, BusEvent, ExecutionEvent, GapEvent, NodeEvent, PortEvent, ToolEvent, TrustEvent,
+        },
+    },
+};
+
+/// An event before it is encoded.
+pub(super) struct Told {
+    pub(super) kind: Kind,
+    pub(super) about: About,
+    /// The key that it happened to.
+    pub(super) key: Key,
+    /// Counts what happened to that key.
+    pub(super) n: u64,
+    /// Of the request that caused it, where the command does not say it: time ends an execution for its caller.
+    pub(super) correlation_id: Option<String>,
+}
+
+/// The events of a change, in order.
+pub(super) fn told(change: &Change) -> Vec<Told> {
+    let (Change::Put { key, .. } | Change::End { key, .. } | Change::Delete { key, .. }) = change
+    else {
+        return Vec::new();
+    };
+    let Some(event) = change.event() else {
+        return Vec::new();
+    };
+    let events = event.events().filter_map(|(kind, tool)| {
+        Some(Told {
+            kind: published(kind)?,
+            about: about(change, key, event, tool)?,
+            key: key.clone(),
+            n: event.n,
+            correlation_id: Reported::of(change).and_then(|told| told.run.correlation_id.clone()),
+        })
+    });
+    events.collect()
+}
+
+/// The kind as it is published.
+fn published(kind: EventKind) -> Option<Kind> {
+    Some(match kind {
+        EventKind::PortLeased => Kind::PortLeased,
+        EventKind::PortReleased => Kind::PortReleased,
+        EventKind::PortExpired => Kind::PortExpired,
+        EventKind::PortRebound => Kind::PortRebound,
+        EventKind::PortQuarantined => Kind::PortQuarantined,
+        EventKind::PortRevoked => Kind::PortRevoked,
+        EventKind::Gap => Kind::Gap,
+        EventKind::NodeRegistered => Kind::NodeRegistered,
+        EventKind::NodeRejoined => Kind::NodeRejoined,
+        EventKind::NodeExpired => Kind::NodeExpired,
+        EventKind::NodeDeregistered => Kind::NodeDeregistered,
+        // Only events of the tools are published.
+        EventKind::ToolsChanged => return None,
+        EventKind::ToolRegistered => Kind::ToolRegistered,
+        EventKind::ToolRemoved => Kind::ToolRemoved,
+        EventKind::ToolCollision => Kind::ToolCollision,
+        EventKind::BusRegistered => Kind::BusRegistered,
+        EventKind::BusRemoved => Kind::BusRemoved,
+        EventKind::TrustChanged => Kind::TrustChanged,
+        EventKind::ToolInvoked => Kind::ToolInvoked,
+        EventKind::ToolCompleted => Kind::ToolCompleted,
+        EventKind::ToolFailed => Kind::ToolFailed,
+    })
+}
+
+/// What an event is about; none where its record is of another kind than its key.
+fn about(change: &Change, key: &Key, event: &EventRecord, tool: Option<&ToolRef>) -> Option<About> {
+    let record = match change {
+        Change::Put { record, .. } => Some(record),
+        _ => None,
+    };
+    Some(match key {
+        Key::Port(port) => About::Port(of_port(change, port, event)),
+        Key::Node(id) | Key::Live(id) => of_node(id, event.node.as_deref()?, tool),
+        Key::Bus(id) => About::Bus(of_bus(id, record?.bus()?)),
+        Key::Trust(id) => About::Trust(of_trust(id, event.trust.as_deref()?)),
+        Key::Call(_) | Key::Run(_) => of_execution(&Reported::of(change)?),
+        Key::Named => {
+            let gap = event.gap?;
+            About::Gap(GapEvent {
+                from_revision: gap.from,
+                to_revision: gap.to,
+            })
+        }
+        _ => return None,
+    })
+}
+
+fn of_port(change: &Change, key: &PortKey, event: &EventRecord) -> PortEvent {
+    let (lease, how) = match change {
+        Change::Put {
+            record: Record::Lease(lease),
+            ..
+        } => (Some(lease), None),
+        Change::Put {
+            record: Record::Cooldown(cooldown),
+            ..
+        } => (event.lease.as_ref(), Some(cooldown.how)),
+        Change::End { how, .. } => (event.lease.as_ref(), Some(*how)),
+        _ => (event.lease.as_ref(), None),
+    };
+    let lease: Option<&Lease> = lease.map(|lease| &**lease);
+    let several = lease.filter(|lease| lease.ports.len() > 1);
+    let both = lease.filter(|lease| lease.transports.len() > 1);
+    PortEvent {
+        host: key.host.clone(),
+        transport: key.transport,
+        port: key.port,
+        ports: several.map_or_else(Vec::new, |lease| lease.ports.clone()),
+        transports: both.map_or_else(Vec::new, |lease| lease.transports.clone()),
+        old_port: event.old_port,
+        lease_id: lease.map(|lease| lease.lease_id),
+        requester_id: lease.map(|lease| lease.requester_id),
+        name: lease.and_then(|lease| lease.name.clone()),
+        outcome: how.map(ended),
+    }
+}
+
+fn of_node(id: &NodeId, node: &OfNode, tool: Option<&ToolRef>) -> About {
+    let node = NodeEvent {
+        node_id: id.clone(),
+        requester_id: Some(node.requester_id),
+        epoch: Some(node.epoch),
+    };
+    let Some(tool) = tool else {
+        return About::Node(node);
+    };
+    About::Tool(ToolEvent {
+        tool_name: tool.name.clone(),
+        tool_version: tool.version.clone(),
+        other_node_id: tool.other.clone(),
+        node,
+    })
+}
+
+fn of_bus(id: &BusId, bus: &Bus) -> BusEvent {
+    BusEvent {
+        bus_id: id.clone(),
+        requester_id: Some(bus.requester_id),
+        outcome: bus.ended.map(|end| ended(end.how)),
+    }
+}
+
+fn of_trust(id: &NodeId, report: &Report) -> TrustEvent {
+    TrustEvent {
+        node_id: id.clone(),
+        validator_id: report.validator_id.clone(),
+        requester_id: Some(report.requester_id),
+        outcome: Open::Known(report.outcome.into()),
+        failure_mode: report.failure_mode.clone(),
+        contract_hash: report.contract_hash.clone(),
+        trust_state: Open::Known(report.state.into()),
+        trust_score: score(report.passes, report.fails),
+        registry_lifecycle: report.lifecycle.map(|stage| Open::Known(stage.into())),
+    }
+}
+
+fn of_execution(reported: &Reported<'_>) -> About {
+    let Reported {
+        request_id,
+        run,
+        end,
+    } = reported;
+    let told = ExecutionTold {
+        execution: run.execution.clone(),
+        timeout_ms: run.timeout_ms,
+        ended: end.cloned(),
+    };
+    About::Execution(Box::new(ExecutionEvent::new(
+        &told,
+        run.requester_id,
+        *request_id,
+    )))
+}
+
+fn ended(how: LeaseEnd) -> Ended {
+    match how {
+        LeaseEnd::Released => Ended::Released,
+        LeaseEnd::Expired => Ended::Expired,
+        LeaseEnd::InUse => Ended::InUse,
+        LeaseEnd::Superseded => Ended::Superseded,
+    }
+}

@@ -1,0 +1,52 @@
+//! `trust.report`.
+
+use onex_core::{
+    command::{Action, Answer},
+    node_command::TrustReport,
+};
+
+use crate::{
+    protocol::{
+        endpoint::Endpoint,
+        error::{Error, ErrorCode},
+        frame::Parsed,
+        trust::{ReportRequest, TrustReply},
+    },
+    registry::{intake::Plan, queries::trust_of, requests::named, serve::to_bytes},
+};
+
+use super::refusal::error;
+
+/// `trust.report`.
+pub(super) fn report(parsed: Parsed<ReportRequest>) -> Result<Plan, Error> {
+    let Parsed { request, ignored } = parsed;
+    request.check()?;
+    let named = named(Endpoint::TrustReport, request.request_id, &request);
+    let node_id = request.node_id.clone();
+    let report = TrustReport {
+        node_id: request.node_id,
+        validator_id: request.validator_id,
+        requester_id: request.requester_id,
+        outcome: request.outcome.into(),
+        failure_mode: request.failure_mode,
+        lifecycle: request.lifecycle.map(Into::into),
+        contract_hash: request.contract_hash.map(String::from),
+        request: named,
+    };
+    Ok(Plan {
+        action: Action::Report(Box::new(report)),
+        min_revision: request.min_revision,
+        reply: Box::new(move |outcome, _| {
+            let revision = outcome.revision;
+            let Answer::Trust(trust) = outcome.result.map_err(error)? else {
+                return Err(Error::new(ErrorCode::Internal, "nothing was reported"));
+            };
+            to_bytes(&TrustReply {
+                node_id,
+                trust: trust_of(Some(&trust.verdicts), &trust.contract_hash),
+                revision,
+                ignored,
+            })
+        }),
+    })
+}

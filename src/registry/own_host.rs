@@ -1,0 +1,107 @@
+//! The host of this instance, and which host a name means, on the log core.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use onex_core::{
+    host_names::{HostRecord, Meaning},
+    key::Key,
+    slot::Slot,
+    state::State,
+};
+use uuid::Uuid;
+
+use crate::{
+    domain::{ids::Host, time::Moment},
+    machine::{Machine, is_loopback, spelled},
+    protocol::error::{Error, Outcome},
+};
+
+use super::{
+    hosts::{Heard, ambiguous},
+    intake::Intake,
+};
+
+/// What an instance knows of its own host, and of those of others.
+pub(super) struct OwnHost {
+    pub(super) machine: Machine,
+    pub(super) heard: Arc<Heard>,
+    /// This start of this instance.
+    pub(super) registry_id: Uuid,
+}
+
+impl OwnHost {
+    /// Its name.
+    pub(super) fn name(&self) -> &Host {
+        self.machine.host()
+    }
+
+    /// The hosts on which instances run, this one's among them.
+    pub(super) fn running(&self, state: &State, now: Moment) -> BTreeSet<Host> {
+        let mut running = self.others(state, now);
+        running.insert(self.name().clone());
+        running
+    }
+
+    /// The hosts on which other instances run: those that answered lately, and those that said lately what their host is
+    /// called.
+    pub(super) fn others(&self, state: &State, now: Moment) -> BTreeSet<Host> {
+        let since = self.heard.since(now);
+        let lately = |record: &HostRecord, slot: &Slot| {
+            slot.since > since && record.said_by != self.registry_id && record.renamed_to.is_none()
+        };
+        let mut others = self.heard.lately(now);
+        let said = records(state).filter(|(_, slot, record)| lately(record, slot));
+        others.extend(said.map(|(host, ..)| host.clone()));
+        others
+    }
+
+    /// What a name means.
+    fn meaning(&self, state: &State, host: &Host, now: Moment) -> Meaning {
+        let running = self.running(state, now);
+        if is_loopback(host) {
+            return if running.len() == 1 {
+                Meaning::One(self.name().clone())
+            } else {
+                Meaning::Several(running)
+            };
+        }
+        let own = self.machine.is_called(host).then_some(self.name());
+        state.indexes.hosts.meaning(host, own, &running)
+    }
+}
+
+/// What is known of hosts.
+pub(super) fn records(state: &State) -> impl Iterator<Item = (&Host, &Slot, &HostRecord)> {
+    let first = Key::Host(Host::lowest());
+    let slots = state.slots_from(Some(&first));
+    slots.map_while(|(key, slot)| match key {
+        Key::Host(host) => Some((host, slot, &**slot.record.host()?)),
+        _ => None,
+    })
+}
+
+impl Intake {
+    /// The name that leases are kept by, in the place of another name or address of that host.
+    pub(super) fn meant(&self, host: Host) -> Result<Host, Error> {
+        let host = spelled(host).map_err(|error| Error::invalid("/host", error.to_string()))?;
+        if host == *self.own_host.name() {
+            return Ok(host);
+        }
+        let now = self.clock.now().mono;
+        let meaning = |state: &State| self.own_host.meaning(state, &host, now);
+        match self.driver.handle.reads.with(now, meaning) {
+            Some(Meaning::One(host)) => Ok(host),
+            Some(Meaning::Several(hosts)) => Err(ambiguous(&host, &hosts)),
+            None => Err(Error::unavailable(Outcome::None)),
+        }
+    }
+
+    /// Whether a lease, a node or an instance has named that host, as far as readers see.
+    pub(super) fn knows_host(&self, host: &Host) -> bool {
+        let now = self.clock.now().mono;
+        let known = |state: &State| {
+            state.has_named(host) || self.own_host.running(state, now).contains(host)
+        };
+        self.driver.handle.reads.with(now, known).unwrap_or(true)
+    }
+}
