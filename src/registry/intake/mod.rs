@@ -284,7 +284,7 @@ impl Intake {
 
     /// When the caller of a request is told that nothing is known.
     pub(super) fn until(&self, in_flight: &InFlight) -> tokio::time::Instant {
-        tokio::time::Instant::now() + self.clock.until(in_flight.deadline)
+        self.clock.instant(in_flight.deadline)
     }
 
     /// Lets the engine decide one command of a request, for a task.
