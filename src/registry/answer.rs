@@ -6,24 +6,23 @@ use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    domain::{ids::NodeId, index::Index, key::Revision, time::Moment},
+    domain::{index::Index, key::Revision, time::Moment},
     protocol::{
         contract::ToolRules,
-        describe::{DescribeRequest, HelpReply, HelpRequest},
+        describe::{HelpReply, HelpRequest},
         endpoint::{Endpoint, REQUEST_BYTES_MAX},
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
         frame::{self, Parsed},
         names::{HEADER_PROTOCOL, HEADER_TIMEOUT_MS},
         port::Limit,
         teach,
-        tool::ToolDescribeRequest,
         trust::TrustGetRequest,
     },
 };
 
 use super::{
     contracts::Check,
-    queries::{self, FirstCore, Here},
+    queries::{self, FirstCore},
     requests::Caller,
     serve::{Place, Received, Server, to_bytes},
     shape::{Answered, Asked},
@@ -283,73 +282,6 @@ impl Server {
             )
     }
 
-    async fn describe_tool(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
-        let Parsed { request, ignored } = self.parse::<ToolDescribeRequest>(received)?;
-        self.see(request.min_revision, caller).await?;
-        self.found(caller, |index, now| {
-            queries::tool(FirstCore { index, now }, &request, 1)
-        })
-        .await?;
-        self.page(request.limit, |index, limit, now| {
-            let mut reply = queries::tool(FirstCore { index, now }, &request, limit)?;
-            reply.ignored.clone_from(&ignored);
-            Ok(reply)
-        })
-    }
-
-    async fn describe(&self, received: &Received, caller: &Caller) -> Result<Bytes, Error> {
-        let Parsed { request, ignored } = self.parse::<DescribeRequest>(received)?;
-        self.see(request.min_revision, caller).await?;
-        if let Some(node_id) = &request.node_id {
-            return self
-                .describe_node(&request, node_id, &ignored, caller)
-                .await;
-        }
-        self.page(request.limit, |index, limit, now| {
-            let here = Here {
-                registry: self.registry.clone(),
-                instances: self.peers.known(),
-            };
-            let mut reply = queries::registry(FirstCore { index, now }, &request, limit, here)?;
-            reply.ignored.clone_from(&ignored);
-            Ok(reply)
-        })
-    }
-
-    /// All of a node that is asked for, but as many of its leases and buses only as there is room for.
-    async fn describe_node(
-        &self,
-        request: &DescribeRequest,
-        node_id: &NodeId,
-        ignored: &[String],
-        caller: &Caller,
-    ) -> Result<Bytes, Error> {
-        let bytes_max = self.reply_bytes_max();
-        let mut shown = queries::SHOWN_MAX;
-        loop {
-            let body = self
-                .found(caller, |index, now| {
-                    to_bytes(&queries::node(
-                        FirstCore { index, now },
-                        &self.texts,
-                        request,
-                        node_id,
-                        ignored,
-                        shown,
-                    )?)
-                })
-                .await?;
-            if body.len() <= bytes_max {
-                return Ok(body);
-            }
-            if shown == 0 {
-                let what = "the description of this node with these sections";
-                return Err(Error::too_large(what, bytes_max));
-            }
-            shown /= 2;
-        }
-    }
-
     fn help(&self, received: &Received) -> Result<Bytes, Error> {
         let Parsed { ignored, .. } = self.parse::<HelpRequest>(received)?;
         to_bytes(&HelpReply {
@@ -390,7 +322,7 @@ impl Server {
 
     /// Makes a page, and a shorter one where that would be too long. What it says is copied out of the
     /// index first, so that others wait for the copy only.
-    fn page<T: Serialize>(
+    pub(super) fn page<T: Serialize>(
         &self,
         limit: Option<Limit>,
         make: impl Fn(&Index, usize, Moment) -> Result<T, Error>,

@@ -27,12 +27,17 @@ impl Clock {
         }
     }
 
+    /// That moment by the runtime's clock.
+    pub(super) fn instant(self, moment: Moment) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.until(moment)
+    }
+
     /// How long until that moment.
     pub(super) fn until(self, moment: Moment) -> Duration {
         Duration::from_millis(moment.since(self.now().mono))
     }
 
-    /// The same, to the microsecond.
+    /// How long until that moment, to the microsecond.
     pub(super) fn until_exact(self, moment: MonoTime) -> Duration {
         Duration::from_micros(moment.since(self.now().exact()))
     }

@@ -10,6 +10,7 @@ mod calls;
 mod clock;
 mod commit;
 mod contracts;
+mod describe;
 mod driver;
 mod executions;
 mod fatal;

@@ -286,7 +286,7 @@ impl Intake {
     pub(super) fn asking(&self, in_flight: &InFlight) -> Asking {
         Asking {
             caller: self.replies.caller(&in_flight.subject),
-            until: tokio::time::Instant::now() + self.clock.until(in_flight.deadline),
+            until: self.clock.instant(in_flight.deadline),
         }
     }
 
