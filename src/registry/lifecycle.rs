@@ -26,7 +26,7 @@ use crate::{
 };
 
 use super::{
-    background::{EventEncoder, Publisher, events_options},
+    background::{Candidate, EventEncoder, Publisher, Target, View, events_options, view_options},
     clock::Clock,
     driver::{self, Applied, Driver, LoadError},
     intake::{Intake, Listening, Replies},
@@ -107,24 +107,38 @@ impl LogRegistry {
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
         let (applied, to_publish) = mpsc::unbounded_channel();
-        let options = engine_options(&settings, clock, applied);
+        let (applied_too, to_show) = mpsc::unbounded_channel();
+        let options = engine_options(&settings, clock, vec![applied, applied_too]);
         let instance = options.local.instance;
         let driver = Driver::start(log, store.clone(), options, answer).await?;
-        let options = events_options(&settings);
-        let events = Derived::open(client.clone(), &options).await?;
-        let publisher = Publisher {
+        let candidate = Candidate {
             instance,
             driver: driver.handle.clone(),
-            store,
-            events,
-            options,
             clock,
+        };
+        let options = events_options(&settings);
+        let stream = Derived::open(client.clone(), &options).await?;
+        let publisher = Publisher {
+            candidate: candidate.clone(),
+            target: Target { stream, options },
+            store,
             encoder: EventEncoder {
                 namespace: settings.namespace.clone(),
                 registry_id,
             },
         };
         stop.watch("publisher", publisher.run(to_publish));
+        let (names, options) = view_options(&settings);
+        let view = View {
+            candidate,
+            // It is for people: nothing waits until it is there.
+            target: Target {
+                stream: Derived::named(client.clone(), &options),
+                options,
+            },
+            names,
+        };
+        stop.watch("view", view.run(to_show));
         stop.watch("replies", replies.clone().run(to_answer));
         if !driver.ready().await {
             return Err(match driver.ended().await.as_deref() {
@@ -232,7 +246,7 @@ fn micro(
 fn engine_options(
     settings: &Settings,
     clock: Clock,
-    applied: mpsc::UnboundedSender<Applied>,
+    applied: Vec<mpsc::UnboundedSender<Applied>>,
 ) -> driver::Options {
     let (_, instance) = Uuid::new_v4().as_u64_pair();
     driver::Options {

@@ -69,8 +69,8 @@ pub(super) struct Options {
     pub(super) given: Vec<String>,
     /// Where the time comes from.
     pub(super) clock: Clock,
-    /// Who is told of every entry.
-    pub(super) applied: mpsc::UnboundedSender<Applied>,
+    /// Who are told of every entry.
+    pub(super) applied: Vec<mpsc::UnboundedSender<Applied>>,
 }
 
 /// Why the engine does not go on.

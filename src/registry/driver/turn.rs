@@ -372,11 +372,14 @@ impl<T: Send + 'static> Turn<T> {
                     entry,
                 } => {
                     applied.push(Arc::clone(&entry));
-                    let _ = self.options.applied.send(Applied {
+                    let one = Applied {
                         sequence,
                         header,
                         entry,
-                    });
+                    };
+                    for told in &self.options.applied {
+                        let _ = told.send(one.clone());
+                    }
                 }
                 Output::Trim(below) => self.trim(below),
                 Output::Foreign(sequence) => {

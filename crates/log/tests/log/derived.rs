@@ -19,6 +19,7 @@ async fn open(nats: &Nats) -> Derived {
         replicas: 1,
         bytes_max: -1,
         age_max: Duration::ZERO,
+        is_bucket: false,
     };
     Derived::open(client, &options).await.unwrap()
 }
@@ -48,20 +49,26 @@ async fn messages_go_behind_the_last_one_or_nowhere() {
     let nats = Nats::start();
     let one = open(&nats).await;
     let other = open(&nats).await;
-    assert_eq!(one.tail(NAME).await.unwrap(), tail(0, None));
+    assert_eq!(one.tail(NAME, |_| true).await.unwrap(), tail(0, None));
     assert_eq!(one.append(Sequence(0), &messages(1..201)).await, 200);
     // Who believes the stream to be shorter appends nothing.
     assert_eq!(other.append(Sequence(0), &messages(1..201)).await, 0);
     assert_eq!(other.append(Sequence(0), &messages(1..4)).await, 0);
     assert_eq!(other.append(Sequence(199), &messages(200..202)).await, 0);
-    assert_eq!(other.tail(NAME).await.unwrap(), tail(200, Some(200)));
+    assert_eq!(
+        other.tail(NAME, |_| true).await.unwrap(),
+        tail(200, Some(200))
+    );
     assert_eq!(other.append(Sequence(200), &messages(201..203)).await, 2);
     assert_eq!(one.append(Sequence(200), &messages(201..203)).await, 0);
     assert_eq!(
         one.append(Sequence(202), &messages(203..1_303)).await,
         1_100
     );
-    assert_eq!(one.tail(NAME).await.unwrap(), tail(1_302, Some(1_302)));
+    assert_eq!(
+        one.tail(NAME, |_| true).await.unwrap(),
+        tail(1_302, Some(1_302))
+    );
 }
 
 #[tokio::test]
@@ -73,7 +80,13 @@ async fn what_others_write_is_looked_past() {
     for _ in 0..3 {
         stranger.request("derived.b", "y".into()).await.unwrap();
     }
-    assert_eq!(derived.tail(NAME).await.unwrap(), tail(6, Some(3)));
+    assert_eq!(
+        derived.tail(NAME, |_| true).await.unwrap(),
+        tail(6, Some(3))
+    );
     assert_eq!(derived.append(Sequence(6), &messages(4..5)).await, 1);
-    assert_eq!(derived.tail(NAME).await.unwrap(), tail(7, Some(4)));
+    assert_eq!(
+        derived.tail(NAME, |_| true).await.unwrap(),
+        tail(7, Some(4))
+    );
 }
