@@ -77,6 +77,10 @@ pub enum Mechanism {
     OneEnd,
     /// What began and was not ended in its time has ended with an unknown outcome.
     UnknownInTime,
+    /// What others write into the log counts where it is nearly full.
+    CountVoid,
+    /// A log whose snapshots somebody removed gets another one at once.
+    SnapshotAfterPurge,
 }
 
 /// Which mechanisms are on.
@@ -125,6 +129,8 @@ impl Mechanism {
         Self::ExecutedBefore,
         Self::OneEnd,
         Self::UnknownInTime,
+        Self::CountVoid,
+        Self::SnapshotAfterPurge,
     ];
 }
 
