@@ -26,21 +26,22 @@ use crate::{
 };
 
 use super::{
-    background::{Candidate, EventEncoder, Publisher, Target, View, events_options, view_options},
+    background::{
+        Candidate, EventEncoder, Publisher, Target, View, events_options, last_event, view_options,
+    },
     clock::Clock,
     driver::{self, Applied, Driver, LoadError},
-    intake::{Intake, Listening, Replies},
+    high_water::Elsewhere,
+    intake::{Completion, Intake, Listening, Replies},
     micro::{Identity, Micro, service_id},
     news::request_events,
     peers,
-    settings::{Settings, show_ranges},
+    settings::{STORE_BYTES_MAX, Settings, show_ranges},
     stall::Stall,
     start::machine,
     stop::Stop,
 };
 
-/// How many bytes the log may take where it is created: 4 GiB.
-const STORE_BYTES_MAX: u64 = 4 << 30;
 /// How long a registry that stops waits for what is in flight.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -99,16 +100,22 @@ impl LogRegistry {
             nats: nats.clone(),
             bucket: settings.namespace.bucket(),
             replicas: settings.replicas.unwrap_or(1),
-            bytes_max: STORE_BYTES_MAX,
+            bytes_max: settings.store_bytes_max.unwrap_or(STORE_BYTES_MAX),
+            bytes_chosen: settings.store_bytes_max.is_some(),
         })
         .await?;
+        let events_options = events_options(&settings);
+        let events = Derived::open(client.clone(), &events_options).await?;
+        let known = Elsewhere {
+            event: last_event(&events).await?,
+            notes: settings.notes.clone(),
+        };
         let micro = micro(&settings, registry_id, client.clone(), clock);
         let replies = Replies::new(client.clone(), Arc::clone(&micro), clock);
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
-        let (applied, to_publish) = mpsc::unbounded_channel();
-        let (applied_too, to_show) = mpsc::unbounded_channel();
-        let options = engine_options(&settings, clock, vec![applied, applied_too]);
+        let (applied, [to_publish, to_show, to_note]) = applied_channels();
+        let options = engine_options(&settings, clock, known, applied);
         let instance = options.local.instance;
         let driver = Driver::start(log, store.clone(), options, answer).await?;
         let candidate = Candidate {
@@ -116,11 +123,12 @@ impl LogRegistry {
             driver: driver.handle.clone(),
             clock,
         };
-        let options = events_options(&settings);
-        let stream = Derived::open(client.clone(), &options).await?;
         let publisher = Publisher {
             candidate: candidate.clone(),
-            target: Target { stream, options },
+            target: Target {
+                stream: events,
+                options: events_options,
+            },
             store,
             encoder: EventEncoder {
                 namespace: settings.namespace.clone(),
@@ -139,6 +147,7 @@ impl LogRegistry {
             names,
         };
         stop.watch("view", view.run(to_show));
+        watch_notes(&stop, &settings, &driver, clock, to_note);
         stop.watch("replies", replies.clone().run(to_answer));
         if !driver.ready().await {
             return Err(match driver.ended().await.as_deref() {
@@ -209,6 +218,37 @@ impl LogRegistry {
     }
 }
 
+type Entries = mpsc::UnboundedReceiver<Applied>;
+
+/// Ways on which entries are told.
+fn applied_channels<const N: usize>() -> (Vec<mpsc::UnboundedSender<Applied>>, [Entries; N]) {
+    let mut senders = Vec::new();
+    let receivers = std::array::from_fn(|_| {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        senders.push(sender);
+        receiver
+    });
+    (senders, receivers)
+}
+
+/// Notes outside of the store how far it is.
+fn watch_notes(
+    stop: &Stop,
+    settings: &Settings,
+    driver: &Driver<Completion>,
+    clock: Clock,
+    applied: Entries,
+) {
+    let Some(notes) = settings.notes.clone() else {
+        tracing::warn!(
+            "there is no folder to note how far the store is: an older one will not be noticed by that"
+        );
+        return;
+    };
+    let reads = Arc::clone(&driver.handle.reads);
+    stop.watch("notes", notes.run(reads, clock, applied));
+}
+
 fn micro(
     settings: &Settings,
     registry_id: Uuid,
@@ -246,6 +286,7 @@ fn micro(
 fn engine_options(
     settings: &Settings,
     clock: Clock,
+    known: Elsewhere,
     applied: Vec<mpsc::UnboundedSender<Applied>>,
 ) -> driver::Options {
     let (_, instance) = Uuid::new_v4().as_u64_pair();
@@ -254,8 +295,14 @@ fn engine_options(
             instance: InstanceId(instance),
             probes: settings.probe.then(|| settings.host.clone()),
         },
-        limits: Limits::default(),
-        settings: SharedSettings {
+        limits: Limits {
+            snapshot_bytes: settings
+                .snapshot_bytes
+                .unwrap_or(Limits::default().snapshot_bytes),
+            ..Limits::default()
+        },
+        known,
+        settings: Some(SharedSettings {
             ttl_max: settings.ttl_max,
             holder_leases_max: settings.holder_leases_max,
             hosts_max: settings.hosts_max,
@@ -272,7 +319,7 @@ fn engine_options(
             calls_kept_ms: millis(settings.calls_kept),
             runs_max: RUNS_MAX,
             unknown: Unknown::new(),
-        },
+        }),
         given: settings.given.iter().map(ToString::to_string).collect(),
         clock,
         applied,

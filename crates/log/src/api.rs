@@ -295,6 +295,14 @@ impl Api {
         }
     }
 
+    /// Removes the stream.
+    pub(crate) async fn remove(&self) -> Result<(), Error> {
+        let subject = format!("STREAM.DELETE.{}", self.names.stream);
+        let body = json!({});
+        let answer = self.request::<Value>("STREAM.DELETE", subject, &body);
+        answer.await.map(|_| ())
+    }
+
     /// Removes what is before `below`. Only with the subject as filter: without one, a purge that is late moves the
     /// stream's numbers to where it was aimed.
     pub(crate) async fn purge(&self, below: Sequence) -> Result<u64, Error> {

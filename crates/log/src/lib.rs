@@ -33,6 +33,6 @@ pub use derived::{Derived, DerivedMessage, DerivedOptions, Tail};
 pub use error::{Error, Lost};
 pub use follow::Delivery;
 pub use log::{Event, Log};
-pub use open::{Options, open};
+pub use open::{Options, open, open_existing};
 pub use settings::Difference;
 pub use store::{Found, Info, Store};

@@ -8,5 +8,5 @@ mod view_records;
 
 pub(super) use event_messages::EventEncoder;
 pub(super) use named::{Candidate, Target};
-pub(super) use publisher::{Publisher, events_options};
+pub(super) use publisher::{Publisher, events_options, last_event};
 pub(super) use view::{View, view_options};

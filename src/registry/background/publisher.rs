@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use onex_core::{command::Action, record::Named};
-use onex_log::{DerivedMessage, DerivedOptions, Store, Tail};
+use onex_log::{Derived, DerivedMessage, DerivedOptions, Store, Tail};
 use onex_types::entry::{EntryId, Sequence};
 use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
 
@@ -39,6 +39,16 @@ pub(in crate::registry) fn events_options(settings: &Settings) -> DerivedOptions
         age_max: settings.events_age_max,
         is_bucket: false,
     }
+}
+
+/// The revision of the last event that is in the stream.
+pub(in crate::registry) async fn last_event(
+    stream: &Derived,
+) -> Result<Option<u64>, onex_log::Error> {
+    let id = |text: &str| text.parse::<EventId>().ok();
+    let tail = stream.tail(HEADER_CE_ID, |text| id(text).is_some()).await?;
+    let last = tail.value.as_deref().and_then(id);
+    Ok(last.map(|id| id.revision))
 }
 
 /// Publishes while its instance is the named one.

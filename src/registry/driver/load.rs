@@ -7,7 +7,10 @@ use onex_core::{
 use onex_log::{Delivery, Event, Found, Log, Lost, Store};
 use onex_types::entry::{EntryId, Sequence, SnapshotRef};
 
-use super::super::clock::Clock;
+use super::super::{
+    clock::Clock,
+    high_water::{Elsewhere, store_id},
+};
 
 /// Messages from the end that are tried, the last one first, until one names a snapshot that fits.
 const HINTS_TRIED_MAX: u64 = 1_000;
@@ -29,21 +32,36 @@ pub(in super::super) enum LoadError {
 }
 
 /// What was applied last, before a restart in the same process.
-pub(super) type Known = (Sequence, Option<EntryId>);
+pub(in super::super) type Known = (Sequence, Option<EntryId>);
 
 /// Reads what the log says. The last message names a snapshot; if it turns out not to belong there, the one before does.
-pub(super) async fn load(
+/// One that is older than what is known of it from `elsewhere` is refused.
+pub(in super::super) async fn load(
     log: &mut Log,
     store: &Store,
     known: Option<Known>,
+    elsewhere: &Elsewhere,
     clock: Clock,
 ) -> Result<Loaded, LoadError> {
     let Some(last) = store.last().await? else {
-        return match known {
-            Some((known, _)) if known > Sequence(0) => Err(StartError::WentBack(known).into()),
-            _ => Ok(Loaded::empty()),
-        };
+        if let Some((known, _)) = known.filter(|(known, _)| *known > Sequence(0)) {
+            return Err(StartError::WentBack(known).into());
+        }
+        let last = store.check().await?.last;
+        return Ok(Loaded::of_empty(last, elsewhere.revision(None))?);
     };
+    let loaded = load_behind(log, store, &last, known, clock).await?;
+    let revision = elsewhere.revision(store_id(loaded.state()));
+    Ok(loaded.checked(revision)?)
+}
+
+async fn load_behind(
+    log: &mut Log,
+    store: &Store,
+    last: &Found,
+    known: Option<Known>,
+    clock: Clock,
+) -> Result<Loaded, LoadError> {
     let mut error = StartError::Hint(last.sequence);
     let mut hint = Some(last.clone());
     for back in 1..=HINTS_TRIED_MAX {
