@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -84,6 +85,21 @@ impl Nats {
         self.await_ready();
     }
 
+    /// Keeps a copy of what it has stored. It does not run meanwhile.
+    pub(crate) fn back_up(&self) {
+        copy(&self.store(), &self.folder.path().join("backup"));
+    }
+
+    /// Puts that copy in the place of what it has stored since. It does not run meanwhile.
+    pub(crate) fn put_back(&self) {
+        std::fs::remove_dir_all(self.store()).unwrap();
+        copy(&self.folder.path().join("backup"), &self.store());
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
     /// JetStream is there before the first client is greeted.
     fn await_ready(&mut self) {
         let since = Instant::now();
@@ -95,6 +111,19 @@ impl Nats {
             let said = || std::fs::read_to_string(self.folder.path().join("nats.log"));
             assert!(since.elapsed() < PATIENCE, "no greeting:\n{:?}", said());
             thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
         }
     }
 }

@@ -95,6 +95,7 @@ impl View {
     async fn write(&self, incoming: &mut Incoming) -> Result<Stopped, onex_log::Error> {
         // Everything is written, so what came before is in it.
         incoming.kept.clear();
+        self.target.stream.ensure(&self.target.options).await?;
         let mut tail = self.target.stream.last().await?;
         let mut changed = Changed::everything();
         changed.add_subjects(&self.names, &self.target.stream.subjects().await?);

@@ -17,6 +17,9 @@ const HINTS_TRIED_MAX: u64 = 1_000;
 /// How often a lost connection is begun anew while the log is read.
 const SESSIONS_MAX: u32 = 8;
 
+/// How often the snapshot that the last message names may be missing.
+const TRIMMED_MAX: u32 = 3;
+
 /// Why the log could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(in super::super) enum LoadError {
@@ -43,16 +46,35 @@ pub(in super::super) async fn load(
     elsewhere: &Elsewhere,
     clock: Clock,
 ) -> Result<Loaded, LoadError> {
-    let Some(last) = store.last().await? else {
-        if let Some((known, _)) = known.filter(|(known, _)| *known > Sequence(0)) {
-            return Err(StartError::WentBack(known).into());
+    let mut tried = 0;
+    let loaded = loop {
+        let Some(last) = store.last().await? else {
+            return empty(store, known, elsewhere).await;
+        };
+        match load_behind(log, store, &last, known, clock).await {
+            // Another instance has trimmed the log meanwhile, and names a later snapshot now.
+            Err(LoadError::Lost(Lost::Trimmed { .. })) if tried < TRIMMED_MAX => tried += 1,
+            Err(LoadError::Lost(Lost::Trimmed { wanted, .. })) => {
+                return Err(StartError::NoSnapshot(wanted).into());
+            }
+            loaded => break loaded?,
         }
-        let last = store.check().await?.last;
-        return Ok(Loaded::of_empty(last, elsewhere.revision(None))?);
     };
-    let loaded = load_behind(log, store, &last, known, clock).await?;
     let revision = elsewhere.revision(store_id(loaded.state()));
     Ok(loaded.checked(revision)?)
+}
+
+async fn empty(
+    store: &Store,
+    known: Option<Known>,
+    elsewhere: &Elsewhere,
+) -> Result<Loaded, LoadError> {
+    let known = known.filter(|(known, _)| *known > Sequence(0));
+    if let Some((known, _)) = known {
+        return Err(StartError::WentBack(known).into());
+    }
+    let last = store.check().await?.last;
+    Ok(Loaded::of_empty(last, elsewhere.revision(None))?)
 }
 
 async fn load_behind(
@@ -115,6 +137,7 @@ async fn load_from(
                 let batch = match event {
                     Event::Following { first, .. } => first.into_iter().collect(),
                     Event::Delivered(batch) => batch,
+                    Event::Lost(lost @ Lost::Trimmed { .. }) => return Err(lost.into()),
                     Event::Lost(lost) if sessions >= SESSIONS_MAX => return Err(lost.into()),
                     Event::Lost(lost) => {
                         tracing::warn!(%lost, "reading the log again");
