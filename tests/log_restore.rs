@@ -174,7 +174,7 @@ async fn an_old_data_folder_ends_a_registry_that_runs() {
     nats.back_up();
     nats.start_again();
     until("an answer", async || {
-        caller.ask("port.list", json!({})).await.ok()
+        caller.raw("port.list", &[], "{}").await.ok()
     })
     .await;
     let lost = lasting(&caller).await;
