@@ -74,8 +74,8 @@ pub(super) struct Serve {
     /// Bytes of events to keep, the oldest going first. A stream that exists keeps its setting.
     #[arg(long, env = "ONEX_EVENTS_BYTES_MAX", value_name = "BYTES", default_value_t = settings::EVENTS_BYTES_MAX, value_parser = parse::number::<i64>(1..=i64::MAX.unsigned_abs()))]
     events_bytes_max: i64,
-    /// Bytes that the log may take (with ONEX_CORE=log) [default: 4 GiB for a new one, or as many as the server has room
-    /// for].
+    /// Bytes that the log may take, of the core that keeps one [default: 4 GiB for a new one, or as many as the server has
+    /// room for].
     #[arg(long, env = "ONEX_STORE_BYTES_MAX", value_name = "BYTES", hide = true, value_parser = parse::number::<u64>(settings::STORE_BYTES_MAX_MIN..=i64::MAX.unsigned_abs()))]
     store_bytes_max: Option<u64>,
     /// Bytes of entries after which a snapshot of the log is written, for tests.

@@ -8,6 +8,7 @@ use onex_core::{
     decide::Local,
     engine::Limits,
     record::InstanceId,
+    state::State,
 };
 use onex_log::{Derived, Log, Store};
 use onex_types::ids::CommandId;
@@ -180,7 +181,7 @@ impl Doctor {
         let _ = driver.handle.submit(vec![submitted]).await;
         let decided = timeout(DECIDE_TIMEOUT, outcome).await;
         let now = clock.now().mono;
-        let quiet_ms = reads.with(now, |state| state.quiet_until()).flatten();
+        let quiet_ms = reads.with(now, State::quiet_until).flatten();
         driver.stop();
         let ended = driver.ended().await;
         let undecided = |why: &str| {

@@ -136,25 +136,11 @@ impl LogRegistry {
             },
         };
         stop.watch("publisher", publisher.run(to_publish));
-        let (names, options) = view_options(&settings);
-        let view = View {
-            candidate,
-            // It is for people: nothing waits until it is there.
-            target: Target {
-                stream: Derived::named(client.clone(), &options),
-                options,
-            },
-            names,
-        };
-        stop.watch("view", view.run(to_show));
+        stop.watch("view", view(&settings, &client, candidate).run(to_show));
         watch_notes(&stop, &settings, &driver, clock, to_note);
         stop.watch("replies", replies.clone().run(to_answer));
         if !driver.ready().await {
-            return Err(match driver.ended().await.as_deref() {
-                Some(driver::Ended::Refused(refusal)) => StartError::Settings(refusal.to_string()),
-                Some(ended) => StartError::Ended(crate::chain(ended)),
-                None => StartError::Ended("see the log".to_owned()),
-            });
+            return Err(not_ready(&driver).await);
         }
         let revision = driver.handle.reads.revision();
         let intake = Arc::new(Intake {
@@ -215,6 +201,27 @@ impl LogRegistry {
         self.intake.driver.ended().await;
         round_trip(&self.intake.client).await;
         self.stop.abandon();
+    }
+}
+
+async fn not_ready(driver: &Driver<Completion>) -> StartError {
+    match driver.ended().await.as_deref() {
+        Some(driver::Ended::Refused(refusal)) => StartError::Settings(refusal.to_string()),
+        Some(ended) => StartError::Ended(crate::chain(ended)),
+        None => StartError::Ended("see the log".to_owned()),
+    }
+}
+
+/// What shows the state to people. Nothing waits until its bucket is there.
+fn view(settings: &Settings, client: &async_nats::Client, candidate: Candidate) -> View {
+    let (names, options) = view_options(settings);
+    View {
+        candidate,
+        target: Target {
+            stream: Derived::named(client.clone(), &options),
+            options,
+        },
+        names,
     }
 }
 

@@ -151,15 +151,13 @@ impl View {
         changed: &mut Changed,
     ) -> Result<Sequence, onex_log::Error> {
         let (last, subjects) = self.target.stream.behind(tail).await?;
-        match subjects {
-            Some(subjects) => changed.add_subjects(&self.names, &subjects),
-            None => {
-                let last = changed.last;
-                *changed = Changed::everything();
-                changed.last = last;
-                changed.add_subjects(&self.names, &self.target.stream.subjects().await?);
-            }
-        }
+        let subjects = if let Some(subjects) = subjects {
+            subjects
+        } else {
+            changed.sweep = Some(Sweep::Begun);
+            self.target.stream.subjects().await?
+        };
+        changed.add_subjects(&self.names, &subjects);
         Ok(last)
     }
 }

@@ -256,8 +256,8 @@ mod tests {
         let mut state = State::default();
         let now = Now {
             mono: Moment(1),
+            micros: 0,
             wall: "2026-11-22T10:00:00Z".parse().unwrap(),
-            ..Now::default()
         };
         state.apply_entry(&entry, now).unwrap();
         state

@@ -154,7 +154,7 @@ impl<T: Send + 'static> Driver<T> {
         });
         let (end, ended) = watch::channel(None);
         let task = tokio::spawn(async move {
-            end.send_replace(Some(Arc::new(turn.run().await)));
+            end.send_replace(Some(Arc::new(Box::pin(turn.run()).await)));
         });
         Ok(Self {
             handle: Handle { commands, reads },
