@@ -174,7 +174,9 @@ async fn an_old_data_folder_ends_a_registry_that_runs() {
     nats.back_up();
     nats.start_again();
     until("an answer", async || {
-        caller.raw("port.list", &[], "{}").await.ok()
+        let patience = std::time::Duration::from_secs(1);
+        let headers = async_nats::HeaderMap::new();
+        caller.send("port.list", headers, "{}", patience).await.ok()
     })
     .await;
     let lost = lasting(&caller).await;

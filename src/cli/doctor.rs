@@ -15,8 +15,9 @@ use super::{
     connection::Flags,
     environment,
     failure::{Exit, Failure},
+    notes,
     output::{Output, Table, plain},
-    serve::{embedded_options, notes},
+    serve::embedded_options,
 };
 
 /// Look at the store of a registry, and say whether one starts on it.

@@ -43,6 +43,8 @@ use clap::{
 #[cfg(target_os = "linux")]
 pub use run::{RUN_CHILD, run_child};
 
+use crate::registry::{Notes, settings::Settings};
+
 use failure::{Exit, Failure};
 use output::{Format, Output};
 use session::Session;
@@ -315,9 +317,13 @@ fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
     set(variable).or_else(|| Some(set("HOME")?.join(below_home)))
 }
 
-/// Where it is noted how far stores are; none when there is no home folder.
-fn notes_folder() -> Option<PathBuf> {
-    Some(xdg("XDG_STATE_HOME", ".local/state")?.join("onex"))
+/// Where it is noted how far the store in that place is; nowhere when there is no home folder.
+fn notes(settings: &Settings, place: String) -> Option<Notes> {
+    Some(Notes {
+        folder: xdg("XDG_STATE_HOME", ".local/state")?.join("onex"),
+        place,
+        bucket: settings.namespace.bucket(),
+    })
 }
 
 /// Where data is kept that has to last; none when there is no home folder.

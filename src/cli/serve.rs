@@ -20,7 +20,7 @@ use crate::{
         subject::{SubjectPattern, ToolSubjects},
     },
     registry::{
-        LogRegistry, Notes, Registry, ephemeral_range,
+        LogRegistry, Registry, ephemeral_range,
         settings::{self, Settings},
     },
 };
@@ -280,11 +280,11 @@ impl Serve {
                     "{variable} is not used: it is for a NATS server of its own; --embedded starts one"
                 );
             }
-            settings.notes = notes(&settings, options.shown());
+            settings.notes = super::notes(&settings, options.shown());
             (None, options.clone())
         } else {
             let options = embedded_options(self.listen, self.data.as_ref())?;
-            settings.notes = notes(&settings, options.data.display().to_string());
+            settings.notes = super::notes(&settings, options.data.display().to_string());
             let give_up = async {
                 told.to_stop().await;
             };
@@ -358,15 +358,6 @@ pub(super) fn embedded_options(
     // A store is known by this name, from wherever it is started.
     let data = std::path::absolute(&data).unwrap_or(data);
     Ok(embedded::Options { listen, data })
-}
-
-/// Where it is noted how far the store in that place is.
-pub(super) fn notes(settings: &Settings, place: String) -> Option<Notes> {
-    Some(Notes {
-        folder: super::notes_folder()?,
-        place,
-        bucket: settings.namespace.bucket(),
-    })
 }
 
 /// A failure that has an exit code of its own, as with every command.

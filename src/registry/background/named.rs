@@ -11,7 +11,7 @@ use onex_log::{Derived, DerivedOptions};
 use onex_types::{entry::Sequence, ids::CommandId};
 use tokio::{
     sync::{mpsc::UnboundedReceiver, oneshot},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use uuid::Uuid;
 
@@ -145,10 +145,12 @@ impl Candidate {
 impl Incoming {
     /// Lets time pass. What comes meanwhile is for another one to derive from, and is kept in case this one takes over.
     async fn rest(&mut self) {
-        let until = Instant::now() + LOOK_INTERVAL;
-        while let Ok(Some(applied)) = tokio::time::timeout_at(until, self.applied.recv()).await {
-            self.keep(applied);
-        }
+        let keep = async {
+            while let Some(applied) = self.applied.recv().await {
+                self.keep(applied);
+            }
+        };
+        let _ = timeout(LOOK_INTERVAL, keep).await;
     }
 
     fn keep(&mut self, applied: Applied) {
