@@ -122,6 +122,8 @@ impl Notes {
             }
             sleep(NOTE_INTERVAL).await;
         }
+        // The engine has ended, and says why.
+        std::future::pending().await
     }
 }
 

@@ -149,6 +149,8 @@ impl Incoming {
             while let Some(applied) = self.applied.recv().await {
                 self.keep(applied);
             }
+            // The engine has ended: nothing comes any more.
+            std::future::pending::<()>().await;
         };
         let _ = timeout(LOOK_INTERVAL, keep).await;
     }
