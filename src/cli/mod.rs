@@ -7,6 +7,7 @@ mod context;
 mod contract_file;
 mod definition;
 mod describe;
+mod doctor;
 mod environment;
 mod failure;
 mod host;
@@ -41,6 +42,8 @@ use clap::{
 
 #[cfg(target_os = "linux")]
 pub use run::{RUN_CHILD, run_child};
+
+use crate::registry::{Notes, settings::Settings};
 
 use failure::{Exit, Failure};
 use output::{Format, Output};
@@ -101,6 +104,8 @@ enum Command {
     Serve(serve::Serve),
     #[cfg(target_os = "linux")]
     Run(run::Run),
+    #[command(hide = true)]
+    Doctor(doctor::Doctor),
     #[command(flatten)]
     Ask(Question),
     Version(version::Version),
@@ -169,6 +174,11 @@ pub fn run() -> ExitCode {
             runtime.shutdown_background();
             return exit;
         }
+        Command::Doctor(doctor) => {
+            let done = runtime.block_on(doctor.run(&connection, output));
+            runtime.shutdown_background();
+            return told(done, output);
+        }
         Command::Version(version) => return told(version.run(output), output),
         Command::Completions(completions) => return told(completions.run(), output),
         Command::Man(man) => return told(man.run(), output),
@@ -195,7 +205,7 @@ impl Command {
         let (format, by) = (asking.output, asking.output_by);
         let shows_other_things = match self {
             Self::Ask(Question::Port(port::Port::Lease(_))) => false,
-            Self::Ask(_) | Self::Version(_) => true,
+            Self::Ask(_) | Self::Version(_) | Self::Doctor(_) => true,
             // These show nothing in that format.
             Self::Serve(_) | Self::Completions(_) | Self::Man(_) => false,
             #[cfg(target_os = "linux")]
@@ -321,6 +331,15 @@ fn wants_json() -> bool {
 fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
     let set = |name| environment::path(name).map(PathBuf::from);
     set(variable).or_else(|| Some(set("HOME")?.join(below_home)))
+}
+
+/// Where it is noted how far the store in that place is; nowhere when there is no home folder.
+fn notes(settings: &Settings, place: String) -> Option<Notes> {
+    Some(Notes {
+        folder: xdg("XDG_STATE_HOME", ".local/state")?.join("onex"),
+        place,
+        bucket: settings.namespace.bucket(),
+    })
 }
 
 /// Where data is kept that has to last; none when there is no home folder.

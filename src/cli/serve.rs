@@ -74,6 +74,13 @@ pub(super) struct Serve {
     /// Bytes of events to keep, the oldest going first. A stream that exists keeps its setting.
     #[arg(long, env = "ONEX_EVENTS_BYTES_MAX", value_name = "BYTES", default_value_t = settings::EVENTS_BYTES_MAX, value_parser = parse::number::<i64>(1..=i64::MAX.unsigned_abs()))]
     events_bytes_max: i64,
+    /// Bytes that the log may take, of the core that keeps one [default: 4 GiB for a new one, or as many as the server has
+    /// room for].
+    #[arg(long, env = "ONEX_STORE_BYTES_MAX", value_name = "BYTES", hide = true, value_parser = parse::number::<u64>(settings::STORE_BYTES_MAX_MIN..=i64::MAX.unsigned_abs()))]
+    store_bytes_max: Option<u64>,
+    /// Bytes of entries after which a snapshot of the log is written, for tests.
+    #[arg(long, value_name = "BYTES", hide = true, value_parser = number(1..=u64::MAX))]
+    snapshot_bytes: Option<usize>,
     /// How long to keep events. A stream that exists keeps its setting.
     #[arg(long, env = "ONEX_EVENTS_AGE_MAX", value_name = "TIME", default_value_t = Seconds(settings::EVENTS_AGE_SECONDS), value_parser = parse::kept_long)]
     events_age_max: Seconds,
@@ -250,7 +257,7 @@ impl Serve {
     }
 
     async fn serve_until(self, flags: &Flags, told: Told) -> anyhow::Result<()> {
-        let settings = self.settings(flags)?;
+        let mut settings = self.settings(flags)?;
         warn_of_ephemeral_ports(&settings.ranges);
         let running = if self.embedded {
             None
@@ -273,9 +280,11 @@ impl Serve {
                     "{variable} is not used: it is for a NATS server of its own; --embedded starts one"
                 );
             }
+            settings.notes = super::notes(&settings, options.shown());
             (None, options.clone())
         } else {
-            let options = self.embedded_options()?;
+            let options = embedded_options(self.listen, self.data.as_ref())?;
+            settings.notes = super::notes(&settings, options.data.display().to_string());
             let give_up = async {
                 told.to_stop().await;
             };
@@ -312,6 +321,8 @@ impl Serve {
             reserved: self.reserved.0.clone(),
             ttl_max: self.ttl_max,
             replicas: self.replicas,
+            store_bytes_max: self.store_bytes_max,
+            snapshot_bytes: self.snapshot_bytes,
             events_bytes_max: self.events_bytes_max,
             events_age_max: Duration::from_secs(self.events_age_max.0),
             known_hosts_only: self.known_hosts_only,
@@ -331,18 +342,22 @@ impl Serve {
             ..Settings::on(host)
         })
     }
+}
 
-    fn embedded_options(&self) -> anyhow::Result<embedded::Options> {
-        let data = match &self.data {
-            Some(data) => data.clone(),
-            None => super::data_folder()
-                .context("no home folder; say where to keep data with --data")?,
-        };
-        Ok(embedded::Options {
-            listen: self.listen,
-            data,
-        })
-    }
+/// A NATS server of its own, with its data in that folder or in the default one.
+pub(super) fn embedded_options(
+    listen: SocketAddr,
+    data: Option<&PathBuf>,
+) -> anyhow::Result<embedded::Options> {
+    let data = match data {
+        Some(data) => data.clone(),
+        None => {
+            super::data_folder().context("no home folder; say where to keep data with --data")?
+        }
+    };
+    // A store is known by this name, from wherever it is started.
+    let data = std::path::absolute(&data).unwrap_or(data);
+    Ok(embedded::Options { listen, data })
 }
 
 /// A failure that has an exit code of its own, as with every command.

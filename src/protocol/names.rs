@@ -66,11 +66,15 @@ impl std::str::FromStr for Namespace {
         if (1..=NAMESPACE_CHARS_MAX).contains(&text.len())
             && text.chars().all(good)
             && text != "registry"
+            // The default one's view has a bucket of such a name, and so has that of each other one.
+            && text != "view"
+            && !text.starts_with("view-")
         {
             return Ok(Self(Some(text.to_owned())));
         }
         Err(Invalid(format!(
-            "must be 1 to {NAMESPACE_CHARS_MAX} lower-case letters, digits, '-' or '_', and not \"registry\""
+            "must be 1 to {NAMESPACE_CHARS_MAX} lower-case letters, digits, '-' or '_', not \"registry\" or \"view\", and not \
+             begin with \"view-\""
         )))
     }
 }
@@ -113,6 +117,14 @@ impl Namespace {
         match &self.0 {
             None => "onex-registry".to_owned(),
             Some(name) => format!("onex-registry-{name}"),
+        }
+    }
+
+    /// The key-value bucket that shows the state to people.
+    pub fn view_bucket(&self) -> String {
+        match &self.0 {
+            None => "onex-registry-view".to_owned(),
+            Some(name) => format!("onex-registry-view-{name}"),
         }
     }
 
@@ -178,6 +190,7 @@ mod tests {
         let named: Namespace = "ci-7".parse().unwrap();
         assert_eq!(named.subject("help"), "onex.ci-7.registry.v1.help");
         assert_eq!(named.bucket(), "onex-registry-ci-7");
+        assert_eq!(named.view_bucket(), "onex-registry-view-ci-7");
         assert_eq!(named.events_stream(), "ONEX_REGISTRY_EVENTS_ci-7");
         let (tool, node) = ("add".parse().unwrap(), "calc.1".parse().unwrap());
         assert_eq!(
@@ -188,7 +201,7 @@ mod tests {
             named.tool_subject(&tool, &node),
             "onex.ci-7.node.v1.tool.add.calc=2E1"
         );
-        for bad in ["", "CI", "a.b", "registry", "a*"] {
+        for bad in ["", "CI", "a.b", "registry", "a*", "view", "view-a"] {
             assert!(bad.parse::<Namespace>().is_err(), "{bad:?}");
         }
     }

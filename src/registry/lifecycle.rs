@@ -25,10 +25,14 @@ use crate::{
 };
 
 use super::{
-    background::{EventEncoder, HostNames, Publisher, events_options},
+    background::{
+        Candidate, EventEncoder, HostNames, Publisher, Target, View, events_options, last_event,
+        view_options,
+    },
     clock::Clock,
     contracts::Contracts,
     driver::{self, Applied, Driver, LoadError},
+    high_water::Elsewhere,
     hosts::Heard,
     intake::{Completion, Intake, Listening, Replies},
     micro::{Identity, Micro},
@@ -37,14 +41,12 @@ use super::{
     peers::{self, Peers},
     queries::Texts,
     rights::Rights,
-    settings::{Settings, show_ranges},
+    settings::{STORE_BYTES_MAX, Settings, show_ranges},
     stall::Stall,
     start::{machine, node_bytes_max},
     stop::Stop,
 };
 
-/// How many bytes the log may take where it is created: 4 GiB.
-const STORE_BYTES_MAX: u64 = 4 << 30;
 /// How long a registry that stops waits for what is in flight.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it waits after that until events are published.
@@ -110,6 +112,12 @@ impl LogRegistry {
             .await?;
         stop.watch_connection(&client).await?;
         let (log, store) = onex_log::open(log_options(&settings, nats)).await?;
+        let events_options = events_options(&settings);
+        let events = Derived::open(client.clone(), &events_options).await?;
+        let known = Elsewhere {
+            event: last_event(&events).await?,
+            notes: settings.notes.clone(),
+        };
         rights.start(nats, &stop).await?;
         let machine = machine(&settings);
         let running = check_peers(&client, &settings, &machine).await?;
@@ -119,28 +127,33 @@ impl LogRegistry {
         let replies = Replies::new(client.clone(), Arc::clone(&micro), clock);
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
-        let (applied, to_publish) = mpsc::unbounded_channel();
+        let (applied, [to_publish, to_show, to_note]) = applied_channels();
         let node_bytes_max = node_bytes_max(client.max_payload());
-        let options = engine_options(&settings, node_bytes_max, clock, applied);
+        let options = engine_options(&settings, node_bytes_max, clock, known, applied);
         let instance = options.local.instance;
         let driver = Driver::start(log, store.clone(), options, answer).await?;
-        let options = events_options(&settings);
-        let events = Derived::open(client.clone(), &options).await?;
         let (out, published) = watch::channel(0);
-        let publisher = Publisher {
-            out,
+        let candidate = Candidate {
             instance,
             driver: driver.handle.clone(),
-            store,
-            events,
-            options,
             clock,
+        };
+        let publisher = Publisher {
+            out,
+            candidate: candidate.clone(),
+            target: Target {
+                stream: events,
+                options: events_options,
+            },
+            store,
             encoder: EventEncoder {
                 namespace: settings.namespace.clone(),
                 registry_id,
             },
         };
         stop.watch("publisher", publisher.run(to_publish));
+        stop.watch("view", view(&settings, &client, candidate).run(to_show));
+        watch_notes(&stop, &settings, &driver, clock, to_note);
         stop.watch("replies", replies.clone().run(to_answer));
         ready(&driver).await?;
         let revision = driver.handle.reads.revision();
@@ -257,6 +270,50 @@ async fn all_published(
     }
 }
 
+/// What shows the state to people. Nothing waits until its bucket is there.
+fn view(settings: &Settings, client: &async_nats::Client, candidate: Candidate) -> View {
+    let (names, options) = view_options(settings);
+    View {
+        candidate,
+        target: Target {
+            stream: Derived::named(client.clone(), &options),
+            options,
+        },
+        names,
+    }
+}
+
+type Entries = mpsc::UnboundedReceiver<Applied>;
+
+/// Ways on which entries are told.
+fn applied_channels<const N: usize>() -> (Vec<mpsc::UnboundedSender<Applied>>, [Entries; N]) {
+    let mut senders = Vec::new();
+    let receivers = std::array::from_fn(|_| {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        senders.push(sender);
+        receiver
+    });
+    (senders, receivers)
+}
+
+/// Notes outside of the store how far it is.
+fn watch_notes(
+    stop: &Stop,
+    settings: &Settings,
+    driver: &Driver<Completion>,
+    clock: Clock,
+    applied: Entries,
+) {
+    let Some(notes) = settings.notes.clone() else {
+        tracing::warn!(
+            "there is no folder to note how far the store is: an older one will not be noticed by that"
+        );
+        return;
+    };
+    let reads = Arc::clone(&driver.handle.reads);
+    stop.watch("notes", notes.run(reads, clock, applied));
+}
+
 fn micro(
     settings: &Settings,
     identity: &Identity,
@@ -278,7 +335,8 @@ fn log_options(settings: &Settings, nats: &connect::Options) -> onex_log::Option
         nats: nats.clone(),
         bucket: settings.namespace.bucket(),
         replicas: settings.replicas.unwrap_or(1),
-        bytes_max: STORE_BYTES_MAX,
+        bytes_max: settings.store_bytes_max.unwrap_or(STORE_BYTES_MAX),
+        bytes_chosen: settings.store_bytes_max.is_some(),
     }
 }
 
@@ -336,7 +394,8 @@ fn engine_options(
     settings: &Settings,
     node_bytes_max: usize,
     clock: Clock,
-    applied: mpsc::UnboundedSender<Applied>,
+    known: Elsewhere,
+    applied: Vec<mpsc::UnboundedSender<Applied>>,
 ) -> driver::Options {
     let (_, instance) = Uuid::new_v4().as_u64_pair();
     driver::Options {
@@ -344,8 +403,14 @@ fn engine_options(
             instance: InstanceId(instance),
             probes: settings.probe.then(|| settings.host.clone()),
         },
-        limits: Limits::default(),
-        settings: SharedSettings {
+        limits: Limits {
+            snapshot_bytes: settings
+                .snapshot_bytes
+                .unwrap_or(Limits::default().snapshot_bytes),
+            ..Limits::default()
+        },
+        known,
+        settings: Some(SharedSettings {
             ttl_max: settings.ttl_max,
             holder_leases_max: settings.holder_leases_max,
             hosts_max: settings.hosts_max,
@@ -362,7 +427,7 @@ fn engine_options(
             calls_kept_ms: millis(settings.calls_kept),
             runs_max: RUNS_MAX,
             unknown: Unknown::new(),
-        },
+        }),
         given: settings.given.iter().map(ToString::to_string).collect(),
         clock,
         applied,

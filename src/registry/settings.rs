@@ -15,6 +15,8 @@ use crate::{
     store::open::Names,
 };
 
+use super::high_water::Notes;
+
 /// Leases that one requester may hold: as many as one heartbeat can renew.
 pub const HOLDER_LEASES_MAX: usize = crate::protocol::port::HEARTBEAT_LEASES_MAX;
 /// Hosts for which ports are kept. Each takes about 50 KiB of memory, for good.
@@ -41,6 +43,10 @@ pub const CALLS_KEPT_SECONDS: u64 = 600;
 pub const CALLS_KEPT_SECONDS_MAX: u64 = 86_400;
 /// Bytes of events that are kept; the oldest go first: 1 GiB.
 pub const EVENTS_BYTES_MAX: i64 = 1 << 30;
+/// How many bytes the log may take where it is created and nobody says it: 4 GiB.
+pub const STORE_BYTES_MAX: u64 = 4 << 30;
+/// How many bytes it can be told to take, at least: room for the largest record, and for snapshots of it.
+pub const STORE_BYTES_MAX_MIN: u64 = 4 << 20;
 /// Seconds that an event is kept: seven days.
 pub const EVENTS_AGE_SECONDS: u64 = 7 * 24 * 60 * 60;
 /// Seconds that an event can be told to be kept, at most: a hundred years. The server counts nanoseconds
@@ -74,6 +80,12 @@ pub struct Settings {
     pub events_bytes_max: i64,
     /// How long an event is kept, where this instance makes their stream.
     pub events_age_max: Duration,
+    /// How many bytes the log may take, where somebody said so.
+    pub store_bytes_max: Option<u64>,
+    /// After how many bytes of entries a snapshot of the log is due, where it is not the usual number.
+    pub snapshot_bytes: Option<usize>,
+    /// Where it is noted how far the store is; nowhere where there is no folder for it.
+    pub notes: Option<Notes>,
     /// Whether hosts that have no pool yet are refused.
     pub known_hosts_only: bool,
     /// Leases that one requester may hold.
@@ -152,6 +164,9 @@ impl Settings {
             replicas: None,
             events_bytes_max: EVENTS_BYTES_MAX,
             events_age_max: Duration::from_secs(EVENTS_AGE_SECONDS),
+            store_bytes_max: None,
+            snapshot_bytes: None,
+            notes: None,
             known_hosts_only: false,
             holder_leases_max: HOLDER_LEASES_MAX,
             hosts_max: HOSTS_MAX,

@@ -52,6 +52,10 @@ impl Events {
 
     /// Reads all there are.
     pub(crate) async fn read(caller: &Caller) -> Self {
+        Self::read_with(caller, |body| serde_json::from_slice(body).unwrap()).await
+    }
+
+    async fn read_with(caller: &Caller, parse: impl Fn(&[u8]) -> Value) -> Self {
         let context = jetstream::new(caller.client.clone());
         let stream = context.get_stream("ONEX_REGISTRY_EVENTS").await.unwrap();
         let last = stream.get_info().await.unwrap().state.last_sequence;
@@ -72,7 +76,7 @@ impl Events {
             events.push(Event {
                 subject: message.subject.to_string(),
                 headers: message.headers.clone().unwrap_or_default(),
-                body: serde_json::from_slice(&message.payload).unwrap(),
+                body: parse(&message.payload),
             });
             if sequence >= last {
                 break;
@@ -82,6 +86,14 @@ impl Events {
         drop(messages);
         let _ = stream.delete_consumer(&name).await;
         Self(events)
+    }
+
+    /// The same, where somebody else writes there too what is no JSON.
+    pub(crate) async fn read_json(caller: &Caller) -> Self {
+        Self::read_with(caller, |body| {
+            serde_json::from_slice(body).unwrap_or_default()
+        })
+        .await
     }
 
     pub(crate) fn of_kind(&self, kind: &str) -> Vec<&Event> {

@@ -25,6 +25,7 @@ mod registry;
 mod terminal;
 mod traffic;
 mod user;
+mod view;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -43,6 +44,7 @@ pub(crate) use proxy::Proxy;
 pub(crate) use registry::Registry;
 pub(crate) use terminal::terminal;
 pub(crate) use user::{Ran, User, assert_members};
+pub(crate) use view::View;
 
 /// Far longer than anything here takes; reached only when a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -87,6 +88,21 @@ impl Nats {
         self.await_ready();
     }
 
+    /// Keeps a copy of what it has stored. It does not run meanwhile.
+    pub(crate) fn back_up(&self) {
+        copy(&self.store(), &self.folder.path().join("backup"));
+    }
+
+    /// Puts that copy in the place of what it has stored since. It does not run meanwhile.
+    pub(crate) fn put_back(&self) {
+        std::fs::remove_dir_all(self.store()).unwrap();
+        copy(&self.folder.path().join("backup"), &self.store());
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
     /// JetStream is there before the first client is greeted.
     fn await_ready(&mut self) {
         let since = Instant::now();
@@ -106,6 +122,19 @@ fn configure(folder: &TempDir, port: u16, config: &str) {
     let config = config.replace("FOLDER", folder.path().to_str().unwrap());
     let text = format!("host: \"127.0.0.1\"\nport: {port}\n{config}\n");
     std::fs::write(folder.path().join("nats.conf"), text).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 fn greets(port: u16) -> bool {

@@ -1,9 +1,9 @@
 //! An `onex serve` process, and signals to it.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -101,8 +101,20 @@ impl Registry {
         Self::spawn_command(command, !args.contains(&"--nats"))
     }
 
+    /// Where the registries of this process note how far stores are: not in the home of whoever runs the tests.
+    pub(crate) fn state_folder() -> &'static Path {
+        static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+        FOLDER.get_or_init(|| {
+            let name = format!("state-{}", uuid::Uuid::new_v4());
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+        })
+    }
+
     /// What that command starts; `own_server` says whether that has a NATS server of its own.
     pub(crate) fn spawn_command(mut command: Command, own_server: bool) -> Self {
+        if !command.get_envs().any(|(name, _)| name == "XDG_STATE_HOME") {
+            command.env("XDG_STATE_HOME", Self::state_folder());
+        }
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

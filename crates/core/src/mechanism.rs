@@ -79,6 +79,10 @@ pub enum Mechanism {
     UnknownInTime,
     /// A port that is held under one name of a host is not granted under another.
     NamesOfHost,
+    /// What others write into the log counts where it is nearly full.
+    CountVoid,
+    /// A log whose snapshots somebody removed gets another one at once.
+    SnapshotAfterPurge,
 }
 
 /// Which mechanisms are on.
@@ -128,6 +132,8 @@ impl Mechanism {
         Self::OneEnd,
         Self::UnknownInTime,
         Self::NamesOfHost,
+        Self::CountVoid,
+        Self::SnapshotAfterPurge,
     ];
 }
 

@@ -40,6 +40,7 @@ async fn main() -> Result<()> {
         bucket: format!("rate-{}", Uuid::new_v4().simple()),
         replicas: 1,
         bytes_max: 4 << 30,
+        bytes_chosen: false,
     })
     .await?;
     let mut head = Sequence(0);

@@ -94,6 +94,7 @@ struct Got {
 
 #[derive(Deserialize)]
 struct Raw {
+    subject: String,
     seq: u64,
     #[serde(default, deserialize_with = "base64")]
     hdrs: Vec<u8>,
@@ -229,22 +230,25 @@ impl Api {
     }
 
     async fn find(&self, question: &Value) -> Result<Option<Found>, Error> {
-        let subject = format!("STREAM.MSG.GET.{}", self.names.stream);
-        match self
-            .request::<Got>("STREAM.MSG.GET", subject, question)
-            .await
-        {
-            Ok(Got { message }) => {
-                let block = Some(&message.hdrs).filter(|block| !block.is_empty());
-                let headers = block.map(|block| header::read(block));
-                Ok(Some(Found {
-                    sequence: Sequence(message.seq),
-                    header: header::of(headers.as_ref().and_then(Option::as_ref)),
-                    time: message.time,
-                    body: Bytes::from(message.data),
-                    readable: !matches!(headers, Some(None)),
-                }))
+        let found = self.raw(question).await?;
+        Ok(found.map(|message| {
+            let block = Some(&message.hdrs).filter(|block| !block.is_empty());
+            let headers = block.map(|block| header::read(block));
+            Found {
+                sequence: Sequence(message.seq),
+                header: header::of(headers.as_ref().and_then(Option::as_ref)),
+                time: message.time,
+                body: Bytes::from(message.data),
+                readable: !matches!(headers, Some(None)),
             }
+        }))
+    }
+
+    async fn raw(&self, question: &Value) -> Result<Option<Raw>, Error> {
+        let subject = format!("STREAM.MSG.GET.{}", self.names.stream);
+        let answer = self.request::<Got>("STREAM.MSG.GET", subject, question);
+        match answer.await {
+            Ok(Got { message }) => Ok(Some(message)),
             Err(Error::Refused {
                 code: code::NO_MESSAGE_FOUND,
                 ..
@@ -259,21 +263,44 @@ impl Api {
         sequence: Sequence,
         name: &str,
     ) -> Result<Option<String>, Error> {
-        let subject = format!("STREAM.MSG.GET.{}", self.names.stream);
-        let question = json!({ "seq": sequence.0 });
-        let answer = self.request::<Got>("STREAM.MSG.GET", subject, &question);
-        match answer.await {
-            Ok(Got { message }) => {
-                let headers = header::read(&message.hdrs);
-                let value = headers.as_ref().and_then(|headers| headers.get(name));
-                Ok(value.map(|value| value.as_str().to_owned()))
+        let found = self.raw(&json!({ "seq": sequence.0 })).await?;
+        let headers = found.and_then(|message| header::read(&message.hdrs));
+        let value = headers.as_ref().and_then(|headers| headers.get(name));
+        Ok(value.map(|value| value.as_str().to_owned()))
+    }
+
+    /// The subject of the message at a sequence, where that is there.
+    pub(crate) async fn subject_of(&self, sequence: Sequence) -> Result<Option<String>, Error> {
+        let found = self.raw(&json!({ "seq": sequence.0 })).await?;
+        Ok(found.map(|message| message.subject))
+    }
+
+    /// The subjects that have a message. The server tells of so many at a time.
+    pub(crate) async fn subjects(&self) -> Result<Vec<String>, Error> {
+        let mut subjects = Vec::new();
+        loop {
+            let body = json!({ "subjects_filter": ">", "offset": subjects.len() });
+            let subject = format!("STREAM.INFO.{}", self.names.stream);
+            let answer: StreamInfo = self.request("STREAM.INFO", subject, &body).await?;
+            if answer.state.subjects.is_empty() {
+                return Ok(subjects);
             }
-            Err(Error::Refused {
-                code: code::NO_MESSAGE_FOUND,
-                ..
-            }) => Ok(None),
-            Err(error) => Err(error),
+            subjects.extend(
+                answer
+                    .state
+                    .subjects
+                    .into_iter()
+                    .map(|(subject, _)| subject),
+            );
         }
+    }
+
+    /// Removes the stream.
+    pub(crate) async fn remove(&self) -> Result<(), Error> {
+        let subject = format!("STREAM.DELETE.{}", self.names.stream);
+        let body = json!({});
+        let answer = self.request::<Value>("STREAM.DELETE", subject, &body);
+        answer.await.map(|_| ())
     }
 
     /// Removes what is before `below`. Only with the subject as filter: without one, a purge that is late moves the

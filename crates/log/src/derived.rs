@@ -7,7 +7,7 @@ use async_nats::{Client, HeaderMap, header, jetstream::stream};
 use bytes::Bytes;
 use onex_types::entry::Sequence;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -50,10 +50,12 @@ pub struct DerivedOptions {
     pub subject: String,
     /// Copies of it.
     pub replicas: usize,
-    /// How many bytes it keeps, the oldest going first.
+    /// How many bytes it keeps, the oldest going first; -1 for no bound.
     pub bytes_max: i64,
-    /// How long a message is kept.
+    /// How long a message is kept; zero for ever.
     pub age_max: Duration,
+    /// Whether it is a bucket: of each subject it keeps the last message only, and single messages may have a lifetime.
+    pub is_bucket: bool,
 }
 
 impl DerivedOptions {
@@ -63,6 +65,7 @@ impl DerivedOptions {
             description: Some(self.description.clone()),
             subjects: vec![self.subject.clone()],
             max_messages: -1,
+            max_messages_per_subject: if self.is_bucket { 1 } else { -1 },
             max_bytes: self.bytes_max,
             max_age: self.age_max,
             discard: stream::DiscardPolicy::Old,
@@ -70,8 +73,22 @@ impl DerivedOptions {
             num_replicas: self.replicas,
             allow_direct: true,
             allow_atomic_publish: true,
+            allow_message_ttl: self.is_bucket,
             ..stream::Config::default()
         }
+    }
+
+    /// The settings of a stream that is there, with those that appending needs; none where it has them.
+    fn corrected(&self, config: &Map<String, Value>) -> Option<Value> {
+        let needed = [("allow_atomic", true), ("allow_msg_ttl", self.is_bucket)];
+        let missing = |(setting, needed): &(&str, bool)| {
+            *needed && config.get(*setting) != Some(&Value::Bool(true))
+        };
+        let mut corrected = config.clone();
+        for (setting, _) in needed.into_iter().filter(missing) {
+            corrected.insert(setting.to_owned(), Value::Bool(true));
+        }
+        (corrected != *config).then_some(Value::Object(corrected))
     }
 }
 
@@ -100,25 +117,38 @@ struct Ack {
 }
 
 impl Derived {
-    /// The stream of that name, created if it is not there.
-    pub async fn open(client: Client, options: &DerivedOptions) -> Result<Self, Error> {
+    /// The stream of that name, whether it is there or not.
+    pub fn named(client: Client, options: &DerivedOptions) -> Self {
         let names = Names {
             bucket: String::new(),
             stream: options.name.clone(),
             subject: String::new(),
         };
-        let this = Self {
+        Self {
             api: Api::new(client, names),
-        };
+        }
+    }
+
+    /// The stream of that name, created if it is not there.
+    pub async fn open(client: Client, options: &DerivedOptions) -> Result<Self, Error> {
+        let this = Self::named(client, options);
         this.ensure(options).await?;
         Ok(this)
     }
 
-    /// Creates it if it is not there.
+    /// Creates it if it is not there, and lets one that is there take what is appended. The rest of its settings is the
+    /// operator's.
     pub async fn ensure(&self, options: &DerivedOptions) -> Result<(), Error> {
         match self.api.describe(None).await {
             Err(Error::Missing { .. }) => {}
-            described => return described.map(|_| ()),
+            described => {
+                let Some(config) = options.corrected(&described?.config) else {
+                    return Ok(());
+                };
+                let subject = format!("STREAM.UPDATE.{}", options.name);
+                let updated = self.api.request::<Value>("STREAM.UPDATE", subject, &config);
+                return updated.await.map(|_| ());
+            }
         }
         let subject = format!("STREAM.CREATE.{}", options.name);
         let body = serde_json::to_value(options.config()).unwrap_or_default();
@@ -133,17 +163,43 @@ impl Derived {
         }
     }
 
-    /// The last position, and what the header of that name says in the last message that has it: among the last
-    /// [`FOREIGN_MAX`], since others may write there too.
-    pub async fn tail(&self, name: &str) -> Result<Tail, Error> {
-        let last = self.api.describe(None).await?.info.last;
+    /// The last position.
+    pub async fn last(&self) -> Result<Sequence, Error> {
+        Ok(self.api.describe(None).await?.info.last)
+    }
+
+    /// The last position, and what the header of that name says in the last message where it says something `known`: among
+    /// the last [`FOREIGN_MAX`], since others may write there too.
+    pub async fn tail(&self, name: &str, known: impl Fn(&str) -> bool) -> Result<Tail, Error> {
+        let last = self.last().await?;
         for back in 0..FOREIGN_MAX.min(last.0) {
             let value = self.api.header_of(Sequence(last.0 - back), name).await?;
-            if value.is_some() {
+            if value.as_deref().is_some_and(&known) {
                 return Ok(Tail { last, value });
             }
         }
         Ok(Tail { last, value: None })
+    }
+
+    /// The subjects that have a message.
+    pub async fn subjects(&self) -> Result<Vec<String>, Error> {
+        self.api.subjects().await
+    }
+
+    /// The last position, and the subjects of all messages behind `from`; none where there are more than [`FOREIGN_MAX`], or
+    /// where `from` is not there any more.
+    pub async fn behind(&self, from: Sequence) -> Result<(Sequence, Option<Vec<String>>), Error> {
+        let last = self.last().await?;
+        let count = last.0.checked_sub(from.0);
+        let Some(count) = count.filter(|count| *count <= FOREIGN_MAX) else {
+            return Ok((last, None));
+        };
+        let mut subjects = Vec::new();
+        for n in 1..=count {
+            // What is not there any more was followed by another message of its subject.
+            subjects.extend(self.api.subject_of(Sequence(from.0 + n)).await?);
+        }
+        Ok((last, Some(subjects)))
     }
 
     /// Appends messages behind `expected`, in their order. How many of them, from the first on, are certainly there. Of the
@@ -174,7 +230,7 @@ impl Derived {
             let Some(message) = messages.get(n).cloned() else {
                 return n;
             };
-            let message = self.behind(Sequence(before), message);
+            let message = self.placed(Sequence(before), message);
             if self.ask(message).await != Some(before + 1) {
                 return n;
             }
@@ -189,7 +245,7 @@ impl Derived {
         for message in messages.iter().cloned() {
             n += 1;
             let mut message = if n == 1 {
-                self.behind(expected, message)
+                self.placed(expected, message)
             } else {
                 message
             };
@@ -221,7 +277,7 @@ impl Derived {
         0
     }
 
-    fn behind(&self, expected: Sequence, mut message: DerivedMessage) -> DerivedMessage {
+    fn placed(&self, expected: Sequence, mut message: DerivedMessage) -> DerivedMessage {
         let (stream, last) = (self.api.names.stream.as_str(), expected.0.to_string());
         let headers = &mut message.headers;
         headers.insert(header::NATS_EXPECTED_LAST_SEQUENCE, last);

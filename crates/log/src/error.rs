@@ -65,14 +65,18 @@ pub enum Error {
         differences: Vec<Difference>,
     },
     /// The stream is not there.
-    #[error("stream {stream} does not exist; restore it from a backup")]
+    #[error(
+        "stream {stream} does not exist. Restore it from a backup, or start the registry again: it makes a new one, unless \
+         something is known of the old one"
+    )]
     Missing {
         /// The stream.
         stream: String,
     },
     /// The stream is another one than the one that was opened.
     #[error(
-        "stream {stream} was created at {is}, the one that was opened at {was}: it has been removed and created again"
+        "stream {stream} was created at {is}, the one that was opened at {was}: it has been removed and created again. Start the \
+         registry again: it compares what is there with what is known of it"
     )]
     Recreated {
         /// The stream.

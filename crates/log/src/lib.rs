@@ -4,7 +4,7 @@
 //! silence means, and where to follow from is the engine's.
 //!
 //! - [`Store`] answers questions, from any task: settings, state, one entry, the last one; and trims.
-//! - [`Derived`] is a stream of what is made from the log: events.
+//! - [`Derived`] is a stream of what is made from the log: events, and a bucket that shows the state to people.
 //! - [`Log`] belongs to one loop. [`Log::follow`] starts a *session*: a TCP connection, an inbox for acknowledgements and a
 //!   consumer. [`Log::next`] hands out what comes. A session ends with [`Event::Lost`], and everything of it ends with it:
 //!   no acknowledgement of an old session follows, nothing is sent again by itself, and nothing starts before the caller
@@ -15,6 +15,7 @@
 
 mod api;
 mod append;
+mod bucket;
 mod derived;
 mod error;
 mod follow;
@@ -27,10 +28,11 @@ mod settings;
 mod store;
 
 pub use append::{Append, Refusal};
+pub use bucket::BucketNames;
 pub use derived::{Derived, DerivedMessage, DerivedOptions, Tail};
 pub use error::{Error, Lost};
 pub use follow::Delivery;
 pub use log::{Event, Log};
-pub use open::{Options, open};
+pub use open::{Options, open, open_existing};
 pub use settings::Difference;
 pub use store::{Found, Info, Store};

@@ -28,13 +28,43 @@ pub struct Options {
     /// Copies of it: 1, 3 or 5.
     pub replicas: usize,
     /// How many bytes it may take where it is created here. The server sets the room aside; where it has less, it is halved
-    /// until it fits, at least 64 MiB. [`crate::Info::bytes_max`] says what became of it.
+    /// until it fits, at least 64 MiB, unless somebody chose it. [`crate::Info::bytes_max`] says what became of it.
     pub bytes_max: u64,
+    /// Whether somebody chose that size: then one that is there gets it, too.
+    pub bytes_chosen: bool,
+}
+
+/// The log that is there, whatever its settings allow; nothing is created.
+pub async fn open_existing(nats: connect::Options, bucket: &str) -> Result<(Log, Store), Error> {
+    let mut servers = Servers::new(nats);
+    let api = connected(&mut servers, bucket).await?;
+    let described = api.describe(None).await?;
+    refuse_format_one(&api, &described).await?;
+    let replicas = described.config.get("num_replicas").and_then(Value::as_u64);
+    let replicas = replicas.and_then(|replicas| usize::try_from(replicas).ok());
+    opened(servers, api, replicas.unwrap_or(1), &described)
 }
 
 /// Checks the server, and creates the log's stream or checks that it has the right settings.
 pub async fn open(options: Options) -> Result<(Log, Store), Error> {
     let mut servers = Servers::new(options.nats.clone());
+    let api = connected(&mut servers, &options.bucket).await?;
+    let described = match api.describe(None).await {
+        Err(Error::Missing { .. }) => {
+            create(&api, &options).await?;
+            api.describe(None).await?
+        }
+        described => described?,
+    };
+    refuse_format_one(&api, &described).await?;
+    let opened = opened(servers, api.clone(), options.replicas, &described)?;
+    if options.bytes_chosen && described.info.bytes_max != options.bytes_max {
+        resize(&api, &described, options.bytes_max).await?;
+    }
+    Ok(opened)
+}
+
+async fn connected(servers: &mut Servers, bucket: &str) -> Result<Api, Error> {
     let client = servers.connect_any().await?;
     let info = client.server_info();
     let new_enough = |version: Version| version >= SERVER_VERSION_MIN;
@@ -44,24 +74,44 @@ pub async fn open(options: Options) -> Result<(Log, Store), Error> {
             version: info.version,
         });
     }
-    let api = Api::new(client, Names::of(&options.bucket));
+    let api = Api::new(client, Names::of(bucket));
     api.account().await?;
-    let described = match api.describe(None).await {
-        Err(Error::Missing { .. }) => {
-            create(&api, &options).await?;
-            api.describe(None).await?
-        }
-        described => described?,
-    };
-    refuse_format_one(&api, &described).await?;
-    settings::check(&api.names, options.replicas, &described.config)?;
-    let store = Store::new(
-        servers.clone(),
-        api,
-        options.replicas,
-        described.info.created,
-    );
+    Ok(api)
+}
+
+fn opened(
+    servers: Servers,
+    api: Api,
+    replicas: usize,
+    described: &Described,
+) -> Result<(Log, Store), Error> {
+    settings::check(&api.names, replicas, &described.config)?;
+    let store = Store::new(servers.clone(), api, replicas, described.info.created);
     Ok((Log::new(servers, store.clone()), store))
+}
+
+/// Lets a log that is there take so many bytes. What is in it stays, also where that is more.
+async fn resize(api: &Api, described: &Described, bytes_max: u64) -> Result<(), Error> {
+    let mut config = described.config.clone();
+    config.insert("max_bytes".to_owned(), json!(bytes_max));
+    let stream = &api.names.stream;
+    let subject = format!("STREAM.UPDATE.{stream}");
+    let config = Value::Object(config);
+    let updated = api.request::<Value>("STREAM.UPDATE", subject, &config);
+    match updated.await {
+        Err(Error::Refused {
+            code, description, ..
+        }) if is_room(code, &description) => Err(Error::NoRoom {
+            stream: stream.clone(),
+            bytes: bytes_max,
+            description,
+        }),
+        updated => {
+            updated?;
+            tracing::info!(stream, bytes_max, "resized the log");
+            Ok(())
+        }
+    }
 }
 
 async fn create(api: &Api, options: &Options) -> Result<(), Error> {
@@ -84,7 +134,7 @@ async fn create(api: &Api, options: &Options) -> Result<(), Error> {
             // Another instance was faster, with other settings; whether they will do is checked next.
             code::STREAM_NAME_IN_USE => return Ok(()),
             code if is_room(code, &description) => {
-                if bytes / 2 < BYTES_MIN {
+                if options.bytes_chosen || bytes / 2 < BYTES_MIN {
                     return Err(Error::NoRoom {
                         stream: api.names.stream.clone(),
                         bytes,

@@ -150,6 +150,18 @@ impl Store {
         }
     }
 
+    /// Removes the stream if it has no message: one that had some can only be begun anew.
+    pub async fn remove_empty(&self) -> Result<(), Error> {
+        let created = self.shared.created;
+        let removed = move |api: Api| async move {
+            if api.identify(created).await?.info.messages > 0 {
+                return Ok(());
+            }
+            api.remove().await
+        };
+        self.ask(removed).await
+    }
+
     async fn ask<T, A: Future<Output = Result<T, Error>>>(
         &self,
         question: impl Fn(Api) -> A,

@@ -2,8 +2,13 @@
 
 mod event_messages;
 mod host_names;
+mod named;
 mod publisher;
+mod view;
+mod view_records;
 
 pub(super) use event_messages::EventEncoder;
 pub(super) use host_names::HostNames;
-pub(super) use publisher::{Publisher, events_options};
+pub(super) use named::{Candidate, Target};
+pub(super) use publisher::{Publisher, events_options, last_event};
+pub(super) use view::{View, view_options};

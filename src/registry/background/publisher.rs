@@ -4,46 +4,30 @@
 //! is appended behind the last one, so a publisher that was replaced and does not know it yet appends nothing out of order: what
 //! it and its successor append at the same position is the same event.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use onex_core::{
-    command::{Action, Command},
-    record::{InstanceId, Named},
-};
+use onex_core::{command::Action, record::Named};
 use onex_log::{Derived, DerivedMessage, DerivedOptions, Store, Tail};
-use onex_types::{
-    entry::{EntryId, Sequence},
-    ids::CommandId,
-};
+use onex_types::entry::{EntryId, Sequence};
 use tokio::{
     sync::{mpsc::UnboundedReceiver, watch},
-    time::{Instant, sleep, timeout},
+    time::Instant,
 };
-use uuid::Uuid;
 
 use crate::{
-    domain::time::Moment,
     protocol::names::HEADER_CE_ID,
-    registry::{
-        clock::Clock,
-        driver::{Applied, Handle, Submitted},
-        intake::Completion,
-        settings::Settings,
-    },
+    registry::{driver::Applied, settings::Settings},
 };
 
-use super::event_messages::{EventEncoder, EventId};
+use super::{
+    event_messages::{EventEncoder, EventId},
+    named::{self, Candidate, Derive, Incoming, Stopped, Target},
+};
 
-/// How long to wait before it is tried again after something failed.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How long an instance that is not named waits until it looks again.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long events are gathered, so that one batch holds many.
 const GATHER: Duration = Duration::from_millis(20);
 /// How often it is noted in `sys.named` how far events are out.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
-/// Entries that are kept for the publisher while it is behind, at most. Then it reads the log.
-const ENTRIES_KEPT_MAX: usize = 4_096;
 /// Entries whose events are published together, at most.
 const ENTRIES_AT_ONCE_MAX: usize = 512;
 
@@ -56,26 +40,28 @@ pub(in crate::registry) fn events_options(settings: &Settings) -> DerivedOptions
         replicas: settings.replicas.unwrap_or(1),
         bytes_max: settings.events_bytes_max,
         age_max: settings.events_age_max,
+        is_bucket: false,
     }
+}
+
+/// The revision of the last event that is in the stream.
+pub(in crate::registry) async fn last_event(
+    stream: &Derived,
+) -> Result<Option<u64>, onex_log::Error> {
+    let id = |text: &str| text.parse::<EventId>().ok();
+    let tail = stream.tail(HEADER_CE_ID, |text| id(text).is_some()).await?;
+    let last = tail.value.as_deref().and_then(id);
+    Ok(last.map(|id| id.revision))
 }
 
 /// Publishes while its instance is the named one.
 pub(in crate::registry) struct Publisher {
-    pub(in crate::registry) instance: InstanceId,
-    pub(in crate::registry) driver: Handle<Completion>,
+    pub(in crate::registry) candidate: Candidate,
+    pub(in crate::registry) target: Target,
     pub(in crate::registry) store: Store,
-    pub(in crate::registry) events: Derived,
-    pub(in crate::registry) options: DerivedOptions,
-    pub(in crate::registry) clock: Clock,
     pub(in crate::registry) encoder: EventEncoder,
     /// The revision up to which this instance has published every event.
     pub(in crate::registry) out: watch::Sender<u64>,
-}
-
-/// Entries that are to be published, as they come.
-struct Incoming {
-    applied: UnboundedReceiver<Applied>,
-    kept: VecDeque<Applied>,
 }
 
 /// How far a publisher has come.
@@ -90,46 +76,26 @@ struct Position {
     tail: Sequence,
 }
 
-/// Why a round of publishing ended.
-enum Stopped {
-    /// Another instance is named.
-    NotNamed,
-    /// Something failed: it is tried again.
-    Failed(String),
+impl Derive for Publisher {
+    const WHAT: &'static str = "events cannot be published";
+
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn candidate(&self) -> &Candidate {
+        &self.candidate
+    }
+
+    async fn derive(&self, named: &Named, incoming: &mut Incoming) -> Stopped {
+        self.publish(named, incoming).await
+    }
 }
 
 impl Publisher {
     /// Publishes for ever.
     pub(in crate::registry) async fn run(self, applied: UnboundedReceiver<Applied>) {
-        let mut incoming = Incoming {
-            applied,
-            kept: VecDeque::new(),
-        };
-        loop {
-            let Some(named) = self.named() else {
-                incoming.rest().await;
-                continue;
-            };
-            match self.publish(&named, &mut incoming).await {
-                Stopped::NotNamed => {}
-                Stopped::Failed(why) => {
-                    tracing::warn!(why, "events cannot be published; trying again");
-                    if let Err(error) = self.events.ensure(&self.options).await {
-                        tracing::debug!(%error, "no stream of events");
-                    }
-                    sleep(PAUSE).await;
-                }
-            }
-        }
-    }
-
-    /// What the log says of the named instance, if that is this one.
-    fn named(&self) -> Option<Arc<Named>> {
-        let now = self.clock.now().mono;
-        let named = self.driver.reads.with(now, |state| state.named().cloned());
-        named
-            .flatten()
-            .filter(|named| named.instance == self.instance)
+        named::run(self, applied).await;
     }
 
     async fn publish(&self, named: &Named, incoming: &mut Incoming) -> Stopped {
@@ -141,7 +107,7 @@ impl Publisher {
         // The revision up to which events are out.
         let mut told = None;
         loop {
-            if self.named().is_none() {
+            if self.candidate.named().is_none() {
                 return Stopped::NotNamed;
             }
             let entries = match self.entries_behind(incoming, &at).await {
@@ -153,7 +119,7 @@ impl Publisher {
                 .flat_map(|applied| self.encoder.events(&applied.entry));
             let (ids, messages): (Vec<EventId>, Vec<DerivedMessage>) =
                 events.filter(|(id, _)| *id > at.out).unzip();
-            let stored = self.events.append(at.tail, &messages).await;
+            let stored = self.target.stream.append(at.tail, &messages).await;
             if stored < messages.len() {
                 return Stopped::Failed("the stream of events did not take them all".to_owned());
             }
@@ -185,7 +151,11 @@ impl Publisher {
 
     /// Where publishing goes on: what is certainly out by `sys.named`, and what the stream has besides.
     async fn position(&self, named: &Named) -> Result<Position, onex_log::Error> {
-        let Tail { last, value } = self.events.tail(HEADER_CE_ID).await?;
+        // Nobody publishes what is not in the log: an id that is higher is somebody else's.
+        let reached = self.candidate.driver.reads.revision();
+        let known = |id: &str| id.parse().is_ok_and(|id: EventId| id.revision <= reached);
+        let tail = self.target.stream.tail(HEADER_CE_ID, known);
+        let Tail { last, value } = tail.await?;
         let sequence = Sequence(named.published_sequence);
         let header = match sequence {
             // Before the first entry.
@@ -215,7 +185,7 @@ impl Publisher {
         incoming: &mut Incoming,
         at: &Position,
     ) -> Result<Vec<Applied>, onex_log::Error> {
-        incoming.gather(at).await;
+        incoming.gather(at.sequence, GATHER).await;
         let kept = &mut incoming.kept;
         let (mut sequence, mut entry) = (at.sequence, at.entry);
         let mut entries = Vec::new();
@@ -260,56 +230,11 @@ impl Publisher {
 
     /// Notes in the log how far events are out.
     async fn note(&self, revision: u64, sequence: Sequence) {
-        let command = Command {
-            id: CommandId(Uuid::nil()),
-            correlation_id: None,
-            action: Action::Published {
-                instance: self.instance,
-                revision,
-                sequence: sequence.0,
-            },
+        let action = Action::Published {
+            instance: self.candidate.instance,
+            revision,
+            sequence: sequence.0,
         };
-        let submitted = Submitted {
-            waiter: None,
-            command,
-            deadline: Moment::NEVER,
-        };
-        // Where the engine has ended, nothing is to be noted.
-        let _ = self.driver.submit(vec![submitted]).await;
-    }
-}
-
-impl Incoming {
-    /// Lets time pass. What comes meanwhile is for another one to publish, and is kept in case this one takes over.
-    async fn rest(&mut self) {
-        let until = Instant::now() + LOOK_INTERVAL;
-        while let Ok(Some(applied)) = tokio::time::timeout_at(until, self.applied.recv()).await {
-            self.keep(applied);
-        }
-    }
-
-    fn keep(&mut self, applied: Applied) {
-        if self.kept.len() >= ENTRIES_KEPT_MAX {
-            self.kept.pop_front();
-        }
-        self.kept.push_back(applied);
-    }
-
-    /// Keeps what comes, and a little longer what comes behind it.
-    async fn gather(&mut self, at: &Position) {
-        if self
-            .kept
-            .back()
-            .is_none_or(|last| last.sequence <= at.sequence)
-        {
-            match timeout(LOOK_INTERVAL, self.applied.recv()).await {
-                Ok(Some(applied)) => self.keep(applied),
-                _ => return,
-            }
-            sleep(GATHER).await;
-        }
-        while let Ok(applied) = self.applied.try_recv() {
-            self.keep(applied);
-        }
+        self.candidate.submit(action, None).await;
     }
 }

@@ -7,12 +7,18 @@ use onex_core::{
 use onex_log::{Delivery, Event, Found, Log, Lost, Store};
 use onex_types::entry::{EntryId, Sequence, SnapshotRef};
 
-use super::super::clock::Clock;
+use super::super::{
+    clock::Clock,
+    high_water::{Elsewhere, store_id},
+};
 
 /// Messages from the end that are tried, the last one first, until one names a snapshot that fits.
 const HINTS_TRIED_MAX: u64 = 1_000;
 /// How often a lost connection is begun anew while the log is read.
 const SESSIONS_MAX: u32 = 8;
+
+/// How often the snapshot that the last message names may be missing.
+const TRIMMED_MAX: u32 = 3;
 
 /// Why the log could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -29,21 +35,55 @@ pub(in super::super) enum LoadError {
 }
 
 /// What was applied last, before a restart in the same process.
-pub(super) type Known = (Sequence, Option<EntryId>);
+pub(in super::super) type Known = (Sequence, Option<EntryId>);
 
 /// Reads what the log says. The last message names a snapshot; if it turns out not to belong there, the one before does.
-pub(super) async fn load(
+/// One that is older than what is known of it from `elsewhere` is refused.
+pub(in super::super) async fn load(
     log: &mut Log,
     store: &Store,
     known: Option<Known>,
+    elsewhere: &Elsewhere,
     clock: Clock,
 ) -> Result<Loaded, LoadError> {
-    let Some(last) = store.last().await? else {
-        return match known {
-            Some((known, _)) if known > Sequence(0) => Err(StartError::WentBack(known).into()),
-            _ => Ok(Loaded::empty()),
+    let mut tried = 0;
+    let loaded = loop {
+        let Some(last) = store.last().await? else {
+            return empty(store, known, elsewhere).await;
         };
+        match load_behind(log, store, &last, known, clock).await {
+            // Another instance has trimmed the log meanwhile, and names a later snapshot now.
+            Err(LoadError::Lost(Lost::Trimmed { .. })) if tried < TRIMMED_MAX => tried += 1,
+            Err(LoadError::Lost(Lost::Trimmed { wanted, .. })) => {
+                return Err(StartError::NoSnapshot(wanted).into());
+            }
+            loaded => break loaded?,
+        }
     };
+    let revision = elsewhere.revision(store_id(loaded.state()));
+    Ok(loaded.checked(revision)?)
+}
+
+async fn empty(
+    store: &Store,
+    known: Option<Known>,
+    elsewhere: &Elsewhere,
+) -> Result<Loaded, LoadError> {
+    let known = known.filter(|(known, _)| *known > Sequence(0));
+    if let Some((known, _)) = known {
+        return Err(StartError::WentBack(known).into());
+    }
+    let last = store.check().await?.last;
+    Ok(Loaded::of_empty(last, elsewhere.revision(None))?)
+}
+
+async fn load_behind(
+    log: &mut Log,
+    store: &Store,
+    last: &Found,
+    known: Option<Known>,
+    clock: Clock,
+) -> Result<Loaded, LoadError> {
     let mut error = StartError::Hint(last.sequence);
     let mut hint = Some(last.clone());
     for back in 1..=HINTS_TRIED_MAX {
@@ -97,6 +137,7 @@ async fn load_from(
                 let batch = match event {
                     Event::Following { first, .. } => first.into_iter().collect(),
                     Event::Delivered(batch) => batch,
+                    Event::Lost(lost @ Lost::Trimmed { .. }) => return Err(lost.into()),
                     Event::Lost(lost) if sessions >= SESSIONS_MAX => return Err(lost.into()),
                     Event::Lost(lost) => {
                         tracing::warn!(%lost, "reading the log again");

@@ -4,6 +4,7 @@
 //! One task owns the engine and the log. Commands come in through a channel, in chunks; outcomes go out through a function,
 //! in chunks; and readers have a copy of the state of their own, behind a lock ([`Reads`]).
 
+mod doubt;
 mod load;
 mod probe;
 mod reads;
@@ -26,12 +27,12 @@ use tokio::{
     task::AbortHandle,
 };
 
-pub(super) use load::LoadError;
+pub(super) use load::{LoadError, load};
 pub(super) use reads::Reads;
 
 use crate::domain::time::Moment;
 
-use super::clock::Clock;
+use super::{clock::Clock, high_water::Elsewhere};
 
 /// Chunks of commands that wait for the engine, at most. How many commands wait is bounded where they are taken.
 const CHUNKS_MAX: usize = 1_024;
@@ -63,14 +64,16 @@ pub(super) struct Options {
     pub(super) local: Local,
     /// Sizes and times.
     pub(super) limits: Limits,
-    /// What the first entry of a log says, where there is none yet.
-    pub(super) settings: Settings,
+    /// What the first entry of a log says, where there is none yet; none for who only looks at it.
+    pub(super) settings: Option<Settings>,
     /// Which of these somebody gave: a log that is there must have them as they are given.
     pub(super) given: Vec<String>,
+    /// What is known of the store from elsewhere: a log that is older is refused.
+    pub(super) known: Elsewhere,
     /// Where the time comes from.
     pub(super) clock: Clock,
-    /// Who is told of every entry.
-    pub(super) applied: mpsc::UnboundedSender<Applied>,
+    /// Who are told of every entry.
+    pub(super) applied: Vec<mpsc::UnboundedSender<Applied>>,
 }
 
 /// Why the engine does not go on.
@@ -133,7 +136,7 @@ impl<T: Send + 'static> Driver<T> {
         answer: impl FnMut(Vec<(T, Outcome)>) + Send + 'static,
     ) -> Result<Self, LoadError> {
         let clock = options.clock;
-        let loaded = load::load(&mut log, &store, None, clock).await?;
+        let loaded = load(&mut log, &store, None, &options.known, clock).await?;
         let reads = Arc::new(Reads::new(loaded.state().clone(), clock.now().mono));
         let (commands, submitted) = mpsc::channel(CHUNKS_MAX);
         let (stop, stopping) = watch::channel(false);
@@ -151,7 +154,7 @@ impl<T: Send + 'static> Driver<T> {
         });
         let (end, ended) = watch::channel(None);
         let task = tokio::spawn(async move {
-            end.send_replace(Some(Arc::new(turn.run().await)));
+            end.send_replace(Some(Arc::new(Box::pin(turn.run()).await)));
         });
         Ok(Self {
             handle: Handle { commands, reads },

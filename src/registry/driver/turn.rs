@@ -1,7 +1,7 @@
 //! The task that owns the engine: gathers everything that has happened, lets the engine take it in one go, and carries out what
 //! comes of it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use futures::FutureExt as _;
 use onex_core::{
@@ -10,14 +10,15 @@ use onex_core::{
     entry::Entry,
     record::Store as StoreRecord,
 };
-use onex_log::{Append, Delivery, Event, Info, Log, Refusal, Store};
+use onex_log::{Append, Delivery, Event, Info, Log, Lost, Refusal, Store};
 use onex_types::{entry::Sequence, ids::CommandId};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use super::{
     Applied, Ended, Options, Submitted,
-    load::{self, Known},
+    doubt::{self, Doubt, Doubted},
+    load::{self, LoadError},
     probe::{self, Probe},
     reads::Reads,
     sizes::Sizes,
@@ -26,8 +27,6 @@ use crate::{domain::time::Moment, throttle::LogThrottle};
 
 /// How long an engine that stops may take to settle what is under way, in milliseconds.
 const SETTLE_MILLIS: u64 = 2_000;
-/// How long to wait before the log is read again after that failed.
-const READ_AGAIN_PAUSE: Duration = Duration::from_millis(500);
 /// Chunks of commands that are taken in one go, at most.
 const CHUNKS_TAKEN_MAX: usize = 256;
 
@@ -74,6 +73,9 @@ pub(super) struct Turn<T> {
     stop_by: Option<Moment>,
     complaints: Arc<LogThrottle>,
     sizes: Sizes,
+    doubt: Doubt,
+    /// Why the store is another one than the one that was opened.
+    gone: Option<Lost>,
 }
 
 /// What follows a turn.
@@ -127,6 +129,8 @@ impl<T: Send + 'static> Turn<T> {
             chunks: Vec::new(),
             stop_by: None,
             complaints: LogThrottle::new("messages of the log"),
+            doubt: Doubt::default(),
+            gone: None,
         }
     }
 
@@ -164,6 +168,9 @@ impl<T: Send + 'static> Turn<T> {
                     }
                 }
             }
+            if let Some(lost) = self.gone.take() {
+                return LoadError::from(lost).into();
+            }
             if self.engine.is_ready() {
                 self.is_ready
                     .send_if_modified(|ready| !std::mem::replace(ready, true));
@@ -186,10 +193,13 @@ impl<T: Send + 'static> Turn<T> {
         let Options {
             settings, given, ..
         } = &mut self.options;
+        let Some(settings) = settings.clone() else {
+            return;
+        };
         // Once this instance runs, somebody may change what it was started with.
         let genesis = Genesis {
             store,
-            settings: settings.clone(),
+            settings,
             given: std::mem::take(given),
         };
         let action = Action::Genesis(Box::new(genesis));
@@ -280,6 +290,7 @@ impl<T: Send + 'static> Turn<T> {
                 let first =
                     first.map(|first| (first.sequence, first.header.map(|header| header.id)));
                 self.inputs.push(Input::Following(first));
+                self.doubt.over();
                 // Another server may take larger or smaller messages.
                 self.sizes.again().notify_one();
             }
@@ -307,6 +318,12 @@ impl<T: Send + 'static> Turn<T> {
                 }
                 self.inputs.push(Input::Disconnected);
                 self.log.follow(self.engine.head());
+                match self.doubt.note(&lost, self.options.clock.now().mono) {
+                    Doubted::Nothing => {}
+                    // Nothing is where this engine is.
+                    Doubted::Log => self.inputs.push(Input::Following(None)),
+                    Doubted::Store => self.gone = Some(lost),
+                }
             }
         }
     }
@@ -372,11 +389,14 @@ impl<T: Send + 'static> Turn<T> {
                     entry,
                 } => {
                     applied.push(Arc::clone(&entry));
-                    let _ = self.options.applied.send(Applied {
+                    let one = Applied {
                         sequence,
                         header,
                         entry,
-                    });
+                    };
+                    for told in &self.options.applied {
+                        let _ = told.send(one.clone());
+                    }
                 }
                 Output::Trim(below) => self.trim(below),
                 Output::Foreign(sequence) => {
@@ -428,27 +448,15 @@ impl<T: Send + 'static> Turn<T> {
         });
     }
 
-    /// The log does not fit what was applied: begins anew with what it says now, unless it went back.
+    /// The log does not fit what was applied: begins anew with what it says now.
     async fn read_again(&mut self) -> Result<(), Ended> {
-        let known: Known = self.engine.known();
-        tracing::warn!(sequence = known.0.0, "the log is read again");
-        let clock = self.options.clock;
-        let loaded = loop {
-            match load::load(&mut self.log, &self.store, Some(known), clock).await {
-                Ok(loaded) => break loaded,
-                Err(load::LoadError::Start(error)) => {
-                    return Err(load::LoadError::Start(error).into());
-                }
-                Err(error) => {
-                    let error = crate::chain(&error);
-                    tracing::warn!(error, "the log cannot be read; trying again");
-                    tokio::time::sleep(READ_AGAIN_PAUSE).await;
-                }
-            }
-        };
+        let Options { clock, known, .. } = &self.options;
+        let (applied, clock) = (self.engine.known(), *clock);
+        let loaded = doubt::read_again(&mut self.log, &self.store, applied, known, clock).await?;
         let now = clock.now();
         self.reads.replace(loaded.state().clone(), now.mono);
         let Options { local, limits, .. } = &self.options;
+        self.doubt = Doubt::default();
         self.engine = Engine::new(local.clone(), limits.clone(), loaded, now);
         self.inputs.clear();
         self.begin();

@@ -57,6 +57,10 @@ impl Engine {
     fn void(&mut self, delivered: &Delivered, now: Now) {
         self.head = (delivered.sequence, delivered.header.map(|header| header.id));
         self.out.push(Output::Foreign(delivered.sequence));
+        if self.on(Mechanism::CountVoid) {
+            self.room.grown(delivered.bytes);
+            self.snapshots.note_void(delivered.bytes);
+        }
         self.move_behind(delivered.sequence, now);
     }
 

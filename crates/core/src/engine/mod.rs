@@ -233,6 +233,9 @@ impl Engine {
     fn learn_sizes(&mut self, sizes: Sizes, now: Now) {
         self.room.learn(sizes);
         self.trimming.learn(sizes.first, now.mono);
+        if self.on(Mechanism::SnapshotAfterPurge) {
+            self.snapshots.note_first(sizes.first);
+        }
     }
 
     /// What is due because time has passed.

@@ -151,6 +151,21 @@ impl Snapshots {
         self.since = now;
     }
 
+    /// A message that is no entry is in the log: a log that is nearly full is cut short for it, too.
+    pub(super) fn note_void(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.changed = true;
+    }
+
+    /// The log begins there. Somebody removed more of it than is covered: another snapshot is due, from its first chunk on.
+    pub(super) fn note_first(&mut self, first: Sequence) {
+        let is_gone = |snapshot: SnapshotRef| snapshot.sequence < first;
+        if self.newest.is_some_and(is_gone) {
+            self.due = true;
+            self.running.take_if(|running| is_gone(running.first));
+        }
+    }
+
     /// Whether a snapshot is being written by that instance.
     pub(super) fn wants_chunk(&self, instance: InstanceId) -> bool {
         self.running

@@ -71,7 +71,10 @@ pub enum StartError {
     #[error("the message at {0} names a snapshot that it does not follow")]
     Hint(Sequence),
     /// The snapshot is not where it should be.
-    #[error("there is no snapshot at {0}")]
+    #[error(
+        "there is no snapshot at {0}: somebody removed a part of the log. Restore the bucket from a backup; without one, \
+         stop every instance, remove the bucket and run `onex doctor --accept-restore`"
+    )]
     NoSnapshot(Sequence),
     /// A message is missing.
     #[error("{0} is missing in the log")]

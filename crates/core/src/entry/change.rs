@@ -95,6 +95,19 @@ impl Change {
         }
     }
 
+    /// The key whose record it changes.
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Put { key, .. }
+            | Self::Renew { key, .. }
+            | Self::Confirm { key }
+            | Self::End { key, .. }
+            | Self::Add { key, .. }
+            | Self::Delete { key, .. } => Some(key),
+            Self::Skip { .. } | Self::Chunk(_) => None,
+        }
+    }
+
     /// What to publish of it.
     pub fn event(&self) -> Option<&EventRecord> {
         match self {

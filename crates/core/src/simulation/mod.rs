@@ -21,6 +21,7 @@ mod publishing;
 mod random;
 mod schedules;
 mod schedules_calls;
+mod schedules_foreign;
 mod schedules_hosts;
 mod schedules_lag;
 mod schedules_log;

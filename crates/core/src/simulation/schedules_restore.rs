@@ -236,6 +236,27 @@ fn an_accepted_restore_is_followed_by_a_snapshot_first_of_all() {
     assert!(loaded.state().is_skipped(known + 1));
 }
 
+/// Who accepts does not know with which settings the registry will be started.
+#[test]
+fn a_log_may_begin_with_an_accepted_restore_and_gets_its_settings_with_the_next_start() {
+    let mut stage = Stage::empty(1, Mechanisms::default(), &Limits::default());
+    // Without what a start asks for.
+    drop(stage.instances[0].start(0, &stage.store, stage.t));
+    stage.follow(0);
+    stage.settle();
+    let job = stage.ask(0, accept(5_000, true));
+    stage.settle();
+    let revision = stage.reply(job).unwrap().revision;
+    assert!(revision >= 5_000 + SKIPPED_REVISIONS);
+    assert_eq!(stage.engine(0).state().settings(), None);
+    stage.instances[0].engine = None;
+    stage.start(0);
+    stage.settle();
+    assert!(stage.engine(0).state().settings().is_some());
+    assert!(granted(&mut stage, 1, 20_000).is_some());
+    assert!(stage.engine(0).state().is_skipped(4_711) && stage.alike());
+}
+
 /// An entry that raises the format, by a later version.
 fn raise(stage: &mut Stage, format: u32) {
     let engine = stage.engine(0);

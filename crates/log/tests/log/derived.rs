@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use onex_log::{Derived, DerivedMessage, DerivedOptions, Tail};
+use onex_log::{BucketNames, Derived, DerivedMessage, DerivedOptions, Tail};
 use onex_types::entry::Sequence;
 
 use crate::nats::Nats;
@@ -19,6 +19,7 @@ async fn open(nats: &Nats) -> Derived {
         replicas: 1,
         bytes_max: -1,
         age_max: Duration::ZERO,
+        is_bucket: false,
     };
     Derived::open(client, &options).await.unwrap()
 }
@@ -48,20 +49,26 @@ async fn messages_go_behind_the_last_one_or_nowhere() {
     let nats = Nats::start();
     let one = open(&nats).await;
     let other = open(&nats).await;
-    assert_eq!(one.tail(NAME).await.unwrap(), tail(0, None));
+    assert_eq!(one.tail(NAME, |_| true).await.unwrap(), tail(0, None));
     assert_eq!(one.append(Sequence(0), &messages(1..201)).await, 200);
     // Who believes the stream to be shorter appends nothing.
     assert_eq!(other.append(Sequence(0), &messages(1..201)).await, 0);
     assert_eq!(other.append(Sequence(0), &messages(1..4)).await, 0);
     assert_eq!(other.append(Sequence(199), &messages(200..202)).await, 0);
-    assert_eq!(other.tail(NAME).await.unwrap(), tail(200, Some(200)));
+    assert_eq!(
+        other.tail(NAME, |_| true).await.unwrap(),
+        tail(200, Some(200))
+    );
     assert_eq!(other.append(Sequence(200), &messages(201..203)).await, 2);
     assert_eq!(one.append(Sequence(200), &messages(201..203)).await, 0);
     assert_eq!(
         one.append(Sequence(202), &messages(203..1_303)).await,
         1_100
     );
-    assert_eq!(one.tail(NAME).await.unwrap(), tail(1_302, Some(1_302)));
+    assert_eq!(
+        one.tail(NAME, |_| true).await.unwrap(),
+        tail(1_302, Some(1_302))
+    );
 }
 
 #[tokio::test]
@@ -73,7 +80,61 @@ async fn what_others_write_is_looked_past() {
     for _ in 0..3 {
         stranger.request("derived.b", "y".into()).await.unwrap();
     }
-    assert_eq!(derived.tail(NAME).await.unwrap(), tail(6, Some(3)));
+    assert_eq!(
+        derived.tail(NAME, |_| true).await.unwrap(),
+        tail(6, Some(3))
+    );
     assert_eq!(derived.append(Sequence(6), &messages(4..5)).await, 1);
-    assert_eq!(derived.tail(NAME).await.unwrap(), tail(7, Some(4)));
+    assert_eq!(
+        derived.tail(NAME, |_| true).await.unwrap(),
+        tail(7, Some(4))
+    );
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_no_batches_is_corrected_and_the_rest_of_its_settings_stays() {
+    let nats = Nats::start();
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let context = async_nats::jetstream::new(client.clone());
+    let config = async_nats::jetstream::stream::Config {
+        name: "DERIVED".to_owned(),
+        subjects: vec!["derived.>".to_owned()],
+        max_bytes: 1 << 20,
+        ..Default::default()
+    };
+    context.create_stream(config).await.unwrap();
+    let derived = open(&nats).await;
+    // So many go in a batch.
+    assert_eq!(derived.append(Sequence(0), &messages(1..101)).await, 100);
+    let stream = context.get_stream("DERIVED").await.unwrap();
+    assert_eq!(stream.cached_info().config.max_bytes, 1 << 20);
+}
+
+#[tokio::test]
+async fn a_bucket_keeps_the_last_value_of_each_key_and_tells_what_others_wrote() {
+    let nats = Nats::start();
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let names = BucketNames::of("shown");
+    let options = names.options("Shown.".to_owned(), 1);
+    let derived = Derived::open(client.clone(), &options).await.unwrap();
+    let put = |key: &str, value: &'static str| names.put(key, value.into());
+    let mut messages: Vec<DerivedMessage> = (0..64).map(|n| put(&format!("k.{n}"), "1")).collect();
+    messages.extend([put("k.0", "2"), names.remove("k.1")]);
+    assert_eq!(derived.append(Sequence(0), &messages).await, 66);
+    let context = async_nats::jetstream::new(client);
+    let bucket = context.get_key_value("shown").await.unwrap();
+    assert_eq!(bucket.get("k.0").await.unwrap().unwrap(), "2");
+    assert_eq!(bucket.get("k.1").await.unwrap(), None);
+    let mut subjects = derived.subjects().await.unwrap();
+    subjects.sort();
+    assert_eq!(subjects.len(), 64);
+    assert_eq!(names.key(&subjects[0]), Some("k.0"));
+    bucket.put("k.5", "theirs".into()).await.unwrap();
+    bucket.put("k.6", "theirs".into()).await.unwrap();
+    let (last, behind) = derived.behind(Sequence(66)).await.unwrap();
+    let behind = behind.unwrap();
+    let keys: Vec<Option<&str>> = behind.iter().map(|subject| names.key(subject)).collect();
+    assert_eq!((last, keys), (Sequence(68), vec![Some("k.5"), Some("k.6")]));
+    // A stream that is shorter than that is another one.
+    assert_eq!(derived.behind(Sequence(70)).await.unwrap(), (last, None));
 }

@@ -21,6 +21,7 @@ pub(crate) fn options(url: &str) -> Options {
         bucket: "test".to_owned(),
         replicas: 1,
         bytes_max: 64 << 20,
+        bytes_chosen: false,
     }
 }
 

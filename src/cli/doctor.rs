@@ -1,0 +1,138 @@
+//! `onex doctor`: looks at a registry's store. It is for the core that keeps its state in an ordered log: see
+//! `docs/log-core.md`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{
+    connect::Options,
+    embedded,
+    registry::{self, Accepted, Report, settings::Settings},
+};
+
+use super::{
+    connection::Flags,
+    environment,
+    failure::{Exit, Failure},
+    notes,
+    output::{Output, Table, plain},
+    serve::embedded_options,
+};
+
+/// Look at the store of a registry, and say whether one starts on it.
+///
+/// Finds the store as `onex serve` does: without --nats and --context that is the one of a NATS server of its own, which must
+/// not be running. It changes nothing but with --accept-restore.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  onex doctor --nats nats://127.0.0.1:4222 --accept-restore")]
+pub(super) struct Doctor {
+    /// Go on from what the store says, though more was known: it was restored from a backup, or made anew. Stop every
+    /// instance first. Nothing is granted for the longest TTL, because those who hold what is lost may use it until then.
+    #[arg(long)]
+    accept_restore: bool,
+    /// All that held a lease have been started again since, so that leases are granted at once.
+    #[arg(long, requires = "accept_restore")]
+    holders_restarted: bool,
+    /// The data of a registry that starts a NATS server of its own.
+    #[arg(long, env = "ONEX_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+impl Doctor {
+    pub(super) async fn run(self, flags: &Flags, output: Output) -> Result<Exit, Failure> {
+        if environment::variable("ONEX_CORE").as_deref() != Some("log") {
+            let message = "onex doctor is for registries that keep their state in an ordered log";
+            return Err(Failure::usage(message).hint("set ONEX_CORE=log, as for `onex serve`"));
+        }
+        let host = super::super::client::own_host();
+        let host = host.map_err(|error| Failure::usage(crate::chain(&error)))?;
+        let mut settings = Settings {
+            namespace: flags.namespace(),
+            ..Settings::on(host)
+        };
+        if let Some(target) = flags.named()? {
+            settings.notes = notes(&settings, target.options.shown());
+            return self.examine(settings, target.options, output).await;
+        }
+        let usage = |error: anyhow::Error| Failure::usage(crate::chain(error.as_ref()));
+        let listen = ([127, 0, 0, 1], 0).into();
+        let options = embedded_options(listen, self.data.as_ref()).map_err(usage)?;
+        settings.notes = notes(&settings, options.data.display().to_string());
+        let server = embedded::Server::start(&options).await;
+        let server = server.map_err(|error| Failure::usage(crate::chain(&error)))?;
+        let nats = Options::at(server.url());
+        let done = self.examine(settings, nats, output).await;
+        server.stop().await;
+        done
+    }
+
+    async fn examine(
+        self,
+        settings: Settings,
+        nats: Options,
+        output: Output,
+    ) -> Result<Exit, Failure> {
+        let doctor = registry::Doctor::new(settings, nats);
+        let failed = |error: registry::DoctorError| {
+            let message = plain(&crate::chain(&error)).into_owned();
+            Failure::new(Exit::Failed, "STORE_UNAVAILABLE", message)
+        };
+        if self.accept_restore {
+            let accepted = doctor.accept_restore(self.holders_restarted).await;
+            return show_accepted(&accepted.map_err(failed)?, output);
+        }
+        let report = doctor.examine().await.map_err(failed)?;
+        show(&report, output)?;
+        match &report.refused {
+            None => Ok(Exit::Done),
+            Some(why) => Err(Failure::new(Exit::Failed, "STORE_CHANGED", why.as_str())),
+        }
+    }
+}
+
+fn show_accepted(accepted: &Accepted, output: Output) -> Result<Exit, Failure> {
+    output.show(
+        accepted,
+        |accepted| vec![accepted.revision.to_string()],
+        |accepted, _| {
+            let granted = match accepted.quiet_ms.div_ceil(1_000) {
+                0 => "at once".to_owned(),
+                seconds => format!("{seconds} s after the registry has started"),
+            };
+            let table = Table::values()
+                .row(["Known revision", &accepted.known.to_string()])
+                .row(["Goes on at revision", &accepted.revision.to_string()])
+                .row(["Leases are granted", &granted]);
+            vec![table.into()]
+        },
+    )?;
+    Ok(Exit::Done)
+}
+
+fn show(report: &Report, output: Output) -> Result<(), Failure> {
+    output.show(
+        report,
+        |report| vec![report.bucket.clone()],
+        |report, _| {
+            let number =
+                |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |it| it.to_string());
+            let id = report
+                .store_id
+                .map_or_else(|| "-".to_owned(), |id| id.to_string());
+            let noted = report.noted.as_ref().map(|note| note.revision);
+            let size = format!("{} of {} bytes", report.bytes, report.bytes_max);
+            let table = Table::values()
+                .row(["Bucket", &report.bucket])
+                .row(["Store id", &id])
+                .row(["Created", &report.created_at.to_string()])
+                .row(["Revision", &number(report.revision)])
+                .row(["Last position", &report.sequence.to_string()])
+                .row(["Entries", &report.messages.to_string()])
+                .row(["Size", &size])
+                .row(["Last event", &number(report.event_revision)])
+                .row(["Noted here", &number(noted)]);
+            vec![table.into()]
+        },
+    )
+}

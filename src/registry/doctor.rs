@@ -1,0 +1,238 @@
+//! Looks at the store of a registry, and lets one that was restored or made anew be gone on from. No registry has to run.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use onex_core::{
+    command::{Action, Command, Outcome},
+    decide::Local,
+    engine::Limits,
+    record::InstanceId,
+    state::State,
+};
+use onex_log::{Derived, Log, Store};
+use onex_types::ids::CommandId;
+use serde::Serialize;
+use tokio::{sync::oneshot, time::timeout};
+use uuid::Uuid;
+
+use crate::{connect, domain::time::Moment, protocol::names::SERVICE};
+
+use super::{
+    background::{events_options, last_event},
+    clock::Clock,
+    driver::{self, Driver, LoadError, Submitted},
+    high_water::{Elsewhere, Note, store_id},
+    settings::{STORE_BYTES_MAX, Settings},
+};
+
+/// How long the store may take to take an entry.
+const DECIDE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Who looks at a store.
+pub struct Doctor {
+    settings: Settings,
+    nats: connect::Options,
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The bucket.
+    pub bucket: String,
+    /// When its stream was created.
+    pub created_at: Timestamp,
+    /// Which store it is; absent in one that was not used yet.
+    pub store_id: Option<Uuid>,
+    /// The revision of its last command; absent where it cannot be read.
+    pub revision: Option<u64>,
+    /// Its last position.
+    pub sequence: u64,
+    /// How many entries it has.
+    pub messages: u64,
+    /// How many bytes it takes.
+    pub bytes: u64,
+    /// How many it may take.
+    pub bytes_max: u64,
+    /// The revision of the last event.
+    pub event_revision: Option<u64>,
+    /// What instances on this machine noted of it.
+    pub noted: Option<Note>,
+    /// Why no registry starts on it; absent where one does.
+    pub refused: Option<String>,
+}
+
+/// What came of accepting a store.
+#[derive(Debug, Serialize)]
+pub struct Accepted {
+    /// The highest revision that was known.
+    pub known: u64,
+    /// The revision from which it goes on.
+    pub revision: u64,
+    /// For how long nothing is granted, in milliseconds.
+    pub quiet_ms: u64,
+}
+
+/// Why it could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum DoctorError {
+    /// No connection.
+    #[error("no connection to NATS")]
+    Connect(#[from] connect::Error),
+    /// No store.
+    #[error("the store cannot be used")]
+    Store(#[from] onex_log::Error),
+    /// It cannot be gone on from what is there.
+    #[error("{0}")]
+    Load(String),
+    /// The store took no entry.
+    #[error("the store did not take the entry that accepts it: {0}")]
+    Undecided(String),
+}
+
+impl From<LoadError> for DoctorError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(crate::chain(&error))
+    }
+}
+
+impl Doctor {
+    /// Of the store that a registry with these settings would use.
+    pub fn new(settings: Settings, nats: connect::Options) -> Self {
+        Self { settings, nats }
+    }
+
+    /// Looks, and changes nothing.
+    pub async fn examine(&self) -> Result<Report, DoctorError> {
+        let elsewhere = self.elsewhere().await?;
+        let bucket = self.settings.namespace.bucket();
+        let (mut log, store) = onex_log::open_existing(self.nats.clone(), &bucket).await?;
+        let info = store.check().await?;
+        let nothing = Elsewhere::default();
+        let loaded = driver::load(&mut log, &store, None, &nothing, Clock::start()).await;
+        let (store_id, revision, refused) = match loaded {
+            Ok(loaded) => {
+                let id = store_id(loaded.state());
+                let revision = loaded.state().revision();
+                let checked = loaded.checked(elsewhere.revision(id));
+                (id, Some(revision), checked.err().map(|why| why.to_string()))
+            }
+            // Nothing is known of it but that it is empty.
+            Err(LoadError::Start(why)) => (None, None, Some(why.to_string())),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Report {
+            bucket,
+            created_at: info.created,
+            store_id,
+            revision,
+            sequence: info.last.0,
+            messages: info.messages,
+            bytes: info.bytes,
+            bytes_max: info.bytes_max,
+            event_revision: elsewhere.event,
+            noted: elsewhere.notes.and_then(|notes| notes.of(store_id)),
+            refused,
+        })
+    }
+
+    /// Lets a registry go on from what is there.
+    pub async fn accept_restore(&self, holders_restarted: bool) -> Result<Accepted, DoctorError> {
+        let elsewhere = self.elsewhere().await?;
+        let (log, store) = self.open_for_good().await?;
+        let options = driver::Options {
+            local: Local {
+                instance: InstanceId(Uuid::new_v4().as_u64_pair().1),
+                probes: None,
+            },
+            limits: Limits::default(),
+            // It is not known with which ones the registry will be started.
+            settings: None,
+            given: Vec::new(),
+            known: Elsewhere::default(),
+            clock: Clock::start(),
+            applied: Vec::new(),
+        };
+        let answer = |outcomes: Vec<(oneshot::Sender<Outcome>, Outcome)>| {
+            for (waiter, outcome) in outcomes {
+                let _ = waiter.send(outcome);
+            }
+        };
+        let clock = options.clock;
+        let driver = Driver::start(log, store, options, answer).await?;
+        let reads = &driver.handle.reads;
+        let store_id = reads.with(clock.now().mono, store_id).flatten();
+        let known = elsewhere.revision(store_id).unwrap_or_default();
+        let known = known.max(reads.revision());
+        let (waiter, outcome) = oneshot::channel();
+        let command = Command {
+            id: CommandId(Uuid::now_v7()),
+            correlation_id: None,
+            action: Action::AcceptRestore {
+                known,
+                holders_restarted,
+            },
+        };
+        let submitted = Submitted {
+            waiter: Some(waiter),
+            command,
+            deadline: Moment::NEVER,
+        };
+        let _ = driver.handle.submit(vec![submitted]).await;
+        let decided = timeout(DECIDE_TIMEOUT, outcome).await;
+        let now = clock.now().mono;
+        let quiet_ms = reads.with(now, State::quiet_until).flatten();
+        driver.stop();
+        let ended = driver.ended().await;
+        let undecided = |why: &str| {
+            let ended = ended.as_ref().map(|ended| crate::chain(&**ended));
+            DoctorError::Undecided(ended.unwrap_or_else(|| why.to_owned()))
+        };
+        let outcome = decided.map_err(|_| undecided("no answer in time"))?;
+        let outcome = outcome.map_err(|_| undecided("no answer"))?;
+        if let Err(refusal) = outcome.result {
+            return Err(DoctorError::Undecided(refusal.to_string()));
+        }
+        Ok(Accepted {
+            known,
+            revision: outcome.revision,
+            quiet_ms: quiet_ms.map_or(0, |until| until.since(now)),
+        })
+    }
+
+    /// The store, made where it is not there. One that had messages and has none any more is begun anew.
+    async fn open_for_good(&self) -> Result<(Log, Store), onex_log::Error> {
+        let options = onex_log::Options {
+            nats: self.nats.clone(),
+            bucket: self.settings.namespace.bucket(),
+            replicas: self.settings.replicas.unwrap_or(1),
+            bytes_max: self.settings.store_bytes_max.unwrap_or(STORE_BYTES_MAX),
+            bytes_chosen: false,
+        };
+        let (log, store) =
+            match onex_log::open_existing(options.nats.clone(), &options.bucket).await {
+                Err(onex_log::Error::Missing { .. }) => return onex_log::open(options).await,
+                opened => opened?,
+            };
+        let info = store.check().await?;
+        if info.messages > 0 || info.last.0 == 0 {
+            return Ok((log, store));
+        }
+        store.remove_empty().await?;
+        onex_log::open(options).await
+    }
+
+    async fn elsewhere(&self) -> Result<Elsewhere, DoctorError> {
+        let name = format!("{SERVICE} doctor");
+        let client = self.nats.connect(&name, |_| {}).await?;
+        let events = Derived::named(client, &events_options(&self.settings));
+        let event = match last_event(&events).await {
+            Err(onex_log::Error::Missing { .. }) => None,
+            event => event?,
+        };
+        Ok(Elsewhere {
+            event,
+            notes: self.settings.notes.clone(),
+        })
+    }
+}

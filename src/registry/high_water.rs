@@ -1,0 +1,213 @@
+//! What instances note outside of the store: how far its log was. A store that is older than that went back.
+//!
+//! Each store has a file, named by its id, which any instance of the same user replaces as a whole. A store that was made anew has
+//! another id, or none yet, so a file says as well where its store was.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use onex_core::{key::Key, state::State};
+use serde::{Deserialize, Serialize};
+use tokio::{sync::mpsc::UnboundedReceiver, time::sleep};
+use uuid::Uuid;
+
+use super::{
+    clock::Clock,
+    driver::{Applied, Reads},
+};
+
+/// How often it is noted, at most.
+const NOTE_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes of a note, at most: anything longer is none.
+const NOTE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Where notes are kept, and about which place they are.
+#[derive(Debug, Clone)]
+pub struct Notes {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Which NATS server has the store, or in which folder its data is.
+    pub place: String,
+    /// The bucket there.
+    pub bucket: String,
+}
+
+/// How far a store was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Which store.
+    pub store_id: Uuid,
+    /// See [`Notes::place`].
+    pub place: String,
+    /// See [`Notes::bucket`].
+    pub bucket: String,
+    /// The revision of the last command that was applied.
+    pub revision: u64,
+    /// The position of the last entry that was applied.
+    pub sequence: u64,
+    /// When this was noted.
+    pub noted_at: Timestamp,
+}
+
+impl Notes {
+    /// What was noted of a store; of one that has no id yet, of any that was in its place.
+    pub fn of(&self, store_id: Option<Uuid>) -> Option<Note> {
+        if let Some(id) = store_id {
+            return read(&self.path(id));
+        }
+        let files = fs::read_dir(&self.folder).ok()?;
+        let notes = files.flatten().filter_map(|file| read(&file.path()));
+        let here = notes.filter(|note| note.place == self.place && note.bucket == self.bucket);
+        here.max_by_key(|note| note.revision)
+    }
+
+    fn path(&self, store_id: Uuid) -> PathBuf {
+        self.folder.join(store_id.to_string())
+    }
+
+    /// Replaces the note as a whole.
+    fn write(&self, note: &Note) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        let path = self.path(note.store_id);
+        // Several instances may do so at the same time.
+        let draft = path.with_extension(std::process::id().to_string());
+        let mut file = File::create(&draft)?;
+        file.write_all(&serde_json::to_vec(note)?)?;
+        file.sync_data()?;
+        fs::rename(&draft, &path)
+    }
+
+    /// Notes for ever how far the log is.
+    pub(super) async fn run(
+        self,
+        reads: std::sync::Arc<Reads>,
+        clock: Clock,
+        mut applied: UnboundedReceiver<Applied>,
+    ) {
+        let mut noted = 0;
+        let mut failing = false;
+        while let Some(mut last) = applied.recv().await {
+            while let Ok(next) = applied.try_recv() {
+                last = next;
+            }
+            let now = clock.now();
+            let store_id = reads.with(now.mono, store_id).flatten();
+            let revision = last.entry.last_revision();
+            let Some(store_id) = store_id.filter(|_| revision > noted) else {
+                continue;
+            };
+            let note = Note {
+                store_id,
+                place: self.place.clone(),
+                bucket: self.bucket.clone(),
+                revision,
+                sequence: last.sequence.0,
+                noted_at: now.wall,
+            };
+            let notes = self.clone();
+            let written = tokio::task::spawn_blocking(move || notes.write(&note)).await;
+            match written {
+                Ok(Ok(())) => (noted, failing) = (revision, false),
+                Ok(Err(error)) if !failing => {
+                    failing = true;
+                    let folder = self.folder.display();
+                    tracing::warn!(%folder, %error, "how far the store is cannot be noted: an older one will not be noticed");
+                }
+                _ => {}
+            }
+            sleep(NOTE_INTERVAL).await;
+        }
+        // The engine has ended, and says why.
+        std::future::pending().await
+    }
+}
+
+/// Which store a state is of.
+pub(super) fn store_id(state: &State) -> Option<Uuid> {
+    let store = state.slot(&Key::Store)?.record.store()?;
+    Some(store.store_id)
+}
+
+fn read(path: &Path) -> Option<Note> {
+    let file = File::open(path).ok()?;
+    if !file
+        .metadata()
+        .is_ok_and(|it| it.is_file() && it.len() <= NOTE_BYTES_MAX)
+    {
+        return None;
+    }
+    serde_json::from_reader(file).ok()
+}
+
+/// What is known of a store from elsewhere.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Elsewhere {
+    /// The revision of the last event.
+    pub(super) event: Option<u64>,
+    /// What instances noted.
+    pub(super) notes: Option<Notes>,
+}
+
+impl Elsewhere {
+    /// The highest revision that is known of that store; see [`Notes::of`].
+    pub(super) fn revision(&self, store_id: Option<Uuid>) -> Option<u64> {
+        let note = self.notes.as_ref().and_then(|notes| notes.of(store_id));
+        self.event.max(note.map(|note| note.revision))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note(store: u128, place: &str, revision: u64) -> Note {
+        Note {
+            store_id: Uuid::from_u128(store),
+            place: place.to_owned(),
+            bucket: "onex-registry".to_owned(),
+            revision,
+            sequence: 7,
+            noted_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_store_is_known_by_its_id_and_one_without_by_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let notes = Notes {
+            folder: folder.path().join("onex"),
+            place: "nats://a:4222".to_owned(),
+            bucket: "onex-registry".to_owned(),
+        };
+        assert_eq!(notes.of(None), None);
+        for one in [
+            note(1, "nats://a:4222", 10),
+            note(2, "nats://a:4222", 30),
+            note(3, "nats://b:4222", 50),
+            note(1, "nats://a:4222", 20),
+        ] {
+            notes.write(&one).unwrap();
+        }
+        fs::write(notes.folder.join("torn"), "{").unwrap();
+        let revision = |store: Option<u128>| {
+            let note = notes.of(store.map(Uuid::from_u128));
+            note.map(|note| note.revision)
+        };
+        assert_eq!(revision(Some(1)), Some(20));
+        assert_eq!(revision(Some(3)), Some(50));
+        assert_eq!(revision(Some(4)), None);
+        assert_eq!(revision(None), Some(30));
+        let known = |event| Elsewhere {
+            event,
+            notes: Some(notes.clone()),
+        };
+        assert_eq!(known(Some(25)).revision(Some(Uuid::from_u128(1))), Some(25));
+        assert_eq!(known(None).revision(Some(Uuid::from_u128(1))), Some(20));
+        assert_eq!(Elsewhere::default().revision(None), None);
+    }
+}
