@@ -75,7 +75,7 @@ impl What {
     fn aim(self, sync: Sync, callers: usize) -> Option<f64> {
         let more = callers > Plan::READING_MAX;
         Some(match (self, callers, sync) {
-            (Self::Lease | Self::LeaseNamed, 1, _) => 1.25,
+            (Self::Lease | Self::LeaseNamed | Self::PageFirst | Self::PageMiddle, 1, _) => 1.25,
             (Self::Lease | Self::LeaseNamed, _, Sync::Lazy) if !more => 0.8,
             (Self::Lease | Self::LeaseNamed, _, Sync::Always) => {
                 if more {
@@ -92,7 +92,6 @@ impl What {
                     4.0
                 }
             }
-            (Self::PageFirst | Self::PageMiddle, 1, _) => 1.25,
             (Self::Describe | Self::PageFirst | Self::PageMiddle, 2.., _) => 0.8,
             (Self::Invoke, 1, _) => 2.3,
             (Self::Invoke, _, _) => 0.35,

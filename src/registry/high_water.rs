@@ -123,7 +123,7 @@ impl Notes {
             sleep(NOTE_INTERVAL).await;
         }
         // The engine has ended, and says why.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -26,8 +26,8 @@ use crate::{
 
 use super::{
     background::{
-        Candidate, EventEncoder, HostNames, Publisher, Target, View, events_options, last_event,
-        view_options,
+        Candidate, DerivedStreams, Entries, HostNames, Target, applied_channels, events_options,
+        last_event,
     },
     clock::Clock,
     contracts::Contracts,
@@ -112,12 +112,7 @@ impl LogRegistry {
             .await?;
         stop.watch_connection(&client).await?;
         let (log, store) = onex_log::open(log_options(&settings, nats)).await?;
-        let events_options = events_options(&settings);
-        let events = Derived::open(client.clone(), &events_options).await?;
-        let known = Elsewhere {
-            event: last_event(&events).await?,
-            notes: settings.notes.clone(),
-        };
+        let (events, known) = events(&settings, &client).await?;
         rights.start(nats, &stop).await?;
         let machine = machine(&settings);
         let running = check_peers(&client, &settings, &machine).await?;
@@ -132,27 +127,19 @@ impl LogRegistry {
         let options = engine_options(&settings, node_bytes_max, clock, known, applied);
         let instance = options.local.instance;
         let driver = Driver::start(log, store.clone(), options, answer).await?;
-        let (out, published) = watch::channel(0);
+        let derived = DerivedStreams {
+            settings: &settings,
+            client: &client,
+            events,
+            store,
+            registry_id,
+        };
         let candidate = Candidate {
             instance,
             driver: driver.handle.clone(),
             clock,
         };
-        let publisher = Publisher {
-            out,
-            candidate: candidate.clone(),
-            target: Target {
-                stream: events,
-                options: events_options,
-            },
-            store,
-            encoder: EventEncoder {
-                namespace: settings.namespace.clone(),
-                registry_id,
-            },
-        };
-        stop.watch("publisher", publisher.run(to_publish));
-        stop.watch("view", view(&settings, &client, candidate).run(to_show));
+        let published = derived.start(candidate, to_publish, to_show, &stop);
         watch_notes(&stop, &settings, &driver, clock, to_note);
         stop.watch("replies", replies.clone().run(to_answer));
         ready(&driver).await?;
@@ -171,12 +158,8 @@ impl LogRegistry {
             clock,
             &stop,
         );
-        let registry = peers::described(
-            &settings,
-            registry_id,
-            started,
-            client.server_info().version,
-        );
+        let nats_server = client.server_info().version;
+        let registry = peers::described(&settings, registry_id, started, nats_server);
         let intake = Arc::new(Intake {
             registry,
             peers,
@@ -270,30 +253,18 @@ async fn all_published(
     }
 }
 
-/// What shows the state to people. Nothing waits until its bucket is there.
-fn view(settings: &Settings, client: &async_nats::Client, candidate: Candidate) -> View {
-    let (names, options) = view_options(settings);
-    View {
-        candidate,
-        target: Target {
-            stream: Derived::named(client.clone(), &options),
-            options,
-        },
-        names,
-    }
-}
-
-type Entries = mpsc::UnboundedReceiver<Applied>;
-
-/// Ways on which entries are told.
-fn applied_channels<const N: usize>() -> (Vec<mpsc::UnboundedSender<Applied>>, [Entries; N]) {
-    let mut senders = Vec::new();
-    let receivers = std::array::from_fn(|_| {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        senders.push(sender);
-        receiver
-    });
-    (senders, receivers)
+/// The stream of events, and what is known from outside of the store of how far it was.
+async fn events(
+    settings: &Settings,
+    client: &async_nats::Client,
+) -> Result<(Target, Elsewhere), StartError> {
+    let options = events_options(settings);
+    let stream = Derived::open(client.clone(), &options).await?;
+    let known = Elsewhere {
+        event: last_event(&stream).await?,
+        notes: settings.notes.clone(),
+    };
+    Ok((Target { stream, options }, known))
 }
 
 /// Notes outside of the store how far it is.

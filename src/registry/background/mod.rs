@@ -1,5 +1,6 @@
 //! What an instance does beside requests; most of it the named one only.
 
+mod derived;
 mod event_messages;
 mod host_names;
 mod named;
@@ -7,8 +8,7 @@ mod publisher;
 mod view;
 mod view_records;
 
-pub(super) use event_messages::EventEncoder;
+pub(super) use derived::{DerivedStreams, Entries, applied_channels};
 pub(super) use host_names::HostNames;
 pub(super) use named::{Candidate, Target};
-pub(super) use publisher::{Publisher, events_options, last_event};
-pub(super) use view::{View, view_options};
+pub(super) use publisher::{events_options, last_event};
