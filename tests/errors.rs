@@ -337,7 +337,11 @@ async fn contended() -> Refused {
     acknowledge(&caller, true).await;
     match first.await.unwrap() {
         Ok(renewed) => assert_eq!(renewed["lease_id"], lease["lease_id"]),
-        Err(refused) => assert!(refused.is(ErrorCode::Contended), "{refused:?}"),
+        // Its time may be over before the store answers again.
+        Err(refused) => assert!(
+            refused.is(ErrorCode::Contended) || refused.is(ErrorCode::StoreUnavailable),
+            "{refused:?}"
+        ),
     }
     refused
 }

@@ -364,7 +364,7 @@ async fn a_number_is_that_port_and_has_no_name() {
         ("--port 21004,21005", "write --port 21004, and --port again"),
         (
             "--port web:http",
-            "a port is a number: what is spoken there is written web=http",
+            "a port is a number from 1 to 65535: what is spoken there is written web=http",
         ),
         (
             "--port 127.0.0.1:21004",

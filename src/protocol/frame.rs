@@ -16,7 +16,7 @@ use super::{
     pointer,
     tool::Tool,
     unknown::Unknown,
-    whole::Whole,
+    whole::{OUT_OF_RANGE, Whole},
 };
 
 /// How long a caller waits that does not say, in milliseconds.
@@ -131,7 +131,7 @@ pub(super) fn said_plainly(error: &serde_json::Error) -> String {
     }
     // It is JSON all the same.
     if text == "number out of range" {
-        return "must be a number within the range of a double".to_owned();
+        return OUT_OF_RANGE.to_owned();
     }
     format!("the body is not JSON: {whole}")
 }
@@ -321,7 +321,7 @@ mod tests {
             ("9007199254740993.0", "between -2^53 and 2^53"),
             ("1e300", "between -2^53 and 2^53"),
             ("123456789012345678901234567890", "between -2^53 and 2^53"),
-            ("1e400", "between -2^53 and 2^53"),
+            ("1e400", "within the range of a double"),
             ("4294967296", "from 0 to 4294967295"),
             ("86401.0", "1 to 86400"),
         ] {

@@ -16,6 +16,9 @@ use super::{
 /// From here on a double may stand for several integers: 2^53.
 const WHOLE_END: f64 = 9_007_199_254_740_992.0;
 
+/// What is said of a number that no double holds.
+pub(super) const OUT_OF_RANGE: &str = "must be a number within the range of a double";
+
 /// Reads what `serde` asks for from JSON text; where that is an integer, a number whose fraction is zero will do, by its
 /// digits and not by the double that they are nearest to. What has no type, as free JSON, stays as it is.
 pub(super) struct Whole<T>(pub(super) T);
@@ -52,6 +55,9 @@ fn integer<'de, D: Deserializer<'de>, V: Visitor<'de>>(
         return no_number(text, visitor);
     }
     let number = text.parse().unwrap_or(f64::INFINITY);
+    if number.is_infinite() {
+        return Err(D::Error::custom(OUT_OF_RANGE));
+    }
     match (Decimal::parse(text).is_whole(), whole(number)) {
         (true, Some(whole)) => match u64::try_from(whole) {
             Ok(whole) => visitor.visit_u64(whole),

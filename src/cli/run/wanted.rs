@@ -77,7 +77,9 @@ fn read(text: &str) -> Result<Wanted, Invalid> {
     let (rest, port) = match rest.rsplit_once(':') {
         None => (rest, None),
         Some((rest, word)) if word.starts_with(|c: char| c.is_ascii_alphabetic()) => {
-            let told = format!("a port is a number: what is spoken there is written {rest}={word}");
+            let told = format!(
+                "a port is a number from 1 to 65535: what is spoken there is written {rest}={word}"
+            );
             return Err(Invalid(told));
         }
         Some((rest, port)) => (rest, Some(number(port)?)),
