@@ -40,8 +40,7 @@ impl Engine {
         let snapshot_due = self.begins_snapshot(now.mono);
         // An entry that raises the format has the old one itself.
         let format = self.state.format();
-        let has_chunk = snapshot_due || self.snapshots.wants_chunk(self.local.instance);
-        let only_own = !has_chunk && self.room.is_reserved(&self.state);
+        let only_own = self.room.is_reserved(&self.state);
         let mut txn = Txn::new(&mut self.state, now);
         let mut jobs =
             self.queues
