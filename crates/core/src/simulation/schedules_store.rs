@@ -152,6 +152,46 @@ fn room_for_a_snapshot_is_kept_while_nobody_writes_one() {
     });
 }
 
+/// Else it may take the last room, and the entry that names it has none: nothing can be removed any more.
+#[test]
+fn a_snapshot_in_the_room_that_is_kept_for_it_takes_nothing_along() {
+    let in_one_chunk = Limits {
+        chunk_bytes: 100_000,
+        ..limits()
+    };
+    let mut stage = Stage::empty(1, Mechanisms::default(), &in_one_chunk);
+    stage.start(0);
+    stage.settle();
+    let lease_id = grant(&mut stage, 1, 20_000).unwrap();
+    wait(&mut stage);
+    let before = stage.engine(0).snapshots().newest();
+    let state = u64::try_from(stage.engine(0).state().bytes()).unwrap();
+    // The first one is under way, the others wait.
+    let waiting: Vec<_> = (0..400)
+        .map(|_| stage.ask(0, renew(1, lease_id, None)))
+        .collect();
+    let bytes_max = stage.store.bytes + 3 * state - 1;
+    let told = sizes(&stage, stage.store.bytes, bytes_max);
+    stage.input(0, [told]);
+    stage.settle();
+    let newest = stage.engine(0).snapshots().newest();
+    assert_ne!(newest, before, "it is written");
+    assert!(
+        stage.store.bytes < bytes_max,
+        "and there is room to name it"
+    );
+    assert_eq!(
+        stage.trims.last(),
+        newest.map(|newest| newest.sequence).as_ref()
+    );
+    // What waited is decided as soon as there is room again.
+    stage.store.trim(newest.unwrap().sequence);
+    let told = sizes(&stage, stage.store.bytes, 100_000_000);
+    stage.input(0, [told]);
+    wait(&mut stage);
+    assert!(waiting.iter().all(|job| stage.reply(*job).is_some()));
+}
+
 #[test]
 fn the_state_counts_its_bytes_as_records_come_and_go() {
     let (mut stage, lease_id) = held(2, Mechanisms::default(), 8);
