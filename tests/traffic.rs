@@ -174,7 +174,7 @@ impl Traffic {
             }
             let binary = path.file_stem().unwrap().to_str().unwrap().to_owned();
             // The core on the log does not say everything yet: docs/log-core.md.
-            if binary.starts_with("log_core") {
+            if binary.starts_with("log_") {
                 continue;
             }
             for line in fs::read_to_string(&path).unwrap().lines() {

@@ -15,10 +15,11 @@ use super::responder::Responder;
 /// How long no event must have come until all are out: a publisher gathers for a tenth of a second.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// What is leased: more than all callers can lease in a round, and below what the system gives to connections.
-const PORTS: &str = "1100-31099";
+/// What is leased: more than all callers can lease in a round, and below what the system gives to connections and
+/// what the other registry grants.
+const PORTS: &str = "1100-29999";
 /// How many that are.
-pub(crate) const PORTS_COUNT: usize = 30_000;
+pub(crate) const PORTS_COUNT: usize = 28_900;
 
 /// When the server writes to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
