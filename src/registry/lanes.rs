@@ -81,11 +81,17 @@ impl Lane {
     /// Waits for a turn. There always is one: nobody closes a lane.
     pub(super) async fn turn(self: &Arc<Self>, asker: Asker) -> Option<Turn> {
         let (tell, told) = oneshot::channel();
-        {
+        let arrival = {
             let mut lines = self.lock();
-            lines.enter(asker, tell);
+            let arrival = lines.enter(asker, tell);
             self.give(&mut lines);
-        }
+            arrival
+        };
+        let _in_line = InLine {
+            lane: self,
+            asker,
+            arrival,
+        };
         told.await.ok()
     }
 
@@ -107,7 +113,10 @@ impl Lane {
             }
         }
         if lines.running == 0 {
-            *lines = Lines::default();
+            *lines = Lines {
+                arrivals: lines.arrivals,
+                ..Lines::default()
+            };
         }
     }
 
@@ -118,6 +127,19 @@ impl Lane {
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody who waits for a turn, or has just been given one.
+struct InLine<'a> {
+    lane: &'a Lane,
+    asker: Asker,
+    arrival: u64,
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.lane.lock().leave(self.asker, self.arrival);
     }
 }
 
@@ -134,7 +156,7 @@ impl Drop for Turn {
 }
 
 impl Lines {
-    fn enter(&mut self, asker: Asker, tell: oneshot::Sender<Turn>) {
+    fn enter(&mut self, asker: Asker, tell: oneshot::Sender<Turn>) -> u64 {
         if self.by_asker.len() >= LINES_KEPT_MAX {
             self.by_asker.retain(|_, line| line.is_busy());
         }
@@ -148,6 +170,18 @@ impl Lines {
             arrival: self.arrivals,
             tell,
         });
+        self.arrivals
+    }
+
+    /// Whoever waits no longer leaves its line.
+    fn leave(&mut self, asker: Asker, arrival: u64) {
+        if let Some(line) = self.by_asker.get_mut(&asker)
+            && let Ok(at) = line
+                .waiting
+                .binary_search_by_key(&arrival, |waiting| waiting.arrival)
+        {
+            line.waiting.remove(at);
+        }
     }
 
     /// Takes whoever is next out of its line.
@@ -232,6 +266,20 @@ mod tests {
     }
 
     const MILLIS: u64 = 1_000;
+
+    #[tokio::test]
+    async fn whoever_waits_no_longer_is_not_in_line() {
+        let lane = Lane::new(1);
+        let asker = Asker::Caller(1);
+        let turn = lane.turn(asker).await;
+        for _ in 0..1_000 {
+            let waiting = tokio::time::timeout(std::time::Duration::ZERO, lane.turn(asker));
+            assert!(waiting.await.is_err());
+        }
+        assert!(lane.lock().by_asker[&asker].waiting.is_empty());
+        drop(turn);
+        assert!(lane.turn(asker).await.is_some());
+    }
 
     #[test]
     fn newcomer_is_next_however_much_one_has_waiting() {
