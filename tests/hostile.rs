@@ -190,7 +190,7 @@ async fn what_the_server_takes_the_registry_for_is_asked_again_after_each_reconn
         (reply["result"] == "gone").then_some(())
     })
     .await;
-    registry.line("knows this registry as no user any more");
+    registry.line("takes this registry for none of its users any more");
 }
 
 /// Whoever announces a tool that will not be called is told so at once, not when somebody calls it.

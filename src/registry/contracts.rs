@@ -123,9 +123,10 @@ impl Contracts {
         tools: &'a [Tool],
     ) -> impl Iterator<Item = Warning> + 'a {
         let (namespace, _) = &*self.rules;
-        let callable = self.rights.callable();
-        let uncalled =
-            |tool: &&Tool| check_subject(&tool.subject, namespace, node, callable).is_err();
+        let (callable, is_known) = (self.rights.callable(), self.rights.is_known());
+        let uncalled = move |tool: &&Tool| {
+            is_known && check_subject(&tool.subject, namespace, node, callable).is_err()
+        };
         tools.iter().filter(uncalled).map(|tool| {
             let message = format!(
                 "tool {} {} listens on {:?}, where this registry does not call it: it is listed and resolved, and \

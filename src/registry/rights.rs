@@ -18,6 +18,8 @@ const USER_INFO: &str = "$SYS.REQ.USER.INFO";
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long until a server that cannot be reached is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How often a server is asked again that did not answer, though it did before.
+const ASKED_AGAIN_MAX: usize = 3;
 /// How long a call waits until it is known again what may be called.
 const KNOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -76,11 +78,10 @@ impl Rights {
             self.warn_of_widest();
             return Ok(());
         }
-        self.ask(nats, Taken::ForNobody).await?;
+        let mut before = self.ask(nats, Taken::Unknown).await?;
         let (this, nats) = (self.clone(), nats.clone());
         stop.watch("what the NATS server takes us for", async move {
             let mut taken = this.taken.subscribe();
-            let mut before = *taken.borrow();
             loop {
                 // The sender is a field of `this`.
                 let _ = taken.wait_for(|taken| *taken == Taken::Unknown).await;
@@ -103,12 +104,16 @@ impl Rights {
         }
     }
 
-    /// Waits until it is known what may be called, not for long: until then it is as little as a user may.
-    pub(super) async fn known(&self, until: Instant) {
+    /// Waits until it is known what may be called, not for long. Whether it is known by then.
+    pub(super) async fn known(&self, until: Instant) -> bool {
         let mut taken = self.taken.subscribe();
         let known = taken.wait_for(|taken| *taken != Taken::Unknown);
         let soon = tokio::time::timeout(KNOWN_TIMEOUT, known);
-        let _ = tokio::time::timeout_at(until, soon).await;
+        matches!(tokio::time::timeout_at(until, soon).await, Ok(Ok(_)))
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        *self.taken.borrow() != Taken::Unknown
     }
 
     pub(super) fn callable(&self) -> &ToolSubjects {
@@ -121,9 +126,16 @@ impl Rights {
     async fn ask(&self, nats: &connect::Options, before: Taken) -> Result<Taken, connect::Error> {
         // A connection that is lost while it is asked is asked about again.
         self.taken.send_replace(Taken::Unknown);
-        let mut changes = self.taken.subscribe();
-        changes.mark_unchanged();
-        let user = user(nats).await?;
+        let changes = self.taken.subscribe();
+        let mut told = user(nats).await?;
+        // A server that told it before may be busy: it is not silent because it must not tell.
+        for _ in 0..ASKED_AGAIN_MAX {
+            if told.is_some() || before != Taken::ForNobody {
+                break;
+            }
+            told = user(nats).await?;
+        }
+        let user = told;
         let now = if user.as_deref() == Some("") {
             Taken::ForNobody
         } else {
@@ -134,7 +146,7 @@ impl Rights {
         }
         self.taken.send_replace(now);
         match (before, now) {
-            (Taken::ForNobody, Taken::ForUser) => {
+            (Taken::Unknown | Taken::ForNobody, Taken::ForUser) => {
                 tracing::info!(
                     user = user.as_deref().unwrap_or("(not told)"),
                     "the NATS server takes this registry for one of its users: it calls tools on their default subjects \
@@ -143,7 +155,9 @@ impl Rights {
                 self.warn_of_widest();
             }
             (Taken::ForUser, Taken::ForNobody) => {
-                tracing::info!("the NATS server knows this registry as no user any more");
+                tracing::info!(
+                    "the NATS server takes this registry for none of its users any more: it calls tools on all of --tool-subjects"
+                );
             }
             _ => {}
         }

@@ -166,7 +166,9 @@ impl Server {
         let mut queued = None;
         let mut in_vain = None;
         let found = loop {
-            self.invoke.rights.known(caller.until).await;
+            if !self.invoke.rights.known(caller.until).await {
+                return Err(refuse::rights_unknown());
+            }
             let query = query(call);
             let mut begin = || self.invoke.begin(&self.commit, query, &mut waits);
             let found = if call.attempts == 0 {

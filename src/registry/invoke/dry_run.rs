@@ -153,7 +153,9 @@ impl Server {
         request: &InvokeRequest,
         without: &BTreeMap<NodeId, Reason>,
     ) -> Result<Would, Error> {
-        self.invoke.rights.known(caller.until).await;
+        if !self.invoke.rights.known(caller.until).await {
+            return Err(refuse::rights_unknown());
+        }
         let choice = request.choice();
         let query = Query {
             name: &request.tool_name,

@@ -133,6 +133,11 @@ pub(super) fn wrong_arguments(chosen: &Chosen, violations: &[Violation]) -> Opti
 }
 
 /// The call cannot be made now: nothing was sent to anybody.
+/// The connection was lost, and the server has not said since what the registry may call.
+pub(super) fn rights_unknown() -> Error {
+    busy("the NATS server has not said yet what this registry may call; nothing was called")
+}
+
 pub(super) fn busy(message: impl Into<String>) -> Error {
     let error = Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS);
     error.with("executed", false)
