@@ -115,6 +115,10 @@ const DIGITS_MAX: usize = 10;
 /// Characters of one word of a name, and of all of it.
 const WORD_CHARS_MAX: usize = 32;
 const NAME_CHARS_MAX: usize = 128;
+/// Characters of a language with its country and what else it may have, as in `sr_Latn_RS.utf8`, at most.
+const LOCALE_CHARS_MAX: usize = 20;
+/// Hosts in one list, at most.
+const HOSTS_MAX: usize = 16;
 /// From here on a word with letters and digits is no name: secrets are made so.
 const RANDOM_CHARS_MIN: usize = 16;
 /// Besides letters and digits, what names may have between their words, and what stands for many of them.
@@ -128,21 +132,25 @@ impl Form {
                 is_one_of(SWITCH, text) || is_one_of(more, text) || matches!(text, "0" | "1")
             }
             Self::Number(words) => is_number(text) || is_one_of(words, text),
-            Self::Version => text.split(['.', '-', '_']).all(is_of_version),
+            Self::Version => {
+                text.len() <= WORD_CHARS_MAX && text.split(['.', '-', '_']).all(is_of_version)
+            }
             Self::Word(words) => {
                 is_one_of(words, text) || is_one_of(words, without_number(text)) || is_short(text)
             }
             Self::Name => {
                 text.chars().count() <= NAME_CHARS_MAX && text.split(IN_NAME).all(is_word)
             }
-            Self::Host => text.split(',').all(|host| {
-                host.chars().count() <= NAME_CHARS_MAX
+            Self::Host => text.split(',').enumerate().all(|(n, host)| {
+                n < HOSTS_MAX
+                    && host.chars().count() <= NAME_CHARS_MAX
                     && host.split(['.', '-', '_', '*']).all(is_word)
             }),
             Self::Locale => {
                 let mut parts = text.split(['-', '_', '.']);
                 let language = parts.next().unwrap_or_default();
-                matches!(language.len(), 2..=3)
+                text.len() <= LOCALE_CHARS_MAX
+                    && matches!(language.len(), 2..=3)
                     && language.chars().all(|c| c.is_ascii_alphabetic())
                     && parts.all(|part| {
                         part.len() <= 8 && part.chars().all(|c| c.is_ascii_alphanumeric())
@@ -153,19 +161,20 @@ impl Form {
                 let is_offset = |text: &str| text.len() <= 6 && text.split(':').all(is_number);
                 let is_place =
                     |part: &str| part.chars().all(|c| c.is_ascii_alphabetic()) || is_offset(part);
-                match text.len() {
-                    _ if place.is_empty() => is_one_of(ZONES, area) || is_offset(area),
-                    length => {
-                        length <= WORD_CHARS_MAX
-                            && is_one_of(AREAS, area)
-                            && place.split(['/', '_', '-', '+']).all(is_place)
-                    }
+                if place.is_empty() {
+                    is_one_of(ZONES, area) || is_offset(area)
+                } else {
+                    text.len() <= WORD_CHARS_MAX
+                        && is_one_of(AREAS, area)
+                        && place.split(['/', '_', '-', '+']).all(is_place)
                 }
             }
             Self::Media => {
                 const KINDS: &str = "application audio image message multipart text video";
                 let (kind, name) = text.split_once('/').unwrap_or_default();
-                is_one_of(KINDS, kind) && name.split(['.', '-', '+']).all(is_word)
+                text.len() <= NAME_CHARS_MAX
+                    && is_one_of(KINDS, kind)
+                    && name.split(['.', '-', '+']).all(is_word)
             }
         }
     }

@@ -354,6 +354,16 @@ mod tests {
     }
 
     #[test]
+    fn values_of_many_harmless_parts_are_removed() {
+        for long in [
+            "lang=sk-abcd1234-efgh5678-ijkl9012",
+            "v=1234567890-1234567890-1234567890-1234567890",
+        ] {
+            check(&format!("http://h/?{long}"), "http://h/");
+        }
+    }
+
+    #[test]
     fn values_of_harmless_settings_have_the_form_of_that_setting() {
         for kept in [
             "ssl=true",
