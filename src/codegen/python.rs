@@ -362,10 +362,10 @@ pub(super) fn literal(value: &Value) -> String {
 /// Whether a number is beyond 64 bits: it is written as a double, in its shortest form as in the contract. All digits of
 /// that double would be another number to whoever compares them.
 pub(super) fn is_long(value: &Value) -> bool {
-    // 2^64, exactly.
-    value
-        .as_f64()
-        .is_some_and(|it| value.is_f64() && it.abs() >= 18_446_744_073_709_551_616.0)
+    // 2^64 and -2^63, exactly.
+    let is_within =
+        |it: f64| (-9_223_372_036_854_775_808.0..18_446_744_073_709_551_616.0).contains(&it);
+    value.is_f64() && value.as_f64().is_some_and(|it| !is_within(it))
 }
 
 /// Whether a number has no fraction, however it is written.
