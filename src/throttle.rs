@@ -73,7 +73,7 @@ impl LogThrottle {
                     tracing::info!(
                         kind,
                         count,
-                        "more than {LOG_LINES_PER_SECOND_MAX} in a second; these are not logged one by one"
+                        "left out: at most {LOG_LINES_PER_SECOND_MAX} such lines are logged in a second, and of them at most half for one caller"
                     );
                 });
                 false

@@ -17,7 +17,7 @@ use super::{
     failure::{Exit, Failure},
     notes,
     output::{Output, Table, plain},
-    serve::embedded_options,
+    serve::{embedded_options, is_about_data},
 };
 
 /// Look at the store of a registry, and say whether one starts on it.
@@ -41,11 +41,11 @@ pub(super) struct Doctor {
 
 impl Doctor {
     pub(super) async fn run(self, flags: &Flags, output: Output) -> Result<Exit, Failure> {
-        if environment::variable("ONEX_CORE").as_deref() != Some("log") {
+        if !environment::keeps_log() {
             let message = "onex doctor is for registries that keep their state in an ordered log";
             return Err(Failure::usage(message).hint("set ONEX_CORE=log, as for `onex serve`"));
         }
-        let host = super::super::client::own_host();
+        let host = crate::client::own_host();
         let host = host.map_err(|error| Failure::usage(crate::chain(&error)))?;
         let mut settings = Settings {
             namespace: flags.namespace(),
@@ -60,7 +60,14 @@ impl Doctor {
         let options = embedded_options(listen, self.data.as_ref()).map_err(usage)?;
         settings.notes = notes(&settings, options.data.display().to_string());
         let server = embedded::Server::start(&options).await;
-        let server = server.map_err(|error| Failure::usage(crate::chain(&error)))?;
+        let server = server.map_err(|error| {
+            let message = crate::chain(&error);
+            if is_about_data(&error) {
+                Failure::usage(message)
+            } else {
+                Failure::new(Exit::Failed, "NO_SERVER", message)
+            }
+        })?;
         let nats = Options::at(server.url());
         let done = self.examine(settings, nats, output).await;
         server.stop().await;

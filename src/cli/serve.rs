@@ -27,6 +27,7 @@ use crate::{
 
 use super::{
     connection::{Flags, Target},
+    environment,
     failure::Exit,
     host, logging,
     output::{plain, plain_lines},
@@ -375,14 +376,19 @@ fn exit_code(error: &anyhow::Error) -> Exit {
         .map_or(Exit::Failed, |it: &Explained| it.exit)
 }
 
-/// The error; where the data folder cannot be used with what named it.
-fn unstarted(error: embedded::Error, data_by: Option<&'static str>) -> anyhow::Error {
-    if !matches!(
+/// Whether the data folder cannot be used, which the command line names.
+pub(super) fn is_about_data(error: &embedded::Error) -> bool {
+    matches!(
         error,
         embedded::Error::Data { .. }
             | embedded::Error::DataOfChild { .. }
             | embedded::Error::DataName { .. }
-    ) {
+    )
+}
+
+/// The error; where the data folder cannot be used with what named it.
+fn unstarted(error: embedded::Error, data_by: Option<&'static str>) -> anyhow::Error {
+    if !is_about_data(&error) {
         return error.into();
     }
     let chain = crate::chain(&error);
@@ -432,7 +438,7 @@ fn stopped_while_starting(signal: &str) {
 
 /// Serves until it is told to stop; then answers what is under way.
 async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
-    if std::env::var_os("ONEX_CORE").is_some_and(|core| core == "log") {
+    if environment::keeps_log() {
         return run_on_the_log(settings, nats, told).await;
     }
     let subject = settings.namespace.subject("port.lease");

@@ -180,6 +180,16 @@ pub fn protocol_minor(header: Option<&str>) -> Result<u32, Error> {
     })
 }
 
+/// The part of the caller's patience that is left for the answer to reach it.
+const REPLY_PART: u64 = 10;
+/// What is left of it at most, in milliseconds.
+const REPLY_MILLIS_MAX: u64 = 1_000;
+
+/// How long an answer may take of somebody who waits so long, so that it reaches them in time; both in milliseconds.
+pub(crate) fn answer_millis(patience: u64) -> u64 {
+    patience - (patience / REPLY_PART).min(REPLY_MILLIS_MAX)
+}
+
 /// How long the caller waits, from its header, in milliseconds.
 pub fn timeout_millis(header: Option<&str>) -> Result<u64, Error> {
     let Some(text) = header else {

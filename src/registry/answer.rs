@@ -28,10 +28,6 @@ use super::{
     shape::{Answered, Asked},
 };
 
-/// The part of the caller's patience that is left for the answer to reach it.
-const REPLY_PART: u64 = 10;
-/// What is left of it at most, in milliseconds.
-const REPLY_MILLIS_MAX: u64 = 1_000;
 /// Bytes of a page, at most: what waits to be sent to slow readers is bounded by this times the requests
 /// under way and the messages that the connection holds.
 const PAGE_BYTES_MAX: usize = 256 * 1024;
@@ -48,7 +44,7 @@ impl Server {
         place: Arc<Place>,
     ) -> Result<Bytes, Error> {
         let patience = frame::timeout_millis(received.header(HEADER_TIMEOUT_MS))?;
-        let patience = patience - (patience / REPLY_PART).min(REPLY_MILLIS_MAX);
+        let patience = frame::answer_millis(patience);
         let left = Duration::from_millis(patience).saturating_sub(received.at.elapsed());
         let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let caller = Caller {

@@ -23,7 +23,7 @@ use super::{
     clock::Clock,
     driver::{self, Driver, LoadError, Submitted},
     high_water::{Elsewhere, Note, store_id},
-    settings::{STORE_BYTES_MAX, Settings},
+    settings::Settings,
 };
 
 /// How long the store may take to take an entry.
@@ -202,13 +202,7 @@ impl Doctor {
 
     /// The store, made where it is not there. One that had messages and has none any more is begun anew.
     async fn open_for_good(&self) -> Result<(Log, Store), onex_log::Error> {
-        let options = onex_log::Options {
-            nats: self.nats.clone(),
-            bucket: self.settings.namespace.bucket(),
-            replicas: self.settings.replicas.unwrap_or(1),
-            bytes_max: self.settings.store_bytes_max.unwrap_or(STORE_BYTES_MAX),
-            bytes_chosen: false,
-        };
+        let options = self.settings.log(&self.nats);
         let (log, store) =
             match onex_log::open_existing(options.nats.clone(), &options.bucket).await {
                 Err(onex_log::Error::Missing { .. }) => return onex_log::open(options).await,

@@ -74,12 +74,16 @@ impl Notes {
     fn write(&self, note: &Note) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let path = self.path(note.store_id);
-        // Several instances may do so at the same time.
-        let draft = path.with_extension(std::process::id().to_string());
-        let mut file = File::create(&draft)?;
-        file.write_all(&serde_json::to_vec(note)?)?;
-        file.sync_data()?;
-        fs::rename(&draft, &path)
+        // Several instances may do so at the same time, in containers under the same process id.
+        let draft = path.with_extension(Uuid::new_v4().simple().to_string());
+        let write = || {
+            let mut file = File::create(&draft)?;
+            file.write_all(&serde_json::to_vec(note)?)?;
+            file.sync_data()?;
+            fs::rename(&draft, &path)
+        };
+        // A full disk must not get a draft a second.
+        write().inspect_err(|_| drop(fs::remove_file(&draft)))
     }
 
     /// Notes for ever how far the log is.

@@ -266,14 +266,6 @@ pub(super) async fn is_gone(client: &Client, registry_id: Uuid) -> bool {
     timeout(GONE_TIMEOUT, gone).await.unwrap_or(false)
 }
 
-/// Another machine has the same name.
-pub(super) fn tell_of_namesake(host: &Host) {
-    tracing::warn!(
-        "two machines call themselves {host}: a port that is held on one cannot be had on the other. Give each \
-         a --host of its own"
-    );
-}
-
 /// The ports of one machine are granted under two hosts.
 pub(super) fn tell_of_two_hosts(own: &Host, other: &Host) {
     tracing::warn!(

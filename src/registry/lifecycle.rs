@@ -41,7 +41,7 @@ use super::{
     peers::{self, Peers},
     queries::Texts,
     rights::Rights,
-    settings::{STORE_BYTES_MAX, Settings, show_ranges},
+    settings::{Settings, show_ranges},
     stall::Stall,
     start::{machine, node_bytes_max},
     stop::Stop,
@@ -111,7 +111,7 @@ impl LogRegistry {
             .connect(&format!("{SERVICE} requests"), on_event)
             .await?;
         stop.watch_connection(&client).await?;
-        let (log, store) = onex_log::open(log_options(&settings, nats)).await?;
+        let (log, store) = onex_log::open(settings.log(nats)).await?;
         let (events, known) = events(&settings, &client).await?;
         rights.start(nats, &stop).await?;
         let machine = machine(&settings);
@@ -299,16 +299,6 @@ fn micro(
         started,
         Arc::default(),
     ))
-}
-
-fn log_options(settings: &Settings, nats: &connect::Options) -> onex_log::Options {
-    onex_log::Options {
-        nats: nats.clone(),
-        bucket: settings.namespace.bucket(),
-        replicas: settings.replicas.unwrap_or(1),
-        bytes_max: settings.store_bytes_max.unwrap_or(STORE_BYTES_MAX),
-        bytes_chosen: settings.store_bytes_max.is_some(),
-    }
 }
 
 /// The hosts on which other registries of the namespace run. One of another namespace must not grant the same ports.

@@ -21,6 +21,7 @@ use crate::{
 
 use super::{
     clock::Clock,
+    host_records::is_of_another,
     hosts::Heard,
     micro::{self, Identity, service_id},
     settings::{Settings, show_ranges},
@@ -189,13 +190,10 @@ fn instance(peer: &Identity) -> Instance {
 /// Whether an instance on another machine has the host of this one. Of those that start at once neither has heard of the
 /// other by then; so it is looked for whenever instances answer.
 fn has_namesake(peers: &[Identity], settings: &Settings, machine: &Machine) -> bool {
-    let Some(own) = machine.port_space() else {
-        return false;
-    };
     let is_other = |peer: &Identity| {
-        let said = |name| peer.metadata.get(name).map(String::as_str);
-        said(META_HOST) == Some(settings.host.as_str())
-            && said(META_PORT_SPACE).is_some_and(|theirs| theirs != own)
+        let host = peer.metadata.get(META_HOST).map(String::as_str);
+        host == Some(settings.host.as_str())
+            && is_of_another(peer.metadata.get(META_PORT_SPACE), machine)
     };
     let mut peers = peers.iter().filter(|peer| is_in(peer, &settings.namespace));
     peers.any(is_other)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::{
+    connect,
     domain::{
         ids::{Host, Invalid, Port, Ttl},
         nodes::MARKER_SECONDS,
@@ -117,6 +118,17 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Where the log is, and how it is made.
+    pub(super) fn log(&self, nats: &connect::Options) -> onex_log::Options {
+        onex_log::Options {
+            nats: nats.clone(),
+            bucket: self.namespace.bucket(),
+            replicas: self.replicas.unwrap_or(1),
+            bytes_max: self.store_bytes_max.unwrap_or(STORE_BYTES_MAX),
+            bytes_chosen: self.store_bytes_max.is_some(),
+        }
+    }
+
     /// What the bucket and the stream of events are called, and how they are made.
     pub(super) fn names(&self) -> Names {
         Names {

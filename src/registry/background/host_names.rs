@@ -18,8 +18,7 @@ use crate::{
         clock::Clock,
         driver::{Handle, Submitted},
         host_records::{
-            LOOK_INTERVAL, is_gone, is_of_another, tell_of_former_names, tell_of_namesake,
-            tell_of_two_hosts,
+            LOOK_INTERVAL, is_gone, is_of_another, tell_of_former_names, tell_of_two_hosts,
         },
         intake::Completion,
         own_host::{OwnHost, records},
@@ -66,7 +65,7 @@ impl HostNames {
             record.is_some_and(|record| is_outdated(record, &own))
         };
         if this.read(is_anothers) == Some(true) && !this.is_alone() {
-            tell_of_namesake(own.name());
+            own.heard.tell_of_namesake(own.name());
         }
         this.say().await;
         this.take_over().await;

@@ -76,7 +76,7 @@ pub(super) trait Derive {
 }
 
 /// Derives for ever.
-pub(super) async fn run(derive: impl Derive, applied: UnboundedReceiver<Applied>) {
+pub(super) async fn run<D: Derive>(derive: D, applied: UnboundedReceiver<Applied>) {
     let mut incoming = Incoming {
         applied,
         kept: VecDeque::new(),
@@ -90,8 +90,8 @@ pub(super) async fn run(derive: impl Derive, applied: UnboundedReceiver<Applied>
             Stopped::NotNamed => {}
             Stopped::Failed(why) => {
                 let Target { stream, options } = derive.target();
-                let (what, stream_name) = (derive_name(&derive), &options.name);
-                tracing::warn!(why, stream = stream_name, "{what}; trying again");
+                let stream_name = &options.name;
+                tracing::warn!(why, stream = stream_name, "{}; trying again", D::WHAT);
                 if let Err(error) = stream.ensure(options).await {
                     let error = crate::chain(&error);
                     tracing::warn!(error, stream = stream_name, "no such stream can be had");
@@ -100,10 +100,6 @@ pub(super) async fn run(derive: impl Derive, applied: UnboundedReceiver<Applied>
             }
         }
     }
-}
-
-fn derive_name<D: Derive>(_: &D) -> &'static str {
-    D::WHAT
 }
 
 impl Candidate {

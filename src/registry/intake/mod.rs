@@ -47,11 +47,6 @@ pub(super) use replies::Replies;
 
 /// Messages that are taken at once, at most.
 const CHUNK_MAX: usize = 256;
-/// The part of the caller's patience that is left for the answer to reach it.
-const REPLY_PART: u64 = 10;
-/// What is left of it at most, in milliseconds.
-const REPLY_MILLIS_MAX: u64 = 1_000;
-
 /// What requests are taken with.
 pub(super) struct Intake {
     pub(super) client: Client,
@@ -277,7 +272,7 @@ impl Intake {
 
     /// When a caller is told that nothing is known, so that the answer reaches it in its time.
     fn deadline(&self, at: std::time::Instant, patience: u64) -> Moment {
-        let patience = patience - (patience / REPLY_PART).min(REPLY_MILLIS_MAX);
+        let patience = frame::answer_millis(patience);
         let waited = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.clock.now().mono.plus(patience.saturating_sub(waited))
     }
