@@ -33,7 +33,6 @@ pub mod machine;
 pub mod protocol;
 pub mod registry;
 mod serving;
-pub mod store;
 mod throttle;
 
 pub use client::{Client, LeaseGuard, Node};
@@ -90,7 +89,3 @@ mod tests {
         check(&["a", "b", "b"], "a: b");
     }
 }
-
-#[cfg(test)]
-#[path = "../tests/simulation/mod.rs"]
-mod simulation;

@@ -23,11 +23,6 @@ pub(super) fn variable(name: &str) -> Option<String> {
     Some(path(name)?.to_string_lossy().into_owned())
 }
 
-/// Whether the registry's core is the one that keeps its state in an ordered log (`docs/log-core.md`).
-pub(super) fn keeps_log() -> bool {
-    variable("ONEX_CORE").as_deref() == Some("log")
-}
-
 /// A variable that may be any path; none where it is unset or blank.
 pub(super) fn path(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !is_blank(value))

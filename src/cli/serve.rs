@@ -20,14 +20,13 @@ use crate::{
         subject::{SubjectPattern, ToolSubjects},
     },
     registry::{
-        LogRegistry, Registry, ephemeral_range,
+        Registry, ephemeral_range,
         settings::{self, Settings},
     },
 };
 
 use super::{
     connection::{Flags, Target},
-    environment,
     failure::Exit,
     host, logging,
     output::{plain, plain_lines},
@@ -436,11 +435,8 @@ fn stopped_while_starting(signal: &str) {
     tracing::info!(signal, "stopped while starting");
 }
 
-/// Serves until it is told to stop; then answers what is under way.
+/// Serves until it is told to stop; then answers what is in flight.
 async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
-    if environment::keeps_log() {
-        return run_on_the_log(settings, nats, told).await;
-    }
     let subject = settings.namespace.subject("port.lease");
     loop {
         let registry = tokio::select! {
@@ -452,13 +448,13 @@ async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<
         };
         tracing::info!("try: nats --server {} req {subject} ''", nats.shown());
         tokio::select! {
-            fatal = registry.failed() => {
-                if !fatal.is_passing() {
-                    return Err(fatal.into());
+            failure = registry.failed() => {
+                registry.abandon();
+                if !failure.is_passing() {
+                    return Err(failure.into());
                 }
                 // Leases outlast a registry: a new one goes on where this one ended.
-                tracing::error!(%fatal, "starting again");
-                registry.abandon();
+                tracing::error!(%failure, "starting again");
             }
             signal = told.to_stop() => {
                 tracing::info!(signal, "draining");
@@ -466,28 +462,6 @@ async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<
                 tracing::info!("stopped");
                 return Ok(());
             }
-        }
-    }
-}
-
-/// The same on the core that keeps its state in an ordered log: see `docs/log-core.md`.
-async fn run_on_the_log(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
-    let subject = settings.namespace.subject("port.lease");
-    let registry = tokio::select! {
-        registry = LogRegistry::start(settings, nats) => registry?,
-        signal = told.to_stop() => {
-            stopped_while_starting(signal);
-            return Ok(());
-        }
-    };
-    tracing::info!("try: nats --server {} req {subject} ''", nats.shown());
-    tokio::select! {
-        why = registry.failed() => Err(anyhow::anyhow!(why)),
-        signal = told.to_stop() => {
-            tracing::info!(signal, "draining");
-            registry.drain().await;
-            tracing::info!("stopped");
-            Ok(())
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{detail, endpoint::Endpoint, event_schema, records};
+use super::{detail, endpoint::Endpoint, event_schema};
 
 /// What the `$id` of every schema begins with.
 const URN: &str = "urn:onex:registry:v1:";
@@ -46,6 +46,5 @@ pub fn all() -> Vec<Message> {
     endpoints
         .chain([detail::message()])
         .chain(event_schema::messages())
-        .chain(records::messages())
         .collect()
 }

@@ -2,14 +2,13 @@
 
 use std::collections::HashSet;
 
-use onex_core::node_command::Register;
+use onex_core::{node_command::Register, record::Request};
 use serde_json::{Map, Value};
 
 use crate::{
     domain::{
         ids::{NodeId, Ttl},
         node::{self, Registration},
-        record::Request,
     },
     protocol::{
         canonical::{contract_hash, node_base_hash},

@@ -7,8 +7,9 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
+use onex_core::command::Probed;
+
 use crate::domain::{
-    command::Probed,
     ids::{Port, Transport},
     key::PortKey,
     pool::PortRange,

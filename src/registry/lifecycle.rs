@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -21,7 +21,11 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    connect, domain::ids::Host, machine::Machine, protocol::names::SERVICE, serving::round_trip,
+    connect,
+    domain::ids::Host,
+    machine::Machine,
+    protocol::{endpoint::NODE_BYTES_MAX, names::SERVICE},
+    serving::round_trip,
 };
 
 use super::{
@@ -32,9 +36,11 @@ use super::{
     clock::Clock,
     contracts::Contracts,
     driver::{self, Applied, Driver, LoadError},
+    fatal::Fatal,
     high_water::Elsewhere,
     hosts::Heard,
     intake::{Completion, Intake, Listening, Replies},
+    invoke::{self, Invoke},
     micro::{Identity, Micro},
     news::request_events,
     own_host::OwnHost,
@@ -43,12 +49,13 @@ use super::{
     rights::Rights,
     settings::{Settings, show_ranges},
     stall::Stall,
-    start::{machine, node_bytes_max},
     stop::Stop,
 };
 
 /// How long a registry that stops waits for what is in flight.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long for callers to be told that nobody knows what came of their calls.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long it waits after that until events are published.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -88,7 +95,7 @@ impl From<LoadError> for StartError {
 }
 
 /// A registry that takes requests, on the log.
-pub struct LogRegistry {
+pub struct Registry {
     intake: Arc<Intake>,
     listening: Listening,
     instance: InstanceId,
@@ -97,9 +104,10 @@ pub struct LogRegistry {
     stop: Stop,
 }
 
-impl LogRegistry {
+impl Registry {
     /// Starts one.
     pub async fn start(settings: Settings, nats: &connect::Options) -> Result<Self, StartError> {
+        let began = Instant::now();
         let registry_id = Uuid::now_v7();
         let clock = Clock::start();
         let stop = Stop::new();
@@ -110,6 +118,7 @@ impl LogRegistry {
         let client = nats
             .connect(&format!("{SERVICE} requests"), on_event)
             .await?;
+        tell_of_connection(nats, &client, began);
         stop.watch_connection(&client).await?;
         let (log, store) = onex_log::open(settings.log(nats)).await?;
         let (events, known) = events(&settings, &client).await?;
@@ -160,6 +169,17 @@ impl LogRegistry {
         );
         let nats_server = client.server_info().version;
         let registry = peers::described(&settings, registry_id, started, nats_server);
+        let contracts = Arc::new(Contracts::new(&settings, rights.clone()));
+        let parts = invoke::Parts {
+            handle: driver.handle.clone(),
+            clock,
+            client: client.clone(),
+            contracts: Arc::clone(&contracts),
+            replies: replies.clone(),
+            rights,
+            registry_id,
+        };
+        let invoke = Invoke::start(&settings, parts, &stop).await?;
         let intake = Arc::new(Intake {
             registry,
             peers,
@@ -170,7 +190,8 @@ impl LogRegistry {
             clock,
             own_host: Arc::new(own_host),
             registry_id,
-            contracts: Contracts::new(&settings, rights),
+            contracts,
+            invoke,
             ttl_max: settings.ttl_max,
             driver,
             replies,
@@ -183,7 +204,7 @@ impl LogRegistry {
         if let Some(refusal) = refused.get() {
             return Err(StartError::Refused(refusal.clone()));
         }
-        let ms = clock.now().mono.0;
+        let ms = millis(began.elapsed());
         tracing::info!(
             registry_id = %registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
             prefix = settings.namespace.prefix(), revision, ms, "ready",
@@ -198,13 +219,17 @@ impl LogRegistry {
     }
 
     /// Waits until the registry cannot serve any more; says why.
-    pub async fn failed(&self) -> String {
+    pub async fn failed(&self) -> Fatal {
         tokio::select! {
-            ended = self.intake.driver.ended() => {
-                ended.map_or_else(|| "the engine died".to_owned(), |ended| crate::chain(&*ended))
-            }
-            fatal = self.stop.failed() => crate::chain(&fatal),
+            ended = self.intake.driver.ended() => Fatal::of_engine(ended),
+            fatal = self.stop.failed() => fatal,
         }
+    }
+
+    /// Ends at once, whatever is in flight: another one takes its place.
+    pub fn abandon(self) {
+        self.intake.driver.abandon();
+        self.stop.abandon();
     }
 
     /// Stops taking requests, answers those that were taken, within [`DRAIN_TIMEOUT`] if that can be, and ends.
@@ -222,7 +247,11 @@ impl LogRegistry {
             intake.all_answered().await;
         };
         if timeout(DRAIN_TIMEOUT, answered).await.is_err() {
-            tracing::warn!("some requests were not settled in time");
+            intake.invoke.give_up();
+            let answered = timeout(GIVE_UP_TIMEOUT, intake.all_answered());
+            if answered.await.is_err() {
+                tracing::warn!("some requests were not settled in time");
+            }
         }
         let all_out = all_published(&intake, instance, &mut published);
         if timeout(PUBLISH_TIMEOUT, all_out).await.is_err() {
@@ -297,7 +326,6 @@ fn micro(
         settings.namespace.clone(),
         settings.inboxes.clone(),
         started,
-        Arc::default(),
     ))
 }
 
@@ -397,4 +425,39 @@ fn engine_options(
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How long a registration may be where messages may have `payload_max` bytes: `describe` answers with
+/// all of it, and beside it with the node's health and trust, and with as many of its leases and buses as
+/// there is room for.
+fn node_bytes_max(payload_max: usize) -> usize {
+    NODE_BYTES_MAX.min(payload_max / 16 * 7)
+}
+
+/// The machine whose ports are granted by default.
+fn machine(settings: &Settings) -> Machine {
+    let host = settings.host.clone();
+    if settings.probe {
+        Machine::local(host)
+    } else {
+        Machine::remote(host)
+    }
+}
+
+/// Says which server it is, and what of its URL is not used.
+fn tell_of_connection(nats: &connect::Options, client: &async_nats::Client, began: Instant) {
+    tracing::info!(
+        nats = nats.shown(),
+        version = client.server_info().version,
+        ms = millis(began.elapsed()),
+        "connected"
+    );
+    let ignored = nats.ignored();
+    if !ignored.is_empty() {
+        tracing::warn!(
+            parts = ignored.join(", "),
+            "nothing behind host and port in the URL of a NATS server is used: name users, passwords and files by \
+             flags, or write nats://USER:PASSWORD@HOST:PORT"
+        );
+    }
 }

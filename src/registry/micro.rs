@@ -66,7 +66,6 @@ impl Micro {
         namespace: Namespace,
         inboxes: Inboxes,
         started: Timestamp,
-        late: Arc<AtomicU64>,
     ) -> Self {
         let counted = Endpoint::ALL
             .map(|endpoint| (endpoint, Counted::default()))
@@ -78,8 +77,13 @@ impl Micro {
             inboxes,
             started,
             counted: Mutex::new(counted),
-            late,
+            late: Arc::default(),
         }
+    }
+
+    /// Counts answers of providers that nobody waited for any more: too late, or not the first.
+    pub(super) fn late(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.late)
     }
 
     /// Counts one request.

@@ -1,18 +1,12 @@
-//! What to do when a connection is lost, or back, or refused something.
+//! What to do when the connection that takes requests is lost, or back, or refused something.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, OnceLock};
 
 use async_nats::Event;
 
 use crate::throttle::LogThrottle;
 
-use super::{follower::Restart, seldom::Seldom, stop::Stop};
-
-/// What the NATS server does not allow, in the log.
-const SERVER_REFUSALS: &str = "refusals of the NATS server";
+use super::seldom::Seldom;
 
 /// What to do with news of the connection that takes requests; `refused` keeps what the server does not
 /// allow, and `changed` is told when the connection is lost, and when it is back.
@@ -21,7 +15,7 @@ pub(super) fn request_events(
     changed: impl Fn() + Send + Sync + 'static,
 ) -> impl Fn(Event) + Send + Sync + 'static {
     let lost = Seldom::default();
-    let refusals = LogThrottle::new(SERVER_REFUSALS);
+    let refusals = LogThrottle::new("refusals of the NATS server");
     move |event| match event {
         Event::SlowConsumer(_) if lost.may() => {
             tracing::error!("requests come faster than they are taken; some are lost");
@@ -38,35 +32,6 @@ pub(super) fn request_events(
             if matches!(event, Event::Connected | Event::Disconnected) {
                 changed();
             }
-        }
-    }
-}
-
-/// What to do when the store's connection is lost, or back.
-pub(super) fn store_events(
-    restart: Arc<Restart>,
-    stop: Stop,
-) -> impl Fn(Event) + Send + Sync + 'static {
-    let lost = AtomicBool::new(false);
-    let refusals = LogThrottle::new(SERVER_REFUSALS);
-    move |event| {
-        tracing::debug!(%event, "store");
-        match event {
-            // The consumer is not to be trusted over a reconnect.
-            Event::Connected => {
-                restart.again();
-                if lost.swap(false, Ordering::Relaxed) {
-                    tracing::info!("the connection to NATS is back");
-                }
-            }
-            Event::ServerError(error) if refusals.admits() => {
-                tracing::error!(error = error.to_string(), "the NATS server refuses");
-            }
-            Event::Disconnected if !stop.is_ending() => {
-                lost.store(true, Ordering::Relaxed);
-                tracing::warn!("the connection to NATS is lost; trying again");
-            }
-            _ => {}
         }
     }
 }

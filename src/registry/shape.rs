@@ -1,10 +1,14 @@
 //! What requests have in common, and what replies have.
 
+use bytes::Bytes;
+use serde::Serialize;
+
 use crate::{
     domain::ids::Host,
     protocol::{
         bus::{BusDeregisterRequest, BusListRequest, BusRegisterRequest, BusReply},
         catalog::{SchemaGetReply, SchemaGetRequest, SchemaListRequest},
+        error::{Error, ErrorCode},
         invoke::{DryRunReply, InvokeReply, InvokeRequest, ResolveToolReply, ResolveToolRequest},
         node::{RegisterReply, RegisterRequest},
         node_life, node_view,
@@ -20,8 +24,6 @@ use crate::{
         trust::{ReportRequest, TrustGetRequest, TrustReply},
     },
 };
-
-use super::requests::Heartbeat;
 
 /// A request.
 pub(super) trait Asked {
@@ -113,11 +115,10 @@ impl<T> Answered for Page<T> {
     }
 }
 
-impl Answered for Heartbeat {
-    fn ignore(&mut self, ignored: Vec<String>) {
-        match self {
-            Self::One(lease) => lease.ignored = ignored,
-            Self::Several(reply) => reply.ignored = ignored,
-        }
-    }
+/// The body of a reply.
+pub(super) fn to_bytes<T: Serialize>(value: &T) -> Result<Bytes, Error> {
+    let bytes = serde_json::to_vec(value);
+    bytes
+        .map(Bytes::from)
+        .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
 }

@@ -176,6 +176,11 @@ impl<T: Send + 'static> Driver<T> {
         self.stop.send_replace(true);
     }
 
+    /// Ends the engine at once.
+    pub(super) fn abandon(&self) {
+        self.task.abort();
+    }
+
     /// Waits until the engine has ended; says why, unless by a fault of its own.
     pub(super) async fn ended(&self) -> Option<Arc<Ended>> {
         let mut ended = self.ended.clone();

@@ -20,12 +20,13 @@ use crate::{
         announce,
         contracts::Check,
         intake::{InFlight, Intake, Plan},
+        refusal::error,
         requests::named,
-        serve::to_bytes,
+        shape::to_bytes,
     },
 };
 
-use super::{nodes::tool_warnings, pages::catch_up, parse_long, refusal::error};
+use super::{nodes::tool_warnings, pages::catch_up, parse_long};
 
 /// `tool.register`: the contract is checked away from the tasks that serve.
 pub(super) async fn register(

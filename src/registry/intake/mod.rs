@@ -10,7 +10,7 @@ use async_nats::{Client, Message, Subscriber};
 use futures::{StreamExt, stream::ReadyChunks};
 use onex_core::command::{Action, Command, Outcome};
 use tokio::{
-    sync::{Semaphore, oneshot, watch},
+    sync::{Semaphore, watch},
     task::JoinHandle,
 };
 use uuid::Uuid;
@@ -36,6 +36,7 @@ use super::{
     contracts::{Asking, Contracts},
     driver::{Driver, Submitted},
     handlers,
+    invoke::Invoke,
     own_host::OwnHost,
     peers::Peers,
     queries::Texts,
@@ -59,7 +60,9 @@ pub(super) struct Intake {
     /// This start of this instance, as replies name it.
     pub(super) registry_id: Uuid,
     /// Checks contracts of tools.
-    pub(super) contracts: Contracts,
+    pub(super) contracts: Arc<Contracts>,
+    /// Has tools called.
+    pub(super) invoke: Invoke,
     /// The longest TTL that a request may ask for.
     pub(super) ttl_max: Ttl,
     /// What `describe` says of this instance.
@@ -134,6 +137,7 @@ impl Intake {
     /// Waits until those that were taken are answered.
     pub(super) async fn all_answered(&self) {
         let _ = self.in_flight.acquire_many(self.in_flight_max).await;
+        self.invoke.all_ended().await;
         round_trip(&self.client).await;
     }
 
@@ -234,6 +238,7 @@ impl Intake {
             endpoint,
             subject,
             correlation_id: String::new(),
+            shares: None,
             deadline: self.deadline(at, patience.as_ref().copied().unwrap_or_default()),
             permit: Arc::clone(&self.in_flight).try_acquire_owned().ok(),
         };
@@ -291,14 +296,9 @@ impl Intake {
         in_flight: &InFlight,
         action: Action,
     ) -> Result<Outcome, Error> {
-        let (completion, outcome) = oneshot::channel();
-        self.submit(vec![Submitted {
-            waiter: Some(Completion::Task(completion)),
-            command: command(in_flight.correlation_id.clone(), action),
-            deadline: in_flight.deadline,
-        }])
-        .await;
-        outcome.await.map_err(|_| Error::unavailable(Done::Unknown))
+        let command = command(in_flight.correlation_id.clone(), action);
+        let handle = &self.driver.handle;
+        handle.decide(command, in_flight.deadline).await
     }
 }
 

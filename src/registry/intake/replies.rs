@@ -1,6 +1,10 @@
 //! Sends replies: encoded here, away from the engine.
 
-use std::{hash::RandomState, sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
@@ -16,7 +20,7 @@ use crate::{
         clock::Clock,
         journal::{Answered, Journal},
         micro::Micro,
-        serve::{caller, to_bytes},
+        shape::to_bytes,
     },
 };
 
@@ -33,7 +37,7 @@ pub(in crate::registry) type Decided = (Box<InFlight>, Reply, Outcome);
 pub(in crate::registry) struct Replies {
     client: Client,
     pub(in crate::registry) micro: Arc<Micro>,
-    journal: Arc<Journal>,
+    pub(in crate::registry) journal: Arc<Journal>,
     /// Makes numbers of callers, others in each process.
     callers: RandomState,
     clock: Clock,
@@ -101,6 +105,7 @@ impl Replies {
             endpoint,
             subject,
             correlation_id,
+            shares,
             permit,
             ..
         } = in_flight;
@@ -122,7 +127,7 @@ impl Replies {
             correlation_id: &correlation_id,
             caller: self.caller(&subject),
             took,
-            shares: None,
+            shares,
             error,
         });
         let body = match answer {
@@ -148,4 +153,11 @@ impl Replies {
     pub(in crate::registry) fn reply_bytes_max(&self) -> usize {
         self.client.max_payload().saturating_sub(HEADERS_BYTES)
     }
+}
+
+/// Who asks, as a number: whoever takes answers below the same inbox. Clients that have an inbox for each request
+/// are one.
+fn caller(callers: &RandomState, reply: &str) -> u64 {
+    let inbox = reply.rsplit_once('.').map_or(reply, |(inbox, _)| inbox);
+    callers.hash_one(inbox)
 }

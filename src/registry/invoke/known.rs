@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    domain::{self, ids::RequesterId},
+    domain::ids::RequesterId,
     protocol::{
         contract::{self, Contract, ToolRules},
         error::{Error, ErrorCode},
@@ -21,8 +21,8 @@ use crate::{
 use super::super::{
     contracts::{Check, Contracts, in_time},
     queries,
-    requests::Caller,
 };
+use super::Caller;
 
 /// Contracts that are kept; of more those that were not used for the longest time go.
 const CONTRACTS_KEPT_MAX: usize = 1_024;
@@ -52,13 +52,13 @@ impl KnownContracts {
     /// Compiles the tool's contract away from the threads that serve, once for all who wait for it.
     pub(super) async fn learn(
         self: &Arc<Self>,
-        tool: &domain::node::Tool,
+        tool: &onex_core::node::Tool,
         announced_by: RequesterId,
         contracts: &Contracts,
         caller: &Caller,
     ) -> Result<Arc<Known>, Error> {
         let hash = tool.contract_hash.clone();
-        let turn = in_time(caller.until, self.turn(&hash).acquire_owned()).await?;
+        let turn = in_time(caller.asking.until, self.turn(&hash).acquire_owned()).await?;
         if let Some(known) = self.get(&hash) {
             return Ok(known);
         }
@@ -73,7 +73,7 @@ impl KnownContracts {
             drop(turn);
             Ok(known)
         };
-        contracts.check(what, caller.asking(), compile).await
+        contracts.check(what, caller.asking, compile).await
     }
 
     /// Given to one at a time of those who want that contract compiled.
@@ -162,10 +162,7 @@ impl Known {
             Ok((violations, document))
         };
         let what = Check::Values(Weight::Light);
-        let document = match contracts
-            .check(what, caller.asking(), check_if_light)
-            .await?
-        {
+        let document = match contracts.check(what, caller.asking, check_if_light).await? {
             (Some(violations), document) => return Ok((violations, document)),
             (None, document) => document,
         };
@@ -175,6 +172,6 @@ impl Known {
             Ok((violations, document))
         };
         let what = Check::Values(Weight::Heavy);
-        contracts.check(what, caller.asking(), check).await
+        contracts.check(what, caller.asking, check).await
     }
 }

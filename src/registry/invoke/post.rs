@@ -56,14 +56,18 @@ pub(super) struct Answer {
 
 impl Post {
     /// Listens for answers.
-    pub(super) async fn open(client: Client, stop: &Stop) -> Result<Arc<Self>, SubscribeError> {
+    pub(super) async fn open(
+        client: Client,
+        late: Arc<AtomicU64>,
+        stop: &Stop,
+    ) -> Result<Arc<Self>, SubscribeError> {
         let inbox = client.new_inbox();
         let answers = client.subscribe(format!("{inbox}.*")).await?;
         let this = Arc::new(Self {
             client,
             inbox,
             waiting: Mutex::new(Some(HashMap::new())),
-            late: Arc::default(),
+            late,
             kept: Arc::new(Semaphore::new(KEPT_MAX)),
         });
         stop.watch("answers of providers", Arc::clone(&this).deliver(answers));
@@ -98,11 +102,6 @@ impl Post {
     /// Whether nobody waits for answers any more.
     pub(super) fn is_closed(&self) -> bool {
         self.lock().is_none()
-    }
-
-    /// Counts answers that nobody waited for any more: too late, or not the first.
-    pub(super) fn late(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.late)
     }
 
     /// Keeps a place until the answer comes after all, until its provider is gone, or for a minute.

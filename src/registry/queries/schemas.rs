@@ -16,6 +16,8 @@ use crate::{
     },
 };
 
+use onex_core::node_index::NodeFilter;
+
 use super::{Catalog, Known, cursor, page};
 
 /// Tools, and nodes, among which a name is looked for that is like an unknown one.
@@ -35,7 +37,7 @@ fn messages() -> &'static [Message] {
 
 /// Schemas, a page of at most `limit`, in the order of kind and name.
 pub(in crate::registry) fn schemas<'a>(
-    catalog: impl Catalog<'a>,
+    catalog: Catalog<'a>,
     request: &SchemaListRequest,
     limit: usize,
 ) -> Result<Page<SchemaItem>, Error> {
@@ -73,7 +75,7 @@ pub(in crate::registry) fn schemas<'a>(
 
 /// One schema.
 pub(in crate::registry) fn schema<'a>(
-    catalog: impl Catalog<'a>,
+    catalog: Catalog<'a>,
     request: &SchemaGetRequest,
 ) -> Result<SchemaGetReply, Error> {
     let name = request.name.as_str();
@@ -120,7 +122,7 @@ pub(in crate::registry) fn schema<'a>(
     })
 }
 
-fn missing<'a>(catalog: impl Catalog<'a>, request: &SchemaGetRequest) -> Error {
+fn missing<'a>(catalog: Catalog<'a>, request: &SchemaGetRequest) -> Error {
     let message = format!(
         "there is no schema {}: schema.list has their names",
         request.name
@@ -133,7 +135,7 @@ fn missing<'a>(catalog: impl Catalog<'a>, request: &SchemaGetRequest) -> Error {
 }
 
 /// The known name that is most like the one that is asked for, or that continues it.
-fn nearest<'a>(catalog: impl Catalog<'a>, request: &SchemaGetRequest) -> Option<String> {
+fn nearest<'a>(catalog: Catalog<'a>, request: &SchemaGetRequest) -> Option<String> {
     let name = request.name.as_str();
     let wanted = |kind: SchemaKind| request.kind.is_none_or(|wanted| wanted == kind);
     let mut best: Option<(usize, String)> = None;
@@ -210,7 +212,7 @@ fn rank(text: &str) -> Option<usize> {
 /// `name@version.input` and `.output`. Where two nodes offer different contracts by one name and version,
 /// `#` and the first digits of the hash follow the version.
 fn tool_schemas<'a, 'n>(
-    catalog: impl Catalog<'a>,
+    catalog: Catalog<'a>,
     names: impl Iterator<Item = &'n Token>,
 ) -> Vec<(String, String, Option<&'a Value>)> {
     let mut found = Vec::new();
@@ -252,9 +254,9 @@ fn schema_of<'a>(known: &Known<'a>) -> Option<&'a Value> {
     known.registration.more.get("schema")
 }
 
-fn node_names<'a>(catalog: impl Catalog<'a>) -> Vec<(String, String)> {
+fn node_names<'a>(catalog: Catalog<'a>) -> Vec<(String, String)> {
     catalog
-        .nodes(None)
+        .nodes(&NodeFilter::default(), None)
         .filter(|known| known.is_live() && schema_of(known).is_some())
         .map(|known| {
             let id = known.node_id;

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use onex_core::record::Unknown;
 use semver::Version;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -14,7 +15,6 @@ use crate::{
     domain::{
         ids::{Name, NodeId, Token},
         node::Tool,
-        record::Unknown,
     },
     protocol::error::{Error, ErrorCode},
 };
@@ -62,7 +62,7 @@ impl Texts {
     /// A JSON array: what that node announced of its tools.
     pub(super) fn tools<'a>(
         &self,
-        catalog: impl Catalog<'a>,
+        catalog: Catalog<'a>,
         known: &Known<'_>,
     ) -> Result<Arc<RawValue>, Error> {
         let tools = &known.registration.tools;

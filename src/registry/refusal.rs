@@ -9,7 +9,7 @@ use crate::domain::call::CALLS_RETRY_MILLIS;
 use crate::protocol::error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome};
 
 /// The error that says it.
-pub(super) fn error(refusal: Refusal) -> Error {
+pub fn error(refusal: Refusal) -> Error {
     let message = refusal.to_string();
     match refusal {
         Refusal::TtlTooLong(_) => Error::invalid("/ttl", message),
