@@ -382,6 +382,8 @@ fn internal(correlation_id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use onex_core::command::Refusal;
+
     use super::*;
     use crate::{
         protocol::{endpoint::Endpoint, error::Outcome},

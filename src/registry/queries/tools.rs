@@ -18,11 +18,9 @@ use crate::{
             PROVIDERS_SHOWN_MAX, Provider, ToolDescribeReply, ToolDescribeRequest, ToolItem,
             ToolListRequest, VARIANTS_BYTES_MAX, VARIANTS_SHOWN_MAX, VERSIONS_SHOWN_MAX, Variant,
         },
-        warning::Warning,
     },
 };
 
-use super::super::contracts;
 use super::nodes::again;
 use super::{Catalog, Known, bad_cursor, cursor, page};
 
