@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
 use harness::{Caller, Event, Events, Nats, Provider, Registry, until};
-use onex_registry::domain::outbox::TAKEOVER_MILLIS;
-use onex_registry::domain::transition::Kind;
 use onex_registry::protocol::error::ErrorCode;
 use onex_registry::protocol::names::event_kind;
 use serde_json::{Value, json};

@@ -28,7 +28,7 @@ use super::{
     outcome::{self, Ran},
 };
 
-/// The part of a call's time that is left for its outcome to get into the log.
+/// The part of a call's time that is left for the log: to say what is in it of the call, or to have its outcome there.
 const END_PART: u32 = 10;
 /// What is left for that at most.
 const END_MAX: Duration = Duration::from_millis(500);
@@ -59,7 +59,8 @@ impl Invoke {
                 .repeat(caller, call, request_id, earlier, ignored)
                 .await;
         }
-        let first = match self.ready(caller, call).await {
+        let provider = self.before_end(caller);
+        let first = match self.ready(&provider, call).await {
             Ok(first) => first,
             Err(error) => match self.find(caller, call, request_id).await? {
                 Some(earlier) if !may_run_again(&earlier) => {
@@ -73,7 +74,8 @@ impl Invoke {
         };
         match self.begin_call(caller, call, &first, request_id).await? {
             Begun::Own => {
-                let carried_out = self.carry_out(caller, call, request_id, first, ignored);
+                let carried_out =
+                    self.carry_out((caller, &provider), call, request_id, first, ignored);
                 carried_out.await
             }
             Begun::Earlier(earlier) => {
@@ -83,6 +85,13 @@ impl Invoke {
                     .await
             }
         }
+    }
+
+    /// The caller as long as it waits for a provider: after that something is left for the log.
+    fn before_end(&self, caller: &Caller) -> Caller {
+        let until = caller.asking.until;
+        let whole = until.saturating_duration_since(tokio::time::Instant::now());
+        caller.until(until - (whole / END_PART).min(END_MAX), self.clock)
     }
 
     /// What readers see of the same request; nothing where it may be executed.
@@ -223,17 +232,14 @@ impl Invoke {
     /// It is for this instance to execute the call, and to have what came of it in the log before that is said.
     async fn carry_out(
         &self,
-        caller: &Caller,
+        (caller, provider): (&Caller, &Caller),
         call: &mut Call,
         request_id: RequestId,
         first: Ready,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
-        let until = caller.asking.until;
-        let whole = until.saturating_duration_since(tokio::time::Instant::now());
-        let provider = caller.until(until - (whole / END_PART).min(END_MAX), self.clock);
         let (first_asked, idempotent) = (first.chosen.provider(), first.contract.idempotent);
-        let (chosen, ended) = self.attempts(&provider, call, first).await;
+        let (chosen, ended) = self.attempts(provider, call, first).await;
         let mut kept: Option<JsonText> = None;
         let answer = ended.and_then(|result| {
             kept = Some(result.clone());
