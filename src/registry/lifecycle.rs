@@ -39,7 +39,7 @@ use super::{
     fatal::Fatal,
     high_water::Elsewhere,
     hosts::Heard,
-    intake::{Completion, Intake, Listening, Replies},
+    intake::{Admission, Completion, Intake, Listening, Replies},
     invoke::{self, Invoke},
     micro::{Identity, Micro},
     news::request_events,
@@ -196,8 +196,7 @@ impl Registry {
             driver,
             replies,
             stall: Stall::new(),
-            in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max as usize)),
-            in_flight_max: settings.requests_in_flight_max,
+            admission: Admission::new(settings.requests_in_flight_max),
             unsubscribed: Semaphore::new(0),
         });
         let listening = listen(&intake, &micro, &stop).await?;
