@@ -440,7 +440,7 @@ fn stopped_while_starting(signal: &str) {
 async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
     let subject = settings.namespace.subject("port.lease");
     loop {
-        let registry = tokio::select! {
+        let mut registry = tokio::select! {
             registry = Registry::start(settings.clone(), nats) => registry?,
             signal = told.to_stop() => {
                 stopped_while_starting(signal);

@@ -15,6 +15,9 @@ pub enum Fatal {
         "a connection to NATS ended for good, probably by a message with a header that is none"
     )]
     ConnectionEnded,
+    /// The server allows no longer what a registry needs.
+    #[error("the NATS server does not allow what a registry needs any more: {0}")]
+    Refused(String),
     /// A part of the registry ended that never should.
     #[error("the {0} ended: a fault of the registry's own")]
     TaskEnded(&'static str),

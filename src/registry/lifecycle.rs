@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use onex_core::record::InstanceId;
 use tokio::{sync::watch, time::timeout};
 
-use crate::{connect, serving::round_trip};
+use crate::serving::round_trip;
 
 use super::{
-    driver::LoadError,
     fatal::Fatal,
-    intake::{Intake, Listening},
+    intake::Intake,
+    session::{Opener, Session},
     stop::Stop,
 };
 
@@ -21,45 +21,11 @@ const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long it waits after that until events are published.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why a registry did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No connection.
-    #[error("no connection to NATS")]
-    Connect(#[from] connect::Error),
-    /// No store.
-    #[error("the store cannot be used")]
-    Store(#[from] onex_log::Error),
-    /// The log cannot be read.
-    #[error("{0}")]
-    Load(String),
-    /// The server does not let it subscribe.
-    #[error("the NATS server does not allow what a registry needs: {0}")]
-    Refused(String),
-    /// No subscription.
-    #[error("cannot subscribe")]
-    Subscribe(#[from] async_nats::SubscribeError),
-    /// The store has other settings.
-    #[error("{0}")]
-    Settings(String),
-    /// Another namespace grants the same ports.
-    #[error("another registry grants the same ports: {}. Choose other --ports", .0.join("; "))]
-    Overlap(Vec<String>),
-    /// The engine ended.
-    #[error("the engine ended while starting: {0}")]
-    Ended(String),
-}
-
-impl From<LoadError> for StartError {
-    fn from(error: LoadError) -> Self {
-        Self::Load(crate::chain(&error))
-    }
-}
-
 /// A registry that takes requests.
 pub struct Registry {
     pub(super) intake: Arc<Intake>,
-    pub(super) listening: Listening,
+    pub(super) session: Session,
+    pub(super) opener: Opener,
     pub(super) instance: InstanceId,
     /// The revision up to which this instance has published every event.
     pub(super) published: watch::Receiver<u64>,
@@ -67,17 +33,28 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Waits until the registry cannot serve any more; says why.
-    pub async fn failed(&self) -> Fatal {
-        tokio::select! {
-            ended = self.intake.driver.ended() => Fatal::of_engine(ended),
-            fatal = self.stop.failed() => fatal,
+    /// Waits until the registry cannot serve any more; says why. Where it is only the connection to the bus that ended,
+    /// requests are taken over another one.
+    pub async fn failed(&mut self) -> Fatal {
+        loop {
+            let why = tokio::select! {
+                ended = self.intake.driver.ended() => return Fatal::of_engine(ended),
+                fatal = self.stop.failed() => return fatal,
+                why = self.session.stop.failed() => why,
+            };
+            self.session.end(&self.intake, &why).await;
+            tokio::select! {
+                ended = self.intake.driver.ended() => return Fatal::of_engine(ended),
+                fatal = self.stop.failed() => return fatal,
+                session = self.opener.again(&self.intake, &why) => self.session = session,
+            }
         }
     }
 
     /// Ends at once, whatever is in flight: another one takes its place.
     pub fn abandon(self) {
         self.intake.driver.abandon();
+        self.session.stop.abandon();
         self.stop.abandon();
     }
 
@@ -85,14 +62,16 @@ impl Registry {
     pub async fn drain(self) {
         let Self {
             intake,
-            listening,
+            mut session,
             instance,
             mut published,
             stop,
+            ..
         } = self;
         stop.end();
+        session.stop.end();
         let answered = async {
-            intake.leave(listening).await;
+            intake.leave(&mut session.listening).await;
             intake.all_answered().await;
         };
         if timeout(DRAIN_TIMEOUT, answered).await.is_err() {
@@ -108,7 +87,8 @@ impl Registry {
         }
         intake.driver.stop();
         intake.driver.ended().await;
-        round_trip(&intake.client).await;
+        round_trip(&intake.bus.client()).await;
+        session.stop.abandon();
         stop.abandon();
     }
 }

@@ -6,12 +6,27 @@ use async_nats::Event;
 
 use crate::throttle::LogThrottle;
 
-use super::seldom::Seldom;
+use super::{fatal::Fatal, seldom::Seldom, stop::Stop};
 
-/// What to do with news of the connection that takes requests; `refused` keeps what the server does not
-/// allow, and `changed` is told when the connection is lost, and when it is back.
+/// What the server says of a subscription that it does not allow, or allows no longer.
+const SUBSCRIPTION_REFUSED: &str = "permissions violation for subscription";
+
+/// What the server does not allow on one connection.
+#[derive(Clone, Default)]
+pub(super) struct Refusals(Arc<OnceLock<String>>);
+
+impl Refusals {
+    /// The first of them.
+    pub(super) fn first(&self) -> Option<String> {
+        self.0.get().cloned()
+    }
+}
+
+/// What to do with news of the connection that takes requests. A subscription that the server allows no longer ends the
+/// session: it has to be asked for again. `changed` is told when the connection is lost, and when it is back.
 pub(super) fn request_events(
-    refused: Arc<OnceLock<String>>,
+    refused: Refusals,
+    session: Stop,
     changed: impl Fn() + Send + Sync + 'static,
 ) -> impl Fn(Event) + Send + Sync + 'static {
     let lost = Seldom::default();
@@ -21,11 +36,15 @@ pub(super) fn request_events(
             tracing::error!("requests come faster than they are taken; some are lost");
         }
         Event::ServerError(error) => {
+            let error = error.to_string();
             if refusals.admits() {
-                tracing::error!(error = error.to_string(), "the NATS server refuses");
+                tracing::error!(error, "the NATS server refuses");
+            }
+            if error.to_lowercase().contains(SUBSCRIPTION_REFUSED) {
+                session.fail(Fatal::Refused(error.clone()));
             }
             // Only the first is kept.
-            let _ = refused.set(error.to_string());
+            let _ = refused.0.set(error);
         }
         event => {
             tracing::debug!(%event, "requests");

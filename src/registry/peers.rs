@@ -20,6 +20,7 @@ use crate::{
 };
 
 use super::{
+    bus::Bus,
     clock::Clock,
     host_records::is_of_another,
     hosts::Heard,
@@ -52,7 +53,7 @@ pub(super) struct Peers {
 impl Peers {
     /// Asks from time to time, for ever.
     pub(super) fn start(
-        client: Client,
+        bus: Bus,
         settings: Settings,
         machine: Machine,
         own: &Identity,
@@ -69,7 +70,7 @@ impl Peers {
         let peers = this.clone();
         stop.watch("search for other instances", async move {
             loop {
-                match micro::peers(&client, PATIENCE).await {
+                match micro::peers(&bus.client(), PATIENCE).await {
                     Ok(mut found) => {
                         found.retain(|peer| {
                             peer.metadata.get(META_REGISTRY_ID) != Some(&peers.own.registry_id)

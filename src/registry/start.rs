@@ -1,7 +1,7 @@
 //! Starting: connections, the store, the engine, and then the first request.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,11 +19,10 @@ use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 use crate::{
-    connect,
+    connect as nats_connect,
     domain::ids::Host,
     machine::Machine,
     protocol::{endpoint::NODE_BYTES_MAX, names::SERVICE},
-    serving::round_trip,
 };
 
 use super::{
@@ -31,24 +30,60 @@ use super::{
         Candidate, DerivedStreams, Entries, HostNames, Target, applied_channels, events_options,
         last_event,
     },
+    bus::Bus,
     clock::Clock,
     contracts::Contracts,
-    driver::{self, Applied, Driver},
+    driver::{self, Applied, Driver, LoadError},
     high_water::Elsewhere,
     hosts::Heard,
-    intake::{Admission, Completion, Intake, Listening, Replies},
+    intake::{Admission, Completion, Intake, Replies},
     invoke::{self, Invoke},
-    lifecycle::{Registry, StartError},
+    lifecycle::Registry,
     micro::{Identity, Micro},
-    news::request_events,
     own_host::OwnHost,
     peers::{self, Peers},
     queries::Texts,
     rights::Rights,
+    session::{Opener, connect},
     settings::{Settings, show_ranges},
     stall::Stall,
     stop::Stop,
 };
+
+/// Why a registry did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No connection.
+    #[error("no connection to NATS")]
+    Connect(#[from] nats_connect::Error),
+    /// No store.
+    #[error("the store cannot be used")]
+    Store(#[from] onex_log::Error),
+    /// The log cannot be read.
+    #[error("{0}")]
+    Load(String),
+    /// The server does not let it subscribe.
+    #[error("the NATS server does not allow what a registry needs: {0}")]
+    Refused(String),
+    /// No subscription.
+    #[error("cannot subscribe")]
+    Subscribe(#[from] async_nats::SubscribeError),
+    /// The store has other settings.
+    #[error("{0}")]
+    Settings(String),
+    /// Another namespace grants the same ports.
+    #[error("another registry grants the same ports: {}. Choose other --ports", .0.join("; "))]
+    Overlap(Vec<String>),
+    /// The engine ended.
+    #[error("the engine ended while starting: {0}")]
+    Ended(String),
+}
+
+impl From<LoadError> for StartError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(crate::chain(&error))
+    }
+}
 
 /// What a start has made so far.
 struct Start<'a> {
@@ -56,7 +91,7 @@ struct Start<'a> {
     registry_id: Uuid,
     clock: Clock,
     stop: Stop,
-    client: Client,
+    bus: Bus,
     machine: Machine,
     /// The hosts on which other instances run.
     running: Vec<Host>,
@@ -69,22 +104,24 @@ struct Start<'a> {
 
 impl Registry {
     /// Starts one.
-    pub async fn start(settings: Settings, nats: &connect::Options) -> Result<Self, StartError> {
+    pub async fn start(
+        settings: Settings,
+        nats: &nats_connect::Options,
+    ) -> Result<Self, StartError> {
         let began = Instant::now();
         let (clock, stop) = (Clock::start(), Stop::new());
-        let refused = Arc::new(OnceLock::new());
         let rights = Rights::new(&settings, nats);
-        let doubted = rights.clone();
-        let on_event = request_events(Arc::clone(&refused), move || doubted.doubt());
-        let client = nats
-            .connect(&format!("{SERVICE} requests"), on_event)
-            .await?;
-        tell_of_connection(nats, &client, began);
-        stop.watch_connection(&client).await?;
+        let connection = connect(nats, &rights).await?;
+        tell_of_connection(nats, &connection.client, began);
         let (log, store) = onex_log::open(settings.log(nats)).await?;
-        let (events, known) = events(&settings, &client).await?;
+        let name = format!("{SERVICE} events");
+        let publishing = nats
+            .connect(&name, |event| tracing::debug!(%event, "events"))
+            .await?;
+        let (events, known) = events(&settings, &publishing).await?;
         rights.start(nats, &stop).await?;
-        let start = Start::new(&settings, client, rights, clock, stop).await?;
+        let bus = Bus::new(connection.client.clone());
+        let start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop).await?;
 
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
@@ -94,7 +131,7 @@ impl Registry {
         let driver = Driver::start(log, store.clone(), options, answer).await?;
         let derived = DerivedStreams {
             settings: &settings,
-            client: &start.client,
+            client: &publishing,
             events,
             store,
             registry_id: start.registry_id,
@@ -112,11 +149,17 @@ impl Registry {
 
         let revision = driver.handle.reads.revision();
         let (micro, stop) = (Arc::clone(&start.micro), start.stop.clone());
-        let intake = Arc::new(start.intake(driver).await?);
-        let listening = listen(&intake, &micro, &stop).await?;
-        if let Some(refusal) = refused.get() {
-            return Err(StartError::Refused(refusal.clone()));
-        }
+        let intake = Arc::new(start.intake(driver));
+        let opener = Opener {
+            nats: nats.clone(),
+            rights,
+            micro,
+            bus,
+        };
+        let names = say_names(&intake, &stop);
+        let session = opener.open(connection, &intake, names).await?;
+        let stalls = Arc::clone(&intake).watch_for_stalls();
+        stop.watch("watch for stalls", stalls);
         let ms = millis(began.elapsed());
         tracing::info!(
             registry_id = %intake.registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
@@ -124,7 +167,8 @@ impl Registry {
         );
         Ok(Self {
             intake,
-            listening,
+            session,
+            opener,
             instance,
             published,
             stop,
@@ -135,30 +179,30 @@ impl Registry {
 impl<'a> Start<'a> {
     async fn new(
         settings: &'a Settings,
-        client: Client,
+        bus: Bus,
         rights: Rights,
         clock: Clock,
         stop: Stop,
     ) -> Result<Self, StartError> {
         let registry_id = Uuid::now_v7();
         let machine = machine(settings);
-        let running = check_peers(&client, settings, &machine).await?;
+        let running = check_peers(&bus.client(), settings, &machine).await?;
         let identity = peers::identity(settings, registry_id, &machine);
         let started = clock.now().wall;
         let micro = Arc::new(Micro::new(
-            client.clone(),
+            bus.clone(),
             identity.clone(),
             settings.namespace.clone(),
             settings.inboxes.clone(),
             started,
         ));
-        let replies = Replies::new(client.clone(), Arc::clone(&micro), clock);
+        let replies = Replies::new(bus.clone(), Arc::clone(&micro), clock);
         Ok(Self {
             settings,
             registry_id,
             clock,
             stop,
-            client,
+            bus,
             machine,
             running,
             identity,
@@ -170,13 +214,13 @@ impl<'a> Start<'a> {
     }
 
     /// What requests are taken with.
-    async fn intake(self, driver: Driver<Completion>) -> Result<Intake, StartError> {
+    fn intake(self, driver: Driver<Completion>) -> Intake {
         let Self {
             settings,
             registry_id,
             clock,
             stop,
-            client,
+            bus,
             machine,
             running,
             identity,
@@ -191,7 +235,7 @@ impl<'a> Start<'a> {
             registry_id,
         };
         let peers = Peers::start(
-            client.clone(),
+            bus.clone(),
             settings.clone(),
             own_host.machine.clone(),
             &identity,
@@ -199,36 +243,36 @@ impl<'a> Start<'a> {
             clock,
             &stop,
         );
-        let nats_server = client.server_info().version;
+        let nats_server = bus.client().server_info().version;
         let contracts = Arc::new(Contracts::new(settings, rights.clone()));
         let parts = invoke::Parts {
             handle: driver.handle.clone(),
             clock,
-            client: client.clone(),
+            bus: bus.clone(),
             contracts: Arc::clone(&contracts),
             replies: replies.clone(),
             rights,
             registry_id,
         };
-        Ok(Intake {
+        Intake {
             registry: peers::described(settings, registry_id, started, nats_server),
             peers,
             texts: Texts::default(),
-            client,
+            bus,
             namespace: settings.namespace.clone(),
             inboxes: settings.inboxes.clone(),
             clock,
             own_host: Arc::new(own_host),
             registry_id,
             contracts,
-            invoke: Invoke::start(settings, parts, &stop).await?,
+            invoke: Invoke::start(settings, parts, &stop),
             ttl_max: settings.ttl_max,
             driver,
             replies,
             stall: Stall::new(),
             admission: Admission::new(settings.requests_in_flight_max),
             unsubscribed: Semaphore::new(0),
-        })
+        }
     }
 
     fn engine_options(
@@ -261,7 +305,7 @@ impl<'a> Start<'a> {
                 nodes: NodeLimits {
                     nodes_max: settings.nodes_max,
                     buses_max: settings.buses_max,
-                    node_bytes_max: node_bytes_max(self.client.max_payload()),
+                    node_bytes_max: node_bytes_max(self.bus.max_payload()),
                 },
                 calls_max: settings.calls_max,
                 calls_kept_ms: millis(settings.calls_kept),
@@ -331,27 +375,16 @@ async fn ready(driver: &Driver<Completion>) -> Result<(), StartError> {
     })
 }
 
-/// Takes requests, once it is known which machine this is.
-async fn listen(
-    intake: &Arc<Intake>,
-    micro: &Arc<Micro>,
-    stop: &Stop,
-) -> Result<Listening, StartError> {
-    // Who is said to run on this machine answers: another one that starts now would take it for stopped.
-    micro.listen().await?;
-    round_trip(&intake.client).await;
+/// Says what this machine is called, now and whenever that changes: before requests are taken it is known which machine this
+/// is.
+async fn say_names(intake: &Arc<Intake>, stop: &Stop) {
     let names = HostNames::start(
         Arc::clone(&intake.own_host),
         intake.driver.handle.clone(),
-        intake.client.clone(),
+        intake.bus.clone(),
         intake.clock,
     );
     stop.watch("names of this machine", Box::pin(names).await.run());
-    let listening = intake.listen().await?;
-    // Ready is when the server routes requests here.
-    round_trip(&intake.client).await;
-    stop.watch("watch for stalls", Arc::clone(intake).watch_for_stalls());
-    Ok(listening)
 }
 
 fn millis(time: Duration) -> u64 {
@@ -376,7 +409,7 @@ fn machine(settings: &Settings) -> Machine {
 }
 
 /// Says which server it is, and what of its URL is not used.
-fn tell_of_connection(nats: &connect::Options, client: &Client, began: Instant) {
+fn tell_of_connection(nats: &nats_connect::Options, client: &Client, began: Instant) {
     tracing::info!(
         nats = nats.shown(),
         version = client.server_info().version,

@@ -7,7 +7,7 @@ mod replies;
 
 use std::sync::Arc;
 
-use async_nats::{Client, Message, Subscriber};
+use async_nats::{Message, Subscriber};
 use futures::{StreamExt, stream::ReadyChunks};
 use onex_core::command::{Action, Command, Outcome};
 use tokio::{
@@ -33,6 +33,7 @@ use crate::{
 };
 
 use super::{
+    bus::Bus,
     clock::Clock,
     contracts::{Asking, Contracts},
     driver::{Driver, Submitted},
@@ -52,7 +53,7 @@ pub(super) use replies::Replies;
 const CHUNK_MAX: usize = 256;
 /// What requests are taken with.
 pub(super) struct Intake {
-    pub(super) client: Client,
+    pub(super) bus: Bus,
     pub(super) namespace: Namespace,
     /// Where answers may be sent.
     pub(super) inboxes: Inboxes,
@@ -98,25 +99,30 @@ pub(super) struct Listening {
     phase: watch::Sender<Phase>,
 }
 
-impl Drop for Listening {
-    fn drop(&mut self) {
+impl Listening {
+    /// Reads nothing more, whatever comes.
+    pub(super) fn end(&self) {
         for task in &self.tasks {
             task.abort();
         }
     }
 }
 
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Intake {
     /// Subscribes to every endpoint, as one of the queue group.
     pub(super) async fn listen(self: &Arc<Self>) -> Result<Listening, async_nats::SubscribeError> {
+        let client = self.bus.client();
         let phase = watch::Sender::new(Phase::Serving);
         let mut tasks = Vec::new();
         for endpoint in Endpoint::ALL {
             let subject = self.namespace.subject(endpoint.name());
-            let messages = self
-                .client
-                .queue_subscribe(subject, SERVICE.to_owned())
-                .await?;
+            let messages = client.queue_subscribe(subject, SERVICE.to_owned()).await?;
             let take = Arc::clone(self).take(endpoint, messages, phase.subscribe());
             tasks.push(tokio::spawn(take));
         }
@@ -124,11 +130,13 @@ impl Intake {
     }
 
     /// Stops taking requests.
-    pub(super) async fn leave(&self, mut listening: Listening) {
+    pub(super) async fn leave(&self, listening: &mut Listening) {
         listening.phase.send_replace(Phase::Unsubscribed);
         let told = u32::try_from(listening.tasks.len()).unwrap_or(u32::MAX);
-        let _ = self.unsubscribed.acquire_many(told).await;
-        round_trip(&self.client).await;
+        if let Ok(all) = self.unsubscribed.acquire_many(told).await {
+            all.forget();
+        }
+        round_trip(&self.bus.client()).await;
         listening.phase.send_replace(Phase::Complete);
         for task in std::mem::take(&mut listening.tasks) {
             let _ = task.await;
@@ -139,7 +147,7 @@ impl Intake {
     pub(super) async fn all_answered(&self) {
         self.admission.all_free().await;
         self.invoke.all_ended().await;
-        round_trip(&self.client).await;
+        round_trip(&self.bus.client()).await;
     }
 
     /// After a stall: what had waited is taken when the server has answered to what is said after it.
@@ -147,7 +155,7 @@ impl Intake {
         loop {
             self.stall.noticed().await;
             tracing::warn!("this process stood still; requests that waited count from before");
-            round_trip(&self.client).await;
+            round_trip(&self.bus.client()).await;
             self.stall.over().await;
         }
     }

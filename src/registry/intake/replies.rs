@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, HeaderMap};
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use onex_core::command::Outcome;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -17,6 +17,7 @@ use crate::{
         names::{HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER},
     },
     registry::{
+        bus::Bus,
         clock::Clock,
         journal::{Answered, Journal},
         micro::Micro,
@@ -35,7 +36,7 @@ pub(in crate::registry) type Decided = (Box<InFlight>, Reply, Outcome);
 /// What replies are sent with.
 #[derive(Clone)]
 pub(in crate::registry) struct Replies {
-    client: Client,
+    bus: Bus,
     pub(in crate::registry) micro: Arc<Micro>,
     pub(in crate::registry) journal: Arc<Journal>,
     /// Makes numbers of callers, others in each process.
@@ -44,9 +45,9 @@ pub(in crate::registry) struct Replies {
 }
 
 impl Replies {
-    pub(in crate::registry) fn new(client: Client, micro: Arc<Micro>, clock: Clock) -> Self {
+    pub(in crate::registry) fn new(bus: Bus, micro: Arc<Micro>, clock: Clock) -> Self {
         Self {
-            client,
+            bus,
             micro,
             journal: Arc::new(Journal::new()),
             callers: RandomState::new(),
@@ -142,7 +143,8 @@ impl Replies {
                 to_bytes(&ErrorReply { error }).unwrap_or_default()
             }
         };
-        let sent = self.client.publish_with_headers(subject, headers, body);
+        let client = self.bus.client();
+        let sent = client.publish_with_headers(subject, headers, body);
         if let Err(error) = sent.await {
             tracing::debug!(%error, "cannot reply");
         }
@@ -151,7 +153,7 @@ impl Replies {
 
     /// How long the body of a reply may be, in bytes.
     pub(in crate::registry) fn reply_bytes_max(&self) -> usize {
-        self.client.max_payload().saturating_sub(HEADERS_BYTES)
+        self.bus.max_payload().saturating_sub(HEADERS_BYTES)
     }
 }
 

@@ -316,7 +316,7 @@ impl Invoke {
 
     fn unsent(&self, error: &PublishError, at: &At<'_>) -> Error {
         if error.kind() == PublishErrorKind::MaxPayloadExceeded {
-            return at.unsendable(self.client.max_payload());
+            return at.unsendable(self.bus.max_payload());
         }
         if self.replies.journal.admits_cause() {
             tracing::warn!(%error, "cannot call a tool");

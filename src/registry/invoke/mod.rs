@@ -22,7 +22,7 @@ mod verdict;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use async_nats::{Client, Message, SubscribeError};
+use async_nats::{Message, SubscribeError};
 use bytes::Bytes;
 use onex_core::{
     command::{Action, Command, Outcome as Decided},
@@ -49,6 +49,7 @@ use crate::{
 };
 
 use super::{
+    bus::Bus,
     clock::Clock,
     contracts::Contracts,
     driver,
@@ -75,9 +76,10 @@ pub(super) struct Invoke {
     /// The way to the engine, and what readers see.
     handle: Handle,
     clock: Clock,
-    client: Client,
+    bus: Bus,
     contracts: Arc<Contracts>,
     replies: Replies,
+    registry_id: Uuid,
     post: Arc<Post>,
     probe: Arc<Probe>,
     loads: Arc<SharedLoads>,
@@ -97,7 +99,7 @@ pub(super) struct Invoke {
 pub(super) struct Parts {
     pub(super) handle: Handle,
     pub(super) clock: Clock,
-    pub(super) client: Client,
+    pub(super) bus: Bus,
     pub(super) contracts: Arc<Contracts>,
     pub(super) replies: Replies,
     pub(super) rights: Rights,
@@ -129,16 +131,12 @@ struct Chosen {
 }
 
 impl Invoke {
-    /// Listens for answers of providers, and tells other instances what is under way.
-    pub(super) async fn start(
-        settings: &Settings,
-        parts: Parts,
-        stop: &Stop,
-    ) -> Result<Self, SubscribeError> {
+    /// Tells other instances what is under way.
+    pub(super) fn start(settings: &Settings, parts: Parts, stop: &Stop) -> Self {
         let Parts {
             handle,
             clock,
-            client,
+            bus,
             contracts,
             replies,
             rights,
@@ -146,16 +144,17 @@ impl Invoke {
         } = parts;
         let loads = SharedLoads::new(clock, settings.invokes_per_provider_max);
         let loads = Arc::new(loads);
-        gossip::start(&client, &settings.namespace, registry_id, &loads, stop).await?;
+        gossip::tell(&bus, &settings.namespace, registry_id, &loads, stop);
         let late = replies.micro.late();
-        Ok(Self {
+        Self {
             handle,
             contracts,
             replies,
             clock,
-            client: client.clone(),
-            post: Post::open(client.clone(), late, stop).await?,
-            probe: Arc::new(Probe::new(client)),
+            post: Arc::new(Post::new(bus.clone(), late)),
+            probe: Arc::new(Probe::new(bus.clone())),
+            bus,
+            registry_id,
             loads,
             known: Arc::default(),
             turns: Arc::new(Semaphore::new(settings.invokes_max as usize)),
@@ -164,7 +163,21 @@ impl Invoke {
             queue_max: settings.invoke_queue_max,
             namespace: settings.namespace.clone(),
             rights,
-        })
+        }
+    }
+
+    /// Listens for answers of providers, and to what other instances tell.
+    pub(super) async fn listen(&self, session: &Stop) -> Result<(), SubscribeError> {
+        let client = self.bus.client();
+        gossip::listen(
+            &client,
+            &self.namespace,
+            self.registry_id,
+            &self.loads,
+            session,
+        )
+        .await?;
+        self.post.listen(&client, session).await
     }
 
     /// No answer of a provider is waited for any more: their callers are told that nobody knows.
