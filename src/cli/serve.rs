@@ -125,7 +125,8 @@ pub(super) struct Serve {
         value_delimiter = ','
     )]
     inbox_prefix: Vec<InboxPrefix>,
-    /// Requests under way at the same time; one more is told BUSY.
+    /// Requests in flight at the same time; one more is told BUSY. Heartbeats, releases and deregistrations have as many
+    /// places of their own.
     #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX, value_parser = parse::number::<u32>(1..=u32::MAX.into()))]
     in_flight_max: u32,
     /// Calls of tools under way at the same time; one more is told BUSY.

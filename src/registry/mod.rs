@@ -29,6 +29,7 @@ mod seldom;
 pub mod settings;
 mod shape;
 mod stall;
+mod start;
 mod stop;
 
 pub use availability::ephemeral_range;

@@ -1,6 +1,7 @@
 //! Takes requests from the bus, one subscription for each endpoint, as many at once as have come. What needs nothing but a
 //! decision goes straight to the engine, and its reply is made where its outcome comes out; everything else is a task.
 
+mod admission;
 mod in_flight;
 mod replies;
 
@@ -43,6 +44,7 @@ use super::{
     stall::Stall,
 };
 
+pub(super) use admission::Admission;
 pub(super) use in_flight::{Completion, InFlight, Plan};
 pub(super) use replies::Replies;
 
@@ -75,8 +77,7 @@ pub(super) struct Intake {
     pub(super) replies: Replies,
     /// When requests may be older than they look.
     pub(super) stall: Stall,
-    pub(super) in_flight: Arc<Semaphore>,
-    pub(super) in_flight_max: u32,
+    pub(super) admission: Admission,
     /// One for each subscription that has told the server that it ends.
     pub(super) unsubscribed: Semaphore,
 }
@@ -136,7 +137,7 @@ impl Intake {
 
     /// Waits until those that were taken are answered.
     pub(super) async fn all_answered(&self) {
-        let _ = self.in_flight.acquire_many(self.in_flight_max).await;
+        self.admission.all_free().await;
         self.invoke.all_ended().await;
         round_trip(&self.client).await;
     }
@@ -240,7 +241,7 @@ impl Intake {
             correlation_id: String::new(),
             shares: None,
             deadline: self.deadline(at, patience.as_ref().copied().unwrap_or_default()),
-            permit: Arc::clone(&self.in_flight).try_acquire_owned().ok(),
+            permit: self.admission.place(endpoint),
         };
         let said = correlation_id.as_ref().ok().cloned().flatten();
         in_flight.correlation_id = said.unwrap_or_else(|| Uuid::now_v7().to_string());

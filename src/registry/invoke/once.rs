@@ -185,13 +185,11 @@ impl Invoke {
         earlier: Arc<Logged>,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
-        let (known, outcome) = match earlier.outcome().cloned() {
-            Some(outcome) => (earlier, outcome),
-            None => {
-                let ended = self.ended(request_id, earlier);
-                let ended = timeout_at(caller.asking.until, ended).await;
-                ended.map_err(|_| still_runs(request_id))??
-            }
+        let (known, outcome) = if let Some(outcome) = earlier.outcome().cloned() {
+            (earlier, outcome)
+        } else {
+            let ended = timeout_at(caller.asking.until, self.ended(request_id, earlier));
+            ended.await.map_err(|_| still_runs(request_id))??
         };
         let ran = Ran {
             execution: &known.run.execution,

@@ -28,8 +28,8 @@ pub(in crate::registry) struct Here {
 }
 
 /// The registry, with a page of at most `limit` of what there is: pools first, then nodes, tools, buses.
-pub(in crate::registry) fn registry<'a>(
-    catalog: Catalog<'a>,
+pub(in crate::registry) fn registry(
+    catalog: Catalog<'_>,
     request: &DescribeRequest,
     limit: usize,
     here: Here,
@@ -102,8 +102,8 @@ struct Lists {
 }
 
 /// Puts a page of one list among the others; says how many items that were and where the next begins.
-fn fill<'a>(
-    catalog: Catalog<'a>,
+fn fill(
+    catalog: Catalog<'_>,
     reply: &mut Lists,
     section: Section,
     cursor: Option<String>,

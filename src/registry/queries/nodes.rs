@@ -57,8 +57,8 @@ fn as_it_is<S: Serializer>(text: &Option<Arc<RawValue>>, serializer: S) -> Resul
 }
 
 /// Nodes, a page of at most `limit`.
-pub(in crate::registry) fn nodes<'a>(
-    catalog: Catalog<'a>,
+pub(in crate::registry) fn nodes(
+    catalog: Catalog<'_>,
     request: &NodeListRequest,
     limit: usize,
 ) -> Result<Page<NodeItem>, Error> {
@@ -89,8 +89,8 @@ pub(in crate::registry) fn nodes<'a>(
 }
 
 /// One node, with the sections that are asked for, and at most `shown` of its leases and of its buses.
-pub(in crate::registry) fn node<'a, 'c>(
-    catalog: Catalog<'c>,
+pub(in crate::registry) fn node<'a>(
+    catalog: Catalog<'_>,
     texts: &Texts,
     request: &DescribeRequest,
     node_id: &'a NodeId,
@@ -128,8 +128,8 @@ pub(in crate::registry) fn node<'a, 'c>(
 }
 
 /// How far a node is trusted.
-pub(in crate::registry) fn trust<'a>(
-    catalog: Catalog<'a>,
+pub(in crate::registry) fn trust(
+    catalog: Catalog<'_>,
     node_id: &NodeId,
 ) -> Result<TrustReply, Error> {
     let known = found(catalog, node_id)?;
@@ -158,7 +158,7 @@ fn liveness(known: &Known<'_>) -> Liveness {
 }
 
 /// A node in short.
-pub(in crate::registry) fn item<'a>(catalog: Catalog<'a>, known: &Known<'_>) -> NodeItem {
+pub(in crate::registry) fn item(catalog: Catalog<'_>, known: &Known<'_>) -> NodeItem {
     let said = known.registration;
     let trust = catalog.trust(known);
     NodeItem {
@@ -182,7 +182,7 @@ pub(in crate::registry) fn item<'a>(catalog: Catalog<'a>, known: &Known<'_>) -> 
     }
 }
 
-fn metadata<'a>(catalog: Catalog<'a>, known: &Known<'_>) -> NodeMetadata {
+fn metadata(catalog: Catalog<'_>, known: &Known<'_>) -> NodeMetadata {
     let ttl = jiff::SignedDuration::from_secs(known.ttl.seconds().into());
     let executed = catalog.executed(known.node_id);
     NodeMetadata {
@@ -217,7 +217,7 @@ fn said<T: DeserializeOwned>(known: &Known<'_>, name: &str) -> Option<T> {
     serde_json::from_value(value.clone()).ok()
 }
 
-fn ports<'a>(catalog: Catalog<'a>, known: &Known<'_>, shown: usize) -> NodePorts {
+fn ports(catalog: Catalog<'_>, known: &Known<'_>, shown: usize) -> NodePorts {
     let inbound = known.registration.inbound_ports.iter();
     let mut leases = catalog.leases_of(known.node_id);
     let lease_count = leases.len();
@@ -241,7 +241,7 @@ fn ports<'a>(catalog: Catalog<'a>, known: &Known<'_>, shown: usize) -> NodePorts
 }
 
 /// What became of a lease that was live when a node spoke of it.
-fn lease_status<'a>(catalog: Catalog<'a>, lease_id: LeaseId) -> InboundLease {
+fn lease_status(catalog: Catalog<'_>, lease_id: LeaseId) -> InboundLease {
     if catalog.is_leased(lease_id) {
         InboundLease::Active
     } else {

@@ -36,8 +36,8 @@ fn messages() -> &'static [Message] {
 }
 
 /// Schemas, a page of at most `limit`, in the order of kind and name.
-pub(in crate::registry) fn schemas<'a>(
-    catalog: Catalog<'a>,
+pub(in crate::registry) fn schemas(
+    catalog: Catalog<'_>,
     request: &SchemaListRequest,
     limit: usize,
 ) -> Result<Page<SchemaItem>, Error> {
@@ -74,8 +74,8 @@ pub(in crate::registry) fn schemas<'a>(
 }
 
 /// One schema.
-pub(in crate::registry) fn schema<'a>(
-    catalog: Catalog<'a>,
+pub(in crate::registry) fn schema(
+    catalog: Catalog<'_>,
     request: &SchemaGetRequest,
 ) -> Result<SchemaGetReply, Error> {
     let name = request.name.as_str();
@@ -122,7 +122,7 @@ pub(in crate::registry) fn schema<'a>(
     })
 }
 
-fn missing<'a>(catalog: Catalog<'a>, request: &SchemaGetRequest) -> Error {
+fn missing(catalog: Catalog<'_>, request: &SchemaGetRequest) -> Error {
     let message = format!(
         "there is no schema {}: schema.list has their names",
         request.name
@@ -135,7 +135,7 @@ fn missing<'a>(catalog: Catalog<'a>, request: &SchemaGetRequest) -> Error {
 }
 
 /// The known name that is most like the one that is asked for, or that continues it.
-fn nearest<'a>(catalog: Catalog<'a>, request: &SchemaGetRequest) -> Option<String> {
+fn nearest(catalog: Catalog<'_>, request: &SchemaGetRequest) -> Option<String> {
     let name = request.name.as_str();
     let wanted = |kind: SchemaKind| request.kind.is_none_or(|wanted| wanted == kind);
     let mut best: Option<(usize, String)> = None;
@@ -254,7 +254,7 @@ fn schema_of<'a>(known: &Known<'a>) -> Option<&'a Value> {
     known.registration.more.get("schema")
 }
 
-fn node_names<'a>(catalog: Catalog<'a>) -> Vec<(String, String)> {
+fn node_names(catalog: Catalog<'_>) -> Vec<(String, String)> {
     catalog
         .nodes(&NodeFilter::default(), None)
         .filter(|known| known.is_live() && schema_of(known).is_some())

@@ -60,9 +60,9 @@ struct DescribedTool<'a> {
 
 impl Texts {
     /// A JSON array: what that node announced of its tools.
-    pub(super) fn tools<'a>(
+    pub(super) fn tools(
         &self,
-        catalog: Catalog<'a>,
+        catalog: Catalog<'_>,
         known: &Known<'_>,
     ) -> Result<Arc<RawValue>, Error> {
         let tools = &known.registration.tools;

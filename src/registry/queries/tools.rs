@@ -31,8 +31,8 @@ const CURSOR_SEPARATOR: char = ':';
 type Offer<'a> = (Known<'a>, &'a Tool);
 
 /// Tools of live nodes, a page of at most `limit`.
-pub(in crate::registry) fn tools<'a>(
-    catalog: Catalog<'a>,
+pub(in crate::registry) fn tools(
+    catalog: Catalog<'_>,
     request: &ToolListRequest,
     limit: usize,
 ) -> Result<Page<ToolItem>, Error> {
@@ -74,7 +74,7 @@ fn offers<'a>(catalog: Catalog<'a>, name: &Token) -> impl Iterator<Item = Offer<
     })
 }
 
-fn item<'a>(catalog: Catalog<'a>, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
+fn item(catalog: Catalog<'_>, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
     let providers: BTreeSet<&NodeId> = offers.iter().map(|(known, _)| known.node_id).collect();
     let hashes: BTreeSet<&str> = offers
         .iter()
@@ -110,8 +110,8 @@ fn versions(offers: &[Offer<'_>]) -> Vec<Version> {
 }
 
 /// One tool in one version, the newest unless the request says which, with a page of its providers.
-pub(in crate::registry) fn tool<'a>(
-    catalog: Catalog<'a>,
+pub(in crate::registry) fn tool(
+    catalog: Catalog<'_>,
     request: &ToolDescribeRequest,
     limit: usize,
 ) -> Result<ToolDescribeReply, Error> {
@@ -227,7 +227,7 @@ fn variants(contracts: &Contracts<'_>, hash: &str) -> Vec<Variant> {
         .collect()
 }
 
-fn provider<'a>(catalog: Catalog<'a>, (known, tool): &Offer<'_>) -> Provider {
+fn provider(catalog: Catalog<'_>, (known, tool): &Offer<'_>) -> Provider {
     let trust = catalog.trust(known);
     Provider {
         node_id: known.node_id.clone(),

@@ -1,0 +1,394 @@
+//! Starting: connections, the store, the engine, and then the first request.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use async_nats::Client;
+use jiff::Timestamp;
+use onex_core::{
+    decide::Local,
+    engine::Limits,
+    execution::RUNS_MAX,
+    node_record::NodeLimits,
+    record::{InstanceId, Settings as SharedSettings, Unknown},
+};
+use onex_log::Derived;
+use tokio::sync::{Semaphore, mpsc};
+use uuid::Uuid;
+
+use crate::{
+    connect,
+    domain::ids::Host,
+    machine::Machine,
+    protocol::{endpoint::NODE_BYTES_MAX, names::SERVICE},
+    serving::round_trip,
+};
+
+use super::{
+    background::{
+        Candidate, DerivedStreams, Entries, HostNames, Target, applied_channels, events_options,
+        last_event,
+    },
+    clock::Clock,
+    contracts::Contracts,
+    driver::{self, Applied, Driver},
+    high_water::Elsewhere,
+    hosts::Heard,
+    intake::{Admission, Completion, Intake, Listening, Replies},
+    invoke::{self, Invoke},
+    lifecycle::{Registry, StartError},
+    micro::{Identity, Micro},
+    news::request_events,
+    own_host::OwnHost,
+    peers::{self, Peers},
+    queries::Texts,
+    rights::Rights,
+    settings::{Settings, show_ranges},
+    stall::Stall,
+    stop::Stop,
+};
+
+/// What a start has made so far.
+struct Start<'a> {
+    settings: &'a Settings,
+    registry_id: Uuid,
+    clock: Clock,
+    stop: Stop,
+    client: Client,
+    machine: Machine,
+    /// The hosts on which other instances run.
+    running: Vec<Host>,
+    identity: Identity,
+    started: Timestamp,
+    micro: Arc<Micro>,
+    replies: Replies,
+    rights: Rights,
+}
+
+impl Registry {
+    /// Starts one.
+    pub async fn start(settings: Settings, nats: &connect::Options) -> Result<Self, StartError> {
+        let began = Instant::now();
+        let (clock, stop) = (Clock::start(), Stop::new());
+        let refused = Arc::new(OnceLock::new());
+        let rights = Rights::new(&settings, nats);
+        let doubted = rights.clone();
+        let on_event = request_events(Arc::clone(&refused), move || doubted.doubt());
+        let client = nats
+            .connect(&format!("{SERVICE} requests"), on_event)
+            .await?;
+        tell_of_connection(nats, &client, began);
+        stop.watch_connection(&client).await?;
+        let (log, store) = onex_log::open(settings.log(nats)).await?;
+        let (events, known) = events(&settings, &client).await?;
+        rights.start(nats, &stop).await?;
+        let start = Start::new(&settings, client, rights, clock, stop).await?;
+
+        let (decided, to_answer) = mpsc::unbounded_channel();
+        let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
+        let (applied, [to_publish, to_show, to_note]) = applied_channels();
+        let options = start.engine_options(known, applied);
+        let instance = options.local.instance;
+        let driver = Driver::start(log, store.clone(), options, answer).await?;
+        let derived = DerivedStreams {
+            settings: &settings,
+            client: &start.client,
+            events,
+            store,
+            registry_id: start.registry_id,
+        };
+        let candidate = Candidate {
+            instance,
+            driver: driver.handle.clone(),
+            clock,
+        };
+        let published = derived.start(candidate, to_publish, to_show, &start.stop);
+        watch_notes(&start.stop, &settings, &driver, clock, to_note);
+        let replies = start.replies.clone();
+        start.stop.watch("replies", replies.run(to_answer));
+        ready(&driver).await?;
+
+        let revision = driver.handle.reads.revision();
+        let (micro, stop) = (Arc::clone(&start.micro), start.stop.clone());
+        let intake = Arc::new(start.intake(driver).await?);
+        let listening = listen(&intake, &micro, &stop).await?;
+        if let Some(refusal) = refused.get() {
+            return Err(StartError::Refused(refusal.clone()));
+        }
+        let ms = millis(began.elapsed());
+        tracing::info!(
+            registry_id = %intake.registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
+            prefix = settings.namespace.prefix(), revision, ms, "ready",
+        );
+        Ok(Self {
+            intake,
+            listening,
+            instance,
+            published,
+            stop,
+        })
+    }
+}
+
+impl<'a> Start<'a> {
+    async fn new(
+        settings: &'a Settings,
+        client: Client,
+        rights: Rights,
+        clock: Clock,
+        stop: Stop,
+    ) -> Result<Self, StartError> {
+        let registry_id = Uuid::now_v7();
+        let machine = machine(settings);
+        let running = check_peers(&client, settings, &machine).await?;
+        let identity = peers::identity(settings, registry_id, &machine);
+        let started = clock.now().wall;
+        let micro = Arc::new(Micro::new(
+            client.clone(),
+            identity.clone(),
+            settings.namespace.clone(),
+            settings.inboxes.clone(),
+            started,
+        ));
+        let replies = Replies::new(client.clone(), Arc::clone(&micro), clock);
+        Ok(Self {
+            settings,
+            registry_id,
+            clock,
+            stop,
+            client,
+            machine,
+            running,
+            identity,
+            started,
+            micro,
+            replies,
+            rights,
+        })
+    }
+
+    /// What requests are taken with.
+    async fn intake(self, driver: Driver<Completion>) -> Result<Intake, StartError> {
+        let Self {
+            settings,
+            registry_id,
+            clock,
+            stop,
+            client,
+            machine,
+            running,
+            identity,
+            started,
+            replies,
+            rights,
+            ..
+        } = self;
+        let own_host = OwnHost {
+            heard: Arc::new(Heard::new(running.into_iter(), clock.now().mono)),
+            machine,
+            registry_id,
+        };
+        let peers = Peers::start(
+            client.clone(),
+            settings.clone(),
+            own_host.machine.clone(),
+            &identity,
+            Arc::clone(&own_host.heard),
+            clock,
+            &stop,
+        );
+        let nats_server = client.server_info().version;
+        let contracts = Arc::new(Contracts::new(settings, rights.clone()));
+        let parts = invoke::Parts {
+            handle: driver.handle.clone(),
+            clock,
+            client: client.clone(),
+            contracts: Arc::clone(&contracts),
+            replies: replies.clone(),
+            rights,
+            registry_id,
+        };
+        Ok(Intake {
+            registry: peers::described(settings, registry_id, started, nats_server),
+            peers,
+            texts: Texts::default(),
+            client,
+            namespace: settings.namespace.clone(),
+            inboxes: settings.inboxes.clone(),
+            clock,
+            own_host: Arc::new(own_host),
+            registry_id,
+            contracts,
+            invoke: Invoke::start(settings, parts, &stop).await?,
+            ttl_max: settings.ttl_max,
+            driver,
+            replies,
+            stall: Stall::new(),
+            admission: Admission::new(settings.requests_in_flight_max),
+            unsubscribed: Semaphore::new(0),
+        })
+    }
+
+    fn engine_options(
+        &self,
+        known: Elsewhere,
+        applied: Vec<mpsc::UnboundedSender<Applied>>,
+    ) -> driver::Options {
+        let settings = self.settings;
+        let (_, instance) = Uuid::new_v4().as_u64_pair();
+        driver::Options {
+            local: Local {
+                instance: InstanceId(instance),
+                probes: settings.probe.then(|| settings.host.clone()),
+            },
+            limits: Limits {
+                snapshot_bytes: settings
+                    .snapshot_bytes
+                    .unwrap_or(Limits::default().snapshot_bytes),
+                ..Limits::default()
+            },
+            known,
+            settings: Some(SharedSettings {
+                ttl_max: settings.ttl_max,
+                holder_leases_max: settings.holder_leases_max,
+                hosts_max: settings.hosts_max,
+                ports_default: settings.ranges.clone(),
+                reserved_default: settings.reserved.clone(),
+                known_hosts_only: settings.known_hosts_only,
+                retention_ms: millis(settings.retention),
+                nodes: NodeLimits {
+                    nodes_max: settings.nodes_max,
+                    buses_max: settings.buses_max,
+                    node_bytes_max: node_bytes_max(self.client.max_payload()),
+                },
+                calls_max: settings.calls_max,
+                calls_kept_ms: millis(settings.calls_kept),
+                runs_max: RUNS_MAX,
+                unknown: Unknown::new(),
+            }),
+            given: settings.given.iter().map(ToString::to_string).collect(),
+            clock: self.clock,
+            applied,
+        }
+    }
+}
+
+/// The stream of events, and what is known from outside of the store of how far it was.
+async fn events(settings: &Settings, client: &Client) -> Result<(Target, Elsewhere), StartError> {
+    let options = events_options(settings);
+    let stream = Derived::open(client.clone(), &options).await?;
+    let known = Elsewhere {
+        event: last_event(&stream).await?,
+        notes: settings.notes.clone(),
+    };
+    Ok((Target { stream, options }, known))
+}
+
+/// Notes outside of the store how far it is.
+fn watch_notes(
+    stop: &Stop,
+    settings: &Settings,
+    driver: &Driver<Completion>,
+    clock: Clock,
+    applied: Entries,
+) {
+    let Some(notes) = settings.notes.clone() else {
+        tracing::warn!(
+            "there is no folder to note how far the store is: an older one will not be noticed by that"
+        );
+        return;
+    };
+    let reads = Arc::clone(&driver.handle.reads);
+    stop.watch("notes", notes.run(reads, clock, applied));
+}
+
+/// The hosts on which other registries of the namespace run. One of another namespace must not grant the same ports.
+async fn check_peers(
+    client: &Client,
+    settings: &Settings,
+    machine: &Machine,
+) -> Result<Vec<Host>, StartError> {
+    let peers = peers::all(client).await;
+    let overlaps = peers::overlaps(&peers, settings, machine);
+    if overlaps.is_empty() {
+        Ok(peers::hosts(&peers, &settings.namespace).collect())
+    } else {
+        Err(StartError::Overlap(overlaps))
+    }
+}
+
+/// Waits until the engine has everything that was there when it started.
+async fn ready(driver: &Driver<Completion>) -> Result<(), StartError> {
+    if driver.ready().await {
+        return Ok(());
+    }
+    Err(match driver.ended().await.as_deref() {
+        Some(driver::Ended::Refused(refusal)) => StartError::Settings(refusal.to_string()),
+        Some(ended) => StartError::Ended(crate::chain(ended)),
+        None => StartError::Ended("see the log".to_owned()),
+    })
+}
+
+/// Takes requests, once it is known which machine this is.
+async fn listen(
+    intake: &Arc<Intake>,
+    micro: &Arc<Micro>,
+    stop: &Stop,
+) -> Result<Listening, StartError> {
+    // Who is said to run on this machine answers: another one that starts now would take it for stopped.
+    micro.listen().await?;
+    round_trip(&intake.client).await;
+    let names = HostNames::start(
+        Arc::clone(&intake.own_host),
+        intake.driver.handle.clone(),
+        intake.client.clone(),
+        intake.clock,
+    );
+    stop.watch("names of this machine", Box::pin(names).await.run());
+    let listening = intake.listen().await?;
+    // Ready is when the server routes requests here.
+    round_trip(&intake.client).await;
+    stop.watch("watch for stalls", Arc::clone(intake).watch_for_stalls());
+    Ok(listening)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How long a registration may be where messages may have `payload_max` bytes: `describe` answers with
+/// all of it, and beside it with the node's health and trust, and with as many of its leases and buses as
+/// there is room for.
+fn node_bytes_max(payload_max: usize) -> usize {
+    NODE_BYTES_MAX.min(payload_max / 16 * 7)
+}
+
+/// The machine whose ports are granted by default.
+fn machine(settings: &Settings) -> Machine {
+    let host = settings.host.clone();
+    if settings.probe {
+        Machine::local(host)
+    } else {
+        Machine::remote(host)
+    }
+}
+
+/// Says which server it is, and what of its URL is not used.
+fn tell_of_connection(nats: &connect::Options, client: &Client, began: Instant) {
+    tracing::info!(
+        nats = nats.shown(),
+        version = client.server_info().version,
+        ms = millis(began.elapsed()),
+        "connected"
+    );
+    let ignored = nats.ignored();
+    if !ignored.is_empty() {
+        tracing::warn!(
+            parts = ignored.join(", "),
+            "nothing behind host and port in the URL of a NATS server is used: name users, passwords and files by \
+             flags, or write nats://USER:PASSWORD@HOST:PORT"
+        );
+    }
+}
