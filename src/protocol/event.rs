@@ -199,6 +199,7 @@ pub enum ExecutionOutcome {
 /// Whether the tool was run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Executed")]
 pub enum ExecutedText {
     /// It was not, and will not be.
     No,
@@ -210,12 +211,12 @@ pub enum ExecutedText {
 
 /// How a lease or bus ended.
 #[derive(JsonSchema)]
-#[schemars(rename_all = "snake_case")]
+#[schemars(rename = "LeaseEnd", rename_all = "snake_case")]
 #[expect(
     dead_code,
     reason = "it is never a value: its schema is all there is to it"
 )]
-enum LeaseEndText {
+pub(super) enum LeaseEndText {
     /// Its holder released it.
     Released,
     /// Its time was up, or that of what it belonged to.

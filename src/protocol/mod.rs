@@ -38,6 +38,7 @@ pub mod schema;
 mod schema_graph;
 pub mod schemas;
 mod secrets;
+pub mod stored;
 pub mod subject;
 pub mod teach;
 pub mod time;
