@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{PATIENCE, Registry, registry};
+use super::{Nats, PATIENCE, Registry, registry};
 
 /// A user: a home folder, and what is in the environment.
 pub(crate) struct User {
@@ -32,6 +32,14 @@ impl User {
     /// One to whom that registry is the only one.
     pub(crate) fn of(registry: &Registry) -> Self {
         Self::new().with("NATS_URL", registry.url())
+    }
+
+    /// One at this machine, as whom the registries at that server run.
+    pub(crate) fn of_registries(nats: &Nats) -> Self {
+        let state = Registry::state_folder().to_str().unwrap();
+        Self::new()
+            .with("NATS_URL", &nats.url())
+            .with("XDG_STATE_HOME", state)
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
