@@ -15,6 +15,7 @@ mod queues;
 mod room;
 mod start;
 mod trim;
+mod unpublished;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -40,6 +41,7 @@ pub use named::Snapshots;
 pub use queues::WAITING_MAX;
 pub use room::Sizes;
 pub use start::{Loaded, Loader, StartError};
+pub use unpublished::Unpublished;
 
 use pace::Pace;
 use queues::Queues;
