@@ -377,7 +377,9 @@ async fn events_that_wait_are_published_later_and_delay_nothing() {
     .await;
     assert!(events.check().is_empty());
     let told = events.0.iter().map(|event| event.body["lease_id"].clone());
-    let twice = leases.iter().flat_map(|lease| [lease.clone(), lease.clone()]);
+    let twice = leases
+        .iter()
+        .flat_map(|lease| [lease.clone(), lease.clone()]);
     assert_eq!(told.collect::<Vec<_>>(), twice.collect::<Vec<_>>());
 }
 

@@ -113,10 +113,7 @@ async fn a_port_that_another_program_uses_is_not_granted() {
 async fn two_instances_grant_every_port_once() {
     let nats = Nats::start();
     let args = ["--host", "here", "--no-probe", "--ports", "20000-20049"];
-    let _instances = [
-        Registry::on(&nats, &args),
-        Registry::on(&nats, &args),
-    ];
+    let _instances = [Registry::on(&nats, &args), Registry::on(&nats, &args)];
     let mut racing = JoinSet::new();
     for _ in 0..64 {
         let caller = Caller::connect(&nats.url()).await;
@@ -152,10 +149,7 @@ async fn two_instances_grant_every_port_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_and_pauses_give_no_port_to_two_holders() {
     let mut nats = Nats::start();
-    let mut instances = [
-        Registry::on(&nats, &ARGS),
-        Registry::on(&nats, &ARGS),
-    ];
+    let mut instances = [Registry::on(&nats, &ARGS), Registry::on(&nats, &ARGS)];
     let caller = Caller::connect(&nats.url()).await;
     let requester = Uuid::new_v4();
     let kept = caller.lease(requester, json!({})).await;
@@ -222,10 +216,7 @@ async fn events_are_told_once_and_in_order_whoever_publishes() {
     let caller = Caller::connect(&nats.url()).await;
     let mut expected = 0;
     for _ in 0..3 {
-        let mut instances = [
-            Registry::on(&nats, &ARGS),
-            Registry::on(&nats, &ARGS),
-        ];
+        let mut instances = [Registry::on(&nats, &ARGS), Registry::on(&nats, &ARGS)];
         for n in 0..40 {
             let requester = Uuid::new_v4();
             let lease = caller.lease(requester, json!({"ttl": 600})).await;
@@ -297,8 +288,7 @@ async fn a_start_reads_everything_again() {
 async fn an_instance_that_is_started_with_other_settings_than_the_store_has_says_both_and_stops() {
     let nats = Nats::start();
     let _registry = Registry::on(&nats, &ARGS);
-    let mut other =
-        Registry::spawn_on(&nats, &["--host", "there", "--ports", "30000-30009"]);
+    let mut other = Registry::spawn_on(&nats, &["--host", "there", "--ports", "30000-30009"]);
     let (status, log) = other.ended();
     assert!(!status.success(), "{log}");
     for value in [

@@ -102,7 +102,7 @@ async fn with_entries(entries: &[Stored]) -> Nats {
     let options = onex_log::Options {
         nats: onex_registry::connect::Options::at(nats.url()),
         bucket: "onex-registry".to_owned(),
-        replicas: 1,
+        replicas: Some(1),
         bytes_max: 64 << 20,
         bytes_chosen: false,
     };

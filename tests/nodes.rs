@@ -1365,4 +1365,3 @@ async fn what_is_forgotten_makes_room() {
         )
         .await;
 }
-

@@ -112,7 +112,7 @@ impl LogRegistry {
             .await?;
         stop.watch_connection(&client).await?;
         let (log, store) = onex_log::open(settings.log(nats)).await?;
-        let (events, known) = events(&settings, &client).await?;
+        let (events, known) = events(&settings, &client, &store).await?;
         rights.start(nats, &stop).await?;
         let machine = machine(&settings);
         let running = check_peers(&client, &settings, &machine).await?;
@@ -257,8 +257,9 @@ async fn all_published(
 async fn events(
     settings: &Settings,
     client: &async_nats::Client,
+    store: &onex_log::Store,
 ) -> Result<(Target, Elsewhere), StartError> {
-    let options = events_options(settings);
+    let options = events_options(settings, Some(store.replicas()));
     let stream = Derived::open(client.clone(), &options).await?;
     let known = Elsewhere {
         event: last_event(&stream).await?,
