@@ -139,10 +139,14 @@ impl LogRegistry {
             driver: driver.handle.clone(),
             clock,
         };
-        let published = derived.start(candidate, to_publish, to_show, &stop);
+        let published = derived.start(candidate.clone(), to_publish, to_show, &stop);
         watch_notes(&stop, &settings, &driver, clock, to_note);
         stop.watch("replies", replies.clone().run(to_answer));
         ready(&driver).await?;
+        // Who was named was killed: nobody has to wait until that is certain.
+        if running.is_empty() {
+            candidate.replace_gone().await;
+        }
         let revision = driver.handle.reads.revision();
         let own_host = OwnHost {
             heard: Arc::new(Heard::new(running.into_iter(), clock.now().mono)),

@@ -144,8 +144,8 @@ impl Publisher {
                 .iter()
                 .any(|applied| applied.entry.event_count() > 0);
             told = if tells { Some(revision) } else { told };
-            let due = noted_at.elapsed() >= NOTE_INTERVAL && !ids.is_empty();
-            if revision > noted && (due || ids.len() >= ENTRIES_AT_ONCE_MAX) {
+            let due = noted_at.elapsed() >= NOTE_INTERVAL || ids.len() >= ENTRIES_AT_ONCE_MAX;
+            if due && told.is_some_and(|told| told > noted) {
                 self.note(revision, at.sequence).await;
                 (noted, noted_at) = (revision, Instant::now());
             }
