@@ -3,7 +3,7 @@
 // The lints' exception for tests does not reach the helpers of one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use harness::{Bucket, Caller, Events, Nats, Registry, claim, node, until, with};
+use harness::{Caller, Events, Log, Nats, Registry, claim, node, until, with};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -137,14 +137,14 @@ async fn a_bus_says_where_it_is_and_no_more() {
         assert_eq!(item.get(unmeasured), Some(&Value::Null), "{unmeasured}");
     }
     assert!(item.get("node_id").is_none() && item.get("lease_id").is_none());
-    // The secret is nowhere: not in the bucket, not in an event.
+    // The secret is nowhere: not in the log, not in an event.
     let events = Events::published(&caller).await;
     for event in &events.0 {
         assert!(!event.body.to_string().contains("secret"));
     }
-    let stored = Bucket::of(&caller).await.get("bus.queue").await.unwrap();
-    assert!(stored.body.to_string().contains(stripped));
-    assert!(!stored.body.to_string().contains("secret"));
+    let log = Log::of(&caller).await.text().await;
+    assert!(log.contains(stripped));
+    assert!(!log.contains("secret"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,8 +201,9 @@ async fn secrets_are_removed_wherever_an_address_has_them() {
         assert_eq!(warnings.len(), usize::from(uri != kept), "{uri}: {reply}");
         assert!(!reply.to_string().contains("secret"), "{reply}");
     }
-    let stored = Bucket::of(&caller).await.get("bus.queue").await.unwrap();
-    assert!(!stored.body.to_string().contains("secret"));
+    let log = Log::of(&caller).await.text().await;
+    assert!(log.contains("http://h/a?topic=orders.eu.*"));
+    assert!(!log.contains("secret"));
     // And of a node's ports, each with its place.
     let port = |name: &str, uri: &str| json!({"name": name, "port": 80, "protocol": "http", "endpoint_uri": uri});
     let ports = [port("a", "http://h/a"), port("b", "http://me:secret@h/b")];
@@ -386,13 +387,12 @@ async fn the_same_request_again_does_no_second_deed() {
     let request = Uuid::new_v4();
     let first = bus(owner, "queue", json!({"request_id": request}));
     caller.get("bus.register", first.clone()).await;
-    let bucket = Bucket::of(&caller).await;
-    let at = bucket.get("bus.queue").await.unwrap().sequence;
+    let log = Log::of(&caller).await;
     assert_eq!(
         caller.get("bus.register", first.clone()).await["status"],
         "accepted"
     );
-    assert_eq!(bucket.get("bus.queue").await.unwrap().sequence, at);
+    assert_eq!(log.about("bus.queue", 0).await.len(), 1);
     let other = bus(
         owner,
         "queue",
@@ -445,9 +445,8 @@ async fn a_bus_that_has_ended_is_forgotten_in_time() {
         active(&caller, "queue").await.is_none().then_some(())
     })
     .await;
-    let marker = Bucket::of(&caller).await.get("bus.queue").await.unwrap();
-    assert_eq!(marker.header("KV-Operation"), Some("DEL"));
-    assert_eq!(marker.header("Nats-TTL"), Some("3600s"));
+    let commands = Log::of(&caller).await.about("bus.queue", 0).await;
+    assert_eq!(commands.last().unwrap().changes(), [("del", "bus.queue")]);
     let gone = json!({"bus_id": "queue", "requester_id": owner});
     caller
         .refused("bus.deregister", gone, ErrorCode::BusNotFound)

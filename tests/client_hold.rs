@@ -58,6 +58,15 @@ fn refused(error: &Error, code: ErrorCode) {
     assert_eq!(error.code(), Some(code), "{error:?}");
 }
 
+/// Waits until the lease lasts longer than it does now.
+async fn renewed(guard: &LeaseGuard) {
+    let before = guard.valid_until();
+    until("a renewal", async || {
+        (guard.valid_until() > before).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_is_kept_past_its_ttl_and_given_back() {
     let registry = Registry::start(ONE_PORT);
@@ -77,7 +86,7 @@ async fn a_lease_is_kept_past_its_ttl_and_given_back() {
         assert!(guard.remaining() <= Duration::from_secs(2));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!(guard.fencing_token() > token);
+    assert_eq!(guard.fencing_token(), token);
     let lost = guard.lost();
     guard.release().await.unwrap();
     assert!(matches!(lost.await, Loss::Released));
@@ -92,11 +101,7 @@ async fn a_holder_that_is_cut_off_knows_before_anyone_else_gets_the_port() {
     let holder = client(&wire.url()).await.with_timeout(PATIENCE);
     let other = client(registry.url()).await;
     let guard = holder.hold(&wish(2)).await.unwrap();
-    let token = guard.fencing_token();
-    until("a renewal", async || {
-        (guard.fencing_token() > token).then_some(())
-    })
-    .await;
+    renewed(&guard).await;
     let lost = tokio::spawn({
         let lost = guard.lost();
         async move { (lost.await, BootTime::now()) }
@@ -155,13 +160,8 @@ async fn a_holder_is_not_told_to_stop_while_its_lease_is_renewed() {
     let client = client(registry.url()).await;
     let guard = client.hold_with_grace(&wish(3), PATIENCE).await.unwrap();
     let ending = tokio::spawn(guard.ending());
-    let mut first = guard.deadline();
     for _ in 0..4 {
-        until("a renewal", async || {
-            (guard.deadline() > first).then_some(())
-        })
-        .await;
-        first = guard.deadline();
+        renewed(&guard).await;
     }
     assert!(!ending.is_finished());
     guard.release().await.unwrap();
@@ -194,22 +194,15 @@ async fn a_lease_outlives_a_registry_that_is_paused_and_a_wire_that_is_cut_for_a
     let wire = Proxy::to(registry.url()).await;
     let client = client(&wire.url()).await;
     let guard = client.hold(&wish(6)).await.unwrap();
-    let renewed = async || {
-        let token = guard.fencing_token();
-        until("a renewal", async || {
-            (guard.fencing_token() > token).then_some(())
-        })
-        .await;
-    };
     registry.pause();
     // Real time has to pass: a renewal is due after two seconds.
     tokio::time::sleep(Duration::from_secs(3)).await;
     registry.resume();
-    renewed().await;
+    renewed(&guard).await;
     wire.cut();
     tokio::time::sleep(Duration::from_secs(3)).await;
     wire.mend();
-    renewed().await;
+    renewed(&guard).await;
     assert!(!guard.remaining().is_zero());
 }
 
@@ -275,7 +268,8 @@ async fn a_lease_that_was_asked_for_before_is_renewed_at_once() {
     let before = client.lease(&request).await.unwrap();
     let guard = client.hold(&request).await.unwrap();
     assert_eq!(guard.lease().lease_id, before.lease_id);
-    assert!(guard.fencing_token() > before.fencing_token);
+    assert_eq!(guard.fencing_token(), before.fencing_token);
+    assert!(guard.lease().revision > before.revision);
 }
 
 /// A registry that answers as the test wants: what it was asked, when, and how to answer.

@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
-use harness::{Caller, Nats, Refused, Registry, until, wish};
+use harness::{Caller, Events, Nats, Proxy, Refused, Registry, User, until, wish};
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
@@ -27,22 +27,19 @@ async fn start(args: &[&str]) -> (Registry, Caller) {
     (registry, caller)
 }
 
-/// The bucket's stream stops acknowledging, or does so again: what is written is stored all the same.
-async fn acknowledge(caller: &Caller, acks: bool) {
-    let context = jetstream::new(caller.client.clone());
-    let mut config = context
-        .get_stream("KV_onex-registry")
-        .await
-        .unwrap()
-        .cached_info()
-        .config
-        .clone();
-    config.no_ack = !acks;
-    context.update_stream(config).await.unwrap();
+/// One whose store can fall silent.
+async fn start_behind_wire(args: &[&str]) -> (Nats, Proxy, Registry, Caller) {
+    let nats = Nats::start();
+    let wire = Proxy::to(&nats.url()).await;
+    let url = wire.url();
+    let mut registry = Registry::spawn(&[&["--nats", &url], &UNTRIED[..], args].concat());
+    registry.await_ready();
+    let caller = Caller::connect(&nats.url()).await;
+    (nats, wire, registry, caller)
 }
 
 /// A registry says every code that it can say. `INTERNAL` is not among them: it is for faults that nobody knows how to
-/// bring about.
+/// bring about. Nor is `CONTENDED`: commands of one key are decided one after the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_code_is_said() {
     for code in ErrorCode::ALL {
@@ -58,7 +55,6 @@ async fn every_code_is_said() {
             ErrorCode::TooLarge => too_large().await,
             ErrorCode::LimitExceeded => limit_exceeded().await,
             ErrorCode::ResourceExhausted => resource_exhausted().await,
-            ErrorCode::Contended => contended().await,
             ErrorCode::Stale => stale().await,
             ErrorCode::Busy => busy().await,
             ErrorCode::StoreUnavailable => store_unavailable().await,
@@ -76,6 +72,7 @@ async fn every_code_is_said() {
             | ErrorCode::ToolError
             | ErrorCode::InvalidResult
             | ErrorCode::ToolTimeout
+            | ErrorCode::Contended
             | ErrorCode::Internal => continue,
         };
         assert_eq!(refused.code, code.as_str(), "{:#}", refused.error);
@@ -217,23 +214,25 @@ async fn idempotency_mismatch() -> Refused {
         .await
 }
 
-/// The lineage of a bucket grows when somebody accepts that it has gone backwards; here it is written by hand.
+/// What a bucket had is gone, and an operator has accepted that.
 async fn store_changed() -> Refused {
     let nats = Nats::start();
     let mut registry = Registry::on(&nats, &UNTRIED);
     let caller = Caller::connect(&nats.url()).await;
-    let lease = caller.lease(Uuid::new_v4(), json!({})).await;
+    let lost = caller.lease(Uuid::new_v4(), json!({})).await;
     registry.terminate();
     assert!(registry.ended().0.success());
     let context = jetstream::new(caller.client.clone());
-    let bucket = context.get_key_value("onex-registry").await.unwrap();
-    let sys = json!({"format": 1, "lineage": 1, "ttl_max": 86_400});
-    bucket.put("sys", sys.to_string().into()).await.unwrap();
+    context.delete_stream("KV_onex-registry").await.unwrap();
+    User::of_registries(&nats)
+        .run("doctor --accept-restore --holders-restarted")
+        .exits(0);
     let _registry = Registry::on(&nats, &UNTRIED);
-    let before = json!({"min_revision": lease["revision"]});
+    let before = json!({"min_revision": lost["revision"]});
     let page = caller.get("port.list", json!({})).await;
-    assert!(page["revision"].as_u64().unwrap() > 1 << 44, "{page:#}");
-    assert!(page["items"][0]["fencing_token"].as_u64() > lease["fencing_token"].as_u64());
+    assert!(page["revision"].as_u64().unwrap() > 1 << 40, "{page:#}");
+    let lease = caller.lease(Uuid::new_v4(), json!({})).await;
+    assert!(lease["fencing_token"].as_u64() > lost["fencing_token"].as_u64());
     caller
         .refused("port.list", before, ErrorCode::StoreChanged)
         .await
@@ -305,47 +304,6 @@ async fn resource_exhausted() -> Refused {
     refused
 }
 
-/// One write to a lease hangs; a second one waits its turn in vain.
-async fn contended() -> Refused {
-    let (_registry, caller) = start(&[]).await;
-    let requester = Uuid::new_v4();
-    let lease = caller.lease(requester, json!({})).await;
-    acknowledge(&caller, false).await;
-    let mine = json!({"requester_id": requester, "lease_id": lease["lease_id"]}).to_string();
-    let first = tokio::spawn({
-        let (caller, mine) = (caller.clone(), mine.clone());
-        async move {
-            caller
-                .raw("port.heartbeat", &[("Onex-Timeout-Ms", "60000")], mine)
-                .await
-        }
-    });
-    let refused = until("a refusal", async || {
-        // The two may come in either order.
-        let answer = caller
-            .raw(
-                "port.heartbeat",
-                &[("Onex-Timeout-Ms", "1000")],
-                mine.clone(),
-            )
-            .await;
-        answer
-            .err()
-            .filter(|refused| refused.is(ErrorCode::Contended))
-    })
-    .await;
-    acknowledge(&caller, true).await;
-    match first.await.unwrap() {
-        Ok(renewed) => assert_eq!(renewed["lease_id"], lease["lease_id"]),
-        // Its time may be over before the store answers again.
-        Err(refused) => assert!(
-            refused.is(ErrorCode::Contended) || refused.is(ErrorCode::StoreUnavailable),
-            "{refused:?}"
-        ),
-    }
-    refused
-}
-
 async fn stale() -> Refused {
     let (_registry, caller) = start(&[]).await;
     let lease = caller.lease(Uuid::new_v4(), json!({})).await;
@@ -359,8 +317,8 @@ async fn stale() -> Refused {
 
 /// One request is under way and hangs; there is room for no other.
 async fn busy() -> Refused {
-    let (_registry, caller) = start(&["--in-flight-max", "1"]).await;
-    acknowledge(&caller, false).await;
+    let (_nats, wire, _registry, caller) = start_behind_wire(&["--in-flight-max", "1"]).await;
+    wire.silence_store();
     let body = wish(Uuid::new_v4(), json!({})).to_string();
     let hangs = tokio::spawn({
         let caller = caller.clone();
@@ -380,69 +338,75 @@ async fn busy() -> Refused {
     })
     .await;
     assert!(refused.error["retry_after_ms"].as_u64().is_some());
-    acknowledge(&caller, true).await;
+    wire.mend();
     hangs.await.unwrap().unwrap();
     until("room", async || caller.ask("help", json!({})).await.ok()).await;
     refused
 }
 
-/// The events of a port cannot be published: nobody gets it again until they are, whether the caller waits long or not.
-/// A lease that is live stays what it is.
+/// Events that cannot be published delay nothing: a port goes from holder to holder, and what became of it is told once
+/// that can be.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_port_whose_events_wait_is_busy() {
+async fn events_that_wait_are_published_later_and_delay_nothing() {
     let (_registry, caller) = start(&["--ports", "20000-20001"]).await;
     let context = jetstream::new(caller.client.clone());
     // One that were deleted would be made again.
     let mut stream = context.get_stream("ONEX_REGISTRY_EVENTS").await.unwrap();
+    let roomy = stream.info().await.unwrap().config.clone();
     let full = jetstream::stream::Config {
         max_message_size: 1,
-        ..stream.info().await.unwrap().config.clone()
+        ..roomy.clone()
     };
     context.update_stream(&full).await.unwrap();
     let requester = Uuid::new_v4();
     let exact = wish(requester, json!({"preferred_port": 20_000, "exact": true}));
-    for _ in 0..3 {
+    let mut leases = Vec::new();
+    for _ in 0..8 {
         let lease = caller.get("port.lease", exact.clone()).await;
         let mine = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
         caller.get("port.heartbeat", mine.clone()).await;
         caller.get("port.release", mine).await;
+        leases.push(lease["lease_id"].clone());
     }
-    for patience in ["100", "4000"] {
-        let headers = [("Onex-Timeout-Ms", patience)];
-        let refused = caller
-            .raw("port.lease", &headers, exact.to_string())
-            .await
-            .unwrap_err();
-        assert!(
-            refused.is(ErrorCode::Busy),
-            "{patience}: {:#}",
-            refused.error
-        );
-        assert!(refused.error["retry_after_ms"].as_u64().is_some());
-    }
-    // The other port is not.
-    caller.lease(requester, json!({})).await;
+    assert!(Events::read(&caller).await.0.is_empty());
+    context.update_stream(&roomy).await.unwrap();
+    let events = until("all events", async || {
+        let events = Events::read(&caller).await;
+        (events.0.len() >= 2 * leases.len()).then_some(events)
+    })
+    .await;
+    assert!(events.check().is_empty());
+    let told = events.0.iter().map(|event| event.body["lease_id"].clone());
+    let twice = leases
+        .iter()
+        .flat_map(|lease| [lease.clone(), lease.clone()]);
+    assert_eq!(told.collect::<Vec<_>>(), twice.collect::<Vec<_>>());
 }
 
-/// No acknowledgement comes: it may have been done, and the same request again finds out. No bucket: nothing was done.
+/// Nothing is heard of what was written: it may have been done, and the same request again finds out. What was not written
+/// was not done; nor is anything without a bucket.
 async fn store_unavailable() -> Refused {
-    let (_registry, caller) = start(&[]).await;
-    acknowledge(&caller, false).await;
+    let (_nats, wire, _registry, caller) = start_behind_wire(&[]).await;
+    wire.silence_store();
     let requester = Uuid::new_v4();
-    let body = wish(requester, json!({"request_id": Uuid::new_v4()})).to_string();
+    let request = || wish(requester, json!({"request_id": Uuid::new_v4()})).to_string();
+    let (first, second) = (request(), request());
+    let soon = [("Onex-Timeout-Ms", "500")];
     let before = Instant::now();
-    let unknown = caller
-        .raw("port.lease", &[("Onex-Timeout-Ms", "500")], body.clone())
-        .await
-        .unwrap_err();
-    assert!(before.elapsed() < Duration::from_secs(10));
+    let unknown = caller.raw("port.lease", &soon, first.clone()).await;
+    let unknown = unknown.unwrap_err();
     assert_eq!(unknown.detail("outcome"), "unknown", "{:#}", unknown.error);
-    acknowledge(&caller, true).await;
-    // While the first one waits for its acknowledgement the second one waits for the first.
+    // One entry at a time is under way.
+    let none = caller.raw("port.lease", &soon, second).await.unwrap_err();
+    assert!(before.elapsed() < Duration::from_secs(10));
+    assert_eq!(none.detail("outcome"), "none", "{:#}", none.error);
+    wire.mend();
     let lease = until("the request to be settled", async || {
-        let answer = caller.raw("port.lease", &[], body.clone()).await;
+        let answer = caller.raw("port.lease", &[], first.clone()).await;
         answer
-            .inspect_err(|refused| assert!(refused.is(ErrorCode::Contended), "{refused:?}"))
+            .inspect_err(|refused| {
+                assert!(refused.is(ErrorCode::StoreUnavailable), "{refused:?}");
+            })
             .ok()
     })
     .await;
@@ -454,18 +418,12 @@ async fn store_unavailable() -> Refused {
 
     let context = jetstream::new(caller.client.clone());
     context.delete_stream("KV_onex-registry").await.unwrap();
-    let body = wish(requester, json!({"request_id": Uuid::new_v4()})).to_string();
-    let none = caller
-        .raw("port.lease", &[("Onex-Timeout-Ms", "500")], body)
-        .await
-        .unwrap_err();
+    let none = caller.raw("port.lease", &soon, request()).await;
+    let none = none.unwrap_err();
     assert_eq!(none.detail("outcome"), "none", "{:#}", none.error);
     assert!(none.is(ErrorCode::StoreUnavailable));
     let body = json!({"requester_id": requester}).to_string();
-    let none = caller
-        .raw("port.heartbeat", &[("Onex-Timeout-Ms", "500")], body)
-        .await
-        .unwrap_err();
+    let none = caller.raw("port.heartbeat", &soon, body).await.unwrap_err();
     assert_eq!(none.detail("outcome"), "none", "{:#}", none.error);
     unknown
 }

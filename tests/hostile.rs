@@ -418,7 +418,7 @@ async fn a_signal_ends_a_registry_whose_nats_is_away() {
     let mut nats = Nats::start();
     let mut registry = Registry::on(&nats, &ARGS);
     nats.kill();
-    registry.line("the connection to NATS is lost");
+    registry.line("connecting again");
     registry.terminate();
     let (status, said) = registry.ended();
     assert!(status.success(), "{said}");
@@ -451,5 +451,6 @@ async fn a_header_that_is_none_takes_no_lease_away() {
         })
         .await;
     }
-    registry.line("starting again");
+    // It has noticed.
+    registry.line(" again");
 }

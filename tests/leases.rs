@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use harness::{Caller, Event, Events, PATIENCE, Registry, until, wish};
+use harness::{Caller, Event, Events, PATIENCE, Registry, View, until, wish};
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
@@ -351,9 +351,10 @@ async fn heartbeats_of_one_several_and_all() {
         caller.get("port.heartbeat", body)
     };
     let renewed = beat(&mine[1], Value::Null).await;
-    assert!(number(&renewed, "fencing_token") > number(&mine[1], "fencing_token"));
+    assert!(number(&renewed, "revision") > number(&mine[1], "revision"));
     for same in [
         "lease_id",
+        "fencing_token",
         "port",
         "name",
         "labels",
@@ -390,6 +391,7 @@ async fn heartbeats_of_one_several_and_all() {
             .collect()
     };
     assert_eq!(of("renewed", "lease_id"), ids_of(&mine));
+    assert!(number(&reply, "revision") > number(&renewed, "revision"));
     let lost: BTreeSet<(String, String)> = reply["lost"]
         .as_array()
         .unwrap()
@@ -415,7 +417,9 @@ async fn heartbeats_of_one_several_and_all() {
     assert_eq!(lost, expected.into());
     assert_eq!(reply["unknown"], json!([]));
     for item in reply["renewed"].as_array().unwrap() {
-        assert!(number(item, "fencing_token") > number(&renewed, "fencing_token"));
+        let of = |lease: &&Value| lease["lease_id"] == item["lease_id"];
+        let lease = mine.iter().find(of).unwrap();
+        assert_eq!(item["fencing_token"], lease["fencing_token"]);
         assert!(number(item, "expires_in_ms") > 25_000);
     }
 
@@ -654,22 +658,26 @@ async fn the_same_request_again_does_no_second_deed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fencing_tokens_grow_with_every_write_and_every_later_lease() {
+async fn a_fencing_token_lasts_as_long_as_its_lease_and_is_higher_in_every_later_one() {
     let (_registry, caller) = start(&["--ports", "20000"]).await;
     let mut last = 0;
     for _ in 0..5 {
         let requester = Uuid::new_v4();
         let lease = caller.lease(requester, json!({})).await;
         let mine = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
-        let mut tokens = vec![last, number(&lease, "fencing_token")];
+        let token = number(&lease, "fencing_token");
+        assert!(token > last);
+        let mut revision = number(&lease, "revision");
         for _ in 0..3 {
             let renewed = caller.get("port.heartbeat", mine.clone()).await;
-            tokens.push(number(&renewed, "fencing_token"));
+            assert_eq!(number(&renewed, "fencing_token"), token);
+            // Who hears several things of one lease believes the highest revision.
+            assert!(number(&renewed, "revision") > revision);
+            revision = number(&renewed, "revision");
         }
-        assert!(tokens.is_sorted_by(|one, two| one < two), "{tokens:?}");
         let released = caller.get("port.release", mine).await;
-        last = *tokens.last().unwrap();
-        assert!(number(&released, "revision") > last);
+        assert!(number(&released, "revision") > revision);
+        last = token;
     }
 }
 
@@ -992,11 +1000,11 @@ async fn a_namespace_is_a_world_of_its_own() {
     let described = caller.see("describe", json!({})).await;
     assert_eq!(described["registry"]["namespace"], "ci");
     let context = async_nats::jetstream::new(caller.client.clone());
-    let bucket = context.get_key_value("onex-registry-ci").await.unwrap();
+    context.get_key_value("onex-registry-ci").await.unwrap();
+    let view = View::named(&caller, "onex-registry-view-ci").await;
     let key = format!("port.here.tcp.{}", number(&lease, "port"));
-    let record = bucket.get(key).await.unwrap().unwrap();
-    let record: Value = serde_json::from_slice(&record).unwrap();
-    assert_eq!(record["lease"]["lease_id"], lease["lease_id"], "{record:#}");
+    view.until(&key, |record| record["lease_id"] == lease["lease_id"])
+        .await;
     context.get_stream("ONEX_REGISTRY_EVENTS_ci").await.unwrap();
 }
 

@@ -36,7 +36,7 @@ async fn leases(caller: &Caller) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_is_granted_renewed_released_and_remembered() {
     let nats = Nats::start();
-    let _registry = Registry::on_the_log(&nats, &ARGS);
+    let _registry = Registry::on(&nats, &ARGS);
     let caller = Caller::connect(&nats.url()).await;
     let (requester, request) = (Uuid::new_v4(), Uuid::new_v4());
     let more = json!({"name": "api", "request_id": request, "preferred_port": 20_007});
@@ -94,7 +94,7 @@ async fn a_port_that_another_program_uses_is_not_granted() {
         }
     };
     let ports = format!("{port}-{}", port + 8);
-    let _registry = Registry::on_the_log(&nats, &["--host", "here", "--ports", &ports]);
+    let _registry = Registry::on(&nats, &["--host", "here", "--ports", &ports]);
     let caller = Caller::connect(&nats.url()).await;
     let prefers = |exact: bool| json!({"preferred_port": port, "exact": exact});
     let refused = caller
@@ -115,10 +115,7 @@ async fn a_port_that_another_program_uses_is_not_granted() {
 async fn two_instances_grant_every_port_once() {
     let nats = Nats::start();
     let args = ["--host", "here", "--no-probe", "--ports", "20000-20049"];
-    let _instances = [
-        Registry::on_the_log(&nats, &args),
-        Registry::on_the_log(&nats, &args),
-    ];
+    let _instances = [Registry::on(&nats, &args), Registry::on(&nats, &args)];
     let mut racing = JoinSet::new();
     for _ in 0..64 {
         let caller = Caller::connect(&nats.url()).await;
@@ -154,10 +151,7 @@ async fn two_instances_grant_every_port_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_and_pauses_give_no_port_to_two_holders() {
     let mut nats = Nats::start();
-    let mut instances = [
-        Registry::on_the_log(&nats, &ARGS),
-        Registry::on_the_log(&nats, &ARGS),
-    ];
+    let mut instances = [Registry::on(&nats, &ARGS), Registry::on(&nats, &ARGS)];
     let caller = Caller::connect(&nats.url()).await;
     let requester = Uuid::new_v4();
     let kept = caller.lease(requester, json!({})).await;
@@ -183,7 +177,7 @@ async fn kills_and_pauses_give_no_port_to_two_holders() {
         match round % 3 {
             0 => {
                 instances[0].kill();
-                instances[0] = Registry::on_the_log(&nats, &ARGS);
+                instances[0] = Registry::on(&nats, &ARGS);
             }
             1 => {
                 instances[1].pause();
@@ -224,10 +218,7 @@ async fn events_are_told_once_and_in_order_whoever_publishes() {
     let caller = Caller::connect(&nats.url()).await;
     let mut expected = 0;
     for _ in 0..3 {
-        let mut instances = [
-            Registry::on_the_log(&nats, &ARGS),
-            Registry::on_the_log(&nats, &ARGS),
-        ];
+        let mut instances = [Registry::on(&nats, &ARGS), Registry::on(&nats, &ARGS)];
         for n in 0..40 {
             let requester = Uuid::new_v4();
             let lease = caller.lease(requester, json!({"ttl": 600})).await;
@@ -266,7 +257,7 @@ fn event_id(event: &Event) -> (u64, u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_reads_everything_again() {
     let nats = Nats::start();
-    let mut registry = Registry::on_the_log(&nats, &ARGS);
+    let mut registry = Registry::on(&nats, &ARGS);
     let caller = Caller::connect(&nats.url()).await;
     let mut before = Vec::new();
     for n in 0..40 {
@@ -280,7 +271,7 @@ async fn a_start_reads_everything_again() {
         );
     }
     registry.kill();
-    let mut registry = Registry::on_the_log(&nats, &ARGS);
+    let mut registry = Registry::on(&nats, &ARGS);
     let after = leases(&caller).await;
     assert_eq!(after.len(), before.len());
     for lease in &before {
@@ -298,9 +289,8 @@ async fn a_start_reads_everything_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_is_started_with_other_settings_than_the_store_has_says_both_and_stops() {
     let nats = Nats::start();
-    let _registry = Registry::on_the_log(&nats, &ARGS);
-    let mut other =
-        Registry::spawn_on_the_log(&nats, &["--host", "there", "--ports", "30000-30009"]);
+    let _registry = Registry::on(&nats, &ARGS);
+    let mut other = Registry::spawn_on(&nats, &["--host", "there", "--ports", "30000-30009"]);
     let (status, log) = other.ended();
     assert!(!status.success(), "{log}");
     for value in [
@@ -314,7 +304,7 @@ async fn an_instance_that_is_started_with_other_settings_than_the_store_has_says
         assert!(log.contains(value), "{value}: {log}");
     }
     // What is not said may differ: the store has it.
-    let _third = Registry::on_the_log(&nats, &["--host", "there", "--no-probe"]);
+    let _third = Registry::on(&nats, &["--host", "there", "--no-probe"]);
 }
 
 /// A flood of anything else takes no place of what keeps a lease or a node.

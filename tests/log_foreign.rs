@@ -45,7 +45,7 @@ async fn works(caller: &Caller) {
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_messages_in_each_stream_stop_nothing_and_change_nothing() {
     let nats = Nats::start();
-    let mut registry = Registry::on_the_log(&nats, &ARGS);
+    let mut registry = Registry::on(&nats, &ARGS);
     let caller = Caller::connect(&nats.url()).await;
     let context = jetstream::new(caller.client.clone());
     let kept = caller.lease(Uuid::new_v4(), json!({"ttl": 600})).await;
@@ -116,7 +116,7 @@ async fn foreign_messages_in_each_stream_stop_nothing_and_change_nothing() {
     })
     .await;
     registry.kill();
-    let _registry = Registry::on_the_log(&nats, &ARGS);
+    let _registry = Registry::on(&nats, &ARGS);
     caller.get("port.heartbeat", mine(&kept)).await;
     works(&caller).await;
 }
@@ -148,13 +148,13 @@ async fn a_store_that_is_nearly_full_renews_and_releases_and_grants_again_when_i
     let size = ["--store-bytes-max", "8388608"];
     let args = [&ARGS[..], &size].concat();
     let nats = Nats::start();
-    let mut first = Registry::on_the_log(&nats, &args);
+    let mut first = Registry::on(&nats, &args);
     let caller = Caller::connect(&nats.url()).await;
     let context = jetstream::new(caller.client.clone());
     let stream = context.get_stream("KV_onex-registry").await.unwrap();
     assert_eq!(stream.get_info().await.unwrap().config.max_bytes, 8_388_608);
     let leases = [ask(&caller).await.unwrap(), ask(&caller).await.unwrap()];
-    let second = Registry::on_the_log(&nats, &args);
+    let second = Registry::on(&nats, &args);
     // For the next ten seconds nobody is named who could cut the log short.
     first.kill();
     fill(&context, &stream, 92).await;
@@ -176,7 +176,7 @@ async fn a_store_that_is_nearly_full_renews_and_releases_and_grants_again_when_i
     assert!(info.state.bytes < 8_388_608 / 2, "{}", info.state.bytes);
     drop(second);
     let size = ["--store-bytes-max", "16777216"];
-    let _third = Registry::on_the_log(&nats, &[&ARGS[..], &size].concat());
+    let _third = Registry::on(&nats, &[&ARGS[..], &size].concat());
     assert_eq!(
         stream.get_info().await.unwrap().config.max_bytes,
         16_777_216

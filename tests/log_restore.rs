@@ -32,7 +32,6 @@ impl Machine {
 
     fn spawn(&self, nats: &Nats) -> Registry {
         let mut command = Command::new(env!("CARGO_BIN_EXE_onex"));
-        command.env("ONEX_CORE", "log");
         command.env("XDG_STATE_HOME", self.0.path()).arg("serve");
         command.args(["--nats", &nats.url()]).args(ARGS);
         Registry::spawn_command(command, false)
@@ -46,7 +45,6 @@ impl Machine {
 
     fn user(&self, nats: &Nats) -> User {
         User::new()
-            .with("ONEX_CORE", "log")
             .with("NATS_URL", &nats.url())
             .with("XDG_STATE_HOME", self.0.path().to_str().unwrap())
     }
@@ -299,7 +297,9 @@ fn a_doctor_without_a_store_says_so_and_creates_none() {
         let ran = user.run("doctor").exits(1);
         assert!(ran.stderr.contains("does not exist"), "{}", ran.stderr);
     }
-    let old = User::new().with("NATS_URL", &nats.url());
+    let old = User::new()
+        .with("ONEX_CORE", "")
+        .with("NATS_URL", &nats.url());
     let ran = old.run("doctor").exits(2);
     assert!(ran.stderr.contains("ONEX_CORE=log"), "{}", ran.stderr);
 }

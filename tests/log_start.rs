@@ -67,7 +67,7 @@ fn granted(entries: &[Stored]) -> BTreeMap<String, u64> {
 /// A log with several snapshots.
 async fn log() -> Vec<Stored> {
     let nats = Nats::start();
-    let registry = Registry::on_the_log(&nats, &[&ARGS[..], &FREQUENT].concat());
+    let registry = Registry::on(&nats, &[&ARGS[..], &FREQUENT].concat());
     let caller = Caller::connect(&nats.url()).await;
     let labels: Vec<String> = (0..16).map(|n| format!("{n}-{}", "x".repeat(57))).collect();
     for _ in 0..LEASES {
@@ -102,7 +102,7 @@ async fn with_entries(entries: &[Stored]) -> Nats {
     let options = onex_log::Options {
         nats: onex_registry::connect::Options::at(nats.url()),
         bucket: "onex-registry".to_owned(),
-        replicas: 1,
+        replicas: Some(1),
         bytes_max: 64 << 20,
         bytes_chosen: false,
     };
@@ -149,8 +149,7 @@ async fn a_registry_starts_wherever_a_log_with_snapshots_ends() {
         // Each is the same store, on a machine that knows nothing of it.
         let state = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_onex"));
-        command.env("ONEX_CORE", "log").arg("serve");
-        command.env("XDG_STATE_HOME", state.path());
+        command.env("XDG_STATE_HOME", state.path()).arg("serve");
         command.args(["--nats", &nats.url()]).args(ARGS);
         let mut registry = Registry::spawn_command(command, false);
         registry.await_ready();

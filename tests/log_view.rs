@@ -26,7 +26,7 @@ fn time(value: &Value) -> Timestamp {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_view_shows_who_holds_a_port_until_when_and_how_it_ended() {
     let nats = Nats::start();
-    let _registry = Registry::on_the_log(&nats, &ARGS);
+    let _registry = Registry::on(&nats, &ARGS);
     let caller = Caller::connect(&nats.url()).await;
     let view = View::of(&caller).await;
     let requester = Uuid::new_v4();
@@ -103,7 +103,7 @@ async fn await_same(view: &View, caller: &Caller) {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_takes_over_brings_the_whole_view_in_line() {
     let nats = Nats::start();
-    let mut first = Registry::on_the_log(&nats, &ARGS);
+    let mut first = Registry::on(&nats, &ARGS);
     let caller = Caller::connect(&nats.url()).await;
     let view = View::of(&caller).await;
     for _ in 0..60 {
@@ -116,7 +116,7 @@ async fn who_takes_over_brings_the_whole_view_in_line() {
     view.delete("port.here.tcp.20004").await;
     view.put("port.here.tcp.21111", "{}").await;
     view.put("hello", "world").await;
-    let _second = Registry::on_the_log(&nats, &ARGS);
+    let _second = Registry::on(&nats, &ARGS);
     caller.lease(Uuid::new_v4(), json!({"ttl": 600})).await;
     await_same(&view, &caller).await;
 }
@@ -124,7 +124,7 @@ async fn who_takes_over_brings_the_whole_view_in_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_write_into_the_view_is_overwritten_with_the_next_change() {
     let nats = Nats::start();
-    let _registry = Registry::on_the_log(&nats, &ARGS);
+    let _registry = Registry::on(&nats, &ARGS);
     let caller = Caller::connect(&nats.url()).await;
     let view = View::of(&caller).await;
     let requester = Uuid::new_v4();

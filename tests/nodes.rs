@@ -1,5 +1,5 @@
 //! Nodes as `docs/protocol.md` describes them: registered, kept alive, followed by another life, ended, remembered and
-//! forgotten; and the leases that end with them. Asked over a real server, and looked up in the bucket.
+//! forgotten; and the leases that end with them. Asked over a real server, and looked up in the log.
 
 // The lints' exception for tests does not reach the helpers of one.
 #![allow(
@@ -15,9 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
-use harness::{
-    Bucket, Caller, Events, Nats, Registry, Stored, claim, node, round_trip, tool, until,
-};
+use harness::{Caller, Events, Log, Nats, Registry, claim, node, tool, until};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -51,11 +49,6 @@ fn ids(page: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// Waits until no event waits: nothing else is written then.
-async fn quiet(caller: &Caller) {
-    Events::published(caller).await;
-}
-
 async fn wait_until_ended(caller: &Caller, node_id: &str) -> Value {
     until("the node to end", async || {
         let page = caller.get("node.list", json!({"liveness": "ended"})).await;
@@ -74,12 +67,6 @@ async fn wait_until_forgotten(caller: &Caller, node_id: &str) {
         (!ids(&page).contains(&node_id)).then_some(())
     })
     .await;
-}
-
-async fn live_key(caller: &Caller, key: &str) -> Stored {
-    let bucket = Bucket::of(caller).await;
-    let stored = bucket.get(&format!("live.{key}")).await;
-    stored.unwrap_or_else(|| panic!("no live.{key}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,41 +118,31 @@ async fn a_registration_says_all_that_a_node_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn announcement_and_life_are_one_write() {
+async fn a_registration_is_one_command() {
     let (_registry, caller) = start(&[]).await;
     let owner = Uuid::new_v4();
-    let bucket = Bucket::of(&caller).await;
-    let mut seen = 0;
-    for more in [
-        json!({}),
-        json!({"epoch": 1, "tools": [tool("add")]}),
-        json!({"epoch": 7}),
+    let log = Log::of(&caller).await;
+    // What begins an incarnation writes it anew; what changes only what it announced renews it.
+    for (more, live) in [
+        (json!({}), "put"),
+        (json!({"epoch": 1, "tools": [tool("add")]}), "renew"),
+        (json!({"epoch": 7}), "put"),
     ] {
-        quiet(&caller).await;
-        seen = seen.max(bucket.last().await);
+        let before = log.last().await;
         let reply = caller.register(owner, "calc.1", more).await;
-        let written = bucket.after(seen).await;
-        let of_node = |stored: &&Stored| stored.key.ends_with(".calc=2E1");
-        let written: Vec<&Stored> = written.iter().filter(of_node).collect();
-        let [said, live] = written.as_slice() else {
+        let written = log.about("live.calc=2E1", before).await;
+        let [command] = written.as_slice() else {
             panic!("{written:#?}")
         };
-        // The announcement first, the life right behind it: the last of a batch commits it.
-        assert_eq!(
-            (said.key.as_str(), said.sequence + 1),
-            ("node.calc=2E1", live.sequence)
-        );
-        assert_eq!(live.key, "live.calc=2E1");
-        assert!(live.header("Nats-Expected-Last-Subject-Sequence").is_some());
-        assert!(said.header("Nats-Expected-Last-Subject-Sequence").is_some());
-        let incarnation = |stored: &Stored, body: &str| stored.body[body]["incarnation"].clone();
-        assert_eq!(incarnation(said, "node"), incarnation(live, "live"));
-        assert!(number(&reply, "revision") >= live.sequence);
+        assert_eq!(command.kind(), "node.register");
+        let both = [("put", "node.calc=2E1"), (live, "live.calc=2E1")];
+        assert_eq!(command.changes(), both);
+        assert!(number(&reply, "revision") > 0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_heartbeat_is_one_small_write() {
+async fn a_heartbeat_is_one_bare_key() {
     let (_registry, caller) = start(&[]).await;
     let owner = Uuid::new_v4();
     let tools: Vec<Value> = (0..20)
@@ -179,21 +156,15 @@ async fn a_heartbeat_is_one_small_write() {
         .await;
     let lease = json!({"node_id": "calc"});
     caller.lease(owner, lease).await;
-    quiet(&caller).await;
-    let bucket = Bucket::of(&caller).await;
-    assert!(bucket.get("node.calc").await.unwrap().bytes > 10_000);
+    let log = Log::of(&caller).await;
     for _ in 0..3 {
-        let before = bucket.last().await;
+        let before = log.last().await;
         caller.get("node.heartbeat", claim(owner, "calc", 1)).await;
-        let written = bucket.after(before).await;
+        let written = log.about("live.calc", before).await;
         let [beat] = written.as_slice() else {
             panic!("{written:#?}")
         };
-        assert_eq!(
-            (beat.key.as_str(), beat.sequence),
-            ("live.calc", before + 1)
-        );
-        assert!(beat.bytes < 700, "{}", beat.body);
+        assert_eq!(beat.body, "live.calc");
     }
 }
 
@@ -202,8 +173,8 @@ async fn epochs_count_lives() {
     let (_registry, caller) = start(&[]).await;
     let owner = Uuid::new_v4();
     let incarnation = async || {
-        let live = live_key(&caller, "calc").await;
-        live.body["live"]["incarnation"].clone()
+        let live = Log::of(&caller).await.record("live.calc").await.unwrap();
+        live["live"]["incarnation"].clone()
     };
     let epoch = async |more: Value| number(&caller.register(owner, "calc", more).await, "epoch");
     let superseded = async |more: Value, last: u64| {
@@ -394,16 +365,16 @@ async fn the_same_request_again_does_no_second_deed() {
     let first = json!({"request_id": Uuid::new_v4(), "ttl": 60});
     let reply = caller.register(owner, "calc", first.clone()).await;
     assert_eq!(number(&reply, "epoch"), 1);
-    let bucket = Bucket::of(&caller).await;
-    let live = live_key(&caller, "calc").await.sequence;
+    let log = Log::of(&caller).await;
+    let commands = async || log.about("live.calc", 0).await.len();
     let again = caller.register(owner, "calc", first.clone()).await;
     assert_eq!(number(&again, "epoch"), 1);
-    assert_eq!(live_key(&caller, "calc").await.sequence, live);
+    assert_eq!(commands().await, 1);
     // When it was asked does not count; everything else does.
     let mut later = first.clone();
     later["requested_at"] = json!("2026-11-22T08:00:00Z");
     caller.register(owner, "calc", later).await;
-    assert_eq!(live_key(&caller, "calc").await.sequence, live);
+    assert_eq!(commands().await, 1);
     let mut mismatch = first.clone();
     mismatch["tags"] = json!(["x"]);
     caller
@@ -446,11 +417,10 @@ async fn the_same_request_again_does_no_second_deed() {
     let left = caller.get("node.deregister", leave.clone()).await;
     assert_eq!(left["status"], "deregistered");
     assert_eq!(number(&left, "epoch"), 2);
-    let last = bucket.last().await;
+    let last = log.last().await;
     let left_again = caller.get("node.deregister", leave).await;
     assert_eq!(left_again["ended_at"], left["ended_at"]);
-    let of_node = |stored: &Stored| stored.key == "live.calc";
-    assert!(!bucket.after(last).await.iter().any(of_node));
+    assert!(log.about("live.calc", last).await.is_empty());
     let body = node(owner, "calc", second);
     caller
         .refused("node.register", body, ErrorCode::Superseded)
@@ -629,33 +599,24 @@ async fn a_node_that_has_ended_is_remembered_for_a_while_and_then_forgotten() {
             .refused(endpoint, body, ErrorCode::NodeNotFound)
             .await;
     }
-    // Its keys were removed in one piece, what was thought of it last, by markers that the server removes in their turn.
-    let bucket = Bucket::of(&caller).await;
-    let all = bucket.after(0).await;
-    let markers: Vec<&Stored> = all
-        .iter()
-        .filter(|stored| stored.header("KV-Operation").is_some())
-        .collect();
-    let keys: Vec<&str> = markers.iter().map(|stored| stored.key.as_str()).collect();
-    assert_eq!(keys, ["node.calc", "live.calc", "verdict.calc"]);
-    for (marker, at) in markers.iter().zip(markers[0].sequence..) {
-        assert_eq!(marker.sequence, at);
-        assert_eq!(marker.header("KV-Operation"), Some("DEL"));
-        assert_eq!(marker.header("Nats-TTL"), Some("3600s"));
-        assert_eq!(marker.bytes, 0);
-        assert!(
-            marker
-                .header("Nats-Expected-Last-Subject-Sequence")
-                .is_some()
-        );
-    }
-    // A port's key is never removed.
+    // All that was kept of it was removed by one command.
+    let log = Log::of(&caller).await;
+    let commands = log.commands(0).await;
+    let removed = |key| {
+        let of_key = |(kind, changed): &(&str, &str)| *kind == "del" && *changed == key;
+        let by = commands
+            .iter()
+            .filter(|command| command.changes().iter().any(of_key));
+        by.map(|command| (command.position, command.body["do"].clone()))
+            .collect::<Vec<_>>()
+    };
+    let all = ["node.calc", "live.calc", "trust.calc"].map(removed);
+    assert_eq!(all[0].len(), 1, "{commands:#?}");
+    assert!(all.iter().all(|one| *one == all[0]), "{commands:#?}");
+    // How its port was used last is not.
     let port = format!("port.here.tcp.{}", lease["port"]);
-    assert_eq!(
-        bucket.get(&port).await.unwrap().body["rest"]["ended"],
-        "released"
-    );
-    // Over the markers it begins anew, as a node that nobody has heard of.
+    assert!(removed(&port).is_empty());
+    // It begins anew, as a node that nobody has heard of.
     let again = caller.register(owner, "calc", json!({})).await;
     assert_eq!(number(&again, "epoch"), 1);
     assert_eq!(again["trust_state"], "untrusted");
@@ -674,44 +635,21 @@ async fn a_node_that_has_ended_is_remembered_for_a_while_and_then_forgotten() {
     );
 }
 
-/// Puts a marker over a key as a registry does when it forgets, but with this time to live.
-async fn mark(caller: &Caller, key: &str, ttl: &str) {
-    let mut headers = HeaderMap::new();
-    headers.insert("KV-Operation", "DEL");
-    headers.insert("Onex-Forgotten", "1");
-    headers.insert("Nats-TTL", ttl);
-    let subject = format!("$KV.onex-registry.{key}");
-    let sent = caller
-        .client
-        .publish_with_headers(subject, headers, "".into());
-    sent.await.unwrap();
-    round_trip(&caller.client).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_comes_back_when_its_markers_have_gone() {
+async fn a_node_that_was_forgotten_comes_back_after_a_restart_too() {
     let nats = Nats::start();
-    let mut registry = Registry::on(&nats, &ARGS);
+    let args = [&ARGS[..], &["--retention", "1"]].concat();
+    let mut registry = Registry::on(&nats, &args);
     let caller = Caller::connect(&nats.url()).await;
     let owner = Uuid::new_v4();
     for restarted in [false, true] {
         let epoch = number(&caller.register(owner, "calc", json!({})).await, "epoch");
         assert_eq!(epoch, 1);
         caller.get("node.deregister", claim(owner, "calc", 1)).await;
-        mark(&caller, "node.calc", "1s").await;
-        mark(&caller, "live.calc", "1s").await;
         wait_until_forgotten(&caller, "calc").await;
-        let bucket = Bucket::of(&caller).await;
-        until("the markers to go", async || {
-            let all = bucket.after(0).await;
-            let is_marker = |stored: &Stored| ["node.calc", "live.calc"].contains(&&*stored.key);
-            let left = all.iter().any(is_marker);
-            (!left).then_some(())
-        })
-        .await;
         if restarted {
             registry.kill();
-            registry = Registry::on(&nats, &ARGS);
+            registry = Registry::on(&nats, &args);
         }
     }
     let again = caller.register(owner, "calc", json!({})).await;
@@ -1061,17 +999,23 @@ async fn what_was_accepted_is_whole_after_kills() {
         );
     }
     // Nothing is there by half: every node has its life, of the same incarnation.
-    let bucket = Bucket::of(&caller).await;
-    let stored = bucket.after(0).await;
-    let of = |prefix: &str, body: &str| -> BTreeMap<String, Value> {
-        let found = stored.iter().filter_map(|stored| {
-            let id = stored.key.strip_prefix(prefix)?;
-            Some((id.to_owned(), stored.body[body]["incarnation"].clone()))
-        });
-        found.collect()
-    };
-    assert_eq!(of("node.", "node"), of("live.", "live"));
-    assert_eq!(of("node.", "node").len(), listed.len());
+    let log = Log::of(&caller).await;
+    let commands = log.commands(0).await;
+    let puts = commands
+        .iter()
+        .flat_map(|command| command.body["do"].as_array().into_iter().flatten());
+    let (mut nodes, mut lives) = (BTreeMap::new(), BTreeMap::new());
+    for put in puts {
+        let key = put["put"].as_str().unwrap_or_default();
+        if let Some(id) = key.strip_prefix("node.") {
+            nodes.insert(id, &put["node"]["incarnation"]);
+        } else if let Some(id) = key.strip_prefix("live.") {
+            lives.insert(id, &put["live"]["incarnation"]);
+        }
+    }
+    assert!(nodes.values().all(|incarnation| !incarnation.is_null()));
+    assert_eq!(nodes, lives);
+    assert_eq!(nodes.len(), listed.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -1104,15 +1048,15 @@ async fn a_lease_with_a_node_ends_with_it() {
     let again = caller.get("port.lease", wish.clone()).await;
     assert_eq!(again["lease_id"], lease["lease_id"]);
 
-    // Its heartbeat says how it is, and writes nothing.
-    quiet(&caller).await;
-    let bucket = Bucket::of(&caller).await;
-    let before = bucket.last().await;
+    // Its heartbeat says how it is, and changes nothing.
+    let log = Log::of(&caller).await;
+    let before = log.last().await;
     let mine = json!({"requester_id": owner, "lease_id": lease["lease_id"]});
     let beat = caller.get("port.heartbeat", mine.clone()).await;
     let several = json!({"requester_id": owner, "lease_ids": [lease["lease_id"]]});
     let several = caller.get("port.heartbeat", several).await;
-    assert_eq!(bucket.last().await, before);
+    let port = format!("port.here.tcp.{}", lease["port"]);
+    assert!(log.about(&port, before).await.is_empty());
     assert_eq!(beat["fencing_token"], again["fencing_token"]);
     assert_eq!(several["renewed"][0]["lease_id"], lease["lease_id"]);
 
@@ -1420,44 +1364,4 @@ async fn what_is_forgotten_makes_room() {
             ErrorCode::LimitExceeded,
         )
         .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn something_foreign_over_a_node_is_no_end_of_it() {
-    let (_registry, caller) = start(&["--ttl-max", "2"]).await;
-    let owner = Uuid::new_v4();
-    caller.register(owner, "calc", json!({"ttl": 2})).await;
-    let lease = caller.lease(owner, json!({"node_id": "calc"})).await;
-    let subject = "$KV.onex-registry.live.calc";
-    caller
-        .client
-        .publish(subject, "garbage".into())
-        .await
-        .unwrap();
-    round_trip(&caller.client).await;
-    until("the garbage to be seen", async || {
-        let gone = caller.get("node.list", json!({})).await;
-        ids(&gone).is_empty().then_some(())
-    })
-    .await;
-    // Nobody knows what its holder was told: its port is held for the longest time there is.
-    let exact = json!({"preferred_port": lease["port"], "exact": true});
-    let refused = caller
-        .refused(
-            "port.lease",
-            harness::wish(Uuid::new_v4(), exact.clone()),
-            ErrorCode::PortUnavailable,
-        )
-        .await;
-    assert_eq!(refused.detail("state"), "held");
-    // Announced again it lives, and what hung on the life that was overwritten has ended, and rests.
-    let before = Instant::now();
-    caller.register(owner, "calc", json!({"ttl": 2})).await;
-    caller.get("node.heartbeat", claim(owner, "calc", 1)).await;
-    until("the port to be free", async || {
-        let wish = harness::wish(Uuid::new_v4(), exact.clone());
-        caller.ask("port.lease", wish).await.ok()
-    })
-    .await;
-    assert!(before.elapsed() >= Duration::from_millis(2_000 + SLACK_OF_TWO_SECONDS));
 }

@@ -616,7 +616,7 @@ async fn a_change_of_trust_is_an_event() {
         );
         assert_eq!(event.body["node_id"], "calc.1");
         assert_eq!(event.body["requester_id"], json!(me));
-        assert_eq!(event.body["record"], "verdict.calc=2E1");
+        assert_eq!(event.body["record"], "trust.calc=2E1");
         assert_eq!(event.body["contract_hash"], now["contract_hash"]);
         assert!(event.body["correlation_id"].is_string());
     }

@@ -8,8 +8,8 @@ use super::{environment, output::plain};
 
 /// Says which messages are logged.
 const VARIABLE: &str = "RUST_LOG";
-/// The target of our own messages.
-const OWN: &str = "onex_registry";
+/// What the targets of our own messages begin with.
+const OWN: &str = "onex";
 /// The client library, which logs as errors what is handled here.
 const CLIENT: &str = "async_nats";
 
@@ -74,18 +74,18 @@ mod tests {
     #[test]
     fn a_level_alone_is_for_our_own_messages() {
         for (told, expected) in [
-            ("", "warn,async_nats=error,onex_registry=info"),
-            ("debug", "warn,async_nats=error,onex_registry=debug"),
-            ("info,trace", "warn,async_nats=error,onex_registry=trace"),
-            ("error", "error,async_nats=error,onex_registry=error"),
-            ("off", "off,async_nats=off,onex_registry=off"),
+            ("", "warn,async_nats=error,onex=info"),
+            ("debug", "warn,async_nats=error,onex=debug"),
+            ("info,trace", "warn,async_nats=error,onex=trace"),
+            ("error", "error,async_nats=error,onex=error"),
+            ("off", "off,async_nats=off,onex=off"),
             (
                 "debug,async_nats=debug",
-                "warn,async_nats=error,onex_registry=debug,async_nats=debug",
+                "warn,async_nats=error,onex=debug,async_nats=debug",
             ),
             (
                 "onex_registry::store=trace",
-                "warn,async_nats=error,onex_registry=info,onex_registry::store=trace",
+                "warn,async_nats=error,onex=info,onex_registry::store=trace",
             ),
         ] {
             assert_eq!(directives(told), expected, "{told}");

@@ -105,6 +105,7 @@ impl Doctor {
     /// Looks, and changes nothing.
     pub async fn examine(&self) -> Result<Report, DoctorError> {
         let elsewhere = self.elsewhere().await?;
+        let known = elsewhere.read();
         let bucket = self.settings.namespace.bucket();
         let (mut log, store) = onex_log::open_existing(self.nats.clone(), &bucket).await?;
         let info = store.check().await?;
@@ -114,7 +115,7 @@ impl Doctor {
             Ok(loaded) => {
                 let id = store_id(loaded.state());
                 let revision = loaded.state().revision();
-                let checked = loaded.checked(elsewhere.revision(id));
+                let checked = loaded.checked(known.revision(id));
                 (id, Some(revision), checked.err().map(|why| why.to_string()))
             }
             // Nothing is known of it but that it is empty.
@@ -131,7 +132,7 @@ impl Doctor {
             bytes: info.bytes,
             bytes_max: info.bytes_max,
             event_revision: elsewhere.event,
-            noted: elsewhere.notes.and_then(|notes| notes.of(store_id)),
+            noted: known.noted.of(store_id).cloned(),
             refused,
         })
     }
@@ -162,7 +163,7 @@ impl Doctor {
         let driver = Driver::start(log, store, options, answer).await?;
         let reads = &driver.handle.reads;
         let store_id = reads.with(clock.now().mono, store_id).flatten();
-        let known = elsewhere.revision(store_id).unwrap_or_default();
+        let known = elsewhere.read().revision(store_id).unwrap_or_default();
         let known = known.max(reads.revision());
         let (waiter, outcome) = oneshot::channel();
         let command = Command {
@@ -219,7 +220,7 @@ impl Doctor {
     async fn elsewhere(&self) -> Result<Elsewhere, DoctorError> {
         let name = format!("{SERVICE} doctor");
         let client = self.nats.connect(&name, |_| {}).await?;
-        let events = Derived::named(client, &events_options(&self.settings));
+        let events = Derived::named(client, &events_options(&self.settings, None));
         let event = match last_event(&events).await {
             Err(onex_log::Error::Missing { .. }) => None,
             event => event?,

@@ -37,6 +37,25 @@ pub struct Notes {
     pub bucket: String,
 }
 
+/// What was noted at one time.
+#[derive(Debug, Clone, Default)]
+pub struct Noted {
+    notes: Vec<Note>,
+    place: String,
+    bucket: String,
+}
+
+impl Noted {
+    /// What was noted of a store; of one that has no id yet, of any that was in its place.
+    pub fn of(&self, store_id: Option<Uuid>) -> Option<&Note> {
+        let notes = self.notes.iter().filter(|note| match store_id {
+            Some(id) => note.store_id == id,
+            None => note.place == self.place && note.bucket == self.bucket,
+        });
+        notes.max_by_key(|note| note.revision)
+    }
+}
+
 /// How far a store was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
@@ -55,15 +74,14 @@ pub struct Note {
 }
 
 impl Notes {
-    /// What was noted of a store; of one that has no id yet, of any that was in its place.
-    pub fn of(&self, store_id: Option<Uuid>) -> Option<Note> {
-        if let Some(id) = store_id {
-            return read(&self.path(id));
+    /// What was noted so far.
+    pub fn read(&self) -> Noted {
+        let files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        Noted {
+            notes: files.filter_map(|file| read(&file.path())).collect(),
+            place: self.place.clone(),
+            bucket: self.bucket.clone(),
         }
-        let files = fs::read_dir(&self.folder).ok()?;
-        let notes = files.flatten().filter_map(|file| read(&file.path()));
-        let here = notes.filter(|note| note.place == self.place && note.bucket == self.bucket);
-        here.max_by_key(|note| note.revision)
     }
 
     fn path(&self, store_id: Uuid) -> PathBuf {
@@ -148,19 +166,36 @@ fn read(path: &Path) -> Option<Note> {
     serde_json::from_reader(file).ok()
 }
 
-/// What is known of a store from elsewhere.
+/// Where something is known of a store from elsewhere.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Elsewhere {
     /// The revision of the last event.
     pub(super) event: Option<u64>,
-    /// What instances noted.
+    /// Where instances note.
     pub(super) notes: Option<Notes>,
 }
 
+/// What is known of it.
+pub(super) struct Known {
+    event: Option<u64>,
+    pub(super) noted: Noted,
+}
+
 impl Elsewhere {
-    /// The highest revision that is known of that store; see [`Notes::of`].
+    /// What is known by now. A log that is read afterwards is not older than that, whoever writes to it meanwhile.
+    pub(super) fn read(&self) -> Known {
+        let noted = self.notes.as_ref().map(Notes::read);
+        Known {
+            event: self.event,
+            noted: noted.unwrap_or_default(),
+        }
+    }
+}
+
+impl Known {
+    /// The highest revision that is known of that store; see [`Noted::of`].
     pub(super) fn revision(&self, store_id: Option<Uuid>) -> Option<u64> {
-        let note = self.notes.as_ref().and_then(|notes| notes.of(store_id));
+        let note = self.noted.of(store_id);
         self.event.max(note.map(|note| note.revision))
     }
 }
@@ -188,7 +223,7 @@ mod tests {
             place: "nats://a:4222".to_owned(),
             bucket: "onex-registry".to_owned(),
         };
-        assert_eq!(notes.of(None), None);
+        assert_eq!(notes.read().of(None), None);
         for one in [
             note(1, "nats://a:4222", 10),
             note(2, "nats://a:4222", 30),
@@ -199,19 +234,27 @@ mod tests {
         }
         fs::write(notes.folder.join("torn"), "{").unwrap();
         let revision = |store: Option<u128>| {
-            let note = notes.of(store.map(Uuid::from_u128));
+            let noted = notes.read();
+            let note = noted.of(store.map(Uuid::from_u128));
             note.map(|note| note.revision)
         };
         assert_eq!(revision(Some(1)), Some(20));
         assert_eq!(revision(Some(3)), Some(50));
         assert_eq!(revision(Some(4)), None);
         assert_eq!(revision(None), Some(30));
-        let known = |event| Elsewhere {
-            event,
-            notes: Some(notes.clone()),
+        let known = |event| {
+            Elsewhere {
+                event,
+                notes: Some(notes.clone()),
+            }
+            .read()
         };
         assert_eq!(known(Some(25)).revision(Some(Uuid::from_u128(1))), Some(25));
         assert_eq!(known(None).revision(Some(Uuid::from_u128(1))), Some(20));
-        assert_eq!(Elsewhere::default().revision(None), None);
+        assert_eq!(Elsewhere::default().read().revision(None), None);
+        // What is noted later says nothing of a log that was read before.
+        let before = known(None);
+        notes.write(&note(1, "nats://a:4222", 90)).unwrap();
+        assert_eq!(before.revision(Some(Uuid::from_u128(1))), Some(20));
     }
 }

@@ -118,7 +118,7 @@ impl Settings {
         onex_log::Options {
             nats: nats.clone(),
             bucket: self.namespace.bucket(),
-            replicas: self.replicas.unwrap_or(1),
+            replicas: self.replicas,
             bytes_max: self.store_bytes_max.unwrap_or(STORE_BYTES_MAX),
             bytes_chosen: self.store_bytes_max.is_some(),
         }

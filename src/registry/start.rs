@@ -118,7 +118,7 @@ impl Registry {
         let publishing = nats
             .connect(&name, |event| tracing::debug!(%event, "events"))
             .await?;
-        let (events, known) = events(&settings, &publishing).await?;
+        let (events, known) = events(&settings, &publishing, &store).await?;
         rights.start(nats, &stop).await?;
         let bus = Bus::new(connection.client.clone());
         let start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop).await?;
@@ -141,11 +141,15 @@ impl Registry {
             driver: driver.handle.clone(),
             clock,
         };
-        let published = derived.start(candidate, to_publish, to_show, &start.stop);
+        let published = derived.start(candidate.clone(), to_publish, to_show, &start.stop);
         watch_notes(&start.stop, &settings, &driver, clock, to_note);
         let replies = start.replies.clone();
         start.stop.watch("replies", replies.run(to_answer));
         ready(&driver).await?;
+        // Who was named was killed: nobody has to wait until that is certain.
+        if start.running.is_empty() {
+            candidate.replace_gone().await;
+        }
 
         let revision = driver.handle.reads.revision();
         let (micro, stop) = (Arc::clone(&start.micro), start.stop.clone());
@@ -320,8 +324,12 @@ impl<'a> Start<'a> {
 }
 
 /// The stream of events, and what is known from outside of the store of how far it was.
-async fn events(settings: &Settings, client: &Client) -> Result<(Target, Elsewhere), StartError> {
-    let options = events_options(settings);
+async fn events(
+    settings: &Settings,
+    client: &Client,
+    store: &onex_log::Store,
+) -> Result<(Target, Elsewhere), StartError> {
+    let options = events_options(settings, Some(store.replicas()));
     let stream = Derived::open(client.clone(), &options).await?;
     let known = Elsewhere {
         event: last_event(&stream).await?,

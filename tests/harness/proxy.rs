@@ -1,14 +1,30 @@
-//! A wire to a NATS server that can be cut: for one client, while everybody else goes on.
+//! A wire to a NATS server that can be cut, for one client, while everybody else goes on; or on which the server is not heard
+//! any more.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::PATIENCE;
+
+/// The connection of a registry over which it reads and writes its log.
+const STORE: &str = "\"name\":\"onex-registry store\"";
+
+/// How the wire is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Whole,
+    /// A registry does not hear what becomes of its log.
+    Silent,
+    Cut,
+}
+
 pub(crate) struct Proxy {
     at: SocketAddr,
-    whole: watch::Sender<bool>,
+    state: watch::Sender<State>,
 }
 
 impl Proxy {
@@ -17,23 +33,16 @@ impl Proxy {
         let server = url.trim_start_matches("nats://").to_owned();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let at = listener.local_addr().unwrap();
-        let (whole, state) = watch::channel(true);
+        let (sender, state) = watch::channel(State::Whole);
         tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let (server, mut state) = (server.clone(), state.clone());
-                if !*state.borrow() {
+            while let Ok((near, _)) = listener.accept().await {
+                if *state.borrow() == State::Cut {
                     continue;
                 }
-                tokio::spawn(async move {
-                    let mut far = TcpStream::connect(server).await?;
-                    tokio::select! {
-                        copied = copy_bidirectional(&mut near, &mut far) => copied.map(drop),
-                        _ = state.wait_for(|whole| !whole) => Ok(()),
-                    }
-                });
+                tokio::spawn(carry(near, server.clone(), state.clone()));
             }
         });
-        Self { at, whole }
+        Self { at, state: sender }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -42,11 +51,62 @@ impl Proxy {
 
     /// Ends all connections, and each that comes.
     pub(crate) fn cut(&self) {
-        self.whole.send_replace(false);
+        self.state.send_replace(State::Cut);
     }
 
-    /// Lets connections through again.
+    /// What a registry writes into its log arrives, and it hears nothing of that; everything else it hears.
+    pub(crate) fn silence_store(&self) {
+        self.state.send_replace(State::Silent);
+    }
+
+    /// Lets everything through again, what was held back first.
     pub(crate) fn mend(&self) {
-        self.whole.send_replace(true);
+        self.state.send_replace(State::Whole);
+    }
+}
+
+async fn carry(near: TcpStream, server: String, state: watch::Receiver<State>) {
+    let Ok(far) = TcpStream::connect(server).await else {
+        return;
+    };
+    let (near_in, near_out) = near.into_split();
+    let (far_in, far_out) = far.into_split();
+    let mut until_cut = state.clone();
+    let (is_store, known) = watch::channel(false);
+    tokio::select! {
+        () = say(near_in, far_out, &is_store) => {}
+        () = hear(far_in, near_out, state, known) => {}
+        () = async { drop(until_cut.wait_for(|state| *state == State::Cut).await) } => {}
+    }
+}
+
+/// What the client says, which includes what it is.
+async fn say(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is_store: &watch::Sender<bool>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let said = &buffer[..count];
+        if said.starts_with(b"CONNECT ") {
+            is_store.send_replace(String::from_utf8_lossy(said).contains(STORE));
+        }
+        if to.write_all(said).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn hear(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+    is_store: watch::Receiver<bool>,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let is_heard = |state: &State| *state != State::Silent || !*is_store.borrow();
+        let heard = async { drop(state.wait_for(is_heard).await) };
+        let heard = tokio::time::timeout(PATIENCE, heard).await;
+        if heard.is_err() || to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
     }
 }

@@ -15,6 +15,9 @@ use super::{Nats, PATIENCE};
 /// The line of its log behind which the registry takes requests; it names the server.
 const READY: &str = "try: nats --server ";
 
+/// The core that registries run on: the one that keeps its state in an ordered log.
+pub(crate) const CORE: [(&str, &str); 1] = [("ONEX_CORE", "log")];
+
 pub(crate) struct Registry {
     child: Child,
     log: Arc<Log>,
@@ -49,21 +52,6 @@ impl Registry {
         registry
     }
 
-    /// One on the core that keeps its state in an ordered log, which uses `nats`, ready.
-    pub(crate) fn on_the_log(nats: &Nats, args: &[&str]) -> Self {
-        let mut registry = Self::spawn_on_the_log(nats, args);
-        registry.await_ready();
-        registry
-    }
-
-    /// The same, just started.
-    pub(crate) fn spawn_on_the_log(nats: &Nats, args: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_onex"));
-        command.env("ONEX_CORE", "log").arg("serve");
-        command.args(["--nats", &nats.url()]).args(args);
-        Self::spawn_command(command, false)
-    }
-
     /// One that uses `nats`, ready.
     pub(crate) fn on(nats: &Nats, args: &[&str]) -> Self {
         let mut registry = Self::spawn_on(nats, args);
@@ -89,7 +77,7 @@ impl Registry {
         let mut command = Command::new(env!("CARGO_BIN_EXE_onex"));
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
-            let kept = ["ONEX_NATS_SERVER", "ONEX_CORE"].contains(&&*name);
+            let kept = name == "ONEX_NATS_SERVER";
             if name.starts_with("ONEX_") && !kept || name.starts_with("NATS_") {
                 command.env_remove(name.as_ref());
             }
@@ -116,6 +104,7 @@ impl Registry {
             command.env("XDG_STATE_HOME", Self::state_folder());
         }
         let mut child = command
+            .envs(CORE)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{PATIENCE, Registry};
+use super::{Nats, PATIENCE, Registry, registry};
 
 /// A user: a home folder, and what is in the environment.
 pub(crate) struct User {
@@ -34,6 +34,14 @@ impl User {
         Self::new().with("NATS_URL", registry.url())
     }
 
+    /// One at this machine, as whom the registries at that server run.
+    pub(crate) fn of_registries(nats: &Nats) -> Self {
+        let state = Registry::state_folder().to_str().unwrap();
+        Self::new()
+            .with("NATS_URL", &nats.url())
+            .with("XDG_STATE_HOME", state)
+    }
+
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.environment.push((name, value.to_owned()));
         self
@@ -53,6 +61,7 @@ impl User {
             .args(line.split_whitespace())
             .env_clear()
             .env("HOME", self.home.path())
+            .envs(registry::CORE)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .timeout(PATIENCE)
             .output()

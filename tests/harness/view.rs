@@ -12,9 +12,14 @@ pub(crate) struct View(kv::Store);
 impl View {
     /// Waits until it is there.
     pub(crate) async fn of(caller: &Caller) -> Self {
+        Self::named(caller, "onex-registry-view").await
+    }
+
+    /// The same, of another namespace.
+    pub(crate) async fn named(caller: &Caller, bucket: &str) -> Self {
         let context = jetstream::new(caller.client.clone());
         let found = until("the view bucket", async || {
-            context.get_key_value("onex-registry-view").await.ok()
+            context.get_key_value(bucket).await.ok()
         });
         Self(found.await)
     }

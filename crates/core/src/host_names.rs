@@ -155,6 +155,14 @@ impl HostNames {
         names.is_some_and(|names| names.renamed_to.is_none())
     }
 
+    /// The hosts on which an instance runs or did.
+    pub fn served(&self) -> impl Iterator<Item = &Host> {
+        self.hosts
+            .iter()
+            .filter(|(_, names)| names.renamed_to.is_none())
+            .map(|(host, _)| host)
+    }
+
     /// How many hosts are known.
     pub fn len(&self) -> usize {
         self.hosts.len()

@@ -49,6 +49,18 @@ impl State {
         self.hosts.len()
     }
 
+    /// Whether ports of a host are kept: it is known, or an instance runs there or did.
+    pub(crate) fn keeps_ports(&self, host: &Host) -> bool {
+        self.knows_host(host) || self.indexes.hosts.is_served(host)
+    }
+
+    /// Whether there may be no host more.
+    pub(crate) fn is_full_of_hosts(&self, limit: usize) -> bool {
+        let served = self.indexes.hosts.served();
+        let without_use = served.filter(|host| !self.knows_host(host));
+        self.hosts.len() + without_use.count() >= limit
+    }
+
     /// Whether nothing is on a host, it has no pool of its own, and nothing happened to its ports for the retention time.
     pub fn is_idle(&self, host: &Host, now: Timestamp) -> bool {
         let retention = self.retention_ms();
@@ -119,7 +131,7 @@ impl State {
 
     /// Forgets the ports of a host that is not known.
     pub(crate) fn forget_pools(&mut self, host: &Host) {
-        if !self.knows_host(host) && !self.indexes.hosts.is_served(host) {
+        if !self.keeps_ports(host) {
             for transport in Transport::ALL {
                 self.pools.remove(&(host.clone(), transport));
             }

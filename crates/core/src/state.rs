@@ -475,6 +475,14 @@ impl State {
         slot.map_or(PortState::Free, |slot| slot.state_at(now, self.mechanisms))
     }
 
+    /// Everything that is due and has no end yet, what was put off included.
+    pub(crate) fn all_due(&self, now: Moment) -> Vec<Key> {
+        let is_due = |slot: &Slot| self.due_at(slot).is_some_and(|due| due <= now);
+        let slots = self.slots_from(None);
+        let due = slots.filter(|(_, slot)| slot.ends_in_time() && is_due(slot));
+        due.map(|(key, _)| key.clone()).collect()
+    }
+
     /// When the time of what is under a port's key is up.
     pub fn due_at(&self, slot: &Slot) -> Option<Moment> {
         slot.due(self.mechanisms)

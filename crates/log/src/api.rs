@@ -25,15 +25,18 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `err_code`s, by the server's source (`server/errors.json`).
 pub(crate) mod code {
+    pub(crate) const CLUSTER_INCOMPLETE: u64 = 10_004;
     pub(crate) const CLUSTER_NO_PEERS: u64 = 10_005;
+    pub(crate) const CLUSTER_NOT_AVAILABLE: u64 = 10_008;
+    pub(crate) const CLUSTER_NOT_LEADER: u64 = 10_009;
     pub(crate) const ACCOUNT_RESOURCES_EXCEEDED: u64 = 10_002;
     pub(crate) const INSUFFICIENT_RESOURCES: u64 = 10_023;
     pub(crate) const NO_MESSAGE_FOUND: u64 = 10_037;
     pub(crate) const NOT_ENABLED_FOR_ACCOUNT: u64 = 10_039;
     pub(crate) const STORAGE_RESOURCES_EXCEEDED: u64 = 10_047;
-    pub(crate) const STREAM_NAME_IN_USE: u64 = 10_058;
     pub(crate) const STREAM_NOT_FOUND: u64 = 10_059;
     pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10_071;
+    pub(crate) const STREAM_REPLICAS_NOT_SUPPORTED: u64 = 10_074;
     pub(crate) const NOT_ENABLED: u64 = 10_076;
     pub(crate) const STORE_FAILED: u64 = 10_077;
 }

@@ -28,7 +28,7 @@ impl BucketNames {
 
     /// How its stream is created. It has no bound of its own: it holds one message for each record of the state, which is
     /// bounded.
-    pub fn options(&self, description: String, replicas: usize) -> DerivedOptions {
+    pub fn options(&self, description: String, replicas: Option<usize>) -> DerivedOptions {
         DerivedOptions {
             name: self.stream.clone(),
             description,

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
-    api::{Api, Names, code},
+    api::{Api, Names},
     error::Error,
+    starting,
 };
 
 /// Messages of one atomic batch, at most; a server allows 1,000.
@@ -48,8 +49,8 @@ pub struct DerivedOptions {
     pub description: String,
     /// The subjects that it keeps.
     pub subject: String,
-    /// Copies of it.
-    pub replicas: usize,
+    /// Copies of it; none for as many as there are servers, at most 3.
+    pub replicas: Option<usize>,
     /// How many bytes it keeps, the oldest going first; -1 for no bound.
     pub bytes_max: i64,
     /// How long a message is kept; zero for ever.
@@ -59,7 +60,7 @@ pub struct DerivedOptions {
 }
 
 impl DerivedOptions {
-    fn config(&self) -> stream::Config {
+    fn config(&self, replicas: usize) -> stream::Config {
         stream::Config {
             name: self.name.clone(),
             description: Some(self.description.clone()),
@@ -70,7 +71,7 @@ impl DerivedOptions {
             max_age: self.age_max,
             discard: stream::DiscardPolicy::Old,
             storage: stream::StorageType::File,
-            num_replicas: self.replicas,
+            num_replicas: replicas,
             allow_direct: true,
             allow_atomic_publish: true,
             allow_message_ttl: self.is_bucket,
@@ -139,7 +140,7 @@ impl Derived {
     /// Creates it if it is not there, and lets one that is there take what is appended. The rest of its settings is the
     /// operator's.
     pub async fn ensure(&self, options: &DerivedOptions) -> Result<(), Error> {
-        match self.api.describe(None).await {
+        match starting::describe(&self.api).await {
             Err(Error::Missing { .. }) => {}
             described => {
                 let Some(config) = options.corrected(&described?.config) else {
@@ -150,17 +151,13 @@ impl Derived {
                 return updated.await.map(|_| ());
             }
         }
-        let subject = format!("STREAM.CREATE.{}", options.name);
-        let body = serde_json::to_value(options.config()).unwrap_or_default();
-        match self
-            .api
-            .request::<Value>("STREAM.CREATE", subject, &body)
-            .await
-        {
-            // Another instance was faster.
-            Err(Error::Refused { code, .. }) if code == code::STREAM_NAME_IN_USE => Ok(()),
-            created => created.map(|_| ()),
+        let wanted = |copies| serde_json::to_value(options.config(copies)).unwrap_or_default();
+        let created = starting::create(&self.api, wanted, options.replicas).await?;
+        if let Some(replicas) = created {
+            let stream = options.name.as_str();
+            tracing::info!(stream, replicas, "created stream");
         }
+        Ok(())
     }
 
     /// The last position.

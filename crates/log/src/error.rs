@@ -52,6 +52,32 @@ pub enum Error {
         /// The bucket.
         bucket: String,
     },
+    /// There are not as many servers as copies of a stream were asked for.
+    #[error(
+        "the NATS server cannot keep {want} copies of stream {stream}: {description}. Choose a smaller --replicas or \
+         ONEX_REPLICAS, or leave both out for as many as there are servers"
+    )]
+    TooFewServers {
+        /// Which.
+        stream: String,
+        /// How many copies were asked for.
+        want: usize,
+        /// What the server says.
+        description: String,
+    },
+    /// The stream has another number of copies than was asked for.
+    #[error(
+        "stream {stream} has num_replicas {is}, and {want} asked for: start with --replicas {is} or ONEX_REPLICAS={is}, \
+         or with neither. `nats stream edit {stream} --replicas {want}` changes how many it has and keeps what is in it"
+    )]
+    OtherReplicas {
+        /// Which.
+        stream: String,
+        /// How many it has.
+        is: usize,
+        /// How many were asked for.
+        want: usize,
+    },
     /// The stream has settings under which entries could be lost or reordered.
     #[error(
         "stream {stream} has settings that the log cannot be kept with: {}. {}",

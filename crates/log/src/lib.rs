@@ -25,6 +25,7 @@ mod log;
 mod open;
 mod session;
 mod settings;
+mod starting;
 mod store;
 
 pub use append::{Append, Refusal};

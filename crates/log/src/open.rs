@@ -7,11 +7,12 @@ use onex_nats::{
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Api, Described, Names, code},
+    api::{Api, Described, Names},
     error::Error,
     link::Servers,
     log::Log,
     settings,
+    starting::{self, is_room},
     store::Store,
 };
 
@@ -25,8 +26,9 @@ pub struct Options {
     pub nats: connect::Options,
     /// The bucket. Its stream is `KV_<bucket>`, its only subject `$KV.<bucket>.log`.
     pub bucket: String,
-    /// Copies of it: 1, 3 or 5.
-    pub replicas: usize,
+    /// Copies of it, 1 to 5. Where nobody says how many: those that it has, for a new one as many as there are servers, at
+    /// most 3.
+    pub replicas: Option<usize>,
     /// How many bytes it may take where it is created here. The server sets the room aside; where it has less, it is halved
     /// until it fits, at least 64 MiB, unless somebody chose it. [`crate::Info::bytes_max`] says what became of it.
     pub bytes_max: u64,
@@ -38,26 +40,29 @@ pub struct Options {
 pub async fn open_existing(nats: connect::Options, bucket: &str) -> Result<(Log, Store), Error> {
     let mut servers = Servers::new(nats);
     let api = connected(&mut servers, bucket).await?;
-    let described = api.describe(None).await?;
+    let described = starting::describe(&api).await?;
     refuse_format_one(&api, &described).await?;
-    let replicas = described.config.get("num_replicas").and_then(Value::as_u64);
-    let replicas = replicas.and_then(|replicas| usize::try_from(replicas).ok());
-    opened(servers, api, replicas.unwrap_or(1), &described)
+    opened(servers, api, &described)
 }
 
 /// Checks the server, and creates the log's stream or checks that it has the right settings.
 pub async fn open(options: Options) -> Result<(Log, Store), Error> {
     let mut servers = Servers::new(options.nats.clone());
     let api = connected(&mut servers, &options.bucket).await?;
-    let described = match api.describe(None).await {
+    let described = match starting::describe(&api).await {
         Err(Error::Missing { .. }) => {
             create(&api, &options).await?;
-            api.describe(None).await?
+            starting::describe(&api).await?
         }
         described => described?,
     };
     refuse_format_one(&api, &described).await?;
-    let opened = opened(servers, api.clone(), options.replicas, &described)?;
+    let is = replicas(&described);
+    if let Some(want) = options.replicas.filter(|want| *want != is) {
+        let stream = api.names.stream;
+        return Err(Error::OtherReplicas { stream, is, want });
+    }
+    let opened = opened(servers, api.clone(), &described)?;
     if options.bytes_chosen && described.info.bytes_max != options.bytes_max {
         resize(&api, &described, options.bytes_max).await?;
     }
@@ -75,19 +80,22 @@ async fn connected(servers: &mut Servers, bucket: &str) -> Result<Api, Error> {
         });
     }
     let api = Api::new(client, Names::of(bucket));
-    api.account().await?;
+    starting::await_jetstream(&api).await?;
     Ok(api)
 }
 
-fn opened(
-    servers: Servers,
-    api: Api,
-    replicas: usize,
-    described: &Described,
-) -> Result<(Log, Store), Error> {
-    settings::check(&api.names, replicas, &described.config)?;
-    let store = Store::new(servers.clone(), api, replicas, described.info.created);
+fn opened(servers: Servers, api: Api, described: &Described) -> Result<(Log, Store), Error> {
+    settings::check(&api.names, &described.config)?;
+    let created = described.info.created;
+    let store = Store::new(servers.clone(), api, replicas(described), created);
     Ok((Log::new(servers, store.clone()), store))
+}
+
+/// How many copies the stream has.
+fn replicas(described: &Described) -> usize {
+    let replicas = described.config.get("num_replicas").and_then(Value::as_u64);
+    let replicas = replicas.and_then(|replicas| usize::try_from(replicas).ok());
+    replicas.unwrap_or(1)
 }
 
 /// Lets a log that is there take so many bytes. What is in it stays, also where that is more.
@@ -115,28 +123,17 @@ async fn resize(api: &Api, described: &Described, bytes_max: u64) -> Result<(), 
 }
 
 async fn create(api: &Api, options: &Options) -> Result<(), Error> {
+    let stream = api.names.stream.as_str();
     let mut bytes = options.bytes_max;
     loop {
-        let wanted = settings::wanted(&api.names, options.replicas, bytes);
-        let subject = format!("STREAM.CREATE.{}", api.names.stream);
-        let created = api
-            .request::<Value>("STREAM.CREATE", subject, &wanted)
-            .await;
-        let Err(Error::Refused {
-            code, description, ..
-        }) = created
-        else {
-            created?;
-            tracing::info!(stream = %api.names.stream, replicas = options.replicas, bytes_max = bytes, "created the log");
-            return Ok(());
-        };
-        match code {
-            // Another instance was faster, with other settings; whether they will do is checked next.
-            code::STREAM_NAME_IN_USE => return Ok(()),
-            code if is_room(code, &description) => {
+        let wanted = |copies| settings::wanted(&api.names, copies, bytes);
+        match starting::create(api, wanted, options.replicas).await {
+            Err(Error::Refused {
+                code, description, ..
+            }) if is_room(code, &description) => {
                 if options.bytes_chosen || bytes / 2 < BYTES_MIN {
                     return Err(Error::NoRoom {
-                        stream: api.names.stream.clone(),
+                        stream: stream.to_owned(),
                         bytes,
                         description,
                     });
@@ -148,25 +145,13 @@ async fn create(api: &Api, options: &Options) -> Result<(), Error> {
                     "the server has less room than was asked for"
                 );
             }
-            code => {
-                return Err(Error::Refused {
-                    request: "STREAM.CREATE",
-                    code,
-                    description,
-                });
+            created => {
+                if let Some(replicas) = created? {
+                    tracing::info!(stream, replicas, bytes_max = bytes, "created stream");
+                }
+                return Ok(());
             }
         }
-    }
-}
-
-/// Whether less could be had. Servers of a cluster name many reasons for not placing a stream by one number.
-fn is_room(code: u64, description: &str) -> bool {
-    match code {
-        code::STORAGE_RESOURCES_EXCEEDED
-        | code::ACCOUNT_RESOURCES_EXCEEDED
-        | code::INSUFFICIENT_RESOURCES => true,
-        code::CLUSTER_NO_PEERS => description.contains("insufficient storage"),
-        _ => false,
     }
 }
 

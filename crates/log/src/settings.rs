@@ -45,7 +45,7 @@ impl fmt::Display for Difference {
 }
 
 /// What every log must have, each with its reason where the name does not say it.
-fn required(names: &Names, replicas: usize) -> Vec<(&'static str, Value)> {
+fn required(names: &Names) -> Vec<(&'static str, Value)> {
     vec![
         ("subjects", json!([names.subject])),
         // Nothing goes by itself: only a trim removes entries, from the front.
@@ -63,7 +63,6 @@ fn required(names: &Names, replicas: usize) -> Vec<(&'static str, Value)> {
         ("deny_purge", json!(false)),
         // What is acknowledged is stored.
         ("storage", json!("file")),
-        ("num_replicas", json!(replicas)),
         ("persist_mode", json!("default")),
         ("no_ack", json!(false)),
         ("sealed", json!(false)),
@@ -84,13 +83,14 @@ fn required(names: &Names, replicas: usize) -> Vec<(&'static str, Value)> {
 
 /// The configuration that the stream is created with.
 pub(crate) fn wanted(names: &Names, replicas: usize, bytes_max: u64) -> Value {
-    let required = required(names, replicas);
+    let required = required(names);
     let mut config: Map<String, Value> = required
         .into_iter()
         .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
     config.insert("name".to_owned(), json!(names.stream));
+    config.insert("num_replicas".to_owned(), json!(replicas));
     config.insert("max_bytes".to_owned(), json!(bytes_max));
     // For those who look: `nats kv get`. Nothing here reads that way.
     config.insert("allow_direct".to_owned(), json!(true));
@@ -102,14 +102,10 @@ pub(crate) fn wanted(names: &Names, replicas: usize, bytes_max: u64) -> Value {
 }
 
 /// Refuses settings under which entries could be lost, reordered or written by others than appends. How large it may
-/// become is the operator's, who may change it; that there is a bound is not.
-pub(crate) fn check(
-    names: &Names,
-    replicas: usize,
-    config: &Map<String, Value>,
-) -> Result<(), Error> {
+/// become, and how many copies there are, is the operator's, who may change it; that there is a bound is not.
+pub(crate) fn check(names: &Names, config: &Map<String, Value>) -> Result<(), Error> {
     let is = |setting: &str| config.get(setting).unwrap_or(&Value::Null);
-    let mut differences: Vec<Difference> = required(names, replicas)
+    let mut differences: Vec<Difference> = required(names)
         .into_iter()
         .filter(|(setting, must)| !same(is(setting), must))
         .map(|(setting, must)| difference(setting, is(setting), must.to_string()))
@@ -160,7 +156,7 @@ mod tests {
     #[test]
     fn s41_nothing_of_the_log_goes_by_itself_or_one_by_one() {
         let names = Names::of("x");
-        let must: Map<String, Value> = required(&names, 1)
+        let must: Map<String, Value> = required(&names)
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect();

@@ -86,6 +86,11 @@ impl Store {
         }
     }
 
+    /// Copies that the stream had when it was opened.
+    pub fn replicas(&self) -> usize {
+        self.shared.replicas
+    }
+
     pub(crate) fn names(&self) -> &Names {
         &self.shared.names
     }
@@ -97,16 +102,11 @@ impl Store {
 
     /// Checks that the stream is still the one that was opened, with the right settings, and describes it.
     pub async fn check(&self) -> Result<Info, Error> {
-        let Shared {
-            names,
-            replicas,
-            created,
-            ..
-        } = &*self.shared;
+        let Shared { names, created, .. } = &*self.shared;
         let created = *created;
         let identify = move |api: Api| async move { api.identify(created).await };
         let described = self.ask(identify).await?;
-        settings::check(names, *replicas, &described.config)?;
+        settings::check(names, &described.config)?;
         Ok(described.info)
     }
 

@@ -32,9 +32,15 @@ impl DerivedStreams<'_> {
         stop: &Stop,
     ) -> watch::Receiver<u64> {
         let (out, published) = watch::channel(0);
+        let view = view(
+            self.settings,
+            self.client,
+            self.store.replicas(),
+            candidate.clone(),
+        );
         let publisher = Publisher {
             out,
-            candidate: candidate.clone(),
+            candidate,
             target: self.events,
             store: self.store,
             encoder: EventEncoder {
@@ -43,15 +49,19 @@ impl DerivedStreams<'_> {
             },
         };
         stop.watch("publisher", publisher.run(to_publish));
-        let view = view(self.settings, self.client, candidate);
         stop.watch("view", view.run(to_show));
         published
     }
 }
 
 /// What shows the state to people. Nothing waits until its bucket is there.
-fn view(settings: &Settings, client: &async_nats::Client, candidate: Candidate) -> View {
-    let (names, options) = view_options(settings);
+fn view(
+    settings: &Settings,
+    client: &async_nats::Client,
+    replicas: usize,
+    candidate: Candidate,
+) -> View {
+    let (names, options) = view_options(settings, replicas);
     View {
         candidate,
         target: Target {

@@ -121,6 +121,20 @@ impl Candidate {
         decided && self.named().is_some()
     }
 
+    /// Takes the place of the named instance at once, where no instance runs but this one.
+    pub(in crate::registry) async fn replace_gone(&self) {
+        let now = self.clock.now().mono;
+        let named = self.driver.reads.with(now, |state| state.named().cloned());
+        let other = |named: &Arc<Named>| named.instance != self.instance;
+        if let Some(named) = named.flatten().filter(other) {
+            let action = Action::TakeOver {
+                from: Some(named.instance),
+                to: self.instance,
+            };
+            self.submit(action, None).await;
+        }
+    }
+
     /// Has a command decided.
     pub(super) async fn submit(&self, action: Action, waiter: Option<Completion>) {
         let command = Command {

@@ -31,13 +31,16 @@ const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 /// Entries whose events are published together, at most.
 const ENTRIES_AT_ONCE_MAX: usize = 512;
 
-/// Which stream events go to.
-pub(in crate::registry) fn events_options(settings: &Settings) -> DerivedOptions {
+/// Which stream events go to, with as many copies as the log has.
+pub(in crate::registry) fn events_options(
+    settings: &Settings,
+    replicas: Option<usize>,
+) -> DerivedOptions {
     DerivedOptions {
         name: settings.namespace.events_stream(),
         description: "onex-registry: what happened, as CloudEvents.".to_owned(),
         subject: settings.namespace.events(),
-        replicas: settings.replicas.unwrap_or(1),
+        replicas,
         bytes_max: settings.events_bytes_max,
         age_max: settings.events_age_max,
         is_bucket: false,
@@ -141,8 +144,8 @@ impl Publisher {
                 .iter()
                 .any(|applied| applied.entry.event_count() > 0);
             told = if tells { Some(revision) } else { told };
-            let due = noted_at.elapsed() >= NOTE_INTERVAL && !ids.is_empty();
-            if revision > noted && (due || ids.len() >= ENTRIES_AT_ONCE_MAX) {
+            let due = noted_at.elapsed() >= NOTE_INTERVAL || ids.len() >= ENTRIES_AT_ONCE_MAX;
+            if due && told.is_some_and(|told| told > noted) {
                 self.note(revision, at.sequence).await;
                 (noted, noted_at) = (revision, Instant::now());
             }

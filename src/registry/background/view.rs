@@ -36,11 +36,14 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 /// Records that are looked at under the readers' lock, at most.
 const PIECE: usize = 2_048;
 
-/// Which bucket, and how its stream is created.
-pub(in crate::registry) fn view_options(settings: &Settings) -> (BucketNames, DerivedOptions) {
+/// Which bucket, and how its stream is created: with as many copies as the log has.
+pub(in crate::registry) fn view_options(
+    settings: &Settings,
+    replicas: usize,
+) -> (BucketNames, DerivedOptions) {
     let names = BucketNames::of(&settings.namespace.view_bucket());
     let description = "onex-registry: ports and nodes as they are, for people. Nothing reads it.";
-    let options = names.options(description.to_owned(), settings.replicas.unwrap_or(1));
+    let options = names.options(description.to_owned(), Some(replicas));
     (names, options)
 }
 

@@ -9,7 +9,7 @@ use onex_types::entry::{EntryId, Sequence, SnapshotRef};
 
 use super::super::{
     clock::Clock,
-    high_water::{Elsewhere, store_id},
+    high_water::{self, Elsewhere, store_id},
 };
 
 /// Messages from the end that are tried, the last one first, until one names a snapshot that fits.
@@ -47,9 +47,11 @@ pub(in super::super) async fn load(
     clock: Clock,
 ) -> Result<Loaded, LoadError> {
     let mut tried = 0;
+    // Others note how far the log is while it is read here.
+    let elsewhere = elsewhere.read();
     let loaded = loop {
         let Some(last) = store.last().await? else {
-            return empty(store, known, elsewhere).await;
+            return empty(store, known, &elsewhere).await;
         };
         match load_behind(log, store, &last, known, clock).await {
             // Another instance has trimmed the log meanwhile, and names a later snapshot now.
@@ -67,7 +69,7 @@ pub(in super::super) async fn load(
 async fn empty(
     store: &Store,
     known: Option<Known>,
-    elsewhere: &Elsewhere,
+    elsewhere: &high_water::Known,
 ) -> Result<Loaded, LoadError> {
     let known = known.filter(|(known, _)| *known > Sequence(0));
     if let Some((known, _)) = known {

@@ -137,7 +137,7 @@ impl<T: Send + 'static> Driver<T> {
     ) -> Result<Self, LoadError> {
         let clock = options.clock;
         let loaded = load(&mut log, &store, None, &options.known, clock).await?;
-        let reads = Arc::new(Reads::new(loaded.state().clone(), clock.now().mono));
+        let reads = Arc::new(Reads::new(&loaded, clock.now().mono));
         let (commands, submitted) = mpsc::channel(CHUNKS_MAX);
         let (stop, stopping) = watch::channel(false);
         let (is_ready, ready) = watch::channel(false);

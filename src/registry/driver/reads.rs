@@ -1,15 +1,15 @@
 //! What readers see: a copy of the state to which only entries are applied that are in the log. Records are shared with the
 //! engine's state.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use onex_core::{engine::STALE_MILLIS, entry::Entry, state::State};
+use onex_core::{
+    engine::{Loaded, STALE_MILLIS, Unpublished},
+    entry::Entry,
+    state::State,
+};
 use onex_types::time::{Moment, Now};
 use tokio::sync::watch;
-
-/// Entries with events whose events are counted one by one while they are not published; more are counted together.
-const UNPUBLISHED_MAX: usize = 4_096;
 
 /// The readers' state.
 pub(in super::super) struct Reads {
@@ -21,47 +21,24 @@ struct Inner {
     state: State,
     /// When the last entry came, or the follower fitted.
     fresh_at: Moment,
-    /// Revisions with how many events became known up to there and behind the one before; none that are published.
-    unpublished: VecDeque<(u64, usize)>,
+    unpublished: Unpublished,
 }
 
 impl Inner {
-    fn new(state: State, now: Moment) -> Self {
+    fn new(loaded: &Loaded, now: Moment) -> Self {
         Self {
-            state,
+            state: loaded.state().clone(),
             fresh_at: now,
-            unpublished: VecDeque::new(),
-        }
-    }
-
-    /// The entry was applied.
-    fn count_events(&mut self, entry: &Entry) {
-        let events = entry.event_count();
-        let (last, full) = (
-            self.state.revision(),
-            self.unpublished.len() >= UNPUBLISHED_MAX,
-        );
-        match self.unpublished.back_mut() {
-            Some((revision, count)) if full => (*revision, *count) = (last, *count + events),
-            _ if events > 0 => self.unpublished.push_back((last, events)),
-            _ => {}
-        }
-        let published = self.state.named().map_or(0, |named| named.published);
-        while self
-            .unpublished
-            .front()
-            .is_some_and(|(revision, _)| *revision <= published)
-        {
-            self.unpublished.pop_front();
+            unpublished: loaded.unpublished().clone(),
         }
     }
 }
 
 impl Reads {
-    pub(super) fn new(state: State, now: Moment) -> Self {
-        let revision = watch::Sender::new(state.revision());
+    pub(super) fn new(loaded: &Loaded, now: Moment) -> Self {
+        let revision = watch::Sender::new(loaded.state().revision());
         Self {
-            inner: RwLock::new(Inner::new(state, now)),
+            inner: RwLock::new(Inner::new(loaded, now)),
             revision,
         }
     }
@@ -87,13 +64,9 @@ impl Reads {
         self.revision.subscribe()
     }
 
-    /// Events of entries that came since this instance started, and that are not published as far as the log says.
+    /// Events that are not published as far as the log says.
     pub(in super::super) fn events_waiting(&self) -> usize {
-        self.read()
-            .unpublished
-            .iter()
-            .map(|(_, events)| events)
-            .sum()
+        self.read().unpublished.count()
     }
 
     /// Whether that revision was skipped when a restored log was accepted: who knows of it knows what is lost.
@@ -118,7 +91,10 @@ impl Reads {
                 if let Err(error) = inner.state.apply_entry(entry, now) {
                     tracing::error!(%error, "readers cannot follow an entry");
                 }
-                inner.count_events(entry);
+                let Inner {
+                    state, unpublished, ..
+                } = &mut *inner;
+                unpublished.note(entry, state);
             }
             // Timers of this copy are nobody's: what they say comes with entries. Ports that have cooled down are counted.
             inner.state.due(now.mono);
@@ -132,10 +108,10 @@ impl Reads {
     }
 
     /// Begins anew with what was read again.
-    pub(super) fn replace(&self, state: State, now: Moment) {
-        let revision = state.revision();
+    pub(super) fn replace(&self, loaded: &Loaded, now: Moment) {
+        let revision = loaded.state().revision();
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        *inner = Inner::new(state, now);
+        *inner = Inner::new(loaded, now);
         drop(inner);
         self.revision.send_replace(revision);
     }

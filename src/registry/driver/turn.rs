@@ -454,7 +454,7 @@ impl<T: Send + 'static> Turn<T> {
         let (applied, clock) = (self.engine.known(), *clock);
         let loaded = doubt::read_again(&mut self.log, &self.store, applied, known, clock).await?;
         let now = clock.now();
-        self.reads.replace(loaded.state().clone(), now.mono);
+        self.reads.replace(&loaded, now.mono);
         let Options { local, limits, .. } = &self.options;
         self.doubt = Doubt::default();
         self.engine = Engine::new(local.clone(), limits.clone(), loaded, now);

@@ -162,7 +162,7 @@ fn check_bounds(txn: &Txn<'_>, request: &GrantRequest) -> Result<(), Refusal> {
             return Err(Refusal::PoolNotFound(request.host.clone()));
         }
         let limit = settings.hosts_max;
-        if txn.state.hosts() >= limit {
+        if !txn.state.keeps_ports(&request.host) && txn.state.is_full_of_hosts(limit) {
             return Err(Refusal::LimitExceeded {
                 what: bounds::HOSTS,
                 limit,

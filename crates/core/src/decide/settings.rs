@@ -67,7 +67,7 @@ pub(super) fn set_pool(
     pool: &HostPool,
 ) -> Result<Decided, Refusal> {
     let limit = txn.state.settings().map_or(usize::MAX, |it| it.hosts_max);
-    if !txn.state.knows_host(host) && txn.state.hosts() >= limit {
+    if !txn.state.keeps_ports(host) && txn.state.is_full_of_hosts(limit) {
         return Err(Refusal::LimitExceeded {
             what: "hosts",
             limit,

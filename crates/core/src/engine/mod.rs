@@ -15,6 +15,7 @@ mod queues;
 mod room;
 mod start;
 mod trim;
+mod unpublished;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -40,6 +41,7 @@ pub use named::Snapshots;
 pub use queues::WAITING_MAX;
 pub use room::Sizes;
 pub use start::{Loaded, Loader, StartError};
+pub use unpublished::Unpublished;
 
 use pace::Pace;
 use queues::Queues;
@@ -208,12 +210,15 @@ impl Engine {
                 in_use,
             } => self.probed(lease_id, probed, in_use, now),
             Input::Tick => {}
-            Input::Stop => self.stop(),
+            Input::Stop => self.stop(now),
         }
     }
 
-    /// Decides what has come, and nothing that comes later.
-    fn stop(&mut self) {
+    /// Decides what has come and ends what is due, which readers saw as ended: after a restart it would last its TTL anew.
+    /// Nothing that comes later is decided.
+    fn stop(&mut self, now: Now) {
+        let due = self.state.all_due(now.mono);
+        self.queues.expiries.extend(due);
         if self.is_named() {
             let from = Some(self.local.instance);
             self.submit(Action::TakeOver {

@@ -16,7 +16,7 @@ use crate::{
     state::{ApplyError, State},
 };
 
-use super::{Delivered, Snapshots};
+use super::{Delivered, Snapshots, Unpublished};
 
 /// What a start has found.
 pub struct Loaded {
@@ -24,6 +24,7 @@ pub struct Loaded {
     pub(super) head: (Sequence, Option<EntryId>),
     pub(super) last_valid: EntryId,
     pub(super) snapshots: Snapshots,
+    unpublished: Unpublished,
 }
 
 impl Loaded {
@@ -34,6 +35,7 @@ impl Loaded {
             head: (Sequence::default(), None),
             last_valid: EntryId::NONE,
             snapshots: Snapshots::default(),
+            unpublished: Unpublished::default(),
         }
     }
 
@@ -61,6 +63,11 @@ impl Loaded {
     /// What was loaded.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Events that wait to be published.
+    pub fn unpublished(&self) -> &Unpublished {
+        &self.unpublished
     }
 }
 
@@ -140,6 +147,7 @@ pub struct Loader {
     genesis: bool,
     /// The snapshot that is read, and its next chunk.
     chunks: Option<(Uuid, u32)>,
+    unpublished: Unpublished,
 }
 
 impl Loader {
@@ -162,6 +170,7 @@ impl Loader {
             known,
             genesis: false,
             chunks: None,
+            unpublished: Unpublished::default(),
         }
     }
 
@@ -231,6 +240,7 @@ impl Loader {
         }
         let result = self.apply_entry(entry, now);
         result.map_err(|source| StartError::Apply { sequence, source })?;
+        self.unpublished.note(entry, &self.state);
         if !is_understood(self.state.format()) {
             let format = self.state.format();
             return Err(StartError::Format { sequence, format });
@@ -345,6 +355,7 @@ impl Loader {
             head: self.head,
             last_valid: self.last_valid,
             snapshots: self.snapshots,
+            unpublished: self.unpublished,
         })
     }
 }

@@ -18,6 +18,7 @@ use crate::{
 use super::{
     instance::host,
     node_stage::{registers, wants_for},
+    schedules_settings::ranges,
     stage::{Stage, held, needs, requester, wants},
 };
 
@@ -222,6 +223,12 @@ fn a_host_on_which_an_instance_runs_has_ports_and_is_known_until_it_is_renamed()
     };
     assert!(pool(&stage, "a") && pool(&stage, "b"));
     assert_eq!(stage.engine(0).state().hosts_with_ports(), 2);
+    let pool_of = |host: &str| Action::SetPool(name(host), Box::new(ranges(1, 9)));
+    let limit = Refusal::LimitExceeded {
+        what: "hosts",
+        limit: 2,
+    };
+    assert_eq!(asked(&mut stage, 0, pool_of("c")), Err(limit));
     let on = |host: &str| on_host(wants(1, 8, None, None), host);
     assert!(granted(&mut stage, 0, on("a")).is_ok());
     assert_eq!(

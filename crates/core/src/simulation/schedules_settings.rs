@@ -17,7 +17,7 @@ use super::{
     stage::{Stage, held, needs, release, requester, wants},
 };
 
-fn ranges(first: u16, last: u16) -> HostPool {
+pub(super) fn ranges(first: u16, last: u16) -> HostPool {
     let port = |number| Port::new(number).unwrap();
     HostPool {
         ranges: vec![PortRange {

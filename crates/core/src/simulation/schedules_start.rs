@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     instance::load,
-    stage::{Stage, needs, release, renew, requester, wants},
+    stage::{Stage, held, needs, release, renew, requester, wants},
     store::Store,
     truth::records,
 };
@@ -409,6 +409,31 @@ fn s44_a_log_that_went_back_is_not_taken() {
     assert!(matches!(loaded, Err(StartError::WentBack(_))));
     let empty = load(&Store::new(), Some(known), Mechanisms::default(), now);
     assert!(matches!(empty, Err(StartError::WentBack(_))));
+}
+
+#[test]
+fn what_is_due_when_an_instance_stops_is_not_live_again_after_a_restart() {
+    let (mut stage, lease_id) = held(2, Mechanisms::default(), 8);
+    // The named instance is gone; the other one leaves it a second to end what is due.
+    stage.instances[0].engine = None;
+    for _ in 0..87 {
+        stage.pass(100);
+        stage.settle();
+    }
+    let holds = |stage: &Stage| {
+        let state = stage.engine(1).state();
+        state
+            .indexes
+            .lease(lease_id)
+            .is_some_and(|key| state.lease(key).is_some())
+    };
+    assert!(holds(&stage));
+    stage.input(1, [Input::Stop]);
+    stage.settle();
+    assert!(!holds(&stage));
+    stage.start(1);
+    stage.settle();
+    assert!(!holds(&stage));
 }
 
 #[test]

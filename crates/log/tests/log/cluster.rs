@@ -42,7 +42,7 @@ impl Cluster {
 
     async fn writer(&self, url: &str) -> Writer {
         Writer::open(Options {
-            replicas: 3,
+            replicas: Some(3),
             ..options(url)
         })
         .await
@@ -77,7 +77,7 @@ impl Cluster {
         loop {
             for n in (0..3).filter(|n| !not.contains(n)) {
                 let Ok((_, store)) = open(Options {
-                    replicas: 3,
+                    replicas: Some(3),
                     ..options(&self.0[n].url())
                 })
                 .await

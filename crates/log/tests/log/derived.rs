@@ -16,7 +16,7 @@ async fn open(nats: &Nats) -> Derived {
         name: "DERIVED".to_owned(),
         description: "Made again from the log.".to_owned(),
         subject: "derived.>".to_owned(),
-        replicas: 1,
+        replicas: Some(1),
         bytes_max: -1,
         age_max: Duration::ZERO,
         is_bucket: false,
@@ -115,7 +115,7 @@ async fn a_bucket_keeps_the_last_value_of_each_key_and_tells_what_others_wrote()
     let nats = Nats::start();
     let client = async_nats::connect(nats.url()).await.unwrap();
     let names = BucketNames::of("shown");
-    let options = names.options("Shown.".to_owned(), 1);
+    let options = names.options("Shown.".to_owned(), Some(1));
     let derived = Derived::open(client.clone(), &options).await.unwrap();
     let put = |key: &str, value: &'static str| names.put(key, value.into());
     let mut messages: Vec<DerivedMessage> = (0..64).map(|n| put(&format!("k.{n}"), "1")).collect();

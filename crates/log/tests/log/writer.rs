@@ -19,7 +19,7 @@ pub(crate) fn options(url: &str) -> Options {
     Options {
         nats: connect::Options::at(url),
         bucket: "test".to_owned(),
-        replicas: 1,
+        replicas: Some(1),
         bytes_max: 64 << 20,
         bytes_chosen: false,
     }
