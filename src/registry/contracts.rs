@@ -59,7 +59,7 @@ struct Lanes {
 /// Whose work it is, and when its caller is answered, whatever came of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asking {
-    /// Stands for whoever takes answers below the same inbox.
+    /// Who asks: see [`Callers::number`](super::callers::Callers::number).
     pub(super) caller: u64,
     pub(super) until: Instant,
 }

@@ -25,7 +25,7 @@ const GRAIN_MICROS: u64 = 50_000;
 /// Whose work it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Asker {
-    /// Whoever takes answers below one inbox.
+    /// Whoever sent the request: see [`Callers::number`](super::callers::Callers::number).
     Caller(u64),
     /// Whoever announced a contract.
     Requester(RequesterId),

@@ -29,6 +29,7 @@ use super::{
         Candidate, DerivedStreams, Entries, HostNames, Target, applied_channels, events_options,
         last_event,
     },
+    callers::Callers,
     clock::Clock,
     contracts::Contracts,
     driver::{self, Applied, Driver, LoadError},
@@ -119,7 +120,8 @@ impl LogRegistry {
         let identity = peers::identity(&settings, registry_id, &machine);
         let started = clock.now().wall;
         let micro = micro(&settings, &identity, &client, started);
-        let replies = Replies::new(client.clone(), Arc::clone(&micro), clock);
+        let callers = Callers::new(settings.inboxes.clone());
+        let replies = Replies::new(client.clone(), Arc::clone(&micro), callers, clock);
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
         let (applied, [to_publish, to_show, to_note]) = applied_channels();
@@ -166,7 +168,6 @@ impl LogRegistry {
             texts: Texts::default(),
             client,
             namespace: settings.namespace.clone(),
-            inboxes: settings.inboxes.clone(),
             clock,
             own_host: Arc::new(own_host),
             registry_id,

@@ -6,6 +6,7 @@ mod availability;
 mod background;
 mod barrier;
 mod buses;
+mod callers;
 mod calls;
 mod clock;
 mod commit;

@@ -37,7 +37,7 @@ const HEARTBEAT_CONCURRENCY: usize = 64;
 /// What every command of one request has in common.
 #[derive(Clone)]
 pub(super) struct Caller {
-    /// Stands for whoever takes answers below the same inbox.
+    /// Who asks: see [`Callers::number`](super::callers::Callers::number).
     pub(super) number: u64,
     pub(super) correlation_id: String,
     /// No write is begun at or after this.

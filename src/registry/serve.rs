@@ -1,7 +1,6 @@
 //! Takes requests, and sees that each gets an answer.
 
 use std::{
-    hash::{BuildHasher, RandomState},
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
@@ -23,13 +22,13 @@ use crate::{
         endpoint::Endpoint,
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, ErrorReply},
         frame,
-        inbox::Inboxes,
         names::{HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, Namespace, SERVICE},
     },
     serving::{round_trip, unsubscribe},
 };
 
 use super::{
+    callers::Callers,
     commit::Commit,
     contracts::Contracts,
     executions::Executions,
@@ -50,8 +49,6 @@ pub(super) struct Server {
     pub(super) commit: Arc<Commit>,
     pub(super) micro: Arc<Micro>,
     pub(super) namespace: Namespace,
-    /// Where answers may be sent.
-    pub(super) inboxes: Inboxes,
     pub(super) contracts: Contracts,
     /// What describing nodes anew would make again.
     pub(super) texts: Texts,
@@ -62,8 +59,7 @@ pub(super) struct Server {
     pub(super) in_flight: Arc<Semaphore>,
     pub(super) in_flight_max: u32,
     pub(super) journal: Journal,
-    /// Makes numbers of callers, others in each process.
-    pub(super) callers: RandomState,
+    pub(super) callers: Callers,
     /// When requests may be older than they look.
     pub(super) stall: Stall,
     /// One for each subscription that has told the server that it ends.
@@ -175,7 +171,7 @@ impl Server {
         let reply = message
             .reply
             .clone()
-            .filter(|reply| self.inboxes.has(reply));
+            .filter(|reply| self.callers.may_answer(reply));
         let Some(reply) = reply else {
             self.micro.count_without_reply(endpoint);
             return;
@@ -183,7 +179,7 @@ impl Server {
         let received = Received {
             at: self.stall.arrived(),
             endpoint,
-            caller: caller(&self.callers, &reply),
+            caller: self.callers.number(&reply),
             message,
             named: OnceLock::new(),
             shares: OnceLock::new(),
@@ -271,13 +267,6 @@ impl Server {
     }
 }
 
-/// Who asks, as a number: whoever takes answers below the same inbox. Clients that have an inbox for each request
-/// are one.
-pub(super) fn caller(callers: &RandomState, reply: &str) -> u64 {
-    let inbox = reply.rsplit_once('.').map_or(reply, |(inbox, _)| inbox);
-    callers.hash_one(inbox)
-}
-
 fn fault() -> Error {
     Error::new(
         ErrorCode::Internal,
@@ -305,7 +294,7 @@ impl Place {
 pub(super) struct Received {
     pub(super) at: Instant,
     pub(super) endpoint: Endpoint,
-    /// Who asks, as a number.
+    /// Who asks: see [`Callers::number`].
     pub(super) caller: u64,
     pub(super) message: Message,
     /// The correlation id, where the body says another one than the header.

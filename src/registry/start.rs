@@ -1,7 +1,6 @@
 //! Starting: connections, store, catching up, settings, and then the first request.
 
 use std::{
-    hash::RandomState,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -21,6 +20,7 @@ use crate::{
 
 use super::{
     barrier::Barrier,
+    callers::Callers,
     clock::Clock,
     commit::Commit,
     contracts::Contracts,
@@ -396,12 +396,11 @@ fn server(
         contracts,
         texts: Texts::default(),
         namespace: settings.namespace.clone(),
-        inboxes: settings.inboxes.clone(),
         registry,
         in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max as usize)),
         in_flight_max: settings.requests_in_flight_max,
         journal: Journal::new(),
-        callers: RandomState::new(),
+        callers: Callers::new(settings.inboxes.clone()),
         stall: Stall::new(),
         unsubscribed: Semaphore::new(0),
     })

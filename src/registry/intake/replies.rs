@@ -1,6 +1,6 @@
 //! Sends replies: encoded here, away from the engine.
 
-use std::{hash::RandomState, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
@@ -13,10 +13,11 @@ use crate::{
         names::{HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER},
     },
     registry::{
+        callers::Callers,
         clock::Clock,
         journal::{Answered, Journal},
         micro::Micro,
-        serve::{caller, to_bytes},
+        serve::to_bytes,
     },
 };
 
@@ -34,25 +35,24 @@ pub(in crate::registry) struct Replies {
     client: Client,
     pub(in crate::registry) micro: Arc<Micro>,
     journal: Arc<Journal>,
-    /// Makes numbers of callers, others in each process.
-    callers: RandomState,
+    pub(in crate::registry) callers: Callers,
     clock: Clock,
 }
 
 impl Replies {
-    pub(in crate::registry) fn new(client: Client, micro: Arc<Micro>, clock: Clock) -> Self {
+    pub(in crate::registry) fn new(
+        client: Client,
+        micro: Arc<Micro>,
+        callers: Callers,
+        clock: Clock,
+    ) -> Self {
         Self {
             client,
             micro,
             journal: Arc::new(Journal::new()),
-            callers: RandomState::new(),
+            callers,
             clock,
         }
-    }
-
-    /// Who takes answers there, as a number.
-    pub(in crate::registry) fn caller(&self, subject: &str) -> u64 {
-        caller(&self.callers, subject)
     }
 
     /// Hands outcomes to who waits for them: tasks at once, requests to whoever runs [`Replies::run`].
@@ -120,7 +120,7 @@ impl Replies {
         self.journal.answered(&Answered {
             endpoint,
             correlation_id: &correlation_id,
-            caller: self.caller(&subject),
+            caller: self.callers.number(&subject),
             took,
             shares: None,
             error,
