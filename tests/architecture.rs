@@ -70,7 +70,7 @@ const ABSENCES: &[(&str, &[&str], &[&str])] = &[
         &[
             "clock.rs",
             // How long work takes.
-            "lanes.rs",
+            "fair_queue.rs",
             "serve.rs",
             "answer.rs",
             "start.rs",

@@ -107,7 +107,7 @@ impl LogRegistry {
         let refused = Arc::new(OnceLock::new());
         let rights = Rights::new(&settings, nats);
         let doubted = rights.clone();
-        let on_event = request_events(Arc::clone(&refused), move || doubted.doubt());
+        let on_event = request_events(Arc::clone(&refused), move || doubted.forget());
         let client = nats
             .connect(&format!("{SERVICE} requests"), on_event)
             .await?;

@@ -75,7 +75,7 @@ impl Commit {
         let known = self
             .node(caller, Action::Announce(Box::new(announce)))
             .await?;
-        contracts.know_callable(caller.until).await;
+        contracts.wait_for_rights(caller.until).await;
         Ok(self.mirror.with(|core| {
             let (index, now) = (&core.index, self.clock.now().mono);
             let verdicts = index.nodes.verdicts(&known.node_id);
@@ -181,7 +181,7 @@ impl Commit {
             request: named,
         };
         self.done(caller, action).await?;
-        contracts.know_callable(caller.until).await;
+        contracts.wait_for_rights(caller.until).await;
         let now = self.clock.now().mono;
         Ok(self.mirror.with(|core| ToolChangeReply {
             name: tool.name.clone(),
@@ -278,7 +278,7 @@ fn warnings(
     tools: &[Tool],
 ) -> Vec<Warning> {
     let mut warnings = collisions(catalog, node, tools);
-    warnings.extend(contracts.uncalled(node, tools));
+    warnings.extend(contracts.warn_of_uncallable(node, tools));
     warnings
 }
 

@@ -145,7 +145,7 @@ impl Registry {
         let refused = Arc::new(OnceLock::new());
         let rights = Rights::new(&settings, nats);
         let doubted = rights.clone();
-        let on_event = request_events(Arc::clone(&refused), move || doubted.doubt());
+        let on_event = request_events(Arc::clone(&refused), move || doubted.forget());
         let requests = nats
             .connect(&format!("{SERVICE} requests"), on_event)
             .await?;

@@ -25,7 +25,7 @@ use crate::{
 
 use super::{
     super::{
-        contracts::{Check, READ_QUICKLY_BYTES_MAX},
+        contracts::{Check, PARSE_INLINE_BYTES_MAX},
         requests::Caller,
         serve::Server,
     },
@@ -349,7 +349,7 @@ impl Server {
         message: Message,
     ) -> Result<Verdict, Error> {
         let bytes = message.payload.len();
-        if bytes <= READ_QUICKLY_BYTES_MAX {
+        if bytes <= PARSE_INLINE_BYTES_MAX {
             return Ok(at.judge(&message));
         }
         let (tool_name, node_id) = (at.tool_name.clone(), at.node_id.clone());
@@ -363,7 +363,7 @@ impl Server {
             Ok(at.judge(&message))
         };
         self.contracts
-            .check(Check::reading(bytes), caller.asking(), judge)
+            .check(Check::parsing(bytes), caller.asking(), judge)
             .await
     }
 

@@ -32,7 +32,7 @@ use crate::{
 
 use super::{
     super::{
-        contracts::{Check, READ_QUICKLY_BYTES_MAX},
+        contracts::{Check, PARSE_INLINE_BYTES_MAX},
         executions::Told,
         journal::Shares,
         requests::Caller,
@@ -209,12 +209,12 @@ impl Server {
         request: InvokeRequest,
     ) -> Result<ToCall, Error> {
         let bytes = request.arguments.text().len();
-        if bytes <= READ_QUICKLY_BYTES_MAX {
+        if bytes <= PARSE_INLINE_BYTES_MAX {
             return ToCall::read(request);
         }
         let read = move |_: ToolRules<'_>| ToCall::read(request);
         self.contracts
-            .check(Check::reading(bytes), caller.asking(), read)
+            .check(Check::parsing(bytes), caller.asking(), read)
             .await
     }
 
