@@ -33,6 +33,7 @@ use super::{
     clock::Clock,
     contracts::Contracts,
     driver::{self, Applied, Driver, LoadError},
+    handlers,
     high_water::Elsewhere,
     hosts::Heard,
     intake::{Completion, Intake, Listening, Replies},
@@ -161,7 +162,7 @@ impl LogRegistry {
             &stop,
         );
         let nats_server = client.server_info().version;
-        let registry = peers::described(&settings, registry_id, started, nats_server);
+        let registry = handlers::this_instance(&settings, registry_id, started, nats_server);
         let intake = Arc::new(Intake {
             registry,
             peers,

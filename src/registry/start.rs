@@ -27,6 +27,7 @@ use super::{
     executions::Executions,
     fatal::Fatal,
     follower::{Follower, Restart},
+    handlers,
     host_records::HostRecords,
     hosts::Heard,
     invoke::Invoke,
@@ -364,7 +365,7 @@ fn server(
     let started = commit.clock.now().wall;
     let identity = peers::identity(settings, registry_id, &commit.machine);
     let nats_server = client.server_info().version;
-    let registry = peers::described(settings, registry_id, started, nats_server);
+    let registry = handlers::this_instance(settings, registry_id, started, nats_server);
     let peers = Peers::start(
         client.clone(),
         settings.clone(),

@@ -40,6 +40,7 @@ use super::{
 };
 
 use catalog::LogCore;
+pub(super) use describe::this_instance;
 
 /// What a request needs decided, where that is all that it needs; none where a task has to answer it.
 pub(super) fn plan(
