@@ -15,6 +15,9 @@ use super::{Nats, PATIENCE};
 /// The line of its log behind which the registry takes requests; it names the server.
 const READY: &str = "try: nats --server ";
 
+/// What the folders are called in which the registries of one test process note how far stores are; its number follows.
+const STATE: &str = "state-";
+
 pub(crate) struct Registry {
     child: Child,
     log: Arc<Log>,
@@ -105,8 +108,9 @@ impl Registry {
     pub(crate) fn state_folder() -> &'static Path {
         static FOLDER: OnceLock<PathBuf> = OnceLock::new();
         FOLDER.get_or_init(|| {
-            let name = format!("state-{}", uuid::Uuid::new_v4());
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+            let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+            remove_state_of_the_dead(folder);
+            folder.join(format!("{STATE}{}", std::process::id()))
         })
     }
 
@@ -292,6 +296,22 @@ impl Drop for Registry {
                 self.child.id(),
                 self.said()
             );
+        }
+    }
+}
+
+/// Removes the state folders of test processes that have ended: nothing of a process is left to do so at its end.
+fn remove_state_of_the_dead(folder: &Path) {
+    for found in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = found.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(STATE));
+        let lives = |owner: &str| {
+            let is_another = owner != std::process::id().to_string();
+            is_another && Path::new("/proc").join(owner).exists()
+        };
+        if owner.is_some_and(|owner| !lives(owner)) {
+            // Another process may remove it at the same time.
+            let _ = std::fs::remove_dir_all(found.path());
         }
     }
 }
