@@ -53,10 +53,10 @@ const ABSENCES: &[(&str, &[&str], &[&str])] = &[
         &[
             "clock.rs",
             // How long it takes to start, and to publish.
-            "lifecycle.rs",
             "publisher.rs",
             // How long work takes.
-            "lanes.rs",
+            "fair_queue.rs",
+            "start.rs",
             "seldom.rs",
             "stall.rs",
             // Of calls: how long they take, and until when they are waited for.

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::{
     client::own_host,
-    connect::{self, Options},
+    connect::Options,
     domain::{
         ids::{Host, Ttl},
         pool::PortRange,
@@ -27,13 +27,14 @@ use crate::{
 
 use super::{
     connection::{Flags, Target},
-    failure::Exit,
     host, logging,
-    output::{plain, plain_lines},
     parse::{self, Ranges, Seconds},
-    session,
     stopping::{Signals, Told},
 };
+
+mod failure;
+
+pub(super) use failure::is_about_data;
 
 /// As many copies of a stream as a NATS server keeps at most.
 const REPLICAS_MAX: u64 = 5;
@@ -234,13 +235,8 @@ impl Serve {
         match Box::pin(self.serve(flags)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                // What servers and files say stays on one line.
-                let text = match error.downcast_ref::<Explained>() {
-                    Some(Explained { text, .. }) => plain_lines(text),
-                    None => plain(&crate::chain(error.as_ref())).into_owned(),
-                };
-                eprintln!("onex serve: {text}");
-                exit_code(&error).into()
+                eprintln!("onex serve: {}", failure::message(&error));
+                failure::exit_code(&error).into()
             }
         }
     }
@@ -263,10 +259,7 @@ impl Serve {
         let running = if self.embedded {
             None
         } else {
-            flags.named().map_err(|failure| Explained {
-                exit: failure.exit,
-                text: failure.into_message(),
-            })?
+            flags.named().map_err(failure::unnamed)?
         };
         let (mut server, nats) = if let Some(Target {
             options, because, ..
@@ -290,7 +283,7 @@ impl Serve {
                 told.to_stop().await;
             };
             let started = embedded::Server::start_unless(&options, give_up).await;
-            let started = started.map_err(|error| unstarted(error, self.data_by));
+            let started = started.map_err(|error| failure::unstarted(error, self.data_by));
             let Some(server) = started? else {
                 stopped_while_starting(told.to_stop().await);
                 return Ok(());
@@ -299,7 +292,7 @@ impl Serve {
             (Some(server), nats)
         };
         let outcome = tokio::select! {
-            outcome = run(settings, &nats, &told) => outcome.map_err(|error| unreached(error, running.as_ref())),
+            outcome = run(settings, &nats, &told) => outcome.map_err(|error| failure::unreached(error, running.as_ref())),
             how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
         };
         if let Some(server) = server {
@@ -359,73 +352,6 @@ pub(super) fn embedded_options(
     // A store is known by this name, from wherever it is started.
     let data = std::path::absolute(&data).unwrap_or(data);
     Ok(embedded::Options { listen, data })
-}
-
-/// A failure that has an exit code of its own, as with every command.
-#[derive(Debug, thiserror::Error)]
-#[error("{text}")]
-struct Explained {
-    text: String,
-    exit: Exit,
-}
-
-fn exit_code(error: &anyhow::Error) -> Exit {
-    let mut explained = error.chain().filter_map(|cause| cause.downcast_ref());
-    explained
-        .next()
-        .map_or(Exit::Failed, |it: &Explained| it.exit)
-}
-
-/// Whether the data folder cannot be used, which the command line names.
-pub(super) fn is_about_data(error: &embedded::Error) -> bool {
-    matches!(
-        error,
-        embedded::Error::Data { .. }
-            | embedded::Error::DataOfChild { .. }
-            | embedded::Error::DataName { .. }
-    )
-}
-
-/// The error; where the data folder cannot be used with what named it.
-fn unstarted(error: embedded::Error, data_by: Option<&'static str>) -> anyhow::Error {
-    if !is_about_data(&error) {
-        return error.into();
-    }
-    let chain = crate::chain(&error);
-    let text = match data_by {
-        Some(by) => format!("{by}: {chain}"),
-        None => format!("{chain}; choose another folder with --data"),
-    };
-    let exit = Exit::Usage;
-    Explained { text, exit }.into()
-}
-
-/// The error; where the server cannot be reached with who named it, and what can be done.
-fn unreached(error: anyhow::Error, target: Option<&Target>) -> anyhow::Error {
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
-    let (Some(cause), Some(target)) = (causes.next(), target) else {
-        return error;
-    };
-    let failure = session::unconnected(cause, target);
-    let hint = match cause {
-        // That of a client is to start this command.
-        connect::Error::Connect(..) if failure.exit == Exit::Unreachable => {
-            "; `onex serve --embedded` starts one of its own instead".to_owned()
-        }
-        _ => failure
-            .shown_hint()
-            .map_or_else(String::new, |hint| format!("; {hint}")),
-    };
-    // What a server says stays on one line.
-    let chain = crate::chain(error.as_ref());
-    let (chain, because) = (plain(&chain), &target.because);
-    let text = if failure.exit == Exit::Usage {
-        format!("{}: {chain}", target.whose(cause))
-    } else {
-        format!("{chain}\n      the server is {because}{hint}")
-    };
-    let exit = failure.exit;
-    Explained { text, exit }.into()
 }
 
 fn number(range: RangeInclusive<u64>) -> ValueParser {

@@ -7,14 +7,13 @@ use std::{
 };
 
 use async_nats::Client;
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::{
     domain::ids::Host,
     machine::Machine,
     protocol::{
-        describe::{Instance, Registry},
+        describe::Instance,
         names::{Namespace, PROTOCOL_MINOR, SERVICE},
     },
 };
@@ -130,28 +129,8 @@ pub(super) fn identity(settings: &Settings, registry_id: Uuid, machine: &Machine
     }
 }
 
-/// What `describe` says of it.
-pub(super) fn described(
-    settings: &Settings,
-    registry_id: Uuid,
-    started_at: Timestamp,
-    nats_server: String,
-) -> Registry {
-    Registry {
-        registry_id,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        protocol: protocol(),
-        namespace: settings.namespace.name().map(str::to_owned),
-        host: settings.host.clone(),
-        started_at,
-        ttl_max: settings.ttl_max,
-        probes: settings.probe,
-        nats_server,
-        lineage: 0,
-    }
-}
-
-fn protocol() -> String {
+/// The version of the protocol that this instance speaks.
+pub(super) fn protocol() -> String {
     format!("1.{PROTOCOL_MINOR}")
 }
 

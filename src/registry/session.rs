@@ -57,7 +57,7 @@ pub(super) struct Session {
 pub(super) async fn connect(nats: &Options, rights: &Rights) -> Result<Connection, connect::Error> {
     let (stop, refusals) = (Stop::new(), Refusals::default());
     let doubted = rights.clone();
-    let on_event = request_events(refusals.clone(), stop.clone(), move || doubted.doubt());
+    let on_event = request_events(refusals.clone(), stop.clone(), move || doubted.forget());
     let client = nats
         .connect(&format!("{SERVICE} requests"), on_event)
         .await?;

@@ -31,9 +31,11 @@ use super::{
         last_event,
     },
     bus::Bus,
+    callers::Callers,
     clock::Clock,
     contracts::Contracts,
     driver::{self, Applied, Driver, LoadError},
+    handlers,
     high_water::Elsewhere,
     hosts::Heard,
     intake::{Admission, Completion, Intake, Replies},
@@ -200,7 +202,8 @@ impl<'a> Start<'a> {
             settings.inboxes.clone(),
             started,
         ));
-        let replies = Replies::new(bus.clone(), Arc::clone(&micro), clock);
+        let callers = Callers::new(settings.inboxes.clone());
+        let replies = Replies::new(bus.clone(), Arc::clone(&micro), callers, clock);
         Ok(Self {
             settings,
             registry_id,
@@ -259,12 +262,11 @@ impl<'a> Start<'a> {
             registry_id,
         };
         Intake {
-            registry: peers::described(settings, registry_id, started, nats_server),
+            registry: handlers::this_instance(settings, registry_id, started, nats_server),
             peers,
             texts: Texts::default(),
             bus,
             namespace: settings.namespace.clone(),
-            inboxes: settings.inboxes.clone(),
             clock,
             own_host: Arc::new(own_host),
             registry_id,

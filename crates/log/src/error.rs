@@ -171,7 +171,7 @@ fn remedy(stream: &str, differences: &[Difference]) -> String {
         .map(|difference| difference.setting)
         .collect();
     if fixed.is_empty() {
-        return format!("Set it back with `nats stream edit {stream}`");
+        return format!("Set it back with `nats stream edit {stream} --interactive`");
     }
     format!(
         "{} cannot be changed on a stream that exists: keep this one, and choose another --namespace",

@@ -58,7 +58,7 @@ pub(super) async fn register(
     let register = intake.contracts.check(what, asking, check).await?;
     let (node_id, tool) = (register.of.node_id.clone(), register.tool.clone());
     let action = Action::RegisterTool(Box::new(register));
-    intake.contracts.know_callable(asking.until).await;
+    intake.contracts.wait_for_rights(asking.until).await;
     let (_, revision) = changed(intake.decide(in_flight, action).await?)?;
     let read = |state: &State| tool_warnings(intake, state, &node_id, std::slice::from_ref(&tool));
     let now = intake.clock.now().mono;

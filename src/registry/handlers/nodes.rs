@@ -60,7 +60,7 @@ pub(super) async fn register(
     let Answer::Node(known) = outcome.result.map_err(error)? else {
         return Err(Error::new(ErrorCode::Internal, "nothing was registered"));
     };
-    intake.contracts.know_callable(asking.until).await;
+    intake.contracts.wait_for_rights(asking.until).await;
     let now = intake.clock.now().mono;
     let NodeAnswer { node_id, live, .. } = &*known;
     // What readers see includes the registration.
@@ -112,6 +112,6 @@ pub(super) fn tool_warnings(
     };
     let collisions = tools.iter().filter_map(colliding);
     collisions
-        .chain(intake.contracts.uncalled(node_id, tools))
+        .chain(intake.contracts.warn_of_uncallable(node_id, tools))
         .collect()
 }

@@ -26,7 +26,6 @@ use crate::{
         endpoint::Endpoint,
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome as Done},
         frame,
-        inbox::Inboxes,
         names::{HEADER_CORRELATION_ID, HEADER_TIMEOUT_MS, Namespace, SERVICE},
     },
     serving::{round_trip, unsubscribe},
@@ -55,8 +54,6 @@ const CHUNK_MAX: usize = 256;
 pub(super) struct Intake {
     pub(super) bus: Bus,
     pub(super) namespace: Namespace,
-    /// Where answers may be sent.
-    pub(super) inboxes: Inboxes,
     pub(super) clock: Clock,
     /// Where this instance grants ports by default.
     pub(super) own_host: Arc<OwnHost>,
@@ -233,7 +230,7 @@ impl Intake {
         let subject = message
             .reply
             .clone()
-            .filter(|reply| self.inboxes.has(reply));
+            .filter(|reply| self.replies.callers.may_answer(reply));
         let Some(subject) = subject else {
             self.replies.micro.count_without_reply(endpoint);
             return Accepted::Elsewhere;
@@ -294,7 +291,7 @@ impl Intake {
     /// For work that waits for its turn: until the caller is told that nothing is known.
     pub(super) fn asking(&self, in_flight: &InFlight) -> Asking {
         Asking {
-            caller: self.replies.caller(&in_flight.subject),
+            caller: self.replies.callers.number(&in_flight.subject),
             until: self.clock.instant(in_flight.deadline),
         }
     }

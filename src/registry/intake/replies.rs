@@ -1,10 +1,6 @@
 //! Sends replies: encoded here, away from the engine.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -18,6 +14,7 @@ use crate::{
     },
     registry::{
         bus::Bus,
+        callers::Callers,
         clock::Clock,
         journal::{Answered, Journal},
         micro::Micro,
@@ -39,25 +36,24 @@ pub(in crate::registry) struct Replies {
     bus: Bus,
     pub(in crate::registry) micro: Arc<Micro>,
     pub(in crate::registry) journal: Arc<Journal>,
-    /// Makes numbers of callers, others in each process.
-    callers: RandomState,
+    pub(in crate::registry) callers: Callers,
     clock: Clock,
 }
 
 impl Replies {
-    pub(in crate::registry) fn new(bus: Bus, micro: Arc<Micro>, clock: Clock) -> Self {
+    pub(in crate::registry) fn new(
+        bus: Bus,
+        micro: Arc<Micro>,
+        callers: Callers,
+        clock: Clock,
+    ) -> Self {
         Self {
             bus,
             micro,
             journal: Arc::new(Journal::new()),
-            callers: RandomState::new(),
+            callers,
             clock,
         }
-    }
-
-    /// Who takes answers there, as a number.
-    pub(in crate::registry) fn caller(&self, subject: &str) -> u64 {
-        caller(&self.callers, subject)
     }
 
     /// Hands outcomes to who waits for them: tasks at once, requests to whoever runs [`Replies::run`].
@@ -126,7 +122,7 @@ impl Replies {
         self.journal.answered(&Answered {
             endpoint,
             correlation_id: &correlation_id,
-            caller: self.caller(&subject),
+            caller: self.callers.number(&subject),
             took,
             shares,
             error,
@@ -155,11 +151,4 @@ impl Replies {
     pub(in crate::registry) fn reply_bytes_max(&self) -> usize {
         self.bus.max_payload().saturating_sub(HEADERS_BYTES)
     }
-}
-
-/// Who asks, as a number: whoever takes answers below the same inbox. Clients that have an inbox for each request
-/// are one.
-fn caller(callers: &RandomState, reply: &str) -> u64 {
-    let inbox = reply.rsplit_once('.').map_or(reply, |(inbox, _)| inbox);
-    callers.hash_one(inbox)
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 use super::{
-    super::contracts::{Check, READ_QUICKLY_BYTES_MAX},
+    super::contracts::{Check, PARSE_INLINE_BYTES_MAX},
     Caller, Chosen, Invoke, Known, Part,
     call::Call,
     history::Ended,
@@ -346,7 +346,7 @@ impl Invoke {
         message: Message,
     ) -> Result<Verdict, Error> {
         let bytes = message.payload.len();
-        if bytes <= READ_QUICKLY_BYTES_MAX {
+        if bytes <= PARSE_INLINE_BYTES_MAX {
             return Ok(at.judge(&message));
         }
         let (tool_name, node_id) = (at.tool_name.clone(), at.node_id.clone());
@@ -360,7 +360,7 @@ impl Invoke {
             Ok(at.judge(&message))
         };
         self.contracts
-            .check(Check::reading(bytes), caller.asking, judge)
+            .check(Check::parsing(bytes), caller.asking, judge)
             .await
     }
 

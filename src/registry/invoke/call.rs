@@ -33,7 +33,7 @@ use crate::{
 
 use super::{
     super::{
-        contracts::{Check, READ_QUICKLY_BYTES_MAX},
+        contracts::{Check, PARSE_INLINE_BYTES_MAX},
         journal::Shares,
         shape::to_bytes,
     },
@@ -208,12 +208,12 @@ impl Invoke {
         request: InvokeRequest,
     ) -> Result<ToCall, Error> {
         let bytes = request.arguments.text().len();
-        if bytes <= READ_QUICKLY_BYTES_MAX {
+        if bytes <= PARSE_INLINE_BYTES_MAX {
             return ToCall::read(request);
         }
         let read = move |_: ToolRules<'_>| ToCall::read(request);
         self.contracts
-            .check(Check::reading(bytes), caller.asking, read)
+            .check(Check::parsing(bytes), caller.asking, read)
             .await
     }
 

@@ -64,7 +64,7 @@ impl KnownContracts {
         }
         let announced = queries::announced(tool).ok_or_else(unreadable)?;
         let weight = contract::weight(std::slice::from_ref(&announced));
-        let what = Check::Learning(weight, announced_by);
+        let what = Check::Compilation(weight, announced_by);
         let this = Arc::clone(self);
         let compile = move |_: ToolRules<'_>| {
             let known = Arc::new(compile(&announced)?);

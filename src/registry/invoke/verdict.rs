@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-use super::super::contracts::READ_QUICKLY_BYTES_MAX;
+use super::super::contracts::PARSE_INLINE_BYTES_MAX;
 
 /// Longest name of a provider's error that is taken from a header, in characters.
 const CODE_CHARS_MAX: usize = 64;
@@ -114,7 +114,7 @@ impl At<'_> {
 
     /// The result is not as the contract says; it is shown as far as that is useful.
     pub(super) fn invalid(&self, violations: &[Violation], answer: &[u8]) -> Error {
-        let answer = if answer.len() > READ_QUICKLY_BYTES_MAX {
+        let answer = if answer.len() > PARSE_INLINE_BYTES_MAX {
             beginning(&String::from_utf8_lossy(answer))
         } else {
             shown(ProviderError::read(answer).0)
