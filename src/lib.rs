@@ -27,7 +27,6 @@
 pub mod cli;
 pub mod client;
 pub mod codegen;
-pub mod domain;
 pub mod embedded;
 pub mod machine;
 pub mod protocol;
@@ -37,6 +36,7 @@ mod throttle;
 
 pub use client::{Client, LeaseGuard, Node};
 pub use onex_nats::{connect, server_version};
+pub use onex_types::ids;
 
 /// An error with all that caused it, on one line. What an error and its cause both say is said once, where the cause
 /// says it.

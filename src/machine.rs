@@ -8,8 +8,7 @@ use std::{
 };
 
 use onex_core::host_names::ALIASES_MAX;
-
-use crate::domain::ids::{Host, Invalid};
+use onex_types::ids::{Host, Invalid};
 
 /// Names that every machine gives itself. Those below `.localhost` are of that kind too (RFC 6761, section 6.3).
 const LOOPBACK_NAMES: &[&str] = &[

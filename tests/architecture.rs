@@ -18,23 +18,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "client", "codegen", "connect", "domain", "embedded", "machine", "protocol", "registry",
+            "client", "codegen", "connect", "embedded", "machine", "protocol", "registry",
         ],
     ),
-    ("client", &["protocol", "domain", "machine", "serving"]),
+    ("client", &["protocol", "machine", "serving"]),
     ("codegen", &["protocol"]),
     (
         "registry",
-        &[
-            "connect", "machine", "serving", "protocol", "domain", "throttle",
-        ],
+        &["connect", "machine", "serving", "protocol", "throttle"],
     ),
-    ("protocol", &["domain"]),
-    ("domain", &[]),
+    ("protocol", &[]),
     ("embedded", &["server_version"]),
     // Of `crates/nats`, under the names that the root gives them.
     ("connect", &[]),
-    ("machine", &["domain"]),
+    ("machine", &[]),
     ("server_version", &[]),
     ("serving", &[]),
     ("throttle", &[]),

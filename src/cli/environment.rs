@@ -14,8 +14,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
-
-use crate::domain::ids::Invalid;
+use onex_types::ids::Invalid;
 
 /// A variable; none where it is unset or blank. What is no UTF-8 in it is U+FFFD, which no value may have: so it is
 /// refused by whoever reads it.

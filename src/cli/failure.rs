@@ -3,11 +3,11 @@
 use std::{process::ExitCode, time::Duration};
 
 use onex_core::decide::bounds;
+use onex_types::ids::RequestId;
 use serde_json::{Value, json};
 
 use crate::{
     client,
-    domain::ids::RequestId,
     protocol::error::{self, ErrorCode},
 };
 

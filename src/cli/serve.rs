@@ -4,15 +4,15 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, process::ExitCode
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, builder::ValueParser, parser::ValueSource};
+use onex_types::{
+    ids::{Host, Ttl},
+    ports::PortRange,
+};
 use tokio::sync::watch;
 
 use crate::{
     client::own_host,
     connect::Options,
-    domain::{
-        ids::{Host, Ttl},
-        pool::PortRange,
-    },
     embedded,
     machine::is_loopback,
     protocol::{

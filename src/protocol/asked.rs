@@ -1,9 +1,9 @@
 //! Who was asked to run a tool, and what each said.
 
+use onex_core::call;
+use onex_types::ids::NodeId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::domain::{call, ids::NodeId};
 
 use super::{bounds::Open, schema::NameText};
 

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
+use onex_types::ids::{NodeId, RequestId, Token};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-
-use crate::domain::ids::{NodeId, RequestId, Token};
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $variant:ident = $text:literal, $number:literal, $retryable:literal;)*) => {

@@ -10,14 +10,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use onex_core::{
-    call::{ExecutionEnd, ExecutionStatus},
+    call::{Executed, ExecutionEnd, ExecutionStatus},
     entry::EventKind,
     execution::Reported,
     record::LeaseEnd,
 };
-
-use crate::domain::{
-    call::Executed,
+use onex_types::{
     ids::{
         BusId, ExecutionId, Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId,
         Token, Transport,

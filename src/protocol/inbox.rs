@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::domain::ids::Invalid;
+use onex_types::ids::Invalid;
 
 use super::subject::{SUBJECT_CHARS_MAX, is_literal};
 

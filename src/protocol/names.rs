@@ -1,8 +1,7 @@
 //! Every subject, bucket, stream and header, spelled once.
 
 use onex_core::entry::EventKind;
-
-use crate::domain::{
+use onex_types::{
     ids::{Invalid, NodeId, Token},
     key::escape,
 };

@@ -1,11 +1,10 @@
-//! JSON Schemas of the domain's texts and numbers, which know nothing of schemas themselves.
+//! JSON Schemas of texts and numbers of `onex_types`, which know nothing of schemas themselves.
 
 use std::borrow::Cow;
 
+use onex_types::ids::{HOST_CHARS_MAX, LABEL_CHARS_MAX, TOKEN_CHARS_MAX, TTL_SECONDS_MAX};
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::Value;
-
-use crate::domain::ids::{HOST_CHARS_MAX, LABEL_CHARS_MAX, TOKEN_CHARS_MAX, TTL_SECONDS_MAX};
 
 use super::{
     bounds::{NUMBER_MAX, VERSION_CHARS_MAX},

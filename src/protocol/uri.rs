@@ -3,9 +3,8 @@
 
 use std::{fmt, net::Ipv6Addr};
 
+use onex_types::ids::Invalid;
 use serde::{Deserialize, Serialize};
-
-use crate::domain::ids::Invalid;
 
 use super::{
     secrets,

@@ -8,23 +8,19 @@
 
 use std::sync::Arc;
 
+use onex_core::node::Tool;
+use onex_types::ids::{NodeId, RequesterId};
 use tokio::time::Instant;
 
-use crate::{
-    domain::{
-        ids::{NodeId, RequesterId},
-        node::Tool,
-    },
-    protocol::{
-        contract::ToolRules,
-        endpoint::{Endpoint, REQUEST_BYTES_MAX},
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-        names::Namespace,
-        subject::{ToolSubjects, check_subject},
-        tool::PROVIDERS_SHOWN_MAX,
-        validator::Weight,
-        warning::{Warning, WarningCode},
-    },
+use crate::protocol::{
+    contract::ToolRules,
+    endpoint::{Endpoint, REQUEST_BYTES_MAX},
+    error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
+    names::Namespace,
+    subject::{ToolSubjects, check_subject},
+    tool::PROVIDERS_SHOWN_MAX,
+    validator::Weight,
+    warning::{Warning, WarningCode},
 };
 
 use super::{

@@ -10,9 +10,8 @@ use std::{
     time::Instant,
 };
 
+use onex_types::ids::RequesterId;
 use tokio::sync::oneshot;
-
-use crate::domain::ids::RequesterId;
 
 /// Flows without a job whose used time is remembered; beyond that all of them are forgotten.
 const IDLE_FLOWS_MAX: usize = 4_096;

@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use async_nats::Client;
+use onex_types::ids::Host;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::{domain::ids::Host, machine::Machine};
+use crate::machine::Machine;
 
 use super::micro;
 

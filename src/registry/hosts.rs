@@ -8,8 +8,9 @@ use std::{
     },
 };
 
+use onex_types::{ids::Host, time::Moment};
+
 use crate::{
-    domain::{ids::Host, time::Moment},
     machine::is_loopback,
     protocol::{
         error::Error,

@@ -7,10 +7,10 @@ use std::{
 };
 
 use async_nats::Client;
+use onex_types::ids::Host;
 use uuid::Uuid;
 
 use crate::{
-    domain::ids::Host,
     machine::Machine,
     protocol::{
         describe::Instance,

@@ -1,11 +1,10 @@
 //! What a refusal of the core is on the wire.
 
-use onex_core::command::Refusal;
+use onex_core::{call::CALLS_RETRY_MILLIS, command::Refusal};
 use serde_json::json;
 
 use crate::registry::hosts::ambiguous;
 
-use crate::domain::call::CALLS_RETRY_MILLIS;
 use crate::protocol::error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome};
 
 /// The error that says it.

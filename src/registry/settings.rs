@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use onex_types::{
+    ids::{Host, Invalid, Port, Ttl},
+    ports::PortRange,
+};
+
 use crate::{
     connect,
-    domain::{
-        ids::{Host, Invalid, Port, Ttl},
-        pool::PortRange,
-    },
     protocol::{inbox::Inboxes, names::Namespace, subject::ToolSubjects},
 };
 

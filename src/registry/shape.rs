@@ -1,28 +1,26 @@
 //! What requests have in common, and what replies have.
 
 use bytes::Bytes;
+use onex_types::ids::Host;
 use serde::Serialize;
 
-use crate::{
-    domain::ids::Host,
-    protocol::{
-        bus::{BusDeregisterRequest, BusListRequest, BusRegisterRequest, BusReply},
-        catalog::{SchemaGetReply, SchemaGetRequest, SchemaListRequest},
-        error::{Error, ErrorCode},
-        invoke::{DryRunReply, InvokeReply, InvokeRequest, ResolveToolReply, ResolveToolRequest},
-        node::{RegisterReply, RegisterRequest},
-        node_life, node_view,
-        pool::PoolListRequest,
-        port::{
-            HeartbeatRequest, LeaseReply, LeaseRequest, Limit, ListRequest, Page, ReleaseReply,
-            ReleaseRequest, ResolveRequest,
-        },
-        tool::{
-            ToolChangeReply, ToolDeregisterRequest, ToolDescribeReply, ToolDescribeRequest,
-            ToolListRequest, ToolRegisterRequest,
-        },
-        trust::{ReportRequest, TrustGetRequest, TrustReply},
+use crate::protocol::{
+    bus::{BusDeregisterRequest, BusListRequest, BusRegisterRequest, BusReply},
+    catalog::{SchemaGetReply, SchemaGetRequest, SchemaListRequest},
+    error::{Error, ErrorCode},
+    invoke::{DryRunReply, InvokeReply, InvokeRequest, ResolveToolReply, ResolveToolRequest},
+    node::{RegisterReply, RegisterRequest},
+    node_life, node_view,
+    pool::PoolListRequest,
+    port::{
+        HeartbeatRequest, LeaseReply, LeaseRequest, Limit, ListRequest, Page, ReleaseReply,
+        ReleaseRequest, ResolveRequest,
     },
+    tool::{
+        ToolChangeReply, ToolDeregisterRequest, ToolDescribeReply, ToolDescribeRequest,
+        ToolListRequest, ToolRegisterRequest,
+    },
+    trust::{ReportRequest, TrustGetRequest, TrustReply},
 };
 
 /// A request.

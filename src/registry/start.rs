@@ -15,12 +15,12 @@ use onex_core::{
     record::{InstanceId, Settings as SharedSettings, Unknown},
 };
 use onex_log::Derived;
+use onex_types::ids::Host;
 use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 use crate::{
     connect as nats_connect,
-    domain::ids::Host,
     machine::Machine,
     protocol::{endpoint::NODE_BYTES_MAX, names::SERVICE},
 };

@@ -6,8 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use onex_core::{node, record::LeaseEnd};
-
-use crate::domain::ids::{
+use onex_types::ids::{
     Host, Label, LeaseId, Name, NodeId, Port, RequesterId, Token, Transport, Ttl,
 };
 

@@ -8,22 +8,20 @@ use onex_core::{
     host_names::{HostRecord, TellHost},
     state::State,
 };
+use onex_types::ids::{CommandId, Host};
 use tokio::{sync::oneshot, time::sleep};
 use uuid::Uuid;
 
-use crate::{
-    domain::ids::{CommandId, Host},
-    registry::{
-        bus::Bus,
-        clock::Clock,
-        driver::{Handle, Submitted},
-        host_records::{
-            LOOK_INTERVAL, is_gone, is_of_another, tell_of_former_names, tell_of_two_hosts,
-        },
-        intake::Completion,
-        own_host::{OwnHost, records},
-        seldom::Seldom,
+use crate::registry::{
+    bus::Bus,
+    clock::Clock,
+    driver::{Handle, Submitted},
+    host_records::{
+        LOOK_INTERVAL, is_gone, is_of_another, tell_of_former_names, tell_of_two_hosts,
     },
+    intake::Completion,
+    own_host::{OwnHost, records},
+    seldom::Seldom,
 };
 
 /// How long a record may take to be written, in milliseconds.

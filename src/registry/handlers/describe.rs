@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use onex_types::ids::NodeId;
 use uuid::Uuid;
 
 use crate::{
-    domain::ids::NodeId,
     protocol::{
         describe::{DescribeRequest, Registry},
         error::Error,

@@ -8,9 +8,9 @@ use onex_core::{
     node_command::NodeAnswer,
     state::State,
 };
+use onex_types::{ids::NodeId, time::Moment};
 
 use crate::{
-    domain::{ids::NodeId, time::Moment},
     protocol::{
         bounds::Open,
         contract::{self, ToolRules},

@@ -9,13 +9,13 @@ use onex_core::{
     node_command::OwnerRequest,
     record::{LeaseEnd, Request},
 };
-use onex_types::key::PortKey;
+use onex_types::{
+    ids::{LeaseId, Transport, Ttl},
+    key::PortKey,
+    time::Now,
+};
 
 use crate::{
-    domain::{
-        ids::{LeaseId, Transport, Ttl},
-        time::Now,
-    },
     protocol::{
         endpoint::Endpoint,
         error::{Error, ErrorCode},

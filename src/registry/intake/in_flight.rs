@@ -5,10 +5,10 @@ use std::time::Instant;
 use async_nats::Subject;
 use bytes::Bytes;
 use onex_core::command::{Action, Command, Outcome};
+use onex_types::time::{Moment, Now};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
-    domain::time::{Moment, Now},
     protocol::{
         endpoint::Endpoint,
         error::{Error, Outcome as Done},

@@ -10,6 +10,10 @@ use std::sync::Arc;
 use async_nats::{Message, Subscriber};
 use futures::{StreamExt, stream::ReadyChunks};
 use onex_core::command::{Action, Command, Outcome};
+use onex_types::{
+    ids::{CommandId, Ttl},
+    time::Moment,
+};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
@@ -17,10 +21,6 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    domain::{
-        ids::{CommandId, Ttl},
-        time::Moment,
-    },
     protocol::{
         describe::Registry,
         endpoint::Endpoint,

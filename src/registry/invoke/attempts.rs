@@ -4,21 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::{HeaderMap, Message, PublishError, client::PublishErrorKind};
 use onex_core::call::{Attempt as Asked, AttemptResult};
+use onex_types::ids::NodeId;
 use serde_json::{Value, json};
 
-use crate::{
-    domain::ids::NodeId,
-    protocol::{
-        contract::ToolRules,
-        error::{Error, ErrorCode},
-        invoke::Reason,
-        json::JsonText,
-        names::{
-            HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS,
-            HEADER_TOOL, HEADER_TOOL_VERSION, HEADER_TRACEPARENT,
-        },
-        provider_error::ProviderError,
+use crate::protocol::{
+    contract::ToolRules,
+    error::{Error, ErrorCode},
+    invoke::Reason,
+    json::JsonText,
+    names::{
+        HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS,
+        HEADER_TOOL, HEADER_TOOL_VERSION, HEADER_TRACEPARENT,
     },
+    provider_error::ProviderError,
 };
 
 use super::{

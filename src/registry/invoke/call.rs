@@ -11,24 +11,22 @@ use onex_core::{
     execution::Run,
     record::Unknown,
 };
+use onex_types::ids::{Digest, ExecutionId, NodeId};
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
-use crate::{
-    domain::ids::{Digest, ExecutionId, NodeId},
-    protocol::{
-        asked as wire,
-        bounds::Open,
-        contract::ToolRules,
-        detail::Detail,
-        error::Error,
-        frame,
-        invoke::{Called, Choice, InvokeReply, InvokeRequest, Reason},
-        json::{Document, JsonText},
-        names::HEADER_TRACEPARENT,
-        validator::Violation,
-    },
+use crate::protocol::{
+    asked as wire,
+    bounds::Open,
+    contract::ToolRules,
+    detail::Detail,
+    error::Error,
+    frame,
+    invoke::{Called, Choice, InvokeReply, InvokeRequest, Reason},
+    json::{Document, JsonText},
+    names::HEADER_TRACEPARENT,
+    validator::Violation,
 };
 
 use super::{

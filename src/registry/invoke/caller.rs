@@ -1,11 +1,11 @@
 //! Whoever has a tool called, and for how long it waits.
 
 use onex_core::command::{Action, Command};
-use onex_types::ids::CommandId;
+use onex_types::{ids::CommandId, time::Moment};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{domain::time::Moment, registry::contracts::Asking};
+use crate::registry::contracts::Asking;
 
 use super::super::clock::Clock;
 

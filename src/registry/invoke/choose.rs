@@ -3,19 +3,17 @@
 use std::collections::BTreeMap;
 
 use onex_core::{node::Tool, nodes::NodeView, state::State, trust::TrustState};
+use onex_types::{
+    ids::{NodeId, Token},
+    time::Moment,
+};
 use semver::{Comparator, Op, Version, VersionReq};
 
-use crate::{
-    domain::{
-        ids::{NodeId, Token},
-        time::Moment,
-    },
-    protocol::{
-        bounds::Open,
-        invoke::{CANDIDATES_SHOWN_MAX, Candidate, CandidateState, Choice, Policy, Reason},
-        names::Namespace,
-        subject::{ToolSubjects, check_subject},
-    },
+use crate::protocol::{
+    bounds::Open,
+    invoke::{CANDIDATES_SHOWN_MAX, Candidate, CandidateState, Choice, Policy, Reason},
+    names::Namespace,
+    subject::{ToolSubjects, check_subject},
 };
 
 use super::{
@@ -322,10 +320,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{
-        domain::ids::Incarnation,
-        registry::invoke::history::{DOUBTED_MILLIS_MIN, Ended},
-    };
+    use crate::registry::invoke::history::{DOUBTED_MILLIS_MIN, Ended};
+    use onex_types::ids::Incarnation;
 
     #[test]
     fn an_older_version_of_the_same_line_may_stand_in() {

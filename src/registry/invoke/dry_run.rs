@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
+use onex_types::ids::NodeId;
 
-use crate::{
-    domain::ids::NodeId,
-    protocol::{
-        bounds::Open,
-        error::{Error, ErrorCode},
-        invoke::{
-            Candidate, CandidateState, DryRunReply, InvokeRequest, Plan, Planned, Reason, refusal,
-        },
+use crate::protocol::{
+    bounds::Open,
+    error::{Error, ErrorCode},
+    invoke::{
+        Candidate, CandidateState, DryRunReply, InvokeRequest, Plan, Planned, Reason, refusal,
     },
 };
 

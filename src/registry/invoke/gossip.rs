@@ -4,13 +4,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_nats::{Client, SubscribeError, Subscriber};
 use futures::StreamExt;
+use onex_types::ids::{Incarnation, Token};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{
-    domain::ids::{Incarnation, Token},
-    protocol::names::Namespace,
-};
+use crate::protocol::names::Namespace;
 
 use super::{
     super::{bus::Bus, stop::Stop},

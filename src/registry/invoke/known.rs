@@ -5,17 +5,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use onex_types::ids::RequesterId;
 use tokio::sync::Semaphore;
 
-use crate::{
-    domain::ids::RequesterId,
-    protocol::{
-        contract::{self, Contract, ToolRules},
-        error::{Error, ErrorCode},
-        json::Document,
-        tool::Tool,
-        validator::{VALIDATION_STEPS_LIGHT, VALIDATION_STEPS_QUICK, Validator, Violation, Weight},
-    },
+use crate::protocol::{
+    contract::{self, Contract, ToolRules},
+    error::{Error, ErrorCode},
+    json::Document,
+    tool::Tool,
+    validator::{VALIDATION_STEPS_LIGHT, VALIDATION_STEPS_QUICK, Validator, Violation, Weight},
 };
 
 use super::super::{

@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use onex_types::{
+    ids::{NodeId, Token},
+    time::Moment,
+};
 use uuid::Uuid;
 
-use crate::{
-    domain::{
-        ids::{NodeId, Token},
-        time::Moment,
-    },
-    protocol::{
-        error::Error,
-        invoke::{Choice, Reason},
-    },
+use crate::protocol::{
+    error::Error,
+    invoke::{Choice, Reason},
 };
 
 use super::{

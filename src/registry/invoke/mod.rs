@@ -29,23 +29,21 @@ use onex_core::{
     node::Tool,
     state::State,
 };
+use onex_types::{
+    ids::{NodeId, RequesterId, Token},
+    time::Moment,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 use uuid::Uuid;
 
-use crate::{
-    domain::{
-        ids::{NodeId, RequesterId, Token},
-        time::Moment,
-    },
-    protocol::{
-        error::{Error, ErrorCode, Outcome},
-        frame::Parsed,
-        invoke::{InvokeRequest, ResolveToolReply, ResolveToolRequest},
-        names::{HEADER_TIMEOUT_MS, Namespace},
-    },
+use crate::protocol::{
+    error::{Error, ErrorCode, Outcome},
+    frame::Parsed,
+    invoke::{InvokeRequest, ResolveToolReply, ResolveToolRequest},
+    names::{HEADER_TIMEOUT_MS, Namespace},
 };
 
 use super::{

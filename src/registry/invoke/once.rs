@@ -10,10 +10,10 @@ use onex_core::{
     execution::Call as Logged,
     record::{Request, Unknown},
 };
+use onex_types::ids::{ExecutionId, RequestId};
 use tokio::time::timeout_at;
 
 use crate::{
-    domain::ids::{ExecutionId, RequestId},
     protocol::{
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
         json::JsonText,

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    domain::ids::Token,
-    protocol::{
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-        invoke::{CANDIDATES_SHOWN_MAX, Choice, Offered, Reason},
-        validator::Violation,
-    },
+use onex_types::ids::Token;
+
+use crate::protocol::{
+    error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
+    invoke::{CANDIDATES_SHOWN_MAX, Choice, Offered, Reason},
+    validator::Violation,
 };
 
 use super::Chosen;

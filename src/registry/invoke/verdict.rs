@@ -3,19 +3,17 @@
 use std::fmt;
 
 use async_nats::{HeaderMap, Message};
+use onex_types::ids::{NodeId, Token};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{
-    domain::ids::{NodeId, Token},
-    protocol::{
-        error::{Error, ErrorCode},
-        invoke::{Executed, PROVIDER_BODY_BYTES_MAX},
-        json::{Document, JsonText},
-        names::{HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_EXECUTED},
-        provider_error::ProviderError,
-        validator::Violation,
-    },
+use crate::protocol::{
+    error::{Error, ErrorCode},
+    invoke::{Executed, PROVIDER_BODY_BYTES_MAX},
+    json::{Document, JsonText},
+    names::{HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_EXECUTED},
+    provider_error::ProviderError,
+    validator::Violation,
 };
 
 use super::super::contracts::PARSE_INLINE_BYTES_MAX;

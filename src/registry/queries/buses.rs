@@ -1,19 +1,17 @@
 //! Buses, in lists.
 
 use onex_core::{bus_index::BusFilter, key::Key, node_record::Bus, record::Unknown, state::State};
+use onex_types::{
+    ids::{BusId, NodeId},
+    time::Moment,
+};
 use serde_json::Value;
 
-use crate::{
-    domain::{
-        ids::{BusId, NodeId},
-        time::Moment,
-    },
-    protocol::{
-        bus::{BusItem, BusListRequest},
-        error::Error,
-        port::Page,
-        uri::EndpointUri,
-    },
+use crate::protocol::{
+    bus::{BusItem, BusListRequest},
+    error::Error,
+    port::Page,
+    uri::EndpointUri,
 };
 
 use super::{Catalog, cursor, page};

@@ -11,14 +11,12 @@ use onex_core::{
     state::State,
     trust::{Trust, Verdicts},
 };
-
-use crate::{
-    domain::{
-        ids::{LeaseId, NodeId, RequesterId, Token, Ttl},
-        time::Moment,
-    },
-    protocol::{bus::BusItem, describe::Totals, port::LeaseReply},
+use onex_types::{
+    ids::{LeaseId, NodeId, RequesterId, Token, Ttl},
+    time::Moment,
 };
+
+use crate::protocol::{bus::BusItem, describe::Totals, port::LeaseReply};
 
 use super::{buses, leases};
 

@@ -2,17 +2,15 @@
 
 use jiff::SignedDuration;
 use onex_core::{command::Held, key::Key, record::Lease, state::State};
-use onex_types::key::PortKey;
+use onex_types::{
+    ids::{Host, Label, Name, NodeId, Port, RequesterId},
+    key::PortKey,
+    time::{Moment, Now},
+};
 
-use crate::{
-    domain::{
-        ids::{Host, Label, Name, NodeId, Port, RequesterId},
-        time::{Moment, Now},
-    },
-    protocol::{
-        error::Error,
-        port::{Availability, LeaseReply, LeaseStatus, ListRequest, Page, ResolveRequest},
-    },
+use crate::protocol::{
+    error::Error,
+    port::{Availability, LeaseReply, LeaseStatus, ListRequest, Page, ResolveRequest},
 };
 
 use super::{Catalog, bad_cursor};

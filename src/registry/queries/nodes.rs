@@ -4,29 +4,25 @@ use std::sync::Arc;
 
 use onex_core::{
     command::Refusal,
+    node::NodeEnd as Ended,
     node_index::{Liveness as Facet, NodeFilter},
+    trust::Verdicts,
 };
+use onex_types::ids::{LeaseId, NodeId};
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::{
-    domain::{
-        ids::{LeaseId, NodeId},
-        node::NodeEnd as Ended,
-        trust::Verdicts,
+use crate::protocol::{
+    bounds::Open,
+    describe::DescribeRequest,
+    error::Error,
+    node_life::NodeEnd,
+    node_view::{
+        InboundLease, ListensAt, Liveness, NodeItem, NodeListRequest, NodeMetadata, NodePorts,
+        NodeView, Section,
     },
-    protocol::{
-        bounds::Open,
-        describe::DescribeRequest,
-        error::Error,
-        node_life::NodeEnd,
-        node_view::{
-            InboundLease, ListensAt, Liveness, NodeItem, NodeListRequest, NodeMetadata, NodePorts,
-            NodeView, Section,
-        },
-        port::Page,
-        trust::{Computed, Trust, TrustReply},
-    },
+    port::Page,
+    trust::{Computed, Trust, TrustReply},
 };
 
 use super::super::refusal;
@@ -211,7 +207,7 @@ fn metadata(catalog: Catalog<'_>, known: &Known<'_>) -> NodeMetadata {
     }
 }
 
-/// A member of what a node said of itself that the domain only carries along.
+/// A member of what a node said of itself that the core only carries along.
 fn said<T: DeserializeOwned>(known: &Known<'_>, name: &str) -> Option<T> {
     let value = known.registration.more.get(name)?;
     serde_json::from_value(value.clone()).ok()
@@ -249,7 +245,7 @@ fn lease_status(catalog: Catalog<'_>, lease_id: LeaseId) -> InboundLease {
     }
 }
 
-/// What the domain carries as the type by which it came; members of the domain's own are not in that.
+/// What the core carries as the type by which it came; members of the core's own are not in that.
 pub(super) fn again<T: serde::Serialize, U: DeserializeOwned>(carried: &T) -> Option<U> {
     let value: Value = serde_json::to_value(carried).ok()?;
     let Value::Object(members) = value else {

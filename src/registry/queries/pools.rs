@@ -1,15 +1,14 @@
 //! Pools of ports, in lists.
 
-use crate::{
-    domain::{
-        ids::{Host, Transport},
-        key::{escape, unescape},
-    },
-    protocol::{
-        error::Error,
-        pool::{PoolItem, PoolListRequest},
-        port::Page,
-    },
+use onex_types::{
+    ids::{Host, Transport},
+    key::{escape, unescape},
+};
+
+use crate::protocol::{
+    error::Error,
+    pool::{PoolItem, PoolListRequest},
+    port::Page,
 };
 
 use super::{Catalog, bad_cursor};

@@ -1,22 +1,20 @@
 //! The JSON Schemas that there are: of messages, of tools, of nodes.
 
+use onex_types::ids::Token;
 use serde_json::Value;
 
-use crate::{
-    domain::{
-        ids::Token,
-        node::{CONTRACT_HASH_PREFIX, Tool},
-    },
-    protocol::{
-        bounds::Open,
-        catalog::{SchemaGetReply, SchemaGetRequest, SchemaItem, SchemaKind, SchemaListRequest},
-        error::{Error, ErrorCode},
-        port::Page,
-        schemas::{self, Message},
-    },
+use crate::protocol::{
+    bounds::Open,
+    catalog::{SchemaGetReply, SchemaGetRequest, SchemaItem, SchemaKind, SchemaListRequest},
+    error::{Error, ErrorCode},
+    port::Page,
+    schemas::{self, Message},
 };
 
-use onex_core::node_index::NodeFilter;
+use onex_core::{
+    node::{CONTRACT_HASH_PREFIX, Tool},
+    node_index::NodeFilter,
+};
 
 use super::{Catalog, Known, cursor, page};
 

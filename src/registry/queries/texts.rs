@@ -6,18 +6,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use onex_core::record::Unknown;
+use onex_core::{node::Tool, record::Unknown};
+use onex_types::ids::{Name, NodeId, Token};
 use semver::Version;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::{
-    domain::{
-        ids::{Name, NodeId, Token},
-        node::Tool,
-    },
-    protocol::error::{Error, ErrorCode},
-};
+use crate::protocol::error::{Error, ErrorCode};
 
 use super::{Catalog, Known};
 

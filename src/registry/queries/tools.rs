@@ -2,22 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use onex_core::{node::Tool, trust::TrustState};
+use onex_types::ids::{Name, NodeId, Token};
 use semver::Version;
 
-use crate::{
-    domain::{
-        ids::{Name, NodeId, Token},
-        node::Tool,
-        trust::TrustState,
-    },
-    protocol::{
-        bounds::{Open, parse_version},
-        error::Error,
-        port::Page,
-        tool::{
-            PROVIDERS_SHOWN_MAX, Provider, ToolDescribeReply, ToolDescribeRequest, ToolItem,
-            ToolListRequest, VARIANTS_BYTES_MAX, VARIANTS_SHOWN_MAX, VERSIONS_SHOWN_MAX, Variant,
-        },
+use crate::protocol::{
+    bounds::{Open, parse_version},
+    error::Error,
+    port::Page,
+    tool::{
+        PROVIDERS_SHOWN_MAX, Provider, ToolDescribeReply, ToolDescribeRequest, ToolItem,
+        ToolListRequest, VARIANTS_BYTES_MAX, VARIANTS_SHOWN_MAX, VERSIONS_SHOWN_MAX, Variant,
     },
 };
 

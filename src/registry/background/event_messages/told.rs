@@ -7,19 +7,17 @@ use onex_core::{
     node_event::{NodeEvent as OfNode, ToolRef, TrustEvent as Report},
     node_record::Bus,
     record::{Lease, Record},
+    trust::score,
 };
 use onex_types::{
     ids::{BusId, NodeId},
     key::PortKey,
 };
 
-use crate::{
-    domain::trust::score,
-    protocol::{
-        bounds::Open,
-        event::{
-            About, BusEvent, ExecutionEvent, GapEvent, NodeEvent, PortEvent, ToolEvent, TrustEvent,
-        },
+use crate::protocol::{
+    bounds::Open,
+    event::{
+        About, BusEvent, ExecutionEvent, GapEvent, NodeEvent, PortEvent, ToolEvent, TrustEvent,
     },
 };
 
