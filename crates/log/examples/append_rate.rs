@@ -38,7 +38,7 @@ async fn main() -> Result<()> {
     let (mut log, _) = open(Options {
         nats: connect::Options::at(&url),
         bucket: format!("rate-{}", Uuid::new_v4().simple()),
-        replicas: 1,
+        replicas: Some(1),
         bytes_max: 4 << 30,
         bytes_chosen: false,
     })
