@@ -39,7 +39,7 @@ async fn start_behind_wire(args: &[&str]) -> (Nats, Proxy, Registry, Caller) {
 }
 
 /// A registry says every code that it can say. `INTERNAL` is not among them: it is for faults that nobody knows how to
-/// bring about. Nor is `CONTENDED`: commands of one key are decided one after the other.
+/// bring about.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_code_is_said() {
     for code in ErrorCode::ALL {
@@ -72,7 +72,6 @@ async fn every_code_is_said() {
             | ErrorCode::ToolError
             | ErrorCode::InvalidResult
             | ErrorCode::ToolTimeout
-            | ErrorCode::Contended
             | ErrorCode::Internal => continue,
         };
         assert_eq!(refused.code, code.as_str(), "{:#}", refused.error);

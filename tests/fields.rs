@@ -840,39 +840,6 @@ async fn each_read_says_when_it_cannot_make_sure_that_nothing_is_there() {
     acknowledge(&caller, true).await;
 }
 
-/// The endpoint whose write, while its outcome is open, keeps a request to this one from being judged.
-fn in_the_way(endpoint: Endpoint) -> Endpoint {
-    match endpoint {
-        // After a release there is nothing left to release, and so on: what is there already needs no second write.
-        Endpoint::PortRelease => Endpoint::PortHeartbeat,
-        Endpoint::NodeDeregister => Endpoint::NodeHeartbeat,
-        Endpoint::ToolRegister => Endpoint::ToolDeregister,
-        Endpoint::ToolDeregister => Endpoint::ToolRegister,
-        // The same request again waits for the first one.
-        other => other,
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn each_write_says_that_another_is_in_its_way() {
-    let registry = Registry::start(&UNTRIED);
-    let caller = Caller::of(&registry).await;
-    // The same call of a tool waits for the first one, and is told that it is under way.
-    let writes = that_say(ErrorCode::Contended).filter(|one| *one != Endpoint::ToolInvoke);
-    let cases = unacknowledged(&caller, writes).await;
-    let each = cases.iter().map(async |(endpoint, world)| {
-        let before = in_the_way(*endpoint);
-        let mut body = write(before, world);
-        refused_soon(&caller, before, &body, ErrorCode::StoreUnavailable).await;
-        if before != *endpoint {
-            body = first(*endpoint, world);
-        }
-        refused_soon(&caller, *endpoint, &body, ErrorCode::Contended).await;
-    });
-    join_all(each).await;
-    acknowledge(&caller, true).await;
-}
-
 /// One request is under way and hangs; there is room for no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_says_that_it_is_busy() {

@@ -314,7 +314,7 @@ fn hint(refusal: &error::Error) -> Option<String> {
         ErrorCode::ResourceExhausted => return Some(exhausted(refusal.retry_after_ms)),
         // The message says whether anything was done.
         ErrorCode::StoreUnavailable => "ask again, or wait longer with --timeout",
-        ErrorCode::Contended | ErrorCode::Stale | ErrorCode::Busy => {
+        ErrorCode::Stale | ErrorCode::Busy => {
             "nothing was done; ask again, or wait longer with --timeout"
         }
         ErrorCode::InvalidArguments | ErrorCode::ContractChanged => {

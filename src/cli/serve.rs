@@ -1,6 +1,12 @@
 //! `onex serve`: runs the registry, with a NATS server of its own or on a running one.
 
-use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, builder::ValueParser, parser::ValueSource};
@@ -38,6 +44,10 @@ pub(super) use failure::is_about_data;
 
 /// As many copies of a stream as a NATS server keeps at most.
 const REPLICAS_MAX: u64 = 5;
+/// How long until a registry that ended by a fault of its own is started again; twice as long each time.
+const RESTART_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// How long at most. One that lasted longer than this is started again as if it were the first time.
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Run the registry.
 ///
@@ -365,7 +375,9 @@ fn stopped_while_starting(signal: &str) {
 /// Serves until it is told to stop; then answers what is in flight.
 async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
     let subject = settings.namespace.subject("port.lease");
+    let mut pause = RESTART_PAUSE_MIN;
     loop {
+        let began = Instant::now();
         let mut registry = tokio::select! {
             registry = Registry::start(settings.clone(), nats) => registry?,
             signal = told.to_stop() => {
@@ -380,13 +392,23 @@ async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<
                 if !failure.is_passing() {
                     return Err(failure.into());
                 }
+                if began.elapsed() > RESTART_PAUSE_MAX {
+                    pause = RESTART_PAUSE_MIN;
+                }
                 // Leases outlast a registry: a new one goes on where this one ended.
-                tracing::error!(%failure, "starting again");
+                tracing::error!(%failure, "starting again in {} s", pause.as_secs());
             }
             signal = told.to_stop() => {
                 tracing::info!(signal, "draining");
                 registry.drain().await;
                 tracing::info!("stopped");
+                return Ok(());
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(RESTART_PAUSE_MAX),
+            signal = told.to_stop() => {
+                stopped_while_starting(signal);
                 return Ok(());
             }
         }

@@ -173,7 +173,7 @@ impl ErrorCode {
             Self::ToolNotFound => &[(Detail::ToolName, Always), (Detail::NodeId, Sometimes)],
             Self::BusNotFound => &[(Detail::BusId, Always)],
             Self::IdempotencyMismatch => &[(Detail::RequestId, Always)],
-            Self::Contended | Self::Internal => &[],
+            Self::Internal => &[],
         }
     }
 }

@@ -216,8 +216,6 @@ impl Endpoint {
             Code::InvalidRequest | Code::TooLarge | Code::Busy | Code::Internal => true,
             // Those that take min_revision.
             Code::StoreChanged | Code::Stale => self != Self::Help,
-            // What is in the way of a call is that same call.
-            Code::Contended => self.writes() && self != Self::ToolInvoke,
             // A negative answer is checked, and that takes a write.
             Code::StoreUnavailable => self.writes() || !own.is_empty(),
             code => own.contains(code),

@@ -91,8 +91,6 @@ codes! {
     ToolTimeout = "TOOL_TIMEOUT", 504, false;
     /// No port of the pool is free; `retry_after_ms` from the soonest expiry.
     ResourceExhausted = "RESOURCE_EXHAUSTED", 503, true;
-    /// Others kept writing the same keys; nothing was done.
-    Contended = "CONTENDED", 503, true;
     /// This instance has not caught up with `min_revision` in time; nothing was done.
     Stale = "STALE", 503, true;
     /// Too much is under way; nothing was done.

@@ -103,9 +103,11 @@ pub fn error(refusal: Refusal) -> Error {
             Error::new(ErrorCode::TooLarge, message).with("limit", json!(limit))
         }
         Refusal::PortNotHeld(_) => Error::invalid("/port", message),
-        Refusal::SettingsChanged => Error::new(ErrorCode::Contended, message),
         // No endpoint passes these on.
-        Refusal::CallNotFound | Refusal::SettingsDiffer(_) | Refusal::FormatUnknown(_) => {
+        Refusal::CallNotFound
+        | Refusal::SettingsChanged
+        | Refusal::SettingsDiffer(_)
+        | Refusal::FormatUnknown(_) => {
             Error::new(ErrorCode::Internal, message)
         }
         Refusal::Unavailable => Error::unavailable(Outcome::None),
