@@ -238,7 +238,7 @@ fn record(kind: Kind) -> &'static str {
         Family::Bus => "bus.metrics",
         Family::Execution => "call.0198f3a0-6c21-7a44-9b10-1f2e3d4c5b6a",
         Family::Gap => "sys.named",
-        Family::Trust => "verdict.text=2Esummariser",
+        Family::Trust => "trust.text=2Esummariser",
     }
 }
 
