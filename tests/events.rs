@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
-use harness::{Caller, Event, Events, Nats, Provider, Registry, until};
+use harness::{Caller, Event, Events, Log, Nats, Provider, Registry, until};
 use onex_core::entry::EventKind;
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
@@ -333,28 +333,21 @@ async fn everything_that_happens_is_told() {
     forgotten(&story.caller).await;
 }
 
-/// What has ended is removed after its retention, by a marker that goes by itself.
+/// What has ended is removed after its retention.
 async fn forgotten(caller: &Caller) {
-    let context = jetstream::new(caller.client.clone());
-    let stream = context.get_stream("KV_onex-registry").await.unwrap();
+    let log = Log::of(caller).await;
     // `first` lives, and so does what was said of it.
     for key in [
         "node.fourth",
         "live.fourth",
-        "verdict.fourth",
+        "trust.fourth",
         "bus.bus-of-third",
         "node.third",
     ] {
         until(&format!("{key} to be removed"), async || {
-            let subject = format!("$KV.onex-registry.{key}");
-            let last = stream
-                .get_last_raw_message_by_subject(&subject)
-                .await
-                .ok()?;
-            let operation = last.headers.get("KV-Operation")?;
-            assert_eq!(operation.as_str(), "DEL");
-            assert!(last.headers.get("Nats-TTL").is_some() && last.payload.is_empty());
-            Some(())
+            let commands = log.about(key, 0).await;
+            let last = commands.last()?;
+            last.changes().contains(&("del", key)).then_some(())
         })
         .await;
     }

@@ -14,9 +14,8 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use async_nats::jetstream;
 use futures::future::join_all;
-use harness::{Caller, Nats, Refused, Registry, until, with};
+use harness::{Caller, Nats, Proxy, Refused, Registry, User, until, with};
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use onex_registry::protocol::json::JSON_LEVELS_MAX;
@@ -736,49 +735,36 @@ async fn each_knows_at_least_what_its_caller_has_seen() {
     join_all(stale).await;
 }
 
-/// The lineage of a bucket grows when somebody accepts that it has gone backwards; here it is written by hand.
+/// What the store had is gone, and an operator has accepted that.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_notices_that_the_store_is_another_one() {
     let nats = Nats::start();
     let mut registry = Registry::on(&nats, &UNTRIED);
     let caller = Caller::connect(&nats.url()).await;
+    let lost = caller.lease(Uuid::new_v4(), json!({})).await;
     registry.terminate();
     assert!(registry.ended().0.success());
-    let context = jetstream::new(caller.client.clone());
-    let bucket = context.get_key_value("onex-registry").await.unwrap();
-    let sys = json!({"format": 1, "lineage": 1, "ttl_max": 86_400});
-    bucket.put("sys", sys.to_string().into()).await.unwrap();
+    User::lose_log(&nats).await;
     let _registry = Registry::on(&nats, &UNTRIED);
     for endpoint in that_say(ErrorCode::StoreChanged) {
         let world = World::of(&caller).await;
         let mut body = first(endpoint, &world);
-        body["min_revision"] = json!(1);
+        body["min_revision"] = lost["revision"].clone();
         caller
             .refused(endpoint.name(), body, ErrorCode::StoreChanged)
             .await;
     }
 }
 
-/// The bucket's stream stops acknowledging, or does so again: what is written is stored all the same.
-async fn acknowledge(caller: &Caller, acks: bool) {
-    let context = jetstream::new(caller.client.clone());
-    let stream = context.get_stream("KV_onex-registry").await.unwrap();
-    let mut config = stream.cached_info().config.clone();
-    config.no_ack = !acks;
-    context.update_stream(config).await.unwrap();
-}
-
-/// A world for each of these, and then no acknowledgements.
-async fn unacknowledged(
-    caller: &Caller,
-    endpoints: impl Iterator<Item = Endpoint>,
-) -> Vec<(Endpoint, World)> {
-    let mut cases = Vec::new();
-    for endpoint in endpoints {
-        cases.push((endpoint, World::of(caller).await));
-    }
-    acknowledge(caller, false).await;
-    cases
+/// A registry whose store can fall silent, and a caller that hears everything.
+async fn behind_wire(args: &[&str]) -> (Nats, Proxy, Registry, Caller) {
+    let nats = Nats::start();
+    let wire = Proxy::to(&nats.url()).await;
+    let url = wire.url();
+    let mut registry = Registry::spawn(&[&["--nats", &url], &UNTRIED[..], args].concat());
+    registry.await_ready();
+    let caller = Caller::connect(&nats.url()).await;
+    (nats, wire, registry, caller)
 }
 
 /// A request that is not waited for long, and has to be refused.
@@ -807,24 +793,32 @@ fn write(endpoint: Endpoint, world: &World) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_write_says_when_it_is_not_known_what_came_of_it() {
-    let registry = Registry::start(&UNTRIED);
-    let caller = Caller::of(&registry).await;
-    let writes = that_say(ErrorCode::StoreUnavailable).filter(|endpoint| endpoint.writes());
-    let cases = unacknowledged(&caller, writes).await;
-    let each = cases.iter().map(async |(endpoint, world)| {
-        let body = write(*endpoint, world);
-        let refused = refused_soon(&caller, *endpoint, &body, ErrorCode::StoreUnavailable).await;
-        assert_eq!(refused.detail("outcome"), "unknown", "{endpoint:?}");
-    });
-    join_all(each).await;
-    acknowledge(&caller, true).await;
+    let (_nats, wire, _registry, caller) = behind_wire(&[]).await;
+    for endpoint in that_say(ErrorCode::StoreUnavailable).filter(|endpoint| endpoint.writes()) {
+        let world = World::of(&caller).await;
+        let body = write(endpoint, &world);
+        let code = ErrorCode::StoreUnavailable;
+        // Where something of the registry's own is under way, nothing was done of what came behind it.
+        until("the write to be under way", async || {
+            wire.silence_store();
+            let refused = refused_soon(&caller, endpoint, &body, code).await;
+            wire.mend();
+            until("the store to answer", async || {
+                let known = json!({"node_id": "nobody"});
+                let refused = caller.ask("describe", known).await.unwrap_err();
+                refused.is(ErrorCode::NodeNotFound).then_some(())
+            })
+            .await;
+            (refused.detail("outcome") == "unknown").then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_read_says_when_it_cannot_make_sure_that_nothing_is_there() {
-    let registry = Registry::start(&UNTRIED);
-    let caller = Caller::of(&registry).await;
-    acknowledge(&caller, false).await;
+    let (_nats, wire, _registry, caller) = behind_wire(&[]).await;
+    wire.silence_store();
     let reads = that_say(ErrorCode::StoreUnavailable).filter(|endpoint| !endpoint.writes());
     let each = reads.map(async |endpoint| {
         let body = match endpoint {
@@ -837,20 +831,15 @@ async fn each_read_says_when_it_cannot_make_sure_that_nothing_is_there() {
         assert_eq!(refused.detail("outcome"), "none", "{endpoint:?}");
     });
     join_all(each).await;
-    acknowledge(&caller, true).await;
+    wire.mend();
 }
 
 /// One request is under way and hangs; there is room for no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_says_that_it_is_busy() {
-    let nats = Nats::start();
-    let caller = Caller::connect(&nats.url()).await;
-    let mut roomy = Registry::on(&nats, &UNTRIED);
+    let (_nats, wire, _registry, caller) = behind_wire(&["--in-flight-max", "1"]).await;
     let world = World::of(&caller).await;
-    roomy.terminate();
-    assert!(roomy.ended().0.success());
-    let _narrow = Registry::on(&nats, &[&UNTRIED[..], &["--in-flight-max", "1"]].concat());
-    acknowledge(&caller, false).await;
+    wire.silence_store();
     let body = first(Endpoint::PortLease, &world).to_string();
     let hangs = tokio::spawn({
         let (caller, body) = (caller.clone(), body.clone());
@@ -877,6 +866,6 @@ async fn each_says_that_it_is_busy() {
         let body = first(endpoint, &world);
         caller.refused(endpoint.name(), body, ErrorCode::Busy).await;
     }
-    acknowledge(&caller, true).await;
+    wire.mend();
     hangs.await.unwrap().unwrap();
 }

@@ -869,7 +869,7 @@ async fn an_empty_body_asks_for_defaults_or_teaches() {
         .collect();
     let all = Endpoint::ALL.map(Endpoint::name);
     assert_eq!(names, all);
-    assert!(text(&help, "holders_clock").contains("fencing_token"));
+    assert!(text(&help, "holders_clock").contains("highest revision"));
     let codes: BTreeSet<_> = help["errors"]
         .as_array()
         .unwrap()

@@ -103,10 +103,7 @@ async fn eight_of_64_get_the_last_eight_ports() {
         for (requester, answer) in race(&callers, &json!({})).await {
             match answer {
                 Ok(lease) => winners.push((requester, lease)),
-                Err(refused) => assert!(
-                    refused.is(ErrorCode::ResourceExhausted),
-                    "{refused:?}"
-                ),
+                Err(refused) => assert!(refused.is(ErrorCode::ResourceExhausted), "{refused:?}"),
             }
         }
         let ports: BTreeSet<u64> = winners

@@ -1,4 +1,5 @@
-//! When a registry refuses to start, or to go on; and foreign hands on its bucket.
+//! When a registry refuses to start, or to go on. Foreign hands on its streams: tests/log_foreign.rs; stores that went
+//! back: tests/log_restore.rs.
 
 // The lints' exception for tests does not reach the helpers of one.
 #![allow(
@@ -16,8 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, kv};
-use harness::{Caller, Events, Nats, PATIENCE, Registry, until, wish};
-use onex_registry::protocol::error::ErrorCode;
+use harness::{Caller, Log, Nats, PATIENCE, Registry};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -33,24 +33,15 @@ fn says(refusal: &str, words: &[&str]) {
     }
 }
 
-async fn bucket(caller: &Caller) -> kv::Store {
-    let context = jetstream::new(caller.client.clone());
-    context.get_key_value("onex-registry").await.unwrap()
-}
-
-/// A server with the bucket of a registry that has stopped, and a lease in it.
-async fn left_behind() -> (Nats, Caller, Value) {
+/// A server with the log of a registry that has stopped.
+async fn left_behind() -> (Nats, Caller) {
     let nats = Nats::start();
     let mut registry = Registry::on(&nats, &UNTRIED);
     let caller = Caller::connect(&nats.url()).await;
-    let lease = caller.lease(Uuid::new_v4(), json!({})).await;
+    caller.lease(Uuid::new_v4(), json!({})).await;
     registry.terminate();
     assert!(registry.ended().0.success());
-    (nats, caller, lease)
-}
-
-fn key(lease: &Value) -> String {
-    format!("port.here.tcp.{}", lease["port"])
+    (nats, caller)
 }
 
 #[test]
@@ -161,8 +152,8 @@ async fn a_bucket_with_other_settings() {
         &refusal,
         &[
             "KV_onex-registry",
-            "max_messages_per_subject is 5 and must be 1",
-            "deny_purge",
+            "subjects",
+            "max_msgs_per_subject is 5 and must be",
             "--namespace",
         ],
     );
@@ -262,50 +253,51 @@ fn follow(command: &str, nats: &Nats) {
     assert!(done.status.success(), "{command}: {said}");
 }
 
-/// What is advised is followed, and then it starts, with all that was in the bucket.
+/// What is advised is followed, and then it starts, with all that was in the log.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_with_too_little_room_are_refused_with_the_command_that_sets_them() {
     type Change = fn(&mut jetstream::stream::Config);
-    let changes: [(&str, &str, Change); 3] = [
+    let changes: [(&str, &str, &str, Change); 4] = [
         (
-            "max_consumers is 1 and must be -1 or at least 16",
+            "KV_onex-registry",
+            "max_consumers is 1 and must be -1",
             "--max-consumers=0",
             |config| config.max_consumers = 1,
         ),
         (
-            "max_msg_size is 4096 and must be -1 or at least 1048576",
+            "KV_onex-registry",
+            "max_msg_size is 4096 and must be -1",
             "--max-msg-size=-1",
             |config| config.max_message_size = 4_096,
         ),
         (
-            "max_messages is 9 and must be -1",
+            "KV_onex-registry",
+            "max_msgs is 90 and must be -1",
             "--max-msgs=-1",
-            |config| {
-                config.max_messages = 9;
-            },
+            |config| config.max_messages = 90,
+        ),
+        (
+            "ONEX_REGISTRY_EVENTS",
+            "max_msg_size is 4096 and must be -1 or at least 1048576",
+            "--max-msg-size=-1",
+            |config| config.max_message_size = 4_096,
         ),
     ];
-    for stream in ["KV_onex-registry", "ONEX_REGISTRY_EVENTS"] {
-        for (what, flag, change) in changes {
-            // How many events are kept is the operator's.
-            if stream == "ONEX_REGISTRY_EVENTS" && flag.contains("max-msgs") {
-                continue;
-            }
-            let (nats, lease) = with_other_setting(stream, change).await;
-            let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
-            says(&refusal, &[stream, what, flag, "--namespace"]);
-            let command = refusal.split('`').nth(1).unwrap();
-            assert!(command.starts_with("nats stream edit "), "{refusal}");
-            follow(command, &nats);
-            let registry = Registry::on(&nats, &UNTRIED);
-            let caller = Caller::of(&registry).await;
-            let kept = caller.get("port.list", json!({})).await;
-            assert_eq!(kept["items"][0]["lease_id"], lease["lease_id"], "{kept:#}");
-        }
+    for (stream, what, flag, change) in changes {
+        let (nats, lease) = with_other_setting(stream, change).await;
+        let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
+        says(&refusal, &[stream, what, flag, "--namespace"]);
+        let command = refusal.split('`').nth(1).unwrap();
+        assert!(command.starts_with("nats stream edit "), "{refusal}");
+        follow(command, &nats);
+        let registry = Registry::on(&nats, &UNTRIED);
+        let caller = Caller::of(&registry).await;
+        let kept = caller.get("port.list", json!({})).await;
+        assert_eq!(kept["items"][0]["lease_id"], lease["lease_id"], "{kept:#}");
     }
 }
 
-/// So are settings with which it could not overwrite a record, or not follow the bucket; what has room enough is left.
+/// So are settings with which it could not append, or not follow the log.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_would_stop_it_later_are_refused() {
     type Change = fn(&mut jetstream::stream::Config);
@@ -317,19 +309,12 @@ async fn settings_that_would_stop_it_later_are_refused() {
             ],
             |config| config.discard_new_per_subject = true,
         ),
-        (
-            &[
-                "consumer_limits",
-                "inactive_threshold is 5s",
-                "at least 60s",
-            ],
-            |config| {
-                config.consumer_limits = Some(jetstream::stream::ConsumerLimits {
-                    inactive_threshold: Duration::from_secs(5),
-                    max_ack_pending: 0,
-                });
-            },
-        ),
+        (&["consumer_limits", "inactive_threshold"], |config| {
+            config.consumer_limits = Some(jetstream::stream::ConsumerLimits {
+                inactive_threshold: Duration::from_secs(5),
+                max_ack_pending: 0,
+            });
+        }),
     ];
     for (words, change) in changes {
         let nats = Nats::start();
@@ -353,12 +338,6 @@ async fn settings_that_would_stop_it_later_are_refused() {
             Registry::on(&nats, &UNTRIED);
         }
     }
-    let (nats, _) = with_other_setting("KV_onex-registry", |config| {
-        config.max_consumers = 16;
-        config.max_message_size = 1 << 20;
-    })
-    .await;
-    Registry::on(&nats, &UNTRIED);
 }
 
 /// The server sets aside what a stream may become.
@@ -390,49 +369,16 @@ async fn room_for_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_of_a_later_version() {
-    for on_port in [true, false] {
-        let (nats, caller, lease) = left_behind().await;
-        let key = if on_port {
-            key(&lease)
-        } else {
-            "sys".to_owned()
-        };
-        let later = json!({"format": 2, "news": true}).to_string();
-        bucket(&caller)
-            .await
-            .put(&key, later.clone().into())
-            .await
-            .unwrap();
-        let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
-        says(&refusal, &["format 2", "up to 1", &key, "newer onex"]);
-        // It is still there.
-        assert_eq!(
-            bucket(&caller).await.get(key).await.unwrap().unwrap(),
-            later
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn settings_that_somebody_deleted() {
-    let (nats, caller, _lease) = left_behind().await;
-    bucket(&caller).await.delete("sys").await.unwrap();
+async fn an_entry_of_a_later_version() {
+    let (nats, caller) = left_behind().await;
+    let log = Log::of(&caller).await;
+    let news = json!([{"put": "news.today", "news": {}}]);
+    log.append_in_format(9, news).await;
+    let last = log.last().await;
     let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
-    says(
-        &refusal,
-        &["`sys`", "deleted", "nats kv put onex-registry sys"],
-    );
-
-    // Without a lease nothing is lost, and it is not for the registry to judge that.
-    let nats = Nats::start();
-    let mut registry = Registry::on(&nats, &UNTRIED);
-    let caller = Caller::connect(&nats.url()).await;
-    registry.terminate();
-    assert!(registry.ended().0.success());
-    bucket(&caller).await.delete("sys").await.unwrap();
-    let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
-    says(&refusal, &["`sys`", "deleted"]);
+    says(&refusal, &["format 9", "newer version", &last.to_string()]);
+    // It is still there.
+    assert_eq!(log.last().await, last);
 }
 
 #[test]
@@ -562,138 +508,6 @@ fn ports_that_the_kernel_takes_as_well() {
     let below = format!("{}-{}", first - 10, first - 1);
     let registry = Registry::start(&["--host", "here", "--no-probe", "--ports", &below]);
     assert!(!registry.said().contains(" WARN "), "{}", registry.said());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_made_again_while_it_runs() {
-    let nats = Nats::start();
-    let mut registry = Registry::on(&nats, &UNTRIED);
-    let caller = Caller::connect(&nats.url()).await;
-    caller.lease(Uuid::new_v4(), json!({})).await;
-    let context = jetstream::new(caller.client.clone());
-    let config = context
-        .get_stream("KV_onex-registry")
-        .await
-        .unwrap()
-        .cached_info()
-        .config
-        .clone();
-    context.delete_stream("KV_onex-registry").await.unwrap();
-    context.create_stream(config).await.unwrap();
-    let (status, said) = registry.ended();
-    assert_eq!(status.code(), Some(1), "{said}");
-    says(&said, &["onex serve: ", "deleted and made again"]);
-    // What is there now is a new bucket, for whoever starts.
-    let _again = Registry::on(&nats, &UNTRIED);
-    assert_eq!(caller.get("port.list", json!({})).await["items"], json!([]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn foreign_hands_on_a_held_port() {
-    let nats = Nats::start();
-    // What is not understood is held for the longest TTL there is.
-    let args = [&UNTRIED[..], &["--ports", "20000-20001", "--ttl-max", "2"]].concat();
-    let mut registry = Registry::on(&nats, &args);
-    let caller = Caller::connect(&nats.url()).await;
-    let bucket = bucket(&caller).await;
-    for garbage in [None, Some("garbage"), Some("{\"format\":1}")] {
-        let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
-        let lease = caller.lease(one, json!({"ttl": 1})).await;
-        match garbage {
-            None => bucket.delete(key(&lease)).await.unwrap(),
-            Some(text) => drop(bucket.put(key(&lease), text.into()).await.unwrap()),
-        }
-        // Its holder is told; nobody else gets the port while its holder may still count.
-        let mine = json!({"requester_id": one, "lease_id": lease["lease_id"]});
-        until("the holder to be told", async || {
-            caller
-                .ask("port.heartbeat", mine.clone())
-                .await
-                .err()
-                .filter(|refused| refused.is(ErrorCode::LeaseNotFound))
-        })
-        .await;
-        let exact = wish(
-            two,
-            json!({"preferred_port": lease["port"], "exact": true, "ttl": 1}),
-        );
-        let refused = caller
-            .refused("port.lease", exact.clone(), ErrorCode::PortUnavailable)
-            .await;
-        assert_eq!(refused.detail("state"), "held", "{garbage:?}");
-        // The registry goes on: the other port is granted.
-        let other = caller.lease(two, json!({"ttl": 1})).await;
-        assert_ne!(other["port"], lease["port"]);
-        caller
-            .get(
-                "port.release",
-                json!({"requester_id": two, "lease_id": other["lease_id"]}),
-            )
-            .await;
-        // And in the end that port as well, with a higher token.
-        let again = until("the port to come back", async || {
-            caller.ask("port.lease", exact.clone()).await.ok()
-        })
-        .await;
-        assert_eq!(again["port"], lease["port"]);
-        assert!(again["fencing_token"].as_u64() > lease["fencing_token"].as_u64());
-        caller
-            .get(
-                "port.release",
-                json!({"requester_id": two, "lease_id": again["lease_id"]}),
-            )
-            .await;
-    }
-    assert!(registry.runs());
-    says(
-        &registry.said(),
-        &["ERROR", "something foreign was written over a port"],
-    );
-    // That a record was destroyed is told as well.
-    let events = Events::published(&caller).await;
-    let overwritten = events
-        .0
-        .iter()
-        .filter(|event| event.body["outcome"] == "overwritten");
-    assert_eq!(overwritten.count(), 3);
-}
-
-/// Other keys than ports: nothing of it stops a registry that runs.
-#[tokio::test(flavor = "multi_thread")]
-async fn foreign_hands_elsewhere() {
-    let nats = Nats::start();
-    let mut registry = Registry::on(&nats, &UNTRIED);
-    let caller = Caller::connect(&nats.url()).await;
-    let bucket = bucket(&caller).await;
-    let requester = Uuid::new_v4();
-    for key in [
-        "sys.barrier",
-        "sys.checkpoint",
-        "no.such.key",
-        "port.here.tcp.0",
-        "port.here.tcp.99999",
-        "sys",
-    ] {
-        for text in ["garbage", "{\"format\":9}", "{}"] {
-            bucket.put(key, text.into()).await.unwrap();
-        }
-        bucket.delete(key).await.unwrap();
-        let lease = caller.lease(requester, json!({})).await;
-        let refused = json!({"requester_id": requester, "lease_id": Uuid::new_v4()});
-        caller
-            .refused("port.heartbeat", refused, ErrorCode::LeaseNotFound)
-            .await;
-        caller
-            .get(
-                "port.release",
-                json!({"requester_id": requester, "lease_id": lease["lease_id"]}),
-            )
-            .await;
-    }
-    assert!(registry.runs());
-    let events = Events::published(&caller).await;
-    assert!(events.check().is_empty());
-    assert_eq!(events.of_kind("port.released").len(), 6);
 }
 
 /// Of its addresses that of IPv4, where clients look by default.

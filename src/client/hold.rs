@@ -74,7 +74,6 @@ pub struct LeaseGuard {
 #[derive(Debug, Clone)]
 struct State {
     term: Term,
-    token: u64,
     loss: Option<Ending>,
 }
 
@@ -82,7 +81,6 @@ impl LeaseGuard {
     fn new(client: Client, lease: LeaseReply, tenure: Tenure) -> Self {
         let (sender, state) = watch::channel(State {
             term: tenure.term(),
-            token: tenure.token(),
             loss: None,
         });
         let (held, gone) = oneshot::channel();
@@ -100,7 +98,7 @@ impl LeaseGuard {
         }
     }
 
-    /// The lease as it was granted. How long it lasts meanwhile, and its present token, are not in there.
+    /// The lease as it was granted. How long it lasts meanwhile is not in there.
     pub fn lease(&self) -> &LeaseReply {
         &self.lease
     }
@@ -110,9 +108,9 @@ impl LeaseGuard {
         self.lease.port
     }
 
-    /// The highest token that was heard of.
+    /// Higher than that of every earlier lease of the port. It stays as long as the lease does.
     pub fn fencing_token(&self) -> u64 {
-        self.state.borrow().token
+        self.lease.fencing_token
     }
 
     /// Until when the port may be used if no further renewal comes through. In the past once the lease is lost.
@@ -206,7 +204,7 @@ impl Kept for Keeper {
         let client = self.client.at_most(patience);
         let lease = client.heartbeat(self.requester_id, self.lease_id, None, Some(id));
         let lease = lease.await?;
-        Ok((lease.ttl, lease.fencing_token))
+        Ok((lease.ttl, lease.revision))
     }
 
     fn is_loss(error: &Error) -> bool {
@@ -219,7 +217,6 @@ impl Kept for Keeper {
     fn tried(&self, tenure: &Tenure) {
         self.state.send_modify(|state| {
             state.term = tenure.term();
-            state.token = tenure.token();
         });
     }
 }
@@ -319,8 +316,8 @@ impl Client {
             .await?;
         let tenure = match request.request_id {
             None => {
-                let (ttl, token) = (lease.ttl, lease.fencing_token);
-                Tenure::granted(asked, ttl, token, grace, BootTime::now())
+                let (ttl, revision) = (lease.ttl, lease.revision);
+                Tenure::granted(asked, ttl, revision, grace, BootTime::now())
             }
             Some(_) => self.renewed_at_once(&lease, grace, until).await?,
         };
@@ -347,8 +344,8 @@ impl Client {
         let lease: LeaseReply = self
             .insist(Endpoint::PortHeartbeat, &renewal, until, Error::may_be_done)
             .await?;
-        let (ttl, token) = (lease.ttl, lease.fencing_token);
+        let (ttl, revision) = (lease.ttl, lease.revision);
         let now = BootTime::now();
-        Ok(Tenure::granted(asked, ttl, token, grace, now))
+        Ok(Tenure::granted(asked, ttl, revision, grace, now))
     }
 }

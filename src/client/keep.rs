@@ -20,7 +20,7 @@ pub(super) fn fresh() -> RequestId {
 
 /// What is renewed.
 pub(super) trait Kept {
-    /// Makes one try of the renewal of that id: the TTL and the fencing token that it was answered with.
+    /// Makes one try of the renewal of that id: the TTL and the revision that it was answered with.
     fn renew(
         &self,
         id: RequestId,
@@ -50,7 +50,7 @@ pub(super) async fn keep<K: Kept>(kept: &K, tenure: &mut Tenure) -> Loss {
             () = sleep_until(tenure.until()) => continue,
         };
         match answer {
-            Ok((ttl, token)) => tenure.renewed(asked, ttl, token, BootTime::now()),
+            Ok((ttl, revision)) => tenure.renewed(asked, ttl, revision, BootTime::now()),
             Err(error) if K::is_loss(&error) => return Loss::Told(Arc::new(error)),
             Err(error) => tenure.failed(Arc::new(error), BootTime::now()),
         }

@@ -70,7 +70,7 @@ pub(super) struct Tenure {
     wish: Option<Duration>,
     /// How long it gets for that.
     grace: Duration,
-    token: u64,
+    revision: u64,
     /// Why the last renewal failed.
     trouble: Option<Arc<Error>>,
     /// When to send the next renewal.
@@ -81,11 +81,11 @@ pub(super) struct Tenure {
 }
 
 impl Tenure {
-    /// What was asked for was granted: for `ttl`, as of `token`, to a holder that takes `grace` to stop.
+    /// What was asked for was granted: for `ttl`, as of `revision`, to a holder that takes `grace` to stop.
     pub(super) fn granted(
         asked: Asked,
         ttl: Ttl,
-        token: u64,
+        revision: u64,
         grace: Option<Duration>,
         now: BootTime,
     ) -> Self {
@@ -93,13 +93,13 @@ impl Tenure {
             until: asked.sent,
             wish: grace,
             grace: Duration::ZERO,
-            token,
+            revision,
             trouble: None,
             next: asked.sent,
             asked: None,
             pause: PAUSE_FIRST,
         };
-        tenure.renewed(asked, ttl, token, now);
+        tenure.renewed(asked, ttl, revision, now);
         tenure
     }
 
@@ -120,11 +120,6 @@ impl Tenure {
             until: self.until,
             trouble: self.trouble.clone(),
         }
-    }
-
-    /// The highest fencing token that was heard of.
-    pub(super) fn token(&self) -> u64 {
-        self.token
     }
 
     /// What to do. `fresh` is the name of the next renewal, if there is to be one.
@@ -150,12 +145,12 @@ impl Tenure {
         Step::Send(asked, part.max(PATIENCE_MIN).min(left))
     }
 
-    /// That request was answered: for `ttl`, as of `token`. Older news than what was heard already counts for
+    /// That request was answered: for `ttl`, as of `revision`. Older news than what was heard already counts for
     /// nothing; a renewal never shortens.
-    pub(super) fn renewed(&mut self, asked: Asked, ttl: Ttl, token: u64, now: BootTime) {
-        if token >= self.token {
+    pub(super) fn renewed(&mut self, asked: Asked, ttl: Ttl, revision: u64, now: BootTime) {
+        if revision >= self.revision {
             let ttl = Duration::from_millis(ttl.millis());
-            self.token = token;
+            self.revision = revision;
             self.until = self.until.max(asked.sent + ttl);
             self.grace = self
                 .wish
@@ -236,7 +231,7 @@ mod tests {
     use Do::{Sends, Stops, Waits};
     use Then::{Does, Failed, Late, Renewed};
 
-    /// A lease of 60 s as of token 4, first asked for at 0 and granted at `granted`; what happens; and until when
+    /// A lease of 60 s as of revision 4, first asked for at 0 and granted at `granted`; what happens; and until when
     /// it lasts in the end.
     #[track_caller]
     fn check(what: &str, granted: u64, story: Vec<Then>, until: u64) {
@@ -265,15 +260,15 @@ mod tests {
                     };
                     assert_eq!(done, wanted, "{what}: at {now}, as number {number}");
                 }
-                Renewed(now, seconds, token) => {
-                    tenure.renewed(last, ttl(seconds), token, at(now));
+                Renewed(now, seconds, revision) => {
+                    tenure.renewed(last, ttl(seconds), revision, at(now));
                 }
-                Late(now, sent, seconds, token) => {
+                Late(now, sent, seconds, revision) => {
                     let asked = Asked {
                         id: id(99),
                         sent: at(sent),
                     };
-                    tenure.renewed(asked, ttl(seconds), token, at(now));
+                    tenure.renewed(asked, ttl(seconds), revision, at(now));
                 }
                 Failed(now, error) => tenure.failed(Arc::new(error), at(now)),
             }
@@ -388,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_token_is_believed_and_a_renewal_only_lengthens() {
+    fn the_highest_revision_is_believed_and_a_renewal_only_lengthens() {
         check(
             "a heartbeat that asks for less, and the reply of the one before comes behind it",
             0,

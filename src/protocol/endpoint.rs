@@ -60,7 +60,7 @@ pub enum Endpoint {
 /// How a holder counts, for clients that nobody here wrote.
 pub const HOLDERS_CLOCK: &str = "You hold the port until ttl seconds after the moment before you first sent the \
     request that was granted or last renewed (a retry with the same request_id does not restart it), on a clock that \
-    runs while the machine sleeps, by the reply with the highest fencing_token. Then stop using it. After you have \
+    runs while the machine sleeps, by the reply with the highest revision. Then stop using it. After you have \
     sent port.release, or were told LEASE_EXPIRED or LEASE_NOT_FOUND, never use it again. A port that you leased with \
     a node_id is yours as long as the node is: the same rule with node.register and node.heartbeat in the place of \
     port.lease and port.heartbeat.";

@@ -318,7 +318,7 @@ pub enum Availability {
 ///
 /// You hold the port until `ttl` seconds after the moment before you first sent the request that was
 /// granted or last renewed. A retry does not restart that. Count on a clock that runs while the machine
-/// sleeps, believe the reply with the highest `fencing_token`, and then stop using the port.
+/// sleeps, believe the reply with the highest `revision`, and then stop using the port.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseReply {
     /// Which.
@@ -382,7 +382,7 @@ pub struct LeaseReply {
     pub expires_in_ms: u64,
     /// When to send the next heartbeat: a third of what is left.
     pub renew_after_ms: u64,
-    /// Grows with every write of this lease and with every later lease of the port.
+    /// Stays as long as the lease, and is higher in every later lease of the port.
     pub fencing_token: u64,
     /// What this answer is true for.
     pub revision: u64,
@@ -407,7 +407,7 @@ pub struct Renewed {
     /// Which.
     #[schemars(with = "UuidText")]
     pub lease_id: LeaseId,
-    /// Grows with every write of this lease.
+    /// The lease's.
     pub fencing_token: u64,
     /// What is left.
     pub expires_in_ms: u64,

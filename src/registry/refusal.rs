@@ -107,9 +107,7 @@ pub fn error(refusal: Refusal) -> Error {
         Refusal::CallNotFound
         | Refusal::SettingsChanged
         | Refusal::SettingsDiffer(_)
-        | Refusal::FormatUnknown(_) => {
-            Error::new(ErrorCode::Internal, message)
-        }
+        | Refusal::FormatUnknown(_) => Error::new(ErrorCode::Internal, message),
         Refusal::Unavailable => Error::unavailable(Outcome::None),
         Refusal::Unknown => Error::unavailable(Outcome::Unknown),
     }

@@ -120,13 +120,23 @@ impl Log {
 
     /// Appends a command with these changes, as an instance would: every registry takes it for true.
     pub(crate) async fn append(&self, changes: Value) {
+        self.append_of(None, changes).await;
+    }
+
+    /// The same, in another format.
+    pub(crate) async fn append_in_format(&self, format: u32, changes: Value) {
+        self.append_of(Some(format.to_string()), changes).await;
+    }
+
+    async fn append_of(&self, format: Option<String>, changes: Value) {
         until("the command to be in the log", async || {
             let last = self.last().await;
             let message = self.0.get_raw_message(last).await.unwrap();
             let header = message.headers.get(ENTRY).unwrap().as_str().to_owned();
             let words: Vec<&str> = header.split(' ').collect();
             let id = Uuid::new_v4().simple().to_string();
-            let header = [&id, words[0], words[2], words[3], words[4]].join(" ");
+            let format = format.as_deref().unwrap_or(words[2]);
+            let header = [&id, words[0], format, words[3], words[4]].join(" ");
             let entry: Value = serde_json::from_slice(&message.payload).unwrap();
             let commands = entry["cmds"].as_array().unwrap().len() as u64;
             let rev = entry["rev"].as_u64().unwrap() + commands;

@@ -55,6 +55,7 @@ impl Proxy {
     }
 
     /// What a registry writes into its log arrives, and it hears nothing of that; everything else it hears.
+    #[allow(dead_code, reason = "each test file uses a part of it")]
     pub(crate) fn silence_store(&self) {
         self.state.send_replace(State::Silent);
     }

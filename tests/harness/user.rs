@@ -42,6 +42,16 @@ impl User {
             .with("XDG_STATE_HOME", state)
     }
 
+    /// The log at that server is lost, and this user accepts it. No registry runs meanwhile.
+    pub(crate) async fn lose_log(nats: &Nats) {
+        let client = async_nats::connect(nats.url()).await.unwrap();
+        let context = async_nats::jetstream::new(client);
+        context.delete_stream("KV_onex-registry").await.unwrap();
+        Self::of_registries(nats)
+            .run("doctor --accept-restore --holders-restarted")
+            .exits(0);
+    }
+
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.environment.push((name, value.to_owned()));
         self

@@ -14,7 +14,8 @@ use uuid::Uuid;
 use crate::{
     api::{Api, Names},
     error::Error,
-    starting,
+    settings,
+    starting::{self, is_room},
 };
 
 /// Messages of one atomic batch, at most; a server allows 1,000.
@@ -25,6 +26,9 @@ const BATCH_MIN: usize = 32;
 
 /// Messages of others behind the last one of ours, at most, that are looked through for it.
 const FOREIGN_MAX: u64 = 1_000;
+
+/// What says how large the one derived stream may become that has a bound, that of events.
+const EVENTS_FLAG: &str = "--events-bytes-max";
 
 /// How long an acknowledgement may take.
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -143,7 +147,9 @@ impl Derived {
         match starting::describe(&self.api).await {
             Err(Error::Missing { .. }) => {}
             described => {
-                let Some(config) = options.corrected(&described?.config) else {
+                let is = described?.config;
+                settings::check_derived(&options.name, &options.subject, &is)?;
+                let Some(config) = options.corrected(&is) else {
                     return Ok(());
                 };
                 let subject = format!("STREAM.UPDATE.{}", options.name);
@@ -152,7 +158,18 @@ impl Derived {
             }
         }
         let wanted = |copies| serde_json::to_value(options.config(copies)).unwrap_or_default();
-        let created = starting::create(&self.api, wanted, options.replicas).await?;
+        let created = starting::create(&self.api, wanted, options.replicas).await;
+        let created = created.map_err(|error| match error {
+            Error::Refused {
+                code, description, ..
+            } if is_room(code, &description) => Error::NoRoom {
+                stream: options.name.clone(),
+                bytes: u64::try_from(options.bytes_max).unwrap_or_default(),
+                description,
+                flag: EVENTS_FLAG,
+            },
+            error => error,
+        })?;
         if let Some(replicas) = created {
             let stream = options.name.as_str();
             tracing::info!(stream, replicas, "created stream");

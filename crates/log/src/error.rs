@@ -34,7 +34,7 @@ pub enum Error {
     /// The server has no room even for the smallest log.
     #[error(
         "the NATS server has no room for stream {stream} of {bytes} bytes: {description}. Give JetStream more storage, \
-         or choose a smaller --store-bytes-max"
+         or choose a smaller {flag}"
     )]
     NoRoom {
         /// The stream that was to be created.
@@ -43,6 +43,8 @@ pub enum Error {
         bytes: u64,
         /// The server's words.
         description: String,
+        /// What says how large it may become.
+        flag: &'static str,
     },
     /// The bucket was written by the first storage format.
     #[error(
@@ -80,7 +82,7 @@ pub enum Error {
     },
     /// The stream has settings under which entries could be lost or reordered.
     #[error(
-        "stream {stream} has settings that the log cannot be kept with: {}. {}",
+        "stream {stream} has settings with which what the registry writes is not kept as it must be: {}. {}",
         list(differences),
         remedy(stream, differences)
     )]
@@ -164,18 +166,27 @@ fn list(differences: &[Difference]) -> String {
     texts.join("; ")
 }
 
+/// What can be done without losing what is in the stream.
 fn remedy(stream: &str, differences: &[Difference]) -> String {
     let fixed: Vec<&str> = differences
         .iter()
         .filter(|difference| !difference.editable)
         .map(|difference| difference.setting)
         .collect();
-    if fixed.is_empty() {
-        return format!("Set it back with `nats stream edit {stream} --interactive`");
+    if !fixed.is_empty() {
+        return format!(
+            "A server does not change {} of a stream that exists: keep it as it is, with all that is in it, and choose \
+             another --namespace, which has streams of its own",
+            fixed.join(" and ")
+        );
     }
+    let flags = differences.iter().map(|difference| difference.flag);
+    let flags: Option<Vec<&str>> = flags.collect();
+    // Not every setting has a flag.
+    let words = [vec![stream], flags.unwrap_or(vec!["--interactive"])].concat();
     format!(
-        "{} cannot be changed on a stream that exists: keep this one, and choose another --namespace",
-        fixed.join(", ")
+        "Put them right with `nats stream edit {}`, or keep it as it is and choose another --namespace",
+        words.join(" ")
     )
 }
 

@@ -16,6 +16,9 @@ use crate::{
     store::Store,
 };
 
+/// What says how large a log may become.
+const STORE_FLAG: &str = "--store-bytes-max";
+
 /// The least that a log is created with, where the server has less room than was asked for.
 const BYTES_MIN: u64 = 64 << 20;
 
@@ -113,6 +116,7 @@ async fn resize(api: &Api, described: &Described, bytes_max: u64) -> Result<(), 
             stream: stream.clone(),
             bytes: bytes_max,
             description,
+            flag: STORE_FLAG,
         }),
         updated => {
             updated?;
@@ -136,6 +140,7 @@ async fn create(api: &Api, options: &Options) -> Result<(), Error> {
                         stream: stream.to_owned(),
                         bytes,
                         description,
+                        flag: STORE_FLAG,
                     });
                 }
                 bytes /= 2;

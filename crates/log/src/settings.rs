@@ -21,6 +21,22 @@ const FIXED: &[&str] = &[
     "storage",
 ];
 
+/// What sets a setting right in `nats stream edit` and loses nothing.
+const FLAGS: &[(&str, &str)] = &[
+    ("max_msgs", "--max-msgs=-1"),
+    ("max_msg_size", "--max-msg-size=-1"),
+    ("max_age", "--max-age=0"),
+    ("discard_new_per_subject", "--no-discard-per-subject"),
+    ("allow_rollup_hdrs", "--no-allow-rollup"),
+    ("deny_delete", "--deny-delete"),
+    ("no_ack", "--ack"),
+    // It takes no -1.
+    ("max_consumers", "--max-consumers=0"),
+];
+
+/// Bytes that a message of a derived stream may have to have, at most.
+const MESSAGE_BYTES_MIN: u64 = 1024 * 1024;
+
 /// A setting that must be otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
@@ -32,6 +48,8 @@ pub struct Difference {
     pub must: String,
     /// Whether the server lets one change it.
     pub editable: bool,
+    /// What sets it right in `nats stream edit`, where that has a flag for it.
+    pub flag: Option<&'static str>,
 }
 
 impl fmt::Display for Difference {
@@ -78,6 +96,22 @@ fn required(names: &Names) -> Vec<(&'static str, Value)> {
         ("republish", Value::Null),
         // Each session has a consumer of its own.
         ("max_consumers", json!(-1)),
+        ("consumer_limits", Value::Null),
+    ]
+}
+
+/// What every derived stream must have. How much is kept for how long is the operator's.
+fn required_of_derived(subject: &str) -> Vec<(&'static str, Value)> {
+    vec![
+        ("subjects", json!([subject])),
+        ("discard", json!("old")),
+        ("retention", json!("limits")),
+        ("storage", json!("file")),
+        ("no_ack", json!(false)),
+        ("sealed", json!(false)),
+        ("mirror", Value::Null),
+        ("sources", Value::Null),
+        ("subject_transform", Value::Null),
     ]
 }
 
@@ -104,21 +138,48 @@ pub(crate) fn wanted(names: &Names, replicas: usize, bytes_max: u64) -> Value {
 /// Refuses settings under which entries could be lost, reordered or written by others than appends. How large it may
 /// become, and how many copies there are, is the operator's, who may change it; that there is a bound is not.
 pub(crate) fn check(names: &Names, config: &Map<String, Value>) -> Result<(), Error> {
+    let mut differences = differences(required(names), config);
+    let is = config.get("max_bytes").unwrap_or(&Value::Null);
+    if is.as_u64().is_none_or(|bytes| bytes == 0) {
+        let must = "a number of bytes, as --store-bytes-max".to_owned();
+        differences.push(difference("max_bytes", is, must));
+    }
+    none_of(&names.stream, differences)
+}
+
+/// The same of a derived stream: refuses settings under which what is appended is not kept.
+pub(crate) fn check_derived(
+    stream: &str,
+    subject: &str,
+    config: &Map<String, Value>,
+) -> Result<(), Error> {
+    let mut differences = differences(required_of_derived(subject), config);
+    let size = config.get("max_msg_size").unwrap_or(&Value::Null);
+    if size.as_u64().is_some_and(|size| size < MESSAGE_BYTES_MIN) {
+        let must = format!("-1 or at least {MESSAGE_BYTES_MIN}");
+        differences.push(difference("max_msg_size", size, must));
+    }
+    none_of(stream, differences)
+}
+
+fn differences(
+    required: Vec<(&'static str, Value)>,
+    config: &Map<String, Value>,
+) -> Vec<Difference> {
     let is = |setting: &str| config.get(setting).unwrap_or(&Value::Null);
-    let mut differences: Vec<Difference> = required(names)
+    required
         .into_iter()
         .filter(|(setting, must)| !same(is(setting), must))
         .map(|(setting, must)| difference(setting, is(setting), must.to_string()))
-        .collect();
-    if is("max_bytes").as_u64().is_none_or(|bytes| bytes == 0) {
-        let must = "a number of bytes, as --store-bytes-max".to_owned();
-        differences.push(difference("max_bytes", is("max_bytes"), must));
-    }
+        .collect()
+}
+
+fn none_of(stream: &str, differences: Vec<Difference>) -> Result<(), Error> {
     if differences.is_empty() {
         return Ok(());
     }
     Err(Error::Settings {
-        stream: names.stream.clone(),
+        stream: stream.to_owned(),
         differences,
     })
 }
@@ -129,6 +190,10 @@ fn difference(setting: &'static str, is: &Value, must: String) -> Difference {
         is: is.to_string(),
         must,
         editable: !FIXED.contains(&setting),
+        flag: FLAGS
+            .iter()
+            .find(|(name, _)| *name == setting)
+            .map(|(_, flag)| *flag),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::Message;
 use bytes::Bytes;
-use onex_core::command::Action;
+use onex_core::command::{Action, Refusal};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -156,7 +156,11 @@ fn check_lost(intake: &Intake, revision: u64) -> Result<(), Error> {
 /// Waits until this instance has read everything that is in the log now.
 pub(super) async fn read_index(intake: &Intake, in_flight: &InFlight) -> Result<(), Error> {
     let outcome = intake.decide(in_flight, Action::ReadIndex).await?;
-    outcome.result.map(|_| ()).map_err(error)
+    outcome.result.map(|_| ()).map_err(|refusal| match refusal {
+        // An entry that changes nothing.
+        Refusal::Unknown => error(Refusal::Unavailable),
+        refusal => error(refusal),
+    })
 }
 
 /// `port.resolve`.
