@@ -104,7 +104,8 @@ pub fn error(refusal: Refusal) -> Error {
         }
         Refusal::PortNotHeld(_) => Error::invalid("/port", message),
         // No endpoint passes these on.
-        Refusal::CallNotFound
+        Refusal::Unreadable
+        | Refusal::CallNotFound
         | Refusal::SettingsChanged
         | Refusal::SettingsDiffer(_)
         | Refusal::FormatUnknown(_) => Error::new(ErrorCode::Internal, message),

@@ -43,6 +43,8 @@ pub enum Mechanism {
     WinnersYield,
     /// An entry fits into a message, and a log that is nearly full takes nothing that adds to the state.
     StoreBounds,
+    /// What no instance could read again is not written.
+    ReadBack,
     /// A log that takes nothing more is cut short by whoever notices.
     CutFullLog,
     /// A host on which nothing has happened for the retention time is forgotten.
@@ -114,6 +116,7 @@ impl Mechanism {
         Self::OnlyLengthens,
         Self::WinnersYield,
         Self::StoreBounds,
+        Self::ReadBack,
         Self::CutFullLog,
         Self::ForgetHosts,
         Self::HighWater,

@@ -115,6 +115,19 @@ impl<'a> Txn<'a> {
         self.bytes.len().saturating_sub(mark.bytes)
     }
 
+    /// Whether what was written since that mark can be read as it will stand in an entry. Values may be nested more deeply
+    /// than a reader follows.
+    pub fn reads_back_since(&self, mark: &Mark) -> bool {
+        let written = self.bytes.get(mark.bytes..).unwrap_or_default();
+        let written = written.strip_prefix(b",").unwrap_or(written);
+        let entry = [
+            br#"{"rev":0,"at":"1970-01-01T00:00:00Z","cmds":["#,
+            written,
+            b"]}",
+        ];
+        serde_json::from_slice::<Entry>(&entry.concat()).is_ok()
+    }
+
     /// Whether a record was put since that mark.
     pub fn put_since(&self, mark: &Mark) -> bool {
         let changes = self.cmds.iter().skip(mark.cmds);

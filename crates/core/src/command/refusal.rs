@@ -185,6 +185,9 @@ pub enum Refusal {
         /// How many there may be.
         limit: usize,
     },
+    /// No instance could read it.
+    #[error("what this would write could not be read again")]
+    Unreadable,
     /// So many calls with a request id are remembered that none can be added.
     #[error("too many calls with a request_id are remembered; ask again in a moment")]
     CallsFull,

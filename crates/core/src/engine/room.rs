@@ -134,7 +134,13 @@ impl Room {
         if bounds && bytes > limit {
             return Some(Refusal::TooLarge { bytes, limit });
         }
-        if !bounds || command.action.class() != Class::Growth || !txn.put_since(mark) {
+        let class = command.action.class();
+        let from_outside = matches!(class, Class::Growth | Class::Upkeep);
+        let reads_back = txn.state.mechanisms.on(Mechanism::ReadBack);
+        if reads_back && from_outside && bytes > 0 && !txn.reads_back_since(mark) {
+            return Some(Refusal::Unreadable);
+        }
+        if !bounds || class != Class::Growth || !txn.put_since(mark) {
             return None;
         }
         if self.is_full(txn.state) {

@@ -9,6 +9,8 @@ use crate::{
     key::Key,
     mechanism::{Mechanism, Mechanisms},
     node::NodeEnd,
+    node_command::Heartbeat,
+    record::Json,
     trust::{Outcome as Verdict, VALIDATORS_MAX},
 };
 
@@ -451,4 +453,27 @@ impl Stage {
         }
         kinds
     }
+}
+
+/// A value may be nested more deeply than a reader follows. Whoever takes requests bounds that; here nobody does.
+#[test]
+fn what_nobody_could_read_again_is_refused_and_stops_nothing() {
+    needs(Mechanism::ReadBack, |mechanisms| {
+        let mut stage = Stage::new(2, mechanisms);
+        stage.epoch(0, register("a", 1, None));
+        let deep = (0..200).fold(Json::Null, |inner, _| Json::Array(vec![inner]));
+        let heartbeat = Action::Heartbeat(Box::new(Heartbeat {
+            of: claim("a", 1, 1),
+            ttl: None,
+            health: Some(deep),
+        }));
+        let job = stage.ask(0, heartbeat);
+        stage.settle();
+        if !matches!(stage.refusal(job), Some(Refusal::Unreadable)) {
+            return false;
+        }
+        stage.ask(0, beat("a", 1, 1, None));
+        stage.settle();
+        stage.is_live(1, "a") && stage.alike()
+    });
 }
