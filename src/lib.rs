@@ -27,17 +27,16 @@
 pub mod cli;
 pub mod client;
 pub mod codegen;
-pub mod domain;
 pub mod embedded;
 pub mod machine;
 pub mod protocol;
 pub mod registry;
 mod serving;
-pub mod store;
 mod throttle;
 
 pub use client::{Client, LeaseGuard, Node};
 pub use onex_nats::{connect, server_version};
+pub use onex_types::ids;
 
 /// An error with all that caused it, on one line. What an error and its cause both say is said once, where the cause
 /// says it.
@@ -90,7 +89,3 @@ mod tests {
         check(&["a", "b", "b"], "a: b");
     }
 }
-
-#[cfg(test)]
-#[path = "../tests/simulation/mod.rs"]
-mod simulation;

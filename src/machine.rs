@@ -7,10 +7,8 @@ use std::{
     path::Path,
 };
 
-use crate::domain::{
-    hosts::ALIASES_MAX,
-    ids::{Host, Invalid},
-};
+use onex_core::host_names::ALIASES_MAX;
+use onex_types::ids::{Host, Invalid};
 
 /// Names that every machine gives itself. Those below `.localhost` are of that kind too (RFC 6761, section 6.3).
 const LOOPBACK_NAMES: &[&str] = &[

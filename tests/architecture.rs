@@ -18,24 +18,20 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "client", "codegen", "connect", "domain", "embedded", "machine", "protocol", "registry",
+            "client", "codegen", "connect", "embedded", "machine", "protocol", "registry",
         ],
     ),
-    ("client", &["protocol", "domain", "machine", "serving"]),
+    ("client", &["protocol", "machine", "serving"]),
     ("codegen", &["protocol"]),
     (
         "registry",
-        &[
-            "connect", "machine", "serving", "store", "protocol", "domain", "throttle",
-        ],
+        &["connect", "machine", "serving", "protocol", "throttle"],
     ),
-    ("store", &["domain", "server_version", "throttle"]),
-    ("protocol", &["domain"]),
-    ("domain", &[]),
+    ("protocol", &[]),
     ("embedded", &["server_version"]),
     // Of `crates/nats`, under the names that the root gives them.
     ("connect", &[]),
-    ("machine", &["domain"]),
+    ("machine", &[]),
     ("server_version", &[]),
     ("serving", &[]),
     ("throttle", &[]),
@@ -43,22 +39,6 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Words that must not stand in a module's code, and the files that are excepted.
 const ABSENCES: &[(&str, &[&str], &[&str])] = &[
-    (
-        "domain",
-        &[
-            "tokio",
-            "async_nats",
-            "async fn",
-            "Instant::now",
-            "SystemTime",
-            "Timestamp::now",
-            "new_v4",
-            "now_v7",
-        ],
-        &[],
-    ),
-    // Members of records that this version does not know are carried along as they are.
-    ("domain", &["serde_json"], &["record.rs"]),
     ("protocol", &["tokio", "async_nats", "async fn"], &[]),
     ("codegen", &["tokio", "std::fs"], &[]),
     // Where it stands in what is written.
@@ -69,20 +49,17 @@ const ABSENCES: &[(&str, &[&str], &[&str])] = &[
         &["Instant::now()"],
         &[
             "clock.rs",
-            // How long work takes.
-            "lanes.rs",
-            "serve.rs",
-            "answer.rs",
-            "start.rs",
-            "reaper.rs",
+            // How long it takes to start, and to publish.
             "publisher.rs",
+            // How long work takes.
+            "fair_queue.rs",
+            "start.rs",
             "seldom.rs",
             "stall.rs",
             // Of calls: how long they take, and until when they are waited for.
             "attempts.rs",
             "call.rs",
-            "calls.rs",
-            "counter.rs",
+            "caller.rs",
             "under_way.rs",
             "once.rs",
             "probe.rs",

@@ -14,7 +14,7 @@ use std::{
 use futures::{StreamExt, stream};
 use onex_registry::{
     client::Client,
-    domain::ids::{RequestId, RequesterId},
+    ids::{RequestId, RequesterId},
     protocol::{names::Namespace, port::LeaseRequest},
 };
 use serde_json::{Value, json};

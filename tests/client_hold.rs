@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use onex_registry::{
     client::{BootTime, Client, Error, LeaseGuard, Loss},
-    domain::ids::{RequesterId, Ttl},
+    ids::{RequesterId, Ttl},
     protocol::{
         endpoint::Endpoint,
         error::ErrorCode,
@@ -262,7 +262,7 @@ async fn a_lease_that_was_asked_for_before_is_renewed_at_once() {
     let registry = Registry::start(ONE_PORT);
     let client = client(registry.url()).await;
     let request = LeaseRequest {
-        request_id: Some(onex_registry::domain::ids::RequestId(Uuid::new_v4())),
+        request_id: Some(onex_registry::ids::RequestId(Uuid::new_v4())),
         ..wish(60)
     };
     let before = client.lease(&request).await.unwrap();

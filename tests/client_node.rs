@@ -14,7 +14,7 @@ use std::{
 
 use onex_registry::{
     client::{BootTime, Client, Error, Life, Loss, Node, NodeBuilder, OnLoss},
-    domain::ids::{Port, RequesterId},
+    ids::{Port, RequesterId},
     protocol::{
         bus::BusListRequest,
         error::ErrorCode,

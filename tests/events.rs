@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
 use harness::{Caller, Event, Events, Log, Nats, Provider, Registry, until};
-use onex_registry::domain::transition::Kind;
+use onex_core::entry::EventKind;
 use onex_registry::protocol::error::ErrorCode;
-use onex_registry::protocol::names::event_kind;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -325,8 +324,11 @@ async fn everything_that_happens_is_told() {
         kinds.insert(kind);
     }
     // Nobody can bring these about on the wire.
-    kinds.extend(Kind::ON_THE_LOG.map(event_kind));
-    let all: BTreeSet<&str> = Kind::ALL.into_iter().map(event_kind).collect();
+    kinds.extend([EventKind::PortRebound, EventKind::Gap].map(EventKind::as_str));
+    let all: BTreeSet<&str> = EventKind::PUBLISHED
+        .iter()
+        .map(|kind| kind.as_str())
+        .collect();
     assert_eq!(kinds, all);
     forgotten(&story.caller).await;
 }

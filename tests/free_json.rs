@@ -15,7 +15,7 @@ use futures::StreamExt as _;
 use harness::{Caller, Refused, Registry, claim, node, round_trip, with};
 use onex_registry::{
     client::{self, Direct},
-    domain::ids::RequestId,
+    ids::RequestId,
     protocol::{
         error::ErrorCode,
         invoke::InvokeRequest,

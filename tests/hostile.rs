@@ -180,7 +180,7 @@ async fn what_the_server_takes_the_registry_for_is_asked_again_after_each_reconn
     })
     .await;
     assert_eq!(deletes.count(), 1);
-    registry.line("takes this registry for one of its users");
+    registry.line("knows this registry as a user");
 
     nats.kill();
     nats.configure(open);
@@ -190,7 +190,7 @@ async fn what_the_server_takes_the_registry_for_is_asked_again_after_each_reconn
         (reply["result"] == "gone").then_some(())
     })
     .await;
-    registry.line("takes this registry for none of its users any more");
+    registry.line("no longer knows this registry as a user");
 }
 
 /// Whoever announces a tool that will not be called is told so at once, not when somebody calls it.

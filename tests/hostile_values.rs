@@ -27,10 +27,12 @@ const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
 const FIRST_CALLS: usize = 20;
 /// Callers of each hostile kind.
 const CALLERS: usize = 6;
-/// Requests of a flood that wait all the time.
-const UNDER_WAY: usize = 80;
-/// Connections that send a flood together.
-const CONNECTIONS: usize = 20;
+/// Requests of a flood that wait all the time, from one connection, or one from each. So many that whoever comes behind
+/// all of them waits longer than [`DEADLINE`] for each request; and far fewer than a registry takes at a time
+/// (`--in-flight-max`, 1,024), so that BUSY is not what keeps others from being served.
+const FLOOD_REQUESTS: usize = 80;
+/// Connections that send long registrations together: fewer, as each of these takes more than twice as long to parse.
+const FLOOD_CONNECTIONS: usize = 20;
 /// How long each of them waits, in milliseconds: as long as others ask.
 const PATIENT: &str = "60000";
 /// How long others wait, in milliseconds. One after the other the requests of the flood would take much longer.
@@ -274,7 +276,7 @@ async fn others_are_served(connections: usize, endpoint: &str, bodies: Vec<Bytes
     announce(&caller, "good", &tools).await;
 
     let mut flood = Flood::new(&[("Onex-Timeout-Ms", PATIENT)]);
-    let each = if connections == 1 { UNDER_WAY } else { 1 };
+    let each = if connections == 1 { FLOOD_REQUESTS } else { 1 };
     for _ in 0..connections {
         let hostile = Caller::of(&registry).await;
         for first in 0..each {
@@ -316,7 +318,7 @@ async fn long_calls_of_one_connection_leave_turns_to_others() {
 async fn long_calls_of_many_connections_leave_turns_to_others() {
     let read = format!("{{\"a\":{}}}", odd_numbers(150 * 1024));
     others_are_served(
-        UNDER_WAY,
+        FLOOD_REQUESTS,
         "tool.invoke",
         vec![call_within(60_000, "good0", &read).into()],
     )
@@ -330,7 +332,7 @@ async fn refused_long_registrations_of_one_connection_leave_turns_to_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_long_registrations_of_many_connections_leave_turns_to_others() {
-    others_are_served(CONNECTIONS, "node.register", refused_registrations()).await;
+    others_are_served(FLOOD_CONNECTIONS, "node.register", refused_registrations()).await;
 }
 
 /// Each by another requester.
@@ -342,5 +344,5 @@ fn refused_registrations() -> Vec<Bytes> {
             r#"{{"requester_id":"{requester}","node_id":"bad{n}","version":"1.0.0","node_type":"tool","capabilities":{{"a":{odd}}},"ttl":"long"}}"#
         )
     };
-    (0..UNDER_WAY).map(|n| body(n).into()).collect()
+    (0..FLOOD_REQUESTS).map(|n| body(n).into()).collect()
 }

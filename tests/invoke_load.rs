@@ -217,7 +217,8 @@ async fn a_call_that_waits_in_vain_is_busy_and_nothing_was_called() {
         assert!(refused.retryable());
         assert!(refused.error["retry_after_ms"].is_u64());
     }
-    assert!(since.elapsed() >= Duration::from_millis(1_200));
+    // The one with a request id leaves a tenth of its time for what is in the log of it.
+    assert!(since.elapsed() >= Duration::from_millis(1_140));
     assert_eq!(a.count(), 1);
     queued(&caller, 0).await;
     gate.add_permits(1);

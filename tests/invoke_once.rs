@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use harness::{Caller, Events, Nats, Provider, Registry, node, until, with};
-use onex_registry::{domain::call::CALL_RESULT_BYTES_MAX, protocol::error::ErrorCode};
+use onex_core::call::CALL_RESULT_BYTES_MAX;
+use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use uuid::Uuid;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, future::join_all};
 use harness::{Caller, Events, Got, Nats, Provider, Refused, Registry, Reply, until};
-use onex_registry::domain::call::CALL_RESULT_BYTES_MAX;
+use onex_core::call::CALL_RESULT_BYTES_MAX;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

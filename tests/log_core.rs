@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use harness::{Caller, Event, Events, Holder, HolderPlan, Ledger, Nats, Registry, until, wish};
+use harness::{
+    Caller, Event, Events, Holder, HolderPlan, Ledger, Nats, Registry, node, until, wish,
+};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -303,4 +305,45 @@ async fn an_instance_that_is_started_with_other_settings_than_the_store_has_says
     }
     // What is not said may differ: the store has it.
     let _third = Registry::on(&nats, &["--host", "there", "--no-probe"]);
+}
+
+/// A flood of anything else takes no place of what keeps a lease or a node.
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_are_never_refused_because_others_ask_for_much() {
+    let registry = Registry::start(&["--host", "here", "--no-probe", "--in-flight-max", "4"]);
+    let caller = Caller::of(&registry).await;
+    let requester = Uuid::new_v4();
+    let lease = caller.lease(requester, json!({"ttl": 5})).await;
+    let register = node(requester, "a", json!({"ttl": 5}));
+    caller.get("node.register", register).await;
+    let flood = (0..64).map(|_| {
+        let caller = caller.clone();
+        tokio::spawn(async move {
+            let mut busy = 0;
+            for _ in 0..200 {
+                let wish = json!({"requester_id": Uuid::new_v4(), "protocol": "tcp", "ttl": 5});
+                let refused = caller.ask("port.lease", wish).await.err();
+                busy += usize::from(refused.is_some_and(|refused| refused.is(ErrorCode::Busy)));
+            }
+            busy
+        })
+    });
+    let flood: Vec<_> = flood.collect();
+    let upkeep = async {
+        let mut kept = 0;
+        while !flood.iter().all(tokio::task::JoinHandle::is_finished) {
+            let body = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
+            caller.get("port.heartbeat", body).await;
+            let body = json!({"requester_id": requester, "node_id": "a", "epoch": 1});
+            caller.get("node.heartbeat", body).await;
+            kept += 1;
+        }
+        kept
+    };
+    let kept = upkeep.await;
+    let mut refused = 0;
+    for task in flood {
+        refused += task.await.unwrap();
+    }
+    assert!(kept > 0 && refused > 0, "{kept} kept, {refused} refused");
 }

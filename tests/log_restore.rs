@@ -297,9 +297,4 @@ fn a_doctor_without_a_store_says_so_and_creates_none() {
         let ran = user.run("doctor").exits(1);
         assert!(ran.stderr.contains("does not exist"), "{}", ran.stderr);
     }
-    let old = User::new()
-        .with("ONEX_CORE", "")
-        .with("NATS_URL", &nats.url());
-    let ran = old.run("doctor").exits(2);
-    assert!(ran.stderr.contains("ONEX_CORE=log"), "{}", ran.stderr);
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use onex_registry::client::Client;
-use onex_registry::domain::ids::RequesterId;
+use onex_registry::ids::RequesterId;
 use onex_registry::protocol::describe::DescribeRequest;
 use onex_registry::protocol::names::Namespace;
 use onex_registry::protocol::node::RegisterRequest;

@@ -241,18 +241,16 @@ async fn with_other_setting(
     (nats, lease)
 }
 
-/// What the advised command does to a stream.
-async fn widen(nats: &Nats, stream: &str) {
-    let caller = Caller::connect(&nats.url()).await;
-    let context = jetstream::new(caller.client.clone());
-    let mut info = context.get_stream(stream).await.unwrap();
-    let mut config = info.info().await.unwrap().config.clone();
-    (
-        config.max_consumers,
-        config.max_message_size,
-        config.max_messages,
-    ) = (0, -1, -1);
-    context.update_stream(&config).await.unwrap();
+/// Does what is advised, at a terminal: before it edits the stream of a bucket, the `nats` command asks there.
+fn follow(command: &str, nats: &Nats) {
+    let confirm = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/confirm.py");
+    let done = Command::new("sh")
+        .args(["-c", &format!("exec python3 {confirm} {command} -f")])
+        .env("NATS_URL", nats.url())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{command}: {said}");
 }
 
 /// What is advised is followed, and then it starts, with all that was in the log.
@@ -291,17 +289,7 @@ async fn settings_with_too_little_room_are_refused_with_the_command_that_sets_th
         says(&refusal, &[stream, what, flag, "--namespace"]);
         let command = refusal.split('`').nth(1).unwrap();
         assert!(command.starts_with("nats stream edit "), "{refusal}");
-        // Before it edits the stream of a bucket, that command asks at a terminal.
-        if stream.starts_with("KV_") {
-            widen(&nats, stream).await;
-        } else {
-            let edited = Command::new("sh")
-                .args(["-c", &format!("{command} -f")])
-                .env("NATS_URL", nats.url())
-                .output()
-                .unwrap();
-            assert!(edited.status.success(), "{command}: {edited:?}");
-        }
+        follow(command, &nats);
         let registry = Registry::on(&nats, &UNTRIED);
         let caller = Caller::of(&registry).await;
         let kept = caller.get("port.list", json!({})).await;
@@ -341,6 +329,14 @@ async fn settings_that_would_stop_it_later_are_refused() {
         context.create_stream(&config).await.unwrap();
         let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
         says(&refusal, words);
+        let advice = refusal
+            .split('`')
+            .find(|it| it.starts_with("nats ") && !it.contains("--interactive"));
+        // Not every setting has a flag.
+        if let Some(command) = advice {
+            follow(command, &nats);
+            Registry::on(&nats, &UNTRIED);
+        }
     }
 }
 

@@ -14,14 +14,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
-use onex_registry::domain::nodes::MARKER_SECONDS;
-use onex_registry::domain::transition::Kind;
+use onex_core::entry::EventKind;
+use onex_log::REMOVED_KEPT_SECONDS;
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use onex_registry::protocol::frame;
 use onex_registry::protocol::names::{
     HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_PROTOCOL, PROTOCOL_MINOR,
-    event_kind,
 };
 use serde_json::{Map, Value, json};
 use strict::Schemas;
@@ -91,8 +90,27 @@ const NEVER_GIVEN: &[(&str, Option<Endpoint>, &str)] = &[
     ),
 ];
 
-/// The kinds of keys that a registry removes after a while.
-const REMOVED: [&str; 4] = ["node", "live", "bus", "verdict"];
+/// The kinds of keys that a registry removes from the view after a while.
+const REMOVED: [&str; 3] = ["port", "node", "live"];
+
+/// Events that no test can bring about.
+const NEVER_PUBLISHED: &[(EventKind, &str)] = &[
+    (
+        EventKind::PortRebound,
+        "no request exchanges a port of a lease yet",
+    ),
+    (
+        EventKind::Gap,
+        "events have to wait until the store is nearly full",
+    ),
+];
+
+/// Changes and records that no test brings about in a log whose server it reads.
+const NEVER_STORED: &[(&str, &str)] = &[
+    ("put.member", "no request asks for several ports yet"),
+    ("put.pool", "no request changes a host's ranges yet"),
+    ("put.format", "there is one format"),
+];
 
 /// Kinds of complaints that are printed, and characters of one.
 const COMPLAINTS_MAX: usize = 40;
@@ -118,10 +136,13 @@ struct Traffic {
     fields: BTreeMap<&'static str, Vec<String>>,
     /// What a reply of each endpoint may have.
     members: BTreeMap<&'static str, Vec<String>>,
+    /// Kinds of changes in the log: `renew`, `put.lease`, …
+    changes: Vec<String>,
     endpoints: BTreeMap<String, Seen>,
     /// Members of `details`, by the code.
     details: BTreeMap<(String, String), u64>,
-    /// Events and records, by the names of their schemas, and markers of removed keys.
+    /// Events and records of the view, by the names of their schemas; markers of removed keys; and kinds of changes in the
+    /// log.
     others: BTreeMap<String, u64>,
     complaints: BTreeMap<String, Complaint>,
 }
@@ -155,8 +176,10 @@ fn of_each(schema: impl Fn(Endpoint) -> Value) -> BTreeMap<&'static str, Vec<Str
 
 impl Traffic {
     fn read() -> Self {
+        let schemas = Schemas::new();
         let mut traffic = Self {
-            schemas: Schemas::new(),
+            changes: changes(schemas.get("entry").unwrap()),
+            schemas,
             fields: of_each(Endpoint::request_schema),
             members: of_each(Endpoint::response_schema),
             endpoints: BTreeMap::new(),
@@ -173,10 +196,6 @@ impl Traffic {
                 continue;
             }
             let binary = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            // The core on the log does not say everything yet: docs/log-core.md.
-            if binary.starts_with("log_") {
-                continue;
-            }
             for line in fs::read_to_string(&path).unwrap().lines() {
                 // The last line of a test binary that was killed may be a part of one.
                 let Ok(line) = serde_json::from_str::<Value>(line) else {
@@ -212,8 +231,10 @@ impl Traffic {
             self.event(subject, line)
         } else if let Some(key) = line["marker"].as_str() {
             self.marker(key, line)
+        } else if let Some(subject) = line["entry"].as_str() {
+            self.entry(subject, line)
         } else {
-            self.record(line["record"].as_str().unwrap(), &line["body"])
+            self.shown(line["view"].as_str().unwrap(), &line["body"])
         }
     }
 
@@ -286,18 +307,7 @@ impl Traffic {
     fn event(&mut self, subject: &str, line: &Value) -> Vec<String> {
         let kind = line["body"]["event"].as_str().unwrap_or_default();
         let name = format!("event.{kind}");
-        let mut wrong = self.errors(&name, &line["body"]);
-        // The server's own: which of those that were written in one piece it is.
-        let mut said = line["headers"].clone();
-        if let Some(said) = said.as_object_mut() {
-            said.retain(|header, _| !header.starts_with("Nats-Batch-"));
-        }
-        let headers = self.schemas.header_errors(&name, &said);
-        wrong.extend(
-            headers
-                .into_iter()
-                .map(|error| format!("{name}, headers: {error}")),
-        );
+        let mut wrong = self.whole_errors(&name, line);
         if !subject.contains(&format!(".registry.v1.event.{kind}.")) {
             wrong.push(format!("{name} came on {subject}"));
         }
@@ -305,10 +315,9 @@ impl Traffic {
         wrong
     }
 
-    fn record(&mut self, key: &str, body: &Value) -> Vec<String> {
-        let Some(name) = self.schemas.of_record(key, body) else {
-            return vec![format!("no schema is for the record {key}")];
-        };
+    fn shown(&mut self, key: &str, body: &Value) -> Vec<String> {
+        let kind = key.split('.').next().unwrap_or_default();
+        let name = format!("view.{kind}");
         let wrong = self.errors(&name, body);
         *self.others.entry(name).or_default() += 1;
         wrong
@@ -318,13 +327,42 @@ impl Traffic {
         let kind = key.split('.').next().unwrap_or_default();
         *self.others.entry(marker_of(kind)).or_default() += 1;
         let headers = &line["headers"];
-        let well = REMOVED.contains(&kind)
-            && line["bytes"] == 0
+        let well = line["bytes"] == 0
             && headers["KV-Operation"] == "DEL"
-            && headers["Onex-Forgotten"] == "1"
-            && headers["Nats-TTL"] == format!("{MARKER_SECONDS}s");
+            && headers["Nats-TTL"] == REMOVED_KEPT_SECONDS.to_string();
         let wrong = format!("{}: it is no marker of a registry's", marker_of(kind));
         (!well).then_some(wrong).into_iter().collect()
+    }
+
+    fn entry(&mut self, subject: &str, line: &Value) -> Vec<String> {
+        let mut wrong = self.whole_errors("entry", line);
+        if !subject.ends_with(".log") {
+            wrong.push(format!("entry: it came on {subject}"));
+        }
+        for command in line["body"]["cmds"].as_array().into_iter().flatten() {
+            for change in command["do"].as_array().into_iter().flatten() {
+                let kinds = self.changes.iter();
+                let has = |kind: &&String| kind.split('.').all(|one| change.get(one).is_some());
+                for kind in kinds.filter(has) {
+                    *self.others.entry(change_of(kind)).or_default() += 1;
+                }
+            }
+        }
+        wrong
+    }
+
+    /// What is wrong with a message and its headers, but for those of JetStream's own.
+    fn whole_errors(&self, name: &str, line: &Value) -> Vec<String> {
+        let mut said = line["headers"].clone();
+        if let Some(said) = said.as_object_mut() {
+            said.retain(|header, _| !header.starts_with("Nats-"));
+        }
+        let headers = self.schemas.header_errors(name, &said).into_iter();
+        let headers = headers.map(|error| format!("{name}, headers: {error}"));
+        self.errors(name, &line["body"])
+            .into_iter()
+            .chain(headers)
+            .collect()
     }
 
     fn errors(&self, name: &str, message: &Value) -> Vec<String> {
@@ -336,7 +374,7 @@ impl Traffic {
     }
 
     /// Endpoint by endpoint: how often each field was taken, and named by each code that may name it; how often each
-    /// declared code was said. Then events, records, and markers of removed keys.
+    /// declared code was said. Then events, records of the view, markers of removed keys, and changes in the log.
     fn table(&self) -> String {
         let none = Seen::default();
         let mut table = String::new();
@@ -367,23 +405,30 @@ impl Traffic {
             let count = self.details.get(&(code.clone(), detail.clone()));
             writeln!(table, "{code} details {detail}: {}", count.unwrap_or(&0)).unwrap();
         }
-        for name in self.events_and_records() {
+        for (name, _) in self.events_and_records() {
             let count = self.others.get(&name).unwrap_or(&0);
             writeln!(table, "{name}: {count}").unwrap();
         }
         table
     }
 
-    fn events_and_records(&self) -> impl Iterator<Item = String> {
-        let kinds = ["event.", "record."];
-        // Nobody can bring these about on the wire.
-        let unseen = Kind::ON_THE_LOG.map(|kind| format!("event.{}", event_kind(kind)));
-        self.schemas
-            .names()
-            .filter(move |name| kinds.iter().any(|kind| name.starts_with(kind)))
-            .filter(move |name| !unseen.iter().any(|unseen| unseen == name))
-            .map(str::to_owned)
-            .chain(REMOVED.map(marker_of))
+    /// Each kind of event, record of the view, marker and change, and whether none can be seen.
+    fn events_and_records(&self) -> impl Iterator<Item = (String, bool)> {
+        let kinds = ["event.", "view."];
+        let unpublished = |name: &str| {
+            let mut all = NEVER_PUBLISHED.iter();
+            all.any(|(kind, _)| name == format!("event.{}", kind.as_str()))
+        };
+        let named = self.schemas.names();
+        let named = named.filter(move |name| kinds.iter().any(|kind| name.starts_with(kind)));
+        let changes = self.changes.iter().map(|kind| {
+            let never = NEVER_STORED.iter().any(|(one, _)| one == kind);
+            (change_of(kind), never)
+        });
+        named
+            .map(move |name| (name.to_owned(), unpublished(name)))
+            .chain(REMOVED.map(|kind| (marker_of(kind), false)))
+            .chain(changes)
     }
 
     /// What was never seen and should have been; and what was seen of which it is said that it cannot be.
@@ -423,8 +468,8 @@ impl Traffic {
             let what = format!("{code} with {detail}");
             expect(self.details.contains_key(&(code, detail)), false, what);
         }
-        for name in self.events_and_records() {
-            expect(self.others.contains_key(&name), false, name);
+        for (name, never) in self.events_and_records() {
+            expect(self.others.contains_key(&name), never, name);
         }
         missing
     }
@@ -441,6 +486,31 @@ fn details() -> impl Iterator<Item = (String, String)> {
 /// The name under which markers of such keys are counted.
 fn marker_of(kind: &str) -> String {
     format!("marker.{kind}")
+}
+
+/// The name under which changes of that kind are counted.
+fn change_of(kind: &str) -> String {
+    format!("entry.{kind}")
+}
+
+/// The kinds of changes that the schema of an entry names; of those that put a record, one for each kind of record.
+fn changes(entry: &Value) -> Vec<String> {
+    let parts = &entry["$defs"];
+    let kinds = parts["Change"]["anyOf"].as_array().unwrap().iter();
+    let kinds = kinds.map(|kind| {
+        let name = kind["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+        parts[name]["required"][0].as_str().unwrap()
+    });
+    let records = parts["Record"]["properties"].as_object().unwrap();
+    kinds
+        .flat_map(|kind| match kind {
+            "put" => records
+                .keys()
+                .map(|record| format!("put.{record}"))
+                .collect(),
+            kind => vec![kind.to_owned()],
+        })
+        .collect()
 }
 
 fn parts(field: &str) -> Vec<&str> {

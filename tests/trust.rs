@@ -6,10 +6,8 @@
 use std::collections::BTreeMap;
 
 use harness::{Caller, Events, Nats, Provider, Registry, with};
-use onex_registry::{
-    domain::trust::{REPORTS_REMEMBERED, VALIDATORS_MAX},
-    protocol::error::ErrorCode,
-};
+use onex_core::trust::{REPORTS_REMEMBERED, VALIDATORS_MAX};
+use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -1,11 +1,9 @@
 //! `onex bus`: the buses that nodes and agents announce.
 
 use clap::{Args, Subcommand};
+use onex_types::ids::{NodeId, Token};
 
-use crate::{
-    domain::ids::{NodeId, Token},
-    protocol::bus::{BusItem, BusListRequest},
-};
+use crate::protocol::bus::{BusItem, BusListRequest};
 
 use super::{
     failure::{Exit, Failure},

@@ -6,12 +6,12 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use onex_types::ids::{Invalid, Token};
 use semver::{Version, VersionReq};
 
 use crate::{
     client,
     codegen::{self, Language, Order, Source, Standing},
-    domain::ids::{Invalid, Token},
     protocol::{
         canonical::contract_hash,
         error::ErrorCode,

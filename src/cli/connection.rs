@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use onex_types::ids::Invalid;
 
 use crate::{
     connect::{self, Options},
-    domain::ids::Invalid,
     protocol::names::Namespace,
 };
 

@@ -2,20 +2,18 @@
 
 use std::{fs, io::Read, path::Path};
 
+use onex_types::ids::Token;
 use semver::VersionReq;
 use serde_json::{Value, value::RawValue};
 
-use crate::{
-    domain::ids::Token,
-    protocol::{
-        canonical::contract_hash,
-        contract::{self, below},
-        error::{Error, ErrorCode},
-        frame,
-        json::JsonText,
-        tool::Tool,
-        validator::Violation,
-    },
+use crate::protocol::{
+    canonical::contract_hash,
+    contract::{self, below},
+    error::{Error, ErrorCode},
+    frame,
+    json::JsonText,
+    tool::Tool,
+    validator::Violation,
 };
 
 use super::{

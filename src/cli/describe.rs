@@ -1,13 +1,11 @@
 //! `onex describe`: the registry itself, or a node.
 
 use clap::Args;
+use onex_types::ids::NodeId;
 
-use crate::{
-    domain::ids::NodeId,
-    protocol::{
-        describe::{DescribeReply, DescribeRequest},
-        node_view::Section,
-    },
+use crate::protocol::{
+    describe::{DescribeReply, DescribeRequest},
+    node_view::Section,
 };
 
 use super::{

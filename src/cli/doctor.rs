@@ -1,5 +1,4 @@
-//! `onex doctor`: looks at a registry's store. It is for the core that keeps its state in an ordered log: see
-//! `docs/log-core.md`.
+//! `onex doctor`: looks at a registry's store.
 
 use std::path::PathBuf;
 
@@ -13,7 +12,6 @@ use crate::{
 
 use super::{
     connection::Flags,
-    environment,
     failure::{Exit, Failure},
     notes,
     output::{Output, Table, plain},
@@ -41,10 +39,6 @@ pub(super) struct Doctor {
 
 impl Doctor {
     pub(super) async fn run(self, flags: &Flags, output: Output) -> Result<Exit, Failure> {
-        if !environment::keeps_log() {
-            let message = "onex doctor is for registries that keep their state in an ordered log";
-            return Err(Failure::usage(message).hint("set ONEX_CORE=log, as for `onex serve`"));
-        }
         let host = crate::client::own_host();
         let host = host.map_err(|error| Failure::usage(crate::chain(&error)))?;
         let mut settings = Settings {

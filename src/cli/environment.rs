@@ -14,18 +14,12 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
-
-use crate::domain::ids::Invalid;
+use onex_types::ids::Invalid;
 
 /// A variable; none where it is unset or blank. What is no UTF-8 in it is U+FFFD, which no value may have: so it is
 /// refused by whoever reads it.
 pub(super) fn variable(name: &str) -> Option<String> {
     Some(path(name)?.to_string_lossy().into_owned())
-}
-
-/// Whether the registry's core is the one that keeps its state in an ordered log (`docs/log-core.md`).
-pub(super) fn keeps_log() -> bool {
-    variable("ONEX_CORE").as_deref() == Some("log")
 }
 
 /// A variable that may be any path; none where it is unset or blank.

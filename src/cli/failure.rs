@@ -2,14 +2,12 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use onex_core::decide::bounds;
+use onex_types::ids::RequestId;
 use serde_json::{Value, json};
 
 use crate::{
     client,
-    domain::{
-        command::{BOUND_BUSES, BOUND_HOSTS, BOUND_LEASES, BOUND_NODES},
-        ids::RequestId,
-    },
     protocol::error::{self, ErrorCode},
 };
 
@@ -360,17 +358,17 @@ fn exhausted(retry_after_ms: Option<u64>) -> String {
 /// By the bound that is reached; nothing for one that a later version knows.
 fn limit(refusal: &error::Error) -> Option<&'static str> {
     match refusal.details.get("bound")?.as_str()? {
-        BOUND_HOSTS => Some(
+        bounds::HOSTS => Some(
             "`onex pool list` shows the hosts that there are; `onex serve --hosts-max` allows more",
         ),
-        BOUND_LEASES => {
+        bounds::LEASES => {
             Some("`onex port list --mine` shows what you hold; `onex port release` gives it back")
         }
-        BOUND_NODES => Some(
+        bounds::NODES => Some(
             "`onex node list` shows the nodes that there are, ended ones too; `onex serve --nodes-max` allows more, \
              --retention forgets sooner",
         ),
-        BOUND_BUSES => Some(
+        bounds::BUSES => Some(
             "`onex bus list` shows the buses that there are, ended ones too; `onex serve --buses-max` allows more, \
              --retention forgets sooner",
         ),
@@ -384,10 +382,12 @@ fn internal(correlation_id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use onex_core::command::Refusal;
+
     use super::*;
     use crate::{
-        domain::command::Refusal,
         protocol::{endpoint::Endpoint, error::Outcome},
+        registry::refusal_error,
     };
 
     #[test]
@@ -414,14 +414,17 @@ mod tests {
     #[test]
     fn a_bound_says_how_to_make_room_under_it() {
         let hint = |what, limit| {
-            let refusal = error::Error::from(Refusal::LimitExceeded { what, limit });
+            let refusal = refusal_error(Refusal::LimitExceeded { what, limit });
             Failure::from(client::Error::Refused(refusal)).text()
         };
-        let hosts = hint(BOUND_HOSTS, 1);
+        let hosts = hint(bounds::HOSTS, 1);
         assert!(hosts.contains("--hosts-max"), "{hosts}");
         assert!(hosts.contains("no more hosts are allowed: the limit is 1"));
-        assert!(hint(BOUND_LEASES, 1000).contains("release"));
-        for (bound, flag) in [(BOUND_NODES, "--nodes-max"), (BOUND_BUSES, "--buses-max")] {
+        assert!(hint(bounds::LEASES, 1000).contains("release"));
+        for (bound, flag) in [
+            (bounds::NODES, "--nodes-max"),
+            (bounds::BUSES, "--buses-max"),
+        ] {
             let text = hint(bound, 9);
             assert!(
                 text.contains(flag) && text.contains("the limit is 9, and ended ones count"),

@@ -1,8 +1,9 @@
 //! The machine that a command is about: the caller's own, where no other is named.
 
+use onex_types::ids::{Host, Invalid};
+
 use crate::{
     client::own_host,
-    domain::ids::{Host, Invalid},
     machine::{Machine, is_loopback, spelled},
 };
 

@@ -286,6 +286,7 @@ fn is_used(command: &str, argument: &Arg, value: &OsStr) -> bool {
             format.is_some_and(|format| format.is_ok_and(|format| !format.is_of_a_lease()))
         }
         "completions" | "man" | "version" => !argument.is_global_set(),
+        // `run` shows what fails in that format.
         "serve" => !is_output,
         _ => true,
     }

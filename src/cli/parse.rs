@@ -1,4 +1,4 @@
-//! Arguments from their text, for those that the domain has no text form of.
+//! Arguments from their text, for those that have no text form of their own.
 
 use std::{
     fmt,
@@ -8,15 +8,15 @@ use std::{
 };
 
 use jiff::{Span, SpanRelativeTo};
+use onex_types::{
+    ids::{Invalid, LeaseId, Port, RequestId, RequesterId, TTL_SECONDS_MAX, Ttl},
+    ports::PortRange,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
     client::{self, TIMEOUT_MAX},
-    domain::{
-        ids::{Invalid, LeaseId, Port, RequestId, RequesterId, TTL_SECONDS_MAX, Ttl},
-        pool::PortRange,
-    },
     protocol::{
         bounds::{ATTEMPT_TIMEOUT_MILLIS_MIN, Text},
         catalog::{SCHEMA_NAME_CHARS_MAX, SchemaKind},

@@ -1,11 +1,9 @@
 //! `onex pool`: the ports that there are.
 
 use clap::{Args, Subcommand};
+use onex_types::ids::Host;
 
-use crate::{
-    domain::ids::Host,
-    protocol::pool::{PoolItem, PoolListRequest, Range},
-};
+use crate::protocol::pool::{PoolItem, PoolListRequest, Range};
 
 use super::{
     failure::{Exit, Failure},

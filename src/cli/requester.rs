@@ -8,9 +8,8 @@ use std::{
 };
 
 use clap::Args;
+use onex_types::ids::RequesterId;
 use uuid::Uuid;
-
-use crate::domain::ids::RequesterId;
 
 use super::{
     environment::variable,

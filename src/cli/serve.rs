@@ -4,15 +4,15 @@ use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, process::ExitCode
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, builder::ValueParser, parser::ValueSource};
+use onex_types::{
+    ids::{Host, Ttl},
+    ports::PortRange,
+};
 use tokio::sync::watch;
 
 use crate::{
     client::own_host,
-    connect::{self, Options},
-    domain::{
-        ids::{Host, Ttl},
-        pool::PortRange,
-    },
+    connect::Options,
     embedded,
     machine::is_loopback,
     protocol::{
@@ -20,21 +20,21 @@ use crate::{
         subject::{SubjectPattern, ToolSubjects},
     },
     registry::{
-        LogRegistry, Registry, ephemeral_range,
+        Registry, ephemeral_range,
         settings::{self, Settings},
     },
 };
 
 use super::{
     connection::{Flags, Target},
-    environment,
-    failure::Exit,
     host, logging,
-    output::{plain, plain_lines},
     parse::{self, Ranges, Seconds},
-    session,
     stopping::{Signals, Told},
 };
+
+mod failure;
+
+pub(super) use failure::is_about_data;
 
 /// As many copies of a stream as a NATS server keeps at most.
 const REPLICAS_MAX: u64 = 5;
@@ -126,7 +126,8 @@ pub(super) struct Serve {
         value_delimiter = ','
     )]
     inbox_prefix: Vec<InboxPrefix>,
-    /// Requests under way at the same time; one more is told BUSY.
+    /// Requests in flight at the same time; one more is told BUSY. Heartbeats, releases and deregistrations have as many
+    /// places of their own.
     #[arg(long, env = "ONEX_IN_FLIGHT_MAX", value_name = "N", default_value_t = settings::REQUESTS_IN_FLIGHT_MAX, value_parser = parse::number::<u32>(1..=u32::MAX.into()))]
     in_flight_max: u32,
     /// Calls of tools under way at the same time; one more is told BUSY.
@@ -234,13 +235,8 @@ impl Serve {
         match Box::pin(self.serve(flags)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                // What servers and files say stays on one line.
-                let text = match error.downcast_ref::<Explained>() {
-                    Some(Explained { text, .. }) => plain_lines(text),
-                    None => plain(&crate::chain(error.as_ref())).into_owned(),
-                };
-                eprintln!("onex serve: {text}");
-                exit_code(&error).into()
+                eprintln!("onex serve: {}", failure::message(&error));
+                failure::exit_code(&error).into()
             }
         }
     }
@@ -263,10 +259,7 @@ impl Serve {
         let running = if self.embedded {
             None
         } else {
-            flags.named().map_err(|failure| Explained {
-                exit: failure.exit,
-                text: failure.into_message(),
-            })?
+            flags.named().map_err(failure::unnamed)?
         };
         let (mut server, nats) = if let Some(Target {
             options, because, ..
@@ -290,7 +283,7 @@ impl Serve {
                 told.to_stop().await;
             };
             let started = embedded::Server::start_unless(&options, give_up).await;
-            let started = started.map_err(|error| unstarted(error, self.data_by));
+            let started = started.map_err(|error| failure::unstarted(error, self.data_by));
             let Some(server) = started? else {
                 stopped_while_starting(told.to_stop().await);
                 return Ok(());
@@ -299,7 +292,7 @@ impl Serve {
             (Some(server), nats)
         };
         let outcome = tokio::select! {
-            outcome = run(settings, &nats, &told) => outcome.map_err(|error| unreached(error, running.as_ref())),
+            outcome = run(settings, &nats, &told) => outcome.map_err(|error| failure::unreached(error, running.as_ref())),
             how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
         };
         if let Some(server) = server {
@@ -361,73 +354,6 @@ pub(super) fn embedded_options(
     Ok(embedded::Options { listen, data })
 }
 
-/// A failure that has an exit code of its own, as with every command.
-#[derive(Debug, thiserror::Error)]
-#[error("{text}")]
-struct Explained {
-    text: String,
-    exit: Exit,
-}
-
-fn exit_code(error: &anyhow::Error) -> Exit {
-    let mut explained = error.chain().filter_map(|cause| cause.downcast_ref());
-    explained
-        .next()
-        .map_or(Exit::Failed, |it: &Explained| it.exit)
-}
-
-/// Whether the data folder cannot be used, which the command line names.
-pub(super) fn is_about_data(error: &embedded::Error) -> bool {
-    matches!(
-        error,
-        embedded::Error::Data { .. }
-            | embedded::Error::DataOfChild { .. }
-            | embedded::Error::DataName { .. }
-    )
-}
-
-/// The error; where the data folder cannot be used with what named it.
-fn unstarted(error: embedded::Error, data_by: Option<&'static str>) -> anyhow::Error {
-    if !is_about_data(&error) {
-        return error.into();
-    }
-    let chain = crate::chain(&error);
-    let text = match data_by {
-        Some(by) => format!("{by}: {chain}"),
-        None => format!("{chain}; choose another folder with --data"),
-    };
-    let exit = Exit::Usage;
-    Explained { text, exit }.into()
-}
-
-/// The error; where the server cannot be reached with who named it, and what can be done.
-fn unreached(error: anyhow::Error, target: Option<&Target>) -> anyhow::Error {
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
-    let (Some(cause), Some(target)) = (causes.next(), target) else {
-        return error;
-    };
-    let failure = session::unconnected(cause, target);
-    let hint = match cause {
-        // That of a client is to start this command.
-        connect::Error::Connect(..) if failure.exit == Exit::Unreachable => {
-            "; `onex serve --embedded` starts one of its own instead".to_owned()
-        }
-        _ => failure
-            .shown_hint()
-            .map_or_else(String::new, |hint| format!("; {hint}")),
-    };
-    // What a server says stays on one line.
-    let chain = crate::chain(error.as_ref());
-    let (chain, because) = (plain(&chain), &target.because);
-    let text = if failure.exit == Exit::Usage {
-        format!("{}: {chain}", target.whose(cause))
-    } else {
-        format!("{chain}\n      the server is {because}{hint}")
-    };
-    let exit = failure.exit;
-    Explained { text, exit }.into()
-}
-
 fn number(range: RangeInclusive<u64>) -> ValueParser {
     ValueParser::new(parse::number::<usize>(range))
 }
@@ -436,14 +362,11 @@ fn stopped_while_starting(signal: &str) {
     tracing::info!(signal, "stopped while starting");
 }
 
-/// Serves until it is told to stop; then answers what is under way.
+/// Serves until it is told to stop; then answers what is in flight.
 async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
-    if environment::keeps_log() {
-        return run_on_the_log(settings, nats, told).await;
-    }
     let subject = settings.namespace.subject("port.lease");
     loop {
-        let registry = tokio::select! {
+        let mut registry = tokio::select! {
             registry = Registry::start(settings.clone(), nats) => registry?,
             signal = told.to_stop() => {
                 stopped_while_starting(signal);
@@ -452,13 +375,13 @@ async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<
         };
         tracing::info!("try: nats --server {} req {subject} ''", nats.shown());
         tokio::select! {
-            fatal = registry.failed() => {
-                if !fatal.is_passing() {
-                    return Err(fatal.into());
+            failure = registry.failed() => {
+                registry.abandon();
+                if !failure.is_passing() {
+                    return Err(failure.into());
                 }
                 // Leases outlast a registry: a new one goes on where this one ended.
-                tracing::error!(%fatal, "starting again");
-                registry.abandon();
+                tracing::error!(%failure, "starting again");
             }
             signal = told.to_stop() => {
                 tracing::info!(signal, "draining");
@@ -466,28 +389,6 @@ async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<
                 tracing::info!("stopped");
                 return Ok(());
             }
-        }
-    }
-}
-
-/// The same on the core that keeps its state in an ordered log: see `docs/log-core.md`.
-async fn run_on_the_log(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
-    let subject = settings.namespace.subject("port.lease");
-    let registry = tokio::select! {
-        registry = LogRegistry::start(settings, nats) => registry?,
-        signal = told.to_stop() => {
-            stopped_while_starting(signal);
-            return Ok(());
-        }
-    };
-    tracing::info!("try: nats --server {} req {subject} ''", nats.shown());
-    tokio::select! {
-        why = registry.failed() => Err(anyhow::anyhow!(why)),
-        signal = told.to_stop() => {
-            tracing::info!(signal, "draining");
-            registry.drain().await;
-            tracing::info!("stopped");
-            Ok(())
         }
     }
 }

@@ -1,8 +1,9 @@
 //! `onex trust`: how far nodes are trusted.
 
 use clap::{Args, Subcommand};
+use onex_types::ids::NodeId;
 
-use crate::{domain::ids::NodeId, protocol::trust::TrustGetRequest};
+use crate::protocol::trust::TrustGetRequest;
 
 use super::{
     failure::{Exit, Failure},

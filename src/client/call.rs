@@ -3,18 +3,16 @@
 use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Message, Request, connection::State};
+use onex_types::ids::{Invalid, RequestId};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use crate::{
-    domain::ids::{Invalid, RequestId},
-    protocol::{
-        endpoint::Endpoint,
-        frame::{self, TIMEOUT_MILLIS_DEFAULT, TIMEOUT_MILLIS_MAX},
-        names::{
-            HEADER_ERROR_NUMBER, HEADER_PROTOCOL, HEADER_TIMEOUT_MS, HEADER_TRACEPARENT, Namespace,
-            PROTOCOL_MINOR,
-        },
+use crate::protocol::{
+    endpoint::Endpoint,
+    frame::{self, TIMEOUT_MILLIS_DEFAULT, TIMEOUT_MILLIS_MAX},
+    names::{
+        HEADER_ERROR_NUMBER, HEADER_PROTOCOL, HEADER_TIMEOUT_MS, HEADER_TRACEPARENT, Namespace,
+        PROTOCOL_MINOR,
     },
 };
 

@@ -7,13 +7,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Loss;
-use crate::{
-    domain::ids::Port,
-    protocol::{
-        endpoint::Endpoint,
-        error::{self, ErrorCode},
-    },
+use crate::protocol::{
+    endpoint::Endpoint,
+    error::{self, ErrorCode},
 };
+use onex_types::ids::Port;
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]

@@ -2,18 +2,16 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use onex_types::ids::{LeaseId, Port, RequestId, RequesterId, Ttl};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
 };
 
-use crate::{
-    domain::ids::{LeaseId, Port, RequestId, RequesterId, Ttl},
-    protocol::{
-        endpoint::Endpoint,
-        error::ErrorCode,
-        port::{HeartbeatRequest, LeaseReply, LeaseRequest, ReleaseReply, ReleaseRequest},
-    },
+use crate::protocol::{
+    endpoint::Endpoint,
+    error::ErrorCode,
+    port::{HeartbeatRequest, LeaseReply, LeaseRequest, ReleaseReply, ReleaseRequest},
 };
 
 use super::{
@@ -47,7 +45,7 @@ use super::{
 /// # async fn example(nats: async_nats::Client) -> Result<(), Box<dyn std::error::Error>> {
 /// use onex_registry::{
 ///     client::Client,
-///     domain::ids::RequesterId,
+///     ids::RequesterId,
 ///     protocol::{names::Namespace, port::LeaseRequest},
 /// };
 ///

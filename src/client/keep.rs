@@ -2,10 +2,9 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use onex_types::ids::{RequestId, Ttl};
 use tokio::sync::watch;
 use uuid::Uuid;
-
-use crate::domain::ids::{RequestId, Ttl};
 
 use super::{
     Error,

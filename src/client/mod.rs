@@ -31,7 +31,8 @@ pub use node::{
 };
 pub use pages::{Items, Pages};
 
-use crate::domain::ids::{LeaseId, RequestId, RequesterId, Ttl};
+use onex_types::ids::{LeaseId, RequestId, RequesterId, Ttl};
+
 use crate::protocol::{
     describe::{DescribeReply, DescribeRequest, HelpReply, HelpRequest},
     endpoint::Endpoint,

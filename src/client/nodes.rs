@@ -1,22 +1,21 @@
 //! Typed calls about nodes, tools, buses, schemas and trust.
 
-use crate::{
-    domain::ids::NodeId,
-    protocol::{
-        bus::{BusDeregisterRequest, BusItem, BusListRequest, BusRegisterRequest, BusReply},
-        catalog::{SchemaGetReply, SchemaGetRequest, SchemaItem, SchemaListRequest},
-        describe::{DescribeRequest, NodeDescribeReply},
-        endpoint::Endpoint,
-        node::{RegisterReply, RegisterRequest},
-        node_life::{DeregisterReply, DeregisterRequest, HeartbeatReply, HeartbeatRequest},
-        node_view::{NodeItem, NodeListRequest, Section},
-        port::Page,
-        tool::{
-            ToolChangeReply, ToolDeregisterRequest, ToolDescribeReply, ToolDescribeRequest,
-            ToolItem, ToolListRequest, ToolRegisterRequest,
-        },
-        trust::{ReportRequest, TrustGetRequest, TrustReply},
+use onex_types::ids::NodeId;
+
+use crate::protocol::{
+    bus::{BusDeregisterRequest, BusItem, BusListRequest, BusRegisterRequest, BusReply},
+    catalog::{SchemaGetReply, SchemaGetRequest, SchemaItem, SchemaListRequest},
+    describe::{DescribeRequest, NodeDescribeReply},
+    endpoint::Endpoint,
+    node::{RegisterReply, RegisterRequest},
+    node_life::{DeregisterReply, DeregisterRequest, HeartbeatReply, HeartbeatRequest},
+    node_view::{NodeItem, NodeListRequest, Section},
+    port::Page,
+    tool::{
+        ToolChangeReply, ToolDeregisterRequest, ToolDescribeReply, ToolDescribeRequest, ToolItem,
+        ToolListRequest, ToolRegisterRequest,
     },
+    trust::{ReportRequest, TrustGetRequest, TrustReply},
 };
 
 use super::{Client, Error, call::Again};

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::domain::ids::{RequestId, Ttl};
+use onex_types::ids::{RequestId, Ttl};
 
 use super::{Error, clock::BootTime};
 

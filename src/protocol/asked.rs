@@ -1,9 +1,9 @@
 //! Who was asked to run a tool, and what each said.
 
+use onex_core::call;
+use onex_types::ids::NodeId;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::domain::{call, ids::NodeId};
 
 use super::{bounds::Open, schema::NameText};
 
@@ -42,8 +42,8 @@ pub enum Said {
     NotSent,
 }
 
-impl From<call::Asked> for Asked {
-    fn from(asked: call::Asked) -> Self {
+impl From<call::Attempt> for Asked {
+    fn from(asked: call::Attempt) -> Self {
         Self {
             node_id: asked.node_id,
             said: Open::Known(asked.said.into()),
@@ -52,17 +52,17 @@ impl From<call::Asked> for Asked {
     }
 }
 
-impl From<call::Said> for Said {
-    fn from(said: call::Said) -> Self {
+impl From<call::AttemptResult> for Said {
+    fn from(said: call::AttemptResult) -> Self {
         match said {
-            call::Said::Answered => Self::Answered,
-            call::Said::Failed => Self::Failed,
-            call::Said::InvalidResult => Self::InvalidResult,
-            call::Said::Declined => Self::Declined,
-            call::Said::NoResponders => Self::NoResponders,
-            call::Said::Gone => Self::Gone,
-            call::Said::Silent => Self::Silent,
-            call::Said::NotSent => Self::NotSent,
+            call::AttemptResult::Answered => Self::Answered,
+            call::AttemptResult::Failed => Self::Failed,
+            call::AttemptResult::InvalidResult => Self::InvalidResult,
+            call::AttemptResult::Declined => Self::Declined,
+            call::AttemptResult::NoResponders => Self::NoResponders,
+            call::AttemptResult::Gone => Self::Gone,
+            call::AttemptResult::Silent => Self::Silent,
+            call::AttemptResult::NotSent => Self::NotSent,
         }
     }
 }

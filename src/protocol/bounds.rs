@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
+use onex_types::ids::Invalid;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use semver::{Version, VersionReq};
 use serde::{
@@ -9,8 +10,6 @@ use serde::{
     de::{Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor, value},
 };
 use serde_json::Value;
-
-use crate::domain::ids::Invalid;
 
 use super::json::{exact_value, nearest_value};
 

@@ -1,10 +1,9 @@
 //! Requests and replies of the `bus.*` endpoints.
 
 use jiff::Timestamp;
+use onex_types::ids::{BusId, LeaseId, NodeId, RequestId, RequesterId, Token};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::domain::ids::{BusId, LeaseId, NodeId, RequestId, RequesterId, Token};
 
 use super::{
     bounds::{or_true, yes},

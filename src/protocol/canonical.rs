@@ -4,11 +4,11 @@
 
 use std::fmt::Write as _;
 
+use onex_core::node::CONTRACT_HASH_PREFIX;
+use onex_types::ids::Label;
 use semver::Version;
 use serde_json::{Number, Value, json};
 use sha2::{Digest as _, Sha256};
-
-use crate::domain::{ids::Label, node::CONTRACT_HASH_PREFIX};
 
 use super::{
     json::Decimal,
@@ -49,7 +49,7 @@ pub fn representative(tool: &Tool) -> Result<Tool, serde_json::Error> {
 
 /// What a node is for those who trust it, condensed, but for its tools: its version, type and schema. A
 /// schema that says nothing is none. With the tools it is
-/// [`Registration::seal`](crate::domain::node::Registration::seal)'s.
+/// [`Registration::seal`](onex_core::node::Registration::seal)'s.
 pub fn node_base_hash(version: &Version, node_type: &str, schema: Option<&NodeSchema>) -> String {
     let schema = schema.cloned().unwrap_or_default();
     hashed(&json!({

@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
+use onex_types::ids::NodeId;
 use serde_json::Value;
-
-use crate::domain::ids::NodeId;
 
 use super::{
     admits, cost,
@@ -17,7 +16,7 @@ use super::{
     validator::{PATTERN_BYTES_MAX, Validator, Weight},
 };
 
-pub use crate::domain::node::NODE_PATTERNS_MAX;
+pub use onex_core::node::NODE_PATTERNS_MAX;
 
 /// Values, and 64 bytes of text each, in the schemas of tools that are compiled in some milliseconds.
 pub const CONTRACTS_LIGHT_VALUES_MAX: u64 = 2_000;

@@ -1,12 +1,11 @@
 //! Requests and replies of `describe` and `help`.
 
 use jiff::Timestamp;
+use onex_types::ids::{Host, NodeId, Ttl};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
-
-use crate::domain::ids::{Host, NodeId, Ttl};
 
 use super::{
     bus::BusItem,

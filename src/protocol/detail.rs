@@ -385,25 +385,3 @@ fn example(code: ErrorCode) -> Value {
     }
     json!(ErrorReply { error })
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn states_are_those_that_there_are() {
-        use crate::domain::command::Unavailable;
-        let schema = Detail::State.schema();
-        let known = schema["enum"].as_array().unwrap();
-        for state in [
-            Unavailable::Held,
-            Unavailable::Resting,
-            Unavailable::Quarantined,
-            Unavailable::InUse,
-            Unavailable::Reserved,
-            Unavailable::Outside,
-        ] {
-            assert!(known.contains(&json!(state.as_str())), "{state:?}");
-        }
-    }
-}

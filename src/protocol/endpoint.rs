@@ -328,6 +328,14 @@ impl Endpoint {
         }
     }
 
+    /// Whether it keeps or ends a lease or a node: what must not be refused because others ask for much.
+    pub fn is_upkeep(self) -> bool {
+        matches!(
+            self,
+            Self::PortHeartbeat | Self::PortRelease | Self::NodeHeartbeat | Self::NodeDeregister
+        )
+    }
+
     /// Whether it changes anything.
     pub fn writes(self) -> bool {
         match self {

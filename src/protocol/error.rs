@@ -2,15 +2,10 @@
 
 use std::fmt;
 
+use onex_types::ids::{NodeId, RequestId, Token};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-
-use crate::domain::{
-    call::CALLS_RETRY_MILLIS,
-    command::Refusal,
-    ids::{NodeId, RequestId, Token},
-};
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])* $variant:ident = $text:literal, $number:literal, $retryable:literal;)*) => {
@@ -201,7 +196,7 @@ impl Error {
 
     /// The request id came with other parameters before.
     pub fn mismatch(request_id: RequestId) -> Self {
-        let message = Refusal::IdempotencyMismatch(request_id).to_string();
+        let message = format!("request_id {request_id} was used before with other parameters");
         Self::new(ErrorCode::IdempotencyMismatch, message)
             .with("request_id", request_id.0.to_string())
     }
@@ -237,94 +232,6 @@ impl Error {
 
 /// What a client is told to wait when a bound on what is under way is reached, in milliseconds.
 pub const BUSY_RETRY_MILLIS: u64 = 100;
-
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        let message = refusal.to_string();
-        match refusal {
-            Refusal::TtlTooLong(_) => Self::invalid("/ttl", message),
-            Refusal::EpochTooHigh => Self::invalid("/epoch", message),
-            Refusal::IdempotencyMismatch(request_id) => Self::mismatch(request_id),
-            Refusal::LeaseExpired(lease_id, port) => Self::new(
-                ErrorCode::LeaseExpired,
-                format!("{message}: stop using its port"),
-            )
-            .with("lease_id", lease_id.0.to_string())
-            .with("port", port.number()),
-            Refusal::LeaseNotFound(lease_id) => Self::new(
-                ErrorCode::LeaseNotFound,
-                format!("{message}: its port must not be used"),
-            )
-            .with("lease_id", lease_id.0.to_string()),
-            Refusal::NotHolder(lease_id, port) => Self::new(ErrorCode::NotHolder, message)
-                .with("lease_id", lease_id.0.to_string())
-                .with("port", port.number()),
-            Refusal::NotNodesHolder(node_id) => {
-                Self::new(ErrorCode::NotHolder, message).with("node_id", node_id.as_str())
-            }
-            Refusal::NotBusHolder(bus_id) => {
-                Self::new(ErrorCode::NotHolder, message).with("bus_id", bus_id.as_str())
-            }
-            Refusal::NodeNotFound(node_id) => {
-                Self::new(ErrorCode::NodeNotFound, message).with("node_id", node_id.as_str())
-            }
-            Refusal::ToolNotFound(node_id, tool) => {
-                Self::no_tool(&tool, message).with("node_id", node_id.as_str())
-            }
-            Refusal::BusNotFound(bus_id) => {
-                Self::new(ErrorCode::BusNotFound, message).with("bus_id", bus_id.as_str())
-            }
-            Refusal::Superseded { node_id, last } => Self::new(
-                ErrorCode::Superseded,
-                format!("{message}: a new life takes a higher epoch, or none"),
-            )
-            .with("node_id", node_id.as_str())
-            .with("epoch", last),
-            Refusal::NodeTaken { node_id, epoch } => Self::new(
-                ErrorCode::NotHolder,
-                format!("{message}: to take it over, register it with a higher epoch"),
-            )
-            .with("node_id", node_id.as_str())
-            .with("epoch", epoch),
-            Refusal::Frozen(node_id) => Self::forbidden("frozen", &node_id, message),
-            Refusal::NotValidator(node_id) => Self::forbidden("not_validator", &node_id, message),
-            Refusal::OwnVerdict(node_id) => Self::forbidden("own_verdict", &node_id, message),
-            Refusal::OtherContract(..) => Self::invalid("/contract_hash", message),
-            Refusal::Inbound { index, why } => {
-                let pointer = format!("/inbound_ports/{index}/lease_id");
-                Self::from(*why).with("pointer", pointer)
-            }
-            Refusal::OtherPort(..) | Refusal::LeaseOfLastLife(_) => {
-                Self::new(ErrorCode::InvalidRequest, message)
-            }
-            Refusal::NodeTooLarge(node_id, limit) => {
-                let what = format!("the registration of node {node_id} with its tools");
-                Self::too_large(&what, limit).with("node_id", node_id.as_str())
-            }
-            Refusal::PoolNotFound(host) => {
-                Self::new(ErrorCode::PoolNotFound, message).with("host", host)
-            }
-            Refusal::LimitExceeded { what, limit } => Self::new(ErrorCode::LimitExceeded, message)
-                .with("limit", json!(limit))
-                .with("bound", what),
-            Refusal::PortUnavailable(port, state) => Self::new(ErrorCode::PortUnavailable, message)
-                .with("port", port.number())
-                .with("state", state.as_str()),
-            Refusal::Exhausted {
-                host,
-                retry_after_ms,
-                ..
-            } => Self::new(ErrorCode::ResourceExhausted, message)
-                .with("host", host.as_str())
-                .after(retry_after_ms),
-            Refusal::CallsFull => Self::new(ErrorCode::Busy, message).after(CALLS_RETRY_MILLIS),
-            Refusal::Busy => Self::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS),
-            Refusal::Contended => Self::new(ErrorCode::Contended, message).after(BUSY_RETRY_MILLIS),
-            Refusal::Unreadable => Self::new(ErrorCode::Internal, message),
-            Refusal::Unreachable => Self::unavailable(Outcome::None),
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Events: their bodies, their headers, and their schemas.
 //!
-//! A new kind: a variant of [`Kind`], its text in [`event_kind`], and an arm in [`About::of`]. What a family of
+//! A new kind: a variant of [`EventKind`], and an arm where the registry makes messages of changes. What a family of
 //! kinds is about is a struct of its own, like [`PortEvent`]. Their schemas are made in `event_schema`.
 
 use jiff::Timestamp;
@@ -9,17 +9,18 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::domain::{
-    call::Executed,
+use onex_core::{
+    call::{Executed, ExecutionEnd, ExecutionStatus},
+    entry::EventKind,
+    execution::Reported,
+    record::LeaseEnd,
+};
+use onex_types::{
     ids::{
         BusId, ExecutionId, Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId,
         Token, Transport,
     },
-    key::{Key, escape},
-    outbox::Told,
-    record::Ended,
-    transition::{EndTold, ExecutionTold, How, JudgedTold, Kind, ToolTold, Transition},
-    trust::score,
+    key::{PortKey, escape},
 };
 
 use super::{
@@ -28,9 +29,8 @@ use super::{
     error::ErrorCode,
     names::{
         HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
-        HEADER_CE_TYPE, HEADER_CONTENT_TYPE, HEADER_MESSAGE_ID, Namespace, event_kind,
+        HEADER_CE_TYPE, HEADER_CONTENT_TYPE, Namespace,
     },
-    records::EndedText,
     schema::{
         HostText, LabelText, NameText, PortNumber, Time, TokenText, TransportText, UuidText,
         VersionText,
@@ -64,8 +64,7 @@ pub struct EventBody<T> {
     pub correlation_id: Option<String>,
     /// The instance that told it.
     pub registry_id: Uuid,
-    /// The key of the bucket that it happened to: `live.calc`. A call without a request id has none; here it is
-    /// `execution.<execution_id>`.
+    /// The key of the record that it happened to: `live.calc`, or `run.<execution_id>` for a call without a request id.
     pub record: String,
     /// Counts what happened to that key from 1, without a gap. What happened to it at once has one number:
     /// a node that is announced, and its tools.
@@ -96,18 +95,18 @@ pub struct PortEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<PortNumber>")]
     pub old_port: Option<Port>,
-    /// Which lease; null when its record was destroyed.
+    /// Which lease.
     #[schemars(with = "Option<UuidText>")]
     pub lease_id: Option<LeaseId>,
-    /// Whose; null when its record was destroyed.
+    /// Whose.
     #[schemars(with = "Option<UuidText>")]
     pub requester_id: Option<RequesterId>,
     /// Its name; null where it has none.
     #[schemars(with = "Option<NameText>")]
     pub name: Option<Name>,
     /// How the lease ended; null where it began.
-    #[schemars(with = "Option<EndedText>")]
-    pub outcome: Option<Ended>,
+    #[schemars(with = "Option<LeaseEndText>")]
+    pub outcome: Option<LeaseEnd>,
 }
 
 /// What a `node.*` event is about.
@@ -198,6 +197,7 @@ pub enum ExecutionOutcome {
 /// Whether the tool was run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Executed")]
 pub enum ExecutedText {
     /// It was not, and will not be.
     No,
@@ -205,6 +205,24 @@ pub enum ExecutedText {
     Yes,
     /// Nobody knows.
     Unknown,
+}
+
+/// How a lease or bus ended.
+#[derive(JsonSchema)]
+#[schemars(rename = "LeaseEnd", rename_all = "snake_case")]
+#[expect(
+    dead_code,
+    reason = "it is never a value: its schema is all there is to it"
+)]
+pub(super) enum LeaseEndText {
+    /// Its holder released it.
+    Released,
+    /// Its time was up, or that of what it belonged to.
+    Expired,
+    /// Another program was using the port; the caller got another one.
+    InUse,
+    /// Another incarnation of the node that it belonged to was registered: its holder may still count on it.
+    Superseded,
 }
 
 /// What a `bus.*` event is about.
@@ -217,8 +235,8 @@ pub struct BusEvent {
     #[schemars(with = "Option<UuidText>")]
     pub requester_id: Option<RequesterId>,
     /// How it ended; null where it began.
-    #[schemars(with = "Option<EndedText>")]
-    pub outcome: Option<Ended>,
+    #[schemars(with = "Option<LeaseEndText>")]
+    pub outcome: Option<LeaseEnd>,
 }
 
 /// What a `trust.*` event is about.
@@ -280,66 +298,11 @@ pub enum About {
 }
 
 impl About {
-    /// Of what happened, for one of its events; none for a key of which nothing is told.
-    pub fn of(told: &Told, tool: Option<&ToolTold>) -> Option<Self> {
-        let transition = &told.transition;
-        let node = |id: &NodeId| NodeEvent {
-            node_id: id.clone(),
-            requester_id: transition.requester_id,
-            epoch: transition.epoch,
-        };
-        Some(match (&told.key, tool) {
-            (Key::Port(key), _) => Self::Port(PortEvent {
-                host: key.host.clone(),
-                transport: key.transport,
-                port: key.port,
-                ports: Vec::new(),
-                transports: Vec::new(),
-                old_port: None,
-                lease_id: transition.lease_id,
-                requester_id: transition.requester_id,
-                name: transition.name.clone(),
-                outcome: transition.outcome,
-            }),
-            (Key::Node(id) | Key::Live(id), Some(tool)) => Self::Tool(ToolEvent {
-                tool_name: tool.name.clone(),
-                tool_version: tool.version.clone(),
-                other_node_id: tool.other.clone(),
-                node: node(id),
-            }),
-            (Key::Node(id) | Key::Live(id), None) => Self::Node(node(id)),
-            (Key::Bus(id), _) => Self::Bus(BusEvent {
-                bus_id: id.clone(),
-                requester_id: transition.requester_id,
-                outcome: transition.outcome,
-            }),
-            (Key::Verdict(id), _) => {
-                Self::Trust(trust(id, transition, transition.judged.as_deref()?))
-            }
-            (Key::Call(id), _) => Self::Execution(Box::new(ExecutionEvent::new(
-                transition.execution.as_deref()?,
-                transition.requester_id,
-                Some(*id),
-            ))),
-            (
-                Key::Exec(_)
-                | Key::Host(_)
-                | Key::Sys
-                | Key::Barrier
-                | Key::Checkpoint
-                | Key::Folded,
-                _,
-            ) => {
-                return None;
-            }
-        })
-    }
-
     /// What stands in the event's subject behind its kind.
     pub fn key(&self) -> String {
         let node = |id: &NodeId| format!("node.{}", escape(id.as_str()));
         match self {
-            Self::Port(port) => crate::domain::key::PortKey {
+            Self::Port(port) => PortKey {
                 host: port.host.clone(),
                 transport: port.transport,
                 port: port.port,
@@ -362,35 +325,33 @@ fn tool_key(name: &Token, node_id: &NodeId, version: &Version) -> String {
 }
 
 impl ExecutionEvent {
-    /// Of what is told of a run.
-    pub fn new(
-        told: &ExecutionTold,
-        requester_id: Option<RequesterId>,
-        request_id: Option<RequestId>,
-    ) -> Self {
-        let (execution, ended) = (&told.execution, told.ended.as_ref());
-        let lost = |ended: &&EndTold| ended.how == How::Unknown;
-        let code = ended.and_then(|ended| ended.code.clone());
+    /// Of what an entry of the log says of an execution.
+    pub fn new(reported: &Reported<'_>) -> Self {
+        let Reported {
+            request_id,
+            run,
+            end,
+        } = reported;
+        let execution = &run.execution;
+        let unknown = |end: &&ExecutionEnd| end.how == ExecutionStatus::Unknown;
+        let code = end.and_then(|end| end.code.clone());
+        let timed_out = || ErrorCode::ToolTimeout.as_str().to_owned();
         Self {
             execution_id: execution.execution_id,
-            request_id,
-            requester_id,
+            request_id: *request_id,
+            requester_id: run.requester_id,
             tool_name: execution.tool_name.clone(),
             tool_version: execution.tool_version.clone(),
             contract_hash: execution.contract_hash.clone(),
             provider_node_id: execution.node_id.clone(),
-            timeout_ms: told.timeout_ms,
-            outcome: ended.map(|ended| Open::Known(ended.how.into())),
-            code: code.or_else(|| {
-                ended
-                    .filter(lost)
-                    .map(|_| ErrorCode::ToolTimeout.as_str().to_owned())
-            }),
-            executed: ended.map(|ended| Open::Known(ended.executed.into())),
-            duration_ms: ended.and_then(|ended| ended.duration_ms),
-            attempts: ended.and_then(|ended| ended.attempts),
-            asked: ended
-                .map(|ended| ended.asked.iter().cloned().map(Asked::from).collect())
+            timeout_ms: run.timeout_ms,
+            outcome: end.map(|end| Open::Known(end.how.into())),
+            code: code.or_else(|| end.filter(unknown).map(|_| timed_out())),
+            executed: end.map(|end| Open::Known(end.executed.into())),
+            duration_ms: end.and_then(|end| end.duration_ms),
+            attempts: end.and_then(|end| end.attempts),
+            asked: end
+                .map(|end| end.asked.iter().cloned().map(Asked::from).collect())
                 .unwrap_or_default(),
             trace_log_id: execution.trace_log_id.clone(),
         }
@@ -402,12 +363,12 @@ impl ExecutionEvent {
     }
 }
 
-impl From<How> for ExecutionOutcome {
-    fn from(how: How) -> Self {
+impl From<ExecutionStatus> for ExecutionOutcome {
+    fn from(how: ExecutionStatus) -> Self {
         match how {
-            How::Completed => Self::Completed,
-            How::Failed => Self::Failed,
-            How::Unknown => Self::Unknown,
+            ExecutionStatus::Completed => Self::Completed,
+            ExecutionStatus::Failed => Self::Failed,
+            ExecutionStatus::Unknown => Self::Unknown,
         }
     }
 }
@@ -422,46 +383,12 @@ impl From<Executed> for ExecutedText {
     }
 }
 
-fn trust(node_id: &NodeId, transition: &Transition, judged: &JudgedTold) -> TrustEvent {
-    TrustEvent {
-        node_id: node_id.clone(),
-        validator_id: judged.validator_id.clone(),
-        requester_id: transition.requester_id,
-        outcome: Open::Known(judged.outcome.into()),
-        failure_mode: judged.failure_mode.clone(),
-        contract_hash: judged.contract_hash.clone(),
-        trust_state: Open::Known(judged.state.into()),
-        trust_score: score(judged.passes, judged.fails),
-        registry_lifecycle: judged.lifecycle.map(|stage| Open::Known(stage.into())),
-    }
-}
-
-/// The name of an event that a record tells of.
-pub fn transition_id(revision: u64, kind: Kind, key: &str) -> String {
-    format!("{revision}.{}.{key}", event_kind(kind))
-}
-
-/// The name of an event that no record tells of: a run has one end.
-pub fn execution_id(execution_id: ExecutionId, kind: Kind) -> String {
-    let what = if kind == Kind::ToolInvoked {
-        "invoked"
-    } else {
-        "ended"
-    };
-    format!("{execution_id}.{what}")
-}
-
-/// What stands in the place of a record's key where there is no record.
-pub fn execution_record(execution_id: ExecutionId) -> String {
-    format!("execution.{execution_id}")
-}
-
 /// What the headers of an event say.
 pub struct Envelope<'a> {
     /// Whose event.
     pub namespace: &'a Namespace,
     /// What happened.
-    pub kind: Kind,
+    pub kind: EventKind,
     /// What it happened to: see [`About::key`].
     pub key: String,
     /// The name by which the same event again is known.
@@ -471,11 +398,11 @@ pub struct Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    /// CloudEvents 1.0 in binary mode, and the name by which the same event again is known.
-    pub fn headers(self) -> [(&'static str, String); 8] {
-        let kind = event_kind(self.kind);
+    /// CloudEvents 1.0 in binary mode. The place in the stream says which event it is: the server is not asked to remember
+    /// names.
+    pub fn headers(self) -> [(&'static str, String); 7] {
+        let kind = self.kind.as_str();
         [
-            (HEADER_MESSAGE_ID, self.id.clone()),
             (HEADER_CE_SPECVERSION, CE_SPECVERSION.to_owned()),
             (HEADER_CE_ID, self.id),
             (HEADER_CE_SOURCE, self.namespace.prefix()),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::transition::Kind;
+use onex_core::entry::EventKind as Kind;
 
 use super::{
     event::{
@@ -11,7 +11,7 @@ use super::{
     },
     names::{
         HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
-        HEADER_CE_TYPE, HEADER_CONTENT_TYPE, HEADER_MESSAGE_ID, Namespace, event_kind,
+        HEADER_CE_TYPE, HEADER_CONTENT_TYPE, Namespace,
     },
     schema,
     schemas::{Message, remark},
@@ -30,11 +30,11 @@ enum Family {
 
 /// The schema of each kind.
 pub(super) fn messages() -> impl Iterator<Item = Message> {
-    Kind::ALL.into_iter().map(message)
+    Kind::PUBLISHED.iter().map(|kind| message(*kind))
 }
 
 fn message(of: Kind) -> Message {
-    let kind = event_kind(of);
+    let kind = of.as_str();
     let mut schema = match family(of) {
         Family::Port => schema::of::<EventBody<PortEvent>>(),
         Family::Node => schema::of::<EventBody<NodeEvent>>(),
@@ -68,7 +68,9 @@ fn family(kind: Kind) -> Family {
         Kind::NodeRegistered | Kind::NodeRejoined | Kind::NodeExpired | Kind::NodeDeregistered => {
             Family::Node
         }
-        Kind::ToolRegistered | Kind::ToolRemoved | Kind::ToolCollision => Family::Tool,
+        Kind::ToolsChanged | Kind::ToolRegistered | Kind::ToolRemoved | Kind::ToolCollision => {
+            Family::Tool
+        }
         Kind::BusRegistered | Kind::BusRemoved => Family::Bus,
         Kind::TrustChanged => Family::Trust,
         Kind::ToolInvoked | Kind::ToolCompleted | Kind::ToolFailed => Family::Execution,
@@ -79,14 +81,8 @@ fn family(kind: Kind) -> Family {
 fn description(kind: Kind) -> &'static str {
     match kind {
         Kind::PortLeased => "A port was granted.",
-        Kind::PortReleased => {
-            "Its holder gave a port back; with outcome `duplicate`: a second grant for one request was taken back; \
-            `node_gone`: a grant to a node that had ended before anybody was told was taken back."
-        }
-        Kind::PortExpired => {
-            "A lease's time was up, or its node's; with outcome `overwritten`: its record was destroyed from \
-            outside, and the longest TTL has passed."
-        }
+        Kind::PortReleased => "A holder released its lease.",
+        Kind::PortExpired => "A lease's time was up, or its node's.",
         Kind::PortRebound => {
             "A lease got another port for one that it gave up because another program was using it; the old one is quarantined."
         }
@@ -105,6 +101,7 @@ fn description(kind: Kind) -> &'static str {
         Kind::NodeDeregistered => {
             "A node took its leave; its leases, tools and buses have ended with it."
         }
+        Kind::ToolsChanged => "It is never published: its tools have events.",
         Kind::ToolRegistered => "A node offers a tool, or offers it under another contract.",
         Kind::ToolRemoved => "A node offers a tool no longer.",
         Kind::ToolCollision => {
@@ -129,13 +126,9 @@ fn headers_schema(kind: &str) -> Value {
     let text = |description: &str| json!({"type": "string", "description": description});
     let one = |value: &str| json!({"const": value});
     let properties = json!({
-        HEADER_MESSAGE_ID: text(
-            "The same as ce-id. Absent where the registry keeps its state in a log: there each event comes once.",
-        ),
         HEADER_CE_SPECVERSION: one(CE_SPECVERSION),
         HEADER_CE_ID: text(
-            "<revision>.<index> where the registry keeps its state in a log. Else <revision>.<kind>.<key>, or of a call \
-            without a request id <execution_id>.invoked and <execution_id>.ended; the same event again has the same.",
+            "<revision>.<index>: the revision of what happened, and which of its events this is.",
         ),
         HEADER_CE_SOURCE: text("What the registry's subjects begin with."),
         HEADER_CE_TYPE: one(kind),
@@ -147,8 +140,6 @@ fn headers_schema(kind: &str) -> Value {
         .as_object()
         .into_iter()
         .flat_map(|all| all.keys())
-        // The core on the log gives an event its place in the stream instead.
-        .filter(|name| *name != HEADER_MESSAGE_ID)
         .collect();
     json!({"type": "object", "required": required, "properties": properties})
 }
@@ -195,7 +186,7 @@ fn example(kind: Kind) -> Value {
         Kind::PortExpired | Kind::PortRevoked | Kind::NodeExpired | Kind::Gap
     );
     let mut example = json!({
-        "event": event_kind(kind),
+        "event": kind.as_str(),
         "revision": 4_711,
         "at": "2026-11-22T10:04:07.600Z",
         "correlation_id": if by_itself { Value::Null } else { json!("deploy-81") },

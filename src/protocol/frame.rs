@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use onex_types::ids::Digest;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-use crate::domain::ids::Digest;
 
 use super::{
     endpoint::Endpoint,

@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::domain::ids::Invalid;
+use onex_types::ids::Invalid;
 
 use super::subject::{SUBJECT_CHARS_MAX, is_literal};
 
@@ -50,12 +50,27 @@ impl Inboxes {
 
     /// Whether an answer may be sent to that subject.
     pub fn has(&self, reply: &str) -> bool {
-        let below = |prefix: &str| {
-            let rest = reply.strip_prefix(prefix);
-            rest.is_some_and(|rest| rest.starts_with('.'))
-        };
-        let named = self.0.iter().any(|prefix| below(&prefix.0));
-        (named || below(INBOX_DEFAULT)) && reply.split('.').all(is_literal)
+        self.tokens(reply).is_some() && reply.split('.').all(is_literal)
+    }
+
+    /// The part of an inbox that is the same for all requests of one connection, as far as it shows. Client libraries
+    /// name inboxes `<prefix>.<token of the connection>.<token of the request>`, or, with an inbox of its own for each
+    /// request, `<prefix>.<token>`: that one is returned whole. Requests that are made over different connections have
+    /// nothing in common, also where one program makes them: the `nats` command connects for each.
+    pub fn connection<'a>(&self, inbox: &'a str) -> &'a str {
+        match (self.tokens(inbox), inbox.rsplit_once('.')) {
+            (Some(tokens), Some((connection, _))) if tokens.contains('.') => connection,
+            _ => inbox,
+        }
+    }
+
+    /// What stands behind the prefix; behind the longest, where several fit. None where none does.
+    fn tokens<'a>(&self, reply: &'a str) -> Option<&'a str> {
+        let named = self.0.iter().map(|prefix| &*prefix.0);
+        let tokens = named
+            .chain([INBOX_DEFAULT])
+            .filter_map(|prefix| reply.strip_prefix(prefix)?.strip_prefix('.'));
+        tokens.min_by_key(|tokens| tokens.len())
     }
 }
 
@@ -88,6 +103,23 @@ mod tests {
             assert!(!inboxes.has(bad), "{bad}");
         }
         assert!(!Inboxes::default().has("my.inbox.1"));
+    }
+
+    #[test]
+    fn connection_is_the_inbox_without_the_token_of_the_request() {
+        let inboxes = Inboxes::new(vec!["my".parse().unwrap(), "my.inbox".parse().unwrap()]);
+        for (inbox, connection) in [
+            ("_INBOX.conn.1", "_INBOX.conn"),
+            ("_INBOX.conn.more.1", "_INBOX.conn.more"),
+            ("my.conn.1", "my.conn"),
+            ("my.inbox.conn.1", "my.inbox.conn"),
+            // An inbox for each request.
+            ("_INBOX.1", "_INBOX.1"),
+            ("my.1", "my.1"),
+            ("my.inbox.1", "my.inbox.1"),
+        ] {
+            assert_eq!(inboxes.connection(inbox), connection, "{inbox}");
+        }
     }
 
     #[test]

@@ -2,13 +2,12 @@
 
 use std::fmt;
 
+use onex_types::ids::{Digest, NodeId, RequestId, RequesterId, Token};
 use schemars::JsonSchema;
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
-
-use crate::domain::ids::{Digest, NodeId, RequestId, RequesterId, Token};
 
 use super::{
     bounds::{

@@ -1,9 +1,9 @@
 //! Every subject, bucket, stream and header, spelled once.
 
-use crate::domain::{
+use onex_core::entry::EventKind;
+use onex_types::{
     ids::{Invalid, NodeId, Token},
     key::escape,
-    transition::Kind,
 };
 
 /// Name of the micro service, and of its queue group.
@@ -142,39 +142,13 @@ impl Namespace {
     }
 
     /// The subjects of all events of a kind.
-    pub fn events_of(&self, kind: Kind) -> String {
-        format!("{}.event.{}.>", self.prefix(), event_kind(kind))
+    pub fn events_of(&self, kind: EventKind) -> String {
+        format!("{}.event.{}.>", self.prefix(), kind.as_str())
     }
 
     /// The subject of one event.
-    pub fn event(&self, kind: Kind, key: &str) -> String {
-        format!("{}.event.{}.{key}", self.prefix(), event_kind(kind))
-    }
-}
-
-/// An event's kind, as it stands in its subject.
-pub fn event_kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::PortLeased => "port.leased",
-        Kind::PortReleased => "port.released",
-        Kind::PortExpired => "port.expired",
-        Kind::PortRebound => "port.rebound",
-        Kind::PortQuarantined => "port.quarantined",
-        Kind::PortRevoked => "port.revoked",
-        Kind::NodeRegistered => "node.registered",
-        Kind::NodeRejoined => "node.rejoined",
-        Kind::NodeExpired => "node.expired",
-        Kind::NodeDeregistered => "node.deregistered",
-        Kind::ToolRegistered => "tool.registered",
-        Kind::ToolRemoved => "tool.removed",
-        Kind::ToolCollision => "tool.collision",
-        Kind::BusRegistered => "bus.registered",
-        Kind::BusRemoved => "bus.removed",
-        Kind::TrustChanged => "trust.changed",
-        Kind::ToolInvoked => "tool.invoked",
-        Kind::ToolCompleted => "tool.completed",
-        Kind::ToolFailed => "tool.failed",
-        Kind::Gap => "gap",
+    pub fn event(&self, kind: EventKind, key: &str) -> String {
+        format!("{}.event.{}.{key}", self.prefix(), kind.as_str())
     }
 }
 

@@ -1,16 +1,15 @@
 //! Requests and replies of the `node.*` endpoints but `node.list`.
 
 use jiff::Timestamp;
+use onex_core::node;
+use onex_types::ids::{
+    Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId, Token, Ttl,
+};
 use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
-
-use crate::domain::{
-    ids::{Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId, Token, Ttl},
-    node,
-};
 
 use super::{
     bounds::{self, Open, Text, list, or_default},
@@ -24,7 +23,7 @@ use super::{
     warning::Warning,
 };
 
-pub use crate::domain::node::NODE_TOOLS_MAX;
+pub use onex_core::node::NODE_TOOLS_MAX;
 
 /// Longest description, in characters.
 pub const DESCRIPTION_CHARS_MAX: usize = 4_096;

@@ -1,11 +1,10 @@
 //! How a node stays and goes: requests and replies of `node.heartbeat` and `node.deregister`.
 
 use jiff::Timestamp;
+use onex_types::ids::{NodeId, RequestId, RequesterId, Ttl};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::domain::ids::{NodeId, RequestId, RequesterId, Ttl};
 
 use super::{
     bounds,

@@ -1,12 +1,11 @@
 //! Nodes as lists and `describe` show them.
 
 use jiff::Timestamp;
+use onex_types::ids::{Host, Label, Name, NodeId, RequesterId, Ttl};
 use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::domain::ids::{Host, Label, Name, NodeId, RequesterId, Ttl};
 
 use super::{
     bounds::Open,

@@ -1,12 +1,11 @@
 //! Requests and replies of `pool.list`.
 
+use onex_types::{
+    ids::{Host, Port, Transport},
+    ports::PortRange,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::domain::{
-    ids::{Host, Port, Transport},
-    pool::PortRange,
-};
 
 use super::{
     port::{Limit, PAGE_ITEMS_MAX},

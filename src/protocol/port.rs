@@ -1,13 +1,12 @@
 //! Requests and replies of the `port.*` endpoints.
 
 use jiff::Timestamp;
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
-
-use crate::domain::ids::{
+use onex_types::ids::{
     Host, Invalid, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId, Token, Transport,
     Ttl,
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
     bounds,

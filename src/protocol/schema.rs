@@ -1,11 +1,10 @@
-//! JSON Schemas of the domain's texts and numbers, which know nothing of schemas themselves.
+//! JSON Schemas of texts and numbers of `onex_types`, which know nothing of schemas themselves.
 
 use std::borrow::Cow;
 
+use onex_types::ids::{HOST_CHARS_MAX, LABEL_CHARS_MAX, TOKEN_CHARS_MAX, TTL_SECONDS_MAX};
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema};
 use serde_json::Value;
-
-use crate::domain::ids::{HOST_CHARS_MAX, LABEL_CHARS_MAX, TOKEN_CHARS_MAX, TTL_SECONDS_MAX};
 
 use super::{
     bounds::{NUMBER_MAX, VERSION_CHARS_MAX},
@@ -50,6 +49,54 @@ fn close(schema: &mut Value) {
             keywords.values_mut().for_each(close);
         }
         Value::Array(several) => several.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// JSON Schema of what is stored: a member that has no value is absent there, never null.
+pub(super) fn of_stored<T: JsonSchema>() -> Value {
+    let mut schema = of::<T>();
+    forbid_null(&mut schema);
+    schema
+}
+
+/// The same of a large type: each type in it stands once, under `$defs`.
+pub(super) fn of_stored_with_parts<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12();
+    let schema = settings.into_generator().into_root_schema_for::<T>();
+    let mut schema = schema.to_value();
+    forbid_null(&mut schema);
+    schema
+}
+
+/// Takes `null` out of all types.
+fn forbid_null(schema: &mut Value) {
+    match schema {
+        Value::Object(keywords) => {
+            let is_null = |one: &Value| *one == "null" || one["type"] == "null" || one.is_null();
+            for keyword in ["type", "enum", "anyOf"] {
+                if let Some(Value::Array(several)) = keywords.get_mut(keyword) {
+                    several.retain(|one| !is_null(one));
+                }
+            }
+            if let Some(Value::Array(several)) = keywords.get_mut("type")
+                && several.len() == 1
+            {
+                let only = several.remove(0);
+                keywords.insert("type".to_owned(), only);
+            }
+            if let Some(Value::Array(several)) = keywords.get_mut("anyOf")
+                && several.len() == 1
+                && let Value::Object(only) = several.remove(0)
+            {
+                keywords.remove("anyOf");
+                for (keyword, value) in only {
+                    keywords.entry(keyword).or_insert(value);
+                }
+            }
+            keywords.values_mut().for_each(forbid_null);
+        }
+        Value::Array(several) => several.iter_mut().for_each(forbid_null),
         _ => {}
     }
 }
@@ -132,6 +179,19 @@ schema!(
     /// A port.
     PortNumber,
     json_schema!({"type": "integer", "minimum": 1, "maximum": 65535})
+);
+schema!(
+    /// The key of a port.
+    PortKeyText,
+    json_schema!({"type": "string", "pattern": r"^port\.[A-Za-z0-9_=-]+\.(tcp|udp)\.[1-9][0-9]*$"})
+);
+schema!(
+    /// The key of a record in the log.
+    KeyText,
+    json_schema!({
+        "type": "string",
+        "pattern": r"^(sys\.(store|settings|named|restored|format)|port\.[A-Za-z0-9_=-]+\.(tcp|udp)\.[1-9][0-9]*|(pool|req|node|live|bus|trust|call|run|exec|host)\.[A-Za-z0-9_=-]+)$",
+    })
 );
 schema!(
     /// A time.

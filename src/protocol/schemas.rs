@@ -1,8 +1,8 @@
-//! The JSON Schema of every message, as `schemas/` has them: requests, replies, errors, events, records.
+//! The JSON Schema of every message, as `schemas/` has them: requests, replies, errors, events, and what is stored.
 
 use serde_json::{Value, json};
 
-use super::{detail, endpoint::Endpoint, event_schema, records};
+use super::{detail, endpoint::Endpoint, event_schema, stored};
 
 /// What the `$id` of every schema begins with.
 const URN: &str = "urn:onex:registry:v1:";
@@ -46,6 +46,6 @@ pub fn all() -> Vec<Message> {
     endpoints
         .chain([detail::message()])
         .chain(event_schema::messages())
-        .chain(records::messages())
+        .chain(stored::messages())
         .collect()
 }

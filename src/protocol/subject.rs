@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::domain::ids::{Invalid, NodeId, Token};
+use onex_types::ids::{Invalid, NodeId, Token};
 
 use super::names::Namespace;
 
@@ -213,7 +213,7 @@ pub(super) fn is_literal(token: &str) -> bool {
 mod tests {
     use super::super::names::NAMESPACE_CHARS_MAX;
     use super::*;
-    use crate::domain::ids::TOKEN_CHARS_MAX;
+    use onex_types::ids::TOKEN_CHARS_MAX;
 
     #[track_caller]
     fn check(subject: &str, allowed: &[&str], good: bool) {

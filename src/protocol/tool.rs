@@ -1,11 +1,10 @@
 //! Tools as nodes announce them, and the requests and replies of `tool.*` but `tool.invoke`.
 
+use onex_types::ids::{Host, Invalid, Label, Name, NodeId, RequestId, RequesterId, Token};
 use schemars::JsonSchema;
 use semver::{Version, VersionReq};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-use crate::domain::ids::{Host, Invalid, Label, Name, NodeId, RequestId, RequesterId, Token};
 
 use super::{
     bounds::{
@@ -126,7 +125,7 @@ impl Tool {
     ///
     /// let add = Tool { idempotent: true, ..Tool::of::<Add, Sum>("add", "1.0.0")? };
     /// assert_eq!(add.input_schema["required"], serde_json::json!(["terms"]));
-    /// # Ok::<_, onex_registry::domain::ids::Invalid>(())
+    /// # Ok::<_, onex_registry::ids::Invalid>(())
     /// ```
     pub fn of<Input: JsonSchema, Output: JsonSchema>(
         name: &str,

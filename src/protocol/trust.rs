@@ -1,12 +1,9 @@
 //! Requests and replies of the `trust.*` endpoints.
 
+use onex_core::trust::{self, Outcome};
+use onex_types::ids::{Label, NodeId, RequestId, RequesterId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::domain::{
-    ids::{Label, NodeId, RequestId, RequesterId},
-    trust::{self, Outcome},
-};
 
 use super::{
     bounds::Open,

@@ -6,7 +6,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, Unexpected, Visitor},
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
     json::{Decimal, is_free, visit_free},
@@ -76,12 +76,12 @@ fn integer<'de, D: Deserializer<'de>, V: Visitor<'de>>(
 
 /// What stands in the place of an integer.
 fn no_number<'de, V: Visitor<'de>, E: Error>(text: &str, visitor: V) -> Result<V::Value, E> {
-    match serde_json::from_str(text).map_err(E::custom)? {
-        Value::String(text) => visitor.visit_string(text),
-        Value::Bool(value) => visitor.visit_bool(value),
-        Value::Array(_) => Err(E::invalid_type(Unexpected::Seq, &visitor)),
-        Value::Object(_) => Err(E::invalid_type(Unexpected::Map, &visitor)),
-        Value::Null | Value::Number(_) => visitor.visit_unit(),
+    match text.as_bytes().first() {
+        Some(b'"') => visitor.visit_string(serde_json::from_str(text).map_err(E::custom)?),
+        Some(b't' | b'f') => visitor.visit_bool(text == "true"),
+        Some(b'[') => Err(E::invalid_type(Unexpected::Seq, &visitor)),
+        Some(b'{') => Err(E::invalid_type(Unexpected::Map, &visitor)),
+        _ => visitor.visit_unit(),
     }
 }
 

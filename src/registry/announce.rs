@@ -2,22 +2,20 @@
 
 use std::collections::HashSet;
 
-use onex_core::node_command::Register;
+use onex_core::{
+    node::{self, Registration},
+    node_command::Register,
+    record::Request,
+};
+use onex_types::ids::{NodeId, Ttl};
 use serde_json::{Map, Value};
 
-use crate::{
-    domain::{
-        ids::{NodeId, Ttl},
-        node::{self, Registration},
-        record::Request,
-    },
-    protocol::{
-        canonical::{contract_hash, node_base_hash},
-        contract::{ToolRules, check_tool, check_tools, subject_of},
-        error::{Error, ErrorCode},
-        node::RegisterRequest,
-        tool::Tool,
-    },
+use crate::protocol::{
+    canonical::{contract_hash, node_base_hash},
+    contract::{ToolRules, check_tool, check_tools, subject_of},
+    error::{Error, ErrorCode},
+    node::RegisterRequest,
+    tool::Tool,
 };
 
 /// Members of a request that say how it is to be carried out, or that have a place of their own.

@@ -7,11 +7,11 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
-use crate::domain::{
-    command::Probed,
+use onex_core::command::Probed;
+use onex_types::{
     ids::{Port, Transport},
     key::PortKey,
-    pool::PortRange,
+    ports::PortRange,
 };
 
 /// Tries to bind the port on all addresses of both families, and lets go at once.

@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, Unit};
 
-use onex_types::time::MonoTime;
-
-use crate::domain::time::{Moment, Now};
+use onex_types::time::{Moment, MonoTime, Now};
 
 /// This process's clock. It stands while the machine sleeps, which only makes leases last longer.
 #[derive(Debug, Clone, Copy)]

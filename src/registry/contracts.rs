@@ -1,65 +1,61 @@
-//! Checks of contracts and of values, away from the threads that serve requests: what a stranger wrote may take long
-//! to check, and must not hold others up.
+//! Checks of contracts and of values, on threads of their own: an untrusted schema may take long to check, and must not
+//! delay other requests.
 //!
-//! A check that has begun runs to its end; what bounds its time is what is checked, by the bounds of
-//! `protocol::validator`. What is announced, what is compiled before a first call, what is read and what is checked wait in
-//! lanes of their own, and so do short ones of each and long ones: monstrous contracts and arguments keep no tool from
-//! being called, and long checks keep no short one waiting. In one lane those who ask take turns (`lanes`).
+//! A check that has begun runs to its end; the bounds of `protocol::validator` limit its time. Announced contracts,
+//! contracts that are compiled before a first call, long calls that are parsed, and values that are checked wait in queues
+//! of their own, short and long ones apart. So hostile contracts and arguments keep no tool from being called, and long
+//! checks delay no short one. Each queue is shared fairly between callers (`fair_queue`).
 
 use std::sync::Arc;
 
+use onex_core::node::Tool;
+use onex_types::ids::{NodeId, RequesterId};
 use tokio::time::Instant;
 
-use crate::{
-    domain::{
-        ids::{NodeId, RequesterId},
-        node::Tool,
-    },
-    protocol::{
-        contract::ToolRules,
-        endpoint::{Endpoint, REQUEST_BYTES_MAX},
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-        names::Namespace,
-        subject::{ToolSubjects, check_subject},
-        tool::PROVIDERS_SHOWN_MAX,
-        validator::Weight,
-        warning::{Warning, WarningCode},
-    },
+use crate::protocol::{
+    contract::ToolRules,
+    endpoint::{Endpoint, REQUEST_BYTES_MAX},
+    error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
+    names::Namespace,
+    subject::{ToolSubjects, check_subject},
+    tool::PROVIDERS_SHOWN_MAX,
+    validator::Weight,
+    warning::{Warning, WarningCode},
 };
 
 use super::{
-    lanes::{Asker, Lane, Turn},
+    fair_queue::{FairQueue, Flow, Permit},
     rights::Rights,
     settings::Settings,
 };
 
-/// The part of the machine's processors that checks of one lane may take.
-const PROCESSORS_PART: usize = 2;
+/// Checks of one queue run on at most the number of processors divided by this.
+const PROCESSORS_DIVISOR: usize = 2;
 
-/// Bytes of arguments or of a result that are read in less than a millisecond, whatever numbers they are.
-pub(super) const READ_QUICKLY_BYTES_MAX: usize = 8 * 1024;
+/// Arguments or a result of so many bytes are parsed in less than a millisecond, whatever numbers are in them.
+pub(super) const PARSE_INLINE_BYTES_MAX: usize = 8 * 1024;
 
-/// Who checks, and by which rules.
+/// Checks contracts and values, and knows the rules for them.
 pub(super) struct Contracts {
     rules: Arc<(Namespace, ToolSubjects)>,
-    /// Where the registry calls; it may be less than where tools may listen.
+    /// On which subjects the registry calls tools; tools may listen on more.
     rights: Rights,
-    announced: Lanes,
-    learned: Lanes,
-    read: Lanes,
-    checked: Lanes,
+    announcements: Queues,
+    compilations: Queues,
+    parsing: Queues,
+    values: Queues,
 }
 
-/// Turns of one purpose.
-struct Lanes {
-    light: Arc<Lane>,
-    heavy: Arc<Lane>,
+/// The queues for checks of one kind.
+struct Queues {
+    light: Arc<FairQueue>,
+    heavy: Arc<FairQueue>,
 }
 
-/// Whose work it is, and when its caller is answered, whatever came of it.
+/// Who asks for a check, and until when: the caller is answered then, with or without its outcome.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asking {
-    /// Stands for whoever takes answers below the same inbox.
+    /// Who asks: see [`Callers::number`](super::callers::Callers::number).
     pub(super) caller: u64,
     pub(super) until: Instant,
 }
@@ -67,30 +63,30 @@ pub(super) struct Asking {
 /// What is checked, and how long that may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Check {
-    /// A contract that is announced.
+    /// Checking a contract that is announced.
     Announcement(Weight),
-    /// A contract before its first call, and who announced it.
-    Learning(Weight, RequesterId),
-    /// A long request of a node is read.
-    ReadingAnnouncement,
-    /// A long call, its arguments or its result are read.
-    Reading(Weight),
-    /// Arguments, or a result.
+    /// Compiling a contract before its first call, for whoever announced it.
+    Compilation(Weight, RequesterId),
+    /// Parsing a long request of a node.
+    ParsingAnnouncement,
+    /// Parsing a long call, its arguments or its result.
+    Parsing(Weight),
+    /// Checking arguments or a result.
     Values(Weight),
 }
 
 impl Check {
-    /// Of a long request as such.
+    /// Parsing a long request of so many bytes.
     pub(super) fn request(endpoint: Endpoint, bytes: usize) -> Self {
         match endpoint {
-            Endpoint::ToolInvoke => Self::reading(bytes),
-            _ => Self::ReadingAnnouncement,
+            Endpoint::ToolInvoke => Self::parsing(bytes),
+            _ => Self::ParsingAnnouncement,
         }
     }
 
-    /// Reading arguments or a result of so many bytes.
-    pub(super) fn reading(bytes: usize) -> Self {
-        Self::Reading(if bytes > REQUEST_BYTES_MAX {
+    /// Parsing arguments or a result of so many bytes.
+    pub(super) fn parsing(bytes: usize) -> Self {
+        Self::Parsing(if bytes > REQUEST_BYTES_MAX {
             Weight::Heavy
         } else {
             Weight::Light
@@ -104,30 +100,30 @@ impl Contracts {
         Self {
             rules: Arc::new((namespace.clone(), subjects.clone())),
             rights,
-            announced: Lanes::new(),
-            learned: Lanes::new(),
-            read: Lanes::new(),
-            checked: Lanes::new(),
+            announcements: Queues::new(),
+            compilations: Queues::new(),
+            parsing: Queues::new(),
+            values: Queues::new(),
         }
     }
 
-    /// Waits until it is known which tools the registry calls.
-    pub(super) async fn know_callable(&self, until: Instant) {
+    /// Waits until it is known which tools the registry may call, for a bounded time.
+    pub(super) async fn wait_for_rights(&self, until: Instant) {
         self.rights.known(until).await;
     }
 
-    /// What whoever announces these tools is told of those that the registry does not call.
-    pub(super) fn uncalled<'a>(
+    /// Warnings for whoever announces these tools: one for each that the registry may not call.
+    pub(super) fn warn_of_uncallable<'a>(
         &'a self,
         node: &'a NodeId,
         tools: &'a [Tool],
     ) -> impl Iterator<Item = Warning> + 'a {
         let (namespace, _) = &*self.rules;
         let (callable, is_known) = (self.rights.callable(), self.rights.is_known());
-        let uncalled = move |tool: &&Tool| {
+        let uncallable = move |tool: &&Tool| {
             is_known && check_subject(&tool.subject, namespace, node, callable).is_err()
         };
-        tools.iter().filter(uncalled).map(|tool| {
+        tools.iter().filter(uncallable).map(|tool| {
             let message = format!(
                 "tool {} {} listens on {:?}, where this registry does not call it: it is listed and resolved, and \
                  tool.invoke is FORBIDDEN. Start the registry with --tool-subjects {}, or leave the subject out for \
@@ -138,7 +134,7 @@ impl Contracts {
         })
     }
 
-    /// Does `check` when it is its turn. BUSY if that takes too long for who asks; nothing was done then.
+    /// Runs `check` once there is a permit for it. BUSY when that takes longer than the caller waits; nothing was done then.
     pub(super) async fn check<R: Send + 'static>(
         &self,
         what: Check,
@@ -146,12 +142,12 @@ impl Contracts {
         check: impl FnOnce(ToolRules<'_>) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
         let rules = Arc::clone(&self.rules);
-        let turn = self.turn(what, asking.caller);
+        let permit = self.permit(what, asking.caller);
         let checked = async move {
-            let turn = turn.await;
+            let permit = permit.await;
             let done = tokio::task::spawn_blocking(move || {
-                // Kept until it is done, also when nobody waits for it any more.
-                let _turn = turn;
+                // Held until the check is done, also when nobody waits for it any more.
+                let _permit = permit;
                 let (namespace, subjects) = &*rules;
                 check(ToolRules {
                     namespace,
@@ -169,36 +165,38 @@ impl Contracts {
         }
     }
 
-    /// Whoever asks waits in turns with others; for a contract that a caller did not write that is who announced it.
-    async fn turn(&self, what: Check, caller: u64) -> Option<Turn> {
-        let asker = Asker::Caller(caller);
-        let (lanes, weight, asker) = match what {
-            Check::Announcement(weight) => (&self.announced, weight, asker),
-            Check::Learning(weight, whose) => (&self.learned, weight, Asker::Requester(whose)),
-            Check::ReadingAnnouncement => (&self.announced, Weight::Light, asker),
-            Check::Reading(weight) => (&self.read, weight, asker),
-            Check::Values(weight) => (&self.checked, weight, asker),
+    /// Compiling a contract counts for whoever announced it, everything else for the caller.
+    async fn permit(&self, what: Check, caller: u64) -> Option<Permit> {
+        let flow = Flow::Caller(caller);
+        let (queues, weight, flow) = match what {
+            Check::Announcement(weight) => (&self.announcements, weight, flow),
+            Check::Compilation(weight, announced_by) => {
+                (&self.compilations, weight, Flow::Requester(announced_by))
+            }
+            Check::ParsingAnnouncement => (&self.announcements, Weight::Light, flow),
+            Check::Parsing(weight) => (&self.parsing, weight, flow),
+            Check::Values(weight) => (&self.values, weight, flow),
         };
-        let lane = match weight {
-            Weight::Light => &lanes.light,
-            Weight::Heavy => &lanes.heavy,
+        let queue = match weight {
+            Weight::Light => &queues.light,
+            Weight::Heavy => &queues.heavy,
         };
-        lane.turn(asker).await
+        queue.acquire(flow).await
     }
 }
 
-impl Lanes {
+impl Queues {
     fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let turns_max = (processors / PROCESSORS_PART).max(1);
+        let permits_max = (processors / PROCESSORS_DIVISOR).max(1);
         Self {
-            light: Lane::new(turns_max),
-            heavy: Lane::new(turns_max),
+            light: FairQueue::new(permits_max),
+            heavy: FairQueue::new(permits_max),
         }
     }
 }
 
-/// What whoever announces a tool is told when others offer another contract by its name and version.
+/// A warning for whoever announces a tool, if others offer another contract under its name and version.
 pub(super) fn collision<'a>(
     tool: &Tool,
     others: impl Iterator<Item = &'a NodeId>,
@@ -216,7 +214,7 @@ pub(super) fn collision<'a>(
     })
 }
 
-/// What comes of it before `until`; else BUSY.
+/// The output of `work`, or BUSY when it is not there by `until`.
 pub(super) async fn in_time<R>(until: Instant, work: impl Future<Output = R>) -> Result<R, Error> {
     tokio::time::timeout_at(until, work).await.map_err(|_| {
         let message = "the contracts could not be checked in time; nothing was done";

@@ -11,12 +11,12 @@ use onex_core::{
     state::State,
 };
 use onex_log::{Derived, Log, Store};
-use onex_types::ids::CommandId;
+use onex_types::{ids::CommandId, time::Moment};
 use serde::Serialize;
 use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
-use crate::{connect, domain::time::Moment, protocol::names::SERVICE};
+use crate::{connect, protocol::names::SERVICE};
 
 use super::{
     background::{events_options, last_event},

@@ -8,21 +8,15 @@ use std::{
     },
 };
 
+use onex_types::{ids::Host, time::Moment};
+
 use crate::{
-    domain::{
-        hosts::Meaning,
-        ids::{Host, NodeId},
-        time::Moment,
-    },
-    machine::{is_loopback, spelled},
+    machine::is_loopback,
     protocol::{
         error::Error,
-        port::{LeaseReply, LeaseRequest},
         warning::{Warning, WarningCode},
     },
 };
-
-use super::{commit::Commit, requests::Caller, serve::Server, shape::Asked};
 
 /// For how long after it was last heard of an instance counts as running, in milliseconds. Instances ask for each
 /// other every 5 s: this is three times that.
@@ -84,65 +78,6 @@ impl Heard {
     }
 }
 
-impl Commit {
-    /// The hosts on which instances run, this one's among them.
-    pub(super) fn live_hosts(&self) -> BTreeSet<Host> {
-        let mut live = self.others_hosts();
-        live.insert(self.machine.host().clone());
-        live
-    }
-
-    /// The hosts on which other instances run.
-    pub(super) fn others_hosts(&self) -> BTreeSet<Host> {
-        let now = self.clock.now().mono;
-        let since = self.heard.since(now);
-        let mut live = self.heard.lately(now);
-        self.mirror.with(|core| {
-            let index = &core.index;
-            let said = index.hosts.said_since(since, index.policy.registry_id);
-            live.extend(said.cloned());
-        });
-        live
-    }
-
-    /// The name that leases are kept by, in the place of another name or address of that host.
-    pub(super) fn meant(&self, host: Host) -> Result<Host, Error> {
-        let host = spelled(host).map_err(|error| Error::invalid("/host", error.to_string()))?;
-        match self.meaning(&host) {
-            Meaning::One(host) => Ok(host),
-            Meaning::Several(hosts) => Err(ambiguous(&host, &hosts)),
-        }
-    }
-
-    fn meaning(&self, host: &Host) -> Meaning {
-        let mut live = self.live_hosts();
-        if is_loopback(host) {
-            return if live.len() == 1 {
-                Meaning::One(self.machine.host().clone())
-            } else {
-                Meaning::Several(live)
-            };
-        }
-        let own = self.machine.host();
-        live.insert(own.clone());
-        let own = self.machine.is_called(host).then_some(own);
-        self.mirror
-            .with(|core| core.index.hosts.names().meaning(host, own, &live))
-    }
-
-    /// The host of a lease that names none: its node's, which may have got another name since.
-    fn host_of_node(&self, node_id: &NodeId) -> Option<Host> {
-        let host = self.mirror.with(|core| {
-            let seen = core.index.nodes.seen(node_id)?;
-            seen.node.registration.host.clone()
-        })?;
-        match self.meaning(&host) {
-            Meaning::One(host) => Some(host),
-            Meaning::Several(_) => None,
-        }
-    }
-}
-
 /// A name that several hosts have in common.
 pub(super) fn ambiguous(host: &Host, hosts: &BTreeSet<Host>) -> Error {
     let named = hosts.iter().take(HOSTS_NAMED_MAX);
@@ -161,53 +96,6 @@ pub(super) fn ambiguous(host: &Host, hosts: &BTreeSet<Host>) -> Error {
         named.join(", ")
     );
     Error::invalid("/host", message)
-}
-
-impl Server {
-    /// The request, with the name that leases are kept by in the place of another of that host.
-    pub(super) fn resolved<Q: Asked>(&self, mut request: Q) -> Result<Q, Error> {
-        if let Some(host) = request.host() {
-            *host = self.commit.meant(host.clone())?;
-        }
-        Ok(request)
-    }
-
-    /// Grants a port. The first lease on a host that nobody has named says so: the host may be misspelt, or be
-    /// another name of a machine whose ports are granted already.
-    pub(super) async fn lease(
-        &self,
-        caller: &Caller,
-        request: LeaseRequest,
-    ) -> Result<LeaseReply, Error> {
-        let host = request.host.clone();
-        let host = host.map(|host| self.commit.meant(host)).transpose()?;
-        let mut unknown = host.clone().filter(|host| !self.knows_host(host));
-        if unknown.is_some() {
-            // A grant that was just answered may not be in the index yet.
-            self.see(None, caller).await?;
-            unknown = unknown.filter(|host| !self.knows_host(host));
-        }
-        let of_node = || self.commit.host_of_node(request.node_id.as_ref()?);
-        let host = host.or_else(of_node);
-        let mut lease = self.commit.lease(caller, request, host).await?;
-        if unknown.is_some_and(|host| host == lease.host) {
-            let warning = unknown_host(&lease.host, &self.registry.host);
-            lease.warnings.push(warning);
-        }
-        Ok(lease)
-    }
-
-    /// Whether a lease, a node or an instance has named that host.
-    fn knows_host(&self, host: &Host) -> bool {
-        let by_index = self.commit.mirror.with(|core| {
-            let index = &core.index;
-            let mut nodes = index.nodes.all(None);
-            index.knows_host(host)
-                || index.hosts.get(host).is_some()
-                || nodes.any(|seen| seen.node.registration.host.as_ref() == Some(host))
-        });
-        by_index || self.commit.live_hosts().contains(host)
-    }
 }
 
 /// What is said of the first lease on a host that nobody has named before, by an instance on `own`.

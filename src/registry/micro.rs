@@ -27,6 +27,8 @@ use crate::protocol::{
     names::{Namespace, SERVICE},
 };
 
+use super::{bus::Bus, stop::Stop};
+
 /// What the service says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Identity {
@@ -48,7 +50,7 @@ struct Counted {
 
 /// The service's side of the conventions.
 pub(super) struct Micro {
-    client: Client,
+    bus: Bus,
     identity: Identity,
     namespace: Namespace,
     /// Where answers may be sent.
@@ -61,25 +63,29 @@ pub(super) struct Micro {
 
 impl Micro {
     pub(super) fn new(
-        client: Client,
+        bus: Bus,
         identity: Identity,
         namespace: Namespace,
         inboxes: Inboxes,
         started: Timestamp,
-        late: Arc<AtomicU64>,
     ) -> Self {
         let counted = Endpoint::ALL
             .map(|endpoint| (endpoint, Counted::default()))
             .into();
         Self {
-            client,
+            bus,
             identity,
             namespace,
             inboxes,
             started,
             counted: Mutex::new(counted),
-            late,
+            late: Arc::default(),
         }
+    }
+
+    /// Counts answers of providers that nobody waited for any more: too late, or not the first.
+    pub(super) fn late(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.late)
     }
 
     /// Counts one request.
@@ -105,7 +111,11 @@ impl Micro {
     }
 
     /// Listens where a client asks for services: all, those of this name, this one.
-    pub(super) async fn listen(self: &Arc<Self>) -> Result<(), async_nats::SubscribeError> {
+    pub(super) async fn listen(
+        self: &Arc<Self>,
+        session: &Stop,
+    ) -> Result<(), async_nats::SubscribeError> {
+        let client = self.bus.client();
         for verb in ["PING", "INFO", "STATS"] {
             let subjects = [
                 format!("$SRV.{verb}"),
@@ -114,10 +124,10 @@ impl Micro {
             ];
             let mut subscriptions: Vec<Subscriber> = Vec::new();
             for subject in subjects {
-                subscriptions.push(self.client.subscribe(subject).await?);
+                subscriptions.push(client.subscribe(subject).await?);
             }
             let this = Arc::clone(self);
-            tokio::spawn(async move {
+            session.spawn(async move {
                 let mut messages = select_all(subscriptions);
                 while let Some(message) = messages.next().await {
                     this.answer(verb, message).await;
@@ -142,7 +152,12 @@ impl Micro {
                 json!({ "started": self.started, "endpoints": self.stats() }),
             ),
         };
-        if let Err(error) = self.client.publish(reply, body.to_string().into()).await {
+        if let Err(error) = self
+            .bus
+            .client()
+            .publish(reply, body.to_string().into())
+            .await
+        {
             tracing::debug!(%error, verb, "cannot answer");
         }
     }

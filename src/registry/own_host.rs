@@ -8,10 +8,10 @@ use onex_core::{
     slot::Slot,
     state::State,
 };
+use onex_types::{ids::Host, time::Moment};
 use uuid::Uuid;
 
 use crate::{
-    domain::{ids::Host, time::Moment},
     machine::{Machine, is_loopback, spelled},
     protocol::error::{Error, Outcome},
 };

@@ -7,19 +7,19 @@ use std::{
 };
 
 use async_nats::Client;
-use jiff::Timestamp;
+use onex_types::ids::Host;
 use uuid::Uuid;
 
 use crate::{
-    domain::ids::Host,
     machine::Machine,
     protocol::{
-        describe::{Instance, Registry},
+        describe::Instance,
         names::{Namespace, PROTOCOL_MINOR, SERVICE},
     },
 };
 
 use super::{
+    bus::Bus,
     clock::Clock,
     host_records::is_of_another,
     hosts::Heard,
@@ -52,7 +52,7 @@ pub(super) struct Peers {
 impl Peers {
     /// Asks from time to time, for ever.
     pub(super) fn start(
-        client: Client,
+        bus: Bus,
         settings: Settings,
         machine: Machine,
         own: &Identity,
@@ -69,7 +69,7 @@ impl Peers {
         let peers = this.clone();
         stop.watch("search for other instances", async move {
             loop {
-                match micro::peers(&client, PATIENCE).await {
+                match micro::peers(&bus.client(), PATIENCE).await {
                     Ok(mut found) => {
                         found.retain(|peer| {
                             peer.metadata.get(META_REGISTRY_ID) != Some(&peers.own.registry_id)
@@ -129,28 +129,8 @@ pub(super) fn identity(settings: &Settings, registry_id: Uuid, machine: &Machine
     }
 }
 
-/// What `describe` says of it.
-pub(super) fn described(
-    settings: &Settings,
-    registry_id: Uuid,
-    started_at: Timestamp,
-    nats_server: String,
-) -> Registry {
-    Registry {
-        registry_id,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        protocol: protocol(),
-        namespace: settings.namespace.name().map(str::to_owned),
-        host: settings.host.clone(),
-        started_at,
-        ttl_max: settings.ttl_max,
-        probes: settings.probe,
-        nats_server,
-        lineage: 0,
-    }
-}
-
-fn protocol() -> String {
+/// The version of the protocol that this instance speaks.
+pub(super) fn protocol() -> String {
     format!("1.{PROTOCOL_MINOR}")
 }
 

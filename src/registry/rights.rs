@@ -1,4 +1,4 @@
-//! What rights the registry has at the NATS server: its callers may not have them.
+//! Which rights the registry has at the NATS server. Its callers may not have them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,16 +12,16 @@ use crate::{
 
 use super::{settings::Settings, stop::Stop};
 
-/// Where a NATS server says who its client is to it.
+/// The NATS server's endpoint that tells a client as which user it is connected.
 const USER_INFO: &str = "$SYS.REQ.USER.INFO";
-/// How long it may take to.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long until a server that cannot be reached is asked again.
+/// How long the server may take to answer that.
+const USER_INFO_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause before a server that cannot be reached is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// How often a server is asked again that did not answer, though it did before.
-const ASKED_AGAIN_MAX: usize = 3;
-/// How long a call waits until it is known again what may be called.
-const KNOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Retries when a server that answered before does not answer.
+const RETRIES_MAX: usize = 3;
+/// How long a call waits, after the connection was lost, until the login is known again.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
 struct UserInfo {
@@ -34,25 +34,26 @@ struct User {
     user: String,
 }
 
-/// What the server takes the registry for.
+/// As whom the registry is connected to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
-    ForNobody,
-    /// For one of its users: it has rights that its callers may lack.
-    ForUser,
+enum Login {
+    /// The server knows no user for this connection: it has the rights that everybody has.
+    Anonymous,
+    /// As a user, who may have rights that callers lack.
+    User,
     /// The connection was lost, and the server has not been asked since.
     Unknown,
 }
 
-/// What the registry may call for others.
+/// On which subjects the registry may call tools.
 #[derive(Clone)]
 pub(super) struct Rights {
-    /// Where it has no rights of its own.
+    /// Without a login: wherever tools may listen.
     all: Arc<ToolSubjects>,
-    /// Where it has: only what it was told.
+    /// With a login: only the subjects of `--tool-subjects`, and the defaults.
     named: Arc<ToolSubjects>,
     has_credentials: bool,
-    taken: watch::Sender<Taken>,
+    login: watch::Sender<Login>,
 }
 
 impl Rights {
@@ -63,32 +64,32 @@ impl Rights {
             named: Arc::new(subjects.clone().named_only()),
             all: Arc::new(subjects),
             has_credentials: nats.has_credentials(),
-            taken: watch::Sender::new(Taken::Unknown),
+            login: watch::Sender::new(Login::Unknown),
         }
     }
 
-    /// Asks the server, and again whenever the connection was lost: its configuration may be another one then.
+    /// Asks the server, and asks again whenever the connection was lost: the configuration may have changed.
     pub(super) async fn start(
         &self,
         nats: &connect::Options,
         stop: &Stop,
     ) -> Result<(), connect::Error> {
         if self.has_credentials {
-            self.taken.send_replace(Taken::ForUser);
-            self.warn_of_widest();
+            self.login.send_replace(Login::User);
+            self.warn_of_broad_pattern();
             return Ok(());
         }
-        let mut before = self.ask(nats, Taken::Unknown).await?;
+        let mut before = self.ask(nats, Login::Unknown).await?;
         let (this, nats) = (self.clone(), nats.clone());
-        stop.watch("what the NATS server takes us for", async move {
-            let mut taken = this.taken.subscribe();
+        stop.watch("the login at the NATS server", async move {
+            let mut login = this.login.subscribe();
             loop {
                 // The sender is a field of `this`.
-                let _ = taken.wait_for(|taken| *taken == Taken::Unknown).await;
+                let _ = login.wait_for(|login| *login == Login::Unknown).await;
                 match this.ask(&nats, before).await {
                     Ok(now) => before = now,
                     Err(error) => {
-                        tracing::debug!(%error, "cannot ask what the server takes us for");
+                        tracing::debug!(%error, "cannot ask the server for our user");
                         tokio::time::sleep(RETRY_PAUSE).await;
                     }
                 }
@@ -97,66 +98,66 @@ impl Rights {
         Ok(())
     }
 
-    /// The connection is lost, or back: what was known is not to be trusted any more.
-    pub(super) fn doubt(&self) {
+    /// To be called when the connection is lost or back: the login may have changed.
+    pub(super) fn forget(&self) {
         if !self.has_credentials {
-            self.taken.send_replace(Taken::Unknown);
+            self.login.send_replace(Login::Unknown);
         }
     }
 
-    /// Waits until it is known what may be called, not for long. Whether it is known by then.
+    /// Waits until the login is known, for a bounded time. Returns whether it is.
     pub(super) async fn known(&self, until: Instant) -> bool {
-        let mut taken = self.taken.subscribe();
-        let known = taken.wait_for(|taken| *taken != Taken::Unknown);
-        let soon = tokio::time::timeout(KNOWN_TIMEOUT, known);
+        let mut login = self.login.subscribe();
+        let known = login.wait_for(|login| *login != Login::Unknown);
+        let soon = tokio::time::timeout(LOGIN_TIMEOUT, known);
         matches!(tokio::time::timeout_at(until, soon).await, Ok(Ok(_)))
     }
 
     pub(super) fn is_known(&self) -> bool {
-        *self.taken.borrow() != Taken::Unknown
+        *self.login.borrow() != Login::Unknown
     }
 
     pub(super) fn callable(&self) -> &ToolSubjects {
-        match *self.taken.borrow() {
-            Taken::ForNobody => &self.all,
-            Taken::ForUser | Taken::Unknown => &self.named,
+        match *self.login.borrow() {
+            Login::Anonymous => &self.all,
+            Login::User | Login::Unknown => &self.named,
         }
     }
 
-    async fn ask(&self, nats: &connect::Options, before: Taken) -> Result<Taken, connect::Error> {
-        // A connection that is lost while it is asked is asked about again.
-        self.taken.send_replace(Taken::Unknown);
-        let changes = self.taken.subscribe();
+    async fn ask(&self, nats: &connect::Options, before: Login) -> Result<Login, connect::Error> {
+        // If the connection is lost meanwhile, the answer does not count.
+        self.login.send_replace(Login::Unknown);
+        let changes = self.login.subscribe();
         let mut told = user(nats).await?;
-        // A server that told it before may be busy: it is not silent because it must not tell.
-        for _ in 0..ASKED_AGAIN_MAX {
-            if told.is_some() || before != Taken::ForNobody {
+        // A server that answered before is allowed to: it is silent because it is busy.
+        for _ in 0..RETRIES_MAX {
+            if told.is_some() || before != Login::Anonymous {
                 break;
             }
             told = user(nats).await?;
         }
         let user = told;
         let now = if user.as_deref() == Some("") {
-            Taken::ForNobody
+            Login::Anonymous
         } else {
-            Taken::ForUser
+            Login::User
         };
         if changes.has_changed().unwrap_or(true) {
             return Ok(before);
         }
-        self.taken.send_replace(now);
+        self.login.send_replace(now);
         match (before, now) {
-            (Taken::Unknown | Taken::ForNobody, Taken::ForUser) => {
+            (Login::Unknown | Login::Anonymous, Login::User) => {
                 tracing::info!(
                     user = user.as_deref().unwrap_or("(not told)"),
-                    "the NATS server takes this registry for one of its users: it calls tools on their default subjects \
-                     and on --tool-subjects only"
+                    "the NATS server knows this registry as a user: it calls tools on their default subjects and on \
+                     --tool-subjects only"
                 );
-                self.warn_of_widest();
+                self.warn_of_broad_pattern();
             }
-            (Taken::ForUser, Taken::ForNobody) => {
+            (Login::User, Login::Anonymous) => {
                 tracing::info!(
-                    "the NATS server takes this registry for none of its users any more: it calls tools on all of --tool-subjects"
+                    "the NATS server no longer knows this registry as a user: it calls tools on all of --tool-subjects"
                 );
             }
             _ => {}
@@ -164,7 +165,7 @@ impl Rights {
         Ok(now)
     }
 
-    fn warn_of_widest(&self) {
+    fn warn_of_broad_pattern(&self) {
         if let Some(pattern) = self.all.widest() {
             tracing::warn!(
                 "--tool-subjects {pattern}: whoever announces a tool chooses where this registry publishes with its own \
@@ -174,11 +175,11 @@ impl Rights {
     }
 }
 
-/// Which user the server takes us for, who say nothing of it (`no_auth_user`): empty for none; none where it does not
-/// tell. On a connection of its own: where it is not allowed to ask, the server complains of it.
+/// The user of connections without credentials (`no_auth_user`): empty if there is none, `None` if the server does not
+/// tell. Asks on a connection of its own, because a server that does not allow the question reports an error on it.
 async fn user(nats: &connect::Options) -> Result<Option<String>, connect::Error> {
     let client = nats.connect(&format!("{SERVICE} rights"), |_| ()).await?;
-    let request = async_nats::Request::new().timeout(Some(PATIENCE));
+    let request = async_nats::Request::new().timeout(Some(USER_INFO_TIMEOUT));
     let reply = client.send_request(USER_INFO, request).await.ok();
     let info = reply.and_then(|reply| serde_json::from_slice::<UserInfo>(&reply.payload).ok());
     Ok(info.map(|info| info.data.user))

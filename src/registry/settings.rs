@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use uuid::Uuid;
+use onex_types::{
+    ids::{Host, Invalid, Port, Ttl},
+    ports::PortRange,
+};
 
 use crate::{
     connect,
-    domain::{
-        ids::{Host, Invalid, Port, Ttl},
-        nodes::MARKER_SECONDS,
-        policy::Policy,
-        pool::PortRange,
-    },
     protocol::{inbox::Inboxes, names::Namespace, subject::ToolSubjects},
-    store::open::Names,
 };
 
 use super::high_water::Notes;
@@ -126,40 +122,6 @@ impl Settings {
             replicas: self.replicas,
             bytes_max: self.store_bytes_max.unwrap_or(STORE_BYTES_MAX),
             bytes_chosen: self.store_bytes_max.is_some(),
-        }
-    }
-
-    /// What the bucket and the stream of events are called, and how they are made.
-    pub(super) fn names(&self) -> Names {
-        Names {
-            bucket: self.namespace.bucket(),
-            events_stream: self.namespace.events_stream(),
-            events_subjects: self.namespace.events(),
-            replicas: self.replicas,
-            events_bytes_max: self.events_bytes_max,
-            events_age_max: self.events_age_max,
-        }
-    }
-
-    /// What decisions depend on.
-    pub(super) fn policy(&self, registry_id: Uuid, node_bytes_max: usize) -> Policy {
-        Policy {
-            registry_id,
-            host: self.host.clone(),
-            probe: self.probe,
-            ranges: self.ranges.clone(),
-            reserved: self.reserved.clone(),
-            ttl_max: self.ttl_max,
-            holder_leases_max: self.holder_leases_max,
-            hosts_max: self.hosts_max,
-            known_hosts_only: self.known_hosts_only,
-            nodes_max: self.nodes_max,
-            buses_max: self.buses_max,
-            node_bytes_max,
-            retention_millis: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
-            marker_millis: MARKER_SECONDS * 1_000,
-            calls_max: self.calls_max,
-            calls_kept_millis: u64::try_from(self.calls_kept.as_millis()).unwrap_or(u64::MAX),
         }
     }
 

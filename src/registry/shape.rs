@@ -1,27 +1,27 @@
 //! What requests have in common, and what replies have.
 
-use crate::{
-    domain::ids::Host,
-    protocol::{
-        bus::{BusDeregisterRequest, BusListRequest, BusRegisterRequest, BusReply},
-        catalog::{SchemaGetReply, SchemaGetRequest, SchemaListRequest},
-        invoke::{DryRunReply, InvokeReply, InvokeRequest, ResolveToolReply, ResolveToolRequest},
-        node::{RegisterReply, RegisterRequest},
-        node_life, node_view,
-        pool::PoolListRequest,
-        port::{
-            HeartbeatRequest, LeaseReply, LeaseRequest, Limit, ListRequest, Page, ReleaseReply,
-            ReleaseRequest, ResolveRequest,
-        },
-        tool::{
-            ToolChangeReply, ToolDeregisterRequest, ToolDescribeReply, ToolDescribeRequest,
-            ToolListRequest, ToolRegisterRequest,
-        },
-        trust::{ReportRequest, TrustGetRequest, TrustReply},
-    },
-};
+use bytes::Bytes;
+use onex_types::ids::Host;
+use serde::Serialize;
 
-use super::requests::Heartbeat;
+use crate::protocol::{
+    bus::{BusDeregisterRequest, BusListRequest, BusRegisterRequest, BusReply},
+    catalog::{SchemaGetReply, SchemaGetRequest, SchemaListRequest},
+    error::{Error, ErrorCode},
+    invoke::{DryRunReply, InvokeReply, InvokeRequest, ResolveToolReply, ResolveToolRequest},
+    node::{RegisterReply, RegisterRequest},
+    node_life, node_view,
+    pool::PoolListRequest,
+    port::{
+        HeartbeatRequest, LeaseReply, LeaseRequest, Limit, ListRequest, Page, ReleaseReply,
+        ReleaseRequest, ResolveRequest,
+    },
+    tool::{
+        ToolChangeReply, ToolDeregisterRequest, ToolDescribeReply, ToolDescribeRequest,
+        ToolListRequest, ToolRegisterRequest,
+    },
+    trust::{ReportRequest, TrustGetRequest, TrustReply},
+};
 
 /// A request.
 pub(super) trait Asked {
@@ -113,11 +113,10 @@ impl<T> Answered for Page<T> {
     }
 }
 
-impl Answered for Heartbeat {
-    fn ignore(&mut self, ignored: Vec<String>) {
-        match self {
-            Self::One(lease) => lease.ignored = ignored,
-            Self::Several(reply) => reply.ignored = ignored,
-        }
-    }
+/// The body of a reply.
+pub(super) fn to_bytes<T: Serialize>(value: &T) -> Result<Bytes, Error> {
+    let bytes = serde_json::to_vec(value);
+    bytes
+        .map(Bytes::from)
+        .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
 }

@@ -1,126 +1,429 @@
-//! Starting: connections, store, catching up, settings, and then the first request.
+//! Starting: connections, the store, the engine, and then the first request.
 
 use std::{
-    hash::RandomState,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Semaphore, task::AbortHandle, time::timeout};
+use async_nats::Client;
+use jiff::Timestamp;
+use onex_core::{
+    decide::Local,
+    engine::Limits,
+    execution::RUNS_MAX,
+    node_record::NodeLimits,
+    record::{InstanceId, Settings as SharedSettings, Unknown},
+};
+use onex_log::Derived;
+use onex_types::ids::Host;
+use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 use crate::{
-    connect,
-    domain::{core::Core, index::Index, record::FORMAT},
+    connect as nats_connect,
     machine::Machine,
     protocol::{endpoint::NODE_BYTES_MAX, names::SERVICE},
-    serving::round_trip,
-    store::{self, Store, open::OpenError},
-    throttle::LogThrottle,
 };
 
 use super::{
-    barrier::Barrier,
+    background::{
+        Candidate, DerivedStreams, Entries, HostNames, Target, applied_channels, events_options,
+        last_event,
+    },
+    bus::Bus,
+    callers::Callers,
     clock::Clock,
-    commit::Commit,
     contracts::Contracts,
-    executions::Executions,
-    fatal::Fatal,
-    follower::{Follower, Restart},
-    host_records::HostRecords,
+    driver::{self, Applied, Driver, LoadError},
+    handlers,
+    high_water::Elsewhere,
     hosts::Heard,
-    invoke::Invoke,
-    journal::Journal,
+    intake::{Admission, Completion, Intake, Replies},
+    invoke::{self, Invoke},
+    lifecycle::Registry,
     micro::{Identity, Micro},
-    mirror::Mirror,
-    news::{request_events, store_events},
+    own_host::OwnHost,
     peers::{self, Peers},
-    publisher::Publisher,
     queries::Texts,
-    reaper,
     rights::Rights,
-    serve::{Listening, Server},
+    session::{Opener, connect},
     settings::{Settings, show_ranges},
     stall::Stall,
     stop::Stop,
-    sys::ensure_settings,
 };
-
-/// How long nothing of the bucket may arrive while an instance catches up with it at its start.
-const CATCH_UP_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long a registry that stops waits until its events are out.
-const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a registry that stops waits for what is under way.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long for callers to be told that nobody knows what came of their calls.
-const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a registry did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No connection.
     #[error("no connection to NATS")]
-    Connect(#[from] connect::Error),
+    Connect(#[from] nats_connect::Error),
     /// No store.
     #[error("the store cannot be used")]
-    Store(#[from] OpenError),
-    /// The stream does not say what it is.
-    #[error("the bucket's stream cannot be looked up")]
-    Identity(#[from] crate::store::InfoError),
-    /// The bucket does not come.
-    #[error("nothing of the bucket arrived for {} s", CATCH_UP_TIMEOUT.as_secs())]
-    CatchUp,
-    /// Something of a later version is in the bucket.
-    #[error(
-        "the bucket holds records of format {format}, and this version understands up to {FORMAT}: {key}. \
-         Start a newer onex"
-    )]
-    LaterFormat {
-        /// Where.
-        key: String,
-        /// Which.
-        format: u32,
-    },
-    /// The settings are gone.
-    #[error(
-        "the bucket has no settings under `sys`: somebody deleted them, or wrote something else. Put them back with: \
-         nats kv put {0} sys '{{\"format\":1,\"lineage\":0,\"ttl_max\":86400}}'"
-    )]
-    NoSettings(String),
-    /// The settings cannot be written.
-    #[error(
-        "the settings cannot be written to the bucket under `sys`: somebody deleted them, or wrote something else \
-         there, or the server takes no writes"
-    )]
-    Settings,
-    /// Another namespace grants the same ports.
-    #[error("another registry grants the same ports: {}. Choose other --ports", .0.join("; "))]
-    Overlap(Vec<String>),
+    Store(#[from] onex_log::Error),
+    /// The log cannot be read.
+    #[error("{0}")]
+    Load(String),
     /// The server does not let it subscribe.
     #[error("the NATS server does not allow what a registry needs: {0}")]
     Refused(String),
     /// No subscription.
     #[error("cannot subscribe")]
     Subscribe(#[from] async_nats::SubscribeError),
-    /// Something ended while starting.
-    #[error("the store cannot be served from")]
-    Fatal(#[from] Fatal),
+    /// The store has other settings.
+    #[error("{0}")]
+    Settings(String),
+    /// Another namespace grants the same ports.
+    #[error("another registry grants the same ports: {}. Choose other --ports", .0.join("; "))]
+    Overlap(Vec<String>),
+    /// The engine ended.
+    #[error("the engine ended while starting: {0}")]
+    Ended(String),
 }
 
-/// A registry that takes requests.
-pub struct Registry {
-    server: Arc<Server>,
-    listening: Listening,
-    publisher: AbortHandle,
+impl From<LoadError> for StartError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(crate::chain(&error))
+    }
+}
+
+/// What a start has made so far.
+struct Start<'a> {
+    settings: &'a Settings,
+    registry_id: Uuid,
+    clock: Clock,
     stop: Stop,
+    bus: Bus,
+    machine: Machine,
+    /// The hosts on which other instances run.
+    running: Vec<Host>,
+    identity: Identity,
+    started: Timestamp,
+    micro: Arc<Micro>,
+    replies: Replies,
+    rights: Rights,
+}
+
+impl Registry {
+    /// Starts one.
+    pub async fn start(
+        settings: Settings,
+        nats: &nats_connect::Options,
+    ) -> Result<Self, StartError> {
+        let began = Instant::now();
+        let (clock, stop) = (Clock::start(), Stop::new());
+        let rights = Rights::new(&settings, nats);
+        let connection = connect(nats, &rights).await?;
+        tell_of_connection(nats, &connection.client, began);
+        let (log, store) = onex_log::open(settings.log(nats)).await?;
+        let name = format!("{SERVICE} events");
+        let publishing = nats
+            .connect(&name, |event| tracing::debug!(%event, "events"))
+            .await?;
+        let (events, known) = events(&settings, &publishing, &store).await?;
+        rights.start(nats, &stop).await?;
+        let bus = Bus::new(connection.client.clone());
+        let start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop).await?;
+
+        let (decided, to_answer) = mpsc::unbounded_channel();
+        let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
+        let (applied, [to_publish, to_show, to_note]) = applied_channels();
+        let options = start.engine_options(known, applied);
+        let instance = options.local.instance;
+        let driver = Driver::start(log, store.clone(), options, answer).await?;
+        let derived = DerivedStreams {
+            settings: &settings,
+            client: &publishing,
+            events,
+            store,
+            registry_id: start.registry_id,
+        };
+        let candidate = Candidate {
+            instance,
+            driver: driver.handle.clone(),
+            clock,
+        };
+        let published = derived.start(candidate.clone(), to_publish, to_show, &start.stop);
+        watch_notes(&start.stop, &settings, &driver, clock, to_note);
+        let replies = start.replies.clone();
+        start.stop.watch("replies", replies.run(to_answer));
+        ready(&driver).await?;
+        // Who was named was killed: nobody has to wait until that is certain.
+        if start.running.is_empty() {
+            candidate.replace_gone().await;
+        }
+
+        let revision = driver.handle.reads.revision();
+        let (micro, stop) = (Arc::clone(&start.micro), start.stop.clone());
+        let intake = Arc::new(start.intake(driver));
+        let opener = Opener {
+            nats: nats.clone(),
+            rights,
+            micro,
+            bus,
+        };
+        let names = say_names(&intake, &stop);
+        let session = opener.open(connection, &intake, names).await?;
+        let stalls = Arc::clone(&intake).watch_for_stalls();
+        stop.watch("watch for stalls", stalls);
+        let ms = millis(began.elapsed());
+        tracing::info!(
+            registry_id = %intake.registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
+            prefix = settings.namespace.prefix(), revision, ms, "ready",
+        );
+        Ok(Self {
+            intake,
+            session,
+            opener,
+            instance,
+            published,
+            stop,
+        })
+    }
+}
+
+impl<'a> Start<'a> {
+    async fn new(
+        settings: &'a Settings,
+        bus: Bus,
+        rights: Rights,
+        clock: Clock,
+        stop: Stop,
+    ) -> Result<Self, StartError> {
+        let registry_id = Uuid::now_v7();
+        let machine = machine(settings);
+        let running = check_peers(&bus.client(), settings, &machine).await?;
+        let identity = peers::identity(settings, registry_id, &machine);
+        let started = clock.now().wall;
+        let micro = Arc::new(Micro::new(
+            bus.clone(),
+            identity.clone(),
+            settings.namespace.clone(),
+            settings.inboxes.clone(),
+            started,
+        ));
+        let callers = Callers::new(settings.inboxes.clone());
+        let replies = Replies::new(bus.clone(), Arc::clone(&micro), callers, clock);
+        Ok(Self {
+            settings,
+            registry_id,
+            clock,
+            stop,
+            bus,
+            machine,
+            running,
+            identity,
+            started,
+            micro,
+            replies,
+            rights,
+        })
+    }
+
+    /// What requests are taken with.
+    fn intake(self, driver: Driver<Completion>) -> Intake {
+        let Self {
+            settings,
+            registry_id,
+            clock,
+            stop,
+            bus,
+            machine,
+            running,
+            identity,
+            started,
+            replies,
+            rights,
+            ..
+        } = self;
+        let own_host = OwnHost {
+            heard: Arc::new(Heard::new(running.into_iter(), clock.now().mono)),
+            machine,
+            registry_id,
+        };
+        let peers = Peers::start(
+            bus.clone(),
+            settings.clone(),
+            own_host.machine.clone(),
+            &identity,
+            Arc::clone(&own_host.heard),
+            clock,
+            &stop,
+        );
+        let nats_server = bus.client().server_info().version;
+        let contracts = Arc::new(Contracts::new(settings, rights.clone()));
+        let parts = invoke::Parts {
+            handle: driver.handle.clone(),
+            clock,
+            bus: bus.clone(),
+            contracts: Arc::clone(&contracts),
+            replies: replies.clone(),
+            rights,
+            registry_id,
+        };
+        Intake {
+            registry: handlers::this_instance(settings, registry_id, started, nats_server),
+            peers,
+            texts: Texts::default(),
+            bus,
+            namespace: settings.namespace.clone(),
+            clock,
+            own_host: Arc::new(own_host),
+            registry_id,
+            contracts,
+            invoke: Invoke::start(settings, parts, &stop),
+            ttl_max: settings.ttl_max,
+            driver,
+            replies,
+            stall: Stall::new(),
+            admission: Admission::new(settings.requests_in_flight_max),
+            unsubscribed: Semaphore::new(0),
+        }
+    }
+
+    fn engine_options(
+        &self,
+        known: Elsewhere,
+        applied: Vec<mpsc::UnboundedSender<Applied>>,
+    ) -> driver::Options {
+        let settings = self.settings;
+        let (_, instance) = Uuid::new_v4().as_u64_pair();
+        driver::Options {
+            local: Local {
+                instance: InstanceId(instance),
+                probes: settings.probe.then(|| settings.host.clone()),
+            },
+            limits: Limits {
+                snapshot_bytes: settings
+                    .snapshot_bytes
+                    .unwrap_or(Limits::default().snapshot_bytes),
+                ..Limits::default()
+            },
+            known,
+            settings: Some(SharedSettings {
+                ttl_max: settings.ttl_max,
+                holder_leases_max: settings.holder_leases_max,
+                hosts_max: settings.hosts_max,
+                ports_default: settings.ranges.clone(),
+                reserved_default: settings.reserved.clone(),
+                known_hosts_only: settings.known_hosts_only,
+                retention_ms: millis(settings.retention),
+                nodes: NodeLimits {
+                    nodes_max: settings.nodes_max,
+                    buses_max: settings.buses_max,
+                    node_bytes_max: node_bytes_max(self.bus.max_payload()),
+                },
+                calls_max: settings.calls_max,
+                calls_kept_ms: millis(settings.calls_kept),
+                runs_max: RUNS_MAX,
+                unknown: Unknown::new(),
+            }),
+            given: settings.given.iter().map(ToString::to_string).collect(),
+            clock: self.clock,
+            applied,
+        }
+    }
+}
+
+/// The stream of events, and what is known from outside of the store of how far it was.
+async fn events(
+    settings: &Settings,
+    client: &Client,
+    store: &onex_log::Store,
+) -> Result<(Target, Elsewhere), StartError> {
+    let options = events_options(settings, Some(store.replicas()));
+    let stream = Derived::open(client.clone(), &options).await?;
+    let known = Elsewhere {
+        event: last_event(&stream).await?,
+        notes: settings.notes.clone(),
+    };
+    Ok((Target { stream, options }, known))
+}
+
+/// Notes outside of the store how far it is.
+fn watch_notes(
+    stop: &Stop,
+    settings: &Settings,
+    driver: &Driver<Completion>,
+    clock: Clock,
+    applied: Entries,
+) {
+    let Some(notes) = settings.notes.clone() else {
+        tracing::warn!(
+            "there is no folder to note how far the store is: an older one will not be noticed by that"
+        );
+        return;
+    };
+    let reads = Arc::clone(&driver.handle.reads);
+    stop.watch("notes", notes.run(reads, clock, applied));
+}
+
+/// The hosts on which other registries of the namespace run. One of another namespace must not grant the same ports.
+async fn check_peers(
+    client: &Client,
+    settings: &Settings,
+    machine: &Machine,
+) -> Result<Vec<Host>, StartError> {
+    let peers = peers::all(client).await;
+    let overlaps = peers::overlaps(&peers, settings, machine);
+    if overlaps.is_empty() {
+        Ok(peers::hosts(&peers, &settings.namespace).collect())
+    } else {
+        Err(StartError::Overlap(overlaps))
+    }
+}
+
+/// Waits until the engine has everything that was there when it started.
+async fn ready(driver: &Driver<Completion>) -> Result<(), StartError> {
+    if driver.ready().await {
+        return Ok(());
+    }
+    Err(match driver.ended().await.as_deref() {
+        Some(driver::Ended::Refused(refusal)) => StartError::Settings(refusal.to_string()),
+        Some(ended) => StartError::Ended(crate::chain(ended)),
+        None => StartError::Ended("see the log".to_owned()),
+    })
+}
+
+/// Says what this machine is called, now and whenever that changes: before requests are taken it is known which machine this
+/// is.
+async fn say_names(intake: &Arc<Intake>, stop: &Stop) {
+    let names = HostNames::start(
+        Arc::clone(&intake.own_host),
+        intake.driver.handle.clone(),
+        intake.bus.clone(),
+        intake.clock,
+    );
+    stop.watch("names of this machine", Box::pin(names).await.run());
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How long a registration may be where messages may have `payload_max` bytes: `describe` answers with
+/// all of it, and beside it with the node's health and trust, and with as many of its leases and buses as
+/// there is room for.
+fn node_bytes_max(payload_max: usize) -> usize {
+    NODE_BYTES_MAX.min(payload_max / 16 * 7)
+}
+
+/// The machine whose ports are granted by default.
+fn machine(settings: &Settings) -> Machine {
+    let host = settings.host.clone();
+    if settings.probe {
+        Machine::local(host)
+    } else {
+        Machine::remote(host)
+    }
 }
 
 /// Says which server it is, and what of its URL is not used.
-fn tell_of_connection(nats: &connect::Options, client: &async_nats::Client, began: Instant) {
+fn tell_of_connection(nats: &nats_connect::Options, client: &Client, began: Instant) {
     tracing::info!(
         nats = nats.shown(),
         version = client.server_info().version,
-        ms = millis(began),
+        ms = millis(began.elapsed()),
         "connected"
     );
     let ignored = nats.ignored();
@@ -131,296 +434,4 @@ fn tell_of_connection(nats: &connect::Options, client: &async_nats::Client, bega
              flags, or write nats://USER:PASSWORD@HOST:PORT"
         );
     }
-}
-
-impl Registry {
-    /// Starts one.
-    pub async fn start(settings: Settings, nats: &connect::Options) -> Result<Self, StartError> {
-        let began = Instant::now();
-        let registry_id = Uuid::now_v7();
-        let clock = Clock::start();
-        let stop = Stop::new();
-        let restart = Arc::new(Restart::default());
-
-        let refused = Arc::new(OnceLock::new());
-        let rights = Rights::new(&settings, nats);
-        let doubted = rights.clone();
-        let on_event = request_events(Arc::clone(&refused), move || doubted.doubt());
-        let requests = nats
-            .connect(&format!("{SERVICE} requests"), on_event)
-            .await?;
-        let on_event = store_events(Arc::clone(&restart), stop.clone());
-        let store_client = nats.connect(&format!("{SERVICE} store"), on_event).await?;
-        tell_of_connection(nats, &requests, began);
-        stop.watch_connection(&requests).await?;
-        stop.watch_connection(&store_client).await?;
-        let machine = machine(&settings);
-        let peers = peers(&requests, &settings, &machine).await?;
-        let running = peers::hosts(&peers, &settings.namespace);
-        let (store, opened) = open(store_client, &settings, began).await?;
-
-        let node_bytes_max = node_bytes_max(requests.max_payload());
-        let index = Index::new(settings.policy(registry_id, node_bytes_max));
-        let mirror = Arc::new(Mirror::new(Core::new(index)));
-        let later = Arc::new(OnceLock::new());
-        let follower = Follower {
-            store: store.clone(),
-            mirror: Arc::clone(&mirror),
-            clock,
-            restart: Arc::clone(&restart),
-            opened,
-            later: Arc::clone(&later),
-            foreign: LogThrottle::new("foreign records"),
-        };
-        let failing = stop.clone();
-        stop.watch("follower", async move {
-            failing.fail(follower.run().await);
-        });
-        let barrier = Barrier::start(
-            store.clone(),
-            Arc::clone(&mirror),
-            Arc::clone(&restart),
-            &stop,
-        );
-        catch_up(&barrier, &mirror, &stop).await?;
-        if let Some((key, format)) = later.get().cloned() {
-            return Err(StartError::LaterFormat { key, format });
-        }
-        ensure_settings(&store, &mirror, &barrier, &settings).await?;
-        let leases = mirror.with(|core| core.index.lookup.live_leases());
-        tracing::info!(leases, ms = millis(began), "caught up with the bucket");
-
-        let commit = Arc::new(Commit {
-            store,
-            mirror,
-            barrier,
-            clock,
-            stop: stop.clone(),
-            restart,
-            machine,
-            heard: Arc::new(Heard::new(running, clock.now().mono)),
-        });
-        stop.watch("reaper", reaper::run(Arc::clone(&commit)));
-        let publisher = Publisher {
-            commit: Arc::clone(&commit),
-            namespace: settings.namespace.clone(),
-            client: requests.clone(),
-        };
-        let publisher = stop.watch("publisher", publisher.run());
-        rights.start(nats, &stop).await?;
-        let contracts = Contracts::new(&settings, rights.clone());
-        let calls = Invoke::start(&settings, rights, registry_id, &requests, clock, &stop).await?;
-        let server = server(&settings, registry_id, requests, commit, calls, contracts);
-        let listening = listen(&server, registry_id, &stop).await?;
-        if let Some(refusal) = refused.get() {
-            return Err(StartError::Refused(refusal.clone()));
-        }
-        tracing::info!(
-            registry_id = %registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
-            prefix = settings.namespace.prefix(), ms = millis(began), "ready",
-        );
-        Ok(Self {
-            server,
-            listening,
-            publisher,
-            stop,
-        })
-    }
-
-    /// Waits until it cannot serve any more; says why.
-    pub async fn failed(&self) -> Fatal {
-        self.stop.failed().await
-    }
-
-    /// Ends at once, whatever is under way: another one takes its place.
-    pub fn abandon(self) {
-        self.stop.abandon();
-    }
-
-    /// Stops taking requests, answers those that were taken, within [`DRAIN_TIMEOUT`] if that can be, and ends.
-    pub async fn drain(self) {
-        self.stop.end();
-        let server = &self.server;
-        let answered = async {
-            server.leave(self.listening).await;
-            server.all_answered().await;
-        };
-        if timeout(DRAIN_TIMEOUT, answered).await.is_err() {
-            server.invoke.give_up();
-            if timeout(GIVE_UP_TIMEOUT, server.all_answered())
-                .await
-                .is_err()
-            {
-                tracing::warn!("some requests were not settled in time");
-            }
-        }
-        if timeout(PUBLISH_TIMEOUT, server.executions.flush())
-            .await
-            .is_err()
-        {
-            tracing::warn!("some executions are not told of: their events cannot be published");
-        }
-        leave_publishing(&server.commit, &self.publisher).await;
-    }
-}
-
-/// Waits a while until the events are out, and leaves publishing to whoever is next.
-async fn leave_publishing(commit: &Commit, publisher: &AbortHandle) {
-    let all_out = commit.mirror.until(|core| core.index.outbox.is_empty());
-    if timeout(PUBLISH_TIMEOUT, all_out).await.is_err() {
-        tracing::info!("some events are left for the next publisher");
-    }
-    publisher.abort();
-    if let Some(write) = commit.mirror.with(|core| core.index.outbox.resign()) {
-        let written = commit.store.write(std::slice::from_ref(&write)).await;
-        tracing::debug!(?written, "left publishing to others");
-    }
-}
-
-fn millis(began: Instant) -> u64 {
-    u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// How long a registration may be where messages may have `payload_max` bytes: `describe` answers with
-/// all of it, and beside it with the node's health and trust, and with as many of its leases and buses as
-/// there is room for.
-pub(super) fn node_bytes_max(payload_max: usize) -> usize {
-    NODE_BYTES_MAX.min(payload_max / 16 * 7)
-}
-
-/// Opens the bucket; which stream it is, and how far it has come.
-async fn open(
-    client: async_nats::Client,
-    settings: &Settings,
-    began: Instant,
-) -> Result<(Store, store::Identity), StartError> {
-    let names = settings.names();
-    let store = Store::open(client, &names).await?;
-    let opened = store.identity().await?;
-    tracing::info!(
-        bucket = names.bucket,
-        revision = opened.last.0,
-        ms = millis(began),
-        "opened the bucket"
-    );
-    Ok((store, opened))
-}
-
-/// The registries that run. One of another namespace must not grant the same ports.
-async fn peers(
-    client: &async_nats::Client,
-    settings: &Settings,
-    machine: &Machine,
-) -> Result<Vec<Identity>, StartError> {
-    let peers = peers::all(client).await;
-    let overlaps = peers::overlaps(&peers, settings, machine);
-    if overlaps.is_empty() {
-        Ok(peers)
-    } else {
-        Err(StartError::Overlap(overlaps))
-    }
-}
-
-/// The machine whose ports are granted by default.
-pub(super) fn machine(settings: &Settings) -> Machine {
-    let host = settings.host.clone();
-    if settings.probe {
-        Machine::local(host)
-    } else {
-        Machine::remote(host)
-    }
-}
-
-async fn catch_up(barrier: &Barrier, mirror: &Mirror, stop: &Stop) -> Result<(), StartError> {
-    let applied = || mirror.with(|core| core.index.applied());
-    let passed = async {
-        let (mut seen, mut since) = (applied(), Instant::now());
-        while !barrier.pass().await {
-            let now = applied();
-            tracing::info!(revision = now.0, "reading the bucket");
-            if now > seen {
-                (seen, since) = (now, Instant::now());
-            } else if since.elapsed() >= CATCH_UP_TIMEOUT {
-                return Err(StartError::CatchUp);
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        Ok(())
-    };
-    tokio::select! {
-        passed = passed => passed,
-        fatal = stop.failed() => Err(fatal.into()),
-    }
-}
-
-fn server(
-    settings: &Settings,
-    registry_id: Uuid,
-    client: async_nats::Client,
-    commit: Arc<Commit>,
-    invoke: Invoke,
-    contracts: Contracts,
-) -> Arc<Server> {
-    let started = commit.clock.now().wall;
-    let identity = peers::identity(settings, registry_id, &commit.machine);
-    let nats_server = client.server_info().version;
-    let registry = peers::described(settings, registry_id, started, nats_server);
-    let peers = Peers::start(
-        client.clone(),
-        settings.clone(),
-        commit.machine.clone(),
-        &identity,
-        Arc::clone(&commit.heard),
-        commit.clock,
-        &commit.stop,
-    );
-    let micro = Arc::new(Micro::new(
-        client.clone(),
-        identity,
-        settings.namespace.clone(),
-        settings.inboxes.clone(),
-        started,
-        invoke.late(),
-    ));
-    Arc::new(Server {
-        peers,
-        executions: Executions::start(
-            Arc::clone(&commit),
-            settings.namespace.clone(),
-            client.clone(),
-        ),
-        client,
-        micro,
-        commit,
-        invoke,
-        contracts,
-        texts: Texts::default(),
-        namespace: settings.namespace.clone(),
-        inboxes: settings.inboxes.clone(),
-        registry,
-        in_flight: Arc::new(Semaphore::new(settings.requests_in_flight_max as usize)),
-        in_flight_max: settings.requests_in_flight_max,
-        journal: Journal::new(),
-        callers: RandomState::new(),
-        stall: Stall::new(),
-        unsubscribed: Semaphore::new(0),
-    })
-}
-
-/// Takes requests, once it is known which machine this is.
-async fn listen(
-    server: &Arc<Server>,
-    registry_id: Uuid,
-    stop: &Stop,
-) -> Result<Listening, StartError> {
-    // Who is said to run on this machine answers: another one that starts now would take it for stopped.
-    server.micro.listen().await?;
-    round_trip(&server.client).await;
-    let records = Box::pin(HostRecords::start(server, registry_id)).await;
-    stop.watch("names of this machine", records.run());
-    let listening = server.listen().await?;
-    // Ready is when the server routes requests here.
-    round_trip(&server.client).await;
-    stop.watch("watch for stalls", Arc::clone(server).watch_for_stalls());
-    Ok(listening)
 }

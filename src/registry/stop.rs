@@ -59,6 +59,20 @@ impl Stop {
         abort
     }
 
+    /// Runs a part that ends with its connection, which [`Self::watch_connection`] notices.
+    pub(super) fn spawn<F>(&self, part: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = self.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = part => {}
+                () = stop.abandoned() => {}
+            }
+        });
+    }
+
     /// Everything that still runs of this registry ends, whatever it is doing.
     pub(super) fn abandon(&self) {
         self.end();

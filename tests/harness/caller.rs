@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, RequestError};
+use async_nats::{Client, ConnectOptions, HeaderMap, RequestError, ServerAddr};
 use bytes::Bytes;
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
@@ -38,7 +38,15 @@ pub(crate) struct Refused {
 
 impl Caller {
     pub(crate) async fn connect(url: &str) -> Self {
-        let client = async_nats::connect(url).await.unwrap();
+        // The client library does not use a URL's user.
+        let server: ServerAddr = url.parse().unwrap();
+        let options = match (server.username(), server.password()) {
+            (Some(user), Some(password)) => {
+                ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
+            }
+            _ => ConnectOptions::new(),
+        };
+        let client = options.connect(server).await.unwrap();
         Self {
             client,
             prefix: PREFIX.to_owned(),

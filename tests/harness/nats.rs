@@ -82,6 +82,12 @@ impl Nats {
         configure(&self.folder, self.port, config);
     }
 
+    /// Another configuration, from now on.
+    pub(crate) fn reload(&self, config: &str) {
+        self.configure(config);
+        self.signal(Signal::HUP);
+    }
+
     /// On the same port, with the same data.
     pub(crate) fn start_again(&mut self) {
         self.child = run(&self.folder);

@@ -15,8 +15,8 @@ use super::{Nats, PATIENCE};
 /// The line of its log behind which the registry takes requests; it names the server.
 const READY: &str = "try: nats --server ";
 
-/// The core that registries run on: the one that keeps its state in an ordered log.
-pub(crate) const CORE: [(&str, &str); 1] = [("ONEX_CORE", "log")];
+/// What the folders are called in which the registries of one test process note how far stores are; its number follows.
+const STATE: &str = "state-";
 
 pub(crate) struct Registry {
     child: Child,
@@ -93,8 +93,9 @@ impl Registry {
     pub(crate) fn state_folder() -> &'static Path {
         static FOLDER: OnceLock<PathBuf> = OnceLock::new();
         FOLDER.get_or_init(|| {
-            let name = format!("state-{}", uuid::Uuid::new_v4());
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+            let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+            remove_state_of_the_dead(folder);
+            folder.join(format!("{STATE}{}", std::process::id()))
         })
     }
 
@@ -104,7 +105,6 @@ impl Registry {
             command.env("XDG_STATE_HOME", Self::state_folder());
         }
         let mut child = command
-            .envs(CORE)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -281,6 +281,22 @@ impl Drop for Registry {
                 self.child.id(),
                 self.said()
             );
+        }
+    }
+}
+
+/// Removes the state folders of test processes that have ended: nothing of a process is left to do so at its end.
+fn remove_state_of_the_dead(folder: &Path) {
+    for found in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = found.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(STATE));
+        let lives = |owner: &str| {
+            let is_another = owner != std::process::id().to_string();
+            is_another && Path::new("/proc").join(owner).exists()
+        };
+        if owner.is_some_and(|owner| !lives(owner)) {
+            // Another process may remove it at the same time.
+            let _ = std::fs::remove_dir_all(found.path());
         }
     }
 }

@@ -15,6 +15,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::{self, consumer::DeliverPolicy};
 use futures::{StreamExt as _, TryStreamExt as _};
 use onex_registry::protocol::endpoint::{Endpoint, REQUEST_BYTES_MAX};
+use onex_types::entry::{ENTRY_HEADER, EntryHeader, EntryId};
 use serde_json::{Map, Value, json};
 
 use super::Reply;
@@ -32,8 +33,9 @@ const SHAPE_ITEMS_MAX: usize = 32;
 /// Characters of a word, at most.
 const WORD_CHARS_MAX: usize = 24;
 
-/// Every write of a registry has it; what tests write to the bucket with their own hands has not.
-const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
+/// What a registry appends behind the last message has it, or comes in a batch; what tests write to a stream with their own
+/// hands has neither.
+const APPENDED: [&str; 2] = ["Nats-Expected-Last-Sequence", "Nats-Batch-Id"];
 /// The marker of a removed key has it.
 const OPERATION: &str = "KV-Operation";
 
@@ -177,10 +179,9 @@ async fn read(recorder: &Mutex<Recorder>, url: &str) -> Result<(), async_nats::E
     let context = jetstream::new(client);
     let names: Vec<String> = context.stream_names().try_collect().await?;
     for name in names {
-        let events = name.starts_with("ONEX_REGISTRY_EVENTS");
-        if !events && !name.starts_with("KV_onex-registry") {
+        let Some(kind) = Kind::of(&name) else {
             continue;
-        }
+        };
         let stream = context.get_stream(name).await?;
         let state = &stream.cached_info().state;
         if state.messages == 0 {
@@ -193,9 +194,15 @@ async fn read(recorder: &Mutex<Recorder>, url: &str) -> Result<(), async_nats::E
             ..Default::default()
         };
         let mut messages = stream.create_consumer(config).await?.messages().await?;
+        let mut chain = Chain::default();
         while let Some(message) = messages.next().await {
             let message = message?;
-            note(recorder, events, &message);
+            match kind {
+                Kind::Events => note_event(recorder, &message),
+                Kind::View => note_shown(recorder, &message),
+                Kind::Log if chain.continues_with(&message) => note_entry(recorder, &message),
+                Kind::Log => {}
+            }
             let info = message.info()?;
             if info.pending == 0 || info.stream_sequence >= last {
                 break;
@@ -205,29 +212,138 @@ async fn read(recorder: &Mutex<Recorder>, url: &str) -> Result<(), async_nats::E
     Ok(())
 }
 
-fn note(recorder: &Mutex<Recorder>, event: bool, message: &jetstream::Message) {
+/// What a stream holds.
+#[derive(Clone, Copy)]
+enum Kind {
+    Events,
+    View,
+    Log,
+}
+
+impl Kind {
+    fn of(stream: &str) -> Option<Self> {
+        let kinds = [
+            ("ONEX_REGISTRY_EVENTS", Self::Events),
+            ("KV_onex-registry-view", Self::View),
+            ("KV_onex-registry", Self::Log),
+        ];
+        let found = kinds.iter().find(|(name, _)| stream.starts_with(name));
+        found.map(|(_, kind)| *kind)
+    }
+}
+
+/// The entries that were read so far. The first that is found counts, and then each that names the one before it: anything
+/// else is void.
+#[derive(Default)]
+struct Chain(Option<EntryId>);
+
+impl Chain {
+    /// Whether that is the next entry, and one of a format that tests know.
+    fn continues_with(&mut self, message: &jetstream::Message) -> bool {
+        let header = message
+            .headers
+            .as_ref()
+            .and_then(|all| all.get(ENTRY_HEADER));
+        let header = header.and_then(|text| text.as_str().parse::<EntryHeader>().ok());
+        let Some(header) = header else { return false };
+        if self.0.is_some_and(|last| last != header.predecessor) {
+            return false;
+        }
+        self.0 = Some(header.id);
+        onex_core::entry::is_understood(header.format)
+    }
+}
+
+fn parts(message: &jetstream::Message) -> (HeaderMap, Value) {
     let headers = message.headers.clone().unwrap_or_default();
-    let body: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
-    let subject = message.subject.as_str();
-    // $KV, the bucket, the key.
-    let key = subject.splitn(3, '.').nth(2).unwrap_or_default();
-    let barrier = key == "sys.barrier" && body["format"] == 1;
-    if !event && !barrier && headers.get(EXPECTED).is_none() {
+    let body = serde_json::from_slice(&message.payload).unwrap_or_default();
+    (headers, body)
+}
+
+fn is_appended(headers: &HeaderMap) -> bool {
+    APPENDED.iter().any(|header| headers.get(*header).is_some())
+}
+
+fn note_event(recorder: &Mutex<Recorder>, message: &jetstream::Message) {
+    let (headers, body) = parts(message);
+    if !is_appended(&headers) {
         return;
     }
+    let subject = message.subject.as_str();
+    let mut hasher = DefaultHasher::new();
+    ("event", body["event"].as_str()).hash(&mut hasher);
+    shape(&body, &mut hasher);
+    write(
+        recorder,
+        hasher.finish(),
+        || json!({"event": subject, "headers": plain(&headers), "body": body}),
+    );
+}
+
+fn note_shown(recorder: &Mutex<Recorder>, message: &jetstream::Message) {
+    let (headers, body) = parts(message);
+    if !is_appended(&headers) {
+        return;
+    }
+    // $KV, the bucket, the key.
+    let key = message.subject.splitn(3, '.').nth(2).unwrap_or_default();
     let marker = headers.get(OPERATION).is_some();
     let mut hasher = DefaultHasher::new();
-    let kind = key.split('.').next().filter(|_| !event);
-    (event, marker, kind, body["event"].as_str()).hash(&mut hasher);
+    ("view", key.split('.').next(), marker).hash(&mut hasher);
     shape(&body, &mut hasher);
     write(recorder, hasher.finish(), || {
-        if event {
-            json!({"event": subject, "headers": plain(&headers), "body": body})
-        } else if marker {
+        if marker {
             let bytes = message.payload.len();
             json!({"marker": key, "headers": plain(&headers), "bytes": bytes})
         } else {
-            json!({"record": key, "body": body})
+            json!({"view": key, "body": body})
         }
     });
+}
+
+fn note_entry(recorder: &Mutex<Recorder>, message: &jetstream::Message) {
+    let (headers, body) = parts(message);
+    for piece in pieces(body) {
+        let mut hasher = DefaultHasher::new();
+        "entry".hash(&mut hasher);
+        shape(&piece, &mut hasher);
+        write(
+            recorder,
+            hasher.finish(),
+            || json!({"entry": message.subject.as_str(), "headers": plain(&headers), "body": piece}),
+        );
+    }
+}
+
+/// An entry as several that say one thing each: one command, or one record of a snapshot. Of those, many look alike.
+fn pieces(mut entry: Value) -> Vec<Value> {
+    let commands = taken(&mut entry, "/cmds");
+    let with = |command: Value| {
+        let mut piece = entry.clone();
+        piece["cmds"] = json!([command]);
+        piece
+    };
+    let each = commands.into_iter().flat_map(|mut command| {
+        let records = taken(&mut command, "/do/0/chunk/records");
+        if records.is_empty() {
+            return vec![command];
+        }
+        let one = |record: Value| {
+            let mut command = command.clone();
+            command["do"][0]["chunk"]["records"] = json!([record]);
+            command
+        };
+        records.into_iter().map(one).collect()
+    });
+    let pieces: Vec<Value> = each.map(with).collect();
+    if pieces.is_empty() {
+        return vec![entry];
+    }
+    pieces
+}
+
+/// The items of a list, which is empty then.
+fn taken(value: &mut Value, pointer: &str) -> Vec<Value> {
+    let list = value.pointer_mut(pointer).and_then(Value::as_array_mut);
+    list.map(std::mem::take).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::{Nats, PATIENCE, Registry, registry};
+use super::{Nats, PATIENCE, Registry};
 
 /// A user: a home folder, and what is in the environment.
 pub(crate) struct User {
@@ -71,7 +71,6 @@ impl User {
             .args(line.split_whitespace())
             .env_clear()
             .env("HOME", self.home.path())
-            .envs(registry::CORE)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .timeout(PATIENCE)
             .output()

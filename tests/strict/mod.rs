@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use jsonschema::Validator;
+use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
 use onex_registry::protocol::schemas;
 use serde_json::Value;
 
-/// The member of an event's schema that says what its headers are.
+/// The member of a schema that says what the message's headers are.
 const HEADERS: &str = "x-nats-headers";
 
 /// Every schema, by its name.
@@ -47,19 +47,6 @@ impl Schemas {
         self.raw.get(name)
     }
 
-    /// The name of the schema for what the bucket has under `key`: that of the key, or of its first token, or of that
-    /// and the member that tells such records apart.
-    pub(crate) fn of_record(&self, key: &str, record: &Value) -> Option<String> {
-        let whole = format!("record.{key}");
-        let first = format!("record.{}", key.split('.').next()?);
-        let members = record.as_object().into_iter().flat_map(|all| all.keys());
-        let by_member = members.map(|member| format!("{first}.{member}"));
-        [whole, first.clone()]
-            .into_iter()
-            .chain(by_member)
-            .find(|name| self.raw.contains_key(name))
-    }
-
     /// What is wrong with a message of that name; nothing when it is well.
     pub(crate) fn errors(&self, name: &str, message: &Value) -> Vec<String> {
         match self.validators.get(name) {
@@ -68,7 +55,7 @@ impl Schemas {
         }
     }
 
-    /// What is wrong with the headers of an event.
+    /// What is wrong with the headers of a message of that name.
     pub(crate) fn header_errors(&self, name: &str, headers: &Value) -> Vec<String> {
         match self.headers.get(name) {
             Some(validator) => said(validator, headers),
@@ -78,10 +65,23 @@ impl Schemas {
 }
 
 fn said(validator: &Validator, message: &Value) -> Vec<String> {
-    let errors = validator.iter_errors(message);
-    errors
-        .map(|error| format!("{}: {error}", error.instance_path()))
+    validator
+        .iter_errors(message)
+        .flat_map(|error| explained(&error))
         .collect()
+}
+
+/// An error; where a value fits none of several schemas, what is wrong with it by the one that it comes nearest to.
+fn explained(error: &ValidationError<'_>) -> Vec<String> {
+    let nearest = match error.kind() {
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            let each = context.iter();
+            let each = each.map(|errors| errors.iter().flat_map(explained).collect::<Vec<_>>());
+            each.min_by_key(Vec::len)
+        }
+        _ => None,
+    };
+    nearest.unwrap_or_else(|| vec![format!("{}: {error}", error.instance_path())])
 }
 
 fn compile(schema: &Value) -> Validator {

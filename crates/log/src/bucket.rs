@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::derived::{DerivedMessage, DerivedOptions};
 
 /// For how long a watcher can still learn that a key was removed, in seconds: an hour.
-const REMOVED_KEPT_SECONDS: u64 = 3_600;
+pub const REMOVED_KEPT_SECONDS: u64 = 3_600;
 
 /// The names of a bucket.
 #[derive(Debug, Clone)]

@@ -29,7 +29,7 @@ mod starting;
 mod store;
 
 pub use append::{Append, Refusal};
-pub use bucket::BucketNames;
+pub use bucket::{BucketNames, REMOVED_KEPT_SECONDS};
 pub use derived::{Derived, DerivedMessage, DerivedOptions, Tail};
 pub use error::{Error, Lost};
 pub use follow::Delivery;

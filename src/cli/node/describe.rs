@@ -1,6 +1,7 @@
 //! `onex node describe`, and `onex describe --node`.
 
 use clap::Args;
+use onex_types::ids::NodeId;
 
 use crate::{
     cli::{
@@ -8,7 +9,6 @@ use crate::{
         parse,
         session::Session,
     },
-    domain::ids::NodeId,
     protocol::node_view::Section,
 };
 

@@ -1,6 +1,7 @@
 //! `onex node list`
 
 use clap::Args;
+use onex_types::ids::{Host, Name};
 
 use crate::{
     cli::{
@@ -9,7 +10,6 @@ use crate::{
         session::Session,
         watch::Listing,
     },
-    domain::ids::{Host, Name},
     protocol::{
         node::NodeType,
         node_view::{Liveness, NodeListRequest},

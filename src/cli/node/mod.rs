@@ -5,10 +5,10 @@ mod list;
 mod sections;
 
 use clap::Subcommand;
+use onex_types::ids::NodeId;
 
 use crate::{
     client,
-    domain::ids::NodeId,
     protocol::{
         error::ErrorCode,
         node_view::{Liveness, NodeItem, NodeListRequest},

@@ -1,6 +1,7 @@
 //! `onex port heartbeat`
 
 use clap::Args;
+use onex_types::ids::{LeaseId, RequestId, Ttl};
 use uuid::Uuid;
 
 use crate::{
@@ -11,7 +12,6 @@ use crate::{
         requester::Who,
         session::Session,
     },
-    domain::ids::{LeaseId, RequestId, Ttl},
     protocol::port::{HeartbeatReply, LeaseReply},
 };
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::{Timestamp, Unit};
+use onex_types::ids::{Host, Label, Name, Port, RequestId, Token, Ttl};
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -18,7 +19,6 @@ use crate::{
         session::Session,
         variables,
     },
-    domain::ids::{Host, Label, Name, Port, RequestId, Token, Ttl},
     protocol::{
         error::ErrorCode,
         port::{Availability, LeaseReply, LeaseRequest, TransportWish},

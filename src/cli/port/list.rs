@@ -1,6 +1,7 @@
 //! `onex port list`
 
 use clap::Args;
+use onex_types::ids::{Host, Label, Name, NodeId, Port, RequesterId};
 
 use crate::{
     cli::{
@@ -9,7 +10,6 @@ use crate::{
         session::Session,
         watch::Listing,
     },
-    domain::ids::{Host, Label, Name, NodeId, Port, RequesterId},
     protocol::port::ListRequest,
 };
 

@@ -7,8 +7,9 @@ mod release;
 mod resolve;
 
 use clap::Subcommand;
+use onex_types::ids::RequesterId;
 
-use crate::{domain::ids::RequesterId, protocol::port::LeaseReply};
+use crate::protocol::port::LeaseReply;
 
 use super::{
     failure::{Exit, Failure},

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use futures::{StreamExt as _, stream};
+use onex_types::ids::{Host, LeaseId, Name, Port, RequestId, RequesterId, Transport};
 use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
@@ -15,7 +16,6 @@ use crate::{
         requester::Who,
         session::Session,
     },
-    domain::ids::{Host, LeaseId, Name, Port, RequestId, RequesterId, Transport},
     protocol::port::{EndStatus, LeaseReply, ListRequest, ReleaseReply, ReleaseRequest},
 };
 

@@ -1,6 +1,7 @@
 //! `onex port resolve`
 
 use clap::Args;
+use onex_types::ids::{Host, Label, Name};
 
 use crate::{
     cli::{
@@ -11,7 +12,6 @@ use crate::{
         session::Session,
         watch::Listing,
     },
-    domain::ids::{Host, Label, Name},
     protocol::port::{LeaseReply, ResolveRequest},
 };
 

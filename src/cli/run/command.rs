@@ -168,16 +168,17 @@ impl Running {
     /// deadlines do not wait for that. What loses its parent becomes a child, so nothing that comes from this process
     /// is left when no child is.
     fn reap(&mut self) -> Left {
-        for _ in 0..REAPED_MAX {
-            match wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) if pid == self.main => self.ended = Some(status),
-                Ok(Some(_)) => {}
-                Ok(None) => return Left::Running,
-                // There is no child.
-                Err(_) => return Left::Nothing,
+        reap_some(|| match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                if pid == self.main {
+                    self.ended = Some(status);
+                }
+                Left::Ended
             }
-        }
-        Left::Ended
+            Ok(None) => Left::Running,
+            // There is no child.
+            Err(_) => Left::Nothing,
+        })
     }
 }
 
@@ -190,6 +191,17 @@ enum Left {
     Running,
     /// Some more have ended.
     Ended,
+}
+
+/// Reaps one after the other as long as some have ended, but at most [`REAPED_MAX`].
+fn reap_some(mut reap_one: impl FnMut() -> Left) -> Left {
+    for _ in 0..REAPED_MAX {
+        let left = reap_one();
+        if left != Left::Ended {
+            return left;
+        }
+    }
+    Left::Ended
 }
 
 fn send(to: impl IntoIterator<Item = Pid>, signal: Signal) {
@@ -251,5 +263,23 @@ fn has_ended(stat: &Stat) -> bool {
         Ok(ProcState::Zombie) => stat.num_threads < 2,
         Ok(ProcState::Dead) => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They end as fast as they are reaped.
+    #[test]
+    fn reaping_stops_though_there_is_always_one_more() {
+        let mut reaped = 0;
+        let left = reap_some(|| {
+            reaped += 1;
+            assert!(reaped <= 1_000, "it does not stop");
+            Left::Ended
+        });
+        assert_eq!((left, reaped), (Left::Ended, REAPED_MAX));
+        assert_eq!(reap_some(|| Left::Running), Left::Running);
     }
 }

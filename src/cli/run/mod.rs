@@ -9,9 +9,10 @@ mod wanted;
 
 use std::{ffi::OsString, pin::pin, process::ExitCode, time::Duration};
 
+use onex_types::ids::{Host, Ttl};
+
 use crate::{
     client::LeaseGuard,
-    domain::ids::{Host, Ttl},
     protocol::{error::ErrorCode, port::LeaseRequest},
 };
 use clap::Args;

@@ -3,9 +3,10 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use onex_types::ids::{Invalid, Name, Port, Token};
+
 use crate::{
     cli::{parse, variables},
-    domain::ids::{Invalid, Name, Port, Token},
     protocol::port::TransportWish,
 };
 

@@ -1,11 +1,11 @@
 //! Whom to ask, of those that offer a tool.
 
 use clap::Args;
+use onex_types::ids::NodeId;
 use semver::VersionReq;
 
 use crate::{
     cli::parse,
-    domain::ids::NodeId,
     protocol::{
         bounds::Text,
         invoke::{CONTRACT_HASH_CHARS_MAX, Policy},

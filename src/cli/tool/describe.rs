@@ -1,6 +1,7 @@
 //! `onex tool describe`
 
 use clap::Args;
+use onex_types::ids::Token;
 use semver::Version;
 use serde_json::Value;
 
@@ -15,7 +16,6 @@ use crate::{
         signature::{arguments, kind, signature},
         watch,
     },
-    domain::ids::Token,
     protocol::{
         bounds::Text,
         error::ErrorCode,

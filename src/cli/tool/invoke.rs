@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use onex_types::ids::{RequestId, Token};
 
 use crate::{
     cli::{
@@ -11,7 +12,6 @@ use crate::{
         parse,
         session::Session,
     },
-    domain::ids::{RequestId, Token},
     protocol::invoke::{InvokeReply, InvokeRequest},
 };
 

@@ -1,6 +1,7 @@
 //! `onex tool list`
 
 use clap::Args;
+use onex_types::ids::{Name, NodeId, Token};
 use semver::VersionReq;
 
 use crate::{
@@ -9,7 +10,6 @@ use crate::{
         session::Session,
         watch::Listing,
     },
-    domain::ids::{Name, NodeId, Token},
     protocol::tool::ToolListRequest,
 };
 

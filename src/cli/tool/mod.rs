@@ -11,10 +11,10 @@ mod refusal;
 mod resolve;
 
 use clap::Subcommand;
+use onex_types::ids::Token;
 
 use crate::{
     client,
-    domain::ids::Token,
     protocol::{
         bounds::Text,
         error::ErrorCode,

@@ -1,6 +1,7 @@
 //! `onex tool resolve`
 
 use clap::Args;
+use onex_types::ids::Token;
 
 use crate::{
     cli::{
@@ -10,7 +11,6 @@ use crate::{
         session::Session,
         signature::signature,
     },
-    domain::ids::Token,
     protocol::invoke::{ResolveToolReply, ResolveToolRequest},
 };
 

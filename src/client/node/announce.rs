@@ -5,13 +5,14 @@ use std::{
     time::Duration,
 };
 
+use onex_types::ids::{Invalid, LeaseId, Name, Ttl};
+
 use crate::{
     client::{
         BootTime, Client, Ending, Error,
         keep::fresh,
         tenure::{Asked, Tenure},
     },
-    domain::ids::{Invalid, LeaseId, Name, Ttl},
     protocol::{
         bus::{BusRegisterRequest, BusReply},
         endpoint::Endpoint,

@@ -2,13 +2,13 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
+use onex_types::ids::{Invalid, Name, NodeId, Port, RequesterId, Ttl};
 use semver::Version;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
     client::{Client, Error, own_host},
-    domain::ids::{Invalid, Name, NodeId, Port, RequesterId, Ttl},
     machine::is_loopback,
     protocol::{
         bounds::parse_version,

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use onex_types::ids::{RequestId, Ttl};
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
@@ -17,7 +18,6 @@ use crate::{
         keep::{Kept, fresh, keep},
         tenure::{Asked, Tenure, Term},
     },
-    domain::ids::{RequestId, Ttl},
     protocol::{
         error::ErrorCode,
         node::HEALTH_BYTES_MAX,

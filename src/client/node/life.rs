@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
+use onex_types::ids::{LeaseId, Name, Port};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     client::{BootTime, Ending, Error, Loss, keep, sleep_until},
-    domain::ids::{LeaseId, Name, Port},
     protocol::{error::ErrorCode, port::LeaseReply, warning::Warning},
 };
 

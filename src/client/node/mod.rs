@@ -8,15 +8,13 @@ mod serve;
 
 use std::sync::Arc;
 
+use onex_types::ids::NodeId;
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
 };
 
-use crate::{
-    domain::ids::NodeId,
-    protocol::{contract::subject_of, node_life::DeregisterReply},
-};
+use crate::protocol::{contract::subject_of, node_life::DeregisterReply};
 
 use super::{BootTime, Client, Error, Loss};
 

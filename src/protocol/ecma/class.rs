@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Reader, SYNTAX};
+use super::{Reader, escape::SYNTAX};
 
 /// Characters from one to another, both among them.
 type Range = (char, char);

@@ -3,27 +3,25 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use async_nats::Client;
 use onex_core::{
     command::{Action, Command},
     host_names::{HostRecord, TellHost},
     state::State,
 };
+use onex_types::ids::{CommandId, Host};
 use tokio::{sync::oneshot, time::sleep};
 use uuid::Uuid;
 
-use crate::{
-    domain::ids::{CommandId, Host},
-    registry::{
-        clock::Clock,
-        driver::{Handle, Submitted},
-        host_records::{
-            LOOK_INTERVAL, is_gone, is_of_another, tell_of_former_names, tell_of_two_hosts,
-        },
-        intake::Completion,
-        own_host::{OwnHost, records},
-        seldom::Seldom,
+use crate::registry::{
+    bus::Bus,
+    clock::Clock,
+    driver::{Handle, Submitted},
+    host_records::{
+        LOOK_INTERVAL, is_gone, is_of_another, tell_of_former_names, tell_of_two_hosts,
     },
+    intake::Completion,
+    own_host::{OwnHost, records},
+    seldom::Seldom,
 };
 
 /// How long a record may take to be written, in milliseconds.
@@ -33,7 +31,7 @@ const WRITE_MILLIS: u64 = 5_000;
 pub(in crate::registry) struct HostNames {
     pub(in crate::registry) own: Arc<OwnHost>,
     pub(in crate::registry) driver: Handle<Completion>,
-    pub(in crate::registry) client: Client,
+    pub(in crate::registry) bus: Bus,
     pub(in crate::registry) clock: Clock,
     /// What was said last, without what others said of the host.
     said: Option<BTreeSet<Host>>,
@@ -47,13 +45,13 @@ impl HostNames {
     pub(in crate::registry) async fn start(
         own: Arc<OwnHost>,
         driver: Handle<Completion>,
-        client: Client,
+        bus: Bus,
         clock: Clock,
     ) -> Self {
         let mut this = Self {
             own,
             driver,
-            client,
+            bus,
             clock,
             said: None,
             shared: false,
@@ -153,7 +151,7 @@ impl HostNames {
         let running = self.read(|state| self.own.running(state, now));
         let running = running.unwrap_or_default();
         for (other, said_by) in others.unwrap_or_default() {
-            if running.contains(&other) || !is_gone(&self.client, said_by).await {
+            if running.contains(&other) || !is_gone(&self.bus.client(), said_by).await {
                 tell_of_two_hosts(own, &other);
                 continue;
             }

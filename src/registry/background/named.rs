@@ -8,20 +8,17 @@ use onex_core::{
     record::{InstanceId, Named},
 };
 use onex_log::{Derived, DerivedOptions};
-use onex_types::{entry::Sequence, ids::CommandId};
+use onex_types::{entry::Sequence, ids::CommandId, time::Moment};
 use tokio::{
     sync::{mpsc::UnboundedReceiver, oneshot},
     time::{sleep, timeout},
 };
 use uuid::Uuid;
 
-use crate::{
-    domain::time::Moment,
-    registry::{
-        clock::Clock,
-        driver::{Applied, Handle, Submitted},
-        intake::Completion,
-    },
+use crate::registry::{
+    clock::Clock,
+    driver::{Applied, Handle, Submitted},
+    intake::Completion,
 };
 
 /// How long to wait before it is tried again after something failed.

@@ -4,18 +4,17 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use onex_core::{
     key::Key,
-    node::NodeEnd,
     node_record::{Live, Node},
-    record::{Cooldown, Json, Lease, LeaseEnd, Record},
+    record::{Cooldown, Json, Lease, Record},
     slot::Slot,
     state::State,
 };
-use onex_types::key::PortKey;
-use serde::Serialize;
+use onex_types::{ids::NodeId, key::PortKey};
 
-use crate::{
-    domain::ids::{Host, Label, LeaseId, Name, NodeId, Port, RequesterId, Token, Transport, Ttl},
-    protocol::{node_view::Liveness, time::show},
+use crate::protocol::{
+    node_view::Liveness,
+    port::LeaseStatus,
+    stored::view::{EndedView, LeaseView, LiveView, NodeView, PortView},
 };
 
 /// What the registry keeps for itself of a registration and its tools.
@@ -32,79 +31,6 @@ pub(super) struct Shown {
     slot: Slot,
     /// Of a port of a lease whose record is under another key: that one.
     lease: Option<(PortKey, Slot)>,
-}
-
-#[derive(Serialize)]
-struct LeaseView<'a> {
-    status: &'static str,
-    requester_id: RequesterId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    node_id: Option<&'a NodeId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a Name>,
-    /// Absent where it ends with a node: `live.<node_id>` says when that is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<String>,
-    /// Where the rest of the lease is shown, of a port that is not the first of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    part_of: Option<String>,
-    lease_id: LeaseId,
-    host: &'a Host,
-    transport: Transport,
-    ports: &'a [Port],
-    protocol: &'a Token,
-    #[serde(skip_serializing_if = "<[Label]>::is_empty")]
-    labels: &'a [Label],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ttl: Option<Ttl>,
-    granted_at: String,
-    fencing_token: u64,
-    revision: u64,
-}
-
-#[derive(Serialize)]
-struct EndedView<'a> {
-    status: LeaseEnd,
-    requester_id: RequesterId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a Name>,
-    ended_at: String,
-    /// Until when nobody gets the port.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    free_at: Option<String>,
-    lease_id: LeaseId,
-    host: &'a Host,
-    transport: Transport,
-    port: Port,
-    fencing_token: u64,
-    revision: u64,
-}
-
-#[derive(Serialize)]
-struct NodeView<'a> {
-    node_id: &'a NodeId,
-    #[serde(flatten)]
-    registration: Json,
-    revision: u64,
-}
-
-#[derive(Serialize)]
-struct LiveView<'a> {
-    liveness: Liveness,
-    node_id: &'a NodeId,
-    requester_id: RequesterId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended: Option<NodeEnd>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended_at: Option<String>,
-    epoch: u64,
-    ttl: Ttl,
-    registered_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    health: Option<&'a Json>,
-    revision: u64,
 }
 
 impl Shown {
@@ -127,14 +53,15 @@ impl Shown {
         let slot = &self.slot;
         let json = match (&self.key, &slot.record) {
             (Key::Port(key), Record::Lease(lease)) => {
-                serde_json::to_vec(&lease_view(key, lease, slot, None))
+                serde_json::to_vec(&PortView::Lease(lease_view(key, lease, slot, None)))
             }
             (Key::Port(key), Record::Member(_)) => {
                 let (of, slot) = self.lease.as_ref()?;
-                serde_json::to_vec(&lease_view(key, slot.record.lease()?, slot, Some(of)))
+                let view = lease_view(key, slot.record.lease()?, slot, Some(of));
+                serde_json::to_vec(&PortView::Lease(view))
             }
             (Key::Port(key), Record::Cooldown(ended)) => {
-                serde_json::to_vec(&ended_view(key, ended, slot.revision))
+                serde_json::to_vec(&PortView::Ended(ended_view(key, ended, slot.revision)))
             }
             (Key::Node(id), Record::Node(node)) => {
                 serde_json::to_vec(&node_view(id, node, slot.revision)?)
@@ -159,11 +86,11 @@ fn lease_view<'a>(
     // What a renewal changes is shown once for each lease.
     let own_ttl = (owner.is_none() && part_of.is_none()).then_some(lease.ttl);
     LeaseView {
-        status: "active",
+        status: LeaseStatus::Active,
         requester_id: lease.requester_id,
         node_id: owner.map(|owner| &owner.node_id),
         name: lease.name.as_ref(),
-        expires_at: own_ttl.map(|ttl| show(after(slot.at, ttl.millis()))),
+        expires_at: own_ttl.map(|ttl| after(slot.at, ttl.millis())),
         part_of: part_of.map(ToString::to_string),
         lease_id: lease.lease_id,
         host: &key.host,
@@ -172,7 +99,7 @@ fn lease_view<'a>(
         protocol: &lease.protocol,
         labels: &lease.labels,
         ttl: own_ttl,
-        granted_at: show(lease.granted_at),
+        granted_at: lease.granted_at,
         fencing_token: lease.fence,
         revision: slot.revision,
     }
@@ -184,8 +111,8 @@ fn ended_view<'a>(key: &'a PortKey, cooldown: &'a Cooldown, revision: u64) -> En
         status: cooldown.how,
         requester_id: last.requester_id,
         name: last.name.as_ref(),
-        ended_at: show(cooldown.ended_at),
-        free_at: (millis > 0).then(|| show(after(cooldown.ended_at, millis))),
+        ended_at: cooldown.ended_at,
+        free_at: (millis > 0).then(|| after(cooldown.ended_at, millis)),
         lease_id: last.lease_id,
         host: &key.host,
         transport: key.transport,
@@ -220,12 +147,12 @@ fn live_view<'a>(node_id: &'a NodeId, live: &'a Live, slot: &Slot) -> LiveView<'
         liveness: ended.map_or(Liveness::Online, |_| Liveness::Ended),
         node_id,
         requester_id: live.requester_id,
-        expires_at: ended.is_none().then(|| show(expires_at)),
+        expires_at: ended.is_none().then_some(expires_at),
         ended: ended.map(|ended| ended.how),
-        ended_at: ended.map(|ended| show(ended.at)),
+        ended_at: ended.map(|ended| ended.at),
         epoch: live.epoch,
         ttl: live.ttl,
-        registered_at: show(live.registered_at),
+        registered_at: live.registered_at,
         health: live.health.as_ref(),
         revision: slot.revision,
     }

@@ -11,7 +11,7 @@ use super::{
     Ended,
     load::{Known, LoadError, load},
 };
-use crate::domain::time::Moment;
+use onex_types::time::Moment;
 
 /// How long the store may seem to be behind what was applied: a server that has just begun to lead may lag. In milliseconds.
 const BEHIND_MILLIS_MAX: u64 = 10_000;

@@ -21,7 +21,10 @@ use onex_core::{
     record::Settings,
 };
 use onex_log::{Log, Store};
-use onex_types::entry::{EntryHeader, Sequence};
+use onex_types::{
+    entry::{EntryHeader, Sequence},
+    time::Moment,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::AbortHandle,
@@ -29,8 +32,6 @@ use tokio::{
 
 pub(super) use load::{LoadError, load};
 pub(super) use reads::Reads;
-
-use crate::domain::time::Moment;
 
 use super::{clock::Clock, high_water::Elsewhere};
 
@@ -174,6 +175,11 @@ impl<T: Send + 'static> Driver<T> {
     /// Lets the engine settle what has come, and end.
     pub(super) fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// Ends the engine at once.
+    pub(super) fn abandon(&self) {
+        self.task.abort();
     }
 
     /// Waits until the engine has ended; says why, unless by a fault of its own.

@@ -1,11 +1,10 @@
 //! Tries ports, away from the task that drives the engine.
 
 use onex_core::{command::Probed, engine::Input};
-use onex_types::{ids::LeaseId, key::PortKey};
+use onex_types::{ids::LeaseId, key::PortKey, time::Moment};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::super::{availability, clock::Clock};
-use crate::domain::time::Moment;
 
 /// Ports that are tried in one go, at most: it takes about as many times 20 µs.
 const PROBES_MAX: usize = 256;

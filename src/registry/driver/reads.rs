@@ -59,6 +59,11 @@ impl Reads {
         *self.revision.borrow()
     }
 
+    /// Tells of each later revision that readers see.
+    pub(in super::super) fn changes(&self) -> watch::Receiver<u64> {
+        self.revision.subscribe()
+    }
+
     /// Events that are not published as far as the log says.
     pub(in super::super) fn events_waiting(&self) -> usize {
         self.read().unpublished.count()

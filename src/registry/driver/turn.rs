@@ -11,7 +11,7 @@ use onex_core::{
     record::Store as StoreRecord,
 };
 use onex_log::{Append, Delivery, Event, Info, Log, Lost, Refusal, Store};
-use onex_types::{entry::Sequence, ids::CommandId};
+use onex_types::{entry::Sequence, ids::CommandId, time::Moment};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ use super::{
     reads::Reads,
     sizes::Sizes,
 };
-use crate::{domain::time::Moment, throttle::LogThrottle};
+use crate::throttle::LogThrottle;
 
 /// How long an engine that stops may take to settle what is under way, in milliseconds.
 const SETTLE_MILLIS: u64 = 2_000;

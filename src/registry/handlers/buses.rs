@@ -1,38 +1,23 @@
-//! `bus.register`, `bus.deregister`, `bus.list`.
+//! `bus.register` and `bus.deregister`.
 
 use onex_core::{
-    bus_index::BusFilter,
     command::{Action, Answer},
-    key::Key,
     node_command::{DeregisterBus, RegisterBus},
-    node_record::Bus,
-    state::State,
+    record::Unknown,
 };
 
 use crate::{
-    domain::{
-        ids::{BusId, NodeId},
-        time::Moment,
-    },
     protocol::{
-        bus::{
-            BusDeregisterRequest, BusItem, BusListRequest, BusRegisterRequest, BusReply, BusStatus,
-        },
+        bus::{BusDeregisterRequest, BusRegisterRequest, BusReply, BusStatus},
         endpoint::Endpoint,
         error::{Error, ErrorCode},
         frame::Parsed,
-        port::Page,
     },
     registry::{
-        buses::carried,
-        intake::Plan,
-        queries::{cursor, endpoint_of, flag, page},
-        requests::named,
-        serve::to_bytes,
+        announce::members, intake::Plan, queries::endpoint_of, refusal::error, requests::named,
+        shape::to_bytes,
     },
 };
-
-use super::refusal::error;
 
 /// `bus.register`.
 pub(super) fn register(parsed: Parsed<BusRegisterRequest>) -> Result<Plan, Error> {
@@ -101,53 +86,20 @@ pub(super) fn deregister(parsed: Parsed<BusDeregisterRequest>) -> Plan {
     }
 }
 
-/// `bus.list`: buses, a page of at most `limit`.
-pub(super) fn list(
-    state: &State,
-    request: &BusListRequest,
-    limit: usize,
-    now: Moment,
-) -> Result<Page<BusItem>, Error> {
-    let after = cursor(request.cursor.as_deref(), |text| text.parse::<BusId>().ok())?;
-    let filter = BusFilter {
-        node_id: request.node_id.clone(),
-        protocol: request.protocol.clone(),
-    };
-    let found = state.indexes.buses.buses(&filter, after.as_ref());
-    let found = found.filter_map(|id| Some((id.to_string(), of_id(state, id, now)?)));
-    Ok(page(state.revision(), found, limit))
-}
+/// Members of a bus that are not carried as they come.
+const NOT_CARRIED: [&str; 7] = [
+    "bus_id",
+    "requester_id",
+    "protocol",
+    "node_id",
+    "lease_id",
+    "request_id",
+    "min_revision",
+];
 
-/// The buses of a node, in the order of their ids.
-pub(super) fn of_node(state: &State, node_id: &NodeId) -> impl Iterator<Item = BusId> {
-    let filter = BusFilter {
-        node_id: Some(node_id.clone()),
-        protocol: None,
-    };
-    state.indexes.buses.buses(&filter, None).cloned()
-}
-
-/// A bus in a list.
-pub(super) fn of_id(state: &State, id: &BusId, now: Moment) -> Option<BusItem> {
-    let (_, bus) = state.bus(id)?;
-    let active = state.reads_live(&Key::Bus(id.clone()), now);
-    item(id, bus, active)
-}
-
-fn item(id: &BusId, bus: &Bus, active: bool) -> Option<BusItem> {
-    Some(BusItem {
-        bus_id: id.clone(),
-        protocol: bus.protocol.clone(),
-        endpoint_uri: endpoint_of(&bus.more)?,
-        inbound: flag(&bus.more, "inbound"),
-        outbound: flag(&bus.more, "outbound"),
-        requester_id: bus.requester_id,
-        node_id: bus.owner.as_ref().map(|owner| owner.node_id.clone()),
-        lease_id: bus.lease_id,
-        active,
-        subscriber_count: None,
-        messages_per_sec: None,
-        health_check_passed: None,
-        registered_at: bus.registered_at,
-    })
+/// Everything that is said of a bus and has no place of its own.
+fn carried(request: &BusRegisterRequest) -> Result<Unknown, Error> {
+    let mut more = members(request)?;
+    more.retain(|name, _| !NOT_CARRIED.contains(&name.as_str()));
+    Ok(more.into_iter().collect())
 }

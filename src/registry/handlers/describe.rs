@@ -1,22 +1,48 @@
 //! `describe`, and `tool.describe`.
 
 use bytes::Bytes;
-use onex_core::state::State;
+use jiff::Timestamp;
+use onex_types::ids::NodeId;
+use uuid::Uuid;
 
 use crate::{
-    domain::ids::NodeId,
-    protocol::{describe::DescribeRequest, error::Error, frame::Parsed, tool::ToolDescribeRequest},
+    protocol::{
+        describe::{DescribeRequest, Registry},
+        error::Error,
+        frame::Parsed,
+        tool::ToolDescribeRequest,
+    },
     registry::{
         intake::{InFlight, Intake},
-        queries::{self, Here},
-        serve::to_bytes,
+        peers::protocol,
+        queries::{self, Catalog, Here},
+        settings::Settings,
+        shape::to_bytes,
     },
 };
 
-use super::{
-    catalog::LogCore,
-    pages::{catch_up, fitting, found},
-};
+use super::pages::{catch_up, fitting, found};
+
+/// What `describe` says of this instance.
+pub(in crate::registry) fn this_instance(
+    settings: &Settings,
+    registry_id: Uuid,
+    started_at: Timestamp,
+    nats_server: String,
+) -> Registry {
+    Registry {
+        registry_id,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: protocol(),
+        namespace: settings.namespace.name().map(str::to_owned),
+        host: settings.host.clone(),
+        started_at,
+        ttl_max: settings.ttl_max,
+        probes: settings.probe,
+        nats_server,
+        lineage: 0,
+    }
+}
 
 /// `describe`: one node, or the registry.
 pub(super) async fn describe(
@@ -29,12 +55,11 @@ pub(super) async fn describe(
         return node(intake, in_flight, &request, node_id, &ignored).await;
     }
     let events_waiting = intake.driver.handle.reads.events_waiting();
-    fitting(intake, request.limit, |state, limit, now| {
+    fitting(intake, request.limit, |catalog, limit| {
         let here = Here {
             registry: intake.registry.clone(),
             instances: intake.peers.known(),
         };
-        let catalog = LogCore { state, now };
         let mut reply = queries::registry(catalog, &request, limit, here)?;
         reply.counts.events_waiting = events_waiting;
         reply.ignored.clone_from(&ignored);
@@ -53,8 +78,7 @@ async fn node(
     let bytes_max = intake.replies.reply_bytes_max();
     let mut shown = queries::SHOWN_MAX;
     loop {
-        let make = |state: &State, now| {
-            let catalog = LogCore { state, now };
+        let make = |catalog: Catalog<'_>| {
             let texts = &intake.texts;
             queries::node(catalog, texts, request, node_id, ignored, shown)
         };
@@ -77,10 +101,10 @@ pub(super) async fn tool(
     Parsed { request, ignored }: Parsed<ToolDescribeRequest>,
 ) -> Result<Bytes, Error> {
     catch_up(intake, in_flight, request.min_revision).await?;
-    let first = |state: &State, now| queries::tool(LogCore { state, now }, &request, 1);
+    let first = |catalog: Catalog<'_>| queries::tool(catalog, &request, 1);
     found(intake, in_flight, first).await?;
-    fitting(intake, request.limit, |state, limit, now| {
-        let mut reply = queries::tool(LogCore { state, now }, &request, limit)?;
+    fitting(intake, request.limit, |catalog, limit| {
+        let mut reply = queries::tool(catalog, &request, limit)?;
         reply.ignored.clone_from(&ignored);
         Ok(reply)
     })

@@ -1,16 +1,13 @@
 //! What each endpoint does: from a request to a command, or to what readers see; and from there to a reply.
 
 mod buses;
-mod catalog;
+mod calls;
 mod describe;
-mod leases;
 mod node_life;
 mod node_tools;
 mod nodes;
 mod pages;
-mod pools;
 mod ports;
-mod refusal;
 mod trust;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
@@ -18,7 +15,6 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use async_nats::{HeaderValue, Message};
 use bytes::Bytes;
 use futures::FutureExt as _;
-use onex_core::state::State;
 use serde::de::DeserializeOwned;
 
 use crate::protocol::{
@@ -35,11 +31,11 @@ use crate::protocol::{
 use super::{
     contracts::Check,
     intake::{InFlight, Intake, Plan},
-    queries,
-    serve::to_bytes,
+    queries::{self, Catalog},
+    shape::to_bytes,
 };
 
-use catalog::LogCore;
+pub(super) use describe::this_instance;
 
 /// What a request needs decided, where that is all that it needs; none where a task has to answer it.
 pub(super) fn plan(
@@ -85,8 +81,8 @@ pub(super) async fn run_late(intake: Arc<Intake>, in_flight: InFlight, plan: Pla
 }
 
 /// Answers a request that needs more than one decision, or none.
-pub(super) async fn run(intake: Arc<Intake>, in_flight: InFlight, message: Message) {
-    let answer = AssertUnwindSafe(answer(&intake, &in_flight, &message)).catch_unwind();
+pub(super) async fn run(intake: Arc<Intake>, mut in_flight: InFlight, message: Message) {
+    let answer = AssertUnwindSafe(answer(&intake, &mut in_flight, &message)).catch_unwind();
     // A fault of ours must not leave the caller without an answer.
     let answer = answer.await.unwrap_or_else(|_| {
         let message = "the registry has a fault; its log has more";
@@ -95,7 +91,11 @@ pub(super) async fn run(intake: Arc<Intake>, in_flight: InFlight, message: Messa
     intake.replies.answer(in_flight, answer).await;
 }
 
-async fn answer(intake: &Intake, in_flight: &InFlight, message: &Message) -> Result<Bytes, Error> {
+async fn answer(
+    intake: &Intake,
+    in_flight: &mut InFlight,
+    message: &Message,
+) -> Result<Bytes, Error> {
     let endpoint = in_flight.endpoint;
     match endpoint {
         Endpoint::PortHeartbeat => {
@@ -104,32 +104,31 @@ async fn answer(intake: &Intake, in_flight: &InFlight, message: &Message) -> Res
         }
         Endpoint::PortList => {
             let request = parse(intake, endpoint, message)?;
-            pages::list(intake, in_flight, request, leases::list).await
+            pages::list(intake, in_flight, request, queries::leases).await
         }
         Endpoint::PortResolve => {
             let request = parse(intake, endpoint, message)?;
-            leases::resolve(intake, in_flight, message, request).await
+            pages::resolve(intake, in_flight, message, request).await
         }
         Endpoint::PoolList => {
             let request = parse(intake, endpoint, message)?;
-            pages::list(intake, in_flight, request, pools::list).await
+            pages::list(intake, in_flight, request, queries::pools).await
         }
         Endpoint::NodeRegister => nodes::register(intake, in_flight, message).await,
         Endpoint::NodeList => {
             let request = parse(intake, endpoint, message)?;
-            pages::list(intake, in_flight, request, nodes::list).await
+            pages::list(intake, in_flight, request, queries::nodes).await
         }
         Endpoint::ToolRegister => node_tools::register(intake, in_flight, message).await,
+        Endpoint::ToolInvoke => Box::pin(calls::invoke(intake, in_flight, message)).await,
+        Endpoint::ToolResolve => calls::resolve(intake, in_flight, message).await,
         Endpoint::BusList => {
             let request = parse(intake, endpoint, message)?;
-            pages::list(intake, in_flight, request, buses::list).await
+            pages::list(intake, in_flight, request, queries::buses).await
         }
         Endpoint::ToolList => {
             let request = parse(intake, endpoint, message)?;
-            let make = |state: &State, request: &_, limit, now| {
-                queries::tools(LogCore { state, now }, request, limit)
-            };
-            pages::list(intake, in_flight, request, make).await
+            pages::list(intake, in_flight, request, queries::tools).await
         }
         Endpoint::ToolDescribe => {
             let request = parse(intake, endpoint, message)?;
@@ -137,21 +136,16 @@ async fn answer(intake: &Intake, in_flight: &InFlight, message: &Message) -> Res
         }
         Endpoint::SchemaList => {
             let request = parse(intake, endpoint, message)?;
-            let make = |state: &State, request: &_, limit, now| {
-                queries::schemas(LogCore { state, now }, request, limit)
-            };
-            pages::list(intake, in_flight, request, make).await
+            pages::list(intake, in_flight, request, queries::schemas).await
         }
         Endpoint::SchemaGet => {
             let request = parse(intake, endpoint, message)?;
-            let make =
-                |state: &State, request: &_, now| queries::schema(LogCore { state, now }, request);
-            pages::one(intake, in_flight, request, make).await
+            pages::one(intake, in_flight, request, queries::schema).await
         }
         Endpoint::TrustGet => {
             let request = parse(intake, endpoint, message)?;
-            let make = |state: &State, request: &TrustGetRequest, now| {
-                queries::trust(LogCore { state, now }, &request.node_id)
+            let make = |catalog: Catalog<'_>, request: &TrustGetRequest| {
+                queries::trust(catalog, &request.node_id)
             };
             pages::one(intake, in_flight, request, make).await
         }
@@ -166,9 +160,16 @@ async fn answer(intake: &Intake, in_flight: &InFlight, message: &Message) -> Res
                 ..teach::help(&intake.namespace)
             })
         }
-        _ => Err(Error::new(
+        Endpoint::PortLease
+        | Endpoint::PortRelease
+        | Endpoint::NodeHeartbeat
+        | Endpoint::NodeDeregister
+        | Endpoint::ToolDeregister
+        | Endpoint::BusRegister
+        | Endpoint::BusDeregister
+        | Endpoint::TrustReport => Err(Error::new(
             ErrorCode::Internal,
-            "the core on the log does not do this yet",
+            "an endpoint is answered in the wrong place",
         )),
     }
 }

@@ -14,10 +14,10 @@ use crate::{
             HeartbeatRequest, NodeEnd,
         },
     },
-    registry::{intake::Plan, serve::to_bytes},
+    registry::{intake::Plan, refusal::error, shape::to_bytes},
 };
 
-use super::{nodes::left, refusal::error};
+use super::nodes::left;
 
 /// `node.heartbeat`.
 pub(super) fn heartbeat(parsed: Parsed<HeartbeatRequest>) -> Plan {

@@ -20,12 +20,13 @@ use crate::{
         announce,
         contracts::Check,
         intake::{InFlight, Intake, Plan},
+        refusal::error,
         requests::named,
-        serve::to_bytes,
+        shape::to_bytes,
     },
 };
 
-use super::{nodes::tool_warnings, pages::catch_up, parse_long, refusal::error};
+use super::{nodes::tool_warnings, pages::catch_up, parse_long};
 
 /// `tool.register`: the contract is checked away from the tasks that serve.
 pub(super) async fn register(
@@ -57,7 +58,7 @@ pub(super) async fn register(
     let register = intake.contracts.check(what, asking, check).await?;
     let (node_id, tool) = (register.of.node_id.clone(), register.tool.clone());
     let action = Action::RegisterTool(Box::new(register));
-    intake.contracts.know_callable(asking.until).await;
+    intake.contracts.wait_for_rights(asking.until).await;
     let (_, revision) = changed(intake.decide(in_flight, action).await?)?;
     let read = |state: &State| tool_warnings(intake, state, &node_id, std::slice::from_ref(&tool));
     let now = intake.clock.now().mono;

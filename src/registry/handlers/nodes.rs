@@ -1,18 +1,16 @@
-//! `node.register` and `node.list`.
+//! `node.register`.
 
 use async_nats::Message;
 use bytes::Bytes;
 use onex_core::{
     command::{Action, Answer},
-    node::{NodeEnd as Ended, Tool},
+    node::Tool,
     node_command::NodeAnswer,
-    node_index::{Liveness as Facet, NodeFilter},
-    nodes::NodeView,
     state::State,
 };
+use onex_types::{ids::NodeId, time::Moment};
 
 use crate::{
-    domain::{ids::NodeId, time::Moment},
     protocol::{
         bounds::Open,
         contract::{self, ToolRules},
@@ -20,22 +18,20 @@ use crate::{
         error::{Error, ErrorCode, Outcome},
         frame::Parsed,
         node::{RegisterReply, RegisterRequest, RegisterStatus},
-        node_life::{HEARTBEAT_AFTER_PART, NodeEnd},
-        node_view::{Liveness, NodeItem, NodeListRequest},
-        port::Page,
+        node_life::HEARTBEAT_AFTER_PART,
         warning::Warning,
     },
     registry::{
         announce,
         contracts::{self, Check},
         intake::{InFlight, Intake},
-        queries::{cursor, page},
+        refusal::error,
         requests::named,
-        serve::to_bytes,
+        shape::to_bytes,
     },
 };
 
-use super::{pages::catch_up, parse_long, refusal::error};
+use super::{pages::catch_up, parse_long};
 
 /// `node.register`: what it announces is checked away from the tasks that serve.
 pub(super) async fn register(
@@ -64,7 +60,7 @@ pub(super) async fn register(
     let Answer::Node(known) = outcome.result.map_err(error)? else {
         return Err(Error::new(ErrorCode::Internal, "nothing was registered"));
     };
-    intake.contracts.know_callable(asking.until).await;
+    intake.contracts.wait_for_rights(asking.until).await;
     let now = intake.clock.now().mono;
     let NodeAnswer { node_id, live, .. } = &*known;
     // What readers see includes the registration.
@@ -116,81 +112,6 @@ pub(super) fn tool_warnings(
     };
     let collisions = tools.iter().filter_map(colliding);
     collisions
-        .chain(intake.contracts.uncalled(node_id, tools))
+        .chain(intake.contracts.warn_of_uncallable(node_id, tools))
         .collect()
-}
-
-/// `node.list`: nodes, a page of at most `limit`.
-pub(super) fn list(
-    state: &State,
-    request: &NodeListRequest,
-    limit: usize,
-    now: Moment,
-) -> Result<Page<NodeItem>, Error> {
-    let after = cursor(request.cursor.as_deref(), |text| {
-        text.parse::<NodeId>().ok()
-    })?;
-    let filter = NodeFilter {
-        node_type: request.node_type.map(Into::into),
-        tag: request.tag.clone(),
-        host: request.host.clone(),
-        requester_id: None,
-        trusted_only: request.trusted_only.unwrap_or(false),
-        liveness: request
-            .liveness
-            .map_or_else(Vec::new, |wanted| match wanted {
-                Liveness::Online | Liveness::Expired => vec![Facet::Online],
-                Liveness::Ended => vec![Facet::Expired, Facet::Ended],
-            }),
-    };
-    let found = state.indexes.nodes.nodes(&filter, after.as_ref());
-    let found = found
-        .filter_map(|node_id| state.node(node_id))
-        .filter(|view| {
-            let wanted = request.liveness;
-            wanted.is_none_or(|wanted| liveness(view, now) == wanted)
-        })
-        .map(|view| (view.node_id.to_string(), item(state, &view, now)));
-    Ok(page(state.revision(), found, limit))
-}
-
-fn liveness(view: &NodeView<'_>, now: Moment) -> Liveness {
-    if !view.is_live() {
-        Liveness::Ended
-    } else if view.left(now) == 0 {
-        Liveness::Expired
-    } else {
-        Liveness::Online
-    }
-}
-
-/// A node in short.
-pub(super) fn item(state: &State, view: &NodeView<'_>, now: Moment) -> NodeItem {
-    let NodeView {
-        node_id,
-        node,
-        live,
-        ..
-    } = view;
-    let said = &node.registration;
-    let trust = state.trust(view);
-    NodeItem {
-        node_id: (*node_id).clone(),
-        version: said.version.clone(),
-        node_type: said.node_type.into(),
-        host: said.host.clone(),
-        tags: said.tags.clone(),
-        liveness: Open::Known(liveness(view, now)),
-        epoch: live.epoch,
-        registered_at: live.registered_at,
-        ended_at: live.ended.map(|ended| ended.at),
-        ended: live.ended.map(|ended| match ended.how {
-            Ended::Deregistered => NodeEnd::Deregistered,
-            Ended::Expired => NodeEnd::Expired,
-        }),
-        expires_in_ms: view.left(now),
-        tools: said.tools.len(),
-        trust_state: Open::Known(trust.state.into()),
-        trust_score: trust.score(),
-    }
 }

@@ -2,29 +2,25 @@
 
 use std::time::Duration;
 
+use async_nats::Message;
 use bytes::Bytes;
-use onex_core::{
-    command::{Action, Refusal},
-    state::State,
-};
+use onex_core::command::{Action, Refusal};
 use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::{
-    domain::time::Moment,
     protocol::{
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
         frame::Parsed,
-        port::Limit,
+        port::{Limit, ResolveRequest},
     },
     registry::{
         intake::{InFlight, Intake},
-        serve::to_bytes,
-        shape::{Answered, Asked},
+        queries::{self, Catalog},
+        refusal::error,
+        shape::{Answered, Asked, to_bytes},
     },
 };
-
-use super::refusal::error;
 
 /// Bytes of a page, at most: what waits to be sent to slow readers is bounded by this times the requests in flight and the
 /// messages that the connection holds.
@@ -42,15 +38,15 @@ pub(super) async fn list<Q: Asked, R: Serialize + Answered>(
         mut request,
         ignored,
     }: Parsed<Q>,
-    make: impl Fn(&State, &Q, usize, Moment) -> Result<R, Error>,
+    make: impl Fn(Catalog<'_>, &Q, usize) -> Result<R, Error>,
 ) -> Result<Bytes, Error> {
     if let Some(host) = request.host() {
         *host = intake.meant(host.clone())?;
     }
     catch_up(intake, in_flight, request.min_revision()).await?;
     let limit = request.limit();
-    fitting(intake, limit, |state, limit, now| {
-        let mut page = make(state, &request, limit, now)?;
+    fitting(intake, limit, |catalog, limit| {
+        let mut page = make(catalog, &request, limit)?;
         page.ignore(ignored.clone());
         Ok(page)
     })
@@ -60,12 +56,12 @@ pub(super) async fn list<Q: Asked, R: Serialize + Answered>(
 pub(super) fn fitting<R: Serialize>(
     intake: &Intake,
     limit: Option<Limit>,
-    make: impl Fn(&State, usize, Moment) -> Result<R, Error>,
+    make: impl Fn(Catalog<'_>, usize) -> Result<R, Error>,
 ) -> Result<Bytes, Error> {
     let bytes_max = intake.replies.reply_bytes_max().min(PAGE_BYTES_MAX);
     let mut limit = limit.unwrap_or_default().get();
     loop {
-        let page = read(intake, |state, now| make(state, limit, now))?;
+        let page = read(intake, |catalog| make(catalog, limit))?;
         let body = to_bytes(&page)?;
         if body.len() <= bytes_max || limit == 1 {
             return Ok(body);
@@ -80,10 +76,10 @@ pub(super) async fn one<Q: Asked, R: Serialize + Answered>(
     intake: &Intake,
     in_flight: &InFlight,
     Parsed { request, ignored }: Parsed<Q>,
-    make: impl Fn(&State, &Q, Moment) -> Result<R, Error>,
+    make: impl Fn(Catalog<'_>, &Q) -> Result<R, Error>,
 ) -> Result<Bytes, Error> {
     catch_up(intake, in_flight, request.min_revision()).await?;
-    let make = |state: &State, now| make(state, &request, now);
+    let make = |catalog: Catalog<'_>| make(catalog, &request);
     let mut reply = found(intake, in_flight, make).await?;
     reply.ignore(ignored);
     to_bytes(&reply)
@@ -93,7 +89,7 @@ pub(super) async fn one<Q: Asked, R: Serialize + Answered>(
 pub(super) async fn found<R>(
     intake: &Intake,
     in_flight: &InFlight,
-    make: impl Fn(&State, Moment) -> Result<R, Error>,
+    make: impl Fn(Catalog<'_>) -> Result<R, Error>,
 ) -> Result<R, Error> {
     match read(intake, &make) {
         Err(error) if error.code.number() == NOT_FOUND => {
@@ -107,14 +103,14 @@ pub(super) async fn found<R>(
 /// What readers see.
 fn read<R>(
     intake: &Intake,
-    make: impl FnOnce(&State, Moment) -> Result<R, Error>,
+    make: impl FnOnce(Catalog<'_>) -> Result<R, Error>,
 ) -> Result<R, Error> {
     let now = intake.clock.now().mono;
     let read = intake
         .driver
         .handle
         .reads
-        .with(now, |state| make(state, now));
+        .with(now, |state| make(Catalog { state, now }));
     read.unwrap_or_else(|| Err(Error::unavailable(Outcome::None)))
 }
 
@@ -165,4 +161,22 @@ pub(super) async fn read_index(intake: &Intake, in_flight: &InFlight) -> Result<
         Refusal::Unknown => error(Refusal::Unavailable),
         refusal => error(refusal),
     })
+}
+
+/// `port.resolve`.
+pub(super) async fn resolve(
+    intake: &Intake,
+    in_flight: &InFlight,
+    message: &Message,
+    parsed: Parsed<ResolveRequest>,
+) -> Result<Bytes, Error> {
+    // Every field has a default, and still it is no request: an empty body is taught here.
+    let empty = message.payload.trim_ascii().is_empty();
+    let help = in_flight.endpoint.help(&intake.namespace);
+    list(intake, in_flight, parsed, queries::resolved)
+        .await
+        .map_err(|error| match serde_json::to_value(help) {
+            Ok(help) if empty => error.with("help", help),
+            _ => error,
+        })
 }

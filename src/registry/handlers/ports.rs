@@ -6,17 +6,16 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use onex_core::{
     command::{Action, Answer, GrantRequest, Outcome},
-    key::Key,
     node_command::OwnerRequest,
     record::{LeaseEnd, Request},
 };
-use onex_types::key::PortKey;
+use onex_types::{
+    ids::{LeaseId, Transport, Ttl},
+    key::PortKey,
+    time::Now,
+};
 
 use crate::{
-    domain::{
-        ids::{LeaseId, Transport, Ttl},
-        time::Now,
-    },
     protocol::{
         endpoint::Endpoint,
         error::{Error, ErrorCode},
@@ -29,15 +28,13 @@ use crate::{
     registry::{
         hosts::unknown_host,
         intake::{InFlight, Intake, Plan},
-        serve::to_bytes,
+        queries::{granted, lease_reply},
+        refusal::error,
+        shape::to_bytes,
     },
 };
 
-use super::{
-    leases::{granted, lease_reply},
-    pages::{catch_up, read_index},
-    refusal::error,
-};
+use super::pages::{catch_up, read_index};
 
 /// Leases of one heartbeat that are decided at the same time.
 const HEARTBEAT_CONCURRENCY: usize = 256;
@@ -305,12 +302,4 @@ fn grant_request(
         requested_at: request.requested_at,
         request: request_id,
     })
-}
-
-/// The key of a lease's record, from a key of the state.
-pub(super) fn port_key(key: &Key) -> Option<&PortKey> {
-    match key {
-        Key::Port(key) => Some(key),
-        _ => None,
-    }
 }

@@ -12,10 +12,8 @@ use crate::{
         frame::Parsed,
         trust::{ReportRequest, TrustReply},
     },
-    registry::{intake::Plan, queries::trust_of, requests::named, serve::to_bytes},
+    registry::{intake::Plan, queries::trust_of, refusal::error, requests::named, shape::to_bytes},
 };
-
-use super::refusal::error;
 
 /// `trust.report`.
 pub(super) fn report(parsed: Parsed<ReportRequest>) -> Result<Plan, Error> {

@@ -4,12 +4,19 @@ use std::time::Instant;
 
 use async_nats::Subject;
 use bytes::Bytes;
-use onex_core::command::{Action, Outcome};
+use onex_core::command::{Action, Command, Outcome};
+use onex_types::time::{Moment, Now};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
-    domain::time::{Moment, Now},
-    protocol::{endpoint::Endpoint, error::Error},
+    protocol::{
+        endpoint::Endpoint,
+        error::{Error, Outcome as Done},
+    },
+    registry::{
+        driver::{Handle, Submitted},
+        journal::Shares,
+    },
 };
 
 /// A request that is not answered yet.
@@ -22,8 +29,29 @@ pub(in crate::registry) struct InFlight {
     pub(in crate::registry) correlation_id: String,
     /// After this nothing is decided for it.
     pub(in crate::registry) deadline: Moment,
-    /// Its place among the requests in flight; absent where there was none.
+    /// What a call of a tool waited for.
+    pub(in crate::registry) shares: Option<Shares>,
+    /// Its place among the requests in flight; absent where there was none, and once others may have it.
     pub(in crate::registry) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Handle<Completion> {
+    /// Lets the engine decide a command for a task.
+    pub(in crate::registry) async fn decide(
+        &self,
+        command: Command,
+        deadline: Moment,
+    ) -> Result<Outcome, Error> {
+        let (completion, outcome) = oneshot::channel();
+        let submitted = Submitted {
+            waiter: Some(Completion::Task(completion)),
+            command,
+            deadline,
+        };
+        let submitted = self.submit(vec![submitted]).await;
+        submitted.map_err(|_| Error::unavailable(Done::None))?;
+        outcome.await.map_err(|_| Error::unavailable(Done::Unknown))
+    }
 }
 
 /// What a request asks the engine, and how the outcome becomes a reply.

@@ -1,47 +1,50 @@
 //! Takes requests from the bus, one subscription for each endpoint, as many at once as have come. What needs nothing but a
 //! decision goes straight to the engine, and its reply is made where its outcome comes out; everything else is a task.
 
+mod admission;
 mod in_flight;
 mod replies;
 
 use std::sync::Arc;
 
-use async_nats::{Client, Message, Subscriber};
+use async_nats::{Message, Subscriber};
 use futures::{StreamExt, stream::ReadyChunks};
 use onex_core::command::{Action, Command, Outcome};
+use onex_types::{
+    ids::{CommandId, Ttl},
+    time::Moment,
+};
 use tokio::{
-    sync::{Semaphore, oneshot, watch},
+    sync::{Semaphore, watch},
     task::JoinHandle,
 };
 use uuid::Uuid;
 
 use crate::{
-    domain::{
-        ids::{CommandId, Ttl},
-        time::Moment,
-    },
     protocol::{
         describe::Registry,
         endpoint::Endpoint,
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome as Done},
         frame,
-        inbox::Inboxes,
         names::{HEADER_CORRELATION_ID, HEADER_TIMEOUT_MS, Namespace, SERVICE},
     },
     serving::{round_trip, unsubscribe},
 };
 
 use super::{
+    bus::Bus,
     clock::Clock,
     contracts::{Asking, Contracts},
     driver::{Driver, Submitted},
     handlers,
+    invoke::Invoke,
     own_host::OwnHost,
     peers::Peers,
     queries::Texts,
     stall::Stall,
 };
 
+pub(super) use admission::Admission;
 pub(super) use in_flight::{Completion, InFlight, Plan};
 pub(super) use replies::Replies;
 
@@ -49,17 +52,17 @@ pub(super) use replies::Replies;
 const CHUNK_MAX: usize = 256;
 /// What requests are taken with.
 pub(super) struct Intake {
-    pub(super) client: Client,
+    pub(super) bus: Bus,
     pub(super) namespace: Namespace,
-    /// Where answers may be sent.
-    pub(super) inboxes: Inboxes,
     pub(super) clock: Clock,
     /// Where this instance grants ports by default.
     pub(super) own_host: Arc<OwnHost>,
     /// This start of this instance, as replies name it.
     pub(super) registry_id: Uuid,
     /// Checks contracts of tools.
-    pub(super) contracts: Contracts,
+    pub(super) contracts: Arc<Contracts>,
+    /// Has tools called.
+    pub(super) invoke: Invoke,
     /// The longest TTL that a request may ask for.
     pub(super) ttl_max: Ttl,
     /// What `describe` says of this instance.
@@ -72,8 +75,7 @@ pub(super) struct Intake {
     pub(super) replies: Replies,
     /// When requests may be older than they look.
     pub(super) stall: Stall,
-    pub(super) in_flight: Arc<Semaphore>,
-    pub(super) in_flight_max: u32,
+    pub(super) admission: Admission,
     /// One for each subscription that has told the server that it ends.
     pub(super) unsubscribed: Semaphore,
 }
@@ -94,25 +96,30 @@ pub(super) struct Listening {
     phase: watch::Sender<Phase>,
 }
 
-impl Drop for Listening {
-    fn drop(&mut self) {
+impl Listening {
+    /// Reads nothing more, whatever comes.
+    pub(super) fn end(&self) {
         for task in &self.tasks {
             task.abort();
         }
     }
 }
 
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 impl Intake {
     /// Subscribes to every endpoint, as one of the queue group.
     pub(super) async fn listen(self: &Arc<Self>) -> Result<Listening, async_nats::SubscribeError> {
+        let client = self.bus.client();
         let phase = watch::Sender::new(Phase::Serving);
         let mut tasks = Vec::new();
         for endpoint in Endpoint::ALL {
             let subject = self.namespace.subject(endpoint.name());
-            let messages = self
-                .client
-                .queue_subscribe(subject, SERVICE.to_owned())
-                .await?;
+            let messages = client.queue_subscribe(subject, SERVICE.to_owned()).await?;
             let take = Arc::clone(self).take(endpoint, messages, phase.subscribe());
             tasks.push(tokio::spawn(take));
         }
@@ -120,11 +127,13 @@ impl Intake {
     }
 
     /// Stops taking requests.
-    pub(super) async fn leave(&self, mut listening: Listening) {
+    pub(super) async fn leave(&self, listening: &mut Listening) {
         listening.phase.send_replace(Phase::Unsubscribed);
         let told = u32::try_from(listening.tasks.len()).unwrap_or(u32::MAX);
-        let _ = self.unsubscribed.acquire_many(told).await;
-        round_trip(&self.client).await;
+        if let Ok(all) = self.unsubscribed.acquire_many(told).await {
+            all.forget();
+        }
+        round_trip(&self.bus.client()).await;
         listening.phase.send_replace(Phase::Complete);
         for task in std::mem::take(&mut listening.tasks) {
             let _ = task.await;
@@ -133,8 +142,9 @@ impl Intake {
 
     /// Waits until those that were taken are answered.
     pub(super) async fn all_answered(&self) {
-        let _ = self.in_flight.acquire_many(self.in_flight_max).await;
-        round_trip(&self.client).await;
+        self.admission.all_free().await;
+        self.invoke.all_ended().await;
+        round_trip(&self.bus.client()).await;
     }
 
     /// After a stall: what had waited is taken when the server has answered to what is said after it.
@@ -142,7 +152,7 @@ impl Intake {
         loop {
             self.stall.noticed().await;
             tracing::warn!("this process stood still; requests that waited count from before");
-            round_trip(&self.client).await;
+            round_trip(&self.bus.client()).await;
             self.stall.over().await;
         }
     }
@@ -220,7 +230,7 @@ impl Intake {
         let subject = message
             .reply
             .clone()
-            .filter(|reply| self.inboxes.has(reply));
+            .filter(|reply| self.replies.callers.may_answer(reply));
         let Some(subject) = subject else {
             self.replies.micro.count_without_reply(endpoint);
             return Accepted::Elsewhere;
@@ -234,8 +244,9 @@ impl Intake {
             endpoint,
             subject,
             correlation_id: String::new(),
+            shares: None,
             deadline: self.deadline(at, patience.as_ref().copied().unwrap_or_default()),
-            permit: Arc::clone(&self.in_flight).try_acquire_owned().ok(),
+            permit: self.admission.place(endpoint),
         };
         let said = correlation_id.as_ref().ok().cloned().flatten();
         in_flight.correlation_id = said.unwrap_or_else(|| Uuid::now_v7().to_string());
@@ -280,7 +291,7 @@ impl Intake {
     /// For work that waits for its turn: until the caller is told that nothing is known.
     pub(super) fn asking(&self, in_flight: &InFlight) -> Asking {
         Asking {
-            caller: self.replies.caller(&in_flight.subject),
+            caller: self.replies.callers.number(&in_flight.subject),
             until: self.clock.instant(in_flight.deadline),
         }
     }
@@ -291,14 +302,9 @@ impl Intake {
         in_flight: &InFlight,
         action: Action,
     ) -> Result<Outcome, Error> {
-        let (completion, outcome) = oneshot::channel();
-        self.submit(vec![Submitted {
-            waiter: Some(Completion::Task(completion)),
-            command: command(in_flight.correlation_id.clone(), action),
-            deadline: in_flight.deadline,
-        }])
-        .await;
-        outcome.await.map_err(|_| Error::unavailable(Done::Unknown))
+        let command = command(in_flight.correlation_id.clone(), action);
+        let handle = &self.driver.handle;
+        handle.decide(command, in_flight.deadline).await
     }
 }
 

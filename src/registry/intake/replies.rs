@@ -1,8 +1,8 @@
 //! Sends replies: encoded here, away from the engine.
 
-use std::{hash::RandomState, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use async_nats::{Client, HeaderMap};
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use onex_core::command::Outcome;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -13,10 +13,12 @@ use crate::{
         names::{HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER},
     },
     registry::{
+        bus::Bus,
+        callers::Callers,
         clock::Clock,
         journal::{Answered, Journal},
         micro::Micro,
-        serve::{caller, to_bytes},
+        shape::to_bytes,
     },
 };
 
@@ -31,28 +33,27 @@ pub(in crate::registry) type Decided = (Box<InFlight>, Reply, Outcome);
 /// What replies are sent with.
 #[derive(Clone)]
 pub(in crate::registry) struct Replies {
-    client: Client,
+    bus: Bus,
     pub(in crate::registry) micro: Arc<Micro>,
-    journal: Arc<Journal>,
-    /// Makes numbers of callers, others in each process.
-    callers: RandomState,
+    pub(in crate::registry) journal: Arc<Journal>,
+    pub(in crate::registry) callers: Callers,
     clock: Clock,
 }
 
 impl Replies {
-    pub(in crate::registry) fn new(client: Client, micro: Arc<Micro>, clock: Clock) -> Self {
+    pub(in crate::registry) fn new(
+        bus: Bus,
+        micro: Arc<Micro>,
+        callers: Callers,
+        clock: Clock,
+    ) -> Self {
         Self {
-            client,
+            bus,
             micro,
             journal: Arc::new(Journal::new()),
-            callers: RandomState::new(),
+            callers,
             clock,
         }
-    }
-
-    /// Who takes answers there, as a number.
-    pub(in crate::registry) fn caller(&self, subject: &str) -> u64 {
-        caller(&self.callers, subject)
     }
 
     /// Hands outcomes to who waits for them: tasks at once, requests to whoever runs [`Replies::run`].
@@ -101,6 +102,7 @@ impl Replies {
             endpoint,
             subject,
             correlation_id,
+            shares,
             permit,
             ..
         } = in_flight;
@@ -120,9 +122,9 @@ impl Replies {
         self.journal.answered(&Answered {
             endpoint,
             correlation_id: &correlation_id,
-            caller: self.caller(&subject),
+            caller: self.callers.number(&subject),
             took,
-            shares: None,
+            shares,
             error,
         });
         let body = match answer {
@@ -137,7 +139,8 @@ impl Replies {
                 to_bytes(&ErrorReply { error }).unwrap_or_default()
             }
         };
-        let sent = self.client.publish_with_headers(subject, headers, body);
+        let client = self.bus.client();
+        let sent = client.publish_with_headers(subject, headers, body);
         if let Err(error) = sent.await {
             tracing::debug!(%error, "cannot reply");
         }
@@ -146,6 +149,6 @@ impl Replies {
 
     /// How long the body of a reply may be, in bytes.
     pub(in crate::registry) fn reply_bytes_max(&self) -> usize {
-        self.client.max_payload().saturating_sub(HEADERS_BYTES)
+        self.bus.max_payload().saturating_sub(HEADERS_BYTES)
     }
 }

@@ -3,33 +3,25 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{HeaderMap, Message, PublishError, client::PublishErrorKind};
+use onex_core::call::{Attempt as Asked, AttemptResult};
+use onex_types::ids::NodeId;
 use serde_json::{Value, json};
 
-use crate::{
-    domain::{
-        call::{Asked, Said},
-        ids::NodeId,
+use crate::protocol::{
+    contract::ToolRules,
+    error::{Error, ErrorCode},
+    invoke::Reason,
+    json::JsonText,
+    names::{
+        HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS,
+        HEADER_TOOL, HEADER_TOOL_VERSION, HEADER_TRACEPARENT,
     },
-    protocol::{
-        contract::ToolRules,
-        error::{Error, ErrorCode},
-        invoke::Reason,
-        json::JsonText,
-        names::{
-            HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS,
-            HEADER_TOOL, HEADER_TOOL_VERSION, HEADER_TRACEPARENT,
-        },
-        provider_error::ProviderError,
-    },
+    provider_error::ProviderError,
 };
 
 use super::{
-    super::{
-        contracts::{Check, READ_QUICKLY_BYTES_MAX},
-        requests::Caller,
-        serve::Server,
-    },
-    Chosen, Known, Part,
+    super::contracts::{Check, PARSE_INLINE_BYTES_MAX},
+    Caller, Chosen, Invoke, Known, Part,
     call::Call,
     history::Ended,
     look::{Found, Query},
@@ -72,23 +64,25 @@ impl Attempt {
             text.unwrap_or_default().to_owned()
         };
         let (said, message) = match self {
-            Self::Done(_) => (Said::Answered, None),
-            Self::Next(Reason::Declined, _, text) => (Said::Declined, text.clone()),
-            Self::Next(Reason::NoResponders, ..) => (Said::NoResponders, None),
-            Self::Next(Reason::Gone, ..) | Self::Lost(Reason::Gone, _) => (Said::Gone, None),
-            Self::Next(..) | Self::Lost(..) => (Said::Silent, None),
+            Self::Done(_) => (AttemptResult::Answered, None),
+            Self::Next(Reason::Declined, _, text) => (AttemptResult::Declined, text.clone()),
+            Self::Next(Reason::NoResponders, ..) => (AttemptResult::NoResponders, None),
+            Self::Next(Reason::Gone, ..) | Self::Lost(Reason::Gone, _) => {
+                (AttemptResult::Gone, None)
+            }
+            Self::Next(..) | Self::Lost(..) => (AttemptResult::Silent, None),
             Self::Failed(error) => match error.code {
                 ErrorCode::ToolError => {
                     let code = detail(error, "provider_code");
                     let text = ProviderError::line(&code, &detail(error, "provider_message"));
-                    (Said::Failed, Some(text))
+                    (AttemptResult::Failed, Some(text))
                 }
                 // The error itself says in what way.
-                ErrorCode::InvalidResult => (Said::InvalidResult, None),
+                ErrorCode::InvalidResult => (AttemptResult::InvalidResult, None),
                 ErrorCode::ToolTimeout if error.details.get("executed") == Some(&json!(true)) => {
-                    (Said::Answered, Some(error.message.clone()))
+                    (AttemptResult::Answered, Some(error.message.clone()))
                 }
-                _ => (Said::NotSent, Some(error.message.clone())),
+                _ => (AttemptResult::NotSent, Some(error.message.clone())),
             },
         };
         let shortened = |text: String| text.chars().take(ASKED_CHARS_MAX).collect();
@@ -100,7 +94,7 @@ impl Attempt {
     }
 }
 
-impl Server {
+impl Invoke {
     /// Asks one provider after another, as long as that does no harm.
     pub(super) async fn attempts(
         &self,
@@ -130,7 +124,7 @@ impl Server {
                     gravest(last, error)
                 }
             };
-            let over = tokio::time::Instant::now() >= caller.until;
+            let over = caller.is_late();
             if call.attempts >= ATTEMPTS_MAX || over {
                 return (chosen, Err(error));
             }
@@ -149,7 +143,7 @@ impl Server {
         let contract = self.contract(&chosen, caller).await?;
         self.check_arguments(&chosen, &contract, caller, call)
             .await?;
-        if tokio::time::Instant::now() >= caller.until {
+        if caller.is_late() {
             return Err(call.too_late(&chosen));
         }
         Ok(Ready {
@@ -166,11 +160,11 @@ impl Server {
         let mut queued = None;
         let mut in_vain = None;
         let found = loop {
-            if !self.invoke.rights.known(caller.until).await {
+            if !self.rights.known(caller.asking.until).await {
                 return Err(refuse::rights_unknown());
             }
             let query = query(call);
-            let mut begin = || self.invoke.begin(&self.commit, query, &mut waits);
+            let mut begin = || self.begin(query, &mut waits);
             let found = if call.attempts == 0 {
                 self.checked(caller, begin).await
             } else {
@@ -181,29 +175,29 @@ impl Server {
                 Ok(Found::Full(full)) => full,
                 // It had no turn in its time, whatever became of those that had.
                 Err(error) => {
-                    let over = tokio::time::Instant::now() >= caller.until;
+                    let over = caller.is_late();
                     break Err(in_vain.filter(|_| over).unwrap_or(error));
                 }
             };
             let now = tokio::time::Instant::now();
-            if now >= caller.until || self.invoke.has_given_up() {
+            if caller.is_late() || self.has_given_up() {
                 break Err(full);
             }
             if queued.is_none() {
-                match self.invoke.queue() {
+                match self.queue() {
                     Ok(place) => queued = Some(place),
                     Err(error) => break Err(error),
                 }
                 drop(call.turn.take());
             }
             if let Some(waits) = &mut waits {
-                waits.room(caller.until.min(now + LOOK_AGAIN)).await;
+                waits.room(caller.asking.until.min(now + LOOK_AGAIN)).await;
             }
             in_vain = Some(full);
         };
         drop(waits);
         if queued.is_some() {
-            let turn = self.invoke.turn_until(caller.until).await;
+            let turn = self.turn_until(caller.asking.until).await;
             call.shares.queued += since.elapsed();
             call.turn = Some(turn?);
         }
@@ -241,7 +235,7 @@ impl Server {
     ) -> Attempt {
         let at = call.at(chosen);
         let now = tokio::time::Instant::now();
-        let left = caller.until.saturating_duration_since(now);
+        let left = caller.asking.until.saturating_duration_since(now);
         if left.is_zero() {
             // Since it was begun: writing that down takes time.
             return Attempt::Failed(call.too_late(chosen));
@@ -250,7 +244,7 @@ impl Server {
         let patience = call
             .attempt_timeout(chosen)
             .map_or(left, |own| own.min(left));
-        let watch = Probe::watch(&self.invoke.probe, &chosen.subject).await;
+        let watch = Probe::watch(&self.probe, &chosen.subject).await;
         let elsewhere = contract.idempotent && chosen.has_another && call.attempts < ATTEMPTS_MAX;
         let came = tokio::select! {
             biased;
@@ -297,7 +291,7 @@ impl Server {
                 let held = under_way.held(Ended::Silent(now.elapsed()));
                 if let Some(answer) = answer {
                     let gone = watch.deserted(false);
-                    self.invoke.post.keep(held, answer, gone);
+                    self.post.keep(held, answer, gone);
                 }
                 lost(Reason::Silent, at.timed_out(contract.idempotent))
             }
@@ -313,16 +307,16 @@ impl Server {
         patience: Duration,
     ) -> Came {
         let (subject, headers) = (chosen.subject.clone(), headers(call, chosen, patience));
-        let post = &self.invoke.post;
+        let post = &self.post;
         post.ask(subject, headers, call.body.clone(), now + patience)
             .await
     }
 
     fn unsent(&self, error: &PublishError, at: &At<'_>) -> Error {
         if error.kind() == PublishErrorKind::MaxPayloadExceeded {
-            return at.unsendable(self.client.max_payload());
+            return at.unsendable(self.bus.max_payload());
         }
-        if self.journal.admits_cause() {
+        if self.replies.journal.admits_cause() {
             tracing::warn!(%error, "cannot call a tool");
         }
         Error::new(ErrorCode::Internal, format!("{at} could not be called"))
@@ -336,9 +330,10 @@ impl Server {
             without: &without,
             ..query(call)
         };
-        self.invoke.look(&self.commit, query, |considered, _, _| {
+        let looked = self.look(query, |considered, _, _| {
             considered.refusal(query.name, query.choice)
-        })
+        });
+        looked.unwrap_or_else(|error| error)
     }
 
     /// What an answer says; a long one is read away from the threads that serve.
@@ -349,7 +344,7 @@ impl Server {
         message: Message,
     ) -> Result<Verdict, Error> {
         let bytes = message.payload.len();
-        if bytes <= READ_QUICKLY_BYTES_MAX {
+        if bytes <= PARSE_INLINE_BYTES_MAX {
             return Ok(at.judge(&message));
         }
         let (tool_name, node_id) = (at.tool_name.clone(), at.node_id.clone());
@@ -363,7 +358,7 @@ impl Server {
             Ok(at.judge(&message))
         };
         self.contracts
-            .check(Check::reading(bytes), caller.asking(), judge)
+            .check(Check::parsing(bytes), caller.asking, judge)
             .await
     }
 

@@ -6,39 +6,36 @@ use std::{
 };
 
 use bytes::Bytes;
+use onex_core::{
+    call::{Attempt, CallOutcome, Execution, ExecutionEnd, Provider},
+    execution::Run,
+    record::Unknown,
+};
+use onex_types::ids::{Digest, ExecutionId, NodeId};
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
-use crate::{
-    domain::{
-        call::{Asked, By, Execution, Outcome},
-        ids::{Digest, ExecutionId, NodeId},
-        transition::EndTold,
-    },
-    protocol::{
-        asked as wire,
-        bounds::Open,
-        contract::ToolRules,
-        detail::Detail,
-        error::Error,
-        frame,
-        invoke::{Called, Choice, InvokeReply, InvokeRequest, Reason},
-        json::{Document, JsonText},
-        names::HEADER_TRACEPARENT,
-        validator::Violation,
-    },
+use crate::protocol::{
+    asked as wire,
+    bounds::Open,
+    contract::ToolRules,
+    detail::Detail,
+    error::Error,
+    frame,
+    invoke::{Called, Choice, InvokeReply, InvokeRequest, Reason},
+    json::{Document, JsonText},
+    names::HEADER_TRACEPARENT,
+    validator::Violation,
 };
 
 use super::{
     super::{
-        contracts::{Check, READ_QUICKLY_BYTES_MAX},
-        executions::Told,
+        contracts::{Check, PARSE_INLINE_BYTES_MAX},
         journal::Shares,
-        requests::Caller,
-        serve::{Received, Server, to_bytes},
+        shape::to_bytes,
     },
-    Chosen,
+    Caller, Chosen, Invoke, Received,
     outcome::{self, Ran},
     refuse,
     verdict::At,
@@ -82,7 +79,7 @@ pub(super) struct Call {
     pub(super) execution_id: Uuid,
     pub(super) attempts: u32,
     /// Who was asked, and what each said.
-    pub(super) asked: Vec<Asked>,
+    pub(super) asked: Vec<Attempt>,
     /// Its place among the calls under way; none while it waits until a provider has room.
     pub(super) turn: Option<OwnedSemaphorePermit>,
     /// The contracts by which the arguments were found to be right.
@@ -96,12 +93,11 @@ pub(super) struct Call {
 
 impl Call {
     fn new(
-        received: &Received,
+        traceparent: Option<String>,
         caller: &Caller,
         asked: ToCall,
         turn: OwnedSemaphorePermit,
     ) -> Self {
-        let traceparent = frame::traceparent(received.header(HEADER_TRACEPARENT));
         let ToCall {
             request,
             arguments,
@@ -113,7 +109,7 @@ impl Call {
             digest,
             arguments,
             correlation_id: caller.correlation_id.clone(),
-            traceparent: traceparent.map(str::to_owned),
+            traceparent,
             execution_id: Uuid::now_v7(),
             attempts: 0,
             asked: Vec::new(),
@@ -176,12 +172,12 @@ impl Call {
     }
 
     /// How it ended, for the events.
-    fn told(&self, outcome: &Outcome) -> EndTold {
-        EndTold {
+    fn end(&self, outcome: &CallOutcome) -> ExecutionEnd {
+        ExecutionEnd {
             duration_ms: Some(self.millis()),
             attempts: Some(self.attempts),
             asked: self.asked.clone(),
-            ..EndTold::of(outcome)
+            ..ExecutionEnd::of(outcome)
         }
     }
 }
@@ -192,8 +188,9 @@ impl Chosen {
         request.attempt_timeout_ms.or(self.attempt_timeout_ms)
     }
 
-    pub(super) fn by(&self) -> By {
-        By {
+    /// It, and what it offers.
+    pub(super) fn provider(&self) -> Provider {
+        Provider {
             node_id: self.node_id.clone(),
             tool_version: self.tool_version.clone(),
             contract_hash: self.contract_hash.clone(),
@@ -201,7 +198,7 @@ impl Chosen {
     }
 }
 
-impl Server {
+impl Invoke {
     /// Reads the arguments; long ones away from the threads that serve.
     pub(super) async fn to_call(
         &self,
@@ -209,35 +206,37 @@ impl Server {
         request: InvokeRequest,
     ) -> Result<ToCall, Error> {
         let bytes = request.arguments.text().len();
-        if bytes <= READ_QUICKLY_BYTES_MAX {
+        if bytes <= PARSE_INLINE_BYTES_MAX {
             return ToCall::read(request);
         }
         let read = move |_: ToolRules<'_>| ToCall::read(request);
         self.contracts
-            .check(Check::reading(bytes), caller.asking(), read)
+            .check(Check::parsing(bytes), caller.asking, read)
             .await
     }
 
     /// Calls the tool. The caller has a turn.
     pub(super) async fn call(
         &self,
-        received: &Received,
+        received: &mut Received<'_>,
         caller: &Caller,
         request: InvokeRequest,
         turn: OwnedSemaphorePermit,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
         let asked = self.to_call(caller, request).await?;
-        let mut call = Call::new(received, caller, asked, turn);
+        let traceparent = frame::traceparent(received.header(HEADER_TRACEPARENT));
+        let traceparent = traceparent.map(str::to_owned);
+        let mut call = Call::new(traceparent, caller, asked, turn);
         let answer = match call.request.request_id {
             Some(request_id) => self.call_once(caller, &mut call, request_id, ignored).await,
             None => self.call_now(caller, &mut call, ignored).await,
         };
-        let _ = received.shares.set(call.shares);
+        received.in_flight.shares = Some(call.shares);
         answer
     }
 
-    /// One that nobody asks for again: it is told of while it runs, and nothing is waited for but the provider.
+    /// One that nobody asks for again: nothing is waited for but the provider.
     async fn call_now(
         &self,
         caller: &Caller,
@@ -245,13 +244,9 @@ impl Server {
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
         let first = self.ready(caller, call).await?;
-        let telling = self.executions.invoked(Told {
-            execution: execution(call, &first.chosen),
-            requester_id: call.request.requester_id,
-            correlation_id: call.correlation_id.clone(),
-            timeout_ms: left(caller),
-        });
-        let begun_by = first.chosen.by();
+        let run = self.run(caller, call, &first.chosen);
+        let begun = self.begin_run(caller, run).await;
+        let first_asked = first.chosen.provider();
         let (chosen, ended) = self.attempts(caller, call, first).await;
         let answer = ended.and_then(|result| self.answer_call(call, &chosen, result, ignored));
         let answer = answer.map_err(|error| call.with_asked(error));
@@ -260,9 +255,21 @@ impl Server {
             Ok(_) => outcome::completed(None),
             Err(error) => outcome::failed(error),
         };
-        let by = Some(chosen.by()).filter(|by| *by != begun_by);
-        telling.ended(by, call.told(&outcome));
+        let by = Some(chosen.provider()).filter(|provider| *provider != first_asked);
+        begun.ended(by, call.end(&outcome)).await;
         answer
+    }
+
+    /// The execution that begins.
+    fn run(&self, caller: &Caller, call: &Call, chosen: &Chosen) -> Run {
+        Run {
+            execution: execution(call, chosen),
+            timeout_ms: caller.left(),
+            requester_id: call.request.requester_id,
+            correlation_id: Some(call.correlation_id.clone()),
+            began_at: self.clock.now().wall,
+            unknown: Unknown::new(),
+        }
     }
 
     /// The reply, if it is not too large.
@@ -305,7 +312,7 @@ impl Server {
             ignored,
         };
         let body = to_bytes(&reply)?;
-        let limit = self.reply_bytes_max();
+        let limit = self.replies.reply_bytes_max();
         if body.len() > limit {
             let at = At {
                 tool_name: &execution.tool_name,
@@ -328,12 +335,4 @@ pub(super) fn execution(call: &Call, chosen: &Chosen) -> Execution {
         node_id: chosen.node_id.clone(),
         trace_log_id: Some(call.trace_log_id()),
     }
-}
-
-/// What is left of the caller's time, in milliseconds.
-pub(super) fn left(caller: &Caller) -> u64 {
-    let left = caller
-        .until
-        .saturating_duration_since(tokio::time::Instant::now());
-    u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
 }

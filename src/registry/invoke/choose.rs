@@ -2,23 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use onex_core::{node::Tool, nodes::NodeView, state::State, trust::TrustState};
+use onex_types::{
+    ids::{NodeId, Token},
+    time::Moment,
+};
 use semver::{Comparator, Op, Version, VersionReq};
 
-use crate::{
-    domain::{
-        ids::{NodeId, Token},
-        index::Index,
-        node::Tool,
-        nodes::Seen,
-        time::Moment,
-        trust::TrustState,
-    },
-    protocol::{
-        bounds::Open,
-        invoke::{CANDIDATES_SHOWN_MAX, Candidate, CandidateState, Choice, Policy, Reason},
-        names::Namespace,
-        subject::{ToolSubjects, check_subject},
-    },
+use crate::protocol::{
+    bounds::Open,
+    invoke::{CANDIDATES_SHOWN_MAX, Candidate, CandidateState, Choice, Policy, Reason},
+    names::Namespace,
+    subject::{ToolSubjects, check_subject},
 };
 
 use super::{
@@ -33,7 +28,7 @@ const TRIED_EVERY: u64 = 10;
 
 /// What a choice is made from.
 pub(super) struct Field<'a, 'l> {
-    pub(super) index: &'a Index,
+    pub(super) state: &'a State,
     pub(super) loads: &'l Loads,
     pub(super) now: Moment,
     /// Calls that one provider may have under way from this instance.
@@ -48,7 +43,7 @@ pub(super) struct Field<'a, 'l> {
 
 /// A node that offers a tool of that name, and whether it will do.
 pub(super) struct Considered<'a> {
-    pub(super) seen: Seen<'a>,
+    pub(super) node: NodeView<'a>,
     pub(super) tool: &'a Tool,
     pub(super) provider: Provider,
     pub(super) load: Load,
@@ -74,15 +69,17 @@ impl<'a> Field<'a, '_> {
         random: u64,
     ) -> Considerations<'a> {
         let mut all: Vec<Considered<'a>> = Vec::new();
-        for seen in self.index.nodes.providers(name) {
-            for tool in seen.node.registration.tools_named(name) {
-                all.push(self.weigh(seen, tool, choice));
+        let offer = self.state.indexes.nodes.offer(name).into_iter();
+        let ids = offer.flat_map(|offer| offer.providers(None));
+        for node in ids.filter_map(|id| self.state.live_node(id)) {
+            for tool in node.node.registration.tools_named(name) {
+                all.push(self.weigh(node, tool, choice));
             }
         }
         narrow(&mut all, choice);
         // Only now: what fails for a moment must not bring in another version.
         let fails = |one: &Considered<'_>| {
-            let tried = without.get(one.seen.node_id).copied();
+            let tried = without.get(one.node.node_id).copied();
             let subject = (!self.may_call(one)).then_some(Reason::Subject);
             let open = one.load.open.map(|_| Reason::CircuitOpen);
             tried.or(subject).or(open)
@@ -103,20 +100,20 @@ impl<'a> Field<'a, '_> {
                 one.waits,
                 one.load.declined,
                 rank(&one.load, choice.policy, place),
-                one.seen.node_id.clone(),
+                one.node.node_id.clone(),
             )
         });
         let usable = all.iter().filter(|one| one.out.is_none()).count();
         Considerations { all, usable }
     }
 
-    fn weigh(&self, seen: Seen<'a>, tool: &'a Tool, choice: &Choice) -> Considered<'a> {
-        let provider = (seen.live.incarnation, tool.name.clone());
-        let trust = self.index.nodes.trust(&seen).state;
+    fn weigh(&self, node: NodeView<'a>, tool: &'a Tool, choice: &Choice) -> Considered<'a> {
+        let provider = (node.live.incarnation, tool.name.clone());
+        let trust = self.state.trust(&node).state;
         let contract = choice.contract_hash.as_ref();
         let range = choice.tool_version.as_ref();
         let pinned = choice.provider_node_id.as_ref();
-        let out = if pinned.is_some_and(|node| node != seen.node_id) {
+        let out = if pinned.is_some_and(|pinned| pinned != node.node_id) {
             Some(Reason::NotPinned)
         } else if range.is_some_and(|range| !range.matches(&tool.version)) {
             Some(Reason::Version)
@@ -125,11 +122,11 @@ impl<'a> Field<'a, '_> {
         } else if choice.trusted_only && trust == TrustState::Untrusted {
             Some(Reason::Untrusted)
         } else {
-            (seen.left(self.now) == 0).then_some(Reason::Expired)
+            (node.left(self.now) == 0).then_some(Reason::Expired)
         };
         Considered {
             load: self.loads.of(&provider, self.now),
-            seen,
+            node,
             tool,
             provider,
             trust,
@@ -141,7 +138,7 @@ impl<'a> Field<'a, '_> {
     fn may_call(&self, one: &Considered<'_>) -> bool {
         self.callable.is_none_or(|(namespace, subjects)| {
             let subject = &one.tool.subject;
-            check_subject(subject, namespace, one.seen.node_id, subjects).is_ok()
+            check_subject(subject, namespace, one.node.node_id, subjects).is_ok()
         })
     }
 
@@ -299,7 +296,7 @@ impl Considered<'_> {
             None => CandidateState::Usable,
         };
         Candidate {
-            node_id: self.seen.node_id.clone(),
+            node_id: self.node.node_id.clone(),
             tool_version: self.tool.version.clone(),
             contract_hash: self.tool.contract_hash.clone(),
             state: Open::Known(state),
@@ -323,10 +320,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{
-        domain::ids::Incarnation,
-        registry::invoke::history::{DOUBTED_MILLIS_MIN, Ended},
-    };
+    use crate::registry::invoke::history::{DOUBTED_MILLIS_MIN, Ended};
+    use onex_types::ids::Incarnation;
 
     #[test]
     fn an_older_version_of_the_same_line_may_stand_in() {

@@ -3,27 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
+use onex_types::ids::NodeId;
 
-use crate::{
-    domain::ids::NodeId,
-    protocol::{
-        bounds::Open,
-        error::{Error, ErrorCode},
-        invoke::{
-            Candidate, CandidateState, DryRunReply, InvokeRequest, Plan, Planned, Reason, refusal,
-        },
+use crate::protocol::{
+    bounds::Open,
+    error::{Error, ErrorCode},
+    invoke::{
+        Candidate, CandidateState, DryRunReply, InvokeRequest, Plan, Planned, Reason, refusal,
     },
 };
 
 use super::{
-    super::{requests::Caller, serve::Server},
-    Chosen, Known, Part,
-    attempts::ATTEMPTS_MAX,
-    call::ToCall,
-    choose::Considerations,
-    load::Loads,
-    look::Query,
-    refuse,
+    Caller, Chosen, Invoke, Known, Part, attempts::ATTEMPTS_MAX, call::ToCall,
+    choose::Considerations, load::Loads, look::Query, refuse,
 };
 
 /// All who offer the tool.
@@ -46,7 +38,7 @@ struct Would {
 /// Whether somebody listens on a subject; none where that is not known.
 type Listens = BTreeMap<String, Option<bool>>;
 
-impl Server {
+impl Invoke {
     /// Says what a call would do.
     pub(super) async fn dry_run(
         &self,
@@ -139,7 +131,7 @@ impl Server {
             .into_iter()
             .filter(|one| !listens.contains_key(*one));
         let looks = unknown.map(async |subject| {
-            let listens = self.invoke.probe.listens(subject).await;
+            let listens = self.probe.listens(subject).await;
             (subject.clone(), listens)
         });
         let looks = join_all(looks).await;
@@ -153,7 +145,7 @@ impl Server {
         request: &InvokeRequest,
         without: &BTreeMap<NodeId, Reason>,
     ) -> Result<Would, Error> {
-        if !self.invoke.rights.known(caller.until).await {
+        if !self.rights.known(caller.asking.until).await {
             return Err(refuse::rights_unknown());
         }
         let choice = request.choice();
@@ -172,15 +164,15 @@ impl Server {
         // Both of one look: another one could choose another.
         let looked = self.checked(caller, || {
             let then = |considered: &Considerations<'_>, revision, _: &mut Loads| {
-                let now = self.commit.clock.now().mono;
+                let now = self.clock.now().mono;
                 let one = considered
                     .chosen()
                     .ok_or_else(|| considered.refusal(query.name, query.choice))?;
                 let another = considered.has_another();
-                let chosen = self.invoke.chosen(one, another, revision, now);
+                let chosen = self.chosen(one, another, revision, now);
                 Ok((chosen, shown(considered, revision)))
             };
-            self.invoke.look(&self.commit, query, then)
+            self.look(query, then)?
         });
         match looked.await {
             Ok((chosen, shown)) => Ok(Would {
@@ -194,7 +186,7 @@ impl Server {
                 };
                 Ok(Would {
                     chosen: Err(error),
-                    shown: self.invoke.look(&self.commit, query, then),
+                    shown: self.look(query, then)?,
                 })
             }
         }

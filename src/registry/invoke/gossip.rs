@@ -4,15 +4,17 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_nats::{Client, SubscribeError, Subscriber};
 use futures::StreamExt;
+use onex_types::ids::{Incarnation, Token};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{
-    domain::ids::{Incarnation, Token},
-    protocol::names::Namespace,
-};
+use crate::protocol::names::Namespace;
 
-use super::{super::stop::Stop, SharedLoads, load::Provider};
+use super::{
+    super::{bus::Bus, stop::Stop},
+    SharedLoads,
+    load::Provider,
+};
 
 /// How long news are gathered before they are told.
 const GATHER: Duration = Duration::from_millis(20);
@@ -28,25 +30,33 @@ struct Told {
     calls: Vec<(Incarnation, Token, u32)>,
 }
 
-/// Tells, and listens to what others tell.
-pub(super) async fn start(
-    client: &Client,
+/// Tells others, for ever.
+pub(super) fn tell(
+    bus: &Bus,
     namespace: &Namespace,
     registry_id: Uuid,
     loads: &Arc<SharedLoads>,
     stop: &Stop,
+) {
+    let (subject, own) = (namespace.peer_load(), registry_id.to_string());
+    let telling = tell_all(bus.clone(), subject, own, Arc::clone(loads));
+    stop.watch("telling of calls", telling);
+}
+
+/// Listens to what others tell.
+pub(super) async fn listen(
+    client: &Client,
+    namespace: &Namespace,
+    registry_id: Uuid,
+    loads: &Arc<SharedLoads>,
+    session: &Stop,
 ) -> Result<(), SubscribeError> {
-    let subject = namespace.peer_load();
-    let told = client.subscribe(subject.clone()).await?;
-    let own = registry_id.to_string();
-    let listen = listen(told, own.clone(), Arc::clone(loads));
-    stop.watch("calls of other instances", listen);
-    let tell = tell(client.clone(), subject, own, Arc::clone(loads));
-    stop.watch("telling of calls", tell);
+    let told = client.subscribe(namespace.peer_load()).await?;
+    session.spawn(hear(told, registry_id.to_string(), Arc::clone(loads)));
     Ok(())
 }
 
-async fn listen(mut told: Subscriber, own: String, loads: Arc<SharedLoads>) {
+async fn hear(mut told: Subscriber, own: String, loads: Arc<SharedLoads>) {
     while let Some(message) = told.next().await {
         let Ok(told) = serde_json::from_slice::<Told>(&message.payload) else {
             continue;
@@ -63,7 +73,7 @@ async fn listen(mut told: Subscriber, own: String, loads: Arc<SharedLoads>) {
     }
 }
 
-async fn tell(client: Client, subject: String, own: String, loads: Arc<SharedLoads>) {
+async fn tell_all(bus: Bus, subject: String, own: String, loads: Arc<SharedLoads>) {
     loop {
         let repeated = tokio::time::timeout(REPEAT, loads.changed.notified())
             .await
@@ -84,7 +94,7 @@ async fn tell(client: Client, subject: String, own: String, loads: Arc<SharedLoa
                 .collect(),
         };
         let body = serde_json::to_vec(&told).unwrap_or_default();
-        if let Err(error) = client.publish(subject.clone(), body.into()).await {
+        if let Err(error) = bus.client().publish(subject.clone(), body.into()).await {
             tracing::debug!(%error, "cannot tell other instances what is under way");
         }
     }

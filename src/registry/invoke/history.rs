@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::time::Moment;
+use onex_types::time::Moment;
 
 /// Times in a row that a provider does not answer before it is left alone for a while.
 pub(super) const FAILURES_MAX: u32 = 5;

@@ -5,24 +5,22 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use onex_types::ids::RequesterId;
 use tokio::sync::Semaphore;
 
-use crate::{
-    domain::{self, ids::RequesterId},
-    protocol::{
-        contract::{self, Contract, ToolRules},
-        error::{Error, ErrorCode},
-        json::Document,
-        tool::Tool,
-        validator::{VALIDATION_STEPS_LIGHT, VALIDATION_STEPS_QUICK, Validator, Violation, Weight},
-    },
+use crate::protocol::{
+    contract::{self, Contract, ToolRules},
+    error::{Error, ErrorCode},
+    json::Document,
+    tool::Tool,
+    validator::{VALIDATION_STEPS_LIGHT, VALIDATION_STEPS_QUICK, Validator, Violation, Weight},
 };
 
 use super::super::{
     contracts::{Check, Contracts, in_time},
     queries,
-    requests::Caller,
 };
+use super::Caller;
 
 /// Contracts that are kept; of more those that were not used for the longest time go.
 const CONTRACTS_KEPT_MAX: usize = 1_024;
@@ -52,19 +50,19 @@ impl KnownContracts {
     /// Compiles the tool's contract away from the threads that serve, once for all who wait for it.
     pub(super) async fn learn(
         self: &Arc<Self>,
-        tool: &domain::node::Tool,
+        tool: &onex_core::node::Tool,
         announced_by: RequesterId,
         contracts: &Contracts,
         caller: &Caller,
     ) -> Result<Arc<Known>, Error> {
         let hash = tool.contract_hash.clone();
-        let turn = in_time(caller.until, self.turn(&hash).acquire_owned()).await?;
+        let turn = in_time(caller.asking.until, self.turn(&hash).acquire_owned()).await?;
         if let Some(known) = self.get(&hash) {
             return Ok(known);
         }
         let announced = queries::announced(tool).ok_or_else(unreadable)?;
         let weight = contract::weight(std::slice::from_ref(&announced));
-        let what = Check::Learning(weight, announced_by);
+        let what = Check::Compilation(weight, announced_by);
         let this = Arc::clone(self);
         let compile = move |_: ToolRules<'_>| {
             let known = Arc::new(compile(&announced)?);
@@ -73,7 +71,7 @@ impl KnownContracts {
             drop(turn);
             Ok(known)
         };
-        contracts.check(what, caller.asking(), compile).await
+        contracts.check(what, caller.asking, compile).await
     }
 
     /// Given to one at a time of those who want that contract compiled.
@@ -162,10 +160,7 @@ impl Known {
             Ok((violations, document))
         };
         let what = Check::Values(Weight::Light);
-        let document = match contracts
-            .check(what, caller.asking(), check_if_light)
-            .await?
-        {
+        let document = match contracts.check(what, caller.asking, check_if_light).await? {
             (Some(violations), document) => return Ok((violations, document)),
             (None, document) => document,
         };
@@ -175,6 +170,6 @@ impl Known {
             Ok((violations, document))
         };
         let what = Check::Values(Weight::Heavy);
-        contracts.check(what, caller.asking(), check).await
+        contracts.check(what, caller.asking, check).await
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::domain::{
+use onex_types::{
     ids::{Incarnation, Token},
     time::Moment,
 };

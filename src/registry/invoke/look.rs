@@ -2,21 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use onex_types::{
+    ids::{NodeId, Token},
+    time::Moment,
+};
 use uuid::Uuid;
 
-use crate::{
-    domain::{
-        ids::{NodeId, Token},
-        time::Moment,
-    },
-    protocol::{
-        error::Error,
-        invoke::{Choice, Reason},
-    },
+use crate::protocol::{
+    error::Error,
+    invoke::{Choice, Reason},
 };
 
 use super::{
-    super::commit::Commit,
     Chosen, Invoke,
     choose::{Considerations, Considered, Field},
     load::{Loads, Provider},
@@ -47,31 +44,27 @@ impl Invoke {
     /// Looks who would be asked.
     pub(super) fn look<R>(
         &self,
-        commit: &Commit,
         query: Query<'_>,
         then: impl FnOnce(&Considerations<'_>, u64, &mut Loads) -> R,
-    ) -> R {
-        self.look_again(commit, query, None, then)
+    ) -> Result<R, Error> {
+        self.look_again(query, None, then)
     }
 
     /// The same for a call that may have waited.
     fn look_again<R>(
         &self,
-        commit: &Commit,
         query: Query<'_>,
         waited: Option<(Ticket, Option<Provider>)>,
         then: impl FnOnce(&Considerations<'_>, u64, &mut Loads) -> R,
-    ) -> R {
+    ) -> Result<R, Error> {
         let random = Uuid::new_v4().as_u64_pair().1;
-        let now = commit.clock.now().mono;
+        let now = self.clock.now().mono;
         let callable = self.rights.callable();
         let narrowed = query.calls && callable.narrow();
-        commit.mirror.with(|core| {
-            core.index.advance(now);
-            let index = &core.index;
+        self.read(|state| {
             let mut loads = self.loads.lock();
             let field = Field {
-                index,
+                state,
                 loads: &loads,
                 now,
                 provider_max: self.loads.provider_max,
@@ -80,25 +73,20 @@ impl Invoke {
                 waited,
             };
             let considered = field.consider(query.name, query.choice, query.without, random);
-            then(
-                &considered,
-                index.applied().wire(index.lineage()),
-                &mut loads,
-            )
+            then(&considered, state.revision(), &mut loads)
         })
     }
 
     /// Keeps the place of whoever is asked; where nobody has room the call waits from now on, in `waits`.
     pub(super) fn begin(
         &self,
-        commit: &Commit,
         query: Query<'_>,
         waits: &mut Option<Waits>,
     ) -> Result<Found, Error> {
         let waited = waits
             .as_ref()
             .map(|waits| (waits.ticket, waits.given.clone()));
-        self.look_again(commit, query, waited, |considered, revision, loads| {
+        self.look_again(query, waited, |considered, revision, loads| {
             let one = considered
                 .chosen()
                 .ok_or_else(|| considered.refusal(query.name, query.choice))?;
@@ -110,14 +98,14 @@ impl Invoke {
                 }
                 return Ok(Found::Full(one.busy("and none of them ended in time")));
             }
-            let now = commit.clock.now().mono;
+            let now = self.clock.now().mono;
             let chosen = self.chosen(one, considered.has_another(), revision, now);
             let under_way = self.loads.begin(&one.provider, loads);
             if let Some(waits) = waits {
                 waits.leave(loads);
             }
             Ok(Found::Begun(Box::new(chosen), under_way))
-        })
+        })?
     }
 
     pub(super) fn chosen(
@@ -129,13 +117,13 @@ impl Invoke {
     ) -> Chosen {
         let known = self.known.get(&one.tool.contract_hash);
         Chosen {
-            node_id: one.seen.node_id.clone(),
-            announced_by: one.seen.live.requester_id,
+            node_id: one.node.node_id.clone(),
+            announced_by: one.node.live.requester_id,
             tool_name: one.tool.name.clone(),
             tool_version: one.tool.version.clone(),
             contract_hash: one.tool.contract_hash.clone(),
             subject: one.tool.subject.clone(),
-            expires_in_ms: one.seen.left(now),
+            expires_in_ms: one.node.left(now),
             attempt_timeout_ms: one.tool.attempt_timeout_ms(),
             contract: known.ok_or_else(|| Box::new(one.tool.clone())),
             has_another,

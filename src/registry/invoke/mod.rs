@@ -2,6 +2,7 @@
 
 mod attempts;
 mod call;
+mod caller;
 mod choose;
 mod dry_run;
 mod gossip;
@@ -15,43 +16,49 @@ mod post;
 mod probe;
 mod queue;
 mod refuse;
+mod runs;
 mod under_way;
 mod verdict;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use async_nats::{Client, SubscribeError};
+use async_nats::{Message, SubscribeError};
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use onex_core::{
+    command::{Action, Command, Outcome as Decided},
+    node::Tool,
+    state::State,
+};
+use onex_types::{
+    ids::{NodeId, RequesterId, Token},
+    time::Moment,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use uuid::Uuid;
 
-use crate::{
-    domain::{
-        ids::{NodeId, RequesterId, Token},
-        node::Tool,
-        time::Moment,
-    },
-    protocol::{
-        error::{Error, ErrorCode, Outcome},
-        frame::Parsed,
-        invoke::{InvokeRequest, ResolveToolReply, ResolveToolRequest},
-        names::{HEADER_TIMEOUT_MS, Namespace},
-    },
+use crate::protocol::{
+    error::{Error, ErrorCode, Outcome},
+    frame::Parsed,
+    invoke::{InvokeRequest, ResolveToolReply, ResolveToolRequest},
+    names::{HEADER_TIMEOUT_MS, Namespace},
 };
 
 use super::{
+    bus::Bus,
     clock::Clock,
-    queries,
-    requests::Caller,
+    contracts::Contracts,
+    driver,
+    intake::{Completion, InFlight, Replies},
+    queries, refusal,
     rights::Rights,
-    serve::{Received, Server, to_bytes},
     settings::Settings,
+    shape::to_bytes,
     stop::Stop,
 };
+pub(super) use caller::Caller;
 use choose::Considerations;
 use known::{Known, KnownContracts, Part};
 use load::Loads;
@@ -60,8 +67,17 @@ use post::Post;
 use probe::Probe;
 use under_way::SharedLoads;
 
+type Handle = driver::Handle<Completion>;
+
 /// What calls are made with.
 pub(super) struct Invoke {
+    /// The way to the engine, and what readers see.
+    handle: Handle,
+    clock: Clock,
+    bus: Bus,
+    contracts: Arc<Contracts>,
+    replies: Replies,
+    registry_id: Uuid,
     post: Arc<Post>,
     probe: Arc<Probe>,
     loads: Arc<SharedLoads>,
@@ -75,6 +91,17 @@ pub(super) struct Invoke {
     namespace: Namespace,
     /// What may be called.
     rights: Rights,
+}
+
+/// What it is made with.
+pub(super) struct Parts {
+    pub(super) handle: Handle,
+    pub(super) clock: Clock,
+    pub(super) bus: Bus,
+    pub(super) contracts: Arc<Contracts>,
+    pub(super) replies: Replies,
+    pub(super) rights: Rights,
+    pub(super) registry_id: Uuid,
 }
 
 /// Calls that wait until a provider has room, at one instance. None of them has a turn among those under way, so that
@@ -102,21 +129,30 @@ struct Chosen {
 }
 
 impl Invoke {
-    /// Listens for answers of providers, and tells other instances what is under way.
-    pub(super) async fn start(
-        settings: &Settings,
-        rights: Rights,
-        registry_id: Uuid,
-        client: &Client,
-        clock: Clock,
-        stop: &Stop,
-    ) -> Result<Self, SubscribeError> {
+    /// Tells other instances what is under way.
+    pub(super) fn start(settings: &Settings, parts: Parts, stop: &Stop) -> Self {
+        let Parts {
+            handle,
+            clock,
+            bus,
+            contracts,
+            replies,
+            rights,
+            registry_id,
+        } = parts;
         let loads = SharedLoads::new(clock, settings.invokes_per_provider_max);
         let loads = Arc::new(loads);
-        gossip::start(client, &settings.namespace, registry_id, &loads, stop).await?;
-        Ok(Self {
-            post: Post::open(client.clone(), stop).await?,
-            probe: Arc::new(Probe::new(client.clone())),
+        gossip::tell(&bus, &settings.namespace, registry_id, &loads, stop);
+        let late = replies.micro.late();
+        Self {
+            handle,
+            contracts,
+            replies,
+            clock,
+            post: Arc::new(Post::new(bus.clone(), late)),
+            probe: Arc::new(Probe::new(bus.clone())),
+            bus,
+            registry_id,
             loads,
             known: Arc::default(),
             turns: Arc::new(Semaphore::new(settings.invokes_max as usize)),
@@ -125,7 +161,21 @@ impl Invoke {
             queue_max: settings.invoke_queue_max,
             namespace: settings.namespace.clone(),
             rights,
-        })
+        }
+    }
+
+    /// Listens for answers of providers, and to what other instances tell.
+    pub(super) async fn listen(&self, session: &Stop) -> Result<(), SubscribeError> {
+        let client = self.bus.client();
+        gossip::listen(
+            &client,
+            &self.namespace,
+            self.registry_id,
+            &self.loads,
+            session,
+        )
+        .await?;
+        self.post.listen(&client, session).await
     }
 
     /// No answer of a provider is waited for any more: their callers are told that nobody knows.
@@ -144,11 +194,6 @@ impl Invoke {
         self.post.is_closed()
     }
 
-    /// Counts answers of providers that nobody waited for any more.
-    pub(super) fn late(&self) -> Arc<AtomicU64> {
-        self.post.late()
-    }
-
     /// A place among the calls that wait for room.
     fn queue(&self) -> Result<OwnedSemaphorePermit, Error> {
         Arc::clone(&self.queued).try_acquire_owned().map_err(|_| {
@@ -158,7 +203,7 @@ impl Invoke {
     }
 
     /// A place among those under way, for a call that has waited.
-    async fn turn_until(&self, until: tokio::time::Instant) -> Result<OwnedSemaphorePermit, Error> {
+    async fn turn_until(&self, until: Instant) -> Result<OwnedSemaphorePermit, Error> {
         let turn = Arc::clone(&self.turns).acquire_owned();
         match tokio::time::timeout_at(until, turn).await {
             Ok(Ok(turn)) => Ok(turn),
@@ -174,50 +219,51 @@ impl Invoke {
     }
 }
 
-impl Server {
-    /// `tool.invoke`
+/// A request to have a tool called, as it was taken.
+pub(super) struct Received<'a> {
+    pub(super) in_flight: &'a mut InFlight,
+    pub(super) message: &'a Message,
+}
+
+impl Received<'_> {
+    fn header(&self, name: &str) -> Option<&str> {
+        Some(self.message.headers.as_ref()?.get(name)?.as_str())
+    }
+}
+
+impl Invoke {
+    /// `tool.invoke`. The caller waits as long as it says in its request, unless its header says less.
     pub(super) async fn invoke_tool(
         &self,
-        received: &Received,
+        mut received: Received<'_>,
         caller: &Caller,
+        Parsed { request, ignored }: Parsed<InvokeRequest>,
     ) -> Result<Bytes, Error> {
-        let Parsed { request, ignored } = self.parse_any::<InvokeRequest>(received, caller).await?;
-        if let Some(named) = &request.correlation_id {
-            let _ = received.named.set(named.clone());
-        }
-        let own = received.header(HEADER_TIMEOUT_MS).map(|_| caller.until);
-        let caller = Caller {
-            correlation_id: received
-                .named
-                .get()
-                .unwrap_or(&caller.correlation_id)
-                .clone(),
-            ..caller.clone()
-        };
+        let own = received
+            .header(HEADER_TIMEOUT_MS)
+            .map(|_| caller.asking.until);
         let allowed = Duration::from_millis(request.timeout_millis());
-        let until = tokio::time::Instant::from_std(received.at) + allowed;
+        let until = Instant::from_std(received.in_flight.at) + allowed;
         let until = own.map_or(until, |own| own.min(until));
-        let caller = patient(caller, until);
-        self.catch_up(request.min_revision, &caller).await?;
+        let caller = caller.until(until, self.clock);
         if request.dry_run {
             let mut reply = self.dry_run(&caller, request).await?;
             reply.ignored = ignored;
             return to_bytes(&reply);
         }
-        let turn = self.invoke.turn()?;
+        let turn = self.turn()?;
         // It waits for the provider from here on, and must not keep others from being served.
-        caller.place.leave();
-        self.call(received, &caller, request, turn, ignored).await
+        received.in_flight.permit = None;
+        self.call(&mut received, &caller, request, turn, ignored)
+            .await
     }
 
     /// `tool.resolve`
     pub(super) async fn resolve_tool(
         &self,
-        received: &Received,
         caller: &Caller,
+        Parsed { request, ignored }: Parsed<ResolveToolRequest>,
     ) -> Result<Bytes, Error> {
-        let Parsed { request, ignored } = self.parse::<ResolveToolRequest>(received)?;
-        self.see(request.min_revision, caller).await?;
         let (choice, none) = (request.choice(), BTreeMap::new());
         let query = Query {
             name: &request.tool_name,
@@ -228,17 +274,17 @@ impl Server {
         let (chosen, tool) = self
             .checked(caller, || {
                 let then = |considered: &Considerations<'_>, revision, loads: &mut Loads| {
-                    let now = self.commit.clock.now().mono;
+                    let now = self.clock.now().mono;
                     let one = considered
                         .chosen()
                         .ok_or_else(|| considered.refusal(query.name, query.choice))?;
                     loads.named(&one.provider);
                     let another = considered.has_another();
-                    let chosen = self.invoke.chosen(one, another, revision, now);
+                    let chosen = self.chosen(one, another, revision, now);
                     // Of the same look: the node may announce another contract in the next moment.
                     Ok((chosen, one.tool.clone()))
                 };
-                self.invoke.look(&self.commit, query, then)
+                self.look(query, then)?
             })
             .await?;
         let tool = queries::announced(&tool).ok_or_else(known::unreadable)?;
@@ -255,7 +301,18 @@ impl Server {
         })
     }
 
-    /// That nobody can be asked is said behind a barrier only.
+    /// What readers see.
+    fn read<R>(&self, read: impl FnOnce(&State) -> R) -> Result<R, Error> {
+        let read = self.handle.reads.with(self.clock.now().mono, read);
+        read.ok_or_else(|| Error::unavailable(Outcome::None))
+    }
+
+    /// Lets the engine decide a command.
+    async fn decide(&self, command: Command, deadline: Moment) -> Result<Decided, Error> {
+        self.handle.decide(command, deadline).await
+    }
+
+    /// That nobody can be asked is said only behind an entry that was sent after the question.
     async fn checked<R>(
         &self,
         caller: &Caller,
@@ -271,10 +328,9 @@ impl Server {
                         | ErrorCode::Forbidden
                 ) =>
             {
-                let passed = tokio::time::timeout_at(caller.until, self.commit.barrier.pass());
-                if !matches!(passed.await, Ok(true)) {
-                    return Err(Error::unavailable(Outcome::None));
-                }
+                let question = caller.command(Action::ReadIndex);
+                let read = self.decide(question, caller.deadline).await?;
+                read.result.map_err(refusal::error)?;
                 look()
             }
             found => found,
@@ -285,57 +341,11 @@ impl Server {
         match &chosen.contract {
             Ok(known) => Ok(Arc::clone(known)),
             Err(tool) => {
-                let learned =
-                    self.invoke
-                        .known
-                        .learn(tool, chosen.announced_by, &self.contracts, caller);
+                let learned = self
+                    .known
+                    .learn(tool, chosen.announced_by, &self.contracts, caller);
                 learned.await
             }
-        }
-    }
-}
-
-/// The caller with the time that the tool may take: no write is begun behind it.
-fn patient(caller: Caller, until: tokio::time::Instant) -> Caller {
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let longer = millis(until.saturating_duration_since(caller.until));
-    let deadline = match caller.until.checked_duration_since(until) {
-        // A part of a millisecond counts as a whole one.
-        Some(shorter) if !shorter.is_zero() => {
-            Moment(caller.deadline.0.saturating_sub(millis(shorter) + 1))
-        }
-        _ => caller.deadline.plus(longer),
-    };
-    Caller {
-        deadline,
-        until,
-        ..caller
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::registry::serve::Place;
-
-    #[tokio::test]
-    async fn no_write_is_begun_when_the_caller_waits_no_longer() {
-        let now = tokio::time::Instant::now();
-        let caller = Caller {
-            number: 0,
-            correlation_id: String::new(),
-            deadline: Moment(3_600_000),
-            until: now + Duration::from_hours(1),
-            place: Arc::new(Place::none()),
-        };
-        for (millis, deadline) in [
-            (60_000, 59_999),
-            (3_600_000, 3_600_000),
-            (7_200_000, 7_200_000),
-        ] {
-            let until = now + Duration::from_millis(millis);
-            let patient = patient(caller.clone(), until);
-            assert_eq!((patient.until, patient.deadline), (until, Moment(deadline)));
         }
     }
 }

@@ -1,38 +1,51 @@
-//! Calls with a request id: written down before anything is sent, and answered with one outcome however often, and
+//! Calls with a request id: in the log before anything is sent, and answered with one outcome however often, and
 //! wherever, they are asked for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use onex_core::{
+    call::{BeginCall, CallOutcome, CallStatus, EndCall, Executed, Failure},
+    command::{Action, Answer, Command, Refusal},
+    execution::Call as Logged,
+    record::{Request, Unknown},
+};
+use onex_types::ids::{ExecutionId, RequestId};
+use tokio::time::timeout_at;
 
 use crate::{
-    domain::{
-        call::{self, Begin, End, Outcome},
-        ids::{ExecutionId, RequestId},
+    protocol::{
+        error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
+        json::JsonText,
     },
-    protocol::error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
+    registry::refusal,
 };
 
 use super::{
-    super::{calls::Begun, requests::Caller, serve::Server},
+    Caller, Invoke,
     attempts::Ready,
-    call::{Call, left},
+    call::Call,
     outcome::{self, Ran},
 };
 
-/// The part of a call's time that is left for writing its outcome down.
+/// The part of a call's time that is left for the log: to say what is in it of the call, or to have its outcome there.
 const END_PART: u32 = 10;
 /// What is left for that at most.
 const END_MAX: Duration = Duration::from_millis(500);
+/// How long the end of a call is tried to be decided, in milliseconds; then the call's time ends it.
+const END_MILLIS_MAX: u64 = 10_000;
+/// How often whoever waits for a call looks whether it has ended, at most.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How it stands with a request that came before.
-enum Earlier {
-    /// It runs, or may be made again.
-    Running(ExecutionId),
-    Over(Box<call::Call>, Outcome),
+/// What came of beginning a call.
+enum Begun {
+    /// It is for this instance to execute it.
+    Own,
+    /// The same request has begun it before.
+    Earlier(Arc<Logged>),
 }
 
-impl Server {
+impl Invoke {
     /// Calls the tool, unless that was done for the same request before.
     pub(super) async fn call_once(
         &self,
@@ -41,67 +54,126 @@ impl Server {
         request_id: RequestId,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
-        loop {
-            if let Some(earlier) = self.earlier(call, request_id)? {
-                return self
-                    .repeat(caller, call, request_id, earlier, ignored)
-                    .await;
-            }
-            let first = match self.ready(caller, call).await {
-                Ok(first) => first,
-                // By now the index knows all that was acknowledged before, the same request's end included.
-                Err(error) => match self.earlier(call, request_id)? {
-                    Some(_) => continue,
-                    None => return Err(error),
-                },
-            };
-            let begin = begin(call, &first, request_id, caller);
-            let begun = self.commit.begin_call(caller, begin).await;
-            // Nobody else writes there: the same call is about to begin.
-            let in_the_way = |error: Error| match error.code {
-                ErrorCode::Contended => still_runs(request_id),
-                _ => error,
-            };
-            match begun.map_err(in_the_way)? {
-                Begun::Go(execution_id) => {
-                    call.execution_id = execution_id.0;
-                    return self
-                        .carry_out(caller, call, request_id, first, ignored)
-                        .await;
-                }
-                // The index shows it as it was written, or will before long.
-                Begun::Running(execution_id) => {
-                    drop(first);
-                    let earlier = Earlier::Running(execution_id);
+        if let Some(earlier) = self.seen(call, request_id)? {
+            return self
+                .repeat(caller, call, request_id, earlier, ignored)
+                .await;
+        }
+        let provider = self.before_end(caller);
+        let first = match self.ready(&provider, call).await {
+            Ok(first) => first,
+            Err(error) => match self.find(caller, call, request_id).await? {
+                Some(earlier) if !may_run_again(&earlier) => {
                     return self
                         .repeat(caller, call, request_id, earlier, ignored)
                         .await;
                 }
-                // The index shows it, unless somebody else wrote over it: then nobody knows.
-                Begun::Over(_) => {
-                    if self.earlier(call, request_id)?.is_none() {
-                        return Err(call.at(&first.chosen).unknown(first.contract.idempotent));
-                    }
-                }
+                Some(earlier) => return Err(outcome::after(&earlier, error)),
+                None => return Err(error),
+            },
+        };
+        match self.begin_call(caller, call, &first, request_id).await? {
+            Begun::Own => {
+                let carried_out =
+                    self.carry_out((caller, &provider), call, request_id, first, ignored);
+                carried_out.await
+            }
+            Begun::Earlier(earlier) => {
+                // Its place at the provider is not kept while it waits for another one's execution.
+                drop(first);
+                self.repeat(caller, call, request_id, earlier, ignored)
+                    .await
             }
         }
     }
 
-    /// What is known of the same request; nothing, where it may be made.
-    fn earlier(&self, call: &Call, request_id: RequestId) -> Result<Option<Earlier>, Error> {
-        self.commit.mirror.with(|core| {
-            let Some(known) = core.index.calls.call(request_id) else {
-                return Ok(None);
-            };
-            if known.digest != call.digest {
-                return Err(Error::mismatch(request_id));
+    /// The caller as long as it waits for a provider: after that something is left for the log.
+    fn before_end(&self, caller: &Caller) -> Caller {
+        let until = caller.asking.until;
+        let whole = until.saturating_duration_since(tokio::time::Instant::now());
+        caller.until(until - (whole / END_PART).min(END_MAX), self.clock)
+    }
+
+    /// What readers see of the same request; nothing where it may be executed.
+    fn seen(&self, call: &Call, request_id: RequestId) -> Result<Option<Arc<Logged>>, Error> {
+        let seen = self.read(|state| state.call(request_id).cloned())?;
+        match seen {
+            Some(seen) if seen.digest != call.digest => Err(Error::mismatch(request_id)),
+            seen => Ok(seen.filter(|seen| !may_run_again(seen))),
+        }
+    }
+
+    /// What is in the log of the same request. Only behind this anybody says that nothing was executed: another instance
+    /// may have begun the call, and this one not have seen that yet.
+    async fn find(
+        &self,
+        caller: &Caller,
+        call: &Call,
+        request_id: RequestId,
+    ) -> Result<Option<Arc<Logged>>, Error> {
+        let question = Action::FindCall(Request {
+            id: request_id,
+            digest: call.digest,
+        });
+        let found = self.decide(caller.command(question), caller.deadline).await;
+        match found?.result {
+            Ok(Answer::Call(found)) => Ok(Some(found)),
+            Err(Refusal::CallNotFound) => Ok(None),
+            Err(refused @ Refusal::IdempotencyMismatch(_)) => Err(refusal::error(refused)),
+            _ => Err(Error::unavailable(Outcome::Unknown)),
+        }
+    }
+
+    /// Begins the call, unless the same request has begun it before. After an error nothing may be sent to a provider.
+    async fn begin_call(
+        &self,
+        caller: &Caller,
+        call: &mut Call,
+        first: &Ready,
+        request_id: RequestId,
+    ) -> Result<Begun, Error> {
+        let begin = begin(call, first, request_id, caller);
+        let command = caller.command(Action::BeginCall(Box::new(begin)));
+        let execution_id = ExecutionId(command.id.0);
+        let begun = self.decide(command, caller.deadline).await;
+        match begun.map(|begun| begun.result) {
+            Ok(Ok(Answer::Begun(_))) => {
+                call.execution_id = execution_id.0;
+                Ok(Begun::Own)
             }
-            Ok(match known.outcome() {
-                None => Some(Earlier::Running(known.execution.execution_id)),
-                Some(outcome) if outcome.may_run_again(known.idempotent) => None,
-                Some(outcome) => Some(Earlier::Over(Box::new(known.clone()), outcome.clone())),
-            })
-        })
+            Ok(Ok(Answer::Call(earlier))) => Ok(Begun::Earlier(earlier)),
+            Ok(Err(Refusal::Unavailable | Refusal::Unknown)) | Err(_) => {
+                self.take_back(caller, request_id, execution_id);
+                Err(Error::unavailable(Outcome::Unknown))
+            }
+            Ok(Err(refused)) => Err(refusal::error(refused)),
+            Ok(Ok(_)) => Err(wrong()),
+        }
+    }
+
+    /// The caller was told that nobody knows whether its call has begun. If it has, it is ended: nothing was sent, and the
+    /// same call may be made again.
+    fn take_back(&self, caller: &Caller, request_id: RequestId, execution_id: ExecutionId) {
+        let end = EndCall {
+            request_id,
+            execution_id,
+            by: None,
+            attempts: 0,
+            asked: Vec::new(),
+            duration_ms: 0,
+            outcome: CallOutcome::Failed(Box::new(Failure {
+                code: ErrorCode::StoreUnavailable.as_str().to_owned(),
+                message: "the call was begun too late; nothing was sent".to_owned(),
+                retryable: true,
+                executed: Executed::No,
+                details: Unknown::new(),
+            })),
+        };
+        let command = caller.command(Action::EndCall(Box::new(end)));
+        let (handle, deadline) = (self.handle.clone(), self.end_deadline());
+        tokio::spawn(async move {
+            let _ = handle.decide(command, deadline).await;
+        });
     }
 
     /// Answers what came of the same request before, or what comes of it.
@@ -110,82 +182,112 @@ impl Server {
         caller: &Caller,
         call: &Call,
         request_id: RequestId,
-        earlier: Earlier,
+        earlier: Arc<Logged>,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
-        let (known, outcome) = match earlier {
-            Earlier::Over(known, outcome) => (known, outcome),
-            Earlier::Running(execution_id) => {
-                let ended = self
-                    .commit
-                    .mirror
-                    .call_outcome(request_id, execution_id, caller.until);
-                let (known, outcome) = ended.await.ok_or_else(|| still_runs(request_id))?;
-                (
-                    Box::new(known.ok_or_else(|| still_runs(request_id))?),
-                    outcome,
-                )
-            }
+        let (known, outcome) = if let Some(outcome) = earlier.outcome().cloned() {
+            (earlier, outcome)
+        } else {
+            let ended = timeout_at(caller.asking.until, self.ended(request_id, earlier));
+            ended.await.map_err(|_| still_runs(request_id))??
         };
-        let revision = self
-            .commit
-            .mirror
-            .with(|core| core.index.applied().wire(core.index.lineage()));
         let ran = Ran {
-            execution: &known.execution,
+            execution: &known.run.execution,
             correlation_id: &call.correlation_id,
             duration_ms: None,
             attempts: None,
-            revision,
+            revision: self.handle.reads.revision(),
         };
         let result = outcome::again(&known, &outcome)?;
         self.reply_of(&ran, result, ignored)
     }
 
-    /// It is for this instance to carry the call out, and to write down what came of it before that is said.
+    /// Waits until that execution of a call has ended; the call as it was seen last, and what came of it.
+    async fn ended(
+        &self,
+        request_id: RequestId,
+        mut call: Arc<Logged>,
+    ) -> Result<(Arc<Logged>, CallOutcome), Error> {
+        let execution_id = call.run.execution.execution_id;
+        let mut changes = self.handle.reads.changes();
+        loop {
+            changes.borrow_and_update();
+            let (seen, status) = self.read(|state| {
+                let status = state.call_status(request_id, execution_id);
+                (state.call(request_id).cloned(), status)
+            })?;
+            let same = |seen: &Arc<Logged>| seen.run.execution.execution_id == execution_id;
+            call = seen.filter(same).unwrap_or(call);
+            if let CallStatus::Ended(outcome) = status {
+                return Ok((call, outcome));
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            // The sender lives as long as this.
+            let _ = changes.changed().await;
+        }
+    }
+
+    /// It is for this instance to execute the call, and to have what came of it in the log before that is said.
     async fn carry_out(
         &self,
-        caller: &Caller,
+        (caller, provider): (&Caller, &Caller),
         call: &mut Call,
         request_id: RequestId,
         first: Ready,
         ignored: Vec<String>,
     ) -> Result<Bytes, Error> {
-        let whole = caller
-            .until
-            .saturating_duration_since(tokio::time::Instant::now());
-        let provider = Caller {
-            until: caller.until - (whole / END_PART).min(END_MAX),
-            ..caller.clone()
-        };
-        let (begun_by, idempotent) = (first.chosen.by(), first.contract.idempotent);
-        let (chosen, ended) = self.attempts(&provider, call, first).await;
-        let mut kept = None;
+        let (first_asked, idempotent) = (first.chosen.provider(), first.contract.idempotent);
+        let (chosen, ended) = self.attempts(provider, call, first).await;
+        let mut kept: Option<JsonText> = None;
         let answer = ended.and_then(|result| {
             kept = Some(result.clone());
-            self.answer_call(call, &chosen, result, ignored.clone())
+            self.answer_call(call, &chosen, result, ignored)
         });
         let answer = answer.map_err(|error| call.with_asked(error));
         let outcome = match &answer {
             Ok(_) => outcome::completed(kept.as_ref()),
             Err(error) => outcome::failed(error),
         };
-        let end = End {
+        let end = EndCall {
             request_id,
             execution_id: ExecutionId(call.execution_id),
-            by: Some(chosen.by()).filter(|by| *by != begun_by),
+            by: Some(chosen.provider()).filter(|provider| *provider != first_asked),
             attempts: call.attempts,
             asked: call.asked.clone(),
             duration_ms: call.millis(),
             outcome,
         };
-        let written = self.commit.end_call(caller, end).await?;
-        if written == Outcome::Unknown {
-            // Its time was up before it could be written, and others were told so.
-            return Err(call.at(&chosen).unknown(idempotent));
+        let command = caller.command(Action::EndCall(Box::new(end)));
+        match self.end_call(caller, command).await? {
+            // Its time was up before, and others were told so.
+            CallOutcome::Unknown => Err(call.at(&chosen).unknown(idempotent)),
+            logged => answer.map_err(|error| outcome::as_logged(&logged, error)),
         }
-        answer
     }
+
+    /// Ends an execution of this instance; the outcome that counts. It is ended though the caller waits no longer.
+    async fn end_call(&self, caller: &Caller, command: Command) -> Result<CallOutcome, Error> {
+        let (handle, deadline) = (self.handle.clone(), self.end_deadline());
+        let ended = tokio::spawn(async move { handle.decide(command, deadline).await });
+        let unknown = || Error::unavailable(Outcome::Unknown);
+        let ended = timeout_at(caller.asking.until, ended).await;
+        let ended = ended.map_err(|_| unknown())?.map_err(|_| unknown())??;
+        match ended.result {
+            Ok(Answer::ExecutionEnded { outcome, .. }) => Ok(outcome),
+            Ok(_) => Err(wrong()),
+            Err(refused) => Err(refusal::error(refused)),
+        }
+    }
+
+    fn end_deadline(&self) -> onex_types::time::Moment {
+        self.clock.now().mono.plus(END_MILLIS_MAX)
+    }
+}
+
+/// Whether the call may be executed again, as far as its record says: the contract of who is asked next may promise less.
+fn may_run_again(call: &Logged) -> bool {
+    let outcome = call.outcome();
+    outcome.is_some_and(|outcome| outcome.may_run_again(call.idempotent))
 }
 
 fn still_runs(request_id: RequestId) -> Error {
@@ -195,9 +297,16 @@ fn still_runs(request_id: RequestId) -> Error {
     Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
 }
 
-fn begin(call: &Call, first: &Ready, request_id: RequestId, caller: &Caller) -> Begin {
+fn wrong() -> Error {
+    Error::new(
+        ErrorCode::Internal,
+        "a command about a call was answered with something else",
+    )
+}
+
+fn begin(call: &Call, first: &Ready, request_id: RequestId, caller: &Caller) -> BeginCall {
     let chosen = &first.chosen;
-    Begin {
+    BeginCall {
         request_id,
         digest: call.digest,
         tool_name: chosen.tool_name.clone(),
@@ -207,6 +316,6 @@ fn begin(call: &Call, first: &Ready, request_id: RequestId, caller: &Caller) -> 
         idempotent: first.contract.idempotent,
         requester_id: call.request.requester_id,
         trace_log_id: Some(call.trace_log_id()),
-        timeout_ms: left(caller),
+        timeout_ms: caller.left(),
     }
 }

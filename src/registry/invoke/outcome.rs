@@ -2,15 +2,16 @@
 
 use serde_json::Value;
 
-use crate::{
-    domain::{
-        call::{CALL_RESULT_BYTES_MAX, Call, Completed, Executed, Execution, Failure, Outcome},
-        record::Unknown,
-    },
-    protocol::{
-        error::{Error, ErrorCode},
-        json::{self, JsonText},
-    },
+use onex_core::{
+    call::{CALL_RESULT_BYTES_MAX, CallOutcome, Completed, Executed, Execution, Failure},
+    execution::Call,
+    record::Unknown,
+};
+
+use crate::protocol::{
+    error::{Error, ErrorCode},
+    invoke as wire,
+    json::{self, JsonText},
 };
 
 use super::verdict::At;
@@ -26,20 +27,20 @@ pub(super) struct Ran<'a> {
 }
 
 /// With a result that is to be kept: of its text the white space is not.
-pub(super) fn completed(result: Option<&JsonText>) -> Outcome {
-    Outcome::Completed(Completed {
+pub(super) fn completed(result: Option<&JsonText>) -> CallOutcome {
+    CallOutcome::Completed(Completed {
         result: result.map(|result| json::compact(result.text())),
     })
 }
 
 /// An error as it is written down: the code says whether the tool was run, where the details do not.
-pub(super) fn failed(error: &Error) -> Outcome {
+pub(super) fn failed(error: &Error) -> CallOutcome {
     let executed = match error.details.get("executed") {
         Some(Value::Bool(true)) => Executed::Yes,
         Some(Value::String(_)) => Executed::Unknown,
         _ => Executed::No,
     };
-    Outcome::Failed(Box::new(Failure {
+    CallOutcome::Failed(Box::new(Failure {
         code: error.code.as_str().to_owned(),
         message: error.message.clone(),
         retryable: error.retryable,
@@ -49,20 +50,40 @@ pub(super) fn failed(error: &Error) -> Outcome {
 }
 
 /// What is answered for a call that has ended before.
-pub(super) fn again(call: &Call, outcome: &Outcome) -> Result<JsonText, Error> {
+pub(super) fn again(call: &Call, outcome: &CallOutcome) -> Result<JsonText, Error> {
     let at = At {
-        tool_name: &call.execution.tool_name,
-        node_id: &call.execution.node_id,
-        execution_id: call.execution.execution_id.0,
+        tool_name: &call.run.execution.tool_name,
+        node_id: &call.run.execution.node_id,
+        execution_id: call.run.execution.execution_id.0,
     };
     match outcome {
-        Outcome::Completed(Completed {
+        CallOutcome::Completed(Completed {
             result: Some(result),
         }) => JsonText::parse(result.as_bytes()).map_err(|_| at.not_kept(CALL_RESULT_BYTES_MAX)),
-        Outcome::Completed(Completed { result: None }) => Err(at.not_kept(CALL_RESULT_BYTES_MAX)),
-        Outcome::Failed(failure) => Err(error(failure)),
-        Outcome::Unknown => Err(at.unknown(call.idempotent)),
+        CallOutcome::Completed(Completed { result: None }) => {
+            Err(at.not_kept(CALL_RESULT_BYTES_MAX))
+        }
+        CallOutcome::Failed(failure) => Err(error(failure)),
+        CallOutcome::Unknown => Err(at.unknown(call.idempotent)),
     }
+}
+
+/// The error as the log has it: an earlier execution of the call may have been executed.
+pub(super) fn as_logged(logged: &CallOutcome, error: Error) -> Error {
+    let executed = failed(&error).executed();
+    if executed != logged.executed() && logged.executed() == Executed::Unknown {
+        return error.with("executed", wire::Executed::Unknown);
+    }
+    error
+}
+
+/// The same for an error of a call that may have been executed before.
+pub(super) fn after(earlier: &Call, error: Error) -> Error {
+    let executed = |outcome: &CallOutcome| outcome.executed() != Executed::No;
+    if earlier.executed_before || earlier.outcome().is_some_and(executed) {
+        return as_logged(&failed(&error).after_unknown(), error);
+    }
+    error
 }
 
 fn error(failure: &Failure) -> Error {
@@ -90,7 +111,7 @@ mod tests {
             .with("executed", true)
             .with("provider_code", "E");
         said.retryable = true;
-        let Outcome::Failed(failure) = failed(&said) else {
+        let CallOutcome::Failed(failure) = failed(&said) else {
             panic!("it failed");
         };
         assert_eq!(failure.executed, Executed::Yes);

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use tokio::sync::{Semaphore, oneshot};
 use uuid::Uuid;
 
-use super::super::stop::Stop;
+use super::super::{bus::Bus, stop::Stop};
 
 /// How long a provider's place is kept for a call of which nobody waits for the answer any more.
 const KEPT: Duration = Duration::from_mins(1);
@@ -25,7 +25,7 @@ const KEPT_MAX: usize = 16_384;
 
 /// Where answers of providers arrive.
 pub(super) struct Post {
-    client: Client,
+    bus: Bus,
     /// What their subjects begin with.
     inbox: String,
     /// By the end of the subject, which none but the provider is told: another one must not answer in its place. None
@@ -55,19 +55,26 @@ pub(super) struct Answer {
 }
 
 impl Post {
-    /// Listens for answers.
-    pub(super) async fn open(client: Client, stop: &Stop) -> Result<Arc<Self>, SubscribeError> {
-        let inbox = client.new_inbox();
-        let answers = client.subscribe(format!("{inbox}.*")).await?;
-        let this = Arc::new(Self {
-            client,
-            inbox,
+    pub(super) fn new(bus: Bus, late: Arc<AtomicU64>) -> Self {
+        Self {
+            inbox: bus.client().new_inbox(),
+            bus,
             waiting: Mutex::new(Some(HashMap::new())),
-            late: Arc::default(),
+            late,
             kept: Arc::new(Semaphore::new(KEPT_MAX)),
-        });
-        stop.watch("answers of providers", Arc::clone(&this).deliver(answers));
-        Ok(this)
+        }
+    }
+
+    /// Listens for answers: below the same inbox over every connection, so that those come that were asked for over an
+    /// earlier one.
+    pub(super) async fn listen(
+        self: &Arc<Self>,
+        client: &Client,
+        session: &Stop,
+    ) -> Result<(), SubscribeError> {
+        let answers = client.subscribe(format!("{}.*", self.inbox)).await?;
+        session.spawn(Arc::clone(self).deliver(answers));
+        Ok(())
     }
 
     async fn deliver(self: Arc<Self>, mut answers: Subscriber) {
@@ -98,11 +105,6 @@ impl Post {
     /// Whether nobody waits for answers any more.
     pub(super) fn is_closed(&self) -> bool {
         self.lock().is_none()
-    }
-
-    /// Counts answers that nobody waited for any more: too late, or not the first.
-    pub(super) fn late(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.late)
     }
 
     /// Keeps a place until the answer comes after all, until its provider is gone, or for a minute.
@@ -154,9 +156,8 @@ impl Post {
             return Came::Nothing(None);
         }
         let reply = format!("{}.{}", self.inbox, name.simple());
-        let sent = self
-            .client
-            .publish_with_reply_and_headers(subject, reply, headers, body);
+        let client = self.bus.client();
+        let sent = client.publish_with_reply_and_headers(subject, reply, headers, body);
         if let Err(error) = sent.await {
             return Came::Unsent(error);
         }

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 
 use crate::protocol::{names::NODE_GROUP, subject::covers};
 
+use super::super::bus::Bus;
+
 /// Where every NATS server says who of an account is connected to it.
 const CONNECTIONS: &str = "$SYS.REQ.ACCOUNT.PING.CONNZ";
 /// Where it says how many leaf nodes are: it does not know who listens behind those.
@@ -130,7 +132,7 @@ type Look = Shared<BoxFuture<'static, Option<Arc<Heard>>>>;
 
 /// Looks who listens on subjects.
 pub(super) struct Probe {
-    client: Client,
+    bus: Bus,
     recent: Mutex<Recent>,
 }
 
@@ -164,9 +166,9 @@ enum Away {
 }
 
 impl Probe {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(bus: Bus) -> Self {
         Self {
-            client,
+            bus,
             recent: Mutex::default(),
         }
     }
@@ -213,7 +215,11 @@ impl Probe {
             "subscriptions": true,
             "subscriptions_detail": true,
         });
-        let answers = send(&self.client, [(CONNECTIONS, filter), (ACCOUNT, json!({}))]).await?;
+        let answers = send(
+            &self.bus.client(),
+            [(CONNECTIONS, filter), (ACCOUNT, json!({}))],
+        )
+        .await?;
         let one_server = self.is_one_server();
         let all =
             move |heard: &Heard| one_server && !heard.connections.is_empty() && heard.accounts > 0;
@@ -241,7 +247,7 @@ impl Probe {
     }
 
     fn is_one_server(&self) -> bool {
-        self.client.server_info().cluster.is_none()
+        self.bus.client().server_info().cluster.is_none()
     }
 
     /// Whether each of these connections is closed, by what its server says.
@@ -249,7 +255,7 @@ impl Probe {
         for (server, cids) in &watched.connections {
             for cid in cids.keys() {
                 let asked = [(CONNECTIONS, json!({"cid": cid}))];
-                let Some(answers) = send(&self.client, asked).await else {
+                let Some(answers) = send(&self.bus.client(), asked).await else {
                     return false;
                 };
                 let said = |heard: &Heard| heard.connections.contains_key(server);

@@ -110,7 +110,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::ids::Incarnation;
+    use onex_types::ids::Incarnation;
 
     fn provider(n: u128) -> Provider {
         (Incarnation(Uuid::from_u128(n)), "add".parse().unwrap())

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    domain::ids::Token,
-    protocol::{
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-        invoke::{CANDIDATES_SHOWN_MAX, Choice, Offered, Reason},
-        validator::Violation,
-    },
+use onex_types::ids::Token;
+
+use crate::protocol::{
+    error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
+    invoke::{CANDIDATES_SHOWN_MAX, Choice, Offered, Reason},
+    validator::Violation,
 };
 
 use super::Chosen;
@@ -63,9 +62,9 @@ impl Considerations<'_> {
         let message = format!(
             "this registry may not call {name} of node {}: its subject is {}, and --tool-subjects, with which the \
              registry was started, does not name that; nothing was called",
-            one.seen.node_id, one.tool.subject,
+            one.node.node_id, one.tool.subject,
         );
-        Some(Error::forbidden("tool_subject", one.seen.node_id, message))
+        Some(Error::forbidden("tool_subject", one.node.node_id, message))
     }
 
     fn changed(&self, name: &Token, hash: &str) -> Error {
@@ -94,7 +93,7 @@ impl Considerations<'_> {
     fn why(&self, name: &Token, choice: &Choice) -> String {
         let pinned = choice.provider_node_id.as_ref();
         if let Some(node_id) =
-            pinned.filter(|id| !self.all.iter().any(|one| one.seen.node_id == *id))
+            pinned.filter(|id| !self.all.iter().any(|one| one.node.node_id == *id))
         {
             return format!(
                 "node {node_id} does not offer {name}, or does not live; other nodes do"
@@ -148,7 +147,7 @@ impl Considered<'_> {
     pub(super) fn busy(&self, more: &str) -> Error {
         let message = format!(
             "node {} has {} calls of {} under way, as many as a provider may have, {more}; nothing was called",
-            self.seen.node_id, self.load.own, self.tool.name,
+            self.node.node_id, self.load.own, self.tool.name,
         );
         busy(message)
     }

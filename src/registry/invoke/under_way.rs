@@ -156,7 +156,8 @@ impl Drop for Waits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{domain::ids::Incarnation, registry::invoke::history::Outlook};
+    use crate::registry::invoke::history::Outlook;
+    use onex_types::ids::Incarnation;
 
     #[test]
     fn an_answer_that_breaks_the_contract_is_a_bad_one() {

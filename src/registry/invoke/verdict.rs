@@ -3,22 +3,20 @@
 use std::fmt;
 
 use async_nats::{HeaderMap, Message};
+use onex_types::ids::{NodeId, Token};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{
-    domain::ids::{NodeId, Token},
-    protocol::{
-        error::{Error, ErrorCode},
-        invoke::{Executed, PROVIDER_BODY_BYTES_MAX},
-        json::{Document, JsonText},
-        names::{HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_EXECUTED},
-        provider_error::ProviderError,
-        validator::Violation,
-    },
+use crate::protocol::{
+    error::{Error, ErrorCode},
+    invoke::{Executed, PROVIDER_BODY_BYTES_MAX},
+    json::{Document, JsonText},
+    names::{HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_EXECUTED},
+    provider_error::ProviderError,
+    validator::Violation,
 };
 
-use super::super::contracts::READ_QUICKLY_BYTES_MAX;
+use super::super::contracts::PARSE_INLINE_BYTES_MAX;
 
 /// Longest name of a provider's error that is taken from a header, in characters.
 const CODE_CHARS_MAX: usize = 64;
@@ -114,7 +112,7 @@ impl At<'_> {
 
     /// The result is not as the contract says; it is shown as far as that is useful.
     pub(super) fn invalid(&self, violations: &[Violation], answer: &[u8]) -> Error {
-        let answer = if answer.len() > READ_QUICKLY_BYTES_MAX {
+        let answer = if answer.len() > PARSE_INLINE_BYTES_MAX {
             beginning(&String::from_utf8_lossy(answer))
         } else {
             shown(ProviderError::read(answer).0)

@@ -1,66 +1,54 @@
-//! Lists of buses.
+//! Buses, in lists.
 
+use onex_core::{bus_index::BusFilter, key::Key, node_record::Bus, record::Unknown, state::State};
+use onex_types::{
+    ids::{BusId, NodeId},
+    time::Moment,
+};
 use serde_json::Value;
 
-use crate::{
-    domain::{
-        bus::Announcement,
-        ids::{BusId, NodeId},
-        index::Index,
-        record::Unknown,
-    },
-    protocol::{
-        bus::{BusItem, BusListRequest},
-        error::Error,
-        port::Page,
-        uri::EndpointUri,
-    },
+use crate::protocol::{
+    bus::{BusItem, BusListRequest},
+    error::Error,
+    port::Page,
+    uri::EndpointUri,
 };
 
-use super::{cursor, page};
+use super::{Catalog, cursor, page};
 
 /// Buses, a page of at most `limit`.
 pub(in crate::registry) fn buses(
-    index: &Index,
+    Catalog { state, now }: Catalog<'_>,
     request: &BusListRequest,
     limit: usize,
 ) -> Result<Page<BusItem>, Error> {
     let after = cursor(request.cursor.as_deref(), |text| text.parse::<BusId>().ok())?;
-    let node = request.node_id.as_ref();
-    let found = index
-        .nodes
-        .all_buses(after.as_ref())
-        .filter(|(_, bus)| node.is_none_or(|node| belongs_to(bus, node)))
-        .filter(|(_, bus)| {
-            let protocol = request.protocol.as_ref();
-            protocol.is_none_or(|protocol| bus.protocol == *protocol)
-        })
-        .filter_map(|(id, bus)| Some((id.to_string(), item(index, id, bus)?)));
-    let revision = index.applied().wire(index.lineage());
-    Ok(page(revision, found, limit))
+    let filter = BusFilter {
+        node_id: request.node_id.clone(),
+        protocol: request.protocol.clone(),
+    };
+    let found = state.indexes.buses.buses(&filter, after.as_ref());
+    let found = found.filter_map(|id| Some((id.to_string(), of_id(state, id, now)?)));
+    Ok(page(state.revision(), found, limit))
 }
 
-/// The first buses of a node, in the order of their ids.
-pub(super) fn of_node(index: &Index, node: &NodeId, shown: usize) -> Vec<BusItem> {
-    index
-        .nodes
-        .buses_of_node(node)
-        .take(shown)
-        .filter_map(|id| item(index, id, &index.nodes.bus(id)?.body()?.bus))
-        .collect()
+/// The buses of a node, in the order of their ids.
+pub(super) fn of_node(state: &State, node_id: &NodeId) -> impl Iterator<Item = BusId> {
+    let filter = BusFilter {
+        node_id: Some(node_id.clone()),
+        protocol: None,
+    };
+    state.indexes.buses.buses(&filter, None).cloned()
 }
 
-fn belongs_to(bus: &Announcement, node: &NodeId) -> bool {
-    bus.node.as_ref().is_some_and(|life| life.node_id == *node)
+/// A bus in a list.
+pub(super) fn of_id(state: &State, id: &BusId, now: Moment) -> Option<BusItem> {
+    let (_, bus) = state.bus(id)?;
+    let active = state.reads_live(&Key::Bus(id.clone()), now);
+    item(id, bus, active)
 }
 
-/// Whether what a bus ends with is alive.
-pub(super) fn is_active(index: &Index, id: &BusId, bus: &Announcement) -> bool {
-    let since = index.nodes.bus(id).map(|entry| entry.revision);
-    bus.ended.is_none() && index.bus_over(bus, since.unwrap_or_default()).is_none()
-}
-
-fn item(index: &Index, id: &BusId, bus: &Announcement) -> Option<BusItem> {
+fn item(id: &BusId, bus: &Bus, active: bool) -> Option<BusItem> {
     Some(BusItem {
         bus_id: id.clone(),
         protocol: bus.protocol.clone(),
@@ -68,9 +56,9 @@ fn item(index: &Index, id: &BusId, bus: &Announcement) -> Option<BusItem> {
         inbound: flag(&bus.more, "inbound"),
         outbound: flag(&bus.more, "outbound"),
         requester_id: bus.requester_id,
-        node_id: bus.node.as_ref().map(|life| life.node_id.clone()),
+        node_id: bus.owner.as_ref().map(|owner| owner.node_id.clone()),
         lease_id: bus.lease_id,
-        active: is_active(index, id, bus),
+        active,
         subscriber_count: None,
         messages_per_sec: None,
         health_check_passed: None,
@@ -85,6 +73,6 @@ pub(in crate::registry) fn endpoint_of(more: &Unknown) -> Option<EndpointUri> {
 }
 
 /// What was said of a bus that is so unless somebody says otherwise.
-pub(in crate::registry) fn flag(more: &Unknown, name: &str) -> bool {
+fn flag(more: &Unknown, name: &str) -> bool {
     more.get(name).and_then(Value::as_bool).unwrap_or(true)
 }

@@ -11,7 +11,7 @@ use crate::protocol::{
     tool::{ToolItem, ToolListRequest},
 };
 
-use super::{Catalog, bad_cursor, nodes, tools::tools};
+use super::{Catalog, bad_cursor, buses::buses, nodes::nodes, pools::pools, tools::tools};
 
 /// The lists that follow each other on the pages of the registry.
 const LISTS: [(Section, &str); 4] = [
@@ -28,8 +28,8 @@ pub(in crate::registry) struct Here {
 }
 
 /// The registry, with a page of at most `limit` of what there is: pools first, then nodes, tools, buses.
-pub(in crate::registry) fn registry<'a>(
-    catalog: impl Catalog<'a>,
+pub(in crate::registry) fn registry(
+    catalog: Catalog<'_>,
     request: &DescribeRequest,
     limit: usize,
     here: Here,
@@ -102,8 +102,8 @@ struct Lists {
 }
 
 /// Puts a page of one list among the others; says how many items that were and where the next begins.
-fn fill<'a>(
-    catalog: impl Catalog<'a>,
+fn fill(
+    catalog: Catalog<'_>,
     reply: &mut Lists,
     section: Section,
     cursor: Option<String>,
@@ -115,7 +115,7 @@ fn fill<'a>(
                 cursor,
                 ..PoolListRequest::default()
             };
-            let page = catalog.pools(&request, limit)?;
+            let page = pools(catalog, &request, limit)?;
             reply.pools = page.items;
             (reply.pools.len(), page.next_cursor)
         }
@@ -124,7 +124,7 @@ fn fill<'a>(
                 cursor,
                 ..NodeListRequest::default()
             };
-            let page = nodes::nodes(catalog, &request, limit)?;
+            let page = nodes(catalog, &request, limit)?;
             reply.nodes = page.items;
             (reply.nodes.len(), page.next_cursor)
         }
@@ -142,7 +142,7 @@ fn fill<'a>(
                 cursor,
                 ..BusListRequest::default()
             };
-            let page = catalog.buses(&request, limit)?;
+            let page = buses(catalog, &request, limit)?;
             reply.buses = page.items;
             (reply.buses.len(), page.next_cursor)
         }

@@ -1,20 +1,85 @@
-//! Lists of leases.
+//! Leases as they are shown, and lists of them.
 
-use crate::{
-    domain::{
-        ids::{Host, Label, Name, NodeId, Port, RequesterId},
-        index::Index,
-        key::PortKey,
-        time::Moment,
-    },
-    protocol::{
-        error::Error,
-        port::{LeaseReply, ListRequest, Page, ResolveRequest},
-    },
+use jiff::SignedDuration;
+use onex_core::{command::Held, key::Key, record::Lease, state::State};
+use onex_types::{
+    ids::{Host, Label, Name, NodeId, Port, RequesterId},
+    key::PortKey,
+    time::{Moment, Now},
 };
 
-use super::super::view;
-use super::bad_cursor;
+use crate::protocol::{
+    error::Error,
+    port::{Availability, LeaseReply, LeaseStatus, ListRequest, Page, ResolveRequest},
+};
+
+use super::{Catalog, bad_cursor};
+
+/// A heartbeat is due after this part of what is left.
+const RENEW_AFTER_PART: u64 = 3;
+
+/// The lease as its holder and everyone else sees it.
+pub(in crate::registry) fn lease_reply(held: &Held, revision: u64, now: Moment) -> LeaseReply {
+    let Held {
+        key,
+        lease,
+        ttl,
+        renewed_at,
+        since,
+        ..
+    } = held;
+    let left = ttl.millis().saturating_sub(now.since(*since));
+    let lasts = SignedDuration::from_secs(ttl.seconds().into());
+    LeaseReply {
+        lease_id: lease.lease_id,
+        status: LeaseStatus::Active,
+        port: lease.ports.first().copied().unwrap_or(key.port),
+        ports: lease.ports.clone(),
+        host: key.host.clone(),
+        transport: key.transport,
+        protocol: lease.protocol.clone(),
+        requester_id: lease.requester_id,
+        assigned_to: lease.requester_id,
+        node_id: lease.owner.as_ref().map(|owner| owner.node_id.clone()),
+        name: lease.name.clone(),
+        labels: lease.labels.clone(),
+        ttl: *ttl,
+        requested_at: lease.requested_at,
+        granted_at: lease.granted_at,
+        expires_at: renewed_at.saturating_add(lasts).unwrap_or(*renewed_at),
+        expires_in_ms: left,
+        renew_after_ms: left / RENEW_AFTER_PART,
+        fencing_token: lease.fence,
+        revision,
+        availability: None,
+        verified_on: None,
+        warnings: Vec::new(),
+        ignored: Vec::new(),
+    }
+}
+
+/// The reply to a grant: with what trying the port said.
+pub(in crate::registry) fn granted(held: &Held, revision: u64, now: Now) -> LeaseReply {
+    LeaseReply {
+        availability: Some(if held.verified {
+            Availability::Verified
+        } else {
+            Availability::Unverified
+        }),
+        verified_on: held.verified.then(|| held.key.host.clone()),
+        ..lease_reply(held, revision, now.mono)
+    }
+}
+
+/// The lease under a key, as it is shown, if it reads as live.
+pub(super) fn of_key(state: &State, key: &Key, now: Moment) -> Option<LeaseReply> {
+    let Key::Port(port) = key else {
+        return None;
+    };
+    let (slot, lease) = state.lease(port).filter(|_| state.reads_live(key, now))?;
+    let held = Held::of(state, port, slot, lease);
+    Some(lease_reply(&held, state.revision(), now))
+}
 
 /// Which leases are asked for.
 #[derive(Default)]
@@ -27,12 +92,26 @@ struct Filter<'a> {
     port: Option<Port>,
 }
 
+impl Filter<'_> {
+    fn takes(&self, lease: &Lease) -> bool {
+        let owner = lease.owner.as_ref().map(|owner| &owner.node_id);
+        self.port.is_none_or(|port| lease.ports.contains(&port))
+            && self
+                .requester
+                .is_none_or(|requester| lease.requester_id == requester)
+            && self.node.is_none_or(|node| owner == Some(node))
+            && self
+                .name
+                .is_none_or(|name| lease.name.as_ref() == Some(name))
+            && self.label.is_none_or(|label| lease.labels.contains(label))
+    }
+}
+
 /// Live leases, a page of at most `limit`.
-pub(in crate::registry) fn list(
-    index: &Index,
+pub(in crate::registry) fn leases(
+    catalog: Catalog<'_>,
     request: &ListRequest,
     limit: usize,
-    now: Moment,
 ) -> Result<Page<LeaseReply>, Error> {
     let filter = Filter {
         host: request.host.as_ref(),
@@ -42,25 +121,22 @@ pub(in crate::registry) fn list(
         label: request.label.as_ref(),
         port: request.port,
     };
-    leases(index, &filter, request.cursor.as_deref(), limit, now)
+    filtered(catalog, &filter, request.cursor.as_deref(), limit)
 }
 
 /// Live leases of a name or with a label, a page of at most `limit`.
-pub(in crate::registry) fn resolve(
-    index: &Index,
+pub(in crate::registry) fn resolved(
+    catalog: Catalog<'_>,
     request: &ResolveRequest,
     limit: usize,
-    now: Moment,
 ) -> Result<Page<LeaseReply>, Error> {
-    match (&request.name, &request.label) {
-        (None, None) => return Err(Error::invalid("/name", "name or label is required")),
-        (Some(_), Some(_)) => {
-            return Err(Error::invalid(
-                "/label",
-                "only one of name and label may be given",
-            ));
-        }
-        _ => {}
+    let wrong = match (&request.name, &request.label) {
+        (None, None) => Some(("/name", "name or label is required")),
+        (Some(_), Some(_)) => Some(("/label", "only one of name and label may be given")),
+        _ => None,
+    };
+    if let Some((pointer, message)) = wrong {
+        return Err(Error::invalid(pointer, message));
     }
     let filter = Filter {
         host: request.host.as_ref(),
@@ -68,80 +144,58 @@ pub(in crate::registry) fn resolve(
         label: request.label.as_ref(),
         ..Filter::default()
     };
-    leases(index, &filter, request.cursor.as_deref(), limit, now)
+    filtered(catalog, &filter, request.cursor.as_deref(), limit)
 }
 
-fn leases(
-    index: &Index,
+fn filtered(
+    Catalog { state, now }: Catalog<'_>,
     filter: &Filter<'_>,
     cursor: Option<&str>,
     limit: usize,
-    now: Moment,
 ) -> Result<Page<LeaseReply>, Error> {
-    let after = cursor
-        .map(str::parse::<PortKey>)
+    let after: Option<PortKey> = cursor
+        .map(str::parse)
         .transpose()
         .map_err(|_| bad_cursor())?;
-    let after = after.as_ref();
+    let first = PortKey::first();
+    let from = after.as_ref().unwrap_or(&first);
     // Leases are kept by the name that the host had when they were granted.
-    let hosts = filter.host.map(|host| index.with_former(host));
+    let hosts = filter.host.map(|host| state.names_in_use(host));
     let hosts = hosts.as_ref();
+    let indexes = &state.indexes;
     // The narrowest set that holds all of them.
-    let of_node = filter.node.map(|node| index.lookup.bound_to(node, after));
-    let keys: Box<dyn Iterator<Item = &PortKey>> = if let Some(keys) = of_node {
-        Box::new(keys)
-    } else {
-        match (filter.name, filter.requester, filter.label, hosts) {
-            (Some(name), _, _, _) => Box::new(index.lookup.named(name.clone(), after)),
-            (None, Some(requester), _, _) => Box::new(index.lookup.held_by(requester, after)),
-            (None, None, Some(label), _) => Box::new(index.lookup.labelled(label.clone(), after)),
-            (None, None, None, hosts) => match (filter.port, hosts) {
-                (Some(port), _) => Box::new(index.holding(port, after)),
-                (None, None) => Box::new(index.lookup.live(None, after)),
-                (None, Some(hosts)) => {
+    let keys: Box<dyn Iterator<Item = &PortKey>> =
+        match (filter.name, filter.requester, filter.label) {
+            (Some(name), ..) => Box::new(indexes.named(name)),
+            (None, Some(requester), _) => Box::new(indexes.held_by(requester, from)),
+            (None, None, Some(label)) => Box::new(indexes.labelled(label)),
+            (None, None, None) => match hosts {
+                None => Box::new(state.ports_from(from)),
+                Some(hosts) => {
                     let each = hosts.iter();
-                    Box::new(each.flat_map(move |host| index.lookup.live(Some(host), after)))
+                    Box::new(each.flat_map(|host| state.ports_of(host)))
                 }
             },
-        }
-    };
+        };
     let mut found = keys
+        .filter(|key| after.as_ref().is_none_or(|after| *key > after))
         .filter(|key| hosts.is_none_or(|hosts| hosts.contains(&key.host)))
-        .filter(|key| filter.port.is_none_or(|port| key.port == port))
-        .filter_map(|key| view::held(index, key))
-        .filter(|held| {
-            let lease = &held.lease;
-            filter
-                .requester
-                .is_none_or(|requester| lease.requester_id == requester)
-                && filter.node.is_none_or(|node| {
-                    lease
-                        .node
-                        .as_ref()
-                        .is_some_and(|life| life.node_id == *node)
-                })
-                && filter
-                    .name
-                    .is_none_or(|name| lease.name.as_ref() == Some(name))
-                && filter
-                    .label
-                    .is_none_or(|label| lease.labels.contains(label))
-        });
-    let (revision, lineage) = (index.applied(), index.lineage());
+        .filter(|key| state.reads_live(&Key::Port((*key).clone()), now))
+        .filter_map(|key| state.lease(key).map(|(slot, lease)| (key, slot, lease)))
+        .filter(|(_, _, lease)| filter.takes(lease));
     let mut last = None;
     let items: Vec<LeaseReply> = found
         .by_ref()
         .take(limit)
-        .map(|held| {
-            last = Some(held.key.to_string());
-            view::lease(held, revision, lineage, now)
+        .map(|(key, slot, lease)| {
+            last = Some(key.to_string());
+            lease_reply(&Held::of(state, key, slot, lease), state.revision(), now)
         })
         .collect();
-    let next_cursor = found.next().and(last);
     Ok(Page {
+        next_cursor: found.next().and(last),
         items,
-        next_cursor,
-        revision: revision.wire(lineage),
+        revision: state.revision(),
         ignored: Vec::new(),
     })
 }

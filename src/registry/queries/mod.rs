@@ -1,4 +1,4 @@
-//! What is answered from what an instance knows: whichever core keeps it, where that is a [`Catalog`].
+//! What is answered from what readers see: a [`Catalog`].
 
 mod buses;
 mod catalog;
@@ -10,20 +10,17 @@ mod schemas;
 mod texts;
 mod tools;
 
-pub(super) use buses::{buses, endpoint_of, flag};
-pub(super) use catalog::{Catalog, Executed, FirstCore, Known};
+pub(super) use buses::{buses, endpoint_of};
+pub(super) use catalog::{Catalog, Known};
 pub(super) use describe::{Here, registry};
-pub(super) use leases::{list, resolve};
+pub(super) use leases::{granted, lease_reply, leases, resolved};
 pub(super) use nodes::{SHOWN_MAX, node, nodes, trust, trust_of};
 pub(super) use pools::pools;
 pub(super) use schemas::{schema, schemas};
 pub(super) use texts::Texts;
-pub(super) use tools::{announced, collisions, tool, tools};
+pub(super) use tools::{announced, tool, tools};
 
-use crate::{
-    domain::{index::Index, key::Revision},
-    protocol::{error::Error, port::Page},
-};
+use crate::protocol::{error::Error, port::Page};
 
 /// A page of what `found` has, each with the cursor behind it.
 pub(super) fn page<T>(
@@ -59,9 +56,4 @@ pub(super) fn cursor<T>(
 
 pub(super) fn bad_cursor() -> Error {
     Error::invalid("/cursor", "must be the next_cursor of the page before")
-}
-
-/// Whether the index knows `wanted`, a revision from outside: it says how far it is, exactly.
-pub(super) fn knows(index: &Index, wanted: Revision) -> bool {
-    index.exact() >= wanted
 }

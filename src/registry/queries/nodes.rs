@@ -2,30 +2,30 @@
 
 use std::sync::Arc;
 
+use onex_core::{
+    command::Refusal,
+    node::NodeEnd as Ended,
+    node_index::{Liveness as Facet, NodeFilter},
+    trust::Verdicts,
+};
+use onex_types::ids::{LeaseId, NodeId};
 use serde::{Serialize, Serializer, de::DeserializeOwned};
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::{
-    domain::{
-        command::Refusal,
-        ids::{LeaseId, NodeId},
-        node::LifeEnd,
-        trust::{TrustState as State, Verdicts},
+use crate::protocol::{
+    bounds::Open,
+    describe::DescribeRequest,
+    error::Error,
+    node_life::NodeEnd,
+    node_view::{
+        InboundLease, ListensAt, Liveness, NodeItem, NodeListRequest, NodeMetadata, NodePorts,
+        NodeView, Section,
     },
-    protocol::{
-        bounds::Open,
-        describe::DescribeRequest,
-        error::Error,
-        node_life::NodeEnd,
-        node_view::{
-            InboundLease, ListensAt, Liveness, NodeItem, NodeListRequest, NodeMetadata, NodePorts,
-            NodeView, Section,
-        },
-        port::Page,
-        trust::{Computed, Trust, TrustReply},
-    },
+    port::Page,
+    trust::{Computed, Trust, TrustReply},
 };
 
+use super::super::refusal;
 use super::{Catalog, Known, cursor, page, texts::Texts};
 
 /// Leases, and buses, that a node's description shows where there is room for them.
@@ -53,42 +53,40 @@ fn as_it_is<S: Serializer>(text: &Option<Arc<RawValue>>, serializer: S) -> Resul
 }
 
 /// Nodes, a page of at most `limit`.
-pub(in crate::registry) fn nodes<'a>(
-    catalog: impl Catalog<'a>,
+pub(in crate::registry) fn nodes(
+    catalog: Catalog<'_>,
     request: &NodeListRequest,
     limit: usize,
 ) -> Result<Page<NodeItem>, Error> {
     let after = cursor(request.cursor.as_deref(), |text| {
         text.parse::<NodeId>().ok()
     })?;
-    let trusted_only = request.trusted_only.unwrap_or(false);
+    let filter = NodeFilter {
+        node_type: request.node_type.map(Into::into),
+        tag: request.tag.clone(),
+        host: request.host.clone(),
+        requester_id: None,
+        trusted_only: request.trusted_only.unwrap_or(false),
+        liveness: request
+            .liveness
+            .map_or_else(Vec::new, |wanted| match wanted {
+                Liveness::Online | Liveness::Expired => vec![Facet::Online],
+                Liveness::Ended => vec![Facet::Expired, Facet::Ended],
+            }),
+    };
     let found = catalog
-        .nodes(after.as_ref())
+        .nodes(&filter, after.as_ref())
         .filter(|known| {
-            let said = known.registration;
-            request
-                .node_type
-                .is_none_or(|kind| said.node_type == kind.into())
-                && request
-                    .tag
-                    .as_ref()
-                    .is_none_or(|tag| said.tags.contains(tag))
-                && request
-                    .host
-                    .as_ref()
-                    .is_none_or(|host| said.host.as_ref() == Some(host))
-                && request
-                    .liveness
-                    .is_none_or(|wanted| liveness(known) == wanted)
-                && (!trusted_only || catalog.trust(known).state != State::Untrusted)
+            let wanted = request.liveness;
+            wanted.is_none_or(|wanted| liveness(known) == wanted)
         })
         .map(|known| (known.node_id.to_string(), item(catalog, &known)));
     Ok(page(catalog.revision(), found, limit))
 }
 
 /// One node, with the sections that are asked for, and at most `shown` of its leases and of its buses.
-pub(in crate::registry) fn node<'a, 'c>(
-    catalog: impl Catalog<'c>,
+pub(in crate::registry) fn node<'a>(
+    catalog: Catalog<'_>,
     texts: &Texts,
     request: &DescribeRequest,
     node_id: &'a NodeId,
@@ -126,8 +124,8 @@ pub(in crate::registry) fn node<'a, 'c>(
 }
 
 /// How far a node is trusted.
-pub(in crate::registry) fn trust<'a>(
-    catalog: impl Catalog<'a>,
+pub(in crate::registry) fn trust(
+    catalog: Catalog<'_>,
     node_id: &NodeId,
 ) -> Result<TrustReply, Error> {
     let known = found(catalog, node_id)?;
@@ -139,10 +137,10 @@ pub(in crate::registry) fn trust<'a>(
     })
 }
 
-fn found<'a>(catalog: impl Catalog<'a>, node_id: &NodeId) -> Result<Known<'a>, Error> {
+fn found<'a>(catalog: Catalog<'a>, node_id: &NodeId) -> Result<Known<'a>, Error> {
     catalog
         .node(node_id)
-        .ok_or_else(|| Error::from(Refusal::NodeNotFound(node_id.clone())))
+        .ok_or_else(|| refusal::error(Refusal::NodeNotFound(node_id.clone())))
 }
 
 fn liveness(known: &Known<'_>) -> Liveness {
@@ -156,7 +154,7 @@ fn liveness(known: &Known<'_>) -> Liveness {
 }
 
 /// A node in short.
-pub(in crate::registry) fn item<'a>(catalog: impl Catalog<'a>, known: &Known<'_>) -> NodeItem {
+pub(in crate::registry) fn item(catalog: Catalog<'_>, known: &Known<'_>) -> NodeItem {
     let said = known.registration;
     let trust = catalog.trust(known);
     NodeItem {
@@ -170,8 +168,8 @@ pub(in crate::registry) fn item<'a>(catalog: impl Catalog<'a>, known: &Known<'_>
         registered_at: known.registered_at,
         ended_at: known.ended.map(|(_, at)| at),
         ended: known.ended.map(|(how, _)| match how {
-            LifeEnd::Deregistered => NodeEnd::Deregistered,
-            LifeEnd::Expired => NodeEnd::Expired,
+            Ended::Deregistered => NodeEnd::Deregistered,
+            Ended::Expired => NodeEnd::Expired,
         }),
         expires_in_ms: if known.is_live() { known.left } else { 0 },
         tools: said.tools.len(),
@@ -180,7 +178,7 @@ pub(in crate::registry) fn item<'a>(catalog: impl Catalog<'a>, known: &Known<'_>
     }
 }
 
-fn metadata<'a>(catalog: impl Catalog<'a>, known: &Known<'_>) -> NodeMetadata {
+fn metadata(catalog: Catalog<'_>, known: &Known<'_>) -> NodeMetadata {
     let ttl = jiff::SignedDuration::from_secs(known.ttl.seconds().into());
     let executed = catalog.executed(known.node_id);
     NodeMetadata {
@@ -209,13 +207,13 @@ fn metadata<'a>(catalog: impl Catalog<'a>, known: &Known<'_>) -> NodeMetadata {
     }
 }
 
-/// A member of what a node said of itself that the domain only carries along.
+/// A member of what a node said of itself that the core only carries along.
 fn said<T: DeserializeOwned>(known: &Known<'_>, name: &str) -> Option<T> {
     let value = known.registration.more.get(name)?;
     serde_json::from_value(value.clone()).ok()
 }
 
-fn ports<'a>(catalog: impl Catalog<'a>, known: &Known<'_>, shown: usize) -> NodePorts {
+fn ports(catalog: Catalog<'_>, known: &Known<'_>, shown: usize) -> NodePorts {
     let inbound = known.registration.inbound_ports.iter();
     let mut leases = catalog.leases_of(known.node_id);
     let lease_count = leases.len();
@@ -239,7 +237,7 @@ fn ports<'a>(catalog: impl Catalog<'a>, known: &Known<'_>, shown: usize) -> Node
 }
 
 /// What became of a lease that was live when a node spoke of it.
-fn lease_status<'a>(catalog: impl Catalog<'a>, lease_id: LeaseId) -> InboundLease {
+fn lease_status(catalog: Catalog<'_>, lease_id: LeaseId) -> InboundLease {
     if catalog.is_leased(lease_id) {
         InboundLease::Active
     } else {
@@ -247,7 +245,7 @@ fn lease_status<'a>(catalog: impl Catalog<'a>, lease_id: LeaseId) -> InboundLeas
     }
 }
 
-/// What the domain carries as the type by which it came; members of the domain's own are not in that.
+/// What the core carries as the type by which it came; members of the core's own are not in that.
 pub(super) fn again<T: serde::Serialize, U: DeserializeOwned>(carried: &T) -> Option<U> {
     let value: Value = serde_json::to_value(carried).ok()?;
     let Value::Object(members) = value else {

@@ -1,60 +1,61 @@
-//! Lists of pools.
+//! Pools of ports, in lists.
 
-use crate::{
-    domain::{
-        ids::{Host, Transport},
-        index::Index,
-        key::{escape, unescape},
-    },
-    protocol::{
-        error::Error,
-        pool::{PoolItem, PoolListRequest},
-        port::Page,
-    },
+use onex_types::{
+    ids::{Host, Transport},
+    key::{escape, unescape},
 };
 
-use super::super::view;
-use super::bad_cursor;
+use crate::protocol::{
+    error::Error,
+    pool::{PoolItem, PoolListRequest},
+    port::Page,
+};
+
+use super::{Catalog, bad_cursor};
 
 /// Pools, a page of at most `limit`.
 pub(in crate::registry) fn pools(
-    index: &Index,
+    Catalog { state, .. }: Catalog<'_>,
     request: &PoolListRequest,
     limit: usize,
 ) -> Result<Page<PoolItem>, Error> {
-    let after = request
-        .cursor
-        .as_deref()
-        .map(parse_pool_cursor)
-        .transpose()?;
-    let mut found = index
+    let after = request.cursor.as_deref().map(cursor).transpose()?;
+    let mut found = state
         .pools()
         .filter(|((host, transport), _)| {
-            after
-                .as_ref()
-                .is_none_or(|after| (*host, *transport) > (&after.0, after.1))
+            let after = after.as_ref();
+            after.is_none_or(|after| (host, *transport) > (&after.0, after.1))
         })
-        .filter(|((host, _), _)| request.host.as_ref().is_none_or(|wanted| *host == wanted));
+        .filter(|((host, _), _)| request.host.as_ref().is_none_or(|wanted| host == wanted));
     let mut last = None;
     let items = found
         .by_ref()
         .take(limit)
         .map(|((host, transport), pool)| {
             last = Some(format!("{}.{transport}", escape(host.as_str())));
-            view::pool(&index.policy, host, transport, pool)
+            let (ranges, counts) = (state.ranges(host), pool.counts());
+            PoolItem {
+                host: host.clone(),
+                transport: *transport,
+                ranges: ranges.ranges.iter().copied().map(Into::into).collect(),
+                reserved: ranges.reserved.iter().copied().map(Into::into).collect(),
+                capacity: counts.capacity,
+                held: counts.held,
+                resting: counts.resting,
+                quarantined: counts.quarantined,
+                free: counts.free,
+            }
         })
         .collect();
-    let next_cursor = found.next().and(last);
-    let revision = index.applied().wire(index.lineage());
     Ok(Page {
+        next_cursor: found.next().and(last),
         items,
-        next_cursor,
-        revision,
+        revision: state.revision(),
         ignored: Vec::new(),
     })
 }
 
-fn parse_pool_cursor(cursor: &str) -> Result<(Host, Transport), Error> {
+fn cursor(cursor: &str) -> Result<(Host, Transport), Error> {
     let parse = || {
         let (host, transport) = cursor.split_once('.')?;
         Some((unescape(host)?.parse().ok()?, transport.parse().ok()?))

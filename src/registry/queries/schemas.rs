@@ -1,19 +1,19 @@
 //! The JSON Schemas that there are: of messages, of tools, of nodes.
 
+use onex_types::ids::Token;
 use serde_json::Value;
 
-use crate::{
-    domain::{
-        ids::Token,
-        node::{CONTRACT_HASH_PREFIX, Tool},
-    },
-    protocol::{
-        bounds::Open,
-        catalog::{SchemaGetReply, SchemaGetRequest, SchemaItem, SchemaKind, SchemaListRequest},
-        error::{Error, ErrorCode},
-        port::Page,
-        schemas::{self, Message},
-    },
+use crate::protocol::{
+    bounds::Open,
+    catalog::{SchemaGetReply, SchemaGetRequest, SchemaItem, SchemaKind, SchemaListRequest},
+    error::{Error, ErrorCode},
+    port::Page,
+    schemas::{self, Message},
+};
+
+use onex_core::{
+    node::{CONTRACT_HASH_PREFIX, Tool},
+    node_index::NodeFilter,
 };
 
 use super::{Catalog, Known, cursor, page};
@@ -34,8 +34,8 @@ fn messages() -> &'static [Message] {
 }
 
 /// Schemas, a page of at most `limit`, in the order of kind and name.
-pub(in crate::registry) fn schemas<'a>(
-    catalog: impl Catalog<'a>,
+pub(in crate::registry) fn schemas(
+    catalog: Catalog<'_>,
     request: &SchemaListRequest,
     limit: usize,
 ) -> Result<Page<SchemaItem>, Error> {
@@ -72,8 +72,8 @@ pub(in crate::registry) fn schemas<'a>(
 }
 
 /// One schema.
-pub(in crate::registry) fn schema<'a>(
-    catalog: impl Catalog<'a>,
+pub(in crate::registry) fn schema(
+    catalog: Catalog<'_>,
     request: &SchemaGetRequest,
 ) -> Result<SchemaGetReply, Error> {
     let name = request.name.as_str();
@@ -120,7 +120,7 @@ pub(in crate::registry) fn schema<'a>(
     })
 }
 
-fn missing<'a>(catalog: impl Catalog<'a>, request: &SchemaGetRequest) -> Error {
+fn missing(catalog: Catalog<'_>, request: &SchemaGetRequest) -> Error {
     let message = format!(
         "there is no schema {}: schema.list has their names",
         request.name
@@ -133,7 +133,7 @@ fn missing<'a>(catalog: impl Catalog<'a>, request: &SchemaGetRequest) -> Error {
 }
 
 /// The known name that is most like the one that is asked for, or that continues it.
-fn nearest<'a>(catalog: impl Catalog<'a>, request: &SchemaGetRequest) -> Option<String> {
+fn nearest(catalog: Catalog<'_>, request: &SchemaGetRequest) -> Option<String> {
     let name = request.name.as_str();
     let wanted = |kind: SchemaKind| request.kind.is_none_or(|wanted| wanted == kind);
     let mut best: Option<(usize, String)> = None;
@@ -210,7 +210,7 @@ fn rank(text: &str) -> Option<usize> {
 /// `name@version.input` and `.output`. Where two nodes offer different contracts by one name and version,
 /// `#` and the first digits of the hash follow the version.
 fn tool_schemas<'a, 'n>(
-    catalog: impl Catalog<'a>,
+    catalog: Catalog<'a>,
     names: impl Iterator<Item = &'n Token>,
 ) -> Vec<(String, String, Option<&'a Value>)> {
     let mut found = Vec::new();
@@ -252,9 +252,9 @@ fn schema_of<'a>(known: &Known<'a>) -> Option<&'a Value> {
     known.registration.more.get("schema")
 }
 
-fn node_names<'a>(catalog: impl Catalog<'a>) -> Vec<(String, String)> {
+fn node_names(catalog: Catalog<'_>) -> Vec<(String, String)> {
     catalog
-        .nodes(None)
+        .nodes(&NodeFilter::default(), None)
         .filter(|known| known.is_live() && schema_of(known).is_some())
         .map(|known| {
             let id = known.node_id;

@@ -6,18 +6,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use onex_core::{node::Tool, record::Unknown};
+use onex_types::ids::{Name, NodeId, Token};
 use semver::Version;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::{
-    domain::{
-        ids::{Name, NodeId, Token},
-        node::Tool,
-        record::Unknown,
-    },
-    protocol::error::{Error, ErrorCode},
-};
+use crate::protocol::error::{Error, ErrorCode};
 
 use super::{Catalog, Known};
 
@@ -60,9 +55,9 @@ struct DescribedTool<'a> {
 
 impl Texts {
     /// A JSON array: what that node announced of its tools.
-    pub(super) fn tools<'a>(
+    pub(super) fn tools(
         &self,
-        catalog: impl Catalog<'a>,
+        catalog: Catalog<'_>,
         known: &Known<'_>,
     ) -> Result<Arc<RawValue>, Error> {
         let tools = &known.registration.tools;

@@ -2,27 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use onex_core::{node::Tool, trust::TrustState};
+use onex_types::ids::{Name, NodeId, Token};
 use semver::Version;
 
-use crate::{
-    domain::{
-        ids::{Name, NodeId, Token},
-        node::Tool,
-        trust::TrustState,
-    },
-    protocol::{
-        bounds::{Open, parse_version},
-        error::Error,
-        port::Page,
-        tool::{
-            PROVIDERS_SHOWN_MAX, Provider, ToolDescribeReply, ToolDescribeRequest, ToolItem,
-            ToolListRequest, VARIANTS_BYTES_MAX, VARIANTS_SHOWN_MAX, VERSIONS_SHOWN_MAX, Variant,
-        },
-        warning::Warning,
+use crate::protocol::{
+    bounds::{Open, parse_version},
+    error::Error,
+    port::Page,
+    tool::{
+        PROVIDERS_SHOWN_MAX, Provider, ToolDescribeReply, ToolDescribeRequest, ToolItem,
+        ToolListRequest, VARIANTS_BYTES_MAX, VARIANTS_SHOWN_MAX, VERSIONS_SHOWN_MAX, Variant,
     },
 };
 
-use super::super::contracts;
 use super::nodes::again;
 use super::{Catalog, Known, bad_cursor, cursor, page};
 
@@ -33,8 +26,8 @@ const CURSOR_SEPARATOR: char = ':';
 type Offer<'a> = (Known<'a>, &'a Tool);
 
 /// Tools of live nodes, a page of at most `limit`.
-pub(in crate::registry) fn tools<'a>(
-    catalog: impl Catalog<'a>,
+pub(in crate::registry) fn tools(
+    catalog: Catalog<'_>,
     request: &ToolListRequest,
     limit: usize,
 ) -> Result<Page<ToolItem>, Error> {
@@ -69,14 +62,14 @@ pub(in crate::registry) fn tools<'a>(
 }
 
 /// What live nodes offer by that name.
-fn offers<'a>(catalog: impl Catalog<'a>, name: &Token) -> impl Iterator<Item = Offer<'a>> {
+fn offers<'a>(catalog: Catalog<'a>, name: &Token) -> impl Iterator<Item = Offer<'a>> {
     catalog.providers(name).flat_map(move |known| {
         let tools = known.registration.tools_named(name);
         tools.map(move |tool| (known, tool))
     })
 }
 
-fn item<'a>(catalog: impl Catalog<'a>, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
+fn item(catalog: Catalog<'_>, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
     let providers: BTreeSet<&NodeId> = offers.iter().map(|(known, _)| known.node_id).collect();
     let hashes: BTreeSet<&str> = offers
         .iter()
@@ -112,8 +105,8 @@ fn versions(offers: &[Offer<'_>]) -> Vec<Version> {
 }
 
 /// One tool in one version, the newest unless the request says which, with a page of its providers.
-pub(in crate::registry) fn tool<'a>(
-    catalog: impl Catalog<'a>,
+pub(in crate::registry) fn tool(
+    catalog: Catalog<'_>,
     request: &ToolDescribeRequest,
     limit: usize,
 ) -> Result<ToolDescribeReply, Error> {
@@ -195,7 +188,7 @@ struct Offered<'a> {
 /// By hash.
 type Contracts<'a> = BTreeMap<&'a str, Offered<'a>>;
 
-fn contracts<'a>(catalog: impl Catalog<'a>, offers: &[Offer<'a>]) -> Contracts<'a> {
+fn contracts<'a>(catalog: Catalog<'a>, offers: &[Offer<'a>]) -> Contracts<'a> {
     let mut contracts = Contracts::new();
     for (known, tool) in offers {
         let offered = contracts.entry(&tool.contract_hash).or_insert(Offered {
@@ -229,7 +222,7 @@ fn variants(contracts: &Contracts<'_>, hash: &str) -> Vec<Variant> {
         .collect()
 }
 
-fn provider<'a>(catalog: impl Catalog<'a>, (known, tool): &Offer<'_>) -> Provider {
+fn provider(catalog: Catalog<'_>, (known, tool): &Offer<'_>) -> Provider {
     let trust = catalog.trust(known);
     Provider {
         node_id: known.node_id.clone(),
@@ -242,16 +235,4 @@ fn provider<'a>(catalog: impl Catalog<'a>, (known, tool): &Offer<'_>) -> Provide
         online: known.left > 0,
         expires_in_ms: known.left,
     }
-}
-
-/// What a registrant is told of those of its tools that other nodes offer under another contract.
-pub(in crate::registry) fn collisions<'a>(
-    catalog: impl Catalog<'a>,
-    id: &NodeId,
-    tools: &[Tool],
-) -> Vec<Warning> {
-    tools
-        .iter()
-        .filter_map(|tool| contracts::collision(tool, catalog.colliding(id, tool)))
-        .collect()
 }

@@ -231,6 +231,59 @@ pub enum EventKind {
     ToolFailed,
 }
 
+impl EventKind {
+    /// Those that are published.
+    pub const PUBLISHED: &[Self] = &[
+        Self::PortLeased,
+        Self::PortReleased,
+        Self::PortExpired,
+        Self::PortRebound,
+        Self::PortQuarantined,
+        Self::Gap,
+        Self::PortRevoked,
+        Self::NodeRegistered,
+        Self::NodeRejoined,
+        Self::NodeExpired,
+        Self::NodeDeregistered,
+        Self::ToolRegistered,
+        Self::ToolRemoved,
+        Self::ToolCollision,
+        Self::BusRegistered,
+        Self::BusRemoved,
+        Self::TrustChanged,
+        Self::ToolInvoked,
+        Self::ToolCompleted,
+        Self::ToolFailed,
+    ];
+
+    /// As it stands in subjects, events and entries.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PortLeased => "port.leased",
+            Self::PortReleased => "port.released",
+            Self::PortExpired => "port.expired",
+            Self::PortRebound => "port.rebound",
+            Self::PortQuarantined => "port.quarantined",
+            Self::Gap => "gap",
+            Self::PortRevoked => "port.revoked",
+            Self::NodeRegistered => "node.registered",
+            Self::NodeRejoined => "node.rejoined",
+            Self::NodeExpired => "node.expired",
+            Self::NodeDeregistered => "node.deregistered",
+            Self::ToolsChanged => "tools.changed",
+            Self::ToolRegistered => "tool.registered",
+            Self::ToolRemoved => "tool.removed",
+            Self::ToolCollision => "tool.collision",
+            Self::BusRegistered => "bus.registered",
+            Self::BusRemoved => "bus.removed",
+            Self::TrustChanged => "trust.changed",
+            Self::ToolInvoked => "tool.invoked",
+            Self::ToolCompleted => "tool.completed",
+            Self::ToolFailed => "tool.failed",
+        }
+    }
+}
+
 /// A part of a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

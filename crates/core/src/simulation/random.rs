@@ -92,7 +92,7 @@ fn runs_keep_every_promise(seeds: std::ops::Range<u64>) {
 }
 
 fn seeds() -> u64 {
-    number("SEEDS").unwrap_or(1_000)
+    number("SEEDS").unwrap_or(2_000)
 }
 
 // Two halves, for two cores.

@@ -102,7 +102,7 @@ async fn settings_edited_from_outside_are_named() {
         for text in [error.to_string(), refusal(options(&nats.url())).await] {
             assert!(text.contains(named), "{setting}: {text}");
             assert!(
-                text.ends_with("Set it back with `nats stream edit KV_test`"),
+                text.ends_with("Set it back with `nats stream edit KV_test --interactive`"),
                 "{text}"
             );
         }

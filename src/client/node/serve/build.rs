@@ -2,11 +2,11 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use onex_types::ids::Invalid;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     client::Error,
-    domain::ids::Invalid,
     protocol::{contract::below, tool::Tool},
 };
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use onex_types::ids::Token;
 use semver::Version;
 use uuid::Uuid;
 
 use crate::{
     client::{BootTime, TIMEOUT_MAX},
-    domain::ids::Token,
     protocol::{
         frame,
         names::{

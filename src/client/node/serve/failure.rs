@@ -2,12 +2,10 @@
 
 use std::{error::Error as StdError, fmt};
 
+use onex_types::ids::Label;
 use serde_json::Value;
 
-use crate::{
-    domain::ids::Label,
-    protocol::{provide::Fault, tool::Tool},
-};
+use crate::protocol::{provide::Fault, tool::Tool};
 
 use super::Call;
 

@@ -9,6 +9,7 @@ mod work;
 
 use std::{collections::BTreeMap, convert::Infallible, future::Future, sync::Arc, time::Duration};
 
+use onex_types::ids::NodeId;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -17,7 +18,6 @@ use tokio::{
 
 use crate::{
     client::Error,
-    domain::ids::NodeId,
     protocol::{contract::subject_of, inbox::Inboxes, names::Namespace},
     serving::round_trip,
 };

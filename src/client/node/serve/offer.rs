@@ -11,20 +11,18 @@ use std::{
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
+use onex_types::ids::Token;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Semaphore;
 
-use crate::{
-    domain::ids::Token,
-    protocol::{
-        canonical::contract_hash,
-        contract::{self, Contract},
-        error::Error,
-        json::{Document, JsonText},
-        provide::{self, Fault},
-        tool::Tool,
-        validator::{VALIDATION_STEPS_QUICK, Validator, Violation},
-    },
+use crate::protocol::{
+    canonical::contract_hash,
+    contract::{self, Contract},
+    error::Error,
+    json::{Document, JsonText},
+    provide::{self, Fault},
+    tool::Tool,
+    validator::{VALIDATION_STEPS_QUICK, Validator, Violation},
 };
 
 use super::{Call, Failure};

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::protocol::{
     event::{Envelope, EventBody},
-    names::{HEADER_MESSAGE_ID, Namespace, event_kind},
+    names::Namespace,
 };
 
 use told::{Told, told};
@@ -81,7 +81,7 @@ impl EventEncoder {
             at,
         };
         let body = EventBody {
-            event: event_kind(told.kind).to_owned(),
+            event: told.kind.as_str().to_owned(),
             revision: id.revision,
             at,
             about: told.about,
@@ -91,11 +91,8 @@ impl EventEncoder {
             n: told.n,
         };
         let mut headers = HeaderMap::new();
-        // The place in the stream says which event it is: the server is not asked to remember names.
         for (name, value) in envelope.headers() {
-            if name != HEADER_MESSAGE_ID {
-                headers.insert(name, value);
-            }
+            headers.insert(name, value);
         }
         match serde_json::to_vec(&body) {
             Ok(json) => Some(DerivedMessage {

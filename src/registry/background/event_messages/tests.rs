@@ -23,7 +23,7 @@ fn events(commands: &[Value]) -> Vec<(String, String, Value)> {
                 .map(async_nats::HeaderValue::as_str)
         };
         assert_eq!(header("ce-id"), Some(id.to_string().as_str()));
-        assert_eq!(header(HEADER_MESSAGE_ID), None);
+        assert_eq!(header("Nats-Msg-Id"), None);
         let body = serde_json::from_slice(&message.body).unwrap();
         (id.to_string(), message.subject.clone(), body)
     });

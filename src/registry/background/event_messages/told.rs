@@ -6,30 +6,24 @@ use onex_core::{
     key::Key,
     node_event::{NodeEvent as OfNode, ToolRef, TrustEvent as Report},
     node_record::Bus,
-    record::{Lease, LeaseEnd, Record},
+    record::{Lease, Record},
+    trust::score,
 };
 use onex_types::{
     ids::{BusId, NodeId},
     key::PortKey,
 };
 
-use crate::{
-    domain::{
-        record::Ended,
-        transition::{ExecutionTold, Kind},
-        trust::score,
-    },
-    protocol::{
-        bounds::Open,
-        event::{
-            About, BusEvent, ExecutionEvent, GapEvent, NodeEvent, PortEvent, ToolEvent, TrustEvent,
-        },
+use crate::protocol::{
+    bounds::Open,
+    event::{
+        About, BusEvent, ExecutionEvent, GapEvent, NodeEvent, PortEvent, ToolEvent, TrustEvent,
     },
 };
 
 /// An event before it is encoded.
 pub(super) struct Told {
-    pub(super) kind: Kind,
+    pub(super) kind: EventKind,
     pub(super) about: About,
     /// The key that it happened to.
     pub(super) key: Key,
@@ -48,9 +42,12 @@ pub(super) fn told(change: &Change) -> Vec<Told> {
     let Some(event) = change.event() else {
         return Vec::new();
     };
-    let events = event.events().filter_map(|(kind, tool)| {
+    let published = event
+        .events()
+        .filter(|(kind, _)| *kind != EventKind::ToolsChanged);
+    let events = published.filter_map(|(kind, tool)| {
         Some(Told {
-            kind: published(kind)?,
+            kind,
             about: about(change, key, event, tool)?,
             key: key.clone(),
             n: event.n,
@@ -58,34 +55,6 @@ pub(super) fn told(change: &Change) -> Vec<Told> {
         })
     });
     events.collect()
-}
-
-/// The kind as it is published.
-fn published(kind: EventKind) -> Option<Kind> {
-    Some(match kind {
-        EventKind::PortLeased => Kind::PortLeased,
-        EventKind::PortReleased => Kind::PortReleased,
-        EventKind::PortExpired => Kind::PortExpired,
-        EventKind::PortRebound => Kind::PortRebound,
-        EventKind::PortQuarantined => Kind::PortQuarantined,
-        EventKind::PortRevoked => Kind::PortRevoked,
-        EventKind::Gap => Kind::Gap,
-        EventKind::NodeRegistered => Kind::NodeRegistered,
-        EventKind::NodeRejoined => Kind::NodeRejoined,
-        EventKind::NodeExpired => Kind::NodeExpired,
-        EventKind::NodeDeregistered => Kind::NodeDeregistered,
-        // Only events of the tools are published.
-        EventKind::ToolsChanged => return None,
-        EventKind::ToolRegistered => Kind::ToolRegistered,
-        EventKind::ToolRemoved => Kind::ToolRemoved,
-        EventKind::ToolCollision => Kind::ToolCollision,
-        EventKind::BusRegistered => Kind::BusRegistered,
-        EventKind::BusRemoved => Kind::BusRemoved,
-        EventKind::TrustChanged => Kind::TrustChanged,
-        EventKind::ToolInvoked => Kind::ToolInvoked,
-        EventKind::ToolCompleted => Kind::ToolCompleted,
-        EventKind::ToolFailed => Kind::ToolFailed,
-    })
 }
 
 /// What an event is about; none where its record is of another kind than its key.
@@ -99,7 +68,9 @@ fn about(change: &Change, key: &Key, event: &EventRecord, tool: Option<&ToolRef>
         Key::Node(id) | Key::Live(id) => of_node(id, event.node.as_deref()?, tool),
         Key::Bus(id) => About::Bus(of_bus(id, record?.bus()?)),
         Key::Trust(id) => About::Trust(of_trust(id, event.trust.as_deref()?)),
-        Key::Call(_) | Key::Run(_) => of_execution(&Reported::of(change)?),
+        Key::Call(_) | Key::Run(_) => {
+            About::Execution(Box::new(ExecutionEvent::new(&Reported::of(change)?)))
+        }
         Key::Named => {
             let gap = event.gap?;
             About::Gap(GapEvent {
@@ -137,7 +108,7 @@ fn of_port(change: &Change, key: &PortKey, event: &EventRecord) -> PortEvent {
         lease_id: lease.map(|lease| lease.lease_id),
         requester_id: lease.map(|lease| lease.requester_id),
         name: lease.and_then(|lease| lease.name.clone()),
-        outcome: how.map(ended),
+        outcome: how,
     }
 }
 
@@ -162,7 +133,7 @@ fn of_bus(id: &BusId, bus: &Bus) -> BusEvent {
     BusEvent {
         bus_id: id.clone(),
         requester_id: Some(bus.requester_id),
-        outcome: bus.ended.map(|end| ended(end.how)),
+        outcome: bus.ended.map(|end| end.how),
     }
 }
 
@@ -177,32 +148,5 @@ fn of_trust(id: &NodeId, report: &Report) -> TrustEvent {
         trust_state: Open::Known(report.state.into()),
         trust_score: score(report.passes, report.fails),
         registry_lifecycle: report.lifecycle.map(|stage| Open::Known(stage.into())),
-    }
-}
-
-fn of_execution(reported: &Reported<'_>) -> About {
-    let Reported {
-        request_id,
-        run,
-        end,
-    } = reported;
-    let told = ExecutionTold {
-        execution: run.execution.clone(),
-        timeout_ms: run.timeout_ms,
-        ended: end.cloned(),
-    };
-    About::Execution(Box::new(ExecutionEvent::new(
-        &told,
-        run.requester_id,
-        *request_id,
-    )))
-}
-
-fn ended(how: LeaseEnd) -> Ended {
-    match how {
-        LeaseEnd::Released => Ended::Released,
-        LeaseEnd::Expired => Ended::Expired,
-        LeaseEnd::InUse => Ended::InUse,
-        LeaseEnd::Superseded => Ended::Superseded,
     }
 }

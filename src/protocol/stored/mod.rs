@@ -1,0 +1,19 @@
+//! The schemas of what is stored: records of the view, and entries of the log.
+//!
+//! Records of the view are written from the types in [`view`]. What the log holds is written from types of `onex_core`, which
+//! knows no schemas: the types in `entry`, `record`, `node_record` and `call_record` mirror them, member by member and in
+//! words for people who read the log. `tests/schemas.rs` holds one against the other.
+
+mod call_record;
+mod entry;
+mod examples;
+mod node_record;
+mod record;
+pub mod view;
+
+use super::schemas::Message;
+
+/// The schema of each.
+pub(super) fn messages() -> impl Iterator<Item = Message> {
+    view::messages().chain([entry::message()])
+}

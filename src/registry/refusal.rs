@@ -1,0 +1,126 @@
+//! What a refusal of the core is on the wire.
+
+use onex_core::{call::CALLS_RETRY_MILLIS, command::Refusal};
+use serde_json::json;
+
+use crate::registry::hosts::ambiguous;
+
+use crate::protocol::error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome};
+
+/// The error that says it.
+pub fn error(refusal: Refusal) -> Error {
+    let message = refusal.to_string();
+    match refusal {
+        Refusal::TtlTooLong(_) => Error::invalid("/ttl", message),
+        Refusal::IdempotencyMismatch(request_id) => Error::mismatch(request_id),
+        Refusal::LeaseExpired(lease_id, port) => Error::new(
+            ErrorCode::LeaseExpired,
+            format!("{message}: stop using its port"),
+        )
+        .with("lease_id", lease_id.0.to_string())
+        .with("port", port.number()),
+        Refusal::LeaseNotFound(lease_id) => Error::new(
+            ErrorCode::LeaseNotFound,
+            format!("{message}: its port must not be used"),
+        )
+        .with("lease_id", lease_id.0.to_string()),
+        Refusal::NotHolder(lease_id, port) => Error::new(ErrorCode::NotHolder, message)
+            .with("lease_id", lease_id.0.to_string())
+            .with("port", port.number()),
+        Refusal::PoolNotFound(host) => {
+            Error::new(ErrorCode::PoolNotFound, message).with("host", host.as_str())
+        }
+        Refusal::HostAmbiguous { host, hosts } => ambiguous(&host, &hosts),
+        Refusal::LimitExceeded { what, limit } => Error::new(ErrorCode::LimitExceeded, message)
+            .with("limit", json!(limit))
+            .with("bound", what),
+        Refusal::PortUnavailable { port, why } => Error::new(ErrorCode::PortUnavailable, message)
+            .with("port", port.number())
+            .with("state", state(why)),
+        Refusal::EpochTooHigh => Error::invalid("/epoch", message),
+        Refusal::NodeNotFound(node_id) => {
+            Error::new(ErrorCode::NodeNotFound, message).with("node_id", node_id.as_str())
+        }
+        Refusal::Superseded { node_id, last } => Error::new(
+            ErrorCode::Superseded,
+            format!("{message}: a new incarnation takes a higher epoch, or none"),
+        )
+        .with("node_id", node_id.as_str())
+        .with("epoch", last),
+        Refusal::NotNodeHolder(node_id) => {
+            Error::new(ErrorCode::NotHolder, message).with("node_id", node_id.as_str())
+        }
+        Refusal::NotBusHolder(bus_id) => {
+            Error::new(ErrorCode::NotHolder, message).with("bus_id", bus_id.as_str())
+        }
+        Refusal::NodeTaken { node_id, epoch } => Error::new(
+            ErrorCode::NotHolder,
+            format!("{message}: to take it over, register it with a higher epoch"),
+        )
+        .with("node_id", node_id.as_str())
+        .with("epoch", epoch),
+        Refusal::ToolNotFound(node_id, tool) => {
+            Error::no_tool(&tool, message).with("node_id", node_id.as_str())
+        }
+        Refusal::BusNotFound(bus_id) => {
+            Error::new(ErrorCode::BusNotFound, message).with("bus_id", bus_id.as_str())
+        }
+        Refusal::Frozen(node_id) => Error::forbidden("frozen", &node_id, message),
+        Refusal::NotValidator(node_id) => Error::forbidden("not_validator", &node_id, message),
+        Refusal::OwnReport(node_id) => Error::forbidden("own_verdict", &node_id, message),
+        Refusal::OtherContract { .. } => Error::invalid("/contract_hash", message),
+        Refusal::Inbound { index, why } => {
+            let pointer = format!("/inbound_ports/{index}/lease_id");
+            error(*why).with("pointer", pointer)
+        }
+        Refusal::OtherPort(..) | Refusal::LeaseOfLastIncarnation(_) => {
+            Error::new(ErrorCode::InvalidRequest, message)
+        }
+        Refusal::NodeTooLarge(node_id, limit) => {
+            let what = format!("the registration of node {node_id} with its tools");
+            Error::too_large(&what, limit).with("node_id", node_id.as_str())
+        }
+        Refusal::Exhausted {
+            host,
+            retry_after_ms,
+            ..
+        } => Error::new(ErrorCode::ResourceExhausted, message)
+            .with("host", host.as_str())
+            .after(retry_after_ms),
+        Refusal::CallsFull => Error::new(ErrorCode::Busy, message).after(CALLS_RETRY_MILLIS),
+        Refusal::StillEnding(_) => Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS),
+        Refusal::Busy | Refusal::QueueFull => {
+            Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
+        }
+        // As a rule the log is cut short within seconds.
+        Refusal::StoreFull => {
+            Error::new(ErrorCode::StoreUnavailable, message).with("outcome", "none")
+        }
+        Refusal::Quiet { retry_after_ms } => Error::new(ErrorCode::StoreUnavailable, message)
+            .with("outcome", "none")
+            .after(retry_after_ms),
+        Refusal::TooLarge { limit, .. } => {
+            Error::new(ErrorCode::TooLarge, message).with("limit", json!(limit))
+        }
+        Refusal::PortNotHeld(_) => Error::invalid("/port", message),
+        Refusal::SettingsChanged => Error::new(ErrorCode::Contended, message),
+        // No endpoint passes these on.
+        Refusal::CallNotFound | Refusal::SettingsDiffer(_) | Refusal::FormatUnknown(_) => {
+            Error::new(ErrorCode::Internal, message)
+        }
+        Refusal::Unavailable => Error::unavailable(Outcome::None),
+        Refusal::Unknown => Error::unavailable(Outcome::Unknown),
+    }
+}
+
+fn state(why: onex_core::command::Unavailable) -> &'static str {
+    use onex_core::command::Unavailable::{Held, InUse, Outside, Quarantined, Reserved, Resting};
+    match why {
+        Held => "held",
+        Resting => "resting",
+        Quarantined => "quarantined",
+        InUse => "in_use",
+        Reserved => "reserved",
+        Outside => "outside",
+    }
+}
