@@ -834,30 +834,38 @@ async fn each_read_says_when_it_cannot_make_sure_that_nothing_is_there() {
     wire.mend();
 }
 
-/// One request is under way and hangs; there is room for no other.
+/// A request that hangs, once there is room for it.
+fn hang(
+    caller: &Caller,
+    endpoint: Endpoint,
+    body: &Value,
+) -> tokio::task::JoinHandle<Result<Value, Refused>> {
+    let (caller, body) = (caller.clone(), body.to_string());
+    tokio::spawn(async move {
+        // It may come while one is under way that asks whether there is room.
+        loop {
+            let patient = [("Onex-Timeout-Ms", "60000")];
+            match caller.raw(endpoint.name(), &patient, body.clone()).await {
+                Err(refused) if refused.is(ErrorCode::Busy) => {}
+                answer => return answer,
+            }
+        }
+    })
+}
+
+/// One request of each kind is under way and hangs, one that keeps something and another one; there is room for no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_says_that_it_is_busy() {
     let (_nats, wire, _registry, caller) = behind_wire(&["--in-flight-max", "1"]).await;
     let world = World::of(&caller).await;
     wire.silence_store();
-    let body = first(Endpoint::PortLease, &world).to_string();
-    let hangs = tokio::spawn({
-        let (caller, body) = (caller.clone(), body.clone());
-        async move {
-            // It may come while one is under way that asks whether there is room.
-            loop {
-                let patient = [("Onex-Timeout-Ms", "60000")];
-                match caller.raw("port.lease", &patient, body.clone()).await {
-                    Err(refused) if refused.is(ErrorCode::Busy) => {}
-                    answer => return answer,
-                }
-            }
-        }
-    });
+    let hanging = [Endpoint::PortLease, Endpoint::NodeHeartbeat];
+    let hanging = hanging.map(|endpoint| hang(&caller, endpoint, &first(endpoint, &world)));
     until("no room", async || {
-        // Not only because another `help` was not quite answered.
-        for _ in 0..3 {
-            caller.ask("help", json!({})).await.err()?;
+        // Not only because another one of these was not quite answered.
+        for endpoint in ["help", "port.heartbeat"].repeat(3) {
+            let refused = caller.ask(endpoint, json!({})).await.err()?;
+            refused.is(ErrorCode::Busy).then_some(())?;
         }
         Some(())
     })
@@ -867,5 +875,7 @@ async fn each_says_that_it_is_busy() {
         caller.refused(endpoint.name(), body, ErrorCode::Busy).await;
     }
     wire.mend();
-    hangs.await.unwrap().unwrap();
+    for hanging in hanging {
+        hanging.await.unwrap().unwrap();
+    }
 }

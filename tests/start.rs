@@ -331,7 +331,7 @@ async fn settings_that_would_stop_it_later_are_refused() {
         says(&refusal, words);
         let advice = refusal
             .split('`')
-            .find(|it| it.starts_with("nats ") && it.contains("--"));
+            .find(|it| it.starts_with("nats ") && !it.contains("--interactive"));
         // Not every setting has a flag.
         if let Some(command) = advice {
             follow(command, &nats);

@@ -180,10 +180,10 @@ fn remedy(stream: &str, differences: &[Difference]) -> String {
             fixed.join(" and ")
         );
     }
+    // Where one of them has no flag the command opens an editor.
     let flags = differences.iter().map(|difference| difference.flag);
     let flags: Option<Vec<&str>> = flags.collect();
-    // Not every setting has a flag.
-    let words = [vec![stream], flags.unwrap_or(vec!["--interactive"])].concat();
+    let words = [vec![stream], flags.unwrap_or_else(|| vec!["--interactive"])].concat();
     format!(
         "Put them right with `nats stream edit {}`, or keep it as it is and choose another --namespace",
         words.join(" ")
