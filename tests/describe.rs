@@ -829,7 +829,8 @@ async fn schemas_of_messages_tools_and_nodes() {
         "describe.reply",
         "error",
         "event.node.expired",
-        "record.sys",
+        "view.port",
+        "entry",
     ] {
         assert!(messages.contains(&name.to_owned()), "{name}");
         let got = caller.see("schema.get", json!({"name": name})).await;

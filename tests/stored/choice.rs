@@ -20,9 +20,10 @@ use onex_core::record::{
     Record, Remembered, Request, Restored, RevisionRange, Settings, Store,
 };
 use onex_core::trust::{OnContract, Verdict, Verdicts};
-use onex_registry::protocol::node_view::Liveness;
 use onex_registry::protocol::port::LeaseStatus;
-use onex_registry::protocol::stored::view::{EndedView, LeaseView, LiveView, NodeView, PortView};
+use onex_registry::protocol::stored::view::{
+    EndedView, LeaseView, LiveStatus, LiveView, NodeView, PortView,
+};
 use onex_types::ids::{
     Digest, ExecutionId, Incarnation, LeaseId, Port, RequestId, RequesterId, Transport, Ttl,
 };
@@ -678,7 +679,7 @@ impl Choice {
     pub(super) fn live_view(&mut self) -> Value {
         let live = self.live();
         super::to_json(&LiveView {
-            liveness: self.any::<Liveness>(),
+            liveness: self.any::<LiveStatus>(),
             node_id: &"a.b".parse().unwrap(),
             requester_id: live.requester_id,
             expires_at: self.maybe(time()),

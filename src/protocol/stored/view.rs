@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use onex_core::{node, record::LeaseEnd};
@@ -14,7 +14,6 @@ use super::{
     super::{
         event::LeaseEndText,
         names::Namespace,
-        node_view::Liveness,
         port::LeaseStatus,
         schema::{
             self, AnyJson, HostText, LabelText, NameText, PortNumber, Time, TokenText,
@@ -156,8 +155,8 @@ pub struct NodeView<'a> {
 /// Whether a node is live, under `live.<node id>`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LiveView<'a> {
-    /// `online`, or `ended` once an entry of the log says so.
-    pub liveness: Liveness,
+    /// Whether it has ended, by the log.
+    pub liveness: LiveStatus,
     /// Which node.
     #[schemars(with = "NameText")]
     pub node_id: &'a NodeId,
@@ -197,6 +196,16 @@ pub struct LiveView<'a> {
     pub health: Option<&'a Value>,
     /// The revision of the command that last changed it, a heartbeat included.
     pub revision: u64,
+}
+
+/// Whether a node is live, as far as an entry of the log says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LiveStatus {
+    /// No entry has ended it.
+    Online,
+    /// It has ended.
+    Ended,
 }
 
 /// The schema of each record of the view.

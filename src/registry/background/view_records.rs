@@ -12,9 +12,8 @@ use onex_core::{
 use onex_types::{ids::NodeId, key::PortKey};
 
 use crate::protocol::{
-    node_view::Liveness,
     port::LeaseStatus,
-    stored::view::{EndedView, LeaseView, LiveView, NodeView, PortView},
+    stored::view::{EndedView, LeaseView, LiveStatus, LiveView, NodeView, PortView},
 };
 
 /// What the registry keeps for itself of a registration and its tools.
@@ -144,7 +143,7 @@ fn live_view<'a>(node_id: &'a NodeId, live: &'a Live, slot: &Slot) -> LiveView<'
     let ended = live.ended;
     let expires_at = after(slot.at, live.ttl.millis());
     LiveView {
-        liveness: ended.map_or(Liveness::Online, |_| Liveness::Ended),
+        liveness: ended.map_or(LiveStatus::Online, |_| LiveStatus::Ended),
         node_id,
         requester_id: live.requester_id,
         expires_at: ended.is_none().then_some(expires_at),
