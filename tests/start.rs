@@ -317,16 +317,7 @@ async fn settings_that_would_stop_it_later_are_refused() {
         }),
     ];
     for (words, change) in changes {
-        let nats = Nats::start();
-        drop(Registry::on(&nats, &UNTRIED));
-        let caller = Caller::connect(&nats.url()).await;
-        let context = jetstream::new(caller.client.clone());
-        let stream = "KV_onex-registry";
-        let mut is = context.get_stream(stream).await.unwrap();
-        let mut config = is.info().await.unwrap().config.clone();
-        context.delete_stream(stream).await.unwrap();
-        change(&mut config);
-        context.create_stream(&config).await.unwrap();
+        let (nats, _) = with_other_setting("KV_onex-registry", change).await;
         let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
         says(&refusal, words);
         let advice = refusal
