@@ -88,8 +88,7 @@ pub fn error(refusal: Refusal) -> Error {
             .with("host", host.as_str())
             .after(retry_after_ms),
         Refusal::CallsFull => Error::new(ErrorCode::Busy, message).after(CALLS_RETRY_MILLIS),
-        Refusal::StillEnding(_) => Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS),
-        Refusal::Busy | Refusal::QueueFull => {
+        Refusal::StillEnding(_) | Refusal::Busy | Refusal::QueueFull => {
             Error::new(ErrorCode::Busy, message).after(BUSY_RETRY_MILLIS)
         }
         // As a rule the log is cut short within seconds.

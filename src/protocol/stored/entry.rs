@@ -4,6 +4,11 @@
     dead_code,
     reason = "these types are never values: their schemas are all there is to them"
 )]
+#![allow(
+    clippy::struct_field_names,
+    clippy::enum_variant_names,
+    reason = "they are called what the members of records are"
+)]
 
 use schemars::JsonSchema;
 use serde_json::{Value, json};
