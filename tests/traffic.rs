@@ -110,6 +110,7 @@ const NEVER_STORED: &[(&str, &str)] = &[
     ("put.member", "no request asks for several ports yet"),
     ("put.pool", "no request changes a host's ranges yet"),
     ("put.format", "there is one format"),
+    ("put.counts", "a change `add` makes them and adds to them"),
 ];
 
 /// Kinds of complaints that are printed, and characters of one.

@@ -4,6 +4,10 @@
     dead_code,
     reason = "these types are never values: their schemas are all there is to them"
 )]
+#![expect(
+    clippy::struct_field_names,
+    reason = "they are called what the entry's members are"
+)]
 
 use schemars::JsonSchema;
 use serde_json::{Value, json};
