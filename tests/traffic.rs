@@ -110,6 +110,7 @@ const NEVER_STORED: &[(&str, &str)] = &[
     ("put.member", "no request asks for several ports yet"),
     ("put.pool", "no request changes a host's ranges yet"),
     ("put.format", "there is one format"),
+    ("put.counts", "a change `add` makes them and adds to them"),
 ];
 
 /// Kinds of complaints that are printed, and characters of one.
@@ -329,14 +330,14 @@ impl Traffic {
         let headers = &line["headers"];
         let well = line["bytes"] == 0
             && headers["KV-Operation"] == "DEL"
-            && headers["Nats-TTL"] == REMOVED_KEPT_SECONDS.to_string();
+            && headers["Nats-TTL"] == json!(REMOVED_KEPT_SECONDS.to_string());
         let wrong = format!("{}: it is no marker of a registry's", marker_of(kind));
         (!well).then_some(wrong).into_iter().collect()
     }
 
     fn entry(&mut self, subject: &str, line: &Value) -> Vec<String> {
         let mut wrong = self.whole_errors("entry", line);
-        if !subject.ends_with(".log") {
+        if subject.rsplit('.').next() != Some("log") {
             wrong.push(format!("entry: it came on {subject}"));
         }
         for command in line["body"]["cmds"].as_array().into_iter().flatten() {

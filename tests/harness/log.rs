@@ -109,7 +109,7 @@ impl Log {
             let changes = command.body["do"].as_array()?.iter();
             changes.rev().find(|change| change["put"] == key)
         });
-        changes.cloned().next()
+        changes.next().cloned()
     }
 
     /// Everything that it says.

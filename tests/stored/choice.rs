@@ -93,7 +93,7 @@ impl Choice {
         all.swap_remove(self.next(all.len()))
     }
 
-    fn request(&mut self) -> Request {
+    fn request() -> Request {
         Request {
             id: RequestId(Uuid::new_v4()),
             digest: Digest(Uuid::new_v4()),
@@ -101,7 +101,7 @@ impl Choice {
     }
 
     fn maybe_request(&mut self) -> Option<Request> {
-        let request = self.request();
+        let request = Self::request();
         self.maybe(request)
     }
 
@@ -166,7 +166,7 @@ impl Choice {
         Remembered {
             n: self.number(),
             requester_id: RequesterId(Uuid::nil()),
-            request: self.request(),
+            request: Self::request(),
             lease_id: LeaseId(Uuid::now_v7()),
             port: Port::LOWEST,
         }
@@ -480,19 +480,19 @@ impl Choice {
         self.some(tool)
     }
 
-    fn node_event(&mut self) -> Box<NodeEvent> {
-        Box::new(NodeEvent {
+    fn node_event(&mut self) -> NodeEvent {
+        NodeEvent {
             requester_id: RequesterId(Uuid::new_v4()),
             epoch: self.number(),
             tools_removed: self.tool_ref(),
             tools_added: self.tool_ref(),
             collisions: self.tool_ref(),
-        })
+        }
     }
 
-    fn trust_event(&mut self) -> Box<TrustEvent> {
+    fn trust_event(&mut self) -> TrustEvent {
         let lifecycle = self.any();
-        Box::new(TrustEvent {
+        TrustEvent {
             validator_id: "checker".parse().unwrap(),
             requester_id: RequesterId(Uuid::new_v4()),
             outcome: self.any(),
@@ -502,7 +502,7 @@ impl Choice {
             passes: 1,
             fails: 0,
             lifecycle: self.maybe(lifecycle),
-        })
+        }
     }
 
     fn execution_end(&mut self) -> Arc<ExecutionEnd> {
@@ -530,8 +530,8 @@ impl Choice {
             lease: self.maybe(Arc::new(lease)),
             old_port: self.maybe(Port::LOWEST),
             gap: self.maybe(Gap { from: 1, to: 2 }),
-            node: self.maybe(node),
-            trust: self.maybe(trust),
+            node: self.maybe(Box::new(node)),
+            trust: self.maybe(Box::new(trust)),
             run: self.maybe(Arc::new(run)),
             end: self.maybe(end),
         };

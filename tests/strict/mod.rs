@@ -65,23 +65,26 @@ impl Schemas {
 }
 
 fn said(validator: &Validator, message: &Value) -> Vec<String> {
-    validator
-        .iter_errors(message)
-        .flat_map(|error| explained(&error))
-        .collect()
+    let errors = validator.iter_errors(message);
+    let each = errors.flat_map(|error| explained(&error));
+    each.map(|(_, said)| said).collect()
 }
 
-/// An error; where a value fits none of several schemas, what is wrong with it by the one that it comes nearest to.
-fn explained(error: &ValidationError<'_>) -> Vec<String> {
+/// An error, and how deep in the message it is. Where a value fits none of several schemas: what is wrong with it by the one
+/// that it fits furthest.
+fn explained(error: &ValidationError<'_>) -> Vec<(usize, String)> {
     let nearest = match error.kind() {
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
             let each = context.iter();
             let each = each.map(|errors| errors.iter().flat_map(explained).collect::<Vec<_>>());
-            each.min_by_key(Vec::len)
+            each.max_by_key(|errors| errors.iter().map(|(depth, _)| *depth).max())
         }
         _ => None,
     };
-    nearest.unwrap_or_else(|| vec![format!("{}: {error}", error.instance_path())])
+    nearest.unwrap_or_else(|| {
+        let path = error.instance_path().to_string();
+        vec![(path.matches('/').count(), format!("{path}: {error}"))]
+    })
 }
 
 fn compile(schema: &Value) -> Validator {

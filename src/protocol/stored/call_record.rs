@@ -4,10 +4,9 @@
     dead_code,
     reason = "these types are never values: their schemas are all there is to them"
 )]
-#![allow(
+#![expect(
     clippy::struct_field_names,
-    clippy::enum_variant_names,
-    reason = "they are called what the members of records are"
+    reason = "they are called what the records' members are"
 )]
 
 use schemars::JsonSchema;
@@ -36,10 +35,6 @@ pub(super) struct Run {
 
 /// One execution of one tool.
 #[derive(JsonSchema)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "they are called what the record's members are"
-)]
 struct Execution {
     /// Its id.
     execution_id: UuidText,

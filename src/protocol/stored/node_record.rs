@@ -4,10 +4,9 @@
     dead_code,
     reason = "these types are never values: their schemas are all there is to them"
 )]
-#![allow(
+#![expect(
     clippy::struct_field_names,
-    clippy::enum_variant_names,
-    reason = "they are called what the members of records are"
+    reason = "they are called what the records' members are"
 )]
 
 use schemars::JsonSchema;
