@@ -10,8 +10,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use harness::Registry;
+use harness::{PATIENCE, Registry};
 use onex_registry::protocol::endpoint::Endpoint;
 use serde_json::{Value, json};
 
@@ -59,6 +61,25 @@ fn request(registry: &Registry, endpoint: &str, body: &str) -> Value {
     serde_json::from_str(&reply).unwrap_or_else(|error| panic!("{error}: {reply}"))
 }
 
+/// The record of the view under that key, once it is there.
+fn viewed(registry: &Registry, key: &str) -> Value {
+    let view = "$KV.onex-registry-view.";
+    let since = Instant::now();
+    loop {
+        let stored = nats(
+            registry,
+            &["stream", "subjects", "KV_onex-registry-view", "--json"],
+        );
+        if stored.contains(&format!("{view}{key}\"")) {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "no {key}: {stored}");
+        sleep(Duration::from_millis(50));
+    }
+    let record = nats(registry, &["kv", "get", "onex-registry-view", key, "--raw"]);
+    serde_json::from_str(&record).unwrap()
+}
+
 #[test]
 fn nats_req_leases_renews_lists_and_releases() {
     let registry = start();
@@ -67,7 +88,8 @@ fn nats_req_leases_renews_lists_and_releases() {
     assert_eq!(lease["status"], "active", "{lease:#}");
     let mine = json!({"requester_id": REQUESTER, "lease_id": lease["lease_id"]}).to_string();
     let renewed = request(&registry, "port.heartbeat", &mine);
-    assert!(renewed["fencing_token"].as_u64() > lease["fencing_token"].as_u64());
+    assert_eq!(renewed["fencing_token"], lease["fencing_token"]);
+    assert!(renewed["revision"].as_u64() > lease["revision"].as_u64());
     let newest = json!({"min_revision": renewed["revision"]}).to_string();
     let listed = request(&registry, "port.list", &newest);
     assert_eq!(
@@ -75,13 +97,15 @@ fn nats_req_leases_renews_lists_and_releases() {
         "{listed:#}"
     );
 
-    // The record is there for people to read.
+    // The record is there for people to read, a moment later.
     let key = format!("port.here.tcp.{}", lease["port"]);
-    let record = nats(&registry, &["kv", "get", "onex-registry", &key, "--raw"]);
-    let record: Value = serde_json::from_str(&record).unwrap();
-    assert_eq!(record["format"], 1, "{record:#}");
-    assert_eq!(record["lease"]["lease_id"], lease["lease_id"], "{record:#}");
-    assert_eq!(record["lease"]["requester_id"], REQUESTER, "{record:#}");
+    let record = viewed(&registry, &key);
+    assert_eq!(record["lease_id"], lease["lease_id"], "{record:#}");
+    assert_eq!(record["requester_id"], REQUESTER, "{record:#}");
+    // And who did what last.
+    let entry = nats(&registry, &["kv", "get", "onex-registry", "log", "--raw"]);
+    let entry: Value = serde_json::from_str(&entry).unwrap();
+    assert!(entry["cmds"].is_array(), "{entry:#}");
 
     let released = request(&registry, "port.release", &mine);
     assert_eq!(released["status"], "released", "{released:#}");
@@ -160,6 +184,7 @@ fn nats_micro_knows_the_service() {
     assert!(table.contains("port-lease"), "{table}");
 }
 
+/// What people do to the view changes nothing of what is so.
 #[test]
 fn foreign_hands_use_nats_kv() {
     let registry = start();
@@ -167,11 +192,18 @@ fn foreign_hands_use_nats_kv() {
         json!({"requester_id": REQUESTER, "protocol": "http", "preferred_port": port, "exact": true}).to_string()
     };
     for (port, hand) in [
-        (20_000, vec!["kv", "del", "onex-registry", "KEY", "--force"]),
-        (20_001, vec!["kv", "put", "onex-registry", "KEY", "garbage"]),
+        (
+            20_000,
+            vec!["kv", "del", "onex-registry-view", "KEY", "--force"],
+        ),
+        (
+            20_001,
+            vec!["kv", "put", "onex-registry-view", "KEY", "garbage"],
+        ),
     ] {
         request(&registry, "port.lease", &exact(port));
         let key = format!("port.here.tcp.{port}");
+        viewed(&registry, &key);
         let args: Vec<&str> = hand
             .iter()
             .map(|word| if *word == "KEY" { key.as_str() } else { word })

@@ -32,7 +32,8 @@ async def main(url):
     assert lease["status"] == "active" and lease["ports"] == [lease["port"]], lease
 
     renewed = await ask(client, "port.heartbeat", requester_id=me, lease_id=lease["lease_id"])
-    assert renewed["fencing_token"] > lease["fencing_token"], renewed
+    assert renewed["fencing_token"] == lease["fencing_token"], renewed
+    assert renewed["revision"] > lease["revision"], renewed
 
     found = await ask(client, "port.resolve", name="api")
     assert [item["lease_id"] for item in found["items"]] == [lease["lease_id"]], found

@@ -105,7 +105,7 @@ impl Log {
     /// The record that was last put under a key.
     pub(crate) async fn record(&self, key: &str) -> Option<Value> {
         let commands = self.about(key, 0).await;
-        let changes = commands.iter().rev().filter_map(|command| {
+        let mut changes = commands.iter().rev().filter_map(|command| {
             let changes = command.body["do"].as_array()?.iter();
             changes.rev().find(|change| change["put"] == key)
         });
