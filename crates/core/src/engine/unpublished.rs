@@ -20,7 +20,7 @@ impl Unpublished {
         let events = entry.event_count();
         let full = self.entries.len() >= ENTRIES_MAX;
         match self.entries.back_mut() {
-            Some((revision, count)) if full => {
+            Some((revision, count)) if full && events > 0 => {
                 (*revision, *count) = (state.revision(), *count + events);
             }
             _ if events > 0 => self.entries.push_back((state.revision(), events)),
