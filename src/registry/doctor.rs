@@ -119,7 +119,9 @@ impl Doctor {
                 (id, Some(revision), checked.err().map(|why| why.to_string()))
             }
             // Nothing is known of it but that it is empty.
-            Err(LoadError::Start(why)) => (None, None, Some(why.to_string())),
+            Err(LoadError::Start(why) | LoadError::Proved(why)) => {
+                (None, None, Some(why.to_string()))
+            }
             Err(error) => return Err(error.into()),
         };
         Ok(Report {

@@ -74,6 +74,7 @@ pub(super) async fn read_again(
             Ok(loaded) => return Ok(loaded),
             Err(
                 error @ (LoadError::Start(_)
+                | LoadError::Proved(_)
                 | LoadError::Store(Error::Recreated { .. })
                 | LoadError::Lost(Lost::NotStarted(Error::Recreated { .. }))),
             ) => return Err(error.into()),

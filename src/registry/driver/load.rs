@@ -32,6 +32,9 @@ pub(in super::super) enum LoadError {
     /// What is there is not a log that this version can start from.
     #[error("the registry cannot start from this log")]
     Start(#[from] StartError),
+    /// The same, whatever snapshot it is read from.
+    #[error("the registry cannot start from this log")]
+    Proved(#[source] StartError),
 }
 
 /// What was applied last, before a restart in the same process.
@@ -92,8 +95,11 @@ async fn load_behind(
         if let Some(found) = &hint
             && let Some(snapshot) = snapshot_of(found)
         {
-            match load_from(log, snapshot, found.sequence, known, clock).await {
+            let hint = (snapshot, found.sequence);
+            match load_from(log, hint, last.sequence, known, clock).await {
                 Ok(loaded) => return Ok(loaded),
+                // No other one can be right.
+                Err(error @ LoadError::Proved(_)) => return Err(error),
                 Err(LoadError::Start(StartError::WentBack(at))) => {
                     return Err(StartError::WentBack(at).into());
                 }
@@ -122,8 +128,8 @@ fn snapshot_of(found: &Found) -> Option<SnapshotRef> {
 
 async fn load_from(
     log: &mut Log,
-    snapshot: SnapshotRef,
-    hint: Sequence,
+    (snapshot, hint): (SnapshotRef, Sequence),
+    last: Sequence,
     known: Option<Known>,
     clock: Clock,
 ) -> Result<Loaded, LoadError> {
@@ -133,7 +139,8 @@ async fn load_from(
         log.follow(loader.from());
         let mut at = Sequence(0);
         let mut events = Vec::new();
-        while at < hint {
+        // What is behind the hint counts as well: a later version may have written it.
+        while at < last {
             log.next(&mut events).await;
             for event in events.drain(..) {
                 let batch = match event {
@@ -150,7 +157,11 @@ async fn load_from(
                 };
                 for delivery in batch {
                     at = delivery.sequence;
-                    loader.take(&delivered(&delivery, true), clock.now())?;
+                    let taken = loader.take(&delivered(&delivery, true), clock.now());
+                    taken.map_err(|error| match error {
+                        StartError::Format { .. } if loader.is_proved() => LoadError::Proved(error),
+                        error => LoadError::Start(error),
+                    })?;
                 }
             }
         }

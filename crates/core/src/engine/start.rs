@@ -174,6 +174,11 @@ impl Loader {
         }
     }
 
+    /// Whether the message that named the snapshot has proved to belong to the chain behind it.
+    pub fn is_proved(&self) -> bool {
+        self.hint_is_valid
+    }
+
     /// Where to read from.
     pub fn from(&self) -> Sequence {
         self.snapshot.sequence
