@@ -9,7 +9,7 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -36,23 +36,27 @@ fn nats(registry: &Registry, args: &[&str]) -> String {
 
 /// What `nats` writes to stdout and to stderr; it must succeed.
 fn nats_said(registry: &Registry, args: &[&str]) -> (String, String) {
-    let program = tools().join("bin/nats");
-    // No context, no history: nothing of the user's.
-    let home = tempfile::tempdir().unwrap();
-    let output = Command::new(&program)
-        .args(["--server", registry.url()])
-        .args(args)
-        .env_clear()
-        .env("HOME", home.path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}; `make tools` installs it", program.display()));
+    let output = run(registry, args);
     let (out, err) = (
         String::from_utf8(output.stdout).unwrap(),
         String::from_utf8(output.stderr).unwrap(),
     );
     assert!(output.status.success(), "nats {args:?}: {err}{out}");
     (out, err)
+}
+
+fn run(registry: &Registry, args: &[&str]) -> Output {
+    let program = tools().join("bin/nats");
+    // No context, no history: nothing of the user's.
+    let home = tempfile::tempdir().unwrap();
+    Command::new(&program)
+        .args(["--server", registry.url()])
+        .args(args)
+        .env_clear()
+        .env("HOME", home.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}; `make tools` installs it", program.display()))
 }
 
 fn request(registry: &Registry, endpoint: &str, body: &str) -> Value {
@@ -63,21 +67,16 @@ fn request(registry: &Registry, endpoint: &str, body: &str) -> Value {
 
 /// The record of the view under that key, once it is there.
 fn viewed(registry: &Registry, key: &str) -> Value {
-    let view = "$KV.onex-registry-view.";
     let since = Instant::now();
     loop {
-        let stored = nats(
-            registry,
-            &["stream", "subjects", "KV_onex-registry-view", "--json"],
-        );
-        if stored.contains(&format!("{view}{key}\"")) {
-            break;
+        let get = ["kv", "get", "onex-registry-view", key, "--raw"];
+        let output = run(registry, &get);
+        if output.status.success() {
+            return serde_json::from_slice(&output.stdout).unwrap();
         }
-        assert!(since.elapsed() < PATIENCE, "no {key}: {stored}");
+        assert!(since.elapsed() < PATIENCE, "no {key}: {output:?}");
         sleep(Duration::from_millis(50));
     }
-    let record = nats(registry, &["kv", "get", "onex-registry-view", key, "--raw"]);
-    serde_json::from_str(&record).unwrap()
 }
 
 #[test]
