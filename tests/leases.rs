@@ -385,10 +385,8 @@ async fn heartbeats_of_one_several_and_all() {
         items.map(|item| text(item, name).to_owned()).collect()
     };
     let ids_of = |leases: &[Value]| -> BTreeSet<String> {
-        leases
-            .iter()
-            .map(|lease| text(lease, "lease_id").to_owned())
-            .collect()
+        let id = |lease: &Value| text(lease, "lease_id").to_owned();
+        leases.iter().map(id).collect()
     };
     assert_eq!(of("renewed", "lease_id"), ids_of(&mine));
     assert!(number(&reply, "revision") > number(&renewed, "revision"));
@@ -397,10 +395,9 @@ async fn heartbeats_of_one_several_and_all() {
         .unwrap()
         .iter()
         .map(|item| {
-            (
-                text(item, "lease_id").to_owned(),
-                text(item, "code").to_owned(),
-            )
+            ["lease_id", "code"]
+                .map(|name| text(item, name).to_owned())
+                .into()
         })
         .collect();
     let expected = [

@@ -1,5 +1,5 @@
-//! When a registry refuses to start, or to go on. Foreign hands on its streams: tests/log_foreign.rs; stores that went
-//! back: tests/log_restore.rs.
+//! When a registry refuses to start, or to go on. Foreign hands on its streams: `tests/log_foreign.rs`; stores that went
+//! back: `tests/log_restore.rs`.
 
 // The lints' exception for tests does not reach the helpers of one.
 #![allow(
