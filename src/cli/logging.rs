@@ -10,7 +10,7 @@ use super::{environment, output::plain};
 const VARIABLE: &str = "RUST_LOG";
 /// What the targets of our own messages begin with.
 const OWN: &str = "onex";
-/// The client library, which logs as errors what is handled here.
+/// The client library, which logs as errors what is handled, and said, here.
 const CLIENT: &str = "async_nats";
 
 /// Logs to stderr from now on.
@@ -53,10 +53,9 @@ fn directives(told: &str) -> String {
     let level = levels.last().and_then(|level| level.parse().ok());
     let level = level.unwrap_or(LevelFilter::INFO);
     let libraries = level.min(LevelFilter::WARN);
-    let client = level.min(LevelFilter::ERROR);
     let own = [
         libraries.to_string(),
-        format!("{CLIENT}={client}"),
+        format!("{CLIENT}=off"),
         format!("{OWN}={level}"),
     ];
     // Of two directives for one target the later one counts.
@@ -74,18 +73,18 @@ mod tests {
     #[test]
     fn a_level_alone_is_for_our_own_messages() {
         for (told, expected) in [
-            ("", "warn,async_nats=error,onex=info"),
-            ("debug", "warn,async_nats=error,onex=debug"),
-            ("info,trace", "warn,async_nats=error,onex=trace"),
-            ("error", "error,async_nats=error,onex=error"),
+            ("", "warn,async_nats=off,onex=info"),
+            ("debug", "warn,async_nats=off,onex=debug"),
+            ("info,trace", "warn,async_nats=off,onex=trace"),
+            ("error", "error,async_nats=off,onex=error"),
             ("off", "off,async_nats=off,onex=off"),
             (
                 "debug,async_nats=debug",
-                "warn,async_nats=error,onex=debug,async_nats=debug",
+                "warn,async_nats=off,onex=debug,async_nats=debug",
             ),
             (
                 "onex_registry::store=trace",
-                "warn,async_nats=error,onex=info,onex_registry::store=trace",
+                "warn,async_nats=off,onex=info,onex_registry::store=trace",
             ),
         ] {
             assert_eq!(directives(told), expected, "{told}");
