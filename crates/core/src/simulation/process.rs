@@ -65,6 +65,8 @@ pub(super) struct Process {
     pub(super) alive: Option<Alive>,
     pub(super) asleep_until: u64,
     last_epoch: u64,
+    /// The epoch that it named in a registration on which it gave up: a copy of that may still come.
+    given_up: Option<u64>,
     asked: u64,
 }
 
@@ -82,6 +84,7 @@ impl Process {
             alive: None,
             asleep_until: 0,
             last_epoch: 0,
+            given_up: None,
             asked: 0,
         }
     }
@@ -102,7 +105,7 @@ impl Process {
         let now = self.clock(t);
         if self.alive.as_ref().is_some_and(|alive| now >= alive.until) {
             self.alive = None;
-            self.ask = None;
+            self.give_up();
         }
         if let Some(ask) = &mut self.ask {
             ask.tries += 1;
@@ -137,6 +140,9 @@ impl Process {
     /// It does not wait any longer: whether it was done is not known, and a copy may still come.
     fn give_up(&mut self) {
         if let Some(ask) = self.ask.take() {
+            if let Action::Register(register) = &ask.command.action {
+                self.given_up = register.epoch.or(self.given_up);
+            }
             self.forget_tools(&ask.command.action);
         }
     }
@@ -365,7 +371,7 @@ impl Process {
             incarnation,
             until,
             ports: BTreeMap::new(),
-            tools: Some(tools),
+            tools: Some(tools).filter(|_| self.given_up != Some(epoch)),
         });
     }
 }
