@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
-use harness::{Caller, Events, Log, Nats, Registry, claim, node, tool, until};
+use harness::{Caller, Events, Log, Nats, Registry, View, claim, node, tool, until};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -633,6 +633,19 @@ async fn a_node_that_has_ended_is_remembered_for_a_while_and_then_forgotten() {
         told,
         ["node.registered", "node.deregistered", "node.registered"]
     );
+    // The view forgets it as well.
+    let view = View::of(&caller).await;
+    for key in ["node.judge", "live.judge"] {
+        view.until(key, |_| true).await;
+    }
+    let body = claim(validator, "judge", 1);
+    caller.get("node.deregister", body).await;
+    for key in ["node.judge", "live.judge"] {
+        until("the view to forget it", async || {
+            view.get(key).await.is_none().then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

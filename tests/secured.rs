@@ -90,7 +90,7 @@ impl Operator {
             "APP",
             "--defaults",
             "--jetstream",
-            "--js-disk=1GiB",
+            "--js-disk=2GiB",
             "--js-memory=1GiB",
         ]);
         nats(&["auth", "user", "add", "registry", "APP", "--defaults"]);

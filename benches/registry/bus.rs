@@ -145,6 +145,8 @@ impl Writes {
         "KV_bench".clone_into(&mut config.name);
         config.subjects = vec!["$KV.bench.>".to_owned()];
         config.max_messages_per_subject = 1;
+        // The log sets aside more than a disk may have twice.
+        config.max_bytes = 256 << 20;
         context.create_stream(config).await.unwrap();
         let stored = bucket.after(before).await;
         // What was written for it, whatever the key.
