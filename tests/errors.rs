@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
-use harness::{Caller, Events, Nats, Proxy, Refused, Registry, User, until, wish};
+use harness::{Caller, Events, Nats, Refused, Registry, UNTRIED, User, behind_wire, until, wish};
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
@@ -19,23 +19,10 @@ use uuid::Uuid;
 
 mod harness;
 
-const UNTRIED: [&str; 3] = ["--host", "here", "--no-probe"];
-
 async fn start(args: &[&str]) -> (Registry, Caller) {
     let registry = Registry::start(&[&UNTRIED, args].concat());
     let caller = Caller::of(&registry).await;
     (registry, caller)
-}
-
-/// One whose store can fall silent.
-async fn start_behind_wire(args: &[&str]) -> (Nats, Proxy, Registry, Caller) {
-    let nats = Nats::start();
-    let wire = Proxy::to(&nats.url()).await;
-    let url = wire.url();
-    let mut registry = Registry::spawn(&[&["--nats", &url], &UNTRIED[..], args].concat());
-    registry.await_ready();
-    let caller = Caller::connect(&nats.url()).await;
-    (nats, wire, registry, caller)
 }
 
 /// A registry says every code that it can say. `INTERNAL` is not among them: it is for faults that nobody knows how to
@@ -312,7 +299,7 @@ async fn stale() -> Refused {
 
 /// One request is under way and hangs; there is room for no other.
 async fn busy() -> Refused {
-    let (_nats, wire, _registry, caller) = start_behind_wire(&["--in-flight-max", "1"]).await;
+    let (_nats, wire, _registry, caller) = behind_wire(&["--in-flight-max", "1"]).await;
     wire.silence_store();
     let body = wish(Uuid::new_v4(), json!({})).to_string();
     let hangs = tokio::spawn({
@@ -381,7 +368,7 @@ async fn events_that_wait_are_published_later_and_delay_nothing() {
 /// Nothing is heard of what was written: it may have been done, and the same request again finds out. What was not written
 /// was not done; nor is anything without a bucket.
 async fn store_unavailable() -> Refused {
-    let (_nats, wire, _registry, caller) = start_behind_wire(&[]).await;
+    let (_nats, wire, _registry, caller) = behind_wire(&[]).await;
     wire.silence_store();
     let requester = Uuid::new_v4();
     let request = || wish(requester, json!({"request_id": Uuid::new_v4()})).to_string();

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use futures::future::join_all;
-use harness::{Caller, Nats, Proxy, Refused, Registry, User, until, with};
+use harness::{Caller, Nats, Refused, Registry, UNTRIED, User, behind_wire, until, with};
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use onex_registry::protocol::json::JSON_LEVELS_MAX;
@@ -25,8 +25,6 @@ use uuid::Uuid;
 
 mod harness;
 mod strict;
-
-const UNTRIED: [&str; 3] = ["--host", "here", "--no-probe"];
 
 /// A caller that waits this long is told that the store does not answer, and does not hold the test up.
 const SHORT: [(&str, &str); 1] = [("Onex-Timeout-Ms", "2000")];
@@ -754,17 +752,6 @@ async fn each_notices_that_the_store_is_another_one() {
             .refused(endpoint.name(), body, ErrorCode::StoreChanged)
             .await;
     }
-}
-
-/// A registry whose store can fall silent, and a caller that hears everything.
-async fn behind_wire(args: &[&str]) -> (Nats, Proxy, Registry, Caller) {
-    let nats = Nats::start();
-    let wire = Proxy::to(&nats.url()).await;
-    let url = wire.url();
-    let mut registry = Registry::spawn(&[&["--nats", &url], &UNTRIED[..], args].concat());
-    registry.await_ready();
-    let caller = Caller::connect(&nats.url()).await;
-    (nats, wire, registry, caller)
 }
 
 /// A request that is not waited for long, and has to be refused.

@@ -6,7 +6,7 @@ use async_nats::jetstream::{self, stream::Stream};
 use async_nats::{Client, RequestErrorKind};
 
 use super::etcd::Etcd;
-use super::harness::{Bucket, Caller, Nats, Registry};
+use super::harness::{Caller, Log, Nats, Registry};
 use super::load::Repeated;
 use super::offers::Offers;
 use super::plan::Plan;
@@ -134,10 +134,10 @@ impl Bus {
 }
 
 impl Writes {
-    /// A bucket like the registry's, and values as large as its own.
+    /// A bucket like the registry's, and values as large as the entry of a lease.
     async fn prepare(caller: &Caller, context: &jetstream::Context) -> Self {
-        let bucket = Bucket::of(caller).await;
-        let before = bucket.last().await;
+        let log = Log::of(caller).await;
+        let before = log.last().await;
         let lease = caller.lease(uuid::Uuid::new_v4(), serde_json::Value::Null);
         let lease = lease.await;
         let like = context.get_stream("KV_onex-registry").await.unwrap();
@@ -148,19 +148,19 @@ impl Writes {
         // The log sets aside more than a disk may have twice.
         config.max_bytes = 256 << 20;
         context.create_stream(config).await.unwrap();
-        let stored = bucket.after(before).await;
-        // What was written for it, whatever the key.
         let id = lease["lease_id"].as_str().unwrap();
-        let record = stored
+        let commands = log.commands(before).await;
+        let granted = commands
             .iter()
-            .find(|stored| stored.body.to_string().contains(id))
+            .find(|command| command.body.to_string().contains(id))
             .unwrap();
+        let entry = like.get_raw_message(granted.position).await.unwrap();
         let holder = &lease["requester_id"];
         let given_back = serde_json::json!({"requester_id": holder, "lease_id": lease["lease_id"]});
         caller.get("port.release", given_back).await;
         Self {
             prefix: "$KV.bench.".to_owned(),
-            size: record.bytes,
+            size: entry.payload.len(),
         }
     }
 }

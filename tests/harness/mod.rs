@@ -10,7 +10,6 @@
     clippy::indexing_slicing
 )]
 
-mod bucket;
 mod caller;
 mod events;
 mod files;
@@ -31,7 +30,6 @@ mod view;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub(crate) use bucket::{Bucket, Stored};
 pub(crate) use caller::{Caller, Refused, Reply, header_map, wish};
 pub(crate) use events::{Event, Events};
 pub(crate) use files::{installed, root};
@@ -50,6 +48,9 @@ pub(crate) use view::View;
 
 /// Far longer than anything here takes; reached only when a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A host's name, and ports that are not tried: for tests of what is asked and answered.
+pub(crate) const UNTRIED: [&str; 3] = ["--host", "here", "--no-probe"];
 
 /// How long between two looks at a condition.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
@@ -77,4 +78,15 @@ pub(crate) async fn round_trip(nats: &async_nats::Client) {
     nats.publish(inbox, "".into()).await.unwrap();
     let echoed = tokio::time::timeout(PATIENCE, futures::StreamExt::next(&mut echo)).await;
     echoed.unwrap().unwrap();
+}
+
+/// A registry, with [`UNTRIED`], whose store can fall silent, and a caller that hears everything.
+pub(crate) async fn behind_wire(args: &[&str]) -> (Nats, Proxy, Registry, Caller) {
+    let nats = Nats::start();
+    let wire = Proxy::to(&nats.url()).await;
+    let url = wire.url();
+    let mut registry = Registry::spawn(&[&["--nats", &url], &UNTRIED[..], args].concat());
+    registry.await_ready();
+    let caller = Caller::connect(&nats.url()).await;
+    (nats, wire, registry, caller)
 }

@@ -13,7 +13,7 @@ use crate::{
     txn::Txn,
 };
 
-use super::{Decided, system::put};
+use super::{Decided, bounds, system::put};
 
 /// So many ports of a host are forgotten by one command.
 const FORGOTTEN_PORTS_MAX: usize = 512;
@@ -69,7 +69,7 @@ pub(super) fn set_pool(
     let limit = txn.state.settings().map_or(usize::MAX, |it| it.hosts_max);
     if !txn.state.keeps_ports(host) && txn.state.is_full_of_hosts(limit) {
         return Err(Refusal::LimitExceeded {
-            what: "hosts",
+            what: bounds::HOSTS,
             limit,
         });
     }
