@@ -103,8 +103,7 @@ async fn with_entries(entries: &[Stored]) -> Nats {
         nats: onex_registry::connect::Options::at(nats.url()),
         bucket: "onex-registry".to_owned(),
         replicas: Some(1),
-        bytes_max: 64 << 20,
-        bytes_chosen: false,
+        size: onex_log::Size::or(None, 64 << 20),
     };
     onex_log::open(options).await.unwrap();
     let client = async_nats::connect(nats.url()).await.unwrap();

@@ -337,13 +337,48 @@ async fn settings_that_would_stop_it_later_are_refused() {
     }
 }
 
+/// Nobody chose how much a registry may store: it leaves room for what it makes next, and for others.
+#[tokio::test(flavor = "multi_thread")]
+async fn registries_share_a_small_server() {
+    let nats = Nats::start_with(
+        "jetstream { store_dir: \"FOLDER/store\", max_file_store: 500MB, sync_interval: always }",
+    );
+    let start = |namespace| {
+        let args = [
+            &UNTRIED[..],
+            &["--namespace", namespace, "--host", namespace],
+        ]
+        .concat();
+        Registry::on(&nats, &args)
+    };
+    let first = start("one");
+    let warning = first.line(" WARN ");
+    says(
+        &warning,
+        &["less room", "KV_onex-registry-one", "268435456"],
+    );
+    let _second = start("two");
+    let caller = Caller::connect(&nats.url()).await;
+    let context = jetstream::new(caller.client.clone());
+    for (stream, bytes) in [
+        ("KV_onex-registry-one", 256 << 20),
+        ("ONEX_REGISTRY_EVENTS_one", 128 << 20),
+        ("KV_onex-registry-two", 64 << 20),
+        ("ONEX_REGISTRY_EVENTS_two", 32 << 20),
+    ] {
+        let made = context.get_stream(stream).await.unwrap();
+        assert_eq!(made.cached_info().config.max_bytes, bytes, "{stream}");
+    }
+}
+
 /// The server sets aside what a stream may become.
 #[tokio::test(flavor = "multi_thread")]
 async fn room_for_events() {
     let nats = Nats::start_with(
         "jetstream { store_dir: \"FOLDER/store\", max_file_store: 100MB, sync_interval: always }",
     );
-    let refusal = Registry::spawn_on(&nats, &UNTRIED).refusal();
+    let chosen = [&UNTRIED[..], &["--events-bytes-max", "1073741824"]].concat();
+    let refusal = Registry::spawn_on(&nats, &chosen).refusal();
     says(
         &refusal,
         &["ONEX_REGISTRY_EVENTS", "1073741824", "--events-bytes-max"],

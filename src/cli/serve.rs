@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, builder::ValueParser, parser::ValueSource};
+use onex_log::Size;
 use onex_types::{
     ids::{Host, Ttl},
     ports::PortRange,
@@ -82,12 +83,13 @@ pub(super) struct Serve {
     /// as there are servers, at most 3].
     #[arg(long, env = "ONEX_REPLICAS", value_name = "N", value_parser = number(1..=REPLICAS_MAX))]
     replicas: Option<usize>,
-    /// Bytes of events to keep, the oldest going first. A stream that exists keeps its setting.
-    #[arg(long, env = "ONEX_EVENTS_BYTES_MAX", value_name = "BYTES", default_value_t = settings::EVENTS_BYTES_MAX, value_parser = parse::number::<i64>(1..=i64::MAX.unsigned_abs()))]
-    events_bytes_max: i64,
-    /// Bytes that the log may take, of the core that keeps one [default: 4 GiB for a new one, or as many as the server has
-    /// room for].
-    #[arg(long, env = "ONEX_STORE_BYTES_MAX", value_name = "BYTES", hide = true, value_parser = parse::number::<u64>(settings::STORE_BYTES_MAX_MIN..=i64::MAX.unsigned_abs()))]
+    /// Bytes of events to keep, the oldest going first. A stream that exists keeps its setting [default: 1 GiB, or less
+    /// where the server has less room].
+    #[arg(long, env = "ONEX_EVENTS_BYTES_MAX", value_name = "BYTES", value_parser = parse::number::<u64>(1..=i64::MAX.unsigned_abs()))]
+    events_bytes_max: Option<u64>,
+    /// Bytes that the log of all changes may take [default: those that it has; for a new one 4 GiB, or less where the
+    /// server has less room].
+    #[arg(long, env = "ONEX_STORE_BYTES_MAX", value_name = "BYTES", value_parser = parse::number::<u64>(settings::STORE_BYTES_MAX_MIN..=i64::MAX.unsigned_abs()))]
     store_bytes_max: Option<u64>,
     /// Bytes of entries after which a snapshot of the log is written, for tests.
     #[arg(long, value_name = "BYTES", hide = true, value_parser = number(1..=u64::MAX))]
@@ -325,9 +327,9 @@ impl Serve {
             reserved: self.reserved.0.clone(),
             ttl_max: self.ttl_max,
             replicas: self.replicas,
-            store_bytes_max: self.store_bytes_max,
+            store_size: Size::or(self.store_bytes_max, settings::STORE_BYTES_MAX),
             snapshot_bytes: self.snapshot_bytes,
-            events_bytes_max: self.events_bytes_max,
+            events_size: Size::or(self.events_bytes_max, settings::EVENTS_BYTES_MAX),
             events_age_max: Duration::from_secs(self.events_age_max.0),
             known_hosts_only: self.known_hosts_only,
             holder_leases_max: self.holder_leases_max,

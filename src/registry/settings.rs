@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use onex_log::Size;
 use onex_types::{
     ids::{Host, Invalid, Port, Ttl},
     ports::PortRange,
@@ -38,8 +39,8 @@ pub const CALLS_MAX: usize = 16_384;
 pub const CALLS_KEPT_SECONDS: u64 = 600;
 /// Seconds for which that can be told to be remembered, at most: a day.
 pub const CALLS_KEPT_SECONDS_MAX: u64 = 86_400;
-/// Bytes of events that are kept; the oldest go first: 1 GiB.
-pub const EVENTS_BYTES_MAX: i64 = 1 << 30;
+/// Bytes of events that are kept where nobody says how many; the oldest go first: 1 GiB.
+pub const EVENTS_BYTES_MAX: u64 = 1 << 30;
 /// How many bytes the log may take where it is created and nobody says it: 4 GiB.
 pub const STORE_BYTES_MAX: u64 = 4 << 30;
 /// How many bytes it can be told to take, at least: room for the largest record, and for snapshots of it.
@@ -74,11 +75,11 @@ pub struct Settings {
     /// as there are servers, at most 3.
     pub replicas: Option<usize>,
     /// Bytes of events that are kept, where this instance makes their stream.
-    pub events_bytes_max: i64,
+    pub events_size: Size,
     /// How long an event is kept, where this instance makes their stream.
     pub events_age_max: Duration,
-    /// How many bytes the log may take, where somebody said so.
-    pub store_bytes_max: Option<u64>,
+    /// How many bytes the log may take.
+    pub store_size: Size,
     /// After how many bytes of entries a snapshot of the log is due, where it is not the usual number.
     pub snapshot_bytes: Option<usize>,
     /// Where it is noted how far the store is; nowhere where there is no folder for it.
@@ -120,8 +121,7 @@ impl Settings {
             nats: nats.clone(),
             bucket: self.namespace.bucket(),
             replicas: self.replicas,
-            bytes_max: self.store_bytes_max.unwrap_or(STORE_BYTES_MAX),
-            bytes_chosen: self.store_bytes_max.is_some(),
+            size: self.store_size,
         }
     }
 
@@ -136,9 +136,9 @@ impl Settings {
             reserved: Vec::new(),
             ttl_max: Ttl::MAX,
             replicas: None,
-            events_bytes_max: EVENTS_BYTES_MAX,
+            events_size: Size::or(None, EVENTS_BYTES_MAX),
             events_age_max: Duration::from_secs(EVENTS_AGE_SECONDS),
-            store_bytes_max: None,
+            store_size: Size::or(None, STORE_BYTES_MAX),
             snapshot_bytes: None,
             notes: None,
             known_hosts_only: false,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, header, jetstream};
 use bytes::Bytes;
-use onex_log::{Append, Event, Log, Options, open};
+use onex_log::{Append, Event, Log, Options, Size, open};
 use onex_nats::connect;
 use onex_types::entry::{EntryHeader, EntryId, Sequence};
 use uuid::Uuid;
@@ -39,8 +39,7 @@ async fn main() -> Result<()> {
         nats: connect::Options::at(&url),
         bucket: format!("rate-{}", Uuid::new_v4().simple()),
         replicas: Some(1),
-        bytes_max: 4 << 30,
-        bytes_chosen: false,
+        size: Size::or(None, 4 << 30),
     })
     .await?;
     let mut head = Sequence(0);

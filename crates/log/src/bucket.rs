@@ -34,7 +34,7 @@ impl BucketNames {
             description,
             subject: format!("{}>", self.prefix),
             replicas,
-            bytes_max: -1,
+            size: None,
             age_max: Duration::ZERO,
             is_bucket: true,
         }

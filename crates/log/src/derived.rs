@@ -15,7 +15,7 @@ use crate::{
     api::{Api, Names},
     error::Error,
     settings,
-    starting::{self, is_room},
+    starting::{self, Room, Size},
 };
 
 /// Messages of one atomic batch, at most; a server allows 1,000.
@@ -29,6 +29,8 @@ const FOREIGN_MAX: u64 = 1_000;
 
 /// What says how large the one derived stream may become that has a bound, that of events.
 const EVENTS_FLAG: &str = "--events-bytes-max";
+/// And with how many bytes it is created at least, where nobody chose them.
+const BYTES_MIN: u64 = 16 << 20;
 
 /// How long an acknowledgement may take.
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,8 +57,8 @@ pub struct DerivedOptions {
     pub subject: String,
     /// Copies of it; none for as many as there are servers, at most 3.
     pub replicas: Option<usize>,
-    /// How many bytes it keeps, the oldest going first; -1 for no bound.
-    pub bytes_max: i64,
+    /// How many bytes it keeps, the oldest going first; none for no bound.
+    pub size: Option<Size>,
     /// How long a message is kept; zero for ever.
     pub age_max: Duration,
     /// Whether it is a bucket: of each subject it keeps the last message only, and single messages may have a lifetime.
@@ -64,14 +66,14 @@ pub struct DerivedOptions {
 }
 
 impl DerivedOptions {
-    fn config(&self, replicas: usize) -> stream::Config {
+    fn config(&self, replicas: usize, bytes: Option<u64>) -> stream::Config {
         stream::Config {
             name: self.name.clone(),
             description: Some(self.description.clone()),
             subjects: vec![self.subject.clone()],
             max_messages: -1,
             max_messages_per_subject: if self.is_bucket { 1 } else { -1 },
-            max_bytes: self.bytes_max,
+            max_bytes: bytes.map_or(-1, |bytes| bytes.try_into().unwrap_or(i64::MAX)),
             max_age: self.age_max,
             discard: stream::DiscardPolicy::Old,
             storage: stream::StorageType::File,
@@ -157,24 +159,24 @@ impl Derived {
                 return updated.await.map(|_| ());
             }
         }
-        let wanted = |copies| serde_json::to_value(options.config(copies)).unwrap_or_default();
-        let created = starting::create(&self.api, wanted, options.replicas).await;
-        let created = created.map_err(|error| match error {
-            Error::Refused {
-                code, description, ..
-            } if is_room(code, &description) => Error::NoRoom {
-                stream: options.name.clone(),
-                bytes: u64::try_from(options.bytes_max).unwrap_or_default(),
-                description,
-                flag: EVENTS_FLAG,
-            },
-            error => error,
-        })?;
-        if let Some(replicas) = created {
-            let stream = options.name.as_str();
-            tracing::info!(stream, replicas, "created stream");
-        }
-        Ok(())
+        let config = |copies, bytes| serde_json::to_value(options.config(copies, bytes));
+        let wanted = |copies, bytes| config(copies, bytes).unwrap_or_default();
+        let Some(size) = options.size else {
+            let wanted = |copies| wanted(copies, None);
+            let created = starting::create(&self.api, wanted, options.replicas).await?;
+            if let Some(replicas) = created {
+                tracing::info!(stream = options.name, replicas, "created stream");
+            }
+            return Ok(());
+        };
+        let room = Room {
+            size,
+            bytes_min: BYTES_MIN,
+            flag: EVENTS_FLAG,
+        };
+        let wanted = |copies, bytes| wanted(copies, Some(bytes));
+        let created = starting::create_in(&self.api, wanted, options.replicas, room);
+        created.await.map(|_| ())
     }
 
     /// The last position.

@@ -36,4 +36,5 @@ pub use follow::Delivery;
 pub use log::{Event, Log};
 pub use open::{Options, open, open_existing};
 pub use settings::Difference;
+pub use starting::Size;
 pub use store::{Found, Info, Store};

@@ -12,7 +12,7 @@ use crate::{
     link::Servers,
     log::Log,
     settings,
-    starting::{self, is_room},
+    starting::{self, Room, Size, is_room},
     store::Store,
 };
 
@@ -21,6 +21,9 @@ const STORE_FLAG: &str = "--store-bytes-max";
 
 /// The least that a log is created with, where the server has less room than was asked for.
 const BYTES_MIN: u64 = 64 << 20;
+
+/// The room that is left for what is derived from a log, as a part of its size: a quarter.
+const BESIDE_SHARE: u64 = 4;
 
 /// Which log, and how it is created.
 #[derive(Debug, Clone)]
@@ -32,11 +35,9 @@ pub struct Options {
     /// Copies of it, 1 to 5. Where nobody says how many: those that it has, for a new one as many as there are servers, at
     /// most 3.
     pub replicas: Option<usize>,
-    /// How many bytes it may take where it is created here. The server sets the room aside; where it has less, it is halved
-    /// until it fits, at least 64 MiB, unless somebody chose it. [`crate::Info::bytes_max`] says what became of it.
-    pub bytes_max: u64,
-    /// Whether somebody chose that size: then one that is there gets it, too.
-    pub bytes_chosen: bool,
+    /// How many bytes it may take, at least 64 MiB where nobody chose it. One that is there gets a size that was chosen,
+    /// too. [`crate::Info::bytes_max`] says what became of it.
+    pub size: Size,
 }
 
 /// The log that is there, whatever its settings allow; nothing is created.
@@ -52,9 +53,10 @@ pub async fn open_existing(nats: connect::Options, bucket: &str) -> Result<(Log,
 pub async fn open(options: Options) -> Result<(Log, Store), Error> {
     let mut servers = Servers::new(options.nats.clone());
     let api = connected(&mut servers, &options.bucket).await?;
+    let mut size = Some(options.size.bytes).filter(|_| options.size.chosen);
     let described = match starting::describe(&api).await {
         Err(Error::Missing { .. }) => {
-            create(&api, &options).await?;
+            size = create(&api, &options).await?.or(size);
             starting::describe(&api).await?
         }
         described => described?,
@@ -66,8 +68,8 @@ pub async fn open(options: Options) -> Result<(Log, Store), Error> {
         return Err(Error::OtherReplicas { stream, is, want });
     }
     let opened = opened(servers, api.clone(), &described)?;
-    if options.bytes_chosen && described.info.bytes_max != options.bytes_max {
-        resize(&api, &described, options.bytes_max).await?;
+    if let Some(bytes) = size.filter(|bytes| *bytes != described.info.bytes_max) {
+        resize(&api, &described, bytes).await?;
     }
     Ok(opened)
 }
@@ -108,8 +110,8 @@ async fn resize(api: &Api, described: &Described, bytes_max: u64) -> Result<(), 
     let stream = &api.names.stream;
     let subject = format!("STREAM.UPDATE.{stream}");
     let config = Value::Object(config);
-    let updated = api.request::<Value>("STREAM.UPDATE", subject, &config);
-    match updated.await {
+    let update = || api.request::<Value>("STREAM.UPDATE", subject.clone(), &config);
+    match starting::ready(update).await {
         Err(Error::Refused {
             code, description, ..
         }) if is_room(code, &description) => Err(Error::NoRoom {
@@ -120,44 +122,26 @@ async fn resize(api: &Api, described: &Described, bytes_max: u64) -> Result<(), 
         }),
         updated => {
             updated?;
-            tracing::info!(stream, bytes_max, "resized the log");
+            tracing::debug!(stream, bytes_max, "resized the log");
             Ok(())
         }
     }
 }
 
-async fn create(api: &Api, options: &Options) -> Result<(), Error> {
-    let stream = api.names.stream.as_str();
-    let mut bytes = options.bytes_max;
-    loop {
-        let wanted = |copies| settings::wanted(&api.names, copies, bytes);
-        match starting::create(api, wanted, options.replicas).await {
-            Err(Error::Refused {
-                code, description, ..
-            }) if is_room(code, &description) => {
-                if options.bytes_chosen || bytes / 2 < BYTES_MIN {
-                    return Err(Error::NoRoom {
-                        stream: stream.to_owned(),
-                        bytes,
-                        description,
-                        flag: STORE_FLAG,
-                    });
-                }
-                bytes /= 2;
-                tracing::warn!(
-                    bytes_max = bytes,
-                    description,
-                    "the server has less room than was asked for"
-                );
-            }
-            created => {
-                if let Some(replicas) = created? {
-                    tracing::info!(stream, replicas, bytes_max = bytes, "created stream");
-                }
-                return Ok(());
-            }
-        }
-    }
+/// Creates it; how large it shall be, unless another instance was faster. A size that nobody chose is made together with
+/// the room for what is derived from the log, which is given back at once: else the log could take all that there is.
+async fn create(api: &Api, options: &Options) -> Result<Option<u64>, Error> {
+    let beside = |bytes| {
+        let leave = !options.size.chosen;
+        if leave { bytes / BESIDE_SHARE } else { 0 }
+    };
+    let wanted = |copies, bytes| settings::wanted(&api.names, copies, bytes + beside(bytes));
+    let room = Room {
+        size: options.size,
+        bytes_min: BYTES_MIN,
+        flag: STORE_FLAG,
+    };
+    starting::create_in(api, wanted, options.replicas, room).await
 }
 
 /// The first format kept one key for each record, its own among them.

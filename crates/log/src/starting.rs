@@ -20,7 +20,9 @@ const SERVERS_TIMEOUT: Duration = Duration::from_secs(5);
 const ASK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What comes of asking, once a cluster that is just starting can answer.
-async fn ready<T, F: Future<Output = Result<T, Error>>>(ask: impl Fn() -> F) -> Result<T, Error> {
+pub(crate) async fn ready<T, F: Future<Output = Result<T, Error>>>(
+    ask: impl Fn() -> F,
+) -> Result<T, Error> {
     let since = Instant::now();
     loop {
         match ask().await {
@@ -83,6 +85,81 @@ pub(crate) async fn await_jetstream(api: &Api) -> Result<(), Error> {
 /// The stream as it is.
 pub(crate) async fn describe(api: &Api) -> Result<Described, Error> {
     ready(|| api.describe(None)).await
+}
+
+/// How large a stream may become, in bytes. The server sets the room aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// So many bytes.
+    pub bytes: u64,
+    /// Whether somebody chose that. If not, a stream that is created gets less where the server has less room: the number is
+    /// halved until it fits.
+    pub chosen: bool,
+}
+
+impl Size {
+    /// What was chosen, or else that.
+    pub fn or(chosen: Option<u64>, default: u64) -> Self {
+        Self {
+            bytes: chosen.unwrap_or(default),
+            chosen: chosen.is_some(),
+        }
+    }
+}
+
+/// The room that a stream is given.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) size: Size,
+    /// What it is not made without.
+    pub(crate) bytes_min: u64,
+    /// What chooses its size.
+    pub(crate) flag: &'static str,
+}
+
+/// Creates a stream as large as there is room for; how large, or none where another instance was faster.
+pub(crate) async fn create_in(
+    api: &Api,
+    wanted: impl Fn(usize, u64) -> Value,
+    replicas: Option<usize>,
+    room: Room,
+) -> Result<Option<u64>, Error> {
+    let stream = api.names.stream.as_str();
+    let (asked, mut bytes) = (room.size.bytes, room.size.bytes);
+    loop {
+        match create(api, |copies| wanted(copies, bytes), replicas).await {
+            Err(Error::Refused {
+                code, description, ..
+            }) if is_room(code, &description) => {
+                if room.size.chosen || bytes / 2 < room.bytes_min {
+                    return Err(Error::NoRoom {
+                        stream: stream.to_owned(),
+                        bytes,
+                        description,
+                        flag: room.flag,
+                    });
+                }
+                bytes /= 2;
+            }
+            created => {
+                let Some(replicas) = created? else {
+                    return Ok(None);
+                };
+                tracing::info!(stream, replicas, bytes_max = bytes, "created stream");
+                if bytes < asked {
+                    let flag = room.flag;
+                    tracing::warn!(
+                        stream,
+                        bytes_max = bytes,
+                        asked,
+                        flag,
+                        "the server has less room than was asked for"
+                    );
+                }
+                return Ok(Some(bytes));
+            }
+        }
+    }
 }
 
 /// Creates a stream with that many copies; if nobody says how many, with as many as there are servers, at most

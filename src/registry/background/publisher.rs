@@ -41,7 +41,7 @@ pub(in crate::registry) fn events_options(
         description: "onex-registry: what happened, as CloudEvents.".to_owned(),
         subject: settings.namespace.events(),
         replicas,
-        bytes_max: settings.events_bytes_max,
+        size: Some(settings.events_size),
         age_max: settings.events_age_max,
         is_bucket: false,
     }

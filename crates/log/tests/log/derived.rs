@@ -17,7 +17,7 @@ async fn open(nats: &Nats) -> Derived {
         description: "Made again from the log.".to_owned(),
         subject: "derived.>".to_owned(),
         replicas: Some(1),
-        bytes_max: -1,
+        size: None,
         age_max: Duration::ZERO,
         is_bucket: false,
     };

@@ -1,6 +1,6 @@
 //! How the stream is created, and which other settings are refused.
 
-use onex_log::{Error, Options, open};
+use onex_log::{Error, Options, Size, open};
 use serde_json::{Value, json};
 
 use crate::{
@@ -173,11 +173,18 @@ async fn streams_that_cannot_be_a_log_are_refused() {
 async fn server_with_less_room_gives_a_smaller_log() {
     let nats = Nats::start_with("jetstream { store_dir: \"FOLDER/store\", max_file_store: 300MB }");
     let wanted = Options {
-        bytes_max: 4 << 30,
+        size: Size::or(None, 4 << 30),
         ..options(&nats.url())
     };
     let (_, store) = open(wanted).await.unwrap();
-    assert_eq!(store.check().await.unwrap().bytes_max, 256 << 20);
+    assert_eq!(store.check().await.unwrap().bytes_max, 128 << 20);
+    // The rest is left for what is derived from it: it is not set aside for the log any more.
+    let beside = Options {
+        bucket: "beside".to_owned(),
+        size: Size::or(Some(150 << 20), 0),
+        ..options(&nats.url())
+    };
+    open(beside).await.unwrap();
     let nats = Nats::start_with("jetstream { store_dir: \"FOLDER/store\", max_file_store: 30MB }");
     let text = refusal(options(&nats.url())).await;
     assert!(
@@ -193,7 +200,7 @@ async fn server_with_less_room_gives_a_smaller_log() {
 async fn two_instances_create_one_log() {
     let nats = Nats::start();
     let larger = Options {
-        bytes_max: 128 << 20,
+        size: Size::or(None, 128 << 20),
         ..options(&nats.url())
     };
     let (mut one, mut two) = tokio::join!(Writer::open(options(&nats.url())), Writer::open(larger));

@@ -1,7 +1,7 @@
 //! Full logs, and trims.
 
 use futures::StreamExt;
-use onex_log::{Error, Options, Refusal};
+use onex_log::{Error, Options, Refusal, Size};
 use onex_types::entry::Sequence;
 use serde_json::json;
 use tokio::time::timeout;
@@ -18,7 +18,7 @@ use crate::{
 async fn full_log_refuses_and_a_trim_cures_it() {
     let nats = Nats::start();
     let small = Options {
-        bytes_max: 1 << 20,
+        size: Size::or(Some(1 << 20), 0),
         ..options(&nats.url())
     };
     let mut writer = Writer::open(small).await;

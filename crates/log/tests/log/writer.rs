@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use onex_log::{Append, Delivery, Event, Log, Lost, Options, Refusal, Store, open};
+use onex_log::{Append, Delivery, Event, Log, Lost, Options, Refusal, Size, Store, open};
 use onex_nats::connect;
 use onex_types::entry::{EntryHeader, EntryId, Sequence};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -20,8 +20,7 @@ pub(crate) fn options(url: &str) -> Options {
         nats: connect::Options::at(url),
         bucket: "test".to_owned(),
         replicas: Some(1),
-        bytes_max: 64 << 20,
-        bytes_chosen: false,
+        size: Size::or(None, 64 << 20),
     }
 }
 
