@@ -413,6 +413,14 @@ async fn heartbeats_of_one_several_and_all() {
     ];
     assert_eq!(lost, expected.into());
     assert_eq!(reply["unknown"], json!([]));
+    for item in ["renewed", "lost"]
+        .map(|list| reply[list].as_array().unwrap())
+        .into_iter()
+        .flatten()
+    {
+        let revisions = number(&renewed, "revision")..=number(&reply, "revision");
+        assert!(revisions.contains(&number(item, "revision")), "{item}");
+    }
     for item in reply["renewed"].as_array().unwrap() {
         let of = |lease: &&Value| lease["lease_id"] == item["lease_id"];
         let lease = mine.iter().find(of).unwrap();

@@ -122,6 +122,10 @@ pub struct Error {
     pub retry_after_ms: Option<u64>,
     /// The request's, or one that the registry made.
     pub correlation_id: String,
+    /// What this answer is true for, where it was decided in the log: of several answers the one with the highest revision
+    /// is the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
     /// What programs need: see the code.
     #[serde(default)]
     pub details: Map<String, Value>,
@@ -164,6 +168,7 @@ impl Error {
             retryable: code.retryable(),
             retry_after_ms: None,
             correlation_id: String::new(),
+            revision: None,
             details: Map::new(),
         }
     }
@@ -218,6 +223,13 @@ impl Error {
             format!("{what} is larger than {limit} bytes"),
         )
         .with("limit", json!(limit))
+    }
+
+    /// As of that revision, unless it says one.
+    #[must_use]
+    pub fn at(mut self, revision: u64) -> Self {
+        self.revision.get_or_insert(revision);
+        self
     }
 
     /// With the time after which it may succeed, in milliseconds.

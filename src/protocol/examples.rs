@@ -90,8 +90,8 @@ pub(super) fn replies(endpoint: Endpoint) -> Vec<Value> {
         Endpoint::PortHeartbeat => vec![
             lease(),
             json!({
-                "renewed": [{"lease_id": LEASE, "fencing_token": 4_720, "expires_in_ms": 60_000}],
-                "lost": [{"lease_id": "0198f3a0-8a55-7e01-92c3-d4e5f6071829", "code": "LEASE_EXPIRED"}],
+                "renewed": [{"lease_id": LEASE, "fencing_token": 4_720, "expires_in_ms": 60_000, "revision": 4_720}],
+                "lost": [{"lease_id": "0198f3a0-8a55-7e01-92c3-d4e5f6071829", "code": "LEASE_EXPIRED", "revision": 4_719}],
                 "unknown": [],
                 "revision": 4_720,
             }),

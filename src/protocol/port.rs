@@ -411,6 +411,9 @@ pub struct Renewed {
     pub fencing_token: u64,
     /// What is left.
     pub expires_in_ms: u64,
+    /// What is said of this lease is true for it.
+    #[serde(default)]
+    pub revision: u64,
 }
 
 /// One lost lease of several.
@@ -422,6 +425,9 @@ pub struct Lost {
     /// Why: an error code. With `LEASE_EXPIRED`, `LEASE_NOT_FOUND` and `NOT_HOLDER`: stop using its
     /// port.
     pub code: String,
+    /// What is said of this lease is true for it.
+    #[serde(default)]
+    pub revision: u64,
 }
 
 /// What came of a heartbeat for several leases.

@@ -1,11 +1,29 @@
 //! What a refusal of the core is on the wire.
 
-use onex_core::{call::CALLS_RETRY_MILLIS, command::Refusal};
+use onex_core::{
+    call::CALLS_RETRY_MILLIS,
+    command::{self, Answer, Refusal},
+};
 use serde_json::json;
 
 use crate::registry::hosts::ambiguous;
 
 use crate::protocol::error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome};
+
+/// What was decided and as of which revision; a refusal says that, too.
+pub(in crate::registry) fn decided(outcome: command::Outcome) -> Result<(Answer, u64), Error> {
+    let command::Outcome { revision, result } = outcome;
+    let answer = result.map_err(|refusal| error_at(revision, refusal))?;
+    Ok((answer, revision))
+}
+
+/// The error that says it, as of that revision.
+pub(in crate::registry) fn error_at(revision: u64, refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Busy | Refusal::Unavailable | Refusal::Unknown => error(refusal),
+        decided => error(decided).at(revision),
+    }
+}
 
 /// The error that says it.
 pub fn error(refusal: Refusal) -> Error {

@@ -36,6 +36,22 @@ pub(crate) struct Refused {
     pub(crate) error: Value,
 }
 
+/// Errors that only the log can say.
+const SAID_BY_THE_LOG: [ErrorCode; 12] = [
+    ErrorCode::NotHolder,
+    ErrorCode::LeaseNotFound,
+    ErrorCode::LeaseExpired,
+    ErrorCode::PortUnavailable,
+    ErrorCode::ResourceExhausted,
+    ErrorCode::NodeNotFound,
+    ErrorCode::Superseded,
+    ErrorCode::ToolNotFound,
+    ErrorCode::ContractChanged,
+    ErrorCode::BusNotFound,
+    ErrorCode::SchemaNotFound,
+    ErrorCode::IdempotencyMismatch,
+];
+
 impl Caller {
     pub(crate) async fn connect(url: &str) -> Self {
         // The client library does not use a URL's user.
@@ -163,6 +179,10 @@ impl Caller {
                         refused.code,
                         code.as_str(),
                         "{place}: {endpoint} {asked}: {error:#}"
+                    );
+                    assert!(
+                        error["revision"].is_u64() || !SAID_BY_THE_LOG.contains(&code),
+                        "{place}: {endpoint} {asked}: as of which revision? {error:#}"
                     );
                     refused
                 }

@@ -139,11 +139,16 @@ mod tests {
                 lease_id,
                 fencing_token: 1,
                 expires_in_ms: 1,
+                revision: 1,
             };
-            let code = "LEASE_EXPIRED".to_owned();
+            let ended = Lost {
+                lease_id,
+                code: "LEASE_EXPIRED".to_owned(),
+                revision: 1,
+            };
             let reply = HeartbeatReply {
                 renewed: vec![renewal; renewed],
-                lost: vec![Lost { lease_id, code }; lost],
+                lost: vec![ended; lost],
                 unknown: vec![lease_id; unknown],
                 ..HeartbeatReply::default()
             };

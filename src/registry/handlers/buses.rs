@@ -14,7 +14,7 @@ use crate::{
         frame::Parsed,
     },
     registry::{
-        announce::members, intake::Plan, queries::endpoint_of, refusal::error, requests::named,
+        announce::members, intake::Plan, queries::endpoint_of, refusal::decided, requests::named,
         shape::to_bytes,
     },
 };
@@ -39,8 +39,7 @@ pub(super) fn register(parsed: Parsed<BusRegisterRequest>) -> Result<Plan, Error
         action,
         min_revision: request.min_revision,
         reply: Box::new(move |outcome, _| {
-            let revision = outcome.revision;
-            let Answer::Bus(bus) = outcome.result.map_err(error)? else {
+            let (Answer::Bus(bus), revision) = decided(outcome)? else {
                 return Err(Error::new(ErrorCode::Internal, "nothing was announced"));
             };
             // The answer to the same request again is what has become of the bus since.
@@ -72,8 +71,7 @@ pub(super) fn deregister(parsed: Parsed<BusDeregisterRequest>) -> Plan {
         }),
         min_revision: request.min_revision,
         reply: Box::new(move |outcome, _| {
-            let revision = outcome.revision;
-            outcome.result.map_err(error)?;
+            let (_, revision) = decided(outcome)?;
             to_bytes(&BusReply {
                 bus_id,
                 status: BusStatus::Removed,

@@ -14,7 +14,7 @@ use crate::{
             HeartbeatRequest, NodeEnd,
         },
     },
-    registry::{intake::Plan, refusal::error, shape::to_bytes},
+    registry::{intake::Plan, refusal::decided, shape::to_bytes},
 };
 
 use super::nodes::left;
@@ -79,9 +79,8 @@ pub(super) fn deregister(parsed: Parsed<DeregisterRequest>) -> Plan {
 
 /// The node that a command was about, and the revision of what is said of it.
 pub(super) fn node(outcome: Outcome) -> Result<(NodeAnswer, u64), Error> {
-    let revision = outcome.revision;
-    match outcome.result.map_err(error)? {
-        Answer::Node(known) => Ok((*known, revision)),
+    match decided(outcome)? {
+        (Answer::Node(known), revision) => Ok((*known, revision)),
         _ => Err(Error::new(
             ErrorCode::Internal,
             "a command about a node was answered with something else",

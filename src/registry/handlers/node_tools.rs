@@ -20,7 +20,7 @@ use crate::{
         announce,
         contracts::Check,
         intake::{InFlight, Intake, Plan},
-        refusal::error,
+        refusal::decided,
         requests::named,
         shape::to_bytes,
     },
@@ -111,9 +111,8 @@ pub(super) fn deregister(parsed: Parsed<ToolDeregisterRequest>) -> Plan {
 
 /// The contract of the tool that was changed, where one version was meant, and the revision.
 fn changed(outcome: Outcome) -> Result<(Option<String>, u64), Error> {
-    let revision = outcome.revision;
-    match outcome.result.map_err(error)? {
-        Answer::Tools { contract_hash } => Ok((contract_hash, revision)),
+    match decided(outcome)? {
+        (Answer::Tools { contract_hash }, revision) => Ok((contract_hash, revision)),
         _ => Err(Error::new(ErrorCode::Internal, "no tool was changed")),
     }
 }

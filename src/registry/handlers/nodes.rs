@@ -25,7 +25,7 @@ use crate::{
         announce,
         contracts::{self, Check},
         intake::{InFlight, Intake},
-        refusal::error,
+        refusal::decided,
         requests::named,
         shape::to_bytes,
     },
@@ -56,8 +56,7 @@ pub(super) async fn register(
     let announced = register.registration.clone();
     let action = Action::Register(Box::new(register));
     let outcome = intake.decide(in_flight, action).await?;
-    let revision = outcome.revision;
-    let Answer::Node(known) = outcome.result.map_err(error)? else {
+    let (Answer::Node(known), revision) = decided(outcome)? else {
         return Err(Error::new(ErrorCode::Internal, "nothing was registered"));
     };
     intake.contracts.wait_for_rights(asking.until).await;

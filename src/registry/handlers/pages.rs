@@ -106,11 +106,10 @@ fn read<R>(
     make: impl FnOnce(Catalog<'_>) -> Result<R, Error>,
 ) -> Result<R, Error> {
     let now = intake.clock.now().mono;
-    let read = intake
-        .driver
-        .handle
-        .reads
-        .with(now, |state| make(Catalog { state, now }));
+    let read = intake.driver.handle.reads.with(now, |state| {
+        let catalog = Catalog { state, now };
+        make(catalog).map_err(|error| error.at(catalog.revision()))
+    });
     read.unwrap_or_else(|| Err(Error::unavailable(Outcome::None)))
 }
 

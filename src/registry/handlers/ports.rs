@@ -29,7 +29,7 @@ use crate::{
         hosts::unknown_host,
         intake::{InFlight, Intake, Plan},
         queries::{granted, lease_reply},
-        refusal::error,
+        refusal::decided,
         shape::to_bytes,
     },
 };
@@ -53,7 +53,7 @@ pub(super) fn lease(intake: &Intake, parsed: Parsed<LeaseRequest>) -> Result<Pla
     Ok(Plan {
         action: Action::Lease(Box::new(grant)),
         min_revision,
-        reply: Box::new(move |outcome, now| match result(outcome)? {
+        reply: Box::new(move |outcome, now| match decided(outcome)? {
             (Answer::Lease(held), revision) => {
                 let warns = is_new && held.is_first_on_host;
                 let warning = warns.then(|| unknown_host(&held.key.host, &own));
@@ -136,11 +136,13 @@ pub(super) async fn heartbeat_several(
                     lease_id,
                     fencing_token: lease.fencing_token,
                     expires_in_ms: lease.expires_in_ms,
+                    revision: lease.revision,
                 });
             }
             Err(error) if says_stop(error.code) => reply.lost.push(Lost {
                 lease_id,
                 code: error.code.as_str().to_owned(),
+                revision: error.revision.unwrap_or_default(),
             }),
             Err(error) if error.retryable || error.code == ErrorCode::Internal => {
                 reply.unknown.push(lease_id);
@@ -178,7 +180,7 @@ pub(super) fn release(parsed: Parsed<ReleaseRequest>) -> Plan {
             }),
         },
         min_revision: request.min_revision,
-        reply: Box::new(move |outcome, _| match result(outcome)? {
+        reply: Box::new(move |outcome, _| match decided(outcome)? {
             (Answer::Ended { lease_id, how, at }, revision) => to_bytes(&ReleaseReply {
                 lease_id,
                 status: match how {
@@ -209,16 +211,10 @@ fn renewal(request: &HeartbeatRequest, lease_id: LeaseId) -> Action {
 }
 
 fn renewed(outcome: Outcome, now: Now) -> Result<LeaseReply, Error> {
-    match result(outcome)? {
+    match decided(outcome)? {
         (Answer::Lease(held), revision) => Ok(lease_reply(&held, revision, now.mono)),
         _ => Err(Error::new(ErrorCode::Internal, "a renewal renewed nothing")),
     }
-}
-
-fn result(outcome: Outcome) -> Result<(Answer, u64), Error> {
-    let revision = outcome.revision;
-    let answer = outcome.result.map_err(error)?;
-    Ok((answer, revision))
 }
 
 /// Whether the holder must stop using the port.

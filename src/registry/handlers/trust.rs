@@ -12,7 +12,9 @@ use crate::{
         frame::Parsed,
         trust::{ReportRequest, TrustReply},
     },
-    registry::{intake::Plan, queries::trust_of, refusal::error, requests::named, shape::to_bytes},
+    registry::{
+        intake::Plan, queries::trust_of, refusal::decided, requests::named, shape::to_bytes,
+    },
 };
 
 /// `trust.report`.
@@ -35,8 +37,7 @@ pub(super) fn report(parsed: Parsed<ReportRequest>) -> Result<Plan, Error> {
         action: Action::Report(Box::new(report)),
         min_revision: request.min_revision,
         reply: Box::new(move |outcome, _| {
-            let revision = outcome.revision;
-            let Answer::Trust(trust) = outcome.result.map_err(error)? else {
+            let (Answer::Trust(trust), revision) = decided(outcome)? else {
                 return Err(Error::new(ErrorCode::Internal, "nothing was reported"));
             };
             to_bytes(&TrustReply {

@@ -331,7 +331,7 @@ impl Invoke {
                 let question = caller.command(Action::ReadIndex);
                 let read = self.decide(question, caller.deadline).await?;
                 read.result.map_err(refusal::error)?;
-                look()
+                look().map_err(|error| error.at(read.revision))
             }
             found => found,
         }

@@ -98,7 +98,10 @@ impl Invoke {
     fn seen(&self, call: &Call, request_id: RequestId) -> Result<Option<Arc<Logged>>, Error> {
         let seen = self.read(|state| state.call(request_id).cloned())?;
         match seen {
-            Some(seen) if seen.digest != call.digest => Err(Error::mismatch(request_id)),
+            Some(seen) if seen.digest != call.digest => {
+                let revision = self.handle.reads.revision();
+                Err(Error::mismatch(request_id).at(revision))
+            }
             seen => Ok(seen.filter(|seen| !may_run_again(seen))),
         }
     }
@@ -116,10 +119,13 @@ impl Invoke {
             digest: call.digest,
         });
         let found = self.decide(caller.command(question), caller.deadline).await;
-        match found?.result {
+        let found = found?;
+        match found.result {
             Ok(Answer::Call(found)) => Ok(Some(found)),
             Err(Refusal::CallNotFound) => Ok(None),
-            Err(refused @ Refusal::IdempotencyMismatch(_)) => Err(refusal::error(refused)),
+            Err(refused @ Refusal::IdempotencyMismatch(_)) => {
+                Err(refusal::error_at(found.revision, refused))
+            }
             _ => Err(Error::unavailable(Outcome::Unknown)),
         }
     }
@@ -136,18 +142,18 @@ impl Invoke {
         let command = caller.command(Action::BeginCall(Box::new(begin)));
         let execution_id = ExecutionId(command.id.0);
         let begun = self.decide(command, caller.deadline).await;
-        match begun.map(|begun| begun.result) {
-            Ok(Ok(Answer::Begun(_))) => {
+        match begun.map(|begun| (begun.result, begun.revision)) {
+            Ok((Ok(Answer::Begun(_)), _)) => {
                 call.execution_id = execution_id.0;
                 Ok(Begun::Own)
             }
-            Ok(Ok(Answer::Call(earlier))) => Ok(Begun::Earlier(earlier)),
-            Ok(Err(Refusal::Unavailable | Refusal::Unknown)) | Err(_) => {
+            Ok((Ok(Answer::Call(earlier)), _)) => Ok(Begun::Earlier(earlier)),
+            Ok((Err(Refusal::Unavailable | Refusal::Unknown), _)) | Err(_) => {
                 self.take_back(caller, request_id, execution_id);
                 Err(Error::unavailable(Outcome::Unknown))
             }
-            Ok(Err(refused)) => Err(refusal::error(refused)),
-            Ok(Ok(_)) => Err(wrong()),
+            Ok((Err(refused), revision)) => Err(refusal::error_at(revision, refused)),
+            Ok((Ok(_), _)) => Err(wrong()),
         }
     }
 
@@ -275,7 +281,7 @@ impl Invoke {
         match ended.result {
             Ok(Answer::ExecutionEnded { outcome, .. }) => Ok(outcome),
             Ok(_) => Err(wrong()),
-            Err(refused) => Err(refusal::error(refused)),
+            Err(refused) => Err(refusal::error_at(ended.revision, refused)),
         }
     }
 
