@@ -326,6 +326,15 @@ async fn a_page_never_skips_what_does_not_change() {
     }
 }
 
+/// Of each lease it is said as of which revision, behind `before`.
+fn each_says_as_of_when(reply: &Value, before: u64) {
+    let revisions = before..=number(reply, "revision");
+    let lists = ["renewed", "lost"].map(|list| reply[list].as_array().unwrap());
+    for item in lists.into_iter().flatten() {
+        assert!(revisions.contains(&number(item, "revision")), "{item}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn heartbeats_of_one_several_and_all() {
     let (_registry, caller) = start(&[]).await;
@@ -413,14 +422,7 @@ async fn heartbeats_of_one_several_and_all() {
     ];
     assert_eq!(lost, expected.into());
     assert_eq!(reply["unknown"], json!([]));
-    for item in ["renewed", "lost"]
-        .map(|list| reply[list].as_array().unwrap())
-        .into_iter()
-        .flatten()
-    {
-        let revisions = number(&renewed, "revision")..=number(&reply, "revision");
-        assert!(revisions.contains(&number(item, "revision")), "{item}");
-    }
+    each_says_as_of_when(&reply, number(&renewed, "revision"));
     for item in reply["renewed"].as_array().unwrap() {
         let of = |lease: &&Value| lease["lease_id"] == item["lease_id"];
         let lease = mine.iter().find(of).unwrap();
@@ -432,12 +434,7 @@ async fn heartbeats_of_one_several_and_all() {
     let reply = caller
         .get("port.heartbeat", json!({"requester_id": one}))
         .await;
-    let renewed: BTreeSet<String> = reply["renewed"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|item| text(item, "lease_id").to_owned())
-        .collect();
+    let renewed = ids_of(reply["renewed"].as_array().unwrap());
     assert_eq!(renewed, ids_of(&mine));
     assert_eq!(reply["lost"], json!([]));
     let body = json!({"requester_id": Uuid::new_v4()});
