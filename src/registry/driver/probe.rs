@@ -1,4 +1,4 @@
-//! Tries ports, away from the task that drives the engine.
+//! Tries ports: few of them in the task that drives the engine, many away from it.
 
 use onex_core::{command::Probed, engine::Input};
 use onex_types::{ids::LeaseId, key::PortKey, time::Moment};
@@ -36,7 +36,7 @@ pub(super) async fn run(
 }
 
 /// What trying the ports of a grant said: bindable if all are.
-fn tried(probe: Probe, clock: Clock) -> Input {
+pub(super) fn tried(probe: Probe, clock: Clock) -> Input {
     let mut probed = Probed::Bindable;
     let mut in_use = Vec::new();
     for key in probe.keys {

@@ -120,16 +120,7 @@ impl Engine {
         }
         self.out
             .push(Output::Reply(probing.job, Outcome { revision, result }));
-        let command = Command {
-            id: self.next_command_id(),
-            correlation_id: None,
-            action: Action::Confirm(probing.key, lease_id),
-        };
-        self.enqueue(Job {
-            id: None,
-            command,
-            deadline: Moment::NEVER,
-        });
+        self.queues.confirm(probing.key, lease_id, now.mono);
     }
 
     /// Answers what has waited long enough.

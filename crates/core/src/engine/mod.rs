@@ -65,6 +65,9 @@ pub const QUIET_MILLIS: u64 = 5_000;
 pub const STALE_MILLIS: u64 = 10_000;
 /// Only within this time after a grant was sent is its port tried, in milliseconds.
 pub const PROBE_MILLIS: u64 = 1_000;
+/// A grant whose port was found free is noted in the next entry: in one of its own only when there was none for so long, in
+/// milliseconds.
+pub const CONFIRM_MILLIS: u64 = 20;
 /// A grant that may be being tried by its granter is answered to others so long after it was applied, in milliseconds.
 pub const PROBE_WAIT_MILLIS: u64 = 1_200;
 
@@ -274,7 +277,8 @@ impl Engine {
     /// Whether nothing waits to be decided or answered any more.
     pub fn is_idle(&self) -> bool {
         self.pending.is_none()
-            && self.queues.is_empty()
+            && !self.has_queued()
+            && self.queues.confirms_at().is_none()
             && self.probing.is_empty()
             && self.waiting.is_empty()
     }
@@ -315,6 +319,9 @@ impl Engine {
         }
         if self.pending.is_none() && self.has_queued() {
             at = at.min(self.last_empty.plus(EMPTY_ENTRY_MILLIS));
+        }
+        if self.pending.is_none() {
+            at = self.queues.confirms_at().map_or(at, |due| at.min(due));
         }
         let at = MonoTime::from(at.max(now.mono.plus(1)));
         let yields = self.pace.yields_until(now.exact());

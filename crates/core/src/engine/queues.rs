@@ -2,17 +2,24 @@
 
 use std::collections::VecDeque;
 
-use onex_types::time::Now;
+use onex_types::{
+    ids::{CommandId, LeaseId},
+    key::PortKey,
+    time::{Moment, Now},
+};
+use uuid::Uuid;
 
 use crate::{
-    command::{Class, Outcome, Refusal},
+    command::{Action, Class, Command, Outcome, Refusal},
     decide::{Decided, Local, decide},
     key::Key,
     mechanism::Mechanism,
     txn::Txn,
 };
 
-use super::{ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, Job, Output, commit::expire, room::Room};
+use super::{
+    CONFIRM_MILLIS, ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, Job, Output, commit::expire, room::Room,
+};
 
 /// Commands of one queue that wait at most: two seconds' worth of what one instance decides.
 pub const WAITING_MAX: usize = 65_536;
@@ -21,6 +28,9 @@ const OTHERS_SHARE: usize = ENTRY_COMMANDS_MAX / 4;
 /// Of an entry so many commands are left to leases whose time is up.
 const EXPIRIES_SHARE: usize = ENTRY_COMMANDS_MAX / 8;
 
+/// Grants that one command confirms at most.
+const CONFIRMS_MAX: usize = 64;
+
 /// What waits to be decided.
 #[derive(Default)]
 pub(super) struct Queues {
@@ -28,6 +38,10 @@ pub(super) struct Queues {
     upkeep: VecDeque<Job>,
     others: VecDeque<Job>,
     pub(super) expiries: VecDeque<Key>,
+    /// Grants whose ports were found free. Nobody waits until that is written: it goes along with something else.
+    confirms: Vec<(PortKey, LeaseId)>,
+    /// When it is written by itself.
+    confirms_at: Moment,
 }
 
 /// A command that was decided, with what came of it and at which revision.
@@ -65,8 +79,24 @@ impl Queues {
     /// Puts jobs back in front of those that came later, in their order.
     pub(super) fn put_back(&mut self, jobs: impl DoubleEndedIterator<Item = Job>) {
         for job in jobs.rev() {
-            self.of(&job).push_front(job);
+            match job.command.action {
+                Action::Confirm(grants) => self.confirms.extend(grants),
+                _ => self.of(&job).push_front(job),
+            }
         }
+    }
+
+    /// Takes a grant that is to be confirmed.
+    pub(super) fn confirm(&mut self, key: PortKey, lease_id: LeaseId, now: Moment) {
+        if self.confirms.is_empty() {
+            self.confirms_at = now.plus(CONFIRM_MILLIS);
+        }
+        self.confirms.push((key, lease_id));
+    }
+
+    /// When grants are to be confirmed at the latest.
+    pub(super) fn confirms_at(&self) -> Option<Moment> {
+        (!self.confirms.is_empty()).then_some(self.confirms_at)
     }
 
     /// Takes out what would add something.
@@ -79,6 +109,7 @@ impl Queues {
         growth
     }
 
+    /// Whether no command waits.
     pub(super) fn is_empty(&self) -> bool {
         self.upkeep.is_empty() && self.others.is_empty()
     }
@@ -107,7 +138,7 @@ impl Queues {
         }
         let commands_max = ENTRY_COMMANDS_MAX - self.expiries.len().min(EXPIRIES_SHARE);
         let upkeep_max = commands_max - self.others.len().min(OTHERS_SHARE);
-        let mut done = Vec::new();
+        let mut done = self.decide_confirms(txn, local);
         fill(
             &mut self.upkeep,
             &mut done,
@@ -132,6 +163,40 @@ impl Queues {
         done
     }
 
+    /// Confirms grants if there is something else to decide, or if they have waited long enough: first of all, so that who
+    /// asks for one of them again does not wait.
+    fn decide_confirms(&mut self, txn: &mut Txn<'_>, local: &Local) -> Vec<Done> {
+        let alone = self.is_empty() && self.expiries.is_empty();
+        let mut done = Vec::new();
+        if alone && txn.now.mono < self.confirms_at {
+            return done;
+        }
+        let commands_max = ENTRY_COMMANDS_MAX / CONFIRMS_MAX;
+        while done.len() < commands_max && !self.confirms.is_empty() {
+            let rest = self
+                .confirms
+                .split_off(self.confirms.len().min(CONFIRMS_MAX));
+            let grants = std::mem::replace(&mut self.confirms, rest);
+            let command = Command {
+                id: CommandId(Uuid::nil()),
+                correlation_id: None,
+                action: Action::Confirm(grants),
+            };
+            let before = txn.len();
+            let result = decide(txn, local, &command);
+            let job = Job {
+                id: None,
+                command,
+                deadline: Moment::NEVER,
+            };
+            // A lease that was renewed or has ended needs none.
+            if txn.len() > before {
+                done.push((job, result, txn.state.revision()));
+            }
+        }
+        done
+    }
+
     /// Decides what the registry itself asks for, and leaves everything else waiting.
     fn decide_own(
         &mut self,
@@ -143,7 +208,7 @@ impl Queues {
         let all = std::mem::take(&mut self.others).into_iter();
         let (mut own, others): (VecDeque<Job>, VecDeque<Job>) =
             all.partition(|job| job.command.action.class() == Class::Own);
-        let mut done = Vec::new();
+        let mut done = self.decide_confirms(txn, local);
         fill(
             &mut own,
             &mut done,

@@ -1,11 +1,14 @@
 //! Schedules of leases that broke designs, step by step: each holds as the engine is, and breaks without the mechanism
 //! that it names.
 
-use onex_types::ids::Transport;
+use onex_types::{
+    ids::{Port, Transport},
+    key::PortKey,
+};
 
 use crate::{
     command::{Answer, Probed, Refusal},
-    engine::{Input, PROBE_MILLIS},
+    engine::{CONFIRM_MILLIS, Input, PROBE_MILLIS},
     mechanism::{Mechanism, Mechanisms},
     record::LeaseEnd,
 };
@@ -69,6 +72,7 @@ fn s04_a_registry_counts_longer_than_a_holder_whose_clock_is_slow() {
 fn s05_a_retry_gets_the_lease_that_its_request_got() {
     needs(Mechanism::Idempotency, |mechanisms| {
         let (mut stage, lease_id) = held(2, mechanisms, 8);
+        stage.confirm();
         let again = stage.ask(1, wants(1, 8, Some(1), Some(20_000)));
         stage.settle();
         stage.lease(again) == Some((lease_id, 20_000))
@@ -159,6 +163,40 @@ fn s33_a_retry_after_its_granter_died_is_not_told_that_the_port_was_tried() {
     assert!(matches!(&outcome.result, Ok(Answer::Lease(held)) if !held.verified));
     // And of those probes that there were, none is of the instance that answers (s47).
     assert!(stage.probes.iter().all(|(index, _)| *index == 0));
+}
+
+/// Nobody waits for that, so it costs no entry where others follow.
+#[test]
+fn that_a_port_was_found_free_is_written_with_the_next_command_or_soon() {
+    let mut stage = Stage::new(1, Mechanisms::default());
+    let tentative = |stage: &Stage, job| {
+        let (_, port) = stage.lease(job).unwrap();
+        let key = PortKey {
+            port: Port::new(port).unwrap(),
+            ..PortKey::first_on(&host())
+        };
+        stage.engine(0).state().lease(&key).unwrap().0.tentative
+    };
+    let one = stage.ask(0, wants(1, 8, Some(1), None));
+    stage.arrive_acked().unwrap();
+    let before = stage.store.last();
+    stage.probed(Probed::Bindable);
+    assert!(stage.sent.is_empty() && tentative(&stage, one));
+    // The next command takes it along, before itself.
+    let again = stage.ask(0, wants(1, 8, Some(1), None));
+    stage.arrive_acked().unwrap();
+    assert_eq!(stage.store.last(), before.next());
+    assert!(!tentative(&stage, one));
+    assert_eq!(stage.lease(again), stage.lease(one));
+    let two = stage.ask(0, wants(2, 8, Some(2), None));
+    stage.arrive_acked().unwrap();
+    stage.probed(Probed::Bindable);
+    stage.pass(CONFIRM_MILLIS - 1);
+    assert!(stage.sent.is_empty() && tentative(&stage, two));
+    stage.pass(1);
+    stage.arrive_acked().unwrap();
+    assert!(!tentative(&stage, two));
+    assert_eq!(stage.store.last(), before.next().next().next());
 }
 
 #[test]

@@ -258,6 +258,7 @@ fn a_rebind_keeps_the_lease_and_quarantines_the_port_that_it_gives_up() {
 fn a_rebind_with_no_other_port_free_changes_nothing() {
     let mut stage = two();
     let all = answered(&mut stage, 0, set(1, 6, true, false, None)).unwrap();
+    stage.confirm();
     let revision = stage.engine(0).state().revision();
     let none = answered(&mut stage, 0, rebind(1, all.lease.lease_id, 20_001, None));
     assert!(matches!(none, Err(Refusal::Exhausted { .. })));

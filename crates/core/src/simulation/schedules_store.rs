@@ -350,6 +350,7 @@ fn a_full_log_is_not_cut_below_the_snapshot_that_a_start_would_read() {
         stage.settle();
         wait(&mut stage);
         let lease_id = grant(&mut stage, 1, 20_000).unwrap();
+        stage.confirm();
         let before = stage.engine(0).snapshots().newest();
         while stage.engine(0).snapshots().newest() == before {
             stage.pass(1);
@@ -357,10 +358,9 @@ fn a_full_log_is_not_cut_below_the_snapshot_that_a_start_would_read() {
                 stage.arrive_acked();
             }
         }
-        // No entry behind it names it yet.
-        stage.sent.clear();
+        // No entry behind it names it yet: one that does is on its way, or the next will.
         stage.ask(0, renew(1, lease_id, None));
-        let id = stage.sent.remove(0).2.id;
+        let id = stage.sent.pop().unwrap().2.id;
         let why = NotAppended::Full;
         stage.input(0, [Input::Refused { id, why }]);
         for below in std::mem::take(&mut stage.trims) {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     command::{Action, Answer, Command, GrantRequest, Outcome, Probed, Refusal},
-    engine::{Engine, Input, Job, JobId, Limits, NotAppended, Output},
+    engine::{CONFIRM_MILLIS, Engine, Input, Job, JobId, Limits, NotAppended, Output},
     entry::{Change, CommandRecord, Entry},
     mechanism::{Mechanism, Mechanisms},
     record::{Request, Settings},
@@ -207,6 +207,13 @@ impl Stage {
             // Entries that change nothing are a few milliseconds apart.
             self.pass(5);
         }
+    }
+
+    /// Everything arrives, and what was found free is confirmed.
+    pub(super) fn confirm(&mut self) {
+        self.settle();
+        self.pass(CONFIRM_MILLIS);
+        self.settle();
     }
 
     fn heads(&self) -> Vec<Sequence> {
