@@ -17,7 +17,7 @@ use super::high_water::Notes;
 
 /// Leases that one requester may hold: as many as one heartbeat can renew.
 pub const HOLDER_LEASES_MAX: usize = crate::protocol::port::HEARTBEAT_LEASES_MAX;
-/// Hosts for which ports are kept. Each takes about 50 KiB of memory, for good.
+/// Hosts for which ports are kept. Each takes about 80 KiB of memory, for good.
 pub const HOSTS_MAX: usize = 1_024;
 /// Nodes that may be known, those that have ended and are still remembered included.
 pub const NODES_MAX: usize = 10_000;

@@ -82,6 +82,41 @@ impl State {
         keys.take_while(move |key| key.host == *host)
     }
 
+    /// The ports that somebody holds, in the order of their keys, from `from` on.
+    pub fn held_from<'a>(&'a self, from: &PortKey) -> impl Iterator<Item = PortKey> + use<'a> {
+        let start = (from.host.clone(), from.transport);
+        let at = from.clone();
+        let pools = self.pools.range(start.clone()..);
+        pools.flat_map(move |(id, pool)| {
+            let port = if *id == start { at.port } else { Port::LOWEST };
+            let (host, transport) = id;
+            pool.held_from(port).map(|port| PortKey {
+                host: host.clone(),
+                transport: *transport,
+                port,
+            })
+        })
+    }
+
+    /// The leases that hold that port, one for each host and transport where somebody does, in the order of their keys.
+    pub fn holding(&self, port: Port) -> impl Iterator<Item = PortKey> {
+        let keys = self.pools.keys().filter_map(move |(host, transport)| {
+            let key = Key::Port(PortKey {
+                host: host.clone(),
+                transport: *transport,
+                port,
+            });
+            let (key, slot) = self.slots.get_key_value(&key)?;
+            match (key, &slot.record) {
+                (Key::Port(key), Record::Lease(_)) => Some(key.clone()),
+                (Key::Port(_), Record::Member(member)) => Some(member.of.0.clone()),
+                _ => None,
+            }
+        });
+        let keys: std::collections::BTreeSet<PortKey> = keys.collect();
+        keys.into_iter()
+    }
+
     /// The ports of which there is a record, in their order, from `from` on.
     pub fn ports_from<'a>(&'a self, from: &PortKey) -> impl Iterator<Item = &'a PortKey> + use<'a> {
         let slots = self.slots_from(Some(&Key::Port(from.clone())));

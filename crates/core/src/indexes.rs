@@ -193,19 +193,27 @@ impl Indexes {
             .map(|(_, key)| key)
     }
 
-    /// The live leases of that name, in the order of their keys.
-    pub fn named<'a>(&'a self, name: &Name) -> impl Iterator<Item = &'a PortKey> + use<'a> {
+    /// The live leases of that name, in the order of their keys, from `from` on.
+    pub fn named<'a>(
+        &'a self,
+        name: &Name,
+        from: &PortKey,
+    ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
         let own = name.clone();
-        let leases = self.names.range((name.clone(), PortKey::first())..);
+        let leases = self.names.range((name.clone(), from.clone())..);
         leases
             .take_while(move |(name, _)| *name == own)
             .map(|(_, key)| key)
     }
 
-    /// The live leases with that label, in the order of their keys.
-    pub fn labelled<'a>(&'a self, label: &Label) -> impl Iterator<Item = &'a PortKey> + use<'a> {
+    /// The live leases with that label, in the order of their keys, from `from` on.
+    pub fn labelled<'a>(
+        &'a self,
+        label: &Label,
+        from: &PortKey,
+    ) -> impl Iterator<Item = &'a PortKey> + use<'a> {
         let own = label.clone();
-        let leases = self.labels.range((label.clone(), PortKey::first())..);
+        let leases = self.labels.range((label.clone(), from.clone())..);
         leases
             .take_while(move |(label, _)| *label == own)
             .map(|(_, key)| key)

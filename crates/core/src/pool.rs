@@ -34,11 +34,13 @@ pub struct Counts {
     pub quarantined: usize,
 }
 
-/// The ports of one host and transport. Ports outside the ranges, leased before these changed, do not count.
+/// The ports of one host and transport. Ports outside the ranges, leased before these changed, do not count, but they are
+/// held.
 #[derive(Clone)]
 pub struct Pool {
     usable: PortSet,
     free: PortSet,
+    held: PortSet,
     counts: Counts,
 }
 
@@ -62,6 +64,7 @@ impl Pool {
         Self {
             free: usable.clone(),
             usable,
+            held: PortSet::empty(),
             counts,
         }
     }
@@ -76,8 +79,14 @@ impl Pool {
         self.counts
     }
 
+    /// The ports that somebody holds, from `from` upwards.
+    pub fn held_from(&self, from: Port) -> impl Iterator<Item = Port> {
+        self.held.from(from)
+    }
+
     /// A port goes from one state to another.
     pub fn change(&mut self, port: Port, from: PortState, to: PortState) {
+        self.held.set(port, to == PortState::Held);
         if from == to || !self.is_usable(port) {
             return;
         }
@@ -141,7 +150,11 @@ mod tests {
     fn a_port_outside_the_ranges_does_not_count() {
         let mut pool = Pool::new(&[range(10, 10)], &[]);
         let before = pool.counts();
-        pool.change(Port::new(11).unwrap(), PortState::Free, PortState::Held);
+        let outside = Port::new(11).unwrap();
+        pool.change(outside, PortState::Free, PortState::Held);
         assert_eq!(pool.counts(), before);
+        assert!(pool.held_from(Port::LOWEST).eq([outside]));
+        pool.change(outside, PortState::Held, PortState::Resting);
+        assert!(pool.held_from(Port::LOWEST).next().is_none());
     }
 }

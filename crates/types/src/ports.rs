@@ -62,6 +62,12 @@ impl PortSet {
         None
     }
 
+    /// Its members, upwards from `start`.
+    pub fn from(&self, start: Port) -> impl Iterator<Item = Port> {
+        let upwards = move |port: &Port| *port >= start;
+        self.around(start).take_while(upwards)
+    }
+
     /// Its members, upwards from `start` and round to it again. At most 1,025 words are looked at.
     pub fn around(&self, start: Port) -> impl Iterator<Item = Port> {
         let (first, bit) = Self::at(start);
@@ -130,6 +136,9 @@ mod tests {
             for n in &members { set.set(port(*n), true); }
             let got: Vec<u16> = set.around(port(start)).map(Port::number).collect();
             let want: Vec<u16> = members.range(start..).chain(members.range(..start)).copied().collect();
+            prop_assert_eq!(got, want);
+            let got: Vec<u16> = set.from(port(start)).map(Port::number).collect();
+            let want: Vec<u16> = members.range(start..).copied().collect();
             prop_assert_eq!(got, want);
         }
     }

@@ -164,24 +164,37 @@ fn filtered(
     let hosts = hosts.as_ref();
     let indexes = &state.indexes;
     // The narrowest set that holds all of them.
-    let keys: Box<dyn Iterator<Item = &PortKey>> =
-        match (filter.name, filter.requester, filter.label) {
-            (Some(name), ..) => Box::new(indexes.named(name)),
-            (None, Some(requester), _) => Box::new(indexes.held_by(requester, from)),
-            (None, None, Some(label)) => Box::new(indexes.labelled(label)),
-            (None, None, None) => match hosts {
-                None => Box::new(state.ports_from(from)),
-                Some(hosts) => {
-                    let each = hosts.iter();
-                    Box::new(each.flat_map(|host| state.ports_of(host)))
-                }
-            },
-        };
+    let keys: Box<dyn Iterator<Item = PortKey>> = match filter {
+        Filter {
+            port: Some(port), ..
+        } => Box::new(state.holding(*port)),
+        Filter {
+            name: Some(name), ..
+        } => Box::new(indexes.named(name, from).cloned()),
+        Filter {
+            requester: Some(requester),
+            ..
+        } => Box::new(indexes.held_by(*requester, from).cloned()),
+        Filter {
+            label: Some(label), ..
+        } => Box::new(indexes.labelled(label, from).cloned()),
+        _ => match hosts {
+            None => Box::new(state.held_from(from)),
+            Some(hosts) => Box::new(hosts.iter().flat_map(|host| {
+                let from = from.clone().max(PortKey::first_on(host));
+                let held = state.held_from(&from);
+                held.take_while(move |key| key.host == *host)
+            })),
+        },
+    };
     let mut found = keys
-        .filter(|key| after.as_ref().is_none_or(|after| *key > after))
+        .filter(|key| after.as_ref().is_none_or(|after| key > after))
         .filter(|key| hosts.is_none_or(|hosts| hosts.contains(&key.host)))
-        .filter(|key| state.reads_live(&Key::Port((*key).clone()), now))
-        .filter_map(|key| state.lease(key).map(|(slot, lease)| (key, slot, lease)))
+        .filter(|key| state.reads_live(&Key::Port(key.clone()), now))
+        .filter_map(|key| {
+            let (slot, lease) = state.lease(&key)?;
+            Some((key, slot, lease))
+        })
         .filter(|(_, _, lease)| filter.takes(lease));
     let mut last = None;
     let items: Vec<LeaseReply> = found
@@ -189,7 +202,7 @@ fn filtered(
         .take(limit)
         .map(|(key, slot, lease)| {
             last = Some(key.to_string());
-            lease_reply(&Held::of(state, key, slot, lease), state.revision(), now)
+            lease_reply(&Held::of(state, &key, slot, lease), state.revision(), now)
         })
         .collect();
     Ok(Page {
