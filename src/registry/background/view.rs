@@ -33,8 +33,8 @@ const GATHER: Duration = Duration::from_millis(250);
 const CONFLICT_PAUSE: Duration = Duration::from_millis(250);
 /// How long readers may take to see what was applied.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
-/// Records that are looked at under the readers' lock, at most.
-const PIECE: usize = 2_048;
+/// Records that are looked at under the readers' lock, at most: those of one batch.
+const PIECE: usize = 512;
 
 /// Which bucket, and how its stream is created: with as many copies as the log has.
 pub(in crate::registry) fn view_options(
@@ -201,7 +201,8 @@ impl Changed {
 
     /// The next of them, as they are now: none where there is no record any more.
     fn take(&mut self, state: &State) -> Vec<(String, Option<Shown>)> {
-        let mut piece: Vec<(String, Option<Shown>)> = Vec::new();
+        let mut piece: Vec<(String, Option<Shown>)> =
+            Vec::with_capacity(self.keys.len().min(PIECE));
         if let Some(sweep) = self.sweep.take() {
             let from = match &sweep {
                 Sweep::Begun => None,
