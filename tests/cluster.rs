@@ -83,6 +83,37 @@ async fn three_instances_that_say_how_many_copies_all_start_too() {
     assert_eq!(replicas(&caller, "KV_onex-registry").await, 3);
 }
 
+/// Whoever comes a moment later finds what the first has begun: a stream that not all servers know of yet, and a log that
+/// had no message just now.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_start_at_once_in_a_new_namespace_all_start() {
+    const NAMESPACES: usize = 6;
+    let servers = cluster(3);
+    let _first = Registry::on(&servers[0], &ARGS);
+    for n in 0..NAMESPACES {
+        let name = format!("n{n}");
+        // Of one machine, so each grants other ports.
+        let ports = format!("{}-{}", 9_000 + n * 10, 9_009 + n * 10);
+        let more = ["--namespace", &name, "--ports", &ports];
+        // All of them fit on a small disk.
+        let small = [
+            "--store-bytes-max",
+            "134217728",
+            "--events-bytes-max",
+            "16777216",
+        ];
+        let more = [&ARGS[..], &more, &small].concat();
+        let started = servers.iter().map(|nats| Registry::spawn_on(nats, &more));
+        let mut registries: Vec<Registry> = started.collect();
+        for registry in &mut registries {
+            registry.await_ready();
+        }
+        let mut caller = Caller::connect(&servers[1].url()).await;
+        caller.prefix = format!("onex.{name}.registry.v1");
+        caller.lease(Uuid::new_v4(), json!({})).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_of_two_has_two_copies() {
     let servers = cluster(2);

@@ -162,6 +162,21 @@ pub(crate) async fn create_in(
     }
 }
 
+/// Waits until a stream that was just created is found: the server that says so may not know of it yet, while a cluster
+/// agrees on it.
+async fn await_found(api: &Api) -> Result<(), Error> {
+    let since = Instant::now();
+    loop {
+        match describe(api).await {
+            Err(Error::Missing { stream }) if since.elapsed() < READY_TIMEOUT => {
+                tracing::debug!(stream, "waiting for the new stream");
+                sleep(ASK_INTERVAL).await;
+            }
+            found => return found.map(|_| ()),
+        }
+    }
+}
+
 /// Creates a stream with that many copies; if nobody says how many, with as many as there are servers, at most
 /// [`REPLICAS_DEFAULT_MAX`]. None where another instance was faster: then the stream is that one.
 pub(crate) async fn create(
@@ -177,6 +192,7 @@ pub(crate) async fn create(
         let config = wanted(copies);
         let created = api.request::<Value>("STREAM.CREATE", subject, &config);
         let Err(error) = created.await else {
+            await_found(api).await?;
             return Ok(Some(copies));
         };
         match describe(api).await {
