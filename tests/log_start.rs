@@ -18,7 +18,7 @@ use async_nats::{
 };
 use bytes::Bytes;
 use futures::StreamExt as _;
-use harness::{Caller, Nats, Registry};
+use harness::{Caller, Log, Nats, Proxy, Registry, until};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -177,5 +177,31 @@ async fn a_registry_starts_wherever_a_log_with_snapshots_ends() {
         let highest = found.values().max().copied().unwrap_or_default();
         assert!(lease["fencing_token"].as_u64().unwrap() > highest, "{what}");
         registry.kill();
+    }
+}
+
+/// Of two that find no message in a new log one begins it before the other has looked whether the log ever had one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_another_instance_begins_during_the_start_has_not_gone_back() {
+    const LAST: &str = "STREAM.MSG.GET.KV_onex-registry";
+    let nats = Nats::start();
+    let wires = [Proxy::to(&nats.url()).await, Proxy::to(&nats.url()).await];
+    let mut registries = Vec::new();
+    for wire in &wires {
+        wire.hold_after(LAST);
+        let url = wire.url();
+        let args = [&["--nats", url.as_str()], &ARGS[..]].concat();
+        registries.push(Registry::spawn(&args));
+    }
+    futures::future::join_all(wires.iter().map(Proxy::held)).await;
+    wires[1].mend();
+    let log = Log::of(&Caller::connect(&nats.url()).await).await;
+    until("the log to begin", async || {
+        (log.last().await > 0).then_some(())
+    })
+    .await;
+    wires[0].mend();
+    for registry in &mut registries {
+        registry.await_ready();
     }
 }

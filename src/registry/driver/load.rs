@@ -9,7 +9,7 @@ use onex_types::entry::{EntryId, Sequence, SnapshotRef};
 
 use super::super::{
     clock::Clock,
-    high_water::{self, Elsewhere, store_id},
+    high_water::{Elsewhere, store_id},
 };
 
 /// Messages from the end that are tried, the last one first, until one names a snapshot that fits.
@@ -17,8 +17,8 @@ const HINTS_TRIED_MAX: u64 = 1_000;
 /// How often a lost connection is begun anew while the log is read.
 const SESSIONS_MAX: u32 = 8;
 
-/// How often the snapshot that the last message names may be missing.
-const TRIMMED_MAX: u32 = 3;
+/// How often the snapshot that the last message names may be missing, or the last message that was just written.
+const AGAIN_MAX: u32 = 3;
 
 /// Why the log could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -54,11 +54,20 @@ pub(in super::super) async fn load(
     let elsewhere = elsewhere.read();
     let loaded = loop {
         let Some(last) = store.last().await? else {
-            return empty(store, known, &elsewhere).await;
+            if let Some((known, _)) = known.filter(|(known, _)| *known > Sequence(0)) {
+                return Err(StartError::WentBack(known).into());
+            }
+            let info = store.check().await?;
+            // Another instance has begun the log meanwhile.
+            if info.messages > 0 && tried < AGAIN_MAX {
+                tried += 1;
+                continue;
+            }
+            return Ok(Loaded::of_empty(info.last, elsewhere.revision(None))?);
         };
         match load_behind(log, store, &last, known, clock).await {
             // Another instance has trimmed the log meanwhile, and names a later snapshot now.
-            Err(LoadError::Lost(Lost::Trimmed { .. })) if tried < TRIMMED_MAX => tried += 1,
+            Err(LoadError::Lost(Lost::Trimmed { .. })) if tried < AGAIN_MAX => tried += 1,
             Err(LoadError::Lost(Lost::Trimmed { wanted, .. })) => {
                 return Err(StartError::NoSnapshot(wanted).into());
             }
@@ -67,19 +76,6 @@ pub(in super::super) async fn load(
     };
     let revision = elsewhere.revision(store_id(loaded.state()));
     Ok(loaded.checked(revision)?)
-}
-
-async fn empty(
-    store: &Store,
-    known: Option<Known>,
-    elsewhere: &high_water::Known,
-) -> Result<Loaded, LoadError> {
-    let known = known.filter(|(known, _)| *known > Sequence(0));
-    if let Some((known, _)) = known {
-        return Err(StartError::WentBack(known).into());
-    }
-    let last = store.check().await?.last;
-    Ok(Loaded::of_empty(last, elsewhere.revision(None))?)
 }
 
 async fn load_behind(
