@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::RequestErrorKind;
-use futures::future::join_all;
+use futures::future::{join_all, select_all};
 use harness::{Caller, Got, Nats, Provider, Registry, Reply, node, until, with};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
@@ -47,7 +47,9 @@ fn call(more: Value) -> Value {
 }
 
 /// A call in the background.
-fn begin(caller: &Caller, more: Value) -> tokio::task::JoinHandle<Result<Value, harness::Refused>> {
+type Call = tokio::task::JoinHandle<Result<Value, harness::Refused>>;
+
+fn begin(caller: &Caller, more: Value) -> Call {
     let caller = caller.clone();
     tokio::spawn(async move { caller.ask("tool.invoke", call(more)).await })
 }
@@ -126,6 +128,22 @@ async fn queued(caller: &Caller, count: usize) -> Value {
     .await
 }
 
+/// The same once the last of these calls waits. None of them may be answered before.
+async fn queued_last(caller: &Caller, count: usize, all: &mut [Call]) -> Value {
+    let waits = queued(caller, count);
+    let answered = async {
+        let (answer, at, _) = select_all(all.iter_mut()).await;
+        panic!(
+            "call {at} is answered instead of waiting: {:#?}",
+            answer.unwrap()
+        );
+    };
+    tokio::select! {
+        said = waits => said,
+        never = answered => never,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_beyond_the_bound_are_served_in_the_order_in_which_they_came() {
     let bounds = ["--invokes-per-provider-max", "2", "--invoke-queue-max", "3"];
@@ -145,7 +163,7 @@ async fn calls_beyond_the_bound_are_served_in_the_order_in_which_they_came() {
     }
     for n in 2..5 {
         all.push(numbered(n));
-        let said = queued(&caller, n - 1).await;
+        let said = queued_last(&caller, n - 1, &mut all).await;
         let candidate = &said["candidates"][0];
         assert_eq!(candidate["reason"], "at_bound");
         assert_eq!(candidate["in_flight"], 2);
