@@ -6,10 +6,16 @@
 use std::{
     io::Write as _,
     process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use onex_registry::protocol::validator::Validator;
 use serde_json::{Value, json};
+
+/// Far longer than any text is matched.
+const CHECK_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Matches everything, and takes an engine that can look ahead: for all that stand in one schema with it.
 const LOOKS_AHEAD: &str = "(?=)";
@@ -448,9 +454,12 @@ fn common_patterns_that_look_around_take_texts_of_some_length() {
     }
     // Of those that would never end, that is said.
     let schema = json!({"pattern": "^(?:(?:a|aa|aaa)+)+(?!a)b"});
-    let violations = Validator::compile(&schema)
-        .unwrap()
-        .violations(&json!("a".repeat(2_000)));
+    let validator = Validator::compile(&schema).unwrap();
+    let (told, tell) = mpsc::channel();
+    thread::spawn(move || told.send(validator.violations(&json!("a".repeat(2_000)))));
+    let violations = tell.recv_timeout(CHECK_PATIENCE);
+    let violations =
+        violations.unwrap_or_else(|_| panic!("{schema} is still matched after {CHECK_PATIENCE:?}"));
     assert!(
         violations[0].message.contains("too large or too deep"),
         "{violations:?}"
