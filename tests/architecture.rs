@@ -204,6 +204,30 @@ fn files_stay_small() {
 }
 
 #[test]
+fn every_licence_of_the_manifest_has_its_file_and_is_named_in_the_readme() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let files: Vec<(&str, &str, &str)> = env!("CARGO_PKG_LICENSE")
+        .split(" OR ")
+        .map(|licence| match licence {
+            "MIT" => ("LICENSE-MIT", "MIT License", "THE SOFTWARE IS PROVIDED"),
+            "Apache-2.0" => (
+                "LICENSE-APACHE",
+                "Version 2.0, January 2004",
+                "END OF TERMS AND CONDITIONS",
+            ),
+            other => panic!("which file has the text of {other}?"),
+        })
+        .collect();
+    for (name, title, end) in files {
+        let text = fs::read_to_string(root.join(name));
+        let text = text.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(text.contains(title) && text.contains(end), "{name}: {text}");
+        assert!(readme.contains(&format!("]({name})")), "{name}");
+    }
+}
+
+#[test]
 fn the_scan_sees_every_form_of_import() {
     let code =
         "use crate::{a::{x, y}, b, c::d};\nlet z = crate::e::f();\nuse onex_registry::{g};\n";
