@@ -203,6 +203,28 @@ fn files_stay_small() {
     assert!(long.is_empty(), "{}", long.join("\n"));
 }
 
+/// The client and `onex` build elsewhere as well. The module that runs commands is not there at all.
+#[test]
+fn crates_that_only_linux_has_are_used_behind_cfg() {
+    const CFG: &str = "#[cfg(target_os = \"linux\")]";
+    let run = source().join("cli/run");
+    let mut users = 0;
+    for file in files(&source()) {
+        let code = code(&file);
+        let first = ["procfs::", "signal_hook::"].map(|name| code.find(name));
+        let Some(first) = first.into_iter().flatten().min() else {
+            continue;
+        };
+        users += 1;
+        assert!(
+            file.starts_with(&run) || code[..first].contains(CFG),
+            "{}: no {CFG} before it",
+            file.display()
+        );
+    }
+    assert!(users > 2, "the names of the crates are others now");
+}
+
 #[test]
 fn every_licence_of_the_manifest_has_its_file_and_is_named_in_the_readme() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

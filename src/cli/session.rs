@@ -82,6 +82,10 @@ impl Session {
     }
 
     /// Whether the connection to the server is there, as that changes.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(dead_code, reason = "only `onex run` asks")
+    )]
     pub(super) fn connected(&self) -> watch::Receiver<bool> {
         self.connected.clone()
     }

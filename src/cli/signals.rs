@@ -2,7 +2,6 @@
 
 use std::io;
 
-use procfs::process::Process;
 use tokio::signal::unix::{self, SignalKind};
 
 /// The signals that this process was started with ignored.
@@ -12,9 +11,8 @@ pub(super) struct Ignored(u64);
 impl Ignored {
     /// To be asked before any signal is caught: what is caught does not count as ignored any more.
     pub(super) fn look() -> Self {
-        let status = Process::myself().and_then(|own| own.status());
         // Where the kernel does not say, none.
-        Self(status.map_or(0, |status| status.sigign))
+        Self(ignored().unwrap_or_default())
     }
 
     /// Whether that one is among them.
@@ -23,6 +21,18 @@ impl Ignored {
         bit.and_then(|bit| 1_u64.checked_shl(bit))
             .is_some_and(|bit| self.0 & bit != 0)
     }
+}
+
+/// One bit for each signal that this process ignores, the lowest for signal 1: only Linux is asked.
+#[cfg(target_os = "linux")]
+fn ignored() -> Option<u64> {
+    let own = procfs::process::Process::myself().ok()?;
+    Some(own.status().ok()?.sigign)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ignored() -> Option<u64> {
+    None
 }
 
 /// Waits for one kind of signal.
