@@ -47,7 +47,7 @@ pub(super) struct Flags {
     namespace: Option<Namespace>,
 }
 
-fn some_url(text: &str) -> Result<String, Invalid> {
+pub(super) fn some_url(text: &str) -> Result<String, Invalid> {
     if text.trim().is_empty() {
         return Err(Invalid(
             "must be the URL of a NATS server: write nats://HOST:PORT".to_owned(),

@@ -13,9 +13,10 @@ use crate::{
 use super::{
     connection::Flags,
     failure::{Exit, Failure},
-    notes,
+    notes, notes_of,
     output::{Output, Table, plain},
     serve::{embedded_options, is_about_data},
+    store::Store,
 };
 
 /// Look at the store of a registry, and say whether one starts on it.
@@ -35,6 +36,8 @@ pub(super) struct Doctor {
     /// The data of a registry that starts a NATS server of its own.
     #[arg(long, env = "ONEX_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    store: Store,
 }
 
 impl Doctor {
@@ -46,7 +49,8 @@ impl Doctor {
             ..Settings::on(host)
         };
         if let Some(target) = flags.named()? {
-            settings.notes = notes(&settings, target.options.shown());
+            settings.store = self.store.options(&target.options);
+            settings.notes = notes_of(&settings, &target.options);
             return self.examine(settings, target.options, output).await;
         }
         let usage = |error: anyhow::Error| Failure::usage(crate::chain(error.as_ref()));

@@ -28,6 +28,7 @@ mod session;
 mod signals;
 mod signature;
 mod stopping;
+mod store;
 mod tool;
 mod trust;
 mod variables;
@@ -43,7 +44,10 @@ use clap::{
 #[cfg(target_os = "linux")]
 pub use run::{RUN_CHILD, run_child};
 
-use crate::registry::{Notes, settings::Settings};
+use crate::{
+    connect,
+    registry::{Notes, settings::Settings},
+};
 
 use failure::{Exit, Failure};
 use output::{Format, Output};
@@ -332,6 +336,12 @@ fn wants_json() -> bool {
 fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
     let set = |name| environment::path(name).map(PathBuf::from);
     set(variable).or_else(|| Some(set("HOME")?.join(below_home)))
+}
+
+/// Where it is noted how far the store of that server is.
+fn notes_of(settings: &Settings, bus: &connect::Options) -> Option<Notes> {
+    let server = settings.store.as_ref().unwrap_or(bus);
+    notes(settings, server.shown())
 }
 
 /// Where it is noted how far the store in that place is; nowhere when there is no home folder.

@@ -37,6 +37,7 @@ use super::{
     host, logging,
     parse::{self, Ranges, Seconds},
     stopping::{Signals, Told},
+    store::Store,
 };
 
 mod failure;
@@ -67,6 +68,8 @@ pub(super) struct Serve {
     /// ~/.local/share/onex-registry].
     #[arg(long, env = "ONEX_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    store: Store,
     /// The host that this registry's ports are on [default: this machine's name].
     #[arg(long, env = "ONEX_HOST", value_name = "NAME", value_parser = host::parse)]
     host: Option<Host>,
@@ -233,7 +236,14 @@ impl Serve {
                 "--replicas is for a cluster: a NATS server of its own is one server".to_owned(),
             );
         }
-        let whoever = ["creds", "tls_ca", "tls_cert", "tls_key"];
+        let whoever = [
+            "creds",
+            "tls_ca",
+            "tls_cert",
+            "tls_key",
+            "store_nats",
+            "store_creds",
+        ];
         match whoever.into_iter().find(is_flag).map(flag) {
             Some(who) => Err(format!(
                 "{who} is for a running NATS server: say which with --nats or --context"
@@ -286,7 +296,11 @@ impl Serve {
                     "{variable} is not used: it is for a NATS server of its own; --embedded starts one"
                 );
             }
-            settings.notes = super::notes(&settings, options.shown());
+            settings.store = self.store.options(options);
+            if let Some(store) = &settings.store {
+                tracing::info!(nats = store.shown(), "the log is kept elsewhere");
+            }
+            settings.notes = super::notes_of(&settings, options);
             (None, options.clone())
         } else {
             let options = embedded_options(self.listen, self.data.as_ref())?;
@@ -327,6 +341,7 @@ impl Serve {
             reserved: self.reserved.0.clone(),
             ttl_max: self.ttl_max,
             replicas: self.replicas,
+            store: None,
             store_size: Size::or(self.store_bytes_max, settings::STORE_BYTES_MAX),
             snapshot_bytes: self.snapshot_bytes,
             events_size: Size::or(self.events_bytes_max, settings::EVENTS_BYTES_MAX),

@@ -107,7 +107,8 @@ impl Doctor {
         let elsewhere = self.elsewhere().await?;
         let known = elsewhere.read();
         let bucket = self.settings.namespace.bucket();
-        let (mut log, store) = onex_log::open_existing(self.nats.clone(), &bucket).await?;
+        let (mut log, store) =
+            onex_log::open_existing(self.settings.log(&self.nats).nats, &bucket).await?;
         let info = store.check().await?;
         let nothing = Elsewhere::default();
         let loaded = driver::load(&mut log, &store, None, &nothing, Clock::start()).await;

@@ -78,6 +78,8 @@ pub struct Settings {
     pub events_size: Size,
     /// How long an event is kept, where this instance makes their stream.
     pub events_age_max: Duration,
+    /// How the log is reached, where that is not how requests are.
+    pub store: Option<connect::Options>,
     /// How many bytes the log may take.
     pub store_size: Size,
     /// After how many bytes of entries a snapshot of the log is due, where it is not the usual number.
@@ -118,10 +120,18 @@ impl Settings {
     /// Where the log is, and how it is made.
     pub(super) fn log(&self, nats: &connect::Options) -> onex_log::Options {
         onex_log::Options {
-            nats: nats.clone(),
+            nats: self.store.as_ref().unwrap_or(nats).clone(),
             bucket: self.namespace.bucket(),
             replicas: self.replicas,
             size: self.store_size,
+        }
+    }
+
+    /// Copies of what is derived from a log with so many: as many, where it is kept by the same server.
+    pub(super) fn derived_replicas(&self, log: usize) -> Option<usize> {
+        match self.store {
+            None => Some(log),
+            Some(_) => self.replicas,
         }
     }
 
@@ -138,6 +148,7 @@ impl Settings {
             replicas: None,
             events_size: Size::or(None, EVENTS_BYTES_MAX),
             events_age_max: Duration::from_secs(EVENTS_AGE_SECONDS),
+            store: None,
             store_size: Size::or(None, STORE_BYTES_MAX),
             snapshot_bytes: None,
             notes: None,

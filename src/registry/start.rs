@@ -331,7 +331,7 @@ async fn events(
     client: &Client,
     store: &onex_log::Store,
 ) -> Result<(Target, Elsewhere), StartError> {
-    let options = events_options(settings, Some(store.replicas()));
+    let options = events_options(settings, settings.derived_replicas(store.replicas()));
     let stream = Derived::open(client.clone(), &options).await?;
     let known = Elsewhere {
         event: last_event(&stream).await?,

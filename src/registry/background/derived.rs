@@ -35,7 +35,7 @@ impl DerivedStreams<'_> {
         let view = view(
             self.settings,
             self.client,
-            self.store.replicas(),
+            self.settings.derived_replicas(self.store.replicas()),
             candidate.clone(),
         );
         let publisher = Publisher {
@@ -58,7 +58,7 @@ impl DerivedStreams<'_> {
 fn view(
     settings: &Settings,
     client: &async_nats::Client,
-    replicas: usize,
+    replicas: Option<usize>,
     candidate: Candidate,
 ) -> View {
     let (names, options) = view_options(settings, replicas);

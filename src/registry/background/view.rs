@@ -39,11 +39,11 @@ const PIECE: usize = 512;
 /// Which bucket, and how its stream is created: with as many copies as the log has.
 pub(in crate::registry) fn view_options(
     settings: &Settings,
-    replicas: usize,
+    replicas: Option<usize>,
 ) -> (BucketNames, DerivedOptions) {
     let names = BucketNames::of(&settings.namespace.view_bucket());
     let description = "onex-registry: ports and nodes as they are, for people. Nothing reads it.";
-    let options = names.options(description.to_owned(), Some(replicas));
+    let options = names.options(description.to_owned(), replicas);
     (names, options)
 }
 

@@ -2,12 +2,15 @@
 
 use onex_core::{command::Probed, engine::Input};
 use onex_types::{ids::LeaseId, key::PortKey, time::Moment};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::super::{availability, clock::Clock};
 
 /// Ports that are tried in one go, at most: it takes about as many times 20 µs.
 const PROBES_MAX: usize = 256;
+
+/// Ports that are tried in the engine's own task, at most: less work than to hand them to another thread and back.
+const HERE_MAX: usize = 4;
 
 /// The ports of a grant, to be tried.
 pub(super) struct Probe {
@@ -17,12 +20,36 @@ pub(super) struct Probe {
     pub(super) until: Moment,
 }
 
-/// Tries what comes until nobody asks any more.
-pub(super) async fn run(
-    mut probes: UnboundedReceiver<Probe>,
-    inputs: UnboundedSender<Input>,
+/// Tries ports.
+pub(super) struct Prober {
+    elsewhere: UnboundedSender<Probe>,
     clock: Clock,
-) {
+}
+
+impl Prober {
+    /// What it does not find out at once becomes an input.
+    pub(super) fn start(inputs: UnboundedSender<Input>, clock: Clock) -> Self {
+        let (elsewhere, probes) = unbounded_channel();
+        tokio::spawn(run(probes, inputs, clock));
+        Self { elsewhere, clock }
+    }
+
+    /// What is found out at once.
+    pub(super) fn probe(&self, probes: Vec<Probe>) -> Vec<Input> {
+        let ports: usize = probes.iter().map(|probe| probe.keys.len()).sum();
+        if ports <= HERE_MAX {
+            let tried = probes.into_iter().map(|probe| tried(probe, self.clock));
+            return tried.collect();
+        }
+        for probe in probes {
+            let _ = self.elsewhere.send(probe);
+        }
+        Vec::new()
+    }
+}
+
+/// Tries what comes until nobody asks any more.
+async fn run(mut probes: UnboundedReceiver<Probe>, inputs: UnboundedSender<Input>, clock: Clock) {
     let mut chunk = Vec::new();
     while probes.recv_many(&mut chunk, PROBES_MAX).await > 0 {
         let (chunk, inputs) = (std::mem::take(&mut chunk), inputs.clone());
@@ -36,7 +63,7 @@ pub(super) async fn run(
 }
 
 /// What trying the ports of a grant said: bindable if all are.
-pub(super) fn tried(probe: Probe, clock: Clock) -> Input {
+fn tried(probe: Probe, clock: Clock) -> Input {
     let mut probed = Probed::Bindable;
     let mut in_use = Vec::new();
     for key in probe.keys {

@@ -19,7 +19,7 @@ use super::{
     Applied, Ended, Options, Submitted,
     doubt::{self, Doubt, Doubted},
     load::{self, LoadError},
-    probe::{self, Probe},
+    probe::{Probe, Prober},
     reads::Reads,
     sizes::Sizes,
 };
@@ -27,9 +27,6 @@ use crate::throttle::LogThrottle;
 
 /// How long an engine that stops may take to settle what is under way, in milliseconds.
 const SETTLE_MILLIS: u64 = 2_000;
-/// Ports that are tried in the engine's own task, at most: it takes 20 µs for each, less than to hand it to another thread
-/// and back.
-const PORTS_TRIED_HERE_MAX: usize = 4;
 /// Chunks of commands that are taken in one go, at most.
 const CHUNKS_TAKEN_MAX: usize = 256;
 
@@ -65,7 +62,7 @@ pub(super) struct Turn<T> {
     answer: Answer<T>,
     waiting: HashMap<JobId, T>,
     jobs: u64,
-    probes: mpsc::UnboundedSender<Probe>,
+    prober: Prober,
     /// What tasks of ours have found out.
     found: mpsc::UnboundedReceiver<Input>,
     finds: mpsc::UnboundedSender<Input>,
@@ -102,9 +99,8 @@ impl<T: Send + 'static> Turn<T> {
             answer,
         } = parts;
         let clock = options.clock;
-        let (probes, to_probe) = mpsc::unbounded_channel();
         let (finds, found) = mpsc::unbounded_channel();
-        tokio::spawn(probe::run(to_probe, finds.clone(), clock));
+        let prober = Prober::start(finds.clone(), clock);
         let engine = Engine::new(
             options.local.clone(),
             options.limits.clone(),
@@ -124,7 +120,7 @@ impl<T: Send + 'static> Turn<T> {
             answer,
             waiting: HashMap::new(),
             jobs: 0,
-            probes,
+            prober,
             found,
             finds,
             inputs: Vec::new(),
@@ -423,21 +419,8 @@ impl<T: Send + 'static> Turn<T> {
         if !answers.is_empty() {
             (self.answer)(answers);
         }
-        self.probe(probes);
+        self.inputs.extend(self.prober.probe(probes));
         next
-    }
-
-    /// Tries ports: few at once, many away from here.
-    fn probe(&mut self, probes: Vec<Probe>) {
-        let ports: usize = probes.iter().map(|probe| probe.keys.len()).sum();
-        if ports <= PORTS_TRIED_HERE_MAX {
-            let clock = self.options.clock;
-            let tried = probes.into_iter().map(|probe| probe::tried(probe, clock));
-            return self.inputs.extend(tried);
-        }
-        for probe in probes {
-            let _ = self.probes.send(probe);
-        }
     }
 
     fn fetch(&self, sequence: Sequence) {
