@@ -151,7 +151,7 @@ fn json_is_one_document_with_the_wires_members() {
     assert_members(&all, &["renewed", "lost", "unknown", "revision"]);
     assert_members(
         &all["renewed"][0],
-        &["lease_id", "fencing_token", "expires_in_ms"],
+        &["lease_id", "fencing_token", "expires_in_ms", "revision"],
     );
 
     let pools = user.run("pool list --host there -o json").json();
@@ -316,9 +316,10 @@ fn refusals_say_what_to_do_and_whether_to_come_back() {
     assert!(partly.stderr.contains("must stop"), "{}", partly.stderr);
     let partly = user.run(&format!("{both} -o json")).exits(3);
     let reply: Value = serde_json::from_str(&partly.stdout).unwrap();
+    let revision = &reply["revision"];
     assert_eq!(
         reply["lost"],
-        json!([{"lease_id": NO_LEASE, "code": "LEASE_NOT_FOUND"}])
+        json!([{"lease_id": NO_LEASE, "code": "LEASE_NOT_FOUND", "revision": revision}])
     );
     assert_eq!(partly.stderr, "");
     let lost = format!("port heartbeat --lease-id {NO_LEASE} --lease-id {NO_LEASE}");

@@ -108,6 +108,8 @@ fn an_empty_variable_is_unset() {
         "ONEX_REPLICAS",
         "ONEX_EVENTS_BYTES_MAX",
         "ONEX_STORE_BYTES_MAX",
+        "ONEX_STORE_NATS",
+        "ONEX_STORE_CREDS",
         "ONEX_EVENTS_AGE_MAX",
         "ONEX_KNOWN_HOSTS_ONLY",
         "ONEX_NO_PROBE",
