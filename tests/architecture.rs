@@ -54,7 +54,6 @@ const ABSENCES: &[(&str, &[&str], &[&str])] = &[
             // How long work takes.
             "fair_queue.rs",
             "start.rs",
-            "seldom.rs",
             "stall.rs",
             // Of calls: how long they take, and until when they are waited for.
             "attempts.rs",

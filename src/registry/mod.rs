@@ -27,7 +27,6 @@ mod queries;
 mod refusal;
 mod requests;
 mod rights;
-mod seldom;
 mod session;
 pub mod settings;
 mod shape;

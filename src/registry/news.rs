@@ -4,9 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use async_nats::Event;
 
-use crate::throttle::LogThrottle;
+use crate::throttle::{LogInterval, LogThrottle};
 
-use super::{fatal::Fatal, seldom::Seldom, stop::Stop};
+use super::{fatal::Fatal, stop::Stop};
 
 /// What the server says of a subscription that it does not allow, or allows no longer.
 const SUBSCRIPTION_REFUSED: &str = "permissions violation for subscription";
@@ -29,10 +29,10 @@ pub(super) fn request_events(
     session: Stop,
     changed: impl Fn() + Send + Sync + 'static,
 ) -> impl Fn(Event) + Send + Sync + 'static {
-    let lost = Seldom::default();
+    let lost = LogInterval::default();
     let refusals = LogThrottle::new("refusals of the NATS server");
     move |event| match event {
-        Event::SlowConsumer(_) if lost.may() => {
+        Event::SlowConsumer(_) if lost.admits() => {
             tracing::error!("requests come faster than they are taken; some are lost");
         }
         Event::ServerError(error) => {
