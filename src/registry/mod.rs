@@ -22,6 +22,7 @@ mod lifecycle;
 mod micro;
 mod news;
 mod own_host;
+mod pause;
 mod peers;
 mod queries;
 mod refusal;
@@ -30,7 +31,6 @@ mod rights;
 mod session;
 pub mod settings;
 mod shape;
-mod stall;
 mod start;
 mod stop;
 

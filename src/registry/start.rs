@@ -43,12 +43,12 @@ use super::{
     lifecycle::Registry,
     micro::{Identity, Micro},
     own_host::OwnHost,
+    pause::PauseDetector,
     peers::{self, Peers},
     queries::Texts,
     rights::Rights,
     session::{Opener, connect},
     settings::{Settings, show_ranges},
-    stall::Stall,
     stop::Stop,
 };
 
@@ -164,8 +164,8 @@ impl Registry {
         };
         let names = say_names(&intake, &stop);
         let session = opener.open(connection, &intake, names).await?;
-        let stalls = Arc::clone(&intake).watch_for_stalls();
-        stop.watch("watch for stalls", stalls);
+        let pauses = Arc::clone(&intake).watch_for_pauses();
+        stop.watch("watch for pauses", pauses);
         let ms = millis(began.elapsed());
         tracing::info!(
             registry_id = %intake.registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
@@ -275,7 +275,7 @@ impl<'a> Start<'a> {
             ttl_max: settings.ttl_max,
             driver,
             replies,
-            stall: Stall::new(),
+            pause_detector: PauseDetector::new(),
             admission: Admission::new(settings.requests_in_flight_max),
             unsubscribed: Semaphore::new(0),
         }
