@@ -1,4 +1,4 @@
-//! What to do when the connection that takes requests is lost, or back, or refused something.
+//! Handles events of the connection that takes requests: it is lost, back, or refused something.
 
 use std::sync::{Arc, OnceLock};
 
@@ -22,8 +22,8 @@ impl Refusals {
     }
 }
 
-/// What to do with news of the connection that takes requests. A subscription that the server allows no longer ends the
-/// session: it has to be asked for again. `changed` is told when the connection is lost, and when it is back.
+/// Handles events of the connection that takes requests. A subscription that the server allows no longer ends the
+/// session: it has to be asked for again. `changed` is called when the connection is lost, and when it is back.
 pub(super) fn request_events(
     refused: Refusals,
     session: Stop,
