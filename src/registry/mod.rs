@@ -20,6 +20,7 @@ mod intake;
 mod invoke;
 mod journal;
 mod lifecycle;
+mod message;
 mod micro;
 mod own_host;
 mod pause;
@@ -30,7 +31,6 @@ mod requests;
 mod rights;
 mod session;
 pub mod settings;
-mod shape;
 mod start;
 mod stop;
 

@@ -20,9 +20,9 @@ use crate::{
         announce,
         contracts::Check,
         intake::{InFlight, Intake, Plan},
+        message::to_bytes,
         refusal::decided,
         requests::named,
-        shape::to_bytes,
     },
 };
 

@@ -25,9 +25,9 @@ use crate::{
         announce,
         contracts::{self, Check},
         intake::{InFlight, Intake},
+        message::to_bytes,
         refusal::decided,
         requests::named,
-        shape::to_bytes,
     },
 };
 

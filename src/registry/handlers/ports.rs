@@ -28,9 +28,9 @@ use crate::{
     registry::{
         hosts::unknown_host,
         intake::{InFlight, Intake, Plan},
+        message::to_bytes,
         queries::{granted, lease_reply},
         refusal::decided,
-        shape::to_bytes,
     },
 };
 

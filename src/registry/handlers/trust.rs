@@ -13,7 +13,7 @@ use crate::{
         trust::{ReportRequest, TrustReply},
     },
     registry::{
-        intake::Plan, queries::trust_of, refusal::decided, requests::named, shape::to_bytes,
+        intake::Plan, message::to_bytes, queries::trust_of, refusal::decided, requests::named,
     },
 };
 

@@ -33,7 +33,7 @@ use super::{
     super::{
         contracts::{Check, PARSE_INLINE_BYTES_MAX},
         journal::Shares,
-        shape::to_bytes,
+        message::to_bytes,
     },
     Caller, Chosen, Invoke, Received,
     outcome::{self, Ran},

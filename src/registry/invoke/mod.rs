@@ -52,10 +52,10 @@ use super::{
     contracts::Contracts,
     driver,
     intake::{Completion, InFlight, Replies},
+    message::to_bytes,
     queries, refusal,
     rights::Rights,
     settings::Settings,
-    shape::to_bytes,
     stop::Stop,
 };
 pub(super) use caller::Caller;
