@@ -1,6 +1,5 @@
 //! The running registry.
 
-mod announce;
 mod availability;
 mod background;
 mod bus;
@@ -27,6 +26,7 @@ mod pause;
 mod peers;
 mod queries;
 mod refusal;
+mod registration;
 mod requests;
 mod rights;
 mod session;

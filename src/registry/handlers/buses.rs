@@ -14,8 +14,8 @@ use crate::{
         frame::Parsed,
     },
     registry::{
-        announce::members, intake::Plan, message::to_bytes, queries::endpoint_of, refusal::decided,
-        requests::named,
+        intake::Plan, message::to_bytes, queries::endpoint_of, refusal::decided,
+        registration::members, requests::named,
     },
 };
 

@@ -17,11 +17,11 @@ use crate::{
         tool::{ToolChangeReply, ToolDeregisterRequest, ToolRegisterRequest, ToolStatus},
     },
     registry::{
-        announce,
         contracts::Check,
         intake::{InFlight, Intake, Plan},
         message::to_bytes,
         refusal::decided,
+        registration,
         requests::named,
     },
 };
@@ -41,7 +41,7 @@ pub(super) async fn register(
     let what = Check::Announcement(weight);
     let check = move |rules: ToolRules<'_>| {
         let named = named(Endpoint::ToolRegister, request.request_id, &request);
-        let tool = announce::tool(&request.tool, &request.node_id, rules);
+        let tool = registration::tool(&request.tool, &request.node_id, rules);
         let tool = tool.map_err(|error| below("/tool", error))?;
         let of = NodeClaim {
             node_id: request.node_id,

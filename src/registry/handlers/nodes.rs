@@ -22,11 +22,11 @@ use crate::{
         warning::Warning,
     },
     registry::{
-        announce,
         contracts::{self, Check},
         intake::{InFlight, Intake},
         message::to_bytes,
         refusal::decided,
+        registration,
         requests::named,
     },
 };
@@ -47,7 +47,7 @@ pub(super) async fn register(
     let ttl_max = intake.ttl_max;
     let check = move |rules: ToolRules<'_>| {
         let named = named(Endpoint::NodeRegister, request.request_id, &request);
-        announce::announce(request, ttl_max, named, rules)
+        registration::register_command(request, ttl_max, named, rules)
     };
     let asking = intake.asking(in_flight);
     let mut register = intake.contracts.check(what, asking, check).await?;
