@@ -36,7 +36,7 @@ use super::{
     contracts::Contracts,
     driver::{self, Applied, Driver, LoadError},
     handlers,
-    high_water::Elsewhere,
+    high_water::HighWaterSources,
     hosts::Heard,
     intake::{Admission, Completion, Intake, Replies},
     invoke::{self, Invoke},
@@ -120,7 +120,7 @@ impl Registry {
         let publishing = nats
             .connect(&name, |event| tracing::debug!(%event, "events"))
             .await?;
-        let (events, known) = events(&settings, &publishing, &store).await?;
+        let (events, high_water) = events(&settings, &publishing, &store).await?;
         rights.start(nats, &stop).await?;
         let bus = Bus::new(connection.client.clone());
         let start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop).await?;
@@ -128,7 +128,7 @@ impl Registry {
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
         let (applied, [to_publish, to_show, to_note]) = applied_channels();
-        let options = start.engine_options(known, applied);
+        let options = start.engine_options(high_water, applied);
         let instance = options.local.instance;
         let driver = Driver::start(log, store.clone(), options, answer).await?;
         let derived = DerivedStreams {
@@ -283,7 +283,7 @@ impl<'a> Start<'a> {
 
     fn engine_options(
         &self,
-        known: Elsewhere,
+        high_water: HighWaterSources,
         applied: Vec<mpsc::UnboundedSender<Applied>>,
     ) -> driver::Options {
         let settings = self.settings;
@@ -299,7 +299,7 @@ impl<'a> Start<'a> {
                     .unwrap_or(Limits::default().snapshot_bytes),
                 ..Limits::default()
             },
-            known,
+            high_water,
             settings: Some(SharedSettings {
                 ttl_max: settings.ttl_max,
                 holder_leases_max: settings.holder_leases_max,
@@ -330,14 +330,14 @@ async fn events(
     settings: &Settings,
     client: &Client,
     store: &onex_log::Store,
-) -> Result<(Target, Elsewhere), StartError> {
+) -> Result<(Target, HighWaterSources), StartError> {
     let options = events_options(settings, Some(store.replicas()));
     let stream = Derived::open(client.clone(), &options).await?;
-    let known = Elsewhere {
+    let high_water = HighWaterSources {
         event: last_event(&stream).await?,
         notes: settings.notes.clone(),
     };
-    Ok((Target { stream, options }, known))
+    Ok((Target { stream, options }, high_water))
 }
 
 /// Notes outside of the store how far it is.

@@ -9,7 +9,7 @@ use onex_types::entry::{EntryId, Sequence, SnapshotRef};
 
 use super::super::{
     clock::Clock,
-    high_water::{self, Elsewhere, store_id},
+    high_water::{HighWater, HighWaterSources, store_id},
 };
 
 /// Messages from the end that are tried, the last one first, until one names a snapshot that fits.
@@ -38,25 +38,25 @@ pub(in super::super) enum LoadError {
 }
 
 /// What was applied last, before a restart in the same process.
-pub(in super::super) type Known = (Sequence, Option<EntryId>);
+pub(in super::super) type LastApplied = (Sequence, Option<EntryId>);
 
 /// Reads what the log says. The last message names a snapshot; if it turns out not to belong there, the one before does.
-/// One that is older than what is known of it from `elsewhere` is refused.
+/// One that is older than what `high_water` says of it is refused.
 pub(in super::super) async fn load(
     log: &mut Log,
     store: &Store,
-    known: Option<Known>,
-    elsewhere: &Elsewhere,
+    last_applied: Option<LastApplied>,
+    high_water: &HighWaterSources,
     clock: Clock,
 ) -> Result<Loaded, LoadError> {
     let mut tried = 0;
     // Others note how far the log is while it is read here.
-    let elsewhere = elsewhere.read();
+    let high_water = high_water.read();
     let loaded = loop {
         let Some(last) = store.last().await? else {
-            return empty(store, known, &elsewhere).await;
+            return empty(store, last_applied, &high_water).await;
         };
-        match load_behind(log, store, &last, known, clock).await {
+        match load_behind(log, store, &last, last_applied, clock).await {
             // Another instance has trimmed the log meanwhile, and names a later snapshot now.
             Err(LoadError::Lost(Lost::Trimmed { .. })) if tried < TRIMMED_MAX => tried += 1,
             Err(LoadError::Lost(Lost::Trimmed { wanted, .. })) => {
@@ -65,28 +65,28 @@ pub(in super::super) async fn load(
             loaded => break loaded?,
         }
     };
-    let revision = elsewhere.revision(store_id(loaded.state()));
+    let revision = high_water.revision(store_id(loaded.state()));
     Ok(loaded.checked(revision)?)
 }
 
 async fn empty(
     store: &Store,
-    known: Option<Known>,
-    elsewhere: &high_water::Known,
+    last_applied: Option<LastApplied>,
+    high_water: &HighWater,
 ) -> Result<Loaded, LoadError> {
-    let known = known.filter(|(known, _)| *known > Sequence(0));
-    if let Some((known, _)) = known {
-        return Err(StartError::WentBack(known).into());
+    let last_applied = last_applied.filter(|(sequence, _)| *sequence > Sequence(0));
+    if let Some((sequence, _)) = last_applied {
+        return Err(StartError::WentBack(sequence).into());
     }
     let last = store.check().await?.last;
-    Ok(Loaded::of_empty(last, elsewhere.revision(None))?)
+    Ok(Loaded::of_empty(last, high_water.revision(None))?)
 }
 
 async fn load_behind(
     log: &mut Log,
     store: &Store,
     last: &Found,
-    known: Option<Known>,
+    last_applied: Option<LastApplied>,
     clock: Clock,
 ) -> Result<Loaded, LoadError> {
     let mut error = StartError::Hint(last.sequence);
@@ -96,7 +96,7 @@ async fn load_behind(
             && let Some(snapshot) = snapshot_of(found)
         {
             let hint = (snapshot, found.sequence);
-            match load_from(log, hint, last.sequence, known, clock).await {
+            match load_from(log, hint, last.sequence, last_applied, clock).await {
                 Ok(loaded) => return Ok(loaded),
                 // No other one can be right.
                 Err(error @ LoadError::Proved(_)) => return Err(error),
@@ -130,12 +130,12 @@ async fn load_from(
     log: &mut Log,
     (snapshot, hint): (SnapshotRef, Sequence),
     last: Sequence,
-    known: Option<Known>,
+    last_applied: Option<LastApplied>,
     clock: Clock,
 ) -> Result<Loaded, LoadError> {
     let mut sessions = 0;
     'session: loop {
-        let mut loader = Loader::new(snapshot, hint, known);
+        let mut loader = Loader::new(snapshot, hint, last_applied);
         log.follow(loader.from());
         let mut at = Sequence(0);
         let mut events = Vec::new();

@@ -469,9 +469,12 @@ impl<T: Send + 'static> Turn<T> {
 
     /// The log does not fit what was applied: begins anew with what it says now.
     async fn read_again(&mut self) -> Result<(), Ended> {
-        let Options { clock, known, .. } = &self.options;
+        let Options {
+            clock, high_water, ..
+        } = &self.options;
         let (applied, clock) = (self.engine.known(), *clock);
-        let loaded = doubt::read_again(&mut self.log, &self.store, applied, known, clock).await?;
+        let loaded =
+            doubt::read_again(&mut self.log, &self.store, applied, high_water, clock).await?;
         let now = clock.now();
         self.reads.replace(&loaded, now.mono);
         let Options { local, limits, .. } = &self.options;
