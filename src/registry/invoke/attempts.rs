@@ -21,7 +21,7 @@ use crate::protocol::{
 
 use super::{
     super::contracts::{Check, PARSE_INLINE_BYTES_MAX},
-    Caller, Chosen, Invoke, Known, Part,
+    Caller, Chosen, CompiledContract, Invoke, Part,
     call::Call,
     history::Ended,
     look::{Found, Query},
@@ -42,7 +42,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Whoever is asked next, with arguments that are right for its contract.
 pub(super) struct Ready {
     pub(super) chosen: Chosen,
-    pub(super) contract: Arc<Known>,
+    pub(super) contract: Arc<CompiledContract>,
     under_way: UnderWay,
 }
 
@@ -207,7 +207,7 @@ impl Invoke {
     async fn check_arguments(
         &self,
         chosen: &Chosen,
-        contract: &Arc<Known>,
+        contract: &Arc<CompiledContract>,
         caller: &Caller,
         call: &mut Call,
     ) -> Result<(), Error> {
@@ -230,7 +230,7 @@ impl Invoke {
         caller: &Caller,
         call: &mut Call,
         chosen: &Chosen,
-        contract: &Arc<Known>,
+        contract: &Arc<CompiledContract>,
         mut under_way: UnderWay,
     ) -> Attempt {
         let at = call.at(chosen);
@@ -367,7 +367,7 @@ impl Invoke {
         caller: &Caller,
         at: &At<'_>,
         verdict: Verdict,
-        contract: &Arc<Known>,
+        contract: &Arc<CompiledContract>,
     ) -> Attempt {
         let (result, document) = match verdict {
             Verdict::Result(result, document) => (result, document),

@@ -115,7 +115,7 @@ impl Invoke {
         revision: u64,
         now: Moment,
     ) -> Chosen {
-        let known = self.known.get(&one.tool.contract_hash);
+        let compiled = self.compiled.get(&one.tool.contract_hash);
         Chosen {
             node_id: one.node.node_id.clone(),
             announced_by: one.node.live.requester_id,
@@ -125,7 +125,7 @@ impl Invoke {
             subject: one.tool.subject.clone(),
             expires_in_ms: one.node.left(now),
             attempt_timeout_ms: one.tool.attempt_timeout_ms(),
-            contract: known.ok_or_else(|| Box::new(one.tool.clone())),
+            contract: compiled.ok_or_else(|| Box::new(one.tool.clone())),
             has_another,
             revision,
         }

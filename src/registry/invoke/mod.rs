@@ -4,10 +4,10 @@ mod attempts;
 mod call;
 mod caller;
 mod choose;
+mod compiled;
 mod dry_run;
 mod gossip;
 mod history;
-mod known;
 mod load;
 mod look;
 mod once;
@@ -60,7 +60,7 @@ use super::{
 };
 pub(super) use caller::Caller;
 use choose::Considerations;
-use known::{Known, KnownContracts, Part};
+use compiled::{CompiledContract, CompiledContracts, Part};
 use load::Loads;
 use look::Query;
 use post::Post;
@@ -81,7 +81,7 @@ pub(super) struct Invoke {
     post: Arc<Post>,
     probe: Arc<Probe>,
     loads: Arc<SharedLoads>,
-    known: Arc<KnownContracts>,
+    compiled: Arc<CompiledContracts>,
     /// One for each call under way.
     turns: Arc<Semaphore>,
     invokes_max: u32,
@@ -120,7 +120,7 @@ struct Chosen {
     /// What is left of the node's time.
     expires_in_ms: u64,
     /// The contract as it was compiled before; else as it was announced.
-    contract: Result<Arc<Known>, Box<Tool>>,
+    contract: Result<Arc<CompiledContract>, Box<Tool>>,
     /// How long one attempt may take, in milliseconds, where the contract says so.
     attempt_timeout_ms: Option<u64>,
     /// Whether somebody else could be asked as well.
@@ -154,7 +154,7 @@ impl Invoke {
             bus,
             registry_id,
             loads,
-            known: Arc::default(),
+            compiled: Arc::default(),
             turns: Arc::new(Semaphore::new(settings.invokes_max as usize)),
             invokes_max: settings.invokes_max,
             queued: Arc::new(Semaphore::new(INVOKES_QUEUED_MAX as usize)),
@@ -287,7 +287,7 @@ impl Invoke {
                 self.look(query, then)?
             })
             .await?;
-        let tool = queries::announced(&tool).ok_or_else(known::unreadable)?;
+        let tool = queries::announced(&tool).ok_or_else(compiled::unreadable)?;
         to_bytes(&ResolveToolReply {
             tool_name: chosen.tool_name,
             tool_version: chosen.tool_version,
@@ -337,13 +337,20 @@ impl Invoke {
         }
     }
 
-    async fn contract(&self, chosen: &Chosen, caller: &Caller) -> Result<Arc<Known>, Error> {
+    async fn contract(
+        &self,
+        chosen: &Chosen,
+        caller: &Caller,
+    ) -> Result<Arc<CompiledContract>, Error> {
         match &chosen.contract {
-            Ok(known) => Ok(Arc::clone(known)),
+            Ok(compiled) => Ok(Arc::clone(compiled)),
             Err(tool) => {
-                let learned = self
-                    .known
-                    .learn(tool, chosen.announced_by, &self.contracts, caller);
+                let learned = self.compiled.get_or_compile(
+                    tool,
+                    chosen.announced_by,
+                    &self.contracts,
+                    caller,
+                );
                 learned.await
             }
         }
