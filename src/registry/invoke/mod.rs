@@ -6,9 +6,9 @@ mod caller;
 mod choose;
 mod compiled;
 mod dry_run;
-mod gossip;
 mod history;
 mod load;
+mod load_reports;
 mod look;
 mod once;
 mod outcome;
@@ -142,7 +142,7 @@ impl Invoke {
         } = parts;
         let loads = SharedLoads::new(clock, settings.invokes_per_provider_max);
         let loads = Arc::new(loads);
-        gossip::tell(&bus, &settings.namespace, registry_id, &loads, stop);
+        load_reports::send(&bus, &settings.namespace, registry_id, &loads, stop);
         let late = replies.micro.late();
         Self {
             handle,
@@ -167,7 +167,7 @@ impl Invoke {
     /// Listens for answers of providers, and to what other instances tell.
     pub(super) async fn listen(&self, session: &Stop) -> Result<(), SubscribeError> {
         let client = self.bus.client();
-        gossip::listen(
+        load_reports::listen(
             &client,
             &self.namespace,
             self.registry_id,
@@ -278,7 +278,7 @@ impl Invoke {
                     let one = considered
                         .chosen()
                         .ok_or_else(|| considered.refusal(query.name, query.choice))?;
-                    loads.named(&one.provider);
+                    loads.resolved(&one.provider);
                     let another = considered.has_another();
                     let chosen = self.chosen(one, another, revision, now);
                     // Of the same look: the node may announce another contract in the next moment.
