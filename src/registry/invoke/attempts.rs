@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{HeaderMap, Message, PublishError, client::PublishErrorKind};
-use onex_core::call::{Attempt as Asked, AttemptResult};
+use onex_core::call::{self, AttemptResult};
 use onex_types::ids::NodeId;
 use serde_json::{Value, json};
 
@@ -57,8 +57,8 @@ enum Attempt {
 }
 
 impl Attempt {
-    /// What the provider said.
-    fn asked(&self, node_id: &NodeId) -> Asked {
+    /// What is recorded of it.
+    fn record(&self, node_id: &NodeId) -> call::Attempt {
         let detail = |error: &Error, name| {
             let text = error.details.get(name).and_then(Value::as_str);
             text.unwrap_or_default().to_owned()
@@ -86,7 +86,7 @@ impl Attempt {
             },
         };
         let shortened = |text: String| text.chars().take(ASKED_CHARS_MAX).collect();
-        Asked {
+        call::Attempt {
             node_id: node_id.clone(),
             said,
             message: message.filter(|text| !text.is_empty()).map(shortened),
@@ -113,7 +113,7 @@ impl Invoke {
             } = ready;
             let attempt = self.attempt(caller, call, &chosen, &contract, under_way);
             let attempt = attempt.await;
-            call.asked.push(attempt.asked(&chosen.node_id));
+            call.asked.push(attempt.record(&chosen.node_id));
             let error = match attempt {
                 Attempt::Done(value) => return (chosen, Ok(value)),
                 Attempt::Failed(error) | Attempt::Lost(_, error) => {
