@@ -7,7 +7,7 @@ use onex_types::ids::{Invalid, Name, Port, Token};
 
 use crate::{
     cli::{parse, variables},
-    protocol::port::TransportWish,
+    protocol::port::RequestedTransport,
 };
 
 /// A port that a command wants.
@@ -20,7 +20,7 @@ pub(super) struct Wanted {
     /// The only port that will do.
     pub(super) port: Option<Port>,
     /// In which port space.
-    pub(super) transport: TransportWish,
+    pub(super) transport: RequestedTransport,
 }
 
 impl Wanted {
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, expected: Option<(Option<&str>, &str, Option<u16>, TransportWish)>) {
+    fn check(text: &str, expected: Option<(Option<&str>, &str, Option<u16>, RequestedTransport)>) {
         let found = text.parse::<Wanted>().ok();
         let found = found.as_ref().map(|wanted| {
             (
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn ports_are_read() {
-        use TransportWish::{Tcp, Udp};
+        use RequestedTransport::{Tcp, Udp};
         let api = Some("api");
         check("api", Some((api, "tcp", None, Tcp)));
         check("api=http", Some((api, "http", None, Tcp)));
