@@ -113,7 +113,7 @@ impl Speaker {
     async fn equip(&self, reply: RegisterReply, tenure: Tenure) -> Result<(Lived, Tenure), Error> {
         let mut ports = Vec::new();
         for port in &self.plan.ports {
-            let lease = self.lease(port, &port.wish, tenure.until()).await?;
+            let lease = self.lease(port, &port.request, tenure.until()).await?;
             ports.push(Leased {
                 name: port.name.clone(),
                 lease,
@@ -149,16 +149,16 @@ impl Speaker {
     async fn lease(
         &self,
         port: &PortPlan,
-        wish: &LeaseRequest,
+        request: &LeaseRequest,
         until: BootTime,
     ) -> Result<LeaseReply, Error> {
-        let wish = LeaseRequest {
+        let request = LeaseRequest {
             request_id: Some(fresh()),
-            ..wish.clone()
+            ..request.clone()
         };
         tracing::debug!(port = %port.name, "leasing a port");
         self.client
-            .insist(Endpoint::PortLease, &wish, until, Error::may_be_done)
+            .insist(Endpoint::PortLease, &request, until, Error::may_be_done)
             .await
     }
 
@@ -179,7 +179,7 @@ impl Speaker {
     /// Whether any other port than the one that was asked for will do.
     pub(super) fn may_change(&self, name: &Name) -> bool {
         let mut ports = self.plan.ports.iter().filter(|port| port.name == *name);
-        ports.all(|port| port.wish.exact != Some(true))
+        ports.all(|port| port.request.exact != Some(true))
     }
 
     /// Another port in place of the one of that name, which nobody listens on yet.
@@ -191,11 +191,11 @@ impl Speaker {
     ) -> Result<LeaseReply, Error> {
         let plan = self.plan.ports.iter().find(|port| port.name == *name);
         let plan = plan.ok_or_else(|| no_such_port(name.as_str()))?;
-        let wish = LeaseRequest {
+        let request = LeaseRequest {
             preferred_port: None,
-            ..plan.wish.clone()
+            ..plan.request.clone()
         };
-        let lease = self.lease(plan, &wish, until).await?;
+        let lease = self.lease(plan, &request, until).await?;
         lived.change(name, |port| {
             port.lease.clone_from(&lease);
             port.open = false;
