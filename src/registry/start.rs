@@ -222,59 +222,46 @@ impl<'a> Start<'a> {
 
     /// What requests are taken with.
     fn intake(self, driver: Driver<Completion>) -> Intake {
-        let Self {
-            settings,
-            registry_id,
-            clock,
-            stop,
-            bus,
-            machine,
-            running,
-            identity,
-            started,
-            replies,
-            rights,
-            ..
-        } = self;
+        let (settings, clock, registry_id) = (self.settings, self.clock, self.registry_id);
         let own_host = OwnHost {
-            heard: Arc::new(Heard::new(running.into_iter(), clock.now().mono)),
-            machine,
+            heard: Arc::new(Heard::new(self.running.into_iter(), clock.now().mono)),
+            machine: self.machine,
             registry_id,
         };
         let peers = Peers::start(
-            bus.clone(),
+            self.bus.clone(),
             settings.clone(),
             own_host.machine.clone(),
-            &identity,
+            &self.identity,
             Arc::clone(&own_host.heard),
             clock,
-            &stop,
+            &self.stop,
         );
-        let nats_server = bus.client().server_info().version;
-        let contracts = Arc::new(Contracts::new(settings, rights.clone()));
+        let nats_server = self.bus.client().server_info().version;
+        let contracts = Arc::new(Contracts::new(settings, self.rights.clone()));
         let parts = invoke::Parts {
             handle: driver.handle.clone(),
             clock,
-            bus: bus.clone(),
+            bus: self.bus.clone(),
             contracts: Arc::clone(&contracts),
-            replies: replies.clone(),
-            rights,
+            replies: self.replies.clone(),
+            rights: self.rights,
             registry_id,
         };
         Intake {
-            registry: handlers::this_instance(settings, registry_id, started, nats_server),
+            registry: handlers::this_instance(settings, registry_id, self.started, nats_server),
             peers,
             texts: Texts::default(),
-            bus,
+            bus: self.bus,
             namespace: settings.namespace.clone(),
             clock,
             own_host: Arc::new(own_host),
             registry_id,
             contracts,
-            invoke: Invoke::start(settings, parts, &stop),
+            invoke: Invoke::start(settings, parts, &self.stop),
             ttl_max: settings.ttl_max,
             driver,
-            replies,
+            replies: self.replies,
             pause_detector: PauseDetector::new(),
             admission: Admission::new(settings.requests_in_flight_max),
             unsubscribed: Semaphore::new(0),
