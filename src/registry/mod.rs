@@ -39,5 +39,4 @@ pub use doctor::{Accepted, Doctor, DoctorError, Report};
 pub use fatal::Fatal;
 pub use high_water::{Note, Notes};
 pub use lifecycle::Registry;
-pub use refusal::error as refusal_error;
 pub use start::StartError;

@@ -26,7 +26,7 @@ pub(in crate::registry) fn error_at(revision: u64, refusal: Refusal) -> Error {
 }
 
 /// The error that says it.
-pub fn error(refusal: Refusal) -> Error {
+pub(in crate::registry) fn error(refusal: Refusal) -> Error {
     let message = refusal.to_string();
     match refusal {
         Refusal::TtlTooLong(_) => Error::invalid("/ttl", message),
