@@ -131,9 +131,12 @@ impl Call {
 
     /// The error with whom was asked, and what each said.
     pub(super) fn with_attempts(&self, error: Error) -> Error {
-        let told = error.code.details().iter();
-        let told = told.filter(|(detail, _)| *detail == Detail::Asked).count() > 0;
-        if self.asked.is_empty() || !told {
+        let details = error.code.details().iter();
+        let has_attempts = details
+            .filter(|(detail, _)| *detail == Detail::Asked)
+            .count()
+            > 0;
+        if self.asked.is_empty() || !has_attempts {
             return error;
         }
         let attempts: Vec<wire::Attempt> = self.asked.iter().cloned().map(Into::into).collect();
