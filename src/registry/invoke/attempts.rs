@@ -25,8 +25,8 @@ use super::{
     call::Call,
     history::Ended,
     look::{Found, Query},
-    post::Came,
     probe::Probe,
+    provider_client::SendOutcome,
     refuse,
     under_way::UnderWay,
     verdict::{At, Verdict},
@@ -264,7 +264,7 @@ impl Invoke {
             return lost(Reason::Gone, at.gone(contract.idempotent));
         };
         match came {
-            Came::Answer(message) => {
+            SendOutcome::Answer(message) => {
                 let verdict = match self.verdict(caller, &at, message).await {
                     Ok(verdict) => verdict,
                     Err(_) => Verdict::Failed(at.unchecked()),
@@ -282,20 +282,20 @@ impl Invoke {
                 }
                 attempt
             }
-            Came::NoResponders => {
+            SendOutcome::NoResponders => {
                 under_way.ended = Ended::Unheard;
                 drop(under_way);
                 Attempt::Next(Reason::NoResponders, self.unheard(call, chosen), None)
             }
-            Came::Nothing(answer) => {
+            SendOutcome::Nothing(answer) => {
                 let held = under_way.held(Ended::Silent(now.elapsed()));
                 if let Some(answer) = answer {
                     let gone = watch.deserted(false);
-                    self.post.keep(held, answer, gone);
+                    self.provider_client.keep(held, answer, gone);
                 }
                 lost(Reason::Silent, at.timed_out(contract.idempotent))
             }
-            Came::Unsent(error) => Attempt::Failed(self.unsent(&error, &at)),
+            SendOutcome::Unsent(error) => Attempt::Failed(self.unsent(&error, &at)),
         }
     }
 
@@ -305,10 +305,11 @@ impl Invoke {
         chosen: &Chosen,
         now: tokio::time::Instant,
         patience: Duration,
-    ) -> Came {
+    ) -> SendOutcome {
         let (subject, headers) = (chosen.subject.clone(), headers(call, chosen, patience));
-        let post = &self.post;
-        post.ask(subject, headers, call.body.clone(), now + patience)
+        let provider_client = &self.provider_client;
+        provider_client
+            .ask(subject, headers, call.body.clone(), now + patience)
             .await
     }
 

@@ -12,8 +12,8 @@ mod load_reports;
 mod look;
 mod once;
 mod outcome;
-mod post;
 mod probe;
+mod provider_client;
 mod queue;
 mod refuse;
 mod runs;
@@ -63,8 +63,8 @@ use choose::Considerations;
 use compiled::{CompiledContract, CompiledContracts, Part};
 use load::Loads;
 use look::Query;
-use post::Post;
 use probe::Probe;
+use provider_client::ProviderClient;
 use under_way::SharedLoads;
 
 type Handle = driver::Handle<Completion>;
@@ -78,7 +78,7 @@ pub(super) struct Invoke {
     contracts: Arc<Contracts>,
     replies: Replies,
     registry_id: Uuid,
-    post: Arc<Post>,
+    provider_client: Arc<ProviderClient>,
     probe: Arc<Probe>,
     loads: Arc<SharedLoads>,
     compiled: Arc<CompiledContracts>,
@@ -149,7 +149,7 @@ impl Invoke {
             contracts,
             replies,
             clock,
-            post: Arc::new(Post::new(bus.clone(), late)),
+            provider_client: Arc::new(ProviderClient::new(bus.clone(), late)),
             probe: Arc::new(Probe::new(bus.clone())),
             bus,
             registry_id,
@@ -175,12 +175,12 @@ impl Invoke {
             session,
         )
         .await?;
-        self.post.listen(&client, session).await
+        self.provider_client.listen(&client, session).await
     }
 
     /// No answer of a provider is waited for any more: their callers are told that nobody knows.
     pub(super) fn give_up(&self) {
-        self.post.close();
+        self.provider_client.close();
     }
 
     /// Waits until no call is under way, and none waits. One that has waited takes its turn before it leaves the queue.
@@ -191,7 +191,7 @@ impl Invoke {
 
     /// Whether the registry stops, and waits for nothing any more.
     fn has_given_up(&self) -> bool {
-        self.post.is_closed()
+        self.provider_client.is_closed()
     }
 
     /// A place among the calls that wait for room.
