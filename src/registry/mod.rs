@@ -27,7 +27,7 @@ mod peers;
 mod queries;
 mod refusal;
 mod registration;
-mod requests;
+mod request_id;
 mod rights;
 mod session;
 pub mod settings;

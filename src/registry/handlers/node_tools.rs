@@ -22,7 +22,7 @@ use crate::{
         message::to_bytes,
         refusal::decided,
         registration,
-        requests::named,
+        request_id::identified,
     },
 };
 
@@ -40,7 +40,7 @@ pub(super) async fn register(
     let weight = contract::weight(std::slice::from_ref(&request.tool));
     let what = Check::Announcement(weight);
     let check = move |rules: ToolRules<'_>| {
-        let named = named(Endpoint::ToolRegister, request.request_id, &request);
+        let named = identified(Endpoint::ToolRegister, request.request_id, &request);
         let tool = registration::tool(&request.tool, &request.node_id, rules);
         let tool = tool.map_err(|error| below("/tool", error))?;
         let of = NodeClaim {
@@ -88,7 +88,7 @@ pub(super) fn deregister(parsed: Parsed<ToolDeregisterRequest>) -> Plan {
         },
         name: request.name.clone(),
         version: request.version.clone(),
-        request: named(Endpoint::ToolDeregister, request.request_id, &request),
+        request: identified(Endpoint::ToolDeregister, request.request_id, &request),
     }));
     Plan {
         action,

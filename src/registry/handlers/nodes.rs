@@ -27,7 +27,7 @@ use crate::{
         message::to_bytes,
         refusal::decided,
         registration,
-        requests::named,
+        request_id::identified,
     },
 };
 
@@ -46,7 +46,7 @@ pub(super) async fn register(
     let what = Check::Announcement(contract::weight(&request.tools));
     let ttl_max = intake.ttl_max;
     let check = move |rules: ToolRules<'_>| {
-        let named = named(Endpoint::NodeRegister, request.request_id, &request);
+        let named = identified(Endpoint::NodeRegister, request.request_id, &request);
         registration::register_command(request, ttl_max, named, rules)
     };
     let asking = intake.asking(in_flight);
