@@ -15,6 +15,25 @@ pub(crate) const LOG_LINES_PER_SECOND_MAX: usize = 20;
 /// The second.
 const WINDOW: Duration = Duration::from_secs(1);
 
+/// How long a [`LogInterval`] admits no further line.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// One kind of log line, admitted once in [`LOG_INTERVAL`]; those left out are not counted.
+#[derive(Debug, Default)]
+pub(crate) struct LogInterval(Mutex<Option<Instant>>);
+
+impl LogInterval {
+    /// Whether a line may be logged now.
+    pub(crate) fn admits(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let admits = last.is_none_or(|last| last.elapsed() >= LOG_INTERVAL);
+        if admits {
+            *last = Some(Instant::now());
+        }
+        admits
+    }
+}
+
 /// One kind of log line.
 #[derive(Debug)]
 pub(crate) struct LogThrottle {
@@ -118,6 +137,13 @@ impl Logged {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interval_admits_one_line() {
+        let interval = LogInterval::default();
+        assert!(interval.admits());
+        assert!(!interval.admits());
+    }
 
     #[test]
     fn lines_beyond_the_bound_of_a_second_are_counted() {

@@ -54,8 +54,7 @@ const ABSENCES: &[(&str, &[&str], &[&str])] = &[
             // How long work takes.
             "fair_queue.rs",
             "start.rs",
-            "seldom.rs",
-            "stall.rs",
+            "pause.rs",
             // Of calls: how long they take, and until when they are waited for.
             "attempts.rs",
             "call.rs",

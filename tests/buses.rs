@@ -381,7 +381,7 @@ async fn a_bus_belongs_to_who_announced_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_request_again_does_no_second_deed() {
+async fn retries_are_idempotent() {
     let (_registry, caller) = start(&[]).await;
     let owner = Uuid::new_v4();
     let request = Uuid::new_v4();

@@ -151,19 +151,19 @@ fn await_note(child: &mut std::process::Child) -> String {
 fn a_lease_waits_for_a_port_that_becomes_free() {
     let registry = Registry::start(&["--ports", "21000", "--no-probe"]);
     let (user, other) = (User::of(&registry), User::of(&registry));
-    for wish in ["", "--port 21000 --exact", "-o env"] {
+    for options in ["", "--port 21000 --exact", "-o env"] {
         other.run("port lease --ttl 1h").exits(0);
-        let line = format!("port lease {wish} --wait 50s --ttl 1h");
+        let line = format!("port lease {options} --wait 50s --ttl 1h");
         let mut child = start(&user, &line);
         let told = await_note(&mut child);
         assert!(told.starts_with("Waiting for up to 50s: "), "{told}");
         let since = Instant::now();
         other.run("port release --all").exits(0);
         let ended = child.wait_with_output().unwrap();
-        assert!(ended.status.success(), "{wish}: {ended:?}");
+        assert!(ended.status.success(), "{options}: {ended:?}");
         assert!(
             since.elapsed() < PATIENCE / 2,
-            "{wish}: it does not ask often enough"
+            "{options}: it does not ask often enough"
         );
         user.run("port release --all").exits(0);
     }

@@ -34,7 +34,7 @@ async fn client(url: &str) -> Client {
     )
 }
 
-fn wish(ttl: u32) -> LeaseRequest {
+fn lease_request(ttl: u32) -> LeaseRequest {
     LeaseRequest {
         ttl: Some(Ttl::try_from(ttl).unwrap()),
         ..LeaseRequest::new(RequesterId(Uuid::new_v4()), "http".parse().unwrap())
@@ -44,7 +44,7 @@ fn wish(ttl: u32) -> LeaseRequest {
 /// Somebody else asks for the port until it gets it.
 async fn granted_on(client: &Client) -> LeaseReply {
     until("the port to be granted to someone else", async || {
-        client.lease(&wish(60)).await.ok()
+        client.lease(&lease_request(60)).await.ok()
     })
     .await
 }
@@ -71,7 +71,7 @@ async fn renewed(guard: &LeaseGuard) {
 async fn a_lease_is_kept_past_its_ttl_and_given_back() {
     let registry = Registry::start(ONE_PORT);
     let client = client(registry.url()).await;
-    let guard = client.hold(&wish(2)).await.unwrap();
+    let guard = client.hold(&lease_request(2)).await.unwrap();
     assert_eq!(guard.port().number(), 21_000);
     let token = guard.fencing_token();
     assert_eq!(token, guard.lease().fencing_token);
@@ -79,7 +79,7 @@ async fn a_lease_is_kept_past_its_ttl_and_given_back() {
     let end = BootTime::now() + Duration::from_secs(7);
     while BootTime::now() < end {
         refused(
-            &client.lease(&wish(60)).await.unwrap_err(),
+            &client.lease(&lease_request(60)).await.unwrap_err(),
             ErrorCode::ResourceExhausted,
         );
         assert!(!guard.remaining().is_zero());
@@ -90,7 +90,7 @@ async fn a_lease_is_kept_past_its_ttl_and_given_back() {
     let lost = guard.lost();
     guard.release().await.unwrap();
     assert!(matches!(lost.await, Loss::Released));
-    client.lease(&wish(60)).await.unwrap();
+    client.lease(&lease_request(60)).await.unwrap();
 }
 
 /// The holder is cut off; the registry and everybody else go on.
@@ -100,7 +100,7 @@ async fn a_holder_that_is_cut_off_knows_before_anyone_else_gets_the_port() {
     let wire = Proxy::to(registry.url()).await;
     let holder = client(&wire.url()).await.with_timeout(PATIENCE);
     let other = client(registry.url()).await;
-    let guard = holder.hold(&wish(2)).await.unwrap();
+    let guard = holder.hold(&lease_request(2)).await.unwrap();
     renewed(&guard).await;
     let lost = tokio::spawn({
         let lost = guard.lost();
@@ -133,7 +133,10 @@ async fn a_holder_is_told_to_stop_before_its_time_is_up() {
     let wire = Proxy::to(registry.url()).await;
     let holder = client(&wire.url()).await.with_timeout(PATIENCE);
     let other = client(registry.url()).await;
-    let guard = holder.hold_with_grace(&wish(ttl), grace).await.unwrap();
+    let guard = holder
+        .hold_with_grace(&lease_request(ttl), grace)
+        .await
+        .unwrap();
     wire.cut();
     let ending = timeout(PATIENCE, guard.ending()).await.unwrap();
     let told = BootTime::now();
@@ -158,7 +161,10 @@ async fn a_holder_is_told_to_stop_before_its_time_is_up() {
 async fn a_holder_is_not_told_to_stop_while_its_lease_is_renewed() {
     let registry = Registry::start(ONE_PORT);
     let client = client(registry.url()).await;
-    let guard = client.hold_with_grace(&wish(3), PATIENCE).await.unwrap();
+    let guard = client
+        .hold_with_grace(&lease_request(3), PATIENCE)
+        .await
+        .unwrap();
     let ending = tokio::spawn(guard.ending());
     for _ in 0..4 {
         renewed(&guard).await;
@@ -175,7 +181,7 @@ async fn a_registry_that_comes_back_too_late_has_not_been_waited_for() {
     let mut first = Registry::on(&nats, ONE_PORT);
     let client = client(&nats.url()).await;
     let before = BootTime::now();
-    let guard = client.hold(&wish(2)).await.unwrap();
+    let guard = client.hold(&lease_request(2)).await.unwrap();
     first.kill();
     let why = loss(&guard).await;
     let told = BootTime::now();
@@ -193,7 +199,7 @@ async fn a_lease_outlives_a_registry_that_is_paused_and_a_wire_that_is_cut_for_a
     let registry = Registry::start(ONE_PORT);
     let wire = Proxy::to(registry.url()).await;
     let client = client(&wire.url()).await;
-    let guard = client.hold(&wish(6)).await.unwrap();
+    let guard = client.hold(&lease_request(6)).await.unwrap();
     registry.pause();
     // Real time has to pass: a renewal is due after two seconds.
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -210,7 +216,7 @@ async fn a_lease_outlives_a_registry_that_is_paused_and_a_wire_that_is_cut_for_a
 async fn a_dropped_guard_gives_its_lease_back() {
     let registry = Registry::start(ONE_PORT);
     let client = client(registry.url()).await;
-    let guard = client.hold(&wish(86_400)).await.unwrap();
+    let guard = client.hold(&lease_request(86_400)).await.unwrap();
     let lost = guard.lost();
     drop(guard);
     assert!(matches!(lost.await, Loss::Released));
@@ -222,7 +228,7 @@ async fn a_dropped_guard_gives_its_lease_back() {
 async fn what_the_registry_says_is_lost_is_lost_at_once() {
     let registry = Registry::start(ONE_PORT);
     let client = client(registry.url()).await;
-    let guard = client.hold(&wish(3)).await.unwrap();
+    let guard = client.hold(&lease_request(3)).await.unwrap();
     let release = ReleaseRequest {
         requester_id: guard.lease().requester_id,
         lease_id: guard.lease().lease_id,
@@ -246,13 +252,13 @@ async fn what_cannot_be_kept_is_refused() {
     let bound = LeaseRequest {
         node_id: Some("calc".parse().unwrap()),
         ttl: None,
-        ..wish(1)
+        ..lease_request(1)
     };
     let error = client.hold(&bound).await.unwrap_err();
     assert!(matches!(error, Error::Unfit(_)), "{error:?}");
     assert!(error.to_string().contains("/node_id"), "{error}");
-    let _guard = client.hold(&wish(60)).await.unwrap();
-    let error = client.hold(&wish(60)).await.unwrap_err();
+    let _guard = client.hold(&lease_request(60)).await.unwrap();
+    let error = client.hold(&lease_request(60)).await.unwrap_err();
     refused(&error, ErrorCode::ResourceExhausted);
 }
 
@@ -263,7 +269,7 @@ async fn a_lease_that_was_asked_for_before_is_renewed_at_once() {
     let client = client(registry.url()).await;
     let request = LeaseRequest {
         request_id: Some(onex_registry::ids::RequestId(Uuid::new_v4())),
-        ..wish(60)
+        ..lease_request(60)
     };
     let before = client.lease(&request).await.unwrap();
     let since = BootTime::now();
@@ -348,7 +354,7 @@ async fn what_is_not_answered_is_asked_again_as_the_same_and_counted_from_the_fi
         .with_timeout(Duration::from_millis(700));
 
     let before = BootTime::now();
-    let guard = tokio::spawn(async move { client.hold(&wish(6)).await.unwrap() });
+    let guard = tokio::spawn(async move { client.hold(&lease_request(6)).await.unwrap() });
     let (first, came, _) = registry.next().await;
     let (second, _, to) = registry.next().await;
     assert!(first["request_id"].is_string());

@@ -80,13 +80,13 @@ async fn over(life: &Life) -> Loss {
 
 /// Whether somebody else gets exactly that port.
 async fn is_free(client: &Client, port: Port) -> bool {
-    let wish = LeaseRequest {
+    let lease_request = LeaseRequest {
         preferred_port: Some(port),
         exact: Some(true),
         host: Some("here".parse().unwrap()),
         ..LeaseRequest::new(RequesterId(Uuid::new_v4()), "http".parse().unwrap())
     };
-    client.lease(&wish).await.is_ok()
+    client.lease(&lease_request).await.is_ok()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,8 +98,8 @@ async fn a_node_is_what_its_builder_said() {
         .description("Calculates.")
         .tag("maths")
         .port("http", "http")
-        .port_like("data", "udp-thing", |wish| {
-            wish.preferred_port = Port::new(23_456);
+        .port_like("data", "udp-thing", |lease_request| {
+            lease_request.preferred_port = Port::new(23_456);
         })
         .fixed_port("metrics", "http", 9_100)
         .bus("elsewhere", "redis", "redis://me:secret@elsewhere:6379")
@@ -265,9 +265,9 @@ async fn what_is_wrong_is_said_with_its_field() {
     // By the registry: nothing of it stays.
     let tool = Tool::of::<f64, Sum>("add", "1.0.0").unwrap();
     refused(calc().tool(tool), invalid, "/tools/0/input_schema").await;
-    let unfit = |wish: &mut LeaseRequest| {
-        wish.preferred_port = Port::new(9);
-        wish.exact = Some(true);
+    let unfit = |lease_request: &mut LeaseRequest| {
+        lease_request.preferred_port = Port::new(9);
+        lease_request.exact = Some(true);
     };
     refused(
         calc().port_like("http", "http", unfit),

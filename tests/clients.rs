@@ -82,8 +82,9 @@ fn viewed(registry: &Registry, key: &str) -> Value {
 #[test]
 fn nats_req_leases_renews_lists_and_releases() {
     let registry = start();
-    let wish = json!({"requester_id": REQUESTER, "protocol": "http", "name": "api"}).to_string();
-    let lease = request(&registry, "port.lease", &wish);
+    let lease_request =
+        json!({"requester_id": REQUESTER, "protocol": "http", "name": "api"}).to_string();
+    let lease = request(&registry, "port.lease", &lease_request);
     assert_eq!(lease["status"], "active", "{lease:#}");
     let mine = json!({"requester_id": REQUESTER, "lease_id": lease["lease_id"]}).to_string();
     let renewed = request(&registry, "port.heartbeat", &mine);

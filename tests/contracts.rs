@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{Caller, Nats, Registry, wish};
+use harness::{Caller, Nats, Registry, lease_request};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -562,7 +562,7 @@ async fn a_hostile_contract_holds_nobody_up() {
             "a check takes {alone:?}; beside the flood {} of 30 leases took {took:?}",
             took.len()
         );
-        let body = wish(Uuid::new_v4(), json!({})).to_string();
+        let body = lease_request(Uuid::new_v4(), json!({})).to_string();
         caller.raw("port.lease", &patient, body).await.unwrap();
         took.push(begun.elapsed());
     }
@@ -829,7 +829,7 @@ async fn arguments_that_take_long_to_check_hold_nobody_up() {
         .await;
     let holder = Uuid::new_v4();
     let lease = caller
-        .get("port.lease", wish(holder, json!({"ttl": 5})))
+        .get("port.lease", lease_request(holder, json!({"ttl": 5})))
         .await;
     let stop = Arc::new(AtomicBool::new(false));
     let call =

@@ -106,9 +106,9 @@ async fn a_node_is_described_with_all_that_it_said() {
             bus(owner, "queue", json!({"node_id": "calc.1"})),
         )
         .await;
-    let mut beat = claim(owner, "calc.1", 1);
-    beat["health"] = json!({"load": 0.25, "queue": []});
-    caller.get("node.heartbeat", beat).await;
+    let mut heartbeat = claim(owner, "calc.1", 1);
+    heartbeat["health"] = json!({"load": 0.25, "queue": []});
+    caller.get("node.heartbeat", heartbeat).await;
 
     let seen = caller.describe("calc.1", &[]).await;
     assert_eq!(seen["node_id"], "calc.1");
@@ -701,9 +701,9 @@ async fn what_could_not_be_described_is_not_registered() {
             .get("bus.register", bus(owner, &format!("b-{n}"), more))
             .await;
     }
-    let mut beat = claim(owner, "calc", 1);
-    beat["health"] = json!("h".repeat(4_000));
-    caller.get("node.heartbeat", beat).await;
+    let mut heartbeat = claim(owner, "calc", 1);
+    heartbeat["health"] = json!("h".repeat(4_000));
+    caller.get("node.heartbeat", heartbeat).await;
     let seen = caller.describe("calc", &[]).await;
     assert_eq!(seen["tools"].as_array().unwrap().len(), accepted);
     assert_eq!(

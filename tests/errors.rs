@@ -11,7 +11,9 @@
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
-use harness::{Caller, Events, Nats, Refused, Registry, UNTRIED, User, behind_wire, until, wish};
+use harness::{
+    Caller, Events, Nats, Refused, Registry, UNTRIED, User, behind_wire, lease_request, until,
+};
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
@@ -87,7 +89,7 @@ async fn invalid_request() -> Refused {
         (json!({"exact": true}), "/preferred_port"),
         (json!({"labels": vec!["x"; 17]}), "/labels"),
     ] {
-        let body = wish(Uuid::new_v4(), body);
+        let body = lease_request(Uuid::new_v4(), body);
         let refused = caller
             .refused("port.lease", body, ErrorCode::InvalidRequest)
             .await;
@@ -146,7 +148,7 @@ async fn lease_not_found() -> Refused {
 
 async fn pool_not_found() -> Refused {
     let (_registry, caller) = start(&["--known-hosts-only"]).await;
-    let elsewhere = wish(Uuid::new_v4(), json!({"host": "elsewhere"}));
+    let elsewhere = lease_request(Uuid::new_v4(), json!({"host": "elsewhere"}));
     let refused = caller
         .refused("port.lease", elsewhere, ErrorCode::PoolNotFound)
         .await;
@@ -157,7 +159,7 @@ async fn pool_not_found() -> Refused {
 async fn port_unavailable() -> Refused {
     let (_registry, caller) = start(&[]).await;
     let exact = |port| {
-        wish(
+        lease_request(
             Uuid::new_v4(),
             json!({"preferred_port": port, "exact": true}),
         )
@@ -194,7 +196,7 @@ async fn idempotency_mismatch() -> Refused {
     caller
         .lease(requester, json!({"request_id": request}))
         .await;
-    let other = wish(requester, json!({"request_id": request, "ttl": 61}));
+    let other = lease_request(requester, json!({"request_id": request, "ttl": 61}));
     caller
         .refused("port.lease", other, ErrorCode::IdempotencyMismatch)
         .await
@@ -222,7 +224,7 @@ async fn store_changed() -> Refused {
 
 async fn too_large() -> Refused {
     let (_registry, caller) = start(&[]).await;
-    let mut body = wish(Uuid::new_v4(), json!({})).to_string();
+    let mut body = lease_request(Uuid::new_v4(), json!({})).to_string();
     body.push_str(&" ".repeat(64 * 1024 + 1 - body.len()));
     let refused = caller
         .raw("port.lease", &[], body.clone())
@@ -240,7 +242,7 @@ async fn limit_exceeded() -> Refused {
     let first = caller.lease(requester, json!({"host": "there"})).await;
     // Bounds are judged by what an instance has seen: what is under way can pass them.
     let seen = |more: Value, lease: &Value| {
-        let mut body = wish(requester, more);
+        let mut body = lease_request(requester, more);
         body["min_revision"] = lease["revision"].clone();
         body
     };
@@ -277,7 +279,7 @@ async fn resource_exhausted() -> Refused {
     let refused = caller
         .refused(
             "port.lease",
-            wish(Uuid::new_v4(), json!({})),
+            lease_request(Uuid::new_v4(), json!({})),
             ErrorCode::ResourceExhausted,
         )
         .await;
@@ -301,7 +303,7 @@ async fn stale() -> Refused {
 async fn busy() -> Refused {
     let (_nats, wire, _registry, caller) = behind_wire(&["--in-flight-max", "1"]).await;
     wire.silence_store();
-    let body = wish(Uuid::new_v4(), json!({})).to_string();
+    let body = lease_request(Uuid::new_v4(), json!({})).to_string();
     let hangs = tokio::spawn({
         let caller = caller.clone();
         async move {
@@ -341,7 +343,7 @@ async fn events_that_wait_are_published_later_and_delay_nothing() {
     };
     context.update_stream(&full).await.unwrap();
     let requester = Uuid::new_v4();
-    let exact = wish(requester, json!({"preferred_port": 20_000, "exact": true}));
+    let exact = lease_request(requester, json!({"preferred_port": 20_000, "exact": true}));
     let mut leases = Vec::new();
     for _ in 0..8 {
         let lease = caller.get("port.lease", exact.clone()).await;
@@ -371,7 +373,7 @@ async fn store_unavailable() -> Refused {
     let (_nats, wire, _registry, caller) = behind_wire(&[]).await;
     wire.silence_store();
     let requester = Uuid::new_v4();
-    let request = || wish(requester, json!({"request_id": Uuid::new_v4()})).to_string();
+    let request = || lease_request(requester, json!({"request_id": Uuid::new_v4()})).to_string();
     let (first, second) = (request(), request());
     let soon = [("Onex-Timeout-Ms", "500")];
     let before = Instant::now();
@@ -416,7 +418,7 @@ async fn store_unavailable() -> Refused {
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_is_answered_and_the_next_request_served() {
     let (mut registry, caller) = start(&[]).await;
-    let good = wish(Uuid::new_v4(), json!({"ttl": 5})).to_string();
+    let good = lease_request(Uuid::new_v4(), json!({"ttl": 5})).to_string();
     let most = caller.client.server_info().max_payload;
     let deep = |open: &str, close: &str| format!("{}{}", open.repeat(20_000), close.repeat(20_000));
     let mut bodies: Vec<Vec<u8>> = vec![

@@ -312,7 +312,7 @@ async fn a_request_id_is_for_one_request() {
             &[(endpoint, mismatch)],
         )
         .await;
-        // The same again is no second deed.
+        // A retry is idempotent.
         mine.caller.get(endpoint, body).await;
     }
     let bus = named(mine.bus("c", json!({})));

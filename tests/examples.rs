@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, HeaderValue, Request, RequestErrorKind};
 use futures::{FutureExt as _, StreamExt as _};
-use harness::{Caller, Nats, PATIENCE, Registry, header_map, installed, root, until, wish};
+use harness::{
+    Caller, Nats, PATIENCE, Registry, header_map, installed, lease_request, root, until,
+};
 use onex_registry::protocol::error::ErrorCode;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -239,7 +241,7 @@ impl Bus {
     }
 
     /// Waits for a heartbeat that came after this.
-    async fn beats(&self, id: &str) {
+    async fn heartbeat(&self, id: &str) {
         let last = async || {
             let asked = json!({"node_id": id, "sections": ["node"]});
             let described = self.caller.ask("describe", asked).await.ok()?;
@@ -269,8 +271,8 @@ impl Bus {
         let exact = json!({"preferred_port": port, "exact": true});
         // What ended with a node is ended one by one.
         let lease = until("the port to be free", async || {
-            let wish = wish(requester, exact.clone());
-            match self.caller.ask("port.lease", wish).await {
+            let lease_request = lease_request(requester, exact.clone());
+            match self.caller.ask("port.lease", lease_request).await {
                 Ok(lease) => Some(lease),
                 Err(refused) => {
                     let passes = refused.retryable() || refused.detail("state") == "held";
@@ -419,7 +421,7 @@ async fn outlives_a_registry(language: Language) {
     let before = bus.online(&id, 1).await;
     bus.registry.kill();
     bus.restart_registry().await;
-    bus.beats(&id).await;
+    bus.heartbeat(&id).await;
     let after = bus.online(&id, 1).await;
     assert_eq!((after.epoch, after.port), (before.epoch, before.port));
 }
@@ -433,7 +435,7 @@ async fn outlives_a_nats_server(language: Language) {
     bus.nats.start_again();
     bus.caller.await_answer().await;
     bus.online(&id, 1).await;
-    bus.beats(&id).await;
+    bus.heartbeat(&id).await;
     bus.online(&id, 1).await;
 }
 
@@ -513,7 +515,7 @@ async fn steps_aside_for_a_higher_epoch(language: Language) {
     assert!(status.success(), "nothing failed: {status}");
     assert!(first.said().contains("SUPERSEDED"), "{}", first.said());
     assert_eq!(get(old.port).await, None);
-    bus.beats(&id).await;
+    bus.heartbeat(&id).await;
     assert_eq!(bus.online(&id, 2).await.port, new.port);
 }
 

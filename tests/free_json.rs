@@ -162,13 +162,15 @@ async fn deep_health_is_refused_and_the_node_lives_on() {
     let caller = Caller::of(&registry).await;
     let owner = Uuid::new_v4();
     caller.register(owner, "calc", json!({})).await;
-    let beat = with(claim(owner, "calc", 1), json!({"health": "DEEP"}));
+    let heartbeat = with(claim(owner, "calc", 1), json!({"health": "DEEP"}));
     for levels in DEPTHS {
-        let refused = caller.raw("node.heartbeat", &[], deep(&beat, levels)).await;
+        let refused = caller
+            .raw("node.heartbeat", &[], deep(&heartbeat, levels))
+            .await;
         let refused = refused.unwrap_err();
         too_deep(&refused, "/health", 0);
     }
-    let body = deep(&beat, JSON_LEVELS_MAX);
+    let body = deep(&heartbeat, JSON_LEVELS_MAX);
     caller.raw("node.heartbeat", &[], body).await.unwrap();
     let shown = caller.see("describe", json!({"node_id": "calc"})).await;
     let kept = shown.to_string().contains(&nested(JSON_LEVELS_MAX));
@@ -177,8 +179,8 @@ async fn deep_health_is_refused_and_the_node_lives_on() {
     caller
         .refused("node.register", other, ErrorCode::NotHolder)
         .await;
-    let beat = claim(owner, "calc", 1);
-    caller.get("node.heartbeat", beat).await;
+    let heartbeat = claim(owner, "calc", 1);
+    caller.get("node.heartbeat", heartbeat).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -706,16 +708,19 @@ async fn number_out_of_range_is_said_to_be_one_wherever_it_stands() {
     let caller = Caller::of(&registry).await;
     let me = Uuid::new_v4();
     caller.register(me, "calc", json!({})).await;
-    let beat = |more| ("node.heartbeat", with(claim(me, "calc", 1), more));
+    let heartbeat = |more| ("node.heartbeat", with(claim(me, "calc", 1), more));
     let announced = |more| ("node.register", node(Uuid::new_v4(), "n", more));
     let leased = |more| {
         let body = json!({"requester_id": Uuid::new_v4(), "protocol": "http"});
         ("port.lease", with(body, more))
     };
     for ((endpoint, body), pointer) in [
-        (beat(json!({"health": {"a": [1, "NUMBER"]}})), "/health/a/1"),
-        (beat(json!({"health": "NUMBER"})), "/health"),
-        (beat(json!({"ttl": "NUMBER"})), "/ttl"),
+        (
+            heartbeat(json!({"health": {"a": [1, "NUMBER"]}})),
+            "/health/a/1",
+        ),
+        (heartbeat(json!({"health": "NUMBER"})), "/health"),
+        (heartbeat(json!({"ttl": "NUMBER"})), "/ttl"),
         (
             announced(json!({"capabilities": {"a": "NUMBER"}})),
             "/capabilities/a",
@@ -737,7 +742,7 @@ async fn number_out_of_range_is_said_to_be_one_wherever_it_stands() {
         }
     }
     // A measurement with more digits than a double has is no reason to lose a node.
-    let (endpoint, body) = beat(json!({"health": "NUMBER"}));
+    let (endpoint, body) = heartbeat(json!({"health": "NUMBER"}));
     let body = body
         .to_string()
         .replace("\"NUMBER\"", "0.1234567890123456789012");

@@ -7,7 +7,7 @@ use std::{io::Write as _, net::TcpStream, time::Duration};
 
 use async_nats::{HeaderMap, jetstream};
 use futures::StreamExt as _;
-use harness::{Caller, Log, Nats, Provider, Registry, Reply, node, until, wish};
+use harness::{Caller, Log, Nats, Provider, Registry, Reply, lease_request, node, until};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -325,9 +325,13 @@ async fn bounds_hold_for_many_at_once() {
     for n in 0..150 {
         let caller = caller.clone();
         callers.spawn(async move {
-            let one = caller.ask("port.lease", wish(holder, json!({}))).await;
+            let one = caller
+                .ask("port.lease", lease_request(holder, json!({})))
+                .await;
             let host = json!({"host": format!("host-{n}")});
-            let other = caller.ask("port.lease", wish(Uuid::new_v4(), host)).await;
+            let other = caller
+                .ask("port.lease", lease_request(Uuid::new_v4(), host))
+                .await;
             (one.is_ok(), other.is_ok())
         });
     }
@@ -363,7 +367,7 @@ async fn a_request_whose_caller_has_gone_is_not_carried_out() {
     registry.pause();
     let mut headers = HeaderMap::new();
     headers.insert("Onex-Timeout-Ms", "500");
-    let body = wish(holder, json!({"ttl": 86400})).to_string();
+    let body = lease_request(holder, json!({"ttl": 86400})).to_string();
     // Longer than the caller says that it waits, and than what a busy machine might stand still.
     let patience = Duration::from_secs(2);
     assert!(
@@ -398,7 +402,7 @@ async fn a_record_of_absurd_numbers_stops_nothing() {
     let exact = json!({"preferred_port": lease["port"], "exact": true});
     let refused = caller.refused(
         "port.lease",
-        wish(Uuid::new_v4(), exact),
+        lease_request(Uuid::new_v4(), exact),
         ErrorCode::PortUnavailable,
     );
     assert_eq!(refused.await.detail("state"), "resting");

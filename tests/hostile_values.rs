@@ -14,7 +14,7 @@ use std::{
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use harness::{Caller, Provider, Registry, header_map, node, until, wish};
+use harness::{Caller, Provider, Registry, header_map, lease_request, node, until};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -218,7 +218,7 @@ async fn hostile_schemas_arguments_and_results_keep_no_tool_from_its_first_call(
     .await;
     let holder = Uuid::new_v4();
     let lease = caller
-        .get("port.lease", wish(holder, json!({"ttl": 5})))
+        .get("port.lease", lease_request(holder, json!({"ttl": 5})))
         .await;
 
     let mut flood = Flood::new(&[]);
@@ -239,8 +239,8 @@ async fn hostile_schemas_arguments_and_results_keep_no_tool_from_its_first_call(
     let (mut longest_beat, mut longest_call) = (Duration::ZERO, Duration::ZERO);
     for n in 0..FIRST_CALLS {
         let begun = Instant::now();
-        let beat = json!({"requester_id": holder, "lease_id": lease["lease_id"]});
-        caller.get("port.heartbeat", beat).await;
+        let heartbeat = json!({"requester_id": holder, "lease_id": lease["lease_id"]});
+        caller.get("port.heartbeat", heartbeat).await;
         longest_beat = longest_beat.max(begun.elapsed());
         let begun = Instant::now();
         let body = json!({"tool_name": format!("first{n}"), "arguments": {"a": "abc"}});

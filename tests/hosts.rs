@@ -260,9 +260,9 @@ async fn a_name_gets_its_port_again_on_each_host_and_transport() {
     let caller = Caller::of(&registry).await;
     let requester = Uuid::new_v4();
     let take = async |place: Value| {
-        let mut wish = place.clone();
-        wish["name"] = json!("w2");
-        let lease = caller.lease(requester, wish).await;
+        let mut lease_request = place.clone();
+        lease_request["name"] = json!("w2");
+        let lease = caller.lease(requester, lease_request).await;
         let release = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
         caller.get("port.release", release).await;
         lease["port"].clone()

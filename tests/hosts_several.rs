@@ -77,7 +77,7 @@ async fn refusals(caller: &Caller, host: &str) -> Vec<Refused> {
     let requests = [
         (
             "port.lease",
-            harness::wish(requester, json!({"host": host})),
+            harness::lease_request(requester, json!({"host": host})),
         ),
         (
             "node.register",
@@ -164,8 +164,8 @@ async fn localhost_is_refused_while_instances_run_on_several_hosts() {
     // With one host left that is meant again, once the other has not been heard of for a while.
     drop(there);
     let lease = until("localhost to mean the only host", async || {
-        let wish = harness::wish(Uuid::new_v4(), json!({"host": "localhost"}));
-        caller.ask("port.lease", wish).await.ok()
+        let lease_request = harness::lease_request(Uuid::new_v4(), json!({"host": "localhost"}));
+        caller.ask("port.lease", lease_request).await.ok()
     })
     .await;
     assert_eq!(lease["host"], "here");
@@ -242,8 +242,9 @@ async fn a_node_that_named_an_alias_gets_ports_of_its_host() {
     caller.get("node.register", body).await;
     let _here = on_this_machine(&nats, "here");
     for _ in 0..ASKED {
-        let wish = json!({"requester_id": requester, "protocol": "http", "node_id": "calc"});
-        let lease = caller.get("port.lease", wish).await;
+        let lease_request =
+            json!({"requester_id": requester, "protocol": "http", "node_id": "calc"});
+        let lease = caller.get("port.lease", lease_request).await;
         assert_eq!(lease["host"], "here");
     }
 }
@@ -338,8 +339,8 @@ async fn what_a_host_is_called_can_be_forgotten() {
         .append(json!([{"del": "host.here"}]))
         .await;
     let lease = until("the name to mean itself", async || {
-        let wish = harness::wish(Uuid::new_v4(), json!({"host": own_name()}));
-        let lease = caller.get("port.lease", wish).await;
+        let lease_request = harness::lease_request(Uuid::new_v4(), json!({"host": own_name()}));
+        let lease = caller.get("port.lease", lease_request).await;
         (lease["host"] == own_name()).then_some(lease)
     })
     .await;
@@ -361,9 +362,9 @@ async fn known_hosts_are_those_of_all_instances() {
     let caller = Caller::of(&one).await;
     assert_eq!(leased_on(&caller, "two").await, set(&["two"]));
     assert_eq!(leased_on(&caller, "one").await, set(&["one"]));
-    let wish = harness::wish(Uuid::new_v4(), json!({"host": "three"}));
+    let lease_request = harness::lease_request(Uuid::new_v4(), json!({"host": "three"}));
     caller
-        .refused("port.lease", wish, ErrorCode::PoolNotFound)
+        .refused("port.lease", lease_request, ErrorCode::PoolNotFound)
         .await;
 }
 
@@ -373,11 +374,11 @@ async fn holds_as_well(caller: &Caller, registry: &Registry, host: &str, held: &
     let (former, port) = (held["host"].as_str().unwrap(), &held["port"]);
     let exact = |host| {
         let more = json!({"host": host, "preferred_port": port, "exact": true});
-        harness::wish(Uuid::new_v4(), more)
+        harness::lease_request(Uuid::new_v4(), more)
     };
     for name in [former, host] {
-        let wish = exact(name);
-        let refused = caller.refused("port.lease", wish, ErrorCode::PortUnavailable);
+        let lease_request = exact(name);
+        let refused = caller.refused("port.lease", lease_request, ErrorCode::PortUnavailable);
         assert_eq!(refused.await.detail("state"), "held", "{name}");
         for (endpoint, body) in [
             ("port.list", json!({"host": name})),
@@ -392,9 +393,9 @@ async fn holds_as_well(caller: &Caller, registry: &Registry, host: &str, held: &
     }
     let others = caller.lease(Uuid::new_v4(), json!({"host": host})).await;
     assert_ne!(&others["port"], port);
-    let wish = harness::wish(Uuid::new_v4(), json!({"host": host}));
+    let lease_request = harness::lease_request(Uuid::new_v4(), json!({"host": host}));
     caller
-        .refused("port.lease", wish, ErrorCode::ResourceExhausted)
+        .refused("port.lease", lease_request, ErrorCode::ResourceExhausted)
         .await;
     // Pages go on where the one before ended.
     let mut all = Vec::new();
@@ -489,8 +490,8 @@ async fn machines_that_call_themselves_the_same_are_told_and_keep_their_names() 
     said["aliases"] = json!(["192.0.2.99"]);
     say(said).await;
     until("the names to be seen", async || {
-        let wish = harness::wish(Uuid::new_v4(), json!({"host": "192.0.2.99"}));
-        let lease = caller.get("port.lease", wish).await;
+        let lease_request = harness::lease_request(Uuid::new_v4(), json!({"host": "192.0.2.99"}));
+        let lease = caller.get("port.lease", lease_request).await;
         (lease["host"] == "here").then_some(())
     })
     .await;

@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use harness::{Caller, Events, Holder, HolderPlan, Ledger, Nats, PATIENCE, Registry, until, wish};
+use harness::{
+    Caller, Events, Holder, HolderPlan, Ledger, Nats, PATIENCE, Registry, lease_request, until,
+};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -223,7 +225,7 @@ async fn a_sleeper_renews_nothing_that_others_have_ended() {
     let mut other = Registry::on(&nats, &["--host", "here", "--no-probe", "--ports", "20000"]);
     // The other one ends the lease and grants the port, to whoever gets past the sleeper.
     let patience = Duration::from_millis(300);
-    let request = wish(two, json!({"ttl": 60, "request_id": Uuid::new_v4()})).to_string();
+    let request = lease_request(two, json!({"ttl": 60, "request_id": Uuid::new_v4()})).to_string();
     let granted = until("the port to be granted again", async || {
         let headers = async_nats::HeaderMap::new();
         let reply = caller
@@ -274,7 +276,7 @@ async fn what_is_in_flight_at_a_sigterm_is_answered() {
                 let mut answered = 0;
                 loop {
                     let requester = Uuid::new_v4();
-                    let body = wish(requester, json!({"ttl": 5}));
+                    let body = lease_request(requester, json!({"ttl": 5}));
                     let Some(lease) = answer(&caller, "port.lease", &body).await else {
                         return answered;
                     };

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use harness::{Caller, Event, Events, PATIENCE, Registry, View, until, wish};
+use harness::{Caller, Event, Events, PATIENCE, Registry, View, lease_request, until};
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
@@ -132,8 +132,8 @@ async fn preferred_and_exact_ports() {
         (20_050, "reserved"),
         (80, "outside"),
     ] {
-        let wish = wish(two, exact(port));
-        let refused = caller.refused("port.lease", wish, ErrorCode::PortUnavailable);
+        let lease_request = lease_request(two, exact(port));
+        let refused = caller.refused("port.lease", lease_request, ErrorCode::PortUnavailable);
         assert_eq!(refused.await.detail("state"), state, "{port}");
     }
     // Port spaces and hosts are apart.
@@ -352,14 +352,14 @@ async fn heartbeats_of_one_several_and_all() {
     let never = Uuid::now_v7();
 
     // One: the lease as it is now.
-    let beat = |lease: &Value, ttl: Value| {
+    let heartbeat = |lease: &Value, ttl: Value| {
         let mut body = json!({"requester_id": one, "lease_id": lease["lease_id"]});
         if !ttl.is_null() {
             body["ttl"] = ttl;
         }
         caller.get("port.heartbeat", body)
     };
-    let renewed = beat(&mine[1], Value::Null).await;
+    let renewed = heartbeat(&mine[1], Value::Null).await;
     assert!(number(&renewed, "revision") > number(&mine[1], "revision"));
     for same in [
         "lease_id",
@@ -375,9 +375,9 @@ async fn heartbeats_of_one_several_and_all() {
     }
     assert!(time(&renewed, "expires_at") > time(&mine[1], "expires_at"));
     // A TTL only grows.
-    assert_eq!(beat(&mine[1], json!(5)).await["ttl"], 30);
-    assert_eq!(beat(&mine[1], json!(90)).await["ttl"], 90);
-    assert_eq!(beat(&mine[1], Value::Null).await["ttl"], 90);
+    assert_eq!(heartbeat(&mine[1], json!(5)).await["ttl"], 30);
+    assert_eq!(heartbeat(&mine[1], json!(90)).await["ttl"], 90);
+    assert_eq!(heartbeat(&mine[1], Value::Null).await["ttl"], 90);
 
     // Several.
     let ids = json!([
@@ -576,11 +576,11 @@ async fn an_unrenewed_lease_expires_and_is_told_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_request_again_does_no_second_deed() {
+async fn retries_are_idempotent() {
     let (_registry, caller) = start(&[]).await;
     let requester = Uuid::new_v4();
     let request = |more: Value| {
-        let mut body = wish(requester, more);
+        let mut body = lease_request(requester, more);
         body["request_id"] = json!("0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21");
         body
     };
@@ -605,9 +605,10 @@ async fn the_same_request_again_does_no_second_deed() {
         .await;
 
     // A heartbeat is done once as well, and a replay of the grant shows its present state.
-    let mut beat = json!({"requester_id": requester, "lease_id": id, "request_id": Uuid::new_v4()});
-    let renewed = caller.get("port.heartbeat", beat.clone()).await;
-    let repeated = caller.get("port.heartbeat", beat.clone()).await;
+    let mut heartbeat =
+        json!({"requester_id": requester, "lease_id": id, "request_id": Uuid::new_v4()});
+    let renewed = caller.get("port.heartbeat", heartbeat.clone()).await;
+    let repeated = caller.get("port.heartbeat", heartbeat.clone()).await;
     assert_eq!(renewed["fencing_token"], repeated["fencing_token"]);
     let again = caller
         .get("port.lease", request(json!({"name": "x"})))
@@ -616,9 +617,9 @@ async fn the_same_request_again_does_no_second_deed() {
         (&again["lease_id"], &again["fencing_token"]),
         (id, &renewed["fencing_token"])
     );
-    beat["ttl"] = json!(70);
+    heartbeat["ttl"] = json!(70);
     caller
-        .refused("port.heartbeat", beat, ErrorCode::IdempotencyMismatch)
+        .refused("port.heartbeat", heartbeat, ErrorCode::IdempotencyMismatch)
         .await;
     // One request id names one request, whatever it asks for.
     let mut release = json!({"requester_id": requester, "lease_id": id, "request_id": request(json!({}))["request_id"]});
@@ -698,7 +699,7 @@ async fn reserved_ports_are_never_granted_and_a_full_pool_says_when() {
     let refused = caller
         .refused(
             "port.lease",
-            wish(requester, json!({})),
+            lease_request(requester, json!({})),
             ErrorCode::ResourceExhausted,
         )
         .await;
@@ -715,7 +716,7 @@ async fn the_longest_ttl_is_kept_to() {
     let refused = caller
         .refused(
             "port.lease",
-            wish(requester, json!({"ttl": 31})),
+            lease_request(requester, json!({"ttl": 31})),
             ErrorCode::InvalidRequest,
         )
         .await;
@@ -746,7 +747,7 @@ async fn an_answer_is_as_new_as_it_was_asked_for() {
     // One that will not come.
     for (endpoint, mut body) in [
         ("port.list", json!({})),
-        ("port.lease", wish(requester, json!({}))),
+        ("port.lease", lease_request(requester, json!({}))),
         ("describe", json!({})),
     ] {
         body["min_revision"] = json!(1_u64 << 40);
@@ -766,7 +767,7 @@ async fn a_correlation_id_comes_back_in_the_reply_and_in_the_event() {
         .reply(
             "port.lease",
             &headers,
-            wish(requester, json!({})).to_string(),
+            lease_request(requester, json!({})).to_string(),
         )
         .await;
     assert_eq!(
@@ -818,7 +819,7 @@ async fn a_later_minor_may_say_more() {
     let mine = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
     let all_mine = json!({"requester_id": requester});
     for (endpoint, body) in [
-        ("port.lease", wish(requester, json!({}))),
+        ("port.lease", lease_request(requester, json!({}))),
         ("port.heartbeat", mine.clone()),
         ("port.heartbeat", all_mine),
         ("port.release", mine),
@@ -845,7 +846,7 @@ async fn a_later_minor_may_say_more() {
             assert_eq!(refused.detail("pointer"), "/a~1colour", "{endpoint}");
         }
     }
-    let typo = wish(requester, json!({"preffered_port": 20_000}));
+    let typo = lease_request(requester, json!({"preffered_port": 20_000}));
     let refused = caller
         .refused("port.lease", typo, ErrorCode::InvalidRequest)
         .await;
@@ -914,7 +915,7 @@ async fn it_is_a_micro_service_that_counts() {
     }
     caller.raw("port.lease", &[], "").await.unwrap_err();
     // Nobody to reply to: nothing is done.
-    let body = wish(Uuid::new_v4(), json!({"name": "nobody"})).to_string();
+    let body = lease_request(Uuid::new_v4(), json!({"name": "nobody"})).to_string();
     caller
         .client
         .publish(caller.subject("port.lease"), body.into())
@@ -1025,7 +1026,7 @@ async fn a_caller_that_does_not_wait_starts_nothing_late() {
     // the wrong one of these.
     let requester = Uuid::new_v4();
     for _ in 0..50 {
-        let body = wish(requester, json!({"request_id": Uuid::new_v4(), "ttl": 300}));
+        let body = lease_request(requester, json!({"request_id": Uuid::new_v4(), "ttl": 300}));
         let answer = caller
             .raw("port.lease", &[("Onex-Timeout-Ms", "1")], body.to_string())
             .await;
@@ -1071,7 +1072,7 @@ async fn a_process_that_was_superseded_gets_no_port_with_its_node() {
 
     let second = number(&caller.ask("node.register", node).await.unwrap(), "epoch");
     assert!(second > first);
-    let body = wish(requester, json!({"node_id": "worker", "epoch": first}));
+    let body = lease_request(requester, json!({"node_id": "worker", "epoch": first}));
     let refused = caller
         .refused("port.lease", body, ErrorCode::Superseded)
         .await;
@@ -1079,7 +1080,7 @@ async fn a_process_that_was_superseded_gets_no_port_with_its_node() {
     caller
         .lease(requester, json!({"node_id": "worker", "epoch": second}))
         .await;
-    let body = wish(requester, json!({"node_id": "worker", "epoch": second + 1}));
+    let body = lease_request(requester, json!({"node_id": "worker", "epoch": second + 1}));
     caller
         .refused("port.lease", body, ErrorCode::NodeNotFound)
         .await;

@@ -96,8 +96,9 @@ async fn heartbeats_are_never_refused_because_others_ask_for_much() {
         tokio::spawn(async move {
             let mut busy = 0;
             for _ in 0..200 {
-                let wish = json!({"requester_id": Uuid::new_v4(), "protocol": "tcp", "ttl": 5});
-                let refused = caller.ask("port.lease", wish).await.err();
+                let lease_request =
+                    json!({"requester_id": Uuid::new_v4(), "protocol": "tcp", "ttl": 5});
+                let refused = caller.ask("port.lease", lease_request).await.err();
                 busy += usize::from(refused.is_some_and(|refused| refused.is(ErrorCode::Busy)));
             }
             busy

@@ -13,7 +13,7 @@ use async_nats::{
     HeaderMap,
     jetstream::{self, stream::Stream},
 };
-use harness::{Caller, Events, Nats, Refused, Registry, View, until, wish};
+use harness::{Caller, Events, Nats, Refused, Registry, View, lease_request, until};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -128,7 +128,10 @@ async fn read_events(caller: &Caller) -> Vec<harness::Event> {
 
 async fn ask(caller: &Caller) -> Result<Value, Refused> {
     caller
-        .ask("port.lease", wish(Uuid::new_v4(), json!({"ttl": 600})))
+        .ask(
+            "port.lease",
+            lease_request(Uuid::new_v4(), json!({"ttl": 600})),
+        )
         .await
 }
 

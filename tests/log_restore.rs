@@ -11,7 +11,7 @@
 use std::process::Command;
 
 use async_nats::jetstream;
-use harness::{Caller, Events, Nats, Registry, User, until, wish};
+use harness::{Caller, Events, Nats, Registry, User, lease_request, until};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -132,7 +132,7 @@ async fn an_old_data_folder_is_refused_until_it_is_accepted() {
     let refused = caller
         .refused(
             "port.lease",
-            wish(Uuid::new_v4(), json!({})),
+            lease_request(Uuid::new_v4(), json!({})),
             ErrorCode::StoreUnavailable,
         )
         .await;
@@ -233,7 +233,7 @@ async fn a_bucket_that_is_removed_while_a_registry_runs_grants_nothing_and_ends_
     caller
         .refused(
             "port.lease",
-            wish(Uuid::new_v4(), json!({})),
+            lease_request(Uuid::new_v4(), json!({})),
             ErrorCode::StoreUnavailable,
         )
         .await;

@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use harness::{Caller, Nats, Provider, Registry, node, until, wish};
+use harness::{Caller, Nats, Provider, Registry, lease_request, node, until};
 
 mod harness;
 
@@ -48,7 +48,7 @@ async fn each_refusal_is_logged_once_with_its_correlation_id() {
     let caller = Caller::of(&registry).await;
     refused(&caller, "order-77").await;
     caller
-        .get("port.lease", wish(Uuid::new_v4(), json!({})))
+        .get("port.lease", lease_request(Uuid::new_v4(), json!({})))
         .await;
     registry.line("order-77");
     let lines = lines(&registry);
@@ -154,14 +154,14 @@ async fn lines_about_requests_are_bounded_for_all_callers_together() {
 async fn a_refusal_is_logged_with_the_field_that_is_wrong() {
     let registry = Registry::start(&["--log-json", "--no-probe"]);
     let caller = Caller::of(&registry).await;
-    let wrong = wish(Uuid::new_v4(), json!({"ttl": "long"})).to_string();
+    let wrong = lease_request(Uuid::new_v4(), json!({"ttl": "long"})).to_string();
     let headers = [("Onex-Correlation-Id", "wrong-field")];
     caller.raw("port.lease", &headers, wrong).await.unwrap_err();
     let headers = [
         ("Onex-Correlation-Id", "wrong-header"),
         ("Onex-Timeout-Ms", "soon"),
     ];
-    let right = wish(Uuid::new_v4(), json!({})).to_string();
+    let right = lease_request(Uuid::new_v4(), json!({})).to_string();
     caller.raw("port.lease", &headers, right).await.unwrap_err();
     registry.line("wrong-header");
     let lines = lines(&registry);
@@ -232,10 +232,10 @@ async fn a_slow_request_is_logged_once() {
     let registry = Registry::start(&["--log-json", "--no-probe"]);
     let caller = Caller::of(&registry).await;
     caller
-        .get("port.lease", wish(Uuid::new_v4(), json!({})))
+        .get("port.lease", lease_request(Uuid::new_v4(), json!({})))
         .await;
     registry.pause();
-    let body = wish(Uuid::new_v4(), json!({})).to_string();
+    let body = lease_request(Uuid::new_v4(), json!({})).to_string();
     let request = caller.raw("port.lease", &[("Onex-Correlation-Id", "slow-1")], body);
     let resume = async {
         // The request has to wait for longer than a second.

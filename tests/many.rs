@@ -105,11 +105,11 @@ impl Process {
             heartbeat_after: Duration::from_millis(node.heartbeat_after_ms),
             port: 0,
         };
-        let wish: LeaseRequest = serde_json::from_value(json!({
+        let lease_request: LeaseRequest = serde_json::from_value(json!({
             "requester_id": requester_id, "protocol": "http", "node_id": node_id(number), "request_id": Uuid::new_v4(),
         }))
         .unwrap();
-        let lease = insist!(this.client.lease(&wish));
+        let lease = insist!(this.client.lease(&lease_request));
         this.port = lease.port.number();
         this
     }

@@ -89,13 +89,13 @@ async fn a_registration_says_all_that_a_node_needs() {
     let default = caller.register(owner, "other", json!({})).await;
     assert_eq!(number(&default, "ttl"), 60);
 
-    let beat = caller
+    let heartbeat = caller
         .get("node.heartbeat", claim(owner, "calc.1", 1))
         .await;
-    assert_eq!(beat["node_id"], "calc.1");
-    let left = number(&beat, "expires_in_ms");
+    assert_eq!(heartbeat["node_id"], "calc.1");
+    let left = number(&heartbeat, "expires_in_ms");
     assert!((80_000..=90_000).contains(&left), "{left}");
-    assert_eq!(number(&beat, "heartbeat_after_ms"), left / 3);
+    assert_eq!(number(&heartbeat, "heartbeat_after_ms"), left / 3);
     // A TTL only grows, by whichever request.
     for (ttl, now) in [(30, 90), (120, 120), (60, 120)] {
         let mut body = claim(owner, "calc.1", 1);
@@ -161,10 +161,10 @@ async fn a_heartbeat_is_one_bare_key() {
         let before = log.last().await;
         caller.get("node.heartbeat", claim(owner, "calc", 1)).await;
         let written = log.about("live.calc", before).await;
-        let [beat] = written.as_slice() else {
+        let [heartbeat] = written.as_slice() else {
             panic!("{written:#?}")
         };
-        assert_eq!(beat.body, "live.calc");
+        assert_eq!(heartbeat.body, "live.calc");
     }
 }
 
@@ -272,7 +272,7 @@ async fn what_supersession_ends_rests() {
     let refused = caller
         .refused(
             "port.lease",
-            harness::wish(Uuid::new_v4(), exact.clone()),
+            harness::lease_request(Uuid::new_v4(), exact.clone()),
             ErrorCode::PortUnavailable,
         )
         .await;
@@ -281,8 +281,8 @@ async fn what_supersession_ends_rests() {
     assert_eq!(buses["items"][0]["active"], false);
     // Nobody gets it before the old holder has stopped counting.
     until("the port to be free again", async || {
-        let wish = harness::wish(Uuid::new_v4(), exact.clone());
-        caller.ask("port.lease", wish).await.ok()
+        let lease_request = harness::lease_request(Uuid::new_v4(), exact.clone());
+        caller.ask("port.lease", lease_request).await.ok()
     })
     .await;
     let rested = before.elapsed();
@@ -334,7 +334,7 @@ async fn a_node_belongs_to_who_announced_it() {
     let mut remove = mine;
     remove["name"] = json!("add");
     not_holder("tool.deregister", remove).await;
-    let lease = harness::wish(other, json!({"node_id": "calc"}));
+    let lease = harness::lease_request(other, json!({"node_id": "calc"}));
     not_holder("port.lease", lease).await;
     let bus = json!({
         "bus_id": "queue", "protocol": "redis", "endpoint_uri": "redis://h", "requester_id": other, "node_id": "calc",
@@ -359,7 +359,7 @@ async fn a_node_belongs_to_who_announced_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_request_again_does_no_second_deed() {
+async fn retries_are_idempotent() {
     let (_registry, caller) = start(&[]).await;
     let owner = Uuid::new_v4();
     let first = json!({"request_id": Uuid::new_v4(), "ttl": 60});
@@ -476,7 +476,7 @@ async fn expiry_takes_all_that_hangs_on_a_node_at_once() {
         ),
         (
             "port.lease",
-            harness::wish(owner, json!({"node_id": "calc"})),
+            harness::lease_request(owner, json!({"node_id": "calc"})),
             ErrorCode::NodeNotFound,
         ),
         (
@@ -710,14 +710,14 @@ async fn a_restart_changes_nothing_about_a_live_node() {
         "tools": [tool("add")], "capabilities": {"gpu": 1}, "request_id": Uuid::new_v4(), "ttl": 100,
     });
     caller.register(owner, "calc", announce.clone()).await;
-    let wish = harness::wish(
+    let lease_request = harness::lease_request(
         owner,
         json!({"node_id": "calc", "request_id": Uuid::new_v4()}),
     );
-    let lease = caller.get("port.lease", wish.clone()).await;
-    let mut beat = claim(owner, "calc", 1);
-    beat["health"] = json!({"load": 0.5});
-    caller.get("node.heartbeat", beat.clone()).await;
+    let lease = caller.get("port.lease", lease_request.clone()).await;
+    let mut heartbeat = claim(owner, "calc", 1);
+    heartbeat["health"] = json!({"load": 0.5});
+    caller.get("node.heartbeat", heartbeat.clone()).await;
     let before = caller.describe("calc", &["node", "tools", "schema"]).await;
     all.again();
     let caller = all.caller().await;
@@ -733,14 +733,14 @@ async fn a_restart_changes_nothing_about_a_live_node() {
     }
     assert_eq!(before, after);
     assert_eq!(
-        caller.get("port.lease", wish).await["lease_id"],
+        caller.get("port.lease", lease_request).await["lease_id"],
         lease["lease_id"]
     );
     assert_eq!(
         number(&caller.register(owner, "calc", announce).await, "epoch"),
         1
     );
-    caller.get("node.heartbeat", beat).await;
+    caller.get("node.heartbeat", heartbeat).await;
     caller.get("node.deregister", claim(owner, "calc", 1)).await;
     until("its port to be free", async || {
         (caller.pool("here").await == (0, 0, 10)).then_some(())
@@ -1036,21 +1036,21 @@ async fn a_lease_with_a_node_ends_with_it() {
     let (_registry, caller) = start(&[]).await;
     let owner = Uuid::new_v4();
     // It has no time of its own.
-    let both = harness::wish(owner, json!({"node_id": "calc", "ttl": 60}));
+    let both = harness::lease_request(owner, json!({"node_id": "calc", "ttl": 60}));
     let refused = caller
         .refused("port.lease", both, ErrorCode::InvalidRequest)
         .await;
     assert_eq!(refused.detail("pointer"), "/ttl");
-    let wish = harness::wish(
+    let lease_request = harness::lease_request(
         owner,
         json!({"node_id": "calc", "request_id": Uuid::new_v4()}),
     );
     caller
-        .refused("port.lease", wish.clone(), ErrorCode::NodeNotFound)
+        .refused("port.lease", lease_request.clone(), ErrorCode::NodeNotFound)
         .await;
 
     caller.register(owner, "calc", json!({"ttl": 100})).await;
-    let lease = caller.get("port.lease", wish.clone()).await;
+    let lease = caller.get("port.lease", lease_request.clone()).await;
     assert_eq!(
         (&lease["node_id"], number(&lease, "ttl")),
         (&json!("calc"), 100)
@@ -1058,25 +1058,25 @@ async fn a_lease_with_a_node_ends_with_it() {
     assert!((90_000..=100_000).contains(&number(&lease, "expires_in_ms")));
     let other = caller.lease(owner, json!({})).await;
     assert!(other.get("node_id").is_none());
-    let again = caller.get("port.lease", wish.clone()).await;
+    let again = caller.get("port.lease", lease_request.clone()).await;
     assert_eq!(again["lease_id"], lease["lease_id"]);
 
     // Its heartbeat says how it is, and changes nothing.
     let log = Log::of(&caller).await;
     let before = log.last().await;
     let mine = json!({"requester_id": owner, "lease_id": lease["lease_id"]});
-    let beat = caller.get("port.heartbeat", mine.clone()).await;
+    let heartbeat = caller.get("port.heartbeat", mine.clone()).await;
     let several = json!({"requester_id": owner, "lease_ids": [lease["lease_id"]]});
     let several = caller.get("port.heartbeat", several).await;
     let port = format!("port.here.tcp.{}", lease["port"]);
     assert!(log.about(&port, before).await.is_empty());
-    assert_eq!(beat["fencing_token"], again["fencing_token"]);
+    assert_eq!(heartbeat["fencing_token"], again["fencing_token"]);
     assert_eq!(several["renewed"][0]["lease_id"], lease["lease_id"]);
 
     // Its time is the node's: a heartbeat of the node lengthens both.
-    let mut beat = claim(owner, "calc", 1);
-    beat["ttl"] = json!(3_000);
-    caller.get("node.heartbeat", beat).await;
+    let mut heartbeat = claim(owner, "calc", 1);
+    heartbeat["ttl"] = json!(3_000);
+    caller.get("node.heartbeat", heartbeat).await;
     let page = caller.see("port.list", json!({"node_id": "calc"})).await;
     let [item] = page["items"].as_array().unwrap().as_slice() else {
         panic!("{page:#}")
@@ -1097,7 +1097,7 @@ async fn a_lease_with_a_node_ends_with_it() {
     assert_eq!(page["items"], json!([]));
     // The same request again does not give another port, and the lease's own requests say that it is over.
     caller
-        .refused("port.lease", wish, ErrorCode::LeaseExpired)
+        .refused("port.lease", lease_request, ErrorCode::LeaseExpired)
         .await;
     caller
         .refused("port.heartbeat", mine.clone(), ErrorCode::LeaseExpired)
@@ -1113,9 +1113,9 @@ async fn a_lease_with_a_node_ends_with_it() {
         (caller.pool("here").await == (1, 0, 9)).then_some(())
     })
     .await;
-    let wish = harness::wish(owner, json!({"node_id": "calc"}));
+    let lease_request = harness::lease_request(owner, json!({"node_id": "calc"}));
     caller
-        .refused("port.lease", wish, ErrorCode::NodeNotFound)
+        .refused("port.lease", lease_request, ErrorCode::NodeNotFound)
         .await;
 }
 
@@ -1134,13 +1134,13 @@ async fn a_lease_with_a_node_is_where_the_node_runs() {
         (json!({}), "here"),
     ] {
         let request = json!({"request_id": Uuid::new_v4(), "name": "api"});
-        let mut wish = harness::wish(owner, request);
+        let mut lease_request = harness::lease_request(owner, request);
         for (name, value) in more.as_object().unwrap() {
-            wish[name] = value.clone();
+            lease_request[name] = value.clone();
         }
-        let lease = caller.get("port.lease", wish.clone()).await;
+        let lease = caller.get("port.lease", lease_request.clone()).await;
         assert_eq!(lease["host"], host, "{more}");
-        let again = caller.get("port.lease", wish).await;
+        let again = caller.get("port.lease", lease_request).await;
         assert_eq!(again["lease_id"], lease["lease_id"], "{more}");
     }
     assert_eq!(caller.pool("build-7").await, (1, 0, 9));

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
-use harness::{Caller, Events, Holder, HolderPlan, Ledger, Nats, Refused, Registry, until, wish};
+use harness::{
+    Caller, Events, Holder, HolderPlan, Ledger, Nats, Refused, Registry, lease_request, until,
+};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -44,7 +46,9 @@ async fn race(callers: &[Caller], more: &Value) -> Vec<(Uuid, Result<Value, Refu
         let (caller, more) = (caller.clone(), more.clone());
         racing.spawn(async move {
             let requester = Uuid::new_v4();
-            let answer = caller.ask("port.lease", wish(requester, more)).await;
+            let answer = caller
+                .ask("port.lease", lease_request(requester, more))
+                .await;
             (requester, answer)
         });
     }
@@ -130,7 +134,8 @@ async fn the_same_request_to_both_instances_gets_one_lease() {
             let mut got = Vec::new();
             for _ in 0..15 {
                 let requester = Uuid::new_v4();
-                let body = wish(requester, json!({"request_id": Uuid::new_v4(), "ttl": 600}));
+                let body =
+                    lease_request(requester, json!({"request_id": Uuid::new_v4(), "ttl": 600}));
                 // Of four it is likely that both instances get some.
                 let asked = pair
                     .iter()
@@ -251,7 +256,7 @@ async fn a_port_in_use_is_never_granted() {
         let refused = caller
             .refused(
                 "port.lease",
-                wish(requester, exact.clone()),
+                lease_request(requester, exact.clone()),
                 ErrorCode::PortUnavailable,
             )
             .await;
@@ -260,7 +265,7 @@ async fn a_port_in_use_is_never_granted() {
         let refused = caller
             .refused(
                 "port.lease",
-                wish(Uuid::new_v4(), exact),
+                lease_request(Uuid::new_v4(), exact),
                 ErrorCode::PortUnavailable,
             )
             .await;
@@ -280,7 +285,7 @@ async fn a_port_in_use_is_never_granted() {
         let refused = caller
             .refused(
                 "port.lease",
-                wish(requester, wanted),
+                lease_request(requester, wanted),
                 ErrorCode::ResourceExhausted,
             )
             .await;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
-use harness::{Caller, Nats, PATIENCE, Proxy, Registry, until, wish};
+use harness::{Caller, Nats, PATIENCE, Proxy, Registry, lease_request, until};
 use uuid::Uuid;
 
 mod harness;
@@ -545,7 +545,7 @@ async fn a_command_has_ended_before_someone_else_gets_its_port() {
     wire.cut();
     until("the port to be granted to someone else", async || {
         let granted = caller
-            .ask("port.lease", wish(Uuid::new_v4(), json!({})))
+            .ask("port.lease", lease_request(Uuid::new_v4(), json!({})))
             .await;
         granted.ok()
     })
@@ -606,7 +606,7 @@ async fn a_process_that_is_hard_to_find_does_not_keep_the_port() {
         wire.cut();
         until("the port to be granted to someone else", async || {
             let granted = caller
-                .ask("port.lease", wish(Uuid::new_v4(), json!({})))
+                .ask("port.lease", lease_request(Uuid::new_v4(), json!({})))
                 .await;
             granted.ok()
         })

@@ -271,9 +271,13 @@ async fn credentials_and_certificates_let_in_and_nothing_else_does() {
         ..Options::at(&url)
     };
     let client = options.connect("test", |_| ()).await.unwrap();
-    let wish = json!({"requester_id": "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21", "protocol": "http"});
+    let lease_request =
+        json!({"requester_id": "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21", "protocol": "http"});
     let reply = client
-        .request("onex.registry.v1.port.lease", wish.to_string().into())
+        .request(
+            "onex.registry.v1.port.lease",
+            lease_request.to_string().into(),
+        )
         .await
         .unwrap();
     let lease: Value = serde_json::from_slice(&reply.payload).unwrap();

@@ -231,8 +231,8 @@ async fn with_other_setting(
     let nats = Nats::start();
     let registry = Registry::on(&nats, &UNTRIED);
     let caller = Caller::connect(&nats.url()).await;
-    let wish = json!({"ttl": 3600, "host": "here"});
-    let lease = caller.lease(Uuid::new_v4(), wish).await;
+    let lease_request = json!({"ttl": 3600, "host": "here"});
+    let lease = caller.lease(Uuid::new_v4(), lease_request).await;
     drop(registry);
     let context = jetstream::new(caller.client.clone());
     let mut info = context.get_stream(stream).await.unwrap();

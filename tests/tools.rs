@@ -480,8 +480,8 @@ async fn a_tool_is_described_with_its_providers() {
     );
     caller.get("node.register", calc).await;
     caller.get("node.register", node("calc.2", me, tools)).await;
-    let beat = claim("calc.1", me, json!({"health": {"queue": 3}}));
-    caller.get("node.heartbeat", beat).await;
+    let heartbeat = claim("calc.1", me, json!({"health": {"queue": 3}}));
+    caller.get("node.heartbeat", heartbeat).await;
 
     let newest = caller.see("tool.describe", json!({"name": "add"})).await;
     assert_eq!(newest["version"], "2.0.0");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::bus::{PORTS_COUNT, Writes};
-use super::harness::{Caller, wish};
+use super::harness::{Caller, lease_request};
 use super::load::{Shot, Work};
 
 /// The part of the pool that is leased in a round, at most.
@@ -59,7 +59,7 @@ impl Work for Leasing {
         (self.held.len() < self.held_max).then(|| Shot {
             subject: self.subject.clone(),
             headers: None,
-            body: wish(self.requester, more).to_string().into(),
+            body: lease_request(self.requester, more).to_string().into(),
         })
     }
 

@@ -206,5 +206,5 @@ impl Run<'_> {
 
 /// As long as a short request.
 fn echoed() -> String {
-    super::harness::wish(uuid::Uuid::nil(), serde_json::Value::Null).to_string()
+    super::harness::lease_request(uuid::Uuid::nil(), serde_json::Value::Null).to_string()
 }

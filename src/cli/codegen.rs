@@ -11,7 +11,7 @@ use semver::{Version, VersionReq};
 
 use crate::{
     client,
-    codegen::{self, Language, Order, Source, Standing},
+    codegen::{self, FileStatus, Language, Order, Source},
     protocol::{
         canonical::contract_hash,
         error::ErrorCode,
@@ -279,19 +279,19 @@ async fn suggest(session: &Session, failure: Failure, name: &Token) -> Failure {
 fn check(path: &Path, order: &Order<'_>, output: Output) -> Result<(), Failure> {
     let shown = path.display();
     let have = std::fs::read_to_string(path).map_err(|error| unusable(path, "read", &error))?;
-    match codegen::standing(&have, order) {
-        Standing::Same => return Ok(()),
-        Standing::OtherTexts => {
+    match codegen::file_status(&have, order) {
+        FileStatus::UpToDate => return Ok(()),
+        FileStatus::TextsDiffer => {
             output.note(&format!(
                 "{shown} is made from these contracts; since then only their versions or texts have changed"
             ));
             return Ok(());
         }
-        Standing::Other => {}
+        FileStatus::Differs => {}
     }
     let text = codegen::generate(order);
     let with_lf = have.replace("\r\n", "\n");
-    if with_lf != have && codegen::standing(&with_lf, order) != Standing::Other {
+    if with_lf != have && codegen::file_status(&with_lf, order) != FileStatus::Differs {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let message = format!(
             "{shown} has CRLF line endings, and would be written with LF; nothing else differs"

@@ -385,10 +385,7 @@ mod tests {
     use onex_core::command::Refusal;
 
     use super::*;
-    use crate::{
-        protocol::{endpoint::Endpoint, error::Outcome},
-        registry::refusal_error,
-    };
+    use crate::protocol::{endpoint::Endpoint, error::Outcome};
 
     #[test]
     fn a_refusal_names_its_field_once() {
@@ -414,7 +411,8 @@ mod tests {
     #[test]
     fn a_bound_says_how_to_make_room_under_it() {
         let hint = |what, limit| {
-            let refusal = refusal_error(Refusal::LimitExceeded { what, limit });
+            let message = Refusal::LimitExceeded { what, limit }.to_string();
+            let refusal = error::Error::new(ErrorCode::LimitExceeded, message).with("bound", what);
             Failure::from(client::Error::Refused(refusal)).text()
         };
         let hosts = hint(bounds::HOSTS, 1);

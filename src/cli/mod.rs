@@ -181,21 +181,21 @@ pub fn run() -> ExitCode {
         Command::Doctor(doctor) => {
             let done = runtime.block_on(doctor.run(&connection, output));
             runtime.shutdown_background();
-            return told(done, output);
+            return finish(done, output);
         }
-        Command::Version(version) => return told(version.run(output), output),
-        Command::Completions(completions) => return told(completions.run(), output),
-        Command::Man(man) => return told(man.run(), output),
+        Command::Version(version) => return finish(version.run(output), output),
+        Command::Completions(completions) => return finish(completions.run(), output),
+        Command::Man(man) => return finish(man.run(), output),
         Command::Ask(question) => question,
     };
     let asked = runtime.block_on(question.ask(&connection, asking.timeout, output));
     // Nor here.
     runtime.shutdown_background();
-    told(asked, output)
+    finish(asked, output)
 }
 
 /// The exit code; says why where it was not done.
-fn told(done: Result<Exit, Failure>, output: Output) -> ExitCode {
+fn finish(done: Result<Exit, Failure>, output: Output) -> ExitCode {
     let exit = done.unwrap_or_else(|failure| {
         output.failure(&failure);
         failure.exit

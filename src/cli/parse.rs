@@ -24,7 +24,7 @@ use crate::{
         invoke::{CONTRACT_HASH_CHARS_MAX, Policy},
         node::NodeType,
         node_view::{Liveness, Section},
-        port::{Limit, TransportWish},
+        port::{Limit, RequestedTransport},
     },
     registry::settings::{CALLS_KEPT_SECONDS_MAX, EVENTS_AGE_SECONDS_MAX, parse_ranges},
 };
@@ -278,12 +278,12 @@ pub(super) fn limit(text: &str) -> Result<Limit, Invalid> {
     Limit::try_from(number)
 }
 
-/// A transport as a request may wish for it.
-pub(super) fn transport(text: &str) -> Result<TransportWish, Invalid> {
+/// The transport that a request asks for.
+pub(super) fn transport(text: &str) -> Result<RequestedTransport, Invalid> {
     match text {
-        "tcp" => Ok(TransportWish::Tcp),
-        "udp" => Ok(TransportWish::Udp),
-        "both" => Ok(TransportWish::Both),
+        "tcp" => Ok(RequestedTransport::Tcp),
+        "udp" => Ok(RequestedTransport::Udp),
+        "both" => Ok(RequestedTransport::Both),
         _ => Err(Invalid("must be \"tcp\" or \"udp\"".to_owned())),
     }
 }

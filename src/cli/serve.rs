@@ -36,7 +36,7 @@ use super::{
     connection::{Flags, Target},
     host, logging,
     parse::{self, Ranges, Seconds},
-    stopping::{Signals, Told},
+    stopping::{Signals, StopSignal},
     store::Store,
 };
 
@@ -266,16 +266,16 @@ impl Serve {
     async fn serve(self, flags: &Flags) -> anyhow::Result<()> {
         // Before anything is started: a signal that comes meanwhile must not leave it behind.
         let mut signals = Signals::catch()?;
-        let (tell, told) = watch::channel(None);
+        let (send_first, first) = watch::channel(None);
         tokio::select! {
-            outcome = self.serve_until(flags, Told(told)) => outcome,
-            again = signals.listen(&tell) => Err(anyhow::anyhow!(
+            outcome = self.serve_until(flags, StopSignal(first)) => outcome,
+            again = signals.listen(&send_first) => Err(anyhow::anyhow!(
                 "{again} came again: stopped at once, whatever was under way"
             )),
         }
     }
 
-    async fn serve_until(self, flags: &Flags, told: Told) -> anyhow::Result<()> {
+    async fn serve_until(self, flags: &Flags, stop_signal: StopSignal) -> anyhow::Result<()> {
         let mut settings = self.settings(flags)?;
         warn_of_ephemeral_ports(&settings.ranges);
         let running = if self.embedded {
@@ -306,19 +306,19 @@ impl Serve {
             let options = embedded_options(self.listen, self.data.as_ref())?;
             settings.notes = super::notes(&settings, options.data.display().to_string());
             let give_up = async {
-                told.to_stop().await;
+                stop_signal.received().await;
             };
             let started = embedded::Server::start_unless(&options, give_up).await;
             let started = started.map_err(|error| failure::unstarted(error, self.data_by));
             let Some(server) = started? else {
-                stopped_while_starting(told.to_stop().await);
+                stopped_while_starting(stop_signal.received().await);
                 return Ok(());
             };
             let nats = Options::at(server.url());
             (Some(server), nats)
         };
         let outcome = tokio::select! {
-            outcome = run(settings, &nats, &told) => outcome.map_err(|error| failure::unreached(error, running.as_ref())),
+            outcome = run(settings, &nats, &stop_signal) => outcome.map_err(|error| failure::unreached(error, running.as_ref())),
             how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
         };
         if let Some(server) = server {
@@ -390,14 +390,14 @@ fn stopped_while_starting(signal: &str) {
 }
 
 /// Serves until it is told to stop; then answers what is in flight.
-async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<()> {
+async fn run(settings: Settings, nats: &Options, stop_signal: &StopSignal) -> anyhow::Result<()> {
     let subject = settings.namespace.subject("port.lease");
     let mut pause = RESTART_PAUSE_MIN;
     loop {
         let began = Instant::now();
         let mut registry = tokio::select! {
             registry = Registry::start(settings.clone(), nats) => registry?,
-            signal = told.to_stop() => {
+            signal = stop_signal.received() => {
                 stopped_while_starting(signal);
                 return Ok(());
             }
@@ -415,7 +415,7 @@ async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<
                 // Leases outlast a registry: a new one goes on where this one ended.
                 tracing::error!(%failure, "starting again in {} s", pause.as_secs());
             }
-            signal = told.to_stop() => {
+            signal = stop_signal.received() => {
                 tracing::info!(signal, "draining");
                 registry.drain().await;
                 tracing::info!("stopped");
@@ -424,7 +424,7 @@ async fn run(settings: Settings, nats: &Options, told: &Told) -> anyhow::Result<
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(RESTART_PAUSE_MAX),
-            signal = told.to_stop() => {
+            signal = stop_signal.received() => {
                 stopped_while_starting(signal);
                 return Ok(());
             }

@@ -32,12 +32,12 @@ impl Signals {
         }
     }
 
-    /// Tells of the first signal, and returns with the second.
+    /// Sends the first signal to `first`, and returns with the second.
     pub(super) async fn listen(
         &mut self,
-        tell: &watch::Sender<Option<&'static str>>,
+        first: &watch::Sender<Option<&'static str>>,
     ) -> &'static str {
-        tell.send_replace(Some(self.next().await));
+        first.send_replace(Some(self.next().await));
         let since = Instant::now();
         loop {
             let again = self.next().await;
@@ -48,11 +48,11 @@ impl Signals {
     }
 }
 
-/// Where it is said when to stop, and by which signal.
-pub(super) struct Told(pub(super) watch::Receiver<Option<&'static str>>);
+/// The signal that told the process to stop, once there is one.
+pub(super) struct StopSignal(pub(super) watch::Receiver<Option<&'static str>>);
 
-impl Told {
-    pub(super) async fn to_stop(&self) -> &'static str {
+impl StopSignal {
+    pub(super) async fn received(&self) -> &'static str {
         match self.0.clone().wait_for(Option::is_some).await.as_deref() {
             Ok(Some(signal)) => signal,
             // Nobody is left to say so.

@@ -27,9 +27,9 @@ use crate::protocol::{
 use super::{Client, Error};
 
 /// How long a provider is asked without asking the registry again, at most: others may have come, and be idle.
-const KNOWN_MAX: Duration = Duration::from_secs(10);
-/// Providers that are remembered at most; beyond that all are forgotten.
-const KNOWN_COUNT_MAX: usize = 1_024;
+const CACHED_TIME_MAX: Duration = Duration::from_secs(10);
+/// Providers that are cached, at most; beyond that all are forgotten.
+const CACHED_PROVIDERS_MAX: usize = 1_024;
 /// The number with which a provider says that it cannot take a call now.
 const UNAVAILABLE: &str = "503";
 
@@ -39,12 +39,12 @@ const UNAVAILABLE: &str = "503";
 #[derive(Debug, Clone)]
 pub struct Direct {
     client: Client,
-    known: Arc<Mutex<HashMap<String, Known>>>,
+    cache: Arc<Mutex<HashMap<String, CachedProvider>>>,
 }
 
 /// Where a tool can be called.
 #[derive(Debug, Clone)]
-struct Known {
+struct CachedProvider {
     reply: Arc<ResolveToolReply>,
     until: Instant,
 }
@@ -54,7 +54,7 @@ impl Direct {
     pub fn new(client: Client) -> Self {
         Self {
             client,
-            known: Arc::default(),
+            cache: Arc::default(),
         }
     }
 
@@ -83,12 +83,12 @@ impl Direct {
             min_revision: request.min_revision,
         };
         let key = json!(resolve).to_string();
-        let known = self.lock().get(&key).cloned();
-        let known = match known.filter(|known| Instant::now() < known.until) {
-            Some(known) => known,
+        let cached = self.lock().get(&key).cloned();
+        let cached = match cached.filter(|cached| Instant::now() < cached.until) {
+            Some(cached) => cached,
             None => self.resolve(&key, &resolve, until).await?,
         };
-        let called = self.call(&known.reply, request, until).await;
+        let called = self.call(&cached.reply, request, until).await;
         if called
             .as_ref()
             .is_err_and(|error| error.code() != Some(ErrorCode::ToolError))
@@ -103,21 +103,21 @@ impl Direct {
         key: &str,
         request: &ResolveToolRequest,
         until: Instant,
-    ) -> Result<Known, Error> {
+    ) -> Result<CachedProvider, Error> {
         let asked = Instant::now();
         let client = self.client.clone().with_timeout(until - asked);
         let reply = client.resolve_tool(request).await?;
-        let lasts = Duration::from_millis(reply.expires_in_ms).min(KNOWN_MAX);
-        let known = Known {
+        let lasts = Duration::from_millis(reply.expires_in_ms).min(CACHED_TIME_MAX);
+        let cached = CachedProvider {
             reply: Arc::new(reply),
             until: asked + lasts,
         };
         let mut all = self.lock();
-        if all.len() >= KNOWN_COUNT_MAX {
+        if all.len() >= CACHED_PROVIDERS_MAX {
             all.clear();
         }
-        all.insert(key.to_owned(), known.clone());
-        Ok(known)
+        all.insert(key.to_owned(), cached.clone());
+        Ok(cached)
     }
 
     async fn call(
@@ -172,9 +172,9 @@ impl Direct {
         JsonText::parse(&answer.payload).map_err(|source| Error::Malformed { endpoint, source })
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Known>> {
-        // What is known is right or it is not there.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, CachedProvider>> {
+        // What is cached is right or it is not there.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -206,19 +206,19 @@ fn refusal(answer: &Message, at: &ResolveToolReply, execution_id: &str) -> Optio
     let (body, said) = ProviderError::read(&answer.payload);
     let text = headers.get(HEADER_ERROR).map_or("", |text| text.as_str());
     let code = said.code.unwrap_or_else(|| number.to_owned());
-    let told = said.message.unwrap_or_else(|| text.to_owned());
+    let text = said.message.unwrap_or_else(|| text.to_owned());
     if !begun && number == UNAVAILABLE {
-        let message = format!("the provider cannot take the call now: {told}");
+        let message = format!("the provider cannot take the call now: {text}");
         return Some(error::Error::new(ErrorCode::Busy, message));
     }
     let executed = if begun { Executed::Yes } else { Executed::No };
-    let line = ProviderError::line(&code, &told);
+    let line = ProviderError::line(&code, &text);
     let message = format!("the tool answered with an error of its own, {line}");
     let mut error = error::Error::new(ErrorCode::ToolError, message);
     error.retryable = said.retryable.unwrap_or(false);
     let error = about(error, executed, at, execution_id)
         .with("provider_code", code)
-        .with("provider_message", told);
+        .with("provider_message", text);
     if answer.payload.is_empty() || answer.payload.len() > PROVIDER_BODY_BYTES_MAX {
         return Some(error);
     }

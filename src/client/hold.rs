@@ -307,12 +307,12 @@ impl Client {
         let asked = Asked::now(request.request_id.unwrap_or_else(fresh));
         let until =
             asked.sent + Duration::from_millis(request.ttl.unwrap_or(Ttl::DEFAULT).millis());
-        let wish = LeaseRequest {
+        let with_id = LeaseRequest {
             request_id: Some(asked.id),
             ..request.clone()
         };
         let lease: LeaseReply = self
-            .insist(Endpoint::PortLease, &wish, until, Error::may_be_done)
+            .insist(Endpoint::PortLease, &with_id, until, Error::may_be_done)
             .await?;
         let tenure = match request.request_id {
             None => {

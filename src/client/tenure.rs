@@ -67,7 +67,7 @@ pub(super) struct Term {
 pub(super) struct Tenure {
     until: BootTime,
     /// How long it takes to stop, as the holder says.
-    wish: Option<Duration>,
+    requested_grace: Option<Duration>,
     /// How long it gets for that.
     grace: Duration,
     revision: u64,
@@ -91,7 +91,7 @@ impl Tenure {
     ) -> Self {
         let mut tenure = Self {
             until: asked.sent,
-            wish: grace,
+            requested_grace: grace,
             grace: Duration::ZERO,
             revision,
             trouble: None,
@@ -153,7 +153,7 @@ impl Tenure {
             self.revision = revision;
             self.until = self.until.max(asked.sent + ttl);
             self.grace = self
-                .wish
+                .requested_grace
                 .unwrap_or(ttl / GRACE_PART)
                 .min(ttl / GRACE_PART_MAX);
         }

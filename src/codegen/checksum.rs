@@ -6,40 +6,44 @@ use crate::protocol::canonical::representative;
 
 use super::{Order, Source, Task, generate};
 
-/// What stands in a text before its checksum is known.
-pub(super) const PLACE: &str = "Checksum:";
+/// Stands before the checksum in a generated file, or alone before the checksum is known.
+pub(super) const CHECKSUM_LABEL: &str = "Checksum:";
 
-/// What a file is, beside what would be written.
+/// How a file compares with what would be generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum FileStatus {
     /// The same.
-    Same,
-    /// Made from the same contracts and not edited since: no more than their versions and texts are others.
-    OtherTexts,
-    /// Something else.
-    Other,
+    UpToDate,
+    /// Made from the same contracts and not edited since: only versions and descriptive texts differ.
+    TextsDiffer,
+    /// Made from other contracts, or edited.
+    Differs,
 }
 
-/// What a file is that should be as `order` says.
-pub fn standing(file: &str, order: &Order<'_>) -> Standing {
+/// Compares a file with what `order` would generate.
+pub fn file_status(file: &str, order: &Order<'_>) -> FileStatus {
     if file == generate(order) {
-        return Standing::Same;
+        return FileStatus::UpToDate;
     }
-    let Some((before, checksum)) = file.split_once(PLACE) else {
-        return Standing::Other;
+    let Some((before, checksum)) = file.split_once(CHECKSUM_LABEL) else {
+        return FileStatus::Differs;
     };
     let (checksum, after) = checksum.split_once('\n').unwrap_or_default();
-    let unsealed = format!("{before}{PLACE}\n{after}");
+    let unsealed = format!("{before}{CHECKSUM_LABEL}\n{after}");
     if checksum.trim() == of(&unsealed, order) {
-        Standing::OtherTexts
+        FileStatus::TextsDiffer
     } else {
-        Standing::Other
+        FileStatus::Differs
     }
 }
 
 /// A text with its checksum in its place.
 pub(super) fn filled_in(text: &str, order: &Order<'_>) -> String {
-    text.replacen(PLACE, &format!("{PLACE} {}", of(text, order)), 1)
+    text.replacen(
+        CHECKSUM_LABEL,
+        &format!("{CHECKSUM_LABEL} {}", of(text, order)),
+        1,
+    )
 }
 
 /// Over the text, and over what the contracts give without what nobody relies on: the same text has another checksum when

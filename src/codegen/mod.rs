@@ -30,7 +30,7 @@ mod wire;
 
 use crate::protocol::{bounds::Text, names::Namespace, tool::Tool};
 
-pub use checksum::{Standing, standing};
+pub use checksum::{FileStatus, file_status};
 use read::Side;
 use shape::{Model, ToolShape};
 
@@ -220,6 +220,6 @@ fn header(model: &Model, task: &Task) -> Vec<String> {
         format!("    {}{version}  {}", tool.name, tool.hash)
     });
     lines.extend(tools);
-    lines.extend([String::new(), checksum::PLACE.to_owned()]);
+    lines.extend([String::new(), checksum::CHECKSUM_LABEL.to_owned()]);
     lines
 }

@@ -69,13 +69,13 @@ impl Server {
         Self::start_by(options, &program).await
     }
 
-    /// As [`Server::start`], until `told` to give up: none then, and nothing of the server runs any more.
+    /// As [`Server::start`], unless `cancelled` resolves first: none then, and nothing of the server runs any more.
     pub async fn start_unless(
         options: &Options,
-        told: impl Future<Output = ()>,
+        cancelled: impl Future<Output = ()>,
     ) -> Result<Option<Self>, Error> {
         let program = std::env::current_exe().map_err(|source| Error::Spawn { source })?;
-        Self::start_by_unless(options, &program, told).await
+        Self::start_by_unless(options, &program, cancelled).await
     }
 
     /// As [`Server::start`], for a program that has no `nats-child` subcommand itself: `onex` is the path of one that
@@ -91,13 +91,13 @@ impl Server {
     async fn start_by_unless(
         options: &Options,
         onex: &Path,
-        told: impl Future<Output = ()>,
+        cancelled: impl Future<Output = ()>,
     ) -> Result<Option<Self>, Error> {
         let began = Instant::now();
-        tokio::pin!(told);
+        tokio::pin!(cancelled);
         let found = tokio::select! {
             found = find::find() => found?,
-            () = &mut told => return Ok(None),
+            () = &mut cancelled => return Ok(None),
         };
         info!(path = %found.path.display(), version = %found.version, took_ms = millis(began), "found nats-server");
         if !options.listen.ip().is_loopback() {
@@ -115,7 +115,7 @@ impl Server {
             .map_err(|source| Error::Spawn { source })?;
         let outcome = tokio::select! {
             outcome = bring_up(&mut process, pipes, &folder, options) => outcome.map(Some),
-            () = &mut told => Ok(None),
+            () = &mut cancelled => Ok(None),
         };
         let (address, version) = match outcome {
             Ok(Some(ready)) => ready,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::schema_graph::{Edge, Graph, Node, Place};
+use super::schema_graph::{Edge, Graph, InstanceLocation, Node};
 
 /// How deep a schema may look into a value, by schemas one below the other. A thread's stack holds them.
 pub const VALIDATION_DEPTH_MAX: usize = 256;
@@ -110,9 +110,9 @@ impl Count<'_> {
         let mut steps = self.own(node, looked, of)?;
         for edge in &node.edges {
             let deciding = match of {
-                Of::Deciding if node.twice && edge.place == Place::Here => 2,
+                Of::Deciding if node.twice && edge.location == InstanceLocation::InPlace => 2,
                 // What holds is found out first, at every level.
-                Of::Telling if edge.place == Place::Here => 2,
+                Of::Telling if edge.location == InstanceLocation::InPlace => 2,
                 Of::Deciding => 1,
                 Of::Telling => 0,
             };
@@ -183,36 +183,36 @@ impl Count<'_> {
             steps = steps.saturating_add(count.at(edge.to, looked, depth, of)?);
             count.within(steps)
         };
-        match (&edge.place, looked.members()) {
-            (Place::Here, _) => add(self, looked)?,
-            (Place::Member(name), Some(members)) => {
+        match (&edge.location, looked.members()) {
+            (InstanceLocation::InPlace, _) => add(self, looked)?,
+            (InstanceLocation::Member(name), Some(members)) => {
                 if let Some(member) = members.get(name) {
                     add(self, Looked::Value(member))?;
                 }
             }
-            (Place::Members, Some(members)) => {
+            (InstanceLocation::Members, Some(members)) => {
                 for member in members.values() {
                     add(self, Looked::Value(member))?;
                 }
             }
-            (Place::OtherMembers, Some(members)) => {
+            (InstanceLocation::OtherMembers, Some(members)) => {
                 for (name, member) in members {
                     if !node.names(name) {
                         add(self, Looked::Value(member))?;
                     }
                 }
             }
-            (Place::Names, Some(members)) => {
+            (InstanceLocation::Names, Some(members)) => {
                 for name in members.keys() {
                     add(self, Looked::Name(name))?;
                 }
             }
-            (Place::Item(index), None) => {
+            (InstanceLocation::Item(index), None) => {
                 if let Some(item) = looked.items().get(*index) {
                     add(self, Looked::Value(item))?;
                 }
             }
-            (Place::ItemsFrom(first), None) => {
+            (InstanceLocation::ItemsFrom(first), None) => {
                 for item in looked.items().iter().skip(*first) {
                     add(self, Looked::Value(item))?;
                 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
 use super::{
-    asked::Asked,
+    attempt::Attempt,
     describe::Help,
     endpoint::Endpoint,
     error::{BUSY_RETRY_MILLIS, Error, ErrorCode, ErrorReply},
@@ -217,7 +217,7 @@ impl Detail {
 
     fn schema(self) -> Value {
         match self {
-            Self::Asked => list::<Asked>(
+            Self::Asked => list::<Attempt>(
                 "Which nodes were asked to run the tool, in order, and what each said.",
             ),
             Self::Bound => text("Which bound is reached."),

@@ -150,7 +150,7 @@ pub struct ErrorReply {
     pub error: Error,
 }
 
-/// Whether a deed may have been done.
+/// Whether the request may have been carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It was not.

@@ -24,7 +24,7 @@ use onex_types::{
 };
 
 use super::{
-    asked::Asked,
+    attempt::Attempt,
     bounds::Open,
     error::ErrorCode,
     names::{
@@ -177,7 +177,7 @@ pub struct ExecutionEvent {
     pub attempts: Option<u32>,
     /// Which, in order, and what each said; empty where that is not known.
     #[serde(default)]
-    pub asked: Vec<Asked>,
+    pub asked: Vec<Attempt>,
     /// The caller's trace, or else its correlation id.
     pub trace_log_id: Option<String>,
 }
@@ -351,7 +351,7 @@ impl ExecutionEvent {
             duration_ms: end.and_then(|end| end.duration_ms),
             attempts: end.and_then(|end| end.attempts),
             asked: end
-                .map(|end| end.asked.iter().cloned().map(Asked::from).collect())
+                .map(|end| end.asked.iter().cloned().map(Attempt::from).collect())
                 .unwrap_or_default(),
             trace_log_id: execution.trace_log_id.clone(),
         }

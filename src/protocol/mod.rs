@@ -1,7 +1,7 @@
 //! The wire protocol: subjects, headers, requests, replies and errors. Both sides use these types.
 
 mod admits;
-pub mod asked;
+pub mod attempt;
 pub mod bounds;
 pub mod bus;
 pub mod canonical;

@@ -30,7 +30,7 @@ pub const PAGE_ITEMS_DEFAULT: u16 = 100;
 /// In which port space: `tcp` or `udp`. `both` is part of the protocol and not offered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum TransportWish {
+pub enum RequestedTransport {
     /// TCP.
     #[default]
     Tcp,
@@ -61,7 +61,7 @@ pub struct LeaseRequest {
     /// `tcp` (default) or `udp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<TransportText>")]
-    pub transport: Option<TransportWish>,
+    pub transport: Option<RequestedTransport>,
     /// Tried first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<PortNumber>")]

@@ -31,11 +31,11 @@ pub(super) const PATTERN: &str = "pattern";
 /// The keyword whose names are regular expressions for names.
 pub(super) const PATTERN_PROPERTIES: &str = "patternProperties";
 
-/// At which values a schema within a schema looks.
+/// The instance locations to which a subschema applies, seen from those of its schema.
 #[derive(Debug, PartialEq)]
-pub(super) enum Place {
-    /// The same.
-    Here,
+pub(super) enum InstanceLocation {
+    /// The same: an in-place applicator.
+    InPlace,
     /// A member.
     Member(String),
     /// All members.
@@ -55,9 +55,9 @@ pub(super) enum Place {
 /// A schema that another one applies.
 #[derive(Debug)]
 pub(super) struct Edge {
-    /// To what.
-    pub(super) place: Place,
-    /// Which.
+    /// To which parts of a value.
+    pub(super) location: InstanceLocation,
+    /// The index of the schema that is applied.
     pub(super) to: usize,
 }
 
@@ -227,15 +227,15 @@ impl Graph {
         self.change(at, |node| node.note(keyword, value));
         match (holds(keyword), value) {
             (Some(Holds::Schema), _) => {
-                self.apply(at, place(keyword, members), value, &below, depth)?;
+                self.apply(at, location(keyword, members), value, &below, depth)?;
             }
             (Some(Holds::List), Value::Array(items)) => {
                 for (index, item) in items.iter().enumerate() {
-                    let place = match keyword {
-                        "prefixItems" => Place::Item(index),
-                        _ => Place::Here,
+                    let location = match keyword {
+                        "prefixItems" => InstanceLocation::Item(index),
+                        _ => InstanceLocation::InPlace,
                     };
-                    let to = self.apply(at, place, item, &format!("{below}/{index}"), depth)?;
+                    let to = self.apply(at, location, item, &format!("{below}/{index}"), depth)?;
                     if matches!(keyword, "anyOf" | "oneOf") {
                         self.alternatives.push(to);
                     }
@@ -243,18 +243,18 @@ impl Graph {
             }
             (Some(Holds::Named), Value::Object(named)) => {
                 for (name, schema) in named {
-                    let place = match keyword {
-                        "properties" => Place::Member(name.clone()),
-                        PATTERN_PROPERTIES => Place::Members,
-                        "dependentSchemas" => Place::Here,
-                        _ => Place::Nowhere,
+                    let location = match keyword {
+                        "properties" => InstanceLocation::Member(name.clone()),
+                        PATTERN_PROPERTIES => InstanceLocation::Members,
+                        "dependentSchemas" => InstanceLocation::InPlace,
+                        _ => InstanceLocation::Nowhere,
                     };
                     let pointer = pointer::member(&below, name);
                     if keyword == PATTERN_PROPERTIES {
                         let pattern = self.pattern(name, &pointer)?;
                         self.change(at, |node| node.name_patterns.push(pattern));
                     }
-                    self.apply(at, place, schema, &pointer, depth)?;
+                    self.apply(at, location, schema, &pointer, depth)?;
                 }
             }
             (None, Value::String(pattern)) if keyword == PATTERN => {
@@ -269,13 +269,13 @@ impl Graph {
     fn apply(
         &mut self,
         at: usize,
-        place: Place,
+        location: InstanceLocation,
         schema: &Value,
         pointer: &str,
         depth: usize,
     ) -> Result<usize, Error> {
         let to = self.add(schema, pointer, depth + 1)?;
-        self.change(at, |node| node.edges.push(Edge { place, to }));
+        self.change(at, |node| node.edges.push(Edge { location, to }));
         Ok(to)
     }
 
@@ -320,8 +320,8 @@ impl Graph {
             found.push((*at, to));
         }
         for (at, to) in found {
-            let place = Place::Here;
-            self.change(at, |node| node.edges.push(Edge { place, to }));
+            let location = InstanceLocation::InPlace;
+            self.change(at, |node| node.edges.push(Edge { location, to }));
         }
         Ok(())
     }
@@ -374,7 +374,7 @@ impl Graph {
         set(chains, Chain::Begun);
         let mut longest = 0;
         for edge in self.nodes.get(at).into_iter().flat_map(|node| &node.edges) {
-            if edge.place == Place::Here {
+            if edge.location == InstanceLocation::InPlace {
                 longest = longest.max(self.chain(edge.to, length + 1, chains)?);
             }
         }
@@ -403,18 +403,18 @@ enum Chain {
 }
 
 /// At which values the one schema under that keyword looks, among `members` of the schema that has it.
-fn place(keyword: &str, members: &Map<String, Value>) -> Place {
+fn location(keyword: &str, members: &Map<String, Value>) -> InstanceLocation {
     match keyword {
         "items" => {
             let prefix = members.get("prefixItems").and_then(Value::as_array);
-            Place::ItemsFrom(prefix.map_or(0, Vec::len))
+            InstanceLocation::ItemsFrom(prefix.map_or(0, Vec::len))
         }
-        "contains" | "unevaluatedItems" => Place::ItemsFrom(0),
-        "additionalProperties" => Place::OtherMembers,
-        "unevaluatedProperties" => Place::Members,
-        "propertyNames" => Place::Names,
-        "contentSchema" => Place::Nowhere,
-        _ => Place::Here,
+        "contains" | "unevaluatedItems" => InstanceLocation::ItemsFrom(0),
+        "additionalProperties" => InstanceLocation::OtherMembers,
+        "unevaluatedProperties" => InstanceLocation::Members,
+        "propertyNames" => InstanceLocation::Names,
+        "contentSchema" => InstanceLocation::Nowhere,
+        _ => InstanceLocation::InPlace,
     }
 }
 

@@ -127,11 +127,11 @@ impl Validator {
         if !within(Of::Telling) {
             return whole("is not as its schema says, and too large for it to be said where");
         }
-        let mut told = Vec::new();
+        let mut violations = Vec::new();
         for error in self.compiled.iter_errors(value).take(VIOLATIONS_MAX) {
-            violation::tell(&error, value, &self.graph.patterns, &mut told);
+            violation::report(&error, value, &self.graph.patterns, &mut violations);
         }
-        told
+        violations
     }
 }
 

@@ -49,23 +49,23 @@ enum Meant<'a> {
     Any,
 }
 
-/// Tells of an error, as far as there is room.
-pub(super) fn tell(
+/// Adds what is wrong to `violations`, as far as there is room.
+pub(super) fn report(
     error: &ValidationError<'_>,
     whole: Node<'_>,
     patterns: &[Pattern],
-    told: &mut Vec<Violation>,
+    violations: &mut Vec<Violation>,
 ) {
     let at = error.instance_path().as_str();
-    let room = VIOLATIONS_MAX.saturating_sub(told.len());
+    let room = VIOLATIONS_MAX.saturating_sub(violations.len());
     let mut one = |at: &str, message: &str| {
         let violation = Violation {
             pointer: at.to_owned(),
             message: shortened(message),
         };
         // Two parts of a schema may ask for the same.
-        if !told.contains(&violation) {
-            told.push(violation);
+        if !violations.contains(&violation) {
+            violations.push(violation);
         }
     };
     match error.kind() {
@@ -78,7 +78,7 @@ pub(super) fn tell(
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => match meant(at, context) {
             Meant::One(errors) => {
                 for error in errors.iter().take(room) {
-                    tell(error, whole, patterns, told);
+                    report(error, whole, patterns, violations);
                 }
             }
             Meant::NoneFor(error, values) => {

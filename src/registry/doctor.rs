@@ -22,7 +22,7 @@ use super::{
     background::{events_options, last_event},
     clock::Clock,
     driver::{self, Driver, LoadError, Submitted},
-    high_water::{Elsewhere, Note, store_id},
+    high_water::{HighWaterSources, Note, store_id},
     settings::Settings,
 };
 
@@ -104,19 +104,19 @@ impl Doctor {
 
     /// Looks, and changes nothing.
     pub async fn examine(&self) -> Result<Report, DoctorError> {
-        let elsewhere = self.elsewhere().await?;
-        let known = elsewhere.read();
+        let sources = self.high_water_sources().await?;
+        let high_water = sources.read();
         let bucket = self.settings.namespace.bucket();
         let (mut log, store) =
             onex_log::open_existing(self.settings.log(&self.nats).nats, &bucket).await?;
         let info = store.check().await?;
-        let nothing = Elsewhere::default();
+        let nothing = HighWaterSources::default();
         let loaded = driver::load(&mut log, &store, None, &nothing, Clock::start()).await;
         let (store_id, revision, refused) = match loaded {
             Ok(loaded) => {
                 let id = store_id(loaded.state());
                 let revision = loaded.state().revision();
-                let checked = loaded.checked(known.revision(id));
+                let checked = loaded.checked(high_water.revision(id));
                 (id, Some(revision), checked.err().map(|why| why.to_string()))
             }
             // Nothing is known of it but that it is empty.
@@ -134,15 +134,15 @@ impl Doctor {
             messages: info.messages,
             bytes: info.bytes,
             bytes_max: info.bytes_max,
-            event_revision: elsewhere.event,
-            noted: known.noted.of(store_id).cloned(),
+            event_revision: sources.event,
+            noted: high_water.noted.of(store_id).cloned(),
             refused,
         })
     }
 
     /// Lets a registry go on from what is there.
     pub async fn accept_restore(&self, holders_restarted: bool) -> Result<Accepted, DoctorError> {
-        let elsewhere = self.elsewhere().await?;
+        let sources = self.high_water_sources().await?;
         let (log, store) = self.open_for_good().await?;
         let options = driver::Options {
             local: Local {
@@ -153,7 +153,7 @@ impl Doctor {
             // It is not known with which ones the registry will be started.
             settings: None,
             given: Vec::new(),
-            known: Elsewhere::default(),
+            high_water: HighWaterSources::default(),
             clock: Clock::start(),
             applied: Vec::new(),
         };
@@ -166,7 +166,7 @@ impl Doctor {
         let driver = Driver::start(log, store, options, answer).await?;
         let reads = &driver.handle.reads;
         let store_id = reads.with(clock.now().mono, store_id).flatten();
-        let known = elsewhere.read().revision(store_id).unwrap_or_default();
+        let known = sources.read().revision(store_id).unwrap_or_default();
         let known = known.max(reads.revision());
         let (waiter, outcome) = oneshot::channel();
         let command = Command {
@@ -220,7 +220,7 @@ impl Doctor {
         onex_log::open(options).await
     }
 
-    async fn elsewhere(&self) -> Result<Elsewhere, DoctorError> {
+    async fn high_water_sources(&self) -> Result<HighWaterSources, DoctorError> {
         let name = format!("{SERVICE} doctor");
         let client = self.nats.connect(&name, |_| {}).await?;
         let events = Derived::named(client, &events_options(&self.settings, None));
@@ -228,7 +228,7 @@ impl Doctor {
             Err(onex_log::Error::Missing { .. }) => None,
             event => event?,
         };
-        Ok(Elsewhere {
+        Ok(HighWaterSources {
             event,
             notes: self.settings.notes.clone(),
         })

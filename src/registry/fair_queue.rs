@@ -86,7 +86,7 @@ impl FairQueue {
             self.grant(&mut state);
             arrival
         };
-        let _place = Place {
+        let _guard = WaitGuard {
             queue: self,
             flow,
             arrival,
@@ -124,14 +124,14 @@ impl FairQueue {
     }
 }
 
-/// The place in the queue of a caller of [`FairQueue::acquire`]; given up when it is dropped.
-struct Place<'a> {
+/// Takes the job of a caller of [`FairQueue::acquire`] out of its queue when it is dropped.
+struct WaitGuard<'a> {
     queue: &'a FairQueue,
     flow: Flow,
     arrival: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         self.queue.lock().withdraw(self.flow, self.arrival);
     }

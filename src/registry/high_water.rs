@@ -166,33 +166,33 @@ fn read(path: &Path) -> Option<Note> {
     serde_json::from_reader(file).ok()
 }
 
-/// Where something is known of a store from elsewhere.
+/// Where to learn, outside of the store, how far its log was.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Elsewhere {
+pub(super) struct HighWaterSources {
     /// The revision of the last event.
     pub(super) event: Option<u64>,
     /// Where instances note.
     pub(super) notes: Option<Notes>,
 }
 
-/// What is known of it.
-pub(super) struct Known {
+/// How far the log was, by what was noted outside of the store.
+pub(super) struct HighWater {
     event: Option<u64>,
     pub(super) noted: Noted,
 }
 
-impl Elsewhere {
+impl HighWaterSources {
     /// What is known by now. A log that is read afterwards is not older than that, whoever writes to it meanwhile.
-    pub(super) fn read(&self) -> Known {
+    pub(super) fn read(&self) -> HighWater {
         let noted = self.notes.as_ref().map(Notes::read);
-        Known {
+        HighWater {
             event: self.event,
             noted: noted.unwrap_or_default(),
         }
     }
 }
 
-impl Known {
+impl HighWater {
     /// The highest revision that is known of that store; see [`Noted::of`].
     pub(super) fn revision(&self, store_id: Option<Uuid>) -> Option<u64> {
         let note = self.noted.of(store_id);
@@ -242,18 +242,24 @@ mod tests {
         assert_eq!(revision(Some(3)), Some(50));
         assert_eq!(revision(Some(4)), None);
         assert_eq!(revision(None), Some(30));
-        let known = |event| {
-            Elsewhere {
+        let high_water = |event| {
+            HighWaterSources {
                 event,
                 notes: Some(notes.clone()),
             }
             .read()
         };
-        assert_eq!(known(Some(25)).revision(Some(Uuid::from_u128(1))), Some(25));
-        assert_eq!(known(None).revision(Some(Uuid::from_u128(1))), Some(20));
-        assert_eq!(Elsewhere::default().read().revision(None), None);
+        assert_eq!(
+            high_water(Some(25)).revision(Some(Uuid::from_u128(1))),
+            Some(25)
+        );
+        assert_eq!(
+            high_water(None).revision(Some(Uuid::from_u128(1))),
+            Some(20)
+        );
+        assert_eq!(HighWaterSources::default().read().revision(None), None);
         // What is noted later says nothing of a log that was read before.
-        let before = known(None);
+        let before = high_water(None);
         notes.write(&note(1, "nats://a:4222", 90)).unwrap();
         assert_eq!(before.revision(Some(Uuid::from_u128(1))), Some(20));
     }

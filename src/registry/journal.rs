@@ -9,10 +9,8 @@ use crate::{
         endpoint::Endpoint,
         error::{Error, ErrorCode},
     },
-    throttle::LogThrottle,
+    throttle::{LogInterval, LogThrottle},
 };
-
-use super::seldom::Seldom;
 
 /// A request that takes longer is logged.
 const SLOW_MIN: Duration = Duration::from_secs(1);
@@ -47,7 +45,7 @@ pub(super) struct Journal {
     faults: Arc<LogThrottle>,
     causes: Arc<LogThrottle>,
     /// Keeps one complaint about the store from becoming thousands.
-    complaints: Seldom,
+    complaints: LogInterval,
 }
 
 impl Journal {
@@ -58,7 +56,7 @@ impl Journal {
             refused,
             faults: LogThrottle::new("faults"),
             causes: LogThrottle::new("causes of faults"),
-            complaints: Seldom::default(),
+            complaints: LogInterval::default(),
         }
     }
 
@@ -98,7 +96,7 @@ impl Journal {
                     tracing::error!(endpoint, code, correlation_id, ms, why, "a fault");
                 }
             }
-            ErrorCode::StoreUnavailable if self.complaints.may() => {
+            ErrorCode::StoreUnavailable if self.complaints.admits() => {
                 tracing::warn!(
                     endpoint,
                     code,

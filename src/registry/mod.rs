@@ -1,11 +1,11 @@
 //! The running registry.
 
-mod announce;
 mod availability;
 mod background;
 mod bus;
 mod callers;
 mod clock;
+mod connection_events;
 mod contracts;
 mod doctor;
 mod driver;
@@ -19,19 +19,18 @@ mod intake;
 mod invoke;
 mod journal;
 mod lifecycle;
+mod message;
 mod micro;
-mod news;
 mod own_host;
+mod pause;
 mod peers;
 mod queries;
 mod refusal;
-mod requests;
+mod registration;
+mod request_id;
 mod rights;
-mod seldom;
 mod session;
 pub mod settings;
-mod shape;
-mod stall;
 mod start;
 mod stop;
 
@@ -40,5 +39,4 @@ pub use doctor::{Accepted, Doctor, DoctorError, Report};
 pub use fatal::Fatal;
 pub use high_water::{Note, Notes};
 pub use lifecycle::Registry;
-pub use refusal::error as refusal_error;
 pub use start::StartError;

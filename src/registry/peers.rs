@@ -61,7 +61,7 @@ impl Peers {
         stop: &Stop,
     ) -> Self {
         let namespace = settings.namespace.clone();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let this = Self {
             own: instance(own),
             heard: Arc::default(),
@@ -78,7 +78,7 @@ impl Peers {
                         if has_namesake(&found, &settings, &machine) {
                             heard.tell_of_namesake(&settings.host);
                         }
-                        tell_of_overlaps(&found, &settings, &machine, &mut told);
+                        report_overlaps(&found, &settings, &machine, &mut reported);
                         let found = found
                             .iter()
                             .filter(|peer| is_in(peer, &namespace))
@@ -179,16 +179,16 @@ fn has_namesake(peers: &[Identity], settings: &Settings, machine: &Machine) -> b
     peers.any(is_other)
 }
 
-/// Says which ports two namespaces grant, as far as that was not `told` before: at the start it is refused, unless both
+/// Says which ports two namespaces grant, as far as that was not `reported` before: at the start it is refused, unless both
 /// start at once.
-fn tell_of_overlaps(
+fn report_overlaps(
     peers: &[Identity],
     settings: &Settings,
     machine: &Machine,
-    told: &mut Vec<String>,
+    reported: &mut Vec<String>,
 ) {
     let found = overlaps(peers, settings, machine);
-    if found.is_empty() || found == *told {
+    if found.is_empty() || found == *reported {
         return;
     }
     tracing::error!(
@@ -196,7 +196,7 @@ fn tell_of_overlaps(
          with other --ports",
         found.join("; ")
     );
-    *told = found;
+    *reported = found;
 }
 
 /// Registries of other namespaces that grant ports of the same machine, by whatever name, from ranges that touch ours:

@@ -17,6 +17,16 @@ pub(in crate::registry) fn decided(outcome: command::Outcome) -> Result<(Answer,
     Ok((answer, revision))
 }
 
+/// The revision behind which something was asked: everything that was in the log before is in what readers see. Of an entry
+/// that changes nothing it does not matter whether nobody knows of it.
+pub(in crate::registry) fn index_read(outcome: command::Outcome) -> Result<u64, Error> {
+    match outcome.result {
+        Ok(_) => Ok(outcome.revision),
+        Err(Refusal::Unknown) => Err(error(Refusal::Unavailable)),
+        Err(refusal) => Err(error(refusal)),
+    }
+}
+
 /// The error that says it, as of that revision.
 pub(in crate::registry) fn error_at(revision: u64, refusal: Refusal) -> Error {
     match refusal {
@@ -26,7 +36,7 @@ pub(in crate::registry) fn error_at(revision: u64, refusal: Refusal) -> Error {
 }
 
 /// The error that says it.
-pub fn error(refusal: Refusal) -> Error {
+pub(in crate::registry) fn error(refusal: Refusal) -> Error {
     let message = refusal.to_string();
     match refusal {
         Refusal::TtlTooLong(_) => Error::invalid("/ttl", message),

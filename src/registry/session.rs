@@ -14,10 +14,10 @@ use crate::{
 
 use super::{
     bus::Bus,
+    connection_events::{Refusals, request_events},
     fatal::Fatal,
     intake::{Intake, Listening},
     micro::Micro,
-    news::{Refusals, request_events},
     rights::Rights,
     start::StartError,
     stop::Stop,

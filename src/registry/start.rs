@@ -36,19 +36,19 @@ use super::{
     contracts::Contracts,
     driver::{self, Applied, Driver, LoadError},
     handlers,
-    high_water::Elsewhere,
+    high_water::HighWaterSources,
     hosts::Heard,
     intake::{Admission, Completion, Intake, Replies},
     invoke::{self, Invoke},
     lifecycle::Registry,
     micro::{Identity, Micro},
     own_host::OwnHost,
+    pause::PauseDetector,
     peers::{self, Peers},
     queries::Texts,
     rights::Rights,
     session::{Opener, connect},
     settings::{Settings, show_ranges},
-    stall::Stall,
     stop::Stop,
 };
 
@@ -120,7 +120,7 @@ impl Registry {
         let publishing = nats
             .connect(&name, |event| tracing::debug!(%event, "events"))
             .await?;
-        let (events, known) = events(&settings, &publishing, &store).await?;
+        let (events, high_water) = events(&settings, &publishing, &store).await?;
         rights.start(nats, &stop).await?;
         let bus = Bus::new(connection.client.clone());
         let start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop).await?;
@@ -128,7 +128,7 @@ impl Registry {
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
         let (applied, [to_publish, to_show, to_note]) = applied_channels();
-        let options = start.engine_options(known, applied);
+        let options = start.engine_options(high_water, applied);
         let instance = options.local.instance;
         let driver = Driver::start(log, store.clone(), options, answer).await?;
         let derived = DerivedStreams {
@@ -164,8 +164,8 @@ impl Registry {
         };
         let names = say_names(&intake, &stop);
         let session = opener.open(connection, &intake, names).await?;
-        let stalls = Arc::clone(&intake).watch_for_stalls();
-        stop.watch("watch for stalls", stalls);
+        let pauses = Arc::clone(&intake).watch_for_pauses();
+        stop.watch("watch for pauses", pauses);
         let ms = millis(began.elapsed());
         tracing::info!(
             registry_id = %intake.registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
@@ -222,60 +222,47 @@ impl<'a> Start<'a> {
 
     /// What requests are taken with.
     fn intake(self, driver: Driver<Completion>) -> Intake {
-        let Self {
-            settings,
-            registry_id,
-            clock,
-            stop,
-            bus,
-            machine,
-            running,
-            identity,
-            started,
-            replies,
-            rights,
-            ..
-        } = self;
+        let (settings, clock, registry_id) = (self.settings, self.clock, self.registry_id);
         let own_host = OwnHost {
-            heard: Arc::new(Heard::new(running.into_iter(), clock.now().mono)),
-            machine,
+            heard: Arc::new(Heard::new(self.running.into_iter(), clock.now().mono)),
+            machine: self.machine,
             registry_id,
         };
         let peers = Peers::start(
-            bus.clone(),
+            self.bus.clone(),
             settings.clone(),
             own_host.machine.clone(),
-            &identity,
+            &self.identity,
             Arc::clone(&own_host.heard),
             clock,
-            &stop,
+            &self.stop,
         );
-        let nats_server = bus.client().server_info().version;
-        let contracts = Arc::new(Contracts::new(settings, rights.clone()));
+        let nats_server = self.bus.client().server_info().version;
+        let contracts = Arc::new(Contracts::new(settings, self.rights.clone()));
         let parts = invoke::Parts {
             handle: driver.handle.clone(),
             clock,
-            bus: bus.clone(),
+            bus: self.bus.clone(),
             contracts: Arc::clone(&contracts),
-            replies: replies.clone(),
-            rights,
+            replies: self.replies.clone(),
+            rights: self.rights,
             registry_id,
         };
         Intake {
-            registry: handlers::this_instance(settings, registry_id, started, nats_server),
+            registry: handlers::this_instance(settings, registry_id, self.started, nats_server),
             peers,
             texts: Texts::default(),
-            bus,
+            bus: self.bus,
             namespace: settings.namespace.clone(),
             clock,
             own_host: Arc::new(own_host),
             registry_id,
             contracts,
-            invoke: Invoke::start(settings, parts, &stop),
+            invoke: Invoke::start(settings, parts, &self.stop),
             ttl_max: settings.ttl_max,
             driver,
-            replies,
-            stall: Stall::new(),
+            replies: self.replies,
+            pause_detector: PauseDetector::new(),
             admission: Admission::new(settings.requests_in_flight_max),
             unsubscribed: Semaphore::new(0),
         }
@@ -283,7 +270,7 @@ impl<'a> Start<'a> {
 
     fn engine_options(
         &self,
-        known: Elsewhere,
+        high_water: HighWaterSources,
         applied: Vec<mpsc::UnboundedSender<Applied>>,
     ) -> driver::Options {
         let settings = self.settings;
@@ -299,7 +286,7 @@ impl<'a> Start<'a> {
                     .unwrap_or(Limits::default().snapshot_bytes),
                 ..Limits::default()
             },
-            known,
+            high_water,
             settings: Some(SharedSettings {
                 ttl_max: settings.ttl_max,
                 holder_leases_max: settings.holder_leases_max,
@@ -330,14 +317,14 @@ async fn events(
     settings: &Settings,
     client: &Client,
     store: &onex_log::Store,
-) -> Result<(Target, Elsewhere), StartError> {
+) -> Result<(Target, HighWaterSources), StartError> {
     let options = events_options(settings, settings.derived_replicas(store.replicas()));
     let stream = Derived::open(client.clone(), &options).await?;
-    let known = Elsewhere {
+    let high_water = HighWaterSources {
         event: last_event(&stream).await?,
         notes: settings.notes.clone(),
     };
-    Ok((Target { stream, options }, known))
+    Ok((Target { stream, options }, high_water))
 }
 
 /// Notes outside of the store how far it is.

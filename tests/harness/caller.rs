@@ -197,7 +197,7 @@ impl Caller {
         requester: Uuid,
         more: Value,
     ) -> impl Future<Output = Value> + use<'_> {
-        self.get("port.lease", wish(requester, more))
+        self.get("port.lease", lease_request(requester, more))
     }
 
     /// Waits until somebody answers.
@@ -240,7 +240,7 @@ pub(crate) fn header_map(headers: &[(&str, &str)]) -> HeaderMap {
 }
 
 /// The body of a `port.lease` request.
-pub(crate) fn wish(requester: Uuid, more: Value) -> Value {
+pub(crate) fn lease_request(requester: Uuid, more: Value) -> Value {
     with(json!({"requester_id": requester, "protocol": "http"}), more)
 }
 

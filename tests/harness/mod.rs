@@ -30,7 +30,7 @@ mod view;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub(crate) use caller::{Caller, Refused, Reply, header_map, wish};
+pub(crate) use caller::{Caller, Refused, Reply, header_map, lease_request};
 pub(crate) use events::{Event, Events};
 pub(crate) use files::{installed, root};
 pub(crate) use holder::{Holder, HolderPlan};

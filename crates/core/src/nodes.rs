@@ -114,7 +114,7 @@ impl State {
         let colliding = |tool: &Tool| {
             let offer = self.indexes.nodes.offer(&tool.name)?;
             let mut others = offer.colliding(id, &tool.version, &tool.contract_hash);
-            others.next().map(|other| tool.told(Some(other)))
+            others.next().map(|other| tool.reference(Some(other)))
         };
         tools.iter().filter_map(colliding).collect()
     }
@@ -274,8 +274,8 @@ impl State {
 }
 
 impl Tool {
-    /// As an event tells of it.
-    pub(crate) fn told(&self, other: Option<&NodeId>) -> ToolRef {
+    /// What an event says of it.
+    pub(crate) fn reference(&self, other: Option<&NodeId>) -> ToolRef {
         ToolRef {
             name: self.name.clone(),
             version: self.version.clone(),

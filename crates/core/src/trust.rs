@@ -12,8 +12,8 @@ use crate::record::{Request, Unknown};
 pub const VALIDATORS_MAX: usize = 64;
 /// Contracts of a node on which verdicts are kept: a node may come back to an earlier one.
 pub const CONTRACTS_KEPT_MAX: usize = 4;
-/// Reports of one validator on one contract that are remembered, so that the same again does no second
-/// deed.
+/// Reports of one validator on one contract that are remembered, so that a retry counts
+/// once.
 pub const REPORTS_REMEMBERED: usize = 4;
 /// Verdicts from which a node whose verdicts are all good is verified.
 pub const VERIFIED_VERDICTS_MIN: usize = 2;

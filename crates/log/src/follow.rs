@@ -50,7 +50,7 @@ const READ_AROUND_MAX: usize = 256;
 /// A message of the log, in its order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// Its place.
+    /// Its sequence number in the stream.
     pub sequence: Sequence,
     /// Its header; absent in a message that is no entry.
     pub header: Option<EntryHeader>,
@@ -186,17 +186,17 @@ impl Follower {
     }
 
     fn take(&mut self, message: Message) -> Result<Option<Delivery>, Lost> {
-        let Some(place) = message.reply.as_deref().and_then(Place::read) else {
+        let Some(info) = message.reply.as_deref().and_then(DeliveryInfo::read) else {
             return self.control(&message).map(|()| None);
         };
-        self.next.advance(&place)?;
+        self.next.advance(&info)?;
         self.outstanding = self.outstanding.saturating_sub(1);
         Ok(Some(Delivery {
-            sequence: place.stream,
+            sequence: info.stream,
             header: header::of(message.headers.as_ref()),
-            time: place.time,
+            time: info.time,
             body: message.payload,
-            pending: place.pending,
+            pending: info.pending,
         }))
     }
 
@@ -315,15 +315,15 @@ struct Next {
 }
 
 impl Next {
-    fn advance(&mut self, place: &Place) -> Result<(), Lost> {
+    fn advance(&mut self, info: &DeliveryInfo) -> Result<(), Lost> {
         // The consumer's numbers have no gap, whatever the stream's have: what is missing there did not reach us.
-        if place.consumer != self.consumer || place.stream < self.stream {
+        if info.consumer != self.consumer || info.stream < self.stream {
             return Err(Lost::Gap);
         }
-        if place.stream > self.stream {
+        if info.stream > self.stream {
             return Err(Lost::Trimmed {
                 wanted: self.stream,
-                first: place.stream,
+                first: info.stream,
             });
         }
         self.consumer += 1;
@@ -333,14 +333,14 @@ impl Next {
 }
 
 /// What the subject for acknowledging a delivery says of it.
-struct Place {
+struct DeliveryInfo {
     stream: Sequence,
     consumer: u64,
     time: Timestamp,
     pending: u64,
 }
 
-impl Place {
+impl DeliveryInfo {
     /// `$JS.ACK.<stream>.<consumer>.<delivered>.<sequence>.<consumer sequence>.<time>.<pending>`, or the same with
     /// `<domain>.<account>` in front of the stream and words behind.
     fn read(subject: &str) -> Option<Self> {
@@ -369,16 +369,16 @@ mod tests {
             stream: Sequence(17),
             consumer: 1,
         };
-        let place = |stream, consumer| {
+        let info = |stream, consumer| {
             let subject = format!("$JS.ACK.KV_x.c.1.{stream}.{consumer}.1700000000000000000.0");
-            Place::read(&subject).unwrap()
+            DeliveryInfo::read(&subject).unwrap()
         };
-        assert!(next.advance(&place(17, 1)).is_ok());
-        assert!(next.advance(&place(18, 2)).is_ok());
-        assert!(matches!(next.advance(&place(20, 4)), Err(Lost::Gap)));
-        assert!(matches!(next.advance(&place(19, 4)), Err(Lost::Gap)));
-        assert!(matches!(next.advance(&place(18, 3)), Err(Lost::Gap)));
-        let trimmed = next.advance(&place(25, 3));
+        assert!(next.advance(&info(17, 1)).is_ok());
+        assert!(next.advance(&info(18, 2)).is_ok());
+        assert!(matches!(next.advance(&info(20, 4)), Err(Lost::Gap)));
+        assert!(matches!(next.advance(&info(19, 4)), Err(Lost::Gap)));
+        assert!(matches!(next.advance(&info(18, 3)), Err(Lost::Gap)));
+        let trimmed = next.advance(&info(25, 3));
         assert!(matches!(
             trimmed,
             Err(Lost::Trimmed {
@@ -386,24 +386,24 @@ mod tests {
                 first: Sequence(25)
             })
         ));
-        assert!(next.advance(&place(19, 3)).is_ok());
+        assert!(next.advance(&info(19, 3)).is_ok());
     }
 
     #[test]
-    fn the_place_of_a_delivery_is_read_in_both_forms() {
+    fn delivery_info_is_read_in_both_forms() {
         for subject in [
             "$JS.ACK.KV_x.c.1.17.5.1700000000000000000.3",
             "$JS.ACK.dom.acc.KV_x.c.1.17.5.1700000000000000000.3",
             "$JS.ACK._.acc.KV_x.c.1.17.5.1700000000000000000.3.token",
         ] {
-            let place = Place::read(subject).unwrap();
+            let info = DeliveryInfo::read(subject).unwrap();
             assert_eq!(
-                (place.stream, place.consumer, place.pending),
+                (info.stream, info.consumer, info.pending),
                 (Sequence(17), 5, 3),
                 "{subject}"
             );
         }
-        assert!(Place::read("_INBOX.x").is_none());
-        assert!(Place::read("$JS.ACK.KV_x.c.1.17").is_none());
+        assert!(DeliveryInfo::read("_INBOX.x").is_none());
+        assert!(DeliveryInfo::read("$JS.ACK.KV_x.c.1.17").is_none());
     }
 }

@@ -43,7 +43,7 @@ uuid_id!(
     RequesterId
 );
 uuid_id!(
-    /// The caller's name for one write: the same again does no second deed.
+    /// The caller's id of one write: retries under the same id are idempotent.
     RequestId
 );
 uuid_id!(

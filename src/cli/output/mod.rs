@@ -87,9 +87,9 @@ impl Detail {
     }
 }
 
-/// Whether a list stands alone, or is one of several that follow each other.
+/// Whether a list is printed alone, or is one of several that follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ListMode {
     Alone,
     InStream,
 }
@@ -127,8 +127,9 @@ impl Output {
         }
     }
 
-    fn layout(self, place: Place) -> Layout {
-        let row_is_line = self.format == Format::Wide || !self.headers || place == Place::InStream;
+    fn layout(self, mode: ListMode) -> Layout {
+        let row_is_line =
+            self.format == Format::Wide || !self.headers || mode == ListMode::InStream;
         Layout {
             width: screen::width(),
             row_is_line,
@@ -147,7 +148,7 @@ impl Output {
         names: impl Fn(&T) -> Vec<String>,
         blocks: impl Fn(&T, Detail) -> Vec<Block>,
     ) -> Result<(), Failure> {
-        let text = self.text(value, Place::Alone, names, blocks);
+        let text = self.text(value, ListMode::Alone, names, blocks);
         put(text).map(|_| ())
     }
 
@@ -159,7 +160,7 @@ impl Output {
         names: impl Fn(&T) -> Vec<String>,
         blocks: impl Fn(&T, Detail) -> Vec<Block>,
     ) -> Result<Reader, Failure> {
-        put(self.text(value, Place::InStream, names, blocks))
+        put(self.text(value, ListMode::InStream, names, blocks))
     }
 
     /// Shows data in the place of what the terminal showed before.
@@ -169,7 +170,7 @@ impl Output {
         names: impl Fn(&T) -> Vec<String>,
         blocks: impl Fn(&T, Detail) -> Vec<Block>,
     ) -> Result<Reader, Failure> {
-        let text = self.text(value, Place::Alone, names, blocks);
+        let text = self.text(value, ListMode::Alone, names, blocks);
         put(text.map(|text| screen::drawn(&text)))
     }
 
@@ -211,7 +212,7 @@ impl Output {
     /// Tells people more about what was done, beside the data. Programs have it in their format.
     pub(super) fn notes(self, blocks: Vec<Block>) {
         if self.format.is_for_people() {
-            let text = block::render(blocks, self.layout(Place::Alone));
+            let text = block::render(blocks, self.layout(ListMode::Alone));
             let _ = writeln!(io::stderr(), "{text}");
         }
     }
@@ -249,7 +250,7 @@ impl Output {
     fn text<T: Serialize>(
         self,
         value: &T,
-        place: Place,
+        mode: ListMode,
         names: impl Fn(&T) -> Vec<String>,
         blocks: impl Fn(&T, Detail) -> Vec<Block>,
     ) -> io::Result<String> {
@@ -257,11 +258,11 @@ impl Output {
             Format::Wide => Detail::Wide,
             _ => Detail::Short,
         };
-        let text = match (self.format, place) {
-            (Format::Json, Place::Alone) => json(value)? + "\n",
-            (Format::Json, Place::InStream) => json_line(value)? + "\n",
-            (Format::Yaml, Place::Alone) => document::yaml(value)?,
-            (Format::Yaml, Place::InStream) => {
+        let text = match (self.format, mode) {
+            (Format::Json, ListMode::Alone) => json(value)? + "\n",
+            (Format::Json, ListMode::InStream) => json_line(value)? + "\n",
+            (Format::Yaml, ListMode::Alone) => document::yaml(value)?,
+            (Format::Yaml, ListMode::InStream) => {
                 document::YAML_START.to_owned() + &document::yaml(value)?
             }
             (Format::Name | Format::Port | Format::Env, _) => names(value)
@@ -269,12 +270,12 @@ impl Output {
                 .map(|name| text::plain(name).into_owned() + "\n")
                 .collect(),
             (Format::Table | Format::Wide, _) => {
-                let text = block::render(blocks(value, detail), self.layout(place));
+                let text = block::render(blocks(value, detail), self.layout(mode));
                 if text.is_empty() { text } else { text + "\n" }
             }
         };
         let parted =
-            place == Place::InStream && (self.format.is_for_people() || self.format.is_lines());
+            mode == ListMode::InStream && (self.format.is_for_people() || self.format.is_lines());
         Ok(if parted { text + "\n" } else { text })
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     },
     protocol::{
         error::ErrorCode,
-        port::{Availability, LeaseReply, LeaseRequest, TransportWish},
+        port::{Availability, LeaseReply, LeaseRequest, RequestedTransport},
     },
 };
 
@@ -57,7 +57,7 @@ pub(in crate::cli) struct Lease {
     host: Option<Host>,
     /// In which port space: tcp or udp [default: tcp].
     #[arg(long, value_parser = parse::transport)]
-    transport: Option<TransportWish>,
+    transport: Option<RequestedTransport>,
     /// The port to try first.
     #[arg(long, alias = "port", value_name = "PORT", value_parser = parse::port)]
     preferred_port: Option<Port>,
@@ -186,10 +186,10 @@ fn lines(lease: &LeaseReply, format: Format) -> Vec<String> {
 
 /// Nothing more than what is known anyway: the wire wants a protocol, and people who just need a port
 /// have none to tell.
-fn default_protocol(transport: Option<TransportWish>) -> &'static str {
+fn default_protocol(transport: Option<RequestedTransport>) -> &'static str {
     match transport.unwrap_or_default() {
-        TransportWish::Tcp | TransportWish::Both => "tcp",
-        TransportWish::Udp => "udp",
+        RequestedTransport::Tcp | RequestedTransport::Both => "tcp",
+        RequestedTransport::Udp => "udp",
     }
 }
 

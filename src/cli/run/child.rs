@@ -1,7 +1,7 @@
 //! `onex run-child`: the short life between `onex run` and its command.
 //!
 //! A process cannot be told from outside to end with its parent, so `onex run` runs its own program again: it
-//! asks the kernel for that signal and becomes the command. The wish stays in force over `exec`.
+//! asks the kernel for that signal and becomes the command. That stays in force over `exec`.
 
 use std::{
     ffi::OsString,

@@ -4,8 +4,8 @@ mod child;
 mod command;
 mod exit;
 mod holding;
+mod port_spec;
 mod signals;
-mod wanted;
 
 use std::{ffi::OsString, pin::pin, process::ExitCode, time::Duration};
 
@@ -29,8 +29,8 @@ use super::{
 };
 
 use command::{Descendant, Ended, Running};
+use port_spec::{PortSpec, variables};
 use signals::Signals;
-use wanted::{Wanted, variables};
 
 pub use child::{RUN_CHILD, run_child};
 pub(super) use exit::OWN_FAILURE;
@@ -61,7 +61,7 @@ pub(super) struct Run {
         required = true,
         value_name = "PORT|NAME[=PROTOCOL][:PORT][/udp]"
     )]
-    ports: Vec<Wanted>,
+    ports: Vec<PortSpec>,
     /// How long a lease lasts without a renewal, and so how long the ports stay taken should this machine
     /// die: seconds, or with a unit as 10m.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = parse::ttl)]
@@ -168,29 +168,29 @@ impl Run {
         session: &Session,
         held: &mut Vec<LeaseGuard>,
     ) -> Result<(), Failure> {
-        for wanted in &self.ports {
-            let request = self.request(wanted)?;
+        for spec in &self.ports {
+            let request = self.request(spec)?;
             let leased = session.client.hold_with_grace(&request, self.grace).await;
             let leased = session.settle(leased).await;
-            held.push(leased.map_err(|failure| not_leased(failure, wanted))?);
+            held.push(leased.map_err(|failure| not_leased(failure, spec))?);
         }
         Ok(())
     }
 
-    fn request(&self, wanted: &Wanted) -> Result<LeaseRequest, Failure> {
+    fn request(&self, spec: &PortSpec) -> Result<LeaseRequest, Failure> {
         Ok(LeaseRequest {
             requester_id: self.who.id()?,
-            protocol: wanted.protocol.clone(),
+            protocol: spec.protocol.clone(),
             ttl: Some(self.ttl),
             host: Some(host::meant(self.host.clone())?),
-            transport: Some(wanted.transport),
-            preferred_port: wanted.port,
-            exact: wanted.port.map(|_| true),
+            transport: Some(spec.transport),
+            preferred_port: spec.port,
+            exact: spec.port.map(|_| true),
             count: None,
             contiguous: None,
             node_id: None,
             epoch: None,
-            name: wanted.name.clone(),
+            name: spec.name.clone(),
             labels: Vec::new(),
             request_id: None,
             requested_at: None,
@@ -205,10 +205,10 @@ impl Run {
         if self.quiet {
             return;
         }
-        for (wanted, guard) in self.ports.iter().zip(held) {
+        for (spec, guard) in self.ports.iter().zip(held) {
             let lease = guard.lease();
             let port = format!("{}/{}", lease.port, lease.transport);
-            output.note(&match &wanted.name {
+            output.note(&match &spec.name {
                 Some(name) => format!("onex: {name}: {port}"),
                 None => format!("onex: {port}"),
             });
@@ -258,8 +258,8 @@ impl Run {
 }
 
 /// Why that port is not leased, and what to do about that.
-fn not_leased(failure: Failure, wanted: &Wanted) -> Failure {
-    let failure = failure.about(&format!("--port {wanted}"));
+fn not_leased(failure: Failure, spec: &PortSpec) -> Failure {
+    let failure = failure.about(&format!("--port {spec}"));
     if !failure.is(ErrorCode::PortUnavailable) {
         return failure;
     }
@@ -267,7 +267,7 @@ fn not_leased(failure: Failure, wanted: &Wanted) -> Failure {
     let outside = failure
         .detail("state")
         .is_some_and(|state| state == "outside");
-    let any = match wanted.name {
+    let any = match spec.name {
         Some(_) => "without :PORT any port will do",
         None => "a name in its place, as --port web, gets any port",
     };

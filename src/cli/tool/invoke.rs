@@ -86,7 +86,7 @@ impl Invoke {
         let name = reply.provider_node_id.as_str();
         session.output.show_result(&reply, &reply.result, name)?;
         if self.verbose {
-            session.output.notes(vec![told(&reply).into()]);
+            session.output.notes(vec![summary(&reply).into()]);
         }
         Ok(Exit::Done)
     }
@@ -120,7 +120,7 @@ impl Invoke {
     }
 }
 
-fn told(reply: &InvokeReply) -> Table {
+fn summary(reply: &InvokeReply) -> Table {
     let tool = format!("{} {}", reply.tool_name, reply.tool_version);
     // Not known of a call that was made before, under the same request id.
     let attempts = reply

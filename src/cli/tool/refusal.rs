@@ -8,7 +8,7 @@ use crate::{
         output::{json, word},
     },
     protocol::{
-        asked::{Asked, Said},
+        attempt::{Attempt, AttemptResult},
         bounds::Open,
         error::ErrorCode,
         invoke::Offered,
@@ -55,14 +55,17 @@ pub(super) fn explained(failure: Failure, given: Option<&Given>) -> Failure {
 
 /// Where several nodes were asked: each with what it said.
 fn asked(details: Value) -> Vec<String> {
-    let asked: Vec<Asked> = serde_json::from_value(details).unwrap_or_default();
+    let asked: Vec<Attempt> = serde_json::from_value(details).unwrap_or_default();
     if asked.len() < 2 {
         return Vec::new();
     }
-    let line = |one: Asked| {
+    let line = |one: Attempt| {
         let said = word(&one.said).replace('_', " ");
         // What the last one gave is what the failure is about.
-        let told = matches!(one.said, Open::Known(Said::Failed | Said::InvalidResult));
+        let told = matches!(
+            one.said,
+            Open::Known(AttemptResult::Failed | AttemptResult::InvalidResult)
+        );
         let more = one.message.filter(|_| !told);
         let more = more.map(|text| format!(" ({text})"));
         format!("asked {}: {said}{}", one.node_id, more.unwrap_or_default())

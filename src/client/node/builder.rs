@@ -64,7 +64,7 @@ pub(super) struct Plan {
 pub(super) struct PortPlan {
     pub(super) name: Name,
     /// Without what only one request has.
-    pub(super) wish: LeaseRequest,
+    pub(super) request: LeaseRequest,
 }
 
 /// A bus to announce.
@@ -214,13 +214,13 @@ impl NodeBuilder {
         self.port_like(name, protocol, |_| ())
     }
 
-    /// The same, with what else `wish` says: a transport, a preferred port, labels. What follows from the node, as its
+    /// The same, with what else `adjust` says: a transport, a preferred port, labels. What follows from the node, as its
     /// host, is said by the node.
     pub fn port_like(
         self,
         name: &str,
         protocol: &str,
-        wish: impl FnOnce(&mut LeaseRequest),
+        adjust: impl FnOnce(&mut LeaseRequest),
     ) -> Self {
         self.with(|draft| {
             let request = &draft.plan.request;
@@ -229,8 +229,11 @@ impl NodeBuilder {
             let mut lease = LeaseRequest::new(request.requester_id, protocol);
             // One that is too long for a name goes without: it is a convenience.
             lease.name = format!("{}.{name}", request.node_id).parse().ok();
-            wish(&mut lease);
-            draft.plan.ports.push(PortPlan { name, wish: lease });
+            adjust(&mut lease);
+            draft.plan.ports.push(PortPlan {
+                name,
+                request: lease,
+            });
             Ok(())
         })
     }
@@ -374,12 +377,12 @@ impl Draft {
         }
         plan.request.epoch = None;
         for port in &mut plan.ports {
-            port.wish = LeaseRequest {
+            port.request = LeaseRequest {
                 requester_id: plan.request.requester_id,
                 node_id: Some(plan.request.node_id.clone()),
                 host: plan.request.host.clone(),
                 ttl: None,
-                ..port.wish.clone()
+                ..port.request.clone()
             };
         }
         for bus in &mut plan.buses {

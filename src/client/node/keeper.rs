@@ -26,8 +26,8 @@ use crate::{
 };
 
 use super::{
-    announce::{Lived, Speaker},
     builder::{Health, OnLoss},
+    registration::{NodeRequests, Registration},
     serve::Serving,
 };
 
@@ -51,7 +51,7 @@ pub(super) struct State {
 #[derive(Debug, Clone)]
 pub(super) enum Phase {
     /// It lives.
-    Online(Arc<Lived>),
+    Online(Arc<Registration>),
     /// It does not, and is trying to.
     Offline,
     /// It does not, for this reason, and will not.
@@ -59,20 +59,23 @@ pub(super) enum Phase {
 }
 
 pub(super) struct Keeper {
-    pub(super) speaker: Speaker,
+    pub(super) requests: NodeRequests,
     pub(super) state: watch::Sender<State>,
 }
 
 /// One life, as it is renewed.
-struct Beating<'a> {
+struct Renewal<'a> {
     keeper: &'a Keeper,
-    lived: &'a Lived,
+    registration: &'a Registration,
 }
 
-impl Kept for Beating<'_> {
+impl Kept for Renewal<'_> {
     async fn renew(&self, id: RequestId, patience: Duration) -> Result<(Ttl, u64), Error> {
-        let reply = self.keeper.beat(self.lived, id, patience).await?;
-        Ok((self.lived.ttl, reply.revision))
+        let reply = self
+            .keeper
+            .heartbeat(self.registration, id, patience)
+            .await?;
+        Ok((self.registration.ttl, reply.revision))
     }
 
     fn is_loss(error: &Error) -> bool {
@@ -104,15 +107,15 @@ impl Keeper {
     pub(super) async fn run(
         self,
         mut serving: Serving,
-        lived: Arc<Lived>,
+        registration: Arc<Registration>,
         mut tenure: Tenure,
         mut gone: oneshot::Receiver<()>,
     ) -> Result<DeregisterReply, Error> {
-        let mut lived = lived;
+        let mut registration = registration;
         loop {
-            let beating = Beating {
+            let renewal = Renewal {
                 keeper: &self,
-                lived: &lived,
+                registration: &registration,
             };
             let loss = tokio::select! {
                 _ = &mut gone => {
@@ -120,52 +123,52 @@ impl Keeper {
                     let mut finished = pin!(serving.finish());
                     tokio::select! {
                         () = &mut finished => {}
-                        loss = keep(&beating, &mut tenure) => {
-                            self.over(&lived, &loss, Phase::Offline);
+                        loss = keep(&renewal, &mut tenure) => {
+                            self.over(&registration, &loss, Phase::Offline);
                             finished.await;
                         }
                     }
-                    return self.leave(&lived).await;
+                    return self.deregister(&registration).await;
                 }
-                loss = keep(&beating, &mut tenure) => loss,
+                loss = keep(&renewal, &mut tenure) => loss,
             };
             serving.refuse();
-            tracing::warn!(epoch = lived.epoch, why = %crate::chain(&loss), "a life of the node is over");
-            self.over(&lived, &loss, Phase::Offline);
+            tracing::warn!(epoch = registration.epoch, why = %crate::chain(&loss), "a life of the node is over");
+            self.over(&registration, &loss, Phase::Offline);
             let next = tokio::select! {
                 _ = &mut gone => break,
-                next = self.next(&mut serving, &lived, loss) => next,
+                next = self.next(&mut serving, &registration, loss) => next,
             };
             match next {
                 Ok((begun, its)) => {
-                    lived = Arc::new(begun);
+                    registration = Arc::new(begun);
                     tenure = its;
-                    tracing::info!(epoch = lived.epoch, "the node is online again");
+                    tracing::info!(epoch = registration.epoch, "the node is online again");
                     self.state.send_replace(State {
-                        phase: Phase::Online(Arc::clone(&lived)),
+                        phase: Phase::Online(Arc::clone(&registration)),
                         term: tenure.term(),
                     });
                     serving.alive(self.state.subscribe());
                 }
                 Err(loss) => {
-                    self.over(&lived, &loss, Phase::Ended(loss.clone()));
+                    self.over(&registration, &loss, Phase::Ended(loss.clone()));
                     let _ = gone.await;
                     break;
                 }
             }
         }
         serving.finish().await;
-        self.leave(&lived).await
+        self.deregister(&registration).await
     }
 
-    async fn leave(&self, lived: &Lived) -> Result<DeregisterReply, Error> {
-        self.over(lived, &Loss::Released, Phase::Ended(Loss::Released));
-        self.speaker.leave(lived.epoch).await
+    async fn deregister(&self, registration: &Registration) -> Result<DeregisterReply, Error> {
+        self.over(registration, &Loss::Released, Phase::Ended(Loss::Released));
+        self.requests.deregister(registration.epoch).await
     }
 
     /// The first reason stays.
-    fn over(&self, lived: &Lived, loss: &Loss, phase: Phase) {
-        let _ = lived.loss.set(Ending {
+    fn over(&self, registration: &Registration, loss: &Loss, phase: Phase) {
+        let _ = registration.loss.set(Ending {
             why: loss.clone(),
             deadline: self.state.borrow().term.until,
         });
@@ -181,10 +184,10 @@ impl Keeper {
     async fn next(
         &self,
         serving: &mut Serving,
-        lived: &Lived,
+        registration: &Registration,
         loss: Loss,
-    ) -> Result<(Lived, Tenure), Loss> {
-        let plan = &self.speaker.plan;
+    ) -> Result<(Registration, Tenure), Loss> {
+        let plan = &self.requests.plan;
         let stops = match &loss {
             Loss::Told(error) if is_taken(error) => plan.on_superseded == OnLoss::Stop,
             Loss::Told(_) | Loss::Expired(_) => plan.on_expired == OnLoss::Stop,
@@ -198,9 +201,9 @@ impl Keeper {
         let mut pause = PAUSE_FIRST;
         loop {
             let begun = if may_go_on {
-                serving.from(self.resumed(lived)).await
+                serving.from(self.resumed(registration)).await
             } else {
-                serving.from(self.speaker.announce()).await
+                serving.from(self.requests.register()).await
             };
             let error = match begun {
                 Ok(begun) => return Ok(begun),
@@ -218,24 +221,24 @@ impl Keeper {
     }
 
     /// The life that was thought to be over.
-    async fn resumed(&self, lived: &Lived) -> Result<(Lived, Tenure), Error> {
+    async fn resumed(&self, registration: &Registration) -> Result<(Registration, Tenure), Error> {
         let asked = Asked::now(fresh());
-        let patience = self.speaker.client.timeout();
-        let reply = self.beat(lived, asked.id, patience).await?;
-        let (grace, now) = (self.speaker.plan.grace, BootTime::now());
+        let patience = self.requests.client.timeout();
+        let reply = self.heartbeat(registration, asked.id, patience).await?;
+        let (grace, now) = (self.requests.plan.grace, BootTime::now());
         Ok((
-            lived.again(),
-            Tenure::granted(asked, lived.ttl, reply.revision, grace, now),
+            registration.resumed(),
+            Tenure::granted(asked, registration.ttl, reply.revision, grace, now),
         ))
     }
 
-    async fn beat(
+    async fn heartbeat(
         &self,
-        lived: &Lived,
+        registration: &Registration,
         id: RequestId,
         patience: Duration,
     ) -> Result<HeartbeatReply, Error> {
-        let Speaker { client, plan } = &self.speaker;
+        let NodeRequests { client, plan } = &self.requests;
         let health = plan.health.as_ref().and_then(said_by);
         let bytes = health.as_ref().map_or(0, |said| said.to_string().len());
         if bytes > HEALTH_BYTES_MAX {
@@ -248,7 +251,7 @@ impl Keeper {
         let request = HeartbeatRequest {
             node_id: plan.request.node_id.clone(),
             requester_id: plan.request.requester_id,
-            epoch: lived.epoch,
+            epoch: registration.epoch,
             ttl: None,
             health: health.filter(|_| bytes <= HEALTH_BYTES_MAX),
             request_id: Some(id),

@@ -17,8 +17,8 @@ use crate::{
 };
 
 use super::{
-    announce::{Leased, Lived, Speaker, no_such_port},
     keeper::{PAUSE_FIRST, Phase, State, is_over, wait},
+    registration::{Leased, NodeRequests, Registration, no_such_port},
 };
 
 /// Ports that are tried for one listener, at most, when programs that never asked listen on them. The registry
@@ -28,8 +28,8 @@ const PORTS_TRIED_MAX: usize = 64;
 /// A node from when it is online to when it is not. Its ports are this life's: the next one may have others.
 #[derive(Debug)]
 pub struct Life {
-    pub(super) speaker: Speaker,
-    pub(super) lived: Arc<Lived>,
+    pub(super) requests: NodeRequests,
+    pub(super) registration: Arc<Registration>,
     pub(super) state: watch::Receiver<State>,
 }
 
@@ -37,12 +37,12 @@ impl Life {
     /// Which life of the node it is, by the registry's count. One that was thought to be over, and was not, has
     /// the same.
     pub fn epoch(&self) -> u64 {
-        self.lived.epoch
+        self.registration.epoch
     }
 
     /// What the registry found worth a look, though it was done.
     pub fn warnings(&self) -> &[Warning] {
-        &self.lived.warnings
+        &self.registration.warnings
     }
 
     /// The leased port of that name; none if the node has none of that name.
@@ -52,12 +52,12 @@ impl Life {
 
     /// All leased ports, by their names, in the order in which they were named.
     pub fn ports(&self) -> Vec<(Name, LeaseReply)> {
-        let ports = self.lived.ports().into_iter();
+        let ports = self.registration.ports().into_iter();
         ports.map(|leased| (leased.name, leased.lease)).collect()
     }
 
     fn leased(&self, name: &str) -> Option<Leased> {
-        let mut ports = self.lived.ports().into_iter();
+        let mut ports = self.registration.ports().into_iter();
         ports.find(|leased| leased.name.as_str() == name)
     }
 
@@ -81,7 +81,7 @@ impl Life {
     pub async fn announce(&self, name: &str) -> Result<(), Error> {
         let leased = self.leased(name).ok_or_else(|| no_such_port(name))?;
         tokio::select! {
-            said = self.say(&leased.name) => said,
+            opened = self.open(&leased.name) => opened,
             why = self.over() => Err(Error::Over(why)),
         }
     }
@@ -96,7 +96,7 @@ impl Life {
                 Ok(listener) => break Ok(listener),
                 Err(error) => error,
             };
-            let another = error.kind() == ErrorKind::AddrInUse && self.speaker.may_change(&name);
+            let another = error.kind() == ErrorKind::AddrInUse && self.requests.may_change(&name);
             if !another || in_use.len() == PORTS_TRIED_MAX {
                 break Err(Error::Listen {
                     port,
@@ -109,7 +109,7 @@ impl Life {
         };
         self.give_back(&mut in_use).await;
         let listener = listener?;
-        self.say(&name).await?;
+        self.open(&name).await?;
         Ok(listener)
     }
 
@@ -118,7 +118,9 @@ impl Life {
     async fn another(&self, name: &Name, kept: &mut Vec<LeaseId>) -> Result<LeaseReply, Error> {
         let mut pause = PAUSE_FIRST;
         loop {
-            let another = self.speaker.another_port(&self.lived, name, self.until());
+            let another = self
+                .requests
+                .another_port(&self.registration, name, self.until());
             let error = match another.await {
                 Ok(lease) => return Ok(lease),
                 Err(error) => error,
@@ -133,14 +135,18 @@ impl Life {
     async fn give_back(&self, kept: &mut Vec<LeaseId>) {
         for lease_id in kept.drain(..) {
             // It ends with the node if not now.
-            let _ = self.speaker.release(lease_id, self.until()).await;
+            let _ = self.requests.release(lease_id, self.until()).await;
         }
     }
 
-    async fn say(&self, name: &Name) -> Result<(), Error> {
+    async fn open(&self, name: &Name) -> Result<(), Error> {
         let mut pause = PAUSE_FIRST;
         loop {
-            match self.speaker.open(&self.lived, name, self.until()).await {
+            match self
+                .requests
+                .open(&self.registration, name, self.until())
+                .await
+            {
                 Ok(()) => return Ok(()),
                 Err(error) => patience(error, &mut pause).await?,
             }
@@ -148,7 +154,7 @@ impl Life {
     }
 
     fn is_now(&self, state: &State) -> bool {
-        matches!(&state.phase, Phase::Online(lived) if Arc::ptr_eq(lived, &self.lived))
+        matches!(&state.phase, Phase::Online(registration) if Arc::ptr_eq(registration, &self.registration))
     }
 
     fn until(&self) -> BootTime {
@@ -179,9 +185,9 @@ impl Life {
     /// Then stop using the ports, and ask [`Node::online`](super::Node::online) for a life: this one, if it does not end
     /// after all, or the next.
     pub fn ending(&self) -> impl Future<Output = Ending> + Send + use<> {
-        let lived = Arc::clone(&self.lived);
+        let registration = Arc::clone(&self.registration);
         keep::ending(self.state.clone(), move |state: &State| {
-            let lost = lived.loss.get().cloned();
+            let lost = registration.loss.get().cloned();
             lost.map_or_else(|| Ok(state.term.clone()), Err)
         })
     }
@@ -191,10 +197,13 @@ impl Life {
     /// them to someone else. It may be asked for as often as wanted.
     pub fn over(&self) -> impl Future<Output = Loss> + Send + use<> {
         let mut state = self.state.clone();
-        let lived = Arc::clone(&self.lived);
+        let registration = Arc::clone(&self.registration);
         async move {
-            let over = state.wait_for(|_| lived.loss.get().is_some()).await.is_ok();
-            if let (true, Some(ending)) = (over, lived.loss.get()) {
+            let over = state
+                .wait_for(|_| registration.loss.get().is_some())
+                .await
+                .is_ok();
+            if let (true, Some(ending)) = (over, registration.loss.get()) {
                 return ending.why.clone();
             }
             // The runtime that it was kept by is gone: nobody renews it.

@@ -1,9 +1,9 @@
 //! A node: registered, and kept alive for as long as its program runs.
 
-mod announce;
 mod builder;
 mod keeper;
 mod life;
+mod registration;
 mod serve;
 
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use crate::protocol::{contract::subject_of, node_life::DeregisterReply};
 
 use super::{BootTime, Client, Error, Loss};
 
-use announce::Speaker;
 use builder::Plan;
 use keeper::{Keeper, Phase, State, wait};
+use registration::NodeRequests;
 use serve::Serving;
 
 pub use builder::{NodeBuilder, OnLoss};
@@ -65,7 +65,7 @@ pub use serve::{
 #[must_use = "the node takes leave when it is dropped"]
 #[derive(Debug)]
 pub struct Node {
-    speaker: Speaker,
+    requests: NodeRequests,
     state: watch::Receiver<State>,
     /// Dropped, it tells the keeper to take leave.
     held: oneshot::Sender<()>,
@@ -79,46 +79,46 @@ impl Node {
     }
 
     async fn start(client: &Client, plan: Plan) -> Result<Self, Error> {
-        let speaker = Speaker {
+        let requests = NodeRequests {
             client: client.clone(),
             plan: Arc::new(plan),
         };
-        let mut serving = Serving::new(&speaker);
+        let mut serving = Serving::new(&requests);
         let mut pause = keeper::PAUSE_FIRST;
-        let (lived, tenure) = loop {
-            match serving.from(speaker.announce()).await {
+        let (registration, tenure) = loop {
+            match serving.from(requests.register()).await {
                 Ok(begun) => break begun,
                 Err(error) if error.retryable() => pause = wait(&error, pause).await,
                 Err(error) => return Err(error),
             }
         };
-        let lived = Arc::new(lived);
+        let registration = Arc::new(registration);
         let (sender, state) = watch::channel(State {
-            phase: Phase::Online(Arc::clone(&lived)),
+            phase: Phase::Online(Arc::clone(&registration)),
             term: tenure.term(),
         });
         serving.alive(state.clone());
         let (held, gone) = oneshot::channel();
         let keeper = Keeper {
-            speaker: speaker.clone(),
+            requests: requests.clone(),
             state: sender,
         };
         Ok(Self {
-            speaker,
+            requests,
             state,
             held,
-            keeper: tokio::spawn(keeper.run(serving, lived, tenure, gone)),
+            keeper: tokio::spawn(keeper.run(serving, registration, tenure, gone)),
         })
     }
 
     /// Its name.
     pub fn id(&self) -> &NodeId {
-        &self.speaker.plan.request.node_id
+        &self.requests.plan.request.node_id
     }
 
     /// Where its tool of that name takes its calls; none if it has none of that name.
     pub fn tool_subject(&self, name: &str) -> Option<String> {
-        let Speaker { client, plan } = &self.speaker;
+        let NodeRequests { client, plan } = &self.requests;
         let tools = &plan.request.tools;
         let tool = tools.iter().find(|tool| tool.name.as_str() == name)?;
         Some(subject_of(tool, self.id(), client.namespace()))
@@ -127,7 +127,7 @@ impl Node {
     /// What came of the calls of its tool of that name, all its versions together, since it was started; none if it
     /// [serves](NodeBuilder::serve) none of that name.
     pub fn calls(&self, name: &str) -> Option<Calls> {
-        serve::calls(&self.speaker.plan.offers, name)
+        serve::calls(&self.requests.plan.offers, name)
     }
 
     /// The present life; while there is none, or it is about to end, the next one. An error when there will be no other: why.
@@ -138,15 +138,15 @@ impl Node {
             Phase::Offline => false,
             Phase::Ended(_) => true,
         });
-        let lived = match settled.await.ok().map(|state| state.phase.clone()) {
-            Some(Phase::Online(lived)) => lived,
+        let registration = match settled.await.ok().map(|state| state.phase.clone()) {
+            Some(Phase::Online(registration)) => registration,
             Some(Phase::Ended(loss)) => return Err(loss),
             // Its runtime is gone.
             Some(Phase::Offline) | None => return Err(Loss::Expired(None)),
         };
         Ok(Life {
-            speaker: self.speaker.clone(),
-            lived,
+            requests: self.requests.clone(),
+            registration,
             state,
         })
     }

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
 use super::super::{
-    asked::Said,
+    attempt::AttemptResult,
     event::{ExecutedText, ExecutionOutcome},
     schema::{NameText, SafeNumber, Time, TokenText, UuidText, VersionText},
 };
@@ -126,7 +126,7 @@ struct Attempt {
     /// The node.
     node_id: NameText,
     /// What came of it.
-    said: Said,
+    said: AttemptResult,
     /// More of that, for people.
     message: Option<String>,
 }

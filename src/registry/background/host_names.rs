@@ -12,16 +12,18 @@ use onex_types::ids::{CommandId, Host};
 use tokio::{sync::oneshot, time::sleep};
 use uuid::Uuid;
 
-use crate::registry::{
-    bus::Bus,
-    clock::Clock,
-    driver::{Handle, Submitted},
-    host_records::{
-        LOOK_INTERVAL, is_gone, is_of_another, tell_of_former_names, tell_of_two_hosts,
+use crate::{
+    registry::{
+        bus::Bus,
+        clock::Clock,
+        driver::{Handle, Submitted},
+        host_records::{
+            LOOK_INTERVAL, is_gone, is_of_another, tell_of_former_names, tell_of_two_hosts,
+        },
+        intake::Completion,
+        own_host::{OwnHost, records},
     },
-    intake::Completion,
-    own_host::{OwnHost, records},
-    seldom::Seldom,
+    throttle::LogInterval,
 };
 
 /// How long a record may take to be written, in milliseconds.
@@ -37,7 +39,7 @@ pub(in crate::registry) struct HostNames {
     said: Option<BTreeSet<Host>>,
     /// Whether what others said was left beside that, because they run.
     shared: bool,
-    complaints: Seldom,
+    complaints: LogInterval,
 }
 
 impl HostNames {
@@ -55,7 +57,7 @@ impl HostNames {
             clock,
             said: None,
             shared: false,
-            complaints: Seldom::default(),
+            complaints: LogInterval::default(),
         };
         let own = Arc::clone(&this.own);
         let is_anothers = |state: &State| {
@@ -123,7 +125,7 @@ impl HostNames {
         if self.decide(Action::TellHost(Box::new(tell))).await {
             self.said = Some(aliases);
             self.shared = !alone;
-        } else if self.complaints.may() {
+        } else if self.complaints.admits() {
             tracing::warn!(
                 host = %self.own.name(),
                 "the names and addresses of this machine cannot be written to the log: other instances do not know them"

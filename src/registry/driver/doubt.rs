@@ -7,9 +7,9 @@ use onex_log::{Error, Log, Lost, Store};
 use tokio::time::sleep;
 
 use super::{
-    super::{clock::Clock, high_water::Elsewhere},
+    super::{clock::Clock, high_water::HighWaterSources},
     Ended,
-    load::{Known, LoadError, load},
+    load::{LastApplied, LoadError, load},
 };
 use onex_types::time::Moment;
 
@@ -64,13 +64,13 @@ impl Doubt {
 pub(super) async fn read_again(
     log: &mut Log,
     store: &Store,
-    known: Known,
-    elsewhere: &Elsewhere,
+    last_applied: LastApplied,
+    high_water: &HighWaterSources,
     clock: Clock,
 ) -> Result<Loaded, Ended> {
-    tracing::warn!(sequence = known.0.0, "the log is read again");
+    tracing::warn!(sequence = last_applied.0.0, "the log is read again");
     loop {
-        match load(log, store, Some(known), elsewhere, clock).await {
+        match load(log, store, Some(last_applied), high_water, clock).await {
             Ok(loaded) => return Ok(loaded),
             Err(
                 error @ (LoadError::Start(_)

@@ -9,7 +9,7 @@ use onex_types::entry::{EntryId, Sequence, SnapshotRef};
 
 use super::super::{
     clock::Clock,
-    high_water::{Elsewhere, store_id},
+    high_water::{HighWaterSources, store_id},
 };
 
 /// Messages from the end that are tried, the last one first, until one names a snapshot that fits.
@@ -38,24 +38,26 @@ pub(in super::super) enum LoadError {
 }
 
 /// What was applied last, before a restart in the same process.
-pub(in super::super) type Known = (Sequence, Option<EntryId>);
+pub(in super::super) type LastApplied = (Sequence, Option<EntryId>);
 
 /// Reads what the log says. The last message names a snapshot; if it turns out not to belong there, the one before does.
-/// One that is older than what is known of it from `elsewhere` is refused.
+/// One that is older than what `high_water` says of it is refused.
 pub(in super::super) async fn load(
     log: &mut Log,
     store: &Store,
-    known: Option<Known>,
-    elsewhere: &Elsewhere,
+    last_applied: Option<LastApplied>,
+    high_water: &HighWaterSources,
     clock: Clock,
 ) -> Result<Loaded, LoadError> {
     let mut tried = 0;
     // Others note how far the log is while it is read here.
-    let elsewhere = elsewhere.read();
+    let high_water = high_water.read();
     let loaded = loop {
         let Some(last) = store.last().await? else {
-            if let Some((known, _)) = known.filter(|(known, _)| *known > Sequence(0)) {
-                return Err(StartError::WentBack(known).into());
+            if let Some((sequence, _)) =
+                last_applied.filter(|(sequence, _)| *sequence > Sequence(0))
+            {
+                return Err(StartError::WentBack(sequence).into());
             }
             let info = store.check().await?;
             // Another instance has begun the log meanwhile.
@@ -63,9 +65,9 @@ pub(in super::super) async fn load(
                 tried += 1;
                 continue;
             }
-            return Ok(Loaded::of_empty(info.last, elsewhere.revision(None))?);
+            return Ok(Loaded::of_empty(info.last, high_water.revision(None))?);
         };
-        match load_behind(log, store, &last, known, clock).await {
+        match load_behind(log, store, &last, last_applied, clock).await {
             // Another instance has trimmed the log meanwhile, and names a later snapshot now.
             Err(LoadError::Lost(Lost::Trimmed { .. })) if tried < AGAIN_MAX => tried += 1,
             Err(LoadError::Lost(Lost::Trimmed { wanted, .. })) => {
@@ -74,7 +76,7 @@ pub(in super::super) async fn load(
             loaded => break loaded?,
         }
     };
-    let revision = elsewhere.revision(store_id(loaded.state()));
+    let revision = high_water.revision(store_id(loaded.state()));
     Ok(loaded.checked(revision)?)
 }
 
@@ -82,7 +84,7 @@ async fn load_behind(
     log: &mut Log,
     store: &Store,
     last: &Found,
-    known: Option<Known>,
+    last_applied: Option<LastApplied>,
     clock: Clock,
 ) -> Result<Loaded, LoadError> {
     let mut error = StartError::Hint(last.sequence);
@@ -92,7 +94,7 @@ async fn load_behind(
             && let Some(snapshot) = snapshot_of(found)
         {
             let hint = (snapshot, found.sequence);
-            match load_from(log, hint, last.sequence, known, clock).await {
+            match load_from(log, hint, last.sequence, last_applied, clock).await {
                 Ok(loaded) => return Ok(loaded),
                 // No other one can be right.
                 Err(error @ LoadError::Proved(_)) => return Err(error),
@@ -126,12 +128,12 @@ async fn load_from(
     log: &mut Log,
     (snapshot, hint): (SnapshotRef, Sequence),
     last: Sequence,
-    known: Option<Known>,
+    last_applied: Option<LastApplied>,
     clock: Clock,
 ) -> Result<Loaded, LoadError> {
     let mut sessions = 0;
     'session: loop {
-        let mut loader = Loader::new(snapshot, hint, known);
+        let mut loader = Loader::new(snapshot, hint, last_applied);
         log.follow(loader.from());
         let mut at = Sequence(0);
         let mut events = Vec::new();

@@ -9,6 +9,7 @@ mod load;
 mod probe;
 mod reads;
 mod sizes;
+mod store_tasks;
 mod turn;
 
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use tokio::{
 pub(super) use load::{LoadError, load};
 pub(super) use reads::Reads;
 
-use super::{clock::Clock, high_water::Elsewhere};
+use super::{clock::Clock, high_water::HighWaterSources};
 
 /// Chunks of commands that wait for the engine, at most. How many commands wait is bounded where they are taken.
 const CHUNKS_MAX: usize = 1_024;
@@ -69,8 +70,8 @@ pub(super) struct Options {
     pub(super) settings: Option<Settings>,
     /// Which of these somebody gave: a log that is there must have them as they are given.
     pub(super) given: Vec<String>,
-    /// What is known of the store from elsewhere: a log that is older is refused.
-    pub(super) known: Elsewhere,
+    /// How far the log was, by what is noted outside of the store: a log that is older is refused.
+    pub(super) high_water: HighWaterSources,
     /// Where the time comes from.
     pub(super) clock: Clock,
     /// Who are told of every entry.
@@ -137,7 +138,7 @@ impl<T: Send + 'static> Driver<T> {
         answer: impl FnMut(Vec<(T, Outcome)>) + Send + 'static,
     ) -> Result<Self, LoadError> {
         let clock = options.clock;
-        let loaded = load(&mut log, &store, None, &options.known, clock).await?;
+        let loaded = load(&mut log, &store, None, &options.high_water, clock).await?;
         let reads = Arc::new(Reads::new(&loaded, clock.now().mono));
         let (commands, submitted) = mpsc::channel(CHUNKS_MAX);
         let (stop, stopping) = watch::channel(false);

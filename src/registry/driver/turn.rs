@@ -11,7 +11,7 @@ use onex_core::{
     record::Store as StoreRecord,
 };
 use onex_log::{Append, Delivery, Event, Info, Log, Lost, Refusal, Store};
-use onex_types::{entry::Sequence, ids::CommandId, time::Moment};
+use onex_types::{ids::CommandId, time::Moment};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
@@ -22,6 +22,7 @@ use super::{
     probe::{Probe, Prober},
     reads::Reads,
     sizes::Sizes,
+    store_tasks::{fetch, trim},
 };
 use crate::throttle::LogThrottle;
 
@@ -364,7 +365,7 @@ impl<T: Send + 'static> Turn<T> {
                     header,
                     body: bytes::Bytes::from_owner(bytes),
                 }),
-                Output::Fetch(sequence) => self.fetch(sequence),
+                Output::Fetch(sequence) => fetch(&self.store, &self.finds, sequence),
                 Output::Reply(GENESIS, outcome) => {
                     if let Err(refusal @ command::Refusal::SettingsDiffer(_)) = outcome.result {
                         next = Next::End(Ended::Refused(refusal));
@@ -399,7 +400,7 @@ impl<T: Send + 'static> Turn<T> {
                         let _ = told.send(one.clone());
                     }
                 }
-                Output::Trim(below) => self.trim(below),
+                Output::Trim(below) => trim(&self.store, self.sizes.again(), below),
                 Output::Foreign(sequence) => {
                     if self.complaints.admits() {
                         tracing::error!(
@@ -423,38 +424,14 @@ impl<T: Send + 'static> Turn<T> {
         next
     }
 
-    fn fetch(&self, sequence: Sequence) {
-        let (store, finds) = (self.store.clone(), self.finds.clone());
-        tokio::spawn(async move {
-            match store.get(sequence).await {
-                Ok(Some(found)) => {
-                    let _ = finds.send(Input::Delivered(load::found(found)));
-                }
-                Ok(None) => {
-                    let _ = finds.send(Input::Absent(sequence));
-                }
-                // It is asked for again.
-                Err(error) => tracing::debug!(%error, sequence = sequence.0, "cannot be read"),
-            }
-        });
-    }
-
-    fn trim(&self, below: Sequence) {
-        let (store, again) = (self.store.clone(), self.sizes.again());
-        tokio::spawn(async move {
-            match store.purge_below(below).await {
-                Ok(purged) => tracing::info!(below = below.0, purged, "trimmed the log"),
-                Err(error) => tracing::warn!(%error, below = below.0, "cannot trim the log"),
-            }
-            again.notify_one();
-        });
-    }
-
     /// The log does not fit what was applied: begins anew with what it says now.
     async fn read_again(&mut self) -> Result<(), Ended> {
-        let Options { clock, known, .. } = &self.options;
+        let Options {
+            clock, high_water, ..
+        } = &self.options;
         let (applied, clock) = (self.engine.known(), *clock);
-        let loaded = doubt::read_again(&mut self.log, &self.store, applied, known, clock).await?;
+        let loaded =
+            doubt::read_again(&mut self.log, &self.store, applied, high_water, clock).await?;
         let now = clock.now();
         self.reads.replace(&loaded, now.mono);
         let Options { local, limits, .. } = &self.options;

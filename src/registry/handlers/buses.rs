@@ -14,15 +14,15 @@ use crate::{
         frame::Parsed,
     },
     registry::{
-        announce::members, intake::Plan, queries::endpoint_of, refusal::decided, requests::named,
-        shape::to_bytes,
+        intake::Plan, message::to_bytes, queries::endpoint_of, refusal::decided,
+        registration::members, request_id::identified,
     },
 };
 
 /// `bus.register`.
 pub(super) fn register(parsed: Parsed<BusRegisterRequest>) -> Result<Plan, Error> {
     let Parsed { request, ignored } = parsed;
-    let named = named(Endpoint::BusRegister, request.request_id, &request);
+    let named = identified(Endpoint::BusRegister, request.request_id, &request);
     let more = carried(&request)?;
     let bus_id = request.bus_id.clone();
     let warnings = request.endpoint_uri.warning("/endpoint_uri");
@@ -66,7 +66,7 @@ pub(super) fn deregister(parsed: Parsed<BusDeregisterRequest>) -> Plan {
     Plan {
         action: Action::DeregisterBus(DeregisterBus {
             requester_id: request.requester_id,
-            request: named(Endpoint::BusDeregister, request.request_id, &request),
+            request: identified(Endpoint::BusDeregister, request.request_id, &request),
             bus_id: request.bus_id,
         }),
         min_revision: request.min_revision,

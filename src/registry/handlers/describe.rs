@@ -14,10 +14,10 @@ use crate::{
     },
     registry::{
         intake::{InFlight, Intake},
+        message::to_bytes,
         peers::protocol,
         queries::{self, Catalog, Here},
         settings::Settings,
-        shape::to_bytes,
     },
 };
 

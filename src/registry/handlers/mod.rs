@@ -31,8 +31,8 @@ use crate::protocol::{
 use super::{
     contracts::Check,
     intake::{InFlight, Intake, Plan},
+    message::to_bytes,
     queries::{self, Catalog},
-    shape::to_bytes,
 };
 
 pub(super) use describe::this_instance;

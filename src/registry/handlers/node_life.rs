@@ -14,7 +14,7 @@ use crate::{
             HeartbeatRequest, NodeEnd,
         },
     },
-    registry::{intake::Plan, refusal::decided, shape::to_bytes},
+    registry::{intake::Plan, message::to_bytes, refusal::decided},
 };
 
 use super::nodes::left;

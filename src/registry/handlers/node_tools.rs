@@ -17,12 +17,12 @@ use crate::{
         tool::{ToolChangeReply, ToolDeregisterRequest, ToolRegisterRequest, ToolStatus},
     },
     registry::{
-        announce,
         contracts::Check,
         intake::{InFlight, Intake, Plan},
+        message::to_bytes,
         refusal::decided,
-        requests::named,
-        shape::to_bytes,
+        registration,
+        request_id::identified,
     },
 };
 
@@ -40,8 +40,8 @@ pub(super) async fn register(
     let weight = contract::weight(std::slice::from_ref(&request.tool));
     let what = Check::Announcement(weight);
     let check = move |rules: ToolRules<'_>| {
-        let named = named(Endpoint::ToolRegister, request.request_id, &request);
-        let tool = announce::tool(&request.tool, &request.node_id, rules);
+        let named = identified(Endpoint::ToolRegister, request.request_id, &request);
+        let tool = registration::tool(&request.tool, &request.node_id, rules);
         let tool = tool.map_err(|error| below("/tool", error))?;
         let of = NodeClaim {
             node_id: request.node_id,
@@ -88,7 +88,7 @@ pub(super) fn deregister(parsed: Parsed<ToolDeregisterRequest>) -> Plan {
         },
         name: request.name.clone(),
         version: request.version.clone(),
-        request: named(Endpoint::ToolDeregister, request.request_id, &request),
+        request: identified(Endpoint::ToolDeregister, request.request_id, &request),
     }));
     Plan {
         action,

@@ -22,12 +22,12 @@ use crate::{
         warning::Warning,
     },
     registry::{
-        announce,
         contracts::{self, Check},
         intake::{InFlight, Intake},
+        message::to_bytes,
         refusal::decided,
-        requests::named,
-        shape::to_bytes,
+        registration,
+        request_id::identified,
     },
 };
 
@@ -46,8 +46,8 @@ pub(super) async fn register(
     let what = Check::Announcement(contract::weight(&request.tools));
     let ttl_max = intake.ttl_max;
     let check = move |rules: ToolRules<'_>| {
-        let named = named(Endpoint::NodeRegister, request.request_id, &request);
-        announce::announce(request, ttl_max, named, rules)
+        let named = identified(Endpoint::NodeRegister, request.request_id, &request);
+        registration::register_command(request, ttl_max, named, rules)
     };
     let asking = intake.asking(in_flight);
     let mut register = intake.contracts.check(what, asking, check).await?;

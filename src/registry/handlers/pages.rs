@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::Message;
 use bytes::Bytes;
-use onex_core::command::{Action, Refusal};
+use onex_core::command::Action;
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -16,9 +16,9 @@ use crate::{
     },
     registry::{
         intake::{InFlight, Intake},
+        message::{ReplyFields, RequestFields, to_bytes},
         queries::{self, Catalog},
-        refusal::error,
-        shape::{Answered, Asked, to_bytes},
+        refusal::index_read,
     },
 };
 
@@ -31,7 +31,7 @@ const NOT_FOUND: u16 = 404;
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 
 /// A page of what `make` finds, shorter where it would be too long.
-pub(super) async fn list<Q: Asked, R: Serialize + Answered>(
+pub(super) async fn list<Q: RequestFields, R: Serialize + ReplyFields>(
     intake: &Intake,
     in_flight: &InFlight,
     Parsed {
@@ -47,7 +47,7 @@ pub(super) async fn list<Q: Asked, R: Serialize + Answered>(
     let limit = request.limit();
     fitting(intake, limit, |catalog, limit| {
         let mut page = make(catalog, &request, limit)?;
-        page.ignore(ignored.clone());
+        page.set_ignored(ignored.clone());
         Ok(page)
     })
 }
@@ -72,7 +72,7 @@ pub(super) fn fitting<R: Serialize>(
 }
 
 /// One thing. That it is not there is said only behind an entry that was sent after the question.
-pub(super) async fn one<Q: Asked, R: Serialize + Answered>(
+pub(super) async fn one<Q: RequestFields, R: Serialize + ReplyFields>(
     intake: &Intake,
     in_flight: &InFlight,
     Parsed { request, ignored }: Parsed<Q>,
@@ -81,7 +81,7 @@ pub(super) async fn one<Q: Asked, R: Serialize + Answered>(
     catch_up(intake, in_flight, request.min_revision()).await?;
     let make = |catalog: Catalog<'_>| make(catalog, &request);
     let mut reply = found(intake, in_flight, make).await?;
-    reply.ignore(ignored);
+    reply.set_ignored(ignored);
     to_bytes(&reply)
 }
 
@@ -155,11 +155,7 @@ fn check_lost(intake: &Intake, revision: u64) -> Result<(), Error> {
 /// Waits until this instance has read everything that is in the log now.
 pub(super) async fn read_index(intake: &Intake, in_flight: &InFlight) -> Result<(), Error> {
     let outcome = intake.decide(in_flight, Action::ReadIndex).await?;
-    outcome.result.map(|_| ()).map_err(|refusal| match refusal {
-        // An entry that changes nothing.
-        Refusal::Unknown => error(Refusal::Unavailable),
-        refusal => error(refusal),
-    })
+    index_read(outcome).map(|_| ())
 }
 
 /// `port.resolve`.

@@ -22,15 +22,16 @@ use crate::{
         frame::{Parsed, digest},
         port::{
             EndStatus, HEARTBEAT_LEASES_MAX, HeartbeatReply, HeartbeatRequest, LEASE_LABELS_MAX,
-            LeaseReply, LeaseRequest, Lost, ReleaseReply, ReleaseRequest, Renewed, TransportWish,
+            LeaseReply, LeaseRequest, Lost, ReleaseReply, ReleaseRequest, Renewed,
+            RequestedTransport,
         },
     },
     registry::{
         hosts::unknown_host,
         intake::{InFlight, Intake, Plan},
+        message::to_bytes,
         queries::{granted, lease_reply},
         refusal::decided,
-        shape::to_bytes,
     },
 };
 
@@ -261,9 +262,9 @@ fn grant_request(
         ));
     }
     let transport = match request.transport.unwrap_or_default() {
-        TransportWish::Tcp => Transport::Tcp,
-        TransportWish::Udp => Transport::Udp,
-        TransportWish::Both => {
+        RequestedTransport::Tcp => Transport::Tcp,
+        RequestedTransport::Udp => Transport::Udp,
+        RequestedTransport::Both => {
             return Err(Error::invalid(
                 "/transport",
                 "must be \"tcp\" or \"udp\": both is not offered by this version",

@@ -13,7 +13,8 @@ use crate::{
         trust::{ReportRequest, TrustReply},
     },
     registry::{
-        intake::Plan, queries::trust_of, refusal::decided, requests::named, shape::to_bytes,
+        intake::Plan, message::to_bytes, queries::trust_of, refusal::decided,
+        request_id::identified,
     },
 };
 
@@ -21,7 +22,7 @@ use crate::{
 pub(super) fn report(parsed: Parsed<ReportRequest>) -> Result<Plan, Error> {
     let Parsed { request, ignored } = parsed;
     request.check()?;
-    let named = named(Endpoint::TrustReport, request.request_id, &request);
+    let named = identified(Endpoint::TrustReport, request.request_id, &request);
     let node_id = request.node_id.clone();
     let report = TrustReport {
         node_id: request.node_id,

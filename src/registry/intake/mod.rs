@@ -39,9 +39,9 @@ use super::{
     handlers,
     invoke::Invoke,
     own_host::OwnHost,
+    pause::PauseDetector,
     peers::Peers,
     queries::Texts,
-    stall::Stall,
 };
 
 pub(super) use admission::Admission;
@@ -74,7 +74,7 @@ pub(super) struct Intake {
     pub(super) driver: Driver<Completion>,
     pub(super) replies: Replies,
     /// When requests may be older than they look.
-    pub(super) stall: Stall,
+    pub(super) pause_detector: PauseDetector,
     pub(super) admission: Admission,
     /// One for each subscription that has told the server that it ends.
     pub(super) unsubscribed: Semaphore,
@@ -147,13 +147,13 @@ impl Intake {
         round_trip(&self.bus.client()).await;
     }
 
-    /// After a stall: what had waited is taken when the server has answered to what is said after it.
-    pub(super) async fn watch_for_stalls(self: Arc<Self>) {
+    /// After a pause of this process: what had waited is taken when the server has answered to what is said after it.
+    pub(super) async fn watch_for_pauses(self: Arc<Self>) {
         loop {
-            self.stall.noticed().await;
+            self.pause_detector.paused().await;
             tracing::warn!("this process stood still; requests that waited count from before");
             round_trip(&self.bus.client()).await;
-            self.stall.over().await;
+            self.pause_detector.over().await;
         }
     }
 
@@ -163,7 +163,7 @@ impl Intake {
         messages: Subscriber,
         mut phase: watch::Receiver<Phase>,
     ) {
-        let mut sweep = self.stall.sweep();
+        let mut sweep = self.pause_detector.sweep();
         let mut messages = messages.ready_chunks(CHUNK_MAX);
         loop {
             let chunk = tokio::select! {
@@ -238,7 +238,7 @@ impl Intake {
         let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
         let correlation_id = frame::correlation_id(header(HEADER_CORRELATION_ID));
         let patience = frame::timeout_millis(header(HEADER_TIMEOUT_MS));
-        let at = self.stall.arrived();
+        let at = self.pause_detector.arrived();
         let mut in_flight = InFlight {
             at,
             endpoint,

@@ -17,8 +17,8 @@ use crate::{
         callers::Callers,
         clock::Clock,
         journal::{Answered, Journal},
+        message::to_bytes,
         micro::Micro,
-        shape::to_bytes,
     },
 };
 

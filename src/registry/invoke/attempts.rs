@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{HeaderMap, Message, PublishError, client::PublishErrorKind};
-use onex_core::call::{Attempt as Asked, AttemptResult};
+use onex_core::call::{self, AttemptResult};
 use onex_types::ids::NodeId;
 use serde_json::{Value, json};
 
@@ -21,12 +21,12 @@ use crate::protocol::{
 
 use super::{
     super::contracts::{Check, PARSE_INLINE_BYTES_MAX},
-    Caller, Chosen, Invoke, Known, Part,
+    Caller, Chosen, CompiledContract, Invoke, Part,
     call::Call,
     history::Ended,
     look::{Found, Query},
-    post::Came,
     probe::Probe,
+    provider_client::SendOutcome,
     refuse,
     under_way::UnderWay,
     verdict::{At, Verdict},
@@ -42,7 +42,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Whoever is asked next, with arguments that are right for its contract.
 pub(super) struct Ready {
     pub(super) chosen: Chosen,
-    pub(super) contract: Arc<Known>,
+    pub(super) contract: Arc<CompiledContract>,
     under_way: UnderWay,
 }
 
@@ -57,8 +57,8 @@ enum Attempt {
 }
 
 impl Attempt {
-    /// What the provider said.
-    fn asked(&self, node_id: &NodeId) -> Asked {
+    /// What is recorded of it.
+    fn record(&self, node_id: &NodeId) -> call::Attempt {
         let detail = |error: &Error, name| {
             let text = error.details.get(name).and_then(Value::as_str);
             text.unwrap_or_default().to_owned()
@@ -86,7 +86,7 @@ impl Attempt {
             },
         };
         let shortened = |text: String| text.chars().take(ASKED_CHARS_MAX).collect();
-        Asked {
+        call::Attempt {
             node_id: node_id.clone(),
             said,
             message: message.filter(|text| !text.is_empty()).map(shortened),
@@ -113,7 +113,7 @@ impl Invoke {
             } = ready;
             let attempt = self.attempt(caller, call, &chosen, &contract, under_way);
             let attempt = attempt.await;
-            call.asked.push(attempt.asked(&chosen.node_id));
+            call.asked.push(attempt.record(&chosen.node_id));
             let error = match attempt {
                 Attempt::Done(value) => return (chosen, Ok(value)),
                 Attempt::Failed(error) | Attempt::Lost(_, error) => {
@@ -207,7 +207,7 @@ impl Invoke {
     async fn check_arguments(
         &self,
         chosen: &Chosen,
-        contract: &Arc<Known>,
+        contract: &Arc<CompiledContract>,
         caller: &Caller,
         call: &mut Call,
     ) -> Result<(), Error> {
@@ -230,7 +230,7 @@ impl Invoke {
         caller: &Caller,
         call: &mut Call,
         chosen: &Chosen,
-        contract: &Arc<Known>,
+        contract: &Arc<CompiledContract>,
         mut under_way: UnderWay,
     ) -> Attempt {
         let at = call.at(chosen);
@@ -264,7 +264,7 @@ impl Invoke {
             return lost(Reason::Gone, at.gone(contract.idempotent));
         };
         match came {
-            Came::Answer(message) => {
+            SendOutcome::Answer(message) => {
                 let verdict = match self.verdict(caller, &at, message).await {
                     Ok(verdict) => verdict,
                     Err(_) => Verdict::Failed(at.unchecked()),
@@ -282,20 +282,20 @@ impl Invoke {
                 }
                 attempt
             }
-            Came::NoResponders => {
+            SendOutcome::NoResponders => {
                 under_way.ended = Ended::Unheard;
                 drop(under_way);
                 Attempt::Next(Reason::NoResponders, self.unheard(call, chosen), None)
             }
-            Came::Nothing(answer) => {
+            SendOutcome::Nothing(answer) => {
                 let held = under_way.held(Ended::Silent(now.elapsed()));
                 if let Some(answer) = answer {
                     let gone = watch.deserted(false);
-                    self.post.keep(held, answer, gone);
+                    self.provider_client.keep(held, answer, gone);
                 }
                 lost(Reason::Silent, at.timed_out(contract.idempotent))
             }
-            Came::Unsent(error) => Attempt::Failed(self.unsent(&error, &at)),
+            SendOutcome::Unsent(error) => Attempt::Failed(self.unsent(&error, &at)),
         }
     }
 
@@ -305,10 +305,11 @@ impl Invoke {
         chosen: &Chosen,
         now: tokio::time::Instant,
         patience: Duration,
-    ) -> Came {
+    ) -> SendOutcome {
         let (subject, headers) = (chosen.subject.clone(), headers(call, chosen, patience));
-        let post = &self.post;
-        post.ask(subject, headers, call.body.clone(), now + patience)
+        let provider_client = &self.provider_client;
+        provider_client
+            .ask(subject, headers, call.body.clone(), now + patience)
             .await
     }
 
@@ -367,7 +368,7 @@ impl Invoke {
         caller: &Caller,
         at: &At<'_>,
         verdict: Verdict,
-        contract: &Arc<Known>,
+        contract: &Arc<CompiledContract>,
     ) -> Attempt {
         let (result, document) = match verdict {
             Verdict::Result(result, document) => (result, document),

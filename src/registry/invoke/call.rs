@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::protocol::{
-    asked as wire,
+    attempt as wire,
     bounds::Open,
     contract::ToolRules,
     detail::Detail,
@@ -33,7 +33,7 @@ use super::{
     super::{
         contracts::{Check, PARSE_INLINE_BYTES_MAX},
         journal::Shares,
-        shape::to_bytes,
+        message::to_bytes,
     },
     Caller, Chosen, Invoke, Received,
     outcome::{self, Ran},
@@ -130,14 +130,17 @@ impl Call {
     }
 
     /// The error with whom was asked, and what each said.
-    pub(super) fn with_asked(&self, error: Error) -> Error {
-        let told = error.code.details().iter();
-        let told = told.filter(|(detail, _)| *detail == Detail::Asked).count() > 0;
-        if self.asked.is_empty() || !told {
+    pub(super) fn with_attempts(&self, error: Error) -> Error {
+        let details = error.code.details().iter();
+        let has_attempts = details
+            .filter(|(detail, _)| *detail == Detail::Asked)
+            .count()
+            > 0;
+        if self.asked.is_empty() || !has_attempts {
             return error;
         }
-        let asked: Vec<wire::Asked> = self.asked.iter().cloned().map(Into::into).collect();
-        error.with(Detail::Asked.name(), json!(asked))
+        let attempts: Vec<wire::Attempt> = self.asked.iter().cloned().map(Into::into).collect();
+        error.with(Detail::Asked.name(), json!(attempts))
     }
 
     /// By which the logs of all who take part name this execution.
@@ -249,7 +252,7 @@ impl Invoke {
         let first_asked = first.chosen.provider();
         let (chosen, ended) = self.attempts(caller, call, first).await;
         let answer = ended.and_then(|result| self.answer_call(call, &chosen, result, ignored));
-        let answer = answer.map_err(|error| call.with_asked(error));
+        let answer = answer.map_err(|error| call.with_attempts(error));
         let outcome = match &answer {
             // The result itself is in no event.
             Ok(_) => outcome::completed(None),

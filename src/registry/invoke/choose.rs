@@ -19,7 +19,7 @@ use crate::protocol::{
 use super::{
     history::Outlook,
     load::{Load, Loads, Provider},
-    queue::Ticket,
+    queue::WaiterId,
 };
 
 /// Of so many calls one tries a provider of which others are asked first: who calls seldom is not always the one
@@ -37,8 +37,8 @@ pub(super) struct Field<'a, 'l> {
     pub(super) queue_max: usize,
     /// What the registry may call; none: anything, or it is not the registry that calls.
     pub(super) callable: Option<(&'l Namespace, &'l ToolSubjects)>,
-    /// The call has waited before: with that ticket, and it was given a place at that provider.
-    pub(super) waited: Option<(Ticket, Option<Provider>)>,
+    /// The call has waited before: as that waiter, and it was given a place at that provider.
+    pub(super) waited: Option<(WaiterId, Option<Provider>)>,
 }
 
 /// A node that offers a tool of that name, and whether it will do.
@@ -148,8 +148,8 @@ impl<'a> Field<'a, '_> {
     }
 
     fn may_wait(&self, one: &Considered<'_>) -> bool {
-        let ticket = self.waited.as_ref().map(|(ticket, _)| *ticket);
-        self.loads.queue.others(&one.provider, ticket) < self.queue_max
+        let waiter = self.waited.as_ref().map(|(waiter, _)| *waiter);
+        self.loads.queue.others(&one.provider, waiter) < self.queue_max
     }
 }
 

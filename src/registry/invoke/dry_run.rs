@@ -14,7 +14,7 @@ use crate::protocol::{
 };
 
 use super::{
-    Caller, Chosen, Invoke, Known, Part, attempts::ATTEMPTS_MAX, call::ToCall,
+    Caller, Chosen, CompiledContract, Invoke, Part, attempts::ATTEMPTS_MAX, call::ToCall,
     choose::Considerations, load::Loads, look::Query, refuse,
 };
 
@@ -205,7 +205,12 @@ fn would_do_now(candidate: &Candidate) -> bool {
     candidate.state != Open::Known(CandidateState::Out)
 }
 
-fn plan(chosen: &Chosen, request: &InvokeRequest, contract: &Known, listens: Option<bool>) -> Plan {
+fn plan(
+    chosen: &Chosen,
+    request: &InvokeRequest,
+    contract: &CompiledContract,
+    listens: Option<bool>,
+) -> Plan {
     Plan {
         tool_name: chosen.tool_name.clone(),
         tool_version: chosen.tool_version.clone(),

@@ -15,18 +15,18 @@ use super::{
 
 /// Providers of which something is remembered, at most: of more, those that were not used for the longest time go.
 /// Only calls under way count beyond that.
-const PROVIDERS_KNOWN_MAX: usize = 16_384;
+const PROVIDERS_REMEMBERED_MAX: usize = 16_384;
 /// Other instances that are listened to, at most.
-const INSTANCES_TOLD_MAX: usize = 64;
+const INSTANCES_REPORTING_MAX: usize = 64;
 /// What another instance said of its calls counts for this long, in milliseconds.
-const TOLD_MILLIS: u64 = 3_000;
+const REPORT_VALID_MILLIS: u64 = 3_000;
 
 /// A tool of one life of a node.
 pub(super) type Provider = (Incarnation, Token);
 
 /// What this instance knows of a provider.
 #[derive(Debug, Clone, Default)]
-struct Known {
+struct ProviderStats {
     /// Calls under way, those that are held among them.
     under_way: u32,
     /// Those of which nobody waits for the answer any more.
@@ -61,12 +61,12 @@ pub(super) struct Load {
 /// All providers.
 #[derive(Debug, Default)]
 pub(super) struct Loads {
-    known: HashMap<Provider, Known>,
-    told: HashMap<String, (Moment, HashMap<Provider, u32>)>,
+    providers: HashMap<Provider, ProviderStats>,
+    reported: HashMap<String, (Moment, HashMap<Provider, u32>)>,
     /// Calls that wait until a provider has room.
     pub(super) queue: Queue,
     turn: u64,
-    /// Room is made when so many are known.
+    /// Room is made when so many are remembered.
     full: usize,
     changed: bool,
 }
@@ -74,90 +74,93 @@ pub(super) struct Loads {
 impl Loads {
     /// What is known of a provider.
     pub(super) fn of(&self, provider: &Provider, now: Moment) -> Load {
-        let told = self
-            .told
+        let reported = self
+            .reported
             .values()
-            .filter(|(at, _)| now.since(*at) < TOLD_MILLIS)
+            .filter(|(at, _)| now.since(*at) < REPORT_VALID_MILLIS)
             .filter_map(|(_, calls)| calls.get(provider))
             .fold(0, |sum: u32, count| sum.saturating_add(*count));
-        let none = Known::default();
-        let known = self.known.get(provider).unwrap_or(&none);
+        let unknown = ProviderStats::default();
+        let stats = self.providers.get(provider).unwrap_or(&unknown);
         Load {
-            in_flight: known.under_way.saturating_add(told),
-            awaited: known
+            in_flight: stats.under_way.saturating_add(reported),
+            awaited: stats
                 .under_way
-                .saturating_sub(known.held)
-                .saturating_add(told),
-            own: known.under_way.saturating_add(self.queue.given(provider)),
+                .saturating_sub(stats.held)
+                .saturating_add(reported),
+            own: stats.under_way.saturating_add(self.queue.given(provider)),
             queued: self.queue.others(provider, None),
-            recent: known.history.recent(now),
-            turn: known.turn,
-            open: known.history.open(now),
-            declined: known.history.declined(now),
-            outlook: known.history.outlook(now),
+            recent: stats.history.recent(now),
+            turn: stats.turn,
+            open: stats.history.open(now),
+            declined: stats.history.declined(now),
+            outlook: stats.history.outlook(now),
         }
     }
 
     /// A provider is called.
     pub(super) fn begin(&mut self, provider: &Provider) {
-        let known = self.take_turn(provider);
-        known.under_way += 1;
-        known.history.called();
+        let stats = self.take_turn(provider);
+        stats.under_way += 1;
+        stats.history.called();
         self.changed = true;
     }
 
-    fn take_turn(&mut self, provider: &Provider) -> &mut Known {
-        if self.known.len() >= self.full.max(PROVIDERS_KNOWN_MAX) {
+    fn take_turn(&mut self, provider: &Provider) -> &mut ProviderStats {
+        if self.providers.len() >= self.full.max(PROVIDERS_REMEMBERED_MAX) {
             self.make_room();
         }
         self.turn += 1;
-        let known = self.known.entry(provider.clone()).or_default();
-        known.turn = self.turn;
-        known
+        let stats = self.providers.entry(provider.clone()).or_default();
+        stats.turn = self.turn;
+        stats
     }
 
     /// Forgets so many at once that it is seldom done: it looks at all of them.
     fn make_room(&mut self) {
-        let idle = self.known.values().filter(|known| known.under_way == 0);
-        let mut turns: Vec<u64> = idle.map(|known| known.turn).collect();
-        let excess = self.known.len().saturating_sub(PROVIDERS_KNOWN_MAX / 2);
+        let idle = self.providers.values().filter(|stats| stats.under_way == 0);
+        let mut turns: Vec<u64> = idle.map(|stats| stats.turn).collect();
+        let excess = self
+            .providers
+            .len()
+            .saturating_sub(PROVIDERS_REMEMBERED_MAX / 2);
         if let Some(last) = excess.min(turns.len()).checked_sub(1) {
             let newest_gone = *turns.select_nth_unstable(last).1;
-            self.known
-                .retain(|_, known| known.under_way > 0 || known.turn > newest_gone);
+            self.providers
+                .retain(|_, stats| stats.under_way > 0 || stats.turn > newest_gone);
         }
-        self.full = self.known.len() * 2;
+        self.full = self.providers.len() * 2;
     }
 
     /// A caller is sent to a provider directly: it is not counted, but it is another one's turn.
-    pub(super) fn named(&mut self, provider: &Provider) {
+    pub(super) fn resolved(&mut self, provider: &Provider) {
         self.take_turn(provider);
     }
 
     /// A call is over.
     pub(super) fn end(&mut self, provider: &Provider, took: f64, ended: Ended, now: Moment) {
-        let Some(known) = self.known.get_mut(provider) else {
+        let Some(stats) = self.providers.get_mut(provider) else {
             return;
         };
-        known.under_way = known.under_way.saturating_sub(1);
+        stats.under_way = stats.under_way.saturating_sub(1);
         self.changed = true;
-        known.history.ended(took, ended, now);
+        stats.history.ended(took, ended, now);
         self.queue.give(provider);
     }
 
     /// A call is over for its caller, and the provider may still work on it: it keeps its place.
     pub(super) fn hold(&mut self, provider: &Provider, took: f64, ended: Ended, now: Moment) {
-        if let Some(known) = self.known.get_mut(provider) {
-            known.held += 1;
-            known.history.ended(took, ended, now);
+        if let Some(stats) = self.providers.get_mut(provider) {
+            stats.held += 1;
+            stats.history.ended(took, ended, now);
         }
     }
 
     /// A place that was held is free.
     pub(super) fn release(&mut self, provider: &Provider) {
-        if let Some(known) = self.known.get_mut(provider) {
-            known.held = known.held.saturating_sub(1);
-            known.under_way = known.under_way.saturating_sub(1);
+        if let Some(stats) = self.providers.get_mut(provider) {
+            stats.held = stats.held.saturating_sub(1);
+            stats.under_way = stats.under_way.saturating_sub(1);
             self.changed = true;
             self.queue.give(provider);
         }
@@ -166,29 +169,36 @@ impl Loads {
     /// A place that was given is not wanted any more, or is taken: it goes to the next one if there is still room.
     pub(super) fn pass_on(&mut self, provider: &Provider, provider_max: u32) {
         self.queue.taken(provider);
-        let under_way = self.known.get(provider).map_or(0, |known| known.under_way);
+        let under_way = self
+            .providers
+            .get(provider)
+            .map_or(0, |stats| stats.under_way);
         if under_way.saturating_add(self.queue.given(provider)) < provider_max {
             self.queue.give(provider);
         }
     }
 
     /// Another instance says what it has under way.
-    pub(super) fn tell(&mut self, instance: String, calls: HashMap<Provider, u32>, now: Moment) {
-        self.told.retain(|_, (at, _)| now.since(*at) < TOLD_MILLIS);
-        if self.told.len() < INSTANCES_TOLD_MAX || self.told.contains_key(&instance) {
-            self.told.insert(instance, (now, calls));
+    pub(super) fn report(&mut self, instance: String, calls: HashMap<Provider, u32>, now: Moment) {
+        self.reported
+            .retain(|_, (at, _)| now.since(*at) < REPORT_VALID_MILLIS);
+        if self.reported.len() < INSTANCES_REPORTING_MAX || self.reported.contains_key(&instance) {
+            self.reported.insert(instance, (now, calls));
         }
     }
 
     /// What this instance has under way, if that has changed since it was asked last.
-    pub(super) fn news(&mut self) -> Option<Vec<(Provider, u32)>> {
+    pub(super) fn changes(&mut self) -> Option<Vec<(Provider, u32)>> {
         std::mem::take(&mut self.changed).then(|| self.under_way())
     }
 
     /// What this instance has under way.
     pub(super) fn under_way(&self) -> Vec<(Provider, u32)> {
-        let busy = self.known.iter().filter(|(_, known)| known.under_way > 0);
-        busy.map(|(provider, known)| (provider.clone(), known.under_way))
+        let busy = self
+            .providers
+            .iter()
+            .filter(|(_, stats)| stats.under_way > 0);
+        busy.map(|(provider, stats)| (provider.clone(), stats.under_way))
             .collect()
     }
 }
@@ -292,14 +302,14 @@ mod tests {
     fn whoever_says_something_of_others_is_bounded() {
         let mut loads = Loads::default();
         let one = provider(1);
-        for n in 0..INSTANCES_TOLD_MAX + 10 {
+        for n in 0..INSTANCES_REPORTING_MAX + 10 {
             let all = [(one.clone(), u32::MAX)].into();
-            loads.tell(format!("{n}"), all, Moment(0));
+            loads.report(format!("{n}"), all, Moment(0));
         }
-        assert_eq!(loads.told.len(), INSTANCES_TOLD_MAX);
+        assert_eq!(loads.reported.len(), INSTANCES_REPORTING_MAX);
         assert_eq!(loads.of(&one, Moment(1)).in_flight, u32::MAX);
-        loads.tell("0".to_owned(), HashMap::new(), Moment(1));
-        assert!(loads.told["0"].1.is_empty());
+        loads.report("0".to_owned(), HashMap::new(), Moment(1));
+        assert!(loads.reported["0"].1.is_empty());
     }
 
     #[test]
@@ -307,22 +317,22 @@ mod tests {
         let mut loads = Loads::default();
         let (one, two) = (provider(1), provider(2));
         loads.begin(&one);
-        assert_eq!(loads.news(), Some(vec![(one.clone(), 1)]));
-        assert_eq!(loads.news(), None);
-        loads.tell(
+        assert_eq!(loads.changes(), Some(vec![(one.clone(), 1)]));
+        assert_eq!(loads.changes(), None);
+        loads.report(
             "b".to_owned(),
             [(one.clone(), 3), (two.clone(), 2)].into(),
             Moment(0),
         );
-        loads.tell("c".to_owned(), [(one.clone(), 1)].into(), Moment(0));
+        loads.report("c".to_owned(), [(one.clone(), 1)].into(), Moment(0));
         assert_eq!(loads.of(&one, Moment(1)).in_flight, 5);
         assert_eq!(loads.of(&one, Moment(1)).own, 1);
         assert_eq!(loads.of(&two, Moment(1)).in_flight, 2);
-        loads.tell("b".to_owned(), [(two.clone(), 1)].into(), Moment(2));
+        loads.report("b".to_owned(), [(two.clone(), 1)].into(), Moment(2));
         assert_eq!(loads.of(&one, Moment(3)).in_flight, 2);
-        assert_eq!(loads.of(&one, Moment(TOLD_MILLIS)).in_flight, 1);
+        assert_eq!(loads.of(&one, Moment(REPORT_VALID_MILLIS)).in_flight, 1);
         loads.end(&one, 1.0, Ended::Answered, Moment(4));
-        assert_eq!(loads.news(), Some(Vec::new()));
+        assert_eq!(loads.changes(), Some(Vec::new()));
     }
 
     #[test]
@@ -448,24 +458,24 @@ mod tests {
         let (busy, used) = (provider(u128::MAX), provider(u128::MAX - 1));
         loads.begin(&busy);
         let mut cleared = 0;
-        for n in 0..PROVIDERS_KNOWN_MAX * 2 {
-            let before = loads.known.len();
+        for n in 0..PROVIDERS_REMEMBERED_MAX * 2 {
+            let before = loads.providers.len();
             call(&mut loads, n);
-            loads.named(&used);
-            assert!(loads.known.len() <= PROVIDERS_KNOWN_MAX);
-            cleared += usize::from(loads.known.len() < before);
+            loads.resolved(&used);
+            assert!(loads.providers.len() <= PROVIDERS_REMEMBERED_MAX);
+            cleared += usize::from(loads.providers.len() < before);
         }
         assert!((1..=4).contains(&cleared), "{cleared} times");
         assert_eq!(loads.of(&busy, Moment(0)).own, 1);
         assert!(loads.of(&used, Moment(0)).turn > 0);
-        let remembered = |n: usize| loads.known.contains_key(&provider(n as u128));
-        assert!(!remembered(0) && remembered(PROVIDERS_KNOWN_MAX * 2 - 1));
+        let remembered = |n: usize| loads.providers.contains_key(&provider(n as u128));
+        assert!(!remembered(0) && remembered(PROVIDERS_REMEMBERED_MAX * 2 - 1));
     }
 
     #[test]
     fn calls_under_way_are_not_forgotten_however_many() {
         let mut loads = Loads::default();
-        let all = PROVIDERS_KNOWN_MAX * 2 + 1;
+        let all = PROVIDERS_REMEMBERED_MAX * 2 + 1;
         for n in 0..all {
             loads.begin(&provider(n as u128));
         }

@@ -17,7 +17,7 @@ use super::{
     Chosen, Invoke,
     choose::{Considerations, Considered, Field},
     load::{Loads, Provider},
-    queue::Ticket,
+    queue::WaiterId,
     under_way::{UnderWay, Waits},
 };
 
@@ -54,7 +54,7 @@ impl Invoke {
     fn look_again<R>(
         &self,
         query: Query<'_>,
-        waited: Option<(Ticket, Option<Provider>)>,
+        waited: Option<(WaiterId, Option<Provider>)>,
         then: impl FnOnce(&Considerations<'_>, u64, &mut Loads) -> R,
     ) -> Result<R, Error> {
         let random = Uuid::new_v4().as_u64_pair().1;
@@ -85,7 +85,7 @@ impl Invoke {
     ) -> Result<Found, Error> {
         let waited = waits
             .as_ref()
-            .map(|waits| (waits.ticket, waits.given.clone()));
+            .map(|waits| (waits.waiter, waits.given.clone()));
         self.look_again(query, waited, |considered, revision, loads| {
             let one = considered
                 .chosen()
@@ -115,7 +115,7 @@ impl Invoke {
         revision: u64,
         now: Moment,
     ) -> Chosen {
-        let known = self.known.get(&one.tool.contract_hash);
+        let compiled = self.compiled.get(&one.tool.contract_hash);
         Chosen {
             node_id: one.node.node_id.clone(),
             announced_by: one.node.live.requester_id,
@@ -125,7 +125,7 @@ impl Invoke {
             subject: one.tool.subject.clone(),
             expires_in_ms: one.node.left(now),
             attempt_timeout_ms: one.tool.attempt_timeout_ms(),
-            contract: known.ok_or_else(|| Box::new(one.tool.clone())),
+            contract: compiled.ok_or_else(|| Box::new(one.tool.clone())),
             has_another,
             revision,
         }

@@ -4,16 +4,16 @@ mod attempts;
 mod call;
 mod caller;
 mod choose;
+mod compiled;
 mod dry_run;
-mod gossip;
 mod history;
-mod known;
 mod load;
+mod load_reports;
 mod look;
 mod once;
 mod outcome;
-mod post;
 mod probe;
+mod provider_client;
 mod queue;
 mod refuse;
 mod runs;
@@ -52,19 +52,19 @@ use super::{
     contracts::Contracts,
     driver,
     intake::{Completion, InFlight, Replies},
+    message::to_bytes,
     queries, refusal,
     rights::Rights,
     settings::Settings,
-    shape::to_bytes,
     stop::Stop,
 };
 pub(super) use caller::Caller;
 use choose::Considerations;
-use known::{Known, KnownContracts, Part};
+use compiled::{CompiledContract, CompiledContracts, Part};
 use load::Loads;
 use look::Query;
-use post::Post;
 use probe::Probe;
+use provider_client::ProviderClient;
 use under_way::SharedLoads;
 
 type Handle = driver::Handle<Completion>;
@@ -78,10 +78,10 @@ pub(super) struct Invoke {
     contracts: Arc<Contracts>,
     replies: Replies,
     registry_id: Uuid,
-    post: Arc<Post>,
+    provider_client: Arc<ProviderClient>,
     probe: Arc<Probe>,
     loads: Arc<SharedLoads>,
-    known: Arc<KnownContracts>,
+    compiled: Arc<CompiledContracts>,
     /// One for each call under way.
     turns: Arc<Semaphore>,
     invokes_max: u32,
@@ -120,7 +120,7 @@ struct Chosen {
     /// What is left of the node's time.
     expires_in_ms: u64,
     /// The contract as it was compiled before; else as it was announced.
-    contract: Result<Arc<Known>, Box<Tool>>,
+    contract: Result<Arc<CompiledContract>, Box<Tool>>,
     /// How long one attempt may take, in milliseconds, where the contract says so.
     attempt_timeout_ms: Option<u64>,
     /// Whether somebody else could be asked as well.
@@ -142,19 +142,19 @@ impl Invoke {
         } = parts;
         let loads = SharedLoads::new(clock, settings.invokes_per_provider_max);
         let loads = Arc::new(loads);
-        gossip::tell(&bus, &settings.namespace, registry_id, &loads, stop);
+        load_reports::send(&bus, &settings.namespace, registry_id, &loads, stop);
         let late = replies.micro.late();
         Self {
             handle,
             contracts,
             replies,
             clock,
-            post: Arc::new(Post::new(bus.clone(), late)),
+            provider_client: Arc::new(ProviderClient::new(bus.clone(), late)),
             probe: Arc::new(Probe::new(bus.clone())),
             bus,
             registry_id,
             loads,
-            known: Arc::default(),
+            compiled: Arc::default(),
             turns: Arc::new(Semaphore::new(settings.invokes_max as usize)),
             invokes_max: settings.invokes_max,
             queued: Arc::new(Semaphore::new(INVOKES_QUEUED_MAX as usize)),
@@ -167,7 +167,7 @@ impl Invoke {
     /// Listens for answers of providers, and to what other instances tell.
     pub(super) async fn listen(&self, session: &Stop) -> Result<(), SubscribeError> {
         let client = self.bus.client();
-        gossip::listen(
+        load_reports::listen(
             &client,
             &self.namespace,
             self.registry_id,
@@ -175,12 +175,12 @@ impl Invoke {
             session,
         )
         .await?;
-        self.post.listen(&client, session).await
+        self.provider_client.listen(&client, session).await
     }
 
     /// No answer of a provider is waited for any more: their callers are told that nobody knows.
     pub(super) fn give_up(&self) {
-        self.post.close();
+        self.provider_client.close();
     }
 
     /// Waits until no call is under way, and none waits. One that has waited takes its turn before it leaves the queue.
@@ -191,7 +191,7 @@ impl Invoke {
 
     /// Whether the registry stops, and waits for nothing any more.
     fn has_given_up(&self) -> bool {
-        self.post.is_closed()
+        self.provider_client.is_closed()
     }
 
     /// A place among the calls that wait for room.
@@ -278,7 +278,7 @@ impl Invoke {
                     let one = considered
                         .chosen()
                         .ok_or_else(|| considered.refusal(query.name, query.choice))?;
-                    loads.named(&one.provider);
+                    loads.resolved(&one.provider);
                     let another = considered.has_another();
                     let chosen = self.chosen(one, another, revision, now);
                     // Of the same look: the node may announce another contract in the next moment.
@@ -287,7 +287,7 @@ impl Invoke {
                 self.look(query, then)?
             })
             .await?;
-        let tool = queries::announced(&tool).ok_or_else(known::unreadable)?;
+        let tool = queries::announced(&tool).ok_or_else(compiled::unreadable)?;
         to_bytes(&ResolveToolReply {
             tool_name: chosen.tool_name,
             tool_version: chosen.tool_version,
@@ -330,20 +330,27 @@ impl Invoke {
             {
                 let question = caller.command(Action::ReadIndex);
                 let read = self.decide(question, caller.deadline).await?;
-                read.result.map_err(refusal::error)?;
-                look().map_err(|error| error.at(read.revision))
+                let revision = refusal::index_read(read)?;
+                look().map_err(|error| error.at(revision))
             }
             found => found,
         }
     }
 
-    async fn contract(&self, chosen: &Chosen, caller: &Caller) -> Result<Arc<Known>, Error> {
+    async fn contract(
+        &self,
+        chosen: &Chosen,
+        caller: &Caller,
+    ) -> Result<Arc<CompiledContract>, Error> {
         match &chosen.contract {
-            Ok(known) => Ok(Arc::clone(known)),
+            Ok(compiled) => Ok(Arc::clone(compiled)),
             Err(tool) => {
-                let learned = self
-                    .known
-                    .learn(tool, chosen.announced_by, &self.contracts, caller);
+                let learned = self.compiled.get_or_compile(
+                    tool,
+                    chosen.announced_by,
+                    &self.contracts,
+                    caller,
+                );
                 learned.await
             }
         }

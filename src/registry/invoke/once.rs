@@ -249,7 +249,7 @@ impl Invoke {
             kept = Some(result.clone());
             self.answer_call(call, &chosen, result, ignored)
         });
-        let answer = answer.map_err(|error| call.with_asked(error));
+        let answer = answer.map_err(|error| call.with_attempts(error));
         let outcome = match &answer {
             Ok(_) => outcome::completed(kept.as_ref()),
             Err(error) => outcome::failed(error),

@@ -6,37 +6,37 @@ use tokio::sync::oneshot;
 
 use super::load::Provider;
 
-/// A waiting call: the lower came first.
-pub(super) type Ticket = u64;
+/// Identifies a waiting call: the lower came first.
+pub(super) type WaiterId = u64;
 
 /// All calls that wait.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: HashMap<Ticket, Waiting>,
-    at: HashMap<Provider, BTreeSet<Ticket>>,
+    waiting: HashMap<WaiterId, Waiting>,
+    at: HashMap<Provider, BTreeSet<WaiterId>>,
     /// Places that were given to calls which have not begun yet: nobody else may take them.
     given: HashMap<Provider, u32>,
-    last: Ticket,
+    last: WaiterId,
 }
 
 /// A call that waits for the first of several providers to have room.
 #[derive(Debug)]
 struct Waiting {
     at: Vec<Provider>,
-    told: oneshot::Sender<Provider>,
+    notify: oneshot::Sender<Provider>,
 }
 
 impl Queue {
-    /// A ticket for a call that comes now.
-    pub(super) fn ticket(&mut self) -> Ticket {
+    /// The id of a call that comes now.
+    pub(super) fn next_id(&mut self) -> WaiterId {
         self.last += 1;
         self.last
     }
 
-    /// How many wait for that provider, the one with that ticket not counted.
-    pub(super) fn others(&self, provider: &Provider, than: Option<Ticket>) -> usize {
+    /// How many wait for that provider, the one with that id not counted.
+    pub(super) fn others(&self, provider: &Provider, than: Option<WaiterId>) -> usize {
         self.at.get(provider).map_or(0, |all| {
-            let own = than.is_some_and(|ticket| all.contains(&ticket));
+            let own = than.is_some_and(|waiter| all.contains(&waiter));
             all.len() - usize::from(own)
         })
     }
@@ -46,31 +46,31 @@ impl Queue {
         self.given.get(provider).copied().unwrap_or_default()
     }
 
-    /// Waits for any of these providers; it is told which one has room.
+    /// Waits for any of these providers; it is notified of the one that has room.
     pub(super) fn enter(
         &mut self,
-        ticket: Ticket,
+        waiter: WaiterId,
         at: Vec<Provider>,
     ) -> oneshot::Receiver<Provider> {
-        let (told, tell) = oneshot::channel();
+        let (notify, notified) = oneshot::channel();
         for provider in &at {
-            self.at.entry(provider.clone()).or_default().insert(ticket);
+            self.at.entry(provider.clone()).or_default().insert(waiter);
         }
-        self.waiting.insert(ticket, Waiting { at, told });
-        tell
+        self.waiting.insert(waiter, Waiting { at, notify });
+        notified
     }
 
     /// Waits no longer.
-    pub(super) fn leave(&mut self, ticket: Ticket) {
-        if let Some(waiting) = self.waiting.remove(&ticket) {
-            self.forget(ticket, &waiting.at);
+    pub(super) fn leave(&mut self, waiter: WaiterId) {
+        if let Some(waiting) = self.waiting.remove(&waiter) {
+            self.forget(waiter, &waiting.at);
         }
     }
 
-    fn forget(&mut self, ticket: Ticket, at: &[Provider]) {
+    fn forget(&mut self, waiter: WaiterId, at: &[Provider]) {
         for provider in at {
             if let Some(all) = self.at.get_mut(provider) {
-                all.remove(&ticket);
+                all.remove(&waiter);
                 if all.is_empty() {
                     self.at.remove(provider);
                 }
@@ -81,13 +81,13 @@ impl Queue {
     /// That provider has room for one more: whoever has waited for it longest gets the place.
     pub(super) fn give(&mut self, provider: &Provider) {
         let first = |queue: &Self| queue.at.get(provider)?.first().copied();
-        while let Some(ticket) = first(self) {
-            let Some(Waiting { at, told }) = self.waiting.remove(&ticket) else {
-                self.forget(ticket, std::slice::from_ref(provider));
+        while let Some(waiter) = first(self) {
+            let Some(Waiting { at, notify }) = self.waiting.remove(&waiter) else {
+                self.forget(waiter, std::slice::from_ref(provider));
                 continue;
             };
-            self.forget(ticket, &at);
-            if told.send(provider.clone()).is_ok() {
+            self.forget(waiter, &at);
+            if notify.send(provider.clone()).is_ok() {
                 *self.given.entry(provider.clone()).or_default() += 1;
                 return;
             }
@@ -121,9 +121,9 @@ mod tests {
         let mut queue = Queue::default();
         let (a, b) = (provider(1), provider(2));
         let enter = |queue: &mut Queue, at: &[&Provider]| {
-            let ticket = queue.ticket();
+            let waiter = queue.next_id();
             let at = at.iter().map(|one| (*one).clone()).collect();
-            (ticket, queue.enter(ticket, at))
+            (waiter, queue.enter(waiter, at))
         };
         let (first, mut one) = enter(&mut queue, &[&a, &b]);
         let (_, mut two) = enter(&mut queue, &[&b]);
@@ -149,19 +149,19 @@ mod tests {
     fn whoever_comes_back_keeps_its_turn_and_whoever_leaves_loses_it() {
         let mut queue = Queue::default();
         let a = provider(1);
-        let tickets = [queue.ticket(), queue.ticket()];
-        let [_, mut two] = tickets.map(|ticket| queue.enter(ticket, vec![a.clone()]));
-        queue.leave(tickets[0]);
-        let mut one = queue.enter(tickets[0], vec![a.clone()]);
+        let waiters = [queue.next_id(), queue.next_id()];
+        let [_, mut two] = waiters.map(|waiter| queue.enter(waiter, vec![a.clone()]));
+        queue.leave(waiters[0]);
+        let mut one = queue.enter(waiters[0], vec![a.clone()]);
         queue.give(&a);
         assert_eq!(one.try_recv(), Ok(a.clone()));
-        queue.leave(tickets[1]);
+        queue.leave(waiters[1]);
         queue.give(&a);
         assert!(two.try_recv().is_err());
         assert_eq!((queue.given(&a), queue.others(&a, None)), (1, 0));
         // Whoever is gone without leaving is passed over.
-        let ticket = queue.ticket();
-        drop(queue.enter(ticket, vec![a.clone()]));
+        let waiter = queue.next_id();
+        drop(queue.enter(waiter, vec![a.clone()]));
         queue.give(&a);
         assert_eq!(queue.given(&a), 1);
     }

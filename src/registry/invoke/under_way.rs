@@ -11,7 +11,7 @@ use super::{
     super::clock::Clock,
     history::Ended,
     load::{Loads, Provider},
-    queue::Ticket,
+    queue::WaiterId,
 };
 
 /// The loads behind a lock that is never held across an await. Where the index's is held as well, that one is taken
@@ -51,11 +51,11 @@ impl SharedLoads {
 
     /// A call waits for the first of these providers to have room; `loads` are these.
     pub(super) fn wait(self: &Arc<Self>, at: Vec<Provider>, loads: &mut Loads) -> Waits {
-        let ticket = loads.queue.ticket();
+        let waiter = loads.queue.next_id();
         Waits {
             loads: Arc::clone(self),
-            ticket,
-            tell: loads.queue.enter(ticket, at),
+            waiter,
+            notified: loads.queue.enter(waiter, at),
             given: None,
         }
     }
@@ -116,8 +116,8 @@ impl Drop for UnderWay {
 /// next one. It must not be dropped while the loads are locked.
 pub(super) struct Waits {
     loads: Arc<SharedLoads>,
-    pub(super) ticket: Ticket,
-    tell: oneshot::Receiver<Provider>,
+    pub(super) waiter: WaiterId,
+    notified: oneshot::Receiver<Provider>,
     /// The provider that has room for it.
     pub(super) given: Option<Provider>,
 }
@@ -125,7 +125,7 @@ pub(super) struct Waits {
 impl Waits {
     /// Waits until a provider has room for it, until then at the latest.
     pub(super) async fn room(&mut self, until: tokio::time::Instant) {
-        if let Ok(Ok(provider)) = tokio::time::timeout_at(until, &mut self.tell).await {
+        if let Ok(Ok(provider)) = tokio::time::timeout_at(until, &mut self.notified).await {
             self.given = Some(provider);
         }
     }
@@ -133,13 +133,13 @@ impl Waits {
     /// Waits for these providers from now on, and keeps its turn; `loads` are those that it waits in.
     pub(super) fn wait_again(&mut self, at: Vec<Provider>, loads: &mut Loads) {
         self.leave(loads);
-        self.tell = loads.queue.enter(self.ticket, at);
+        self.notified = loads.queue.enter(self.waiter, at);
     }
 
     /// Waits no longer, and passes on what it was given, unless that is taken by now.
     pub(super) fn leave(&mut self, loads: &mut Loads) {
-        loads.queue.leave(self.ticket);
-        let given = self.given.take().or_else(|| self.tell.try_recv().ok());
+        loads.queue.leave(self.waiter);
+        let given = self.given.take().or_else(|| self.notified.try_recv().ok());
         if let Some(provider) = given {
             loads.pass_on(&provider, self.loads.provider_max);
         }

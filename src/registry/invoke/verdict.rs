@@ -93,16 +93,16 @@ impl At<'_> {
             .or_else(|| is_code(text).then(|| text.to_owned()))
             .unwrap_or_else(|| number.to_owned());
         let code: String = code.chars().take(CODE_CHARS_MAX).collect();
-        let told = said.message.unwrap_or_else(|| text.to_owned());
-        let told: String = told.chars().take(MESSAGE_CHARS_MAX).collect();
+        let text = said.message.unwrap_or_else(|| text.to_owned());
+        let text: String = text.chars().take(MESSAGE_CHARS_MAX).collect();
         let executed = if begun { Executed::Yes } else { Executed::No };
-        let line = ProviderError::line(&code, &told);
+        let line = ProviderError::line(&code, &text);
         let shown = format!("{self} answered with an error of its own, {line}");
         let mut error = self.on(Error::new(ErrorCode::ToolError, shown), executed);
         error.retryable = said.retryable.unwrap_or(false);
         let error = error
             .with("provider_code", code)
-            .with("provider_message", told);
+            .with("provider_message", text);
         let payload = &message.payload;
         if payload.is_empty() || payload.len() > PROVIDER_BODY_BYTES_MAX {
             return error;

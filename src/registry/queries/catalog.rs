@@ -22,12 +22,12 @@ use super::{buses, leases};
 
 /// A node, live or ended and remembered.
 #[derive(Clone, Copy)]
-pub(in crate::registry) struct Known<'a> {
+pub(in crate::registry) struct CatalogNode<'a> {
     pub(in crate::registry) node_id: &'a NodeId,
     /// What it announced.
     pub(in crate::registry) registration: &'a Registration,
     /// The revision of that.
-    pub(in crate::registry) said_at: u64,
+    pub(in crate::registry) registration_revision: u64,
     pub(in crate::registry) epoch: u64,
     pub(in crate::registry) requester_id: RequesterId,
     pub(in crate::registry) ttl: Ttl,
@@ -41,7 +41,7 @@ pub(in crate::registry) struct Known<'a> {
     pub(in crate::registry) health: Option<&'a Json>,
 }
 
-impl Known<'_> {
+impl CatalogNode<'_> {
     /// Whether no entry has ended it.
     pub(in crate::registry) fn is_live(&self) -> bool {
         self.ended.is_none()
@@ -63,13 +63,13 @@ pub(in crate::registry) struct Catalog<'a> {
 }
 
 impl<'a> Catalog<'a> {
-    fn known(self, view: NodeView<'a>) -> Known<'a> {
+    fn catalog_node(self, view: NodeView<'a>) -> CatalogNode<'a> {
         let live = view.live;
-        let said = self.state.slot(&Key::Node(view.node_id.clone()));
-        Known {
+        let registration = self.state.slot(&Key::Node(view.node_id.clone()));
+        CatalogNode {
             node_id: view.node_id,
             registration: &view.node.registration,
-            said_at: said.map_or(0, |slot| slot.revision),
+            registration_revision: registration.map_or(0, |slot| slot.revision),
             epoch: live.epoch,
             requester_id: live.requester_id,
             ttl: live.ttl,
@@ -92,8 +92,8 @@ impl<'a> Catalog<'a> {
     }
 
     /// One node.
-    pub(in crate::registry) fn node(self, id: &NodeId) -> Option<Known<'a>> {
-        self.state.node(id).map(|view| self.known(view))
+    pub(in crate::registry) fn node(self, id: &NodeId) -> Option<CatalogNode<'a>> {
+        self.state.node(id).map(|view| self.catalog_node(view))
     }
 
     /// Nodes that a filter takes, behind `after`, in the order of their ids.
@@ -101,7 +101,7 @@ impl<'a> Catalog<'a> {
         self,
         filter: &NodeFilter,
         after: Option<&NodeId>,
-    ) -> impl Iterator<Item = Known<'a>> {
+    ) -> impl Iterator<Item = CatalogNode<'a>> {
         let ids = self.state.indexes.nodes.nodes(filter, after);
         ids.filter_map(move |id| self.node(id))
     }
@@ -115,7 +115,10 @@ impl<'a> Catalog<'a> {
     }
 
     /// The live nodes that offer a tool of that name, in the order of their ids.
-    pub(in crate::registry) fn providers(self, name: &Token) -> impl Iterator<Item = Known<'a>> {
+    pub(in crate::registry) fn providers(
+        self,
+        name: &Token,
+    ) -> impl Iterator<Item = CatalogNode<'a>> {
         let offer = self.state.indexes.nodes.offer(name).into_iter();
         let ids = offer.flat_map(|offer| offer.providers(None));
         ids.filter_map(move |id| self.node(id))
@@ -191,9 +194,9 @@ impl<'a> Catalog<'a> {
     }
 
     /// What follows from the verdicts on a node's present contract.
-    pub(in crate::registry) fn trust(self, known: &Known<'_>) -> Trust {
-        let contract = &known.registration.contract_hash;
-        let verdicts = self.verdicts(known.node_id);
+    pub(in crate::registry) fn trust(self, node: &CatalogNode<'_>) -> Trust {
+        let contract = &node.registration.contract_hash;
+        let verdicts = self.verdicts(node.node_id);
         verdicts.map_or_else(
             || Verdicts::default().trust(contract),
             |verdicts| verdicts.trust(contract),

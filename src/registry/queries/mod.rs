@@ -11,7 +11,7 @@ mod texts;
 mod tools;
 
 pub(super) use buses::{buses, endpoint_of};
-pub(super) use catalog::{Catalog, Known};
+pub(super) use catalog::{Catalog, CatalogNode};
 pub(super) use describe::{Here, registry};
 pub(super) use leases::{granted, lease_reply, leases, resolved};
 pub(super) use nodes::{SHOWN_MAX, node, nodes, trust, trust_of};

@@ -26,7 +26,7 @@ use crate::protocol::{
 };
 
 use super::super::refusal;
-use super::{Catalog, Known, cursor, page, texts::Texts};
+use super::{Catalog, CatalogNode, cursor, page, texts::Texts};
 
 /// Leases, and buses, that a node's description shows where there is room for them.
 pub(in crate::registry) const SHOWN_MAX: usize = 100;
@@ -76,11 +76,11 @@ pub(in crate::registry) fn nodes(
     };
     let found = catalog
         .nodes(&filter, after.as_ref())
-        .filter(|known| {
+        .filter(|node| {
             let wanted = request.liveness;
-            wanted.is_none_or(|wanted| liveness(known) == wanted)
+            wanted.is_none_or(|wanted| liveness(node) == wanted)
         })
-        .map(|known| (known.node_id.to_string(), item(catalog, &known)));
+        .map(|node| (node.node_id.to_string(), item(catalog, &node)));
     Ok(page(catalog.revision(), found, limit))
 }
 
@@ -93,7 +93,7 @@ pub(in crate::registry) fn node<'a>(
     ignored: &'a [String],
     shown: usize,
 ) -> Result<Described<'a>, Error> {
-    let known = found(catalog, node_id)?;
+    let node = found(catalog, node_id)?;
     let wanted = |section: Section| {
         let sections = request.sections.as_ref();
         sections.is_none_or(|sections| sections.contains(&section))
@@ -101,12 +101,12 @@ pub(in crate::registry) fn node<'a>(
     let buses = wanted(Section::Buses).then(|| catalog.buses_of(node_id, shown));
     let (buses, bus_count) = buses.unzip();
     let view = NodeView {
-        node: wanted(Section::Node).then(|| metadata(catalog, &known)),
-        ports: wanted(Section::Ports).then(|| ports(catalog, &known, shown)),
-        schema: wanted(Section::Schema).then(|| said(&known, "schema").unwrap_or_default()),
+        node: wanted(Section::Node).then(|| metadata(catalog, &node)),
+        ports: wanted(Section::Ports).then(|| ports(catalog, &node, shown)),
+        schema: wanted(Section::Schema).then(|| announced(&node, "schema").unwrap_or_default()),
         trust: wanted(Section::Trust).then(|| {
             let verdicts = catalog.verdicts(node_id);
-            trust_of(verdicts, &known.registration.contract_hash)
+            trust_of(verdicts, &node.registration.contract_hash)
         }),
         tools: None,
         buses,
@@ -116,7 +116,7 @@ pub(in crate::registry) fn node<'a>(
         node_id,
         view,
         tools: wanted(Section::Tools)
-            .then(|| texts.tools(catalog, &known))
+            .then(|| texts.tools(catalog, &node))
             .transpose()?,
         revision: catalog.revision(),
         ignored,
@@ -128,25 +128,25 @@ pub(in crate::registry) fn trust(
     catalog: Catalog<'_>,
     node_id: &NodeId,
 ) -> Result<TrustReply, Error> {
-    let known = found(catalog, node_id)?;
+    let node = found(catalog, node_id)?;
     Ok(TrustReply {
         node_id: node_id.clone(),
-        trust: trust_of(catalog.verdicts(node_id), &known.registration.contract_hash),
+        trust: trust_of(catalog.verdicts(node_id), &node.registration.contract_hash),
         revision: catalog.revision(),
         ignored: Vec::new(),
     })
 }
 
-fn found<'a>(catalog: Catalog<'a>, node_id: &NodeId) -> Result<Known<'a>, Error> {
+fn found<'a>(catalog: Catalog<'a>, node_id: &NodeId) -> Result<CatalogNode<'a>, Error> {
     catalog
         .node(node_id)
         .ok_or_else(|| refusal::error(Refusal::NodeNotFound(node_id.clone())))
 }
 
-fn liveness(known: &Known<'_>) -> Liveness {
-    if !known.is_live() {
+fn liveness(node: &CatalogNode<'_>) -> Liveness {
+    if !node.is_live() {
         Liveness::Ended
-    } else if known.left == 0 {
+    } else if node.left == 0 {
         Liveness::Expired
     } else {
         Liveness::Online
@@ -154,53 +154,53 @@ fn liveness(known: &Known<'_>) -> Liveness {
 }
 
 /// A node in short.
-pub(in crate::registry) fn item(catalog: Catalog<'_>, known: &Known<'_>) -> NodeItem {
-    let said = known.registration;
-    let trust = catalog.trust(known);
+pub(in crate::registry) fn item(catalog: Catalog<'_>, node: &CatalogNode<'_>) -> NodeItem {
+    let registration = node.registration;
+    let trust = catalog.trust(node);
     NodeItem {
-        node_id: known.node_id.clone(),
-        version: said.version.clone(),
-        node_type: said.node_type.into(),
-        host: said.host.clone(),
-        tags: said.tags.clone(),
-        liveness: Open::Known(liveness(known)),
-        epoch: known.epoch,
-        registered_at: known.registered_at,
-        ended_at: known.ended.map(|(_, at)| at),
-        ended: known.ended.map(|(how, _)| match how {
+        node_id: node.node_id.clone(),
+        version: registration.version.clone(),
+        node_type: registration.node_type.into(),
+        host: registration.host.clone(),
+        tags: registration.tags.clone(),
+        liveness: Open::Known(liveness(node)),
+        epoch: node.epoch,
+        registered_at: node.registered_at,
+        ended_at: node.ended.map(|(_, at)| at),
+        ended: node.ended.map(|(how, _)| match how {
             Ended::Deregistered => NodeEnd::Deregistered,
             Ended::Expired => NodeEnd::Expired,
         }),
-        expires_in_ms: if known.is_live() { known.left } else { 0 },
-        tools: said.tools.len(),
+        expires_in_ms: if node.is_live() { node.left } else { 0 },
+        tools: registration.tools.len(),
         trust_state: Open::Known(trust.state.into()),
         trust_score: trust.score(),
     }
 }
 
-fn metadata(catalog: Catalog<'_>, known: &Known<'_>) -> NodeMetadata {
-    let ttl = jiff::SignedDuration::from_secs(known.ttl.seconds().into());
-    let executed = catalog.executed(known.node_id);
+fn metadata(catalog: Catalog<'_>, node: &CatalogNode<'_>) -> NodeMetadata {
+    let ttl = jiff::SignedDuration::from_secs(node.ttl.seconds().into());
+    let executed = catalog.executed(node.node_id);
     NodeMetadata {
-        summary: item(catalog, known),
-        version_hash: said(known, "version_hash"),
-        description: said(known, "description"),
-        execution_mode: said(known, "execution_mode"),
-        ttl: known.ttl,
-        requester_id: known.requester_id,
-        expires_at: known
+        summary: item(catalog, node),
+        version_hash: announced(node, "version_hash"),
+        description: announced(node, "description"),
+        execution_mode: announced(node, "execution_mode"),
+        ttl: node.ttl,
+        requester_id: node.requester_id,
+        expires_at: node
             .renewed_at
             .saturating_add(ttl)
-            .unwrap_or(known.renewed_at),
-        last_heartbeat_at: Some(known.renewed_at).filter(|at| *at > known.registered_at),
-        health: known.health.cloned(),
-        capabilities: said(known, "capabilities"),
-        graph_binding: said(known, "graph_binding"),
-        owned_by_agent: said(known, "owned_by_agent"),
-        subscribed_by_agents: said(known, "subscribed_by_agents").unwrap_or_default(),
-        upstream_nodes: said(known, "upstream_nodes").unwrap_or_default(),
-        downstream_nodes: said(known, "downstream_nodes").unwrap_or_default(),
-        contract_hash: known.registration.contract_hash.clone(),
+            .unwrap_or(node.renewed_at),
+        last_heartbeat_at: Some(node.renewed_at).filter(|at| *at > node.registered_at),
+        health: node.health.cloned(),
+        capabilities: announced(node, "capabilities"),
+        graph_binding: announced(node, "graph_binding"),
+        owned_by_agent: announced(node, "owned_by_agent"),
+        subscribed_by_agents: announced(node, "subscribed_by_agents").unwrap_or_default(),
+        upstream_nodes: announced(node, "upstream_nodes").unwrap_or_default(),
+        downstream_nodes: announced(node, "downstream_nodes").unwrap_or_default(),
+        contract_hash: node.registration.contract_hash.clone(),
         execution_count: executed.as_ref().map(|executed| executed.count),
         success_rate: executed.as_ref().and_then(|executed| executed.success_rate),
         last_execution_timestamp: executed.map(|executed| executed.last),
@@ -208,14 +208,14 @@ fn metadata(catalog: Catalog<'_>, known: &Known<'_>) -> NodeMetadata {
 }
 
 /// A member of what a node said of itself that the core only carries along.
-fn said<T: DeserializeOwned>(known: &Known<'_>, name: &str) -> Option<T> {
-    let value = known.registration.more.get(name)?;
+fn announced<T: DeserializeOwned>(node: &CatalogNode<'_>, name: &str) -> Option<T> {
+    let value = node.registration.more.get(name)?;
     serde_json::from_value(value.clone()).ok()
 }
 
-fn ports(catalog: Catalog<'_>, known: &Known<'_>, shown: usize) -> NodePorts {
-    let inbound = known.registration.inbound_ports.iter();
-    let mut leases = catalog.leases_of(known.node_id);
+fn ports(catalog: Catalog<'_>, node: &CatalogNode<'_>, shown: usize) -> NodePorts {
+    let inbound = node.registration.inbound_ports.iter();
+    let mut leases = catalog.leases_of(node.node_id);
     let lease_count = leases.len();
     leases.truncate(shown);
     NodePorts {
@@ -230,7 +230,7 @@ fn ports(catalog: Catalog<'_>, known: &Known<'_>, shown: usize) -> NodePorts {
                 })
             })
             .collect(),
-        outbound: said(known, "outbound_ports").unwrap_or_default(),
+        outbound: announced(node, "outbound_ports").unwrap_or_default(),
         leases,
         lease_count,
     }

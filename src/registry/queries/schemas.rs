@@ -16,7 +16,7 @@ use onex_core::{
     node_index::NodeFilter,
 };
 
-use super::{Catalog, Known, cursor, page};
+use super::{Catalog, CatalogNode, cursor, page};
 
 /// Tools, and nodes, among which a name is looked for that is like an unknown one.
 const NEAREST_OF_MAX: usize = 1_000;
@@ -91,8 +91,10 @@ pub(in crate::registry) fn schema(
             .map(|(_, _, schema)| schema.cloned().unwrap_or(Value::Bool(true)))
     };
     let node = || {
-        let known = catalog.node(&name.parse().ok()?).filter(Known::is_live)?;
-        schema_of(&known).cloned()
+        let node = catalog
+            .node(&name.parse().ok()?)
+            .filter(CatalogNode::is_live)?;
+        schema_of(&node).cloned()
     };
     let found = [
         (
@@ -217,7 +219,7 @@ fn tool_schemas<'a, 'n>(
     for name in names {
         let mut offered: Vec<&Tool> = catalog
             .providers(name)
-            .flat_map(|known| known.registration.tools_named(name))
+            .flat_map(|node| node.registration.tools_named(name))
             .collect();
         offered.sort_by(|one, other| {
             (&one.version, &one.contract_hash).cmp(&(&other.version, &other.contract_hash))
@@ -248,16 +250,16 @@ fn tool_schemas<'a, 'n>(
 }
 
 /// What a node announced as its schema, if it did.
-fn schema_of<'a>(known: &Known<'a>) -> Option<&'a Value> {
-    known.registration.more.get("schema")
+fn schema_of<'a>(node: &CatalogNode<'a>) -> Option<&'a Value> {
+    node.registration.more.get("schema")
 }
 
 fn node_names(catalog: Catalog<'_>) -> Vec<(String, String)> {
     catalog
         .nodes(&NodeFilter::default(), None)
-        .filter(|known| known.is_live() && schema_of(known).is_some())
-        .map(|known| {
-            let id = known.node_id;
+        .filter(|node| node.is_live() && schema_of(node).is_some())
+        .map(|node| {
+            let id = node.node_id;
             (id.to_string(), format!("The inputs and outputs of {id}"))
         })
         .collect()

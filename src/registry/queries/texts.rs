@@ -14,7 +14,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::protocol::error::{Error, ErrorCode};
 
-use super::{Catalog, Known};
+use super::{Catalog, CatalogNode};
 
 /// Bytes of all texts that are kept, at most; then they are made anew.
 const TEXTS_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -33,7 +33,7 @@ struct Kept {
 
 /// The tools of one announcement, as they were described last.
 struct Text {
-    said_at: u64,
+    registration_revision: u64,
     /// Which of them others announce under other contracts: that changes with what others announce.
     collisions: Vec<bool>,
     json: Arc<RawValue>,
@@ -58,14 +58,15 @@ impl Texts {
     pub(super) fn tools(
         &self,
         catalog: Catalog<'_>,
-        known: &Known<'_>,
+        node: &CatalogNode<'_>,
     ) -> Result<Arc<RawValue>, Error> {
-        let tools = &known.registration.tools;
-        let collides = |tool| catalog.colliding(known.node_id, tool).next().is_some();
+        let tools = &node.registration.tools;
+        let collides = |tool| catalog.colliding(node.node_id, tool).next().is_some();
         let collisions: Vec<bool> = tools.iter().map(collides).collect();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(text) = kept.texts.get(known.node_id)
-            && (text.said_at, &text.collisions) == (known.said_at, &collisions)
+        if let Some(text) = kept.texts.get(node.node_id)
+            && (text.registration_revision, &text.collisions)
+                == (node.registration_revision, &collisions)
         {
             return Ok(Arc::clone(&text.json));
         }
@@ -73,12 +74,12 @@ impl Texts {
         let json = to_raw_value(&described.collect::<Vec<_>>())
             .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?;
         let text = Text {
-            said_at: known.said_at,
+            registration_revision: node.registration_revision,
             collisions,
             json: json.into(),
         };
         let json = Arc::clone(&text.json);
-        kept.keep(known.node_id, text);
+        kept.keep(node.node_id, text);
         Ok(json)
     }
 }
@@ -115,7 +116,7 @@ mod tests {
     fn text(length: usize) -> Text {
         let json = RawValue::from_string(format!("\"{}\"", "x".repeat(length - 2))).unwrap();
         Text {
-            said_at: 0,
+            registration_revision: 0,
             collisions: Vec::new(),
             json: json.into(),
         }

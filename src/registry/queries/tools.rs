@@ -17,13 +17,13 @@ use crate::protocol::{
 };
 
 use super::nodes::again;
-use super::{Catalog, Known, bad_cursor, cursor, page};
+use super::{Catalog, CatalogNode, bad_cursor, cursor, page};
 
 /// Between the version and the node of a cursor; neither has it.
 const CURSOR_SEPARATOR: char = ':';
 
 /// A tool as one node offers it.
-type Offer<'a> = (Known<'a>, &'a Tool);
+type Offer<'a> = (CatalogNode<'a>, &'a Tool);
 
 /// Tools of live nodes, a page of at most `limit`.
 pub(in crate::registry) fn tools(
@@ -41,11 +41,11 @@ pub(in crate::registry) fn tools(
     };
     let found = names.filter_map(|name| {
         let offers: Vec<Offer<'_>> = offers(catalog, &name)
-            .filter(|(known, tool)| {
+            .filter(|(node, tool)| {
                 request
                     .node_id
                     .as_ref()
-                    .is_none_or(|node| known.node_id == node)
+                    .is_none_or(|wanted| node.node_id == wanted)
                     && request
                         .tag
                         .as_ref()
@@ -63,14 +63,14 @@ pub(in crate::registry) fn tools(
 
 /// What live nodes offer by that name.
 fn offers<'a>(catalog: Catalog<'a>, name: &Token) -> impl Iterator<Item = Offer<'a>> {
-    catalog.providers(name).flat_map(move |known| {
-        let tools = known.registration.tools_named(name);
-        tools.map(move |tool| (known, tool))
+    catalog.providers(name).flat_map(move |node| {
+        let tools = node.registration.tools_named(name);
+        tools.map(move |tool| (node, tool))
     })
 }
 
 fn item(catalog: Catalog<'_>, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
-    let providers: BTreeSet<&NodeId> = offers.iter().map(|(known, _)| known.node_id).collect();
+    let providers: BTreeSet<&NodeId> = offers.iter().map(|(node, _)| node.node_id).collect();
     let hashes: BTreeSet<&str> = offers
         .iter()
         .map(|(_, tool)| tool.contract_hash.as_str())
@@ -94,7 +94,7 @@ fn item(catalog: Catalog<'_>, name: &Token, offers: &[Offer<'_>]) -> ToolItem {
             .map(|hash| (*hash).to_owned()),
         collision: offers
             .iter()
-            .any(|(known, tool)| catalog.colliding(known.node_id, tool).next().is_some()),
+            .any(|(node, tool)| catalog.colliding(node.node_id, tool).next().is_some()),
         tags: tags.into_iter().take(VERSIONS_SHOWN_MAX).cloned().collect(),
     }
 }
@@ -148,7 +148,7 @@ pub(in crate::registry) fn tool(
     let (hash, chosen) = chosen.ok_or_else(missing)?;
     let behind = offers
         .iter()
-        .filter(|(known, _)| after.as_ref().is_none_or(|after| known.node_id > after))
+        .filter(|(node, _)| after.as_ref().is_none_or(|after| node.node_id > after))
         .map(|offer| {
             let cursor = format!("{version}{CURSOR_SEPARATOR}{}", offer.0.node_id);
             (cursor, provider(catalog, offer))
@@ -190,14 +190,14 @@ type Contracts<'a> = BTreeMap<&'a str, Offered<'a>>;
 
 fn contracts<'a>(catalog: Catalog<'a>, offers: &[Offer<'a>]) -> Contracts<'a> {
     let mut contracts = Contracts::new();
-    for (known, tool) in offers {
+    for (node, tool) in offers {
         let offered = contracts.entry(&tool.contract_hash).or_insert(Offered {
             providers: 0,
             trusted: 0,
             tool,
         });
         offered.providers += 1;
-        let trusted = catalog.trust(known).state != TrustState::Untrusted;
+        let trusted = catalog.trust(node).state != TrustState::Untrusted;
         offered.trusted += usize::from(trusted);
     }
     contracts
@@ -222,17 +222,17 @@ fn variants(contracts: &Contracts<'_>, hash: &str) -> Vec<Variant> {
         .collect()
 }
 
-fn provider(catalog: Catalog<'_>, (known, tool): &Offer<'_>) -> Provider {
-    let trust = catalog.trust(known);
+fn provider(catalog: Catalog<'_>, (node, tool): &Offer<'_>) -> Provider {
+    let trust = catalog.trust(node);
     Provider {
-        node_id: known.node_id.clone(),
-        host: known.registration.host.clone(),
+        node_id: node.node_id.clone(),
+        host: node.registration.host.clone(),
         subject: tool.subject.clone(),
         contract_hash: tool.contract_hash.clone(),
         trust_state: Open::Known(trust.state.into()),
         trust_score: trust.score(),
-        health: known.health.cloned(),
-        online: known.left > 0,
-        expires_in_ms: known.left,
+        health: node.health.cloned(),
+        online: node.left > 0,
+        expires_in_ms: node.left,
     }
 }

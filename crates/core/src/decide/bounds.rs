@@ -14,3 +14,7 @@ pub const VALIDATORS: &str = "validators of one contract";
 pub const TOOLS: &str = "tools of one node";
 /// Regular expressions in the tools of one node.
 pub const PATTERNS: &str = "regular expressions of one node";
+/// Ports of one lease.
+pub const LEASE_PORTS: &str = "ports per lease";
+/// Executions that have begun and not ended.
+pub const EXECUTIONS: &str = "executions under way";

@@ -19,7 +19,7 @@ use crate::{
     txn::Txn,
 };
 
-use super::Decided;
+use super::{Decided, bounds};
 
 /// Begins a call that this request has not begun before, or that may be executed again. Any other is answered as it is.
 pub(super) fn begin(
@@ -196,7 +196,7 @@ pub(super) fn begin_run(
         .map_or(RUNS_MAX, |settings| settings.runs_max);
     if txn.state.indexes.runs() >= limit {
         return Err(Refusal::LimitExceeded {
-            what: "executions under way",
+            what: bounds::EXECUTIONS,
             limit,
         });
     }

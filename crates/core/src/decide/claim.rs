@@ -78,8 +78,8 @@ pub(super) fn check_ttl(txn: &Txn<'_>, ttl: Option<Ttl>) -> Result<(), Refusal> 
     }
 }
 
-/// The node as its caller is told of it.
-pub(super) fn told(txn: &Txn<'_>, node_id: &NodeId) -> Result<Decided, Refusal> {
+/// The answer that says how the node is.
+pub(super) fn node_answer(txn: &Txn<'_>, node_id: &NodeId) -> Result<Decided, Refusal> {
     let (slot, live) = txn
         .state
         .live(node_id)
@@ -96,13 +96,13 @@ pub(super) fn told(txn: &Txn<'_>, node_id: &NodeId) -> Result<Decided, Refusal> 
 pub(super) fn heartbeat(
     txn: &mut Txn<'_>,
     command: &Command,
-    beat: &Heartbeat,
+    heartbeat: &Heartbeat,
 ) -> Result<Decided, Refusal> {
-    check_ttl(txn, beat.ttl)?;
-    let live = claimed(txn.state, &beat.of)?.live.clone();
-    let key = Key::Live(beat.of.node_id.clone());
-    let ttl = longer(txn.state, &live, beat.ttl);
-    let health = beat.health.clone();
+    check_ttl(txn, heartbeat.ttl)?;
+    let live = claimed(txn.state, &heartbeat.of)?.live.clone();
+    let key = Key::Live(heartbeat.of.node_id.clone());
+    let ttl = longer(txn.state, &live, heartbeat.ttl);
+    let health = heartbeat.health.clone();
     let health = health.filter(|health| live.health.as_ref() != Some(health));
     if ttl.is_none() && health.is_none() {
         txn.renew(key);
@@ -113,10 +113,10 @@ pub(super) fn heartbeat(
             request: None,
             health,
         };
-        let requester_id = Some(beat.of.requester_id);
+        let requester_id = Some(heartbeat.of.requester_id);
         txn.change("node.heartbeat", command, requester_id, vec![change]);
     }
-    told(txn, &beat.of.node_id)
+    node_answer(txn, &heartbeat.of.node_id)
 }
 
 /// The TTL from now on, where it changes. A node whose reply was lost counts the longer of two times, so it only grows.
@@ -138,13 +138,13 @@ pub(super) fn deregister(
             .ended
             .is_some_and(|ended| ended.how == NodeEnd::Deregistered)
     {
-        return told(txn, &of.node_id);
+        return node_answer(txn, &of.node_id);
     }
     claimed(txn.state, of)?;
     let change = end(txn, &of.node_id, NodeEnd::Deregistered);
     let changes = change.into_iter().collect();
     txn.change("node.deregister", command, Some(of.requester_id), changes);
-    told(txn, &of.node_id)
+    node_answer(txn, &of.node_id)
 }
 
 /// Ends an incarnation whose time is up by this instance's clock, and forgets a node that ended long ago.
@@ -197,7 +197,7 @@ fn end(txn: &Txn<'_>, node_id: &NodeId, how: NodeEnd) -> Option<Change> {
     let event = NodeEvent {
         requester_id: live.requester_id,
         epoch: live.epoch,
-        tools_removed: tools.iter().map(|tool| tool.told(None)).collect(),
+        tools_removed: tools.iter().map(|tool| tool.reference(None)).collect(),
         tools_added: Vec::new(),
         collisions: Vec::new(),
     };

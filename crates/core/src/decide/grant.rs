@@ -171,7 +171,7 @@ fn check_bounds(txn: &Txn<'_>, request: &GrantRequest) -> Result<(), Refusal> {
     }
     if request.count > LEASE_PORTS_MAX {
         return Err(Refusal::LimitExceeded {
-            what: "ports per lease",
+            what: bounds::LEASE_PORTS,
             limit: LEASE_PORTS_MAX.into(),
         });
     }

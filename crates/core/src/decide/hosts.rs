@@ -48,7 +48,7 @@ pub(super) fn tell(
 ) -> Result<Decided, Refusal> {
     let key = Key::Host(tell.host.clone());
     let before = txn.state.host(&tell.host).cloned();
-    let after = told(before.as_deref(), tell);
+    let after = updated(before.as_deref(), tell);
     let mut changes = Vec::new();
     if before.is_none() && txn.state.indexes.hosts.len() >= HOST_RECORDS_MAX {
         let oldest = oldest(txn, &tell.running).ok_or(Refusal::LimitExceeded {
@@ -68,7 +68,7 @@ pub(super) fn tell(
 }
 
 /// What is known of a host once that is said.
-fn told(before: Option<&HostRecord>, tell: &TellHost) -> HostRecord {
+fn updated(before: Option<&HostRecord>, tell: &TellHost) -> HostRecord {
     let mut record = before.map_or_else(|| HostRecord::new(tell.said_by), HostRecord::clone);
     record.said_by = tell.said_by;
     record.renamed_to = None;

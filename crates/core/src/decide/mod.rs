@@ -130,7 +130,7 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
             sequence,
         } => Ok(system::published(txn, *instance, *revision, *sequence)),
         Action::Register(request) => register::register(txn, command, request),
-        Action::Heartbeat(beat) => claim::heartbeat(txn, command, beat),
+        Action::Heartbeat(heartbeat) => claim::heartbeat(txn, command, heartbeat),
         Action::Deregister(of) => claim::deregister(txn, command, of),
         Action::RegisterTool(request) => tool::register(txn, command, request),
         Action::DeregisterTool(request) => tool::deregister(txn, command, request),

@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     Decided, bounds, bus,
-    claim::{check_ttl, longer, superseded, told},
+    claim::{check_ttl, longer, node_answer, superseded},
     lease,
 };
 
@@ -69,7 +69,7 @@ pub(super) fn register(
         Course::Continues => renew(txn, command, request),
         Course::Begins(epoch) => begin(txn, command, request, epoch)?,
     }
-    told(txn, &request.node_id)
+    node_answer(txn, &request.node_id)
 }
 
 /// What this request has led to already.
@@ -95,7 +95,7 @@ fn registered_before(txn: &Txn<'_>, register: &Register) -> Result<Option<Decide
     if !live.is_live() {
         return Err(superseded(&register.node_id, live));
     }
-    told(txn, &register.node_id).map(Some)
+    node_answer(txn, &register.node_id).map(Some)
 }
 
 /// Whether that request is one of these; refused if it came with other parameters.
@@ -392,8 +392,8 @@ pub(super) fn tools_changed(
     NodeEvent {
         requester_id: live.requester_id,
         epoch: live.epoch,
-        tools_removed: removed.map(|tool| tool.told(None)).collect(),
+        tools_removed: removed.map(|tool| tool.reference(None)).collect(),
         collisions: state.collisions(node_id, &added),
-        tools_added: added.iter().map(|tool| tool.told(None)).collect(),
+        tools_added: added.iter().map(|tool| tool.reference(None)).collect(),
     }
 }

@@ -163,72 +163,69 @@ pub struct Gap {
     pub to: u64,
 }
 
-/// Kinds of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EventKind {
+/// The kinds of events, each with its text in subjects, events and entries.
+macro_rules! event_kinds {
+    ($($(#[$doc:meta])* $kind:ident = $text:literal,)*) => {
+        /// Kinds of events.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum EventKind {
+            $($(#[$doc])* #[serde(rename = $text)] $kind,)*
+        }
+
+        impl EventKind {
+            /// As it stands in subjects, events and entries.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $text,)*
+                }
+            }
+        }
+    };
+}
+
+event_kinds! {
     /// A port was granted.
-    #[serde(rename = "port.leased")]
-    PortLeased,
+    PortLeased = "port.leased",
     /// A holder released its lease.
-    #[serde(rename = "port.released")]
-    PortReleased,
+    PortReleased = "port.released",
     /// A lease's time was up.
-    #[serde(rename = "port.expired")]
-    PortExpired,
+    PortExpired = "port.expired",
     /// A lease got another port for one of its own.
-    #[serde(rename = "port.rebound")]
-    PortRebound,
+    PortRebound = "port.rebound",
     /// Another program was using a port.
-    #[serde(rename = "port.quarantined")]
-    PortQuarantined,
+    PortQuarantined = "port.quarantined",
     /// Events were removed before they were published. Watchers take a new snapshot.
-    #[serde(rename = "gap")]
-    Gap,
+    Gap = "gap",
     /// A port was taken from its holder.
-    #[serde(rename = "port.revoked")]
-    PortRevoked,
+    PortRevoked = "port.revoked",
     /// A node was registered.
-    #[serde(rename = "node.registered")]
-    NodeRegistered,
+    NodeRegistered = "node.registered",
     /// A node was registered again after its time had been up.
-    #[serde(rename = "node.rejoined")]
-    NodeRejoined,
+    NodeRejoined = "node.rejoined",
     /// A node's time was up.
-    #[serde(rename = "node.expired")]
-    NodeExpired,
+    NodeExpired = "node.expired",
     /// A node was deregistered.
-    #[serde(rename = "node.deregistered")]
-    NodeDeregistered,
+    NodeDeregistered = "node.deregistered",
     /// A running node's tools changed; only events of the tools are published.
-    #[serde(rename = "tools.changed")]
-    ToolsChanged,
+    ToolsChanged = "tools.changed",
     /// A node offers a tool, or another contract of it.
-    #[serde(rename = "tool.registered")]
-    ToolRegistered,
+    ToolRegistered = "tool.registered",
     /// A node offers a tool no longer.
-    #[serde(rename = "tool.removed")]
-    ToolRemoved,
+    ToolRemoved = "tool.removed",
     /// Another node offers the tool in that version under another contract.
-    #[serde(rename = "tool.collision")]
-    ToolCollision,
+    ToolCollision = "tool.collision",
     /// A bus was announced.
-    #[serde(rename = "bus.registered")]
-    BusRegistered,
+    BusRegistered = "bus.registered",
     /// A bus has ended.
-    #[serde(rename = "bus.removed")]
-    BusRemoved,
+    BusRemoved = "bus.removed",
     /// Something follows from a validator's report that was not so before.
-    #[serde(rename = "trust.changed")]
-    TrustChanged,
+    TrustChanged = "trust.changed",
     /// An execution has begun.
-    #[serde(rename = "tool.invoked")]
-    ToolInvoked,
+    ToolInvoked = "tool.invoked",
     /// An execution was answered with a result.
-    #[serde(rename = "tool.completed")]
-    ToolCompleted,
+    ToolCompleted = "tool.completed",
     /// An execution ended without a result.
-    #[serde(rename = "tool.failed")]
-    ToolFailed,
+    ToolFailed = "tool.failed",
 }
 
 impl EventKind {
@@ -255,33 +252,6 @@ impl EventKind {
         Self::ToolCompleted,
         Self::ToolFailed,
     ];
-
-    /// As it stands in subjects, events and entries.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PortLeased => "port.leased",
-            Self::PortReleased => "port.released",
-            Self::PortExpired => "port.expired",
-            Self::PortRebound => "port.rebound",
-            Self::PortQuarantined => "port.quarantined",
-            Self::Gap => "gap",
-            Self::PortRevoked => "port.revoked",
-            Self::NodeRegistered => "node.registered",
-            Self::NodeRejoined => "node.rejoined",
-            Self::NodeExpired => "node.expired",
-            Self::NodeDeregistered => "node.deregistered",
-            Self::ToolsChanged => "tools.changed",
-            Self::ToolRegistered => "tool.registered",
-            Self::ToolRemoved => "tool.removed",
-            Self::ToolCollision => "tool.collision",
-            Self::BusRegistered => "bus.registered",
-            Self::BusRemoved => "bus.removed",
-            Self::TrustChanged => "trust.changed",
-            Self::ToolInvoked => "tool.invoked",
-            Self::ToolCompleted => "tool.completed",
-            Self::ToolFailed => "tool.failed",
-        }
-    }
 }
 
 /// A part of a snapshot.

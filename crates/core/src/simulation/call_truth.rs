@@ -98,7 +98,7 @@ impl LogTruth {
 pub(super) struct CallTruth {
     executed: BTreeMap<RequestId, Vec<ExecutionId>>,
     results: BTreeMap<ExecutionId, u64>,
-    told: BTreeMap<ExecutionId, CallOutcome>,
+    outcomes: BTreeMap<ExecutionId, CallOutcome>,
     not_executed: BTreeSet<ExecutionId>,
     /// How often an outcome was told.
     pub(super) answers: usize,
@@ -144,7 +144,7 @@ impl CallTruth {
     }
 
     /// A caller is told how an execution of its call ended.
-    pub(super) fn tell(
+    pub(super) fn check_outcome(
         &mut self,
         request_id: RequestId,
         execution_id: ExecutionId,
@@ -171,7 +171,7 @@ impl CallTruth {
             }
         }
         let before = self
-            .told
+            .outcomes
             .entry(execution_id)
             .or_insert_with(|| outcome.clone());
         if before != outcome {

@@ -198,7 +198,7 @@ impl World {
             let request_id = ask.begin.request_id;
             let log = &self.truth.executions;
             let truth = &mut self.calls.truth;
-            truth.tell(request_id, *execution_id, outcome, log);
+            truth.check_outcome(request_id, *execution_id, outcome, log);
         }
         self.answer_caller(&ask, told.map(|(_, outcome)| outcome));
     }

@@ -113,7 +113,7 @@ pub(super) fn listens_on(mut request: Register, lease_id: LeaseId, port: u16) ->
     Action::Register(Box::new(request))
 }
 
-pub(super) fn beat(node: &str, n: u128, epoch: u64, ttl: Option<u32>) -> Action {
+pub(super) fn heartbeat(node: &str, n: u128, epoch: u64, ttl: Option<u32>) -> Action {
     Action::Heartbeat(Box::new(Heartbeat {
         of: claim(node, n, epoch),
         ttl: ttl.map(|ttl| Ttl::try_from(ttl).unwrap()),

@@ -128,14 +128,14 @@ impl World {
         self.after(delay, Event::Request { to, asked, command });
     }
 
-    pub(super) fn told(&mut self, asked: Asked, outcome: &Outcome) {
+    pub(super) fn replied(&mut self, asked: Asked, outcome: &Outcome) {
         let t = self.t;
         match asked.person {
             Person::Holder(index) if self.holders[index].asleep_until <= t => {
-                self.holders[index].told(asked.ask, outcome, t);
+                self.holders[index].replied(asked.ask, outcome, t);
             }
             Person::Process(index) if self.processes[index].asleep_until <= t => {
-                self.processes[index].told(asked.ask, outcome, t);
+                self.processes[index].replied(asked.ask, outcome, t);
             }
             _ => {}
         }

@@ -293,7 +293,7 @@ impl Process {
     }
 
     /// An answer to its `n`th question.
-    pub(super) fn told(&mut self, n: u64, outcome: &Outcome, t: u64) {
+    pub(super) fn replied(&mut self, n: u64, outcome: &Outcome, t: u64) {
         let Some(ask) = self.ask.as_ref().filter(|ask| ask.n == n) else {
             return;
         };

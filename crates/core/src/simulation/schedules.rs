@@ -250,12 +250,12 @@ fn s42_queued_heartbeats_are_taken_before_leases_that_are_due() {
         // The server is away for longer than the TTL; the heartbeat waits.
         stage.input(0, [Input::Disconnected]);
         stage.t += 20_000;
-        let beat = stage.ask(0, renew(1, lease_id, None));
+        let heartbeat = stage.ask(0, renew(1, lease_id, None));
         stage.follow(0);
         stage.settle();
         stage.pass(10);
         stage.settle();
-        stage.lease(beat).is_some() && stage.engine(0).state().indexes.held(requester(1)) == 1
+        stage.lease(heartbeat).is_some() && stage.engine(0).state().indexes.held(requester(1)) == 1
     });
 }
 
@@ -274,9 +274,9 @@ fn s48_fencing_tokens_of_a_port_grow() {
         };
         assert!(first.lease.fence > last);
         last = first.lease.fence;
-        let beat = stage.ask(1 - index, renew(1, first.lease.lease_id, None));
+        let heartbeat = stage.ask(1 - index, renew(1, first.lease.lease_id, None));
         stage.settle();
-        let renewed = stage.reply(beat).unwrap();
+        let renewed = stage.reply(heartbeat).unwrap();
         assert!(renewed.revision > last);
         assert!(matches!(&renewed.result, Ok(Answer::Lease(held)) if held.lease.fence == last));
         stage.ask(index, release(1, first.lease.lease_id));

@@ -164,11 +164,11 @@ fn a_lease_of_a_node_is_on_the_host_that_the_nodes_name_means() {
     let mut calc = registers("calc", 1, None, Vec::new(), None);
     calc.registration.host = Some(name("vm"));
     asked(&mut stage, 0, Action::Register(Box::new(calc))).unwrap();
-    let mut wish = wants_for("calc", 1, None, None);
-    if let Action::Lease(grant) = &mut wish {
+    let mut request = wants_for("calc", 1, None, None);
+    if let Action::Lease(grant) = &mut request {
         grant.owner.as_mut().unwrap().on_its_host = true;
     }
-    let host = |stage: &mut Stage| granted(stage, 0, wish.clone()).unwrap().key.host;
+    let host = |stage: &mut Stage| granted(stage, 0, request.clone()).unwrap().key.host;
     assert_eq!(host(&mut stage), name("vm"));
     asked(&mut stage, 0, tell("here", 1, &["vm"])).unwrap();
     assert_eq!(host(&mut stage), name("here"));
@@ -195,8 +195,8 @@ fn a_name_that_several_hosts_have_in_common_is_refused_with_them() {
 fn the_first_lease_on_a_host_that_nobody_has_named_says_so() {
     let mut stage = Stage::new(1, Mechanisms::default());
     let mut is_first = |host: &str| {
-        let wish = on_host(wants(1, 8, None, None), host);
-        granted(&mut stage, 0, wish).unwrap().is_first_on_host
+        let request = on_host(wants(1, 8, None, None), host);
+        granted(&mut stage, 0, request).unwrap().is_first_on_host
     };
     assert_eq!([is_first("a"), is_first("a")], [true, false]);
     let mut stage = Stage::new(1, Mechanisms::default());
@@ -205,8 +205,8 @@ fn the_first_lease_on_a_host_that_nobody_has_named_says_so() {
     calc.registration.host = Some(name("b"));
     asked(&mut stage, 0, Action::Register(Box::new(calc))).unwrap();
     for host in ["a", "b"] {
-        let wish = on_host(wants(1, 8, None, None), host);
-        assert!(!granted(&mut stage, 0, wish).unwrap().is_first_on_host);
+        let request = on_host(wants(1, 8, None, None), host);
+        assert!(!granted(&mut stage, 0, request).unwrap().is_first_on_host);
     }
 }
 

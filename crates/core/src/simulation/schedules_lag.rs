@@ -7,7 +7,7 @@ use crate::{
 };
 
 use super::{
-    node_stage::{beat, register, wants_for},
+    node_stage::{heartbeat, register, wants_for},
     stage::{Stage, held, needs, renew, requester, wants},
 };
 
@@ -65,7 +65,7 @@ fn s18_an_instance_that_stood_still_ends_nothing_that_was_renewed_meanwhile() {
         stage.t += 6_000;
         let jobs = [
             stage.ask(1, renew(1, lease_id, None)),
-            stage.ask(1, beat("a", 3, 1, None)),
+            stage.ask(1, heartbeat("a", 3, 1, None)),
         ];
         stage.settle_only(1);
         for job in jobs {

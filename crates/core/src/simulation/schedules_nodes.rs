@@ -16,8 +16,8 @@ use crate::{
 
 use super::{
     node_stage::{
-        add_tool, beat, claim, deregister, freeze, register, register_again, register_validator,
-        remove_tool, reports, tool,
+        add_tool, claim, deregister, freeze, heartbeat, register, register_again,
+        register_validator, remove_tool, reports, tool,
     },
     stage::{Stage, needs},
     stage_calls::request,
@@ -28,7 +28,7 @@ fn s02_a_lagging_instance_does_not_end_a_node_that_was_renewed() {
     let mut stage = Stage::new(2, Mechanisms::default());
     assert_eq!(stage.epoch(0, register("a", 1, None)), 1);
     stage.t += 6_000;
-    stage.ask(0, beat("a", 1, 1, None));
+    stage.ask(0, heartbeat("a", 1, 1, None));
     stage.arrive_acked().unwrap();
     // Instance 1 has not seen the heartbeat when it finds the node due.
     stage.t += 4_000;
@@ -71,7 +71,7 @@ fn s08_a_node_that_slept_through_its_ttl_has_ended() {
     stage.pass(600);
     stage.settle();
     assert!(!stage.is_live(1, "a"));
-    let late = stage.refused(1, beat("a", 1, 1, None));
+    let late = stage.refused(1, heartbeat("a", 1, 1, None));
     assert!(matches!(late, Refusal::NodeNotFound(_)), "{late:?}");
     // It comes back as another incarnation.
     assert_eq!(stage.epoch(1, register("a", 1, None)), 2);
@@ -138,7 +138,7 @@ fn s23_a_nodes_heartbeat_does_not_shorten() {
     needs(Mechanism::OnlyLengthens, |mechanisms| {
         let mut stage = Stage::new(1, mechanisms);
         stage.epoch(0, register("a", 1, None));
-        stage.done(0, beat("a", 1, 1, Some(2)));
+        stage.done(0, heartbeat("a", 1, 1, Some(2)));
         stage.pass(6_000);
         stage.settle();
         stage.is_live(0, "a")
@@ -152,7 +152,7 @@ fn s42_queued_heartbeats_are_taken_before_nodes_that_are_due() {
         stage.epoch(0, register("a", 1, None));
         stage.input(0, [Input::Disconnected]);
         stage.t += 20_000;
-        stage.ask(0, beat("a", 1, 1, None));
+        stage.ask(0, heartbeat("a", 1, 1, None));
         stage.follow(0);
         stage.settle();
         stage.pass(10);
@@ -165,7 +165,7 @@ fn s42_queued_heartbeats_are_taken_before_nodes_that_are_due() {
 fn a_heartbeat_is_the_bare_key_in_the_log() {
     let mut stage = Stage::new(1, Mechanisms::default());
     stage.epoch(0, register("a", 1, None));
-    let revision = stage.done(0, beat("a", 1, 1, None)).revision;
+    let revision = stage.done(0, heartbeat("a", 1, 1, None)).revision;
     let last = stage.store.get(stage.store.last()).unwrap();
     let entry = last.entry.as_ref().unwrap();
     let key = CommandRecord::Renewal("live.a".parse().unwrap());
@@ -192,13 +192,13 @@ fn a_node_is_registered_by_the_rules_of_epochs() {
     let live = stage.engine(0).state().live(&first.node_id).unwrap().1;
     assert_ne!(live.incarnation, first.live.incarnation);
     // Old epochs are fenced off.
-    let late = stage.refused(0, beat("a", 1, 1, None));
+    let late = stage.refused(0, heartbeat("a", 1, 1, None));
     assert!(matches!(late, Refusal::Superseded { last: 2, .. }));
     let late = stage.refused(0, register("a", 1, Some(1)));
     assert!(matches!(late, Refusal::Superseded { last: 2, .. }));
-    let none = stage.refused(0, beat("a", 1, 3, None));
+    let none = stage.refused(0, heartbeat("a", 1, 3, None));
     assert!(matches!(none, Refusal::NodeNotFound(_)));
-    let other = stage.refused(0, beat("a", 2, 2, None));
+    let other = stage.refused(0, heartbeat("a", 2, 2, None));
     assert!(matches!(other, Refusal::NotNodeHolder(_)));
     assert_eq!(stage.epoch(0, register("a", 2, Some(9))), 9);
     let high = stage.refused(0, register("a", 2, Some((1 << 52) + 1)));
@@ -365,9 +365,9 @@ fn validators_of_a_contract_are_bounded_and_gone_ones_give_way() {
     assert!(stage.done(0, report(64)).result.is_err());
     for _ in 0..3 {
         for n in (0..=64).filter(|n| *n != 3) {
-            stage.ask(0, beat(&format!("v{n}"), 2, 1, None));
+            stage.ask(0, heartbeat(&format!("v{n}"), 2, 1, None));
         }
-        stage.ask(0, beat("a", 1, 1, None));
+        stage.ask(0, heartbeat("a", 1, 1, None));
         stage.settle();
         stage.pass(6_000);
         stage.settle();
@@ -462,17 +462,17 @@ fn what_nobody_could_read_again_is_refused_and_stops_nothing() {
         let mut stage = Stage::new(2, mechanisms);
         stage.epoch(0, register("a", 1, None));
         let deep = (0..200).fold(Json::Null, |inner, _| Json::Array(vec![inner]));
-        let heartbeat = Action::Heartbeat(Box::new(Heartbeat {
+        let unreadable = Action::Heartbeat(Box::new(Heartbeat {
             of: claim("a", 1, 1),
             ttl: None,
             health: Some(deep),
         }));
-        let job = stage.ask(0, heartbeat);
+        let job = stage.ask(0, unreadable);
         stage.settle();
         if !matches!(stage.refusal(job), Some(Refusal::Unreadable)) {
             return false;
         }
-        stage.ask(0, beat("a", 1, 1, None));
+        stage.ask(0, heartbeat("a", 1, 1, None));
         stage.settle();
         stage.is_live(1, "a") && stage.alike()
     });

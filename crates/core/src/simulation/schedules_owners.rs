@@ -19,7 +19,7 @@ use crate::{
 use super::{
     instance::host,
     node_stage::{
-        beat, bus, deregister, listens_on, node_id, register, registers, remove_bus, wants_for,
+        bus, deregister, heartbeat, listens_on, node_id, register, registers, remove_bus, wants_for,
     },
     stage::{Stage, needs, release, renew, requester, wants},
 };
@@ -66,7 +66,7 @@ fn what_belongs_to_a_node_reads_as_ended_as_soon_as_that_has_ended() {
         let ended = state.live_lease(&key).is_none() && state.leases_held(requester(1)) == 0;
         let bus = bus_ended(&stage, 1, "x") == Some(LeaseEnd::Released);
         let find = stage.ask(1, Action::Find(lease_id));
-        let beat = stage.ask(1, renew(1, lease_id, None));
+        let heartbeat = stage.ask(1, renew(1, lease_id, None));
         let again = stage.ask(1, wants_for("a", 1, Some(1), None));
         stage.settle();
         let find = stage.reply(find).unwrap().result.clone();
@@ -77,9 +77,9 @@ fn what_belongs_to_a_node_reads_as_ended_as_soon_as_that_has_ended() {
                 ..
             })
         );
-        let beat = matches!(stage.refusal(beat), Some(Refusal::LeaseExpired(..)));
+        let heartbeat = matches!(stage.refusal(heartbeat), Some(Refusal::LeaseExpired(..)));
         let again = matches!(stage.refusal(again), Some(Refusal::LeaseExpired(..)));
-        ended && bus && find && beat && again
+        ended && bus && find && heartbeat && again
     });
 }
 
@@ -90,7 +90,7 @@ fn a_lease_of_a_node_lasts_as_long_as_that() {
     let (lease_id, key) = stage.granted(0, wants_for("a", 1, None, None));
     for _ in 0..4 {
         stage.pass(6_000);
-        stage.done(1, beat("a", 1, 1, None)).result.unwrap();
+        stage.done(1, heartbeat("a", 1, 1, None)).result.unwrap();
     }
     // Its own heartbeat writes nothing, and says what is left of the node's time.
     stage.pass(2_000);

@@ -196,10 +196,10 @@ fn what_was_there_before_a_restore_goes_on_and_what_is_lost_is_not_there() {
         .lease_id;
     stage.ask(0, accept(known, false));
     stage.settle();
-    let beat = stage.ask(0, renew(1, kept, None));
+    let heartbeat = stage.ask(0, renew(1, kept, None));
     let gone = stage.ask(0, renew(2, lost, None));
     stage.settle();
-    assert!(stage.lease(beat).is_some());
+    assert!(stage.lease(heartbeat).is_some());
     assert_eq!(stage.refusal(gone), Some(&Refusal::LeaseNotFound(lost)));
 }
 

@@ -100,8 +100,8 @@ fn a_set_is_granted_renewed_and_ended_as_one() {
     let lease_id = held.lease.lease_id;
     for _ in 0..3 {
         stage.pass(7_000);
-        let beat = answered(&mut stage, 1, renew(1, lease_id, None)).unwrap();
-        assert_eq!(ports(&beat).len(), 3);
+        let heartbeat = answered(&mut stage, 1, renew(1, lease_id, None)).unwrap();
+        assert_eq!(ports(&heartbeat).len(), 3);
     }
     // The same request, at another instance: the same set.
     let again = answered(&mut stage, 1, set(1, 3, true, true, Some(20_002))).unwrap();

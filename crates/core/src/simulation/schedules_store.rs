@@ -66,10 +66,10 @@ fn above_nine_tenths_leases_are_renewed_and_released_and_none_is_granted() {
         stage.input(0, [full]);
         let new = stage.ask(0, wants(2, 8, None, Some(20_001)));
         let again = stage.ask(0, wants(1, 8, Some(1), Some(20_000)));
-        let beat = stage.ask(0, renew(1, lease_id, Some(8)));
+        let heartbeat = stage.ask(0, renew(1, lease_id, Some(8)));
         stage.settle();
         assert_eq!(
-            stage.lease(beat).map(|(lease_id, _)| lease_id),
+            stage.lease(heartbeat).map(|(lease_id, _)| lease_id),
             Some(lease_id)
         );
         assert_eq!(
@@ -110,9 +110,9 @@ fn what_would_make_the_state_exceed_an_eighth_of_the_store_is_refused() {
                 ..
             })
         );
-        let beat = stage.ask(0, renew(1, first, Some(8)));
+        let heartbeat = stage.ask(0, renew(1, first, Some(8)));
         stage.settle();
-        refused && stage.lease(beat).is_some() && stage.alike()
+        refused && stage.lease(heartbeat).is_some() && stage.alike()
     });
 }
 
@@ -328,14 +328,14 @@ fn s40_a_store_that_takes_nothing_more_refuses_cleanly_and_recovers() {
             "nothing is half done"
         );
         // A renewal waits, and is in the log as soon as that takes something again.
-        let beat = stage.ask(0, renew(1, lease_id, None));
+        let heartbeat = stage.ask(0, renew(1, lease_id, None));
         assert!(stage.sent.is_empty(), "not at once again");
         let newest = stage.engine(0).snapshots().newest().unwrap().sequence;
         assert!(newest > Sequence(1));
         let cut = stage.trims.pop() == Some(newest);
         stage.pass(1_000);
         stage.settle();
-        cut && stage.lease(beat).is_some() && stage.alike()
+        cut && stage.lease(heartbeat).is_some() && stage.alike()
     });
 }
 
@@ -413,7 +413,7 @@ fn s43_what_does_not_fit_into_one_message_goes_into_several_entries() {
             ttl: None,
             request: Some(named(100 + n)),
         });
-        let jobs: Vec<_> = beats.map(|beat| stage.ask(0, beat)).collect();
+        let jobs: Vec<_> = beats.map(|heartbeat| stage.ask(0, heartbeat)).collect();
         let mut longest = 0;
         for _ in 0..200 {
             for (_, _, header, bytes) in &stage.sent {

@@ -27,11 +27,11 @@ fn a_flood_of_grants_does_not_keep_a_renewal_waiting() {
     let (last, first) = jobs.split_last().unwrap();
     assert_eq!(stage.refusal(*last), Some(&Refusal::QueueFull));
     assert!(first.iter().all(|job| stage.reply(*job).is_none()));
-    let beat = stage.ask(0, renew(1, lease_id, None));
-    assert_eq!(stage.reply(beat), None, "it is taken");
+    let heartbeat = stage.ask(0, renew(1, lease_id, None));
+    assert_eq!(stage.reply(heartbeat), None, "it is taken");
     stage.arrive_acked();
     stage.arrive_acked();
-    assert!(stage.lease(beat).is_some(), "and is in the next entry");
+    assert!(stage.lease(heartbeat).is_some(), "and is in the next entry");
 }
 
 #[test]

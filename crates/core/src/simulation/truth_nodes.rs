@@ -58,7 +58,7 @@ impl NodeTruth {
                 } => {
                     let requests = &record.bus().unwrap().requests;
                     let before = state.bus(id).map(|(_, bus)| bus.requests.clone());
-                    self.deed(key, before.as_ref(), requests, &mut wrong);
+                    self.check_requests(key, before.as_ref(), requests, &mut wrong);
                 }
                 Change::Delete {
                     key: Key::Live(id), ..
@@ -138,11 +138,11 @@ impl NodeTruth {
         }
         let before = before.filter(|before| before.incarnation == node.incarnation);
         let before = before.map(|before| before.requests.clone());
-        self.deed(key, before.as_ref(), &node.requests, wrong);
+        self.check_requests(key, before.as_ref(), &node.requests, wrong);
     }
 
     /// A request that is new to the record has not been done before.
-    fn deed(
+    fn check_requests(
         &mut self,
         key: &Key,
         before: Option<&Vec<crate::record::Request>>,

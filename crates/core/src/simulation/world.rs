@@ -250,7 +250,7 @@ impl World {
                 from,
             } => self.publish(to, epoch, last, from),
             Event::Request { to, asked, command } => self.request(to, asked, command),
-            Event::Reply { asked, outcome } => self.told(asked, &outcome),
+            Event::Reply { asked, outcome } => self.replied(asked, &outcome),
             Event::Holder(index) => self.holder(index),
             Event::Process(index) => self.process(index),
         }

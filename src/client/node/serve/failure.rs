@@ -67,7 +67,7 @@ impl Failure {
     }
 
     /// What the caller is told. What is not for the caller is logged.
-    pub(super) fn told(self, tool: &Tool, call: &Call) -> Fault {
+    pub(super) fn into_fault(self, tool: &Tool, call: &Call) -> Fault {
         let (name, execution_id) = (tool.name.as_str(), call.execution_id());
         let error = match self.0 {
             Kind::Own(error) => error,
@@ -124,27 +124,27 @@ impl<T, E: Into<Box<dyn StdError + Send + Sync>>> OrFail<T> for Result<T, E> {
 mod tests {
     use super::*;
 
-    fn told(failure: Failure) -> Fault {
+    fn fault(failure: Failure) -> Fault {
         let tool: Tool = serde_json::from_value(serde_json::json!({
             "name": "add", "version": "1.0.0", "error_codes": ["OVERFLOW"],
         }))
         .unwrap();
         let call = Call::of(None, &tool).unwrap();
-        failure.told(&tool, &call)
+        failure.into_fault(&tool, &call)
     }
 
     #[test]
     fn an_error_with_a_code_is_told_and_one_without_is_not() {
-        let own = told(
+        let own = fault(
             Failure::new("OVERFLOW", "too much")
                 .with("limit", 7)
                 .retryable(),
         );
         assert_eq!((own.code.as_str(), own.retryable), ("OVERFLOW", true));
         assert_eq!(own.details["limit"], 7);
-        let named = told("x".parse::<u8>().or_fail("OVERFLOW").unwrap_err());
+        let named = fault("x".parse::<u8>().or_fail("OVERFLOW").unwrap_err());
         assert!(named.message.contains("invalid digit"), "{named:?}");
-        let undeclared = told(Failure::new("OTHER", "m"));
+        let undeclared = fault(Failure::new("OTHER", "m"));
         assert_eq!(undeclared.code, "OTHER");
         for unnamed in [
             Failure::from(std::io::Error::other("the password is 1234")),
@@ -154,9 +154,9 @@ mod tests {
             Failure::new("A\r\nB: c", "the password is 1234"),
             Failure::new("", "the password is 1234"),
         ] {
-            let told = told(unnamed);
-            assert_eq!(told.code, "INTERNAL");
-            assert!(!told.message.contains("1234"), "{told:?}");
+            let fault = fault(unnamed);
+            assert_eq!(fault.code, "INTERNAL");
+            assert!(!fault.message.contains("1234"), "{fault:?}");
         }
     }
 }

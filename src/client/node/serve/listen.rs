@@ -21,7 +21,7 @@ use super::{super::keeper::State, offer::Offer, work::Desk};
 const NOT_ALIVE: &str = "the node's life is over";
 
 /// A subject, with the tools that listen there.
-pub(super) type Place = (String, Vec<Arc<Offer>>);
+pub(super) type SubjectOffers = (String, Vec<Arc<Offer>>);
 
 /// Subscriptions, each with the task that reads it. Dropped, they end, and what still comes is refused.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ struct Shared {
 }
 
 impl Listening {
-    pub(super) async fn begin(desk: Desk, places: &[Place]) -> Result<Self, Error> {
+    pub(super) async fn begin(desk: Desk, by_subject: &[SubjectOffers]) -> Result<Self, Error> {
         let mut listening = Self {
             draining: watch::Sender::new(false),
             shared: Arc::new(Shared {
@@ -50,7 +50,7 @@ impl Listening {
             tasks: Vec::new(),
         };
         let shared = &listening.shared;
-        for (subject, offers) in places {
+        for (subject, offers) in by_subject {
             let nats = &shared.desk.nats;
             let subscribed = nats.queue_subscribe(subject.clone(), NODE_GROUP.to_owned());
             let messages = subscribed.await.map_err(|error| {
@@ -90,7 +90,7 @@ impl Shared {
                     None => return,
                 },
                 // Nobody is left who could say that it drains: the node is not announced, or not any more.
-                told = draining.changed() => break told.is_err().then_some(NOT_ALIVE),
+                changed = draining.changed() => break changed.is_err().then_some(NOT_ALIVE),
             }
         };
         if unsubscribe(&mut messages).await.is_err() {

@@ -22,9 +22,9 @@ use crate::{
     serving::round_trip,
 };
 
-use super::{announce::Speaker, keeper::State};
+use super::{keeper::State, registration::NodeRequests};
 
-use listen::{Listening, Place};
+use listen::{Listening, SubjectOffers};
 use work::Desk;
 
 pub use call::Call;
@@ -46,7 +46,7 @@ const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The calls of a node, over all its lives.
 #[derive(Debug)]
 pub(super) struct Serving {
-    places: Vec<Place>,
+    by_subject: Vec<SubjectOffers>,
     patience: Duration,
     desk: Desk,
     cut: watch::Sender<bool>,
@@ -58,14 +58,14 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    pub(super) fn new(speaker: &Speaker) -> Self {
-        let Speaker { client, plan } = speaker;
+    pub(super) fn new(requests: &NodeRequests) -> Self {
+        let NodeRequests { client, plan } = requests;
         let (cut, may_go_on) = watch::channel(false);
         let (under_way, all) = mpsc::channel(1);
-        let (told, done) = oneshot::channel();
+        let (settled, done) = oneshot::channel();
         let nats = client.nats().clone();
         Self {
-            places: places(&plan.offers, &plan.request.node_id, client.namespace()),
+            by_subject: by_subject(&plan.offers, &plan.request.node_id, client.namespace()),
             patience: plan.drain,
             desk: Desk {
                 nats: nats.clone(),
@@ -75,7 +75,7 @@ impl Serving {
             },
             cut,
             done,
-            answered: tokio::spawn(settle(nats, all, told)),
+            answered: tokio::spawn(settle(nats, all, settled)),
             now: None,
         }
     }
@@ -85,7 +85,7 @@ impl Serving {
         &mut self,
         announced: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        self.now = Some(Listening::begin(self.desk.clone(), &self.places).await?);
+        self.now = Some(Listening::begin(self.desk.clone(), &self.by_subject).await?);
         let result = announced.await;
         if result.is_err() {
             self.refuse();
@@ -143,24 +143,27 @@ impl Serving {
 async fn settle(
     nats: async_nats::Client,
     mut under_way: mpsc::Receiver<Infallible>,
-    told: oneshot::Sender<()>,
+    settled: oneshot::Sender<()>,
 ) {
     under_way.recv().await;
-    let _ = told.send(());
+    let _ = settled.send(());
     round_trip(&nats).await;
 }
 
 /// Where the tools listen, each subject once, with the newest version first.
-fn places(offers: &[Arc<Offer>], node: &NodeId, namespace: &Namespace) -> Vec<Place> {
-    let mut places: BTreeMap<String, Vec<Arc<Offer>>> = BTreeMap::new();
+fn by_subject(offers: &[Arc<Offer>], node: &NodeId, namespace: &Namespace) -> Vec<SubjectOffers> {
+    let mut by_subject: BTreeMap<String, Vec<Arc<Offer>>> = BTreeMap::new();
     for offer in offers {
         let subject = subject_of(&offer.tool, node, namespace);
-        places.entry(subject).or_default().push(Arc::clone(offer));
+        by_subject
+            .entry(subject)
+            .or_default()
+            .push(Arc::clone(offer));
     }
-    for offers in places.values_mut() {
+    for offers in by_subject.values_mut() {
         offers.sort_by(|one, other| other.tool.version.cmp(&one.tool.version));
     }
-    places.into_iter().collect()
+    by_subject.into_iter().collect()
 }
 
 /// What came of the calls of the tool of that name, all its versions together; none if it is not served.

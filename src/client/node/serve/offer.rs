@@ -128,7 +128,7 @@ impl Offer {
             return Err(refused(&violations));
         }
         let handled = (self.handler)(&arguments, call.clone()).await?;
-        let result = handled.map_err(|failure| failure.told(&self.tool, &call))?;
+        let result = handled.map_err(|failure| failure.into_fault(&self.tool, &call))?;
         let violations = match result.document() {
             Ok(document) => self.violations(|contract| &contract.output, document).await,
             Err(violation) => vec![violation],

@@ -1,6 +1,6 @@
 //! From an entry of the log to the events that say what happened.
 
-mod told;
+mod change_events;
 
 use async_nats::HeaderMap;
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use crate::protocol::{
     names::Namespace,
 };
 
-use told::{Told, told};
+use change_events::{ChangeEvent, change_events};
 
 /// An event's place: the revision of its command, and which of that command's events it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -54,10 +54,10 @@ impl EventEncoder {
                 continue;
             };
             let correlation_id = changes.correlation_id.as_ref();
-            let all = changes.changes.iter().flat_map(told);
-            for (index, told) in (0..).zip(all) {
+            let all = changes.changes.iter().flat_map(change_events);
+            for (index, event) in (0..).zip(all) {
                 let id = EventId { revision, index };
-                let message = self.message(id, entry.at, correlation_id, told);
+                let message = self.message(id, entry.at, correlation_id, event);
                 events.extend(message.map(|message| (id, message)));
             }
         }
@@ -69,26 +69,26 @@ impl EventEncoder {
         id: EventId,
         at: Timestamp,
         correlation_id: Option<&String>,
-        told: Told,
+        event: ChangeEvent,
     ) -> Option<DerivedMessage> {
-        let key = told.about.key();
-        let subject = self.namespace.event(told.kind, &key);
+        let key = event.about.key();
+        let subject = self.namespace.event(event.kind, &key);
         let envelope = Envelope {
             namespace: &self.namespace,
-            kind: told.kind,
+            kind: event.kind,
             id: id.to_string(),
             key,
             at,
         };
         let body = EventBody {
-            event: told.kind.as_str().to_owned(),
+            event: event.kind.as_str().to_owned(),
             revision: id.revision,
             at,
-            about: told.about,
-            correlation_id: correlation_id.or(told.correlation_id.as_ref()).cloned(),
+            about: event.about,
+            correlation_id: correlation_id.or(event.correlation_id.as_ref()).cloned(),
             registry_id: self.registry_id,
-            record: told.key.to_string(),
-            n: told.n,
+            record: event.key.to_string(),
+            n: event.n,
         };
         let mut headers = HeaderMap::new();
         for (name, value) in envelope.headers() {

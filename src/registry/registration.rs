@@ -1,4 +1,4 @@
-//! From what a node announces to what is kept of it.
+//! Turns a request that registers a node into the command, checked.
 
 use std::collections::HashSet;
 
@@ -34,8 +34,8 @@ const NOT_CARRIED: [&str; 12] = [
     "inbound_ports",
 ];
 
-/// The registration that a node asks for, checked.
-pub(super) fn announce(
+/// The command of a `node.register` request, checked.
+pub(super) fn register_command(
     request: RegisterRequest,
     ttl_max: Ttl,
     named: Option<Request>,

@@ -7,12 +7,12 @@ use onex_types::ids::{Invalid, Name, Port, Token};
 
 use crate::{
     cli::{parse, variables},
-    protocol::port::TransportWish,
+    protocol::port::RequestedTransport,
 };
 
-/// A port that a command wants.
+/// A `--port` option: the port that a command wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct PortSpec {
     /// Its name, where it has one: the same user gets the same port again when it is free, and others can resolve it.
     pub(super) name: Option<Name>,
     /// What will be spoken there; the transport's name where it is not said.
@@ -20,10 +20,10 @@ pub(super) struct Wanted {
     /// The only port that will do.
     pub(super) port: Option<Port>,
     /// In which port space.
-    pub(super) transport: TransportWish,
+    pub(super) transport: RequestedTransport,
 }
 
-impl Wanted {
+impl PortSpec {
     /// Whether both are the same number without a name, in two port spaces.
     fn is_same_number(&self, other: &Self) -> bool {
         let unnamed = self.name.is_none() && other.name.is_none();
@@ -37,7 +37,7 @@ impl Wanted {
 }
 
 /// As it is named in messages: by its name, or by its number.
-impl fmt::Display for Wanted {
+impl fmt::Display for PortSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.name, self.port) {
             (Some(name), _) => f.write_str(name.as_str()),
@@ -47,7 +47,7 @@ impl fmt::Display for Wanted {
     }
 }
 
-impl FromStr for Wanted {
+impl FromStr for PortSpec {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
@@ -60,7 +60,7 @@ impl FromStr for Wanted {
     }
 }
 
-fn read(text: &str) -> Result<Wanted, Invalid> {
+fn read(text: &str) -> Result<PortSpec, Invalid> {
     let (rest, transport) = match text.rsplit_once('/') {
         None => (text, "tcp"),
         Some((rest, transport @ ("tcp" | "udp"))) => (rest, transport),
@@ -111,7 +111,7 @@ fn read(text: &str) -> Result<Wanted, Invalid> {
             (Some(name), port)
         }
     };
-    Ok(Wanted {
+    Ok(PortSpec {
         name,
         protocol: protocol.parse().map_err(|why| named("protocol", why))?,
         port,
@@ -167,11 +167,11 @@ fn is_number(text: &str) -> bool {
 
 /// The variables of all of them, in their order. Two ports that would be found in one variable are refused, but for a
 /// number that is wanted of TCP and of UDP.
-pub(super) fn variables(wanted: &[Wanted]) -> Result<Vec<String>, Invalid> {
+pub(super) fn variables(specs: &[PortSpec]) -> Result<Vec<String>, Invalid> {
     let mut variables: Vec<String> = Vec::new();
-    for one in wanted {
+    for one in specs {
         let variable = one.variable();
-        let mut before = wanted.iter().zip(&variables);
+        let mut before = specs.iter().zip(&variables);
         let clash = before.find(|(other, its)| **its == variable && !one.is_same_number(other));
         if let Some((other, _)) = clash {
             return Err(Invalid(format!(
@@ -188,14 +188,14 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, expected: Option<(Option<&str>, &str, Option<u16>, TransportWish)>) {
-        let found = text.parse::<Wanted>().ok();
-        let found = found.as_ref().map(|wanted| {
+    fn check(text: &str, expected: Option<(Option<&str>, &str, Option<u16>, RequestedTransport)>) {
+        let found = text.parse::<PortSpec>().ok();
+        let found = found.as_ref().map(|spec| {
             (
-                wanted.name.as_ref().map(Name::as_str),
-                wanted.protocol.as_str(),
-                wanted.port.map(Port::number),
-                wanted.transport,
+                spec.name.as_ref().map(Name::as_str),
+                spec.protocol.as_str(),
+                spec.port.map(Port::number),
+                spec.transport,
             )
         });
         assert_eq!(found, expected, "{text:?}");
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn ports_are_read() {
-        use TransportWish::{Tcp, Udp};
+        use RequestedTransport::{Tcp, Udp};
         let api = Some("api");
         check("api", Some((api, "tcp", None, Tcp)));
         check("api=http", Some((api, "http", None, Tcp)));
@@ -256,11 +256,11 @@ mod tests {
             ("a/udp=dns", "a=dns/udp"),
             ("a/udp:53=dns", "a=dns:53/udp"),
         ] {
-            let told = wrong.parse::<Wanted>().unwrap_err().to_string();
+            let told = wrong.parse::<PortSpec>().unwrap_err().to_string();
             assert!(told.ends_with(&format!("write {right}")), "{wrong}: {told}");
         }
         for other in ["a:80:90", "a:x=http", "a=b=c", "a:80=/udp"] {
-            let told = other.parse::<Wanted>().unwrap_err().to_string();
+            let told = other.parse::<PortSpec>().unwrap_err().to_string();
             assert!(!told.contains("order"), "{other}: {told}");
         }
     }
@@ -268,8 +268,8 @@ mod tests {
     #[test]
     fn variables_are_unique() {
         let of = |texts: &[&str]| {
-            let wanted: Vec<Wanted> = texts.iter().map(|text| text.parse().unwrap()).collect();
-            variables(&wanted)
+            let specs: Vec<PortSpec> = texts.iter().map(|text| text.parse().unwrap()).collect();
+            variables(&specs)
         };
         assert_eq!(
             of(&["api", "a.b-c"]).unwrap(),

@@ -1,4 +1,4 @@
-//! What requests have in common, and what replies have.
+//! The fields that requests, and replies, have in common.
 
 use bytes::Bytes;
 use onex_types::ids::Host;
@@ -23,8 +23,8 @@ use crate::protocol::{
     trust::{ReportRequest, TrustGetRequest, TrustReply},
 };
 
-/// A request.
-pub(super) trait Asked {
+/// The fields that requests have in common.
+pub(super) trait RequestFields {
     /// What the answering instance has to know.
     fn min_revision(&self) -> Option<u64>;
     /// Only what is on this host.
@@ -37,15 +37,15 @@ pub(super) trait Asked {
     }
 }
 
-/// A reply.
-pub(super) trait Answered {
+/// The fields that replies have in common.
+pub(super) trait ReplyFields {
     /// Says which fields of the request were ignored.
-    fn ignore(&mut self, ignored: Vec<String>);
+    fn set_ignored(&mut self, ignored: Vec<String>);
 }
 
-macro_rules! asked {
+macro_rules! requests {
     ($($request:ty)*) => {$(
-        impl Asked for $request {
+        impl RequestFields for $request {
             fn min_revision(&self) -> Option<u64> {
                 self.min_revision
             }
@@ -53,7 +53,7 @@ macro_rules! asked {
     )*};
 }
 
-macro_rules! asked_for_pages {
+macro_rules! page_requests {
     (@ []) => {};
     (@ [host]) => {
         fn host(&mut self) -> Option<&mut Host> {
@@ -61,12 +61,12 @@ macro_rules! asked_for_pages {
         }
     };
     ($hosts:tt $($request:ty)*) => {$(
-        impl Asked for $request {
+        impl RequestFields for $request {
             fn min_revision(&self) -> Option<u64> {
                 self.min_revision
             }
 
-            asked_for_pages! { @ $hosts }
+            page_requests! { @ $hosts }
 
             fn limit(&self) -> Option<Limit> {
                 self.limit
@@ -75,17 +75,17 @@ macro_rules! asked_for_pages {
     )*};
 }
 
-macro_rules! answered {
+macro_rules! replies {
     ($($reply:ty)*) => {$(
-        impl Answered for $reply {
-            fn ignore(&mut self, ignored: Vec<String>) {
+        impl ReplyFields for $reply {
+            fn set_ignored(&mut self, ignored: Vec<String>) {
                 self.ignored = ignored;
             }
         }
     )*};
 }
 
-asked! {
+requests! {
     LeaseRequest HeartbeatRequest ReleaseRequest
     RegisterRequest node_life::HeartbeatRequest node_life::DeregisterRequest
     ToolRegisterRequest ToolDeregisterRequest ToolDescribeRequest
@@ -93,22 +93,22 @@ asked! {
     SchemaGetRequest ReportRequest TrustGetRequest InvokeRequest ResolveToolRequest
 }
 
-asked_for_pages! {
+page_requests! {
     [host] ListRequest ResolveRequest PoolListRequest node_view::NodeListRequest
 }
 
-asked_for_pages! {
+page_requests! {
     [] ToolListRequest BusListRequest SchemaListRequest
 }
 
-answered! {
+replies! {
     LeaseReply ReleaseReply RegisterReply node_life::HeartbeatReply node_life::DeregisterReply
     ToolChangeReply ToolDescribeReply BusReply SchemaGetReply TrustReply
     InvokeReply DryRunReply ResolveToolReply
 }
 
-impl<T> Answered for Page<T> {
-    fn ignore(&mut self, ignored: Vec<String>) {
+impl<T> ReplyFields for Page<T> {
+    fn set_ignored(&mut self, ignored: Vec<String>) {
         self.ignored = ignored;
     }
 }

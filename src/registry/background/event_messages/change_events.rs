@@ -22,7 +22,7 @@ use crate::protocol::{
 };
 
 /// An event before it is encoded.
-pub(super) struct Told {
+pub(super) struct ChangeEvent {
     pub(super) kind: EventKind,
     pub(super) about: About,
     /// The key that it happened to.
@@ -34,7 +34,7 @@ pub(super) struct Told {
 }
 
 /// The events of a change, in order.
-pub(super) fn told(change: &Change) -> Vec<Told> {
+pub(super) fn change_events(change: &Change) -> Vec<ChangeEvent> {
     let (Change::Put { key, .. } | Change::End { key, .. } | Change::Delete { key, .. }) = change
     else {
         return Vec::new();
@@ -46,12 +46,13 @@ pub(super) fn told(change: &Change) -> Vec<Told> {
         .events()
         .filter(|(kind, _)| *kind != EventKind::ToolsChanged);
     let events = published.filter_map(|(kind, tool)| {
-        Some(Told {
+        Some(ChangeEvent {
             kind,
             about: about(change, key, event, tool)?,
             key: key.clone(),
             n: event.n,
-            correlation_id: Reported::of(change).and_then(|told| told.run.correlation_id.clone()),
+            correlation_id: Reported::of(change)
+                .and_then(|reported| reported.run.correlation_id.clone()),
         })
     });
     events.collect()

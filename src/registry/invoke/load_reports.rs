@@ -1,4 +1,4 @@
-//! Instances tell each other what they have under way at providers. Whoever misses it chooses a little worse.
+//! Load reports: instances tell each other what they have under way at providers. Whoever misses one chooses a little worse.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -16,22 +16,22 @@ use super::{
     load::Provider,
 };
 
-/// How long news are gathered before they are told.
+/// How long changes are gathered before they are sent.
 const GATHER: Duration = Duration::from_millis(20);
-/// How often what lasts is told again.
+/// How often what has not changed is sent again.
 const REPEAT: Duration = Duration::from_secs(1);
-/// Providers that are told of at once, at most.
-const PROVIDERS_TOLD_MAX: usize = 4_096;
+/// Providers in one report, at most.
+const PROVIDERS_REPORTED_MAX: usize = 4_096;
 
 /// What an instance has under way.
 #[derive(Serialize, Deserialize)]
-struct Told {
+struct LoadReport {
     registry_id: String,
     calls: Vec<(Incarnation, Token, u32)>,
 }
 
-/// Tells others, for ever.
-pub(super) fn tell(
+/// Sends reports to the other instances, for ever.
+pub(super) fn send(
     bus: &Bus,
     namespace: &Namespace,
     registry_id: Uuid,
@@ -39,11 +39,11 @@ pub(super) fn tell(
     stop: &Stop,
 ) {
     let (subject, own) = (namespace.peer_load(), registry_id.to_string());
-    let telling = tell_all(bus.clone(), subject, own, Arc::clone(loads));
-    stop.watch("telling of calls", telling);
+    let sending = send_all(bus.clone(), subject, own, Arc::clone(loads));
+    stop.watch("telling of calls", sending);
 }
 
-/// Listens to what others tell.
+/// Listens to the reports of other instances.
 pub(super) async fn listen(
     client: &Client,
     namespace: &Namespace,
@@ -51,29 +51,29 @@ pub(super) async fn listen(
     loads: &Arc<SharedLoads>,
     session: &Stop,
 ) -> Result<(), SubscribeError> {
-    let told = client.subscribe(namespace.peer_load()).await?;
-    session.spawn(hear(told, registry_id.to_string(), Arc::clone(loads)));
+    let reports = client.subscribe(namespace.peer_load()).await?;
+    session.spawn(receive(reports, registry_id.to_string(), Arc::clone(loads)));
     Ok(())
 }
 
-async fn hear(mut told: Subscriber, own: String, loads: Arc<SharedLoads>) {
-    while let Some(message) = told.next().await {
-        let Ok(told) = serde_json::from_slice::<Told>(&message.payload) else {
+async fn receive(mut reports: Subscriber, own: String, loads: Arc<SharedLoads>) {
+    while let Some(message) = reports.next().await {
+        let Ok(report) = serde_json::from_slice::<LoadReport>(&message.payload) else {
             continue;
         };
-        if told.registry_id == own {
+        if report.registry_id == own {
             continue;
         }
-        let calls = told.calls.into_iter().take(PROVIDERS_TOLD_MAX);
+        let calls = report.calls.into_iter().take(PROVIDERS_REPORTED_MAX);
         let calls: HashMap<Provider, u32> = calls
             .map(|(incarnation, tool, count)| ((incarnation, tool), count))
             .collect();
         let now = loads.clock.now().mono;
-        loads.lock().tell(told.registry_id, calls, now);
+        loads.lock().report(report.registry_id, calls, now);
     }
 }
 
-async fn tell_all(bus: Bus, subject: String, own: String, loads: Arc<SharedLoads>) {
+async fn send_all(bus: Bus, subject: String, own: String, loads: Arc<SharedLoads>) {
     loop {
         let repeated = tokio::time::timeout(REPEAT, loads.changed.notified())
             .await
@@ -82,18 +82,18 @@ async fn tell_all(bus: Bus, subject: String, own: String, loads: Arc<SharedLoads
             Some(loads.lock().under_way()).filter(|calls| !calls.is_empty())
         } else {
             tokio::time::sleep(GATHER).await;
-            loads.lock().news()
+            loads.lock().changes()
         };
         let Some(calls) = calls else { continue };
-        let told = Told {
+        let report = LoadReport {
             registry_id: own.clone(),
             calls: calls
                 .into_iter()
-                .take(PROVIDERS_TOLD_MAX)
+                .take(PROVIDERS_REPORTED_MAX)
                 .map(|((incarnation, tool), count)| (incarnation, tool, count))
                 .collect(),
         };
-        let body = serde_json::to_vec(&told).unwrap_or_default();
+        let body = serde_json::to_vec(&report).unwrap_or_default();
         if let Err(error) = bus.client().publish(subject.clone(), body.into()).await {
             tracing::debug!(%error, "cannot tell other instances what is under way");
         }

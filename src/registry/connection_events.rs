@@ -1,12 +1,12 @@
-//! What to do when the connection that takes requests is lost, or back, or refused something.
+//! Handles events of the connection that takes requests: it is lost, back, or refused something.
 
 use std::sync::{Arc, OnceLock};
 
 use async_nats::Event;
 
-use crate::throttle::LogThrottle;
+use crate::throttle::{LogInterval, LogThrottle};
 
-use super::{fatal::Fatal, seldom::Seldom, stop::Stop};
+use super::{fatal::Fatal, stop::Stop};
 
 /// What the server says of a subscription that it does not allow, or allows no longer.
 const SUBSCRIPTION_REFUSED: &str = "permissions violation for subscription";
@@ -22,17 +22,17 @@ impl Refusals {
     }
 }
 
-/// What to do with news of the connection that takes requests. A subscription that the server allows no longer ends the
-/// session: it has to be asked for again. `changed` is told when the connection is lost, and when it is back.
+/// Handles events of the connection that takes requests. A subscription that the server allows no longer ends the
+/// session: it has to be asked for again. `changed` is called when the connection is lost, and when it is back.
 pub(super) fn request_events(
     refused: Refusals,
     session: Stop,
     changed: impl Fn() + Send + Sync + 'static,
 ) -> impl Fn(Event) + Send + Sync + 'static {
-    let lost = Seldom::default();
+    let lost = LogInterval::default();
     let refusals = LogThrottle::new("refusals of the NATS server");
     move |event| match event {
-        Event::SlowConsumer(_) if lost.may() => {
+        Event::SlowConsumer(_) if lost.admits() => {
             tracing::error!("requests come faster than they are taken; some are lost");
         }
         Event::ServerError(error) => {

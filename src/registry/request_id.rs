@@ -1,4 +1,4 @@
-//! What the registry makes of a request's name.
+//! The id of a request with a digest of what it asks for: retries are recognised by both.
 
 use onex_core::record::Request;
 use onex_types::ids::RequestId;
@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::protocol::{endpoint::Endpoint, frame::digest};
 
-/// A request that its caller named, with a digest of what it asks for.
-pub(super) fn named<T: Serialize>(
+/// A request that has an id, with a digest of what it asks for.
+pub(super) fn identified<T: Serialize>(
     endpoint: Endpoint,
     id: Option<RequestId>,
     request: &T,

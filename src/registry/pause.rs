@@ -1,5 +1,5 @@
-//! Noticing that this process stood still. Requests that came meanwhile waited in a socket, and their
-//! callers may have given up: they count from before the stop.
+//! Detects that this process was paused. Requests that came meanwhile waited in a socket, and their
+//! callers may have given up: they count from before the pause.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,13 +14,13 @@ use tokio::{
 /// How often it is looked whether time has passed unnoticed.
 const TICK: Duration = Duration::from_millis(100);
 /// Longer than what is a busy machine's doing.
-const STALL_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// How long whoever takes requests may be busy with those that had waited.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// When the process was last seen running, and since when it stood still if that is not over.
-pub(super) struct Stall {
+/// When the process was last seen running, and since when it was paused if that is not over.
+pub(super) struct PauseDetector {
     seen: Mutex<Seen>,
     /// Whoever takes requests adds one to it when it has taken all that had come.
     sweep: watch::Sender<Arc<Semaphore>>,
@@ -28,22 +28,22 @@ pub(super) struct Stall {
 
 struct Seen {
     running: Instant,
-    stood_since: Option<Instant>,
+    paused_since: Option<Instant>,
 }
 
-impl Stall {
+impl PauseDetector {
     pub(super) fn new() -> Self {
         Self {
             seen: Mutex::new(Seen {
                 running: Instant::now(),
-                stood_since: None,
+                paused_since: None,
             }),
             sweep: watch::Sender::new(Arc::new(Semaphore::new(0))),
         }
     }
 
-    /// Waits until the process has stood still.
-    pub(super) async fn noticed(&self) {
+    /// Waits until the process has been paused.
+    pub(super) async fn paused(&self) {
         loop {
             tokio::time::sleep(TICK).await;
             if self.look().is_some() {
@@ -63,7 +63,7 @@ impl Stall {
         let takers = u32::try_from(self.sweep.receiver_count()).unwrap_or(u32::MAX);
         self.sweep.send_replace(Arc::clone(&swept));
         let _ = timeout(SWEEP_TIMEOUT, swept.acquire_many(takers)).await;
-        self.lock().stood_since = None;
+        self.lock().paused_since = None;
     }
 
     /// Since when a request that is taken now may have waited.
@@ -73,12 +73,12 @@ impl Stall {
 
     fn look(&self) -> Option<Instant> {
         let mut seen = self.lock();
-        if seen.running.elapsed() >= STALL_MIN {
+        if seen.running.elapsed() >= PAUSE_MIN {
             let since = seen.running;
-            seen.stood_since.get_or_insert(since);
+            seen.paused_since.get_or_insert(since);
         }
         seen.running = Instant::now();
-        seen.stood_since
+        seen.paused_since
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {

@@ -23,8 +23,8 @@ const KEPT: Duration = Duration::from_mins(1);
 /// Places that are kept like that at the same time, at most; beyond that they are free at once.
 const KEPT_MAX: usize = 16_384;
 
-/// Where answers of providers arrive.
-pub(super) struct Post {
+/// Sends requests to providers; their answers arrive here.
+pub(super) struct ProviderClient {
     bus: Bus,
     /// What their subjects begin with.
     inbox: String,
@@ -37,7 +37,7 @@ pub(super) struct Post {
 }
 
 /// What came of a request to a provider.
-pub(super) enum Came {
+pub(super) enum SendOutcome {
     /// Its first answer.
     Answer(Message),
     /// Nobody listens there.
@@ -54,7 +54,7 @@ pub(super) struct Answer {
     waits: Waits,
 }
 
-impl Post {
+impl ProviderClient {
     pub(super) fn new(bus: Bus, late: Arc<AtomicU64>) -> Self {
         Self {
             inbox: bus.client().new_inbox(),
@@ -139,7 +139,7 @@ impl Post {
         headers: HeaderMap,
         body: Bytes,
         until: tokio::time::Instant,
-    ) -> Came {
+    ) -> SendOutcome {
         let name = Uuid::new_v4();
         let (sender, message) = oneshot::channel();
         if let Some(waiting) = self.lock().as_mut() {
@@ -148,38 +148,38 @@ impl Post {
         let mut answer = Answer {
             message,
             waits: Waits {
-                post: Arc::clone(self),
+                provider_client: Arc::clone(self),
                 name,
             },
         };
         if self.is_closed() {
-            return Came::Nothing(None);
+            return SendOutcome::Nothing(None);
         }
         let reply = format!("{}.{}", self.inbox, name.simple());
         let client = self.bus.client();
         let sent = client.publish_with_reply_and_headers(subject, reply, headers, body);
         if let Err(error) = sent.await {
-            return Came::Unsent(error);
+            return SendOutcome::Unsent(error);
         }
         match tokio::time::timeout_at(until, &mut answer.message).await {
             Ok(Ok(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
-                Came::NoResponders
+                SendOutcome::NoResponders
             }
-            Ok(Ok(message)) => Came::Answer(message),
-            Ok(Err(_)) => Came::Nothing(None),
-            Err(_) => Came::Nothing(Some(answer)),
+            Ok(Ok(message)) => SendOutcome::Answer(message),
+            Ok(Err(_)) => SendOutcome::Nothing(None),
+            Err(_) => SendOutcome::Nothing(Some(answer)),
         }
     }
 }
 
 /// Forgets a request, also when whoever waits is dropped.
 struct Waits {
-    post: Arc<Post>,
+    provider_client: Arc<ProviderClient>,
     name: Uuid,
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        self.post.take(self.name);
+        self.provider_client.take(self.name);
     }
 }

@@ -1,4 +1,4 @@
-//! The begin and the end of a life: what is asked of the registry, in which order.
+//! Registers and deregisters a node: what is asked of the registry, in which order.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -25,9 +25,9 @@ use crate::{
 
 use super::builder::{Plan, PortPlan};
 
-/// One life of a node, as it was announced.
+/// One life of a node, as it was registered.
 #[derive(Debug)]
-pub(super) struct Lived {
+pub(super) struct Registration {
     pub(super) epoch: u64,
     pub(super) ttl: Ttl,
     pub(super) warnings: Vec<Warning>,
@@ -46,7 +46,7 @@ pub(super) struct Leased {
     open: bool,
 }
 
-impl Lived {
+impl Registration {
     pub(super) fn ports(&self) -> Vec<Leased> {
         // What is in there is whole at every moment.
         self.ports
@@ -64,7 +64,7 @@ impl Lived {
     }
 
     /// The same life, that was thought to be over.
-    pub(super) fn again(&self) -> Self {
+    pub(super) fn resumed(&self) -> Self {
         Self {
             epoch: self.epoch,
             ttl: self.ttl,
@@ -75,17 +75,17 @@ impl Lived {
     }
 }
 
-/// Asks for a node.
+/// The requests of a node to the registry.
 #[derive(Debug, Clone)]
-pub(super) struct Speaker {
+pub(super) struct NodeRequests {
     pub(super) client: Client,
     pub(super) plan: Arc<Plan>,
 }
 
-impl Speaker {
+impl NodeRequests {
     /// Begins a life: the node, its ports, and its buses but those that wait for a port. What was done of it is taken
     /// back if something fails.
-    pub(super) async fn announce(&self) -> Result<(Lived, Tenure), Error> {
+    pub(super) async fn register(&self) -> Result<(Registration, Tenure), Error> {
         let asked = Asked::now(fresh());
         let ttl = self.plan.request.ttl.unwrap_or(Ttl::DEFAULT);
         let until = asked.sent + Duration::from_millis(ttl.millis());
@@ -100,27 +100,31 @@ impl Speaker {
         let (grace, now) = (self.plan.grace, BootTime::now());
         let tenure = Tenure::granted(asked, reply.ttl, reply.revision, grace, now);
         let epoch = reply.epoch;
-        match self.equip(reply, tenure).await {
+        match self.lease_and_announce(reply, tenure).await {
             Ok(begun) => Ok(begun),
             Err(error) => {
                 // As well as it can be done: it ends by itself.
-                let _ = self.leave(epoch).await;
+                let _ = self.deregister(epoch).await;
                 Err(error)
             }
         }
     }
 
-    async fn equip(&self, reply: RegisterReply, tenure: Tenure) -> Result<(Lived, Tenure), Error> {
+    async fn lease_and_announce(
+        &self,
+        reply: RegisterReply,
+        tenure: Tenure,
+    ) -> Result<(Registration, Tenure), Error> {
         let mut ports = Vec::new();
         for port in &self.plan.ports {
-            let lease = self.lease(port, &port.wish, tenure.until()).await?;
+            let lease = self.lease(port, &port.request, tenure.until()).await?;
             ports.push(Leased {
                 name: port.name.clone(),
                 lease,
                 open: false,
             });
         }
-        let mut lived = Lived {
+        let mut registration = Registration {
             epoch: reply.epoch,
             ttl: reply.ttl,
             warnings: reply.warnings,
@@ -130,35 +134,35 @@ impl Speaker {
         for bus in self.plan.buses.iter().filter(|bus| bus.at.is_none()) {
             let request = bus.request.clone();
             let reply = self.announce_bus(request, tenure.until()).await?;
-            lived.warnings.extend(reply.warnings);
+            registration.warnings.extend(reply.warnings);
             // The registry has seen no more than what was left.
             let pointer = format!("bus {}: /endpoint_uri", bus.request.bus_id);
-            lived
+            registration
                 .warnings
                 .extend(bus.request.endpoint_uri.warning(&pointer));
         }
         if tenure.until() <= BootTime::now() {
             return Err(Error::TimedOut {
                 endpoint: Endpoint::NodeRegister,
-                after: Duration::from_millis(lived.ttl.millis()),
+                after: Duration::from_millis(registration.ttl.millis()),
             });
         }
-        Ok((lived, tenure))
+        Ok((registration, tenure))
     }
 
     async fn lease(
         &self,
         port: &PortPlan,
-        wish: &LeaseRequest,
+        request: &LeaseRequest,
         until: BootTime,
     ) -> Result<LeaseReply, Error> {
-        let wish = LeaseRequest {
+        let request = LeaseRequest {
             request_id: Some(fresh()),
-            ..wish.clone()
+            ..request.clone()
         };
         tracing::debug!(port = %port.name, "leasing a port");
         self.client
-            .insist(Endpoint::PortLease, &wish, until, Error::may_be_done)
+            .insist(Endpoint::PortLease, &request, until, Error::may_be_done)
             .await
     }
 
@@ -179,24 +183,24 @@ impl Speaker {
     /// Whether any other port than the one that was asked for will do.
     pub(super) fn may_change(&self, name: &Name) -> bool {
         let mut ports = self.plan.ports.iter().filter(|port| port.name == *name);
-        ports.all(|port| port.wish.exact != Some(true))
+        ports.all(|port| port.request.exact != Some(true))
     }
 
     /// Another port in place of the one of that name, which nobody listens on yet.
     pub(super) async fn another_port(
         &self,
-        lived: &Lived,
+        registration: &Registration,
         name: &Name,
         until: BootTime,
     ) -> Result<LeaseReply, Error> {
         let plan = self.plan.ports.iter().find(|port| port.name == *name);
         let plan = plan.ok_or_else(|| no_such_port(name.as_str()))?;
-        let wish = LeaseRequest {
+        let request = LeaseRequest {
             preferred_port: None,
-            ..plan.wish.clone()
+            ..plan.request.clone()
         };
-        let lease = self.lease(plan, &wish, until).await?;
-        lived.change(name, |port| {
+        let lease = self.lease(plan, &request, until).await?;
+        registration.change(name, |port| {
             port.lease.clone_from(&lease);
             port.open = false;
         });
@@ -206,17 +210,17 @@ impl Speaker {
     /// Says that the port of that name is listened on, and the buses that are reached there.
     pub(super) async fn open(
         &self,
-        lived: &Lived,
+        registration: &Registration,
         name: &Name,
         until: BootTime,
     ) -> Result<(), Error> {
-        lived.change(name, |port| port.open = true);
+        registration.change(name, |port| port.open = true);
         let mut request = RegisterRequest {
-            epoch: Some(lived.epoch),
+            epoch: Some(registration.epoch),
             request_id: Some(fresh()),
             ..self.plan.request.clone()
         };
-        let ports = lived.ports();
+        let ports = registration.ports();
         let open = ports.iter().filter(|port| port.open);
         request.inbound_ports.extend(open.map(|port| InboundPort {
             name: port.name.clone(),
@@ -260,7 +264,7 @@ impl Speaker {
     }
 
     /// Ends the life of that epoch.
-    pub(super) async fn leave(&self, epoch: u64) -> Result<DeregisterReply, Error> {
+    pub(super) async fn deregister(&self, epoch: u64) -> Result<DeregisterReply, Error> {
         let request = DeregisterRequest {
             node_id: self.plan.request.node_id.clone(),
             requester_id: self.plan.request.requester_id,

@@ -26,93 +26,95 @@ use super::Caller;
 const CONTRACTS_KEPT_MAX: usize = 1_024;
 
 /// A contract as calls need it.
-pub(super) struct Known {
+pub(super) struct CompiledContract {
     pub(super) schemas: Contract,
     /// Whether calling the tool twice does no more than calling it once.
     pub(super) idempotent: bool,
 }
 
-/// By their hash.
+/// Compiled contracts, by their hash.
 #[derive(Default)]
-pub(super) struct KnownContracts {
-    kept: Mutex<Kept>,
+pub(super) struct CompiledContracts {
+    cache: Mutex<Cache>,
 }
 
 #[derive(Default)]
-struct Kept {
-    by_hash: HashMap<String, (u64, Arc<Known>)>,
+struct Cache {
+    by_hash: HashMap<String, (u64, Arc<CompiledContract>)>,
     uses: u64,
     /// Those that are being compiled: by whom they are waited for.
-    learning: HashMap<String, Weak<Semaphore>>,
+    compiling: HashMap<String, Weak<Semaphore>>,
 }
 
-impl KnownContracts {
+impl CompiledContracts {
     /// Compiles the tool's contract away from the threads that serve, once for all who wait for it.
-    pub(super) async fn learn(
+    pub(super) async fn get_or_compile(
         self: &Arc<Self>,
         tool: &onex_core::node::Tool,
         announced_by: RequesterId,
         contracts: &Contracts,
         caller: &Caller,
-    ) -> Result<Arc<Known>, Error> {
+    ) -> Result<Arc<CompiledContract>, Error> {
         let hash = tool.contract_hash.clone();
         let turn = in_time(caller.asking.until, self.turn(&hash).acquire_owned()).await?;
-        if let Some(known) = self.get(&hash) {
-            return Ok(known);
+        if let Some(compiled) = self.get(&hash) {
+            return Ok(compiled);
         }
         let announced = queries::announced(tool).ok_or_else(unreadable)?;
         let weight = contract::weight(std::slice::from_ref(&announced));
         let what = Check::Compilation(weight, announced_by);
         let this = Arc::clone(self);
         let compile = move |_: ToolRules<'_>| {
-            let known = Arc::new(compile(&announced)?);
+            let compiled = Arc::new(compile(&announced)?);
             // Also when nobody waits for it any more: somebody will ask again.
-            this.keep(hash, &known);
+            this.insert(hash, &compiled);
             drop(turn);
-            Ok(known)
+            Ok(compiled)
         };
         contracts.check(what, caller.asking, compile).await
     }
 
     /// Given to one at a time of those who want that contract compiled.
     fn turn(&self, hash: &str) -> Arc<Semaphore> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(turn) = kept.learning.get(hash).and_then(Weak::upgrade) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = cache.compiling.get(hash).and_then(Weak::upgrade) {
             return turn;
         }
-        kept.learning.retain(|_, turn| turn.strong_count() > 0);
+        cache.compiling.retain(|_, turn| turn.strong_count() > 0);
         let turn = Arc::new(Semaphore::new(1));
-        kept.learning.insert(hash.to_owned(), Arc::downgrade(&turn));
+        cache
+            .compiling
+            .insert(hash.to_owned(), Arc::downgrade(&turn));
         turn
     }
 
     /// One that was compiled before.
-    pub(super) fn get(&self, hash: &str) -> Option<Arc<Known>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.uses += 1;
-        let uses = kept.uses;
-        let (used, known) = kept.by_hash.get_mut(hash)?;
+    pub(super) fn get(&self, hash: &str) -> Option<Arc<CompiledContract>> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.uses += 1;
+        let uses = cache.uses;
+        let (used, compiled) = cache.by_hash.get_mut(hash)?;
         *used = uses;
-        Some(Arc::clone(known))
+        Some(Arc::clone(compiled))
     }
 
-    fn keep(&self, hash: String, known: &Arc<Known>) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.by_hash.len() >= CONTRACTS_KEPT_MAX {
-            let oldest = kept.by_hash.iter().min_by_key(|(_, (used, _))| *used);
+    fn insert(&self, hash: String, compiled: &Arc<CompiledContract>) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.by_hash.len() >= CONTRACTS_KEPT_MAX {
+            let oldest = cache.by_hash.iter().min_by_key(|(_, (used, _))| *used);
             if let Some(oldest) = oldest.map(|(hash, _)| hash.clone()) {
-                kept.by_hash.remove(&oldest);
+                cache.by_hash.remove(&oldest);
             }
         }
-        let uses = kept.uses;
-        kept.by_hash.insert(hash, (uses, Arc::clone(known)));
+        let uses = cache.uses;
+        cache.by_hash.insert(hash, (uses, Arc::clone(compiled)));
     }
 }
 
-fn compile(tool: &Tool) -> Result<Known, Error> {
+fn compile(tool: &Tool) -> Result<CompiledContract, Error> {
     // It was checked when it was announced: what does not compile now is no fault of the caller's.
     let schemas = contract::compile(tool).map_err(|_| unreadable())?;
-    Ok(Known {
+    Ok(CompiledContract {
         schemas,
         idempotent: tool.idempotent,
     })
@@ -132,7 +134,7 @@ pub(super) enum Part {
     Output,
 }
 
-impl Known {
+impl CompiledContract {
     fn part(&self, part: Part) -> &Validator {
         match part {
             Part::Input => &self.schemas.input,

@@ -1,4 +1,4 @@
-//! Who was asked to run a tool, and what each said.
+//! Attempts of a call: who was asked to run a tool, and what each said.
 
 use onex_core::call;
 use onex_types::ids::NodeId;
@@ -9,12 +9,12 @@ use super::{bounds::Open, schema::NameText};
 
 /// A node that was asked to run a tool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Asked {
+pub struct Attempt {
     /// The node.
     #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// What came of it.
-    pub said: Open<Said>,
+    pub said: Open<AttemptResult>,
     /// More of that, for people; null where there is no more. At most 256 characters.
     #[serde(default)]
     pub message: Option<String>,
@@ -23,7 +23,7 @@ pub struct Asked {
 /// What a node said when it was asked to run a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Said {
+pub enum AttemptResult {
     /// It gave a result.
     Answered,
     /// It gave an error.
@@ -42,19 +42,19 @@ pub enum Said {
     NotSent,
 }
 
-impl From<call::Attempt> for Asked {
-    fn from(asked: call::Attempt) -> Self {
+impl From<call::Attempt> for Attempt {
+    fn from(attempt: call::Attempt) -> Self {
         Self {
-            node_id: asked.node_id,
-            said: Open::Known(asked.said.into()),
-            message: asked.message,
+            node_id: attempt.node_id,
+            said: Open::Known(attempt.said.into()),
+            message: attempt.message,
         }
     }
 }
 
-impl From<call::AttemptResult> for Said {
-    fn from(said: call::AttemptResult) -> Self {
-        match said {
+impl From<call::AttemptResult> for AttemptResult {
+    fn from(result: call::AttemptResult) -> Self {
+        match result {
             call::AttemptResult::Answered => Self::Answered,
             call::AttemptResult::Failed => Self::Failed,
             call::AttemptResult::InvalidResult => Self::InvalidResult,
