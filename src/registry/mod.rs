@@ -27,6 +27,7 @@ mod peers;
 mod queries;
 mod refusal;
 mod registration;
+mod request;
 mod request_id;
 mod rights;
 mod session;

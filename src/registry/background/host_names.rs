@@ -20,8 +20,8 @@ use crate::{
         host_records::{
             LOOK_INTERVAL, is_gone, is_of_another, tell_of_former_names, tell_of_two_hosts,
         },
-        intake::Completion,
         own_host::{OwnHost, records},
+        request::Completion,
     },
     throttle::LogInterval,
 };

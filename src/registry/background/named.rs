@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::registry::{
     clock::Clock,
     driver::{Applied, Handle, Submitted},
-    intake::Completion,
+    request::Completion,
 };
 
 /// How long to wait before it is tried again after something failed.

@@ -14,8 +14,8 @@ use crate::{
         frame::Parsed,
     },
     registry::{
-        intake::Plan, message::to_bytes, queries::endpoint_of, refusal::decided,
-        registration::members, request_id::identified,
+        message::to_bytes, queries::endpoint_of, refusal::decided, registration::members,
+        request::Plan, request_id::identified,
     },
 };
 

@@ -9,8 +9,9 @@ use crate::{
         invoke::{InvokeRequest, ResolveToolRequest},
     },
     registry::{
-        intake::{InFlight, Intake},
+        intake::Intake,
         invoke::{Caller, Received},
+        request::InFlight,
     },
 };
 

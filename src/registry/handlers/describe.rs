@@ -13,10 +13,11 @@ use crate::{
         tool::ToolDescribeRequest,
     },
     registry::{
-        intake::{InFlight, Intake},
+        intake::Intake,
         message::to_bytes,
         peers::protocol,
         queries::{self, Catalog, Here},
+        request::InFlight,
         settings::Settings,
     },
 };

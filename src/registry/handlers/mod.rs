@@ -30,9 +30,10 @@ use crate::protocol::{
 
 use super::{
     contracts::Check,
-    intake::{InFlight, Intake, Plan},
+    intake::Intake,
     message::to_bytes,
     queries::{self, Catalog},
+    request::{InFlight, Plan},
 };
 
 pub(super) use describe::this_instance;

@@ -14,7 +14,7 @@ use crate::{
             HeartbeatRequest, NodeEnd,
         },
     },
-    registry::{intake::Plan, message::to_bytes, refusal::decided},
+    registry::{message::to_bytes, refusal::decided, request::Plan},
 };
 
 use super::nodes::left;

@@ -18,10 +18,11 @@ use crate::{
     },
     registry::{
         contracts::Check,
-        intake::{InFlight, Intake, Plan},
+        intake::Intake,
         message::to_bytes,
         refusal::decided,
         registration,
+        request::{InFlight, Plan},
         request_id::identified,
     },
 };

@@ -23,10 +23,11 @@ use crate::{
     },
     registry::{
         contracts::{self, Check},
-        intake::{InFlight, Intake},
+        intake::Intake,
         message::to_bytes,
         refusal::decided,
         registration,
+        request::InFlight,
         request_id::identified,
     },
 };

@@ -15,10 +15,11 @@ use crate::{
         port::{Limit, ResolveRequest},
     },
     registry::{
-        intake::{InFlight, Intake},
+        intake::Intake,
         message::{ReplyFields, RequestFields, to_bytes},
         queries::{self, Catalog},
         refusal::index_read,
+        request::InFlight,
     },
 };
 

@@ -28,10 +28,11 @@ use crate::{
     },
     registry::{
         hosts::unknown_host,
-        intake::{InFlight, Intake, Plan},
+        intake::Intake,
         message::to_bytes,
         queries::{granted, lease_reply},
         refusal::decided,
+        request::{InFlight, Plan},
     },
 };
 

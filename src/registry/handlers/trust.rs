@@ -13,7 +13,7 @@ use crate::{
         trust::{ReportRequest, TrustReply},
     },
     registry::{
-        intake::Plan, message::to_bytes, queries::trust_of, refusal::decided,
+        message::to_bytes, queries::trust_of, refusal::decided, request::Plan,
         request_id::identified,
     },
 };

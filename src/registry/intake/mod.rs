@@ -2,8 +2,6 @@
 //! decision goes straight to the engine, and its reply is made where its outcome comes out; everything else is a task.
 
 mod admission;
-mod in_flight;
-mod replies;
 
 use std::sync::Arc;
 
@@ -42,11 +40,10 @@ use super::{
     pause::PauseDetector,
     peers::Peers,
     queries::Texts,
+    request::{Completion, InFlight, Plan, Replies},
 };
 
 pub(super) use admission::Admission;
-pub(super) use in_flight::{Completion, InFlight, Plan};
-pub(super) use replies::Replies;
 
 /// Messages that are taken at once, at most.
 const CHUNK_MAX: usize = 256;
