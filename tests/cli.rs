@@ -316,7 +316,8 @@ fn refusals_say_what_to_do_and_whether_to_come_back() {
     assert!(partly.stderr.contains("must stop"), "{}", partly.stderr);
     let partly = user.run(&format!("{both} -o json")).exits(3);
     let reply: Value = serde_json::from_str(&partly.stdout).unwrap();
-    let revision = &reply["revision"];
+    let revision = &reply["lost"][0]["revision"];
+    assert!(revision.as_u64() <= reply["revision"].as_u64(), "{reply}");
     assert_eq!(
         reply["lost"],
         json!([{"lease_id": NO_LEASE, "code": "LEASE_NOT_FOUND", "revision": revision}])
