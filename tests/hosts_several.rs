@@ -135,6 +135,10 @@ async fn names_of_a_machine_mean_its_host_whichever_instance_answers() {
     );
     // What is known of the machine outlasts its instance.
     drop(here);
+    until("the server to know that it is gone", async || {
+        (caller.micro("PING").await.len() == 1).then_some(())
+    })
+    .await;
     for name in own_names() {
         assert_eq!(leased_on(&caller, &name).await, set(&["here"]), "{name}");
     }

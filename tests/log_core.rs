@@ -74,7 +74,7 @@ async fn an_instance_that_is_started_with_other_settings_than_the_store_has_says
         "20299",
         "30000",
         "30009",
-        "onex settings set",
+        "start without that option",
     ] {
         assert!(log.contains(value), "{value}: {log}");
     }

@@ -96,3 +96,21 @@ async fn users_of_the_registry_do_not_reach_a_log_in_another_account() {
     let renewed = caller.get("port.heartbeat", body).await;
     assert_eq!(renewed["fencing_token"], lease["fencing_token"]);
 }
+
+/// What is wrong with the one server is not said of the other.
+#[test]
+fn a_store_that_cannot_be_reached_is_told_of_with_what_names_it() {
+    let nats = Nats::start_with(ACCOUNTS);
+    let refused = |store: [&str; 2]| {
+        let args = ["--host", "here", "--no-probe", store[0], store[1]];
+        let (status, said) = Registry::spawn_on(&nats, &args).ended();
+        assert!(!status.success(), "{said}");
+        said.split_once("onex serve: ").unwrap().1.to_owned()
+    };
+    let nobody = refused(["--store-nats", "nats://127.0.0.1:1"]);
+    assert!(nobody.contains("from --store-nats"), "{nobody}");
+    assert!(!nobody.contains("--embedded"), "{nobody}");
+    let no_file = refused(["--store-creds", "/nope.creds"]);
+    assert!(no_file.contains("/nope.creds"), "{no_file}");
+    assert!(no_file.starts_with("--store-creds"), "{no_file}");
+}

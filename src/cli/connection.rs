@@ -106,6 +106,19 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// A server, what made it this one, and its files with what names each.
+    pub(super) fn of(
+        options: Options,
+        because: String,
+        files: Vec<(PathBuf, &'static str)>,
+    ) -> Self {
+        Self {
+            options,
+            because,
+            files,
+        }
+    }
+
     /// What said the value that is wrong: a flag or a variable; else what named the server.
     pub(super) fn whose(&self, error: &connect::Error) -> &str {
         let path = match error {

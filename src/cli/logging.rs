@@ -12,6 +12,8 @@ const VARIABLE: &str = "RUST_LOG";
 const OWN: &str = "onex";
 /// The client library, which logs as errors what is handled, and said, here.
 const CLIENT: &str = "async_nats";
+/// Its modules that log passwords below these levels, whoever asks for that.
+const SECRETS: [&str; 2] = ["async_nats::connector=info", "async_nats::connection=debug"];
 
 /// Logs to stderr from now on.
 pub(super) fn start(json: bool) {
@@ -58,10 +60,13 @@ fn directives(told: &str) -> String {
         format!("{CLIENT}=off"),
         format!("{OWN}={level}"),
     ];
+    let names_client = named.iter().any(|directive| directive.contains(CLIENT));
+    let secrets = SECRETS.into_iter().filter(|_| names_client);
     // Of two directives for one target the later one counts.
     own.iter()
         .map(String::as_str)
         .chain(named)
+        .chain(secrets)
         .collect::<Vec<_>>()
         .join(",")
 }
@@ -80,7 +85,13 @@ mod tests {
             ("off", "off,async_nats=off,onex=off"),
             (
                 "debug,async_nats=debug",
-                "warn,async_nats=off,onex=debug,async_nats=debug",
+                "warn,async_nats=off,onex=debug,async_nats=debug,\
+                 async_nats::connector=info,async_nats::connection=debug",
+            ),
+            (
+                "async_nats::connector=trace",
+                "warn,async_nats=off,onex=info,async_nats::connector=trace,\
+                 async_nats::connector=info,async_nats::connection=debug",
             ),
             (
                 "onex_registry::store=trace",

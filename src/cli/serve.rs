@@ -318,7 +318,10 @@ impl Serve {
             (Some(server), nats)
         };
         let outcome = tokio::select! {
-            outcome = run(settings, &nats, &stop_signal) => outcome.map_err(|error| failure::unreached(error, running.as_ref())),
+            outcome = run(settings, &nats, &stop_signal) => outcome.map_err(|error| {
+                let store = running.as_ref().and_then(|bus| self.store.target(&bus.options));
+                failure::unreached(error, running.as_ref(), store.as_ref())
+            }),
             how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
         };
         if let Some(server) = server {

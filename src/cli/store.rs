@@ -6,7 +6,12 @@ use clap::Args;
 
 use crate::connect::Options;
 
-use super::connection::some_url;
+use super::connection::{Target, some_url};
+
+/// What says where it is.
+const BY_NATS: &str = "--store-nats or ONEX_STORE_NATS";
+/// What says who we are to it.
+const BY_CREDS: &str = "--store-creds or ONEX_STORE_CREDS";
 
 /// Where the log is, and who we are to it.
 #[derive(Debug, Clone, Args)]
@@ -36,6 +41,18 @@ impl Store {
             Some(creds) => Some(server.with_creds(creds.clone())),
             None => self.store_nats.is_some().then_some(server),
         }
+    }
+}
+
+impl Store {
+    /// The same, with what says so.
+    pub(super) fn target(&self, bus: &Options) -> Option<Target> {
+        let options = self.options(bus)?;
+        let by_url = self.store_nats.is_some();
+        let by = if by_url { BY_NATS } else { BY_CREDS };
+        let creds = self.store_creds.clone();
+        let files = creds.into_iter().map(|path| (path, BY_CREDS)).collect();
+        Some(Target::of(options, format!("from {by}"), files))
     }
 }
 

@@ -31,7 +31,7 @@ impl fmt::Display for SettingDiffers {
 pub(crate) fn explain(differences: &[SettingDiffers]) -> String {
     let each: Vec<String> = differences.iter().map(ToString::to_string).collect();
     format!(
-        "{}: change the store with `onex settings set`, or start without that option",
+        "{}: what the first start has set stays; start without that option, or with that value",
         each.join("; ")
     )
 }
@@ -101,8 +101,8 @@ mod tests {
         let (started, stored) = (settings(60, 5), settings(90, 7));
         let given = ["ttl_max".to_owned(), "known_hosts_only".to_owned()];
         let differences = started.differences(&stored, &given);
-        let text = "ttl_max is 90 in the store and was started with 60: change the store with \
-                    `onex settings set`, or start without that option";
+        let text = "ttl_max is 90 in the store and was started with 60: what the first start has set \
+                    stays; start without that option, or with that value";
         assert_eq!(explain(&differences), text);
         assert_eq!(started.differences(&stored, &[]), []);
         let (started, mut stored) = (settings(60, 5), settings(60, 5));

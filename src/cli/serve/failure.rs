@@ -65,8 +65,16 @@ pub(super) fn unstarted(error: embedded::Error, data_by: Option<&'static str>) -
     Explained { text, exit }.into()
 }
 
-/// The error; where the server cannot be reached with who named it, and what can be done.
-pub(super) fn unreached(error: anyhow::Error, target: Option<&Target>) -> anyhow::Error {
+/// The error; where a server cannot be reached, the one of the bus or that of the store, with who named it, and what can be
+/// done.
+pub(super) fn unreached(
+    error: anyhow::Error,
+    bus: Option<&Target>,
+    store: Option<&Target>,
+) -> anyhow::Error {
+    let is_store = |cause: &(dyn std::error::Error + 'static)| cause.is::<onex_log::Error>();
+    let store = store.filter(|_| error.chain().any(is_store));
+    let target = store.or(bus);
     let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
     let (Some(cause), Some(target)) = (causes.next(), target) else {
         return error;
@@ -74,6 +82,7 @@ pub(super) fn unreached(error: anyhow::Error, target: Option<&Target>) -> anyhow
     let failure = session::unconnected(cause, target);
     let hint = match cause {
         // That of a client is to start this command.
+        connect::Error::Connect(..) if store.is_some() => String::new(),
         connect::Error::Connect(..) if failure.exit == Exit::Unreachable => {
             "; `onex serve --embedded` starts one of its own instead".to_owned()
         }
