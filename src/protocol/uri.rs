@@ -99,8 +99,14 @@ impl TryFrom<String> for EndpointUri {
             .into_iter()
             .map(|address| bare(address, &mut removed))
             .collect();
+        let kept = kept?;
+        if text.contains('\\') {
+            return Err(Invalid(
+                "must be without a backslash: some take it for a slash, and so another host for the address".to_owned(),
+            ));
+        }
         Ok(Self {
-            text: kept?.join(",").into_boxed_str(),
+            text: kept.join(",").into_boxed_str(),
             removed,
         })
     }
@@ -450,6 +456,15 @@ mod tests {
             assert!(said.contains(&part), "{uri}: {said}");
             assert!(said.contains(SHAPE), "{uri}: {said}");
             assert!(!said.contains("SECRET"), "{uri}: {said}");
+        }
+    }
+
+    /// A browser takes the first of these for host h, others for host evil.
+    #[test]
+    fn an_address_that_is_read_in_two_ways_is_refused() {
+        for uri in ["http://h\\@evil/", "http://u\\:p@h/"] {
+            let said = read(uri).unwrap_err();
+            assert!(said.contains("backslash"), "{uri}: {said}");
         }
     }
 

@@ -70,6 +70,10 @@ pub async fn open(options: Options) -> Result<(Log, Store), Error> {
     let opened = opened(servers, api.clone(), &described)?;
     if let Some(bytes) = size.filter(|bytes| *bytes != described.info.bytes_max) {
         resize(&api, &described, bytes).await?;
+        if options.size.chosen {
+            let stream = &api.names.stream;
+            tracing::info!(stream, bytes_max = bytes, "resized the log");
+        }
     }
     Ok(opened)
 }
@@ -120,11 +124,7 @@ async fn resize(api: &Api, described: &Described, bytes_max: u64) -> Result<(), 
             description,
             flag: STORE_FLAG,
         }),
-        updated => {
-            updated?;
-            tracing::debug!(stream, bytes_max, "resized the log");
-            Ok(())
-        }
+        updated => updated.map(|_| ()),
     }
 }
 

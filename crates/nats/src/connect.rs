@@ -249,7 +249,13 @@ async fn key_pair(cert: &Path, key: &Path) -> Result<(), Error> {
     let private = PrivateKeyDer::from_pem_slice(&text).map_err(|error| unusable(key, error))?;
     CertifiedKey::from_der(certificates, private, &ring::default_provider())
         .map(drop)
-        .map_err(|error| Error::KeyPair(cert.to_owned(), key.to_owned(), error))
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                Error::KeyPair(cert.to_owned(), key.to_owned(), error)
+            }
+            rustls::Error::InvalidCertificate(_) => unusable(cert, error),
+            _ => unusable(key, error),
+        })
 }
 
 async fn read(path: &Path) -> Result<Vec<u8>, Error> {
@@ -332,5 +338,39 @@ mod tests {
         ] {
             assert_eq!(Options::at(url).ignored(), expected, "{url}");
         }
+    }
+
+    /// As `openssl x509 -req` makes them by default: of version 1, which TLS does not take. The key is its own.
+    const OF_VERSION_ONE: [&str; 2] = [
+        "-----BEGIN CERTIFICATE-----\n\
+         MIIBFjCBvQIUQkmI35BSqxwZg+uX/QReM7LfPT0wCgYIKoZIzj0EAwIwDTELMAkG\n\
+         A1UEAwwCdjEwIBcNMjYxMTMwMTMyNzExWhgPMjEyNjExMDYxMzI3MTFaMA0xCzAJ\n\
+         BgNVBAMMAnYxMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAErx0GHZiZt6BkQx/5\n\
+         wiCbE9o+p1ooXr6ErqHIEFNpq5bJbW+4Jo59tXDttXXbNDEHSx1ZyJv8SgPrONBe\n\
+         jUPTczAKBggqhkjOPQQDAgNIADBFAiEAtxF3eR/SVXS9RWvTL+4qvJ7LE7FApFmd\n\
+         kJkiWiUw6cICICIp93O2DEDV7SyIOKPH56VQz/TGOu4LXs6UMqpSZ6+y\n\
+         -----END CERTIFICATE-----",
+        "-----BEGIN PRIVATE KEY-----\n\
+         MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg9wMTQay1VdjYdA32\n\
+         SN9Ytoue5kZ91Q5e9PQrwrKIjZuhRANCAASvHQYdmJm3oGRDH/nCIJsT2j6nWihe\n\
+         voSuocgQU2mrlsltb7gmjn21cO21dds0MQdLHVnIm/xKA+s40F6NQ9Nz\n\
+         -----END PRIVATE KEY-----",
+    ];
+
+    #[tokio::test]
+    async fn a_certificate_that_cannot_be_used_is_not_said_to_be_of_another_key() {
+        let folder = std::env::temp_dir().join(format!("onex-certificate-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name));
+        for (path, text) in [&cert, &key].into_iter().zip(OF_VERSION_ONE) {
+            std::fs::write(path, text).unwrap();
+        }
+        let error = key_pair(&cert, &key).await.unwrap_err();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(
+            matches!(&error, Error::Pem(path, why)
+            if *path == cert && why.to_string().contains("UnsupportedCertVersion")),
+            "{error:?}"
+        );
     }
 }
