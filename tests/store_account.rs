@@ -110,6 +110,13 @@ fn a_store_that_cannot_be_reached_is_told_of_with_what_names_it() {
     let nobody = refused(["--store-nats", "nats://127.0.0.1:1"]);
     assert!(nobody.contains("from --store-nats"), "{nobody}");
     assert!(!nobody.contains("--embedded"), "{nobody}");
+    let without_server = Command::new(env!("CARGO_BIN_EXE_onex"))
+        .args(["doctor", "--store-nats", &nats.url()])
+        .env_remove("NATS_URL")
+        .env_remove("NATS_CONTEXT")
+        .output()
+        .unwrap();
+    assert_eq!(without_server.status.code(), Some(2));
     let no_file = refused(["--store-creds", "/nope.creds"]);
     assert!(no_file.contains("/nope.creds"), "{no_file}");
     assert!(no_file.starts_with("--store-creds"), "{no_file}");

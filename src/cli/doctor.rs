@@ -53,6 +53,11 @@ impl Doctor {
             settings.notes = notes_of(&settings, &target.options);
             return self.examine(settings, target.options, output).await;
         }
+        if self.store.options(&Options::default()).is_some() {
+            return Err(Failure::usage(
+                "--store-nats and --store-creds are for a running NATS server: say which with --nats or --context".to_owned(),
+            ));
+        }
         let usage = |error: anyhow::Error| Failure::usage(crate::chain(error.as_ref()));
         let listen = ([127, 0, 0, 1], 0).into();
         let options = embedded_options(listen, self.data.as_ref()).map_err(usage)?;

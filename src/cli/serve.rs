@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, builder::ValueParser, parser::ValueSource};
-use onex_log::Size;
 use onex_types::{
     ids::{Host, Ttl},
     ports::PortRange,
@@ -345,9 +344,9 @@ impl Serve {
             ttl_max: self.ttl_max,
             replicas: self.replicas,
             store: None,
-            store_size: Size::or(self.store_bytes_max, settings::STORE_BYTES_MAX),
+            store_size: settings::Size::or(self.store_bytes_max, settings::STORE_BYTES_MAX),
             snapshot_bytes: self.snapshot_bytes,
-            events_size: Size::or(self.events_bytes_max, settings::EVENTS_BYTES_MAX),
+            events_size: settings::Size::or(self.events_bytes_max, settings::EVENTS_BYTES_MAX),
             events_age_max: Duration::from_secs(self.events_age_max.0),
             known_hosts_only: self.known_hosts_only,
             holder_leases_max: self.holder_leases_max,

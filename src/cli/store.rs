@@ -42,9 +42,7 @@ impl Store {
             None => self.store_nats.is_some().then_some(server),
         }
     }
-}
 
-impl Store {
     /// The same, with what says so.
     pub(super) fn target(&self, bus: &Options) -> Option<Target> {
         let options = self.options(bus)?;

@@ -30,7 +30,12 @@ pub(in crate::registry) fn index_read(outcome: command::Outcome) -> Result<u64, 
 /// The error that says it, as of that revision.
 pub(in crate::registry) fn error_at(revision: u64, refusal: Refusal) -> Error {
     match refusal {
-        Refusal::Busy | Refusal::Unavailable | Refusal::Unknown => error(refusal),
+        // Nothing was decided.
+        Refusal::Busy
+        | Refusal::QueueFull
+        | Refusal::StoreFull
+        | Refusal::Unavailable
+        | Refusal::Unknown => error(refusal),
         decided => error(decided).at(revision),
     }
 }

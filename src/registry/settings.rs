@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use onex_log::Size;
+pub use onex_log::Size;
 use onex_types::{
     ids::{Host, Invalid, Port, Ttl},
     ports::PortRange,

@@ -81,7 +81,7 @@ impl Pool {
 
     /// The ports that somebody holds, from `from` upwards.
     pub fn held_from(&self, from: Port) -> impl Iterator<Item = Port> {
-        self.held.from(from)
+        self.held.upwards(from)
     }
 
     /// A port goes from one state to another.

@@ -23,10 +23,18 @@ const ASK_INTERVAL: Duration = Duration::from_millis(250);
 pub(crate) async fn ready<T, F: Future<Output = Result<T, Error>>>(
     ask: impl Fn() -> F,
 ) -> Result<T, Error> {
+    while_passing(is_passing, ask).await
+}
+
+/// What comes of asking until the error is none that passes.
+async fn while_passing<T, F: Future<Output = Result<T, Error>>>(
+    passes: impl Fn(&Error) -> bool,
+    ask: impl Fn() -> F,
+) -> Result<T, Error> {
     let since = Instant::now();
     loop {
         match ask().await {
-            Err(error) if is_passing(&error) && since.elapsed() < READY_TIMEOUT => {
+            Err(error) if passes(&error) && since.elapsed() < READY_TIMEOUT => {
                 tracing::info!(%error, "waiting for JetStream");
                 sleep(ASK_INTERVAL).await;
             }
@@ -162,21 +170,6 @@ pub(crate) async fn create_in(
     }
 }
 
-/// Waits until a stream that was just created is found: the server that says so may not know of it yet, while a cluster
-/// agrees on it.
-async fn await_found(api: &Api) -> Result<(), Error> {
-    let since = Instant::now();
-    loop {
-        match describe(api).await {
-            Err(Error::Missing { stream }) if since.elapsed() < READY_TIMEOUT => {
-                tracing::debug!(stream, "waiting for the new stream");
-                sleep(ASK_INTERVAL).await;
-            }
-            found => return found.map(|_| ()),
-        }
-    }
-}
-
 /// Creates a stream with that many copies; if nobody says how many, with as many as there are servers, at most
 /// [`REPLICAS_DEFAULT_MAX`]. None where another instance was faster: then the stream is that one.
 pub(crate) async fn create(
@@ -192,7 +185,10 @@ pub(crate) async fn create(
         let config = wanted(copies);
         let created = api.request::<Value>("STREAM.CREATE", subject, &config);
         let Err(error) = created.await else {
-            await_found(api).await?;
+            // The server that says so may not know of it yet, while a cluster agrees on it.
+            let passes =
+                |error: &Error| matches!(error, Error::Missing { .. }) || is_passing(error);
+            while_passing(passes, || api.describe(None)).await?;
             return Ok(Some(copies));
         };
         match describe(api).await {

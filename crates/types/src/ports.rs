@@ -63,9 +63,9 @@ impl PortSet {
     }
 
     /// Its members, upwards from `start`.
-    pub fn from(&self, start: Port) -> impl Iterator<Item = Port> {
-        let upwards = move |port: &Port| *port >= start;
-        self.around(start).take_while(upwards)
+    pub fn upwards(&self, start: Port) -> impl Iterator<Item = Port> {
+        let is_above = move |port: &Port| *port >= start;
+        self.around(start).take_while(is_above)
     }
 
     /// Its members, upwards from `start` and round to it again. At most 1,025 words are looked at.
@@ -137,7 +137,7 @@ mod tests {
             let got: Vec<u16> = set.around(port(start)).map(Port::number).collect();
             let want: Vec<u16> = members.range(start..).chain(members.range(..start)).copied().collect();
             prop_assert_eq!(got, want);
-            let got: Vec<u16> = set.from(port(start)).map(Port::number).collect();
+            let got: Vec<u16> = set.upwards(port(start)).map(Port::number).collect();
             let want: Vec<u16> = members.range(start..).copied().collect();
             prop_assert_eq!(got, want);
         }

@@ -8,6 +8,7 @@ use crate::{
         session,
     },
     connect, embedded,
+    registry::StartError,
 };
 
 /// A failure that has an exit code of its own, as with every command.
@@ -72,8 +73,8 @@ pub(super) fn unreached(
     bus: Option<&Target>,
     store: Option<&Target>,
 ) -> anyhow::Error {
-    let is_store = |cause: &(dyn std::error::Error + 'static)| cause.is::<onex_log::Error>();
-    let store = store.filter(|_| error.chain().any(is_store));
+    let start = error.downcast_ref::<StartError>();
+    let store = store.filter(|_| matches!(start, Some(StartError::Store(_))));
     let target = store.or(bus);
     let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
     let (Some(cause), Some(target)) = (causes.next(), target) else {

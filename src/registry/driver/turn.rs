@@ -155,6 +155,7 @@ impl<T: Send + 'static> Turn<T> {
     async fn turns(&mut self) -> Ended {
         self.begin();
         loop {
+            // What was found out at once is waiting already.
             if self.inputs.is_empty() {
                 self.wait().await;
             }

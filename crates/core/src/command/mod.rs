@@ -125,8 +125,8 @@ pub enum Action {
     Expire(Key),
     /// A grant whose port is in use: take it back, and grant another port.
     Rollback(Box<Rollback>),
-    /// The ports of these grants were tried: they are not rolled back any more.
-    Confirm(Vec<(PortKey, LeaseId)>),
+    /// A grant's port was tried: it is not rolled back any more.
+    Confirm(PortKey, LeaseId),
     /// Become the named instance, or leave that.
     TakeOver {
         /// Who was named when this was decided on.

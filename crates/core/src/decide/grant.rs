@@ -386,20 +386,18 @@ fn elsewhere(
 pub(super) fn confirm(
     txn: &mut Txn<'_>,
     command: &Command,
-    grants: &[(PortKey, LeaseId)],
+    key: &PortKey,
+    lease_id: LeaseId,
 ) -> Decided {
-    let is_tentative = |(key, lease_id): &&(PortKey, LeaseId)| {
-        let lease = txn.state.lease(key);
-        lease.is_some_and(|(slot, lease)| slot.tentative && lease.lease_id == *lease_id)
-    };
-    let tentative = grants.iter().filter(is_tentative);
-    let changes: Vec<Change> = tentative
-        .map(|(key, _)| Change::Confirm {
+    let lease = txn
+        .state
+        .lease(key)
+        .filter(|(_, lease)| lease.lease_id == lease_id);
+    if lease.is_some_and(|(slot, _)| slot.tentative) {
+        let change = Change::Confirm {
             key: Key::Port(key.clone()),
-        })
-        .collect();
-    if !changes.is_empty() {
-        txn.change("port.confirm", command, None, changes);
+        };
+        txn.change("port.confirm", command, None, vec![change]);
     }
     Decided::answer(Answer::Done)
 }

@@ -72,7 +72,7 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
     match &command.action {
         Action::Lease(request) => grant::lease(txn, local, command, request),
         Action::Rollback(rollback) => grant::rollback(txn, local, command, rollback),
-        Action::Confirm(grants) => Ok(grant::confirm(txn, command, grants)),
+        Action::Confirm(key, lease_id) => Ok(grant::confirm(txn, command, key, *lease_id)),
         Action::Renew {
             requester_id,
             lease_id,

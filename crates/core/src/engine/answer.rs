@@ -120,7 +120,17 @@ impl Engine {
         }
         self.out
             .push(Output::Reply(probing.job, Outcome { revision, result }));
-        self.queues.confirm(probing.key, lease_id, now.mono);
+        let command = Command {
+            id: self.next_command_id(),
+            correlation_id: None,
+            action: Action::Confirm(probing.key, lease_id),
+        };
+        let job = Job {
+            id: None,
+            command,
+            deadline: Moment::NEVER,
+        };
+        self.queues.add_confirm(job, now.mono);
     }
 
     /// Answers what has waited long enough.

@@ -2,15 +2,10 @@
 
 use std::collections::VecDeque;
 
-use onex_types::{
-    ids::{CommandId, LeaseId},
-    key::PortKey,
-    time::{Moment, Now},
-};
-use uuid::Uuid;
+use onex_types::time::{Moment, Now};
 
 use crate::{
-    command::{Action, Class, Command, Outcome, Refusal},
+    command::{Action, Class, Outcome, Refusal},
     decide::{Decided, Local, decide},
     key::Key,
     mechanism::Mechanism,
@@ -28,9 +23,6 @@ const OTHERS_SHARE: usize = ENTRY_COMMANDS_MAX / 4;
 /// Of an entry so many commands are left to leases whose time is up.
 const EXPIRIES_SHARE: usize = ENTRY_COMMANDS_MAX / 8;
 
-/// Grants that one command confirms at most.
-const CONFIRMS_MAX: usize = 64;
-
 /// What waits to be decided.
 #[derive(Default)]
 pub(super) struct Queues {
@@ -38,9 +30,9 @@ pub(super) struct Queues {
     upkeep: VecDeque<Job>,
     others: VecDeque<Job>,
     pub(super) expiries: VecDeque<Key>,
-    /// Grants whose ports were found free. Nobody waits until that is written: it goes along with something else.
-    confirms: Vec<(PortKey, LeaseId)>,
-    /// When it is written by itself.
+    /// Confirms of grants whose ports were found free. Nobody waits for them: they go along with something else.
+    confirms: VecDeque<Job>,
+    /// When they are decided though there is nothing else.
     confirms_at: Moment,
 }
 
@@ -50,6 +42,9 @@ pub(super) type Done = (Job, Result<Decided, Refusal>, u64);
 impl Queues {
     fn of(&mut self, job: &Job) -> &mut VecDeque<Job> {
         let action = &job.command.action;
+        if matches!(action, Action::Confirm(..)) {
+            return &mut self.confirms;
+        }
         // The begin of an execution may still wait: its end waits behind that.
         if action.class() == Class::Upkeep && !action.ends_execution() {
             &mut self.upkeep
@@ -79,19 +74,16 @@ impl Queues {
     /// Puts jobs back in front of those that came later, in their order.
     pub(super) fn put_back(&mut self, jobs: impl DoubleEndedIterator<Item = Job>) {
         for job in jobs.rev() {
-            match job.command.action {
-                Action::Confirm(grants) => self.confirms.extend(grants),
-                _ => self.of(&job).push_front(job),
-            }
+            self.of(&job).push_front(job);
         }
     }
 
-    /// Takes a grant that is to be confirmed.
-    pub(super) fn confirm(&mut self, key: PortKey, lease_id: LeaseId, now: Moment) {
+    /// Takes a confirm of a grant.
+    pub(super) fn add_confirm(&mut self, job: Job, now: Moment) {
         if self.confirms.is_empty() {
             self.confirms_at = now.plus(CONFIRM_MILLIS);
         }
-        self.confirms.push((key, lease_id));
+        self.confirms.push_back(job);
     }
 
     /// When grants are to be confirmed at the latest.
@@ -109,7 +101,7 @@ impl Queues {
         growth
     }
 
-    /// Whether no command waits.
+    /// Whether no command waits, but for confirms.
     pub(super) fn is_empty(&self) -> bool {
         self.upkeep.is_empty() && self.others.is_empty()
     }
@@ -138,7 +130,8 @@ impl Queues {
         }
         let commands_max = ENTRY_COMMANDS_MAX - self.expiries.len().min(EXPIRIES_SHARE);
         let upkeep_max = commands_max - self.others.len().min(OTHERS_SHARE);
-        let mut done = self.decide_confirms(txn, local);
+        let takes_confirms = self.takes_confirms(txn.now.mono);
+        let mut done = Vec::new();
         fill(
             &mut self.upkeep,
             &mut done,
@@ -148,6 +141,18 @@ impl Queues {
             room,
             out,
         );
+        // Before requests, so that who asks for such a grant again does not wait.
+        if takes_confirms {
+            fill(
+                &mut self.confirms,
+                &mut done,
+                commands_max,
+                txn,
+                local,
+                room,
+                out,
+            );
+        }
         fill(
             &mut self.others,
             &mut done,
@@ -163,38 +168,10 @@ impl Queues {
         done
     }
 
-    /// Confirms grants if there is something else to decide, or if they have waited long enough: first of all, so that who
-    /// asks for one of them again does not wait.
-    fn decide_confirms(&mut self, txn: &mut Txn<'_>, local: &Local) -> Vec<Done> {
+    /// Whether grants are confirmed in this entry: there is something else to decide, or they have waited long enough.
+    fn takes_confirms(&self, now: Moment) -> bool {
         let alone = self.is_empty() && self.expiries.is_empty();
-        let mut done = Vec::new();
-        if alone && txn.now.mono < self.confirms_at {
-            return done;
-        }
-        let commands_max = ENTRY_COMMANDS_MAX / CONFIRMS_MAX;
-        while done.len() < commands_max && !self.confirms.is_empty() {
-            let rest = self
-                .confirms
-                .split_off(self.confirms.len().min(CONFIRMS_MAX));
-            let grants = std::mem::replace(&mut self.confirms, rest);
-            let command = Command {
-                id: CommandId(Uuid::nil()),
-                correlation_id: None,
-                action: Action::Confirm(grants),
-            };
-            let before = txn.len();
-            let result = decide(txn, local, &command);
-            let job = Job {
-                id: None,
-                command,
-                deadline: Moment::NEVER,
-            };
-            // A lease that was renewed or has ended needs none.
-            if txn.len() > before {
-                done.push((job, result, txn.state.revision()));
-            }
-        }
-        done
+        !alone || now >= self.confirms_at
     }
 
     /// Decides what the registry itself asks for, and leaves everything else waiting.
@@ -208,7 +185,10 @@ impl Queues {
         let all = std::mem::take(&mut self.others).into_iter();
         let (mut own, others): (VecDeque<Job>, VecDeque<Job>) =
             all.partition(|job| job.command.action.class() == Class::Own);
-        let mut done = self.decide_confirms(txn, local);
+        if self.takes_confirms(txn.now.mono) {
+            own.append(&mut self.confirms);
+        }
+        let mut done = Vec::new();
         fill(
             &mut own,
             &mut done,
