@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 
 use futures::StreamExt;
-use harness::{Caller, Log, Nats, Refused, Registry, User, node, until};
+use harness::{Caller, Log, Nats, Refused, Registry, User, node, round_trip, until};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -190,23 +190,35 @@ async fn a_host_name_of_an_instance_goes_before_an_alias_of_another() {
 async fn a_name_that_two_hosts_have_in_common_is_refused() {
     let nats = Nats::start();
     let one = on_this_machine(&nats, "one");
-    let two = on_this_machine(&nats, "two");
+    let _two = elsewhere(&nats, "two");
     let caller = Caller::of(&one).await;
+    // As if that machine had such names and addresses too.
+    let log = Log::of(&caller).await;
+    let mut said = log.record("host.two").await.unwrap()["host"].clone();
+    said["aliases"] = json!(own_names());
+    log.append(json!([{"put": "host.two", "host": said}])).await;
     for name in own_names() {
         check_named(&refusals(&caller, &name).await, &["one", "two"]);
     }
     assert_eq!(leased_on(&caller, "one").await, set(&["one"]));
     let pools_now = pools(&caller).await;
     assert!(pools_now.is_subset(&set(&["one", "two"])), "{pools_now:?}");
-    // Two names for the ports of one machine are worth a word.
-    let said = two.said();
-    let told = said
-        .lines()
-        .find(|line| line.contains("may be granted twice"));
-    assert!(
-        told.is_some_and(|line| line.contains("other=one")),
-        "{said}"
-    );
+}
+
+/// Each would grant the ports that the other one has granted.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_machine_is_not_served_under_two_hosts() {
+    let nats = Nats::start();
+    let mut one = on_this_machine(&nats, "one");
+    let args = ["--host", "two", PORTS[0], PORTS[1]];
+    let refusal = Registry::spawn_on(&nats, &args).refusal();
+    for word in ["as host one", "this one is two", "--host one", "--no-probe"] {
+        assert_eq!(refusal.matches(word).count(), 1, "{word} in {refusal}");
+    }
+    one.kill();
+    let two = on_this_machine(&nats, "two");
+    let caller = Caller::of(&two).await;
+    assert_eq!(leased_on(&caller, "two").await, set(&["two"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -525,17 +537,17 @@ async fn machines_that_call_themselves_the_same_are_told_and_keep_their_names() 
     assert!(!aliases.contains(&json!("192.0.2.99")), "{aliases:?}");
 }
 
-/// Answers to service discovery as an instance would that says this of itself.
+/// Answers as an instance would that says this of itself.
 async fn stand_in(nats: &Nats, said: Value) -> async_nats::Client {
     let client = async_nats::connect(nats.url()).await.unwrap();
-    let mut asked = client.subscribe("$SRV.PING.onex-registry").await.unwrap();
+    let asked = "onex.registry.v1.peer.instances";
+    let mut asked = client.subscribe(asked).await.unwrap();
     let own = client.clone();
     tokio::spawn(async move {
         let id = Uuid::new_v4().simple().to_string();
-        let mut metadata = said;
-        metadata["registry_id"] = json!(Uuid::new_v4());
-        let answer = json!({"type": "io.nats.micro.v1.ping_response", "name": "onex-registry",
-            "id": id, "version": "1.0.0", "metadata": metadata});
+        let metadata = harness::with(json!({"registry_id": Uuid::new_v4()}), said);
+        let answer =
+            json!({"name": "onex-registry", "id": id, "version": "1.0.0", "metadata": metadata});
         while let Some(message) = asked.next().await {
             let reply = message.reply.unwrap();
             own.publish(reply, answer.to_string().into()).await.unwrap();
@@ -558,7 +570,7 @@ async fn machines_of_the_same_name_that_start_at_once_are_told_as_well() {
         assert!(told.contains(word), "{told}");
     }
     // Once, and not each time that it looks.
-    let _third = on_this_machine(&nats, "third");
+    let _third = elsewhere(&nats, "third");
     let caller = Caller::of(&here).await;
     until("it to have looked again", || async {
         let shown = caller.get("describe", json!({})).await;
@@ -570,19 +582,106 @@ async fn machines_of_the_same_name_that_start_at_once_are_told_as_well() {
     assert_eq!(told, 1, "{}", here.said());
 }
 
-/// The same for namespaces that share a machine and its ports.
-#[tokio::test(flavor = "multi_thread")]
-async fn namespaces_that_start_at_once_with_the_same_ports_are_told() {
-    let nats = Nats::start();
-    let here = on_this_machine(&nats, "here");
-    let said = json!({"namespace": "other", "host": "here", "ranges": "18990-19010"});
-    let _other = stand_in(&nats, said).await;
-    let told = here.line("another registry grants the same ports");
-    for word in ["namespace other grants 18990-19010 on here", "--ports"] {
-        assert!(told.contains(word), "{told}");
+/// Registries that started at once, so that neither heard of the other at its start: the ids of starts grow with time.
+async fn only_the_first_grants(caller: &Caller, nats: &Nats, said: Value, words: &[&str]) {
+    let requester = Uuid::new_v4();
+    let held = caller
+        .lease(requester, json!({"host": "here", "ttl": 60}))
+        .await;
+    let later = json!({"registry_id": "ffffffff-ffff-7fff-bfff-ffffffffffff"});
+    let later = stand_in(nats, harness::with(said.clone(), later)).await;
+    let known = async |count: usize| {
+        let shown = caller.get("describe", json!({})).await;
+        (shown["instances"].as_array().unwrap().len() == count).then_some(())
+    };
+    let of_registry = usize::from(said["namespace"] == "");
+    until("the later one to be heard of", || known(1 + of_registry)).await;
+    assert_eq!(leased_on(caller, "here").await, set(&["here"]));
+    later.drain().await.unwrap();
+
+    let first = json!({"registry_id": "00000000-0000-7000-8000-000000000000"});
+    let first = stand_in(nats, harness::with(said, first)).await;
+    let refused = until("the one that was first to be heard of", async || {
+        let lease_request = harness::lease_request(Uuid::new_v4(), json!({"host": "here"}));
+        match caller.ask("port.lease", lease_request).await {
+            Ok(lease) => {
+                let release =
+                    json!({"requester_id": lease["requester_id"], "lease_id": lease["lease_id"]});
+                caller.get("port.release", release).await;
+                None
+            }
+            Err(refused) => Some(refused),
+        }
+    })
+    .await;
+    assert!(refused.is(ErrorCode::ResourceExhausted), "{refused:?}");
+    let message = refused.error["message"].as_str().unwrap();
+    for word in words {
+        assert!(message.contains(word), "{word} in {message}");
     }
+    // Who holds a port goes on, and other hosts have nothing to do with it.
+    let mine = json!({"requester_id": requester, "lease_id": held["lease_id"]});
+    caller.get("port.heartbeat", mine.clone()).await;
+    assert_eq!(leased_on(caller, "elsewhere").await, set(&["elsewhere"]));
+    first.drain().await.unwrap();
+    until("ports to be granted again", async || {
+        let lease_request = harness::lease_request(Uuid::new_v4(), json!({"host": "here"}));
+        caller.ask("port.lease", lease_request).await.ok()
+    })
+    .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_namespaces_that_start_at_once_with_the_same_ports_only_the_first_grants() {
+    let nats = Nats::start();
+    let here = on_this_machine(&nats, "here");
+    let caller = Caller::of(&here).await;
+    let said = json!({"namespace": "other", "host": "here", "ranges": "18990-19010"});
+    let words = [
+        "namespace other grants 18990-19010 on here",
+        "was there first",
+    ];
+    only_the_first_grants(&caller, &nats, said, &words).await;
+    let told = here.line("another registry grants the same ports");
+    assert!(told.contains(words[0]), "{told}");
+    here.line("ports are granted again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_hosts_that_start_at_once_on_one_machine_only_the_first_grants() {
+    let nats = Nats::start();
+    let here = on_this_machine(&nats, "here");
+    let caller = Caller::of(&here).await;
+    let shown = caller.micro("PING").await;
+    let port_space = shown[0]["metadata"]["port_space"].clone();
+    let said = json!({"namespace": "", "host": "there", "port_space": port_space});
+    let words = ["as host there", "this one is here", "was there first"];
+    only_the_first_grants(&caller, &nats, said, &words).await;
+}
+
+/// A client that may not listen where instances ask cannot pass for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_service_discovery_makes_nobody_an_instance() {
+    let nats = Nats::start();
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let mut asked = client.subscribe("$SRV.>").await.unwrap();
+    let own = client.clone();
+    tokio::spawn(async move {
+        let metadata = json!({"namespace": "other", "host": "here", "ranges": "1-65535"});
+        let answer = json!({"type": "io.nats.micro.v1.ping_response", "name": "onex-registry",
+            "id": "00000000000070008000000000000000", "version": "1.0.0", "metadata": metadata});
+        while let Some(message) = asked.next().await {
+            let Some(reply) = message.reply else { continue };
+            own.publish(reply, answer.to_string().into()).await.unwrap();
+        }
+    });
+    round_trip(&client).await;
+    let here = on_this_machine(&nats, "here");
+    let caller = Caller::of(&here).await;
+    assert_eq!(leased_on(&caller, "here").await, set(&["here"]));
+}
+
+/// One answers to the other before both take requests, or not: neither takes the other's name away.
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_that_start_at_once_on_one_machine_are_not_renamed() {
     let nats = Nats::start();
@@ -591,15 +690,31 @@ async fn hosts_that_start_at_once_on_one_machine_are_not_renamed() {
         let args = ["--host", name, PORTS[0], PORTS[1]];
         Registry::spawn_on(&nats, &args)
     });
-    for registry in &mut all {
-        registry.await_ready();
-    }
-    for registry in &all {
+    let url = nats.url();
+    let mut serving = Vec::new();
+    for (registry, name) in all.iter_mut().zip(names) {
+        until("it to be ready or refused", async || {
+            let said = registry.said();
+            (said.contains(" ready ") || said.contains("onex serve: ")).then_some(())
+        })
+        .await;
         let said = registry.said();
         assert!(!said.contains("has another name now"), "{said}");
+        if said.contains(" ready ") {
+            serving.push(name);
+        } else {
+            assert!(said.contains("grants the ports of this machine"), "{said}");
+        }
     }
-    let caller = Caller::of(&all[0]).await;
-    for name in names {
-        assert_eq!(leased_on(&caller, name).await, set(&[name]), "{name}");
-    }
+    // Of those that serve one grants.
+    let caller = Caller::connect(&url).await;
+    until("the others to stop granting", async || {
+        let mut granting = 0;
+        for name in &serving {
+            let lease_request = harness::lease_request(Uuid::new_v4(), json!({"host": name}));
+            granting += usize::from(caller.ask("port.lease", lease_request).await.is_ok());
+        }
+        (granting == 1).then_some(())
+    })
+    .await;
 }

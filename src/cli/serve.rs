@@ -10,10 +10,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, builder::ValueParser, parser::ValueSource};
-use onex_types::{
-    ids::{Host, Ttl},
-    ports::PortRange,
-};
+use onex_types::ids::{Host, Ttl};
 use tokio::sync::watch;
 
 use crate::{
@@ -26,7 +23,7 @@ use crate::{
         subject::{SubjectPattern, ToolSubjects},
     },
     registry::{
-        Registry, ephemeral_range,
+        Registry,
         settings::{self, Settings},
     },
 };
@@ -276,7 +273,6 @@ impl Serve {
 
     async fn serve_until(self, flags: &Flags, stop_signal: StopSignal) -> anyhow::Result<()> {
         let mut settings = self.settings(flags)?;
-        warn_of_ephemeral_ports(&settings.ranges);
         let running = if self.embedded {
             None
         } else {
@@ -438,20 +434,5 @@ async fn exited(server: &mut Option<embedded::Server>) -> String {
     match server {
         Some(server) => server.exited().await,
         None => std::future::pending().await,
-    }
-}
-
-fn warn_of_ephemeral_ports(ranges: &[PortRange]) {
-    let Some(ephemeral) = ephemeral_range() else {
-        return;
-    };
-    for range in ranges {
-        if range.first <= ephemeral.last && ephemeral.first <= range.last {
-            tracing::warn!(
-                ports = %range, ephemeral = %ephemeral,
-                "the kernel takes ports of this range for outgoing connections: some will be in use when they are \
-                 granted. Choose --ports outside of net.ipv4.ip_local_port_range",
-            );
-        }
     }
 }

@@ -79,6 +79,10 @@ impl std::str::FromStr for Namespace {
     }
 }
 
+/// Where the instances of all registries on a NATS system ask each other who they are. The server's permissions say who may
+/// listen there, and with that who can pass for an instance.
+pub const PEER_INSTANCES: &str = "onex.registry.v1.peer.instances";
+
 impl Namespace {
     /// Its name; none for the default one.
     pub fn name(&self) -> Option<&str> {

@@ -62,7 +62,7 @@ fn bind(domain: Domain, transport: Transport, address: SocketAddr) -> io::Result
 }
 
 /// The range from which the kernel takes ports for outgoing connections; none where it does not say.
-pub fn ephemeral_range() -> Option<PortRange> {
+pub(super) fn ephemeral_range() -> Option<PortRange> {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut numbers = text
         .split_whitespace()

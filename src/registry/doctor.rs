@@ -143,7 +143,10 @@ impl Doctor {
     /// Lets a registry go on from what is there.
     pub async fn accept_restore(&self, holders_restarted: bool) -> Result<Accepted, DoctorError> {
         let sources = self.high_water_sources().await?;
-        let (log, store) = self.open_for_good().await?;
+        let (mut log, store) = self.open_for_good().await?;
+        let nothing = HighWaterSources::default();
+        let clock = Clock::start();
+        let loaded = driver::load(&mut log, &store, None, &nothing, clock).await?;
         let options = driver::Options {
             local: Local {
                 instance: InstanceId(Uuid::new_v4().as_u64_pair().1),
@@ -153,8 +156,8 @@ impl Doctor {
             // It is not known with which ones the registry will be started.
             settings: None,
             given: Vec::new(),
-            high_water: HighWaterSources::default(),
-            clock: Clock::start(),
+            high_water: nothing,
+            clock,
             applied: Vec::new(),
         };
         let answer = |outcomes: Vec<(oneshot::Sender<Outcome>, Outcome)>| {
@@ -162,8 +165,7 @@ impl Doctor {
                 let _ = waiter.send(outcome);
             }
         };
-        let clock = options.clock;
-        let driver = Driver::start(log, store, options, answer).await?;
+        let driver = Driver::start(log, store, loaded, options, answer);
         let reads = &driver.handle.reads;
         let store_id = reads.with(clock.now().mono, store_id).flatten();
         let known = sources.read().revision(store_id).unwrap_or_default();

@@ -83,6 +83,11 @@ impl Micro {
         }
     }
 
+    /// When it began to take requests.
+    pub(super) fn started(&self) -> Timestamp {
+        self.started
+    }
+
     /// Counts answers of providers that nobody waited for any more: too late, or not the first.
     pub(super) fn late(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.late)
@@ -233,23 +238,3 @@ pub(super) fn service_id(registry_id: Uuid) -> String {
 
 const DESCRIPTION: &str =
     "Leases ports and says what there is. Ask the help endpoint for all requests.";
-
-/// Asks all services of this name who they are, and gathers what comes within `patience`.
-pub(super) async fn peers(
-    client: &Client,
-    patience: Duration,
-) -> Result<Vec<Identity>, async_nats::Error> {
-    let inbox = client.new_inbox();
-    let mut answers = client.subscribe(inbox.clone()).await?;
-    client
-        .publish_with_reply(format!("$SRV.PING.{SERVICE}"), inbox, "".into())
-        .await?;
-    let mut peers = Vec::new();
-    let gather = async {
-        while let Some(message) = answers.next().await {
-            peers.extend(serde_json::from_slice::<Identity>(&message.payload));
-        }
-    };
-    let _ = tokio::time::timeout(patience, gather).await;
-    Ok(peers)
-}

@@ -18,8 +18,9 @@ use super::{
     fatal::Fatal,
     intake::{Intake, Listening},
     micro::Micro,
+    peers::Peer,
     rights::Rights,
-    start::StartError,
+    start_error::StartError,
     stop::Stop,
 };
 
@@ -37,6 +38,7 @@ pub(super) struct Opener {
     pub(super) nats: Options,
     pub(super) rights: Rights,
     pub(super) micro: Arc<Micro>,
+    pub(super) peer: Peer,
     pub(super) bus: Bus,
 }
 
@@ -97,6 +99,7 @@ impl Opener {
         stop.watch_connection(&client).await?;
         // Who is said to run on this machine answers: another one that starts now would take it for stopped.
         self.micro.listen(&stop).await?;
+        self.peer.listen(&client, &stop).await?;
         round_trip(&client).await;
         before.await;
         intake.invoke.listen(&stop).await?;

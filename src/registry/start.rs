@@ -6,26 +6,30 @@ use std::{
 };
 
 use async_nats::Client;
-use jiff::Timestamp;
 use onex_core::{
     decide::Local,
     engine::Limits,
     execution::RUNS_MAX,
     node_record::NodeLimits,
     record::{InstanceId, Settings as SharedSettings, Unknown},
+    state::State,
 };
 use onex_log::Derived;
-use onex_types::ids::Host;
+use onex_types::{
+    ids::{Host, Ttl},
+    ports::PortRange,
+};
 use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 use crate::{
     connect as nats_connect,
     machine::Machine,
-    protocol::{endpoint::NODE_BYTES_MAX, names::SERVICE},
+    protocol::{describe::Registry as Describing, endpoint::NODE_BYTES_MAX, names::SERVICE},
 };
 
 use super::{
+    availability::ephemeral_range,
     background::{
         Candidate, DerivedStreams, Entries, HostNames, Target, applied_channels, events_options,
         last_event,
@@ -34,59 +38,25 @@ use super::{
     callers::Callers,
     clock::Clock,
     contracts::Contracts,
-    driver::{self, Applied, Driver, LoadError},
-    handlers,
+    driver::{self, Applied, Driver},
+    grants::{self, Own},
     high_water::HighWaterSources,
     hosts::Heard,
     intake::{Admission, Intake},
     invoke::{self, Invoke},
     lifecycle::Registry,
-    micro::{Identity, Micro},
+    micro::Micro,
     own_host::OwnHost,
     pause::PauseDetector,
-    peers::{self, Peers},
+    peers::{self, Peer, Peers},
     queries::Texts,
     request::{Completion, Replies},
     rights::Rights,
     session::{Opener, connect},
     settings::{Settings, show_ranges},
+    start_error::StartError,
     stop::Stop,
 };
-
-/// Why a registry did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// No connection.
-    #[error("no connection to NATS")]
-    Connect(#[from] nats_connect::Error),
-    /// No store.
-    #[error("the store cannot be used")]
-    Store(#[from] onex_log::Error),
-    /// The log cannot be read.
-    #[error("{0}")]
-    Load(String),
-    /// The server does not let it subscribe.
-    #[error("the NATS server does not allow what a registry needs: {0}")]
-    Refused(String),
-    /// No subscription.
-    #[error("cannot subscribe")]
-    Subscribe(#[from] async_nats::SubscribeError),
-    /// The store has other settings.
-    #[error("{0}")]
-    Settings(String),
-    /// Another namespace grants the same ports.
-    #[error("another registry grants the same ports: {}. Choose other --ports", .0.join("; "))]
-    Overlap(Vec<String>),
-    /// The engine ended.
-    #[error("the engine ended while starting: {0}")]
-    Ended(String),
-}
-
-impl From<LoadError> for StartError {
-    fn from(error: LoadError) -> Self {
-        Self::Load(crate::chain(&error))
-    }
-}
 
 /// What a start has made so far.
 struct Start<'a> {
@@ -96,12 +66,8 @@ struct Start<'a> {
     stop: Stop,
     bus: Bus,
     machine: Machine,
-    /// The hosts on which other instances run.
-    running: Vec<Host>,
-    identity: Identity,
-    started: Timestamp,
-    micro: Arc<Micro>,
-    replies: Replies,
+    /// What is granted of its ports.
+    ranges: Vec<PortRange>,
     rights: Rights,
 }
 
@@ -116,22 +82,28 @@ impl Registry {
         let rights = Rights::new(&settings, nats);
         let connection = connect(nats, &rights).await?;
         tell_of_connection(nats, &connection.client, began);
-        let (log, store) = onex_log::open(settings.log(nats)).await?;
+        let (mut log, store) = onex_log::open(settings.log(nats)).await?;
         let name = format!("{SERVICE} events");
         let publishing = nats
             .connect(&name, |event| tracing::debug!(%event, "events"))
             .await?;
         let (events, high_water) = events(&settings, &publishing, &store).await?;
         rights.start(nats, &stop).await?;
+        let loaded = driver::load(&mut log, &store, None, &high_water, clock).await?;
         let bus = Bus::new(connection.client.clone());
-        let start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop).await?;
+        let mut start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop);
+        // Before there are settings in the log: a start that is refused leaves none behind.
+        if loaded.state().settings().is_some() {
+            start.ranges = ranges_of(loaded.state(), &settings.host);
+        }
+        let running = peers::check(&bus.client(), &start.own()).await?;
 
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
         let (applied, [to_publish, to_show, to_note]) = applied_channels();
         let options = start.engine_options(high_water, applied);
         let instance = options.local.instance;
-        let driver = Driver::start(log, store.clone(), options, answer).await?;
+        let driver = Driver::start(log, store.clone(), loaded, options, answer);
         let derived = DerivedStreams {
             settings: &settings,
             client: &publishing,
@@ -146,30 +118,38 @@ impl Registry {
         };
         let published = derived.start(candidate.clone(), to_publish, to_show, &start.stop);
         watch_notes(&start.stop, &settings, &driver, clock, to_note);
-        let replies = start.replies.clone();
-        start.stop.watch("replies", replies.run(to_answer));
         ready(&driver).await?;
+        let ttl_max = start.agree(&driver).await?;
         // Who was named was killed: nobody has to wait until that is certain.
-        if start.running.is_empty() {
+        if running.is_empty() {
             candidate.replace_gone().await;
         }
 
         let revision = driver.handle.reads.revision();
-        let (micro, stop) = (Arc::clone(&start.micro), start.stop.clone());
-        let intake = Arc::new(start.intake(driver));
+        let stop = start.stop.clone();
+        let ports = show_ranges(&start.ranges);
+        let own = start.own();
+        let (micro, replies) = start.answering(&own);
+        stop.watch("replies", replies.clone().run(to_answer));
+        let peer = Peer {
+            identity: own.identity.clone(),
+            inboxes: settings.inboxes.clone(),
+        };
         let opener = Opener {
             nats: nats.clone(),
             rights,
-            micro,
+            micro: Arc::clone(&micro),
+            peer,
             bus,
         };
+        let intake = Arc::new(start.intake(driver, own, &micro, replies, running, ttl_max));
         let names = say_names(&intake, &stop);
         let session = opener.open(connection, &intake, names).await?;
         let pauses = Arc::clone(&intake).watch_for_pauses();
         stop.watch("watch for pauses", pauses);
         let ms = millis(began.elapsed());
         tracing::info!(
-            registry_id = %intake.registry_id, host = %settings.host, ports = show_ranges(&settings.ranges),
+            registry_id = %intake.registry_id, host = %settings.host, ports,
             prefix = settings.namespace.prefix(), revision, ms, "ready",
         );
         Ok(Self {
@@ -184,60 +164,79 @@ impl Registry {
 }
 
 impl<'a> Start<'a> {
-    async fn new(
-        settings: &'a Settings,
-        bus: Bus,
-        rights: Rights,
-        clock: Clock,
-        stop: Stop,
-    ) -> Result<Self, StartError> {
-        let registry_id = Uuid::now_v7();
-        let machine = machine(settings);
-        let running = check_peers(&bus.client(), settings, &machine).await?;
-        let identity = peers::identity(settings, registry_id, &machine);
-        let started = clock.now().wall;
-        let micro = Arc::new(Micro::new(
-            bus.clone(),
-            identity.clone(),
-            settings.namespace.clone(),
-            settings.inboxes.clone(),
-            started,
-        ));
-        let callers = Callers::new(settings.inboxes.clone());
-        let replies = Replies::new(bus.clone(), Arc::clone(&micro), callers, clock);
-        Ok(Self {
+    fn new(settings: &'a Settings, bus: Bus, rights: Rights, clock: Clock, stop: Stop) -> Self {
+        Self {
             settings,
-            registry_id,
+            registry_id: Uuid::now_v7(),
             clock,
             stop,
             bus,
-            machine,
-            running,
-            identity,
-            started,
-            micro,
-            replies,
+            machine: machine(settings),
+            ranges: settings.ranges.clone(),
             rights,
-        })
+        }
+    }
+
+    /// What this instance is to others.
+    fn own(&self) -> Own {
+        let namespace = &self.settings.namespace;
+        let machine = self.machine.clone();
+        Own::new(namespace, machine, &self.ranges, self.registry_id)
+    }
+
+    /// What all instances share is as the log says, whatever this one was started with: its first start said it.
+    async fn agree(&mut self, driver: &Driver<Completion>) -> Result<Ttl, StartError> {
+        let host = &self.settings.host;
+        let now = self.clock.now().mono;
+        let agreed = driver.handle.reads.with(now, |state: &State| {
+            let ttl_max = state.settings().map(|settings| settings.ttl_max);
+            (ranges_of(state, host), ttl_max)
+        });
+        let Some((ranges, Some(ttl_max))) = agreed else {
+            return Err(StartError::Ended("the log has no settings".to_owned()));
+        };
+        // Another instance was quicker to write the first entry.
+        if self.ranges != ranges {
+            self.ranges = ranges;
+            peers::check(&self.bus.client(), &self.own()).await?;
+        }
+        warn_of_ephemeral_ports(&self.ranges);
+        Ok(ttl_max)
+    }
+
+    /// What answers are sent with, and counted.
+    fn answering(&self, own: &Own) -> (Arc<Micro>, Replies) {
+        let settings = self.settings;
+        let micro = Arc::new(Micro::new(
+            self.bus.clone(),
+            own.identity.clone(),
+            settings.namespace.clone(),
+            settings.inboxes.clone(),
+            self.clock.now().wall,
+        ));
+        let callers = Callers::new(settings.inboxes.clone());
+        let replies = Replies::new(self.bus.clone(), Arc::clone(&micro), callers, self.clock);
+        (micro, replies)
     }
 
     /// What requests are taken with.
-    fn intake(self, driver: Driver<Completion>) -> Intake {
+    fn intake(
+        self,
+        driver: Driver<Completion>,
+        own: Own,
+        micro: &Micro,
+        replies: Replies,
+        running: Vec<Host>,
+        ttl_max: Ttl,
+    ) -> Intake {
         let (settings, clock, registry_id) = (self.settings, self.clock, self.registry_id);
         let own_host = OwnHost {
-            heard: Arc::new(Heard::new(self.running.into_iter(), clock.now().mono)),
+            heard: Arc::new(Heard::new(running.into_iter(), clock.now().mono)),
             machine: self.machine,
             registry_id,
         };
-        let peers = Peers::start(
-            self.bus.clone(),
-            settings.clone(),
-            own_host.machine.clone(),
-            &self.identity,
-            Arc::clone(&own_host.heard),
-            clock,
-            &self.stop,
-        );
+        let heard = Arc::clone(&own_host.heard);
+        let peers = Peers::start(self.bus.clone(), own, heard, clock, &self.stop);
         let nats_server = self.bus.client().server_info().version;
         let contracts = Arc::new(Contracts::new(settings, self.rights.clone()));
         let parts = invoke::Parts {
@@ -245,12 +244,23 @@ impl<'a> Start<'a> {
             clock,
             bus: self.bus.clone(),
             contracts: Arc::clone(&contracts),
-            replies: self.replies.clone(),
+            replies: replies.clone(),
             rights: self.rights,
             registry_id,
         };
         Intake {
-            registry: handlers::this_instance(settings, registry_id, self.started, nats_server),
+            registry: Describing {
+                registry_id,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                protocol: grants::protocol(),
+                namespace: settings.namespace.name().map(str::to_owned),
+                host: settings.host.clone(),
+                started_at: micro.started(),
+                ttl_max,
+                probes: settings.probe,
+                nats_server,
+                lineage: 0,
+            },
             peers,
             texts: Texts::default(),
             bus: self.bus,
@@ -260,9 +270,9 @@ impl<'a> Start<'a> {
             registry_id,
             contracts,
             invoke: Invoke::start(settings, parts, &self.stop),
-            ttl_max: settings.ttl_max,
+            ttl_max,
             driver,
-            replies: self.replies,
+            replies,
             pause_detector: PauseDetector::new(),
             admission: Admission::new(settings.requests_in_flight_max),
             unsubscribed: Semaphore::new(0),
@@ -346,19 +356,9 @@ fn watch_notes(
     stop.watch("notes", notes.run(reads, clock, applied));
 }
 
-/// The hosts on which other registries of the namespace run. One of another namespace must not grant the same ports.
-async fn check_peers(
-    client: &Client,
-    settings: &Settings,
-    machine: &Machine,
-) -> Result<Vec<Host>, StartError> {
-    let peers = peers::all(client).await;
-    let overlaps = peers::overlaps(&peers, settings, machine);
-    if overlaps.is_empty() {
-        Ok(peers::hosts(&peers, &settings.namespace).collect())
-    } else {
-        Err(StartError::Overlap(overlaps))
-    }
+/// What the log lets be granted on a host.
+fn ranges_of(state: &State, host: &Host) -> Vec<PortRange> {
+    state.ranges(host).ranges.clone()
 }
 
 /// Waits until the engine has everything that was there when it started.
@@ -421,5 +421,20 @@ fn tell_of_connection(nats: &nats_connect::Options, client: &Client, began: Inst
             "nothing behind host and port in the URL of a NATS server is used: name users, passwords and files by \
              flags, or write nats://USER:PASSWORD@HOST:PORT"
         );
+    }
+}
+
+fn warn_of_ephemeral_ports(ranges: &[PortRange]) {
+    let Some(ephemeral) = ephemeral_range() else {
+        return;
+    };
+    for range in ranges {
+        if range.first <= ephemeral.last && ephemeral.first <= range.last {
+            tracing::warn!(
+                ports = %range, ephemeral = %ephemeral,
+                "the kernel takes ports of this range for outgoing connections: some will be in use when they are \
+                 granted. Choose --ports outside of net.ipv4.ip_local_port_range",
+            );
+        }
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use onex_core::{
     command::{Command, Outcome, Refusal},
     decide::Local,
-    engine::{self, Limits},
+    engine::{self, Limits, Loaded},
     entry::Entry,
     record::Settings,
 };
@@ -130,16 +130,15 @@ pub(super) struct Driver<T> {
 }
 
 impl<T: Send + 'static> Driver<T> {
-    /// Reads the log and starts the engine. `answer` gets the outcomes, with who waits for them.
-    pub(super) async fn start(
-        mut log: Log,
+    /// Starts the engine on what was [`load`]ed of the log. `answer` gets the outcomes, with who waits for them.
+    pub(super) fn start(
+        log: Log,
         store: Store,
+        loaded: Loaded,
         options: Options,
         answer: impl FnMut(Vec<(T, Outcome)>) + Send + 'static,
-    ) -> Result<Self, LoadError> {
-        let clock = options.clock;
-        let loaded = load(&mut log, &store, None, &options.high_water, clock).await?;
-        let reads = Arc::new(Reads::new(&loaded, clock.now().mono));
+    ) -> Self {
+        let reads = Arc::new(Reads::new(&loaded, options.clock.now().mono));
         let (commands, submitted) = mpsc::channel(CHUNKS_MAX);
         let (stop, stopping) = watch::channel(false);
         let (is_ready, ready) = watch::channel(false);
@@ -158,13 +157,13 @@ impl<T: Send + 'static> Driver<T> {
         let task = tokio::spawn(async move {
             end.send_replace(Some(Arc::new(Box::pin(turn.run()).await)));
         });
-        Ok(Self {
+        Self {
             handle: Handle { commands, reads },
             stop,
             ready,
             task: task.abort_handle(),
             ended,
-        })
+        }
     }
 
     /// Waits until an entry of its own has shown that this instance has everything that was there when it started. False

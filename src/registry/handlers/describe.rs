@@ -1,49 +1,19 @@
 //! `describe`, and `tool.describe`.
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use onex_types::ids::NodeId;
-use uuid::Uuid;
 
 use crate::{
-    protocol::{
-        describe::{DescribeRequest, Registry},
-        error::Error,
-        frame::Parsed,
-        tool::ToolDescribeRequest,
-    },
+    protocol::{describe::DescribeRequest, error::Error, frame::Parsed, tool::ToolDescribeRequest},
     registry::{
         intake::Intake,
         message::to_bytes,
-        peers::protocol,
         queries::{self, Catalog, Here},
         request::InFlight,
-        settings::Settings,
     },
 };
 
 use super::pages::{catch_up, fitting, found};
-
-/// What `describe` says of this instance.
-pub(in crate::registry) fn this_instance(
-    settings: &Settings,
-    registry_id: Uuid,
-    started_at: Timestamp,
-    nats_server: String,
-) -> Registry {
-    Registry {
-        registry_id,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        protocol: protocol(),
-        namespace: settings.namespace.name().map(str::to_owned),
-        host: settings.host.clone(),
-        started_at,
-        ttl_max: settings.ttl_max,
-        probes: settings.probe,
-        nats_server,
-        lineage: 0,
-    }
-}
 
 /// `describe`: one node, or the registry.
 pub(super) async fn describe(

@@ -36,8 +36,6 @@ use super::{
     request::{InFlight, Plan},
 };
 
-pub(super) use describe::this_instance;
-
 /// What a request needs decided, where that is all that it needs; none where a task has to answer it.
 pub(super) fn plan(
     intake: &Intake,

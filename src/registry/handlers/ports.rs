@@ -51,6 +51,9 @@ pub(super) fn lease(intake: &Intake, parsed: Parsed<LeaseRequest>) -> Result<Pla
     let min_revision = request.min_revision;
     let grant = grant_request(intake, request, request_id)?;
     let own = intake.own_host.name().clone();
+    if let Some(refusal) = intake.peers.refusal(&grant.host) {
+        return Err(refusal);
+    }
     let is_new = grant.host != own && !intake.knows_host(&grant.host);
     Ok(Plan {
         action: Action::Lease(Box::new(grant)),

@@ -1,0 +1,51 @@
+//! Why a registry does not start.
+
+use crate::connect;
+
+use super::{driver::LoadError, grants::Conflict};
+
+/// Why a registry did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No connection.
+    #[error("no connection to NATS")]
+    Connect(#[from] connect::Error),
+    /// No store.
+    #[error("the store cannot be used")]
+    Store(#[from] onex_log::Error),
+    /// The log cannot be read.
+    #[error("{0}")]
+    Load(String),
+    /// The server does not let it subscribe.
+    #[error("the NATS server does not allow what a registry needs: {0}")]
+    Refused(String),
+    /// No subscription.
+    #[error("cannot subscribe")]
+    Subscribe(#[from] async_nats::SubscribeError),
+    /// The store has other settings.
+    #[error("{0}")]
+    Settings(String),
+    /// Somebody else grants the same ports.
+    #[error("{0}. {advice}", advice = advice(.0))]
+    Conflict(Conflict),
+    /// The engine ended.
+    #[error("the engine ended while starting: {0}")]
+    Ended(String),
+}
+
+impl From<LoadError> for StartError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(crate::chain(&error))
+    }
+}
+
+/// What can be done about it.
+fn advice(conflict: &Conflict) -> String {
+    match conflict {
+        Conflict::Namespaces(_) => "Choose other --ports".to_owned(),
+        Conflict::Hosts { own, running } => format!(
+            "Start this one with --host {running} too, or stop that one first; with --no-probe where {own} is another \
+             machine than the one that this process runs on"
+        ),
+    }
+}
