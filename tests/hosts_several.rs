@@ -197,6 +197,16 @@ async fn a_name_that_two_hosts_have_in_common_is_refused() {
     let mut said = log.record("host.two").await.unwrap()["host"].clone();
     said["aliases"] = json!(own_names());
     log.append(json!([{"put": "host.two", "host": said}])).await;
+    until("both instances to know that", async || {
+        for _ in 0..ASKED {
+            let lease_request = harness::lease_request(Uuid::new_v4(), json!({"host": own_name()}));
+            if caller.ask("port.lease", lease_request).await.is_ok() {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
     for name in own_names() {
         check_named(&refusals(&caller, &name).await, &["one", "two"]);
     }

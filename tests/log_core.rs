@@ -9,7 +9,7 @@
     clippy::indexing_slicing
 )]
 
-use harness::{Caller, Event, Events, Nats, Registry, node, until};
+use harness::{Caller, Event, Events, Nats, Registry, User, node, until};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::json;
 use uuid::Uuid;
@@ -65,19 +65,23 @@ fn event_id(event: &Event) -> (u64, u64) {
 async fn an_instance_that_is_started_with_other_settings_than_the_store_has_says_both_and_stops() {
     let nats = Nats::start();
     let _registry = Registry::on(&nats, &ARGS);
-    let mut other = Registry::spawn_on(&nats, &["--host", "there", "--ports", "30000-30009"]);
-    let (status, log) = other.ended();
-    assert!(!status.success(), "{log}");
-    for value in [
-        "ports_default",
-        "20000",
-        "20299",
-        "30000",
-        "30009",
-        "start without that option",
+    let args = ["--host", "there", "--no-probe", "--retention", "2h"];
+    let refusal = Registry::spawn_on(&nats, &[&args[..], &["--ports", "30000-30009"]].concat());
+    let refusal = refusal.refusal_with(2);
+    for words in [
+        "--ports says 30000-30009, and this registry has 20000-20299",
+        "--retention says 2h, and this registry has 1h",
+        "leave it out",
     ] {
-        assert!(log.contains(value), "{value}: {log}");
+        assert_eq!(refusal.matches(words).count(), 1, "{words}: {refusal}");
     }
+    // A variable is named as one; and a second start differs in what it says, not in what it leaves out.
+    let user = User::of_registries(&nats).with("ONEX_RESERVED", "20001");
+    let told = user.run("serve --host there --no-probe").exits(2).stderr;
+    assert!(
+        told.contains("ONEX_RESERVED says 20001, and this registry has none"),
+        "{told}"
+    );
     // What is not said may differ: the store has it.
     let _third = Registry::on(&nats, &["--host", "there", "--no-probe"]);
 }

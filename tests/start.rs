@@ -529,6 +529,44 @@ fn ports_that_another_namespace_grants() {
     let _same = ready(start("one", "here", "20000-20099,20200"));
 }
 
+/// A later start of the same registry need not say again what the first one said: that is in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_later_start_leaves_out_is_as_the_first_one_said() {
+    let nats = Nats::start();
+    let first = ["--host", "here", "--no-probe", "--namespace", "one"];
+    let said = ["--ports", "19000-19099", "--ttl-max", "1m"];
+    drop(Registry::on(&nats, &[&first[..], &said].concat()));
+    let again = Registry::on(&nats, &first);
+    assert!(again.line(" ready ").contains("ports=\"19000-19099\""));
+    let mut caller = Caller::of(&again).await;
+    let info = caller.micro("INFO").await;
+    assert_eq!(info[0]["metadata"]["ranges"], "19000-19099");
+    caller.prefix = "onex.one.registry.v1".to_owned();
+    let shown = caller.get("describe", json!({})).await;
+    assert_eq!(shown["registry"]["ttl_max"], 60);
+    let lease = caller.lease(Uuid::new_v4(), json!({})).await;
+    assert_eq!(lease["ttl"], 60);
+    // What it would grant without a log is for others to grant.
+    let start = |ports| {
+        let other = [
+            "--host",
+            "here",
+            "--no-probe",
+            "--namespace",
+            "two",
+            "--ports",
+            ports,
+        ];
+        Registry::spawn_on(&nats, &other)
+    };
+    let refusal = start("19050-19060").refusal();
+    says(
+        &refusal,
+        &["namespace one grants 19000-19099 on here", "--ports"],
+    );
+    start("20000-29999").await_ready();
+}
+
 #[test]
 fn ports_that_the_kernel_takes_as_well() {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();

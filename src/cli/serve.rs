@@ -159,9 +159,9 @@ pub(super) struct Serve {
     /// Variables that have no meaning because the environment names a running NATS server too.
     #[arg(skip)]
     unused: Vec<&'static str>,
-    /// See [`Settings::given`].
+    /// See [`Settings::given`]; and what gave each.
     #[arg(skip)]
-    given: Vec<&'static str>,
+    given: Vec<(&'static str, String)>,
     /// What said the data folder; none where it is the default.
     #[arg(skip)]
     data_by: Option<&'static str>,
@@ -199,7 +199,11 @@ impl Serve {
             source.is_some_and(|source| source != ValueSource::DefaultValue)
         };
         let shared = SHARED.iter().filter(|(id, _)| by_somebody(id));
-        self.given = shared.map(|(_, name)| *name).collect();
+        let by = |id: &str| match given.value_source(id) {
+            Some(ValueSource::EnvVariable) => format!("ONEX_{}", id.to_uppercase()),
+            _ => flag(id),
+        };
+        self.given = shared.map(|(id, name)| (*name, by(id))).collect();
         if let Some(host) = self.host.as_ref().filter(|host| is_loopback(host)) {
             let from_variable = comes_from("host", ValueSource::EnvVariable);
             let whose = if from_variable { "ONEX_HOST" } else { "--host" };
@@ -315,6 +319,7 @@ impl Serve {
         let outcome = tokio::select! {
             outcome = run(settings, &nats, &stop_signal) => outcome.map_err(|error| {
                 let store = running.as_ref().and_then(|bus| self.store.target(&bus.options));
+                let error = failure::differing(error, &self.given);
                 failure::unreached(error, running.as_ref(), store.as_ref())
             }),
             how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
@@ -332,7 +337,7 @@ impl Serve {
                 .context("this machine's name cannot be used as a host; choose one with --host")?,
         };
         Ok(Settings {
-            given: self.given.clone(),
+            given: self.given.iter().map(|(name, _)| *name).collect(),
             namespace: flags.namespace(),
             probe: !self.no_probe,
             ranges: self.ports.0.clone(),

@@ -147,7 +147,7 @@ impl Peers {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let conflict = known.conflicts.get(host)?;
         let message = format!("{conflict}: {NO_GRANTS}");
-        Some(Error::new(ErrorCode::ResourceExhausted, message))
+        Some(Error::new(ErrorCode::ResourceExhausted, message).with("host", host.as_str()))
     }
 }
 

@@ -367,7 +367,7 @@ async fn ready(driver: &Driver<Completion>) -> Result<(), StartError> {
         return Ok(());
     }
     Err(match driver.ended().await.as_deref() {
-        Some(driver::Ended::Refused(refusal)) => StartError::Settings(refusal.to_string()),
+        Some(driver::Ended::Differs(differences)) => StartError::Settings(differences.clone()),
         Some(ended) => StartError::Ended(crate::chain(ended)),
         None => StartError::Ended("see the log".to_owned()),
     })

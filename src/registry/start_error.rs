@@ -1,5 +1,7 @@
 //! Why a registry does not start.
 
+use onex_core::{command::Refusal, settings::SettingDiffers};
+
 use crate::connect;
 
 use super::{driver::LoadError, grants::Conflict};
@@ -23,8 +25,8 @@ pub enum StartError {
     #[error("cannot subscribe")]
     Subscribe(#[from] async_nats::SubscribeError),
     /// The store has other settings.
-    #[error("{0}")]
-    Settings(String),
+    #[error("{}", Refusal::SettingsDiffer(.0.clone()))]
+    Settings(Vec<SettingDiffers>),
     /// Somebody else grants the same ports.
     #[error("{0}. {advice}", advice = advice(.0))]
     Conflict(Conflict),

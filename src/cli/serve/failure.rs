@@ -1,14 +1,16 @@
 //! Why `onex serve` ended by itself: what it says, and its exit code.
 
+use onex_types::ports::PortRange;
+
 use crate::{
     cli::{
         connection::Target,
         failure::{Exit, Failure},
-        output::{plain, plain_lines},
+        output::{plain, plain_lines, span},
         session,
     },
     connect, embedded,
-    registry::StartError,
+    registry::{StartError, settings::show_ranges},
 };
 
 /// A failure that has an exit code of its own, as with every command.
@@ -64,6 +66,50 @@ pub(super) fn unstarted(error: embedded::Error, data_by: Option<&'static str>) -
     };
     let exit = Exit::Usage;
     Explained { text, exit }.into()
+}
+
+/// The error; where the registry has other settings than it was started with, with what `given` says gave them.
+pub(super) fn differing(error: anyhow::Error, given: &[(&'static str, String)]) -> anyhow::Error {
+    let Some(StartError::Settings(differences)) = error.downcast_ref() else {
+        return error;
+    };
+    let each = differences.iter().map(|differs| {
+        let setting = &differs.setting;
+        let given = given.iter().find(|(name, _)| name == setting);
+        let by = given.map_or(setting, |(_, by)| by);
+        let (stored, started) = (
+            setting_value(setting, &differs.stored),
+            setting_value(setting, &differs.started),
+        );
+        format!("{by} says {started}, and this registry has {stored} since its first start")
+    });
+    let each: Vec<String> = each.collect();
+    let text = format!(
+        "{}: all instances share that; leave it out, or give the same",
+        each.join("; ")
+    );
+    let exit = Exit::Usage;
+    Explained { text, exit }.into()
+}
+
+/// A setting as it is given, from its JSON.
+fn setting_value(setting: &str, json: &str) -> String {
+    let seconds = |json: &str, unit: u64| {
+        let count: Option<u64> = json.parse().ok();
+        count.map(|count| span(count.saturating_mul(unit)))
+    };
+    let text = match setting {
+        "ttl_max" => seconds(json, 1_000),
+        _ if setting.ends_with("_ms") => seconds(json, 1),
+        _ => serde_json::from_str(json)
+            .ok()
+            .map(|ranges: Vec<PortRange>| show_ranges(&ranges)),
+    };
+    match text {
+        Some(text) => text,
+        None if json == "null" => "none".to_owned(),
+        None => json.to_owned(),
+    }
 }
 
 /// The error; where a server cannot be reached, the one of the bus or that of the store, with who named it, and what can be

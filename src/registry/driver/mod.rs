@@ -20,6 +20,7 @@ use onex_core::{
     engine::{self, Limits, Loaded},
     entry::Entry,
     record::Settings,
+    settings::SettingDiffers,
 };
 use onex_log::{Log, Store};
 use onex_types::{
@@ -84,9 +85,9 @@ pub(super) enum Ended {
     /// It was told to stop, and everything is settled or nobody knows.
     #[error("stopped")]
     Stopped,
-    /// The log does not let it start.
-    #[error("{0}")]
-    Refused(Refusal),
+    /// It was started with other settings than the log has.
+    #[error("{}", Refusal::SettingsDiffer(.0.clone()))]
+    Differs(Vec<SettingDiffers>),
     /// The log says something that this version cannot follow.
     #[error("the log cannot be followed")]
     Fatal(#[from] engine::Fatal),

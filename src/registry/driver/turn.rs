@@ -368,8 +368,8 @@ impl<T: Send + 'static> Turn<T> {
                 }),
                 Output::Fetch(sequence) => fetch(&self.store, &self.finds, sequence),
                 Output::Reply(GENESIS, outcome) => {
-                    if let Err(refusal @ command::Refusal::SettingsDiffer(_)) = outcome.result {
-                        next = Next::End(Ended::Refused(refusal));
+                    if let Err(command::Refusal::SettingsDiffer(differences)) = outcome.result {
+                        next = Next::End(Ended::Differs(differences));
                     }
                 }
                 Output::Reply(id, outcome) => {
