@@ -444,6 +444,38 @@ async fn who_never_answers_is_left_alone_for_a_while() {
     assert_eq!(caller.get("tool.invoke", pinned).await["result"], "a");
 }
 
+/// A node that works is no dead one for it that its callers had no time left, as after a long wait for their turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_too_late_is_not_taken_for_dead() {
+    let one_at_a_time = ["--invokes-per-provider-max", "1"];
+    let registry = Registry::start(&[&ARGS[..], &one_at_a_time].concat());
+    let caller = Caller::of(&registry).await;
+    announce(&caller, "a", json!({})).await;
+    let slow = Duration::from_millis(1_300);
+    let a = Provider::serve(registry.url(), "work.a", move |got| async move {
+        tokio::time::sleep(slow).await;
+        got.answer(&json!("done")).await;
+    })
+    .await;
+    // Each has its turn when the one before has answered, after its caller had gone: five times in a row nobody waits.
+    let hurried = call(json!({"timeout_ms": 1_100}));
+    for count in 1..=6 {
+        let refused = caller
+            .refused("tool.invoke", hurried.clone(), ErrorCode::ToolTimeout)
+            .await;
+        assert_eq!(a.count(), count, "{refused:?}");
+        until("its place to be free", async || {
+            let said = caller
+                .get("tool.invoke", call(json!({"dry_run": true})))
+                .await;
+            (said["candidates"][0]["in_flight"] == 0).then_some(())
+        })
+        .await;
+    }
+    let reply = caller.get("tool.invoke", call(json!({}))).await;
+    assert_eq!(reply["result"], "done");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_cannot_take_more_says_so_and_another_is_asked() {
     let registry = Registry::start(&ARGS);

@@ -291,7 +291,11 @@ impl Invoke {
                 let held = under_way.held(Ended::Silent(now.elapsed()));
                 if let Some(answer) = answer {
                     let gone = watch.deserted(false);
-                    self.provider_client.keep(held, answer, gone);
+                    self.provider_client.keep(answer, gone, |came| {
+                        if came {
+                            held.answered_late();
+                        }
+                    });
                 }
                 lost(Reason::Silent, at.timed_out(contract.idempotent))
             }

@@ -118,9 +118,7 @@ impl History {
     pub(super) fn ended(&mut self, took: f64, ended: Ended, now: Moment) {
         match ended {
             Ended::Answered => {
-                let before = self.recent(now);
-                let mean = before.map_or(took, |before| before + RECENT_PART * (took - before));
-                self.recent = Some((mean, now));
+                self.took(took, now);
                 self.bad = 0;
                 self.doubted_millis = 0;
                 self.lives(now);
@@ -148,6 +146,18 @@ impl History {
         self.trying = false;
     }
 
+    /// It has answered when nobody waited for that any more: it lives, and takes so long.
+    pub(super) fn answered_late(&mut self, took: f64, now: Moment) {
+        self.took(took, now);
+        self.lives(now);
+    }
+
+    fn took(&mut self, took: f64, now: Moment) {
+        let before = self.recent(now);
+        let mean = before.map_or(took, |before| before + RECENT_PART * (took - before));
+        self.recent = Some((mean, now));
+    }
+
     fn lives(&mut self, now: Moment) {
         self.declined = None;
         self.failures = 0;
@@ -166,8 +176,13 @@ impl History {
         }
     }
 
-    /// Whether that makes a failure. Of calls that waited at the same time each moment counts once.
+    /// Whether that makes a failure. Of calls that waited at the same time each moment counts once; one that waited for less
+    /// time than it usually takes, as after a long wait for its turn, could not have been answered.
     fn was_silent(&mut self, waited: Duration, now: Moment) -> bool {
+        let usual = self.recent.map_or(0.0, |(millis, _)| millis);
+        if waited.as_secs_f64() * 1_000.0 < usual {
+            return false;
+        }
         let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
         self.silence = self
             .silence

@@ -156,6 +156,13 @@ impl Loads {
         }
     }
 
+    /// A provider has answered a call that is over for its caller.
+    pub(super) fn answered_late(&mut self, provider: &Provider, took: f64, now: Moment) {
+        if let Some(stats) = self.providers.get_mut(provider) {
+            stats.history.answered_late(took, now);
+        }
+    }
+
     /// A place that was held is free.
     pub(super) fn release(&mut self, provider: &Provider) {
         if let Some(stats) = self.providers.get_mut(provider) {
@@ -381,6 +388,30 @@ mod tests {
             call(&mut loads, Ended::Answered, now);
             assert_eq!(outlook(&loads, now), Outlook::Good);
         }
+    }
+
+    /// Calls that had waited for their turn have little time left.
+    #[test]
+    fn who_is_given_less_time_than_it_takes_does_not_fail() {
+        let mut loads = Loads::default();
+        let one = provider(1);
+        let mut now = Moment(1_000);
+        let mut call = |loads: &mut Loads, took: f64, ended| {
+            loads.begin(&one);
+            loads.end(&one, took, ended, now);
+            now = now.plus(1_500);
+            loads.of(&one, now).open
+        };
+        call(&mut loads, 2_000.0, Ended::Answered);
+        let hurried = Ended::Silent(Duration::from_millis(1_500));
+        for _ in 0..FAILURES_MAX * 2 {
+            assert_eq!(call(&mut loads, 1_500.0, hurried), None);
+        }
+        let patient = Ended::Silent(Duration::from_millis(2_500));
+        for _ in 1..FAILURES_MAX {
+            assert_eq!(call(&mut loads, 2_500.0, patient), None);
+        }
+        assert!(call(&mut loads, 2_500.0, patient).is_some());
     }
 
     #[test]

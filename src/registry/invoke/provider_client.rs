@@ -107,12 +107,13 @@ impl ProviderClient {
         self.lock().is_none()
     }
 
-    /// Keeps a place until the answer comes after all, until its provider is gone, or for a minute.
+    /// Waits until the answer comes after all, until its provider is gone, or for a minute; then it is `over`, with whether
+    /// it came.
     pub(super) fn keep(
         self: &Arc<Self>,
-        place: impl Send + 'static,
         answer: Answer,
         gone: impl Future<Output = ()> + Send + 'static,
+        over: impl FnOnce(bool) + Send + 'static,
     ) {
         let Ok(kept) = Arc::clone(&self.kept).try_acquire_owned() else {
             return;
@@ -120,15 +121,17 @@ impl ProviderClient {
         let this = Arc::clone(self);
         let Answer { message, waits } = answer;
         tokio::spawn(async move {
-            tokio::select! {
+            let came = tokio::select! {
                 biased;
-                came = message => if came.is_ok() {
-                    this.late.fetch_add(1, Ordering::Relaxed);
-                },
-                () = gone => {}
-                () = tokio::time::sleep(KEPT) => {}
+                came = message => came.is_ok_and(|message| message.status.is_none()),
+                () = gone => false,
+                () = tokio::time::sleep(KEPT) => false,
+            };
+            if came {
+                this.late.fetch_add(1, Ordering::Relaxed);
             }
-            drop((waits, place, kept));
+            over(came);
+            drop((waits, kept));
         });
     }
 

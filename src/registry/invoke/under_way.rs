@@ -86,6 +86,13 @@ impl UnderWay {
         self
     }
 
+    /// The provider has answered after all.
+    pub(super) fn answered_late(self) {
+        let (took, now) = (self.millis(), self.loads.clock.now().mono);
+        let mut loads = self.loads.lock();
+        loads.answered_late(&self.provider, took, now);
+    }
+
     /// The provider has answered; looking at the answer takes none of its time.
     pub(super) fn answered(&mut self, ended: Ended) {
         self.took = Some(self.millis());
