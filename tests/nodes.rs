@@ -122,7 +122,7 @@ async fn a_registration_is_one_command() {
     let (_registry, caller) = start(&[]).await;
     let owner = Uuid::new_v4();
     let log = Log::of(&caller).await;
-    // What begins an incarnation writes it anew; what changes only what it announced renews it.
+    // What begins a life writes it anew; what changes only what it announced renews it.
     for (more, live) in [
         (json!({}), "put"),
         (json!({"epoch": 1, "tools": [tool("add")]}), "renew"),
@@ -352,6 +352,16 @@ async fn a_node_belongs_to_who_announced_it() {
         )
         .await;
     not_holder("node.heartbeat", claim(owner, "calc", 2)).await;
+    // One that it has not had yet is said to be that.
+    let refused = caller
+        .refused(
+            "node.heartbeat",
+            claim(other, "calc", 7),
+            ErrorCode::NodeNotFound,
+        )
+        .await;
+    let message = refused.error["message"].as_str().unwrap();
+    assert_eq!(message, "node calc has no epoch 7: its last one is 2");
     // One that has ended is anybody's.
     caller.get("node.deregister", claim(other, "calc", 2)).await;
     let again = caller.register(owner, "calc", json!({})).await;
@@ -1011,7 +1021,7 @@ async fn what_was_accepted_is_whole_after_kills() {
             "{node_id} was accepted and is not there"
         );
     }
-    // Nothing is there by half: every node has its life, of the same incarnation.
+    // Nothing is there by half: every node has its epoch, of the same life.
     let log = Log::of(&caller).await;
     let commands = log.commands(0).await;
     let puts = commands

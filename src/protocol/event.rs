@@ -221,7 +221,7 @@ pub(super) enum LeaseEndText {
     Expired,
     /// Another program was using the port; the caller got another one.
     InUse,
-    /// Another incarnation of the node that it belonged to was registered: its holder may still count on it.
+    /// Another life of the node that it belonged to was registered: its holder may still count on it.
     Superseded,
 }
 

@@ -251,7 +251,7 @@ pub struct RegisterRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<TtlSeconds>")]
     pub ttl: Option<Ttl>,
-    /// Grows with every start of the node. The same as before: a refresh. Higher: the old incarnation
+    /// Grows with every start of the node. The same as before: a refresh. Higher: the old life
     /// and what hangs on it end. Lower: refused. Default: the registry gives the next.
     #[serde(
         default,

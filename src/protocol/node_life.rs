@@ -115,7 +115,7 @@ pub struct DeregisterReply {
     /// Which.
     #[schemars(with = "NameText")]
     pub node_id: NodeId,
-    /// Which incarnation of it.
+    /// Which life of it.
     pub epoch: u64,
     /// How it ended.
     pub status: NodeEnd,

@@ -84,9 +84,9 @@ pub struct NodeItem {
     pub tags: Vec<Name>,
     /// Whether it is alive.
     pub liveness: Open<Liveness>,
-    /// Which incarnation of it.
+    /// Which life of it.
     pub epoch: u64,
-    /// When this incarnation was announced, for people.
+    /// When this life was announced, for people.
     #[serde(serialize_with = "time::serialize")]
     #[schemars(with = "Time")]
     pub registered_at: Timestamp,

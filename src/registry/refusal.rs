@@ -71,12 +71,12 @@ pub(in crate::registry) fn error(refusal: Refusal) -> Error {
             .with("port", port.number())
             .with("state", state(why)),
         Refusal::EpochTooHigh => Error::invalid("/epoch", message),
-        Refusal::NodeNotFound(node_id) => {
+        Refusal::NodeNotFound(node_id) | Refusal::EpochNotFound { node_id, .. } => {
             Error::new(ErrorCode::NodeNotFound, message).with("node_id", node_id.as_str())
         }
         Refusal::Superseded { node_id, last } => Error::new(
             ErrorCode::Superseded,
-            format!("{message}: a new incarnation takes a higher epoch, or none"),
+            format!("{message}: a new life takes a higher epoch, or none"),
         )
         .with("node_id", node_id.as_str())
         .with("epoch", last),

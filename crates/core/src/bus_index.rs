@@ -14,7 +14,7 @@ use crate::{
 /// Which buses are wanted: those of which everything is true that is said here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BusFilter {
-    /// That end with this node, whichever incarnation of it.
+    /// That end with this node, whichever life of it.
     pub node_id: Option<NodeId>,
     /// On which that is spoken.
     pub protocol: Option<Token>,

@@ -61,13 +61,13 @@ pub enum Mechanism {
     SnapshotReserve,
     /// A log is trimmed to its newest snapshot only when an entry names that.
     TrimToNamed,
-    /// What belongs to a node's incarnation reads as ended as soon as that has ended.
+    /// What belongs to a node's life reads as ended as soon as that has ended.
     EndsWithOwner,
     /// An epoch that has ended is not registered again.
     EndedEpoch,
-    /// A late copy of a request that an earlier incarnation began with does not begin another one.
+    /// A late copy of a request that an earlier life began with does not begin another one.
     EarlierIncarnations,
-    /// The ports of an incarnation that was superseded cool down for as long as its holder may count on them.
+    /// The ports of a life that was superseded cool down for as long as its holder may count on them.
     SupersededCooldown,
     /// A frozen node keeps its contract.
     FrozenContract,

@@ -10,9 +10,9 @@ use crate::record::Unknown;
 /// Requests that a node's or bus's record remembers, to make retries idempotent.
 pub const REQUESTS_REMEMBERED: usize = 8;
 
-/// Earlier incarnations of a node of which the request that they began with is remembered.
+/// Earlier lives of a node of which the request that they began with is remembered.
 pub const EARLIER_INCARNATIONS_MAX: usize = 16;
-/// The highest epoch that may be named for a new incarnation: 2^52. The registry counts on from there, and numbers on
+/// The highest epoch that may be named for a new life: 2^52. The registry counts on from there, and numbers on
 /// the wire are exact up to 2^53, so nobody can name one that leaves no room for the next.
 pub const EPOCH_NAMED_MAX: u64 = 1 << 52;
 
@@ -114,7 +114,7 @@ pub enum NodeType {
     Other,
 }
 
-/// How an incarnation of a node ends by itself. One that another incarnation supersedes has no such mark.
+/// How a life of a node ends by itself. One that another life supersedes has no such mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeEnd {

@@ -23,7 +23,7 @@ pub struct NodeClaim {
     pub node_id: NodeId,
     /// Who asks.
     pub requester_id: RequesterId,
-    /// Which incarnation of it.
+    /// Which life of it.
     pub epoch: u64,
 }
 
@@ -34,7 +34,7 @@ pub struct Register {
     pub node_id: NodeId,
     /// Who asks.
     pub requester_id: RequesterId,
-    /// Which incarnation; none for the next one.
+    /// Which life; none for the next one.
     pub epoch: Option<u64>,
     /// How long it lasts without a heartbeat.
     pub ttl: Ttl,
@@ -44,7 +44,7 @@ pub struct Register {
     pub request: Option<Request>,
 }
 
-/// A node's incarnation lasts its TTL again.
+/// A node's life lasts its TTL again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heartbeat {
     /// Which.
@@ -144,7 +144,7 @@ pub struct TrustAnswer {
 pub struct OwnerRequest {
     /// Which.
     pub node_id: NodeId,
-    /// Which incarnation of it; none for the one that it has.
+    /// Which life of it; none for the one that it has.
     pub epoch: Option<u64>,
     /// Whether the port is wanted where the node says that it runs, if it says so, and not on the request's host.
     pub on_its_host: bool,
@@ -155,7 +155,7 @@ pub struct OwnerRequest {
 pub struct NodeAnswer {
     /// Which.
     pub node_id: NodeId,
-    /// Its incarnation.
+    /// Its life.
     pub live: Arc<Live>,
     /// When that was registered or last renewed, for people.
     pub renewed_at: Timestamp,

@@ -226,7 +226,7 @@ impl NodeIndex {
 }
 
 impl Entry {
-    /// The node, if there is an incarnation that it is for.
+    /// The node, if there is a life that it is for.
     fn present(&self) -> Option<(&Arc<Node>, Liveness)> {
         let node = self.node.as_ref()?;
         let (incarnation, _, liveness) = self.live?;
@@ -264,7 +264,7 @@ impl NodeFilter {
     }
 }
 
-/// Whether a node with that incarnation is live.
+/// Whether a node with that life is live.
 pub(crate) fn liveness(live: &Live) -> Liveness {
     match live.ended.map(|ended| ended.how) {
         None => Liveness::Online,

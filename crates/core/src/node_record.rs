@@ -9,27 +9,27 @@ use crate::{
     record::{Json, LeaseEnd, OwnerRef, Request, Unknown},
 };
 
-/// Earlier incarnations of a node of which something may still be there, at most. What belongs to them ends within
+/// Earlier lives of a node of which something may still be there, at most. What belongs to them ends within
 /// moments, so that only a node which registers again and again has more than one.
 pub const PAST_INCARNATIONS_MAX: usize = 16;
 
-/// A node as it was registered, under `node.<id>`. It is written together with the incarnation that it is for.
+/// A node as it was registered, under `node.<id>`. It is written together with the life that it is for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Node {
-    /// The incarnation that it is for.
+    /// The life that it is for.
     pub incarnation: Incarnation,
     /// What it announced.
     pub registration: Registration,
-    /// The request that this incarnation began with.
+    /// The request that this life began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<Request>,
     /// The last requests that changed it since, oldest first; at most
     /// [`REQUESTS_REMEMBERED`](crate::node::REQUESTS_REMEMBERED).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
-    /// The requests that earlier incarnations began with, oldest first; at most
+    /// The requests that earlier lives began with, oldest first; at most
     /// [`EARLIER_INCARNATIONS_MAX`](crate::node::EARLIER_INCARNATIONS_MAX). A late copy of one must not begin another
-    /// incarnation.
+    /// life.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Request>,
     /// See [`Unknown`].
@@ -37,12 +37,12 @@ pub struct Node {
     pub unknown: Unknown,
 }
 
-/// The incarnation that a node has, or had last, under `live.<id>`. A heartbeat renews it.
+/// The life that a node has, or had last, under `live.<id>`. A heartbeat renews it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Live {
     /// Which.
     pub incarnation: Incarnation,
-    /// Counts a node's incarnations.
+    /// Counts a node's lives.
     pub epoch: u64,
     /// Who registered it.
     pub requester_id: RequesterId,
@@ -53,7 +53,7 @@ pub struct Live {
     /// How and when it ended; absent while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<NodeEnded>,
-    /// Earlier incarnations to which something belonged when this one was registered; at most
+    /// Earlier lives to which something belonged when this one was registered; at most
     /// [`PAST_INCARNATIONS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past: Vec<PastIncarnation>,
@@ -65,7 +65,7 @@ pub struct Live {
     pub unknown: Unknown,
 }
 
-/// The end of an incarnation.
+/// The end of a life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeEnded {
     /// How.
@@ -76,7 +76,7 @@ pub struct NodeEnded {
     pub kept_ms: u64,
 }
 
-/// An earlier incarnation of a node.
+/// An earlier life of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastIncarnation {
     /// Which.

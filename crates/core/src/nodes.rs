@@ -27,7 +27,7 @@ pub struct NodeView<'a> {
     pub node_id: &'a NodeId,
     /// What it announced.
     pub node: &'a Arc<Node>,
-    /// Its incarnation.
+    /// Its life.
     pub live: &'a Arc<Live>,
     /// Where that is: since when its TTL counts, and when it was last renewed.
     pub slot: &'a Slot,
@@ -49,7 +49,7 @@ impl NodeView<'_> {
         ttl.saturating_sub(now.since(self.slot.since))
     }
 
-    /// Its incarnation, as what belongs to it names it.
+    /// Its life, as what belongs to it names it.
     pub fn owner(&self) -> OwnerRef {
         OwnerRef {
             node_id: self.node_id.clone(),
@@ -70,7 +70,7 @@ pub struct OwnerEnd {
 }
 
 impl State {
-    /// The incarnation that a node has, or had last.
+    /// The life that a node has, or had last.
     pub fn live(&self, id: &NodeId) -> Option<(&Slot, &Arc<Live>)> {
         let slot = self.slots.get(&Key::Live(id.clone()))?;
         Some((slot, slot.record.live()?))
@@ -119,7 +119,7 @@ impl State {
         tools.iter().filter_map(colliding).collect()
     }
 
-    /// How what belongs to that incarnation ends; none while the incarnation is live.
+    /// How what belongs to that life ends; none while the life is live.
     pub fn owner_end(&self, owner: &OwnerRef) -> Option<OwnerEnd> {
         // A node is forgotten only when nothing belongs to it any more.
         let Some((slot, live)) = self.live(&owner.node_id) else {
@@ -206,7 +206,7 @@ impl State {
         held.saturating_sub(self.indexes.owners.ended_leases(requester_id))
     }
 
-    /// The live leases and buses of a node's incarnation, in the order of their keys, from `from` on.
+    /// The live leases and buses of a node's life, in the order of their keys, from `from` on.
     pub fn owned<'a>(
         &'a self,
         owner: &OwnerRef,

@@ -1,4 +1,4 @@
-//! What belongs to a node's incarnation or to a lease, and ends with it. A pure function of the records.
+//! What belongs to a node's life or to a lease, and ends with it. A pure function of the records.
 //!
 //! The end of a node is one change. What belonged to it is found here, and is ended by the node's next registration or by
 //! later entries, as much as an entry has room for; until then it reads as ended.
@@ -16,10 +16,10 @@ use crate::{
 /// Live leases and buses, by what they belong to.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Owners {
-    /// The incarnations that are live.
+    /// The lives that are live.
     live: BTreeMap<NodeId, Incarnation>,
     groups: BTreeMap<OwnerRef, Group>,
-    /// The groups whose incarnation is not live.
+    /// The groups whose life is not live.
     ended: BTreeSet<OwnerRef>,
     /// Live leases, each with how many records hold it: for a moment two do, while it moves from one key to another.
     /// Whether a bus's lease is among them decides whether the bus goes on.
@@ -30,10 +30,10 @@ pub(crate) struct Owners {
     buses: usize,
 }
 
-/// What belongs to one incarnation.
+/// What belongs to one life.
 #[derive(Debug, Clone, PartialEq)]
 struct Group {
-    /// Who registered the incarnation, and holds all of it.
+    /// Who registered the life, and holds all of it.
     requester_id: RequesterId,
     keys: BTreeSet<Key>,
     leases: usize,
@@ -151,7 +151,7 @@ impl Owners {
         }
     }
 
-    /// The incarnation of a node has changed: of which incarnations something is left.
+    /// The life of a node has changed: of which lives something is left.
     fn look_at(&mut self, id: &NodeId) {
         let owners: Vec<OwnerRef> = self.of_node(id).cloned().collect();
         for owner in owners {
@@ -163,7 +163,7 @@ impl Owners {
         }
     }
 
-    /// The incarnations of a node to which something belongs.
+    /// The lives of a node to which something belongs.
     fn of_node(&self, id: &NodeId) -> impl Iterator<Item = &OwnerRef> {
         let first = OwnerRef {
             node_id: id.clone(),
@@ -179,12 +179,12 @@ impl Owners {
         self.live.get(&owner.node_id) == Some(&owner.incarnation)
     }
 
-    /// Whether anything belongs to any incarnation of that node.
+    /// Whether anything belongs to any life of that node.
     pub(crate) fn owns_any(&self, id: &NodeId) -> bool {
         self.of_node(id).next().is_some()
     }
 
-    /// The keys of the live leases and buses of an incarnation, in their order, from `from` on.
+    /// The keys of the live leases and buses of a life, in their order, from `from` on.
     pub(crate) fn owned<'a>(
         &'a self,
         owner: &OwnerRef,
@@ -211,7 +211,7 @@ impl Owners {
         groups.chain(self.ended_buses.iter().cloned().map(Key::Bus))
     }
 
-    /// How many leases of a requester belong to incarnations that have ended: they read as ended.
+    /// How many leases of a requester belong to lives that have ended: they read as ended.
     pub(crate) fn ended_leases(&self, requester_id: RequesterId) -> usize {
         let groups = self.ended.iter().filter_map(|owner| self.groups.get(owner));
         groups

@@ -46,12 +46,12 @@ pub struct Request {
     pub digest: Digest,
 }
 
-/// The incarnation of a node that something belongs to and ends with.
+/// The life of a node that something belongs to and ends with.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct OwnerRef {
     /// Which node.
     pub node_id: NodeId,
-    /// Which incarnation of it.
+    /// Which life of it.
     pub incarnation: Incarnation,
 }
 
@@ -173,7 +173,7 @@ pub enum LeaseEnd {
     Expired,
     /// Another program was using the port; the caller got another one.
     InUse,
-    /// Another incarnation of the node that it belonged to was registered: its holder may still count on it.
+    /// Another life of the node that it belonged to was registered: its holder may still count on it.
     Superseded,
 }
 
@@ -361,7 +361,7 @@ records!(
     Named(Named) named,
     /// What a node announced.
     Node(Node) node,
-    /// A node's incarnation.
+    /// A node's life.
     Live(Live) live,
     /// A bus.
     Bus(Bus) bus,

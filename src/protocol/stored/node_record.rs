@@ -25,27 +25,27 @@ use super::{
     record::Request,
 };
 
-/// The incarnation of a node that something belongs to and ends with.
+/// The life of a node that something belongs to and ends with.
 #[derive(JsonSchema)]
 pub(super) struct OwnerRef {
     /// The node.
     node_id: NameText,
-    /// Its incarnation.
+    /// Its life.
     incarnation: UuidText,
 }
 
 /// A node as it was registered.
 #[derive(JsonSchema)]
 pub(super) struct Node {
-    /// The incarnation that it was registered for.
+    /// The life that it was registered for.
     incarnation: UuidText,
     /// What it announced.
     registration: Registration,
-    /// The request that this incarnation began with.
+    /// The request that this life began with.
     began: Option<Request>,
     /// The last requests that changed it since, oldest first; at most eight.
     requests: Option<Vec<Request>>,
-    /// The requests that earlier incarnations began with, oldest first; at most sixteen.
+    /// The requests that earlier lives began with, oldest first; at most sixteen.
     earlier: Option<Vec<Request>>,
 }
 
@@ -130,12 +130,12 @@ struct OfferedTool {
     patterns: u64,
 }
 
-/// The incarnation that a node has, or had last.
+/// The life that a node has, or had last.
 #[derive(JsonSchema)]
 pub(super) struct Live {
     /// Its id.
     incarnation: UuidText,
-    /// Counts the node's incarnations.
+    /// Counts the node's lives.
     epoch: u64,
     /// Who registered it.
     requester_id: UuidText,
@@ -145,13 +145,13 @@ pub(super) struct Live {
     registered_at: Time,
     /// How and when it ended; absent while it lasts.
     ended: Option<NodeEnded>,
-    /// Earlier incarnations to which something belonged when this one was registered; at most sixteen.
+    /// Earlier lives to which something belonged when this one was registered; at most sixteen.
     past: Option<Vec<PastIncarnation>>,
     /// What the node says of its health.
     health: Option<AnyJson>,
 }
 
-/// The end of an incarnation.
+/// The end of a life.
 #[derive(JsonSchema)]
 struct NodeEnded {
     /// How.
@@ -162,7 +162,7 @@ struct NodeEnded {
     kept_ms: u64,
 }
 
-/// How an incarnation ended.
+/// How a life ended.
 #[derive(JsonSchema)]
 #[schemars(rename = "NodeEnd", rename_all = "snake_case")]
 pub(super) enum NodeEndText {
@@ -172,7 +172,7 @@ pub(super) enum NodeEndText {
     Expired,
 }
 
-/// An earlier incarnation of a node.
+/// An earlier life of a node.
 #[derive(JsonSchema)]
 struct PastIncarnation {
     /// Its id.
@@ -192,7 +192,7 @@ pub(super) struct Bus {
     requester_id: UuidText,
     /// What is spoken there.
     protocol: TokenText,
-    /// The incarnation of a node that it ends with.
+    /// The life of a node that it ends with.
     owner: Option<OwnerRef>,
     /// The lease that it ends with.
     lease_id: Option<UuidText>,

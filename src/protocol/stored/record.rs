@@ -48,7 +48,7 @@ pub(super) struct Record {
     named: Option<Named>,
     /// What a node announced; under `node.<node id>`.
     node: Option<Node>,
-    /// The incarnation that a node has, or had last; under `live.<node id>`.
+    /// The life that a node has, or had last; under `live.<node id>`.
     live: Option<Live>,
     /// A bus; under `bus.<bus id>`.
     bus: Option<Bus>,
@@ -96,7 +96,7 @@ pub(super) struct Lease {
     protocol: TokenText,
     /// Seconds that it lasts without a renewal.
     ttl: TtlSeconds,
-    /// The incarnation of a node that it ends with; absent for a lease that its holder renews.
+    /// The life of a node that it ends with; absent for a lease that its holder renews.
     owner: Option<OwnerRef>,
     /// All its ports, on the host of its key.
     ports: Vec<PortNumber>,

@@ -181,12 +181,12 @@ pub struct LiveView<'a> {
     )]
     #[schemars(with = "Option<Time>")]
     pub ended_at: Option<Timestamp>,
-    /// Counts the node's incarnations.
+    /// Counts the node's lives.
     pub epoch: u64,
     /// Seconds that it lasts without a heartbeat.
     #[schemars(with = "TtlSeconds")]
     pub ttl: Ttl,
-    /// When this incarnation was registered.
+    /// When this life was registered.
     #[serde(serialize_with = "time::serialize")]
     #[schemars(with = "Time")]
     pub registered_at: Timestamp,
@@ -229,9 +229,9 @@ pub(super) fn messages() -> impl Iterator<Item = Message> {
         ),
         message(
             "live",
-            "Incarnation of a node in the view",
+            "Life of a node in the view",
             "live.<node id>",
-            "Whether a node is live and until when, or how its last incarnation ended.",
+            "Whether a node is live and until when, or how its last life ended.",
             schema::of_stored::<LiveView<'static>>(),
             vec![examples::shown_live()],
         ),

@@ -76,20 +76,30 @@ pub enum Refusal {
         /// Why not.
         why: Unavailable,
     },
-    /// A new incarnation's epoch is above the bound.
+    /// A new life's epoch is above the bound.
     #[error(
-        "the epoch of a new incarnation must be at most {EPOCH_NAMED_MAX}; without one the registry gives the next"
+        "the epoch of a new life must be at most {EPOCH_NAMED_MAX}; without one the registry gives the next"
     )]
     EpochTooHigh,
     /// No such node is live.
     #[error("there is no node {0}, or it has ended")]
     NodeNotFound(NodeId),
-    /// That incarnation of the node has ended.
-    #[error("that incarnation of node {node_id} has ended; the last epoch is {last}")]
+    /// The node has had no such life yet.
+    #[error("node {node_id} has no epoch {named}: its last one is {last}")]
+    EpochNotFound {
+        /// Which node.
+        node_id: NodeId,
+        /// The epoch that was named.
+        named: u64,
+        /// The epoch of its last life.
+        last: u64,
+    },
+    /// That life of the node has ended.
+    #[error("that life of node {node_id} has ended; the last epoch is {last}")]
     Superseded {
         /// Which node.
         node_id: NodeId,
-        /// The epoch of its last incarnation.
+        /// The epoch of its last life.
         last: u64,
     },
     /// The node is somebody else's.
@@ -139,16 +149,14 @@ pub enum Refusal {
         /// Why not.
         why: Box<Refusal>,
     },
-    /// The lease ends with the node's present incarnation, and the registration begins another one.
+    /// The lease ends with the node's present life, and the registration begins another one.
     #[error(
-        "this begins a new incarnation of the node, and the lease ends with the present one: name its epoch, {0}, \
+        "this begins a new life of the node, and the lease ends with the present one: name its epoch, {0}, \
          to change what that announced"
     )]
     LeaseOfLastIncarnation(u64),
-    /// What belonged to too many earlier incarnations has not ended yet.
-    #[error(
-        "what belonged to earlier incarnations of node {0} is still ending; ask again in a moment"
-    )]
+    /// What belonged to too many earlier lives has not ended yet.
+    #[error("what belonged to earlier lives of node {0} is still ending; ask again in a moment")]
     StillEnding(NodeId),
     /// The lease is of another port.
     #[error("lease {} is of port {}", .0.0, .1)]

@@ -24,14 +24,21 @@ use super::Decided;
 /// How long it is waited before it is tried again to forget a node to which something belongs, in milliseconds.
 const FORGET_AGAIN_MILLIS: u64 = 1_000;
 
-/// The incarnation of that epoch, which must be live and `requester_id`'s.
+/// The life of that epoch, which must be live and `requester_id`'s.
 pub(super) fn claimed<'a>(state: &'a State, of: &NodeClaim) -> Result<NodeView<'a>, Refusal> {
     let none = || Refusal::NodeNotFound(of.node_id.clone());
     let view = state.node(&of.node_id).ok_or_else(none)?;
     if of.epoch < view.live.epoch {
         return Err(superseded(&of.node_id, view.live));
     }
-    if of.epoch > view.live.epoch || !view.is_live() {
+    if of.epoch > view.live.epoch {
+        return Err(Refusal::EpochNotFound {
+            node_id: of.node_id.clone(),
+            named: of.epoch,
+            last: view.live.epoch,
+        });
+    }
+    if !view.is_live() {
         return Err(none());
     }
     if view.live.requester_id != of.requester_id {
@@ -92,7 +99,7 @@ pub(super) fn node_answer(txn: &Txn<'_>, node_id: &NodeId) -> Result<Decided, Re
     }))))
 }
 
-/// The incarnation lasts its TTL again. One whose time is up and that no entry has ended can be renewed: it is still live.
+/// The life lasts its TTL again. One whose time is up and that no entry has ended can be renewed: it is still live.
 pub(super) fn heartbeat(
     txn: &mut Txn<'_>,
     command: &Command,
@@ -147,7 +154,7 @@ pub(super) fn deregister(
     node_answer(txn, &of.node_id)
 }
 
-/// Ends an incarnation whose time is up by this instance's clock, and forgets a node that ended long ago.
+/// Ends a life whose time is up by this instance's clock, and forgets a node that ended long ago.
 pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, node_id: &NodeId) {
     let Some((slot, live)) = txn.state.live(node_id) else {
         return;

@@ -70,7 +70,7 @@ pub(super) fn lease(
     Ok(granted)
 }
 
-/// The request as it is once its host is known, and the node that its lease belongs to, with that node's incarnation.
+/// The request as it is once its host is known, and the node that its lease belongs to, with that node's life.
 fn of_owner(
     txn: &Txn<'_>,
     request: &GrantRequest,

@@ -26,10 +26,10 @@ use super::{
     lease,
 };
 
-/// How much of what belongs to earlier incarnations a registration ends, at most. The rest ends in later entries.
+/// How much of what belongs to earlier lives a registration ends, at most. The rest ends in later entries.
 const OWNED_ENDED_MAX: usize = 64;
 
-/// What a registration makes of the incarnation that the node has or had last.
+/// What a registration makes of the life that the node has or had last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Course {
     /// It goes on.
@@ -38,7 +38,7 @@ enum Course {
     Begins(u64),
 }
 
-/// Registers a node: what it announces, and its incarnation.
+/// Registers a node: what it announces, and its life.
 pub(super) fn register(
     txn: &mut Txn<'_>,
     command: &Command,
@@ -169,7 +169,7 @@ pub(super) fn is_frozen_change(
 }
 
 /// A port that a node says it has leased is leased, and by who registers the node. A lease that ends with the node's last
-/// incarnation ends by this registration when that begins another one.
+/// life ends by this registration when that begins another one.
 fn check_inbound(txn: &Txn<'_>, request: &Register, course: Course) -> Result<(), Refusal> {
     let last = txn.state.live(&request.node_id);
     let last = last.map_or(0, |(_, live)| live.epoch);
@@ -201,7 +201,7 @@ fn check_inbound(txn: &Txn<'_>, request: &Register, course: Course) -> Result<()
     Ok(())
 }
 
-/// The incarnation goes on, with what the node announces now.
+/// The life goes on, with what the node announces now.
 fn renew(txn: &mut Txn<'_>, command: &Command, request: &Register) {
     let Some(view) = txn.state.node(&request.node_id) else {
         return;
@@ -242,7 +242,7 @@ fn renew(txn: &mut Txn<'_>, command: &Command, request: &Register) {
     );
 }
 
-/// Another incarnation begins. What belongs to the one before ends with it.
+/// Another life begins. What belongs to the one before ends with it.
 fn begin(
     txn: &mut Txn<'_>,
     command: &Command,
@@ -309,14 +309,14 @@ fn begin(
     Ok(())
 }
 
-/// The requests that earlier incarnations began with, once this one is followed by another.
+/// The requests that earlier lives began with, once this one is followed by another.
 fn earlier(before: &Arc<Node>) -> Vec<Request> {
     let mut earlier = before.earlier.clone();
     remember(&mut earlier, before.began, EARLIER_INCARNATIONS_MAX);
     earlier
 }
 
-/// The earlier incarnations of which something is left once `old` is followed by another, and the changes that end what
+/// The earlier lives of which something is left once `old` is followed by another, and the changes that end what
 /// belonged to them, as far as one command does that: a node that starts again mostly finds its ports free.
 fn end_past(
     txn: &Txn<'_>,
@@ -355,7 +355,7 @@ fn end_past(
     Ok((left, changes))
 }
 
-/// The changes that end what is under that key, because the incarnation that it belonged to has ended.
+/// The changes that end what is under that key, because the life that it belonged to has ended.
 fn end_owned(txn: &Txn<'_>, key: &Key, past: &PastIncarnation) -> Vec<Change> {
     match key {
         Key::Port(port) => txn.state.slot(key).map_or_else(Vec::new, |slot| {

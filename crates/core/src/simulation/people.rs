@@ -141,7 +141,7 @@ impl World {
         }
     }
 
-    /// What processes count on is so, unless another incarnation has superseded them.
+    /// What processes count on is so, unless another life has superseded them.
     pub(super) fn check_processes(&mut self) {
         let t = self.t;
         for (index, process) in self.processes.iter().enumerate() {

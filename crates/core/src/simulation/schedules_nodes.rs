@@ -73,7 +73,7 @@ fn s08_a_node_that_slept_through_its_ttl_has_ended() {
     assert!(!stage.is_live(1, "a"));
     let late = stage.refused(1, heartbeat("a", 1, 1, None));
     assert!(matches!(late, Refusal::NodeNotFound(_)), "{late:?}");
-    // It comes back as another incarnation.
+    // It comes back as another life.
     assert_eq!(stage.epoch(1, register("a", 1, None)), 2);
     let kinds = stage.kinds();
     let nodes = [
@@ -183,7 +183,7 @@ fn a_node_is_registered_by_the_rules_of_epochs() {
     assert!(matches!(taken, Refusal::NodeTaken { epoch: 1, .. }));
     let taken = stage.refused(0, register("a", 2, Some(1)));
     assert!(matches!(taken, Refusal::NodeTaken { epoch: 1, .. }));
-    // The same again, with its epoch: the same incarnation. Without: the next.
+    // The same again, with its epoch: the same life. Without: the next.
     let first = stage.done(0, register("a", 1, Some(1)));
     let Ok(Answer::Node(first)) = first.result else {
         panic!("not registered")

@@ -141,7 +141,7 @@ fn s22_ports_of_a_superseded_incarnation_cool_down_for_its_ttl() {
 fn leases_of_several_past_incarnations_end_as_each_of_these_ended() {
     let mut stage = Stage::new(2, Mechanisms::default());
     let mut leases: Vec<(LeaseId, LeaseEnd)> = Vec::new();
-    // Nothing ends what belongs to incarnations meanwhile: instance 0 is gone before it does, each time.
+    // Nothing ends what belongs to lives meanwhile: instance 0 is gone before it does, each time.
     for (epoch, how) in [(1, LeaseEnd::Superseded), (2, LeaseEnd::Released)] {
         stage.epoch(0, register("a", 1, None));
         let (lease_id, _) = stage.granted(0, wants_for("a", 1, None, None));
@@ -300,7 +300,7 @@ fn an_inbound_port_is_leased_to_who_registers_the_node() {
     let other = stage.refused(0, listens_on(request(1), lease_id, number + 1));
     assert_eq!(why(other), Refusal::OtherPort(lease_id, key.port));
     assert_eq!(stage.epoch(0, listens_on(request(1), lease_id, number)), 1);
-    // A lease that ends with the incarnation before the one that begins is none to listen on.
+    // A lease that ends with the life before the one that begins is none to listen on.
     let (lease_id, key) = stage.granted(0, wants_for("a", 1, None, None));
     let number = key.port.number();
     let of_last = stage.refused(0, listens_on(request(1), lease_id, number));

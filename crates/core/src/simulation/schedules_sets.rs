@@ -285,7 +285,7 @@ fn a_rebind_that_is_lost_is_undone_whole() {
     assert_eq!(records(loaded.state()), records(stage.engine(1).state()));
 }
 
-/// A set that belongs to the present incarnation of node "a".
+/// A set that belongs to the present life of node "a".
 fn of_node(request: u128) -> Action {
     let Action::Lease(mut grant) = set(1, 2, true, true, None) else {
         panic!("a grant")
@@ -309,7 +309,7 @@ fn a_set_of_a_node_ends_with_it_and_all_its_ports_cool_down_where_another_incarn
     assert_eq!(counts(&stage), [[4, 2, 0], [4, 2, 0]]);
     let state = stage.engine(1).state();
     assert_eq!(state.indexes.held(requester(1)), 1);
-    // The registration of the next incarnation ends it whole, in one command.
+    // The registration of the next life ends it whole, in one command.
     let before = stage.store.last();
     stage.epoch(1, register("a", 1, Some(2)));
     assert_eq!(stage.store.last(), before.next());

@@ -17,7 +17,7 @@ use crate::{
 pub(super) struct NodeTruth {
     /// Incarnations that there ever were.
     pub(super) incarnations: BTreeSet<Incarnation>,
-    /// Requests that began an incarnation.
+    /// Requests that began a life.
     began: BTreeSet<(NodeId, RequesterId, RequestId)>,
     /// Requests that changed a node or bus.
     changed: BTreeSet<(String, RequestId)>,
