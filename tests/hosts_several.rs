@@ -8,7 +8,7 @@
     clippy::indexing_slicing
 )]
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::StreamExt;
 use harness::{Caller, Log, Nats, Refused, Registry, User, node, round_trip, until};
@@ -350,35 +350,42 @@ async fn what_a_machine_is_called_is_in_the_log_and_bounded() {
     assert!(aliases.len() <= 128, "{record:#}");
 }
 
-/// A record that is not true any more can be removed by hand; that of an instance that runs comes again.
+/// What an instance says of its host outlasts it, for the retention time, and for as long as something is there.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the log core has no command for it yet"]
-async fn what_a_host_is_called_can_be_forgotten() {
+async fn what_a_host_is_called_is_forgotten_in_time() {
     let nats = Nats::start();
-    let here = on_this_machine(&nats, "here");
-    drop(here);
-    let there = elsewhere(&nats, "there");
+    let there = ["--host", "there", "--no-probe", "--retention", "3"];
+    let there = Registry::on(&nats, &[&there[..], &PORTS].concat());
     let caller = Caller::of(&there).await;
+    let log = Log::of(&caller).await;
+    let here = on_this_machine(&nats, "here");
+    let requester = Uuid::new_v4();
+    let lease = caller.lease(requester, json!({"host": own_name(), "ttl": 60}));
+    let lease = lease.await;
+    assert_eq!(lease["host"], "here");
+    drop(here);
+    // Longer than the retention time.
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(leased_on(&caller, &own_name()).await, set(&["here"]));
-    Log::of(&caller)
-        .await
-        .append(json!([{"del": "host.here"}]))
-        .await;
-    let lease = until("the name to mean itself", async || {
-        let lease_request = harness::lease_request(Uuid::new_v4(), json!({"host": own_name()}));
-        let lease = caller.get("port.lease", lease_request).await;
-        (lease["host"] == own_name()).then_some(lease)
+    let release = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
+    caller.get("port.release", release).await;
+    until("it to be forgotten", async || {
+        (!pools(&caller).await.contains("here")).then_some(())
     })
     .await;
+    // The one that runs is not.
+    assert!(log.record("host.there").await.is_some());
+    let lease = caller
+        .lease(Uuid::new_v4(), json!({"host": own_name()}))
+        .await;
+    assert_eq!(lease["host"], json!(own_name()));
     assert_eq!(lease["warnings"][0]["code"], "HOST_UNKNOWN", "{lease:#}");
     let _here = on_this_machine(&nats, "here");
-    let own = own_address().into_iter();
-    for address in own {
+    for address in own_address() {
         assert_eq!(leased_on(&caller, &address).await, set(&["here"]));
     }
 }
 
-/// The host of another instance is known, though nobody has leased a port there.
 #[tokio::test(flavor = "multi_thread")]
 async fn known_hosts_are_those_of_all_instances() {
     let nats = Nats::start();

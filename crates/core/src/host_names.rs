@@ -155,6 +155,17 @@ impl HostNames {
         names.is_some_and(|names| names.renamed_to.is_none())
     }
 
+    /// Whether a host that is served was called so before.
+    pub(crate) fn is_former_name(&self, host: &Host) -> bool {
+        let now = self.renamed(host);
+        now != host && self.is_served(now)
+    }
+
+    /// All hosts of which something is known.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.keys()
+    }
+
     /// The hosts on which an instance runs or did.
     pub fn served(&self) -> impl Iterator<Item = &Host> {
         self.hosts
@@ -264,12 +275,17 @@ impl State {
 
     /// Whether a lease, a node or an instance has named that host.
     pub fn has_named(&self, host: &Host) -> bool {
+        self.knows_host(host) || self.indexes.hosts.knows(host) || self.has_node_on(host)
+    }
+
+    /// Whether a node is or was on that host that is not forgotten.
+    pub(crate) fn has_node_on(&self, host: &Host) -> bool {
         let filter = NodeFilter {
             host: Some(host.clone()),
             ..NodeFilter::default()
         };
         let mut nodes = self.indexes.nodes.nodes(&filter, None);
-        self.knows_host(host) || self.indexes.hosts.knows(host) || nodes.next().is_some()
+        nodes.next().is_some()
     }
 }
 

@@ -17,6 +17,9 @@ use crate::{
     state::State,
 };
 
+/// How often an instance says within the retention time what its host is called.
+const SAID_WITHIN_RETENTION: u64 = 4;
+
 /// What there is on a host.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HostUse {
@@ -69,11 +72,28 @@ impl State {
         })
     }
 
-    /// Hosts that may be forgotten.
+    /// Whether no instance has said for the retention time what a host is called, nothing is on it, and it is not what
+    /// another one was called.
+    pub(crate) fn is_abandoned(&self, host: &Host, now: Timestamp) -> bool {
+        let said = self.slot(&Key::Host(host.clone()));
+        said.is_some_and(|said| is_ago(said.at, now, self.retention_ms()))
+            && !self.knows_host(host)
+            && !self.has_node_on(host)
+            && !self.indexes.hosts.is_former_name(host)
+    }
+
+    /// Whether an instance that runs on a host has to say again what it is called, for that not to be forgotten.
+    pub fn is_to_be_said_again(&self, host: &Host, now: Timestamp) -> bool {
+        let said = self.slot(&Key::Host(host.clone()));
+        said.is_none_or(|said| is_ago(said.at, now, self.retention_ms() / SAID_WITHIN_RETENTION))
+    }
+
+    /// Hosts of which something may be forgotten.
     pub fn idle_hosts(&self, now: Timestamp) -> impl Iterator<Item = &Host> {
-        self.hosts
-            .keys()
-            .filter(move |host| self.is_idle(host, now))
+        let used = self.hosts.keys();
+        let idle = used.filter(move |host| self.is_idle(host, now));
+        let told = self.indexes.hosts.all();
+        idle.chain(told.filter(move |host| self.is_abandoned(host, now)))
     }
 
     /// The ports of a host of which there is a record, in their order.

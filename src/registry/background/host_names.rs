@@ -1,7 +1,7 @@
 //! What this instance says of its machine in the log, for the others to know: its names and addresses. They stay when the
 //! instance stops, so that what a host is called does not depend on who runs.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use onex_core::{
     command::{Action, Command},
@@ -73,12 +73,18 @@ impl HostNames {
         this
     }
 
-    /// Says it again whenever it has changed, for ever.
+    /// Says it again whenever it has changed, and before it would be forgotten, for ever.
     pub(in crate::registry) async fn run(mut self) {
         loop {
-            sleep(LOOK_INTERVAL).await;
+            let retention = self.read(|state| state.settings().map(|it| it.retention_ms));
+            let retention = retention.flatten().map(Duration::from_millis);
+            sleep(retention.map_or(LOOK_INTERVAL, |all| LOOK_INTERVAL.min(all / 4))).await;
             let aliases = self.own.machine.aliases();
-            if self.said.as_ref() != Some(&aliases) || !self.stands(&aliases) {
+            let wall = self.clock.now().wall;
+            let name = self.own.name();
+            let is_old = self.read(|state| state.is_to_be_said_again(name, wall));
+            let is_old = is_old.unwrap_or_default();
+            if is_old || self.said.as_ref() != Some(&aliases) || !self.stands(&aliases) {
                 self.say().await;
             }
         }

@@ -60,7 +60,8 @@ pub(super) fn tell(
             event: None,
         });
     }
-    if before.as_deref() != Some(&after) {
+    let is_old = txn.state.is_to_be_said_again(&tell.host, txn.now.wall);
+    if before.as_deref() != Some(&after) || is_old {
         changes.push(put(key, after.into()));
         txn.change("host.tell", command, None, changes);
     }

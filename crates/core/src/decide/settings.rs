@@ -97,10 +97,17 @@ pub(super) fn delete_pool(
     Ok(Decided::answer(Answer::Done))
 }
 
-/// Forgets how the last leases of a host's ports ended, a part of them at a time, if it is idle. With the last of them the
-/// host is not known any more.
+/// Forgets how the last leases of a host's ports ended, a part of them at a time, if it is idle; behind the last of them what
+/// it is called, if no instance says that any more.
 pub(super) fn forget_host(txn: &mut Txn<'_>, command: &Command, host: &Host) -> Decided {
-    if txn.state.is_idle(host, txn.now.wall) && txn.state.mechanisms.on(Mechanism::ForgetHosts) {
+    if !txn.state.mechanisms.on(Mechanism::ForgetHosts) {
+        return Decided::answer(Answer::Done);
+    }
+    if txn.state.is_abandoned(host, txn.now.wall) {
+        let key = Key::Host(host.clone());
+        let change = Change::Delete { key, event: None };
+        txn.change("host.forget", command, None, vec![change]);
+    } else if txn.state.is_idle(host, txn.now.wall) {
         let mono = txn.now.mono;
         let free = txn
             .state

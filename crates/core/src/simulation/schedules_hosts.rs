@@ -16,10 +16,10 @@ use crate::{
 };
 
 use super::{
-    instance::host,
+    instance::{RETENTION_MILLIS, host},
     node_stage::{registers, wants_for},
     schedules_settings::ranges,
-    stage::{Stage, held, needs, requester, wants},
+    stage::{Stage, held, needs, renew, requester, wants},
 };
 
 fn name(text: &str) -> Host {
@@ -108,6 +108,34 @@ fn a_port_held_under_a_former_name_of_its_host_is_not_granted_under_its_new_one(
             )
         });
         refused == [true, true] && stage.alike()
+    });
+}
+
+#[test]
+fn what_a_host_is_called_is_forgotten_once_no_instance_says_it_and_nothing_is_there() {
+    needs(Mechanism::ForgetHosts, |mechanisms| {
+        let (mut stage, lease_id) = held(2, mechanisms, 8);
+        for action in [
+            tell("h", 1, &["held.test"]),
+            tell("idle", 2, &["idle.test"]),
+            tell("kept", 3, &["kept.test"]),
+            tell("former", 4, &[]),
+            rename("former", 4, "kept"),
+        ] {
+            asked(&mut stage, 0, action).unwrap();
+        }
+        for _ in 0..6 {
+            stage.pass(RETENTION_MILLIS / 4);
+            stage.settle();
+            asked(&mut stage, 0, tell("kept", 3, &["kept.test"])).unwrap();
+            stage.ask(0, renew(1, lease_id, None));
+            stage.settle();
+        }
+        let state = stage.engine(1).state();
+        for host in ["h", "kept", "former"] {
+            assert!(state.host(&name(host)).is_some(), "{host}");
+        }
+        state.host(&name("idle")).is_none() && stage.alike()
     });
 }
 
