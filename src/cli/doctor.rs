@@ -1,22 +1,14 @@
 //! `onex doctor`: looks at a registry's store.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use crate::{
-    connect::Options,
-    embedded,
-    registry::{self, Accepted, Report, settings::Settings},
-};
+use crate::registry::{self, Accepted, Report};
 
 use super::{
     connection::Flags,
     failure::{Exit, Failure},
-    notes, notes_of,
     output::{Output, Table, plain},
-    serve::{embedded_options, is_about_data},
-    store::Store,
+    store_access::StoreAccess,
 };
 
 /// Look at the store of a registry, and say whether one starts on it.
@@ -33,66 +25,26 @@ pub(super) struct Doctor {
     /// All that held a lease have been started again since, so that leases are granted at once.
     #[arg(long, requires = "accept_restore")]
     holders_restarted: bool,
-    /// The data of a registry that starts a NATS server of its own.
-    #[arg(long, env = "ONEX_DATA", value_name = "DIR")]
-    data: Option<PathBuf>,
     #[command(flatten)]
-    store: Store,
+    access: StoreAccess,
 }
 
 impl Doctor {
     pub(super) async fn run(self, flags: &Flags, output: Output) -> Result<Exit, Failure> {
-        let host = crate::client::own_host();
-        let host = host.map_err(|error| Failure::usage(crate::chain(&error)))?;
-        let mut settings = Settings {
-            namespace: flags.namespace(),
-            ..Settings::on(host)
-        };
-        if let Some(target) = flags.named()? {
-            settings.store = self.store.options(&target.options);
-            settings.notes = notes_of(&settings, &target.options);
-            return self.examine(settings, target.options, output).await;
-        }
-        if self.store.options(&Options::default()).is_some() {
-            return Err(Failure::usage(
-                "--store-nats and --store-creds are for a running NATS server: say which with --nats or --context".to_owned(),
-            ));
-        }
-        let usage = |error: anyhow::Error| Failure::usage(crate::chain(error.as_ref()));
-        let listen = ([127, 0, 0, 1], 0).into();
-        let options = embedded_options(listen, self.data.as_ref()).map_err(usage)?;
-        settings.notes = notes(&settings, options.data.display().to_string());
-        let server = embedded::Server::start(&options).await;
-        let server = server.map_err(|error| {
-            let message = crate::chain(&error);
-            if is_about_data(&error) {
-                Failure::usage(message)
-            } else {
-                Failure::new(Exit::Failed, "NO_SERVER", message)
-            }
-        })?;
-        let nats = Options::at(server.url());
-        let done = self.examine(settings, nats, output).await;
-        server.stop().await;
+        let access = self.access.open(flags).await?;
+        let doctor = registry::Doctor::new(access.settings.clone(), access.nats.clone());
+        let done = self.examine(&doctor, output).await;
+        access.close().await;
         done
     }
 
-    async fn examine(
-        self,
-        settings: Settings,
-        nats: Options,
-        output: Output,
-    ) -> Result<Exit, Failure> {
-        let doctor = registry::Doctor::new(settings, nats);
-        let failed = |error: registry::DoctorError| {
-            let message = plain(&crate::chain(&error)).into_owned();
-            Failure::new(Exit::Failed, "STORE_UNAVAILABLE", message)
-        };
+    async fn examine(&self, doctor: &registry::Doctor, output: Output) -> Result<Exit, Failure> {
         if self.accept_restore {
             let accepted = doctor.accept_restore(self.holders_restarted).await;
-            return show_accepted(&accepted.map_err(failed)?, output);
+            return show_accepted(&accepted.map_err(|error| failed(&error))?, output);
         }
-        let report = doctor.examine().await.map_err(failed)?;
+        let report = doctor.examine().await;
+        let report = report.map_err(|error| failed(&error))?;
         show(&report, output)?;
         match &report.refused {
             None => Ok(Exit::Done),
@@ -101,19 +53,29 @@ impl Doctor {
     }
 }
 
+/// The store could not be looked at or changed.
+pub(super) fn failed(error: &registry::DoctorError) -> Failure {
+    let message = plain(&crate::chain(error)).into_owned();
+    Failure::new(Exit::Failed, "STORE_UNAVAILABLE", message)
+}
+
+/// When leases are granted on a store that was accepted.
+pub(super) fn granted(accepted: &Accepted) -> String {
+    match accepted.quiet_ms.div_ceil(1_000) {
+        0 => "at once".to_owned(),
+        seconds => format!("{seconds} s after the registry has started"),
+    }
+}
+
 fn show_accepted(accepted: &Accepted, output: Output) -> Result<Exit, Failure> {
     output.show(
         accepted,
         |accepted| vec![accepted.revision.to_string()],
         |accepted, _| {
-            let granted = match accepted.quiet_ms.div_ceil(1_000) {
-                0 => "at once".to_owned(),
-                seconds => format!("{seconds} s after the registry has started"),
-            };
             let table = Table::values()
                 .row(["Known revision", &accepted.known.to_string()])
                 .row(["Goes on at revision", &accepted.revision.to_string()])
-                .row(["Leases are granted", &granted]);
+                .row(["Leases are granted", &granted(accepted)]);
             vec![table.into()]
         },
     )?;

@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod backup;
 mod bus;
 mod codegen;
 mod connection;
@@ -29,6 +30,7 @@ mod signals;
 mod signature;
 mod stopping;
 mod store;
+mod store_access;
 mod tool;
 mod trust;
 mod variables;
@@ -110,6 +112,8 @@ enum Command {
     Run(run::Run),
     #[command(hide = true)]
     Doctor(doctor::Doctor),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     #[command(flatten)]
     Ask(Question),
     Version(version::Version),
@@ -183,6 +187,16 @@ pub fn run() -> ExitCode {
             runtime.shutdown_background();
             return finish(done, output);
         }
+        Command::Backup(backup) => {
+            let done = runtime.block_on(backup.run(&connection, output));
+            runtime.shutdown_background();
+            return finish(done, output);
+        }
+        Command::Restore(restore) => {
+            let done = runtime.block_on(restore.run(&connection, output));
+            runtime.shutdown_background();
+            return finish(done, output);
+        }
         Command::Version(version) => return finish(version.run(output), output),
         Command::Completions(completions) => return finish(completions.run(), output),
         Command::Man(man) => return finish(man.run(), output),
@@ -209,7 +223,11 @@ impl Command {
         let (format, by) = (asking.output, asking.output_by);
         let shows_other_things = match self {
             Self::Ask(Question::Port(port::Port::Lease(_))) => false,
-            Self::Ask(_) | Self::Version(_) | Self::Doctor(_) => true,
+            Self::Ask(_)
+            | Self::Version(_)
+            | Self::Doctor(_)
+            | Self::Backup(_)
+            | Self::Restore(_) => true,
             // These show nothing in that format.
             Self::Serve(_) | Self::Completions(_) | Self::Man(_) => false,
             #[cfg(target_os = "linux")]

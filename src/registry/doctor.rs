@@ -1,6 +1,6 @@
 //! Looks at the store of a registry, and lets one that was restored or made anew be gone on from. No registry has to run.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use jiff::Timestamp;
 use onex_core::{
@@ -10,7 +10,7 @@ use onex_core::{
     record::InstanceId,
     state::State,
 };
-use onex_log::{Derived, Log, Store};
+use onex_log::{BackupError, Derived, Log, Saved, Store};
 use onex_types::{ids::CommandId, time::Moment};
 use serde::Serialize;
 use tokio::{sync::oneshot, time::timeout};
@@ -138,6 +138,18 @@ impl Doctor {
             noted: high_water.noted.of(store_id).cloned(),
             refused,
         })
+    }
+
+    /// Saves the log into a folder. Registries may go on meanwhile.
+    pub async fn backup(&self, folder: &Path) -> Result<Saved, BackupError> {
+        let log = self.settings.log(&self.nats);
+        onex_log::backup(&log.nats, &log.bucket, folder).await
+    }
+
+    /// Puts the log back from a folder, where there is none any more.
+    pub async fn restore(&self, folder: &Path) -> Result<Saved, BackupError> {
+        let log = self.settings.log(&self.nats);
+        onex_log::restore(&log.nats, &log.bucket, folder, log.replicas).await
     }
 
     /// Lets a registry go on from what is there.

@@ -41,4 +41,5 @@ pub use doctor::{Accepted, Doctor, DoctorError, Report};
 pub use fatal::Fatal;
 pub use high_water::{Note, Notes};
 pub use lifecycle::Registry;
+pub use onex_log::{BackupError, Saved};
 pub use start_error::StartError;

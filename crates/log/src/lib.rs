@@ -15,6 +15,7 @@
 
 mod api;
 mod append;
+mod backup;
 mod bucket;
 mod derived;
 mod error;
@@ -29,6 +30,7 @@ mod starting;
 mod store;
 
 pub use append::{Append, Refusal};
+pub use backup::{BackupError, Saved, backup, restore};
 pub use bucket::{BucketNames, REMOVED_KEPT_SECONDS};
 pub use derived::{Derived, DerivedMessage, DerivedOptions, Tail};
 pub use error::{Error, Lost};
