@@ -381,7 +381,7 @@ async fn what_a_host_is_called_is_forgotten_in_time() {
     assert_eq!(lease["host"], json!(own_name()));
     assert_eq!(lease["warnings"][0]["code"], "HOST_UNKNOWN", "{lease:#}");
     let _here = on_this_machine(&nats, "here");
-    for address in own_address() {
+    if let Some(address) = own_address() {
         assert_eq!(leased_on(&caller, &address).await, set(&["here"]));
     }
 }

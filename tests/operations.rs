@@ -3,10 +3,11 @@
 // The lints' exception for tests does not reach the helpers of one.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::{Caller, Nats, Registry, User, installed, lease_request};
+use harness::{Caller, Nats, Registry, User, installed, lease_request, until};
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -140,6 +141,76 @@ async fn a_registry_that_runs_alone_is_saved_and_put_back() {
     let mine = json!({"requester_id": kept["requester_id"], "lease_id": kept["lease_id"]});
     let renewed = caller.get("port.heartbeat", mine).await;
     assert_eq!(renewed["fencing_token"], kept["fencing_token"]);
+}
+
+/// A file system of its own, that ends with it.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    /// None where this user may not mount one.
+    fn mount(megabytes: u32) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "tmpfs"]);
+        let mounted = command.arg(folder.path()).output().ok()?;
+        mounted.status.success().then_some(Self(folder))
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.path().join("filler")
+    }
+
+    fn fill(&self) {
+        let mut filler = std::fs::File::create(self.filler()).unwrap();
+        while filler.write_all(&[0; 4096]).is_ok() {}
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_was_full_costs_no_lease() {
+    let Some(disk) = Disk::mount(48) else {
+        eprintln!("not tried: this user may not mount a file system");
+        return;
+    };
+    let store = disk.0.path().join("store");
+    let mut server = Nats::start_with(&format!(
+        "jetstream {{ store_dir: {:?}, max_file_store: 4GB, sync_interval: always }}",
+        store.to_str().unwrap()
+    ));
+    let registry = Registry::on(&server, &ARGS);
+    let caller = Caller::of(&registry).await;
+    let kept = caller.lease(Uuid::new_v4(), json!({"ttl": 600})).await;
+    disk.fill();
+    let lease_request = || lease_request(Uuid::new_v4(), json!({"ttl": 600}));
+    let mut granted = Vec::new();
+    // What fits into the last blocks is granted, and lasts.
+    let refused = loop {
+        match caller.ask("port.lease", lease_request()).await {
+            Ok(lease) => granted.push(lease),
+            Err(refused) => break refused,
+        }
+    };
+    assert!(refused.is(ErrorCode::StoreUnavailable), "{refused:?}");
+    registry.line("has to be restarted");
+    std::fs::remove_file(disk.filler()).unwrap();
+    server.kill();
+    server.start_again();
+    caller.await_answer().await;
+    until("the store to take entries again", async || {
+        caller.ask("port.lease", lease_request()).await.ok()
+    })
+    .await;
+    for lease in granted.iter().chain([&kept]) {
+        let mine = json!({"requester_id": lease["requester_id"], "lease_id": lease["lease_id"]});
+        let renewed = caller.get("port.heartbeat", mine).await;
+        assert_eq!(renewed["fencing_token"], lease["fencing_token"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

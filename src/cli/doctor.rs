@@ -7,7 +7,7 @@ use crate::registry::{self, Accepted, Report};
 use super::{
     connection::Flags,
     failure::{Exit, Failure},
-    output::{Output, Table, plain},
+    output::{Output, Table, plain, span},
     store_access::StoreAccess,
 };
 
@@ -63,7 +63,7 @@ pub(super) fn failed(error: &registry::DoctorError) -> Failure {
 pub(super) fn granted(accepted: &Accepted) -> String {
     match accepted.quiet_ms.div_ceil(1_000) {
         0 => "at once".to_owned(),
-        seconds => format!("{seconds} s after the registry has started"),
+        seconds => format!("{} after the registry has started", span(seconds * 1_000)),
     }
 }
 

@@ -96,13 +96,16 @@ impl Journal {
                     tracing::error!(endpoint, code, correlation_id, ms, why, "a fault");
                 }
             }
-            ErrorCode::StoreUnavailable if self.complaints.admits() => {
+            // One that says when to ask again is well.
+            ErrorCode::StoreUnavailable
+                if error.retry_after_ms.is_none() && self.complaints.admits() =>
+            {
                 tracing::warn!(
                     endpoint,
                     code,
                     correlation_id,
                     ms,
-                    "the store does not answer"
+                    "the store does not answer: see what its NATS server has logged; one whose disk was full has to be restarted"
                 );
             }
             _ => {

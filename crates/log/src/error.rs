@@ -48,7 +48,8 @@ pub enum Error {
     },
     /// The bucket was written by the first storage format.
     #[error(
-        "bucket {bucket} has storage format 1. Stop all instances and convert it with `onex doctor --upgrade`"
+        "bucket {bucket} was written by an earlier version, with a key for each record, which this one cannot read: start on \
+         another NATS account, or with another --namespace"
     )]
     FormatOne {
         /// The bucket.
