@@ -285,6 +285,55 @@ async fn credentials_and_certificates_let_in_and_nothing_else_does() {
     assert!(server.get("/healthz").0 == 200);
 }
 
+/// The log may be on another server, which is reached by a connection of its own.
+#[test]
+fn a_store_whose_certificate_is_not_trusted_is_told_of_like_any_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::make(folder.path());
+    let (cert, key) = &certificates.server;
+    let config = |name: &str, tls: &str| {
+        format!(
+            "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\njetstream {{ store_dir: \"{}\" }}\n{tls}\n",
+            folder.path().join(name).display(),
+        )
+    };
+    let tls = format!(
+        "tls {{ cert_file: \"{}\", key_file: \"{}\" }}",
+        cert.display(),
+        key.display()
+    );
+    let [of_bus, of_store] = ["bus", "store"].map(|name| folder.path().join(name));
+    for folder in [&of_bus, &of_store] {
+        fs::create_dir(folder).unwrap();
+    }
+    let bus = Monitored::start(&config("bus", ""), &of_bus);
+    let store = Monitored::start(&config("store", &tls), &of_store);
+    let port = store.nats.rsplit(':').next().unwrap();
+    let (secured, plain) = (
+        format!("tls://localhost:{port}"),
+        bus.nats.replace("nats://", "tls://"),
+    );
+    for command in ["serve", "doctor"] {
+        for (url, words) in [
+            (&secured, ["is not trusted", "UnknownIssuer", "--tls-ca"]),
+            (&plain, ["does not speak TLS", "--store-nats", "nats://"]),
+        ] {
+            let output = Command::new(ONEX)
+                .args([command, "--nats", &bus.nats, "--store-nats", url])
+                .env("HOME", folder.path())
+                .env_remove("XDG_STATE_HOME")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(69), "{command} {url}: {said}");
+            let told = said.split_once("onex").unwrap().1;
+            for word in words.into_iter().chain([url.as_str()]) {
+                assert!(told.contains(word), "{command} {word}: {said}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_and_password_in_the_url_are_used() {
     let folder = tempfile::tempdir().unwrap();

@@ -466,6 +466,8 @@ fn a_file_that_cannot_be_used_is_told_of_by_what_names_it() {
                 told.contains("/nowhere") && !told.contains("NATS_URL"),
                 "{told}"
             );
+            // Nobody was asked.
+            assert!(!told.contains("connection"), "{told}");
         }
     }
     let both = user("NATS_CERT").with("NATS_KEY", "/elsewhere");

@@ -103,7 +103,29 @@ pub(super) struct Target {
     pub(super) because: String,
     /// The files, each with the flag or variable that names it.
     files: Vec<(PathBuf, &'static str)>,
+    /// The flags that would say something else.
+    pub(super) flags: &'static TargetFlags,
 }
+
+/// The flags that say which server, and who we are to it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TargetFlags {
+    pub(super) url: &'static str,
+    /// All that say which server.
+    pub(super) server: &'static str,
+    /// All that say who we are to it.
+    pub(super) who: &'static str,
+    /// What may help before another server is named.
+    pub(super) start: &'static str,
+}
+
+/// Those of all commands.
+pub(super) const FLAGS: TargetFlags = TargetFlags {
+    url: "--nats URL",
+    server: "--nats URL or --context NAME",
+    who: "--creds or --context",
+    start: "is `onex serve` running? `onex serve --embedded` starts one here; ",
+};
 
 impl Target {
     /// A server, what made it this one, and its files with what names each.
@@ -111,11 +133,13 @@ impl Target {
         options: Options,
         because: String,
         files: Vec<(PathBuf, &'static str)>,
+        flags: &'static TargetFlags,
     ) -> Self {
         Self {
             options,
             because,
             files,
+            flags,
         }
     }
 
@@ -294,6 +318,7 @@ impl Flags {
             options,
             because,
             files: files.into_iter().flatten().collect(),
+            flags: &FLAGS,
         })
     }
 

@@ -7,15 +7,16 @@ use clap::Args;
 use crate::{
     connect::Options,
     embedded,
-    registry::{self, Accepted, Report, settings::Settings},
+    registry::{self, Accepted, DoctorError, Report, settings::Settings},
 };
 
 use super::{
-    connection::Flags,
+    connection::{FLAGS, Flags, Target},
     failure::{Exit, Failure},
     notes, notes_of,
     output::{Output, Table, plain},
     serve::{embedded_options, is_about_data},
+    session,
     store::Store,
 };
 
@@ -51,7 +52,7 @@ impl Doctor {
         if let Some(target) = flags.named()? {
             settings.store = self.store.options(&target.options);
             settings.notes = notes_of(&settings, &target.options);
-            return self.examine(settings, target.options, output).await;
+            return self.examine(settings, target, output).await;
         }
         if self.store.options(&Options::default()).is_some() {
             return Err(Failure::usage(
@@ -72,7 +73,8 @@ impl Doctor {
             }
         })?;
         let nats = Options::at(server.url());
-        let done = self.examine(settings, nats, output).await;
+        let target = Target::of(nats, "started for this".to_owned(), Vec::new(), &FLAGS);
+        let done = self.examine(settings, target, output).await;
         server.stop().await;
         done
     }
@@ -80,14 +82,12 @@ impl Doctor {
     async fn examine(
         self,
         settings: Settings,
-        nats: Options,
+        target: Target,
         output: Output,
     ) -> Result<Exit, Failure> {
-        let doctor = registry::Doctor::new(settings, nats);
-        let failed = |error: registry::DoctorError| {
-            let message = plain(&crate::chain(&error)).into_owned();
-            Failure::new(Exit::Failed, "STORE_UNAVAILABLE", message)
-        };
+        let doctor = registry::Doctor::new(settings, target.options.clone());
+        let store = self.store.target(&target.options);
+        let failed = |error| failed(&error, &target, store.as_ref());
         if self.accept_restore {
             let accepted = doctor.accept_restore(self.holders_restarted).await;
             return show_accepted(&accepted.map_err(failed)?, output);
@@ -99,6 +99,20 @@ impl Doctor {
             Some(why) => Err(Failure::new(Exit::Failed, "STORE_CHANGED", why.as_str())),
         }
     }
+}
+
+/// Why the store cannot be looked at. Where a server is not reached, that is told as everywhere, of the one that it is.
+fn failed(error: &DoctorError, bus: &Target, store: Option<&Target>) -> Failure {
+    let unreached = match error {
+        DoctorError::Connect(error) => Some((error, bus)),
+        DoctorError::Store(onex_log::Error::Connect(error)) => Some((error, store.unwrap_or(bus))),
+        _ => None,
+    };
+    if let Some((error, target)) = unreached {
+        return session::unconnected(error, target);
+    }
+    let message = plain(&crate::chain(error)).into_owned();
+    Failure::new(Exit::Failed, "STORE_UNAVAILABLE", message)
 }
 
 fn show_accepted(accepted: &Accepted, output: Output) -> Result<Exit, Failure> {

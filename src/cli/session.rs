@@ -176,7 +176,7 @@ pub(super) fn unconnected(error: &connect::Error, target: &Target) -> Failure {
                 plain(&crate::chain(cause))
             );
             Failure::new(Exit::Failed, "ACCESS_DENIED", message)
-                .hint("say who you are with --creds or --context")
+                .hint(format!("say who you are with {}", target.flags.who))
         }
         _ => unreachable(&crate::chain(cause), target),
     }
@@ -203,7 +203,10 @@ fn untrusted(server: &str, why: &rustls::Error, target: &Target) -> Failure {
         }
         rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => "ask the server by a name that its certificate has, with --nats URL",
+        ) => &format!(
+            "ask the server by a name that its certificate has, with {}",
+            target.flags.url
+        ),
         _ => "it is the server's to mend",
     };
     Failure::new(Exit::Unreachable, "UNTRUSTED_SERVER", message)
@@ -216,6 +219,8 @@ fn unreachable(cause: &str, target: &Target) -> Failure {
     // What a server says stays on one line.
     let (cause, because) = (plain(cause), &target.because);
     let message = format!("no NATS server at {server} ({because}): {cause}");
-    Failure::new(Exit::Unreachable, "NO_SERVER", message)
-        .hint("is `onex serve` running? `onex serve --embedded` starts one here; say where with --nats URL or --context NAME")
+    Failure::new(Exit::Unreachable, "NO_SERVER", message).hint(format!(
+        "{}say where with {}",
+        target.flags.start, target.flags.server
+    ))
 }

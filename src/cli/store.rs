@@ -6,12 +6,20 @@ use clap::Args;
 
 use crate::connect::Options;
 
-use super::connection::{Target, some_url};
+use super::connection::{Target, TargetFlags, some_url};
 
 /// What says where it is.
 const BY_NATS: &str = "--store-nats or ONEX_STORE_NATS";
 /// What says who we are to it.
 const BY_CREDS: &str = "--store-creds or ONEX_STORE_CREDS";
+
+/// What would say something else.
+const FLAGS: TargetFlags = TargetFlags {
+    url: "--store-nats URL",
+    server: "--store-nats URL",
+    who: "--store-creds",
+    start: "",
+};
 
 /// Where the log is, and who we are to it.
 #[derive(Debug, Clone, Args)]
@@ -50,7 +58,7 @@ impl Store {
         let by = if by_url { BY_NATS } else { BY_CREDS };
         let creds = self.store_creds.clone();
         let files = creds.into_iter().map(|path| (path, BY_CREDS)).collect();
-        Some(Target::of(options, format!("from {by}"), files))
+        Some(Target::of(options, format!("from {by}"), files, &FLAGS))
     }
 }
 
