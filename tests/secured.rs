@@ -125,7 +125,11 @@ fn subject(jwt: &str) -> String {
     claims["sub"].as_str().unwrap().to_owned()
 }
 
-struct Serve(Child);
+struct Serve {
+    child: Child,
+    /// What it said of how to try it.
+    typed: String,
+}
 
 impl Serve {
     fn start(arguments: &[&str]) -> Self {
@@ -137,22 +141,24 @@ impl Serve {
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = String::new();
-        let ready = lines.by_ref().map(Result::unwrap).any(|line| {
-            said.push_str(&line);
+        let ready = lines.by_ref().map(Result::unwrap).find(|line| {
+            said.push_str(line);
             said.push('\n');
-            line.contains(" ready ")
+            line.contains(" try: ")
         });
-        assert!(ready, "{said}");
+        let Some(typed) = ready else {
+            panic!("{said}");
+        };
         // It must be able to go on writing.
         std::thread::spawn(move || lines.for_each(drop));
-        Self(child)
+        Self { child, typed }
     }
 }
 
 impl Drop for Serve {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -263,7 +269,12 @@ async fn credentials_and_certificates_let_in_and_nothing_else_does() {
         "{error}"
     );
 
-    let _serve = Serve::start(&all);
+    let serve = Serve::start(&all);
+    // The files that were given are those that the command needs.
+    let typed = format!(
+        "try: nats --server {url} --creds {creds} --tlsca {ca} --tlscert {cert} --tlskey {key} req "
+    );
+    assert!(serve.typed.contains(&typed), "{}", serve.typed);
     let options = Options {
         creds: Some(operator.creds.clone()),
         tls_ca: Some(certificates.ca.clone()),
@@ -356,7 +367,8 @@ async fn a_user_and_password_in_the_url_are_used() {
     assert_eq!(times, 1, "{said}");
 
     let url = format!("nats://onex:s3cret@{address}");
-    let _serve = Serve::start(&["--nats", &url]);
+    let serve = Serve::start(&["--nats", &url]);
+    assert!(!serve.typed.contains("s3cret"), "{}", serve.typed);
     let client = Options::at(&url).connect("test", |_| ()).await.unwrap();
     let asked = client.request("onex.registry.v1.describe", "{}".into());
     assert!(asked.await.unwrap().headers.is_some());

@@ -53,7 +53,7 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Run the registry.
 ///
 /// Without --nats and --context it starts a NATS server of its own on the loopback address, with its data
-/// in --data. Ctrl-C or SIGTERM lets it answer what is under way and stop; a second one stops it at once.
+/// in --data. Ctrl-C, SIGTERM or SIGHUP lets it answer what is under way and stop; a second one stops it at once.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Serve {
@@ -210,6 +210,20 @@ impl Serve {
                 "{whose} {host} means another machine to everyone: give this machine's name, as others call it"
             ));
         }
+        if self.ports.are_within(&self.reserved) {
+            let named = |id: &str, ranges: &Ranges| match given.value_source(id) {
+                Some(ValueSource::CommandLine) => format!("{} {ranges}", flag(id)),
+                Some(ValueSource::EnvVariable) => {
+                    format!("ONEX_{}={ranges}", id.to_ascii_uppercase())
+                }
+                _ => format!("{}, {ranges} by default", flag(id)),
+            };
+            return Err(format!(
+                "{} leaves no port of {}: reserve fewer ports, or grant others",
+                named("reserved", &self.reserved),
+                named("ports", &self.ports)
+            ));
+        }
         self.data_by = match given.value_source("data") {
             Some(ValueSource::CommandLine) => Some("--data"),
             Some(ValueSource::EnvVariable) => Some("ONEX_DATA"),
@@ -316,12 +330,14 @@ impl Serve {
             let nats = Options::at(server.url());
             (Some(server), nats)
         };
+        let of_own = || format!(" --server {}", nats.shown());
+        let nats_flags = running.as_ref().map_or_else(of_own, Target::for_nats);
         let outcome = tokio::select! {
-            outcome = run(settings, &nats, &stop_signal) => outcome.map_err(|error| {
+            outcome = run(settings, &nats, &nats_flags, &stop_signal) => outcome.map_err(|error| {
                 let store = running.as_ref().and_then(|bus| self.store.target(&bus.options));
                 failure::unreached(error, running.as_ref(), store.as_ref())
             }),
-            how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
+            how = exited(&mut server, &stop_signal) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
         };
         if let Some(server) = server {
             server.stop().await;
@@ -392,7 +408,12 @@ fn stopped_while_starting(signal: &str) {
 }
 
 /// Serves until it is told to stop; then answers what is in flight.
-async fn run(settings: Settings, nats: &Options, stop_signal: &StopSignal) -> anyhow::Result<()> {
+async fn run(
+    settings: Settings,
+    nats: &Options,
+    nats_flags: &str,
+    stop_signal: &StopSignal,
+) -> anyhow::Result<()> {
     let subject = settings.namespace.subject("port.lease");
     let mut pause = RESTART_PAUSE_MIN;
     loop {
@@ -404,7 +425,7 @@ async fn run(settings: Settings, nats: &Options, stop_signal: &StopSignal) -> an
                 return Ok(());
             }
         };
-        tracing::info!("try: nats --server {} req {subject} ''", nats.shown());
+        tracing::info!("try: nats{nats_flags} req {subject} ''");
         tokio::select! {
             failure = registry.failed() => {
                 registry.abandon();
@@ -434,11 +455,17 @@ async fn run(settings: Settings, nats: &Options, stop_signal: &StopSignal) -> an
     }
 }
 
-async fn exited(server: &mut Option<embedded::Server>) -> String {
-    match server {
-        Some(server) => server.exited().await,
-        None => std::future::pending().await,
+/// How the server of its own ended, if it did; tells it meanwhile when it is about to be stopped.
+async fn exited(server: &mut Option<embedded::Server>, stop_signal: &StopSignal) -> String {
+    let Some(server) = server else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        how = server.exited() => return how,
+        _ = stop_signal.received() => {}
     }
+    server.will_stop();
+    server.exited().await
 }
 
 fn warn_of_ephemeral_ports(ranges: &[PortRange]) {

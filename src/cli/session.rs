@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) output: Output,
     /// The server, to be shown.
     server: String,
+    /// The flags of a registry that is started there.
+    for_serve: String,
     namespace: Namespace,
     /// What the server complained of last. It says so beside its answers, not in them.
     complaint: Arc<watch::Sender<Option<String>>>,
@@ -75,6 +77,7 @@ impl Session {
             client: Client::new(nats, namespace.clone()).with_timeout(timeout),
             output,
             server: target.options.shown(),
+            for_serve: target.for_serve(),
             namespace,
             complaint,
             connected,
@@ -142,7 +145,8 @@ impl Session {
         };
         let message = format!("a NATS server answers at {server}, but {registry} serves there");
         Failure::new(Exit::Unreachable, "NO_REGISTRY", message).hint(format!(
-            "start one with `onex serve --nats {server}{flag}`, or say where it is with --nats or --namespace"
+            "start one with `onex serve{}{flag}`, or say where it is with --nats or --namespace",
+            self.for_serve
         ))
     }
 }
