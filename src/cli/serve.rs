@@ -37,6 +37,7 @@ use super::{
     parse::{self, Ranges, Seconds},
     stopping::{Signals, StopSignal},
     store::Store,
+    typed,
 };
 
 mod failure;
@@ -168,6 +169,9 @@ pub(super) struct Serve {
     /// What said the data folder; none where it is the default.
     #[arg(skip)]
     data_by: Option<&'static str>,
+    /// The flags that only say where data is, for another command on it.
+    #[arg(skip)]
+    repeated: String,
     /// Log as JSON lines. RUST_LOG says what is logged, `info` by default: a level alone is one for the registry's own
     /// messages, `async_nats=debug` one for a library's.
     #[arg(long, env = "ONEX_LOG_JSON")]
@@ -229,6 +233,13 @@ impl Serve {
             Some(ValueSource::EnvVariable) => Some("ONEX_DATA"),
             _ => None,
         };
+        let places = self.store.places().into_iter();
+        let data = self.data.as_ref().map(|data| data.display().to_string());
+        let places = places.chain([("data", data)]).filter(|(id, _)| is_flag(id));
+        let places = places.filter_map(|(id, place)| Some((flag(id), place?)));
+        self.repeated = places
+            .map(|(flag, place)| typed::argument((&flag, place)))
+            .collect();
         let own = ["embedded", "listen", "data"].into_iter().find(is_flag);
         let running = ["nats", "context"].into_iter().find(is_flag);
         if let (Some(own), Some(running)) = (own, running) {
@@ -267,10 +278,12 @@ impl Serve {
 
     pub(super) async fn run(self, flags: &Flags) -> ExitCode {
         logging::start(self.log_json);
+        let repeated = flags.repeated() + &self.repeated;
         match Box::pin(self.serve(flags)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("onex serve: {}", failure::message(&error));
+                let message = failure::message(&error);
+                eprintln!("onex serve: {}", typed::with_flags(&message, &repeated));
                 failure::exit_code(&error).into()
             }
         }

@@ -51,6 +51,16 @@ impl Store {
         }
     }
 
+    /// What says where it is, by the names of the arguments; of a URL what may be shown.
+    pub(super) fn places(&self) -> [(&'static str, Option<String>); 2] {
+        let url = self.store_nats.as_ref();
+        let creds = self.store_creds.as_ref();
+        [
+            ("store_nats", url.map(|url| Options::at(url).shown())),
+            ("store_creds", creds.map(|path| path.display().to_string())),
+        ]
+    }
+
     /// The same, with what says so.
     pub(super) fn target(&self, bus: &Options) -> Option<Target> {
         let options = self.options(bus)?;

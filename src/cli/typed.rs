@@ -71,7 +71,7 @@ pub(super) fn with_flags(text: &str, flags: &str) -> String {
 }
 
 /// A flag with its value as a shell takes them, behind a space.
-fn argument((flag, value): (&str, String)) -> String {
+pub(super) fn argument((flag, value): (&str, String)) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=,+[]".contains(c);
     if !value.is_empty() && value.chars().all(is_plain) {
         return format!(" {flag} {value}");
