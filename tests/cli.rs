@@ -442,7 +442,22 @@ fn flags_of_serve_that_contradict_each_other_exit_with_2() {
         ("--ports 30000-20000", "--ports"),
         ("--ports 30000-20000", "write 20000-30000"),
         ("--ports 20000-70000", "--ports"),
-        ("--ports 20000-70000", "\"70000\" is no such port"),
+        ("--ports 20000-70000", "70000, in 20000-70000, is no port"),
+        ("--ports 20000-20009,20005-20019", "write 20000-20019"),
+        ("--ports 20000,20000", "20000 is there twice"),
+        ("--reserved 20000-20009,20005", "write 20000-20009"),
+        (
+            "--ports 20000-20009 --reserved 20005,20000-20004,20006-21000",
+            "--reserved 20000-20004,20005,20006-21000 leaves no port of --ports 20000-20009",
+        ),
+        (
+            "--reserved 1-65535",
+            "--reserved 1-65535 leaves no port of --ports, 20000-29999 by default",
+        ),
+        (
+            "--nats nats://127.0.0.1:1 --context here",
+            "--nats and --context both name a server",
+        ),
         ("--ports ,", "--ports"),
         ("--reserved 9-8", "--reserved"),
         ("--listen nowhere", "--listen"),
@@ -452,6 +467,10 @@ fn flags_of_serve_that_contradict_each_other_exit_with_2() {
         let told = user.run(&format!("serve {line}")).exits(2).stderr;
         assert!(told.starts_with("error: ") && told.contains(word), "{told}");
     }
+    let user = User::new().with("ONEX_RESERVED", "1-65535");
+    let told = user.run("serve --ports 20000").exits(2).stderr;
+    let word = "ONEX_RESERVED=1-65535 leaves no port of --ports 20000";
+    assert!(told.contains(word), "{told}");
     // The environment is for all commands, and a flag goes before it.
     let user = User::new()
         .with("NATS_URL", NOBODY)
@@ -732,6 +751,17 @@ fn flag_then_environment_then_selected_context_say_where() {
     let told = user.run("describe --context odd").exits(2).stderr;
     assert!(told.contains("nsc, which onex does not support"), "{told}");
 
+    // A flag outranks the environment, but two flags contradict each other.
+    let told = user
+        .run(&format!("describe --nats {url} --context here"))
+        .exits(2)
+        .stderr;
+    for word in ["--nats", "--context", "give one of the two", "--help"] {
+        assert!(told.contains(word), "{told}");
+    }
+    user.run(&format!("--context here port list --nats {url}"))
+        .exits(2);
+
     user.select("here");
     user.run("describe").exits(0);
     user.run(&format!("describe --nats {NOBODY}")).exits(69);
@@ -764,13 +794,76 @@ fn serve_takes_a_context_that_is_named_and_never_the_selected_one() {
         "--ports",
         "19000-19009",
     ];
-    let mut second = Registry::spawn_at_home(&args, Some(user.home.path()));
-    second.await_ready();
-    assert_eq!(second.url(), registry.url());
+    let second = Registry::spawn_at_home(&args, Some(user.home.path()));
+    let typed = second.line("try: nats ");
+    let word = "--context first req onex.second.registry.v1.port.lease";
+    assert!(typed.starts_with(word), "{typed}");
     let asked = user
         .run("describe -o json --context first --namespace second")
         .json();
     assert_eq!(asked["registry"]["namespace"], "second");
+}
+
+/// A command that is shown to be typed reaches the same server as the one that was given.
+#[test]
+fn a_command_in_a_hint_has_the_flags_that_were_given() {
+    let registry = Registry::start(&["--ports", "21000"]);
+    let url = registry.url();
+    let user = User::new();
+    user.context("my own", &json!({"url": url}));
+    user.context("here", &json!({"url": url}));
+    let secret = url.replace("nats://", "nats://me:secret@");
+    for (line, exit, typed) in [
+        (
+            "tool describe nothing --context here",
+            1,
+            "`onex tool list --context here`".to_owned(),
+        ),
+        (
+            &format!("node describe nothing --nats {url}"),
+            1,
+            format!("`onex node list --nats {url}`"),
+        ),
+        (
+            &format!("node describe nothing --nats {secret}"),
+            1,
+            format!("`onex node list --nats {url}`"),
+        ),
+        (
+            "port lease --context here",
+            0,
+            "`onex port release --port 21000 --context here`".to_owned(),
+        ),
+        (
+            "port lease --context here",
+            75,
+            "`onex pool list --context here`".to_owned(),
+        ),
+        (
+            "node list --context here --namespace other",
+            69,
+            "`onex serve --context here --namespace other`".to_owned(),
+        ),
+        (
+            &format!("node list --nats {url} --namespace other"),
+            69,
+            format!("`onex serve --nats {url} --namespace other`"),
+        ),
+    ] {
+        let told = user.run(line).exits(exit).stderr;
+        assert!(told.contains(&typed), "{line}: {told}");
+        assert!(!told.contains("secret"), "{line}: {told}");
+    }
+    let error = user.run("tool describe nothing --context here -o json");
+    let hint = error.json_error(1)["hint"].as_str().unwrap().to_owned();
+    assert!(
+        hint.starts_with("`onex tool list --context here`"),
+        "{hint}"
+    );
+    // A variable is there for the next command as well.
+    let user = user.with("NATS_CONTEXT", "here");
+    let told = user.run("tool describe nothing").exits(1).stderr;
+    assert!(told.contains("`onex tool list`"), "{told}");
 }
 
 #[test]

@@ -363,6 +363,13 @@ async fn a_body_that_says_what_the_message_says_is_not_shown() {
             lines[1].ends_with("execution UUID: it was executed"),
             "{said}"
         );
+        // Programs have it in the message for people and in a member of its own.
+        let ran = bus.run(&[&invoke[..], &["-o", "json"]].concat()).await;
+        let error = ran.json_error(1);
+        let own = error["details"]["provider_message"].as_str().unwrap();
+        let is_code = error["details"]["provider_code"] == own;
+        let times = error.to_string().matches(own).count();
+        assert_eq!(times, 2 + usize::from(is_code), "{error:#}");
         drop(failing);
     }
 }
@@ -373,8 +380,18 @@ async fn what_went_wrong_is_told_with_what_was_done() {
     bus.announce("calc", add("1.0.0")).await;
     let invoke = ["tool", "invoke", "add", "--args", SUM];
     let ran = bus.run(&invoke).await.exits(75);
-    let out = "      calc 1.0.0: nobody listens on its subject\n";
-    assert!(ran.stderr.contains(out), "{}", ran.stderr);
+    let shown = "\
+onex: nobody who offers add can be asked now
+      calc 1.0.0: nobody listens on its subject
+";
+    assert_eq!(ran.stderr, shown);
+    let pinned = [&invoke[..], &["--provider", "calc"]].concat();
+    let ran = bus.run(&pinned).await.exits(75);
+    let shown = "\
+onex: node calc cannot be asked for add now
+      calc 1.0.0: nobody listens on its subject
+";
+    assert_eq!(ran.stderr, shown);
 
     let body =
         json!({"error": {"code": "TOO_MUCH", "message": "3 is too much", "details": {"max": 2}}});
@@ -450,10 +467,12 @@ onex: the result of tool twice of node b is not as its contract says
         .exits(1);
     for said in [
         "it may have been executed",
-        "find out whether it was before you call it again",
+        "find out whether it was before you call it again; wait longer with --timeout",
     ] {
         assert!(ran.stderr.contains(said), "{}", ran.stderr);
     }
+    let again = ran.stderr.matches("executed").count();
+    assert_eq!(again, 1, "{}", ran.stderr);
     drop(silent);
 
     let other = [&invoke[..], &["--contract-hash", "c2:0"]].concat();
@@ -463,6 +482,30 @@ onex: the result of tool twice of node b is not as its contract says
         "{}",
         ran.stderr
     );
+}
+
+/// What ended the call is what would let it last longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hint_after_a_timeout_names_the_flag_that_ended_the_call() {
+    let bus = Bus::start().await;
+    bus.announce("calc", add("1.0.0")).await;
+    let invoke = ["tool", "invoke", "add", "--args", SUM];
+    let silent = Provider::serve(bus.registry.url(), &subject("calc"), |_| async {}).await;
+    let brief = [&invoke[..], &["--attempt-timeout", "300ms"]].concat();
+    let ran = bus.run(&brief).await.exits(1);
+    let said = "wait longer with --attempt-timeout\n";
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    let ran = bus.run(&[&brief[..], &["-o", "json"]].concat()).await;
+    let hint = ran.json_error(1)["hint"].as_str().unwrap().to_owned();
+    assert!(hint.ends_with("--attempt-timeout"), "{hint}");
+    drop(silent);
+    let brief =
+        json!({"name": "brief", "version": "1.0.0", "subject": "brief", "attempt_timeout_ms": 200});
+    bus.announce("brief", brief).await;
+    let silent = Provider::serve(bus.registry.url(), "brief", |_| async {}).await;
+    let ran = bus.run(&["tool", "invoke", "brief"]).await.exits(1);
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    drop(silent);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -512,11 +555,19 @@ WRONG ARGUMENTS (1)
     let brief = [&dry[..], &["--attempt-timeout", "9ms"]].concat();
     let ran = bus.run(&brief).await.exits(2);
     assert!(ran.stderr.contains("must be 10ms to 5m"), "{}", ran.stderr);
+    // Of a tool that nobody offers there is nothing more to say.
+    let ran = bus.run(&["tool", "invoke", "nothing", "--dry-run"]).await;
+    let shown = "\
+PLAN
+  The call would be refused: TOOL_NOT_FOUND
+  no live node offers a tool by the name nothing
+";
+    assert_eq!(ran.exits(1).stdout, shown);
     // Nobody listens for the one that is left.
     let unheard = [&dry[..], &["--provider", "old", "--tool-version", "=1.0.0"]].concat();
     let ran = bus.run(&unheard).await.exits(75);
     let shown = "nobody listens on its subject";
-    assert!(ran.stdout.contains(shown), "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches(shown).count(), 1, "{}", ran.stdout);
     // As the call itself would end.
     let pinned = [&dry[..], &["--provider", "nobody", "-o", "json"]].concat();
     let ran = bus.run(&pinned).await.exits(75);

@@ -124,6 +124,29 @@ fn a_lease_is_shown_as_a_port_or_as_variables() {
 }
 
 /// The command line, started; `await_note` returns when it says that it waits.
+/// As everywhere; a port that is only preferred is said so.
+#[test]
+fn a_lease_of_a_port_is_of_that_port_and_no_other() {
+    let registry = Registry::start(&["--ports", "20080-20089", "--no-probe"]);
+    let user = User::of(&registry);
+    let lease = user.run("port lease --port 20085 -o json").json();
+    assert_eq!(lease["port"], 20085);
+    for exact in ["--port 20085", "--preferred-port 20085 --exact"] {
+        let error = user.run(&format!("port lease {exact} -o json"));
+        let error = error.json_error(1);
+        assert_eq!(error["code"], "PORT_UNAVAILABLE", "{exact}");
+        let hint = error["hint"].as_str().unwrap();
+        assert!(hint.contains("--preferred-port"), "{exact}: {hint}");
+    }
+    let other = user.run("port lease --preferred-port 20085 -o json").json();
+    assert_ne!(other["port"], 20085);
+    user.run("port lease --port 20086 --preferred-port 20087")
+        .exits(2);
+    user.run("port lease --exact").exits(2);
+    let help = user.run("port lease --help").exits(0).stdout;
+    assert!(help.contains("--port <PORT>"), "{help}");
+}
+
 fn start(user: &User, line: &str) -> std::process::Child {
     Command::new(env!("CARGO_BIN_EXE_onex"))
         .args(line.split_whitespace())

@@ -197,6 +197,30 @@ async fn tables_break_no_word_on_120_80_60_and_40_columns() {
     }
 }
 
+/// It can be taken from there as it is: no text in it is broken.
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_that_at_any_width() {
+    let registry = Registry::start(&["--host", "build-7", "--no-probe"]);
+    let user = User::of(&registry);
+    let caller = Caller::of(&registry).await;
+    let text = "a description that goes on over far more columns than 80, and has spaces at which it could be broken";
+    let schema = json!({"type": "object", "properties": {"a": {"description": text}}});
+    let tool = json!({"name": "say", "version": "1.0.0", "input_schema": schema});
+    let node = json!({"node_id": NODE, "version": "1.0.0", "node_type": "tool", "requester_id": me(), "tools": [tool]});
+    caller.get("node.register", node).await;
+    for columns in WIDTHS {
+        let text = shown(&user, "tool describe say", Some(columns), &[]);
+        let (_, after) = text.split_once("INPUT SCHEMA\n").unwrap();
+        let (json, _) = after.split_once("\nOUTPUT SCHEMA").unwrap();
+        let read: Value = serde_json::from_str(json).unwrap();
+        assert_eq!(read, schema, "{columns}: {text}");
+        assert!(
+            json.contains(schema["properties"]["a"]["description"].as_str().unwrap()),
+            "{text}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn leases_are_a_table_on_80_columns_with_name_and_holder() {
     let (registry, user) = settled().await;

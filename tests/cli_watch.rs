@@ -386,6 +386,16 @@ async fn a_reader_that_has_seen_enough_ends_it() {
     assert_eq!(watching.stderr.so_far(), "");
 }
 
+#[test]
+fn every_signal_that_ends_a_program_ends_a_watch_well() {
+    let registry = Registry::start(&[]);
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let watching = Watching::start(registry.url(), "pool list --watch=100ms");
+        watching.stdout.lines(1);
+        assert_eq!(watching.ended_by(signal), Some(0), "{signal:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_asked_at_all_is_no_watch() {
     let registry = Registry::start(&[]);

@@ -305,8 +305,11 @@ fn a_folder_in_use_is_refused_and_says_by_whom() {
     let data = tempfile::tempdir().unwrap();
     let first = Driver::start(data.path(), "127.0.0.1:0");
     let (id, _) = first.ready();
+    let since = Instant::now();
     let second = Driver::start(data.path(), "127.0.0.1:0");
     let refused = second.line("REFUSED ");
+    // Who goes on is not waited for: that would take ten seconds.
+    assert!(since.elapsed() < Duration::from_secs(8), "{refused}");
     let holder = format!("is in use by process {} (", first.child.id());
     assert!(refused.contains(&holder), "{refused}");
     assert!(refused.contains("--data"), "{refused}");

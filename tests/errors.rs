@@ -95,6 +95,49 @@ async fn invalid_request() -> Refused {
             .await;
         assert_eq!(refused.detail("pointer"), pointer);
     }
+    // The field, what was given, and what would be right.
+    for (body, told) in [
+        (
+            json!({"ttl": 86_401}),
+            "ttl must be 1 to 86400 seconds, not integer `86401`",
+        ),
+        (
+            json!({"ttl": 0}),
+            "ttl must be 1 to 86400 seconds, not integer `0`",
+        ),
+        (
+            json!({"ttl": -5}),
+            "ttl must be 1 to 86400 seconds, not integer `-5`",
+        ),
+        (
+            json!({"ttl": "5m"}),
+            "ttl must be 1 to 86400 seconds, not string \"5m\"",
+        ),
+        (
+            json!({"ttl": 5e12}),
+            "ttl must be 1 to 86400 seconds, not integer `5000000000000`",
+        ),
+        (
+            json!({"request_id": "12"}),
+            "request_id must be a UUID, as 0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21, not string \"12\"",
+        ),
+        (
+            json!({"request_id": 12}),
+            "request_id must be a UUID, as 0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21, not integer `12`",
+        ),
+    ] {
+        let body = lease_request(Uuid::new_v4(), body);
+        let refused = caller
+            .refused("port.lease", body, ErrorCode::InvalidRequest)
+            .await;
+        assert_eq!(refused.error["message"], told);
+    }
+    let ids = json!({"requester_id": Uuid::nil(), "lease_ids": ["x"]});
+    let refused = caller
+        .refused("port.heartbeat", ids, ErrorCode::InvalidRequest)
+        .await;
+    let told = refused.error["message"].as_str().unwrap();
+    assert!(told.starts_with("lease_ids/0 must be a UUID"), "{told}");
     let ids = vec![Uuid::nil(); 1_001];
     let id = Uuid::nil();
     for (endpoint, body, pointer) in [

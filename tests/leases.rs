@@ -727,6 +727,11 @@ async fn the_longest_ttl_is_kept_to() {
         .refused("port.heartbeat", body, ErrorCode::InvalidRequest)
         .await;
     assert_eq!(refused.detail("pointer"), "/ttl");
+    let told = refused.error["message"].as_str().unwrap();
+    assert!(
+        told.starts_with("ttl must be 1 to 30 seconds here, not 31"),
+        "{told}"
+    );
     // Who names none gets what there is.
     assert_eq!(caller.lease(requester, json!({})).await["ttl"], 30);
     let described = caller.see("describe", json!({})).await;

@@ -72,7 +72,9 @@ impl Machine {
     fn refuses(&self, nats: &Nats) -> String {
         let said = self.spawn(nats).refusal();
         assert_eq!(self.spawn(nats).refusal(), said);
-        assert!(said.contains("onex doctor --accept-restore"), "{said}");
+        // To be typed as it stands.
+        let typed = format!("`onex doctor --accept-restore --nats {}`", nats.url());
+        assert!(said.contains(&typed), "{said}");
         said
     }
 }

@@ -342,7 +342,12 @@ async fn a_number_is_that_port_and_has_no_name() {
         ("--port 70000", "1 to 65535"),
         ("--port 0", "1 to 65535"),
         ("--port 8080:9090", "NAME:9090"),
-        ("--port 21004 --port 21004", "ONEX_PORT_21004"),
+        ("--port 21004 --port 21004", "--port 21004 is given twice"),
+        ("--port web --port web", "--port web is given twice"),
+        (
+            "--port a:21004 --port b:21004",
+            "--port a and --port b both want port 21004",
+        ),
         ("--port a:21004=http", "write a=http:21004"),
         ("--port a/udp:53", "write a:53/udp"),
         ("--port :21004", "write 21004, or NAME:21004"),
@@ -748,6 +753,11 @@ async fn a_lease_that_somebody_ended_ends_the_command() {
         said.contains("lost") && said.contains("has ended"),
         "{said}"
     );
+    // Once is enough.
+    let told = said.lines().find(|line| line.contains("lost")).unwrap();
+    for word in ["lost", "ended", "lease", "port 2"] {
+        assert_eq!(told.matches(word).count(), 1, "{word}: {told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -836,6 +846,49 @@ async fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     assert_eq!(out.next().unwrap(), "usr1");
     kill_process(pid, Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
+}
+
+/// The C library keeps signals for itself, and has what it starts ignore them.
+#[test]
+fn no_signal_is_ignored_that_was_not_ignored_at_the_start() {
+    let registry = Registry::start(&[]);
+    let home = tempfile::tempdir().unwrap();
+    // Nor does the C library let a program change them: only the kernel does.
+    let number = if cfg!(target_arch = "aarch64") {
+        134
+    } else {
+        13
+    };
+    let start = format!(
+        "
+        import ctypes, os, sys
+        libc = ctypes.CDLL(None, use_errno=True)
+        for signal in range(1, 65):
+            if signal not in (9, 19):
+                assert libc.syscall({number}, signal, ctypes.create_string_buffer(32), None, 8) == 0
+        os.execv(sys.argv[1], sys.argv[1:])"
+    );
+    let start = start
+        .lines()
+        .map(|line| line.strip_prefix("        ").unwrap_or(line));
+    let start = start.collect::<Vec<_>>().join("\n");
+    let ignored = |words: &[&str]| {
+        let output = Command::new("python3")
+            .args(["-c", &start])
+            .args(words)
+            .args(["grep", "SigIgn", "/proc/self/status"])
+            .env("HOME", home.path())
+            .env("NATS_URL", registry.url())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let mask = said.split_whitespace().nth(1);
+        u64::from_str_radix(mask.unwrap(), 16).unwrap()
+    };
+    assert_eq!(ignored(&["/usr/bin/env"]), 0);
+    let onex = env!("CARGO_BIN_EXE_onex");
+    let in_child = ignored(&[onex, "run", "--quiet", "--port", "web", "--"]);
+    assert_eq!(in_child, 0, "{in_child:x}");
 }
 
 /// Nobody can release a lease when `onex run` itself is killed; the command does not stay behind without one.

@@ -125,7 +125,11 @@ fn subject(jwt: &str) -> String {
     claims["sub"].as_str().unwrap().to_owned()
 }
 
-struct Serve(Child);
+struct Serve {
+    child: Child,
+    /// What it said of how to try it.
+    typed: String,
+}
 
 impl Serve {
     fn start(arguments: &[&str]) -> Self {
@@ -137,22 +141,24 @@ impl Serve {
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = String::new();
-        let ready = lines.by_ref().map(Result::unwrap).any(|line| {
-            said.push_str(&line);
+        let ready = lines.by_ref().map(Result::unwrap).find(|line| {
+            said.push_str(line);
             said.push('\n');
-            line.contains(" ready ")
+            line.contains(" try: ")
         });
-        assert!(ready, "{said}");
+        let Some(typed) = ready else {
+            panic!("{said}");
+        };
         // It must be able to go on writing.
         std::thread::spawn(move || lines.for_each(drop));
-        Self(child)
+        Self { child, typed }
     }
 }
 
 impl Drop for Serve {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -263,7 +269,12 @@ async fn credentials_and_certificates_let_in_and_nothing_else_does() {
         "{error}"
     );
 
-    let _serve = Serve::start(&all);
+    let serve = Serve::start(&all);
+    // The files that were given are those that the command needs.
+    let typed = format!(
+        "try: nats --server {url} --creds {creds} --tlsca {ca} --tlscert {cert} --tlskey {key} req "
+    );
+    assert!(serve.typed.contains(&typed), "{}", serve.typed);
     let options = Options {
         creds: Some(operator.creds.clone()),
         tls_ca: Some(certificates.ca.clone()),
@@ -283,6 +294,55 @@ async fn credentials_and_certificates_let_in_and_nothing_else_does() {
     let lease: Value = serde_json::from_slice(&reply.payload).unwrap();
     assert_eq!(lease["status"], "active", "{lease}");
     assert!(server.get("/healthz").0 == 200);
+}
+
+/// The log may be on another server, which is reached by a connection of its own.
+#[test]
+fn a_store_whose_certificate_is_not_trusted_is_told_of_like_any_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = Certificates::make(folder.path());
+    let (cert, key) = &certificates.server;
+    let config = |name: &str, tls: &str| {
+        format!(
+            "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\njetstream {{ store_dir: \"{}\" }}\n{tls}\n",
+            folder.path().join(name).display(),
+        )
+    };
+    let tls = format!(
+        "tls {{ cert_file: \"{}\", key_file: \"{}\" }}",
+        cert.display(),
+        key.display()
+    );
+    let [of_bus, of_store] = ["bus", "store"].map(|name| folder.path().join(name));
+    for folder in [&of_bus, &of_store] {
+        fs::create_dir(folder).unwrap();
+    }
+    let bus = Monitored::start(&config("bus", ""), &of_bus);
+    let store = Monitored::start(&config("store", &tls), &of_store);
+    let port = store.nats.rsplit(':').next().unwrap();
+    let (secured, plain) = (
+        format!("tls://localhost:{port}"),
+        bus.nats.replace("nats://", "tls://"),
+    );
+    for command in ["serve", "doctor"] {
+        for (url, words) in [
+            (&secured, ["is not trusted", "UnknownIssuer", "--tls-ca"]),
+            (&plain, ["does not speak TLS", "--store-nats", "nats://"]),
+        ] {
+            let output = Command::new(ONEX)
+                .args([command, "--nats", &bus.nats, "--store-nats", url])
+                .env("HOME", folder.path())
+                .env_remove("XDG_STATE_HOME")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(69), "{command} {url}: {said}");
+            let told = said.split_once("onex").unwrap().1;
+            for word in words.into_iter().chain([url.as_str()]) {
+                assert!(told.contains(word), "{command} {word}: {said}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -307,7 +367,8 @@ async fn a_user_and_password_in_the_url_are_used() {
     assert_eq!(times, 1, "{said}");
 
     let url = format!("nats://onex:s3cret@{address}");
-    let _serve = Serve::start(&["--nats", &url]);
+    let serve = Serve::start(&["--nats", &url]);
+    assert!(!serve.typed.contains("s3cret"), "{}", serve.typed);
     let client = Options::at(&url).connect("test", |_| ()).await.unwrap();
     let asked = client.request("onex.registry.v1.describe", "{}".into());
     assert!(asked.await.unwrap().headers.is_some());

@@ -466,6 +466,8 @@ fn a_file_that_cannot_be_used_is_told_of_by_what_names_it() {
                 told.contains("/nowhere") && !told.contains("NATS_URL"),
                 "{told}"
             );
+            // Nobody was asked.
+            assert!(!told.contains("connection"), "{told}");
         }
     }
     let both = user("NATS_CERT").with("NATS_KEY", "/elsewhere");
@@ -547,6 +549,14 @@ fn a_variable_that_is_no_text_is_told_of() {
         ("NATS_URL", &b"nats://127.0.0.1:1\xff"[..], "port list"),
         ("NATS_URL", b"nats://u:\xff@127.0.0.1:1", "port list"),
         ("NATS_URL", b"nats://127.0.0.1:1\xff", "serve"),
+        ("NATS_URL", b"\xff", "run --port web -- true"),
+        ("NATS_CREDS", b"/nowhere\xff", "port list"),
+        ("NATS_CA", b"/nowhere\xff", "port list"),
+        ("ONEX_PORTS", b"\xff", "serve"),
+        ("ONEX_TTL_MAX", b"\xff", "serve"),
+        ("ONEX_STORE_NATS", b"\xff", "serve"),
+        ("ONEX_HOST", b"\xff", "run --port web -- true"),
+        ("TRACEPARENT", b"\xff", "tool invoke x"),
         ("NATS_CONTEXT", b"\xff", "port list"),
         ("ONEX_HOST", b"\xff", "port lease"),
         ("ONEX_HOST", b"\xff", "serve"),
@@ -567,6 +577,7 @@ fn a_variable_that_is_no_text_is_told_of() {
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{name} {line}: {told}");
         assert!(told.contains(name), "{name} {line}: {told}");
+        assert!(told.ends_with('\n'), "{name} {line}: {told:?}");
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, kv};
 use futures::TryStreamExt as _;
-use harness::{Caller, Log, Nats, PATIENCE, Registry};
+use harness::{Caller, Log, Nats, PATIENCE, Provider, Registry};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -441,6 +441,35 @@ fn a_data_folder_in_use() {
     drop(first);
 }
 
+/// A registry that was told to stop answers what is under way before it lets go of the folder; the next one waits for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_folder_of_a_registry_that_is_stopping_is_waited_for() {
+    let data = tempfile::tempdir().unwrap();
+    let mut first = Registry::start_in(data.path(), &UNTRIED);
+    let caller = Caller::of(&first).await;
+    let tool = json!({"name": "slow", "version": "1.0.0", "subject": "slow"});
+    let node = harness::node(Uuid::new_v4(), "calc", json!({"tools": [tool]}));
+    caller.get("node.register", node).await;
+    let (asked, mut was_asked) = tokio::sync::mpsc::unbounded_channel();
+    let _silent = Provider::serve(first.url(), "slow", move |_| {
+        let _ = asked.send(());
+        async {}
+    })
+    .await;
+    let call = json!({"tool_name": "slow", "timeout_ms": 3_000, "arguments": {}});
+    let called = tokio::spawn(async move { caller.ask("tool.invoke", call).await.is_err() });
+    was_asked.recv().await.unwrap();
+    first.terminate();
+    first.line("draining");
+    let folder = data.path().to_str().unwrap();
+    let args = ["--embedded", "--listen", "127.0.0.1:0", "--data", folder];
+    let mut second = Registry::spawn(&[&args[..], &UNTRIED].concat());
+    second.line("the data folder is in use, waiting");
+    assert!(called.await.unwrap());
+    second.await_ready();
+    assert!(first.ended().0.success());
+}
+
 /// Told to stop it does not wait for the folder, and leaves nobody behind who does.
 #[test]
 fn a_stop_while_the_data_folder_is_awaited() {
@@ -592,12 +621,23 @@ fn a_name_is_an_address_to_listen_on() {
     assert!(url.starts_with("nats://127.0.0.1:"), "{url}");
 }
 
+/// As when its terminal is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hang_up_stops_it_as_any_other_signal_does() {
+    let nats = Nats::start();
+    let mut registry = Registry::on(&nats, &UNTRIED);
+    registry.signal(Signal::HUP);
+    let (status, said) = registry.ended();
+    assert!(status.success(), "{said}");
+    says(&said, &["draining", "SIGHUP", "stopped"]);
+}
+
 /// As a shell without job control starts what it runs in the background.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_that_was_ignored_at_the_start_does_not_stop_it() {
     let nats = Nats::start();
     let mut child = Command::new("sh")
-        .args(["-c", "trap '' INT; exec \"$@\"", "sh"])
+        .args(["-c", "trap '' INT HUP; exec \"$@\"", "sh"])
         .args([env!("CARGO_BIN_EXE_onex"), "serve", "--nats", &nats.url()])
         .args(UNTRIED)
         .stderr(Stdio::piped())
@@ -611,12 +651,13 @@ async fn a_signal_that_was_ignored_at_the_start_does_not_stop_it() {
     );
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::INT).unwrap();
+    kill_process(pid, Signal::HUP).unwrap();
     let caller = Caller::connect(&nats.url()).await;
     caller.get("describe", json!({})).await;
     kill_process(pid, Signal::TERM).unwrap();
     let said = lines.collect::<Vec<_>>().join("\n");
     assert!(
-        said.contains("SIGTERM") && !said.contains("SIGINT"),
+        said.contains("SIGTERM") && !said.contains("SIGINT") && !said.contains("SIGHUP"),
         "{said}"
     );
     assert!(child.wait().unwrap().success());

@@ -120,4 +120,5 @@ fn a_store_that_cannot_be_reached_is_told_of_with_what_names_it() {
     let no_file = refused(["--store-creds", "/nope.creds"]);
     assert!(no_file.contains("/nope.creds"), "{no_file}");
     assert!(no_file.starts_with("--store-creds"), "{no_file}");
+    assert!(!no_file.contains("reached"), "{no_file}");
 }

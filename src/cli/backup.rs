@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::registry::{self, Accepted, BackupError, Saved};
+use crate::registry::{Accepted, Doctor, DoctorError, Saved};
 
 use super::{
     connection::Flags,
-    doctor::{failed, granted},
+    doctor::granted,
     failure::{Exit, Failure},
-    output::{Output, Table, plain},
+    output::{Output, Table},
     store_access::StoreAccess,
 };
 
@@ -60,10 +60,10 @@ struct Restored {
 impl Backup {
     pub(super) async fn run(self, flags: &Flags, output: Output) -> Result<Exit, Failure> {
         let access = self.access.open(flags).await?;
-        let doctor = registry::Doctor::new(access.settings.clone(), access.nats.clone());
-        let saved = doctor.backup(&self.folder).await;
+        let saved = access.doctor().backup(&self.folder).await;
+        let saved = saved.map_err(|error| access.failed(&error));
         access.close().await;
-        let saved = saved.map_err(|error| unsaved(&error))?;
+        let saved = saved?;
         let names = |_: &Saved| vec![self.folder.display().to_string()];
         output.show(&saved, names, |saved, _| vec![table(saved).into()])?;
         Ok(Exit::Done)
@@ -73,8 +73,8 @@ impl Backup {
 impl Restore {
     pub(super) async fn run(self, flags: &Flags, output: Output) -> Result<Exit, Failure> {
         let access = self.access.open(flags).await?;
-        let doctor = registry::Doctor::new(access.settings.clone(), access.nats.clone());
-        let restored = self.restore(&doctor).await;
+        let restored = self.restore(&access.doctor()).await;
+        let restored = restored.map_err(|error| access.failed(&error));
         access.close().await;
         let names = |restored: &Restored| vec![restored.accepted.revision.to_string()];
         output.show(&restored?, names, |restored, _| {
@@ -87,11 +87,9 @@ impl Restore {
         Ok(Exit::Done)
     }
 
-    async fn restore(&self, doctor: &registry::Doctor) -> Result<Restored, Failure> {
-        let saved = doctor.restore(&self.folder).await;
-        let saved = saved.map_err(|error| unsaved(&error))?;
-        let accepted = doctor.accept_restore(self.holders_restarted).await;
-        let accepted = accepted.map_err(|error| failed(&error))?;
+    async fn restore(&self, doctor: &Doctor) -> Result<Restored, DoctorError> {
+        let saved = doctor.restore(&self.folder).await?;
+        let accepted = doctor.accept_restore(self.holders_restarted).await?;
         Ok(Restored { saved, accepted })
     }
 }
@@ -101,16 +99,4 @@ fn table(saved: &Saved) -> Table {
         .row(["Entries", &saved.messages.to_string()])
         .row(["Last position", &saved.sequence.to_string()])
         .row(["Bytes of files", &saved.bytes.to_string()])
-}
-
-fn unsaved(error: &BackupError) -> Failure {
-    let message = plain(&crate::chain(error)).into_owned();
-    match error {
-        BackupError::File { .. } | BackupError::NotEmpty(_) | BackupError::NotABackup { .. } => {
-            Failure::usage(message)
-        }
-        BackupError::Store(_) | BackupError::Exists(_) | BackupError::Broken(_) => {
-            Failure::new(Exit::Failed, "STORE_UNAVAILABLE", message)
-        }
-    }
 }

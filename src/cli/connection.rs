@@ -101,9 +101,33 @@ impl Files {
 pub(super) struct Target {
     pub(super) options: Options,
     pub(super) because: String,
+    /// The context that it is of.
+    pub(super) context: Option<String>,
     /// The files, each with the flag or variable that names it.
     files: Vec<(PathBuf, &'static str)>,
+    /// The flags that would say something else.
+    pub(super) flags: &'static TargetFlags,
 }
+
+/// The flags that say which server, and who we are to it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TargetFlags {
+    pub(super) url: &'static str,
+    /// All that say which server.
+    pub(super) server: &'static str,
+    /// All that say who we are to it.
+    pub(super) who: &'static str,
+    /// What may help before another server is named.
+    pub(super) start: &'static str,
+}
+
+/// Those of all commands.
+pub(super) const FLAGS: TargetFlags = TargetFlags {
+    url: "--nats URL",
+    server: "--nats URL or --context NAME",
+    who: "--creds or --context",
+    start: "is `onex serve` running? `onex serve --embedded` starts one here; ",
+};
 
 impl Target {
     /// A server, what made it this one, and its files with what names each.
@@ -111,12 +135,21 @@ impl Target {
         options: Options,
         because: String,
         files: Vec<(PathBuf, &'static str)>,
+        flags: &'static TargetFlags,
     ) -> Self {
         Self {
             options,
             because,
+            context: None,
             files,
+            flags,
         }
+    }
+
+    /// The files that flags name, with these.
+    pub(super) fn files_by_flag(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let files = self.files.iter().map(|(path, by)| (*by, path));
+        files.filter(|(by, _)| by.starts_with('-'))
     }
 
     /// What said the value that is wrong: a flag or a variable; else what named the server.
@@ -232,6 +265,7 @@ impl Flags {
     /// and the other a file.
     fn follow(&self, choice: Choice, around: Files) -> Result<Target, Failure> {
         let by_flag = self.nats.is_some() || self.context.is_some();
+        let context = choice.context.as_ref().map(|(name, _)| name.clone());
         let (mut options, mut because) = match choice.context {
             Some((name, by)) => {
                 let because = format!("NATS context {name:?}, {by}");
@@ -293,8 +327,35 @@ impl Flags {
         Ok(Target {
             options,
             because,
+            context,
             files: files.into_iter().flatten().collect(),
+            flags: &FLAGS,
         })
+    }
+
+    /// Why these flags cannot be meant together.
+    pub(super) fn contradiction(&self) -> Option<&'static str> {
+        let both = self.nats.is_some() && self.context.is_some();
+        both.then_some("--nats and --context both name a server: give one of the two")
+    }
+
+    /// What each of them says, where it is given; of a URL what may be shown.
+    pub(super) fn given(&self) -> [(&'static str, Option<String>); 7] {
+        let path = |path: &Option<PathBuf>| Some(path.as_ref()?.display().to_string());
+        let files = &self.files;
+        let namespace = self.namespace.as_ref().and_then(Namespace::name);
+        [
+            (
+                "--nats",
+                self.nats.as_ref().map(|url| Options::at(url).shown()),
+            ),
+            ("--context", self.context.clone()),
+            ("--creds", path(&files.creds)),
+            ("--tls-ca", path(&files.tls_ca)),
+            ("--tls-cert", path(&files.tls_cert)),
+            ("--tls-key", path(&files.tls_key)),
+            ("--namespace", namespace.map(ToString::to_string)),
+        ]
     }
 
     /// The namespace.

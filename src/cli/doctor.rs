@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use crate::registry::{self, Accepted, Report};
+use crate::registry::{Accepted, Report};
 
 use super::{
     connection::Flags,
     failure::{Exit, Failure},
-    output::{Output, Table, plain, span},
-    store_access::StoreAccess,
+    output::{Output, Table, span},
+    store_access::{Access, StoreAccess},
 };
 
 /// Look at the store of a registry, and say whether one starts on it.
@@ -32,31 +32,25 @@ pub(super) struct Doctor {
 impl Doctor {
     pub(super) async fn run(self, flags: &Flags, output: Output) -> Result<Exit, Failure> {
         let access = self.access.open(flags).await?;
-        let doctor = registry::Doctor::new(access.settings.clone(), access.nats.clone());
-        let done = self.examine(&doctor, output).await;
+        let done = self.examine(&access, output).await;
         access.close().await;
         done
     }
 
-    async fn examine(&self, doctor: &registry::Doctor, output: Output) -> Result<Exit, Failure> {
+    async fn examine(&self, access: &Access, output: Output) -> Result<Exit, Failure> {
+        let doctor = access.doctor();
         if self.accept_restore {
             let accepted = doctor.accept_restore(self.holders_restarted).await;
-            return show_accepted(&accepted.map_err(|error| failed(&error))?, output);
+            return show_accepted(&accepted.map_err(|error| access.failed(&error))?, output);
         }
         let report = doctor.examine().await;
-        let report = report.map_err(|error| failed(&error))?;
+        let report = report.map_err(|error| access.failed(&error))?;
         show(&report, output)?;
         match &report.refused {
             None => Ok(Exit::Done),
             Some(why) => Err(Failure::new(Exit::Failed, "STORE_CHANGED", why.as_str())),
         }
     }
-}
-
-/// The store could not be looked at or changed.
-pub(super) fn failed(error: &registry::DoctorError) -> Failure {
-    let message = plain(&crate::chain(error)).into_owned();
-    Failure::new(Exit::Failed, "STORE_UNAVAILABLE", message)
 }
 
 /// When leases are granted on a store that was accepted.

@@ -98,7 +98,7 @@ pub(super) fn name_variable(mut error: Error, command: &Command) -> Error {
         && let Some(name) = not_text(command)
     {
         let message = format!("{name} must be text in UTF-8");
-        return Error::raw(ErrorKind::InvalidUtf8, message).with_cmd(command);
+        return Error::raw(ErrorKind::InvalidUtf8, message).format(&mut command.clone());
     }
     let (Some(ContextValue::String(of)), Some(ContextValue::String(value))) = (
         error.get(ContextKind::InvalidArg),

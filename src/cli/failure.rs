@@ -11,6 +11,11 @@ use crate::{
     protocol::error::{self, ErrorCode},
 };
 
+use super::typed;
+
+/// What to do where an answer took too long.
+const WAIT_LONGER: &str = "wait longer with --timeout";
+
 /// Exit codes. They do not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
@@ -92,6 +97,27 @@ impl Failure {
         self
     }
 
+    /// What a member of `details` becomes; nothing where it is left out.
+    #[must_use]
+    pub(super) fn with_changed(
+        mut self,
+        name: &str,
+        change: impl FnOnce(Value) -> Option<Value>,
+    ) -> Self {
+        if let Some(Value::Object(details)) = self.error.get_mut("details")
+            && let Some(value) = details.remove(name).and_then(change)
+        {
+            details.insert(name.to_owned(), value);
+        }
+        self
+    }
+
+    /// With nothing to do.
+    #[must_use]
+    pub(super) fn without_hint(self) -> Self {
+        Self { hint: None, ..self }
+    }
+
     /// With a member of `details`.
     #[must_use]
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -120,6 +146,11 @@ impl Failure {
     /// A member of the registry's `details`.
     pub(super) fn detail(&self, name: &str) -> Option<&Value> {
         self.error.get("details")?.get(name)
+    }
+
+    /// All of them.
+    pub(super) fn detail_values(&self) -> Value {
+        self.error.get("details").cloned().unwrap_or_default()
     }
 
     /// A member of the error that is not among its details, as `retryable`.
@@ -152,6 +183,23 @@ impl Failure {
             error.insert("message".to_owned(), self.message.as_ref().into());
         }
         self
+    }
+
+    /// Where waiting longer with --timeout does not help: with the flag that does, if there is one.
+    #[must_use]
+    pub(super) fn waiting_by(mut self, flag: Option<&str>) -> Self {
+        let Some(hint) = self.hint.take() else {
+            return self;
+        };
+        let hint = match flag {
+            Some(flag) => hint.replace(WAIT_LONGER, &format!("wait longer with {flag}")),
+            None => ["; ", ", or "]
+                .iter()
+                .fold(hint.into_string(), |hint, before| {
+                    hint.replace(&format!("{before}{WAIT_LONGER}"), "")
+                }),
+        };
+        self.hint(hint)
     }
 
     /// For a question: it has done nothing, whatever became of it.
@@ -202,25 +250,31 @@ impl Failure {
         self.message.into()
     }
 
-    /// For people: what happened, and below it what to do.
-    pub(super) fn text(&self) -> String {
+    /// For people: what happened, and below it what to do. Commands that it shows get `flags`.
+    pub(super) fn text(&self, flags: &str) -> String {
+        let hint = self.hint_with(flags);
         let below = self.shown.iter().map(String::as_str);
-        let below = below.chain(self.hint.as_deref());
+        let below = below.chain(hint.as_deref());
         below.fold(format!("onex: {}", self.message), |text, line| {
             format!("{text}\n      {line}")
         })
     }
 
+    fn hint_with(&self, flags: &str) -> Option<String> {
+        let hint = self.hint.as_deref()?;
+        Some(typed::with_flags(hint, flags))
+    }
+
     /// For programs: as the registry's errors, with `hint` and `request_id` where there are.
-    pub(super) fn json(&self) -> Value {
-        json!({ "error": self.error() })
+    pub(super) fn json(&self, flags: &str) -> Value {
+        json!({ "error": self.error(flags) })
     }
 
     /// The member `error` of that.
-    pub(super) fn error(&self) -> Value {
+    pub(super) fn error(&self, flags: &str) -> Value {
         let mut error = self.error.clone();
         let more = [
-            ("hint", self.hint.as_deref().map(str::to_owned)),
+            ("hint", self.hint_with(flags)),
             ("request_id", self.request_id.map(|id| id.0.to_string())),
         ];
         for (name, text) in more {
@@ -308,7 +362,9 @@ fn hint(refusal: &error::Error) -> Option<String> {
         ErrorCode::BusNotFound => "`onex bus list` shows the buses that there are",
         ErrorCode::SchemaNotFound => return Some(no_schema(refusal)),
         ErrorCode::PoolNotFound => "`onex pool list` shows the hosts that there are",
-        ErrorCode::PortUnavailable => "without --exact you get another one",
+        ErrorCode::PortUnavailable => {
+            "with --preferred-port, and without --exact, you get another one"
+        }
         ErrorCode::IdempotencyMismatch => "choose another --request-id",
         ErrorCode::LimitExceeded => return limit(refusal).map(str::to_owned),
         ErrorCode::ResourceExhausted => return Some(exhausted(refusal.retry_after_ms)),
@@ -390,7 +446,7 @@ mod tests {
     #[test]
     fn a_refusal_names_its_field_once() {
         let failure = |pointer: &str, message: &str| {
-            Failure::refused(&error::Error::invalid(pointer, message)).text()
+            Failure::refused(&error::Error::invalid(pointer, message)).text("")
         };
         assert_eq!(failure("/ttl", "must be 1"), "onex: ttl must be 1");
         assert_eq!(failure("/ttl", "ttl is odd"), "onex: ttl is odd");
@@ -402,7 +458,7 @@ mod tests {
         let refusal = error::Error::new(ErrorCode::PortUnavailable, "taken").with("state", "held");
         let failure = Failure::from(client::Error::Refused(refusal));
         assert_eq!(failure.exit, Exit::Failed);
-        let error = &failure.json()["error"];
+        let error = &failure.json("")["error"];
         assert_eq!(error["code"], "PORT_UNAVAILABLE");
         assert_eq!(error["details"]["state"], "held");
         assert!(error["hint"].as_str().unwrap().contains("--exact"));
@@ -413,7 +469,7 @@ mod tests {
         let hint = |what, limit| {
             let message = Refusal::LimitExceeded { what, limit }.to_string();
             let refusal = error::Error::new(ErrorCode::LimitExceeded, message).with("bound", what);
-            Failure::from(client::Error::Refused(refusal)).text()
+            Failure::from(client::Error::Refused(refusal)).text("")
         };
         let hosts = hint(bounds::HOSTS, 1);
         assert!(hosts.contains("--hosts-max"), "{hosts}");
@@ -446,12 +502,12 @@ mod tests {
         };
         for error in [unavailable(Outcome::Unknown), timed_out] {
             let failure = repeated(error);
-            assert_eq!(failure.json()["error"]["request_id"], id.to_string());
-            let text = failure.text();
+            assert_eq!(failure.json("")["error"]["request_id"], id.to_string());
+            let text = failure.text("");
             assert!(text.contains(&format!("--request-id {id}")), "{text}");
         }
         let failure = repeated(unavailable(Outcome::None));
-        assert!(failure.json()["error"].get("request_id").is_none());
+        assert!(failure.json("")["error"].get("request_id").is_none());
     }
 
     #[test]
@@ -464,6 +520,6 @@ mod tests {
             whole: json!({"code": "TOO_WARM"}),
         });
         assert_eq!(failure.exit, Exit::Later);
-        assert_eq!(failure.json()["error"]["code"], "TOO_WARM");
+        assert_eq!(failure.json("")["error"]["code"], "TOO_WARM");
     }
 }

@@ -33,6 +33,7 @@ mod store;
 mod store_access;
 mod tool;
 mod trust;
+mod typed;
 mod variables;
 mod version;
 mod watch;
@@ -110,7 +111,6 @@ enum Command {
     Serve(serve::Serve),
     #[cfg(target_os = "linux")]
     Run(run::Run),
-    #[command(hide = true)]
     Doctor(doctor::Doctor),
     Backup(backup::Backup),
     Restore(backup::Restore),
@@ -153,7 +153,7 @@ pub fn run() -> ExitCode {
         connection,
         command,
     } = onex;
-    let output = Output::new(asking.output);
+    let output = Output::new(asking.output).repeating(connection.repeated());
     if let Err(failure) = command.can_be_shown(&asking) {
         output.failure(&failure);
         return failure.exit.into();
@@ -255,6 +255,9 @@ impl Onex {
             Self::from_arg_matches(&given).map_err(|error| error.format(&mut command))?;
         if given.value_source("output") == Some(ValueSource::EnvVariable) {
             onex.asking.output_by = OUTPUT_VARIABLE;
+        }
+        if let Some(why) = onex.connection.contradiction() {
+            return Err(clap::Error::raw(ErrorKind::ArgumentConflict, why).format(&mut command));
         }
         if let (Command::Serve(serve), Some((name, given))) =
             (&mut onex.command, given.subcommand())
@@ -379,6 +382,50 @@ fn data_folder() -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The paths of all commands that do something: `port lease`.
+    fn paths(command: &clap::Command, path: &[&str]) -> Vec<String> {
+        let below: Vec<_> = command.get_subcommands().collect();
+        if below.is_empty() {
+            return vec![path.join(" ")];
+        }
+        let below = below.into_iter().filter(|below| below.get_name() != "help");
+        let below = below.map(|below| paths(below, &[path, &[below.get_name()]].concat()));
+        below.flatten().collect()
+    }
+
+    /// The commands of a row of the table in docs/cli.md; one word alone goes on with what the command before began with.
+    fn listed(row: &str) -> Vec<String> {
+        let cell = row.trim_start_matches('|').split('|').next().unwrap();
+        let mut listed: Vec<String> = Vec::new();
+        for code in cell.split('`').skip(1).step_by(2) {
+            let words = code.strip_prefix("onex ").unwrap_or(code).split(' ');
+            let is_name = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase());
+            let words: Vec<_> = words.take_while(is_name).collect();
+            let group = listed.last().and_then(|last| last.split_once(' '));
+            listed.push(match (words.as_slice(), group) {
+                ([word], Some((group, _))) => format!("{group} {word}"),
+                _ => words.join(" "),
+            });
+        }
+        listed
+    }
+
+    #[test]
+    fn every_command_is_in_the_table_of_the_documentation_and_in_sight() {
+        let command = definition::command(&[]);
+        let all = paths(&command, &[]);
+        let text = include_str!("../../docs/cli.md");
+        let rows = text.lines().filter(|line| line.starts_with("| `onex"));
+        let mut told: Vec<_> = rows.flat_map(listed).collect();
+        for path in &all {
+            assert!(told.contains(path), "docs/cli.md: {path}: {told:?}");
+        }
+        told.retain(|path| !all.contains(path));
+        assert!(told.is_empty(), "there is no {told:?}");
+        let mut hidden = command.get_subcommands().filter(|it| it.is_hide_set());
+        assert_eq!(hidden.next().map(clap::Command::get_name), None);
+    }
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn a_column_that_is_not_there_is_named_with_those_that_are() {
         let refused = sort::<Value>(&mut [], "size", COLUMNS).unwrap_err();
-        let text = refused.text();
+        let text = refused.text("");
         assert!(
             text.contains("\"size\"") && text.contains("name, left"),
             "{text}"

@@ -10,7 +10,7 @@ use std::{
 use jiff::{Span, SpanRelativeTo};
 use onex_types::{
     ids::{Invalid, LeaseId, Port, RequestId, RequesterId, TTL_SECONDS_MAX, Ttl},
-    ports::PortRange,
+    ports::{PortRange, PortSet},
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -26,7 +26,9 @@ use crate::{
         node_view::{Liveness, Section},
         port::{Limit, RequestedTransport},
     },
-    registry::settings::{CALLS_KEPT_SECONDS_MAX, EVENTS_AGE_SECONDS_MAX, parse_ranges},
+    registry::settings::{
+        CALLS_KEPT_SECONDS_MAX, EVENTS_AGE_SECONDS_MAX, parse_ranges, show_ranges,
+    },
 };
 
 use super::output::{span, word};
@@ -177,6 +179,29 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, Invalid> {
 #[derive(Debug, Clone)]
 pub(super) struct Ranges(pub(super) Vec<PortRange>);
 
+impl Ranges {
+    /// Whether each of these ports is one of `others`.
+    pub(super) fn are_within(&self, others: &Self) -> bool {
+        let mut set = PortSet::empty();
+        let ports = |ranges: &[PortRange]| -> Vec<Port> {
+            let numbers = ranges
+                .iter()
+                .flat_map(|range| range.first.number()..=range.last.number());
+            numbers.filter_map(Port::new).collect()
+        };
+        for port in ports(&others.0) {
+            set.set(port, true);
+        }
+        ports(&self.0).into_iter().all(|port| set.contains(port))
+    }
+}
+
+impl fmt::Display for Ranges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&show_ranges(&self.0))
+    }
+}
+
 /// Ranges of ports, with at least one in them.
 pub(super) fn some_ranges(text: &str) -> Result<Ranges, Invalid> {
     match ranges(text)? {
@@ -189,7 +214,26 @@ pub(super) fn some_ranges(text: &str) -> Result<Ranges, Invalid> {
 
 /// Ranges of ports, or none.
 pub(super) fn ranges(text: &str) -> Result<Ranges, Invalid> {
-    parse_ranges(text).map(Ranges)
+    let ranges = parse_ranges(text)?;
+    // They are in order.
+    for pair in ranges.windows(2) {
+        let [one, next] = pair else { continue };
+        if one == next {
+            return Err(Invalid(format!(
+                "must have each port once: {one} is there twice"
+            )));
+        }
+        if next.first <= one.last {
+            let both = PortRange {
+                first: one.first,
+                last: one.last.max(next.last),
+            };
+            return Err(Invalid(format!(
+                "must have each port once: for {one} and {next} write {both}"
+            )));
+        }
+    }
+    Ok(Ranges(ranges))
 }
 
 /// A value of a closed list, as it stands on the wire.
@@ -335,6 +379,37 @@ mod tests {
             };
             assert!(told.contains("ADDR:PORT"), "{told}");
         }
+    }
+
+    #[test]
+    fn ranges_are_told_with_what_was_given_and_what_would_be_right() {
+        for (text, told) in [
+            ("9-5", "for 9-5 write 5-9"),
+            (
+                "20000-70000",
+                "from 1 to 65535, and ranges of them, as 20000-29999,31000: 70000, in 20000-70000, is no port",
+            ),
+            ("0", ": 0 is no port"),
+            ("99999999999", ": 99999999999 is no port"),
+            ("5-", ": \"5-\" lacks one of its two ends"),
+            ("-5", ": \"-5\" lacks one of its two ends"),
+            ("x", ": \"x\" is no number"),
+            (
+                "5-9,1,7-12",
+                "must have each port once: for 5-9 and 7-12 write 5-12",
+            ),
+            ("5-9,7", "must have each port once: for 5-9 and 7 write 5-9"),
+            (
+                "7,5-9,7",
+                "must have each port once: for 5-9 and 7 write 5-9",
+            ),
+            ("7,7", "must have each port once: 7 is there twice"),
+            ("5-9, 5-9", "must have each port once: 5-9 is there twice"),
+        ] {
+            let said = ranges(text).unwrap_err().to_string();
+            assert!(said.ends_with(told), "{text}: {said}");
+        }
+        assert_eq!(ranges("5-9,10-12,1").unwrap().to_string(), "1,5-9,10-12");
     }
 
     #[test]

@@ -34,6 +34,7 @@ use super::{
     parse::{self, Ranges, Seconds},
     stopping::{Signals, StopSignal},
     store::Store,
+    typed,
 };
 
 mod failure;
@@ -50,7 +51,7 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Run the registry.
 ///
 /// Without --nats and --context it starts a NATS server of its own on the loopback address, with its data
-/// in --data. Ctrl-C or SIGTERM lets it answer what is under way and stop; a second one stops it at once.
+/// in --data. Ctrl-C, SIGTERM or SIGHUP lets it answer what is under way and stop; a second one stops it at once.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Serve {
@@ -165,6 +166,9 @@ pub(super) struct Serve {
     /// What said the data folder; none where it is the default.
     #[arg(skip)]
     data_by: Option<&'static str>,
+    /// The flags that only say where data is, for another command on it.
+    #[arg(skip)]
+    repeated: String,
     /// Log as JSON lines. RUST_LOG says what is logged, `info` by default: a level alone is one for the registry's own
     /// messages, `async_nats=debug` one for a library's.
     #[arg(long, env = "ONEX_LOG_JSON")]
@@ -211,11 +215,32 @@ impl Serve {
                 "{whose} {host} means another machine to everyone: give this machine's name, as others call it"
             ));
         }
+        if self.ports.are_within(&self.reserved) {
+            let named = |id: &str, ranges: &Ranges| match given.value_source(id) {
+                Some(ValueSource::CommandLine) => format!("{} {ranges}", flag(id)),
+                Some(ValueSource::EnvVariable) => {
+                    format!("ONEX_{}={ranges}", id.to_ascii_uppercase())
+                }
+                _ => format!("{}, {ranges} by default", flag(id)),
+            };
+            return Err(format!(
+                "{} leaves no port of {}: reserve fewer ports, or grant others",
+                named("reserved", &self.reserved),
+                named("ports", &self.ports)
+            ));
+        }
         self.data_by = match given.value_source("data") {
             Some(ValueSource::CommandLine) => Some("--data"),
             Some(ValueSource::EnvVariable) => Some("ONEX_DATA"),
             _ => None,
         };
+        let places = self.store.places().into_iter();
+        let data = self.data.as_ref().map(|data| data.display().to_string());
+        let places = places.chain([("data", data)]).filter(|(id, _)| is_flag(id));
+        let places = places.filter_map(|(id, place)| Some((flag(id), place?)));
+        self.repeated = places
+            .map(|(flag, place)| typed::argument((&flag, place)))
+            .collect();
         let own = ["embedded", "listen", "data"].into_iter().find(is_flag);
         let running = ["nats", "context"].into_iter().find(is_flag);
         if let (Some(own), Some(running)) = (own, running) {
@@ -254,10 +279,12 @@ impl Serve {
 
     pub(super) async fn run(self, flags: &Flags) -> ExitCode {
         logging::start(self.log_json);
+        let repeated = flags.repeated() + &self.repeated;
         match Box::pin(self.serve(flags)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("onex serve: {}", failure::message(&error));
+                let message = failure::message(&error);
+                eprintln!("onex serve: {}", typed::with_flags(&message, &repeated));
                 failure::exit_code(&error).into()
             }
         }
@@ -316,13 +343,15 @@ impl Serve {
             let nats = Options::at(server.url());
             (Some(server), nats)
         };
+        let of_own = || format!(" --server {}", nats.shown());
+        let nats_flags = running.as_ref().map_or_else(of_own, Target::for_nats);
         let outcome = tokio::select! {
-            outcome = run(settings, &nats, &stop_signal) => outcome.map_err(|error| {
+            outcome = run(settings, &nats, &nats_flags, &stop_signal) => outcome.map_err(|error| {
                 let store = running.as_ref().and_then(|bus| self.store.target(&bus.options));
                 let error = failure::differing(error, &self.given);
                 failure::unreached(error, running.as_ref(), store.as_ref())
             }),
-            how = exited(&mut server) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
+            how = exited(&mut server, &stop_signal) => Err(anyhow::anyhow!("the NATS server ended: {how}")),
         };
         if let Some(server) = server {
             server.stop().await;
@@ -393,7 +422,12 @@ fn stopped_while_starting(signal: &str) {
 }
 
 /// Serves until it is told to stop; then answers what is in flight.
-async fn run(settings: Settings, nats: &Options, stop_signal: &StopSignal) -> anyhow::Result<()> {
+async fn run(
+    settings: Settings,
+    nats: &Options,
+    nats_flags: &str,
+    stop_signal: &StopSignal,
+) -> anyhow::Result<()> {
     let subject = settings.namespace.subject("port.lease");
     let mut pause = RESTART_PAUSE_MIN;
     loop {
@@ -405,7 +439,7 @@ async fn run(settings: Settings, nats: &Options, stop_signal: &StopSignal) -> an
                 return Ok(());
             }
         };
-        tracing::info!("try: nats --server {} req {subject} ''", nats.shown());
+        tracing::info!("try: nats{nats_flags} req {subject} ''");
         tokio::select! {
             failure = registry.failed() => {
                 registry.abandon();
@@ -435,9 +469,15 @@ async fn run(settings: Settings, nats: &Options, stop_signal: &StopSignal) -> an
     }
 }
 
-async fn exited(server: &mut Option<embedded::Server>) -> String {
-    match server {
-        Some(server) => server.exited().await,
-        None => std::future::pending().await,
+/// How the server of its own ended, if it did; tells it meanwhile when it is about to be stopped.
+async fn exited(server: &mut Option<embedded::Server>, stop_signal: &StopSignal) -> String {
+    let Some(server) = server else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        how = server.exited() => return how,
+        _ = stop_signal.received() => {}
     }
+    server.will_stop();
+    server.exited().await
 }

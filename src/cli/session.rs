@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) output: Output,
     /// The server, to be shown.
     server: String,
+    /// The flags of a registry that is started there.
+    for_serve: String,
     namespace: Namespace,
     /// What the server complained of last. It says so beside its answers, not in them.
     complaint: Arc<watch::Sender<Option<String>>>,
@@ -75,6 +77,7 @@ impl Session {
             client: Client::new(nats, namespace.clone()).with_timeout(timeout),
             output,
             server: target.options.shown(),
+            for_serve: target.for_serve(),
             namespace,
             complaint,
             connected,
@@ -142,7 +145,8 @@ impl Session {
         };
         let message = format!("a NATS server answers at {server}, but {registry} serves there");
         Failure::new(Exit::Unreachable, "NO_REGISTRY", message).hint(format!(
-            "start one with `onex serve --nats {server}{flag}`, or say where it is with --nats or --namespace"
+            "start one with `onex serve{}{flag}`, or say where it is with --nats or --namespace",
+            self.for_serve
         ))
     }
 }
@@ -176,7 +180,7 @@ pub(super) fn unconnected(error: &connect::Error, target: &Target) -> Failure {
                 plain(&crate::chain(cause))
             );
             Failure::new(Exit::Failed, "ACCESS_DENIED", message)
-                .hint("say who you are with --creds or --context")
+                .hint(format!("say who you are with {}", target.flags.who))
         }
         _ => unreachable(&crate::chain(cause), target),
     }
@@ -203,7 +207,10 @@ fn untrusted(server: &str, why: &rustls::Error, target: &Target) -> Failure {
         }
         rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => "ask the server by a name that its certificate has, with --nats URL",
+        ) => &format!(
+            "ask the server by a name that its certificate has, with {}",
+            target.flags.url
+        ),
         _ => "it is the server's to mend",
     };
     Failure::new(Exit::Unreachable, "UNTRUSTED_SERVER", message)
@@ -216,6 +223,8 @@ fn unreachable(cause: &str, target: &Target) -> Failure {
     // What a server says stays on one line.
     let (cause, because) = (plain(cause), &target.because);
     let message = format!("no NATS server at {server} ({because}): {cause}");
-    Failure::new(Exit::Unreachable, "NO_SERVER", message)
-        .hint("is `onex serve` running? `onex serve --embedded` starts one here; say where with --nats URL or --context NAME")
+    Failure::new(Exit::Unreachable, "NO_SERVER", message).hint(format!(
+        "{}say where with {}",
+        target.flags.start, target.flags.server
+    ))
 }

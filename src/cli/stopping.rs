@@ -14,6 +14,8 @@ const SIGNAL_ECHO: Duration = Duration::from_millis(200);
 pub(super) struct Signals {
     terminate: Listener,
     interrupt: Listener,
+    /// Its terminal is gone.
+    hang_up: Listener,
 }
 
 impl Signals {
@@ -22,6 +24,7 @@ impl Signals {
         Ok(Self {
             terminate: Listener::new(SignalKind::terminate(), ignored)?,
             interrupt: Listener::new(SignalKind::interrupt(), ignored)?,
+            hang_up: Listener::new(SignalKind::hangup(), ignored)?,
         })
     }
 
@@ -29,6 +32,7 @@ impl Signals {
         tokio::select! {
             () = self.terminate.next() => "SIGTERM",
             () = self.interrupt.next() => "SIGINT",
+            () = self.hang_up.next() => "SIGHUP",
         }
     }
 

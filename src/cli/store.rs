@@ -6,12 +6,20 @@ use clap::Args;
 
 use crate::connect::Options;
 
-use super::connection::{Target, some_url};
+use super::connection::{Target, TargetFlags, some_url};
 
 /// What says where it is.
 const BY_NATS: &str = "--store-nats or ONEX_STORE_NATS";
 /// What says who we are to it.
 const BY_CREDS: &str = "--store-creds or ONEX_STORE_CREDS";
+
+/// What would say something else.
+const FLAGS: TargetFlags = TargetFlags {
+    url: "--store-nats URL",
+    server: "--store-nats URL",
+    who: "--store-creds",
+    start: "",
+};
 
 /// Where the log is, and who we are to it.
 #[derive(Debug, Clone, Args)]
@@ -43,6 +51,16 @@ impl Store {
         }
     }
 
+    /// What says where it is, by the names of the arguments; of a URL what may be shown.
+    pub(super) fn places(&self) -> [(&'static str, Option<String>); 2] {
+        let url = self.store_nats.as_ref();
+        let creds = self.store_creds.as_ref();
+        [
+            ("store_nats", url.map(|url| Options::at(url).shown())),
+            ("store_creds", creds.map(|path| path.display().to_string())),
+        ]
+    }
+
     /// The same, with what says so.
     pub(super) fn target(&self, bus: &Options) -> Option<Target> {
         let options = self.options(bus)?;
@@ -50,7 +68,7 @@ impl Store {
         let by = if by_url { BY_NATS } else { BY_CREDS };
         let creds = self.store_creds.clone();
         let files = creds.into_iter().map(|path| (path, BY_CREDS)).collect();
-        Some(Target::of(options, format!("from {by}"), files))
+        Some(Target::of(options, format!("from {by}"), files, &FLAGS))
     }
 }
 

@@ -4,13 +4,19 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{connect::Options, embedded, registry::settings::Settings};
+use crate::{
+    connect::Options,
+    embedded,
+    registry::{BackupError, Doctor, DoctorError, settings::Settings},
+};
 
 use super::{
-    connection::Flags,
+    connection::{FLAGS, Flags, Target},
     failure::{Exit, Failure},
     notes, notes_of,
+    output::plain,
     serve::{embedded_options, is_about_data},
+    session,
     store::Store,
 };
 
@@ -26,8 +32,10 @@ pub(super) struct StoreAccess {
 
 /// A store that can be reached.
 pub(super) struct Access {
-    pub(super) settings: Settings,
-    pub(super) nats: Options,
+    settings: Settings,
+    bus: Target,
+    /// Where the log is, where that is not where requests come from.
+    store: Option<Target>,
     server: Option<embedded::Server>,
 }
 
@@ -45,7 +53,8 @@ impl StoreAccess {
             settings.notes = notes_of(&settings, &target.options);
             return Ok(Access {
                 settings,
-                nats: target.options,
+                store: self.store.target(&target.options),
+                bus: target,
                 server: None,
             });
         }
@@ -67,15 +76,46 @@ impl StoreAccess {
                 Failure::new(Exit::Failed, "NO_SERVER", message)
             }
         })?;
+        let nats = Options::at(server.url());
         Ok(Access {
             settings,
-            nats: Options::at(server.url()),
+            bus: Target::of(nats, "started for this".to_owned(), Vec::new(), &FLAGS),
+            store: None,
             server: Some(server),
         })
     }
 }
 
 impl Access {
+    /// Who looks at it, and changes it.
+    pub(super) fn doctor(&self) -> Doctor {
+        Doctor::new(self.settings.clone(), self.bus.options.clone())
+    }
+
+    /// Why that could not be done. Where a server is not reached, that is told as everywhere, of the one that it is.
+    pub(super) fn failed(&self, error: &DoctorError) -> Failure {
+        let unreached = match error {
+            DoctorError::Connect(error) => Some((error, &self.bus)),
+            DoctorError::Store(onex_log::Error::Connect(error))
+            | DoctorError::Backup(BackupError::Store(onex_log::Error::Connect(error))) => {
+                Some((error, self.store.as_ref().unwrap_or(&self.bus)))
+            }
+            _ => None,
+        };
+        if let Some((error, target)) = unreached {
+            return session::unconnected(error, target);
+        }
+        let message = plain(&crate::chain(error)).into_owned();
+        match error {
+            DoctorError::Backup(
+                BackupError::File { .. }
+                | BackupError::NotEmpty(_)
+                | BackupError::NotABackup { .. },
+            ) => Failure::usage(message),
+            _ => Failure::new(Exit::Failed, "STORE_UNAVAILABLE", message),
+        }
+    }
+
     /// Ends what was started for it.
     pub(super) async fn close(self) {
         if let Some(server) = self.server {

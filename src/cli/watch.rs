@@ -1,6 +1,6 @@
 //! Lists: once, or again and again.
 
-use std::{pin::pin, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -187,7 +187,7 @@ pub(super) fn most() -> Option<Limit> {
 
 /// Tells of trouble that is new.
 fn complain(session: &Session, failure: &Failure, trouble: &mut Option<String>) {
-    let text = failure.text();
+    let text = failure.text("");
     if trouble.as_ref() != Some(&text) {
         session.output.failure(failure);
         *trouble = Some(text);
@@ -224,10 +224,13 @@ fn told_to_end() -> Result<impl Future<Output = ()>, Failure> {
     };
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
+    let mut hang_up = listen(SignalKind::hangup())?;
     Ok(async move {
-        let interrupted = pin!(interrupt.next());
-        let terminated = pin!(terminate.next());
-        futures::future::select(interrupted, terminated).await;
+        tokio::select! {
+            () = interrupt.next() => {}
+            () = terminate.next() => {}
+            () = hang_up.next() => {}
+        }
     })
 }
 

@@ -170,9 +170,9 @@ fn lock(folder: &Folder) -> Result<File, Error> {
             }
         }
     }
-    // For who finds the folder locked: the server's process and the registry's.
+    // For who finds the folder locked: the server's process and the registry's. A registry that is about to end adds that.
     let holder = format!(
-        "{} {}\n",
+        "{} {} ",
         std::process::id(),
         getppid().map_or(0, Pid::as_raw_pid)
     );

@@ -1,7 +1,7 @@
 //! What the server keeps below the data folder, and the configuration that it runs with.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,17 @@ const TAIL_BYTES_MAX: u64 = 16 * 1024;
 
 /// How many of its last lines a message repeats.
 const TAIL_LINES_MAX: usize = 5;
+
+/// What the lock says of a registry that is about to end, behind the two process ids.
+const STOPPING: &str = "stopping";
+
+/// The processes that have a folder locked.
+pub(super) struct Holder {
+    pub(super) server: i32,
+    pub(super) registry: i32,
+    /// Whether both are about to end.
+    pub(super) is_stopping: bool,
+}
 
 /// The server's own folder inside the data folder.
 #[derive(Debug, Clone)]
@@ -40,6 +51,25 @@ impl Folder {
     /// Locked for as long as a server runs here.
     pub(super) fn lock(&self) -> PathBuf {
         self.0.join("lock")
+    }
+
+    /// Notes for whoever finds the folder locked that the registry is about to end.
+    pub(super) fn note_stopping(&self) {
+        let lock = OpenOptions::new().append(true).open(self.lock());
+        // Without the note the next one is refused at once.
+        let _ = lock.and_then(|mut lock| write!(lock, "{STOPPING} "));
+    }
+
+    /// Who has it locked, as far as is known.
+    pub(super) fn holder(&self) -> Option<Holder> {
+        let text = fs::read_to_string(self.lock()).ok()?;
+        let mut words = text.split_whitespace();
+        let mut id = || words.next()?.parse().ok();
+        Some(Holder {
+            server: id()?,
+            registry: id()?,
+            is_stopping: words.next() == Some(STOPPING),
+        })
     }
 
     pub(super) fn config(&self) -> PathBuf {

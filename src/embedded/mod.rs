@@ -26,7 +26,7 @@ pub use child::{CHILD, child};
 pub use error::Error;
 pub use occupant::Occupant;
 
-use folder::Folder;
+use folder::{Folder, Holder};
 use process::{Pipes, Process};
 
 /// How long a server may take until it accepts clients: it reads what it has stored, gigabytes of events perhaps.
@@ -166,9 +166,15 @@ impl Server {
         format!("{how}; {}", self.folder.last_words())
     }
 
+    /// Says that [`Server::stop`] comes soon: who starts another one in the same folder waits for that, and is not refused.
+    pub fn will_stop(&self) {
+        self.folder.note_stopping();
+    }
+
     /// Ends the server: asks it to, and kills it when it has not ended after ten seconds.
     pub async fn stop(mut self) {
         let began = Instant::now();
+        self.will_stop();
         info!(pid = self.pid(), "stopping nats-server");
         let how = self.process.stop().await;
         info!(how, took_ms = millis(began), "nats-server is stopped");
@@ -211,6 +217,10 @@ async fn await_lock(
     folder: &Folder,
     data: &Path,
 ) -> Result<(), Error> {
+    let busy = || Error::DataBusy {
+        path: data.to_owned(),
+        holder: holder(folder),
+    };
     let began = Instant::now();
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -219,6 +229,7 @@ async fn await_lock(
                 info!(took_ms = millis(began), "the data folder is ours");
                 return Ok(());
             }
+            child::WAITING if is_kept(folder) => return Err(busy()),
             child::WAITING => {
                 let holder = holder(folder);
                 info!(
@@ -226,12 +237,7 @@ async fn await_lock(
                     "the data folder is in use, waiting for its nats-server to end"
                 );
             }
-            child::BUSY => {
-                return Err(Error::DataBusy {
-                    path: data.to_owned(),
-                    holder: holder(folder),
-                });
-            }
+            child::BUSY => return Err(busy()),
             other => {
                 if let Some(what) = other.strip_prefix(child::UNUSABLE) {
                     return Err(Error::DataOfChild {
@@ -252,11 +258,19 @@ async fn await_lock(
     })
 }
 
+/// Whether who has the folder locked goes on: a registry that runs with its server, and is not about to end.
+fn is_kept(folder: &Folder) -> bool {
+    folder.holder().is_some_and(|holder| {
+        !holder.is_stopping && occupant::is_child_of(holder.server, holder.registry)
+    })
+}
+
 /// Who has the folder locked, as the lock file says.
 fn holder(folder: &Folder) -> String {
-    let text = std::fs::read_to_string(folder.lock()).unwrap_or_default();
-    let mut ids = text.split_whitespace().map(str::parse::<i32>);
-    let (Some(Ok(server)), Some(Ok(registry))) = (ids.next(), ids.next()) else {
+    let Some(Holder {
+        server, registry, ..
+    }) = folder.holder()
+    else {
         return "another nats-server".into();
     };
     match occupant::command_of(registry) {

@@ -46,7 +46,7 @@ pub(super) fn bindable(address: SocketAddr) -> io::Result<()> {
 }
 
 #[cfg(target_os = "linux")]
-pub(super) use kernel::{command_of, occupant};
+pub(super) use kernel::{command_of, is_child_of, occupant};
 
 /// Who listens on `address`: only Linux is asked.
 #[cfg(not(target_os = "linux"))]
@@ -58,6 +58,12 @@ pub(super) fn occupant(_address: SocketAddr) -> Occupant {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn command_of(_pid: i32) -> Option<String> {
     None
+}
+
+/// Whether process `pid` runs as a child of `parent`: only Linux is asked.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_child_of(_pid: i32, _parent: i32) -> bool {
+    false
 }
 
 /// What Linux knows.
@@ -122,6 +128,12 @@ mod kernel {
     /// How process `pid` was started, if it is there and may be looked at.
     pub(in crate::embedded) fn command_of(pid: i32) -> Option<String> {
         Process::new(pid).ok().map(|process| command(&process))
+    }
+
+    /// Whether process `pid` runs as a child of `parent`.
+    pub(in crate::embedded) fn is_child_of(pid: i32, parent: i32) -> bool {
+        let stat = Process::new(pid).and_then(|process| process.stat());
+        stat.is_ok_and(|stat| stat.ppid == parent)
     }
 
     fn command(process: &Process) -> String {

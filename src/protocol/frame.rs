@@ -99,7 +99,9 @@ fn parse_object<T: DeserializeOwned>(
             }
             let said = said_plainly(&error);
             let (below, message) = violation_in(&said);
-            return Err(Error::invalid(pointer + below, message));
+            let pointer = pointer + below;
+            let message = naming_field(&pointer, message);
+            return Err(Error::invalid(pointer, message));
         }
     };
     json.end()
@@ -107,6 +109,15 @@ fn parse_object<T: DeserializeOwned>(
     typo()?;
     let ignored = unknown.iter().map(Unknown::pointer).collect();
     Ok(Parsed { request, ignored })
+}
+
+/// The message with the field that is wrong, where it does not name it.
+fn naming_field(pointer: &str, message: &str) -> String {
+    let field = pointer.trim_start_matches('/');
+    if field.is_empty() || message.contains(field) {
+        return message.to_owned();
+    }
+    format!("{field} {message}")
 }
 
 /// Whether a caller that speaks that minor may name fields that this build does not know.

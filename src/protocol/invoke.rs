@@ -431,7 +431,8 @@ pub struct Candidate {
     /// Calls of this tool that wait, at this instance, until it has room.
     #[serde(default)]
     pub queued: usize,
-    /// How long its results took lately, in milliseconds; null while this instance has had none.
+    /// How long its last results took, in milliseconds: their mean, of which the last one makes up a fifth. Null while this
+    /// instance has had none for five minutes.
     pub recent_ms: Option<f64>,
     /// How far the node is trusted.
     pub trust_state: Open<TrustState>,

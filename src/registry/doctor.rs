@@ -82,6 +82,9 @@ pub enum DoctorError {
     /// No store.
     #[error("the store cannot be used")]
     Store(#[from] onex_log::Error),
+    /// It could not be saved or put back.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// It cannot be gone on from what is there.
     #[error("{0}")]
     Load(String),
@@ -141,15 +144,15 @@ impl Doctor {
     }
 
     /// Saves the log into a folder. Registries may go on meanwhile.
-    pub async fn backup(&self, folder: &Path) -> Result<Saved, BackupError> {
+    pub async fn backup(&self, folder: &Path) -> Result<Saved, DoctorError> {
         let log = self.settings.log(&self.nats);
-        onex_log::backup(&log.nats, &log.bucket, folder).await
+        Ok(onex_log::backup(&log.nats, &log.bucket, folder).await?)
     }
 
     /// Puts the log back from a folder, where there is none any more.
-    pub async fn restore(&self, folder: &Path) -> Result<Saved, BackupError> {
+    pub async fn restore(&self, folder: &Path) -> Result<Saved, DoctorError> {
         let log = self.settings.log(&self.nats);
-        onex_log::restore(&log.nats, &log.bucket, folder, log.replicas).await
+        Ok(onex_log::restore(&log.nats, &log.bucket, folder, log.replicas).await?)
     }
 
     /// Lets a registry go on from what is there.

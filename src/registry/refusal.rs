@@ -44,7 +44,7 @@ pub(in crate::registry) fn error_at(revision: u64, refusal: Refusal) -> Error {
 pub(in crate::registry) fn error(refusal: Refusal) -> Error {
     let message = refusal.to_string();
     match refusal {
-        Refusal::TtlTooLong(_) => Error::invalid("/ttl", message),
+        Refusal::TtlTooLong { .. } => Error::invalid("/ttl", message),
         Refusal::IdempotencyMismatch(request_id) => Error::mismatch(request_id),
         Refusal::LeaseExpired(lease_id, port) => Error::new(
             ErrorCode::LeaseExpired,

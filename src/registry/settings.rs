@@ -172,25 +172,31 @@ impl Settings {
 
 /// Ports and ranges of ports with commas between, as `20000-29999,31000`.
 pub fn parse_ranges(text: &str) -> Result<Vec<PortRange>, Invalid> {
-    let port = |part: &str| {
-        let number = part.trim().parse().ok().and_then(Port::new);
+    let port = |end: &str, part: &str| {
+        let number = end.trim().parse().ok().and_then(Port::new);
         number.ok_or_else(|| {
-            Invalid(format!(
-                "must be ports of 1 to 65535 and ranges, as 20000-29999,31000: {:?} is no such port",
-                part.trim()
-            ))
+            let is_number = !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit());
+            let why = match (end.is_empty(), is_number) {
+                (true, _) => format!("{part:?} lacks one of its two ends"),
+                (_, true) if end == part => format!("{end} is no port"),
+                (_, true) => format!("{end}, in {part}, is no port"),
+                _ => format!("{end:?} is no number"),
+            };
+            let right = "must be ports from 1 to 65535, and ranges of them, as 20000-29999,31000";
+            Invalid(format!("{right}: {why}"))
         })
     };
     let mut ranges = Vec::new();
-    for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+    let parts = text.split(',').map(str::trim);
+    for part in parts.filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let range = PortRange {
-            first: port(first)?,
-            last: port(last)?,
+            first: port(first.trim(), part)?,
+            last: port(last.trim(), part)?,
         };
         if range.first > range.last {
             return Err(Invalid(format!(
-                "must have the lower end of each range first: write {}-{}",
+                "must have the lower end of each range first: for {part} write {}-{}",
                 range.last, range.first
             )));
         }

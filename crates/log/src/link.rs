@@ -64,7 +64,6 @@ impl Servers {
         }
         let count = self.known.len().max(1);
         let server = self.known.get(self.next % count).cloned();
-        let unreachable = |error| connect::Error::Connect(self.options.shown(), error);
         let client = options
             .connection_timeout(CONNECT_TIMEOUT)
             .subscription_capacity(SUBSCRIPTION_MESSAGES_MAX)
@@ -73,7 +72,7 @@ impl Servers {
             .max_reconnects(1)
             .connect(server.as_slice())
             .await
-            .map_err(unreachable)?;
+            .map_err(|error| connect::Error::of_connect(self.options.shown(), error))?;
         // It fails only where the connection has ended already, and then every request says so.
         let _ = client.set_server_pool(NOWHERE).await;
         self.learn(&client);

@@ -76,7 +76,8 @@ pub enum Error {
 }
 
 impl Error {
-    fn of_connect(server: String, error: ConnectError) -> Self {
+    /// Why that server, as it is shown, could not be connected to.
+    pub fn of_connect(server: String, error: ConnectError) -> Self {
         let io = error
             .source()
             .and_then(|source| source.downcast_ref::<io::Error>());

@@ -2,7 +2,10 @@
 
 use std::{fmt, net::IpAddr, num::NonZeroU16, str::FromStr, sync::Arc};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, Unexpected, Visitor},
+};
 use uuid::Uuid;
 
 /// Longest token, in characters. Source: `docs/protocol.md`, "Frame".
@@ -19,12 +22,32 @@ pub const TTL_SECONDS_MAX: u32 = 86_400;
 #[error("{0}")]
 pub struct Invalid(pub String);
 
+/// A UUID from its text; one that is wrong is told with what would be right.
+fn uuid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+    struct Text;
+
+    impl Visitor<'_> for Text {
+        type Value = Uuid;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a UUID, as 0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Uuid, E> {
+            let wrong = |_| E::invalid_value(Unexpected::Str(text), &self);
+            text.parse().map_err(wrong)
+        }
+    }
+
+    deserializer.deserialize_str(Text)
+}
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(pub Uuid);
+        pub struct $name(#[serde(deserialize_with = "uuid")] pub Uuid);
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -334,9 +357,39 @@ impl fmt::Display for Port {
 }
 
 /// How long a lease lasts without a renewal, in whole seconds: 1 to [`TTL_SECONDS_MAX`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "u32", into = "u32")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "u32")]
 pub struct Ttl(u32);
+
+impl<'de> Deserialize<'de> for Ttl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Seconds;
+
+        impl Visitor<'_> for Seconds {
+            type Value = Ttl;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "1 to {TTL_SECONDS_MAX} seconds")
+            }
+
+            fn visit_u64<E: Error>(self, seconds: u64) -> Result<Ttl, E> {
+                let ttl = u32::try_from(seconds)
+                    .ok()
+                    .and_then(|it| it.try_into().ok());
+                ttl.ok_or_else(|| E::invalid_value(Unexpected::Unsigned(seconds), &self))
+            }
+
+            fn visit_i64<E: Error>(self, seconds: i64) -> Result<Ttl, E> {
+                match u64::try_from(seconds) {
+                    Ok(seconds) => self.visit_u64(seconds),
+                    Err(_) => Err(E::invalid_value(Unexpected::Signed(seconds), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_u32(Seconds)
+    }
+}
 
 impl Ttl {
     /// The longest there is.
@@ -361,7 +414,9 @@ impl TryFrom<u32> for Ttl {
         if (1..=TTL_SECONDS_MAX).contains(&seconds) {
             return Ok(Self(seconds));
         }
-        Err(Invalid(format!("must be 1 to {TTL_SECONDS_MAX} seconds")))
+        Err(Invalid(format!(
+            "must be 1 to {TTL_SECONDS_MAX} seconds, not {seconds}"
+        )))
     }
 }
 

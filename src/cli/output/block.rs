@@ -2,7 +2,7 @@
 
 use super::{
     Table,
-    text::{plain, shortened, wrapped},
+    text::{plain, shortened, wrapped, wrapped_json},
 };
 
 /// Narrower than this nothing is laid out; a line is longer than the terminal then.
@@ -54,6 +54,8 @@ pub(crate) struct Line {
     hanging: u16,
     /// Whether what does not fit on the first line is left out.
     cut: bool,
+    /// Whether it is JSON: broken between values only.
+    json: bool,
 }
 
 impl Line {
@@ -64,6 +66,7 @@ impl Line {
             indent,
             hanging,
             cut: false,
+            json: false,
         }
     }
 
@@ -83,12 +86,12 @@ impl Line {
             into.push(indented(self.indent, &shortened(&text, room)));
             return;
         }
-        into.extend(wrapped(
-            &text,
-            &spaces(self.indent),
-            &spaces(self.hanging),
-            columns,
-        ));
+        let (first, hanging) = (spaces(self.indent), spaces(self.hanging));
+        into.extend(if self.json {
+            wrapped_json(&text, &first, &hanging, columns)
+        } else {
+            wrapped(&text, &first, &hanging, columns)
+        });
     }
 }
 
@@ -99,12 +102,16 @@ impl Lines {
         lines.map(|line| Line::new(indent, indent, line)).collect()
     }
 
-    /// A document whose line breaks and indents are its own.
+    /// A document of JSON, whose line breaks and indents are its own. A text in it is never broken: a terminal does that
+    /// without changing it.
     pub(crate) fn verbatim(indent: u16, text: &str) -> Self {
         let deeper = |line: &str| {
             let spaces = line.len() - line.trim_start_matches(' ').len();
             let own = indent.saturating_add(u16::try_from(spaces).unwrap_or(0));
-            Line::new(own, own + 2, line.trim_start_matches(' '))
+            Line {
+                json: true,
+                ..Line::new(own, own + 2, line.trim_start_matches(' '))
+            }
         };
         text.lines().map(deeper).collect()
     }
@@ -213,6 +220,12 @@ mod tests {
         let lines = Lines::verbatim(2, "{\n  \"a\": [\n    1\n  ]\n}");
         let text = render(vec![lines.into()], layout(Some(80)));
         assert_eq!(text, "  {\n    \"a\": [\n      1\n    ]\n  }");
+        let lines = Lines::verbatim(0, "{\n  \"a b\": \"one \\\" two\",\n  \"c\": [1, 2]\n}");
+        let text = render(vec![lines.into()], layout(Some(20)));
+        assert_eq!(
+            text,
+            "{\n  \"a b\":\n    \"one \\\" two\",\n  \"c\": [1, 2]\n}"
+        );
         let paragraphs = Lines::paragraphs(1, "one\n\n two \n");
         assert_eq!(render(vec![paragraphs.into()], layout(None)), " one\n two");
     }

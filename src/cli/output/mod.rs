@@ -14,7 +14,10 @@ use serde::Serialize;
 
 use crate::protocol::{json::JsonText, warning::Warning};
 
-use super::failure::{Exit, Failure};
+use super::{
+    failure::{Exit, Failure},
+    typed,
+};
 
 use block::Layout;
 pub(super) use block::{Block, Line, Lines, SECTION_INDENT};
@@ -108,6 +111,8 @@ pub(super) enum Reader {
 pub(super) struct Output {
     format: Format,
     headers: bool,
+    /// The flags that commands need which are shown.
+    flags: &'static str,
 }
 
 impl Output {
@@ -115,7 +120,26 @@ impl Output {
         Self {
             format,
             headers: true,
+            flags: "",
         }
+    }
+
+    /// With those flags in each command that is shown to be typed. They are kept as long as this process runs.
+    #[must_use]
+    pub(super) fn repeating(self, flags: String) -> Self {
+        Self {
+            flags: flags.leak(),
+            ..self
+        }
+    }
+
+    /// The flags that commands need which are shown.
+    pub(super) fn flags(self) -> &'static str {
+        self.flags
+    }
+
+    fn typed(self, text: &str) -> String {
+        text::plain_lines(&typed::with_flags(text, self.flags))
     }
 
     /// Tables without their header, a row a line.
@@ -220,7 +244,7 @@ impl Output {
     /// Tells people something that is not data. Programs do not get it.
     pub(super) fn note(self, text: &str) {
         if self.format.is_for_people() {
-            let _ = writeln!(io::stderr(), "{}", text::plain_lines(text));
+            let _ = writeln!(io::stderr(), "{}", self.typed(text));
         }
     }
 
@@ -234,15 +258,15 @@ impl Output {
     /// Tells whoever looks at stderr, beside data of any kind but JSON and YAML.
     pub(super) fn remark(self, text: &str) {
         if !matches!(self.format, Format::Json | Format::Yaml) {
-            let _ = writeln!(io::stderr(), "{}", text::plain_lines(text));
+            let _ = writeln!(io::stderr(), "{}", self.typed(text));
         }
     }
 
     /// Tells why it was not done.
     pub(super) fn failure(self, failure: &Failure) {
         let text = match self.format {
-            Format::Json => json(&failure.json()).unwrap_or_default(),
-            _ => text::plain_lines(&failure.text()),
+            Format::Json => json(&failure.json(self.flags)).unwrap_or_default(),
+            _ => text::plain_lines(&failure.text(self.flags)),
         };
         let _ = writeln!(io::stderr(), "{text}");
     }

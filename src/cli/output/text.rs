@@ -71,6 +71,34 @@ pub(crate) fn shortened(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(short + ELLIPSIS)
 }
 
+/// Lines of JSON of at most `columns`, indents included, broken at spaces that are not in a text; longer where a text is.
+pub(super) fn wrapped_json(
+    json: &str,
+    first_indent: &str,
+    indent: &str,
+    columns: usize,
+) -> Vec<String> {
+    let (mut in_text, mut is_escaped) = (false, false);
+    let words = json.split(|c: char| {
+        let ends = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        in_text ^= ends;
+        c == ' ' && !in_text
+    });
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) => lines.push(format!("{indent}{word}")),
+            None => lines.push(format!("{first_indent}{word}")),
+        }
+    }
+    lines
+}
+
 /// Lines of at most `columns`, indents included, broken at spaces; within a word only where it is longer than a line.
 pub(super) fn wrapped(text: &str, first_indent: &str, indent: &str, columns: usize) -> Vec<String> {
     let options = textwrap::Options::new(columns)

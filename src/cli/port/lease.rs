@@ -38,7 +38,7 @@ const VARIABLE_LEASE_ID: &str = "ONEX_LEASE_ID";
 /// it back. Once its time is up it must not be used any more.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  onex port lease --name api --ttl 10m\n  \
-        onex port lease --preferred-port 20080 --exact --protocol http -o json\n  \
+        onex port lease --port 20080 --protocol http -o json\n  \
         export $(onex port lease --name api --wait 30s -o env)")]
 pub(in crate::cli) struct Lease {
     /// Your name for it: you get the same port again when it is free, and others can resolve it.
@@ -58,11 +58,14 @@ pub(in crate::cli) struct Lease {
     /// In which port space: tcp or udp [default: tcp].
     #[arg(long, value_parser = parse::transport)]
     transport: Option<RequestedTransport>,
-    /// The port to try first.
-    #[arg(long, alias = "port", value_name = "PORT", value_parser = parse::port)]
+    /// The only port that will do.
+    #[arg(long, value_name = "PORT", value_parser = parse::port, group = "which")]
+    port: Option<Port>,
+    /// The port to try first; where it is taken you get another one.
+    #[arg(long, value_name = "PORT", value_parser = parse::port, group = "which")]
     preferred_port: Option<Port>,
-    /// Only the preferred port will do.
-    #[arg(long, requires = "preferred_port")]
+    /// Only the preferred port will do: the same as --port.
+    #[arg(long, requires = "which")]
     exact: bool,
     /// A label by which it can be found; may be given 16 times.
     #[arg(long = "label", value_name = "LABEL")]
@@ -112,8 +115,8 @@ impl Lease {
             ttl: self.ttl,
             host: Some(host::meant(self.host)?),
             transport: self.transport,
-            preferred_port: self.preferred_port,
-            exact: self.exact.then_some(true),
+            preferred_port: self.port.or(self.preferred_port),
+            exact: (self.exact || self.port.is_some()).then_some(true),
             count: None,
             contiguous: None,
             node_id: None,

@@ -118,7 +118,7 @@ impl Release {
                 Err(failure) => {
                     let failure = failure.about(&about);
                     reply.exits.push(failure.exit);
-                    let error = failure.error();
+                    let error = failure.error(session.output.flags());
                     reply.failed.push(NotReleased { lease_id, error });
                     if !session.output.format().is_json() {
                         session.output.failure(&failure);

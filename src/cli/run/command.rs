@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fmt, io,
+    os::unix::process::CommandExt as _,
     pin::pin,
     process::Command,
     time::Duration,
@@ -11,7 +12,7 @@ use std::{
 
 use procfs::process::{ProcState, Process, Stat, all_processes};
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, kill_process, set_child_subreaper, wait,
+    Pid, Signal, WaitOptions, WaitStatus, getgid, kill_process, set_child_subreaper, wait,
 };
 use tokio::{
     signal::unix::{self, SignalKind},
@@ -69,6 +70,9 @@ impl Running {
         let started = Command::new("/proc/self/exe")
             .args(child::arguments(command))
             .envs(variables.iter().map(|(name, value)| (name, value)))
+            // The group that it has anyway. Without that the standard library calls posix_spawn, and glibc's has the
+            // child ignore two signals that it keeps for itself, 32 and 33, which would stay so.
+            .gid(getgid().as_raw())
             .spawn()?;
         Ok(Self {
             main: Pid::from_child(&started),

@@ -11,7 +11,8 @@ use crate::{
         failure::{Exit, Failure},
         output::{self, Output},
     },
-    client::{self, BootTime, Ending, LeaseGuard, sleep_until},
+    client::{self, BootTime, Ending, LeaseGuard, Loss, sleep_until},
+    protocol::error::ErrorCode,
 };
 
 /// How long before a lease ends its command gets SIGKILL, at most: that takes a moment as well.
@@ -70,10 +71,28 @@ pub(super) fn lost(guard: &LeaseGuard, ending: &Ending, grace: Duration) -> Fail
     let message = format!(
         "the lease of {} is lost: {}; ending the command: SIGTERM now, SIGKILL within {}",
         shown(guard),
-        crate::chain(&ending.why),
+        reason(&ending.why),
         span(left(ending.deadline).min(grace))
     );
     Failure::new(Exit::Failed, "LEASE_LOST", message)
+}
+
+/// Why it is lost; the registry's own words name the lease again.
+fn reason(why: &Loss) -> String {
+    let refusal = match why {
+        Loss::Told(error) => match &**error {
+            client::Error::Refused(refusal) => Some(refusal),
+            _ => None,
+        },
+        Loss::Expired(_) | Loss::Released => None,
+    };
+    let said = match refusal.map(|refusal| refusal.code) {
+        Some(ErrorCode::LeaseExpired) => "that it has ended",
+        Some(ErrorCode::LeaseNotFound) => "that there is none such",
+        Some(ErrorCode::NotHolder) => "that it is another requester's",
+        _ => return crate::chain(why),
+    };
+    format!("the registry says {said}")
 }
 
 /// Tells of each outage: when it begins, with when it will end the command, and when it is over.

@@ -30,6 +30,31 @@ impl PortSpec {
         unnamed && self.port == other.port && self.transport != other.transport
     }
 
+    /// Why both cannot be had, where that is so; `same_variable` where both would be found in the same one.
+    fn clash(&self, other: &Self, same_variable: bool) -> Option<String> {
+        let same_port = self.port.filter(|_| self.transport == other.transport);
+        let same_port = same_port.filter(|port| other.port == Some(*port));
+        if self.name.is_some() && self.name == other.name {
+            return Some(format!(
+                "--port {self} is given twice: a name is that of one port, so give the other one another name"
+            ));
+        }
+        match same_port {
+            Some(port) if self.name.is_none() && other.name.is_none() => Some(format!(
+                "--port {port} is given twice: give each number once, and for another port its number, or a name for any"
+            )),
+            Some(port) => Some(format!(
+                "--port {other} and --port {self} both want port {port}: give one of them another number, or a name without \
+                 a number for any"
+            )),
+            None if same_variable && !self.is_same_number(other) => Some(format!(
+                "--port {other} and --port {self} would both be {}: rename one of them",
+                self.variable()
+            )),
+            None => None,
+        }
+    }
+
     /// The variable that the command finds the port in: of its name, or of its number where it has none.
     pub(super) fn variable(&self) -> String {
         variables::of(self)
@@ -172,11 +197,8 @@ pub(super) fn variables(specs: &[PortSpec]) -> Result<Vec<String>, Invalid> {
     for one in specs {
         let variable = one.variable();
         let mut before = specs.iter().zip(&variables);
-        let clash = before.find(|(other, its)| **its == variable && !one.is_same_number(other));
-        if let Some((other, _)) = clash {
-            return Err(Invalid(format!(
-                "--port {other} and --port {one} would both be {variable}: rename one of them"
-            )));
+        if let Some(why) = before.find_map(|(other, its)| one.clash(other, *its == variable)) {
+            return Err(Invalid(why));
         }
         variables.push(variable);
     }
@@ -277,8 +299,23 @@ mod tests {
         );
         assert_eq!(of(&["8080"]).unwrap(), ["ONEX_PORT_8080"]);
         assert_eq!(of(&["53", "53/udp"]).unwrap().len(), 2);
-        assert!(of(&["53", "53"]).is_err());
-        for clash in [&["api", "api"][..], &["a-b", "a.b"], &["A", "x", "a"]] {
+        for (twice, told) in [
+            (
+                &["53", "53"][..],
+                "--port 53 is given twice: give each number once",
+            ),
+            (&["53/udp", "53/udp"], "--port 53 is given twice"),
+            (&["api", "x", "api"], "--port api is given twice: a name is"),
+            (&["api:1", "api:2"], "--port api is given twice"),
+            (&["a:53", "b:53"], "--port a and --port b both want port 53"),
+            (&["a:53", "53"], "--port a and --port 53 both want port 53"),
+        ] {
+            let refused = of(twice).unwrap_err().to_string();
+            assert!(refused.starts_with(told), "{refused}");
+            assert!(!refused.contains("rename"), "{refused}");
+        }
+        assert_eq!(of(&["a:53", "b:53/udp", "c"]).unwrap().len(), 3);
+        for clash in [&["a-b", "a.b"][..], &["A", "x", "a"]] {
             let refused = of(clash).unwrap_err().to_string();
             assert!(refused.contains("would both be ONEX_PORT_A"), "{refused}");
         }

@@ -137,14 +137,15 @@ pub(super) fn unreached(
             .shown_hint()
             .map_or_else(String::new, |hint| format!("; {hint}")),
     };
-    // What a server says stays on one line.
-    let chain = crate::chain(error.as_ref());
-    let (chain, because) = (plain(&chain), &target.because);
-    let text = if failure.exit == Exit::Usage {
-        format!("{}: {chain}", target.whose(cause))
+    let exit = failure.exit;
+    let text = if exit == Exit::Usage {
+        // Nobody was asked: it is not about the server.
+        plain(failure.message()).into_owned()
     } else {
+        // What a server says stays on one line.
+        let chain = crate::chain(error.as_ref());
+        let (chain, because) = (plain(&chain), &target.because);
         format!("{chain}\n      the server is {because}{hint}")
     };
-    let exit = failure.exit;
     Explained { text, exit }.into()
 }

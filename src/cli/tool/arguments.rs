@@ -369,7 +369,7 @@ mod tests {
     fn check(text: &str, lines: &[&str]) {
         let failure = Given::read(Some(text)).err().unwrap();
         assert_eq!(failure.exit, Exit::Usage);
-        let said = failure.text();
+        let said = failure.text("");
         let said: Vec<&str> = said.lines().collect();
         let (hint, said) = said.split_last().unwrap();
         assert!(hint.contains("single quotes"), "{hint}");

@@ -10,7 +10,10 @@ use crate::{
         output::{Detail, NOTHING, Table, word},
     },
     client,
-    protocol::invoke::Candidate,
+    protocol::{
+        bounds::Open,
+        invoke::{Candidate, Reason},
+    },
 };
 
 /// A line for each of them.
@@ -46,9 +49,32 @@ fn recent(millis: Option<f64>) -> String {
     time.map_or_else(|| NOTHING.to_owned(), client::span)
 }
 
-/// Those that a refusal names: `calc 1.2.0: its time is up`.
-pub(super) fn lines(details: &Value) -> Vec<String> {
-    let candidates: Vec<Candidate> = serde_json::from_value(details.clone()).unwrap_or_default();
+/// Those in the details of a refusal.
+pub(super) fn read(details: Value) -> Vec<Candidate> {
+    serde_json::from_value(details).unwrap_or_default()
+}
+
+/// The message of a refusal without the reasons of these, which follow below it.
+pub(super) fn without_reasons<'a>(message: &'a str, candidates: &[Candidate]) -> &'a str {
+    let mut reasons: Vec<&str> = Vec::new();
+    // The message of a call that names its node is about that one alone.
+    let not_pinned = Some(Open::Known(Reason::NotPinned));
+    let meant = candidates.iter().filter(|one| one.reason != not_pinned);
+    for reason in meant.filter_map(|one| one.message.as_deref()) {
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    let without = message.strip_suffix(&reasons.join("; "));
+    without.map_or(message, |rest| {
+        let rest = rest.trim_end_matches(": ");
+        rest.strip_suffix("; of a node that offers it")
+            .unwrap_or(rest)
+    })
+}
+
+/// Each of them: `calc 1.2.0: its time is up`.
+pub(super) fn lines(candidates: &[Candidate]) -> Vec<String> {
     candidates
         .iter()
         .map(|one| {

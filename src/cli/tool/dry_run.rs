@@ -49,8 +49,10 @@ fn blocks(reply: &DryRunReply, given: &Given, detail: Detail) -> Vec<Block> {
     if let Some(refusal) = &reply.refusal {
         let text = format!("The call would be refused: {refusal}");
         // What is wrong with the arguments has a section of its own.
-        let why = reply.refusal_message.clone();
+        let why = reply.refusal_message.as_deref();
         let why = why.filter(|_| reply.violations.is_empty());
+        // Why each node is left out stands beside it.
+        let why = why.map(|why| candidates::without_reasons(why, &reply.candidates).to_owned());
         let lines = std::iter::once(text).chain(why);
         let lines = lines.map(|text| Line::new(SECTION_INDENT, SECTION_INDENT, text));
         blocks.push(lines.collect::<Lines>().into());
@@ -63,6 +65,9 @@ fn blocks(reply: &DryRunReply, given: &Given, detail: Detail) -> Vec<Block> {
         blocks.push(Block::Heading(format!("WRONG ARGUMENTS ({count})")));
         let lines = given.pointed_out(&reply.violations);
         blocks.push(Lines::verbatim(SECTION_INDENT, &lines.join("\n")).into());
+    }
+    if reply.candidates.is_empty() {
+        return blocks;
     }
     let (shown, count) = (reply.candidates.len(), reply.candidate_count);
     let count = if shown < count {

@@ -1,6 +1,6 @@
 //! `onex tool invoke`
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use onex_types::ids::{RequestId, Token};
@@ -12,7 +12,10 @@ use crate::{
         parse,
         session::Session,
     },
-    protocol::invoke::{InvokeReply, InvokeRequest},
+    protocol::{
+        error::ErrorCode,
+        invoke::{InvokeReply, InvokeRequest},
+    },
 };
 
 use super::{arguments::Given, choice::Choosing, dry_run, refusal};
@@ -74,11 +77,14 @@ impl Invoke {
                 .map_err(|error| Failure::usage(format!("--traceparent {error}")))?,
             None => client,
         };
+        let since = Instant::now();
         let called = session.settle(client.invoke(&request).await).await;
+        let took = since.elapsed();
         let reply = match called {
             Ok(reply) => reply,
             Err(failure) => {
                 let failure = self.unsettled(failure);
+                let failure = waiting(session, failure, &request, took).await;
                 let failure = refusal::explained(failure, Some(&given));
                 return Err(super::suggest(session, failure, &self.name).await);
             }
@@ -118,6 +124,28 @@ impl Invoke {
             None => failure,
         }
     }
+}
+
+/// Where the tool had too little time: by which flag it gets more.
+async fn waiting(
+    session: &Session,
+    failure: Failure,
+    request: &InvokeRequest,
+    took: Duration,
+) -> Failure {
+    if !failure.is(ErrorCode::ToolTimeout) || took >= session.client.timeout() {
+        return failure;
+    }
+    // It ended before: either each node has its own time, by the flag or by the contract, or it is gone.
+    let request = InvokeRequest {
+        dry_run: true,
+        ..request.clone()
+    };
+    let plan = session.client.plan(&request).await.ok();
+    let attempt = plan.and_then(|reply| reply.plan?.attempt_timeout_ms);
+    let attempt = attempt.or(request.attempt_timeout_ms);
+    let ended_it = attempt.is_some_and(|millis| took >= Duration::from_millis(millis));
+    failure.waiting_by(ended_it.then_some("--attempt-timeout"))
 }
 
 fn summary(reply: &InvokeReply) -> Table {

@@ -19,8 +19,9 @@ use crate::{
 use super::{arguments::Given, candidates};
 
 /// The failure with what there is to show of it; `given` is what the tool was called with, if it was.
-pub(super) fn explained(failure: Failure, given: Option<&Given>) -> Failure {
-    let of = |name: &str| failure.detail(name).cloned().unwrap_or_default();
+pub(super) fn explained(mut failure: Failure, given: Option<&Given>) -> Failure {
+    let details = failure.detail_values();
+    let of = |name: &str| details.get(name).cloned().unwrap_or_default();
     let wrong = violations(of("violations"));
     let asked = asked(of("asked"));
     let lines: Vec<String> = if failure.is(ErrorCode::InvalidArguments) {
@@ -32,14 +33,17 @@ pub(super) fn explained(failure: Failure, given: Option<&Given>) -> Failure {
         let answer = answer(of("provider_body"), &wrong);
         all.chain(execution(&failure)).chain(answer).collect()
     } else if failure.is(ErrorCode::ProviderNotFound) {
-        candidates::lines(&of("candidates"))
+        return unavailable(failure).showing(asked);
     } else if failure.is(ErrorCode::ContractChanged) {
         offered(of("offered"))
     } else if failure.is(ErrorCode::ToolError) {
-        execution(&failure)
+        let more = body(of("provider_body"), &failure);
+        let lines = execution(&failure)
             .into_iter()
-            .chain(body(of("provider_body"), &failure))
-            .collect()
+            .chain(more.clone())
+            .collect();
+        failure = said_once(failure, more.is_empty());
+        lines
     } else if failure.is(ErrorCode::ToolTimeout) || failure.is(ErrorCode::TooLarge) {
         execution(&failure).into_iter().collect()
     } else {
@@ -51,6 +55,22 @@ pub(super) fn explained(failure: Failure, given: Option<&Given>) -> Failure {
         None => failure,
     };
     failure.showing(lines).showing(asked)
+}
+
+/// Nobody can be asked: each node that offers the tool with why, once.
+fn unavailable(failure: Failure) -> Failure {
+    let details = failure.detail("candidates").cloned();
+    let candidates = candidates::read(details.unwrap_or_default());
+    if candidates.is_empty() {
+        return failure;
+    }
+    let message = failure.message();
+    let rest = candidates::without_reasons(message, &candidates);
+    let end = message.strip_prefix(rest).unwrap_or_default().to_owned();
+    failure
+        .without_end(&end)
+        .without_hint()
+        .showing(candidates::lines(&candidates))
 }
 
 /// Where several nodes were asked: each with what it said.
@@ -83,10 +103,13 @@ fn offered(details: Value) -> Vec<String> {
     offered.into_iter().map(line).collect()
 }
 
-/// Of which execution it is, and whether the tool was executed; the message names who was asked.
+/// Of which execution it is, and whether the tool was executed, where the message does not say that; it names who was asked.
 fn execution(failure: &Failure) -> Option<String> {
     let text = |name| failure.detail(name).and_then(Value::as_str);
     let id = text("execution_id")?;
+    if failure.message().contains("executed") {
+        return Some(format!("execution {id}"));
+    }
     let executed = match failure.detail("executed") {
         Some(Value::Bool(true)) => "it was executed",
         Some(Value::Bool(false)) => "it was not executed",
@@ -110,6 +133,22 @@ fn answer(answer: Value, wrong: &[Violation]) -> Vec<String> {
     }
     let text = format!("it answered {text}");
     text.lines().map(str::to_owned).collect()
+}
+
+/// A provider's own error as programs get it: not once more as a whole where that says nothing else, nor beside the node that
+/// gave it.
+fn said_once(failure: Failure, body_says_nothing_else: bool) -> Failure {
+    let without_message = |mut asked: Value| {
+        let last = asked.as_array_mut().and_then(|asked| asked.last_mut());
+        if let Some(Value::Object(last)) = last {
+            last.insert("message".to_owned(), Value::Null);
+        }
+        Some(asked)
+    };
+    let failure = failure.with_changed("asked", without_message);
+    failure.with_changed("provider_body", |body| {
+        (!body_says_nothing_else).then_some(body)
+    })
 }
 
 /// What the provider says besides what the failure says already, where it says anything.

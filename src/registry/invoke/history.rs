@@ -25,6 +25,9 @@ const RECENT_PART: f64 = 0.2;
 /// After this time without a call, in milliseconds, half of the mean is forgotten: who was slow is tried again.
 const RECENT_HALF_MILLIS: f64 = 10_000.0;
 
+/// After this time without a call, in milliseconds, its times are not shown any more.
+pub(super) const SHOWN_MILLIS_MAX: u64 = 300_000;
+
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -58,6 +61,8 @@ pub(super) enum Outlook {
 pub(super) struct History {
     /// The recent mean of its times, in milliseconds, and when that was true.
     recent: Option<(f64, Moment)>,
+    /// The mean of its last times as they were, in milliseconds, and when the last one came.
+    measured: Option<(f64, Moment)>,
     /// Calls in a row that ended badly.
     bad: u32,
     /// Until when it is not tried, where too many ended badly.
@@ -81,6 +86,14 @@ impl History {
     /// The recent mean of its times, in milliseconds.
     pub(super) fn recent(&self, now: Moment) -> Option<f64> {
         self.recent.map(|(millis, at)| millis * fading(now, at))
+    }
+
+    /// The mean of its last times as they were, in milliseconds: to be shown, where the last call is not long ago.
+    pub(super) fn measured(&self, now: Moment) -> Option<f64> {
+        let measured = self
+            .measured
+            .filter(|(_, at)| now.since(*at) <= SHOWN_MILLIS_MAX);
+        measured.map(|(millis, _)| millis)
     }
 
     pub(super) fn outlook(&self, now: Moment) -> Outlook {
@@ -153,9 +166,11 @@ impl History {
     }
 
     fn took(&mut self, took: f64, now: Moment) {
-        let before = self.recent(now);
-        let mean = before.map_or(took, |before| before + RECENT_PART * (took - before));
-        self.recent = Some((mean, now));
+        let mean = |before: Option<f64>| {
+            before.map_or(took, |before| before + RECENT_PART * (took - before))
+        };
+        self.recent = Some((mean(self.recent(now)), now));
+        self.measured = Some((mean(self.measured(now)), now));
     }
 
     fn lives(&mut self, now: Moment) {

@@ -49,6 +49,8 @@ pub(super) struct Load {
     pub(super) queued: usize,
     /// The recent mean of its times, in milliseconds.
     pub(super) recent: Option<f64>,
+    /// See [`History::measured`].
+    pub(super) measured: Option<f64>,
     /// Larger the later it was called.
     pub(super) turn: u64,
     /// Milliseconds for which it is still left alone; none: it may be called.
@@ -91,6 +93,7 @@ impl Loads {
             own: stats.under_way.saturating_add(self.queue.given(provider)),
             queued: self.queue.others(provider, None),
             recent: stats.history.recent(now),
+            measured: stats.history.measured(now),
             turn: stats.turn,
             open: stats.history.open(now),
             declined: stats.history.declined(now),
@@ -219,7 +222,7 @@ mod tests {
     use super::*;
     use crate::registry::invoke::history::{
         BAD_MAX, DOUBTED_MILLIS_MAX, DOUBTED_MILLIS_MIN, FAILURES_MAX, OPEN_MILLIS_MAX,
-        OPEN_MILLIS_MIN,
+        OPEN_MILLIS_MIN, SHOWN_MILLIS_MAX,
     };
 
     const SILENT: Ended = Ended::Silent(Duration::from_secs(1));
@@ -352,6 +355,12 @@ mod tests {
             loads.end(&one, 200.0, Ended::Answered, now);
         }
         let recent = |loads: &Loads, at| loads.of(&one, Moment(at)).recent.unwrap();
+        let shown = |loads: &Loads, at| loads.of(&one, Moment(at)).measured;
+        // What is shown was measured, or nothing is.
+        for at in [0, 10_000, SHOWN_MILLIS_MAX] {
+            assert_eq!(shown(&loads, at), Some(200.0), "{at}");
+        }
+        assert_eq!(shown(&loads, SHOWN_MILLIS_MAX + 1), None);
         assert!((recent(&loads, 0) - 200.0).abs() < 0.1);
         assert!((recent(&loads, 10_000) - 100.0).abs() < 0.1);
         for _ in 0..100 {

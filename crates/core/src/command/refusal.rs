@@ -10,8 +10,15 @@ use crate::{decide::bounds, node::EPOCH_NAMED_MAX, settings::SettingDiffers};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The TTL is above the bound.
-    #[error("ttl must be at most {0} seconds here")]
-    TtlTooLong(u32),
+    #[error(
+        "ttl must be 1 to {longest} seconds here, not {given}: --ttl-max of `onex serve` says how long"
+    )]
+    TtlTooLong {
+        /// What was asked for, in seconds.
+        given: u32,
+        /// The longest that is granted, in seconds.
+        longest: u32,
+    },
     /// The request id came with other parameters before.
     #[error("request_id {0} was used before with other parameters")]
     IdempotencyMismatch(RequestId),

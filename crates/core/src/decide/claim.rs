@@ -79,8 +79,12 @@ pub(super) fn superseded(node_id: &NodeId, live: &Live) -> Refusal {
 
 pub(super) fn check_ttl(txn: &Txn<'_>, ttl: Option<Ttl>) -> Result<(), Refusal> {
     let settings = txn.state.settings();
-    match settings.map(|settings| settings.ttl_max) {
-        Some(longest) if ttl > Some(longest) => Err(Refusal::TtlTooLong(longest.seconds())),
+    let longest = settings.map_or(Ttl::MAX, |settings| settings.ttl_max);
+    match ttl {
+        Some(given) if given > longest => Err(Refusal::TtlTooLong {
+            given: given.seconds(),
+            longest: longest.seconds(),
+        }),
         _ => Ok(()),
     }
 }

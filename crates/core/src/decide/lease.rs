@@ -19,7 +19,7 @@ use crate::{
     txn::Txn,
 };
 
-use super::{Decided, check_digest, system::put};
+use super::{Decided, check_digest, claim::check_ttl, system::put};
 
 /// The live lease of that id, which must be `requester_id`'s, with the key of its record.
 pub(super) fn live(
@@ -104,13 +104,7 @@ pub(super) fn renew(
     ttl: Option<Ttl>,
     request: Option<Request>,
 ) -> Result<Decided, Refusal> {
-    let ttl_max = txn
-        .state
-        .settings()
-        .map_or(Ttl::MAX, |settings| settings.ttl_max);
-    if ttl > Some(ttl_max) {
-        return Err(Refusal::TtlTooLong(ttl_max.seconds()));
-    }
+    check_ttl(txn, ttl)?;
     check_digest(txn, requester_id, request)?;
     let (key, slot) = live(txn, requester_id, lease_id)?;
     let Some(lease) = slot.record.lease() else {

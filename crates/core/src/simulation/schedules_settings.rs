@@ -61,7 +61,10 @@ fn asked(stage: &mut Stage, index: usize, action: Action) -> Option<Refusal> {
 #[test]
 fn changed_settings_hold_for_every_instance_from_the_next_command_on() {
     let (mut stage, _) = held(2, Mechanisms::default(), 8);
-    let too_long = Refusal::TtlTooLong(8);
+    let too_long = Refusal::TtlTooLong {
+        given: 20,
+        longest: 8,
+    };
     assert_eq!(
         asked(&mut stage, 1, wants(2, 20, None, Some(20_001))),
         Some(too_long)

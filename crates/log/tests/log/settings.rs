@@ -143,7 +143,8 @@ async fn streams_that_cannot_be_a_log_are_refused() {
     )
     .await;
     assert!(
-        text.contains("bucket test was written by an earlier version") && text.contains("--namespace"),
+        text.contains("bucket test was written by an earlier version")
+            && text.contains("--namespace"),
         "{text}"
     );
     let text = opened_on(
