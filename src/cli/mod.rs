@@ -11,6 +11,7 @@ mod doctor;
 mod environment;
 mod failure;
 mod host;
+mod input;
 mod logging;
 mod nearest;
 mod node;
