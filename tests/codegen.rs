@@ -608,6 +608,26 @@ async fn a_file_of_contracts_needs_no_registry() {
     let made = alone.run(&namespace).exits(0).stdout;
     assert!(made.contains("\"onex.eu.registry.v1\""));
 
+    // As editors on Windows write it, and from stdin as well.
+    for text in [
+        format!("\u{feff}{add}"),
+        format!("\u{feff}{add:#}").replace('\n', "\r\n"),
+    ] {
+        let from = file("marked.json", &text);
+        let made = alone.run(&format!("codegen --lang python --from {from}"));
+        assert_eq!(made.exits(0).stdout, wanted.stdout);
+        let made = alone.piped("codegen --lang python --from -", text);
+        assert_eq!(made.exits(0).stdout, wanted.stdout);
+    }
+    let utf_16 = alone.path("utf-16.json");
+    std::fs::write(&utf_16, b"\xff\xfe{\0}\0").unwrap();
+    let ran = alone.run(&format!("codegen --lang rust --from {}", utf_16.display()));
+    let said = ran.exits(2).stderr;
+    assert!(
+        said.contains("utf-16.json: it is not UTF-8") && said.contains("save it as"),
+        "{said}"
+    );
+
     for (text, tool, told) in [
         ("{", "", "is not JSON"),
         (
@@ -661,4 +681,152 @@ async fn a_file_of_contracts_needs_no_registry() {
         .run("codegen --lang rust --from /nowhere.json")
         .exits(2);
     assert!(gone.stderr.contains("cannot read"), "{}", gone.stderr);
+}
+
+/// What a file is that is checked against a contract, and what is told of it: all of that, and how often a thing is.
+#[test]
+fn check_names_the_first_real_difference_and_what_to_do() {
+    let alone = User::new().with("NATS_URL", "nats://127.0.0.1:9");
+    let mut add = contracts().remove(0);
+    let contract = alone.path("add.json");
+    std::fs::write(&contract, add.to_string()).unwrap();
+    let contract = contract.display().to_string();
+    // A release with other texts: all that is generated has another checksum.
+    add["version"] = json!("1.2.1");
+    add["description"] = json!("Adds two numbers.\n\nFaster than ever.");
+    let release = alone.path("release.json");
+    std::fs::write(&release, add.to_string()).unwrap();
+    let release = release.display().to_string();
+    let anew = "write it anew with the same command without --check";
+    for (language, ending, quiet) in [
+        ("typescript", "ts", "right: number"),
+        ("python", "py", "right: float"),
+        ("rust", "rs", "right: f64"),
+    ] {
+        let file = alone.path(&format!("tools.{ending}"));
+        let shown = file.display().to_string();
+        let line = format!("codegen --lang {language} --out {shown} --from");
+        let told = |text: &[u8], from: &str, exit: i32, all: &[&str]| {
+            std::fs::write(&file, text).unwrap();
+            let said = alone
+                .run(&format!("{line} {from} --check"))
+                .exits(exit)
+                .stderr;
+            for it in all {
+                assert!(said.contains(it), "{language}: no {it:?} in {said}");
+            }
+            said
+        };
+        let missing = alone
+            .run(&format!("{line} {contract} --check"))
+            .exits(2)
+            .stderr;
+        let wanted = "write it with the same command without --check";
+        assert!(
+            missing.contains(&shown) && missing.contains(wanted),
+            "{missing}"
+        );
+        alone.run(&format!("{line} {contract}")).exits(0);
+        let text = std::fs::read_to_string(&file).unwrap();
+
+        let only = "nothing else differs";
+        let marked = format!("\u{feff}{text}");
+        let crlf = text.replace('\n', "\r\n");
+        for from in [&contract, &release] {
+            told(
+                text.trim_end().as_bytes(),
+                from,
+                1,
+                &["has no newline at its end", only, anew],
+            );
+            told(
+                format!("{text}\n\n").as_bytes(),
+                from,
+                1,
+                &["empty lines at its end", only, anew],
+            );
+            told(marked.as_bytes(), from, 1, &["byte order mark", only, anew]);
+            told(crlf.as_bytes(), from, 1, &["CRLF", only, "eol=lf"]);
+            let both = format!("\u{feff}{crlf}");
+            told(both.as_bytes(), from, 1, &["byte order mark", "CRLF", only]);
+            told(b"", from, 1, &["it is empty", anew]);
+            told(b"\r\n", from, 1, &["it is empty", anew]);
+            told(b"\xff\xfea\0", from, 1, &["is not UTF-8", anew]);
+            told(
+                b"import os\n",
+                from,
+                1,
+                &["does not say that onex wrote it", "right file?"],
+            );
+            // Another language, and another way of calling.
+            let other = if language == "rust" { "python" } else { "rust" };
+            let ours = alone
+                .run(&format!("codegen --lang {other} --from {from}"))
+                .stdout;
+            let wanted = format!("it was made with --lang {other}");
+            told(ours.as_bytes(), from, 1, &[&wanted, "right file?"]);
+            let direct = alone.run(&format!(
+                "codegen --lang {language} --via direct --from {from}"
+            ));
+            told(
+                direct.stdout.as_bytes(),
+                from,
+                1,
+                &["it was made with --via direct"],
+            );
+            told(text.as_bytes(), from, 0, &[]);
+            // Edits: that line, whatever the checksum is, in whichever line endings.
+            let number = 1 + text.lines().position(|line| line.contains(quiet)).unwrap();
+            let edited = text.replacen(quiet, &quiet.replace("right", "wrong"), 1);
+            let wanted = format!("line {number} is ");
+            for edited in [edited.clone(), edited.replace('\n', "\r\n")] {
+                let said = told(
+                    edited.as_bytes(),
+                    from,
+                    1,
+                    &[&wanted, "wrong", "it was edited", anew],
+                );
+                assert!(!said.contains("Checksum"), "{said}");
+            }
+            let count = text.lines().count();
+            let more = format!("{text}more\n");
+            let wanted = format!("line {} is \"more\", and would not be there", count + 1);
+            told(more.as_bytes(), from, 1, &[&wanted]);
+            let less: Vec<&str> = text.lines().take(count - 1).collect();
+            let wanted = format!("it ends before line {count}, which would be ");
+            told((less.join("\n") + "\n").as_bytes(), from, 1, &[&wanted]);
+            let indented = text.replacen(quiet, &format!("  {quiet}"), 1);
+            let wanted = format!("line {number} is ");
+            let said = told(indented.as_bytes(), from, 1, &[&wanted]);
+            let (have, want) = said.split_once(", and would be ").unwrap();
+            assert!(
+                !want.starts_with(have.rsplit_once(" is ").unwrap().1),
+                "{said}"
+            );
+        }
+        // Where nothing but what is told differs, that is it.
+        let edited = text.replacen("Adds two", "Adds 2", 1);
+        told(
+            edited.as_bytes(),
+            &contract,
+            1,
+            &["Adds 2", "Adds two", "it was edited"],
+        );
+        let sum = text.replacen("Checksum: ", "Checksum: 0", 1);
+        told(
+            sum.as_bytes(),
+            &contract,
+            1,
+            &["Checksum: 0", "it was edited"],
+        );
+        // Made from another contract: edited or not, that is the reason.
+        let hash = text.replacen("c2:", "c2:0", 1);
+        let said = told(
+            hash.as_bytes(),
+            &contract,
+            1,
+            &["line 7 is ", "add  c2:0", anew],
+        );
+        assert!(!said.contains("edited"), "{said}");
+    }
 }

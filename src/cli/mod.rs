@@ -2,6 +2,7 @@
 
 mod bus;
 mod codegen;
+mod codegen_check;
 mod connection;
 mod context;
 mod contract_file;
