@@ -15,7 +15,8 @@ use std::process::Command;
 use harness::installed;
 use languages::{does, interpreter, mypy, ruff, rustc, tsconfig, written};
 use onex_registry::codegen::{Language, Via};
-use serde_json::Value;
+use onex_registry::protocol::json::JsonText;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod harness;
@@ -109,11 +110,11 @@ fn rustfmt_leaves_lines_of_every_length_unchanged() {
         let long = "x".repeat(length);
         let wide = "字".repeat(length / 2);
         let pair = |one: &str, other: &str| {
-            serde_json::json!({"type": "array", "prefixItems": [
+            json!({"type": "array", "prefixItems": [
                 {"type": "object", "properties": {one: {"type": "string"}}}, {"$ref": format!("#/$defs/{other}")},
             ], "maxItems": 2})
         };
-        let tool = serde_json::json!({
+        let tool = json!({
             "name": format!("t-{long}"), "version": "1.0.0",
             "input_schema": {
                 "type": "object", "required": [long, "b", "mixed", wide, "text", format!("X{long}"), format!("X{wide}")],
@@ -215,4 +216,71 @@ fn tsc_takes_all_shapes() {
     std::fs::write(path.join("tsconfig.json"), config.to_string()).unwrap();
     let mut tsc = Command::new(installed("typescript/node_modules/.bin/tsc"));
     does(tsc.args(["--project", ".", "--noEmit"]).current_dir(path));
+}
+
+/// Numbers around which JavaScript begins to round.
+const NUMBERS: [&str; 16] = [
+    "0",
+    "-1",
+    "0.1",
+    "9007199254740991",
+    "9007199254740992",
+    "9007199254740993",
+    "-9007199254740993",
+    "9007199254740994",
+    "100000000000000000",
+    "100000000000000001",
+    "1152921504606846976",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "18446744073709551615",
+    "6.02214076e+23",
+];
+
+/// A literal type is one that a program can have: what JavaScript writes of it is what the contract says.
+#[test]
+fn typescript_has_literals_for_numbers_that_javascript_can_send() {
+    let program = format!("console.log(JSON.stringify([{}]))", NUMBERS.join(", "));
+    let node = Command::new("node")
+        .args(["-e", &program])
+        .output()
+        .unwrap();
+    let sent: Vec<JsonText> = serde_json::from_slice(&node.stdout).unwrap();
+    let mut kept = 0;
+    for (number, sent) in NUMBERS.iter().zip(sent) {
+        let schema: Value = serde_json::from_str(&format!(r#"{{"const": {number}}}"#)).unwrap();
+        let exact = sent.text() == *number;
+        let tool = json!({"name": "t", "version": "1.0.0", "input_schema": {
+            "type": "object", "required": ["one"], "properties": {
+                "one": schema, "maybe": {"anyOf": [schema, {"type": "null"}]},
+                "list": {"type": "array", "items": schema}, "some": {"enum": ["a", 7, schema["const"]]},
+            },
+        }});
+        let text = written(Language::Typescript, Via::Registry, &[tool]);
+        let told = format!("No number of JavaScript is exactly `{number}`");
+        let lines = if exact {
+            kept += 1;
+            assert!(!text.contains("JavaScript"), "{text}");
+            [
+                format!("  one: {number};"),
+                format!("  maybe?: {number} | null;"),
+                format!("  list?: {number}[];"),
+                format!("export type TArgumentsSome = \"a\" | 7 | {number};"),
+            ]
+        } else {
+            let told = text.replace("\n * ", " ").matches(&told).count();
+            assert_eq!(told, 4, "{text}");
+            [
+                "export type TArgumentsOne = number;".to_owned(),
+                "  maybe?: TArgumentsMaybeOption1 | null;".to_owned(),
+                "  list?: TArgumentsListItem[];".to_owned(),
+                "export type TArgumentsSome = \"a\" | 7 | number;".to_owned(),
+            ]
+        };
+        for line in lines {
+            assert!(text.contains(&line), "{number}: no {line:?} in\n{text}");
+        }
+    }
+    assert_eq!(kept, 8);
 }
