@@ -23,6 +23,7 @@ mod read_typed;
 mod rust;
 mod rust_enum;
 mod rust_layout;
+mod rust_type;
 mod schema;
 mod shape;
 mod text;
