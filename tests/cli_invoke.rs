@@ -261,7 +261,13 @@ onex: --args - is not JSON
         (&error["code"], &error["details"]),
         (&json!("USAGE"), &json!({"line": 3, "column": 9}))
     );
-    // Each says a thing once, names the flag, and shows where; and so does the message for programs.
+    assert_eq!(calc.count(), 6, "nothing was sent");
+}
+
+/// Once for people, with the flag and the place; and so does the message for programs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_args_is_said_once() {
+    let bus = Bus::start().await;
     let file = bus.user.path("bad.json");
     std::fs::write(&file, "\u{feff}{\"a\": tow}").unwrap();
     let at_file = format!("@{}", file.display());
@@ -316,7 +322,6 @@ onex: --args - is not JSON
             json!({"line": line.parse::<u64>().unwrap(), "column": column.parse::<u64>().unwrap()});
         assert_eq!(error["details"], wanted);
     }
-    assert_eq!(calc.count(), 6, "nothing was sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]

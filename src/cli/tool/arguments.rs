@@ -20,23 +20,23 @@ const FILE_SIGN: char = '@';
 
 /// Arguments with the text that they were given in.
 pub(super) struct Given {
-    text: Text,
+    words: Words,
     pub(super) arguments: JsonText,
 }
 
 impl Given {
     /// What `--args` says: JSON, `@FILE`, or `-` for stdin; an empty object where nothing is said.
     pub(super) fn read(said: Option<&str>) -> Result<Self, Failure> {
-        let text = Text::read(said)?;
+        let words = Words::read(said)?;
         let arguments =
-            JsonText::parse(text.text.as_bytes()).map_err(|error| text.no_json(&error))?;
+            JsonText::parse(words.text.as_bytes()).map_err(|error| words.no_json(&error))?;
         if !arguments.is_object() {
-            return Err(text.no_object(&arguments));
+            return Err(words.no_object(&arguments));
         }
         if let Err(violation) = arguments.document() {
-            return Err(text.unfit(&violation));
+            return Err(words.unfit(&violation));
         }
-        Ok(Self { text, arguments })
+        Ok(Self { words, arguments })
     }
 
     /// What is wrong with them, each with its place, in the order of the places.
@@ -48,21 +48,21 @@ impl Given {
                     NOT_ALLOWED => Part::Name,
                     _ => Part::Value,
                 };
-                (place(&self.text.text, &violation.pointer, part), violation)
+                (place(&self.words.text, &violation.pointer, part), violation)
             })
             .collect();
         found.sort_by_key(|(place, _)| place.as_ref().map(|place| place.start));
         found
             .into_iter()
             .flat_map(|(place, violation)| {
-                self.text.pointed(place.as_ref(), &violation.to_string())
+                self.words.pointed(place.as_ref(), &violation.to_string())
             })
             .collect()
     }
 }
 
 /// A text that arguments are given in.
-struct Text {
+struct Words {
     /// What the command line says of it.
     flag: String,
     /// What it is called where something in it is pointed at: a flag, a file, or stdin.
@@ -70,7 +70,7 @@ struct Text {
     text: String,
 }
 
-impl Text {
+impl Words {
     fn read(said: Option<&str>) -> Result<Self, Failure> {
         let said = said.unwrap_or("{}");
         let file = said.strip_prefix(FILE_SIGN).map(Path::new);
