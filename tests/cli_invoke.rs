@@ -211,10 +211,24 @@ async fn arguments_come_from_the_command_line_a_file_or_stdin() {
         "{}\n"
     );
 
+    // As editors on Windows write it.
+    let marked = "\u{feff}{\"a\": 1,\r\n\"b\": 2}\r\n";
+    let file = bus.user.path("marked.json");
+    std::fs::write(&file, marked).unwrap();
+    for (args, stdin) in [
+        (format!("@{}", file.display()), ""),
+        ("-".to_owned(), marked),
+        (marked.to_owned(), ""),
+    ] {
+        let ran = bus
+            .piped(&["tool", "invoke", "add", "--args", &args], stdin)
+            .await;
+        assert_eq!(ran.exits(0).stdout, "{\"sum\":3}\n");
+    }
     for (args, said) in [
         ("@nowhere.json", "--args @nowhere.json: No such file"),
         ("@-", "--args - reads stdin"),
-        ("[1]", "the arguments must be a JSON object"),
+        ("[1]", "onex: --args must be a JSON object"),
         ("{a: 1}", "--args:1:2: key must be a string"),
         ("", "--args:1:1: EOF while parsing a value"),
     ] {
@@ -230,7 +244,7 @@ async fn arguments_come_from_the_command_line_a_file_or_stdin() {
         .await
         .exits(2);
     let shown = "\
-onex: the arguments are not JSON: expected ident
+onex: --args - is not JSON
       stdin:3:9: expected ident
             \"b\": two
                   ^
@@ -247,7 +261,67 @@ onex: the arguments are not JSON: expected ident
         (&error["code"], &error["details"]),
         (&json!("USAGE"), &json!({"line": 3, "column": 9}))
     );
-    assert_eq!(calc.count(), 3, "nothing was sent");
+    assert_eq!(calc.count(), 6, "nothing was sent");
+}
+
+/// Once for people, with the flag and the place; and so does the message for programs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_args_is_said_once() {
+    let bus = Bus::start().await;
+    let file = bus.user.path("bad.json");
+    std::fs::write(&file, "\u{feff}{\"a\": tow}").unwrap();
+    let at_file = format!("@{}", file.display());
+    for (args, flag, place, why) in [
+        (
+            "no json",
+            "--args is not JSON",
+            "--args:1:2: ",
+            "expected ident",
+        ),
+        (
+            "[1]",
+            "--args must be a JSON object, by the names of the arguments",
+            "--args:1:1: ",
+            "this is a list",
+        ),
+        (
+            "null",
+            "--args must be a JSON object, by the names of the arguments",
+            "--args:1:1: ",
+            "this is null",
+        ),
+        (
+            r#"{"a": 1, "a": 2}"#,
+            "--args cannot be sent as it is",
+            "--args:1:10: ",
+            "twice",
+        ),
+        (
+            &at_file,
+            &format!("--args {at_file} is not JSON"),
+            "bad.json:1:8: ",
+            "expected",
+        ),
+    ] {
+        let words = ["tool", "invoke", "add", "--args", args];
+        let said = bus.run(&words).await.exits(2).stderr;
+        assert!(said.starts_with(&format!("onex: {flag}\n")), "{said}");
+        assert!(said.contains(place), "{said}");
+        assert_eq!(said.matches(why).count(), 1, "{said}");
+        let words = [&words[..], &["-o", "json"]].concat();
+        let error = bus.run(&words).await.json_error(2);
+        let message = error["message"].as_str().unwrap();
+        assert!(
+            message.starts_with(&format!("{flag}: ")) && message.contains(why),
+            "{error}"
+        );
+        let [.., line, column, _] = place.split(':').collect::<Vec<_>>()[..] else {
+            panic!("{place}");
+        };
+        let wanted =
+            json!({"line": line.parse::<u64>().unwrap(), "column": column.parse::<u64>().unwrap()});
+        assert_eq!(error["details"], wanted);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -588,6 +588,11 @@ async fn what_is_not_there_is_told_with_what_was_meant() {
             "SCHEMA_NOT_FOUND",
             "did you mean port.lease.request?",
         ),
+        (
+            "schema get nope",
+            "SCHEMA_NOT_FOUND",
+            "`onex schema list` shows the schemas",
+        ),
     ] {
         let told = user.run(line).exits(1);
         assert!(
@@ -595,6 +600,8 @@ async fn what_is_not_there_is_told_with_what_was_meant() {
             "{}",
             told.stderr
         );
+        // Where to look is told once.
+        assert!(told.stderr.matches("list").count() <= 1, "{}", told.stderr);
         let error = user.run(&format!("{line} -o json")).json_error(1);
         assert_eq!(error["code"], code, "{line}");
         assert!(

@@ -662,3 +662,185 @@ async fn a_file_of_contracts_needs_no_registry() {
         .exits(2);
     assert!(gone.stderr.contains("cannot read"), "{}", gone.stderr);
 }
+
+/// As editors on Windows write it.
+#[test]
+fn a_file_of_contracts_may_begin_with_a_byte_order_mark() {
+    let alone = User::new().with("NATS_URL", "nats://127.0.0.1:9");
+    let add = contracts().remove(0);
+    let path = alone.path("add.json");
+    let from_file = format!("codegen --lang python --from {}", path.display());
+    std::fs::write(&path, add.to_string()).unwrap();
+    let wanted = alone.run(&from_file).exits(0).stdout;
+    for text in [
+        format!("\u{feff}{add}"),
+        format!("\u{feff}{add:#}").replace('\n', "\r\n"),
+    ] {
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(alone.run(&from_file).exits(0).stdout, wanted);
+        let made = alone.piped("codegen --lang python --from -", text);
+        assert_eq!(made.exits(0).stdout, wanted);
+    }
+    std::fs::write(&path, b"\xff\xfe{\0}\0").unwrap();
+    let said = alone.run(&from_file).exits(2).stderr;
+    assert!(
+        said.contains("add.json: it is not UTF-8") && said.contains("save it as UTF-8"),
+        "{said}"
+    );
+}
+
+const ANEW: &str = "write it anew with the same command without --check";
+
+/// A file that is checked against a contract, and against a release of it with other texts, which has another checksum.
+struct Checked {
+    user: User,
+    language: &'static str,
+    file: PathBuf,
+    contracts: [String; 2],
+    /// As it was generated.
+    text: String,
+}
+
+impl Checked {
+    fn new(language: &'static str) -> Self {
+        let user = User::new().with("NATS_URL", "nats://127.0.0.1:9");
+        let mut add = contracts().remove(0);
+        let write = |name: &str, contract: &Value| {
+            let path = user.path(name);
+            std::fs::write(&path, contract.to_string()).unwrap();
+            path.display().to_string()
+        };
+        let first = write("add.json", &add);
+        add["version"] = json!("1.2.1");
+        add["description"] = json!("Adds two numbers.\n\nFaster than ever.");
+        let contracts = [first, write("release.json", &add)];
+        let mut checked = Self {
+            file: user.path("tools.x"),
+            user,
+            language,
+            contracts,
+            text: String::new(),
+        };
+        let missing = checked.check(0).exits(2).stderr;
+        let wanted = "write it with the same command without --check";
+        assert!(
+            missing.contains("tools.x") && missing.contains(wanted),
+            "{missing}"
+        );
+        checked.text = checked.made("");
+        checked
+    }
+
+    /// What is made of the contract with these flags.
+    fn made(&self, flags: &str) -> String {
+        let Self {
+            language,
+            contracts: [contract, _],
+            ..
+        } = self;
+        let line = format!("codegen --lang {language} --from {contract} {flags}");
+        self.user.run(&line).exits(0).stdout
+    }
+
+    fn check(&self, contract: usize) -> harness::Ran {
+        let (language, contract) = (self.language, &self.contracts[contract]);
+        let file = self.file.display();
+        self.user.run(&format!(
+            "codegen --lang {language} --out {file} --from {contract} --check"
+        ))
+    }
+
+    /// All of that is told of a file with that text, against that contract.
+    #[track_caller]
+    fn tells(&self, text: impl AsRef<[u8]>, contract: usize, all: &[&str]) -> String {
+        std::fs::write(&self.file, text).unwrap();
+        let said = self.check(contract).exits(1).stderr;
+        for it in all {
+            assert!(said.contains(it), "{}: no {it:?} in {said}", self.language);
+        }
+        said
+    }
+}
+
+#[test]
+fn check_says_how_a_right_file_is_stored_and_what_a_wrong_one_is() {
+    for language in ["typescript", "python", "rust"] {
+        let checked = Checked::new(language);
+        let text = &checked.text;
+        let only = "nothing else differs";
+        let marked = format!("\u{feff}{text}");
+        let crlf = text.replace('\n', "\r\n");
+        let other = if language == "rust" { "python" } else { "rust" };
+        let theirs = checked.made(&format!("--lang {other}"));
+        let direct = checked.made("--via direct");
+        for contract in [0, 1] {
+            let tells = |text: &[u8], all: &[&str]| checked.tells(text, contract, all);
+            tells(
+                text.trim_end().as_bytes(),
+                &["has no newline at its end", only, ANEW],
+            );
+            tells(
+                format!("{text}\n\n").as_bytes(),
+                &["empty lines at its end", only, ANEW],
+            );
+            tells(marked.as_bytes(), &["byte order mark", only, ANEW]);
+            tells(crlf.as_bytes(), &["CRLF", only, "eol=lf"]);
+            let both = format!("\u{feff}{crlf}");
+            tells(both.as_bytes(), &["byte order mark", "CRLF", only]);
+            tells(b"", &["it is empty", ANEW]);
+            tells(b"\r\n", &["it is empty", ANEW]);
+            tells(b"\xff\xfea\0", &["is not UTF-8", ANEW]);
+            tells(
+                b"import os\n",
+                &["does not say that onex wrote it", "right file?"],
+            );
+            let wanted = format!("it was made with --lang {other}");
+            tells(theirs.as_bytes(), &[&wanted, "right file?"]);
+            tells(direct.as_bytes(), &["it was made with --via direct"]);
+            std::fs::write(&checked.file, text).unwrap();
+            checked.check(contract).exits(0);
+        }
+    }
+}
+
+#[test]
+fn check_names_the_first_line_that_really_differs() {
+    for (language, line) in [
+        ("typescript", "right: number"),
+        ("python", "right: float"),
+        ("rust", "right: f64"),
+    ] {
+        let checked = Checked::new(language);
+        let text = &checked.text;
+        let number = 1 + text.lines().position(|it| it.contains(line)).unwrap();
+        let at = format!("line {number} is ");
+        let edited = text.replacen(line, &line.replace("right", "wrong"), 1);
+        let count = text.lines().count();
+        // Whatever the checksum is, and in whichever line endings.
+        for contract in [0, 1] {
+            for edited in [edited.clone(), edited.replace('\n', "\r\n")] {
+                let said = checked.tells(edited, contract, &[&at, "wrong", "it was edited", ANEW]);
+                assert!(!said.contains("Checksum"), "{said}");
+            }
+            let wanted = format!("line {} is \"more\", and would not be there", count + 1);
+            checked.tells(format!("{text}more\n"), contract, &[&wanted]);
+            let less: Vec<&str> = text.lines().take(count - 1).collect();
+            let wanted = format!("it ends before line {count}, which would be ");
+            checked.tells(less.join("\n") + "\n", contract, &[&wanted]);
+            let indented = text.replacen(line, &format!("  {line}"), 1);
+            let said = checked.tells(indented, contract, &[&at]);
+            let (have, want) = said.split_once(", and would be ").unwrap();
+            let have = have.rsplit_once(" is ").unwrap().1;
+            assert!(!want.starts_with(have), "{said}");
+        }
+        // Where nothing but what is told differs, that is it.
+        let edited = text.replacen("Adds two", "Adds 2", 1);
+        checked.tells(edited, 0, &["Adds 2", "Adds two", "it was edited"]);
+        let sum = text.replacen("Checksum: ", "Checksum: 0", 1);
+        checked.tells(sum, 0, &["Checksum: 0", "it was edited"]);
+        // Made from another contract: edited or not, that is the reason.
+        let hash = text.replacen("c2:", "c2:0", 1);
+        let said = checked.tells(hash, 0, &["line 7 is ", "add  c2:0", ANEW]);
+        assert!(!said.contains("edited"), "{said}");
+    }
+}

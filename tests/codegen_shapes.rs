@@ -15,7 +15,8 @@ use std::process::Command;
 use harness::installed;
 use languages::{does, interpreter, mypy, ruff, rustc, tsconfig, written};
 use onex_registry::codegen::{Language, Via};
-use serde_json::Value;
+use onex_registry::protocol::json::JsonText;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 mod harness;
@@ -109,11 +110,11 @@ fn rustfmt_leaves_lines_of_every_length_unchanged() {
         let long = "x".repeat(length);
         let wide = "字".repeat(length / 2);
         let pair = |one: &str, other: &str| {
-            serde_json::json!({"type": "array", "prefixItems": [
+            json!({"type": "array", "prefixItems": [
                 {"type": "object", "properties": {one: {"type": "string"}}}, {"$ref": format!("#/$defs/{other}")},
             ], "maxItems": 2})
         };
-        let tool = serde_json::json!({
+        let tool = json!({
             "name": format!("t-{long}"), "version": "1.0.0",
             "input_schema": {
                 "type": "object", "required": [long, "b", "mixed", wide, "text", format!("X{long}"), format!("X{wide}")],
@@ -126,19 +127,101 @@ fn rustfmt_leaves_lines_of_every_length_unchanged() {
                     "pairs": {"type": "array", "items": pair("a", &long)},
                     "map": {"type": "object", "additionalProperties": {"$ref": format!("#/$defs/{long}")}},
                     &wide: {"type": "array", "items": {"type": ["string", "null"]}},
+                    "round": {"$ref": "#/$defs/round"},
                     "either": {"oneOf": [
                         {"type": "object", "required": ["tag"], "properties": {"tag": {"enum": [long, "short"]}}},
                         {"type": "object", "required": ["tag"], "properties": {"tag": {"enum": ["b", "c", "d", "e", "f", wide]}}},
                     ]},
                 },
                 "$defs": {&long: {"type": "object", "required": ["a"], "additionalProperties": {"type": "number"},
-                    "properties": {"a": {"const": long}, &long: {"type": "integer"}}}},
+                    "properties": {"a": {"const": long}, &long: {"type": "integer"}}},
+                    "round": {"type": "array", "minItems": 2, "items": false, "prefixItems": [
+                        {"anyOf": [{"$ref": "#/$defs/round"}, {"type": "null"}]}, {"$ref": format!("#/$defs/{long}")},
+                    ]}},
             },
         });
         let text = written(Language::Rust, Via::Registry, &[tool]);
         texts.push((format!("of length {length}"), text));
     }
     are_formatted(&texts);
+}
+
+/// Schemas that hold `inner` in tuples of one item and of several, in lists, maps and what may be null.
+fn tuples(inner: &Value) -> Vec<Value> {
+    let tuple = |items: &[&Value]| json!({"type": "array", "prefixItems": items, "items": false, "minItems": items.len()});
+    let or_null = |schema: &Value| json!({"anyOf": [schema, {"type": "null"}]});
+    let list = |schema: &Value| json!({"type": "array", "items": schema});
+    let map = |schema: &Value| json!({"type": "object", "additionalProperties": schema});
+    let text = json!({"type": "string"});
+    let one = tuple(&[inner]);
+    let two = tuple(&[inner, &text]);
+    let mut all = vec![
+        tuple(&[&or_null(inner)]),
+        tuple(&[&list(inner), &map(inner)]),
+    ];
+    for tuple in [
+        one.clone(),
+        two.clone(),
+        json!({"type": "array", "items": inner}),
+    ] {
+        all.extend([
+            or_null(&tuple),
+            list(&tuple),
+            map(&tuple),
+            list(&or_null(&map(&tuple))),
+            tuple,
+        ]);
+    }
+    all.extend([
+        tuple(&[&one]),
+        tuple(&[&two]),
+        tuple(&[&one, inner]),
+        or_null(&tuple(&[&or_null(&one)])),
+    ]);
+    all.push(json!({"type": "array", "prefixItems": [inner, text], "items": false, "minItems": 1}));
+    all
+}
+
+/// Types around all widths at which rustfmt breaks a line or gives up, behind members with short names and long ones.
+#[test]
+fn rustfmt_leaves_tuples_of_every_width_unchanged() {
+    let mut texts = Vec::new();
+    let (mut items, mut skipped) = (0, 0);
+    for length in (20..=92).step_by(2).chain(53..94) {
+        let long = "x".repeat(length);
+        let inner = json!({"$ref": format!("#/$defs/{long}")});
+        let mut properties = serde_json::Map::new();
+        for (at, schema) in tuples(&inner).into_iter().enumerate() {
+            let more = ["", "-of-some-length", "-of-a-length-that-leaves-little"][at % 3];
+            properties.insert(format!("m{at}{more}"), schema.clone());
+            properties.insert(format!("o{at}"), schema);
+        }
+        let required: Vec<&String> = properties.keys().filter(|it| it.starts_with('m')).collect();
+        let tool = json!({
+            "name": "t", "version": "1.0.0",
+            "input_schema": {
+                "type": "object", "required": required, "properties": properties,
+                "$defs": {&long: {"type": "object", "properties": {"a": {"type": "string"}}}},
+            },
+            "output_schema": {
+                "anyOf": tuples(&inner), "$defs": {
+                    &long: {"type": "object", "required": ["b"], "properties": {"b": {"$ref": "#/$defs/alias"}}},
+                    "alias": tuples(&inner)[length % 5],
+                },
+            },
+        });
+        let text = written(Language::Rust, Via::Registry, &[tool]);
+        let begins = |line: &&str| ITEMS.iter().any(|item| line.starts_with(item));
+        items += text.lines().filter(begins).count();
+        skipped += text.matches("#[rustfmt::skip]").count();
+        texts.push((format!("of length {length}"), text));
+    }
+    are_formatted(&texts);
+    println!("{skipped} of {items} items are kept from rustfmt");
+    assert!(
+        skipped * 100 <= items * SKIPPED_PERCENT_MAX,
+        "{skipped} of {items}"
+    );
 }
 
 #[test]
@@ -215,4 +298,71 @@ fn tsc_takes_all_shapes() {
     std::fs::write(path.join("tsconfig.json"), config.to_string()).unwrap();
     let mut tsc = Command::new(installed("typescript/node_modules/.bin/tsc"));
     does(tsc.args(["--project", ".", "--noEmit"]).current_dir(path));
+}
+
+/// Numbers around which JavaScript begins to round.
+const NUMBERS: [&str; 16] = [
+    "0",
+    "-1",
+    "0.1",
+    "9007199254740991",
+    "9007199254740992",
+    "9007199254740993",
+    "-9007199254740993",
+    "9007199254740994",
+    "100000000000000000",
+    "100000000000000001",
+    "1152921504606846976",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "18446744073709551615",
+    "6.02214076e+23",
+];
+
+/// A literal type is one that a program can have: what JavaScript writes of it is what the contract says.
+#[test]
+fn typescript_has_literals_for_numbers_that_javascript_can_send() {
+    let program = format!("console.log(JSON.stringify([{}]))", NUMBERS.join(", "));
+    let node = Command::new("node")
+        .args(["-e", &program])
+        .output()
+        .unwrap();
+    let sent: Vec<JsonText> = serde_json::from_slice(&node.stdout).unwrap();
+    let mut kept = 0;
+    for (number, sent) in NUMBERS.iter().zip(sent) {
+        let schema: Value = serde_json::from_str(&format!(r#"{{"const": {number}}}"#)).unwrap();
+        let exact = sent.text() == *number;
+        let tool = json!({"name": "t", "version": "1.0.0", "input_schema": {
+            "type": "object", "required": ["one"], "properties": {
+                "one": schema, "maybe": {"anyOf": [schema, {"type": "null"}]},
+                "list": {"type": "array", "items": schema}, "some": {"enum": ["a", 7, schema["const"]]},
+            },
+        }});
+        let text = written(Language::Typescript, Via::Registry, &[tool]);
+        let told = format!("No number of JavaScript is exactly `{number}`");
+        let lines = if exact {
+            kept += 1;
+            assert!(!text.contains("JavaScript"), "{text}");
+            [
+                format!("  one: {number};"),
+                format!("  maybe?: {number} | null;"),
+                format!("  list?: {number}[];"),
+                format!("export type TArgumentsSome = \"a\" | 7 | {number};"),
+            ]
+        } else {
+            let told = text.replace("\n * ", " ").matches(&told).count();
+            assert_eq!(told, 4, "{text}");
+            [
+                "export type TArgumentsOne = number;".to_owned(),
+                "  maybe?: TArgumentsMaybeOption1 | null;".to_owned(),
+                "  list?: TArgumentsListItem[];".to_owned(),
+                "export type TArgumentsSome = \"a\" | 7 | number;".to_owned(),
+            ]
+        };
+        for line in lines {
+            assert!(text.contains(&line), "{number}: no {line:?} in\n{text}");
+        }
+    }
+    assert_eq!(kept, 8);
 }

@@ -187,7 +187,7 @@ fn what_no_engine_does_is_refused_with_the_reason() {
     refused(r"[\1]", "octal");
     refused(r"\c1", r"\c is followed by a letter");
     refused(r"\x4", r"\x is followed by two");
-    refused(r"\u12", r"\u by four");
+    refused(r"\u12", r"\u is followed by four");
     refused(r"\u{110000}", "no such character");
     refused(r"\pL", r"\p{Name}");
     refused(r"\p{Klingon}", "Klingon is no property that Unicode has");
@@ -204,6 +204,76 @@ fn what_no_engine_does_is_refused_with_the_reason() {
     refused("a\\", "a backslash stands at the end");
     let groups = "(".repeat(500) + &")".repeat(500);
     refused(&groups, "groups");
+}
+
+/// Each with the one reason that is right, and none of another escape's.
+#[test]
+fn escapes_and_repetitions_are_refused_for_the_right_reason() {
+    for (pattern, reason) in [
+        (
+            r"\8",
+            r"\8 refers to group 8, which the pattern does not have",
+        ),
+        (r"a\9", r"\9 refers to group 9, which"),
+        (
+            r"(a)(?:b)(?=c)[(]\((?<!d)\2",
+            r"\2 refers to group 2, which",
+        ),
+        (r"\10(a)", r"\10 refers to group 10, which"),
+        (r"\1(a)", "back-references are not supported"),
+        (r"\2(?<n>a)(b)", "back-references are not supported"),
+        (r"\k<n>(?<n>a)", "back-references are not supported"),
+        (
+            r"(?<n>a)\k<m>",
+            r"\k<m> refers to a group which the pattern does not have",
+        ),
+        (r"\k", r"\k is followed by the name of a group"),
+        (r"\k<", r"\k is followed by the name of a group"),
+        (r"\k<a", r"\k is followed by the name of a group"),
+        (r"\k<>", r"\k is followed by the name of a group"),
+        (r"[\8]", r"'\8' means nothing in a class"),
+        (r"[\B]", r"'\B' means nothing in a class"),
+        (r"[\k]", r"'\k' means nothing in a class"),
+        (r"[\7]", "octal"),
+        (r"\00", "octal"),
+        (r"\08", r"\0 is followed by no digit"),
+        (r"\c", r"\c is followed by a letter of a to z"),
+        (r"\cé", r"\c is followed by a letter of a to z"),
+        (r"[\c_]", r"\c is followed by a letter of a to z"),
+        (
+            r"\x1",
+            r"\x is followed by two hexadecimal digits (character 3)",
+        ),
+        (r"\x1g", r"\x is followed by two hexadecimal digits"),
+        (
+            r"\u1",
+            r"\u is followed by four hexadecimal digits, or by some in braces",
+        ),
+        (
+            r"\u{",
+            r"\u is followed by four hexadecimal digits, or by some in braces",
+        ),
+        (r"\u{}", r"\u is followed by four"),
+        (r"\u{12g}", r"\u is followed by four"),
+        (r"\u{110000}", r"the last one is \u{10FFFF}"),
+        (r"\p{Foo}", "Foo is no property"),
+        (r"\p{RGI_Emoji}", "RGI_Emoji is a property of sequences"),
+        ("\\\n", "a backslash before U+000A means nothing"),
+        ("{2,1}", "there is nothing to repeat (character 5)"),
+        ("a+{2,1}", "cannot be repeated"),
+        ("a{2,1}", "out of order"),
+        ("^*", "nothing to repeat: an assertion takes no text"),
+        ("(?<=a)+", "nothing to repeat: an assertion takes no text"),
+        ("|*", "there is nothing to repeat (character 2)"),
+        ("[b-a]", "a range is out of order"),
+        ("]", r"']' closes nothing: write \]"),
+        ("}", r"'}' closes nothing: write \}"),
+        ("(?<a", "a group's name is not closed"),
+        ("(?<>a)", "a group's name is empty"),
+        ("(?<a-b>x)", "a group's name is made of letters"),
+    ] {
+        refused(pattern, reason);
+    }
 }
 
 /// A pattern that is made at random, and texts that may match it.

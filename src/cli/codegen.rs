@@ -11,7 +11,7 @@ use semver::{Version, VersionReq};
 
 use crate::{
     client,
-    codegen::{self, FileStatus, Language, Order, Source},
+    codegen::{self, Language, Order, Source},
     protocol::{
         canonical::contract_hash,
         error::ErrorCode,
@@ -21,6 +21,7 @@ use crate::{
 };
 
 use super::{
+    codegen_check,
     contract_file::ContractFile,
     failure::{Exit, Failure},
     nearest,
@@ -200,7 +201,7 @@ impl Codegen {
         };
         match self.file()? {
             None => output::print(codegen::generate(&order).as_bytes())?,
-            Some(path) if self.check => check(path, &order, output)?,
+            Some(path) if self.check => codegen_check::check(path, &order, output)?,
             Some(path) => write(path, &codegen::generate(&order))?,
         }
         Ok(Exit::Done)
@@ -275,51 +276,6 @@ async fn suggest(session: &Session, failure: Failure, name: &Token) -> Failure {
     nearest::suggest(failure, ErrorCode::ToolNotFound, name.as_str(), tools).await
 }
 
-/// Whether the file is what would be written, but for texts of contracts that nobody relies on.
-fn check(path: &Path, order: &Order<'_>, output: Output) -> Result<(), Failure> {
-    let shown = path.display();
-    let have = std::fs::read_to_string(path).map_err(|error| unusable(path, "read", &error))?;
-    match codegen::file_status(&have, order) {
-        FileStatus::UpToDate => return Ok(()),
-        FileStatus::TextsDiffer => {
-            output.note(&format!(
-                "{shown} is made from these contracts; since then only their versions or texts have changed"
-            ));
-            return Ok(());
-        }
-        FileStatus::Differs => {}
-    }
-    let text = codegen::generate(order);
-    let with_lf = have.replace("\r\n", "\n");
-    if with_lf != have && codegen::file_status(&with_lf, order) != FileStatus::Differs {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let message = format!(
-            "{shown} has CRLF line endings, and would be written with LF; nothing else differs"
-        );
-        return Err(
-            Failure::new(Exit::Failed, "OUT_OF_DATE", message).hint(format!(
-                "if git checks it out so, put the line `{name} text eol=lf` into .gitattributes"
-            )),
-        );
-    }
-    let mut lines = have.lines().zip(text.lines()).enumerate();
-    let differs = lines.find(|(_, (have, want))| have != want);
-    let place = if let Some((at, (have, want))) = differs {
-        format!(
-            "line {} is {:?}, and would be {:?}",
-            at + 1,
-            have.trim(),
-            want.trim()
-        )
-    } else {
-        let [have, want] = [&have, &text].map(|text| text.lines().count());
-        format!("it has {have} lines, and would have {want}")
-    };
-    let message = format!("{shown} is not what the contracts give now: {place}");
-    Err(Failure::new(Exit::Failed, "OUT_OF_DATE", message)
-        .hint("write it anew with the same command without --check"))
-}
-
 /// Puts the file in its place in one step; one that is right already stays as it is.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     if std::fs::read_to_string(path).is_ok_and(|have| have == text) {
@@ -335,7 +291,7 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     })
 }
 
-fn unusable(path: &Path, verb: &str, error: &std::io::Error) -> Failure {
+pub(super) fn unusable(path: &Path, verb: &str, error: &std::io::Error) -> Failure {
     let message = format!("cannot {verb} {}: {error}", path.display());
     Failure::new(Exit::Usage, "FILE", message)
 }

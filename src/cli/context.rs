@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::connect::Options;
 
-use super::{environment, failure::Failure};
+use super::{environment, failure::Failure, input};
 
 /// Members that say how to reach a server or who we are to it, and that are not supported: to leave them
 /// out would be to ask someone else, or as someone else.
@@ -59,7 +59,8 @@ pub(super) fn load(name: &str) -> Result<Options, Failure> {
         .hint("`nats context ls` shows those that there are"),
         _ => Failure::usage(format!("cannot read {}: {error}", path.display())),
     })?;
-    options(&text).map_err(|why| Failure::usage(format!("NATS context {name:?}: {why}")))
+    options(&input::unmarked(text))
+        .map_err(|why| Failure::usage(format!("NATS context {name:?}: {why}")))
 }
 
 /// The name of the selected context.

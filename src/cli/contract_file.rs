@@ -1,6 +1,6 @@
 //! Contracts of tools in a file.
 
-use std::{fs, io::Read, path::Path};
+use std::path::Path;
 
 use onex_types::ids::Token;
 use semver::VersionReq;
@@ -18,13 +18,12 @@ use crate::protocol::{
 
 use super::{
     failure::{Exit, Failure},
+    input,
     node::listed,
 };
 
 /// Longest file of contracts, in bytes: a hundred of the longest contracts.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// What stdin is called in the place of a file.
-const STDIN: &str = "-";
 
 /// The contracts that a file has, in its order; at least one.
 pub(super) struct ContractFile {
@@ -36,11 +35,9 @@ pub(super) struct ContractFile {
 impl ContractFile {
     /// Reads and checks all of it, as a registry checks what is announced.
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
-        let name = match path.to_str() {
-            Some(STDIN) => "stdin".to_owned(),
-            _ => path.display().to_string(),
-        };
-        let text = text(path, &name)?;
+        let file = Some(path).filter(|path| *path != Path::new(input::STDIN));
+        let name = file.map_or_else(|| "stdin".to_owned(), |path| path.display().to_string());
+        let text = input::read(file, &name, FILE_BYTES_MAX)?;
         let documents = serde_json::Deserializer::from_str(&text).into_iter::<Box<RawValue>>();
         let documents: Result<Vec<_>, _> = documents.collect();
         let not_json =
@@ -113,23 +110,6 @@ fn add(document: &Value, name: &str, contracts: &mut Vec<Tool>) -> Result<(), Fa
         }
     }
     Ok(())
-}
-
-fn text(path: &Path, name: &str) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read = match path.to_str() {
-        Some(STDIN) => std::io::stdin()
-            .take(FILE_BYTES_MAX + 1)
-            .read_to_string(&mut text),
-        _ => fs::File::open(path)
-            .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)),
-    };
-    let bytes = read.map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
-    if u64::try_from(bytes).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
-        let message = format!("{name} is larger than {FILE_BYTES_MAX} bytes");
-        return Err(Failure::usage(message));
-    }
-    Ok(text)
 }
 
 /// Where contracts stand in a document, each with a JSON Pointer to it.

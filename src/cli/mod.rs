@@ -3,6 +3,7 @@
 mod backup;
 mod bus;
 mod codegen;
+mod codegen_check;
 mod connection;
 mod context;
 mod contract_file;
@@ -12,6 +13,7 @@ mod doctor;
 mod environment;
 mod failure;
 mod host;
+mod input;
 mod logging;
 mod nearest;
 mod node;

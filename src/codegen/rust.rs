@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::{
     Task, Via, header,
     names::{self, Names},
-    rust_enum,
-    rust_layout::{self, Ty},
+    rust_enum, rust_layout,
+    rust_type::Ty,
     shape::{Field, Kind, Model, Object, Others, Shape, TUPLE_ITEMS_MAX},
     text::{block, quoted, wrapped},
     wire,
@@ -122,7 +122,7 @@ impl Writer<'_> {
             }
             Kind::Alias(shape) => {
                 let head = format!("pub type {name} =");
-                vec![rust_layout::typed(0, &head, &self.shape(shape), ';')]
+                vec![rust_layout::alias(&head, &self.shape(shape))]
             }
         };
         if let Some(first) = items.first_mut() {
@@ -153,7 +153,7 @@ impl Writer<'_> {
         });
         let reading = rust_layout::called("object!", name);
         if members.is_empty() && matches!(object.others, Others::Refused) {
-            return vec![out + &format!("pub struct {name} {{}}\n"), reading];
+            return vec![out + &rust_layout::empty(name), reading];
         }
         out.push_str(&rust_layout::opened(&format!("pub struct {name}")));
         for (member, field) in &members {
@@ -162,7 +162,7 @@ impl Writer<'_> {
         if let Others::Typed(shape) = &object.others {
             out.push_str("    /// All members that have no name here.\n    #[serde(flatten)]\n");
             let all = map_of(self.shape(shape));
-            out.push_str(&rust_layout::typed(4, "pub others:", &all, ','));
+            out.push_str(&rust_layout::member("pub others:", &all));
         }
         let mut items = vec![out + "}\n", reading];
         if !default && (filled || matches!(object.others, Others::Typed(_))) {
@@ -207,7 +207,7 @@ impl Writer<'_> {
             out.push_str("    #[serde(deserialize_with = \"given\")]\n");
         }
         let head = format!("pub {name}:");
-        out + &rust_layout::typed(4, &head, &self.of_field(id, field), ',')
+        out + &rust_layout::member(&head, &self.of_field(id, field))
     }
 
     fn of_field(&self, id: usize, field: &Field) -> Ty {
@@ -233,7 +233,8 @@ impl Writer<'_> {
                 (_, false, _) => Some("None".to_owned()),
                 (Some(value), true, _) => Some(value),
                 (None, true, Shape::Text) => {
-                    parameters.push((member, Some("impl Into<String>".into())));
+                    let into = Ty::of("Into", "String".into());
+                    parameters.push((member, Some(Ty::Impl(Box::new(into)))));
                     Some(format!("{member}.into()"))
                 }
                 (None, true, _) => {
@@ -248,7 +249,8 @@ impl Writer<'_> {
         }
         let head = rust_layout::signature("pub fn new", &parameters, &"Self".into());
         let body = rust_layout::literal(8, &values);
-        format!("impl {name} {{\n    /// With what must be there.\n{head}{body}    }}\n}}\n")
+        let of = rust_layout::implementation("", name);
+        format!("{of}    /// With what must be there.\n{head}{body}    }}\n}}\n")
     }
 
     /// A shape in a type that it may lead back to.

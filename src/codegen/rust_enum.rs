@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::{
     names::{self, Names},
     rust::{Writer, json, string},
-    rust_layout::{self, Ty, arm, implementation, said, signature},
+    rust_layout::{self, arm, implementation, said, signature},
+    rust_type::Ty,
     shape::{Kind, Shape, Union},
     text::shown,
 };
@@ -63,9 +64,10 @@ fn by_value(name: &str, all: &[String], values: &[Value]) -> [String; 2] {
             Value::Number(number) => format!("Value::from({number}_u64)"),
             other => other.to_string(),
         };
-        let body = format!("{code}.serialize(to)");
-        write.push_str(&arm(12, &[format!("Self::{variant}")], &body));
-        read.push_str(&arm(12, &[json(&value)], &format!("Ok(Self::{variant})")));
+        let pattern = format!("Self::{variant}");
+        write.push_str(&arm(12, &[pattern], &code, ".serialize(to)"));
+        let read_as = format!("Ok(Self::{variant})");
+        read.push_str(&arm(12, &[json(&value)], &read_as, ""));
     }
     let listed: Vec<String> = values.iter().map(ToString::to_string).collect();
     let wrong = string(&format!("must be one of {}", listed.join(", ")));
@@ -145,7 +147,8 @@ impl Writer<'_> {
 fn from(name: &str, variant: &str, ty: &Ty) -> String {
     let head = implementation(&format!(" From<{ty}>"), name);
     let function = signature("fn from", &[("it", Some(ty.clone()))], &"Self".into());
-    format!("{head}{function}        Self::{variant}(it)\n    }}\n}}\n")
+    let body = rust_layout::call(8, &format!("Self::{variant}"), "it");
+    format!("{head}{function}{body}    }}\n}}\n")
 }
 
 /// How one of several is read that a member tells apart.
@@ -154,8 +157,8 @@ fn told_apart(name: &str, tag: &str, union: &Union, all: &[(String, Ty)]) -> Str
     let mut listed = Vec::new();
     for ((variant, _), alternative) in all.iter().zip(&union.alternatives) {
         let tags: Vec<String> = alternative.tags.iter().map(|it| json(&whole(it))).collect();
-        let body = format!("inner(value).map(Self::{variant})");
-        arms.push_str(&arm(12, &tags, &body));
+        let call = format!(".map(Self::{variant})");
+        arms.push_str(&arm(12, &tags, "inner(value)", &call));
         listed.extend(alternative.tags.iter().map(ToString::to_string));
     }
     let wrong = string(&format!("{tag} must be one of {}", listed.join(", ")));

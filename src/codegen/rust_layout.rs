@@ -1,96 +1,22 @@
 //! Rust laid out as rustfmt does it by default, for what is generated here and nothing else. What it cannot lay out so is
 //! left out of rustfmt's work by an attribute: see [`item`].
 
-use std::fmt;
-
 use unicode_width::UnicodeWidthStr as _;
 
+use super::rust_type::{Behind, TUPLE_WIDTH, Ty, assigned, unnamed};
+
 /// Columns of code.
-const WIDTH: usize = 100;
-/// Columns between the parentheses of a tuple of several items on one line.
-const TUPLE_WIDTH: usize = 60;
+pub(super) const WIDTH: usize = 100;
 /// Columns between the braces of a struct literal on one line.
 const LITERAL_WIDTH: usize = 18;
 /// Columns of a pattern that may stand on a line with others.
 const PATTERN_WIDTH: usize = 20;
 /// Columns that are kept free behind patterns, for ` => {`.
 const ARM_WIDTH: usize = 5;
-const STEP: usize = 4;
-
-/// A type as it is written.
-#[derive(Debug, Clone)]
-pub(super) enum Ty {
-    /// A name, and types in angle brackets.
-    Path(String, Vec<Ty>),
-    Tuple(Vec<Ty>),
-}
-
-impl From<&str> for Ty {
-    fn from(name: &str) -> Self {
-        Self::Path(name.to_owned(), Vec::new())
-    }
-}
-
-impl Ty {
-    pub(super) fn of(name: &str, inner: Self) -> Self {
-        Self::Path(name.to_owned(), vec![inner])
-    }
-
-    /// On one line where `before` columns stand before it and `after` behind it, else on several; what is inside is
-    /// indented from `indent`.
-    pub(super) fn placed(&self, indent: usize, before: usize, after: usize) -> String {
-        let one = self.to_string();
-        if !self.is_wide() && before + one.width() + after <= WIDTH {
-            return one;
-        }
-        self.broken(indent)
-    }
-
-    /// Whether it takes several lines, however many columns there are.
-    fn is_wide(&self) -> bool {
-        match self {
-            Self::Path(_, inner) => inner.iter().any(Self::is_wide),
-            // The parentheses do not count.
-            Self::Tuple(items) if items.len() > 1 => {
-                self.to_string().width() > TUPLE_WIDTH + 2 || items.iter().any(Self::is_wide)
-            }
-            Self::Tuple(items) => items.iter().any(Self::is_wide),
-        }
-    }
-
-    fn broken(&self, indent: usize) -> String {
-        match self {
-            Self::Path(name, inner) => match inner.as_slice() {
-                [] => name.clone(),
-                [tuple @ Self::Tuple(_)] => format!("{name}<{}>", tuple.broken(indent)),
-                inner => format!("{name}<\n{}{}>", lines(inner, indent), pad(indent)),
-            },
-            Self::Tuple(items) => format!("(\n{}{})", lines(items, indent), pad(indent)),
-        }
-    }
-}
-
-/// Each on a line of its own, or several.
-fn lines(types: &[Ty], indent: usize) -> String {
-    let indent = indent + STEP;
-    let line = |ty: &Ty| format!("{}{},\n", pad(indent), ty.placed(indent, indent, 1));
-    types.iter().map(line).collect()
-}
-
-impl fmt::Display for Ty {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let joined = |types: &[Self]| {
-            let types: Vec<String> = types.iter().map(ToString::to_string).collect();
-            types.join(", ")
-        };
-        match self {
-            Self::Path(name, inner) if inner.is_empty() => f.write_str(name),
-            Self::Path(name, inner) => write!(f, "{name}<{}>", joined(inner)),
-            Self::Tuple(items) if items.len() == 1 => write!(f, "({},)", joined(items)),
-            Self::Tuple(items) => write!(f, "({})", joined(items)),
-        }
-    }
-}
+/// Columns by which what is inside is indented.
+pub(super) const STEP: usize = 4;
+/// Columns of a type without members on one line, less one.
+const EMPTY_WIDTH: usize = 99;
 
 pub(super) fn pad(indent: usize) -> String {
     " ".repeat(indent)
@@ -100,20 +26,20 @@ fn fits(line: &str) -> bool {
     line.width() <= WIDTH
 }
 
-/// `head ty end`, as a member or another name for a type has it.
-pub(super) fn typed(indent: usize, head: &str, ty: &Ty, end: char) -> String {
-    let head = format!("{}{head}", pad(indent));
-    let one = format!("{head} {ty}{end}");
-    if fits(&one) && !ty.is_wide() {
-        return one + "\n";
-    }
-    let broken = ty.broken(indent);
-    let next = format!("{}{ty}{end}", pad(indent + STEP));
-    let name = matches!(ty, Ty::Path(_, inner) if inner.is_empty());
-    if name || !ty.is_wide() && fits(&next) {
-        return format!("{head}\n{next}\n");
-    }
-    format!("{head} {broken}{end}\n")
+/// `head ty,`, as a member has it.
+pub(super) fn member(head: &str, ty: &Ty) -> String {
+    let text = assigned(STEP, head, ty, Behind::Member);
+    format!(
+        "{}{},\n",
+        pad(STEP),
+        text.unwrap_or_else(|| format!("{head} {ty}"))
+    )
+}
+
+/// `head ty;`, as another name for a type has it.
+pub(super) fn alias(head: &str, ty: &Ty) -> String {
+    let text = assigned(0, head, ty, Behind::Alias);
+    format!("{};\n", text.unwrap_or_else(|| format!("{head} {ty}")))
 }
 
 /// `head literal;`, with the literal on a line of its own where only that holds it.
@@ -149,19 +75,20 @@ fn renamed(literal: &str, width: usize) -> String {
 
 /// The members of a tuple struct or the value of a variant, from the name on.
 pub(super) fn fields(indent: usize, head: &str, types: &[Ty], mark: &str, end: char) -> String {
-    let all: Vec<String> = types.iter().map(|ty| format!("{mark}{ty}")).collect();
-    let all = all.join(", ");
-    let wide = types.iter().any(Ty::is_wide) || types.len() > 1 && all.width() > TUPLE_WIDTH;
-    let one = format!("{}{head}({all}){end}", pad(indent));
-    if fits(&one) && !wide {
-        return one + "\n";
-    }
     let inner = indent + STEP;
-    let line = |ty: &Ty| {
-        let ty = ty.placed(inner, inner + mark.width(), 1);
-        format!("{}{mark}{ty},\n", pad(inner))
-    };
-    let lines: String = types.iter().map(line).collect();
+    let all = types.iter().map(|ty| {
+        let text = unnamed(inner, mark, ty);
+        text.unwrap_or_else(|| format!("{mark}{ty}"))
+    });
+    let all: Vec<String> = all.collect();
+    let one = all.join(", ");
+    let wide = one.contains('\n') || types.len() > 1 && one.width() > TUPLE_WIDTH;
+    let line = format!("{}{head}({one}){end}", pad(indent));
+    if fits(&line) && !wide {
+        return line + "\n";
+    }
+    let line = |it: &String| format!("{}{it},\n", pad(inner));
+    let lines: String = all.iter().map(line).collect();
     format!("{}{head}(\n{lines}{}){end}\n", pad(indent), pad(indent))
 }
 
@@ -183,36 +110,51 @@ pub(super) fn called(head: &str, name: &str) -> String {
     format!("{head}(\n    {name}\n);\n")
 }
 
-/// The first line of an implementation, or the first three.
+/// A type without members.
+pub(super) fn empty(name: &str) -> String {
+    let head = format!("pub struct {name}");
+    // The braces are broken before the line is full, and stand together again below it.
+    match head.width() + " {}".len() {
+        0..EMPTY_WIDTH => format!("{head} {{}}\n"),
+        EMPTY_WIDTH..=WIDTH => format!("{head} {{\n}}\n"),
+        _ => format!("{head}\n{{}}\n"),
+    }
+}
+
+/// The first line of an implementation, or the first three; `of` is the trait, if any.
 pub(super) fn implementation(of: &str, name: &str) -> String {
-    let one = format!("impl{of} for {name} {{\n");
-    if fits(one.trim_end()) {
+    let behind = if of.is_empty() { "" } else { "for " };
+    let one = format!("impl{of} {behind}{name} {{\n");
+    let below = format!("    {behind}{name}");
+    // What no line holds is left as it is.
+    if fits(one.trim_end()) || !fits(&below) {
         return one;
     }
-    format!("impl{of}\n    for {name}\n{{\n")
+    format!("impl{of}\n{below}\n{{\n")
 }
 
 /// The first line of a function, or its first lines; a parameter without a type is a receiver.
 pub(super) fn signature(head: &str, parameters: &[(&str, Option<Ty>)], result: &Ty) -> String {
+    // What rustfmt gives up on is left as it is.
     let text = |(name, ty): &(&str, Option<Ty>)| match ty {
-        Some(ty) => format!("{name}: {ty}"),
+        Some(ty) => {
+            let width = WIDTH.checked_sub(2 * STEP + 1 + name.width() + 2);
+            let text = width.and_then(|width| ty.laid_out(2 * STEP, width));
+            format!("{name}: {}", text.unwrap_or_else(|| ty.to_string()))
+        }
         None => (*name).to_owned(),
     };
     let all: Vec<String> = parameters.iter().map(text).collect();
-    let wide = |(_, ty): &(&str, Option<Ty>)| ty.as_ref().is_some_and(Ty::is_wide);
     let one = format!("    {head}({}) -> {result} {{", all.join(", "));
-    if fits(&one) && !parameters.iter().any(wide) {
+    if fits(&one) && !one.contains('\n') {
         return one + "\n";
     }
-    let line = |(name, ty): &(&str, Option<Ty>)| match ty {
-        Some(ty) => {
-            let before = 2 * STEP + name.width() + 2;
-            format!("        {name}: {},\n", ty.placed(2 * STEP, before, 1))
-        }
-        None => format!("        {name},\n"),
-    };
-    let lines: String = parameters.iter().map(line).collect();
-    let end = format!("    ) -> {}", result.placed(STEP, STEP, 0));
+    let line = |it: &String| format!("        {it},\n");
+    let lines: String = all.iter().map(line).collect();
+    let result = result
+        .laid_out(STEP, WIDTH - STEP - "-> ".len())
+        .unwrap_or_else(|| result.to_string());
+    let end = format!("    ) -> {result}");
     let last = end.lines().last().unwrap_or_default();
     // The indent counts twice.
     let brace = if last.width() + 2 + STEP <= WIDTH {
@@ -221,6 +163,21 @@ pub(super) fn signature(head: &str, parameters: &[(&str, Option<Ty>)], result: &
         "\n    {"
     };
     format!("    {head}(\n{lines}{end}{brace}\n")
+}
+
+/// A call as the value of a function.
+pub(super) fn call(indent: usize, function: &str, argument: &str) -> String {
+    let outer = pad(indent);
+    let one = format!("{outer}{function}({argument})\n");
+    // What no line holds is left as it is.
+    let holds = indent + function.width() <= WIDTH;
+    if fits(one.trim_end()) || !holds {
+        return one;
+    }
+    format!(
+        "{outer}{function}(\n{}{argument},\n{outer})\n",
+        pad(indent + STEP)
+    )
 }
 
 /// A struct literal as the value of a function; a member without a value is a variable of that name.
@@ -242,10 +199,14 @@ pub(super) fn literal(indent: usize, members: &[(&str, Option<String>)]) -> Stri
             (name, Some(value)) if !fits(&one) => {
                 let next = pad(indent + 2 * STEP);
                 let chain = value.strip_suffix(".into()");
-                let chain = chain.map(|value| format!("{inner}{name}: {value}"));
-                match chain.filter(|first| first.width() < WIDTH) {
-                    Some(first) => format!("{first}\n{next}.into(),\n"),
-                    None => format!("{inner}{name}:\n{next}{value},\n"),
+                let first = chain.map(|value| format!("{inner}{name}: {value}"));
+                match (first.filter(|first| first.width() < WIDTH), chain) {
+                    (Some(first), _) => format!("{first}\n{next}.into(),\n"),
+                    (None, Some(value)) if !fits(&format!("{next}{value}.into()")) => {
+                        let below = pad(indent + 3 * STEP);
+                        format!("{inner}{name}:\n{next}{value}\n{below}.into(),\n")
+                    }
+                    _ => format!("{inner}{name}:\n{next}{value},\n"),
                 }
             }
             _ => one + "\n",
@@ -255,9 +216,10 @@ pub(super) fn literal(indent: usize, members: &[(&str, Option<String>)]) -> Stri
     format!("{outer}Self {{\n{lines}{outer}}}\n")
 }
 
-/// One arm of a match.
-pub(super) fn arm(indent: usize, patterns: &[String], body: &str) -> String {
+/// One arm of a match; the value is a call, or something on which the method `call` is called.
+pub(super) fn arm(indent: usize, patterns: &[String], value: &str, call: &str) -> String {
     let outer = pad(indent);
+    let inner = pad(indent + STEP);
     let one = patterns.join(" | ");
     let pattern = if patterns.len() < 2 || indent + one.width() + ARM_WIDTH <= WIDTH {
         format!("{outer}{one}")
@@ -265,11 +227,17 @@ pub(super) fn arm(indent: usize, patterns: &[String], body: &str) -> String {
         rows(patterns, indent).join("\n")
     };
     let last = pattern.lines().last().unwrap_or_default();
+    let body = format!("{value}{call}");
     // Of patterns rustfmt counts the bytes, and not the columns.
     if last.len() + body.width() + ARM_WIDTH <= WIDTH {
         return format!("{pattern} => {body},\n");
     }
-    format!("{pattern} => {{\n{outer}    {body}\n{outer}}}\n")
+    let below = format!("{inner}{call},");
+    let chain = !fits(&format!("{inner}{body}")) && !call.is_empty();
+    if chain && fits(&below) && last.len() + value.width() + ARM_WIDTH <= WIDTH {
+        return format!("{pattern} => {value}\n{below}\n");
+    }
+    format!("{pattern} => {{\n{inner}{body}\n{outer}}}\n")
 }
 
 /// Patterns that one line does not hold: where all are short as many on a line as it holds, else one on each.
@@ -289,41 +257,29 @@ fn rows(patterns: &[String], indent: usize) -> Vec<String> {
     rows
 }
 
-/// Whether there is nothing but a name on a line: it cannot be broken.
-fn is_name(line: &str) -> bool {
-    let heads = ["pub struct ", "pub enum ", "for ", "pub "];
-    let name = heads.iter().find_map(|head| line.strip_prefix(head));
-    let name = name.unwrap_or(line);
-    name.chars()
-        .all(|c| c.is_alphanumeric() || matches!(c, '_' | ':' | ','))
-}
-
-/// An item, with an attribute where rustfmt would lay it out in another way than this module: when not even broken lines
-/// hold it.
+/// An item, with an attribute where rustfmt would lay it out in another way than this module. What no line can hold it
+/// leaves as it is, but for these.
 pub(super) fn item(text: String) -> String {
-    // Those that rustfmt leaves as they are, however long.
-    let left = [
-        "///",
-        "//",
-        "let ",
-        "rename = ",
-        "#[serde(rename",
-        "object!",
-        "\"",
-        "| \"",
-    ];
-    let long = |line: &str| {
+    let other = |line: &str| {
         let trimmed = line.trim_start();
-        // A value that ends a block needs a column more.
-        let width = line.width() + usize::from(line.ends_with(')'));
-        width > WIDTH && !left.iter().any(|it| trimmed.starts_with(it)) && !is_name(trimmed)
+        let begins = |all: &[&str]| all.iter().any(|it| trimmed.starts_with(it));
+        let ends = |all: &[&str]| all.iter().any(|it| trimmed.ends_with(it));
+        // The value of an arm that a block does not hold; of a call a column earlier.
+        let call = begins(&["Ok(Self::"]);
+        let value = ends(&[".serialize(to)"]) || begins(&["inner(value)"]) || call;
+        // A result that cannot be broken: what is behind it comes closer.
+        let result = begins(&[") -> Result<"]) && ends(&[" {"]);
+        // A parameter of a trait that only a line of its own holds.
+        let of = line.split_once('>').map_or(0, |(of, _)| of.width() + 1);
+        let of = begins(&["impl From<"]) && (WIDTH + 1..=WIDTH + 2).contains(&of);
+        // A member without a name gets two spaces before a type of several lines.
+        let member = begins(&["pub "]) && ends(&["(", "<"]);
+        let member = member && !line.contains(':') && !line.contains(" fn ");
+        (value || result) && line.width() + usize::from(call) > WIDTH
+            || of
+            || member && line.starts_with(' ')
     };
-    // A body that no line holds is not laid out at all, and what is around it neither.
-    let body = |line: &str| line.trim_start().starts_with('"') && line.ends_with(".serialize(to)");
-    if text
-        .lines()
-        .any(|line| long(line) || !fits(line) && body(line))
-    {
+    if text.lines().any(other) {
         return format!("#[rustfmt::skip]\n{text}");
     }
     text

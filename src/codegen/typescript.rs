@@ -76,16 +76,31 @@ impl Writer<'_> {
         let name = self.name(id);
         let docs = comment(&named.docs, "");
         match &named.kind {
-            Kind::Literals(values) if values.len() == 1 && !self.is_root(id) => String::new(),
             Kind::Literals(values) => {
-                let all: Vec<String> = values.iter().map(literal).collect();
-                format!("\n{docs}{}", alternatives(name, &all))
+                if self.inline(id).is_some() {
+                    return String::new();
+                }
+                let mut docs = named.docs.clone();
+                docs.extend(told_of_rounded(values));
+                let docs = comment(&docs, "");
+                format!("\n{docs}{}", alternatives(name, &literals(values)))
             }
             Kind::Object(object) => format!("\n{docs}{}", self.object(name, object)),
             Kind::Union(union) => format!("\n{docs}{}", self.union(name, union)),
             Kind::Alias(shape) => {
                 format!("\n{docs}export type {name} = {};\n", self.shape(shape))
             }
+        }
+    }
+
+    /// The value of a type that has but one, and stands for itself: it needs no name.
+    fn inline(&self, id: usize) -> Option<&Value> {
+        match self.model.kind(id) {
+            Some(Kind::Literals(values)) if !self.is_root(id) => match values.as_slice() {
+                [value] => Some(value).filter(|value| !is_rounded(value)),
+                _ => None,
+            },
+            _ => None,
         }
     }
 
@@ -142,11 +157,9 @@ impl Writer<'_> {
                 format!("[{}]", items.join(", "))
             }
             Shape::Nullable(inner) => format!("{} | null", self.shape(inner)),
-            Shape::Named(id) => match self.model.kind(*id) {
-                Some(Kind::Literals(values)) if values.len() == 1 && !self.is_root(*id) => {
-                    values.iter().map(literal).collect()
-                }
-                _ => self.name(*id).to_owned(),
+            Shape::Named(id) => match self.inline(*id) {
+                Some(value) => literal(value),
+                None => self.name(*id).to_owned(),
             },
         }
     }
@@ -233,6 +246,33 @@ fn key(name: &str) -> String {
     } else {
         string(name)
     }
+}
+
+/// The type of these values: literals, and `number` for those that are none in JavaScript.
+fn literals(values: &[Value]) -> Vec<String> {
+    let (rounded, exact): (Vec<&Value>, _) = values.iter().partition(|value| is_rounded(value));
+    let mut all: Vec<String> = exact.into_iter().map(literal).collect();
+    all.extend((!rounded.is_empty()).then(|| "number".to_owned()));
+    all
+}
+
+/// Whether JavaScript has no such number: it would write another one.
+fn is_rounded(value: &Value) -> bool {
+    // Integers of 64 bits, no other number is rounded. Both languages write the shortest digits that stand for a double.
+    let digits = |text: String| text.parse::<i128>().ok();
+    let exact = digits(value.to_string());
+    exact.is_some() && exact != value.as_f64().and_then(|it| digits(it.to_string()))
+}
+
+fn told_of_rounded(values: &[Value]) -> Option<String> {
+    let rounded = values.iter().filter(|value| is_rounded(value));
+    let rounded: Vec<String> = rounded.map(|value| format!("`{value}`")).collect();
+    (!rounded.is_empty()).then(|| {
+        format!(
+            "No number of JavaScript is exactly {}: it cannot be sent, and is read rounded.",
+            rounded.join(" or ")
+        )
+    })
 }
 
 fn literal(value: &Value) -> String {

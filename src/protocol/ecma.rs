@@ -54,6 +54,7 @@ impl Expression {
     /// Reads a regular expression; else why it is none, or not supported.
     pub(super) fn read(pattern: &str) -> Result<Self, String> {
         let mut reader = Reader {
+            pattern,
             rest: pattern.chars().peekable(),
             at: 0,
             groups: Vec::new(),
@@ -120,6 +121,8 @@ struct Group {
 }
 
 struct Reader<'p> {
+    /// All of it.
+    pattern: &'p str,
     rest: Peekable<Chars<'p>>,
     /// Characters that were read.
     at: usize,
@@ -262,6 +265,8 @@ impl Reader<'_> {
         loop {
             match self.next() {
                 Some('>') if !name.is_empty() => break,
+                Some('>') => return self.wrong("a group's name is empty: write (?:…)"),
+                None => return self.wrong("a group's name is not closed: it ends with '>'"),
                 Some('\\') => return self.wrong("escapes in a group's name are not supported"),
                 Some(c) if property::is_in_name(c, name.is_empty()) => name.push(c),
                 _ => {
@@ -313,6 +318,7 @@ impl Reader<'_> {
         if !self.eat('}') {
             return self.wrong(NO_REPETITION);
         }
+        self.repeatable()?;
         if most.as_ref().is_some_and(|most| *most < least) {
             return self.wrong("a repetition's numbers are out of order");
         }
@@ -336,14 +342,19 @@ impl Reader<'_> {
         Number(digits.len(), digits.to_owned())
     }
 
+    /// What may be repeated: how much it is, and whether it looks around.
+    fn repeatable(&self) -> Result<(u64, bool), String> {
+        match self.last {
+            Last::Atom { size, looks } => Ok((size, looks)),
+            Last::Quantifier => self.wrong("a repetition cannot be repeated: put it in a group"),
+            Last::Assertion => self.wrong("there is nothing to repeat: an assertion takes no text"),
+            Last::Nothing => self.wrong("there is nothing to repeat"),
+        }
+    }
+
     /// Repeats what was read last, at most that often, which is compiled to so many of it.
     fn repeat(&mut self, written: &str, most: Option<u64>, times: u64) -> Result<(), String> {
-        let Last::Atom { size, looks } = self.last else {
-            return self.wrong(match self.last {
-                Last::Quantifier => "a repetition cannot be repeated: put it in a group",
-                _ => "there is nothing to repeat",
-            });
-        };
+        let (size, looks) = self.repeatable()?;
         // Whether as few or as many as possible makes no difference to whether it matches.
         self.eat('?');
         self.read.written.push_str(written);

@@ -67,11 +67,17 @@ impl User {
 
     /// Runs `onex` with the words of `line`.
     pub(crate) fn run(&self, line: &str) -> Ran {
+        self.piped(line, Vec::new())
+    }
+
+    /// The same, with that on stdin.
+    pub(crate) fn piped(&self, line: &str, stdin: impl Into<Vec<u8>>) -> Ran {
         let output = assert_cmd::Command::new(env!("CARGO_BIN_EXE_onex"))
             .args(line.split_whitespace())
             .env_clear()
             .env("HOME", self.home.path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .write_stdin(stdin)
             .timeout(PATIENCE)
             .output()
             .unwrap();

@@ -1,14 +1,11 @@
 //! What a tool is called with, as it was given, and where in that a fault lies.
 
-use std::{
-    fs,
-    io::{self, Read},
-    ops::Range,
-};
+use std::{ops::Range, path::Path};
 
 use crate::{
     cli::{
-        failure::{Exit, Failure},
+        failure::Failure,
+        input::{self, STDIN},
         output::{excerpt, spot},
     },
     protocol::{
@@ -18,43 +15,28 @@ use crate::{
     },
 };
 
-/// What stdin is called in the place of arguments.
-const STDIN: &str = "-";
 /// What the name of a file stands behind.
 const FILE_SIGN: char = '@';
 
 /// Arguments with the text that they were given in.
 pub(super) struct Given {
-    /// What people call that text: a flag, a file, or stdin.
-    source: String,
-    text: String,
+    words: Words,
     pub(super) arguments: JsonText,
 }
 
 impl Given {
     /// What `--args` says: JSON, `@FILE`, or `-` for stdin; an empty object where nothing is said.
     pub(super) fn read(said: Option<&str>) -> Result<Self, Failure> {
-        let (source, text) = match said {
-            None => ("the arguments".to_owned(), "{}".to_owned()),
-            Some(STDIN) => ("stdin".to_owned(), read("stdin", io::stdin().lock())?),
-            Some(said) => match said.strip_prefix(FILE_SIGN) {
-                Some(path) => (path.to_owned(), read(path, open(path)?)?),
-                None => ("--args".to_owned(), said.to_owned()),
-            },
-        };
-        let arguments = match JsonText::parse(text.as_bytes()) {
-            Ok(arguments) if arguments.is_object() => arguments,
-            Ok(other) => return Err(no_object(&source, &text, &other)),
-            Err(error) => return Err(no_json(&source, &text, &error)),
-        };
-        if let Err(violation) = arguments.document() {
-            return Err(unfit(&source, &text, &violation));
+        let words = Words::read(said)?;
+        let arguments =
+            JsonText::parse(words.text.as_bytes()).map_err(|error| words.no_json(&error))?;
+        if !arguments.is_object() {
+            return Err(words.no_object(&arguments));
         }
-        Ok(Self {
-            source,
-            text,
-            arguments,
-        })
+        if let Err(violation) = arguments.document() {
+            return Err(words.unfit(&violation));
+        }
+        Ok(Self { words, arguments })
     }
 
     /// What is wrong with them, each with its place, in the order of the places.
@@ -66,74 +48,114 @@ impl Given {
                     NOT_ALLOWED => Part::Name,
                     _ => Part::Value,
                 };
-                (place(&self.text, &violation.pointer, part), violation)
+                (place(&self.words.text, &violation.pointer, part), violation)
             })
             .collect();
         found.sort_by_key(|(place, _)| place.as_ref().map(|place| place.start));
         found
             .into_iter()
             .flat_map(|(place, violation)| {
-                let what = violation.to_string();
-                pointed(&self.source, &self.text, place.as_ref(), &what)
+                self.words.pointed(place.as_ref(), &violation.to_string())
             })
             .collect()
     }
 }
 
-/// `calc.json:2:8: /a must be …`, and below it the place.
-fn pointed(source: &str, text: &str, place: Option<&Range<usize>>, what: &str) -> Vec<String> {
-    let Some(place) = place else {
-        return vec![format!("{source}: {what}")];
-    };
-    let spot = spot(text, place.start);
-    let [line, under] = excerpt(text, place);
-    vec![
-        format!("{source}:{}:{}: {what}", spot.line, spot.column),
-        format!("    {line}"),
-        format!("    {under}"),
-    ]
+/// A text that arguments are given in.
+struct Words {
+    /// What the command line says of it.
+    flag: String,
+    /// What it is called where something in it is pointed at: a flag, a file, or stdin.
+    source: String,
+    text: String,
 }
 
-fn open(path: &str) -> Result<fs::File, Failure> {
-    fs::File::open(path).map_err(|error| {
-        let failure = Failure::usage(format!("--args {FILE_SIGN}{path}: {error}"));
-        if path == STDIN {
-            failure.hint(format!("--args {STDIN} reads stdin"))
-        } else {
-            failure
+impl Words {
+    fn read(said: Option<&str>) -> Result<Self, Failure> {
+        let said = said.unwrap_or("{}");
+        let file = said.strip_prefix(FILE_SIGN).map(Path::new);
+        if file.is_none() && said != STDIN {
+            return Ok(Self {
+                flag: "--args".to_owned(),
+                source: "--args".to_owned(),
+                text: input::unmarked(said.to_owned()),
+            });
         }
-    })
-}
-
-/// All that there is, up to what a request may have.
-fn read(source: &str, from: impl Read) -> Result<String, Failure> {
-    let limit = INVOKE_REQUEST_BYTES_MAX as u64;
-    let mut text = String::new();
-    let read = from.take(limit + 1).read_to_string(&mut text);
-    read.map_err(|error| Failure::usage(format!("cannot read {source}: {error}")))?;
-    if text.len() as u64 > limit {
-        let message = format!("{source} is larger than a request may be: {limit} bytes");
-        return Err(Failure::usage(message));
+        let flag = format!("--args {said}");
+        let text = input::read(file, &flag, INVOKE_REQUEST_BYTES_MAX as u64);
+        let text = text.map_err(|failure| match file {
+            Some(file) if file == Path::new(STDIN) => {
+                failure.hint(format!("--args {STDIN} reads stdin"))
+            }
+            _ => failure,
+        });
+        Ok(Self {
+            source: file.map_or_else(|| "stdin".to_owned(), |file| file.display().to_string()),
+            text: text?,
+            flag,
+        })
     }
-    Ok(text)
-}
 
-fn no_json(source: &str, text: &str, error: &serde_json::Error) -> Failure {
-    let said = error.to_string();
-    let said = said.split(" at line ").next().unwrap_or_default();
-    let begins = offset(text, error);
-    let spot = spot(text, begins);
-    let end = text.get(begins..).and_then(|rest| rest.chars().next());
-    let place = begins..begins + end.map_or(1, char::len_utf8);
-    Failure::new(
-        Exit::Usage,
-        "USAGE",
-        format!("the arguments are not JSON: {said}"),
-    )
-    .with("line", spot.line)
-    .with("column", spot.column)
-    .showing(pointed(source, text, Some(&place), said))
-    .hint(how())
+    /// `calc.json:2:8: /a must be …`, and below it the place.
+    fn pointed(&self, place: Option<&Range<usize>>, what: &str) -> Vec<String> {
+        let Self { source, text, .. } = self;
+        let Some(place) = place else {
+            return vec![format!("{source}: {what}")];
+        };
+        let spot = spot(text, place.start);
+        let [line, under] = excerpt(text, place);
+        vec![
+            format!("{source}:{}:{}: {what}", spot.line, spot.column),
+            format!("    {line}"),
+            format!("    {under}"),
+        ]
+    }
+
+    /// Programs get all in one message, with `line` and `column`; people see where it is, and there the reason.
+    fn refused(&self, what: &str, why: &str, place: Option<&Range<usize>>) -> Failure {
+        let why_ends = format!(": {why}");
+        let failure = Failure::usage(format!("{} {what}{why_ends}", self.flag));
+        let failure = match place.map(|place| spot(&self.text, place.start)) {
+            Some(spot) => failure.with("line", spot.line).with("column", spot.column),
+            None => failure,
+        };
+        failure
+            .without_end(&why_ends)
+            .showing(self.pointed(place, why))
+    }
+
+    fn no_json(&self, error: &serde_json::Error) -> Failure {
+        let said = error.to_string();
+        let said = said.split(" at line ").next().unwrap_or_default();
+        let begins = offset(&self.text, error);
+        let end = self.text.get(begins..).and_then(|rest| rest.chars().next());
+        let place = begins..begins + end.map_or(1, char::len_utf8);
+        self.refused("is not JSON", said, Some(&place)).hint(how())
+    }
+
+    /// JSON that no registry takes.
+    fn unfit(&self, violation: &Violation) -> Failure {
+        let place = |part| place(&self.text, &violation.pointer, part);
+        let place = place(Part::Name).or_else(|| place(Part::Value));
+        self.refused(
+            "cannot be sent as it is",
+            &violation.message,
+            place.as_ref(),
+        )
+    }
+
+    fn no_object(&self, value: &JsonText) -> Failure {
+        let kind = match value.text().as_bytes().first() {
+            Some(b'[') => "a list",
+            Some(b'"') => "a string",
+            Some(b'-' | b'0'..=b'9') => "a number",
+            _ => value.text(),
+        };
+        let what = "must be a JSON object, by the names of the arguments";
+        let place = place(&self.text, "", Part::Value);
+        let failure = self.refused(what, &format!("this is {kind}"), place.as_ref());
+        failure.hint(how())
+    }
 }
 
 /// The byte that an error is about.
@@ -148,38 +170,6 @@ fn offset(text: &str, error: &serde_json::Error) -> usize {
         at -= 1;
     }
     at
-}
-
-/// JSON that no registry takes.
-fn unfit(source: &str, text: &str, violation: &Violation) -> Failure {
-    let place = place(text, &violation.pointer, Part::Name)
-        .or_else(|| place(text, &violation.pointer, Part::Value));
-    Failure::usage("the arguments cannot be sent as they are").showing(pointed(
-        source,
-        text,
-        place.as_ref(),
-        &violation.message,
-    ))
-}
-
-fn no_object(source: &str, text: &str, value: &JsonText) -> Failure {
-    let kind = match value.text().as_bytes().first() {
-        Some(b'[') => "a list",
-        Some(b'"') => "a string",
-        Some(b'-' | b'0'..=b'9') => "a number",
-        _ => "not one",
-    };
-    let message = format!(
-        "the arguments must be a JSON object, by the names of the arguments; this is {kind}"
-    );
-    Failure::usage(message)
-        .showing(pointed(
-            source,
-            text,
-            place(text, "", Part::Value).as_ref(),
-            "must be an object",
-        ))
-        .hint(how())
 }
 
 fn how() -> String {
@@ -334,6 +324,7 @@ fn is_mark(c: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::failure::Exit;
 
     #[test]
     fn every_value_is_found_where_it_stands() {
@@ -381,7 +372,7 @@ mod tests {
         check(
             "{a: 1}",
             &[
-                "onex: the arguments are not JSON: key must be a string",
+                "onex: --args is not JSON",
                 "      --args:1:2: key must be a string",
                 "          {a: 1}",
                 "           ^",
@@ -390,7 +381,7 @@ mod tests {
         check(
             "{\n  \"a\": 1,\n  \"é\": }",
             &[
-                "onex: the arguments are not JSON: expected value",
+                "onex: --args is not JSON",
                 "      --args:3:8: expected value",
                 "            \"é\": }",
                 "                 ^",
@@ -399,7 +390,7 @@ mod tests {
         check(
             "{\"a\": [1",
             &[
-                "onex: the arguments are not JSON: EOF while parsing a list",
+                "onex: --args is not JSON",
                 "      --args:1:9: EOF while parsing a list",
                 "          {\"a\": [1",
                 "                  ^",
@@ -408,8 +399,8 @@ mod tests {
         check(
             "[1]",
             &[
-                "onex: the arguments must be a JSON object, by the names of the arguments; this is a list",
-                "      --args:1:1: must be an object",
+                "onex: --args must be a JSON object, by the names of the arguments",
+                "      --args:1:1: this is a list",
                 "          [1]",
                 "          ^^^",
             ],

@@ -1,5 +1,7 @@
 //! What stands behind a backslash.
 
+use std::collections::HashSet;
+
 use super::{
     BOUNDARY, Last, NO_BOUNDARY, PROPERTY_SIZE, Reader,
     class::{Class, DIGIT, SPACE, WORD},
@@ -7,6 +9,9 @@ use super::{
 
 /// Characters that stand for themselves behind a backslash.
 pub(super) const SYNTAX: &str = "^$\\.*+?()[]{}|/";
+
+const NO_UNICODE: &str = "\\u is followed by four hexadecimal digits, or by some in braces";
+const NO_REFERENCES: &str = "back-references are not supported";
 
 impl Reader<'_> {
     /// Outside of a class.
@@ -22,7 +27,8 @@ impl Reader<'_> {
                 self.size += 1;
                 self.last = Last::Assertion;
             }
-            Some('k' | '1'..='9') => return self.wrong("back-references are not supported"),
+            Some('k') => return self.named_reference(),
+            Some('1'..='9') => return self.numbered_reference(),
             _ => {
                 let mut class = Class::new(false);
                 match self.class_escape(&mut class, SYNTAX)? {
@@ -36,6 +42,41 @@ impl Reader<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Why a reference by a group's number is refused.
+    fn numbered_reference(&mut self) -> Result<(), String> {
+        let number = self.number();
+        if number.times() <= Groups::of(self.pattern).count {
+            return self.wrong(NO_REFERENCES);
+        }
+        let digits = number.1;
+        self.wrong(&format!(
+            "\\{digits} refers to group {digits}, which the pattern does not have; digits of the text stand without a \
+             backslash"
+        ))
+    }
+
+    /// The same by its name.
+    fn named_reference(&mut self) -> Result<(), String> {
+        self.next();
+        let mut name = String::new();
+        let mut is_named = self.eat('<');
+        while is_named && !self.eat('>') {
+            match self.next() {
+                Some(c) => name.push(c),
+                None => is_named = false,
+            }
+        }
+        if !is_named || name.is_empty() {
+            return self.wrong("\\k is followed by the name of a group, as \\k<name>");
+        }
+        if Groups::of(self.pattern).names.contains(&name) {
+            return self.wrong(NO_REFERENCES);
+        }
+        self.wrong(&format!(
+            "\\k<{name}> refers to a group which the pattern does not have"
+        ))
     }
 
     /// Behind a backslash: a character's number, or none when it was a class that was added to `class`. Those that `escaped`
@@ -79,17 +120,29 @@ impl Reader<'_> {
                 Some(letter) if letter.is_ascii_alphabetic() => {
                     char::from(u8::try_from(letter).unwrap_or_default() % 32)
                 }
-                _ => return self.wrong("\\c is followed by a letter"),
+                _ => return self.wrong("\\c is followed by a letter of a to z, or A to Z"),
             },
             'x' => return self.hex(2),
             'u' => return self.unicode(),
-            '0'..='9' => return self.wrong("octal numbers are not part of ECMA-262: write \\xHH"),
+            '0' if matches!(self.peek(), Some('8' | '9')) => {
+                return self.wrong("\\0 is followed by no digit: write \\x00");
+            }
+            '0'..='7' => return self.wrong("octal numbers are not part of ECMA-262: write \\xHH"),
+            // Outside of one they are no characters.
+            'B' | 'k' | '8' | '9' => {
+                return self.wrong(&format!("'\\{c}' means nothing in a class in ECMA-262"));
+            }
             c if escaped.contains(c) => c,
             c if c.is_alphanumeric() => {
                 return self.wrong(&format!("'\\{c}' means nothing in ECMA-262"));
             }
             c => {
-                let why = format!("'\\{c}' means nothing in ECMA-262: '{c}' stands for itself");
+                let why = if c.is_control() || c.is_whitespace() && c != ' ' {
+                    let number = u32::from(c);
+                    format!("a backslash before U+{number:04X} means nothing in ECMA-262")
+                } else {
+                    format!("'\\{c}' means nothing in ECMA-262: '{c}' stands for itself")
+                };
                 return self.wrong(&why);
             }
         };
@@ -108,14 +161,13 @@ impl Reader<'_> {
                 break;
             }
             let Some(digit) = next.and_then(|c| c.to_digit(16)) else {
-                return self
-                    .wrong("\\u is followed by four hexadecimal digits, or by some in braces");
+                return self.wrong(NO_UNICODE);
             };
             code = code.saturating_mul(16).saturating_add(digit);
             digits += 1;
         }
         if code > u32::from(char::MAX) {
-            return self.wrong("there is no such character");
+            return self.wrong("there is no such character: the last one is \\u{10FFFF}");
         }
         Ok(code)
     }
@@ -139,11 +191,46 @@ impl Reader<'_> {
         let mut number = 0;
         for _ in 0..count {
             let Some(digit) = self.next().and_then(|c| c.to_digit(16)) else {
-                return self.wrong("\\x is followed by two hexadecimal digits, and \\u by four");
+                return self.wrong(match count {
+                    2 => "\\x is followed by two hexadecimal digits",
+                    _ => NO_UNICODE,
+                });
             };
             number = number * 16 + digit;
         }
         Ok(number)
+    }
+}
+
+/// What a reference can refer to: the groups of a whole pattern, those behind it among them.
+#[derive(Default)]
+struct Groups {
+    count: u64,
+    names: HashSet<String>,
+}
+
+impl Groups {
+    fn of(pattern: &str) -> Self {
+        let mut groups = Self::default();
+        let mut in_class = false;
+        let mut rest = pattern.chars();
+        while let Some(c) = rest.next() {
+            match c {
+                '\\' => drop(rest.next()),
+                '[' => in_class = true,
+                ']' => in_class = false,
+                '(' if !in_class => {
+                    let behind = rest.as_str();
+                    let name = behind.strip_prefix("?<");
+                    let name = name.filter(|name| !name.starts_with(['=', '!']));
+                    groups.count += u64::from(name.is_some() || !behind.starts_with('?'));
+                    let name = name.and_then(|name| name.split_once('>'));
+                    groups.names.extend(name.map(|(name, _)| name.to_owned()));
+                }
+                _ => {}
+            }
+        }
+        groups
     }
 }
 

@@ -10,6 +10,17 @@ use super::Reader;
 /// values of `Script`.
 const NAMES: &str = include_str!("unicode.txt");
 
+/// What ECMA-262 has with the flag `v` only.
+const OF_SEQUENCES: [&str; 7] = [
+    "Basic_Emoji",
+    "Emoji_Keycap_Sequence",
+    "RGI_Emoji",
+    "RGI_Emoji_Flag_Sequence",
+    "RGI_Emoji_Modifier_Sequence",
+    "RGI_Emoji_Tag_Sequence",
+    "RGI_Emoji_ZWJ_Sequence",
+];
+
 impl Reader<'_> {
     /// What stands in the braces of `\p{…}`.
     pub(super) fn property(&mut self) -> Result<String, String> {
@@ -28,6 +39,10 @@ impl Reader<'_> {
         }
         if is_known(&name) {
             return Ok(name);
+        }
+        if OF_SEQUENCES.contains(&name.as_str()) {
+            let why = "is a property of sequences of characters, for which patterns have no flag";
+            return self.wrong(&format!("{name} {why}"));
         }
         self.wrong(&format!(
             "{name} is no property that Unicode has in ECMA-262: scripts are written \\p{{Script=Greek}}, and \

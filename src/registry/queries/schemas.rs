@@ -123,10 +123,7 @@ pub(in crate::registry) fn schema(
 }
 
 fn missing(catalog: Catalog<'_>, request: &SchemaGetRequest) -> Error {
-    let message = format!(
-        "there is no schema {}: schema.list has their names",
-        request.name
-    );
+    let message = format!("there is no schema {}", request.name);
     let error = Error::new(ErrorCode::SchemaNotFound, message).with("name", request.name.as_str());
     match nearest(catalog, request) {
         Some(nearest) => error.with("nearest", nearest),
