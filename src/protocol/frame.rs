@@ -342,7 +342,7 @@ mod tests {
             ("1e300", "between -2^53 and 2^53"),
             ("123456789012345678901234567890", "between -2^53 and 2^53"),
             ("1e400", "within the range of a double"),
-            ("4294967296", "from 0 to 4294967295"),
+            ("4294967296", "1 to 86400"),
             ("86401.0", "1 to 86400"),
         ] {
             let body = format!(r#"{{"requester_id":"{ID}","protocol":"http","ttl":{ttl}}}"#);
