@@ -8,7 +8,7 @@ SHELL := /bin/bash
 .PHONY: help serve test bench fmt lint deny tools tools-serve clean-tools
 
 TOOLS := $(CURDIR)/.tools
-# What the tests write down for tests/traffic.rs.
+# What the tests write down for tests/project/traffic.rs.
 TRAFFIC := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/traffic
 PYTHON ?= python3
 CARGO ?= cargo
@@ -36,8 +36,8 @@ test: tools
 	@rm -rf "$(TRAFFIC)"
 	@PATH="$(TOOLS)/bin:$$PATH" ONEX_TRAFFIC="$(TRAFFIC)" $(CARGO) test --locked --workspace $(ARGS)
 	@echo '==> what the tests sent and got, against schemas/$(if $(strip $(ARGS)),; a part of the tests cannot show that none is missing)'
-	@ONEX_TRAFFIC="$(TRAFFIC)" $(CARGO) test --locked --quiet --test traffic -- --ignored --nocapture \
-	    $(if $(strip $(ARGS)),every_message_is_well)
+	@ONEX_TRAFFIC="$(TRAFFIC)" $(CARGO) test --locked --quiet --test project -- --ignored --nocapture \
+	    $(if $(strip $(ARGS)),every_message_is_well,traffic::)
 
 bench: tools-serve
 	@if command -v etcd >/dev/null && command -v $(GO) >/dev/null; then \

@@ -1,5 +1,5 @@
 //! Writes down what callers send and get, and what is in the streams when a server's time is over, for
-//! `tests/traffic.rs` to judge; only where `ONEX_TRAFFIC` names a folder. Nothing here listens while a test runs: one
+//! `tests/project/traffic.rs` to judge; only where `ONEX_TRAFFIC` names a folder. Nothing here listens while a test runs: one
 //! more subscriber would be an answer to a test that asks whether there is any.
 
 use std::collections::{BTreeSet, HashMap};
@@ -21,9 +21,9 @@ use serde_json::{Map, Value, json};
 use super::Reply;
 
 /// Messages of one shape that are kept of one test binary.
-const ALIKE_MAX: u32 = 16;
+const ALIKE_MAX: u32 = 128;
 /// Bytes of one test binary's file, about.
-const FILE_BYTES_MAX: usize = 16 << 20;
+const FILE_BYTES_MAX: usize = 128 << 20;
 /// Messages that are read of one stream, the last ones.
 const STREAM_MESSAGES_MAX: u64 = 2_000;
 /// How long reading a server's streams may take: it may be dead, or stand still.

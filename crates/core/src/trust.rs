@@ -240,7 +240,7 @@ mod tests {
 
     use super::*;
 
-    /// The same table is run over the wire by `tests/trust.rs`.
+    /// The same table is run over the wire by `tests/resources/trust.rs`.
     const TABLE: &str = include_str!("../../../tests/tables/trust.txt");
 
     fn id(text: &str) -> NodeId {

@@ -2,7 +2,7 @@
 //!
 //! Records of the view are written from the types in [`view`]. What the log holds is written from types of `onex_core`, which
 //! knows no schemas: the types in `entry`, `record`, `node_record` and `call_record` mirror them, member by member and in
-//! words for people who read the log. `tests/schemas.rs` holds one against the other.
+//! words for people who read the log. `tests/project/schemas.rs` holds one against the other.
 
 mod call_record;
 mod entry;

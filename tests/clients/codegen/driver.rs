@@ -1,4 +1,4 @@
-//! Calls tools through a client that `onex codegen` wrote, for tests/codegen.rs.
+//! Calls tools through a client that `onex codegen` wrote, for tests/callers/codegen.rs.
 
 mod tools;
 

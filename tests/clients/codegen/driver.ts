@@ -1,4 +1,4 @@
-// Calls tools through a client that `onex codegen` wrote, for tests/codegen.rs.
+// Calls tools through a client that `onex codegen` wrote, for tests/callers/codegen.rs.
 
 import assert from "node:assert/strict";
 import { connect } from "@nats-io/transport-node";

@@ -1,0 +1,149 @@
+//! Registries on a cluster of NATS servers: how many copies of the bucket there are, who may start when, and what is advised.
+
+use crate::harness::{Caller, Nats, Registry, free_port};
+use serde_json::json;
+use uuid::Uuid;
+
+/// A cluster of `servers`, just started: nobody waits until it has a leader.
+fn cluster(servers: usize) -> Vec<Nats> {
+    let ports: Vec<u16> = (0..servers).map(|_| free_port()).collect();
+    let routes: Vec<String> = ports
+        .iter()
+        .map(|port| format!("\"nats://127.0.0.1:{port}\""))
+        .collect();
+    let routes = routes.join(", ");
+    let server = |(index, port): (usize, &u16)| {
+        Nats::start_with(&format!(
+            "server_name: n{index}\njetstream {{ store_dir: \"FOLDER/store\" }}\n\
+             cluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}"
+        ))
+    };
+    ports.iter().enumerate().map(server).collect()
+}
+
+const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
+
+async fn replicas(caller: &Caller, stream: &str) -> usize {
+    let context = async_nats::jetstream::new(caller.client.clone());
+    let stream = context.get_stream(stream).await.unwrap();
+    stream.cached_info().config.num_replicas
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_instances_that_start_at_once_on_a_fresh_cluster_all_start() {
+    let servers = cluster(3);
+    let started = servers.iter().map(|nats| Registry::spawn_on(nats, &ARGS));
+    let mut registries: Vec<Registry> = started.collect();
+    for registry in &mut registries {
+        registry.await_ready();
+    }
+    let caller = Caller::connect(&servers[0].url()).await;
+    caller.lease(Uuid::new_v4(), json!({})).await;
+    assert_eq!(replicas(&caller, "KV_onex-registry").await, 3);
+    assert_eq!(replicas(&caller, "ONEX_REGISTRY_EVENTS").await, 3);
+    let said: String = registries.iter().map(Registry::said).collect();
+    assert!(
+        said.contains("created stream stream=\"KV_onex-registry\" replicas=3"),
+        "{said}"
+    );
+    // One more takes what is there, and one that says another number is told which flag says it.
+    let _more = Registry::on(&servers[1], &ARGS);
+    let refusal = Registry::spawn_on(&servers[2], &["--replicas", "1"]).refusal();
+    for word in [
+        "num_replicas 3",
+        "--replicas 1",
+        "--replicas 3",
+        "ONEX_REPLICAS=3",
+    ] {
+        assert!(refusal.contains(word), "{refusal}");
+    }
+    assert!(!refusal.to_lowercase().contains("remove"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_instances_that_say_how_many_copies_all_start_too() {
+    let servers = cluster(3);
+    let args = [&ARGS[..], &["--replicas", "3"]].concat();
+    let started = servers.iter().map(|nats| Registry::spawn_on(nats, &args));
+    let mut registries: Vec<Registry> = started.collect();
+    for registry in &mut registries {
+        registry.await_ready();
+    }
+    let caller = Caller::connect(&servers[0].url()).await;
+    assert_eq!(replicas(&caller, "KV_onex-registry").await, 3);
+}
+
+/// Whoever comes a moment later finds what the first has begun: a stream that not all servers know of yet, and a log that
+/// had no message just now.
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_start_at_once_in_a_new_namespace_all_start() {
+    const NAMESPACES: usize = 6;
+    let servers = cluster(3);
+    let _first = Registry::on(&servers[0], &ARGS);
+    for n in 0..NAMESPACES {
+        let name = format!("n{n}");
+        // Of one machine, so each grants other ports.
+        let ports = format!("{}-{}", 9_000 + n * 10, 9_009 + n * 10);
+        let more = ["--namespace", &name, "--ports", &ports];
+        // All of them fit on a small disk.
+        let small = [
+            "--store-bytes-max",
+            "134217728",
+            "--events-bytes-max",
+            "16777216",
+        ];
+        let more = [&ARGS[..], &more, &small].concat();
+        let started = servers.iter().map(|nats| Registry::spawn_on(nats, &more));
+        let mut registries: Vec<Registry> = started.collect();
+        for registry in &mut registries {
+            registry.await_ready();
+        }
+        let mut caller = Caller::connect(&servers[1].url()).await;
+        caller.prefix = format!("onex.{name}.registry.v1");
+        caller.lease(Uuid::new_v4(), json!({})).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_of_two_has_two_copies() {
+    let servers = cluster(2);
+    let registry = Registry::on(&servers[0], &ARGS);
+    let caller = Caller::connect(&servers[0].url()).await;
+    assert_eq!(replicas(&caller, "KV_onex-registry").await, 2);
+    assert!(
+        registry.said().contains("replicas=2"),
+        "{}",
+        registry.said()
+    );
+    let refusal = Registry::spawn_on(
+        &servers[1],
+        &[
+            "--namespace",
+            "x",
+            "--ports",
+            "9000-9001",
+            "--replicas",
+            "3",
+        ],
+    );
+    let refusal = refusal.refusal();
+    for word in ["3 copies", "--replicas"] {
+        assert!(refusal.contains(word), "{refusal}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_server_has_one_copy_and_cannot_have_more() {
+    let nats = Nats::start();
+    let refusal = Registry::spawn_on(&nats, &["--replicas", "3"]).refusal();
+    for word in ["3 copies", "--replicas"] {
+        assert!(refusal.contains(word), "{refusal}");
+    }
+    let _registry = Registry::on(&nats, &ARGS);
+    let caller = Caller::connect(&nats.url()).await;
+    assert_eq!(replicas(&caller, "KV_onex-registry").await, 1);
+    let refusal = Registry::spawn_on(&nats, &["--replicas", "3"]).refusal();
+    for word in ["num_replicas 1", "--replicas 3", "--replicas 1"] {
+        assert!(refusal.contains(word), "{refusal}");
+    }
+}
