@@ -8,6 +8,7 @@
 
 pub mod bus_index;
 pub mod call;
+mod calls;
 pub mod command;
 pub mod decide;
 pub mod engine;
@@ -15,9 +16,12 @@ pub mod entry;
 pub mod execution;
 mod facets;
 pub mod host_names;
+pub mod host_record;
+mod host_use;
 mod hosts;
 pub mod indexes;
 pub mod key;
+pub mod lease;
 pub mod mechanism;
 pub mod node;
 pub mod node_command;
@@ -29,6 +33,7 @@ pub mod offers;
 mod owners;
 pub mod pool;
 pub mod record;
+pub mod record_parts;
 pub mod settings;
 pub mod slot;
 pub mod state;

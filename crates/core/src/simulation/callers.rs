@@ -9,7 +9,7 @@ use crate::{
     call::{BeginCall, CallOutcome, Execution},
     engine::JobId,
     execution::Run,
-    record::Unknown,
+    record_parts::Unknown,
 };
 
 use super::{

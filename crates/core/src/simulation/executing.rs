@@ -10,7 +10,7 @@ use crate::{
     call::{CallOutcome, Completed, EndCall, Executed, ExecutionEnd, Failure, Provider},
     command::{Action, Answer, Command, EndRun, Outcome, Refusal},
     engine::{Input, Job, JobId},
-    record::{Request, Unknown},
+    record_parts::{Request, Unknown},
 };
 
 use super::{
