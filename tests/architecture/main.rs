@@ -1,7 +1,10 @@
 //! What `docs/architecture.md` says about the source, as tests: which module may use which, and what each must not know.
 
 // The lints' exception for tests does not reach the helpers of one.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod allowed;
+mod circles;
 
 use std::{
     collections::BTreeSet,
@@ -111,41 +114,9 @@ fn code(file: &Path) -> String {
 
 /// The modules of ours that a file uses: by `crate::a`, by `crate::{a, b::c}`, from main by our name.
 fn used(code: &str) -> BTreeSet<String> {
-    let mut used = BTreeSet::new();
-    for start in ["crate::", "onex_registry::"] {
-        for (at, _) in code.match_indices(start) {
-            let rest = &code[at + start.len()..];
-            match rest.strip_prefix('{') {
-                None => drop(used.insert(word(rest))),
-                Some(list) => {
-                    let mut depth = 0;
-                    let mut part = String::new();
-                    for c in list.chars() {
-                        match c {
-                            '{' => depth += 1,
-                            '}' if depth == 0 => break,
-                            '}' => depth -= 1,
-                            ',' if depth == 0 => {
-                                used.insert(word(part.trim()));
-                                part.clear();
-                                continue;
-                            }
-                            _ => {}
-                        }
-                        part.push(c);
-                    }
-                    used.insert(word(part.trim()));
-                }
-            }
-        }
-    }
-    used
-}
-
-fn word(text: &str) -> String {
-    text.chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-        .collect()
+    let paths = circles::paths(code).into_iter();
+    let ours = paths.filter(|path| path[0] == "crate" || path[0] == "onex_registry");
+    ours.filter_map(|path| path.get(1).cloned()).collect()
 }
 
 #[test]
