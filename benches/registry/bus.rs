@@ -2,12 +2,11 @@
 
 use std::{sync::Mutex, time::Duration};
 
+use async_nats::Client;
 use async_nats::jetstream::{self, stream::Stream};
-use async_nats::{Client, RequestErrorKind};
 
 use super::etcd::Etcd;
 use super::harness::{Caller, Log, Nats, Registry};
-use super::load::Repeated;
 use super::offers::Offers;
 use super::plan::Plan;
 use super::responder::Responder;
@@ -162,15 +161,5 @@ impl Writes {
             prefix: "$KV.bench.".to_owned(),
             size: entry.payload.len(),
         }
-    }
-}
-
-/// Whether anybody answers to that.
-pub(crate) async fn is_served(client: &Client, asked: &Repeated) -> bool {
-    let shot = asked.0.clone();
-    match client.request(shot.subject, shot.body).await {
-        Ok(_) => true,
-        Err(error) if error.kind() == RequestErrorKind::NoResponders => false,
-        Err(error) => panic!("{error}"),
     }
 }

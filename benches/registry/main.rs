@@ -16,6 +16,7 @@ mod etcd;
 #[path = "../../tests/harness/mod.rs"]
 mod harness;
 mod load;
+mod measured;
 mod offers;
 mod plan;
 mod ports;

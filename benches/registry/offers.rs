@@ -1,9 +1,9 @@
 //! Nodes and tools: what is listed, described and invoked.
 
+use async_nats::{Client, RequestErrorKind};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::bus::is_served;
 use super::harness::{Caller, node, tool};
 use super::load::Repeated;
 use super::plan::{NODE_TOOLS, Plan};
@@ -75,6 +75,16 @@ impl Offers {
 
 fn request(caller: &Caller, endpoint: &str, body: &Value) -> Repeated {
     Repeated::new(&caller.subject(endpoint), body.to_string())
+}
+
+/// Whether anybody answers to that.
+async fn is_served(client: &Client, asked: &Repeated) -> bool {
+    let shot = asked.0.clone();
+    match client.request(shot.subject, shot.body).await {
+        Ok(_) => true,
+        Err(error) if error.kind() == RequestErrorKind::NoResponders => false,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// It does not end while it is measured.

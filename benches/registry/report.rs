@@ -4,19 +4,8 @@ use std::fmt::{self, Display};
 
 use super::bus::Sync;
 use super::load::Sample;
+use super::measured::{Beside, Round, What};
 use super::plan::{NODE_TOOLS, Plan};
-use super::rounds::{Round, What};
-
-/// What a thing is measured beside.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Beside {
-    /// An echo and a raw write, one after the other.
-    EchoAndWrite,
-    /// Of one caller the same; of many a raw write alone, for nothing is as slow as the disk.
-    Write,
-    /// That.
-    One(What),
-}
 
 /// A line of the table.
 pub(crate) struct Row {

@@ -11,8 +11,7 @@ use uuid::Uuid;
 
 use onex_core::{
     call::{Executed, ExecutionEnd, ExecutionStatus},
-    entry::EventKind,
-    execution::Reported,
+    entry::{EventKind, Reported},
     record::LeaseEnd,
 };
 use onex_types::{

@@ -69,7 +69,7 @@ fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -97,7 +97,7 @@ fn module(file: &Path) -> String {
 }
 
 /// A file's code without its tests and comments.
-fn code(file: &Path) -> String {
+pub(crate) fn code(file: &Path) -> String {
     let text = fs::read_to_string(file).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
     let lines = text
@@ -108,41 +108,9 @@ fn code(file: &Path) -> String {
 
 /// The modules of ours that a file uses: by `crate::a`, by `crate::{a, b::c}`, from main by our name.
 fn used(code: &str) -> BTreeSet<String> {
-    let mut used = BTreeSet::new();
-    for start in ["crate::", "onex_registry::"] {
-        for (at, _) in code.match_indices(start) {
-            let rest = &code[at + start.len()..];
-            match rest.strip_prefix('{') {
-                None => drop(used.insert(word(rest))),
-                Some(list) => {
-                    let mut depth = 0;
-                    let mut part = String::new();
-                    for c in list.chars() {
-                        match c {
-                            '{' => depth += 1,
-                            '}' if depth == 0 => break,
-                            '}' => depth -= 1,
-                            ',' if depth == 0 => {
-                                used.insert(word(part.trim()));
-                                part.clear();
-                                continue;
-                            }
-                            _ => {}
-                        }
-                        part.push(c);
-                    }
-                    used.insert(word(part.trim()));
-                }
-            }
-        }
-    }
-    used
-}
-
-fn word(text: &str) -> String {
-    text.chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-        .collect()
+    let paths = crate::circles::paths(code).into_iter();
+    let ours = paths.filter(|path| path[0] == "crate" || path[0] == "onex_registry");
+    ours.filter_map(|path| path.get(1).cloned()).collect()
 }
 
 #[test]

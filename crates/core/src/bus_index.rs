@@ -95,7 +95,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::record::{OwnerRef, Unknown};
+    use crate::record_parts::{OwnerRef, Unknown};
 
     #[test]
     fn buses_are_found_by_node_and_protocol_together() {

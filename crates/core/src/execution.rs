@@ -1,17 +1,12 @@
 //! What is stored of executions: those under way, calls with a request id, and how many there were of each node's tools.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
-use onex_types::ids::{Digest, ExecutionId, NodeId, RequestId, RequesterId};
+use onex_types::ids::{Digest, RequesterId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    call::{CallEnded, CallOutcome, CallStatus, Executed, Execution, ExecutionEnd},
-    entry::{Change, EventRecord},
-    key::Key,
-    record::{Record, Unknown},
-    state::State,
+    call::{CallEnded, CallOutcome, Execution},
+    record_parts::{Unknown, is_zero},
 };
 
 /// Executions without a request id that may be under way at the same time, all instances together, where nobody says
@@ -81,22 +76,6 @@ pub struct Counts {
     pub unknown: Unknown,
 }
 
-/// What an event about an execution reports.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Reported<'a> {
-    /// The caller's name for the call; none where it gave none.
-    pub request_id: Option<RequestId>,
-    /// The execution.
-    pub run: &'a Run,
-    /// How it ended; none where it begins.
-    pub end: Option<&'a ExecutionEnd>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
 impl Call {
     /// What came of it; none while it is under way.
     pub fn outcome(&self) -> Option<&CallOutcome> {
@@ -132,78 +111,6 @@ impl Counts {
             reason = "a rate is not exact to the last digit"
         )]
         (self.runs > 0).then(|| self.ok as f64 / self.runs as f64)
-    }
-}
-
-impl Executed {
-    /// How often such an execution counts.
-    pub(crate) fn count(self) -> u64 {
-        match self {
-            Self::No => 0,
-            Self::Yes | Self::Unknown => 1,
-        }
-    }
-}
-
-impl<'a> Reported<'a> {
-    /// What a change reports of an execution; none when it has no such event.
-    pub fn of(change: &'a Change) -> Option<Self> {
-        match change {
-            Change::Put {
-                key, record, event, ..
-            } => Self::of_record(key, record, event.as_ref()?),
-            Change::Delete { event, .. } => {
-                let event = event.as_ref()?;
-                Some(Self {
-                    request_id: None,
-                    run: event.run.as_deref()?,
-                    end: event.end.as_deref(),
-                })
-            }
-            _ => None,
-        }
-    }
-
-    fn of_record(key: &Key, record: &'a Record, event: &'a EventRecord) -> Option<Self> {
-        let (request_id, run) = match (key, record) {
-            (Key::Call(id), Record::Call(call)) => (Some(*id), &call.run),
-            (Key::Run(_), Record::Run(run)) => (None, &**run),
-            _ => return None,
-        };
-        Some(Self {
-            request_id,
-            run,
-            end: event.end.as_deref(),
-        })
-    }
-}
-
-impl State {
-    /// The call of that request id, while it is remembered.
-    pub fn call(&self, id: RequestId) -> Option<&Arc<Call>> {
-        self.slot(&Key::Call(id))?.record.call()
-    }
-
-    /// The execution without a request id, while it is under way.
-    pub fn run(&self, id: ExecutionId) -> Option<&Arc<Run>> {
-        self.slot(&Key::Run(id))?.record.run()
-    }
-
-    /// How many executions of that node's tools have ended; none while there were none.
-    pub fn counts(&self, node_id: &NodeId) -> Option<&Arc<Counts>> {
-        self.slot(&Key::Exec(node_id.clone()))?.record.counts()
-    }
-
-    /// How it stands with an execution of a call, for who has seen it begin. One that another execution has followed, or
-    /// that is forgotten, ended with an unknown outcome.
-    pub fn call_status(&self, id: RequestId, execution_id: ExecutionId) -> CallStatus {
-        let call = self.call(id);
-        let same = call.filter(|call| call.run.execution.execution_id == execution_id);
-        match same.map(|call| call.outcome()) {
-            Some(None) => CallStatus::Running,
-            Some(Some(outcome)) => CallStatus::Ended(outcome.clone()),
-            None => CallStatus::Ended(CallOutcome::Unknown),
-        }
     }
 }
 

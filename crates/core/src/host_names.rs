@@ -1,78 +1,17 @@
 //! Which host a name or address means, by what the instances on the hosts said of them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use onex_types::ids::Host;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use crate::{
-    key::Key,
-    node_index::NodeFilter,
-    record::{Record, Unknown},
-    state::State,
-};
+pub use crate::host_record::{ALIASES_MAX, HostRecord, TellHost};
 
-/// Names and addresses that one host may have beside its own name.
-pub const ALIASES_MAX: usize = 128;
+use crate::{key::Key, record::Record};
+
 /// Hosts whose names are kept. At the bound a new one takes the place of the oldest without an instance.
 pub const HOST_RECORDS_MAX: usize = 1_024;
 /// Renamings that are followed from one host to the next.
 const RENAMINGS_MAX: usize = 16;
-
-/// What `host.<host>` holds: what the last instance that started on that host said of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostRecord {
-    /// The instance that said it.
-    pub said_by: Uuid,
-    /// Which kernel and network namespace the host is; absent where the instance is not on its network.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port_space: Option<String>,
-    /// The host's other names, and its addresses, loopback ones excluded. At most [`ALIASES_MAX`].
-    #[serde(default)]
-    pub aliases: BTreeSet<Host>,
-    /// The host under which the same machine is served now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub renamed_to: Option<Host>,
-    /// See [`Unknown`].
-    #[serde(flatten)]
-    pub unknown: Unknown,
-}
-
-impl HostRecord {
-    /// Of a host of which nothing but its name is known.
-    pub fn new(said_by: Uuid) -> Self {
-        Self {
-            said_by,
-            port_space: None,
-            aliases: BTreeSet::new(),
-            renamed_to: None,
-            unknown: Unknown::new(),
-        }
-    }
-}
-
-/// What an instance says of the host that it runs on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TellHost {
-    /// Which.
-    pub host: Host,
-    /// The instance.
-    pub said_by: Uuid,
-    /// See [`HostRecord::port_space`].
-    pub port_space: Option<String>,
-    /// See [`HostRecord::aliases`].
-    pub aliases: BTreeSet<Host>,
-    /// What this instance said before: names of these that it does not say any more go.
-    pub replaces: BTreeSet<Host>,
-    /// Whether no other instance runs on the host: names that others said go as well.
-    pub alone: bool,
-    /// The hosts on which instances run: they are not forgotten for this one.
-    pub running: BTreeSet<Host>,
-}
 
 /// What a host's name or address means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,44 +187,6 @@ impl HostNames {
             host = to;
         }
         host
-    }
-}
-
-impl State {
-    /// What an instance said of a host.
-    pub fn host(&self, host: &Host) -> Option<&Arc<HostRecord>> {
-        self.slots.get(&Key::Host(host.clone()))?.record.host()
-    }
-
-    /// The host with its other names, of those under which ports were granted that are not forgotten: they are ports of one
-    /// machine.
-    pub fn names_in_use(&self, host: &Host) -> BTreeSet<Host> {
-        let names = &self.indexes.hosts;
-        let mut found = BTreeSet::from([host.clone()]);
-        match names.meaning(host, None, &BTreeSet::new()) {
-            Meaning::One(now) => {
-                found.extend(names.names_of(&now).cloned());
-                found.insert(now);
-            }
-            Meaning::Several(hosts) => found.extend(hosts),
-        }
-        found.retain(|name| name == host || self.knows_host(name));
-        found
-    }
-
-    /// Whether a lease, a node or an instance has named that host.
-    pub fn has_named(&self, host: &Host) -> bool {
-        self.knows_host(host) || self.indexes.hosts.knows(host) || self.has_node_on(host)
-    }
-
-    /// Whether a node is or was on that host that is not forgotten.
-    pub(crate) fn has_node_on(&self, host: &Host) -> bool {
-        let filter = NodeFilter {
-            host: Some(host.clone()),
-            ..NodeFilter::default()
-        };
-        let mut nodes = self.indexes.nodes.nodes(&filter, None);
-        nodes.next().is_some()
     }
 }
 

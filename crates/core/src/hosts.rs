@@ -1,6 +1,6 @@
-//! The ports of hosts: their ranges, and how many ports are in which state.
+//! What the state says of hosts: their names, their ranges, and how many ports are in which state.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
 use onex_types::{
@@ -9,37 +9,20 @@ use onex_types::{
 };
 
 use crate::{
-    decide::is_ago,
+    host_names::Meaning,
+    host_record::HostRecord,
+    host_use::HostUse,
     key::Key,
+    node_index::NodeFilter,
     pool::{Pool, PortState},
-    record::{HostPool, Record, Unknown},
+    record::{HostPool, Record},
+    record_parts::Unknown,
     slot::Slot,
     state::State,
 };
 
 /// How often an instance says within the retention time what its host is called.
 const SAID_WITHIN_RETENTION: u64 = 4;
-
-/// What there is on a host.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct HostUse {
-    records: usize,
-    held: usize,
-    has_pool: bool,
-    /// When something last happened to one of its ports, for people.
-    last: Timestamp,
-}
-
-impl Default for HostUse {
-    fn default() -> Self {
-        Self {
-            records: 0,
-            held: 0,
-            has_pool: false,
-            last: Timestamp::MIN,
-        }
-    }
-}
 
 impl State {
     /// Whether the host has a pool of its own, or a port that was granted and is not forgotten.
@@ -133,7 +116,7 @@ impl State {
                 _ => None,
             }
         });
-        let keys: std::collections::BTreeSet<PortKey> = keys.collect();
+        let keys: BTreeSet<PortKey> = keys.collect();
         keys.into_iter()
     }
 
@@ -270,4 +253,46 @@ impl State {
             }
         }
     }
+
+    /// What an instance said of a host.
+    pub fn host(&self, host: &Host) -> Option<&Arc<HostRecord>> {
+        self.slots.get(&Key::Host(host.clone()))?.record.host()
+    }
+
+    /// The host with its other names, of those under which ports were granted that are not forgotten: they are ports of one
+    /// machine.
+    pub fn names_in_use(&self, host: &Host) -> BTreeSet<Host> {
+        let names = &self.indexes.hosts;
+        let mut found = BTreeSet::from([host.clone()]);
+        match names.meaning(host, None, &BTreeSet::new()) {
+            Meaning::One(now) => {
+                found.extend(names.names_of(&now).cloned());
+                found.insert(now);
+            }
+            Meaning::Several(hosts) => found.extend(hosts),
+        }
+        found.retain(|name| name == host || self.knows_host(name));
+        found
+    }
+
+    /// Whether a lease, a node or an instance has named that host.
+    pub fn has_named(&self, host: &Host) -> bool {
+        self.knows_host(host) || self.indexes.hosts.knows(host) || self.has_node_on(host)
+    }
+
+    /// Whether a node is or was on that host that is not forgotten.
+    pub(crate) fn has_node_on(&self, host: &Host) -> bool {
+        let filter = NodeFilter {
+            host: Some(host.clone()),
+            ..NodeFilter::default()
+        };
+        let mut nodes = self.indexes.nodes.nodes(&filter, None);
+        nodes.next().is_some()
+    }
+}
+
+/// Whether `at` is so many milliseconds ago, by the wall clock: what is forgotten so is nothing that anybody relies on.
+fn is_ago(at: Timestamp, now: Timestamp, millis: u64) -> bool {
+    let age = now.as_millisecond().saturating_sub(at.as_millisecond());
+    u64::try_from(age).is_ok_and(|age| age >= millis)
 }

@@ -12,9 +12,11 @@ use crate::{
     bus_index::BusIndex,
     host_names::HostNames,
     key::Key,
+    lease::{Cooldown, Lease, Remembered},
     node_index::NodeIndex,
     owners::Owners,
-    record::{Cooldown, Lease, Record, Remembered, Request},
+    record::Record,
+    record_parts::Request,
 };
 
 /// The port that a lease of a requester's name has or had; the fencing tokens order them.

@@ -5,7 +5,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::record::Unknown;
+use crate::record_parts::Unknown;
 
 /// Requests that a node's or bus's record remembers, to make retries idempotent.
 pub const REQUESTS_REMEMBERED: usize = 8;

@@ -12,7 +12,7 @@ use semver::Version;
 use crate::{
     node::{Registration, Tool},
     node_record::Live,
-    record::{Json, Request, Unknown},
+    record_parts::{Json, Request, Unknown},
     trust::{Lifecycle, Outcome, Verdicts},
 };
 

@@ -4,10 +4,7 @@ use onex_types::ids::{Label, NodeId, RequesterId, Token};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    entry::{EventKind, EventRecord},
-    trust::{Lifecycle, Outcome, TrustState},
-};
+use crate::trust::{Lifecycle, Outcome, TrustState};
 
 /// What an event tells of a node, and of its tools: each tool is an event of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,44 +65,5 @@ impl NodeEvent {
     /// Whether it tells of any tool.
     pub fn tells_of_tools(&self) -> bool {
         !(self.tools_removed.is_empty() && self.tools_added.is_empty())
-    }
-}
-
-impl EventRecord {
-    /// An event of that kind, of what the change itself says.
-    pub fn new(kind: EventKind) -> Self {
-        Self {
-            kind,
-            n: 0,
-            lease: None,
-            old_port: None,
-            gap: None,
-            node: None,
-            trust: None,
-            run: None,
-            end: None,
-        }
-    }
-
-    /// An event about a node.
-    pub fn of_node(kind: EventKind, node: NodeEvent) -> Self {
-        Self {
-            node: Some(Box::new(node)),
-            ..Self::new(kind)
-        }
-    }
-
-    /// The events that are published of it, in order, each with the tool that it is about.
-    pub fn events(&self) -> impl Iterator<Item = (EventKind, Option<&ToolRef>)> {
-        let own = (self.kind != EventKind::ToolsChanged).then_some((self.kind, None));
-        let node = self.node.as_deref();
-        let tools = node.into_iter().flat_map(|node| {
-            let of = |kind| move |tool| (kind, Some(tool));
-            let removed = node.tools_removed.iter().map(of(EventKind::ToolRemoved));
-            let added = node.tools_added.iter().map(of(EventKind::ToolRegistered));
-            let collisions = node.collisions.iter().map(of(EventKind::ToolCollision));
-            removed.chain(added).chain(collisions)
-        });
-        own.into_iter().chain(tools)
     }
 }

@@ -5,8 +5,9 @@ use onex_types::ids::{Incarnation, LeaseId, RequesterId, Token, Ttl};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    lease::LeaseEnd,
     node::{NodeEnd, Registration},
-    record::{Json, LeaseEnd, OwnerRef, Request, Unknown},
+    record_parts::{Json, OwnerRef, Request, Unknown},
 };
 
 /// Earlier lives of a node of which something may still be there, at most. What belongs to them ends within

@@ -10,11 +10,14 @@ use onex_types::{
 
 use crate::{
     key::Key,
+    lease::{Lease, LeaseEnd},
     mechanism::Mechanism,
     node::Tool,
     node_event::ToolRef,
     node_record::{Bus, Live, Node, NodeLimits},
-    record::{Lease, LeaseEnd, OwnerRef, RETENTION_MILLIS_DEFAULT, Record},
+    record::Record,
+    record_parts::OwnerRef,
+    settings::RETENTION_MILLIS_DEFAULT,
     slot::Slot,
     state::State,
     trust::{Trust, Verdicts},

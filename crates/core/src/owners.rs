@@ -7,11 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use onex_types::ids::{BusId, Incarnation, LeaseId, NodeId, RequesterId};
 
-use crate::{
-    key::Key,
-    node_record::Bus,
-    record::{OwnerRef, Record},
-};
+use crate::{key::Key, node_record::Bus, record::Record, record_parts::OwnerRef};
 
 /// Live leases and buses, by what they belong to.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -251,7 +247,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::record::{Lease, Unknown};
+    use crate::{lease::Lease, record_parts::Unknown};
 
     fn lease() -> Record {
         let lease = Lease {

@@ -1,10 +1,54 @@
-//! Settings that all instances share: what an instance is started with is held against what the store has.
+//! Settings that all instances share, as they are stored: what an instance is started with is held against what the
+//! store has.
 
 use std::fmt;
 
+use onex_types::{ids::Ttl, ports::PortRange};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::record::Settings;
+use crate::{node_record::NodeLimits, record_parts::Unknown};
+
+/// How long what has ended is remembered where no setting says it, in milliseconds: one hour.
+pub const RETENTION_MILLIS_DEFAULT: u64 = 3_600_000;
+
+fn retention_default() -> u64 {
+    RETENTION_MILLIS_DEFAULT
+}
+
+/// The settings that all instances share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The longest TTL that a request may ask for.
+    pub ttl_max: Ttl,
+    /// How many leases one requester may hold.
+    pub holder_leases_max: usize,
+    /// For how many hosts ports are granted.
+    pub hosts_max: usize,
+    /// The ranges of a host that has no pool of its own.
+    pub ports_default: Vec<PortRange>,
+    /// What of them is never granted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reserved_default: Vec<PortRange>,
+    /// Whether a host without a pool is refused.
+    #[serde(default)]
+    pub known_hosts_only: bool,
+    /// How long what has ended is remembered at least, in milliseconds.
+    #[serde(default = "retention_default")]
+    pub retention_ms: u64,
+    /// What bounds nodes and buses.
+    #[serde(default)]
+    pub nodes: NodeLimits,
+    /// How many calls with a request id may be remembered.
+    pub calls_max: usize,
+    /// How long such a call is remembered after its end, in milliseconds.
+    pub calls_kept_ms: u64,
+    /// How many executions without a request id may be under way; see [`RUNS_MAX`](crate::execution::RUNS_MAX).
+    pub runs_max: usize,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
 
 /// A setting with which an instance was started, and of which the store has another value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +119,6 @@ fn value(members: &Value, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use onex_types::ids::Ttl;
-
     use super::*;
 
     fn settings(ttl_max: u32, hosts_max: usize) -> Settings {
@@ -88,7 +130,7 @@ mod tests {
             reserved_default: Vec::new(),
             known_hosts_only: false,
             retention_ms: 1_000,
-            nodes: crate::node_record::NodeLimits::default(),
+            nodes: NodeLimits::default(),
             calls_max: 1,
             calls_kept_ms: 1,
             runs_max: 1,

@@ -7,9 +7,11 @@ use crate::{
     entry::Kept,
     execution::RUN_LATE_MILLIS,
     key::Key,
+    lease::{Cooldown, Last, Lease, LeaseEnd},
     mechanism::{Mechanism, Mechanisms},
     pool::PortState,
-    record::{Cooldown, Last, Lease, LeaseEnd, Record, Request},
+    record::Record,
+    record_parts::Request,
 };
 
 /// A record in its place.

@@ -16,13 +16,16 @@ use onex_types::{
 use crate::{
     entry::{Change, CommandRecord, Entry, FORMAT_FIRST, Kept},
     execution::Counts,
-    hosts::HostUse,
+    host_use::HostUse,
     indexes::Indexes,
     key::Key,
+    lease::Lease,
     mechanism::Mechanisms,
     node_record::Live,
     pool::{Pool, PortState},
-    record::{Json, Lease, Named, Record, Request, Settings},
+    record::{Named, Record},
+    record_parts::{Json, Request},
+    settings::Settings,
     slot::{Slot, Stamp, ended},
 };
 

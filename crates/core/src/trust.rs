@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use onex_types::ids::{Label, NodeId};
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Request, Unknown};
+use crate::record_parts::{Request, Unknown};
 
 /// Validators whose verdicts on one contract of a node are kept.
 pub const VALIDATORS_MAX: usize = 64;

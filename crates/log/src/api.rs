@@ -10,15 +10,11 @@ use async_nats::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use jiff::Timestamp;
-use onex_types::entry::Sequence;
+use onex_types::entry::{EntryHeader, Sequence};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    error::Error,
-    header,
-    store::{Found, Info},
-};
+use crate::{error::Error, header};
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -39,6 +35,40 @@ pub(crate) mod code {
     pub(crate) const STREAM_REPLICAS_NOT_SUPPORTED: u64 = 10_074;
     pub(crate) const NOT_ENABLED: u64 = 10_076;
     pub(crate) const STORE_FAILED: u64 = 10_077;
+}
+
+/// A message of the log, asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its place.
+    pub sequence: Sequence,
+    /// Its header; absent in a message that is no entry.
+    pub header: Option<EntryHeader>,
+    /// When the server stored it.
+    pub time: Timestamp,
+    /// What it says.
+    pub body: Bytes,
+    /// Whether a consumer could deliver it: false for header blocks that the client library cannot read.
+    pub(crate) readable: bool,
+}
+
+/// The stream, as its leader describes it. A leader that is cut off from the others says old things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// When it was created.
+    pub created: Timestamp,
+    /// Messages that are there.
+    pub messages: u64,
+    /// The first that is there; one behind the last where there is none.
+    pub first: Sequence,
+    /// The last that ever was; 0 in a stream that never had a message.
+    pub last: Sequence,
+    /// How many bytes they take.
+    pub bytes: u64,
+    /// How many bytes they may take.
+    pub bytes_max: u64,
+    /// Which server leads it; absent where none does.
+    pub leader: Option<String>,
 }
 
 /// The bucket's names in JetStream.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     api::{Names, code},
-    log::Event,
+    event::{Event, Refusal},
 };
 
 /// An entry to be stored right behind `expected`, or not at all.
@@ -19,29 +19,6 @@ pub struct Append {
     pub header: EntryHeader,
     /// What it says.
     pub body: Bytes,
-}
-
-/// How an attempt to append was refused. The attempt did not land; earlier copies of the entry still may.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// The stream is at another sequence, or this very entry is there already. Only the log says which: on a replicated
-    /// stream the number in the server's words may never be stored.
-    Conflict,
-    /// The stream has reached its `max_bytes`, its account what that may store, or the disk is full.
-    Full,
-    /// Nobody takes it: the stream has no leader, or JetStream is not running.
-    NoResponders,
-    /// Larger than the server lets a message be.
-    TooLarge,
-    /// It was stored, but elsewhere: by another stream or at another sequence. It cannot be a valid entry there.
-    Misplaced {
-        /// The stream that stored it.
-        stream: String,
-        /// Where.
-        sequence: Sequence,
-    },
-    /// Something else; its number, `err_code`, says what.
-    Other(u64),
 }
 
 #[derive(Deserialize)]

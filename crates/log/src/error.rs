@@ -1,13 +1,13 @@
 //! What can go wrong between us and the store.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use onex_nats::{
     connect,
     server_version::{INSTALL, SERVER_VERSION_MIN},
 };
 use onex_types::entry::Sequence;
-
-use crate::settings::Difference;
 
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +160,31 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+}
+
+/// A setting that must be otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Its name, as `nats stream info --json` shows it.
+    pub setting: &'static str,
+    /// Its value, as JSON; `null` where it is not set.
+    pub is: String,
+    /// The value that it must have, or what is required of it.
+    pub must: String,
+    /// Whether the server lets one change it.
+    pub editable: bool,
+    /// What sets it right in `nats stream edit`, where that has a flag for it.
+    pub flag: Option<&'static str>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is {} and must be {}",
+            self.setting, self.is, self.must
+        )
+    }
 }
 
 fn list(differences: &[Difference]) -> String {

@@ -14,16 +14,15 @@ use async_nats::{Client, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use jiff::Timestamp;
-use onex_types::entry::{EntryHeader, Sequence};
+use onex_types::entry::Sequence;
 use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{
-    api::Api,
+    api::{Api, Found},
     error::{Error, Lost},
+    event::{Delivery, Event},
     header,
-    log::Event,
-    store::Found,
 };
 
 /// How often the server says that the consumer is there while nothing happens.
@@ -46,22 +45,6 @@ pub(crate) const SUBSCRIPTION_MESSAGES_MAX: usize = 2 * (PULL_MESSAGES + PULL_ME
 const BATCH_MESSAGES_MAX: usize = 1_024;
 /// Messages read one by one before a consumer is tried again, at most.
 const READ_AROUND_MAX: usize = 256;
-
-/// A message of the log, in its order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// Its sequence number in the stream.
-    pub sequence: Sequence,
-    /// Its header; absent in a message that is no entry.
-    pub header: Option<EntryHeader>,
-    /// When the server stored it.
-    pub time: Timestamp,
-    /// What it says: a slice of the connection's read buffer. Whoever keeps a part of it should copy that part.
-    pub body: Bytes,
-    /// How many messages there were behind it when it was sent; 0 once the end is reached, `u64::MAX` where nobody knows:
-    /// it was read around a message that cannot be delivered.
-    pub pending: u64,
-}
 
 pub(crate) struct Follower {
     messages: Subscriber,

@@ -7,12 +7,12 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use onex_types::entry::{EntryId, Sequence};
+use onex_types::entry::Sequence;
 
 use crate::{
-    append::{Append, Refusal},
+    append::Append,
     error::{Error, Lost},
-    follow::Delivery,
+    event::Event,
     link::Servers,
     session::Session,
     store::Store,
@@ -22,39 +22,6 @@ use crate::{
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 /// And at most so long.
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
-
-/// What happened.
-#[derive(Debug)]
-pub enum Event {
-    /// A session has started. Only if `first` is what the caller has applied there does the store fit, and do
-    /// acknowledgements count.
-    Following {
-        /// The message at the sequence from which to follow; absent where that was 0, before the first message.
-        first: Option<Delivery>,
-        /// How many messages there are behind it.
-        pending: u64,
-    },
-    /// Messages of the log, each the next one.
-    Delivered(Vec<Delivery>),
-    /// The entry was stored, right behind the sequence that was expected.
-    Acked {
-        /// The entry.
-        id: EntryId,
-        /// Its place.
-        sequence: Sequence,
-    },
-    /// An attempt to append was refused.
-    Refused {
-        /// The entry.
-        id: EntryId,
-        /// Why.
-        refusal: Refusal,
-        /// The server's words, for people. Nothing in them can be relied upon.
-        description: String,
-    },
-    /// The session is over, or could not be started. Nothing more comes until [`Log::follow`] is called.
-    Lost(Lost),
-}
 
 /// The log, for one loop that appends and follows.
 pub struct Log {

@@ -11,9 +11,9 @@ use crate::{
     api::{Api, Names},
     append::{self, Append},
     error::{Error, Lost},
+    event::Event,
     follow::Follower,
     link::Servers,
-    log::Event,
 };
 
 /// Appends and requests for messages that wait for the connection, at most. The engine has one append under way.

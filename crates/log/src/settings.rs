@@ -1,10 +1,11 @@
 //! The stream's settings: created with, and compared with, one table.
 
-use std::fmt;
-
 use serde_json::{Map, Value, json};
 
-use crate::{api::Names, error::Error};
+use crate::{
+    api::Names,
+    error::{Difference, Error},
+};
 
 /// Messages that the one subject keeps: no bound, in words that the clients of key-value buckets accept (they refuse -1).
 const MESSAGES_PER_SUBJECT_MAX: i64 = 1 << 40;
@@ -36,31 +37,6 @@ const FLAGS: &[(&str, &str)] = &[
 
 /// Bytes that a message of a derived stream may have to have, at most.
 const MESSAGE_BYTES_MIN: u64 = 1024 * 1024;
-
-/// A setting that must be otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// Its name, as `nats stream info --json` shows it.
-    pub setting: &'static str,
-    /// Its value, as JSON; `null` where it is not set.
-    pub is: String,
-    /// The value that it must have, or what is required of it.
-    pub must: String,
-    /// Whether the server lets one change it.
-    pub editable: bool,
-    /// What sets it right in `nats stream edit`, where that has a flag for it.
-    pub flag: Option<&'static str>,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is {} and must be {}",
-            self.setting, self.is, self.must
-        )
-    }
-}
 
 /// What every log must have, each with its reason where the name does not say it.
 fn required(names: &Names) -> Vec<(&'static str, Value)> {

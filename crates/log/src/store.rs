@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use onex_types::entry::{EntryHeader, Sequence};
+use onex_types::entry::Sequence;
 use tokio::sync::Mutex;
 
 use crate::{
-    api::{Api, Names},
+    api::{Api, Found, Info, Names},
     error::Error,
     link::Servers,
     settings,
@@ -16,40 +15,6 @@ use crate::{
 
 /// Entries that one purge removes, at most: appends wait meanwhile (19 ms for 20,000).
 const PURGE_ENTRIES_MAX: u64 = 10_000;
-
-/// A message of the log, asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Its place.
-    pub sequence: Sequence,
-    /// Its header; absent in a message that is no entry.
-    pub header: Option<EntryHeader>,
-    /// When the server stored it.
-    pub time: Timestamp,
-    /// What it says.
-    pub body: Bytes,
-    /// Whether a consumer could deliver it: false for header blocks that the client library cannot read.
-    pub(crate) readable: bool,
-}
-
-/// The stream, as its leader describes it. A leader that is cut off from the others says old things.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Info {
-    /// When it was created.
-    pub created: Timestamp,
-    /// Messages that are there.
-    pub messages: u64,
-    /// The first that is there; one behind the last where there is none.
-    pub first: Sequence,
-    /// The last that ever was; 0 in a stream that never had a message.
-    pub last: Sequence,
-    /// How many bytes they take.
-    pub bytes: u64,
-    /// How many bytes they may take.
-    pub bytes_max: u64,
-    /// Which server leads it; absent where none does.
-    pub leader: Option<String>,
-}
 
 /// The log's stream, to be asked and trimmed. Cheap to clone.
 #[derive(Debug, Clone)]

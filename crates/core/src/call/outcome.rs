@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use crate::record::Unknown;
+use crate::record_parts::Unknown;
 
 /// The largest result that is kept, as JSON without white space, in bytes; and the largest details of an error.
 pub const CALL_RESULT_BYTES_MAX: usize = 16 * 1024;
@@ -157,6 +157,16 @@ impl Failure {
 
 fn json_bytes(value: &Value) -> usize {
     value.to_string().len()
+}
+
+impl Executed {
+    /// How often such an execution counts.
+    pub(crate) fn count(self) -> u64 {
+        match self {
+            Self::No => 0,
+            Self::Yes | Self::Unknown => 1,
+        }
+    }
 }
 
 #[cfg(test)]

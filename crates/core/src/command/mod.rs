@@ -1,5 +1,6 @@
 //! What a registry can be asked to do, and what it can say to that.
 
+pub mod bounds;
 mod refusal;
 
 use std::sync::Arc;
@@ -21,14 +22,17 @@ pub use refusal::{Refusal, Unavailable};
 use crate::{
     call::{BeginCall, CallOutcome, EndCall, ExecutionEnd, Provider},
     execution::{Call, Run},
-    host_names::TellHost,
+    host_record::TellHost,
     key::Key,
+    lease::{Lease, LeaseEnd},
     node_command::{
         DeregisterBus, DeregisterTool, Heartbeat, NodeAnswer, NodeClaim, OwnerRequest, Register,
         RegisterBus, RegisterTool, TrustAnswer, TrustReport,
     },
     node_record::Bus,
-    record::{HostPool, InstanceId, Lease, LeaseEnd, Request, Settings, Store},
+    record::{HostPool, InstanceId, Store},
+    record_parts::Request,
+    settings::Settings,
 };
 
 /// One thing to do.

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use onex_types::ids::{BusId, Host, LeaseId, NodeId, Port, RequestId, Token, Transport};
 
-use crate::{decide::bounds, node::EPOCH_NAMED_MAX, settings::SettingDiffers};
+use super::bounds;
+use crate::{node::EPOCH_NAMED_MAX, settings::SettingDiffers};
 
 /// Why nothing was done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,22 +3,23 @@
 use onex_types::ids::BusId;
 
 use crate::{
-    command::{Answer, Command, Refusal},
+    command::{Answer, Command, Refusal, bounds},
     entry::{Change, EventKind, EventRecord},
     key::Key,
+    lease::LeaseEnd,
     mechanism::Mechanism,
     node::REQUESTS_REMEMBERED,
     node_command::{DeregisterBus, RegisterBus},
     node_record::{Bus, BusEnded},
-    record::{LeaseEnd, Request},
+    record_parts::Request,
     txn::Txn,
 };
 
 use super::{
-    Decided, bounds,
     claim::living,
+    decided::Decided,
     lease,
-    register::{is_remembered, remember},
+    retries::{is_remembered, remember},
 };
 
 /// Announces a bus, anew or again.

@@ -10,16 +10,17 @@ use onex_types::ids::{ExecutionId, NodeId, RequestId};
 
 use crate::{
     call::{BeginCall, CallEnded, CallOutcome, EndCall, Execution, ExecutionEnd, ExecutionStatus},
-    command::{Answer, Command, EndRun, Refusal},
+    command::{Answer, Command, EndRun, Refusal, bounds},
     entry::{Change, EventKind, EventRecord},
     execution::{Call, RUNS_MAX, Run},
     key::Key,
     mechanism::Mechanism,
-    record::{Record, Request, Unknown},
+    record::Record,
+    record_parts::{Request, Unknown},
     txn::Txn,
 };
 
-use super::{Decided, bounds};
+use super::decided::Decided;
 
 /// Begins a call that this request has not begun before, or that may be executed again. Any other is answered as it is.
 pub(super) fn begin(

@@ -19,7 +19,7 @@ use crate::{
     txn::Txn,
 };
 
-use super::Decided;
+use super::decided::Decided;
 
 /// How long it is waited before it is tried again to forget a node to which something belongs, in milliseconds.
 const FORGET_AGAIN_MILLIS: u64 = 1_000;

@@ -9,23 +9,28 @@ use onex_types::{
 };
 
 use crate::{
-    command::{Answer, Command, GrantRequest, LEASE_PORTS_MAX, Refusal, Rollback, Unavailable},
+    command::{
+        Answer, Command, GrantRequest, LEASE_PORTS_MAX, Refusal, Rollback, Unavailable, bounds,
+    },
     entry::{Change, EventKind, EventRecord},
     key::{Key, REQUEST_SLOTS_MAX},
+    lease::{Lease, LeaseEnd, Remembered},
     mechanism::Mechanism,
-    record::{Lease, LeaseEnd, OwnerRef, Record, Remembered, Unknown},
+    record::Record,
+    record_parts::{OwnerRef, Unknown},
     slot::ended,
     state::State,
     txn::Txn,
 };
 
 use super::{
-    Decided, Local, Then, bounds, check_digest,
     claim::{check_ttl, living},
+    decided::{Decided, Local, Then},
     hosts::meant,
     lease::held,
     ports::{RETRY_AFTER_MILLIS, choose, keys, member},
     restore::check_quiet,
+    retries::check_digest,
     system::put,
 };
 

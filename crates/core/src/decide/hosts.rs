@@ -6,15 +6,16 @@ use onex_types::ids::Host;
 use uuid::Uuid;
 
 use crate::{
-    command::{Answer, Command, Refusal},
+    command::{Answer, Command, Refusal, bounds},
     entry::Change,
-    host_names::{ALIASES_MAX, HOST_RECORDS_MAX, HostRecord, Meaning, TellHost},
+    host_names::{HOST_RECORDS_MAX, Meaning},
+    host_record::{ALIASES_MAX, HostRecord, TellHost},
     key::Key,
     mechanism::Mechanism,
     txn::Txn,
 };
 
-use super::{Decided, bounds, system::put};
+use super::{decided::Decided, system::put};
 
 /// The host that a name means by what is known when this is decided: whoever took the request may not have known all of it.
 pub(super) fn meant(txn: &Txn<'_>, host: &Host) -> Result<Host, Refusal> {

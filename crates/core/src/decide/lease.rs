@@ -12,14 +12,16 @@ use crate::{
     command::{Answer, Command, Held, Refusal},
     entry::{Change, EventKind, EventRecord},
     key::Key,
+    lease::{Lease, LeaseEnd},
     mechanism::Mechanism,
-    record::{Lease, LeaseEnd, Record, Request},
+    record::Record,
+    record_parts::Request,
     slot::{Slot, ended},
     state::State,
     txn::Txn,
 };
 
-use super::{Decided, check_digest, claim::check_ttl, system::put};
+use super::{claim::check_ttl, decided::Decided, retries::check_digest, system::put};
 
 /// The live lease of that id, which must be `requester_id`'s, with the key of its record.
 pub(super) fn live(

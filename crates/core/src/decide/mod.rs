@@ -1,9 +1,9 @@
 //! Decisions: a command and the state in; what it changes, and what came of it, out. A refused command changes nothing.
 
-pub mod bounds;
 mod bus;
 mod call;
 mod claim;
+mod decided;
 mod grant;
 mod hosts;
 mod lease;
@@ -11,61 +11,21 @@ mod ports;
 mod rebind;
 mod register;
 mod restore;
+mod retries;
 mod settings;
 mod system;
 mod tool;
 mod trust;
 
-use onex_types::ids::{CommandId, Host, RequesterId};
-
+pub use decided::{Decided, Local, Then};
 pub use grant::PORTS_TRIED_MAX;
 pub use restore::SKIPPED_REVISIONS;
-pub(crate) use settings::is_ago;
 
 use crate::{
     command::{Action, Answer, Command, Refusal},
     key::Key,
-    record::{InstanceId, Request},
     txn::Txn,
 };
-
-/// What an instance knows of itself.
-#[derive(Debug, Clone)]
-pub struct Local {
-    /// This start of this instance.
-    pub instance: InstanceId,
-    /// Where it runs: it tries the ports of this host after a grant. None where it tries none.
-    pub probes: Option<Host>,
-}
-
-/// What came of a command, and what is to follow before it is answered.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Decided {
-    /// What is answered.
-    pub answer: Answer,
-    /// What comes before that.
-    pub then: Then,
-}
-
-/// What comes between the acknowledgement of an entry and the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Nothing.
-    Answer,
-    /// Try to bind the port.
-    Probe,
-    /// Wait until nobody can be trying the port any more.
-    WaitForProbe,
-}
-
-impl Decided {
-    fn answer(answer: Answer) -> Self {
-        Self {
-            answer,
-            then: Then::Answer,
-        }
-    }
-}
 
 /// Decides `command` on the state that includes the commands before it.
 pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Decided, Refusal> {
@@ -150,30 +110,4 @@ fn expire(txn: &mut Txn<'_>, command: &Command, key: &Key) -> Decided {
         _ => {}
     }
     Decided::answer(Answer::Done)
-}
-
-/// Refuses what came before under the same request id with other parameters.
-fn check_digest(
-    txn: &Txn<'_>,
-    requester_id: RequesterId,
-    request: Option<Request>,
-) -> Result<(), Refusal> {
-    let Some(request) = request else {
-        return Ok(());
-    };
-    match txn.state.indexes.request(requester_id, request.id) {
-        Some((known, _)) if known.digest != request.digest => {
-            Err(Refusal::IdempotencyMismatch(request.id))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Spreads neighbouring numbers over all of them (the finaliser of splitmix64).
-fn spread(id: CommandId) -> u64 {
-    let (high, low) = id.0.as_u64_pair();
-    let mut x = high ^ low;
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }

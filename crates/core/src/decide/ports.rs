@@ -1,7 +1,7 @@
 //! Which ports a grant gets.
 
 use onex_types::{
-    ids::{Host, Port, Transport},
+    ids::{CommandId, Host, Port, Transport},
     key::PortKey,
 };
 
@@ -9,12 +9,12 @@ use crate::{
     command::{Command, GrantRequest, Refusal, Unavailable},
     entry::Change,
     key::Key,
+    lease::{Member, PortKeyText},
     pool::PortState,
-    record::{Member, PortKeyText},
     txn::Txn,
 };
 
-use super::{hosts::other_names, spread, system::put};
+use super::{hosts::other_names, system::put};
 
 /// What a caller is told to wait when no timer says when a port comes free, in milliseconds.
 pub(super) const RETRY_AFTER_MILLIS: u64 = 1_000;
@@ -187,4 +187,13 @@ fn is_free(txn: &Txn<'_>, key: &PortKey) -> Result<(), Unavailable> {
         PortState::Resting => Err(Unavailable::Resting),
         PortState::Quarantined => Err(Unavailable::Quarantined),
     }
+}
+
+/// Spreads neighbouring numbers over all of them (the finaliser of splitmix64).
+fn spread(id: CommandId) -> u64 {
+    let (high, low) = id.0.as_u64_pair();
+    let mut x = high ^ low;
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }

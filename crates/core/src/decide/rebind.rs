@@ -6,17 +6,18 @@ use crate::{
     command::{Command, GrantRequest, Rebind, Refusal},
     entry::{Change, EventKind, EventRecord},
     key::Key,
-    record::{Lease, LeaseEnd},
+    lease::{Lease, LeaseEnd},
     slot::ended,
     txn::Txn,
 };
 
 use super::{
-    Decided, check_digest,
+    decided::Decided,
     grant::remember,
     lease::{held_now, live},
     ports::{choose, keys, member},
     restore::check_quiet,
+    retries::check_digest,
     system::put,
 };
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use onex_types::ids::{Incarnation, NodeId};
 
 use crate::{
-    command::{Command, Refusal},
+    command::{Command, Refusal, bounds},
     entry::{Change, EventKind, EventRecord},
     key::Key,
+    lease::LeaseEnd,
     mechanism::Mechanism,
     node::{
         EARLIER_INCARNATIONS_MAX, EPOCH_NAMED_MAX, NodeEnd, REQUESTS_REMEMBERED, Registration, Tool,
@@ -15,15 +16,17 @@ use crate::{
     node_command::Register,
     node_event::NodeEvent,
     node_record::{Live, Node, PAST_INCARNATIONS_MAX, PastIncarnation},
-    record::{LeaseEnd, OwnerRef, Request, Unknown},
+    record_parts::{OwnerRef, Request, Unknown},
     state::State,
     txn::Txn,
 };
 
 use super::{
-    Decided, bounds, bus,
+    bus,
     claim::{check_ttl, longer, node_answer, superseded},
+    decided::Decided,
     lease,
+    retries::{is_remembered, remember},
 };
 
 /// How much of what belongs to earlier lives a registration ends, at most. The rest ends in later entries.
@@ -96,24 +99,6 @@ fn registered_before(txn: &Txn<'_>, register: &Register) -> Result<Option<Decide
         return Err(superseded(&register.node_id, live));
     }
     node_answer(txn, &register.node_id).map(Some)
-}
-
-/// Whether that request is one of these; refused if it came with other parameters.
-pub(super) fn is_remembered<'a>(
-    mut remembered: impl Iterator<Item = &'a Request>,
-    request: Request,
-) -> Result<bool, Refusal> {
-    match remembered.find(|known| known.id == request.id) {
-        Some(known) if *known != request => Err(Refusal::IdempotencyMismatch(request.id)),
-        known => Ok(known.is_some()),
-    }
-}
-
-/// Adds a request to those that are remembered; the oldest gives way.
-pub(super) fn remember(requests: &mut Vec<Request>, request: Option<Request>, max: usize) {
-    requests.extend(request);
-    let surplus = requests.len().saturating_sub(max);
-    requests.drain(..surplus);
 }
 
 fn course(state: &State, request: &Register) -> Result<Course, Refusal> {

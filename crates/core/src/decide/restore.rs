@@ -12,7 +12,7 @@ use crate::{
     txn::Txn,
 };
 
-use super::{Decided, system::put};
+use super::{decided::Decided, system::put};
 
 /// By how much an accepted restore raises the revision above all that is known: more than commands can have been decided
 /// that nobody knows of, and few enough that 8,000 restores stay below 2^53.

@@ -1,19 +1,19 @@
 //! Settings, and the pools of hosts.
 
-use jiff::Timestamp;
 use onex_types::ids::Host;
 
 use crate::{
-    command::{Answer, Command, Genesis, Refusal},
+    command::{Answer, Command, Genesis, Refusal, bounds},
     entry::Change,
     key::Key,
     mechanism::Mechanism,
     pool::PortState,
-    record::{HostPool, Settings},
+    record::HostPool,
+    settings::Settings,
     txn::Txn,
 };
 
-use super::{Decided, bounds, system::put};
+use super::{decided::Decided, system::put};
 
 /// So many ports of a host are forgotten by one command.
 const FORGOTTEN_PORTS_MAX: usize = 512;
@@ -123,10 +123,4 @@ pub(super) fn forget_host(txn: &mut Txn<'_>, command: &Command, host: &Host) -> 
         }
     }
     Decided::answer(Answer::Done)
-}
-
-/// Whether `at` is so many milliseconds ago, by the wall clock: what is forgotten so is nothing that anybody relies on.
-pub(crate) fn is_ago(at: Timestamp, now: Timestamp, millis: u64) -> bool {
-    let age = now.as_millisecond().saturating_sub(at.as_millisecond());
-    u64::try_from(age).is_ok_and(|age| age >= millis)
 }

@@ -11,7 +11,7 @@ use crate::{
     txn::Txn,
 };
 
-use super::Decided;
+use super::decided::Decided;
 
 /// Names `to`, unless somebody else was named since that was decided on.
 pub(super) fn take_over(txn: &mut Txn<'_>, from: Option<InstanceId>, to: InstanceId) -> Decided {

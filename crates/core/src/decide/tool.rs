@@ -3,7 +3,7 @@
 use onex_types::ids::NodeId;
 
 use crate::{
-    command::{Answer, Command, Refusal},
+    command::{Answer, Command, Refusal, bounds},
     entry::{Change, EventKind, EventRecord},
     key::Key,
     mechanism::Mechanism,
@@ -11,14 +11,15 @@ use crate::{
     node_command::{DeregisterTool, NodeClaim, RegisterTool},
     node_record::Node,
     nodes::NodeView,
-    record::Request,
+    record_parts::Request,
     txn::Txn,
 };
 
 use super::{
-    Decided, bounds,
     claim::claimed,
-    register::{is_frozen_change, is_remembered, remember, tools_changed},
+    decided::Decided,
+    register::{is_frozen_change, tools_changed},
+    retries::{is_remembered, remember},
 };
 
 /// Offers a tool, in the place of what the node offered by that name and version.

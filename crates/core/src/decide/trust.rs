@@ -1,7 +1,7 @@
 //! What validators say of nodes.
 
 use crate::{
-    command::{Answer, Command, Refusal},
+    command::{Answer, Command, Refusal, bounds},
     entry::{Change, EventKind, EventRecord},
     key::Key,
     mechanism::Mechanism,
@@ -12,7 +12,7 @@ use crate::{
     txn::Txn,
 };
 
-use super::{Decided, bounds};
+use super::decided::Decided;
 
 /// Puts a validator's verdict in the place of its last one on the node's contract.
 pub(super) fn report(

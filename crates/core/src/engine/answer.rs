@@ -12,7 +12,11 @@ use crate::{
     mechanism::Mechanism,
 };
 
-use super::{Engine, Job, JobId, Output, PROBE_MILLIS, PROBE_WAIT_MILLIS, Probing};
+use super::{
+    Engine, Probing,
+    bounds::{PROBE_MILLIS, PROBE_WAIT_MILLIS},
+    io::{Job, JobId, Output},
+};
 
 impl Engine {
     pub(super) fn finish(

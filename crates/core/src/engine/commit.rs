@@ -1,25 +1,26 @@
 //! Deciding an entry, and what becomes of it: committed, lost, unknown.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use onex_types::{
     entry::{EntryHeader, EntryId, Sequence},
-    ids::CommandId,
     time::{Moment, Now},
 };
-use uuid::Uuid;
 
 use crate::{
-    command::{Action, Command, Outcome, Refusal},
-    decide::{Local, decide},
-    key::Key,
+    command::{Outcome, Refusal},
     mechanism::Mechanism,
     txn::Txn,
 };
 
 use super::{
-    APPEND_SILENCE_MILLIS, CONFLICT_WAIT_MILLIS, EMPTY_ENTRY_MILLIS, ENTRY_COMMANDS_MAX, Engine,
-    Fatal, NotAppended, Output, Pending, Phase, QUIET_MILLIS, Snapshots,
+    Engine, Pending, Phase,
+    bounds::{
+        APPEND_SILENCE_MILLIS, CONFLICT_WAIT_MILLIS, EMPTY_ENTRY_MILLIS, ENTRY_COMMANDS_MAX,
+        QUIET_MILLIS,
+    },
+    io::{Fatal, NotAppended, Output},
+    snapshots::Snapshots,
 };
 
 /// A named instance ends a lease when its time is up, the others so much later, in milliseconds: most of the time there
@@ -302,26 +303,5 @@ impl Engine {
             let room = ENTRY_COMMANDS_MAX.saturating_sub(expiries.len());
             expiries.extend(self.state.left_over().take(room));
         }
-    }
-}
-
-/// Ends leases whose time is up, as many as the entry has room for.
-pub(super) fn expire(
-    txn: &mut Txn<'_>,
-    local: &Local,
-    expiries: &mut VecDeque<Key>,
-    bytes_max: usize,
-) {
-    while txn.len() < ENTRY_COMMANDS_MAX && txn.bytes() < bytes_max {
-        let Some(key) = expiries.pop_front() else {
-            return;
-        };
-        let command = Command {
-            id: CommandId(Uuid::nil()),
-            correlation_id: None,
-            action: Action::Expire(key),
-        };
-        // An expiry is never refused: there is something to end, or there is not.
-        let _ = decide(txn, local, &command);
     }
 }

@@ -10,7 +10,10 @@ use crate::{
     mechanism::Mechanism,
 };
 
-use super::{Delivered, Engine, Fatal, Output, Phase, author};
+use super::{
+    Engine, Phase, author,
+    io::{Delivered, Fatal, Output},
+};
 
 impl Engine {
     /// The follower delivered what is at a position.

@@ -15,7 +15,7 @@ use crate::{
     state::ApplyError,
 };
 
-use super::{WAITING_MAX, room::Sizes};
+use super::{bounds::WAITING_MAX, room::Sizes};
 
 /// A request that waits for its answer, as the driver knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

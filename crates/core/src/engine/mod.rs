@@ -6,6 +6,7 @@
 //! instance that applies the same entries has the same records.
 
 mod answer;
+mod bounds;
 mod commit;
 mod follow;
 mod io;
@@ -13,8 +14,10 @@ mod named;
 mod pace;
 mod queues;
 mod room;
+mod snapshots;
 mod start;
 mod trim;
+mod trimming;
 mod unpublished;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -36,40 +39,21 @@ use crate::{
     state::{State, Undo},
 };
 
+pub use bounds::{
+    APPEND_SILENCE_MILLIS, CONFIRM_MILLIS, CONFLICT_WAIT_MILLIS, EMPTY_ENTRY_MILLIS,
+    ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, PROBE_MILLIS, PROBE_WAIT_MILLIS, QUIET_MILLIS,
+    STALE_MILLIS, WAITING_MAX,
+};
 pub use io::{Delivered, Fatal, Input, Job, JobId, Limits, NotAppended, Output};
-pub use named::Snapshots;
-pub use queues::WAITING_MAX;
 pub use room::Sizes;
+pub use snapshots::Snapshots;
 pub use start::{Loaded, Loader, StartError};
 pub use unpublished::Unpublished;
 
 use pace::Pace;
 use queues::Queues;
 use room::Room;
-use trim::Trimming;
-
-/// Commands that one entry holds at most: with 300 bytes each they fit [`ENTRY_BYTES_MAX`], and an append of that many
-/// costs the server hardly more than one of a single command.
-pub const ENTRY_COMMANDS_MAX: usize = 512;
-/// An entry is closed when it is as long as this, in bytes; the last command may exceed it.
-pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
-/// How long an append is waited for before the same is sent again, in milliseconds.
-pub const APPEND_SILENCE_MILLIS: u64 = 1_000;
-/// How long a refused append waits for the entry that took its place, before that is asked for, in milliseconds.
-pub const CONFLICT_WAIT_MILLIS: u64 = 100;
-/// Entries that change nothing are at least this far apart, in milliseconds.
-pub const EMPTY_ENTRY_MILLIS: u64 = 5;
-/// An instance that has seen no entry for so long appends an empty one, in milliseconds.
-pub const QUIET_MILLIS: u64 = 5_000;
-/// Without an acknowledgement or an entry for so long, nothing is answered from memory, in milliseconds.
-pub const STALE_MILLIS: u64 = 10_000;
-/// Only within this time after a grant was sent is its port tried, in milliseconds.
-pub const PROBE_MILLIS: u64 = 1_000;
-/// A grant whose port was found free is noted in the next entry: in one of its own only when there was none for so long, in
-/// milliseconds.
-pub const CONFIRM_MILLIS: u64 = 20;
-/// A grant that may be being tried by its granter is answered to others so long after it was applied, in milliseconds.
-pub const PROBE_WAIT_MILLIS: u64 = 1_200;
+use trimming::Trimming;
 
 /// The entry whose outcome is open. There is at most one.
 struct Pending {

@@ -2,10 +2,14 @@
 
 use std::collections::VecDeque;
 
-use onex_types::time::{Moment, Now};
+use onex_types::{
+    ids::CommandId,
+    time::{Moment, Now},
+};
+use uuid::Uuid;
 
 use crate::{
-    command::{Action, Class, Outcome, Refusal},
+    command::{Action, Class, Command, Outcome, Refusal},
     decide::{Decided, Local, decide},
     key::Key,
     mechanism::Mechanism,
@@ -13,11 +17,11 @@ use crate::{
 };
 
 use super::{
-    CONFIRM_MILLIS, ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, Job, Output, commit::expire, room::Room,
+    bounds::{CONFIRM_MILLIS, ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX},
+    io::{Job, Output},
+    room::Room,
 };
 
-/// Commands of one queue that wait at most: two seconds' worth of what one instance decides.
-pub const WAITING_MAX: usize = 65_536;
 /// Of an entry so many commands are left to others by renewals.
 const OTHERS_SHARE: usize = ENTRY_COMMANDS_MAX / 4;
 /// Of an entry so many commands are left to leases whose time is up.
@@ -249,4 +253,20 @@ fn fill(
 
 fn is_late(job: &Job, now: Now) -> bool {
     job.deadline <= now.mono
+}
+
+/// Ends leases whose time is up, as many as the entry has room for.
+fn expire(txn: &mut Txn<'_>, local: &Local, expiries: &mut VecDeque<Key>, bytes_max: usize) {
+    while txn.len() < ENTRY_COMMANDS_MAX && txn.bytes() < bytes_max {
+        let Some(key) = expiries.pop_front() else {
+            return;
+        };
+        let command = Command {
+            id: CommandId(Uuid::nil()),
+            correlation_id: None,
+            action: Action::Expire(key),
+        };
+        // An expiry is never refused: there is something to end, or there is not.
+        let _ = decide(txn, local, &command);
+    }
 }

@@ -9,7 +9,7 @@ use crate::{
     txn::{Mark, Txn},
 };
 
-use super::ENTRY_BYTES_MAX;
+use super::bounds::ENTRY_BYTES_MAX;
 
 /// Taken for the server's bound on a message until the driver says it, in bytes: the default of nats-server.
 const PAYLOAD_BYTES_DEFAULT: usize = 1024 * 1024;

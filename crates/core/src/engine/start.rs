@@ -16,7 +16,7 @@ use crate::{
     state::{ApplyError, State},
 };
 
-use super::{Delivered, Snapshots, Unpublished};
+use super::{io::Delivered, snapshots::Snapshots, unpublished::Unpublished};
 
 /// What a start has found.
 pub struct Loaded {

@@ -1,18 +1,16 @@
-//! What one command changes, one key at a time, and what is published of it.
-
-use std::sync::Arc;
+//! What one command changes, one key at a time.
 
 use jiff::Timestamp;
-use onex_types::ids::{Port, Ttl};
+use onex_types::ids::Ttl;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::event::EventRecord;
 use crate::{
-    call::ExecutionEnd,
-    execution::Run,
     key::Key,
-    node_event::{NodeEvent, TrustEvent},
-    record::{Json, Lease, LeaseEnd, Record, Request},
+    lease::LeaseEnd,
+    record::Record,
+    record_parts::{Json, Request, is_zero},
 };
 
 /// One change of one key.
@@ -123,137 +121,6 @@ impl Change {
     }
 }
 
-/// Something that happened, as it is published.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EventRecord {
-    /// The event's kind, which its subject names.
-    pub kind: EventKind,
-    /// Counts what was told of its key from 1, without a gap as long as there is a record under that key.
-    #[serde(default)]
-    pub n: u64,
-    /// The lease, where the change does not put it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lease: Option<Arc<Lease>>,
-    /// The port that the lease gave up, where it got another one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub old_port: Option<Port>,
-    /// The events that are missing here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gap: Option<Gap>,
-    /// The node, and tools of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<Box<NodeEvent>>,
-    /// What a validator said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trust: Option<Box<TrustEvent>>,
-    /// The execution, where the change does not put it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run: Option<Arc<Run>>,
-    /// How an execution ended, where one did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<Arc<ExecutionEnd>>,
-}
-
-/// Events that were removed before they were published: those of these revisions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gap {
-    /// The first revision.
-    pub from: u64,
-    /// The last revision.
-    pub to: u64,
-}
-
-/// The kinds of events, each with its text in subjects, events and entries.
-macro_rules! event_kinds {
-    ($($(#[$doc:meta])* $kind:ident = $text:literal,)*) => {
-        /// Kinds of events.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum EventKind {
-            $($(#[$doc])* #[serde(rename = $text)] $kind,)*
-        }
-
-        impl EventKind {
-            /// As it stands in subjects, events and entries.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$kind => $text,)*
-                }
-            }
-        }
-    };
-}
-
-event_kinds! {
-    /// A port was granted.
-    PortLeased = "port.leased",
-    /// A holder released its lease.
-    PortReleased = "port.released",
-    /// A lease's time was up.
-    PortExpired = "port.expired",
-    /// A lease got another port for one of its own.
-    PortRebound = "port.rebound",
-    /// Another program was using a port.
-    PortQuarantined = "port.quarantined",
-    /// Events were removed before they were published. Watchers take a new snapshot.
-    Gap = "gap",
-    /// A port was taken from its holder.
-    PortRevoked = "port.revoked",
-    /// A node was registered.
-    NodeRegistered = "node.registered",
-    /// A node was registered again after its time had been up.
-    NodeRejoined = "node.rejoined",
-    /// A node's time was up.
-    NodeExpired = "node.expired",
-    /// A node was deregistered.
-    NodeDeregistered = "node.deregistered",
-    /// A running node's tools changed; only events of the tools are published.
-    ToolsChanged = "tools.changed",
-    /// A node offers a tool, or another contract of it.
-    ToolRegistered = "tool.registered",
-    /// A node offers a tool no longer.
-    ToolRemoved = "tool.removed",
-    /// Another node offers the tool in that version under another contract.
-    ToolCollision = "tool.collision",
-    /// A bus was announced.
-    BusRegistered = "bus.registered",
-    /// A bus has ended.
-    BusRemoved = "bus.removed",
-    /// Something follows from a validator's report that was not so before.
-    TrustChanged = "trust.changed",
-    /// An execution has begun.
-    ToolInvoked = "tool.invoked",
-    /// An execution was answered with a result.
-    ToolCompleted = "tool.completed",
-    /// An execution ended without a result.
-    ToolFailed = "tool.failed",
-}
-
-impl EventKind {
-    /// Those that are published.
-    pub const PUBLISHED: &[Self] = &[
-        Self::PortLeased,
-        Self::PortReleased,
-        Self::PortExpired,
-        Self::PortRebound,
-        Self::PortQuarantined,
-        Self::Gap,
-        Self::PortRevoked,
-        Self::NodeRegistered,
-        Self::NodeRejoined,
-        Self::NodeExpired,
-        Self::NodeDeregistered,
-        Self::ToolRegistered,
-        Self::ToolRemoved,
-        Self::ToolCollision,
-        Self::BusRegistered,
-        Self::BusRemoved,
-        Self::TrustChanged,
-        Self::ToolInvoked,
-        Self::ToolCompleted,
-        Self::ToolFailed,
-    ];
-}
-
 /// A part of a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -291,9 +158,4 @@ pub struct Kept {
     pub event_count: u64,
     /// The record.
     pub record: Record,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }

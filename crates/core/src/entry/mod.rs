@@ -7,6 +7,8 @@
 //! ```
 
 mod change;
+mod event;
+mod reported;
 mod written;
 
 use std::fmt;
@@ -18,7 +20,9 @@ use serde::{
     de::{self, value::MapAccessDeserializer},
 };
 
-pub use change::{Change, Chunk, EventKind, EventRecord, Gap, Kept};
+pub use change::{Change, Chunk, Kept};
+pub use event::{EventKind, EventRecord, Gap};
+pub use reported::Reported;
 
 use crate::key::Key;
 

@@ -5,13 +5,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 
 use crate::{
     execution::{Call, Counts, Run},
-    host_names::HostRecord,
+    host_record::HostRecord,
     key::Key,
+    lease::{Cooldown, Lease, LeaseEnd, Member, Remembered},
     node_record::{Bus, Live, Node},
-    record::{
-        Cooldown, Format, HostPool, Json, Lease, LeaseEnd, Member, Named, Record, Remembered,
-        Request, Restored, Settings, Store,
-    },
+    record::{Format, HostPool, Named, Record, Restored, Store},
+    record_parts::{Json, Request},
+    settings::Settings,
     trust::Verdicts,
 };
 

@@ -6,7 +6,7 @@ use semver::Version;
 use uuid::Uuid;
 
 use super::*;
-use crate::{node::Registration, node_record::NodeEnded, record::Unknown};
+use crate::{node::Registration, node_record::NodeEnded, record_parts::Unknown};
 
 thread_local! {
     /// How often something was looked up in the index.

@@ -6,8 +6,7 @@ use onex_types::ids::{ExecutionId, NodeId, RequestId};
 
 use crate::{
     call::{CallOutcome, Completed, Executed, ExecutionStatus},
-    entry::Change,
-    execution::Reported,
+    entry::{Change, Reported},
     key::Key,
     record::Record,
     state::State,

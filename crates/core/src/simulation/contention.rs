@@ -18,7 +18,9 @@ use crate::{
     engine::{Engine, Input, Job, JobId, Limits, Loaded, NotAppended, Output},
     mechanism::{Mechanism, Mechanisms},
     node_record::NodeLimits,
-    record::{InstanceId, Settings, Store as StoreRecord, Unknown},
+    record::{InstanceId, Store as StoreRecord},
+    record_parts::Unknown,
+    settings::Settings,
 };
 
 use super::{

@@ -10,45 +10,17 @@ use crate::{
     call::{CallOutcome, Completed, EndCall, Executed, ExecutionEnd, Failure, Provider},
     command::{Action, Answer, Command, EndRun, Outcome, Refusal},
     engine::{Input, Job, JobId},
-    record::{Request, Unknown},
+    record_parts::{Request, Unknown},
 };
 
 use super::{
-    callers::{Ask, CallEvent},
+    calls::{Ask, CallEvent, CallJob, ProviderAnswer, Task},
     process::NODES,
     world::{Event, World},
 };
 
 /// How long an instance tries to bring an end into the log for a caller, in milliseconds.
 const END_MILLIS: u64 = 10_000;
-
-/// An execution that an instance waits for.
-#[derive(Clone)]
-pub(super) struct Task {
-    instance: usize,
-    epoch: u64,
-    execution_id: ExecutionId,
-    /// By the instance's clock.
-    until: Moment,
-    ask: Ask,
-}
-
-/// What came of asking a provider.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum ProviderAnswer {
-    Result(u64),
-    /// It did not begin.
-    Declined,
-    Nothing,
-}
-
-/// What an instance's job is for.
-pub(super) enum CallJob {
-    Begin(Ask, Moment, CommandId),
-    End(Ask),
-    /// Nothing can be called now; and how often the call was executed when that was found.
-    Find(Ask, usize),
-}
 
 fn failed(code: &str, executed: Executed, retryable: bool) -> CallOutcome {
     CallOutcome::Failed(Box::new(Failure {

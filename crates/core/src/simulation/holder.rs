@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     command::{Action, Answer, Command, GrantRequest, Outcome, Rebind, Refusal},
-    record::Request,
+    record_parts::Request,
 };
 
 use super::{

@@ -17,7 +17,9 @@ use crate::{
     engine::{Engine, Input, Job, JobId, Limits, Loaded, Loader, StartError},
     mechanism::Mechanisms,
     node_record::NodeLimits,
-    record::{InstanceId, Settings, Store as StoreRecord, Unknown},
+    record::{InstanceId, Store as StoreRecord},
+    record_parts::Unknown,
+    settings::Settings,
 };
 
 use super::store::Store;

@@ -6,6 +6,7 @@
 
 mod call_truth;
 mod callers;
+mod calls;
 mod chance;
 mod checks;
 mod contention;

@@ -14,7 +14,7 @@ use crate::{
         DeregisterBus, DeregisterTool, Heartbeat, NodeClaim, OwnerRequest, Register, RegisterBus,
         RegisterTool, TrustReport,
     },
-    record::Unknown,
+    record_parts::Unknown,
     trust::{Lifecycle, Outcome as Verdict},
 };
 

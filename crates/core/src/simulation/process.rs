@@ -22,7 +22,7 @@ use crate::{
         DeregisterBus, DeregisterTool, Heartbeat, NodeClaim, OwnerRequest, Register, RegisterBus,
         RegisterTool, TrustReport,
     },
-    record::{Request, Unknown},
+    record_parts::{Request, Unknown},
     trust::{Lifecycle, Outcome as Verdict},
 };
 

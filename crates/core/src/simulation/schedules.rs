@@ -9,8 +9,8 @@ use onex_types::{
 use crate::{
     command::{Answer, Probed, Refusal},
     engine::{CONFIRM_MILLIS, Input, PROBE_MILLIS},
+    lease::LeaseEnd,
     mechanism::{Mechanism, Mechanisms},
-    record::LeaseEnd,
 };
 
 use super::{

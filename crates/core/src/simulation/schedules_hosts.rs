@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::{
     command::{Action, Answer, Held, Probed, Rebind, Refusal, Unavailable},
-    host_names::{ALIASES_MAX, HOST_RECORDS_MAX, HostRecord, TellHost},
+    host_names::HOST_RECORDS_MAX,
+    host_record::{ALIASES_MAX, HostRecord, TellHost},
     key::Key,
     mechanism::{Mechanism, Mechanisms},
 };

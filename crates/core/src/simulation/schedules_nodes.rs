@@ -10,7 +10,7 @@ use crate::{
     mechanism::{Mechanism, Mechanisms},
     node::NodeEnd,
     node_command::Heartbeat,
-    record::Json,
+    record_parts::Json,
     trust::{Outcome as Verdict, VALIDATORS_MAX},
 };
 

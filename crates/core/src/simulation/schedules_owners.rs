@@ -11,8 +11,10 @@ use crate::{
     engine::{ENTRY_COMMANDS_MAX, Input},
     entry::EventKind,
     key::Key,
+    lease::LeaseEnd,
     mechanism::{Mechanism, Mechanisms},
-    record::{HostPool, LeaseEnd, Unknown},
+    record::HostPool,
+    record_parts::Unknown,
     state::State,
 };
 

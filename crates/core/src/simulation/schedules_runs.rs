@@ -6,8 +6,8 @@ use crate::{
     call::{Executed, ExecutionStatus},
     command::Refusal,
     engine::{JobId, Limits},
-    entry::{CommandRecord, Entry, EventKind},
-    execution::{RUN_LATE_MILLIS, Reported},
+    entry::{CommandRecord, Entry, EventKind, Reported},
+    execution::RUN_LATE_MILLIS,
     mechanism::{Mechanism, Mechanisms},
 };
 

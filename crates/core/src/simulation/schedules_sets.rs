@@ -9,10 +9,11 @@ use crate::{
     command::{Action, Answer, Held, Probed, Rebind, Refusal, Unavailable},
     engine::{Input, JobId},
     key::Key,
+    lease::LeaseEnd,
     mechanism::Mechanisms,
     node_command::OwnerRequest,
     pool::{Pool, PortState},
-    record::{LeaseEnd, Record},
+    record::Record,
 };
 
 use super::{

@@ -9,7 +9,9 @@ use crate::{
     command::{Action, Genesis, Probed, Refusal},
     key::Key,
     mechanism::{Mechanism, Mechanisms},
-    record::{HostPool, Settings, Unknown},
+    record::HostPool,
+    record_parts::Unknown,
+    settings::Settings,
 };
 
 use super::{

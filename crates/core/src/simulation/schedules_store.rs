@@ -6,8 +6,8 @@ use crate::{
     command::{Action, Answer, Probed, Refusal},
     engine::{Engine, Input, Limits, NotAppended, Sizes},
     entry::{Change, EventKind, Gap},
+    lease::LeaseEnd,
     mechanism::{Mechanism, Mechanisms},
-    record::LeaseEnd,
 };
 
 use super::{

@@ -14,7 +14,8 @@ use crate::{
     engine::{CONFIRM_MILLIS, Engine, Input, Job, JobId, Limits, NotAppended, Output},
     entry::{Change, CommandRecord, Entry},
     mechanism::{Mechanism, Mechanisms},
-    record::{Request, Settings},
+    record_parts::Request,
+    settings::Settings,
 };
 
 use super::{

@@ -13,7 +13,7 @@ use crate::{
     engine::JobId,
     execution::Run,
     mechanism::Mechanisms,
-    record::{Request, Unknown},
+    record_parts::{Request, Unknown},
 };
 
 use super::{node_stage::register, stage::Stage};

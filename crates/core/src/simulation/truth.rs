@@ -12,7 +12,8 @@ use onex_types::{
 use crate::{
     entry::{Change, Entry, EventRecord, Gap, Kept},
     key::Key,
-    record::{Lease, LeaseEnd, Record},
+    lease::{Lease, LeaseEnd},
+    record::Record,
     slot::Stamp,
     state::State,
 };

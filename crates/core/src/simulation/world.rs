@@ -17,7 +17,7 @@ use crate::{
 };
 
 use super::{
-    callers::{CallEvent, Calls},
+    calls::{CallEvent, Calls},
     chance::Chance,
     faults::Faults,
     holder::Holder,

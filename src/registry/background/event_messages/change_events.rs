@@ -1,8 +1,7 @@
 //! What is published of one change.
 
 use onex_core::{
-    entry::{Change, EventKind, EventRecord},
-    execution::Reported,
+    entry::{Change, EventKind, EventRecord, Reported},
     key::Key,
     node_event::{NodeEvent as OfNode, ToolRef, TrustEvent as Report},
     node_record::Bus,

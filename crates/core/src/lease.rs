@@ -1,0 +1,190 @@
+//! What is stored of leases, and of ports that were leased. As in [`record`](crate::record), these types are the storage
+//! format.
+
+use jiff::Timestamp;
+use onex_types::{
+    ids::{Host, Label, LeaseId, Name, Port, RequesterId, Token, Transport, Ttl},
+    key::PortKey,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::record_parts::{OwnerRef, Request, Unknown, is_zero};
+
+/// How long a port stays quarantined that another program was found to use, in milliseconds: one minute.
+pub const QUARANTINE_MILLIS: u64 = 60_000;
+
+/// A lease that has not ended. Its record is under the key of one of its ports; its other ports hold a [`Member`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Which.
+    pub lease_id: LeaseId,
+    /// Who holds it.
+    pub requester_id: RequesterId,
+    /// What will be spoken there.
+    pub protocol: Token,
+    /// How long it lasts without a renewal.
+    pub ttl: Ttl,
+    /// The node that it ends with; absent for a lease that is renewed by its holder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<OwnerRef>,
+    /// All its ports, on the host of its key.
+    pub ports: Vec<Port>,
+    /// The port spaces that it holds them in.
+    pub transports: Vec<Transport>,
+    /// By which it can be found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// By which it can be found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Label>,
+    /// When the caller says that it asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<Timestamp>,
+    /// When it was granted, for people.
+    pub granted_at: Timestamp,
+    /// The revision of the command that last gave it a port: its fencing token.
+    pub fence: u64,
+    /// The request that was granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    /// The request that last renewed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Request>,
+    /// See [`Unknown`].
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+impl Lease {
+    /// The keys of all its ports, where `key` is that of its record.
+    pub fn port_keys(&self, host: &Host) -> impl Iterator<Item = PortKey> {
+        self.transports.iter().flat_map(move |transport| {
+            self.ports.iter().map(move |port| PortKey {
+                host: host.clone(),
+                transport: *transport,
+                port: *port,
+            })
+        })
+    }
+
+    /// The requests that it remembers.
+    pub fn requests(&self) -> impl Iterator<Item = &Request> {
+        self.request.iter().chain(&self.renewal)
+    }
+}
+
+/// A port of a lease whose record is under another key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Where that record is.
+    pub of: PortKeyText,
+}
+
+/// A [`PortKey`] as text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortKeyText(pub PortKey);
+
+impl Serialize for PortKeyText {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for PortKeyText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A port that nobody holds, and what is remembered of its last lease.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cooldown {
+    /// How that ended.
+    pub how: LeaseEnd,
+    /// When, for people.
+    pub ended_at: Timestamp,
+    /// How long nobody gets the port, in milliseconds from when an instance applies this.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cooldown_ms: u64,
+    /// The lease.
+    pub last: Last,
+}
+
+/// What is remembered of a lease that has ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Last {
+    /// Which.
+    pub lease_id: LeaseId,
+    /// Who held it.
+    pub requester_id: RequesterId,
+    /// Its name: the same requester's same name gets the port again while it is free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// Its fencing token.
+    pub fence: u64,
+    /// The request that was granted; absent when its caller never got this lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    /// The request that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Request>,
+    /// Whether this was a port of the lease, and the lease itself is or was under another key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub part: bool,
+}
+
+impl Last {
+    /// The requests that it remembers.
+    pub fn requests(&self) -> impl Iterator<Item = &Request> {
+        self.request.iter().chain(&self.release)
+    }
+}
+
+/// How a lease ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaseEnd {
+    /// Its holder released it.
+    Released,
+    /// Its time was up.
+    Expired,
+    /// Another program was using the port; the caller got another one.
+    InUse,
+    /// Another life of the node that it belonged to was registered: its holder may still count on it.
+    Superseded,
+}
+
+impl LeaseEnd {
+    /// How long the port then cools down, in milliseconds, where the entry does not say it. Nothing where the holder
+    /// stopped first.
+    pub fn cooldown_millis(self) -> u64 {
+        match self {
+            Self::InUse => QUARANTINE_MILLIS,
+            Self::Released | Self::Expired | Self::Superseded => 0,
+        }
+    }
+
+    /// Whether the caller of the grant was told of the lease. One that was not may ask again under its request id.
+    pub fn was_told(self) -> bool {
+        match self {
+            Self::InUse => false,
+            Self::Released | Self::Expired | Self::Superseded => true,
+        }
+    }
+}
+
+/// A request that was granted a port which has been granted again since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Counts all that were ever remembered so; the slot is this modulo the number of slots.
+    pub n: u64,
+    /// Whose request.
+    pub requester_id: RequesterId,
+    /// The request.
+    pub request: Request,
+    /// The lease that it got.
+    pub lease_id: LeaseId,
+    /// The port of that lease.
+    pub port: Port,
+}
