@@ -151,16 +151,19 @@ impl Peers {
     }
 }
 
-/// The hosts on which other instances of the registry run. What this one would grant nobody else must grant.
-pub(super) async fn check(client: &Client, own: &Own) -> Result<Vec<Host>, StartError> {
-    let asked = ask(client).await;
-    let peers = asked.unwrap_or_else(|error| {
+/// The instances of all registries that answer.
+pub(super) async fn all(client: &Client) -> Vec<Identity> {
+    ask(client).await.unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot ask for other registries");
         Vec::new()
-    });
-    match own.conflict(&peers) {
+    })
+}
+
+/// The hosts on which other instances of the registry run. What this one would grant nobody else must grant.
+pub(super) fn check(peers: &[Identity], own: &Own) -> Result<Vec<Host>, StartError> {
+    match own.conflict(peers) {
         Some(conflict) => Err(StartError::Conflict(conflict)),
-        None => Ok(own.hosts(&peers).collect()),
+        None => Ok(own.hosts(peers).collect()),
     }
 }
 

@@ -89,6 +89,7 @@ impl Registry {
             .await?;
         let (events, high_water) = events(&settings, &publishing, &store).await?;
         rights.start(nats, &stop).await?;
+        let peers = peers::all(&connection.client).await;
         let loaded = driver::load(&mut log, &store, None, &high_water, clock).await?;
         let bus = Bus::new(connection.client.clone());
         let mut start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop);
@@ -96,7 +97,7 @@ impl Registry {
         if loaded.state().settings().is_some() {
             start.ranges = ranges_of(loaded.state(), &settings.host);
         }
-        let running = peers::check(&bus.client(), &start.own()).await?;
+        let running = peers::check(&peers, &start.own())?;
 
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
@@ -198,7 +199,8 @@ impl<'a> Start<'a> {
         // Another instance was quicker to write the first entry.
         if self.ranges != ranges {
             self.ranges = ranges;
-            peers::check(&self.bus.client(), &self.own()).await?;
+            let peers = peers::all(&self.bus.client()).await;
+            peers::check(&peers, &self.own())?;
         }
         warn_of_ephemeral_ports(&self.ranges);
         Ok(ttl_max)

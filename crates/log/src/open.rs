@@ -46,7 +46,7 @@ pub async fn open_existing(nats: connect::Options, bucket: &str) -> Result<(Log,
     let api = connected(&mut servers, bucket).await?;
     let described = starting::describe(&api).await?;
     refuse_format_one(&api, &described).await?;
-    opened(servers, api, &described)
+    opened(servers, api, &described).await
 }
 
 /// Checks the server, and creates the log's stream or checks that it has the right settings.
@@ -67,7 +67,7 @@ pub async fn open(options: Options) -> Result<(Log, Store), Error> {
         let stream = api.names.stream;
         return Err(Error::OtherReplicas { stream, is, want });
     }
-    let opened = opened(servers, api.clone(), &described)?;
+    let opened = opened(servers, api.clone(), &described).await?;
     if let Some(bytes) = size.filter(|bytes| *bytes != described.info.bytes_max) {
         resize(&api, &described, bytes).await?;
         if options.size.chosen {
@@ -93,8 +93,10 @@ async fn connected(servers: &mut Servers, bucket: &str) -> Result<Api, Error> {
     Ok(api)
 }
 
-fn opened(servers: Servers, api: Api, described: &Described) -> Result<(Log, Store), Error> {
+async fn opened(servers: Servers, api: Api, described: &Described) -> Result<(Log, Store), Error> {
     settings::check(&api.names, &described.config)?;
+    // A stream that was just created may have no leader yet, and nobody who says what is in it.
+    starting::ready(|| api.last()).await?;
     let created = described.info.created;
     let store = Store::new(servers.clone(), api, replicas(described), created);
     Ok((Log::new(servers, store.clone()), store))
