@@ -75,7 +75,7 @@ struct Driver {
 impl Driver {
     fn start(data: &Path, listen: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "driver", "--ignored", "--nocapture"])
+            .args(["--exact", "embedded::driver", "--ignored", "--nocapture"])
             .env(DRIVER_DATA, data)
             .env(DRIVER_LISTEN, listen)
             .stdin(Stdio::piped())

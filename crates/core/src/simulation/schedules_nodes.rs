@@ -197,7 +197,14 @@ fn a_node_is_registered_by_the_rules_of_epochs() {
     let late = stage.refused(0, register("a", 1, Some(1)));
     assert!(matches!(late, Refusal::Superseded { last: 2, .. }));
     let none = stage.refused(0, heartbeat("a", 1, 3, None));
-    assert!(matches!(none, Refusal::NodeNotFound(_)));
+    assert!(matches!(
+        none,
+        Refusal::EpochNotFound {
+            named: 3,
+            last: 2,
+            ..
+        }
+    ));
     let other = stage.refused(0, heartbeat("a", 2, 2, None));
     assert!(matches!(other, Refusal::NotNodeHolder(_)));
     assert_eq!(stage.epoch(0, register("a", 2, Some(9))), 9);
