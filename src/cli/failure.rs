@@ -13,6 +13,8 @@ use crate::{
 
 use super::typed;
 
+/// Nobody waits that long for an answer, in milliseconds: a store that says so was restored.
+const QUIET_MILLIS_MIN: u64 = 60_000;
 /// What to do where an answer took too long.
 const WAIT_LONGER: &str = "wait longer with --timeout";
 
@@ -183,6 +185,13 @@ impl Failure {
             error.insert("message".to_owned(), self.message.as_ref().into());
         }
         self
+    }
+
+    /// Whether a port that was refused may become free by waiting.
+    pub(super) fn may_pass(&self) -> bool {
+        let state = self.detail("state").and_then(Value::as_str);
+        self.is(ErrorCode::ResourceExhausted)
+            || self.is(ErrorCode::PortUnavailable) && !matches!(state, Some("reserved" | "outside"))
     }
 
     /// Where waiting longer with --timeout does not help: with the flag that does, if there is one.
@@ -369,6 +378,10 @@ fn hint(refusal: &error::Error) -> Option<String> {
         ErrorCode::LimitExceeded => return limit(refusal).map(str::to_owned),
         ErrorCode::ResourceExhausted => return Some(exhausted(refusal.retry_after_ms)),
         // The message says whether anything was done.
+        ErrorCode::StoreUnavailable if refusal.retry_after_ms > Some(QUIET_MILLIS_MIN) => {
+            "once every holder has been started again, `onex doctor --accept-restore --holders-restarted` ends that \
+             at once: stop every registry for it"
+        }
         ErrorCode::StoreUnavailable => "ask again, or wait longer with --timeout",
         ErrorCode::Stale | ErrorCode::Busy => {
             "nothing was done; ask again, or wait longer with --timeout"

@@ -23,6 +23,7 @@ use super::{
     clock::Clock,
     driver::{self, Driver, LoadError, Submitted},
     high_water::{HighWaterSources, Note, store_id},
+    peers,
     settings::Settings,
 };
 
@@ -88,6 +89,11 @@ pub enum DoctorError {
     /// It cannot be gone on from what is there.
     #[error("{0}")]
     Load(String),
+    /// An instance runs: what is decided for it must not be undone under it.
+    #[error(
+        "an instance of this registry runs, on host {0}: stop every instance before a store is accepted as restored"
+    )]
+    Running(String),
     /// The store took no entry.
     #[error("the store did not take the entry that accepts it: {0}")]
     Undecided(String),
@@ -158,6 +164,9 @@ impl Doctor {
     /// Lets a registry go on from what is there.
     pub async fn accept_restore(&self, holders_restarted: bool) -> Result<Accepted, DoctorError> {
         let sources = self.high_water_sources().await?;
+        if let Some(host) = self.running().await? {
+            return Err(DoctorError::Running(host));
+        }
         let (mut log, store) = self.open_for_good().await?;
         let nothing = HighWaterSources::default();
         let clock = Clock::start();
@@ -219,6 +228,15 @@ impl Doctor {
             revision: outcome.revision,
             quiet_ms: quiet_ms.map_or(0, |until| until.since(now)),
         })
+    }
+
+    /// The host of an instance of the registry that runs.
+    async fn running(&self) -> Result<Option<String>, DoctorError> {
+        let client = self
+            .nats
+            .connect(&format!("{SERVICE} doctor"), |_| {})
+            .await?;
+        Ok(peers::running(&client, &self.settings.namespace).await)
     }
 
     /// The store, made where it is not there. One that had messages and has none any more is begun anew.

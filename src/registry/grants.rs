@@ -79,6 +79,12 @@ fn said<'a>(peer: &'a Identity, name: &str) -> &'a str {
     peer.metadata.get(name).map_or("", String::as_str)
 }
 
+/// The host of that instance, if it is one of that namespace.
+pub(super) fn host_in(peer: &Identity, namespace: &Namespace) -> Option<String> {
+    let is_in = said(peer, META_NAMESPACE) == namespace.name().unwrap_or_default();
+    is_in.then(|| said(peer, META_HOST).to_owned())
+}
+
 fn ranges(peer: &Identity) -> Vec<PortRange> {
     parse_ranges(said(peer, META_RANGES)).unwrap_or_default()
 }

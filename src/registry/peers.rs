@@ -16,13 +16,13 @@ use crate::protocol::{
     describe::Instance,
     error::{Error, ErrorCode},
     inbox::Inboxes,
-    names::PEER_INSTANCES,
+    names::{Namespace, PEER_INSTANCES},
 };
 
 use super::{
     bus::Bus,
     clock::Clock,
-    grants::{Conflict, Own, instance, registry_id},
+    grants::{Conflict, Own, host_in, instance, registry_id},
     hosts::Heard,
     micro::Identity,
     start_error::StartError,
@@ -149,6 +149,12 @@ impl Peers {
         let message = format!("{conflict}: {NO_GRANTS}");
         Some(Error::new(ErrorCode::ResourceExhausted, message).with("host", host.as_str()))
     }
+}
+
+/// The host of an instance of that namespace that answers.
+pub(super) async fn running(client: &Client, namespace: &Namespace) -> Option<String> {
+    let peers = all(client).await;
+    peers.iter().find_map(|peer| host_in(peer, namespace))
 }
 
 /// The instances of all registries that answer.

@@ -82,17 +82,22 @@ impl Registry {
         let rights = Rights::new(&settings, nats);
         let connection = connect(nats, &rights).await?;
         tell_of_connection(nats, &connection.client, began);
-        let (mut log, store) = onex_log::open(settings.log(nats)).await?;
+        let peers = peers::all(&connection.client).await;
+        let bus = Bus::new(connection.client.clone());
+        let mut start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop.clone());
+        let log = settings.log(nats);
+        if !onex_log::exists(&log).await? {
+            // A start that is refused makes nothing.
+            peers::check(&peers, &start.own())?;
+        }
+        let (mut log, store) = onex_log::open(log).await?;
         let name = format!("{SERVICE} events");
         let publishing = nats
             .connect(&name, |event| tracing::debug!(%event, "events"))
             .await?;
         let (events, high_water) = events(&settings, &publishing, &store).await?;
         rights.start(nats, &stop).await?;
-        let peers = peers::all(&connection.client).await;
         let loaded = driver::load(&mut log, &store, None, &high_water, clock).await?;
-        let bus = Bus::new(connection.client.clone());
-        let mut start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop);
         // Before there are settings in the log: a start that is refused leaves none behind.
         if loaded.state().settings().is_some() {
             start.ranges = ranges_of(loaded.state(), &settings.host);
@@ -127,7 +132,6 @@ impl Registry {
         }
 
         let revision = driver.handle.reads.revision();
-        let stop = start.stop.clone();
         let ports = show_ranges(&start.ranges);
         let own = start.own();
         let (micro, replies) = start.answering(&own);

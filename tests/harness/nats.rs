@@ -105,7 +105,7 @@ impl Nats {
         copy(&self.folder.path().join("backup"), &self.store());
     }
 
-    fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.folder.path().join("store")
     }
 

@@ -542,6 +542,14 @@ fn ports_that_another_namespace_grants() {
         &refusal,
         &["namespace one", "20000-20099,20200", "here", "--ports"],
     );
+    // It has made nothing.
+    let store = std::fs::read_dir(nats.store().join("jetstream/$G/streams")).unwrap();
+    let streams = store.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let streams: Vec<String> = streams.collect();
+    assert!(
+        !streams.iter().any(|name| name.ends_with("two")),
+        "{streams:?}"
+    );
     let _beside = ready(start("two", "here", "20100-20199"));
     let _elsewhere = ready(start("three", "there", "20000-20099"));
     // One more instance of the same namespace is no other registry.

@@ -43,6 +43,12 @@ async fn with_backups(folder: &Path) -> (Value, Value) {
     // A backup is never written over another one.
     let told = user.run(&format!("backup {}", path.display())).exits(2);
     assert!(told.stderr.contains("is not empty"), "{}", told.stderr);
+    // Nor is a store accepted as restored under a registry that runs.
+    let told = user.run("doctor --accept-restore").exits(1).stderr;
+    assert!(
+        told.contains("an instance of this registry runs, on host here"),
+        "{told}"
+    );
     // Nor a store that is there.
     let told = user.run(&format!("restore {}", path.display())).exits(1);
     assert!(told.stderr.contains("exists"), "{}", told.stderr);

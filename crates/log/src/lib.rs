@@ -38,6 +38,6 @@ pub use derived::{Derived, DerivedMessage, DerivedOptions, Tail};
 pub use error::{Difference, Error, Lost};
 pub use event::{Delivery, Event, Refusal};
 pub use log::Log;
-pub use open::{Options, open, open_existing};
+pub use open::{Options, exists, open, open_existing};
 pub use starting::Size;
 pub use store::Store;

@@ -40,6 +40,16 @@ pub struct Options {
     pub size: Size,
 }
 
+/// Whether there is such a log.
+pub async fn exists(options: &Options) -> Result<bool, Error> {
+    let api = connected(&mut Servers::new(options.nats.clone()), &options.bucket).await?;
+    match starting::describe(&api).await {
+        Ok(_) => Ok(true),
+        Err(Error::Missing { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// The log that is there, whatever its settings allow; nothing is created.
 pub async fn open_existing(nats: connect::Options, bucket: &str) -> Result<(Log, Store), Error> {
     let mut servers = Servers::new(nats);

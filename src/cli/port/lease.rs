@@ -5,7 +5,6 @@ use std::time::Duration;
 use clap::Args;
 use jiff::{Timestamp, Unit};
 use onex_types::ids::{Host, Label, Name, Port, RequestId, Token, Ttl};
-use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -17,12 +16,10 @@ use crate::{
         parse,
         requester::Who,
         session::Session,
+        typed::argument,
         variables,
     },
-    protocol::{
-        error::ErrorCode,
-        port::{Availability, LeaseReply, LeaseRequest, RequestedTransport},
-    },
+    protocol::port::{Availability, LeaseReply, LeaseRequest, RequestedTransport},
 };
 
 /// How long `--wait` does not ask again at most: a port that is given back early is found that soon.
@@ -85,6 +82,7 @@ impl Lease {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let request_id = self.request_id.unwrap_or_else(|| RequestId(Uuid::now_v7()));
         let wait = self.wait;
+        let (requester, place) = self.repeated();
         let request = self.request(request_id)?;
         let lease = lease(session, &request, wait).await.map_err(|failure| {
             failure.repeat_with(request_id, &format!("--request-id {}", request_id.0))
@@ -96,10 +94,24 @@ impl Lease {
             |lease, detail| vec![super::table(std::slice::from_ref(lease), detail).into()],
         )?;
         session.output.warnings(&lease.warnings);
-        for note in notes(&lease) {
+        for note in notes(&lease, &requester, &place) {
             session.output.note(&note);
         }
         Ok(Exit::Done)
+    }
+
+    /// The flags that say whose lease it is, and where, for the commands that are shown.
+    fn repeated(&self) -> (String, String) {
+        let requester = self
+            .who
+            .given()
+            .map(|id| argument(("--requester", id.to_string())));
+        let host = self.host.as_ref();
+        let host = host.map(|host| argument(("--host", host.to_string())));
+        let udp = self.transport == Some(RequestedTransport::Udp);
+        let transport = udp.then(|| argument(("--transport", "udp".to_owned())));
+        let place = host.into_iter().chain(transport).collect();
+        (requester.unwrap_or_default(), place)
     }
 
     fn request(self, request_id: RequestId) -> Result<LeaseRequest, Failure> {
@@ -145,7 +157,7 @@ async fn lease(
             Err(failure) => failure,
         };
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-        let Some(left) = left.filter(|left| !left.is_zero() && may_pass(&failure)) else {
+        let Some(left) = left.filter(|left| !left.is_zero() && failure.may_pass()) else {
             return Err(failure);
         };
         if !told {
@@ -160,13 +172,6 @@ async fn lease(
         let again = failure.retry_after().unwrap_or(ASK_AGAIN_MAX);
         tokio::time::sleep(again.clamp(ASK_AGAIN_MIN, ASK_AGAIN_MAX).min(left)).await;
     }
-}
-
-/// Whether a port may become free by waiting.
-fn may_pass(failure: &Failure) -> bool {
-    let state = failure.detail("state").and_then(Value::as_str);
-    failure.is(ErrorCode::ResourceExhausted)
-        || failure.is(ErrorCode::PortUnavailable) && !matches!(state, Some("reserved" | "outside"))
 }
 
 /// What programs take of it, line by line.
@@ -196,9 +201,10 @@ fn default_protocol(transport: Option<RequestedTransport>) -> &'static str {
     }
 }
 
-fn notes(lease: &LeaseReply) -> Vec<String> {
+fn notes(lease: &LeaseReply, requester: &str, place: &str) -> Vec<String> {
     let mut notes = vec![format!(
-        "Yours for {}. Keep it with `onex port heartbeat`, give it back with `onex port release --port {}`.",
+        "Yours for {}. Keep it with `onex port heartbeat{requester}`, give it back with `onex port release --port \
+         {}{place}{requester}`.",
         span(lease.ttl.millis()),
         lease.port
     )];

@@ -164,6 +164,16 @@ impl Release {
         Ok(held)
     }
 
+    /// Which one the flags mean.
+    fn meant(&self) -> String {
+        let port = self.port.map(|port| format!("of port {port}"));
+        let name = self.name.as_ref().map(|name| format!("named {name}"));
+        let host = self.host.as_ref().map(|host| format!("on {host}"));
+        let transport = self.transport.map(|transport| format!("in {transport}"));
+        let all = [port, name, host, transport];
+        all.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
     /// The one lease of the requester that is meant.
     async fn look_up(
         &self,
@@ -181,7 +191,10 @@ impl Release {
             [] => Err(Failure::new(
                 Exit::Failed,
                 "LEASE_NOT_FOUND",
-                format!("you hold no such lease; you are requester {requester_id}"),
+                format!(
+                    "you hold no lease {}; you are requester {requester_id}",
+                    self.meant()
+                ),
             )
             .hint("`onex port list` shows all leases; say who asks with --requester")),
             several => {

@@ -29,7 +29,10 @@ pub(super) fn explained(mut failure: Failure, given: Option<&Given>) -> Failure 
     } else if failure.is(ErrorCode::InvalidResult) {
         let all = wrong
             .iter()
-            .map(|Violation { pointer, message }| format!("the result{pointer} {message}"));
+            .map(|Violation { pointer, message }| match pointer.as_str() {
+                "" => format!("the result {message}"),
+                pointer => format!("the result at {pointer} {message}"),
+            });
         let answer = answer(of("provider_body"), &wrong);
         all.chain(execution(&failure)).chain(answer).collect()
     } else if failure.is(ErrorCode::ProviderNotFound) {

@@ -49,8 +49,8 @@ pub enum Refusal {
     /// Nothing is granted for a while after a restore.
     #[error(
         "the store was restored from a backup: nothing is granted before the leases that may be lost have run out, in \
-         {} seconds",
-        retry_after_ms.div_ceil(1_000)
+         {}",
+        roughly(*retry_after_ms)
     )]
     Quiet {
         /// For how long, in milliseconds.
@@ -249,4 +249,12 @@ pub enum Unavailable {
     /// Another program is using it.
     #[error("is used by another program")]
     InUse,
+}
+
+/// How long that is, for people.
+fn roughly(millis: u64) -> String {
+    match millis.div_ceil(1_000) {
+        seconds @ 0..7_200 => format!("{seconds} seconds"),
+        seconds => format!("{} hours", seconds.div_ceil(3_600)),
+    }
 }
