@@ -15,11 +15,11 @@ use crate::protocol::{
 };
 
 use super::{
-    Client, Error,
+    Client,
     clock::{BootTime, sleep_until},
+    error::{Error, Loss},
     heartbeat,
-    keep::{self, Kept, fresh, keep},
-    loss::{Ending, Loss},
+    keep::{self, Ending, Kept, fresh, keep},
     tenure::{Asked, Tenure, Term},
 };
 

@@ -11,7 +11,6 @@ mod error;
 mod hold;
 mod invoke;
 mod keep;
-mod loss;
 mod node;
 mod nodes;
 mod pages;
@@ -22,9 +21,9 @@ pub use call::{Client, TIMEOUT_DEFAULT, TIMEOUT_MAX};
 pub(crate) use clock::span;
 pub use clock::{BootTime, sleep_until};
 pub use direct::Direct;
-pub use error::Error;
+pub use error::{Error, Loss};
 pub use hold::LeaseGuard;
-pub use loss::{Ending, Loss};
+pub use keep::Ending;
 pub use node::{
     CALLS_AT_ONCE_DEFAULT, CALLS_AT_ONCE_MAX, Call, Calls, DRAIN_DEFAULT, Failure, Life, Node,
     NodeBuilder, OnLoss, OrFail,

@@ -58,7 +58,6 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
         "src/cli/version.rs",
         "src/cli/watch.rs",
     ],
-    &["src/client/error.rs", "src/client/loss.rs"],
     &[
         "src/client/hold.rs",
         "src/client/mod.rs",
