@@ -21,6 +21,7 @@ mod python_read;
 mod read;
 mod read_typed;
 mod rust;
+mod rust_columns;
 mod rust_enum;
 mod rust_layout;
 mod rust_type;

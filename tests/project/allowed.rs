@@ -86,7 +86,6 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
         "src/codegen/typescript.rs",
         "src/codegen/wire.rs",
     ],
-    &["src/codegen/rust_layout.rs", "src/codegen/rust_type.rs"],
     &[
         "src/protocol/bounds.rs",
         "src/protocol/frame.rs",
