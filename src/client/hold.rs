@@ -18,8 +18,8 @@ use super::{
     Client,
     clock::{BootTime, sleep_until},
     error::{Error, Loss},
-    heartbeat,
     keep::{self, Ending, Kept, fresh, keep},
+    ports::heartbeat,
     tenure::{Asked, Tenure, Term},
 };
 
