@@ -6,8 +6,8 @@ use onex_types::ids::{NodeId, Token};
 use crate::protocol::bus::{BusItem, BusListRequest};
 
 use super::{
+    cells::said,
     failure::{Exit, Failure},
-    node::said,
     order::Columns,
     output::{Detail, Table, UNMEASURED, at, yes_or_no},
     session::Session,

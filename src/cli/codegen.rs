@@ -21,11 +21,11 @@ use crate::{
 };
 
 use super::{
+    cells::listed,
     codegen_check,
     contract_file::ContractFile,
     failure::{Exit, Failure},
     nearest,
-    node::listed,
     output::{self, Output},
     session::Session,
     watch,
@@ -287,13 +287,8 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let done = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, path));
     done.map_err(|error| {
         let _ = std::fs::remove_file(&new);
-        unusable(path, "write", &error)
+        codegen_check::unusable(path, "write", &error)
     })
-}
-
-pub(super) fn unusable(path: &Path, verb: &str, error: &std::io::Error) -> Failure {
-    let message = format!("cannot {verb} {}: {error}", path.display());
-    Failure::new(Exit::Usage, "FILE", message)
 }
 
 #[cfg(test)]

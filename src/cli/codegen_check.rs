@@ -5,7 +5,6 @@ use std::{io::ErrorKind, path::Path};
 use crate::codegen::{self, Difference, FileStatus, Order, Stored};
 
 use super::{
-    codegen::unusable,
     failure::{Exit, Failure},
     output::Output,
 };
@@ -134,4 +133,9 @@ fn apart(have: &str, want: &str) -> [String; 2] {
         };
         format!("{before}{part}{after}")
     })
+}
+
+pub(super) fn unusable(path: &Path, verb: &str, error: &std::io::Error) -> Failure {
+    let message = format!("cannot {verb} {}: {error}", path.display());
+    Failure::new(Exit::Usage, "FILE", message)
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::connect::Options;
 
-use super::{environment, failure::Failure, input};
+use super::{environment, failure::Failure, folders::xdg, input};
 
 /// Members that say how to reach a server or who we are to it, and that are not supported: to leave them
 /// out would be to ask someone else, or as someone else.
@@ -71,7 +71,7 @@ pub(super) fn selected() -> Option<String> {
 }
 
 fn folder() -> Option<PathBuf> {
-    Some(super::xdg("XDG_CONFIG_HOME", ".config")?.join("nats"))
+    Some(xdg("XDG_CONFIG_HOME", ".config")?.join("nats"))
 }
 
 fn options(text: &str) -> Result<Options, String> {

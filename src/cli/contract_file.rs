@@ -17,9 +17,9 @@ use crate::protocol::{
 };
 
 use super::{
+    cells::listed,
     failure::{Exit, Failure},
     input,
-    node::listed,
 };
 
 /// Longest file of contracts, in bytes: a hundred of the longest contracts.

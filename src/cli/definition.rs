@@ -1,18 +1,10 @@
-//! The definition of the command line as a whole, and what is made of it besides parsing: help, completions, manual pages.
+//! The definition of the command line as a whole, with help.
 
-use std::{
-    ffi::{OsStr, OsString},
-    path::PathBuf,
-};
+use std::ffi::{OsStr, OsString};
 
-use clap::{Arg, ArgAction, Args, Command, CommandFactory as _};
-use clap_complete::Shell;
+use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
-use super::{
-    Onex,
-    failure::{Exit, Failure},
-    output,
-};
+use super::{onex::Onex, output};
 
 /// Help is at most this wide, and as wide where nobody says how much room there is.
 const HELP_COLUMNS_MAX: u16 = 100;
@@ -43,7 +35,7 @@ pub(super) fn command(arguments: &[OsString]) -> Command {
 }
 
 /// The command line with all options in sight.
-fn whole() -> Command {
+pub(super) fn whole() -> Command {
     let help_all = Arg::new(HELP_ALL)
         .long(HELP_ALL.trim_start_matches('-'))
         .help("Print help with the options that all commands share")
@@ -62,71 +54,6 @@ fn pointing_to_shared(command: Command) -> Command {
     command
         .after_help(after)
         .mut_subcommands(pointing_to_shared)
-}
-
-/// Write shell completions to stdout.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  onex completions bash > ~/.local/share/bash-completion/completions/onex\n  \
-        onex completions zsh > ~/.zfunc/_onex\n  onex completions fish > ~/.config/fish/completions/onex.fish"
-)]
-pub(super) struct Completions {
-    /// For which shell.
-    #[arg(value_name = "SHELL")]
-    shell: Shell,
-}
-
-/// Write manual pages: that of `onex` to stdout, or all into a folder.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  onex man --dir ~/.local/share/man/man1\n  onex man | man -l -"
-)]
-pub(super) struct Man {
-    /// The folder for `onex.1`, `onex-port-lease.1` and the others. It is made where there is none.
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
-}
-
-impl Completions {
-    pub(super) fn run(self) -> Result<Exit, Failure> {
-        let mut command = whole();
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut command, "onex", &mut script);
-        output::print(&script)?;
-        Ok(Exit::Done)
-    }
-}
-
-impl Man {
-    pub(super) fn run(self) -> Result<Exit, Failure> {
-        let mut command = whole().disable_help_subcommand(true);
-        command.build();
-        let command = with_short_synopsis(command);
-        let Some(dir) = self.dir else {
-            let mut page = Vec::new();
-            let rendered = clap_mangen::Man::new(command).render(&mut page);
-            rendered.map_err(|error| Failure::new(Exit::Failed, "OUTPUT", error.to_string()))?;
-            output::print(&page)?;
-            return Ok(Exit::Done);
-        };
-        let written =
-            std::fs::create_dir_all(&dir).and_then(|()| clap_mangen::generate_to(command, &dir));
-        written.map_err(|error| {
-            let message = format!("cannot write manual pages to {}: {error}", dir.display());
-            Failure::new(Exit::Usage, "FILE", message)
-        })?;
-        Ok(Exit::Done)
-    }
-}
-
-/// The command and those below it, to be shown with `[OPTIONS]` where all options would come one by one, those included that
-/// all commands share.
-fn with_short_synopsis(mut command: Command) -> Command {
-    let usage = command.render_usage().to_string();
-    let usage = usage.trim_start_matches("Usage:").trim().to_owned();
-    command
-        .override_usage(usage)
-        .mut_subcommands(with_short_synopsis)
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 mod backup;
 mod bus;
+mod cells;
 mod codegen;
 mod codegen_check;
+mod completions;
 mod connection;
 mod context;
 mod contract_file;
@@ -12,11 +14,14 @@ mod describe;
 mod doctor;
 mod environment;
 mod failure;
+mod folders;
 mod host;
 mod input;
 mod logging;
+mod man;
 mod nearest;
 mod node;
+mod onex;
 mod order;
 mod output;
 mod parse;
@@ -25,6 +30,7 @@ mod port;
 mod requester;
 #[cfg(target_os = "linux")]
 mod run;
+mod same_server;
 mod schema;
 mod serve;
 mod session;
@@ -40,109 +46,17 @@ mod variables;
 mod version;
 mod watch;
 
-use std::{ffi::OsStr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsStr, process::ExitCode, time::Duration};
 
-use clap::{
-    Arg, Args, FromArgMatches, Parser, Subcommand, ValueEnum, error::ErrorKind, parser::ValueSource,
-};
+use clap::{Arg, FromArgMatches as _, ValueEnum as _, error::ErrorKind, parser::ValueSource};
 
 #[cfg(target_os = "linux")]
 pub use run::{RUN_CHILD, run_child};
 
-use crate::{
-    connect,
-    registry::{Notes, settings::Settings},
-};
-
 use failure::{Exit, Failure};
+use onex::{Asking, Command, OUTPUT_VARIABLE, Onex, Question};
 use output::{Format, Output};
 use session::Session;
-
-/// Where the format of all commands may be said.
-const OUTPUT_VARIABLE: &str = "ONEX_OUTPUT";
-
-/// Port leases, nodes and tools on an event bus, over NATS.
-#[derive(Debug, Parser)]
-#[command(
-    name = "onex",
-    version,
-    about,
-    after_help = "Start a registry, lease a port of it, see who is there:\n  onex serve &\n  onex port lease --name api\n  \
-        onex node list --watch\n\n\
-        Exit codes: 0 done, 1 refused or failed, 2 usage, 3 partly done, 69 no NATS server or no registry\n\
-        reached, 75 refused now but worth a retry."
-)]
-struct Onex {
-    #[command(flatten)]
-    asking: Asking,
-    #[command(flatten)]
-    connection: connection::Flags,
-    #[command(subcommand)]
-    command: Command,
-}
-
-/// How a registry is asked.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Asking (all commands but serve)")]
-struct Asking {
-    /// How data is shown: table, wide for all there is, json or yaml for one document, name for names alone, one a
-    /// line, as other commands take them; of a new lease also port for its port alone, env for variables. With json
-    /// errors are JSON too, on stderr.
-    #[arg(
-        short,
-        long,
-        global = true,
-        env = OUTPUT_VARIABLE,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true,
-        hide_env_values = true
-    )]
-    output: Format,
-    /// What said that format.
-    #[arg(skip = "-o")]
-    output_by: &'static str,
-    /// How long to wait for the connection, and then for each answer.
-    #[arg(long, global = true, value_name = "TIME", default_value = "4s", value_parser = parse::timeout)]
-    timeout: Duration,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Serve(serve::Serve),
-    #[cfg(target_os = "linux")]
-    Run(run::Run),
-    Doctor(doctor::Doctor),
-    Backup(backup::Backup),
-    Restore(backup::Restore),
-    #[command(flatten)]
-    Ask(Question),
-    Version(version::Version),
-    Completions(definition::Completions),
-    Man(definition::Man),
-}
-
-/// What a running registry is asked.
-#[derive(Debug, Subcommand)]
-enum Question {
-    #[command(subcommand)]
-    Port(port::Port),
-    #[command(subcommand)]
-    Pool(pool::Pool),
-    Describe(describe::Describe),
-    #[command(subcommand)]
-    Node(node::Node),
-    #[command(subcommand)]
-    Tool(tool::Tool),
-    #[command(subcommand)]
-    Bus(bus::Bus),
-    #[command(subcommand)]
-    Schema(schema::Schema),
-    #[command(subcommand)]
-    Trust(trust::Trust),
-    Codegen(codegen::Codegen),
-}
 
 /// Runs what the arguments say.
 pub fn run() -> ExitCode {
@@ -200,8 +114,10 @@ pub fn run() -> ExitCode {
             return finish(done, output);
         }
         Command::Version(version) => return finish(version.run(output), output),
-        Command::Completions(completions) => return finish(completions.run(), output),
-        Command::Man(man) => return finish(man.run(), output),
+        Command::Completions(completions) => {
+            return finish(completions.run(definition::whole()), output);
+        }
+        Command::Man(man) => return finish(man.run(definition::whole()), output),
         Command::Ask(question) => question,
     };
     let asked = runtime.block_on(question.ask(&connection, asking.timeout, output));
@@ -352,33 +268,6 @@ fn wants_json() -> bool {
     let last = arguments.iter().enumerate().filter_map(format).next_back();
     let format = last.or_else(|| environment::variable(OUTPUT_VARIABLE));
     format.is_some_and(|format| format == "json")
-}
-
-/// A base folder of the XDG specification: where `variable` says, else below the home folder; none when
-/// there is none.
-fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
-    let set = |name| environment::path(name).map(PathBuf::from);
-    set(variable).or_else(|| Some(set("HOME")?.join(below_home)))
-}
-
-/// Where it is noted how far the store of that server is.
-fn notes_of(settings: &Settings, bus: &connect::Options) -> Option<Notes> {
-    let server = settings.store.as_ref().unwrap_or(bus);
-    notes(settings, server.shown())
-}
-
-/// Where it is noted how far the store in that place is; nowhere when there is no home folder.
-fn notes(settings: &Settings, place: String) -> Option<Notes> {
-    Some(Notes {
-        folder: xdg("XDG_STATE_HOME", ".local/state")?.join("onex"),
-        place,
-        bucket: settings.namespace.bucket(),
-    })
-}
-
-/// Where data is kept that has to last; none when there is no home folder.
-fn data_folder() -> Option<PathBuf> {
-    Some(xdg("XDG_DATA_HOME", ".local/share")?.join("onex-registry"))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{
     environment::variable,
     failure::{Exit, Failure},
+    folders::xdg,
     parse,
 };
 
@@ -74,7 +75,7 @@ fn own() -> Result<RequesterId, Failure> {
 }
 
 fn folder() -> Option<PathBuf> {
-    Some(super::xdg("XDG_STATE_HOME", ".local/state")?.join("onex-registry"))
+    Some(xdg("XDG_STATE_HOME", ".local/state")?.join("onex-registry"))
 }
 
 /// What stands in the file. Of several processes that make it at the same time one wins, and all use

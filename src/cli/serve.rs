@@ -30,7 +30,7 @@ use crate::{
 
 use super::{
     connection::{Flags, Target},
-    host, logging,
+    folders, host, logging,
     parse::{self, Ranges, Seconds},
     stopping::{Signals, StopSignal},
     store::Store,
@@ -326,11 +326,11 @@ impl Serve {
             if let Some(store) = &settings.store {
                 tracing::info!(nats = store.shown(), "the log is kept elsewhere");
             }
-            settings.notes = super::notes_of(&settings, options);
+            settings.notes = folders::notes_of(&settings, options);
             (None, options.clone())
         } else {
             let options = embedded_options(self.listen, self.data.as_ref())?;
-            settings.notes = super::notes(&settings, options.data.display().to_string());
+            settings.notes = folders::notes(&settings, options.data.display().to_string());
             let give_up = async {
                 stop_signal.received().await;
             };
@@ -405,7 +405,7 @@ pub(super) fn embedded_options(
     let data = match data {
         Some(data) => data.clone(),
         None => {
-            super::data_folder().context("no home folder; say where to keep data with --data")?
+            folders::data_folder().context("no home folder; say where to keep data with --data")?
         }
     };
     // A store is known by this name, from wherever it is started.

@@ -13,7 +13,7 @@ use crate::{
 use super::{
     connection::{FLAGS, Flags, Target},
     failure::{Exit, Failure},
-    notes, notes_of,
+    folders::{notes, notes_of},
     output::plain,
     serve::{embedded_options, is_about_data},
     session,

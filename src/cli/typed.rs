@@ -1,48 +1,10 @@
 //! Commands that are shown to be typed: with the flags that the user gave, so that they reach the same server as the same
 //! user. Variables are not repeated: they are there for the next command as well. Passwords are never shown.
 
-use super::connection::{Flags, Target};
-
 /// What begins a command that is asked of a registry, where a text shows one.
 const COMMAND: &str = "`onex ";
 /// That of `onex serve`, which may be another user's.
 const SERVE: &str = "`onex serve";
-
-impl Flags {
-    /// The flags for another `onex` command, each behind a space; nothing where none was given.
-    pub(super) fn repeated(&self) -> String {
-        let given = self.given().into_iter();
-        let given = given.filter_map(|(flag, value)| Some(argument((flag, value?))));
-        given.collect()
-    }
-}
-
-impl Target {
-    /// The flags for an `onex serve` on the same server.
-    pub(super) fn for_serve(&self) -> String {
-        self.named_by("--nats", |flag| flag)
-    }
-
-    /// The flags for the `nats` command on the same server.
-    pub(super) fn for_nats(&self) -> String {
-        self.named_by("--server", |flag| match flag {
-            "--tls-ca" => "--tlsca",
-            "--tls-cert" => "--tlscert",
-            "--tls-key" => "--tlskey",
-            same => same,
-        })
-    }
-
-    fn named_by(&self, url: &'static str, name: impl Fn(&'static str) -> &'static str) -> String {
-        let server = match &self.context {
-            Some(context) => ("--context", context.clone()),
-            None => (url, self.options.shown()),
-        };
-        let files = self.files_by_flag();
-        let files = files.map(|(flag, path)| (name(flag), path.display().to_string()));
-        std::iter::once(server).chain(files).map(argument).collect()
-    }
-}
 
 /// The text, with `flags` in each command in it that asks a registry.
 pub(super) fn with_flags(text: &str, flags: &str) -> String {

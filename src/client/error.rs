@@ -1,12 +1,11 @@
-//! What can come of a call that is not its reply.
+//! What can come of a call that is not its reply, and of a holder that holds no more: each may be the cause of the other.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use async_nats::{RequestError, RequestErrorKind};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::Loss;
 use crate::protocol::{
     endpoint::Endpoint,
     error::{self, ErrorCode},
@@ -87,6 +86,30 @@ pub enum Error {
         /// Of what.
         endpoint: Endpoint,
     },
+}
+
+/// Why a lease is not held, or a life of a node is over. Its ports must not be used any more.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Loss {
+    /// No renewal was acknowledged in time. By the holder's own clock the time is up, and only a moment later may
+    /// the registry give the port to someone else.
+    #[error("no renewal was acknowledged in time")]
+    Expired(
+        /// What came of the last try, where there was one.
+        #[source]
+        Option<Arc<Error>>,
+    ),
+    /// The registry says so.
+    #[error("the registry says that it is lost")]
+    Told(
+        /// Of a lease `LEASE_EXPIRED`, `LEASE_NOT_FOUND` or `NOT_HOLDER`; of a node `NODE_NOT_FOUND`, `SUPERSEDED`
+        /// or `NOT_HOLDER`.
+        #[source]
+        Arc<Error>,
+    ),
+    /// This program gave it back, or dropped the guard.
+    #[error("it was given back")]
+    Released,
 }
 
 impl Error {

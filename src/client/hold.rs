@@ -15,11 +15,11 @@ use crate::protocol::{
 };
 
 use super::{
-    Client, Error,
+    Client,
     clock::{BootTime, sleep_until},
-    heartbeat,
-    keep::{self, Kept, fresh, keep},
-    loss::{Ending, Loss},
+    error::{Error, Loss},
+    keep::{self, Ending, Kept, fresh, keep},
+    ports::heartbeat,
     tenure::{Asked, Tenure, Term},
 };
 

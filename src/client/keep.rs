@@ -7,15 +7,24 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Error,
     clock::{BootTime, sleep_until},
-    loss::{Ending, Loss},
+    error::{Error, Loss},
     tenure::{Step, Tenure, Term},
 };
 
 /// A request id of its own.
 pub(super) fn fresh() -> RequestId {
     RequestId(Uuid::now_v7())
+}
+
+/// Why a holder has to stop, and by when.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// Why. [`Loss::Expired`] also when the time is only about to be up.
+    pub why: Loss,
+    /// The end of the time that was acknowledged: everything that uses a port must have ended before. In the past if the
+    /// machine slept meanwhile.
+    pub deadline: BootTime,
 }
 
 /// What is renewed.

@@ -11,10 +11,10 @@ mod error;
 mod hold;
 mod invoke;
 mod keep;
-mod loss;
 mod node;
 mod nodes;
 mod pages;
+mod ports;
 mod tenure;
 
 pub use crate::machine::own_host;
@@ -22,125 +22,11 @@ pub use call::{Client, TIMEOUT_DEFAULT, TIMEOUT_MAX};
 pub(crate) use clock::span;
 pub use clock::{BootTime, sleep_until};
 pub use direct::Direct;
-pub use error::Error;
+pub use error::{Error, Loss};
 pub use hold::LeaseGuard;
-pub use loss::{Ending, Loss};
+pub use keep::Ending;
 pub use node::{
     CALLS_AT_ONCE_DEFAULT, CALLS_AT_ONCE_MAX, Call, Calls, DRAIN_DEFAULT, Failure, Life, Node,
     NodeBuilder, OnLoss, OrFail,
 };
 pub use pages::{Items, Pages};
-
-use onex_types::ids::{LeaseId, RequestId, RequesterId, Ttl};
-
-use crate::protocol::{
-    describe::{DescribeReply, DescribeRequest, HelpReply, HelpRequest},
-    endpoint::Endpoint,
-    pool::{PoolItem, PoolListRequest},
-    port::{
-        HeartbeatReply, HeartbeatRequest, LeaseReply, LeaseRequest, ListRequest, Page,
-        ReleaseReply, ReleaseRequest, ResolveRequest,
-    },
-};
-
-use call::Again;
-
-impl Client {
-    /// `port.lease`.
-    pub async fn lease(&self, request: &LeaseRequest) -> Result<LeaseReply, Error> {
-        let again = Again::of(request.request_id);
-        self.call(Endpoint::PortLease, request, again).await
-    }
-
-    /// `port.heartbeat` for one lease.
-    pub async fn heartbeat(
-        &self,
-        requester_id: RequesterId,
-        lease_id: LeaseId,
-        ttl: Option<Ttl>,
-        request_id: Option<RequestId>,
-    ) -> Result<LeaseReply, Error> {
-        let request = HeartbeatRequest {
-            lease_id: Some(lease_id),
-            ..heartbeat(requester_id, ttl, request_id)
-        };
-        let again = Again::of(request_id);
-        self.call(Endpoint::PortHeartbeat, &request, again).await
-    }
-
-    /// `port.heartbeat` for several leases, at most
-    /// [`HEARTBEAT_LEASES_MAX`](crate::protocol::port::HEARTBEAT_LEASES_MAX).
-    pub async fn heartbeat_several(
-        &self,
-        requester_id: RequesterId,
-        lease_ids: Vec<LeaseId>,
-        ttl: Option<Ttl>,
-        request_id: Option<RequestId>,
-    ) -> Result<HeartbeatReply, Error> {
-        let request = HeartbeatRequest {
-            lease_ids: Some(lease_ids),
-            ..heartbeat(requester_id, ttl, request_id)
-        };
-        let again = Again::of(request_id);
-        self.call(Endpoint::PortHeartbeat, &request, again).await
-    }
-
-    /// `port.heartbeat` for all leases that the requester holds.
-    pub async fn heartbeat_all(
-        &self,
-        requester_id: RequesterId,
-        ttl: Option<Ttl>,
-        request_id: Option<RequestId>,
-    ) -> Result<HeartbeatReply, Error> {
-        let request = heartbeat(requester_id, ttl, request_id);
-        let again = Again::of(request_id);
-        self.call(Endpoint::PortHeartbeat, &request, again).await
-    }
-
-    /// `port.release`. Stop using the port before.
-    pub async fn release(&self, request: &ReleaseRequest) -> Result<ReleaseReply, Error> {
-        let again = Again::of(request.request_id);
-        self.call(Endpoint::PortRelease, request, again).await
-    }
-
-    /// `port.list`: one page. [`Client::all`] runs to the end.
-    pub async fn list(&self, request: &ListRequest) -> Result<Page<LeaseReply>, Error> {
-        self.page(request).await
-    }
-
-    /// `port.resolve`: one page. [`Client::all`] runs to the end.
-    pub async fn resolve(&self, request: &ResolveRequest) -> Result<Page<LeaseReply>, Error> {
-        self.page(request).await
-    }
-
-    /// `pool.list`: one page. [`Client::all`] runs to the end.
-    pub async fn pools(&self, request: &PoolListRequest) -> Result<Page<PoolItem>, Error> {
-        self.page(request).await
-    }
-
-    /// `describe` for the registry: one page of pools, nodes, tools and buses. [`Client::all`] runs to the end.
-    pub async fn describe(&self, request: &DescribeRequest) -> Result<DescribeReply, Error> {
-        self.page(request).await
-    }
-
-    /// `help`.
-    pub async fn help(&self) -> Result<HelpReply, Error> {
-        self.call(Endpoint::Help, &HelpRequest {}, Again::Harmless)
-            .await
-    }
-}
-
-fn heartbeat(
-    requester_id: RequesterId,
-    ttl: Option<Ttl>,
-    request_id: Option<RequestId>,
-) -> HeartbeatRequest {
-    HeartbeatRequest {
-        requester_id,
-        lease_id: None,
-        lease_ids: None,
-        ttl,
-        request_id,
-        min_revision: None,
-    }
-}

@@ -1,6 +1,6 @@
 //! The command that writes a file anew. It follows from the contracts, so that it is the same however they were named.
 
-use super::{Language, Order, Source, Via, is_one_of_several};
+use super::order::{Language, Order, Source, Via, is_one_of_several};
 
 /// What stands for the file.
 const A_FILE: &str = "FILE";

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{
-    python::{Writer, docstring, is_long, is_whole, literal},
+    python_writer::{Writer, docstring, is_long, is_whole, literal},
     shape::{Kind, Shape},
     text::called,
 };

@@ -1,8 +1,8 @@
 //! Python that reads results: each type has a function from JSON, which says where it does not fit.
 
 use super::{
-    python::{Writer, literal, string},
     python_alias::literals,
+    python_writer::{Writer, literal, string},
     shape::{Field, Kind, Object, Others, Shape, Union},
     text::called,
 };

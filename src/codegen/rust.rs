@@ -1,14 +1,15 @@
 //! Rust: structs and enums with serde, on this crate's client.
 
-use serde_json::Value;
-
 use super::{
-    Task, Via, header,
+    header::header,
     names::{self, Names},
+    order::Via,
     rust_enum, rust_layout,
     rust_type::Ty,
+    rust_writer::{Writer, string},
     shape::{Field, Kind, Model, Object, Others, Shape, TUPLE_ITEMS_MAX},
-    text::{block, quoted, wrapped},
+    task::Task,
+    text::{block, wrapped},
     wire,
 };
 
@@ -88,16 +89,7 @@ pub(super) fn write(model: &Model, task: &Task) -> String {
     block(&header(model, task), "", "// ") + "\n" + imports + &body + runtime
 }
 
-pub(super) struct Writer<'a> {
-    pub(super) model: &'a Model,
-    names: Vec<String>,
-}
-
 impl Writer<'_> {
-    pub(super) fn name(&self, id: usize) -> &str {
-        self.names.get(id).map_or("Value", String::as_str)
-    }
-
     fn definition(&self, id: usize) -> String {
         let Some(named) = self.model.types.get(id) else {
             return String::new();
@@ -350,13 +342,4 @@ pub(super) fn comment(docs: &[String], indent: &str) -> String {
         .collect();
     let lines = wrapped(&docs, DOC_WIDTH - indent.len() - 4);
     block(&lines, indent, "/// ")
-}
-
-pub(super) fn string(text: &str) -> String {
-    quoted(text, |c| format!("\\u{{{:x}}}", u32::from(c)))
-}
-
-/// A value as JSON text in a literal: how values are told apart.
-pub(super) fn json(value: &Value) -> String {
-    string(&value.to_string())
 }

@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::{
     names::{self, Names},
-    rust::{Writer, json, string},
     rust_layout::{self, arm, implementation, said, signature},
     rust_type::Ty,
+    rust_writer::{Writer, json, string},
     shape::{Kind, Shape, Union},
     text::shown,
 };

@@ -3,24 +3,19 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::rust_type::{Behind, TUPLE_WIDTH, Ty, assigned, unnamed};
+use super::{
+    rust_columns::{STEP, WIDTH, pad},
+    rust_type::{Behind, TUPLE_WIDTH, Ty, assigned, unnamed},
+};
 
-/// Columns of code.
-pub(super) const WIDTH: usize = 100;
 /// Columns between the braces of a struct literal on one line.
 const LITERAL_WIDTH: usize = 18;
 /// Columns of a pattern that may stand on a line with others.
 const PATTERN_WIDTH: usize = 20;
 /// Columns that are kept free behind patterns, for ` => {`.
 const ARM_WIDTH: usize = 5;
-/// Columns by which what is inside is indented.
-pub(super) const STEP: usize = 4;
 /// Columns of a type without members on one line, less one.
 const EMPTY_WIDTH: usize = 99;
-
-pub(super) fn pad(indent: usize) -> String {
-    " ".repeat(indent)
-}
 
 fn fits(line: &str) -> bool {
     line.width() <= WIDTH

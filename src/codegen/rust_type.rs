@@ -4,7 +4,7 @@ use std::fmt;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::rust_layout::{STEP, WIDTH, pad};
+use super::rust_columns::{STEP, WIDTH, pad};
 
 /// Columns between the parentheses of a tuple of several items on one line.
 pub(super) const TUPLE_WIDTH: usize = 60;

@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::{
-    Task, header,
+    header::header,
     names::{self, Names},
     shape::{Kind, Model, Object, Others, Shape, ToolShape, Union},
+    task::Task,
     text::{WIDTH, block, quoted, wrapped},
     wire,
 };

@@ -2,7 +2,7 @@
 
 use crate::protocol::{endpoint::Endpoint, error::ErrorCode, names};
 
-use super::{Task, Via};
+use super::{order::Via, task::Task};
 
 /// Fills the places `@{NAME}` of a part, and leaves in it what is for that way of calling: between a line that ends
 /// with `@{if registry}` or `@{if direct}` and one that ends with `@{end}`.

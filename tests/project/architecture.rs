@@ -26,6 +26,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("protocol", &[]),
     ("embedded", &["server_version"]),
+    // The root gives everybody what is in it.
+    ("causes", &[]),
     // Of `crates/nats`, under the names that the root gives them.
     ("connect", &[]),
     ("machine", &[]),

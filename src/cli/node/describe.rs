@@ -12,7 +12,7 @@ use crate::{
     protocol::node_view::Section,
 };
 
-use super::sections;
+use super::{sections, suggestion::suggest};
 
 /// Describe a node: what it is, where it listens, what it offers, and how far it is trusted.
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub(in crate::cli) async fn describe(
     let called = session.client.describe_node(node_id.clone(), wanted).await;
     let reply = match session.seen(called).await {
         Ok(reply) => reply,
-        Err(failure) => return Err(super::suggest(session, failure, &node_id).await),
+        Err(failure) => return Err(suggest(session, failure, &node_id).await),
     };
     session.output.show(
         &reply,

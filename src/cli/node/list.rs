@@ -16,6 +16,8 @@ use crate::{
     },
 };
 
+use super::rows;
+
 /// List nodes by their names: those that live and, for a while, those that have ended.
 #[derive(Debug, Args)]
 #[command(
@@ -56,12 +58,12 @@ impl List {
             .show(
                 session,
                 request,
-                super::COLUMNS,
+                rows::COLUMNS,
                 |nodes| {
                     let names = nodes.items.iter().map(|node| node.node_id.to_string());
                     names.collect()
                 },
-                |nodes, detail| vec![super::table(&nodes.items, detail).into()],
+                |nodes, detail| vec![rows::table(&nodes.items, detail).into()],
             )
             .await?;
         Ok(Exit::Done)

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::{
     cli::{
         bus,
+        cells::{hash, listed, said},
         output::{
             Block, Detail, Lines, NOTHING, SECTION_INDENT, Table, UNMEASURED, at, json_line,
             shortened, span, word, yes_or_no,
@@ -20,8 +21,6 @@ use crate::{
         trust::Trust,
     },
 };
-
-use super::{hash, listed, said};
 
 /// Columns of a node's own JSON that are shown.
 const JSON_COLUMNS_MAX: usize = 240;

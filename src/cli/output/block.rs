@@ -1,26 +1,13 @@
 //! What people are shown: blocks below each other, as wide as there is room.
 
 use super::{
-    Table,
+    layout::{Layout, SECTION_INDENT, spaces},
+    table::Table,
     text::{plain, shortened, wrapped, wrapped_json},
 };
 
 /// Narrower than this nothing is laid out; a line is longer than the terminal then.
 const WIDTH_COLUMNS_MIN: u16 = 20;
-
-/// Columns before what stands under a heading.
-pub(crate) const SECTION_INDENT: u16 = 2;
-
-/// How much room there is, and how it is used.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Layout {
-    /// Columns of a line; any number where nobody says.
-    pub(super) width: Option<u16>,
-    /// Whether a row of a table stays on one line, however long that is.
-    pub(super) row_is_line: bool,
-    /// Whether tables have a header.
-    pub(super) headers: bool,
-}
 
 /// A part of what is shown.
 pub(crate) enum Block {
@@ -175,10 +162,6 @@ impl Block {
 fn indented(columns: u16, text: &str) -> String {
     let line = spaces(columns) + text;
     line.trim_end().to_owned()
-}
-
-pub(super) fn spaces(columns: u16) -> String {
-    " ".repeat(usize::from(columns))
 }
 
 #[cfg(test)]

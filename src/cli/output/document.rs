@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::protocol::json::{JsonText, compact, pretty};
 
-use super::text::is_unsafe;
+use super::text::{NOTHING, is_unsafe};
 
 /// What each of several YAML documents begins with.
 pub(super) const YAML_START: &str = "---\n";
@@ -72,7 +72,7 @@ fn yaml_number(number: &str) -> Cow<'_, str> {
 pub(crate) fn word<T: Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(text)) => text,
-        _ => super::NOTHING.to_owned(),
+        _ => NOTHING.to_owned(),
     }
 }
 

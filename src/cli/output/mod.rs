@@ -3,6 +3,7 @@
 mod block;
 mod document;
 mod excerpt;
+mod layout;
 mod screen;
 mod table;
 mod text;
@@ -19,18 +20,16 @@ use super::{
     typed,
 };
 
-use block::Layout;
-pub(super) use block::{Block, Line, Lines, SECTION_INDENT};
+pub(super) use block::{Block, Line, Lines};
 pub(super) use document::{json, json_line, word};
 pub(super) use excerpt::{excerpt, spot};
+use layout::Layout;
+pub(super) use layout::SECTION_INDENT;
 pub(super) use screen::{is_drawn, reader_is_gone, width};
 pub(super) use table::Table;
-pub(super) use text::{at, first_line, plain, plain_lines, shortened, span, yes_or_no};
-
-/// What stands where nothing is known or nothing was said.
-pub(super) const NOTHING: &str = "-";
-/// What stands where a number would, had anybody measured.
-pub(super) const UNMEASURED: &str = "not measured";
+pub(super) use text::{
+    NOTHING, UNMEASURED, at, first_line, plain, plain_lines, shortened, span, yes_or_no,
+};
 
 /// How data is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

@@ -4,7 +4,7 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Width, presets};
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    block::{Layout, SECTION_INDENT, spaces},
+    layout::{Layout, SECTION_INDENT, spaces},
     text::{plain, widest_word, wrapped},
 };
 

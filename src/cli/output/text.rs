@@ -8,6 +8,10 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::client;
 
+/// What stands where nothing is known or nothing was said.
+pub(crate) const NOTHING: &str = "-";
+/// What stands where a number would, had anybody measured.
+pub(crate) const UNMEASURED: &str = "not measured";
 /// What stands for the rest of a text.
 const ELLIPSIS: &str = "…";
 

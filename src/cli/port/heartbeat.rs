@@ -15,6 +15,8 @@ use crate::{
     protocol::port::{HeartbeatReply, LeaseReply},
 };
 
+use super::rows;
+
 /// Renew leases for their TTL: those named, or all that you hold.
 ///
 /// Exits with 3 when only some of them do, with 1 when none does. The port of one that is lost must not
@@ -72,7 +74,7 @@ impl Heartbeat {
 }
 
 fn one_renewed(session: &Session, lease: &LeaseReply) -> Result<Exit, Failure> {
-    super::show(session, lease)?;
+    rows::show(session, lease)?;
     Ok(Exit::Done)
 }
 
@@ -111,7 +113,7 @@ fn table(reply: &HeartbeatReply) -> Table {
             [
                 renewed.lease_id.to_string(),
                 "renewed".to_owned(),
-                super::left(renewed.expires_in_ms),
+                rows::left(renewed.expires_in_ms),
             ]
         })
         .rows(&reply.lost, |lost| {

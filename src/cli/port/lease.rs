@@ -22,6 +22,8 @@ use crate::{
     protocol::port::{Availability, LeaseReply, LeaseRequest, RequestedTransport},
 };
 
+use super::rows;
+
 /// How long `--wait` does not ask again at most: a port that is given back early is found that soon.
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(1);
 /// And at least.
@@ -91,7 +93,7 @@ impl Lease {
         session.output.show(
             &lease,
             |lease| lines(lease, format),
-            |lease, detail| vec![super::table(std::slice::from_ref(lease), detail).into()],
+            |lease, detail| vec![rows::table(std::slice::from_ref(lease), detail).into()],
         )?;
         session.output.warnings(&lease.warnings);
         for note in notes(&lease, &requester, &place) {

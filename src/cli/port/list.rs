@@ -13,6 +13,8 @@ use crate::{
     protocol::port::ListRequest,
 };
 
+use super::rows;
+
 /// List live leases by host, transport and port.
 #[derive(Debug, Args)]
 #[command(
@@ -65,7 +67,7 @@ impl List {
             .show(
                 session,
                 request,
-                super::COLUMNS,
+                rows::COLUMNS,
                 |leases| {
                     leases
                         .items
@@ -73,7 +75,7 @@ impl List {
                         .map(|lease| lease.lease_id.to_string())
                         .collect()
                 },
-                |leases, detail| vec![super::table(&leases.items, detail).into()],
+                |leases, detail| vec![rows::table(&leases.items, detail).into()],
             )
             .await?;
         Ok(Exit::Done)

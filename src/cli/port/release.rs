@@ -19,6 +19,8 @@ use crate::{
     protocol::port::{EndStatus, LeaseReply, ListRequest, ReleaseReply, ReleaseRequest},
 };
 
+use super::rows;
+
 /// Leases that are given back at the same time.
 const RELEASES_AT_ONCE: usize = 16;
 
@@ -107,7 +109,7 @@ impl Release {
                 min_revision: None,
             };
             let released = session.client.release(&request).await;
-            let about = format!("{} on {}", super::address(&lease), lease.host);
+            let about = format!("{} on {}", rows::address(&lease), lease.host);
             (lease.lease_id, about, session.settle(released).await)
         });
         let mut reply = AllReleased::default();
@@ -200,7 +202,7 @@ impl Release {
             several => {
                 let shown = several
                     .iter()
-                    .map(|lease| format!("{} on {}", super::address(lease), lease.host));
+                    .map(|lease| format!("{} on {}", rows::address(lease), lease.host));
                 let shown = shown.collect::<Vec<_>>().join(", ");
                 Err(Failure::new(
                     Exit::Failed,

@@ -5,15 +5,17 @@ use onex_types::ids::{Host, Label, Name};
 
 use crate::{
     cli::{
+        cells::{listed, said},
         failure::{Exit, Failure},
         host,
-        node::{listed, said},
         output::{Detail, Table},
         session::Session,
         watch::Listing,
     },
     protocol::port::{LeaseReply, ResolveRequest},
 };
+
+use super::rows;
 
 /// Find what to connect to: the live leases of a name, or with a label.
 ///
@@ -52,7 +54,7 @@ impl Resolve {
             .show(
                 session,
                 request,
-                super::COLUMNS,
+                rows::COLUMNS,
                 |found| found.items.iter().map(address).collect(),
                 |found, detail| vec![table(&found.items, detail).into()],
             )
@@ -89,7 +91,7 @@ fn table(leases: &[LeaseReply], detail: Detail) -> Table {
         if detail.is_wide() {
             cells.extend([
                 said(lease.node_id.as_ref()),
-                super::left(lease.expires_in_ms),
+                rows::left(lease.expires_in_ms),
                 lease.lease_id.to_string(),
             ]);
         }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     cli::{
-        node::said,
+        cells::said,
         output::{Detail, NOTHING, Table, word},
     },
     client,

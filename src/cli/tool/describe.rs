@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::{
     cli::{
+        cells::{hash, listed, said, score},
         failure::{Exit, Failure},
-        node::{hash, listed, said, score},
         output::{
             Block, Detail, Line, Lines, NOTHING, SECTION_INDENT, Table, json, span, word, yes_or_no,
         },
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-use super::SIGNATURE_INDENT;
+use super::{offer::SIGNATURE_INDENT, suggestion};
 
 /// Describe a tool: its arguments, its result, and the nodes that offer it.
 #[derive(Debug, Args)]
@@ -73,7 +73,7 @@ async fn suggest(session: &Session, failure: Failure, asked: &ToolDescribeReques
             return failure.hint(format!("{name} is offered as {}", listed(&tool.versions)));
         }
     }
-    super::suggest(session, failure, &asked.name).await
+    suggestion::suggest(session, failure, &asked.name).await
 }
 
 fn blocks(reply: &ToolDescribeReply, detail: Detail) -> Vec<Block> {

@@ -2,8 +2,8 @@
 
 use crate::{
     cli::{
+        cells::hash,
         failure::{Exit, Failure},
-        node::hash,
         output::{Block, Detail, Line, Lines, SECTION_INDENT, Table, span, word},
         session::Session,
     },

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-use super::{arguments::Given, choice::Choosing, dry_run, refusal};
+use super::{arguments::Given, choice::Choosing, dry_run, refusal, suggestion::suggest};
 
 /// Call a tool, and write its result to stdout.
 ///
@@ -86,7 +86,7 @@ impl Invoke {
                 let failure = self.unsettled(failure);
                 let failure = waiting(session, failure, &request, took).await;
                 let failure = refusal::explained(failure, Some(&given));
-                return Err(super::suggest(session, failure, &self.name).await);
+                return Err(suggest(session, failure, &self.name).await);
             }
         };
         let name = reply.provider_node_id.as_str();

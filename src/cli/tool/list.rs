@@ -13,6 +13,8 @@ use crate::{
     protocol::tool::ToolListRequest,
 };
 
+use super::rows;
+
 /// List the tools of live nodes by their names.
 ///
 /// COLLISION says whether nodes offer different contracts by the same name and version: then who calls it
@@ -52,7 +54,7 @@ impl List {
             .show(
                 session,
                 request,
-                super::COLUMNS,
+                rows::COLUMNS,
                 |tools| {
                     tools
                         .items
@@ -60,7 +62,7 @@ impl List {
                         .map(|tool| tool.name.to_string())
                         .collect()
                 },
-                |tools, detail| vec![super::table(&tools.items, detail).into()],
+                |tools, detail| vec![rows::table(&tools.items, detail).into()],
             )
             .await?;
         Ok(Exit::Done)

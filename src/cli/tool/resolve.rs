@@ -5,8 +5,8 @@ use onex_types::ids::Token;
 
 use crate::{
     cli::{
+        cells::hash,
         failure::{Exit, Failure},
-        node::hash,
         output::{Block, Detail, Line, Lines, SECTION_INDENT, Table, span},
         session::Session,
         signature::signature,
@@ -14,7 +14,7 @@ use crate::{
     protocol::invoke::{ResolveToolReply, ResolveToolRequest},
 };
 
-use super::{SIGNATURE_INDENT, choice::Choosing, refusal};
+use super::{choice::Choosing, offer::SIGNATURE_INDENT, refusal, suggestion::suggest};
 
 /// Find the subject on which a tool can be called now, for callers that send requests to it themselves.
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ impl Resolve {
             Ok(reply) => reply,
             Err(failure) => {
                 let failure = refusal::explained(failure, None);
-                return Err(super::suggest(session, failure, &self.name).await);
+                return Err(suggest(session, failure, &self.name).await);
             }
         };
         let subject = |reply: &ResolveToolReply| vec![reply.subject.clone()];

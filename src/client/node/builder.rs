@@ -1,6 +1,6 @@
 //! What a node says of itself, and how it goes on.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use onex_types::ids::{Invalid, Name, NodeId, Port, RequesterId, Ttl};
 use semver::Version;
@@ -8,12 +8,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    client::{Client, Error, own_host},
+    client::{Error, own_host},
     machine::is_loopback,
     protocol::{
         bounds::parse_version,
         bus::BusRegisterRequest,
-        inbox::InboxPrefix,
         node::{InboundPort, NodeType, RegisterRequest},
         port::{LeaseReply, LeaseRequest},
         tool::Tool,
@@ -21,87 +20,15 @@ use crate::{
 };
 
 use super::{
-    Node,
-    serve::{DRAIN_DEFAULT, Offer},
+    plan::{Address, BusPlan, OnLoss, Plan, PortPlan},
+    serve::DRAIN_DEFAULT,
 };
-
-/// Says how a node is; called before each heartbeat.
-pub(super) type Health = Arc<dyn Fn() -> Value + Send + Sync>;
-/// Where a bus can be reached that listens on a leased port.
-pub(super) type Address = Arc<dyn Fn(&LeaseReply) -> String + Send + Sync>;
-
-/// How a node goes on when a life of it is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnLoss {
-    /// Not at all.
-    Stop,
-    /// It registers anew, and leases its ports anew.
-    Rejoin,
-}
-
-/// Everything that is the same in every life of a node.
-#[derive(Clone)]
-pub(super) struct Plan {
-    /// Without its leased ports, and without what only one request has.
-    pub(super) request: RegisterRequest,
-    pub(super) ports: Vec<PortPlan>,
-    pub(super) buses: Vec<BusPlan>,
-    /// The tools of it that are served.
-    pub(super) offers: Vec<Arc<Offer>>,
-    /// How long it waits for their calls when it takes leave.
-    pub(super) drain: Duration,
-    /// How long it takes to stop, where it says so.
-    pub(super) grace: Option<Duration>,
-    /// What the inboxes of callers begin with, beside `_INBOX`.
-    pub(super) inbox_prefixes: Vec<InboxPrefix>,
-    pub(super) health: Option<Health>,
-    pub(super) on_expired: OnLoss,
-    pub(super) on_superseded: OnLoss,
-}
-
-/// A port to lease.
-#[derive(Clone)]
-pub(super) struct PortPlan {
-    pub(super) name: Name,
-    /// Without what only one request has.
-    pub(super) request: LeaseRequest,
-}
-
-/// A bus to announce.
-#[derive(Clone)]
-pub(super) struct BusPlan {
-    /// Without what only one request has.
-    pub(super) request: BusRegisterRequest,
-    /// The leased port that it listens on, and its address there.
-    pub(super) at: Option<(Name, Address)>,
-}
-
-impl Plan {
-    /// The buses that are reached at the leased port of that name, and where that is.
-    pub(super) fn buses_at<'a>(
-        &'a self,
-        name: &'a Name,
-    ) -> impl Iterator<Item = (&'a BusRegisterRequest, &'a Address)> {
-        self.buses.iter().filter_map(move |bus| {
-            let (port, address) = bus.at.as_ref()?;
-            (port == name).then_some((&bus.request, address))
-        })
-    }
-}
-
-impl fmt::Debug for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plan")
-            .field("request", &self.request)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A node to be. What is wrong with it is said by [`start`](Self::start), with the field: as the registry would where
 /// that can be known here, else by the registry.
 #[derive(Debug)]
 #[must_use = "a node is registered when it is started"]
-pub struct NodeBuilder(Result<Draft, Error>);
+pub struct NodeBuilder(pub(super) Result<Draft, Error>);
 
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -323,20 +250,6 @@ impl NodeBuilder {
             Ok(())
         })
     }
-
-    /// Registers it, leases its ports, announces its buses, and keeps all of that up in the background: see [`Node`].
-    ///
-    /// Where no registry answers, or one asks to come back later, it is asked again for as long as it takes; bound that
-    /// with [`tokio::time::timeout`] if need be. A refusal that asking again would not mend is returned; what was
-    /// already done is taken back. When the returned future is dropped, what it has done ends when the node's TTL
-    /// has passed.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a Tokio runtime, and in one without timers.
-    pub async fn start(self, client: &Client) -> Result<Node, Error> {
-        Node::start(client, self.0?.plan()?).await
-    }
 }
 
 impl Draft {
@@ -365,7 +278,7 @@ impl Draft {
     }
 
     /// What is said by the node comes last, whatever order it was said in.
-    fn plan(self) -> Result<Plan, Error> {
+    pub(super) fn plan(self) -> Result<Plan, Error> {
         let mut plan = self.plan;
         let missing = || Error::unfit("/version", "is missing: say NodeBuilder::version");
         plan.request.version = self.version.ok_or_else(missing)?;

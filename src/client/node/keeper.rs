@@ -16,7 +16,7 @@ use crate::{
         BootTime, Ending, Error, Loss,
         call::jittered,
         keep::{Kept, fresh, keep},
-        tenure::{Asked, Tenure, Term},
+        tenure::{Asked, Tenure},
     },
     protocol::{
         error::ErrorCode,
@@ -26,9 +26,10 @@ use crate::{
 };
 
 use super::{
-    builder::{Health, OnLoss},
+    plan::{Health, OnLoss},
     registration::{NodeRequests, Registration},
     serve::Serving,
+    state::{Phase, State},
 };
 
 /// What is waited before registering is tried again; twice as long each further time, up to [`PAUSE_MAX`].
@@ -38,25 +39,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// What is waited where the registry says that trying again does not help: until somebody has seen to it. Also
 /// the most that is waited where it says how long.
 const PAUSE_REFUSED: Duration = Duration::from_secs(10);
-
-/// What is told of a node.
-#[derive(Debug, Clone)]
-pub(super) struct State {
-    pub(super) phase: Phase,
-    /// How long the present life lasts if no further heartbeat comes through; past when there is none.
-    pub(super) term: Term,
-}
-
-/// How a node is.
-#[derive(Debug, Clone)]
-pub(super) enum Phase {
-    /// It lives.
-    Online(Arc<Registration>),
-    /// It does not, and is trying to.
-    Offline,
-    /// It does not, for this reason, and will not.
-    Ended(Loss),
-}
 
 pub(super) struct Keeper {
     pub(super) requests: NodeRequests,

@@ -17,8 +17,9 @@ use crate::{
 };
 
 use super::{
-    keeper::{PAUSE_FIRST, Phase, State, is_over, wait},
+    keeper::{PAUSE_FIRST, is_over, wait},
     registration::{Leased, NodeRequests, Registration, no_such_port},
+    state::{Phase, State},
 };
 
 /// Ports that are tried for one listener, at most, when programs that never asked listen on them. The registry

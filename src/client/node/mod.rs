@@ -3,8 +3,10 @@
 mod builder;
 mod keeper;
 mod life;
+mod plan;
 mod registration;
 mod serve;
+mod state;
 
 use std::sync::Arc;
 
@@ -18,13 +20,15 @@ use crate::protocol::{contract::subject_of, node_life::DeregisterReply};
 
 use super::{BootTime, Client, Error, Loss};
 
-use builder::Plan;
-use keeper::{Keeper, Phase, State, wait};
+use keeper::{Keeper, wait};
+use plan::Plan;
 use registration::NodeRequests;
 use serve::Serving;
+use state::{Phase, State};
 
-pub use builder::{NodeBuilder, OnLoss};
+pub use builder::NodeBuilder;
 pub use life::Life;
+pub use plan::OnLoss;
 pub use serve::{
     CALLS_AT_ONCE_DEFAULT, CALLS_AT_ONCE_MAX, Call, Calls, DRAIN_DEFAULT, Failure, OrFail,
 };
@@ -161,5 +165,21 @@ impl Node {
         drop(self.held);
         // It does not panic; it is stopped when its runtime ends.
         self.keeper.await.unwrap_or(Err(Error::Connection(None)))
+    }
+}
+
+impl NodeBuilder {
+    /// Registers it, leases its ports, announces its buses, and keeps all of that up in the background: see [`Node`].
+    ///
+    /// Where no registry answers, or one asks to come back later, it is asked again for as long as it takes; bound that
+    /// with [`tokio::time::timeout`] if need be. A refusal that asking again would not mend is returned; what was
+    /// already done is taken back. When the returned future is dropped, what it has done ends when the node's TTL
+    /// has passed.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime, and in one without timers.
+    pub async fn start(self, client: &Client) -> Result<Node, Error> {
+        Node::start(client, self.0?.plan()?).await
     }
 }

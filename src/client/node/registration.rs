@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-use super::builder::{Plan, PortPlan};
+use super::plan::{Plan, PortPlan};
 
 /// One life of a node, as it was registered.
 #[derive(Debug)]

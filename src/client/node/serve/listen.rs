@@ -15,7 +15,7 @@ use crate::{
     serving::{round_trip, unsubscribe},
 };
 
-use super::{super::keeper::State, offer::Offer, work::Desk};
+use super::{super::state::State, offer::Offer, work::Desk};
 
 /// What is told who calls when the node's time is up or another has taken its place.
 const NOT_ALIVE: &str = "the node's life is over";

@@ -22,7 +22,7 @@ use crate::{
     serving::round_trip,
 };
 
-use super::{keeper::State, registration::NodeRequests};
+use super::{registration::NodeRequests, state::State};
 
 use listen::{Listening, SubjectOffers};
 use work::Desk;
