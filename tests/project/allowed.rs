@@ -126,10 +126,6 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
     ],
     &["src/protocol/secrets.rs", "src/protocol/uri.rs"],
     &[
-        "src/protocol/stored/node_record.rs",
-        "src/protocol/stored/record.rs",
-    ],
-    &[
         "src/registry/driver/doubt.rs",
         "src/registry/driver/load.rs",
         "src/registry/driver/mod.rs",

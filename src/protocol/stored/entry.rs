@@ -25,7 +25,8 @@ use super::{
     call_record::{ExecutionEnd, Run},
     examples,
     node_record::{NodeEvent, TrustEvent},
-    record::{Lease, Record, Request},
+    record::{Lease, Record},
+    request::Request,
 };
 
 /// One entry.
