@@ -5,6 +5,7 @@ pub mod attempt;
 pub mod bounds;
 pub mod bus;
 pub mod canonical;
+mod canonical_form;
 pub mod catalog;
 pub mod contract;
 mod cost;

@@ -98,7 +98,6 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
         "src/protocol/tool.rs",
         "src/protocol/trust.rs",
     ],
-    &["src/protocol/canonical.rs", "src/protocol/relied_on.rs"],
     &[
         "src/protocol/cost.rs",
         "src/protocol/exact.rs",
