@@ -29,6 +29,7 @@ pub mod node;
 pub mod node_life;
 pub mod node_view;
 mod pattern;
+pub(crate) mod percent;
 mod pointer;
 pub mod pool;
 pub mod port;

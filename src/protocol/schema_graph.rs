@@ -10,9 +10,9 @@ use super::{
     error::Error,
     keyword::{Holds, holds},
     pattern::Pattern,
+    percent::percent_decoded,
     pointer,
     unique::UNIQUE_ITEMS,
-    uri::percent_decoded,
 };
 
 /// Schemas within one schema, at most, itself included.

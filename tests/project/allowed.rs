@@ -123,7 +123,6 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
         "src/protocol/ecma/escape.rs",
         "src/protocol/ecma/property.rs",
     ],
-    &["src/protocol/secrets.rs", "src/protocol/uri.rs"],
     &[
         "src/registry/driver/doubt.rs",
         "src/registry/driver/load.rs",
