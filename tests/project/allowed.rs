@@ -144,10 +144,6 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
         "src/registry/own_host.rs",
     ],
     &[
-        "src/registry/invoke/load.rs",
-        "src/registry/invoke/queue.rs",
-    ],
-    &[
         "src/registry/invoke/look.rs",
         "src/registry/invoke/mod.rs",
         "src/registry/invoke/refuse.rs",

@@ -13,6 +13,7 @@ mod look;
 mod once;
 mod outcome;
 mod probe;
+mod provider;
 mod provider_client;
 mod queue;
 mod refuse;
