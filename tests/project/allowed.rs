@@ -144,11 +144,6 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
         "src/registry/own_host.rs",
     ],
     &[
-        "src/registry/invoke/look.rs",
-        "src/registry/invoke/mod.rs",
-        "src/registry/invoke/refuse.rs",
-    ],
-    &[
         "src/registry/queries/buses.rs",
         "src/registry/queries/catalog.rs",
         "src/registry/queries/describe.rs",
