@@ -143,16 +143,4 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
         "src/registry/intake/mod.rs",
         "src/registry/own_host.rs",
     ],
-    &[
-        "src/registry/queries/buses.rs",
-        "src/registry/queries/catalog.rs",
-        "src/registry/queries/describe.rs",
-        "src/registry/queries/leases.rs",
-        "src/registry/queries/mod.rs",
-        "src/registry/queries/nodes.rs",
-        "src/registry/queries/pools.rs",
-        "src/registry/queries/schemas.rs",
-        "src/registry/queries/texts.rs",
-        "src/registry/queries/tools.rs",
-    ],
 ];
