@@ -24,6 +24,7 @@ pub mod inbox;
 pub mod invoke;
 pub mod json;
 mod keyword;
+mod message_schema;
 pub mod names;
 pub mod node;
 pub mod node_life;

@@ -110,14 +110,6 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
         "src/protocol/violation.rs",
     ],
     &[
-        "src/protocol/detail.rs",
-        "src/protocol/event_schema.rs",
-        "src/protocol/schemas.rs",
-        "src/protocol/stored/entry.rs",
-        "src/protocol/stored/mod.rs",
-        "src/protocol/stored/view.rs",
-    ],
-    &[
         "src/protocol/ecma.rs",
         "src/protocol/ecma/class.rs",
         "src/protocol/ecma/escape.rs",

@@ -18,9 +18,9 @@ use onex_types::entry::ENTRY_HEADER;
 use super::{
     super::{
         event::LeaseEndText,
+        message_schema::{Message, remark},
         names::Namespace,
         schema::{self, AnyJson, KeyText, PortNumber, Time, TtlSeconds, UuidText},
-        schemas::{Message, remark},
     },
     call_record::{ExecutionEnd, Run},
     examples,

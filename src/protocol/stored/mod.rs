@@ -12,7 +12,7 @@ mod record;
 mod request;
 pub mod view;
 
-use super::schemas::Message;
+use super::message_schema::Message;
 
 /// The schema of each.
 pub(super) fn messages() -> impl Iterator<Item = Message> {
