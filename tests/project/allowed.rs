@@ -90,15 +90,6 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
     ],
     &["src/codegen/rust_layout.rs", "src/codegen/rust_type.rs"],
     &[
-        "src/protocol/bounds.rs",
-        "src/protocol/frame.rs",
-        "src/protocol/node.rs",
-        "src/protocol/port.rs",
-        "src/protocol/schema.rs",
-        "src/protocol/tool.rs",
-        "src/protocol/trust.rs",
-    ],
-    &[
         "src/protocol/cost.rs",
         "src/protocol/exact.rs",
         "src/protocol/json/free.rs",
