@@ -114,16 +114,4 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
         "src/registry/driver/turn.rs",
         "src/registry/high_water.rs",
     ],
-    &[
-        "src/registry/handlers/calls.rs",
-        "src/registry/handlers/describe.rs",
-        "src/registry/handlers/mod.rs",
-        "src/registry/handlers/node_life.rs",
-        "src/registry/handlers/node_tools.rs",
-        "src/registry/handlers/nodes.rs",
-        "src/registry/handlers/pages.rs",
-        "src/registry/handlers/ports.rs",
-        "src/registry/intake/mod.rs",
-        "src/registry/own_host.rs",
-    ],
 ];
