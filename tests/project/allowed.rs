@@ -106,12 +106,4 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
         "src/protocol/ecma/escape.rs",
         "src/protocol/ecma/property.rs",
     ],
-    &[
-        "src/registry/driver/doubt.rs",
-        "src/registry/driver/load.rs",
-        "src/registry/driver/mod.rs",
-        "src/registry/driver/store_tasks.rs",
-        "src/registry/driver/turn.rs",
-        "src/registry/high_water.rs",
-    ],
 ];
