@@ -90,17 +90,6 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
     ],
     &["src/codegen/rust_layout.rs", "src/codegen/rust_type.rs"],
     &[
-        "src/protocol/cost.rs",
-        "src/protocol/exact.rs",
-        "src/protocol/json/free.rs",
-        "src/protocol/json/mod.rs",
-        "src/protocol/json/text.rs",
-        "src/protocol/pattern.rs",
-        "src/protocol/schema_graph.rs",
-        "src/protocol/unique.rs",
-        "src/protocol/violation.rs",
-    ],
-    &[
         "src/protocol/ecma.rs",
         "src/protocol/ecma/class.rs",
         "src/protocol/ecma/escape.rs",
