@@ -89,10 +89,4 @@ pub(crate) const ALLOWED: &[&[&str]] = &[
         "src/codegen/wire.rs",
     ],
     &["src/codegen/rust_layout.rs", "src/codegen/rust_type.rs"],
-    &[
-        "src/protocol/ecma.rs",
-        "src/protocol/ecma/class.rs",
-        "src/protocol/ecma/escape.rs",
-        "src/protocol/ecma/property.rs",
-    ],
 ];
