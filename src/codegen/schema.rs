@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::protocol::uri::percent_decoded;
+use crate::protocol::percent::percent_decoded;
 
 /// Keywords that say nothing of which values are admitted.
 const ANNOTATIONS: &[&str] = &[

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{pointer, uri::percent_decoded};
+use super::{percent::percent_decoded, pointer};
 
 /// Schemas that are looked at; then it counts as not to be seen. A short schema may lead to itself by
 /// very many ways.

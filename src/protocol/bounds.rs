@@ -17,11 +17,15 @@ use super::json::{exact_value, nearest_value};
 pub const VERSION_CHARS_MAX: usize = 128;
 /// Largest number on the wire: JavaScript's numbers are exact up to here.
 pub const NUMBER_MAX: u64 = (1 << 53) - 1;
+/// Longest description, in characters.
+pub const DESCRIPTION_CHARS_MAX: usize = 4_096;
+/// How long a caller may say that it waits, in milliseconds.
+pub const TIMEOUT_MILLIS_MAX: u64 = 300_000;
 
 /// The shortest time for one attempt to call a tool, in milliseconds: less is within what a busy machine takes to answer.
 pub const ATTEMPT_TIMEOUT_MILLIS_MIN: u64 = 10;
 /// The longest, in milliseconds: as long as a call may take.
-pub const ATTEMPT_TIMEOUT_MILLIS_MAX: u64 = super::frame::TIMEOUT_MILLIS_MAX;
+pub const ATTEMPT_TIMEOUT_MILLIS_MAX: u64 = TIMEOUT_MILLIS_MAX;
 
 /// A time for one attempt to call a tool, in milliseconds.
 pub fn attempt_timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {

@@ -6,9 +6,10 @@ use onex_types::ids::NodeId;
 use serde_json::Value;
 
 use super::{
-    admits, cost,
+    admits,
     ecma::Expression,
     error::Error,
+    measure,
     names::Namespace,
     schema_graph::{PATTERN, PATTERN_PROPERTIES},
     subject::{ToolSubjects, check_subject},
@@ -94,7 +95,7 @@ pub fn weight(tools: &[Tool]) -> Weight {
     let mut room = CONTRACTS_LIGHT_VALUES_MAX;
     let mut patterns = CONTRACTS_LIGHT_PATTERNS_MAX;
     for schema in schemas {
-        let size = cost::size(schema, room);
+        let size = measure::size(schema, room);
         let left = room.checked_sub(size).zip(patterns_fit(schema, patterns));
         let Some(left) = left else {
             return Weight::Heavy;

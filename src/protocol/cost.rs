@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::schema_graph::{Edge, Graph, InstanceLocation, Node};
+use super::{
+    measure::{length, parts, size},
+    schema_graph::{Edge, Graph, InstanceLocation, Node},
+};
 
 /// How deep a schema may look into a value, by schemas one below the other. A thread's stack holds them.
 pub const VALIDATION_DEPTH_MAX: usize = 256;
@@ -16,8 +19,6 @@ const COMPARED_PER_STEP: u64 = 32;
 const WRITTEN_PER_STEP: u64 = 4;
 /// Values that are copied in a step.
 const COPIED_PER_STEP: u64 = 4;
-/// Bytes of text that count as one value.
-const TEXT_BYTES: usize = 64;
 /// Names of members that are looked up, or matched by a regular expression, in a step.
 const NAMES_PER_STEP: u64 = 4;
 
@@ -231,39 +232,4 @@ impl Count<'_> {
     fn within(&self, steps: u64) -> Option<()> {
         (steps <= self.limit).then_some(())
     }
-}
-
-/// Values in a value, itself and its text included, as far as there are at most `cap`: looking takes no longer.
-pub(super) fn size(value: &Value, cap: u64) -> u64 {
-    let mut all = 1;
-    match value {
-        Value::String(text) => all += parts(text.len()),
-        Value::Array(items) => {
-            for item in items {
-                if all > cap {
-                    break;
-                }
-                all += size(item, cap - all);
-            }
-        }
-        Value::Object(members) => {
-            for (name, member) in members {
-                if all > cap {
-                    break;
-                }
-                all += 1 + parts(name.len()) + size(member, cap - all);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-    all
-}
-
-/// As how many values text of that many bytes counts.
-fn parts(bytes: usize) -> u64 {
-    length(bytes / TEXT_BYTES)
-}
-
-pub(super) fn length(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
 }

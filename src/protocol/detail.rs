@@ -10,9 +10,9 @@ use super::{
     error::{BUSY_RETRY_MILLIS, Error, ErrorCode, ErrorReply},
     examples,
     invoke::{Candidate, Offered},
+    message_schema::{Message, remark},
     names::Namespace,
     schema,
-    schemas::{Message, remark},
     validator::Violation,
 };
 

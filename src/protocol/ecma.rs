@@ -3,52 +3,22 @@
 //!
 //! The dialect is that with the flag `u`, as validators in other languages have it: what that refuses is refused.
 
+mod brackets;
 mod class;
 mod escape;
+mod expression;
 mod property;
+mod reader;
 
-use std::{collections::HashSet, iter::Peekable, str::Chars};
+use std::collections::HashSet;
 
-use class::Class;
-
-/// Stands for `\b` and `\B` until it is known which engine reads it. No other character outside ASCII letters, digits
-/// and punctuation is ever in what is written.
-const BOUNDARY: char = '\u{1}';
-const NO_BOUNDARY: char = '\u{2}';
-/// More repetitions than any text has characters: servers take messages of 64 MiB at most. So many are as good as any
-/// number.
-const REPETITIONS_MAX: u64 = 64 * 1024 * 1024;
-/// What an atom that stands for a property of Unicode counts as: it is compiled to many.
-const PROPERTY_SIZE: u64 = 10;
+use class::{Class, PROPERTY_SIZE};
+pub(super) use expression::{Engine, Expression};
+use reader::{Group, Last, REPETITIONS_MAX, Reader};
 
 /// What a brace is.
 const NO_REPETITION: &str =
     "a repetition is {n}, {n,} or {n,m}; a brace of the text is written \\{";
-
-/// A regular expression, read.
-#[derive(Debug, Default)]
-pub(super) struct Expression {
-    written: String,
-    /// Characters and classes that it is made of, those that are repeated a number of times that often.
-    pub(super) size: u64,
-    /// Whether it looks ahead or behind: then it takes an engine that tries again.
-    pub(super) looks_around: bool,
-    /// Whether it does so again and again, as often as there is text.
-    pub(super) looks_in_loop: bool,
-    /// Whether it asks for the boundaries of words.
-    pub(super) has_boundaries: bool,
-    /// The properties of Unicode that it asks for, as they are written.
-    pub(super) properties: Vec<String>,
-}
-
-/// Which engine reads it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Engine {
-    /// One that takes time in proportion to the text, and knows no look-around.
-    Linear,
-    /// One that tries again, up to a limit.
-    Backtracking,
-}
 
 impl Expression {
     /// Reads a regular expression; else why it is none, or not supported.
@@ -68,97 +38,9 @@ impl Expression {
         reader.read.size = reader.size + 1;
         Ok(reader.read)
     }
-
-    /// All but the boundaries of words.
-    pub(super) fn without_boundaries(&self) -> String {
-        self.written.replace([BOUNDARY, NO_BOUNDARY], "")
-    }
-
-    /// For that engine.
-    pub(super) fn written(&self, engine: Engine) -> String {
-        let (boundary, none) = match engine {
-            Engine::Linear => (r"(?-u:\b)", r"(?-u:\B)"),
-            // This one has the boundaries of Unicode's words only.
-            Engine::Backtracking => (
-                "(?:(?<![0-9A-Z_a-z])(?=[0-9A-Z_a-z])|(?<=[0-9A-Z_a-z])(?![0-9A-Z_a-z]))",
-                "(?:(?<![0-9A-Z_a-z])(?![0-9A-Z_a-z])|(?<=[0-9A-Z_a-z])(?=[0-9A-Z_a-z]))",
-            ),
-        };
-        self.written
-            .replace(BOUNDARY, boundary)
-            .replace(NO_BOUNDARY, none)
-    }
-}
-
-/// A whole number of any size: how many digits it has, and those, without zeros before them.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Number(usize, String);
-
-impl Number {
-    /// As a number of repetitions.
-    fn times(&self) -> u64 {
-        let times = if self.0 == 0 { Ok(0) } else { self.1.parse() };
-        times.unwrap_or(REPETITIONS_MAX).min(REPETITIONS_MAX)
-    }
-}
-
-/// What was read last, and may be repeated.
-#[derive(Clone, Copy)]
-enum Last {
-    Nothing,
-    Assertion,
-    Quantifier,
-    Atom { size: u64, looks: bool },
-}
-
-/// A group that is open.
-struct Group {
-    opened_at: usize,
-    /// What was counted outside of it.
-    size: u64,
-    looks: bool,
-    is_assertion: bool,
-}
-
-struct Reader<'p> {
-    /// All of it.
-    pattern: &'p str,
-    rest: Peekable<Chars<'p>>,
-    /// Characters that were read.
-    at: usize,
-    groups: Vec<Group>,
-    /// Those of groups that were read.
-    names: HashSet<String>,
-    /// Of the innermost open group.
-    size: u64,
-    looks: bool,
-    last: Last,
-    read: Expression,
 }
 
 impl Reader<'_> {
-    fn next(&mut self) -> Option<char> {
-        let next = self.rest.next();
-        self.at += usize::from(next.is_some());
-        next
-    }
-
-    fn peek(&mut self) -> Option<char> {
-        self.rest.peek().copied()
-    }
-
-    fn eat(&mut self, wanted: char) -> bool {
-        let found = self.peek() == Some(wanted);
-        if found {
-            self.next();
-        }
-        found
-    }
-
-    fn wrong<T>(&self, what: &str) -> Result<T, String> {
-        Err(format!("{what} (character {})", self.at))
-    }
-
     fn all(&mut self) -> Result<(), String> {
         while let Some(c) = self.next() {
             match c {
@@ -194,17 +76,6 @@ impl Reader<'_> {
             Some(group) => Err(format!("'(' is not closed (character {})", group.opened_at)),
             None => Ok(()),
         }
-    }
-
-    fn atom(&mut self, written: &str, size: u64) {
-        self.read.written.push_str(written);
-        self.size = self.size.saturating_add(size);
-        self.last = Last::Atom { size, looks: false };
-    }
-
-    fn literal(&mut self, c: char) {
-        let written = class::character(c);
-        self.atom(&written, 1);
     }
 
     fn open(&mut self) -> Result<(), String> {
@@ -330,16 +201,6 @@ impl Reader<'_> {
             None => format!("{{{least},}}"),
         };
         self.repeat(&written, most, most.unwrap_or(least))
-    }
-
-    fn number(&mut self) -> Number {
-        let mut digits = String::new();
-        while let Some(digit) = self.peek().filter(char::is_ascii_digit) {
-            self.next();
-            digits.push(digit);
-        }
-        let digits = digits.trim_start_matches('0');
-        Number(digits.len(), digits.to_owned())
     }
 
     /// What may be repeated: how much it is, and whether it looks around.

@@ -9,12 +9,12 @@ use super::{
         BusEvent, CE_SPECVERSION, CONTENT_TYPE, EventBody, ExecutionEvent, GapEvent, NodeEvent,
         PortEvent, ToolEvent, TrustEvent,
     },
+    message_schema::{Message, remark},
     names::{
         HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
         HEADER_CE_TYPE, HEADER_CONTENT_TYPE, Namespace,
     },
     schema,
-    schemas::{Message, remark},
 };
 
 /// What a family of kinds is about.

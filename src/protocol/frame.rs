@@ -18,10 +18,10 @@ use super::{
     whole::{OUT_OF_RANGE, Whole},
 };
 
+pub use super::bounds::TIMEOUT_MILLIS_MAX;
+
 /// How long a caller waits that does not say, in milliseconds.
 pub const TIMEOUT_MILLIS_DEFAULT: u64 = 4_000;
-/// How long a caller may say that it waits, in milliseconds.
-pub const TIMEOUT_MILLIS_MAX: u64 = 300_000;
 /// Characters of a correlation id, at most; they must be visible ASCII.
 pub const CORRELATION_ID_CHARS_MAX: usize = 128;
 

@@ -23,10 +23,9 @@ use super::{
     warning::Warning,
 };
 
+pub use super::bounds::DESCRIPTION_CHARS_MAX;
 pub use onex_core::node::NODE_TOOLS_MAX;
 
-/// Longest description, in characters.
-pub const DESCRIPTION_CHARS_MAX: usize = 4_096;
 /// Tags of one node, at most.
 pub const NODE_TAGS_MAX: usize = 32;
 /// Inbound ports of one node, at most, and as many outbound ones.

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::{
-    cost::length,
     ecma::{Engine, Expression},
     error::Error,
+    measure::length,
     violation::shortened,
 };
 

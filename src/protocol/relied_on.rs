@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    canonical::{form, in_order},
+    canonical_form::{form, in_order},
     keyword::{Holds, holds},
 };
 

@@ -6,13 +6,13 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use super::{
-    cost,
     error::Error,
     keyword::{Holds, holds},
+    measure,
     pattern::Pattern,
+    percent::percent_decoded,
     pointer,
     unique::UNIQUE_ITEMS,
-    uri::percent_decoded,
 };
 
 /// Schemas within one schema, at most, itself included.
@@ -102,13 +102,13 @@ impl Node {
         );
         self.unique |= keyword == UNIQUE_ITEMS && *value == Value::Bool(true);
         self.weight += match keyword {
-            "const" | "enum" => cost::size(value, u64::MAX),
+            "const" | "enum" => measure::size(value, u64::MAX),
             // Each is looked up.
-            "dependentRequired" => LOOKED_UP_WEIGHT * cost::size(value, u64::MAX),
+            "dependentRequired" => LOOKED_UP_WEIGHT * measure::size(value, u64::MAX),
             _ => children(value),
         };
         self.faults += match keyword {
-            "required" | "dependentRequired" => cost::size(value, u64::MAX),
+            "required" | "dependentRequired" => measure::size(value, u64::MAX),
             _ => 1,
         };
         if let ("properties", Value::Object(members)) = (keyword, value) {
@@ -420,7 +420,7 @@ fn location(keyword: &str, members: &Map<String, Value>) -> InstanceLocation {
 
 /// Values right in a value.
 fn children(value: &Value) -> u64 {
-    cost::length(match value {
+    measure::length(match value {
         Value::Array(items) => items.len(),
         Value::Object(members) => members.len(),
         _ => 0,

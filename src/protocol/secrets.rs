@@ -2,7 +2,7 @@
 
 mod form;
 
-use super::uri::percent_decoded;
+use super::percent::percent_decoded;
 
 use form::Form;
 

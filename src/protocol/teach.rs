@@ -13,6 +13,7 @@ use super::{
     error::ErrorCode,
     examples,
     invoke::{DryRunReply, InvokeReply, InvokeRequest, ResolveToolReply, ResolveToolRequest},
+    message_schema::{Message, remark},
     names::Namespace,
     node::{RegisterReply, RegisterRequest},
     node_life, node_view,
@@ -22,7 +23,6 @@ use super::{
         ReleaseReply, ReleaseRequest, ResolveRequest,
     },
     schema::{of as schema, of_part as part, of_request as request},
-    schemas::{Message, remark},
     tool::{
         ToolChangeReply, ToolDeregisterRequest, ToolDescribeReply, ToolDescribeRequest, ToolItem,
         ToolListRequest, ToolRegisterRequest,

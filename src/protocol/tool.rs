@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::{
     bounds::{
-        self, ATTEMPT_TIMEOUT_MILLIS_MAX, ATTEMPT_TIMEOUT_MILLIS_MIN, Open, Text, list, or_default,
+        self, ATTEMPT_TIMEOUT_MILLIS_MAX, ATTEMPT_TIMEOUT_MILLIS_MIN, DESCRIPTION_CHARS_MAX, Open,
+        Text, list, or_default,
     },
     json::exact_value,
-    node::DESCRIPTION_CHARS_MAX,
     port::{Limit, PAGE_ITEMS_MAX},
     schema::{
         self, AnyJson, HostText, LabelText, NameText, SafeNumber, SchemaDocument, TokenText,

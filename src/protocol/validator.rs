@@ -11,9 +11,10 @@ use super::{
     exact::{self, Documents},
     pattern,
     pointer::parent_and_name,
+    report,
     schema_graph::{Graph, PATTERN},
     unique,
-    violation::{self, shortened},
+    violation::shortened,
 };
 
 pub use super::{
@@ -129,7 +130,7 @@ impl Validator {
         }
         let mut violations = Vec::new();
         for error in self.compiled.iter_errors(value).take(VIOLATIONS_MAX) {
-            violation::report(&error, value, &self.graph.patterns, &mut violations);
+            report::report(&error, value, &self.graph.patterns, &mut violations);
         }
         violations
     }

@@ -11,15 +11,9 @@ use onex_core::{
 use onex_types::{ids::Host, time::Moment};
 use uuid::Uuid;
 
-use crate::{
-    machine::{Machine, is_loopback, spelled},
-    protocol::error::{Error, Outcome},
-};
+use crate::machine::{Machine, is_loopback};
 
-use super::{
-    hosts::{Heard, ambiguous},
-    intake::Intake,
-};
+use super::hosts::Heard;
 
 /// What an instance knows of its own host, and of those of others.
 pub(super) struct OwnHost {
@@ -56,7 +50,7 @@ impl OwnHost {
     }
 
     /// What a name means.
-    fn meaning(&self, state: &State, host: &Host, now: Moment) -> Meaning {
+    pub(super) fn meaning(&self, state: &State, host: &Host, now: Moment) -> Meaning {
         let running = self.running(state, now);
         if is_loopback(host) {
             return if running.len() == 1 {
@@ -78,30 +72,4 @@ pub(super) fn records(state: &State) -> impl Iterator<Item = (&Host, &Slot, &Hos
         Key::Host(host) => Some((host, slot, &**slot.record.host()?)),
         _ => None,
     })
-}
-
-impl Intake {
-    /// The name that leases are kept by, in the place of another name or address of that host.
-    pub(super) fn meant(&self, host: Host) -> Result<Host, Error> {
-        let host = spelled(host).map_err(|error| Error::invalid("/host", error.to_string()))?;
-        if host == *self.own_host.name() {
-            return Ok(host);
-        }
-        let now = self.clock.now().mono;
-        let meaning = |state: &State| self.own_host.meaning(state, &host, now);
-        match self.driver.handle.reads.with(now, meaning) {
-            Some(Meaning::One(host)) => Ok(host),
-            Some(Meaning::Several(hosts)) => Err(ambiguous(&host, &hosts)),
-            None => Err(Error::unavailable(Outcome::None)),
-        }
-    }
-
-    /// Whether a lease, a node or an instance has named that host, as far as readers see.
-    pub(super) fn knows_host(&self, host: &Host) -> bool {
-        let now = self.clock.now().mono;
-        let known = |state: &State| {
-            state.has_named(host) || self.own_host.running(state, now).contains(host)
-        };
-        self.driver.handle.reads.with(now, known).unwrap_or(true)
-    }
 }

@@ -13,7 +13,6 @@ mod stored;
 #[path = "../strict/mod.rs"]
 mod strict;
 
-mod allowed;
 mod architecture;
 mod circles;
 mod errors_doc;

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use super::{
-    BOUNDARY, Last, NO_BOUNDARY, PROPERTY_SIZE, Reader,
-    class::{Class, DIGIT, SPACE, WORD},
+    class::{Class, DIGIT, PROPERTY_SIZE, SPACE, WORD},
+    expression::{BOUNDARY, NO_BOUNDARY},
+    reader::{Last, Reader},
 };
 
 /// Characters that stand for themselves behind a backslash.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use fancy_regex::Regex;
 
-use super::Reader;
+use super::reader::Reader;
 
 /// The names, each line those of one kind: values of `General_Category`, properties that a character has or has not,
 /// values of `Script`.

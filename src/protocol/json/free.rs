@@ -10,15 +10,7 @@ use serde_json::Value;
 
 use crate::protocol::violation::Violation;
 
-use super::{Document, JsonText};
-
-/// Levels of lists and objects in arguments, results, schemas, health and whatever else is free JSON; the outermost
-/// counts 1. `serde_json` reads 127, and what is kept or answered stands a few levels deeper than where it came from.
-pub const JSON_LEVELS_MAX: usize = 64;
-
-/// Characters of one number in free-form JSON. Exact comparisons take time that grows with them, and checks count every
-/// number as one step.
-pub const JSON_NUMBER_CHARS_MAX: usize = 128;
+use super::document::{JsonText, kept};
 
 /// By which a deserializer that has the text of a request knows that free-form JSON is asked for whose numbers must be
 /// kept exactly.
@@ -28,11 +20,6 @@ const NEAREST: &str = "onex free-form JSON, nearest";
 /// Stands between the pointer and the message of a [`Violation`] in an error of serde, which is a text only. No message
 /// has it.
 const POINTER_END: char = '\u{1f}';
-
-/// What JSON must be.
-pub(in crate::protocol) fn levels_rule() -> String {
-    format!("must be nested at most {JSON_LEVELS_MAX} levels deep")
-}
 
 /// For `deserialize_with`: any JSON whose numbers a [`Value`] keeps; null is nothing said.
 pub(in crate::protocol) fn exact_value<'de, D: Deserializer<'de>>(
@@ -88,25 +75,6 @@ pub(in crate::protocol) fn visit_free<'de, D: Deserializer<'de>, V: Visitor<'de>
     })?;
     let visited = visitor.visit_newtype_struct(value.into_deserializer());
     visited.map_err(|error: serde_json::Error| D::Error::custom(error))
-}
-
-/// The value of a document, where that keeps its numbers: `exactly`, or as far as the nearest ones go.
-pub(super) fn kept(document: Document, exactly: bool) -> Result<Value, Violation> {
-    let Document { value, exact } = document;
-    let wrong = |number: &str| exactly || number.parse().is_ok_and(f64::is_infinite);
-    let Some((pointer, number)) = exact.as_ref().and_then(|exact| exact.find(&wrong)) else {
-        return Ok(value);
-    };
-    let nearest = value.pointer(&pointer).unwrap_or(&Value::Null);
-    let message = if number.parse().is_ok_and(f64::is_infinite) {
-        format!("must be a number within the range of a double, not {number}")
-    } else {
-        format!(
-            "must be a number that 64 bits keep, an integer or the shortest form of a double: {number} would \
-             become {nearest}"
-        )
-    };
-    Err(Violation { pointer, message })
 }
 
 /// The pointer, below the field that was read, and the message of an error from [`visit_free`].

@@ -18,14 +18,15 @@ use onex_types::entry::ENTRY_HEADER;
 use super::{
     super::{
         event::LeaseEndText,
+        message_schema::{Message, remark},
         names::Namespace,
         schema::{self, AnyJson, KeyText, PortNumber, Time, TtlSeconds, UuidText},
-        schemas::{Message, remark},
     },
     call_record::{ExecutionEnd, Run},
     examples,
     node_record::{NodeEvent, TrustEvent},
-    record::{Lease, Record, Request},
+    record::{Lease, Record},
+    request::Request,
 };
 
 /// One entry.

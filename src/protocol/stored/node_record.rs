@@ -22,7 +22,7 @@ use super::{
         tool::Tool,
         trust::{Lifecycle, TrustState, Verdict},
     },
-    record::Request,
+    request::Request,
 };
 
 /// The life of a node that something belongs to and ends with.

@@ -24,6 +24,7 @@ use super::{
     },
     call_record::{Call, Counts, Run},
     node_record::{Bus, Live, Node, NodeLimits, OwnerRef, Verdicts},
+    request::Request,
 };
 
 /// A record: an object with one member, which names its kind.
@@ -74,15 +75,6 @@ pub(super) fn exactly_one(schema: &mut Schema) {
     let each = members.into_iter().flat_map(|members| members.keys());
     let each: Vec<Value> = each.map(|name| json!({"required": [name]})).collect();
     schema.insert("oneOf".to_owned(), Value::Array(each));
-}
-
-/// A write that its caller named: the same request again is answered with what it did.
-#[derive(JsonSchema)]
-pub(super) struct Request {
-    /// The request id.
-    id: UuidText,
-    /// A digest of its parameters: tells a retry from another request under the same id.
-    digest: UuidText,
 }
 
 /// A lease that has not ended.

@@ -13,13 +13,13 @@ use onex_types::ids::{
 use super::{
     super::{
         event::LeaseEndText,
+        message_schema::{Message, remark},
         names::Namespace,
         port::LeaseStatus,
         schema::{
             self, AnyJson, HostText, LabelText, NameText, PortNumber, Time, TokenText,
             TransportText, TtlSeconds, UuidText,
         },
-        schemas::{Message, remark},
         time,
     },
     examples,

@@ -4,97 +4,36 @@
 //! One task owns the engine and the log. Commands come in through a channel, in chunks; outcomes go out through a function,
 //! in chunks; and readers have a copy of the state of their own, behind a lock ([`Reads`]).
 
+mod applied;
 mod doubt;
+mod ended;
 mod load;
+mod options;
 mod probe;
 mod reads;
 mod sizes;
 mod store_tasks;
+mod submitted;
 mod turn;
 
 use std::sync::Arc;
 
-use onex_core::{
-    command::{Command, Outcome, Refusal},
-    decide::Local,
-    engine::{self, Limits, Loaded},
-    entry::Entry,
-    record::Settings,
-    settings::SettingDiffers,
-};
+use onex_core::{command::Outcome, engine::Loaded};
 use onex_log::{Log, Store};
-use onex_types::{
-    entry::{EntryHeader, Sequence},
-    time::Moment,
-};
 use tokio::{
     sync::{mpsc, watch},
     task::AbortHandle,
 };
 
+pub(super) use applied::Applied;
+pub(super) use ended::Ended;
 pub(super) use load::{LoadError, load};
+pub(super) use options::Options;
 pub(super) use reads::Reads;
-
-use super::{clock::Clock, high_water::HighWaterSources};
+pub(super) use submitted::Submitted;
 
 /// Chunks of commands that wait for the engine, at most. How many commands wait is bounded where they are taken.
 const CHUNKS_MAX: usize = 1_024;
-
-/// A command on its way to the engine.
-pub(super) struct Submitted<T> {
-    /// Who waits for its outcome; none when nobody does.
-    pub(super) waiter: Option<T>,
-    /// What to do.
-    pub(super) command: Command,
-    /// After this nobody decides it any more.
-    pub(super) deadline: Moment,
-}
-
-/// An entry that is in the log.
-#[derive(Debug, Clone)]
-pub(super) struct Applied {
-    /// Where it is.
-    pub(super) sequence: Sequence,
-    /// Its header.
-    pub(super) header: EntryHeader,
-    /// What it says.
-    pub(super) entry: Arc<Entry>,
-}
-
-/// What an engine is made with.
-pub(super) struct Options {
-    /// What this instance knows of itself.
-    pub(super) local: Local,
-    /// Sizes and times.
-    pub(super) limits: Limits,
-    /// What the first entry of a log says, where there is none yet; none for who only looks at it.
-    pub(super) settings: Option<Settings>,
-    /// Which of these somebody gave: a log that is there must have them as they are given.
-    pub(super) given: Vec<String>,
-    /// How far the log was, by what is noted outside of the store: a log that is older is refused.
-    pub(super) high_water: HighWaterSources,
-    /// Where the time comes from.
-    pub(super) clock: Clock,
-    /// Who are told of every entry.
-    pub(super) applied: Vec<mpsc::UnboundedSender<Applied>>,
-}
-
-/// Why the engine does not go on.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Ended {
-    /// It was told to stop, and everything is settled or nobody knows.
-    #[error("stopped")]
-    Stopped,
-    /// It was started with other settings than the log has.
-    #[error("{}", Refusal::SettingsDiffer(.0.clone()))]
-    Differs(Vec<SettingDiffers>),
-    /// The log says something that this version cannot follow.
-    #[error("the log cannot be followed")]
-    Fatal(#[from] engine::Fatal),
-    /// What the log said could not be read again.
-    #[error("the log cannot be read")]
-    Load(#[from] LoadError),
-}
 
 /// The way to the engine.
 pub(super) struct Handle<T> {

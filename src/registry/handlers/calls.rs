@@ -15,7 +15,10 @@ use crate::{
     },
 };
 
-use super::{pages::catch_up, parse, parse_long};
+use super::{
+    pages::catch_up,
+    parse::{parse, parse_long},
+};
 
 /// `tool.invoke`. Everything that is said of it is said by the correlation id that its body names.
 pub(super) async fn invoke(

@@ -7,34 +7,32 @@ mod node_life;
 mod node_tools;
 mod nodes;
 mod pages;
+mod parse;
 mod ports;
 mod trust;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use async_nats::{HeaderValue, Message};
+use async_nats::Message;
 use bytes::Bytes;
 use futures::FutureExt as _;
-use serde::de::DeserializeOwned;
 
 use crate::protocol::{
-    contract::ToolRules,
     describe::{HelpReply, HelpRequest},
-    endpoint::{Endpoint, REQUEST_BYTES_MAX},
+    endpoint::Endpoint,
     error::{Error, ErrorCode},
-    frame::{self, Parsed},
-    names::HEADER_PROTOCOL,
+    frame::Parsed,
     teach,
     trust::TrustGetRequest,
 };
 
 use super::{
-    contracts::Check,
     intake::Intake,
     message::to_bytes,
     queries::{self, Catalog},
     request::{InFlight, Plan},
 };
+use parse::parse;
 
 /// What a request needs decided, where that is all that it needs; none where a task has to answer it.
 pub(super) fn plan(
@@ -171,36 +169,4 @@ async fn answer(
             "an endpoint is answered in the wrong place",
         )),
     }
-}
-
-/// Parses a long request away from the tasks that serve.
-async fn parse_long<Q: DeserializeOwned + Send + 'static>(
-    intake: &Intake,
-    in_flight: &InFlight,
-    message: &Message,
-) -> Result<Parsed<Q>, Error> {
-    let (endpoint, body) = (in_flight.endpoint, message.payload.clone());
-    if !(REQUEST_BYTES_MAX..=endpoint.request_bytes_max()).contains(&body.len()) {
-        return parse(intake, endpoint, message);
-    }
-    let minor = protocol_minor(message)?;
-    let what = Check::request(endpoint, body.len());
-    let parse = move |rules: ToolRules<'_>| frame::parse(endpoint, rules.namespace, minor, &body);
-    let asking = intake.asking(in_flight);
-    intake.contracts.check(what, asking, parse).await
-}
-
-fn parse<Q: DeserializeOwned>(
-    intake: &Intake,
-    endpoint: Endpoint,
-    message: &Message,
-) -> Result<Parsed<Q>, Error> {
-    let minor = protocol_minor(message)?;
-    frame::parse(endpoint, &intake.namespace, minor, &message.payload)
-}
-
-fn protocol_minor(message: &Message) -> Result<u32, Error> {
-    let headers = message.headers.as_ref();
-    let minor = headers.and_then(|headers| headers.get(HEADER_PROTOCOL));
-    frame::protocol_minor(minor.map(HeaderValue::as_str))
 }

@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-use super::{nodes::tool_warnings, pages::catch_up, parse_long};
+use super::{nodes::tool_warnings, pages::catch_up, parse::parse_long};
 
 /// `tool.register`: the contract is checked away from the tasks that serve.
 pub(super) async fn register(

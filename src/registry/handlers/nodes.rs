@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-use super::{pages::catch_up, parse_long};
+use super::{pages::catch_up, parse::parse_long};
 
 /// `node.register`: what it announces is checked away from the tasks that serve.
 pub(super) async fn register(

@@ -2,80 +2,39 @@
 //! decision goes straight to the engine, and its reply is made where its outcome comes out; everything else is a task.
 
 mod admission;
+mod meant;
+mod shared;
 
 use std::sync::Arc;
 
 use async_nats::{Message, Subscriber};
 use futures::{StreamExt, stream::ReadyChunks};
-use onex_core::command::{Action, Command, Outcome};
-use onex_types::{
-    ids::{CommandId, Ttl},
-    time::Moment,
-};
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinHandle,
-};
+use onex_types::time::Moment;
+use tokio::{sync::watch, task::JoinHandle};
 use uuid::Uuid;
 
 use crate::{
     protocol::{
-        describe::Registry,
         endpoint::Endpoint,
         error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome as Done},
         frame,
-        names::{HEADER_CORRELATION_ID, HEADER_TIMEOUT_MS, Namespace, SERVICE},
+        names::{HEADER_CORRELATION_ID, HEADER_TIMEOUT_MS, SERVICE},
     },
     serving::{round_trip, unsubscribe},
 };
 
 use super::{
-    bus::Bus,
-    clock::Clock,
-    contracts::{Asking, Contracts},
-    driver::{Driver, Submitted},
+    driver::Submitted,
     handlers,
-    invoke::Invoke,
-    own_host::OwnHost,
-    pause::PauseDetector,
-    peers::Peers,
-    queries::Texts,
-    request::{Completion, InFlight, Plan, Replies},
+    request::{Completion, InFlight, Plan},
 };
 
 pub(super) use admission::Admission;
+pub(super) use shared::Intake;
+use shared::command;
 
 /// Messages that are taken at once, at most.
 const CHUNK_MAX: usize = 256;
-/// What requests are taken with.
-pub(super) struct Intake {
-    pub(super) bus: Bus,
-    pub(super) namespace: Namespace,
-    pub(super) clock: Clock,
-    /// Where this instance grants ports by default.
-    pub(super) own_host: Arc<OwnHost>,
-    /// This start of this instance, as replies name it.
-    pub(super) registry_id: Uuid,
-    /// Checks contracts of tools.
-    pub(super) contracts: Arc<Contracts>,
-    /// Has tools called.
-    pub(super) invoke: Invoke,
-    /// The longest TTL that a request may ask for.
-    pub(super) ttl_max: Ttl,
-    /// What `describe` says of this instance.
-    pub(super) registry: Registry,
-    /// The other instances.
-    pub(super) peers: Peers,
-    /// Descriptions of tools.
-    pub(super) texts: Texts,
-    pub(super) driver: Driver<Completion>,
-    pub(super) replies: Replies,
-    /// When requests may be older than they look.
-    pub(super) pause_detector: PauseDetector,
-    pub(super) admission: Admission,
-    /// One for each subscription that has told the server that it ends.
-    pub(super) unsubscribed: Semaphore,
-}
 
 /// How far a registry has come with stopping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -284,25 +243,6 @@ impl Intake {
         let waited = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.clock.now().mono.plus(patience.saturating_sub(waited))
     }
-
-    /// For work that waits for its turn: until the caller is told that nothing is known.
-    pub(super) fn asking(&self, in_flight: &InFlight) -> Asking {
-        Asking {
-            caller: self.replies.callers.number(&in_flight.subject),
-            until: self.clock.instant(in_flight.deadline),
-        }
-    }
-
-    /// Lets the engine decide one command of a request, for a task.
-    pub(super) async fn decide(
-        &self,
-        in_flight: &InFlight,
-        action: Action,
-    ) -> Result<Outcome, Error> {
-        let command = command(in_flight.correlation_id.clone(), action);
-        let handle = &self.driver.handle;
-        handle.decide(command, in_flight.deadline).await
-    }
 }
 
 enum Accepted {
@@ -310,12 +250,4 @@ enum Accepted {
     Error(InFlight, Error),
     /// A task answers, or nobody.
     Elsewhere,
-}
-
-fn command(correlation_id: String, action: Action) -> Command {
-    Command {
-        id: CommandId(Uuid::now_v7()),
-        correlation_id: Some(correlation_id),
-        action,
-    }
 }

@@ -18,7 +18,8 @@ use crate::protocol::{
 
 use super::{
     history::Outlook,
-    load::{Load, Loads, Provider},
+    load::{Load, Loads},
+    provider::Provider,
     queue::WaiterId,
 };
 

@@ -3,13 +3,11 @@
 
 use std::collections::HashMap;
 
-use onex_types::{
-    ids::{Incarnation, Token},
-    time::Moment,
-};
+use onex_types::time::Moment;
 
 use super::{
     history::{Ended, History, Outlook},
+    provider::Provider,
     queue::Queue,
 };
 
@@ -20,9 +18,6 @@ const PROVIDERS_REMEMBERED_MAX: usize = 16_384;
 const INSTANCES_REPORTING_MAX: usize = 64;
 /// What another instance said of its calls counts for this long, in milliseconds.
 const REPORT_VALID_MILLIS: u64 = 3_000;
-
-/// A tool of one life of a node.
-pub(super) type Provider = (Incarnation, Token);
 
 /// What this instance knows of a provider.
 #[derive(Debug, Clone, Default)]
@@ -224,6 +219,7 @@ mod tests {
         BAD_MAX, DOUBTED_MILLIS_MAX, DOUBTED_MILLIS_MIN, FAILURES_MAX, OPEN_MILLIS_MAX,
         OPEN_MILLIS_MIN, SHOWN_MILLIS_MAX,
     };
+    use onex_types::ids::Incarnation;
 
     const SILENT: Ended = Ended::Silent(Duration::from_secs(1));
     const SHORT: Ended = Ended::Silent(Duration::from_millis(300));

@@ -13,7 +13,7 @@ use crate::protocol::names::Namespace;
 use super::{
     super::{bus::Bus, stop::Stop},
     SharedLoads,
-    load::Provider,
+    provider::Provider,
 };
 
 /// How long changes are gathered before they are sent.

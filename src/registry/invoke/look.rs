@@ -16,7 +16,8 @@ use crate::protocol::{
 use super::{
     Chosen, Invoke,
     choose::{Considerations, Considered, Field},
-    load::{Loads, Provider},
+    load::Loads,
+    provider::Provider,
     queue::WaiterId,
     under_way::{UnderWay, Waits},
 };

@@ -4,6 +4,7 @@ mod attempts;
 mod call;
 mod caller;
 mod choose;
+mod chosen;
 mod compiled;
 mod dry_run;
 mod history;
@@ -13,26 +14,24 @@ mod look;
 mod once;
 mod outcome;
 mod probe;
+mod provider;
 mod provider_client;
 mod queue;
 mod refuse;
+mod resolve;
 mod runs;
 mod under_way;
 mod verdict;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_nats::{Message, SubscribeError};
 use bytes::Bytes;
 use onex_core::{
     command::{Action, Command, Outcome as Decided},
-    node::Tool,
     state::State,
 };
-use onex_types::{
-    ids::{NodeId, RequesterId, Token},
-    time::Moment,
-};
+use onex_types::time::Moment;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -42,7 +41,7 @@ use uuid::Uuid;
 use crate::protocol::{
     error::{Error, ErrorCode, Outcome},
     frame::Parsed,
-    invoke::{InvokeRequest, ResolveToolReply, ResolveToolRequest},
+    invoke::InvokeRequest,
     names::{HEADER_TIMEOUT_MS, Namespace},
 };
 
@@ -52,17 +51,15 @@ use super::{
     contracts::Contracts,
     driver,
     message::to_bytes,
-    queries, refusal,
+    refusal,
     request::{Completion, InFlight, Replies},
     rights::Rights,
     settings::Settings,
     stop::Stop,
 };
 pub(super) use caller::Caller;
-use choose::Considerations;
+use chosen::Chosen;
 use compiled::{CompiledContract, CompiledContracts, Part};
-use load::Loads;
-use look::Query;
 use probe::Probe;
 use provider_client::ProviderClient;
 use under_way::SharedLoads;
@@ -107,26 +104,6 @@ pub(super) struct Parts {
 /// Calls that wait until a provider has room, at one instance. None of them has a turn among those under way, so that
 /// one slow tool does not keep others from being called.
 const INVOKES_QUEUED_MAX: u32 = 4_096;
-
-/// Whoever was chosen, copied out of the index.
-struct Chosen {
-    node_id: NodeId,
-    /// Who announced the node.
-    announced_by: RequesterId,
-    tool_name: Token,
-    tool_version: semver::Version,
-    contract_hash: String,
-    subject: String,
-    /// What is left of the node's time.
-    expires_in_ms: u64,
-    /// The contract as it was compiled before; else as it was announced.
-    contract: Result<Arc<CompiledContract>, Box<Tool>>,
-    /// How long one attempt may take, in milliseconds, where the contract says so.
-    attempt_timeout_ms: Option<u64>,
-    /// Whether somebody else could be asked as well.
-    has_another: bool,
-    revision: u64,
-}
 
 impl Invoke {
     /// Tells other instances what is under way.
@@ -256,49 +233,6 @@ impl Invoke {
         received.in_flight.permit = None;
         self.call(&mut received, &caller, request, turn, ignored)
             .await
-    }
-
-    /// `tool.resolve`
-    pub(super) async fn resolve_tool(
-        &self,
-        caller: &Caller,
-        Parsed { request, ignored }: Parsed<ResolveToolRequest>,
-    ) -> Result<Bytes, Error> {
-        let (choice, none) = (request.choice(), BTreeMap::new());
-        let query = Query {
-            name: &request.tool_name,
-            choice: &choice,
-            without: &none,
-            calls: false,
-        };
-        let (chosen, tool) = self
-            .checked(caller, || {
-                let then = |considered: &Considerations<'_>, revision, loads: &mut Loads| {
-                    let now = self.clock.now().mono;
-                    let one = considered
-                        .chosen()
-                        .ok_or_else(|| considered.refusal(query.name, query.choice))?;
-                    loads.resolved(&one.provider);
-                    let another = considered.has_another();
-                    let chosen = self.chosen(one, another, revision, now);
-                    // Of the same look: the node may announce another contract in the next moment.
-                    Ok((chosen, one.tool.clone()))
-                };
-                self.look(query, then)?
-            })
-            .await?;
-        let tool = queries::announced(&tool).ok_or_else(compiled::unreadable)?;
-        to_bytes(&ResolveToolReply {
-            tool_name: chosen.tool_name,
-            tool_version: chosen.tool_version,
-            provider_node_id: chosen.node_id,
-            subject: chosen.subject,
-            contract_hash: chosen.contract_hash,
-            contract: tool,
-            expires_in_ms: chosen.expires_in_ms,
-            revision: chosen.revision,
-            ignored,
-        })
     }
 
     /// What readers see.

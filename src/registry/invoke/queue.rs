@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use tokio::sync::oneshot;
 
-use super::load::Provider;
+use super::provider::Provider;
 
 /// Identifies a waiting call: the lower came first.
 pub(super) type WaiterId = u64;

@@ -8,10 +8,7 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 
 use super::{
-    super::clock::Clock,
-    history::Ended,
-    load::{Loads, Provider},
-    queue::WaiterId,
+    super::clock::Clock, history::Ended, load::Loads, provider::Provider, queue::WaiterId,
 };
 
 /// The loads behind a lock that is never held across an await. Where the index's is held as well, that one is taken

@@ -14,7 +14,10 @@ use crate::protocol::{
     uri::EndpointUri,
 };
 
-use super::{Catalog, cursor, page};
+use super::{
+    Catalog,
+    page::{cursor, page},
+};
 
 /// Buses, a page of at most `limit`.
 pub(in crate::registry) fn buses(
@@ -32,8 +35,18 @@ pub(in crate::registry) fn buses(
     Ok(page(state.revision(), found, limit))
 }
 
+impl Catalog<'_> {
+    /// The first `shown` buses of a node in the order of their ids, and how many it has.
+    pub(in crate::registry) fn buses_of(self, id: &NodeId, shown: usize) -> (Vec<BusItem>, usize) {
+        let ids: Vec<_> = of_node(self.state, id).collect();
+        let shown = ids.iter().take(shown);
+        let items = shown.filter_map(|id| of_id(self.state, id, self.now));
+        (items.collect(), ids.len())
+    }
+}
+
 /// The buses of a node, in the order of their ids.
-pub(super) fn of_node(state: &State, node_id: &NodeId) -> impl Iterator<Item = BusId> {
+fn of_node(state: &State, node_id: &NodeId) -> impl Iterator<Item = BusId> {
     let filter = BusFilter {
         node_id: Some(node_id.clone()),
         protocol: None,
@@ -42,7 +55,7 @@ pub(super) fn of_node(state: &State, node_id: &NodeId) -> impl Iterator<Item = B
 }
 
 /// A bus in a list.
-pub(super) fn of_id(state: &State, id: &BusId, now: Moment) -> Option<BusItem> {
+fn of_id(state: &State, id: &BusId, now: Moment) -> Option<BusItem> {
     let (_, bus) = state.bus(id)?;
     let active = state.reads_live(&Key::Bus(id.clone()), now);
     item(id, bus, active)

@@ -16,9 +16,7 @@ use onex_types::{
     time::Moment,
 };
 
-use crate::protocol::{bus::BusItem, describe::Totals, port::LeaseReply};
-
-use super::{buses, leases};
+use crate::protocol::describe::Totals;
 
 /// A node, live or ended and remembered.
 #[derive(Clone, Copy)]
@@ -156,25 +154,6 @@ impl<'a> Catalog<'a> {
     pub(in crate::registry) fn is_leased(self, lease_id: LeaseId) -> bool {
         let key = self.state.indexes.lease(lease_id);
         key.is_some_and(|key| self.state.reads_live(&Key::Port(key.clone()), self.now))
-    }
-
-    /// The live leases that end with a node.
-    pub(in crate::registry) fn leases_of(self, id: &NodeId) -> Vec<LeaseReply> {
-        let Some(view) = self.state.live_node(id) else {
-            return Vec::new();
-        };
-        let owned = self.state.owned(&view.owner(), None);
-        owned
-            .filter_map(|key| leases::of_key(self.state, key, self.now))
-            .collect()
-    }
-
-    /// The first `shown` buses of a node in the order of their ids, and how many it has.
-    pub(in crate::registry) fn buses_of(self, id: &NodeId, shown: usize) -> (Vec<BusItem>, usize) {
-        let ids: Vec<_> = buses::of_node(self.state, id).collect();
-        let shown = ids.iter().take(shown);
-        let items = shown.filter_map(|id| buses::of_id(self.state, id, self.now));
-        (items.collect(), ids.len())
     }
 
     /// How much there is.

@@ -11,7 +11,7 @@ use crate::protocol::{
     tool::{ToolItem, ToolListRequest},
 };
 
-use super::{Catalog, bad_cursor, buses::buses, nodes::nodes, pools::pools, tools::tools};
+use super::{Catalog, buses::buses, nodes::nodes, page::bad_cursor, pools::pools, tools::tools};
 
 /// The lists that follow each other on the pages of the registry.
 const LISTS: [(Section, &str); 4] = [

@@ -13,7 +13,7 @@ use crate::protocol::{
     port::{Availability, LeaseReply, LeaseStatus, ListRequest, Page, ResolveRequest},
 };
 
-use super::{Catalog, bad_cursor};
+use super::{Catalog, page::bad_cursor};
 
 /// A heartbeat is due after this part of what is left.
 const RENEW_AFTER_PART: u64 = 3;
@@ -71,8 +71,21 @@ pub(in crate::registry) fn granted(held: &Held, revision: u64, now: Now) -> Leas
     }
 }
 
+impl Catalog<'_> {
+    /// The live leases that end with a node.
+    pub(in crate::registry) fn leases_of(self, id: &NodeId) -> Vec<LeaseReply> {
+        let Some(view) = self.state.live_node(id) else {
+            return Vec::new();
+        };
+        let owned = self.state.owned(&view.owner(), None);
+        owned
+            .filter_map(|key| of_key(self.state, key, self.now))
+            .collect()
+    }
+}
+
 /// The lease under a key, as it is shown, if it reads as live.
-pub(super) fn of_key(state: &State, key: &Key, now: Moment) -> Option<LeaseReply> {
+fn of_key(state: &State, key: &Key, now: Moment) -> Option<LeaseReply> {
     let Key::Port(port) = key else {
         return None;
     };

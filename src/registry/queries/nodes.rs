@@ -26,7 +26,11 @@ use crate::protocol::{
 };
 
 use super::super::refusal;
-use super::{Catalog, CatalogNode, cursor, page, texts::Texts};
+use super::{
+    Catalog, CatalogNode,
+    page::{cursor, page},
+    texts::Texts,
+};
 
 /// Leases, and buses, that a node's description shows where there is room for them.
 pub(in crate::registry) const SHOWN_MAX: usize = 100;

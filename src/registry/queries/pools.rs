@@ -11,7 +11,7 @@ use crate::protocol::{
     port::Page,
 };
 
-use super::{Catalog, bad_cursor};
+use super::{Catalog, page::bad_cursor};
 
 /// Pools, a page of at most `limit`.
 pub(in crate::registry) fn pools(

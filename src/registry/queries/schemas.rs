@@ -16,7 +16,10 @@ use onex_core::{
     node_index::NodeFilter,
 };
 
-use super::{Catalog, CatalogNode, cursor, page};
+use super::{
+    Catalog, CatalogNode,
+    page::{cursor, page},
+};
 
 /// Tools, and nodes, among which a name is looked for that is like an unknown one.
 const NEAREST_OF_MAX: usize = 1_000;

@@ -17,7 +17,10 @@ use crate::protocol::{
 };
 
 use super::nodes::again;
-use super::{Catalog, CatalogNode, bad_cursor, cursor, page};
+use super::{
+    Catalog, CatalogNode,
+    page::{bad_cursor, cursor, page},
+};
 
 /// Between the version and the node of a cursor; neither has it.
 const CURSOR_SEPARATOR: char = ':';

@@ -1,0 +1,38 @@
+//! Which host a request means.
+
+use onex_core::{host_names::Meaning, state::State};
+use onex_types::ids::Host;
+
+use crate::{
+    machine::spelled,
+    protocol::error::{Error, Outcome},
+    registry::hosts::ambiguous,
+};
+
+use super::shared::Intake;
+
+impl Intake {
+    /// The name that leases are kept by, in the place of another name or address of that host.
+    pub(in crate::registry) fn meant(&self, host: Host) -> Result<Host, Error> {
+        let host = spelled(host).map_err(|error| Error::invalid("/host", error.to_string()))?;
+        if host == *self.own_host.name() {
+            return Ok(host);
+        }
+        let now = self.clock.now().mono;
+        let meaning = |state: &State| self.own_host.meaning(state, &host, now);
+        match self.driver.handle.reads.with(now, meaning) {
+            Some(Meaning::One(host)) => Ok(host),
+            Some(Meaning::Several(hosts)) => Err(ambiguous(&host, &hosts)),
+            None => Err(Error::unavailable(Outcome::None)),
+        }
+    }
+
+    /// Whether a lease, a node or an instance has named that host, as far as readers see.
+    pub(in crate::registry) fn knows_host(&self, host: &Host) -> bool {
+        let now = self.clock.now().mono;
+        let known = |state: &State| {
+            state.has_named(host) || self.own_host.running(state, now).contains(host)
+        };
+        self.driver.handle.reads.with(now, known).unwrap_or(true)
+    }
+}
