@@ -10,6 +10,8 @@ SHELL := /bin/bash
 TOOLS := $(CURDIR)/.tools
 # What the tests write down for tests/project/traffic.rs.
 TRAFFIC := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/traffic
+# Signals that were ignored when make was started, as by nohup, stay ignored in what it runs: tests send them.
+SIGNALS := env $(shell env --default-signal true 2>/dev/null && echo --default-signal)
 PYTHON ?= python3
 CARGO ?= cargo
 GO ?= go
@@ -34,7 +36,7 @@ serve: tools-serve
 test: tools
 	@echo '==> cargo test (the first time builds for a few minutes)'
 	@rm -rf "$(TRAFFIC)"
-	@PATH="$(TOOLS)/bin:$$PATH" ONEX_TRAFFIC="$(TRAFFIC)" $(CARGO) test --locked --workspace $(ARGS)
+	@$(SIGNALS) PATH="$(TOOLS)/bin:$$PATH" ONEX_TRAFFIC="$(TRAFFIC)" $(CARGO) test --locked --workspace $(ARGS)
 	@echo '==> what the tests sent and got, against schemas/$(if $(strip $(ARGS)),; a part of the tests cannot show that none is missing)'
 	@ONEX_TRAFFIC="$(TRAFFIC)" $(CARGO) test --locked --quiet --test project -- --ignored --nocapture \
 	    $(if $(strip $(ARGS)),every_message_is_well,traffic::)
