@@ -7,7 +7,7 @@ use crate::registry::{Accepted, Report};
 use super::{
     connection::Flags,
     failure::{Exit, Failure},
-    output::{Output, Table, span},
+    output::{Output, Table, span, yes_or_no},
     store_access::{Access, StoreAccess},
 };
 
@@ -97,7 +97,11 @@ fn show(report: &Report, output: Output) -> Result<(), Failure> {
                 .row(["Entries", &report.messages.to_string()])
                 .row(["Size", &size])
                 .row(["Last event", &number(report.event_revision)])
-                .row(["Noted here", &number(noted)]);
+                .row(["Noted here", &number(noted)])
+                .row([
+                    "A registry starts on it",
+                    yes_or_no(report.refused.is_none()),
+                ]);
             vec![table.into()]
         },
     )

@@ -9,11 +9,12 @@ use crate::{
 
 use super::environment;
 
-/// A base folder of the XDG specification: where `variable` says, else below the home folder; none when
-/// there is none.
+/// A base folder of the XDG specification: where `variable` says, if that is an absolute path, else below the home folder; none
+/// when there is none.
 pub(super) fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
     let set = |name| environment::path(name).map(PathBuf::from);
-    set(variable).or_else(|| Some(set("HOME")?.join(below_home)))
+    let said = set(variable).filter(|path| path.is_absolute());
+    said.or_else(|| Some(set("HOME")?.join(below_home)))
 }
 
 /// Where it is noted how far the store of that server is.

@@ -169,6 +169,12 @@ pub(super) fn listen(text: &str) -> Result<SocketAddr, Invalid> {
             "must be ADDR:PORT, as 127.0.0.1:4222 or localhost:4222: {why}"
         ))
     };
+    let has_port = text
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if !has_port {
+        return Err(invalid(format!("{text:?} has no port")));
+    }
     let addresses = text.to_socket_addrs();
     let addresses = addresses.map_err(|error| invalid(error.to_string()))?;
     let first = addresses.min_by_key(SocketAddr::is_ipv6);

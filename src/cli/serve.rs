@@ -145,7 +145,7 @@ pub(super) struct Serve {
     /// Calls of tools under way at the same time; one more is told BUSY.
     #[arg(long, env = "ONEX_INVOKES_MAX", value_name = "N", default_value_t = settings::INVOKES_MAX, value_parser = parse::number::<u32>(1..=u32::MAX.into()))]
     invokes_max: u32,
-    /// Calls that one provider may have under way from this instance; further ones wait.
+    /// Calls of one tool that one node may have under way from this instance; further ones wait.
     #[arg(long, env = "ONEX_INVOKES_PER_PROVIDER_MAX", value_name = "N", default_value_t = settings::INVOKES_PER_PROVIDER_MAX, value_parser = parse::number::<u32>(1..=u32::MAX.into()))]
     invokes_per_provider_max: u32,
     /// Calls that may wait, first come first served, until one provider has room; one more is told BUSY.

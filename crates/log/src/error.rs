@@ -31,6 +31,12 @@ pub enum Error {
         "the NATS server has no JetStream for this account. Start it with --jetstream, or enable it for the account"
     )]
     NoJetStream,
+    /// Nobody answers for JetStream.
+    #[error(
+        "JetStream does not answer. A cluster without a leader is silent, and so is a server that lets this user not publish \
+         on $JS.API.>"
+    )]
+    JetStreamSilent,
     /// The server has no room even for the smallest log.
     #[error(
         "the NATS server has no room for stream {stream} of {bytes} bytes: {description}. Give JetStream more storage, \

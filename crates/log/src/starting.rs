@@ -87,7 +87,10 @@ pub(crate) fn is_room(code: u64, description: &str) -> bool {
 
 /// Waits until JetStream is there.
 pub(crate) async fn await_jetstream(api: &Api) -> Result<(), Error> {
-    ready(|| api.account()).await
+    ready(|| api.account()).await.map_err(|error| match error {
+        Error::Silent { .. } => Error::JetStreamSilent,
+        error => error,
+    })
 }
 
 /// The stream as it is.

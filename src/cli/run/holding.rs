@@ -1,6 +1,9 @@
 //! The leases of a command under way: what is said of them, and until when the command may run.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use futures::future::{join_all, select_all};
 use jiff::Timestamp;
@@ -144,9 +147,10 @@ pub(super) fn keep(held: Vec<LeaseGuard>) {
 /// Gives all of them back, at the same time.
 pub(super) async fn release(held: Vec<LeaseGuard>, output: Output) {
     let released = held.into_iter().map(|guard| async {
-        let (what, lost) = (shown(&guard), guard.remaining().is_zero());
+        let (what, left, since) = (shown(&guard), guard.remaining(), Instant::now());
         match guard.release().await {
-            Err(error) if !lost => {
+            // What has ended meanwhile is nobody's any more.
+            Err(error) if since.elapsed() < left => {
                 let why = crate::chain(&error);
                 output.note(&format!(
                     "onex: {what} was not released, and stays taken until its lease ends: {why}"

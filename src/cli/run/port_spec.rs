@@ -7,6 +7,7 @@ use onex_types::ids::{Invalid, Name, Port, Token};
 
 use crate::{
     cli::{parse, variables},
+    machine::is_loopback,
     protocol::port::RequestedTransport,
 };
 
@@ -111,7 +112,7 @@ fn read(text: &str) -> Result<PortSpec, Invalid> {
         Some((rest, port)) => (rest, Some(number(port)?)),
     };
     let (name, protocol) = rest.split_once('=').unwrap_or((rest, transport));
-    if let (Some(port), true) = (port, name.is_empty() || name.parse::<IpAddr>().is_ok()) {
+    if let (Some(port), true) = (port, name.is_empty() || is_address(name)) {
         let behind = text.get(name.len()..).unwrap_or_default();
         let behind = behind.replacen(&format!(":{port}"), "", 1);
         return Err(Invalid(if name.is_empty() {
@@ -183,6 +184,11 @@ fn in_order(text: &str) -> Option<String> {
     let right = parts.fold(name.to_owned(), |right, part| right + &part);
     let only_moved = right != text && right.len() == text.len();
     (only_moved && read(&right).is_ok()).then_some(right)
+}
+
+/// Whether it names a machine, as before the port of an address.
+fn is_address(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok() || text.parse().is_ok_and(|host| is_loopback(&host))
 }
 
 /// Whether it is a port that is meant: digits alone are never a name.

@@ -139,7 +139,7 @@ impl Words {
         let place = place(Part::Name).or_else(|| place(Part::Value));
         self.refused(
             "cannot be sent as it is",
-            &violation.message,
+            &violation.to_string(),
             place.as_ref(),
         )
     }
