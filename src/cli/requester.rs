@@ -63,7 +63,7 @@ pub(super) fn known() -> Option<RequesterId> {
 /// The user's id; made where there is none yet.
 fn own() -> Result<RequesterId, Failure> {
     let failed = |message: String| {
-        Failure::new(Exit::Usage, "NO_REQUESTER_ID", message)
+        Failure::new(Exit::Failed, "NO_REQUESTER_ID", message)
             .hint("say who asks with --requester UUID, or ONEX_REQUESTER_ID")
     };
     let folder = folder().ok_or_else(|| failed("there is no home folder".to_owned()))?;

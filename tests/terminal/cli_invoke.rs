@@ -491,7 +491,7 @@ onex: tool add of node calc answered with an error of its own, TOO_MUCH: 3 is to
     let ran = bus.run(&invoke).await.exits(1);
     let shown = "\
 onex: the result of tool add of node calc is not as its contract says
-      the result/sum \"3\" is not of type \"integer\"
+      the result at /sum \"3\" is not of type \"integer\"
       execution UUID: it was executed
       it answered {\"sum\":\"3\"}
 ";
@@ -775,7 +775,10 @@ async fn numbers_of_any_length_come_as_they_are() {
     assert_eq!(calc.got()[0].text, args);
 
     for (args, said) in [
-        (r#"{"a": {"b": 1, "b": 2}}"#, "--args:1:16: is there twice"),
+        (
+            r#"{"a": {"b": 1, "b": 2}}"#,
+            "--args:1:16: /a/b is there twice",
+        ),
         (
             &format!("{{\"a\": {}1{}}}", "[".repeat(64), "]".repeat(64)),
             "64 levels",

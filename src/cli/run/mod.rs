@@ -313,7 +313,6 @@ fn fail(output: Output, failure: &Failure) -> ExitCode {
     output.failure(failure);
     match failure.exit {
         Exit::Usage | Exit::Unreachable | Exit::Later => failure.exit.into(),
-        _ if failure.may_pass() => Exit::Later.into(),
         Exit::Done | Exit::Failed | Exit::Partly => exit::OWN_FAILURE.into(),
     }
 }
