@@ -27,6 +27,11 @@ async fn events_are_told_once_and_in_order_whoever_publishes() {
             }
             if n == 20 {
                 instances[0].kill();
+                // What the server passes on to it meanwhile is lost.
+                until("the server to know that it is gone", async || {
+                    (caller.micro("PING").await.len() == 1).then_some(())
+                })
+                .await;
             }
         }
         // The other one takes over, with what was not out yet.
