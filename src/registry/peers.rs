@@ -31,7 +31,7 @@ use super::{
 
 /// How often the others are asked.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
-/// Instances of which more than so many answer are not listened to any more.
+/// Answers to one question that are taken, at most.
 const INSTANCES_MAX: usize = 256;
 /// Bytes of an answer, at most.
 const IDENTITY_BYTES_MAX: usize = 4_096;

@@ -82,13 +82,12 @@ impl Registry {
         let rights = Rights::new(&settings, nats);
         let connection = connect(nats, &rights).await?;
         tell_of_connection(nats, &connection.client, began);
-        let peers = peers::all(&connection.client).await;
         let bus = Bus::new(connection.client.clone());
         let mut start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop.clone());
         let log = settings.log(nats);
         if !onex_log::exists(&log).await? {
             // A start that is refused makes nothing.
-            peers::check(&peers, &start.own())?;
+            peers::check(&peers::all(&connection.client).await, &start.own())?;
         }
         let (mut log, store) = onex_log::open(log).await?;
         let name = format!("{SERVICE} events");
@@ -97,6 +96,8 @@ impl Registry {
             .await?;
         let (events, high_water) = events(&settings, &publishing, &store).await?;
         rights.start(nats, &stop).await?;
+        // To have a store may have taken a while: who runs by now?
+        let peers = peers::all(&connection.client).await;
         let loaded = driver::load(&mut log, &store, None, &high_water, clock).await?;
         // Before there are settings in the log: a start that is refused leaves none behind.
         if loaded.state().settings().is_some() {
