@@ -2,7 +2,7 @@
 //!
 //!     NATS_URL=nats://127.0.0.1:4222 cargo run --example node -- greeter
 //!
-//! Ctrl-C ends it. What it does in the background, and what you can rely on: `onex_registry::client::Node`.
+//! Ctrl-C ends it. What it does in the background, and what you can rely on: `onex_client::Node`.
 
 use std::{
     env,
@@ -10,9 +10,8 @@ use std::{
     time::Duration,
 };
 
-use onex_registry::{
-    chain,
-    client::{Call, Client, Error, Failure, Life, Node},
+use onex_client::{
+    Call, Client, Error, Failure, Life, Node, chain,
     protocol::{names::Namespace, tool::Tool},
 };
 use schemars::JsonSchema;

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     match arguments.next() {
         Some(subcommand) if subcommand == embedded::CHILD => {
             let Err(error) = embedded::child(arguments);
-            eprintln!("onex {}: {}", embedded::CHILD, onex_registry::chain(&error));
+            eprintln!("onex {}: {}", embedded::CHILD, onex_types::chain(&error));
             ExitCode::FAILURE
         }
         #[cfg(target_os = "linux")]

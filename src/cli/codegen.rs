@@ -12,8 +12,8 @@ use semver::{Version, VersionReq};
 use crate::{
     client,
     codegen::{self, Language, Order, Source},
+    contract::canonical::contract_hash,
     protocol::{
-        canonical::contract_hash,
         error::ErrorCode,
         names::Namespace,
         tool::{Tool, ToolDescribeReply, ToolDescribeRequest, ToolListRequest},

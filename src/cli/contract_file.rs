@@ -6,14 +6,18 @@ use onex_types::ids::Token;
 use semver::VersionReq;
 use serde_json::{Value, value::RawValue};
 
-use crate::protocol::{
-    canonical::contract_hash,
-    contract::{self, below},
-    error::{Error, ErrorCode},
-    frame,
-    json::JsonText,
-    tool::Tool,
-    validator::Violation,
+use crate::{
+    contract::{
+        canonical::contract_hash,
+        contract::{self, below},
+    },
+    protocol::violation::Violation,
+    protocol::{
+        error::{Error, ErrorCode},
+        frame,
+        json::JsonText,
+        tool::Tool,
+    },
 };
 
 use super::{

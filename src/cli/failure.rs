@@ -343,10 +343,12 @@ impl From<client::Error> for Failure {
             }
             client::Error::TooLarge(_) => Self::new(Exit::Failed, "TOO_LARGE", message),
             client::Error::Unfit(error) => Self::usage(Self::refused(&error).message),
-            client::Error::Over(_) => Self::new(Exit::Failed, "OVER", crate::chain(&error)),
-            client::Error::Listen { .. } => Self::new(Exit::Failed, "LISTEN", crate::chain(&error)),
+            client::Error::Over(_) => Self::new(Exit::Failed, "OVER", onex_types::chain(&error)),
+            client::Error::Listen { .. } => {
+                Self::new(Exit::Failed, "LISTEN", onex_types::chain(&error))
+            }
             client::Error::Malformed { .. } | client::Error::Endless { .. } => {
-                Self::new(Exit::Failed, "MALFORMED_REPLY", crate::chain(&error))
+                Self::new(Exit::Failed, "MALFORMED_REPLY", onex_types::chain(&error))
                     .hint("does something else than a registry of this protocol answer there?")
             }
         };

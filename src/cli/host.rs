@@ -1,11 +1,8 @@
 //! The machine that a command is about: the caller's own, where no other is named.
 
+use onex_machine::own_host;
+use onex_machine::{Machine, is_loopback, spelled};
 use onex_types::ids::{Host, Invalid};
-
-use crate::{
-    client::own_host,
-    machine::{Machine, is_loopback, spelled},
-};
 
 use super::{environment::variable, failure::Failure};
 

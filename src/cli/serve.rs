@@ -10,14 +10,14 @@ use std::{
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, builder::ValueParser, parser::ValueSource};
+use onex_machine::is_loopback;
+use onex_machine::own_host;
 use onex_types::ids::{Host, Ttl};
 use tokio::sync::watch;
 
 use crate::{
-    client::own_host,
     connect::Options,
     embedded,
-    machine::is_loopback,
     protocol::{
         inbox::{InboxPrefix, Inboxes},
         subject::{SubjectPattern, ToolSubjects},

@@ -169,7 +169,7 @@ pub(super) fn unconnected(error: &connect::Error, target: &Target) -> Failure {
         | connect::Error::Pem(..)
         | connect::Error::KeyPair(..)
         | connect::Error::Url(..) => {
-            return Failure::usage(crate::chain(error)).about(target.whose(error));
+            return Failure::usage(onex_types::chain(error)).about(target.whose(error));
         }
     };
     match cause.kind() {
@@ -177,12 +177,12 @@ pub(super) fn unconnected(error: &connect::Error, target: &Target) -> Failure {
             let message = format!(
                 "the NATS server at {server} ({}) does not let us in: {}",
                 target.because,
-                plain(&crate::chain(cause))
+                plain(&onex_types::chain(cause))
             );
             Failure::new(Exit::Failed, "ACCESS_DENIED", message)
                 .hint(format!("say who you are with {}", target.flags.who))
         }
-        _ => unreachable(&crate::chain(cause), target),
+        _ => unreachable(&onex_types::chain(cause), target),
     }
 }
 

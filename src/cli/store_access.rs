@@ -42,8 +42,8 @@ pub(super) struct Access {
 impl StoreAccess {
     /// The store on a running server; where none is named that of a server of its own, which is started for it.
     pub(super) async fn open(&self, flags: &Flags) -> Result<Access, Failure> {
-        let host = crate::client::own_host();
-        let host = host.map_err(|error| Failure::usage(crate::chain(&error)))?;
+        let host = onex_machine::own_host();
+        let host = host.map_err(|error| Failure::usage(onex_types::chain(&error)))?;
         let mut settings = Settings {
             namespace: flags.namespace(),
             ..Settings::on(host)
@@ -63,13 +63,13 @@ impl StoreAccess {
                 "--store-nats and --store-creds are for a running NATS server: say which with --nats or --context".to_owned(),
             ));
         }
-        let usage = |error: anyhow::Error| Failure::usage(crate::chain(error.as_ref()));
+        let usage = |error: anyhow::Error| Failure::usage(onex_types::chain(error.as_ref()));
         let listen = ([127, 0, 0, 1], 0).into();
         let options = embedded_options(listen, self.data.as_ref()).map_err(usage)?;
         settings.notes = notes(&settings, options.data.display().to_string());
         let server = embedded::Server::start(&options).await;
         let server = server.map_err(|error| {
-            let message = crate::chain(&error);
+            let message = onex_types::chain(&error);
             if is_about_data(&error) {
                 Failure::usage(message)
             } else {
@@ -105,7 +105,7 @@ impl Access {
         if let Some((error, target)) = unreached {
             return session::unconnected(error, target);
         }
-        let message = plain(&crate::chain(error)).into_owned();
+        let message = plain(&onex_types::chain(error)).into_owned();
         match error {
             DoctorError::Backup(
                 BackupError::File { .. }

@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::protocol::canonical::representative;
+use crate::contract::canonical::representative;
 
 use super::{
     header::CHECKSUM_LABEL,

@@ -5,14 +5,13 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use socket2::{Domain, Socket, Type};
-
 use onex_core::command::Probed;
 use onex_types::{
     ids::{Port, Transport},
     key::PortKey,
     ports::PortRange,
 };
+use socket2::{Domain, Socket, Type};
 
 /// Tries to bind the port on all addresses of both families, and lets go at once.
 ///

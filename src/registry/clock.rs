@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, Unit};
-
 use onex_types::time::{Moment, MonoTime, Now};
 
 /// This process's clock. It stands while the machine sleeps, which only makes leases last longer.

@@ -1,7 +1,7 @@
 //! Checks of contracts and of values, on threads of their own: an untrusted schema may take long to check, and must not
 //! delay other requests.
 //!
-//! A check that has begun runs to its end; the bounds of `protocol::validator` limit its time. Announced contracts,
+//! A check that has begun runs to its end; the bounds of `contract::validator` limit its time. Announced contracts,
 //! contracts that are compiled before a first call, long calls that are parsed, and values that are checked wait in queues
 //! of their own, short and long ones apart. So hostile contracts and arguments keep no tool from being called, and long
 //! checks delay no short one. Each queue is shared fairly between callers (`fair_queue`).
@@ -12,15 +12,16 @@ use onex_core::node::Tool;
 use onex_types::ids::{NodeId, RequesterId};
 use tokio::time::Instant;
 
-use crate::protocol::{
-    contract::ToolRules,
-    endpoint::{Endpoint, REQUEST_BYTES_MAX},
-    error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-    names::Namespace,
-    subject::{ToolSubjects, check_subject},
-    tool::PROVIDERS_SHOWN_MAX,
-    validator::Weight,
-    warning::{Warning, WarningCode},
+use crate::{
+    contract::{ToolRules, validator::Weight},
+    protocol::{
+        endpoint::{Endpoint, REQUEST_BYTES_MAX},
+        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
+        names::Namespace,
+        subject::{ToolSubjects, check_subject},
+        tool::PROVIDERS_SHOWN_MAX,
+        warning::{Warning, WarningCode},
+    },
 };
 
 use super::{

@@ -101,7 +101,7 @@ pub enum DoctorError {
 
 impl From<LoadError> for DoctorError {
     fn from(error: LoadError) -> Self {
-        Self::Load(crate::chain(&error))
+        Self::Load(onex_types::chain(&error))
     }
 }
 
@@ -215,7 +215,7 @@ impl Doctor {
         driver.stop();
         let ended = driver.ended().await;
         let undecided = |why: &str| {
-            let ended = ended.as_ref().map(|ended| crate::chain(&**ended));
+            let ended = ended.as_ref().map(|ended| onex_types::chain(&**ended));
             DoctorError::Undecided(ended.unwrap_or_else(|| why.to_owned()))
         };
         let outcome = decided.map_err(|_| undecided("no answer in time"))?;

@@ -27,7 +27,7 @@ impl Fatal {
     /// Why the engine has ended; none where it died of a fault of its own.
     pub(super) fn of_engine(ended: Option<Arc<Ended>>) -> Self {
         match ended {
-            Some(ended) => Self::Store(crate::chain(&*ended)),
+            Some(ended) => Self::Store(onex_types::chain(&*ended)),
             None => Self::TaskEnded("engine"),
         }
     }

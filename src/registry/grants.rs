@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use onex_machine::Machine;
 use onex_types::{ids::Host, ports::PortRange};
 use uuid::Uuid;
 
-use crate::{
-    machine::Machine,
-    protocol::{
-        describe::Instance,
-        names::{Namespace, PROTOCOL_MINOR, SERVICE},
-    },
+use crate::protocol::{
+    describe::Instance,
+    names::{Namespace, PROTOCOL_MINOR, SERVICE},
 };
 
 use super::{

@@ -3,11 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use async_nats::Client;
+use onex_machine::Machine;
 use onex_types::ids::Host;
 use tokio::time::timeout;
 use uuid::Uuid;
-
-use crate::machine::Machine;
 
 use super::micro;
 

@@ -8,14 +8,12 @@ use std::{
     },
 };
 
+use onex_machine::is_loopback;
 use onex_types::{ids::Host, time::Moment};
 
-use crate::{
-    machine::is_loopback,
-    protocol::{
-        error::Error,
-        warning::{Warning, WarningCode},
-    },
+use crate::protocol::{
+    error::Error,
+    warning::{Warning, WarningCode},
 };
 
 /// For how long after it was last heard of an instance counts as running, in milliseconds. Instances ask for each

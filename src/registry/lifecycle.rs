@@ -3,9 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use onex_core::record::InstanceId;
+use onex_nats::serving::round_trip;
 use tokio::{sync::watch, time::timeout};
-
-use crate::serving::round_trip;
 
 use super::{
     fatal::Fatal,

@@ -8,10 +8,9 @@ use onex_core::{
     slot::Slot,
     state::State,
 };
+use onex_machine::{Machine, is_loopback};
 use onex_types::{ids::Host, time::Moment};
 use uuid::Uuid;
-
-use crate::machine::{Machine, is_loopback};
 
 use super::hosts::Heard;
 

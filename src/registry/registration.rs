@@ -10,12 +10,16 @@ use onex_core::{
 use onex_types::ids::{NodeId, Ttl};
 use serde_json::{Map, Value};
 
-use crate::protocol::{
-    canonical::{contract_hash, node_base_hash},
-    contract::{ToolRules, check_tool, check_tools, subject_of},
-    error::{Error, ErrorCode},
-    node::RegisterRequest,
-    tool::Tool,
+use crate::{
+    contract::{
+        canonical::{contract_hash, node_base_hash},
+        contract::{ToolRules, check_tool, check_tools, subject_of},
+    },
+    protocol::{
+        error::{Error, ErrorCode},
+        node::RegisterRequest,
+        tool::Tool,
+    },
 };
 
 /// Members of a request that say how it is to be carried out, or that have a place of their own.

@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
+use onex_nats::serving::round_trip;
+
 use crate::{
     connect::{self, Options},
     protocol::names::SERVICE,
-    serving::round_trip,
     throttle::LogThrottle,
 };
 
@@ -129,7 +130,10 @@ impl Opener {
                 }
                 Err(error) => {
                     if failures.admits() {
-                        tracing::warn!(error = crate::chain(&error), "no requests can be taken");
+                        tracing::warn!(
+                            error = onex_types::chain(&error),
+                            "no requests can be taken"
+                        );
                     }
                 }
             }

@@ -15,6 +15,7 @@ use onex_core::{
     state::State,
 };
 use onex_log::Derived;
+use onex_machine::Machine;
 use onex_types::{
     ids::{Host, Ttl},
     ports::PortRange,
@@ -24,7 +25,6 @@ use uuid::Uuid;
 
 use crate::{
     connect as nats_connect,
-    machine::Machine,
     protocol::{describe::Registry as Describing, endpoint::NODE_BYTES_MAX, names::SERVICE},
 };
 
@@ -375,7 +375,7 @@ async fn ready(driver: &Driver<Completion>) -> Result<(), StartError> {
     }
     Err(match driver.ended().await.as_deref() {
         Some(driver::Ended::Differs(differences)) => StartError::Settings(differences.clone()),
-        Some(ended) => StartError::Ended(crate::chain(ended)),
+        Some(ended) => StartError::Ended(onex_types::chain(ended)),
         None => StartError::Ended("see the log".to_owned()),
     })
 }

@@ -37,7 +37,7 @@ pub enum StartError {
 
 impl From<LoadError> for StartError {
     fn from(error: LoadError) -> Self {
-        Self::Load(crate::chain(&error))
+        Self::Load(onex_types::chain(&error))
     }
 }
 

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use onex_registry::codegen::{Language, Order, Source, Via, generate};
-use onex_registry::protocol::{canonical::contract_hash, names::Namespace, tool::Tool};
+use onex_registry::{
+    contract::canonical::contract_hash,
+    protocol::{names::Namespace, tool::Tool},
+};
 use serde_json::{Value, json};
 
 use super::harness::{installed, root};
@@ -135,13 +138,7 @@ fn libraries() -> Vec<(String, PathBuf)> {
     for line in text.lines() {
         let message: Value = serde_json::from_str(line).unwrap();
         let name = message["target"]["name"].as_str().unwrap_or_default();
-        let wanted = [
-            "onex_registry",
-            "serde",
-            "serde_json",
-            "async_nats",
-            "tokio",
-        ];
+        let wanted = ["onex_client", "serde", "serde_json", "async_nats", "tokio"];
         let files = message["filenames"].as_array().into_iter().flatten();
         let mut files = files.filter_map(Value::as_str).map(PathBuf::from);
         let library = files.find(|file| file.extension().is_some_and(|of| of == "rlib"));

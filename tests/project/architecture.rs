@@ -7,44 +7,37 @@ use std::{
 };
 
 /// Lines that a source file should not exceed.
-const FILE_LINES_MAX: usize = 450;
+const FILE_LINES_MAX: usize = 480;
 
-/// Module -> the modules of ours that it may use.
+/// Module of the package at the root -> those that it may use. Between crates the manifests say it.
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli", "embedded"]),
     (
         "cli",
         &[
-            "client", "codegen", "connect", "embedded", "machine", "protocol", "registry",
+            "client", "codegen", "connect", "contract", "embedded", "protocol", "registry",
         ],
     ),
-    ("client", &["protocol", "machine", "serving"]),
-    ("codegen", &["protocol"]),
-    (
-        "registry",
-        &["connect", "machine", "serving", "protocol", "throttle"],
-    ),
-    ("protocol", &[]),
+    ("codegen", &["contract", "protocol"]),
+    ("registry", &["connect", "contract", "protocol", "throttle"]),
     ("embedded", &["server_version"]),
-    // The root gives everybody what is in it.
-    ("causes", &[]),
-    // Of `crates/nats`, under the names that the root gives them.
-    ("connect", &[]),
-    ("machine", &[]),
-    ("server_version", &[]),
-    ("serving", &[]),
     ("throttle", &[]),
+    // Crates, under the names that the root gives them.
+    ("client", &[]),
+    ("connect", &[]),
+    ("contract", &[]),
+    ("protocol", &[]),
+    ("server_version", &[]),
 ];
 
-/// Words that must not stand in a module's code, and the files that are excepted.
+/// Folders, words that must not stand in their code, and the files that are excepted.
 const ABSENCES: &[(&str, &[&str], &[&str])] = &[
-    ("protocol", &["tokio", "async_nats", "async fn"], &[]),
-    ("codegen", &["tokio", "std::fs"], &[]),
+    ("src/codegen", &["tokio", "std::fs"], &[]),
     // Where it stands in what is written.
-    ("codegen", &["async fn"], &["rust.rs"]),
-    ("registry", &["jetstream", "$KV", "$JS"], &[]),
+    ("src/codegen", &["async fn"], &["rust.rs"]),
+    ("src/registry", &["jetstream", "$KV", "$JS"], &[]),
     (
-        "registry",
+        "src/registry",
         &["Instant::now()"],
         &[
             "clock.rs",
@@ -63,12 +56,23 @@ const ABSENCES: &[(&str, &[&str], &[&str])] = &[
             "probe.rs",
         ],
     ),
-    ("cli", &["jetstream", "$KV", "$JS"], &[]),
-    ("client", &["jetstream", "$KV", "$JS"], &[]),
+    ("src/cli", &["jetstream", "$KV", "$JS"], &[]),
+    ("crates/client", &["jetstream", "$KV", "$JS"], &[]),
 ];
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    root().join("src")
+}
+
+/// The files of all crates.
+fn all_files() -> impl Iterator<Item = PathBuf> {
+    [source(), root().join("crates")]
+        .into_iter()
+        .flat_map(|folder| files(&folder))
 }
 
 pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
@@ -141,8 +145,8 @@ fn arrows_run_one_way() {
 #[test]
 fn what_a_module_must_not_know() {
     let mut wrong = Vec::new();
-    for (module, words, excepted) in ABSENCES {
-        for file in files(&source().join(module)) {
+    for (folder, words, excepted) in ABSENCES {
+        for file in files(&root().join(folder)) {
             let name = file.file_name().unwrap().to_string_lossy().into_owned();
             let code = code(&file);
             if !excepted.contains(&name.as_str()) {
@@ -160,8 +164,7 @@ fn what_a_module_must_not_know() {
 
 #[test]
 fn files_stay_small() {
-    let long: Vec<String> = files(&source())
-        .into_iter()
+    let long: Vec<String> = all_files()
         .map(|file| (code(&file).lines().count(), file))
         .filter(|(lines, _)| *lines > FILE_LINES_MAX)
         .map(|(lines, file)| format!("{}: {lines}", file.display()))
@@ -175,7 +178,7 @@ fn crates_that_only_linux_has_are_used_behind_cfg() {
     const CFG: &str = "#[cfg(target_os = \"linux\")]";
     let run = source().join("cli/run");
     let mut users = 0;
-    for file in files(&source()) {
+    for file in all_files() {
         let code = code(&file);
         let first = ["procfs::", "signal_hook::"].map(|name| code.find(name));
         let Some(first) = first.into_iter().flatten().min() else {
@@ -195,7 +198,7 @@ fn crates_that_only_linux_has_are_used_behind_cfg() {
 #[test]
 fn integration_tests_link_into_few_binaries() {
     const BINARIES_MAX: usize = 8;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = root();
     let crates = fs::read_dir(root.join("crates")).unwrap();
     let packages = crates.map(|entry| entry.unwrap().path());
     let folders = packages.chain([root.to_owned()]).map(|it| it.join("tests"));
@@ -213,8 +216,7 @@ fn integration_tests_link_into_few_binaries() {
 
 #[test]
 fn every_licence_of_the_manifest_has_its_file_and_is_named_in_the_readme() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let files: Vec<(&str, &str, &str)> = env!("CARGO_PKG_LICENSE")
         .split(" OR ")
         .map(|licence| match licence {
@@ -228,7 +230,7 @@ fn every_licence_of_the_manifest_has_its_file_and_is_named_in_the_readme() {
         })
         .collect();
     for (name, title, end) in files {
-        let text = fs::read_to_string(root.join(name));
+        let text = fs::read_to_string(root().join(name));
         let text = text.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(text.contains(title) && text.contains(end), "{name}: {text}");
         assert!(readme.contains(&format!("]({name})")), "{name}");

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use onex_registry::protocol::{
-    json::{JSON_LEVELS_MAX, JSON_NUMBER_CHARS_MAX, JsonText},
-    validator::{SCHEMA_BYTES_MAX, Validator},
+use onex_registry::{
+    contract::validator::{SCHEMA_BYTES_MAX, Validator},
+    protocol::json::{JSON_LEVELS_MAX, JSON_NUMBER_CHARS_MAX, JsonText},
 };
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use onex_registry::protocol::validator::Validator;
+use onex_registry::contract::validator::Validator;
 use serde_json::{Value, json};
 
 /// Far longer than any text is matched.
@@ -535,7 +535,7 @@ fn common_patterns_that_look_around_take_texts_of_some_length() {
 
 /// Every name that ECMA-262 has for a property of Unicode, as it stands between the braces.
 fn properties() -> Vec<String> {
-    let named = include_str!("../../src/protocol/ecma/unicode.txt")
+    let named = include_str!("../../crates/contract/src/ecma/unicode.txt")
         .lines()
         .filter(|line| !line.starts_with('#'));
     let mut all = Vec::new();

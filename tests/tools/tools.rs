@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::harness::{Caller, Events, Nats, Registry, until, with};
-use onex_core::node::{NODE_PATTERNS_MAX, NODE_TOOLS_MAX};
 use onex_registry::protocol::{
     endpoint::NODE_BYTES_MAX, error::ErrorCode, subject::SUBJECT_CHARS_MAX,
 };
+use onex_types::bounds::{NODE_PATTERNS_MAX, NODE_TOOLS_MAX};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

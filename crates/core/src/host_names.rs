@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use onex_types::ids::Host;
 
-pub use crate::host_record::{ALIASES_MAX, HostRecord, TellHost};
+pub use crate::host_record::{HostRecord, TellHost};
 
 use crate::{key::Key, record::Record};
 

@@ -8,9 +8,6 @@ use uuid::Uuid;
 
 use crate::record_parts::Unknown;
 
-/// Names and addresses that one host may have beside its own name.
-pub const ALIASES_MAX: usize = 128;
-
 /// What `host.<host>` holds: what the last instance that started on that host said of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRecord {
@@ -19,7 +16,7 @@ pub struct HostRecord {
     /// Which kernel and network namespace the host is; absent where the instance is not on its network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port_space: Option<String>,
-    /// The host's other names, and its addresses, loopback ones excluded. At most [`ALIASES_MAX`].
+    /// The host's other names, and its addresses, loopback ones excluded. At most [`ALIASES_MAX`](onex_types::bounds::ALIASES_MAX).
     #[serde(default)]
     pub aliases: BTreeSet<Host>,
     /// The host under which the same machine is served now.

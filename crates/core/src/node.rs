@@ -1,5 +1,6 @@
 //! What a node announces: the parts that the registry looks at have types, everything else is carried as it came.
 
+use onex_types::bounds::CONTRACT_HASH_PREFIX;
 use onex_types::ids::{Host, LeaseId, Name, Token};
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -15,15 +16,6 @@ pub const EARLIER_INCARNATIONS_MAX: usize = 16;
 /// The highest epoch that may be named for a new life: 2^52. The registry counts on from there, and numbers on
 /// the wire are exact up to 2^53, so nobody can name one that leaves no room for the next.
 pub const EPOCH_NAMED_MAX: u64 = 1 << 52;
-
-/// What every contract hash begins with: by which rules it was made. Those of `1` counted a tool's version, and began
-/// with `sha256:`.
-pub const CONTRACT_HASH_PREFIX: &str = "c2:";
-
-/// Tools of one node, at most.
-pub const NODE_TOOLS_MAX: usize = 256;
-/// Regular expressions in all tools of one node, at most: a short one may take long to compile.
-pub const NODE_PATTERNS_MAX: usize = 256;
 
 /// The member of a tool by which its node bounds one attempt to call it, in milliseconds.
 const ATTEMPT_TIMEOUT: &str = "attempt_timeout_ms";

@@ -2,3 +2,4 @@
 
 pub mod connect;
 pub mod server_version;
+pub mod serving;

@@ -93,7 +93,7 @@ fn reason(why: &Loss) -> String {
         Some(ErrorCode::LeaseExpired) => "that it has ended",
         Some(ErrorCode::LeaseNotFound) => "that there is none such",
         Some(ErrorCode::NotHolder) => "that it is another requester's",
-        _ => return crate::chain(why),
+        _ => return onex_types::chain(why),
     };
     format!("the registry says {said}")
 }
@@ -107,7 +107,7 @@ pub(super) async fn tell_of_outages(
     loop {
         let troubled = select_all(held.iter().map(|guard| Box::pin(guard.troubled())));
         let why = tokio::select! {
-            (trouble, _, _) = troubled => crate::chain(&*trouble),
+            (trouble, _, _) = troubled => onex_types::chain(&*trouble),
             () = becomes(&mut connected, false) => "the connection to the NATS server is lost".to_owned(),
         };
         output.failure(&outage(held, &why));
@@ -151,7 +151,7 @@ pub(super) async fn release(held: Vec<LeaseGuard>, output: Output) {
         match guard.release().await {
             // What has ended meanwhile is nobody's any more.
             Err(error) if since.elapsed() < left => {
-                let why = crate::chain(&error);
+                let why = onex_types::chain(&error);
                 output.note(&format!(
                     "onex: {what} was not released, and stays taken until its lease ends: {why}"
                 ));

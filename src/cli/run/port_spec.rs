@@ -3,11 +3,11 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use onex_machine::is_loopback;
 use onex_types::ids::{Invalid, Name, Port, Token};
 
 use crate::{
     cli::{parse, variables},
-    machine::is_loopback,
     protocol::port::RequestedTransport,
 };
 

@@ -33,7 +33,7 @@ pub(super) fn message(error: &anyhow::Error) -> String {
     // What servers and files say stays on one line.
     match error.downcast_ref::<Explained>() {
         Some(Explained { text, .. }) => plain_lines(text),
-        None => plain(&crate::chain(error.as_ref())).into_owned(),
+        None => plain(&onex_types::chain(error.as_ref())).into_owned(),
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) fn unstarted(error: embedded::Error, data_by: Option<&'static str>) -
     if !is_about_data(&error) {
         return error.into();
     }
-    let chain = crate::chain(&error);
+    let chain = onex_types::chain(&error);
     let text = match data_by {
         Some(by) => format!("{by}: {chain}"),
         None => format!("{chain}; choose another folder with --data"),
@@ -143,7 +143,7 @@ pub(super) fn unreached(
         plain(failure.message()).into_owned()
     } else {
         // What a server says stays on one line.
-        let chain = crate::chain(error.as_ref());
+        let chain = onex_types::chain(error.as_ref());
         let (chain, because) = (plain(&chain), &target.because);
         format!("{chain}\n      the server is {because}{hint}")
     };

@@ -8,11 +8,8 @@ use crate::{
         input::{self, STDIN},
         output::{excerpt, spot},
     },
-    protocol::{
-        endpoint::INVOKE_REQUEST_BYTES_MAX,
-        json::JsonText,
-        validator::{NOT_ALLOWED, Violation},
-    },
+    protocol::violation::{NOT_ALLOWED, Violation},
+    protocol::{endpoint::INVOKE_REQUEST_BYTES_MAX, json::JsonText},
 };
 
 /// What the name of a file stands behind.

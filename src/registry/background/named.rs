@@ -90,7 +90,7 @@ pub(super) async fn run<D: Derive>(derive: D, applied: UnboundedReceiver<Applied
                 let stream_name = &options.name;
                 tracing::warn!(why, stream = stream_name, "{}; trying again", D::WHAT);
                 if let Err(error) = stream.ensure(options).await {
-                    let error = crate::chain(&error);
+                    let error = onex_types::chain(&error);
                     tracing::warn!(error, stream = stream_name, "no such stream can be had");
                 }
                 sleep(PAUSE).await;

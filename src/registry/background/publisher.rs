@@ -104,7 +104,7 @@ impl Publisher {
     async fn publish(&self, named: &Named, incoming: &mut Incoming) -> Stopped {
         let mut at = match self.position(named).await {
             Ok(at) => at,
-            Err(error) => return Stopped::Failed(crate::chain(&error)),
+            Err(error) => return Stopped::Failed(onex_types::chain(&error)),
         };
         let (mut noted, mut noted_at) = (named.published, Instant::now());
         // The revision up to which events are out.
@@ -115,7 +115,7 @@ impl Publisher {
             }
             let entries = match self.entries_behind(incoming, &at).await {
                 Ok(entries) => entries,
-                Err(error) => return Stopped::Failed(crate::chain(&error)),
+                Err(error) => return Stopped::Failed(onex_types::chain(&error)),
             };
             let events = entries
                 .iter()

@@ -84,7 +84,7 @@ impl Derive for View {
     async fn derive(&self, _: &Named, incoming: &mut Incoming) -> Stopped {
         match self.write(incoming).await {
             Ok(stopped) => stopped,
-            Err(error) => Stopped::Failed(crate::chain(&error)),
+            Err(error) => Stopped::Failed(onex_types::chain(&error)),
         }
     }
 }

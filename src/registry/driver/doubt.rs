@@ -79,7 +79,7 @@ pub(super) async fn read_again(
                 | LoadError::Lost(Lost::NotStarted(Error::Recreated { .. }))),
             ) => return Err(error.into()),
             Err(error) => {
-                let error = crate::chain(&error);
+                let error = onex_types::chain(&error);
                 tracing::warn!(error, "the log cannot be read; trying again");
                 sleep(READ_AGAIN_PAUSE).await;
             }

@@ -50,7 +50,7 @@ async fn run(store: Store, again: Arc<Notify>, found: mpsc::UnboundedSender<Info
                 let _ = found.send(info);
             }
             Err(error) if complaints.admits() => {
-                let error = crate::chain(&error);
+                let error = onex_types::chain(&error);
                 tracing::warn!(error, "cannot see how large the log is");
             }
             Err(_) => {}

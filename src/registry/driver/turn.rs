@@ -316,7 +316,7 @@ impl<T: Send + 'static> Turn<T> {
             }
             Event::Lost(lost) => {
                 if self.complaints.admits() {
-                    let error = crate::chain(&lost);
+                    let error = onex_types::chain(&lost);
                     tracing::warn!(error, "the log is not followed; connecting again");
                 }
                 self.inputs.push(Input::Disconnected);

@@ -9,8 +9,8 @@ use onex_core::{
 };
 
 use crate::{
+    contract::contract::{self, ToolRules, below},
     protocol::{
-        contract::{self, ToolRules, below},
         endpoint::Endpoint,
         error::{Error, ErrorCode, Outcome as Done},
         frame::Parsed,

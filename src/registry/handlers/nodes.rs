@@ -11,9 +11,9 @@ use onex_core::{
 use onex_types::{ids::NodeId, time::Moment};
 
 use crate::{
+    contract::contract::{self, ToolRules},
     protocol::{
         bounds::Open,
-        contract::{self, ToolRules},
         endpoint::Endpoint,
         error::{Error, ErrorCode, Outcome},
         frame::Parsed,

@@ -4,8 +4,8 @@ use async_nats::{HeaderValue, Message};
 use serde::de::DeserializeOwned;
 
 use crate::{
+    contract::contract::ToolRules,
     protocol::{
-        contract::ToolRules,
         endpoint::{Endpoint, REQUEST_BYTES_MAX},
         error::Error,
         frame::{self, Parsed},

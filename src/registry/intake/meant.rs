@@ -1,10 +1,10 @@
 //! Which host a request means.
 
 use onex_core::{host_names::Meaning, state::State};
+use onex_machine::spelled;
 use onex_types::ids::Host;
 
 use crate::{
-    machine::spelled,
     protocol::error::{Error, Outcome},
     registry::hosts::ambiguous,
 };

@@ -13,14 +13,13 @@ use onex_types::time::Moment;
 use tokio::{sync::watch, task::JoinHandle};
 use uuid::Uuid;
 
-use crate::{
-    protocol::{
-        endpoint::Endpoint,
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome as Done},
-        frame,
-        names::{HEADER_CORRELATION_ID, HEADER_TIMEOUT_MS, SERVICE},
-    },
-    serving::{round_trip, unsubscribe},
+use onex_nats::serving::{round_trip, unsubscribe};
+
+use crate::protocol::{
+    endpoint::Endpoint,
+    error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome as Done},
+    frame,
+    names::{HEADER_CORRELATION_ID, HEADER_TIMEOUT_MS, SERVICE},
 };
 
 use super::{

@@ -7,16 +7,18 @@ use onex_core::call::{self, AttemptResult};
 use onex_types::ids::NodeId;
 use serde_json::{Value, json};
 
-use crate::protocol::{
-    contract::ToolRules,
-    error::{Error, ErrorCode},
-    invoke::Reason,
-    json::JsonText,
-    names::{
-        HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS,
-        HEADER_TOOL, HEADER_TOOL_VERSION, HEADER_TRACEPARENT,
+use crate::{
+    contract::contract::ToolRules,
+    protocol::{
+        error::{Error, ErrorCode},
+        invoke::Reason,
+        json::JsonText,
+        names::{
+            HEADER_CONTRACT_HASH, HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS,
+            HEADER_TOOL, HEADER_TOOL_VERSION, HEADER_TRACEPARENT,
+        },
+        provider_error::ProviderError,
     },
-    provider_error::ProviderError,
 };
 
 use super::{

@@ -16,17 +16,19 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
-use crate::protocol::{
-    attempt as wire,
-    bounds::Open,
-    contract::ToolRules,
-    detail::Detail,
-    error::Error,
-    frame,
-    invoke::{Called, Choice, InvokeReply, InvokeRequest, Reason},
-    json::{Document, JsonText},
-    names::HEADER_TRACEPARENT,
-    validator::Violation,
+use crate::{
+    contract::contract::ToolRules,
+    protocol::violation::Violation,
+    protocol::{
+        attempt as wire,
+        bounds::Open,
+        detail::Detail,
+        error::Error,
+        frame,
+        invoke::{Called, Choice, InvokeReply, InvokeRequest, Reason},
+        json::{Document, JsonText},
+        names::HEADER_TRACEPARENT,
+    },
 };
 
 use super::{

@@ -8,12 +8,17 @@ use std::{
 use onex_types::ids::RequesterId;
 use tokio::sync::Semaphore;
 
-use crate::protocol::{
-    contract::{self, Contract, ToolRules},
-    error::{Error, ErrorCode},
-    json::Document,
-    tool::Tool,
-    validator::{VALIDATION_STEPS_LIGHT, VALIDATION_STEPS_QUICK, Validator, Violation, Weight},
+use crate::{
+    contract::{
+        self, Contract, ToolRules,
+        validator::{VALIDATION_STEPS_LIGHT, VALIDATION_STEPS_QUICK, Validator, Weight},
+    },
+    protocol::violation::Violation,
+    protocol::{
+        error::{Error, ErrorCode},
+        json::Document,
+        tool::Tool,
+    },
 };
 
 use super::super::{

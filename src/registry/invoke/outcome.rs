@@ -1,12 +1,11 @@
 //! What came of a call, as it is written down and as it is answered.
 
-use serde_json::Value;
-
 use onex_core::{
     call::{CALL_RESULT_BYTES_MAX, CallOutcome, Completed, Executed, Execution, Failure},
     execution::Call,
     record::Unknown,
 };
+use serde_json::Value;
 
 use crate::protocol::{
     error::{Error, ErrorCode},

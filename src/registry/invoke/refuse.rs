@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use onex_types::ids::Token;
 
-use crate::protocol::{
-    error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-    invoke::{CANDIDATES_SHOWN_MAX, Choice, Offered, Reason},
-    validator::Violation,
+use crate::{
+    protocol::violation::Violation,
+    protocol::{
+        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
+        invoke::{CANDIDATES_SHOWN_MAX, Choice, Offered, Reason},
+    },
 };
 
 use super::Chosen;

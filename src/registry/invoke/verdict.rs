@@ -7,13 +7,15 @@ use onex_types::ids::{NodeId, Token};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::protocol::{
-    error::{Error, ErrorCode},
-    invoke::{Executed, PROVIDER_BODY_BYTES_MAX},
-    json::{Document, JsonText},
-    names::{HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_EXECUTED},
-    provider_error::ProviderError,
-    validator::Violation,
+use crate::{
+    protocol::violation::Violation,
+    protocol::{
+        error::{Error, ErrorCode},
+        invoke::{Executed, PROVIDER_BODY_BYTES_MAX},
+        json::{Document, JsonText},
+        names::{HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_EXECUTED},
+        provider_error::ProviderError,
+    },
 };
 
 use super::super::contracts::PARSE_INLINE_BYTES_MAX;

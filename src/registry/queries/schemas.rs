@@ -11,10 +11,8 @@ use crate::protocol::{
     schemas::{self, Message},
 };
 
-use onex_core::{
-    node::{CONTRACT_HASH_PREFIX, Tool},
-    node_index::NodeFilter,
-};
+use onex_core::{node::Tool, node_index::NodeFilter};
+use onex_types::bounds::CONTRACT_HASH_PREFIX;
 
 use super::{
     Catalog, CatalogNode,

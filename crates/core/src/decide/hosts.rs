@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use onex_types::bounds::ALIASES_MAX;
 use onex_types::ids::Host;
 use uuid::Uuid;
 
@@ -9,7 +10,7 @@ use crate::{
     command::{Answer, Command, Refusal, bounds},
     entry::Change,
     host_names::{HOST_RECORDS_MAX, Meaning},
-    host_record::{ALIASES_MAX, HostRecord, TellHost},
+    host_record::{HostRecord, TellHost},
     key::Key,
     mechanism::Mechanism,
     txn::Txn,

@@ -1,5 +1,6 @@
 //! Tools of a live node: offered and withdrawn without a new registration.
 
+use onex_types::bounds::{NODE_PATTERNS_MAX, NODE_TOOLS_MAX};
 use onex_types::ids::NodeId;
 
 use crate::{
@@ -7,7 +8,7 @@ use crate::{
     entry::{Change, EventKind, EventRecord},
     key::Key,
     mechanism::Mechanism,
-    node::{NODE_PATTERNS_MAX, NODE_TOOLS_MAX, REQUESTS_REMEMBERED, Registration, Tool},
+    node::{REQUESTS_REMEMBERED, Registration, Tool},
     node_command::{DeregisterTool, NodeClaim, RegisterTool},
     node_record::Node,
     nodes::NodeView,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use onex_types::bounds::ALIASES_MAX;
 use onex_types::{
     ids::{Host, Port, Transport},
     key::PortKey,
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     command::{Action, Answer, Held, Probed, Rebind, Refusal, Unavailable},
     host_names::HOST_RECORDS_MAX,
-    host_record::{ALIASES_MAX, HostRecord, TellHost},
+    host_record::{HostRecord, TellHost},
     key::Key,
     mechanism::{Mechanism, Mechanisms},
 };

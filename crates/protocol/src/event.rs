@@ -1,0 +1,413 @@
+//! Events: their bodies, their headers, and their schemas.
+//!
+//! A new kind: a variant of [`EventKind`], and an arm where the registry makes messages of changes. What a family of
+//! kinds is about is a struct of its own, like [`PortEvent`]. Their schemas are made in `event_schema`.
+
+use jiff::Timestamp;
+use onex_core::{
+    call::{Executed, ExecutionEnd, ExecutionStatus},
+    entry::{EventKind, Reported},
+    record::LeaseEnd,
+};
+use onex_types::{
+    ids::{
+        BusId, ExecutionId, Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId,
+        Token, Transport,
+    },
+    key::{PortKey, escape},
+};
+use schemars::JsonSchema;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    attempt::Attempt,
+    bounds::Open,
+    error::ErrorCode,
+    names::{
+        HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
+        HEADER_CE_TYPE, HEADER_CONTENT_TYPE, Namespace,
+    },
+    schema::{
+        HostText, LabelText, NameText, PortNumber, Time, TokenText, TransportText, UuidText,
+        VersionText,
+    },
+    time,
+    trust::{Lifecycle, TrustState, Verdict},
+};
+
+/// The version of CloudEvents that the headers follow.
+pub(super) const CE_SPECVERSION: &str = "1.0";
+/// What a `gap` event has in the place of a key: it is about all of them.
+const GAP_KEY: &str = "all";
+/// What a body is.
+pub(super) const CONTENT_TYPE: &str = "application/json";
+
+/// The body of an event: what all have, and what it is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EventBody<T> {
+    /// Its kind.
+    pub event: String,
+    /// Where it happened in the course of the registry, as in replies.
+    pub revision: u64,
+    /// When, for people.
+    #[serde(serialize_with = "time::serialize")]
+    #[schemars(with = "Time")]
+    pub at: Timestamp,
+    /// What it is about.
+    #[serde(flatten)]
+    pub about: T,
+    /// Of the request that caused it; null when the registry did it by itself.
+    pub correlation_id: Option<String>,
+    /// The instance that told it.
+    pub registry_id: Uuid,
+    /// The key of the record that it happened to: `live.calc`, or `run.<execution_id>` for a call without a request id.
+    pub record: String,
+    /// Counts what happened to that key from 1, without a gap. What happened to it at once has one number:
+    /// a node that is announced, and its tools.
+    pub n: u64,
+}
+
+/// What a `port.*` event is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PortEvent {
+    /// Where.
+    #[schemars(with = "HostText")]
+    pub host: Host,
+    /// In which port space.
+    #[schemars(with = "TransportText")]
+    pub transport: Transport,
+    /// Which port.
+    #[schemars(with = "PortNumber")]
+    pub port: Port,
+    /// All ports of the lease; absent where that is the only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<PortNumber>")]
+    pub ports: Vec<Port>,
+    /// The port spaces in which the lease has its ports; absent where that is the only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<TransportText>")]
+    pub transports: Vec<Transport>,
+    /// The port that the lease had in the place of one of its ports; of `port.rebound` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<PortNumber>")]
+    pub old_port: Option<Port>,
+    /// Which lease.
+    #[schemars(with = "Option<UuidText>")]
+    pub lease_id: Option<LeaseId>,
+    /// Whose.
+    #[schemars(with = "Option<UuidText>")]
+    pub requester_id: Option<RequesterId>,
+    /// Its name; null where it has none.
+    #[schemars(with = "Option<NameText>")]
+    pub name: Option<Name>,
+    /// How the lease ended; null where it began.
+    #[schemars(with = "Option<LeaseEndText>")]
+    pub outcome: Option<LeaseEnd>,
+}
+
+/// What a `node.*` event is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeEvent {
+    /// Which node.
+    #[schemars(with = "NameText")]
+    pub node_id: NodeId,
+    /// Whose.
+    #[schemars(with = "Option<UuidText>")]
+    pub requester_id: Option<RequesterId>,
+    /// Which life of it.
+    pub epoch: Option<u64>,
+}
+
+/// What a `tool.*` event is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ToolEvent {
+    /// Which tool.
+    #[schemars(with = "TokenText")]
+    pub tool_name: Token,
+    /// In which version.
+    #[schemars(with = "VersionText")]
+    pub tool_version: Version,
+    /// A node that offers another contract by that name and version; in collisions only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<NameText>")]
+    pub other_node_id: Option<NodeId>,
+    /// Whose.
+    #[serde(flatten)]
+    pub node: NodeEvent,
+}
+
+/// What `tool.invoked`, `tool.completed` and `tool.failed` are about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecutionEvent {
+    /// Which run of the tool.
+    #[schemars(with = "UuidText")]
+    pub execution_id: ExecutionId,
+    /// The caller's name for the call; null where it gave none.
+    #[schemars(with = "Option<UuidText>")]
+    pub request_id: Option<RequestId>,
+    /// Who calls; null where that was not said.
+    #[schemars(with = "Option<UuidText>")]
+    pub requester_id: Option<RequesterId>,
+    /// Which tool.
+    #[schemars(with = "TokenText")]
+    pub tool_name: Token,
+    /// In which version.
+    #[schemars(with = "VersionText")]
+    pub tool_version: Version,
+    /// Under which contract.
+    pub contract_hash: String,
+    /// The node that was asked; of several, the last.
+    #[schemars(with = "NameText")]
+    pub provider_node_id: NodeId,
+    /// How long it may run, in milliseconds.
+    pub timeout_ms: u64,
+    /// How it ended; null where it begins.
+    pub outcome: Option<Open<ExecutionOutcome>>,
+    /// The error's code; null where there is none.
+    pub code: Option<String>,
+    /// Whether the tool was run; null where it begins.
+    pub executed: Option<Open<ExecutedText>>,
+    /// How long it took, in milliseconds; null where that is not known.
+    pub duration_ms: Option<u64>,
+    /// How many providers were asked; null where that is not known.
+    pub attempts: Option<u32>,
+    /// Which, in order, and what each said; empty where that is not known.
+    #[serde(default)]
+    pub asked: Vec<Attempt>,
+    /// The caller's trace, or else its correlation id.
+    pub trace_log_id: Option<String>,
+}
+
+/// How the run of a tool ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutionOutcome {
+    /// The tool has answered.
+    Completed,
+    /// It has not, or not well.
+    Failed,
+    /// Its time was up, and whoever ran it has not said what came of it.
+    Unknown,
+}
+
+/// Whether the tool was run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Executed")]
+pub enum ExecutedText {
+    /// It was not, and will not be.
+    No,
+    /// It was.
+    Yes,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// How a lease or bus ended.
+#[derive(JsonSchema)]
+#[schemars(rename = "LeaseEnd", rename_all = "snake_case")]
+#[expect(
+    dead_code,
+    reason = "it is never a value: its schema is all there is to it"
+)]
+pub(super) enum LeaseEndText {
+    /// Its holder released it.
+    Released,
+    /// Its time was up, or that of what it belonged to.
+    Expired,
+    /// Another program was using the port; the caller got another one.
+    InUse,
+    /// Another life of the node that it belonged to was registered: its holder may still count on it.
+    Superseded,
+}
+
+/// What a `bus.*` event is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BusEvent {
+    /// Which bus.
+    #[schemars(with = "TokenText")]
+    pub bus_id: BusId,
+    /// Whose.
+    #[schemars(with = "Option<UuidText>")]
+    pub requester_id: Option<RequesterId>,
+    /// How it ended; null where it began.
+    #[schemars(with = "Option<LeaseEndText>")]
+    pub outcome: Option<LeaseEnd>,
+}
+
+/// What a `trust.*` event is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TrustEvent {
+    /// Of which node.
+    #[schemars(with = "NameText")]
+    pub node_id: NodeId,
+    /// Who judged it.
+    #[schemars(with = "NameText")]
+    pub validator_id: NodeId,
+    /// Who registered that validator.
+    #[schemars(with = "Option<UuidText>")]
+    pub requester_id: Option<RequesterId>,
+    /// What it found.
+    pub outcome: Open<Verdict>,
+    /// In which way the node failed; null where it did not, or nobody said.
+    #[schemars(with = "Option<LabelText>")]
+    pub failure_mode: Option<Label>,
+    /// Which contract of the node was judged.
+    pub contract_hash: String,
+    /// How far the node is trusted now, with that contract.
+    pub trust_state: Open<TrustState>,
+    /// 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
+    pub trust_score: Option<f64>,
+    /// How far it is on its way into use; null while no validator has said.
+    pub registry_lifecycle: Option<Open<Lifecycle>>,
+}
+
+/// What a `gap` event is about: events that were removed before they were published. What they told of is not told again:
+/// list what there is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GapEvent {
+    /// The first revision of which events are missing.
+    pub from_revision: u64,
+    /// The last revision of which events are missing.
+    pub to_revision: u64,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum About {
+    /// A port.
+    Port(PortEvent),
+    /// A tool.
+    Tool(ToolEvent),
+    /// A node.
+    Node(NodeEvent),
+    /// A bus.
+    Bus(BusEvent),
+    /// Trust in a node.
+    Trust(TrustEvent),
+    /// A run of a tool.
+    Execution(Box<ExecutionEvent>),
+    /// Events that are missing.
+    Gap(GapEvent),
+}
+
+impl About {
+    /// What stands in the event's subject behind its kind.
+    pub fn key(&self) -> String {
+        let node = |id: &NodeId| format!("node.{}", escape(id.as_str()));
+        match self {
+            Self::Port(port) => PortKey {
+                host: port.host.clone(),
+                transport: port.transport,
+                port: port.port,
+            }
+            .to_string(),
+            Self::Tool(tool) => tool_key(&tool.tool_name, &tool.node.node_id, &tool.tool_version),
+            Self::Execution(event) => event.key(),
+            Self::Gap(_) => GAP_KEY.to_owned(),
+            Self::Node(event) => node(&event.node_id),
+            Self::Bus(event) => format!("bus.{}", event.bus_id),
+            Self::Trust(event) => node(&event.node_id),
+        }
+    }
+}
+
+fn tool_key(name: &Token, node_id: &NodeId, version: &Version) -> String {
+    let node_id = escape(node_id.as_str());
+    let version = escape(&version.to_string());
+    format!("tool.{name}.{node_id}.{version}")
+}
+
+impl ExecutionEvent {
+    /// Of what an entry of the log says of an execution.
+    pub fn new(reported: &Reported<'_>) -> Self {
+        let Reported {
+            request_id,
+            run,
+            end,
+        } = reported;
+        let execution = &run.execution;
+        let unknown = |end: &&ExecutionEnd| end.how == ExecutionStatus::Unknown;
+        let code = end.and_then(|end| end.code.clone());
+        let timed_out = || ErrorCode::ToolTimeout.as_str().to_owned();
+        Self {
+            execution_id: execution.execution_id,
+            request_id: *request_id,
+            requester_id: run.requester_id,
+            tool_name: execution.tool_name.clone(),
+            tool_version: execution.tool_version.clone(),
+            contract_hash: execution.contract_hash.clone(),
+            provider_node_id: execution.node_id.clone(),
+            timeout_ms: run.timeout_ms,
+            outcome: end.map(|end| Open::Known(end.how.into())),
+            code: code.or_else(|| end.filter(unknown).map(|_| timed_out())),
+            executed: end.map(|end| Open::Known(end.executed.into())),
+            duration_ms: end.and_then(|end| end.duration_ms),
+            attempts: end.and_then(|end| end.attempts),
+            asked: end
+                .map(|end| end.asked.iter().cloned().map(Attempt::from).collect())
+                .unwrap_or_default(),
+            trace_log_id: execution.trace_log_id.clone(),
+        }
+    }
+
+    /// What stands in the event's subject behind its kind.
+    pub fn key(&self) -> String {
+        tool_key(&self.tool_name, &self.provider_node_id, &self.tool_version)
+    }
+}
+
+impl From<ExecutionStatus> for ExecutionOutcome {
+    fn from(how: ExecutionStatus) -> Self {
+        match how {
+            ExecutionStatus::Completed => Self::Completed,
+            ExecutionStatus::Failed => Self::Failed,
+            ExecutionStatus::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<Executed> for ExecutedText {
+    fn from(executed: Executed) -> Self {
+        match executed {
+            Executed::No => Self::No,
+            Executed::Yes => Self::Yes,
+            Executed::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// What the headers of an event say.
+pub struct Envelope<'a> {
+    /// Whose event.
+    pub namespace: &'a Namespace,
+    /// What happened.
+    pub kind: EventKind,
+    /// What it happened to: see [`About::key`].
+    pub key: String,
+    /// The name by which the same event again is known.
+    pub id: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Envelope<'_> {
+    /// CloudEvents 1.0 in binary mode. The place in the stream says which event it is: the server is not asked to remember
+    /// names.
+    pub fn headers(self) -> [(&'static str, String); 7] {
+        let kind = self.kind.as_str();
+        [
+            (HEADER_CE_SPECVERSION, CE_SPECVERSION.to_owned()),
+            (HEADER_CE_ID, self.id),
+            (HEADER_CE_SOURCE, self.namespace.prefix()),
+            (HEADER_CE_TYPE, kind.to_owned()),
+            (HEADER_CE_SUBJECT, self.key),
+            (HEADER_CE_TIME, time::show(self.at)),
+            (HEADER_CONTENT_TYPE, CONTENT_TYPE.to_owned()),
+        ]
+    }
+}

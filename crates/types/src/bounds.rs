@@ -1,0 +1,13 @@
+//! Bounds that programs, the registry and its log share.
+
+/// What every contract hash begins with: by which rules it was made. Those of `1` counted a tool's version, and began
+/// with `sha256:`.
+pub const CONTRACT_HASH_PREFIX: &str = "c2:";
+
+/// Tools of one node, at most.
+pub const NODE_TOOLS_MAX: usize = 256;
+/// Regular expressions in all tools of one node, at most: a short one may take long to compile.
+pub const NODE_PATTERNS_MAX: usize = 256;
+
+/// Names and addresses that one host may have beside its own name.
+pub const ALIASES_MAX: usize = 128;
