@@ -7,16 +7,13 @@ use semver::VersionReq;
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    contract::{
-        canonical::contract_hash,
-        contract::{self, below},
-    },
-    protocol::violation::Violation,
+    contract::{self, below, canonical::contract_hash},
     protocol::{
         error::{Error, ErrorCode},
         frame,
         json::JsonText,
         tool::Tool,
+        violation::Violation,
     },
 };
 

@@ -22,6 +22,7 @@ mod journal;
 mod lifecycle;
 mod message;
 mod micro;
+mod on_the_wire;
 mod own_host;
 mod pause;
 mod peers;
@@ -36,6 +37,7 @@ pub mod settings;
 mod start;
 mod start_error;
 mod stop;
+pub mod stored;
 
 pub use doctor::{Accepted, Doctor, DoctorError, Report};
 pub use fatal::Fatal;

@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 
 use crate::{
     contract::{
+        ToolRules,
         canonical::{contract_hash, node_base_hash},
-        contract::{ToolRules, check_tool, check_tools, subject_of},
+        check_tool, check_tools, subject_of,
     },
     protocol::{
         error::{Error, ErrorCode},
@@ -21,6 +22,8 @@ use crate::{
         tool::Tool,
     },
 };
+
+use super::on_the_wire::stored_node_type;
 
 /// Members of a request that say how it is to be carried out, or that have a place of their own.
 const NOT_CARRIED: [&str; 12] = [
@@ -63,7 +66,7 @@ pub(super) fn register_command(
             request.schema.as_ref(),
         ),
         version: request.version,
-        node_type: request.node_type.into(),
+        node_type: stored_node_type(request.node_type),
         tags,
         host: request.host,
         contract_hash: String::new(),

@@ -9,8 +9,8 @@ use onex_core::entry::EventKind;
 use onex_registry::protocol::endpoint::Endpoint;
 use onex_registry::protocol::error::ErrorCode;
 use onex_registry::protocol::names::Namespace;
-use onex_registry::protocol::schemas;
 use onex_registry::protocol::teach;
+use onex_registry::registry::stored::all_schemas;
 use serde_json::{Value, json};
 
 const WRITE: &str = "ONEX_WRITE_SCHEMAS=1 cargo test --test project schemas";
@@ -32,7 +32,7 @@ fn found() -> BTreeMap<String, String> {
 #[test]
 fn the_folder_is_what_the_code_says() {
     let text = |schema: &Value| format!("{schema:#}\n");
-    let wanted: BTreeMap<String, String> = schemas::all()
+    let wanted: BTreeMap<String, String> = all_schemas()
         .iter()
         .map(|message| (format!("{}.json", message.name), text(&message.schema)))
         .collect();

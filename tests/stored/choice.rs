@@ -19,9 +19,9 @@ use onex_core::record::{
     Cooldown, Format, HostPool, InstanceId, Last, Lease, Member, Named, OwnerRef, PortKeyText,
     Record, Remembered, Request, Restored, RevisionRange, Settings, Store,
 };
-use onex_core::trust::{OnContract, Verdict, Verdicts};
+use onex_core::trust::{LatestVerdict, OnContract, Verdicts};
 use onex_registry::protocol::port::LeaseStatus;
-use onex_registry::protocol::stored::view::{
+use onex_registry::registry::stored::view::{
     EndedView, LeaseView, LiveStatus, LiveView, NodeView, PortView,
 };
 use onex_types::ids::{
@@ -348,7 +348,7 @@ impl Choice {
     }
 
     fn verdicts(&mut self) -> Verdicts {
-        let verdict = Verdict {
+        let verdict = LatestVerdict {
             validator_id: "checker".parse().unwrap(),
             outcome: self.any(),
             failure_mode: self.maybe("slow".parse().unwrap()),
@@ -567,7 +567,9 @@ impl Choice {
                 event: self.event(),
             },
             Change::Skip { to: 1 << 43 },
-            Change::Chunk(Box::new(self.chunk())),
+            Change::Chunk {
+                chunk: Box::new(self.chunk()),
+            },
         ];
         for (key, record) in self.records() {
             changes.push(Change::Put {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use jsonschema::{ValidationError, Validator, error::ValidationErrorKind};
-use onex_registry::protocol::schemas;
+use onex_registry::registry::stored::all_schemas;
 use serde_json::Value;
 
 /// The member of a schema that says what the message's headers are.
@@ -23,7 +23,7 @@ pub(crate) struct Schemas {
 
 impl Schemas {
     pub(crate) fn new() -> Self {
-        let raw: BTreeMap<String, Value> = schemas::all()
+        let raw: BTreeMap<String, Value> = all_schemas()
             .into_iter()
             .map(|message| (message.name, message.schema))
             .collect();

@@ -12,6 +12,7 @@ use onex_protocol::{
     error::{self, ErrorCode},
     invoke::{
         Executed, InvokeRequest, PROVIDER_BODY_BYTES_MAX, ResolveToolReply, ResolveToolRequest,
+        executed_detail,
     },
     json::JsonText,
     names::{
@@ -189,7 +190,7 @@ fn about(
     execution_id: &str,
 ) -> error::Error {
     error
-        .with("executed", executed)
+        .with("executed", executed_detail(executed))
         .with("execution_id", execution_id)
         .with("provider_node_id", at.provider_node_id.as_str())
         .with("tool_name", at.tool_name.as_str())

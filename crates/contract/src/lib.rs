@@ -4,7 +4,7 @@
 mod admits;
 pub mod canonical;
 mod canonical_form;
-pub mod contract;
+mod contract;
 mod cost;
 mod dialect;
 mod ecma;

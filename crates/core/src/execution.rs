@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use onex_types::ids::{Digest, RequesterId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -19,7 +20,7 @@ pub const COUNT_MAX: u64 = 1 << 53;
 pub const RUN_LATE_MILLIS: u64 = 10_000;
 
 /// An execution that has begun. Under a key of its own only while it is under way.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Run {
     /// What is executed, and by whom.
     pub execution: Execution,
@@ -40,7 +41,7 @@ pub struct Run {
 
 /// A call with a request id: its last execution. It stays for a while after its end, so that the same request is
 /// answered and not executed again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Call {
     /// A digest of the call's parameters.
     pub digest: Digest,
@@ -63,9 +64,10 @@ pub struct Call {
 }
 
 /// How many executions of a node's tools have ended. Those that certainly were not executed do not count.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
-    /// Executions that have ended, those with an unknown outcome included; at most [`COUNT_MAX`].
+    /// Executions that have ended, those with an unknown outcome included.
+    #[schemars(range(max = COUNT_MAX))]
     pub runs: u64,
     /// Those that were answered with a result.
     pub ok: u64,

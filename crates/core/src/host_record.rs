@@ -2,21 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use onex_types::ids::Host;
+use onex_types::{bounds::ALIASES_MAX, ids::Host};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::record_parts::Unknown;
 
 /// What `host.<host>` holds: what the last instance that started on that host said of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostRecord {
     /// The instance that said it.
     pub said_by: Uuid,
     /// Which kernel and network namespace the host is; absent where the instance is not on its network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port_space: Option<String>,
-    /// The host's other names, and its addresses, loopback ones excluded. At most [`ALIASES_MAX`](onex_types::bounds::ALIASES_MAX).
+    /// The host's other names, and its addresses, loopback ones excluded.
+    #[schemars(length(max = ALIASES_MAX))]
     #[serde(default)]
     pub aliases: BTreeSet<Host>,
     /// The host under which the same machine is served now.

@@ -7,7 +7,9 @@ use std::{fmt, str::FromStr};
 use onex_types::{
     ids::{BusId, ExecutionId, Host, Invalid, NodeId, RequestId},
     key::{PortKey, escape, unescape},
+    schema_of,
 };
+use schemars::json_schema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -50,6 +52,14 @@ pub enum Key {
     /// What a host is called.
     Host(Host),
 }
+
+schema_of!(
+    Key,
+    json_schema!({
+        "type": "string",
+        "pattern": r"^(sys\.(store|settings|named|restored|format)|port\.[A-Za-z0-9_=-]+\.(tcp|udp)\.[1-9][0-9]*|(pool|req|node|live|bus|trust|call|run|exec|host)\.[A-Za-z0-9_=-]+)$",
+    })
+);
 
 const POOL: &str = "pool.";
 const REQUEST: &str = "req.";

@@ -2,10 +2,13 @@
 //! format.
 
 use jiff::Timestamp;
+pub use onex_types::kinds::LeaseEnd;
 use onex_types::{
     ids::{Host, Label, LeaseId, Name, Port, RequesterId, Token, Transport, Ttl},
     key::PortKey,
+    schema_of,
 };
+use schemars::{JsonSchema, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::record_parts::{OwnerRef, Request, Unknown, is_zero};
@@ -13,8 +16,8 @@ use crate::record_parts::{OwnerRef, Request, Unknown, is_zero};
 /// How long a port stays quarantined that another program was found to use, in milliseconds: one minute.
 pub const QUARANTINE_MILLIS: u64 = 60_000;
 
-/// A lease that has not ended. Its record is under the key of one of its ports; its other ports hold a [`Member`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A lease that has not ended. Its record is under the key of one of its ports; its other ports hold a `member`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Lease {
     /// Which.
     pub lease_id: LeaseId,
@@ -74,7 +77,7 @@ impl Lease {
 }
 
 /// A port of a lease whose record is under another key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Member {
     /// Where that record is.
     pub of: PortKeyText,
@@ -83,6 +86,13 @@ pub struct Member {
 /// A [`PortKey`] as text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortKeyText(pub PortKey);
+
+schema_of!(
+    PortKeyText,
+    json_schema!({
+        "type": "string", "pattern": r"^port\.[A-Za-z0-9_=-]+\.(tcp|udp)\.[1-9][0-9]*$",
+    })
+);
 
 impl Serialize for PortKeyText {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -98,7 +108,7 @@ impl<'de> Deserialize<'de> for PortKeyText {
 }
 
 /// A port that nobody holds, and what is remembered of its last lease.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cooldown {
     /// How that ended.
     pub how: LeaseEnd,
@@ -112,7 +122,7 @@ pub struct Cooldown {
 }
 
 /// What is remembered of a lease that has ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Last {
     /// Which.
     pub lease_id: LeaseId,
@@ -141,41 +151,25 @@ impl Last {
     }
 }
 
-/// How a lease ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LeaseEnd {
-    /// Its holder released it.
-    Released,
-    /// Its time was up.
-    Expired,
-    /// Another program was using the port; the caller got another one.
-    InUse,
-    /// Another life of the node that it belonged to was registered: its holder may still count on it.
-    Superseded,
+/// How long a port then cools down, in milliseconds, where the entry does not say it. Nothing where the holder stopped
+/// first.
+pub(crate) fn cooldown_millis(how: LeaseEnd) -> u64 {
+    match how {
+        LeaseEnd::InUse => QUARANTINE_MILLIS,
+        LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::Superseded => 0,
+    }
 }
 
-impl LeaseEnd {
-    /// How long the port then cools down, in milliseconds, where the entry does not say it. Nothing where the holder
-    /// stopped first.
-    pub fn cooldown_millis(self) -> u64 {
-        match self {
-            Self::InUse => QUARANTINE_MILLIS,
-            Self::Released | Self::Expired | Self::Superseded => 0,
-        }
-    }
-
-    /// Whether the caller of the grant was told of the lease. One that was not may ask again under its request id.
-    pub fn was_told(self) -> bool {
-        match self {
-            Self::InUse => false,
-            Self::Released | Self::Expired | Self::Superseded => true,
-        }
+/// Whether the caller of the grant was told of the lease. One that was not may ask again under its request id.
+pub(crate) fn was_told(how: LeaseEnd) -> bool {
+    match how {
+        LeaseEnd::InUse => false,
+        LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::Superseded => true,
     }
 }
 
 /// A request that was granted a port which has been granted again since.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Remembered {
     /// Counts all that were ever remembered so; the slot is this modulo the number of slots.
     pub n: u64,

@@ -2,6 +2,8 @@
 
 use onex_types::bounds::CONTRACT_HASH_PREFIX;
 use onex_types::ids::{Host, LeaseId, Name, Token};
+pub use onex_types::kinds::NodeEnd;
+use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -21,7 +23,7 @@ pub const EPOCH_NAMED_MAX: u64 = 1 << 52;
 const ATTEMPT_TIMEOUT: &str = "attempt_timeout_ms";
 
 /// What a node says of itself: members that are judged or looked up by have types, all others are carried.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Registration {
     /// Its version.
     pub version: Version,
@@ -33,7 +35,7 @@ pub struct Registration {
     /// Where it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
-    /// Of all that callers rely on, its tools' contracts among it: see [`Registration::seal`].
+    /// Of all that callers rely on, its tools' contracts among it: a hash.
     pub contract_hash: String,
     /// Of all that callers rely on but its tools.
     pub base_hash: String,
@@ -51,7 +53,7 @@ pub struct Registration {
 }
 
 /// A port on which a node listens.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Inbound {
     /// The lease of it, when it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,7 +66,7 @@ pub struct Inbound {
 }
 
 /// A tool that a node offers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// Its name.
     pub name: Token,
@@ -88,7 +90,9 @@ pub struct Tool {
 }
 
 /// What kind of node it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeType {
     /// It offers tools.
@@ -103,17 +107,8 @@ pub enum NodeType {
     Agent,
     /// One that a later version knows.
     #[serde(other)]
+    #[schemars(skip)]
     Other,
-}
-
-/// How a life of a node ends by itself. One that another life supersedes has no such mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NodeEnd {
-    /// The node was deregistered.
-    Deregistered,
-    /// Its time was up.
-    Expired,
 }
 
 impl Tool {

@@ -13,7 +13,7 @@ use crate::{
     node::{Registration, Tool},
     node_record::Live,
     record_parts::{Json, Request, Unknown},
-    trust::{Lifecycle, Outcome, Verdicts},
+    trust::{Lifecycle, Verdict, Verdicts},
 };
 
 /// Who acts for a node.
@@ -119,7 +119,7 @@ pub struct TrustReport {
     /// Who asks.
     pub requester_id: RequesterId,
     /// What it says.
-    pub outcome: Outcome,
+    pub outcome: Verdict,
     /// In which way the node failed.
     pub failure_mode: Option<Label>,
     /// How far the node has come.

@@ -1,13 +1,14 @@
 //! What events tell of nodes and of trust, where the record that the change puts does not say it.
 
 use onex_types::ids::{Label, NodeId, RequesterId, Token};
+use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use crate::trust::{Lifecycle, Outcome, TrustState};
+use crate::trust::{Lifecycle, TrustState, Verdict};
 
 /// What an event tells of a node, and of its tools: each tool is an event of its own.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeEvent {
     /// Who registered it.
     pub requester_id: RequesterId,
@@ -25,7 +26,7 @@ pub struct NodeEvent {
 }
 
 /// A tool that an event is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct ToolRef {
     /// Its name.
     pub name: Token,
@@ -37,14 +38,14 @@ pub struct ToolRef {
 }
 
 /// What an event tells of a validator's report, and of what follows from it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrustEvent {
     /// Which validator.
     pub validator_id: NodeId,
     /// Who registered that validator.
     pub requester_id: RequesterId,
     /// What it says.
-    pub outcome: Outcome,
+    pub outcome: Verdict,
     /// In which way the node failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_mode: Option<Label>,

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use onex_types::ids::{Incarnation, LeaseId, RequesterId, Token, Ttl};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     lease::LeaseEnd,
-    node::{NodeEnd, Registration},
+    node::{EARLIER_INCARNATIONS_MAX, NodeEnd, REQUESTS_REMEMBERED, Registration},
     record_parts::{Json, OwnerRef, Request, Unknown},
 };
 
@@ -15,7 +16,7 @@ use crate::{
 pub const PAST_INCARNATIONS_MAX: usize = 16;
 
 /// A node as it was registered, under `node.<id>`. It is written together with the life that it is for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Node {
     /// The life that it is for.
     pub incarnation: Incarnation,
@@ -24,13 +25,12 @@ pub struct Node {
     /// The request that this life began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<Request>,
-    /// The last requests that changed it since, oldest first; at most
-    /// [`REQUESTS_REMEMBERED`](crate::node::REQUESTS_REMEMBERED).
+    /// The last requests that changed it since, oldest first.
+    #[schemars(length(max = REQUESTS_REMEMBERED))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
-    /// The requests that earlier lives began with, oldest first; at most
-    /// [`EARLIER_INCARNATIONS_MAX`](crate::node::EARLIER_INCARNATIONS_MAX). A late copy of one must not begin another
-    /// life.
+    /// The requests that earlier lives began with, oldest first. A late copy of one must not begin another life.
+    #[schemars(length(max = EARLIER_INCARNATIONS_MAX))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Request>,
     /// See [`Unknown`].
@@ -39,7 +39,7 @@ pub struct Node {
 }
 
 /// The life that a node has, or had last, under `live.<id>`. A heartbeat renews it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Live {
     /// Which.
     pub incarnation: Incarnation,
@@ -54,8 +54,8 @@ pub struct Live {
     /// How and when it ended; absent while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<NodeEnded>,
-    /// Earlier lives to which something belonged when this one was registered; at most
-    /// [`PAST_INCARNATIONS_MAX`].
+    /// Earlier lives to which something belonged when this one was registered.
+    #[schemars(length(max = PAST_INCARNATIONS_MAX))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past: Vec<PastIncarnation>,
     /// What the node says of its health.
@@ -67,7 +67,7 @@ pub struct Live {
 }
 
 /// The end of a life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeEnded {
     /// How.
     pub how: NodeEnd,
@@ -78,7 +78,7 @@ pub struct NodeEnded {
 }
 
 /// An earlier life of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PastIncarnation {
     /// Which.
     pub incarnation: Incarnation,
@@ -91,7 +91,7 @@ pub struct PastIncarnation {
 }
 
 /// A bus as it was announced, under `bus.<id>`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Bus {
     /// Who announced it.
     pub requester_id: RequesterId,
@@ -108,8 +108,8 @@ pub struct Bus {
     /// How and when it ended; absent while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<BusEnded>,
-    /// The last requests that announced or removed it, oldest first; at most
-    /// [`REQUESTS_REMEMBERED`](crate::node::REQUESTS_REMEMBERED).
+    /// The last requests that announced or removed it, oldest first.
+    #[schemars(length(max = REQUESTS_REMEMBERED))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
     /// Everything else that was said of it.
@@ -118,7 +118,7 @@ pub struct Bus {
 }
 
 /// The end of a bus.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BusEnded {
     /// How.
     pub how: LeaseEnd,
@@ -129,7 +129,7 @@ pub struct BusEnded {
 }
 
 /// What bounds nodes and buses; a part of the settings that all instances share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeLimits {
     /// How many nodes may be known, ended ones that are remembered included.
     pub nodes_max: usize,

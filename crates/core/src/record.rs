@@ -1,10 +1,12 @@
 //! What is stored under a key. These types are the storage format: they are written to the log as they stand here.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use jiff::Timestamp;
 use onex_types::ports::PortRange;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub use crate::{
@@ -22,7 +24,7 @@ use crate::{
 };
 
 /// A host's port ranges.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HostPool {
     /// What may be granted.
     pub ranges: Vec<PortRange>,
@@ -38,7 +40,7 @@ pub struct HostPool {
 }
 
 /// Which store this is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Store {
     /// Chosen once, when the store was made.
     pub store_id: Uuid,
@@ -47,7 +49,7 @@ pub struct Store {
 }
 
 /// The instance that writes snapshots, view and events, and up to where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Named {
     /// The instance; nil when the last one has stopped.
     pub instance: InstanceId,
@@ -58,7 +60,7 @@ pub struct Named {
 }
 
 /// That the log was restored from a backup, and what was skipped then.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Restored {
     /// Revisions that no command of this log has, the latest last. Somebody who knows of one knows what is lost.
     pub skipped: Vec<RevisionRange>,
@@ -69,7 +71,7 @@ pub struct Restored {
 }
 
 /// Revisions, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RevisionRange {
     /// The lowest.
     pub from: u64,
@@ -78,7 +80,7 @@ pub struct RevisionRange {
 }
 
 /// The format of the entries behind this one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Format {
     /// Its number.
     pub format: u32,
@@ -86,10 +88,29 @@ pub struct Format {
 
 /// One start of one instance.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 #[serde(transparent)]
 pub struct InstanceId(pub u64);
+
+/// Of the members that are named so far, exactly one is there.
+fn exactly_one(schema: &mut Schema) {
+    let members = schema.get("properties").and_then(Value::as_object);
+    let each = members.into_iter().flat_map(|members| members.keys());
+    let each: Vec<Value> = each.map(|name| json!({"required": [name]})).collect();
+    schema.insert("oneOf".to_owned(), Value::Array(each));
+}
 
 macro_rules! records {
     ($($(#[$doc:meta])* $variant:ident($body:ty) $member:ident,)*) => {
@@ -98,6 +119,24 @@ macro_rules! records {
         #[serde(rename_all = "snake_case")]
         pub enum Record {
             $($(#[$doc])* $variant(Arc<$body>),)*
+        }
+
+        /// One of these members: the schema of a record.
+        #[derive(JsonSchema)]
+        #[schemars(rename = "Record", transform = exactly_one)]
+        #[expect(dead_code, reason = "it is never a value: its schema is all there is to it")]
+        struct Members {
+            $($(#[$doc])* #[schemars(skip_serializing_if = "Option::is_none")] $member: Option<$body>,)*
+        }
+
+        impl JsonSchema for Record {
+            fn schema_name() -> Cow<'static, str> {
+                Members::schema_name()
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                Members::json_schema(generator)
+            }
         }
 
         $(impl From<$body> for Record {

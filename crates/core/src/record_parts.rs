@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use onex_types::ids::{Digest, Incarnation, NodeId, RequestId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Free-form JSON: carried as it came.
@@ -12,7 +13,7 @@ pub type Json = serde_json::Value;
 pub type Unknown = BTreeMap<String, Json>;
 
 /// A write that its caller named, to make retries idempotent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Request {
     /// Its id, chosen by the caller.
     pub id: RequestId,
@@ -21,7 +22,7 @@ pub struct Request {
 }
 
 /// The life of a node that something belongs to and ends with.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct OwnerRef {
     /// Which node.
     pub node_id: NodeId,
@@ -33,4 +34,10 @@ pub struct OwnerRef {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 pub(crate) fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// Whether a member need not be written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+pub(crate) fn is_false(yes: &bool) -> bool {
+    !*yes
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use onex_types::{ids::Ttl, ports::PortRange};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ fn retention_default() -> u64 {
 }
 
 /// The settings that all instances share.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
     /// The longest TTL that a request may ask for.
     pub ttl_max: Ttl,
@@ -43,7 +44,7 @@ pub struct Settings {
     pub calls_max: usize,
     /// How long such a call is remembered after its end, in milliseconds.
     pub calls_kept_ms: u64,
-    /// How many executions without a request id may be under way; see [`RUNS_MAX`](crate::execution::RUNS_MAX).
+    /// How many executions without a request id may be under way.
     pub runs_max: usize,
     /// See [`Unknown`].
     #[serde(flatten)]

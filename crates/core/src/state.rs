@@ -260,7 +260,7 @@ impl State {
                 self.add(key, (*runs, *ok), event_count, stamp, undo)?;
             }
             Change::Delete { key, .. } => self.replace(key, None, stamp.now, undo),
-            Change::Skip { .. } | Change::Chunk(_) => {}
+            Change::Skip { .. } | Change::Chunk { .. } => {}
         }
         Ok(())
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use onex_types::ids::{Label, NodeId};
+pub use onex_types::kinds::{Lifecycle, TrustState, Verdict};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::record_parts::{Request, Unknown};
@@ -19,9 +21,10 @@ pub const REPORTS_REMEMBERED: usize = 4;
 pub const VERIFIED_VERDICTS_MIN: usize = 2;
 
 /// What validators say of a node.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdicts {
-    /// By contract, the one that was judged last at the end; at most [`CONTRACTS_KEPT_MAX`].
+    /// By contract, the one that was judged last at the end.
+    #[schemars(length(max = CONTRACTS_KEPT_MAX))]
     pub contracts: Vec<OnContract>,
     /// See [`Unknown`].
     #[serde(flatten)]
@@ -29,66 +32,34 @@ pub struct Verdicts {
 }
 
 /// What validators say of one contract of a node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OnContract {
     /// Which contract: a changed one is judged anew.
     pub contract_hash: String,
     /// How far the node has come with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifecycle: Option<Lifecycle>,
-    /// The last verdict of each validator, the latest at the end; at most [`VALIDATORS_MAX`].
-    pub latest: Vec<Verdict>,
+    /// The last verdict of each validator, the latest at the end.
+    #[schemars(length(max = VALIDATORS_MAX))]
+    pub latest: Vec<LatestVerdict>,
 }
 
 /// One validator's word on one contract.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LatestVerdict {
     /// Whose.
     pub validator_id: NodeId,
     /// What it says.
-    pub outcome: Outcome,
+    pub outcome: Verdict,
     /// In which way the node failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure_mode: Option<Label>,
     /// When, for people.
     pub at: Timestamp,
-    /// The last requests that said so, oldest first; at most [`REPORTS_REMEMBERED`].
+    /// The last requests that said so, oldest first.
+    #[schemars(length(max = REPORTS_REMEMBERED))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
-}
-
-/// A verdict's word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// The node does what its contract says.
-    Pass,
-    /// It does not.
-    Fail,
-}
-
-/// How far a node has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Lifecycle {
-    /// On trial.
-    Canary,
-    /// Fit for use.
-    Validated,
-    /// Fit for use, and its contract does not change any more.
-    Frozen,
-}
-
-/// Whether a node is to be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TrustState {
-    /// Nobody has judged it, or at least half of those who have say no.
-    Untrusted,
-    /// More than half say yes.
-    Trusted,
-    /// [`VERIFIED_VERDICTS_MIN`] or more say yes, and nobody no.
-    Verified,
 }
 
 /// What follows from the verdicts on one contract.
@@ -139,7 +110,7 @@ impl Verdicts {
         let latest = self.on(contract_hash).map_or(&[][..], |on| &on.latest);
         let passes = latest
             .iter()
-            .filter(|verdict| verdict.outcome == Outcome::Pass)
+            .filter(|verdict| verdict.outcome == Verdict::Pass)
             .count();
         let fails = latest.len() - passes;
         let state = if passes >= VERIFIED_VERDICTS_MIN && fails == 0 {
@@ -195,7 +166,7 @@ impl Verdicts {
     pub fn with(
         &self,
         contract_hash: &str,
-        mut verdict: Verdict,
+        mut verdict: LatestVerdict,
         lifecycle: Option<Lifecycle>,
         is_known: impl Fn(&NodeId) -> bool,
     ) -> Option<Self> {
@@ -211,14 +182,14 @@ impl Verdicts {
             },
             |at| contracts.remove(at),
         );
-        let own = |other: &Verdict| other.validator_id == verdict.validator_id;
+        let own = |other: &LatestVerdict| other.validator_id == verdict.validator_id;
         if let Some(at) = on.latest.iter().position(own) {
             let mut requests = on.latest.remove(at).requests;
             requests.append(&mut verdict.requests);
             let surplus = requests.len().saturating_sub(REPORTS_REMEMBERED);
             verdict.requests = requests.split_off(surplus);
         } else if on.latest.len() >= VALIDATORS_MAX {
-            let gone = |other: &Verdict| !is_known(&other.validator_id);
+            let gone = |other: &LatestVerdict| !is_known(&other.validator_id);
             on.latest.remove(on.latest.iter().position(gone)?);
         }
         on.latest.push(verdict);
@@ -247,8 +218,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn verdict(validator: &str, outcome: Outcome, mode: Option<&str>) -> Verdict {
-        Verdict {
+    fn verdict(validator: &str, outcome: Verdict, mode: Option<&str>) -> LatestVerdict {
+        LatestVerdict {
             validator_id: id(validator),
             outcome,
             failure_mode: mode.map(|mode| mode.parse().unwrap()),
@@ -281,13 +252,13 @@ mod tests {
                     contract = next;
                 }
                 [validator, "pass", stage] => {
-                    let verdict = verdict(validator, Outcome::Pass, None);
+                    let verdict = verdict(validator, Verdict::Pass, None);
                     let stage = lifecycle(stage);
                     verdicts = verdicts.with(contract, verdict, stage, |_| true).unwrap();
                 }
                 [validator, "fail", mode, stage] => {
                     let mode = Some(*mode).filter(|mode| *mode != "-");
-                    let verdict = verdict(validator, Outcome::Fail, mode);
+                    let verdict = verdict(validator, Verdict::Fail, mode);
                     let stage = lifecycle(stage);
                     verdicts = verdicts.with(contract, verdict, stage, |_| true).unwrap();
                 }
@@ -331,7 +302,7 @@ mod tests {
 
     #[test]
     fn verdicts_are_bounded() {
-        let pass = |n: usize| verdict(&format!("v{n}"), Outcome::Pass, None);
+        let pass = |n: usize| verdict(&format!("v{n}"), Verdict::Pass, None);
         let mut verdicts = Verdicts::default();
         for n in 0..VALIDATORS_MAX {
             verdicts = verdicts.with("A", pass(n), None, |_| true).unwrap();
@@ -364,11 +335,11 @@ mod tests {
         };
         let mut verdicts = Verdicts::default();
         for n in 1..=5 {
-            let mut pass = verdict("v", Outcome::Pass, None);
+            let mut pass = verdict("v", Verdict::Pass, None);
             pass.requests.push(request(n));
             verdicts = verdicts.with("A", pass, None, |_| true).unwrap();
         }
-        let mut other = verdict("v", Outcome::Pass, None);
+        let mut other = verdict("v", Verdict::Pass, None);
         other.requests.push(request(6));
         verdicts = verdicts.with("B", other, None, |_| true).unwrap();
         let reported = |n| verdicts.reported(&id("v"), request(n));

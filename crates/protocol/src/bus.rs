@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bounds::{or_true, yes},
     port::{Limit, PAGE_ITEMS_MAX},
-    schema::{NameText, Time, TokenText, UriText, UuidText},
+    schema::UriText,
     time,
     uri::EndpointUri,
     warning::Warning,
@@ -18,10 +18,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BusRegisterRequest {
     /// Its name.
-    #[schemars(with = "TokenText")]
     pub bus_id: BusId,
     /// What it speaks: `jetstream`, `redis`, …
-    #[schemars(with = "TokenText")]
     pub protocol: Token,
     /// Where it listens. Credentials in it are removed.
     #[schemars(with = "UriText")]
@@ -35,19 +33,15 @@ pub struct BusRegisterRequest {
     #[schemars(with = "Option<bool>")]
     pub outbound: bool,
     /// Who announces it: a name that you choose and keep, not a secret.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// The node that it ends with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub node_id: Option<NodeId>,
     /// The lease of the port that it listens on, and that it ends with: live, and yours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub lease_id: Option<LeaseId>,
     /// Your name for this request: the same again is answered with the present state, never done twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub request_id: Option<RequestId>,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,14 +52,11 @@ pub struct BusRegisterRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BusDeregisterRequest {
     /// Which.
-    #[schemars(with = "TokenText")]
     pub bus_id: BusId,
     /// Who announced it.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// Your name for this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub request_id: Option<RequestId>,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +81,6 @@ pub enum BusStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BusReply {
     /// Which.
-    #[schemars(with = "TokenText")]
     pub bus_id: BusId,
     /// `accepted` or `removed`.
     pub status: BusStatus,
@@ -112,11 +102,9 @@ pub struct BusReply {
 pub struct BusListRequest {
     /// Only of this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub node_id: Option<NodeId>,
     /// Only with this protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<TokenText>")]
     pub protocol: Option<Token>,
     /// Items of this page, at most: 1 to 1,000, default 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -134,10 +122,8 @@ pub struct BusListRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BusItem {
     /// Which.
-    #[schemars(with = "TokenText")]
     pub bus_id: BusId,
     /// What it speaks.
-    #[schemars(with = "TokenText")]
     pub protocol: Token,
     /// Where it listens, without credentials.
     #[schemars(with = "UriText")]
@@ -147,15 +133,12 @@ pub struct BusItem {
     /// Whether messages are put on it.
     pub outbound: bool,
     /// Whose.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// The node that it ends with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub node_id: Option<NodeId>,
     /// The lease that it ends with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub lease_id: Option<LeaseId>,
     /// Whether what it ends with is alive.
     pub active: bool,
@@ -167,6 +150,5 @@ pub struct BusItem {
     pub health_check_passed: Option<bool>,
     /// When it was announced, for people.
     #[serde(serialize_with = "time::serialize")]
-    #[schemars(with = "Time")]
     pub registered_at: Timestamp,
 }

@@ -12,7 +12,6 @@ use crate::{
     node_view::{NodeItem, NodeView, Section},
     pool::PoolItem,
     port::{Limit, PAGE_ITEMS_MAX},
-    schema::{HostText, NameText, Time, TtlSeconds},
     time,
     tool::ToolItem,
 };
@@ -22,7 +21,6 @@ use crate::{
 pub struct DescribeRequest {
     /// Describe this node in the place of the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub node_id: Option<NodeId>,
     /// Only these. Of a node all six; of the registry `ports` are its pools, `node` its nodes, and `schema` and
     /// `trust` say nothing. Default: all.
@@ -53,14 +51,11 @@ pub struct Registry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// Where it runs: the default of a request's `host`.
-    #[schemars(with = "HostText")]
     pub host: Host,
     /// When it started, for people.
     #[serde(serialize_with = "time::serialize")]
-    #[schemars(with = "Time")]
     pub started_at: Timestamp,
     /// The longest TTL that it grants, in seconds.
-    #[schemars(with = "TtlSeconds")]
     pub ttl_max: Ttl,
     /// Whether it tries ports of its own host after a grant.
     pub probes: bool,
@@ -133,7 +128,6 @@ pub struct DescribeReply {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeDescribeReply {
     /// Which.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// All about it, or the sections that were asked for.
     #[serde(flatten)]

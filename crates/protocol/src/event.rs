@@ -4,11 +4,7 @@
 //! kinds is about is a struct of its own, like [`PortEvent`]. Their schemas are made in `event_schema`.
 
 use jiff::Timestamp;
-use onex_core::{
-    call::{Executed, ExecutionEnd, ExecutionStatus},
-    entry::{EventKind, Reported},
-    record::LeaseEnd,
-};
+use onex_types::kinds::{EventKind, Executed, ExecutionStatus, LeaseEnd};
 use onex_types::{
     ids::{
         BusId, ExecutionId, Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId,
@@ -24,15 +20,11 @@ use uuid::Uuid;
 use crate::{
     attempt::Attempt,
     bounds::Open,
-    error::ErrorCode,
     names::{
         HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
         HEADER_CE_TYPE, HEADER_CONTENT_TYPE, Namespace,
     },
-    schema::{
-        HostText, LabelText, NameText, PortNumber, Time, TokenText, TransportText, UuidText,
-        VersionText,
-    },
+    schema::VersionText,
     time,
     trust::{Lifecycle, TrustState, Verdict},
 };
@@ -53,7 +45,6 @@ pub struct EventBody<T> {
     pub revision: u64,
     /// When, for people.
     #[serde(serialize_with = "time::serialize")]
-    #[schemars(with = "Time")]
     pub at: Timestamp,
     /// What it is about.
     #[serde(flatten)]
@@ -73,37 +64,27 @@ pub struct EventBody<T> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PortEvent {
     /// Where.
-    #[schemars(with = "HostText")]
     pub host: Host,
     /// In which port space.
-    #[schemars(with = "TransportText")]
     pub transport: Transport,
     /// Which port.
-    #[schemars(with = "PortNumber")]
     pub port: Port,
     /// All ports of the lease; absent where that is the only one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<PortNumber>")]
     pub ports: Vec<Port>,
     /// The port spaces in which the lease has its ports; absent where that is the only one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<TransportText>")]
     pub transports: Vec<Transport>,
     /// The port that the lease had in the place of one of its ports; of `port.rebound` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<PortNumber>")]
     pub old_port: Option<Port>,
     /// Which lease.
-    #[schemars(with = "Option<UuidText>")]
     pub lease_id: Option<LeaseId>,
     /// Whose.
-    #[schemars(with = "Option<UuidText>")]
     pub requester_id: Option<RequesterId>,
     /// Its name; null where it has none.
-    #[schemars(with = "Option<NameText>")]
     pub name: Option<Name>,
     /// How the lease ended; null where it began.
-    #[schemars(with = "Option<LeaseEndText>")]
     pub outcome: Option<LeaseEnd>,
 }
 
@@ -111,10 +92,8 @@ pub struct PortEvent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeEvent {
     /// Which node.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// Whose.
-    #[schemars(with = "Option<UuidText>")]
     pub requester_id: Option<RequesterId>,
     /// Which life of it.
     pub epoch: Option<u64>,
@@ -124,14 +103,12 @@ pub struct NodeEvent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolEvent {
     /// Which tool.
-    #[schemars(with = "TokenText")]
     pub tool_name: Token,
     /// In which version.
     #[schemars(with = "VersionText")]
     pub tool_version: Version,
     /// A node that offers another contract by that name and version; in collisions only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub other_node_id: Option<NodeId>,
     /// Whose.
     #[serde(flatten)]
@@ -142,16 +119,12 @@ pub struct ToolEvent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionEvent {
     /// Which run of the tool.
-    #[schemars(with = "UuidText")]
     pub execution_id: ExecutionId,
     /// The caller's name for the call; null where it gave none.
-    #[schemars(with = "Option<UuidText>")]
     pub request_id: Option<RequestId>,
     /// Who calls; null where that was not said.
-    #[schemars(with = "Option<UuidText>")]
     pub requester_id: Option<RequesterId>,
     /// Which tool.
-    #[schemars(with = "TokenText")]
     pub tool_name: Token,
     /// In which version.
     #[schemars(with = "VersionText")]
@@ -159,16 +132,15 @@ pub struct ExecutionEvent {
     /// Under which contract.
     pub contract_hash: String,
     /// The node that was asked; of several, the last.
-    #[schemars(with = "NameText")]
     pub provider_node_id: NodeId,
     /// How long it may run, in milliseconds.
     pub timeout_ms: u64,
     /// How it ended; null where it begins.
-    pub outcome: Option<Open<ExecutionOutcome>>,
+    pub outcome: Option<Open<ExecutionStatus>>,
     /// The error's code; null where there is none.
     pub code: Option<String>,
     /// Whether the tool was run; null where it begins.
-    pub executed: Option<Open<ExecutedText>>,
+    pub executed: Option<Open<Executed>>,
     /// How long it took, in milliseconds; null where that is not known.
     pub duration_ms: Option<u64>,
     /// How many providers were asked; null where that is not known.
@@ -180,60 +152,14 @@ pub struct ExecutionEvent {
     pub trace_log_id: Option<String>,
 }
 
-/// How the run of a tool ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ExecutionOutcome {
-    /// The tool has answered.
-    Completed,
-    /// It has not, or not well.
-    Failed,
-    /// Its time was up, and whoever ran it has not said what came of it.
-    Unknown,
-}
-
-/// Whether the tool was run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "Executed")]
-pub enum ExecutedText {
-    /// It was not, and will not be.
-    No,
-    /// It was.
-    Yes,
-    /// Nobody knows.
-    Unknown,
-}
-
-/// How a lease or bus ended.
-#[derive(JsonSchema)]
-#[schemars(rename = "LeaseEnd", rename_all = "snake_case")]
-#[expect(
-    dead_code,
-    reason = "it is never a value: its schema is all there is to it"
-)]
-pub(super) enum LeaseEndText {
-    /// Its holder released it.
-    Released,
-    /// Its time was up, or that of what it belonged to.
-    Expired,
-    /// Another program was using the port; the caller got another one.
-    InUse,
-    /// Another life of the node that it belonged to was registered: its holder may still count on it.
-    Superseded,
-}
-
 /// What a `bus.*` event is about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BusEvent {
     /// Which bus.
-    #[schemars(with = "TokenText")]
     pub bus_id: BusId,
     /// Whose.
-    #[schemars(with = "Option<UuidText>")]
     pub requester_id: Option<RequesterId>,
     /// How it ended; null where it began.
-    #[schemars(with = "Option<LeaseEndText>")]
     pub outcome: Option<LeaseEnd>,
 }
 
@@ -241,18 +167,14 @@ pub struct BusEvent {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrustEvent {
     /// Of which node.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// Who judged it.
-    #[schemars(with = "NameText")]
     pub validator_id: NodeId,
     /// Who registered that validator.
-    #[schemars(with = "Option<UuidText>")]
     pub requester_id: Option<RequesterId>,
     /// What it found.
     pub outcome: Open<Verdict>,
     /// In which way the node failed; null where it did not, or nobody said.
-    #[schemars(with = "Option<LabelText>")]
     pub failure_mode: Option<Label>,
     /// Which contract of the node was judged.
     pub contract_hash: String,
@@ -323,61 +245,9 @@ fn tool_key(name: &Token, node_id: &NodeId, version: &Version) -> String {
 }
 
 impl ExecutionEvent {
-    /// Of what an entry of the log says of an execution.
-    pub fn new(reported: &Reported<'_>) -> Self {
-        let Reported {
-            request_id,
-            run,
-            end,
-        } = reported;
-        let execution = &run.execution;
-        let unknown = |end: &&ExecutionEnd| end.how == ExecutionStatus::Unknown;
-        let code = end.and_then(|end| end.code.clone());
-        let timed_out = || ErrorCode::ToolTimeout.as_str().to_owned();
-        Self {
-            execution_id: execution.execution_id,
-            request_id: *request_id,
-            requester_id: run.requester_id,
-            tool_name: execution.tool_name.clone(),
-            tool_version: execution.tool_version.clone(),
-            contract_hash: execution.contract_hash.clone(),
-            provider_node_id: execution.node_id.clone(),
-            timeout_ms: run.timeout_ms,
-            outcome: end.map(|end| Open::Known(end.how.into())),
-            code: code.or_else(|| end.filter(unknown).map(|_| timed_out())),
-            executed: end.map(|end| Open::Known(end.executed.into())),
-            duration_ms: end.and_then(|end| end.duration_ms),
-            attempts: end.and_then(|end| end.attempts),
-            asked: end
-                .map(|end| end.asked.iter().cloned().map(Attempt::from).collect())
-                .unwrap_or_default(),
-            trace_log_id: execution.trace_log_id.clone(),
-        }
-    }
-
     /// What stands in the event's subject behind its kind.
     pub fn key(&self) -> String {
         tool_key(&self.tool_name, &self.provider_node_id, &self.tool_version)
-    }
-}
-
-impl From<ExecutionStatus> for ExecutionOutcome {
-    fn from(how: ExecutionStatus) -> Self {
-        match how {
-            ExecutionStatus::Completed => Self::Completed,
-            ExecutionStatus::Failed => Self::Failed,
-            ExecutionStatus::Unknown => Self::Unknown,
-        }
-    }
-}
-
-impl From<Executed> for ExecutedText {
-    fn from(executed: Executed) -> Self {
-        match executed {
-            Executed::No => Self::No,
-            Executed::Yes => Self::Yes,
-            Executed::Unknown => Self::Unknown,
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The schemas of events.
 
-use onex_core::entry::EventKind as Kind;
+use onex_types::kinds::EventKind as Kind;
 use serde_json::{Value, json};
 
 use crate::{

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+pub use onex_types::kinds::Executed;
+
 use crate::{
     bounds::{
         self, ATTEMPT_TIMEOUT_MILLIS_MAX, ATTEMPT_TIMEOUT_MILLIS_MIN, Open, Text, or_default,
@@ -20,7 +22,7 @@ use crate::{
         correlation_id_rule, is_correlation_id,
     },
     json::{Document, JsonText},
-    schema::{NameText, TokenText, UuidText, VersionRangeText, VersionText},
+    schema::{VersionRangeText, VersionText},
     tool::Tool,
     trust::TrustState,
     violation::Violation,
@@ -80,7 +82,6 @@ pub struct Choice {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InvokeRequest {
     /// The tool's name.
-    #[schemars(with = "TokenText")]
     pub tool_name: Token,
     /// What it is called with: as its input schema says. At most 64 levels deep; the tool gets it byte for byte. Default:
     /// an empty object.
@@ -102,7 +103,6 @@ pub struct InvokeRequest {
     pub node_selection_policy: Policy,
     /// Only this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub provider_node_id: Option<NodeId>,
     /// Only nodes that validators trust. Default false.
     #[serde(default, deserialize_with = "or_default")]
@@ -136,7 +136,6 @@ pub struct InvokeRequest {
     pub correlation_id: Option<String>,
     /// Who calls, for events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub requester_id: Option<RequesterId>,
     /// Only say what would be done. Default false.
     #[serde(default, deserialize_with = "or_default")]
@@ -144,7 +143,6 @@ pub struct InvokeRequest {
     pub dry_run: bool,
     /// Your name for this call: the same again is answered with its outcome, and the tool is not called twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub request_id: Option<RequestId>,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -253,7 +251,6 @@ pub struct InvokeReply {
     /// The tool's result: as its output schema says, at most 64 levels deep, byte for byte as the tool wrote it.
     pub result: JsonText,
     /// The tool.
-    #[schemars(with = "TokenText")]
     pub tool_name: Token,
     /// Its version.
     #[schemars(with = "VersionText")]
@@ -261,12 +258,10 @@ pub struct InvokeReply {
     /// Its contract.
     pub contract_hash: String,
     /// Who answered.
-    #[schemars(with = "NameText")]
     pub provider_node_id: NodeId,
     /// The request's, or one that the registry made.
     pub correlation_id: String,
     /// Of this execution: it is in the provider's request and in the events.
-    #[schemars(with = "UuidText")]
     pub execution_id: Uuid,
     /// From choosing a provider until its result was checked, all attempts together, in milliseconds; null when
     /// the call had been made before, under the same request id.
@@ -318,7 +313,6 @@ pub struct DryRunReply {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// The tool.
-    #[schemars(with = "TokenText")]
     pub tool_name: Token,
     /// Its version.
     #[schemars(with = "VersionText")]
@@ -326,7 +320,6 @@ pub struct Plan {
     /// Its contract.
     pub contract_hash: String,
     /// Who.
-    #[schemars(with = "NameText")]
     pub provider_node_id: NodeId,
     /// Where.
     pub subject: String,
@@ -413,7 +406,6 @@ impl Reason {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Candidate {
     /// Which.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// In which version.
     #[schemars(with = "VersionText")]
@@ -452,7 +444,6 @@ pub struct Offered {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ResolveToolRequest {
     /// The tool's name.
-    #[schemars(with = "TokenText")]
     pub tool_name: Token,
     /// Only versions in this range, as in `tool.invoke`.
     #[serde(
@@ -468,7 +459,6 @@ pub struct ResolveToolRequest {
     pub node_selection_policy: Policy,
     /// Only this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub provider_node_id: Option<NodeId>,
     /// Only nodes that validators trust. Default false.
     #[serde(default, deserialize_with = "or_default")]
@@ -512,13 +502,11 @@ impl ResolveToolRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ResolveToolReply {
     /// The tool.
-    #[schemars(with = "TokenText")]
     pub tool_name: Token,
     /// Its version.
     #[schemars(with = "VersionText")]
     pub tool_version: Version,
     /// Who offers it.
-    #[schemars(with = "NameText")]
     pub provider_node_id: NodeId,
     /// Where it takes requests: the arguments as body, with the headers that `docs/tools.md` names.
     pub subject: String,
@@ -535,24 +523,12 @@ pub struct ResolveToolReply {
     pub ignored: Vec<String>,
 }
 
-/// The values of `details.executed`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Executed {
-    /// The tool was called.
-    Yes,
-    /// It was not, and will not be.
-    No,
-    /// It may have been.
-    Unknown,
-}
-
-impl From<Executed> for Value {
-    fn from(executed: Executed) -> Value {
-        match executed {
-            Executed::Yes => json!(true),
-            Executed::No => json!(false),
-            Executed::Unknown => json!("unknown"),
-        }
+/// The value of `details.executed`.
+pub fn executed_detail(executed: Executed) -> Value {
+    match executed {
+        Executed::Yes => json!(true),
+        Executed::No => json!(false),
+        Executed::Unknown => json!("unknown"),
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Message {
 
 impl Message {
     /// With what every schema has.
-    pub(super) fn new(name: &str, title: &str, mut schema: Value, examples: Vec<Value>) -> Self {
+    pub fn new(name: &str, title: &str, mut schema: Value, examples: Vec<Value>) -> Self {
         if let Some(members) = schema.as_object_mut() {
             members.insert("$id".to_owned(), json!(format!("{URN}{name}")));
             members.insert("title".to_owned(), json!(title));
@@ -30,7 +30,7 @@ impl Message {
 }
 
 /// Puts a description of its own into a schema.
-pub(super) fn remark(schema: &mut Value, description: &str) {
+pub fn remark(schema: &mut Value, description: &str) {
     if let Some(members) = schema.as_object_mut() {
         members.insert("description".to_owned(), json!(description));
     }

@@ -1,9 +1,9 @@
 //! Every subject, bucket, stream and header, spelled once.
 
-use onex_core::entry::EventKind;
 use onex_types::{
     ids::{Invalid, NodeId, Token},
     key::escape,
+    kinds::EventKind,
 };
 
 /// Name of the micro service, and of its queue group.
@@ -77,6 +77,11 @@ impl std::str::FromStr for Namespace {
              begin with \"view-\""
         )))
     }
+}
+
+/// The subject of a key of a bucket.
+pub fn bucket_subject(bucket: &str, key: &str) -> String {
+    format!("$KV.{bucket}.{key}")
 }
 
 /// Where the instances of all registries on a NATS system ask each other who they are. The server's permissions say who may

@@ -1,7 +1,6 @@
 //! Requests and replies of the `node.*` endpoints but `node.list`.
 
 use jiff::Timestamp;
-use onex_core::node;
 use onex_types::ids::{
     Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId, Token, Ttl,
 };
@@ -13,10 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     bounds::{self, Open, Text, list, or_default},
-    schema::{
-        AnyJson, HostText, LabelText, NameText, PortNumber, SafeNumber, SchemaDocument, Time,
-        TokenText, TtlSeconds, UriText, UuidText, VersionText,
-    },
+    schema::{AnyJson, SafeNumber, SchemaDocument, UriText, VersionText},
     tool::Tool,
     trust::TrustState,
     uri::EndpointUri,
@@ -76,31 +72,6 @@ impl NodeType {
     }
 }
 
-impl From<NodeType> for node::NodeType {
-    fn from(kind: NodeType) -> Self {
-        match kind {
-            NodeType::Tool => Self::Tool,
-            NodeType::Validator => Self::Validator,
-            NodeType::Test => Self::Test,
-            NodeType::Adapter => Self::Adapter,
-            NodeType::Agent => Self::Agent,
-        }
-    }
-}
-
-impl From<node::NodeType> for Open<NodeType> {
-    fn from(kind: node::NodeType) -> Self {
-        Self::Known(match kind {
-            node::NodeType::Tool => NodeType::Tool,
-            node::NodeType::Validator => NodeType::Validator,
-            node::NodeType::Test => NodeType::Test,
-            node::NodeType::Adapter => NodeType::Adapter,
-            node::NodeType::Agent => NodeType::Agent,
-            node::NodeType::Other => return Self::Other("other".to_owned()),
-        })
-    }
-}
-
 /// How a node runs.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -119,11 +90,9 @@ pub enum ExecutionMode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SchemaField {
     /// Its name.
-    #[schemars(with = "LabelText")]
     pub name: Label,
     /// Its type, in the node's own words.
     #[serde(rename = "type")]
-    #[schemars(with = "LabelText")]
     pub kind: Label,
     /// Whether it must be there. Default false.
     #[serde(default, deserialize_with = "or_default")]
@@ -169,7 +138,7 @@ pub struct NodeSchema {
     pub modifies_state: bool,
     /// What it changes beyond its outputs, at most 32.
     #[serde(default, deserialize_with = "list::<_, _, NODE_SIDE_EFFECTS_MAX>")]
-    #[schemars(with = "Option<Vec<LabelText>>", length(max = NODE_SIDE_EFFECTS_MAX))]
+    #[schemars(with = "Option<Vec<Label>>", length(max = NODE_SIDE_EFFECTS_MAX))]
     pub side_effects: Vec<Label>,
 }
 
@@ -177,17 +146,13 @@ pub struct NodeSchema {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct InboundPort {
     /// Its name.
-    #[schemars(with = "NameText")]
     pub name: Name,
     /// Its number.
-    #[schemars(with = "PortNumber")]
     pub port: Port,
     /// What is spoken there.
-    #[schemars(with = "TokenText")]
     pub protocol: Token,
     /// The lease that it is from: live, and yours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub lease_id: Option<LeaseId>,
     /// Its address. Credentials in it are removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -203,12 +168,10 @@ pub struct InboundPort {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OutboundPort {
     /// Its name.
-    #[schemars(with = "NameText")]
     pub name: Name,
     /// The topic or subject.
     pub topic: Text<TOPIC_CHARS_MAX>,
     /// What is spoken there.
-    #[schemars(with = "TokenText")]
     pub protocol: Token,
 }
 
@@ -216,7 +179,6 @@ pub struct OutboundPort {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RegisterRequest {
     /// Its name.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// Its version: a semantic version.
     #[serde(deserialize_with = "bounds::version")]
@@ -224,7 +186,6 @@ pub struct RegisterRequest {
     pub version: Version,
     /// What exactly runs, condensed by whoever built it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<LabelText>")]
     pub version_hash: Option<Label>,
     /// What it is.
     pub node_type: NodeType,
@@ -237,18 +198,16 @@ pub struct RegisterRequest {
         deserialize_with = "list::<_, _, NODE_TAGS_MAX>",
         skip_serializing_if = "Vec::is_empty"
     )]
-    #[schemars(with = "Option<Vec<NameText>>", length(max = NODE_TAGS_MAX))]
+    #[schemars(with = "Option<Vec<Name>>", length(max = NODE_TAGS_MAX))]
     pub tags: Vec<Name>,
     /// How it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_mode: Option<ExecutionMode>,
     /// Where it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<HostText>")]
     pub host: Option<Host>,
     /// Seconds that it counts as alive without a heartbeat. Default 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<TtlSeconds>")]
     pub ttl: Option<Ttl>,
     /// Grows with every start of the node. The same as before: a refresh. Higher: the old life
     /// and what hangs on it end. Lower: refused. Default: the registry gives the next.
@@ -260,7 +219,6 @@ pub struct RegisterRequest {
     #[schemars(with = "Option<SafeNumber>")]
     pub epoch: Option<u64>,
     /// Who announces it: a name that you choose and keep, not a secret.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// What goes in and what comes out.
     #[serde(
@@ -311,7 +269,6 @@ pub struct RegisterRequest {
     pub graph_binding: Option<Value>,
     /// The agent that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<LabelText>")]
     pub owned_by_agent: Option<Label>,
     /// Agents that follow what it does, at most 64.
     #[serde(
@@ -319,7 +276,7 @@ pub struct RegisterRequest {
         deserialize_with = "list::<_, _, NODE_RELATED_MAX>",
         skip_serializing_if = "Vec::is_empty"
     )]
-    #[schemars(with = "Option<Vec<LabelText>>", length(max = NODE_RELATED_MAX))]
+    #[schemars(with = "Option<Vec<Label>>", length(max = NODE_RELATED_MAX))]
     pub subscribed_by_agents: Vec<Label>,
     /// Nodes that it gets its inputs from, at most 64.
     #[serde(
@@ -327,7 +284,7 @@ pub struct RegisterRequest {
         deserialize_with = "list::<_, _, NODE_RELATED_MAX>",
         skip_serializing_if = "Vec::is_empty"
     )]
-    #[schemars(with = "Option<Vec<NameText>>", length(max = NODE_RELATED_MAX))]
+    #[schemars(with = "Option<Vec<NodeId>>", length(max = NODE_RELATED_MAX))]
     pub upstream_nodes: Vec<NodeId>,
     /// Nodes that get its outputs, at most 64.
     #[serde(
@@ -335,15 +292,13 @@ pub struct RegisterRequest {
         deserialize_with = "list::<_, _, NODE_RELATED_MAX>",
         skip_serializing_if = "Vec::is_empty"
     )]
-    #[schemars(with = "Option<Vec<NameText>>", length(max = NODE_RELATED_MAX))]
+    #[schemars(with = "Option<Vec<NodeId>>", length(max = NODE_RELATED_MAX))]
     pub downstream_nodes: Vec<NodeId>,
     /// Your name for this request: the same again is answered with the present state, never done twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub request_id: Option<RequestId>,
     /// When you asked, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Time>")]
     pub requested_at: Option<Timestamp>,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -413,7 +368,6 @@ pub enum RegisterStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RegisterReply {
     /// Which.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// Always `accepted`.
     pub status: RegisterStatus,
@@ -422,7 +376,6 @@ pub struct RegisterReply {
     /// How far it is trusted.
     pub trust_state: Open<TrustState>,
     /// Seconds that it counts as alive without a heartbeat.
-    #[schemars(with = "TtlSeconds")]
     pub ttl: Ttl,
     /// Name it in heartbeats.
     pub epoch: u64,

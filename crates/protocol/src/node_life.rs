@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     bounds,
     node::HEALTH_BYTES_MAX,
-    schema::{AnyJson, NameText, SafeNumber, Time, TtlSeconds, UuidText},
+    schema::{AnyJson, SafeNumber},
     time,
 };
 
@@ -20,10 +20,8 @@ pub const HEARTBEAT_AFTER_PART: u64 = 3;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeartbeatRequest {
     /// Which.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// Who registered it.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// From its registration.
     #[serde(deserialize_with = "bounds::number")]
@@ -31,7 +29,6 @@ pub struct HeartbeatRequest {
     pub epoch: u64,
     /// A new TTL in seconds; a shorter one than the node has changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<TtlSeconds>")]
     pub ttl: Option<Ttl>,
     /// How it is: any JSON of at most 4 KiB and 64 levels. Default: as before.
     #[serde(
@@ -43,7 +40,6 @@ pub struct HeartbeatRequest {
     pub health: Option<Value>,
     /// Your name for this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub request_id: Option<RequestId>,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +50,6 @@ pub struct HeartbeatRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeartbeatReply {
     /// Which.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// What is left.
     pub expires_in_ms: u64,
@@ -71,10 +66,8 @@ pub struct HeartbeatReply {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeregisterRequest {
     /// Which.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// Who registered it.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// From its registration.
     #[serde(deserialize_with = "bounds::number")]
@@ -82,7 +75,6 @@ pub struct DeregisterRequest {
     pub epoch: u64,
     /// Your name for this request: the same again is answered with the present state, never done twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub request_id: Option<RequestId>,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,7 +105,6 @@ pub enum NodeEnd {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeregisterReply {
     /// Which.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// Which life of it.
     pub epoch: u64,
@@ -121,7 +112,6 @@ pub struct DeregisterReply {
     pub status: NodeEnd,
     /// When, for people.
     #[serde(serialize_with = "time::serialize")]
-    #[schemars(with = "Time")]
     pub ended_at: Timestamp,
     /// What this answer is true for.
     pub revision: u64,

@@ -13,7 +13,7 @@ use crate::{
     node::{ExecutionMode, InboundPort, NodeSchema, NodeType, OutboundPort},
     node_life::NodeEnd,
     port::{LeaseReply, Limit, PAGE_ITEMS_MAX},
-    schema::{AnyJson, HostText, LabelText, NameText, Time, TtlSeconds, UuidText, VersionText},
+    schema::{AnyJson, VersionText},
     time,
     tool::Tool,
     trust::{Trust, TrustState},
@@ -41,14 +41,12 @@ pub struct NodeListRequest {
     pub node_type: Option<NodeType>,
     /// Only with this tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub tag: Option<Name>,
     /// Only these. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Liveness>,
     /// Only on this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<HostText>")]
     pub host: Option<Host>,
     /// Only `trusted` and `verified` ones. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,7 +67,6 @@ pub struct NodeListRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeItem {
     /// Its name.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// Its version.
     #[schemars(with = "VersionText")]
@@ -77,10 +74,8 @@ pub struct NodeItem {
     /// What it is.
     pub node_type: Open<NodeType>,
     /// Where it runs; null if it did not say.
-    #[schemars(with = "Option<HostText>")]
     pub host: Option<Host>,
     /// Its tags.
-    #[schemars(with = "Vec<NameText>")]
     pub tags: Vec<Name>,
     /// Whether it is alive.
     pub liveness: Open<Liveness>,
@@ -88,7 +83,6 @@ pub struct NodeItem {
     pub epoch: u64,
     /// When this life was announced, for people.
     #[serde(serialize_with = "time::serialize")]
-    #[schemars(with = "Time")]
     pub registered_at: Timestamp,
     /// When it ended, for people; absent while it has not.
     #[serde(
@@ -96,7 +90,6 @@ pub struct NodeItem {
         skip_serializing_if = "Option::is_none",
         serialize_with = "time::optional"
     )]
-    #[schemars(with = "Option<Time>")]
     pub ended_at: Option<Timestamp>,
     /// How it ended; absent while it has not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,25 +143,20 @@ pub struct NodeMetadata {
     #[serde(flatten)]
     pub summary: NodeItem,
     /// What exactly runs; null if it did not say. So are all that follow.
-    #[schemars(with = "Option<LabelText>")]
     pub version_hash: Option<Label>,
     /// What it does, for people.
     pub description: Option<String>,
     /// How it runs.
     pub execution_mode: Option<Open<ExecutionMode>>,
     /// Seconds that it counts as alive without a heartbeat.
-    #[schemars(with = "TtlSeconds")]
     pub ttl: Ttl,
     /// Who registered it.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// When it ends without a heartbeat, for people.
     #[serde(serialize_with = "time::serialize")]
-    #[schemars(with = "Time")]
     pub expires_at: Timestamp,
     /// When the last heartbeat came, for people; null before the first.
     #[serde(default, serialize_with = "time::optional")]
-    #[schemars(with = "Option<Time>")]
     pub last_heartbeat_at: Option<Timestamp>,
     /// What it said of its health at the last heartbeat.
     #[schemars(with = "AnyJson")]
@@ -180,16 +168,12 @@ pub struct NodeMetadata {
     #[schemars(with = "AnyJson")]
     pub graph_binding: Option<Value>,
     /// The agent that it belongs to.
-    #[schemars(with = "Option<LabelText>")]
     pub owned_by_agent: Option<Label>,
     /// Agents that follow what it does.
-    #[schemars(with = "Vec<LabelText>")]
     pub subscribed_by_agents: Vec<Label>,
     /// Nodes that it gets its inputs from.
-    #[schemars(with = "Vec<NameText>")]
     pub upstream_nodes: Vec<NodeId>,
     /// Nodes that get its outputs.
-    #[schemars(with = "Vec<NameText>")]
     pub downstream_nodes: Vec<NodeId>,
     /// What it is now, condensed: its version, type, schema and tools.
     pub contract_hash: String,
@@ -200,7 +184,6 @@ pub struct NodeMetadata {
     pub success_rate: Option<f64>,
     /// When the last of those calls was, for people; null where nothing was measured.
     #[serde(default, serialize_with = "time::optional")]
-    #[schemars(with = "Option<Time>")]
     pub last_execution_timestamp: Option<Timestamp>,
 }
 

@@ -7,17 +7,13 @@ use onex_types::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    port::{Limit, PAGE_ITEMS_MAX},
-    schema::{HostText, PortNumber, TransportText},
-};
+use crate::port::{Limit, PAGE_ITEMS_MAX};
 
 /// Asks for pools, in the order of host and transport.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolListRequest {
     /// Only of this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<HostText>")]
     pub host: Option<Host>,
     /// Items of this page, at most: 1 to 1,000, default 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,10 +31,8 @@ pub struct PoolListRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Range {
     /// The lowest.
-    #[schemars(with = "PortNumber")]
     pub first: Port,
     /// The highest.
-    #[schemars(with = "PortNumber")]
     pub last: Port,
 }
 
@@ -55,10 +49,8 @@ impl From<PortRange> for Range {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolItem {
     /// Where.
-    #[schemars(with = "HostText")]
     pub host: Host,
     /// In which port space.
-    #[schemars(with = "TransportText")]
     pub transport: Transport,
     /// What is granted.
     pub ranges: Vec<Range>,

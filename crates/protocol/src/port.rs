@@ -8,15 +8,7 @@ use onex_types::ids::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{
-    bounds,
-    schema::{
-        HostText, LabelText, NameText, PortNumber, SafeNumber, Time, TokenText, TransportText,
-        TtlSeconds, UuidText,
-    },
-    time,
-    warning::Warning,
-};
+use crate::{bounds, schema::SafeNumber, time, warning::Warning};
 
 /// Labels of one lease, at most.
 pub const LEASE_LABELS_MAX: usize = 16;
@@ -44,27 +36,22 @@ pub enum RequestedTransport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseRequest {
     /// Who will hold it: a name that you choose and keep, not a secret.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// What will be spoken there: `http`, `grpc`, `redis`, `jetstream`, …
-    #[schemars(with = "TokenText")]
     pub protocol: Token,
     /// Seconds that the lease lasts without a heartbeat. Default 60, or the longest allowed if that is less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<TtlSeconds>")]
     pub ttl: Option<Ttl>,
     /// Where the port will be bound. Default: the `host` of the node, with `node_id` and if it has said one; else
     /// the registry's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<HostText>")]
     pub host: Option<Host>,
     /// `tcp` (default) or `udp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<TransportText>")]
+    #[schemars(with = "Option<Transport>")]
     pub transport: Option<RequestedTransport>,
     /// Tried first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<PortNumber>")]
     pub preferred_port: Option<Port>,
     /// Only the preferred port will do. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,7 +65,6 @@ pub struct LeaseRequest {
     /// The node that the lease ends with, which must be yours and live. It then needs no heartbeat of its own
     /// and takes no `ttl`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub node_id: Option<NodeId>,
     /// The epoch of that node that you live in. Without it the lease ends with whatever life the node leads:
     /// another process that has taken over ends it as it likes, and you do not know.
@@ -91,7 +77,6 @@ pub struct LeaseRequest {
     pub epoch: Option<u64>,
     /// Your name for it: you get the same port again when it is free, and others can resolve it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub name: Option<Name>,
     /// At most 16, by which it can be found.
     #[serde(
@@ -99,15 +84,13 @@ pub struct LeaseRequest {
         deserialize_with = "or_empty",
         skip_serializing_if = "Vec::is_empty"
     )]
-    #[schemars(with = "Option<Vec<LabelText>>", length(max = LEASE_LABELS_MAX))]
+    #[schemars(with = "Option<Vec<Label>>", length(max = LEASE_LABELS_MAX))]
     pub labels: Vec<Label>,
     /// Your name for this request: the same again is answered with what it got, never done twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub request_id: Option<RequestId>,
     /// When you asked, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Time>")]
     pub requested_at: Option<Timestamp>,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,23 +130,19 @@ fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<V
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeartbeatRequest {
     /// Who holds them.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// One lease. With neither this nor `lease_ids`: all that you hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub lease_id: Option<LeaseId>,
     /// Several leases, at most 1,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Vec<UuidText>>", length(max = HEARTBEAT_LEASES_MAX))]
+    #[schemars(length(max = HEARTBEAT_LEASES_MAX))]
     pub lease_ids: Option<Vec<LeaseId>>,
     /// A new TTL in seconds; a shorter one than the lease has changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<TtlSeconds>")]
     pub ttl: Option<Ttl>,
     /// Your name for this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub request_id: Option<RequestId>,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,14 +153,11 @@ pub struct HeartbeatRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseRequest {
     /// Who holds it.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// Which.
-    #[schemars(with = "UuidText")]
     pub lease_id: LeaseId,
     /// Your name for this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub request_id: Option<RequestId>,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -227,27 +203,21 @@ impl From<Limit> for u16 {
 pub struct ListRequest {
     /// Only on this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<HostText>")]
     pub host: Option<Host>,
     /// Only of this requester.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub requester_id: Option<RequesterId>,
     /// Only those that end with this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub node_id: Option<NodeId>,
     /// Only of this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub name: Option<Name>,
     /// Only with this label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<LabelText>")]
     pub label: Option<Label>,
     /// Only those that hold this port, on whichever host and in whichever port space.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<PortNumber>")]
     pub port: Option<Port>,
     /// Items of this page, at most: 1 to 1,000, default 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -266,15 +236,12 @@ pub struct ListRequest {
 pub struct ResolveRequest {
     /// The name. Either this or `label`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub name: Option<Name>,
     /// The label. Either this or `name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<LabelText>")]
     pub label: Option<Label>,
     /// Only on this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<HostText>")]
     pub host: Option<Host>,
     /// Items of this page, at most: 1 to 1,000, default 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -322,45 +289,33 @@ pub enum Availability {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseReply {
     /// Which.
-    #[schemars(with = "UuidText")]
     pub lease_id: LeaseId,
     /// Always `active`.
     pub status: LeaseStatus,
     /// The first of `ports`.
-    #[schemars(with = "PortNumber")]
     pub port: Port,
     /// What it holds.
-    #[schemars(with = "Vec<PortNumber>")]
     pub ports: Vec<Port>,
     /// Where.
-    #[schemars(with = "HostText")]
     pub host: Host,
     /// In which port space.
-    #[schemars(with = "TransportText")]
     pub transport: Transport,
     /// What is spoken there.
-    #[schemars(with = "TokenText")]
     pub protocol: Token,
     /// Whose.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// The same as `requester_id`, by its older name.
-    #[schemars(with = "UuidText")]
     pub assigned_to: RequesterId,
     /// The node that it ends with: its TTL is the node's, and so are its heartbeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub node_id: Option<NodeId>,
     /// Its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub name: Option<Name>,
     /// Its labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<LabelText>")]
     pub labels: Vec<Label>,
     /// Seconds that it lasts without a heartbeat.
-    #[schemars(with = "TtlSeconds")]
     pub ttl: Ttl,
     /// When its holder says that it asked.
     #[serde(
@@ -368,15 +323,12 @@ pub struct LeaseReply {
         skip_serializing_if = "Option::is_none",
         serialize_with = "time::optional"
     )]
-    #[schemars(with = "Option<Time>")]
     pub requested_at: Option<Timestamp>,
     /// When it was granted, for people.
     #[serde(serialize_with = "time::serialize")]
-    #[schemars(with = "Time")]
     pub granted_at: Timestamp,
     /// When it ends without a heartbeat, for people.
     #[serde(serialize_with = "time::serialize")]
-    #[schemars(with = "Time")]
     pub expires_at: Timestamp,
     /// What is left, for people: 0 when it is due and has not ended.
     pub expires_in_ms: u64,
@@ -391,7 +343,6 @@ pub struct LeaseReply {
     pub availability: Option<Availability>,
     /// The host that tried it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<HostText>")]
     pub verified_on: Option<Host>,
     /// What is worth a look, though it was done; in the reply to `port.lease` only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -405,7 +356,6 @@ pub struct LeaseReply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Renewed {
     /// Which.
-    #[schemars(with = "UuidText")]
     pub lease_id: LeaseId,
     /// The lease's.
     pub fencing_token: u64,
@@ -420,7 +370,6 @@ pub struct Renewed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lost {
     /// Which.
-    #[schemars(with = "UuidText")]
     pub lease_id: LeaseId,
     /// Why: an error code. With `LEASE_EXPIRED`, `LEASE_NOT_FOUND` and `NOT_HOLDER`: stop using its
     /// port.
@@ -438,7 +387,6 @@ pub struct HeartbeatReply {
     /// These do not.
     pub lost: Vec<Lost>,
     /// Of these nobody knew before the deadline: ask again.
-    #[schemars(with = "Vec<UuidText>")]
     pub unknown: Vec<LeaseId>,
     /// What this answer is true for.
     pub revision: u64,
@@ -465,13 +413,11 @@ pub enum EndStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseReply {
     /// Which.
-    #[schemars(with = "UuidText")]
     pub lease_id: LeaseId,
     /// How.
     pub status: EndStatus,
     /// When, for people.
     #[serde(serialize_with = "time::serialize")]
-    #[schemars(with = "Time")]
     pub released_at: Timestamp,
     /// What this answer is true for.
     pub revision: u64,

@@ -1,6 +1,6 @@
-//! The JSON Schema of every message, as `schemas/` has them: requests, replies, errors, events, and what is stored.
+//! The JSON Schema of every message, as `schemas/` has them: requests, replies, errors, and events.
 
-use crate::{detail, endpoint::Endpoint, event_schema, stored};
+use crate::{detail, endpoint::Endpoint, event_schema};
 
 pub use crate::message_schema::Message;
 
@@ -12,6 +12,5 @@ pub fn all() -> Vec<Message> {
     endpoints
         .chain([detail::message()])
         .chain(event_schema::messages())
-        .chain(stored::messages())
         .collect()
 }

@@ -13,10 +13,7 @@ use crate::{
     },
     json::exact_value,
     port::{Limit, PAGE_ITEMS_MAX},
-    schema::{
-        self, AnyJson, HostText, LabelText, NameText, SafeNumber, SchemaDocument, TokenText,
-        UuidText, VersionRangeText, VersionText,
-    },
+    schema::{self, AnyJson, SafeNumber, SchemaDocument, VersionRangeText, VersionText},
     subject::SUBJECT_CHARS_MAX,
     trust::TrustState,
     warning::Warning,
@@ -41,7 +38,6 @@ pub const VARIANTS_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// By which it is called.
-    #[schemars(with = "TokenText")]
     pub name: Token,
     /// Which version of it: a semantic version.
     #[serde(deserialize_with = "bounds::version")]
@@ -65,7 +61,7 @@ pub struct Tool {
         deserialize_with = "list::<_, _, TOOL_ERROR_CODES_MAX>",
         skip_serializing_if = "Vec::is_empty"
     )]
-    #[schemars(with = "Option<Vec<LabelText>>", length(max = TOOL_ERROR_CODES_MAX))]
+    #[schemars(with = "Option<Vec<Label>>", length(max = TOOL_ERROR_CODES_MAX))]
     pub error_codes: Vec<Label>,
     /// What it changes beyond its result, at most 32.
     #[serde(
@@ -73,7 +69,7 @@ pub struct Tool {
         deserialize_with = "list::<_, _, TOOL_SIDE_EFFECTS_MAX>",
         skip_serializing_if = "Vec::is_empty"
     )]
-    #[schemars(with = "Option<Vec<LabelText>>", length(max = TOOL_SIDE_EFFECTS_MAX))]
+    #[schemars(with = "Option<Vec<Label>>", length(max = TOOL_SIDE_EFFECTS_MAX))]
     pub side_effects: Vec<Label>,
     /// Whether calling it twice with the same arguments does no more than calling it once. Default false.
     #[serde(default, deserialize_with = "or_default")]
@@ -95,7 +91,7 @@ pub struct Tool {
         deserialize_with = "list::<_, _, TOOL_TAGS_MAX>",
         skip_serializing_if = "Vec::is_empty"
     )]
-    #[schemars(with = "Option<Vec<NameText>>", length(max = TOOL_TAGS_MAX))]
+    #[schemars(with = "Option<Vec<Name>>", length(max = TOOL_TAGS_MAX))]
     pub tags: Vec<Name>,
     /// Where it listens. Default: a subject made of its name and the node's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,7 +104,7 @@ impl Tool {
     /// something else that stands as an object in JSON.
     ///
     /// ```
-    /// use onex_registry::protocol::tool::Tool;
+    /// use onex_protocol::tool::Tool;
     /// use schemars::JsonSchema;
     /// use serde::{Deserialize, Serialize};
     ///
@@ -172,10 +168,8 @@ fn output_schema<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Value, D::
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolRegisterRequest {
     /// The node that offers it.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// Who registered the node.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// The node's, from its registration.
     #[serde(deserialize_with = "bounds::number")]
@@ -186,7 +180,6 @@ pub struct ToolRegisterRequest {
     pub tool: Tool,
     /// Your name for this request: the same again is answered with the present state, never done twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub request_id: Option<RequestId>,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,17 +190,14 @@ pub struct ToolRegisterRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolDeregisterRequest {
     /// The node that offers it.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// Who registered the node.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// The node's, from its registration.
     #[serde(deserialize_with = "bounds::number")]
     #[schemars(with = "SafeNumber")]
     pub epoch: u64,
     /// The tool's name.
-    #[schemars(with = "TokenText")]
     pub name: Token,
     /// Only this version of it. Default: all that the node offers.
     #[serde(
@@ -219,7 +209,6 @@ pub struct ToolDeregisterRequest {
     pub version: Option<Version>,
     /// Your name for this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<UuidText>")]
     pub request_id: Option<RequestId>,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -244,10 +233,8 @@ pub enum ToolStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolChangeReply {
     /// The node.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// The tool.
-    #[schemars(with = "TokenText")]
     pub name: Token,
     /// Its version; null when all versions were removed.
     #[schemars(with = "Option<VersionText>")]
@@ -271,15 +258,12 @@ pub struct ToolChangeReply {
 pub struct ToolListRequest {
     /// Only of this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<TokenText>")]
     pub name: Option<Token>,
     /// Only with this tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub tag: Option<Name>,
     /// Only of this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub node_id: Option<NodeId>,
     /// Only versions in this range: `^1.2`, `>=1, <3`, `=1.0.0`. `1.2` means `^1.2`.
     #[serde(
@@ -305,7 +289,6 @@ pub struct ToolListRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolItem {
     /// Its name.
-    #[schemars(with = "TokenText")]
     pub name: Token,
     /// Its versions, the newest first, at most 64.
     #[schemars(with = "Vec<VersionText>", length(max = VERSIONS_SHOWN_MAX))]
@@ -313,14 +296,14 @@ pub struct ToolItem {
     /// How many nodes offer it.
     pub providers: usize,
     /// The first 16 of them.
-    #[schemars(with = "Vec<NameText>", length(max = PROVIDERS_SHOWN_MAX))]
+    #[schemars(length(max = PROVIDERS_SHOWN_MAX))]
     pub provider_node_ids: Vec<NodeId>,
     /// What callers rely on, condensed; null when there is more than one contract.
     pub contract_hash: Option<String>,
     /// Whether nodes offer different contracts by the same name and version.
     pub collision: bool,
     /// The tags of all of them, at most 64.
-    #[schemars(with = "Vec<NameText>", length(max = VERSIONS_SHOWN_MAX))]
+    #[schemars(length(max = VERSIONS_SHOWN_MAX))]
     pub tags: Vec<Name>,
 }
 
@@ -328,7 +311,6 @@ pub struct ToolItem {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolDescribeRequest {
     /// Its name.
-    #[schemars(with = "TokenText")]
     pub name: Token,
     /// Which version. Default: the newest that a live node offers.
     #[serde(
@@ -365,10 +347,8 @@ pub struct Variant {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Provider {
     /// Which.
-    #[schemars(with = "NameText")]
     pub node_id: NodeId,
     /// Where it runs; null if it did not say.
-    #[schemars(with = "Option<HostText>")]
     pub host: Option<Host>,
     /// Where the tool listens.
     pub subject: String,
@@ -391,7 +371,6 @@ pub struct Provider {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolDescribeReply {
     /// Its name.
-    #[schemars(with = "TokenText")]
     pub name: Token,
     /// The version that is described.
     #[schemars(with = "VersionText")]

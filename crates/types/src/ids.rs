@@ -2,11 +2,14 @@
 
 use std::{fmt, net::IpAddr, num::NonZeroU16, str::FromStr, sync::Arc};
 
+use schemars::json_schema;
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, Unexpected, Visitor},
 };
 use uuid::Uuid;
+
+use crate::schema_of;
 
 /// Longest token, in characters. Source: `docs/protocol.md`, "Frame".
 pub const TOKEN_CHARS_MAX: usize = 128;
@@ -48,6 +51,8 @@ macro_rules! uuid_id {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(#[serde(deserialize_with = "uuid")] pub Uuid);
+
+        schema_of!($name, json_schema!({"type": "string", "format": "uuid"}));
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -167,6 +172,44 @@ text_id!(
 text_id!(
     /// A lease's label: 1–128 characters, none of them a control character.
     Label
+);
+
+macro_rules! token_schema {
+    ($($name:ident)*) => {$(
+        schema_of!($name, json_schema!({
+            "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "minLength": 1, "maxLength": TOKEN_CHARS_MAX,
+        }));
+    )*};
+}
+macro_rules! dotted_schema {
+    ($($name:ident)*) => {$(
+        schema_of!($name, json_schema!({
+            "type": "string", "pattern": r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", "minLength": 1, "maxLength": TOKEN_CHARS_MAX,
+        }));
+    )*};
+}
+
+token_schema!(Token BusId);
+dotted_schema!(Name NodeId);
+schema_of!(
+    Host,
+    json_schema!({"type": "string", "minLength": 1, "maxLength": HOST_CHARS_MAX})
+);
+schema_of!(
+    Label,
+    json_schema!({"type": "string", "minLength": 1, "maxLength": LABEL_CHARS_MAX})
+);
+schema_of!(
+    Transport,
+    json_schema!({"type": "string", "enum": ["tcp", "udp"]})
+);
+schema_of!(
+    Port,
+    json_schema!({"type": "integer", "minimum": 1, "maximum": 65535})
+);
+schema_of!(
+    Ttl,
+    json_schema!({"type": "integer", "minimum": 1, "maximum": TTL_SECONDS_MAX})
 );
 
 fn is_token_char(c: char) -> bool {

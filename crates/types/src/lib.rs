@@ -6,7 +6,9 @@ mod causes;
 pub mod entry;
 pub mod ids;
 pub mod key;
+pub mod kinds;
 pub mod ports;
+mod schema;
 pub mod time;
 
 pub use causes::chain;

@@ -8,8 +8,11 @@ use crate::{
         input::{self, STDIN},
         output::{excerpt, spot},
     },
-    protocol::violation::{NOT_ALLOWED, Violation},
-    protocol::{endpoint::INVOKE_REQUEST_BYTES_MAX, json::JsonText},
+    protocol::{
+        endpoint::INVOKE_REQUEST_BYTES_MAX,
+        json::JsonText,
+        violation::{NOT_ALLOWED, Violation},
+    },
 };
 
 /// What the name of a file stands behind.

@@ -7,12 +7,12 @@ use crate::{
         failure::Failure,
         output::{json, word},
     },
-    protocol::violation::Violation,
     protocol::{
         attempt::{Attempt, AttemptResult},
         bounds::Open,
         error::ErrorCode,
         invoke::Offered,
+        violation::Violation,
     },
 };
 

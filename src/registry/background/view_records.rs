@@ -11,9 +11,9 @@ use onex_core::{
 };
 use onex_types::{ids::NodeId, key::PortKey};
 
-use crate::protocol::{
-    port::LeaseStatus,
-    stored::view::{EndedView, LeaseView, LiveStatus, LiveView, NodeView, PortView},
+use crate::protocol::port::LeaseStatus;
+use crate::registry::stored::view::{
+    EndedView, LeaseView, LiveStatus, LiveView, NodeView, PortView,
 };
 
 /// What the registry keeps for itself of a registration and its tools.

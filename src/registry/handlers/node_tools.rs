@@ -9,7 +9,7 @@ use onex_core::{
 };
 
 use crate::{
-    contract::contract::{self, ToolRules, below},
+    contract::{self, ToolRules, below},
     protocol::{
         endpoint::Endpoint,
         error::{Error, ErrorCode, Outcome as Done},

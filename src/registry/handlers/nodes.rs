@@ -11,7 +11,7 @@ use onex_core::{
 use onex_types::{ids::NodeId, time::Moment};
 
 use crate::{
-    contract::contract::{self, ToolRules},
+    contract::{self, ToolRules},
     protocol::{
         bounds::Open,
         endpoint::Endpoint,
@@ -80,7 +80,7 @@ pub(super) async fn register(
         node_id: node_id.clone(),
         status: RegisterStatus::Accepted,
         registry_id: intake.registry_id,
-        trust_state: Open::Known(trust.state.into()),
+        trust_state: Open::Known(trust.state),
         ttl: live.ttl,
         epoch: live.epoch,
         expires_in_ms: left,

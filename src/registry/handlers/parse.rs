@@ -4,7 +4,7 @@ use async_nats::{HeaderValue, Message};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    contract::contract::ToolRules,
+    contract::ToolRules,
     protocol::{
         endpoint::{Endpoint, REQUEST_BYTES_MAX},
         error::Error,

@@ -28,9 +28,9 @@ pub(super) fn report(parsed: Parsed<ReportRequest>) -> Result<Plan, Error> {
         node_id: request.node_id,
         validator_id: request.validator_id,
         requester_id: request.requester_id,
-        outcome: request.outcome.into(),
+        outcome: request.outcome,
         failure_mode: request.failure_mode,
-        lifecycle: request.lifecycle.map(Into::into),
+        lifecycle: request.lifecycle,
         contract_hash: request.contract_hash.map(String::from),
         request: named,
     };

@@ -8,7 +8,7 @@ use onex_types::ids::NodeId;
 use serde_json::{Value, json};
 
 use crate::{
-    contract::contract::ToolRules,
+    contract::ToolRules,
     protocol::{
         error::{Error, ErrorCode},
         invoke::Reason,

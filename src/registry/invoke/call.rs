@@ -17,8 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::{
-    contract::contract::ToolRules,
-    protocol::violation::Violation,
+    contract::ToolRules,
     protocol::{
         attempt as wire,
         bounds::Open,
@@ -28,6 +27,7 @@ use crate::{
         invoke::{Called, Choice, InvokeReply, InvokeRequest, Reason},
         json::{Document, JsonText},
         names::HEADER_TRACEPARENT,
+        violation::Violation,
     },
 };
 
@@ -36,6 +36,7 @@ use super::{
         contracts::{Check, PARSE_INLINE_BYTES_MAX},
         journal::Shares,
         message::to_bytes,
+        on_the_wire::attempt,
     },
     Caller, Chosen, Invoke, Received,
     outcome::{self, Ran},
@@ -141,7 +142,7 @@ impl Call {
         if self.asked.is_empty() || !has_attempts {
             return error;
         }
-        let attempts: Vec<wire::Attempt> = self.asked.iter().cloned().map(Into::into).collect();
+        let attempts: Vec<wire::Attempt> = self.asked.iter().map(attempt).collect();
         error.with(Detail::Asked.name(), json!(attempts))
     }
 

@@ -309,7 +309,7 @@ impl Considered<'_> {
             in_flight: self.load.in_flight,
             queued: self.load.queued,
             recent_ms: self.load.measured,
-            trust_state: Open::Known(self.trust.into()),
+            trust_state: Open::Known(self.trust),
         }
     }
 }

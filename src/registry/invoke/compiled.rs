@@ -13,11 +13,11 @@ use crate::{
         self, Contract, ToolRules,
         validator::{VALIDATION_STEPS_LIGHT, VALIDATION_STEPS_QUICK, Validator, Weight},
     },
-    protocol::violation::Violation,
     protocol::{
         error::{Error, ErrorCode},
         json::Document,
         tool::Tool,
+        violation::Violation,
     },
 };
 

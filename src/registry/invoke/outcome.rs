@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::protocol::{
     error::{Error, ErrorCode},
-    invoke as wire,
+    invoke::executed_detail,
     json::{self, JsonText},
 };
 
@@ -71,7 +71,7 @@ pub(super) fn again(call: &Call, outcome: &CallOutcome) -> Result<JsonText, Erro
 pub(super) fn as_logged(logged: &CallOutcome, error: Error) -> Error {
     let executed = failed(&error).executed();
     if executed != logged.executed() && logged.executed() == Executed::Unknown {
-        return error.with("executed", wire::Executed::Unknown);
+        return error.with("executed", executed_detail(Executed::Unknown));
     }
     error
 }

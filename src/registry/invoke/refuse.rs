@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 
 use onex_types::ids::Token;
 
-use crate::{
-    protocol::violation::Violation,
-    protocol::{
-        error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
-        invoke::{CANDIDATES_SHOWN_MAX, Choice, Offered, Reason},
-    },
+use crate::protocol::{
+    error::{BUSY_RETRY_MILLIS, Error, ErrorCode},
+    invoke::{CANDIDATES_SHOWN_MAX, Choice, Offered, Reason},
+    violation::Violation,
 };
 
 use super::Chosen;

@@ -7,15 +7,13 @@ use onex_types::ids::{NodeId, Token};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::{
-    protocol::violation::Violation,
-    protocol::{
-        error::{Error, ErrorCode},
-        invoke::{Executed, PROVIDER_BODY_BYTES_MAX},
-        json::{Document, JsonText},
-        names::{HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_EXECUTED},
-        provider_error::ProviderError,
-    },
+use crate::protocol::{
+    error::{Error, ErrorCode},
+    invoke::{Executed, PROVIDER_BODY_BYTES_MAX, executed_detail},
+    json::{Document, JsonText},
+    names::{HEADER_ERROR, HEADER_ERROR_NUMBER, HEADER_EXECUTED},
+    provider_error::ProviderError,
+    violation::Violation,
 };
 
 use super::super::contracts::PARSE_INLINE_BYTES_MAX;
@@ -47,7 +45,7 @@ pub(super) enum Verdict {
 impl At<'_> {
     fn on(&self, error: Error, executed: Executed) -> Error {
         error
-            .with("executed", executed)
+            .with("executed", executed_detail(executed))
             .with("execution_id", self.execution_id.to_string())
             .with("provider_node_id", self.node_id.as_str())
             .with("tool_name", self.tool_name.as_str())

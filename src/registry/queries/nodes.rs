@@ -25,7 +25,10 @@ use crate::protocol::{
     trust::{Computed, Trust, TrustReply},
 };
 
-use super::super::refusal;
+use super::super::{
+    on_the_wire::{node_type, stored_node_type},
+    refusal,
+};
 use super::{
     Catalog, CatalogNode,
     page::{cursor, page},
@@ -66,7 +69,7 @@ pub(in crate::registry) fn nodes(
         text.parse::<NodeId>().ok()
     })?;
     let filter = NodeFilter {
-        node_type: request.node_type.map(Into::into),
+        node_type: request.node_type.map(stored_node_type),
         tag: request.tag.clone(),
         host: request.host.clone(),
         requester_id: None,
@@ -164,7 +167,7 @@ pub(in crate::registry) fn item(catalog: Catalog<'_>, node: &CatalogNode<'_>) ->
     NodeItem {
         node_id: node.node_id.clone(),
         version: registration.version.clone(),
-        node_type: registration.node_type.into(),
+        node_type: node_type(registration.node_type),
         host: registration.host.clone(),
         tags: registration.tags.clone(),
         liveness: Open::Known(liveness(node)),
@@ -177,7 +180,7 @@ pub(in crate::registry) fn item(catalog: Catalog<'_>, node: &CatalogNode<'_>) ->
         }),
         expires_in_ms: if node.is_live() { node.left } else { 0 },
         tools: registration.tools.len(),
-        trust_state: Open::Known(trust.state.into()),
+        trust_state: Open::Known(trust.state),
         trust_score: trust.score(),
     }
 }
@@ -272,10 +275,10 @@ pub(in crate::registry) fn trust_of(verdicts: Option<&Verdicts>, contract_hash: 
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let reports = trust.passes + trust.fails;
     Trust {
-        trust_state: Open::Known(trust.state.into()),
+        trust_state: Open::Known(trust.state),
         trust_score: trust.score(),
         validated: trust.is_validated(),
-        registry_lifecycle: trust.lifecycle.map(|stage| Open::Known(stage.into())),
+        registry_lifecycle: trust.lifecycle.map(Open::Known),
         computed: Computed {
             rule: RULE.to_owned(),
             reports: count(reports),

@@ -8,12 +8,13 @@ use crate::protocol::{
     catalog::{SchemaGetReply, SchemaGetRequest, SchemaItem, SchemaKind, SchemaListRequest},
     error::{Error, ErrorCode},
     port::Page,
-    schemas::{self, Message},
+    schemas::Message,
 };
 
 use onex_core::{node::Tool, node_index::NodeFilter};
 use onex_types::bounds::CONTRACT_HASH_PREFIX;
 
+use super::super::stored::all_schemas;
 use super::{
     Catalog, CatalogNode,
     page::{cursor, page},
@@ -28,7 +29,7 @@ const NEAREST_PARTS: usize = 3;
 fn messages() -> &'static [Message] {
     static MESSAGES: std::sync::OnceLock<Vec<Message>> = std::sync::OnceLock::new();
     MESSAGES.get_or_init(|| {
-        let mut messages = schemas::all();
+        let mut messages = all_schemas();
         messages.sort_by(|one, other| one.name.cmp(&other.name));
         messages
     })

@@ -232,7 +232,7 @@ fn provider(catalog: Catalog<'_>, (node, tool): &Offer<'_>) -> Provider {
         host: node.registration.host.clone(),
         subject: tool.subject.clone(),
         contract_hash: tool.contract_hash.clone(),
-        trust_state: Open::Known(trust.state.into()),
+        trust_state: Open::Known(trust.state),
         trust_score: trust.score(),
         health: node.health.cloned(),
         online: node.left > 0,

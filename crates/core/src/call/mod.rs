@@ -4,9 +4,12 @@ mod outcome;
 
 use jiff::Timestamp;
 use onex_types::ids::{Digest, ExecutionId, NodeId, RequestId, RequesterId, Token};
+pub use onex_types::kinds::{AttemptResult, ExecutionStatus};
+use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use outcome::times_run;
 pub use outcome::{
     CALL_MESSAGE_CHARS_MAX, CALL_RESULT_BYTES_MAX, CallOutcome, Completed, Executed, Failure,
 };
@@ -14,7 +17,7 @@ pub use outcome::{
 /// What a caller is told to wait when too many calls are remembered, in milliseconds.
 pub const CALLS_RETRY_MILLIS: u64 = 5_000;
 /// One execution of one tool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Execution {
     /// Which.
     pub execution_id: ExecutionId,
@@ -100,7 +103,7 @@ pub struct EndCall {
 }
 
 /// A provider that was asked, and what came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
     /// Which node.
     pub node_id: NodeId,
@@ -111,30 +114,8 @@ pub struct Attempt {
     pub message: Option<String>,
 }
 
-/// What came of asking one provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AttemptResult {
-    /// It gave a result.
-    Answered,
-    /// It gave an error.
-    Failed,
-    /// It gave a result that does not fit its contract.
-    InvalidResult,
-    /// It cannot take more calls now.
-    Declined,
-    /// Nobody listens on its subject.
-    NoResponders,
-    /// Nobody listens on its subject any more, and no answer came.
-    Gone,
-    /// No answer came in time.
-    Silent,
-    /// The request could not be sent.
-    NotSent,
-}
-
 /// How an execution ended, as events report it. It has no result in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionEnd {
     /// How.
     pub how: ExecutionStatus,
@@ -154,18 +135,6 @@ pub struct ExecutionEnd {
     pub asked: Vec<Attempt>,
 }
 
-/// How an execution ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExecutionStatus {
-    /// The tool has answered.
-    Completed,
-    /// There is no result, and it is known why.
-    Failed,
-    /// Nobody reported how it ended.
-    Unknown,
-}
-
 /// How it stands with an execution of a call, for who has seen it begin.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CallStatus {
@@ -176,7 +145,7 @@ pub enum CallStatus {
 }
 
 /// When a call ended, and with what.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CallEnded {
     /// When, for people.
     pub at: Timestamp,

@@ -1,5 +1,7 @@
 //! What came of a call, and what of it is kept.
 
+pub use onex_types::kinds::Executed;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -14,7 +16,7 @@ pub const CALL_MESSAGE_CHARS_MAX: usize = 1_024;
 const DETAIL_EXECUTED: &str = "executed";
 
 /// What came of a call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "how", rename_all = "snake_case")]
 pub enum CallOutcome {
     /// The tool has answered.
@@ -26,8 +28,9 @@ pub enum CallOutcome {
 }
 
 /// A tool's answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "CompletedRead")]
+#[schemars(!from, inline)]
 pub struct Completed {
     /// The result as JSON text, each number as the tool wrote it; absent when it was too large to be kept.
     #[serde(rename = "result_json", skip_serializing_if = "Option::is_none")]
@@ -58,7 +61,8 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error
 }
 
 /// Why there is no result, in words of the wire.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Failure {
     /// The error's code.
     pub code: String,
@@ -71,18 +75,6 @@ pub struct Failure {
     /// The error's details.
     #[serde(default)]
     pub details: Unknown,
-}
-
-/// Whether a tool was executed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Executed {
-    /// It was not, and will not be.
-    No,
-    /// It was.
-    Yes,
-    /// Nobody knows.
-    Unknown,
 }
 
 impl CallOutcome {
@@ -159,13 +151,11 @@ fn json_bytes(value: &Value) -> usize {
     value.to_string().len()
 }
 
-impl Executed {
-    /// How often such an execution counts.
-    pub(crate) fn count(self) -> u64 {
-        match self {
-            Self::No => 0,
-            Self::Yes | Self::Unknown => 1,
-        }
+/// How often such an execution counts.
+pub(crate) fn times_run(executed: Executed) -> u64 {
+    match executed {
+        Executed::No => 0,
+        Executed::Yes | Executed::Unknown => 1,
     }
 }
 

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use onex_types::ids::{ExecutionId, NodeId, RequestId};
 
 use crate::{
-    call::{BeginCall, CallEnded, CallOutcome, EndCall, Execution, ExecutionEnd, ExecutionStatus},
+    call::{
+        BeginCall, CallEnded, CallOutcome, EndCall, Execution, ExecutionEnd, ExecutionStatus,
+        times_run,
+    },
     command::{Answer, Command, EndRun, Refusal, bounds},
     entry::{Change, EventKind, EventRecord},
     execution::{Call, RUNS_MAX, Run},
@@ -77,7 +80,7 @@ fn begun(txn: &Txn<'_>, command: &Command, begin: &BeginCall, before: Option<&Ca
     // "Not executed" is an end after which nothing can have been executed, unless something was before.
     let executed_before = before.is_some_and(|call| {
         let executed = call.outcome().map(CallOutcome::executed);
-        call.executed_before || executed.is_some_and(|executed| executed.count() > 0)
+        call.executed_before || executed.is_some_and(|executed| times_run(executed) > 0)
     });
     Call {
         digest: begin.digest,
@@ -260,7 +263,7 @@ fn ended(txn: &Txn<'_>, end: &EndRun, run: Arc<Run>) -> Change {
 /// counts are kept as long as their node is.
 fn count(txn: &Txn<'_>, node_id: &NodeId, end: &ExecutionEnd) -> Option<Change> {
     let known = txn.state.live(node_id).is_some();
-    let runs = end.executed.count();
+    let runs = times_run(end.executed);
     let completed = end.how == ExecutionStatus::Completed;
     (known && runs > 0).then(|| Change::Add {
         key: Key::Exec(node_id.clone()),

@@ -12,7 +12,7 @@ use crate::{
     command::{Answer, Command, Held, Refusal},
     entry::{Change, EventKind, EventRecord},
     key::Key,
-    lease::{Lease, LeaseEnd},
+    lease::{Lease, LeaseEnd, cooldown_millis},
     mechanism::Mechanism,
     record::Record,
     record_parts::Request,
@@ -270,7 +270,7 @@ impl End {
             request,
             event: Some(event),
         };
-        let cools_down = cooldown_ms.unwrap_or_else(|| how.cooldown_millis()) > 0;
+        let cools_down = cooldown_ms.unwrap_or_else(|| cooldown_millis(how)) > 0;
         let ports = lease.map(|lease| lease.port_keys(&key.host));
         let others = ports.into_iter().flatten().filter(|port| port != key);
         // What is remembered of a lease is under its own key. A port that has to cool down needs a record of its own.

@@ -8,7 +8,7 @@ use crate::{
     node::NodeType,
     node_command::{TrustAnswer, TrustReport},
     node_event::TrustEvent,
-    trust::{Outcome, VALIDATORS_MAX, Verdict, Verdicts},
+    trust::{LatestVerdict, VALIDATORS_MAX, Verdict, Verdicts},
     txn::Txn,
 };
 
@@ -106,8 +106,8 @@ fn with(
     before: &Verdicts,
     contract: &str,
 ) -> Result<Verdicts, Refusal> {
-    let failed = report.outcome == Outcome::Fail;
-    let verdict = Verdict {
+    let failed = report.outcome == Verdict::Fail;
+    let verdict = LatestVerdict {
         validator_id: report.validator_id.clone(),
         outcome: report.outcome,
         failure_mode: report.failure_mode.clone().filter(|_| failed),

@@ -87,7 +87,7 @@ impl Snapshots {
                 self.due = true;
                 self.running = None;
             }
-            if let Change::Chunk(chunk) = change {
+            if let Change::Chunk { chunk } = change {
                 chunks += 1;
                 self.note_chunk(chunk, place, entry.rev.saturating_sub(1), bytes, now);
             }
@@ -232,5 +232,10 @@ fn write(txn: &mut Txn<'_>, snapshot: Uuid, n: u32, from: Option<Key>, bytes_max
         to,
         records,
     };
-    txn.system("snapshot", vec![Change::Chunk(Box::new(chunk))]);
+    txn.system(
+        "snapshot",
+        vec![Change::Chunk {
+            chunk: Box::new(chunk),
+        }],
+    );
 }

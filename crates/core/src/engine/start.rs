@@ -292,7 +292,7 @@ impl Loader {
 
     fn apply_change(&mut self, change: &Change, stamp: Stamp) -> Result<(), ApplyError> {
         let key = match change {
-            Change::Chunk(chunk) => {
+            Change::Chunk { chunk } => {
                 self.take_chunk(chunk, stamp.now);
                 return Ok(());
             }

@@ -1,7 +1,8 @@
-//! What one command changes, one key at a time.
+//! What one command changes, one key at a time, as it is written; `read` reads it.
 
 use jiff::Timestamp;
 use onex_types::ids::Ttl;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -10,75 +11,98 @@ use crate::{
     key::Key,
     lease::LeaseEnd,
     record::Record,
-    record_parts::{Json, Request, is_zero},
+    record_parts::{Json, Request, is_false, is_zero},
 };
 
-/// One change of one key.
-#[derive(Debug, Clone, PartialEq)]
+/// One change of one key: an object whose first member names its kind, and holds the key.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
 pub enum Change {
     /// The key has this record now.
     Put {
         /// Which.
+        #[serde(rename = "put")]
         key: Key,
         /// What.
+        #[serde(flatten)]
         record: Record,
         /// It is a grant whose port is still being tried, and that its granter may roll back.
+        #[serde(skip_serializing_if = "is_false")]
         tentative: bool,
         /// What to publish.
+        #[serde(rename = "ev", skip_serializing_if = "Option::is_none")]
         event: Option<EventRecord>,
     },
     /// A lease or a node lasts its TTL again, and more changes than that.
     Renew {
         /// Which.
+        #[serde(rename = "renew")]
         key: Key,
-        /// Its TTL from now on.
+        /// Its TTL from now on, in seconds.
+        #[serde(skip_serializing_if = "Option::is_none")]
         ttl: Option<Ttl>,
         /// The request that asked for it.
+        #[serde(rename = "req", skip_serializing_if = "Option::is_none")]
         request: Option<Request>,
         /// Of a node: what it says of its health, where that has changed.
+        #[serde(skip_serializing_if = "Option::is_none")]
         health: Option<Json>,
     },
     /// A grant is tentative no longer: it is never rolled back.
     Confirm {
         /// Which.
+        #[serde(rename = "confirm")]
         key: Key,
     },
-    /// A lease ends. What becomes of its other ports is said of each.
+    /// A lease ends: the key has a `cooldown` now. What becomes of its other ports is said of each.
     End {
         /// Which.
+        #[serde(rename = "end")]
         key: Key,
         /// How.
         how: LeaseEnd,
-        /// How long nobody gets the port, in milliseconds, where that does not follow from how it ended.
+        /// How long nobody gets the port, in milliseconds, where that does not follow from how it ended: one minute for
+        /// `in_use`, no time for the others.
+        #[serde(skip_serializing_if = "Option::is_none")]
         cooldown_ms: Option<u64>,
         /// The request that asked for it.
+        #[serde(rename = "req", skip_serializing_if = "Option::is_none")]
         request: Option<Request>,
         /// What to publish.
+        #[serde(rename = "ev", skip_serializing_if = "Option::is_none")]
         event: Option<EventRecord>,
     },
-    /// More executions of a node's tools have ended: they add to its counts.
+    /// More executions of a node's tools have ended: they add to its `counts`.
     Add {
         /// Which counts.
+        #[serde(rename = "add")]
         key: Key,
         /// How many.
         runs: u64,
-        /// How many of them were answered with a result.
+        /// How many of them were answered with a result; absent for none.
+        #[serde(skip_serializing_if = "is_zero")]
         ok: u64,
     },
     /// The key has no record any more.
     Delete {
         /// Which.
+        #[serde(rename = "del")]
         key: Key,
         /// What to publish.
+        #[serde(rename = "ev", skip_serializing_if = "Option::is_none")]
         event: Option<EventRecord>,
     },
     /// No command has the revisions up to that one: the next has a higher one.
     Skip {
         /// The revision.
+        #[serde(rename = "skip")]
         to: u64,
     },
     /// A part of a snapshot: every record of a range of keys. Changes nothing.
-    Chunk(Box<Chunk>),
+    Chunk {
+        /// The part.
+        chunk: Box<Chunk>,
+    },
 }
 
 impl Change {
@@ -102,7 +126,7 @@ impl Change {
             | Self::End { key, .. }
             | Self::Add { key, .. }
             | Self::Delete { key, .. } => Some(key),
-            Self::Skip { .. } | Self::Chunk(_) => None,
+            Self::Skip { .. } | Self::Chunk { .. } => None,
         }
     }
 
@@ -116,13 +140,13 @@ impl Change {
             | Self::Confirm { .. }
             | Self::Add { .. }
             | Self::Skip { .. }
-            | Self::Chunk(_) => None,
+            | Self::Chunk { .. } => None,
         }
     }
 }
 
 /// A part of a snapshot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Chunk {
     /// Which snapshot.
@@ -142,7 +166,7 @@ pub struct Chunk {
 }
 
 /// A record of a snapshot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Kept {
     /// Its key.
     pub key: Key,
@@ -151,7 +175,7 @@ pub struct Kept {
     /// When that was.
     pub at: Timestamp,
     /// Whether it is a tentative grant.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub tentative: bool,
     /// The number of its last event.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use onex_types::ids::Port;
+use onex_types::{ids::Port, kinds::EventKind};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// Something that happened, as it is published.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EventRecord {
     /// The event's kind, which its subject names.
     pub kind: EventKind,
@@ -83,101 +84,10 @@ impl EventRecord {
 }
 
 /// Events that were removed before they were published: those of these revisions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Gap {
     /// The first revision.
     pub from: u64,
     /// The last revision.
     pub to: u64,
-}
-
-/// The kinds of events, each with its text in subjects, events and entries.
-macro_rules! event_kinds {
-    ($($(#[$doc:meta])* $kind:ident = $text:literal,)*) => {
-        /// Kinds of events.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum EventKind {
-            $($(#[$doc])* #[serde(rename = $text)] $kind,)*
-        }
-
-        impl EventKind {
-            /// As it stands in subjects, events and entries.
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$kind => $text,)*
-                }
-            }
-        }
-    };
-}
-
-event_kinds! {
-    /// A port was granted.
-    PortLeased = "port.leased",
-    /// A holder released its lease.
-    PortReleased = "port.released",
-    /// A lease's time was up.
-    PortExpired = "port.expired",
-    /// A lease got another port for one of its own.
-    PortRebound = "port.rebound",
-    /// Another program was using a port.
-    PortQuarantined = "port.quarantined",
-    /// Events were removed before they were published. Watchers take a new snapshot.
-    Gap = "gap",
-    /// A port was taken from its holder.
-    PortRevoked = "port.revoked",
-    /// A node was registered.
-    NodeRegistered = "node.registered",
-    /// A node was registered again after its time had been up.
-    NodeRejoined = "node.rejoined",
-    /// A node's time was up.
-    NodeExpired = "node.expired",
-    /// A node was deregistered.
-    NodeDeregistered = "node.deregistered",
-    /// A running node's tools changed; only events of the tools are published.
-    ToolsChanged = "tools.changed",
-    /// A node offers a tool, or another contract of it.
-    ToolRegistered = "tool.registered",
-    /// A node offers a tool no longer.
-    ToolRemoved = "tool.removed",
-    /// Another node offers the tool in that version under another contract.
-    ToolCollision = "tool.collision",
-    /// A bus was announced.
-    BusRegistered = "bus.registered",
-    /// A bus has ended.
-    BusRemoved = "bus.removed",
-    /// Something follows from a validator's report that was not so before.
-    TrustChanged = "trust.changed",
-    /// An execution has begun.
-    ToolInvoked = "tool.invoked",
-    /// An execution was answered with a result.
-    ToolCompleted = "tool.completed",
-    /// An execution ended without a result.
-    ToolFailed = "tool.failed",
-}
-
-impl EventKind {
-    /// Those that are published.
-    pub const PUBLISHED: &[Self] = &[
-        Self::PortLeased,
-        Self::PortReleased,
-        Self::PortExpired,
-        Self::PortRebound,
-        Self::PortQuarantined,
-        Self::Gap,
-        Self::PortRevoked,
-        Self::NodeRegistered,
-        Self::NodeRejoined,
-        Self::NodeExpired,
-        Self::NodeDeregistered,
-        Self::ToolRegistered,
-        Self::ToolRemoved,
-        Self::ToolCollision,
-        Self::BusRegistered,
-        Self::BusRemoved,
-        Self::TrustChanged,
-        Self::ToolInvoked,
-        Self::ToolCompleted,
-        Self::ToolFailed,
-    ];
 }

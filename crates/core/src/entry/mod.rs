@@ -8,20 +8,22 @@
 
 mod change;
 mod event;
+mod read;
 mod reported;
-mod written;
 
 use std::fmt;
 
 use jiff::Timestamp;
 use onex_types::ids::RequesterId;
+use schemars::JsonSchema;
 use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
+    Deserialize, Deserializer, Serialize,
     de::{self, value::MapAccessDeserializer},
 };
 
 pub use change::{Change, Chunk, Kept};
-pub use event::{EventKind, EventRecord, Gap};
+pub use event::{EventRecord, Gap};
+pub use onex_types::kinds::EventKind;
 pub use reported::Reported;
 
 use crate::key::Key;
@@ -38,7 +40,7 @@ pub fn is_understood(format: u32) -> bool {
 }
 
 /// An entry's body.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// The revision of its first command; the others follow one by one.
@@ -75,7 +77,8 @@ impl Entry {
 }
 
 /// What one command changed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
 pub enum CommandRecord {
     /// A lease or a node lasts its TTL again. Written as the bare key, because nine commands in ten are this one.
     Renewal(Key),
@@ -105,7 +108,7 @@ impl CommandRecord {
 }
 
 /// The changes of one command.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Changes {
     /// What was asked for: the name of an endpoint, or of something that the registry does by itself.
@@ -120,15 +123,6 @@ pub struct Changes {
     /// What it did; never empty.
     #[serde(rename = "do")]
     pub changes: Vec<Change>,
-}
-
-impl Serialize for CommandRecord {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Renewal(key) => key.serialize(serializer),
-            Self::Other(changes) => changes.serialize(serializer),
-        }
-    }
 }
 
 impl<'de> Deserialize<'de> for CommandRecord {

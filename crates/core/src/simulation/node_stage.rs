@@ -15,7 +15,7 @@ use crate::{
         RegisterTool, TrustReport,
     },
     record_parts::Unknown,
-    trust::{Lifecycle, Outcome as Verdict},
+    trust::{Lifecycle, Verdict},
 };
 
 use super::{

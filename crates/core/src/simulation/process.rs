@@ -23,7 +23,7 @@ use crate::{
         RegisterTool, TrustReport,
     },
     record_parts::{Request, Unknown},
-    trust::{Lifecycle, Outcome as Verdict},
+    trust::{Lifecycle, Verdict},
 };
 
 use super::{

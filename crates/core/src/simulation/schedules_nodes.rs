@@ -11,7 +11,7 @@ use crate::{
     node::NodeEnd,
     node_command::Heartbeat,
     record_parts::Json,
-    trust::{Outcome as Verdict, VALIDATORS_MAX},
+    trust::{VALIDATORS_MAX, Verdict},
 };
 
 use super::{

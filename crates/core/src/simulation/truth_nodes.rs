@@ -235,7 +235,7 @@ fn change_key(change: &Change) -> &Key {
         | Change::End { key, .. }
         | Change::Add { key, .. }
         | Change::Delete { key, .. } => key,
-        Change::Skip { .. } | Change::Chunk(_) => &NONE,
+        Change::Skip { .. } | Change::Chunk { .. } => &NONE,
     }
 }
 

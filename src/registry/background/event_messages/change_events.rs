@@ -1,6 +1,7 @@
 //! What is published of one change.
 
 use onex_core::{
+    call::{ExecutionEnd, ExecutionStatus},
     entry::{Change, EventKind, EventRecord, Reported},
     key::Key,
     node_event::{NodeEvent as OfNode, ToolRef, TrustEvent as Report},
@@ -15,10 +16,13 @@ use onex_types::{
 
 use crate::protocol::{
     bounds::Open,
+    error::ErrorCode,
     event::{
         About, BusEvent, ExecutionEvent, GapEvent, NodeEvent, PortEvent, ToolEvent, TrustEvent,
     },
 };
+
+use super::super::super::on_the_wire::attempt;
 
 /// An event before it is encoded.
 pub(super) struct ChangeEvent {
@@ -69,7 +73,7 @@ fn about(change: &Change, key: &Key, event: &EventRecord, tool: Option<&ToolRef>
         Key::Bus(id) => About::Bus(of_bus(id, record?.bus()?)),
         Key::Trust(id) => About::Trust(of_trust(id, event.trust.as_deref()?)),
         Key::Call(_) | Key::Run(_) => {
-            About::Execution(Box::new(ExecutionEvent::new(&Reported::of(change)?)))
+            About::Execution(Box::new(execution_event(&Reported::of(change)?)))
         }
         Key::Named => {
             let gap = event.gap?;
@@ -142,11 +146,43 @@ fn of_trust(id: &NodeId, report: &Report) -> TrustEvent {
         node_id: id.clone(),
         validator_id: report.validator_id.clone(),
         requester_id: Some(report.requester_id),
-        outcome: Open::Known(report.outcome.into()),
+        outcome: Open::Known(report.outcome),
         failure_mode: report.failure_mode.clone(),
         contract_hash: report.contract_hash.clone(),
-        trust_state: Open::Known(report.state.into()),
+        trust_state: Open::Known(report.state),
         trust_score: score(report.passes, report.fails),
-        registry_lifecycle: report.lifecycle.map(|stage| Open::Known(stage.into())),
+        registry_lifecycle: report.lifecycle.map(Open::Known),
+    }
+}
+
+/// What an entry of the log says of an execution.
+fn execution_event(reported: &Reported<'_>) -> ExecutionEvent {
+    let Reported {
+        request_id,
+        run,
+        end,
+    } = reported;
+    let execution = &run.execution;
+    let unknown = |end: &&ExecutionEnd| end.how == ExecutionStatus::Unknown;
+    let code = end.and_then(|end| end.code.clone());
+    let timed_out = || ErrorCode::ToolTimeout.as_str().to_owned();
+    ExecutionEvent {
+        execution_id: execution.execution_id,
+        request_id: *request_id,
+        requester_id: run.requester_id,
+        tool_name: execution.tool_name.clone(),
+        tool_version: execution.tool_version.clone(),
+        contract_hash: execution.contract_hash.clone(),
+        provider_node_id: execution.node_id.clone(),
+        timeout_ms: run.timeout_ms,
+        outcome: end.map(|end| Open::Known(end.how)),
+        code: code.or_else(|| end.filter(unknown).map(|_| timed_out())),
+        executed: end.map(|end| Open::Known(end.executed)),
+        duration_ms: end.and_then(|end| end.duration_ms),
+        attempts: end.and_then(|end| end.attempts),
+        asked: end
+            .map(|end| end.asked.iter().map(attempt).collect())
+            .unwrap_or_default(),
+        trace_log_id: execution.trace_log_id.clone(),
     }
 }

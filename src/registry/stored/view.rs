@@ -7,23 +7,16 @@ use onex_types::ids::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{
-    super::{
-        event::LeaseEndText,
-        message_schema::{Message, remark},
-        names::Namespace,
-        port::LeaseStatus,
-        schema::{
-            self, AnyJson, HostText, LabelText, NameText, PortNumber, Time, TokenText,
-            TransportText, TtlSeconds, UuidText,
-        },
-        time,
-    },
-    examples,
-    node_record::{NodeEndText, ShownRegistration},
+use crate::protocol::{
+    message_schema::{Message, remark},
+    names::{self, Namespace},
+    port::LeaseStatus,
+    time,
 };
+
+use super::{examples, schema::schema_of};
 
 /// A port, under `port.<host>.<transport>.<port>`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -41,15 +34,12 @@ pub struct LeaseView<'a> {
     /// Always `active`.
     pub status: LeaseStatus,
     /// Who holds it.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// The node that the lease ends with; absent where it ends with none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub node_id: Option<&'a NodeId>,
     /// The lease's name; absent where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub name: Option<&'a Name>,
     /// When it ends without a heartbeat. Absent where it ends with a node: `live.<node_id>` has that; and where
     /// `part_of` says where the rest of the lease is.
@@ -57,37 +47,28 @@ pub struct LeaseView<'a> {
         skip_serializing_if = "Option::is_none",
         serialize_with = "time::optional"
     )]
-    #[schemars(with = "Option<Time>")]
     pub expires_at: Option<Timestamp>,
     /// Of a port that is not the first of its lease: the key under which the rest of the lease is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part_of: Option<String>,
     /// Which lease.
-    #[schemars(with = "UuidText")]
     pub lease_id: LeaseId,
     /// Where the port is.
-    #[schemars(with = "HostText")]
     pub host: &'a Host,
     /// In which port space.
-    #[schemars(with = "TransportText")]
     pub transport: Transport,
     /// All ports of the lease.
-    #[schemars(with = "Vec<PortNumber>")]
     pub ports: &'a [Port],
     /// What is spoken there.
-    #[schemars(with = "TokenText")]
     pub protocol: &'a Token,
     /// The lease's labels; absent where it has none.
     #[serde(skip_serializing_if = "<[Label]>::is_empty")]
-    #[schemars(with = "Option<Vec<LabelText>>")]
     pub labels: &'a [Label],
     /// Seconds that it lasts without a heartbeat. Absent where `expires_at` is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<TtlSeconds>")]
     pub ttl: Option<Ttl>,
     /// When it was granted.
     #[serde(serialize_with = "time::serialize")]
-    #[schemars(with = "Time")]
     pub granted_at: Timestamp,
     /// The lease's fencing token: every later holder of the port has a higher one.
     pub fencing_token: u64,
@@ -99,37 +80,28 @@ pub struct LeaseView<'a> {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct EndedView<'a> {
     /// How the last lease of it ended.
-    #[schemars(with = "LeaseEndText")]
     pub status: LeaseEnd,
     /// Who held it.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// That lease's name; absent where it had none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NameText>")]
     pub name: Option<&'a Name>,
     /// When that lease ended.
     #[serde(serialize_with = "time::serialize")]
-    #[schemars(with = "Time")]
     pub ended_at: Timestamp,
     /// Until when nobody gets the port; absent where it can be had at once.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "time::optional"
     )]
-    #[schemars(with = "Option<Time>")]
     pub free_at: Option<Timestamp>,
     /// Which lease it was.
-    #[schemars(with = "UuidText")]
     pub lease_id: LeaseId,
     /// Where the port is.
-    #[schemars(with = "HostText")]
     pub host: &'a Host,
     /// In which port space.
-    #[schemars(with = "TransportText")]
     pub transport: Transport,
     /// Its number.
-    #[schemars(with = "PortNumber")]
     pub port: Port,
     /// That lease's fencing token.
     pub fencing_token: u64,
@@ -141,11 +113,10 @@ pub struct EndedView<'a> {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct NodeView<'a> {
     /// Which node.
-    #[schemars(with = "NameText")]
     pub node_id: &'a NodeId,
-    /// What it announced, as it came.
+    /// What it announced, as `node.register` has it, with a `contract_hash`; and each of its tools with its own.
     #[serde(flatten)]
-    #[schemars(with = "ShownRegistration")]
+    #[schemars(with = "Map<String, Value>")]
     pub registration: Value,
     /// The revision of the command that last changed it.
     pub revision: u64,
@@ -157,41 +128,33 @@ pub struct LiveView<'a> {
     /// Whether it has ended, by the log.
     pub liveness: LiveStatus,
     /// Which node.
-    #[schemars(with = "NameText")]
     pub node_id: &'a NodeId,
     /// Who registered it.
-    #[schemars(with = "UuidText")]
     pub requester_id: RequesterId,
     /// When it ends without a heartbeat; absent once it has ended.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "time::optional"
     )]
-    #[schemars(with = "Option<Time>")]
     pub expires_at: Option<Timestamp>,
     /// How it ended; absent while it has not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<NodeEndText>")]
     pub ended: Option<node::NodeEnd>,
     /// When it ended; absent while it has not.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "time::optional"
     )]
-    #[schemars(with = "Option<Time>")]
     pub ended_at: Option<Timestamp>,
     /// Counts the node's lives.
     pub epoch: u64,
     /// Seconds that it lasts without a heartbeat.
-    #[schemars(with = "TtlSeconds")]
     pub ttl: Ttl,
     /// When this life was registered.
     #[serde(serialize_with = "time::serialize")]
-    #[schemars(with = "Time")]
     pub registered_at: Timestamp,
     /// What it said of its health at its last heartbeat; absent where it said nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<AnyJson>")]
     pub health: Option<&'a Value>,
     /// The revision of the command that last changed it, a heartbeat included.
     pub revision: u64,
@@ -215,7 +178,7 @@ pub(super) fn messages() -> impl Iterator<Item = Message> {
             "Port in the view",
             "port.<host>.<transport>.<port>",
             "Who holds a port and until when, or how its last lease ended.",
-            schema::of_stored::<PortView<'static>>(),
+            schema_of::<PortView<'static>>(true),
             vec![examples::leased_port(), examples::ended_port()],
         ),
         message(
@@ -223,7 +186,7 @@ pub(super) fn messages() -> impl Iterator<Item = Message> {
             "Node in the view",
             "node.<node id>",
             "What a node announced when it was last registered, and its tools as they are now.",
-            schema::of_stored::<NodeView<'static>>(),
+            schema_of::<NodeView<'static>>(true),
             vec![examples::shown_node()],
         ),
         message(
@@ -231,7 +194,7 @@ pub(super) fn messages() -> impl Iterator<Item = Message> {
             "Life of a node in the view",
             "live.<node id>",
             "Whether a node is live and until when, or how its last life ended.",
-            schema::of_stored::<LiveView<'static>>(),
+            schema_of::<LiveView<'static>>(true),
             vec![examples::shown_live()],
         ),
     ]
@@ -255,7 +218,7 @@ fn message(
     );
     remark(&mut schema, &description);
     if let Some(schema) = schema.as_object_mut() {
-        let subject = format!("$KV.{bucket}.{key}");
+        let subject = names::bucket_subject(&bucket, key);
         schema.insert("x-nats-subject".to_owned(), json!(subject));
     }
     Message::new(&format!("view.{kind}"), title, schema, examples)

@@ -1,7 +1,7 @@
-//! How a change is written: an object whose first member names its kind and holds the key.
+//! How a change is read: the members of all kinds are known, and which are there says which kind it is.
 
 use onex_types::ids::Ttl;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
+use serde::{Deserialize, Deserializer, de};
 
 use crate::{
     execution::{Call, Counts, Run},
@@ -141,7 +141,7 @@ impl Written {
                 del: Some(key), ev, ..
             } => Change::Delete { key, event: ev },
             Self { skip: Some(to), .. } => Change::Skip { to },
-            Self { chunk, .. } => Change::Chunk(chunk?),
+            Self { chunk, .. } => Change::Chunk { chunk: chunk? },
         })
     }
 }
@@ -150,93 +150,5 @@ impl<'de> Deserialize<'de> for Change {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let change = Written::deserialize(deserializer)?.change();
         change.ok_or_else(|| de::Error::custom("a change names its kind, and what belongs to it"))
-    }
-}
-
-impl Serialize for Change {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        match self {
-            Self::Put {
-                key,
-                record,
-                tentative,
-                event,
-            } => {
-                map.serialize_entry("put", key)?;
-                match record {
-                    Record::Store(body) => map.serialize_entry("store", body)?,
-                    Record::Settings(body) => map.serialize_entry("settings", body)?,
-                    Record::Pool(body) => map.serialize_entry("pool", body)?,
-                    Record::Lease(body) => map.serialize_entry("lease", body)?,
-                    Record::Member(body) => map.serialize_entry("member", body)?,
-                    Record::Cooldown(body) => map.serialize_entry("cooldown", body)?,
-                    Record::Request(body) => map.serialize_entry("request", body)?,
-                    Record::Named(body) => map.serialize_entry("named", body)?,
-                    Record::Restored(body) => map.serialize_entry("restored", body)?,
-                    Record::Format(body) => map.serialize_entry("format", body)?,
-                    Record::Node(body) => map.serialize_entry("node", body)?,
-                    Record::Live(body) => map.serialize_entry("live", body)?,
-                    Record::Bus(body) => map.serialize_entry("bus", body)?,
-                    Record::Trust(body) => map.serialize_entry("trust", body)?,
-                    Record::Call(body) => map.serialize_entry("call", body)?,
-                    Record::Run(body) => map.serialize_entry("run", body)?,
-                    Record::Counts(body) => map.serialize_entry("counts", body)?,
-                    Record::Host(body) => map.serialize_entry("host", body)?,
-                }
-                if *tentative {
-                    map.serialize_entry("tentative", tentative)?;
-                }
-                member(&mut map, "ev", event.as_ref())?;
-            }
-            Self::Renew {
-                key,
-                ttl,
-                request,
-                health,
-            } => {
-                map.serialize_entry("renew", key)?;
-                member(&mut map, "ttl", ttl.as_ref())?;
-                member(&mut map, "req", request.as_ref())?;
-                member(&mut map, "health", health.as_ref())?;
-            }
-            Self::Confirm { key } => map.serialize_entry("confirm", key)?,
-            Self::End {
-                key,
-                how,
-                cooldown_ms,
-                request,
-                event,
-            } => {
-                map.serialize_entry("end", key)?;
-                map.serialize_entry("how", how)?;
-                member(&mut map, "cooldown_ms", cooldown_ms.as_ref())?;
-                member(&mut map, "req", request.as_ref())?;
-                member(&mut map, "ev", event.as_ref())?;
-            }
-            Self::Add { key, runs, ok } => {
-                map.serialize_entry("add", key)?;
-                map.serialize_entry("runs", runs)?;
-                member(&mut map, "ok", Some(ok).filter(|ok| **ok > 0))?;
-            }
-            Self::Delete { key, event } => {
-                map.serialize_entry("del", key)?;
-                member(&mut map, "ev", event.as_ref())?;
-            }
-            Self::Skip { to } => map.serialize_entry("skip", to)?,
-            Self::Chunk(chunk) => map.serialize_entry("chunk", chunk)?,
-        }
-        map.end()
-    }
-}
-
-fn member<M: SerializeMap>(
-    map: &mut M,
-    name: &'static str,
-    value: Option<&impl Serialize>,
-) -> Result<(), M::Error> {
-    match value {
-        Some(value) => map.serialize_entry(name, value),
-        None => Ok(()),
     }
 }
