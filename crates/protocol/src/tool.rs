@@ -121,7 +121,7 @@ impl Tool {
     ///
     /// let add = Tool { idempotent: true, ..Tool::of::<Add, Sum>("add", "1.0.0")? };
     /// assert_eq!(add.input_schema["required"], serde_json::json!(["terms"]));
-    /// # Ok::<_, onex_registry::ids::Invalid>(())
+    /// # Ok::<_, onex_types::ids::Invalid>(())
     /// ```
     pub fn of<Input: JsonSchema, Output: JsonSchema>(
         name: &str,
