@@ -7,7 +7,7 @@ use crate::{
     entry::{Change, is_understood},
     key::Key,
     mechanism::Mechanism,
-    record::{Format, Restored, RevisionRange},
+    record::{Format, Record, Restored, RevisionRange},
     state::State,
     txn::Txn,
 };
@@ -77,6 +77,24 @@ pub(super) fn accept_restore(
     };
     let changes = vec![put(Key::Restored, record.into()), Change::Skip { to }];
     txn.change("store.accept_restore", command, None, changes);
+    Decided::answer(Answer::Done)
+}
+
+/// Puts records that were taken over from an earlier format. Nothing is told of them: it was when they came about.
+pub(super) fn take_records(
+    txn: &mut Txn<'_>,
+    command: &Command,
+    records: &[(Key, Record)],
+    known: u64,
+) -> Decided {
+    let records = records.iter().cloned();
+    let mut changes: Vec<Change> = records.map(|(key, record)| put(key, record)).collect();
+    if known >= txn.revision() {
+        changes.push(Change::Skip { to: known + 1 });
+    }
+    if !changes.is_empty() {
+        txn.change("store.upgrade", command, None, changes);
+    }
     Decided::answer(Answer::Done)
 }
 
