@@ -271,7 +271,10 @@ async fn an_answer_of_a_provider_with_a_header_that_is_none_is_no_answer() {
         assert_eq!(after["registry"], before["registry"]);
         let refused = call.await.unwrap();
         assert_eq!(refused.code, "TOOL_TIMEOUT", "{refused:?}");
-        assert_eq!(refused.error["details"]["executed"], "unknown", "{refused:?}");
+        assert_eq!(
+            refused.error["details"]["executed"], "unknown",
+            "{refused:?}"
+        );
     }
     assert!(registry.runs());
 }

@@ -87,7 +87,9 @@ pub enum Error {
         bucket: String,
     },
     /// A copy does not get on.
-    #[error("stream {stream} does not get on: it has {copied} of {messages} messages. Nothing is changed; try again")]
+    #[error(
+        "stream {stream} does not get on: it has {copied} of {messages} messages. Nothing is changed; try again"
+    )]
     NotCopied {
         /// The copy.
         stream: String,

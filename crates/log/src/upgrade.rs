@@ -151,7 +151,9 @@ impl FormatOne {
             "mirror": { "name": self.api.names.stream },
         });
         let subject = format!("STREAM.CREATE.{stream}");
-        let made = self.copy.request::<Value>("STREAM.CREATE", subject, &config);
+        let made = self
+            .copy
+            .request::<Value>("STREAM.CREATE", subject, &config);
         made.await?;
         let mut messages = 0;
         let mut since = Instant::now();

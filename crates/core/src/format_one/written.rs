@@ -1,9 +1,7 @@
 //! Records as they stand in the bucket. Members that are not named here had no meaning beyond that format.
 
 use jiff::Timestamp;
-use onex_types::ids::{
-    Digest, Incarnation, Label, LeaseId, Name, Port, RequesterId, Token, Ttl,
-};
+use onex_types::ids::{Digest, Incarnation, Label, LeaseId, Name, Port, RequesterId, Token, Ttl};
 use serde::Deserialize;
 
 use crate::{
@@ -14,10 +12,15 @@ use crate::{
     trust::Verdicts,
 };
 
+/// Which format a record has.
+#[derive(Deserialize)]
+pub(super) struct Format {
+    pub(super) format: u32,
+}
+
 /// A record.
 #[derive(Deserialize)]
 pub(super) struct Record<B> {
-    pub(super) format: u32,
     #[serde(default)]
     pub(super) outbox: Vec<Transition>,
     #[serde(flatten)]
