@@ -106,12 +106,10 @@ fn show_upgraded(what: Option<Upgraded>, output: Output) -> Result<Exit, Failure
             let what = upgrade.what.iter();
             what.map(|what| what.kept_as.clone()).collect()
         },
-        |upgrade, _| match &upgrade.what {
-            Some(what) => upgraded_blocks(what),
-            None => {
-                let text = "Nothing to upgrade: the store has the format that this version writes.";
-                vec![Lines::paragraphs(0, text).into()]
-            }
+        |upgrade, _| {
+            let nothing = "Nothing to upgrade: the store has the format that this version writes.";
+            let nothing = || vec![Lines::paragraphs(0, nothing).into()];
+            upgrade.what.as_ref().map_or_else(nothing, upgraded_blocks)
         },
     )?;
     Ok(Exit::Done)

@@ -29,10 +29,10 @@ pub(crate) async fn refuse(api: &Api, described: &Described) -> Result<(), Error
     if is_marked(&described.config) {
         return Err(Error::Upgrading { bucket });
     }
-    match is_one(api, described).await? {
-        true => Err(Error::FormatOne { bucket }),
-        false => Ok(()),
+    if is_one(api, described).await? {
+        return Err(Error::FormatOne { bucket });
     }
+    Ok(())
 }
 
 /// There is no stream: refuses to make one where an upgrade has broken off.

@@ -7,6 +7,9 @@
 mod convert;
 mod written;
 
+#[cfg(test)]
+mod tests;
+
 use onex_types::ids::Ttl;
 
 use crate::{key::Key, record::Record};

@@ -1,5 +1,10 @@
 //! Records as they stand in the bucket. Members that are not named here had no meaning beyond that format.
 
+#![expect(
+    clippy::struct_field_names,
+    reason = "members are called so in the bucket"
+)]
+
 use jiff::Timestamp;
 use onex_types::ids::{Digest, Incarnation, Label, LeaseId, Name, Port, RequesterId, Token, Ttl};
 use serde::Deserialize;
