@@ -10,7 +10,7 @@ use onex_core::{
     state::State,
 };
 use onex_log::{Log, Store};
-use onex_types::{ids::CommandId, time::Moment};
+use onex_types::{ids::CommandId, time::MonoMillis};
 use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
@@ -90,7 +90,7 @@ impl Operator {
             Submitted {
                 waiter: Some(waiter),
                 command,
-                deadline: Moment::NEVER,
+                deadline: MonoMillis::NEVER,
             }
         });
         let submitted: Vec<_> = submitted.collect();

@@ -12,7 +12,7 @@ use onex_types::{
         Ttl,
     },
     key::PortKey,
-    time::Moment,
+    time::MonoMillis,
 };
 
 use uuid::Uuid;
@@ -404,7 +404,7 @@ pub struct Held {
     /// When it was granted or last renewed, for people.
     pub renewed_at: Timestamp,
     /// Since when its TTL counts, by this instance's clock.
-    pub since: Moment,
+    pub since: MonoMillis,
     /// Whether its port was found bindable just after the grant.
     pub verified: bool,
     /// Whether it was granted just now on a host that nobody has named before.

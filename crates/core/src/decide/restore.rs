@@ -1,6 +1,6 @@
 //! Going on from a log that was restored from a backup, or made anew; raising its format.
 
-use onex_types::{ids::Ttl, time::Moment};
+use onex_types::{ids::Ttl, time::MonoMillis};
 
 use crate::{
     command::{Answer, Command, Refusal},
@@ -19,7 +19,7 @@ use super::{decided::Decided, system::put};
 pub const SKIPPED_REVISIONS: u64 = 1 << 40;
 
 impl State {
-    fn restored(&self) -> Option<(&Restored, Moment)> {
+    fn restored(&self) -> Option<(&Restored, MonoMillis)> {
         let slot = self.slot(&Key::Restored)?;
         Some((slot.record.restored()?.as_ref(), slot.since))
     }
@@ -39,7 +39,7 @@ impl State {
     }
 
     /// Until when nothing is granted after a restore; none where that is over and said so in the log.
-    pub fn quiet_until(&self) -> Option<Moment> {
+    pub fn quiet_until(&self) -> Option<MonoMillis> {
         let (restored, since) = self.restored().filter(|(it, _)| it.quiet_ms > 0)?;
         Some(since.plus(restored.quiet_ms))
     }
