@@ -305,9 +305,9 @@ async fn an_upgrade_that_is_killed_at_any_time_is_gone_on_with() {
         bucket.put(&key, lease_record(port).to_string()).await;
     }
     let url = bucket.nats.url();
-    let mut kills = 0;
-    let mut saids = Vec::new();
-    for patience in (1..).map(|n| Duration::from_millis(80 * n)) {
+    // Whether the bucket was there at each kill.
+    let mut kills = Vec::new();
+    for patience in (1..).map(|n| Duration::from_millis(50 * n)) {
         let mut doctor = Command::new(env!("CARGO_BIN_EXE_onex"))
             .args(["doctor", "--upgrade", "--nats", &url])
             .env("XDG_STATE_HOME", Registry::state_folder())
@@ -322,18 +322,17 @@ async fn an_upgrade_that_is_killed_at_any_time_is_gone_on_with() {
         }
         doctor.kill().unwrap();
         doctor.wait().unwrap();
-        kills += 1;
-        if kills % 4 == 0 {
+        let stream = bucket.context.get_stream("KV_onex-registry").await;
+        let is_there = stream.is_ok_and(|it| it.cached_info().config.max_messages_per_subject == 1);
+        if kills.last() != Some(&is_there) {
             let said = bucket.refused();
             assert!(said.contains("`onex doctor --upgrade"), "{said}");
-            saids.push(said.contains("broken off"));
+            assert_eq!(said.contains("broken off"), !is_there, "{said}");
         }
+        kills.push(is_there);
     }
-    assert!(kills > 4, "{kills}");
-    assert!(
-        saids.contains(&true),
-        "it was always killed before it had begun"
-    );
+    assert_eq!(kills.first(), Some(&true), "{kills:?}");
+    assert_eq!(kills.last(), Some(&false), "{kills:?}");
     let _registry = Registry::on(&bucket.nats, &ARGS);
     let caller = &bucket.caller;
     let mut found = 0;
