@@ -94,9 +94,9 @@ pub(super) struct Serve {
     /// Bytes of entries after which a snapshot of the log is written, for tests.
     #[arg(long, value_name = "BYTES", hide = true, value_parser = number(1..=u64::MAX))]
     snapshot_bytes: Option<usize>,
-    /// How long to keep events. A stream that exists keeps its setting.
-    #[arg(long, env = "ONEX_EVENTS_AGE_MAX", value_name = "TIME", default_value_t = Seconds(settings::EVENTS_AGE_SECONDS), value_parser = parse::kept_long)]
-    events_age_max: Seconds,
+    /// How long to keep events. A stream that exists keeps its setting [default: 7d].
+    #[arg(long, env = "ONEX_EVENTS_AGE_MAX", value_name = "TIME", value_parser = parse::kept_long)]
+    events_age_max: Option<Seconds>,
     /// Refuse hosts that have no pool yet.
     #[arg(long, env = "ONEX_KNOWN_HOSTS_ONLY")]
     known_hosts_only: bool,
@@ -377,7 +377,7 @@ impl Serve {
             store_size: settings::Size::or(self.store_bytes_max, settings::STORE_BYTES_MAX),
             snapshot_bytes: self.snapshot_bytes,
             events_size: settings::Size::or(self.events_bytes_max, settings::EVENTS_BYTES_MAX),
-            events_age_max: Duration::from_secs(self.events_age_max.0),
+            events_age_max: self.events_age_max.map(|age| Duration::from_secs(age.0)),
             known_hosts_only: self.known_hosts_only,
             holder_leases_max: self.holder_leases_max,
             hosts_max: self.hosts_max,

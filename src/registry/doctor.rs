@@ -1,19 +1,11 @@
 //! Looks at the store of a registry, and lets one that was restored or made anew be gone on from. No registry has to run.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use jiff::Timestamp;
-use onex_core::{
-    command::{Action, Command, Outcome},
-    decide::Local,
-    engine::Limits,
-    record::InstanceId,
-    state::State,
-};
-use onex_log::{BackupError, Derived, Log, Saved, Store};
-use onex_types::{ids::CommandId, time::Moment};
+use onex_core::command::Action;
+use onex_log::{Derived, Log, Saved, Store};
 use serde::Serialize;
-use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
 use crate::{connect, protocol::names::SERVICE};
@@ -21,14 +13,14 @@ use crate::{connect, protocol::names::SERVICE};
 use super::{
     background::{events_options, last_event},
     clock::Clock,
-    driver::{self, Driver, LoadError, Submitted},
+    doctor_error::DoctorError,
+    driver::{self, LoadError},
     high_water::{HighWaterSources, Note, store_id},
+    operator::Operator,
     peers,
     settings::Settings,
+    upgrade::{Upgraded, upgrade},
 };
-
-/// How long the store may take to take an entry.
-const DECIDE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Who looks at a store.
 pub struct Doctor {
@@ -72,37 +64,6 @@ pub struct Accepted {
     pub revision: u64,
     /// For how long nothing is granted, in milliseconds.
     pub quiet_ms: u64,
-}
-
-/// Why it could not be done.
-#[derive(Debug, thiserror::Error)]
-pub enum DoctorError {
-    /// No connection.
-    #[error("no connection to NATS")]
-    Connect(#[from] connect::Error),
-    /// No store.
-    #[error("the store cannot be used")]
-    Store(#[from] onex_log::Error),
-    /// It could not be saved or put back.
-    #[error(transparent)]
-    Backup(#[from] BackupError),
-    /// It cannot be gone on from what is there.
-    #[error("{0}")]
-    Load(String),
-    /// An instance runs: what is decided for it must not be undone under it.
-    #[error(
-        "an instance of this registry runs, on host {0}: stop every instance before a store is accepted as restored"
-    )]
-    Running(String),
-    /// The store took no entry.
-    #[error("the store did not take the entry that accepts it: {0}")]
-    Undecided(String),
-}
-
-impl From<LoadError> for DoctorError {
-    fn from(error: LoadError) -> Self {
-        Self::Load(onex_types::chain(&error))
-    }
 }
 
 impl Doctor {
@@ -167,67 +128,38 @@ impl Doctor {
         if let Some(host) = self.running().await? {
             return Err(DoctorError::Running(host));
         }
-        let (mut log, store) = self.open_for_good().await?;
-        let nothing = HighWaterSources::default();
-        let clock = Clock::start();
-        let loaded = driver::load(&mut log, &store, None, &nothing, clock).await?;
-        let options = driver::Options {
-            local: Local {
-                instance: InstanceId(Uuid::new_v4().as_u64_pair().1),
-                probes: None,
-            },
-            limits: Limits::default(),
-            // It is not known with which ones the registry will be started.
-            settings: None,
-            given: Vec::new(),
-            high_water: nothing,
-            clock,
-            applied: Vec::new(),
+        let (log, store) = self.open_for_good().await?;
+        let operator = Operator::start(log, store).await?;
+        let known = sources.read().revision(operator.store_id());
+        let known = known.unwrap_or_default().max(operator.revision());
+        let accept = Action::AcceptRestore {
+            known,
+            holders_restarted,
         };
-        let answer = |outcomes: Vec<(oneshot::Sender<Outcome>, Outcome)>| {
-            for (waiter, outcome) in outcomes {
-                let _ = waiter.send(outcome);
-            }
-        };
-        let driver = Driver::start(log, store, loaded, options, answer);
-        let reads = &driver.handle.reads;
-        let store_id = reads.with(clock.now().mono, store_id).flatten();
-        let known = sources.read().revision(store_id).unwrap_or_default();
-        let known = known.max(reads.revision());
-        let (waiter, outcome) = oneshot::channel();
-        let command = Command {
-            id: CommandId(Uuid::now_v7()),
-            correlation_id: None,
-            action: Action::AcceptRestore {
-                known,
-                holders_restarted,
-            },
-        };
-        let submitted = Submitted {
-            waiter: Some(waiter),
-            command,
-            deadline: Moment::NEVER,
-        };
-        let _ = driver.handle.submit(vec![submitted]).await;
-        let decided = timeout(DECIDE_TIMEOUT, outcome).await;
-        let now = clock.now().mono;
-        let quiet_ms = reads.with(now, State::quiet_until).flatten();
-        driver.stop();
-        let ended = driver.ended().await;
-        let undecided = |why: &str| {
-            let ended = ended.as_ref().map(|ended| onex_types::chain(&**ended));
-            DoctorError::Undecided(ended.unwrap_or_else(|| why.to_owned()))
-        };
-        let outcome = decided.map_err(|_| undecided("no answer in time"))?;
-        let outcome = outcome.map_err(|_| undecided("no answer"))?;
-        if let Err(refusal) = outcome.result {
-            return Err(DoctorError::Undecided(refusal.to_string()));
-        }
+        let revision = operator.decide(vec![accept]).await?;
+        let quiet_ms = operator.quiet_ms();
+        operator.end().await;
         Ok(Accepted {
             known,
-            revision: outcome.revision,
-            quiet_ms: quiet_ms.map_or(0, |until| until.since(now)),
+            revision,
+            quiet_ms,
         })
+    }
+
+    /// Makes a log of a bucket of the first format; none where there is a log.
+    pub async fn upgrade(&self) -> Result<Option<Upgraded>, DoctorError> {
+        let log = self.settings.log(&self.nats);
+        let bucket = match onex_log::FormatOne::find(log.nats.clone(), &log.bucket).await? {
+            onex_log::Upgrade::None => return Ok(None),
+            onex_log::Upgrade::From(bucket) => bucket,
+        };
+        let sources = self.high_water_sources().await?;
+        if let Some(host) = self.running().await? {
+            return Err(DoctorError::Running(host));
+        }
+        bucket.set_aside().await?;
+        let known = sources.read().revision(None).unwrap_or_default();
+        upgrade(&bucket, log, known).await.map(Some)
     }
 
     /// The host of an instance of the registry that runs.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use onex_machine::is_loopback;
-use onex_types::{ids::Host, time::Moment};
+use onex_types::{ids::Host, time::MonoMillis};
 
 use crate::protocol::{
     error::Error,
@@ -25,16 +25,16 @@ const HOSTS_NAMED_MAX: usize = 8;
 /// The hosts on which other instances run, as far as this one has heard of them.
 #[derive(Default)]
 pub(super) struct Heard {
-    at: Mutex<BTreeMap<Host, Moment>>,
+    at: Mutex<BTreeMap<Host, MonoMillis>>,
     /// Records of hosts that are older were there when this instance started: they do not say who runs now.
-    started: Moment,
+    started: MonoMillis,
     /// Whether it was told that another machine has the name of this one.
     namesake_told: AtomicBool,
 }
 
 impl Heard {
     /// Hosts of the instances that answered when this one started.
-    pub(super) fn new(hosts: impl Iterator<Item = Host>, started: Moment) -> Self {
+    pub(super) fn new(hosts: impl Iterator<Item = Host>, started: MonoMillis) -> Self {
         let at = hosts.map(|host| (host, started)).collect();
         Self {
             at: Mutex::new(at),
@@ -55,21 +55,21 @@ impl Heard {
     }
 
     /// Instances on these hosts have answered.
-    pub(super) fn answered(&self, hosts: impl Iterator<Item = Host>, now: Moment) {
+    pub(super) fn answered(&self, hosts: impl Iterator<Item = Host>, now: MonoMillis) {
         let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
         at.retain(|_, last| now.since(*last) < HEARD_MILLIS_MAX);
         at.extend(hosts.map(|host| (host, now)));
     }
 
     /// From when on what others say of their hosts shows that they run.
-    pub(super) fn since(&self, now: Moment) -> Moment {
-        Moment(now.0.saturating_sub(HEARD_MILLIS_MAX)).max(self.started)
+    pub(super) fn since(&self, now: MonoMillis) -> MonoMillis {
+        MonoMillis(now.0.saturating_sub(HEARD_MILLIS_MAX)).max(self.started)
     }
 
     /// The hosts whose instances have answered lately.
-    pub(super) fn lately(&self, now: Moment) -> BTreeSet<Host> {
+    pub(super) fn lately(&self, now: MonoMillis) -> BTreeSet<Host> {
         let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        let lately = |(host, last): (&Host, &Moment)| {
+        let lately = |(host, last): (&Host, &MonoMillis)| {
             (now.since(*last) < HEARD_MILLIS_MAX).then(|| host.clone())
         };
         at.iter().filter_map(lately).collect()

@@ -9,7 +9,7 @@ use onex_core::{
     state::State,
 };
 use onex_machine::{Machine, is_loopback};
-use onex_types::{ids::Host, time::Moment};
+use onex_types::{ids::Host, time::MonoMillis};
 use uuid::Uuid;
 
 use super::hosts::Heard;
@@ -29,7 +29,7 @@ impl OwnHost {
     }
 
     /// The hosts on which instances run, this one's among them.
-    pub(super) fn running(&self, state: &State, now: Moment) -> BTreeSet<Host> {
+    pub(super) fn running(&self, state: &State, now: MonoMillis) -> BTreeSet<Host> {
         let mut running = self.others(state, now);
         running.insert(self.name().clone());
         running
@@ -37,7 +37,7 @@ impl OwnHost {
 
     /// The hosts on which other instances run: those that answered lately, and those that said lately what their host is
     /// called.
-    pub(super) fn others(&self, state: &State, now: Moment) -> BTreeSet<Host> {
+    pub(super) fn others(&self, state: &State, now: MonoMillis) -> BTreeSet<Host> {
         let since = self.heard.since(now);
         let lately = |record: &HostRecord, slot: &Slot| {
             slot.since > since && record.said_by != self.registry_id && record.renamed_to.is_none()
@@ -49,7 +49,7 @@ impl OwnHost {
     }
 
     /// What a name means.
-    pub(super) fn meaning(&self, state: &State, host: &Host, now: Moment) -> Meaning {
+    pub(super) fn meaning(&self, state: &State, host: &Host, now: MonoMillis) -> Meaning {
         let running = self.running(state, now);
         if is_loopback(host) {
             return if running.len() == 1 {

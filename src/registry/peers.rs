@@ -16,7 +16,7 @@ use crate::protocol::{
     describe::Instance,
     error::{Error, ErrorCode},
     inbox::Inboxes,
-    names::{Namespace, PEER_INSTANCES},
+    names::{Namespace, PEER_INSTANCES, SERVICE},
 };
 
 use super::{
@@ -151,18 +151,22 @@ impl Peers {
     }
 }
 
-/// The host of an instance of that namespace that answers.
+/// The host of an instance of that namespace that answers, of a version before instances asked each other, too.
 pub(super) async fn running(client: &Client, namespace: &Namespace) -> Option<String> {
-    let peers = all(client).await;
+    let ping = format!("$SRV.PING.{SERVICE}");
+    let peers = ask_on(client, &[PEER_INSTANCES, &ping]).await;
+    let peers = peers.unwrap_or_else(|error| cannot_ask(&error));
     peers.iter().find_map(|peer| host_in(peer, namespace))
 }
 
 /// The instances of all registries that answer.
 pub(super) async fn all(client: &Client) -> Vec<Identity> {
-    ask(client).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "cannot ask for other registries");
-        Vec::new()
-    })
+    ask(client).await.unwrap_or_else(|error| cannot_ask(&error))
+}
+
+fn cannot_ask(error: &async_nats::Error) -> Vec<Identity> {
+    tracing::warn!(%error, "cannot ask for other registries");
+    Vec::new()
 }
 
 /// The hosts on which other instances of the registry run. What this one would grant nobody else must grant.
@@ -175,11 +179,16 @@ pub(super) fn check(peers: &[Identity], own: &Own) -> Result<Vec<Host>, StartErr
 
 /// Asks the instances of all registries who they are, and gathers what comes within [`PATIENCE`].
 async fn ask(client: &Client) -> Result<Vec<Identity>, async_nats::Error> {
+    ask_on(client, &[PEER_INSTANCES]).await
+}
+
+async fn ask_on(client: &Client, subjects: &[&str]) -> Result<Vec<Identity>, async_nats::Error> {
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await?;
-    client
-        .publish_with_reply(PEER_INSTANCES, inbox, Bytes::new())
-        .await?;
+    for subject in subjects {
+        let asked = client.publish_with_reply((*subject).to_owned(), inbox.clone(), Bytes::new());
+        asked.await?;
+    }
     let mut peers = Vec::new();
     let gather = async {
         while let Some(message) = answers.next().await {

@@ -76,8 +76,8 @@ pub struct Settings {
     pub replicas: Option<usize>,
     /// Bytes of events that are kept, where this instance makes their stream.
     pub events_size: Size,
-    /// How long an event is kept, where this instance makes their stream.
-    pub events_age_max: Duration,
+    /// How long an event is kept, where this instance makes their stream; absent where nobody chose that.
+    pub events_age_max: Option<Duration>,
     /// How the log is reached, where that is not how requests are.
     pub store: Option<connect::Options>,
     /// How many bytes the log may take.
@@ -147,7 +147,7 @@ impl Settings {
             ttl_max: Ttl::MAX,
             replicas: None,
             events_size: Size::or(None, EVENTS_BYTES_MAX),
-            events_age_max: Duration::from_secs(EVENTS_AGE_SECONDS),
+            events_age_max: None,
             store: None,
             store_size: Size::or(None, STORE_BYTES_MAX),
             snapshot_bytes: None,

@@ -233,7 +233,7 @@ async fn what_the_registry_says_is_lost_is_lost_at_once() {
     client.release(&release).await.unwrap();
     let before = guard.valid_until();
     match loss(&guard).await {
-        Loss::Told(error) => refused(&error, ErrorCode::LeaseExpired),
+        Loss::Refused(error) => refused(&error, ErrorCode::LeaseExpired),
         other => panic!("{other:?}"),
     }
     assert!(guard.remaining().is_zero() && guard.valid_until() < before);

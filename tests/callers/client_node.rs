@@ -392,16 +392,16 @@ async fn of_two_copies_the_later_one_stays_unless_the_first_is_told_to_come_back
     let theirs = online(&second).await;
     assert_ne!(life.port("http"), theirs.port("http"));
     match over(&life).await {
-        Loss::Told(error) => assert_eq!(error.code(), Some(ErrorCode::Superseded)),
+        Loss::Refused(error) => assert_eq!(error.code(), Some(ErrorCode::Superseded)),
         other => panic!("{other:?}"),
     }
     let ended = timeout(PATIENCE, first.online())
         .await
         .unwrap()
         .unwrap_err();
-    assert!(matches!(ended, Loss::Told(_)), "{ended:?}");
+    assert!(matches!(ended, Loss::Refused(_)), "{ended:?}");
     let error = life.listen("http", HERE).await.unwrap_err();
-    assert!(matches!(error, Error::Over(Loss::Told(_))), "{error:?}");
+    assert!(matches!(error, Error::Over(Loss::Refused(_))), "{error:?}");
     first.deregister().await.unwrap_err();
     let seen = listed(&client, "calc").await.unwrap();
     assert_eq!((seen.epoch, seen.ended), (theirs.epoch(), None));

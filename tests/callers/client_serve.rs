@@ -684,7 +684,7 @@ async fn a_node_whose_place_is_taken_takes_no_more_calls() {
     let second = second.start(&client).await.unwrap();
     assert!(matches!(
         timeout(PATIENCE, life.over()).await.unwrap(),
-        Loss::Told(_)
+        Loss::Refused(_)
     ));
     let before = calls(&first, "slow");
     for _ in 0..50 {

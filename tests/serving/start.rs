@@ -385,9 +385,25 @@ async fn room_for_events() {
     };
     let made = (1 << 20, Duration::from_hours(1));
     assert_eq!(kept().await, made);
-    // Another instance leaves it as it is.
-    let _other = Registry::on(&nats, &UNTRIED);
+    // Another instance leaves it as it is, and says so where it was asked for something else.
+    let other = Registry::on(&nats, &UNTRIED);
     assert_eq!(kept().await, made);
+    let same = Registry::on(&nats, &args);
+    let bounds = ["--events-bytes-max", "2097152", "--events-age-max", "2h"];
+    let more = Registry::on(&nats, &[&UNTRIED[..], &bounds[..]].concat());
+    assert_eq!(kept().await, made);
+    let nothing = "this flag does nothing";
+    for registry in [&other, &same] {
+        assert!(!registry.said().contains(nothing), "{}", registry.said());
+    }
+    let said = more.said();
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains(nothing)).collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    says(
+        lines[0],
+        &["--events-bytes-max", "asked=2097152", "is=1048576"],
+    );
+    says(lines[1], &["--events-age-max", "asked=7200", "is=3600"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

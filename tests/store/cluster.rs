@@ -1,6 +1,10 @@
 //! Registries on a cluster of NATS servers: how many copies of the bucket there are, who may start when, and what is advised.
 
-use crate::harness::{Caller, Nats, Registry, free_port};
+use std::time::{Duration, Instant};
+
+use async_nats::HeaderMap;
+
+use crate::harness::{Caller, Nats, Registry, free_port, lease_request, until};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -102,6 +106,63 @@ async fn instances_that_start_at_once_in_a_new_namespace_all_start() {
         caller.prefix = format!("onex.{name}.registry.v1");
         caller.lease(Uuid::new_v4(), json!({})).await;
     }
+}
+
+/// What docs/operations.md says of a server that fails: how long until a lease is granted and in the log again.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_go_on_when_the_server_that_leads_the_log_is_killed() {
+    const ROUNDS: usize = 3;
+    const OUTAGE_MAX: Duration = Duration::from_secs(15);
+    let mut servers = cluster(3);
+    let urls: Vec<String> = servers.iter().map(Nats::url).collect();
+    let all = urls.join(",");
+    let args = [&["--nats", &all], &ARGS[..]].concat();
+    let mut registries = [Registry::spawn(&args), Registry::spawn(&args)];
+    for registry in &mut registries {
+        registry.await_ready();
+    }
+    let mut outages = Vec::new();
+    for _ in 0..ROUNDS {
+        let scout = Caller::connect(&servers[0].url()).await;
+        let context = async_nats::jetstream::new(scout.client.clone());
+        let log = context.get_stream("KV_onex-registry").await.unwrap();
+        let leader = log.cached_info().cluster.as_ref().unwrap().leader.clone();
+        let leader: usize = leader.unwrap().strip_prefix('n').unwrap().parse().unwrap();
+        let caller = Caller::connect(&servers[(leader + 1) % 3].url()).await;
+        let kept = caller.lease(Uuid::new_v4(), json!({"ttl": 600})).await;
+        let context = async_nats::jetstream::new(caller.client.clone());
+        let killed = Instant::now();
+        servers[leader].kill();
+        let granted = until("a lease to be granted", async || {
+            let patience = Duration::from_secs(2);
+            let body = lease_request(Uuid::new_v4(), json!({"ttl": 600})).to_string();
+            let reply = caller.send("port.lease", HeaderMap::new(), body, patience);
+            reply.await.ok()?.outcome().ok()
+        })
+        .await;
+        outages.push(killed.elapsed());
+        assert!(granted["fencing_token"].as_u64() > kept["fencing_token"].as_u64());
+        let mine = json!({"requester_id": kept["requester_id"], "lease_id": kept["lease_id"]});
+        let renewed = caller.get("port.heartbeat", mine).await;
+        assert_eq!(renewed["fencing_token"], kept["fencing_token"]);
+        servers[leader].start_again();
+        until("all servers to have all again", async || {
+            let log = context.get_stream("KV_onex-registry").await.ok()?;
+            let cluster = log.cached_info().cluster.clone()?;
+            let current = cluster
+                .replicas
+                .iter()
+                .filter(|it| it.current && !it.offline);
+            (cluster.leader.is_some() && current.count() == 2).then_some(())
+        })
+        .await;
+    }
+    eprintln!("outages: {outages:?}");
+    assert!(
+        outages.iter().all(|outage| *outage < OUTAGE_MAX),
+        "{outages:?}"
+    );
+    assert!(registries.iter_mut().all(Registry::runs));
 }
 
 #[tokio::test(flavor = "multi_thread")]

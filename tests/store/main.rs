@@ -20,3 +20,4 @@ mod log_start;
 mod log_view;
 mod operations;
 mod store_account;
+mod upgrade;

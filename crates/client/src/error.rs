@@ -100,7 +100,7 @@ pub enum Loss {
     ),
     /// The registry says so.
     #[error("the registry says that it is lost")]
-    Told(
+    Refused(
         /// Of a lease `LEASE_EXPIRED`, `LEASE_NOT_FOUND` or `NOT_HOLDER`; of a node `NODE_NOT_FOUND`, `SUPERSEDED`
         /// or `NOT_HOLDER`.
         #[source]

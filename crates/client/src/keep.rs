@@ -60,7 +60,7 @@ pub(super) async fn keep<K: Kept>(kept: &K, tenure: &mut Tenure) -> Loss {
         };
         match answer {
             Ok((ttl, revision)) => tenure.renewed(asked, ttl, revision, BootTime::now()),
-            Err(error) if K::is_loss(&error) => return Loss::Told(Arc::new(error)),
+            Err(error) if K::is_loss(&error) => return Loss::Refused(Arc::new(error)),
             Err(error) => tenure.failed(Arc::new(error), BootTime::now()),
         }
         kept.tried(tenure);

@@ -7,6 +7,7 @@
 //!   state and the log hold, as it is stored.
 //! - [`state`], [`slot`], [`indexes`]: every record, with indexes, pools and timers; [`nodes`], `hosts`, `calls`: what the
 //!   state says of them.
+//! - [`format_one`]: from the records of the format before the log to those of today.
 //! - [`command`], [`txn`], [`decide`]: what can be asked for, and what it changes.
 //! - [`engine`]: the loop: inputs in, outputs out.
 
@@ -19,6 +20,7 @@ pub mod engine;
 pub mod entry;
 pub mod execution;
 mod facets;
+pub mod format_one;
 pub mod host_names;
 pub mod host_record;
 mod host_use;

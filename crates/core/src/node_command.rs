@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use onex_types::{
     ids::{BusId, Label, LeaseId, NodeId, RequesterId, Token, Ttl},
-    time::Moment,
+    time::MonoMillis,
 };
 use semver::Version;
 
@@ -160,5 +160,5 @@ pub struct NodeAnswer {
     /// When that was registered or last renewed, for people.
     pub renewed_at: Timestamp,
     /// Since when its TTL counts, by this instance's clock.
-    pub since: Moment,
+    pub since: MonoMillis,
 }

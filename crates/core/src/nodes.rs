@@ -5,7 +5,7 @@ use std::sync::Arc;
 use onex_types::{
     ids::{BusId, LeaseId, NodeId, Ttl},
     key::PortKey,
-    time::Moment,
+    time::MonoMillis,
 };
 
 use crate::{
@@ -43,7 +43,7 @@ impl NodeView<'_> {
     }
 
     /// What is left of its TTL, in milliseconds; 0 when it is due, or has ended.
-    pub fn left(&self, now: Moment) -> u64 {
+    pub fn left(&self, now: MonoMillis) -> u64 {
         let ttl = if self.is_live() {
             self.live.ttl.millis()
         } else {
@@ -174,7 +174,7 @@ impl State {
 
     /// Whether what is under that key reads as live: no entry has ended it or what it belongs to, and its time is not up by
     /// this instance's clock.
-    pub fn reads_live(&self, key: &Key, now: Moment) -> bool {
+    pub fn reads_live(&self, key: &Key, now: MonoMillis) -> bool {
         let Some(slot) = self.slots.get(key) else {
             return false;
         };

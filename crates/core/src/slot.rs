@@ -1,7 +1,7 @@
 //! A record in its place: with what an instance knows of it besides.
 
 use jiff::Timestamp;
-use onex_types::time::{Moment, Now, slack};
+use onex_types::time::{MonoMillis, Now, slack};
 
 use crate::{
     entry::Kept,
@@ -28,13 +28,13 @@ pub struct Slot {
     /// How many events its key has had: the number of the last one.
     pub event_count: u64,
     /// When this instance applied that change: its TTL counts from here.
-    pub since: Moment,
+    pub since: MonoMillis,
     /// How long the record is in a snapshot, in bytes, without its key.
     pub(crate) bytes: usize,
     /// What the port is by this instance's clock, as its pool counts it.
     pub(crate) state: PortState,
-    /// The timer that is armed for it; [`Moment::NEVER`] if none.
-    pub(crate) armed: Moment,
+    /// The timer that is armed for it; [`MonoMillis::NEVER`] if none.
+    pub(crate) armed: MonoMillis,
 }
 
 /// When and where a change happens.
@@ -50,12 +50,12 @@ pub struct Stamp {
 
 impl Stamp {
     /// When a TTL begins to count: now, whatever anybody's clock said when it was written.
-    pub(crate) fn since(self, mechanisms: Mechanisms) -> Moment {
+    pub(crate) fn since(self, mechanisms: Mechanisms) -> MonoMillis {
         if mechanisms.on(Mechanism::OwnClock) {
             return self.now.mono;
         }
         let age = self.now.wall.as_millisecond() - self.at.as_millisecond();
-        Moment(
+        MonoMillis(
             self.now
                 .mono
                 .0
@@ -101,7 +101,7 @@ impl Slot {
             event_count: 0,
             since: stamp.since(mechanisms),
             state: PortState::Free,
-            armed: Moment::NEVER,
+            armed: MonoMillis::NEVER,
         }
     }
 
@@ -119,7 +119,7 @@ impl Slot {
 
     /// When its time is up, by this instance's clock: of a lease or node, when it ends; of a port that cools down, when it
     /// is free; of a node or bus that has ended, when it is forgotten. None where time changes nothing.
-    pub(crate) fn due(&self, mechanisms: Mechanisms) -> Option<Moment> {
+    pub(crate) fn due(&self, mechanisms: Mechanisms) -> Option<MonoMillis> {
         let millis = match &self.record {
             Record::Lease(lease) if lease.owner.is_none() => lease.ttl.millis(),
             Record::Cooldown(cooldown) if cooldown.cooldown_ms > 0 => cooldown.cooldown_ms,
@@ -149,7 +149,7 @@ impl Slot {
         )
     }
 
-    pub(crate) fn state_at(&self, now: Moment, mechanisms: Mechanisms) -> PortState {
+    pub(crate) fn state_at(&self, now: MonoMillis, mechanisms: Mechanisms) -> PortState {
         match &self.record {
             Record::Lease(_) | Record::Member(_) => PortState::Held,
             Record::Cooldown(cooldown) => {

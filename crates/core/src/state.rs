@@ -10,7 +10,7 @@ use std::{
 use onex_types::{
     ids::{Host, Transport, Ttl},
     key::PortKey,
-    time::{Moment, Now},
+    time::{MonoMillis, Now},
 };
 
 use crate::{
@@ -71,7 +71,7 @@ pub struct State {
     pub indexes: Indexes,
     pub(crate) pools: BTreeMap<(Host, Transport), Pool>,
     pub(crate) hosts: BTreeMap<Host, HostUse>,
-    timers: BTreeSet<(Moment, Key)>,
+    timers: BTreeSet<(MonoMillis, Key)>,
     revision: u64,
     bytes: usize,
     /// Which mechanisms are on: all, outside of tests.
@@ -365,7 +365,7 @@ impl State {
         let state = before.as_ref().map_or(PortState::Free, |slot| slot.state);
         if let Some(slot) = self.slots.get_mut(key) {
             slot.state = state;
-            slot.armed = Moment::NEVER;
+            slot.armed = MonoMillis::NEVER;
         }
         if matches!(key, Key::Port(_)) {
             self.look_again(key, state, now.mono);
@@ -388,7 +388,7 @@ impl State {
     }
 
     /// What the port has become, by this instance's clock, and when to look again.
-    fn look_again(&mut self, key: &Key, before: PortState, now: Moment) {
+    fn look_again(&mut self, key: &Key, before: PortState, now: MonoMillis) {
         let Key::Port(port) = key else { return };
         let mechanisms = self.mechanisms;
         // A pool that is made here counts what the slot was.
@@ -403,7 +403,7 @@ impl State {
     }
 
     /// Sees to it that a timer fires by the time that the key's record asks for something.
-    fn arm(&mut self, key: &Key, now: Moment) {
+    fn arm(&mut self, key: &Key, now: MonoMillis) {
         let mechanisms = self.mechanisms;
         let Some(slot) = self.slots.get_mut(key) else {
             return;
@@ -421,7 +421,7 @@ impl State {
 
     /// Time passes: ports cool down, and the keys of records whose time is up and that a command has to end are named, in
     /// the order in which it was.
-    pub fn due(&mut self, now: Moment) -> Vec<Key> {
+    pub fn due(&mut self, now: MonoMillis) -> Vec<Key> {
         let mut due = Vec::new();
         while let Some((at, key)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
             self.timers.pop_first();
@@ -429,7 +429,7 @@ impl State {
             let Some(slot) = self.slots.get_mut(&key).filter(|slot| slot.armed == at) else {
                 continue;
             };
-            slot.armed = Moment::NEVER;
+            slot.armed = MonoMillis::NEVER;
             let is_due = slot.due(mechanisms).is_some_and(|due| due <= now);
             if is_due && slot.ends_in_time() {
                 due.push(key);
@@ -446,7 +446,7 @@ impl State {
     }
 
     /// Names that key again at `at`, unless it is due earlier.
-    pub fn remind(&mut self, key: &Key, at: Moment) {
+    pub fn remind(&mut self, key: &Key, at: MonoMillis) {
         if let Some(slot) = self.slots.get_mut(key)
             && slot.armed > at
         {
@@ -456,13 +456,13 @@ impl State {
     }
 
     /// When [`State::due`] has something to do next.
-    pub fn next_timer(&self) -> Option<Moment> {
+    pub fn next_timer(&self) -> Option<MonoMillis> {
         self.timers.first().map(|(at, _)| *at)
     }
 
     /// When time may next change a port of that host and transport: when a lease ends if it is not renewed, or a port has
     /// cooled down. None where that is behind too many other timers.
-    pub fn next_timer_of(&self, host: &Host, transport: Transport) -> Option<Moment> {
+    pub fn next_timer_of(&self, host: &Host, transport: Transport) -> Option<MonoMillis> {
         let is_there = |key: &Key| match key {
             Key::Port(port) => port.host == *host && port.transport == transport,
             _ => false,
@@ -473,13 +473,13 @@ impl State {
     }
 
     /// What a port is by this instance's clock.
-    pub fn port_state(&self, key: &PortKey, now: Moment) -> PortState {
+    pub fn port_state(&self, key: &PortKey, now: MonoMillis) -> PortState {
         let slot = self.slots.get(&Key::Port(key.clone()));
         slot.map_or(PortState::Free, |slot| slot.state_at(now, self.mechanisms))
     }
 
     /// Everything that is due and has no end yet, what was put off included.
-    pub(crate) fn all_due(&self, now: Moment) -> Vec<Key> {
+    pub(crate) fn all_due(&self, now: MonoMillis) -> Vec<Key> {
         let is_due = |slot: &Slot| self.due_at(slot).is_some_and(|due| due <= now);
         let slots = self.slots_from(None);
         let due = slots.filter(|(_, slot)| slot.ends_in_time() && is_due(slot));
@@ -487,7 +487,7 @@ impl State {
     }
 
     /// When the time of what is under a port's key is up.
-    pub fn due_at(&self, slot: &Slot) -> Option<Moment> {
+    pub fn due_at(&self, slot: &Slot) -> Option<MonoMillis> {
         slot.due(self.mechanisms)
     }
 }

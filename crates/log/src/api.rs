@@ -52,6 +52,14 @@ pub struct Found {
     pub(crate) readable: bool,
 }
 
+/// A message of any stream, as it is stored.
+pub(crate) struct Stored {
+    pub(crate) subject: String,
+    pub(crate) sequence: u64,
+    pub(crate) headers: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+}
+
 /// The stream, as its leader describes it. A leader that is cut off from the others says old things.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
@@ -306,6 +314,17 @@ impl Api {
     pub(crate) async fn subject_of(&self, sequence: Sequence) -> Result<Option<String>, Error> {
         let found = self.raw(&json!({ "seq": sequence.0 })).await?;
         Ok(found.map(|message| message.subject))
+    }
+
+    /// The first message from a sequence on, as it is stored.
+    pub(crate) async fn next_from(&self, sequence: u64) -> Result<Option<Stored>, Error> {
+        let question = json!({ "seq": sequence, "next_by_subj": ">" });
+        Ok(self.raw(&question).await?.map(|message| Stored {
+            subject: message.subject,
+            sequence: message.seq,
+            headers: message.hdrs,
+            body: message.data,
+        }))
     }
 
     /// The subjects that have a message. The server tells of so many at a time.

@@ -36,6 +36,7 @@ impl BucketNames {
             replicas,
             size: None,
             age_max: Duration::ZERO,
+            age_chosen: false,
             is_bucket: true,
         }
     }

@@ -29,6 +29,8 @@ const FOREIGN_MAX: u64 = 1_000;
 
 /// What says how large the one derived stream may become that has a bound, that of events.
 const EVENTS_FLAG: &str = "--events-bytes-max";
+/// What says how long its messages are kept.
+const EVENTS_AGE_FLAG: &str = "--events-age-max";
 /// And with how many bytes it is created at least, where nobody chose them.
 const BYTES_MIN: u64 = 16 << 20;
 
@@ -61,6 +63,8 @@ pub struct DerivedOptions {
     pub size: Option<Size>,
     /// How long a message is kept; zero for ever.
     pub age_max: Duration,
+    /// Whether somebody chose that.
+    pub age_chosen: bool,
     /// Whether it is a bucket: of each subject it keeps the last message only, and single messages may have a lifetime.
     pub is_bucket: bool,
 }
@@ -82,6 +86,32 @@ impl DerivedOptions {
             allow_atomic_publish: true,
             allow_message_ttl: self.is_bucket,
             ..stream::Config::default()
+        }
+    }
+
+    /// Says which settings were chosen that a stream does not take which is there: its settings are the operator's.
+    fn tell_of_kept(&self, config: &Map<String, Value>) {
+        let is = |setting: &str| config.get(setting).and_then(Value::as_u64);
+        let told = |flag, asked: u64, is: Option<u64>| {
+            tracing::warn!(
+                stream = self.name,
+                flag,
+                asked,
+                is,
+                "this flag does nothing: the stream exists and keeps its setting, which `nats stream edit` changes"
+            );
+        };
+        let size = self.size.filter(|size| size.chosen);
+        if let Some(Size { bytes, .. }) = size.filter(|size| Some(size.bytes) != is("max_bytes")) {
+            told(EVENTS_FLAG, bytes, is("max_bytes"));
+        }
+        let age = is("max_age").map(Duration::from_nanos);
+        if self.age_chosen && age != Some(self.age_max) {
+            told(
+                EVENTS_AGE_FLAG,
+                self.age_max.as_secs(),
+                age.map(|age| age.as_secs()),
+            );
         }
     }
 
@@ -151,6 +181,7 @@ impl Derived {
             described => {
                 let is = described?.config;
                 settings::check_derived(&options.name, &options.subject, &is)?;
+                options.tell_of_kept(&is);
                 let Some(config) = options.corrected(&is) else {
                     return Ok(());
                 };

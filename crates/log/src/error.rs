@@ -54,12 +54,49 @@ pub enum Error {
     },
     /// The bucket was written by the first storage format.
     #[error(
-        "bucket {bucket} was written by an earlier version, with a key for each record, which this one cannot read: start on \
-         another NATS account, or with another --namespace"
+        "bucket {bucket} was written by an earlier version, with a key for each record: stop every instance, and make a log of \
+         it with `onex doctor --upgrade`"
     )]
     FormatOne {
         /// The bucket.
         bucket: String,
+    },
+    /// An upgrade has broken off.
+    #[error(
+        "an upgrade of bucket {bucket} has broken off: go on with `onex doctor --upgrade`, with every instance stopped"
+    )]
+    Upgrading {
+        /// The bucket.
+        bucket: String,
+    },
+    /// A bucket was written to while it was copied.
+    #[error("bucket {bucket} was written to meanwhile: stop every instance, and try again")]
+    WrittenMeanwhile {
+        /// The bucket.
+        bucket: String,
+    },
+    /// What an earlier upgrade has kept is in the way.
+    #[error(
+        "stream {stream} keeps what bucket {bucket} had when it was upgraded before: remove it with `nats stream rm {stream}`, \
+         and try again"
+    )]
+    CopyExists {
+        /// The stream.
+        stream: String,
+        /// The bucket.
+        bucket: String,
+    },
+    /// A copy does not get on.
+    #[error(
+        "stream {stream} does not get on: it has {copied} of {messages} messages. Nothing is changed; try again"
+    )]
+    NotCopied {
+        /// The copy.
+        stream: String,
+        /// How many it has.
+        copied: u64,
+        /// How many it is to have.
+        messages: u64,
     },
     /// There are not as many servers as copies of a stream were asked for.
     #[error(

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{Api, Described, Names},
     error::Error,
+    format_one,
     link::Servers,
     log::Log,
     settings,
@@ -54,24 +55,44 @@ pub async fn exists(options: &Options) -> Result<bool, Error> {
 pub async fn open_existing(nats: connect::Options, bucket: &str) -> Result<(Log, Store), Error> {
     let mut servers = Servers::new(nats);
     let api = connected(&mut servers, bucket).await?;
-    let described = starting::describe(&api).await?;
-    refuse_format_one(&api, &described).await?;
+    let described = match starting::describe(&api).await {
+        Err(missing @ Error::Missing { .. }) => {
+            format_one::refuse_copy(&api).await?;
+            return Err(missing);
+        }
+        described => described?,
+    };
+    format_one::refuse(&api, &described).await?;
     opened(servers, api, &described).await
 }
 
 /// Checks the server, and creates the log's stream or checks that it has the right settings.
 pub async fn open(options: Options) -> Result<(Log, Store), Error> {
+    open_as(options, false).await
+}
+
+/// The same of a log that is made of a bucket, and not complete yet.
+pub(crate) async fn open_marked(options: Options) -> Result<(Log, Store), Error> {
+    open_as(options, true).await
+}
+
+async fn open_as(options: Options, marked: bool) -> Result<(Log, Store), Error> {
     let mut servers = Servers::new(options.nats.clone());
     let api = connected(&mut servers, &options.bucket).await?;
     let mut size = Some(options.size.bytes).filter(|_| options.size.chosen);
     let described = match starting::describe(&api).await {
         Err(Error::Missing { .. }) => {
-            size = create(&api, &options).await?.or(size);
+            if !marked {
+                format_one::refuse_copy(&api).await?;
+            }
+            size = create(&api, &options, marked).await?.or(size);
             starting::describe(&api).await?
         }
         described => described?,
     };
-    refuse_format_one(&api, &described).await?;
+    if !marked {
+        format_one::refuse(&api, &described).await?;
+    }
     let is = replicas(&described);
     if let Some(want) = options.replicas.filter(|want| *want != is) {
         let stream = api.names.stream;
@@ -88,7 +109,7 @@ pub async fn open(options: Options) -> Result<(Log, Store), Error> {
     Ok(opened)
 }
 
-async fn connected(servers: &mut Servers, bucket: &str) -> Result<Api, Error> {
+pub(crate) async fn connected(servers: &mut Servers, bucket: &str) -> Result<Api, Error> {
     let client = servers.connect_any().await?;
     let info = client.server_info();
     let new_enough = |version: Version| version >= SERVER_VERSION_MIN;
@@ -142,31 +163,22 @@ async fn resize(api: &Api, described: &Described, bytes_max: u64) -> Result<(), 
 
 /// Creates it; how large it shall be, unless another instance was faster. A size that nobody chose is made together with
 /// the room for what is derived from the log, which is given back at once: else the log could take all that there is.
-async fn create(api: &Api, options: &Options) -> Result<Option<u64>, Error> {
+async fn create(api: &Api, options: &Options, marked: bool) -> Result<Option<u64>, Error> {
     let beside = |bytes| {
         let leave = !options.size.chosen;
         if leave { bytes / BESIDE_SHARE } else { 0 }
     };
-    let wanted = |copies, bytes| settings::wanted(&api.names, copies, bytes + beside(bytes));
+    let wanted = |copies, bytes| {
+        let mut wanted = settings::wanted(&api.names, copies, bytes + beside(bytes));
+        if marked {
+            format_one::mark(&mut wanted);
+        }
+        wanted
+    };
     let room = Room {
         size: options.size,
         bytes_min: BYTES_MIN,
         flag: STORE_FLAG,
     };
     starting::create_in(api, wanted, options.replicas, room).await
-}
-
-/// The first format kept one key for each record, its own among them.
-async fn refuse_format_one(api: &Api, described: &Described) -> Result<(), Error> {
-    let bucket = &api.names.bucket;
-    if described.config.get("subjects") != Some(&json!([format!("$KV.{bucket}.>")])) {
-        return Ok(());
-    }
-    let own = api.describe(Some(&format!("$KV.{bucket}.sys.>"))).await?;
-    if own.subjects.is_empty() {
-        return Ok(());
-    }
-    Err(Error::FormatOne {
-        bucket: bucket.clone(),
-    })
 }

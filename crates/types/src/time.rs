@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// A moment on this process's monotonic clock, in milliseconds from a start that means nothing.
+/// A time on this process's monotonic clock, in milliseconds from an arbitrary origin.
 ///
-/// Moments of two processes, or of one before and after a restart, cannot be compared.
+/// Times of two processes, or of one before and after a restart, cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Moment(pub u64);
+pub struct MonoMillis(pub u64);
 
-impl Moment {
+impl MonoMillis {
     /// One that does not come.
     pub const NEVER: Self = Self(u64::MAX);
 
@@ -26,11 +26,11 @@ impl Moment {
     }
 }
 
-/// The same clock as that of [`Moment`], in microseconds: for waits that are shorter than a millisecond.
+/// The same clock as that of [`MonoMillis`], in microseconds: for waits that are shorter than a millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct MonoTime(pub u64);
+pub struct MonoMicros(pub u64);
 
-impl MonoTime {
+impl MonoMicros {
     /// One that does not come.
     pub const NEVER: Self = Self(u64::MAX);
 
@@ -46,8 +46,8 @@ impl MonoTime {
     }
 }
 
-impl From<Moment> for MonoTime {
-    fn from(moment: Moment) -> Self {
+impl From<MonoMillis> for MonoMicros {
+    fn from(moment: MonoMillis) -> Self {
         Self(moment.0.saturating_mul(1_000))
     }
 }
@@ -56,7 +56,7 @@ impl From<Moment> for MonoTime {
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// Decides.
-    pub mono: Moment,
+    pub mono: MonoMillis,
     /// How far the same clock is within that millisecond, in microseconds: below 1,000.
     pub micros: u16,
     /// For people.
@@ -65,8 +65,8 @@ pub struct Now {
 
 impl Now {
     /// The monotonic clock, in microseconds.
-    pub fn exact(&self) -> MonoTime {
-        MonoTime::from(self.mono).plus(u64::from(self.micros))
+    pub fn exact(&self) -> MonoMicros {
+        MonoMicros::from(self.mono).plus(u64::from(self.micros))
     }
 }
 

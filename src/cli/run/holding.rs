@@ -83,7 +83,7 @@ pub(super) fn lost(guard: &LeaseGuard, ending: &Ending, grace: Duration) -> Fail
 /// Why it is lost; the registry's own words name the lease again.
 fn reason(why: &Loss) -> String {
     let refusal = match why {
-        Loss::Told(error) => match &**error {
+        Loss::Refused(error) => match &**error {
             client::Error::Refused(refusal) => Some(refusal),
             _ => None,
         },

@@ -8,7 +8,7 @@ use onex_core::{
     record::{InstanceId, Named},
 };
 use onex_log::{Derived, DerivedOptions};
-use onex_types::{entry::Sequence, ids::CommandId, time::Moment};
+use onex_types::{entry::Sequence, ids::CommandId, time::MonoMillis};
 use tokio::{
     sync::{mpsc::UnboundedReceiver, oneshot},
     time::{sleep, timeout},
@@ -142,7 +142,7 @@ impl Candidate {
         let submitted = Submitted {
             waiter,
             command,
-            deadline: Moment::NEVER,
+            deadline: MonoMillis::NEVER,
         };
         // Where the engine has ended there is nothing to be done.
         let _ = self.driver.submit(vec![submitted]).await;

@@ -16,7 +16,10 @@ use tokio::{
 
 use crate::{
     protocol::names::HEADER_CE_ID,
-    registry::{driver::Applied, settings::Settings},
+    registry::{
+        driver::Applied,
+        settings::{EVENTS_AGE_SECONDS, Settings},
+    },
 };
 
 use super::{
@@ -42,7 +45,10 @@ pub(in crate::registry) fn events_options(
         subject: settings.namespace.events(),
         replicas,
         size: Some(settings.events_size),
-        age_max: settings.events_age_max,
+        age_max: settings
+            .events_age_max
+            .unwrap_or(Duration::from_secs(EVENTS_AGE_SECONDS)),
+        age_chosen: settings.events_age_max.is_some(),
         is_bucket: false,
     }
 }

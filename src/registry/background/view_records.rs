@@ -166,7 +166,7 @@ fn after(at: Timestamp, millis: u64) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use onex_core::entry::Entry;
-    use onex_types::time::{Moment, Now};
+    use onex_types::time::{MonoMillis, Now};
     use serde_json::{Value, json};
 
     use super::*;
@@ -181,7 +181,7 @@ mod tests {
         let entry: Entry = serde_json::from_value(entry).unwrap();
         let mut state = State::default();
         let now = Now {
-            mono: Moment(1),
+            mono: MonoMillis(1),
             micros: 0,
             wall: "2026-11-22T10:00:00Z".parse().unwrap(),
         };

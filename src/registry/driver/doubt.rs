@@ -11,7 +11,7 @@ use super::{
     Ended,
     load::{LastApplied, LoadError, load},
 };
-use onex_types::time::Moment;
+use onex_types::time::MonoMillis;
 
 /// How long the store may seem to be behind what was applied: a server that has just begun to lead may lag. In milliseconds.
 const BEHIND_MILLIS_MAX: u64 = 10_000;
@@ -21,7 +21,7 @@ const READ_AGAIN_PAUSE: Duration = Duration::from_millis(500);
 /// What sessions that ended say of the store.
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
-    behind_since: Option<Moment>,
+    behind_since: Option<MonoMillis>,
 }
 
 /// What may not be what it was.
@@ -37,7 +37,7 @@ pub(super) enum Doubted {
 
 impl Doubt {
     /// A session has ended.
-    pub(super) fn note(&mut self, lost: &Lost, now: Moment) -> Doubted {
+    pub(super) fn note(&mut self, lost: &Lost, now: MonoMillis) -> Doubted {
         match lost {
             Lost::NotStarted(Error::Recreated { .. }) => Doubted::Store,
             // What was applied last is not there, and what is there is behind it.
@@ -99,7 +99,7 @@ mod tests {
             wanted: Sequence(9),
         };
         let mut doubt = Doubt::default();
-        let mut at = |millis, lost: &Lost| doubt.note(lost, Moment(millis));
+        let mut at = |millis, lost: &Lost| doubt.note(lost, MonoMillis(millis));
         assert_eq!(at(1_000, &behind), Doubted::Nothing);
         assert_eq!(at(5_000, &Lost::Silent), Doubted::Nothing);
         assert_eq!(at(10_999, &behind), Doubted::Nothing);
@@ -110,6 +110,6 @@ mod tests {
         };
         assert_eq!(at(11_001, &trimmed), Doubted::Log);
         doubt.over();
-        assert_eq!(doubt.note(&behind, Moment(12_000)), Doubted::Nothing);
+        assert_eq!(doubt.note(&behind, MonoMillis(12_000)), Doubted::Nothing);
     }
 }

@@ -1,7 +1,7 @@
 //! Tries ports: few of them in the task that drives the engine, many away from it.
 
 use onex_core::{command::Probed, engine::Input};
-use onex_types::{ids::LeaseId, key::PortKey, time::Moment};
+use onex_types::{ids::LeaseId, key::PortKey, time::MonoMillis};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::super::{availability, clock::Clock};
@@ -17,7 +17,7 @@ pub(super) struct Probe {
     pub(super) lease_id: LeaseId,
     pub(super) keys: Vec<PortKey>,
     /// Not after this: whoever answers for the grant may have been told of it by then.
-    pub(super) until: Moment,
+    pub(super) until: MonoMillis,
 }
 
 /// Tries ports.

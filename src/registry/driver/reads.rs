@@ -8,7 +8,7 @@ use onex_core::{
     entry::Entry,
     state::State,
 };
-use onex_types::time::{Moment, Now};
+use onex_types::time::{MonoMillis, Now};
 use tokio::sync::watch;
 
 /// The readers' state.
@@ -20,12 +20,12 @@ pub(in super::super) struct Reads {
 struct Inner {
     state: State,
     /// When the last entry came, or the follower fitted.
-    fresh_at: Moment,
+    fresh_at: MonoMillis,
     unpublished: Unpublished,
 }
 
 impl Inner {
-    fn new(loaded: &Loaded, now: Moment) -> Self {
+    fn new(loaded: &Loaded, now: MonoMillis) -> Self {
         Self {
             state: loaded.state().clone(),
             fresh_at: now,
@@ -35,7 +35,7 @@ impl Inner {
 }
 
 impl Reads {
-    pub(super) fn new(loaded: &Loaded, now: Moment) -> Self {
+    pub(super) fn new(loaded: &Loaded, now: MonoMillis) -> Self {
         let revision = watch::Sender::new(loaded.state().revision());
         Self {
             inner: RwLock::new(Inner::new(loaded, now)),
@@ -47,7 +47,7 @@ impl Reads {
     /// encode outside.
     pub(in super::super) fn with<R>(
         &self,
-        now: Moment,
+        now: MonoMillis,
         read: impl FnOnce(&State) -> R,
     ) -> Option<R> {
         let inner = self.read();
@@ -108,7 +108,7 @@ impl Reads {
     }
 
     /// Begins anew with what was read again.
-    pub(super) fn replace(&self, loaded: &Loaded, now: Moment) {
+    pub(super) fn replace(&self, loaded: &Loaded, now: MonoMillis) {
         let revision = loaded.state().revision();
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         *inner = Inner::new(loaded, now);

@@ -1,7 +1,7 @@
 //! Commands on their way to the engine.
 
 use onex_core::command::Command;
-use onex_types::time::Moment;
+use onex_types::time::MonoMillis;
 
 /// A command on its way to the engine.
 pub(in crate::registry) struct Submitted<T> {
@@ -10,5 +10,5 @@ pub(in crate::registry) struct Submitted<T> {
     /// What to do.
     pub(in crate::registry) command: Command,
     /// After this nobody decides it any more.
-    pub(in crate::registry) deadline: Moment,
+    pub(in crate::registry) deadline: MonoMillis,
 }

@@ -11,7 +11,7 @@ use onex_core::{
     record::Store as StoreRecord,
 };
 use onex_log::{Append, Delivery, Event, Info, Log, Lost, Refusal, Store};
-use onex_types::{ids::CommandId, time::Moment};
+use onex_types::{ids::CommandId, time::MonoMillis};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
@@ -71,7 +71,7 @@ pub(super) struct Turn<T> {
     inputs: Vec<Input>,
     events: Vec<Event>,
     chunks: Vec<Vec<Submitted<T>>>,
-    stop_by: Option<Moment>,
+    stop_by: Option<MonoMillis>,
     complaints: Arc<LogThrottle>,
     sizes: Sizes,
     doubt: Doubt,
@@ -213,7 +213,7 @@ impl<T: Send + 'static> Turn<T> {
                 correlation_id: None,
                 action,
             },
-            deadline: Moment::NEVER,
+            deadline: MonoMillis::NEVER,
         }));
     }
 

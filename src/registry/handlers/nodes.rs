@@ -8,7 +8,7 @@ use onex_core::{
     node_command::NodeAnswer,
     state::State,
 };
-use onex_types::{ids::NodeId, time::Moment};
+use onex_types::{ids::NodeId, time::MonoMillis};
 
 use crate::{
     contract::{self, ToolRules},
@@ -92,7 +92,7 @@ pub(super) async fn register(
 }
 
 /// What is left of the TTL of a node that its caller is told of, in milliseconds.
-pub(super) fn left(known: &NodeAnswer, now: Moment) -> u64 {
+pub(super) fn left(known: &NodeAnswer, now: MonoMillis) -> u64 {
     let ttl = known.live.ttl.millis();
     ttl.saturating_sub(now.since(known.since))
 }

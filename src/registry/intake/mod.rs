@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_nats::{Message, Subscriber};
 use futures::{StreamExt, stream::ReadyChunks};
-use onex_types::time::Moment;
+use onex_types::time::MonoMillis;
 use tokio::{sync::watch, task::JoinHandle};
 use uuid::Uuid;
 
@@ -237,7 +237,7 @@ impl Intake {
     }
 
     /// When a caller is told that nothing is known, so that the answer reaches it in its time.
-    fn deadline(&self, at: std::time::Instant, patience: u64) -> Moment {
+    fn deadline(&self, at: std::time::Instant, patience: u64) -> MonoMillis {
         let patience = frame::answer_millis(patience);
         let waited = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.clock.now().mono.plus(patience.saturating_sub(waited))

@@ -1,7 +1,7 @@
 //! Whoever has a tool called, and for how long it waits.
 
 use onex_core::command::{Action, Command};
-use onex_types::{ids::CommandId, time::Moment};
+use onex_types::{ids::CommandId, time::MonoMillis};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ pub(in crate::registry) struct Caller {
     /// By whom it is asked, and when it is answered, whatever came of it.
     pub(super) asking: Asking,
     /// The same by the engine's clock: after this nothing is decided for it.
-    pub(super) deadline: Moment,
+    pub(super) deadline: MonoMillis,
 }
 
 impl Caller {
@@ -25,7 +25,7 @@ impl Caller {
         let caller = Self {
             correlation_id,
             asking,
-            deadline: Moment(0),
+            deadline: MonoMillis(0),
         };
         caller.until(asking.until, clock)
     }
@@ -85,7 +85,7 @@ mod tests {
             let caller = caller.until(until, clock);
             assert_eq!(caller.asking.until, until);
             let latest = clock.now().mono.plus(millis);
-            let earliest = Moment(latest.0.saturating_sub(1_000));
+            let earliest = MonoMillis(latest.0.saturating_sub(1_000));
             assert!((earliest..=latest).contains(&caller.deadline), "{millis}");
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use onex_core::{node::Tool, nodes::NodeView, state::State, trust::TrustState};
 use onex_types::{
     ids::{NodeId, Token},
-    time::Moment,
+    time::MonoMillis,
 };
 use semver::{Comparator, Op, Version, VersionReq};
 
@@ -31,7 +31,7 @@ const TRIED_EVERY: u64 = 10;
 pub(super) struct Field<'a, 'l> {
     pub(super) state: &'a State,
     pub(super) loads: &'l Loads,
-    pub(super) now: Moment,
+    pub(super) now: MonoMillis,
     /// Calls that one provider may have under way from this instance.
     pub(super) provider_max: u32,
     /// Calls that may wait for one provider.
@@ -352,7 +352,7 @@ mod tests {
     fn shares(providers: usize, pause: u64, ends: impl Fn(usize, u64) -> (u32, Ended)) -> Vec<u64> {
         let mut loads = Loads::default();
         let all: Vec<Provider> = (0..providers).map(provider).collect();
-        let mut now = Moment(1_000);
+        let mut now = MonoMillis(1_000);
         let mut shares = vec![0; providers];
         for call in 0..CALLS {
             let places: Vec<u64> = shuffled(providers, call).collect();
@@ -417,7 +417,7 @@ mod tests {
     /// Who fails at once never has much under way.
     #[test]
     fn who_only_fails_is_not_preferred_for_having_nothing_to_do() {
-        let (mut loads, now) = (Loads::default(), Moment(0));
+        let (mut loads, now) = (Loads::default(), MonoMillis(0));
         let [fails, busy, new] = [1, 2, 3].map(provider);
         for (provider, ended) in [(&fails, Ended::Refused), (&busy, Ended::Answered)] {
             loads.begin(provider);

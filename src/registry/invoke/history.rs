@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use onex_types::time::Moment;
+use onex_types::time::MonoMillis;
 
 /// Times in a row that a provider does not answer before it is left alone for a while.
 pub(super) const FAILURES_MAX: u32 = 5;
@@ -60,43 +60,43 @@ pub(super) enum Outlook {
 #[derive(Debug, Clone, Default)]
 pub(super) struct History {
     /// The recent mean of its times, in milliseconds, and when that was true.
-    recent: Option<(f64, Moment)>,
+    recent: Option<(f64, MonoMillis)>,
     /// The mean of its last times as they were, in milliseconds, and when the last one came.
-    measured: Option<(f64, Moment)>,
+    measured: Option<(f64, MonoMillis)>,
     /// Calls in a row that ended badly.
     bad: u32,
     /// Until when it is not tried, where too many ended badly.
-    doubted: Moment,
+    doubted: MonoMillis,
     doubted_millis: u64,
     failures: u32,
     /// Waiting in vain that is no failure yet, in milliseconds.
     silence: u64,
     /// Until when that has been counted.
-    silent: Moment,
+    silent: MonoMillis,
     /// Until when it is left alone.
-    open: Option<Moment>,
+    open: Option<MonoMillis>,
     open_millis: u64,
     /// One call finds out whether it answers again.
     trying: bool,
     /// Until when others are asked before it.
-    declined: Option<Moment>,
+    declined: Option<MonoMillis>,
 }
 
 impl History {
     /// The recent mean of its times, in milliseconds.
-    pub(super) fn recent(&self, now: Moment) -> Option<f64> {
+    pub(super) fn recent(&self, now: MonoMillis) -> Option<f64> {
         self.recent.map(|(millis, at)| millis * fading(now, at))
     }
 
     /// The mean of its last times as they were, in milliseconds: to be shown, where the last call is not long ago.
-    pub(super) fn measured(&self, now: Moment) -> Option<f64> {
+    pub(super) fn measured(&self, now: MonoMillis) -> Option<f64> {
         let measured = self
             .measured
             .filter(|(_, at)| now.since(*at) <= SHOWN_MILLIS_MAX);
         measured.map(|(millis, _)| millis)
     }
 
-    pub(super) fn outlook(&self, now: Moment) -> Outlook {
+    pub(super) fn outlook(&self, now: MonoMillis) -> Outlook {
         let enough = if self.recent.is_some() { BAD_MAX } else { 1 };
         if self.bad < enough {
             Outlook::Good
@@ -108,7 +108,7 @@ impl History {
     }
 
     /// Milliseconds for which it is still left alone; none: it may be called.
-    pub(super) fn open(&self, now: Moment) -> Option<u64> {
+    pub(super) fn open(&self, now: MonoMillis) -> Option<u64> {
         match self.open {
             Some(until) if now < until => Some(until.since(now)),
             // Until that call is back nobody else is sent there.
@@ -118,7 +118,7 @@ impl History {
     }
 
     /// Whether it said a moment ago that it cannot take calls.
-    pub(super) fn declined(&self, now: Moment) -> bool {
+    pub(super) fn declined(&self, now: MonoMillis) -> bool {
         self.declined.is_some_and(|until| now < until)
     }
 
@@ -128,7 +128,7 @@ impl History {
     }
 
     /// A call is over.
-    pub(super) fn ended(&mut self, took: f64, ended: Ended, now: Moment) {
+    pub(super) fn ended(&mut self, took: f64, ended: Ended, now: MonoMillis) {
         match ended {
             Ended::Answered => {
                 self.took(took, now);
@@ -160,12 +160,12 @@ impl History {
     }
 
     /// It has answered when nobody waited for that any more: it lives, and takes so long.
-    pub(super) fn answered_late(&mut self, took: f64, now: Moment) {
+    pub(super) fn answered_late(&mut self, took: f64, now: MonoMillis) {
         self.took(took, now);
         self.lives(now);
     }
 
-    fn took(&mut self, took: f64, now: Moment) {
+    fn took(&mut self, took: f64, now: MonoMillis) {
         let mean = |before: Option<f64>| {
             before.map_or(took, |before| before + RECENT_PART * (took - before))
         };
@@ -173,7 +173,7 @@ impl History {
         self.measured = Some((mean(self.measured(now)), now));
     }
 
-    fn lives(&mut self, now: Moment) {
+    fn lives(&mut self, now: MonoMillis) {
         self.declined = None;
         self.failures = 0;
         self.silence = 0;
@@ -182,7 +182,7 @@ impl History {
         self.open_millis = 0;
     }
 
-    fn went_badly(&mut self, now: Moment) {
+    fn went_badly(&mut self, now: MonoMillis) {
         self.bad = self.bad.saturating_add(1);
         if self.outlook(now) == Outlook::Due {
             let longer = self.doubted_millis * 2;
@@ -193,7 +193,7 @@ impl History {
 
     /// Whether that makes a failure. Of calls that waited at the same time each moment counts once; one that waited for less
     /// time than it usually takes, as after a long wait for its turn, could not have been answered.
-    fn was_silent(&mut self, waited: Duration, now: Moment) -> bool {
+    fn was_silent(&mut self, waited: Duration, now: MonoMillis) -> bool {
         let usual = self.recent.map_or(0.0, |(millis, _)| millis);
         if waited.as_secs_f64() * 1_000.0 < usual {
             return false;
@@ -210,7 +210,7 @@ impl History {
         enough
     }
 
-    fn fails(&mut self, now: Moment) {
+    fn fails(&mut self, now: MonoMillis) {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= FAILURES_MAX && (self.open.is_none() || self.trying) {
             self.open_millis = (self.open_millis * 2).clamp(OPEN_MILLIS_MIN, OPEN_MILLIS_MAX);
@@ -224,6 +224,6 @@ impl History {
     clippy::cast_precision_loss,
     reason = "milliseconds of an uptime are far below 2^52"
 )]
-fn fading(now: Moment, last: Moment) -> f64 {
+fn fading(now: MonoMillis, last: MonoMillis) -> f64 {
     0.5_f64.powf(now.since(last) as f64 / RECENT_HALF_MILLIS)
 }

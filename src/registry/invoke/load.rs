@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use onex_types::time::Moment;
+use onex_types::time::MonoMillis;
 
 use super::{
     history::{Ended, History, Outlook},
@@ -59,7 +59,7 @@ pub(super) struct Load {
 #[derive(Debug, Default)]
 pub(super) struct Loads {
     providers: HashMap<Provider, ProviderStats>,
-    reported: HashMap<String, (Moment, HashMap<Provider, u32>)>,
+    reported: HashMap<String, (MonoMillis, HashMap<Provider, u32>)>,
     /// Calls that wait until a provider has room.
     pub(super) queue: Queue,
     turn: u64,
@@ -70,7 +70,7 @@ pub(super) struct Loads {
 
 impl Loads {
     /// What is known of a provider.
-    pub(super) fn of(&self, provider: &Provider, now: Moment) -> Load {
+    pub(super) fn of(&self, provider: &Provider, now: MonoMillis) -> Load {
         let reported = self
             .reported
             .values()
@@ -136,7 +136,7 @@ impl Loads {
     }
 
     /// A call is over.
-    pub(super) fn end(&mut self, provider: &Provider, took: f64, ended: Ended, now: Moment) {
+    pub(super) fn end(&mut self, provider: &Provider, took: f64, ended: Ended, now: MonoMillis) {
         let Some(stats) = self.providers.get_mut(provider) else {
             return;
         };
@@ -147,7 +147,7 @@ impl Loads {
     }
 
     /// A call is over for its caller, and the provider may still work on it: it keeps its place.
-    pub(super) fn hold(&mut self, provider: &Provider, took: f64, ended: Ended, now: Moment) {
+    pub(super) fn hold(&mut self, provider: &Provider, took: f64, ended: Ended, now: MonoMillis) {
         if let Some(stats) = self.providers.get_mut(provider) {
             stats.held += 1;
             stats.history.ended(took, ended, now);
@@ -155,7 +155,7 @@ impl Loads {
     }
 
     /// A provider has answered a call that is over for its caller.
-    pub(super) fn answered_late(&mut self, provider: &Provider, took: f64, now: Moment) {
+    pub(super) fn answered_late(&mut self, provider: &Provider, took: f64, now: MonoMillis) {
         if let Some(stats) = self.providers.get_mut(provider) {
             stats.history.answered_late(took, now);
         }
@@ -184,7 +184,12 @@ impl Loads {
     }
 
     /// Another instance says what it has under way.
-    pub(super) fn report(&mut self, instance: String, calls: HashMap<Provider, u32>, now: Moment) {
+    pub(super) fn report(
+        &mut self,
+        instance: String,
+        calls: HashMap<Provider, u32>,
+        now: MonoMillis,
+    ) {
         self.reported
             .retain(|_, (at, _)| now.since(*at) < REPORT_VALID_MILLIS);
         if self.reported.len() < INSTANCES_REPORTING_MAX || self.reported.contains_key(&instance) {
@@ -232,7 +237,7 @@ mod tests {
     fn a_provider_that_does_not_answer_is_left_alone_and_tried_again() {
         let mut loads = Loads::default();
         let one = provider(1);
-        let mut now = Moment(1_000);
+        let mut now = MonoMillis(1_000);
         let call = |loads: &mut Loads, ended, now| {
             loads.begin(&one);
             loads.end(&one, 1.0, ended, now);
@@ -273,11 +278,11 @@ mod tests {
             loads.begin(&one);
         }
         for at in 0..20 {
-            loads.end(&one, 1.0, SILENT, Moment(at * 10));
+            loads.end(&one, 1.0, SILENT, MonoMillis(at * 10));
         }
         let opened = u64::from(FAILURES_MAX - 1) * 10;
         assert_eq!(
-            loads.of(&one, Moment(opened)).open,
+            loads.of(&one, MonoMillis(opened)).open,
             Some(OPEN_MILLIS_MIN),
             "from the fifth on"
         );
@@ -287,7 +292,7 @@ mod tests {
     fn who_refuses_at_once_is_not_fast_and_answers_all_the_same() {
         let mut loads = Loads::default();
         let one = provider(1);
-        let now = Moment(0);
+        let now = MonoMillis(0);
         let call = |loads: &mut Loads, took, ended| {
             loads.begin(&one);
             loads.end(&one, took, ended, now);
@@ -310,11 +315,11 @@ mod tests {
         let one = provider(1);
         for n in 0..INSTANCES_REPORTING_MAX + 10 {
             let all = [(one.clone(), u32::MAX)].into();
-            loads.report(format!("{n}"), all, Moment(0));
+            loads.report(format!("{n}"), all, MonoMillis(0));
         }
         assert_eq!(loads.reported.len(), INSTANCES_REPORTING_MAX);
-        assert_eq!(loads.of(&one, Moment(1)).in_flight, u32::MAX);
-        loads.report("0".to_owned(), HashMap::new(), Moment(1));
+        assert_eq!(loads.of(&one, MonoMillis(1)).in_flight, u32::MAX);
+        loads.report("0".to_owned(), HashMap::new(), MonoMillis(1));
         assert!(loads.reported["0"].1.is_empty());
     }
 
@@ -328,16 +333,16 @@ mod tests {
         loads.report(
             "b".to_owned(),
             [(one.clone(), 3), (two.clone(), 2)].into(),
-            Moment(0),
+            MonoMillis(0),
         );
-        loads.report("c".to_owned(), [(one.clone(), 1)].into(), Moment(0));
-        assert_eq!(loads.of(&one, Moment(1)).in_flight, 5);
-        assert_eq!(loads.of(&one, Moment(1)).own, 1);
-        assert_eq!(loads.of(&two, Moment(1)).in_flight, 2);
-        loads.report("b".to_owned(), [(two.clone(), 1)].into(), Moment(2));
-        assert_eq!(loads.of(&one, Moment(3)).in_flight, 2);
-        assert_eq!(loads.of(&one, Moment(REPORT_VALID_MILLIS)).in_flight, 1);
-        loads.end(&one, 1.0, Ended::Answered, Moment(4));
+        loads.report("c".to_owned(), [(one.clone(), 1)].into(), MonoMillis(0));
+        assert_eq!(loads.of(&one, MonoMillis(1)).in_flight, 5);
+        assert_eq!(loads.of(&one, MonoMillis(1)).own, 1);
+        assert_eq!(loads.of(&two, MonoMillis(1)).in_flight, 2);
+        loads.report("b".to_owned(), [(two.clone(), 1)].into(), MonoMillis(2));
+        assert_eq!(loads.of(&one, MonoMillis(3)).in_flight, 2);
+        assert_eq!(loads.of(&one, MonoMillis(REPORT_VALID_MILLIS)).in_flight, 1);
+        loads.end(&one, 1.0, Ended::Answered, MonoMillis(4));
         assert_eq!(loads.changes(), Some(Vec::new()));
     }
 
@@ -345,13 +350,13 @@ mod tests {
     fn a_mean_follows_and_fades() {
         let mut loads = Loads::default();
         let one = provider(1);
-        let now = Moment(0);
+        let now = MonoMillis(0);
         for _ in 0..100 {
             loads.begin(&one);
             loads.end(&one, 200.0, Ended::Answered, now);
         }
-        let recent = |loads: &Loads, at| loads.of(&one, Moment(at)).recent.unwrap();
-        let shown = |loads: &Loads, at| loads.of(&one, Moment(at)).measured;
+        let recent = |loads: &Loads, at| loads.of(&one, MonoMillis(at)).recent.unwrap();
+        let shown = |loads: &Loads, at| loads.of(&one, MonoMillis(at)).measured;
         // What is shown was measured, or nothing is.
         for at in [0, 10_000, SHOWN_MILLIS_MAX] {
             assert_eq!(shown(&loads, at), Some(200.0), "{at}");
@@ -376,7 +381,7 @@ mod tests {
                 loads.begin(&one);
                 loads.end(&one, 1.0, ended, now);
             };
-            let mut now = Moment(1_000);
+            let mut now = MonoMillis(1_000);
             assert_eq!(outlook(&loads, now), Outlook::Good, "never asked");
             call(&mut loads, Ended::Unknown, now);
             assert_eq!(outlook(&loads, now), Outlook::Good, "nothing came of it");
@@ -400,7 +405,7 @@ mod tests {
     fn who_is_given_less_time_than_it_takes_does_not_fail() {
         let mut loads = Loads::default();
         let one = provider(1);
-        let mut now = Moment(1_000);
+        let mut now = MonoMillis(1_000);
         let mut call = |loads: &mut Loads, took: f64, ended| {
             loads.begin(&one);
             loads.end(&one, took, ended, now);
@@ -423,7 +428,7 @@ mod tests {
     fn who_answers_well_may_fail_now_and_then() {
         let mut loads = Loads::default();
         let one = provider(1);
-        let now = Moment(0);
+        let now = MonoMillis(0);
         let mut call = |ended, times, wanted| {
             for _ in 0..times {
                 loads.begin(&one);
@@ -445,7 +450,7 @@ mod tests {
     fn short_silences_add_up() {
         let mut loads = Loads::default();
         let one = provider(1);
-        let mut now = Moment(1_000);
+        let mut now = MonoMillis(1_000);
         let mut call = |loads: &mut Loads, ended| {
             now = now.plus(300);
             loads.begin(&one);
@@ -478,9 +483,9 @@ mod tests {
         let one = provider(1);
         for at in 0..100 {
             loads.begin(&one);
-            loads.end(&one, 300.0, SHORT, Moment(1_000 + at));
+            loads.end(&one, 300.0, SHORT, MonoMillis(1_000 + at));
         }
-        assert_eq!(loads.of(&one, Moment(1_100)).open, None);
+        assert_eq!(loads.of(&one, MonoMillis(1_100)).open, None);
     }
 
     #[test]
@@ -489,7 +494,7 @@ mod tests {
         let call = |loads: &mut Loads, n: usize| {
             let one = provider(n as u128);
             loads.begin(&one);
-            loads.end(&one, 1.0, Ended::Answered, Moment(0));
+            loads.end(&one, 1.0, Ended::Answered, MonoMillis(0));
         };
         let (busy, used) = (provider(u128::MAX), provider(u128::MAX - 1));
         loads.begin(&busy);
@@ -502,8 +507,8 @@ mod tests {
             cleared += usize::from(loads.providers.len() < before);
         }
         assert!((1..=4).contains(&cleared), "{cleared} times");
-        assert_eq!(loads.of(&busy, Moment(0)).own, 1);
-        assert!(loads.of(&used, Moment(0)).turn > 0);
+        assert_eq!(loads.of(&busy, MonoMillis(0)).own, 1);
+        assert!(loads.of(&used, MonoMillis(0)).turn > 0);
         let remembered = |n: usize| loads.providers.contains_key(&provider(n as u128));
         assert!(!remembered(0) && remembered(PROVIDERS_REMEMBERED_MAX * 2 - 1));
     }

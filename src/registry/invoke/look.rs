@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use onex_types::{
     ids::{NodeId, Token},
-    time::Moment,
+    time::MonoMillis,
 };
 use uuid::Uuid;
 
@@ -114,7 +114,7 @@ impl Invoke {
         one: &Considered<'_>,
         has_another: bool,
         revision: u64,
-        now: Moment,
+        now: MonoMillis,
     ) -> Chosen {
         let compiled = self.compiled.get(&one.tool.contract_hash);
         Chosen {

@@ -31,7 +31,7 @@ use onex_core::{
     command::{Action, Command, Outcome as Decided},
     state::State,
 };
-use onex_types::time::Moment;
+use onex_types::time::MonoMillis;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -242,7 +242,7 @@ impl Invoke {
     }
 
     /// Lets the engine decide a command.
-    async fn decide(&self, command: Command, deadline: Moment) -> Result<Decided, Error> {
+    async fn decide(&self, command: Command, deadline: MonoMillis) -> Result<Decided, Error> {
         self.handle.decide(command, deadline).await
     }
 

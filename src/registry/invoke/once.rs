@@ -285,7 +285,7 @@ impl Invoke {
         }
     }
 
-    fn end_deadline(&self) -> onex_types::time::Moment {
+    fn end_deadline(&self) -> onex_types::time::MonoMillis {
         self.clock.now().mono.plus(END_MILLIS_MAX)
     }
 }

@@ -3,7 +3,7 @@
 use onex_core::{bus_index::BusFilter, key::Key, node_record::Bus, record::Unknown, state::State};
 use onex_types::{
     ids::{BusId, NodeId},
-    time::Moment,
+    time::MonoMillis,
 };
 use serde_json::Value;
 
@@ -55,7 +55,7 @@ fn of_node(state: &State, node_id: &NodeId) -> impl Iterator<Item = BusId> {
 }
 
 /// A bus in a list.
-fn of_id(state: &State, id: &BusId, now: Moment) -> Option<BusItem> {
+fn of_id(state: &State, id: &BusId, now: MonoMillis) -> Option<BusItem> {
     let (_, bus) = state.bus(id)?;
     let active = state.reads_live(&Key::Bus(id.clone()), now);
     item(id, bus, active)

@@ -13,7 +13,7 @@ use onex_core::{
 };
 use onex_types::{
     ids::{LeaseId, NodeId, RequesterId, Token, Ttl},
-    time::Moment,
+    time::MonoMillis,
 };
 
 use crate::protocol::describe::Totals;
@@ -57,7 +57,7 @@ pub(in crate::registry) struct Executed {
 #[derive(Clone, Copy)]
 pub(in crate::registry) struct Catalog<'a> {
     pub(in crate::registry) state: &'a State,
-    pub(in crate::registry) now: Moment,
+    pub(in crate::registry) now: MonoMillis,
 }
 
 impl<'a> Catalog<'a> {

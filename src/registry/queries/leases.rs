@@ -5,7 +5,7 @@ use onex_core::{command::Held, key::Key, record::Lease, state::State};
 use onex_types::{
     ids::{Host, Label, Name, NodeId, Port, RequesterId},
     key::PortKey,
-    time::{Moment, Now},
+    time::{MonoMillis, Now},
 };
 
 use crate::protocol::{
@@ -19,7 +19,7 @@ use super::{Catalog, page::bad_cursor};
 const RENEW_AFTER_PART: u64 = 3;
 
 /// The lease as its holder and everyone else sees it.
-pub(in crate::registry) fn lease_reply(held: &Held, revision: u64, now: Moment) -> LeaseReply {
+pub(in crate::registry) fn lease_reply(held: &Held, revision: u64, now: MonoMillis) -> LeaseReply {
     let Held {
         key,
         lease,
@@ -85,7 +85,7 @@ impl Catalog<'_> {
 }
 
 /// The lease under a key, as it is shown, if it reads as live.
-fn of_key(state: &State, key: &Key, now: Moment) -> Option<LeaseReply> {
+fn of_key(state: &State, key: &Key, now: MonoMillis) -> Option<LeaseReply> {
     let Key::Port(port) = key else {
         return None;
     };

@@ -5,7 +5,7 @@ use std::time::Instant;
 use async_nats::Subject;
 use bytes::Bytes;
 use onex_core::command::{Action, Command, Outcome};
-use onex_types::time::{Moment, Now};
+use onex_types::time::{MonoMillis, Now};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
@@ -28,7 +28,7 @@ pub(in crate::registry) struct InFlight {
     pub(in crate::registry) subject: Subject,
     pub(in crate::registry) correlation_id: String,
     /// After this nothing is decided for it.
-    pub(in crate::registry) deadline: Moment,
+    pub(in crate::registry) deadline: MonoMillis,
     /// What a call of a tool waited for.
     pub(in crate::registry) shares: Option<Shares>,
     /// Its place among the requests in flight; absent where there was none, and once others may have it.
@@ -40,7 +40,7 @@ impl Handle<Completion> {
     pub(in crate::registry) async fn decide(
         &self,
         command: Command,
-        deadline: Moment,
+        deadline: MonoMillis,
     ) -> Result<Outcome, Error> {
         let (completion, outcome) = oneshot::channel();
         let submitted = Submitted {

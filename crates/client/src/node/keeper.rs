@@ -169,8 +169,8 @@ impl Keeper {
     ) -> Result<(Registration, Tenure), Loss> {
         let plan = &self.requests.plan;
         let stops = match &loss {
-            Loss::Told(error) if is_taken(error) => plan.on_superseded == OnLoss::Stop,
-            Loss::Told(_) | Loss::Expired(_) => plan.on_expired == OnLoss::Stop,
+            Loss::Refused(error) if is_taken(error) => plan.on_superseded == OnLoss::Stop,
+            Loss::Refused(_) | Loss::Expired(_) => plan.on_expired == OnLoss::Stop,
             Loss::Released => true,
         };
         if stops {
@@ -190,7 +190,7 @@ impl Keeper {
                 Err(error) => error,
             };
             if is_taken(&error) && plan.on_superseded == OnLoss::Stop {
-                return Err(Loss::Told(Arc::new(error)));
+                return Err(Loss::Refused(Arc::new(error)));
             }
             if may_go_on && (is_over(&error) || !error.retryable()) {
                 may_go_on = false;

@@ -12,7 +12,7 @@ use onex_types::{
         Ttl,
     },
     key::PortKey,
-    time::Moment,
+    time::MonoMillis,
 };
 
 use uuid::Uuid;
@@ -30,7 +30,7 @@ use crate::{
         RegisterBus, RegisterTool, TrustAnswer, TrustReport,
     },
     node_record::Bus,
-    record::{HostPool, InstanceId, Store},
+    record::{HostPool, InstanceId, Record, Store},
     record_parts::Request,
     settings::Settings,
 };
@@ -96,6 +96,13 @@ pub enum Action {
         known: u64,
         /// Whether all that held a lease have been started anew since.
         holders_restarted: bool,
+    },
+    /// Put records that were taken over from a store of an earlier format, and go on above the revisions of that.
+    TakeRecords {
+        /// The records.
+        records: Vec<(Key, Record)>,
+        /// The highest revision that is known from there.
+        known: u64,
     },
     /// Grant again: the time is over for which nothing was granted after a restore.
     EndQuiet,
@@ -230,6 +237,7 @@ impl Action {
             Self::Find(_) | Self::FindCall(_) | Self::ReadIndex => Class::Question,
             Self::Genesis(_)
             | Self::AcceptRestore { .. }
+            | Self::TakeRecords { .. }
             | Self::EndQuiet
             | Self::RaiseFormat(_)
             | Self::SetSettings { .. }
@@ -396,7 +404,7 @@ pub struct Held {
     /// When it was granted or last renewed, for people.
     pub renewed_at: Timestamp,
     /// Since when its TTL counts, by this instance's clock.
-    pub since: Moment,
+    pub since: MonoMillis,
     /// Whether its port was found bindable just after the grant.
     pub verified: bool,
     /// Whether it was granted just now on a host that nobody has named before.

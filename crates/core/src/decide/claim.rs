@@ -2,7 +2,7 @@
 
 use onex_types::{
     ids::{NodeId, RequesterId, Ttl},
-    time::Moment,
+    time::MonoMillis,
 };
 
 use crate::{
@@ -176,7 +176,7 @@ pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, node_id: &NodeId) {
 }
 
 /// What was announced, what validators said, and how often its tools were executed is forgotten with the node.
-fn forget(txn: &mut Txn<'_>, command: &Command, node_id: &NodeId, now: Moment) {
+fn forget(txn: &mut Txn<'_>, command: &Command, node_id: &NodeId, now: MonoMillis) {
     let live = Key::Live(node_id.clone());
     if txn.state.indexes.owners.owns_any(node_id) {
         let again = now.plus(FORGET_AGAIN_MILLIS);

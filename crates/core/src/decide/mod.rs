@@ -63,6 +63,9 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
             *known,
             *holders_restarted,
         )),
+        Action::TakeRecords { records, known } => {
+            Ok(restore::take_records(txn, command, records, *known))
+        }
         Action::EndQuiet => Ok(restore::end_quiet(txn)),
         Action::RaiseFormat(format) => restore::raise_format(txn, command, *format),
         Action::SetSettings { settings, read } => {

@@ -1,13 +1,13 @@
 //! Going on from a log that was restored from a backup, or made anew; raising its format.
 
-use onex_types::{ids::Ttl, time::Moment};
+use onex_types::{ids::Ttl, time::MonoMillis};
 
 use crate::{
     command::{Answer, Command, Refusal},
     entry::{Change, is_understood},
     key::Key,
     mechanism::Mechanism,
-    record::{Format, Restored, RevisionRange},
+    record::{Format, Record, Restored, RevisionRange},
     state::State,
     txn::Txn,
 };
@@ -19,7 +19,7 @@ use super::{decided::Decided, system::put};
 pub const SKIPPED_REVISIONS: u64 = 1 << 40;
 
 impl State {
-    fn restored(&self) -> Option<(&Restored, Moment)> {
+    fn restored(&self) -> Option<(&Restored, MonoMillis)> {
         let slot = self.slot(&Key::Restored)?;
         Some((slot.record.restored()?.as_ref(), slot.since))
     }
@@ -39,7 +39,7 @@ impl State {
     }
 
     /// Until when nothing is granted after a restore; none where that is over and said so in the log.
-    pub fn quiet_until(&self) -> Option<Moment> {
+    pub fn quiet_until(&self) -> Option<MonoMillis> {
         let (restored, since) = self.restored().filter(|(it, _)| it.quiet_ms > 0)?;
         Some(since.plus(restored.quiet_ms))
     }
@@ -77,6 +77,24 @@ pub(super) fn accept_restore(
     };
     let changes = vec![put(Key::Restored, record.into()), Change::Skip { to }];
     txn.change("store.accept_restore", command, None, changes);
+    Decided::answer(Answer::Done)
+}
+
+/// Puts records that were taken over from an earlier format. Nothing is told of them: it was when they came about.
+pub(super) fn take_records(
+    txn: &mut Txn<'_>,
+    command: &Command,
+    records: &[(Key, Record)],
+    known: u64,
+) -> Decided {
+    let records = records.iter().cloned();
+    let mut changes: Vec<Change> = records.map(|(key, record)| put(key, record)).collect();
+    if known >= txn.revision() {
+        changes.push(Change::Skip { to: known + 1 });
+    }
+    if !changes.is_empty() {
+        txn.change("store.upgrade", command, None, changes);
+    }
     Decided::answer(Answer::Done)
 }
 

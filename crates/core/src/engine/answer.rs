@@ -3,7 +3,7 @@
 use onex_types::{
     ids::LeaseId,
     key::PortKey,
-    time::{Moment, Now},
+    time::{MonoMillis, Now},
 };
 
 use crate::{
@@ -24,7 +24,7 @@ impl Engine {
         job: Job,
         result: Result<Decided, Refusal>,
         revision: u64,
-        sent: Moment,
+        sent: MonoMillis,
         now: Now,
     ) {
         let Some(id) = job.id else { return };
@@ -111,7 +111,7 @@ impl Engine {
             let job = Job {
                 id: Some(probing.job),
                 command,
-                deadline: Moment::NEVER,
+                deadline: MonoMillis::NEVER,
             };
             return self.enqueue(job);
         }
@@ -132,7 +132,7 @@ impl Engine {
         let job = Job {
             id: None,
             command,
-            deadline: Moment::NEVER,
+            deadline: MonoMillis::NEVER,
         };
         self.queues.add_confirm(job, now.mono);
     }

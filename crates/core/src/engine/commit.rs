@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use onex_types::{
     entry::{EntryHeader, EntryId, Sequence},
-    time::{Moment, Now},
+    time::{MonoMillis, Now},
 };
 
 use crate::{
@@ -112,7 +112,7 @@ impl Engine {
 
     /// Whether an entry is to be appended though nothing waits: a start ends with one, silence is broken by one, and the
     /// named instance shows that it is still there, and names a snapshot that is complete.
-    fn wants_entry(&self, now: Moment) -> bool {
+    fn wants_entry(&self, now: MonoMillis) -> bool {
         !self.ready
             || now.since(self.last_entry) >= QUIET_MILLIS
             || (self.is_named() && now.since(self.named_seen) >= QUIET_MILLIS)
@@ -120,7 +120,7 @@ impl Engine {
     }
 
     /// Sends the pending entry, for the first time or again: always the same.
-    fn send(&mut self, now: Moment) {
+    fn send(&mut self, now: MonoMillis) {
         let Some(pending) = &mut self.pending else {
             return;
         };
@@ -289,7 +289,7 @@ impl Engine {
     }
 
     /// What belongs to a node or lease that has ended: as much as one entry has room for.
-    fn collect_left_over(&mut self, now: Moment, wait: u64) {
+    fn collect_left_over(&mut self, now: MonoMillis, wait: u64) {
         if self.pending.is_some() {
             return;
         }

@@ -6,7 +6,7 @@ use onex_types::{
     entry::{EntryHeader, EntryId, Sequence},
     ids::LeaseId,
     key::PortKey,
-    time::Moment,
+    time::MonoMillis,
 };
 
 use crate::{
@@ -29,7 +29,7 @@ pub struct Job {
     /// What.
     pub command: Command,
     /// After this nobody decides it any more.
-    pub deadline: Moment,
+    pub deadline: MonoMillis,
 }
 
 /// What happened to the engine.
@@ -126,7 +126,7 @@ pub enum Output {
         /// The ports.
         keys: Vec<PortKey>,
         /// Not after this.
-        until: Moment,
+        until: MonoMillis,
     },
     /// This entry is in the log: bring it into what readers see, before its replies are sent.
     Applied {

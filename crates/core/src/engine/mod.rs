@@ -26,7 +26,7 @@ use onex_types::{
     entry::{EntryHeader, EntryId, Sequence, SnapshotRef},
     ids::{CommandId, LeaseId},
     key::PortKey,
-    time::{Moment, MonoTime, Now},
+    time::{MonoMicros, MonoMillis, Now},
 };
 use uuid::Uuid;
 
@@ -64,21 +64,21 @@ struct Pending {
     undo: Vec<Undo>,
     jobs: Vec<(Job, Result<Decided, Refusal>, u64)>,
     first_sent: Now,
-    sent: Moment,
+    sent: MonoMillis,
     /// How often it was sent.
     copies: u32,
     /// Since when it is known to be refused; what took its place is not here yet.
-    refused: Option<Moment>,
+    refused: Option<MonoMillis>,
 }
 
 /// A grant whose port is being tried.
 struct Probing {
     job: JobId,
-    deadline: Moment,
+    deadline: MonoMillis,
     key: PortKey,
     grant: GrantRequest,
     outcome: Outcome,
-    until: Moment,
+    until: MonoMillis,
     tried: usize,
     command: Command,
 }
@@ -106,21 +106,21 @@ pub struct Engine {
     queues: Queues,
     room: Room,
     /// Since when there is something that belongs to what has ended, and that no entry has ended.
-    left_over_since: Option<Moment>,
+    left_over_since: Option<MonoMillis>,
     pending: Option<Pending>,
     probing: BTreeMap<LeaseId, Probing>,
     /// Answers that wait for a time.
-    waiting: BTreeMap<(Moment, JobId), Outcome>,
+    waiting: BTreeMap<(MonoMillis, JobId), Outcome>,
     follows: bool,
     /// Whether an entry of its own has shown that it has everything.
     ready: bool,
     phase: Phase,
     entries_made: u64,
     commands_made: u64,
-    last_empty: Moment,
-    last_entry: Moment,
-    named_seen: Moment,
-    hosts_seen: Moment,
+    last_empty: MonoMillis,
+    last_entry: MonoMillis,
+    named_seen: MonoMillis,
+    hosts_seen: MonoMillis,
     pace: Pace,
     trimming: Trimming,
     /// The snapshot that the last entry names.
@@ -149,7 +149,7 @@ impl Engine {
             phase: Phase::Running,
             entries_made: 0,
             commands_made: 0,
-            last_empty: Moment::default(),
+            last_empty: MonoMillis::default(),
             last_entry: now.mono,
             named_seen: now.mono,
             hosts_seen: now.mono,
@@ -283,7 +283,7 @@ impl Engine {
     }
 
     /// Whether readers may be answered from memory.
-    pub fn is_fresh(&self, now: Moment) -> bool {
+    pub fn is_fresh(&self, now: MonoMillis) -> bool {
         now.since(self.last_entry) < STALE_MILLIS
     }
 
@@ -293,7 +293,7 @@ impl Engine {
     }
 
     /// When [`Engine::handle`] has to be called at the latest.
-    pub fn wake_at(&self, now: Now) -> MonoTime {
+    pub fn wake_at(&self, now: Now) -> MonoMicros {
         let mut at = now.mono.plus(CONFLICT_WAIT_MILLIS);
         if let Some(timer) = self.state.next_timer() {
             at = at.min(timer);
@@ -307,7 +307,7 @@ impl Engine {
         if self.pending.is_none() {
             at = self.queues.confirms_at().map_or(at, |due| at.min(due));
         }
-        let at = MonoTime::from(at.max(now.mono.plus(1)));
+        let at = MonoMicros::from(at.max(now.mono.plus(1)));
         let yields = self.pace.yields_until(now.exact());
         yields.map_or(at, |until| at.min(until))
     }

@@ -2,7 +2,7 @@
 
 use onex_types::{
     ids::Host,
-    time::{Moment, Now},
+    time::{MonoMillis, Now},
 };
 
 use crate::{
@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// Begins a snapshot if one is due. Called when an entry is about to be decided.
-    pub(super) fn begins_snapshot(&self, now: Moment) -> bool {
+    pub(super) fn begins_snapshot(&self, now: MonoMillis) -> bool {
         let tight =
             self.room.is_tight(&self.state) && self.snapshots.has_grown(self.room.regrown_bytes());
         let due = tight
@@ -83,7 +83,7 @@ impl Engine {
         self.enqueue(Job {
             id: None,
             command,
-            deadline: Moment::NEVER,
+            deadline: MonoMillis::NEVER,
         });
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use onex_types::time::MonoTime;
+use onex_types::time::MonoMicros;
 
 /// So many of an instance's own appends say how long one takes.
 const APPENDS: usize = 16;
@@ -27,22 +27,22 @@ pub(super) struct Pace {
     /// How long its last appends took, from the first attempt until they were known to be in the log.
     appends: VecDeque<u64>,
     /// Who takes turns, and when its last entry came.
-    contenders: BTreeMap<u64, MonoTime>,
+    contenders: BTreeMap<u64, MonoMicros>,
     /// Whose turn comes before the next own append.
     turns: BTreeSet<u64>,
     /// Counts rounds in which each contender had its turn.
     rounds: u64,
-    until: Option<MonoTime>,
+    until: Option<MonoMicros>,
     /// Whether another instance was ever seen.
     others: bool,
     /// How long the next wait for a newcomer is, in microseconds, and when the last one began.
     courtesy: u64,
-    courtesy_at: MonoTime,
+    courtesy_at: MonoMicros,
 }
 
 impl Pace {
     /// An entry of its own is in the log, which was sent first at `sent`.
-    pub(super) fn won(&mut self, sent: MonoTime, now: MonoTime) {
+    pub(super) fn won(&mut self, sent: MonoMicros, now: MonoMicros) {
         if self.appends.len() >= APPENDS {
             self.appends.pop_front();
         }
@@ -64,7 +64,7 @@ impl Pace {
     }
 
     /// How long it waits for one that has not shown up yet: the longer the more seldom.
-    fn courtesy(&mut self, now: MonoTime) -> u64 {
+    fn courtesy(&mut self, now: MonoMicros) -> u64 {
         let wait = self.courtesy.max(self.median()).min(YIELD_MICROS_MAX);
         if !self.others || now.since(self.courtesy_at) < wait.saturating_mul(COURTESY_PARTS) {
             return 0;
@@ -75,7 +75,7 @@ impl Pace {
     }
 
     /// That other instance's entry is in the log.
-    pub(super) fn foreign(&mut self, author: u64, now: MonoTime) {
+    pub(super) fn foreign(&mut self, author: u64, now: MonoMicros) {
         self.others = true;
         self.contenders.insert(author, now);
         self.courtesy = 0;
@@ -90,7 +90,7 @@ impl Pace {
     }
 
     /// Until when nothing is appended; none if that is over.
-    pub(super) fn yields_until(&self, now: MonoTime) -> Option<MonoTime> {
+    pub(super) fn yields_until(&self, now: MonoMicros) -> Option<MonoMicros> {
         self.until.filter(|until| *until > now)
     }
 
@@ -105,13 +105,13 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn at(micros: u64) -> MonoTime {
-        MonoTime(micros)
+    fn at(micros: u64) -> MonoMicros {
+        MonoMicros(micros)
     }
 
     fn without_courtesy() -> Pace {
         Pace {
-            courtesy_at: MonoTime::NEVER,
+            courtesy_at: MonoMicros::NEVER,
             ..Pace::default()
         }
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use onex_types::{
     ids::CommandId,
-    time::{Moment, Now},
+    time::{MonoMillis, Now},
 };
 use uuid::Uuid;
 
@@ -37,7 +37,7 @@ pub(super) struct Queues {
     /// Confirms of grants whose ports were found free. Nobody waits for them: they go along with something else.
     confirms: VecDeque<Job>,
     /// When they are decided though there is nothing else.
-    confirms_at: Moment,
+    confirms_at: MonoMillis,
 }
 
 /// A command that was decided, with what came of it and at which revision.
@@ -83,7 +83,7 @@ impl Queues {
     }
 
     /// Takes a confirm of a grant.
-    pub(super) fn add_confirm(&mut self, job: Job, now: Moment) {
+    pub(super) fn add_confirm(&mut self, job: Job, now: MonoMillis) {
         if self.confirms.is_empty() {
             self.confirms_at = now.plus(CONFIRM_MILLIS);
         }
@@ -91,7 +91,7 @@ impl Queues {
     }
 
     /// When grants are to be confirmed at the latest.
-    pub(super) fn confirms_at(&self) -> Option<Moment> {
+    pub(super) fn confirms_at(&self) -> Option<MonoMillis> {
         (!self.confirms.is_empty()).then_some(self.confirms_at)
     }
 
@@ -173,7 +173,7 @@ impl Queues {
     }
 
     /// Whether grants are confirmed in this entry: there is something else to decide, or they have waited long enough.
-    fn takes_confirms(&self, now: Moment) -> bool {
+    fn takes_confirms(&self, now: MonoMillis) -> bool {
         let alone = self.is_empty() && self.expiries.is_empty();
         !alone || now >= self.confirms_at
     }

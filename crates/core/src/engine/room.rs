@@ -1,6 +1,6 @@
 //! How much the store takes: how long an entry may be, and how full the log is.
 
-use onex_types::{entry::Sequence, time::Moment};
+use onex_types::{entry::Sequence, time::MonoMillis};
 
 use crate::{
     command::{Class, Command, Refusal},
@@ -49,7 +49,7 @@ pub(super) struct Room {
     bytes_max: u64,
     payload_max: usize,
     /// Until when nothing is sent, because the server took nothing more.
-    pub(super) full_until: Moment,
+    pub(super) full_until: MonoMillis,
 }
 
 impl Default for Room {
@@ -58,7 +58,7 @@ impl Default for Room {
             bytes: 0,
             bytes_max: u64::MAX,
             payload_max: PAYLOAD_BYTES_DEFAULT,
-            full_until: Moment::default(),
+            full_until: MonoMillis::default(),
         }
     }
 }

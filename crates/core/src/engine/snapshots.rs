@@ -2,7 +2,7 @@
 
 use onex_types::{
     entry::{EntryId, Sequence, SnapshotRef},
-    time::Moment,
+    time::MonoMillis,
 };
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ pub struct Snapshots {
     older: Option<SnapshotRef>,
     running: Option<Running>,
     /// Since when, and how much, the log has grown behind the last snapshot.
-    since: Moment,
+    since: MonoMillis,
     bytes: usize,
     last_bytes: usize,
     changed: bool,
@@ -72,7 +72,7 @@ impl Snapshots {
         id: EntryId,
         entry: &Entry,
         bytes: usize,
-        now: Moment,
+        now: MonoMillis,
     ) {
         let place = SnapshotRef { sequence, id };
         if self.newest.is_none() {
@@ -101,7 +101,7 @@ impl Snapshots {
         place: SnapshotRef,
         before: u64,
         bytes: usize,
-        now: Moment,
+        now: MonoMillis,
     ) {
         let goes_on = self
             .running
@@ -163,7 +163,7 @@ impl Snapshots {
             .is_some_and(|running| running.snapshot.as_u64_pair().0 == instance.0)
     }
 
-    pub(super) fn is_due(&self, bytes: usize, millis: u64, now: Moment) -> bool {
+    pub(super) fn is_due(&self, bytes: usize, millis: u64, now: MonoMillis) -> bool {
         let grown = self.bytes >= bytes.max(2 * self.last_bytes);
         self.due || self.changed && (grown || now.since(self.since) >= millis)
     }

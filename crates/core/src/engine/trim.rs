@@ -3,7 +3,7 @@
 
 use onex_types::{
     entry::{Sequence, SnapshotRef},
-    time::Moment,
+    time::MonoMillis,
 };
 
 use crate::{command::Action, mechanism::Mechanism};
@@ -12,7 +12,7 @@ use super::{Engine, Phase, io::Output};
 
 impl Engine {
     /// Removes what is not needed any more.
-    pub(super) fn trim(&mut self, now: Moment) {
+    pub(super) fn trim(&mut self, now: MonoMillis) {
         let tight = self.room.is_tight(&self.state);
         let newest = self.newest_named().filter(|_| tight);
         let Some(bound) = newest.or(self.snapshots.older()) else {
@@ -43,7 +43,7 @@ impl Engine {
         newest.filter(|_| self.named_last == newest || !self.on(Mechanism::TrimToNamed))
     }
 
-    fn remove_below(&mut self, below: Sequence, now: Moment) {
+    fn remove_below(&mut self, below: Sequence, now: MonoMillis) {
         if below > self.trimming.below {
             self.trimming.below = below;
             self.trimming.at = now;
@@ -71,7 +71,7 @@ impl Engine {
 
     /// The server takes nothing more: only removing makes room, and saying so takes room. So whoever notices removes what
     /// the newest snapshot covers; which events were lost is said afterwards.
-    pub(super) fn cut_full_log(&mut self, now: Moment) {
+    pub(super) fn cut_full_log(&mut self, now: MonoMillis) {
         let newest = self.newest_named();
         if let Some(newest) = newest.filter(|_| self.on(Mechanism::CutFullLog)) {
             self.remove_below(newest.sequence, now);

@@ -42,7 +42,7 @@ impl Unpublished {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use onex_types::time::{Moment, Now};
+    use onex_types::time::{MonoMillis, Now};
     use serde_json::json;
 
     use super::*;
@@ -88,7 +88,7 @@ mod tests {
             revision: last + 2,
             at: Timestamp::UNIX_EPOCH,
             now: Now {
-                mono: Moment(0),
+                mono: MonoMillis(0),
                 micros: 0,
                 wall: Timestamp::UNIX_EPOCH,
             },

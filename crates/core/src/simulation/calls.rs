@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use onex_types::{
     ids::{CommandId, Digest, ExecutionId, RequestId},
-    time::Moment,
+    time::MonoMillis,
 };
 
 use crate::{
@@ -114,7 +114,7 @@ pub(super) struct Task {
     pub(super) epoch: u64,
     pub(super) execution_id: ExecutionId,
     /// By the instance's clock.
-    pub(super) until: Moment,
+    pub(super) until: MonoMillis,
     pub(super) ask: Ask,
 }
 
@@ -129,7 +129,7 @@ pub(super) enum ProviderAnswer {
 
 /// What an instance's job is for.
 pub(super) enum CallJob {
-    Begin(Ask, Moment, CommandId),
+    Begin(Ask, MonoMillis, CommandId),
     End(Ask),
     /// Nothing can be called now; and how often the call was executed when that was found.
     Find(Ask, usize),

@@ -8,7 +8,7 @@ use onex_types::{
     entry::{EntryHeader, Sequence},
     ids::{CommandId, LeaseId, Port, Transport, Ttl},
     ports::PortRange,
-    time::{Moment, Now},
+    time::{MonoMillis, Now},
 };
 use uuid::Uuid;
 
@@ -100,7 +100,7 @@ impl Race {
     fn now(&self) -> Now {
         let wall = 1_700_000_000_000 + i64::try_from(self.t / 1_000).unwrap();
         Now {
-            mono: Moment(self.t / 1_000),
+            mono: MonoMillis(self.t / 1_000),
             micros: u16::try_from(self.t % 1_000).unwrap(),
             wall: Timestamp::from_millisecond(wall).unwrap(),
         }
@@ -116,7 +116,7 @@ impl Race {
                 correlation_id: None,
                 action,
             },
-            deadline: Moment::NEVER,
+            deadline: MonoMillis::NEVER,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use onex_types::{
     ids::{CommandId, ExecutionId},
-    time::Moment,
+    time::MonoMillis,
 };
 use uuid::Uuid;
 
@@ -46,7 +46,14 @@ impl World {
     }
 
     /// Submits a command to an instance, as its own tasks do.
-    fn submit(&mut self, to: usize, epoch: u64, id: Option<JobId>, action: Action, until: Moment) {
+    fn submit(
+        &mut self,
+        to: usize,
+        epoch: u64,
+        id: Option<JobId>,
+        action: Action,
+        until: MonoMillis,
+    ) {
         let command = self.command_id();
         self.submit_as(command, to, epoch, id, action, until);
     }
@@ -58,7 +65,7 @@ impl World {
         epoch: u64,
         id: Option<JobId>,
         action: Action,
-        until: Moment,
+        until: MonoMillis,
     ) {
         let command = Command {
             id: command,
@@ -93,7 +100,7 @@ impl World {
         // Its begin goes into the log beside it; nobody waits for that.
         let execution_id = ExecutionId(self.command_id().0);
         let action = Action::BeginRun(ask.run(execution_id).into());
-        self.submit(to, epoch, None, action, Moment::NEVER);
+        self.submit(to, epoch, None, action, MonoMillis::NEVER);
         let task = Task {
             instance: to,
             epoch,
@@ -105,7 +112,7 @@ impl World {
     }
 
     /// No provider can be asked. Before the instance says that nothing was called, it asks the log.
-    fn find_call(&mut self, to: usize, epoch: u64, ask: Ask, until: Moment) {
+    fn find_call(&mut self, to: usize, epoch: u64, ask: Ask, until: MonoMillis) {
         let request = Request {
             id: ask.begin.request_id,
             digest: ask.begin.digest,
@@ -188,7 +195,7 @@ impl World {
             outcome: failed("STORE_UNAVAILABLE", Executed::No, true),
         };
         let action = Action::EndCall(Box::new(end));
-        self.submit(index, epoch, None, action, Moment::NEVER);
+        self.submit(index, epoch, None, action, MonoMillis::NEVER);
     }
 
     fn answer_caller(&mut self, ask: &Ask, outcome: Option<CallOutcome>) {
@@ -307,7 +314,7 @@ impl World {
                 end: ExecutionEnd::of(&outcome),
             };
             let action = Action::EndRun(Box::new(end));
-            return self.submit(index, epoch, None, action, Moment::NEVER);
+            return self.submit(index, epoch, None, action, MonoMillis::NEVER);
         }
         let end = EndCall {
             request_id: task.ask.begin.request_id,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use onex_types::{
     ids::{CommandId, Digest, LeaseId, RequestId, RequesterId, Transport, Ttl},
     key::PortKey,
-    time::Moment,
+    time::MonoMillis,
 };
 use uuid::Uuid;
 
@@ -29,7 +29,7 @@ pub(super) struct Ask {
     pub(super) n: u64,
     pub(super) command: Command,
     /// When it sent it for the first time, by its own clock.
-    pub(super) first_sent: Moment,
+    pub(super) first_sent: MonoMillis,
     pub(super) tries: u32,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Hold {
     pub(super) keys: Vec<PortKey>,
     pub(super) ttl: Ttl,
     /// By its own clock.
-    pub(super) until: Moment,
+    pub(super) until: MonoMillis,
     pub(super) revision: u64,
 }
 
@@ -69,7 +69,7 @@ impl Holder {
         }
     }
 
-    pub(super) fn clock(&self, t: u64) -> Moment {
+    pub(super) fn clock(&self, t: u64) -> MonoMillis {
         clock(t, self.drift)
     }
 

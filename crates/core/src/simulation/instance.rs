@@ -7,7 +7,7 @@ use onex_types::{
     entry::{EntryId, Sequence, SnapshotRef},
     ids::{CommandId, Host, Port, Ttl},
     ports::PortRange,
-    time::{Moment, Now},
+    time::{MonoMillis, Now},
 };
 use uuid::Uuid;
 
@@ -78,9 +78,9 @@ pub(super) struct Instance {
 }
 
 /// What a clock shows that runs `drift` millionths too fast.
-pub(super) fn clock(t: u64, drift: i64) -> Moment {
+pub(super) fn clock(t: u64, drift: i64) -> MonoMillis {
     let t = i64::try_from(t).unwrap();
-    Moment(u64::try_from(t + t * drift / 1_000_000).unwrap())
+    MonoMillis(u64::try_from(t + t * drift / 1_000_000).unwrap())
 }
 
 impl Instance {
@@ -198,7 +198,7 @@ pub(super) fn genesis(instance: InstanceId, settings: Settings) -> Job {
     Job {
         id: None,
         command,
-        deadline: Moment::NEVER,
+        deadline: MonoMillis::NEVER,
     }
 }
 

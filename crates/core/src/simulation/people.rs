@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use onex_types::{ids::LeaseId, key::PortKey, time::Moment};
+use onex_types::{ids::LeaseId, key::PortKey, time::MonoMillis};
 
 use crate::{
     command::{Answer, Command, Outcome, Probed},
@@ -193,7 +193,7 @@ impl World {
         epoch: u64,
         keys: &[PortKey],
         lease_id: LeaseId,
-        until: Moment,
+        until: MonoMillis,
     ) {
         let instance = &self.instances[index];
         let late = instance.now(self.t).mono > until || instance.paused_until > self.t;

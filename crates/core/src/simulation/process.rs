@@ -11,7 +11,7 @@ use onex_types::{
         CommandId, Digest, Incarnation, LeaseId, NodeId, RequestId, RequesterId, Transport, Ttl,
     },
     key::PortKey,
-    time::Moment,
+    time::MonoMillis,
 };
 use uuid::Uuid;
 
@@ -49,7 +49,7 @@ pub(super) struct Alive {
     pub(super) epoch: u64,
     pub(super) incarnation: Incarnation,
     /// By its own clock.
-    until: Moment,
+    until: MonoMillis,
     pub(super) ports: BTreeMap<LeaseId, Vec<PortKey>>,
     /// The tools that it offers, where it knows that.
     pub(super) tools: Option<BTreeSet<String>>,
@@ -89,7 +89,7 @@ impl Process {
         }
     }
 
-    fn clock(&self, t: u64) -> Moment {
+    fn clock(&self, t: u64) -> MonoMillis {
         clock(t, self.drift)
     }
 
@@ -354,7 +354,7 @@ impl Process {
         register: &Register,
         incarnation: Incarnation,
         epoch: u64,
-        until: Moment,
+        until: MonoMillis,
     ) {
         let tools = &register.registration.tools;
         let tools = tools.iter().map(|tool| tool.name.to_string()).collect();

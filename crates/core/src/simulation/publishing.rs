@@ -1,6 +1,6 @@
 //! The named instance publishes what is in the log and not yet out.
 
-use onex_types::{entry::Sequence, time::Moment};
+use onex_types::{entry::Sequence, time::MonoMillis};
 
 use crate::{
     command::{Action, Command},
@@ -106,7 +106,7 @@ impl World {
         let job = Job {
             id: None,
             command,
-            deadline: Moment::NEVER,
+            deadline: MonoMillis::NEVER,
         };
         self.after(
             1,

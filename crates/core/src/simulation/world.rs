@@ -6,7 +6,7 @@ use onex_types::{
     entry::{EntryHeader, Sequence},
     ids::{CommandId, LeaseId},
     key::PortKey,
-    time::Moment,
+    time::MonoMillis,
 };
 use uuid::Uuid;
 
@@ -51,7 +51,7 @@ pub(super) enum Event {
         epoch: u64,
         keys: Vec<PortKey>,
         lease_id: LeaseId,
-        until: Moment,
+        until: MonoMillis,
     },
     /// The named instance publishes what is in the log and not yet out.
     Publish {

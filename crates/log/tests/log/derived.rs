@@ -19,6 +19,7 @@ async fn open(nats: &Nats) -> Derived {
         replicas: Some(1),
         size: None,
         age_max: Duration::ZERO,
+        age_chosen: false,
         is_bucket: false,
     };
     Derived::open(client, &options).await.unwrap()
