@@ -16,6 +16,7 @@
 mod api;
 mod append;
 mod backup;
+mod batch;
 mod bucket;
 mod derived;
 mod error;

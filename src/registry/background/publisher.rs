@@ -122,8 +122,9 @@ impl Publisher {
                 .flat_map(|applied| self.encoder.events(&applied.entry));
             let (ids, messages): (Vec<EventId>, Vec<DerivedMessage>) =
                 events.filter(|(id, _)| *id > at.out).unzip();
-            let stored = self.target.stream.append(at.tail, &messages).await;
-            if stored < messages.len() {
+            let count = messages.len();
+            let stored = self.target.stream.append(at.tail, messages).await;
+            if stored < count {
                 return Stopped::Failed("the stream of events did not take them all".to_owned());
             }
             at.tail.0 += stored as u64;

@@ -126,9 +126,9 @@ impl View {
                 .iter()
                 .map(|(key, shown)| self.message(key, shown.as_ref()))
                 .collect();
-            let stored = self.target.stream.append(tail, &messages).await;
+            let stored = self.target.stream.append(tail, messages).await;
             tail.0 += stored as u64;
-            if stored < messages.len() {
+            if stored < piece.len() {
                 let left = piece.into_iter().skip(stored).map(|(key, _)| key);
                 changed.keys.extend(left);
                 sleep(CONFLICT_PAUSE).await;
