@@ -66,14 +66,23 @@ enum Kind {
 impl Batches {
     /// How the next of so many messages are sent, and how many of them.
     fn next(&self, count: usize, now: Instant) -> (Kind, usize) {
-        let fast = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_slow = matches!(fast, Fast::Slow(until) if now < until);
-        match fast {
+        match self.known() {
             _ if count < FAST_MIN => (Kind::OneByOne, count),
             Fast::Fast => (Kind::Fast, count.min(BATCH_MAX)),
-            Fast::Slow(_) if is_slow && count >= ATOMIC_MIN => (Kind::Atomic, count.min(BATCH_MAX)),
+            Fast::Slow(until) if now < until && count >= ATOMIC_MIN => {
+                (Kind::Atomic, count.min(BATCH_MAX))
+            }
             Fast::Slow(_) | Fast::Untried => (Kind::Fast, count.min(FAST_FIRST_MAX)),
         }
+    }
+
+    fn known(&self) -> Fast {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether batches are atomic now.
+    fn is_slow(&self, now: Instant) -> bool {
+        matches!(self.known(), Fast::Slow(until) if now < until)
     }
 
     /// A fast batch of so many has taken so long.
@@ -103,6 +112,11 @@ struct Ack {
 }
 
 impl Derived {
+    /// Whether few large batches cost much less than many small ones.
+    pub fn wants_large_batches(&self) -> bool {
+        self.batches.is_slow(Instant::now())
+    }
+
     /// Appends messages behind `expected`, in their order. How many of them, from the first on, are certainly there. Of the
     /// others nothing is known: look at the tail again.
     pub async fn append(&self, mut expected: Sequence, messages: Vec<DerivedMessage>) -> usize {
@@ -273,6 +287,7 @@ mod tests {
         batches.note(100, Duration::from_millis(100), start);
         assert_eq!(batches.next(2_000, start), (Kind::Atomic, BATCH_MAX));
         assert_eq!(batches.next(31, start), (Kind::Fast, 31));
+        assert!(batches.is_slow(after(59)) && !batches.is_slow(after(61)));
         assert_eq!(batches.next(2_000, after(59)), (Kind::Atomic, BATCH_MAX));
         assert_eq!(batches.next(2_000, after(61)), (Kind::Fast, FAST_FIRST_MAX));
         batches.note(32, Duration::from_millis(1), after(61));

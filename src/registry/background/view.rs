@@ -34,7 +34,7 @@ const CONFLICT_PAUSE: Duration = Duration::from_millis(250);
 /// How long readers may take to see what was applied.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 /// Records that are looked at under the readers' lock, at most: those of one batch.
-const PIECE: usize = 512;
+const PIECE: usize = 1_000;
 
 /// Which bucket, and how its stream is created: with as many copies as the log has.
 pub(in crate::registry) fn view_options(
