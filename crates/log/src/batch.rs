@@ -6,7 +6,7 @@
 //! whole or not at all, and is set aside in files of its own before that. Measured on a server with one copy, in processor
 //! time of a message of 500 bytes: one by one 30 to 40 µs; in a fast batch of 160, 13 µs; in an atomic one of as many,
 //! 40 µs, and of 1,000, 18 µs. But a server that syncs every write (`sync_interval: always`) syncs a fast batch message by
-//! message, an atomic one once.
+//! message, an atomic one once; nothing says whether a server does so but how long both take.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -27,12 +27,15 @@ use crate::derived::{Derived, DerivedMessage};
 const BATCH_MAX: usize = 1_000;
 /// Messages of a fast batch, at least: fewer are sent one by one.
 const FAST_MIN: usize = 8;
-/// Messages of a fast batch, at most, until one has shown what it costs.
+/// Messages of the first fast batch, at most; of the next, twice as many as long as they are fast.
 const FAST_FIRST_MAX: usize = 32;
 /// Messages of an atomic batch, at least.
 const ATOMIC_MIN: usize = 32;
-/// What a message of a fast batch may take; where it takes longer each is synced.
+/// What a message of a fast batch may take. Where it takes longer each may be synced: an atomic batch shows it.
 const FAST_MESSAGE_MAX: Duration = Duration::from_micros(250);
+/// Each was synced where a message of a fast batch takes more than so many times as long as one of an atomic batch; of two
+/// that are not synced, one of a fast batch takes less.
+const SYNCED_FACTOR: u32 = 2;
 /// For how long batches are atomic then, until it is tried again.
 const ATOMIC_FOR: Duration = Duration::from_secs(60);
 
@@ -44,15 +47,18 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Batches(Arc<Mutex<Fast>>);
 
 /// What is known of fast batches.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 enum Fast {
-    /// Nothing.
-    #[default]
-    Untried,
-    /// They are fast.
-    Fast,
-    /// They are not; until when nobody tries.
-    Slow(Instant),
+    /// They are fast; how many messages the next one has, at most.
+    Fast(usize),
+    /// They are not, or the server is busy: what a message took, and until when nobody tries.
+    Slow(Duration, Instant),
+}
+
+impl Default for Fast {
+    fn default() -> Self {
+        Self::Fast(FAST_FIRST_MAX)
+    }
 }
 
 /// How messages are sent.
@@ -68,32 +74,34 @@ impl Batches {
     fn next(&self, count: usize, now: Instant) -> (Kind, usize) {
         match self.known() {
             _ if count < FAST_MIN => (Kind::OneByOne, count),
-            Fast::Fast => (Kind::Fast, count.min(BATCH_MAX)),
-            Fast::Slow(until) if now < until && count >= ATOMIC_MIN => {
+            Fast::Fast(most) => (Kind::Fast, count.min(most)),
+            Fast::Slow(_, until) if now < until && count >= ATOMIC_MIN => {
                 (Kind::Atomic, count.min(BATCH_MAX))
             }
-            Fast::Slow(_) | Fast::Untried => (Kind::Fast, count.min(FAST_FIRST_MAX)),
+            Fast::Slow(..) => (Kind::Fast, count.min(FAST_FIRST_MAX)),
         }
-    }
-
-    fn known(&self) -> Fast {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether batches are atomic now.
     fn is_slow(&self, now: Instant) -> bool {
-        matches!(self.known(), Fast::Slow(until) if now < until)
+        matches!(self.known(), Fast::Slow(_, until) if now < until)
     }
 
-    /// A fast batch of so many has taken so long.
-    fn note(&self, count: usize, took: Duration, now: Instant) {
+    /// A batch of so many has taken so long.
+    fn note(&self, kind: Kind, count: usize, took: Duration, now: Instant) {
         let each = took / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
-        let fast = if each > FAST_MESSAGE_MAX {
-            Fast::Slow(now + ATOMIC_FOR)
-        } else {
-            Fast::Fast
+        let known = match (kind, self.known()) {
+            (Kind::Fast, _) if each > FAST_MESSAGE_MAX => Fast::Slow(each, now + ATOMIC_FOR),
+            (Kind::Fast, Fast::Fast(most)) => Fast::Fast((most * 2).min(BATCH_MAX)),
+            (Kind::Atomic, Fast::Slow(fast, _)) if fast > each * SYNCED_FACTOR => return,
+            (Kind::Fast | Kind::Atomic, _) => Fast::default(),
+            (Kind::OneByOne, _) => return,
         };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fast;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
+    fn known(&self) -> Fast {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,11 +133,14 @@ impl Derived {
         while left > 0 {
             let (kind, count) = self.batches.next(left, Instant::now());
             let piece = messages.by_ref().take(count);
+            let since = Instant::now();
             let there = match kind {
                 Kind::OneByOne => self.append_each(expected, piece).await,
                 Kind::Fast => self.append_fast(expected, piece.collect()).await,
                 Kind::Atomic => self.append_atomic(expected, piece.collect()).await,
             };
+            self.batches
+                .note(kind, count, since.elapsed(), Instant::now());
             stored += there;
             expected.0 += there as u64;
             left -= count;
@@ -167,7 +178,7 @@ impl Derived {
         let Ok(mut answers) = client.subscribe(format!("{inbox}.>")).await else {
             return 0;
         };
-        let (count, since) = (messages.len(), Instant::now());
+        let count = messages.len();
         for (n, (before, message)) in (1..).zip((expected.0..).zip(messages)) {
             let operation = match n {
                 _ if n == count => COMMIT,
@@ -194,9 +205,7 @@ impl Derived {
             }
             0
         };
-        let stored = timeout(ACK_TIMEOUT, ended).await.unwrap_or(0);
-        self.batches.note(count, since.elapsed(), Instant::now());
-        stored
+        timeout(ACK_TIMEOUT, ended).await.unwrap_or(0)
     }
 
     /// How many messages of a fast batch are there, if the answer says that it has ended.
@@ -276,21 +285,47 @@ impl Derived {
 mod tests {
     use super::*;
 
+    fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn fast_batches_grow_while_they_are_fast() {
+        let (batches, now) = (Batches::default(), Instant::now());
+        assert_eq!(batches.next(7, now), (Kind::OneByOne, 7));
+        let mut sizes = Vec::new();
+        for _ in 0..7 {
+            let (kind, count) = batches.next(2_000, now);
+            assert_eq!(kind, Kind::Fast);
+            batches.note(kind, count, millis(5), now);
+            sizes.push(count);
+        }
+        assert_eq!(sizes, [32, 64, 128, 256, 512, 1_000, 1_000]);
+    }
+
     #[test]
     fn batches_are_atomic_for_a_while_where_each_message_of_a_fast_one_is_synced() {
         let (batches, start) = (Batches::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(batches.next(7, start), (Kind::OneByOne, 7));
-        assert_eq!(batches.next(2_000, start), (Kind::Fast, FAST_FIRST_MAX));
-        batches.note(32, Duration::from_millis(1), start);
-        assert_eq!(batches.next(2_000, start), (Kind::Fast, BATCH_MAX));
-        batches.note(100, Duration::from_millis(100), start);
+        batches.note(Kind::Fast, 32, millis(64), start);
         assert_eq!(batches.next(2_000, start), (Kind::Atomic, BATCH_MAX));
         assert_eq!(batches.next(31, start), (Kind::Fast, 31));
-        assert!(batches.is_slow(after(59)) && !batches.is_slow(after(61)));
+        // 300 µs each.
+        batches.note(Kind::Atomic, 100, millis(30), after(1));
         assert_eq!(batches.next(2_000, after(59)), (Kind::Atomic, BATCH_MAX));
+        assert!(batches.is_slow(after(59)) && !batches.is_slow(after(61)));
         assert_eq!(batches.next(2_000, after(61)), (Kind::Fast, FAST_FIRST_MAX));
-        batches.note(32, Duration::from_millis(1), after(61));
-        assert_eq!(batches.next(2_000, after(61)), (Kind::Fast, BATCH_MAX));
+        batches.note(Kind::Fast, 32, millis(1), after(61));
+        assert_eq!(batches.next(2_000, after(61)), (Kind::Fast, FAST_FIRST_MAX));
+    }
+
+    #[test]
+    fn where_a_server_is_busy_an_atomic_batch_takes_as_long_and_fast_ones_go_on() {
+        let (batches, now) = (Batches::default(), Instant::now());
+        batches.note(Kind::Fast, 32, millis(64), now);
+        let (kind, count) = batches.next(100, now);
+        assert_eq!((kind, count), (Kind::Atomic, 100));
+        batches.note(kind, count, millis(150), now);
+        assert_eq!(batches.next(100, now), (Kind::Fast, FAST_FIRST_MAX));
     }
 }

@@ -81,7 +81,10 @@ impl EventRecord {
             end,
         } = self;
         let others = node.is_some() || trust.is_some() || run.is_some() || end.is_some();
-        others || lease.as_ref().is_some_and(|lease| !lease.unknown.is_empty())
+        others
+            || lease
+                .as_ref()
+                .is_some_and(|lease| !lease.unknown.is_empty())
     }
 
     /// The events that are published of it, in order, each with the tool that it is about.

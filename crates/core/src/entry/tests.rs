@@ -69,35 +69,45 @@ fn ttl() -> impl Strategy<Value = Ttl> {
 }
 
 fn lease() -> impl Strategy<Value = Lease> {
-    let owner = ("[a-z]{1,9}(\\.[A-Z_-]{1,9})?", id()).prop_map(|(node_id, incarnation)| OwnerRef {
-        node_id: node_id.parse::<NodeId>().unwrap(),
-        incarnation: Incarnation(incarnation),
-    });
+    let owner =
+        ("[a-z]{1,9}(\\.[A-Z_-]{1,9})?", id()).prop_map(|(node_id, incarnation)| OwnerRef {
+            node_id: node_id.parse::<NodeId>().unwrap(),
+            incarnation: Incarnation(incarnation),
+        });
     let names = ("[a-z_-]{1,128}", option::of("[A-Z0-9]{1,60}(\\.x){0,9}"));
     let ports = prop::collection::vec(port(), 0..4);
     let ids = (id(), id(), any::<u64>(), ttl());
     let requests = (option::of(request()), option::of(request()));
     let times = (option::of(time()), time());
     let labels = prop::collection::vec(label(), 0..4);
-    (ids, names, option::of(owner), ports, labels, times, requests).prop_map(
-        |(ids, (protocol, name), owner, ports, labels, times, requests)| Lease {
-            lease_id: LeaseId(ids.0),
-            requester_id: RequesterId(ids.1),
-            protocol: protocol.parse().unwrap(),
-            ttl: ids.3,
-            owner,
-            ports,
-            transports: Transport::ALL.to_vec(),
-            name: name.map(|name| name.parse().unwrap()),
-            labels,
-            requested_at: times.0,
-            granted_at: times.1,
-            fence: ids.2,
-            request: requests.0,
-            renewal: requests.1,
-            unknown: Unknown::new(),
-        },
+    (
+        ids,
+        names,
+        option::of(owner),
+        ports,
+        labels,
+        times,
+        requests,
     )
+        .prop_map(
+            |(ids, (protocol, name), owner, ports, labels, times, requests)| Lease {
+                lease_id: LeaseId(ids.0),
+                requester_id: RequesterId(ids.1),
+                protocol: protocol.parse().unwrap(),
+                ttl: ids.3,
+                owner,
+                ports,
+                transports: Transport::ALL.to_vec(),
+                name: name.map(|name| name.parse().unwrap()),
+                labels,
+                requested_at: times.0,
+                granted_at: times.1,
+                fence: ids.2,
+                request: requests.0,
+                renewal: requests.1,
+                unknown: Unknown::new(),
+            },
+        )
 }
 
 fn record() -> impl Strategy<Value = Record> {

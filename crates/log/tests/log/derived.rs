@@ -61,10 +61,7 @@ async fn messages_go_behind_the_last_one_or_nowhere() {
     );
     assert_eq!(other.append(Sequence(200), messages(201..203)).await, 2);
     assert_eq!(one.append(Sequence(200), messages(201..203)).await, 0);
-    assert_eq!(
-        one.append(Sequence(202), messages(203..1_303)).await,
-        1_100
-    );
+    assert_eq!(one.append(Sequence(202), messages(203..1_303)).await, 1_100);
     assert_eq!(
         one.tail(NAME, |_| true).await.unwrap(),
         tail(1_302, Some(1_302))
