@@ -31,11 +31,10 @@ const FAST_MIN: usize = 8;
 const FAST_FIRST_MAX: usize = 32;
 /// Messages of an atomic batch, at least.
 const ATOMIC_MIN: usize = 32;
-/// What a message of a fast batch may take. Where it takes longer each may be synced: an atomic batch shows it.
+/// What a fast batch may take whatever is in it, on a busy machine.
+const FAST_MAX: Duration = Duration::from_millis(100);
+/// And what each of its messages may take besides: where it takes longer each is synced.
 const FAST_MESSAGE_MAX: Duration = Duration::from_micros(250);
-/// Each was synced where a message of a fast batch takes more than so many times as long as one of an atomic batch; of two
-/// that are not synced, one of a fast batch takes less.
-const SYNCED_FACTOR: u32 = 2;
 /// For how long batches are atomic then, until it is tried again.
 const ATOMIC_FOR: Duration = Duration::from_secs(60);
 
@@ -51,8 +50,8 @@ pub(crate) struct Batches(Arc<Mutex<Fast>>);
 enum Fast {
     /// They are fast; how many messages the next one has, at most.
     Fast(usize),
-    /// They are not, or the server is busy: what a message took, and until when nobody tries.
-    Slow(Duration, Instant),
+    /// They are not; until when nobody tries.
+    Slow(Instant),
 }
 
 impl Default for Fast {
@@ -75,27 +74,26 @@ impl Batches {
         match self.known() {
             _ if count < FAST_MIN => (Kind::OneByOne, count),
             Fast::Fast(most) => (Kind::Fast, count.min(most)),
-            Fast::Slow(_, until) if now < until && count >= ATOMIC_MIN => {
+            Fast::Slow(until) if now < until && count >= ATOMIC_MIN => {
                 (Kind::Atomic, count.min(BATCH_MAX))
             }
-            Fast::Slow(..) => (Kind::Fast, count.min(FAST_FIRST_MAX)),
+            Fast::Slow(_) => (Kind::Fast, count.min(FAST_FIRST_MAX)),
         }
     }
 
     /// Whether batches are atomic now.
     fn is_slow(&self, now: Instant) -> bool {
-        matches!(self.known(), Fast::Slow(_, until) if now < until)
+        matches!(self.known(), Fast::Slow(until) if now < until)
     }
 
-    /// A batch of so many has taken so long.
-    fn note(&self, kind: Kind, count: usize, took: Duration, now: Instant) {
-        let each = took / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
-        let known = match (kind, self.known()) {
-            (Kind::Fast, _) if each > FAST_MESSAGE_MAX => Fast::Slow(each, now + ATOMIC_FOR),
-            (Kind::Fast, Fast::Fast(most)) => Fast::Fast((most * 2).min(BATCH_MAX)),
-            (Kind::Atomic, Fast::Slow(fast, _)) if fast > each * SYNCED_FACTOR => return,
-            (Kind::Fast | Kind::Atomic, _) => Fast::default(),
-            (Kind::OneByOne, _) => return,
+    /// A fast batch of so many has taken so long.
+    fn note(&self, count: usize, took: Duration, now: Instant) {
+        let may = FAST_MAX + FAST_MESSAGE_MAX * u32::try_from(count).unwrap_or(u32::MAX);
+        let known = match self.known() {
+            _ if took > may => Fast::Slow(now + ATOMIC_FOR),
+            Fast::Fast(most) if count >= most => Fast::Fast((most * 2).min(BATCH_MAX)),
+            Fast::Slow(until) if now >= until => Fast::default(),
+            Fast::Fast(_) | Fast::Slow(_) => return,
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
@@ -133,14 +131,11 @@ impl Derived {
         while left > 0 {
             let (kind, count) = self.batches.next(left, Instant::now());
             let piece = messages.by_ref().take(count);
-            let since = Instant::now();
             let there = match kind {
                 Kind::OneByOne => self.append_each(expected, piece).await,
                 Kind::Fast => self.append_fast(expected, piece.collect()).await,
                 Kind::Atomic => self.append_atomic(expected, piece.collect()).await,
             };
-            self.batches
-                .note(kind, count, since.elapsed(), Instant::now());
             stored += there;
             expected.0 += there as u64;
             left -= count;
@@ -178,7 +173,7 @@ impl Derived {
         let Ok(mut answers) = client.subscribe(format!("{inbox}.>")).await else {
             return 0;
         };
-        let count = messages.len();
+        let (count, since) = (messages.len(), Instant::now());
         for (n, (before, message)) in (1..).zip((expected.0..).zip(messages)) {
             let operation = match n {
                 _ if n == count => COMMIT,
@@ -205,7 +200,9 @@ impl Derived {
             }
             0
         };
-        timeout(ACK_TIMEOUT, ended).await.unwrap_or(0)
+        let stored = timeout(ACK_TIMEOUT, ended).await.unwrap_or(0);
+        self.batches.note(count, since.elapsed(), Instant::now());
+        stored
     }
 
     /// How many messages of a fast batch are there, if the answer says that it has ended.
@@ -297,35 +294,31 @@ mod tests {
         for _ in 0..7 {
             let (kind, count) = batches.next(2_000, now);
             assert_eq!(kind, Kind::Fast);
-            batches.note(kind, count, millis(5), now);
+            batches.note(count, millis(90), now);
             sizes.push(count);
         }
         assert_eq!(sizes, [32, 64, 128, 256, 512, 1_000, 1_000]);
+        let small = Batches::default();
+        for _ in 0..9 {
+            small.note(31, millis(90), now);
+        }
+        assert_eq!(small.next(2_000, now), (Kind::Fast, FAST_FIRST_MAX));
     }
 
     #[test]
     fn batches_are_atomic_for_a_while_where_each_message_of_a_fast_one_is_synced() {
         let (batches, start) = (Batches::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        batches.note(Kind::Fast, 32, millis(64), start);
+        batches.note(128, millis(133), start);
         assert_eq!(batches.next(2_000, start), (Kind::Atomic, BATCH_MAX));
         assert_eq!(batches.next(31, start), (Kind::Fast, 31));
-        // 300 µs each.
-        batches.note(Kind::Atomic, 100, millis(30), after(1));
+        batches.note(31, millis(1), start);
         assert_eq!(batches.next(2_000, after(59)), (Kind::Atomic, BATCH_MAX));
         assert!(batches.is_slow(after(59)) && !batches.is_slow(after(61)));
         assert_eq!(batches.next(2_000, after(61)), (Kind::Fast, FAST_FIRST_MAX));
-        batches.note(Kind::Fast, 32, millis(1), after(61));
+        batches.note(32, millis(1), after(61));
         assert_eq!(batches.next(2_000, after(61)), (Kind::Fast, FAST_FIRST_MAX));
-    }
-
-    #[test]
-    fn where_a_server_is_busy_an_atomic_batch_takes_as_long_and_fast_ones_go_on() {
-        let (batches, now) = (Batches::default(), Instant::now());
-        batches.note(Kind::Fast, 32, millis(64), now);
-        let (kind, count) = batches.next(100, now);
-        assert_eq!((kind, count), (Kind::Atomic, 100));
-        batches.note(kind, count, millis(150), now);
-        assert_eq!(batches.next(100, now), (Kind::Fast, FAST_FIRST_MAX));
+        batches.note(32, millis(1), after(61));
+        assert_eq!(batches.next(2_000, after(61)), (Kind::Fast, 64));
     }
 }
