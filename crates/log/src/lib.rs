@@ -19,6 +19,7 @@ mod backup;
 mod batch;
 mod bucket;
 mod derived;
+mod derived_append;
 mod error;
 mod event;
 mod follow;
