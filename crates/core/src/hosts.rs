@@ -129,29 +129,31 @@ impl State {
         })
     }
 
-    /// A record of a host comes or goes.
-    pub(crate) fn count_host(&mut self, key: &Key, before: Option<&Slot>) {
-        let (Key::Port(PortKey { host, .. }) | Key::Pool(host)) = key else {
-            return;
-        };
-        let held = |slot: Option<&Slot>| {
-            let record = slot.map(|slot| &slot.record);
+    /// A record of a host comes or goes: what was under `key`, and what is.
+    pub(crate) fn count_host(
+        &mut self,
+        host: &Host,
+        key: &Key,
+        before: Option<&Slot>,
+        after: Option<(&Record, Timestamp)>,
+    ) {
+        let held = |record: Option<&Record>| {
             usize::from(matches!(record, Some(Record::Lease(_) | Record::Member(_))))
         };
         if !self.hosts.contains_key(host) {
             self.hosts.insert(host.clone(), HostUse::default());
         }
-        let after = self.slots.get(key);
         let Some(entry) = self.hosts.get_mut(host) else {
             return;
         };
         entry.records =
             entry.records + usize::from(after.is_some()) - usize::from(before.is_some());
-        entry.held = entry.held + held(after) - held(before);
+        let was = before.map(|slot| &slot.record);
+        entry.held = entry.held + held(after.map(|(record, _)| record)) - held(was);
         if matches!(key, Key::Pool(_)) {
             entry.has_pool = after.is_some();
         }
-        entry.last = after.map_or(entry.last, |slot| entry.last.max(slot.at));
+        entry.last = after.map_or(entry.last, |(_, at)| entry.last.max(at));
         if entry.records == 0 {
             self.hosts.remove(host);
             self.forget_pools(host);

@@ -1,7 +1,7 @@
 //! From what a caller names (a lease, a request, a holder, a name, a label) to the keys that it stands for. A pure
 //! function of the records: each is put in and taken out with its record.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use onex_types::{
     ids::{Host, Label, LeaseId, Name, RequestId, RequesterId, Transport},
@@ -22,13 +22,13 @@ use crate::{
 /// The port that a lease of a requester's name has or had; the fencing tokens order them.
 type Named = (RequesterId, Name, Host, Transport, u64, PortKey);
 
-/// The indexes.
+/// The indexes. Those that hash are never walked, so that their order, which is another one in each process, decides nothing.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Indexes {
-    leases: BTreeMap<LeaseId, PortKey>,
-    requests: BTreeMap<(RequesterId, RequestId), (Request, Key)>,
+    leases: HashMap<LeaseId, PortKey>,
+    requests: HashMap<(RequesterId, RequestId), (Request, Key)>,
     holders: BTreeSet<(RequesterId, PortKey)>,
-    held: BTreeMap<RequesterId, usize>,
+    held: HashMap<RequesterId, usize>,
     names: BTreeSet<(Name, PortKey)>,
     labels: BTreeSet<(Label, PortKey)>,
     named: BTreeSet<Named>,

@@ -3,7 +3,7 @@
 //! The end of a node is one change. What belonged to it is found here, and is ended by the node's next registration or by
 //! later entries, as much as an entry has room for; until then it reads as ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use onex_types::ids::{BusId, Incarnation, LeaseId, NodeId, RequesterId};
 
@@ -19,7 +19,7 @@ pub(crate) struct Owners {
     ended: BTreeSet<OwnerRef>,
     /// Live leases, each with how many records hold it: for a moment two do, while it moves from one key to another.
     /// Whether a bus's lease is among them decides whether the bus goes on.
-    leases: BTreeMap<LeaseId, usize>,
+    leases: HashMap<LeaseId, usize>,
     lease_buses: BTreeSet<(LeaseId, BusId)>,
     /// The buses whose lease is not live.
     ended_buses: BTreeSet<BusId>,

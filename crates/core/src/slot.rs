@@ -141,6 +141,16 @@ impl Slot {
         Some(self.since.plus(millis.saturating_add(longer)))
     }
 
+    /// When a timer has to be armed for what the record asks for. One that fires early looks again: only where the one that
+    /// is armed would fire late.
+    pub(crate) fn arm(&mut self, now: MonoMillis, mechanisms: Mechanisms) -> Option<MonoMillis> {
+        let due = self.due(mechanisms);
+        let due = due.filter(|due| *due > now || self.ends_in_time());
+        let due = due.filter(|due| self.armed > *due)?;
+        self.armed = due;
+        Some(due)
+    }
+
     /// Whether a command ends it when its time is up.
     pub(crate) fn ends_in_time(&self) -> bool {
         matches!(

@@ -230,12 +230,10 @@ impl State {
                 self.renew(key, *ttl, *request, health.as_ref(), stamp, undo)?;
             }
             Change::Confirm { key } => {
-                let slot = self.slots.get(key).ok_or_else(|| missing(key))?;
-                let slot = Slot {
-                    tentative: false,
-                    ..slot.clone()
-                };
-                self.replace(key, Some(slot), stamp.now, undo);
+                let slot = self.slots.get_mut(key).ok_or_else(|| missing(key))?;
+                let before = slot.clone();
+                slot.tentative = false;
+                undo((key.clone(), Some(before)));
             }
             Change::End {
                 key,
@@ -280,26 +278,25 @@ impl State {
         stamp: Stamp,
         undo: &mut impl FnMut(Undo),
     ) -> Result<(), ApplyError> {
-        let slot = self.slots.get(key).ok_or_else(|| missing(key))?;
+        let mechanisms = self.mechanisms;
+        let slot = self.slots.get_mut(key).ok_or_else(|| missing(key))?;
         if !matches!(slot.record, Record::Lease(_) | Record::Live(_)) {
             return Err(ApplyError::Kind { key: key.clone() });
         }
-        let record = renewed(&slot.record, ttl, request, health);
         if ttl.is_none() && request.is_none() && health.is_none() {
             // Nothing changes that is looked up by, and a timer that fires early looks again.
-            let fresh = Slot {
-                record,
-                revision: stamp.revision,
-                at: stamp.at,
-                since: stamp.since(self.mechanisms),
-                tentative: false,
-                ..*slot
-            };
-            let before = self.slots.insert(key.clone(), fresh);
-            undo((key.clone(), before));
-            self.arm(key, stamp.now.mono);
+            let before = slot.clone();
+            slot.revision = stamp.revision;
+            slot.at = stamp.at;
+            slot.since = stamp.since(mechanisms);
+            slot.tentative = false;
+            if let Some(due) = slot.arm(stamp.now.mono, mechanisms) {
+                self.timers.insert((due, key.clone()));
+            }
+            undo((key.clone(), Some(before)));
             return Ok(());
         }
+        let record = renewed(&slot.record, ttl, request, health);
         let slot = Slot {
             event_count: slot.event_count,
             ..Slot::new(record, stamp, false, self.mechanisms)
@@ -350,27 +347,41 @@ impl State {
     }
 
     fn replace(&mut self, key: &Key, after: Option<Slot>, now: Now, undo: &mut impl FnMut(Undo)) {
-        self.indexes_remove(key);
-        let before = if let Some(slot) = after {
-            self.indexes.insert(key, &slot.record);
+        if let Key::Port(port) = key {
+            // A pool that is made here counts what the slot was.
+            self.pool_mut(&port.host, port.transport);
+        }
+        let mechanisms = self.mechanisms;
+        let is = after.as_ref().map(|slot| (slot.record.clone(), slot.at));
+        let mut state = PortState::Free;
+        let before = if let Some(mut slot) = after {
+            slot.state = slot.state_at(now.mono, mechanisms);
+            slot.armed = MonoMillis::NEVER;
+            if let Some(due) = slot.arm(now.mono, mechanisms) {
+                self.timers.insert((due, key.clone()));
+            }
+            state = slot.state;
             self.bytes += slot.bytes;
             self.slots.insert(key.clone(), slot)
         } else {
             self.slots.remove(key)
         };
-        self.bytes -= before.as_ref().map_or(0, |slot| slot.bytes);
-        if matches!(key, Key::Port(_) | Key::Pool(_)) {
-            self.count_host(key, before.as_ref());
+        let mut was = PortState::Free;
+        if let Some(before) = &before {
+            was = before.state;
+            self.bytes -= before.bytes;
+            self.indexes.remove(key, &before.record);
         }
-        let state = before.as_ref().map_or(PortState::Free, |slot| slot.state);
-        if let Some(slot) = self.slots.get_mut(key) {
-            slot.state = state;
-            slot.armed = MonoMillis::NEVER;
+        if let Some((record, _)) = &is {
+            self.indexes.insert(key, record);
         }
-        if matches!(key, Key::Port(_)) {
-            self.look_again(key, state, now.mono);
-        } else {
-            self.arm(key, now.mono);
+        if let Key::Port(PortKey { host, .. }) | Key::Pool(host) = key {
+            let after = is.as_ref().map(|(record, at)| (record, *at));
+            self.count_host(host, key, before.as_ref(), after);
+        }
+        if let Key::Port(port) = key {
+            self.pool_mut(&port.host, port.transport)
+                .change(port.port, was, state);
         }
         if let Key::Host(host) = key {
             self.show_pools(host);
@@ -381,41 +392,21 @@ impl State {
         undo((key.clone(), before));
     }
 
-    fn indexes_remove(&mut self, key: &Key) {
-        if let Some(slot) = self.slots.get(key) {
-            self.indexes.remove(key, &slot.record);
-        }
-    }
-
-    /// What the port has become, by this instance's clock, and when to look again.
-    fn look_again(&mut self, key: &Key, before: PortState, now: MonoMillis) {
-        let Key::Port(port) = key else { return };
-        let mechanisms = self.mechanisms;
-        // A pool that is made here counts what the slot was.
-        self.pool_mut(&port.host, port.transport);
-        let after = self.slots.get_mut(key).map_or(PortState::Free, |slot| {
-            slot.state = slot.state_at(now, mechanisms);
-            slot.state
-        });
-        self.pool_mut(&port.host, port.transport)
-            .change(port.port, before, after);
-        self.arm(key, now);
-    }
-
-    /// Sees to it that a timer fires by the time that the key's record asks for something.
-    fn arm(&mut self, key: &Key, now: MonoMillis) {
+    /// What a port has become, by this instance's clock, and when to look again.
+    fn look_again(&mut self, key: &Key, now: MonoMillis) {
         let mechanisms = self.mechanisms;
         let Some(slot) = self.slots.get_mut(key) else {
             return;
         };
-        let due = slot
-            .due(mechanisms)
-            .filter(|due| *due > now || slot.ends_in_time());
-        let Some(due) = due else { return };
-        // A timer that fires early looks again; only one that would fire late is armed anew.
-        if slot.armed > due {
-            slot.armed = due;
+        let was = slot.state;
+        slot.state = slot.state_at(now, mechanisms);
+        let is = slot.state;
+        if let Some(due) = slot.arm(now, mechanisms) {
             self.timers.insert((due, key.clone()));
+        }
+        if let Key::Port(port) = key {
+            self.pool_mut(&port.host, port.transport)
+                .change(port.port, was, is);
         }
     }
 
@@ -435,12 +426,7 @@ impl State {
                 due.push(key);
                 continue;
             }
-            let state = slot.state;
-            if matches!(key, Key::Port(_)) {
-                self.look_again(&key, state, now);
-            } else {
-                self.arm(&key, now);
-            }
+            self.look_again(&key, now);
         }
         due
     }

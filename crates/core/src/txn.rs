@@ -116,8 +116,13 @@ impl<'a> Txn<'a> {
     }
 
     /// Whether what was written since that mark can be read as it will stand in an entry. Values may be nested more deeply
-    /// than a reader follows.
+    /// than a reader follows; where there are none there is nothing to be tried.
     pub fn reads_back_since(&self, mark: &Mark) -> bool {
+        let commands = self.cmds.iter().skip(mark.cmds);
+        let mut changes = commands.flat_map(CommandRecord::changes);
+        if !changes.any(Change::is_free_form) {
+            return true;
+        }
         let written = self.bytes.get(mark.bytes..).unwrap_or_default();
         let written = written.strip_prefix(b",").unwrap_or(written);
         let entry = [

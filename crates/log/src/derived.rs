@@ -3,26 +3,18 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, header, jetstream::stream};
+use async_nats::{Client, HeaderMap, jetstream::stream};
 use bytes::Bytes;
 use onex_types::entry::Sequence;
-use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
-use uuid::Uuid;
 
 use crate::{
     api::{Api, Names},
+    batch::Batches,
     error::Error,
     settings,
     starting::{self, Room, Size},
 };
-
-/// Messages of one atomic batch, at most; a server allows 1,000.
-const DERIVED_BATCH_MAX: usize = 512;
-/// And at least. A batch costs a server 5 to 7 ms for the files that it makes and removes, however little is in it: as much
-/// as some twenty messages that are written one by one.
-const BATCH_MIN: usize = 32;
 
 /// Messages of others behind the last one of ours, at most, that are looked through for it.
 const FOREIGN_MAX: u64 = 1_000;
@@ -33,9 +25,6 @@ const EVENTS_FLAG: &str = "--events-bytes-max";
 const EVENTS_AGE_FLAG: &str = "--events-age-max";
 /// And with how many bytes it is created at least, where nobody chose them.
 const BYTES_MIN: u64 = 16 << 20;
-
-/// How long an acknowledgement may take.
-const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A message to be appended.
 #[derive(Debug, Clone)]
@@ -84,6 +73,7 @@ impl DerivedOptions {
             num_replicas: replicas,
             allow_direct: true,
             allow_atomic_publish: true,
+            allow_batch_publish: true,
             allow_message_ttl: self.is_bucket,
             ..stream::Config::default()
         }
@@ -117,7 +107,11 @@ impl DerivedOptions {
 
     /// The settings of a stream that is there, with those that appending needs; none where it has them.
     fn corrected(&self, config: &Map<String, Value>) -> Option<Value> {
-        let needed = [("allow_atomic", true), ("allow_msg_ttl", self.is_bucket)];
+        let needed = [
+            ("allow_atomic", true),
+            ("allow_batched", true),
+            ("allow_msg_ttl", self.is_bucket),
+        ];
         let missing = |(setting, needed): &(&str, bool)| {
             *needed && config.get(*setting) != Some(&Value::Bool(true))
         };
@@ -141,16 +135,8 @@ pub struct Tail {
 /// A stream that is derived from the log.
 #[derive(Debug, Clone)]
 pub struct Derived {
-    api: Api,
-}
-
-#[derive(Deserialize)]
-struct Ack {
-    #[serde(default)]
-    stream: String,
-    #[serde(default)]
-    seq: u64,
-    error: Option<Value>,
+    pub(crate) api: Api,
+    pub(crate) batches: Batches,
 }
 
 impl Derived {
@@ -163,6 +149,7 @@ impl Derived {
         };
         Self {
             api: Api::new(client, names),
+            batches: Batches::default(),
         }
     }
 
@@ -247,103 +234,5 @@ impl Derived {
             subjects.extend(self.api.subject_of(Sequence(from.0 + n)).await?);
         }
         Ok((last, Some(subjects)))
-    }
-
-    /// Appends messages behind `expected`, in their order. How many of them, from the first on, are certainly there. Of the
-    /// others nothing is known: look at the tail again.
-    ///
-    /// Never one on its way behind another that may be refused: it could land behind what somebody else wrote, and what
-    /// was refused would be missing before it. Many go in atomic batches, all or none; few each when the one before it is
-    /// there.
-    pub async fn append(&self, mut expected: Sequence, messages: &[DerivedMessage]) -> usize {
-        let mut stored = 0;
-        for piece in messages.chunks(DERIVED_BATCH_MAX) {
-            let count = if piece.len() >= BATCH_MIN {
-                self.append_batch(expected, piece).await
-            } else {
-                self.append_each(expected, piece).await
-            };
-            stored += count;
-            expected.0 += count as u64;
-            if count < piece.len() {
-                break;
-            }
-        }
-        stored
-    }
-
-    async fn append_each(&self, expected: Sequence, messages: &[DerivedMessage]) -> usize {
-        for (n, before) in (0..messages.len()).zip(expected.0..) {
-            let Some(message) = messages.get(n).cloned() else {
-                return n;
-            };
-            let message = self.placed(Sequence(before), message);
-            if self.ask(message).await != Some(before + 1) {
-                return n;
-            }
-        }
-        messages.len()
-    }
-
-    /// By the server's atomic batches (ADR-50): only the first message says behind what, and only the last is answered.
-    async fn append_batch(&self, expected: Sequence, messages: &[DerivedMessage]) -> usize {
-        let id = Uuid::new_v4().simple().to_string();
-        let (mut n, count) = (0, messages.len());
-        for message in messages.iter().cloned() {
-            n += 1;
-            let mut message = if n == 1 {
-                self.placed(expected, message)
-            } else {
-                message
-            };
-            message.headers.insert("Nats-Batch-Id", id.as_str());
-            message.headers.insert("Nats-Batch-Sequence", n.to_string());
-            if n == count {
-                message.headers.insert("Nats-Batch-Commit", "1");
-                let last = expected.0 + count as u64;
-                return if self.ask(message).await == Some(last) {
-                    count
-                } else {
-                    0
-                };
-            }
-            let DerivedMessage {
-                subject,
-                headers,
-                body,
-            } = message;
-            let client = &self.api.client;
-            if client
-                .publish_with_headers(subject, headers, body)
-                .await
-                .is_err()
-            {
-                return 0;
-            }
-        }
-        0
-    }
-
-    fn placed(&self, expected: Sequence, mut message: DerivedMessage) -> DerivedMessage {
-        let (stream, last) = (self.api.names.stream.as_str(), expected.0.to_string());
-        let headers = &mut message.headers;
-        headers.insert(header::NATS_EXPECTED_LAST_SEQUENCE, last);
-        headers.insert(header::NATS_EXPECTED_STREAM, stream);
-        message
-    }
-
-    /// Sends a message; the position at which it, or the batch that it ends, was stored.
-    async fn ask(&self, message: DerivedMessage) -> Option<u64> {
-        let DerivedMessage {
-            subject,
-            headers,
-            body,
-        } = message;
-        let client = &self.api.client;
-        let answer = client.request_with_headers(subject, headers, body);
-        let answer = timeout(ACK_TIMEOUT, answer).await.ok()?.ok()?;
-        let ack: Ack = serde_json::from_slice(&answer.payload).ok()?;
-        let ours = ack.error.is_none() && ack.stream == self.api.names.stream;
-        ours.then_some(ack.seq)
     }
 }

@@ -16,8 +16,10 @@
 mod api;
 mod append;
 mod backup;
+mod batch;
 mod bucket;
 mod derived;
+mod derived_append;
 mod error;
 mod event;
 mod follow;

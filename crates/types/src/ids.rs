@@ -1,6 +1,6 @@
 //! Names and numbers with a checked constructor each: a value of these types is a valid one.
 
-use std::{fmt, net::IpAddr, num::NonZeroU16, str::FromStr, sync::Arc};
+use std::{cmp::Ordering, fmt, net::IpAddr, num::NonZeroU16, str::FromStr, sync::Arc};
 
 use schemars::json_schema;
 use serde::{
@@ -103,9 +103,25 @@ impl CommandId {
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
         #[serde(try_from = "String")]
         pub struct $name(Arc<str>);
+
+        // By hand, because copies of one text are compared all the time: nearly all keys of ports are of one host.
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                if Arc::ptr_eq(&self.0, &other.0) {
+                    return Ordering::Equal;
+                }
+                self.0.cmp(&other.0)
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             /// The text.

@@ -6,15 +6,24 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Port;
 
 const WORDS: usize = 1024;
+/// Words whose members are counted together.
+const BLOCK: usize = 32;
 
 /// A set of ports: one bit each, 8 KiB.
 #[derive(Clone)]
-pub struct PortSet(Box<[u64; WORDS]>);
+pub struct PortSet {
+    words: Box<[u64; WORDS]>,
+    /// How many members each block has.
+    counts: [u16; WORDS / BLOCK],
+}
 
 impl PortSet {
     /// None.
     pub fn empty() -> Self {
-        Self(Box::new([0; WORDS]))
+        Self {
+            words: Box::new([0; WORDS]),
+            counts: [0; WORDS / BLOCK],
+        }
     }
 
     fn at(port: Port) -> (usize, u64) {
@@ -24,31 +33,46 @@ impl PortSet {
     /// Whether it is in the set.
     pub fn contains(&self, port: Port) -> bool {
         let (word, bit) = Self::at(port);
-        self.0.get(word).is_some_and(|bits| bits & bit != 0)
+        self.words.get(word).is_some_and(|bits| bits & bit != 0)
     }
 
     /// Puts it in, or takes it out.
     pub fn set(&mut self, port: Port, member: bool) {
         let (word, bit) = Self::at(port);
-        if let Some(bits) = self.0.get_mut(word) {
-            if member { *bits |= bit } else { *bits &= !bit }
+        let (bits, count) = (self.words.get_mut(word), self.counts.get_mut(word / BLOCK));
+        let (Some(bits), Some(count)) = (bits, count) else {
+            return;
+        };
+        match (*bits & bit != 0, member) {
+            (false, true) => *count += 1,
+            (true, false) => *count -= 1,
+            _ => return,
         }
+        *bits ^= bit;
     }
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.0.iter().map(|bits| bits.count_ones() as usize).sum()
+        self.counts.iter().map(|count| usize::from(*count)).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|bits| *bits == 0)
+        self.len() == 0
     }
 
     /// The member with `index` members below it.
     pub fn nth(&self, index: usize) -> Option<Port> {
         let mut left = index;
-        for (word, bits) in self.0.iter().enumerate() {
+        let mut first = 0;
+        for count in self.counts.map(usize::from) {
+            if left < count {
+                break;
+            }
+            left -= count;
+            first += BLOCK;
+        }
+        for (word, bits) in self.words.iter().enumerate().skip(first) {
             let ones = bits.count_ones() as usize;
             if left < ones {
                 let mut bits = *bits;
@@ -72,7 +96,7 @@ impl PortSet {
     /// Its members, upwards from `start` and round to it again. At most 1,025 words are looked at.
     pub fn around(&self, start: Port) -> impl Iterator<Item = Port> {
         let (first, bit) = Self::at(start);
-        let words = self.0.as_slice();
+        let words = self.words.as_slice();
         let word = move |index: usize| words.get(index % WORDS).copied().unwrap_or(0);
         let above = !(bit - 1);
         (first..=first + WORDS).flat_map(move |index| {
@@ -131,6 +155,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn each_member_has_its_place(
+            changes in prop::collection::vec((1u16.., any::<bool>()), 0..400), index in 0usize..200
+        ) {
+            let (mut set, mut members) = (PortSet::empty(), std::collections::BTreeSet::new());
+            for (n, member) in changes {
+                set.set(port(n), member);
+                if member { members.insert(n); } else { members.remove(&n); }
+            }
+            prop_assert_eq!(set.len(), members.len());
+            prop_assert_eq!(set.is_empty(), members.is_empty());
+            let got = set.nth(index).map(Port::number);
+            prop_assert_eq!(got, members.iter().nth(index).copied());
+        }
+
         #[test]
         fn around_names_each_member_once_from_the_start(
             members in prop::collection::btree_set(1u16.., 0..200), start in 1u16..

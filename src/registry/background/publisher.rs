@@ -29,10 +29,12 @@ use super::{
 
 /// How long events are gathered, so that one batch holds many.
 const GATHER: Duration = Duration::from_millis(20);
+/// How long where batches are dear: a server that syncs every write sets an atomic one aside in files of its own.
+const GATHER_DEAR: Duration = Duration::from_millis(100);
 /// How often it is noted in `sys.named` how far events are out.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 /// Events that are published together, about: one entry may exceed it.
-const EVENTS_AT_ONCE_MAX: usize = 512;
+const EVENTS_AT_ONCE_MAX: usize = 1_000;
 
 /// Which stream events go to, with as many copies as the log has.
 pub(in crate::registry) fn events_options(
@@ -128,8 +130,9 @@ impl Publisher {
                 .flat_map(|applied| self.encoder.events(&applied.entry));
             let (ids, messages): (Vec<EventId>, Vec<DerivedMessage>) =
                 events.filter(|(id, _)| *id > at.out).unzip();
-            let stored = self.target.stream.append(at.tail, &messages).await;
-            if stored < messages.len() {
+            let count = messages.len();
+            let stored = self.target.stream.append(at.tail, messages).await;
+            if stored < count {
                 return Stopped::Failed("the stream of events did not take them all".to_owned());
             }
             at.tail.0 += stored as u64;
@@ -194,7 +197,12 @@ impl Publisher {
         incoming: &mut Incoming,
         at: &Position,
     ) -> Result<Vec<Applied>, onex_log::Error> {
-        incoming.gather(at.sequence, GATHER).await;
+        let longer = if self.target.stream.wants_large_batches() {
+            GATHER_DEAR
+        } else {
+            GATHER
+        };
+        incoming.gather(at.sequence, longer).await;
         let kept = &mut incoming.kept;
         let (mut sequence, mut entry) = (at.sequence, at.entry);
         let (mut entries, mut events) = (Vec::new(), 0);

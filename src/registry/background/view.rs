@@ -34,7 +34,7 @@ const CONFLICT_PAUSE: Duration = Duration::from_millis(250);
 /// How long readers may take to see what was applied.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 /// Records that are looked at under the readers' lock, at most: those of one batch.
-const PIECE: usize = 512;
+const PIECE: usize = 1_000;
 
 /// Which bucket, and how its stream is created: with as many copies as the log has.
 pub(in crate::registry) fn view_options(
@@ -126,9 +126,9 @@ impl View {
                 .iter()
                 .map(|(key, shown)| self.message(key, shown.as_ref()))
                 .collect();
-            let stored = self.target.stream.append(tail, &messages).await;
+            let stored = self.target.stream.append(tail, messages).await;
             tail.0 += stored as u64;
-            if stored < messages.len() {
+            if stored < piece.len() {
                 let left = piece.into_iter().skip(stored).map(|(key, _)| key);
                 changed.keys.extend(left);
                 sleep(CONFLICT_PAUSE).await;

@@ -117,6 +117,26 @@ impl Change {
         }
     }
 
+    /// Whether something in it may be nested as deeply as somebody outside likes. Ids, names, numbers and times are not: what
+    /// is written of those can be read.
+    pub(crate) fn is_free_form(&self) -> bool {
+        let record = match self {
+            Self::Put { record, .. } => match record {
+                Record::Lease(lease) => !lease.unknown.is_empty(),
+                Record::Member(_) | Record::Cooldown(_) | Record::Request(_) => false,
+                _ => true,
+            },
+            Self::Renew { health, .. } => health.is_some(),
+            Self::Confirm { .. }
+            | Self::End { .. }
+            | Self::Add { .. }
+            | Self::Delete { .. }
+            | Self::Skip { .. } => false,
+            Self::Chunk { .. } => true,
+        };
+        record || self.event().is_some_and(EventRecord::is_free_form)
+    }
+
     /// The key whose record it changes.
     pub fn key(&self) -> Option<&Key> {
         match self {

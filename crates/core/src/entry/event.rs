@@ -68,6 +68,26 @@ impl EventRecord {
         }
     }
 
+    /// Whether it says more than of a lease.
+    pub(crate) fn is_free_form(&self) -> bool {
+        let Self {
+            kind: _,
+            n: _,
+            lease,
+            old_port: _,
+            gap: _,
+            node,
+            trust,
+            run,
+            end,
+        } = self;
+        let others = node.is_some() || trust.is_some() || run.is_some() || end.is_some();
+        others
+            || lease
+                .as_ref()
+                .is_some_and(|lease| !lease.unknown.is_empty())
+    }
+
     /// The events that are published of it, in order, each with the tool that it is about.
     pub fn events(&self) -> impl Iterator<Item = (EventKind, Option<&ToolRef>)> {
         let own = (self.kind != EventKind::ToolsChanged).then_some((self.kind, None));

@@ -144,3 +144,6 @@ impl<'de> Deserialize<'de> for CommandRecord {
         deserializer.deserialize_any(KeyOrChanges)
     }
 }
+
+#[cfg(test)]
+mod tests;

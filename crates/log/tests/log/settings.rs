@@ -144,7 +144,7 @@ async fn streams_that_cannot_be_a_log_are_refused() {
     .await;
     assert!(
         text.contains("bucket test was written by an earlier version")
-            && text.contains("--namespace"),
+            && text.contains("`onex doctor --upgrade`"),
         "{text}"
     );
     let text = opened_on(
