@@ -3,23 +3,26 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::bus::{Bus, Setting};
 use super::harness::{Caller, until};
 use super::load::Sample;
 use super::plan::Plan;
 use super::ports::{Held, Leasing};
-use super::report::{Aim, Row};
+use super::report::{Aim, Pair, Row};
 
 /// What a registry adds to a TTL, beside a thousandth of it.
 const SLACK: Duration = Duration::from_millis(500);
 /// How long others are measured before it is looked whether that is over.
 const SLICE: Duration = Duration::from_millis(200);
+/// Leases that each of the others renews.
+const RENEWED: usize = 10;
 
 /// One round.
 struct Measured {
-    usual: Sample,
-    meanwhile: Sample,
+    /// Other requests, before and meanwhile.
+    others: (Sample, Sample),
     /// From when the last one was due until nobody saw any, and until the last end was written.
     unseen: f64,
     written: f64,
@@ -27,18 +30,15 @@ struct Measured {
 
 pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
     let bus = Bus::start(Setting::Always, plan).await;
-    let leasing = Leasing::many(&bus.caller, plan.many);
-    let (_, others) = Held::lease(&bus, &bus.caller, leasing, plan.window).await;
-    let mut rounds = Vec::new();
-    for n in plan.long_rounds("leases due at once") {
-        rounds.push(once(&bus, plan, &others, &format!("due-{n}")).await);
-    }
+    let others = Leasing::on(&bus.caller, "others", 0);
+    let others = Held::fill(&bus, &bus.caller, &others, plan.many * RENEWED).await;
+    let once = async || once(&bus, plan, &others).await;
+    let rounds = plan.long_rounds("leases due at once", once).await;
     others.release(&bus).await;
     let of = |f: fn(&Measured) -> f64| rounds.iter().map(f).collect::<Vec<f64>>();
-    let times = |round: &Measured| round.meanwhile.percentile(99) / round.usual.percentile(99);
     let at_most = |ratio| Some(Aim::AtMost(ratio));
     let name = format!("{} leases due in a second, always", plan.due);
-    vec![
+    let mut rows = vec![
         Row::new(format!("{name}: seen by nobody"), 1).beside(
             "seconds after they are due",
             of(|round| round.unseen),
@@ -49,17 +49,25 @@ pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
             of(|round| round.written),
             at_most(5.0),
         ),
-        Row::new("port.heartbeat, before", plan.many)
-            .took(&Sample::together(rounds.iter().map(|round| &round.usual))),
-        Row::new("port.heartbeat, meanwhile", plan.many)
-            .took(&Sample::together(rounds.iter().map(|it| &it.meanwhile)))
-            .beside("p99 before", of(times), at_most(3.0)),
-    ]
+    ];
+    let pair = Pair {
+        yardstick: "port.heartbeat, before".to_owned(),
+        what: "port.heartbeat, meanwhile".to_owned(),
+        callers: plan.many,
+        to: "p99 before",
+        of: |sample| sample.percentile(99),
+        aim: Aim::AtMost(3.0),
+    };
+    let others = rounds.into_iter().map(|round| round.others);
+    rows.extend(pair.rows(&others.collect::<Vec<_>>()));
+    rows
 }
 
-async fn once(bus: &Bus, plan: &Plan, others: &Held, host: &str) -> Measured {
+async fn once(bus: &Bus, plan: &Plan, others: &Held) -> Measured {
+    // A host of its own each time: ports rest for a while after such an end.
+    let host = format!("due-{}", Uuid::new_v4());
     let due = Instant::now() + plan.due_after;
-    let leasing = Leasing::on(&bus.caller, host, 0).due(due);
+    let leasing = Leasing::on(&bus.caller, &host, 0).due(due);
     Held::fill(bus, &bus.caller, &leasing, plan.due).await;
     bus.settled().await;
     let usual = others.renew(bus, plan.window).await;
@@ -68,7 +76,7 @@ async fn once(bus: &Bus, plan: &Plan, others: &Held, host: &str) -> Measured {
     tokio::time::sleep_until((due + SLACK).into()).await;
     // A TTL is whole seconds, rounded up.
     let last = due + Duration::from_secs(1) + plan.due_after / 1_000 + SLACK;
-    let (caller, host) = (bus.caller.clone(), host.to_owned());
+    let caller = bus.caller.clone();
     let watching = tokio::spawn(async move { watch(&caller, &host, last).await });
     let mut slices = Vec::new();
     while !watching.is_finished() {
@@ -77,8 +85,7 @@ async fn once(bus: &Bus, plan: &Plan, others: &Held, host: &str) -> Measured {
     let (unseen, written) = watching.await.unwrap();
     bus.settled().await;
     Measured {
-        usual,
-        meanwhile: Sample::together(slices.iter()),
+        others: (usual, Sample::together(&slices)),
         unseen,
         written,
     }

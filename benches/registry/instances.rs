@@ -5,7 +5,7 @@ use super::harness::Caller;
 use super::load::Sample;
 use super::plan::Plan;
 use super::ports::{Held, Leasing};
-use super::report::{Aim, Row};
+use super::report::{Aim, Pair, Row};
 
 /// Two registries on one server, so that each round measures both; the ports of a host are granted by one of them.
 const ONE: &str = "1100-15499";
@@ -15,30 +15,26 @@ pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
     let mut bus = Bus::start_with(Setting::Always, ONE, plan).await;
     bus.add("two", TWO);
     let two = bus.add("two", TWO);
-    let (mut of_one, mut of_two) = (Vec::new(), Vec::new());
-    for n in plan.rounds("two instances") {
-        let one = lease(&bus, &bus.caller, plan).await;
-        let both = lease(&bus, &two, plan).await;
-        if n > 0 {
-            of_one.push(one);
-            of_two.push(both);
-        }
-    }
-    let rates = of_one.iter().zip(&of_two);
-    let rates = rates.map(|(one, both)| both.rate() / one.rate());
-    let at_least = |ratio| Some(Aim::AtLeast(ratio));
-    vec![
-        Row::new("port.lease, one instance, always", plan.many)
-            .took(&Sample::together(of_one.iter())),
-        Row::new("port.lease, two instances, always", plan.many)
-            .took(&Sample::together(of_two.iter()))
-            .beside("rate of one instance", rates.collect(), at_least(0.6)),
-        Row::new("of these, who has answered fewer", plan.many).beside(
-            "all requests",
-            vec![share(&two).await],
-            at_least(0.4),
-        ),
-    ]
+    let once = async || {
+        (
+            lease(&bus, &bus.caller, plan).await,
+            lease(&bus, &two, plan).await,
+        )
+    };
+    let rounds = plan.rounds("two instances", once).await;
+    let pair = Pair {
+        yardstick: "port.lease, one instance, always".to_owned(),
+        what: "port.lease, two instances, always".to_owned(),
+        callers: plan.many,
+        to: "rate of one instance",
+        of: Sample::rate,
+        aim: Aim::AtLeast(0.6),
+    };
+    let mut rows = pair.rows(&rounds);
+    let fewer = Row::new("of these, who has answered fewer", plan.many);
+    let shares = vec![share(&two).await];
+    rows.push(fewer.beside("all requests", shares, Some(Aim::AtLeast(0.4))));
+    rows
 }
 
 async fn lease(bus: &Bus, caller: &Caller, plan: &Plan) -> Sample {

@@ -10,19 +10,21 @@ use uuid::Uuid;
 
 use super::bus::{Bus, Setting};
 use super::harness::{Caller, Log, PATIENCE, node};
-use super::load::{Sample, Shot, Work, drive};
+use super::load::{Shot, Work, drive};
 use super::plan::Plan;
 use super::ports::{Held, Leasing};
-use super::report::{Aim, Row};
+use super::report::{Aim, Pair, Row};
 
 /// Leases on one host, at most: its pool has a few more.
 const HOST_LEASES: usize = 25_000;
+/// Leases that each caller renews in the registry that has few.
+const RENEWED: usize = 10;
 /// Messages that are asked for at once, as a registry does that starts.
 const BATCH: usize = 1_500;
 
 pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
     let mut bus = Bus::start(Setting::Lazy, plan).await;
-    let empty = bus.add("empty", "30000-30099");
+    let empty = bus.add("empty", "30000-30999");
     announce(&bus, plan).await;
     bus.settled().await;
     let before = bus.memory();
@@ -37,8 +39,8 @@ pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
     }
     bus.settled().await;
     let grown = bus.memory().saturating_sub(before);
-    let few = Leasing::many(&empty, plan.many);
-    let (_, of_few) = Held::lease(&bus, &empty, few, plan.window).await;
+    let few = Leasing::on(&empty, "few", 0);
+    let of_few = Held::fill(&bus, &empty, &few, plan.many * RENEWED).await;
     bus.settled().await;
     let beats = beats(&bus, plan, &of_few, &held[0]).await;
     let mut rows = vec![memory(plan, grown)];
@@ -59,37 +61,33 @@ fn memory(plan: &Plan, grown: u64) -> Row {
 }
 
 async fn beats(bus: &Bus, plan: &Plan, few: &Held, many: &Held) -> Vec<Row> {
-    let (mut of_few, mut of_many) = (Vec::new(), Vec::new());
-    for n in plan.rounds("heartbeats of many leases") {
-        let (first, second) = (
+    let once = async || {
+        (
             few.renew(bus, plan.window).await,
             many.renew(bus, plan.window).await,
-        );
-        if n > 0 {
-            of_few.push(first);
-            of_many.push(second);
-        }
-    }
-    let times = of_many.iter().zip(&of_few);
-    let times = times.map(|(many, few)| many.percentile(99) / few.percentile(99));
-    let name = "port.heartbeat, registry";
-    vec![
-        Row::new(format!("{name} of few leases"), plan.many).took(&Sample::together(of_few.iter())),
-        Row::new(format!("{name} of {}", plan.leases), plan.many)
-            .took(&Sample::together(of_many.iter()))
-            .beside("p99 of few", times.collect(), Some(Aim::AtMost(2.0))),
-    ]
+        )
+    };
+    let rounds = plan.rounds("heartbeats of many leases", once).await;
+    let pair = Pair {
+        yardstick: "port.heartbeat, registry of few leases".to_owned(),
+        what: format!("port.heartbeat, registry of {}", plan.leases),
+        callers: plan.many,
+        to: "p99 of few",
+        of: |sample| sample.percentile(99),
+        aim: Aim::AtMost(2.0),
+    };
+    pair.rows(&rounds)
 }
 
 /// How long a start takes beside reading what it reads.
 async fn start(bus: &mut Bus, plan: &Plan) -> Row {
-    let mut times = Vec::new();
-    for _ in plan.long_rounds("start") {
+    let once = async || {
         let took = bus.start_again();
         let (bytes, read) = read(bus).await;
         eprintln!("ready in {took:?}; {bytes} bytes are read in {read:?}");
-        times.push(took.as_secs_f64() / read.as_secs_f64());
-    }
+        took.as_secs_f64() / read.as_secs_f64()
+    };
+    let times = plan.long_rounds("start", once).await;
     let name = format!("start with {} leases, {} nodes", plan.leases, plan.nodes);
     Row::new(name, 1).beside("time to read the same", times, Some(Aim::AtMost(2.0)))
 }

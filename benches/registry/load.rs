@@ -62,7 +62,7 @@ impl Sample {
     }
 
     /// All of them as if they were one.
-    pub(crate) fn together<'a>(samples: impl Iterator<Item = &'a Self>) -> Self {
+    pub(crate) fn together<'a>(samples: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut all = Self::default();
         for sample in samples {
             all.times.extend(&sample.times);

@@ -5,7 +5,7 @@ use super::load::{Sample, drive};
 use super::offers::Few;
 use super::plan::Plan;
 use super::ports::{Held, Leasing};
-use super::report::{Aim, Row};
+use super::report::{Aim, Pair, Row};
 
 /// Of so many callers that write, one describes and one lists.
 const WRITERS: usize = 4;
@@ -14,29 +14,22 @@ pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
     let bus = Bus::start(Setting::Lazy, plan).await;
     let few = Few::announce(&bus.caller).await;
     let readers = plan.many / WRITERS;
-    let (mut alone, mut mixed) = (Vec::new(), Vec::new());
-    for n in plan.rounds("mix") {
-        let of_alone = beat(&bus, plan, None, readers).await;
-        let of_mixed = beat(&bus, plan, Some(&few), readers).await;
-        if n > 0 {
-            alone.push(of_alone);
-            mixed.push(of_mixed);
-        }
-    }
-    let times = mixed.iter().zip(&alone);
-    let times = times.map(|(mixed, alone)| mixed.percentile(99) / alone.percentile(99));
-    let name = "port.heartbeat, others lease";
-    let all = |samples: &[Sample]| Sample::together(samples.iter());
-    vec![
-        Row::new(name, plan.many).took(&all(&alone)),
-        Row::new(format!("{name}, {} read", 2 * readers), plan.many)
-            .took(&all(&mixed))
-            .beside(
-                "p99 without readers",
-                times.collect(),
-                Some(Aim::AtMost(3.0)),
-            ),
-    ]
+    let once = async || {
+        (
+            beat(&bus, plan, None, readers).await,
+            beat(&bus, plan, Some(&few), readers).await,
+        )
+    };
+    let rounds = plan.rounds("mix", once).await;
+    let pair = Pair {
+        yardstick: "port.heartbeat, others lease".to_owned(),
+        what: format!("port.heartbeat, others lease, {} read", 2 * readers),
+        callers: plan.many,
+        to: "p99 without readers",
+        of: |sample| sample.percentile(99),
+        aim: Aim::AtMost(3.0),
+    };
+    pair.rows(&rounds)
 }
 
 /// Half of the writers renew, half of them lease, and so many read of each what is there to be read.

@@ -1,6 +1,6 @@
 //! How much is measured.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 /// What is printed where `cargo test` asks for tests by names that are not ours, or for a list of them.
 pub(crate) const NOTHING: &str = "running 0 tests";
@@ -61,10 +61,10 @@ impl Part {
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) parts: Vec<Part>,
-    /// How often each thing and its yardstick are measured, one after the other.
-    pub(crate) rounds: usize,
+    /// How often each thing and its yardstick are measured, one after the other. Round 0 warms up.
+    rounds: RangeInclusive<usize>,
     /// The same where a round takes long.
-    pub(crate) long_rounds: usize,
+    long_rounds: RangeInclusive<usize>,
     /// How long each is measured in a round.
     pub(crate) window: Duration,
     /// How many callers at the same time; those behind [`Plan::READING_MAX`] only write.
@@ -112,8 +112,8 @@ impl Plan {
     fn whole(parts: Vec<Part>) -> Self {
         Self {
             parts,
-            rounds: 9,
-            long_rounds: 3,
+            rounds: 0..=9,
+            long_rounds: 1..=3,
             window: Duration::from_millis(400),
             callers: vec![1, 64, 512],
             many: 64,
@@ -131,8 +131,8 @@ impl Plan {
     fn brief() -> Self {
         Self {
             parts: Part::ALL.to_vec(),
-            rounds: 1,
-            long_rounds: 1,
+            rounds: 1..=1,
+            long_rounds: 1..=1,
             window: Duration::from_millis(40),
             callers: vec![1, 4],
             many: 4,
@@ -147,18 +147,33 @@ impl Plan {
         }
     }
 
-    /// Those of a part, told of as they begin. The first one, 0, warms up.
-    pub(crate) fn rounds(&self, part: &str) -> impl Iterator<Item = usize> + use<> {
-        told(part, 0, self.rounds)
+    /// What each round measured. The first one warms up, and is left out.
+    pub(crate) async fn rounds<T>(&self, part: &str, once: impl AsyncFnMut() -> T) -> Vec<T> {
+        measure(part, self.rounds.clone(), once).await
     }
 
-    /// Those of a part of which each takes long: none warms up.
-    pub(crate) fn long_rounds(&self, part: &str) -> impl Iterator<Item = usize> + use<> {
-        told(part, 1, self.long_rounds)
+    /// The same where a round takes long: there are fewer, and none warms up.
+    pub(crate) async fn long_rounds<T>(&self, part: &str, once: impl AsyncFnMut() -> T) -> Vec<T> {
+        measure(part, self.long_rounds.clone(), once).await
+    }
+
+    pub(crate) fn rounds_count(&self) -> usize {
+        *self.rounds.end()
     }
 }
 
-fn told(part: &str, first: usize, last: usize) -> impl Iterator<Item = usize> + use<> {
-    let part = part.to_owned();
-    (first..=last).inspect(move |n| eprintln!("{part}, round {n} of {last}"))
+async fn measure<T>(
+    part: &str,
+    rounds: RangeInclusive<usize>,
+    mut once: impl AsyncFnMut() -> T,
+) -> Vec<T> {
+    let mut measured = Vec::new();
+    for n in rounds.clone() {
+        eprintln!("{part}, round {n} of {}", rounds.end());
+        let of_round = once().await;
+        if n > 0 {
+            measured.push(of_round);
+        }
+    }
+    measured
 }

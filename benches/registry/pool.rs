@@ -7,7 +7,7 @@ use super::harness::PATIENCE;
 use super::load::Sample;
 use super::plan::Plan;
 use super::ports::{Held, Leasing};
-use super::report::{Aim, Row};
+use super::report::{Aim, Pair, Row};
 
 /// The first port of the pools.
 const FIRST: usize = 20_000;
@@ -20,25 +20,23 @@ pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
     let leasing = Leasing::on(&bus.caller, last, 0);
     let held = Held::fill(&bus, &bus.caller, &leasing, plan.pool - 1).await;
     bus.settled().await;
-    let (mut firsts, mut lasts) = (Vec::new(), Vec::new());
-    for n in plan.rounds("last free port") {
-        let of_first = lease(&bus, first, plan).await;
-        let of_last = lease(&bus, last, plan).await;
-        if n > 0 {
-            firsts.push(of_first);
-            lasts.push(of_last);
-        }
-    }
+    let once = async || {
+        (
+            lease(&bus, first, plan).await,
+            lease(&bus, last, plan).await,
+        )
+    };
+    let rounds = plan.rounds("last free port", once).await;
     held.release(&bus).await;
-    let times = lasts.iter().zip(&firsts);
-    let times = times.map(|(last, first)| last.percentile(50) / first.percentile(50));
-    let all = |samples: &[Sample]| Sample::together(samples.iter());
-    vec![
-        Row::new("port.lease, the first of a pool", 1).took(&all(&firsts)),
-        Row::new("port.lease, the last free one", 1)
-            .took(&all(&lasts))
-            .beside("p50 of the first", times.collect(), Some(Aim::AtMost(1.3))),
-    ]
+    let pair = Pair {
+        yardstick: "port.lease, the first of a pool".to_owned(),
+        what: "port.lease, the last free one".to_owned(),
+        callers: 1,
+        to: "p50 of the first",
+        of: |sample| sample.percentile(50),
+        aim: Aim::AtMost(1.3),
+    };
+    pair.rows(&rounds)
 }
 
 /// One port, given back each time before it is leased again.

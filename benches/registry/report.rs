@@ -16,6 +16,17 @@ pub(crate) struct Row {
     measured: Option<(f64, f64, f64)>,
 }
 
+/// A thing and its yardstick, of which each round measures both.
+pub(crate) struct Pair {
+    pub(crate) yardstick: String,
+    pub(crate) what: String,
+    pub(crate) callers: usize,
+    /// What of both is compared, in words and as a number.
+    pub(crate) to: &'static str,
+    pub(crate) of: fn(&Sample) -> f64,
+    pub(crate) aim: Aim,
+}
+
 /// How a thing stands to its yardstick.
 struct Ratio {
     median: f64,
@@ -70,6 +81,20 @@ impl Display for What {
             Self::Direct => "tool, asked directly",
             Self::Invoke => "tool.invoke",
         })
+    }
+}
+
+impl Pair {
+    /// Of the yardstick's samples and of the thing's.
+    pub(crate) fn rows(self, rounds: &[(Sample, Sample)]) -> Vec<Row> {
+        let ratios = rounds.iter().map(|(a, b)| (self.of)(b) / (self.of)(a));
+        let (yardstick, what): (Vec<_>, Vec<_>) = rounds.iter().map(|(a, b)| (a, b)).unzip();
+        vec![
+            Row::new(self.yardstick, self.callers).took(&Sample::together(yardstick)),
+            Row::new(self.what, self.callers)
+                .took(&Sample::together(what))
+                .beside(self.to, ratios.collect(), Some(self.aim)),
+        ]
     }
 }
 
@@ -142,7 +167,9 @@ impl Row {
         cells[1].clone_from(callers);
         if let Some(ratio) = &self.ratio {
             cells[2] = format!("{:.2}", ratio.median);
-            cells[3] = format!("{:.2}–{:.2}", ratio.lowest, ratio.highest);
+            if ratio.lowest < ratio.highest {
+                cells[3] = format!("{:.2}–{:.2}", ratio.lowest, ratio.highest);
+            }
             cells[4].clone_from(&ratio.of);
             if let Some(aim) = ratio.aim {
                 let reached = if aim.reached(ratio.median) {
@@ -232,7 +259,7 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
         "\n{} of {} aims reached. {} rounds of {} ms each; many callers have {} connections; {cores} cores.",
         aims.iter().filter(|reached| **reached).count(),
         aims.len(),
-        plan.rounds,
+        plan.rounds_count(),
         plan.window.as_millis(),
         plan.connections,
     );

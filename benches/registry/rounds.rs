@@ -49,8 +49,8 @@ enum Asked {
 async fn measure(bus: &Bus, plan: &Plan, mut asked: Asked, callers: &[usize]) -> Vec<Row> {
     let mut rows = Vec::new();
     for &callers in callers {
-        let mut rounds = Vec::new();
-        for n in plan.rounds(&format!("{:?}, {callers} callers", bus.setting)) {
+        let part = format!("{:?}, {callers} callers", bus.setting);
+        let once = async || {
             let mut run = Run {
                 bus,
                 plan,
@@ -61,10 +61,9 @@ async fn measure(bus: &Bus, plan: &Plan, mut asked: Asked, callers: &[usize]) ->
                 Asked::Writes { bucket, etcd } => run.writes(bucket, etcd.as_mut()).await,
                 Asked::Offers(offers) => run.offers(offers).await,
             }
-            if n > 0 {
-                rounds.push(run.round);
-            }
-        }
+            run.round
+        };
+        let rounds = plan.rounds(&part, once).await;
         let measured = What::ALL
             .into_iter()
             .filter(|what| rounds.iter().all(|round| round.contains_key(what)));
