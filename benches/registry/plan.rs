@@ -142,7 +142,7 @@ impl Plan {
             leases: 200,
             nodes: 20,
             due: 100,
-            due_after: Duration::from_secs(1),
+            due_after: Duration::from_secs(4),
             sustained_part: Duration::from_millis(100),
         }
     }
