@@ -10,10 +10,6 @@ use super::harness::{Caller, Nats, Registry};
 use super::plan::Plan;
 use super::responder::Responder;
 
-/// How long nothing must have come until all is written that changes leave behind: events are gathered for a tenth of a
-/// second, and the view follows a quarter of a second after a change.
-const QUIET: Duration = Duration::from_millis(400);
-
 /// What is leased: more than all callers can lease in a round, and below what the system gives to connections and
 /// what the registries of other namespaces grant.
 const PORTS: &str = "1100-29999";
@@ -39,6 +35,8 @@ pub(crate) struct Bus {
     /// Of the registry without a namespace.
     pub(crate) caller: Caller,
     ports: String,
+    /// How long nothing must have come until it is settled.
+    quiet: Duration,
     // Behind them, for they go in this order.
     registries: Vec<Registry>,
     _responder: Responder,
@@ -74,6 +72,7 @@ impl Bus {
             clients,
             caller: Caller::connect(&url).await,
             ports: ports.to_owned(),
+            quiet: plan.quiet,
             registries: vec![registry],
             _responder: responder,
             servers,
@@ -128,7 +127,7 @@ impl Bus {
         };
         let mut before = told().await;
         loop {
-            tokio::time::sleep(QUIET).await;
+            tokio::time::sleep(self.quiet).await;
             let now = told().await;
             if now == before {
                 return;

@@ -67,6 +67,9 @@ pub(crate) struct Plan {
     long_rounds: RangeInclusive<usize>,
     /// How long each is measured in a round.
     pub(crate) window: Duration,
+    /// How long nothing must have come until all is written that changes leave behind: events are gathered for a tenth of
+    /// a second, and the view follows a quarter of a second after a change.
+    pub(crate) quiet: Duration,
     /// How many callers at the same time; those behind [`Plan::READING_MAX`] only write.
     pub(crate) callers: Vec<usize>,
     /// How many callers where only one number of them is measured.
@@ -115,6 +118,7 @@ impl Plan {
             rounds: 0..=9,
             long_rounds: 1..=3,
             window: Duration::from_millis(400),
+            quiet: Duration::from_millis(400),
             callers: vec![1, 64, 512],
             many: 64,
             connections: 4,
@@ -134,6 +138,7 @@ impl Plan {
             rounds: 1..=1,
             long_rounds: 1..=1,
             window: Duration::from_millis(40),
+            quiet: Duration::from_millis(20),
             callers: vec![1, 4],
             many: 4,
             connections: 2,
