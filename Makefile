@@ -23,7 +23,7 @@ NATS_CLI_VERSION := 0.4.0
 help:
 	@echo 'make serve [ARGS="--listen 127.0.0.1:4223"]   build the registry and run it with a NATS server of its own'
 	@echo 'make test [ARGS="NAME"]                       install what the tests need, and run them'
-	@echo 'make bench [ARGS=writes]                      what requests cost beside what NATS and etcd cost: a table'
+	@echo 'make bench [ARGS="writes large"]              what requests cost beside what NATS and etcd cost: a table'
 	@echo 'make fmt | lint | deny                        format; clippy and format check; licences and banned crates'
 	@echo 'make tools                                    install what serve and the tests need into .tools/'
 

@@ -1,105 +1,106 @@
-//! A nats-server, registries on it, and who calls them.
+//! NATS servers, registries on them, and who calls them.
 
-use std::{sync::Mutex, time::Duration};
+use std::time::{Duration, Instant};
 
 use async_nats::Client;
-use async_nats::jetstream::{self, stream::Stream};
+use async_nats::jetstream::{self, Context};
+use futures::TryStreamExt as _;
 
-use super::etcd::Etcd;
-use super::harness::{Caller, Log, Nats, Registry};
-use super::offers::Offers;
+use super::harness::{Caller, Nats, Registry};
 use super::plan::Plan;
 use super::responder::Responder;
 
-/// How long no event must have come until all are out: a publisher gathers for a tenth of a second.
-const QUIET: Duration = Duration::from_millis(300);
-
 /// What is leased: more than all callers can lease in a round, and below what the system gives to connections and
-/// what the other registry grants.
+/// what the registries of other namespaces grant.
 const PORTS: &str = "1100-29999";
 /// How many that are.
 pub(crate) const PORTS_COUNT: usize = 28_900;
 
-/// When the server writes to disk.
+/// On what it is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sync {
-    /// Every two minutes, as a server does that nobody tells.
+pub(crate) enum Setting {
+    /// One server that writes to disk every two minutes, as it does when nobody tells it.
     Lazy,
-    /// Before each acknowledgement: `sync_interval: always`.
+    /// One that does so before each acknowledgement: `sync_interval: always`.
     Always,
+    /// Three servers like the first one, each with a copy.
+    Cluster,
 }
 
 /// Everything that is measured on.
 pub(crate) struct Bus {
-    pub(crate) sync: Sync,
+    pub(crate) setting: Setting,
     /// One for the single caller, and what the others share.
     clients: Vec<Client>,
-    /// What `port.lease` and `describe` are asked of.
+    /// Of the registry without a namespace.
     pub(crate) caller: Caller,
-    /// Tools to be listed, described and invoked, where that is measured here.
-    pub(crate) offers: Option<Offers>,
-    events: Stream,
-    pub(crate) writes: Writes,
-    /// What writes are compared with, too, where each is on disk.
-    pub(crate) etcd: Option<Mutex<Etcd>>,
+    ports: String,
+    /// How long nothing must have come until it is settled.
+    quiet: Duration,
     // Behind them, for they go in this order.
-    _registries: Vec<Registry>,
+    registries: Vec<Registry>,
     _responder: Responder,
-    _nats: Nats,
-}
-
-/// Where raw writes go.
-pub(crate) struct Writes {
-    /// Subjects begin with it.
-    pub(crate) prefix: String,
-    /// Bytes of one: as a lease's record has.
-    pub(crate) size: usize,
+    servers: Vec<Nats>,
 }
 
 impl Bus {
-    pub(crate) async fn start(sync: Sync, plan: &Plan) -> Self {
-        let interval = match sync {
-            Sync::Lazy => "",
-            Sync::Always => ", sync_interval: always",
+    pub(crate) async fn start(setting: Setting, plan: &Plan) -> Self {
+        Self::start_with(setting, PORTS, plan).await
+    }
+
+    /// With a registry that grants these ports.
+    pub(crate) async fn start_with(setting: Setting, ports: &str, plan: &Plan) -> Self {
+        let store = |more| {
+            Nats::start_with(&format!(
+                "jetstream {{ store_dir: \"FOLDER/store\"{more} }}"
+            ))
         };
-        let nats = Nats::start_with(&format!(
-            "jetstream {{ store_dir: \"FOLDER/store\"{interval} }}"
-        ));
-        let responder = Responder::start(&nats.url());
-        let mut registries = vec![Registry::on(&nats, &["--ports", PORTS])];
+        let servers = match setting {
+            Setting::Lazy => vec![store("")],
+            Setting::Always => vec![store(", sync_interval: always")],
+            Setting::Cluster => Nats::cluster(3),
+        };
+        let url = servers[0].url();
+        let responder = Responder::start(&url);
+        let registry = Registry::on(&servers[0], &["--ports", ports]);
         let mut clients = Vec::new();
         for _ in 0..=plan.connections {
-            clients.push(async_nats::connect(nats.url()).await.unwrap());
+            clients.push(async_nats::connect(&url).await.unwrap());
         }
-        let caller = Caller::connect(&nats.url()).await;
-        let offers = match sync {
-            Sync::Lazy if plan.offers => {
-                // The ports of one host are granted by one registry.
-                let large = ["--namespace", "large", "--ports", "30000-30099"];
-                registries.push(Registry::on(&nats, &large));
-                Some(Offers::announce(&caller, plan).await)
-            }
-            _ => None,
-        };
-        let context = jetstream::new(caller.client.clone());
-        let writes = Writes::prepare(&caller, &context).await;
-        let etcd = match sync {
-            Sync::Lazy => None,
-            Sync::Always => Etcd::start(writes.size).map(Mutex::new),
-        };
-        let events = context.get_stream("ONEX_REGISTRY_EVENTS").await.unwrap();
         Self {
-            sync,
+            setting,
             clients,
-            caller,
-            offers,
-            events,
-            writes,
-            etcd,
-            _registries: registries,
+            caller: Caller::connect(&url).await,
+            ports: ports.to_owned(),
+            quiet: plan.quiet,
+            registries: vec![registry],
             _responder: responder,
-            _nats: nats,
+            servers,
         }
+    }
+
+    /// Starts another registry, of a namespace, and says how to call it. Those of one host grant different ports.
+    pub(crate) fn add(&mut self, namespace: &str, ports: &str) -> Caller {
+        let args = ["--namespace", namespace, "--ports", ports];
+        self.registries.push(Registry::on(&self.servers[0], &args));
+        let mut caller = self.caller.clone();
+        caller.prefix = format!("onex.{namespace}.registry.v1");
+        caller
+    }
+
+    /// Bytes of memory of the registry without a namespace.
+    pub(crate) fn memory(&self) -> u64 {
+        self.registries[0].memory()
+    }
+
+    /// Ends the registry without a namespace, and starts it again: how long that takes from its start until it is ready.
+    pub(crate) fn start_again(&mut self) -> Duration {
+        let registry = &mut self.registries[0];
+        registry.terminate();
+        registry.ended();
+        let began = Instant::now();
+        *registry = Registry::on(&self.servers[0], &["--ports", &self.ports]);
+        began.elapsed()
     }
 
     /// The connections of so many callers.
@@ -111,55 +112,27 @@ impl Bus {
         }
     }
 
-    /// What is not measured because nobody answers to it.
-    pub(crate) fn without(&self) -> Option<&'static str> {
-        let invoke = &self.offers.as_ref()?.invoke;
-        invoke.is_none().then_some("tool.invoke")
+    pub(crate) fn context(&self) -> Context {
+        jetstream::new(self.caller.client.clone())
     }
 
-    /// Waits until all that happened is told, so that it does not weigh on what is measured next.
+    /// Waits until all that happened is told and shown, so that it does not weigh on what is measured next.
     pub(crate) async fn settled(&self) {
-        let told = async || self.events.get_info().await.unwrap().state.last_sequence;
+        let context = self.context();
+        let told = async || {
+            let streams: Vec<_> = context.streams().try_collect().await.unwrap();
+            let follows = |name: &str| name.contains("REGISTRY_EVENTS") || name.contains("-view");
+            let streams = streams.iter().filter(|info| follows(&info.config.name));
+            streams.map(|info| info.state.last_sequence).sum::<u64>()
+        };
         let mut before = told().await;
         loop {
-            tokio::time::sleep(QUIET).await;
+            tokio::time::sleep(self.quiet).await;
             let now = told().await;
             if now == before {
                 return;
             }
             before = now;
-        }
-    }
-}
-
-impl Writes {
-    /// A bucket like the registry's, and values as large as the entry of a lease.
-    async fn prepare(caller: &Caller, context: &jetstream::Context) -> Self {
-        let log = Log::of(caller).await;
-        let before = log.last().await;
-        let lease = caller.lease(uuid::Uuid::new_v4(), serde_json::Value::Null);
-        let lease = lease.await;
-        let like = context.get_stream("KV_onex-registry").await.unwrap();
-        let mut config = like.cached_info().config.clone();
-        "KV_bench".clone_into(&mut config.name);
-        config.subjects = vec!["$KV.bench.>".to_owned()];
-        config.max_messages_per_subject = 1;
-        // The log sets aside more than a disk may have twice.
-        config.max_bytes = 256 << 20;
-        context.create_stream(config).await.unwrap();
-        let id = lease["lease_id"].as_str().unwrap();
-        let commands = log.commands(before).await;
-        let granted = commands
-            .iter()
-            .find(|command| command.body.to_string().contains(id))
-            .unwrap();
-        let entry = like.get_raw_message(granted.position).await.unwrap();
-        let holder = &lease["requester_id"];
-        let given_back = serde_json::json!({"requester_id": holder, "lease_id": lease["lease_id"]});
-        caller.get("port.release", given_back).await;
-        Self {
-            prefix: "$KV.bench.".to_owned(),
-            size: entry.payload.len(),
         }
     }
 }

@@ -13,6 +13,16 @@ pub(crate) struct Shot {
     pub(crate) body: Bytes,
 }
 
+impl Shot {
+    pub(crate) fn new(subject: Subject, body: impl Into<Bytes>) -> Self {
+        Self {
+            subject,
+            headers: None,
+            body: body.into(),
+        }
+    }
+}
+
 /// What one caller does.
 pub(crate) trait Work: Send + 'static {
     /// The next request; none when it has nothing left to do.
@@ -52,7 +62,7 @@ impl Sample {
     }
 
     /// All of them as if they were one.
-    pub(crate) fn together<'a>(samples: impl Iterator<Item = &'a Self>) -> Self {
+    pub(crate) fn together<'a>(samples: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut all = Self::default();
         for sample in samples {
             all.times.extend(&sample.times);
@@ -113,11 +123,7 @@ pub(crate) struct Repeated(pub(crate) Shot);
 
 impl Repeated {
     pub(crate) fn new(subject: &str, body: impl Into<Bytes>) -> Self {
-        Self(Shot {
-            subject: subject.into(),
-            headers: None,
-            body: body.into(),
-        })
+        Self(Shot::new(subject.into(), body))
     }
 }
 

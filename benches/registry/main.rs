@@ -12,20 +12,27 @@
 )]
 
 mod bus;
+mod due;
 mod etcd;
 #[path = "../../tests/harness/mod.rs"]
 mod harness;
+mod instances;
+mod large;
 mod load;
 mod measured;
+mod mix;
 mod offers;
 mod plan;
+mod pool;
 mod ports;
 mod report;
 mod responder;
 mod rounds;
+mod sustained;
+mod writes;
 
-use bus::{Bus, Sync};
-use plan::Plan;
+use bus::Setting;
+use plan::{Part, Plan};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -44,13 +51,20 @@ fn main() {
 
 async fn run(plan: &Plan) {
     let mut rows = Vec::new();
-    for sync in [Sync::Lazy, Sync::Always] {
-        let bus = Bus::start(sync, plan).await;
-        for &callers in &plan.callers {
-            rows.extend(rounds::measure(&bus, plan, callers).await);
-        }
-        if let Some(why) = bus.without() {
-            rows.push(report::Row::absent(why));
+    for part in &plan.parts {
+        match part {
+            Part::Writes => {
+                rows.extend(rounds::writes(plan, Setting::Lazy).await);
+                rows.extend(rounds::writes(plan, Setting::Always).await);
+            }
+            Part::Cluster => rows.extend(rounds::writes(plan, Setting::Cluster).await),
+            Part::Instances => rows.extend(instances::measure(plan).await),
+            Part::Offers => rows.extend(rounds::offers(plan).await),
+            Part::Pool => rows.extend(pool::measure(plan).await),
+            Part::Mix => rows.extend(mix::measure(plan).await),
+            Part::Due => rows.extend(due::measure(plan).await),
+            Part::Large => rows.extend(large::measure(plan).await),
+            Part::Sustained => rows.extend(sustained::measure(plan).await),
         }
     }
     report::print(&rows, plan);

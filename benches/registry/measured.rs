@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bus::Sync;
+use super::bus::Setting;
 use super::load::Sample;
 use super::plan::Plan;
 
@@ -16,9 +16,11 @@ pub(crate) enum What {
     LeaseNamed,
     Heartbeat,
     Release,
-    Sized,
+    DescribedBytes,
     Describe,
+    PageBytes,
     Page,
+    FirstBytes,
     PageFirst,
     PageMiddle,
     Direct,
@@ -37,7 +39,7 @@ pub(crate) enum Beside {
 }
 
 impl What {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Echo,
         Self::Write,
         Self::Etcd,
@@ -45,9 +47,11 @@ impl What {
         Self::LeaseNamed,
         Self::Heartbeat,
         Self::Release,
-        Self::Sized,
+        Self::DescribedBytes,
         Self::Describe,
+        Self::PageBytes,
         Self::Page,
+        Self::FirstBytes,
         Self::PageFirst,
         Self::PageMiddle,
         Self::Direct,
@@ -55,56 +59,67 @@ impl What {
     ];
 
     /// What it is measured beside, and the ratios to reach: of the single caller at most that, of many at least that.
-    pub(crate) fn beside(self, sync: Sync, callers: usize) -> Vec<(Beside, Option<f64>)> {
+    pub(crate) fn beside(self, setting: Setting, callers: usize) -> Vec<(Beside, Option<f64>)> {
         let beside = match self {
-            Self::Echo | Self::Write | Self::Etcd | Self::Sized | Self::Page | Self::Direct => {
+            Self::Echo
+            | Self::Write
+            | Self::Etcd
+            | Self::DescribedBytes
+            | Self::PageBytes
+            | Self::FirstBytes
+            | Self::Direct => {
                 return Vec::new();
             }
-            Self::Lease | Self::LeaseNamed | Self::Heartbeat | Self::Release => match sync {
-                Sync::Lazy => Beside::EchoAndWrite,
-                Sync::Always => Beside::Write,
+            Self::Lease | Self::LeaseNamed | Self::Heartbeat | Self::Release => match setting {
+                Setting::Lazy => Beside::EchoAndWrite,
+                Setting::Always | Setting::Cluster => Beside::Write,
             },
-            Self::Describe => Beside::One(Self::Sized),
-            Self::PageFirst | Self::PageMiddle => Beside::One(Self::Page),
+            Self::Describe => Beside::One(Self::DescribedBytes),
+            Self::Page => Beside::One(Self::PageBytes),
+            Self::PageFirst | Self::PageMiddle => Beside::One(Self::FirstBytes),
             Self::Invoke => Beside::One(Self::Direct),
         };
-        let mut all = vec![(beside, self.aim(sync, callers))];
-        if (self, sync) == (Self::Lease, Sync::Always) {
-            let aim = match callers {
-                1 => None,
-                ..=Plan::READING_MAX => Some(4.0),
-                _ => Some(8.0),
-            };
-            all.push((Beside::One(Self::Etcd), aim));
+        let mut all = vec![(beside, self.aim(setting, callers))];
+        if (self, setting) == (Self::Lease, Setting::Always) {
+            all.push((Beside::One(Self::Etcd), by_callers(callers, None, 4.0, 8.0)));
         }
         all
     }
 
-    fn aim(self, sync: Sync, callers: usize) -> Option<f64> {
-        let more = callers > Plan::READING_MAX;
-        Some(match (self, callers, sync) {
-            (Self::Lease | Self::LeaseNamed | Self::PageFirst | Self::PageMiddle, 1, _) => 1.25,
-            (Self::Lease | Self::LeaseNamed, _, Sync::Lazy) if !more => 0.8,
-            (Self::Lease | Self::LeaseNamed, _, Sync::Always) => {
-                if more {
-                    4.0
-                } else {
-                    2.5
-                }
+    fn aim(self, setting: Setting, callers: usize) -> Option<f64> {
+        match (self, setting) {
+            (Self::Lease | Self::LeaseNamed, Setting::Lazy) => {
+                by_callers(callers, Some(1.25), 0.8, None)
             }
-            (Self::Heartbeat, 2.., Sync::Lazy) if !more => 1.0,
-            (Self::Heartbeat, 2.., Sync::Always) => {
-                if more {
-                    6.0
-                } else {
-                    4.0
-                }
+            (Self::Lease | Self::LeaseNamed, Setting::Always) => {
+                by_callers(callers, Some(1.25), 2.5, 4.0)
             }
-            (Self::Describe | Self::PageFirst | Self::PageMiddle, 2.., _) => 0.8,
-            (Self::Invoke, 1, _) => 2.3,
-            (Self::Invoke, _, _) => 0.35,
-            _ => return None,
-        })
+            (Self::Lease | Self::LeaseNamed, Setting::Cluster) => {
+                by_callers(callers, None, 1.0, 1.3)
+            }
+            (Self::Heartbeat, Setting::Lazy) => by_callers(callers, None, 1.0, None),
+            (Self::Heartbeat, Setting::Always) => by_callers(callers, None, 4.0, 6.0),
+            (Self::Describe, _) => by_callers(callers, None, 0.8, None),
+            (Self::Page | Self::PageFirst | Self::PageMiddle, _) => {
+                by_callers(callers, None, 0.5, None)
+            }
+            (Self::Invoke, _) => by_callers(callers, Some(2.3), 0.35, None),
+            _ => None,
+        }
+    }
+}
+
+/// One caller's, that of many, and that of more.
+fn by_callers(
+    callers: usize,
+    one: impl Into<Option<f64>>,
+    many: impl Into<Option<f64>>,
+    more: impl Into<Option<f64>>,
+) -> Option<f64> {
+    match callers {
+        1 => one.into(),
+        ..=Plan::READING_MAX => many.into(),
+        _ => more.into(),
     }
 }
 

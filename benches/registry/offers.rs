@@ -1,11 +1,10 @@
 //! Nodes and tools: what is listed, described and invoked.
 
-use async_nats::{Client, RequestErrorKind};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::harness::{Caller, node, tool};
-use super::load::Repeated;
+use super::load::{Repeated, Shot};
 use super::plan::{NODE_TOOLS, Plan};
 use super::responder::{SIZED, TOOL};
 
@@ -14,77 +13,86 @@ const DESCRIBED_TOOLS: usize = 20;
 /// Tools of a page, where a request does not say.
 const PAGE_TOOLS: usize = 100;
 
-/// Requests about nodes and tools, with what each is measured beside.
-pub(crate) struct Offers {
+/// Requests to a registry with 100 tools.
+pub(crate) struct Few {
     /// Of a node with 20 tools.
     pub(crate) describe: Repeated,
-    /// Answered by nothing but as many bytes.
-    pub(crate) sized: Repeated,
     /// A page of the 100 tools that there are.
     pub(crate) page: Repeated,
+}
+
+impl Few {
+    pub(crate) async fn announce(caller: &Caller) -> Self {
+        let tools = (0..DESCRIBED_TOOLS).map(|n| contract(&format!("described-{n}")));
+        register(caller, "described", tools.collect()).await;
+        let tools = (DESCRIBED_TOOLS + 1..PAGE_TOOLS).map(|n| small(&format!("other-{n}")));
+        register(caller, "others", tools.collect()).await;
+        register(caller, "provider", vec![echoing()]).await;
+        let page = caller.get("tool.list", json!({})).await;
+        assert_eq!(page["items"].as_array().unwrap().len(), PAGE_TOOLS);
+        assert_eq!(page.get("next_cursor"), None, "they are {PAGE_TOOLS}");
+        Self {
+            describe: request(caller, "describe", &json!({"node_id": "described"})),
+            page: request(caller, "tool.list", &json!({})),
+        }
+    }
+}
+
+/// Requests about nodes and tools, with what each is measured beside.
+pub(crate) struct Offers {
+    pub(crate) few: Few,
     /// The first page of many tools.
     pub(crate) first: Repeated,
     /// A page from the middle of many tools.
     pub(crate) middle: Repeated,
+    /// Answered by nothing but as many bytes as a description, a page of few tools, a page of many.
+    pub(crate) described_bytes: Repeated,
+    pub(crate) page_bytes: Repeated,
+    pub(crate) first_bytes: Repeated,
     /// A request to a tool.
     pub(crate) direct: Repeated,
-    /// The same through the registry, where that is served.
-    pub(crate) invoke: Option<Repeated>,
+    /// The same through the registry.
+    pub(crate) invoke: Repeated,
 }
 
 impl Offers {
     /// Announces the nodes, to a registry with few tools and to one with many.
-    pub(crate) async fn announce(few: &Caller, plan: &Plan) -> Self {
-        let mut many = few.clone();
-        "onex.large.registry.v1".clone_into(&mut many.prefix);
-        for n in 0..plan.nodes {
+    pub(crate) async fn announce(caller: &Caller, many: &Caller, plan: &Plan) -> Self {
+        for n in 0..plan.tool_nodes {
             let tools = (0..NODE_TOOLS).map(|k| small(&format!("tool-{n:03}-{k:03}")));
-            register(&many, &format!("node-{n:03}"), tools.collect()).await;
+            register(many, &format!("node-{n:03}"), tools.collect()).await;
         }
-        let tools = (0..DESCRIBED_TOOLS).map(|n| contract(&format!("described-{n}")));
-        register(few, "described", tools.collect()).await;
-        let tools = (DESCRIBED_TOOLS + 1..PAGE_TOOLS).map(|n| small(&format!("other-{n}")));
-        register(few, "others", tools.collect()).await;
-        register(few, "provider", vec![echoing()]).await;
-
-        let page = few.get("tool.list", json!({})).await;
-        assert_eq!(page["items"].as_array().unwrap().len(), PAGE_TOOLS);
-        assert_eq!(page.get("next_cursor"), None, "they are {PAGE_TOOLS}");
         let mut cursor = Value::Null;
-        for _ in 0..plan.nodes / 2 {
+        for _ in 0..plan.tool_nodes / 2 {
             let page = many.get("tool.list", json!({"cursor": cursor})).await;
             cursor = page["next_cursor"].clone();
         }
-        let about = json!({"node_id": "described"});
-        let described = few.reply("describe", &[], about.to_string()).await;
-        let size = described.body.to_string().len();
+        let few = Few::announce(caller).await;
+        let first = request(many, "tool.list", &json!({}));
         let arguments = json!({"text": "what is said", "times": 3});
         let call = json!({"tool_name": "echo", "arguments": arguments});
-        let invoke = request(few, "tool.invoke", &call);
         Self {
-            describe: request(few, "describe", &about),
-            sized: Repeated::new(&format!("{SIZED}.{size}"), about.to_string()),
-            page: request(few, "tool.list", &json!({})),
-            first: request(&many, "tool.list", &json!({})),
-            middle: request(&many, "tool.list", &json!({"cursor": cursor})),
+            described_bytes: as_large(caller, &few.describe).await,
+            page_bytes: as_large(caller, &few.page).await,
+            first_bytes: as_large(caller, &first).await,
+            few,
+            first,
+            middle: request(many, "tool.list", &json!({"cursor": cursor})),
             direct: Repeated::new(TOOL, arguments.to_string()),
-            invoke: is_served(&few.client, &invoke).await.then_some(invoke),
+            invoke: request(caller, "tool.invoke", &call),
         }
     }
+}
+
+/// The same request to who answers as many bytes.
+async fn as_large(caller: &Caller, asked: &Repeated) -> Repeated {
+    let Shot { subject, body, .. } = asked.0.clone();
+    let reply = caller.client.request(subject, body.clone()).await.unwrap();
+    Repeated::new(&format!("{SIZED}.{}", reply.payload.len()), body)
 }
 
 fn request(caller: &Caller, endpoint: &str, body: &Value) -> Repeated {
     Repeated::new(&caller.subject(endpoint), body.to_string())
-}
-
-/// Whether anybody answers to that.
-async fn is_served(client: &Client, asked: &Repeated) -> bool {
-    let shot = asked.0.clone();
-    match client.request(shot.subject, shot.body).await {
-        Ok(_) => true,
-        Err(error) if error.kind() == RequestErrorKind::NoResponders => false,
-        Err(error) => panic!("{error}"),
-    }
 }
 
 /// It does not end while it is measured.

@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Display};
 
-use super::bus::Sync;
+use super::bus::Setting;
 use super::load::Sample;
 use super::measured::{Beside, Round, What};
-use super::plan::{NODE_TOOLS, Plan};
+use super::plan::Plan;
 
 /// A line of the table.
 pub(crate) struct Row {
@@ -14,6 +14,17 @@ pub(crate) struct Row {
     ratio: Option<Ratio>,
     /// p50, p99 and rate.
     measured: Option<(f64, f64, f64)>,
+}
+
+/// A thing and its yardstick, of which each round measures both.
+pub(crate) struct Pair {
+    pub(crate) yardstick: String,
+    pub(crate) what: String,
+    pub(crate) callers: usize,
+    /// What of both is compared, in words and as a number.
+    pub(crate) to: &'static str,
+    pub(crate) of: fn(&Sample) -> f64,
+    pub(crate) aim: Aim,
 }
 
 /// How a thing stands to its yardstick.
@@ -25,26 +36,9 @@ struct Ratio {
     aim: Option<Aim>,
 }
 
-impl Ratio {
-    fn of(what: What, beside: Beside, aim: Option<f64>, callers: usize, rounds: &[Round]) -> Self {
-        let of_round = |round| of_round(what, beside, callers, round);
-        let mut ratios: Vec<f64> = rounds.iter().map(of_round).collect();
-        ratios.sort_by(f64::total_cmp);
-        Self {
-            median: ratios[ratios.len() / 2],
-            lowest: ratios[0],
-            highest: ratios[ratios.len() - 1],
-            of: said(beside, callers),
-            aim: aim.map(match callers {
-                1 => Aim::AtMost,
-                _ => Aim::AtLeast,
-            }),
-        }
-    }
-}
-
+/// Which ratio is to be reached.
 #[derive(Clone, Copy)]
-enum Aim {
+pub(crate) enum Aim {
     AtMost(f64),
     AtLeast(f64),
 }
@@ -77,54 +71,93 @@ impl Display for What {
             Self::LeaseNamed => "port.lease, request_id",
             Self::Heartbeat => "port.heartbeat",
             Self::Release => "port.release",
-            Self::Sized => "echo of that size",
+            Self::DescribedBytes => "echo as long as describe",
             Self::Describe => "describe, 20 tools",
-            Self::Page => "tool.list, 100 tools",
-            Self::PageFirst => "tool.list, many, first",
-            Self::PageMiddle => "tool.list, many, middle",
+            Self::PageBytes => "echo as long as a page",
+            Self::Page => "tool.list, 100 of 100",
+            Self::FirstBytes => "echo as long as a page of many",
+            Self::PageFirst => "tool.list, 100 of many, first",
+            Self::PageMiddle => "tool.list, 100 of many, middle",
             Self::Direct => "tool, asked directly",
             Self::Invoke => "tool.invoke",
         })
     }
 }
 
+impl Pair {
+    /// Of the yardstick's samples and of the thing's.
+    pub(crate) fn rows(self, rounds: &[(Sample, Sample)]) -> Vec<Row> {
+        let ratios = rounds.iter().map(|(a, b)| (self.of)(b) / (self.of)(a));
+        let (yardstick, what): (Vec<_>, Vec<_>) = rounds.iter().map(|(a, b)| (a, b)).unzip();
+        vec![
+            Row::new(self.yardstick, self.callers).took(&Sample::together(yardstick)),
+            Row::new(self.what, self.callers)
+                .took(&Sample::together(what))
+                .beside(self.to, ratios.collect(), Some(self.aim)),
+        ]
+    }
+}
+
 impl Row {
+    pub(crate) fn new(what: impl Display, callers: usize) -> Self {
+        Self {
+            what: what.to_string(),
+            callers: callers.to_string(),
+            ratio: None,
+            measured: None,
+        }
+    }
+
+    /// How long its requests took.
+    pub(crate) fn took(self, sample: &Sample) -> Self {
+        let measured = (sample.percentile(50), sample.percentile(99), sample.rate());
+        Self {
+            measured: Some(measured),
+            ..self
+        }
+    }
+
+    /// What each round had of it, beside that. Shown is their median.
+    pub(crate) fn beside(self, to: impl Display, mut rounds: Vec<f64>, aim: Option<Aim>) -> Self {
+        rounds.sort_by(f64::total_cmp);
+        let ratio = Ratio {
+            median: rounds[rounds.len() / 2],
+            lowest: rounds[0],
+            highest: rounds[rounds.len() - 1],
+            of: to.to_string(),
+            aim,
+        };
+        Self {
+            ratio: Some(ratio),
+            ..self
+        }
+    }
+
     /// What all rounds say of it: a line for each thing that it is measured beside.
-    pub(crate) fn of(what: What, sync: Sync, callers: usize, rounds: &[Round]) -> Vec<Self> {
+    pub(crate) fn of(what: What, setting: Setting, callers: usize, rounds: &[Round]) -> Vec<Self> {
         let all = Sample::together(rounds.iter().map(|round| &round[&what]));
-        let beside = what.beside(sync, callers).into_iter();
+        let name = match setting {
+            Setting::Lazy => what.to_string(),
+            Setting::Always => format!("{what}, always"),
+            Setting::Cluster => format!("{what}, cluster"),
+        };
+        let row = || Self::new(&name, callers).took(&all);
+        let beside = what.beside(setting, callers).into_iter();
         // Where there is no etcd, nothing is beside it.
         let beside = beside.filter(|(beside, _)| match beside {
             Beside::One(other) => rounds.iter().all(|round| round.contains_key(other)),
             _ => true,
         });
-        let mut ratios: Vec<_> = beside
-            .map(|(beside, aim)| Some(Ratio::of(what, beside, aim, callers, rounds)))
-            .collect();
-        if ratios.is_empty() {
-            ratios.push(None);
-        }
-        let name = match sync {
-            Sync::Lazy => what.to_string(),
-            Sync::Always => format!("{what}, always"),
-        };
-        let row = |ratio| Self {
-            what: name.clone(),
-            callers: callers.to_string(),
-            ratio,
-            measured: Some((all.percentile(50), all.percentile(99), all.rate())),
-        };
-        ratios.into_iter().map(row).collect()
-    }
-
-    /// Of something that this build does not serve.
-    pub(crate) fn absent(what: &str) -> Self {
-        Self {
-            what: format!("{what}: not served by this build"),
-            callers: String::new(),
-            ratio: None,
-            measured: None,
-        }
+        let rows = beside.map(|(beside, aim)| {
+            let ratios = rounds.iter().map(|it| of_round(what, beside, callers, it));
+            let aim = aim.map(match callers {
+                1 => Aim::AtMost,
+                _ => Aim::AtLeast,
+            });
+            row().beside(said(beside, callers), ratios.collect(), aim)
+        });
+        let rows: Vec<_> = rows.collect();
+        if rows.is_empty() { vec![row()] } else { rows }
     }
 
     fn cells(&self) -> [String; 9] {
@@ -134,7 +167,9 @@ impl Row {
         cells[1].clone_from(callers);
         if let Some(ratio) = &self.ratio {
             cells[2] = format!("{:.2}", ratio.median);
-            cells[3] = format!("{:.2}–{:.2}", ratio.lowest, ratio.highest);
+            if ratio.lowest < ratio.highest {
+                cells[3] = format!("{:.2}–{:.2}", ratio.lowest, ratio.highest);
+            }
             cells[4].clone_from(&ratio.of);
             if let Some(aim) = ratio.aim {
                 let reached = if aim.reached(ratio.median) {
@@ -221,12 +256,11 @@ pub(crate) fn print(rows: &[Row], plan: &Plan) {
         .collect();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!(
-        "\n{} of {} aims reached. {} rounds of {} ms each; many callers have {} connections; many tools: {}; {cores} cores.",
+        "\n{} of {} aims reached. {} rounds of {} ms each; many callers have {} connections; {cores} cores.",
         aims.iter().filter(|reached| **reached).count(),
         aims.len(),
-        plan.rounds,
+        plan.rounds_count(),
         plan.window.as_millis(),
         plan.connections,
-        plan.nodes * NODE_TOOLS,
     );
 }

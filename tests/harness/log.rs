@@ -57,6 +57,13 @@ impl Log {
         self.0.get_info().await.unwrap().state.last_sequence
     }
 
+    /// Where the newest complete snapshot begins: a registry that starts reads from there on.
+    pub(crate) async fn snapshot(&self) -> u64 {
+        let message = self.0.get_raw_message(self.last().await).await.unwrap();
+        let header = message.headers.get(ENTRY).unwrap().as_str().to_owned();
+        header.split(' ').nth(3).unwrap().parse().unwrap()
+    }
+
     /// The entries behind `after`: where they are, and what they say.
     async fn entries(&self, after: u64) -> Vec<(u64, Value)> {
         let last = self.last().await;

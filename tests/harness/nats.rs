@@ -53,6 +53,23 @@ impl Nats {
         nats
     }
 
+    /// A cluster of so many, just started: nobody waits until it has a leader.
+    pub(crate) fn cluster(servers: usize) -> Vec<Self> {
+        let ports: Vec<u16> = (0..servers).map(|_| free_port()).collect();
+        let routes: Vec<String> = ports
+            .iter()
+            .map(|port| format!("\"nats://127.0.0.1:{port}\""))
+            .collect();
+        let routes = routes.join(", ");
+        let server = |(index, port): (usize, &u16)| {
+            Self::start_with(&format!(
+                "server_name: n{index}\njetstream {{ store_dir: \"FOLDER/store\" }}\n\
+                 cluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}"
+            ))
+        };
+        ports.iter().enumerate().map(server).collect()
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }

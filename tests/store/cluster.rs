@@ -4,26 +4,9 @@ use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 
-use crate::harness::{Caller, Nats, Registry, free_port, lease_request, until};
+use crate::harness::{Caller, Nats, Registry, lease_request, until};
 use serde_json::json;
 use uuid::Uuid;
-
-/// A cluster of `servers`, just started: nobody waits until it has a leader.
-fn cluster(servers: usize) -> Vec<Nats> {
-    let ports: Vec<u16> = (0..servers).map(|_| free_port()).collect();
-    let routes: Vec<String> = ports
-        .iter()
-        .map(|port| format!("\"nats://127.0.0.1:{port}\""))
-        .collect();
-    let routes = routes.join(", ");
-    let server = |(index, port): (usize, &u16)| {
-        Nats::start_with(&format!(
-            "server_name: n{index}\njetstream {{ store_dir: \"FOLDER/store\" }}\n\
-             cluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}"
-        ))
-    };
-    ports.iter().enumerate().map(server).collect()
-}
 
 const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
 
@@ -35,7 +18,7 @@ async fn replicas(caller: &Caller, stream: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_instances_that_start_at_once_on_a_fresh_cluster_all_start() {
-    let servers = cluster(3);
+    let servers = Nats::cluster(3);
     let started = servers.iter().map(|nats| Registry::spawn_on(nats, &ARGS));
     let mut registries: Vec<Registry> = started.collect();
     for registry in &mut registries {
@@ -66,7 +49,7 @@ async fn three_instances_that_start_at_once_on_a_fresh_cluster_all_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_instances_that_say_how_many_copies_all_start_too() {
-    let servers = cluster(3);
+    let servers = Nats::cluster(3);
     let args = [&ARGS[..], &["--replicas", "3"]].concat();
     let started = servers.iter().map(|nats| Registry::spawn_on(nats, &args));
     let mut registries: Vec<Registry> = started.collect();
@@ -82,7 +65,7 @@ async fn three_instances_that_say_how_many_copies_all_start_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_that_start_at_once_in_a_new_namespace_all_start() {
     const NAMESPACES: usize = 6;
-    let servers = cluster(3);
+    let servers = Nats::cluster(3);
     let _first = Registry::on(&servers[0], &ARGS);
     for n in 0..NAMESPACES {
         let name = format!("n{n}");
@@ -113,7 +96,7 @@ async fn instances_that_start_at_once_in_a_new_namespace_all_start() {
 async fn requests_go_on_when_the_server_that_leads_the_log_is_killed() {
     const ROUNDS: usize = 3;
     const OUTAGE_MAX: Duration = Duration::from_secs(15);
-    let mut servers = cluster(3);
+    let mut servers = Nats::cluster(3);
     let urls: Vec<String> = servers.iter().map(Nats::url).collect();
     let all = urls.join(",");
     let args = [&["--nats", &all], &ARGS[..]].concat();
@@ -167,7 +150,7 @@ async fn requests_go_on_when_the_server_that_leads_the_log_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_of_two_has_two_copies() {
-    let servers = cluster(2);
+    let servers = Nats::cluster(2);
     let registry = Registry::on(&servers[0], &ARGS);
     let caller = Caller::connect(&servers[0].url()).await;
     assert_eq!(replicas(&caller, "KV_onex-registry").await, 2);
