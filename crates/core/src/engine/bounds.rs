@@ -3,6 +3,9 @@
 /// Commands that one entry holds at most: with 300 bytes each they fit [`ENTRY_BYTES_MAX`], and an append of that many
 /// costs the server hardly more than one of a single command.
 pub const ENTRY_COMMANDS_MAX: usize = 512;
+/// What ends because its time is up, in an entry that requests are in, at most: whoever asked waits until all of the entry
+/// is written.
+pub const EXPIRIES_BESIDE_REQUESTS: usize = ENTRY_COMMANDS_MAX / 4;
 /// An entry is closed when it is as long as this, in bytes; the last command may exceed it.
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
 /// How long an append is waited for before the same is sent again, in milliseconds.

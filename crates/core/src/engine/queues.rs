@@ -17,14 +17,14 @@ use crate::{
 };
 
 use super::{
-    bounds::{CONFIRM_MILLIS, ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX},
+    bounds::{CONFIRM_MILLIS, ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, EXPIRIES_BESIDE_REQUESTS},
     io::{Job, Output},
     room::Room,
 };
 
 /// Of an entry so many commands are left to others by renewals.
 const OTHERS_SHARE: usize = ENTRY_COMMANDS_MAX / 4;
-/// Of an entry so many commands are left to leases whose time is up.
+/// Of an entry so many commands are left to what ends because its time is up.
 const EXPIRIES_SHARE: usize = ENTRY_COMMANDS_MAX / 8;
 
 /// What waits to be decided.
@@ -130,7 +130,7 @@ impl Queues {
         }
         let early = !txn.state.mechanisms.on(Mechanism::RequestsBeforeTimers);
         if early {
-            expire(txn, local, &mut self.expiries, room.closed_bytes());
+            expire(txn, local, &mut self.expiries, ENTRY_COMMANDS_MAX, room);
         }
         let commands_max = ENTRY_COMMANDS_MAX - self.expiries.len().min(EXPIRIES_SHARE);
         let upkeep_max = commands_max - self.others.len().min(OTHERS_SHARE);
@@ -167,7 +167,12 @@ impl Queues {
             out,
         );
         if self.upkeep.is_empty() && !early {
-            expire(txn, local, &mut self.expiries, room.closed_bytes());
+            let beside = if done.is_empty() {
+                ENTRY_COMMANDS_MAX
+            } else {
+                EXPIRIES_BESIDE_REQUESTS
+            };
+            expire(txn, local, &mut self.expiries, beside, room);
         }
         done
     }
@@ -255,9 +260,16 @@ fn is_late(job: &Job, now: Now) -> bool {
     job.deadline <= now.mono
 }
 
-/// Ends leases whose time is up, as many as the entry has room for.
-fn expire(txn: &mut Txn<'_>, local: &Local, expiries: &mut VecDeque<Key>, bytes_max: usize) {
-    while txn.len() < ENTRY_COMMANDS_MAX && txn.bytes() < bytes_max {
+/// Ends what is due, at most `most`, as many as the entry has room for.
+fn expire(
+    txn: &mut Txn<'_>,
+    local: &Local,
+    expiries: &mut VecDeque<Key>,
+    most: usize,
+    room: &Room,
+) {
+    let commands_max = txn.len().saturating_add(most).min(ENTRY_COMMANDS_MAX);
+    while txn.len() < commands_max && txn.bytes() < room.closed_bytes() {
         let Some(key) = expiries.pop_front() else {
             return;
         };

@@ -5,7 +5,7 @@ use onex_types::entry::Sequence;
 use crate::{
     call::{Executed, ExecutionStatus},
     command::Refusal,
-    engine::{JobId, Limits},
+    engine::{EXPIRIES_BESIDE_REQUESTS, JobId, Limits},
     entry::{CommandRecord, Entry, EventKind, Reported},
     execution::RUN_LATE_MILLIS,
     mechanism::{Mechanism, Mechanisms},
@@ -238,4 +238,28 @@ fn events_say_what_was_executed_by_whom_and_how_it_ended() {
     // What certainly was not executed does not count; the other one counts for the node that answered.
     assert_eq!(stage.counts(0, "calc"), (0, 0));
     assert_eq!(stage.counts(0, "calc.two"), (1, 1));
+}
+
+#[test]
+fn ends_that_are_due_at_once_leave_room_for_who_waits() {
+    let mut stage = stage(1, Mechanisms::default());
+    let all = 240;
+    for n in 0..all {
+        stage.ask(0, begin_run(n));
+    }
+    stage.settle();
+    // A request's entry is under way when the time of all is up, and another one comes.
+    stage.pass(TIMEOUT + RUN_LATE_MILLIS - 100);
+    stage.settle();
+    stage.ask(0, begin_run(all));
+    stage.pass(900);
+    let waits = stage.ask(0, begin_run(all + 1));
+    stage.arrive_acked().unwrap();
+    stage.arrive_acked().unwrap();
+    assert!(stage.reply(waits).is_some());
+    let entry = &stage.store.get(stage.store.last()).unwrap().bytes;
+    let entry: Entry = serde_json::from_slice(entry).unwrap();
+    assert_eq!(entry.cmds.len(), 1 + EXPIRIES_BESIDE_REQUESTS);
+    stage.settle();
+    assert_eq!(stage.engine(0).state().indexes.runs(), 2);
 }
