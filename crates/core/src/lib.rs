@@ -43,6 +43,7 @@ pub mod record_parts;
 pub mod settings;
 pub mod slot;
 pub mod state;
+mod timers;
 pub mod trust;
 pub mod txn;
 

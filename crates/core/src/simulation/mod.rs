@@ -34,6 +34,7 @@ mod schedules_sets;
 mod schedules_settings;
 mod schedules_start;
 mod schedules_store;
+mod schedules_trust;
 mod schedules_waiting;
 mod stage;
 mod stage_calls;
