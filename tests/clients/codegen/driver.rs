@@ -4,9 +4,8 @@ mod tools;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use onex_registry::{
-    Client,
-    client::Error,
+use onex_client::{
+    Client, Error,
     protocol::{error::ErrorCode, invoke::Executed, names::Namespace},
 };
 use tools::*;
