@@ -97,7 +97,6 @@ const NEVER_STORED: &[(&str, &str)] = &[
     ("put.member", "no request asks for several ports yet"),
     ("put.pool", "no request changes a host's ranges yet"),
     ("put.format", "there is one format"),
-    ("put.counts", "a change `add` makes them and adds to them"),
 ];
 
 /// Kinds of complaints that are printed, and characters of one.
@@ -492,10 +491,7 @@ fn change_of(kind: &str) -> String {
 fn changes(entry: &Value) -> Vec<String> {
     let parts = &entry["$defs"];
     let kinds = parts["Change"]["anyOf"].as_array().unwrap().iter();
-    let kinds = kinds.map(|kind| {
-        let name = kind["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
-        parts[name]["required"][0].as_str().unwrap()
-    });
+    let kinds = kinds.map(|kind| kind["required"][0].as_str().unwrap());
     let records = parts["Record"]["properties"].as_object().unwrap();
     kinds
         .flat_map(|kind| match kind {
