@@ -334,7 +334,7 @@ pub(super) fn transport(text: &str) -> Result<RequestedTransport, Invalid> {
         "tcp" => Ok(RequestedTransport::Tcp),
         "udp" => Ok(RequestedTransport::Udp),
         "both" => Ok(RequestedTransport::Both),
-        _ => Err(Invalid("must be \"tcp\" or \"udp\"".to_owned())),
+        _ => Err(Invalid("must be \"tcp\", \"udp\" or \"both\"".to_owned())),
     }
 }
 

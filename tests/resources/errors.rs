@@ -74,8 +74,9 @@ async fn invalid_request() -> Refused {
     for (body, pointer) in [
         (json!({"node_id": "n", "ttl": 9}), "/ttl"),
         (json!({"epoch": 1}), "/node_id"),
-        (json!({"count": 2}), "/count"),
-        (json!({"transport": "both"}), "/transport"),
+        (json!({"count": 0}), "/count"),
+        (json!({"count": 65}), "/count"),
+        (json!({"transport": "all"}), "/transport"),
         (json!({"exact": true}), "/preferred_port"),
         (json!({"labels": vec!["x"; 17]}), "/labels"),
     ] {

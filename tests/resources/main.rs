@@ -26,4 +26,5 @@ mod leases;
 mod many;
 mod nodes;
 mod races;
+mod sets;
 mod trust;

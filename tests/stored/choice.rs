@@ -636,6 +636,7 @@ impl Choice {
                 lease_id: lease.lease_id,
                 host: &key.host,
                 transport: Transport::ALL[self.next(2)],
+                transports: self.maybe(lease.transports.clone()).unwrap_or_default(),
                 ports: &lease.ports,
                 protocol: &lease.protocol,
                 labels: &lease.labels,

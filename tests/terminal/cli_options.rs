@@ -118,6 +118,39 @@ fn a_lease_is_shown_as_a_port_or_as_variables() {
     }
 }
 
+#[test]
+fn a_set_is_leased_shown_and_given_back_as_one() {
+    let registry = Registry::start(&["--ports", "20080-20089", "--host", "here", "--no-probe"]);
+    let user = User::of(&registry);
+    let line = "port lease --host here --count 3 --contiguous --port 20082 --name db";
+    assert_eq!(
+        user.run(&format!("{line} --both -o port")).exits(0).stdout,
+        "20082\n20083\n20084\n"
+    );
+    let listed = user.run("port list").exits(0).stdout;
+    assert!(listed.contains("20082-20084/tcp+udp"), "{listed}");
+    let wrong = user.run(&format!("{line} --both -o json")).json_error(1);
+    assert_eq!(wrong["code"], "PORT_UNAVAILABLE");
+    // By any of its ports.
+    user.run("port release --host here --port 20083").exits(0);
+    let env = user.run(&format!("{line} -o env")).exits(0).stdout;
+    let begin = "PORT=20082\nPORTS=20082,20083,20084\nONEX_PORT_DB=20082\n";
+    assert!(env.starts_with(begin), "{env}");
+    let none = user.run("port lease --host here --count 6 --contiguous -o json");
+    let none = none.json_error(75);
+    assert_eq!(none["code"], "RESOURCE_EXHAUSTED");
+    let message = none["message"].as_str().unwrap();
+    assert!(message.contains("6 neighbouring ports"), "{message}");
+    for wrong in [
+        "--count 0",
+        "--count 65",
+        "--contiguous",
+        "--both --transport udp",
+    ] {
+        user.run(&format!("port lease {wrong}")).exits(2);
+    }
+}
+
 /// The command line, started; `await_note` returns when it says that it waits.
 /// As everywhere; a port that is only preferred is said so.
 #[test]

@@ -107,6 +107,11 @@ impl LeaseGuard {
         self.lease.port
     }
 
+    /// All its ports.
+    pub fn ports(&self) -> &[Port] {
+        &self.lease.ports
+    }
+
     /// Higher than that of every earlier lease of the port. It stays as long as the lease does.
     pub fn fencing_token(&self) -> u64 {
         self.lease.fencing_token

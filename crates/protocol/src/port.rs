@@ -1,6 +1,7 @@
 //! Requests and replies of the `port.*` endpoints.
 
 use jiff::Timestamp;
+pub use onex_types::bounds::LEASE_PORTS_MAX;
 use onex_types::ids::{
     Host, Invalid, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId, Token, Transport,
     Ttl,
@@ -19,8 +20,9 @@ pub const PAGE_ITEMS_MAX: u16 = 1_000;
 /// Items of a page that asks for no number.
 pub const PAGE_ITEMS_DEFAULT: u16 = 100;
 
-/// In which port space: `tcp` or `udp`. `both` is part of the protocol and not offered yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// In which port space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(rename_all = "lowercase")]
 pub enum RequestedTransport {
     /// TCP.
@@ -46,20 +48,20 @@ pub struct LeaseRequest {
     /// the registry's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
-    /// `tcp` (default) or `udp`.
+    /// `tcp` (default), `udp`, or `both`: the same numbers in both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Transport>")]
     pub transport: Option<RequestedTransport>,
-    /// Tried first.
+    /// Tried first; of several, the first one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preferred_port: Option<Port>,
     /// Only the preferred port will do. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exact: Option<bool>,
-    /// How many ports: 1, which is the default. More are part of the protocol and not offered yet.
+    /// How many ports: all of them, or none. One lease, one heartbeat. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = LEASE_PORTS_MAX))]
     pub count: Option<u16>,
-    /// Whether several ports have to be neighbours. Default false.
+    /// Whether they have to follow one another, from `port` on. Default false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contiguous: Option<bool>,
     /// The node that the lease ends with, which must be yours and live. It then needs no heartbeat of its own
@@ -298,8 +300,11 @@ pub struct LeaseReply {
     pub ports: Vec<Port>,
     /// Where.
     pub host: Host,
-    /// In which port space.
+    /// In which port space; of a lease in both, `tcp`.
     pub transport: Transport,
+    /// The port spaces in which it holds its ports; absent where that is the only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transports: Vec<Transport>,
     /// What is spoken there.
     pub protocol: Token,
     /// Whose.

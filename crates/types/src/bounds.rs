@@ -9,5 +9,8 @@ pub const NODE_TOOLS_MAX: usize = 256;
 /// Regular expressions in all tools of one node, at most: a short one may take long to compile.
 pub const NODE_PATTERNS_MAX: usize = 256;
 
+/// Ports of one lease in each port space, at most.
+pub const LEASE_PORTS_MAX: u16 = 64;
+
 /// Names and addresses that one host may have beside its own name.
 pub const ALIASES_MAX: usize = 128;

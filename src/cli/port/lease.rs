@@ -19,7 +19,7 @@ use crate::{
         typed::argument,
         variables,
     },
-    protocol::port::{Availability, LeaseReply, LeaseRequest, RequestedTransport},
+    protocol::port::{Availability, LEASE_PORTS_MAX, LeaseReply, LeaseRequest, RequestedTransport},
 };
 
 use super::rows;
@@ -28,6 +28,8 @@ use super::rows;
 const ASK_AGAIN_MAX: Duration = Duration::from_secs(1);
 /// And at least.
 const ASK_AGAIN_MIN: Duration = Duration::from_millis(50);
+/// The variable with all ports of a lease that has several, with commas between them.
+const VARIABLE_PORTS: &str = "PORTS";
 /// The variable with the lease's id.
 const VARIABLE_LEASE_ID: &str = "ONEX_LEASE_ID";
 
@@ -38,6 +40,7 @@ const VARIABLE_LEASE_ID: &str = "ONEX_LEASE_ID";
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  onex port lease --name api --ttl 10m\n  \
         onex port lease --port 20080 --protocol http -o json\n  \
+        onex port lease --count 3 --contiguous -o port\n  \
         export $(onex port lease --name api --wait 30s -o env)")]
 pub(in crate::cli) struct Lease {
     /// Your name for it: you get the same port again when it is free, and others can resolve it.
@@ -54,9 +57,18 @@ pub(in crate::cli) struct Lease {
     /// Machine that it will be bound on [env: ONEX_HOST] [default: this machine].
     #[arg(long, value_name = "NAME", value_parser = host::parse)]
     host: Option<Host>,
-    /// In which port space: tcp or udp [default: tcp].
+    /// In which port space: tcp, udp or both [default: tcp].
     #[arg(long, value_parser = parse::transport)]
     transport: Option<RequestedTransport>,
+    /// The same number in both port spaces: as --transport both.
+    #[arg(long, conflicts_with = "transport")]
+    both: bool,
+    /// How many ports, 1 to 64: all of them, or none [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(LEASE_PORTS_MAX)))]
+    count: Option<u16>,
+    /// Only ports that follow one another.
+    #[arg(long, requires = "count")]
+    contiguous: bool,
     /// The only port that will do.
     #[arg(long, value_name = "PORT", value_parser = parse::port, group = "which")]
     port: Option<Port>,
@@ -110,14 +122,21 @@ impl Lease {
             .map(|id| argument(("--requester", id.to_string())));
         let host = self.host.as_ref();
         let host = host.map(|host| argument(("--host", host.to_string())));
-        let udp = self.transport == Some(RequestedTransport::Udp);
+        let udp = self.transport() == Some(RequestedTransport::Udp);
         let transport = udp.then(|| argument(("--transport", "udp".to_owned())));
         let place = host.into_iter().chain(transport).collect();
         (requester.unwrap_or_default(), place)
     }
 
+    fn transport(&self) -> Option<RequestedTransport> {
+        self.both
+            .then_some(RequestedTransport::Both)
+            .or(self.transport)
+    }
+
     fn request(self, request_id: RequestId) -> Result<LeaseRequest, Failure> {
-        let protocol = match (self.protocol, self.transport) {
+        let transport = self.transport();
+        let protocol = match (self.protocol, transport) {
             (Some(protocol), _) => protocol,
             (None, transport) => default_protocol(transport)
                 .parse()
@@ -128,11 +147,11 @@ impl Lease {
             protocol,
             ttl: self.ttl,
             host: Some(host::meant(self.host)?),
-            transport: self.transport,
+            transport,
             preferred_port: self.port.or(self.preferred_port),
             exact: (self.exact || self.port.is_some()).then_some(true),
-            count: None,
-            contiguous: None,
+            count: self.count,
+            contiguous: self.contiguous.then_some(true),
             node_id: None,
             epoch: None,
             name: self.name,
@@ -184,8 +203,13 @@ fn lines(lease: &LeaseReply, format: Format) -> Vec<String> {
             let port = lease.port;
             let named = lease.name.as_ref();
             let named = named.map(|name| format!("{}={port}", variables::of(name)));
+            let several = (lease.ports.len() > 1).then(|| {
+                let ports: Vec<String> = lease.ports.iter().map(ToString::to_string).collect();
+                format!("{VARIABLE_PORTS}={}", ports.join(","))
+            });
             [format!("{}={port}", variables::FIRST)]
                 .into_iter()
+                .chain(several)
                 .chain(named)
                 .chain([format!("{VARIABLE_LEASE_ID}={}", lease.lease_id)])
                 .collect()

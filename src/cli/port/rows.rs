@@ -1,6 +1,6 @@
 //! A line for each lease.
 
-use onex_types::ids::RequesterId;
+use onex_types::{ids::RequesterId, ports::PortRange};
 
 use crate::{
     cli::{
@@ -88,9 +88,27 @@ pub(super) fn show(session: &Session, lease: &LeaseReply) -> Result<(), Failure>
     )
 }
 
-/// The port with its transport: `20000/tcp`.
+/// The ports with their transport: `20000/tcp`, `20000-20002,20010/tcp+udp`.
 pub(in crate::cli) fn address(lease: &LeaseReply) -> String {
-    format!("{}/{}", lease.port, lease.transport)
+    let mut ranges: Vec<PortRange> = Vec::new();
+    for port in &lease.ports {
+        match ranges.last_mut() {
+            Some(range) if range.last.number().checked_add(1) == Some(port.number()) => {
+                range.last = *port;
+            }
+            _ => ranges.push(PortRange {
+                first: *port,
+                last: *port,
+            }),
+        }
+    }
+    let ports: Vec<String> = ranges.iter().map(ToString::to_string).collect();
+    let transports: Vec<&str> = if lease.transports.is_empty() {
+        vec![lease.transport.as_str()]
+    } else {
+        lease.transports.iter().map(|it| it.as_str()).collect()
+    };
+    format!("{}/{}", ports.join(","), transports.join("+"))
 }
 
 /// What is left of a lease. One whose time is up has not ended before the registry says so.

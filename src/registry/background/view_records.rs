@@ -12,6 +12,7 @@ use onex_core::{
 use onex_types::{ids::NodeId, key::PortKey};
 
 use crate::protocol::port::LeaseStatus;
+use crate::registry::queries::in_both;
 use crate::registry::stored::view::{
     EndedView, LeaseView, LiveStatus, LiveView, NodeView, PortView,
 };
@@ -94,6 +95,7 @@ fn lease_view<'a>(
         lease_id: lease.lease_id,
         host: &key.host,
         transport: key.transport,
+        transports: in_both(lease),
         ports: &lease.ports,
         protocol: &lease.protocol,
         labels: &lease.labels,

@@ -22,7 +22,7 @@ use crate::{
         frame::{Parsed, digest},
         port::{
             EndStatus, HEARTBEAT_LEASES_MAX, HeartbeatReply, HeartbeatRequest, LEASE_LABELS_MAX,
-            LeaseReply, LeaseRequest, Lost, ReleaseReply, ReleaseRequest, Renewed,
+            LEASE_PORTS_MAX, LeaseReply, LeaseRequest, Lost, ReleaseReply, ReleaseRequest, Renewed,
             RequestedTransport,
         },
     },
@@ -248,11 +248,10 @@ fn grant_request(
             "node_id is required with epoch: it says which life of that node the lease ends with",
         ));
     }
-    if request.count.is_some_and(|count| count != 1) {
-        return Err(Error::invalid(
-            "/count",
-            "must be 1: sets of ports are not offered by this version",
-        ));
+    let count = request.count.unwrap_or(1);
+    if !(1..=LEASE_PORTS_MAX).contains(&count) {
+        let message = format!("must be 1 to {LEASE_PORTS_MAX}, not {count}");
+        return Err(Error::invalid("/count", message).with("limit", LEASE_PORTS_MAX));
     }
     if request.labels.len() > LEASE_LABELS_MAX {
         let message = format!("must be at most {LEASE_LABELS_MAX}");
@@ -265,15 +264,10 @@ fn grant_request(
             "preferred_port is required with exact",
         ));
     }
-    let transport = match request.transport.unwrap_or_default() {
-        RequestedTransport::Tcp => Transport::Tcp,
-        RequestedTransport::Udp => Transport::Udp,
-        RequestedTransport::Both => {
-            return Err(Error::invalid(
-                "/transport",
-                "must be \"tcp\" or \"udp\": both is not offered by this version",
-            ));
-        }
+    let (transport, both) = match request.transport.unwrap_or_default() {
+        RequestedTransport::Tcp => (Transport::Tcp, false),
+        RequestedTransport::Udp => (Transport::Udp, false),
+        RequestedTransport::Both => (Transport::Tcp, true),
     };
     let mut labels = request.labels;
     labels.sort();
@@ -293,9 +287,9 @@ fn grant_request(
         owner,
         host: host.unwrap_or_else(own),
         transport,
-        both: false,
-        count: 1,
-        contiguous: false,
+        both,
+        count,
+        contiguous: request.contiguous.unwrap_or(false),
         preferred: request.preferred_port,
         exact,
         name: request.name,

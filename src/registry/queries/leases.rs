@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use onex_core::{command::Held, key::Key, record::Lease, state::State};
+use onex_types::ids::Transport;
 use onex_types::{
     ids::{Host, Label, Name, NodeId, Port, RequesterId},
     key::PortKey,
@@ -37,6 +38,7 @@ pub(in crate::registry) fn lease_reply(held: &Held, revision: u64, now: MonoMill
         ports: lease.ports.clone(),
         host: key.host.clone(),
         transport: key.transport,
+        transports: in_both(lease),
         protocol: lease.protocol.clone(),
         requester_id: lease.requester_id,
         assigned_to: lease.requester_id,
@@ -56,6 +58,14 @@ pub(in crate::registry) fn lease_reply(held: &Held, revision: u64, now: MonoMill
         warnings: Vec::new(),
         ignored: Vec::new(),
     }
+}
+
+/// The port spaces of a lease that has its ports in more than one.
+pub(in crate::registry) fn in_both(lease: &Lease) -> Vec<Transport> {
+    let several = lease.transports.len() > 1;
+    several
+        .then(|| lease.transports.clone())
+        .unwrap_or_default()
 }
 
 /// The reply to a grant: with what trying the port said.

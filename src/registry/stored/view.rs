@@ -57,6 +57,9 @@ pub struct LeaseView<'a> {
     pub host: &'a Host,
     /// In which port space.
     pub transport: Transport,
+    /// The port spaces in which the lease has its ports; absent where that is the only one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub transports: Vec<Transport>,
     /// All ports of the lease.
     pub ports: &'a [Port],
     /// What is spoken there.

@@ -256,9 +256,6 @@ impl Action {
     }
 }
 
-/// How many ports one lease may have in each port space.
-pub const LEASE_PORTS_MAX: u16 = 64;
-
 /// The port that somebody asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GrantRequest {
@@ -295,6 +292,18 @@ pub struct GrantRequest {
 }
 
 impl GrantRequest {
+    /// That the pool has not what is asked for, and when it may have it, in milliseconds.
+    pub(crate) fn exhausted(&self, retry_after_ms: u64) -> Refusal {
+        Refusal::Exhausted {
+            host: self.host.clone(),
+            transport: self.transport,
+            both: self.both,
+            count: self.count,
+            contiguous: self.contiguous,
+            retry_after_ms,
+        }
+    }
+
     /// The port spaces, the first one first.
     pub fn transports(&self) -> Vec<Transport> {
         let others = Transport::ALL.into_iter();

@@ -173,12 +173,18 @@ pub enum Refusal {
     #[error("the registration of node {0} with its tools is larger than {1} bytes")]
     NodeTooLarge(NodeId, usize),
     /// No port can be had now.
-    #[error("no {transport} port of the pool of host {host} is free")]
+    #[error("{}", no_port(host, *transport, *both, *count, *contiguous))]
     Exhausted {
         /// The host.
         host: Host,
         /// In which port space.
         transport: Transport,
+        /// And in the other one.
+        both: bool,
+        /// How many together.
+        count: u16,
+        /// As neighbours.
+        contiguous: bool,
         /// When one may be, in milliseconds.
         retry_after_ms: u64,
     },
@@ -256,5 +262,29 @@ fn roughly(millis: u64) -> String {
     match millis.div_ceil(1_000) {
         seconds @ 0..7_200 => format!("{seconds} seconds"),
         seconds => format!("{} hours", seconds.div_ceil(3_600)),
+    }
+}
+
+/// That a pool has not the ports that were asked for.
+fn no_port(host: &Host, transport: Transport, both: bool, count: u16, contiguous: bool) -> String {
+    let kind = if both {
+        "port that is free in tcp and udp".to_owned()
+    } else {
+        format!("{transport} port")
+    };
+    match (count, both) {
+        (..=1, false) => format!("no {kind} of the pool of host {host} is free"),
+        (..=1, true) => format!("the pool of host {host} has no {kind}"),
+        _ => {
+            let neighbouring = if contiguous { "neighbouring " } else { "" };
+            let where_free = if both {
+                "free in tcp and udp".to_owned()
+            } else {
+                format!("{transport} and free")
+            };
+            format!(
+                "the pool of host {host} has no {count} {neighbouring}ports that are {where_free}"
+            )
+        }
     }
 }

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use onex_types::bounds::LEASE_PORTS_MAX;
 use onex_types::{
     ids::{LeaseId, Port},
     key::PortKey,
 };
 
 use crate::{
-    command::{
-        Answer, Command, GrantRequest, LEASE_PORTS_MAX, Refusal, Rollback, Unavailable, bounds,
-    },
+    command::{Answer, Command, GrantRequest, Refusal, Rollback, Unavailable, bounds},
     entry::{Change, EventKind, EventRecord},
     key::{Key, REQUEST_SLOTS_MAX},
     lease::{Lease, LeaseEnd, Remembered},
@@ -202,11 +201,7 @@ fn grant(
     let transports = request.transports();
     let keys = keys(&request.host, &transports, ports);
     let Some((key, others)) = keys.split_first() else {
-        return Err(Refusal::Exhausted {
-            host: request.host.clone(),
-            transport: request.transport,
-            retry_after_ms: RETRY_AFTER_MILLIS,
-        });
+        return Err(request.exhausted(RETRY_AFTER_MILLIS));
     };
     let probe = local.probes.as_ref() == Some(&key.host);
     let mut changes = before;
@@ -315,11 +310,7 @@ pub(super) fn rollback(
             port,
             why: Unavailable::InUse,
         }),
-        _ if *tried >= PORTS_TRIED_MAX => Err(Refusal::Exhausted {
-            host: request.host.clone(),
-            transport: request.transport,
-            retry_after_ms: RETRY_AFTER_MILLIS,
-        }),
+        _ if *tried >= PORTS_TRIED_MAX => Err(request.exhausted(RETRY_AFTER_MILLIS)),
         _ => elsewhere(txn, command, request, &back),
     };
     match next {

@@ -50,11 +50,7 @@ pub(super) fn choose(
         txn.state.pool_mut(&request.host, transport);
     }
     let found = |ports: Option<Vec<Port>>| {
-        ports.ok_or_else(|| Refusal::Exhausted {
-            host: request.host.clone(),
-            transport: request.transport,
-            retry_after_ms: retry_after(txn, request),
-        })
+        ports.ok_or_else(|| request.exhausted(retry_after(txn, request)))
     };
     let names = &other_names(txn, &request.host);
     if let Some(port) = request.preferred {

@@ -22,7 +22,7 @@ use crate::protocol::{
     },
 };
 
-use super::super::super::on_the_wire::attempt;
+use super::super::super::{on_the_wire::attempt, queries::in_both};
 
 /// An event before it is encoded.
 pub(super) struct ChangeEvent {
@@ -101,13 +101,12 @@ fn of_port(change: &Change, key: &PortKey, event: &EventRecord) -> PortEvent {
     };
     let lease: Option<&Lease> = lease.map(|lease| &**lease);
     let several = lease.filter(|lease| lease.ports.len() > 1);
-    let both = lease.filter(|lease| lease.transports.len() > 1);
     PortEvent {
         host: key.host.clone(),
         transport: key.transport,
         port: key.port,
         ports: several.map_or_else(Vec::new, |lease| lease.ports.clone()),
-        transports: both.map_or_else(Vec::new, |lease| lease.transports.clone()),
+        transports: lease.map(in_both).unwrap_or_default(),
         old_port: event.old_port,
         lease_id: lease.map(|lease| lease.lease_id),
         requester_id: lease.map(|lease| lease.requester_id),
