@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 
-use crate::harness::{Caller, Nats, Registry, lease_request, until};
+use crate::harness::{Caller, Nats, Refused, Registry, lease_request, until};
+use onex_registry::protocol::error::ErrorCode;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -146,6 +147,97 @@ async fn requests_go_on_when_the_server_that_leads_the_log_is_killed() {
         "{outages:?}"
     );
     assert!(registries.iter_mut().all(Registry::runs));
+}
+
+/// What a request that is sent again until it is answered got: nothing while nobody answers.
+async fn answered(caller: &Caller, more: serde_json::Value) -> Option<Result<u64, Refused>> {
+    let body = lease_request(Uuid::new_v4(), more).to_string();
+    let reply = caller.send("port.lease", HeaderMap::new(), body, Duration::from_secs(3));
+    let outcome = reply.await.ok()?.outcome();
+    Some(outcome.map(|lease| lease["port"].as_u64().unwrap()))
+}
+
+/// All leases that whoever answers on that connection knows of, by their ports.
+async fn held(caller: &Caller) -> Vec<u64> {
+    let page = caller.get("port.list", json!({"limit": 1_000})).await;
+    let items = page["items"].as_array().unwrap().iter();
+    items.map(|lease| lease["port"].as_u64().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_majority_nothing_is_granted_and_with_one_all_goes_on() {
+    let mut servers = Nats::cluster(3);
+    let urls: Vec<String> = servers.iter().map(Nats::url).collect();
+    let args = [&["--nats", &urls.join(",")], &ARGS[..]].concat();
+    let mut registries = [Registry::spawn(&args), Registry::spawn(&args)];
+    for registry in &mut registries {
+        registry.await_ready();
+    }
+    let caller = Caller::connect(&servers[0].url()).await;
+    let kept = caller.lease(Uuid::new_v4(), json!({"ttl": 600})).await;
+    for server in &mut servers[1..] {
+        server.kill();
+    }
+    let refused = until("requests to be refused", async || {
+        let outcome = answered(&caller, json!({})).await?;
+        Some(outcome.expect_err("a lease that no majority has"))
+    })
+    .await;
+    assert!(
+        refused.is(ErrorCode::StoreUnavailable),
+        "{:#}",
+        refused.error
+    );
+    for server in &mut servers[1..] {
+        server.start_again();
+    }
+    let port = until("a lease to be granted", async || {
+        answered(&caller, json!({"ttl": 600})).await?.ok()
+    })
+    .await;
+    assert_ne!(json!(port), kept["port"]);
+    let own = json!({"requester_id": kept["requester_id"], "lease_id": kept["lease_id"]});
+    let renewed = caller.get("port.heartbeat", own).await;
+    assert_eq!(renewed["fencing_token"], kept["fencing_token"]);
+    assert!(registries.iter_mut().all(Registry::runs));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_whose_server_stands_still_costs_the_others_nothing() {
+    let servers = Nats::cluster(3);
+    let mut cut_off = Registry::on(&servers[0], &ARGS);
+    let mut other = Registry::on(&servers[1], &ARGS);
+    let (here, there) = (
+        Caller::connect(&servers[0].url()).await,
+        Caller::connect(&servers[1].url()).await,
+    );
+    let mut granted = Vec::new();
+    for caller in [&here, &there] {
+        let lease = caller.lease(Uuid::new_v4(), json!({"ttl": 600})).await;
+        granted.push(lease["port"].as_u64().unwrap());
+    }
+    servers[0].pause();
+    for _ in 0..20 {
+        let port = until("a lease to be granted", async || {
+            answered(&there, json!({"ttl": 600})).await?.ok()
+        });
+        granted.push(port.await);
+    }
+    servers[0].resume();
+    let last = until("the one that was cut off to grant again", async || {
+        answered(&here, json!({"ttl": 600})).await?.ok()
+    });
+    granted.push(last.await);
+    granted.sort_unstable();
+    let (mut unique, all) = (granted.clone(), granted.len());
+    unique.dedup();
+    assert_eq!(unique.len(), all, "a port was granted twice: {granted:?}");
+    // A grant of which nobody heard may be there besides.
+    for caller in [&here, &there] {
+        let held = held(caller).await;
+        assert!(granted.iter().all(|port| held.contains(port)), "{held:?}");
+    }
+    assert!(cut_off.runs() && other.runs());
 }
 
 #[tokio::test(flavor = "multi_thread")]
