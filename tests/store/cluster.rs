@@ -6,7 +6,7 @@ use async_nats::HeaderMap;
 
 use crate::harness::{Caller, Nats, Refused, Registry, lease_request, until};
 use onex_registry::protocol::error::ErrorCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 const ARGS: [&str; 3] = ["--host", "here", "--no-probe"];
@@ -149,17 +149,19 @@ async fn requests_go_on_when_the_server_that_leads_the_log_is_killed() {
     assert!(registries.iter_mut().all(Registry::runs));
 }
 
-/// What a request that is sent again until it is answered got: nothing while nobody answers.
-async fn answered(caller: &Caller, more: serde_json::Value) -> Option<Result<u64, Refused>> {
+/// What a request got: the port, and the revision of the answer. Nothing while nobody answers.
+async fn answered(caller: &Caller, more: Value) -> Option<Result<(u64, u64), Refused>> {
     let body = lease_request(Uuid::new_v4(), more).to_string();
-    let reply = caller.send("port.lease", HeaderMap::new(), body, Duration::from_secs(3));
+    let reply = caller.send("port.lease", HeaderMap::new(), body, Duration::from_secs(5));
     let outcome = reply.await.ok()?.outcome();
-    Some(outcome.map(|lease| lease["port"].as_u64().unwrap()))
+    let number = |lease: &Value, name: &str| lease[name].as_u64().unwrap();
+    Some(outcome.map(|lease| (number(&lease, "port"), number(&lease, "revision"))))
 }
 
-/// All leases that whoever answers on that connection knows of, by their ports.
-async fn held(caller: &Caller) -> Vec<u64> {
-    let page = caller.get("port.list", json!({"limit": 1_000})).await;
+/// All leases that whoever answers on that connection knows of as of that revision, by their ports.
+async fn held(caller: &Caller, revision: u64) -> Vec<u64> {
+    let list = json!({"limit": 1_000, "min_revision": revision});
+    let page = caller.get("port.list", list).await;
     let items = page["items"].as_array().unwrap().iter();
     items.map(|lease| lease["port"].as_u64().unwrap()).collect()
 }
@@ -168,7 +170,8 @@ async fn held(caller: &Caller) -> Vec<u64> {
 async fn without_a_majority_nothing_is_granted_and_with_one_all_goes_on() {
     let mut servers = Nats::cluster(3);
     let urls: Vec<String> = servers.iter().map(Nats::url).collect();
-    let args = [&["--nats", &urls.join(",")], &ARGS[..]].concat();
+    let all = urls.join(",");
+    let args = [&["--nats", &all], &ARGS[..]].concat();
     let mut registries = [Registry::spawn(&args), Registry::spawn(&args)];
     for registry in &mut registries {
         registry.await_ready();
@@ -191,7 +194,7 @@ async fn without_a_majority_nothing_is_granted_and_with_one_all_goes_on() {
     for server in &mut servers[1..] {
         server.start_again();
     }
-    let port = until("a lease to be granted", async || {
+    let (port, _) = until("a lease to be granted", async || {
         answered(&caller, json!({"ttl": 600})).await?.ok()
     })
     .await;
@@ -217,24 +220,25 @@ async fn an_instance_whose_server_stands_still_costs_the_others_nothing() {
         granted.push(lease["port"].as_u64().unwrap());
     }
     servers[0].pause();
-    for _ in 0..20 {
+    for _ in 0..5 {
         let port = until("a lease to be granted", async || {
             answered(&there, json!({"ttl": 600})).await?.ok()
         });
-        granted.push(port.await);
+        granted.push(port.await.0);
     }
     servers[0].resume();
     let last = until("the one that was cut off to grant again", async || {
         answered(&here, json!({"ttl": 600})).await?.ok()
     });
-    granted.push(last.await);
+    let (port, revision) = last.await;
+    granted.push(port);
     granted.sort_unstable();
     let (mut unique, all) = (granted.clone(), granted.len());
     unique.dedup();
     assert_eq!(unique.len(), all, "a port was granted twice: {granted:?}");
     // A grant of which nobody heard may be there besides.
     for caller in [&here, &there] {
-        let held = held(caller).await;
+        let held = held(caller, revision).await;
         assert!(granted.iter().all(|port| held.contains(port)), "{held:?}");
     }
     assert!(cut_off.runs() && other.runs());
