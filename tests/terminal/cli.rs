@@ -286,12 +286,11 @@ fn refusals_say_what_to_do_and_whether_to_come_back() {
     let error = other.run("port release --port 21000 -o json").json_error(1);
     assert_eq!(error["code"], "LEASE_NOT_FOUND");
 
-    let error = user
-        .run("port lease --transport both -o json")
-        .json_error(1);
-    assert_eq!(error["details"]["pointer"], "/transport");
-    let told = user.run("port lease --transport both").exits(1).stderr;
-    assert!(told.starts_with("onex: transport must be"), "{told}");
+    let many = " --label a".repeat(17);
+    let error = user.run(&format!("port lease{many} -o json")).json_error(1);
+    assert_eq!(error["details"]["pointer"], "/labels");
+    let told = user.run(&format!("port lease{many}")).exits(1).stderr;
+    assert!(told.starts_with("onex: labels must be"), "{told}");
 
     let gone = user
         .run(&format!("port heartbeat --lease-id {NO_LEASE}"))

@@ -62,10 +62,11 @@ pub(in crate::registry) fn lease_reply(held: &Held, revision: u64, now: MonoMill
 
 /// The port spaces of a lease that has its ports in more than one.
 pub(in crate::registry) fn in_both(lease: &Lease) -> Vec<Transport> {
-    let several = lease.transports.len() > 1;
-    several
-        .then(|| lease.transports.clone())
-        .unwrap_or_default()
+    if lease.transports.len() > 1 {
+        lease.transports.clone()
+    } else {
+        Vec::new()
+    }
 }
 
 /// The reply to a grant: with what trying the port said.
