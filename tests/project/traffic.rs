@@ -94,7 +94,6 @@ const SOMETIMES_PUBLISHED: &[EventKind] = &[EventKind::Gap];
 
 /// Changes and records that no test brings about in a log whose server it reads.
 const NEVER_STORED: &[(&str, &str)] = &[
-    ("put.member", "no request asks for several ports yet"),
     ("put.pool", "no request changes a host's ranges yet"),
     ("put.format", "there is one format"),
 ];

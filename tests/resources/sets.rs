@@ -109,7 +109,7 @@ async fn the_same_number_in_both_port_spaces() {
     let lease = caller
         .lease(
             me,
-            json!({"transport": "both", "count": 2, "preferred_port": 20_005}),
+            json!({"transport": "both", "count": 2, "preferred_port": 20_005, "name": "db"}),
         )
         .await;
     assert!(
@@ -127,11 +127,26 @@ async fn the_same_number_in_both_port_spaces() {
         }
     }
     let own = json!({"requester_id": me, "lease_id": lease["lease_id"]});
+    let renewed = caller.get("port.heartbeat", own.clone()).await;
+    let listed = caller.get("port.list", json!({"requester_id": me})).await;
+    let resolved = caller.get("port.resolve", json!({"name": "db"})).await;
+    for shown in [&renewed, &listed["items"][0], &resolved["items"][0]] {
+        assert_eq!(shown["transports"], json!(["tcp", "udp"]), "{shown:#}");
+    }
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
     caller.get("port.release", own).await;
+    let node = caller.register(me, "calc", json!({})).await;
+    let of_node = json!({"transport": "both", "node_id": "calc", "epoch": node["epoch"]});
+    caller.lease(me, of_node).await;
+    let node = caller.get("describe", json!({"node_id": "calc"})).await;
+    assert!(
+        node.to_string().contains(r#""transports":["tcp","udp"]"#),
+        "{node:#}"
+    );
     let pools = caller.get("pool.list", json!({})).await;
     let held = pools["items"].as_array().unwrap().iter();
     let held: u64 = held.map(|pool| pool["held"].as_u64().unwrap()).sum();
-    assert_eq!(held, 1);
+    assert_eq!(held, 3, "one in udp alone, and one in both");
 }
 
 #[tokio::test(flavor = "multi_thread")]
