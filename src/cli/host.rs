@@ -1,7 +1,6 @@
 //! The machine that a command is about: the caller's own, where no other is named.
 
-use onex_machine::own_host;
-use onex_machine::{Machine, is_loopback, spelled};
+use onex_machine::{Machine, is_loopback, own_host, spelled};
 use onex_types::ids::{Host, Invalid};
 
 use super::{environment::variable, failure::Failure};

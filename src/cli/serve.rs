@@ -10,8 +10,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{ArgMatches, Args, builder::ValueParser, parser::ValueSource};
-use onex_machine::is_loopback;
-use onex_machine::own_host;
+use onex_machine::{is_loopback, own_host};
 use onex_types::ids::{Host, Ttl};
 use tokio::sync::watch;
 

@@ -1,6 +1,7 @@
 //! What the log says in types of its own, as it is on the wire, and back.
 
-use onex_core::{call, node};
+use onex_core::{call, node, record::Lease};
+use onex_types::ids::Transport;
 
 use crate::protocol::{attempt::Attempt, bounds::Open, node::NodeType};
 
@@ -30,5 +31,14 @@ pub(super) fn stored_node_type(told: NodeType) -> node::NodeType {
         NodeType::Test => node::NodeType::Test,
         NodeType::Adapter => node::NodeType::Adapter,
         NodeType::Agent => node::NodeType::Agent,
+    }
+}
+
+/// The port spaces of a lease that has its ports in more than one.
+pub(super) fn in_both(lease: &Lease) -> Vec<Transport> {
+    if lease.transports.len() > 1 {
+        lease.transports.clone()
+    } else {
+        Vec::new()
     }
 }

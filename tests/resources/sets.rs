@@ -79,7 +79,10 @@ async fn neighbours_are_found_wherever_they_are() {
     let refused = caller.refused("port.lease", request, ErrorCode::ResourceExhausted);
     let refused = refused.await;
     let message = refused.error["message"].as_str().unwrap();
-    assert!(message.contains("2 neighbouring ports"), "{message}");
+    assert!(
+        message.contains("no 2 neighbouring tcp ports of the pool of host here are free"),
+        "{message}"
+    );
     let two = caller.lease(me, json!({"count": 2})).await;
     assert!(!follow_one_another(&ports(&two)));
 

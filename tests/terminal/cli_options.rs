@@ -140,7 +140,7 @@ fn a_set_is_leased_shown_and_given_back_as_one() {
     let none = none.json_error(75);
     assert_eq!(none["code"], "RESOURCE_EXHAUSTED");
     let message = none["message"].as_str().unwrap();
-    assert!(message.contains("6 neighbouring ports"), "{message}");
+    assert!(message.contains("no 6 neighbouring tcp ports"), "{message}");
     for wrong in [
         "--count 0",
         "--count 65",

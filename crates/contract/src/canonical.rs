@@ -6,8 +6,7 @@ use onex_protocol::{
     node::{NodeSchema, SchemaField},
     tool::Tool,
 };
-use onex_types::bounds::CONTRACT_HASH_PREFIX;
-use onex_types::ids::Label;
+use onex_types::{bounds::CONTRACT_HASH_PREFIX, ids::Label};
 use semver::Version;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

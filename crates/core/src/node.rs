@@ -1,8 +1,10 @@
 //! What a node announces: the parts that the registry looks at have types, everything else is carried as it came.
 
-use onex_types::bounds::CONTRACT_HASH_PREFIX;
-use onex_types::ids::{Host, LeaseId, Name, Token};
 pub use onex_types::kinds::NodeEnd;
+use onex_types::{
+    bounds::CONTRACT_HASH_PREFIX,
+    ids::{Host, LeaseId, Name, Token},
+};
 use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};

@@ -7,8 +7,10 @@ use std::{
     path::Path,
 };
 
-use onex_types::bounds::ALIASES_MAX;
-use onex_types::ids::{Host, Invalid};
+use onex_types::{
+    bounds::ALIASES_MAX,
+    ids::{Host, Invalid},
+};
 
 /// Names that every machine gives itself. Those below `.localhost` are of that kind too (RFC 6761, section 6.3).
 const LOOPBACK_NAMES: &[&str] = &[

@@ -4,13 +4,13 @@
 //! kinds is about is a struct of its own, like [`PortEvent`]. Their schemas are made in `event_schema`.
 
 use jiff::Timestamp;
-use onex_types::kinds::{EventKind, Executed, ExecutionStatus, LeaseEnd};
 use onex_types::{
     ids::{
         BusId, ExecutionId, Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId,
         Token, Transport,
     },
     key::{PortKey, escape},
+    kinds::{EventKind, Executed, ExecutionStatus, LeaseEnd},
 };
 use schemars::JsonSchema;
 use semver::Version;

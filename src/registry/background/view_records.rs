@@ -11,10 +11,12 @@ use onex_core::{
 };
 use onex_types::{ids::NodeId, key::PortKey};
 
-use crate::protocol::port::LeaseStatus;
-use crate::registry::queries::in_both;
-use crate::registry::stored::view::{
-    EndedView, LeaseView, LiveStatus, LiveView, NodeView, PortView,
+use crate::{
+    protocol::port::LeaseStatus,
+    registry::{
+        on_the_wire::in_both,
+        stored::view::{EndedView, LeaseView, LiveStatus, LiveView, NodeView, PortView},
+    },
 };
 
 /// What the registry keeps for itself of a registration and its tools.

@@ -2,7 +2,6 @@
 
 use jiff::SignedDuration;
 use onex_core::{command::Held, key::Key, record::Lease, state::State};
-use onex_types::ids::Transport;
 use onex_types::{
     ids::{Host, Label, Name, NodeId, Port, RequesterId},
     key::PortKey,
@@ -14,6 +13,7 @@ use crate::protocol::{
     port::{Availability, LeaseReply, LeaseStatus, ListRequest, Page, ResolveRequest},
 };
 
+use super::super::on_the_wire::in_both;
 use super::{Catalog, page::bad_cursor};
 
 /// A heartbeat is due after this part of what is left.
@@ -57,15 +57,6 @@ pub(in crate::registry) fn lease_reply(held: &Held, revision: u64, now: MonoMill
         verified_on: None,
         warnings: Vec::new(),
         ignored: Vec::new(),
-    }
-}
-
-/// The port spaces of a lease that has its ports in more than one.
-pub(in crate::registry) fn in_both(lease: &Lease) -> Vec<Transport> {
-    if lease.transports.len() > 1 {
-        lease.transports.clone()
-    } else {
-        Vec::new()
     }
 }
 

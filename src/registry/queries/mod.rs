@@ -14,7 +14,7 @@ mod tools;
 pub(super) use buses::{buses, endpoint_of};
 pub(super) use catalog::{Catalog, CatalogNode};
 pub(super) use describe::{Here, registry};
-pub(super) use leases::{granted, in_both, lease_reply, leases, resolved};
+pub(super) use leases::{granted, lease_reply, leases, resolved};
 pub(super) use nodes::{SHOWN_MAX, node, nodes, trust, trust_of};
 pub(super) use pools::pools;
 pub(super) use schemas::{schema, schemas};

@@ -267,24 +267,14 @@ fn roughly(millis: u64) -> String {
 
 /// That a pool has not the ports that were asked for.
 fn no_port(host: &Host, transport: Transport, both: bool, count: u16, contiguous: bool) -> String {
-    let kind = if both {
-        "port that is free in tcp and udp".to_owned()
+    let (of, free) = if both {
+        (String::new(), "free in tcp and udp")
     } else {
-        format!("{transport} port")
+        (format!("{transport} "), "free")
     };
-    match (count, both) {
-        (..=1, false) => format!("no {kind} of the pool of host {host} is free"),
-        (..=1, true) => format!("the pool of host {host} has no {kind}"),
-        _ => {
-            let neighbouring = if contiguous { "neighbouring " } else { "" };
-            let where_free = if both {
-                "free in tcp and udp".to_owned()
-            } else {
-                format!("{transport} and free")
-            };
-            format!(
-                "the pool of host {host} has no {count} {neighbouring}ports that are {where_free}"
-            )
-        }
+    if count <= 1 {
+        return format!("no {of}port of the pool of host {host} is {free}");
     }
+    let neighbouring = if contiguous { "neighbouring " } else { "" };
+    format!("no {count} {neighbouring}{of}ports of the pool of host {host} are {free}")
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use onex_types::bounds::LEASE_PORTS_MAX;
 use onex_types::{
+    bounds::LEASE_PORTS_MAX,
     ids::{LeaseId, Port},
     key::PortKey,
 };

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use onex_types::bounds::ALIASES_MAX;
-use onex_types::ids::Host;
+use onex_types::{bounds::ALIASES_MAX, ids::Host};
 use uuid::Uuid;
 
 use crate::{

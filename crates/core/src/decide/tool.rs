@@ -1,7 +1,9 @@
 //! Tools of a live node: offered and withdrawn without a new registration.
 
-use onex_types::bounds::{NODE_PATTERNS_MAX, NODE_TOOLS_MAX};
-use onex_types::ids::NodeId;
+use onex_types::{
+    bounds::{NODE_PATTERNS_MAX, NODE_TOOLS_MAX},
+    ids::NodeId,
+};
 
 use crate::{
     command::{Answer, Command, Refusal, bounds},

@@ -325,7 +325,6 @@ impl Reader {
             requests,
             more: bus.more,
         };
-        // What unknown members are is not known: only an announcement's own are kept.
         self.out.counts.buses += 1;
         self.behind.push((key.clone(), record.into()));
         Ok(())

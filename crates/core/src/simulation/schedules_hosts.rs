@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use onex_types::bounds::ALIASES_MAX;
 use onex_types::{
+    bounds::ALIASES_MAX,
     ids::{Host, Port, Transport},
     key::PortKey,
 };

@@ -22,7 +22,7 @@ use crate::protocol::{
     },
 };
 
-use super::super::super::{on_the_wire::attempt, queries::in_both};
+use super::super::super::on_the_wire::{attempt, in_both};
 
 /// An event before it is encoded.
 pub(super) struct ChangeEvent {
