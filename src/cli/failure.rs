@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use onex_core::command::bounds;
+use onex_types::bound_names as bounds;
 use onex_types::ids::RequestId;
 use serde_json::{Value, json};
 

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::{
     connect::Options,
     embedded,
-    registry::{BackupError, Doctor, DoctorError, settings::Settings},
+    registry::{BackupError, Doctor, DoctorError, Unreached, settings::Settings},
 };
 
 use super::{
@@ -94,16 +94,13 @@ impl Access {
 
     /// Why that could not be done. Where a server is not reached, that is told as everywhere, of the one that it is.
     pub(super) fn failed(&self, error: &DoctorError) -> Failure {
-        let unreached = match error {
-            DoctorError::Connect(error) => Some((error, &self.bus)),
-            DoctorError::Store(onex_log::Error::Connect(error))
-            | DoctorError::Backup(BackupError::Store(onex_log::Error::Connect(error))) => {
-                Some((error, self.store.as_ref().unwrap_or(&self.bus)))
+        match error.unreached() {
+            Some(Unreached::Bus(error)) => return session::unconnected(error, &self.bus),
+            Some(Unreached::Store(error)) => {
+                let target = self.store.as_ref().unwrap_or(&self.bus);
+                return session::unconnected(error, target);
             }
-            _ => None,
-        };
-        if let Some((error, target)) = unreached {
-            return session::unconnected(error, target);
+            None => {}
         }
         let message = plain(&onex_types::chain(error)).into_owned();
         match error {

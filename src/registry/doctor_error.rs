@@ -36,3 +36,25 @@ impl From<LoadError> for DoctorError {
         Self::Load(onex_types::chain(&error))
     }
 }
+
+/// Which server was not reached.
+pub enum Unreached<'a> {
+    /// That of the requests.
+    Bus(&'a connect::Error),
+    /// That of the log.
+    Store(&'a connect::Error),
+}
+
+impl DoctorError {
+    /// The server that was not reached, if that is why.
+    pub fn unreached(&self) -> Option<Unreached<'_>> {
+        match self {
+            Self::Connect(error) => Some(Unreached::Bus(error)),
+            Self::Store(onex_log::Error::Connect(error))
+            | Self::Backup(BackupError::Store(onex_log::Error::Connect(error))) => {
+                Some(Unreached::Store(error))
+            }
+            _ => None,
+        }
+    }
+}

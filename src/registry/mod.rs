@@ -43,7 +43,7 @@ pub mod stored;
 mod upgrade;
 
 pub use doctor::{Accepted, Doctor, Report};
-pub use doctor_error::DoctorError;
+pub use doctor_error::{DoctorError, Unreached};
 pub use fatal::Fatal;
 pub use high_water::{Note, Notes};
 pub use lifecycle::Registry;

@@ -56,7 +56,11 @@ const ABSENCES: &[(&str, &[&str], &[&str])] = &[
             "probe.rs",
         ],
     ),
-    ("src/cli", &["jetstream", "$KV", "$JS"], &[]),
+    (
+        "src/cli",
+        &["jetstream", "$KV", "$JS", "onex_core", "onex_log"],
+        &[],
+    ),
     ("crates/client", &["jetstream", "$KV", "$JS"], &[]),
 ];
 

@@ -6,8 +6,8 @@ use std::{fmt, str::FromStr};
 
 use onex_types::{
     ids::{BusId, ExecutionId, Host, Invalid, NodeId, RequestId},
+    impl_schema,
     key::{PortKey, escape, unescape},
-    schema_of,
 };
 use schemars::json_schema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -53,7 +53,7 @@ pub enum Key {
     Host(Host),
 }
 
-schema_of!(
+impl_schema!(
     Key,
     json_schema!({
         "type": "string",

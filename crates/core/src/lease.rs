@@ -5,8 +5,8 @@ use jiff::Timestamp;
 pub use onex_types::kinds::LeaseEnd;
 use onex_types::{
     ids::{Host, Label, LeaseId, Name, Port, RequesterId, Token, Transport, Ttl},
+    impl_schema,
     key::PortKey,
-    schema_of,
 };
 use schemars::{JsonSchema, json_schema};
 use serde::{Deserialize, Serialize};
@@ -87,7 +87,7 @@ pub struct Member {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortKeyText(pub PortKey);
 
-schema_of!(
+impl_schema!(
     PortKeyText,
     json_schema!({
         "type": "string", "pattern": r"^port\.[A-Za-z0-9_=-]+\.(tcp|udp)\.[1-9][0-9]*$",

@@ -9,7 +9,7 @@ use serde::{
 };
 use uuid::Uuid;
 
-use crate::schema_of;
+use crate::impl_schema;
 
 /// Longest token, in characters. Source: `docs/protocol.md`, "Frame".
 pub const TOKEN_CHARS_MAX: usize = 128;
@@ -52,7 +52,7 @@ macro_rules! uuid_id {
         #[serde(transparent)]
         pub struct $name(#[serde(deserialize_with = "uuid")] pub Uuid);
 
-        schema_of!($name, json_schema!({"type": "string", "format": "uuid"}));
+        impl_schema!($name, json_schema!({"type": "string", "format": "uuid"}));
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,14 +192,14 @@ text_id!(
 
 macro_rules! token_schema {
     ($($name:ident)*) => {$(
-        schema_of!($name, json_schema!({
+        impl_schema!($name, json_schema!({
             "type": "string", "pattern": "^[A-Za-z0-9_-]+$", "minLength": 1, "maxLength": TOKEN_CHARS_MAX,
         }));
     )*};
 }
 macro_rules! dotted_schema {
     ($($name:ident)*) => {$(
-        schema_of!($name, json_schema!({
+        impl_schema!($name, json_schema!({
             "type": "string", "pattern": r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", "minLength": 1, "maxLength": TOKEN_CHARS_MAX,
         }));
     )*};
@@ -207,23 +207,23 @@ macro_rules! dotted_schema {
 
 token_schema!(Token BusId);
 dotted_schema!(Name NodeId);
-schema_of!(
+impl_schema!(
     Host,
     json_schema!({"type": "string", "minLength": 1, "maxLength": HOST_CHARS_MAX})
 );
-schema_of!(
+impl_schema!(
     Label,
     json_schema!({"type": "string", "minLength": 1, "maxLength": LABEL_CHARS_MAX})
 );
-schema_of!(
+impl_schema!(
     Transport,
     json_schema!({"type": "string", "enum": ["tcp", "udp"]})
 );
-schema_of!(
+impl_schema!(
     Port,
     json_schema!({"type": "integer", "minimum": 1, "maximum": 65535})
 );
-schema_of!(
+impl_schema!(
     Ttl,
     json_schema!({"type": "integer", "minimum": 1, "maximum": TTL_SECONDS_MAX})
 );

@@ -1,6 +1,7 @@
 //! Names, numbers, keys and times that every part of onex-registry shares. A value of these types is a valid one: each
 //! has a checked constructor. Nothing here reads a clock, draws a random number or does I/O.
 
+pub mod bound_names;
 pub mod bounds;
 mod causes;
 pub mod entry;

@@ -2,7 +2,7 @@
 
 /// Gives a type a JSON Schema that stands wherever the type is used.
 #[macro_export]
-macro_rules! schema_of {
+macro_rules! impl_schema {
     ($name:ident, $schema:expr) => {
         impl schemars::JsonSchema for $name {
             fn schema_name() -> std::borrow::Cow<'static, str> {

@@ -1,11 +1,11 @@
 //! What a registry can be asked to do, and what it can say to that.
 
-pub mod bounds;
 mod refusal;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
+pub use onex_types::bound_names as bounds;
 use onex_types::{
     ids::{
         CommandId, ExecutionId, Host, Label, LeaseId, Name, Port, RequesterId, Token, Transport,
