@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::Args;
+use onex_machine::new_id;
 use onex_types::ids::RequesterId;
 use uuid::Uuid;
 
@@ -90,7 +91,7 @@ fn kept(folder: &Path, path: &Path) -> io::Result<String> {
         .recursive(true)
         .mode(0o700)
         .create(folder)?;
-    let id = Uuid::now_v7();
+    let id = new_id();
     let draft = folder.join(format!("{FILE}.{id}"));
     write(&draft, id)?;
     // A link never replaces a file, and what it names is whole.

@@ -10,6 +10,7 @@ use onex_core::{
     state::State,
 };
 use onex_log::{Log, Store};
+use onex_machine::new_id;
 use onex_types::{ids::CommandId, time::MonoMillis};
 use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
@@ -83,7 +84,7 @@ impl Operator {
             let (waiter, outcome) = oneshot::channel();
             waiting.push(outcome);
             let command = Command {
-                id: CommandId(Uuid::now_v7()),
+                id: CommandId(new_id()),
                 correlation_id: None,
                 action,
             };

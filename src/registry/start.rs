@@ -15,7 +15,7 @@ use onex_core::{
     state::State,
 };
 use onex_log::Derived;
-use onex_machine::Machine;
+use onex_machine::{Machine, new_id};
 use onex_types::{
     ids::{Host, Ttl},
     ports::PortRange,
@@ -173,7 +173,7 @@ impl<'a> Start<'a> {
     fn new(settings: &'a Settings, bus: Bus, rights: Rights, clock: Clock, stop: Stop) -> Self {
         Self {
             settings,
-            registry_id: Uuid::now_v7(),
+            registry_id: new_id(),
             clock,
             stop,
             bus,

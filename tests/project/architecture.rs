@@ -32,6 +32,9 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Folders, words that must not stand in their code, and the files that are excepted.
 const ABSENCES: &[(&str, &[&str], &[&str])] = &[
+    // It panics where the clock is before 1970: `onex_machine::new_id` does not.
+    ("src", &["now_v7"], &[]),
+    ("crates/client", &["now_v7"], &[]),
     ("src/codegen", &["tokio", "std::fs"], &[]),
     // Where it stands in what is written.
     ("src/codegen", &["async fn"], &["rust.rs"]),

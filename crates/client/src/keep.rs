@@ -2,9 +2,9 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use onex_machine::new_id;
 use onex_types::ids::{RequestId, Ttl};
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use super::{
     clock::{BootTime, sleep_until},
@@ -14,7 +14,7 @@ use super::{
 
 /// A request id of its own.
 pub(super) fn fresh() -> RequestId {
-    RequestId(Uuid::now_v7())
+    RequestId(new_id())
 }
 
 /// Why a holder has to stop, and by when.

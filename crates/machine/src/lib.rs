@@ -1,4 +1,6 @@
-//! This machine, by all of its names and addresses.
+//! This machine, by all of its names and addresses; and ids, which are made by its clock.
+
+mod new_id;
 
 use std::{
     collections::BTreeSet,
@@ -11,6 +13,8 @@ use onex_types::{
     bounds::ALIASES_MAX,
     ids::{Host, Invalid},
 };
+
+pub use new_id::new_id;
 
 /// Names that every machine gives itself. Those below `.localhost` are of that kind too (RFC 6761, section 6.3).
 const LOOPBACK_NAMES: &[&str] = &[

@@ -1,8 +1,8 @@
 //! `onex port heartbeat`
 
 use clap::Args;
+use onex_machine::new_id;
 use onex_types::ids::{LeaseId, RequestId, Ttl};
-use uuid::Uuid;
 
 use crate::{
     cli::{
@@ -41,7 +41,7 @@ pub(in crate::cli) struct Heartbeat {
 impl Heartbeat {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let requester_id = self.who.id()?;
-        let request_id = self.request_id.unwrap_or_else(|| RequestId(Uuid::now_v7()));
+        let request_id = self.request_id.unwrap_or_else(|| RequestId(new_id()));
         let (client, named) = (&session.client, Some(request_id));
         let reply = match self.lease_ids.as_slice() {
             &[one] => {
@@ -130,6 +130,8 @@ fn table(reply: &HeartbeatReply) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::protocol::port::{Lost, Renewed};
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::{Timestamp, Unit};
+use onex_machine::new_id;
 use onex_types::ids::{Host, Label, Name, Port, RequestId, Token, Ttl};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::{
     cli::{
@@ -94,7 +94,7 @@ pub(in crate::cli) struct Lease {
 
 impl Lease {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
-        let request_id = self.request_id.unwrap_or_else(|| RequestId(Uuid::now_v7()));
+        let request_id = self.request_id.unwrap_or_else(|| RequestId(new_id()));
         let wait = self.wait;
         let (requester, place) = self.repeated();
         let request = self.request(request_id)?;

@@ -2,10 +2,10 @@
 
 use clap::Args;
 use futures::{StreamExt as _, stream};
+use onex_machine::new_id;
 use onex_types::ids::{Host, LeaseId, Name, Port, RequestId, RequesterId, Transport};
 use serde::Serialize;
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::{
     cli::{
@@ -72,7 +72,7 @@ impl Release {
             Some(lease_id) => lease_id,
             None => self.look_up(session, requester_id).await?,
         };
-        let request_id = self.request_id.unwrap_or_else(|| RequestId(Uuid::now_v7()));
+        let request_id = self.request_id.unwrap_or_else(|| RequestId(new_id()));
         let request = ReleaseRequest {
             requester_id,
             lease_id,
@@ -105,7 +105,7 @@ impl Release {
             let request = ReleaseRequest {
                 requester_id,
                 lease_id: lease.lease_id,
-                request_id: Some(RequestId(Uuid::now_v7())),
+                request_id: Some(RequestId(new_id())),
                 min_revision: None,
             };
             let released = session.client.release(&request).await;
@@ -218,8 +218,8 @@ impl Release {
 /// A revision behind everything that was acknowledged until now: where a registry says that a lease does
 /// not exist it has checked that, and a lease id that was just made up is no lease.
 async fn up_to_date(session: &Session, requester_id: RequesterId) -> Result<u64, Failure> {
-    let nobodys = vec![LeaseId(Uuid::now_v7())];
-    let request_id = Some(RequestId(Uuid::now_v7()));
+    let nobodys = vec![LeaseId(new_id())];
+    let request_id = Some(RequestId(new_id()));
     let reply = session
         .client
         .heartbeat_several(requester_id, nobodys, None, request_id)
@@ -284,6 +284,8 @@ fn table(released: &[ReleaseReply]) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     #[test]

@@ -8,6 +8,7 @@ use onex_core::{
     host_names::{HostRecord, TellHost},
     state::State,
 };
+use onex_machine::new_id;
 use onex_types::ids::{CommandId, Host};
 use tokio::{sync::oneshot, time::sleep};
 use uuid::Uuid;
@@ -200,7 +201,7 @@ impl HostNames {
         let submitted = Submitted {
             waiter: Some(Completion::Task(completion)),
             command: Command {
-                id: CommandId(Uuid::now_v7()),
+                id: CommandId(new_id()),
                 correlation_id: None,
                 action,
             },

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use async_nats::{Message, Subscriber};
 use futures::{StreamExt, stream::ReadyChunks};
+use onex_machine::new_id;
 use onex_types::time::MonoMillis;
 use tokio::{sync::watch, task::JoinHandle};
-use uuid::Uuid;
 
 use onex_nats::serving::{round_trip, unsubscribe};
 
@@ -204,7 +204,7 @@ impl Intake {
             permit: self.admission.place(endpoint),
         };
         let said = correlation_id.as_ref().ok().cloned().flatten();
-        in_flight.correlation_id = said.unwrap_or_else(|| Uuid::now_v7().to_string());
+        in_flight.correlation_id = said.unwrap_or_else(|| new_id().to_string());
         if let Some(error) = correlation_id.err().or(patience.err()) {
             return Accepted::Error(in_flight, error);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use onex_core::command::{Action, Command, Outcome};
+use onex_machine::new_id;
 use onex_types::ids::{CommandId, Ttl};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
@@ -78,7 +79,7 @@ impl Intake {
 
 pub(super) fn command(correlation_id: String, action: Action) -> Command {
     Command {
-        id: CommandId(Uuid::now_v7()),
+        id: CommandId(new_id()),
         correlation_id: Some(correlation_id),
         action,
     }

@@ -11,6 +11,7 @@ use onex_core::{
     execution::Run,
     record::Unknown,
 };
+use onex_machine::new_id;
 use onex_types::ids::{Digest, ExecutionId, NodeId};
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
@@ -113,7 +114,7 @@ impl Call {
             arguments,
             correlation_id: caller.correlation_id.clone(),
             traceparent,
-            execution_id: Uuid::now_v7(),
+            execution_id: new_id(),
             attempts: 0,
             asked: Vec::new(),
             turn: Some(turn),

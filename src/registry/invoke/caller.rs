@@ -1,9 +1,9 @@
 //! Whoever has a tool called, and for how long it waits.
 
 use onex_core::command::{Action, Command};
+use onex_machine::new_id;
 use onex_types::{ids::CommandId, time::MonoMillis};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use crate::registry::contracts::Asking;
 
@@ -58,7 +58,7 @@ impl Caller {
     /// Something to be decided for it.
     pub(super) fn command(&self, action: Action) -> Command {
         Command {
-            id: CommandId(Uuid::now_v7()),
+            id: CommandId(new_id()),
             correlation_id: Some(self.correlation_id.clone()),
             action,
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use onex_machine::new_id;
 use onex_protocol::{
     frame,
     names::{HEADER_CORRELATION_ID, HEADER_EXECUTION_ID, HEADER_TIMEOUT_MS, HEADER_TRACEPARENT},
@@ -11,7 +12,6 @@ use onex_protocol::{
 };
 use onex_types::ids::Token;
 use semver::Version;
-use uuid::Uuid;
 
 use crate::{BootTime, TIMEOUT_MAX};
 
@@ -95,7 +95,7 @@ impl Call {
 }
 
 fn fresh() -> String {
-    Uuid::now_v7().to_string()
+    new_id().to_string()
 }
 
 /// Whether it may stand in a log line and a header.
@@ -109,6 +109,8 @@ fn is_id(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn of(headers: &[(&str, &str)]) -> Result<Call, Fault> {
