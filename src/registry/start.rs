@@ -16,6 +16,7 @@ use onex_core::{
 };
 use onex_log::Derived;
 use onex_machine::{Machine, new_id};
+use onex_nats::serving::MESSAGE_BYTES_MIN;
 use onex_types::{
     ids::{Host, Ttl},
     ports::PortRange,
@@ -82,6 +83,10 @@ impl Registry {
         let rights = Rights::new(&settings, nats);
         let connection = connect(nats, &rights).await?;
         tell_of_connection(nats, &connection.client, began);
+        let bytes = connection.client.max_payload();
+        if bytes <= MESSAGE_BYTES_MIN {
+            return Err(StartError::MessagesTooShort(bytes));
+        }
         let bus = Bus::new(connection.client.clone());
         let mut start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop.clone());
         let log = settings.log(nats);

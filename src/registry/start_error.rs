@@ -1,6 +1,7 @@
 //! Why a registry does not start.
 
 use onex_core::{command::Refusal, settings::SettingDiffers};
+use onex_nats::serving::MESSAGE_BYTES_MIN;
 
 use crate::connect;
 
@@ -21,6 +22,11 @@ pub enum StartError {
     /// The server does not let it subscribe.
     #[error("the NATS server does not allow what a registry needs: {0}")]
     Refused(String),
+    /// The server of the requests takes short messages only.
+    #[error(
+        "the NATS server takes messages of {0} bytes; a registry needs more than {MESSAGE_BYTES_MIN}: raise its max_payload"
+    )]
+    MessagesTooShort(usize),
     /// No subscription.
     #[error("cannot subscribe")]
     Subscribe(#[from] async_nats::SubscribeError),

@@ -91,6 +91,22 @@ fn a_server_that_is_too_old() {
     );
 }
 
+#[test]
+fn a_server_that_takes_short_messages_only() {
+    let short = Nats::start_with("max_payload: 8192\njetstream { store_dir: \"FOLDER/store\" }");
+    let long = Nats::start();
+    let (short, long) = (short.url(), long.url());
+    // For requests and the log, and for each of them.
+    for args in [
+        vec!["--nats", &short],
+        vec!["--nats", &short, "--store-nats", &long],
+        vec!["--nats", &long, "--store-nats", &short],
+    ] {
+        let refusal = Registry::spawn(&args).refusal();
+        says(&refusal, &["8192 bytes", "more than 8192", "max_payload"]);
+    }
+}
+
 /// Nothing that a server says is obeyed by a terminal, or looks like a line of our own.
 #[test]
 fn what_a_server_says_is_made_harmless() {

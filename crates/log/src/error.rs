@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use onex_nats::{
     connect,
     server_version::{INSTALL, SERVER_VERSION_MIN},
+    serving::MESSAGE_BYTES_MIN,
 };
 use onex_types::entry::Sequence;
 
@@ -25,6 +26,17 @@ pub enum Error {
         server: String,
         /// Its version, as it says.
         version: String,
+    },
+    /// The server takes short messages only.
+    #[error(
+        "the NATS server at {server} takes messages of {bytes} bytes; a registry needs more than {MESSAGE_BYTES_MIN}: raise \
+         its max_payload"
+    )]
+    MessagesTooShort {
+        /// Its address.
+        server: String,
+        /// How long a message may be.
+        bytes: usize,
     },
     /// The account has no JetStream.
     #[error(

@@ -3,6 +3,7 @@
 use onex_nats::{
     connect,
     server_version::{SERVER_VERSION_MIN, Version},
+    serving::MESSAGE_BYTES_MIN,
 };
 use serde_json::{Value, json};
 
@@ -117,6 +118,12 @@ pub(crate) async fn connected(servers: &mut Servers, bucket: &str) -> Result<Api
         return Err(Error::ServerTooOld {
             server: format!("{}:{}", info.host, info.port),
             version: info.version,
+        });
+    }
+    if client.max_payload() <= MESSAGE_BYTES_MIN {
+        return Err(Error::MessagesTooShort {
+            server: format!("{}:{}", info.host, info.port),
+            bytes: client.max_payload(),
         });
     }
     let api = Api::new(client, Names::of(bucket));

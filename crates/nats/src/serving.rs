@@ -7,6 +7,10 @@ use async_nats::{Client, Subscriber, UnsubscribeError};
 use futures::StreamExt as _;
 use tokio::time::timeout;
 
+/// Bytes of a message that no registry can do with: a server has to take longer ones (`max_payload`; 1 MiB, where nobody
+/// sets it).
+pub const MESSAGE_BYTES_MIN: usize = 8 * 1024;
+
 /// How long the server may take to do what it is told.
 const ROUND_TRIP_TIMEOUT: Duration = Duration::from_secs(2);
 
