@@ -56,7 +56,7 @@ pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
         callers: plan.many,
         to: "p99 before",
         of: |sample| sample.percentile(99),
-        aim: Aim::AtMost(3.0),
+        aim: Some(Aim::AtMost(3.0)),
     };
     let others = rounds.into_iter().map(|round| round.others);
     rows.extend(pair.rows(&others.collect::<Vec<_>>()));

@@ -28,7 +28,7 @@ pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
         callers: plan.many,
         to: "rate of one instance",
         of: Sample::rate,
-        aim: Aim::AtLeast(0.6),
+        aim: Some(Aim::AtLeast(0.6)),
     };
     let mut rows = pair.rows(&rounds);
     let fewer = Row::new("of these, who has answered fewer", plan.many);

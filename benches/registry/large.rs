@@ -74,7 +74,7 @@ async fn beats(bus: &Bus, plan: &Plan, few: &Held, many: &Held) -> Vec<Row> {
         callers: plan.many,
         to: "p99 of few",
         of: |sample| sample.percentile(99),
-        aim: Aim::AtMost(2.0),
+        aim: Some(Aim::AtMost(2.0)),
     };
     pair.rows(&rounds)
 }

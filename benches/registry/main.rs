@@ -28,6 +28,7 @@ mod ports;
 mod report;
 mod responder;
 mod rounds;
+mod sets;
 mod sustained;
 mod writes;
 
@@ -60,6 +61,7 @@ async fn run(plan: &Plan) {
             Part::Cluster => rows.extend(rounds::writes(plan, Setting::Cluster).await),
             Part::Instances => rows.extend(instances::measure(plan).await),
             Part::Offers => rows.extend(rounds::offers(plan).await),
+            Part::Sets => rows.extend(sets::measure(plan).await),
             Part::Pool => rows.extend(pool::measure(plan).await),
             Part::Mix => rows.extend(mix::measure(plan).await),
             Part::Due => rows.extend(due::measure(plan).await),

@@ -27,7 +27,7 @@ pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
         callers: plan.many,
         to: "p99 without readers",
         of: |sample| sample.percentile(99),
-        aim: Aim::AtMost(3.0),
+        aim: Some(Aim::AtMost(3.0)),
     };
     pair.rows(&rounds)
 }

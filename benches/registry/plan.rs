@@ -15,6 +15,7 @@ pub(crate) enum Part {
     Cluster,
     Instances,
     Offers,
+    Sets,
     Pool,
     Mix,
     Due,
@@ -23,11 +24,12 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Writes,
         Self::Cluster,
         Self::Instances,
         Self::Offers,
+        Self::Sets,
         Self::Pool,
         Self::Mix,
         Self::Due,
@@ -42,6 +44,7 @@ impl Part {
             Self::Cluster => "cluster",
             Self::Instances => "instances",
             Self::Offers => "offers",
+            Self::Sets => "sets",
             Self::Pool => "pool",
             Self::Mix => "mix",
             Self::Due => "due",

@@ -34,7 +34,7 @@ pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
         callers: 1,
         to: "p50 of the first",
         of: |sample| sample.percentile(50),
-        aim: Aim::AtMost(1.3),
+        aim: Some(Aim::AtMost(1.3)),
     };
     pair.rows(&rounds)
 }

@@ -47,6 +47,16 @@ impl Leasing {
         }
     }
 
+    /// Sets of so many ports each.
+    pub(crate) fn sets(caller: &Caller, callers: usize, ports: usize) -> Self {
+        let one = Self::new(caller, callers);
+        Self {
+            more: json!({"count": ports}),
+            held_max: one.held_max / ports,
+            ..one
+        }
+    }
+
     pub(crate) fn many(caller: &Caller, callers: usize) -> Vec<Self> {
         (0..callers).map(|_| Self::new(caller, callers)).collect()
     }

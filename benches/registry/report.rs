@@ -24,7 +24,8 @@ pub(crate) struct Pair {
     /// What of both is compared, in words and as a number.
     pub(crate) to: &'static str,
     pub(crate) of: fn(&Sample) -> f64,
-    pub(crate) aim: Aim,
+    /// None where none is set.
+    pub(crate) aim: Option<Aim>,
 }
 
 /// How a thing stands to its yardstick.
@@ -93,7 +94,7 @@ impl Pair {
             Row::new(self.yardstick, self.callers).took(&Sample::together(yardstick)),
             Row::new(self.what, self.callers)
                 .took(&Sample::together(what))
-                .beside(self.to, ratios.collect(), Some(self.aim)),
+                .beside(self.to, ratios.collect(), self.aim),
         ]
     }
 }

@@ -11,6 +11,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { once } from "node:events";
 import http from "node:http";
 import os from "node:os";
+import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect, headers } from "@nats-io/transport-node";
 import { Failure, Tool } from "./tool.mjs";
@@ -24,6 +25,14 @@ const ME = { node_id: NODE_ID, requester_id: REQUESTER_ID };
 const HOST = process.env.ONEX_HOST || os.hostname().toLowerCase();
 const TTL = Number(process.env.ONEX_TTL || 30); // seconds that the node lasts without a heartbeat
 const GRACE = TTL / 10; // so long before they are over we begin to stop: that takes time as well
+// What others see who look for the port's holder: nobody checks it. ONEX_NO_HOLDER=1 keeps it back.
+const SAID = {
+  user: process.env.USER || String(process.getuid?.()),
+  host: os.hostname(),
+  pid: process.pid,
+  command: basename(process.argv[1]),
+};
+const HOLDER = (process.env.ONEX_NO_HOLDER || "0") === "0" ? SAID : {};
 const TEXT = { type: "string" };
 const A_WHILE = { type: "integer", format: "uint32", minimum: 0, maximum: 60000, default: 0 };
 const GREET = {
@@ -160,7 +169,7 @@ class Node {
   /** A port, and a server on it. With node_id it is ours as long as the node lives. */
   async lease() {
     for (;;) {
-      const wish = { ...ME, protocol: "http", host: HOST };
+      const wish = { ...ME, protocol: "http", host: HOST, holder: HOLDER };
       const lease = await ask(this.nc, "port.lease", this.validity, wish);
       const server = http.createServer((request, response) => this.serve(request, response));
       try {

@@ -5,7 +5,18 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:net";
+import os from "node:os";
+import { basename } from "node:path";
 import { connect } from "@nats-io/transport-node";
+
+// What others see who look for the port's holder: nobody checks it. ONEX_NO_HOLDER=1 keeps it back.
+const SAID = {
+  user: process.env.USER || String(process.getuid?.()),
+  host: os.hostname(),
+  pid: process.pid,
+  command: basename(process.argv[1]),
+};
+const HOLDER = (process.env.ONEX_NO_HOLDER || "0") === "0" ? SAID : {};
 
 /**
  * Calls `test` with a port of the registry's host that nobody else gets. Without a heartbeat it is ours
@@ -22,7 +33,7 @@ async function withPort(nc, test, { protocol = "http", ttl = 60 } = {}) {
     if (answer.error) throw new Error(JSON.stringify(answer.error));
     return answer;
   };
-  const { port, lease_id } = await ask("port.lease", { protocol, ttl });
+  const { port, lease_id } = await ask("port.lease", { protocol, ttl, holder: HOLDER });
   try {
     return await test(port, late);
   } finally {

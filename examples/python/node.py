@@ -31,6 +31,15 @@ ME = {"node_id": NODE_ID, "requester_id": REQUESTER_ID}
 HOST = os.environ.get("ONEX_HOST") or socket.gethostname().lower()
 TTL = int(os.environ.get("ONEX_TTL") or 30)  # seconds that the node lasts without a heartbeat
 GRACE = TTL / 10  # so long before they are over we begin to stop: that takes time as well
+# What others see who look for the port's holder: nobody checks it. ONEX_NO_HOLDER=1 keeps it back.
+HOLDER = {
+    "user": os.environ.get("USER") or str(os.getuid()),
+    "host": socket.gethostname(),
+    "pid": os.getpid(),
+    "command": os.path.basename(sys.argv[0]),
+}
+if os.environ.get("ONEX_NO_HOLDER", "0") != "0":
+    HOLDER = {}
 TEXT = {"type": "string"}
 A_WHILE = {"type": "integer", "format": "uint32", "minimum": 0, "maximum": 60000, "default": 0}
 GREET = {
@@ -148,7 +157,7 @@ class Node:
     async def listen(self):
         """A port, and a server on it. With node_id it is ours as long as the node lives."""
         while True:
-            wish = ME | {"protocol": "http", "host": HOST}
+            wish = ME | {"protocol": "http", "host": HOST, "holder": HOLDER}
             lease = await ask(self.nc, "port.lease", self.valid_until, **wish)
             try:
                 return lease, await asyncio.start_server(self.serve, "127.0.0.1", lease["port"])

@@ -1,23 +1,30 @@
-//! `onex doctor`: looks at a registry's store.
+//! `onex doctor`: looks at a registry, its store first of all.
 
-use clap::Args;
+use clap::{Args, builder::PossibleValuesParser};
 use serde::Serialize;
 
-use crate::registry::{Accepted, LeftRecord, Report, Upgraded};
+use crate::registry::{
+    Accepted, Check, LeftRecord, Report, Status, StreamReport, Upgraded, check_names,
+};
 
 use super::{
     connection::Flags,
     failure::{Exit, Failure},
-    output::{Block, Lines, NOTHING, Output, Table, plain, span, yes_or_no},
+    output::{Block, Line, Lines, NOTHING, Output, Table, plain, span, yes_or_no},
     store_access::{Access, StoreAccess},
 };
 
-/// Look at the store of a registry, and say whether one starts on it.
+/// Check a registry: its NATS server, its store, its instances, its ports and this machine.
 ///
-/// Finds the store as `onex serve` does: without --nats and --context that is the one of a NATS server of its own, which must
-/// not be running. It changes nothing but with --accept-restore and --upgrade.
+/// Each check that does not end well says what is and what should be, and what to do. Finds the store as `onex serve` does:
+/// without --nats and --context that is the one of a NATS server of its own, which must not be running. Run it with the
+/// credentials of the registry. It changes nothing but with --accept-restore and --upgrade.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  onex doctor --nats nats://127.0.0.1:4222 --accept-restore")]
+#[command(
+    after_help = "Examples:\n  onex doctor --nats nats://127.0.0.1:4222\n  \
+                  onex doctor --nats nats://127.0.0.1:4222 --check store.size --check pools.free\n  \
+                  onex doctor --nats nats://127.0.0.1:4222 --accept-restore"
+)]
 pub(super) struct Doctor {
     /// Go on from what the store says, though more was known: it was restored from a backup, or made anew. Stop every
     /// instance first. Nothing is granted for the longest TTL, because those who hold what is lost may use it until then.
@@ -31,6 +38,10 @@ pub(super) struct Doctor {
     /// run it again.
     #[arg(long, conflicts_with = "accept_restore")]
     upgrade: bool,
+    /// Show this check only, and end as it does; may be given several times.
+    #[arg(long = "check", value_name = "NAME", value_parser = PossibleValuesParser::new(check_names()),
+        hide_possible_values = true, conflicts_with_all = ["accept_restore", "upgrade"])]
+    checks: Vec<String>,
     #[command(flatten)]
     access: StoreAccess,
 }
@@ -54,13 +65,42 @@ impl Doctor {
             return show_upgraded(upgraded.map_err(|error| access.failed(&error))?, output);
         }
         let report = doctor.examine().await;
-        let report = report.map_err(|error| access.failed(&error))?;
-        show(&report, output)?;
-        match &report.refused {
-            None => Ok(Exit::Done),
-            Some(why) => Err(Failure::new(Exit::Failed, "STORE_CHANGED", why.as_str())),
+        let mut report = report.map_err(|error| access.failed(&error))?;
+        for check in &mut report.checks {
+            let remedy = check.remedy.as_ref();
+            check.remedy = remedy.map(|remedy| access.typed(remedy));
+        }
+        let is_partly = !self.checks.is_empty();
+        if is_partly {
+            let wanted = |check: &Check| self.checks.iter().any(|name| name == check.name);
+            report.checks.retain(wanted);
+        }
+        show(&report, output, is_partly)?;
+        match &report {
+            Report {
+                error: Some(error), ..
+            } if !is_partly => Err(access.failed(error)),
+            Report {
+                refused: Some(why), ..
+            } if !is_partly => Err(Failure::new(
+                Exit::Failed,
+                "STORE_CHANGED",
+                access.typed(why),
+            )),
+            report => ended(&report.checks),
         }
     }
+}
+
+/// How it ends by its checks.
+fn ended(checks: &[Check]) -> Result<Exit, Failure> {
+    let failed = checks.iter().filter(|check| check.status == Status::Fail);
+    let failed: Vec<&str> = failed.map(|check| check.name).collect();
+    if failed.is_empty() {
+        return Ok(Exit::Done);
+    }
+    let message = format!("these checks failed: {}", failed.join(", "));
+    Err(Failure::new(Exit::Failed, "CHECK_FAILED", message))
 }
 
 /// When leases are granted on a store that was accepted.
@@ -146,33 +186,70 @@ fn upgraded_blocks(what: &Upgraded) -> Vec<Block> {
     blocks
 }
 
-fn show(report: &Report, output: Output) -> Result<(), Failure> {
+fn show(report: &Report, output: Output, is_partly: bool) -> Result<(), Failure> {
     output.show(
         report,
         |report| vec![report.bucket.clone()],
         |report, _| {
-            let number =
-                |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |it| it.to_string());
-            let id = report
-                .store_id
-                .map_or_else(|| "-".to_owned(), |id| id.to_string());
-            let noted = report.noted.as_ref().map(|note| note.revision);
-            let size = format!("{} of {} bytes", report.bytes, report.bytes_max);
-            let table = Table::values()
-                .row(["Bucket", &report.bucket])
-                .row(["Store id", &id])
-                .row(["Created", &report.created_at.to_string()])
-                .row(["Revision", &number(report.revision)])
-                .row(["Last position", &report.sequence.to_string()])
-                .row(["Entries", &report.messages.to_string()])
-                .row(["Size", &size])
-                .row(["Last event", &number(report.event_revision)])
-                .row(["Noted here", &number(noted)])
-                .row([
-                    "A registry starts on it",
-                    yes_or_no(report.refused.is_none()),
-                ]);
-            vec![table.into()]
+            let checks: Lines = report.checks.iter().flat_map(check_lines).collect();
+            if is_partly {
+                return vec![checks.into()];
+            }
+            vec![
+                summary(report).into(),
+                Block::Heading("CHECKS".to_owned()),
+                checks.into(),
+            ]
         },
     )
+}
+
+/// Columns before what a check has found.
+const FINDING_INDENT: u16 = 13;
+
+/// A line with how it ended and its name; below that what was found, and what to do about it.
+fn check_lines(check: &Check) -> Vec<Line> {
+    let status = check.status.to_string();
+    let (width, name) = (usize::from(FINDING_INDENT), check.name);
+    let finding = check.finding.as_ref().map(|text| plain(text));
+    let beside = finding
+        .as_ref()
+        .filter(|_| check.status == Status::NotChecked);
+    let beside = beside.map_or_else(String::new, |why| format!(": {why}"));
+    let below = |text: &str| Line::new(FINDING_INDENT, FINDING_INDENT, text);
+    let first = format!("{status:width$}{name}{beside}");
+    let mut lines = vec![Line::new(0, FINDING_INDENT, first)];
+    lines.extend(finding.filter(|_| beside.is_empty()).map(|it| below(&it)));
+    let remedy = check.remedy.as_ref();
+    lines.extend(remedy.map(|remedy| below(&format!("-> {}", plain(remedy)))));
+    lines
+}
+
+fn summary(report: &Report) -> Table {
+    let number = |number: Option<u64>| number.map_or_else(unknown, |it| it.to_string());
+    let of_stream = |text: fn(&StreamReport) -> String| {
+        let stream = report.stream.as_ref();
+        stream.map_or_else(unknown, text)
+    };
+    let id = report.store_id.map(|id| id.to_string());
+    let noted = report.noted.as_ref().map(|note| note.revision);
+    let starts = report.refused.is_none() && report.error.is_none();
+    Table::values()
+        .row(["Bucket", &report.bucket])
+        .row(["Store id", &id.unwrap_or_else(unknown)])
+        .row(["Created", &of_stream(|it| it.created_at.to_string())])
+        .row(["Revision", &number(report.revision)])
+        .row(["Last position", &of_stream(|it| it.sequence.to_string())])
+        .row(["Entries", &of_stream(|it| it.messages.to_string())])
+        .row([
+            "Size",
+            &of_stream(|it| format!("{} of {} bytes", it.bytes, it.bytes_max)),
+        ])
+        .row(["Last event", &number(report.event_revision)])
+        .row(["Noted here", &number(noted)])
+        .row(["A registry starts on it", yes_or_no(starts)])
+}
+
+fn unknown() -> String {
+    NOTHING.to_owned()
 }

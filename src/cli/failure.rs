@@ -373,12 +373,13 @@ fn hint(refusal: &error::Error) -> Option<String> {
         ErrorCode::BusNotFound => "`onex bus list` shows the buses that there are",
         ErrorCode::SchemaNotFound => return Some(no_schema(refusal)),
         ErrorCode::PoolNotFound => "`onex pool list` shows the hosts that there are",
+        ErrorCode::Conflict => "`onex pool list -o wide` shows the revision that there is",
         ErrorCode::PortUnavailable => {
             "with --preferred-port, and without --exact, you get another one"
         }
         ErrorCode::IdempotencyMismatch => "choose another --request-id",
         ErrorCode::LimitExceeded => return limit(refusal).map(str::to_owned),
-        ErrorCode::ResourceExhausted => return Some(exhausted(refusal.retry_after_ms)),
+        ErrorCode::ResourceExhausted => return Some(exhausted(refusal)),
         // The message says whether anything was done.
         ErrorCode::StoreUnavailable if refusal.retry_after_ms > Some(QUIET_MILLIS_MIN) => {
             "once every holder has been started again, `onex doctor --accept-restore --holders-restarted` ends that \
@@ -418,8 +419,11 @@ fn no_schema(refusal: &error::Error) -> String {
     }
 }
 
-fn exhausted(retry_after_ms: Option<u64>) -> String {
-    let when = retry_after_ms.map_or_else(String::new, |millis| {
+fn exhausted(refusal: &error::Error) -> String {
+    // Where it is known which port that is the message says it.
+    let unsaid = !refusal.details.contains_key("next");
+    let when = refusal.retry_after_ms.filter(|_| unsaid);
+    let when = when.map_or_else(String::new, |millis| {
         let soonest = super::output::span(millis);
         format!("; the soonest may be free in {soonest}")
     });

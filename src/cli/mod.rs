@@ -1,5 +1,7 @@
 //! The command line: one file a command.
 
+mod admin;
+mod agent;
 mod backup;
 mod bus;
 mod cells;
@@ -98,6 +100,11 @@ pub fn run() -> ExitCode {
             runtime.shutdown_background();
             return exit;
         }
+        Command::Agent(agent) => {
+            let exit = runtime.block_on(agent.run(&connection, output));
+            runtime.shutdown_background();
+            return exit;
+        }
         Command::Doctor(doctor) => {
             let done = runtime.block_on(doctor.run(&connection, output));
             runtime.shutdown_background();
@@ -147,7 +154,7 @@ impl Command {
             | Self::Backup(_)
             | Self::Restore(_) => true,
             // These show nothing in that format.
-            Self::Serve(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Serve(_) | Self::Agent(_) | Self::Completions(_) | Self::Man(_) => false,
             #[cfg(target_os = "linux")]
             Self::Run(_) => false,
         };
@@ -214,6 +221,7 @@ impl Question {
             Self::Bus(bus) => bus.run(&session).await,
             Self::Schema(schema) => schema.run(&session).await,
             Self::Trust(trust) => trust.run(&session).await,
+            Self::Admin(admin) => admin.run(&session).await,
             Self::Codegen(codegen) => codegen.run(&session).await,
         }
     }
@@ -291,7 +299,8 @@ mod tests {
         let mut listed: Vec<String> = Vec::new();
         for code in cell.split('`').skip(1).step_by(2) {
             let words = code.strip_prefix("onex ").unwrap_or(code).split(' ');
-            let is_name = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase());
+            let is_letter = |c: char| c.is_ascii_lowercase() || c == '-';
+            let is_name = |word: &&str| !word.starts_with('-') && word.chars().all(is_letter);
             let words: Vec<_> = words.take_while(is_name).collect();
             let group = listed.last().and_then(|last| last.split_once(' '));
             listed.push(match (words.as_slice(), group) {

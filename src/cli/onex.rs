@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 #[cfg(target_os = "linux")]
 use super::run;
 use super::{
-    backup, bus, codegen, completions, connection, describe, doctor, man, node, output::Format,
-    parse, pool, port, schema, serve, tool, trust, version,
+    admin, agent, backup, bus, codegen, completions, connection, describe, doctor, man, node,
+    output::Format, parse, pool, port, schema, serve, tool, trust, version,
 };
 
 /// Where the format of all commands may be said.
@@ -64,6 +64,7 @@ pub(super) struct Asking {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Serve(serve::Serve),
+    Agent(agent::Agent),
     #[cfg(target_os = "linux")]
     Run(run::Run),
     Doctor(doctor::Doctor),
@@ -94,5 +95,7 @@ pub(super) enum Question {
     Schema(schema::Schema),
     #[command(subcommand)]
     Trust(trust::Trust),
+    #[command(subcommand)]
+    Admin(admin::Admin),
     Codegen(codegen::Codegen),
 }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use clap::Args;
-use onex_machine::new_id;
-use onex_types::ids::RequesterId;
+use onex_machine::{NO_HOLDER_VARIABLE, new_id};
+use onex_types::{holder::Holder, ids::RequesterId};
 use uuid::Uuid;
 
 use super::{
@@ -29,6 +29,21 @@ pub(super) struct Who {
     /// ~/.local/state/onex-registry/requester-id].
     #[arg(long, env = VARIABLE, hide_env_values = true, value_name = "UUID", value_parser = parse::requester_id)]
     requester: Option<RequesterId>,
+}
+
+/// Whether to say who holds a lease.
+#[derive(Debug, Args)]
+pub(super) struct Saying {
+    /// Do not tell user, host, process and program of the holder, for those who look for it.
+    #[arg(long, env = NO_HOLDER_VARIABLE)]
+    no_holder: bool,
+}
+
+impl Saying {
+    /// What is to be said, of what could be.
+    pub(super) fn of(&self, holder: Option<Holder>) -> Option<Holder> {
+        holder.filter(|_| !self.no_holder)
+    }
 }
 
 impl Who {

@@ -18,6 +18,7 @@ use super::{
     serve::{embedded_options, is_about_data},
     session,
     store::Store,
+    typed,
 };
 
 /// Where the store is.
@@ -37,6 +38,8 @@ pub(super) struct Access {
     /// Where the log is, where that is not where requests come from.
     store: Option<Target>,
     server: Option<embedded::Server>,
+    /// The flags for another command on the same store.
+    repeated: String,
 }
 
 impl StoreAccess {
@@ -56,6 +59,7 @@ impl StoreAccess {
                 store: self.store.target(&target.options),
                 bus: target,
                 server: None,
+                repeated: self.repeated(flags),
             });
         }
         if self.store.options(&Options::default()).is_some() {
@@ -82,14 +86,35 @@ impl StoreAccess {
             bus: Target::of(nats, "started for this".to_owned(), Vec::new(), &FLAGS),
             store: None,
             server: Some(server),
+            repeated: self.repeated(flags),
         })
+    }
+
+    /// The flags for another command on the same store, each behind a space.
+    fn repeated(&self, flags: &Flags) -> String {
+        let data = self.data.as_ref().map(|data| data.display().to_string());
+        let [nats, creds] = self.store.places().map(|(_, place)| place);
+        let places = [
+            ("--data", data),
+            ("--store-nats", nats),
+            ("--store-creds", creds),
+        ];
+        let places = places.into_iter();
+        let places = places.filter_map(|(flag, place)| Some(typed::argument((flag, place?))));
+        places.fold(flags.repeated(), |repeated, place| repeated + &place)
     }
 }
 
 impl Access {
     /// Who looks at it, and changes it.
     pub(super) fn doctor(&self) -> Doctor {
-        Doctor::new(self.settings.clone(), self.bus.options.clone())
+        let is_alone = self.server.is_some();
+        Doctor::new(self.settings.clone(), self.bus.options.clone(), is_alone)
+    }
+
+    /// A text, with flags in its commands so that they reach the same store.
+    pub(super) fn typed(&self, text: &str) -> String {
+        typed::with_flags(text, &self.repeated)
     }
 
     /// Why that could not be done. Where a server is not reached, that is told as everywhere, of the one that it is.
@@ -102,7 +127,7 @@ impl Access {
             }
             None => {}
         }
-        let message = plain(&onex_types::chain(error)).into_owned();
+        let message = self.typed(&plain(&onex_types::chain(error)));
         match error {
             DoctorError::Backup(
                 BackupError::File { .. }

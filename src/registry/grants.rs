@@ -1,14 +1,15 @@
 //! What instances say of what they grant, and where; and who of them grants the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onex_machine::Machine;
 use onex_types::{ids::Host, ports::PortRange};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::protocol::{
     describe::Instance,
-    names::{Namespace, PROTOCOL_MINOR, SERVICE},
+    names::{AGENT, Namespace, PROTOCOL_MINOR, SERVICE},
 };
 
 use super::{
@@ -47,8 +48,8 @@ pub enum Conflict {
 /// This instance: what others say is held against it.
 #[derive(Clone)]
 pub(super) struct Own {
-    /// What it says of itself to others.
-    pub(super) identity: Identity,
+    /// What it says of itself to others, now. Copies of this share it.
+    identity: watch::Sender<Identity>,
     pub(super) machine: Machine,
 }
 
@@ -72,6 +73,16 @@ pub(super) fn registry_id(peer: &Identity) -> &str {
     said.map_or(&peer.id, String::as_str)
 }
 
+/// The version of the protocol that it speaks.
+pub(super) fn protocol_of(peer: &Identity) -> &str {
+    said(peer, META_PROTOCOL)
+}
+
+/// Which kernel and network namespace its host is, where it says so.
+pub(super) fn port_space(peer: &Identity) -> Option<&String> {
+    peer.metadata.get(META_PORT_SPACE)
+}
+
 /// What it says of itself under that name.
 fn said<'a>(peer: &'a Identity, name: &str) -> &'a str {
     peer.metadata.get(name).map_or("", String::as_str)
@@ -79,7 +90,8 @@ fn said<'a>(peer: &'a Identity, name: &str) -> &'a str {
 
 /// The host of that instance, if it is one of that namespace.
 pub(super) fn host_in(peer: &Identity, namespace: &Namespace) -> Option<String> {
-    let is_in = said(peer, META_NAMESPACE) == namespace.name().unwrap_or_default();
+    let is_in =
+        peer.name == SERVICE && said(peer, META_NAMESPACE) == namespace.name().unwrap_or_default();
     is_in.then(|| said(peer, META_HOST).to_owned())
 }
 
@@ -94,8 +106,7 @@ fn are_alike(one: &Identity, other: &Identity) -> bool {
 
 /// Whether they are on the same machine, as far as they say so.
 fn share_machine(one: &Identity, other: &Identity) -> bool {
-    let space = one.metadata.get(META_PORT_SPACE);
-    space.is_some() && space == other.metadata.get(META_PORT_SPACE)
+    port_space(one).is_some() && port_space(one) == port_space(other)
 }
 
 /// Registries of other namespaces that grant ports of the machine of `one`, by whatever name, from ranges that touch its
@@ -137,55 +148,143 @@ fn conflict<'a>(
     if !overlaps.is_empty() {
         return Some(Conflict::Namespaces(overlaps));
     }
+    let (own, running) = other_host(one, peers)?;
+    Some(Conflict::Hosts { own, running })
+}
+
+/// The host of `one`, and another one under which an instance of the same registry grants the ports of its machine.
+fn other_host<'a>(
+    one: &Identity,
+    peers: impl Iterator<Item = &'a Identity>,
+) -> Option<(String, String)> {
     let own = said(one, META_HOST);
     let mut others = peers.filter(|peer| are_alike(one, peer) && share_machine(one, peer));
     let other = others.find(|peer| said(peer, META_HOST) != own)?;
-    Some(Conflict::Hosts {
-        own: own.to_owned(),
-        running: said(other, META_HOST).to_owned(),
-    })
+    Some((own.to_owned(), said(other, META_HOST).to_owned()))
+}
+
+/// What is wrong between instances of a namespace and those that run beside them.
+pub(super) struct Disagreements {
+    /// Registries of other namespaces that grant the same ports: a line for each.
+    pub(super) overlaps: BTreeSet<String>,
+    /// Hosts under which the ports of one machine are granted twice.
+    pub(super) two_hosts: Option<(String, String)>,
+    /// A host that instances on several machines have.
+    pub(super) namesake: Option<String>,
+}
+
+impl Disagreements {
+    /// Of these, the instances of that namespace.
+    pub(super) fn among(all: &[Identity], namespace: &Namespace) -> Self {
+        let ours = || all.iter().filter(|peer| host_in(peer, namespace).is_some());
+        let overlaps = ours().flat_map(|one| {
+            let is_here = |host: &str| host == said(one, META_HOST);
+            overlaps(one, is_here, all.iter())
+        });
+        let is_namesake = |one: &Identity, other: &Identity| {
+            let machines = port_space(one).zip(port_space(other));
+            said(one, META_HOST) == said(other, META_HOST)
+                && machines.is_some_and(|(one, other)| one != other)
+        };
+        Self {
+            overlaps: overlaps.collect(),
+            two_hosts: ours().filter_map(|one| other_host(one, all.iter())).min(),
+            namesake: ours()
+                .find(|one| ours().any(|other| is_namesake(one, other)))
+                .map(|one| said(one, META_HOST).to_owned()),
+        }
+    }
+}
+
+/// What a process says of itself that is on that machine.
+fn identity(name: &str, namespace: &Namespace, machine: &Machine, id: Uuid) -> Identity {
+    let namespace = namespace.name().unwrap_or_default().to_owned();
+    let mut metadata = vec![
+        (META_NAMESPACE, namespace),
+        (META_HOST, machine.host().to_string()),
+        (META_PROTOCOL, protocol()),
+    ];
+    let port_space = machine.port_space();
+    metadata.extend(port_space.map(|space| (META_PORT_SPACE, space)));
+    let metadata = metadata
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value));
+    Identity {
+        name: name.to_owned(),
+        id: service_id(id),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        metadata: metadata.collect(),
+    }
+}
+
+/// What a process says of itself that only tries ports.
+pub(super) fn agent(namespace: &Namespace, machine: &Machine, id: Uuid) -> Identity {
+    identity(AGENT, namespace, machine, id)
+}
+
+/// The other host under which an instance of its registry, or an agent, runs on the machine of that agent.
+pub(super) fn other_name(agent: &Identity, peers: &[Identity]) -> Option<String> {
+    let own = said(agent, META_HOST);
+    let mut peers = peers.iter().filter(|peer| {
+        said(peer, META_NAMESPACE) == said(agent, META_NAMESPACE)
+            && share_machine(agent, peer)
+            && said(peer, META_HOST) != own
+    });
+    peers.next().map(|peer| said(peer, META_HOST).to_owned())
 }
 
 impl Own {
-    pub(super) fn new(
-        namespace: &Namespace,
-        machine: Machine,
-        ranges: &[PortRange],
-        registry_id: Uuid,
-    ) -> Self {
-        let mut metadata = vec![
-            (
-                META_NAMESPACE,
-                namespace.name().unwrap_or_default().to_owned(),
-            ),
-            (META_HOST, machine.host().to_string()),
-            (META_RANGES, show_ranges(ranges)),
-            (META_PROTOCOL, protocol()),
-            (META_REGISTRY_ID, registry_id.to_string()),
-        ];
-        let port_space = machine.port_space();
-        metadata.extend(port_space.map(|space| (META_PORT_SPACE, space)));
-        let metadata = metadata.into_iter();
-        let identity = Identity {
-            name: SERVICE.to_owned(),
-            id: service_id(registry_id),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            metadata: metadata
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
-        };
+    pub(super) fn new(namespace: &Namespace, machine: Machine, registry_id: Uuid) -> Self {
+        let mut identity = identity(SERVICE, namespace, &machine, registry_id);
+        let id = (META_REGISTRY_ID.to_owned(), registry_id.to_string());
+        identity.metadata.extend([id]);
+        let identity = watch::Sender::new(identity);
         Self { identity, machine }
+    }
+
+    /// What it says of itself to others.
+    pub(super) fn identity(&self) -> Identity {
+        self.identity.borrow().clone()
+    }
+
+    /// The same, and what becomes of it.
+    pub(super) fn announced(&self) -> watch::Receiver<Identity> {
+        self.identity.subscribe()
+    }
+
+    /// This grants these ports of its host from now on; whether that is another thing than before.
+    pub(super) fn grants(&self, ranges: &[PortRange]) -> bool {
+        let ranges = show_ranges(ranges);
+        self.identity.send_if_modified(|identity| {
+            let before = identity
+                .metadata
+                .insert(META_RANGES.to_owned(), ranges.clone());
+            before != Some(ranges)
+        })
     }
 
     /// Whether that is an instance of the same registry.
     pub(super) fn is_alike(&self, peer: &Identity) -> bool {
-        are_alike(&self.identity, peer)
+        are_alike(&self.identity(), peer)
     }
 
     /// The hosts of the instances of the same registry.
     pub(super) fn hosts(&self, peers: &[Identity]) -> impl Iterator<Item = Host> {
         let peers = peers.iter().filter(|peer| self.is_alike(peer));
         peers.filter_map(|peer| said(peer, META_HOST).parse().ok())
+    }
+
+    /// The hosts on which others of this registry's namespace try ports: instances on the network of their host, and agents.
+    pub(super) fn probers(&self, peers: &[Identity]) -> BTreeSet<Host> {
+        let own = self.identity();
+        let namespace = said(&own, META_NAMESPACE);
+        let peers = peers.iter().filter(|peer| {
+            [SERVICE, AGENT].contains(&peer.name.as_str())
+                && said(peer, META_NAMESPACE) == namespace
+                && peer.metadata.contains_key(META_PORT_SPACE)
+        });
+        let hosts = peers.filter_map(|peer| said(peer, META_HOST).parse().ok());
+        hosts.collect()
     }
 
     /// Whether an instance on another machine has the host of this one. Of those that start at once neither has heard of
@@ -205,13 +304,39 @@ impl Own {
             let host = host.parse();
             host.is_ok_and(|host| self.machine.resolve(host) == *self.machine.host())
         };
-        conflict(&self.identity, is_here, peers.iter())
+        conflict(&self.identity(), is_here, peers.iter())
+    }
+
+    /// Registries of other namespaces that would grant the same ports of a host if this one granted these there.
+    pub(super) fn conflict_on(
+        &self,
+        host: &Host,
+        ranges: &[PortRange],
+        peers: &[Identity],
+    ) -> Option<Conflict> {
+        let own = self.identity();
+        let mut all = peers.iter().chain([&own]);
+        let there = |one: &&Identity| are_alike(&own, one) && said(one, META_HOST) == host.as_str();
+        let mut one = all.find(there).cloned().unwrap_or_else(|| {
+            let mut nobody = own.clone();
+            nobody.metadata.remove(META_PORT_SPACE);
+            nobody
+        });
+        let ranges = show_ranges(ranges);
+        one.metadata.insert(META_RANGES.to_owned(), ranges);
+        let is_here = |named: &str| {
+            let named = named.parse();
+            named.is_ok_and(|named: Host| named == *host || self.machine.resolve(named) == *host)
+        };
+        let overlaps = overlaps(&one, is_here, peers.iter());
+        (!overlaps.is_empty()).then_some(Conflict::Namespaces(overlaps))
     }
 
     /// The hosts of this registry whose ports somebody else granted before: those who started at once did not hear of each
     /// other in time. A host is served since the first of its instances that run.
     pub(super) fn conflicts(&self, peers: &[Identity]) -> BTreeMap<Host, Conflict> {
-        let all = || peers.iter().chain([&self.identity]);
+        let own = self.identity();
+        let all = || peers.iter().chain([&own]);
         let since = |peer: &Identity| {
             let served = all().filter(|other| {
                 are_alike(peer, other) && said(peer, META_HOST) == said(other, META_HOST)

@@ -193,6 +193,11 @@ impl HighWaterSources {
 }
 
 impl HighWater {
+    /// The revision of the last event.
+    pub(super) fn event(&self) -> Option<u64> {
+        self.event
+    }
+
     /// The highest revision that is known of that store; see [`Noted::of`].
     pub(super) fn revision(&self, store_id: Option<Uuid>) -> Option<u64> {
         let note = self.noted.of(store_id);

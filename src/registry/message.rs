@@ -8,13 +8,14 @@ use crate::protocol::{
     bus::{BusDeregisterRequest, BusListRequest, BusRegisterRequest, BusReply},
     catalog::{SchemaGetReply, SchemaGetRequest, SchemaListRequest},
     error::{Error, ErrorCode},
+    explain::ExplainRequest,
     invoke::{DryRunReply, InvokeReply, InvokeRequest, ResolveToolReply, ResolveToolRequest},
     node::{RegisterReply, RegisterRequest},
     node_life, node_view,
     pool::PoolListRequest,
     port::{
-        HeartbeatRequest, LeaseReply, LeaseRequest, Limit, ListRequest, Page, ReleaseReply,
-        ReleaseRequest, ResolveRequest,
+        HeartbeatRequest, LeaseReply, LeaseRequest, Limit, ListRequest, Page, RebindRequest,
+        ReleaseReply, ReleaseRequest, ResolveRequest,
     },
     tool::{
         ToolChangeReply, ToolDeregisterRequest, ToolDescribeReply, ToolDescribeRequest,
@@ -86,7 +87,7 @@ macro_rules! replies {
 }
 
 requests! {
-    LeaseRequest HeartbeatRequest ReleaseRequest
+    LeaseRequest HeartbeatRequest ReleaseRequest RebindRequest ExplainRequest
     RegisterRequest node_life::HeartbeatRequest node_life::DeregisterRequest
     ToolRegisterRequest ToolDeregisterRequest ToolDescribeRequest
     BusRegisterRequest BusDeregisterRequest

@@ -18,6 +18,7 @@ use futures::{StreamExt, stream::select_all};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::protocol::{
@@ -30,7 +31,7 @@ use crate::protocol::{
 use super::{bus::Bus, stop::Stop};
 
 /// What the service says of itself.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     pub(super) name: String,
     pub(super) id: String,
@@ -51,7 +52,8 @@ struct Counted {
 /// The service's side of the conventions.
 pub(super) struct Micro {
     bus: Bus,
-    identity: Identity,
+    /// As it is now.
+    identity: watch::Receiver<Identity>,
     namespace: Namespace,
     /// Where answers may be sent.
     inboxes: Inboxes,
@@ -64,7 +66,7 @@ pub(super) struct Micro {
 impl Micro {
     pub(super) fn new(
         bus: Bus,
-        identity: Identity,
+        identity: watch::Receiver<Identity>,
         namespace: Namespace,
         inboxes: Inboxes,
         started: Timestamp,
@@ -121,11 +123,12 @@ impl Micro {
         session: &Stop,
     ) -> Result<(), async_nats::SubscribeError> {
         let client = self.bus.client();
+        let Identity { name, id, .. } = self.identity.borrow().clone();
         for verb in ["PING", "INFO", "STATS"] {
             let subjects = [
                 format!("$SRV.{verb}"),
-                format!("$SRV.{verb}.{}", self.identity.name),
-                format!("$SRV.{verb}.{}.{}", self.identity.name, self.identity.id),
+                format!("$SRV.{verb}.{name}"),
+                format!("$SRV.{verb}.{name}.{id}"),
             ];
             let mut subscriptions: Vec<Subscriber> = Vec::new();
             for subject in subjects {
@@ -168,12 +171,18 @@ impl Micro {
     }
 
     fn say(&self, what: &str, more: Value) -> Value {
+        let Identity {
+            name,
+            id,
+            version,
+            metadata,
+        } = self.identity.borrow().clone();
         let mut body = json!({
             "type": format!("io.nats.micro.v1.{what}_response"),
-            "name": self.identity.name,
-            "id": self.identity.id,
-            "version": self.identity.version,
-            "metadata": self.identity.metadata,
+            "name": name,
+            "id": id,
+            "version": version,
+            "metadata": metadata,
         });
         if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
             body.extend(more);

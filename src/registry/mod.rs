@@ -1,6 +1,6 @@
 //! The running registry.
 
-mod availability;
+mod agent;
 mod background;
 mod bus;
 mod callers;
@@ -8,7 +8,6 @@ mod clock;
 mod connection_events;
 mod contracts;
 mod doctor;
-mod doctor_error;
 mod driver;
 mod fair_queue;
 mod fatal;
@@ -24,10 +23,11 @@ mod lifecycle;
 mod message;
 mod micro;
 mod on_the_wire;
-mod operator;
 mod own_host;
+mod own_ranges;
 mod pause;
 mod peers;
+mod probing;
 mod queries;
 mod refusal;
 mod registration;
@@ -40,13 +40,14 @@ mod start;
 mod start_error;
 mod stop;
 pub mod stored;
-mod upgrade;
 
-pub use doctor::{Accepted, Doctor, Report};
-pub use doctor_error::{DoctorError, Unreached};
+pub use agent::{Agent, AgentSettings};
+pub use doctor::{
+    Accepted, Check, Doctor, DoctorError, LeftRecord, Report, Status, StreamReport, Unreached,
+    Upgraded, check_names,
+};
 pub use fatal::Fatal;
 pub use high_water::{Note, Notes};
 pub use lifecycle::Registry;
 pub use onex_log::{BackupError, Saved};
 pub use start_error::StartError;
-pub use upgrade::{LeftRecord, Upgraded};

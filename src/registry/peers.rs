@@ -9,8 +9,10 @@ use std::{
 use async_nats::{Client, SubscribeError};
 use bytes::Bytes;
 use futures::StreamExt;
-use onex_types::ids::Host;
-use tokio::time::timeout;
+use jiff::Timestamp;
+use onex_types::{ids::Host, ports::PortRange};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::{sync::watch, time::timeout};
 
 use crate::protocol::{
     describe::Instance,
@@ -22,6 +24,7 @@ use crate::protocol::{
 use super::{
     bus::Bus,
     clock::Clock,
+    driver::Reads,
     grants::{Conflict, Own, host_in, instance, registry_id},
     hosts::Heard,
     micro::Identity,
@@ -44,9 +47,23 @@ const NO_GRANTS: &str = "that one was there first, and no port is granted here w
 /// What this instance tells others of itself.
 #[derive(Clone)]
 pub(super) struct Peer {
-    pub(super) identity: Identity,
+    pub(super) identity: watch::Receiver<Identity>,
     /// Where answers may be sent.
     pub(super) inboxes: Inboxes,
+    /// What its readers see; none of an agent, which has no log.
+    pub(super) reads: Option<Arc<Reads>>,
+    pub(super) clock: Clock,
+}
+
+/// What an instance answers to whoever asks who is there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Answer {
+    #[serde(flatten)]
+    pub(super) identity: Identity,
+    /// How far it is in the log: the revision of the last command that it has applied. Agents and earlier versions do not say it.
+    pub(super) revision: Option<u64>,
+    /// Its wall clock. Earlier versions do not say it.
+    pub(super) now: Option<Timestamp>,
 }
 
 impl Peer {
@@ -57,19 +74,27 @@ impl Peer {
         session: &Stop,
     ) -> Result<(), SubscribeError> {
         let mut asked = client.subscribe(PEER_INSTANCES).await?;
-        let body = Bytes::from(serde_json::to_vec(&self.identity).unwrap_or_default());
-        let (inboxes, client) = (self.inboxes.clone(), client.clone());
+        let (this, client) = (self.clone(), client.clone());
         session.spawn(async move {
             while let Some(message) = asked.next().await {
-                let Some(reply) = message.reply.filter(|reply| inboxes.has(reply)) else {
+                let Some(reply) = message.reply.filter(|reply| this.inboxes.has(reply)) else {
                     continue;
                 };
-                if let Err(error) = client.publish(reply, body.clone()).await {
+                if let Err(error) = client.publish(reply, this.answer()).await {
                     tracing::debug!(%error, "cannot tell another instance who this is");
                 }
             }
         });
         Ok(())
+    }
+
+    fn answer(&self) -> Bytes {
+        let answer = Answer {
+            identity: self.identity.borrow().clone(),
+            revision: self.reads.as_ref().map(|reads| reads.revision()),
+            now: Some(self.clock.now().wall),
+        };
+        Bytes::from(serde_json::to_vec(&answer).unwrap_or_default())
     }
 }
 
@@ -78,6 +103,8 @@ impl Peer {
 pub(super) struct Peers {
     own: Own,
     known: Arc<Mutex<Known>>,
+    /// The hosts on which others try ports.
+    probers: watch::Sender<BTreeSet<Host>>,
 }
 
 #[derive(Default)]
@@ -90,17 +117,25 @@ struct Known {
 
 impl Peers {
     /// Asks from time to time, for ever.
-    pub(super) fn start(bus: Bus, own: Own, heard: Arc<Heard>, clock: Clock, stop: &Stop) -> Self {
+    pub(super) fn start(
+        bus: Bus,
+        own: Own,
+        heard: Arc<Heard>,
+        probers: watch::Sender<BTreeSet<Host>>,
+        clock: Clock,
+        stop: &Stop,
+    ) -> Self {
         let this = Self {
             own,
             known: Arc::default(),
+            probers,
         };
         let (peers, own) = (this.clone(), this.own.clone());
         stop.watch("search for other instances", async move {
             loop {
                 match ask(&bus.client()).await {
                     Ok(mut found) => {
-                        found.retain(|peer| registry_id(peer) != registry_id(&own.identity));
+                        found.retain(|peer| registry_id(peer) != registry_id(&own.identity()));
                         heard.answered(own.hosts(&found), clock.now().mono);
                         if own.has_namesake(&found) {
                             heard.tell_of_namesake(own.machine.host());
@@ -117,6 +152,12 @@ impl Peers {
 
     /// Notes who answered.
     fn take(&self, found: &[Identity]) {
+        let probers = self.own.probers(found);
+        self.probers.send_if_modified(|known| {
+            let is_new = *known != probers;
+            *known = probers;
+            is_new
+        });
         let conflicts = self.own.conflicts(found);
         let of_registry = found.iter().filter(|peer| self.own.is_alike(peer));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,8 +179,21 @@ impl Peers {
     pub(super) fn known(&self) -> BTreeSet<Instance> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut instances = known.heard.clone();
-        instances.insert(instance(&self.own.identity));
+        instances.insert(instance(&self.own.identity()));
         instances
+    }
+
+    /// Refuses that these ports of a host are granted if another registry grants some of them: who runs is asked now.
+    pub(super) async fn check(
+        &self,
+        client: &Client,
+        host: &Host,
+        ranges: &[PortRange],
+    ) -> Result<(), Conflict> {
+        let peers = all(client).await;
+        self.own
+            .conflict_on(host, ranges, &peers)
+            .map_or(Ok(()), Err)
     }
 
     /// Why no ports of that host are granted; none where they are.
@@ -155,13 +209,18 @@ impl Peers {
 pub(super) async fn running(client: &Client, namespace: &Namespace) -> Option<String> {
     let ping = format!("$SRV.PING.{SERVICE}");
     let peers = ask_on(client, &[PEER_INSTANCES, &ping]).await;
-    let peers = peers.unwrap_or_else(|error| cannot_ask(&error));
+    let peers: Vec<Identity> = peers.unwrap_or_else(|error| cannot_ask(&error));
     peers.iter().find_map(|peer| host_in(peer, namespace))
 }
 
 /// The instances of all registries that answer.
 pub(super) async fn all(client: &Client) -> Vec<Identity> {
     ask(client).await.unwrap_or_else(|error| cannot_ask(&error))
+}
+
+/// The same with all that they answer.
+pub(super) async fn answers(client: &Client) -> Result<Vec<Answer>, async_nats::Error> {
+    ask_on(client, &[PEER_INSTANCES]).await
 }
 
 fn cannot_ask(error: &async_nats::Error) -> Vec<Identity> {
@@ -182,7 +241,10 @@ async fn ask(client: &Client) -> Result<Vec<Identity>, async_nats::Error> {
     ask_on(client, &[PEER_INSTANCES]).await
 }
 
-async fn ask_on(client: &Client, subjects: &[&str]) -> Result<Vec<Identity>, async_nats::Error> {
+async fn ask_on<A: DeserializeOwned>(
+    client: &Client,
+    subjects: &[&str],
+) -> Result<Vec<A>, async_nats::Error> {
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await?;
     for subject in subjects {
@@ -195,7 +257,7 @@ async fn ask_on(client: &Client, subjects: &[&str]) -> Result<Vec<Identity>, asy
             if message.payload.len() > IDENTITY_BYTES_MAX {
                 continue;
             }
-            peers.extend(serde_json::from_slice::<Identity>(&message.payload));
+            peers.extend(serde_json::from_slice::<A>(&message.payload));
             if peers.len() == INSTANCES_MAX {
                 break;
             }

@@ -2,13 +2,18 @@
 
 use onex_core::{
     call::CALLS_RETRY_MILLIS,
-    command::{self, Answer, Refusal},
+    command::{self, Answer, FullPool, HeldBy, NextFree, Refusal, Unavailable},
+    pool,
 };
 use serde_json::json;
 
 use crate::registry::hosts::ambiguous;
 
-use crate::protocol::error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome};
+use crate::protocol::{
+    bounds::Open,
+    error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome},
+    explain::{NextPort, PortState},
+};
 
 /// What was decided and as of which revision; a refusal says that, too.
 pub(in crate::registry) fn decided(outcome: command::Outcome) -> Result<(Answer, u64), Error> {
@@ -41,6 +46,7 @@ pub(in crate::registry) fn error_at(revision: u64, refusal: Refusal) -> Error {
 }
 
 /// The error that says it.
+#[expect(clippy::too_many_lines, reason = "one table")]
 pub(in crate::registry) fn error(refusal: Refusal) -> Error {
     let message = refusal.to_string();
     match refusal {
@@ -52,24 +58,75 @@ pub(in crate::registry) fn error(refusal: Refusal) -> Error {
         )
         .with("lease_id", lease_id.0.to_string())
         .with("port", port.number()),
+        Refusal::LeaseRevoked {
+            lease_id,
+            port,
+            reason,
+        } => Error::new(
+            ErrorCode::LeaseExpired,
+            format!("{message}: stop using its port"),
+        )
+        .with("lease_id", lease_id.0.to_string())
+        .with("port", port.number())
+        .with("admin_reason", reason.as_str()),
+        Refusal::NobodyHolds(key) => Error::new(ErrorCode::LeaseNotFound, message)
+            .with("port", key.port.number())
+            .with("host", key.host.as_str()),
+        Refusal::LeaseOfNode {
+            lease_id,
+            port,
+            node_id,
+        } => Error::new(ErrorCode::Conflict, message)
+            .with("lease_id", lease_id.0.to_string())
+            .with("port", port.number())
+            .with("node_id", node_id.as_str()),
+        Refusal::NotQuarantined { port, why, .. } => {
+            Error::new(ErrorCode::PortUnavailable, message)
+                .with("port", port.number())
+                .with("state", json!(port_state(why)))
+        }
+        Refusal::HostInUse { host, .. } => {
+            Error::new(ErrorCode::Conflict, message).with("host", host.as_str())
+        }
+        Refusal::GivenUp { port, .. } => Error::new(ErrorCode::PortUnavailable, message)
+            .with("port", port.number())
+            .with("state", json!(PortState::Quarantined)),
         Refusal::LeaseNotFound(lease_id) => Error::new(
             ErrorCode::LeaseNotFound,
             format!("{message}: its port must not be used"),
         )
         .with("lease_id", lease_id.0.to_string()),
-        Refusal::NotHolder(lease_id, port) => Error::new(ErrorCode::NotHolder, message)
-            .with("lease_id", lease_id.0.to_string())
-            .with("port", port.number()),
+        Refusal::NotHolder { lease_id, port, by } => held_by(
+            Error::new(ErrorCode::NotHolder, message)
+                .with("lease_id", lease_id.0.to_string())
+                .with("port", port.number()),
+            &by,
+        ),
         Refusal::PoolNotFound(host) => {
             Error::new(ErrorCode::PoolNotFound, message).with("host", host.as_str())
         }
+        Refusal::PoolChanged { host, present, .. } => Error::new(ErrorCode::Conflict, message)
+            .with("host", host.as_str())
+            .with("present_revision", present),
         Refusal::HostAmbiguous { host, hosts } => ambiguous(&host, &hosts),
         Refusal::LimitExceeded { what, limit } => Error::new(ErrorCode::LimitExceeded, message)
             .with("limit", json!(limit))
             .with("bound", what),
-        Refusal::PortUnavailable { port, why } => Error::new(ErrorCode::PortUnavailable, message)
-            .with("port", port.number())
-            .with("state", state(why)),
+        Refusal::PortUnavailable {
+            port,
+            why,
+            by,
+            expires_in_ms,
+        } => {
+            let error = Error::new(ErrorCode::PortUnavailable, message)
+                .with("port", port.number())
+                .with("state", json!(port_state(why)));
+            match (by, expires_in_ms) {
+                (Some(by), _) => held_by(error, &by),
+                (None, Some(left)) => error.with("expires_in_ms", left),
+                (None, None) => error,
+            }
+        }
         Refusal::EpochTooHigh => Error::invalid("/epoch", message),
         Refusal::NodeNotFound(node_id) | Refusal::EpochNotFound { node_id, .. } => {
             Error::new(ErrorCode::NodeNotFound, message).with("node_id", node_id.as_str())
@@ -80,6 +137,17 @@ pub(in crate::registry) fn error(refusal: Refusal) -> Error {
         )
         .with("node_id", node_id.as_str())
         .with("epoch", last),
+        Refusal::Evicted {
+            node_id,
+            last,
+            reason,
+        } => Error::new(
+            ErrorCode::Superseded,
+            format!("{message}. Stop: a new life takes a higher epoch, or none"),
+        )
+        .with("node_id", node_id.as_str())
+        .with("epoch", last)
+        .with("admin_reason", reason.as_str()),
         Refusal::NotNodeHolder(node_id) => {
             Error::new(ErrorCode::NotHolder, message).with("node_id", node_id.as_str())
         }
@@ -116,8 +184,9 @@ pub(in crate::registry) fn error(refusal: Refusal) -> Error {
         Refusal::Exhausted {
             host,
             retry_after_ms,
+            pool,
             ..
-        } => Error::new(ErrorCode::ResourceExhausted, message)
+        } => full_pool(Error::new(ErrorCode::ResourceExhausted, message), &pool)
             .with("host", host.as_str())
             .after(retry_after_ms),
         Refusal::CallsFull => Error::new(ErrorCode::Busy, message).after(CALLS_RETRY_MILLIS),
@@ -146,14 +215,57 @@ pub(in crate::registry) fn error(refusal: Refusal) -> Error {
     }
 }
 
-fn state(why: onex_core::command::Unavailable) -> &'static str {
-    use onex_core::command::Unavailable::{Held, InUse, Outside, Quarantined, Reserved, Resting};
+/// With who has the lease.
+fn held_by(error: Error, by: &HeldBy) -> Error {
+    let members = [
+        ("requester_id", Some(json!(by.requester_id))),
+        ("name", by.name.as_ref().map(|name| json!(name))),
+        ("node_id", by.node_id.as_ref().map(|node_id| json!(node_id))),
+        ("holder", by.holder.as_ref().map(|holder| json!(holder))),
+        ("expires_in_ms", by.expires_in_ms.map(|left| json!(left))),
+    ];
+    members
+        .into_iter()
+        .fold(error, |error, (name, value)| match value {
+            Some(value) => error.with(name, value),
+            None => error,
+        })
+}
+
+/// With what the pool is like.
+fn full_pool(error: Error, FullPool { counts, next }: &FullPool) -> Error {
+    let error = error
+        .with("capacity", counts.capacity)
+        .with("held", counts.held)
+        .with("resting", counts.resting)
+        .with("quarantined", counts.quarantined);
+    match next {
+        Some(next) => error.with("next", json!(next_free(next))),
+        None => error,
+    }
+}
+
+fn next_free(next: &NextFree) -> NextPort {
+    NextPort {
+        port: next.port,
+        state: Open::Known(match next.state {
+            pool::PortState::Free => PortState::Free,
+            pool::PortState::Held => PortState::Held,
+            pool::PortState::Resting => PortState::Resting,
+            pool::PortState::Quarantined => PortState::Quarantined,
+        }),
+        expires_in_ms: next.expires_in_ms,
+    }
+}
+
+/// What a port is that cannot be had.
+pub(in crate::registry) fn port_state(why: Unavailable) -> PortState {
     match why {
-        Held => "held",
-        Resting => "resting",
-        Quarantined => "quarantined",
-        InUse => "in_use",
-        Reserved => "reserved",
-        Outside => "outside",
+        Unavailable::Held => PortState::Held,
+        Unavailable::Resting => PortState::Resting,
+        Unavailable::Quarantined => PortState::Quarantined,
+        Unavailable::InUse => PortState::InUse,
+        Unavailable::Reserved => PortState::Reserved,
+        Unavailable::Outside => PortState::Outside,
     }
 }

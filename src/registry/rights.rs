@@ -2,12 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_nats::Client;
 use serde::Deserialize;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     connect,
-    protocol::{names::SERVICE, subject::ToolSubjects},
+    protocol::{
+        names::SERVICE,
+        subject::{ToolSubjects, covers},
+    },
 };
 
 use super::{settings::Settings, stop::Stop};
@@ -28,10 +32,42 @@ struct UserInfo {
     data: User,
 }
 
-#[derive(Deserialize)]
-struct User {
+/// As whom a connection is known to the server, and what it may do.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct User {
+    /// Its name; empty where the server knows none.
     #[serde(default)]
-    user: String,
+    pub(super) user: String,
+    #[serde(default)]
+    pub(super) permissions: Permissions,
+}
+
+/// What a user may publish on and subscribe to.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Permissions {
+    #[serde(default)]
+    pub(super) publish: Permission,
+    #[serde(default)]
+    pub(super) subscribe: Permission,
+}
+
+/// Patterns of subjects.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Permission {
+    /// Those that are allowed; all where there is none.
+    #[serde(default)]
+    allow: Vec<String>,
+    /// Those that are not.
+    #[serde(default)]
+    deny: Vec<String>,
+}
+
+impl Permission {
+    /// Whether a subject without wildcards is allowed.
+    pub(super) fn has(&self, subject: &str) -> bool {
+        let is_in = |patterns: &[String]| patterns.iter().any(|pattern| covers(pattern, subject));
+        (self.allow.is_empty() || is_in(&self.allow)) && !is_in(&self.deny)
+    }
 }
 
 /// As whom the registry is connected to the server.
@@ -179,8 +215,13 @@ impl Rights {
 /// tell. Asks on a connection of its own, because a server that does not allow the question reports an error on it.
 async fn user(nats: &connect::Options) -> Result<Option<String>, connect::Error> {
     let client = nats.connect(&format!("{SERVICE} rights"), |_| ()).await?;
+    Ok(user_of(&client).await.map(|user| user.user))
+}
+
+/// As whom that connection is known; none if the server does not tell.
+pub(super) async fn user_of(client: &Client) -> Option<User> {
     let request = async_nats::Request::new().timeout(Some(USER_INFO_TIMEOUT));
-    let reply = client.send_request(USER_INFO, request).await.ok();
-    let info = reply.and_then(|reply| serde_json::from_slice::<UserInfo>(&reply.payload).ok());
-    Ok(info.map(|info| info.data.user))
+    let reply = client.send_request(USER_INFO, request).await.ok()?;
+    let info = serde_json::from_slice::<UserInfo>(&reply.payload).ok()?;
+    Some(info.data)
 }

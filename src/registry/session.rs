@@ -20,6 +20,7 @@ use super::{
     intake::{Intake, Listening},
     micro::Micro,
     peers::Peer,
+    probing::ProbeAnswers,
     rights::Rights,
     start_error::StartError,
     stop::Stop,
@@ -40,6 +41,8 @@ pub(super) struct Opener {
     pub(super) rights: Rights,
     pub(super) micro: Arc<Micro>,
     pub(super) peer: Peer,
+    /// None where this process cannot try the ports of its host.
+    pub(super) probes: Option<ProbeAnswers>,
     pub(super) bus: Bus,
 }
 
@@ -101,6 +104,9 @@ impl Opener {
         // Who is said to run on this machine answers: another one that starts now would take it for stopped.
         self.micro.listen(&stop).await?;
         self.peer.listen(&client, &stop).await?;
+        if let Some(probes) = &self.probes {
+            probes.listen(&client, &stop).await?;
+        }
         round_trip(&client).await;
         before.await;
         intake.invoke.listen(&stop).await?;

@@ -1,13 +1,13 @@
 //! Starting: connections, the store, the engine, and then the first request.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use async_nats::Client;
 use onex_core::{
-    decide::Local,
     engine::Limits,
     execution::RUNS_MAX,
     node_record::NodeLimits,
@@ -21,7 +21,7 @@ use onex_types::{
     ids::{Host, Ttl},
     ports::PortRange,
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use uuid::Uuid;
 
 use crate::{
@@ -30,7 +30,6 @@ use crate::{
 };
 
 use super::{
-    availability::ephemeral_range,
     background::{
         Candidate, DerivedStreams, Entries, HostNames, Target, applied_channels, events_options,
         last_event,
@@ -48,8 +47,10 @@ use super::{
     lifecycle::Registry,
     micro::Micro,
     own_host::OwnHost,
+    own_ranges::{follow, granted_on, warn_of_ephemeral_ports},
     pause::PauseDetector,
     peers::{self, Peer, Peers},
+    probing::{ProbeAnswers, Probing},
     queries::Texts,
     request::{Completion, Replies},
     rights::Rights,
@@ -67,9 +68,12 @@ struct Start<'a> {
     stop: Stop,
     bus: Bus,
     machine: Machine,
-    /// What is granted of its ports.
-    ranges: Vec<PortRange>,
+    /// What it is to others.
+    own: Own,
     rights: Rights,
+    probing: Probing,
+    /// The hosts on which others try ports.
+    probers: watch::Sender<BTreeSet<Host>>,
 }
 
 impl Registry {
@@ -88,11 +92,11 @@ impl Registry {
             return Err(StartError::MessagesTooShort(bytes));
         }
         let bus = Bus::new(connection.client.clone());
-        let mut start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop.clone());
+        let start = Start::new(&settings, bus.clone(), rights.clone(), clock, stop.clone());
         let log = settings.log(nats);
         if !onex_log::exists(&log).await? {
             // A start that is refused makes nothing.
-            peers::check(&peers::all(&connection.client).await, &start.own())?;
+            peers::check(&peers::all(&connection.client).await, &start.own)?;
         }
         let (mut log, store) = onex_log::open(log).await?;
         let name = format!("{SERVICE} events");
@@ -106,15 +110,18 @@ impl Registry {
         let loaded = driver::load(&mut log, &store, None, &high_water, clock).await?;
         // Before there are settings in the log: a start that is refused leaves none behind.
         if loaded.state().settings().is_some() {
-            start.ranges = ranges_of(loaded.state(), &settings.host);
+            start
+                .own
+                .grants(&granted_on(loaded.state(), &settings.host));
         }
-        let running = peers::check(&peers, &start.own())?;
+        let running = peers::check(&peers, &start.own)?;
+        start.probers.send_replace(start.own.probers(&peers));
 
         let (decided, to_answer) = mpsc::unbounded_channel();
         let answer = move |outcomes| Replies::hand_out(&decided, outcomes);
         let (applied, [to_publish, to_show, to_note]) = applied_channels();
         let options = start.engine_options(high_water, applied);
-        let instance = options.local.instance;
+        let instance = options.instance;
         let driver = Driver::start(log, store.clone(), loaded, options, answer);
         let derived = DerivedStreams {
             settings: &settings,
@@ -131,29 +138,35 @@ impl Registry {
         let published = derived.start(candidate.clone(), to_publish, to_show, &start.stop);
         watch_notes(&start.stop, &settings, &driver, clock, to_note);
         ready(&driver).await?;
-        let ttl_max = start.agree(&driver).await?;
+        let (ranges, ttl_max) = start.agree(&driver).await?;
         // Who was named was killed: nobody has to wait until that is certain.
         if running.is_empty() {
             candidate.replace_gone().await;
         }
 
         let revision = driver.handle.reads.revision();
-        let ports = show_ranges(&start.ranges);
-        let own = start.own();
-        let (micro, replies) = start.answering(&own);
+        let ports = show_ranges(&ranges);
+        let (micro, replies) = start.answering();
         stop.watch("replies", replies.clone().run(to_answer));
         let peer = Peer {
-            identity: own.identity.clone(),
+            identity: start.own.announced(),
             inboxes: settings.inboxes.clone(),
+            reads: Some(Arc::clone(&driver.handle.reads)),
+            clock,
         };
         let opener = Opener {
             nats: nats.clone(),
             rights,
             micro: Arc::clone(&micro),
             peer,
+            probes: settings.probe.then(|| ProbeAnswers {
+                namespace: settings.namespace.clone(),
+                host: settings.host.clone(),
+                inboxes: settings.inboxes.clone(),
+            }),
             bus,
         };
-        let intake = Arc::new(start.intake(driver, own, &micro, replies, running, ttl_max));
+        let intake = Arc::new(start.intake(driver, &micro, replies, running, ttl_max));
         let names = say_names(&intake, &stop);
         let session = opener.open(connection, &intake, names).await?;
         let pauses = Arc::clone(&intake).watch_for_pauses();
@@ -176,52 +189,58 @@ impl Registry {
 
 impl<'a> Start<'a> {
     fn new(settings: &'a Settings, bus: Bus, rights: Rights, clock: Clock, stop: Stop) -> Self {
+        let (probers, others) = watch::channel(BTreeSet::new());
+        let tried = settings.probe.then(|| settings.host.clone());
+        let namespace = settings.namespace.clone();
+        let (registry_id, machine) = (new_id(), machine(settings));
+        let own = Own::new(&settings.namespace, machine.clone(), registry_id);
+        own.grants(&settings.ranges);
         Self {
+            probing: Probing::new(tried, others, bus.clone(), namespace, clock),
+            probers,
             settings,
-            registry_id: new_id(),
+            registry_id,
             clock,
             stop,
             bus,
-            machine: machine(settings),
-            ranges: settings.ranges.clone(),
+            machine,
+            own,
             rights,
         }
     }
 
-    /// What this instance is to others.
-    fn own(&self) -> Own {
-        let namespace = &self.settings.namespace;
-        let machine = self.machine.clone();
-        Own::new(namespace, machine, &self.ranges, self.registry_id)
-    }
-
     /// What all instances share is as the log says, whatever this one was started with: its first start said it.
-    async fn agree(&mut self, driver: &Driver<Completion>) -> Result<Ttl, StartError> {
+    async fn agree(
+        &self,
+        driver: &Driver<Completion>,
+    ) -> Result<(Vec<PortRange>, Ttl), StartError> {
         let host = &self.settings.host;
         let now = self.clock.now().mono;
         let agreed = driver.handle.reads.with(now, |state: &State| {
             let ttl_max = state.settings().map(|settings| settings.ttl_max);
-            (ranges_of(state, host), ttl_max)
+            (granted_on(state, host), ttl_max)
         });
         let Some((ranges, Some(ttl_max))) = agreed else {
             return Err(StartError::Ended("the log has no settings".to_owned()));
         };
         // Another instance was quicker to write the first entry.
-        if self.ranges != ranges {
-            self.ranges = ranges;
+        if self.own.grants(&ranges) {
             let peers = peers::all(&self.bus.client()).await;
-            peers::check(&peers, &self.own())?;
+            peers::check(&peers, &self.own)?;
         }
-        warn_of_ephemeral_ports(&self.ranges);
-        Ok(ttl_max)
+        warn_of_ephemeral_ports(&ranges);
+        let reads = Arc::clone(&driver.handle.reads);
+        let follow = follow(self.own.clone(), reads, self.clock);
+        self.stop.watch("ranges of this host", follow);
+        Ok((ranges, ttl_max))
     }
 
     /// What answers are sent with, and counted.
-    fn answering(&self, own: &Own) -> (Arc<Micro>, Replies) {
+    fn answering(&self) -> (Arc<Micro>, Replies) {
         let settings = self.settings;
         let micro = Arc::new(Micro::new(
             self.bus.clone(),
-            own.identity.clone(),
+            self.own.announced(),
             settings.namespace.clone(),
             settings.inboxes.clone(),
             self.clock.now().wall,
@@ -235,7 +254,6 @@ impl<'a> Start<'a> {
     fn intake(
         self,
         driver: Driver<Completion>,
-        own: Own,
         micro: &Micro,
         replies: Replies,
         running: Vec<Host>,
@@ -248,7 +266,14 @@ impl<'a> Start<'a> {
             registry_id,
         };
         let heard = Arc::clone(&own_host.heard);
-        let peers = Peers::start(self.bus.clone(), own, heard, clock, &self.stop);
+        let peers = Peers::start(
+            self.bus.clone(),
+            self.own,
+            heard,
+            self.probers,
+            clock,
+            &self.stop,
+        );
         let nats_server = self.bus.client().server_info().version;
         let contracts = Arc::new(Contracts::new(settings, self.rights.clone()));
         let parts = invoke::Parts {
@@ -274,6 +299,7 @@ impl<'a> Start<'a> {
                 lineage: 0,
             },
             peers,
+            probing: self.probing,
             texts: Texts::default(),
             bus: self.bus,
             namespace: settings.namespace.clone(),
@@ -299,10 +325,8 @@ impl<'a> Start<'a> {
         let settings = self.settings;
         let (_, instance) = Uuid::new_v4().as_u64_pair();
         driver::Options {
-            local: Local {
-                instance: InstanceId(instance),
-                probes: settings.probe.then(|| settings.host.clone()),
-            },
+            instance: InstanceId(instance),
+            probing: Some(self.probing.clone()),
             limits: Limits {
                 snapshot_bytes: settings
                     .snapshot_bytes
@@ -368,11 +392,6 @@ fn watch_notes(
     stop.watch("notes", notes.run(reads, clock, applied));
 }
 
-/// What the log lets be granted on a host.
-fn ranges_of(state: &State, host: &Host) -> Vec<PortRange> {
-    state.ranges(host).ranges.clone()
-}
-
 /// Waits until the engine has everything that was there when it started.
 async fn ready(driver: &Driver<Completion>) -> Result<(), StartError> {
     if driver.ready().await {
@@ -433,20 +452,5 @@ fn tell_of_connection(nats: &nats_connect::Options, client: &Client, began: Inst
             "nothing behind host and port in the URL of a NATS server is used: name users, passwords and files by \
              flags, or write nats://USER:PASSWORD@HOST:PORT"
         );
-    }
-}
-
-fn warn_of_ephemeral_ports(ranges: &[PortRange]) {
-    let Some(ephemeral) = ephemeral_range() else {
-        return;
-    };
-    for range in ranges {
-        if range.first <= ephemeral.last && ephemeral.first <= range.last {
-            tracing::warn!(
-                ports = %range, ephemeral = %ephemeral,
-                "the kernel takes ports of this range for outgoing connections: some will be in use when they are \
-                 granted. Choose --ports outside of net.ipv4.ip_local_port_range",
-            );
-        }
     }
 }

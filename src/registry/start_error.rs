@@ -36,6 +36,16 @@ pub enum StartError {
     /// Somebody else grants the same ports.
     #[error("{0}. {advice}", advice = advice(.0))]
     Conflict(Conflict),
+    /// A machine has one name, and an agent has another one for it.
+    #[error(
+        "this machine is host {running} to a registry or agent that runs here, and not {own}: start the agent with --host {running}"
+    )]
+    OtherName {
+        /// The agent's.
+        own: String,
+        /// The other one.
+        running: String,
+    },
     /// The engine ended.
     #[error("the engine ended while starting: {0}")]
     Ended(String),

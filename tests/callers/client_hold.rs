@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use onex_registry::{
     client::{BootTime, Client, Error, LeaseGuard, Loss},
-    ids::{RequesterId, Ttl},
+    ids::{Port, RequestId, RequesterId, Ttl},
     protocol::{
         endpoint::Endpoint,
         error::ErrorCode,
         names::Namespace,
-        port::{LeaseReply, LeaseRequest, ReleaseRequest},
+        port::{LeaseReply, LeaseRequest, ListRequest, ReleaseRequest},
     },
 };
-use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::timeout};
+use serde_json::json;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::harness::{Nats, PATIENCE, Proxy, Registry, round_trip, until};
+use super::scripted::{Scripted, lease, lease_of};
+use crate::harness::{Caller, Events, Nats, PATIENCE, Proxy, Registry, until};
 
 /// A registry with one port only, whoever uses it.
 const ONE_PORT: &[&str] = &["--no-probe", "--ports", "21000-21000"];
@@ -263,7 +263,7 @@ async fn a_lease_that_was_asked_for_before_is_renewed_at_once() {
     let registry = Registry::start(ONE_PORT);
     let client = client(registry.url()).await;
     let request = LeaseRequest {
-        request_id: Some(onex_registry::ids::RequestId(Uuid::new_v4())),
+        request_id: Some(RequestId(Uuid::new_v4())),
         ..lease_request(60)
     };
     let before = client.lease(&request).await.unwrap();
@@ -274,64 +274,121 @@ async fn a_lease_that_was_asked_for_before_is_renewed_at_once() {
     assert!(guard.valid_until() >= since + Duration::from_mins(1));
 }
 
-/// A registry that answers as the test wants: what it was asked, when, and how to answer.
-struct Scripted {
-    _server: Registry,
-    nats: async_nats::Client,
-    client: Client,
-    asked: mpsc::UnboundedReceiver<(async_nats::Message, BootTime)>,
+fn port(number: u16) -> Port {
+    Port::new(number).unwrap()
 }
 
-impl Scripted {
-    async fn new(endpoints: &[Endpoint]) -> Self {
-        let server = Registry::start(&[]);
-        let namespace: Namespace = "scripted".parse().unwrap();
-        let nats = async_nats::connect(server.url()).await.unwrap();
-        let (sender, asked) = mpsc::unbounded_channel();
-        for endpoint in endpoints {
-            let subject = namespace.subject(endpoint.name());
-            let mut requests = nats.subscribe(subject).await.unwrap();
-            let sender = sender.clone();
-            tokio::spawn(async move {
-                while let Some(request) = requests.next().await {
-                    sender.send((request, BootTime::now())).unwrap();
-                }
-            });
-        }
-        round_trip(&nats).await;
-        let client = Client::new(nats.clone(), namespace);
-        Self {
-            _server: server,
-            nats,
-            client,
-            asked,
-        }
-    }
+/// A registry with some ports, whoever uses them.
+const SOME_PORTS: &[&str] = &["--no-probe", "--ports", "21000-21009"];
 
-    /// The next request: its body, when it came, and where its answer goes.
-    async fn next(&mut self) -> (Value, BootTime, async_nats::Subject) {
-        let next = timeout(PATIENCE, self.asked.recv()).await;
-        let (message, at) = next.unwrap().unwrap();
-        let body = serde_json::from_slice(&message.payload).unwrap();
-        (body, at, message.reply.unwrap())
-    }
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guard_has_the_port_that_its_lease_was_rebound_to() {
+    let registry = Registry::start(SOME_PORTS);
+    let client = client(registry.url()).await;
+    let request = LeaseRequest {
+        count: Some(3.try_into().unwrap()),
+        ..lease_request(2)
+    };
+    let mut guard = client.hold(&request).await.unwrap();
+    let (before, token) = (guard.ports().to_vec(), guard.fencing_token());
+    let new = guard.rebind(before[1]).await.unwrap();
+    assert!(!before.contains(&new));
+    assert_eq!(guard.ports(), [before[0], new, before[2]]);
+    assert_eq!(guard.port(), before[0]);
+    assert_eq!(guard.lease().ports, guard.ports());
+    assert!(guard.fencing_token() > token);
+    let again = guard.rebind(before[0]).await.unwrap();
+    assert_eq!(guard.ports(), [again, new, before[2]]);
+    assert_eq!(guard.port(), again);
+    let error = guard.rebind(before[0]).await.unwrap_err();
+    assert!(matches!(error, Error::Unfit(_)), "{error:?}");
+    assert!(error.to_string().contains("/port"), "{error}");
+    // It is renewed as before, whatever the heartbeats under way knew.
+    renewed(&guard).await;
+    renewed(&guard).await;
+    let held = client.heartbeat(
+        guard.lease().requester_id,
+        guard.lease().lease_id,
+        None,
+        None,
+    );
+    assert_eq!(held.await.unwrap().ports, guard.ports());
+    guard.release().await.unwrap();
+}
 
-    async fn answer(&self, to: async_nats::Subject, body: &Value) {
-        self.nats
-            .publish(to, body.to_string().into())
+/// Also where a renewal has come between the rebind and its repetition.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebind_whose_answer_was_lost_is_not_done_twice() {
+    for renewed_between in [false, true] {
+        let nats = Nats::start();
+        let registry = Registry::on(&nats, SOME_PORTS);
+        let caller = Caller::of(&registry).await;
+        let wire = Proxy::to(&nats.url()).await;
+        let holder = client(&wire.url())
             .await
-            .unwrap();
+            .with_timeout(Duration::from_secs(2));
+        let other = client(&nats.url()).await;
+        let mut guard = holder.hold(&lease_request(86_400)).await.unwrap();
+        let (requester_id, lease_id) = (guard.lease().requester_id, guard.lease().lease_id);
+        let old = guard.port();
+        registry.pause();
+        wire.hold_after("port.rebind");
+        let rebinding = tokio::spawn(async move { (guard.rebind(old).await, guard) });
+        wire.held().await;
+        wire.cut();
+        registry.resume();
+        let mine = ListRequest {
+            requester_id: Some(requester_id),
+            ..ListRequest::default()
+        };
+        let new = until("the lease to have another port", async || {
+            let lease = other.list(&mine).await.ok()?.items.pop()?;
+            (lease.port != old).then_some(lease.port)
+        })
+        .await;
+        if renewed_between {
+            let renewal = other.heartbeat(
+                requester_id,
+                lease_id,
+                None,
+                Some(RequestId(Uuid::new_v4())),
+            );
+            renewal.await.unwrap();
+        }
+        wire.mend();
+        let (mut rebound, mut guard) = timeout(PATIENCE, rebinding).await.unwrap().unwrap();
+        while let Err(error) = &rebound {
+            assert!(error.may_be_done(), "{error:?}");
+            rebound = guard.rebind(old).await;
+        }
+        assert_eq!((rebound.unwrap(), guard.port()), (new, new));
+        let events = Events::published(&caller).await;
+        assert_eq!(events.of_kind("port.rebound").len(), 1);
     }
 }
 
-fn lease(ttl: u32, revision: u64) -> Value {
-    let id = "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21";
-    json!({
-        "lease_id": id, "status": "active", "port": 21000, "ports": [21000], "host": "vm", "transport": "tcp",
-        "protocol": "http", "requester_id": id, "assigned_to": id, "ttl": ttl, "granted_at": "2026-01-01T00:00:00Z",
-        "expires_at": "2026-01-01T00:01:00Z", "expires_in_ms": 1, "renew_after_ms": 1, "fencing_token": 5,
-        "revision": revision,
-    })
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guard_that_is_told_of_the_loss_when_it_rebinds_is_lost() {
+    let registry = Registry::start(SOME_PORTS);
+    let client = client(registry.url()).await;
+    let mut guard = client.hold(&lease_request(86_400)).await.unwrap();
+    let release = ReleaseRequest {
+        requester_id: guard.lease().requester_id,
+        lease_id: guard.lease().lease_id,
+        request_id: None,
+        min_revision: None,
+    };
+    client.release(&release).await.unwrap();
+    let old = guard.port();
+    for _ in 0..2 {
+        match guard.rebind(old).await.unwrap_err() {
+            Error::Over(Loss::Refused(error)) => refused(&error, ErrorCode::LeaseExpired),
+            other => panic!("{other:?}"),
+        }
+        assert!(guard.remaining().is_zero());
+    }
+    assert!(matches!(loss(&guard).await, Loss::Refused(_)));
+    guard.release().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -391,4 +448,76 @@ async fn what_is_not_answered_is_asked_again_as_the_same_and_counted_from_the_fi
         }
     }
     release.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebind_is_the_same_request_until_it_is_answered() {
+    let mut registry = Scripted::new(&[Endpoint::PortLease, Endpoint::PortRebind]).await;
+    let client = registry.client.clone();
+    let holding = {
+        let client = client.clone().with_timeout(Duration::from_millis(200));
+        tokio::spawn(async move { client.hold(&lease_request(86_400)).await.unwrap() })
+    };
+    let (_, _, to) = registry.next().await;
+    registry.answer(to, &lease(86_400, 5)).await;
+    let mut guard = holding.await.unwrap();
+
+    let error = guard.rebind(port(21_000)).await.unwrap_err();
+    assert!(error.may_be_done(), "{error:?}");
+    assert_eq!(guard.port(), port(21_000));
+    let again = tokio::spawn(async move { (guard.rebind(port(21_000)).await, guard) });
+    let mut bodies = Vec::new();
+    // Three tries, and then that of the second call.
+    let to = loop {
+        let (body, _, to) = registry.next().await;
+        bodies.push(body);
+        if bodies.len() == 4 {
+            break to;
+        }
+    };
+    assert!(bodies[0]["request_id"].is_string());
+    assert_eq!(bodies[0]["port"], 21_000);
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "{bodies:?}");
+    registry.answer(to, &lease_of(21_001, 86_400, 9)).await;
+    let (rebound, mut guard) = again.await.unwrap();
+    assert_eq!(rebound.unwrap(), port(21_001));
+    assert_eq!((guard.port(), guard.fencing_token()), (port(21_001), 9));
+
+    let next = tokio::spawn(async move { guard.rebind(port(21_001)).await });
+    let (body, _, to) = registry.next().await;
+    assert_ne!(body["request_id"], bodies[0]["request_id"]);
+    registry.answer(to, &lease_of(21_000, 86_400, 11)).await;
+    assert_eq!(next.await.unwrap().unwrap(), port(21_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_was_under_way_does_not_bring_the_port_before_back() {
+    let mut registry = Scripted::new(&[
+        Endpoint::PortLease,
+        Endpoint::PortHeartbeat,
+        Endpoint::PortRebind,
+    ])
+    .await;
+    let client = registry.client.clone();
+    let holding = tokio::spawn(async move { client.hold(&lease_request(3)).await.unwrap() });
+    let (_, _, to) = registry.next().await;
+    registry.answer(to, &lease(3, 5)).await;
+    let mut guard = holding.await.unwrap();
+    // A third of the TTL has to pass.
+    let (heartbeat, _, renewal) = registry.next().await;
+    assert!(heartbeat.get("port").is_none());
+    let held = guard.valid_until();
+    let rebinding = tokio::spawn(async move { (guard.rebind(port(21_000)).await, guard) });
+    let (body, _, to) = registry.next().await;
+    assert_eq!(body["port"], 21_000);
+    registry.answer(to, &lease_of(21_001, 3, 9)).await;
+    let (rebound, guard) = rebinding.await.unwrap();
+    assert_eq!(rebound.unwrap(), port(21_001));
+    assert_eq!(guard.valid_until(), held);
+    registry.answer(renewal, &lease(3, 6)).await;
+    until("the renewal to count", async || {
+        (guard.valid_until() > held).then_some(())
+    })
+    .await;
+    assert_eq!((guard.port(), guard.fencing_token()), (port(21_001), 9));
 }

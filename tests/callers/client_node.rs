@@ -13,11 +13,13 @@ use onex_registry::{
     client::{BootTime, Client, Error, Life, Loss, Node, NodeBuilder, OnLoss},
     ids::{Port, RequesterId},
     protocol::{
+        admin::EvictRequest,
         bus::BusListRequest,
+        endpoint::Endpoint,
         error::ErrorCode,
         names::Namespace,
         node::NodeType,
-        node_life::NodeEnd,
+        node_life::{DeregisterRequest, NodeEnd},
         node_view::{Liveness, NodeItem, NodeListRequest},
         port::{LeaseRequest, ListRequest},
         tool::{Tool, ToolDescribeRequest},
@@ -30,7 +32,8 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::harness::{Nats, PATIENCE, Proxy, Registry, until};
+use super::scripted::{Scripted, lease_of};
+use crate::harness::{Caller, Events, Nats, PATIENCE, Proxy, Registry, until};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ARGS: [&str; 5] = ["--host", "here", "--ports", "20000-29999", "--no-probe"];
@@ -421,6 +424,42 @@ async fn of_two_copies_the_later_one_stays_unless_the_first_is_told_to_come_back
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_evicted_is_over_and_does_not_come_back() {
+    let registry = Registry::start(&ARGS);
+    let client = client(registry.url()).await;
+    let node = calc()
+        .ttl(2)
+        .port("http", "http")
+        .start(&client)
+        .await
+        .unwrap();
+    let life = online(&node).await;
+    let request = EvictRequest {
+        node_id: node.id().clone(),
+        epoch: Some(life.epoch()),
+        reason: "it hangs".parse().unwrap(),
+        request_id: None,
+        min_revision: None,
+    };
+    let evicted = client.evict_node(&request).await.unwrap();
+    assert_eq!(evicted.status, NodeEnd::Evicted);
+    match over(&life).await {
+        Loss::Refused(error) => {
+            assert_eq!(error.code(), Some(ErrorCode::Superseded));
+            assert!(error.to_string().contains("it hangs"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let ended = timeout(PATIENCE, node.online()).await.unwrap();
+    assert!(matches!(ended, Err(Loss::Refused(_))), "{ended:?}");
+    let seen = listed(&client, "calc").await.unwrap();
+    assert_eq!(
+        (seen.epoch, seen.ended),
+        (life.epoch(), Some(NodeEnd::Evicted))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_told_to_stop_stays_gone() {
     let mut registry = Registry::start(&ARGS);
     let client = client(registry.url()).await;
@@ -468,4 +507,185 @@ async fn health_that_is_too_large_does_not_end_a_node() {
     })
     .await;
     assert!(!life.remaining().is_zero());
+}
+
+/// What the registry says of the node's ports: the number of each on which it listens, by its name.
+async fn listens(client: &Client, node: &Node) -> Vec<(String, u64)> {
+    let described = client.describe_node(node.id().clone(), None).await.unwrap();
+    let described = serde_json::to_value(&described).unwrap();
+    let inbound = described["ports"]["inbound"].as_array().unwrap().iter();
+    let name_and_port = inbound.map(|port| {
+        let name = port["name"].as_str().unwrap().to_owned();
+        (name, port["port"].as_u64().unwrap())
+    });
+    name_and_port.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_has_another_port_for_one_that_cannot_be_used() {
+    let nats = Nats::start();
+    let mut registry = Registry::on(&nats, &ARGS);
+    let client = client(&nats.url()).await;
+    let node = calc()
+        .ttl(6)
+        .port("http", "http")
+        .port_like("only", "http", |lease_request| {
+            lease_request.preferred_port = Port::new(23_456);
+            lease_request.exact = Some(true);
+        })
+        .bus_on("own", "nats", "http", |lease| {
+            format!("nats://{}:{}", lease.host, lease.port)
+        });
+    let node = node.start(&client).await.unwrap();
+    let life = online(&node).await;
+    let same = online(&node).await;
+    life.announce("only").await.unwrap();
+    // What nobody listens on yet is not said.
+    let first = life.port("http").unwrap();
+    let unsaid = life.rebind("http").await.unwrap();
+    assert_ne!(unsaid, first);
+    assert_eq!(life.port("http"), Some(unsaid));
+    let only = [("only".to_owned(), 23_456)];
+    assert_eq!(listens(&client, &node).await, only);
+
+    drop(life.listen("http", HERE).await.unwrap());
+    let new = life.rebind("http").await.unwrap();
+    assert!(![first, unsaid].contains(&new));
+    let own = ("http".to_owned(), u64::from(new.number()));
+    let [only] = only;
+    let both = [own, only];
+    assert_eq!(listens(&client, &node).await, both);
+    let uri = format!("nats://here:{new}");
+    let bus = async || {
+        let mut buses = client.all(&BusListRequest::default()).await.unwrap().items;
+        buses.pop().unwrap().endpoint_uri.as_str().to_owned()
+    };
+    assert_eq!(bus().await, uri);
+    // Whoever has the life sees it.
+    assert_eq!(same.port("http"), Some(new));
+    let leased = same.ports().remove(0).1;
+    assert_eq!((leased.port, &leased.ports[..]), (new, &[new][..]));
+    assert_eq!(life.port("only"), Port::new(23_456));
+
+    // What is registered again, at another instance, has it.
+    registry.kill();
+    let _registry = Registry::on(&nats, &ARGS);
+    drop(
+        timeout(PATIENCE, life.listen("http", HERE))
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+    assert_eq!(listens(&client, &node).await, both);
+    assert_eq!(bus().await, uri);
+
+    for (name, says) in [
+        ("only", "23456 is the only one"),
+        ("none", "is not a leased port"),
+    ] {
+        let error = life.rebind(name).await.unwrap_err();
+        assert!(matches!(error, Error::Unfit(_)), "{error:?}");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+
+    // And so has the next life.
+    let leave = DeregisterRequest {
+        node_id: node.id().clone(),
+        requester_id: life.ports().remove(0).1.requester_id,
+        epoch: life.epoch(),
+        request_id: None,
+        min_revision: None,
+    };
+    client.deregister_node(&leave).await.unwrap();
+    over(&life).await;
+    let error = life.rebind("http").await.unwrap_err();
+    assert!(matches!(error, Error::Over(_)), "{error:?}");
+    let next = online(&node).await;
+    assert_ne!(next.epoch(), life.epoch());
+    assert_eq!(next.port("http"), Some(new));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nodes_rebind_whose_answer_was_lost_is_not_done_twice() {
+    let nats = Nats::start();
+    let registry = Registry::on(&nats, &ARGS);
+    let caller = Caller::of(&registry).await;
+    let wire = Proxy::to(&nats.url()).await;
+    let cut_off = client(&wire.url())
+        .await
+        .with_timeout(Duration::from_secs(2));
+    let other = client(&nats.url()).await;
+    let node = calc().port("http", "http").start(&cut_off).await.unwrap();
+    let life = online(&node).await;
+    let old = life.port("http").unwrap();
+    registry.pause();
+    wire.hold_after("port.rebind");
+    let rebinding = tokio::spawn(async move { (life.rebind("http").await, life) });
+    wire.held().await;
+    wire.cut();
+    registry.resume();
+    let mine = ListRequest {
+        node_id: Some("calc".parse().unwrap()),
+        ..ListRequest::default()
+    };
+    let new = until("the node to have another port", async || {
+        let lease = other.list(&mine).await.ok()?.items.pop()?;
+        (lease.port != old).then_some(lease.port)
+    })
+    .await;
+    wire.mend();
+    let (rebound, life) = timeout(PATIENCE, rebinding).await.unwrap().unwrap();
+    assert_eq!(rebound.unwrap(), new);
+    assert_eq!(life.port("http"), Some(new));
+    let events = Events::published(&caller).await;
+    assert_eq!(events.of_kind("port.rebound").len(), 1);
+}
+
+/// The port that its builder prefers could not be used: nobody asks for it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_life_asks_for_the_port_that_the_one_before_was_rebound_to() {
+    let mut registry = Scripted::new(&[
+        Endpoint::NodeRegister,
+        Endpoint::NodeHeartbeat,
+        Endpoint::PortLease,
+        Endpoint::PortRebind,
+    ])
+    .await;
+    let client = registry.client.clone();
+    let prefers =
+        |lease_request: &mut LeaseRequest| lease_request.preferred_port = Port::new(21_000);
+    let node = calc().ttl(3).port_like("http", "http", prefers);
+    let starting = tokio::spawn(async move { node.start(&client).await.unwrap() });
+    let registered = |epoch: u64| {
+        json!({
+            "node_id": "calc", "status": "accepted", "registry_id": Uuid::nil(), "trust_state": "untrusted", "ttl": 3,
+            "epoch": epoch, "expires_in_ms": 3000, "heartbeat_after_ms": 1000, "warnings": [], "revision": epoch,
+        })
+    };
+    let (_, _, to) = registry.next().await;
+    registry.answer(to, &registered(1)).await;
+    let (lease, _, to) = registry.next().await;
+    assert_eq!(lease["preferred_port"], 21_000);
+    registry.answer(to, &lease_of(21_000, 3, 2)).await;
+    let node = starting.await.unwrap();
+    let life = online(&node).await;
+    let rebinding = tokio::spawn(async move { life.rebind("http").await.unwrap() });
+    let (rebind, _, to) = registry.next().await;
+    assert_eq!(rebind["port"], 21_000);
+    registry.answer(to, &lease_of(21_007, 3, 3)).await;
+    assert_eq!(Port::new(21_007), Some(rebinding.await.unwrap()));
+    // Its life ends with a heartbeat: a third of the TTL has to pass.
+    let (heartbeat, _, to) = registry.next().await;
+    assert_eq!(heartbeat["epoch"], 1);
+    registry.refuse(to, "NODE_NOT_FOUND").await;
+    for epoch in [2, 3] {
+        let (_, _, to) = registry.next().await;
+        registry.answer(to, &registered(epoch)).await;
+        let (lease, _, to) = registry.next().await;
+        assert_eq!(lease["preferred_port"], 21_007, "life {epoch}");
+        registry.answer(to, &lease_of(21_007, 3, 4 + epoch)).await;
+        let (heartbeat, _, to) = registry.next().await;
+        assert_eq!(heartbeat["epoch"], epoch);
+        registry.refuse(to, "NODE_NOT_FOUND").await;
+    }
 }

@@ -20,3 +20,4 @@ mod client_serve;
 mod clients;
 mod codegen;
 mod codegen_shapes;
+mod scripted;

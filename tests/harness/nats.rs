@@ -55,6 +55,11 @@ impl Nats {
 
     /// A cluster of so many, just started: nobody waits until it has a leader.
     pub(crate) fn cluster(servers: usize) -> Vec<Self> {
+        Self::cluster_with(servers, "")
+    }
+
+    /// The same, with these lines in the configuration of each.
+    pub(crate) fn cluster_with(servers: usize, config: &str) -> Vec<Self> {
         let ports: Vec<u16> = (0..servers).map(|_| free_port()).collect();
         let routes: Vec<String> = ports
             .iter()
@@ -63,7 +68,7 @@ impl Nats {
         let routes = routes.join(", ");
         let server = |(index, port): (usize, &u16)| {
             Self::start_with(&format!(
-                "server_name: n{index}\njetstream {{ store_dir: \"FOLDER/store\" }}\n\
+                "server_name: n{index}\n{config}\njetstream {{ store_dir: \"FOLDER/store\" }}\n\
                  cluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}"
             ))
         };
@@ -88,6 +93,22 @@ impl Nats {
     /// SIGCONT.
     pub(crate) fn resume(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// Lame duck mode: it takes no new client, hands over what it leads, and ends when its clients have gone.
+    pub(crate) fn retire(&self) {
+        self.signal(Signal::USR2);
+    }
+
+    /// SIGTERM, and it is gone.
+    pub(crate) fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+        self.child.wait().unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn await_end(&mut self) {
+        self.child.wait().unwrap();
     }
 
     fn signal(&self, signal: Signal) {

@@ -1,4 +1,4 @@
-//! An `onex serve` process, and signals to it.
+//! An `onex serve` or `onex agent` process, and signals to it.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,20 @@ pub(crate) struct Registry {
 struct Log {
     lines: Mutex<(Vec<String>, bool)>,
     news: Condvar,
+}
+
+/// A command of `onex`, without what the environment says of registries.
+fn onex(command: &str) -> Command {
+    let mut onex = Command::new(env!("CARGO_BIN_EXE_onex"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let kept = name == "ONEX_NATS_SERVER";
+        if name.starts_with("ONEX_") && !kept || name.starts_with("NATS_") {
+            onex.env_remove(name.as_ref());
+        }
+    }
+    onex.arg(command);
+    onex
 }
 
 impl Registry {
@@ -74,19 +88,26 @@ impl Registry {
 
     /// The same, for a user with that home folder, where it is not this process's.
     pub(crate) fn spawn_at_home(args: &[&str], home: Option<&Path>) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_onex"));
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy();
-            let kept = name == "ONEX_NATS_SERVER";
-            if name.starts_with("ONEX_") && !kept || name.starts_with("NATS_") {
-                command.env_remove(name.as_ref());
-            }
-        }
+        let mut command = onex("serve");
         if let Some(home) = home {
             command.env("HOME", home).env_remove("XDG_CONFIG_HOME");
         }
-        command.arg("serve").args(args);
+        command.args(args);
         Self::spawn_command(command, !args.contains(&"--nats"))
+    }
+
+    /// `onex agent` with these arguments, for registries that use `nats`, just started.
+    pub(crate) fn spawn_agent(nats: &Nats, args: &[&str]) -> Self {
+        let mut command = onex("agent");
+        command.args(["--nats", &nats.url()]).args(args);
+        Self::spawn_command(command, false)
+    }
+
+    /// One that tries the ports of that host.
+    pub(crate) fn agent(nats: &Nats, host: &str) -> Self {
+        let agent = Self::spawn_agent(nats, &["--host", host]);
+        agent.line("ready: trying ports");
+        agent
     }
 
     /// Where the registries of this process note how far stores are: not in the home of whoever runs the tests.

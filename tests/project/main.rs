@@ -14,6 +14,7 @@ mod stored;
 mod strict;
 
 mod architecture;
+mod checks_doc;
 mod circles;
 mod errors_doc;
 mod schemas;

@@ -27,6 +27,7 @@ async fn every_code_is_said() {
             ErrorCode::NotHolder => not_holder().await,
             ErrorCode::LeaseNotFound => lease_not_found().await,
             ErrorCode::PoolNotFound => pool_not_found().await,
+            ErrorCode::Conflict => conflict().await,
             ErrorCode::PortUnavailable => port_unavailable().await,
             ErrorCode::LeaseExpired => lease_expired().await,
             ErrorCode::IdempotencyMismatch => idempotency_mismatch().await,
@@ -61,12 +62,21 @@ async fn every_code_is_said() {
                 | ErrorCode::LeaseExpired
                 | ErrorCode::PortUnavailable
                 | ErrorCode::PoolNotFound
+                | ErrorCode::Conflict
                 | ErrorCode::IdempotencyMismatch
                 | ErrorCode::ResourceExhausted
         );
         let (names, _) = refused.names();
         assert_eq!(!names.is_empty(), of_something, "{:#}", refused.error);
     }
+}
+
+async fn conflict() -> Refused {
+    let (_registry, caller) = start(&[]).await;
+    let pool = json!({
+        "host": "there", "ranges": [{"first": 1, "last": 9}], "expected_revision": 9,
+    });
+    caller.refused("pool.set", pool, ErrorCode::Conflict).await
 }
 
 async fn invalid_request() -> Refused {

@@ -204,6 +204,9 @@ impl Story {
             self.caller.get("trust.report", report).await;
         }
         self.of_node("node.deregister", "fourth", json!({})).await;
+        self.register("fifth", json!({"node_type": "test"})).await;
+        let evict = json!({"node_id": "fifth", "reason": "it hangs"});
+        self.caller.get("admin.node.evict", evict).await;
         let subtract = json!({"tool": {"name": "subtract", "version": "1.0.0"}});
         self.of_node("tool.register", "third", subtract).await;
         let subtract = json!({"name": "subtract"});
@@ -228,6 +231,10 @@ fn of_nodes(requester: Uuid) -> Vec<(&'static str, Value)> {
             json!({"node_id": "second", "epoch": 1, "correlation_id": null}),
         ),
         ("node.deregistered", json!({"node_id": "third", "epoch": 1})),
+        (
+            "node.evicted",
+            json!({"node_id": "fifth", "epoch": 1, "reason": "it hangs"}),
+        ),
         (
             "tool.registered",
             json!({"node_id": "first", "tool_name": "add", "epoch": 1}),
@@ -284,6 +291,14 @@ fn of_ports(taken: u16, given_back: &Value) -> Vec<(&'static str, Value)> {
             json!({"host": "here", "port": taken, "outcome": "in_use"}),
         ),
         (
+            "host.forgotten",
+            json!({"host": "gone", "reason": "it is gone"}),
+        ),
+        (
+            "port.unquarantined",
+            json!({"host": "here", "port": taken, "reason": "it is gone"}),
+        ),
+        (
             "port.released",
             json!({"lease_id": given_back["lease_id"], "outcome": "released"}),
         ),
@@ -306,6 +321,12 @@ async fn everything_that_happens_is_told() {
     let story = Story { caller, requester };
     let given_back = story.lease(taken).await;
     story.announce().await;
+    let lift = json!({"port": taken, "reason": "it is gone"});
+    story.caller.get("admin.port.unquarantine", lift).await;
+    let pool = json!({"host": "gone", "ranges": [{"first": 1, "last": 9}]});
+    story.caller.get("pool.set", pool).await;
+    let forget = json!({"host": "gone", "reason": "it is gone"});
+    story.caller.get("admin.host.forget", forget).await;
     story.call(registry.url()).await;
     let all = of_nodes(requester)
         .into_iter()
@@ -338,6 +359,7 @@ async fn forgotten(caller: &Caller) {
         "trust.fourth",
         "bus.bus-of-third",
         "node.third",
+        "node.fifth",
     ] {
         until(&format!("{key} to be removed"), async || {
             let commands = log.about(key, 0).await;

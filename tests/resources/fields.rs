@@ -24,6 +24,8 @@ struct World {
     /// Of the port `leased` on the host `here`.
     lease_id: Value,
     leased: Value,
+    /// The port of another one.
+    leased_too: Value,
     /// A port on the host `there` that nobody was given.
     port: u16,
     /// A node in its first epoch. It offers `add` 1.0.0.
@@ -36,6 +38,9 @@ struct World {
     validator: String,
     /// A bus that ends with the node.
     bus: String,
+    /// A host with a pool of its own.
+    pooled: String,
+    pool_revision: Value,
     revision: u64,
 }
 
@@ -47,6 +52,7 @@ impl World {
         let named = |what: &str| format!("{what}-{port}");
         let (node, validator, bus) = (named("node"), named("validator"), named("bus"));
         let lease = caller.lease(requester, json!({"name": "api"})).await;
+        let leased_too = caller.lease(requester, json!({})).await["port"].clone();
         let announced = |node_id: &str, node_type: &str, tools: Value| {
             json!({
                 "node_id": node_id, "requester_id": requester, "version": "1.0.0", "node_type": node_type,
@@ -62,7 +68,10 @@ impl World {
             "bus_id": bus, "protocol": "redis", "endpoint_uri": "redis://here", "requester_id": requester,
             "node_id": node,
         });
-        let announced = caller.get("bus.register", body).await;
+        caller.get("bus.register", body).await;
+        let pooled = named("pooled");
+        let body = json!({"host": pooled, "ranges": [{"first": 1, "last": 9}]});
+        let announced = caller.get("pool.set", body).await;
         let trust = caller.see("trust.get", json!({"node_id": node})).await;
         let tool = json!({"tool_name": "add", "provider_node_id": node});
         let tool = caller.see("tool.resolve", tool).await;
@@ -70,12 +79,15 @@ impl World {
             requester,
             lease_id: lease["lease_id"].clone(),
             leased: lease["port"].clone(),
+            leased_too,
             port,
             node,
             contract_hash: trust["contract_hash"].clone(),
             tool_hash: tool["contract_hash"].clone(),
             validator,
             bus,
+            pooled,
+            pool_revision: announced["revision"].clone(),
             revision: announced["revision"].as_u64().unwrap(),
         }
     }
@@ -109,6 +121,7 @@ fn right(endpoint: Endpoint, world: &World) -> Vec<Value> {
                 "requester_id": requester, "protocol": "http", "ttl": 30, "host": "there", "transport": "tcp",
                 "preferred_port": port, "exact": true, "count": 1, "contiguous": false, "name": "api.v1",
                 "labels": ["team: blue"], "request_id": request, "requested_at": "2026-11-22T10:04:07Z",
+                "holder": {"user": "ana", "host": "build-7", "pid": 4_711, "command": "pytest"},
                 "min_revision": revision,
             }),
             json!({"requester_id": requester, "protocol": "http", "node_id": node, "epoch": 1}),
@@ -123,6 +136,10 @@ fn right(endpoint: Endpoint, world: &World) -> Vec<Value> {
         Endpoint::PortRelease => vec![json!({
             "requester_id": requester, "lease_id": lease_id, "request_id": request, "min_revision": revision,
         })],
+        Endpoint::PortRebind => vec![json!({
+            "requester_id": requester, "lease_id": lease_id, "port": world.leased, "reason": "in use", "request_id": request,
+            "min_revision": revision,
+        })],
         Endpoint::PortList => vec![json!({
             "host": "here", "requester_id": requester, "node_id": node, "name": "api", "label": "team: blue",
             "port": 20000, "limit": 1, "cursor": port_cursor, "min_revision": revision,
@@ -133,8 +150,23 @@ fn right(endpoint: Endpoint, world: &World) -> Vec<Value> {
             }),
             json!({"label": "team: blue"}),
         ],
+        Endpoint::PortExplain => vec![json!({
+            "port": world.leased, "host": "here", "transport": "tcp", "min_revision": revision,
+        })],
         Endpoint::PoolList => vec![json!({
             "host": "here", "limit": 1, "cursor": pool_cursor, "min_revision": revision,
+        })],
+        Endpoint::PoolSet => vec![
+            json!({
+                "host": "there", "transport": "udp", "ranges": [{"first": 20_000, "last": 29_999}],
+                "reserved": [{"first": 29_999, "last": 29_999}], "description": "for tests", "request_id": request,
+                "min_revision": revision,
+            }),
+            json!({"host": format!("set-{port}"), "ranges": [{"first": 1, "last": 9}], "expected_revision": 0}),
+        ],
+        Endpoint::PoolDelete => vec![json!({
+            "host": world.pooled, "expected_revision": world.pool_revision, "request_id": request,
+            "min_revision": revision,
         })],
         Endpoint::NodeRegister => vec![registration(world)],
         Endpoint::NodeHeartbeat => vec![world.of_node(json!({
@@ -197,6 +229,24 @@ fn right(endpoint: Endpoint, world: &World) -> Vec<Value> {
             "request_id": request, "min_revision": revision,
         })],
         Endpoint::TrustGet => vec![json!({"node_id": node, "min_revision": revision})],
+        Endpoint::AdminPortRevoke => vec![
+            json!({
+                "lease_id": lease_id, "reason": "it hangs", "request_id": request, "min_revision": revision,
+            }),
+            json!({
+                "port": world.leased_too, "host": "here", "transport": "tcp", "reason": "it hangs",
+            }),
+        ],
+        Endpoint::AdminPortUnquarantine => vec![json!({
+            "port": port, "host": "there", "transport": "udp", "reason": "it hangs", "request_id": request,
+            "min_revision": revision,
+        })],
+        Endpoint::AdminNodeEvict => vec![json!({
+            "node_id": node, "epoch": 1, "reason": "it hangs", "request_id": request, "min_revision": revision,
+        })],
+        Endpoint::AdminHostForget => vec![json!({
+            "host": world.pooled, "reason": "it is gone", "request_id": request, "min_revision": revision,
+        })],
         Endpoint::Describe => vec![
             json!({
                 "sections": ["ports", "node"], "limit": 1, "cursor": "ports:h.tcp", "min_revision": revision,
@@ -273,6 +323,7 @@ async fn every_field_is_taken() {
                 ErrorCode::NodeNotFound,
                 ErrorCode::ToolNotFound,
                 ErrorCode::BusNotFound,
+                ErrorCode::PoolNotFound,
                 ErrorCode::Forbidden,
             ];
             assert!(
@@ -294,11 +345,19 @@ async fn all_that_is_said_is_shown() {
     caller.get("node.register", announced.clone()).await;
     let lease = json!({
         "name": "shown", "labels": ["team: red"], "requested_at": "2026-11-22T10:04:07.000Z", "node_id": node,
+        "holder": {"user": "ana", "host": "build-7", "pid": 4_711, "command": "pytest"},
     });
     let lease = caller.lease(requester, lease).await;
     let mine = json!({"requester_id": requester, "lease_id": lease["lease_id"]});
     let same = |other: &Value| {
-        for member in ["lease_id", "node_id", "labels", "requested_at", "port"] {
+        for member in [
+            "lease_id",
+            "node_id",
+            "labels",
+            "requested_at",
+            "holder",
+            "port",
+        ] {
             assert!(!lease[member].is_null(), "{member}: {lease:#}");
             assert_eq!(other[member], lease[member], "{member}");
         }
@@ -310,6 +369,8 @@ async fn all_that_is_said_is_shown() {
     };
     same(&shown("port.list", json!({"node_id": node})).await);
     same(&shown("port.resolve", json!({"name": "shown"})).await);
+    let port = json!({"port": lease["port"]});
+    same(&caller.see("port.explain", port).await["lease"]);
 
     let described = caller.see("describe", json!({"node_id": node})).await;
     let ports = &described["ports"];
@@ -798,16 +859,33 @@ async fn each_read_says_when_it_cannot_make_sure_that_nothing_is_there() {
     let reads = that_say(ErrorCode::StoreUnavailable).filter(|endpoint| !endpoint.writes());
     let each = reads.map(async |endpoint| {
         let body = match endpoint {
+            Endpoint::PortExplain => json!({"port": 20_000}),
             Endpoint::TrustGet | Endpoint::Describe => json!({"node_id": "nobody"}),
             Endpoint::ToolDescribe | Endpoint::SchemaGet => json!({"name": "nothing"}),
             Endpoint::ToolResolve => json!({"tool_name": "nothing"}),
-            other => panic!("{other:?} looks for what?"),
+            // Lists are read from what the instance has, until that may be out of date.
+            Endpoint::PortResolve => {
+                return until_refused(&caller, endpoint, json!({"name": "api"})).await;
+            }
+            list => return until_refused(&caller, list, json!({})).await,
         };
         let refused = refused_soon(&caller, endpoint, &body, ErrorCode::StoreUnavailable).await;
         assert_eq!(refused.detail("outcome"), "none", "{endpoint:?}");
     });
     join_all(each).await;
     wire.mend();
+}
+
+async fn until_refused(caller: &Caller, endpoint: Endpoint, body: Value) {
+    let refused = until("what is read to be out of date", async || {
+        caller.ask(endpoint.name(), body.clone()).await.err()
+    })
+    .await;
+    assert!(
+        refused.is(ErrorCode::StoreUnavailable),
+        "{endpoint:?} {refused:?}"
+    );
+    assert_eq!(refused.detail("outcome"), "none", "{endpoint:?}");
 }
 
 /// A request that hangs, once there is room for it.

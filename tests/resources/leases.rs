@@ -76,7 +76,14 @@ async fn a_lease_says_all_that_its_holder_needs() {
     assert_eq!(number(&lease, "renew_after_ms"), left / 3);
     assert!(number(&lease, "fencing_token") > 0);
     assert!(number(&lease, "revision") >= number(&lease, "fencing_token"));
-    for absent in ["node_id", "name", "labels", "requested_at", "ignored"] {
+    for absent in [
+        "node_id",
+        "name",
+        "labels",
+        "requested_at",
+        "holder",
+        "ignored",
+    ] {
         assert_eq!(lease.get(absent), None, "{absent}");
     }
 

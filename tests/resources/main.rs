@@ -13,11 +13,13 @@ mod harness;
 #[path = "../strict/mod.rs"]
 mod strict;
 
+mod admin;
 mod buses;
 mod describe;
 mod errors;
 mod errors_nodes;
 mod events;
+mod explain;
 mod fields;
 mod free_json;
 mod hosts;
@@ -25,6 +27,9 @@ mod hosts_several;
 mod leases;
 mod many;
 mod nodes;
+mod pools;
+mod probing;
 mod races;
+mod rebind;
 mod sets;
 mod trust;

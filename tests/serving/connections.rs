@@ -204,6 +204,7 @@ async fn a_header_that_is_none_is_survived_on_every_subject() {
     }
     subjects.push("onex.registry.v1.peer.instances".to_owned());
     subjects.push("onex.registry.v1.peer.load".to_owned());
+    subjects.push("onex.registry.v1.internal.probe.here".to_owned());
     for (n, subject) in subjects.iter().enumerate() {
         publish(&nats, subject, STRANGE[n % STRANGE.len()], b"{}");
         let after = described(&caller).await;
@@ -224,6 +225,27 @@ async fn a_header_that_is_none_is_survived_on_every_subject() {
     let renewed = caller.get("port.heartbeat", renewed).await;
     assert_eq!(renewed["fencing_token"], lease["fencing_token"]);
     assert!(registry.runs());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_survives_a_header_that_is_none() {
+    let nats = Nats::start();
+    let registry = Registry::on(&nats, &ARGS);
+    let caller = Caller::of(&registry).await;
+    let mut agent = Registry::agent(&nats, "there");
+    publish(
+        &nats,
+        "onex.registry.v1.internal.probe.there",
+        DEADLY,
+        b"{}",
+    );
+    agent.line("trying ports again");
+    until("ports to be tried", async || {
+        let lease = caller.lease(Uuid::new_v4(), json!({"host": "there"})).await;
+        (lease["availability"] == "verified").then_some(())
+    })
+    .await;
+    assert!(agent.runs());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -368,3 +368,66 @@ async fn a_user_and_password_in_the_url_are_used() {
     let asked = client.request("onex.registry.v1.describe", "{}".into());
     assert!(asked.await.unwrap().headers.is_some());
 }
+
+/// The users that docs/operations.md shows, with passwords.
+fn documented_users() -> String {
+    let docs = include_str!("../../docs/operations.md");
+    let (_, section) = docs.split_once("## Who may do what").unwrap();
+    let lines = section
+        .lines()
+        .skip_while(|line| !line.starts_with("    users:"));
+    let block: Vec<&str> = lines.take_while(|line| line.starts_with("    ")).collect();
+    let users = block.join("\n");
+    ["REGISTRY", "OPERATOR", "BUILD"]
+        .iter()
+        .fold(users, |users, name| {
+            users.replace(&format!("${name}_PASSWORD"), "s3cret")
+        })
+}
+
+#[test]
+fn permissions_of_the_server_say_who_may_set_pools_and_administer() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\njetstream {{ store_dir: \"{}\" }}\n\
+         authorization {{\n{}\n}}\n",
+        folder.path().join("store").display(),
+        documented_users(),
+    );
+    let server = Monitored::start(&config, folder.path());
+    let address = server.nats.trim_start_matches("nats://");
+    let of = |user: &str| format!("nats://{user}:s3cret@{address}");
+    let registry = of("registry");
+    let _serve = Serve::start(&["--nats", &registry, "--host", "here", "--no-probe"]);
+    let onex = |user: &str, line: &str| {
+        let mut words = line.split(' ').collect::<Vec<_>>();
+        let url = of(user);
+        words.extend(["--nats", &url]);
+        let output = Command::new(ONEX)
+            .args(words)
+            .env("HOME", folder.path())
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    for line in ["port lease --host here", "pool list", "node list"] {
+        let (code, said) = onex("build", line);
+        assert_eq!(code, Some(0), "{line}: {said}");
+    }
+    for line in [
+        "pool set here --ports 30000-30009",
+        "pool delete here",
+        "admin unquarantine --port 20000 --host here --reason gone",
+    ] {
+        let (code, said) = onex("build", line);
+        assert_eq!(code, Some(1), "{line}: {said}");
+        assert!(
+            said.contains("may not publish") || said.contains("ermission"),
+            "{line}: {said}"
+        );
+        assert_eq!(onex("operator", line).0, Some(0), "{line}");
+    }
+}

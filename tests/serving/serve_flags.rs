@@ -103,6 +103,7 @@ fn an_empty_variable_is_unset() {
         "ONEX_EVENTS_AGE_MAX",
         "ONEX_KNOWN_HOSTS_ONLY",
         "ONEX_NO_PROBE",
+        "ONEX_NO_HOLDER",
         "ONEX_HOLDER_LEASES_MAX",
         "ONEX_HOSTS_MAX",
         "ONEX_NODES_MAX",

@@ -12,6 +12,8 @@
 mod harness;
 
 mod cluster;
+mod cluster_costs;
+mod doctor;
 mod kills;
 mod log_core;
 mod log_foreign;

@@ -2,6 +2,7 @@
 //! so that a new one is noticed here.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -16,14 +17,15 @@ use onex_core::node::{Inbound, NodeType, Registration, Tool};
 use onex_core::node_event::{NodeEvent, ToolRef, TrustEvent};
 use onex_core::node_record::{Bus, BusEnded, Live, Node, NodeEnded, NodeLimits, PastIncarnation};
 use onex_core::record::{
-    Cooldown, Format, HostPool, InstanceId, Last, Lease, Member, Named, OwnerRef, PortKeyText,
-    Record, Remembered, Request, Restored, RevisionRange, Settings, Store,
+    Cooldown, Format, HostPool, InstanceId, Last, Lease, Member, Named, OwnerRef, PoolPorts,
+    PortKeyText, Record, Remembered, Request, Restored, RevisionRange, Settings, Store,
 };
 use onex_core::trust::{LatestVerdict, OnContract, Verdicts};
 use onex_registry::protocol::port::LeaseStatus;
 use onex_registry::registry::stored::view::{
     EndedView, LeaseView, LiveStatus, LiveView, NodeView, PortView,
 };
+use onex_types::holder::Holder;
 use onex_types::ids::{
     Digest, ExecutionId, Incarnation, LeaseId, Port, RequestId, RequesterId, Transport, Ttl,
 };
@@ -135,13 +137,25 @@ impl Choice {
             transports: Transport::ALL.to_vec(),
             name: self.maybe("api.v1".parse().unwrap()),
             labels: self.some("team: blue".parse().unwrap()),
+            holder: self.holder(),
             requested_at: self.maybe("1970-01-01T00:00:00Z".parse().unwrap()),
             granted_at: time(),
             fence: self.number(),
             request: self.maybe_request(),
             renewal: self.maybe_request(),
+            rebind: self.maybe_request(),
             unknown: BTreeMap::new(),
         }
+    }
+
+    fn holder(&mut self) -> Option<Arc<Holder>> {
+        let holder = Holder {
+            user: self.maybe("ana".parse().unwrap()),
+            host: self.maybe("build-7".parse().unwrap()),
+            pid: self.maybe(NonZeroU32::MAX),
+            command: self.maybe("pytest".parse().unwrap()),
+        };
+        self.maybe(Arc::new(holder))
     }
 
     fn cooldown(&mut self) -> Cooldown {
@@ -149,6 +163,7 @@ impl Choice {
             lease_id: LeaseId(Uuid::now_v7()),
             requester_id: RequesterId(Uuid::new_v4()),
             name: self.maybe("api".parse().unwrap()),
+            holder: self.holder(),
             fence: self.number(),
             request: self.maybe_request(),
             release: self.maybe_request(),
@@ -158,6 +173,8 @@ impl Choice {
             how: self.any(),
             ended_at: time(),
             cooldown_ms: self.number(),
+            holder_ms: self.number(),
+            reason: self.maybe("it hangs".parse().unwrap()),
             last,
         }
     }
@@ -202,9 +219,14 @@ impl Choice {
             first: Port::LOWEST,
             last: Port::LOWEST,
         };
-        HostPool {
+        let ports = |choice: &mut Self| PoolPorts {
             ranges: vec![range],
-            reserved: self.some(range),
+            reserved: choice.some(range),
+        };
+        let udp = ports(self);
+        HostPool {
+            ports: ports(self),
+            udp: self.maybe(udp),
             description: self.maybe("for builds".to_owned()),
             unknown: BTreeMap::new(),
         }
@@ -308,6 +330,7 @@ impl Choice {
             how: self.any(),
             at: time(),
             kept_ms: self.number(),
+            reason: self.maybe("it hangs".parse().unwrap()),
         };
         let past = PastIncarnation {
             incarnation: Incarnation(Uuid::now_v7()),
@@ -529,6 +552,7 @@ impl Choice {
             n: self.number(),
             lease: self.maybe(Arc::new(lease)),
             old_port: self.maybe(Port::LOWEST),
+            reason: self.maybe("it hangs".parse().unwrap()),
             gap: self.maybe(Gap { from: 1, to: 2 }),
             node: self.maybe(Box::new(node)),
             trust: self.maybe(Box::new(trust)),
@@ -641,6 +665,7 @@ impl Choice {
                 protocol: &lease.protocol,
                 labels: &lease.labels,
                 ttl: self.maybe(lease.ttl),
+                holder: lease.holder.as_deref(),
                 granted_at: time(),
                 fencing_token: self.number(),
                 revision: self.number(),
@@ -650,6 +675,7 @@ impl Choice {
                 status: ended.how,
                 requester_id: ended.last.requester_id,
                 name: ended.last.name.as_ref(),
+                holder: ended.last.holder.as_deref(),
                 ended_at: time(),
                 free_at: self.maybe(time()),
                 lease_id: ended.last.lease_id,

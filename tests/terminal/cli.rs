@@ -103,6 +103,7 @@ fn json_is_one_document_with_the_wires_members() {
             "name",
             "labels",
             "ttl",
+            "holder",
             "requested_at",
             "granted_at",
             "expires_at",

@@ -489,7 +489,7 @@ async fn a_schema_comes_as_itself() {
     );
     let all = user.run("schema list --limit 7 -o name").exits(0).stdout;
     assert!(
-        all.starts_with("bus.") && all.ends_with("\ncalc.eu-1\n"),
+        all.starts_with("admin.") && all.ends_with("\ncalc.eu-1\n"),
         "{all}"
     );
 

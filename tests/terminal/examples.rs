@@ -322,6 +322,13 @@ async fn serves_and_leaves(language: Language) {
         online.described
     );
 
+    // Whoever looks for the port's holder finds the process.
+    let holder = &leases[0]["holder"];
+    assert_eq!(holder["pid"], example.child.id(), "{holder:#}");
+    for member in ["user", "host", "command"] {
+        assert!(holder[member].is_string(), "{member}: {holder:#}");
+    }
+
     let tools = bus.caller.get("tool.list", json!({"node_id": id})).await;
     assert_eq!(tools["items"][0]["name"], "greet", "{tools:#}");
     let tool = bus

@@ -12,9 +12,12 @@
 mod harness;
 
 mod cli;
+mod cli_admin;
+mod cli_explain;
 mod cli_invoke;
 mod cli_nodes;
 mod cli_options;
+mod cli_pools;
 mod cli_tables;
 mod cli_watch;
 mod examples;

@@ -33,9 +33,20 @@ impl Run {
 
     /// The same, at the server of that URL.
     fn at(url: &str, flags: &str, script: &str) -> Self {
+        Self::with(url, flags, &[], script)
+    }
+
+    /// The same, with a check of its port.
+    fn checked(registry: &Registry, flags: &str, check: &str, script: &str) -> Self {
+        let check = ["--rebind-on-failure", check];
+        Self::with(registry.url(), flags, &check, script)
+    }
+
+    fn with(url: &str, flags: &str, words: &[&str], script: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut child = command(url, home.path())
             .args(flags.split_whitespace())
+            .args(words)
             .args(["--", "sh", "-c", script])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -903,4 +914,246 @@ async fn the_command_does_not_outlive_onex_run() {
         (!lives(pid)).then_some(())
     })
     .await;
+}
+
+/// Whether somebody listens on the port named `web`, for a shell.
+const WEB_ANSWERS: &str = "web=python3 -c \"import os, socket; socket.create_connection(('127.0.0.1', \
+    int(os.environ['ONEX_PORT_WEB'])))\"";
+
+/// Says its port and process id, waits for a file, and listens.
+const LISTENS_WHEN_TOLD: &str = "
+import os, socket, sys, time
+port = int(os.environ['ONEX_PORT_WEB'])
+print(os.environ['ONEX_PORT_OTHER'], port, os.getpid(), flush=True)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+while True:
+    try:
+        listener = socket.create_server(('0.0.0.0', port))
+        break
+    except OSError:
+        if sys.argv[2] == 'ends':
+            sys.exit(1)
+        time.sleep(0.05)
+print('listens', flush=True)
+while True:
+    time.sleep(0.05)
+";
+
+/// One that ends when it cannot bind its port, and one that goes on trying.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_port_a_stranger_has_gets_another_one() {
+    for (ports, what) in [("21030-21039", "ends"), ("21040-21049", "stays")] {
+        let registry = Registry::start(&["--ports", ports]);
+        let caller = Caller::of(&registry).await;
+        let folder = tempfile::tempdir().unwrap();
+        let told = folder.path().join("told");
+        let script = format!(
+            "exec python3 -c \"{LISTENS_WHEN_TOLD}\" {} {what}",
+            told.display()
+        );
+        let flags = "--quiet --port other --port web=http --check-interval 500ms --grace 2s";
+        let mut run = Run::checked(&registry, flags, WEB_ANSWERS, &script);
+        let said = |line: String| -> Vec<i32> {
+            line.split(' ').map(|word| word.parse().unwrap()).collect()
+        };
+        let first = said(run.line());
+        let stranger = TcpListener::bind(("0.0.0.0", u16::try_from(first[1]).unwrap())).unwrap();
+        std::fs::write(&told, "").unwrap();
+        let second = said(run.line());
+        assert!(!lives(first[2]));
+        assert_eq!(second[0], first[0], "the other port stays");
+        assert_ne!(second[1], first[1]);
+        let moved = format!(
+            "onex: web: {}/tcp cannot be used; now {}/tcp\n",
+            first[1], second[1]
+        );
+        assert_eq!(run.says("cannot be used"), moved);
+        assert_eq!(run.line(), "listens");
+        let mut held = leases(&caller).await;
+        held.retain(|lease| lease["name"] == "web");
+        assert_eq!(held[0]["port"], second[1]);
+        drop(stranger);
+        run.signal(Signal::TERM);
+        let said = run.exits(128 + 15);
+        assert_eq!(said.matches("cannot be used").count(), 1, "{said}");
+        none_leased(&caller).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_five_other_ports_it_gives_up() {
+    let registry = Registry::start(&["--no-probe"]);
+    let caller = Caller::of(&registry).await;
+    let script = format!("echo $PORT; {READY_AND_WAITING}");
+    let flags = "--port web --check-interval 100ms";
+    let mut run = Run::checked(&registry, flags, "exit 7", &script);
+    let mut ports = BTreeSet::new();
+    for _ in 0..6 {
+        ports.insert(run.line());
+        assert_eq!(run.line(), "ready");
+    }
+    assert_eq!(run.line(), "", "it is not started again");
+    let said = run.exits(125);
+    assert_eq!(ports.len(), 6, "{ports:?}");
+    assert_eq!(said.matches("cannot be used; now ").count(), 5, "{said}");
+    assert_eq!(
+        said.matches("CHECK has failed 3 times in a row: it exited with 7; ending the command")
+            .count(),
+        6,
+        "{said}"
+    );
+    assert!(
+        said.contains("cannot be used either, after 5 others"),
+        "{said}"
+    );
+    none_leased(&caller).await;
+}
+
+/// Such a check is ended, with what it has started.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_does_not_end_has_failed() {
+    let registry = Registry::start(&["--no-probe"]);
+    let folder = tempfile::tempdir().unwrap();
+    let numbers = folder.path().join("numbers");
+    let check = format!("sleep 60 & echo $$ $! >>{}; wait", numbers.display());
+    let flags = "--port web --check-interval 300ms";
+    let mut run = Run::checked(&registry, flags, &check, READY_AND_WAITING);
+    run.says("it did not end within 300ms");
+    run.says("cannot be used");
+    // A check may be under way: it is ended with the command, and not one of the processes that this has left.
+    run.signal(Signal::TERM);
+    let said = run.exits(128 + 15);
+    assert!(!said.contains("left"), "{said}");
+    let numbers = std::fs::read_to_string(numbers).unwrap();
+    let numbers: Vec<i32> = numbers
+        .split_whitespace()
+        .map(|word| word.parse().unwrap())
+        .collect();
+    assert!(numbers.len() >= 6, "{numbers:?}");
+    assert!(!numbers.into_iter().any(lives));
+
+    let begun = folder.path().join("begun");
+    // So many that they take a moment to end.
+    let check = format!(
+        "for i in $(seq 200); do sleep 60 & done; echo $! >{0}.tmp; mv {0}.tmp {0}; wait",
+        begun.display()
+    );
+    let script = format!("until [ -e {} ]; do sleep 0.05; done", begun.display());
+    let said = Run::checked(&registry, "--port web", &check, &script).exits(0);
+    assert!(!said.contains("left"), "{said}");
+    let number = std::fs::read_to_string(begun).unwrap();
+    assert!(!lives(number.trim().parse().unwrap()));
+}
+
+/// Not while it serves, nor when it fails some time after it has, nor for what no other port would mend.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_port_is_not_to_blame_is_not_restarted() {
+    let registry = Registry::start(&["--no-probe"]);
+    let folder = tempfile::tempdir().unwrap();
+    let tries = folder.path().join("tries");
+    // Of three tries two fail.
+    let check = format!("echo >>{0}; exit $(($(wc -l <{0}) % 3))", tries.display());
+    let script = "trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done";
+    let flags = "--port web --check-interval 100ms";
+    let mut run = Run::checked(&registry, flags, &check, script);
+    assert_eq!(run.line(), "ready");
+    until("some checks", async || {
+        let tries = std::fs::read_to_string(&tries).ok()?;
+        (tries.len() > 9).then_some(())
+    })
+    .await;
+    run.signal(Signal::USR1);
+    assert_eq!(run.line(), "");
+    let said = run.exits(7);
+    assert!(!said.contains("cannot be used"), "{said}");
+    for code in [0, 126, 127] {
+        let script = format!("exit {code}");
+        let said = Run::checked(&registry, "--port web", "false", &script).exits(code);
+        assert!(!said.contains("CHECK"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_was_told_to_end_is_not_restarted() {
+    let registry = Registry::start(&["--no-probe"]);
+    let caller = Caller::of(&registry).await;
+    // It stays for longer than it takes the checks to fail.
+    let script = "trap 'echo told; sleep 2; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
+    let flags = "--port web --check-interval 200ms";
+    let mut run = Run::checked(&registry, flags, "false", script);
+    assert_eq!(run.line(), "ready");
+    run.signal(Signal::TERM);
+    assert_eq!(run.line(), "told");
+    let said = run.exits(5);
+    assert!(!said.contains("CHECK"), "{said}");
+    none_leased(&caller).await;
+
+    // While it is ended for another port: there is no next start.
+    let script = "trap 'echo told' TERM; echo ready; while :; do sleep 0.05; done";
+    let flags = "--port web --check-interval 100ms --grace 1s";
+    let mut run = Run::checked(&registry, flags, "false", script);
+    assert_eq!(run.line(), "ready");
+    run.says("ending the command");
+    assert_eq!(run.line(), "told");
+    run.signal(Signal::TERM);
+    assert_eq!(run.line(), "");
+    let said = run.exits(128 + 15);
+    assert!(!said.contains("cannot be used"), "{said}");
+    none_leased(&caller).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_for_which_no_other_port_can_be_had_is_not_started_again() {
+    let full = Registry::start(&["--no-probe", "--ports", "21000-21000"]);
+    let nats = Nats::start();
+    let mut gone = Registry::on(&nats, &["--no-probe"]);
+    let flags = "--timeout 1s --port web --check-interval 100ms";
+    let mut runs = [&full, &gone].map(|at| Run::checked(at, flags, "false", READY_AND_WAITING));
+    for run in &mut runs {
+        assert_eq!(run.line(), "ready");
+    }
+    gone.kill();
+    for (mut run, says) in runs.into_iter().zip(["no tcp port", "no registry"]) {
+        assert_eq!(run.line(), "");
+        let said = run.exits(125);
+        assert!(said.contains("web: 2") && said.contains(says), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_rebound_is_refused() {
+    let registry = Registry::start(&["--no-probe"]);
+    for (flags, check, says) in [
+        (
+            "--port web:21030",
+            "true",
+            "--port web wants 21030 only: leave out :21030",
+        ),
+        (
+            "--port 21030",
+            "true",
+            "--port 21030 wants 21030 only: write a name",
+        ),
+        (
+            "--port a --port web:21030",
+            "web=true",
+            "--port web wants 21030 only",
+        ),
+        ("--port web", "wep=true", "there is no --port wep, but web"),
+        ("--port web", "web=", "needs a command for a shell"),
+        (
+            "--port web --check-interval 1ms",
+            "true",
+            "--check-interval",
+        ),
+    ] {
+        let said = Run::checked(&registry, flags, check, "echo started").exits(2);
+        assert!(said.contains(says), "{flags} {check}: {said}");
+    }
+    let flags = "--port web --rebind-on-failure web=true";
+    let said = Run::checked(&registry, flags, "true", "echo started").exits(2);
+    assert!(said.contains("is given twice"), "{said}");
+    let said = Run::start(&registry, "--port web --check-interval 1s", "echo started").exits(2);
+    assert!(said.contains("--rebind-on-failure"), "{said}");
 }

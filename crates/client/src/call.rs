@@ -1,6 +1,9 @@
 //! One call: its headers, its timeout, and when it is made again.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_nats::{HeaderMap, Message, Request, connection::State};
 use onex_protocol::{
@@ -10,8 +13,12 @@ use onex_protocol::{
         HEADER_ERROR_NUMBER, HEADER_PROTOCOL, HEADER_TIMEOUT_MS, HEADER_TRACEPARENT, Namespace,
         PROTOCOL_MINOR,
     },
+    port::LeaseRequest,
 };
-use onex_types::ids::{Invalid, RequestId};
+use onex_types::{
+    holder::Holder,
+    ids::{Invalid, RequestId},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
@@ -53,16 +60,19 @@ pub struct Client {
     namespace: Namespace,
     timeout: Duration,
     traceparent: Option<String>,
+    holder: Option<Arc<Holder>>,
 }
 
 impl Client {
-    /// The registry of `namespace`. Calls take up to [`TIMEOUT_DEFAULT`].
+    /// The registry of `namespace`. Calls take up to [`TIMEOUT_DEFAULT`]. Requests for leases say which user, host and
+    /// process asks, and the name of its program: [`with_holder`](Self::with_holder).
     pub fn new(nats: async_nats::Client, namespace: Namespace) -> Self {
         Self {
             nats,
             namespace,
             timeout: TIMEOUT_DEFAULT,
             traceparent: None,
+            holder: onex_machine::own_holder().map(Arc::new),
         }
     }
 
@@ -85,6 +95,25 @@ impl Client {
             traceparent: Some(good.to_owned()),
             ..self
         })
+    }
+
+    /// The same, with requests for leases that say this of their holder where they say nothing themselves; with none they
+    /// say nothing. The environment variable `ONEX_NO_HOLDER` does that, too.
+    #[must_use]
+    pub fn with_holder(self, holder: Option<Holder>) -> Self {
+        Self {
+            holder: holder.map(Arc::new),
+            ..self
+        }
+    }
+
+    /// The request with what is to be said of the holder.
+    pub(super) fn with_own_holder(&self, request: &LeaseRequest) -> LeaseRequest {
+        let own = || self.holder.as_deref().cloned();
+        LeaseRequest {
+            holder: request.holder.clone().or_else(own),
+            ..request.clone()
+        }
     }
 
     /// The same, with calls that take up to `patience` if that is less.

@@ -63,8 +63,8 @@ pub enum Error {
     /// The request is none for this call; said as the registry would. Nothing was sent.
     #[error(transparent)]
     Unfit(error::Error),
-    /// The node's life is over.
-    #[error("the node's life is over")]
+    /// The lease, or the node's life, is over.
+    #[error("the lease, or the node's life, is over")]
     Over(
         /// Why.
         #[source]

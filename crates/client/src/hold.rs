@@ -9,7 +9,7 @@ use onex_protocol::{
 };
 use onex_types::ids::{LeaseId, Port, RequestId, RequesterId, Ttl};
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 
@@ -19,6 +19,7 @@ use super::{
     error::{Error, Loss},
     keep::{self, Ending, Kept, fresh, keep},
     ports::heartbeat,
+    rebind::{Rebinding, is_settled},
     tenure::{Asked, Tenure, Term},
 };
 
@@ -62,10 +63,13 @@ use super::{
 #[must_use = "the lease is given back when its guard is dropped"]
 #[derive(Debug)]
 pub struct LeaseGuard {
+    client: Client,
     lease: LeaseReply,
+    /// Those of which it is not known what came of them.
+    rebindings: Vec<Rebinding>,
     state: watch::Receiver<State>,
-    /// Dropped, it tells the keeper to give the lease back.
-    held: oneshot::Sender<()>,
+    /// Tells the keeper of a refusal that means the loss; dropped, it tells the keeper to give the lease back.
+    held: mpsc::Sender<Arc<Error>>,
     keeper: JoinHandle<Result<ReleaseReply, Error>>,
 }
 
@@ -82,22 +86,25 @@ impl LeaseGuard {
             term: tenure.term(),
             loss: None,
         });
-        let (held, gone) = oneshot::channel();
+        let (held, told) = mpsc::channel(1);
         let keeper = Keeper {
-            client,
+            client: client.clone(),
             requester_id: lease.requester_id,
             lease_id: lease.lease_id,
             state: sender,
         };
         Self {
+            client,
             lease,
+            rebindings: Vec::new(),
             state,
             held,
-            keeper: tokio::spawn(keeper.run(tenure, gone)),
+            keeper: tokio::spawn(keeper.run(tenure, told)),
         }
     }
 
-    /// The lease as it was granted. How long it lasts meanwhile is not in there.
+    /// The lease as it was granted, or as it was when it last got another port. How long it lasts meanwhile is not in
+    /// there.
     pub fn lease(&self) -> &LeaseReply {
         &self.lease
     }
@@ -112,7 +119,7 @@ impl LeaseGuard {
         &self.lease.ports
     }
 
-    /// Higher than that of every earlier lease of the port. It stays as long as the lease does.
+    /// Higher than that of every earlier lease of its ports. It stays as long as the lease has these ports.
     pub fn fencing_token(&self) -> u64 {
         self.lease.fencing_token
     }
@@ -190,6 +197,53 @@ impl LeaseGuard {
         }
     }
 
+    /// Gets another port for `port`, one of its own that cannot be used because another program uses it; which. The lease
+    /// goes on, with its other ports. Stop using `port` before: nobody gets it for a minute, or for the TTL if that is longer,
+    /// and then anybody may. Where the registry found the new one in use as well, and no other, [`lease`](Self::lease) has
+    /// the warning `PORT_IN_USE`.
+    ///
+    /// Where no answer comes it is asked for again, as the same, for three times the client's timeout and no longer than
+    /// the lease lasts. After an error for which [`Error::may_be_done`], and when the returned future is dropped, the lease
+    /// may have another port already: call it again with the same `port`, which is then the same request.
+    /// [`Error::Unfit`] where the lease has no such port, [`Error::Over`] where the lease is lost: also where it is this
+    /// answer that says so. How long the lease lasts is counted as before.
+    pub async fn rebind(&mut self, port: Port) -> Result<Port, Error> {
+        if let Some(loss) = self.loss() {
+            return Err(Error::Over(loss));
+        }
+        let begun = self.rebindings.iter().find(|begun| begun.port == port);
+        let rebinding = if let Some(begun) = begun {
+            *begun
+        } else {
+            let rebinding = Rebinding::of(&self.lease, port)?;
+            self.rebindings.push(rebinding);
+            rebinding
+        };
+        let until = self.valid_until();
+        let rebound = self.client.rebound(&self.lease, rebinding, until).await;
+        if is_settled(&rebound) {
+            self.rebindings.retain(|begun| begun.port != port);
+        }
+        let new = match rebound {
+            Ok((lease, new)) => {
+                self.lease = lease;
+                new
+            }
+            Err(error) if Keeper::is_loss(&error) => {
+                // The keeper may have found out by itself.
+                let _ = self.held.send(Arc::new(error)).await;
+                return Err(Error::Over(self.lost().await));
+            }
+            Err(error) => return Err(error),
+        };
+        self.loss().map_or(Ok(new), |loss| Err(Error::Over(loss)))
+    }
+
+    fn loss(&self) -> Option<Loss> {
+        let state = self.state.borrow();
+        state.loss.as_ref().map(|ending| ending.why.clone())
+    }
+
     /// Stops renewing, tells the registry that the port is free, and waits for its answer: asked again where none
     /// comes, for three times the client's timeout at most, and not when the lease has ended by itself. Stop using the
     /// port before: it may be someone else's from now on, whatever is returned.
@@ -237,10 +291,10 @@ impl Keeper {
     async fn run(
         self,
         mut tenure: Tenure,
-        mut gone: oneshot::Receiver<()>,
+        mut told: mpsc::Receiver<Arc<Error>>,
     ) -> Result<ReleaseReply, Error> {
         let (loss, held) = tokio::select! {
-            _ = &mut gone => (Loss::Released, false),
+            refusal = told.recv() => refusal.map_or((Loss::Released, false), |error| (Loss::Refused(error), true)),
             loss = keep(&self, &mut tenure) => (loss, true),
         };
         self.state.send_modify(|state| {
@@ -251,7 +305,8 @@ impl Keeper {
             });
         });
         if held {
-            let _ = gone.await;
+            // Until the guard is dropped.
+            while told.recv().await.is_some() {}
         }
         self.give_back(tenure.until()).await
     }
@@ -313,7 +368,7 @@ impl Client {
             asked.sent + Duration::from_millis(request.ttl.unwrap_or(Ttl::DEFAULT).millis());
         let with_id = LeaseRequest {
             request_id: Some(asked.id),
-            ..request.clone()
+            ..self.with_own_holder(request)
         };
         let lease: LeaseReply = self
             .insist(Endpoint::PortLease, &with_id, until, Error::may_be_done)

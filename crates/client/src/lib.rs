@@ -25,6 +25,7 @@
 //!
 //! `examples/node.rs` of this repository is a whole program.
 
+mod admin;
 mod call;
 mod clock;
 mod direct;
@@ -36,10 +37,11 @@ mod node;
 mod nodes;
 mod pages;
 mod ports;
+mod rebind;
 mod tenure;
 
 pub use call::{Client, TIMEOUT_DEFAULT, TIMEOUT_MAX};
-pub use clock::{BootTime, sleep_until, span};
+pub use clock::{BootTime, sleep_until};
 pub use direct::Direct;
 pub use error::{Error, Loss};
 pub use hold::LeaseGuard;
@@ -50,5 +52,5 @@ pub use node::{
 };
 pub use onex_machine::own_host;
 pub use onex_protocol as protocol;
-pub use onex_types::{chain, ids};
+pub use onex_types::{chain, holder::Holder, ids, span};
 pub use pages::{Items, Pages};

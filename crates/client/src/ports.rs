@@ -3,10 +3,11 @@
 use onex_protocol::{
     describe::{DescribeReply, DescribeRequest, HelpReply, HelpRequest},
     endpoint::Endpoint,
-    pool::{PoolItem, PoolListRequest},
+    explain::{ExplainReply, ExplainRequest},
+    pool::{PoolDeleteRequest, PoolItem, PoolListRequest, PoolSetRequest},
     port::{
         HeartbeatReply, HeartbeatRequest, LeaseReply, LeaseRequest, ListRequest, Page,
-        ReleaseReply, ReleaseRequest, ResolveRequest,
+        RebindRequest, ReleaseReply, ReleaseRequest, ResolveRequest,
     },
 };
 use onex_types::ids::{LeaseId, RequestId, RequesterId, Ttl};
@@ -17,7 +18,8 @@ impl Client {
     /// `port.lease`.
     pub async fn lease(&self, request: &LeaseRequest) -> Result<LeaseReply, Error> {
         let again = Again::of(request.request_id);
-        self.call(Endpoint::PortLease, request, again).await
+        let request = self.with_own_holder(request);
+        self.call(Endpoint::PortLease, &request, again).await
     }
 
     /// `port.heartbeat` for one lease.
@@ -71,6 +73,12 @@ impl Client {
         self.call(Endpoint::PortRelease, request, again).await
     }
 
+    /// `port.rebind`: another port for one that cannot be used. Stop using that before.
+    pub async fn rebind(&self, request: &RebindRequest) -> Result<LeaseReply, Error> {
+        let again = Again::of(request.request_id);
+        self.call(Endpoint::PortRebind, request, again).await
+    }
+
     /// `port.list`: one page. [`Client::all`] runs to the end.
     pub async fn list(&self, request: &ListRequest) -> Result<Page<LeaseReply>, Error> {
         self.page(request).await
@@ -81,9 +89,27 @@ impl Client {
         self.page(request).await
     }
 
+    /// `port.explain`.
+    pub async fn explain(&self, request: &ExplainRequest) -> Result<ExplainReply, Error> {
+        self.call(Endpoint::PortExplain, request, Again::Harmless)
+            .await
+    }
+
     /// `pool.list`: one page. [`Client::all`] runs to the end.
     pub async fn pools(&self, request: &PoolListRequest) -> Result<Page<PoolItem>, Error> {
         self.page(request).await
+    }
+
+    /// `pool.set`. Twice is as good as once. Shows the pools of the host.
+    pub async fn set_pool(&self, request: &PoolSetRequest) -> Result<Page<PoolItem>, Error> {
+        self.call(Endpoint::PoolSet, request, Again::Harmless).await
+    }
+
+    /// `pool.delete`. It is not repeated without a request id: again it is answered that there is no such pool. Shows the
+    /// pools of the host, if it still has any.
+    pub async fn delete_pool(&self, request: &PoolDeleteRequest) -> Result<Page<PoolItem>, Error> {
+        let again = Again::of(request.request_id);
+        self.call(Endpoint::PoolDelete, request, again).await
     }
 
     /// `describe` for the registry: one page of pools, nodes, tools and buses. [`Client::all`] runs to the end.

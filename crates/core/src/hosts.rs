@@ -15,7 +15,7 @@ use crate::{
     key::Key,
     node_index::NodeFilter,
     pool::{Pool, PortState},
-    record::{HostPool, Record},
+    record::{HostPool, PoolPorts, Record},
     record_parts::Unknown,
     slot::Slot,
     state::State,
@@ -202,7 +202,9 @@ impl State {
                 self.pools.insert((host.clone(), transport), pool);
             }
         }
-        self.pools.entry(key).or_insert_with(|| Pool::new(&[], &[]))
+        self.pools
+            .entry(key)
+            .or_insert_with(|| Pool::new(&PoolPorts::default()))
     }
 
     /// The ranges of a host: its own, else the default ones.
@@ -216,20 +218,28 @@ impl State {
         }
         let settings = self.settings();
         Arc::new(HostPool {
-            ranges: settings
-                .map(|settings| settings.ports_default.clone())
-                .unwrap_or_default(),
-            reserved: settings
-                .map(|settings| settings.reserved_default.clone())
-                .unwrap_or_default(),
+            ports: PoolPorts {
+                ranges: settings
+                    .map(|settings| settings.ports_default.clone())
+                    .unwrap_or_default(),
+                reserved: settings
+                    .map(|settings| settings.reserved_default.clone())
+                    .unwrap_or_default(),
+            },
+            udp: None,
             description: None,
             unknown: Unknown::new(),
         })
     }
 
-    fn fresh_pool(&self, host: &Host, transport: Transport) -> Pool {
-        let ranges = self.ranges(host);
-        let mut pool = Pool::new(&ranges.ranges, &ranges.reserved);
+    /// The revision of the command that last set a host's own ranges; none where the default ones hold.
+    pub fn pool_revision(&self, host: &Host) -> Option<u64> {
+        let own = self.slots.get(&Key::Pool(host.clone()))?;
+        Some(own.revision)
+    }
+
+    pub(crate) fn fresh_pool(&self, host: &Host, transport: Transport) -> Pool {
+        let mut pool = Pool::new(self.ranges(host).ports(transport));
         let first = PortKey {
             transport,
             port: Port::LOWEST,

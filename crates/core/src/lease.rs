@@ -1,10 +1,13 @@
 //! What is stored of leases, and of ports that were leased. As in [`record`](crate::record), these types are the storage
 //! format.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 pub use onex_types::kinds::LeaseEnd;
 use onex_types::{
-    ids::{Host, Label, LeaseId, Name, Port, RequesterId, Token, Transport, Ttl},
+    holder::Holder,
+    ids::{Host, Label, LeaseId, Name, Port, Reason, RequesterId, Token, Transport, Ttl},
     impl_schema,
     key::PortKey,
 };
@@ -40,6 +43,9 @@ pub struct Lease {
     /// By which it can be found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Label>,
+    /// What the holder says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Arc<Holder>>,
     /// When the caller says that it asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<Timestamp>,
@@ -53,6 +59,9 @@ pub struct Lease {
     /// The request that last renewed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewal: Option<Request>,
+    /// The request that last gave it another port for one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebind: Option<Request>,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -72,7 +81,9 @@ impl Lease {
 
     /// The requests that it remembers.
     pub fn requests(&self) -> impl Iterator<Item = &Request> {
-        self.request.iter().chain(&self.renewal)
+        [&self.request, &self.renewal, &self.rebind]
+            .into_iter()
+            .flatten()
     }
 }
 
@@ -117,6 +128,12 @@ pub struct Cooldown {
     /// How long nobody gets the port, in milliseconds from when an instance applies this.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cooldown_ms: u64,
+    /// For how long of that its last holder, who gave it up for another port, may still count on it, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub holder_ms: u64,
+    /// Why an administrator took it away; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// The lease.
     pub last: Last,
 }
@@ -131,6 +148,9 @@ pub struct Last {
     /// Its name: the same requester's same name gets the port again while it is free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
+    /// What its holder said of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Arc<Holder>>,
     /// Its fencing token.
     pub fence: u64,
     /// The request that was granted; absent when its caller never got this lease.
@@ -156,7 +176,7 @@ impl Last {
 pub(crate) fn cooldown_millis(how: LeaseEnd) -> u64 {
     match how {
         LeaseEnd::InUse => QUARANTINE_MILLIS,
-        LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::Superseded => 0,
+        LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::Superseded | LeaseEnd::Revoked => 0,
     }
 }
 
@@ -164,7 +184,7 @@ pub(crate) fn cooldown_millis(how: LeaseEnd) -> u64 {
 pub(crate) fn was_told(how: LeaseEnd) -> bool {
     match how {
         LeaseEnd::InUse => false,
-        LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::Superseded => true,
+        LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::Superseded | LeaseEnd::Revoked => true,
     }
 }
 

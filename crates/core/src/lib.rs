@@ -5,12 +5,13 @@
 //! - [`key`], [`record_parts`], [`lease`], [`call`], [`node`], [`trust`]: values in records and commands.
 //! - [`node_record`], [`host_record`], [`execution`], [`settings`], and [`record`], which is any of them; [`entry`]: what the
 //!   state and the log hold, as it is stored.
-//! - [`state`], [`slot`], [`indexes`]: every record, with indexes, pools and timers; [`nodes`], `hosts`, `calls`: what the
+//! - [`state`], [`slot`], [`indexes`]: every record, with indexes, pools and timers; [`nodes`], `hosts`, [`availability`], `calls`: what the
 //!   state says of them.
 //! - [`format_one`]: from the records of the format before the log to those of today.
 //! - [`command`], [`txn`], [`decide`]: what can be asked for, and what it changes.
 //! - [`engine`]: the loop: inputs in, outputs out.
 
+pub mod availability;
 pub mod bus_index;
 pub mod call;
 mod calls;

@@ -69,6 +69,10 @@ pub enum Mechanism {
     EarlierIncarnations,
     /// The ports of a life that was superseded cool down for as long as its holder may count on them.
     SupersededCooldown,
+    /// A port that a lease gave up for another one cools down for as long as its holder may count on it.
+    ReboundCooldown,
+    /// The ports of a lease that was taken away cool down for as long as its holder may count on them.
+    RevokedCooldown,
     /// A frozen node keeps its contract.
     FrozenContract,
     /// The outcome of a call that is in the log stays, whatever is reported later.
@@ -129,6 +133,8 @@ impl Mechanism {
         Self::EndedEpoch,
         Self::EarlierIncarnations,
         Self::SupersededCooldown,
+        Self::ReboundCooldown,
+        Self::RevokedCooldown,
         Self::FrozenContract,
         Self::OutcomeStays,
         Self::ExecutedBefore,

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use onex_types::ids::{Host, Incarnation, Name, NodeId, RequesterId, Token};
+use onex_types::ids::{Host, Incarnation, LeaseId, Name, NodeId, RequesterId, Token};
 
 use crate::{
     facets::{bound, intersect},
@@ -59,6 +59,8 @@ enum Facet {
     Host(Host),
     Requester(RequesterId),
     Trusted,
+    /// It listens at a port of that lease.
+    Lease(LeaseId),
 }
 
 /// The index.
@@ -181,6 +183,16 @@ impl NodeIndex {
         })
     }
 
+    /// The live nodes that say they listen at a port of that lease.
+    pub(crate) fn listening_by(&self, lease_id: LeaseId) -> impl Iterator<Item = &NodeId> {
+        let of = (Facet::Lease(lease_id), Liveness::Online);
+        let first = (of.0.clone(), of.1, NodeId::lowest());
+        let nodes = self.facets.range(first..);
+        nodes
+            .take_while(move |(facet, liveness, _)| (facet, liveness) == (&of.0, &of.1))
+            .map(|(_, _, id)| id)
+    }
+
     fn next_of(
         &self,
         facet: &Facet,
@@ -246,6 +258,8 @@ impl Entry {
                 .map(|(_, requester, _)| Facet::Requester(requester)),
         );
         facets.extend(trusted.then_some(Facet::Trusted));
+        let leases = said.inbound_ports.iter().filter_map(|port| port.lease_id);
+        facets.extend(leases.map(Facet::Lease));
         facets
     }
 }
@@ -266,10 +280,10 @@ impl NodeFilter {
 
 /// Whether a node with that life is live.
 pub(crate) fn liveness(live: &Live) -> Liveness {
-    match live.ended.map(|ended| ended.how) {
+    match live.ended.as_ref().map(|ended| ended.how) {
         None => Liveness::Online,
         Some(NodeEnd::Expired) => Liveness::Expired,
-        Some(NodeEnd::Deregistered) => Liveness::Ended,
+        Some(NodeEnd::Deregistered | NodeEnd::Evicted) => Liveness::Ended,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is stored of nodes and buses. As in [`record`](crate::record), these types are the storage format.
 
 use jiff::Timestamp;
-use onex_types::ids::{Incarnation, LeaseId, RequesterId, Token, Ttl};
+use onex_types::ids::{Incarnation, LeaseId, Reason, RequesterId, Token, Ttl};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +67,7 @@ pub struct Live {
 }
 
 /// The end of a life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeEnded {
     /// How.
     pub how: NodeEnd,
@@ -75,6 +75,9 @@ pub struct NodeEnded {
     pub at: Timestamp,
     /// How long the node is remembered, in milliseconds from when an instance applies this.
     pub kept_ms: u64,
+    /// Why an administrator ended it; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// An earlier life of a node.
@@ -157,9 +160,10 @@ impl Live {
 
     /// How its leases end once it has ended.
     pub fn leases_end(&self) -> Option<LeaseEnd> {
-        self.ended.map(|ended| match ended.how {
+        self.ended.as_ref().map(|ended| match ended.how {
             NodeEnd::Deregistered => LeaseEnd::Released,
             NodeEnd::Expired => LeaseEnd::Expired,
+            NodeEnd::Evicted => LeaseEnd::Revoked,
         })
     }
 }

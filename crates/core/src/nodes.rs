@@ -131,7 +131,7 @@ impl State {
         if live.incarnation == owner.incarnation {
             return live.leases_end().map(|how| OwnerEnd {
                 how,
-                at: live.ended.map_or(slot.at, |ended| ended.at),
+                at: live.ended.as_ref().map_or(slot.at, |ended| ended.at),
                 ttl: live.ttl,
             });
         }

@@ -260,11 +260,13 @@ mod tests {
             transports: Vec::new(),
             name: None,
             labels: Vec::new(),
+            holder: None,
             requested_at: None,
             granted_at: Timestamp::UNIX_EPOCH,
             fence: 1,
             request: None,
             renewal: None,
+            rebind: None,
             unknown: Unknown::new(),
         };
         lease.into()

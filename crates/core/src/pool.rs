@@ -1,9 +1,8 @@
 //! The ports of one host and transport: how many are in which state, and picking a free one fast.
 
-use onex_types::{
-    ids::Port,
-    ports::{PortRange, PortSet},
-};
+use onex_types::{ids::Port, ports::PortSet};
+
+use crate::record::PoolPorts;
 
 /// What a port is; each is in exactly one of these states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,10 +44,10 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// All ports of `ranges` but those of `reserved`, free.
-    pub fn new(ranges: &[PortRange], reserved: &[PortRange]) -> Self {
+    /// All ports of its ranges but the reserved ones, free.
+    pub fn new(ports: &PoolPorts) -> Self {
         let mut usable = PortSet::empty();
-        for (list, member) in [(ranges, true), (reserved, false)] {
+        for (list, member) in [(&ports.ranges, true), (&ports.reserved, false)] {
             for range in list {
                 for port in (range.first.number()..=range.last.number()).filter_map(Port::new) {
                     usable.set(port, member);
@@ -74,9 +73,19 @@ impl Pool {
         self.usable.contains(port)
     }
 
+    /// Whether it is granted to the next who asks.
+    pub fn is_free(&self, port: Port) -> bool {
+        self.free.contains(port)
+    }
+
     /// How many ports are in which state.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// How many ports outside the ranges somebody holds.
+    pub fn held_outside(&self) -> usize {
+        self.held.len().saturating_sub(self.counts.held)
     }
 
     /// The ports that somebody holds, from `from` upwards.
@@ -104,6 +113,11 @@ impl Pool {
         }
     }
 
+    /// Free ports, upwards from `start` and round to it again.
+    pub fn free_from(&self, start: Port) -> impl Iterator<Item = Port> {
+        self.free.around(start)
+    }
+
     /// Free ports, upwards from a start inside the ranges that `seed` chooses. The first costs the same however few
     /// are left.
     pub fn candidates(&self, seed: u64) -> impl Iterator<Item = Port> {
@@ -118,6 +132,8 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use onex_types::ports::PortRange;
+
     use super::*;
 
     fn range(first: u16, last: u16) -> PortRange {
@@ -128,9 +144,16 @@ mod tests {
         }
     }
 
+    fn pool(ranges: &[PortRange], reserved: &[PortRange]) -> Pool {
+        Pool::new(&PoolPorts {
+            ranges: ranges.to_vec(),
+            reserved: reserved.to_vec(),
+        })
+    }
+
     #[test]
     fn candidates_are_the_free_ports_of_the_ranges() {
-        let mut pool = Pool::new(&[range(10, 20), range(65_535, 65_535)], &[range(12, 19)]);
+        let mut pool = pool(&[range(10, 20), range(65_535, 65_535)], &[range(12, 19)]);
         let port = Port::new(11).unwrap();
         pool.change(port, PortState::Free, PortState::Held);
         let mut got: Vec<u16> = pool.candidates(7).map(Port::number).collect();
@@ -143,18 +166,20 @@ mod tests {
             ..Counts::default()
         };
         assert_eq!(pool.counts(), counts);
-        assert!(Pool::new(&[], &[]).candidates(3).next().is_none());
+        assert!(super::tests::pool(&[], &[]).candidates(3).next().is_none());
     }
 
     #[test]
     fn a_port_outside_the_ranges_does_not_count() {
-        let mut pool = Pool::new(&[range(10, 10)], &[]);
+        let mut pool = pool(&[range(10, 10)], &[]);
         let before = pool.counts();
         let outside = Port::new(11).unwrap();
         pool.change(outside, PortState::Free, PortState::Held);
         assert_eq!(pool.counts(), before);
         assert!(pool.held_from(Port::LOWEST).eq([outside]));
+        assert_eq!(pool.held_outside(), 1);
         pool.change(outside, PortState::Held, PortState::Resting);
         assert!(pool.held_from(Port::LOWEST).next().is_none());
+        assert_eq!(pool.held_outside(), 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use jiff::Timestamp;
-use onex_types::ports::PortRange;
+use onex_types::{ids::Transport, ports::PortRange};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,17 +26,38 @@ use crate::{
 /// A host's port ranges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HostPool {
-    /// What may be granted.
-    pub ranges: Vec<PortRange>,
-    /// What of it is never granted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reserved: Vec<PortRange>,
+    /// Those of both port spaces, or of tcp where `udp` says something else.
+    #[serde(flatten)]
+    pub ports: PoolPorts,
+    /// Those of udp, where they are not those of tcp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp: Option<PoolPorts>,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// See [`Unknown`].
     #[serde(flatten)]
     pub unknown: Unknown,
+}
+
+/// What is granted in a port space of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct PoolPorts {
+    /// What may be granted.
+    pub ranges: Vec<PortRange>,
+    /// What of it is never granted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reserved: Vec<PortRange>,
+}
+
+impl HostPool {
+    /// What is granted in that port space.
+    pub fn ports(&self, transport: Transport) -> &PoolPorts {
+        match (transport, &self.udp) {
+            (Transport::Udp, Some(udp)) => udp,
+            _ => &self.ports,
+        }
+    }
 }
 
 /// Which store this is.

@@ -123,7 +123,10 @@ impl Slot {
         let millis = match &self.record {
             Record::Lease(lease) if lease.owner.is_none() => lease.ttl.millis(),
             Record::Cooldown(cooldown) if cooldown.cooldown_ms > 0 => cooldown.cooldown_ms,
-            Record::Live(live) => live.ended.map_or(live.ttl.millis(), |ended| ended.kept_ms),
+            Record::Live(live) => match &live.ended {
+                Some(ended) => ended.kept_ms,
+                None => live.ttl.millis(),
+            },
             Record::Bus(bus) => bus.ended?.kept_ms,
             Record::Call(call) if call.ended.is_some() => call.timer_millis(),
             Record::Call(_) | Record::Run(_) if !mechanisms.on(Mechanism::UnknownInTime) => {
@@ -167,9 +170,10 @@ impl Slot {
                 match cooldown.how {
                     _ if over => PortState::Free,
                     LeaseEnd::InUse => PortState::Quarantined,
-                    LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::Superseded => {
-                        PortState::Resting
-                    }
+                    LeaseEnd::Released
+                    | LeaseEnd::Expired
+                    | LeaseEnd::Superseded
+                    | LeaseEnd::Revoked => PortState::Resting,
                 }
             }
             _ => PortState::Free,
@@ -189,10 +193,13 @@ pub(crate) fn ended(
         how,
         ended_at: at,
         cooldown_ms: cooldown_ms.unwrap_or_else(|| cooldown_millis(how)),
+        holder_ms: 0,
+        reason: None,
         last: Last {
             lease_id: lease.lease_id,
             requester_id: lease.requester_id,
             name: lease.name.clone(),
+            holder: lease.holder.clone(),
             fence: lease.fence,
             request: lease.request.filter(|_| was_told(how)),
             release,

@@ -19,7 +19,7 @@ use crate::{
     host_use::HostUse,
     indexes::Indexes,
     key::Key,
-    lease::Lease,
+    lease::{Cooldown, Lease},
     mechanism::Mechanisms,
     node_record::Live,
     pool::{Pool, PortState},
@@ -237,11 +237,14 @@ impl State {
                 how,
                 cooldown_ms,
                 request,
-                ..
+                event,
             } => {
                 let slot = self.slots.get(key).ok_or_else(|| missing(key))?;
                 let cooldown = match &slot.record {
-                    Record::Lease(lease) => ended(lease, *how, *cooldown_ms, *request, stamp.at),
+                    Record::Lease(lease) => Cooldown {
+                        reason: event.as_ref().and_then(|event| event.reason.clone()),
+                        ..ended(lease, *how, *cooldown_ms, *request, stamp.at)
+                    },
                     _ => return Err(ApplyError::Kind { key: key.clone() }),
                 };
                 let slot = Slot {
@@ -382,6 +385,9 @@ impl State {
         }
         if let Key::Host(host) = key {
             self.show_pools(host);
+        }
+        if let (Key::Pool(host), true) = (key, is.is_some()) {
+            self.pool_mut(host, Transport::Tcp);
         }
         if matches!(key, Key::Pool(_) | Key::Settings) {
             self.rebuild_pools(key);

@@ -66,16 +66,20 @@ impl State {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// When time may next change a port of that host and transport: when a lease ends if it is not renewed, or a port has
-    /// cooled down. None where that is behind too many other timers.
-    pub fn next_timer_of(&self, host: &Host, transport: Transport) -> Option<MonoMillis> {
-        let is_there = |key: &Key| match key {
-            Key::Port(port) => port.host == *host && port.transport == transport,
-            _ => false,
-        };
-        let timers = self.timers.iter().take(TIMERS_LOOKED_AT_MAX);
-        let mut timers = timers.filter(|(_, key)| is_there(key));
-        timers.next().map(|(at, _)| *at)
+    /// When time may next change a port of that host and transport, and which: when a lease ends if it is not renewed, or a
+    /// port has cooled down. None where that is behind too many other timers.
+    pub fn next_timer_of(
+        &self,
+        host: &Host,
+        transport: Transport,
+    ) -> Option<(MonoMillis, &PortKey)> {
+        let mut timers = self.timers.iter().take(TIMERS_LOOKED_AT_MAX);
+        timers.find_map(|(at, key)| match key {
+            Key::Port(port) if port.host == *host && port.transport == transport => {
+                Some((*at, port))
+            }
+            _ => None,
+        })
     }
 
     /// What a port is by this instance's clock.

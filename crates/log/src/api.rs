@@ -105,12 +105,57 @@ pub(crate) struct Api {
     pub(crate) names: Names,
 }
 
+/// What JetStream lets an account have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    /// Bytes that its streams take on disk.
+    pub bytes: u64,
+    /// Bytes that they may take.
+    pub bytes_reserved: u64,
+    /// Bytes that the account may have; absent where it has no bound of its own.
+    pub bytes_max: Option<u64>,
+}
+
+/// A copy of a stream on another server than the one that leads it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Peer {
+    /// The server.
+    pub name: String,
+    /// Whether the copy has everything.
+    #[serde(default)]
+    pub current: bool,
+    /// Whether the server is away.
+    #[serde(default)]
+    pub offline: bool,
+    /// How many operations the copy lacks.
+    #[serde(default)]
+    pub lag: u64,
+}
+
+#[derive(Deserialize)]
+struct AccountInfo {
+    #[serde(default)]
+    storage: u64,
+    #[serde(default)]
+    reserved_storage: u64,
+    #[serde(default)]
+    limits: AccountLimits,
+}
+
+/// A bound of -1 is none.
+#[derive(Deserialize, Default)]
+struct AccountLimits {
+    #[serde(default)]
+    max_storage: i64,
+}
+
 #[derive(Deserialize)]
 struct StreamInfo {
     config: Map<String, Value>,
     created: Timestamp,
     state: StreamState,
     cluster: Option<Cluster>,
+    ts: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
@@ -119,13 +164,17 @@ struct StreamState {
     bytes: u64,
     first_seq: u64,
     last_seq: u64,
+    last_ts: Option<Timestamp>,
     #[serde(default)]
     subjects: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
 struct Cluster {
+    /// Absent where the server is alone.
+    name: Option<String>,
     leader: Option<String>,
+    replicas: Option<Vec<Peer>>,
 }
 
 #[derive(Deserialize)]
@@ -158,6 +207,13 @@ struct Purged {
 pub(crate) struct Described {
     pub(crate) config: Map<String, Value>,
     pub(crate) info: Info,
+    /// The copies besides the leader's.
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) is_clustered: bool,
+    /// When the last message was stored; absent where there is none.
+    pub(crate) last_at: Option<Timestamp>,
+    /// The server's clock by then.
+    pub(crate) told_at: Option<Timestamp>,
     /// Subjects that the filter of the question matches.
     pub(crate) subjects: Map<String, Value>,
 }
@@ -200,11 +256,17 @@ impl Api {
         serde_json::from_value(answer).map_err(|source| Error::Malformed { request, source })
     }
 
-    /// Whether there is JetStream for us.
-    pub(crate) async fn account(&self) -> Result<(), Error> {
-        let answer = self.request::<Value>("INFO", "INFO".to_owned(), &Value::Null);
+    /// What JetStream there is for us.
+    pub(crate) async fn account(&self) -> Result<Account, Error> {
+        let answer = self.request::<AccountInfo>("INFO", "INFO".to_owned(), &Value::Null);
         match answer.await {
-            Ok(_) => Ok(()),
+            Ok(info) => Ok(Account {
+                bytes: info.storage,
+                bytes_reserved: info.reserved_storage,
+                bytes_max: u64::try_from(info.limits.max_storage)
+                    .ok()
+                    .filter(|bytes| *bytes > 0),
+            }),
             Err(
                 Error::NoResponders { .. }
                 | Error::Refused {
@@ -231,6 +293,10 @@ impl Api {
             error => error,
         })?;
         let bytes_max = found.config.get("max_bytes").and_then(Value::as_u64);
+        let (is_clustered, leader, peers) = match found.cluster {
+            Some(cluster) => (cluster.name.is_some(), cluster.leader, cluster.replicas),
+            None => (false, None, None),
+        };
         Ok(Described {
             info: Info {
                 created: found.created,
@@ -239,8 +305,12 @@ impl Api {
                 last: Sequence(found.state.last_seq),
                 bytes: found.state.bytes,
                 bytes_max: bytes_max.unwrap_or(u64::MAX),
-                leader: found.cluster.and_then(|cluster| cluster.leader),
+                leader: leader.filter(|leader| !leader.is_empty()),
             },
+            peers: peers.unwrap_or_default(),
+            is_clustered,
+            last_at: found.state.last_ts.filter(|_| found.state.messages > 0),
+            told_at: found.ts,
             config: found.config,
             subjects: found.state.subjects,
         })
@@ -318,8 +388,13 @@ impl Api {
 
     /// The first message from a sequence on, as it is stored.
     pub(crate) async fn next_from(&self, sequence: u64) -> Result<Option<Stored>, Error> {
-        let question = json!({ "seq": sequence, "next_by_subj": ">" });
-        Ok(self.raw(&question).await?.map(|message| Stored {
+        self.found(&json!({ "seq": sequence, "next_by_subj": ">" }))
+            .await
+    }
+
+    /// The message that is asked for, as it is stored.
+    pub(crate) async fn found(&self, question: &Value) -> Result<Option<Stored>, Error> {
+        Ok(self.raw(question).await?.map(|message| Stored {
             subject: message.subject,
             sequence: message.seq,
             headers: message.hdrs,

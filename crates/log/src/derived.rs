@@ -142,9 +142,14 @@ pub struct Derived {
 impl Derived {
     /// The stream of that name, whether it is there or not.
     pub fn named(client: Client, options: &DerivedOptions) -> Self {
+        Self::of(client, &options.name)
+    }
+
+    /// The same, for reading.
+    pub fn of(client: Client, name: &str) -> Self {
         let names = Names {
             bucket: String::new(),
-            stream: options.name.clone(),
+            stream: name.to_owned(),
             subject: String::new(),
         };
         Self {

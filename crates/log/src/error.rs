@@ -139,8 +139,8 @@ pub enum Error {
     /// The stream has settings under which entries could be lost or reordered.
     #[error(
         "stream {stream} has settings with which what the registry writes is not kept as it must be: {}. {}",
-        list(differences),
-        remedy(stream, differences)
+        Difference::list(differences),
+        Difference::remedy(stream, differences)
     )]
     Settings {
         /// The stream.
@@ -242,33 +242,36 @@ impl fmt::Display for Difference {
     }
 }
 
-fn list(differences: &[Difference]) -> String {
-    let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
-    texts.join("; ")
-}
-
-/// What can be done without losing what is in the stream.
-fn remedy(stream: &str, differences: &[Difference]) -> String {
-    let fixed: Vec<&str> = differences
-        .iter()
-        .filter(|difference| !difference.editable)
-        .map(|difference| difference.setting)
-        .collect();
-    if !fixed.is_empty() {
-        return format!(
-            "A server does not change {} of a stream that exists: keep it as it is, with all that is in it, and choose \
-             another --namespace, which has streams of its own",
-            fixed.join(" and ")
-        );
+impl Difference {
+    /// All of them in one line.
+    pub fn list(differences: &[Self]) -> String {
+        let texts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        texts.join("; ")
     }
-    // Where one of them has no flag the command opens an editor.
-    let flags = differences.iter().map(|difference| difference.flag);
-    let flags: Option<Vec<&str>> = flags.collect();
-    let words = [vec![stream], flags.unwrap_or_else(|| vec!["--interactive"])].concat();
-    format!(
-        "Put them right with `nats stream edit {}`, or keep it as it is and choose another --namespace",
-        words.join(" ")
-    )
+
+    /// What can be done without losing what is in the stream.
+    pub fn remedy(stream: &str, differences: &[Self]) -> String {
+        let fixed: Vec<&str> = differences
+            .iter()
+            .filter(|difference| !difference.editable)
+            .map(|difference| difference.setting)
+            .collect();
+        if !fixed.is_empty() {
+            return format!(
+                "A server does not change {} of a stream that exists: keep it as it is, with all that is in it, and choose \
+                 another --namespace, which has streams of its own",
+                fixed.join(" and ")
+            );
+        }
+        // Where one of them has no flag the command opens an editor.
+        let flags = differences.iter().map(|difference| difference.flag);
+        let flags: Option<Vec<&str>> = flags.collect();
+        let words = [vec![stream], flags.unwrap_or_else(|| vec!["--interactive"])].concat();
+        format!(
+            "Put them right with `nats stream edit {}`, or keep it as it is and choose another --namespace",
+            words.join(" ")
+        )
+    }
 }
 
 /// Why a session ended.

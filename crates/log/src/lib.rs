@@ -5,6 +5,7 @@
 //!
 //! - [`Store`] answers questions, from any task: settings, state, one entry, the last one; and trims.
 //! - [`Derived`] is a stream of what is made from the log: events, and a bucket that shows the state to people.
+//! - [`Inspector`] looks at a server and its streams as they are, and refuses nothing.
 //! - [`Log`] belongs to one loop. [`Log::follow`] starts a *session*: a TCP connection, an inbox for acknowledgements and a
 //!   consumer. [`Log::next`] hands out what comes. A session ends with [`Event::Lost`], and everything of it ends with it:
 //!   no acknowledgement of an old session follows, nothing is sent again by itself, and nothing starts before the caller
@@ -25,6 +26,8 @@ mod event;
 mod follow;
 mod format_one;
 mod header;
+mod history;
+mod inspect;
 mod link;
 mod log;
 mod open;
@@ -34,13 +37,14 @@ mod starting;
 mod store;
 mod upgrade;
 
-pub use api::{Found, Info};
+pub use api::{Account, Found, Info, Peer};
 pub use append::Append;
 pub use backup::{BackupError, Saved, backup, restore};
 pub use bucket::{BucketNames, REMOVED_KEPT_SECONDS};
 pub use derived::{Derived, DerivedMessage, DerivedOptions, Tail};
 pub use error::{Difference, Error, Lost};
 pub use event::{Delivery, Event, Refusal};
+pub use inspect::{Inspector, Server, Stream, published, published_of};
 pub use log::Log;
 pub use open::{Options, exists, open, open_existing};
 pub use starting::Size;

@@ -1,16 +1,13 @@
 //! Opening: the server's version, and the stream, created or checked.
 
-use onex_nats::{
-    connect,
-    server_version::{SERVER_VERSION_MIN, Version},
-    serving::MESSAGE_BYTES_MIN,
-};
+use onex_nats::connect;
 use serde_json::{Value, json};
 
 use crate::{
     api::{Api, Described, Names},
     error::Error,
     format_one,
+    inspect::Server,
     link::Servers,
     log::Log,
     settings,
@@ -112,20 +109,7 @@ async fn open_as(options: Options, marked: bool) -> Result<(Log, Store), Error> 
 
 pub(crate) async fn connected(servers: &mut Servers, bucket: &str) -> Result<Api, Error> {
     let client = servers.connect_any().await?;
-    let info = client.server_info();
-    let new_enough = |version: Version| version >= SERVER_VERSION_MIN;
-    if !info.version.parse().is_ok_and(new_enough) {
-        return Err(Error::ServerTooOld {
-            server: format!("{}:{}", info.host, info.port),
-            version: info.version,
-        });
-    }
-    if client.max_payload() <= MESSAGE_BYTES_MIN {
-        return Err(Error::MessagesTooShort {
-            server: format!("{}:{}", info.host, info.port),
-            bytes: client.max_payload(),
-        });
-    }
+    Server::of(&client).check()?;
     let api = Api::new(client, Names::of(bucket));
     starting::await_jetstream(&api).await?;
     Ok(api)

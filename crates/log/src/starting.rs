@@ -43,18 +43,36 @@ async fn while_passing<T, F: Future<Output = Result<T, Error>>>(
     }
 }
 
+impl Error {
+    /// The same, where nobody answers, or answers for a cluster without a leader: that may be otherwise soon.
+    pub fn silence(&self) -> Option<Self> {
+        match self {
+            Self::Silent { request } => Some(Self::Silent { request }),
+            Self::Refused {
+                request,
+                code,
+                description,
+            } if [
+                code::CLUSTER_INCOMPLETE,
+                code::CLUSTER_NOT_AVAILABLE,
+                code::CLUSTER_NOT_LEADER,
+            ]
+            .contains(code) =>
+            {
+                Some(Self::Refused {
+                    request,
+                    code: *code,
+                    description: description.clone(),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Whether a cluster says so that has no leader yet, or says nothing of a stream that is just being created.
 fn is_passing(error: &Error) -> bool {
-    match error {
-        Error::Silent { .. } => true,
-        Error::Refused { code, .. } => [
-            code::CLUSTER_INCOMPLETE,
-            code::CLUSTER_NOT_AVAILABLE,
-            code::CLUSTER_NOT_LEADER,
-        ]
-        .contains(code),
-        _ => false,
-    }
+    error.silence().is_some()
 }
 
 /// Whether there are fewer servers than copies.
@@ -87,7 +105,8 @@ pub(crate) fn is_room(code: u64, description: &str) -> bool {
 
 /// Waits until JetStream is there.
 pub(crate) async fn await_jetstream(api: &Api) -> Result<(), Error> {
-    ready(|| api.account()).await.map_err(|error| match error {
+    let account = ready(|| api.account()).await;
+    account.map(|_| ()).map_err(|error| match error {
         Error::Silent { .. } => Error::JetStreamSilent,
         error => error,
     })

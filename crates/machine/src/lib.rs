@@ -1,12 +1,15 @@
-//! This machine, by all of its names and addresses; and ids, which are made by its clock.
+//! This machine, by all of its names and addresses; its processes, as they are shown, and who of them uses a port; and ids,
+//! which are made by its clock.
 
+mod listeners;
 mod new_id;
+mod process;
+mod system;
 
 use std::{
     collections::BTreeSet,
     fs,
     net::{IpAddr, Ipv4Addr},
-    path::Path,
 };
 
 use onex_types::{
@@ -14,7 +17,11 @@ use onex_types::{
     ids::{Host, Invalid},
 };
 
+pub use listeners::{LISTENERS_MAX, listeners, used_ports};
 pub use new_id::new_id;
+pub use process::{NO_HOLDER_VARIABLE, own_holder, parents_holder, program_name};
+
+use system::{node_name, read};
 
 /// Names that every machine gives itself. Those below `.localhost` are of that kind too (RFC 6761, section 6.3).
 const LOOPBACK_NAMES: &[&str] = &[
@@ -62,6 +69,11 @@ impl Machine {
             names: BTreeSet::new(),
             local: false,
         }
+    }
+
+    /// Whether this process is on that machine's network.
+    pub fn is_local(&self) -> bool {
+        self.local
     }
 
     /// The name that leases are kept by.
@@ -166,17 +178,6 @@ fn short_ipv4(text: &str) -> Option<Ipv4Addr> {
     bytes.extend(rest);
     let bytes: [u8; 4] = bytes.try_into().ok()?;
     over.iter().all(|byte| *byte == 0).then(|| bytes.into())
-}
-
-fn node_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .to_ascii_lowercase()
-}
-
-fn read(file: impl AsRef<Path>) -> String {
-    fs::read_to_string(file).unwrap_or_default()
 }
 
 /// The addresses of this machine's interfaces, as they are now.

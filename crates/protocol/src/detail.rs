@@ -1,5 +1,6 @@
-//! What `details` of an error has, by its code, and the schema of every error.
+//! What `details` of an error may have, and the schema of every error.
 
+use onex_types::holder::Holder;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
@@ -9,6 +10,7 @@ use crate::{
     endpoint::Endpoint,
     error::{BUSY_RETRY_MILLIS, Error, ErrorCode, ErrorReply},
     examples,
+    explain::NextPort,
     invoke::{Candidate, Offered},
     message_schema::{Message, remark},
     names::Namespace,
@@ -19,12 +21,16 @@ use crate::{
 /// A member of `details`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
+    /// Why an administrator did it.
+    AdminReason,
     /// Who was asked to run the tool, and what each said.
     Asked,
     /// Which bound is reached.
     Bound,
     /// The bus that it is about.
     BusId,
+    /// How many ports of the pool may be granted at all.
+    Capacity,
     /// Who offers the tool, and why each cannot be asked.
     Candidates,
     /// The contract that was asked for.
@@ -35,20 +41,28 @@ pub enum Detail {
     Executed,
     /// Of which execution.
     ExecutionId,
+    /// When that ends which is in the way.
+    ExpiresInMs,
     /// The header that is wrong.
     Header,
+    /// How many ports of the pool are held.
+    Held,
     /// How to use the endpoint.
     Help,
+    /// What the holder says of itself.
+    Holder,
     /// The host whose pool it is about.
     Host,
     /// The lease that it is about.
     LeaseId,
     /// What may not be exceeded.
     Limit,
-    /// The name that was asked for.
+    /// The name that was asked for, or that the lease has.
     Name,
     /// The known field, or name, that an unknown one looks like.
     Nearest,
+    /// What may come free next.
+    Next,
     /// The node that it is about.
     NodeId,
     /// The contracts that are offered.
@@ -59,6 +73,8 @@ pub enum Detail {
     Pointer,
     /// The port that it is about.
     Port,
+    /// The revision of what is there.
+    PresentRevision,
     /// What the provider says besides, as it came.
     ProviderBody,
     /// The provider's own name for its error.
@@ -67,10 +83,16 @@ pub enum Detail {
     ProviderMessage,
     /// Who was asked.
     ProviderNodeId,
+    /// How many ports of the pool are quarantined.
+    Quarantined,
     /// Why not.
     Reason,
+    /// Who holds it.
+    RequesterId,
     /// The request id that it is about.
     RequestId,
+    /// How many ports of the pool cool down.
+    Resting,
     /// How far this instance is.
     Revision,
     /// What the port is.
@@ -90,124 +112,46 @@ pub enum There {
     Sometimes,
 }
 
-impl ErrorCode {
-    /// The members that `details` has, and no others.
-    pub fn details(self) -> &'static [(Detail, There)] {
-        use There::{Always, Sometimes};
-        match self {
-            Self::InvalidRequest => &[
-                (Detail::Pointer, Sometimes),
-                (Detail::Header, Sometimes),
-                (Detail::Nearest, Sometimes),
-                (Detail::Limit, Sometimes),
-                (Detail::Help, Sometimes),
-            ],
-            Self::PoolNotFound | Self::ResourceExhausted => &[(Detail::Host, Always)],
-            Self::PortUnavailable => &[(Detail::Port, Always), (Detail::State, Always)],
-            Self::StoreChanged => &[(Detail::Pointer, Always)],
-            Self::TooLarge => &[
-                (Detail::Limit, Always),
-                (Detail::NodeId, Sometimes),
-                (Detail::Executed, Sometimes),
-                (Detail::ExecutionId, Sometimes),
-                (Detail::ProviderNodeId, Sometimes),
-                (Detail::ToolName, Sometimes),
-                (Detail::Asked, Sometimes),
-            ],
-            Self::InvalidArguments => &[(Detail::Violations, Always)],
-            Self::ProviderNotFound => &[
-                (Detail::ToolName, Always),
-                (Detail::NodeId, Sometimes),
-                (Detail::Candidates, Always),
-                (Detail::Asked, Sometimes),
-            ],
-            Self::ContractChanged => &[(Detail::ContractHash, Always), (Detail::Offered, Always)],
-            Self::ToolError => &[
-                (Detail::Executed, Always),
-                (Detail::ExecutionId, Always),
-                (Detail::ProviderNodeId, Always),
-                (Detail::ToolName, Always),
-                (Detail::ProviderCode, Always),
-                (Detail::ProviderMessage, Always),
-                (Detail::ProviderBody, Sometimes),
-                (Detail::Asked, Always),
-            ],
-            Self::InvalidResult => &[
-                (Detail::Executed, Always),
-                (Detail::ExecutionId, Always),
-                (Detail::ProviderNodeId, Always),
-                (Detail::ToolName, Always),
-                (Detail::Violations, Always),
-                (Detail::ProviderBody, Sometimes),
-                (Detail::Asked, Always),
-            ],
-            Self::ToolTimeout => &[
-                (Detail::Executed, Always),
-                (Detail::ExecutionId, Always),
-                (Detail::ProviderNodeId, Always),
-                (Detail::ToolName, Always),
-                (Detail::Asked, Sometimes),
-            ],
-            Self::Busy => &[(Detail::Asked, Sometimes), (Detail::Executed, Sometimes)],
-            Self::LimitExceeded => &[(Detail::Limit, Always), (Detail::Bound, Always)],
-            Self::Stale => &[(Detail::Revision, Always)],
-            Self::StoreUnavailable => &[(Detail::Outcome, Always)],
-            Self::Forbidden => &[(Detail::Reason, Always), (Detail::NodeId, Always)],
-            Self::NotHolder => &[
-                (Detail::LeaseId, Sometimes),
-                (Detail::Port, Sometimes),
-                (Detail::NodeId, Sometimes),
-                (Detail::BusId, Sometimes),
-                (Detail::Epoch, Sometimes),
-                (Detail::Pointer, Sometimes),
-            ],
-            Self::Superseded => &[(Detail::NodeId, Always), (Detail::Epoch, Always)],
-            Self::LeaseNotFound => &[(Detail::LeaseId, Always), (Detail::Pointer, Sometimes)],
-            Self::LeaseExpired => &[
-                (Detail::LeaseId, Always),
-                (Detail::Port, Always),
-                (Detail::Pointer, Sometimes),
-            ],
-            Self::SchemaNotFound => &[(Detail::Name, Always), (Detail::Nearest, Sometimes)],
-            Self::NodeNotFound => &[(Detail::NodeId, Always)],
-            Self::ToolNotFound => &[(Detail::ToolName, Always), (Detail::NodeId, Sometimes)],
-            Self::BusNotFound => &[(Detail::BusId, Always)],
-            Self::IdempotencyMismatch => &[(Detail::RequestId, Always)],
-            Self::Internal => &[],
-        }
-    }
-}
-
 impl Detail {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::AdminReason => "admin_reason",
             Self::Asked => "asked",
             Self::Bound => "bound",
             Self::BusId => "bus_id",
+            Self::Capacity => "capacity",
             Self::Candidates => "candidates",
             Self::ContractHash => "contract_hash",
             Self::Epoch => "epoch",
             Self::Executed => "executed",
             Self::ExecutionId => "execution_id",
+            Self::ExpiresInMs => "expires_in_ms",
             Self::Header => "header",
+            Self::Held => "held",
             Self::Help => "help",
+            Self::Holder => "holder",
             Self::Host => "host",
             Self::LeaseId => "lease_id",
             Self::Limit => "limit",
             Self::Name => "name",
             Self::Nearest => "nearest",
+            Self::Next => "next",
             Self::NodeId => "node_id",
             Self::Offered => "offered",
             Self::Outcome => "outcome",
             Self::Pointer => "pointer",
             Self::Port => "port",
+            Self::PresentRevision => "present_revision",
             Self::ProviderBody => "provider_body",
             Self::ProviderCode => "provider_code",
             Self::ProviderMessage => "provider_message",
             Self::ProviderNodeId => "provider_node_id",
+            Self::Quarantined => "quarantined",
             Self::Reason => "reason",
+            Self::RequesterId => "requester_id",
             Self::RequestId => "request_id",
+            Self::Resting => "resting",
             Self::Revision => "revision",
             Self::State => "state",
             Self::ToolName => "tool_name",
@@ -217,11 +161,13 @@ impl Detail {
 
     fn schema(self) -> Value {
         match self {
+            Self::AdminReason => text("Why an administrator ended it; where one did."),
             Self::Asked => list::<Attempt>(
                 "Which nodes were asked to run the tool, in order, and what each said.",
             ),
             Self::Bound => text("Which bound is reached."),
             Self::BusId => text("The bus that it is about."),
+            Self::Capacity => number("How many ports of the pool may be granted at all."),
             Self::Candidates => list::<Candidate>(
                 "Who offers a tool of that name, and why each cannot be asked; at most 64.",
             ),
@@ -234,17 +180,31 @@ impl Detail {
             Self::ExecutionId => {
                 text("Of which execution: it is in the provider's request and in the events.")
             }
+            Self::ExpiresInMs => number(
+                "When the lease ends unless it is renewed, or the port can be had again, in milliseconds; 0 when it is due.",
+            ),
             Self::Header => text("The header that is wrong."),
+            Self::Held => number("How many ports of the pool are held."),
             Self::Help => {
                 let mut help = schema::of_part::<Help>();
                 remark(&mut help, "For an empty body: how to use the endpoint.");
                 help
             }
+            Self::Holder => {
+                let mut holder = schema::of_part::<Holder>();
+                remark(&mut holder, "What the holder of the lease says of itself.");
+                holder
+            }
             Self::Host => text("The host whose pool it is about."),
             Self::LeaseId => text("The lease that it is about."),
             Self::Limit => number("What may not be exceeded."),
             Self::NodeId => text("The node that it is about."),
-            Self::Name => text("The name that was asked for."),
+            Self::Name => text("The name that was asked for, or that the lease has."),
+            Self::Next => {
+                let mut next = schema::of_part::<NextPort>();
+                remark(&mut next, "The port of the pool that may come free next.");
+                next
+            }
             Self::Nearest => text("The known field, or name, that an unknown one looks like."),
             Self::Offered => list::<Offered>("The contracts that are offered; at most 64."),
             Self::Outcome => one_of(
@@ -253,6 +213,9 @@ impl Detail {
             ),
             Self::Pointer => text("The field, as a JSON Pointer."),
             Self::Port => number("The port that it is about."),
+            Self::PresentRevision => number(
+                "The revision of what is there, for `expected_revision`; 0 where there is nothing.",
+            ),
             Self::ProviderBody => {
                 json!({"description": "What the provider says besides, as it came."})
             }
@@ -265,7 +228,10 @@ impl Detail {
                 the tool's subject.",
                 &["frozen", "not_validator", "own_verdict", "tool_subject"],
             ),
+            Self::Quarantined => number("How many ports of the pool are quarantined."),
+            Self::RequesterId => text("Who holds the lease."),
             Self::RequestId => text("The request id that it is about."),
+            Self::Resting => number("How many ports of the pool cool down."),
             Self::Revision => number("How far this instance is."),
             Self::State => one_of(
                 "What the port is. `in_use`: another program has it. `outside`: in no range.",
@@ -285,35 +251,45 @@ impl Detail {
 
     fn example(self) -> Value {
         match self {
+            Self::AdminReason => json!("the build that held it is gone"),
             Self::Asked => {
                 json!([{"node_id": examples::NODE, "said": "silent", "message": null}])
             }
             Self::Bound => json!("hosts"),
             Self::BusId => json!("calc-events"),
+            Self::Capacity => json!(10_000),
             Self::Candidates => examples::candidates(),
             Self::ContractHash => json!(examples::HASH),
             Self::Epoch => json!(3),
             Self::Executed => json!(true),
             Self::ExecutionId => json!(examples::EXECUTION),
+            Self::ExpiresInMs => json!(43_000),
             Self::Header => json!("Onex-Timeout-Ms"),
+            Self::Held => json!(9_999),
             Self::Help => json!(Endpoint::Help.help(&Namespace::default())),
+            Self::Holder => examples::holder(),
             Self::Host => json!("build-7"),
             Self::LeaseId => json!(examples::LEASE),
             Self::Limit => json!(1_000),
             Self::Name => json!("lease.request.replay"),
             Self::Nearest => json!("preferred_port"),
+            Self::Next => json!({"port": 20_017, "state": "held", "expires_in_ms": 43_000}),
             Self::Offered => {
                 json!([{"tool_version": "1.1.0", "contract_hash": examples::OTHER_HASH}])
             }
             Self::Outcome => json!("unknown"),
             Self::Pointer => json!("/min_revision"),
             Self::Port => json!(20_001),
+            Self::PresentRevision => json!(4_711),
             Self::ProviderBody => json!({"error": {"code": "TEXT_TOO_LONG"}}),
             Self::ProviderCode => json!("TEXT_TOO_LONG"),
             Self::ProviderMessage => json!("the text has more than 100,000 characters"),
             Self::NodeId | Self::ProviderNodeId => json!(examples::NODE),
+            Self::Quarantined => json!(1),
             Self::Reason => json!("frozen"),
+            Self::RequesterId => json!(examples::REQUESTER),
             Self::RequestId => json!(examples::REQUEST_ID),
+            Self::Resting => json!(0),
             Self::Revision => json!(1_234),
             Self::State => json!("held"),
             Self::ToolName => json!("summarize"),

@@ -11,12 +11,20 @@ pub enum Endpoint {
     PortHeartbeat,
     /// `port.release`
     PortRelease,
+    /// `port.rebind`
+    PortRebind,
     /// `port.list`
     PortList,
     /// `port.resolve`
     PortResolve,
+    /// `port.explain`
+    PortExplain,
     /// `pool.list`
     PoolList,
+    /// `pool.set`
+    PoolSet,
+    /// `pool.delete`
+    PoolDelete,
     /// `node.register`
     NodeRegister,
     /// `node.heartbeat`
@@ -51,6 +59,14 @@ pub enum Endpoint {
     TrustReport,
     /// `trust.get`
     TrustGet,
+    /// `admin.port.revoke`
+    AdminPortRevoke,
+    /// `admin.port.unquarantine`
+    AdminPortUnquarantine,
+    /// `admin.node.evict`
+    AdminNodeEvict,
+    /// `admin.host.forget`
+    AdminHostForget,
     /// `describe`
     Describe,
     /// `help`
@@ -77,13 +93,17 @@ pub const INVOKE_REQUEST_BYTES_MAX: usize = 448 * 1024;
 
 impl Endpoint {
     /// All of them, in the order in which help lists them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 33] = [
         Self::PortLease,
         Self::PortHeartbeat,
         Self::PortRelease,
+        Self::PortRebind,
         Self::PortList,
         Self::PortResolve,
+        Self::PortExplain,
         Self::PoolList,
+        Self::PoolSet,
+        Self::PoolDelete,
         Self::NodeRegister,
         Self::NodeHeartbeat,
         Self::NodeDeregister,
@@ -101,6 +121,10 @@ impl Endpoint {
         Self::SchemaGet,
         Self::TrustReport,
         Self::TrustGet,
+        Self::AdminPortRevoke,
+        Self::AdminPortUnquarantine,
+        Self::AdminNodeEvict,
+        Self::AdminHostForget,
         Self::Describe,
         Self::Help,
     ];
@@ -111,9 +135,13 @@ impl Endpoint {
             Self::PortLease => "port.lease",
             Self::PortHeartbeat => "port.heartbeat",
             Self::PortRelease => "port.release",
+            Self::PortRebind => "port.rebind",
             Self::PortList => "port.list",
             Self::PortResolve => "port.resolve",
+            Self::PortExplain => "port.explain",
             Self::PoolList => "pool.list",
+            Self::PoolSet => "pool.set",
+            Self::PoolDelete => "pool.delete",
             Self::NodeRegister => "node.register",
             Self::NodeHeartbeat => "node.heartbeat",
             Self::NodeDeregister => "node.deregister",
@@ -131,6 +159,10 @@ impl Endpoint {
             Self::SchemaGet => "schema.get",
             Self::TrustReport => "trust.report",
             Self::TrustGet => "trust.get",
+            Self::AdminPortRevoke => "admin.port.revoke",
+            Self::AdminPortUnquarantine => "admin.port.unquarantine",
+            Self::AdminNodeEvict => "admin.node.evict",
+            Self::AdminHostForget => "admin.host.forget",
             Self::Describe => "describe",
             Self::Help => "help",
         }
@@ -151,10 +183,20 @@ impl Endpoint {
                 "Lets one lease, several, or all that you hold last their ttl again."
             }
             Self::PortRelease => "Ends a lease. Stop using the port before you send this.",
+            Self::PortRebind => {
+                "Gives a lease another port for one that cannot be used; the lease and its other ports stay."
+            }
             Self::PortList => "Lists live leases in the order of host, transport and port.",
             Self::PortResolve => "Finds the live leases of a name or with a label, to connect to.",
+            Self::PortExplain => "Says who holds a port, or uses it, and why it can be had or not.",
             Self::PoolList => {
                 "Lists the ports there are to grant, by host and transport, and how many are free."
+            }
+            Self::PoolSet => {
+                "Sets which ports are granted on a host. Leases outside of them stay until they end."
+            }
+            Self::PoolDelete => {
+                "Takes a host's own ranges of ports away: the default ones hold for it again."
             }
             Self::NodeRegister => {
                 "Announces a node with its ports and tools, or again what has changed; keep it alive with \
@@ -190,6 +232,18 @@ impl Endpoint {
             Self::SchemaGet => "Shows one JSON Schema.",
             Self::TrustReport => "Says whether a node does what its contract says; for validators.",
             Self::TrustGet => "Says how far a node is to be trusted, and why.",
+            Self::AdminPortRevoke => {
+                "Takes a lease away from its holder. Nobody gets its ports before the holder's time is up."
+            }
+            Self::AdminPortUnquarantine => {
+                "Lets a port that another program was using be granted again at once."
+            }
+            Self::AdminNodeEvict => {
+                "Ends a node, whoever registered it, and with it its leases, tools and buses."
+            }
+            Self::AdminHostForget => {
+                "Has a host forgotten on which nothing is: its pool, its names, and the last leases of its ports."
+            }
             Self::Describe => {
                 "Says what this registry is, which instances share the work, and what there is; with a node_id, all \
                 about that node."
@@ -214,16 +268,15 @@ impl Endpoint {
         let own = self.own_errors();
         let may = |code: &Code| match code {
             Code::InvalidRequest | Code::TooLarge | Code::Busy | Code::Internal => true,
-            // Those that take min_revision.
-            Code::StoreChanged | Code::Stale => self != Self::Help,
-            // A negative answer is checked, and that takes a write.
-            Code::StoreUnavailable => self.writes() || !own.is_empty(),
+            // Those that take min_revision, and are not answered by an instance that has not heard of the store for a while.
+            Code::StoreChanged | Code::Stale | Code::StoreUnavailable => self != Self::Help,
             code => own.contains(code),
         };
         ErrorCode::ALL.iter().copied().filter(may).collect()
     }
 
     /// Those of them that not every endpoint like it has.
+    #[expect(clippy::too_many_lines, reason = "one table")]
     fn own_errors(self) -> &'static [ErrorCode] {
         use ErrorCode as Code;
         match self {
@@ -249,6 +302,13 @@ impl Endpoint {
                 Code::LeaseNotFound,
                 Code::IdempotencyMismatch,
             ],
+            Self::PortRebind => &[
+                Code::NotHolder,
+                Code::LeaseNotFound,
+                Code::LeaseExpired,
+                Code::IdempotencyMismatch,
+                Code::ResourceExhausted,
+            ],
             Self::NodeRegister => &[
                 Code::Superseded,
                 Code::NotHolder,
@@ -258,6 +318,8 @@ impl Endpoint {
                 Code::Forbidden,
                 Code::LimitExceeded,
             ],
+            Self::PoolSet => &[Code::Conflict, Code::LimitExceeded],
+            Self::PoolDelete => &[Code::Conflict, Code::PoolNotFound],
             Self::NodeHeartbeat | Self::NodeDeregister => {
                 &[Code::NodeNotFound, Code::Superseded, Code::NotHolder]
             }
@@ -296,6 +358,11 @@ impl Endpoint {
                 Code::IdempotencyMismatch,
                 Code::LimitExceeded,
             ],
+            Self::PortExplain => &[Code::PoolNotFound],
+            Self::AdminPortRevoke => &[Code::LeaseNotFound, Code::Conflict],
+            Self::AdminPortUnquarantine => &[Code::PortUnavailable],
+            Self::AdminNodeEvict => &[Code::NodeNotFound, Code::Superseded],
+            Self::AdminHostForget => &[Code::Conflict],
             Self::TrustGet | Self::Describe => &[Code::NodeNotFound],
             Self::ToolDescribe => &[Code::ToolNotFound],
             Self::ToolInvoke => &[
@@ -340,6 +407,9 @@ impl Endpoint {
             Self::PortLease
             | Self::PortHeartbeat
             | Self::PortRelease
+            | Self::PortRebind
+            | Self::PoolSet
+            | Self::PoolDelete
             | Self::NodeRegister
             | Self::NodeHeartbeat
             | Self::NodeDeregister
@@ -348,9 +418,14 @@ impl Endpoint {
             | Self::BusRegister
             | Self::BusDeregister
             | Self::ToolInvoke
-            | Self::TrustReport => true,
+            | Self::TrustReport
+            | Self::AdminPortRevoke
+            | Self::AdminPortUnquarantine
+            | Self::AdminNodeEvict
+            | Self::AdminHostForget => true,
             Self::PortList
             | Self::PortResolve
+            | Self::PortExplain
             | Self::PoolList
             | Self::NodeList
             | Self::ToolList

@@ -69,6 +69,8 @@ codes! {
     PoolNotFound = "POOL_NOT_FOUND", 404, false;
     /// The one port that will do cannot be had: `details.state` says why.
     PortUnavailable = "PORT_UNAVAILABLE", 409, false;
+    /// What it would change is not as was expected, or must not be changed as it is: the message says what it is.
+    Conflict = "CONFLICT", 409, false;
     /// The lease has ended. The port must not be used.
     LeaseExpired = "LEASE_EXPIRED", 409, false;
     /// That epoch of the node is over: `details.epoch` is the last one.

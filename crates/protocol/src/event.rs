@@ -3,11 +3,14 @@
 //! A new kind: a variant of [`EventKind`], and an arm where the registry makes messages of changes. What a family of
 //! kinds is about is a struct of its own, like [`PortEvent`]. Their schemas are made in `event_schema`.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use onex_types::{
+    holder::Holder,
     ids::{
-        BusId, ExecutionId, Host, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId,
-        Token, Transport,
+        BusId, ExecutionId, Host, Label, LeaseId, Name, NodeId, Port, Reason, RequestId,
+        RequesterId, Token, Transport,
     },
     key::{PortKey, escape},
     kinds::{EventKind, Executed, ExecutionStatus, LeaseEnd},
@@ -84,8 +87,23 @@ pub struct PortEvent {
     pub requester_id: Option<RequesterId>,
     /// Its name; null where it has none.
     pub name: Option<Name>,
+    /// What its holder says of itself; absent where it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Arc<Holder>>,
     /// How the lease ended; null where it began.
     pub outcome: Option<LeaseEnd>,
+    /// Why an administrator did it; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+}
+
+/// What a `host.*` event is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HostEvent {
+    /// Which host.
+    pub host: Host,
+    /// Why an administrator did it.
+    pub reason: Option<Reason>,
 }
 
 /// What a `node.*` event is about.
@@ -97,6 +115,9 @@ pub struct NodeEvent {
     pub requester_id: Option<RequesterId>,
     /// Which life of it.
     pub epoch: Option<u64>,
+    /// Why an administrator did it; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// What a `tool.*` event is about.
@@ -207,6 +228,8 @@ pub enum About {
     Tool(ToolEvent),
     /// A node.
     Node(NodeEvent),
+    /// A host.
+    Host(HostEvent),
     /// A bus.
     Bus(BusEvent),
     /// Trust in a node.
@@ -232,6 +255,7 @@ impl About {
             Self::Execution(event) => event.key(),
             Self::Gap(_) => GAP_KEY.to_owned(),
             Self::Node(event) => node(&event.node_id),
+            Self::Host(event) => format!("host.{}", escape(event.host.as_str())),
             Self::Bus(event) => format!("bus.{}", event.bus_id),
             Self::Trust(event) => node(&event.node_id),
         }

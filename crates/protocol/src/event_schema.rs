@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use crate::{
     event::{
-        BusEvent, CE_SPECVERSION, CONTENT_TYPE, EventBody, ExecutionEvent, GapEvent, NodeEvent,
-        PortEvent, ToolEvent, TrustEvent,
+        BusEvent, CE_SPECVERSION, CONTENT_TYPE, EventBody, ExecutionEvent, GapEvent, HostEvent,
+        NodeEvent, PortEvent, ToolEvent, TrustEvent,
     },
+    examples,
     message_schema::{Message, remark},
     names::{
         HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
@@ -21,6 +22,7 @@ enum Family {
     Port,
     Node,
     Tool,
+    Host,
     Bus,
     Trust,
     Execution,
@@ -38,6 +40,7 @@ fn message(of: Kind) -> Message {
         Family::Port => schema::of::<EventBody<PortEvent>>(),
         Family::Node => schema::of::<EventBody<NodeEvent>>(),
         Family::Tool => schema::of::<EventBody<ToolEvent>>(),
+        Family::Host => schema::of::<EventBody<HostEvent>>(),
         Family::Bus => schema::of::<EventBody<BusEvent>>(),
         Family::Trust => schema::of::<EventBody<TrustEvent>>(),
         Family::Execution => schema::of::<EventBody<ExecutionEvent>>(),
@@ -63,13 +66,17 @@ fn family(kind: Kind) -> Family {
         | Kind::PortExpired
         | Kind::PortRebound
         | Kind::PortQuarantined
-        | Kind::PortRevoked => Family::Port,
-        Kind::NodeRegistered | Kind::NodeRejoined | Kind::NodeExpired | Kind::NodeDeregistered => {
-            Family::Node
-        }
+        | Kind::PortRevoked
+        | Kind::PortUnquarantined => Family::Port,
+        Kind::NodeRegistered
+        | Kind::NodeRejoined
+        | Kind::NodeExpired
+        | Kind::NodeDeregistered
+        | Kind::NodeEvicted => Family::Node,
         Kind::ToolsChanged | Kind::ToolRegistered | Kind::ToolRemoved | Kind::ToolCollision => {
             Family::Tool
         }
+        Kind::HostForgotten => Family::Host,
         Kind::BusRegistered | Kind::BusRemoved => Family::Bus,
         Kind::TrustChanged => Family::Trust,
         Kind::ToolInvoked | Kind::ToolCompleted | Kind::ToolFailed => Family::Execution,
@@ -90,7 +97,10 @@ fn description(kind: Kind) -> &'static str {
         }
         Kind::PortRevoked => {
             "A lease was ended that its holder still counts on; with outcome `superseded`: its node was announced \
-            in a later epoch. The port rests."
+            in a later epoch; with outcome `revoked`: an administrator took it away, or evicted its node. The port rests."
+        }
+        Kind::PortUnquarantined => {
+            "A port that another program was found to use can be granted again at once: an administrator said so."
         }
         Kind::NodeRegistered => "A node was announced.",
         Kind::NodeRejoined => "A node was announced again after its time had been up.",
@@ -99,6 +109,12 @@ fn description(kind: Kind) -> &'static str {
         }
         Kind::NodeDeregistered => {
             "A node took its leave; its leases, tools and buses have ended with it."
+        }
+        Kind::NodeEvicted => {
+            "An administrator ended a node; its leases, tools and buses have ended with it, and its ports rest."
+        }
+        Kind::HostForgotten => {
+            "An administrator had a host forgotten: its pool, its names, and the last leases of its ports."
         }
         Kind::ToolsChanged => "It is never published: its tools have events.",
         Kind::ToolRegistered => "A node offers a tool, or offers it under another contract.",
@@ -168,6 +184,7 @@ fn example(kind: Kind) -> Value {
             }
             tool
         }
+        Family::Host => json!({"host": "build-8", "reason": "its machine is gone"}),
         Family::Bus => json!({
             "bus_id": "metrics", "requester_id": requester, "outcome": outcome(kind),
         }),
@@ -180,10 +197,7 @@ fn example(kind: Kind) -> Value {
         Family::Execution => execution(kind),
         Family::Gap => json!({"from_revision": 4_001, "to_revision": 4_710}),
     };
-    let by_itself = matches!(
-        kind,
-        Kind::PortExpired | Kind::PortRevoked | Kind::NodeExpired | Kind::Gap
-    );
+    let by_itself = matches!(kind, Kind::PortExpired | Kind::NodeExpired | Kind::Gap);
     let mut example = json!({
         "event": kind.as_str(),
         "revision": 4_711,
@@ -197,6 +211,14 @@ fn example(kind: Kind) -> Value {
         example.extend(about);
         if kind == Kind::PortRebound {
             example.insert("old_port".to_owned(), json!(20_016));
+        }
+        let by_administrator = [
+            Kind::PortRevoked,
+            Kind::PortUnquarantined,
+            Kind::NodeEvicted,
+        ];
+        if by_administrator.contains(&kind) {
+            example.insert("reason".to_owned(), json!(examples::REASON));
         }
     }
     example
@@ -225,6 +247,7 @@ fn record(kind: Kind) -> &'static str {
     match family(kind) {
         Family::Port => "port.build-7.tcp.20017",
         Family::Node | Family::Tool => "live.text=2Esummariser",
+        Family::Host => "host.build-8",
         Family::Bus => "bus.metrics",
         Family::Execution => "call.0198f3a0-6c21-7a44-9b10-1f2e3d4c5b6a",
         Family::Gap => "sys.named",
@@ -236,8 +259,8 @@ fn outcome(kind: Kind) -> Value {
     match kind {
         Kind::PortReleased | Kind::BusRemoved => json!("released"),
         Kind::PortExpired => json!("expired"),
-        Kind::PortQuarantined => json!("in_use"),
-        Kind::PortRevoked => json!("superseded"),
+        Kind::PortQuarantined | Kind::PortUnquarantined => json!("in_use"),
+        Kind::PortRevoked => json!("revoked"),
         _ => Value::Null,
     }
 }

@@ -9,7 +9,8 @@ use crate::{
 
 pub(super) const LEASE: &str = "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f";
 pub(super) const REQUEST_ID: &str = "0198f3a0-6c2f-7d57-8e66-40201b4c7d32";
-const REQUESTER: &str = "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21";
+pub(super) const REASON: &str = "its process hangs and does not stop";
+pub(super) const REQUESTER: &str = "0198f3a0-5b1e-7c46-9d55-3f1f0a3b6c21";
 pub(super) const NODE: &str = "text.summariser";
 pub(super) const OTHER_HASH: &str =
     "c2:9c56cc51b374c3ba189210d5b6d4bf57790d351c96c47c02190ecf1e430635ab";
@@ -34,9 +35,18 @@ pub(super) fn request(endpoint: Endpoint) -> Value {
         Endpoint::PortHeartbeat | Endpoint::PortRelease => {
             json!({"requester_id": REQUESTER, "lease_id": LEASE})
         }
+        Endpoint::PortRebind => {
+            json!({"requester_id": REQUESTER, "lease_id": LEASE, "port": 20_017})
+        }
         Endpoint::PortList => json!({"requester_id": REQUESTER, "limit": 50}),
         Endpoint::PortResolve => json!({"name": "api"}),
+        Endpoint::PortExplain => json!({"port": 20_017}),
         Endpoint::PoolList => json!({"limit": 10}),
+        Endpoint::PoolSet => json!({
+            "host": "build-7", "ranges": [{"first": 20_000, "last": 29_999}],
+            "reserved": [{"first": 22_000, "last": 22_000}], "description": "for builds",
+        }),
+        Endpoint::PoolDelete => json!({"host": "build-7"}),
         Endpoint::NodeRegister => json!({
             "node_id": NODE, "requester_id": REQUESTER, "version": "1.2.0", "node_type": "tool", "ttl": 60,
             "host": "build-7", "tags": ["text"], "description": "Makes long texts short.", "tools": [tool()],
@@ -64,6 +74,10 @@ pub(super) fn request(endpoint: Endpoint) -> Value {
             "node_id": NODE, "validator_id": "contract-checker", "requester_id": REQUESTER, "outcome": "pass",
         }),
         Endpoint::TrustGet => json!({"node_id": NODE}),
+        Endpoint::AdminPortRevoke => json!({"lease_id": LEASE, "reason": REASON}),
+        Endpoint::AdminPortUnquarantine => json!({"port": 20_017, "reason": REASON}),
+        Endpoint::AdminNodeEvict => json!({"node_id": NODE, "epoch": 1, "reason": REASON}),
+        Endpoint::AdminHostForget => json!({"host": "build-8", "reason": "its machine is gone"}),
         Endpoint::Describe | Endpoint::Help => json!({}),
     }
 }
@@ -79,7 +93,7 @@ pub(super) fn candidates() -> Value {
 /// What the endpoint may answer; where it has several shapes, one of each.
 pub(super) fn replies(endpoint: Endpoint) -> Vec<Value> {
     match endpoint {
-        Endpoint::PortLease => {
+        Endpoint::PortLease | Endpoint::PortRebind => {
             let mut granted = lease();
             if let Some(members) = granted.as_object_mut() {
                 members.insert("availability".to_owned(), json!("verified"));
@@ -102,7 +116,10 @@ pub(super) fn replies(endpoint: Endpoint) -> Vec<Value> {
         Endpoint::PortList | Endpoint::PortResolve => vec![json!({
             "items": [lease()], "next_cursor": "port.build-7.tcp.20017", "revision": 4_711,
         })],
-        Endpoint::PoolList => vec![json!({"items": [pool()], "revision": 4_711})],
+        Endpoint::PoolList | Endpoint::PoolSet | Endpoint::PoolDelete => {
+            vec![json!({"items": [pool()], "revision": 4_711})]
+        }
+        Endpoint::PortExplain => vec![explained_held(), explained_resting()],
         Endpoint::NodeRegister => vec![json!({
             "node_id": NODE, "status": "accepted", "registry_id": REGISTRY, "trust_state": "untrusted", "ttl": 60,
             "epoch": 1, "expires_in_ms": 60_000, "heartbeat_after_ms": 20_000, "warnings": [], "revision": 4_712,
@@ -144,6 +161,17 @@ pub(super) fn replies(endpoint: Endpoint) -> Vec<Value> {
             }
             vec![reply]
         }
+        Endpoint::AdminPortRevoke => vec![json!({
+            "lease_id": LEASE, "outcome": "revoked", "ended_at": "2026-11-22T10:05:00.000Z", "revision": 4_731,
+        })],
+        Endpoint::AdminPortUnquarantine => vec![json!({
+            "host": "build-7", "transport": "tcp", "port": 20_017, "revision": 4_732,
+        })],
+        Endpoint::AdminHostForget => vec![json!({"host": "build-8", "revision": 4_801})],
+        Endpoint::AdminNodeEvict => vec![json!({
+            "node_id": NODE, "epoch": 1, "status": "evicted", "ended_at": "2026-11-22T11:00:00.000Z",
+            "revision": 4_800,
+        })],
         Endpoint::Describe => vec![
             described_node(),
             json!({
@@ -225,13 +253,49 @@ fn help() -> Value {
     })
 }
 
+pub(super) fn holder() -> Value {
+    json!({"user": "ana", "host": "build-7", "pid": 4_711, "command": "pytest"})
+}
+
 fn lease() -> Value {
     json!({
         "lease_id": LEASE, "status": "active", "port": 20_017, "ports": [20_017], "host": "build-7",
         "transport": "tcp", "protocol": "http", "requester_id": REQUESTER, "assigned_to": REQUESTER,
-        "name": "api", "labels": ["team: blue"], "ttl": 60, "requested_at": "2026-11-22T10:04:07.500Z",
+        "name": "api", "labels": ["team: blue"], "ttl": 60, "holder": holder(), "requested_at": "2026-11-22T10:04:07.500Z",
         "granted_at": "2026-11-22T10:04:07.600Z", "expires_at": "2026-11-22T10:05:07.600Z",
         "expires_in_ms": 60_000, "renew_after_ms": 20_000, "fencing_token": 4_711, "revision": 4_711,
+    })
+}
+
+fn explained_held() -> Value {
+    json!({
+        "port": 20_017, "host": "build-7", "transport": "tcp", "state": "held", "lease": lease(),
+        "since": "2026-11-22T10:04:07.600Z", "until": "2026-11-22T10:05:07.600Z", "expires_in_ms": 43_000,
+        "history": [{
+            "state": "held", "since": "2026-11-22T10:04:07.600Z", "reason": "it was leased", "event": "port.leased",
+            "lease_id": LEASE, "requester_id": REQUESTER, "name": "api", "holder": holder(), "correlation_id": "deploy-81",
+            "revision": 4_711,
+        }],
+        "in_use": [{"address": "127.0.0.1", "user": "ana", "pid": 4_711, "command": "pytest"}],
+        "ephemeral_range": {"first": 32_768, "last": 60_999}, "next_free": 20_018,
+        "verdict": "Port 20017/tcp on build-7 is held by ana@build-7 (pytest, pid 4711) as \"api\" for another 43s, unless it is \
+            renewed before; pytest (pid 4711) listens there.",
+        "revision": 4_711,
+    })
+}
+
+fn explained_resting() -> Value {
+    json!({
+        "port": 20_017, "host": "build-8", "transport": "tcp", "state": "resting",
+        "since": "2026-11-22T10:04:07.600Z", "until": "2026-11-22T10:05:07.600Z", "expires_in_ms": 43_000,
+        "last": {
+            "lease_id": LEASE, "requester_id": REQUESTER, "name": "api", "holder": holder(), "outcome": "superseded",
+            "ended_at": "2026-11-22T10:04:07.600Z", "fencing_token": 4_690,
+        },
+        "history": null, "in_use": null, "ephemeral_range": null, "next_free": 20_018,
+        "verdict": "Port 20017/tcp on build-8 cools down for another 43s: its last holder, ana@build-7 (pytest, pid 4711) as \
+            \"api\", may still count on it.",
+        "revision": 4_711,
     })
 }
 
@@ -239,7 +303,7 @@ fn pool() -> Value {
     json!({
         "host": "build-7", "transport": "tcp", "ranges": [{"first": 20_000, "last": 29_999}],
         "reserved": [{"first": 22_000, "last": 22_000}], "capacity": 9_999, "held": 1, "resting": 0,
-        "quarantined": 0, "free": 9_998,
+        "quarantined": 0, "free": 9_998, "description": "for builds", "revision": 4_705,
     })
 }
 

@@ -261,9 +261,10 @@ pub fn traceparent_rule() -> &'static str {
 
 /// What a request asks for, condensed: all of it but what a retry may change.
 pub fn digest<T: Serialize>(endpoint: Endpoint, request: &T) -> Digest {
-    const LEFT_OUT: [&str; 6] = [
+    const LEFT_OUT: [&str; 7] = [
         "request_id",
         "requested_at",
+        "holder",
         "min_revision",
         "correlation_id",
         "timeout_ms",

@@ -1,16 +1,19 @@
 //! The wire protocol: subjects, headers, requests, replies and errors. Both sides use these types.
 
+pub mod admin;
 pub mod attempt;
 pub mod bounds;
 pub mod bus;
 pub mod catalog;
 pub mod describe;
 pub mod detail;
+pub mod details_by_code;
 pub mod endpoint;
 pub mod error;
 pub mod event;
 mod event_schema;
 mod examples;
+pub mod explain;
 pub mod frame;
 pub mod inbox;
 pub mod invoke;
@@ -24,6 +27,7 @@ pub mod percent;
 pub mod pointer;
 pub mod pool;
 pub mod port;
+pub mod probe;
 pub mod provide;
 pub mod provider_error;
 mod schema;

@@ -1,13 +1,15 @@
 //! Every subject, bucket, stream and header, spelled once.
 
 use onex_types::{
-    ids::{Invalid, NodeId, Token},
-    key::escape,
+    ids::{Host, Invalid, NodeId, Token},
+    key::{PortKey, escape},
     kinds::EventKind,
 };
 
 /// Name of the micro service, and of its queue group.
 pub const SERVICE: &str = "onex-registry";
+/// What a process that only tries ports is called, among the instances that it answers.
+pub const AGENT: &str = "onex-agent";
 /// The queue group in which the processes of one node take the calls of its tools.
 pub const NODE_GROUP: &str = "onex-node";
 /// The protocol's version that this build speaks: major 1, this minor.
@@ -121,6 +123,11 @@ impl Namespace {
         format!("{}.peer.load", self.prefix())
     }
 
+    /// Where whoever runs on a host is asked to try its ports.
+    pub fn probe(&self, host: &Host) -> String {
+        format!("{}.internal.probe.{}", self.prefix(), escape(host.as_str()))
+    }
+
     /// The key-value bucket.
     pub fn bucket(&self) -> String {
         match &self.0 {
@@ -153,6 +160,11 @@ impl Namespace {
     /// The subjects of all events of a kind.
     pub fn events_of(&self, kind: EventKind) -> String {
         format!("{}.event.{}.>", self.prefix(), kind.as_str())
+    }
+
+    /// The subjects of all events of a port.
+    pub fn events_of_port(&self, port: &PortKey) -> String {
+        format!("{}.event.port.*.{port}", self.prefix())
     }
 
     /// The subject of one event.

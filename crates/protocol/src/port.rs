@@ -1,10 +1,13 @@
 //! Requests and replies of the `port.*` endpoints.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 pub use onex_types::bounds::LEASE_PORTS_MAX;
+use onex_types::holder::Holder;
 use onex_types::ids::{
-    Host, Invalid, Label, LeaseId, Name, NodeId, Port, RequestId, RequesterId, Token, Transport,
-    Ttl,
+    Host, Invalid, Label, LeaseId, Name, NodeId, Port, Reason, RequestId, RequesterId, Token,
+    Transport, Ttl,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -91,6 +94,14 @@ pub struct LeaseRequest {
     /// Your name for this request: the same again is answered with what it got, never done twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<RequestId>,
+    /// What you say of yourself, for those who look for the port's holder. A retry may say something else, which
+    /// changes nothing.
+    #[serde(
+        default,
+        deserialize_with = "bounds::optional_object",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub holder: Option<Holder>,
     /// When you asked, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<Timestamp>,
@@ -117,6 +128,7 @@ impl LeaseRequest {
             name: None,
             labels: Vec::new(),
             request_id: None,
+            holder: None,
             requested_at: None,
             min_revision: None,
         }
@@ -144,6 +156,27 @@ pub struct HeartbeatRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Ttl>,
     /// Your name for this request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<RequestId>,
+    /// Answer only when the registry knows at least this revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_revision: Option<u64>,
+}
+
+/// Asks for another port for one that cannot be used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RebindRequest {
+    /// Who holds the lease.
+    pub requester_id: RequesterId,
+    /// Which.
+    pub lease_id: LeaseId,
+    /// The port that you give up: one of the lease. Stop using it before you send this. Nobody gets it for a minute, or for
+    /// the TTL of the lease if that is longer.
+    pub port: Port,
+    /// Why, for people: it is in the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Your name for this request: the same again is answered with what it got, never done twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<RequestId>,
     /// Answer only when the registry knows at least this revision.
@@ -322,6 +355,9 @@ pub struct LeaseReply {
     pub labels: Vec<Label>,
     /// Seconds that it lasts without a heartbeat.
     pub ttl: Ttl,
+    /// What its holder says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Arc<Holder>>,
     /// When its holder says that it asked.
     #[serde(
         default,
@@ -339,11 +375,12 @@ pub struct LeaseReply {
     pub expires_in_ms: u64,
     /// When to send the next heartbeat: a third of what is left.
     pub renew_after_ms: u64,
-    /// Stays as long as the lease, and is higher in every later lease of the port.
+    /// The revision at which the lease last got a port: stays as long as its ports, and is higher in every later lease of a
+    /// port.
     pub fencing_token: u64,
     /// What this answer is true for.
     pub revision: u64,
-    /// Whether the port was tried; in the reply to `port.lease` only.
+    /// Whether the port was tried; in the replies to `port.lease` and `port.rebind` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub availability: Option<Availability>,
     /// The host that tried it.

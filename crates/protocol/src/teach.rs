@@ -4,6 +4,10 @@ use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use crate::{
+    admin::{
+        EvictRequest, ForgetHostReply, ForgetHostRequest, RevokeReply, RevokeRequest,
+        UnquarantineReply, UnquarantineRequest,
+    },
     bus::{BusDeregisterRequest, BusItem, BusListRequest, BusRegisterRequest, BusReply},
     catalog::{SchemaGetReply, SchemaGetRequest, SchemaItem, SchemaListRequest},
     describe::{
@@ -12,15 +16,16 @@ use crate::{
     endpoint::{Endpoint, HOLDERS_CLOCK},
     error::ErrorCode,
     examples,
+    explain::{ExplainReply, ExplainRequest},
     invoke::{DryRunReply, InvokeReply, InvokeRequest, ResolveToolReply, ResolveToolRequest},
     message_schema::{Message, remark},
     names::Namespace,
     node::{RegisterReply, RegisterRequest},
     node_life, node_view,
-    pool::{PoolItem, PoolListRequest},
+    pool::{PoolDeleteRequest, PoolItem, PoolListRequest, PoolSetRequest},
     port::{
         HeartbeatReply, HeartbeatRequest, LeaseReply, LeaseRequest, ListRequest, Page,
-        ReleaseReply, ReleaseRequest, ResolveRequest,
+        RebindRequest, ReleaseReply, ReleaseRequest, ResolveRequest,
     },
     schema::{of as schema, of_part as part, of_request as request},
     tool::{
@@ -52,9 +57,13 @@ impl Endpoint {
             Self::PortLease => request::<LeaseRequest>(),
             Self::PortHeartbeat => request::<HeartbeatRequest>(),
             Self::PortRelease => request::<ReleaseRequest>(),
+            Self::PortRebind => request::<RebindRequest>(),
             Self::PortList => request::<ListRequest>(),
             Self::PortResolve => request::<ResolveRequest>(),
+            Self::PortExplain => request::<ExplainRequest>(),
             Self::PoolList => request::<PoolListRequest>(),
+            Self::PoolSet => request::<PoolSetRequest>(),
+            Self::PoolDelete => request::<PoolDeleteRequest>(),
             Self::NodeRegister => request::<RegisterRequest>(),
             Self::NodeHeartbeat => request::<node_life::HeartbeatRequest>(),
             Self::NodeDeregister => request::<node_life::DeregisterRequest>(),
@@ -72,6 +81,10 @@ impl Endpoint {
             Self::SchemaGet => request::<SchemaGetRequest>(),
             Self::TrustReport => request::<ReportRequest>(),
             Self::TrustGet => request::<TrustGetRequest>(),
+            Self::AdminPortRevoke => request::<RevokeRequest>(),
+            Self::AdminPortUnquarantine => request::<UnquarantineRequest>(),
+            Self::AdminNodeEvict => request::<EvictRequest>(),
+            Self::AdminHostForget => request::<ForgetHostRequest>(),
             Self::Describe => request::<DescribeRequest>(),
             Self::Help => request::<HelpRequest>(),
         };
@@ -89,14 +102,15 @@ impl Endpoint {
     /// What it answers, when that is no error.
     pub(super) fn reply(self) -> Message {
         let schema = match self {
-            Self::PortLease => schema::<LeaseReply>(),
+            Self::PortLease | Self::PortRebind => schema::<LeaseReply>(),
             Self::PortHeartbeat => either::<LeaseReply, HeartbeatReply>(),
             Self::PortRelease => schema::<ReleaseReply>(),
             Self::PortList | Self::PortResolve => schema::<Page<LeaseReply>>(),
-            Self::PoolList => schema::<Page<PoolItem>>(),
+            Self::PoolList | Self::PoolSet | Self::PoolDelete => schema::<Page<PoolItem>>(),
+            Self::PortExplain => schema::<ExplainReply>(),
             Self::NodeRegister => schema::<RegisterReply>(),
             Self::NodeHeartbeat => schema::<node_life::HeartbeatReply>(),
-            Self::NodeDeregister => schema::<node_life::DeregisterReply>(),
+            Self::NodeDeregister | Self::AdminNodeEvict => schema::<node_life::DeregisterReply>(),
             Self::NodeList => schema::<Page<node_view::NodeItem>>(),
             Self::ToolRegister | Self::ToolDeregister => schema::<ToolChangeReply>(),
             Self::ToolList => schema::<Page<ToolItem>>(),
@@ -108,6 +122,9 @@ impl Endpoint {
             Self::SchemaList => schema::<Page<SchemaItem>>(),
             Self::SchemaGet => schema::<SchemaGetReply>(),
             Self::TrustReport | Self::TrustGet => schema::<TrustReply>(),
+            Self::AdminPortRevoke => schema::<RevokeReply>(),
+            Self::AdminPortUnquarantine => schema::<UnquarantineReply>(),
+            Self::AdminHostForget => schema::<ForgetHostReply>(),
             Self::Describe => either::<DescribeReply, NodeDescribeReply>(),
             Self::Help => schema::<HelpReply>(),
         };

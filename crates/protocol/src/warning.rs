@@ -24,6 +24,8 @@ pub enum WarningCode {
     ToolCollision,
     /// Something was removed from an address that may be a secret.
     UriStripped,
+    /// Another program uses a port that a lease has got, and there was no other one.
+    PortInUse,
     /// One that a later version knows.
     #[serde(other)]
     #[schemars(skip)]

@@ -12,5 +12,8 @@ pub const NODE_PATTERNS_MAX: usize = 256;
 /// Ports of one lease in each port space, at most.
 pub const LEASE_PORTS_MAX: u16 = 64;
 
+/// Ranges of a host's pool, and of what of it is reserved, at most.
+pub const POOL_RANGES_MAX: usize = 64;
+
 /// Names and addresses that one host may have beside its own name.
 pub const ALIASES_MAX: usize = 128;

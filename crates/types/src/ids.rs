@@ -9,7 +9,7 @@ use serde::{
 };
 use uuid::Uuid;
 
-use crate::impl_schema;
+use crate::{impl_schema, text_id::text_id};
 
 /// Longest token, in characters. Source: `docs/protocol.md`, "Frame".
 pub const TOKEN_CHARS_MAX: usize = 128;
@@ -17,6 +17,8 @@ pub const TOKEN_CHARS_MAX: usize = 128;
 pub const HOST_CHARS_MAX: usize = 253;
 /// Longest label, in characters.
 pub const LABEL_CHARS_MAX: usize = 128;
+/// Longest reason, in characters.
+pub const REASON_CHARS_MAX: usize = 256;
 /// Longest TTL that any registry allows, in seconds: one day.
 pub const TTL_SECONDS_MAX: u32 = 86_400;
 
@@ -99,72 +101,6 @@ impl CommandId {
     }
 }
 
-// Texts are shared: keys with a host in them are copied in many places for each request.
-macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
-        #[serde(try_from = "String")]
-        pub struct $name(Arc<str>);
-
-        // By hand, because copies of one text are compared all the time: nearly all keys of ports are of one host.
-        impl Ord for $name {
-            fn cmp(&self, other: &Self) -> Ordering {
-                if Arc::ptr_eq(&self.0, &other.0) {
-                    return Ordering::Equal;
-                }
-                self.0.cmp(&other.0)
-            }
-        }
-
-        impl PartialOrd for $name {
-            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-                Some(self.cmp(other))
-            }
-        }
-
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = Invalid;
-            fn try_from(text: String) -> Result<Self, Invalid> {
-                text.parse()
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = Invalid;
-            fn from_str(text: &str) -> Result<Self, Invalid> {
-                Self::check(text)?;
-                Ok(Self(text.into()))
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(value: $name) -> String {
-                value.as_str().to_owned()
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
 text_id!(
     /// A protocol: 1–128 of letters, digits, `-` and `_`.
     Token
@@ -188,6 +124,10 @@ text_id!(
 text_id!(
     /// A lease's label: 1–128 characters, none of them a control character.
     Label
+);
+text_id!(
+    /// Why an administrator does something: 1–256 characters, not only spaces, and none of them a control character.
+    Reason
 );
 
 macro_rules! token_schema {
@@ -214,6 +154,10 @@ impl_schema!(
 impl_schema!(
     Label,
     json_schema!({"type": "string", "minLength": 1, "maxLength": LABEL_CHARS_MAX})
+);
+impl_schema!(
+    Reason,
+    json_schema!({"type": "string", "pattern": r"\S", "minLength": 1, "maxLength": REASON_CHARS_MAX})
 );
 impl_schema!(
     Transport,
@@ -346,6 +290,18 @@ impl Label {
         }
         Err(Invalid(format!(
             "must be 1 to {LABEL_CHARS_MAX} characters, none of them a control character"
+        )))
+    }
+}
+
+impl Reason {
+    fn check(text: &str) -> Result<(), Invalid> {
+        let said = !text.trim().is_empty() && !text.chars().any(char::is_control);
+        if said && text.chars().count() <= REASON_CHARS_MAX {
+            return Ok(());
+        }
+        Err(Invalid(format!(
+            "must say why in 1 to {REASON_CHARS_MAX} characters, none of them a control character"
         )))
     }
 }

@@ -17,6 +17,8 @@ pub enum LeaseEnd {
     InUse,
     /// Another life of the node that it belonged to was registered: its holder may still count on it.
     Superseded,
+    /// An administrator took it away, or the node that it belonged to: its holder may still count on it.
+    Revoked,
 }
 
 /// How a life of a node ends by itself. One that another life supersedes has no such mark.
@@ -29,6 +31,8 @@ pub enum NodeEnd {
     Deregistered,
     /// Its time was up.
     Expired,
+    /// An administrator ended it.
+    Evicted,
 }
 
 /// What a node said when it was asked to run a tool.
@@ -159,6 +163,8 @@ event_kinds! {
     Gap = "gap",
     /// A port was taken from its holder.
     PortRevoked = "port.revoked",
+    /// A port that was quarantined can be granted again: an administrator said so.
+    PortUnquarantined = "port.unquarantined",
     /// A node was registered.
     NodeRegistered = "node.registered",
     /// A node was registered again after its time had been up.
@@ -167,6 +173,10 @@ event_kinds! {
     NodeExpired = "node.expired",
     /// A node was deregistered.
     NodeDeregistered = "node.deregistered",
+    /// An administrator ended a node.
+    NodeEvicted = "node.evicted",
+    /// An administrator had a host forgotten.
+    HostForgotten = "host.forgotten",
     /// A running node's tools changed; only events of the tools are published.
     ToolsChanged = "tools.changed",
     /// A node offers a tool, or another contract of it.
@@ -199,10 +209,13 @@ impl EventKind {
         Self::PortQuarantined,
         Self::Gap,
         Self::PortRevoked,
+        Self::PortUnquarantined,
         Self::NodeRegistered,
         Self::NodeRejoined,
         Self::NodeExpired,
         Self::NodeDeregistered,
+        Self::NodeEvicted,
+        Self::HostForgotten,
         Self::ToolRegistered,
         Self::ToolRemoved,
         Self::ToolCollision,

@@ -4,12 +4,18 @@
 pub mod bound_names;
 pub mod bounds;
 mod causes;
+pub mod endpoint_uri;
 pub mod entry;
+pub mod holder;
 pub mod ids;
 pub mod key;
 pub mod kinds;
+pub mod listener;
 pub mod ports;
 mod schema;
+mod span;
+mod text_id;
 pub mod time;
 
 pub use causes::chain;
+pub use span::span;

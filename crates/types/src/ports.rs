@@ -133,6 +133,21 @@ impl PortRange {
     pub fn contains(self, port: Port) -> bool {
         (self.first..=self.last).contains(&port)
     }
+
+    /// The same ports, in order, with those that touch or overlap as one range.
+    pub fn merged(mut ranges: Vec<Self>) -> Vec<Self> {
+        ranges.sort_unstable();
+        let mut merged: Vec<Self> = Vec::new();
+        for range in ranges {
+            match merged.last_mut() {
+                Some(last) if range.first.number() <= last.last.number().saturating_add(1) => {
+                    last.last = last.last.max(range.last);
+                }
+                _ => merged.push(range),
+            }
+        }
+        merged
+    }
 }
 
 impl std::fmt::Display for PortRange {
@@ -152,6 +167,25 @@ mod tests {
 
     fn port(number: u16) -> Port {
         Port::new(number).unwrap()
+    }
+
+    #[test]
+    fn ranges_that_touch_are_merged() {
+        let range = |first, last| PortRange {
+            first: port(first),
+            last: port(last),
+        };
+        let ranges = [
+            (30, 40),
+            (65_000, 65_535),
+            (10, 19),
+            (20, 25),
+            (22, 23),
+            (65_535, 65_535),
+        ];
+        let ranges = ranges.map(|(first, last)| range(first, last)).into();
+        let merged = [range(10, 25), range(30, 40), range(65_000, 65_535)];
+        assert_eq!(PortRange::merged(ranges), merged);
     }
 
     proptest! {

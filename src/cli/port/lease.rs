@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use jiff::{Timestamp, Unit};
-use onex_machine::new_id;
+use onex_machine::{new_id, parents_holder};
 use onex_types::ids::{Host, Label, Name, Port, RequestId, Token, Ttl};
 use tokio::time::Instant;
 
@@ -14,11 +14,12 @@ use crate::{
         host,
         output::{Format, span},
         parse,
-        requester::Who,
+        requester::{Saying, Who},
         session::Session,
         typed::argument,
         variables,
     },
+    client::Client,
     protocol::port::{Availability, LEASE_PORTS_MAX, LeaseReply, LeaseRequest, RequestedTransport},
 };
 
@@ -90,17 +91,26 @@ pub(in crate::cli) struct Lease {
     request_id: Option<RequestId>,
     #[command(flatten)]
     who: Who,
+    #[command(flatten)]
+    saying: Saying,
 }
 
 impl Lease {
     pub(super) async fn run(self, session: &Session) -> Result<Exit, Failure> {
         let request_id = self.request_id.unwrap_or_else(|| RequestId(new_id()));
         let wait = self.wait;
+        // This process ends at once: what goes on with the port is the one that started it.
+        let client = session
+            .client
+            .clone()
+            .with_holder(self.saying.of(parents_holder()));
         let (requester, place) = self.repeated();
         let request = self.request(request_id)?;
-        let lease = lease(session, &request, wait).await.map_err(|failure| {
-            failure.repeat_with(request_id, &format!("--request-id {}", request_id.0))
-        })?;
+        let lease = lease(session, &client, &request, wait)
+            .await
+            .map_err(|failure| {
+                failure.repeat_with(request_id, &format!("--request-id {}", request_id.0))
+            })?;
         let format = session.output.format();
         session.output.show(
             &lease,
@@ -157,6 +167,7 @@ impl Lease {
             name: self.name,
             labels: self.labels,
             request_id: Some(request_id),
+            holder: None,
             requested_at: Timestamp::now().round(Unit::Millisecond).ok(),
             min_revision: None,
         })
@@ -166,13 +177,14 @@ impl Lease {
 /// Asks for a lease; again while no port is free, as long as `wait` says.
 async fn lease(
     session: &Session,
+    client: &Client,
     request: &LeaseRequest,
     wait: Option<Duration>,
 ) -> Result<LeaseReply, Failure> {
     let until = wait.map(|wait| Instant::now() + wait);
     let mut told = false;
     loop {
-        let leased = session.client.lease(request).await;
+        let leased = client.lease(request).await;
         let failure = match session.settle(leased).await {
             Ok(lease) => return Ok(lease),
             Err(failure) => failure,

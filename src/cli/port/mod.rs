@@ -1,8 +1,11 @@
 //! `onex port`: leases of ports.
 
+mod explain;
 mod heartbeat;
 mod lease;
 mod list;
+mod own;
+mod rebind;
 mod release;
 mod resolve;
 mod rows;
@@ -16,7 +19,7 @@ use super::{
 
 pub(super) use rows::{address, left, table};
 
-/// Lease, renew, release, list and resolve ports.
+/// Lease, renew, release, rebind, list, resolve and explain ports.
 #[derive(Debug, Subcommand)]
 #[command(
     after_help = "Examples:\n  onex port lease --name api --ttl 10m\n  onex port list --mine\n  onex port release --name api"
@@ -25,8 +28,11 @@ pub(super) enum Port {
     Lease(lease::Lease),
     Heartbeat(heartbeat::Heartbeat),
     Release(release::Release),
+    Rebind(rebind::Rebind),
     List(list::List),
     Resolve(resolve::Resolve),
+    #[command(visible_alias = "who")]
+    Explain(explain::Explain),
 }
 
 impl Port {
@@ -35,8 +41,10 @@ impl Port {
             Self::Lease(lease) => lease.run(session).await,
             Self::Heartbeat(heartbeat) => heartbeat.run(session).await,
             Self::Release(release) => release.run(session).await,
+            Self::Rebind(rebind) => rebind.run(session).await,
             Self::List(list) => list.run(session).await,
             Self::Resolve(resolve) => resolve.run(session).await,
+            Self::Explain(explain) => explain.run(session).await,
         }
     }
 }

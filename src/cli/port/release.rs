@@ -16,10 +16,13 @@ use crate::{
         requester::Who,
         session::Session,
     },
-    protocol::port::{EndStatus, LeaseReply, ListRequest, ReleaseReply, ReleaseRequest},
+    protocol::port::{EndStatus, ReleaseReply, ReleaseRequest},
 };
 
-use super::rows;
+use super::{
+    own::{OwnLease, up_to_date},
+    rows,
+};
 
 /// Leases that are given back at the same time.
 const RELEASES_AT_ONCE: usize = 16;
@@ -70,7 +73,7 @@ impl Release {
         }
         let lease_id = match self.lease_id {
             Some(lease_id) => lease_id,
-            None => self.look_up(session, requester_id).await?,
+            None => self.meant().look_up(session, requester_id).await?.lease_id,
         };
         let request_id = self.request_id.unwrap_or_else(|| RequestId(new_id()));
         let request = ReleaseRequest {
@@ -93,6 +96,15 @@ impl Release {
         Ok(Exit::Done)
     }
 
+    fn meant(&self) -> OwnLease<'_> {
+        OwnLease {
+            port: self.port,
+            name: self.name.as_ref(),
+            host: self.host.as_ref(),
+            transport: self.transport,
+        }
+    }
+
     /// Gives back all that the requester holds. What cannot be given back is told, and hinders nothing else.
     async fn release_all(
         &self,
@@ -100,7 +112,10 @@ impl Release {
         requester_id: RequesterId,
     ) -> Result<Exit, Failure> {
         let revision = up_to_date(session, requester_id).await?;
-        let held = self.found(session, requester_id, Some(revision)).await?;
+        let held = self
+            .meant()
+            .found(session, requester_id, Some(revision))
+            .await?;
         let each = stream::iter(held).map(|lease| async move {
             let request = ReleaseRequest {
                 requester_id,
@@ -141,99 +156,6 @@ impl Release {
         }
         Ok(reply.exit())
     }
-
-    /// The requester's leases that may be meant, from an instance that knows `revision` at least.
-    async fn found(
-        &self,
-        session: &Session,
-        requester_id: RequesterId,
-        revision: Option<u64>,
-    ) -> Result<Vec<LeaseReply>, Failure> {
-        let request = ListRequest {
-            host: self.host.clone().map(host::named).transpose()?,
-            requester_id: Some(requester_id),
-            name: self.name.clone(),
-            min_revision: revision,
-            ..ListRequest::default()
-        };
-        let mut held = session.all(&request).await?.items;
-        held.retain(|lease| {
-            self.port.is_none_or(|port| lease.ports.contains(&port))
-                && self
-                    .transport
-                    .is_none_or(|transport| lease.transport == transport)
-        });
-        Ok(held)
-    }
-
-    /// Which one the flags mean.
-    fn meant(&self) -> String {
-        let port = self.port.map(|port| format!("of port {port}"));
-        let name = self.name.as_ref().map(|name| format!("named {name}"));
-        let host = self.host.as_ref().map(|host| format!("on {host}"));
-        let transport = self.transport.map(|transport| format!("in {transport}"));
-        let all = [port, name, host, transport];
-        all.into_iter().flatten().collect::<Vec<_>>().join(" ")
-    }
-
-    /// The one lease of the requester that is meant.
-    async fn look_up(
-        &self,
-        session: &Session,
-        requester_id: RequesterId,
-    ) -> Result<LeaseId, Failure> {
-        let mut found = self.found(session, requester_id, None).await?;
-        if found.is_empty() {
-            // An instance that lags does not know a lease that was just granted.
-            let revision = up_to_date(session, requester_id).await?;
-            found = self.found(session, requester_id, Some(revision)).await?;
-        }
-        match found.as_slice() {
-            [one] => Ok(one.lease_id),
-            [] => Err(Failure::new(
-                Exit::Failed,
-                "LEASE_NOT_FOUND",
-                format!(
-                    "you hold no lease {}; you are requester {requester_id}",
-                    self.meant()
-                ),
-            )
-            .hint("`onex port list` shows all leases; say who asks with --requester")),
-            several => {
-                let shown = several
-                    .iter()
-                    .map(|lease| format!("{} on {}", rows::address(lease), lease.host));
-                let shown = shown.collect::<Vec<_>>().join(", ");
-                Err(Failure::new(
-                    Exit::Failed,
-                    "AMBIGUOUS",
-                    format!("you hold several such leases: {shown}"),
-                )
-                .hint("say which with --lease-id, --port, --host or --transport"))
-            }
-        }
-    }
-}
-
-/// A revision behind everything that was acknowledged until now: where a registry says that a lease does
-/// not exist it has checked that, and a lease id that was just made up is no lease.
-async fn up_to_date(session: &Session, requester_id: RequesterId) -> Result<u64, Failure> {
-    let nobodys = vec![LeaseId(new_id())];
-    let request_id = Some(RequestId(new_id()));
-    let reply = session
-        .client
-        .heartbeat_several(requester_id, nobodys, None, request_id)
-        .await;
-    let reply = session.settle(reply).await?;
-    if reply.lost.is_empty() {
-        return Err(Failure::new(
-            Exit::Later,
-            "NOT_SEEN",
-            "you hold no such lease as far as the registry knows, and it could not check that in time",
-        )
-        .hint("ask again, or wait longer with --timeout"));
-    }
-    Ok(reply.revision)
 }
 
 /// What came of giving back all.

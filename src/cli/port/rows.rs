@@ -33,13 +33,22 @@ pub(super) const COLUMNS: Columns = &[
     ("labels", &["labels"]),
     ("lease-id", &["lease_id"]),
     ("requester", &["requester_id"]),
+    ("process", &["holder"]),
 ];
 
 /// A line for each lease.
 pub(in crate::cli) fn table(leases: &[LeaseReply], detail: Detail) -> Table {
     let mut header = vec!["PORT", "HOST", "NAME", "HOLDER", "PROTOCOL", "LEFT"];
     if detail.is_wide() {
-        header.extend(["LEASE ID", "NODE", "LABELS", "TTL", "GRANTED", "REQUESTER"]);
+        header.extend([
+            "LEASE ID",
+            "NODE",
+            "LABELS",
+            "TTL",
+            "GRANTED",
+            "REQUESTER",
+            "PROCESS",
+        ]);
     }
     let user = requester::known();
     Table::new(&header).rows(leases, |lease| {
@@ -59,6 +68,7 @@ pub(in crate::cli) fn table(leases: &[LeaseReply], detail: Detail) -> Table {
                 span(lease.ttl.millis()),
                 at(lease.granted_at),
                 lease.requester_id.to_string(),
+                said(lease.holder.as_deref()),
             ]);
         }
         cells

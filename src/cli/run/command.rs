@@ -6,13 +6,14 @@ use std::{
     fmt, io,
     os::unix::process::CommandExt as _,
     pin::pin,
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use procfs::process::{ProcState, Process, Stat, all_processes};
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getgid, kill_process, set_child_subreaper, wait,
+    Pid, Signal, WaitOptions, WaitStatus, getgid, kill_process, kill_process_group,
+    set_child_subreaper, wait,
 };
 use tokio::{
     signal::unix::{self, SignalKind},
@@ -34,6 +35,8 @@ const KILL_AGAIN: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(super) struct Descendant {
     pid: Pid,
+    /// Its process group.
+    group: i32,
     name: String,
 }
 
@@ -51,9 +54,20 @@ pub(super) struct Ended {
     pub(super) survivors: Vec<Descendant>,
 }
 
+/// What has come to an end.
+pub(super) enum Event {
+    /// The command itself, whatever it has left behind; with which exit code.
+    Ended(u8),
+    /// Its check; with which exit code.
+    Checked(u8),
+}
+
 /// A command under way.
 pub(super) struct Running {
     main: Pid,
+    /// A check of it that is under way, the first of its process group.
+    check: Option<Pid>,
+    checked: Option<WaitStatus>,
     /// A child of this process has ended, or one of its children's that was left without a parent.
     deaths: unix::Signal,
     ended: Option<WaitStatus>,
@@ -66,19 +80,39 @@ impl Running {
         let deaths = unix::signal(SignalKind::child())?;
         // What the command starts and leaves behind becomes a child of this process, not of the system's first.
         set_child_subreaper(Some(rustix::process::getpid()))?;
-        // The path of this program may name another one by now.
-        let started = Command::new("/proc/self/exe")
-            .args(child::arguments(command))
-            .envs(variables.iter().map(|(name, value)| (name, value)))
-            // The group that it has anyway. Without that the standard library calls posix_spawn, and glibc's has the
-            // child ignore two signals that it keeps for itself, 32 and 33, which would stay so.
-            .gid(getgid().as_raw())
-            .spawn()?;
+        let started = becoming(command, variables).spawn()?;
         Ok(Self {
             main: Pid::from_child(&started),
+            check: None,
+            checked: None,
             deaths,
             ended: None,
         })
+    }
+
+    /// Starts a check of it, a shell's command: in silence, and in a process group of its own, where the terminal's signals
+    /// do not reach it and it can be ended with what it has started.
+    pub(super) fn check(&mut self, script: &str, variables: &[(String, String)]) -> io::Result<()> {
+        let command = ["sh", "-c", script].map(OsString::from);
+        let started = becoming(&command, variables)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        self.check = Some(Pid::from_child(&started));
+        Ok(())
+    }
+
+    /// Ends its check; whether there was one under way.
+    pub(super) fn stop_check(&mut self) -> bool {
+        let check = self.check.take();
+        if let Some(check) = check {
+            // It is not reaped, so its number is not another's.
+            let _ = kill_process_group(check, Signal::KILL);
+        }
+        self.checked = None;
+        check.is_some()
     }
 
     /// Passes a signal on to the command itself.
@@ -89,12 +123,15 @@ impl Running {
         }
     }
 
-    /// Waits until the command itself has ended, whatever it has left behind; says with which exit code.
-    pub(super) async fn ended(&mut self) -> u8 {
+    /// Waits until the command or its check has ended.
+    pub(super) async fn event(&mut self) -> Event {
         loop {
             let left = self.reap();
             if let Some(status) = self.ended {
-                return exit::code(status);
+                return Event::Ended(exit::code(status));
+            }
+            if let Some(status) = self.checked.take() {
+                return Event::Checked(exit::code(status));
             }
             self.news(left).await;
         }
@@ -102,9 +139,12 @@ impl Running {
 
     /// Ends the command and all that it has started: SIGTERM, and SIGKILL at the last moment.
     pub(super) async fn end(&mut self, last_moment: impl Future<Output = ()>) -> Ended {
+        let check = self.check.map(Pid::as_raw_pid);
+        let was_checked = self.stop_check();
         // One that forks and ends may be missed by the look, and is there all the same.
-        let least = usize::from(self.reap() != Left::Nothing);
-        let there = descendants();
+        let least = usize::from(self.reap() != Left::Nothing && !was_checked);
+        let mut there = descendants();
+        there.retain(|one| Some(one.group) != check);
         send(there.iter().map(|one| one.pid), Signal::TERM);
         let survivors = if self.gone(last_moment).await || self.killed().await {
             Vec::new()
@@ -176,6 +216,9 @@ impl Running {
             Ok(Some((pid, status))) => {
                 if pid == self.main {
                     self.ended = Some(status);
+                } else if Some(pid) == self.check {
+                    self.check = None;
+                    self.checked = Some(status);
                 }
                 Left::Ended
             }
@@ -184,6 +227,19 @@ impl Running {
             Err(_) => Left::Nothing,
         })
     }
+}
+
+/// A child of this process that becomes that command, with these variables besides the environment that there is.
+fn becoming(command: &[OsString], variables: &[(String, String)]) -> Command {
+    // The path of this program may name another one by now.
+    let mut becoming = Command::new("/proc/self/exe");
+    becoming
+        .args(child::arguments(command))
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        // The group that it has anyway. Without that the standard library calls posix_spawn, and glibc's has the
+        // child ignore two signals that it keeps for itself, 32 and 33, which would stay so.
+        .gid(getgid().as_raw());
+    becoming
 }
 
 /// What a look at the children has left.
@@ -254,9 +310,11 @@ fn descendants() -> Vec<Descendant> {
         at += 1;
     }
     let found = found.into_iter().filter_map(|stat| {
-        let pid = Pid::from_raw(stat.pid)?;
-        let name = stat.comm;
-        Some(Descendant { pid, name })
+        Some(Descendant {
+            pid: Pid::from_raw(stat.pid)?,
+            group: stat.pgrp,
+            name: stat.comm,
+        })
     });
     found.collect()
 }

@@ -58,24 +58,31 @@ pub(super) async fn last_moment(held: &[LeaseGuard], grace: Duration) {
     }
 }
 
-/// Waits until the command has to be told to end, because of this lease.
-pub(super) async fn ending(held: &[LeaseGuard]) -> (Ending, &LeaseGuard) {
-    let endings = held.iter().map(|guard| {
-        Box::pin(async move {
-            let ending = guard.ending().await;
-            (ending, guard)
-        })
-    });
-    select_all(endings).await.0
+/// Waits until the command has to be told to end, because of the lease at that place.
+pub(super) fn ending(held: &[LeaseGuard]) -> impl Future<Output = (Ending, usize)> + use<> {
+    let endings: Vec<_> = held.iter().map(|guard| Box::pin(guard.ending())).collect();
+    async {
+        let (ending, place, _) = select_all(endings).await;
+        (ending, place)
+    }
 }
 
-/// Why the command is told to end.
-pub(super) fn lost(guard: &LeaseGuard, ending: &Ending, grace: Duration) -> Failure {
+/// Why the run ends, and until when the command, where it runs.
+pub(super) fn lost(
+    held: &[LeaseGuard],
+    place: usize,
+    ending: &Ending,
+    grace: Option<Duration>,
+) -> Failure {
+    let what = held.get(place).map(shown).unwrap_or_default();
+    let then = grace.map(|grace| {
+        let within = span(left(ending.deadline).min(grace));
+        format!("; ending the command: SIGTERM now, SIGKILL within {within}")
+    });
     let message = format!(
-        "the lease of {} is lost: {}; ending the command: SIGTERM now, SIGKILL within {}",
-        shown(guard),
+        "the lease of {what} is lost: {}{}",
         reason(&ending.why),
-        span(left(ending.deadline).min(grace))
+        then.unwrap_or_default()
     );
     Failure::new(Exit::Failed, "LEASE_LOST", message)
 }

@@ -1,5 +1,7 @@
 //! `onex run`: a command with ports leased for it.
 
+mod carry_out;
+mod check;
 mod child;
 mod command;
 mod exit;
@@ -7,9 +9,13 @@ mod holding;
 mod port_spec;
 mod signals;
 
-use std::{ffi::OsString, pin::pin, process::ExitCode, time::Duration};
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
-use onex_types::ids::{Host, Ttl};
+use onex_machine::{own_holder, program_name};
+use onex_types::{
+    holder::Holder,
+    ids::{Host, Invalid, Ttl},
+};
 
 use crate::{
     client::LeaseGuard,
@@ -23,12 +29,12 @@ use super::{
     host,
     output::Output,
     parse,
-    requester::Who,
+    requester::{Saying, Who},
     session::Session,
     variables,
 };
 
-use command::{Descendant, Ended, Running};
+use check::Check;
 use port_spec::{PortSpec, variables};
 use signals::Signals;
 
@@ -47,11 +53,13 @@ pub(super) use exit::OWN_FAILURE;
 ///
 /// Exits with the command's code, 128 + N if signal N ended it; 127 if there is no such command, 126 if it
 /// cannot be run; 2 if these arguments cannot be followed, 69 if no server or no registry was reached, 75 if a
-/// port was refused for now, as when all are taken; 125 if onex itself failed otherwise or a lease was lost.
+/// port was refused for now, as when all are taken; 125 if onex itself failed otherwise, a lease was lost, or no port
+/// could be used.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  onex run --port web=http -- sh -c 'python3 -m http.server $PORT'\n  \
-    onex run --port 28080 -- ./server\n  onex run --port api=http --port dns:25353/udp -- ./server --config dev.toml"
+    onex run --port 28080 -- ./server\n  onex run --port api=http --port dns:25353/udp -- ./server --config dev.toml\n  \
+    onex run --port web=http --rebind-on-failure ./web-answers -- ./server"
 )]
 pub(super) struct Run {
     /// A port: a number, or a name, by which you get the same one again when it is free and others can resolve it;
@@ -72,14 +80,57 @@ pub(super) struct Run {
     /// This machine's name in the registry [env: ONEX_HOST] [default: its host name, in lower case].
     #[arg(long, value_name = "NAME", value_parser = host::parse)]
     host: Option<Host>,
+    /// End the command and start it anew with another port when it cannot use its own, five times at most. CHECK, run by
+    /// a shell with the command's environment, says by its exit code whether the command serves there. It cannot when
+    /// CHECK has failed three times in a row, or the command fails before CHECK has passed. NAME says of which --port
+    /// that is; without it of the first. See --check-interval.
+    #[arg(long, value_name = "[NAME=]CHECK")]
+    rebind_on_failure: Vec<String>,
+    /// How often CHECK is run, first a second after the start, and how long it may take.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse::interval, requires = "rebind_on_failure")]
+    check_interval: Duration,
     /// Say nothing but what goes wrong, and when that is over.
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
     who: Who,
+    #[command(flatten)]
+    saying: Saying,
     /// The command and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+/// What follows from the arguments.
+struct Setup {
+    /// The variables that have the ports.
+    variables: Vec<String>,
+    check: Option<Check>,
+}
+
+impl Setup {
+    fn of(run: &Run) -> Result<Self, Invalid> {
+        let variables = variables(&run.ports)?;
+        let check = match &run.rebind_on_failure[..] {
+            [] => None,
+            [check] => Some(Check::of(check, &run.ports)?),
+            _ => {
+                let message = "--rebind-on-failure is given twice: it is for one of the ports";
+                return Err(Invalid(message.to_owned()));
+            }
+        };
+        Ok(Self { variables, check })
+    }
+
+    /// The variables with their ports, and the one that has the first.
+    fn environment(&self, held: &[LeaseGuard]) -> Vec<(String, String)> {
+        let ports = || held.iter().map(|guard| guard.port().to_string());
+        let first = ports()
+            .next()
+            .map(|port| (variables::FIRST.to_owned(), port));
+        let own = self.variables.iter().cloned().zip(ports());
+        first.into_iter().chain(own).collect()
+    }
 }
 
 /// Why there is no exit code of the command's.
@@ -90,6 +141,8 @@ enum Stopped {
     Signalled(i32),
     /// Some of what the command has started cannot be ended.
     Outlived(Failure),
+    /// A port of the command cannot be used, and there is no other one.
+    Unusable(Failure),
 }
 
 impl From<Failure> for Stopped {
@@ -105,9 +158,9 @@ impl Run {
         timeout: Duration,
         output: Output,
     ) -> ExitCode {
-        let variables = match variables(&self.ports) {
-            Ok(variables) => variables,
-            Err(clash) => return fail(output, &Failure::usage(clash.to_string())),
+        let setup = match Setup::of(&self) {
+            Ok(setup) => setup,
+            Err(wrong) => return fail(output, &Failure::usage(wrong.to_string())),
         };
         let signals = match Signals::catch() {
             Ok(signals) => signals,
@@ -117,11 +170,15 @@ impl Run {
             }
         };
         let code = match self
-            .with_ports(connection, timeout, output, variables, signals)
+            .with_ports(connection, timeout, output, &setup, signals)
             .await
         {
             Ok(code) => code,
             Err(Stopped::Signalled(signal)) => exit::by_signal(signal),
+            Err(Stopped::Unusable(failure)) => {
+                output.failure(&failure);
+                exit::OWN_FAILURE
+            }
             Err(Stopped::Failed(failure) | Stopped::Outlived(failure)) => {
                 return fail(output, &failure);
             }
@@ -136,7 +193,7 @@ impl Run {
         connection: &connection::Flags,
         timeout: Duration,
         output: Output,
-        variables: Vec<String>,
+        setup: &Setup,
         mut signals: Signals,
     ) -> Result<u8, Stopped> {
         let session = Session::open(connection, timeout, output).await?;
@@ -149,8 +206,7 @@ impl Run {
         let code = match started {
             Ok(()) => {
                 self.announce(&held, output);
-                let variables = environment(variables, &held);
-                self.carry_out(&held, &variables, &mut signals, &session)
+                self.carry_out(&mut held, setup, &mut signals, &session)
                     .await
             }
             Err(stopped) => Err(stopped),
@@ -168,9 +224,15 @@ impl Run {
         session: &Session,
         held: &mut Vec<LeaseGuard>,
     ) -> Result<(), Failure> {
+        let command = self.command.first();
+        let holder = own_holder().map(|own| Holder {
+            command: command.and_then(|command| program_name(command)),
+            ..own
+        });
+        let client = session.client.clone().with_holder(self.saying.of(holder));
         for spec in &self.ports {
             let request = self.request(spec)?;
-            let leased = session.client.hold_with_grace(&request, self.grace).await;
+            let leased = client.hold_with_grace(&request, self.grace).await;
             let leased = session.settle(leased).await;
             held.push(leased.map_err(|failure| not_leased(failure, spec))?);
         }
@@ -193,6 +255,7 @@ impl Run {
             name: spec.name.clone(),
             labels: Vec::new(),
             request_id: None,
+            holder: None,
             requested_at: None,
             min_revision: None,
         })
@@ -206,53 +269,7 @@ impl Run {
             return;
         }
         for (spec, guard) in self.ports.iter().zip(held) {
-            let lease = guard.lease();
-            let port = format!("{}/{}", lease.port, lease.transport);
-            output.note(&match &spec.name {
-                Some(name) => format!("onex: {name}: {port}"),
-                None => format!("onex: {port}"),
-            });
-        }
-    }
-
-    /// Runs the command with its ports, to its end or to that of a lease.
-    async fn carry_out(
-        &self,
-        held: &[LeaseGuard],
-        variables: &[(String, String)],
-        signals: &mut Signals,
-        session: &Session,
-    ) -> Result<u8, Stopped> {
-        let failed = |error| {
-            let message = format!("the command cannot be started: {error}");
-            Stopped::Failed(Failure::new(Exit::Failed, "COMMAND", message))
-        };
-        let output = session.output;
-        let mut running = Running::start(&self.command, variables).map_err(failed)?;
-        let last_moment = || holding::last_moment(held, self.grace);
-        let mut ending = pin!(holding::ending(held));
-        let mut outages = pin!(holding::tell_of_outages(held, session.connected(), output));
-        loop {
-            tokio::select! {
-                code = running.ended() => {
-                    let left = all_ended(&running.end(last_moment()).await)?;
-                    if left > 0 && !self.quiet {
-                        output.note(&format!("onex: the command left {left} {} running, now ended", processes(left)));
-                    }
-                    return Ok(code);
-                }
-                came = signals.next() => {
-                    if !came.to_both {
-                        running.signal(came.signal);
-                    }
-                }
-                (ending, guard) = &mut ending => {
-                    output.failure(&holding::lost(guard, &ending, self.grace));
-                    all_ended(&running.end(last_moment()).await)?;
-                    return Ok(exit::OWN_FAILURE);
-                }
-                never = &mut outages => match never {},
-            }
+            output.note(&format!("onex: {}", spec.with(guard.lease())));
         }
     }
 }
@@ -276,36 +293,6 @@ fn not_leased(failure: Failure, spec: &PortSpec) -> Failure {
     } else {
         failure.hint(any)
     }
-}
-
-/// The variables with their ports, and the one that has the first.
-fn environment(variables: Vec<String>, held: &[LeaseGuard]) -> Vec<(String, String)> {
-    let ports = || held.iter().map(|guard| guard.port().to_string());
-    let first = ports()
-        .next()
-        .map(|port| (variables::FIRST.to_owned(), port));
-    let own = variables.into_iter().zip(ports());
-    first.into_iter().chain(own).collect()
-}
-
-/// How many processes were ended, where all are.
-fn all_ended(ended: &Ended) -> Result<usize, Stopped> {
-    if ended.survivors.is_empty() {
-        return Ok(ended.count);
-    }
-    let survivors: Vec<_> = ended.survivors.iter().map(Descendant::to_string).collect();
-    let message = format!(
-        "the command left processes that cannot be ended, not even by SIGKILL: {}",
-        survivors.join(", ")
-    );
-    let hint = "they may still use the ports, so the leases are not released: they end when their TTL has passed";
-    Err(Stopped::Outlived(
-        Failure::new(Exit::Failed, "NOT_ENDED", message).hint(hint),
-    ))
-}
-
-fn processes(count: usize) -> &'static str {
-    if count == 1 { "process" } else { "processes" }
 }
 
 /// Says why the command was not run.

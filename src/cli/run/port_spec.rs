@@ -8,7 +8,7 @@ use onex_types::ids::{Invalid, Name, Port, Token};
 
 use crate::{
     cli::{parse, variables},
-    protocol::port::RequestedTransport,
+    protocol::port::{LeaseReply, RequestedTransport},
 };
 
 /// A `--port` option: the port that a command wants.
@@ -53,6 +53,15 @@ impl PortSpec {
                 self.variable()
             )),
             None => None,
+        }
+    }
+
+    /// Its name, where it has one, and what was leased for it.
+    pub(super) fn with(&self, lease: &LeaseReply) -> String {
+        let port = format!("{}/{}", lease.port, lease.transport);
+        match &self.name {
+            Some(name) => format!("{name}: {port}"),
+            None => port,
         }
     }
 

@@ -27,6 +27,16 @@ pub(super) struct Came {
     pub(super) to_both: bool,
 }
 
+impl Came {
+    /// Whether it asks a program to end, as most take it.
+    pub(super) fn asks_to_end(self) -> bool {
+        matches!(
+            self.signal,
+            Signal::HUP | Signal::INT | Signal::QUIT | Signal::TERM
+        )
+    }
+}
+
 /// The signals from now on, but for those that this process was started with ignored: the command inherits that.
 pub(super) struct Signals(mpsc::Receiver<Came>);
 
@@ -48,6 +58,16 @@ impl Signals {
                 }
             })?;
         Ok(Self(receive))
+    }
+
+    /// The next one that asks to end; others that come before it are dropped.
+    pub(super) async fn next_to_end(&mut self) -> Signal {
+        loop {
+            let came = self.next().await;
+            if came.asks_to_end() {
+                return came.signal;
+            }
+        }
     }
 
     /// The next one.

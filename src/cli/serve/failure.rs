@@ -13,6 +13,9 @@ use crate::{
     registry::{StartError, settings::show_ranges},
 };
 
+/// The settings that a host's pool takes the place of.
+const POOL_SETTINGS: [&str; 2] = ["ports_default", "reserved_default"];
+
 /// A failure that has an exit code of its own, as with every command.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
@@ -84,10 +87,14 @@ pub(super) fn differing(error: anyhow::Error, given: &[(&'static str, String)]) 
         format!("{by} says {started}, and this registry has {stored} since its first start")
     });
     let each: Vec<String> = each.collect();
-    let text = format!(
+    let mut text = format!(
         "{}: all instances share that; leave it out, or give the same",
         each.join("; ")
     );
+    let mut settings = differences.iter().map(|differs| differs.setting.as_str());
+    if settings.any(|setting| POOL_SETTINGS.contains(&setting)) {
+        text.push_str(". `onex pool set HOST --ports RANGES` changes what is granted on one host");
+    }
     let exit = Exit::Usage;
     Explained { text, exit }.into()
 }

@@ -12,3 +12,4 @@ pub(super) use derived::{DerivedStreams, Entries, applied_channels};
 pub(super) use host_names::HostNames;
 pub(super) use named::{Candidate, Target};
 pub(super) use publisher::{events_options, last_event};
+pub(super) use view::{unshown, view_options};

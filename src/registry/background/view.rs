@@ -47,6 +47,23 @@ pub(in crate::registry) fn view_options(
     (names, options)
 }
 
+/// How many records the view is to show, and has no message of.
+pub(in crate::registry) fn unshown(
+    state: &State,
+    names: &BucketNames,
+    subjects: &[String],
+) -> usize {
+    let shown: BTreeSet<&str> = subjects
+        .iter()
+        .filter_map(|subject| names.key(subject))
+        .collect();
+    let records = state.slots_from(None).filter(|(key, _)| is_shown(key));
+    let missing = records.filter(|(key, _)| !shown.contains(key.to_string().as_str()));
+    missing
+        .filter(|(key, _)| Shown::of(state, key).is_some_and(|shown| shown.to_json().is_some()))
+        .count()
+}
+
 /// Writes the view while its instance is the named one.
 pub(in crate::registry) struct View {
     pub(in crate::registry) candidate: Candidate,

@@ -102,6 +102,7 @@ fn lease_view<'a>(
         protocol: &lease.protocol,
         labels: &lease.labels,
         ttl: own_ttl,
+        holder: lease.holder.as_deref(),
         granted_at: lease.granted_at,
         fencing_token: lease.fence,
         revision: slot.revision,
@@ -114,6 +115,7 @@ fn ended_view<'a>(key: &'a PortKey, cooldown: &'a Cooldown, revision: u64) -> En
         status: cooldown.how,
         requester_id: last.requester_id,
         name: last.name.as_ref(),
+        holder: last.holder.as_deref(),
         ended_at: cooldown.ended_at,
         free_at: (millis > 0).then(|| after(cooldown.ended_at, millis)),
         lease_id: last.lease_id,
@@ -144,7 +146,7 @@ fn forget_internals(object: &mut Json) {
 }
 
 fn live_view<'a>(node_id: &'a NodeId, live: &'a Live, slot: &Slot) -> LiveView<'a> {
-    let ended = live.ended;
+    let ended = live.ended.as_ref();
     let expires_at = after(slot.at, live.ttl.millis());
     LiveView {
         liveness: ended.map_or(LiveStatus::Online, |_| LiveStatus::Ended),

@@ -1,16 +1,24 @@
 //! What an engine is made with.
 
-use onex_core::{decide::Local, engine::Limits, record::Settings};
+use std::collections::BTreeSet;
+
+use onex_core::{
+    decide::Local,
+    engine::Limits,
+    record::{InstanceId, Settings},
+};
 use tokio::sync::mpsc;
 
-use crate::registry::{clock::Clock, high_water::HighWaterSources};
+use crate::registry::{clock::Clock, high_water::HighWaterSources, probing::Probing};
 
 use super::applied::Applied;
 
 /// What an engine is made with.
 pub(in crate::registry) struct Options {
-    /// What this instance knows of itself.
-    pub(in crate::registry) local: Local,
+    /// This start of this instance.
+    pub(in crate::registry) instance: InstanceId,
+    /// Has the ports of grants tried; nothing for who grants none.
+    pub(in crate::registry) probing: Option<Probing>,
     /// Sizes and times.
     pub(in crate::registry) limits: Limits,
     /// What the first entry of a log says, where there is none yet; none for who only looks at it.
@@ -23,4 +31,25 @@ pub(in crate::registry) struct Options {
     pub(in crate::registry) clock: Clock,
     /// Who are told of every entry.
     pub(in crate::registry) applied: Vec<mpsc::UnboundedSender<Applied>>,
+}
+
+impl Options {
+    /// What this instance knows of itself, as of now.
+    pub(super) fn local(&self) -> Local {
+        Local {
+            instance: self.instance,
+            probes: self
+                .probing
+                .as_ref()
+                .map_or_else(BTreeSet::new, Probing::hosts),
+        }
+    }
+
+    /// Waits until other hosts than before have their ports tried.
+    pub(super) async fn probes_change(&mut self) {
+        match &mut self.probing {
+            Some(probing) => probing.changed().await,
+            None => std::future::pending().await,
+        }
+    }
 }

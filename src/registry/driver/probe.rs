@@ -1,10 +1,11 @@
-//! Tries ports: few of them in the task that drives the engine, many away from it.
+//! Has the ports of grants tried: few of this host in the task that drives the engine, many away from it, and those of other
+//! hosts where they are.
 
-use onex_core::{command::Probed, engine::Input};
+use onex_core::engine::Input;
 use onex_types::{ids::LeaseId, key::PortKey, time::MonoMillis};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::super::{availability, clock::Clock};
+use super::super::probing::{Probing, Tried};
 
 /// Ports that are tried in one go, at most: it takes about as many times 20 µs.
 const PROBES_MAX: usize = 256;
@@ -22,68 +23,83 @@ pub(super) struct Probe {
 
 /// Tries ports.
 pub(super) struct Prober {
-    elsewhere: UnboundedSender<Probe>,
-    clock: Clock,
+    /// None where no ports are granted.
+    probing: Option<Probing>,
+    /// What is found out later.
+    found: UnboundedSender<Input>,
+    many: UnboundedSender<Probe>,
 }
 
 impl Prober {
     /// What it does not find out at once becomes an input.
-    pub(super) fn start(inputs: UnboundedSender<Input>, clock: Clock) -> Self {
-        let (elsewhere, probes) = unbounded_channel();
-        tokio::spawn(run(probes, inputs, clock));
-        Self { elsewhere, clock }
+    pub(super) fn start(found: UnboundedSender<Input>, probing: Option<Probing>) -> Self {
+        let (many, probes) = unbounded_channel();
+        if let Some(probing) = probing.clone() {
+            tokio::spawn(run(probes, found.clone(), probing));
+        }
+        Self {
+            probing,
+            found,
+            many,
+        }
     }
 
     /// What is found out at once.
     pub(super) fn probe(&self, probes: Vec<Probe>) -> Vec<Input> {
-        let ports: usize = probes.iter().map(|probe| probe.keys.len()).sum();
+        let Some(probing) = &self.probing else {
+            return Vec::new();
+        };
+        let is_here = |probe: &Probe| {
+            let host = probe.keys.first().map(|key| &key.host);
+            host.is_some_and(|host| probing.is_here(host))
+        };
+        let (here, elsewhere): (Vec<Probe>, Vec<Probe>) = probes.into_iter().partition(is_here);
+        for probe in elsewhere {
+            let (found, probing) = (self.found.clone(), probing.clone());
+            tokio::spawn(async move {
+                let tried = probing.try_elsewhere(probe.keys, probe.until).await;
+                let _ = found.send(input(probe.lease_id, tried));
+            });
+        }
+        let ports: usize = here.iter().map(|probe| probe.keys.len()).sum();
         if ports <= HERE_MAX {
-            let tried = probes.into_iter().map(|probe| tried(probe, self.clock));
+            let tried = here.into_iter().map(|probe| tried(probe, probing));
             return tried.collect();
         }
-        for probe in probes {
-            let _ = self.elsewhere.send(probe);
+        for probe in here {
+            let _ = self.many.send(probe);
         }
         Vec::new()
     }
 }
 
 /// Tries what comes until nobody asks any more.
-async fn run(mut probes: UnboundedReceiver<Probe>, inputs: UnboundedSender<Input>, clock: Clock) {
+async fn run(
+    mut probes: UnboundedReceiver<Probe>,
+    found: UnboundedSender<Input>,
+    probing: Probing,
+) {
     let mut chunk = Vec::new();
     while probes.recv_many(&mut chunk, PROBES_MAX).await > 0 {
-        let (chunk, inputs) = (std::mem::take(&mut chunk), inputs.clone());
+        let (chunk, found, probing) = (std::mem::take(&mut chunk), found.clone(), probing.clone());
         let done = tokio::task::spawn_blocking(move || {
             for probe in chunk {
-                let _ = inputs.send(tried(probe, clock));
+                let _ = found.send(tried(probe, &probing));
             }
         });
         let _ = done.await;
     }
 }
 
-/// What trying the ports of a grant said: bindable if all are.
-fn tried(probe: Probe, clock: Clock) -> Input {
-    let mut probed = Probed::Bindable;
-    let mut in_use = Vec::new();
-    for key in probe.keys {
-        let one = if clock.now().mono < probe.until {
-            availability::probe(&key)
-        } else {
-            Probed::Unknown
-        };
-        match one {
-            Probed::Bindable => {}
-            Probed::InUse => in_use.push(key),
-            Probed::Unknown => probed = Probed::Unknown,
-        }
-    }
-    if !in_use.is_empty() {
-        probed = Probed::InUse;
-    }
+fn tried(probe: Probe, probing: &Probing) -> Input {
+    input(probe.lease_id, probing.try_here(probe.keys, probe.until))
+}
+
+/// What trying the ports of a grant said, as the engine takes it.
+fn input(lease_id: LeaseId, tried: Tried) -> Input {
     Input::Probed {
-        lease_id: probe.lease_id,
-        probed,
-        in_use,
+        lease_id,
+        probed: tried.probed,
+        in_use: tried.in_use,
     }
 }

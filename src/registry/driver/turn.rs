@@ -101,13 +101,8 @@ impl<T: Send + 'static> Turn<T> {
         } = parts;
         let clock = options.clock;
         let (finds, found) = mpsc::unbounded_channel();
-        let prober = Prober::start(finds.clone(), clock);
-        let engine = Engine::new(
-            options.local.clone(),
-            options.limits.clone(),
-            loaded,
-            clock.now(),
-        );
+        let prober = Prober::start(finds.clone(), options.probing.clone());
+        let engine = Engine::new(options.local(), options.limits.clone(), loaded, clock.now());
         Self {
             engine,
             log,
@@ -230,6 +225,7 @@ impl<T: Send + 'static> Turn<T> {
                 }
             }
             Some(input) = self.found.recv() => self.inputs.push(input),
+            () = self.options.probes_change() => self.engine.local = self.options.local(),
             info = self.sizes.next() => self.take_sizes(&info),
             () = tokio::time::sleep(wake) => {}
             () = async { let _ = self.stopping.wait_for(|stop| *stop).await; }, if !is_stopping => {
@@ -435,9 +431,9 @@ impl<T: Send + 'static> Turn<T> {
             doubt::read_again(&mut self.log, &self.store, applied, high_water, clock).await?;
         let now = clock.now();
         self.reads.replace(&loaded, now.mono);
-        let Options { local, limits, .. } = &self.options;
+        let limits = self.options.limits.clone();
         self.doubt = Doubt::default();
-        self.engine = Engine::new(local.clone(), limits.clone(), loaded, now);
+        self.engine = Engine::new(self.options.local(), limits, loaded, now);
         self.inputs.clear();
         self.begin();
         Ok(())

@@ -1,14 +1,18 @@
 //! What each endpoint does: from a request to a command, or to what readers see; and from there to a reply.
 
+mod admin;
 mod buses;
 mod calls;
 mod describe;
+mod explain;
 mod node_life;
 mod node_tools;
 mod nodes;
 mod pages;
 mod parse;
+mod pools;
 mod ports;
+mod rebind;
 mod trust;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
@@ -88,6 +92,7 @@ pub(super) async fn run(intake: Arc<Intake>, mut in_flight: InFlight, message: M
     intake.replies.answer(in_flight, answer).await;
 }
 
+#[expect(clippy::too_many_lines, reason = "one table")]
 async fn answer(
     intake: &Intake,
     in_flight: &mut InFlight,
@@ -99,6 +104,10 @@ async fn answer(
             let request = parse(intake, endpoint, message)?;
             ports::heartbeat_several(intake, in_flight, request).await
         }
+        Endpoint::PortRebind => {
+            let request = parse(intake, endpoint, message)?;
+            rebind::rebind(intake, in_flight, request).await
+        }
         Endpoint::PortList => {
             let request = parse(intake, endpoint, message)?;
             pages::list(intake, in_flight, request, queries::leases).await
@@ -107,9 +116,21 @@ async fn answer(
             let request = parse(intake, endpoint, message)?;
             pages::resolve(intake, in_flight, message, request).await
         }
+        Endpoint::PortExplain => {
+            let request = parse(intake, endpoint, message)?;
+            explain::explain(intake, in_flight, request).await
+        }
         Endpoint::PoolList => {
             let request = parse(intake, endpoint, message)?;
             pages::list(intake, in_flight, request, queries::pools).await
+        }
+        Endpoint::PoolSet => {
+            let request = parse(intake, endpoint, message)?;
+            pools::set(intake, in_flight, request).await
+        }
+        Endpoint::PoolDelete => {
+            let request = parse(intake, endpoint, message)?;
+            pools::delete(intake, in_flight, request).await
         }
         Endpoint::NodeRegister => nodes::register(intake, in_flight, message).await,
         Endpoint::NodeList => {
@@ -145,6 +166,22 @@ async fn answer(
                 queries::trust(catalog, &request.node_id)
             };
             pages::one(intake, in_flight, request, make).await
+        }
+        Endpoint::AdminPortRevoke => {
+            let request = parse(intake, endpoint, message)?;
+            admin::revoke(intake, in_flight, request).await
+        }
+        Endpoint::AdminPortUnquarantine => {
+            let request = parse(intake, endpoint, message)?;
+            admin::unquarantine(intake, in_flight, request).await
+        }
+        Endpoint::AdminHostForget => {
+            let request = parse(intake, endpoint, message)?;
+            admin::forget_host(intake, in_flight, request).await
+        }
+        Endpoint::AdminNodeEvict => {
+            let request = parse(intake, endpoint, message)?;
+            admin::evict(intake, in_flight, request).await
         }
         Endpoint::Describe => {
             let request = parse(intake, endpoint, message)?;

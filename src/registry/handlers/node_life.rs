@@ -64,6 +64,7 @@ pub(super) fn deregister(parsed: Parsed<DeregisterRequest>) -> Plan {
             let ended = known
                 .live
                 .ended
+                .as_ref()
                 .ok_or_else(|| Error::new(ErrorCode::Internal, "the node goes on"))?;
             to_bytes(&DeregisterReply {
                 epoch: known.live.epoch,

@@ -102,7 +102,7 @@ pub(super) async fn found<R>(
 }
 
 /// What readers see.
-fn read<R>(
+pub(super) fn read<R>(
     intake: &Intake,
     make: impl FnOnce(Catalog<'_>) -> Result<R, Error>,
 ) -> Result<R, Error> {

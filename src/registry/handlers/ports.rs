@@ -1,6 +1,6 @@
 //! `port.lease`, `port.heartbeat`, `port.release`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -190,9 +190,10 @@ pub(super) fn release(parsed: Parsed<ReleaseRequest>) -> Plan {
                 lease_id,
                 status: match how {
                     LeaseEnd::Released => EndStatus::Released,
-                    LeaseEnd::Expired | LeaseEnd::InUse | LeaseEnd::Superseded => {
-                        EndStatus::Expired
-                    }
+                    LeaseEnd::Expired
+                    | LeaseEnd::InUse
+                    | LeaseEnd::Superseded
+                    | LeaseEnd::Revoked => EndStatus::Expired,
                 },
                 released_at: at,
                 revision,
@@ -294,6 +295,10 @@ fn grant_request(
         exact,
         name: request.name,
         labels,
+        holder: request
+            .holder
+            .filter(|holder| !holder.is_silent())
+            .map(Arc::new),
         requested_at: request.requested_at,
         request: request_id,
     })

@@ -19,6 +19,7 @@ use crate::{
         own_host::OwnHost,
         pause::PauseDetector,
         peers::Peers,
+        probing::Probing,
         queries::Texts,
         request::{Completion, InFlight, Replies},
     },
@@ -45,6 +46,8 @@ pub(in crate::registry) struct Intake {
     pub(in crate::registry) registry: Registry,
     /// The other instances.
     pub(in crate::registry) peers: Peers,
+    /// Has ports tried.
+    pub(in crate::registry) probing: Probing,
     /// Descriptions of tools.
     pub(in crate::registry) texts: Texts,
     pub(in crate::registry) driver: Driver<Completion>,

@@ -73,7 +73,7 @@ impl<'a> Catalog<'a> {
             ttl: live.ttl,
             registered_at: live.registered_at,
             renewed_at: view.slot.at,
-            ended: live.ended.map(|ended| (ended.how, ended.at)),
+            ended: live.ended.as_ref().map(|ended| (ended.how, ended.at)),
             left: view.left(self.now),
             health: live.health.as_ref(),
         }

@@ -26,10 +26,9 @@ pub(in crate::registry) fn lease_reply(held: &Held, revision: u64, now: MonoMill
         lease,
         ttl,
         renewed_at,
-        since,
         ..
     } = held;
-    let left = ttl.millis().saturating_sub(now.since(*since));
+    let left = held.left(now);
     let lasts = SignedDuration::from_secs(ttl.seconds().into());
     LeaseReply {
         lease_id: lease.lease_id,
@@ -46,6 +45,7 @@ pub(in crate::registry) fn lease_reply(held: &Held, revision: u64, now: MonoMill
         name: lease.name.clone(),
         labels: lease.labels.clone(),
         ttl: *ttl,
+        holder: lease.holder.clone(),
         requested_at: lease.requested_at,
         granted_at: lease.granted_at,
         expires_at: renewed_at.saturating_add(lasts).unwrap_or(*renewed_at),

@@ -177,6 +177,7 @@ pub(in crate::registry) fn item(catalog: Catalog<'_>, node: &CatalogNode<'_>) ->
         ended: node.ended.map(|(how, _)| match how {
             Ended::Deregistered => NodeEnd::Deregistered,
             Ended::Expired => NodeEnd::Expired,
+            Ended::Evicted => NodeEnd::Evicted,
         }),
         expires_in_ms: if node.is_live() { node.left } else { 0 },
         tools: registration.tools.len(),

@@ -33,17 +33,21 @@ pub(in crate::registry) fn pools(
         .take(limit)
         .map(|((host, transport), pool)| {
             last = Some(format!("{}.{transport}", escape(host.as_str())));
-            let (ranges, counts) = (state.ranges(host), pool.counts());
+            let (own, counts) = (state.ranges(host), pool.counts());
+            let ports = own.ports(*transport);
             PoolItem {
                 host: host.clone(),
                 transport: *transport,
-                ranges: ranges.ranges.iter().copied().map(Into::into).collect(),
-                reserved: ranges.reserved.iter().copied().map(Into::into).collect(),
+                ranges: ports.ranges.iter().copied().map(Into::into).collect(),
+                reserved: ports.reserved.iter().copied().map(Into::into).collect(),
                 capacity: counts.capacity,
                 held: counts.held,
+                held_outside: pool.held_outside(),
                 resting: counts.resting,
                 quarantined: counts.quarantined,
                 free: counts.free,
+                description: own.description.clone(),
+                revision: state.pool_revision(host),
             }
         })
         .collect();

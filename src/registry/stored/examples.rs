@@ -12,7 +12,7 @@ pub(super) fn leased_port() -> Value {
     json!({
         "status": "active", "requester_id": REQUESTER, "name": "api", "expires_at": "2026-11-22T10:05:07.600Z",
         "lease_id": LEASE, "host": "build-7", "transport": "tcp", "ports": [20_017], "protocol": "http", "ttl": 60,
-        "granted_at": TIME, "fencing_token": 4_711, "revision": 4_711,
+        "holder": {"user": "ana", "host": "build-7", "pid": 4_711, "command": "pytest"}, "granted_at": TIME, "fencing_token": 4_711, "revision": 4_711,
     })
 }
 

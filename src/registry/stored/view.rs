@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use onex_core::{node, record::LeaseEnd};
-use onex_types::ids::{
-    Host, Label, LeaseId, Name, NodeId, Port, RequesterId, Token, Transport, Ttl,
+use onex_types::{
+    holder::Holder,
+    ids::{Host, Label, LeaseId, Name, NodeId, Port, RequesterId, Token, Transport, Ttl},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,9 @@ pub struct LeaseView<'a> {
     /// Seconds that it lasts without a heartbeat. Absent where `expires_at` is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Ttl>,
+    /// What the holder says of itself; absent where it says nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<&'a Holder>,
     /// When it was granted.
     #[serde(serialize_with = "time::serialize")]
     pub granted_at: Timestamp,
@@ -89,6 +93,9 @@ pub struct EndedView<'a> {
     /// That lease's name; absent where it had none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<&'a Name>,
+    /// What that holder said of itself; absent where it said nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<&'a Holder>,
     /// When that lease ended.
     #[serde(serialize_with = "time::serialize")]
     pub ended_at: Timestamp,

@@ -183,7 +183,9 @@ impl Keeper {
             let begun = if may_go_on {
                 serving.from(self.resumed(registration)).await
             } else {
-                serving.from(self.requests.register()).await
+                serving
+                    .from(self.requests.register(Some(registration)))
+                    .await
             };
             let error = match begun {
                 Ok(begun) => return Ok(begun),

@@ -85,6 +85,43 @@ impl Life {
         }
     }
 
+    /// Gets another port for the leased port of that name, which cannot be used because another program uses it; which. Stop using the one before
+    /// first: nobody gets it for a minute, or for the node's TTL if that is longer, and then anybody may.
+    ///
+    /// The new one is the node's from now on, in [`port`](Self::port) and [`ports`](Self::ports), and is asked for in its next
+    /// lives. Where the port was announced, others are told of the new one in its place at once, there and in the addresses of
+    /// buses that name the port: [`listen`](Self::listen) on it next. That also announces anew the buses whose address names
+    /// it otherwise.
+    ///
+    /// The same as [`listen`](Self::listen) goes for errors; [`Error::Unfit`] also where only that port will do. After an
+    /// error, and when the returned future is dropped, the node may have another port already: call it again, which is then
+    /// the same request.
+    pub async fn rebind(&self, name: &str) -> Result<Port, Error> {
+        let Leased { name, lease, .. } = self.leased(name).ok_or_else(|| no_such_port(name))?;
+        if !self.requests.may_change(&name) {
+            let message = format!(
+                "{} is the only one that will do for {name}: without `exact` there may be another one",
+                lease.port
+            );
+            return Err(Error::unfit("/inbound_ports/port", message));
+        }
+        tokio::select! {
+            rebound = self.another_of_the_lease(&name) => rebound,
+            why = self.over() => Err(Error::Over(why)),
+        }
+    }
+
+    async fn another_of_the_lease(&self, name: &Name) -> Result<Port, Error> {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let rebound = self.requests.rebind(&self.registration, name, self.until());
+            match rebound.await {
+                Ok(port) => return Ok(port),
+                Err(error) => patience(error, &mut pause).await?,
+            }
+        }
+    }
+
     async fn listen_on(&self, name: &str, address: IpAddr) -> Result<TcpListener, Error> {
         let Leased { name, lease, .. } = self.leased(name).ok_or_else(|| no_such_port(name))?;
         let mut lease = lease;

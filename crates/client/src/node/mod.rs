@@ -90,7 +90,7 @@ impl Node {
         let mut serving = Serving::new(&requests);
         let mut pause = keeper::PAUSE_FIRST;
         let (registration, tenure) = loop {
-            match serving.from(requests.register()).await {
+            match serving.from(requests.register(None)).await {
                 Ok(begun) => break begun,
                 Err(error) if error.retryable() => pause = wait(&error, pause).await,
                 Err(error) => return Err(error),

@@ -1,7 +1,7 @@
 //! Registers and deregisters a node: what is asked of the registry, in which order.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -13,11 +13,12 @@ use onex_protocol::{
     port::{LeaseReply, LeaseRequest, ReleaseReply, ReleaseRequest},
     warning::Warning,
 };
-use onex_types::ids::{Invalid, LeaseId, Name, Ttl};
+use onex_types::ids::{Invalid, LeaseId, Name, Port, Ttl};
 
 use crate::{
     BootTime, Client, Ending, Error,
     keep::fresh,
+    rebind::{Rebinding, is_settled},
     tenure::{Asked, Tenure},
 };
 
@@ -42,23 +43,50 @@ pub(super) struct Leased {
     pub(super) lease: LeaseReply,
     /// Whether it is listened on, so that others may know of it.
     open: bool,
+    /// One of which it is not known what came of it.
+    rebinding: Option<Rebinding>,
+    /// Whether it has, or had in an earlier life, another port than the one that was leased for it: that one could not be
+    /// used.
+    is_rebound: bool,
 }
 
 impl Registration {
     pub(super) fn ports(&self) -> Vec<Leased> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Leased>> {
         // What is in there is whole at every moment.
-        self.ports
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the port of that name.
     fn change(&self, name: &Name, change: impl Fn(&mut Leased)) {
-        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ports = self.lock();
         for port in ports.iter_mut().filter(|port| port.name == *name) {
             change(port);
         }
+    }
+
+    /// The lease of the port of that name, and what rebinds it: as it was begun before, where it is not known what came of that.
+    fn rebinding(&self, name: &Name) -> Result<(LeaseReply, Rebinding), Error> {
+        let mut ports = self.lock();
+        let port = ports.iter_mut().find(|port| port.name == *name);
+        let port = port.ok_or_else(|| no_such_port(name.as_str()))?;
+        let rebinding = match port.rebinding {
+            Some(begun) => begun,
+            None => Rebinding::of(&port.lease, port.lease.port)?,
+        };
+        port.rebinding = Some(rebinding);
+        Ok((port.lease.clone(), rebinding))
+    }
+
+    /// The port to ask for in the life after this one, where the one that the plan prefers could not be used.
+    fn preferred_next(&self, name: &Name) -> Option<Port> {
+        let ports = self.lock();
+        let port = ports.iter().find(|port| port.name == *name);
+        port.filter(|port| port.is_rebound)
+            .map(|port| port.lease.port)
     }
 
     /// The same life, that was thought to be over.
@@ -81,9 +109,12 @@ pub(super) struct NodeRequests {
 }
 
 impl NodeRequests {
-    /// Begins a life: the node, its ports, and its buses but those that wait for a port. What was done of it is taken
-    /// back if something fails.
-    pub(super) async fn register(&self) -> Result<(Registration, Tenure), Error> {
+    /// Begins a life, the one after `before`: the node, its ports, and its buses but those that wait for a port. What was
+    /// done of it is taken back if something fails.
+    pub(super) async fn register(
+        &self,
+        before: Option<&Registration>,
+    ) -> Result<(Registration, Tenure), Error> {
         let asked = Asked::now(fresh());
         let ttl = self.plan.request.ttl.unwrap_or(Ttl::DEFAULT);
         let until = asked.sent + Duration::from_millis(ttl.millis());
@@ -98,7 +129,7 @@ impl NodeRequests {
         let (grace, now) = (self.plan.grace, BootTime::now());
         let tenure = Tenure::granted(asked, reply.ttl, reply.revision, grace, now);
         let epoch = reply.epoch;
-        match self.lease_and_announce(reply, tenure).await {
+        match self.lease_and_announce(reply, tenure, before).await {
             Ok(begun) => Ok(begun),
             Err(error) => {
                 // As well as it can be done: it ends by itself.
@@ -112,14 +143,22 @@ impl NodeRequests {
         &self,
         reply: RegisterReply,
         tenure: Tenure,
+        before: Option<&Registration>,
     ) -> Result<(Registration, Tenure), Error> {
         let mut ports = Vec::new();
         for port in &self.plan.ports {
-            let lease = self.lease(port, &port.request, tenure.until()).await?;
+            let rebound = before.and_then(|before| before.preferred_next(&port.name));
+            let request = LeaseRequest {
+                preferred_port: rebound.or(port.request.preferred_port),
+                ..port.request.clone()
+            };
+            let lease = self.lease(port, &request, tenure.until()).await?;
             ports.push(Leased {
                 name: port.name.clone(),
                 lease,
                 open: false,
+                rebinding: None,
+                is_rebound: rebound.is_some(),
             });
         }
         let mut registration = Registration {
@@ -156,7 +195,7 @@ impl NodeRequests {
     ) -> Result<LeaseReply, Error> {
         let request = LeaseRequest {
             request_id: Some(fresh()),
-            ..request.clone()
+            ..self.client.with_own_holder(request)
         };
         tracing::debug!(port = %port.name, "leasing a port");
         self.client
@@ -201,8 +240,35 @@ impl NodeRequests {
         registration.change(name, |port| {
             port.lease.clone_from(&lease);
             port.open = false;
+            port.rebinding = None;
         });
         Ok(lease)
+    }
+
+    /// Another port for the lease of the one of that name. Where that was announced the registry changes it itself.
+    pub(super) async fn rebind(
+        &self,
+        registration: &Registration,
+        name: &Name,
+        until: BootTime,
+    ) -> Result<Port, Error> {
+        let (lease, rebinding) = registration.rebinding(name)?;
+        let rebound = self.client.rebound(&lease, rebinding, until).await;
+        if is_settled(&rebound) {
+            registration.change(name, |port| {
+                port.rebinding = port.rebinding.filter(|begun| *begun != rebinding);
+            });
+        }
+        let (lease, new) = rebound?;
+        registration.change(name, |port| {
+            // Another lease may have taken its place meanwhile.
+            let is_its = port.lease.lease_id == lease.lease_id;
+            if is_its && port.lease.revision <= lease.revision {
+                port.lease.clone_from(&lease);
+                port.is_rebound = true;
+            }
+        });
+        Ok(new)
     }
 
     /// Says that the port of that name is listened on, and the buses that are reached there.

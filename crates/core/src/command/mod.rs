@@ -1,5 +1,7 @@
 //! What a registry can be asked to do, and what it can say to that.
 
+mod answer;
+mod held_by;
 mod refusal;
 
 use std::sync::Arc;
@@ -7,30 +9,30 @@ use std::sync::Arc;
 use jiff::Timestamp;
 pub use onex_types::bound_names as bounds;
 use onex_types::{
+    holder::Holder,
     ids::{
-        CommandId, ExecutionId, Host, Label, LeaseId, Name, Port, RequesterId, Token, Transport,
-        Ttl,
+        CommandId, ExecutionId, Host, Label, LeaseId, Name, NodeId, Port, Reason, RequesterId,
+        Token, Transport, Ttl,
     },
     key::PortKey,
-    time::MonoMillis,
 };
 
 use uuid::Uuid;
 
+pub use answer::{Answer, Held, Outcome, Probed};
+pub use held_by::{FullPool, HeldBy, NextFree};
 pub use refusal::{Refusal, Unavailable};
 
 use crate::{
-    call::{BeginCall, CallOutcome, EndCall, ExecutionEnd, Provider},
-    execution::{Call, Run},
+    call::{BeginCall, EndCall, ExecutionEnd, Provider},
+    execution::Run,
     host_record::TellHost,
     key::Key,
-    lease::{Lease, LeaseEnd},
     node_command::{
-        DeregisterBus, DeregisterTool, Heartbeat, NodeAnswer, NodeClaim, OwnerRequest, Register,
-        RegisterBus, RegisterTool, TrustAnswer, TrustReport,
+        DeregisterBus, DeregisterTool, Heartbeat, NodeClaim, OwnerRequest, Register, RegisterBus,
+        RegisterTool, TrustReport,
     },
-    node_record::Bus,
-    record::{HostPool, InstanceId, Record, Store},
+    record::{InstanceId, PoolPorts, Record, Store},
     record_parts::Request,
     settings::Settings,
 };
@@ -116,11 +118,24 @@ pub enum Action {
         read: Option<u64>,
     },
     /// Set or change a host's port ranges.
-    SetPool(Host, Box<HostPool>),
+    SetPool(Box<SetPool>),
     /// A host has the default ranges again.
-    DeletePool(Host),
+    DeletePool {
+        /// Which.
+        host: Host,
+        /// The revision that its ranges must be of; none for whatever there is.
+        expected_revision: Option<u64>,
+    },
+    /// Take a lease away from its holder.
+    Revoke(Box<Revoke>),
+    /// Let a port that is quarantined be granted again.
+    Unquarantine(Box<Unquarantine>),
+    /// End a node, whoever registered it.
+    Evict(Box<Evict>),
     /// Forget the ports of a host on which nothing has happened for the retention time.
     ForgetHost(Host),
+    /// Forget all that is known of a host on which nothing is.
+    RemoveHost(Box<RemoveHost>),
     /// Say what a host is called.
     TellHost(Box<TellHost>),
     /// A machine is served under another host from now on, unless another instance than `said_by` has spoken for it since.
@@ -184,6 +199,21 @@ pub enum Action {
     Report(Box<TrustReport>),
 }
 
+/// A host's port ranges as they are to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SetPool {
+    /// Whose.
+    pub host: Host,
+    /// In that port space only; none for both.
+    pub transport: Option<Transport>,
+    /// What is granted there.
+    pub ports: PoolPorts,
+    /// For people.
+    pub description: Option<String>,
+    /// The revision that its ranges must be of, 0 where it must have none of its own; none for whatever there is.
+    pub expected_revision: Option<u64>,
+}
+
 /// What the first entry of a log says, and what an instance was started with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Genesis {
@@ -233,7 +263,10 @@ impl Action {
             | Self::DeregisterTool(_)
             | Self::DeregisterBus(_)
             | Self::EndCall(_)
-            | Self::EndRun(_) => Class::Upkeep,
+            | Self::EndRun(_)
+            | Self::Revoke(_)
+            | Self::Unquarantine(_)
+            | Self::Evict(_) => Class::Upkeep,
             Self::Find(_) | Self::FindCall(_) | Self::ReadIndex => Class::Question,
             Self::Genesis(_)
             | Self::AcceptRestore { .. }
@@ -241,9 +274,10 @@ impl Action {
             | Self::EndQuiet
             | Self::RaiseFormat(_)
             | Self::SetSettings { .. }
-            | Self::SetPool(..)
-            | Self::DeletePool(_)
+            | Self::SetPool(_)
+            | Self::DeletePool { .. }
             | Self::ForgetHost(_)
+            | Self::RemoveHost(_)
             | Self::TellHost(_)
             | Self::RenameHost { .. }
             | Self::Expire(_)
@@ -285,6 +319,8 @@ pub struct GrantRequest {
     pub name: Option<Name>,
     /// For finding it.
     pub labels: Vec<Label>,
+    /// What the holder says of itself.
+    pub holder: Option<Arc<Holder>>,
     /// When the caller says that it asked.
     pub requested_at: Option<Timestamp>,
     /// Makes retries idempotent.
@@ -292,18 +328,6 @@ pub struct GrantRequest {
 }
 
 impl GrantRequest {
-    /// That the pool has not what is asked for, and when it may have it, in milliseconds.
-    pub(crate) fn exhausted(&self, retry_after_ms: u64) -> Refusal {
-        Refusal::Exhausted {
-            host: self.host.clone(),
-            transport: self.transport,
-            both: self.both,
-            count: self.count,
-            contiguous: self.contiguous,
-            retry_after_ms,
-        }
-    }
-
     /// The port spaces, the first one first.
     pub fn transports(&self) -> Vec<Transport> {
         let others = Transport::ALL.into_iter();
@@ -321,8 +345,57 @@ pub struct Rebind {
     pub lease_id: LeaseId,
     /// The port that it gives up. Nobody gets it for a while: another program is using it.
     pub port: Port,
+    /// Why, for people.
+    pub reason: Option<Reason>,
     /// Makes retries idempotent.
     pub request: Option<Request>,
+}
+
+/// A lease that is taken away from its holder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Revoke {
+    /// Which.
+    pub lease: RevokedLease,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Which lease is taken away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RevokedLease {
+    /// That one.
+    Id(LeaseId),
+    /// Whichever has that port.
+    Of(PortKey),
+}
+
+/// A port that is quarantined no longer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unquarantine {
+    /// Which.
+    pub port: PortKey,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A host that is forgotten.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemoveHost {
+    /// Which.
+    pub host: Host,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A node that an administrator ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evict {
+    /// Which.
+    pub node_id: NodeId,
+    /// Only that life of it.
+    pub epoch: Option<u64>,
+    /// Why.
+    pub reason: Reason,
 }
 
 /// An execution without a request id that has ended.
@@ -349,84 +422,4 @@ pub struct Rollback {
     pub tried: usize,
     /// Those of its ports that another program uses; empty for all of them.
     pub in_use: Vec<PortKey>,
-}
-
-/// What came of a command, true at that revision.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// The revision.
-    pub revision: u64,
-    /// What.
-    pub result: Result<Answer, Refusal>,
-}
-
-/// What was done, or found.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    /// This lease is live.
-    Lease(Held),
-    /// This lease has ended.
-    Ended {
-        /// Which.
-        lease_id: LeaseId,
-        /// How.
-        how: LeaseEnd,
-        /// When, for people.
-        at: Timestamp,
-    },
-    /// The call has begun, with an execution of this command's id: whoever asked for it executes it, nobody else does,
-    /// and this is answered once.
-    Begun(Arc<Call>),
-    /// The same request has begun this call before: it is under way, or has ended.
-    Call(Arc<Call>),
-    /// That execution has ended, with the outcome that counts: another one than was reported if its time was up before.
-    ExecutionEnded {
-        /// Which.
-        execution_id: ExecutionId,
-        /// What came of it.
-        outcome: CallOutcome,
-    },
-    /// What was asked for is so.
-    Done,
-    /// This is the node.
-    Node(Box<NodeAnswer>),
-    /// This is the bus; none where it has ended since the same request announced it.
-    Bus(Option<Arc<Bus>>),
-    /// This is what validators say of a node.
-    Trust(Box<TrustAnswer>),
-    /// The node's tools are as was asked for.
-    Tools {
-        /// The contract of the tool that was named with a version; none where there is no such tool any more.
-        contract_hash: Option<String>,
-    },
-}
-
-/// A live lease.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Held {
-    /// The key of its record.
-    pub key: PortKey,
-    /// The lease.
-    pub lease: Arc<Lease>,
-    /// How long it lasts without a renewal: of a lease that belongs to a node, the node's TTL.
-    pub ttl: Ttl,
-    /// When it was granted or last renewed, for people.
-    pub renewed_at: Timestamp,
-    /// Since when its TTL counts, by this instance's clock.
-    pub since: MonoMillis,
-    /// Whether its port was found bindable just after the grant.
-    pub verified: bool,
-    /// Whether it was granted just now on a host that nobody has named before.
-    pub is_first_on_host: bool,
-}
-
-/// What trying to bind a port said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Probed {
-    /// It can be bound.
-    Bindable,
-    /// Another program has it.
-    InUse,
-    /// It could not be tried.
-    Unknown,
 }

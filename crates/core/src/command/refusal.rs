@@ -1,11 +1,19 @@
 //! Why a command changes nothing.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use onex_types::ids::{BusId, Host, LeaseId, NodeId, Port, RequestId, Token, Transport};
+use onex_types::{
+    ids::{BusId, Host, LeaseId, NodeId, Port, Reason, RequestId, Token, Transport},
+    key::PortKey,
+    span,
+};
 
-use super::bounds;
-use crate::{node::EPOCH_NAMED_MAX, settings::SettingDiffers};
+use super::{FullPool, HeldBy, bounds};
+use crate::{
+    node::EPOCH_NAMED_MAX,
+    pool::{Counts, PortState},
+    settings::SettingDiffers,
+};
 
 /// Why nothing was done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,15 +34,87 @@ pub enum Refusal {
     /// The lease has ended and is still remembered.
     #[error("lease {}, of port {}, has ended", .0.0, .1)]
     LeaseExpired(LeaseId, Port),
+    /// The lease was taken away from its holder, and is still remembered.
+    #[error("lease {}, of port {port}, was revoked: {reason}", .lease_id.0)]
+    LeaseRevoked {
+        /// Which.
+        lease_id: LeaseId,
+        /// The port of its record.
+        port: Port,
+        /// Why.
+        reason: Reason,
+    },
+    /// Nobody has that port.
+    #[error("nobody holds {} port {} of host {}", .0.transport, .0.port, .0.host)]
+    NobodyHolds(PortKey),
+    /// A lease that ends with a node is not taken away without it: its holder counts on it as long as the node lives.
+    #[error(
+        "lease {}, of port {port}, ends with node {node_id}, which holds it as long as it lives: evict the node",
+        .lease_id.0
+    )]
+    LeaseOfNode {
+        /// Which lease.
+        lease_id: LeaseId,
+        /// Its port.
+        port: Port,
+        /// The node.
+        node_id: NodeId,
+    },
+    /// The port is not quarantined, and cannot be granted all the same.
+    #[error("port {port} is not quarantined: it {why}{}", for_another(*left_ms))]
+    NotQuarantined {
+        /// Which.
+        port: Port,
+        /// What it is.
+        why: Unavailable,
+        /// How long that lasts, in milliseconds, where time ends it.
+        left_ms: Option<u64>,
+    },
+    /// The port was given up for another one a moment ago.
+    #[error(
+        "port {port} was given up for another one, and its holder may not know that yet: it is not granted for another {}",
+        roughly(*left_ms)
+    )]
+    GivenUp {
+        /// Which.
+        port: Port,
+        /// How long its holder may count on it, in milliseconds.
+        left_ms: u64,
+    },
+    /// Something is on a host that was to be forgotten.
+    #[error("host {host} is in use: {what}")]
+    HostInUse {
+        /// Which.
+        host: Host,
+        /// What is there, by name.
+        what: String,
+    },
     /// There is no such lease, and none is remembered.
     #[error("there is no lease {}", .0.0)]
     LeaseNotFound(LeaseId),
     /// The lease is somebody else's.
-    #[error("lease {}, of port {}, belongs to another requester", .0.0, .1)]
-    NotHolder(LeaseId, Port),
+    #[error("lease {}, of port {port}, belongs to another requester: {}", .lease_id.0, .by.whose())]
+    NotHolder {
+        /// Which.
+        lease_id: LeaseId,
+        /// Its port.
+        port: Port,
+        /// Whose it is.
+        by: Box<HeldBy>,
+    },
     /// The host has no pool, and new ones are not allowed.
     #[error("there is no pool for host {0}")]
     PoolNotFound(Host),
+    /// A host's pool was changed since it was read.
+    #[error("{}", pool_changed(host, *expected, *present))]
+    PoolChanged {
+        /// The host.
+        host: Host,
+        /// The revision that its pool was expected to be of.
+        expected: u64,
+        /// The one that it is of; 0 where it has none of its own.
+        present: u64,
+    },
     /// A name or address of several hosts.
     #[error("{host:?} is a name or address of several hosts", host = .host.as_str())]
     HostAmbiguous {
@@ -77,12 +157,16 @@ pub enum Refusal {
     #[error("the lease does not hold port {0}")]
     PortNotHeld(Port),
     /// The one port that will do cannot be had.
-    #[error("port {port} {why}")]
+    #[error("{}", unavailable(*port, *why, by.as_deref(), *expires_in_ms))]
     PortUnavailable {
         /// Which.
         port: Port,
         /// Why not.
         why: Unavailable,
+        /// Who holds it, if somebody does.
+        by: Option<Box<HeldBy>>,
+        /// When that ends if nothing happens before, in milliseconds; none where no time ends it.
+        expires_in_ms: Option<u64>,
     },
     /// A new life's epoch is above the bound.
     #[error(
@@ -109,6 +193,16 @@ pub enum Refusal {
         node_id: NodeId,
         /// The epoch of its last life.
         last: u64,
+    },
+    /// An administrator ended that life of the node.
+    #[error("node {node_id} was evicted, in epoch {last}: {reason}")]
+    Evicted {
+        /// Which node.
+        node_id: NodeId,
+        /// The epoch of that life, its last one.
+        last: u64,
+        /// Why.
+        reason: Reason,
     },
     /// The node is somebody else's.
     #[error("node {0} belongs to another requester")]
@@ -173,7 +267,7 @@ pub enum Refusal {
     #[error("the registration of node {0} with its tools is larger than {1} bytes")]
     NodeTooLarge(NodeId, usize),
     /// No port can be had now.
-    #[error("{}", no_port(host, *transport, *both, *count, *contiguous))]
+    #[error("{}{}", no_port(host, *transport, *both, *count, *contiguous), full(pool, *transport))]
     Exhausted {
         /// The host.
         host: Host,
@@ -187,6 +281,8 @@ pub enum Refusal {
         contiguous: bool,
         /// When one may be, in milliseconds.
         retry_after_ms: u64,
+        /// What the pool is like, in the first of the port spaces.
+        pool: Box<FullPool>,
     },
     /// So many requests were granted that none of them can be forgotten yet.
     #[error("too many requests are remembered; ask again in a moment")]
@@ -238,7 +334,7 @@ fn ended_count(what: &str) -> &'static str {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {
     /// Somebody holds it.
-    #[error("is held by another lease")]
+    #[error("is held")]
     Held,
     /// It is resting.
     #[error("is cooling down: its last holder may still count on it")]
@@ -257,12 +353,79 @@ pub enum Unavailable {
     InUse,
 }
 
+/// How long it lasts.
+fn for_another(left_ms: Option<u64>) -> String {
+    left_ms.map_or_else(String::new, |left| {
+        format!(" for another {}. Nothing ends that sooner", roughly(left))
+    })
+}
+
+/// Why that port cannot be had.
+fn unavailable(
+    port: Port,
+    why: Unavailable,
+    by: Option<&HeldBy>,
+    expires_in_ms: Option<u64>,
+) -> String {
+    let is = by.map_or_else(
+        || why.to_string(),
+        |by| format!("is held by {}", by.whose()),
+    );
+    let left = match (why, expires_in_ms) {
+        (_, None) => "",
+        (Unavailable::Held, Some(0)) => ", and the lease is about to end",
+        (Unavailable::Held, Some(left)) => {
+            &format!(" for another {}, unless it is renewed before", spoken(left))
+        }
+        (_, Some(left)) => &format!("; it can be had in {}", spoken(left)),
+    };
+    format!("port {port} {is}{left}")
+}
+
+/// What a pool is like that has not what is asked for.
+fn full(pool: &FullPool, transport: Transport) -> String {
+    let Counts {
+        capacity,
+        held,
+        resting,
+        quarantined,
+        ..
+    } = pool.counts;
+    let others = [(resting, "cooling down"), (quarantined, "quarantined")];
+    let others = others.into_iter().filter(|(count, _)| *count > 0);
+    let others = others.map(|(count, what)| format!(", {count} {what}"));
+    let others = others.collect::<Vec<_>>().concat();
+    let next = pool.next.map_or_else(String::new, |next| {
+        let unless = if next.state == PortState::Held {
+            " unless it is renewed"
+        } else {
+            ""
+        };
+        let (port, left) = (next.port, spoken(next.expires_in_ms));
+        format!("; the next to come free may be {port} in {left}{unless}")
+    });
+    format!(": {held} of {capacity} {transport} ports held{others}{next}")
+}
+
+fn spoken(millis: u64) -> String {
+    span(Duration::from_millis(millis))
+}
+
 /// How long that is, for people.
 fn roughly(millis: u64) -> String {
     match millis.div_ceil(1_000) {
         seconds @ 0..7_200 => format!("{seconds} seconds"),
         seconds => format!("{} hours", seconds.div_ceil(3_600)),
     }
+}
+
+/// That a pool is not as it was expected.
+fn pool_changed(host: &Host, expected: u64, present: u64) -> String {
+    let is = match present {
+        0 => "there is none: the default ranges hold".to_owned(),
+        present => format!("it is at {present}"),
+    };
+    format!("the pool of host {host} is not at revision {expected}: {is}. Read it again")
 }
 
 /// That a pool has not the ports that were asked for.

@@ -1,12 +1,12 @@
 //! Nodes that are there: who may act for one, its heartbeats, and its end.
 
 use onex_types::{
-    ids::{NodeId, RequesterId, Ttl},
+    ids::{NodeId, Reason, RequesterId, Ttl},
     time::MonoMillis,
 };
 
 use crate::{
-    command::{Answer, Command, Refusal},
+    command::{Answer, Command, Evict, Refusal},
     entry::{Change, EventKind, EventRecord},
     key::Key,
     mechanism::Mechanism,
@@ -38,8 +38,13 @@ pub(super) fn claimed<'a>(state: &'a State, of: &NodeClaim) -> Result<NodeView<'
             last: view.live.epoch,
         });
     }
-    if !view.is_live() {
-        return Err(none());
+    match &view.live.ended {
+        // Its process is told that it is over, not that it may begin again.
+        Some(ended) if ended.how == NodeEnd::Evicted => {
+            return Err(evicted(&of.node_id, view.live));
+        }
+        Some(_) => return Err(none()),
+        None => {}
     }
     if view.live.requester_id != of.requester_id {
         return Err(Refusal::NotNodeHolder(of.node_id.clone()));
@@ -74,6 +79,19 @@ pub(super) fn superseded(node_id: &NodeId, live: &Live) -> Refusal {
     Refusal::Superseded {
         node_id: node_id.clone(),
         last: live.epoch,
+    }
+}
+
+/// That a life was ended by an administrator, and why.
+fn evicted(node_id: &NodeId, live: &Live) -> Refusal {
+    let reason = live.ended.as_ref().and_then(|ended| ended.reason.clone());
+    match reason {
+        Some(reason) => Refusal::Evicted {
+            node_id: node_id.clone(),
+            last: live.epoch,
+            reason,
+        },
+        None => superseded(node_id, live),
     }
 }
 
@@ -147,12 +165,13 @@ pub(super) fn deregister(
         && live.requester_id == of.requester_id
         && live
             .ended
+            .as_ref()
             .is_some_and(|ended| ended.how == NodeEnd::Deregistered)
     {
         return node_answer(txn, &of.node_id);
     }
     claimed(txn.state, of)?;
-    let change = end(txn, &of.node_id, NodeEnd::Deregistered);
+    let change = end(txn, &of.node_id, NodeEnd::Deregistered, None);
     let changes = change.into_iter().collect();
     txn.change("node.deregister", command, Some(of.requester_id), changes);
     node_answer(txn, &of.node_id)
@@ -168,7 +187,7 @@ pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, node_id: &NodeId) {
         return;
     }
     if live.is_live() {
-        let change = end(txn, node_id, NodeEnd::Expired);
+        let change = end(txn, node_id, NodeEnd::Expired, None);
         let changes = change.into_iter().collect();
         return txn.change("node.expire", command, None, changes);
     }
@@ -196,12 +215,49 @@ fn forget(txn: &mut Txn<'_>, command: &Command, node_id: &NodeId, now: MonoMilli
     txn.change("node.forget", command, None, changes);
 }
 
+/// The node ends because an administrator says so, and all that belongs to it. Again: the same.
+pub(super) fn evict(
+    txn: &mut Txn<'_>,
+    command: &Command,
+    evict: &Evict,
+) -> Result<Decided, Refusal> {
+    let Evict {
+        node_id,
+        epoch,
+        reason,
+    } = evict;
+    let none = || Refusal::NodeNotFound(node_id.clone());
+    let (_, live) = txn.state.live(node_id).ok_or_else(none)?;
+    match epoch {
+        Some(epoch) if *epoch < live.epoch => return Err(superseded(node_id, live)),
+        Some(epoch) if *epoch > live.epoch => {
+            return Err(Refusal::EpochNotFound {
+                node_id: node_id.clone(),
+                named: *epoch,
+                last: live.epoch,
+            });
+        }
+        _ => {}
+    }
+    match &live.ended {
+        Some(ended) if ended.how == NodeEnd::Evicted => {}
+        Some(_) => return Err(none()),
+        None => {
+            let change = end(txn, node_id, NodeEnd::Evicted, Some(reason.clone()));
+            let changes = change.into_iter().collect();
+            txn.change("admin.node.evict", command, None, changes);
+        }
+    }
+    node_answer(txn, node_id)
+}
+
 /// The change that ends a node.
-fn end(txn: &Txn<'_>, node_id: &NodeId, how: NodeEnd) -> Option<Change> {
+fn end(txn: &Txn<'_>, node_id: &NodeId, how: NodeEnd, reason: Option<Reason>) -> Option<Change> {
     let (_, live) = txn.state.live(node_id)?;
     let kind = match how {
         NodeEnd::Deregistered => EventKind::NodeDeregistered,
         NodeEnd::Expired => EventKind::NodeExpired,
+        NodeEnd::Evicted => EventKind::NodeEvicted,
     };
     let view = txn.state.node(node_id);
     let tools = view.map_or(&[][..], |view| &view.node.registration.tools);
@@ -216,6 +272,7 @@ fn end(txn: &Txn<'_>, node_id: &NodeId, how: NodeEnd) -> Option<Change> {
         how,
         at: txn.now.wall,
         kept_ms: txn.state.retention_ms(),
+        reason: reason.clone(),
     };
     let live = Live {
         ended: Some(ended),
@@ -226,6 +283,9 @@ fn end(txn: &Txn<'_>, node_id: &NodeId, how: NodeEnd) -> Option<Change> {
         key: Key::Live(node_id.clone()),
         record: live.into(),
         tentative: false,
-        event: Some(EventRecord::of_node(kind, event)),
+        event: Some(EventRecord {
+            reason,
+            ..EventRecord::of_node(kind, event)
+        }),
     })
 }

@@ -1,5 +1,7 @@
 //! What a decision needs to know of the instance, and what it says.
 
+use std::collections::BTreeSet;
+
 use onex_types::ids::Host;
 
 use crate::{command::Answer, record::InstanceId};
@@ -9,8 +11,8 @@ use crate::{command::Answer, record::InstanceId};
 pub struct Local {
     /// This start of this instance.
     pub instance: InstanceId,
-    /// Where it runs: it tries the ports of this host after a grant. None where it tries none.
-    pub probes: Option<Host>,
+    /// The hosts whose ports it has tried after a grant: its own, and those on which somebody does that for it.
+    pub probes: BTreeSet<Host>,
 }
 
 /// What came of a command, and what is to follow before it is answered.

@@ -26,8 +26,8 @@ use super::{
     claim::{check_ttl, living},
     decided::{Decided, Local, Then},
     hosts::meant,
-    lease::held,
-    ports::{RETRY_AFTER_MILLIS, choose, keys, member},
+    lease::{held, over},
+    ports::{choose, exhausted, keys, member},
     restore::check_quiet,
     retries::check_digest,
     system::put,
@@ -104,7 +104,7 @@ fn expired(state: &State, key: &Key) -> Option<Refusal> {
         (_, Record::Request(remembered)) => (remembered.lease_id, remembered.port),
         _ => return None,
     };
-    Some(Refusal::LeaseExpired(lease_id, port))
+    Some(over(&slot.record, lease_id, port))
 }
 
 /// What this request has led to already.
@@ -161,8 +161,7 @@ fn check_bounds(txn: &Txn<'_>, request: &GrantRequest) -> Result<(), Refusal> {
         return Ok(());
     };
     if !txn.state.knows_host(&request.host) {
-        // Where an instance runs, or did, nobody has to ask first.
-        if settings.known_hosts_only && !txn.state.indexes.hosts.knows(&request.host) {
+        if !txn.state.may_grant_on(&request.host) {
             return Err(Refusal::PoolNotFound(request.host.clone()));
         }
         let limit = settings.hosts_max;
@@ -201,9 +200,9 @@ fn grant(
     let transports = request.transports();
     let keys = keys(&request.host, &transports, ports);
     let Some((key, others)) = keys.split_first() else {
-        return Err(request.exhausted(RETRY_AFTER_MILLIS));
+        return Err(exhausted(txn, request));
     };
-    let probe = local.probes.as_ref() == Some(&key.host);
+    let probe = local.probes.contains(&key.host);
     let mut changes = before;
     changes.extend(remember(txn, &keys)?);
     let lease = Lease {
@@ -216,11 +215,13 @@ fn grant(
         transports,
         name: request.name.clone(),
         labels: request.labels.clone(),
+        holder: request.holder.clone(),
         requested_at: request.requested_at,
         granted_at: txn.now.wall,
         fence: txn.revision(),
         request: request.request,
         renewal: None,
+        rebind: None,
         unknown: Unknown::new(),
     };
     changes.push(Change::Put {
@@ -309,8 +310,10 @@ pub(super) fn rollback(
         Some(port) if request.exact => Err(Refusal::PortUnavailable {
             port,
             why: Unavailable::InUse,
+            by: None,
+            expires_in_ms: None,
         }),
-        _ if *tried >= PORTS_TRIED_MAX => Err(request.exhausted(RETRY_AFTER_MILLIS)),
+        _ if *tried >= PORTS_TRIED_MAX => Err(exhausted(txn, request)),
         _ => elsewhere(txn, command, request, &back),
     };
     match next {

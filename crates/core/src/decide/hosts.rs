@@ -32,15 +32,6 @@ pub(super) fn meant(txn: &Txn<'_>, host: &Host) -> Result<Host, Refusal> {
     }
 }
 
-/// The other names of a host under which ports may be held.
-pub(super) fn other_names(txn: &Txn<'_>, host: &Host) -> Vec<Host> {
-    if !txn.state.mechanisms.on(Mechanism::NamesOfHost) {
-        return Vec::new();
-    }
-    let names = txn.state.names_in_use(host).into_iter();
-    names.filter(|name| name != host).collect()
-}
-
 /// Says what a host is called, in place of what was said before. At the bound the oldest goes of which no instance runs.
 pub(super) fn tell(
     txn: &mut Txn<'_>,

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use onex_types::{
-    ids::{LeaseId, RequesterId, Ttl},
+    ids::{LeaseId, Port, Reason, RequesterId, Ttl},
     key::PortKey,
 };
 
 use crate::{
-    command::{Answer, Command, Held, Refusal},
+    command::{Answer, Command, Held, HeldBy, Refusal},
     entry::{Change, EventKind, EventRecord},
     key::Key,
     lease::{Lease, LeaseEnd, cooldown_millis},
@@ -44,12 +44,37 @@ pub(super) fn live(
         _ => return Err(Refusal::LeaseNotFound(lease_id)),
     };
     if holder != requester_id {
-        return Err(Refusal::NotHolder(lease_id, key.port));
+        let now = txn.now.mono;
+        let by = match &slot.record {
+            Record::Lease(lease) => Held::of(txn.state, key, slot, lease).by(now),
+            Record::Cooldown(cooldown) => HeldBy::of_last(&cooldown.last),
+            _ => return Err(Refusal::LeaseNotFound(lease_id)),
+        };
+        return Err(Refusal::NotHolder {
+            lease_id,
+            port: key.port,
+            by: Box::new(by),
+        });
     }
     if !live {
-        return Err(Refusal::LeaseExpired(lease_id, key.port));
+        return Err(over(&slot.record, lease_id, key.port));
     }
     Ok((key.clone(), slot.clone()))
+}
+
+/// That a lease has ended; why, where an administrator took it away.
+pub(super) fn over(record: &Record, lease_id: LeaseId, port: Port) -> Refusal {
+    let reason = record
+        .cooldown()
+        .and_then(|cooldown| cooldown.reason.clone());
+    match reason {
+        Some(reason) => Refusal::LeaseRevoked {
+            lease_id,
+            port,
+            reason,
+        },
+        None => Refusal::LeaseExpired(lease_id, port),
+    }
 }
 
 /// The lease as its holder is told of it.
@@ -81,6 +106,7 @@ impl Held {
             since: slot.since,
             verified: false,
             is_first_on_host: false,
+            rebound: None,
         }
     }
 }
@@ -154,7 +180,7 @@ pub(super) fn release(
             txn.change("port.release", command, Some(requester_id), changes);
             find(txn, lease_id)
         }
-        Err(Refusal::LeaseExpired(..)) => find(txn, lease_id),
+        Err(Refusal::LeaseExpired(..) | Refusal::LeaseRevoked { .. }) => find(txn, lease_id),
         Err(refusal) => Err(refusal),
     }
 }
@@ -205,8 +231,8 @@ pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, key: &PortKey) {
     txn.change("port.expire", command, None, changes);
 }
 
-/// The changes that end a lease whose node has ended. If that was superseded, its holder may count on the ports for the
-/// node's TTL.
+/// The changes that end a lease whose node has ended. If that did not end by itself, its holder may count on the ports for
+/// the node's TTL.
 pub(super) fn end_with_owner(
     txn: &Txn<'_>,
     key: &PortKey,
@@ -214,11 +240,32 @@ pub(super) fn end_with_owner(
     how: LeaseEnd,
     ttl: Ttl,
 ) -> Vec<Change> {
-    let cools_down =
-        how == LeaseEnd::Superseded && txn.state.mechanisms.on(Mechanism::SupersededCooldown);
+    let mechanism = match how {
+        LeaseEnd::Superseded => Some(Mechanism::SupersededCooldown),
+        LeaseEnd::Revoked => Some(Mechanism::RevokedCooldown),
+        LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::InUse => None,
+    };
+    let cools_down = mechanism.is_some_and(|mechanism| txn.state.mechanisms.on(mechanism));
     let end = End {
         cooldown_ms: cools_down.then(|| ttl.millis()),
         ..End::of(how, txn.now.wall)
+    };
+    end.changes(key, slot)
+}
+
+/// The changes that take a lease away from its holder, who does not know and may count on its ports for its TTL.
+pub(super) fn revoked(
+    txn: &Txn<'_>,
+    key: &PortKey,
+    slot: &Slot,
+    lease: &Lease,
+    reason: &Reason,
+) -> Vec<Change> {
+    let cools_down = txn.state.mechanisms.on(Mechanism::RevokedCooldown);
+    let end = End {
+        cooldown_ms: cools_down.then(|| lease.ttl.millis()),
+        reason: Some(reason.clone()),
+        ..End::of(LeaseEnd::Revoked, txn.now.wall)
     };
     end.changes(key, slot)
 }
@@ -230,6 +277,8 @@ struct End {
     cooldown_ms: Option<u64>,
     /// The request that asks for it.
     request: Option<Request>,
+    /// Why an administrator asks for it.
+    reason: Option<Reason>,
     /// When, for people.
     at: Timestamp,
 }
@@ -240,6 +289,7 @@ impl End {
             how,
             cooldown_ms: None,
             request: None,
+            reason: None,
             at,
         }
     }
@@ -250,17 +300,19 @@ impl End {
             how,
             cooldown_ms,
             request,
+            reason: _,
             at,
         } = *self;
         let kind = match how {
             LeaseEnd::Released => EventKind::PortReleased,
             LeaseEnd::Expired => EventKind::PortExpired,
             LeaseEnd::InUse => EventKind::PortQuarantined,
-            LeaseEnd::Superseded => EventKind::PortRevoked,
+            LeaseEnd::Superseded | LeaseEnd::Revoked => EventKind::PortRevoked,
         };
         let lease = slot.record.lease();
         let event = EventRecord {
             lease: lease.cloned(),
+            reason: self.reason.clone(),
             ..EventRecord::new(kind)
         };
         let first = Change::End {
@@ -278,6 +330,7 @@ impl End {
             Some(lease) if cools_down => {
                 let mut cooldown = ended(lease, how, cooldown_ms, None, at);
                 cooldown.last.part = true;
+                cooldown.reason.clone_from(&self.reason);
                 put(port.into(), cooldown.into())
             }
             _ => Change::Delete {

@@ -1,5 +1,6 @@
 //! Decisions: a command and the state in; what it changes, and what came of it, out. A refused command changes nothing.
 
+mod admin;
 mod bus;
 mod call;
 mod claim;
@@ -7,6 +8,7 @@ mod decided;
 mod grant;
 mod hosts;
 mod lease;
+mod pools;
 mod ports;
 mod rebind;
 mod register;
@@ -71,9 +73,16 @@ pub fn decide(txn: &mut Txn<'_>, local: &Local, command: &Command) -> Result<Dec
         Action::SetSettings { settings, read } => {
             settings::set_settings(txn, command, settings, *read)
         }
-        Action::SetPool(host, pool) => settings::set_pool(txn, command, host, pool),
-        Action::DeletePool(host) => settings::delete_pool(txn, command, host),
+        Action::SetPool(set) => pools::set(txn, command, set),
+        Action::DeletePool {
+            host,
+            expected_revision,
+        } => pools::delete(txn, command, host, *expected_revision),
         Action::ForgetHost(host) => Ok(settings::forget_host(txn, command, host)),
+        Action::Revoke(revoke) => admin::revoke(txn, command, revoke),
+        Action::Unquarantine(unquarantine) => admin::unquarantine(txn, command, unquarantine),
+        Action::Evict(evict) => claim::evict(txn, command, evict),
+        Action::RemoveHost(remove) => settings::remove_host(txn, command, remove),
         Action::TellHost(tell) => hosts::tell(txn, command, tell),
         Action::RenameHost { host, said_by, to } => {
             Ok(hosts::rename(txn, command, host, *said_by, to))

@@ -6,18 +6,19 @@ use onex_types::{
 };
 
 use crate::{
-    command::{Command, GrantRequest, Refusal, Unavailable},
+    availability::Obstacle,
+    command::{Command, FullPool, GrantRequest, Held, NextFree, Refusal, Unavailable},
     entry::Change,
     key::Key,
     lease::{Member, PortKeyText},
-    pool::PortState,
+    pool::Pool,
     txn::Txn,
 };
 
-use super::{hosts::other_names, system::put};
+use super::system::put;
 
 /// What a caller is told to wait when no timer says when a port comes free, in milliseconds.
-pub(super) const RETRY_AFTER_MILLIS: u64 = 1_000;
+const RETRY_AFTER_MILLIS: u64 = 1_000;
 
 /// The keys of all ports of a set. The first one has the lease, the others a member of it.
 pub(super) fn keys(host: &Host, transports: &[Transport], ports: &[Port]) -> Vec<PortKey> {
@@ -49,16 +50,12 @@ pub(super) fn choose(
     for transport in request.transports() {
         txn.state.pool_mut(&request.host, transport);
     }
-    let found = |ports: Option<Vec<Port>>| {
-        ports.ok_or_else(|| request.exhausted(retry_after(txn, request)))
-    };
-    let names = &other_names(txn, &request.host);
+    let found = |ports: Option<Vec<Port>>| ports.ok_or_else(|| exhausted(txn, request));
+    let names = &txn.state.other_names(&request.host);
     if let Some(port) = request.preferred {
         match first_from(txn, command, request, names, port) {
             Ok(ports) if ports.is_some() || request.exact => return found(ports),
-            Err((port, why)) if request.exact => {
-                return Err(Refusal::PortUnavailable { port, why });
-            }
+            Err(obstacle) if request.exact => return Err(unavailable(txn, obstacle)),
             Ok(_) | Err(_) => {}
         }
     }
@@ -82,16 +79,27 @@ fn first_from(
     request: &GrantRequest,
     names: &[Host],
     first: Port,
-) -> Result<Option<Vec<Port>>, (Port, Unavailable)> {
+) -> Result<Option<Vec<Port>>, Obstacle> {
     if !request.contiguous {
-        available(txn, request, names, first).map_err(|why| (first, why))?;
-        return Ok(any(txn, command, request, names, Some(first)));
+        return match obstacle(txn, request, names, first) {
+            Some(obstacle) => Err(obstacle),
+            None => Ok(any(txn, command, request, names, Some(first))),
+        };
     }
     let mut ports = Vec::new();
     for offset in 0..request.count.max(1) {
         let port = first.number().checked_add(offset).and_then(Port::new);
-        let port = port.ok_or((first, Unavailable::Outside))?;
-        available(txn, request, names, port).map_err(|why| (port, why))?;
+        let port = port.ok_or_else(|| Obstacle {
+            why: Unavailable::Outside,
+            key: PortKey {
+                host: request.host.clone(),
+                transport: request.transport,
+                port: first,
+            },
+        })?;
+        if let Some(obstacle) = obstacle(txn, request, names, port) {
+            return Err(obstacle);
+        }
         ports.push(port);
     }
     Ok(Some(ports))
@@ -107,7 +115,7 @@ fn any(
 ) -> Option<Vec<Port>> {
     let count = usize::from(request.count.max(1));
     let pool = txn.state.pool(&request.host, request.transport)?;
-    let is_available = |port: &Port| available(txn, request, names, *port).is_ok();
+    let is_available = |port: &Port| obstacle(txn, request, names, *port).is_none();
     let candidates = pool.candidates(spread(command.id)).filter(is_available);
     if !request.contiguous {
         let others = candidates.filter(|port| Some(*port) != first);
@@ -134,55 +142,63 @@ fn run(ports: impl Iterator<Item = Port>, count: usize) -> Option<Vec<Port>> {
     None
 }
 
-/// When a port of the pool may come free, in milliseconds.
-fn retry_after(txn: &Txn<'_>, request: &GrantRequest) -> u64 {
-    let soonest = txn.state.next_timer_of(&request.host, request.transport);
-    soonest
-        .map_or(RETRY_AFTER_MILLIS, |at| at.since(txn.now.mono))
-        .max(1)
+/// That an exact port cannot be had, with who has it and until when.
+fn unavailable(txn: &Txn<'_>, Obstacle { why, key }: Obstacle) -> Refusal {
+    let now = txn.now.mono;
+    let held = txn.state.holding_lease(&key);
+    let by = held.map(|(key, slot, lease)| Held::of(txn.state, &key, slot, lease).by(now));
+    let cools_down = matches!(why, Unavailable::Resting | Unavailable::Quarantined);
+    let cooling = txn
+        .state
+        .slot(&Key::Port(key.clone()))
+        .filter(|_| cools_down);
+    let due = cooling.and_then(|slot| txn.state.due_at(slot));
+    Refusal::PortUnavailable {
+        port: key.port,
+        why,
+        expires_in_ms: match &by {
+            Some(by) => by.expires_in_ms,
+            None => due.map(|due| due.since(now)),
+        },
+        by: by.map(Box::new),
+    }
 }
 
-/// Whether that port can be granted now in all port spaces that are asked for, and if not, why. `names` are the other names
-/// of its host: what is held under one of them is the same port.
-fn available(
-    txn: &Txn<'_>,
-    request: &GrantRequest,
-    names: &[Host],
-    port: Port,
-) -> Result<(), Unavailable> {
-    request.transports().into_iter().try_for_each(|transport| {
-        let key = |host: &Host| PortKey {
-            host: host.clone(),
+/// That the pool has not what is asked for, what it is like, and when it may have it.
+pub(super) fn exhausted(txn: &Txn<'_>, request: &GrantRequest) -> Refusal {
+    let (host, transport) = (&request.host, request.transport);
+    let pool = txn.state.pool(host, transport);
+    let timer = txn.state.next_timer_of(host, transport);
+    let next = timer.map(|(at, key)| NextFree {
+        port: key.port,
+        state: txn.state.port_state(key, txn.now.mono),
+        expires_in_ms: at.since(txn.now.mono),
+    });
+    Refusal::Exhausted {
+        host: host.clone(),
+        transport,
+        both: request.both,
+        count: request.count,
+        contiguous: request.contiguous,
+        retry_after_ms: next.map_or(RETRY_AFTER_MILLIS, |next| next.expires_in_ms.max(1)),
+        pool: Box::new(FullPool {
+            counts: pool.map(Pool::counts).unwrap_or_default(),
+            next,
+        }),
+    }
+}
+
+/// What keeps that port from being granted now in a port space that is asked for. `names` are the other names of its host:
+/// what is held under one of them is the same port.
+fn obstacle(txn: &Txn<'_>, request: &GrantRequest, names: &[Host], port: Port) -> Option<Obstacle> {
+    request.transports().into_iter().find_map(|transport| {
+        let key = PortKey {
+            host: request.host.clone(),
             transport,
             port,
         };
-        is_available(txn, &key(&request.host))?;
-        names.iter().try_for_each(|name| is_free(txn, &key(name)))
+        txn.state.obstacle(&key, names, txn.now.mono)
     })
-}
-
-/// Whether that port can be granted now, and if not, why.
-fn is_available(txn: &Txn<'_>, key: &PortKey) -> Result<(), Unavailable> {
-    let usable = txn.state.pool(&key.host, key.transport);
-    if !usable.is_some_and(|pool| pool.is_usable(key.port)) {
-        let ranges = txn.state.ranges(&key.host);
-        let reserved = ranges.reserved.iter().any(|range| range.contains(key.port));
-        return Err(if reserved {
-            Unavailable::Reserved
-        } else {
-            Unavailable::Outside
-        });
-    }
-    is_free(txn, key)
-}
-
-fn is_free(txn: &Txn<'_>, key: &PortKey) -> Result<(), Unavailable> {
-    match txn.state.port_state(key, txn.now.mono) {
-        PortState::Free => Ok(()),
-        PortState::Held => Err(Unavailable::Held),
-        PortState::Resting => Err(Unavailable::Resting),
-        PortState::Quarantined => Err(Unavailable::Quarantined),
-    }
 }
 
 /// Spreads neighbouring numbers over all of them (the finaliser of splitmix64).

@@ -252,7 +252,7 @@ fn begin(
             .as_ref()
             .map_or_else(Unknown::new, |old| old.unknown.clone()),
     };
-    let kind = match old.as_ref().and_then(|old| old.ended) {
+    let kind = match old.as_ref().and_then(|old| old.ended.as_ref()) {
         Some(ended) if ended.how == NodeEnd::Expired => EventKind::NodeRejoined,
         _ => EventKind::NodeRegistered,
     };
@@ -314,7 +314,7 @@ fn end_past(
     let last = PastIncarnation {
         incarnation: old.incarnation,
         how: old.leases_end().unwrap_or(LeaseEnd::Superseded),
-        at: old.ended.map_or(txn.now.wall, |ended| ended.at),
+        at: old.ended.as_ref().map_or(txn.now.wall, |ended| ended.at),
         ttl: old.ttl,
     };
     let (mut left, mut changes) = (Vec::new(), Vec::new());

@@ -47,7 +47,7 @@ pub use bounds::{
 pub use io::{Delivered, Fatal, Input, Job, JobId, Limits, NotAppended, Output};
 pub use room::Sizes;
 pub use snapshots::Snapshots;
-pub use start::{Loaded, Loader, StartError};
+pub use start::{Foreign, Loaded, Loader, StartError};
 pub use unpublished::Unpublished;
 
 use pace::Pace;

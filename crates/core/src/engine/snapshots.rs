@@ -65,6 +65,11 @@ impl Snapshots {
         self.older
     }
 
+    /// Whether commands behind the newest complete one have changed something.
+    pub fn is_behind(&self) -> bool {
+        self.changed
+    }
+
     /// An entry is in the log.
     pub(super) fn note(
         &mut self,

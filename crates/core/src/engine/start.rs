@@ -25,6 +25,16 @@ pub struct Loaded {
     pub(super) last_valid: EntryId,
     pub(super) snapshots: Snapshots,
     unpublished: Unpublished,
+    foreign: Option<Foreign>,
+}
+
+/// Messages of the log that are no entries: somebody else wrote them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foreign {
+    /// How many there are behind the snapshot from which the log was read.
+    pub count: u64,
+    /// Where the last one is.
+    pub last: Sequence,
 }
 
 impl Loaded {
@@ -36,6 +46,7 @@ impl Loaded {
             last_valid: EntryId::NONE,
             snapshots: Snapshots::default(),
             unpublished: Unpublished::default(),
+            foreign: None,
         }
     }
 
@@ -51,12 +62,17 @@ impl Loaded {
 
     /// Refuses a log that is older than what is known of it; see [`Self::of_empty`] for `known`.
     pub fn checked(self, known: Option<u64>) -> Result<Self, StartError> {
+        self.check(known).map(|()| self)
+    }
+
+    /// The same, and keeps it.
+    pub fn check(&self, known: Option<u64>) -> Result<(), StartError> {
         let found = self.state.revision();
         match known {
             Some(known) if known > found && self.state.mechanisms.on(Mechanism::HighWater) => {
                 Err(StartError::Older { found, known })
             }
-            _ => Ok(self),
+            _ => Ok(()),
         }
     }
 
@@ -68,6 +84,16 @@ impl Loaded {
     /// Events that wait to be published.
     pub fn unpublished(&self) -> &Unpublished {
         &self.unpublished
+    }
+
+    /// Messages that are no entries.
+    pub fn foreign(&self) -> Option<Foreign> {
+        self.foreign
+    }
+
+    /// The snapshots.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
     }
 }
 
@@ -148,6 +174,7 @@ pub struct Loader {
     /// The snapshot that is read, and its next chunk.
     chunks: Option<(Uuid, u32)>,
     unpublished: Unpublished,
+    foreign: Option<Foreign>,
 }
 
 impl Loader {
@@ -171,6 +198,7 @@ impl Loader {
             genesis: false,
             chunks: None,
             unpublished: Unpublished::default(),
+            foreign: None,
         }
     }
 
@@ -211,6 +239,10 @@ impl Loader {
             if first {
                 return Err(StartError::NoSnapshot(sequence));
             }
+            self.foreign = Some(Foreign {
+                count: self.foreign.map_or(0, |foreign| foreign.count) + 1,
+                last: sequence,
+            });
             return Ok(());
         };
         self.hint_is_valid |= sequence == self.hint;
@@ -361,6 +393,7 @@ impl Loader {
             last_valid: self.last_valid,
             snapshots: self.snapshots,
             unpublished: self.unpublished,
+            foreign: self.foreign,
         })
     }
 }

@@ -35,7 +35,13 @@ impl Unpublished {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.entries.iter().map(|(_, events)| events).sum()
+        self.count_behind(0)
+    }
+
+    /// How many of them are of later revisions than that.
+    pub fn count_behind(&self, revision: u64) -> usize {
+        let later = self.entries.iter().filter(|(last, _)| *last > revision);
+        later.map(|(_, events)| events).sum()
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use onex_types::{ids::Port, kinds::EventKind};
+use onex_types::{
+    ids::{Port, Reason},
+    kinds::EventKind,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +30,9 @@ pub struct EventRecord {
     /// The port that the lease gave up, where it got another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_port: Option<Port>,
+    /// Why an administrator did it; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// The events that are missing here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<Gap>,
@@ -52,6 +58,7 @@ impl EventRecord {
             n: 0,
             lease: None,
             old_port: None,
+            reason: None,
             gap: None,
             node: None,
             trust: None,
@@ -75,6 +82,7 @@ impl EventRecord {
             n: _,
             lease,
             old_port: _,
+            reason: _,
             gap: _,
             node,
             trust,

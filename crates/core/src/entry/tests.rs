@@ -1,7 +1,8 @@
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use jiff::Timestamp;
 use onex_types::{
+    holder::Holder,
     ids::{
         Digest, Host, Incarnation, Label, LeaseId, NodeId, Port, RequestId, RequesterId, Transport,
         Ttl,
@@ -80,6 +81,12 @@ fn lease() -> impl Strategy<Value = Lease> {
     let requests = (option::of(request()), option::of(request()));
     let times = (option::of(time()), time());
     let labels = prop::collection::vec(label(), 0..4);
+    let holder = option::of(any::<u32>().prop_map(|pid| {
+        Arc::new(Holder {
+            pid: NonZeroU32::new(pid),
+            ..Holder::default()
+        })
+    }));
     (
         ids,
         names,
@@ -88,9 +95,10 @@ fn lease() -> impl Strategy<Value = Lease> {
         labels,
         times,
         requests,
+        holder,
     )
         .prop_map(
-            |(ids, (protocol, name), owner, ports, labels, times, requests)| Lease {
+            |(ids, (protocol, name), owner, ports, labels, times, requests, holder)| Lease {
                 lease_id: LeaseId(ids.0),
                 requester_id: RequesterId(ids.1),
                 protocol: protocol.parse().unwrap(),
@@ -100,11 +108,13 @@ fn lease() -> impl Strategy<Value = Lease> {
                 transports: Transport::ALL.to_vec(),
                 name: name.map(|name| name.parse().unwrap()),
                 labels,
+                holder,
                 requested_at: times.0,
                 granted_at: times.1,
                 fence: ids.2,
                 request: requests.0,
                 renewal: requests.1,
+                rebind: None,
                 unknown: Unknown::new(),
             },
         )
@@ -116,10 +126,13 @@ fn record() -> impl Strategy<Value = Record> {
             how,
             ended_at,
             cooldown_ms,
+            holder_ms: 0,
+            reason: None,
             last: Last {
                 lease_id: lease.lease_id,
                 requester_id: lease.requester_id,
                 name: lease.name,
+                holder: lease.holder,
                 fence: lease.fence,
                 request: lease.request,
                 release: lease.renewal,

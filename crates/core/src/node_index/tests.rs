@@ -59,6 +59,7 @@ fn put(index: &mut NodeIndex, n: usize) {
         how: NodeEnd::Expired,
         at: Timestamp::UNIX_EPOCH,
         kept_ms: 1,
+        reason: None,
     };
     let live = Live {
         incarnation,

@@ -93,7 +93,7 @@ impl World {
                 if let Some(other) = held.insert(key, format!("H{index}")) {
                     return Err(format!("{other} and H{index} both hold {key}"));
                 }
-                if !own.contains(key) {
+                if !own.contains(key) && !self.truth.revoked.contains(&hold.lease_id) {
                     return Err(format!("H{index} holds {key} and the log does not say so"));
                 }
             }

@@ -1,7 +1,10 @@
 //! Several instances whose callers never stop asking, on a clock of microseconds: how much they get done, and whether each
 //! gets its share.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use onex_types::{
@@ -80,7 +83,7 @@ impl Race {
         for index in 0..instances {
             let local = Local {
                 instance: InstanceId((index as u64 + 1) << 32),
-                probes: None,
+                probes: BTreeSet::new(),
             };
             let mut engine = Engine::new(local, Limits::default(), Loaded::empty(), race.now());
             engine.switch(mechanisms);
@@ -271,6 +274,7 @@ fn grant(n: u128) -> Action {
         exact: false,
         name: None,
         labels: Vec::new(),
+        holder: None,
         requested_at: None,
         request: None,
     }))

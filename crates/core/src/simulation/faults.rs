@@ -27,6 +27,8 @@ pub(super) struct Faults {
     pub(super) message_lost: u64,
     /// A reply arrives late, by up to three seconds.
     pub(super) reply_late: u64,
+    /// An administrator interferes, each second.
+    pub(super) administrator: u64,
 }
 
 impl Faults {
@@ -44,6 +46,7 @@ impl Faults {
         outage: 0,
         message_lost: 0,
         reply_late: 0,
+        administrator: 0,
     };
 
     /// Everything does now and then.
@@ -60,5 +63,6 @@ impl Faults {
         outage: 30,
         message_lost: 30,
         reply_late: 50,
+        administrator: 100,
     };
 }

@@ -160,6 +160,7 @@ impl Holder {
         self.given_up.extend(given_up);
         self.hold.as_mut()?.keys = kept;
         Some(Action::Rebind(Box::new(Rebind {
+            reason: None,
             requester_id: self.requester_id,
             lease_id: hold.lease_id,
             port,
@@ -184,6 +185,7 @@ impl Holder {
             exact: false,
             name,
             labels: Vec::new(),
+            holder: None,
             requested_at: None,
             request: Some(request(id)),
         }))

@@ -45,6 +45,8 @@ pub(super) const RUNS_MAX: usize = 250;
 pub(super) enum Person {
     Holder(usize),
     Process(usize),
+    /// Who does not wait for an answer.
+    Administrator,
 }
 
 /// Who waits for a job.
@@ -129,7 +131,7 @@ impl Instance {
         let instance = InstanceId(((index as u64 + 1) << 32) | self.epoch);
         let local = Local {
             instance,
-            probes: Some(host()),
+            probes: [host()].into(),
         };
         let mut engine = Engine::new(local, self.limits.clone(), loaded, now);
         engine.switch(self.mechanisms);

@@ -4,6 +4,7 @@
 //! `SEEDS=20000 cargo test -p onex-core random` runs as many; `SEED=17 cargo test -p onex-core random` runs that one and
 //! prints what happens.
 
+mod administrator;
 mod call_truth;
 mod callers;
 mod calls;
@@ -21,6 +22,7 @@ mod process;
 mod publishing;
 mod random;
 mod schedules;
+mod schedules_admin;
 mod schedules_calls;
 mod schedules_foreign;
 mod schedules_hosts;

@@ -7,6 +7,7 @@ use onex_types::{ids::LeaseId, key::PortKey, time::MonoMillis};
 use crate::{
     command::{Answer, Command, Outcome, Probed},
     engine::{Input, Job, JobId},
+    node::NodeEnd,
 };
 
 use super::{
@@ -122,7 +123,7 @@ impl World {
     }
 
     /// To some instance.
-    fn send(&mut self, asked: Asked, command: Command) {
+    pub(super) fn send(&mut self, asked: Asked, command: Command) {
         let to = self.chance.index(self.instances.len());
         let delay = self.delay(self.faults.reply_late);
         self.after(delay, Event::Request { to, asked, command });
@@ -152,11 +153,15 @@ impl World {
             let live = state.live(&process.node_id).map(|(_, live)| live);
             let own = live.filter(|live| live.incarnation == alive.incarnation);
             let superseded = live.is_some_and(|live| live.epoch > alive.epoch);
-            if !(superseded || own.is_some_and(|live| live.is_live())) {
+            let evicted = own.is_some_and(|live| {
+                let ended = live.ended.as_ref();
+                ended.is_some_and(|ended| ended.how == NodeEnd::Evicted)
+            });
+            if !(superseded || evicted || own.is_some_and(|live| live.is_live())) {
                 let text = format!("N{index} is live, and the log does not say so");
                 return self.violations.push(text);
             }
-            if own.is_none() {
+            if own.is_none() || evicted {
                 continue;
             }
             for (lease_id, keys) in &alive.ports {

@@ -249,6 +249,7 @@ impl Process {
             exact: false,
             name: None,
             labels: Vec::new(),
+            holder: None,
             requested_at: None,
             request: Some(request(id)),
         }))

@@ -20,7 +20,7 @@ use crate::{
 use super::{
     instance::{RETENTION_MILLIS, host},
     node_stage::{registers, wants_for},
-    schedules_settings::ranges,
+    schedules_settings::pool as pool_on,
     stage::{Stage, held, needs, renew, requester, wants},
 };
 
@@ -179,6 +179,7 @@ fn an_exchanged_port_is_not_one_that_is_held_under_another_name_of_its_host() {
         granted(&mut stage, 0, exact).unwrap();
     }
     let rebind = Action::Rebind(Box::new(Rebind {
+        reason: None,
         requester_id: requester(1),
         lease_id,
         port: Port::new(20_000).unwrap(),
@@ -253,7 +254,7 @@ fn a_host_on_which_an_instance_runs_has_ports_and_is_known_until_it_is_renamed()
     };
     assert!(pool(&stage, "a") && pool(&stage, "b"));
     assert_eq!(stage.engine(0).state().hosts_with_ports(), 2);
-    let pool_of = |host: &str| Action::SetPool(name(host), Box::new(ranges(1, 9)));
+    let pool_of = |host: &str| pool_on(&name(host), 1, 9);
     let limit = Refusal::LimitExceeded {
         what: "hosts",
         limit: 2,

@@ -214,7 +214,10 @@ fn a_node_is_registered_by_the_rules_of_epochs() {
         let Ok(Answer::Node(ended)) = ended else {
             panic!("{ended:?}")
         };
-        assert_eq!(ended.live.ended.unwrap().how, NodeEnd::Deregistered);
+        assert_eq!(
+            ended.live.ended.as_ref().unwrap().how,
+            NodeEnd::Deregistered
+        );
     }
     assert_eq!(stage.epoch(0, register("a", 1, None)), 10);
     assert!(stage.alike());

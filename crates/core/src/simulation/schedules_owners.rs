@@ -13,8 +13,6 @@ use crate::{
     key::Key,
     lease::LeaseEnd,
     mechanism::{Mechanism, Mechanisms},
-    record::HostPool,
-    record_parts::Unknown,
     state::State,
 };
 
@@ -23,6 +21,7 @@ use super::{
     node_stage::{
         bus, deregister, heartbeat, listens_on, node_id, register, registers, remove_bus, wants_for,
     },
+    schedules_settings::pool,
     stage::{Stage, needs, release, renew, requester, wants},
 };
 
@@ -298,7 +297,10 @@ fn an_inbound_port_is_leased_to_who_registers_the_node() {
         other => panic!("{other:?}"),
     };
     let other = stage.refused(0, listens_on(request(2), lease_id, number));
-    assert_eq!(why(other), Refusal::NotHolder(lease_id, key.port));
+    assert!(matches!(
+        why(other),
+        Refusal::NotHolder { lease_id: of, port, .. } if of == lease_id && port == key.port
+    ));
     let other = stage.refused(0, listens_on(request(1), lease_id, number + 1));
     assert_eq!(why(other), Refusal::OtherPort(lease_id, key.port));
     assert_eq!(stage.epoch(0, listens_on(request(1), lease_id, number)), 1);
@@ -395,20 +397,8 @@ fn buses_belong_to_who_announced_them() {
 #[test]
 fn a_port_for_a_node_is_granted_where_the_node_runs() {
     let mut stage = Stage::new(1, Mechanisms::default());
-    let pool = HostPool {
-        ranges: vec![PortRange {
-            first: Port::new(30_000).unwrap(),
-            last: Port::new(30_001).unwrap(),
-        }],
-        reserved: Vec::new(),
-        description: None,
-        unknown: Unknown::new(),
-    };
     let there: onex_types::ids::Host = "there".parse().unwrap();
-    stage
-        .done(0, Action::SetPool(there.clone(), Box::new(pool)))
-        .result
-        .unwrap();
+    stage.done(0, pool(&there, 30_000, 30_001)).result.unwrap();
     let mut request = registers("a", 1, None, Vec::new(), None);
     request.registration.host = Some(there.clone());
     stage.epoch(0, Action::Register(Box::new(request)));

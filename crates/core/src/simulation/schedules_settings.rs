@@ -6,29 +6,40 @@ use onex_types::{
 };
 
 use crate::{
-    command::{Action, Genesis, Probed, Refusal},
+    command::{Action, Genesis, Probed, Refusal, SetPool, Unavailable},
     key::Key,
     mechanism::{Mechanism, Mechanisms},
-    record::HostPool,
-    record_parts::Unknown,
+    record::PoolPorts,
     settings::Settings,
 };
 
 use super::{
     instance::{self, host},
-    stage::{Stage, held, needs, release, requester, wants},
+    stage::{Stage, held, needs, release, renew, requester, wants},
 };
 
-pub(super) fn ranges(first: u16, last: u16) -> HostPool {
+/// That range is what a host grants.
+pub(super) fn pool(host: &Host, first: u16, last: u16) -> Action {
     let port = |number| Port::new(number).unwrap();
-    HostPool {
-        ranges: vec![PortRange {
-            first: port(first),
-            last: port(last),
-        }],
-        reserved: Vec::new(),
+    Action::SetPool(Box::new(SetPool {
+        host: host.clone(),
+        transport: None,
+        ports: PoolPorts {
+            ranges: vec![PortRange {
+                first: port(first),
+                last: port(last),
+            }],
+            reserved: Vec::new(),
+        },
         description: None,
-        unknown: Unknown::new(),
+        expected_revision: None,
+    }))
+}
+
+fn no_pool(host: Host) -> Action {
+    Action::DeletePool {
+        host,
+        expected_revision: None,
     }
 }
 
@@ -136,23 +147,72 @@ fn a_pool_that_is_set_and_deleted_changes_what_is_granted_and_not_what_is_held()
             .counts()
             .capacity
     };
-    assert_eq!(
-        asked(
-            &mut stage,
-            1,
-            Action::SetPool(host(), Box::new(ranges(30_000, 30_009)))
-        ),
-        None
-    );
+    let set = pool(&host(), 30_000, 30_009);
+    assert_eq!(asked(&mut stage, 1, set), None);
     assert_eq!((capacity(&stage, 0), capacity(&stage, 1)), (10, 10));
     assert!(stage.holds(lease_id));
     let inside = asked(&mut stage, 0, wants(2, 8, None, Some(30_003)));
     let outside = asked(&mut stage, 0, wants(2, 8, None, Some(20_001)));
     assert!(inside.is_none() && matches!(outside, Some(Refusal::PortUnavailable { .. })));
-    assert_eq!(asked(&mut stage, 0, Action::DeletePool(host())), None);
+    // What is held outside the ranges goes on, and is not granted when they come back.
+    assert_eq!(asked(&mut stage, 1, renew(1, lease_id, None)), None);
+    assert_eq!(asked(&mut stage, 0, no_pool(host())), None);
     assert_eq!((capacity(&stage, 0), capacity(&stage, 1)), (6, 6));
+    let again = asked(&mut stage, 1, wants(2, 8, None, Some(20_000)));
+    let is_held = matches!(
+        again,
+        Some(Refusal::PortUnavailable { port, why: Unavailable::Held, .. }) if port.number() == 20_000
+    );
+    assert!(is_held, "{again:?}");
+    assert!(stage.holds(lease_id));
     let none = Refusal::PoolNotFound(host());
-    assert_eq!(asked(&mut stage, 1, Action::DeletePool(host())), Some(none));
+    assert_eq!(asked(&mut stage, 1, no_pool(host())), Some(none));
+    assert!(stage.alike());
+}
+
+#[test]
+fn a_pool_is_set_only_as_it_was_read_and_in_the_port_space_that_is_meant() {
+    let mut stage = Stage::new(2, Mechanisms::default());
+    let set = |transport, last, expected_revision| match pool(&host(), 30_000, last) {
+        Action::SetPool(set) => Action::SetPool(Box::new(SetPool {
+            transport,
+            expected_revision,
+            ..*set
+        })),
+        other => other,
+    };
+    let capacities = |stage: &Stage| {
+        let state = stage.engine(0).state();
+        Transport::ALL.map(|transport| state.pool(&host(), transport).unwrap().counts().capacity)
+    };
+    let changed = |expected, present| Refusal::PoolChanged {
+        host: host(),
+        expected,
+        present,
+    };
+    assert_eq!(asked(&mut stage, 0, set(None, 30_001, Some(0))), None);
+    let first = stage.engine(0).state().pool_revision(&host()).unwrap();
+    // It is there before anybody has asked for a port of it.
+    assert_eq!(capacities(&stage), [2, 2]);
+    // The same again changes nothing, also where what was expected is no more.
+    assert_eq!(asked(&mut stage, 1, set(None, 30_001, Some(0))), None);
+    let udp = Some(Transport::Udp);
+    assert_eq!(
+        asked(&mut stage, 1, set(udp, 30_005, Some(0))),
+        Some(changed(0, first))
+    );
+    assert_eq!(asked(&mut stage, 1, set(udp, 30_005, Some(first))), None);
+    assert!(asked(&mut stage, 0, wants(2, 8, None, Some(30_001))).is_none());
+    assert_eq!(capacities(&stage), [2, 6]);
+    let delete = Action::DeletePool {
+        host: host(),
+        expected_revision: Some(first),
+    };
+    let second = stage.engine(0).state().pool_revision(&host()).unwrap();
+    assert_eq!(asked(&mut stage, 1, delete), Some(changed(first, second)));
+    // In both again.
+    assert_eq!(asked(&mut stage, 1, set(None, 30_002, None)), None);
+    assert_eq!(capacities(&stage), [3, 3]);
     assert!(stage.alike());
 }
 
@@ -171,8 +231,8 @@ fn a_host_that_was_idle_for_the_retention_time_makes_room_for_another() {
             limit: 2,
         };
         assert_eq!(asked(&mut stage, 1, third.clone()), Some(limit.clone()));
-        let pool = Action::SetPool("fourth".parse().unwrap(), Box::new(ranges(1, 2)));
-        assert_eq!(asked(&mut stage, 1, pool), Some(limit.clone()));
+        let fourth = pool(&"fourth".parse().unwrap(), 1, 2);
+        assert_eq!(asked(&mut stage, 1, fourth), Some(limit.clone()));
         stage.ask(0, release(1, lease_id));
         stage.settle();
         // The second host's lease expires a little later.
@@ -193,10 +253,9 @@ fn a_host_that_was_idle_for_the_retention_time_makes_room_for_another() {
 fn a_host_with_a_lease_or_a_pool_of_its_own_is_not_forgotten() {
     let (mut stage, lease_id) = held(1, Mechanisms::default(), 8);
     let second: Host = "second".parse().unwrap();
-    let pool = Action::SetPool(second.clone(), Box::new(ranges(1, 9)));
-    assert_eq!(asked(&mut stage, 0, pool), None);
+    assert_eq!(asked(&mut stage, 0, pool(&second, 1, 9)), None);
     for _ in 0..40 {
-        stage.ask(0, super::stage::renew(1, lease_id, None));
+        stage.ask(0, renew(1, lease_id, None));
         stage.settle();
         stage.pass(4_000);
         stage.settle();

@@ -351,6 +351,7 @@ pub(super) fn wants(n: u128, ttl: u32, request: Option<u128>, port: Option<u16>)
         exact: port.is_some(),
         name: None,
         labels: Vec::new(),
+        holder: None,
         requested_at: None,
         request: request.map(named),
     }))

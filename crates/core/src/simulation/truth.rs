@@ -33,6 +33,8 @@ pub(super) struct Truth {
     pub(super) granted: BTreeMap<LeaseId, u64>,
     /// Grants that were taken back.
     ended: BTreeSet<LeaseId>,
+    /// Leases that an administrator took away.
+    pub(super) revoked: BTreeSet<LeaseId>,
     fences: BTreeMap<PortKey, u64>,
     /// Every event, in order: revision and place within its command, and where its entry is.
     pub(super) events: Vec<(u64, usize, Sequence)>,
@@ -53,6 +55,7 @@ impl Truth {
             grants: BTreeMap::new(),
             granted: BTreeMap::new(),
             ended: BTreeSet::new(),
+            revoked: BTreeSet::new(),
             fences: BTreeMap::new(),
             events: Vec::new(),
             gaps: Vec::new(),
@@ -149,6 +152,14 @@ impl Truth {
                 for grants in self.grants.values_mut() {
                     grants.remove(&cooldown.last.lease_id);
                 }
+            }
+            Change::End {
+                key: Key::Port(key),
+                how: LeaseEnd::Revoked,
+                ..
+            } => {
+                let lease = self.state.lease(key);
+                self.revoked.extend(lease.map(|(_, lease)| lease.lease_id));
             }
             Change::End {
                 key: Key::Port(key),

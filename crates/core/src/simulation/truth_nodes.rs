@@ -163,7 +163,10 @@ impl NodeTruth {
                 (EventKind::NodeRegistered | EventKind::NodeRejoined, Key::Live(id)) => {
                     self.live.insert(id.clone());
                 }
-                (EventKind::NodeExpired | EventKind::NodeDeregistered, Key::Live(id)) => {
+                (
+                    EventKind::NodeExpired | EventKind::NodeDeregistered | EventKind::NodeEvicted,
+                    Key::Live(id),
+                ) => {
                     self.live.remove(id);
                 }
                 (EventKind::ToolRegistered, Key::Live(id) | Key::Node(id)) => {

@@ -327,6 +327,7 @@ impl World {
         if self.chance.hit(faults.foreign) {
             self.foreign();
         }
+        self.administrate();
         for index in 0..self.instances.len() {
             self.tell_sizes(index);
             if self.chance.hit(faults.pause) {

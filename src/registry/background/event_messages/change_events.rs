@@ -18,7 +18,8 @@ use crate::protocol::{
     bounds::Open,
     error::ErrorCode,
     event::{
-        About, BusEvent, ExecutionEvent, GapEvent, NodeEvent, PortEvent, ToolEvent, TrustEvent,
+        About, BusEvent, ExecutionEvent, GapEvent, HostEvent, NodeEvent, PortEvent, ToolEvent,
+        TrustEvent,
     },
 };
 
@@ -69,7 +70,11 @@ fn about(change: &Change, key: &Key, event: &EventRecord, tool: Option<&ToolRef>
     };
     Some(match key {
         Key::Port(port) => About::Port(of_port(change, port, event)),
-        Key::Node(id) | Key::Live(id) => of_node(id, event.node.as_deref()?, tool),
+        Key::Node(id) | Key::Live(id) => of_node(id, event.node.as_deref()?, event, tool),
+        Key::Host(host) => About::Host(HostEvent {
+            host: host.clone(),
+            reason: event.reason.clone(),
+        }),
         Key::Bus(id) => About::Bus(of_bus(id, record?.bus()?)),
         Key::Trust(id) => About::Trust(of_trust(id, event.trust.as_deref()?)),
         Key::Call(_) | Key::Run(_) => {
@@ -111,15 +116,18 @@ fn of_port(change: &Change, key: &PortKey, event: &EventRecord) -> PortEvent {
         lease_id: lease.map(|lease| lease.lease_id),
         requester_id: lease.map(|lease| lease.requester_id),
         name: lease.and_then(|lease| lease.name.clone()),
+        holder: lease.and_then(|lease| lease.holder.clone()),
         outcome: how,
+        reason: event.reason.clone(),
     }
 }
 
-fn of_node(id: &NodeId, node: &OfNode, tool: Option<&ToolRef>) -> About {
+fn of_node(id: &NodeId, node: &OfNode, event: &EventRecord, tool: Option<&ToolRef>) -> About {
     let node = NodeEvent {
         node_id: id.clone(),
         requester_id: Some(node.requester_id),
         epoch: Some(node.epoch),
+        reason: event.reason.clone(),
     };
     let Some(tool) = tool else {
         return About::Node(node);

@@ -8,7 +8,7 @@ use onex_core::{
 use onex_log::{Bucket, FormatOne};
 use serde::Serialize;
 
-use super::{doctor_error::DoctorError, operator::Operator};
+use super::{error::DoctorError, operator::Operator};
 
 /// Records that are given to the engine together.
 const RECORDS_AT_ONCE_MAX: usize = 1_000;

@@ -2,9 +2,7 @@
 
 use onex_log::BackupError;
 
-use crate::connect;
-
-use super::driver::LoadError;
+use crate::{connect, registry::driver::LoadError};
 
 /// Why it could not be done.
 #[derive(Debug, thiserror::Error)]

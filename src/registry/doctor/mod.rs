@@ -1,5 +1,18 @@
 //! Looks at the store of a registry, and lets one that was restored or made anew be gone on from. No registry has to run.
 
+mod check;
+mod derived;
+mod error;
+mod facts;
+mod instances;
+mod log;
+mod machine;
+mod nats_server;
+mod operator;
+mod pools;
+mod problem;
+mod upgrade;
+
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -12,20 +25,25 @@ use crate::{connect, protocol::names::SERVICE};
 
 use super::{
     background::{events_options, last_event},
-    clock::Clock,
-    doctor_error::DoctorError,
-    driver::{self, LoadError},
+    driver::LoadError,
     high_water::{HighWaterSources, Note, store_id},
-    operator::Operator,
     peers,
     settings::Settings,
-    upgrade::{Upgraded, upgrade},
 };
+use facts::Opened;
+use operator::Operator;
+use upgrade::upgrade;
+
+pub use check::{Check, check_names};
+pub use error::{DoctorError, Unreached};
+pub use problem::Status;
+pub use upgrade::{LeftRecord, Upgraded};
 
 /// Who looks at a store.
 pub struct Doctor {
     settings: Settings,
     nats: connect::Options,
+    is_alone: bool,
 }
 
 /// What was found.
@@ -33,12 +51,31 @@ pub struct Doctor {
 pub struct Report {
     /// The bucket.
     pub bucket: String,
-    /// When its stream was created.
-    pub created_at: Timestamp,
-    /// Which store it is; absent in one that was not used yet.
+    /// Its stream; absent where that is not there, or nobody answers for it.
+    #[serde(flatten)]
+    pub stream: Option<StreamReport>,
+    /// Which store it is; absent in one that was not used yet, and where it cannot be read.
     pub store_id: Option<Uuid>,
     /// The revision of its last command; absent where it cannot be read.
     pub revision: Option<u64>,
+    /// The revision of the last event.
+    pub event_revision: Option<u64>,
+    /// What instances on this machine noted of it.
+    pub noted: Option<Note>,
+    /// Why no registry starts on it; absent where one does.
+    pub refused: Option<String>,
+    /// What was checked.
+    pub checks: Vec<Check>,
+    /// Why it could not be opened or read, where it is not only older than what is known of it.
+    #[serde(skip)]
+    pub error: Option<DoctorError>,
+}
+
+/// The log's stream.
+#[derive(Debug, Serialize)]
+pub struct StreamReport {
+    /// When it was created.
+    pub created_at: Timestamp,
     /// Its last position.
     pub sequence: u64,
     /// How many entries it has.
@@ -47,12 +84,6 @@ pub struct Report {
     pub bytes: u64,
     /// How many it may take.
     pub bytes_max: u64,
-    /// The revision of the last event.
-    pub event_revision: Option<u64>,
-    /// What instances on this machine noted of it.
-    pub noted: Option<Note>,
-    /// Why no registry starts on it; absent where one does.
-    pub refused: Option<String>,
 }
 
 /// What came of accepting a store.
@@ -67,46 +98,57 @@ pub struct Accepted {
 }
 
 impl Doctor {
-    /// Of the store that a registry with these settings would use.
-    pub fn new(settings: Settings, nats: connect::Options) -> Self {
-        Self { settings, nats }
+    /// Of the store that a registry with these settings would use. `is_alone` says that the server was started for this: no
+    /// instance can use it.
+    pub fn new(settings: Settings, nats: connect::Options, is_alone: bool) -> Self {
+        Self {
+            settings,
+            nats,
+            is_alone,
+        }
     }
 
-    /// Looks, and changes nothing.
+    /// Looks, and changes nothing. What is wrong is in the report; it is an error where a server is not reached.
     pub async fn examine(&self) -> Result<Report, DoctorError> {
-        let sources = self.high_water_sources().await?;
-        let high_water = sources.read();
-        let bucket = self.settings.namespace.bucket();
-        let (mut log, store) =
-            onex_log::open_existing(self.settings.log(&self.nats).nats, &bucket).await?;
-        let info = store.check().await?;
-        let nothing = HighWaterSources::default();
-        let loaded = driver::load(&mut log, &store, None, &nothing, Clock::start()).await;
-        let (store_id, revision, refused) = match loaded {
-            Ok(loaded) => {
+        let gathered = facts::gather(&self.settings, &self.nats, self.is_alone);
+        let facts = Box::pin(gathered).await?;
+        let checks = check::judge(&facts);
+        let stream = facts.log.as_ref().ok().map(|log| StreamReport {
+            created_at: log.info.created,
+            sequence: log.info.last.0,
+            messages: log.info.messages,
+            bytes: log.info.bytes,
+            bytes_max: log.info.bytes_max,
+        });
+        let (store_id, revision, refused, error) = match facts.opened {
+            Ok(Opened {
+                loaded: Ok(loaded), ..
+            }) => {
                 let id = store_id(loaded.state());
-                let revision = loaded.state().revision();
-                let checked = loaded.checked(high_water.revision(id));
-                (id, Some(revision), checked.err().map(|why| why.to_string()))
+                let checked = loaded.check(facts.noted.revision(id));
+                let refused = checked.err().map(|why| why.to_string());
+                (id, Some(loaded.state().revision()), refused, None)
             }
             // Nothing is known of it but that it is empty.
-            Err(LoadError::Start(why) | LoadError::Proved(why)) => {
-                (None, None, Some(why.to_string()))
-            }
-            Err(error) => return Err(error.into()),
+            Ok(Opened {
+                loaded: Err(LoadError::Start(why) | LoadError::Proved(why)),
+                ..
+            }) => (None, None, Some(why.to_string()), None),
+            Ok(Opened {
+                loaded: Err(error), ..
+            }) => (None, None, None, Some(error.into())),
+            Err(error) => (None, None, None, Some(error.into())),
         };
         Ok(Report {
-            bucket,
-            created_at: info.created,
+            bucket: facts.bucket,
+            stream,
             store_id,
             revision,
-            sequence: info.last.0,
-            messages: info.messages,
-            bytes: info.bytes,
-            bytes_max: info.bytes_max,
-            event_revision: sources.event,
-            noted: high_water.noted.of(store_id).cloned(),
+            event_revision: facts.noted.event(),
+            noted: facts.noted.noted.of(store_id).cloned(),
             refused,
+            checks,
+            error,
         })
     }
 

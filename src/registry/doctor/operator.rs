@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use onex_core::{
     command::{Action, Command, Outcome},
-    decide::Local,
     engine::Limits,
     record::InstanceId,
     state::State,
@@ -15,12 +14,13 @@ use onex_types::{ids::CommandId, time::MonoMillis};
 use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
-use super::{
+use crate::registry::{
     clock::Clock,
-    doctor_error::DoctorError,
     driver::{self, Driver, Submitted},
     high_water::{HighWaterSources, store_id},
 };
+
+use super::error::DoctorError;
 
 /// How long the store may take to take a chunk of commands.
 const DECIDE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -38,10 +38,8 @@ impl Operator {
         let clock = Clock::start();
         let loaded = driver::load(&mut log, &store, None, &nothing, clock).await?;
         let options = driver::Options {
-            local: Local {
-                instance: InstanceId(Uuid::new_v4().as_u64_pair().1),
-                probes: None,
-            },
+            instance: InstanceId(Uuid::new_v4().as_u64_pair().1),
+            probing: None,
             limits: Limits::default(),
             // It is not known with which ones the registry will be started.
             settings: None,
@@ -77,7 +75,7 @@ impl Operator {
         until.flatten().map_or(0, |until| until.since(now))
     }
 
-    /// Decides these one after the other; the revision of the last one.
+    /// Decides these one after the other; the revision of the last one. After an error it has ended.
     pub(super) async fn decide(&self, actions: Vec<Action>) -> Result<u64, DoctorError> {
         let mut waiting = Vec::new();
         let submitted = actions.into_iter().map(|action| {
@@ -104,6 +102,7 @@ impl Operator {
                 Err(_) => return Err(self.undecided("no answer in time").await),
             };
             if let Err(refusal) = outcome.result {
+                self.end().await;
                 return Err(DoctorError::Undecided(refusal.to_string()));
             }
             revision = outcome.revision;

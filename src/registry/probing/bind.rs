@@ -13,6 +13,8 @@ use onex_types::{
 };
 use socket2::{Domain, Socket, Type};
 
+use crate::registry::settings::parse_ranges;
+
 /// Tries to bind the port on all addresses of both families, and lets go at once.
 ///
 /// Without `SO_REUSEPORT`, which would let it share a port with a program that has it. TCP is tried with
@@ -60,16 +62,60 @@ fn bind(domain: Domain, transport: Transport, address: SocketAddr) -> io::Result
     socket.bind(&address.into())
 }
 
-/// The range from which the kernel takes ports for outgoing connections; none where it does not say.
-pub(super) fn ephemeral_range() -> Option<PortRange> {
-    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+/// From where the kernel takes ports for outgoing connections.
+#[derive(Debug, Clone)]
+pub(in crate::registry) struct Ephemeral {
+    /// The range.
+    pub(in crate::registry) range: PortRange,
+    /// What it leaves out of that.
+    reserved: Vec<PortRange>,
+}
+
+/// From where the kernel takes ports for outgoing connections; none where it does not say.
+pub(in crate::registry) fn ephemeral_range() -> Option<Ephemeral> {
+    let read = |name| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"));
+    let text = read("ip_local_port_range").ok()?;
     let mut numbers = text
         .split_whitespace()
         .map(|number| number.parse().ok().and_then(Port::new));
-    Some(PortRange {
+    let range = PortRange {
         first: numbers.next()??,
         last: numbers.next()??,
+    };
+    let reserved = read("ip_local_reserved_ports").unwrap_or_default();
+    Some(Ephemeral {
+        range,
+        reserved: parse_ranges(&reserved).unwrap_or_default(),
     })
+}
+
+impl Ephemeral {
+    /// What it is to leave out, so that it takes none of these either.
+    pub(in crate::registry) fn reserving(&self, ports: &[PortRange]) -> Vec<PortRange> {
+        let mut reserved = [&self.reserved, ports].concat();
+        reserved.sort();
+        reserved
+    }
+
+    /// The ports of `ranges` that the kernel takes too.
+    pub(in crate::registry) fn overlaps(&self, ranges: &[PortRange]) -> Vec<PortRange> {
+        let mut found: Vec<PortRange> = Vec::new();
+        let taken = |port: &Port| {
+            let is_in = |ranges: &[PortRange]| ranges.iter().any(|range| range.contains(*port));
+            is_in(ranges) && !is_in(&self.reserved)
+        };
+        let numbers = self.range.first.number()..=self.range.last.number();
+        for port in numbers.filter_map(Port::new).filter(taken) {
+            match found.last_mut() {
+                Some(last) if last.last.number() + 1 == port.number() => last.last = port,
+                _ => found.push(PortRange {
+                    first: port,
+                    last: port,
+                }),
+            }
+        }
+        found
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +123,25 @@ mod tests {
     use std::net::{TcpListener, UdpSocket};
 
     use super::*;
+    use crate::registry::settings::show_ranges;
+
+    #[test]
+    fn what_the_kernel_leaves_out_is_no_overlap() {
+        let ranges = |text| parse_ranges(text).unwrap();
+        let ephemeral = |reserved| Ephemeral {
+            range: ranges("32768-60999")[0],
+            reserved: ranges(reserved),
+        };
+        for (granted, reserved, expected) in [
+            ("20000-29999", "", ""),
+            ("32000-33000,60999-65535", "", "32768-33000,60999"),
+            ("40000-40009", "40000-40009", ""),
+            ("40000-40009", "40003", "40000-40002,40004-40009"),
+        ] {
+            let found = ephemeral(reserved).overlaps(&ranges(granted));
+            assert_eq!(show_ranges(&found), expected, "{granted} {reserved}");
+        }
+    }
 
     fn key(transport: Transport, port: u16) -> PortKey {
         PortKey {
