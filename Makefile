@@ -12,6 +12,8 @@ TOOLS := $(CURDIR)/.tools
 TRAFFIC := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/traffic
 # Signals that were ignored when make was started, as by nohup, stay ignored in what it runs: tests send them.
 SIGNALS := env $(shell env --default-signal true 2>/dev/null && echo --default-signal)
+# Most of a test's time is waiting for servers and for leases to end, so more of them run at once than there are cores.
+export RUST_TEST_THREADS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 PYTHON ?= python3
 CARGO ?= cargo
 GO ?= go
