@@ -214,6 +214,13 @@ impl Failure {
     /// For a question: it has done nothing, whatever became of it.
     #[must_use]
     pub(super) fn of_a_question(self) -> Self {
+        if self.is(ErrorCode::StoreUnavailable) {
+            let hint = "ask again, or ask how things were before with --max-age 1h";
+            return Self {
+                may_be_done: false,
+                ..self.hint(hint)
+            };
+        }
         if !self.may_be_done {
             return self;
         }

@@ -48,7 +48,7 @@ mod variables;
 mod version;
 mod watch;
 
-use std::{ffi::OsStr, process::ExitCode, time::Duration};
+use std::{ffi::OsStr, process::ExitCode};
 
 use clap::{Arg, FromArgMatches as _, ValueEnum as _, error::ErrorKind, parser::ValueSource};
 
@@ -127,7 +127,7 @@ pub fn run() -> ExitCode {
         Command::Man(man) => return finish(man.run(definition::whole()), output),
         Command::Ask(question) => question,
     };
-    let asked = runtime.block_on(question.ask(&connection, asking.timeout, output));
+    let asked = runtime.block_on(question.ask(&connection, &asking, output));
     // Nor here.
     runtime.shutdown_background();
     finish(asked, output)
@@ -203,7 +203,7 @@ impl Question {
     async fn ask(
         self,
         connection: &connection::Flags,
-        timeout: Duration,
+        asking: &Asking,
         output: Output,
     ) -> Result<Exit, Failure> {
         if let Self::Codegen(codegen) = &self
@@ -211,18 +211,25 @@ impl Question {
         {
             return codegen.run_from_file(&connection.namespace(), output);
         }
-        let session = Session::open(connection, timeout, output).await?;
+        let session = Session::open(connection, asking.timeout, output).await?;
+        let session = session.with_max_age(asking.max_age);
+        let done = self.ask_in(&session).await;
+        session.tell_age();
+        done
+    }
+
+    async fn ask_in(self, session: &Session) -> Result<Exit, Failure> {
         match self {
-            Self::Port(port) => port.run(&session).await,
-            Self::Pool(pool) => pool.run(&session).await,
-            Self::Describe(describe) => describe.run(&session).await,
-            Self::Node(node) => node.run(&session).await,
-            Self::Tool(tool) => tool.run(&session).await,
-            Self::Bus(bus) => bus.run(&session).await,
-            Self::Schema(schema) => schema.run(&session).await,
-            Self::Trust(trust) => trust.run(&session).await,
-            Self::Admin(admin) => admin.run(&session).await,
-            Self::Codegen(codegen) => codegen.run(&session).await,
+            Self::Port(port) => port.run(session).await,
+            Self::Pool(pool) => pool.run(session).await,
+            Self::Describe(describe) => describe.run(session).await,
+            Self::Node(node) => node.run(session).await,
+            Self::Tool(tool) => tool.run(session).await,
+            Self::Bus(bus) => bus.run(session).await,
+            Self::Schema(schema) => schema.run(session).await,
+            Self::Trust(trust) => trust.run(session).await,
+            Self::Admin(admin) => admin.run(session).await,
+            Self::Codegen(codegen) => codegen.run(session).await,
         }
     }
 }

@@ -59,6 +59,9 @@ pub(super) struct Asking {
     /// How long to wait for the connection, and then for each answer.
     #[arg(long, global = true, value_name = "TIME", default_value = "4s", value_parser = parse::timeout)]
     pub(super) timeout: Duration,
+    /// Takes answers to questions that are up to that old, 10s to 7d, from a registry that cannot ask its store.
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse::max_age)]
+    pub(super) max_age: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]

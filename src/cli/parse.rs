@@ -16,7 +16,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    client::{self, TIMEOUT_MAX},
+    client::{self, AGE_MAX, AGE_MIN, TIMEOUT_MAX},
     protocol::{
         bounds::{ATTEMPT_TIMEOUT_MILLIS_MIN, Text},
         catalog::{SCHEMA_NAME_CHARS_MAX, SchemaKind},
@@ -142,6 +142,11 @@ pub(super) fn kept_a_day(text: &str) -> Result<Seconds, Invalid> {
 /// A timeout.
 pub(super) fn timeout(text: &str) -> Result<Duration, Invalid> {
     duration(text, Duration::from_millis(1)..=TIMEOUT_MAX)
+}
+
+/// How old an answer may be.
+pub(super) fn max_age(text: &str) -> Result<Duration, Invalid> {
+    duration(text, AGE_MIN..=AGE_MAX)
 }
 
 /// A timeout of one attempt.
@@ -352,6 +357,10 @@ mod tests {
         }
         assert_eq!(timeout("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(timeout("4"), Ok(Duration::from_secs(4)));
+        assert_eq!(max_age("7d"), Ok(AGE_MAX));
+        for bad in ["9s", "0", "-1h", "169h", ""] {
+            assert!(max_age(bad).is_err(), "{bad:?}");
+        }
         for bad in ["0s", "0", "-4s", "301s", ""] {
             assert!(timeout(bad).is_err(), "{bad:?}");
         }

@@ -6,6 +6,7 @@ use async_nats::{
     ConnectErrorKind, Event,
     rustls::{self, CertificateError},
 };
+use onex_types::span;
 use tokio::sync::watch;
 
 use crate::{
@@ -82,6 +83,24 @@ impl Session {
             complaint,
             connected,
         })
+    }
+
+    /// The same, with questions that are also answered as things were so long ago.
+    pub(super) fn with_max_age(mut self, max_age: Option<Duration>) -> Self {
+        if let Some(max_age) = max_age {
+            self.client = self.client.with_max_age(max_age);
+        }
+        self
+    }
+
+    /// Tells how old what was shown is, where it may be out of date.
+    pub(super) fn tell_age(&self) {
+        if let Some(age) = self.client.oldest_answer() {
+            let age = span(age);
+            self.output.note(&format!(
+                "onex: warning: this is how it was {age} ago: the registry cannot ask its store"
+            ));
+        }
     }
 
     /// Whether the connection to the server is there, as that changes.

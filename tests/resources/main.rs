@@ -27,6 +27,7 @@ mod hosts_several;
 mod leases;
 mod many;
 mod nodes;
+mod old_answers;
 mod pools;
 mod probing;
 mod races;

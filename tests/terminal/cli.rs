@@ -17,7 +17,7 @@ use onex_registry::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Nats, Registry, User, assert_members, round_trip};
+use crate::harness::{Nats, Registry, User, assert_members, behind_wire, round_trip, until};
 
 const NOBODY: &str = "nats://127.0.0.1:1";
 const NO_LEASE: &str = "0198f3a0-7d10-7f3c-8a8e-6a1b2c3d4e5f";
@@ -680,6 +680,47 @@ async fn a_lease_that_one_instance_has_not_seen_is_found() {
         .run("port release --port 20000 --namespace stuck -o json")
         .json_error(75);
     assert_eq!(error["code"], "NOT_SEEN");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_are_answered_as_things_were_where_that_is_asked_for() {
+    let (nats, wire, _registry, _caller) = behind_wire(&[]).await;
+    let user = User::of_registries(&nats);
+    let lease = user.run("port lease --name api --ttl 10m -o json").json();
+    wire.silence_store();
+    let refused = until("what is known to be old", async || {
+        let ran = user.run("port list --timeout 1s");
+        (ran.exit != 0).then_some(ran)
+    })
+    .await
+    .exits(75);
+    assert!(
+        refused
+            .stderr
+            .contains("ask how things were before with --max-age 1h"),
+        "{}",
+        refused.stderr
+    );
+    let shown = user.run("port list --max-age 1h --timeout 1s").exits(0);
+    assert!(
+        shown.stdout.contains(&lease["port"].to_string()),
+        "{}",
+        shown.stdout
+    );
+    assert!(
+        shown.stderr.contains("onex: warning: this is how it was 1"),
+        "{}",
+        shown.stderr
+    );
+    // Of a write it says nothing.
+    let write = user.run("port release --name api --max-age 1h --timeout 1s");
+    assert_ne!(write.exit, 0, "{}", write.stderr);
+    wire.mend();
+    until("the store to be asked", async || {
+        let ran = user.run("port list --max-age 1h --timeout 1s");
+        ran.stderr.is_empty().then_some(())
+    })
+    .await;
 }
 
 #[test]

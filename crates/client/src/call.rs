@@ -1,17 +1,20 @@
 //! One call: its headers, its timeout, and when it is made again.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use async_nats::{HeaderMap, Message, Request, connection::State};
 use onex_protocol::{
     endpoint::Endpoint,
-    frame::{self, TIMEOUT_MILLIS_DEFAULT, TIMEOUT_MILLIS_MAX},
+    frame::{self, AGE_MILLIS_MAX, AGE_MILLIS_MIN, TIMEOUT_MILLIS_DEFAULT, TIMEOUT_MILLIS_MAX},
     names::{
-        HEADER_ERROR_NUMBER, HEADER_PROTOCOL, HEADER_TIMEOUT_MS, HEADER_TRACEPARENT, Namespace,
-        PROTOCOL_MINOR,
+        HEADER_AGE_MS, HEADER_ERROR_NUMBER, HEADER_MAX_AGE_MS, HEADER_PROTOCOL, HEADER_TIMEOUT_MS,
+        HEADER_TRACEPARENT, Namespace, PROTOCOL_MINOR,
     },
     port::LeaseRequest,
 };
@@ -28,6 +31,11 @@ use super::{Error, clock::BootTime};
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_millis(TIMEOUT_MILLIS_DEFAULT);
 /// How long a call may take at most: a registry takes no longer timeout.
 pub const TIMEOUT_MAX: Duration = Duration::from_millis(TIMEOUT_MILLIS_MAX);
+
+/// How old an answer may be that [`Client::with_max_age`] allows, at least: what is younger comes without it.
+pub const AGE_MIN: Duration = Duration::from_millis(AGE_MILLIS_MIN);
+/// How old it may be at most.
+pub const AGE_MAX: Duration = Duration::from_millis(AGE_MILLIS_MAX);
 
 /// How often a call is made that must come through, where no answer comes.
 const TRIES_MAX: u32 = 3;
@@ -61,6 +69,15 @@ pub struct Client {
     timeout: Duration,
     traceparent: Option<String>,
     holder: Option<Arc<Holder>>,
+    age: Option<Age>,
+}
+
+/// How old answers may be, and the oldest that came.
+#[derive(Debug, Clone)]
+struct Age {
+    max: Duration,
+    /// In milliseconds.
+    seen: Arc<AtomicU64>,
 }
 
 impl Client {
@@ -73,6 +90,7 @@ impl Client {
             timeout: TIMEOUT_DEFAULT,
             traceparent: None,
             holder: onex_machine::own_holder().map(Arc::new),
+            age: None,
         }
     }
 
@@ -105,6 +123,26 @@ impl Client {
             holder: holder.map(Arc::new),
             ..self
         }
+    }
+
+    /// The same, with reads that are also answered by an instance that cannot ask its store, as things were up to `max_age`
+    /// ago: 10 s to seven days, what is outside counts as the nearest of these. [`oldest_answer`](Self::oldest_answer) says
+    /// whether one was. Nothing else is answered differently.
+    #[must_use]
+    pub fn with_max_age(self, max_age: Duration) -> Self {
+        let max = max_age.clamp(AGE_MIN, AGE_MAX);
+        let seen = Arc::default();
+        Self {
+            age: Some(Age { max, seen }),
+            ..self
+        }
+    }
+
+    /// How old the oldest of the answers is at most that came of this client and its clones: none below 10 s, the age to
+    /// which every registry answers.
+    pub fn oldest_answer(&self) -> Option<Duration> {
+        let seen = Duration::from_millis(self.age.as_ref()?.seen.load(Ordering::Relaxed));
+        (seen >= AGE_MIN).then_some(seen)
     }
 
     /// The request with what is to be said of the holder.
@@ -211,6 +249,9 @@ impl Client {
         if let Some(traceparent) = &self.traceparent {
             headers.insert(HEADER_TRACEPARENT, traceparent.as_str());
         }
+        if let Some(age) = &self.age {
+            headers.insert(HEADER_MAX_AGE_MS, age.max.as_millis().to_string());
+        }
         let request = Request::new()
             .payload(body.into())
             .headers(headers)
@@ -226,11 +267,12 @@ impl Client {
                 });
             }
         };
-        let failed = message
-            .headers
-            .as_ref()
-            .is_some_and(|headers| headers.get(HEADER_ERROR_NUMBER).is_some());
-        if failed {
+        let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
+        let age = header(HEADER_AGE_MS).and_then(|age| age.parse().ok());
+        if let (Some(age), Some(Age { seen, .. })) = (age, &self.age) {
+            seen.fetch_max(age, Ordering::Relaxed);
+        }
+        if header(HEADER_ERROR_NUMBER).is_some() {
             return Err(Error::of_body(endpoint, &message.payload));
         }
         Ok(message)

@@ -40,7 +40,7 @@ mod ports;
 mod rebind;
 mod tenure;
 
-pub use call::{Client, TIMEOUT_DEFAULT, TIMEOUT_MAX};
+pub use call::{AGE_MAX, AGE_MIN, Client, TIMEOUT_DEFAULT, TIMEOUT_MAX};
 pub use clock::{BootTime, sleep_until};
 pub use direct::Direct;
 pub use error::{Error, Loss};

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
-use onex_types::ids::Invalid;
+use onex_types::{bounds::STALE_MILLIS, ids::Invalid};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use semver::{Version, VersionReq};
 use serde::{
@@ -21,6 +21,11 @@ pub const NUMBER_MAX: u64 = (1 << 53) - 1;
 pub const DESCRIPTION_CHARS_MAX: usize = 4_096;
 /// How long a caller may say that it waits, in milliseconds.
 pub const TIMEOUT_MILLIS_MAX: u64 = 300_000;
+
+/// How old an answer that may be old may be, at least, in milliseconds: what is younger is told without being asked for.
+pub const AGE_MILLIS_MIN: u64 = STALE_MILLIS;
+/// How old an answer that may be old may be, at most, in milliseconds: seven days.
+pub const AGE_MILLIS_MAX: u64 = 7 * 24 * 3_600_000;
 
 /// The shortest time for one attempt to call a tool, in milliseconds: less is within what a busy machine takes to answer.
 pub const ATTEMPT_TIMEOUT_MILLIS_MIN: u64 = 10;

@@ -11,14 +11,14 @@ use crate::{
     endpoint::Endpoint,
     error::{Error, ErrorCode},
     json::violation_in,
-    names::{HEADER_CORRELATION_ID, Namespace, PROTOCOL_MINOR},
+    names::{HEADER_CORRELATION_ID, HEADER_MAX_AGE_MS, Namespace, PROTOCOL_MINOR},
     pointer,
     tool::Tool,
     unknown::Unknown,
     whole::{OUT_OF_RANGE, Whole},
 };
 
-pub use crate::bounds::TIMEOUT_MILLIS_MAX;
+pub use crate::bounds::{AGE_MILLIS_MAX, AGE_MILLIS_MIN, TIMEOUT_MILLIS_MAX};
 
 /// How long a caller waits that does not say, in milliseconds.
 pub const TIMEOUT_MILLIS_DEFAULT: u64 = 4_000;
@@ -212,6 +212,18 @@ pub fn timeout_millis(header: Option<&str>) -> Result<u64, Error> {
     millis.ok_or_else(|| {
         let message = format!("header Onex-Timeout-Ms must be 1 to {TIMEOUT_MILLIS_MAX}");
         Error::new(ErrorCode::InvalidRequest, message).with("header", "Onex-Timeout-Ms")
+    })
+}
+
+/// How old what the caller is told may be, from its header, in milliseconds; none when it does not say.
+pub fn max_age_millis(header: Option<&str>) -> Result<Option<u64>, Error> {
+    let Some(text) = header else { return Ok(None) };
+    let range = AGE_MILLIS_MIN..=AGE_MILLIS_MAX;
+    let millis = text.parse().ok().filter(|millis| range.contains(millis));
+    millis.map(Some).ok_or_else(|| {
+        let message =
+            format!("header {HEADER_MAX_AGE_MS} must be {AGE_MILLIS_MIN} to {AGE_MILLIS_MAX}");
+        Error::new(ErrorCode::InvalidRequest, message).with("header", HEADER_MAX_AGE_MS)
     })
 }
 

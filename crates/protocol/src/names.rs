@@ -21,6 +21,10 @@ pub const HEADER_PROTOCOL: &str = "Onex-Protocol";
 pub const HEADER_CORRELATION_ID: &str = "Onex-Correlation-Id";
 /// How long the caller waits, in milliseconds.
 pub const HEADER_TIMEOUT_MS: &str = "Onex-Timeout-Ms";
+/// To a registry: how old what it answers may be, in milliseconds.
+pub const HEADER_MAX_AGE_MS: &str = "Onex-Max-Age-Ms";
+/// From a registry, to who said how old it may be: how long ago it was known to be so, in milliseconds.
+pub const HEADER_AGE_MS: &str = "Onex-Age-Ms";
 /// An error's number, by the micro service convention.
 pub const HEADER_ERROR_NUMBER: &str = "Nats-Service-Error-Code";
 /// An error's text, by the micro service convention.

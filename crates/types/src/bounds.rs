@@ -15,5 +15,9 @@ pub const LEASE_PORTS_MAX: u16 = 64;
 /// Ranges of a host's pool, and of what of it is reserved, at most.
 pub const POOL_RANGES_MAX: usize = 64;
 
+/// An instance that has heard nothing of its log for so long may know less than others, in milliseconds: what it knows is
+/// told only to who asks for that.
+pub const STALE_MILLIS: u64 = 10_000;
+
 /// Names and addresses that one host may have beside its own name.
 pub const ALIASES_MAX: usize = 128;

@@ -50,8 +50,25 @@ impl Reads {
         now: MonoMillis,
         read: impl FnOnce(&State) -> R,
     ) -> Option<R> {
+        let (found, _) = self.within(now, STALE_MILLIS, read)?;
+        Some(found)
+    }
+
+    /// The same, of a state that may be so old; how old it is. Both in milliseconds.
+    pub(in super::super) fn within<R>(
+        &self,
+        now: MonoMillis,
+        max_age: u64,
+        read: impl FnOnce(&State) -> R,
+    ) -> Option<(R, u64)> {
         let inner = self.read();
-        (now.since(inner.fresh_at) < STALE_MILLIS).then(|| read(&inner.state))
+        let age = now.since(inner.fresh_at);
+        (age < max_age).then(|| (read(&inner.state), age))
+    }
+
+    /// Looks at the state, however old it is.
+    pub(in super::super) fn last<R>(&self, read: impl FnOnce(&State) -> R) -> R {
+        read(&self.read().state)
     }
 
     /// The revision of the last command that readers see.

@@ -26,7 +26,7 @@ pub(super) async fn describe(
         return node(intake, in_flight, &request, node_id, &ignored).await;
     }
     let events_waiting = intake.driver.handle.reads.events_waiting();
-    fitting(intake, request.limit, |catalog, limit| {
+    fitting(intake, in_flight, request.limit, |catalog, limit| {
         let here = Here {
             registry: intake.registry.clone(),
             instances: intake.peers.known(),
@@ -74,7 +74,7 @@ pub(super) async fn tool(
     catch_up(intake, in_flight, request.min_revision).await?;
     let first = |catalog: Catalog<'_>| queries::tool(catalog, &request, 1);
     found(intake, in_flight, first).await?;
-    fitting(intake, request.limit, |catalog, limit| {
+    fitting(intake, in_flight, request.limit, |catalog, limit| {
         let mut reply = queries::tool(catalog, &request, limit)?;
         reply.ignored.clone_from(&ignored);
         Ok(reply)

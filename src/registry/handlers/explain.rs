@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-use super::pages::{catch_up, read, read_index};
+use super::pages::{catch_up, make_sure, read};
 
 /// How long reading a history may take: the rest of an answer does not wait any longer for it.
 const HISTORY_WAIT_MAX: Duration = Duration::from_secs(1);
@@ -44,11 +44,11 @@ pub(super) async fn explain(
     catch_up(intake, in_flight, request.min_revision).await?;
     let make = |catalog: Catalog<'_>| queries::explain(catalog, &port, seen.as_ref());
     let is_held = |reply: &ExplainReply| reply.state == Open::Known(PortState::Held);
-    let reply = match read(intake, make) {
+    let reply = match read(intake, in_flight, make) {
         Ok(reply) if is_held(&reply) => reply,
         _ => {
-            read_index(intake, in_flight).await?;
-            read(intake, make)?
+            make_sure(intake, in_flight).await?;
+            read(intake, in_flight, make)?
         }
     };
     let history = history(intake, in_flight, &reply).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::Message;
 use bytes::Bytes;
-use onex_core::command::Action;
+use onex_core::{command::Action, engine::STALE_MILLIS};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -46,7 +46,7 @@ pub(super) async fn list<Q: RequestFields, R: Serialize + ReplyFields>(
     }
     catch_up(intake, in_flight, request.min_revision()).await?;
     let limit = request.limit();
-    fitting(intake, limit, |catalog, limit| {
+    fitting(intake, in_flight, limit, |catalog, limit| {
         let mut page = make(catalog, &request, limit)?;
         page.set_ignored(ignored.clone());
         Ok(page)
@@ -56,13 +56,14 @@ pub(super) async fn list<Q: RequestFields, R: Serialize + ReplyFields>(
 /// What `make` makes of as many items as fit.
 pub(super) fn fitting<R: Serialize>(
     intake: &Intake,
+    in_flight: &InFlight,
     limit: Option<Limit>,
     make: impl Fn(Catalog<'_>, usize) -> Result<R, Error>,
 ) -> Result<Bytes, Error> {
     let bytes_max = intake.replies.reply_bytes_max().min(PAGE_BYTES_MAX);
     let mut limit = limit.unwrap_or_default().get();
     loop {
-        let page = read(intake, |catalog| make(catalog, limit))?;
+        let page = read(intake, in_flight, |catalog| make(catalog, limit))?;
         let body = to_bytes(&page)?;
         if body.len() <= bytes_max || limit == 1 {
             return Ok(body);
@@ -92,26 +93,40 @@ pub(super) async fn found<R>(
     in_flight: &InFlight,
     make: impl Fn(Catalog<'_>) -> Result<R, Error>,
 ) -> Result<R, Error> {
-    match read(intake, &make) {
+    match read(intake, in_flight, &make) {
         Err(error) if error.code.number() == NOT_FOUND => {
-            read_index(intake, in_flight).await?;
-            read(intake, &make)
+            make_sure(intake, in_flight).await?;
+            read(intake, in_flight, &make)
         }
         found => found,
     }
 }
 
-/// What readers see.
+/// What readers see, not older than the caller allows.
 pub(super) fn read<R>(
     intake: &Intake,
+    in_flight: &InFlight,
     make: impl FnOnce(Catalog<'_>) -> Result<R, Error>,
 ) -> Result<R, Error> {
     let now = intake.clock.now().mono;
-    let read = intake.driver.handle.reads.with(now, |state| {
+    let max_age = in_flight.max_age.unwrap_or(STALE_MILLIS);
+    let read = intake.driver.handle.reads.within(now, max_age, |state| {
         let catalog = Catalog { state, now };
         make(catalog).map_err(|error| error.at(catalog.revision()))
     });
-    read.unwrap_or_else(|| Err(Error::unavailable(Outcome::None)))
+    let (found, age) = read.ok_or_else(|| Error::unavailable(Outcome::None))?;
+    in_flight.age.get_or_init(|| age);
+    found
+}
+
+/// [`read_index`], where the caller does not take what may be old: the next look is at everything that is in the log now.
+pub(super) async fn make_sure(intake: &Intake, in_flight: &InFlight) -> Result<(), Error> {
+    match read_index(intake, in_flight).await {
+        Err(error) if error.code == ErrorCode::StoreUnavailable && in_flight.max_age.is_some() => {
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// Waits until readers see a revision that the caller has seen.

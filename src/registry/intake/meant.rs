@@ -4,10 +4,7 @@ use onex_core::{host_names::Meaning, state::State};
 use onex_machine::spelled;
 use onex_types::ids::Host;
 
-use crate::{
-    protocol::error::{Error, Outcome},
-    registry::hosts::ambiguous,
-};
+use crate::{protocol::error::Error, registry::hosts::ambiguous};
 
 use super::shared::Intake;
 
@@ -22,10 +19,10 @@ impl Intake {
         }
         let now = self.clock.now().mono;
         let meaning = |state: &State| self.own_host.meaning(state, &host, now);
-        match self.driver.handle.reads.with(now, meaning) {
-            Some(Meaning::One(host)) => Ok(host),
-            Some(Meaning::Several(hosts)) => Err(ambiguous(&host, &hosts)),
-            None => Err(Error::unavailable(Outcome::None)),
+        // What follows is refused where it must not rest on what may be old.
+        match self.driver.handle.reads.last(meaning) {
+            Meaning::One(host) => Ok(host),
+            Meaning::Several(hosts) => Err(ambiguous(&host, &hosts)),
         }
     }
 

@@ -5,7 +5,7 @@ mod admission;
 mod meant;
 mod shared;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_nats::{Message, Subscriber};
 use futures::{StreamExt, stream::ReadyChunks};
@@ -19,7 +19,7 @@ use crate::protocol::{
     endpoint::Endpoint,
     error::{BUSY_RETRY_MILLIS, Error, ErrorCode, Outcome as Done},
     frame,
-    names::{HEADER_CORRELATION_ID, HEADER_TIMEOUT_MS, SERVICE},
+    names::{HEADER_CORRELATION_ID, HEADER_MAX_AGE_MS, HEADER_TIMEOUT_MS, SERVICE},
 };
 
 use super::{
@@ -193,19 +193,22 @@ impl Intake {
         let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
         let correlation_id = frame::correlation_id(header(HEADER_CORRELATION_ID));
         let patience = frame::timeout_millis(header(HEADER_TIMEOUT_MS));
+        let max_age = frame::max_age_millis(header(HEADER_MAX_AGE_MS));
         let at = self.pause_detector.arrived();
         let mut in_flight = InFlight {
             at,
             endpoint,
             subject,
             correlation_id: String::new(),
+            max_age: max_age.as_ref().copied().unwrap_or_default(),
+            age: OnceLock::new(),
             shares: None,
             deadline: self.deadline(at, patience.as_ref().copied().unwrap_or_default()),
             permit: self.admission.place(endpoint),
         };
         let said = correlation_id.as_ref().ok().cloned().flatten();
         in_flight.correlation_id = said.unwrap_or_else(|| new_id().to_string());
-        if let Some(error) = correlation_id.err().or(patience.err()) {
+        if let Some(error) = correlation_id.err().or(patience.err()).or(max_age.err()) {
             return Accepted::Error(in_flight, error);
         }
         if in_flight.permit.is_none() {

@@ -1,6 +1,6 @@
 //! A request between its arrival and its reply.
 
-use std::time::Instant;
+use std::{sync::OnceLock, time::Instant};
 
 use async_nats::Subject;
 use bytes::Bytes;
@@ -29,6 +29,10 @@ pub(in crate::registry) struct InFlight {
     pub(in crate::registry) correlation_id: String,
     /// After this nothing is decided for it.
     pub(in crate::registry) deadline: MonoMillis,
+    /// How old what it is told may be, where it says so, in milliseconds.
+    pub(in crate::registry) max_age: Option<u64>,
+    /// How old what it is told is at most, in milliseconds; nothing where it is told nothing that may be old.
+    pub(in crate::registry) age: OnceLock<u64>,
     /// What a call of a tool waited for.
     pub(in crate::registry) shares: Option<Shares>,
     /// Its place among the requests in flight; absent where there was none, and once others may have it.

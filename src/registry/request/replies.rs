@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use crate::{
     protocol::{
         error::{Error, ErrorReply},
-        names::{HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER},
+        names::{HEADER_AGE_MS, HEADER_CORRELATION_ID, HEADER_ERROR, HEADER_ERROR_NUMBER},
     },
     registry::{
         bus::Bus,
@@ -102,12 +102,17 @@ impl Replies {
             endpoint,
             subject,
             correlation_id,
+            max_age,
+            age,
             shares,
             permit,
             ..
         } = in_flight;
         let mut headers = HeaderMap::new();
         headers.insert(HEADER_CORRELATION_ID, correlation_id.as_str());
+        if let (Some(age), true) = (age.get(), max_age.is_some()) {
+            headers.insert(HEADER_AGE_MS, age.to_string());
+        }
         let limit = self.reply_bytes_max();
         let answer = answer.and_then(|body| {
             if body.len() > limit {

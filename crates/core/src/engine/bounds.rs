@@ -1,5 +1,7 @@
 //! Sizes and times of the engine.
 
+pub use onex_types::bounds::STALE_MILLIS;
+
 /// Commands that one entry holds at most: with 300 bytes each they fit [`ENTRY_BYTES_MAX`], and an append of that many
 /// costs the server hardly more than one of a single command.
 pub const ENTRY_COMMANDS_MAX: usize = 512;
@@ -16,8 +18,6 @@ pub const CONFLICT_WAIT_MILLIS: u64 = 100;
 pub const EMPTY_ENTRY_MILLIS: u64 = 5;
 /// An instance that has seen no entry for so long appends an empty one, in milliseconds.
 pub const QUIET_MILLIS: u64 = 5_000;
-/// Without an acknowledgement or an entry for so long, nothing is answered from memory, in milliseconds.
-pub const STALE_MILLIS: u64 = 10_000;
 /// Only within this time after a grant was sent is its port tried, in milliseconds.
 pub const PROBE_MILLIS: u64 = 1_000;
 /// A grant whose port was found free is noted in the next entry: in one of its own only when there was none for so long, in
