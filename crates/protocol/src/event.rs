@@ -27,6 +27,7 @@ use crate::{
         HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
         HEADER_CE_TYPE, HEADER_CONTENT_TYPE, Namespace,
     },
+    pool::Range,
     schema::VersionText,
     time,
     trust::{Lifecycle, TrustState, Verdict},
@@ -104,6 +105,28 @@ pub struct HostEvent {
     pub host: Host,
     /// Why an administrator did it.
     pub reason: Option<Reason>,
+}
+
+/// What a `pool.*` event is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolEvent {
+    /// Whose pool.
+    pub host: Host,
+    /// What is granted there from now on, in each port space; null where the host has no pool of its own any more.
+    pub pools: Option<Vec<PoolPorts>>,
+    /// What people are told of it; null for nothing.
+    pub description: Option<String>,
+}
+
+/// The ports of a host in one port space.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolPorts {
+    /// In which port space.
+    pub transport: Transport,
+    /// What may be granted.
+    pub ranges: Vec<Range>,
+    /// What of it is never granted.
+    pub reserved: Vec<Range>,
 }
 
 /// What a `node.*` event is about.
@@ -230,6 +253,8 @@ pub enum About {
     Node(NodeEvent),
     /// A host.
     Host(HostEvent),
+    /// A pool.
+    Pool(PoolEvent),
     /// A bus.
     Bus(BusEvent),
     /// Trust in a node.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     event::{
         BusEvent, CE_SPECVERSION, CONTENT_TYPE, EventBody, ExecutionEvent, GapEvent, HostEvent,
-        NodeEvent, PortEvent, ToolEvent, TrustEvent,
+        NodeEvent, PoolEvent, PortEvent, ToolEvent, TrustEvent,
     },
     examples,
     message_schema::{Message, remark},
@@ -23,6 +23,7 @@ enum Family {
     Node,
     Tool,
     Host,
+    Pool,
     Bus,
     Trust,
     Execution,
@@ -41,6 +42,7 @@ fn message(of: Kind) -> Message {
         Family::Node => schema::of::<EventBody<NodeEvent>>(),
         Family::Tool => schema::of::<EventBody<ToolEvent>>(),
         Family::Host => schema::of::<EventBody<HostEvent>>(),
+        Family::Pool => schema::of::<EventBody<PoolEvent>>(),
         Family::Bus => schema::of::<EventBody<BusEvent>>(),
         Family::Trust => schema::of::<EventBody<TrustEvent>>(),
         Family::Execution => schema::of::<EventBody<ExecutionEvent>>(),
@@ -77,6 +79,7 @@ fn family(kind: Kind) -> Family {
             Family::Tool
         }
         Kind::HostForgotten => Family::Host,
+        Kind::PoolChanged | Kind::PoolDeleted => Family::Pool,
         Kind::BusRegistered | Kind::BusRemoved => Family::Bus,
         Kind::TrustChanged => Family::Trust,
         Kind::ToolInvoked | Kind::ToolCompleted | Kind::ToolFailed => Family::Execution,
@@ -117,6 +120,12 @@ fn description(kind: Kind) -> &'static str {
             "An administrator had a host forgotten: its pool, its names, and the last leases of its ports."
         }
         Kind::ToolsChanged => "It is never published: its tools have events.",
+        Kind::PoolChanged => {
+            "A host grants these ports from now on. Leases outside of them stay until they end."
+        }
+        Kind::PoolDeleted => {
+            "A host has no pool of its own any more and grants the default ranges. Leases outside of them stay until they end."
+        }
         Kind::ToolRegistered => "A node offers a tool, or offers it under another contract.",
         Kind::ToolRemoved => "A node offers a tool no longer.",
         Kind::ToolCollision => {
@@ -186,6 +195,13 @@ fn example(kind: Kind) -> Value {
         }
         Family::Host => json!({"host": "build-8", "reason": "its machine is gone"}),
         Family::Bus => json!({
+        Family::Pool => {
+            let range = |first, last| json!([{"first": first, "last": last}]);
+            let of = |transport: &str| json!({"transport": transport, "ranges": range(20_000, 29_999), "reserved": range(22_000, 22_000)});
+            let pools = (kind == Kind::PoolChanged).then(|| json!([of("tcp"), of("udp")]));
+            let description = pools.as_ref().map(|_| "for builds");
+            json!({"host": "build-7", "pools": pools, "description": description})
+        }
             "bus_id": "metrics", "requester_id": requester, "outcome": outcome(kind),
         }),
         Family::Trust => json!({
@@ -249,6 +265,7 @@ fn record(kind: Kind) -> &'static str {
         Family::Node | Family::Tool => "live.text=2Esummariser",
         Family::Host => "host.build-8",
         Family::Bus => "bus.metrics",
+        Family::Pool => "pool.build-7",
         Family::Execution => "call.0198f3a0-6c21-7a44-9b10-1f2e3d4c5b6a",
         Family::Gap => "sys.named",
         Family::Trust => "trust.text=2Esummariser",

@@ -179,6 +179,10 @@ event_kinds! {
     HostForgotten = "host.forgotten",
     /// A running node's tools changed; only events of the tools are published.
     ToolsChanged = "tools.changed",
+    /// A host got a pool of its own, or another one.
+    PoolChanged = "pool.changed",
+    /// A host has no pool of its own any more.
+    PoolDeleted = "pool.deleted",
     /// A node offers a tool, or another contract of it.
     ToolRegistered = "tool.registered",
     /// A node offers a tool no longer.
@@ -218,6 +222,8 @@ impl EventKind {
         Self::HostForgotten,
         Self::ToolRegistered,
         Self::ToolRemoved,
+        Self::PoolChanged,
+        Self::PoolDeleted,
         Self::ToolCollision,
         Self::BusRegistered,
         Self::BusRemoved,
