@@ -116,13 +116,19 @@ async fn a_lease_keeps_everything_but_the_port_that_it_gives_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_no_other_port_is_free_the_lease_keeps_its_own() {
-    let registry = Registry::start(&[&UNTRIED[..], &["--ports", "20000-20001"]].concat());
+    let registry = Registry::start(&[&UNTRIED[..], &["--ports", "20000-20002"]].concat());
     let caller = Caller::of(&registry).await;
     let me = Uuid::new_v4();
+    let others = json!({"preferred_port": 20_002, "exact": true, "ttl": 600});
+    let others = caller.lease(Uuid::new_v4(), others).await;
     let lease = caller.lease(me, json!({"count": 2})).await;
     let body = rebind(me, &lease, &lease["port"]);
-    let refused = caller.refused("port.rebind", body, ErrorCode::ResourceExhausted);
-    assert!(refused.await.retryable());
+    let refused = caller.refused("port.rebind", body.clone(), ErrorCode::ResourceExhausted);
+    let refused = refused.await;
+    assert!(refused.retryable());
+    // Its own end is nothing to wait for, though it comes first.
+    let next = refused.detail("next");
+    assert_eq!(next["port"], others["port"], "{next}");
     let mine = json!({"requester_id": me, "lease_id": lease["lease_id"]});
     let kept = caller.get("port.heartbeat", mine).await;
     assert_eq!(kept["ports"], lease["ports"]);

@@ -91,9 +91,9 @@ pub struct PortEvent {
     /// What its holder says of itself; absent where it says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Arc<Holder>>,
-    /// How the lease ended; null where it began.
+    /// How the lease ended, or how the port was lost to it; null where it began.
     pub outcome: Option<LeaseEnd>,
-    /// Why an administrator did it; absent where none did.
+    /// Why an administrator did it, or a holder gave the port up; absent where nobody said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
 }
@@ -281,6 +281,7 @@ impl About {
             Self::Gap(_) => GAP_KEY.to_owned(),
             Self::Node(event) => node(&event.node_id),
             Self::Host(event) => format!("host.{}", escape(event.host.as_str())),
+            Self::Pool(event) => format!("pool.{}", escape(event.host.as_str())),
             Self::Bus(event) => format!("bus.{}", event.bus_id),
             Self::Trust(event) => node(&event.node_id),
         }

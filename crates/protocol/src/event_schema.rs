@@ -96,7 +96,8 @@ fn description(kind: Kind) -> &'static str {
             "A lease got another port for one that it gave up because another program was using it; the old one is quarantined."
         }
         Kind::PortQuarantined => {
-            "Another program had the port: the grant was taken back and the port rests."
+            "Another program had the port, and the grant was taken back; with outcome `rebound`: a lease got another port for \
+            it. Nobody gets it for a while."
         }
         Kind::PortRevoked => {
             "A lease was ended that its holder still counts on; with outcome `superseded`: its node was announced \
@@ -119,13 +120,13 @@ fn description(kind: Kind) -> &'static str {
         Kind::HostForgotten => {
             "An administrator had a host forgotten: its pool, its names, and the last leases of its ports."
         }
-        Kind::ToolsChanged => "It is never published: its tools have events.",
         Kind::PoolChanged => {
             "A host grants these ports from now on. Leases outside of them stay until they end."
         }
         Kind::PoolDeleted => {
             "A host has no pool of its own any more and grants the default ranges. Leases outside of them stay until they end."
         }
+        Kind::ToolsChanged => "It is never published: its tools have events.",
         Kind::ToolRegistered => "A node offers a tool, or offers it under another contract.",
         Kind::ToolRemoved => "A node offers a tool no longer.",
         Kind::ToolCollision => {
@@ -194,7 +195,6 @@ fn example(kind: Kind) -> Value {
             tool
         }
         Family::Host => json!({"host": "build-8", "reason": "its machine is gone"}),
-        Family::Bus => json!({
         Family::Pool => {
             let range = |first, last| json!([{"first": first, "last": last}]);
             let of = |transport: &str| json!({"transport": transport, "ranges": range(20_000, 29_999), "reserved": range(22_000, 22_000)});
@@ -202,6 +202,7 @@ fn example(kind: Kind) -> Value {
             let description = pools.as_ref().map(|_| "for builds");
             json!({"host": "build-7", "pools": pools, "description": description})
         }
+        Family::Bus => json!({
             "bus_id": "metrics", "requester_id": requester, "outcome": outcome(kind),
         }),
         Family::Trust => json!({
@@ -264,8 +265,8 @@ fn record(kind: Kind) -> &'static str {
         Family::Port => "port.build-7.tcp.20017",
         Family::Node | Family::Tool => "live.text=2Esummariser",
         Family::Host => "host.build-8",
-        Family::Bus => "bus.metrics",
         Family::Pool => "pool.build-7",
+        Family::Bus => "bus.metrics",
         Family::Execution => "call.0198f3a0-6c21-7a44-9b10-1f2e3d4c5b6a",
         Family::Gap => "sys.named",
         Family::Trust => "trust.text=2Esummariser",

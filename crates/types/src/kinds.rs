@@ -15,6 +15,8 @@ pub enum LeaseEnd {
     Expired,
     /// Another program was using the port; the caller got another one.
     InUse,
+    /// It gave this port up for another one, and goes on: its holder may not know that yet.
+    Rebound,
     /// Another life of the node that it belonged to was registered: its holder may still count on it.
     Superseded,
     /// An administrator took it away, or the node that it belonged to: its holder may still count on it.
@@ -177,12 +179,12 @@ event_kinds! {
     NodeEvicted = "node.evicted",
     /// An administrator had a host forgotten.
     HostForgotten = "host.forgotten",
-    /// A running node's tools changed; only events of the tools are published.
-    ToolsChanged = "tools.changed",
     /// A host got a pool of its own, or another one.
     PoolChanged = "pool.changed",
     /// A host has no pool of its own any more.
     PoolDeleted = "pool.deleted",
+    /// A running node's tools changed; only events of the tools are published.
+    ToolsChanged = "tools.changed",
     /// A node offers a tool, or another contract of it.
     ToolRegistered = "tool.registered",
     /// A node offers a tool no longer.
@@ -220,10 +222,10 @@ impl EventKind {
         Self::NodeDeregistered,
         Self::NodeEvicted,
         Self::HostForgotten,
-        Self::ToolRegistered,
-        Self::ToolRemoved,
         Self::PoolChanged,
         Self::PoolDeleted,
+        Self::ToolRegistered,
+        Self::ToolRemoved,
         Self::ToolCollision,
         Self::BusRegistered,
         Self::BusRemoved,

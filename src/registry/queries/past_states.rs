@@ -1,5 +1,7 @@
 //! What a port was, as the events of it tell.
 
+use std::cmp::Reverse;
+
 use onex_types::{
     ids::Port,
     kinds::{EventKind, LeaseEnd},
@@ -8,22 +10,28 @@ use onex_types::{
 use crate::protocol::{
     bounds::Open,
     event::{EventBody, PortEvent},
-    explain::{PastState, PortState},
+    explain::{HISTORY_STATES_MAX, PastState, PortState},
 };
 
 /// The body of an event of a port.
 pub(in crate::registry) type PortEventBody = EventBody<PortEvent>;
 
-/// What the port was, the newest first, by the bodies of events, the oldest first. What is none of an event, or tells of
-/// a lease without that port, is left out.
+/// What the port was last, the newest first, by the bodies of events. What is none of an event, or tells of a lease
+/// without that port, is left out.
 pub(in crate::registry) fn past_states(bodies: &[Vec<u8>], port: Port) -> Vec<PastState> {
     let events = bodies
         .iter()
         .rev()
         .filter_map(|body| serde_json::from_slice::<PortEventBody>(body).ok());
-    let of_it =
-        |event: &PortEventBody| event.about.port == port || event.about.ports.contains(&port);
-    events.filter(of_it).map(past_state).collect()
+    let of_it = |event: &PortEventBody| {
+        // Of a set only that port is quarantined.
+        let is_of_all = event.event != EventKind::PortQuarantined.as_str();
+        event.about.port == port || is_of_all && event.about.ports.contains(&port)
+    };
+    let mut states: Vec<_> = events.filter(of_it).map(past_state).collect();
+    states.sort_by_key(|state| Reverse(state.revision));
+    states.truncate(HISTORY_STATES_MAX);
+    states
 }
 
 fn past_state(event: PortEventBody) -> PastState {
@@ -51,6 +59,10 @@ fn past_state(event: PortEventBody) -> PastState {
         (Some(LeaseEnd::InUse), _) => (
             PortState::Quarantined,
             why("another program was using it when it was to be granted"),
+        ),
+        (Some(LeaseEnd::Rebound), _) => (
+            PortState::Quarantined,
+            why("its lease gave it up for another one"),
         ),
         (Some(LeaseEnd::Superseded), _) => (
             PortState::Resting,

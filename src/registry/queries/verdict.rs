@@ -43,7 +43,12 @@ fn told(reply: &ExplainReply, state: PortState, ranges: &[PortRange]) -> String 
                 Some([listener, ..]) => format!("; {listener} uses it now"),
                 _ => String::new(),
             };
-            format!("{port} is quarantined for another {left}: another program was using it{now}")
+            let given_up = last.filter(|last| last.outcome.known() == Some(&LeaseEnd::Rebound));
+            let why = given_up.map_or_else(
+                || "another program was using it".to_owned(),
+                |last| format!("{} gave it up for another one", of_last(last)),
+            );
+            format!("{port} is quarantined for another {left}: {why}{now}")
         }
         PortState::Reserved => {
             format!("{port} is reserved: it is never granted{}", used(listeners))
@@ -97,6 +102,7 @@ fn how(last: &LastLease) -> &'static str {
         Some(LeaseEnd::Superseded) => "until another life of its node began",
         Some(LeaseEnd::Revoked) => "until it was taken away",
         Some(LeaseEnd::InUse) => "who could not use it",
+        Some(LeaseEnd::Rebound) => "who gave it up for another one",
         None => "until it ended",
     }
 }

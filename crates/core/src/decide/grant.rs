@@ -200,7 +200,7 @@ fn grant(
     let transports = request.transports();
     let keys = keys(&request.host, &transports, ports);
     let Some((key, others)) = keys.split_first() else {
-        return Err(exhausted(txn, request));
+        return Err(exhausted(txn, request, None));
     };
     let probe = local.probes.contains(&key.host);
     let mut changes = before;
@@ -313,7 +313,7 @@ pub(super) fn rollback(
             by: None,
             expires_in_ms: None,
         }),
-        _ if *tried >= PORTS_TRIED_MAX => Err(exhausted(txn, request)),
+        _ if *tried >= PORTS_TRIED_MAX => Err(exhausted(txn, request, None)),
         _ => elsewhere(txn, command, request, &back),
     };
     match next {

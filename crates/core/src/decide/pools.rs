@@ -65,7 +65,7 @@ pub(super) fn delete(
 ) -> Result<Decided, Refusal> {
     let key = Key::Pool(host.clone());
     if txn.state.slot(&key).is_none() {
-        return Err(Refusal::PoolNotFound(host.clone()));
+        return Err(Refusal::NoOwnPool(host.clone()));
     }
     check_revision(txn.state, host, expected_revision)?;
     txn.change(
