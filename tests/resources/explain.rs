@@ -677,6 +677,45 @@ async fn the_history_has_the_end_of_a_quarantine_with_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_set_that_is_taken_back_only_the_port_in_use_was_quarantined() {
+    let quarantined = ("port.quarantined", "quarantined");
+    for in_use in [0, 1] {
+        let (_registry, caller, first) = looking(&[]).await;
+        let listener = TcpListener::bind(("127.0.0.1", first + in_use)).unwrap();
+        let set = json!({"preferred_port": first, "exact": true, "count": 3, "contiguous": true});
+        let request = lease_request(Uuid::new_v4(), set);
+        caller
+            .refused("port.lease", request, ErrorCode::PortUnavailable)
+            .await;
+        drop(listener);
+        for port in first..first + 3 {
+            let now = explain(&caller, port).await;
+            let is_in_use = port == first + in_use;
+            let state = if is_in_use { "quarantined" } else { "free" };
+            assert_eq!(now["state"], state, "{port}: {now:#}");
+            // Of what nobody has and which is not quarantined nothing is remembered but under the first.
+            if !is_in_use && port != first {
+                continue;
+            }
+            let seen = history(&caller, port, 2).await;
+            let expected = if is_in_use {
+                quarantined
+            } else {
+                ("port.released", "free")
+            };
+            assert_eq!(was(&seen), [expected, ("port.leased", "held")], "{seen:#?}");
+        }
+        let lift = json!({"port": first + in_use, "reason": "it is gone"});
+        caller.get("admin.port.unquarantine", lift).await;
+        let set = json!({"preferred_port": first, "exact": true, "count": 3, "contiguous": true});
+        caller.lease(Uuid::new_v4(), set).await;
+        let seen = history(&caller, first + 2, 3).await;
+        let states: Vec<_> = was(&seen).into_iter().map(|(_, state)| state).collect();
+        assert_eq!(states, ["held", "free", "held"], "{seen:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_port_of_a_set_remembers_who_had_it_last() {
     let registry = Registry::start(&UNTRIED);
     let caller = Caller::of(&registry).await;

@@ -90,7 +90,10 @@ fn family(kind: Kind) -> Family {
 fn description(kind: Kind) -> &'static str {
     match kind {
         Kind::PortLeased => "A port was granted.",
-        Kind::PortReleased => "A holder released its lease.",
+        Kind::PortReleased => {
+            "A holder released its lease; with outcome `in_use`: the grant of a set was taken back, because another program \
+            had one of its other ports."
+        }
         Kind::PortExpired => "A lease's time was up, or its node's.",
         Kind::PortRebound => {
             "A lease got another port for one that it gave up because another program was using it; the old one is quarantined."

@@ -19,22 +19,37 @@ pub(in crate::registry) type PortEventBody = EventBody<PortEvent>;
 /// What the port was last, the newest first, by the bodies of events. What is none of an event, or tells of a lease
 /// without that port, is left out.
 pub(in crate::registry) fn past_states(bodies: &[Vec<u8>], port: Port) -> Vec<PastState> {
-    let events = bodies
-        .iter()
-        .rev()
-        .filter_map(|body| serde_json::from_slice::<PortEventBody>(body).ok());
-    let of_it = |event: &PortEventBody| {
-        // Of a set only that port is quarantined.
-        let is_of_all = event.event != EventKind::PortQuarantined.as_str();
-        event.about.port == port || is_of_all && event.about.ports.contains(&port)
+    let events = bodies.iter().rev();
+    let events: Vec<PortEventBody> = events
+        .filter_map(|body| serde_json::from_slice(body).ok())
+        .collect();
+    let is_own = |event: &PortEventBody| event.about.port == port;
+    // Of a set that was taken back only the ports in use are quarantined. Of one that gave a port up it is told otherwise.
+    let is_of_it = |event: &&PortEventBody| {
+        let at_once = |own: &PortEventBody| {
+            is_own(own) && is_quarantine(own) && own.revision == event.revision
+        };
+        let is_others = match event.about.outcome {
+            Some(LeaseEnd::Rebound) => true,
+            Some(LeaseEnd::InUse) => events.iter().any(at_once),
+            _ => false,
+        };
+        is_own(event) || event.about.ports.contains(&port) && !is_others
     };
-    let mut states: Vec<_> = events.filter(of_it).map(past_state).collect();
+    let of_it = events.iter().filter(is_of_it);
+    let mut states: Vec<_> = of_it.map(|event| past_state(event.clone(), port)).collect();
     states.sort_by_key(|state| Reverse(state.revision));
     states.truncate(HISTORY_STATES_MAX);
     states
 }
 
-fn past_state(event: PortEventBody) -> PastState {
+fn is_quarantine(event: &PortEventBody) -> bool {
+    event.event == EventKind::PortQuarantined.as_str()
+}
+
+/// What that port became.
+fn past_state(event: PortEventBody, port: Port) -> PastState {
+    let is_quarantined = is_quarantine(&event) && event.about.port == port;
     let about = event.about;
     let why = |text: &str| match &about.reason {
         Some(reason) => format!("{text}: {reason}"),
@@ -55,6 +70,10 @@ fn past_state(event: PortEventBody) -> PastState {
         (Some(LeaseEnd::Expired), _) => (
             PortState::Free,
             why("its time was up, or that of what it belonged to"),
+        ),
+        (Some(LeaseEnd::InUse), _) if !is_quarantined => (
+            PortState::Free,
+            why("its grant was taken back: another program was using another port of it"),
         ),
         (Some(LeaseEnd::InUse), _) => (
             PortState::Quarantined,
