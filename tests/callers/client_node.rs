@@ -726,7 +726,8 @@ async fn a_node_keeps_its_port_where_a_lost_rebind_was_not_done() {
     });
     let (again, _, to) = registry.next().await;
     assert_eq!(again, asked);
-    registry.refuse(to, "RESOURCE_EXHAUSTED").await;
+    let code = "RESOURCE_EXHAUSTED";
+    registry.refuse_for(to, code, Some(600_000)).await;
     let (announced, _, to) = registry.next().await;
     assert_eq!(announced["inbound_ports"][0]["port"], 21_000);
     registry.answer(to, &registered).await;

@@ -69,7 +69,19 @@ async fn a_lease_keeps_everything_but_the_port_that_it_gives_up() {
             "exact": true,
         });
         let refused = caller.refused("port.lease", exact, ErrorCode::PortUnavailable);
-        assert_eq!(refused.await.detail("state"), "quarantined", "{transport}");
+        let refused = refused.await;
+        assert_eq!(refused.detail("state"), "quarantined", "{transport}");
+        // Whoever was not told yet may count on it for the whole TTL, which nobody cuts short.
+        let left = refused.detail("expires_in_ms").as_u64().unwrap();
+        assert!((290_000..=301_000).contains(&left), "{left}");
+        let lift = json!({"port": first, "transport": transport, "reason": "it is needed"});
+        let refused = caller.refused("admin.port.unquarantine", lift, ErrorCode::PortUnavailable);
+        let refused = refused.await;
+        let message = refused.error["message"].as_str().unwrap();
+        assert!(
+            message.contains("was given up for another one"),
+            "{message}"
+        );
     }
 
     body["port"] = after["port"].clone();

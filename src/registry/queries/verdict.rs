@@ -203,6 +203,18 @@ mod tests {
             "Port 20017/tcp on h is quarantined for another 9s: another program was using it; \
              python3 (pid 77) uses it now.",
         );
+        let mut given_up = released.clone();
+        given_up["outcome"] = json!("rebound");
+        check(
+            "quarantined",
+            &json!({"last": given_up, "expires_in_ms": 9_000}),
+            "Port 20017/tcp on h is quarantined for another 9s: ana@build-7 (pytest, pid 4711) gave it up for another one.",
+        );
+        check(
+            "free",
+            &json!({"last": given_up}),
+            "Port 20017/tcp on h is free; it was last held by ana@build-7 (pytest, pid 4711), who gave it up for another one.",
+        );
         check(
             "reserved",
             &json!({}),
