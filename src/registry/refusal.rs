@@ -102,7 +102,7 @@ pub(in crate::registry) fn error(refusal: Refusal) -> Error {
                 .with("port", port.number()),
             &by,
         ),
-        Refusal::PoolNotFound(host) => {
+        Refusal::PoolNotFound(host) | Refusal::NoOwnPool(host) => {
             Error::new(ErrorCode::PoolNotFound, message).with("host", host.as_str())
         }
         Refusal::PoolChanged { host, present, .. } => Error::new(ErrorCode::Conflict, message)
@@ -263,7 +263,7 @@ pub(in crate::registry) fn port_state(why: Unavailable) -> PortState {
     match why {
         Unavailable::Held => PortState::Held,
         Unavailable::Resting => PortState::Resting,
-        Unavailable::Quarantined => PortState::Quarantined,
+        Unavailable::Quarantined | Unavailable::GivenUp => PortState::Quarantined,
         Unavailable::InUse => PortState::InUse,
         Unavailable::Reserved => PortState::Reserved,
         Unavailable::Outside => PortState::Outside,

@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use onex_registry::{
     client::{Client, Error},
+    ids::Port,
     protocol::{
+        bounds::Open,
         describe::DescribeRequest,
         endpoint::Endpoint,
         error::ErrorCode,
+        explain::{ExplainReply, PortState},
         names::Namespace,
         pool::PoolListRequest,
         port::{LeaseRequest, Limit, ListRequest, ReleaseRequest},
@@ -304,4 +307,76 @@ async fn every_endpoint_of_a_registry_is_understood() {
         .await
         .unwrap_err();
     assert!(matches!(gone, Error::Refused(it) if it.code == ErrorCode::LeaseExpired));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_is_explained_with_what_its_holder_says_of_itself() {
+    let registry = Registry::start(&["--no-probe", "--host", "here", "--ports", "20000-20009"]);
+    let nats = async_nats::connect(registry.url()).await.unwrap();
+    let client = Client::new(nats, Namespace::default());
+    let lease = |port: u16, more: Value| {
+        let mut request = json!({
+            "requester_id": ID, "protocol": "http", "preferred_port": port, "exact": true,
+        });
+        request
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        serde_json::from_value::<LeaseRequest>(request).unwrap()
+    };
+    let explained = async |port: u16| {
+        let request = serde_json::from_value(json!({"port": port})).unwrap();
+        client.explain(&request).await.unwrap()
+    };
+    let said = |explained: &ExplainReply| {
+        let holder = explained.lease.as_ref().unwrap().holder.as_deref().cloned();
+        serde_json::to_value(holder).unwrap()
+    };
+
+    let free = explained(20_001).await;
+    assert_eq!(free.state, Open::Known(PortState::Free));
+    assert_eq!(
+        (free.port, free.next_free),
+        (port(20_001), Some(port(20_001)))
+    );
+    assert!(free.lease.is_none() && free.last.is_none() && free.in_use.is_none());
+
+    // By itself it says which process it is.
+    client
+        .lease(&lease(20_001, json!({"name": "api"})))
+        .await
+        .unwrap();
+    let held = explained(20_001).await;
+    assert_eq!(held.state, Open::Known(PortState::Held));
+    assert_eq!(said(&held)["pid"], std::process::id());
+    assert!(said(&held)["host"].is_string() && said(&held)["command"].is_string());
+    assert!(held.verdict.contains("is held by") && held.verdict.contains("as \"api\""));
+    assert!((1..=60_000).contains(&held.expires_in_ms.unwrap()));
+
+    // What the program says, what one request says, and nothing.
+    let ana = json!({"user": "ana", "host": "build-7", "pid": 4_711, "command": "pytest"});
+    let as_ana = client
+        .clone()
+        .with_holder(serde_json::from_value(ana.clone()).unwrap());
+    as_ana.lease(&lease(20_002, json!({}))).await.unwrap();
+    assert_eq!(said(&explained(20_002).await), ana);
+    let ben = json!({"user": "ben"});
+    as_ana
+        .lease(&lease(20_003, json!({"holder": ben})))
+        .await
+        .unwrap();
+    assert_eq!(said(&explained(20_003).await), ben);
+    let silent = client.clone().with_holder(None);
+    silent.lease(&lease(20_004, json!({}))).await.unwrap();
+    assert_eq!(said(&explained(20_004).await), Value::Null);
+    // So do the leases that it keeps.
+    let kept = as_ana.hold(&lease(20_005, json!({}))).await.unwrap();
+    assert_eq!(said(&explained(20_005).await), ana);
+    kept.release().await.unwrap();
+    let last = explained(20_005).await.last.unwrap();
+    assert_eq!(serde_json::to_value(last.holder).unwrap(), ana);
+}
+
+fn port(number: u16) -> Port {
+    Port::new(number).unwrap()
 }

@@ -490,6 +490,57 @@ async fn a_rebind_is_the_same_request_until_it_is_answered() {
     assert_eq!(next.await.unwrap().unwrap(), port(21_000));
 }
 
+/// Nobody has to ask again: renewals say which ports the lease has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guard_finds_out_what_came_of_a_rebind_whose_answer_was_lost() {
+    let mut registry = Scripted::new(&[
+        Endpoint::PortLease,
+        Endpoint::PortHeartbeat,
+        Endpoint::PortRebind,
+    ])
+    .await;
+    let client = registry.client.clone();
+    let holding = tokio::spawn(async move { client.hold(&lease_request(3)).await.unwrap() });
+    let (_, _, to) = registry.next().await;
+    registry.answer(to, &lease(3, 5)).await;
+    let mut guard = holding.await.unwrap();
+    let asked = {
+        let rebinding = guard.rebind(port(21_000));
+        tokio::select! {
+            rebound = rebinding => panic!("{rebound:?}"),
+            (asked, _, _) = registry.next() => asked,
+        }
+    };
+    assert_eq!(guard.port(), port(21_000));
+    // A third of the TTL has to pass.
+    let (_, _, to) = registry.next().await;
+    registry.answer(to, &lease_of(21_001, 3, 9)).await;
+    until("the guard to know", async || {
+        (guard.port() == port(21_001)).then_some(())
+    })
+    .await;
+    assert_eq!(
+        (guard.ports(), guard.fencing_token()),
+        (vec![port(21_001)], 9)
+    );
+    // Asked for again it is the same request.
+    let again = tokio::spawn(async move { (guard.rebind(port(21_000)).await, guard) });
+    let to = loop {
+        let (body, _, to) = registry.next().await;
+        if body.get("port").is_some() {
+            assert_eq!(body, asked);
+            break to;
+        }
+        registry.answer(to, &lease_of(21_001, 3, 9)).await;
+    };
+    registry.answer(to, &lease_of(21_001, 3, 9)).await;
+    let (rebound, guard) = again.await.unwrap();
+    assert_eq!(
+        (rebound.unwrap(), guard.port()),
+        (port(21_001), port(21_001))
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renewal_that_was_under_way_does_not_bring_the_port_before_back() {
     let mut registry = Scripted::new(&[

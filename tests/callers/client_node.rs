@@ -641,6 +641,105 @@ async fn a_nodes_rebind_whose_answer_was_lost_is_not_done_twice() {
     assert_eq!(events.of_kind("port.rebound").len(), 1);
 }
 
+/// Whoever listens next finds out what came of it, also where the program did not wait for the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_listens_on_the_port_that_a_lost_answer_named() {
+    let nats = Nats::start();
+    let registry = Registry::on(&nats, &ARGS);
+    let caller = Caller::of(&registry).await;
+    let wire = Proxy::to(&nats.url()).await;
+    let cut_off = client(&wire.url())
+        .await
+        .with_timeout(Duration::from_secs(2));
+    let other = client(&nats.url()).await;
+    let node = calc().port("http", "http").start(&cut_off).await.unwrap();
+    let life = online(&node).await;
+    let old = life.port("http").unwrap();
+    life.announce("http").await.unwrap();
+    registry.pause();
+    wire.hold_after("port.rebind");
+    let rebinding = tokio::spawn(async move {
+        tokio::select! {
+            _ = life.rebind("http") => {}
+            () = wire.held() => {}
+        }
+        (life, wire)
+    });
+    let (life, wire) = timeout(PATIENCE, rebinding).await.unwrap().unwrap();
+    wire.cut();
+    registry.resume();
+    let mine = ListRequest {
+        node_id: Some("calc".parse().unwrap()),
+        ..ListRequest::default()
+    };
+    let new = until("the node to have another port", async || {
+        let lease = other.list(&mine).await.ok()?.items.pop()?;
+        (lease.port != old).then_some(lease.port)
+    })
+    .await;
+    assert_eq!(life.port("http"), Some(old));
+    wire.mend();
+    let listener = timeout(PATIENCE, life.listen("http", HERE)).await.unwrap();
+    let listener = listener.unwrap();
+    assert_eq!(listener.local_addr().unwrap().port(), new.number());
+    assert_eq!(life.port("http"), Some(new));
+    let listens = listens(&other, &node).await;
+    assert_eq!(listens, [("http".to_owned(), u64::from(new.number()))]);
+    let events = Events::published(&caller).await;
+    assert_eq!(events.of_kind("port.rebound").len(), 1);
+}
+
+/// A refusal of the same request says that it was not done: the port stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_keeps_its_port_where_a_lost_rebind_was_not_done() {
+    let mut registry = Scripted::new(&[
+        Endpoint::NodeRegister,
+        Endpoint::PortLease,
+        Endpoint::PortRebind,
+    ])
+    .await;
+    let client = registry.client.clone();
+    let starting = tokio::spawn(async move {
+        let node = calc().ttl(600).port("http", "http");
+        node.start(&client).await.unwrap()
+    });
+    let registered = json!({
+        "node_id": "calc", "status": "accepted", "registry_id": Uuid::nil(), "trust_state": "untrusted", "ttl": 600,
+        "epoch": 1, "expires_in_ms": 600_000, "heartbeat_after_ms": 200_000, "warnings": [], "revision": 1,
+    });
+    let (_, _, to) = registry.next().await;
+    registry.answer(to, &registered).await;
+    let (_, _, to) = registry.next().await;
+    registry.answer(to, &lease_of(21_000, 600, 2)).await;
+    let node = starting.await.unwrap();
+    let life = online(&node).await;
+    let asked = {
+        let rebinding = life.rebind("http");
+        tokio::select! {
+            rebound = rebinding => panic!("{rebound:?}"),
+            (asked, _, _) = registry.next() => asked,
+        }
+    };
+    let announcing = tokio::spawn(async move {
+        life.announce("http").await.unwrap();
+        life
+    });
+    let (again, _, to) = registry.next().await;
+    assert_eq!(again, asked);
+    let code = "RESOURCE_EXHAUSTED";
+    registry.refuse_for(to, code, Some(600_000)).await;
+    let (announced, _, to) = registry.next().await;
+    assert_eq!(announced["inbound_ports"][0]["port"], 21_000);
+    registry.answer(to, &registered).await;
+    let life = announcing.await.unwrap();
+    // It is another request from now on.
+    let rebinding = tokio::spawn(async move { life.rebind("http").await });
+    let (next, _, to) = registry.next().await;
+    assert_ne!(next["request_id"], asked["request_id"]);
+    registry.answer(to, &lease_of(21_007, 600, 3)).await;
+    assert_eq!(Port::new(21_007), Some(rebinding.await.unwrap().unwrap()));
+}
+
 /// The port that its builder prefers could not be used: nobody asks for it again.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_life_asks_for_the_port_that_the_one_before_was_rebound_to() {

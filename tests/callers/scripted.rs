@@ -60,10 +60,21 @@ impl Scripted {
     }
 
     pub(crate) async fn refuse(&self, to: async_nats::Subject, code: &str) {
+        self.refuse_for(to, code, None).await;
+    }
+
+    /// The same, worth trying again after so many milliseconds where they are given.
+    pub(crate) async fn refuse_for(
+        &self,
+        to: async_nats::Subject,
+        code: &str,
+        retry_after_ms: Option<u64>,
+    ) {
         let mut headers = async_nats::HeaderMap::new();
         headers.insert("Nats-Service-Error-Code", "404");
         let error = json!({
-            "code": code, "message": code, "retryable": false, "retry_after_ms": null, "correlation_id": "c", "details": {},
+            "code": code, "message": code, "retryable": retry_after_ms.is_some(), "retry_after_ms": retry_after_ms, "correlation_id": "c",
+            "details": {},
         });
         let body = json!({"error": error}).to_string();
         self.nats

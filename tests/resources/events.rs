@@ -290,6 +290,8 @@ fn of_ports(taken: u16, given_back: &Value) -> Vec<(&'static str, Value)> {
             "port.quarantined",
             json!({"host": "here", "port": taken, "outcome": "in_use"}),
         ),
+        ("pool.changed", json!({"host": "gone", "description": null})),
+        ("pool.deleted", json!({"host": "there", "pools": null})),
         (
             "host.forgotten",
             json!({"host": "gone", "reason": "it is gone"}),
@@ -325,6 +327,10 @@ async fn everything_that_happens_is_told() {
     story.caller.get("admin.port.unquarantine", lift).await;
     let pool = json!({"host": "gone", "ranges": [{"first": 1, "last": 9}]});
     story.caller.get("pool.set", pool).await;
+    let pool = json!({"host": "there", "ranges": [{"first": 20_000, "last": 29_999}]});
+    story.caller.get("pool.set", pool).await;
+    let default = json!({"host": "there"});
+    story.caller.get("pool.delete", default).await;
     let forget = json!({"host": "gone", "reason": "it is gone"});
     story.caller.get("admin.host.forget", forget).await;
     story.call(registry.url()).await;

@@ -561,9 +561,199 @@ async fn the_history_has_grants_and_ends_with_their_reasons() {
             "{told:?}"
         );
     }
-    // Of another port of that lease what is told of the lease.
-    let other = history(&caller, 20_002, 1).await;
-    assert_eq!(other[0]["lease_id"], lease["lease_id"]);
+    // Of another port of that lease what is told of the lease, before what it was by itself.
+    let other = explain(&caller, 20_002).await["history"][0].clone();
+    assert_eq!(other["lease_id"], lease["lease_id"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_has_what_administrators_and_rebinds_did_with_why() {
+    let registry = Registry::start(&UNTRIED);
+    let caller = Caller::of(&registry).await;
+    let me = Uuid::new_v4();
+    let set = json!({
+        "preferred_port": 20_001, "exact": true, "count": 3, "contiguous": true, "name": "api", "holder": holder(),
+    });
+    let lease = caller.lease(me, set).await;
+    let rebind = async |port: &Value, reason: &str| {
+        let body = json!({
+            "requester_id": me, "lease_id": lease["lease_id"], "port": port, "reason": reason,
+        });
+        caller.get("port.rebind", body).await
+    };
+    // The first port, and one behind it.
+    let first = rebind(&json!(20_001), "it is jammed").await["port"].clone();
+    let second = rebind(&json!(20_002), "so is this").await["ports"][1].clone();
+    let given_up = "its lease gave it up for another one: ";
+    for (port, why) in [(20_001, "it is jammed"), (20_002, "so is this")] {
+        let seen = history(&caller, port, 2).await;
+        let state = ("port.quarantined", "quarantined");
+        assert_eq!(was(&seen)[0], state, "{port}");
+        assert_eq!(seen[0]["reason"], format!("{given_up}{why}"), "{port}");
+        assert_eq!(seen[0]["lease_id"], lease["lease_id"]);
+        assert_eq!(
+            (&seen[0]["name"], &seen[0]["holder"]),
+            (&json!("api"), &holder())
+        );
+        let quarantined = explain(&caller, port).await;
+        assert_eq!(quarantined["last"]["outcome"], "rebound", "{port}");
+        says(
+            &quarantined,
+            &["ana@build-7", "as \"api\" gave it up for another one"],
+        );
+        let exact = json!({"preferred_port": port, "exact": true});
+        let request = lease_request(Uuid::new_v4(), exact);
+        let refused = caller
+            .refused("port.lease", request, ErrorCode::PortUnavailable)
+            .await;
+        assert_eq!(refused.detail("state"), "quarantined");
+        assert!(refused.detail("expires_in_ms").as_u64().unwrap() > 50_000);
+        let message = refused.error["message"].as_str().unwrap();
+        assert!(
+            message.contains("it was given up for another one"),
+            "{message}"
+        );
+    }
+    // Of those that it got, and of the one that it kept: none was quarantined.
+    for (port, old, why, states) in [
+        (&first, 20_001, "it is jammed", 2),
+        (&second, 20_002, "so is this", 1),
+        (&json!(20_003), 20_002, "so is this", 2),
+    ] {
+        let port = u16::try_from(port.as_u64().unwrap()).unwrap();
+        let seen = history(&caller, port, states).await;
+        assert!(
+            was(&seen)
+                .iter()
+                .all(|was| *was == ("port.rebound", "held")),
+            "{seen:#?}"
+        );
+        let rebound = seen.iter().any(|past| {
+            past["reason"] == format!("its lease gave up port {old} for another one: {why}")
+        });
+        assert!(rebound, "{seen:#?}");
+    }
+
+    let revoke = json!({"lease_id": lease["lease_id"], "reason": "it is not needed"});
+    caller.get("admin.port.revoke", revoke).await;
+    let seen = history(&caller, 20_003, 3).await;
+    assert_eq!(was(&seen)[0], ("port.revoked", "resting"));
+    let revoked = "an administrator took it away: it is not needed";
+    assert_eq!(seen[0]["reason"], revoked);
+    // The last states of the first one that it got are its own.
+    let first = u16::try_from(first.as_u64().unwrap()).unwrap();
+    assert_eq!(history(&caller, first, 3).await[0]["reason"], revoked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_has_the_end_of_a_quarantine_with_why() {
+    let (_registry, caller, port) = looking(&[]).await;
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let request = lease_request(
+        Uuid::new_v4(),
+        json!({"preferred_port": port, "exact": true}),
+    );
+    caller
+        .refused("port.lease", request, ErrorCode::PortUnavailable)
+        .await;
+    drop(listener);
+    let lift = json!({"port": port, "reason": "the program is gone"});
+    caller.get("admin.port.unquarantine", lift).await;
+    let seen = history(&caller, port, 3).await;
+    assert_eq!(
+        was(&seen),
+        [
+            ("port.unquarantined", "free"),
+            ("port.quarantined", "quarantined"),
+            ("port.leased", "held"),
+        ]
+    );
+    let lifted = "an administrator lifted its quarantine: the program is gone";
+    assert_eq!(seen[0]["reason"], lifted);
+    assert_eq!(
+        seen[1]["reason"],
+        "another program was using it when it was to be granted"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_set_that_is_taken_back_only_the_port_in_use_was_quarantined() {
+    let quarantined = ("port.quarantined", "quarantined");
+    for in_use in [0, 1] {
+        let (_registry, caller, first) = looking(&[]).await;
+        let listener = TcpListener::bind(("127.0.0.1", first + in_use)).unwrap();
+        let set = json!({"preferred_port": first, "exact": true, "count": 3, "contiguous": true});
+        let request = lease_request(Uuid::new_v4(), set);
+        caller
+            .refused("port.lease", request, ErrorCode::PortUnavailable)
+            .await;
+        drop(listener);
+        for port in first..first + 3 {
+            let now = explain(&caller, port).await;
+            let is_in_use = port == first + in_use;
+            let state = if is_in_use { "quarantined" } else { "free" };
+            assert_eq!(now["state"], state, "{port}: {now:#}");
+            // Of what nobody has and which is not quarantined nothing is remembered but under the first.
+            if !is_in_use && port != first {
+                continue;
+            }
+            let seen = history(&caller, port, 2).await;
+            let expected = if is_in_use {
+                quarantined
+            } else {
+                ("port.released", "free")
+            };
+            assert_eq!(was(&seen), [expected, ("port.leased", "held")], "{seen:#?}");
+        }
+        let lift = json!({"port": first + in_use, "reason": "it is gone"});
+        caller.get("admin.port.unquarantine", lift).await;
+        let set = json!({"preferred_port": first, "exact": true, "count": 3, "contiguous": true});
+        caller.lease(Uuid::new_v4(), set).await;
+        let seen = history(&caller, first + 2, 3).await;
+        let states: Vec<_> = was(&seen).into_iter().map(|(_, state)| state).collect();
+        assert_eq!(states, ["held", "free", "held"], "{seen:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_port_of_a_set_remembers_who_had_it_last() {
+    let registry = Registry::start(&UNTRIED);
+    let caller = Caller::of(&registry).await;
+    let me = Uuid::new_v4();
+    let set = json!({
+        "preferred_port": 20_001, "exact": true, "count": 3, "contiguous": true, "transport": "both", "name": "api",
+        "holder": holder(),
+    });
+    let lease = caller.lease(me, set.clone()).await;
+    let mine = json!({"requester_id": me, "lease_id": lease["lease_id"]});
+    caller.get("port.release", mine).await;
+    for (port, transport) in [(20_001, "udp"), (20_003, "tcp"), (20_003, "udp")] {
+        let asked = json!({"port": port, "transport": transport});
+        let free = caller.see("port.explain", asked.clone()).await;
+        assert_eq!(free["state"], "free", "{port}/{transport}");
+        let last = &free["last"];
+        assert_eq!(last["lease_id"], lease["lease_id"], "{port}/{transport}");
+        assert_eq!(last["outcome"], "released");
+        assert_eq!(last["fencing_token"], lease["fencing_token"]);
+        assert_eq!((&last["name"], &last["holder"]), (&json!("api"), &holder()));
+        assert_eq!(free["since"], last["ended_at"]);
+        says(&free, &["was last held by ana@build-7", "who released it"]);
+        let events = until("the end in the history", async || {
+            let explained = caller.see("port.explain", asked.clone()).await;
+            let history = explained["history"].as_array().unwrap().clone();
+            (history.len() == 2).then_some(history)
+        });
+        assert_eq!(was(&events.await)[0], ("port.released", "free"));
+    }
+    // The same name gets the same set, and all of them are its once more.
+    let again = caller.lease(
+        me,
+        json!({
+            "count": 3, "contiguous": true, "transport": "both", "name": "api",
+        }),
+    );
+    assert_eq!(again.await["ports"], lease["ports"]);
+    assert_eq!(explain(&caller, 20_003).await.get("last"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::harness::{Caller, Nats, Refused, Registry, lease_request, until};
+use crate::harness::{Caller, Events, Nats, Refused, Registry, lease_request, until};
 use onex_registry::protocol::error::ErrorCode;
 use onex_registry::protocol::pool::{POOL_DESCRIPTION_CHARS_MAX, POOL_RANGES_MAX};
 use serde_json::{Value, json};
@@ -185,6 +185,8 @@ async fn a_pool_that_was_changed_meanwhile_is_not_overwritten() {
         )
         .await;
     assert_eq!(refused.detail("host"), "new");
+    let message = refused.error["message"].as_str().unwrap();
+    assert!(message.contains("has no pool of its own"), "{message}");
     let refused = caller
         .refused("pool.set", pool(30_001, first), ErrorCode::Conflict)
         .await;
@@ -389,4 +391,77 @@ async fn there_is_no_pool_for_more_hosts_than_may_be_known() {
     let shown = described["pools"].as_array().unwrap().iter();
     let outside = shown.filter(|pool| pool["held_outside"] == 1);
     assert_eq!(outside.count(), 1, "{described:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_is_set_or_deleted_is_told_as_it_is_then() {
+    let nats = Nats::start();
+    let registry = on(&nats, "here");
+    let caller = Caller::of(&registry).await;
+    let pool = json!({
+        "host": "build-7.example", "ranges": [range(30_000, 30_009)], "reserved": [range(30_001, 30_001)],
+        "description": "for builds",
+    });
+    let set = caller.get("pool.set", pool.clone()).await;
+    // What changes nothing is not told.
+    caller.get("pool.set", pool.clone()).await;
+    let of_udp =
+        json!({"host": "build-7.example", "transport": "udp", "ranges": [range(31_000, 31_000)]});
+    caller.get("pool.set", of_udp).await;
+    let delete = json!({"host": "build-7.example"});
+    let deleted = caller.get("pool.delete", delete).await;
+    let events = Events::published(&caller).await;
+    let [first, second] = events.of_kind("pool.changed").try_into().unwrap();
+    let [last] = events.of_kind("pool.deleted").try_into().unwrap();
+    let subject = "onex.registry.v1.event.pool.changed.pool.build-7=2Eexample";
+    assert_eq!(first.subject, subject);
+    let ports = |transport: &str, ranges: &Value, reserved: &Value| json!({"transport": transport, "ranges": ranges, "reserved": reserved});
+    let (ranges, reserved) = (&pool["ranges"], &pool["reserved"]);
+    assert_eq!(
+        first.body["pools"],
+        json!([
+            ports("tcp", ranges, reserved),
+            ports("udp", ranges, reserved)
+        ])
+    );
+    assert_eq!(
+        second.body["pools"],
+        json!([
+            ports("tcp", ranges, reserved),
+            ports("udp", &json!([range(31_000, 31_000)]), &json!([]))
+        ])
+    );
+    assert_eq!(first.body["description"], "for builds");
+    assert_eq!(first.body["revision"], set["items"][0]["revision"]);
+    assert_eq!(
+        (&last.body["pools"], &last.body["description"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert_eq!(last.body["revision"], deleted["revision"]);
+    let counted = [first, second, last].map(|event| event.body["n"].as_u64().unwrap());
+    assert_eq!(counted, [1, 2, 3]);
+    for event in [first, second, last] {
+        assert_eq!(event.body["host"], "build-7.example");
+        assert!(event.body["correlation_id"].is_string());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_free_outside_of_the_pool_is_nothing_to_wait_for() {
+    let nats = Nats::start();
+    let registry = on(&nats, "here");
+    let caller = Caller::of(&registry).await;
+    caller.lease(Uuid::new_v4(), json!({"ttl": 10})).await;
+    let pool = json!({"host": "here", "ranges": [range(30_000, 30_000)]});
+    caller.get("pool.set", pool).await;
+    let inside = caller.lease(Uuid::new_v4(), json!({"ttl": 600})).await;
+    // A renewal counts, not when the lease was granted.
+    let own = json!({"requester_id": inside["requester_id"], "lease_id": inside["lease_id"], "ttl": 1_000});
+    caller.get("port.heartbeat", own).await;
+    let refused = granted(&caller, json!({})).await.unwrap_err();
+    let next = refused.detail("next");
+    assert_eq!(next["port"], 30_000, "{next}");
+    let left = next["expires_in_ms"].as_u64().unwrap();
+    assert!(left > 900_000, "{left}");
+    assert_eq!(refused.error["retry_after_ms"], left);
 }

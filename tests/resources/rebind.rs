@@ -69,7 +69,19 @@ async fn a_lease_keeps_everything_but_the_port_that_it_gives_up() {
             "exact": true,
         });
         let refused = caller.refused("port.lease", exact, ErrorCode::PortUnavailable);
-        assert_eq!(refused.await.detail("state"), "quarantined", "{transport}");
+        let refused = refused.await;
+        assert_eq!(refused.detail("state"), "quarantined", "{transport}");
+        // Whoever was not told yet may count on it for the whole TTL, which nobody cuts short.
+        let left = refused.detail("expires_in_ms").as_u64().unwrap();
+        assert!((290_000..=301_000).contains(&left), "{left}");
+        let lift = json!({"port": first, "transport": transport, "reason": "it is needed"});
+        let refused = caller.refused("admin.port.unquarantine", lift, ErrorCode::PortUnavailable);
+        let refused = refused.await;
+        let message = refused.error["message"].as_str().unwrap();
+        assert!(
+            message.contains("was given up for another one"),
+            "{message}"
+        );
     }
 
     body["port"] = after["port"].clone();
@@ -116,13 +128,19 @@ async fn a_lease_keeps_everything_but_the_port_that_it_gives_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_no_other_port_is_free_the_lease_keeps_its_own() {
-    let registry = Registry::start(&[&UNTRIED[..], &["--ports", "20000-20001"]].concat());
+    let registry = Registry::start(&[&UNTRIED[..], &["--ports", "20000-20002"]].concat());
     let caller = Caller::of(&registry).await;
     let me = Uuid::new_v4();
+    let others = json!({"preferred_port": 20_002, "exact": true, "ttl": 600});
+    let others = caller.lease(Uuid::new_v4(), others).await;
     let lease = caller.lease(me, json!({"count": 2})).await;
     let body = rebind(me, &lease, &lease["port"]);
-    let refused = caller.refused("port.rebind", body, ErrorCode::ResourceExhausted);
-    assert!(refused.await.retryable());
+    let refused = caller.refused("port.rebind", body.clone(), ErrorCode::ResourceExhausted);
+    let refused = refused.await;
+    assert!(refused.retryable());
+    // Its own end is nothing to wait for, though it comes first.
+    let next = refused.detail("next");
+    assert_eq!(next["port"], others["port"], "{next}");
     let mine = json!({"requester_id": me, "lease_id": lease["lease_id"]});
     let kept = caller.get("port.heartbeat", mine).await;
     assert_eq!(kept["ports"], lease["ports"]);

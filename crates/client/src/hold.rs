@@ -1,6 +1,10 @@
 //! A lease that is kept for as long as it is needed.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use onex_protocol::{
     endpoint::Endpoint,
@@ -64,13 +68,33 @@ use super::{
 #[derive(Debug)]
 pub struct LeaseGuard {
     client: Client,
-    lease: LeaseReply,
+    lease: Known,
     /// Those of which it is not known what came of them.
     rebindings: Vec<Rebinding>,
     state: watch::Receiver<State>,
     /// Tells the keeper of a refusal that means the loss; dropped, it tells the keeper to give the lease back.
     held: mpsc::Sender<Arc<Error>>,
     keeper: JoinHandle<Result<ReleaseReply, Error>>,
+}
+
+/// The lease as far as it is known, to the guard and its keeper.
+#[derive(Debug, Clone)]
+struct Known(Arc<Mutex<Arc<LeaseReply>>>);
+
+impl Known {
+    fn get(&self) -> Arc<LeaseReply> {
+        // What is in there is whole at every moment.
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&known)
+    }
+
+    /// It has other ports where its fencing token has grown.
+    fn told(&self, lease: LeaseReply) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lease.fencing_token > known.fencing_token {
+            *known = Arc::new(lease);
+        }
+    }
 }
 
 /// What the keeper tells.
@@ -87,10 +111,13 @@ impl LeaseGuard {
             loss: None,
         });
         let (held, told) = mpsc::channel(1);
+        let (requester_id, lease_id) = (lease.requester_id, lease.lease_id);
+        let lease = Known(Arc::new(Mutex::new(Arc::new(lease))));
         let keeper = Keeper {
             client: client.clone(),
-            requester_id: lease.requester_id,
-            lease_id: lease.lease_id,
+            requester_id,
+            lease_id,
+            lease: lease.clone(),
             state: sender,
         };
         Self {
@@ -104,24 +131,24 @@ impl LeaseGuard {
     }
 
     /// The lease as it was granted, or as it was when it last got another port. How long it lasts meanwhile is not in
-    /// there.
-    pub fn lease(&self) -> &LeaseReply {
-        &self.lease
+    /// there. What came of a [`rebind`](Self::rebind) whose answer was lost is in there with the next renewal.
+    pub fn lease(&self) -> Arc<LeaseReply> {
+        self.lease.get()
     }
 
     /// Its port; the first of them where there are several.
     pub fn port(&self) -> Port {
-        self.lease.port
+        self.lease().port
     }
 
     /// All its ports.
-    pub fn ports(&self) -> &[Port] {
-        &self.lease.ports
+    pub fn ports(&self) -> Vec<Port> {
+        self.lease().ports.clone()
     }
 
     /// Higher than that of every earlier lease of its ports. It stays as long as the lease has these ports.
     pub fn fencing_token(&self) -> u64 {
-        self.lease.fencing_token
+        self.lease().fencing_token
     }
 
     /// Until when the port may be used if no further renewal comes through. In the past once the lease is lost.
@@ -215,18 +242,18 @@ impl LeaseGuard {
         let rebinding = if let Some(begun) = begun {
             *begun
         } else {
-            let rebinding = Rebinding::of(&self.lease, port)?;
+            let rebinding = Rebinding::of(&self.lease(), port)?;
             self.rebindings.push(rebinding);
             rebinding
         };
         let until = self.valid_until();
-        let rebound = self.client.rebound(&self.lease, rebinding, until).await;
+        let rebound = self.client.rebound(&self.lease(), rebinding, until).await;
         if is_settled(&rebound) {
             self.rebindings.retain(|begun| begun.port != port);
         }
         let new = match rebound {
             Ok((lease, new)) => {
-                self.lease = lease;
+                self.lease.told(lease);
                 new
             }
             Err(error) if Keeper::is_loss(&error) => {
@@ -262,7 +289,9 @@ impl Kept for Keeper {
         let client = self.client.at_most(patience);
         let lease = client.heartbeat(self.requester_id, self.lease_id, None, Some(id));
         let lease = lease.await?;
-        Ok((lease.ttl, lease.revision))
+        let known = (lease.ttl, lease.revision);
+        self.lease.told(lease);
+        Ok(known)
     }
 
     fn is_loss(error: &Error) -> bool {
@@ -284,6 +313,7 @@ struct Keeper {
     client: Client,
     requester_id: RequesterId,
     lease_id: LeaseId,
+    lease: Known,
     state: watch::Sender<State>,
 }
 

@@ -12,7 +12,7 @@ use onex_types::{
 use crate::{
     command::Unavailable,
     key::Key,
-    lease::Lease,
+    lease::{Lease, LeaseEnd},
     mechanism::Mechanism,
     pool::{Pool, PortState},
     settings::Settings,
@@ -63,11 +63,19 @@ impl State {
                     return Some(Obstacle { why, key });
                 }
                 PortState::Resting => Unavailable::Resting,
+                PortState::Quarantined if self.was_given_up(&key) => Unavailable::GivenUp,
                 PortState::Quarantined => Unavailable::Quarantined,
             };
             resting = resting.or(Some(Obstacle { why, key }));
         }
         self.never(key).or(resting)
+    }
+
+    /// Whether its last lease got another port for it, and goes on or went on.
+    fn was_given_up(&self, key: &PortKey) -> bool {
+        let slot = self.slot(&Key::Port(key.clone()));
+        let cooldown = slot.and_then(|slot| slot.record.cooldown());
+        cooldown.is_some_and(|cooldown| cooldown.how == LeaseEnd::Rebound)
     }
 
     /// Why that port is never granted.

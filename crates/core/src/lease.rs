@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::record_parts::{OwnerRef, Request, Unknown, is_zero};
 
-/// How long a port stays quarantined that another program was found to use, in milliseconds: one minute.
+/// How long a port stays quarantined that another program was found to use, or that a lease gave up for another one, in
+/// milliseconds: one minute.
 pub const QUARANTINE_MILLIS: u64 = 60_000;
 
 /// A lease that has not ended. Its record is under the key of one of its ports; its other ports hold a `member`.
@@ -175,7 +176,7 @@ impl Last {
 /// first.
 pub(crate) fn cooldown_millis(how: LeaseEnd) -> u64 {
     match how {
-        LeaseEnd::InUse => QUARANTINE_MILLIS,
+        LeaseEnd::InUse | LeaseEnd::Rebound => QUARANTINE_MILLIS,
         LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::Superseded | LeaseEnd::Revoked => 0,
     }
 }
@@ -184,7 +185,11 @@ pub(crate) fn cooldown_millis(how: LeaseEnd) -> u64 {
 pub(crate) fn was_told(how: LeaseEnd) -> bool {
     match how {
         LeaseEnd::InUse => false,
-        LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::Superseded | LeaseEnd::Revoked => true,
+        LeaseEnd::Released
+        | LeaseEnd::Expired
+        | LeaseEnd::Rebound
+        | LeaseEnd::Superseded
+        | LeaseEnd::Revoked => true,
     }
 }
 

@@ -12,7 +12,7 @@ pub enum PortState {
     Free,
     /// Nobody holds it, and nobody gets it yet: its last holder may still count on it.
     Resting,
-    /// Nobody holds it, and nobody gets it yet: another program was using it.
+    /// Nobody holds it, and nobody gets it yet: another program was using it, or its lease gave it up for another one.
     Quarantined,
     /// Somebody holds it.
     Held,

@@ -169,7 +169,7 @@ impl Slot {
                 let over = self.due(mechanisms).is_none_or(|due| due <= now);
                 match cooldown.how {
                     _ if over => PortState::Free,
-                    LeaseEnd::InUse => PortState::Quarantined,
+                    LeaseEnd::InUse | LeaseEnd::Rebound => PortState::Quarantined,
                     LeaseEnd::Released
                     | LeaseEnd::Expired
                     | LeaseEnd::Superseded
@@ -206,4 +206,17 @@ pub(crate) fn ended(
             part: false,
         },
     }
+}
+
+/// The same of a port whose lease is or was under another key, which remembers its requests.
+pub(crate) fn ended_part(
+    lease: &Lease,
+    how: LeaseEnd,
+    cooldown_ms: Option<u64>,
+    at: Timestamp,
+) -> Cooldown {
+    let mut cooldown = ended(lease, how, cooldown_ms, None, at);
+    cooldown.last.request = None;
+    cooldown.last.part = true;
+    cooldown
 }

@@ -1,7 +1,7 @@
 //! What time changes in the state: ports cool down, and records come to their end.
 
 use onex_types::{
-    ids::{Host, Transport},
+    ids::{Host, LeaseId, Transport},
     key::PortKey,
     time::MonoMillis,
 };
@@ -66,20 +66,29 @@ impl State {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// When time may next change a port of that host and transport, and which: when a lease ends if it is not renewed, or a
-    /// port has cooled down. None where that is behind too many other timers.
-    pub fn next_timer_of(
+    /// When time may next free a port that can be granted then, and which: when a lease ends if it is not renewed, but for
+    /// that one, or a port has cooled down. None where that is behind too many other timers.
+    pub fn next_to_come_free(
         &self,
         host: &Host,
         transport: Transport,
-    ) -> Option<(MonoMillis, &PortKey)> {
-        let mut timers = self.timers.iter().take(TIMERS_LOOKED_AT_MAX);
-        timers.find_map(|(at, key)| match key {
-            Key::Port(port) if port.host == *host && port.transport == transport => {
-                Some((*at, port))
-            }
-            _ => None,
-        })
+        but: Option<LeaseId>,
+    ) -> Option<(MonoMillis, PortKey)> {
+        let pool = self.pool(host, transport)?;
+        let will_do = |key: &PortKey| key.transport == transport && pool.is_usable(key.port);
+        let timers = self.timers.iter().take(TIMERS_LOOKED_AT_MAX);
+        let next = timers.filter_map(|(_, key)| {
+            let Key::Port(port) = key else { return None };
+            let slot = self.slots.get(key).filter(|_| port.host == *host)?;
+            let port = match slot.record.lease() {
+                Some(lease) if Some(lease.lease_id) == but => None,
+                Some(lease) => lease.port_keys(host).find(will_do),
+                None => Some(port.clone()).filter(will_do),
+            };
+            // A timer may be armed for earlier than that.
+            Some((self.due_at(slot)?, port?))
+        });
+        next.min()
     }
 
     /// What a port is by this instance's clock.

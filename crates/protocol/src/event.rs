@@ -27,6 +27,7 @@ use crate::{
         HEADER_CE_ID, HEADER_CE_SOURCE, HEADER_CE_SPECVERSION, HEADER_CE_SUBJECT, HEADER_CE_TIME,
         HEADER_CE_TYPE, HEADER_CONTENT_TYPE, Namespace,
     },
+    pool::Range,
     schema::VersionText,
     time,
     trust::{Lifecycle, TrustState, Verdict},
@@ -90,9 +91,9 @@ pub struct PortEvent {
     /// What its holder says of itself; absent where it says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<Arc<Holder>>,
-    /// How the lease ended; null where it began.
+    /// How the lease ended, or how the port was lost to it; null where it began.
     pub outcome: Option<LeaseEnd>,
-    /// Why an administrator did it; absent where none did.
+    /// Why an administrator did it, or a holder gave the port up; absent where nobody said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
 }
@@ -104,6 +105,28 @@ pub struct HostEvent {
     pub host: Host,
     /// Why an administrator did it.
     pub reason: Option<Reason>,
+}
+
+/// What a `pool.*` event is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolEvent {
+    /// Whose pool.
+    pub host: Host,
+    /// What is granted there from now on, in each port space; null where the host has no pool of its own any more.
+    pub pools: Option<Vec<PoolPorts>>,
+    /// What people are told of it; null for nothing.
+    pub description: Option<String>,
+}
+
+/// The ports of a host in one port space.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolPorts {
+    /// In which port space.
+    pub transport: Transport,
+    /// What may be granted.
+    pub ranges: Vec<Range>,
+    /// What of it is never granted.
+    pub reserved: Vec<Range>,
 }
 
 /// What a `node.*` event is about.
@@ -230,6 +253,8 @@ pub enum About {
     Node(NodeEvent),
     /// A host.
     Host(HostEvent),
+    /// A pool.
+    Pool(PoolEvent),
     /// A bus.
     Bus(BusEvent),
     /// Trust in a node.
@@ -256,6 +281,7 @@ impl About {
             Self::Gap(_) => GAP_KEY.to_owned(),
             Self::Node(event) => node(&event.node_id),
             Self::Host(event) => format!("host.{}", escape(event.host.as_str())),
+            Self::Pool(event) => format!("pool.{}", escape(event.host.as_str())),
             Self::Bus(event) => format!("bus.{}", event.bus_id),
             Self::Trust(event) => node(&event.node_id),
         }

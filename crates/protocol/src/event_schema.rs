@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     event::{
         BusEvent, CE_SPECVERSION, CONTENT_TYPE, EventBody, ExecutionEvent, GapEvent, HostEvent,
-        NodeEvent, PortEvent, ToolEvent, TrustEvent,
+        NodeEvent, PoolEvent, PortEvent, ToolEvent, TrustEvent,
     },
     examples,
     message_schema::{Message, remark},
@@ -23,6 +23,7 @@ enum Family {
     Node,
     Tool,
     Host,
+    Pool,
     Bus,
     Trust,
     Execution,
@@ -41,6 +42,7 @@ fn message(of: Kind) -> Message {
         Family::Node => schema::of::<EventBody<NodeEvent>>(),
         Family::Tool => schema::of::<EventBody<ToolEvent>>(),
         Family::Host => schema::of::<EventBody<HostEvent>>(),
+        Family::Pool => schema::of::<EventBody<PoolEvent>>(),
         Family::Bus => schema::of::<EventBody<BusEvent>>(),
         Family::Trust => schema::of::<EventBody<TrustEvent>>(),
         Family::Execution => schema::of::<EventBody<ExecutionEvent>>(),
@@ -77,6 +79,7 @@ fn family(kind: Kind) -> Family {
             Family::Tool
         }
         Kind::HostForgotten => Family::Host,
+        Kind::PoolChanged | Kind::PoolDeleted => Family::Pool,
         Kind::BusRegistered | Kind::BusRemoved => Family::Bus,
         Kind::TrustChanged => Family::Trust,
         Kind::ToolInvoked | Kind::ToolCompleted | Kind::ToolFailed => Family::Execution,
@@ -87,13 +90,17 @@ fn family(kind: Kind) -> Family {
 fn description(kind: Kind) -> &'static str {
     match kind {
         Kind::PortLeased => "A port was granted.",
-        Kind::PortReleased => "A holder released its lease.",
+        Kind::PortReleased => {
+            "A holder released its lease; with outcome `in_use`: the grant of a set was taken back, because another program \
+            had one of its other ports."
+        }
         Kind::PortExpired => "A lease's time was up, or its node's.",
         Kind::PortRebound => {
             "A lease got another port for one that it gave up because another program was using it; the old one is quarantined."
         }
         Kind::PortQuarantined => {
-            "Another program had the port: the grant was taken back and the port rests."
+            "Another program had the port, and the grant was taken back; with outcome `rebound`: a lease got another port for \
+            it. Nobody gets it for a while."
         }
         Kind::PortRevoked => {
             "A lease was ended that its holder still counts on; with outcome `superseded`: its node was announced \
@@ -115,6 +122,12 @@ fn description(kind: Kind) -> &'static str {
         }
         Kind::HostForgotten => {
             "An administrator had a host forgotten: its pool, its names, and the last leases of its ports."
+        }
+        Kind::PoolChanged => {
+            "A host grants these ports from now on. Leases outside of them stay until they end."
+        }
+        Kind::PoolDeleted => {
+            "A host has no pool of its own any more and grants the default ranges. Leases outside of them stay until they end."
         }
         Kind::ToolsChanged => "It is never published: its tools have events.",
         Kind::ToolRegistered => "A node offers a tool, or offers it under another contract.",
@@ -185,6 +198,13 @@ fn example(kind: Kind) -> Value {
             tool
         }
         Family::Host => json!({"host": "build-8", "reason": "its machine is gone"}),
+        Family::Pool => {
+            let range = |first, last| json!([{"first": first, "last": last}]);
+            let of = |transport: &str| json!({"transport": transport, "ranges": range(20_000, 29_999), "reserved": range(22_000, 22_000)});
+            let pools = (kind == Kind::PoolChanged).then(|| json!([of("tcp"), of("udp")]));
+            let description = pools.as_ref().map(|_| "for builds");
+            json!({"host": "build-7", "pools": pools, "description": description})
+        }
         Family::Bus => json!({
             "bus_id": "metrics", "requester_id": requester, "outcome": outcome(kind),
         }),
@@ -248,6 +268,7 @@ fn record(kind: Kind) -> &'static str {
         Family::Port => "port.build-7.tcp.20017",
         Family::Node | Family::Tool => "live.text=2Esummariser",
         Family::Host => "host.build-8",
+        Family::Pool => "pool.build-7",
         Family::Bus => "bus.metrics",
         Family::Execution => "call.0198f3a0-6c21-7a44-9b10-1f2e3d4c5b6a",
         Family::Gap => "sys.named",

@@ -40,7 +40,7 @@ pub enum PortState {
     Held,
     /// Nobody gets it yet: its last holder may still count on it.
     Resting,
-    /// Nobody gets it yet: another program was using it.
+    /// Nobody gets it yet: another program was using it, or its lease gave it up for another one.
     Quarantined,
     /// It is never granted.
     Reserved,

@@ -143,7 +143,7 @@ pub struct PoolItem {
     pub held_outside: usize,
     /// How many rest because their last holder did not end the lease.
     pub resting: usize,
-    /// How many rest because another program was using them.
+    /// How many rest because another program was using them, or their lease gave them up for others.
     pub quarantined: usize,
     /// How many can be had now.
     pub free: usize,

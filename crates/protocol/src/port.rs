@@ -386,7 +386,7 @@ pub struct LeaseReply {
     /// The host that tried it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified_on: Option<Host>,
-    /// What is worth a look, though it was done; in the reply to `port.lease` only.
+    /// What is worth a look, though it was done; in the replies to `port.lease` and `port.rebind` only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
     /// Fields of the request that a later protocol minor knows, and this registry does not.

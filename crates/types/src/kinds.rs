@@ -15,6 +15,8 @@ pub enum LeaseEnd {
     Expired,
     /// Another program was using the port; the caller got another one.
     InUse,
+    /// It gave this port up for another one, and goes on: its holder may not know that yet.
+    Rebound,
     /// Another life of the node that it belonged to was registered: its holder may still count on it.
     Superseded,
     /// An administrator took it away, or the node that it belonged to: its holder may still count on it.
@@ -177,6 +179,10 @@ event_kinds! {
     NodeEvicted = "node.evicted",
     /// An administrator had a host forgotten.
     HostForgotten = "host.forgotten",
+    /// A host got a pool of its own, or another one.
+    PoolChanged = "pool.changed",
+    /// A host has no pool of its own any more.
+    PoolDeleted = "pool.deleted",
     /// A running node's tools changed; only events of the tools are published.
     ToolsChanged = "tools.changed",
     /// A node offers a tool, or another contract of it.
@@ -216,6 +222,8 @@ impl EventKind {
         Self::NodeDeregistered,
         Self::NodeEvicted,
         Self::HostForgotten,
+        Self::PoolChanged,
+        Self::PoolDeleted,
         Self::ToolRegistered,
         Self::ToolRemoved,
         Self::ToolCollision,

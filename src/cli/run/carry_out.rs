@@ -166,7 +166,7 @@ impl Run {
         let mut ports = self.ports.iter().zip(held).skip(check.place);
         ports
             .next()
-            .map(|(spec, guard)| spec.with(guard.lease()))
+            .map(|(spec, guard)| spec.with(&guard.lease()))
             .unwrap_or_default()
     }
 

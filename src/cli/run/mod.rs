@@ -269,7 +269,7 @@ impl Run {
             return;
         }
         for (spec, guard) in self.ports.iter().zip(held) {
-            output.note(&format!("onex: {}", spec.with(guard.lease())));
+            output.note(&format!("onex: {}", spec.with(&guard.lease())));
         }
     }
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use onex_log::Derived;
-use onex_types::{ids::Transport, key::PortKey};
+use onex_types::{
+    ids::{Port, Transport},
+    key::PortKey,
+};
 use tokio::time::timeout;
 
 use crate::{
@@ -17,7 +20,7 @@ use crate::{
     registry::{
         intake::Intake,
         message::to_bytes,
-        queries::{self, Catalog, PortEventBody},
+        queries::{self, Catalog, Explained, PortEventBody},
         request::InFlight,
     },
 };
@@ -43,49 +46,46 @@ pub(super) async fn explain(
     let seen = intake.probing.look(&port).await;
     catch_up(intake, in_flight, request.min_revision).await?;
     let make = |catalog: Catalog<'_>| queries::explain(catalog, &port, seen.as_ref());
-    let is_held = |reply: &ExplainReply| reply.state == Open::Known(PortState::Held);
-    let reply = match read(intake, in_flight, make) {
-        Ok(reply) if is_held(&reply) => reply,
+    let is_held = |explained: &Explained| explained.reply.state == Open::Known(PortState::Held);
+    let explained = match read(intake, in_flight, make) {
+        Ok(explained) if is_held(&explained) => explained,
         _ => {
             make_sure(intake, in_flight).await?;
             read(intake, in_flight, make)?
         }
     };
-    let history = history(intake, in_flight, &reply).await;
+    let history = history(intake, in_flight, port.port, &explained.told_of).await;
     to_bytes(&ExplainReply {
         ignored,
         history,
-        ..reply
+        ..explained.reply
     })
 }
 
-/// What the port was, by the events of it; none where they cannot be read in time.
+/// What the port was, by the events under these names; none where they cannot be read in time.
 async fn history(
     intake: &Intake,
     in_flight: &InFlight,
-    reply: &ExplainReply,
+    port: Port,
+    told_of: &[PortKey],
 ) -> Option<Vec<PastState>> {
-    // Events of a lease are those of its first port.
-    let port = match &reply.lease {
-        Some(lease) => PortKey {
-            host: lease.host.clone(),
-            transport: lease.transport,
-            port: lease.port,
-        },
-        None => PortKey {
-            host: reply.host.clone(),
-            transport: reply.transport,
-            port: reply.port,
-        },
-    };
     let stream = Derived::of(intake.bus.client(), &intake.namespace.events_stream());
-    let filter = intake.namespace.events_of_port(&port);
     let number = |body: &[u8]| Some(serde_json::from_slice::<PortEventBody>(body).ok()?.n);
-    let read = stream.history(&filter, HISTORY_STATES_MAX as u64, number);
+    let read = async {
+        let mut bodies = Vec::new();
+        for key in told_of {
+            let filter = intake.namespace.events_of_port(key);
+            let told = stream.history(&filter, HISTORY_STATES_MAX as u64, number);
+            match told.await? {
+                Some(told) => bodies.extend(told),
+                None => return Ok(None),
+            }
+        }
+        Ok::<_, onex_log::Error>(Some(bodies))
+    };
     let until = intake.clock.until(in_flight.deadline).min(HISTORY_WAIT_MAX);
     match timeout(until, read).await {
-        Ok(Ok(Some(bodies))) => Some(queries::past_states(&bodies, reply.port)),
-        Ok(Ok(None)) => None,
+        Ok(Ok(bodies)) => Some(queries::past_states(&bodies?, port)),
         Ok(Err(error)) => {
             let error = onex_types::chain(&error);
             tracing::debug!(%port, error, "the events of a port cannot be read");

@@ -192,6 +192,7 @@ pub(super) fn release(parsed: Parsed<ReleaseRequest>) -> Plan {
                     LeaseEnd::Released => EndStatus::Released,
                     LeaseEnd::Expired
                     | LeaseEnd::InUse
+                    | LeaseEnd::Rebound
                     | LeaseEnd::Superseded
                     | LeaseEnd::Revoked => EndStatus::Expired,
                 },

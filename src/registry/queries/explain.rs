@@ -20,12 +20,20 @@ use crate::{
 
 use super::{Catalog, leases::lease_reply, verdict::verdict};
 
+/// A port, as it is explained.
+pub(in crate::registry) struct Explained {
+    /// Without its history.
+    pub(in crate::registry) reply: ExplainReply,
+    /// Under which names events tell of it: its own, and that of the lease that has it or had it last.
+    pub(in crate::registry) told_of: Vec<PortKey>,
+}
+
 /// What a port is. `seen` is none where nobody can look.
 pub(in crate::registry) fn explain(
     catalog: Catalog<'_>,
     port: &PortKey,
     seen: Option<&SeenPort>,
-) -> Result<ExplainReply, Error> {
+) -> Result<Explained, Error> {
     let Catalog { state, now } = catalog;
     if !state.may_grant_on(&port.host) {
         return Err(error(Refusal::PoolNotFound(port.host.clone())));
@@ -39,6 +47,7 @@ pub(in crate::registry) fn explain(
         None => PortState::Free,
     };
     let key = obstacle.as_ref().map_or(port, |obstacle| &obstacle.key);
+    let mut told_of = vec![key.clone()];
     let mut reply = ExplainReply {
         port: port.port,
         host: port.host.clone(),
@@ -62,6 +71,7 @@ pub(in crate::registry) fn explain(
     if let Some((key, slot, lease)) = state.holding_lease(key) {
         let held = Held::of(state, &key, slot, lease);
         let lease = lease_reply(&held, state.revision(), now);
+        told_of.push(held.key);
         reply.since = Some(lease.granted_at);
         reply.until = Some(lease.expires_at);
         reply.expires_in_ms = Some(lease.expires_in_ms);
@@ -79,14 +89,16 @@ pub(in crate::registry) fn explain(
             PortState::Free => reply.since = Some(over),
             PortState::Held | PortState::Reserved | PortState::Outside | PortState::InUse => {}
         }
+        told_of.extend(state.indexes.lease(cooldown.last.lease_id).cloned());
         reply.last = Some(last(cooldown));
     }
+    told_of.dedup();
     reply.verdict = verdict(
         &reply,
         port_state,
         &state.ranges(&port.host).ports(port.transport).ranges,
     );
-    Ok(reply)
+    Ok(Explained { reply, told_of })
 }
 
 fn ended_at(cooldown: &Cooldown, then_ms: u64) -> Timestamp {

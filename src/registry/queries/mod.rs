@@ -17,7 +17,7 @@ mod verdict;
 pub(super) use buses::{buses, endpoint_of};
 pub(super) use catalog::{Catalog, CatalogNode};
 pub(super) use describe::{Here, registry};
-pub(super) use explain::explain;
+pub(super) use explain::{Explained, explain};
 pub(super) use leases::{granted, lease_reply, leases, resolved};
 pub(super) use nodes::{SHOWN_MAX, node, nodes, trust, trust_of};
 pub(super) use past_states::{PortEventBody, past_states};

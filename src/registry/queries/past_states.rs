@@ -1,5 +1,7 @@
 //! What a port was, as the events of it tell.
 
+use std::cmp::Reverse;
+
 use onex_types::{
     ids::Port,
     kinds::{EventKind, LeaseEnd},
@@ -8,25 +10,46 @@ use onex_types::{
 use crate::protocol::{
     bounds::Open,
     event::{EventBody, PortEvent},
-    explain::{PastState, PortState},
+    explain::{HISTORY_STATES_MAX, PastState, PortState},
 };
 
 /// The body of an event of a port.
 pub(in crate::registry) type PortEventBody = EventBody<PortEvent>;
 
-/// What the port was, the newest first, by the bodies of events, the oldest first. What is none of an event, or tells of
-/// a lease without that port, is left out.
+/// What the port was last, the newest first, by the bodies of events. What is none of an event, or tells of a lease
+/// without that port, is left out.
 pub(in crate::registry) fn past_states(bodies: &[Vec<u8>], port: Port) -> Vec<PastState> {
-    let events = bodies
-        .iter()
-        .rev()
-        .filter_map(|body| serde_json::from_slice::<PortEventBody>(body).ok());
-    let of_it =
-        |event: &PortEventBody| event.about.port == port || event.about.ports.contains(&port);
-    events.filter(of_it).map(past_state).collect()
+    let events = bodies.iter().rev();
+    let events: Vec<PortEventBody> = events
+        .filter_map(|body| serde_json::from_slice(body).ok())
+        .collect();
+    let is_own = |event: &PortEventBody| event.about.port == port;
+    // Of a set that was taken back only the ports in use are quarantined. Of one that gave a port up it is told otherwise.
+    let is_of_it = |event: &&PortEventBody| {
+        let at_once = |own: &PortEventBody| {
+            is_own(own) && is_quarantine(own) && own.revision == event.revision
+        };
+        let is_others = match event.about.outcome {
+            Some(LeaseEnd::Rebound) => true,
+            Some(LeaseEnd::InUse) => events.iter().any(at_once),
+            _ => false,
+        };
+        is_own(event) || event.about.ports.contains(&port) && !is_others
+    };
+    let of_it = events.iter().filter(is_of_it);
+    let mut states: Vec<_> = of_it.map(|event| past_state(event.clone(), port)).collect();
+    states.sort_by_key(|state| Reverse(state.revision));
+    states.truncate(HISTORY_STATES_MAX);
+    states
 }
 
-fn past_state(event: PortEventBody) -> PastState {
+fn is_quarantine(event: &PortEventBody) -> bool {
+    event.event == EventKind::PortQuarantined.as_str()
+}
+
+/// What that port became.
+fn past_state(event: PortEventBody, port: Port) -> PastState {
+    let is_quarantined = is_quarantine(&event) && event.about.port == port;
     let about = event.about;
     let why = |text: &str| match &about.reason {
         Some(reason) => format!("{text}: {reason}"),
@@ -48,9 +71,17 @@ fn past_state(event: PortEventBody) -> PastState {
             PortState::Free,
             why("its time was up, or that of what it belonged to"),
         ),
+        (Some(LeaseEnd::InUse), _) if !is_quarantined => (
+            PortState::Free,
+            why("its grant was taken back: another program was using another port of it"),
+        ),
         (Some(LeaseEnd::InUse), _) => (
             PortState::Quarantined,
             why("another program was using it when it was to be granted"),
+        ),
+        (Some(LeaseEnd::Rebound), _) => (
+            PortState::Quarantined,
+            why("its lease gave it up for another one"),
         ),
         (Some(LeaseEnd::Superseded), _) => (
             PortState::Resting,

@@ -43,7 +43,12 @@ fn told(reply: &ExplainReply, state: PortState, ranges: &[PortRange]) -> String 
                 Some([listener, ..]) => format!("; {listener} uses it now"),
                 _ => String::new(),
             };
-            format!("{port} is quarantined for another {left}: another program was using it{now}")
+            let given_up = last.filter(|last| last.outcome.known() == Some(&LeaseEnd::Rebound));
+            let why = given_up.map_or_else(
+                || "another program was using it".to_owned(),
+                |last| format!("{} gave it up for another one", of_last(last)),
+            );
+            format!("{port} is quarantined for another {left}: {why}{now}")
         }
         PortState::Reserved => {
             format!("{port} is reserved: it is never granted{}", used(listeners))
@@ -97,6 +102,7 @@ fn how(last: &LastLease) -> &'static str {
         Some(LeaseEnd::Superseded) => "until another life of its node began",
         Some(LeaseEnd::Revoked) => "until it was taken away",
         Some(LeaseEnd::InUse) => "who could not use it",
+        Some(LeaseEnd::Rebound) => "who gave it up for another one",
         None => "until it ended",
     }
 }
@@ -196,6 +202,18 @@ mod tests {
             &json!({"last": last, "expires_in_ms": 9_000, "in_use": python}),
             "Port 20017/tcp on h is quarantined for another 9s: another program was using it; \
              python3 (pid 77) uses it now.",
+        );
+        let mut given_up = released.clone();
+        given_up["outcome"] = json!("rebound");
+        check(
+            "quarantined",
+            &json!({"last": given_up, "expires_in_ms": 9_000}),
+            "Port 20017/tcp on h is quarantined for another 9s: ana@build-7 (pytest, pid 4711) gave it up for another one.",
+        );
+        check(
+            "free",
+            &json!({"last": given_up}),
+            "Port 20017/tcp on h is free; it was last held by ana@build-7 (pytest, pid 4711), who gave it up for another one.",
         );
         check(
             "reserved",

@@ -62,7 +62,7 @@ impl Life {
 
     /// Listens on the leased port of that name, at an address of this machine, and then tells the registry that it does.
     /// Where a program has the port that never asked the registry, another one is leased in its place, unless only
-    /// that one will do.
+    /// that one will do. Where it is not known what came of a [`rebind`](Self::rebind), that is found out before.
     ///
     /// What may pass is tried again for as long as the life lasts; when it is over before, that is
     /// [`Error::Over`]. After any other error the node lives on, with a port that may be another one.
@@ -79,8 +79,12 @@ impl Life {
     /// The same as [`listen`](Self::listen) goes for errors.
     pub async fn announce(&self, name: &str) -> Result<(), Error> {
         let leased = self.leased(name).ok_or_else(|| no_such_port(name))?;
+        let announce = async {
+            self.settle(&leased.name).await?;
+            self.open(&leased.name).await
+        };
         tokio::select! {
-            opened = self.open(&leased.name) => opened,
+            opened = announce => opened,
             why = self.over() => Err(Error::Over(why)),
         }
     }
@@ -122,8 +126,22 @@ impl Life {
         }
     }
 
+    async fn settle(&self, name: &Name) -> Result<(), Error> {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let settled = self.requests.settle(&self.registration, name, self.until());
+            match settled.await {
+                Ok(()) => return Ok(()),
+                Err(error) => patience(error, &mut pause).await?,
+            }
+        }
+    }
+
     async fn listen_on(&self, name: &str, address: IpAddr) -> Result<TcpListener, Error> {
-        let Leased { name, lease, .. } = self.leased(name).ok_or_else(|| no_such_port(name))?;
+        let no_such_port = || no_such_port(name);
+        self.settle(&self.leased(name).ok_or_else(no_such_port)?.name)
+            .await?;
+        let Leased { name, lease, .. } = self.leased(name).ok_or_else(no_such_port)?;
         let mut lease = lease;
         let mut in_use = Vec::new();
         let listener = loop {

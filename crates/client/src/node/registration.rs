@@ -271,6 +271,28 @@ impl NodeRequests {
         Ok(new)
     }
 
+    /// Finds out what came of a rebind of the port of that name whose answer was lost: it is asked for again as the same.
+    pub(super) async fn settle(
+        &self,
+        registration: &Registration,
+        name: &Name,
+        until: BootTime,
+    ) -> Result<(), Error> {
+        let mut ports = registration.ports().into_iter();
+        let begun = ports.find(|port| port.name == *name && port.rebinding.is_some());
+        if begun.is_none() {
+            return Ok(());
+        }
+        match self.rebind(registration, name, until).await {
+            Err(error) if error.may_be_done() => Err(error),
+            // It was done, or will not be: a refusal of the same request says so.
+            Ok(_) | Err(_) => {
+                registration.change(name, |port| port.rebinding = None);
+                Ok(())
+            }
+        }
+    }
+
     /// Says that the port of that name is listened on, and the buses that are reached there.
     pub(super) async fn open(
         &self,

@@ -105,6 +105,9 @@ pub enum Refusal {
     /// The host has no pool, and new ones are not allowed.
     #[error("there is no pool for host {0}")]
     PoolNotFound(Host),
+    /// The host grants the default ranges.
+    #[error("host {0} has no pool of its own: the default ranges hold for it")]
+    NoOwnPool(Host),
     /// A host's pool was changed since it was read.
     #[error("{}", pool_changed(host, *expected, *present))]
     PoolChanged {
@@ -342,6 +345,11 @@ pub enum Unavailable {
     /// It is quarantined.
     #[error("is quarantined: another program was using it")]
     Quarantined,
+    /// It is quarantined, because its lease got another one for it.
+    #[error(
+        "is quarantined: it was given up for another one, and its holder may not know that yet"
+    )]
+    GivenUp,
     /// It is never granted.
     #[error("is reserved and never granted")]
     Reserved,

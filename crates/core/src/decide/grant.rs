@@ -200,7 +200,7 @@ fn grant(
     let transports = request.transports();
     let keys = keys(&request.host, &transports, ports);
     let Some((key, others)) = keys.split_first() else {
-        return Err(exhausted(txn, request));
+        return Err(exhausted(txn, request, None));
     };
     let probe = local.probes.contains(&key.host);
     let mut changes = before;
@@ -313,7 +313,7 @@ pub(super) fn rollback(
             by: None,
             expires_in_ms: None,
         }),
-        _ if *tried >= PORTS_TRIED_MAX => Err(exhausted(txn, request)),
+        _ if *tried >= PORTS_TRIED_MAX => Err(exhausted(txn, request, None)),
         _ => elsewhere(txn, command, request, &back),
     };
     match next {
@@ -329,7 +329,8 @@ pub(super) fn rollback(
     }
 }
 
-/// The changes that take a grant back of which its caller was not told. Ports that another program uses are quarantined.
+/// The changes that take a grant back of which its caller was not told. Ports that another program uses are quarantined. Under
+/// the lease's own key it is told in any case that the grant is gone.
 fn take_back(key: &PortKey, lease: &Arc<Lease>, in_use: &[PortKey], at: Timestamp) -> Vec<Change> {
     let cooldown = |port: &PortKey, quarantined: bool| {
         let mut cooldown = ended(lease, LeaseEnd::InUse, None, None, at);
@@ -337,15 +338,19 @@ fn take_back(key: &PortKey, lease: &Arc<Lease>, in_use: &[PortKey], at: Timestam
         if !quarantined {
             cooldown.cooldown_ms = 0;
         }
-        let event = quarantined.then(|| EventRecord {
-            lease: Some(lease.clone()),
-            ..EventRecord::new(EventKind::PortQuarantined)
-        });
+        let kind = if quarantined {
+            EventKind::PortQuarantined
+        } else {
+            EventKind::PortReleased
+        };
         Change::Put {
             key: Key::Port(port.clone()),
             record: cooldown.into(),
             tentative: false,
-            event,
+            event: Some(EventRecord {
+                lease: Some(lease.clone()),
+                ..EventRecord::new(kind)
+            }),
         }
     };
     let ports = lease.port_keys(&key.host);

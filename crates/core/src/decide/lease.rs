@@ -12,11 +12,11 @@ use crate::{
     command::{Answer, Command, Held, HeldBy, Refusal},
     entry::{Change, EventKind, EventRecord},
     key::Key,
-    lease::{Lease, LeaseEnd, cooldown_millis},
+    lease::{Cooldown, Lease, LeaseEnd},
     mechanism::Mechanism,
     record::Record,
     record_parts::Request,
-    slot::{Slot, ended},
+    slot::{Slot, ended_part},
     state::State,
     txn::Txn,
 };
@@ -243,7 +243,7 @@ pub(super) fn end_with_owner(
     let mechanism = match how {
         LeaseEnd::Superseded => Some(Mechanism::SupersededCooldown),
         LeaseEnd::Revoked => Some(Mechanism::RevokedCooldown),
-        LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::InUse => None,
+        LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::InUse | LeaseEnd::Rebound => None,
     };
     let cools_down = mechanism.is_some_and(|mechanism| txn.state.mechanisms.on(mechanism));
     let end = End {
@@ -306,7 +306,7 @@ impl End {
         let kind = match how {
             LeaseEnd::Released => EventKind::PortReleased,
             LeaseEnd::Expired => EventKind::PortExpired,
-            LeaseEnd::InUse => EventKind::PortQuarantined,
+            LeaseEnd::InUse | LeaseEnd::Rebound => EventKind::PortQuarantined,
             LeaseEnd::Superseded | LeaseEnd::Revoked => EventKind::PortRevoked,
         };
         let lease = slot.record.lease();
@@ -322,21 +322,16 @@ impl End {
             request,
             event: Some(event),
         };
-        let cools_down = cooldown_ms.unwrap_or_else(|| cooldown_millis(how)) > 0;
-        let ports = lease.map(|lease| lease.port_keys(&key.host));
-        let others = ports.into_iter().flatten().filter(|port| port != key);
-        // What is remembered of a lease is under its own key. A port that has to cool down needs a record of its own.
-        let others = others.map(|port| match lease {
-            Some(lease) if cools_down => {
-                let mut cooldown = ended(lease, how, cooldown_ms, None, at);
-                cooldown.last.part = true;
-                cooldown.reason.clone_from(&self.reason);
+        // Whoever asks about one of its other ports is told who had it as well.
+        let others = lease.into_iter().flat_map(|lease| {
+            let ports = lease.port_keys(&key.host).filter(|port| port != key);
+            ports.map(|port| {
+                let cooldown = Cooldown {
+                    reason: self.reason.clone(),
+                    ..ended_part(lease, how, cooldown_ms, at)
+                };
                 put(port.into(), cooldown.into())
-            }
-            _ => Change::Delete {
-                key: port.into(),
-                event: None,
-            },
+            })
         });
         std::iter::once(first).chain(others).collect()
     }

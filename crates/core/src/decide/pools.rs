@@ -4,14 +4,14 @@ use onex_types::ids::{Host, Transport};
 
 use crate::{
     command::{Answer, Command, Refusal, SetPool, bounds},
-    entry::Change,
+    entry::{Change, EventKind, EventRecord},
     key::Key,
     record::HostPool,
     state::State,
     txn::Txn,
 };
 
-use super::{decided::Decided, system::put};
+use super::decided::Decided;
 
 /// Sets a host's ranges. Leases outside them stay until they end. Where they are so already nothing changes, whatever
 /// revision was expected: a retry is answered like the first.
@@ -31,7 +31,12 @@ pub(super) fn set(txn: &mut Txn<'_>, command: &Command, set: &SetPool) -> Result
             limit,
         });
     }
-    let change = put(Key::Pool(host.clone()), after.into());
+    let change = Change::Put {
+        key: Key::Pool(host.clone()),
+        record: after.into(),
+        tentative: false,
+        event: Some(EventRecord::new(EventKind::PoolChanged)),
+    };
     txn.change("pool.set", command, None, vec![change]);
     Ok(Decided::answer(Answer::Done))
 }
@@ -60,14 +65,17 @@ pub(super) fn delete(
 ) -> Result<Decided, Refusal> {
     let key = Key::Pool(host.clone());
     if txn.state.slot(&key).is_none() {
-        return Err(Refusal::PoolNotFound(host.clone()));
+        return Err(Refusal::NoOwnPool(host.clone()));
     }
     check_revision(txn.state, host, expected_revision)?;
     txn.change(
         "pool.delete",
         command,
         None,
-        vec![Change::Delete { key, event: None }],
+        vec![Change::Delete {
+            key,
+            event: Some(EventRecord::new(EventKind::PoolDeleted)),
+        }],
     );
     Ok(Decided::answer(Answer::Done))
 }

@@ -1,7 +1,7 @@
 //! Which ports a grant gets.
 
 use onex_types::{
-    ids::{CommandId, Host, Port, Transport},
+    ids::{CommandId, Host, LeaseId, Port, Transport},
     key::PortKey,
 };
 
@@ -50,7 +50,7 @@ pub(super) fn choose(
     for transport in request.transports() {
         txn.state.pool_mut(&request.host, transport);
     }
-    let found = |ports: Option<Vec<Port>>| ports.ok_or_else(|| exhausted(txn, request));
+    let found = |ports: Option<Vec<Port>>| ports.ok_or_else(|| exhausted(txn, request, None));
     let names = &txn.state.other_names(&request.host);
     if let Some(port) = request.preferred {
         match first_from(txn, command, request, names, port) {
@@ -147,7 +147,10 @@ fn unavailable(txn: &Txn<'_>, Obstacle { why, key }: Obstacle) -> Refusal {
     let now = txn.now.mono;
     let held = txn.state.holding_lease(&key);
     let by = held.map(|(key, slot, lease)| Held::of(txn.state, &key, slot, lease).by(now));
-    let cools_down = matches!(why, Unavailable::Resting | Unavailable::Quarantined);
+    let cools_down = matches!(
+        why,
+        Unavailable::Resting | Unavailable::Quarantined | Unavailable::GivenUp
+    );
     let cooling = txn
         .state
         .slot(&Key::Port(key.clone()))
@@ -164,14 +167,15 @@ fn unavailable(txn: &Txn<'_>, Obstacle { why, key }: Obstacle) -> Refusal {
     }
 }
 
-/// That the pool has not what is asked for, what it is like, and when it may have it.
-pub(super) fn exhausted(txn: &Txn<'_>, request: &GrantRequest) -> Refusal {
+/// That the pool has not what is asked for, what it is like, and when it may have it. `asks` is the lease that asks for
+/// another port: what comes of its end is nothing to wait for.
+pub(super) fn exhausted(txn: &Txn<'_>, request: &GrantRequest, asks: Option<LeaseId>) -> Refusal {
     let (host, transport) = (&request.host, request.transport);
     let pool = txn.state.pool(host, transport);
-    let timer = txn.state.next_timer_of(host, transport);
+    let timer = txn.state.next_to_come_free(host, transport, asks);
     let next = timer.map(|(at, key)| NextFree {
         port: key.port,
-        state: txn.state.port_state(key, txn.now.mono),
+        state: txn.state.port_state(&key, txn.now.mono),
         expires_in_ms: at.since(txn.now.mono),
     });
     Refusal::Exhausted {

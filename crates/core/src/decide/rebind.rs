@@ -11,12 +11,12 @@ use crate::{
     command::{Answer, Command, GrantRequest, Held, Rebind, Refusal},
     entry::{Change, EventKind, EventRecord},
     key::Key,
-    lease::{Lease, LeaseEnd, QUARANTINE_MILLIS},
+    lease::{Cooldown, Lease, LeaseEnd, QUARANTINE_MILLIS},
     mechanism::Mechanism,
     node_event::NodeEvent,
     node_record::{Bus, Node},
     record_parts::Unknown,
-    slot::{Slot, ended},
+    slot::{Slot, ended_part},
     txn::Txn,
 };
 
@@ -27,10 +27,9 @@ use super::{
     decided::Decided,
     grant::remember,
     lease::{held_now, live},
-    ports::{choose, keys, member},
+    ports::{choose, exhausted, keys, member},
     restore::check_quiet,
     retries::check_digest,
-    system::put,
 };
 
 /// The lease keeps its id and gets another port for one of its own, in each of its port spaces; the old one is quarantined.
@@ -59,7 +58,11 @@ pub(super) fn rebind(
         return Err(Refusal::PortNotHeld(*port));
     }
     check_quiet(txn)?;
-    let chosen = choose(txn, command, &like(&key, lease))?;
+    let wanted = like(&key, lease);
+    let chosen = choose(txn, command, &wanted).map_err(|refusal| match refusal {
+        Refusal::Exhausted { .. } => exhausted(txn, &wanted, Some(*lease_id)),
+        refusal => refusal,
+    })?;
     let Some(new) = chosen.first().copied() else {
         return Err(Refusal::PortNotHeld(*port));
     };
@@ -77,16 +80,21 @@ pub(super) fn rebind(
     // Another program may be using it, and a holder that was not told yet may count on it.
     let cooldown_ms = holder_ms.max(QUARANTINE_MILLIS);
     changes.extend(old.into_iter().map(|old| {
-        let mut cooldown = ended(
-            lease,
-            LeaseEnd::InUse,
-            Some(cooldown_ms),
-            None,
-            txn.now.wall,
-        );
-        cooldown.last.part = true;
-        cooldown.holder_ms = holder_ms;
-        put(old.into(), cooldown.into())
+        let cooldown = ended_part(lease, LeaseEnd::Rebound, Some(cooldown_ms), txn.now.wall);
+        Change::Put {
+            key: old.into(),
+            record: Cooldown {
+                holder_ms,
+                ..cooldown
+            }
+            .into(),
+            tentative: false,
+            event: Some(EventRecord {
+                lease: Some(lease.clone()),
+                reason: reason.clone(),
+                ..EventRecord::new(EventKind::PortQuarantined)
+            }),
+        }
     }));
     let own = keys(&key.host, &after.transports, &after.ports);
     let Some((first, others)) = own.split_first() else {

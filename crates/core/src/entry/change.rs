@@ -62,7 +62,7 @@ pub enum Change {
         /// How.
         how: LeaseEnd,
         /// How long nobody gets the port, in milliseconds, where that does not follow from how it ended: one minute for
-        /// `in_use`, no time for the others.
+        /// `in_use` and `rebound`, no time for the others.
         #[serde(skip_serializing_if = "Option::is_none")]
         cooldown_ms: Option<u64>,
         /// The request that asked for it.

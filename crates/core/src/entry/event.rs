@@ -30,7 +30,7 @@ pub struct EventRecord {
     /// The port that the lease gave up, where it got another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_port: Option<Port>,
-    /// Why an administrator did it; absent where none did.
+    /// Why an administrator did it, or a holder gave a port up; absent where nobody said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// The events that are missing here.

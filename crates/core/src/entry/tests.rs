@@ -57,8 +57,8 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn end() -> impl Strategy<Value = LeaseEnd> {
-    use LeaseEnd::{Expired, InUse, Released, Superseded};
-    select(vec![Released, Expired, InUse, Superseded])
+    use LeaseEnd::{Expired, InUse, Rebound, Released, Revoked, Superseded};
+    select(vec![Released, Expired, InUse, Rebound, Superseded, Revoked])
 }
 
 fn label() -> impl Strategy<Value = Label> {

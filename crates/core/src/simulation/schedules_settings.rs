@@ -165,7 +165,7 @@ fn a_pool_that_is_set_and_deleted_changes_what_is_granted_and_not_what_is_held()
     );
     assert!(is_held, "{again:?}");
     assert!(stage.holds(lease_id));
-    let none = Refusal::PoolNotFound(host());
+    let none = Refusal::NoOwnPool(host());
     assert_eq!(asked(&mut stage, 1, no_pool(host())), Some(none));
     assert!(stage.alike());
 }

@@ -6,21 +6,23 @@ use onex_core::{
     key::Key,
     node_event::{NodeEvent as OfNode, ToolRef, TrustEvent as Report},
     node_record::Bus,
-    record::{Lease, Record},
+    record::{HostPool, Lease, Record},
     trust::score,
 };
 use onex_types::{
-    ids::{BusId, NodeId},
+    ids::{BusId, Host, NodeId, Transport},
     key::PortKey,
+    ports::PortRange,
 };
 
 use crate::protocol::{
     bounds::Open,
     error::ErrorCode,
     event::{
-        About, BusEvent, ExecutionEvent, GapEvent, HostEvent, NodeEvent, PortEvent, ToolEvent,
-        TrustEvent,
+        About, BusEvent, ExecutionEvent, GapEvent, HostEvent, NodeEvent, PoolEvent, PoolPorts,
+        PortEvent, ToolEvent, TrustEvent,
     },
+    pool::Range,
 };
 
 use super::super::super::on_the_wire::{attempt, in_both};
@@ -75,6 +77,10 @@ fn about(change: &Change, key: &Key, event: &EventRecord, tool: Option<&ToolRef>
             host: host.clone(),
             reason: event.reason.clone(),
         }),
+        Key::Pool(host) => About::Pool(of_pool(
+            host,
+            record.and_then(Record::pool).map(|pool| &**pool),
+        )),
         Key::Bus(id) => About::Bus(of_bus(id, record?.bus()?)),
         Key::Trust(id) => About::Trust(of_trust(id, event.trust.as_deref()?)),
         Key::Call(_) | Key::Run(_) => {
@@ -119,6 +125,28 @@ fn of_port(change: &Change, key: &PortKey, event: &EventRecord) -> PortEvent {
         holder: lease.and_then(|lease| lease.holder.clone()),
         outcome: how,
         reason: event.reason.clone(),
+    }
+}
+
+/// What a host grants; none where it has no pool of its own.
+fn of_pool(host: &Host, pool: Option<&HostPool>) -> PoolEvent {
+    let on_the_wire = |ranges: &[PortRange]| ranges.iter().copied().map(Range::from).collect();
+    let of = |pool: &HostPool, transport| {
+        let ports = pool.ports(transport);
+        PoolPorts {
+            transport,
+            ranges: on_the_wire(&ports.ranges),
+            reserved: on_the_wire(&ports.reserved),
+        }
+    };
+    PoolEvent {
+        host: host.clone(),
+        pools: pool.map(|pool| {
+            [Transport::Tcp, Transport::Udp]
+                .map(|it| of(pool, it))
+                .to_vec()
+        }),
+        description: pool.and_then(|pool| pool.description.clone()),
     }
 }
 
