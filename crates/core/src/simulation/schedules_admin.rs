@@ -89,7 +89,7 @@ fn told(stage: &Stage, kind: EventKind) -> Vec<bool> {
 }
 
 #[test]
-fn a_port_that_is_revoked_cools_down_for_as_long_as_its_holder_counts_on_it() {
+fn s22_a_port_that_is_revoked_cools_down_for_as_long_as_its_holder_counts_on_it() {
     needs(Mechanism::RevokedCooldown, |mechanisms| {
         // The holder renews at the last moment before it is taken away, and counts 8 s from then on.
         let (mut stage, lease_id) = held(2, mechanisms, 8);
@@ -223,7 +223,8 @@ fn a_lease_of_a_node_is_not_revoked_without_the_node() {
 }
 
 #[test]
-fn what_belonged_to_a_node_that_is_evicted_cools_down_for_as_long_as_its_process_counts_on_it() {
+fn s22_what_belonged_to_a_node_that_is_evicted_cools_down_for_as_long_as_its_process_counts_on_it()
+{
     needs(Mechanism::RevokedCooldown, |mechanisms| {
         let mut stage = Stage::new(2, mechanisms);
         stage.epoch(0, register("a", 1, None));
