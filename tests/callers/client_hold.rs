@@ -201,6 +201,7 @@ async fn a_lease_outlives_a_registry_that_is_paused_and_a_wire_that_is_cut_for_a
     registry.resume();
     renewed(&guard).await;
     wire.cut();
+    // And here as well.
     tokio::time::sleep(Duration::from_secs(3)).await;
     wire.mend();
     renewed(&guard).await;

@@ -26,10 +26,25 @@ mod settings;
 mod trimming;
 mod writer;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Far longer than anything here takes; reached only when a test fails.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How long between two looks at a condition.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Looks until there is something to see.
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let since = Instant::now();
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(since.elapsed() < PATIENCE, "waited in vain for: {what}");
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
 
 /// The root's tests write down what they sent; these do not.
 mod traffic {
