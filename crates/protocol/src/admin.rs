@@ -42,7 +42,7 @@ pub struct RevokeRequest {
 /// A lease that has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RevokeReply {
-    /// Which.
+    /// The lease that was taken away.
     pub lease_id: LeaseId,
     /// How: `revoked`, or as it had ended before.
     pub outcome: Open<LeaseEnd>,
