@@ -7,8 +7,8 @@ use onex_types::{
 
 use crate::{
     command::{
-        Action, Answer, Evict, Probed, Rebind, Refusal, RemoveHost, Revoke, RevokedLease,
-        Unavailable, Unquarantine,
+        Action, Answer, Evict, Probed, Refusal, RemoveHost, Revoke, RevokedLease, Unavailable,
+        Unquarantine,
     },
     engine::Input,
     entry::{Change, EventKind},
@@ -23,6 +23,7 @@ use super::{
     administrator::reason,
     instance::host,
     node_stage::{bus, deregister, heartbeat, node_id, register, wants_for},
+    schedules_sets::rebind,
     stage::{Stage, held, needs, release, renew, requester, wants},
 };
 
@@ -348,14 +349,7 @@ fn a_quarantine_is_lifted_and_a_port_that_somebody_may_count_on_is_not_touched()
 fn a_port_that_was_given_up_stays_quarantined_while_its_holder_may_count_on_it() {
     needs(Mechanism::ReboundCooldown, |mechanisms| {
         let (mut stage, lease_id) = held(2, mechanisms, 8);
-        let rebind = Action::Rebind(Box::new(Rebind {
-            reason: None,
-            requester_id: requester(1),
-            lease_id,
-            port: Port::new(20_000).unwrap(),
-            request: None,
-        }));
-        stage.ask(0, rebind);
+        stage.ask(0, rebind(1, lease_id, 20_000, None));
         stage.settle();
         stage.probed(Probed::Bindable);
         stage.confirm();
