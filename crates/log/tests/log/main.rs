@@ -24,27 +24,20 @@ mod proxy;
 mod raw;
 mod settings;
 mod trimming;
+#[path = "../../../../tests/harness/waiting.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the root's tests, which use all of it"
+)]
+mod waiting;
 mod writer;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use waiting::until;
 
 /// Far longer than anything here takes; reached only when a test fails.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// How long between two looks at a condition.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-
-/// Looks until there is something to see.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let since = Instant::now();
-    loop {
-        if let Some(seen) = look().await {
-            return seen;
-        }
-        assert!(since.elapsed() < PATIENCE, "waited in vain for: {what}");
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
-}
 
 /// The root's tests write down what they sent; these do not.
 mod traffic {
