@@ -40,27 +40,30 @@ pub(crate) async fn measure(plan: &Plan) -> Vec<Row> {
     }
     let once = async || (lease(&bus, 1, 1, plan).await, rebind(&bus, plan).await);
     let rounds = plan.rounds("rebind", once).await;
-    let pair = Pair {
-        yardstick: "port.lease, beside rebind".to_owned(),
-        what: "port.rebind".to_owned(),
-        callers: 1,
-        to: "p50 of port.lease",
-        of: |sample| sample.percentile(50),
-        aim: None,
-    };
+    let pair = time_of(
+        "port.rebind",
+        "port.lease, beside rebind",
+        "p50 of port.lease",
+    );
     rows.extend(pair.rows(&rounds));
     let once = async || explain(&bus, plan).await;
     let rounds = plan.rounds("explain", once).await;
-    let pair = Pair {
-        yardstick: "echo, beside explain".to_owned(),
-        what: "port.explain, with ten states".to_owned(),
-        callers: 1,
-        to: "p50 of an echo",
-        of: |sample| sample.percentile(50),
-        aim: None,
-    };
+    let what = "port.explain, with ten states";
+    let pair = time_of(what, "echo, beside explain", "p50 of an echo");
     rows.extend(pair.rows(&rounds));
     rows
+}
+
+/// How long one caller's requests take.
+fn time_of(what: &str, yardstick: &str, to: &'static str) -> Pair {
+    Pair {
+        yardstick: yardstick.to_owned(),
+        what: what.to_owned(),
+        callers: 1,
+        to,
+        of: |sample| sample.percentile(50),
+        aim: None,
+    }
 }
 
 /// An echo, and a port of which ten states are told.

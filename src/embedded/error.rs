@@ -26,7 +26,7 @@ pub enum Error {
     Data {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// The same, found by the process that becomes the server.
@@ -65,13 +65,13 @@ pub enum Error {
     Listen {
         /// The address asked for.
         listen: SocketAddr,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// The child process cannot be started or talked to.
     #[error("cannot run nats-server's supervisor")]
     Spawn {
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// The child ended before it accepted clients.
@@ -102,7 +102,7 @@ pub enum Error {
     Exec {
         /// The program.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
 }

@@ -34,8 +34,9 @@ use super::{
 
 /// How often the others are asked.
 const ASK_INTERVAL: Duration = Duration::from_secs(5);
-/// Answers to one question that are taken, at most.
-const INSTANCES_MAX: usize = 256;
+/// Answers to one question that are taken, at most: each host that may be known can have an agent, and registries of other
+/// namespaces answer as well.
+const ANSWERS_MAX: usize = 2_048;
 /// Bytes of an answer, at most.
 const IDENTITY_BYTES_MAX: usize = 4_096;
 /// How long an answer may take.
@@ -258,7 +259,7 @@ async fn ask_on<A: DeserializeOwned>(
                 continue;
             }
             peers.extend(serde_json::from_slice::<A>(&message.payload));
-            if peers.len() == INSTANCES_MAX {
+            if peers.len() == ANSWERS_MAX {
                 break;
             }
         }

@@ -201,6 +201,7 @@ async fn a_lease_outlives_a_registry_that_is_paused_and_a_wire_that_is_cut_for_a
     registry.resume();
     renewed(&guard).await;
     wire.cut();
+    // And here as well.
     tokio::time::sleep(Duration::from_secs(3)).await;
     wire.mend();
     renewed(&guard).await;
@@ -218,12 +219,8 @@ async fn a_dropped_guard_gives_its_lease_back() {
     granted_on(&client).await;
 }
 
-/// Another program with the same requester id gave it back.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_registry_says_is_lost_is_lost_at_once() {
-    let registry = Registry::start(ONE_PORT);
-    let client = client(registry.url()).await;
-    let guard = client.hold(&lease_request(3)).await.unwrap();
+/// Gives its lease back as another program with the same requester id would.
+async fn give_back(client: &Client, guard: &LeaseGuard) {
     let release = ReleaseRequest {
         requester_id: guard.lease().requester_id,
         lease_id: guard.lease().lease_id,
@@ -231,6 +228,14 @@ async fn what_the_registry_says_is_lost_is_lost_at_once() {
         min_revision: None,
     };
     client.release(&release).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_registry_says_is_lost_is_lost_at_once() {
+    let registry = Registry::start(ONE_PORT);
+    let client = client(registry.url()).await;
+    let guard = client.hold(&lease_request(3)).await.unwrap();
+    give_back(&client, &guard).await;
     let before = guard.valid_until();
     match loss(&guard).await {
         Loss::Refused(error) => refused(&error, ErrorCode::LeaseExpired),
@@ -372,13 +377,7 @@ async fn a_guard_that_is_told_of_the_loss_when_it_rebinds_is_lost() {
     let registry = Registry::start(SOME_PORTS);
     let client = client(registry.url()).await;
     let mut guard = client.hold(&lease_request(86_400)).await.unwrap();
-    let release = ReleaseRequest {
-        requester_id: guard.lease().requester_id,
-        lease_id: guard.lease().lease_id,
-        request_id: None,
-        min_revision: None,
-    };
-    client.release(&release).await.unwrap();
+    give_back(&client, &guard).await;
     let old = guard.port();
     for _ in 0..2 {
         match guard.rebind(old).await.unwrap_err() {

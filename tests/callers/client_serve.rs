@@ -502,6 +502,7 @@ async fn a_call_that_nobody_waits_for_is_given_up() {
         let dropped = Dropped(Arc::clone(&shared));
         async move {
             if text == "blocks" {
+                // Longer than its caller waits.
                 std::thread::sleep(Duration::from_millis(300));
             } else {
                 std::future::pending::<()>().await;

@@ -26,9 +26,9 @@ mod terminal;
 mod traffic;
 mod user;
 mod view;
+mod waiting;
 
-use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) use caller::{Caller, Refused, Reply, header_map, lease_request};
 pub(crate) use events::{Event, Events};
@@ -45,30 +45,13 @@ pub(crate) use registry::Registry;
 pub(crate) use terminal::terminal;
 pub(crate) use user::{Ran, User, assert_members};
 pub(crate) use view::View;
+pub(crate) use waiting::{ended, until, wait_for};
 
 /// Far longer than anything here takes; reached only when a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A host's name, and ports that are not tried: for tests of what is asked and answered.
 pub(crate) const UNTRIED: [&str; 3] = ["--host", "here", "--no-probe"];
-
-/// How long between two looks at a condition.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-
-/// Looks until there is something to see.
-pub(crate) async fn until<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
-    let since = Instant::now();
-    loop {
-        if let Some(seen) = look().await {
-            return seen;
-        }
-        assert!(since.elapsed() < PATIENCE, "waited in vain for: {what}");
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
-}
 
 /// Waits until the server has done all that this connection has told it. To flush is less: then it is only sent, and what
 /// another connection says can be before it.

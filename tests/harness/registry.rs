@@ -260,18 +260,7 @@ impl Registry {
 
     /// Waits until it ends by itself: how, and all that it said.
     pub(crate) fn ended(&mut self) -> (ExitStatus, String) {
-        let since = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(
-                since.elapsed() < PATIENCE,
-                "it does not end:\n{}",
-                self.said()
-            );
-            thread::sleep(Duration::from_millis(5));
-        };
+        let status = super::ended(&mut self.child);
         let mut guard = self.log.lines.lock().unwrap();
         while !guard.1 {
             guard = self.log.news.wait_timeout(guard, PATIENCE).unwrap().0;

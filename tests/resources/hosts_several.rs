@@ -592,6 +592,54 @@ async fn machines_of_the_same_name_that_start_at_once_are_told_as_well() {
     assert_eq!(told, 1, "{}", here.said());
 }
 
+/// Each host that may be known can have an agent.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agents_of_a_thousand_hosts_are_all_heard() {
+    const HOSTS: usize = 1_024;
+    let nats = Nats::start();
+    let registry = elsewhere(&nats, "here");
+    let agents = async_nats::connect(nats.url()).await.unwrap();
+    let mut asked = agents
+        .subscribe("onex.registry.v1.peer.instances")
+        .await
+        .unwrap();
+    // The one whose answer comes last tries ports.
+    let last = format!("host-{}", HOSTS - 1);
+    let mut probes = agents
+        .subscribe(format!("onex.registry.v1.internal.probe.{last}"))
+        .await
+        .unwrap();
+    let own = agents.clone();
+    tokio::spawn(async move {
+        while let Some(message) = asked.next().await {
+            let inbox = message.reply.unwrap();
+            for n in 0..HOSTS {
+                let answer = json!({
+                    "name": "onex-agent", "id": format!("agent{n}"), "version": "1.0.0",
+                    "metadata": {"namespace": "", "host": format!("host-{n}"), "port_space": format!("machine-{n}")},
+                });
+                let answer = answer.to_string().into();
+                own.publish(inbox.clone(), answer).await.unwrap();
+            }
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(message) = probes.next().await {
+            let found = json!({"results": ["bindable"]}).to_string();
+            let inbox = message.reply.unwrap();
+            agents.publish(inbox, found.into()).await.unwrap();
+        }
+    });
+    let caller = Caller::of(&registry).await;
+    until("the last agent to be asked", || async {
+        let lease = caller.lease(Uuid::new_v4(), json!({"host": last})).await;
+        let mine = json!({"requester_id": lease["requester_id"], "lease_id": lease["lease_id"]});
+        caller.get("port.release", mine).await;
+        (lease["availability"] == "verified").then_some(())
+    })
+    .await;
+}
+
 /// Registries that started at once, so that neither heard of the other at its start: the ids of starts grow with time.
 async fn only_the_first_grants(caller: &Caller, nats: &Nats, said: Value, words: &[&str]) {
     let requester = Uuid::new_v4();

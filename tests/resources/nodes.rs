@@ -986,6 +986,7 @@ async fn what_was_accepted_is_whole_after_kills() {
             all.again();
         } else {
             all.registry.kill();
+            // It is away for a moment, and requests fail.
             tokio::time::sleep(Duration::from_millis(100)).await;
             all.registry = Registry::on(&all.nats, &all.args);
         }

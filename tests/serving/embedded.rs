@@ -14,12 +14,10 @@ use onex_registry::embedded::{Error, Options, Server};
 use onex_registry::server_version::{SERVER_VERSION_MIN, Version};
 use rustix::process::{Pid, Signal, getpgid, kill_process};
 
+use crate::harness::{PATIENCE, wait_for};
 use crate::monitored::Monitored;
 
 const ONEX: &str = env!("CARGO_BIN_EXE_onex");
-
-/// Far longer than anything here takes; reached only when a test fails.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 const DRIVER_DATA: &str = "ONEX_TEST_DRIVER_DATA";
 const DRIVER_LISTEN: &str = "ONEX_TEST_DRIVER_LISTEN";
@@ -56,14 +54,6 @@ fn is_gone(id: u32) -> bool {
         .1
         .trim_start()
         .starts_with('Z')
-}
-
-fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    let since = Instant::now();
-    while !condition() {
-        assert!(since.elapsed() < PATIENCE, "waited in vain for: {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// A registry as far as this matters: a process of its own that starts a server and waits.

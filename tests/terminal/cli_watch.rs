@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures::StreamExt;
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Caller, Nats, PATIENCE, Registry, round_trip, terminal};
+use crate::harness::{Caller, Nats, PATIENCE, Registry, ended, round_trip, terminal};
 
 /// What came so far, and whether more can come.
 #[derive(Default)]
@@ -124,14 +124,7 @@ impl Watching {
     }
 
     fn exit(&mut self) -> Option<i32> {
-        let since = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(since.elapsed() < PATIENCE, "it does not end");
-            thread::sleep(Duration::from_millis(5));
-        }
+        ended(&mut self.child).code()
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Caller, Nats, PATIENCE, Registry, header_map, installed, lease_request, root, until,
+    Caller, Nats, PATIENCE, Registry, ended, header_map, installed, lease_request, root, until,
 };
 use async_nats::{HeaderMap, HeaderValue, Request, RequestErrorKind};
 use futures::{FutureExt as _, StreamExt as _};
@@ -150,14 +150,7 @@ impl Example {
 
     /// Waits until it ends by itself.
     fn ended(&mut self) -> ExitStatus {
-        let since = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(since.elapsed() < PATIENCE, "it does not end");
-            thread::sleep(Duration::from_millis(5));
-        }
+        ended(&mut self.child)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The files of examples/ that serve a tool, with handlers that misbehave: docs/nodes.md says what is answered then.
 
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::harness::{Nats, PATIENCE, header_map, installed, root, until};
+use crate::harness::{Nats, PATIENCE, ended, header_map, installed, root, until};
 use async_nats::{Client, Message, Subscriber};
 use futures::{FutureExt as _, StreamExt as _};
 use rustix::process::{Pid, Signal, kill_process};
@@ -119,14 +119,7 @@ impl Served {
     fn ends(&mut self) -> ExitStatus {
         let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
-        let since = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(since.elapsed() < PATIENCE, "it does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        ended(&mut self.child)
     }
 }
 
@@ -230,6 +223,7 @@ async fn javascript_tells_what_a_handler_does_wrong() {
     let keep = AT_ONCE - 2;
     let (inbox, _answers) = served.inbox().await;
     served.send(keep, "never", "1", &inbox).await;
+    // Their time, a millisecond, has to be over for long.
     tokio::time::sleep(Duration::from_millis(100)).await;
     late_calls_make_room(&served, AT_ONCE - keep).await;
     what_never_ends_is_cut_off(served).await;

@@ -519,6 +519,7 @@ async fn a_node_that_drains_is_waited_for() {
         // As long as somebody listens it is looked who that is, and then it is looked twice whether it is there.
         tokio::time::sleep(Duration::from_secs(2)).await;
         requests.unsubscribe().await.unwrap();
+        // Longer than it takes until a node counts as gone.
         tokio::time::sleep(Duration::from_secs(6)).await;
         let reply = request.reply.unwrap();
         draining.publish(reply, "\"done\"".into()).await.unwrap();

@@ -448,6 +448,7 @@ async fn who_answers_too_late_is_not_taken_for_dead() {
     announce(&caller, "a", json!({})).await;
     let slow = Duration::from_millis(1_300);
     let a = Provider::serve(registry.url(), "work.a", move |got| async move {
+        // Longer than its caller waits.
         tokio::time::sleep(slow).await;
         got.answer(&json!("done")).await;
     })
@@ -513,6 +514,7 @@ async fn the_slow_one_gets_little() {
         let wait = Duration::from_millis(millis);
         let (url, subject) = (nats.url(), format!("work.{node_id}"));
         let serve = Provider::serve(&url, &subject, move |got| async move {
+            // As long as work takes.
             tokio::time::sleep(wait).await;
             got.answer(&json!(null)).await;
         });
@@ -630,6 +632,7 @@ async fn nothing_is_executed_twice_when_registries_are_killed() {
                         lost += 1;
                     }
                 }
+                // Callers that go on take breaks.
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             (answered, refused, lost)

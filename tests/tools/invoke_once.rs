@@ -212,6 +212,7 @@ async fn callers_that_insist_are_served_once() {
     let mut registries = [Registry::on(&nats, &ARGS), Registry::on(&nats, &ARGS)];
     let caller = Caller::connect(&nats.url()).await;
     let provider = Provider::serve(&nats.url(), "work.a", |got| async move {
+        // As long as work takes.
         tokio::time::sleep(Duration::from_millis(20)).await;
         got.answer(&got.arguments).await;
     })

@@ -50,11 +50,13 @@ async fn behave(how: &str, got: Got) {
         "huge" => answer(&"x".repeat(1_048_000)).await,
         "late" => {
             let wait: u64 = got.header("Onex-Timeout-Ms").parse().unwrap();
+            // Longer than it may take.
             tokio::time::sleep(Duration::from_millis(wait + 50)).await;
             answer("late").await;
         }
         "silent" => {}
         "slow" | SUPERSEDED => {
+            // As long as work takes.
             tokio::time::sleep(Duration::from_millis(50)).await;
             answer("slow").await;
         }

@@ -66,14 +66,14 @@ pub enum Error {
     /// The lease, or the node's life, is over.
     #[error("the lease, or the node's life, is over")]
     Over(
-        /// Why.
+        /// Why it is over.
         #[source]
         Loss,
     ),
     /// A port that was leased cannot be listened on.
     #[error("cannot listen on port {port}")]
     Listen {
-        /// Which.
+        /// The leased port.
         port: Port,
         /// Why not.
         #[source]

@@ -224,8 +224,8 @@ impl LeaseGuard {
         }
     }
 
-    /// Gets another port for `port`, one of its own that cannot be used because another program uses it; which. The lease
-    /// goes on, with its other ports. Stop using `port` before: nobody gets it for a minute, or for the TTL if that is longer,
+    /// Gets another port in the place of `port`, because another program uses that; returns the new one. The lease goes on,
+    /// with its other ports. Stop using `port` before: nobody gets it for a minute, or for the TTL if that is longer,
     /// and then anybody may. Where the registry found the new one in use as well, and no other, [`lease`](Self::lease) has
     /// the warning `PORT_IN_USE`.
     ///

@@ -64,7 +64,7 @@ impl Client {
         let endpoint = Endpoint::PortRebind;
         let asked = self.insist(endpoint, &request, until, Error::may_be_done);
         let after: LeaseReply = match asked.await {
-            // A registry remembers the last request about a lease: a renewal may have taken the place of this one.
+            // A registry remembers the last rebind of a lease only: that of another port may have taken the place of this one.
             Err(Error::Refused(refusal))
                 if refusal.code == ErrorCode::InvalidRequest
                     && refusal

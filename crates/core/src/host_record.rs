@@ -45,7 +45,7 @@ impl HostRecord {
 /// What an instance says of the host that it runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TellHost {
-    /// Which.
+    /// The host, by the name that it is served under.
     pub host: Host,
     /// The instance.
     pub said_by: Uuid,

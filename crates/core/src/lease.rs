@@ -23,7 +23,7 @@ pub const QUARANTINE_MILLIS: u64 = 60_000;
 /// A lease that has not ended. Its record is under the key of one of its ports; its other ports hold a `member`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Lease {
-    /// Which.
+    /// The lease's id.
     pub lease_id: LeaseId,
     /// Who holds it.
     pub requester_id: RequesterId,
@@ -142,7 +142,7 @@ pub struct Cooldown {
 /// What is remembered of a lease that has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Last {
-    /// Which.
+    /// The lease's id.
     pub lease_id: LeaseId,
     /// Who held it.
     pub requester_id: RequesterId,

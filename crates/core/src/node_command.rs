@@ -30,7 +30,7 @@ pub struct NodeClaim {
 /// A node is registered, anew or again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Register {
-    /// Which.
+    /// The node's id.
     pub node_id: NodeId,
     /// Who asks.
     pub requester_id: RequesterId,
@@ -47,7 +47,7 @@ pub struct Register {
 /// A node's life lasts its TTL again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heartbeat {
-    /// Which.
+    /// The life that goes on, and who says so.
     pub of: NodeClaim,
     /// A longer TTL from now on.
     pub ttl: Option<Ttl>,
@@ -82,7 +82,7 @@ pub struct DeregisterTool {
 /// A bus is announced, anew or again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RegisterBus {
-    /// Which.
+    /// The bus's id.
     pub bus_id: BusId,
     /// Who asks.
     pub requester_id: RequesterId,
@@ -101,7 +101,7 @@ pub struct RegisterBus {
 /// A bus is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeregisterBus {
-    /// Which.
+    /// The bus's id.
     pub bus_id: BusId,
     /// Who asks.
     pub requester_id: RequesterId,
@@ -142,7 +142,7 @@ pub struct TrustAnswer {
 /// The node that a lease is to end with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnerRequest {
-    /// Which.
+    /// The node's id.
     pub node_id: NodeId,
     /// Which life of it; none for the one that it has.
     pub epoch: Option<u64>,
@@ -153,7 +153,7 @@ pub struct OwnerRequest {
 /// A node as its caller is told of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeAnswer {
-    /// Which.
+    /// The node's id.
     pub node_id: NodeId,
     /// Its life.
     pub live: Arc<Live>,

@@ -41,7 +41,7 @@ pub struct Node {
 /// The life that a node has, or had last, under `live.<id>`. A heartbeat renews it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Live {
-    /// Which.
+    /// This life, among all that nodes have led.
     pub incarnation: Incarnation,
     /// Counts a node's lives.
     pub epoch: u64,
@@ -69,7 +69,7 @@ pub struct Live {
 /// The end of a life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeEnded {
-    /// How.
+    /// How it ended.
     pub how: NodeEnd,
     /// When, for people.
     pub at: Timestamp,
@@ -83,7 +83,7 @@ pub struct NodeEnded {
 /// An earlier life of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PastIncarnation {
-    /// Which.
+    /// The incarnation that is over.
     pub incarnation: Incarnation,
     /// How its leases end.
     pub how: LeaseEnd,
@@ -123,7 +123,7 @@ pub struct Bus {
 /// The end of a bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BusEnded {
-    /// How.
+    /// How it ended.
     pub how: LeaseEnd,
     /// When, for people.
     pub at: Timestamp,

@@ -26,7 +26,7 @@ use crate::{
 /// A node, live or ended and remembered.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeView<'a> {
-    /// Which.
+    /// The node's id.
     pub node_id: &'a NodeId,
     /// What it announced.
     pub node: &'a Arc<Node>,

@@ -35,13 +35,13 @@ pub enum ApplyError {
     /// A record that is not there was to be changed.
     #[error("{key}: changed, but there is no such record")]
     Missing {
-        /// Which.
+        /// The key that has no record.
         key: Key,
     },
     /// A record of another kind was to be changed.
     #[error("{key}: the change does not fit a record of its kind")]
     Kind {
-        /// Which.
+        /// The key whose record is of another kind.
         key: Key,
     },
     /// Revisions follow one another.

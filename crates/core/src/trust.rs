@@ -47,7 +47,7 @@ pub struct OnContract {
 /// One validator's word on one contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LatestVerdict {
-    /// Whose.
+    /// The validator that gave it.
     pub validator_id: NodeId,
     /// What it says.
     pub outcome: Verdict,

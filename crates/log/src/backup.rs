@@ -44,9 +44,9 @@ pub enum BackupError {
     File {
         /// What could not be done with it.
         what: &'static str,
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// What the system said.
         source: io::Error,
     },
     /// The folder has something in it already.

@@ -29,7 +29,7 @@ const BYTES_MIN: u64 = 16 << 20;
 /// A message to be appended.
 #[derive(Debug, Clone)]
 pub struct DerivedMessage {
-    /// Where.
+    /// The subject that it is stored under.
     pub subject: String,
     /// With what says which it is.
     pub headers: HeaderMap,

@@ -116,7 +116,7 @@ pub enum Error {
          ONEX_REPLICAS, or leave both out for as many as there are servers"
     )]
     TooFewServers {
-        /// Which.
+        /// The stream.
         stream: String,
         /// How many copies were asked for.
         want: usize,
@@ -129,7 +129,7 @@ pub enum Error {
          or with neither. `nats stream edit {stream} --replicas {want}` changes how many it has and keeps what is in it"
     )]
     OtherReplicas {
-        /// Which.
+        /// The stream.
         stream: String,
         /// How many it has.
         is: usize,

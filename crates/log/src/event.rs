@@ -30,7 +30,7 @@ pub enum Event {
     Refused {
         /// The entry.
         id: EntryId,
-        /// Why.
+        /// Why the append was refused.
         refusal: Refusal,
         /// The server's words, for people. Nothing in them can be relied upon.
         description: String,
@@ -71,7 +71,7 @@ pub enum Refusal {
     Misplaced {
         /// The stream that stored it.
         stream: String,
-        /// Where.
+        /// The place that the acknowledgement names.
         sequence: Sequence,
     },
     /// Something else; its number, `err_code`, says what.

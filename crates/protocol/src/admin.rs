@@ -20,7 +20,7 @@ pub struct RevokeRequest {
     /// Which lease; or else `port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_id: Option<LeaseId>,
-    /// Whichever lease has this port: by a copy of this request that comes late, that is another one.
+    /// The lease that has this port when the request is carried out: a copy that comes late may meet another lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Port>,
     /// With `port`: on which host. Default: the registry's own.
@@ -42,7 +42,7 @@ pub struct RevokeRequest {
 /// A lease that has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RevokeReply {
-    /// Which.
+    /// The lease that was taken away.
     pub lease_id: LeaseId,
     /// How: `revoked`, or as it had ended before.
     pub outcome: Open<LeaseEnd>,

@@ -51,7 +51,7 @@ pub struct BusRegisterRequest {
 /// Takes a bus out of the list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BusDeregisterRequest {
-    /// Which.
+    /// The bus's id.
     pub bus_id: BusId,
     /// Who announced it.
     pub requester_id: RequesterId,
@@ -80,7 +80,7 @@ pub enum BusStatus {
 /// What became of a bus.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BusReply {
-    /// Which.
+    /// The bus's id.
     pub bus_id: BusId,
     /// `accepted` or `removed`.
     pub status: BusStatus,
@@ -121,7 +121,7 @@ pub struct BusListRequest {
 /// A bus.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BusItem {
-    /// Which.
+    /// The bus's id.
     pub bus_id: BusId,
     /// What it speaks.
     pub protocol: Token,
@@ -132,7 +132,7 @@ pub struct BusItem {
     pub inbound: bool,
     /// Whether messages are put on it.
     pub outbound: bool,
-    /// Whose.
+    /// Who announced it.
     pub requester_id: RequesterId,
     /// The node that it ends with.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -68,7 +68,7 @@ pub struct Registry {
 /// One instance that shares the work.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Instance {
-    /// Which.
+    /// The id of this start of the instance.
     pub registry_id: String,
     /// Its build.
     pub version: String,
@@ -127,7 +127,7 @@ pub struct DescribeReply {
 /// One node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeDescribeReply {
-    /// Which.
+    /// The node's id.
     pub node_id: NodeId,
     /// All about it, or the sections that were asked for.
     #[serde(flatten)]

@@ -67,7 +67,7 @@ pub struct EventBody<T> {
 /// What a `port.*` event is about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PortEvent {
-    /// Where.
+    /// The host that the port is on.
     pub host: Host,
     /// In which port space.
     pub transport: Transport,
@@ -84,7 +84,7 @@ pub struct PortEvent {
     pub old_port: Option<Port>,
     /// Which lease.
     pub lease_id: Option<LeaseId>,
-    /// Whose.
+    /// Who holds or held the lease; null where no lease is told of.
     pub requester_id: Option<RequesterId>,
     /// Its name; null where it has none.
     pub name: Option<Name>,
@@ -134,7 +134,7 @@ pub struct PoolPorts {
 pub struct NodeEvent {
     /// Which node.
     pub node_id: NodeId,
-    /// Whose.
+    /// Who registered the node; null where that is not known.
     pub requester_id: Option<RequesterId>,
     /// Which life of it.
     pub epoch: Option<u64>,
@@ -154,7 +154,7 @@ pub struct ToolEvent {
     /// A node that offers another contract by that name and version; in collisions only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other_node_id: Option<NodeId>,
-    /// Whose.
+    /// The node that offers it.
     #[serde(flatten)]
     pub node: NodeEvent,
 }
@@ -201,7 +201,7 @@ pub struct ExecutionEvent {
 pub struct BusEvent {
     /// Which bus.
     pub bus_id: BusId,
-    /// Whose.
+    /// Who announced the bus; null where that is not known.
     pub requester_id: Option<RequesterId>,
     /// How it ended; null where it began.
     pub outcome: Option<LeaseEnd>,
@@ -311,7 +311,7 @@ pub struct Envelope<'a> {
     pub key: String,
     /// The name by which the same event again is known.
     pub id: String,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
 }
 

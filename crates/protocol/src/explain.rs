@@ -53,7 +53,7 @@ pub enum PortState {
 /// A lease of a port that has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LastLease {
-    /// Which.
+    /// That lease's id.
     pub lease_id: LeaseId,
     /// Whose it was.
     pub requester_id: RequesterId,
@@ -106,11 +106,11 @@ pub struct PastState {
 /// A port of a pool that may come free next.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NextPort {
-    /// Which.
+    /// The port.
     pub port: Port,
     /// What it is until then: one that is held stays so if it is renewed.
     pub state: Open<PortState>,
-    /// When.
+    /// How long until then, in milliseconds.
     pub expires_in_ms: u64,
 }
 

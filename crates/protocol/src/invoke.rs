@@ -319,9 +319,9 @@ pub struct Plan {
     pub tool_version: Version,
     /// Its contract.
     pub contract_hash: String,
-    /// Who.
+    /// The node that would be called.
     pub provider_node_id: NodeId,
-    /// Where.
+    /// The subject that it would be called on.
     pub subject: String,
     /// Whether somebody listens there, by what the NATS servers say: null where they do not say.
     pub listening: Option<bool>,
@@ -405,7 +405,7 @@ impl Reason {
 /// A node that offers a tool of that name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Candidate {
-    /// Which.
+    /// The node's id.
     pub node_id: NodeId,
     /// In which version.
     #[schemars(with = "VersionText")]
@@ -436,7 +436,7 @@ pub struct Offered {
     /// In which version.
     #[schemars(with = "VersionText")]
     pub tool_version: Version,
-    /// Which.
+    /// The contract's hash.
     pub contract_hash: String,
 }
 

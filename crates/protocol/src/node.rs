@@ -367,7 +367,7 @@ pub enum RegisterStatus {
 /// An announced node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RegisterReply {
-    /// Which.
+    /// The node's id.
     pub node_id: NodeId,
     /// Always `accepted`.
     pub status: RegisterStatus,

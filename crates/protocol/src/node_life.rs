@@ -19,7 +19,7 @@ pub const HEARTBEAT_AFTER_PART: u64 = 3;
 /// Lets a node, and what ends with it, last its TTL again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeartbeatRequest {
-    /// Which.
+    /// The node's id.
     pub node_id: NodeId,
     /// Who registered it.
     pub requester_id: RequesterId,
@@ -49,7 +49,7 @@ pub struct HeartbeatRequest {
 /// A node that lives on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HeartbeatReply {
-    /// Which.
+    /// The node's id.
     pub node_id: NodeId,
     /// What is left.
     pub expires_in_ms: u64,
@@ -65,7 +65,7 @@ pub struct HeartbeatReply {
 /// Ends a node; its leases, buses and tools end with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeregisterRequest {
-    /// Which.
+    /// The node's id.
     pub node_id: NodeId,
     /// Who registered it.
     pub requester_id: RequesterId,
@@ -104,7 +104,7 @@ pub enum NodeEnd {
 /// A node that has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeregisterReply {
-    /// Which.
+    /// The node's id.
     pub node_id: NodeId,
     /// Which life of it.
     pub epoch: u64,

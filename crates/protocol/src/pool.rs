@@ -48,7 +48,8 @@ pub struct PoolSetRequest {
     )]
     #[schemars(with = "Option<SafeNumber>")]
     pub expected_revision: Option<u64>,
-    /// Your name for this request: the same again is answered with the present state, never done twice.
+    /// Your name for this request. It is not remembered: the same again changes nothing unless the pool was changed meanwhile;
+    /// with `expected_revision` never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<RequestId>,
     /// Answer only when the registry knows at least this revision.
@@ -125,7 +126,7 @@ impl From<PortRange> for Range {
 /// The ports of one host and transport.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolItem {
-    /// Where.
+    /// The host whose ports these are.
     pub host: Host,
     /// In which port space.
     pub transport: Transport,

@@ -168,7 +168,7 @@ pub struct HeartbeatRequest {
 pub struct RebindRequest {
     /// Who holds the lease.
     pub requester_id: RequesterId,
-    /// Which.
+    /// The lease whose port is replaced.
     pub lease_id: LeaseId,
     /// The port that you give up: one of the lease. Stop using it before you send this. Nobody gets it for a minute, or for
     /// the TTL of the lease if that is longer.
@@ -189,7 +189,7 @@ pub struct RebindRequest {
 pub struct ReleaseRequest {
     /// Who holds it.
     pub requester_id: RequesterId,
-    /// Which.
+    /// The lease to give back.
     pub lease_id: LeaseId,
     /// Your name for this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -323,7 +323,7 @@ pub enum Availability {
 /// sleeps, believe the reply with the highest `revision`, and then stop using the port.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseReply {
-    /// Which.
+    /// The lease's id.
     pub lease_id: LeaseId,
     /// Always `active`.
     pub status: LeaseStatus,
@@ -331,7 +331,7 @@ pub struct LeaseReply {
     pub port: Port,
     /// What it holds.
     pub ports: Vec<Port>,
-    /// Where.
+    /// The host that the ports are on.
     pub host: Host,
     /// In which port space; of a lease in both, `tcp`.
     pub transport: Transport,
@@ -340,7 +340,7 @@ pub struct LeaseReply {
     pub transports: Vec<Transport>,
     /// What is spoken there.
     pub protocol: Token,
-    /// Whose.
+    /// Who holds it.
     pub requester_id: RequesterId,
     /// The same as `requester_id`, by its older name.
     pub assigned_to: RequesterId,
@@ -397,7 +397,7 @@ pub struct LeaseReply {
 /// One renewed lease of several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Renewed {
-    /// Which.
+    /// The lease's id.
     pub lease_id: LeaseId,
     /// The lease's.
     pub fencing_token: u64,
@@ -411,7 +411,7 @@ pub struct Renewed {
 /// One lost lease of several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Lost {
-    /// Which.
+    /// The lease's id.
     pub lease_id: LeaseId,
     /// Why: an error code. With `LEASE_EXPIRED`, `LEASE_NOT_FOUND` and `NOT_HOLDER`: stop using its
     /// port.
@@ -454,9 +454,9 @@ pub enum EndStatus {
 /// A lease that has ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseReply {
-    /// Which.
+    /// The lease's id.
     pub lease_id: LeaseId,
-    /// How.
+    /// How it ended.
     pub status: EndStatus,
     /// When, for people.
     #[serde(serialize_with = "time::serialize")]

@@ -346,7 +346,7 @@ pub struct Variant {
 /// A node that offers a tool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Provider {
-    /// Which.
+    /// The node that offers it.
     pub node_id: NodeId,
     /// Where it runs; null if it did not say.
     pub host: Option<Host>,

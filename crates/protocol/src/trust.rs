@@ -60,7 +60,7 @@ impl ReportRequest {
 /// Asks how far a node is trusted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrustGetRequest {
-    /// Which.
+    /// The node's id.
     pub node_id: NodeId,
     /// Answer only when the registry knows at least this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,7 +110,7 @@ pub struct Trust {
 /// How far one node is trusted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrustReply {
-    /// Which.
+    /// The node's id.
     pub node_id: NodeId,
     /// How far, and why.
     #[serde(flatten)]

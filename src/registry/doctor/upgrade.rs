@@ -51,7 +51,7 @@ pub struct Upgraded {
 pub struct LeftRecord {
     /// Its key.
     pub key: String,
-    /// Why.
+    /// Why it was left out.
     pub why: String,
     /// For how long its port is granted to nobody, in milliseconds; absent where it is none of a port.
     pub reserved_ms: Option<u64>,

@@ -89,8 +89,8 @@ impl Life {
         }
     }
 
-    /// Gets another port for the leased port of that name, which cannot be used because another program uses it; which. Stop using the one before
-    /// first: nobody gets it for a minute, or for the node's TTL if that is longer, and then anybody may.
+    /// Gets another port in the place of the leased one of that name, because another program uses that; returns the new one.
+    /// Stop using the old one first: nobody gets it for a minute, or for the node's TTL if that is longer, and then anybody may.
     ///
     /// The new one is the node's from now on, in [`port`](Self::port) and [`ports`](Self::ports), and is asked for in its next
     /// lives. Where the port was announced, others are told of the new one in its place at once, there and in the addresses of

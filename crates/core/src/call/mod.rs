@@ -19,7 +19,7 @@ pub const CALLS_RETRY_MILLIS: u64 = 5_000;
 /// One execution of one tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Execution {
-    /// Which.
+    /// The execution's id.
     pub execution_id: ExecutionId,
     /// The tool's name.
     pub tool_name: Token,
@@ -86,7 +86,7 @@ pub struct BeginCall {
 /// A call with a request id that has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndCall {
-    /// Which.
+    /// The call's request id.
     pub request_id: RequestId,
     /// Which execution of it.
     pub execution_id: ExecutionId,
@@ -117,7 +117,7 @@ pub struct Attempt {
 /// How an execution ended, as events report it. It has no result in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutionEnd {
-    /// How.
+    /// Its outcome.
     pub how: ExecutionStatus,
     /// The error's code, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

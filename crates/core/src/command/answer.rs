@@ -24,7 +24,7 @@ use super::{HeldBy, Refusal};
 pub struct Outcome {
     /// The revision.
     pub revision: u64,
-    /// What.
+    /// What was done or found, or why not.
     pub result: Result<Answer, Refusal>,
 }
 
@@ -35,9 +35,9 @@ pub enum Answer {
     Lease(Held),
     /// This lease has ended.
     Ended {
-        /// Which.
+        /// The lease's id.
         lease_id: LeaseId,
-        /// How.
+        /// How the lease ended.
         how: LeaseEnd,
         /// When, for people.
         at: Timestamp,
@@ -49,7 +49,7 @@ pub enum Answer {
     Call(Arc<Call>),
     /// That execution has ended, with the outcome that counts: another one than was reported if its time was up before.
     ExecutionEnded {
-        /// Which.
+        /// The execution's id.
         execution_id: ExecutionId,
         /// What came of it.
         outcome: CallOutcome,

@@ -73,7 +73,7 @@ pub struct FullPool {
 /// A port that may come free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NextFree {
-    /// Which.
+    /// The port.
     pub port: Port,
     /// What it is until then: one that is held stays so if it is renewed.
     pub state: PortState,

@@ -44,7 +44,7 @@ pub struct Command {
     pub id: CommandId,
     /// The correlation id of the request; none for what the registry does by itself.
     pub correlation_id: Option<String>,
-    /// What.
+    /// What is asked for.
     pub action: Action,
 }
 
@@ -57,7 +57,7 @@ pub enum Action {
     Renew {
         /// Who asks.
         requester_id: RequesterId,
-        /// Which.
+        /// The lease's id.
         lease_id: LeaseId,
         /// A longer TTL from now on.
         ttl: Option<Ttl>,
@@ -68,7 +68,7 @@ pub enum Action {
     Release {
         /// Who asks.
         requester_id: RequesterId,
-        /// Which.
+        /// The lease's id.
         lease_id: LeaseId,
         /// Makes retries idempotent.
         request: Option<Request>,
@@ -121,7 +121,7 @@ pub enum Action {
     SetPool(Box<SetPool>),
     /// A host has the default ranges again.
     DeletePool {
-        /// Which.
+        /// The host whose pool is deleted.
         host: Host,
         /// The revision that its ranges must be of; none for whatever there is.
         expected_revision: Option<u64>,
@@ -202,7 +202,7 @@ pub enum Action {
 /// A host's port ranges as they are to be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SetPool {
-    /// Whose.
+    /// The host whose pool is set.
     pub host: Host,
     /// In that port space only; none for both.
     pub transport: Option<Transport>,
@@ -293,7 +293,7 @@ impl Action {
 /// The port that somebody asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GrantRequest {
-    /// Who.
+    /// Who will hold the lease.
     pub requester_id: RequesterId,
     /// What will be spoken there.
     pub protocol: Token,
@@ -354,9 +354,9 @@ pub struct Rebind {
 /// A lease that is taken away from its holder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Revoke {
-    /// Which.
+    /// The lease, by its id or by a port that it has.
     pub lease: RevokedLease,
-    /// Why.
+    /// Why it is done, for people: it is in the event.
     pub reason: Reason,
 }
 
@@ -372,36 +372,36 @@ pub enum RevokedLease {
 /// A port that is quarantined no longer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unquarantine {
-    /// Which.
+    /// The quarantined port.
     pub port: PortKey,
-    /// Why.
+    /// Why it is done, for people: it is in the event.
     pub reason: Reason,
 }
 
 /// A host that is forgotten.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RemoveHost {
-    /// Which.
+    /// The host to forget.
     pub host: Host,
-    /// Why.
+    /// Why it is done, for people: it is in the event.
     pub reason: Reason,
 }
 
 /// A node that an administrator ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evict {
-    /// Which.
+    /// The node to end.
     pub node_id: NodeId,
     /// Only that life of it.
     pub epoch: Option<u64>,
-    /// Why.
+    /// Why it is done, for people: it is in the event.
     pub reason: Reason,
 }
 
 /// An execution without a request id that has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EndRun {
-    /// Which.
+    /// The execution's id.
     pub execution_id: ExecutionId,
     /// The provider that was asked last, when that is not the one that was asked first.
     pub by: Option<Provider>,

@@ -37,11 +37,11 @@ pub enum Refusal {
     /// The lease was taken away from its holder, and is still remembered.
     #[error("lease {}, of port {port}, was revoked: {reason}", .lease_id.0)]
     LeaseRevoked {
-        /// Which.
+        /// The lease's id.
         lease_id: LeaseId,
         /// The port of its record.
         port: Port,
-        /// Why.
+        /// Why, as the administrator said.
         reason: Reason,
     },
     /// Nobody has that port.
@@ -63,7 +63,7 @@ pub enum Refusal {
     /// The port is not quarantined, and cannot be granted all the same.
     #[error("port {port} is not quarantined: it {why}{}", for_another(*left_ms))]
     NotQuarantined {
-        /// Which.
+        /// The port that was named.
         port: Port,
         /// What it is.
         why: Unavailable,
@@ -76,7 +76,7 @@ pub enum Refusal {
         roughly(*left_ms)
     )]
     GivenUp {
-        /// Which.
+        /// The port that was given up.
         port: Port,
         /// How long its holder may count on it, in milliseconds.
         left_ms: u64,
@@ -84,7 +84,7 @@ pub enum Refusal {
     /// Something is on a host that was to be forgotten.
     #[error("host {host} is in use: {what}")]
     HostInUse {
-        /// Which.
+        /// The host to forget.
         host: Host,
         /// What is there, by name.
         what: String,
@@ -95,7 +95,7 @@ pub enum Refusal {
     /// The lease is somebody else's.
     #[error("lease {}, of port {port}, belongs to another requester: {}", .lease_id.0, .by.whose())]
     NotHolder {
-        /// Which.
+        /// The lease's id.
         lease_id: LeaseId,
         /// Its port.
         port: Port,
@@ -121,7 +121,7 @@ pub enum Refusal {
     /// A name or address of several hosts.
     #[error("{host:?} is a name or address of several hosts", host = .host.as_str())]
     HostAmbiguous {
-        /// Which.
+        /// The name or address that was given.
         host: Host,
         /// The hosts.
         hosts: BTreeSet<Host>,
@@ -153,7 +153,7 @@ pub enum Refusal {
     LimitExceeded {
         /// Of what.
         what: &'static str,
-        /// Which.
+        /// How many there may be.
         limit: usize,
     },
     /// The lease has no such port.
@@ -162,7 +162,7 @@ pub enum Refusal {
     /// The one port that will do cannot be had.
     #[error("{}", unavailable(*port, *why, by.as_deref(), *expires_in_ms))]
     PortUnavailable {
-        /// Which.
+        /// The exact port.
         port: Port,
         /// Why not.
         why: Unavailable,
@@ -204,7 +204,7 @@ pub enum Refusal {
         node_id: NodeId,
         /// The epoch of that life, its last one.
         last: u64,
-        /// Why.
+        /// Why, as the administrator said.
         reason: Reason,
     },
     /// The node is somebody else's.

@@ -20,9 +20,6 @@ use crate::{
     txn::Txn,
 };
 
-/// The member of a bus, and of a port on which a node listens, that says where that is.
-const ENDPOINT_URI: &str = "endpoint_uri";
-
 use super::{
     decided::Decided,
     grant::remember,
@@ -31,6 +28,9 @@ use super::{
     restore::check_quiet,
     retries::check_digest,
 };
+
+/// The member of a bus, and of a port on which a node listens, that says where that is.
+const ENDPOINT_URI: &str = "endpoint_uri";
 
 /// The lease keeps its id and gets another port for one of its own, in each of its port spaces; the old one is quarantined.
 /// Its fencing token grows, and its TTL begins again. Nodes and buses that said they are at the old port are at the new one.

@@ -26,7 +26,7 @@ pub struct JobId(pub u64);
 pub struct Job {
     /// Who waits; none when nobody does.
     pub id: Option<JobId>,
-    /// What.
+    /// The command.
     pub command: Command,
     /// After this nobody decides it any more.
     pub deadline: MonoMillis,
@@ -48,7 +48,7 @@ pub enum Input {
     Refused {
         /// Which entry.
         id: EntryId,
-        /// Why.
+        /// Why the append was refused.
         why: NotAppended,
     },
     /// The follower delivered what is at that position, or a read of it did.
@@ -158,9 +158,9 @@ pub enum Fatal {
         crate::entry::FORMAT
     )]
     Format {
-        /// Where.
+        /// The entry's place in the log.
         sequence: Sequence,
-        /// Which.
+        /// The format that its header says.
         format: u32,
     },
     /// An entry of our format cannot be read.
@@ -169,9 +169,9 @@ pub enum Fatal {
     /// An entry does not fit the state.
     #[error("the entry at {sequence} does not fit what is before it: {source}")]
     Apply {
-        /// Where.
+        /// The entry's place in the log.
         sequence: Sequence,
-        /// Why.
+        /// Why it does not apply.
         source: ApplyError,
     },
     /// A decision made a change that does not fit the state.

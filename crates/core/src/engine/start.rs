@@ -115,9 +115,9 @@ pub enum StartError {
     /// A later version wrote to the log.
     #[error("the entry at {sequence} has format {format}; start a newer version")]
     Format {
-        /// Where.
+        /// The entry's place in the log.
         sequence: Sequence,
-        /// Which.
+        /// The format that its header says.
         format: u32,
     },
     /// A valid entry cannot be read.
@@ -126,9 +126,9 @@ pub enum StartError {
     /// An entry does not fit what is before it.
     #[error("the entry at {sequence} does not fit what is before it: {source}")]
     Apply {
-        /// Where.
+        /// The entry's place in the log.
         sequence: Sequence,
-        /// Why.
+        /// Why it does not apply.
         source: ApplyError,
     },
     /// The log is older than what was known of it.

@@ -20,10 +20,10 @@ use crate::{
 pub enum Change {
     /// The key has this record now.
     Put {
-        /// Which.
+        /// The key of the record.
         #[serde(rename = "put")]
         key: Key,
-        /// What.
+        /// The record as it is from now on.
         #[serde(flatten)]
         record: Record,
         /// It is a grant whose port is still being tried, and that its granter may roll back.
@@ -35,7 +35,7 @@ pub enum Change {
     },
     /// A lease or a node lasts its TTL again, and more changes than that.
     Renew {
-        /// Which.
+        /// The key of the lease or life.
         #[serde(rename = "renew")]
         key: Key,
         /// Its TTL from now on, in seconds.
@@ -50,16 +50,16 @@ pub enum Change {
     },
     /// A grant is tentative no longer: it is never rolled back.
     Confirm {
-        /// Which.
+        /// The key of the lease.
         #[serde(rename = "confirm")]
         key: Key,
     },
     /// A lease ends: the key has a `cooldown` now. What becomes of its other ports is said of each.
     End {
-        /// Which.
+        /// The key of the lease.
         #[serde(rename = "end")]
         key: Key,
-        /// How.
+        /// How the lease ends.
         how: LeaseEnd,
         /// How long nobody gets the port, in milliseconds, where that does not follow from how it ended: one minute for
         /// `in_use` and `rebound`, no time for the others.
@@ -85,7 +85,7 @@ pub enum Change {
     },
     /// The key has no record any more.
     Delete {
-        /// Which.
+        /// The key of the record.
         #[serde(rename = "del")]
         key: Key,
         /// What to publish.

@@ -82,7 +82,7 @@ pub struct ConvertedCounts {
 pub struct Left {
     /// Its key.
     pub key: String,
-    /// Why.
+    /// Why it was left out.
     pub why: String,
     /// For how long the port that it is about stays reserved; absent where it is about none.
     pub reserved: Option<Ttl>,

@@ -30,6 +30,7 @@ mod schedules_lag;
 mod schedules_log;
 mod schedules_nodes;
 mod schedules_owners;
+mod schedules_rebind;
 mod schedules_restore;
 mod schedules_runs;
 mod schedules_sets;

@@ -15,8 +15,29 @@ use crate::{
 
 use super::{
     instance::{clock, host},
+    schedules_sets::{answered, set},
     stage::{Stage, held, needs, release, renew, requester, wants},
 };
+
+#[test]
+fn s01_a_lagging_instance_does_not_grant_a_port_of_a_set_that_was_renewed() {
+    let mut stage = Stage::new(2, Mechanisms::default());
+    let held = answered(&mut stage, 0, set(1, 3, true, false, Some(20_002))).unwrap();
+    // Instance 1 has not seen the renewal when it finds the set due, and is asked for another port of it than the first.
+    stage.t += 6_000;
+    stage.ask(0, renew(1, held.lease.lease_id, None));
+    stage.arrive_acked().unwrap();
+    stage.t += 4_000;
+    stage.input(1, [Input::Tick]);
+    let other = stage.ask(1, wants(2, 8, None, Some(20_003)));
+    assert_eq!(stage.arrive_acked(), None, "its end must lose");
+    stage.settle();
+    assert!(matches!(
+        stage.refusal(other),
+        Some(Refusal::PortUnavailable { .. })
+    ));
+    assert!(stage.holds(held.lease.lease_id) && stage.alike());
+}
 
 #[test]
 fn s02_a_lagging_instance_does_not_end_what_was_renewed() {
@@ -161,8 +182,25 @@ fn s33_a_retry_after_its_granter_died_is_not_told_that_the_port_was_tried() {
     stage.settle();
     let outcome = stage.reply(retry).unwrap();
     assert!(matches!(&outcome.result, Ok(Answer::Lease(held)) if !held.verified));
-    // And of those probes that there were, none is of the instance that answers (s47).
     assert!(stage.probes.iter().all(|(index, _)| *index == 0));
+}
+
+#[test]
+fn s47_a_retry_at_another_instance_does_not_try_the_port_that_its_holder_has_bound() {
+    let mut stage = Stage::new(2, Mechanisms::default());
+    let first = stage.ask(0, wants(1, 8, Some(1), Some(20_000)));
+    stage.settle();
+    stage.probed(Probed::Bindable);
+    let granted = stage.lease(first);
+    assert!(granted.is_some());
+    // The granter dies before the log says that the port was found free; its caller binds the port.
+    stage.instances[0].engine = None;
+    let retry = stage.ask(1, wants(1, 8, Some(1), Some(20_000)));
+    stage.settle();
+    stage.pass(1_300);
+    stage.settle();
+    assert_eq!(stage.lease(retry), granted);
+    assert_eq!(stage.probes, []);
 }
 
 /// Nobody waits for that, so it costs no entry where others follow.

@@ -7,8 +7,8 @@ use onex_types::{
 
 use crate::{
     command::{
-        Action, Answer, Evict, Probed, Rebind, Refusal, RemoveHost, Revoke, RevokedLease,
-        Unavailable, Unquarantine,
+        Action, Answer, Evict, Probed, Refusal, RemoveHost, Revoke, RevokedLease, Unavailable,
+        Unquarantine,
     },
     engine::Input,
     entry::{Change, EventKind},
@@ -23,6 +23,7 @@ use super::{
     administrator::reason,
     instance::host,
     node_stage::{bus, deregister, heartbeat, node_id, register, wants_for},
+    schedules_sets::rebind,
     stage::{Stage, held, needs, release, renew, requester, wants},
 };
 
@@ -89,7 +90,7 @@ fn told(stage: &Stage, kind: EventKind) -> Vec<bool> {
 }
 
 #[test]
-fn a_port_that_is_revoked_cools_down_for_as_long_as_its_holder_counts_on_it() {
+fn s22_a_port_that_is_revoked_cools_down_for_as_long_as_its_holder_counts_on_it() {
     needs(Mechanism::RevokedCooldown, |mechanisms| {
         // The holder renews at the last moment before it is taken away, and counts 8 s from then on.
         let (mut stage, lease_id) = held(2, mechanisms, 8);
@@ -223,7 +224,8 @@ fn a_lease_of_a_node_is_not_revoked_without_the_node() {
 }
 
 #[test]
-fn what_belonged_to_a_node_that_is_evicted_cools_down_for_as_long_as_its_process_counts_on_it() {
+fn s22_what_belonged_to_a_node_that_is_evicted_cools_down_for_as_long_as_its_process_counts_on_it()
+{
     needs(Mechanism::RevokedCooldown, |mechanisms| {
         let mut stage = Stage::new(2, mechanisms);
         stage.epoch(0, register("a", 1, None));
@@ -347,14 +349,7 @@ fn a_quarantine_is_lifted_and_a_port_that_somebody_may_count_on_is_not_touched()
 fn a_port_that_was_given_up_stays_quarantined_while_its_holder_may_count_on_it() {
     needs(Mechanism::ReboundCooldown, |mechanisms| {
         let (mut stage, lease_id) = held(2, mechanisms, 8);
-        let rebind = Action::Rebind(Box::new(Rebind {
-            reason: None,
-            requester_id: requester(1),
-            lease_id,
-            port: Port::new(20_000).unwrap(),
-            request: None,
-        }));
-        stage.ask(0, rebind);
+        stage.ask(0, rebind(1, lease_id, 20_000, None));
         stage.settle();
         stage.probed(Probed::Bindable);
         stage.confirm();

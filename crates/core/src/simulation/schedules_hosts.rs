@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use onex_types::{
     bounds::ALIASES_MAX,
-    ids::{Host, Port, Transport},
+    ids::{Host, Transport},
     key::PortKey,
 };
 use uuid::Uuid;
 
 use crate::{
-    command::{Action, Answer, Held, Probed, Rebind, Refusal, Unavailable},
+    command::{Action, Answer, Held, Probed, Refusal, Unavailable},
     host_names::HOST_RECORDS_MAX,
     host_record::{HostRecord, TellHost},
     key::Key,
@@ -20,8 +20,9 @@ use crate::{
 use super::{
     instance::{RETENTION_MILLIS, host},
     node_stage::{registers, wants_for},
+    schedules_sets::rebind,
     schedules_settings::pool as pool_on,
-    stage::{Stage, held, needs, renew, requester, wants},
+    stage::{Stage, held, needs, renew, wants},
 };
 
 fn name(text: &str) -> Host {
@@ -178,14 +179,7 @@ fn an_exchanged_port_is_not_one_that_is_held_under_another_name_of_its_host() {
         let exact = on_host(wants(u128::from(*port), 8, None, Some(*port)), "new");
         granted(&mut stage, 0, exact).unwrap();
     }
-    let rebind = Action::Rebind(Box::new(Rebind {
-        reason: None,
-        requester_id: requester(1),
-        lease_id,
-        port: Port::new(20_000).unwrap(),
-        request: None,
-    }));
-    let held = granted(&mut stage, 0, rebind).unwrap();
+    let held = granted(&mut stage, 0, rebind(1, lease_id, 20_000, None)).unwrap();
     assert_eq!((held.key.host, held.key.port.number()), (host(), 20_005));
 }
 

@@ -24,7 +24,13 @@ use super::{
     truth::records,
 };
 
-fn set(n: u128, count: u16, contiguous: bool, both: bool, preferred: Option<u16>) -> Action {
+pub(super) fn set(
+    n: u128,
+    count: u16,
+    contiguous: bool,
+    both: bool,
+    preferred: Option<u16>,
+) -> Action {
     let Action::Lease(mut grant) = wants(n, 8, Some(n), None) else {
         panic!("a grant")
     };
@@ -36,7 +42,7 @@ fn set(n: u128, count: u16, contiguous: bool, both: bool, preferred: Option<u16>
     Action::Lease(grant)
 }
 
-fn rebind(n: u128, lease_id: LeaseId, port: u16, request: Option<u128>) -> Action {
+pub(super) fn rebind(n: u128, lease_id: LeaseId, port: u16, request: Option<u128>) -> Action {
     Action::Rebind(Box::new(Rebind {
         reason: None,
         requester_id: requester(n),
@@ -46,7 +52,7 @@ fn rebind(n: u128, lease_id: LeaseId, port: u16, request: Option<u128>) -> Actio
     }))
 }
 
-fn answered(stage: &mut Stage, index: usize, action: Action) -> Result<Held, Refusal> {
+pub(super) fn answered(stage: &mut Stage, index: usize, action: Action) -> Result<Held, Refusal> {
     let job = stage.ask(index, action);
     stage.settle();
     stage.probed(Probed::Bindable);
@@ -58,7 +64,7 @@ fn answered(stage: &mut Stage, index: usize, action: Action) -> Result<Held, Ref
     }
 }
 
-fn ports(held: &Held) -> Vec<u16> {
+pub(super) fn ports(held: &Held) -> Vec<u16> {
     held.lease.ports.iter().map(|port| port.number()).collect()
 }
 
@@ -393,7 +399,7 @@ fn is_free_while_counted_on(mechanisms: Mechanisms) -> bool {
 }
 
 #[test]
-fn a_port_that_a_rebind_gives_up_is_nobodys_while_its_holder_may_count_on_it() {
+fn s22_a_port_that_a_rebind_gives_up_is_nobodys_while_its_holder_may_count_on_it() {
     needs(Mechanism::ReboundCooldown, |mechanisms| {
         !is_free_while_counted_on(mechanisms)
     });

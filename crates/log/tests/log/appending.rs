@@ -11,6 +11,7 @@ use crate::{
     nats::Nats,
     proxy::Proxy,
     raw::Stranger,
+    until,
     writer::{Writer, assert_log, entry, options},
 };
 
@@ -225,10 +226,8 @@ async fn nothing_outlives_the_log() {
         .await;
     drop(writer);
     // The server stays away: whoever waits for it would stay.
-    let ended = timeout(PATIENCE, async {
-        while alive() > before {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    assert!(ended.await.is_ok(), "{} tasks are left", alive() - before);
+    until("all tasks to end", async || {
+        (alive() <= before).then_some(())
+    })
+    .await;
 }

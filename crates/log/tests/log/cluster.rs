@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use onex_log::{Event, Options, Refusal, open};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use crate::{
-    PATIENCE,
     appending::next,
     nats::{Nats, free_port},
     raw::Stranger,
+    until,
     writer::{Writer, assert_log, entry, options},
 };
 
@@ -73,27 +73,25 @@ impl Cluster {
 
     /// Which server leads the stream, by what a server says that is none of `not`.
     async fn leader(&self, not: &[usize]) -> usize {
-        let since = Instant::now();
-        loop {
+        until("a leader", async || {
             for n in (0..3).filter(|n| !not.contains(n)) {
-                let Ok((_, store)) = open(Options {
+                let options = Options {
                     replicas: Some(3),
                     ..options(&self.0[n].url())
-                })
-                .await
-                else {
+                };
+                let Ok((_, store)) = open(options).await else {
                     continue;
                 };
                 let leader = store.check().await.ok().and_then(|info| info.leader);
                 if let Some(leader) = leader.and_then(|name| name.strip_prefix('s')?.parse().ok())
                     && !not.contains(&leader)
                 {
-                    return leader;
+                    return Some(leader);
                 }
             }
-            assert!(since.elapsed() < PATIENCE, "nobody leads");
-            sleep(Duration::from_millis(100)).await;
-        }
+            None
+        })
+        .await
     }
 }
 

@@ -81,6 +81,7 @@ async fn nothing_of_a_batch_is_behind_what_somebody_else_wrote_meanwhile() {
     for round in 0..40 {
         let first = last;
         let write = async {
+            // Each round at another moment of the batch.
             tokio::time::sleep(Duration::from_micros(250 * round)).await;
             stranger.request("derived.b", "y".into()).await.unwrap();
         };

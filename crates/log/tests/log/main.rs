@@ -24,9 +24,17 @@ mod proxy;
 mod raw;
 mod settings;
 mod trimming;
+#[path = "../../../../tests/harness/waiting.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the root's tests, which use all of it"
+)]
+mod waiting;
 mod writer;
 
 use std::time::Duration;
+
+use waiting::until;
 
 /// Far longer than anything here takes; reached only when a test fails.
 const PATIENCE: Duration = Duration::from_mins(1);

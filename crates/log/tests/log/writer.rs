@@ -7,10 +7,10 @@ use bytes::Bytes;
 use onex_log::{Append, Delivery, Event, Log, Lost, Options, Refusal, Size, Store, open};
 use onex_nats::connect;
 use onex_types::entry::{EntryHeader, EntryId, Sequence};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
-use crate::PATIENCE;
+use crate::{PATIENCE, until};
 
 /// After how long without an answer the same entry is sent again.
 const REPEAT: Duration = Duration::from_secs(1);
@@ -65,14 +65,8 @@ pub(crate) struct Writer {
 impl Writer {
     /// Once the server, or its cluster, is ready.
     pub(crate) async fn open(options: Options) -> Self {
-        let since = Instant::now();
-        let (mut log, store) = loop {
-            match open(options.clone()).await {
-                Ok(opened) => break opened,
-                Err(error) => assert!(since.elapsed() < PATIENCE, "{error}"),
-            }
-            sleep(Duration::from_millis(100)).await;
-        };
+        let opened = until("the log to open", async || open(options.clone()).await.ok());
+        let (mut log, store) = opened.await;
         log.follow(Sequence(0));
         Self {
             options,
