@@ -295,7 +295,7 @@ async fn a_guard_has_the_port_that_its_lease_was_rebound_to() {
         ..lease_request(2)
     };
     let mut guard = client.hold(&request).await.unwrap();
-    let (before, token) = (guard.ports().to_vec(), guard.fencing_token());
+    let (before, token) = (guard.ports(), guard.fencing_token());
     let new = guard.rebind(before[1]).await.unwrap();
     assert!(!before.contains(&new));
     assert_eq!(guard.ports(), [before[0], new, before[2]]);
