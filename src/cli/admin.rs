@@ -23,6 +23,7 @@ use super::{
     output::{Table, at, word},
     parse, port,
     session::Session,
+    typed::argument,
 };
 
 /// Take away leases and nodes that hang, and let ports be granted again.
@@ -224,10 +225,16 @@ impl Unquarantine {
             request_id: Some(RequestId(new_id())),
             min_revision: None,
         };
+        let named = request.host.iter();
+        let host = named.map(|host| argument(("--host", host.to_string())));
+        let host: String = host.collect();
         let freed = session.client.unquarantine_port(&request).await;
         let freed = session.settle(freed).await.map_err(|failure| {
             if failure.is(ErrorCode::PortUnavailable) {
-                failure.hint("`onex port list` shows what is held")
+                failure.hint(format!(
+                    "`onex port explain {}{host}` says what it is, and until when",
+                    request.port
+                ))
             } else {
                 failure
             }
