@@ -244,10 +244,9 @@ async fn settings_with_too_little_room_are_refused_with_the_command_that_sets_th
                 config.no_ack = true;
                 config.allow_atomic_publish = true;
                 config.allow_batch_publish = true;
-                config.republish = Some(jetstream::stream::Republish {
+                config.subject_transform = Some(jetstream::stream::SubjectTransform {
                     source: "elsewhere".to_owned(),
                     destination: "copy".to_owned(),
-                    headers_only: false,
                 });
             },
         ),

@@ -22,14 +22,14 @@ const FIXED: &[&str] = &[
     "storage",
 ];
 
-/// What sets a setting right in `nats stream edit` and loses nothing; `{}` stands for what it must be.
+/// What sets a setting right in `nats stream edit` and loses nothing; `{}` stands for what it must be. Its
+/// `--no-republish` changes nothing.
 const FLAGS: &[(&str, &str)] = &[
     ("subjects", "--subjects='{}'"),
     ("max_msgs_per_subject", "--max-msgs-per-subject={}"),
     ("discard", "--discard={}"),
     ("allow_atomic", "--no-allow-batch"),
     ("allow_batched", "--no-allow-fast"),
-    ("republish", "--no-republish"),
     ("subject_transform", "--no-transform"),
     ("max_msgs", "--max-msgs=-1"),
     ("max_msg_size", "--max-msg-size=-1"),

@@ -39,8 +39,7 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(3);
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why nothing is known of streams where the server does not let us ask.
-pub(super) const NOT_LET: &str =
-    "the NATS server does not let this user ask for it: see server.rights";
+pub(super) const NOT_LET: &str = "the NATS server does not let this user ask: see server.rights";
 
 /// A check: its name, and what judges.
 pub(super) type Named = (&'static str, fn(&Facts) -> Judged);
