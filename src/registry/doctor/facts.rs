@@ -145,7 +145,7 @@ pub(super) async fn gather(
     let unanswered = account.as_ref().err().or(described.as_ref().err());
     let silence = unanswered.and_then(onex_log::Error::silence);
     let refusal = match silence {
-        Some(_) => trial::refusal(&log.nats).await,
+        Some(_) => inspector.refusal(&log.nats).await,
         None => None,
     };
     let opened = match store.check().err().or(silence) {

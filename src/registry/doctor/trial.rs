@@ -1,19 +1,12 @@
 //! Requests that are sent to see what comes of them.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::time::Duration;
 
-use async_nats::{Client, Event, RequestErrorKind};
+use async_nats::{Client, RequestErrorKind};
 use futures::future::join_all;
 
 use crate::{
-    connect,
-    protocol::{
-        endpoint::Endpoint,
-        names::{Namespace, SERVICE},
-    },
+    protocol::{endpoint::Endpoint, names::Namespace},
     registry::rights::User,
 };
 
@@ -21,10 +14,6 @@ use crate::{
 const REQUESTS: usize = 16;
 /// How long the reply to one may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// What a server answers that lets a user have JetStream.
-const JETSTREAM: &str = "$JS.API.INFO";
-/// How long a server may take to refuse that.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What came of requests that were sent as clients send them.
 pub(super) struct Replies {
@@ -55,19 +44,4 @@ pub(super) async fn replies(
         sent: replies.len(),
         silent: silent.count(),
     })
-}
-
-/// What a server says that does not let this user ask for JetStream; none where it lets it, or does not say so.
-pub(super) async fn refusal(nats: &connect::Options) -> Option<String> {
-    let said = Arc::new(OnceLock::new());
-    let keep = Arc::clone(&said);
-    let on_event = move |event| {
-        if let Event::ServerError(error) = event {
-            let _ = keep.set(error.to_string());
-        }
-    };
-    let client = nats.connect(&format!("{SERVICE} doctor"), on_event).await;
-    let request = async_nats::Request::new().timeout(Some(REFUSAL_TIMEOUT));
-    let _ = client.ok()?.send_request(JETSTREAM, request).await;
-    said.get().cloned()
 }
