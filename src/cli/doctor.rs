@@ -69,9 +69,12 @@ impl Doctor {
         for check in &mut report.checks {
             let is_of_bus = check.name.starts_with("events.") || check.name.starts_with("view.");
             let remedy = check.remedy.as_ref();
-            check.remedy = remedy.map(|remedy| match is_of_bus {
-                true => access.typed_for_bus(remedy),
-                false => access.typed(remedy),
+            check.remedy = remedy.map(|remedy| {
+                if is_of_bus {
+                    access.typed_for_bus(remedy)
+                } else {
+                    access.typed(remedy)
+                }
             });
         }
         let is_partly = !self.checks.is_empty();

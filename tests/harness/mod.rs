@@ -13,6 +13,7 @@
 mod caller;
 mod events;
 mod files;
+mod follow;
 mod greeting;
 mod holder;
 mod json;
@@ -34,6 +35,7 @@ use std::time::{Duration, Instant};
 pub(crate) use caller::{Caller, Refused, Reply, header_map, lease_request};
 pub(crate) use events::{Event, Events};
 pub(crate) use files::{installed, root};
+pub(crate) use follow::follow;
 pub(crate) use greeting::greeting;
 pub(crate) use holder::{Holder, HolderPlan};
 pub(crate) use json::with;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{PATIENCE, root};
+use super::PATIENCE;
 
 pub(crate) struct Nats {
     folder: TempDir,
@@ -130,22 +130,6 @@ impl Nats {
     pub(crate) fn start_again(&mut self) {
         self.child = run(&self.folder);
         self.await_ready();
-    }
-
-    /// Does what is advised, at a terminal: before it edits the stream of a bucket, the `nats` command asks there.
-    #[track_caller]
-    pub(crate) fn follow(&self, command: &str) {
-        let confirm = root().join("tests/clients/confirm.py");
-        let done = Command::new("sh")
-            .args([
-                "-c",
-                &format!("exec python3 {} {command} -f", confirm.display()),
-            ])
-            .env("NATS_URL", self.url())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&done.stdout);
-        assert!(done.status.success(), "{command}: {said}");
     }
 
     /// Keeps a copy of what it has stored. It does not run meanwhile.

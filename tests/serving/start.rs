@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Caller, Log, Nats, PATIENCE, Provider, Registry, UNTRIED, greeting};
+use crate::harness::{Caller, Log, Nats, PATIENCE, Provider, Registry, UNTRIED, follow, greeting};
 use async_nats::jetstream::{self, kv};
 use futures::TryStreamExt as _;
 use rustix::process::{Pid, Signal, kill_process};
@@ -290,7 +290,7 @@ async fn settings_with_too_little_room_are_refused_with_the_command_that_sets_th
         says(&refusal, &[stream, what, flag, "--namespace"]);
         let command = refusal.split('`').nth(1).unwrap();
         assert!(command.starts_with("nats stream edit "), "{refusal}");
-        nats.follow(command);
+        follow(command, &nats);
         let registry = Registry::on(&nats, &UNTRIED);
         let caller = Caller::of(&registry).await;
         let kept = caller.get("port.list", json!({})).await;
@@ -326,7 +326,7 @@ async fn settings_that_would_stop_it_later_are_refused() {
             .find(|it| it.starts_with("nats ") && !it.contains("--interactive"));
         // Not every setting has a flag.
         if let Some(command) = advice {
-            nats.follow(command);
+            follow(command, &nats);
             Registry::on(&nats, &UNTRIED);
         }
     }

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Caller, Nats, Proxy, Registry, UNTRIED, User, free_port, greeting, until};
+use crate::harness::{
+    Caller, Nats, Proxy, Registry, UNTRIED, User, follow, free_port, greeting, until,
+};
 use async_nats::{
     HeaderMap,
     jetstream::{self, stream::Config},
@@ -348,7 +350,7 @@ async fn settings_with_which_something_is_lost_and_streams_that_do_not_follow_th
         "{}",
         looked.stderr
     );
-    nats.follow(command);
+    follow(command, &nats);
     assert_eq!(look(&user).checks["store.settings"]["status"], "ok");
 }
 

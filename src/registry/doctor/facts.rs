@@ -159,9 +159,10 @@ pub(super) async fn gather(
         Some(loaded) => {
             let mut ours = answers.iter();
             // Nobody sees to what nobody runs for.
-            let looks = match ours.any(|it| is_of(it, &settings.namespace)) {
-                true => looks(),
-                false => 1,
+            let looks = if ours.any(|it| is_of(it, &settings.namespace)) {
+                looks()
+            } else {
+                1
             };
             tokio::join!(
                 derived.lag(loaded, looks),
