@@ -34,7 +34,7 @@ fn told(reply: &ExplainReply, state: PortState, ranges: &[PortRange]) -> String 
         }
         PortState::Resting => {
             let whose = match last {
-                Some(last) if last.reason.is_some() => {
+                Some(last) if last.outcome.known() == Some(&LeaseEnd::Revoked) => {
                     let (who, why) = (of_last(last), reason(last));
                     format!("it was taken away from {who}{why}, who")
                 }
