@@ -6,14 +6,11 @@ use onex_types::{
     ids::{Host, LeaseId, NodeId, Port, Reason, RequestId, Transport},
     kinds::LeaseEnd,
 };
+use serde::Serialize;
 
 use crate::protocol::{
-    admin::{
-        EvictRequest, ForgetHostRequest, RevokeReply, RevokeRequest, UnquarantineReply,
-        UnquarantineRequest,
-    },
+    admin::{EvictRequest, ForgetHostRequest, RevokeRequest, UnquarantineRequest},
     error::ErrorCode,
-    node_life::DeregisterReply,
     port::{LeaseReply, ListRequest},
 };
 
@@ -23,6 +20,7 @@ use super::{
     output::{Table, at, word},
     parse, port,
     session::Session,
+    typed::argument,
 };
 
 /// Take away leases and nodes that hang, and let ports be granted again.
@@ -171,11 +169,9 @@ impl Revoke {
                 failure
             }
         })?;
-        session.output.show(
-            &revoked,
-            |revoked| vec![revoked.lease_id.to_string()],
-            |revoked, _| vec![revoked_table(revoked).into()],
-        )?;
+        let ended = at(revoked.ended_at);
+        let row = [revoked.lease_id.to_string(), word(&revoked.outcome), ended];
+        show(session, &revoked, 0, ["LEASE ID", "OUTCOME", "ENDED"], &row)?;
         if revoked.outcome.known() == Some(&LeaseEnd::Revoked) {
             session.output.note(
                 "Its holder may use its ports until its time is up: nobody gets them before.",
@@ -224,19 +220,23 @@ impl Unquarantine {
             request_id: Some(RequestId(new_id())),
             min_revision: None,
         };
+        let named = request.host.iter();
+        let host = named.map(|host| argument(("--host", host.to_string())));
+        let host: String = host.collect();
         let freed = session.client.unquarantine_port(&request).await;
         let freed = session.settle(freed).await.map_err(|failure| {
             if failure.is(ErrorCode::PortUnavailable) {
-                failure.hint("`onex port list` shows what is held")
+                failure.hint(format!(
+                    "`onex port explain {}{host}` says what it is, and until when",
+                    request.port
+                ))
             } else {
                 failure
             }
         })?;
-        session.output.show(
-            &freed,
-            |freed| vec![freed.port.to_string()],
-            |freed, _| vec![freed_table(freed).into()],
-        )?;
+        let (host, port) = (freed.host.to_string(), freed.port.to_string());
+        let row = [host, port, freed.transport.to_string()];
+        show(session, &freed, 1, ["HOST", "PORT", "TRANSPORT"], &row)?;
         Ok(Exit::Done)
     }
 }
@@ -255,10 +255,14 @@ impl Evict {
             Ok(evicted) => evicted,
             Err(failure) => return Err(node::suggest(session, failure, &request.node_id).await),
         };
-        session.output.show(
+        let (node_id, epoch) = (evicted.node_id.to_string(), evicted.epoch.to_string());
+        let row = [node_id, epoch, word(&evicted.status), at(evicted.ended_at)];
+        show(
+            session,
             &evicted,
-            |evicted| vec![evicted.node_id.to_string()],
-            |evicted, _| vec![evicted_table(evicted).into()],
+            0,
+            ["NODE", "EPOCH", "STATUS", "ENDED"],
+            &row,
         )?;
         Ok(Exit::Done)
     }
@@ -280,52 +284,28 @@ impl ForgetHost {
                 failure
             }
         })?;
-        session.output.show(
+        show(
+            session,
             &forgotten,
-            |forgotten| vec![forgotten.host.to_string()],
-            |forgotten, _| {
-                let hosts = std::slice::from_ref(&forgotten.host);
-                vec![
-                    Table::new(&["HOST"])
-                        .rows(hosts, |host| [host.to_string()])
-                        .into(),
-                ]
-            },
+            0,
+            ["HOST"],
+            &[forgotten.host.to_string()],
         )?;
         Ok(Exit::Done)
     }
 }
 
-fn revoked_table(revoked: &RevokeReply) -> Table {
-    Table::new(&["LEASE ID", "OUTCOME", "ENDED"]).rows(std::slice::from_ref(revoked), |revoked| {
-        [
-            revoked.lease_id.to_string(),
-            word(&revoked.outcome),
-            at(revoked.ended_at),
-        ]
-    })
-}
-
-fn freed_table(freed: &UnquarantineReply) -> Table {
-    Table::new(&["HOST", "PORT", "TRANSPORT"]).rows(std::slice::from_ref(freed), |freed| {
-        [
-            freed.host.to_string(),
-            freed.port.to_string(),
-            freed.transport.to_string(),
-        ]
-    })
-}
-
-fn evicted_table(evicted: &DeregisterReply) -> Table {
-    Table::new(&["NODE", "EPOCH", "STATUS", "ENDED"]).rows(
-        std::slice::from_ref(evicted),
-        |evicted| {
-            [
-                evicted.node_id.to_string(),
-                evicted.epoch.to_string(),
-                word(&evicted.status),
-                at(evicted.ended_at),
-            ]
-        },
+/// Shows a reply as a row of a table; the cell at `name` says which it is.
+fn show<T: Serialize, const N: usize>(
+    session: &Session,
+    reply: &T,
+    name: usize,
+    header: [&str; N],
+    row: &[String; N],
+) -> Result<(), Failure> {
+    session.output.show(
+        reply,
+        |_| row.iter().skip(name).take(1).cloned().collect(),
+        |_, _| vec![Table::new(&header).row(row).into()],
     )
 }

@@ -67,15 +67,22 @@ impl Doctor {
         let report = doctor.examine().await;
         let mut report = report.map_err(|error| access.failed(&error))?;
         for check in &mut report.checks {
+            let is_of_bus = check.name.starts_with("events.") || check.name.starts_with("view.");
             let remedy = check.remedy.as_ref();
-            check.remedy = remedy.map(|remedy| access.typed(remedy));
+            check.remedy = remedy.map(|remedy| {
+                if is_of_bus {
+                    access.typed_for_bus(remedy)
+                } else {
+                    access.typed(remedy)
+                }
+            });
         }
         let is_partly = !self.checks.is_empty();
         if is_partly {
             let wanted = |check: &Check| self.checks.iter().any(|name| name == check.name);
             report.checks.retain(wanted);
         }
-        show(&report, output, is_partly)?;
+        show(&report, access, output, is_partly)?;
         match &report {
             Report {
                 error: Some(error), ..
@@ -186,7 +193,7 @@ fn upgraded_blocks(what: &Upgraded) -> Vec<Block> {
     blocks
 }
 
-fn show(report: &Report, output: Output, is_partly: bool) -> Result<(), Failure> {
+fn show(report: &Report, access: &Access, output: Output, is_partly: bool) -> Result<(), Failure> {
     output.show(
         report,
         |report| vec![report.bucket.clone()],
@@ -196,7 +203,7 @@ fn show(report: &Report, output: Output, is_partly: bool) -> Result<(), Failure>
                 return vec![checks.into()];
             }
             vec![
-                summary(report).into(),
+                summary(report, access).into(),
                 Block::Heading("CHECKS".to_owned()),
                 checks.into(),
             ]
@@ -225,7 +232,7 @@ fn check_lines(check: &Check) -> Vec<Line> {
     lines
 }
 
-fn summary(report: &Report) -> Table {
+fn summary(report: &Report, access: &Access) -> Table {
     let number = |number: Option<u64>| number.map_or_else(unknown, |it| it.to_string());
     let of_stream = |text: fn(&StreamReport) -> String| {
         let stream = report.stream.as_ref();
@@ -235,6 +242,7 @@ fn summary(report: &Report) -> Table {
     let noted = report.noted.as_ref().map(|note| note.revision);
     let starts = report.refused.is_none() && report.error.is_none();
     Table::values()
+        .row(["NATS server", &access.place()])
         .row(["Bucket", &report.bucket])
         .row(["Store id", &id.unwrap_or_else(unknown)])
         .row(["Created", &of_stream(|it| it.created_at.to_string())])

@@ -75,15 +75,23 @@ impl StoreAccess {
         let server = server.map_err(|error| {
             let message = onex_types::chain(&error);
             if is_about_data(&error) {
-                Failure::usage(message)
-            } else {
-                Failure::new(Exit::Failed, "NO_SERVER", message)
+                return Failure::usage(message);
+            }
+            let failure = Failure::new(Exit::Failed, "NO_SERVER", message);
+            match error {
+                embedded::Error::DataBusy {
+                    port: Some(port), ..
+                } => failure.hint(format!(
+                    "while that registry runs, look at it with --nats nats://127.0.0.1:{port}"
+                )),
+                _ => failure,
             }
         })?;
         let nats = Options::at(server.url());
+        let started = format!("started for this, on {}", options.data.display());
         Ok(Access {
             settings,
-            bus: Target::of(nats, "started for this".to_owned(), Vec::new(), &FLAGS),
+            bus: Target::of(nats, started, Vec::new(), &FLAGS),
             store: None,
             server: Some(server),
             repeated: self.repeated(flags),
@@ -112,9 +120,30 @@ impl Access {
         Doctor::new(self.settings.clone(), self.bus.options.clone(), is_alone)
     }
 
+    /// Which server that is, and why that one.
+    pub(super) fn place(&self) -> String {
+        format!("{} ({})", self.bus.options.shown(), self.bus.because)
+    }
+
     /// A text, with flags in its commands so that they reach the same store.
     pub(super) fn typed(&self, text: &str) -> String {
-        typed::with_flags(text, &self.repeated)
+        typed::with_nats_flags(
+            &typed::with_flags(text, &self.repeated),
+            &self.log().for_nats(),
+        )
+    }
+
+    /// The same for a stream that is where requests come from.
+    pub(super) fn typed_for_bus(&self, text: &str) -> String {
+        typed::with_nats_flags(
+            &typed::with_flags(text, &self.repeated),
+            &self.bus.for_nats(),
+        )
+    }
+
+    /// Where the log is.
+    fn log(&self) -> &Target {
+        self.store.as_ref().unwrap_or(&self.bus)
     }
 
     /// Why that could not be done. Where a server is not reached, that is told as everywhere, of the one that it is.
@@ -122,8 +151,7 @@ impl Access {
         match error.unreached() {
             Some(Unreached::Bus(error)) => return session::unconnected(error, &self.bus),
             Some(Unreached::Store(error)) => {
-                let target = self.store.as_ref().unwrap_or(&self.bus);
-                return session::unconnected(error, target);
+                return session::unconnected(error, self.log());
             }
             None => {}
         }

@@ -6,11 +6,23 @@ const COMMAND: &str = "`onex ";
 /// That of `onex serve`, which may be another user's.
 const SERVE: &str = "`onex serve";
 
+/// What begins a command that edits a stream, where a text shows one.
+const EDIT: &str = "`nats stream edit ";
+
 /// The text, with `flags` in each command in it that asks a registry.
 pub(super) fn with_flags(text: &str, flags: &str) -> String {
+    with_flags_in(text, COMMAND, flags)
+}
+
+/// The text, with `flags` in each command in it that edits a stream.
+pub(super) fn with_nats_flags(text: &str, flags: &str) -> String {
+    with_flags_in(text, EDIT, flags)
+}
+
+fn with_flags_in(text: &str, begins: &str, flags: &str) -> String {
     let mut done = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find(COMMAND) {
+    while let Some(at) = rest.find(begins) {
         let (before, command) = rest.split_at(at);
         // Behind the first mark: the second one ends the command.
         let Some(end) = command
@@ -65,6 +77,17 @@ mod tests {
         ] {
             assert_eq!(with_flags(text, " --context a"), expected);
         }
+    }
+
+    #[test]
+    fn commands_that_edit_a_stream_get_the_flags() {
+        assert_eq!(
+            with_nats_flags(
+                "put it right with `nats stream edit KV_x --max-age=0`; `nats stream edit` asks",
+                " --server nats://a:4222"
+            ),
+            "put it right with `nats stream edit KV_x --max-age=0 --server nats://a:4222`; `nats stream edit` asks"
+        );
     }
 
     #[test]

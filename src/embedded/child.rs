@@ -158,6 +158,7 @@ fn lock(folder: &Folder) -> Result<File, Error> {
                 return Err(Error::DataBusy {
                     path: folder.path().to_owned(),
                     holder: "another nats-server".into(),
+                    port: None,
                 });
             }
             Err(TryLockError::WouldBlock) => {

@@ -48,6 +48,8 @@ pub enum Error {
         path: PathBuf,
         /// Who has it.
         holder: String,
+        /// The port on which that one's server listens, where that is known.
+        port: Option<u16>,
     },
     /// Somebody else listens on the address.
     #[error(

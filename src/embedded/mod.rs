@@ -220,6 +220,7 @@ async fn await_lock(
     let busy = || Error::DataBusy {
         path: data.to_owned(),
         holder: holder(folder),
+        port: port_of_holder(folder),
     };
     let began = Instant::now();
     let mut lines = BufReader::new(stdout).lines();
@@ -277,6 +278,12 @@ fn holder(folder: &Folder) -> String {
         Some(command) => format!("process {registry} ({command}) with nats-server {server}"),
         None => format!("nats-server {server}, whose registry {registry} is gone"),
     }
+}
+
+/// Where the server of whoever has the folder locked listens.
+fn port_of_holder(folder: &Folder) -> Option<u16> {
+    let server = u32::try_from(folder.holder()?.server).ok()?;
+    ready::port(&folder.ports(), server)
 }
 
 fn check_port(listen: SocketAddr) -> Result<(), Error> {

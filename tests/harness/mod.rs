@@ -13,6 +13,8 @@
 mod caller;
 mod events;
 mod files;
+mod follow;
+mod greeting;
 mod holder;
 mod json;
 mod ledger;
@@ -33,6 +35,8 @@ use std::time::Duration;
 pub(crate) use caller::{Caller, Refused, Reply, header_map, lease_request};
 pub(crate) use events::{Event, Events};
 pub(crate) use files::{installed, root};
+pub(crate) use follow::follow;
+pub(crate) use greeting::greeting;
 pub(crate) use holder::{Holder, HolderPlan};
 pub(crate) use json::with;
 pub(crate) use ledger::Ledger;

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use crate::harness::{
-    Caller, Event, Events, Nats, Registry, claim, lease_request, node, tool, until,
+    Caller, Event, Events, Nats, Registry, View, claim, lease_request, node, tool, until,
 };
 use onex_registry::protocol::error::ErrorCode;
 use serde_json::{Value, json};
@@ -93,6 +93,16 @@ async fn a_lease_that_is_revoked_ends_and_its_port_rests_for_its_whole_ttl() {
     );
     let found = caller.see("port.resolve", json!({"name": "api"})).await;
     assert_eq!(found["items"], json!([]));
+    // Why, wherever somebody may look for it.
+    let ask = json!({"host": "here", "port": port});
+    let explained = caller.see("port.explain", ask).await;
+    assert_eq!(explained["last"]["reason"], REASON, "{explained:#}");
+    let verdict = explained["verdict"].as_str().unwrap();
+    assert!(verdict.contains(REASON), "{verdict}");
+    let view = View::of(&caller).await;
+    let key = format!("port.here.tcp.{port}");
+    let shown = view.until(&key, |it| it["status"] == "revoked").await;
+    assert_eq!(shown["reason"], REASON, "{shown:#}");
 
     let behind = json!({"min_revision": revoked["revision"]});
     until("the bus to end", async || {
@@ -342,9 +352,12 @@ async fn a_node_that_is_evicted_ends_with_all_it_has_and_its_process_is_told() {
     let shown = caller.get("node.list", behind).await;
     let shown = &shown["items"][0];
     assert_eq!(
-        (&shown["liveness"], &shown["ended"]),
-        (&json!("ended"), &json!("evicted"))
+        (&shown["liveness"], &shown["ended"], &shown["reason"]),
+        (&json!("ended"), &json!("evicted"), &json!(REASON))
     );
+    let view = View::of(&caller).await;
+    let ended = view.until("live.calc", |it| it["ended"] == "evicted").await;
+    assert_eq!(ended["reason"], REASON, "{ended:#}");
     until("its port to rest", async || {
         (unavailable(&caller, &lease["port"]).await.unwrap() == "resting").then_some(())
     })
@@ -377,10 +390,13 @@ async fn a_node_that_is_evicted_ends_with_all_it_has_and_its_process_is_told() {
         (&json!("calc"), &json!(REASON))
     );
     let [ended] = told(&caller, "port.revoked").await.try_into().unwrap();
-    assert_eq!(
-        (&ended.body["lease_id"], &ended.body["outcome"]),
-        (&lease["lease_id"], &json!("revoked"))
-    );
+    for (member, value) in [
+        ("lease_id", &lease["lease_id"]),
+        ("outcome", &json!("revoked")),
+        ("reason", &json!(REASON)),
+    ] {
+        assert_eq!(ended.body[member], *value, "{member}");
+    }
     let events = Events::published(&caller).await;
     let of_node = events.about("node_id", "calc");
     assert_eq!(

@@ -2,20 +2,18 @@
 //! back: `tests/store/log_restore.rs`.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Caller, Log, Nats, Provider, Registry, wait_for};
+use crate::harness::{Caller, Log, Nats, Provider, Registry, UNTRIED, greeting, wait_for};
 use async_nats::jetstream::{self, kv};
 use futures::TryStreamExt as _;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-const UNTRIED: [&str; 3] = ["--host", "here", "--no-probe"];
 
 #[track_caller]
 fn says(refusal: &str, words: &[&str]) {
@@ -54,32 +52,6 @@ fn a_server_without_jetstream() {
 /// It greets as Debian 12's does, and answers pings.
 fn old_server() -> String {
     greeting("2.9.10", "")
-}
-
-/// Greets with that version, as JSON writes it, and says that then.
-fn greeting(version: &'static str, then: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("nats://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            thread::spawn(move || -> std::io::Result<()> {
-                write!(
-                    stream,
-                    "INFO {{\"server_id\":\"OLD\",\"server_name\":\"old\",\"version\":\"{version}\",\"go\":\"go1\",\
-                    \"host\":\"127.0.0.1\",\"port\":4222,\"headers\":true,\"max_payload\":1048576,\"proto\":1,\
-                    \"client_id\":1,\"jetstream\":true}}\r\n{then}",
-                )?;
-                for line in BufReader::new(stream.try_clone()?).lines() {
-                    if line?.starts_with("PING") {
-                        stream.write_all(b"PONG\r\n")?;
-                    }
-                }
-                Ok(())
-            });
-        }
-    });
-    url
 }
 
 #[test]
@@ -253,23 +225,40 @@ async fn with_other_setting(
     (nats, lease)
 }
 
-/// Does what is advised, at a terminal: before it edits the stream of a bucket, the `nats` command asks there.
-fn follow(command: &str, nats: &Nats) {
-    let confirm = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/confirm.py");
-    let done = Command::new("sh")
-        .args(["-c", &format!("exec python3 {confirm} {command} -f")])
-        .env("NATS_URL", nats.url())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stdout);
-    assert!(done.status.success(), "{command}: {said}");
-}
-
 /// What is advised is followed, and then it starts, with all that was in the log.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_with_too_little_room_are_refused_with_the_command_that_sets_them() {
     type Change = fn(&mut jetstream::stream::Config);
-    let changes: [(&str, &str, &str, Change); 4] = [
+    let changes: [(&str, &str, &str, Change); 6] = [
+        // All at once that one command sets right.
+        (
+            "KV_onex-registry",
+            "discard is \"old\" and must be \"new\"",
+            "--discard=new",
+            |config| {
+                config.discard = jetstream::stream::DiscardPolicy::Old;
+                config.subjects.push("elsewhere".to_owned());
+                config.max_messages_per_subject = 5_000;
+                config.max_age = Duration::from_hours(1);
+                config.allow_rollup = true;
+                config.no_ack = true;
+                config.allow_atomic_publish = true;
+                config.allow_batch_publish = true;
+                config.subject_transform = Some(jetstream::stream::SubjectTransform {
+                    source: "elsewhere".to_owned(),
+                    destination: "copy".to_owned(),
+                });
+            },
+        ),
+        (
+            "ONEX_REGISTRY_EVENTS",
+            "discard is \"new\" and must be \"old\"",
+            "--subjects='onex.registry.v1.event.>'",
+            |config| {
+                config.discard = jetstream::stream::DiscardPolicy::New;
+                config.subjects = vec!["elsewhere".to_owned()];
+            },
+        ),
         (
             "KV_onex-registry",
             "max_consumers is 1 and must be -1",

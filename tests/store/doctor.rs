@@ -2,14 +2,14 @@
 //! should be, and what to do.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
-use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Caller, Nats, Proxy, Registry, UNTRIED, User, free_port, until};
+use crate::harness::{
+    Caller, Nats, Proxy, Registry, UNTRIED, User, follow, free_port, greeting, until,
+};
 use async_nats::{
     HeaderMap,
     jetstream::{self, stream::Config},
@@ -157,35 +157,9 @@ async fn every_check_passes_where_all_is_well_and_each_can_be_asked_for() {
     assert!(wrong.contains("'store.size'"), "{wrong}");
 }
 
-/// A server that greets with that version and answers nothing but pings.
-fn greets_only(version: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("nats://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            thread::spawn(move || -> std::io::Result<()> {
-                write!(
-                    stream,
-                    "INFO {{\"server_id\":\"X\",\"server_name\":\"x\",\"version\":\"{version}\",\"go\":\"go1\",\
-                     \"host\":\"127.0.0.1\",\"port\":4222,\"headers\":true,\"max_payload\":1048576,\"proto\":1,\
-                     \"client_id\":1,\"jetstream\":true}}\r\n",
-                )?;
-                for line in BufReader::new(stream.try_clone()?).lines() {
-                    if line?.starts_with("PING") {
-                        stream.write_all(b"PONG\r\n")?;
-                    }
-                }
-                Ok(())
-            });
-        }
-    });
-    url
-}
-
 #[test]
 fn servers_that_a_registry_cannot_use() {
-    let old = User::new().with("NATS_URL", &greets_only("2.9.10"));
+    let old = User::new().with("NATS_URL", &greeting("2.9.10", ""));
     let looked = look(&old);
     looked.fails(
         "server.version",
@@ -264,6 +238,26 @@ async fn rights_that_a_registry_lacks_and_room_that_was_taken_from_its_account()
         check["finding"].as_str()?.contains(log[0]).then_some(())
     })
     .await;
+}
+
+/// A user whose requests of JetStream the server drops, and says so.
+#[test]
+fn a_user_that_may_ask_for_nothing_is_told_so_and_not_that_servers_are_away() {
+    let may = "permissions: { publish: { allow: [\"onex.>\"] } }";
+    let nats = Nats::start_with(&server("8GB", may));
+    let looked = look(&User::of_registries(&nats));
+    let refused = ["Permissions Violation for Publish to \"$JS.API.INFO\""];
+    looked.fails("server.rights", &refused, "--creds or --context");
+    for name in [
+        "server.jetstream",
+        "server.storage",
+        "store.exists",
+        "store.leader",
+        "store.size",
+    ] {
+        looked.is_not_checked(name, "see server.rights");
+    }
+    looked.is_not_checked("instances.requests", "may send no requests");
 }
 
 /// A library that sets the clock of a process an hour ahead.
@@ -345,11 +339,19 @@ async fn settings_with_which_something_is_lost_and_streams_that_do_not_follow_th
         "nats stream edit KV_onex-registry --max-age=0",
     );
     looked.is_not_checked("store.readable", "cannot be opened");
+    let remedy = looked.checks["store.settings"]["remedy"].as_str().unwrap();
+    let command = remedy.split('`').nth(1).unwrap();
+    assert!(
+        command.ends_with(&format!(" --server {}", nats.url())),
+        "{command}"
+    );
     assert!(
         looked.stderr.contains("STORE_UNAVAILABLE"),
         "{}",
         looked.stderr
     );
+    follow(command, &nats);
+    assert_eq!(look(&user).checks["store.settings"]["status"], "ok");
 }
 
 /// Writes what is no entry until so many hundredths of the log's size are used.
@@ -394,13 +396,14 @@ async fn a_log_that_is_nearly_full_and_has_messages_of_others() {
 }
 
 /// What is not checked where no instance runs.
-const NO_INSTANCE: [&str; 9] = [
+const NO_INSTANCE: [&str; 10] = [
     "instances.answer",
     "instances.clock",
     "instances.following",
     "instances.host",
     "instances.namesake",
     "instances.ports",
+    "instances.requests",
     "instances.version",
     "instances.writing",
     "store.snapshot",
@@ -662,11 +665,14 @@ async fn an_instance_that_is_cut_off_from_the_log() {
     lease(&caller, json!({})).await;
     let user = User::of_registries(&nats);
     wire.silence_store();
-    until("it to be missed", async || {
-        (look(&user).checks["instances.writing"]["status"] == "fail").then_some(())
+    let looked = until("it to be missed", async || {
+        let looked = look(&user);
+        (looked.checks["instances.writing"]["status"] == "fail").then_some(looked)
     })
     .await;
-    look(&user).fails(
+    // It answers, and says why it does nothing.
+    assert_eq!(looked.checks["instances.requests"]["status"], "ok");
+    looked.fails(
         "instances.writing",
         &["none has written an entry for 1"],
         "restart them",
@@ -679,6 +685,31 @@ async fn an_instance_that_is_cut_off_from_the_log() {
         "reaches the server",
     );
     assert_eq!(looked.checks["instances.writing"]["status"], "ok");
+}
+
+/// It is sent its part of the requests, and those of whoever asks then are lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_stands_still() {
+    let nats = Nats::start();
+    let (one, other) = (Registry::on(&nats, &UNTRIED), Registry::on(&nats, &UNTRIED));
+    let user = User::of_registries(&nats);
+    look(&user).passes_all_but(&UNTRIED_CHECKS);
+    one.pause();
+    let looked = look(&user);
+    let client = Caller::of(&other).await.client;
+    let answer = client.request(PEERS, "".into()).await.unwrap();
+    let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+    let answering = answer["metadata"]["registry_id"].as_str().unwrap();
+    let finding = ["of 16 requests ", "had no reply", answering];
+    looked.fails("instances.requests", &finding, "`kill -9 PID`");
+    other.pause();
+    let looked = look(&user);
+    let finding = ["of 16 requests 16 had no reply"];
+    looked.fails("instances.requests", &finding, "start it again");
+    looked.warns("instances.answer", &["no instance"], "`onex serve`");
+    for instance in [one, other] {
+        instance.resume();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

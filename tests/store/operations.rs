@@ -119,11 +119,18 @@ async fn a_registry_that_runs_alone_is_saved_and_put_back() {
     let mut registry = Registry::start_in(data.path(), &ARGS);
     let caller = Caller::of(&registry).await;
     let kept = caller.lease(Uuid::new_v4(), json!({"ttl": 600})).await;
+    // While it runs it is looked at where it listens, and says so.
+    let user = User::new().with("PATH", &std::env::var("PATH").unwrap());
+    let busy = format!("doctor --data {}", data.path().display());
+    let told = user.run(&busy).exits(1).stderr;
+    let there = format!("--nats {}", registry.url());
+    assert!(told.contains(&there), "{told}");
+    let shown = user.run(&format!("doctor {there}")).exits(0).stdout;
+    let server = format!("{} (from --nats)\n", registry.url());
+    assert!(shown.contains(&server), "{shown}");
     registry.terminate();
     assert!(registry.ended().0.success());
     let backup = folder.path().join("backup");
-    let path = std::env::var("PATH").unwrap();
-    let user = User::new().with("PATH", &path);
     let saved = format!(
         "backup {} --data {}",
         backup.display(),

@@ -673,6 +673,7 @@ impl Choice {
         } else {
             PortView::Ended(EndedView {
                 status: ended.how,
+                reason: ended.reason.as_ref(),
                 requester_id: ended.last.requester_id,
                 name: ended.last.name.as_ref(),
                 holder: ended.last.holder.as_deref(),
@@ -712,7 +713,8 @@ impl Choice {
             node_id: &"a.b".parse().unwrap(),
             requester_id: live.requester_id,
             expires_at: self.maybe(time()),
-            ended: live.ended.map(|ended| ended.how),
+            ended: live.ended.as_ref().map(|ended| ended.how),
+            reason: live.ended.as_ref().and_then(|ended| ended.reason.as_ref()),
             ended_at: self.maybe(time()),
             epoch: live.epoch,
             ttl: live.ttl,

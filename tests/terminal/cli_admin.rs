@@ -44,6 +44,21 @@ fn a_lease_is_revoked_by_its_port_or_its_id() {
         (&json!("LEASE_EXPIRED"), &json!("hangs"))
     );
 
+    // Why is where somebody looks for it.
+    let ran = user.run("port explain 20050 --host here").exits(0);
+    assert!(
+        ran.stdout.contains("(hangs), who may still"),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stdout.contains("UTC: hangs\n"), "{}", ran.stdout);
+    let lift = "admin unquarantine --port 20050 --host here --reason hangs";
+    let told = user.run(lift).exits(1).stderr;
+    assert!(
+        told.contains("`onex port explain 20050 --host here`"),
+        "{told}"
+    );
+
     // On several hosts it has to be said which.
     user.run("port lease --host here --port 20051").exits(0);
     user.run("port lease --host there --port 20051").exits(0);
@@ -104,6 +119,8 @@ async fn a_node_is_evicted_and_its_leases_are_not_taken_without_it() {
     user.run(&heartbeat).exits(1);
     let table = user.run("node list --no-headers").table();
     assert_eq!(table[0][3], "ended");
+    let ran = user.run("describe --node calc.1").exits(0);
+    assert!(ran.stdout.contains("(evicted): hangs\n"), "{}", ran.stdout);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use onex_types::{
-    ids::{BusId, LeaseId, NodeId, Ttl},
+    ids::{BusId, LeaseId, NodeId, Reason, Ttl},
     key::PortKey,
     time::MonoMillis,
 };
@@ -14,7 +14,7 @@ use crate::{
     mechanism::Mechanism,
     node::Tool,
     node_event::ToolRef,
-    node_record::{Bus, Live, Node, NodeLimits},
+    node_record::{Bus, Live, Node, NodeLimits, PastIncarnation},
     record::Record,
     record_parts::OwnerRef,
     settings::RETENTION_MILLIS_DEFAULT,
@@ -62,7 +62,7 @@ impl NodeView<'_> {
 }
 
 /// How what belongs to something ends, because that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnerEnd {
     /// How a lease ends by it.
     pub how: LeaseEnd,
@@ -70,6 +70,19 @@ pub struct OwnerEnd {
     pub at: jiff::Timestamp,
     /// The TTL that its holder counts.
     pub ttl: Ttl,
+    /// Why an administrator ended it; none where none did, or where another life of its owner has begun since.
+    pub reason: Option<Reason>,
+}
+
+impl From<&PastIncarnation> for OwnerEnd {
+    fn from(past: &PastIncarnation) -> Self {
+        Self {
+            how: past.how,
+            at: past.at,
+            ttl: past.ttl,
+            reason: None,
+        }
+    }
 }
 
 impl State {
@@ -129,22 +142,17 @@ impl State {
             return Some(self.owner_unknown());
         };
         if live.incarnation == owner.incarnation {
+            let ended = live.ended.as_ref();
             return live.leases_end().map(|how| OwnerEnd {
                 how,
-                at: live.ended.as_ref().map_or(slot.at, |ended| ended.at),
+                at: ended.map_or(slot.at, |ended| ended.at),
                 ttl: live.ttl,
+                reason: ended.and_then(|ended| ended.reason.clone()),
             });
         }
         let mut past = live.past.iter();
         let past = past.find(|past| past.incarnation == owner.incarnation);
-        Some(past.map_or_else(
-            || self.owner_unknown(),
-            |past| OwnerEnd {
-                how: past.how,
-                at: past.at,
-                ttl: past.ttl,
-            },
-        ))
+        Some(past.map_or_else(|| self.owner_unknown(), OwnerEnd::from))
     }
 
     fn owner_unknown(&self) -> OwnerEnd {
@@ -154,6 +162,7 @@ impl State {
             ttl: self
                 .settings()
                 .map_or(Ttl::MAX, |settings| settings.ttl_max),
+            reason: None,
         }
     }
 

@@ -229,7 +229,7 @@ pub struct Difference {
     /// Whether the server lets one change it.
     pub editable: bool,
     /// What sets it right in `nats stream edit`, where that has a flag for it.
-    pub flag: Option<&'static str>,
+    pub flag: Option<String>,
 }
 
 impl fmt::Display for Difference {
@@ -264,7 +264,9 @@ impl Difference {
             );
         }
         // Where one of them has no flag the command opens an editor.
-        let flags = differences.iter().map(|difference| difference.flag);
+        let flags = differences
+            .iter()
+            .map(|difference| difference.flag.as_deref());
         let flags: Option<Vec<&str>> = flags.collect();
         let words = [vec![stream], flags.unwrap_or_else(|| vec!["--interactive"])].concat();
         format!(

@@ -1,6 +1,8 @@
 //! Looks at a server and at streams as they are: nothing is waited for, refused or changed.
 
-use async_nats::Client;
+use std::sync::{Arc, OnceLock};
+
+use async_nats::{Client, Event};
 use jiff::Timestamp;
 use onex_nats::{
     connect,
@@ -113,6 +115,20 @@ impl Inspector {
     /// The connection.
     pub fn client(&self) -> &Client {
         &self.api.client
+    }
+
+    /// What the server says that does not let this user ask for JetStream; none where it lets it, or does not say so.
+    pub async fn refusal(&self, nats: &connect::Options) -> Option<String> {
+        let said = Arc::new(OnceLock::new());
+        let keep = Arc::clone(&said);
+        let on_event = move |event| {
+            if let Event::ServerError(error) = event {
+                let _ = keep.set(error.to_string());
+            }
+        };
+        let client = nats.connect("onex-registry refusal", on_event).await.ok()?;
+        let _ = Api::new(client, self.api.names.clone()).account().await;
+        said.get().cloned()
     }
 
     /// What JetStream lets our account have.

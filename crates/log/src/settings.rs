@@ -22,8 +22,15 @@ const FIXED: &[&str] = &[
     "storage",
 ];
 
-/// What sets a setting right in `nats stream edit` and loses nothing.
+/// What sets a setting right in `nats stream edit` and loses nothing; `{}` stands for what it must be. Its
+/// `--no-republish` changes nothing.
 const FLAGS: &[(&str, &str)] = &[
+    ("subjects", "--subjects='{}'"),
+    ("max_msgs_per_subject", "--max-msgs-per-subject={}"),
+    ("discard", "--discard={}"),
+    ("allow_atomic", "--no-allow-batch"),
+    ("allow_batched", "--no-allow-fast"),
+    ("subject_transform", "--no-transform"),
     ("max_msgs", "--max-msgs=-1"),
     ("max_msg_size", "--max-msg-size=-1"),
     ("max_age", "--max-age=0"),
@@ -161,15 +168,14 @@ fn none_of(stream: &str, differences: Vec<Difference>) -> Result<(), Error> {
 }
 
 fn difference(setting: &'static str, is: &Value, must: String) -> Difference {
+    let flag = FLAGS.iter().find(|(name, _)| *name == setting);
+    let value = must.trim_matches(['[', ']', '"']);
     Difference {
         setting,
         is: is.to_string(),
-        must,
         editable: !FIXED.contains(&setting),
-        flag: FLAGS
-            .iter()
-            .find(|(name, _)| *name == setting)
-            .map(|(_, flag)| *flag),
+        flag: flag.map(|(_, flag)| flag.replace("{}", value)),
+        must,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use onex_types::{
     holder::Holder,
-    ids::{Host, LeaseId, Name, Port, RequesterId, Transport},
+    ids::{Host, LeaseId, Name, Port, Reason, RequesterId, Transport},
     kinds::LeaseEnd,
     listener::Listener,
 };
@@ -65,6 +65,9 @@ pub struct LastLease {
     pub holder: Option<Arc<Holder>>,
     /// How it ended.
     pub outcome: Open<LeaseEnd>,
+    /// Why an administrator took it away; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// When, for people.
     #[serde(serialize_with = "time::serialize")]
     pub ended_at: Timestamp,

@@ -1,7 +1,7 @@
 //! Nodes as lists and `describe` show them.
 
 use jiff::Timestamp;
-use onex_types::ids::{Host, Label, Name, NodeId, RequesterId, Ttl};
+use onex_types::ids::{Host, Label, Name, NodeId, Reason, RequesterId, Ttl};
 use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,9 @@ pub struct NodeItem {
     /// How it ended; absent while it has not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<NodeEnd>,
+    /// Why an administrator ended it; absent where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// What is left of its time without a heartbeat, for people: 0 when it is due or has ended.
     pub expires_in_ms: u64,
     /// How many tools it offers, or offered before it ended.

@@ -7,7 +7,7 @@ use crate::{
         bus,
         cells::{hash, listed, said},
         output::{
-            Block, Detail, Lines, NOTHING, SECTION_INDENT, Table, UNMEASURED, at, json_line,
+            Block, Detail, Lines, NOTHING, SECTION_INDENT, Table, UNMEASURED, at, json_line, plain,
             shortened, span, word, yes_or_no,
         },
         port,
@@ -152,8 +152,11 @@ fn own(value: Option<&Value>, detail: Detail) -> String {
 fn state(node: &NodeMetadata) -> String {
     let summary = &node.summary;
     if let (Some(when), Some(how)) = (summary.ended_at, &summary.ended) {
-        let how = word(how);
-        return format!("ended {} ({how})", at(when));
+        let ended = format!("ended {} ({})", at(when), word(how));
+        return match &summary.reason {
+            Some(reason) => format!("{ended}: {}", plain(reason.as_str())),
+            None => ended,
+        };
     }
     let ttl = span(node.ttl.millis());
     match summary.liveness.known() {

@@ -11,7 +11,7 @@ use crate::{
         cells::{listed, said},
         failure::{Exit, Failure},
         host,
-        output::{Block, Detail, Lines, SECTION_INDENT, Table, at, span, word},
+        output::{Block, Detail, Lines, SECTION_INDENT, Table, at, plain, span, word},
         parse, requester,
         session::Session,
     },
@@ -160,7 +160,10 @@ fn of_lease(mut table: Table, lease: &LeaseReply, detail: Detail) -> Table {
 }
 
 fn of_last(table: Table, last: &LastLease) -> Table {
-    let ended = format!("{}, {}", spaced(&word(&last.outcome)), at(last.ended_at));
+    let mut ended = format!("{}, {}", spaced(&word(&last.outcome)), at(last.ended_at));
+    if let Some(reason) = &last.reason {
+        ended = format!("{ended}: {}", plain(reason.as_str()));
+    }
     table
         .row(["Last holder", &said(last.holder.as_deref())])
         .row(["Requester", &whose(last.requester_id)])

@@ -113,6 +113,7 @@ fn ended_view<'a>(key: &'a PortKey, cooldown: &'a Cooldown, revision: u64) -> En
     let (millis, last) = (cooldown.cooldown_ms, &cooldown.last);
     EndedView {
         status: cooldown.how,
+        reason: cooldown.reason.as_ref(),
         requester_id: last.requester_id,
         name: last.name.as_ref(),
         holder: last.holder.as_deref(),
@@ -154,6 +155,7 @@ fn live_view<'a>(node_id: &'a NodeId, live: &'a Live, slot: &Slot) -> LiveView<'
         requester_id: live.requester_id,
         expires_at: ended.is_none().then_some(expires_at),
         ended: ended.map(|ended| ended.how),
+        reason: ended.and_then(|ended| ended.reason.as_ref()),
         ended_at: ended.map(|ended| ended.at),
         epoch: live.epoch,
         ttl: live.ttl,

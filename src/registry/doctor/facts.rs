@@ -30,12 +30,16 @@ use crate::{
 use super::{
     error::DoctorError,
     problem::{Judged, Problem},
+    trial::{self, Replies},
 };
 
 /// How long what follows the log may take to reach what it said when it was read.
 const CATCH_UP_MAX: Duration = Duration::from_secs(3);
 /// How often that is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Why nothing is known of streams where the server does not let us ask.
+pub(super) const NOT_LET: &str = "the NATS server does not let this user ask: see server.rights";
 
 /// A check: its name, and what judges.
 pub(super) type Named = (&'static str, fn(&Facts) -> Judged);
@@ -53,6 +57,8 @@ pub(super) struct Facts {
     pub(super) store: Server,
     /// As whom it knows us.
     pub(super) store_user: Option<User>,
+    /// What that says that does not let us ask for JetStream.
+    pub(super) refusal: Option<String>,
     /// What JetStream lets us have there.
     pub(super) account: Result<Account, onex_log::Error>,
     /// The log's stream.
@@ -73,6 +79,8 @@ pub(super) struct Facts {
     pub(super) lag: Lag,
     /// The instances that answer, of all namespaces.
     pub(super) answers: Vec<Answer>,
+    /// What came of requests; none where we may not send any.
+    pub(super) replies: Option<Replies>,
     /// This machine's clock when they were asked.
     pub(super) asked_at: Timestamp,
     /// Whether the server was started for this: then no instance can answer.
@@ -121,38 +129,53 @@ pub(super) async fn gather(
     let inspector = Inspector::connect(log.nats.clone(), &bucket).await?;
     let derived = DerivedStreams::of(settings, &client);
     // How far the log was is asked for before it is read: others write to it meanwhile.
+    let (event, account, (described, told_at), bus_user, store_user) = tokio::join!(
+        last_event(&derived.events.0),
+        inspector.account(),
+        async { (inspector.log().await, Timestamp::now()) },
+        user_of(&client),
+        user_of(inspector.client()),
+    );
     let sources = HighWaterSources {
-        event: last_event(&derived.events.0).await.unwrap_or_default(),
+        event: event.unwrap_or_default(),
         notes: settings.notes.clone(),
     };
     let noted = sources.read();
-    let (account, described) = (inspector.account().await, inspector.log().await);
-    let told_at = Timestamp::now();
     let (bus, store) = (Server::of(&client), inspector.server());
     let unanswered = account.as_ref().err().or(described.as_ref().err());
     let silence = unanswered.and_then(onex_log::Error::silence);
+    let refusal = match silence {
+        Some(_) => inspector.refusal(&log.nats).await,
+        None => None,
+    };
     let opened = match store.check().err().or(silence) {
         // What does not answer would be waited for, in vain.
         Some(error) => Err(error),
         None => open(log.nats, &bucket).await,
     };
     let loaded = opened.as_ref().ok().and_then(Opened::loaded);
+    let answers = peers::answers(&client).await.unwrap_or_default();
     let (lag, answers) = match loaded {
-        Some(loaded) => (
-            derived.lag(loaded).await,
-            answers_at(&client, settings, loaded).await,
-        ),
-        None => (
-            Lag::default(),
-            peers::answers(&client).await.unwrap_or_default(),
-        ),
+        Some(loaded) => {
+            let mut ours = answers.iter();
+            // Nobody sees to what nobody runs for.
+            let looks = if ours.any(|it| is_of(it, &settings.namespace)) {
+                looks()
+            } else {
+                1
+            };
+            tokio::join!(
+                derived.lag(loaded, looks),
+                answers_at(&client, answers, settings, loaded)
+            )
+        }
+        None => (Lag::default(), answers),
     };
     let asked_at = Timestamp::now();
-    let (events, view, bus_user, store_user) = tokio::join!(
+    let replies = trial::replies(&client, bus_user.as_ref(), &settings.namespace).await;
+    let (events, view) = tokio::join!(
         derived.events.0.inspect(&derived.events.1),
         derived.view.0.inspect(&derived.view.1),
-        user_of(&client),
-        user_of(inspector.client()),
     );
     Ok(Facts {
         namespace: settings.namespace.clone(),
@@ -161,6 +184,7 @@ pub(super) async fn gather(
         bus_user,
         store,
         store_user,
+        refusal,
         account,
         log: described,
         told_at,
@@ -171,6 +195,7 @@ pub(super) async fn gather(
         view_stream: derived.view.1.name,
         lag,
         answers,
+        replies,
         asked_at,
         is_alone,
         own_host: settings.host.clone(),
@@ -207,20 +232,29 @@ async fn open(nats: connect::Options, bucket: &str) -> Result<Opened, onex_log::
 }
 
 /// What instances answer. Those that are behind the log are asked again for a while.
-async fn answers_at(client: &Client, settings: &Settings, loaded: &Loaded) -> Vec<Answer> {
+async fn answers_at(
+    client: &Client,
+    mut answers: Vec<Answer>,
+    settings: &Settings,
+    loaded: &Loaded,
+) -> Vec<Answer> {
     let revision = loaded.state().revision();
     let is_behind = |answer: &Answer| {
-        grants::host_in(&answer.identity, &settings.namespace).is_some()
-            && answer.revision.is_some_and(|at| at < revision)
+        is_of(answer, &settings.namespace) && answer.revision.is_some_and(|at| at < revision)
     };
     for _ in 0..looks() {
-        let answers = peers::answers(client).await.unwrap_or_default();
         if !answers.iter().any(is_behind) {
-            return answers;
+            break;
         }
-        sleep(LOOK_INTERVAL).await;
+        // To ask takes as long as answers are waited for.
+        answers = peers::answers(client).await.unwrap_or_default();
     }
-    peers::answers(client).await.unwrap_or_default()
+    answers
+}
+
+/// Whether an instance of the registry with that namespace answers so.
+fn is_of(answer: &Answer, namespace: &Namespace) -> bool {
+    grants::host_in(&answer.identity, namespace).is_some()
 }
 
 fn looks() -> u128 {
@@ -245,10 +279,13 @@ impl DerivedStreams {
         }
     }
 
-    /// What does not follow that log within [`CATCH_UP_MAX`].
-    async fn lag(&self, loaded: &Loaded) -> Lag {
+    /// What does not follow that log, when it was looked at so many times.
+    async fn lag(&self, loaded: &Loaded, looks: u128) -> Lag {
         let mut lag = Lag::default();
-        for _ in 0..looks() {
+        for look in 0..looks {
+            if look > 0 {
+                sleep(LOOK_INTERVAL).await;
+            }
             let event = last_event(&self.events.0).await.ok().flatten();
             let subjects = self.view.0.subjects().await;
             let is_there = subjects.is_ok();
@@ -261,7 +298,6 @@ impl DerivedStreams {
             if is_there && lag == Lag::default() {
                 break;
             }
-            sleep(LOOK_INTERVAL).await;
         }
         lag
     }
@@ -270,8 +306,13 @@ impl DerivedStreams {
 impl Facts {
     /// The log's stream; a check that needs it is not made without.
     pub(super) fn log(&self) -> Result<&Stream, Problem> {
-        let without =
-            |_| Problem::not_checked("the log's stream is not there, or nobody answers for it");
+        let without = |error: &onex_log::Error| {
+            Problem::not_checked(match error {
+                _ if self.refusal.is_some() => NOT_LET,
+                onex_log::Error::Missing { .. } => "the log's stream is not there",
+                _ => "nobody answers for the log's stream",
+            })
+        };
         self.log.as_ref().map_err(without)
     }
 
@@ -293,7 +334,7 @@ impl Facts {
             return Err(Problem::not_checked(why));
         }
         let ours = self.answers.iter();
-        let ours = ours.filter(|it| grants::host_in(&it.identity, &self.namespace).is_some());
+        let ours = ours.filter(|it| is_of(it, &self.namespace));
         let ours: Vec<&Answer> = ours.collect();
         if ours.is_empty() {
             return Err(Problem::not_checked("no instance answers"));

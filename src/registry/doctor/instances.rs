@@ -17,6 +17,7 @@ use super::{
 
 pub(super) const CHECKS: &[Named] = &[
     ("instances.answer", answer),
+    ("instances.requests", requests),
     ("instances.version", version),
     ("instances.host", host),
     ("instances.namesake", namesake),
@@ -36,6 +37,37 @@ fn answer(facts: &Facts) -> Judged {
     Err(Problem::warn(
         "no instance of this registry answers",
         "start one with `onex serve`; one that runs does not reach this NATS server, or is in another --namespace",
+    ))
+}
+
+/// A process that stands still keeps its subscriptions: it is sent its part of the requests.
+fn requests(facts: &Facts) -> Judged {
+    if facts.is_alone {
+        return facts.instances().map(|_| ());
+    }
+    let may_not =
+        || Problem::not_checked("this user may send no requests, or is not known to the server");
+    let replies = facts.replies.as_ref().ok_or_else(may_not)?;
+    if replies.silent == 0 {
+        return facts.instances().map(|_| ());
+    }
+    let answering = facts.instances().unwrap_or_default().into_iter();
+    let answering = answering.map(|it| registry_id(&it.identity));
+    let answering: Vec<&str> = answering.collect();
+    let others = match answering.as_slice() {
+        [] => String::new(),
+        ids => format!(
+            "; this is none of the instances that answer: {}",
+            ids.join(", ")
+        ),
+    };
+    Err(Problem::fail(
+        format!(
+            "of {} requests {} had no reply within two seconds: an instance stands still, and takes its part of them{others}",
+            replies.sent, replies.silent
+        ),
+        "find that process: it is stopped, or its machine has neither CPU nor memory left; end it (`kill -9 PID`), and start it \
+         again",
     ))
 }
 
@@ -146,7 +178,8 @@ fn writing(facts: &Facts) -> Judged {
                 "instances answer, and none has written an entry for {} s: each does after five",
                 silence.as_secs()
             ),
-            "see whether they reach the server of the log, and what they have logged; restart them one after the other",
+            "see what the NATS server of the log has logged: one whose disk was full writes nothing until there is room and it \
+             was restarted; if it is well, see whether the instances reach it, and restart them one after the other",
         )),
         _ => Ok(()),
     }

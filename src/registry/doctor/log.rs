@@ -39,16 +39,23 @@ fn exists(facts: &Facts) -> Judged {
     match &facts.log {
         Err(onex_log::Error::Missing { stream }) => Err(Problem::fail(
             format!("stream {stream} does not exist"),
-            "`onex restore DIR` puts back a backup; without one start the registry: it makes a new log, unless something is \
-             known of the old one",
+            match facts.noted.revision(None) {
+                Some(_) => {
+                    "stop every instance; then `onex restore DIR` puts back a backup, and without one \
+                     `onex doctor --accept-restore` makes a new log"
+                }
+                None => {
+                    "`onex restore DIR` puts back a backup; without one `onex serve` makes a new log"
+                }
+            },
         )),
-        Err(error) if error.silence().is_some() => {
-            Err(Problem::not_checked("nobody answers for the stream"))
+        Ok(_) | Err(onex_log::Error::FormatOne { .. } | onex_log::Error::Upgrading { .. }) => {
+            Ok(())
         }
-        Err(onex_log::Error::NoResponders { .. }) => {
+        Err(onex_log::Error::NoJetStream | onex_log::Error::NoResponders { .. }) => {
             Err(Problem::not_checked("JetStream does not answer"))
         }
-        _ => Ok(()),
+        Err(_) => facts.log().map(|_| ()),
     }
 }
 
@@ -101,19 +108,15 @@ fn leader(facts: &Facts) -> Judged {
             let finding = format!("no server leads the stream of bucket {bucket}");
             Err(Problem::fail(finding, start))
         }
-        Err(error) if error.silence().is_some() => Err(Problem::fail(
+        Err(error) if error.silence().is_some() && facts.refusal.is_none() => Err(Problem::fail(
             format!(
                 "nobody answers for bucket {bucket}: {}",
                 onex_types::chain(error)
             ),
             start,
         )),
-        log => log.as_ref().map(|_| ()).map_err(|_| not_there()),
+        _ => facts.log().map(|_| ()),
     }
-}
-
-fn not_there() -> Problem {
-    Problem::not_checked("the log's stream is not there")
 }
 
 fn copies(facts: &Facts) -> Judged {

@@ -11,6 +11,7 @@ mod nats_server;
 mod operator;
 mod pools;
 mod problem;
+mod trial;
 mod upgrade;
 
 use std::path::Path;
@@ -49,6 +50,8 @@ pub struct Doctor {
 /// What was found.
 #[derive(Debug, Serialize)]
 pub struct Report {
+    /// The NATS server, without secrets.
+    pub nats: String,
     /// The bucket.
     pub bucket: String,
     /// Its stream; absent where that is not there, or nobody answers for it.
@@ -140,6 +143,7 @@ impl Doctor {
             Err(error) => (None, None, None, Some(error.into())),
         };
         Ok(Report {
+            nats: self.nats.shown(),
             bucket: facts.bucket,
             stream,
             store_id,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    facts::{Facts, Named},
+    facts::{Facts, NOT_LET, Named},
     problem::{Judged, Problem},
 };
 
@@ -31,6 +31,9 @@ pub(super) const CHECKS: &[Named] = &[
 pub(super) const APART_MAX: SignedDuration = SignedDuration::from_secs(2);
 /// A message of this length is what servers take where nobody says otherwise, in bytes.
 const PAYLOAD_BYTES_USUAL: usize = 1024 * 1024;
+/// What to do about rights that a registry lacks.
+const RIGHTS_REMEDY: &str = "run this as the user that the registry is (--creds or --context); if it is, allow it in the permissions of \
+                             that user, and reload the server";
 /// From so many hundredths of what an account may store on, it is nearly full.
 const STORAGE_PERCENT: u64 = 80;
 
@@ -82,15 +85,19 @@ fn jetstream(facts: &Facts) -> Judged {
             "the NATS server has no JetStream for this account",
             "start it with --jetstream, or enable JetStream for the account",
         )),
+        Err(_) if facts.refusal.is_some() => Err(Problem::not_checked(NOT_LET)),
         Err(error) => Err(Problem::fail(
             format!("JetStream does not answer: {}", onex_types::chain(error)),
-            "start the servers of the cluster again: more than half of them must run; or let this user publish on $JS.API.>",
+            "start the servers of the cluster again: more than half of them must run",
         )),
     }
 }
 
 fn storage(facts: &Facts) -> Judged {
-    let unknown = || Problem::not_checked("JetStream does not answer");
+    let unknown = || match facts.refusal {
+        Some(_) => Problem::not_checked(NOT_LET),
+        None => Problem::not_checked("JetStream does not answer"),
+    };
     let account = facts.account.as_ref().map_err(|_| unknown())?;
     let Some(max) = account.bytes_max else {
         return Err(Problem::unknown(
@@ -120,6 +127,10 @@ fn rights(facts: &Facts) -> Judged {
     let Facts {
         namespace, bucket, ..
     } = facts;
+    if let Some(refusal) = &facts.refusal {
+        let finding = format!("a registry needs JetStream, and the NATS server says: {refusal}");
+        return Err(Problem::fail(finding, RIGHTS_REMEDY));
+    }
     let peers = || [PEER_INSTANCES.to_owned(), namespace.peer_load()];
     let any_inbox = || ["_INBOX.x.y".to_owned()];
     let mut subscribed: Vec<String> = Vec::new();
@@ -170,7 +181,7 @@ fn may(user: Option<&User>, subscribed: &[String], published: &[String]) -> Judg
             "{name} may not {}, as a registry has to",
             missing.join(", nor ")
         ),
-        "allow it in the permissions of that user, and reload the server; or say with --creds who the registry is",
+        RIGHTS_REMEDY,
     ))
 }
 

@@ -191,7 +191,7 @@ fn log(in_flight: &InFlight, what: &str, reason: &Reason) {
         endpoint = in_flight.endpoint.name(),
         correlation_id = in_flight.correlation_id,
         what,
-        %reason,
+        reason = reason.as_str(),
         "done by an administrator"
     );
 }

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use onex_core::{
     bus_index::BusFilter,
     key::Key,
-    node::{NodeEnd, Registration, Tool},
+    node::{Registration, Tool},
     node_index::{Liveness, NodeFilter},
+    node_record::NodeEnded,
     nodes::NodeView,
     record::Json,
     state::State,
@@ -32,8 +33,8 @@ pub(in crate::registry) struct CatalogNode<'a> {
     pub(in crate::registry) registered_at: Timestamp,
     /// When it was registered or last renewed.
     pub(in crate::registry) renewed_at: Timestamp,
-    /// How and when it ended; none while no entry has ended it.
-    pub(in crate::registry) ended: Option<(NodeEnd, Timestamp)>,
+    /// How, when and why it ended; none while no entry has ended it.
+    pub(in crate::registry) ended: Option<&'a NodeEnded>,
     /// What is left of its TTL, in milliseconds.
     pub(in crate::registry) left: u64,
     pub(in crate::registry) health: Option<&'a Json>,
@@ -73,7 +74,7 @@ impl<'a> Catalog<'a> {
             ttl: live.ttl,
             registered_at: live.registered_at,
             renewed_at: view.slot.at,
-            ended: live.ended.as_ref().map(|ended| (ended.how, ended.at)),
+            ended: live.ended.as_ref(),
             left: view.left(self.now),
             health: live.health.as_ref(),
         }

@@ -116,6 +116,7 @@ fn last(cooldown: &Cooldown) -> LastLease {
         name: last.name.clone(),
         holder: last.holder.clone(),
         outcome: Open::Known(cooldown.how),
+        reason: cooldown.reason.clone(),
         ended_at: cooldown.ended_at,
         fencing_token: last.fence,
     }

@@ -173,12 +173,13 @@ pub(in crate::registry) fn item(catalog: Catalog<'_>, node: &CatalogNode<'_>) ->
         liveness: Open::Known(liveness(node)),
         epoch: node.epoch,
         registered_at: node.registered_at,
-        ended_at: node.ended.map(|(_, at)| at),
-        ended: node.ended.map(|(how, _)| match how {
+        ended_at: node.ended.map(|ended| ended.at),
+        ended: node.ended.map(|ended| match ended.how {
             Ended::Deregistered => NodeEnd::Deregistered,
             Ended::Expired => NodeEnd::Expired,
             Ended::Evicted => NodeEnd::Evicted,
         }),
+        reason: node.ended.and_then(|ended| ended.reason.clone()),
         expires_in_ms: if node.is_live() { node.left } else { 0 },
         tools: registration.tools.len(),
         trust_state: Open::Known(trust.state),

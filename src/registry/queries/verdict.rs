@@ -33,10 +33,15 @@ fn told(reply: &ExplainReply, state: PortState, ranges: &[PortRange]) -> String 
             format!("{port} is held by {who}{until}{}", heard(listeners))
         }
         PortState::Resting => {
-            let who = last.map_or_else(String::new, |last| format!(", {},", of_last(last)));
-            format!(
-                "{port} cools down for another {left}: its last holder{who} may still count on it"
-            )
+            let whose = match last {
+                Some(last) if last.outcome.known() == Some(&LeaseEnd::Revoked) => {
+                    let (who, why) = (of_last(last), reason(last));
+                    format!("it was taken away from {who}{why}, who")
+                }
+                Some(last) => format!("its last holder, {},", of_last(last)),
+                None => "its last holder".to_owned(),
+            };
+            format!("{port} cools down for another {left}: {whose} may still count on it")
         }
         PortState::Quarantined => {
             let now = match listeners {
@@ -68,7 +73,8 @@ fn told(reply: &ExplainReply, state: PortState, ranges: &[PortRange]) -> String 
                 None => "; whether another program uses it cannot be seen from here",
             };
             let before = last.map_or_else(String::new, |last| {
-                format!("; it was last held by {}, {}", of_last(last), how(last))
+                let (who, how, why) = (of_last(last), how(last), reason(last));
+                format!("; it was last held by {who}, {how}{why}")
             });
             format!("{port} is free{before}{seen}")
         }
@@ -105,6 +111,12 @@ fn how(last: &LastLease) -> &'static str {
         Some(LeaseEnd::Rebound) => "who gave it up for another one",
         None => "until it ended",
     }
+}
+
+/// Why an administrator took it away, in brackets.
+fn reason(last: &LastLease) -> String {
+    let reason = last.reason.as_ref();
+    reason.map_or_else(String::new, |reason| format!(" ({reason})"))
 }
 
 /// Whether the holder of a port listens there.
@@ -195,6 +207,25 @@ mod tests {
             &json!({"last": last, "expires_in_ms": 61_000}),
             &format!(
                 "Port 20017/tcp on h cools down for another 1m1s: its last holder, requester {ID}, may still count on it."
+            ),
+        );
+        let mut revoked = last.clone();
+        revoked["outcome"] = json!("revoked");
+        revoked["reason"] = json!("its build was killed");
+        check(
+            "resting",
+            &json!({"last": revoked, "expires_in_ms": 61_000}),
+            &format!(
+                "Port 20017/tcp on h cools down for another 1m1s: it was taken away from requester {ID} (its build was \
+                 killed), who may still count on it."
+            ),
+        );
+        check(
+            "free",
+            &json!({"last": revoked}),
+            &format!(
+                "Port 20017/tcp on h is free; it was last held by requester {ID}, until it was taken away (its build was \
+                 killed)."
             ),
         );
         check(

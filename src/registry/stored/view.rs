@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use onex_core::{node, record::LeaseEnd};
 use onex_types::{
     holder::Holder,
-    ids::{Host, Label, LeaseId, Name, NodeId, Port, RequesterId, Token, Transport, Ttl},
+    ids::{Host, Label, LeaseId, Name, NodeId, Port, Reason, RequesterId, Token, Transport, Ttl},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,9 @@ pub struct LeaseView<'a> {
 pub struct EndedView<'a> {
     /// How the last lease of it ended.
     pub status: LeaseEnd,
+    /// Why an administrator took it away; absent where none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a Reason>,
     /// Who held it.
     pub requester_id: RequesterId,
     /// That lease's name; absent where it had none.
@@ -150,6 +153,9 @@ pub struct LiveView<'a> {
     /// How it ended; absent while it has not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<node::NodeEnd>,
+    /// Why an administrator ended it; absent where none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a Reason>,
     /// When it ended; absent while it has not.
     #[serde(
         skip_serializing_if = "Option::is_none",

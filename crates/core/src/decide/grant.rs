@@ -104,7 +104,7 @@ fn expired(state: &State, key: &Key) -> Option<Refusal> {
         (_, Record::Request(remembered)) => (remembered.lease_id, remembered.port),
         _ => return None,
     };
-    Some(over(&slot.record, lease_id, port))
+    Some(over(state, &slot.record, lease_id, port))
 }
 
 /// What this request has led to already.

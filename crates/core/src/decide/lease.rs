@@ -14,6 +14,7 @@ use crate::{
     key::Key,
     lease::{Cooldown, Lease, LeaseEnd},
     mechanism::Mechanism,
+    nodes::OwnerEnd,
     record::Record,
     record_parts::Request,
     slot::{Slot, ended_part},
@@ -57,16 +58,17 @@ pub(super) fn live(
         });
     }
     if !live {
-        return Err(over(&slot.record, lease_id, key.port));
+        return Err(over(txn.state, &slot.record, lease_id, key.port));
     }
     Ok((key.clone(), slot.clone()))
 }
 
 /// That a lease has ended; why, where an administrator took it away.
-pub(super) fn over(record: &Record, lease_id: LeaseId, port: Port) -> Refusal {
-    let reason = record
-        .cooldown()
-        .and_then(|cooldown| cooldown.reason.clone());
+pub(super) fn over(state: &State, record: &Record, lease_id: LeaseId, port: Port) -> Refusal {
+    let reason = match record {
+        Record::Lease(lease) => state.lease_over(lease).and_then(|over| over.reason),
+        record => record.cooldown().and_then(|it| it.reason.clone()),
+    };
     match reason {
         Some(reason) => Refusal::LeaseRevoked {
             lease_id,
@@ -220,7 +222,7 @@ pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, key: &PortKey) {
         return;
     };
     let changes = if let Some(over) = txn.state.lease_over(lease) {
-        end_with_owner(txn, key, slot, over.how, over.ttl)
+        end_with_owner(txn, key, slot, &over)
     } else {
         let due = txn.state.due_at(slot);
         if due.is_none_or(|due| due > txn.now.mono) {
@@ -231,24 +233,24 @@ pub(super) fn expire(txn: &mut Txn<'_>, command: &Command, key: &PortKey) {
     txn.change("port.expire", command, None, changes);
 }
 
-/// The changes that end a lease whose node has ended. If that did not end by itself, its holder may count on the ports for
+/// The changes that end a lease whose node has ended so. If that did not end by itself, its holder may count on the ports for
 /// the node's TTL.
 pub(super) fn end_with_owner(
     txn: &Txn<'_>,
     key: &PortKey,
     slot: &Slot,
-    how: LeaseEnd,
-    ttl: Ttl,
+    over: &OwnerEnd,
 ) -> Vec<Change> {
-    let mechanism = match how {
+    let mechanism = match over.how {
         LeaseEnd::Superseded => Some(Mechanism::SupersededCooldown),
         LeaseEnd::Revoked => Some(Mechanism::RevokedCooldown),
         LeaseEnd::Released | LeaseEnd::Expired | LeaseEnd::InUse | LeaseEnd::Rebound => None,
     };
     let cools_down = mechanism.is_some_and(|mechanism| txn.state.mechanisms.on(mechanism));
     let end = End {
-        cooldown_ms: cools_down.then(|| ttl.millis()),
-        ..End::of(how, txn.now.wall)
+        cooldown_ms: cools_down.then(|| over.ttl.millis()),
+        reason: over.reason.clone(),
+        ..End::of(over.how, txn.now.wall)
     };
     end.changes(key, slot)
 }

@@ -344,7 +344,7 @@ fn end_past(
 fn end_owned(txn: &Txn<'_>, key: &Key, past: &PastIncarnation) -> Vec<Change> {
     match key {
         Key::Port(port) => txn.state.slot(key).map_or_else(Vec::new, |slot| {
-            lease::end_with_owner(txn, port, slot, past.how, past.ttl)
+            lease::end_with_owner(txn, port, slot, &past.into())
         }),
         Key::Bus(id) => {
             let bus = txn.state.bus(id).into_iter();

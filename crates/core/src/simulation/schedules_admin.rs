@@ -296,6 +296,27 @@ fn a_process_that_was_evicted_is_told_why_and_that_it_is_over() {
 }
 
 #[test]
+fn the_holder_of_a_lease_of_an_evicted_node_is_told_why_before_the_lease_has_ended_and_after() {
+    let mut stage = Stage::new(2, Mechanisms::default());
+    stage.epoch(0, register("a", 1, None));
+    let (lease_id, key) = stage.granted(0, wants_for("a", 1, Some(1), None));
+    stage.input(1, [Input::Disconnected]);
+    let evicted = stage.ask(1, evict("a", None));
+    let renewed = stage.ask(1, renew(1, lease_id, None));
+    stage.follow(1);
+    stage.settle();
+    assert!(stage.reply(evicted).unwrap().result.is_ok());
+    let over = Refusal::LeaseRevoked {
+        lease_id,
+        port: key.port,
+        reason: reason(),
+    };
+    assert_eq!(stage.refusal(renewed), Some(&over));
+    assert_eq!(stage.done(0, renew(1, lease_id, None)).result, Err(over));
+    assert_eq!(told(&stage, EventKind::PortRevoked), [true]);
+}
+
+#[test]
 fn a_quarantine_is_lifted_and_a_port_that_somebody_may_count_on_is_not_touched() {
     let (mut stage, lease_id) = held(2, Mechanisms::default(), 8);
     let refused = |why, left_ms| Refusal::NotQuarantined {
