@@ -30,9 +30,12 @@ const SAID = {
   user: process.env.USER || String(process.getuid?.()),
   host: os.hostname(),
   pid: process.pid,
-  command: basename(process.argv[1]),
+  command: basename(process.argv[1] ?? "") || undefined,
 };
-const HOLDER = (process.env.ONEX_NO_HOLDER || "0") === "0" ? SAID : {};
+const SAYS = ["", "0", "false", "no", "off"].includes(
+  (process.env.ONEX_NO_HOLDER ?? "").toLowerCase(),
+);
+const HOLDER = SAYS ? SAID : {};
 const TEXT = { type: "string" };
 const A_WHILE = { type: "integer", format: "uint32", minimum: 0, maximum: 60000, default: 0 };
 const GREET = {

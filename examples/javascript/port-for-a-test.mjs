@@ -14,9 +14,12 @@ const SAID = {
   user: process.env.USER || String(process.getuid?.()),
   host: os.hostname(),
   pid: process.pid,
-  command: basename(process.argv[1]),
+  command: basename(process.argv[1] ?? "") || undefined,
 };
-const HOLDER = (process.env.ONEX_NO_HOLDER || "0") === "0" ? SAID : {};
+const SAYS = ["", "0", "false", "no", "off"].includes(
+  (process.env.ONEX_NO_HOLDER ?? "").toLowerCase(),
+);
+const HOLDER = SAYS ? SAID : {};
 
 /**
  * Calls `test` with a port of the registry's host that nobody else gets. Without a heartbeat it is ours

@@ -18,9 +18,9 @@ HOLDER = {
     "user": os.environ.get("USER") or str(os.getuid()),
     "host": socket.gethostname(),
     "pid": os.getpid(),
-    "command": os.path.basename(sys.argv[0]),
+    "command": os.path.basename(sys.argv[0]) or None,
 }
-if os.environ.get("ONEX_NO_HOLDER", "0") != "0":
+if os.environ.get("ONEX_NO_HOLDER", "").lower() not in ("", "0", "false", "no", "off"):
     HOLDER = {}
 
 

@@ -18,8 +18,7 @@ use crate::{
 use super::{
     clock::Clock,
     connection_events::{Refusals, request_events},
-    fatal::Fatal,
-    grants,
+    grants::{self, Beside},
     peers::{self, Peer},
     probing::ProbeAnswers,
     start_error::StartError,
@@ -111,9 +110,17 @@ impl Agent {
         let on_event = request_events(refusals.clone(), session.clone(), || {});
         let client = self.nats.connect(AGENT, on_event).await?;
         let others = peers::all(&client).await;
-        if let Some(running) = grants::other_name(&self.peer.identity.borrow(), &others) {
-            let own = self.probes.host.to_string();
-            return Err(StartError::OtherName { own, running });
+        let beside = grants::beside(&self.peer.identity.borrow(), &others);
+        let own = || self.probes.host.to_string();
+        match beside {
+            Some(Beside::OtherName(running)) => {
+                return Err(StartError::OtherName {
+                    own: own(),
+                    running,
+                });
+            }
+            Some(Beside::Namesake) => return Err(StartError::Namesake(own())),
+            None => {}
         }
         session.watch_connection(&client).await?;
         self.probes.listen(&client, &session).await?;
@@ -121,7 +128,7 @@ impl Agent {
         round_trip(&client).await;
         if let Some(refusal) = refusals.first() {
             session.abandon();
-            return Err(StartError::Refused(Fatal::Refused(refusal).to_string()));
+            return Err(StartError::RefusedAgent(refusal));
         }
         Ok(session)
     }

@@ -13,7 +13,6 @@ use crate::protocol::{
 };
 
 use super::{
-    host_records::is_of_another,
     micro::{Identity, service_id},
     settings::{parse_ranges, show_ranges},
 };
@@ -104,6 +103,18 @@ fn are_alike(one: &Identity, other: &Identity) -> bool {
     one.name == other.name && said(one, META_NAMESPACE) == said(other, META_NAMESPACE)
 }
 
+/// Whether that is an instance or an agent of that namespace.
+fn is_of(peer: &Identity, namespace: &str) -> bool {
+    [SERVICE, AGENT].contains(&peer.name.as_str()) && said(peer, META_NAMESPACE) == namespace
+}
+
+/// Whether they have one host, and are on several machines.
+fn are_namesakes(one: &Identity, other: &Identity) -> bool {
+    let machines = port_space(one).zip(port_space(other));
+    said(one, META_HOST) == said(other, META_HOST)
+        && machines.is_some_and(|(one, other)| one != other)
+}
+
 /// Whether they are on the same machine, as far as they say so.
 fn share_machine(one: &Identity, other: &Identity) -> bool {
     port_space(one).is_some() && port_space(one) == port_space(other)
@@ -148,49 +159,46 @@ fn conflict<'a>(
     if !overlaps.is_empty() {
         return Some(Conflict::Namespaces(overlaps));
     }
-    let (own, running) = other_host(one, peers)?;
+    let (own, running) = other_host(one, peers.filter(|peer| are_alike(one, peer)))?;
     Some(Conflict::Hosts { own, running })
 }
 
-/// The host of `one`, and another one under which an instance of the same registry grants the ports of its machine.
+/// The host of `one`, and another one that its machine is to one of these, which are of the same registry.
 fn other_host<'a>(
     one: &Identity,
     peers: impl Iterator<Item = &'a Identity>,
 ) -> Option<(String, String)> {
     let own = said(one, META_HOST);
-    let mut others = peers.filter(|peer| are_alike(one, peer) && share_machine(one, peer));
+    let mut others = peers.filter(|peer| share_machine(one, peer));
     let other = others.find(|peer| said(peer, META_HOST) != own)?;
     Some((own.to_owned(), said(other, META_HOST).to_owned()))
 }
 
-/// What is wrong between instances of a namespace and those that run beside them.
+/// What is wrong between instances and agents of a namespace and those that run beside them.
 pub(super) struct Disagreements {
     /// Registries of other namespaces that grant the same ports: a line for each.
     pub(super) overlaps: BTreeSet<String>,
-    /// Hosts under which the ports of one machine are granted twice.
+    /// Hosts that one machine is to them: its ports are granted twice.
     pub(super) two_hosts: Option<(String, String)>,
-    /// A host that instances on several machines have.
+    /// A host that several machines have.
     pub(super) namesake: Option<String>,
 }
 
 impl Disagreements {
-    /// Of these, the instances of that namespace.
+    /// Of these, those of that namespace.
     pub(super) fn among(all: &[Identity], namespace: &Namespace) -> Self {
-        let ours = || all.iter().filter(|peer| host_in(peer, namespace).is_some());
+        let namespace = namespace.name().unwrap_or_default();
+        let ours = || all.iter().filter(|peer| is_of(peer, namespace));
         let overlaps = ours().flat_map(|one| {
             let is_here = |host: &str| host == said(one, META_HOST);
             overlaps(one, is_here, all.iter())
         });
-        let is_namesake = |one: &Identity, other: &Identity| {
-            let machines = port_space(one).zip(port_space(other));
-            said(one, META_HOST) == said(other, META_HOST)
-                && machines.is_some_and(|(one, other)| one != other)
-        };
+        let has_namesake = |one: &&Identity| ours().any(|other| are_namesakes(one, other));
         Self {
             overlaps: overlaps.collect(),
-            two_hosts: ours().filter_map(|one| other_host(one, all.iter())).min(),
+            two_hosts: ours().filter_map(|one| other_host(one, ours())).min(),
             namesake: ours()
-                .find(|one| ours().any(|other| is_namesake(one, other)))
+                .find(has_namesake)
                 .map(|one| said(one, META_HOST).to_owned()),
         }
     }
@@ -222,15 +230,22 @@ pub(super) fn agent(namespace: &Namespace, machine: &Machine, id: Uuid) -> Ident
     identity(AGENT, namespace, machine, id)
 }
 
-/// The other host under which an instance of its registry, or an agent, runs on the machine of that agent.
-pub(super) fn other_name(agent: &Identity, peers: &[Identity]) -> Option<String> {
-    let own = said(agent, META_HOST);
-    let mut peers = peers.iter().filter(|peer| {
-        said(peer, META_NAMESPACE) == said(agent, META_NAMESPACE)
-            && share_machine(agent, peer)
-            && said(peer, META_HOST) != own
-    });
-    peers.next().map(|peer| said(peer, META_HOST).to_owned())
+/// Who of the instances and agents of its registry an agent cannot run beside.
+pub(super) fn beside(agent: &Identity, peers: &[Identity]) -> Option<Beside> {
+    let namespace = said(agent, META_NAMESPACE);
+    let ours = || peers.iter().filter(|peer| is_of(peer, namespace));
+    let other_name = other_host(agent, ours()).map(|(_, running)| Beside::OtherName(running));
+    let is_namesake = |peer| are_namesakes(agent, peer);
+    other_name.or_else(|| ours().any(is_namesake).then_some(Beside::Namesake))
+}
+
+/// What keeps an agent from trying ports.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Its machine is that host to another one.
+    OtherName(String),
+    /// Another machine has its host: of the two one would be asked, whichever that is.
+    Namesake,
 }
 
 impl Own {
@@ -278,24 +293,20 @@ impl Own {
     pub(super) fn probers(&self, peers: &[Identity]) -> BTreeSet<Host> {
         let own = self.identity();
         let namespace = said(&own, META_NAMESPACE);
+        // Only an instance says by its port space that it is on the network of its host: a kernel need not tell it.
         let peers = peers.iter().filter(|peer| {
-            [SERVICE, AGENT].contains(&peer.name.as_str())
-                && said(peer, META_NAMESPACE) == namespace
-                && peer.metadata.contains_key(META_PORT_SPACE)
+            is_of(peer, namespace) && (peer.name == AGENT || port_space(peer).is_some())
         });
         let hosts = peers.filter_map(|peer| said(peer, META_HOST).parse().ok());
         hosts.collect()
     }
 
-    /// Whether an instance on another machine has the host of this one. Of those that start at once neither has heard of
-    /// the other by then; so it is looked for whenever instances answer.
+    /// Whether an instance or an agent on another machine has the host of this one. Of those that start at once neither has
+    /// heard of the other by then; so it is looked for whenever instances answer.
     pub(super) fn has_namesake(&self, peers: &[Identity]) -> bool {
-        let is_other = |peer: &Identity| {
-            said(peer, META_HOST) == self.machine.host().as_str()
-                && is_of_another(peer.metadata.get(META_PORT_SPACE), &self.machine)
-        };
-        let mut peers = peers.iter();
-        peers.any(|peer| self.is_alike(peer) && is_other(peer))
+        let own = self.identity();
+        let mut ours = peers.iter();
+        ours.any(|peer| is_of(peer, said(&own, META_NAMESPACE)) && are_namesakes(&own, peer))
     }
 
     /// Who of these grants ports that this instance would grant too.

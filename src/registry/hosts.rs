@@ -99,7 +99,7 @@ pub(super) fn ambiguous(host: &Host, hosts: &BTreeSet<Host>) -> Error {
 /// What is said of the first lease on a host that nobody has named before, by an instance on `own`.
 pub(super) fn unknown_host(host: &Host, own: &Host) -> Warning {
     let message = format!(
-        "host {host:?} is new: no registry runs there, and no node and no lease has named it before. It has \
+        "host {host:?} is new: no registry and no agent runs there, and no node and no lease has named it before. It has \
          ports of its own from now on. If it is another name of a machine that is known, release this lease \
          and use the known name: pool.list shows all hosts, and this registry's is {:?}",
         own.as_str(),

@@ -3,7 +3,7 @@
 use onex_core::{command::Refusal, settings::SettingDiffers};
 use onex_nats::serving::MESSAGE_BYTES_MIN;
 
-use crate::connect;
+use crate::{connect, protocol::names::PEER_INSTANCES};
 
 use super::{driver::LoadError, grants::Conflict};
 
@@ -22,6 +22,12 @@ pub enum StartError {
     /// The server does not let it subscribe.
     #[error("the NATS server does not allow what a registry needs: {0}")]
     Refused(String),
+    /// The server does not let an agent do what it does.
+    #[error(
+        "the NATS server does not allow what an agent needs: {0}. It subscribes to {PEER_INSTANCES}, to its host's probes and \
+         to inboxes, and publishes on {PEER_INSTANCES} and on inboxes"
+    )]
+    RefusedAgent(String),
     /// The server of the requests takes short messages only.
     #[error(
         "the NATS server takes messages of {0} bytes; a registry needs more than {MESSAGE_BYTES_MIN}: raise its max_payload"
@@ -46,6 +52,12 @@ pub enum StartError {
         /// The other one.
         running: String,
     },
+    /// Another machine has the host of an agent, and of the two whichever is asked would answer.
+    #[error(
+        "another machine is host {0} to a registry or agent that runs there: start the agent with --host NAME, the one by which \
+         ports of this machine are leased"
+    )]
+    Namesake(String),
     /// The engine ended.
     #[error("the engine ended while starting: {0}")]
     Ended(String),

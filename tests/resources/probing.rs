@@ -3,10 +3,14 @@
 use std::net::{TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Caller, Nats, Registry, UNTRIED, until};
-use onex_registry::protocol::error::ErrorCode;
+use async_nats::Subscriber;
+use futures::StreamExt as _;
+use onex_registry::protocol::{error::ErrorCode, names::PEER_INSTANCES};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
+
+use crate::harness::{Caller, Nats, Registry, UNTRIED, round_trip, until};
 
 /// Longer than an instance waits for what is found elsewhere, and shorter than anything else that could be waited for.
 const SOON: Duration = Duration::from_millis(1_500);
@@ -164,4 +168,212 @@ async fn an_agent_outlives_its_server_and_refuses_another_name_of_a_machine() {
     let (status, said) = Registry::spawn_agent(&nats, &["--host", "elsewhere"]).ended();
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("--host there"), "{said}");
+}
+
+/// So many looks one after another take longer than an instance waits.
+const LOOKS: usize = 1_000;
+
+/// Passes for an agent of host `there`, as whoever may listen and publish there can.
+struct Pretender(JoinHandle<()>);
+
+impl Pretender {
+    /// It says that of itself besides, and gives that answer to each question of ports, after `pause`.
+    async fn answering(
+        nats: &Nats,
+        said: Value,
+        pause: Duration,
+        answer: impl Fn(Value) -> Vec<u8> + Send + 'static,
+    ) -> Self {
+        let client = Caller::connect(&nats.url()).await.client;
+        let mut metadata = json!({"namespace": "", "host": "there"});
+        let members = metadata.as_object_mut().unwrap();
+        members.extend(said.as_object().unwrap().clone());
+        let identity =
+            json!({"name": "onex-agent", "id": "x", "version": "1.0.0", "metadata": metadata});
+        let mut who = client.subscribe(PEER_INSTANCES).await.unwrap();
+        let mut asked: Subscriber = client.subscribe(PROBES_THERE).await.unwrap();
+        round_trip(&client).await;
+        Self(tokio::spawn(async move {
+            loop {
+                let (to, body) = tokio::select! {
+                    Some(message) = who.next() => (message.reply, identity.to_string().into_bytes()),
+                    Some(message) = asked.next() => {
+                        let question = serde_json::from_slice(&message.payload).unwrap();
+                        tokio::time::sleep(pause).await;
+                        (message.reply, answer(question))
+                    }
+                };
+                client.publish(to.unwrap(), body.into()).await.unwrap();
+            }
+        }))
+    }
+}
+
+impl Drop for Pretender {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Where others ask for the ports of host `there`.
+const PROBES_THERE: &str = "onex.registry.v1.internal.probe.there";
+
+/// As an agent answers that can bind everything, and sees that many sockets.
+fn as_asked(question: &Value, listeners: usize) -> Value {
+    if let Some(ports) = question["try"].as_array() {
+        let results: Vec<&str> = ports.iter().map(|_| "bindable").collect();
+        return json!({"results": results});
+    }
+    let listener = json!({"address": "127.0.0.1", "pid": 77, "command": "python3"});
+    json!({"listeners": vec![listener; listeners], "used": [], "ephemeral": null})
+}
+
+/// As one that cannot read its kernel's tables, in a container for instance.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_asked_that_cannot_tell_which_kernel_it_runs_on() {
+    let nats = Nats::start();
+    let registry = instance(&nats, "19270-19279");
+    let caller = Caller::of(&registry).await;
+    let answer = |question| as_asked(&question, 1).to_string().into_bytes();
+    let _agent = Pretender::answering(&nats, json!({}), Duration::ZERO, answer).await;
+    // Nobody warns of a host that an agent has named: at the first lease there others have been asked who they are.
+    let port = json!({"port": 19_270, "host": "there"});
+    until("the host to be looked at", async || {
+        let seen = caller.see("port.explain", port.clone()).await;
+        seen["in_use"].is_array().then_some(())
+    })
+    .await;
+    let first = lease_there(&caller, json!({})).await;
+    assert_eq!(first["availability"], "verified");
+    assert_eq!(first.get("warnings"), None, "{first}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_answer_or_comes_late_leaves_a_port_unverified() {
+    type Answer = fn(Value) -> Vec<u8>;
+    let nats = Nats::start();
+    let registry = instance(&nats, "19270-19279");
+    let caller = Caller::of(&registry).await;
+    let good: Answer = |question| as_asked(&question, 16).to_string().into_bytes();
+    let late = Duration::from_millis(400);
+    let wrong: [(&str, Duration, Answer); 5] = [
+        ("late", late, good),
+        ("no JSON", Duration::ZERO, |_| b"\xff{".to_vec()),
+        ("nothing", Duration::ZERO, |_| Vec::new()),
+        ("too few and too many", Duration::ZERO, |question| {
+            let results = ["bindable", "bindable"];
+            match question["try"].as_array() {
+                Some(_) => json!({"results": results}).to_string().into_bytes(),
+                None => as_asked(&question, 17).to_string().into_bytes(),
+            }
+        }),
+        ("too many ports in use", Duration::ZERO, |question| {
+            let mut answer = as_asked(&question, 1);
+            answer["used"] = json!((1..=8_193).collect::<Vec<u16>>());
+            match question["try"].as_array() {
+                Some(_) => json!({"results": ["free"]}).to_string().into_bytes(),
+                None => answer.to_string().into_bytes(),
+            }
+        }),
+    ];
+    let asked = json!({"port": 19_270, "host": "there"});
+    for (what, pause, answer) in wrong {
+        let right = Pretender::answering(&nats, json!({}), Duration::ZERO, good).await;
+        until_tried(&caller).await;
+        let seen = caller.see("port.explain", asked.clone()).await;
+        assert_eq!(seen["in_use"].as_array().unwrap().len(), 16, "{seen}");
+        drop(right);
+        let _wrong = Pretender::answering(&nats, json!({}), pause, answer).await;
+        let since = Instant::now();
+        let lease = lease_there(&caller, json!({})).await;
+        assert_eq!(lease["availability"], "unverified", "{what}: {lease}");
+        let seen = caller.see("port.explain", asked.clone()).await;
+        assert_eq!(seen["in_use"], json!(null), "{what}");
+        assert!(since.elapsed() < SOON, "{what}: {:?}", since.elapsed());
+    }
+}
+
+/// Of two machines with one name either would be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_is_refused_where_another_machine_has_its_host() {
+    let nats = Nats::start();
+    let other = json!({"port_space": "another"});
+    let answer = |_| Vec::new();
+    let other = Pretender::answering(&nats, other, Duration::ZERO, answer).await;
+    let (status, said) = Registry::spawn_agent(&nats, &["--host", "there"]).ended();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("another machine is host there"), "{said}");
+    // An instance starts, and says so.
+    let registry = Registry::on(&nats, &["--host", "there", "--ports", "19280-19289"]);
+    registry.line("two machines call themselves there");
+    drop(other);
+    let _agent = Registry::agent(&nats, "there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grants_do_not_wait_for_those_who_look_at_ports() {
+    let nats = Nats::start();
+    let registry = instance(&nats, "19290-19299");
+    let caller = Caller::of(&registry).await;
+    let _agent = Registry::agent(&nats, "there");
+    until_tried(&caller).await;
+    // Who uses a port takes a look at all processes.
+    let used = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = used.local_addr().unwrap().port();
+    let look = json!({"look": {"transport": "tcp", "port": port}}).to_string();
+    let mut seen = caller.client.subscribe("_INBOX.seen").await.unwrap();
+    for _ in 0..LOOKS {
+        let publish =
+            caller
+                .client
+                .publish_with_reply(PROBES_THERE, "_INBOX.seen", look.clone().into());
+        publish.await.unwrap();
+    }
+    let lease = lease_there(&caller, json!({})).await;
+    assert_eq!(lease["availability"], "verified", "{lease}");
+    let seen = seen.next().await.unwrap();
+    let seen: Value = serde_json::from_slice(&seen.payload).unwrap();
+    assert_eq!(seen["listeners"][0]["pid"], std::process::id(), "{seen}");
+}
+
+/// Whoever may publish where an agent is asked can send anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_answers_questions_only_and_only_to_inboxes() {
+    let nats = Nats::start();
+    let args = ["--host", "there", "--inbox-prefix", "_MINE"];
+    let agent = Registry::spawn_agent(&nats, &args);
+    agent.line("ready: trying ports");
+    let client = Caller::connect(&nats.url()).await.client;
+    let used = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = json!({"transport": "tcp", "port": used.local_addr().unwrap().port()});
+    let asked = |times: usize| json!({"try": vec![port.clone(); times]}).to_string();
+    let mut answers = client.subscribe("_INBOX.asked").await.unwrap();
+    let mut own = client.subscribe("_MINE.asked").await.unwrap();
+    let mut elsewhere = client.subscribe("elsewhere.asked").await.unwrap();
+    for (question, to) in [
+        ("{".to_owned(), "_INBOX.asked"),
+        (String::new(), "_INBOX.asked"),
+        (json!({"bind": [port]}).to_string(), "_INBOX.asked"),
+        (
+            json!({"try": [{"transport": "tcp", "port": 0}]}).to_string(),
+            "_INBOX.asked",
+        ),
+        // A lease of the most ports has as many, in both port spaces.
+        (asked(129), "_INBOX.asked"),
+        (asked(1), "elsewhere.asked"),
+        (asked(2), "_MINE.asked"),
+        (asked(128), "_INBOX.asked"),
+    ] {
+        let question = client.publish_with_reply(PROBES_THERE, to, question.into());
+        question.await.unwrap();
+    }
+    let results = |body: &[u8]| -> Vec<String> {
+        let mut reply: Value = serde_json::from_slice(body).unwrap();
+        serde_json::from_value(reply["results"].take()).unwrap()
+    };
+    let answer = answers.next().await.unwrap();
+    assert_eq!(results(&answer.payload), vec!["in_use"; 128]);
+    assert_eq!(results(&own.next().await.unwrap().payload), ["in_use"; 2]);
+    let none = tokio::time::timeout(Duration::ZERO, elsewhere.next()).await;
+    assert!(none.is_err(), "{none:?}");
 }

@@ -5,8 +5,10 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Instant,
 };
 
+use crate::harness::PATIENCE;
 use crate::monitored::Monitored;
 use onex_registry::connect::Options;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -378,25 +380,69 @@ fn documented_users() -> String {
         .skip_while(|line| !line.starts_with("    users:"));
     let block: Vec<&str> = lines.take_while(|line| line.starts_with("    ")).collect();
     let users = block.join("\n");
-    ["REGISTRY", "OPERATOR", "BUILD"]
+    ["REGISTRY", "OPERATOR", "BUILD", "AGENT"]
         .iter()
         .fold(users, |users, name| {
             users.replace(&format!("${name}_PASSWORD"), "s3cret")
         })
 }
 
-#[test]
-fn permissions_of_the_server_say_who_may_set_pools_and_administer() {
-    let folder = tempfile::tempdir().unwrap();
+/// A server that has them.
+fn server_of_documented_users(folder: &Path) -> Monitored {
     let config = format!(
         "listen: \"127.0.0.1:-1\"\nhttp: \"127.0.0.1:-1\"\njetstream {{ store_dir: \"{}\" }}\n\
          authorization {{\n{}\n}}\n",
-        folder.path().join("store").display(),
+        folder.join("store").display(),
         documented_users(),
     );
-    let server = Monitored::start(&config, folder.path());
+    Monitored::start(&config, folder)
+}
+
+/// Its URL for that user.
+fn url_of(server: &Monitored, user: &str) -> String {
     let address = server.nats.trim_start_matches("nats://");
-    let of = |user: &str| format!("nats://{user}:s3cret@{address}");
+    format!("nats://{user}:s3cret@{address}")
+}
+
+#[test]
+fn an_agent_needs_no_more_than_the_permissions_that_are_documented() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server_of_documented_users(folder.path());
+    let registry = url_of(&server, "registry");
+    let _serve = Serve::start(&["--nats", &registry, "--host", "here", "--no-probe"]);
+    let onex = |user: &str, words: &[&str]| {
+        let url = url_of(&server, user);
+        let mut command = Command::new(ONEX);
+        let words = [words, &["--host", "there", "--nats", &url]].concat();
+        command.args(words).env("HOME", folder.path());
+        command
+    };
+    let refused = onex("build", &["agent"]).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    let told = said.matches("does not allow what an agent needs").count();
+    assert_eq!(told, 1, "{said}");
+    assert!(said.contains("onex.registry.v1.peer.instances"), "{said}");
+
+    let mut agent = onex("agent", &["agent"]).spawn().unwrap();
+    let since = Instant::now();
+    loop {
+        let leased = onex("build", &["port", "lease", "-o", "json"]).output();
+        let lease: Value = serde_json::from_slice(&leased.unwrap().stdout).unwrap();
+        if lease["availability"] == "verified" {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{lease}");
+    }
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+}
+
+#[test]
+fn permissions_of_the_server_say_who_may_set_pools_and_administer() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server_of_documented_users(folder.path());
+    let of = |user: &str| url_of(&server, user);
     let registry = of("registry");
     let _serve = Serve::start(&["--nats", &registry, "--host", "here", "--no-probe"]);
     let onex = |user: &str, line: &str| {

@@ -583,7 +583,7 @@ async fn instances_that_do_not_fit_together() {
         own["revision"].as_u64() > Some(0) && own["now"].is_string(),
         "{own}"
     );
-    let broken: [(&str, &str, &[&str], &str, Change); 5] = [
+    let broken: [(&str, &str, &[&str], &str, Change); 7] = [
         (
             "instances.version",
             "warn",
@@ -607,6 +607,26 @@ async fn instances_that_do_not_fit_together() {
             &["several machines are all on host here"],
             "a --host of its own",
             |it| it["metadata"]["port_space"] = json!("another"),
+        ),
+        (
+            "instances.host",
+            "fail",
+            &["agents on one machine", "as host here and as host other"],
+            "the same --host",
+            |it| {
+                it["name"] = json!("onex-agent");
+                it["metadata"]["host"] = json!("other");
+            },
+        ),
+        (
+            "instances.namesake",
+            "fail",
+            &["agents on several machines are all on host here"],
+            "a --host of its own",
+            |it| {
+                it["name"] = json!("onex-agent");
+                it["metadata"]["port_space"] = json!("another");
+            },
         ),
         (
             "instances.ports",

@@ -1,6 +1,8 @@
 //! Who holds a port, and why, for someone at a terminal.
 
-use crate::harness::{PATIENCE, Registry, User};
+use std::net::UdpSocket;
+
+use crate::harness::{PATIENCE, Registry, User, free_port};
 
 /// What is said of a process: the name of its program is that of this test's file.
 fn own_name() -> String {
@@ -91,6 +93,26 @@ fn a_refusal_names_the_holder_and_what_comes_free() {
     assert!(told.contains(said), "{told}");
     let error = other.run("port lease --port 20001 -o json").json_error(1);
     assert_eq!(error["details"]["holder"], lease["holder"]);
+}
+
+#[test]
+fn a_refusal_for_another_program_says_how_to_find_that() {
+    let port = free_port();
+    let ports = format!("{port}-{}", port + 1);
+    let registry = Registry::start(&["--host", "here", "--ports", &ports]);
+    let user = User::of(&registry).with("COLUMNS", "200");
+    let _other = UdpSocket::bind(("127.0.0.1", port)).unwrap();
+    let lease = format!("port lease --port {port} --host here --transport udp");
+    // In use, and a moment later quarantined.
+    for _ in 0..2 {
+        let told = user.run(&lease).exits(1).stderr;
+        let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (_, typed) = told.split_once("`onex ").unwrap();
+        let (typed, rest) = typed.split_once('`').unwrap();
+        assert!(rest.starts_with(" says which program that is"), "{told}");
+        let program = user.run(typed).exits(0).stdout;
+        assert!(program.contains(&own_name()), "{typed}: {program}");
+    }
 }
 
 #[test]

@@ -772,6 +772,56 @@ async fn a_port_for_a_test_is_given_back() {
     }
 }
 
+/// Words for no leave it on, as in every program of ours; and a script that comes over stdin has no name.
+#[tokio::test(flavor = "multi_thread")]
+async fn examples_say_who_holds_a_port_unless_that_is_turned_off() {
+    let bus = Bus::start().await;
+    for (language, script) in [
+        (Language::Python, "port_for_a_test.py"),
+        (Language::JavaScript, "port-for-a-test.mjs"),
+    ] {
+        for (off, from_stdin, says) in [
+            ("", false, true),
+            ("No", false, true),
+            ("off", true, true),
+            ("1", false, false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut command = language.command(folder.path(), script);
+            if from_stdin {
+                let file = command.get_args().next().unwrap().to_owned();
+                let variables: Vec<_> = command
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+                    .collect();
+                let program = command.get_program().to_owned();
+                command = Command::new(program);
+                command.envs(variables).current_dir(folder.path());
+                if matches!(language, Language::JavaScript) {
+                    command.arg("--input-type=module");
+                }
+                command.stdin(std::fs::File::open(file).unwrap());
+            }
+            command
+                .env("NATS_URL", bus.nats.url())
+                .env("ONEX_NO_HOLDER", off);
+            let output = command.output().unwrap();
+            let wrong = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{language:?} {off:?}: {wrong}");
+            let said = String::from_utf8_lossy(&output.stdout);
+            let port = said.trim().strip_prefix("the test runs on port ").unwrap();
+            let port: u16 = port.parse().unwrap();
+            let explained = bus.caller.see("port.explain", json!({"port": port})).await;
+            let holder = &explained["last"]["holder"];
+            assert_eq!(
+                holder["pid"].is_u64(),
+                says,
+                "{language:?} {off:?}: {explained:#}"
+            );
+        }
+    }
+}
+
 /// What the guide shows is what the examples do, line by line.
 #[test]
 fn the_guide_shows_the_examples() {

@@ -1103,6 +1103,74 @@ async fn a_command_that_was_told_to_end_is_not_restarted() {
     none_leased(&caller).await;
 }
 
+/// A server reads its settings anew then, and is checked on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_another_process_sends_hup_is_checked_as_before() {
+    let registry = Registry::start(&["--no-probe"]);
+    let caller = Caller::of(&registry).await;
+    let folder = tempfile::tempdir().unwrap();
+    let serves = folder.path().join("serves");
+    std::fs::write(&serves, "").unwrap();
+    let check = format!("test -e {}", serves.display());
+    let script = "trap 'echo reloads' HUP; echo $PORT; while :; do sleep 0.05; done";
+    let flags = "--port web --check-interval 100ms";
+    let mut run = Run::checked(&registry, flags, &check, script);
+    let first: u16 = run.line().parse().unwrap();
+    run.signal(Signal::HUP);
+    assert_eq!(run.line(), "reloads");
+    std::fs::remove_file(&serves).unwrap();
+    until("another port", async || {
+        let held = leases(&caller).await;
+        (held[0]["port"] != first).then_some(())
+    })
+    .await;
+    std::fs::write(&serves, "").unwrap();
+    assert_ne!(run.line(), first.to_string());
+    run.signal(Signal::TERM);
+    run.exits(128 + 15);
+
+    // One that ends by it does not begin again, whatever CHECK has said before.
+    let script = "echo ready; while :; do sleep 0.05; done";
+    let mut run = Run::checked(&registry, flags, "false", script);
+    assert_eq!(run.line(), "ready");
+    run.signal(Signal::HUP);
+    let said = run.exits(128 + 1);
+    assert!(!said.contains("CHECK"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_cannot_be_run_ends_the_run() {
+    let registry = Registry::start(&["--no-probe"]);
+    let flags = "--port web --check-interval 100ms";
+    let mut run = Run::checked(&registry, flags, "./no-such-check", READY_AND_WAITING);
+    assert_eq!(run.line(), "ready");
+    assert_eq!(run.line(), "", "it is not started again");
+    let said = run.exits(125);
+    assert!(said.contains("it exited with 127"), "{said}");
+    assert!(!said.contains("cannot be used"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_check_leaves_running_ends_with_it() {
+    let registry = Registry::start(&["--no-probe"]);
+    let folder = tempfile::tempdir().unwrap();
+    let left = folder.path().join("left");
+    let check = format!("sleep 60 & echo $! >>{}", left.display());
+    let flags = "--port web --check-interval 100ms";
+    let mut run = Run::checked(&registry, flags, &check, "echo ready; exec sleep 60");
+    assert_eq!(run.line(), "ready");
+    until("some checks", async || {
+        let left = std::fs::read_to_string(&left).ok()?;
+        let left: Vec<i32> = left.lines().map(|line| line.parse().unwrap()).collect();
+        let (_, before) = left.split_last()?;
+        (before.len() > 3 && !before.iter().any(|pid| lives(*pid))).then_some(())
+    })
+    .await;
+    run.signal(Signal::TERM);
+    let said = run.exits(128 + 15);
+    assert!(!said.contains("left"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_for_which_no_other_port_can_be_had_is_not_started_again() {
     let full = Registry::start(&["--no-probe", "--ports", "21000-21000"]);

@@ -212,4 +212,30 @@ mod tests {
             assert!(used_ports(transport).unwrap().contains(&port));
         }
     }
+
+    /// A port of which many addresses are used, by a process and one that it has started.
+    #[test]
+    fn of_many_sockets_the_first_are_named_and_of_several_processes_the_lowest() {
+        use std::process::{Command, Stdio};
+
+        let first = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = first.local_addr().unwrap().port();
+        let others = (2..=30)
+            .filter_map(|last| TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), port)).ok());
+        let others: Vec<TcpListener> = others.collect();
+        assert!(others.len() > LISTENERS_MAX);
+        let inherited = std::os::fd::OwnedFd::from(first.try_clone().unwrap());
+        let mut heir = Command::new("sleep")
+            .arg("60")
+            .stdin(Stdio::from(inherited))
+            .spawn()
+            .unwrap();
+        let found = listeners(Transport::Tcp, Port::new(port).unwrap()).unwrap();
+        heir.kill().unwrap();
+        heir.wait().unwrap();
+        assert_eq!(found.len(), LISTENERS_MAX);
+        assert!(found.is_sorted_by_key(|listener| listener.address));
+        let lowest = std::process::id().min(heir.id());
+        assert_eq!(found[0].pid, NonZeroU32::new(lowest));
+    }
 }

@@ -1,7 +1,7 @@
 //! What instances ask whoever runs on another host: whether its ports can be bound, and who listens there. Within the
 //! registry only.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use onex_types::{
     ids::{Port, Transport},
@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 /// Ports that are asked for at once, at most: those of the largest lease, in both port spaces.
 pub const PROBE_PORTS_MAX: usize = 2 * onex_types::bounds::LEASE_PORTS_MAX as usize;
+
+/// How long an answer may take: who asked for the port waits for it.
+pub const ANSWER_WAIT_MAX: Duration = Duration::from_millis(250);
 
 /// One port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     Run, Setup, Stopped,
-    check::{Check, Checks, REBINDS_MAX},
+    check::{Check, Checks, Fault, REBINDS_MAX},
     command::{Descendant, Ended, Event, Running},
     exit, holding,
     signals::Signals,
@@ -25,8 +25,8 @@ use super::{
 enum Course {
     /// It is over, with that exit code.
     Exits(u8),
-    /// It cannot use its port, for this reason.
-    Unusable(String),
+    /// It cannot use its port, or nobody can say whether it does.
+    Unusable(Fault),
 }
 
 impl Run {
@@ -45,7 +45,13 @@ impl Run {
             let course = self.once(held, &variables, check, signals, session);
             let why = match course.await? {
                 Course::Exits(code) => return Ok(code),
-                Course::Unusable(why) => why,
+                Course::Unusable(Fault::Port(why)) => why,
+                Course::Unusable(Fault::Check(why)) => {
+                    let failure = Failure::new(Exit::Failed, "CHECK", why);
+                    return Err(Stopped::Unusable(failure.hint(
+                        "CHECK is a command for `sh -c`: try it by hand while the command runs",
+                    )));
+                }
             };
             let Some(check) = check else {
                 return Ok(exit::OWN_FAILURE);
@@ -79,6 +85,8 @@ impl Run {
         loop {
             let due = checks.as_ref().map(Checks::due);
             let checked = tokio::select! {
+                // A command that has ended is not ended for its check.
+                biased;
                 event = running.event() => match (event, &mut checks) {
                     (Event::Ended(code), _) => {
                         let left = all_ended(&running.end(last_moment()).await)?;
@@ -88,7 +96,7 @@ impl Run {
                             return Ok(Course::Exits(code));
                         };
                         output.note(&format!("onex: {}: {why}", self.checked(check, held)));
-                        return Ok(Course::Unusable(why));
+                        return Ok(Course::Unusable(Fault::Port(why)));
                     }
                     (Event::Checked(code), Some(checks)) => checks.checked(code),
                     (Event::Checked(_), None) => ControlFlow::Continue(()),
@@ -97,8 +105,10 @@ impl Run {
                     if !came.to_both {
                         running.signal(came.signal);
                     }
-                    // What it does from now on says nothing of its port.
-                    if came.asks_to_end() {
+                    if came.is_sent_hangup() {
+                        checks = checks.map(Checks::told);
+                    } else if came.asks_to_end() {
+                        // What it does from now on says nothing of its port.
                         checks = None;
                         running.stop_check();
                     }
@@ -115,11 +125,12 @@ impl Run {
                 },
                 never = &mut outages => match never {},
             };
-            if let (ControlFlow::Break(why), Some(check)) = (checked, check) {
+            if let (ControlFlow::Break(fault), Some(check)) = (checked, check) {
                 let port = self.checked(check, held);
+                let (Fault::Port(why) | Fault::Check(why)) = &fault;
                 output.note(&format!("onex: {port}: {why}; ending the command"));
                 all_ended(&running.end(last_moment()).await)?;
-                return Ok(Course::Unusable(why));
+                return Ok(Course::Unusable(fault));
             }
         }
     }

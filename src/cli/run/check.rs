@@ -100,7 +100,7 @@ impl<'a> Checks<'a> {
         &mut self,
         running: &mut Running,
         variables: &[(String, String)],
-    ) -> ControlFlow<String> {
+    ) -> ControlFlow<Fault> {
         self.due = Instant::now() + self.interval;
         if running.stop_check() {
             let why = format!("it did not end within {}", span(self.interval));
@@ -113,14 +113,29 @@ impl<'a> Checks<'a> {
     }
 
     /// It has ended with that exit code.
-    pub(super) fn checked(&mut self, code: u8) -> ControlFlow<String> {
+    pub(super) fn checked(&mut self, code: u8) -> ControlFlow<Fault> {
         self.tally.checked(code)
+    }
+
+    /// The command may have been told to end, or to read its settings anew: if it ends now, its port is not the reason.
+    pub(super) fn told(mut self) -> Self {
+        self.tally.passed = true;
+        self
     }
 
     /// Why the port of a command that has ended with that exit code cannot be used, where that is the reason.
     pub(super) fn ended(&self, code: u8) -> Option<String> {
         self.tally.ended(code)
     }
+}
+
+/// What a check that has failed too often says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The port cannot be used, for this reason.
+    Port(String),
+    /// The check itself cannot be run, for this reason: on another port it could not either.
+    Check(String),
 }
 
 /// What came of the checks so far.
@@ -131,9 +146,15 @@ struct Tally {
 }
 
 impl Tally {
-    fn checked(&mut self, code: u8) -> ControlFlow<String> {
+    fn checked(&mut self, code: u8) -> ControlFlow<Fault> {
         if code != 0 {
-            return self.failed(&format!("it exited with {code}"));
+            let failed = self.failed(&format!("it exited with {code}"));
+            return match failed {
+                ControlFlow::Break(Fault::Port(why)) if is_not_run(code) => {
+                    ControlFlow::Break(Fault::Check(why))
+                }
+                failed => failed,
+            };
         }
         *self = Self {
             passed: true,
@@ -143,23 +164,28 @@ impl Tally {
     }
 
     /// One more failed; what follows from that.
-    fn failed(&mut self, why: &str) -> ControlFlow<String> {
+    fn failed(&mut self, why: &str) -> ControlFlow<Fault> {
         self.failed_in_a_row += 1;
         if self.failed_in_a_row < FAILED_MAX {
             return ControlFlow::Continue(());
         }
-        ControlFlow::Break(format!(
+        ControlFlow::Break(Fault::Port(format!(
             "CHECK has failed {FAILED_MAX} times in a row: {why}"
-        ))
+        )))
     }
 
     /// A program that cannot bind its port fails before it has ever served; one that cannot be run would not with another
     /// port either.
     fn ended(&self, code: u8) -> Option<String> {
-        let is_of_the_port = !matches!(code, 0 | exit::NOT_FOUND | exit::NOT_RUNNABLE);
+        let is_of_the_port = code != 0 && !is_not_run(code);
         let why = || format!("the command exited with {code} before CHECK had passed");
         (is_of_the_port && !self.passed).then(why)
     }
+}
+
+/// Whether that exit code says that there is no such program, or that it cannot be run.
+fn is_not_run(code: u8) -> bool {
+    matches!(code, exit::NOT_FOUND | exit::NOT_RUNNABLE)
 }
 
 #[cfg(test)]
@@ -232,7 +258,12 @@ mod tests {
         }
         let why = tally.failed("it did not end");
         let told = "CHECK has failed 3 times in a row: it did not end";
-        assert_eq!(why, ControlFlow::Break(told.to_owned()));
+        assert_eq!(why, ControlFlow::Break(Fault::Port(told.to_owned())));
+        for code in [126, 127] {
+            let why = tally.checked(code);
+            let is_of_the_check = matches!(&why, ControlFlow::Break(Fault::Check(_)));
+            assert!(is_of_the_check, "{why:?}");
+        }
     }
 
     #[test]

@@ -217,6 +217,9 @@ impl Running {
                 if pid == self.main {
                     self.ended = Some(status);
                 } else if Some(pid) == self.check {
+                    // What it has left running ends with it. Numbers are given out in turn: that of the group is not yet
+                    // another's.
+                    let _ = kill_process_group(pid, Signal::KILL);
                     self.check = None;
                     self.checked = Some(status);
                 }

@@ -28,6 +28,12 @@ pub(super) struct Came {
 }
 
 impl Came {
+    /// Whether another process sent HUP. Many programs read their settings anew then, and go on; when a terminal is gone, the
+    /// kernel sends it.
+    pub(super) fn is_sent_hangup(self) -> bool {
+        self.signal == Signal::HUP && !self.to_both
+    }
+
     /// Whether it asks a program to end, as most take it.
     pub(super) fn asks_to_end(self) -> bool {
         matches!(

@@ -103,9 +103,9 @@ fn host(facts: &Facts) -> Judged {
         None => Ok(()),
         Some((one, other)) => Err(Problem::fail(
             format!(
-                "instances on one machine grant its ports as host {one} and as host {other}: a port may be granted twice"
+                "instances or agents on one machine know it as host {one} and as host {other}: a port may be granted twice"
             ),
-            "start all instances of a machine with the same --host",
+            "start all of a machine with the same --host",
         )),
     }
 }
@@ -115,7 +115,7 @@ fn namesake(facts: &Facts) -> Judged {
         None => Ok(()),
         Some(host) => Err(Problem::fail(
             format!(
-                "instances on several machines are all on host {host}: the ports of those machines are granted as if they were one's"
+                "instances or agents on several machines are all on host {host}: the ports of those machines are granted as if they were one's"
             ),
             "start those of each machine with a --host of its own",
         )),

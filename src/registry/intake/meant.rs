@@ -26,8 +26,11 @@ impl Intake {
         }
     }
 
-    /// Whether a lease, a node or an instance has named that host, as far as readers see.
+    /// Whether a lease, a node, an instance or an agent has named that host, as far as readers see.
     pub(in crate::registry) fn knows_host(&self, host: &Host) -> bool {
+        if self.probing.hosts().contains(host) {
+            return true;
+        }
         let now = self.clock.now().mono;
         let known = |state: &State| {
             state.has_named(host) || self.own_host.running(state, now).contains(host)

@@ -1,15 +1,16 @@
 //! Tries ports of this host, and looks who uses them, for instances that run elsewhere.
 
-use async_nats::{Client, Message, SubscribeError};
-use bytes::Bytes;
+use async_nats::{Client, Message, Subject, SubscribeError};
 use futures::StreamExt;
 use onex_core::command::Probed;
 use onex_types::{ids::Host, key::PortKey};
+use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::protocol::{
     inbox::Inboxes,
     names::{AGENT, Namespace},
-    probe::{PROBE_PORTS_MAX, ProbePort, ProbeReply, ProbeRequest, ProbeResult},
+    probe::{ANSWER_WAIT_MAX, PROBE_PORTS_MAX, ProbePort, ProbeReply, ProbeRequest, ProbeResult},
 };
 
 use super::{super::stop::Stop, bind, look::look};
@@ -41,28 +42,39 @@ impl ProbeAnswers {
         Ok(())
     }
 
-    /// What is no question is not answered: an instance gives up by itself.
+    /// What is no question is not answered: an instance gives up by itself. Grants do not wait until somebody has looked.
     async fn answer(&self, client: &Client, message: Message) {
         let Some(inbox) = message.reply.filter(|reply| self.inboxes.has(reply)) else {
             return;
         };
-        let body = match serde_json::from_slice(&message.payload) {
+        match serde_json::from_slice(&message.payload) {
             Ok(ProbeRequest::Try(ports)) if ports.len() <= PROBE_PORTS_MAX => {
                 let host = self.host.clone();
                 let tried = tokio::task::spawn_blocking(move || tried(&host, &ports));
-                tried.await.ok().map(|reply| serde_json::to_vec(&reply))
+                if let Ok(reply) = tried.await {
+                    tell(client, inbox, &reply).await;
+                }
             }
             Ok(ProbeRequest::Look(asked)) => {
-                let seen = look(asked.transport, asked.port).await;
-                seen.map(|seen| serde_json::to_vec(&seen))
+                let client = client.clone();
+                tokio::spawn(async move {
+                    let looked = timeout(ANSWER_WAIT_MAX, look(asked.transport, asked.port)).await;
+                    if let Ok(Some(seen)) = looked {
+                        tell(&client, inbox, &seen).await;
+                    }
+                });
             }
-            _ => None,
-        };
-        let Some(Ok(body)) = body else { return };
-        let body = Bytes::from(body);
-        if let Err(error) = client.publish(inbox, body).await {
-            tracing::debug!(%error, "cannot tell an instance of ports that were tried");
+            _ => {}
         }
+    }
+}
+
+async fn tell(client: &Client, inbox: Subject, reply: &impl Serialize) {
+    let Ok(body) = serde_json::to_vec(reply) else {
+        return;
+    };
+    if let Err(error) = client.publish(inbox, body.into()).await {
+        tracing::debug!(%error, "cannot tell an instance of ports that were tried");
     }
 }
 

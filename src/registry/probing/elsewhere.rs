@@ -5,17 +5,17 @@ use std::time::Duration;
 use async_nats::Client;
 use bytes::Bytes;
 use onex_core::command::Probed;
+use onex_machine::LISTENERS_MAX;
 use onex_types::key::PortKey;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::protocol::{
     names::Namespace,
-    probe::{ProbePort, ProbeReply, ProbeRequest, ProbeResult, SeenPort},
+    probe::{
+        ANSWER_WAIT_MAX, ProbePort, ProbeReply, ProbeRequest, ProbeResult, SeenPort, USED_PORTS_MAX,
+    },
 };
-
-/// How long an answer may take: who asked for the port waits for it.
-const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What trying each of the ports, which are on one host, said; none where nobody said it in time.
 pub(super) async fn ask(
@@ -43,7 +43,15 @@ pub(super) async fn look(
     key: &PortKey,
 ) -> Option<SeenPort> {
     let question = ProbeRequest::Look(asked(key));
-    answer(client, namespace.probe(&key.host), &question, PATIENCE).await
+    let seen: Option<SeenPort> = answer(
+        client,
+        namespace.probe(&key.host),
+        &question,
+        ANSWER_WAIT_MAX,
+    )
+    .await;
+    // Whoever answers may be no agent at all.
+    seen.filter(|seen| seen.listeners.len() <= LISTENERS_MAX && seen.used.len() <= USED_PORTS_MAX)
 }
 
 fn asked(key: &PortKey) -> ProbePort {
@@ -60,6 +68,6 @@ async fn answer<T: DeserializeOwned>(
     left: Duration,
 ) -> Option<T> {
     let body = Bytes::from(serde_json::to_vec(question).ok()?);
-    let answer = timeout(PATIENCE.min(left), client.request(subject, body)).await;
+    let answer = timeout(ANSWER_WAIT_MAX.min(left), client.request(subject, body)).await;
     serde_json::from_slice(&answer.ok()?.ok()?.payload).ok()
 }

@@ -13,8 +13,10 @@ static LOOKS: Semaphore = Semaphore::const_new(2);
 
 /// What the kernel says of it; none where it does not say.
 pub(super) async fn look(transport: Transport, port: Port) -> Option<SeenPort> {
-    let _permit = LOOKS.acquire().await.ok()?;
+    let permit = LOOKS.acquire().await.ok()?;
     let looked = spawn_blocking(move || {
+        // It looks to the end, whether or not somebody still waits for it.
+        let _permit = permit;
         let used = used_ports(transport)?.into_iter();
         Some(SeenPort {
             listeners: listeners(transport, port)?,

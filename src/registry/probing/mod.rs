@@ -136,3 +136,26 @@ impl Tried {
         Self { probed, in_use }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use Probed::{Bindable, InUse, Unknown};
+
+    use super::*;
+
+    #[test]
+    fn of_the_ports_of_a_lease_the_worst_counts() {
+        let key = |port: usize| -> PortKey { format!("port.here.tcp.{port}").parse().unwrap() };
+        for (results, worst, in_use) in [
+            (&[Bindable][..], Bindable, &[][..]),
+            (&[Bindable, Unknown, Bindable], Unknown, &[]),
+            (&[Unknown, InUse, Bindable, InUse], InUse, &[1, 3]),
+        ] {
+            let keys = (1..=results.len()).map(key).collect();
+            let tried = Tried::of(keys, results.to_vec());
+            assert_eq!(tried.probed, worst, "{results:?}");
+            let in_use: Vec<PortKey> = in_use.iter().map(|place| key(place + 1)).collect();
+            assert_eq!(tried.in_use, in_use, "{results:?}");
+        }
+    }
+}
