@@ -8,6 +8,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use onex_types::entry::Sequence;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     append::Append,
@@ -18,10 +19,15 @@ use crate::{
     store::Store,
 };
 
-/// How long the second attempt to start a session waits after a failed one; each further one twice as long.
+/// How far apart the first attempts to start a session begin; each further one twice as far.
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 /// And at most so long.
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
+/// How long an append may take to be settled once a leader was found elsewhere: it may have come from here as well.
+const LOOK_GRACE: Duration = Duration::from_millis(300);
+/// How long until another server is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The log, for one loop that appends and follows.
 pub struct Log {
@@ -31,6 +37,11 @@ pub struct Log {
     /// The last session's connection ended: the next messages may be the reason.
     careful: bool,
     failures: u32,
+    /// When the last attempt to start a session began: one that took long need not be waited after.
+    tried: Option<Instant>,
+    look: Option<BoxFuture<'static, (Servers, bool)>>,
+    /// The servers in the order in which they are looked at.
+    others: Option<Servers>,
 }
 
 enum State {
@@ -47,25 +58,54 @@ impl Log {
             state: State::Idle,
             careful: false,
             failures: 0,
+            tried: None,
+            look: None,
+            others: None,
         }
     }
 
     /// Ends the session, if there is one, and starts the next. It follows from `from`, the last sequence that the caller has
     /// applied: that message comes first, to be compared. 0 if none has been.
     pub fn follow(&mut self, from: Sequence) {
+        self.look = None;
         let mut servers = self.servers.clone();
         let names = self.store.names().clone();
         let created = self.store.created();
         let careful = self.careful;
-        let delay = match self.failures {
+        let apart = match self.failures {
             0 => Duration::ZERO,
             n => BACK_OFF_MAX.min(BACK_OFF_MIN * 2_u32.saturating_pow(n - 1).min(1 << 10)),
         };
+        let now = Instant::now();
+        let begin = self.tried.map_or(now, |tried| now.max(tried + apart));
+        self.tried = Some(begin);
         self.state = State::Starting(Box::pin(async move {
-            tokio::time::sleep(delay).await;
+            sleep_until(begin).await;
             let session = Session::start(&mut servers, names, created, from, careful).await;
             (servers, session)
         }));
+    }
+
+    /// Nothing is settled with the session that there is: looks, while [`Log::next`] is awaited, whether another server knows
+    /// a leader of the log. Where one does, and nothing has come meanwhile, the session is lost, and the next one is there.
+    pub fn look_elsewhere(&mut self) {
+        if self.look.is_none() && matches!(self.state, State::Running(_)) {
+            let others = self.others.take();
+            let mut others = others.unwrap_or_else(|| self.servers.clone());
+            let (names, created) = (self.store.names().clone(), self.store.created());
+            others.turn_from(&self.servers);
+            self.look = Some(Box::pin(async move {
+                let found = others.has_leader(names, created).await;
+                sleep(if found { LOOK_GRACE } else { LOOK_INTERVAL }).await;
+                (others, found)
+            }));
+        }
+    }
+
+    /// Ends the session, and starts the next at another server if there is one.
+    pub fn follow_elsewhere(&mut self, from: Sequence) {
+        self.servers.turn();
+        self.follow(from);
     }
 
     /// Sends an entry, once, while [`Log::next`] is awaited. Nothing is sent where there is no session. What becomes of it is
@@ -120,6 +160,21 @@ impl Log {
                 self.failures.saturating_add(1)
             };
             self.lose(lost, events);
+        }
+        let settles = |event: &Event| matches!(event, Event::Acked { .. } | Event::Delivered(_));
+        if events.iter().skip(before).any(settles) {
+            self.look = None;
+        }
+        if let Some(look) = &mut self.look
+            && let Poll::Ready((others, found)) = look.poll_unpin(cx)
+        {
+            self.look = None;
+            if found {
+                self.servers = others.clone();
+                self.state = State::Idle;
+                events.push(Event::Lost(Lost::Unsettled));
+            }
+            self.others = Some(others);
         }
         if events.len() > before {
             Poll::Ready(())

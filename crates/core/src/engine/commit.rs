@@ -17,7 +17,7 @@ use super::{
     Engine, Pending, Phase,
     bounds::{
         APPEND_SILENCE_MILLIS, CONFLICT_WAIT_MILLIS, EMPTY_ENTRY_MILLIS, ENTRY_COMMANDS_MAX,
-        QUIET_MILLIS,
+        LEADERLESS_MILLIS, QUIET_MILLIS, STALE_MILLIS,
     },
     io::{Fatal, NotAppended, Output},
     snapshots::Snapshots,
@@ -97,6 +97,8 @@ impl Engine {
             jobs,
             first_sent: now,
             sent: now.mono,
+            unsettled: now.mono,
+            patience: APPEND_SILENCE_MILLIS,
             copies: 0,
             refused: None,
         });
@@ -120,11 +122,12 @@ impl Engine {
     }
 
     /// Sends the pending entry, for the first time or again: always the same.
-    fn send(&mut self, now: MonoMillis) {
+    pub(super) fn send(&mut self, now: MonoMillis) {
         let Some(pending) = &mut self.pending else {
             return;
         };
         pending.sent = now;
+        pending.patience = APPEND_SILENCE_MILLIS;
         pending.copies += 1;
         pending.refused = None;
         self.out.push(Output::Append {
@@ -169,6 +172,7 @@ impl Engine {
                 self.room.too_large(pending.bytes.len());
                 self.lose(now);
             }
+            NotAppended::Leaderless => pending.patience = LEADERLESS_MILLIS,
             NotAppended::Full => self.store_is_full(only, now),
             NotAppended::Conflict | NotAppended::TooLarge | NotAppended::Other => {}
         }
@@ -198,17 +202,21 @@ impl Engine {
         }
     }
 
-    /// Asks for what took the place of a refused entry; sends one again that nothing was heard of.
+    /// Asks for what took the place of a refused entry; sends one again that nothing was heard of. A server with which nothing
+    /// is settled may be cut off from the others: then it goes on saying that it is there.
     pub(super) fn repeat_append(&mut self, now: Now) {
         let Some(pending) = self.pending.as_mut().filter(|_| self.follows) else {
             return;
         };
-        if let Some(since) = pending.refused {
+        if now.mono.since(pending.unsettled) >= STALE_MILLIS {
+            self.follows = false;
+            self.out.push(Output::Follow);
+        } else if let Some(since) = pending.refused {
             if now.mono.since(since) >= CONFLICT_WAIT_MILLIS {
                 pending.refused = Some(now.mono);
                 self.out.push(Output::Fetch(pending.expected.next()));
             }
-        } else if now.mono.since(pending.sent) >= APPEND_SILENCE_MILLIS {
+        } else if now.mono.since(pending.sent) >= pending.patience {
             if self.on(Mechanism::RepeatSameEntry) {
                 self.send(now.mono);
             } else {

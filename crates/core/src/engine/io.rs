@@ -86,6 +86,8 @@ pub enum NotAppended {
     Full,
     /// The message is larger than the server lets one be.
     TooLarge,
+    /// Nobody takes any: the stream has no leader.
+    Leaderless,
     /// Something else.
     Other,
 }
@@ -141,7 +143,8 @@ pub enum Output {
     Trim(Sequence),
     /// A message that is no valid entry is in the log: somebody else writes there.
     Foreign(Sequence),
-    /// Something was not delivered: begin a new follower at the position that was applied last.
+    /// Something was not delivered, or nothing is settled: begin a new follower at the position that was applied last, at
+    /// another server if there is one.
     Follow,
     /// Begin anew from what the log says: this engine does not fit it, and does nothing more.
     ReadAgain,
