@@ -23,6 +23,8 @@ const FAILED_REST: Duration = Duration::from_secs(10);
 /// How long a server is asked whether it knows a leader, and how often.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// How long something that was sent may take to be settled once a leader was found at another server.
+const LOOK_GRACE: Duration = Duration::from_millis(300);
 /// Servers that are known, at most: those that were named and those that these told of.
 const SERVERS_MAX: usize = 64;
 /// An address at which nobody can listen: the client library has no other way not to reconnect.
@@ -113,22 +115,29 @@ impl Servers {
         Ok(client)
     }
 
-    /// The next attempt goes to another server than the one that `used` comes to next, if there is one.
-    pub(crate) fn turn_from(&mut self, used: &Self) {
-        self.turn();
-        if self.next_addr() == used.next_addr() {
-            self.turn();
-        }
-    }
-
     fn next_addr(&self) -> Option<&ServerAddr> {
         let index = self.next % self.known.len().max(1);
         self.known.get(index).map(|server| &server.addr)
     }
 
-    /// Whether the next server comes to know a leader of the stream that most of its copies follow. One that is cut off goes
-    /// on leading for a while, and says so.
-    pub(crate) async fn has_leader(&mut self, names: Names, created: Timestamp) -> bool {
+    /// Looks at all others than the next server, again and again, until one of them knows a leader of the stream that most of
+    /// its copies follow. That one is next then.
+    pub(crate) async fn look_for_leader(mut self, names: Names, created: Timestamp) -> Self {
+        let used = self.next_addr().cloned();
+        loop {
+            self.turn();
+            self.pass_resting();
+            if self.next_addr() != used.as_ref() && self.has_leader(names.clone(), created).await {
+                // What was sent may have come there from here as well.
+                sleep(LOOK_GRACE).await;
+                return self;
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// One that is cut off goes on leading for a while, and says so.
+    async fn has_leader(&mut self, names: Names, created: Timestamp) -> bool {
         let Ok(client) = self.connect().await else {
             return false;
         };

@@ -8,12 +8,12 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use onex_types::entry::Sequence;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     append::Append,
     error::{Error, Lost},
-    event::Event,
+    event::{Event, Refusal},
     link::Servers,
     session::Session,
     store::Store,
@@ -24,10 +24,9 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 /// And at most so long.
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
-/// How long an append may take to be settled once a leader was found elsewhere: it may have come from here as well.
-const LOOK_GRACE: Duration = Duration::from_millis(300);
-/// How long until another server is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// How long something that was sent may be unsettled before it is looked whether another server would do it: none that has a
+/// leader takes so long.
+const UNSETTLED_MAX: Duration = Duration::from_secs(2);
 
 /// The log, for one loop that appends and follows.
 pub struct Log {
@@ -39,9 +38,10 @@ pub struct Log {
     failures: u32,
     /// When the last attempt to start a session began: one that took long need not be waited after.
     tried: Option<Instant>,
-    look: Option<BoxFuture<'static, (Servers, bool)>>,
-    /// The servers in the order in which they are looked at.
-    others: Option<Servers>,
+    /// Since when something was sent, and nothing was heard of the log but that it is there.
+    unsettled: Option<Instant>,
+    /// Looks whether another server would settle it.
+    look: Option<BoxFuture<'static, Servers>>,
 }
 
 enum State {
@@ -59,15 +59,15 @@ impl Log {
             careful: false,
             failures: 0,
             tried: None,
+            unsettled: None,
             look: None,
-            others: None,
         }
     }
 
     /// Ends the session, if there is one, and starts the next. It follows from `from`, the last sequence that the caller has
     /// applied: that message comes first, to be compared. 0 if none has been.
     pub fn follow(&mut self, from: Sequence) {
-        self.look = None;
+        self.settle();
         let mut servers = self.servers.clone();
         let names = self.store.names().clone();
         let created = self.store.created();
@@ -86,33 +86,12 @@ impl Log {
         }));
     }
 
-    /// Nothing is settled with the session that there is: looks, while [`Log::next`] is awaited, whether another server knows
-    /// a leader of the log. Where one does, and nothing has come meanwhile, the session is lost, and the next one is there.
-    pub fn look_elsewhere(&mut self) {
-        if self.look.is_none() && matches!(self.state, State::Running(_)) {
-            let others = self.others.take();
-            let mut others = others.unwrap_or_else(|| self.servers.clone());
-            let (names, created) = (self.store.names().clone(), self.store.created());
-            others.turn_from(&self.servers);
-            self.look = Some(Box::pin(async move {
-                let found = others.has_leader(names, created).await;
-                sleep(if found { LOOK_GRACE } else { LOOK_INTERVAL }).await;
-                (others, found)
-            }));
-        }
-    }
-
-    /// Ends the session, and starts the next at another server if there is one.
-    pub fn follow_elsewhere(&mut self, from: Sequence) {
-        self.servers.turn();
-        self.follow(from);
-    }
-
     /// Sends an entry, once, while [`Log::next`] is awaited. Nothing is sent where there is no session. What becomes of it is
     /// told by events, or by nothing at all.
-    pub fn append(&self, append: Append) {
+    pub fn append(&mut self, append: Append) {
         if let State::Running(session) = &self.state {
             session.append(append);
+            self.unsettled.get_or_insert_with(Instant::now);
         } else {
             tracing::debug!(id = %append.header.id, "no session: an append was not sent");
         }
@@ -161,20 +140,14 @@ impl Log {
             };
             self.lose(lost, events);
         }
-        let settles = |event: &Event| matches!(event, Event::Acked { .. } | Event::Delivered(_));
         if events.iter().skip(before).any(settles) {
-            self.look = None;
+            self.settle();
         }
-        if let Some(look) = &mut self.look
-            && let Poll::Ready((others, found)) = look.poll_unpin(cx)
-        {
-            self.look = None;
-            if found {
-                self.servers = others.clone();
-                self.state = State::Idle;
-                events.push(Event::Lost(Lost::Unsettled));
-            }
-            self.others = Some(others);
+        if let Poll::Ready(servers) = self.poll_look(cx) {
+            self.settle();
+            self.servers = servers;
+            self.state = State::Idle;
+            events.push(Event::Lost(Lost::Unsettled));
         }
         if events.len() > before {
             Poll::Ready(())
@@ -183,10 +156,42 @@ impl Log {
         }
     }
 
+    fn settle(&mut self) {
+        self.unsettled = None;
+        self.look = None;
+    }
+
+    /// Where nothing is settled for a while, another server is looked for that knows a leader: this one may be cut off from
+    /// the others, and then goes on saying that its consumer is there.
+    fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Servers> {
+        let is_late = |since: Instant| since.elapsed() >= UNSETTLED_MAX;
+        if self.look.is_none()
+            && matches!(self.state, State::Running(_))
+            && self.unsettled.is_some_and(is_late)
+        {
+            let (names, created) = (self.store.names().clone(), self.store.created());
+            let looking = self.servers.clone().look_for_leader(names, created);
+            self.look = Some(Box::pin(looking));
+        }
+        let Some(look) = &mut self.look else {
+            return Poll::Pending;
+        };
+        look.poll_unpin(cx)
+    }
+
     fn lose(&mut self, lost: Lost, events: &mut Vec<Event>) {
         // Perhaps another server is better.
         self.servers.turn();
         self.state = State::Idle;
         events.push(Event::Lost(lost));
+    }
+}
+
+/// Whether it shows that the server has to do with whoever leads the log. One that is full says no itself.
+fn settles(event: &Event) -> bool {
+    match event {
+        Event::Acked { .. } | Event::Delivered(_) => true,
+        Event::Refused { refusal, .. } => *refusal == Refusal::Full,
+        Event::Following { .. } | Event::Lost(_) => false,
     }
 }

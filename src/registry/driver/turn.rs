@@ -169,9 +169,6 @@ impl<T: Send + 'static> Turn<T> {
                     }
                 }
             }
-            if self.engine.doubts_server(now.mono) {
-                self.log.look_elsewhere();
-            }
             if let Some(lost) = self.gone.take() {
                 return LoadError::from(lost).into();
             }
@@ -409,12 +406,7 @@ impl<T: Send + 'static> Turn<T> {
                         );
                     }
                 }
-                Output::Follow => {
-                    if self.complaints.admits() {
-                        tracing::warn!("the log does not go on here; connecting to another server");
-                    }
-                    self.log.follow_elsewhere(self.engine.head());
-                }
+                Output::Follow => self.log.follow(self.engine.head()),
                 Output::ReadAgain => next = Next::ReadAgain,
                 Output::Fatal(fatal) => next = Next::End(fatal.into()),
             }

@@ -16,9 +16,6 @@ pub const APPEND_SILENCE_MILLIS: u64 = 1_000;
 pub const LEADERLESS_MILLIS: u64 = 100;
 /// How long a refused append waits for the entry that took its place, before that is asked for, in milliseconds.
 pub const CONFLICT_WAIT_MILLIS: u64 = 100;
-/// When an append was not settled for so long, it is looked whether another server would do it, in milliseconds: no server that
-/// has a leader takes so long.
-pub const DOUBT_MILLIS: u64 = 2_000;
 /// Entries that change nothing are at least this far apart, in milliseconds.
 pub const EMPTY_ENTRY_MILLIS: u64 = 5;
 /// An instance that has seen no entry for so long appends an empty one, in milliseconds.

@@ -17,7 +17,7 @@ use super::{
     Engine, Pending, Phase,
     bounds::{
         APPEND_SILENCE_MILLIS, CONFLICT_WAIT_MILLIS, EMPTY_ENTRY_MILLIS, ENTRY_COMMANDS_MAX,
-        LEADERLESS_MILLIS, QUIET_MILLIS, STALE_MILLIS,
+        LEADERLESS_MILLIS, QUIET_MILLIS,
     },
     io::{Fatal, NotAppended, Output},
     snapshots::Snapshots,
@@ -97,7 +97,6 @@ impl Engine {
             jobs,
             first_sent: now,
             sent: now.mono,
-            unsettled: now.mono,
             patience: APPEND_SILENCE_MILLIS,
             copies: 0,
             refused: None,
@@ -202,16 +201,12 @@ impl Engine {
         }
     }
 
-    /// Asks for what took the place of a refused entry; sends one again that nothing was heard of. A server with which nothing
-    /// is settled may be cut off from the others: then it goes on saying that it is there.
+    /// Asks for what took the place of a refused entry; sends one again that nothing was heard of.
     pub(super) fn repeat_append(&mut self, now: Now) {
         let Some(pending) = self.pending.as_mut().filter(|_| self.follows) else {
             return;
         };
-        if now.mono.since(pending.unsettled) >= STALE_MILLIS {
-            self.follows = false;
-            self.out.push(Output::Follow);
-        } else if let Some(since) = pending.refused {
+        if let Some(since) = pending.refused {
             if now.mono.since(since) >= CONFLICT_WAIT_MILLIS {
                 pending.refused = Some(now.mono);
                 self.out.push(Output::Fetch(pending.expected.next()));

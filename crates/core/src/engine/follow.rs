@@ -130,9 +130,6 @@ impl Engine {
         }
         self.follows = true;
         self.last_entry = now.mono;
-        if let Some(pending) = &mut self.pending {
-            pending.unsettled = now.mono;
-        }
         // Whether the pending entry is in the log is not known: the same again settles it.
         self.send(now.mono);
     }

@@ -143,8 +143,7 @@ pub enum Output {
     Trim(Sequence),
     /// A message that is no valid entry is in the log: somebody else writes there.
     Foreign(Sequence),
-    /// Something was not delivered, or nothing is settled: begin a new follower at the position that was applied last, at
-    /// another server if there is one.
+    /// Something was not delivered: begin a new follower at the position that was applied last.
     Follow,
     /// Begin anew from what the log says: this engine does not fit it, and does nothing more.
     ReadAgain,

@@ -40,7 +40,7 @@ use crate::{
 };
 
 pub use bounds::{
-    APPEND_SILENCE_MILLIS, CONFIRM_MILLIS, CONFLICT_WAIT_MILLIS, DOUBT_MILLIS, EMPTY_ENTRY_MILLIS,
+    APPEND_SILENCE_MILLIS, CONFIRM_MILLIS, CONFLICT_WAIT_MILLIS, EMPTY_ENTRY_MILLIS,
     ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, EXPIRIES_BESIDE_REQUESTS, LEADERLESS_MILLIS, PROBE_MILLIS,
     PROBE_WAIT_MILLIS, QUIET_MILLIS, STALE_MILLIS, WAITING_MAX,
 };
@@ -65,8 +65,6 @@ struct Pending {
     jobs: Vec<(Job, Result<Decided, Refusal>, u64)>,
     first_sent: Now,
     sent: MonoMillis,
-    /// Since when it was not settled with the follower that there is.
-    unsettled: MonoMillis,
     /// How long after that the same is sent again if nothing is heard, in milliseconds.
     patience: u64,
     /// How often it was sent.
@@ -260,13 +258,6 @@ impl Engine {
     /// Whether an entry is under way.
     pub fn is_settled(&self) -> bool {
         self.pending.is_none()
-    }
-
-    /// Whether an entry has been under way for so long that the server may not be able to settle it. One that is full says so.
-    pub fn doubts_server(&self, now: MonoMillis) -> bool {
-        let pending = self.pending.as_ref().filter(|_| self.follows);
-        let is_late = |pending: &Pending| now.since(pending.unsettled) >= DOUBT_MILLIS;
-        pending.is_some_and(is_late) && self.room.full_until <= now
     }
 
     /// Whether nothing waits to be decided or answered any more.

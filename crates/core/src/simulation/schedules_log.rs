@@ -107,40 +107,6 @@ fn an_entry_that_nobody_took_is_sent_again_soon_and_one_that_was_not_heard_of_la
     }
 }
 
-#[test]
-fn a_server_with_which_nothing_is_settled_is_left_after_ten_seconds() {
-    let follows_anew = |stage: &Stage| {
-        stage
-            .notes
-            .iter()
-            .filter(|note| note.contains("follows anew"))
-            .count()
-    };
-    let mut stage = Stage::new(1, Mechanisms::default());
-    let job = stage.ask(0, wants(1, 8, Some(1), None));
-    let (_, _, header, _) = stage.sent[0].clone();
-    for left in 0..2 {
-        // It is sent again each second, and nothing is heard.
-        for _ in 0..9 {
-            stage.sent.clear();
-            stage.pass(APPEND_SILENCE_MILLIS);
-            assert_eq!(stage.sent[0].2, header, "the same entry again");
-        }
-        assert_eq!(follows_anew(&stage), left);
-        stage.sent.clear();
-        stage.pass(APPEND_SILENCE_MILLIS);
-        assert_eq!((follows_anew(&stage), stage.sent.len()), (left + 1, 0));
-        stage.follow(0);
-        assert_eq!(stage.sent[0].2, header, "the same entry again");
-    }
-    stage.settle();
-    stage.probed(Probed::Bindable);
-    stage.settle();
-    // Nobody waits for it any more; it is in the log.
-    assert!(stage.store.get(stage.store.last()).is_some());
-    assert!(stage.alike() && stage.lease(job).is_none());
-}
-
 /// An instance's entries 2 and 3 are in a store that comes back at 1, where the other instance has appended others.
 fn forked(mechanisms: Mechanisms) -> (Stage, JobId) {
     let mut stage = Stage::new(2, mechanisms);
