@@ -9,6 +9,7 @@ use std::sync::{
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, HeaderMap};
+use onex_registry::protocol::names::HEADER_MAX_AGE_MS;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -84,12 +85,12 @@ impl Asking {
         Self { stop, seen, task }
     }
 
-    fn of(caller: &Caller, endpoint: &'static str, request: &Value) -> Self {
+    fn of(caller: &Caller, endpoint: &'static str, headers: HeaderMap, request: &Value) -> Self {
         let (caller, body) = (caller.clone(), request.to_string());
         Self::start(move || {
-            let (caller, body) = (caller.clone(), body.clone());
+            let (caller, headers, body) = (caller.clone(), headers.clone(), body.clone());
             async move {
-                let sent = caller.send(endpoint, HeaderMap::new(), body, ANSWER_TIMEOUT);
+                let sent = caller.send(endpoint, headers, body, ANSWER_TIMEOUT);
                 sent.await.is_ok_and(|reply| reply.outcome().is_ok())
             }
         })
@@ -269,8 +270,13 @@ impl Cluster {
         let mut clients = Vec::new();
         for at in at {
             let caller = self.caller(*at).await;
-            let writes = Asking::of(&caller, "port.heartbeat", &self.mine);
-            let reads = Asking::of(&caller, "port.list", &json!({"limit": 10}));
+            let writes = Asking::of(&caller, "port.heartbeat", HeaderMap::new(), &self.mine);
+            let reads = Asking::of(
+                &caller,
+                "port.list",
+                HeaderMap::new(),
+                &json!({"limit": 10}),
+            );
             clients.push((*at, writes, reads));
         }
         tokio::time::sleep(CALM).await;
@@ -473,7 +479,15 @@ async fn servers_that_are_restarted() {
     }
 
     let leader = cluster.leader().await;
-    let watch = cluster.watch(&[(leader + 1) % 3]).await;
+    let other = (leader + 1) % 3;
+    let headers = HeaderMap::from_iter([(HEADER_MAX_AGE_MS.parse().unwrap(), "60000".into())]);
+    let old = Asking::of(
+        &cluster.caller(other).await,
+        "port.list",
+        headers,
+        &json!({}),
+    );
+    let watch = cluster.watch(&[other]).await;
     cluster.servers[leader].kill();
     cluster.servers[(leader + 2) % 3].kill();
     let (_, _, reads) = &watch.clients[0];
@@ -481,12 +495,16 @@ async fn servers_that_are_restarted() {
         reads.is_silent().then_some(())
     })
     .await;
+    let old = old.end().await;
     let costs = watch.end(&mut cluster, "two of three lost").await;
+    eprintln!("reads that may be old: {old}");
     let Costs { writes, reads } = &costs[0];
     // Nothing is written, and what is read is answered until it may be out of date.
     let answered = |cost: &Cost| ASK_INTERVAL * u32::try_from(cost.asked - cost.failed).unwrap();
     assert!(answered(writes) < CALM + BEYOND, "{writes:?}");
     assert!(answered(reads) > Duration::from_secs(5), "{reads:?}");
+    // Whoever says that an answer may be old has one.
+    assert!(old.silent < NOISE, "{old:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
