@@ -51,11 +51,14 @@ impl fmt::Display for Cost {
     }
 }
 
+/// When it was asked, and when it had an answer that was right.
+type Asked = (Instant, Option<Instant>);
+
 /// Asks the same again and again, whether the one before is answered or not, until it is told to stop.
 struct Asking {
     stop: Arc<AtomicBool>,
-    /// When each was asked, and when it had an answer that was right; of those that wait no longer.
-    seen: Arc<Mutex<Vec<(Instant, Option<Instant>)>>>,
+    /// Those that wait no longer.
+    seen: Arc<Mutex<Vec<Asked>>>,
     task: JoinHandle<()>,
 }
 
@@ -106,9 +109,8 @@ impl Asking {
     fn is_calm(&self) -> bool {
         let seen = self.seen.lock().unwrap();
         // What was asked before has been answered or has failed by now.
-        let fails = |(at, answered): &(Instant, Option<Instant>)| {
-            answered.is_none() && at.elapsed() < CALM + ANSWER_TIMEOUT
-        };
+        let fails =
+            |(at, answered): &Asked| answered.is_none() && at.elapsed() < CALM + ANSWER_TIMEOUT;
         let answered = seen.iter().filter_map(|(_, answered)| *answered).max();
         !seen.iter().any(fails) && answered.is_some_and(|at| at.elapsed() < CALM)
     }
