@@ -32,6 +32,11 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
+/// The URL of whoever listens there.
+pub(crate) fn url(port: u16) -> String {
+    format!("nats://127.0.0.1:{port}")
+}
+
 impl Nats {
     /// With JetStream, synced to disk before each acknowledgement.
     pub(crate) fn start() -> Self {
@@ -61,22 +66,27 @@ impl Nats {
     /// The same, with these lines in the configuration of each.
     pub(crate) fn cluster_with(servers: usize, config: &str) -> Vec<Self> {
         let ports: Vec<u16> = (0..servers).map(|_| free_port()).collect();
-        let routes: Vec<String> = ports
-            .iter()
-            .map(|port| format!("\"nats://127.0.0.1:{port}\""))
-            .collect();
-        let routes = routes.join(", ");
+        let routes: Vec<String> = ports.iter().copied().map(url).collect();
         let server = |(index, port): (usize, &u16)| {
-            Self::start_with(&format!(
-                "server_name: n{index}\n{config}\njetstream {{ store_dir: \"FOLDER/store\" }}\n\
-                 cluster {{ name: c, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}"
-            ))
+            Self::member(
+                index,
+                &format!("listen: \"127.0.0.1:{port}\", routes: {routes:?}"),
+                config,
+            )
         };
         ports.iter().enumerate().map(server).collect()
     }
 
+    /// One server of a cluster, with what its `cluster` block says of its way to the others, and these lines.
+    pub(crate) fn member(index: usize, others: &str, config: &str) -> Self {
+        Self::start_with(&format!(
+            "server_name: n{index}\n{config}\njetstream {{ store_dir: \"FOLDER/store\" }}\n\
+             cluster {{ name: c, {others} }}"
+        ))
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        url(self.port)
     }
 
     /// SIGKILL.
@@ -109,6 +119,12 @@ impl Nats {
     /// Waits until it has ended by itself.
     pub(crate) fn await_end(&mut self) {
         self.child.wait().unwrap();
+    }
+
+    /// Whether it has ended by itself.
+    #[allow(dead_code, reason = "each test file uses a part of it")]
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     fn signal(&self, signal: Signal) {

@@ -24,6 +24,9 @@ enum State {
     HeldAfter(&'static str),
     /// Nothing that the client says goes through.
     Held,
+    /// Nothing goes through, whoever says it.
+    #[allow(dead_code, reason = "each test file uses a part of it")]
+    Stopped,
     Cut,
 }
 
@@ -81,6 +84,12 @@ impl Proxy {
         held.expect("the client did not say that").unwrap();
     }
 
+    /// Lets nothing through, and says so to nobody: as a network that loses everything.
+    #[allow(dead_code, reason = "each test file uses a part of it")]
+    pub(crate) fn stop(&self) {
+        self.state.send_replace(State::Stopped);
+    }
+
     /// Lets everything through again, what was held back first.
     pub(crate) fn mend(&self) {
         self.state.send_replace(State::Whole);
@@ -116,8 +125,8 @@ async fn say(
         if said.starts_with(b"CONNECT ") {
             is_store.send_replace(String::from_utf8_lossy(said).contains(STORE));
         }
-        let goes = async { drop(changes.wait_for(|state| *state != State::Held).await) };
-        goes.await;
+        let goes = |state: &State| !matches!(state, State::Held | State::Stopped);
+        drop(changes.wait_for(goes).await);
         if to.write_all(said).await.is_err() {
             return;
         }
@@ -140,7 +149,11 @@ async fn hear(
 ) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        let is_heard = |state: &State| *state != State::Silent || !*is_store.borrow();
+        let is_heard = |state: &State| match state {
+            State::Silent => !*is_store.borrow(),
+            State::Stopped => false,
+            _ => true,
+        };
         let heard = async { drop(state.wait_for(is_heard).await) };
         let heard = tokio::time::timeout(PATIENCE, heard).await;
         if heard.is_err() || to.write_all(&buffer[..count]).await.is_err() {

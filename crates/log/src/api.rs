@@ -9,15 +9,19 @@ use async_nats::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use jiff::Timestamp;
 use onex_types::entry::{EntryHeader, Sequence};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
 use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep};
 
 use crate::{error::Error, header};
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long until who insists asks again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// `err_code`s, by the server's source (`server/errors.json`).
 pub(crate) mod code {
@@ -103,17 +107,8 @@ pub(crate) struct Api {
     pub(crate) client: Client,
     context: jetstream::Context,
     pub(crate) names: Names,
-}
-
-/// What JetStream lets an account have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Account {
-    /// Bytes that its streams take on disk.
-    pub bytes: u64,
-    /// Bytes that they may take.
-    pub bytes_reserved: u64,
-    /// Bytes that the account may have; absent where it has no bound of its own.
-    pub bytes_max: Option<u64>,
+    /// Whether it asks again while nobody answers.
+    insists: bool,
 }
 
 /// A copy of a stream on another server than the one that leads it.
@@ -130,23 +125,6 @@ pub struct Peer {
     /// How many operations the copy lacks.
     #[serde(default)]
     pub lag: u64,
-}
-
-#[derive(Deserialize)]
-struct AccountInfo {
-    #[serde(default)]
-    storage: u64,
-    #[serde(default)]
-    reserved_storage: u64,
-    #[serde(default)]
-    limits: AccountLimits,
-}
-
-/// A bound of -1 is none.
-#[derive(Deserialize, Default)]
-struct AccountLimits {
-    #[serde(default)]
-    max_storage: i64,
 }
 
 #[derive(Deserialize)]
@@ -226,10 +204,49 @@ impl Api {
             client,
             context,
             names,
+            insists: false,
+        }
+    }
+
+    /// The same, which asks again while nobody answers: a server that has just begun to lead answers what comes then, and
+    /// nothing that came before. Only for what may be asked twice.
+    pub(crate) fn insisting(self) -> Self {
+        Self {
+            insists: true,
+            ..self
         }
     }
 
     pub(crate) async fn request<T: DeserializeOwned>(
+        &self,
+        request: &'static str,
+        subject: String,
+        body: &Value,
+    ) -> Result<T, Error> {
+        if !self.insists {
+            return self.ask(request, subject, body).await;
+        }
+        let mut asked = FuturesUnordered::new();
+        let mut last = Error::Silent { request };
+        let until = Instant::now() + ANSWER_TIMEOUT;
+        while Instant::now() < until {
+            asked.push(self.ask(request, subject.clone(), body));
+            let again = sleep(ASK_AGAIN);
+            tokio::pin!(again);
+            loop {
+                tokio::select! {
+                    Some(answer) = asked.next() => match answer {
+                        Err(error) if error.silence().is_some() => last = error,
+                        answer => return answer,
+                    },
+                    () = &mut again => break,
+                }
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask<T: DeserializeOwned>(
         &self,
         request: &'static str,
         subject: String,
@@ -254,28 +271,6 @@ impl Api {
             });
         }
         serde_json::from_value(answer).map_err(|source| Error::Malformed { request, source })
-    }
-
-    /// What JetStream there is for us.
-    pub(crate) async fn account(&self) -> Result<Account, Error> {
-        let answer = self.request::<AccountInfo>("INFO", "INFO".to_owned(), &Value::Null);
-        match answer.await {
-            Ok(info) => Ok(Account {
-                bytes: info.storage,
-                bytes_reserved: info.reserved_storage,
-                bytes_max: u64::try_from(info.limits.max_storage)
-                    .ok()
-                    .filter(|bytes| *bytes > 0),
-            }),
-            Err(
-                Error::NoResponders { .. }
-                | Error::Refused {
-                    code: code::NOT_ENABLED | code::NOT_ENABLED_FOR_ACCOUNT,
-                    ..
-                },
-            ) => Err(Error::NoJetStream),
-            Err(error) => Err(error),
-        }
     }
 
     /// The stream's settings and state, and the subjects with messages that `filter` matches.
@@ -437,5 +432,26 @@ impl Api {
         let body = json!({ "filter": self.names.subject, "seq": below.0 });
         let answer = self.request::<Purged>("STREAM.PURGE", subject, &body);
         Ok(answer.await?.purged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+
+    #[tokio::test]
+    async fn who_insists_is_answered_as_soon_as_somebody_answers() {
+        let fake = Fake::start(2).await;
+        let client = async_nats::connect(&fake.url).await.unwrap();
+        let api = Api::new(client, Names::of("x")).insisting();
+        let since = Instant::now();
+        let asked = api.request::<Value>("INFO", "INFO".to_owned(), &Value::Null);
+        assert_eq!(asked.await.unwrap(), json!({}));
+        assert!(
+            since.elapsed() < ANSWER_TIMEOUT / 2,
+            "{:?}",
+            since.elapsed()
+        );
     }
 }

@@ -210,9 +210,11 @@ impl Derived {
     /// The last position, and what the header of that name says in the last message where it says something `known`: among
     /// the last [`FOREIGN_MAX`], since others may write there too.
     pub async fn tail(&self, name: &str, known: impl Fn(&str) -> bool) -> Result<Tail, Error> {
-        let last = self.last().await?;
+        // A start asks, and a cluster may just be choosing who leads.
+        let api = self.api.clone().insisting();
+        let last = api.describe(None).await?.info.last;
         for back in 0..FOREIGN_MAX.min(last.0) {
-            let value = self.api.header_of(Sequence(last.0 - back), name).await?;
+            let value = api.header_of(Sequence(last.0 - back), name).await?;
             if value.as_deref().is_some_and(&known) {
                 return Ok(Tail { last, value });
             }

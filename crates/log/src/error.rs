@@ -288,6 +288,9 @@ pub enum Lost {
     /// The consumer said nothing for a second.
     #[error("the store's consumer has been silent for a second")]
     Silent,
+    /// Nothing was settled, and another server knows a leader of the log: this one may be cut off.
+    #[error("the store settles nothing here, and another server knows its leader")]
+    Unsettled,
     /// The consumer's own numbers have a gap: something it sent did not arrive.
     #[error("the store's consumer skipped a message")]
     Gap,

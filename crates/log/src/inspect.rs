@@ -12,7 +12,8 @@ use onex_nats::{
 use serde_json::Value;
 
 use crate::{
-    api::{Account, Api, Described, Info, Names, Peer},
+    account::Account,
+    api::{Api, Described, Info, Names, Peer},
     derived::{Derived, DerivedOptions},
     error::{Difference, Error},
     format_one,

@@ -14,6 +14,7 @@
 //! The client library panics on some header blocks, in the task of its connection. Nothing here may be built with
 //! `panic = "abort"`.
 
+mod account;
 mod api;
 mod append;
 mod backup;
@@ -23,6 +24,8 @@ mod derived;
 mod derived_append;
 mod error;
 mod event;
+#[cfg(test)]
+mod fake;
 mod follow;
 mod format_one;
 mod header;
@@ -37,7 +40,8 @@ mod starting;
 mod store;
 mod upgrade;
 
-pub use api::{Account, Found, Info, Peer};
+pub use account::Account;
+pub use api::{Found, Info, Peer};
 pub use append::Append;
 pub use backup::{BackupError, Saved, backup, restore};
 pub use bucket::{BucketNames, REMOVED_KEPT_SECONDS};

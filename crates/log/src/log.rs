@@ -8,20 +8,25 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use onex_types::entry::Sequence;
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     append::Append,
     error::{Error, Lost},
-    event::Event,
+    event::{Event, Refusal},
     link::Servers,
     session::Session,
     store::Store,
 };
 
-/// How long the second attempt to start a session waits after a failed one; each further one twice as long.
+/// How far apart the first attempts to start a session begin; each further one twice as far.
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 /// And at most so long.
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
+/// How long something that was sent may be unsettled before it is looked whether another server would do it: none that has a
+/// leader takes so long.
+const UNSETTLED_MAX: Duration = Duration::from_secs(2);
 
 /// The log, for one loop that appends and follows.
 pub struct Log {
@@ -31,6 +36,12 @@ pub struct Log {
     /// The last session's connection ended: the next messages may be the reason.
     careful: bool,
     failures: u32,
+    /// When the last attempt to start a session began: one that took long need not be waited after.
+    tried: Option<Instant>,
+    /// Since when something was sent, and nothing was heard of the log but that it is there.
+    unsettled: Option<Instant>,
+    /// Looks whether another server would settle it.
+    look: Option<BoxFuture<'static, Servers>>,
 }
 
 enum State {
@@ -47,22 +58,29 @@ impl Log {
             state: State::Idle,
             careful: false,
             failures: 0,
+            tried: None,
+            unsettled: None,
+            look: None,
         }
     }
 
     /// Ends the session, if there is one, and starts the next. It follows from `from`, the last sequence that the caller has
     /// applied: that message comes first, to be compared. 0 if none has been.
     pub fn follow(&mut self, from: Sequence) {
+        self.settle();
         let mut servers = self.servers.clone();
         let names = self.store.names().clone();
         let created = self.store.created();
         let careful = self.careful;
-        let delay = match self.failures {
+        let apart = match self.failures {
             0 => Duration::ZERO,
             n => BACK_OFF_MAX.min(BACK_OFF_MIN * 2_u32.saturating_pow(n - 1).min(1 << 10)),
         };
+        let now = Instant::now();
+        let begin = self.tried.map_or(now, |tried| now.max(tried + apart));
+        self.tried = Some(begin);
         self.state = State::Starting(Box::pin(async move {
-            tokio::time::sleep(delay).await;
+            sleep_until(begin).await;
             let session = Session::start(&mut servers, names, created, from, careful).await;
             (servers, session)
         }));
@@ -70,9 +88,10 @@ impl Log {
 
     /// Sends an entry, once, while [`Log::next`] is awaited. Nothing is sent where there is no session. What becomes of it is
     /// told by events, or by nothing at all.
-    pub fn append(&self, append: Append) {
+    pub fn append(&mut self, append: Append) {
         if let State::Running(session) = &self.state {
             session.append(append);
+            self.unsettled.get_or_insert_with(Instant::now);
         } else {
             tracing::debug!(id = %append.header.id, "no session: an append was not sent");
         }
@@ -121,6 +140,15 @@ impl Log {
             };
             self.lose(lost, events);
         }
+        if events.iter().skip(before).any(settles) {
+            self.settle();
+        }
+        if let Poll::Ready(servers) = self.poll_look(cx) {
+            self.settle();
+            self.servers = servers;
+            self.state = State::Idle;
+            events.push(Event::Lost(Lost::Unsettled));
+        }
         if events.len() > before {
             Poll::Ready(())
         } else {
@@ -128,10 +156,42 @@ impl Log {
         }
     }
 
+    fn settle(&mut self) {
+        self.unsettled = None;
+        self.look = None;
+    }
+
+    /// Where nothing is settled for a while, another server is looked for that knows a leader: this one may be cut off from
+    /// the others, and then goes on saying that its consumer is there.
+    fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Servers> {
+        let is_late = |since: Instant| since.elapsed() >= UNSETTLED_MAX;
+        if self.look.is_none()
+            && matches!(self.state, State::Running(_))
+            && self.unsettled.is_some_and(is_late)
+        {
+            let (names, created) = (self.store.names().clone(), self.store.created());
+            let looking = self.servers.clone().look_for_leader(names, created);
+            self.look = Some(Box::pin(looking));
+        }
+        let Some(look) = &mut self.look else {
+            return Poll::Pending;
+        };
+        look.poll_unpin(cx)
+    }
+
     fn lose(&mut self, lost: Lost, events: &mut Vec<Event>) {
         // Perhaps another server is better.
         self.servers.turn();
         self.state = State::Idle;
         events.push(Event::Lost(lost));
+    }
+}
+
+/// Whether it shows that the server has to do with whoever leads the log. One that is full says no itself.
+fn settles(event: &Event) -> bool {
+    match event {
+        Event::Acked { .. } | Event::Delivered(_) => true,
+        Event::Refused { refusal, .. } => *refusal == Refusal::Full,
+        Event::Following { .. } | Event::Lost(_) => false,
     }
 }

@@ -36,7 +36,7 @@ impl Session {
         from: Sequence,
         careful: bool,
     ) -> Result<Self, Error> {
-        let api = Api::new(servers.connect().await?, names);
+        let api = Api::new(servers.connect().await?, names).insisting();
         api.identify(created).await?;
         let inbox = api.client.new_inbox();
         let acks = api.client.subscribe(format!("{inbox}.*.*")).await;

@@ -69,7 +69,7 @@ impl Store {
     pub async fn check(&self) -> Result<Info, Error> {
         let Shared { names, created, .. } = &*self.shared;
         let created = *created;
-        let identify = move |api: Api| async move { api.identify(created).await };
+        let identify = move |api: Api| async move { api.insisting().identify(created).await };
         let described = self.ask(identify).await?;
         settings::check(names, &described.config)?;
         Ok(described.info)
@@ -78,13 +78,14 @@ impl Store {
     /// The message at a sequence, from the stream's leader; absent where it was trimmed or never written. It proves nothing
     /// by itself: see [`Info`].
     pub async fn get(&self, sequence: Sequence) -> Result<Option<Found>, Error> {
-        self.ask(move |api| async move { api.get(sequence).await })
+        self.ask(move |api| async move { api.insisting().get(sequence).await })
             .await
     }
 
     /// The last message, from the stream's leader.
     pub async fn last(&self) -> Result<Option<Found>, Error> {
-        self.ask(|api| async move { api.last().await }).await
+        self.ask(|api| async move { api.insisting().last().await })
+            .await
     }
 
     /// Removes every message before `below`, in pieces, and says how many there were. Another stream of the same name is

@@ -17,6 +17,8 @@ use async_nats::{
     },
 };
 
+use crate::elsewhere::reconnects_elsewhere;
+
 /// How long one attempt to connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Messages that wait in one subscription, at most; what comes after that is dropped by the client.
@@ -221,7 +223,7 @@ impl Options {
         F: Fn(Event) + Send + Sync + 'static,
     {
         let (options, servers) = self.prepare(name).await?;
-        options
+        reconnects_elsewhere(options)
             .event_callback(move |event| {
                 on_event(event);
                 std::future::ready(())

@@ -11,6 +11,7 @@ mod load;
 mod options;
 mod probe;
 mod reads;
+mod refused;
 mod sizes;
 mod store_tasks;
 mod submitted;

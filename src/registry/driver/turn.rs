@@ -6,11 +6,11 @@ use std::{collections::HashMap, sync::Arc};
 use futures::FutureExt as _;
 use onex_core::{
     command::{self, Action, Command, Genesis, Outcome},
-    engine::{self, Engine, Input, Job, JobId, Loaded, NotAppended, Output},
+    engine::{self, Engine, Input, Job, JobId, Loaded, Output},
     entry::Entry,
     record::Store as StoreRecord,
 };
-use onex_log::{Append, Delivery, Event, Info, Log, Lost, Refusal, Store};
+use onex_log::{Append, Delivery, Event, Info, Log, Lost, Store};
 use onex_types::{ids::CommandId, time::MonoMillis};
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
@@ -21,6 +21,7 @@ use super::{
     load::{self, LoadError},
     probe::{Probe, Prober},
     reads::Reads,
+    refused::Refused,
     sizes::Sizes,
     store_tasks::{fetch, trim},
 };
@@ -73,6 +74,7 @@ pub(super) struct Turn<T> {
     chunks: Vec<Vec<Submitted<T>>>,
     stop_by: Option<MonoMillis>,
     complaints: Arc<LogThrottle>,
+    refused: Refused,
     sizes: Sizes,
     doubt: Doubt,
     /// Why the store is another one than the one that was opened.
@@ -124,6 +126,7 @@ impl<T: Send + 'static> Turn<T> {
             chunks: Vec::new(),
             stop_by: None,
             complaints: LogThrottle::new("messages of the log"),
+            refused: Refused::default(),
             doubt: Doubt::default(),
             gone: None,
         }
@@ -304,10 +307,7 @@ impl<T: Send + 'static> Turn<T> {
                 refusal,
                 description,
             } => {
-                let why = not_appended(&refusal);
-                if why != NotAppended::Conflict && self.complaints.admits() {
-                    tracing::warn!(?refusal, description, "the store takes no entry");
-                }
+                let why = self.refused.note(&refusal, &description, &self.complaints);
                 self.inputs.push(Input::Refused { id, why });
             }
             Event::Lost(lost) => {
@@ -437,15 +437,5 @@ impl<T: Send + 'static> Turn<T> {
         self.inputs.clear();
         self.begin();
         Ok(())
-    }
-}
-
-/// Why an entry was not taken, as the engine tells reasons apart.
-fn not_appended(refusal: &Refusal) -> NotAppended {
-    match refusal {
-        Refusal::Conflict => NotAppended::Conflict,
-        Refusal::Full => NotAppended::Full,
-        Refusal::TooLarge => NotAppended::TooLarge,
-        Refusal::NoResponders | Refusal::Misplaced { .. } | Refusal::Other(_) => NotAppended::Other,
     }
 }

@@ -12,6 +12,8 @@ pub const EXPIRIES_BESIDE_REQUESTS: usize = ENTRY_COMMANDS_MAX / 4;
 pub const ENTRY_BYTES_MAX: usize = 256 * 1024;
 /// How long an append is waited for before the same is sent again, in milliseconds.
 pub const APPEND_SILENCE_MILLIS: u64 = 1_000;
+/// How long until an append that nobody took is sent again, because the stream has no leader, in milliseconds.
+pub const LEADERLESS_MILLIS: u64 = 100;
 /// How long a refused append waits for the entry that took its place, before that is asked for, in milliseconds.
 pub const CONFLICT_WAIT_MILLIS: u64 = 100;
 /// Entries that change nothing are at least this far apart, in milliseconds.

@@ -17,7 +17,7 @@ use super::{
     Engine, Pending, Phase,
     bounds::{
         APPEND_SILENCE_MILLIS, CONFLICT_WAIT_MILLIS, EMPTY_ENTRY_MILLIS, ENTRY_COMMANDS_MAX,
-        QUIET_MILLIS,
+        LEADERLESS_MILLIS, QUIET_MILLIS,
     },
     io::{Fatal, NotAppended, Output},
     snapshots::Snapshots,
@@ -97,6 +97,7 @@ impl Engine {
             jobs,
             first_sent: now,
             sent: now.mono,
+            patience: APPEND_SILENCE_MILLIS,
             copies: 0,
             refused: None,
         });
@@ -120,11 +121,12 @@ impl Engine {
     }
 
     /// Sends the pending entry, for the first time or again: always the same.
-    fn send(&mut self, now: MonoMillis) {
+    pub(super) fn send(&mut self, now: MonoMillis) {
         let Some(pending) = &mut self.pending else {
             return;
         };
         pending.sent = now;
+        pending.patience = APPEND_SILENCE_MILLIS;
         pending.copies += 1;
         pending.refused = None;
         self.out.push(Output::Append {
@@ -169,6 +171,7 @@ impl Engine {
                 self.room.too_large(pending.bytes.len());
                 self.lose(now);
             }
+            NotAppended::Leaderless => pending.patience = LEADERLESS_MILLIS,
             NotAppended::Full => self.store_is_full(only, now),
             NotAppended::Conflict | NotAppended::TooLarge | NotAppended::Other => {}
         }
@@ -208,7 +211,7 @@ impl Engine {
                 pending.refused = Some(now.mono);
                 self.out.push(Output::Fetch(pending.expected.next()));
             }
-        } else if now.mono.since(pending.sent) >= APPEND_SILENCE_MILLIS {
+        } else if now.mono.since(pending.sent) >= pending.patience {
             if self.on(Mechanism::RepeatSameEntry) {
                 self.send(now.mono);
             } else {

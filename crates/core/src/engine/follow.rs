@@ -131,16 +131,6 @@ impl Engine {
         self.follows = true;
         self.last_entry = now.mono;
         // Whether the pending entry is in the log is not known: the same again settles it.
-        if let Some(pending) = &mut self.pending {
-            pending.refused = None;
-            pending.copies += 1;
-            let again = Output::Append {
-                expected: pending.expected,
-                header: pending.header,
-                bytes: pending.bytes.clone(),
-            };
-            pending.sent = now.mono;
-            self.out.push(again);
-        }
+        self.send(now.mono);
     }
 }

@@ -86,6 +86,8 @@ pub enum NotAppended {
     Full,
     /// The message is larger than the server lets one be.
     TooLarge,
+    /// Nobody takes any: the stream has no leader.
+    Leaderless,
     /// Something else.
     Other,
 }

@@ -41,8 +41,8 @@ use crate::{
 
 pub use bounds::{
     APPEND_SILENCE_MILLIS, CONFIRM_MILLIS, CONFLICT_WAIT_MILLIS, EMPTY_ENTRY_MILLIS,
-    ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, EXPIRIES_BESIDE_REQUESTS, PROBE_MILLIS, PROBE_WAIT_MILLIS,
-    QUIET_MILLIS, STALE_MILLIS, WAITING_MAX,
+    ENTRY_BYTES_MAX, ENTRY_COMMANDS_MAX, EXPIRIES_BESIDE_REQUESTS, LEADERLESS_MILLIS, PROBE_MILLIS,
+    PROBE_WAIT_MILLIS, QUIET_MILLIS, STALE_MILLIS, WAITING_MAX,
 };
 pub use io::{Delivered, Fatal, Input, Job, JobId, Limits, NotAppended, Output};
 pub use room::Sizes;
@@ -65,6 +65,8 @@ struct Pending {
     jobs: Vec<(Job, Result<Decided, Refusal>, u64)>,
     first_sent: Now,
     sent: MonoMillis,
+    /// How long after that the same is sent again if nothing is heard, in milliseconds.
+    patience: u64,
     /// How often it was sent.
     copies: u32,
     /// Since when it is known to be refused; what took its place is not here yet.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     command::{Action, Probed, Refusal},
-    engine::{Input, JobId, NotAppended, StartError},
+    engine::{APPEND_SILENCE_MILLIS, Input, JobId, LEADERLESS_MILLIS, NotAppended, StartError},
     mechanism::{Mechanism, Mechanisms},
 };
 
@@ -78,6 +78,33 @@ fn s27_a_refusal_that_names_a_winner_which_never_lands_decides_nothing() {
     stage.probed(Probed::Bindable);
     stage.settle();
     assert!(stage.lease(job).is_some());
+}
+
+#[test]
+fn an_entry_that_nobody_took_is_sent_again_soon_and_one_that_was_not_heard_of_later() {
+    for (refused, millis) in [(true, LEADERLESS_MILLIS), (false, APPEND_SILENCE_MILLIS)] {
+        let mut stage = Stage::new(1, Mechanisms::default());
+        let job = stage.ask(0, wants(1, 8, Some(1), None));
+        let (_, _, header, _) = stage.sent.remove(0);
+        for _ in 0..2 {
+            if refused {
+                let why = NotAppended::Leaderless;
+                stage.input(0, [Input::Refused { id: header.id, why }]);
+            }
+            stage.pass(millis - 1);
+            assert!(stage.sent.is_empty());
+            stage.pass(1);
+            assert_eq!(stage.sent.remove(0).2, header, "the same entry again");
+        }
+        // Nobody knows of the last one yet: silence counts from there.
+        stage.pass(APPEND_SILENCE_MILLIS - 1);
+        assert!(stage.sent.is_empty());
+        stage.pass(1);
+        stage.settle();
+        stage.probed(Probed::Bindable);
+        stage.settle();
+        assert!(stage.lease(job).is_some());
+    }
 }
 
 /// An instance's entries 2 and 3 are in a store that comes back at 1, where the other instance has appended others.
