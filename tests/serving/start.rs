@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Caller, Log, Nats, Provider, Registry, UNTRIED, greeting, wait_for};
+use crate::harness::{Caller, Log, Nats, Provider, Registry, UNTRIED, follow, greeting, wait_for};
 use async_nats::jetstream::{self, kv};
 use futures::TryStreamExt as _;
 use rustix::process::{Pid, Signal, kill_process};
