@@ -5,6 +5,7 @@ use onex_core::{
     command::{self, Answer, FullPool, HeldBy, NextFree, Refusal, Unavailable},
     pool,
 };
+use onex_types::ids::Port;
 use serde_json::json;
 
 use crate::registry::hosts::ambiguous;
@@ -80,17 +81,18 @@ pub(in crate::registry) fn error(refusal: Refusal) -> Error {
             .with("lease_id", lease_id.0.to_string())
             .with("port", port.number())
             .with("node_id", node_id.as_str()),
-        Refusal::NotQuarantined { port, why, .. } => {
-            Error::new(ErrorCode::PortUnavailable, message)
-                .with("port", port.number())
-                .with("state", json!(port_state(why)))
-        }
+        Refusal::NotQuarantined {
+            port,
+            why,
+            left_ms,
+            by,
+        } => unavailable(message, port, port_state(why), by.as_deref(), left_ms),
         Refusal::HostInUse { host, .. } => {
             Error::new(ErrorCode::Conflict, message).with("host", host.as_str())
         }
-        Refusal::GivenUp { port, .. } => Error::new(ErrorCode::PortUnavailable, message)
-            .with("port", port.number())
-            .with("state", json!(PortState::Quarantined)),
+        Refusal::GivenUp { port, left_ms } => {
+            unavailable(message, port, PortState::Quarantined, None, Some(left_ms))
+        }
         Refusal::LeaseNotFound(lease_id) => Error::new(
             ErrorCode::LeaseNotFound,
             format!("{message}: its port must not be used"),
@@ -117,16 +119,7 @@ pub(in crate::registry) fn error(refusal: Refusal) -> Error {
             why,
             by,
             expires_in_ms,
-        } => {
-            let error = Error::new(ErrorCode::PortUnavailable, message)
-                .with("port", port.number())
-                .with("state", json!(port_state(why)));
-            match (by, expires_in_ms) {
-                (Some(by), _) => held_by(error, &by),
-                (None, Some(left)) => error.with("expires_in_ms", left),
-                (None, None) => error,
-            }
-        }
+        } => unavailable(message, port, port_state(why), by.as_deref(), expires_in_ms),
         Refusal::EpochTooHigh => Error::invalid("/epoch", message),
         Refusal::NodeNotFound(node_id) | Refusal::EpochNotFound { node_id, .. } => {
             Error::new(ErrorCode::NodeNotFound, message).with("node_id", node_id.as_str())
@@ -212,6 +205,24 @@ pub(in crate::registry) fn error(refusal: Refusal) -> Error {
         | Refusal::FormatUnknown(_) => Error::new(ErrorCode::Internal, message),
         Refusal::Unavailable => Error::unavailable(Outcome::None),
         Refusal::Unknown => Error::unavailable(Outcome::Unknown),
+    }
+}
+
+/// That a port cannot be had: what it is, who holds it or else how long that lasts, in milliseconds.
+fn unavailable(
+    message: String,
+    port: Port,
+    state: PortState,
+    by: Option<&HeldBy>,
+    left_ms: Option<u64>,
+) -> Error {
+    let error = Error::new(ErrorCode::PortUnavailable, message)
+        .with("port", port.number())
+        .with("state", json!(state));
+    match (by, left_ms) {
+        (Some(by), _) => held_by(error, by),
+        (None, Some(left)) => error.with("expires_in_ms", left),
+        (None, None) => error,
     }
 }
 

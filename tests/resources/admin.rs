@@ -283,6 +283,8 @@ async fn a_port_is_free_at_once_when_its_quarantine_is_lifted() {
         )
         .await;
     assert_eq!(refused.detail("state"), "held");
+    assert_eq!(*refused.detail("requester_id"), held["requester_id"]);
+    assert!(refused.detail("expires_in_ms").as_u64().unwrap() > 0);
     let revoke = json!({"lease_id": held["lease_id"], "reason": REASON});
     caller.get("admin.port.revoke", revoke).await;
     let refused = caller
@@ -291,6 +293,8 @@ async fn a_port_is_free_at_once_when_its_quarantine_is_lifted() {
     assert_eq!(refused.detail("state"), "resting");
     let message = refused.error["message"].as_str().unwrap();
     assert!(message.contains("for another 6"), "{message}");
+    let left = refused.detail("expires_in_ms").as_u64().unwrap();
+    assert!((1..=61_000).contains(&left), "{left}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use onex_types::ids::Port;
 use crate::{
     protocol::{
         endpoint::Endpoint,
-        error::{Error, ErrorCode},
+        error::{Error, ErrorCode, Outcome},
         frame::{Parsed, digest},
         port::{LeaseReply, RebindRequest},
         warning::{Warning, WarningCode},
@@ -52,7 +52,13 @@ pub(super) async fn rebind(
         }
         let another = rebind_of(&request, port, None);
         let next = if tried < PORTS_TRIED_MAX {
-            one(intake, in_flight, another).await.ok()
+            match one(intake, in_flight, another).await {
+                Ok(next) => Some(next),
+                Err(error) if error.code == ErrorCode::ResourceExhausted => None,
+                // The port that it has got may be the next one by now.
+                Err(error) if error.retryable => return Err(Error::unavailable(Outcome::Unknown)),
+                Err(error) => return Err(error),
+            }
         } else {
             None
         };

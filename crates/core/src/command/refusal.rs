@@ -69,6 +69,8 @@ pub enum Refusal {
         why: Unavailable,
         /// How long that lasts, in milliseconds, where time ends it.
         left_ms: Option<u64>,
+        /// Who holds it, if somebody does.
+        by: Option<Box<HeldBy>>,
     },
     /// The port was given up for another one a moment ago.
     #[error(

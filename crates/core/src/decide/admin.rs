@@ -3,7 +3,7 @@
 use onex_types::{ids::LeaseId, key::PortKey, time::slack};
 
 use crate::{
-    command::{Answer, Command, Refusal, Revoke, RevokedLease, Unavailable, Unquarantine},
+    command::{Answer, Command, Held, Refusal, Revoke, RevokedLease, Unavailable, Unquarantine},
     entry::{Change, EventKind, EventRecord},
     key::Key,
     lease::{Cooldown, LeaseEnd},
@@ -80,6 +80,9 @@ pub(super) fn unquarantine(
                 continue;
             }
         };
+        let held = txn.state.holding_lease(&key);
+        let by =
+            held.map(|(key, slot, lease)| Held::of(txn.state, &key, slot, lease).by(txn.now.mono));
         let slot = txn.state.slot(&Key::Port(key));
         let due = slot.and_then(|slot| txn.state.due_at(slot));
         let due = due.filter(|_| why == Unavailable::Resting);
@@ -87,6 +90,7 @@ pub(super) fn unquarantine(
             port: unquarantine.port.port,
             why,
             left_ms: due.map(|due| due.since(txn.now.mono)),
+            by: by.map(Box::new),
         });
     }
     if !changes.is_empty() {

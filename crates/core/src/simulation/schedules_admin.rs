@@ -319,13 +319,17 @@ fn the_holder_of_a_lease_of_an_evicted_node_is_told_why_before_the_lease_has_end
 #[test]
 fn a_quarantine_is_lifted_and_a_port_that_somebody_may_count_on_is_not_touched() {
     let (mut stage, lease_id) = held(2, Mechanisms::default(), 8);
-    let refused = |why, left_ms| Refusal::NotQuarantined {
-        port: Port::new(20_000).unwrap(),
-        why,
-        left_ms,
-    };
     let held = stage.done(0, unquarantine(20_000)).result;
-    assert_eq!(held, Err(refused(Unavailable::Held, None)));
+    let Err(Refusal::NotQuarantined {
+        why: Unavailable::Held,
+        left_ms: None,
+        by: Some(by),
+        ..
+    }) = held
+    else {
+        panic!("{held:?}")
+    };
+    assert_eq!(by.requester_id, requester(1));
     stage
         .done(0, revoke(RevokedLease::Id(lease_id)))
         .result
