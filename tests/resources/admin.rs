@@ -359,6 +359,8 @@ async fn a_node_that_is_evicted_ends_with_all_it_has_and_its_process_is_told() {
         (&shown["liveness"], &shown["ended"], &shown["reason"]),
         (&json!("ended"), &json!("evicted"), &json!(REASON))
     );
+    let described = caller.see("describe", json!({"node_id": "calc"})).await;
+    assert_eq!(described["node"]["reason"], REASON, "{described:#}");
     let view = View::of(&caller).await;
     let ended = view.until("live.calc", |it| it["ended"] == "evicted").await;
     assert_eq!(ended["reason"], REASON, "{ended:#}");

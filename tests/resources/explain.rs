@@ -215,11 +215,19 @@ async fn another_program_is_named_by_the_kernels_tables() {
     assert_eq!(caller.see("port.explain", asked).await["state"], "free");
 
     // Asked for, it is found to be in use, and put aside for a while.
-    let exact = json!({"preferred_port": port, "exact": true});
-    let request = lease_request(Uuid::new_v4(), exact);
-    caller
-        .refused("port.lease", request, ErrorCode::PortUnavailable)
-        .await;
+    // The refusal says by whom, both times.
+    for state in ["in_use", "quarantined"] {
+        let exact = json!({"preferred_port": port, "exact": true, "transport": "both"});
+        let request = lease_request(Uuid::new_v4(), exact);
+        let refused = caller
+            .refused("port.lease", request, ErrorCode::PortUnavailable)
+            .await;
+        assert_eq!(refused.detail("state"), state);
+        assert_eq!(refused.detail("in_use")[0]["command"], "nats-server");
+        let message = refused.error["message"].as_str().unwrap();
+        assert!(message.contains("; nats-server (pid "), "{message}");
+        assert!(message.ends_with(") uses it now"), "{message}");
+    }
     let quarantined = explain(&caller, port).await;
     assert_eq!(quarantined["state"], "quarantined");
     assert!((1..=61_000).contains(&quarantined["expires_in_ms"].as_u64().unwrap()));

@@ -1,6 +1,6 @@
 //! What `details` of an error may have, and the schema of every error.
 
-use onex_types::holder::Holder;
+use onex_types::{holder::Holder, listener::Listener};
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
@@ -53,6 +53,8 @@ pub enum Detail {
     Holder,
     /// The host whose pool it is about.
     Host,
+    /// Who uses the port, by the tables of its host's kernel.
+    InUse,
     /// The lease that it is about.
     LeaseId,
     /// What may not be exceeded.
@@ -131,6 +133,7 @@ impl Detail {
             Self::Held => "held",
             Self::Help => "help",
             Self::Holder => "holder",
+            Self::InUse => "in_use",
             Self::Host => "host",
             Self::LeaseId => "lease_id",
             Self::Limit => "limit",
@@ -195,6 +198,9 @@ impl Detail {
                 remark(&mut holder, "What the holder of the lease says of itself.");
                 holder
             }
+            Self::InUse => list::<Listener>(
+                "Who listens on the port now, for UDP who is bound to it: at most 16 sockets in each port space.",
+            ),
             Self::Host => text("The host whose pool it is about."),
             Self::LeaseId => text("The lease that it is about."),
             Self::Limit => number("What may not be exceeded."),
@@ -268,6 +274,7 @@ impl Detail {
             Self::Held => json!(9_999),
             Self::Help => json!(Endpoint::Help.help(&Namespace::default())),
             Self::Holder => examples::holder(),
+            Self::InUse => json!([examples::listener()]),
             Self::Host => json!("build-7"),
             Self::LeaseId => json!(examples::LEASE),
             Self::Limit => json!(1_000),

@@ -42,6 +42,7 @@ impl ErrorCode {
                 (Detail::NodeId, Sometimes),
                 (Detail::Holder, Sometimes),
                 (Detail::ExpiresInMs, Sometimes),
+                (Detail::InUse, Sometimes),
             ],
             Self::StoreChanged => &[(Detail::Pointer, Always)],
             Self::TooLarge => &[

@@ -253,6 +253,11 @@ fn help() -> Value {
     })
 }
 
+/// A program that uses a port.
+pub(super) fn listener() -> Value {
+    json!({"address": "127.0.0.1", "user": "ana", "pid": 4_711, "command": "pytest"})
+}
+
 pub(super) fn holder() -> Value {
     json!({"user": "ana", "host": "build-7", "pid": 4_711, "command": "pytest"})
 }
@@ -276,7 +281,7 @@ fn explained_held() -> Value {
             "lease_id": LEASE, "requester_id": REQUESTER, "name": "api", "holder": holder(), "correlation_id": "deploy-81",
             "revision": 4_711,
         }],
-        "in_use": [{"address": "127.0.0.1", "user": "ana", "pid": 4_711, "command": "pytest"}],
+        "in_use": [listener()],
         "ephemeral_range": {"first": 32_768, "last": 60_999}, "next_free": 20_018,
         "verdict": "Port 20017/tcp on build-7 is held by ana@build-7 (pytest, pid 4711) as \"api\" for another 43s, unless it is \
             renewed before; pytest (pid 4711) listens there.",

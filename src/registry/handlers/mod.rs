@@ -4,6 +4,7 @@ mod admin;
 mod buses;
 mod calls;
 mod describe;
+mod exact;
 mod explain;
 mod node_life;
 mod node_tools;
@@ -45,7 +46,7 @@ pub(super) fn plan(
     message: &Message,
 ) -> Result<Option<Plan>, Error> {
     match endpoint {
-        Endpoint::PortLease => ports::lease(intake, parse(intake, endpoint, message)?).map(Some),
+        Endpoint::PortLease => ports::lease(intake, parse(intake, endpoint, message)?),
         Endpoint::PortRelease => Ok(Some(ports::release(parse(intake, endpoint, message)?))),
         Endpoint::PortHeartbeat => ports::heartbeat(parse(intake, endpoint, message)?),
         Endpoint::NodeHeartbeat => {
@@ -100,6 +101,10 @@ async fn answer(
 ) -> Result<Bytes, Error> {
     let endpoint = in_flight.endpoint;
     match endpoint {
+        Endpoint::PortLease => {
+            let request = parse(intake, endpoint, message)?;
+            exact::lease(intake, in_flight, request).await
+        }
         Endpoint::PortHeartbeat => {
             let request = parse(intake, endpoint, message)?;
             ports::heartbeat_several(intake, in_flight, request).await
@@ -194,8 +199,7 @@ async fn answer(
                 ..teach::help(&intake.namespace)
             })
         }
-        Endpoint::PortLease
-        | Endpoint::PortRelease
+        Endpoint::PortRelease
         | Endpoint::NodeHeartbeat
         | Endpoint::NodeDeregister
         | Endpoint::ToolDeregister

@@ -41,8 +41,16 @@ use super::pages::{catch_up, read_index};
 /// Leases of one heartbeat that are decided at the same time.
 const HEARTBEAT_CONCURRENCY: usize = 256;
 
-/// `port.lease`.
-pub(super) fn lease(intake: &Intake, parsed: Parsed<LeaseRequest>) -> Result<Plan, Error> {
+/// `port.lease`; none where no other port will do.
+pub(super) fn lease(intake: &Intake, parsed: Parsed<LeaseRequest>) -> Result<Option<Plan>, Error> {
+    if parsed.request.exact == Some(true) {
+        return Ok(None);
+    }
+    lease_plan(intake, parsed).map(Some)
+}
+
+/// What decides it, and what answers it.
+pub(super) fn lease_plan(intake: &Intake, parsed: Parsed<LeaseRequest>) -> Result<Plan, Error> {
     let Parsed { request, ignored } = parsed;
     let request_id = request.request_id.map(|id| Request {
         id,

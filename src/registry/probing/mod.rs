@@ -5,11 +5,11 @@ mod bind;
 mod elsewhere;
 mod look;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use onex_core::command::Probed;
 use onex_types::{ids::Host, key::PortKey, time::MonoMillis};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use crate::protocol::{names::Namespace, probe::SeenPort};
 
@@ -17,6 +17,9 @@ use super::{bus::Bus, clock::Clock};
 
 pub(super) use answer::ProbeAnswers;
 pub(super) use bind::{Ephemeral, ephemeral_range};
+
+/// How long a look at the tables of this host's kernel may take: few are made at once.
+const LOOK_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// What trying the ports of one lease said.
 pub(super) struct Tried {
@@ -100,7 +103,8 @@ impl Probing {
     /// Who uses a port, by the tables of its host's kernel; none where nobody can look.
     pub(super) async fn look(&self, key: &PortKey) -> Option<SeenPort> {
         if self.is_here(&key.host) {
-            return look::look(key.transport, key.port).await;
+            let looked = look::look(key.transport, key.port);
+            return timeout(LOOK_WAIT_MAX, looked).await.ok().flatten();
         }
         if !self.hosts().contains(&key.host) {
             return None;
