@@ -59,7 +59,7 @@ struct Restored {
 
 impl Backup {
     pub(super) async fn run(self, flags: &Flags, output: Output) -> Result<Exit, Failure> {
-        let access = self.access.open(flags).await?;
+        let access = self.access.open(flags, false).await?;
         let saved = access.doctor().backup(&self.folder).await;
         let saved = saved.map_err(|error| access.failed(&error));
         access.close().await;
@@ -72,7 +72,7 @@ impl Backup {
 
 impl Restore {
     pub(super) async fn run(self, flags: &Flags, output: Output) -> Result<Exit, Failure> {
-        let access = self.access.open(flags).await?;
+        let access = self.access.open(flags, true).await?;
         let restored = self.restore(&access.doctor()).await;
         let restored = restored.map_err(|error| access.failed(&error));
         access.close().await;

@@ -48,7 +48,7 @@ pub(super) struct Doctor {
 
 impl Doctor {
     pub(super) async fn run(self, flags: &Flags, output: Output) -> Result<Exit, Failure> {
-        let access = self.access.open(flags).await?;
+        let access = self.access.open(flags, false).await?;
         let done = self.examine(&access, output).await;
         access.close().await;
         done

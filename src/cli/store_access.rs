@@ -43,15 +43,21 @@ pub(super) struct Access {
 }
 
 impl StoreAccess {
-    /// The store on a running server; where none is named that of a server of its own, which is started for it.
-    pub(super) async fn open(&self, flags: &Flags) -> Result<Access, Failure> {
+    /// The store on a running server; where none is named that of a server of its own, which is started for it. Where there
+    /// is no data of one either, and none is to be made, it is looked where every command looks.
+    pub(super) async fn open(&self, flags: &Flags, makes_data: bool) -> Result<Access, Failure> {
         let host = onex_machine::own_host();
         let host = host.map_err(|error| Failure::usage(onex_types::chain(&error)))?;
         let mut settings = Settings {
             namespace: flags.namespace(),
             ..Settings::on(host)
         };
-        if let Some(target) = flags.named()? {
+        let mut target = flags.named()?;
+        if target.is_none() && !makes_data && self.data.is_none() && !own_data(None)?.data.exists()
+        {
+            target = Some(flags.target()?);
+        }
+        if let Some(target) = target {
             settings.store = self.store.options(&target.options);
             settings.notes = notes_of(&settings, &target.options);
             return Ok(Access {
@@ -67,9 +73,7 @@ impl StoreAccess {
                 "--store-nats and --store-creds are for a running NATS server: say which with --nats or --context".to_owned(),
             ));
         }
-        let usage = |error: anyhow::Error| Failure::usage(onex_types::chain(error.as_ref()));
-        let listen = ([127, 0, 0, 1], 0).into();
-        let options = embedded_options(listen, self.data.as_ref()).map_err(usage)?;
+        let options = own_data(self.data.as_ref())?;
         settings.notes = notes(&settings, options.data.display().to_string());
         let server = embedded::Server::start(&options).await;
         let server = server.map_err(|error| {
@@ -111,6 +115,13 @@ impl StoreAccess {
         let places = places.filter_map(|(flag, place)| Some(typed::argument((flag, place?))));
         places.fold(flags.repeated(), |repeated, place| repeated + &place)
     }
+}
+
+/// A server on that data, else on the default one.
+fn own_data(data: Option<&PathBuf>) -> Result<embedded::Options, Failure> {
+    let listen = ([127, 0, 0, 1], 0).into();
+    let options = embedded_options(listen, data);
+    options.map_err(|error| Failure::usage(onex_types::chain(error.as_ref())))
 }
 
 impl Access {

@@ -257,3 +257,36 @@ async fn what_is_no_backup_is_refused_and_nothing_is_made() {
         .stderr;
     assert!(told.contains("does not exist"), "{told}");
 }
+
+#[test]
+fn where_there_is_no_data_it_is_looked_where_every_command_looks() {
+    let nats = Nats::start();
+    let _registry = Registry::on(&nats, &["--host", "here", "--no-probe"]);
+    let state = Registry::state_folder().to_str().unwrap();
+    let server = installed("bin/nats-server");
+    let user = User::new()
+        .with("XDG_STATE_HOME", state)
+        .with("ONEX_NATS_SERVER", server.to_str().unwrap());
+    user.context("test", &json!({"url": nats.url()}));
+    user.select("test");
+    let looked = user.run("doctor -o json").json();
+    assert!(
+        looked["nats"].as_str().unwrap().contains(&nats.url()),
+        "{looked:#}"
+    );
+    let folder = user.path("saved");
+    user.run(&format!("backup {}", folder.display())).exits(0);
+    assert!(folder.exists());
+    // None was made.
+    let data = user.path(".local/share/onex-registry");
+    assert!(!data.exists(), "{data:?}");
+    // What is named is looked at, though nothing is there; and from then on there is data.
+    for line in [
+        &format!("doctor --data {} -o json", data.display()),
+        "doctor -o json",
+    ] {
+        let own: Value = serde_json::from_str(&user.run(line).exits(1).stdout).unwrap();
+        assert_ne!(own["nats"], looked["nats"], "{line}");
+        assert!(data.exists());
+    }
+}

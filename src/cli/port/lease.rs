@@ -109,8 +109,7 @@ impl Lease {
         let lease = lease(session, &client, &request, wait)
             .await
             .map_err(|failure| {
-                let flags = format!("--request-id {}", request_id.0);
-                with_program(failure, &place).repeat_with(request_id, &flags)
+                failure.repeat_with(request_id, &format!("--request-id {}", request_id.0))
             })?;
         let format = session.output.format();
         session.output.show(
@@ -206,20 +205,6 @@ async fn lease(
         let again = failure.retry_after().unwrap_or(ASK_AGAIN_MAX);
         tokio::time::sleep(again.clamp(ASK_AGAIN_MIN, ASK_AGAIN_MAX).min(left)).await;
     }
-}
-
-/// Where another program has the port: how to find it. `place` are the flags that say where the port is.
-fn with_program(failure: Failure, place: &str) -> Failure {
-    let state = failure.detail("state");
-    let is_anothers = state.is_some_and(|state| state == "in_use" || state == "quarantined");
-    let port = failure.detail("port").filter(|_| is_anothers);
-    let Some(port) = port.map(ToString::to_string) else {
-        return failure;
-    };
-    failure.hint(format!(
-        "`onex port explain {port}{place}` says which program that is; with --preferred-port, and without --exact, you get \
-         another one"
-    ))
 }
 
 /// What programs take of it, line by line.
