@@ -52,8 +52,13 @@ impl StoreAccess {
             namespace: flags.namespace(),
             ..Settings::on(host)
         };
+        let names_store = self.store.options(&Options::default()).is_some();
         let mut target = flags.named()?;
-        if target.is_none() && !makes_data && self.data.is_none() && !own_data(None)?.data.exists()
+        if target.is_none()
+            && !names_store
+            && self.data.is_none()
+            && !makes_data
+            && !own_data(None)?.data.exists()
         {
             target = Some(flags.target()?);
         }
@@ -68,7 +73,7 @@ impl StoreAccess {
                 repeated: self.repeated(flags),
             });
         }
-        if self.store.options(&Options::default()).is_some() {
+        if names_store {
             return Err(Failure::usage(
                 "--store-nats and --store-creds are for a running NATS server: say which with --nats or --context".to_owned(),
             ));
