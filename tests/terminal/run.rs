@@ -1176,17 +1176,48 @@ async fn a_command_for_which_no_other_port_can_be_had_is_not_started_again() {
     let full = Registry::start(&["--no-probe", "--ports", "21000-21000"]);
     let nats = Nats::start();
     let mut gone = Registry::on(&nats, &["--no-probe"]);
-    let flags = "--timeout 1s --port web --check-interval 100ms";
+    let flags = "--timeout 1s --ttl 5s --port web --check-interval 100ms";
     let mut runs = [&full, &gone].map(|at| Run::checked(at, flags, "false", READY_AND_WAITING));
     for run in &mut runs {
         assert_eq!(run.line(), "ready");
     }
     gone.kill();
-    for (mut run, says) in runs.into_iter().zip(["no tcp port", "no registry"]) {
+    let says = ["no tcp port", "the lease of web, port 2"];
+    for (mut run, says) in runs.into_iter().zip(says) {
         assert_eq!(run.line(), "");
         let said = run.exits(125);
         assert!(said.contains("web: 2") && said.contains(says), "{said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_away_is_asked_again_for_another_port() {
+    let nats = Nats::start();
+    let mut registry = Registry::on(&nats, &["--no-probe"]);
+    let flags = "--timeout 1s --ttl 30s --port web --check-interval 200ms";
+    let folder = tempfile::tempdir().unwrap();
+    let serves = folder.path().join("serves");
+    let check = format!("test -e {}", serves.display());
+    let script = "echo $ONEX_PORT_WEB; exec sleep 1000";
+    let mut run = Run::checked(&registry, flags, &check, script);
+    let first = run.line();
+    registry.kill();
+    let line = run.says("no other port yet");
+    assert!(
+        line.starts_with(&format!("onex: web: {first}/tcp: no other port yet: ")),
+        "{line}"
+    );
+    std::fs::write(&serves, "").unwrap();
+    let registry = Registry::on(&nats, &["--no-probe"]);
+    let second = run.line();
+    assert_ne!(second, first);
+    run.says(&format!(
+        "onex: web: {first}/tcp cannot be used; now {second}/tcp"
+    ));
+    let held = leases(&Caller::of(&registry).await).await;
+    assert_eq!(held[0]["port"].to_string(), second);
+    run.signal(Signal::TERM);
+    run.exits(128 + 15);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,9 @@
 //! The command from its start to its end, and again with another port where it cannot use its own.
 
-use std::{ops::ControlFlow, pin::pin};
+use std::{ops::ControlFlow, pin::pin, time::Duration};
 
-use tokio::time::{Instant, sleep_until};
+use onex_types::ids::Port;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     cli::{
@@ -10,7 +11,8 @@ use crate::{
         output::Output,
         session::Session,
     },
-    client::{self, LeaseGuard},
+    client::{self, BootTime, LeaseGuard},
+    protocol::error::ErrorCode,
 };
 
 use super::{
@@ -20,6 +22,9 @@ use super::{
     exit, holding,
     signals::Signals,
 };
+
+/// What is waited before a registry that is away is asked again for another port.
+const AWAY_PAUSE: Duration = Duration::from_millis(500);
 
 /// What came of the command, from one start to its end.
 enum Course {
@@ -152,7 +157,7 @@ impl Run {
         let rebound = tokio::select! {
             biased;
             signal = signals.next_to_end() => return Err(Stopped::Signalled(signal.as_raw())),
-            rebound = guard.rebind(port) => rebound,
+            rebound = another(guard, port, &before, session.output) => rebound,
             (ending, place) = &mut ending => {
                 return Err(Stopped::Unusable(holding::lost(held, place, &ending, None)));
             }
@@ -197,6 +202,33 @@ impl Run {
                 "onex: the command left {left} {processes} running, now ended"
             ));
         }
+    }
+}
+
+/// Another port. A registry that is away may be back before the lease ends: it is asked again as long as that lasts.
+async fn another(
+    guard: &mut LeaseGuard,
+    port: Port,
+    before: &str,
+    output: Output,
+) -> Result<Port, client::Error> {
+    let until = guard.deadline();
+    let mut is_told = false;
+    loop {
+        let rebound = guard.rebind(port).await;
+        let Err(error) = &rebound else { return rebound };
+        let is_away = error.retryable() && error.code() != Some(ErrorCode::ResourceExhausted);
+        let left = until.since(BootTime::now());
+        if !is_away || left.is_zero() {
+            return rebound;
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            let (why, left) = (onex_types::chain(error), client::span(left));
+            output.note(&format!(
+                "onex: {before}: no other port yet: {why}; asking again for {left}"
+            ));
+        }
+        sleep(AWAY_PAUSE.min(left)).await;
     }
 }
 
