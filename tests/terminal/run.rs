@@ -647,7 +647,7 @@ def dead():
     return count
 def told(*_):
     os.kill(parent, signal.SIGSTOP)
-    print(dead(), flush=True)
+    os.write(1, b'%d\\n' % dead())
     os.kill(parent, signal.SIGCONT)
     os._exit(0)
 signal.signal(signal.SIGUSR1, told)
@@ -818,8 +818,9 @@ async fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     let registry = Registry::start(&[]);
     let home = tempfile::tempdir().unwrap();
     let script = "
-        import re, signal, time
-        signal.signal(signal.SIGUSR1, lambda *_: print('usr1', flush=True))
+        import os, signal, time
+        # Not by print: a signal may come while that is at work.
+        signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b'usr1\\n'))
         print(signal.getsignal(signal.SIGHUP).name, signal.getsignal(signal.SIGTERM).name, flush=True)
         while True: time.sleep(0.05)";
     let script = script.lines().map(str::trim).collect::<Vec<_>>().join("\n");
@@ -916,9 +917,9 @@ async fn the_command_does_not_outlive_onex_run() {
     .await;
 }
 
-/// Whether somebody listens on the port named `web`, for a shell.
-const WEB_ANSWERS: &str = "web=python3 -c \"import os, socket; socket.create_connection(('127.0.0.1', \
-    int(os.environ['ONEX_PORT_WEB'])))\"";
+/// Whether the command answers on the port named `web`, for a shell: a stranger there says nothing.
+const WEB_ANSWERS: &str = "web=python3 -c \"import os, socket, sys; port = int(os.environ['ONEX_PORT_WEB']); \
+    sys.exit(socket.create_connection(('127.0.0.1', port)).recv(3) != b'web')\"";
 
 /// Says its port and process id, waits for a file, and listens.
 const LISTENS_WHEN_TOLD: &str = "
@@ -937,7 +938,7 @@ while True:
         time.sleep(0.05)
 print('listens', flush=True)
 while True:
-    time.sleep(0.05)
+    listener.accept()[0].sendall(b'web')
 ";
 
 /// One that ends when it cannot bind its port, and one that goes on trying.
