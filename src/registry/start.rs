@@ -107,7 +107,7 @@ impl Registry {
         rights.start(nats, &stop).await?;
         // To have a store may have taken a while: who runs by now?
         let peers = peers::all(&connection.client).await;
-        let loaded = driver::load(&mut log, &store, None, &high_water, clock).await?;
+        let loaded = driver::load_once_led(&mut log, &store, &high_water, clock).await?;
         // Before there are settings in the log: a start that is refused leaves none behind.
         if loaded.state().settings().is_some() {
             start

@@ -212,9 +212,9 @@ impl Derived {
     pub async fn tail(&self, name: &str, known: impl Fn(&str) -> bool) -> Result<Tail, Error> {
         // A start asks, and a cluster may just be choosing who leads.
         let api = self.api.clone().insisting();
-        let last = api.describe(None).await?.info.last;
+        let last = starting::describe(&api).await?.info.last;
         for back in 0..FOREIGN_MAX.min(last.0) {
-            let value = api.header_of(Sequence(last.0 - back), name).await?;
+            let value = starting::ready(|| api.header_of(Sequence(last.0 - back), name)).await?;
             if value.as_deref().is_some_and(&known) {
                 return Ok(Tail { last, value });
             }

@@ -36,7 +36,7 @@ impl Operator {
     pub(super) async fn start(mut log: Log, store: Store) -> Result<Self, DoctorError> {
         let nothing = HighWaterSources::default();
         let clock = Clock::start();
-        let loaded = driver::load(&mut log, &store, None, &nothing, clock).await?;
+        let loaded = driver::load_once_led(&mut log, &store, &nothing, clock).await?;
         let options = driver::Options {
             instance: InstanceId(Uuid::new_v4().as_u64_pair().1),
             probing: None,

@@ -1,7 +1,5 @@
 //! Whether the store is still the one that was applied, and what follows if it is not.
 
-use std::time::Duration;
-
 use onex_core::engine::Loaded;
 use onex_log::{Error, Log, Lost, Store};
 use tokio::time::sleep;
@@ -9,14 +7,12 @@ use tokio::time::sleep;
 use super::{
     super::{clock::Clock, high_water::HighWaterSources},
     Ended,
-    load::{LastApplied, LoadError, load},
+    load::{LastApplied, LoadError, READ_AGAIN_PAUSE, load},
 };
 use onex_types::time::MonoMillis;
 
 /// How long the store may seem to be behind what was applied: a server that has just begun to lead may lag. In milliseconds.
 const BEHIND_MILLIS_MAX: u64 = 10_000;
-/// How long to wait before the log is read again after that failed.
-const READ_AGAIN_PAUSE: Duration = Duration::from_millis(500);
 
 /// What sessions that ended say of the store.
 #[derive(Debug, Default)]

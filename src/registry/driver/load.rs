@@ -1,11 +1,14 @@
 //! Reads the log from its newest snapshot on.
 
+use std::time::{Duration, Instant};
+
 use onex_core::{
     engine::{Delivered, Loaded, Loader, StartError},
     entry::is_understood,
 };
 use onex_log::{Delivery, Event, Found, Log, Lost, Store};
 use onex_types::entry::{EntryId, Sequence, SnapshotRef};
+use tokio::time::sleep;
 
 use super::super::{
     clock::Clock,
@@ -19,6 +22,11 @@ const SESSIONS_MAX: u32 = 8;
 
 /// How often the snapshot that the last message names may be missing, or the last message that was just written.
 const AGAIN_MAX: u32 = 3;
+
+/// How long a start waits for a log without a leader: an election takes up to 9 seconds, and may have to be repeated.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long until a log that could not be read is read again.
+pub(super) const READ_AGAIN_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why the log could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +45,39 @@ pub(in super::super) enum LoadError {
     Proved(#[source] StartError),
 }
 
+impl LoadError {
+    /// Whether the log may only have no leader for now.
+    fn passes(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Lost(Lost::NotStarted(error)) => error.silence().is_some(),
+            Self::Lost(lost) => !matches!(lost, Lost::Trimmed { .. }),
+            Self::Start(_) | Self::Proved(_) => false,
+        }
+    }
+}
+
 /// What was applied last, before a restart in the same process.
 pub(in super::super) type LastApplied = (Sequence, Option<EntryId>);
+
+/// Reads what the log says at a start, which waits where a cluster is electing who leads.
+pub(in super::super) async fn load_once_led(
+    log: &mut Log,
+    store: &Store,
+    high_water: &HighWaterSources,
+    clock: Clock,
+) -> Result<Loaded, LoadError> {
+    let since = Instant::now();
+    loop {
+        match load(log, store, None, high_water, clock).await {
+            Err(error) if error.passes() && since.elapsed() < LEADER_TIMEOUT => {
+                let error = onex_types::chain(&error);
+                tracing::info!(error, "waiting for JetStream");
+                sleep(READ_AGAIN_PAUSE).await;
+            }
+            loaded => return loaded,
+        }
+    }
+}
 
 /// Reads what the log says. The last message names a snapshot; if it turns out not to belong there, the one before does.
 /// One that is older than what `high_water` says of it is refused.

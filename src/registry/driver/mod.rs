@@ -28,7 +28,7 @@ use tokio::{
 
 pub(super) use applied::Applied;
 pub(super) use ended::Ended;
-pub(super) use load::{LoadError, load};
+pub(super) use load::{LoadError, load, load_once_led};
 pub(super) use options::Options;
 pub(super) use reads::Reads;
 pub(super) use submitted::Submitted;
