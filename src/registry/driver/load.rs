@@ -1,6 +1,6 @@
 //! Reads the log from its newest snapshot on.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use onex_core::{
     engine::{Delivered, Loaded, Loader, StartError},
@@ -24,7 +24,8 @@ const SESSIONS_MAX: u32 = 8;
 const AGAIN_MAX: u32 = 3;
 
 /// How long a start waits for a log without a leader: an election takes up to 9 seconds, and may have to be repeated.
-const LEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// In milliseconds.
+const LEADER_MILLIS: u64 = 30_000;
 /// How long until a log that could not be read is read again.
 pub(super) const READ_AGAIN_PAUSE: Duration = Duration::from_millis(500);
 
@@ -66,10 +67,10 @@ pub(in super::super) async fn load_once_led(
     high_water: &HighWaterSources,
     clock: Clock,
 ) -> Result<Loaded, LoadError> {
-    let since = Instant::now();
+    let until = clock.now().mono.plus(LEADER_MILLIS);
     loop {
         match load(log, store, None, high_water, clock).await {
-            Err(error) if error.passes() && since.elapsed() < LEADER_TIMEOUT => {
+            Err(error) if error.passes() && clock.now().mono < until => {
                 let error = onex_types::chain(&error);
                 tracing::info!(error, "waiting for JetStream");
                 sleep(READ_AGAIN_PAUSE).await;
