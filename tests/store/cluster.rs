@@ -92,8 +92,8 @@ async fn instances_that_start_at_once_in_a_new_namespace_all_start() {
     }
 }
 
-/// What docs/operations.md says of a server that fails: how long until a lease is granted and in the log again. Who is just
-/// starting waits for that.
+/// What docs/operations.md says of a server that fails: how long until a lease is granted and in the log again. An instance
+/// that is just starting waits for that.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_go_on_when_the_server_that_leads_the_log_is_killed() {
     const ROUNDS: usize = 3;

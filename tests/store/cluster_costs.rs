@@ -259,7 +259,7 @@ impl Cluster {
         .await
     }
 
-    /// The leader, with instances connected to the servers that `at` names by how far behind the leader they are.
+    /// The leader, with instances connected to servers that `at` counts from it.
     async fn leader_with_instances(&mut self, at: [usize; 2]) -> usize {
         loop {
             let leader = self.leader().await;

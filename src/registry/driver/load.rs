@@ -47,7 +47,7 @@ pub(in super::super) enum LoadError {
 }
 
 impl LoadError {
-    /// Whether the log may only have no leader for now.
+    /// Whether reading again may help: the log may be without a leader.
     fn passes(&self) -> bool {
         match self {
             Self::Store(error) | Self::Lost(Lost::NotStarted(error)) => error.silence().is_some(),
